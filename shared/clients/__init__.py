@@ -1,0 +1,1 @@
+"""Whom the app talks to: one module per service, one verb per call."""

@@ -1,0 +1,1 @@
+"""The rules, as pure values: nothing in here talks to anything."""

@@ -1,0 +1,69 @@
+"""Values that must not be printed: tokens, pre-authenticated URLs, connection strings.
+
+A secret prints as ``***`` wherever it ends up (log, error, record). Texts that come from a service may quote one;
+``redacted`` takes it out of those.
+"""
+
+import re
+from typing import Final
+
+
+class Secret:
+    """A string that shows itself only when asked: ``Secret("abc").reveal()``.
+
+    >>> print(Secret("abc"))
+    ***
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the value itself; only the line that sends it should call this."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "***"
+
+    __str__ = __repr__
+
+    def __format__(self, _spec: str) -> str:
+        return "***"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+
+class SecretUrl(Secret):
+    """A URL whose query is a key: a SAS, a download URL, an upload session. Only host and path may be shown."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return self._value.partition("?")[0] + "?***"
+
+    __str__ = __repr__
+
+    def __format__(self, _spec: str) -> str:
+        return repr(self)
+
+
+# The keys under which Azure Storage, SharePoint and Functions put a secret into a URL, and bearer tokens.
+_QUERY_SECRET: Final = re.compile(
+    r"(?i)\b((?:sig|tempauth|code|access_token|client_secret|refresh_token)=)[^&\s\"'<>]+"
+)
+_BEARER: Final = re.compile(r"(?i)\b(bearer\s+)[A-Za-z0-9._~+/=-]{8,}")
+
+
+def redacted(text: str) -> str:
+    """Return the text with the values of SAS signatures, download keys, function keys and bearer tokens taken out.
+
+    >>> redacted("GET https://a.blob.core.windows.net/dmf/x?sv=2014-02-14&sig=abc%3D")
+    'GET https://a.blob.core.windows.net/dmf/x?sv=2014-02-14&sig=***'
+    """
+    return _BEARER.sub(r"\1***", _QUERY_SECRET.sub(r"\1***", text))
