@@ -1,0 +1,582 @@
+"""One HTTP call to a remote service, and what its failure means: asked once, judged once, never waited for.
+
+Everything that Graph, F&O and pre-authenticated URLs have in common stands here: timeouts, tokens, ids for support
+tickets, and the rule by which a failure becomes TryAgain, AnswerLost or NeedsPerson. What a service's own error codes
+mean is the business of that service's client, which hands in an ``Explain``. Nothing here sleeps: the runner decides
+when to try again.
+"""
+
+import ipaddress
+import json as json_text
+import ssl
+import threading
+import time
+import uuid
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import MaxRetryError, NewConnectionError
+
+from shared.errors import AnswerLost, AppError, ItemChanged, ItemLocked, NeedsPerson, NotFound, RemoteCall, TryAgain
+from shared.log import log
+from shared.secret import SecretUrl
+
+# Decorated traffic is throttled later than undecorated traffic: NONISV|company|application/version.
+# https://learn.microsoft.com/sharepoint/dev/general-development/how-to-avoid-getting-throttled-or-blocked-in-sharepoint-online
+USER_AGENT: Final = "NONISV|OneDriveFo|OneDriveFo/1.0"
+
+# Seconds to connect, and seconds between two reads. Observed: Graph accepts a request and then stalls 30 to 60 s.
+TIMEOUT_S: Final = (5.0, 60.0)
+
+# Seconds. Azure drops idle outbound connections after 4 minutes, in part silently; a call on such a connection would
+# be lost without a trace, and nobody could say whether it was handled.
+# https://learn.microsoft.com/azure/load-balancer/load-balancer-tcp-reset
+_IDLE_S: Final = 60.0
+
+_TEXT_LIMIT: Final = 2_000  # characters of a service's own words that an error message quotes
+
+# Statuses that say "not now": the same request may work later.
+_PASSING: Final = frozenset({408, 500, 502, 503, 504, 509})
+
+
+class TokenSource(Protocol):
+    """Where bearer tokens for one service come from."""
+
+    def token(self, *, refresh: bool = False) -> str:
+        """Return a bearer token; refresh: the last one was refused (401), so do not return it again."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRecord:
+    """One remote call as the run's history keeps it."""
+
+    service: str
+    operation: str
+    status: int | None  # None where no answer came
+    request_id: str
+    took_s: float  # until the body was read; until the headers came where the body is streamed
+    began: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """An answer that is not one of those the caller asked for, taken apart."""
+
+    call: RemoteCall
+    status: int
+    codes: tuple[str, ...]  # the service's error codes, the outermost first
+    text: str  # the service's own words, "" where it had none
+    headers: Mapping[str, str]  # names compare without case
+    retry_after_s: float | None
+    idempotent: bool
+
+    def has_code(self, *codes: str) -> bool:
+        """Return whether the service gave one of these codes, at whatever depth and in whatever case."""
+        given = {code.casefold() for code in self.codes}
+        return any(code.casefold() in given for code in codes)
+
+    @property
+    def words(self) -> str:
+        """The service's reason for a person to read: code and text, never empty."""
+        code = self.call.code
+        if self.text and code and code.casefold() not in self.text.casefold():
+            return f"{code}: {self.text}"
+        return self.text or code or f"HTTP {self.status} without a reason"
+
+
+# What a service's own error codes mean. None: nothing special, the general rules of this module decide.
+type Explain = Callable[[Refusal], AppError | None]
+
+_recorded: ContextVar[list[CallRecord] | None] = ContextVar("recorded_calls", default=None)
+_client_request_id: ContextVar[str] = ContextVar("client_request_id", default="")
+
+
+@contextmanager
+def recording() -> Iterator[list[CallRecord]]:
+    """Collect the remote calls that this thread makes inside the block (other threads: copy the context to them)."""
+    calls: list[CallRecord] = []
+    token = _recorded.set(calls)
+    try:
+        yield calls
+    finally:
+        _recorded.reset(token)
+
+
+@contextmanager
+def correlated(client_request_id: str) -> Iterator[None]:
+    """Send this id with every call inside the block, so that one search finds a run in the services' logs too."""
+    token = _client_request_id.set(client_request_id)
+    try:
+        yield
+    finally:
+        _client_request_id.reset(token)
+
+
+def note_call(*, service: str, operation: str, status: int | None, request_id: str, began: datetime) -> None:
+    """Add a call that was made without ``Http`` (blob storage) and has just ended to the record of this thread.
+
+    began: when it began, in UTC.
+    """
+    calls = _recorded.get()
+    if calls is not None:
+        took_s = (datetime.now(UTC) - began).total_seconds()
+        calls.append(
+            CallRecord(
+                service=service, operation=operation, status=status, request_id=request_id, took_s=took_s, began=began
+            )
+        )
+
+
+class Http:
+    """Makes calls to one service. One object serves all threads and keeps connections open between calls."""
+
+    def __init__(
+        self,
+        *,
+        service: str,
+        token: TokenSource | None,
+        explain: Explain | None = None,
+        request_id_header: str,
+        client_request_id_header: str = "client-request-id",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """service: its name in messages; token: None for pre-authenticated URLs, which must never see our token.
+
+        request_id_header: the answer's header that names the request for the service's support.
+        client_request_id_header: the request's header that carries our own id.
+        clock: seconds, for the age of idle connections.
+        """
+        self._service = service
+        self._token = token
+        self._explain = explain
+        self._request_id_header = request_id_header
+        self._client_request_id_header = client_request_id_header
+        self._clock = clock
+        self._session = _new_session()
+        self._lock = threading.Lock()
+        self._in_flight = 0
+        self._last_used = clock()
+
+    def close(self) -> None:
+        """Close the connections that are kept open."""
+        self._session.close()
+
+    def call(
+        self,
+        method: str,
+        url: str | SecretUrl,
+        *,
+        operation: str,
+        idempotent: bool,
+        headers: Mapping[str, str] | None = None,
+        json: object | None = None,
+        data: bytes | None = None,
+        stream: bool = False,
+        timeout_s: tuple[float, float] = TIMEOUT_S,
+        ok: Collection[int] = (200, 201, 202, 204),
+    ) -> requests.Response:
+        """Make one call and return the answer; its body has been read unless it is streamed.
+
+        url: sent as it is, byte for byte, so segments must be percent-encoded already; https, or http to this machine.
+        operation: the verb in the service's own words, for messages.
+        idempotent: whether doing it twice is the same as doing it once.
+        json, data: the body, one of them or none.
+        stream: leave the body unread; the caller closes the answer.
+        timeout_s: seconds to connect, and between two reads.
+        ok: the statuses that the caller can use.
+
+        Raises what the service's ``Explain`` says, otherwise:
+        NeedsPerson: 401 with a fresh token, 403, 507, a redirect, a wrong address or certificate, another 4xx.
+        TryAgain: throttled (429), unreachable, or a passing failure of an idempotent call.
+        AnswerLost: a failure of a call that is not idempotent after it may have been handled.
+        NotFound (404, 410), ItemChanged (412), ItemLocked (423).
+        """
+        request = _prepared(method, url, headers=headers, json=json, data=data, stream=stream)
+        request.headers[self._client_request_id_header] = _client_request_id.get() or str(uuid.uuid4())
+        ask = _Ask(operation=operation, idempotent=idempotent, stream=stream, timeout_s=timeout_s)
+
+        answer = self._authorized(request, ask, refresh=False)
+        if answer.status_code == HTTPStatus.UNAUTHORIZED and self._token is not None and 401 not in ok:
+            # A 401 proves that nothing was done, so asking again is right for every call.
+            answer.close()
+            log.warning("http.token_refused", service=self._service, operation=operation)
+            answer = self._authorized(request, ask, refresh=True)
+        if answer.status_code not in ok:
+            raise self._judged(answer, ask)
+        setattr(answer, _ASKED, (self._remote_call(answer, ask), idempotent))
+        return answer
+
+    def _authorized(self, request: requests.PreparedRequest, ask: "_Ask", *, refresh: bool) -> requests.Response:
+        if self._token is not None:
+            request.headers["Authorization"] = f"Bearer {self._token.token(refresh=refresh)}"
+        try:
+            return self._sent(request, ask)
+        except requests.ConnectionError as error:
+            if not ask.idempotent or error.response is not None or _never_sent(error):
+                raise self._failed(error, request, ask) from error
+            # The usual cause is a kept connection that the other side has closed meanwhile; a new one works at once.
+            log.warning("http.connection_lost", service=self._service, operation=ask.operation)
+        except requests.RequestException as error:
+            raise self._failed(error, request, ask) from error
+        try:
+            return self._sent(request, ask)
+        except requests.RequestException as error:
+            raise self._failed(error, request, ask) from error
+
+    def _sent(self, request: requests.PreparedRequest, ask: "_Ask") -> requests.Response:
+        """Send the request once and record it, whether it fails or not."""
+        began, started = datetime.now(UTC), time.perf_counter()
+        answer: requests.Response | None = None
+        try:
+            with self._connections() as session:
+                environment = session.merge_environment_settings(request.url, {}, True, None, None)
+                answer = session.send(request, timeout=ask.timeout_s, allow_redirects=False, **environment)
+                if not ask.stream or answer.status_code >= 300:
+                    _read(answer)
+            return answer
+        finally:
+            calls = _recorded.get()
+            if calls is not None:
+                calls.append(
+                    CallRecord(
+                        service=self._service,
+                        operation=ask.operation,
+                        status=None if answer is None else answer.status_code,
+                        request_id="" if answer is None else answer.headers.get(self._request_id_header, ""),
+                        took_s=time.perf_counter() - started,
+                        began=began,
+                    )
+                )
+
+    @contextmanager
+    def _connections(self) -> Iterator[requests.Session]:
+        """Lend the session; connections that have been idle for long are closed first, while nobody uses them."""
+        with self._lock:
+            if not self._in_flight and self._clock() - self._last_used > _IDLE_S:
+                self._session.close()
+            self._in_flight += 1
+        try:
+            yield self._session
+        finally:
+            with self._lock:
+                self._in_flight -= 1
+                self._last_used = self._clock()
+
+    def _failed(self, error: requests.RequestException, request: requests.PreparedRequest, ask: "_Ask") -> AppError:
+        """Return the error for a call without a usable answer."""
+        answer = error.response
+        call = RemoteCall(
+            service=self._service,
+            operation=ask.operation,
+            status=None if answer is None else answer.status_code,
+            request_id="" if answer is None else answer.headers.get(self._request_id_header, ""),
+        )
+        host = urlsplit(request.url or "").hostname or "?"
+        if _is_cause(error, ssl.SSLCertVerificationError):
+            return NeedsPerson(
+                f"{self._service} at {host} shows a certificate that is not trusted, so nothing was sent. "
+                "Check the address in the settings, and the proxy or firewall on the way",
+                call=call,
+            )
+        if isinstance(error, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)):
+            return NeedsPerson(f"{self._service} has no usable address ({host}). Check the settings", call=call)
+        if _never_sent(error):
+            return TryAgain(f"{self._service} at {host} is unreachable; nothing was sent", call=call)
+        reason = "did not answer in time" if _is_timeout(error) else "ended the connection before its answer was whole"
+        return lost(f"{self._service} at {host} {reason}", call=call, idempotent=ask.idempotent)
+
+    def _judged(self, answer: requests.Response, ask: "_Ask") -> AppError:
+        """Return the error for an answer that the caller cannot use."""
+        refusal = self._refusal(answer, ask)
+        error = self._explain(refusal) if self._explain else None
+        return error or general_meaning(refusal)
+
+    def _refusal(self, answer: requests.Response, ask: "_Ask") -> Refusal:
+        codes, text = _reason(answer)
+        call = self._remote_call(answer, ask, code=codes[-1] if codes else "")
+        return Refusal(
+            call=call,
+            status=answer.status_code,
+            codes=codes,
+            text=text,
+            headers=answer.headers,
+            retry_after_s=retry_after_s(answer.headers, now=datetime.now(UTC)),
+            idempotent=ask.idempotent,
+        )
+
+    def _remote_call(self, answer: requests.Response, ask: "_Ask", *, code: str = "") -> RemoteCall:
+        return RemoteCall(
+            service=self._service,
+            operation=ask.operation,
+            status=answer.status_code,
+            code=code,
+            request_id=answer.headers.get(self._request_id_header, ""),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ask:
+    operation: str
+    idempotent: bool
+    stream: bool
+    timeout_s: tuple[float, float]
+
+
+def general_meaning(refusal: Refusal) -> AppError:
+    """Return the error for an answer that has no meaning special to its service.
+
+    A client's ``Explain`` may call this to build on it.
+    """
+    call, service, words = refusal.call, refusal.call.service, refusal.words
+    match refusal.status:
+        case 429:
+            # Throttled requests are turned away at the door, so this is a proof that nothing was done.
+            return TryAgain(
+                f"{service} throttles {call.operation}: {words}", retry_after_s=refusal.retry_after_s, call=call
+            )
+        case status if status in _PASSING:
+            return lost(
+                f"{service} failed at {call.operation}: {words}",
+                call=call,
+                idempotent=refusal.idempotent,
+                retry_after_s=refusal.retry_after_s,
+            )
+        case 401:
+            return NeedsPerson(
+                f"{service} refuses our sign-in at {call.operation}: {words}. "
+                "Check tenant, client id and secret (or the managed identity) in the settings",
+                call=call,
+            )
+        case 403:
+            return NeedsPerson(
+                f"{service} does not permit {call.operation}: {words}. Give the app's identity the permission for it",
+                call=call,
+            )
+        case 404 | 410:
+            return NotFound(f"{service} does not know what {call.operation} is about: {words}", call=call)
+        case 412:
+            return ItemChanged(f"{call.operation} comes too late, the item has changed: {words}", call=call)
+        case 423:
+            return ItemLocked(f"{call.operation} must wait, the item is locked: {words}", call=call)
+        case 507:
+            return NeedsPerson(f"{service} has no space left for {call.operation}: {words}. Make room", call=call)
+        case status if 300 <= status < 400:
+            return NeedsPerson(
+                f"{service} sends {call.operation} to another address (HTTP {status}), which is not followed. "
+                "Check the address in the settings",
+                call=call,
+            )
+        case _:
+            return NeedsPerson(f"{service} refuses {call.operation}: {words}", call=call)
+
+
+def lost(message: str, *, call: RemoteCall, idempotent: bool, retry_after_s: float | None = None) -> TryAgain:
+    """Return TryAgain for an idempotent call, AnswerLost for one that may have been handled."""
+    if idempotent:
+        return TryAgain(message, retry_after_s=retry_after_s, call=call)
+    return AnswerLost(f"{message}; it may have been done all the same", retry_after_s=retry_after_s, call=call)
+
+
+def json_object(answer: requests.Response) -> dict[str, Any]:
+    """Return the JSON object in the body of an answer of ``Http.call``.
+
+    Raises TryAgain, or AnswerLost where the call is not idempotent, for anything else (an empty body, a proxy's HTML).
+    """
+    try:
+        value = json_text.loads(answer.content)
+    except ValueError:
+        value = None
+    if isinstance(value, dict):
+        return value
+    call, idempotent = getattr(answer, _ASKED)
+    raise lost(
+        f"{call.service} answered {call.operation} with something that is not a JSON object",
+        call=call,
+        idempotent=idempotent,
+    )
+
+
+def retry_after_s(headers: Mapping[str, str], *, now: datetime) -> float | None:
+    """Return how many seconds the service asks us to wait, or None where it does not say.
+
+    Retry-After holds seconds or a date; a date is measured against the service's own clock where it sends that.
+    https://www.rfc-editor.org/rfc/rfc9110#name-retry-after
+    """
+    value = headers.get("Retry-After", "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value)
+    due = _http_date(value)
+    if due is None:
+        return None
+    return max(0.0, (due - (_http_date(headers.get("Date", "")) or now)).total_seconds())
+
+
+_ASKED: Final = "_asked"  # attribute of an answer: what json_object needs to know about the call
+
+
+def _new_session() -> requests.Session:
+    session = requests.Session()
+    session.headers.clear()
+    session.headers["User-Agent"] = USER_AGENT
+    # Without this requests would look into ~/.netrc, and send what it finds there to pre-authenticated URLs too.
+    session.auth = _as_it_is
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    adapter = HTTPAdapter(pool_connections=8, pool_maxsize=32, max_retries=0)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
+
+
+def _prepared(
+    method: str,
+    url: str | SecretUrl,
+    *,
+    headers: Mapping[str, str] | None,
+    json: object | None,
+    data: bytes | None,
+    stream: bool,
+) -> requests.PreparedRequest:
+    raw = url.reveal() if isinstance(url, SecretUrl) else url
+    _require_private_way(raw)
+    all_headers = {
+        "User-Agent": USER_AGENT,
+        "Accept": "*/*" if stream else "application/json",
+        # Ranges and lengths of a file are about its bytes as they are.
+        "Accept-Encoding": "identity" if stream else "gzip",
+        **(headers or {}),
+    }
+    request = requests.Request(method, raw, headers=all_headers, json=json, data=data, auth=_as_it_is).prepare()
+    # requests rewrites percent-encodings; a signed URL must arrive as it was issued. Observed with requests 2.34.
+    # What cannot stand in a request line at all (a blank, a letter beyond ASCII) is left to requests.
+    if raw.isascii() and raw.isprintable() and " " not in raw:
+        request.url = raw
+    return request
+
+
+def _require_private_way(url: str) -> None:
+    """Raise NeedsPerson unless what is sent to the URL is encrypted or stays on this machine."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port  # both are checked only when they are read
+    except ValueError:
+        host = None
+    else:
+        if host and (parts.scheme == "https" or (parts.scheme == "http" and _is_this_machine(host))):
+            return
+    shown = host or repr(SecretUrl(url))
+    raise NeedsPerson(f"{shown} has no https address, so nothing is sent to it. Check the addresses in the settings")
+
+
+def _is_this_machine(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _read(answer: requests.Response) -> None:
+    """Read the whole body; an error of doing so knows the answer's status."""
+    try:
+        _ = answer.content
+    except requests.RequestException as error:
+        answer.close()
+        error.response = answer
+        if answer.ok:
+            raise
+        # The status alone says enough about a refusal.
+        answer._content = b""
+
+
+def _never_sent(error: requests.RequestException) -> bool:
+    """Return whether it is certain that no byte of the request reached the service."""
+    if isinstance(error, (requests.ConnectTimeout, requests.exceptions.ProxyError)):
+        return True
+    reason = error.args[0] if error.args else None
+    if isinstance(reason, MaxRetryError) and isinstance(reason.reason, NewConnectionError):
+        return True
+    return _is_cause(error, ssl.SSLCertVerificationError)
+
+
+def _is_timeout(error: requests.RequestException) -> bool:
+    # A timeout in the middle of a body comes as a ConnectionError that holds urllib3's ReadTimeoutError.
+    return isinstance(error, requests.Timeout) or "timed out" in str(error).casefold()
+
+
+def _is_cause(error: BaseException, kind: type[BaseException]) -> bool:
+    """Return whether an error of this kind is among the causes, contexts or arguments of the error."""
+    waiting: list[object] = [error]
+    seen: set[int] = set()
+    while waiting:
+        one = waiting.pop()
+        if not isinstance(one, BaseException) or id(one) in seen:
+            continue
+        if isinstance(one, kind):
+            return True
+        seen.add(id(one))
+        waiting += [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]
+    return False
+
+
+def _reason(answer: requests.Response) -> tuple[tuple[str, ...], str]:
+    """Return the error codes, the outermost first, and the service's own words.
+
+    Graph: {"error": {"code", "message", "innerError": {"code", ...}}}, nested and in varying case.
+    F&O: {"error": {"code": "", "message": "An error has occurred.", "innererror": {"message": <the reason>}}}, or
+    {"Message": ...} from a gateway.
+    https://learn.microsoft.com/graph/errors
+    """
+    try:
+        body = json_text.loads(answer.content)
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        return (), _plain_text(answer)
+    top = {key.casefold(): value for key, value in body.items()}
+    error = top.get("error")
+    if not isinstance(error, dict):
+        return (), str(top.get("message") or top.get("error_description") or error or "")[:_TEXT_LIMIT]
+    codes: list[str] = []
+    inner_text = text = ""
+    level: object = error
+    while isinstance(level, dict):
+        keys = {str(key).casefold(): value for key, value in level.items()}
+        if isinstance(code := keys.get("code"), str) and code:
+            codes.append(code)
+        if isinstance(message := keys.get("message"), str) and message:
+            if level is error:
+                text = message
+            else:
+                inner_text = inner_text or message
+        level = keys.get("innererror")
+    return tuple(codes), (inner_text or text)[:_TEXT_LIMIT]
+
+
+def _plain_text(answer: requests.Response) -> str:
+    """Return the body where a person can read it: a gateway's HTML page says nothing that its status does not."""
+    text = answer.content.decode("utf-8", errors="replace").strip()
+    return "" if text.startswith("<") else text[:_TEXT_LIMIT]
+
+
+def _http_date(value: str) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
