@@ -1,0 +1,42 @@
+"""What every test may use: one Azurite for the whole session, and an environment without this machine's settings."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from local_cloud.storage import Azurite
+
+# What the app, the Azure SDKs and the proxies of a company network would read from the developer's own shell.
+_FOREIGN_PREFIXES = (
+    "ALERT_",
+    "AZURE_",
+    "AzureWebJobs",
+    "DMF_",
+    "FO_",
+    "FUNCTIONS_",
+    "GRAPH_",
+    "IDENTITY_",
+    "INBOUND_",
+    "INTEGRATIONS",
+    "MSI_",
+    "ONEDRIVE_",
+    "OUTBOUND_",
+    "WEBSITE_",
+)
+_FOREIGN_NAMES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"})
+
+
+@pytest.fixture(scope="session")
+def azurite_connection() -> Iterator[str]:
+    """The connection string of an Azurite that the whole session shares: use names of your own for what you make."""
+    with Azurite() as azurite:
+        yield azurite.connection_string
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test sees only the settings that it sets itself."""
+    for name in list(os.environ):
+        if name.startswith(_FOREIGN_PREFIXES) or name.upper() in _FOREIGN_NAMES:
+            monkeypatch.delenv(name)
