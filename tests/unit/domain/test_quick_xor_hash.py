@@ -2,6 +2,7 @@
 
 import base64
 import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -57,7 +58,7 @@ def test_how_a_file_is_cut_into_pieces_does_not_matter(size: int, cuts: list[int
     edges = [0, *sorted(min(cut, size) for cut in cuts), size]
 
     pieces = QuickXorHash()
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         pieces.update(data[start:end])
 
     assert pieces.digest() == QuickXorHash(data).digest()
