@@ -1,0 +1,423 @@
+"""What a DMF data package is, and which company a file belongs to.
+
+F&O answers a broken package late, with a message that names a temporary file of its own server, or not at all: without
+an EntityMapList an import "succeeds" with no rows. So a package is checked here before F&O hears of it. Only the zip's
+directory, the manifest and the header are read; data files are neither read nor judged. Streaming the package to F&O
+is ``clients/transfer.py``.
+"""
+
+import re
+import struct
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import BinaryIO, Final
+
+from shared.errors import FileRejected, TryAgain
+
+NAMESPACE: Final = "http://schemas.microsoft.com/dynamics/2015/01/DataManagement"
+MANIFEST: Final = "Manifest.xml"
+HEADER: Final = "PackageHeader.xml"
+
+MAX_ENTRIES: Final = 10_000  # the largest packages known hold some 400 entities
+MAX_DIRECTORY_BYTES: Final = 8 * 1024 * 1024  # 10,000 entries with long names take about 3 MiB
+# A field map takes about 900 bytes in UTF-16, so a manifest of 365 entities with 100 fields each comes to 33 MB.
+MAX_MANIFEST_BYTES: Final = 64 * 1024 * 1024
+MAX_HEADER_BYTES: Final = 1024 * 1024
+MAX_XML_DEPTH: Final = 64  # a manifest nests 7 deep
+MAX_TEXT: Final = 1024  # characters kept of an element's text; names in F&O are far shorter
+# Deflate cannot do better than 1,032 to 1. Rows that repeat reach 50 to 1; only files made to burst come near 500.
+MAX_RATIO: Final = 500
+RATIO_MATTERS_FROM_BYTES: Final = 64 * 1024 * 1024  # below, even a bomb does no harm
+
+_CHUNK: Final = 64 * 1024  # bytes
+_COMPANY: Final = re.compile(r"[A-Za-z0-9]{1,4}")  # DataAreaId is at most 4 characters; ASCII only, unlike isalnum()
+_DRIVE_LETTER: Final = re.compile(r"[A-Za-z]:")
+_ENCRYPTED: Final = 0x1 | 0x40 | 0x2000  # general purpose flags: encrypted, strongly encrypted, directory masked
+# Assumed: F&O opens packages with .NET's ZipArchive, which knows Stored, Deflate and Deflate64 and no other method.
+_METHODS: Final = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, 9})
+_BROKEN_ZIP: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    OverflowError,
+    UnicodeDecodeError,
+)
+
+_MANIFEST_ROOT: Final = f"{{{NAMESPACE}}}DataManagementPackageManifest"
+_HEADER_ROOT: Final = f"{{{NAMESPACE}}}DataManagementPackageHeader"
+_PROJECT_PATH: Final = (_MANIFEST_ROOT, f"{{{NAMESPACE}}}DefinitionGroupName")
+_ENTITY_PATH: Final = (
+    _MANIFEST_ROOT,
+    f"{{{NAMESPACE}}}PackageEntityList",
+    f"{{{NAMESPACE}}}DataManagementPackageEntityData",
+)
+_NAME_PATH: Final = (*_ENTITY_PATH, f"{{{NAMESPACE}}}EntityName")
+_FILE_PATH: Final = (*_ENTITY_PATH, f"{{{NAMESPACE}}}InputFilePath")
+_MAP_PATH: Final = (*_ENTITY_PATH, f"{{{NAMESPACE}}}EntityMapList", f"{{{NAMESPACE}}}EntityMap")
+
+_EXPORT_ANEW: Final = (
+    "Export the data project again with 'Generate data package', or correct the package and put it back."
+)
+_ZIP_THE_FILES: Final = "Zip the files themselves, not the folder that they are in."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageEntity:
+    """One entity of a package."""
+
+    name: str  # the label that F&O knows it by, "Fixed asset major type": the manifest's EntityName
+    file_name: str  # its data file at the root of the zip: the manifest's InputFilePath
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageFacts:
+    """What a package says about itself."""
+
+    data_project: str  # the manifest's DefinitionGroupName; may be empty, see project_for
+    entities: tuple[PackageEntity, ...]  # in the manifest's order; at least one
+
+    def project_for(self, configured: str) -> str:
+        """Return the data project to import under: the flow's own, or the package's where the flow has none.
+
+        Raises FileRejected where neither names one.
+        """
+        project = configured or self.data_project
+        if not project:
+            raise FileRejected(
+                f"{MANIFEST} names no data project (DefinitionGroupName is empty), and none is set for this import. "
+                "Name one in the package, or set IMPORT_DATA_PROJECT."
+            )
+        return project
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Declared:
+    """An entity as the manifest declares it, before anything is checked."""
+
+    name: str
+    file_name: str
+    maps: int  # how many field maps it has
+
+
+def company_of(file_name: str) -> str:
+    """Return the company that a file is for: what stands before the first underscore of its name, in capitals.
+
+    Raises FileRejected where that is not 1 to 4 letters or digits.
+
+    >>> company_of("usmf_Customers_001.zip")
+    'USMF'
+    """
+    prefix, underscore, _rest = file_name.partition("_")
+    if not underscore or _COMPANY.fullmatch(prefix) is None:
+        raise FileRejected(
+            f"The name {_shown(file_name)} does not begin with a company and an underscore. "
+            "Rename it so that it does: USMF_Customers_001.zip goes to company USMF (1 to 4 letters or digits)."
+        )
+    return prefix.upper()
+
+
+def check_package(file: BinaryIO) -> PackageFacts:
+    """Return what the package says about itself, or refuse what F&O could never import.
+
+    file: seekable; its directory, manifest and header are read, by small reads, and nothing else.
+    Raises FileRejected with what is wrong, where, and what to do; TryAgain where the file cannot be read now. Errors of
+    the app that ``file`` raises pass through.
+    """
+    # The rules: facts learned on real environments, see docs/decisions and
+    # https://learn.microsoft.com/dynamics365/fin-ops-core/dev-itpro/data-entities/data-management-api
+    size_bytes = file.seek(0, 2)
+    if size_bytes == 0:
+        raise FileRejected("The file is empty. Upload the data package again.")
+    try:
+        with zipfile.ZipFile(_SmallReads(file, size_bytes)) as archive:
+            return _check_archive(archive, size_bytes)
+    except _BROKEN_ZIP as error:
+        raise FileRejected(
+            "The file is not a zip, or it is damaged or cut off. F&O takes data packages only: a zip with "
+            f"{MANIFEST}, {HEADER} and the data files. {_EXPORT_ANEW}"
+        ) from error
+
+
+def _check_archive(archive: zipfile.ZipFile, size_bytes: int) -> PackageFacts:
+    entries = archive.infolist()
+    if len(entries) > MAX_ENTRIES:
+        raise FileRejected(f"The zip holds {len(entries):,} files; a package may hold {MAX_ENTRIES:,}. Split it.")
+    for entry in entries:
+        _check_entry(entry)
+    _check_burst("The zip", sum(entry.file_size for entry in entries), size_bytes)
+    _check_unique(entries)
+
+    at_root = {entry.orig_filename: entry for entry in entries if _folder_of(entry.orig_filename) == ""}
+    header = _entry_at_root(HEADER, at_root, entries)
+    manifest = _entry_at_root(MANIFEST, at_root, entries)
+    _check_header(archive, header)
+    data_project, declared = _read_manifest(archive, manifest)
+    if not declared:
+        raise FileRejected(f"{MANIFEST} lists no entity, so there is nothing to import. {_EXPORT_ANEW}")
+    return PackageFacts(
+        data_project=data_project,
+        entities=tuple(_checked_entity(number, each, at_root, entries) for number, each in enumerate(declared, 1)),
+    )
+
+
+def _check_entry(entry: zipfile.ZipInfo) -> None:
+    name = entry.orig_filename  # as it stands in the zip; filename has been tidied for this machine
+    if entry.flag_bits & _ENCRYPTED:
+        raise FileRejected(f"{_shown(name)} in the zip is encrypted, and F&O has no password. Zip without one.")
+    if _is_unsafe(name):
+        raise FileRejected(f"The zip holds the name {_shown(name)}, which points outside of it. {_ZIP_THE_FILES}")
+    if entry.compress_type not in _METHODS:
+        raise FileRejected(
+            f"{_shown(name)} is compressed by a method that F&O cannot read ({entry.compress_type}). "
+            "Zip with the usual method, Deflate."
+        )
+    _check_burst(f"{_shown(name)} in the zip", entry.file_size, entry.compress_size)
+
+
+def _check_burst(what: str, unpacked_bytes: int, packed_bytes: int) -> None:
+    if unpacked_bytes >= RATIO_MATTERS_FROM_BYTES and unpacked_bytes > MAX_RATIO * packed_bytes:
+        raise FileRejected(
+            f"{what} says that {packed_bytes:,} bytes unpack to {unpacked_bytes:,}, which no real data does. "
+            f"{_EXPORT_ANEW}"
+        )
+
+
+def _check_unique(entries: Iterable[zipfile.ZipInfo]) -> None:
+    # Regardless of case, because F&O unpacks onto a Windows disk, where one would overwrite the other.
+    counted = Counter(_on_windows(entry.orig_filename) for entry in entries)
+    doubles = [entry.orig_filename for entry in entries if counted[_on_windows(entry.orig_filename)] > 1]
+    if doubles:
+        raise FileRejected(f"The zip holds {_shown(doubles[0])} more than once. Leave one of them in it.")
+
+
+def _entry_at_root(
+    name: str, at_root: Mapping[str, zipfile.ZipInfo], entries: Iterable[zipfile.ZipInfo]
+) -> zipfile.ZipInfo:
+    # Regardless of case: F&O opens the unpacked file by name on a Windows disk.
+    for each, entry in at_root.items():
+        if each.casefold() == name.casefold():
+            return entry
+    for entry in entries:
+        folder = _folder_of(entry.orig_filename)
+        if folder and entry.orig_filename[len(folder) + 1 :].casefold() == name.casefold():
+            raise FileRejected(
+                f"{name} lies in the folder {_shown(folder)} of the zip, and F&O looks at its root only. "
+                f"{_ZIP_THE_FILES}"
+            )
+    if "[Content_Types].xml" in at_root:
+        raise FileRejected(
+            f"This is an Office document (such as an Excel workbook), not a data package: it holds no {name}. "
+            f"Put it into a zip with {MANIFEST} and {HEADER}. {_EXPORT_ANEW}"
+        )
+    raise FileRejected(f"The zip holds no {name}, so it is not a data package. {_EXPORT_ANEW}")
+
+
+def _check_header(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
+    for path, _text in _finished_elements(archive, entry, MAX_HEADER_BYTES):
+        _check_root(entry.orig_filename, path[0], _HEADER_ROOT)
+
+
+def _read_manifest(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> tuple[str, list[_Declared]]:
+    data_project = name = file_name = ""
+    maps = 0
+    declared: list[_Declared] = []
+    for path, text in _finished_elements(archive, entry, MAX_MANIFEST_BYTES):
+        _check_root(entry.orig_filename, path[0], _MANIFEST_ROOT)
+        # An element ends after those inside it, so an entity is complete when it ends itself.
+        if path == _MAP_PATH:
+            maps += 1
+        elif path == _NAME_PATH:
+            name = text.strip()
+        elif path == _FILE_PATH:
+            file_name = text.strip()
+        elif path == _ENTITY_PATH:
+            declared.append(_Declared(name=name, file_name=file_name, maps=maps))
+            name = file_name = ""
+            maps = 0
+        elif path == _PROJECT_PATH:
+            data_project = text.strip()
+    return data_project, declared
+
+
+def _check_root(name: str, found: str, wanted: str) -> None:
+    if found == wanted:
+        return
+    namespace, _, local_name = found.rpartition("}")
+    wanted_name = wanted.rpartition("}")[2]
+    if local_name == wanted_name:
+        raise FileRejected(
+            f"The namespace of {_shown(name)} is {_shown(namespace.lstrip('{'))}; F&O takes {NAMESPACE} only. "
+            "Correct its xmlns."
+        )
+    raise FileRejected(f"{_shown(name)} is {_shown(local_name)} and should be {wanted_name}. {_EXPORT_ANEW}")
+
+
+def _checked_entity(
+    number: int,
+    declared: _Declared,
+    at_root: Mapping[str, zipfile.ZipInfo],
+    entries: Iterable[zipfile.ZipInfo],
+) -> PackageEntity:
+    if not declared.name:
+        raise FileRejected(f"Entity {number} of {MANIFEST} has no EntityName. {_EXPORT_ANEW}")
+    who = f"The entity {_shown(declared.name)} of {MANIFEST}"
+    if declared.maps == 0:
+        raise FileRejected(
+            f"{who} has no field mapping (EntityMapList is empty): F&O would import no row and report success. "
+            "Generate the mapping in the data project and export it again."
+        )
+    if not declared.file_name:
+        raise FileRejected(f"{who} names no data file (InputFilePath is empty). {_EXPORT_ANEW}")
+    entry = at_root.get(declared.file_name)
+    if entry is None:
+        raise FileRejected(f"{who} {_why_missing(declared.file_name, entries)}")
+    if entry.file_size == 0:
+        raise FileRejected(f"{who} has an empty data file, {_shown(declared.file_name)}. {_EXPORT_ANEW}")
+    return PackageEntity(name=declared.name, file_name=declared.file_name)
+
+
+def _why_missing(file_name: str, entries: Iterable[zipfile.ZipInfo]) -> str:
+    wanted = _base_name(file_name)
+    alike = [entry.orig_filename for entry in entries if _base_name(entry.orig_filename) == wanted]
+    at_root = [name for name in alike if not _folder_of(name)]
+    if at_root:
+        return f"names the data file {_shown(file_name)}; the zip holds {_shown(at_root[0])}. Spell both alike."
+    if alike:
+        return f"has its data file in a folder, {_shown(alike[0])}, and F&O looks at the root only. {_ZIP_THE_FILES}"
+    return f"names the data file {_shown(file_name)}, which is not in the zip. Add it under just this name."
+
+
+def _finished_elements(
+    archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limit_bytes: int
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the path and text of each element as it ends, holding no tree: strangers choose how large the XML is."""
+    # Imported here because only this step of an import needs it.
+    from defusedxml.common import DefusedXmlException
+    from defusedxml.ElementTree import DefusedXMLParser, ParseError
+
+    name = _shown(entry.orig_filename)
+    target = _Elements(name)
+    parser = DefusedXMLParser(target=target, forbid_dtd=True)
+    read_bytes = 0
+    with archive.open(entry) as source:
+        while True:
+            chunk = source.read(_CHUNK)
+            read_bytes += len(chunk)
+            if read_bytes > limit_bytes:
+                raise FileRejected(f"{name} is larger than {limit_bytes // 2**20} MiB unpacked. Split the package.")
+            try:
+                if chunk:
+                    parser.feed(chunk)
+                else:
+                    parser.close()
+            except DefusedXmlException as error:
+                raise FileRejected(f"{name} declares a document type, which no package needs. Take it out.") from error
+            except (ParseError, LookupError, ValueError) as error:  # the latter two: an encoding that is none
+                raise FileRejected(
+                    f"{name} is not well-formed XML in UTF-16 or UTF-8 ({_shown(str(error))}). {_EXPORT_ANEW}"
+                ) from error
+            yield from target.taken()
+            if not chunk:
+                return
+
+
+class _Elements:
+    """What the XML parser calls: keeps the path to where it is, and the elements that ended."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._path: list[str] = []
+        self._text = ""
+        self._finished: list[tuple[tuple[str, ...], str]] = []
+
+    def start(self, tag: str, _attributes: Mapping[str, str]) -> None:
+        if len(self._path) >= MAX_XML_DEPTH:
+            raise FileRejected(f"{self._name} nests elements more than {MAX_XML_DEPTH} deep. {_EXPORT_ANEW}")
+        self._path.append(tag)
+        self._text = ""
+
+    def data(self, text: str) -> None:
+        self._text += text[: MAX_TEXT - len(self._text)]
+
+    def end(self, _tag: str) -> None:
+        self._finished.append((tuple(self._path), self._text))
+        self._path.pop()
+        self._text = ""
+
+    def close(self) -> None:
+        """End of the document; there is no tree to return."""
+
+    def taken(self) -> list[tuple[tuple[str, ...], str]]:
+        """Return the elements that ended since the last call."""
+        finished, self._finished = self._finished, []
+        return finished
+
+
+class _SmallReads:
+    """A file of which zipfile reads as much as a directory may take at once, however much the zip asks for."""
+
+    def __init__(self, file: BinaryIO, size_bytes: int) -> None:
+        self._file = file
+        self._size_bytes = size_bytes
+
+    def read(self, size: int = -1, /) -> bytes:
+        if size > MAX_DIRECTORY_BYTES:
+            raise FileRejected(
+                f"The zip's list of files takes {size:,} bytes, where {MAX_DIRECTORY_BYTES:,} are plenty. "
+                f"{_EXPORT_ANEW}"
+            )
+        try:
+            return self._file.read(size)
+        except OSError as error:
+            # Else zipfile would take a broken connection for a broken zip.
+            raise TryAgain(f"The package could not be read: {error}") from error
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        # Every kind of file answers a place before its start differently. zipfile looks there for the ends that a zip
+        # may have and expects an OSError; a zip that lost its beginning points there.
+        if whence == 2 and self._size_bytes + offset < 0:
+            raise OSError("before the start of the file")
+        if whence == 0 and offset < 0:
+            raise zipfile.BadZipFile("an offset lies before the start of the file")
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def seekable(self) -> bool:
+        return True
+
+
+def _is_unsafe(name: str) -> bool:
+    parts = name.replace("\\", "/").split("/")
+    has_control = any(character < " " or character == "\x7f" for character in name)
+    return has_control or parts[0] == "" or ".." in parts or _DRIVE_LETTER.match(name) is not None
+
+
+def _folder_of(name: str) -> str:
+    """Return the folder that an entry of the zip lies in, empty for the root. A folder's own entry lies in itself.
+
+    Assumed: folders beside the package's own files do no harm. Entities with attachments bring them, and macOS adds
+    __MACOSX.
+    """
+    return name[: max(name.rfind("/"), name.rfind("\\"), 0)]
+
+
+def _on_windows(name: str) -> str:
+    """Return what two names have in common that are one file on a Windows disk."""
+    return name.replace("\\", "/").casefold()
+
+
+def _base_name(name: str) -> str:
+    return _on_windows(name).rpartition("/")[2]
+
+
+def _shown(name: str) -> str:
+    """Return a stranger's text so that it can stand in a report: short, on one line, in quotes."""
+    plain = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in name)
+    return f"'{plain if len(plain) <= 100 else plain[:99] + '…'}'"

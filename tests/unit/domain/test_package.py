@@ -1,0 +1,443 @@
+"""What is taken for a data package, and what is refused, in which words."""
+
+import io
+import os
+import re
+import struct
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.domain import package
+from shared.domain.package import PackageEntity, check_package, company_of
+from shared.errors import AppError, FileRejected, TryAgain
+from tests.packages import Entity, build_package, header, manifest, zip_of
+
+SAMPLE = Path(__file__).resolve().parents[4] / "shared" / "data" / "usmf_asset-major-types-01.zip"
+
+
+# Good packages.
+
+
+@pytest.mark.skipif(not SAMPLE.exists(), reason="Microsoft's sample package is not part of this repository")
+def test_microsofts_sample_package_is_taken() -> None:
+    with SAMPLE.open("rb") as file:
+        facts = check_package(file)
+
+    assert facts.data_project == "Asset-Major-Types"
+    assert facts.entities == (PackageEntity(name="Fixed asset major type", file_name="Fixed asset major type.xlsx"),)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8"])
+@pytest.mark.parametrize("source_format", ["CSV", "CSV-Unicode", "EXCEL", "XML"])
+def test_a_package_is_taken_in_both_encodings_and_every_format(
+    encoding: Literal["utf-16", "utf-8"], source_format: Literal["CSV", "CSV-Unicode", "EXCEL", "XML"]
+) -> None:
+    facts = check_package(io.BytesIO(build_package(encoding=encoding, source_format=source_format)))
+
+    assert [entity.name for entity in facts.entities] == ["Fixed asset major type"]
+
+
+def test_the_entities_are_told_in_the_manifests_order() -> None:
+    entities = [Entity(name="Vendors"), Entity(name="Customers"), Entity(name="Currencies")]
+
+    facts = check_package(io.BytesIO(build_package(entities=entities)))
+
+    assert [entity.file_name for entity in facts.entities] == ["Vendors.csv", "Customers.csv", "Currencies.csv"]
+
+
+def test_names_with_accents_ampersands_and_spaces_are_taken() -> None:
+    facts = check_package(io.BytesIO(build_package(data_project="Ä & Ö <1>", entity="Währungen & Kurse")))
+
+    assert facts.data_project == "Ä & Ö <1>"
+    assert facts.entities[0].file_name == "Währungen & Kurse.csv"
+
+
+def test_two_entities_may_share_one_workbook() -> None:
+    entities = [Entity(name="One", file_name="Both.xlsx"), Entity(name="Two", file_name="Both.xlsx")]
+
+    assert len(check_package(io.BytesIO(build_package(entities=entities))).entities) == 2
+
+
+def test_the_manifests_name_may_be_in_any_case() -> None:
+    content = manifest("P", [Entity(name="E")])
+
+    check_package(io.BytesIO(build_package(entity="E", replace={"Manifest.xml": None, "MANIFEST.XML": content})))
+
+
+def test_folders_beside_the_packages_own_files_are_let_through() -> None:
+    extra = {"Resources/": b"", "Resources/Logo/logo.png": b"png", "__MACOSX/._Manifest.xml": b"apple"}
+
+    check_package(io.BytesIO(build_package(replace=extra)))
+
+
+def test_data_files_are_never_read() -> None:
+    rows = [[os.urandom(500).hex(), "x"] for _ in range(2_000)]
+    data = build_package(rows=rows)
+    file = _Counted(data)
+
+    check_package(file)
+
+    assert len(data) > 1_000_000
+    assert file.read_bytes < 150_000
+
+
+def test_a_manifest_of_many_entities_is_read_in_seconds_and_without_a_tree() -> None:
+    columns = [f"FIELD{number}" for number in range(100)]
+    entities = [Entity(name=f"Entity {number}", columns=columns, content=b"x") for number in range(100)]
+    data = build_package(entities=entities)
+    began = time.monotonic()
+
+    facts = check_package(io.BytesIO(data))
+
+    assert len(facts.entities) == 100
+    assert time.monotonic() - began < 10
+
+
+def test_the_flows_data_project_wins_over_the_packages() -> None:
+    facts = check_package(io.BytesIO(build_package(data_project="Theirs")))
+
+    assert facts.project_for("Ours") == "Ours"
+    assert facts.project_for("") == "Theirs"
+
+
+def test_a_package_without_a_data_project_is_refused_only_where_the_flow_has_none() -> None:
+    facts = check_package(io.BytesIO(build_package(data_project="")))
+
+    assert facts.project_for("Ours") == "Ours"
+    with pytest.raises(FileRejected, match="IMPORT_DATA_PROJECT"):
+        facts.project_for("")
+
+
+# Bad packages: name -> (bytes, a word of the refusal).
+
+
+def _patched(data: bytes, name: str, offset: int, value: bytes) -> bytes:
+    """Return the zip with bytes of one entry's row in the central directory replaced."""
+    content = bytearray(data)
+    row = -1
+    while True:
+        row = data.index(b"PK\x01\x02", row + 1)
+        (length,) = struct.unpack_from("<H", data, row + 28)
+        if data[row + 46 : row + 46 + length] == name.encode():
+            content[row + offset : row + offset + len(value)] = value
+            return bytes(content)
+
+
+def _zip_with_method(method: int) -> bytes:
+    buffer = io.BytesIO(build_package())
+    with zipfile.ZipFile(buffer, "a", method) as archive:
+        archive.writestr("more.txt", b"some text")
+    return buffer.getvalue()
+
+
+def _zip_with_duplicate(name: str, content: bytes) -> bytes:
+    buffer = io.BytesIO(build_package())
+    with zipfile.ZipFile(buffer, "a") as archive:
+        archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def _renamed(data: bytes, old: str, new: str) -> bytes:
+    """Return the zip with an entry's name changed everywhere, also to what zipfile would not write."""
+    assert len(old) == len(new)
+    return data.replace(old.encode(), new.encode())
+
+
+def _manifest_of(inner: str, *, root: str = "DataManagementPackageManifest", ns: str = package.NAMESPACE) -> bytes:
+    return build_package(replace={"Manifest.xml": f'<{root} xmlns="{ns}">{inner}</{root}>'.encode()})
+
+
+def _entity(inner: str) -> str:
+    entity = f"<DataManagementPackageEntityData>{inner}</DataManagementPackageEntityData>"
+    return f"<PackageEntityList>{entity}</PackageEntityList>"
+
+
+_GOOD = build_package()
+_CSV = "Fixed asset major type.csv"
+_MAPS = "<EntityMapList><EntityMap/></EntityMapList>"
+_BILLION_LAUGHS = (
+    '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;">]><DataManagementPackageManifest/>'
+)
+
+BAD: dict[str, tuple[Callable[[], bytes], str]] = {
+    "an empty file": (lambda: b"", "is empty"),
+    "a text file": (lambda: b"CUSTOMER;NAME\r\n1;Alpha\r\n", "not a zip"),
+    "one byte": (lambda: b"P", "not a zip"),
+    "a zip that was cut off": (lambda: _GOOD[:-40], "not a zip"),
+    "a zip without its beginning": (lambda: _GOOD[700:], "not a zip"),
+    "a zip without files": (lambda: zip_of({}), "holds no PackageHeader.xml"),
+    "an Excel workbook": (lambda: zip_of({"[Content_Types].xml": b"<x/>", "xl/workbook.xml": b"<x/>"}), "Office"),
+    "a zip of data files": (lambda: zip_of({"Customers.csv": b"A,B\r\n"}), "holds no PackageHeader.xml"),
+    "no header": (lambda: build_package(replace={"PackageHeader.xml": None}), "holds no PackageHeader.xml"),
+    "no manifest": (lambda: build_package(replace={"Manifest.xml": None}), "holds no Manifest.xml"),
+    "all files in a folder": (lambda: build_package(folder="Customers/"), "lies in the folder 'Customers'"),
+    "all files in a folder, as Windows writes it": (
+        lambda: _renamed(build_package(folder="Customers/"), "Customers/", "Customers\\"),
+        "lies in the folder 'Customers'",
+    ),
+    "two manifests": (lambda: _zip_with_duplicate("manifest.XML", b"<x/>"), "more than once"),
+    "two headers": (lambda: _zip_with_duplicate("packageheader.xml", b"<x/>"), "more than once"),
+    "two data files of one name": (lambda: _zip_with_duplicate(_CSV.upper(), b"x"), "more than once"),
+    "an encrypted data file": (lambda: _patched(_GOOD, _CSV, 8, b"\x01\x00"), "is encrypted"),
+    "an encrypted manifest": (lambda: _patched(_GOOD, "Manifest.xml", 8, b"\x01\x00"), "is encrypted"),
+    "a strongly encrypted data file": (lambda: _patched(_GOOD, _CSV, 8, b"\x40\x00"), "is encrypted"),
+    "a name that climbs out": (lambda: build_package(replace={"../evil.csv": b"x"}), "points outside"),
+    "a name that climbs out by backslash": (lambda: build_package(replace={"..\\evil.csv": b"x"}), "points outside"),
+    "a name that climbs out midway": (lambda: build_package(replace={"a/../../b": b"x"}), "points outside"),
+    "an absolute name": (lambda: build_package(replace={"/etc/passwd": b"x"}), "points outside"),
+    "a name with a drive letter": (lambda: build_package(replace={"C:evil.csv": b"x"}), "points outside"),
+    "a name with a NUL": (
+        lambda: _renamed(build_package(replace={"ab-Manifest.xml": b"x"}), "ab-Manifest.xml", "ab\0Manifest.xml"),
+        "points outside",
+    ),
+    "a name that is no UTF-8": (
+        lambda: build_package(replace={"é.csv": b"x"}).replace("é.csv".encode(), b"\xff\xff.csv"),
+        "not a zip",
+    ),
+    "a method that Windows cannot read": (lambda: _zip_with_method(zipfile.ZIP_LZMA), "by a method"),
+    "too many files": (
+        lambda: build_package(replace={f"f{number}": b"" for number in range(package.MAX_ENTRIES)}),
+        "may hold 10,000",
+    ),
+    "a directory that claims to be huge": (
+        lambda: _GOOD[:-10] + struct.pack("<I", 0x7FFFFFFF) + _GOOD[-6:],
+        "not a zip|list of files",
+    ),
+    "a data file that bursts": (
+        lambda: build_package(entities=[Entity(name="Bomb", content=bytes(package.RATIO_MATTERS_FROM_BYTES + 1))]),
+        "which no real data does",
+    ),
+    "a data file that claims to burst": (
+        lambda: _patched(_GOOD, _CSV, 24, struct.pack("<I", 0xFFFFFFF0)),
+        "which no real data does",
+    ),
+    "a manifest that nests endlessly": (lambda: _manifest_of("<a>" * 200_000), "nests elements"),
+    "a manifest that is cut off": (
+        lambda: build_package(replace={"Manifest.xml": manifest("P", [Entity(name="E")])[:-60]}),
+        "'Manifest.xml' is not well-formed",
+    ),
+    "an empty manifest": (lambda: build_package(replace={"Manifest.xml": b""}), "'Manifest.xml' is not well-formed"),
+    "an empty header": (
+        lambda: build_package(replace={"PackageHeader.xml": b""}),
+        "'PackageHeader.xml' is not well-formed",
+    ),
+    "a header that is no XML": (
+        lambda: build_package(replace={"PackageHeader.xml": b"{}"}),
+        "'PackageHeader.xml' is not well-formed",
+    ),
+    "an encoding that is none": (
+        lambda: build_package(replace={"Manifest.xml": b'<?xml version="1.0" encoding="klingon"?><x/>'}),
+        "'Manifest.xml' is not well-formed",
+    ),
+    "entities that multiply": (
+        lambda: build_package(replace={"Manifest.xml": _BILLION_LAUGHS.encode()}),
+        "declares a document type",
+    ),
+    "a manifest of another namespace": (
+        lambda: build_package(namespace="http://schemas.microsoft.com/dynamics/2015/01/datamanagement"),
+        "The namespace of 'PackageHeader.xml'",
+    ),
+    "a manifest without a namespace": (
+        lambda: build_package(replace={"Manifest.xml": manifest("P", [Entity(name="E")], namespace="")}),
+        "The namespace of 'Manifest.xml'",
+    ),
+    "another document in the manifest's place": (lambda: _manifest_of("", root="Workbook"), "should be DataManagement"),
+    "header and manifest swapped": (
+        lambda: build_package(
+            replace={"PackageHeader.xml": manifest("P", [Entity(name="E")]), "Manifest.xml": header("P")}
+        ),
+        "should be DataManagementPackageHeader",
+    ),
+    "a manifest without entities": (lambda: build_package(entities=()), "lists no entity"),
+    "an entity without a field mapping": (lambda: build_package(columns=()), "has no field mapping"),
+    "an entity whose mapping is nil": (
+        lambda: _manifest_of(
+            _entity(f"<EntityMapList/><EntityName>E</EntityName><InputFilePath>{_CSV}</InputFilePath>")
+        ),
+        "has no field mapping",
+    ),
+    "a second entity without a field mapping": (
+        lambda: build_package(entities=[Entity(name="First"), Entity(name="Second", columns=())]),
+        "'Second' of Manifest.xml has no field mapping",
+    ),
+    "an entity without a name": (
+        lambda: _manifest_of(_entity(f"{_MAPS}<InputFilePath>{_CSV}</InputFilePath>")),
+        "Entity 1 of Manifest.xml has no EntityName",
+    ),
+    "an entity without a data file": (
+        lambda: _manifest_of(_entity(f"{_MAPS}<EntityName>E</EntityName><InputFilePath/>")),
+        "names no data file",
+    ),
+    "a data file that is missing": (lambda: build_package(replace={_CSV: None}), "is not in the zip"),
+    "a data file that is spelt in another case": (
+        lambda: build_package(replace={_CSV: None, _CSV.upper(): b"x"}),
+        "Spell both alike",
+    ),
+    "a data file that lies in a folder": (
+        lambda: build_package(replace={_CSV: None, f"data/{_CSV}": b"x"}),
+        "in a folder, 'data/",
+    ),
+    "a data file that is named with a folder": (
+        lambda: build_package(entities=[Entity(name="E", file_name="data/E.csv")]),
+        "in a folder, 'data/E.csv'",
+    ),
+    "a data file without a byte": (
+        lambda: build_package(entities=[Entity(name="E", content=b"")]),
+        "has an empty data file",
+    ),
+    "a manifest whose bytes were changed": (
+        lambda: _patched(_GOOD, "Manifest.xml", 16, b"\0\0\0\0"),
+        "damaged",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_bad_package_is_refused_with_what_is_wrong(name: str) -> None:
+    build, words = BAD[name]
+
+    with pytest.raises(FileRejected, match=words) as refusal:
+        check_package(io.BytesIO(build()))
+
+    # What is wrong, and then what to do: at least two sentences, on one line.
+    assert re.search(r"\. [A-Z].*\.$", refusal.value.message), refusal.value.message
+    assert len(refusal.value.message) < 500
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"), [("Manifest.xml", "MAX_MANIFEST_BYTES"), ("PackageHeader.xml", "MAX_HEADER_BYTES")]
+)
+def test_xml_is_read_up_to_a_limit(monkeypatch: pytest.MonkeyPatch, name: str, limit: str) -> None:
+    monkeypatch.setattr(package, limit, 2**20)
+    content = f'<a xmlns="{package.NAMESPACE}">{" " * 2**22}</a>'.encode()
+    # The root is told when it ends, so only the limit can end this early.
+    archive = build_package(replace={name: content})
+
+    with pytest.raises(FileRejected, match="larger than 1 MiB"):
+        check_package(io.BytesIO(archive))
+
+
+def test_at_least_25_bad_packages_are_held_here() -> None:
+    assert len(BAD) >= 25
+
+
+def test_a_strangers_name_stands_in_the_refusal_on_one_line_and_cut() -> None:
+    long_name = "../" + "x" * 5_000
+
+    with pytest.raises(FileRejected) as refusal:
+        check_package(io.BytesIO(zip_of({long_name: b"x"})))
+    with pytest.raises(FileRejected) as with_lines:
+        check_package(io.BytesIO(build_package(entity="one\ntwo", columns=())))
+
+    assert len(refusal.value.message) < 400
+    assert "\n" not in with_lines.value.message
+
+
+def test_a_file_that_cannot_be_read_now_is_not_the_files_fault() -> None:
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            raise ConnectionResetError("reset by peer")
+
+    with pytest.raises(TryAgain, match="reset by peer"):
+        check_package(Broken(_GOOD))
+
+
+def test_the_apps_own_errors_pass_through() -> None:
+    class Expired(AppError):
+        pass
+
+    class Remote(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            raise Expired("the download link has expired")
+
+    with pytest.raises(Expired):
+        check_package(Remote(_GOOD))
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes_are_refused_in_words_and_never_crash(data: bytes) -> None:
+    with pytest.raises(FileRejected):
+        check_package(io.BytesIO(data))
+
+
+@given(st.data())
+def test_a_damaged_package_is_taken_or_refused_and_never_crashes(data: st.DataObject) -> None:
+    content = bytearray(_GOOD)
+    for _ in range(data.draw(st.integers(1, 8))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+
+    try:
+        facts = check_package(io.BytesIO(bytes(content)))
+    except FileRejected:
+        return
+    assert facts.entities
+
+
+# Companies.
+
+
+@pytest.mark.parametrize(
+    ("file_name", "company"),
+    [
+        ("USMF_Customer_001_V101.zip", "USMF"),
+        ("usmf_asset-major-types-01.zip", "USMF"),
+        ("dat_x.zip", "DAT"),
+        ("1_.zip", "1"),
+        ("De01__x.zip", "DE01"),
+    ],
+)
+def test_the_company_stands_before_the_first_underscore(file_name: str, company: str) -> None:
+    assert company_of(file_name) == company
+
+
+@pytest.mark.parametrize(
+    "file_name",
+    [
+        "foo.zip",
+        "",
+        "_x.zip",
+        "USMFX_x.zip",
+        "US-F_x.zip",
+        " USM_x.zip",
+        "ÄÖÜ_x.zip",
+        "٣٤_x.zip",
+        "ﬀ_x.zip",
+        "USMF\n_x",
+    ],
+)
+def test_a_name_without_a_company_is_refused_with_an_example(file_name: str) -> None:
+    with pytest.raises(FileRejected, match=r"USMF_Customers_001\.zip"):
+        company_of(file_name)
+
+
+@given(st.from_regex(r"[A-Za-z0-9]{1,4}", fullmatch=True), st.text())
+def test_every_company_code_is_found_whatever_follows(company: str, rest: str) -> None:
+    assert company_of(f"{company}_{rest}") == company.upper()
+
+
+@given(st.text())
+def test_a_company_is_1_to_4_capital_letters_or_digits_or_the_file_is_refused(file_name: str) -> None:
+    try:
+        company = company_of(file_name)
+    except FileRejected:
+        return
+    assert re.fullmatch(r"[A-Z0-9]{1,4}", company)
+
+
+class _Counted(io.BytesIO):
+    """A file that counts what is read of it."""
+
+    read_bytes = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        content = super().read(size)
+        self.read_bytes += len(content)
+        return content
