@@ -185,6 +185,7 @@ class Http:
         stream: bool = False,
         timeout_s: tuple[float, float] = TIMEOUT_S,
         ok: Collection[int] = (200, 201, 202, 204),
+        explain: Explain | None = None,
     ) -> requests.Response:
         """Make one call and return the answer; its body has been read unless it is streamed.
 
@@ -195,8 +196,9 @@ class Http:
         stream: leave the body unread; the caller closes the answer.
         timeout_s: seconds to connect, and between two reads.
         ok: the statuses that the caller can use.
+        explain: what error codes mean for this very call; asked before the service's own.
 
-        Raises what the service's ``Explain`` says, otherwise:
+        Raises what ``explain`` or the service's ``Explain`` says, otherwise:
         NeedsPerson: 401 with a fresh token, 403, 507, a redirect, a wrong address or certificate, another 4xx.
         TryAgain: throttled (429), unreachable, or a passing failure of an idempotent call.
         AnswerLost: a failure of a call that is not idempotent after it may have been handled.
@@ -213,7 +215,7 @@ class Http:
             log.warning("http.token_refused", service=self._service, operation=operation)
             answer = self._authorized(request, ask, refresh=True)
         if answer.status_code not in ok:
-            raise self._judged(answer, ask)
+            raise self._judged(answer, ask, explain)
         setattr(answer, _ASKED, (self._remote_call(answer, ask), idempotent))
         return answer
 
@@ -296,11 +298,13 @@ class Http:
         reason = "did not answer in time" if _is_timeout(error) else "ended the connection before its answer was whole"
         return lost(f"{self._service} at {host} {reason}", call=call, idempotent=ask.idempotent)
 
-    def _judged(self, answer: requests.Response, ask: "_Ask") -> AppError:
+    def _judged(self, answer: requests.Response, ask: "_Ask", explain: Explain | None) -> AppError:
         """Return the error for an answer that the caller cannot use."""
         refusal = self._refusal(answer, ask)
-        error = self._explain(refusal) if self._explain else None
-        return error or general_meaning(refusal)
+        for meaning in (explain, self._explain):
+            if meaning is not None and (error := meaning(refusal)) is not None:
+                return error
+        return general_meaning(refusal)
 
     def _refusal(self, answer: requests.Response, ask: "_Ask") -> Refusal:
         codes, text = _reason(answer)

@@ -1,0 +1,550 @@
+"""OneDrive through Microsoft Graph: list, look, move, upload. One verb, one call; bytes of downloads are transfer.py's.
+
+Graph's driveItem becomes a ``DriveItem`` here. Items are addressed by id wherever there is one: ids never change within
+a drive, while a read by path can lag minutes behind a change.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from http import HTTPStatus
+from types import TracebackType
+from typing import Any, Final, NoReturn, Self
+from urllib.parse import quote
+
+import requests
+
+from shared.clients.http import Explain, Http, Refusal, json_object
+from shared.errors import AppError, FileRejected, ItemChanged, ItemLocked, NameTaken, NeedsPerson, NotFound, TryAgain
+from shared.log import log
+from shared.secret import SecretUrl
+
+_UNIT: Final = 320 * 1024  # bytes; every chunk but the last must be a multiple of it
+# https://learn.microsoft.com/graph/api/driveitem-createuploadsession#upload-bytes-to-the-upload-session
+CHUNK: Final = 32 * _UNIT  # bytes; Graph recommends 5 to 10 MiB and takes less than 60 MiB
+
+_PAGE: Final = 200  # items a page, Graph's own default
+
+# https://support.microsoft.com/office/restrictions-and-limitations-in-onedrive-and-sharepoint-64883a5d-228e-48f5-b3d2-eb39e07630fa
+_NOT_IN_NAMES: Final = frozenset('"*:<>?/\\|')
+
+_UNKNOWN_TIME: Final = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriveItem:
+    """A file or folder as OneDrive described it at one moment."""
+
+    item_id: str  # stays the same when the item is moved or renamed within its drive
+    name: str
+    size_bytes: int
+    etag: str  # changes with content, name and place; with its quotes, as If-Match wants it; "" where not told
+    parent_id: str  # "" for the root
+    last_modified: datetime  # UTC; the year 1 where OneDrive does not know
+    quick_xor_hash: str | None  # base64; None where OneDrive has none (empty, or just uploaded)
+    download_url: SecretUrl | None  # lives for minutes: get the item, use it at once, never keep it
+    is_file: bool
+    is_folder: bool
+    has_malware: bool
+    is_pending: bool  # OneDrive is still receiving or processing the content
+    web_url: str
+
+
+class OneDrive:
+    """One drive, through one Graph identity."""
+
+    def __init__(self, graph_url: str, drive: str, http: Http, uploads: Http) -> None:
+        """graph_url: with its version, such as ``https://graph.microsoft.com/v1.0``.
+
+        drive: ``drives/b!...``, ``users/someone@example.com/drive`` or ``me/drive``.
+        http: with the identity's token; uploads: without a token, for pre-authenticated URLs.
+        """
+        self._drive = drive.strip("/")
+        self._drive_url = f"{graph_url.rstrip('/')}/{_encoded(self._drive.split('/'))}"
+        self._http = http
+        self._uploads = uploads
+        self._drive_id: str | None = None
+
+    def drive_id(self) -> str:
+        """Return the drive's id as Graph spells it; asked once.
+
+        Raises NeedsPerson where there is no such drive, no permission; TryAgain.
+        """
+        if self._drive_id is None:
+            answer = self._call("GET", "", "get drive", explain=partial(_no_such_drive, drive=self._drive))
+            self._drive_id = _text(json_object(answer), "id") or _incomplete("get drive")
+        return self._drive_id
+
+    def list_files(self, folder_id: str) -> Iterator[DriveItem]:
+        """Yield the files directly in a folder, page after page as they are consumed.
+
+        Folders, notebooks and shortcuts are left out. Their download URLs may be missing or old: ``get`` the item.
+        Raises NotFound where the folder is not there; NeedsPerson; TryAgain. Any of them may come between two items.
+        """
+        return (item for item in self._children(folder_id) if item.is_file)
+
+    def get(self, item_id: str) -> DriveItem:
+        """Return the item with a fresh download URL.
+
+        Raises NotFound (also for a short while after a change elsewhere), NeedsPerson, TryAgain.
+        """
+        explain = partial(_meaning, what=f"item {item_id}")
+        return _drive_item(json_object(self._call("GET", f"/{_item(item_id)}", "get item", explain=explain)))
+
+    def find(self, path: str) -> DriveItem | None:
+        """Return what is at the path below the root ("" is the root itself), or None.
+
+        For minutes after a change the answer may still be the old one; go by ids where there is one.
+        Raises NeedsPerson, TryAgain.
+        """
+        segments = _segments(path)
+        where = f"/root:/{_encoded(segments)}" if segments else "/root"
+        try:
+            answer = self._call("GET", where, "get item by path", explain=partial(_meaning, what=f"'{path}'"))
+        except NotFound:
+            return None
+        item = _drive_item(json_object(answer))
+        # Observed: a read by path can return another item than the one that was asked for.
+        return item if not segments or _same_name(item.name, segments[-1]) else None
+
+    def ensure_folder(self, path: str) -> DriveItem:
+        """Return the folder at the path; create it and every missing folder above it.
+
+        Safe against others who do the same at the same moment.
+        Raises NeedsPerson where a file has that name or the path is not possible; NotFound while a folder that was
+        just created is not yet to be seen by Graph itself; TryAgain.
+        """
+        folder = self.find(path)
+        if folder is None:
+            segments = _segments(path)
+            folder = self._required_root()
+            for depth, name in enumerate(segments, start=1):
+                folder = self.find("/".join(segments[:depth])) or self._create_folder(folder, name)
+                _require_folder(folder, path)
+        _require_folder(folder, path)
+        return folder
+
+    def move(self, item_id: str, *, to_folder_id: str, name: str, etag: str | None) -> DriveItem:
+        """Move an item into a folder under a name and return it as it is afterwards.
+
+        to_folder_id: a real id; Graph does not take the alias "root". Within one drive only.
+        etag: move only if the item is still this one; None: whatever it is by now.
+
+        May be repeated after any error: an item that is already there under that name is returned as moved.
+        Raises NameTaken, ItemChanged, ItemLocked, NotFound; FileRejected where OneDrive refuses the name or its path
+        is too long; NeedsPerson; TryAgain.
+        """
+        what = f"'{name}' (item {item_id})"
+        try:
+            answer = self._call(
+                "PATCH",
+                f"/{_item(item_id)}",
+                "move item",
+                headers={"If-Match": etag} if etag else None,
+                json={"parentReference": {"id": to_folder_id}, "name": name},
+                explain=partial(_meaning, what=what, about_file=True),
+            )
+        except (ItemChanged, NameTaken):
+            # After a lost answer the first request may have moved it: the item changed because we changed it.
+            current = self.get(item_id)
+            if current.parent_id == to_folder_id and current.name == name:
+                return current
+            raise
+        return _drive_item(json_object(answer))
+
+    def upload_small(self, folder_id: str, name: str, content: bytes, *, replace: bool) -> DriveItem:
+        """Write a small file (up to 250 MB; the only way for an empty one) into a folder in one request.
+
+        Raises NameTaken unless it may replace; AnswerLost (only without replace: look for the name before trying
+        again); FileRejected where OneDrive refuses the name; ItemLocked, NotFound, NeedsPerson, TryAgain.
+        """
+        _require_usable_name(name)
+        behavior = "replace" if replace else "fail"
+        answer = self._call(
+            "PUT",
+            f"/{_item(folder_id)}:/{_encoded([name])}:/content?@microsoft.graph.conflictBehavior={behavior}",
+            "upload file",
+            headers={"Content-Type": "application/octet-stream"},
+            data=content,
+            idempotent=replace,
+            explain=partial(_meaning, what=f"'{name}'", about_file=True),
+        )
+        return _drive_item(json_object(answer))
+
+    def open_upload(self, folder_id: str, name: str, size_bytes: int) -> "UploadSession":
+        """Begin to upload a file of at least one byte; nobody sees it before its last byte has arrived.
+
+        An open session keeps the name: cancel it when it is abandoned.
+        Raises NameTaken (a file of that name, or another session for it); FileRejected where OneDrive refuses the
+        name; NotFound, NeedsPerson (also: no space left), TryAgain.
+        """
+        if size_bytes < 1:
+            raise ValueError("an upload session takes at least one byte; use upload_small")
+        _require_usable_name(name)
+        answer = self._call(
+            "POST",
+            f"/{_item(folder_id)}:/{_encoded([name])}:/createUploadSession",
+            "create upload session",
+            # Without the behaviour OneDrive replaces, whatever its documentation says.
+            # https://github.com/microsoftgraph/microsoft-graph-docs-contrib/issues/19010
+            json={"item": {"@microsoft.graph.conflictBehavior": "fail", "name": name, "fileSize": size_bytes}},
+            explain=partial(_meaning, what=f"'{name}'", about_file=True),
+        )
+        url = _text(json_object(answer), "uploadUrl") or _incomplete("create upload session")
+        return UploadSession(self._uploads, SecretUrl(url), name=name, size_bytes=size_bytes)
+
+    def _call(
+        self,
+        method: str,
+        where: str,
+        operation: str,
+        *,
+        explain: Explain,
+        headers: Mapping[str, str] | None = None,
+        json: object | None = None,
+        data: bytes | None = None,
+        idempotent: bool = True,
+    ) -> requests.Response:
+        """where: what follows the drive in the URL, percent-encoded."""
+        return self._http.call(
+            method,
+            self._drive_url + where,
+            operation=operation,
+            idempotent=idempotent,
+            headers=headers,
+            json=json,
+            data=data,
+            explain=explain,
+        )
+
+    def _children(self, folder_id: str) -> Iterator[DriveItem]:
+        explain = partial(_meaning, what=f"folder {folder_id}")
+        answer = self._call("GET", f"/{_item(folder_id)}/children?$top={_PAGE}", "list children", explain=explain)
+        links: set[str] = set()
+        while True:
+            page = json_object(answer)
+            # A page may be empty and still have a next one.
+            yield from map(_drive_item, _objects(page, "value"))
+            link = _text(page, "@odata.nextLink")
+            if not link:
+                return
+            if link in links:
+                raise TryAgain(f"Microsoft Graph lists folder {folder_id} in a circle")
+            links.add(link)
+            answer = self._http.call("GET", link, operation="list children", idempotent=True, explain=explain)
+
+    def _create_folder(self, parent: DriveItem, name: str) -> DriveItem:
+        try:
+            answer = self._call(
+                "POST",
+                f"/{_item(parent.item_id)}/children",
+                "create folder",
+                json={"name": name, "folder": {}, "@microsoft.graph.conflictBehavior": "fail"},
+                explain=partial(_meaning, what=f"folder '{name}'"),
+            )
+        except NameTaken:
+            return self._named_child(parent, name)
+        # Observed: 201 with an empty body; the folder is there, and a second POST would only clash with it.
+        return _drive_item(json_object(answer)) if answer.content else self._named_child(parent, name)
+
+    def _named_child(self, parent: DriveItem, name: str) -> DriveItem:
+        """Return the child by listing its parent, which is ahead of a read by path."""
+        for child in self._children(parent.item_id):
+            if _same_name(child.name, name):
+                return child
+        raise NotFound(f"OneDrive has '{name}' in folder '{parent.name}' but does not list it yet")
+
+    def _required_root(self) -> DriveItem:
+        root = self.find("")
+        if root is None:
+            raise NeedsPerson(f"OneDrive has no drive '{self._drive}'. Check the drive in the settings")
+        return root
+
+
+class UploadSession:
+    """An upload of one file in chunks, in order. Use it as a context manager: it cancels what was not finished."""
+
+    def __init__(self, http: Http, url: SecretUrl, *, name: str, size_bytes: int) -> None:
+        self._http = http
+        self._url = url
+        self._name = name
+        self._size_bytes = size_bytes
+        self._ended = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.cancel()
+
+    def put(self, start: int, chunk: bytes) -> DriveItem | None:
+        """Send the bytes from position ``start``; return the item after the last chunk, None before.
+
+        chunk: CHUNK bytes, or another multiple of 320 KiB; only the last one may have any length.
+        What OneDrive has already received of the chunk is not sent again.
+
+        Raises NameTaken where a file of that name has come meanwhile; ItemLocked; NeedsPerson where the drive is
+        full; TryAgain: the session is gone or its position is elsewhere. Look for the file before opening a new one:
+        where the answer to the last chunk was lost, it is there.
+        """
+        end = start + len(chunk)
+        if not chunk or end > self._size_bytes or (end < self._size_bytes and len(chunk) % _UNIT):
+            raise ValueError(f"a chunk of {len(chunk)} bytes at {start} does not fit an upload of {self._size_bytes}")
+        position = start
+        while True:
+            answer = self._send(position, chunk[position - start :])
+            if answer.status_code in (HTTPStatus.OK, HTTPStatus.CREATED):
+                self._ended = True
+                return _drive_item(json_object(answer))
+            # 416: OneDrive has these bytes, or some of them; an acknowledgement was lost on the way.
+            refused = answer.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+            reached = self.resume_from() if refused else _next_position(json_object(answer), otherwise=end)
+            if reached == end < self._size_bytes:
+                return None
+            if not position < reached < end:
+                raise TryAgain(
+                    f"The upload of '{self._name}' stands at byte {reached}, not at {end}. It starts again from new"
+                )
+            position = reached
+
+    def resume_from(self) -> int:
+        """Return the position of the next byte that OneDrive wants.
+
+        Raises TryAgain where the session is gone.
+        """
+        answer = self._http.call(
+            "GET",
+            self._url,
+            operation="get upload session",
+            idempotent=True,
+            explain=partial(_session_meaning, name=self._name),
+        )
+        return _next_position(json_object(answer), otherwise=self._size_bytes)
+
+    def cancel(self) -> None:
+        """Give the upload up and its name free; never raises. Nothing happens after the last chunk."""
+        if self._ended:
+            return
+        self._ended = True
+        try:
+            self._http.call(
+                "DELETE", self._url, operation="cancel upload session", idempotent=True, ok=(200, 202, 204, 404, 410)
+            )
+        except AppError as error:
+            # OneDrive drops the session by itself after a while; the error that led here matters more.
+            log.warning("upload.cancel_failed", name=self._name, error=str(error))
+
+    def _send(self, position: int, part: bytes) -> requests.Response:
+        return self._http.call(
+            "PUT",
+            self._url,
+            operation="upload chunk",
+            idempotent=True,
+            headers={
+                "Content-Range": f"bytes {position}-{position + len(part) - 1}/{self._size_bytes}",
+                "Content-Type": "application/octet-stream",
+            },
+            data=part,
+            ok=(200, 201, 202, 416),
+            explain=partial(_session_meaning, name=self._name),
+        )
+
+
+def _meaning(refusal: Refusal, *, what: str, about_file: bool = False) -> AppError | None:
+    """What Graph's refusals mean for a drive; the status decides first, because codes vary under one status.
+
+    what: the item in a person's words; about_file: a bad request is the fault of the file, its name or its path.
+    https://learn.microsoft.com/onedrive/developer/rest-api/concepts/errors
+    """
+    call, words = refusal.call, refusal.words
+    match refusal.status:
+        case 404:
+            return NotFound(f"OneDrive has no {what}, or not yet: {words}", call=call)
+        case 409:
+            return _conflict(refusal, what)
+        case 412:
+            return ItemChanged(f"{what} has changed in OneDrive since it was looked at: {words}", call=call)
+        case 423:
+            # Three shapes: resourceLocked, or accessDenied/notAllowed with an inner code; the status is the same.
+            return ItemLocked(
+                f"Someone has {what} open or checked out: {words}. It goes on when they close it", call=call
+            )
+        case 403 if refusal.has_code("malwareDetected"):
+            return FileRejected(f"OneDrive found malware in {what}: {words}. Check the file and delete it", call=call)
+        case 507:
+            return _drive_is_full(refusal)
+        case 403 if refusal.has_code("quotaLimitReached", "insufficientStorage"):
+            return _drive_is_full(refusal)
+        case 403:
+            return NeedsPerson(
+                f"Microsoft Graph does not permit '{call.operation}' for {what}: {words}. Grant the permission "
+                "Files.ReadWrite.All with consent, or with Sites.Selected the role 'write' on the drive's site",
+                call=call,
+            )
+        case 400 | 413 | 415 | 422 if refusal.has_code("pathIsTooLong"):
+            rejected = FileRejected if about_file else NeedsPerson
+            return rejected(f"The path of {what} is too long for OneDrive: {words}. Use shorter names", call=call)
+        case 400 | 413 | 415 | 422 if about_file:
+            return FileRejected(
+                f"OneDrive refuses '{call.operation}' for {what}: {words}. Rename the file and put it in again",
+                call=call,
+            )
+        case 400:
+            return NeedsPerson(
+                f"OneDrive refuses '{call.operation}' for {what}: {words}. Check drive and folders in the settings",
+                call=call,
+            )
+        case _:
+            return None
+
+
+def _conflict(refusal: Refusal, what: str) -> AppError:
+    creating = refusal.call.operation in {"create upload session", "create folder", "upload file"}
+    # An open upload session takes the name as well, with varying codes.
+    # https://github.com/OneDrive/onedrive-api-docs/issues/747
+    if creating or refusal.has_code("nameAlreadyExists"):
+        return NameTaken(f"OneDrive has the name of {what} already: {refusal.words}", call=refusal.call)
+    return TryAgain(f"OneDrive is busy with {what}: {refusal.words}", call=refusal.call)
+
+
+def _drive_is_full(refusal: Refusal) -> AppError:
+    return NeedsPerson(
+        f"The OneDrive is full, '{refusal.call.operation}' was refused: {refusal.words}. Make room or raise the quota",
+        call=refusal.call,
+    )
+
+
+def _no_such_drive(refusal: Refusal, *, drive: str) -> AppError | None:
+    if refusal.status in (400, 404):
+        return NeedsPerson(
+            f"OneDrive has no drive '{drive}': {refusal.words}. Check the drive in the settings; a user's drive exists "
+            "only once the user has opened OneDrive",
+            call=refusal.call,
+        )
+    return _meaning(refusal, what=f"drive '{drive}'")
+
+
+def _session_meaning(refusal: Refusal, *, name: str) -> AppError | None:
+    match refusal.status:
+        case 404 | 410:
+            return TryAgain(
+                f"The upload session of '{name}' is gone ({refusal.words}). The upload starts again from new",
+                call=refusal.call,
+            )
+        case 401 | 403 if not refusal.has_code("quotaLimitReached", "insufficientStorage"):
+            # The key in the URL ends before the session does.
+            # https://github.com/abraunegg/onedrive/issues/3355
+            return TryAgain(
+                f"The upload session of '{name}' has expired ({refusal.words}). The upload starts again from new",
+                call=refusal.call,
+            )
+        case 409:
+            return NameTaken(f"OneDrive has a file '{name}' already: {refusal.words}", call=refusal.call)
+        case _:
+            return _meaning(refusal, what=f"'{name}'")
+
+
+def _next_position(status: Mapping[str, Any], *, otherwise: int) -> int:
+    """Return the start of the first expected range: ``["26-"]`` and ``["26-99"]`` both occur."""
+    ranges = status.get("nextExpectedRanges")
+    if isinstance(ranges, list) and ranges:
+        start = str(ranges[0]).partition("-")[0]
+        if start.isascii() and start.isdigit():
+            return int(start)
+    return otherwise
+
+
+def _drive_item(wire: Mapping[str, Any]) -> DriveItem:
+    """Take a driveItem apart; unknown and missing properties are tolerated, a missing id is not.
+
+    https://learn.microsoft.com/graph/api/resources/driveitem
+    """
+    file = _object(wire, "file")
+    url = _text(wire, "@microsoft.graph.downloadUrl") or _text(wire, "@content.downloadUrl")
+    size = wire.get("size")
+    is_elsewhere = wire.get("remoteItem") is not None  # a shortcut to another drive
+    return DriveItem(
+        item_id=_text(wire, "id") or _incomplete("get item"),
+        name=_text(wire, "name"),
+        size_bytes=size if isinstance(size, int) else 0,
+        etag=_text(wire, "eTag"),
+        parent_id=_text(_object(wire, "parentReference"), "id"),
+        last_modified=_time(wire.get("lastModifiedDateTime")),
+        quick_xor_hash=_text(_object(file, "hashes"), "quickXorHash") or None,
+        download_url=SecretUrl(url) if url else None,
+        is_file=wire.get("file") is not None and not is_elsewhere,
+        is_folder=wire.get("folder") is not None and not is_elsewhere,
+        has_malware=wire.get("malware") is not None,
+        is_pending=bool(wire.get("pendingOperations")) or file.get("processingMetadata") is True,
+        web_url=_text(wire, "webUrl"),
+    )
+
+
+def _incomplete(operation: str) -> NoReturn:
+    raise TryAgain(f"Microsoft Graph left the most important part out of its answer to '{operation}'")
+
+
+def _text(wire: Mapping[str, Any], key: str) -> str:
+    value = wire.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _object(wire: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = wire.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _objects(wire: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    value = wire.get(key)
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def _time(value: object) -> datetime:
+    """Return the moment in UTC. Observed: fractions of a second in some places, null or the year 1 in others."""
+    if not isinstance(value, str):
+        return _UNKNOWN_TIME
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return _UNKNOWN_TIME
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _item(item_id: str) -> str:
+    return f"items/{_encoded([item_id])}"
+
+
+def _encoded(segments: Iterable[str]) -> str:
+    """Return the path percent-encoded segment by segment: '#', '%', '+' and blanks are ordinary letters in names."""
+    return "/".join(quote(segment, safe="!@") for segment in segments)
+
+
+def _segments(path: str) -> list[str]:
+    segments = [segment for segment in re.split(r"[/\\]", path) if segment]
+    if any(segment in {".", ".."} for segment in segments):
+        raise NeedsPerson(f"'{path}' is not a folder that OneDrive can have. Check the folders in the settings")
+    return segments
+
+
+def _require_usable_name(name: str) -> None:
+    """Raise FileRejected for a name that would mean something else in a URL of Graph's colon syntax."""
+    if not name or name in {".", ".."} or not _NOT_IN_NAMES.isdisjoint(name):
+        raise FileRejected(f"'{name}' is not a name that OneDrive can have. Rename the file and put it in again")
+
+
+def _require_folder(item: DriveItem, path: str) -> None:
+    if not item.is_folder:
+        raise NeedsPerson(
+            f"'{path}' cannot be a folder: OneDrive has something else by the name '{item.name}'. "
+            "Rename that, or use another folder in the settings"
+        )
+
+
+def _same_name(one: str, other: str) -> bool:
+    """Return whether OneDrive takes both for one name: case does not count."""
+    return unicodedata.normalize("NFC", one).casefold() == unicodedata.normalize("NFC", other).casefold()
