@@ -34,6 +34,7 @@ class ChildProcess:
     env: the whole environment of the child; None for ours.
     grace_s: how long it may take to close down before it is killed (POSIX; Windows has no way to ask, it kills).
     on_line: called with each line of output (stdout and stderr together, no line end), from another thread.
+    Raises ChildFailed when there is no such program; on POSIX the first wait raises it.
     """
 
     def __init__(
@@ -52,7 +53,10 @@ class ChildProcess:
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._changed = threading.Condition()
         self._output_ended = False
-        self._popen = _start([str(part) for part in command], cwd=cwd, env=env, grace_s=grace_s)
+        try:
+            self._popen = _start([str(part) for part in command], cwd=cwd, env=env, grace_s=grace_s)
+        except OSError as error:
+            raise ChildFailed(f"cannot start {name}: {error}") from error
         self._job = _Job(self._popen) if sys.platform == "win32" else None
         self._reader = threading.Thread(target=self._read, name=f"output of {name}", daemon=True)
         self._reader.start()

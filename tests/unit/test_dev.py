@@ -1,0 +1,297 @@
+"""The developer's command: what it decides, without the network and without installing anything."""
+
+import ast
+import io
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+import dev
+from local_cloud.processes import ChildProcess
+
+THIS_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def python(code: str) -> list[str]:
+    return [sys.executable, "-c", code]
+
+
+def a_program(path: Path) -> Path:
+    path.parent.mkdir(parents=True)
+    path.touch()
+    return path
+
+
+PASSES = python("print('fine')")
+FAILS = python("print('line 3 is wrong'); raise SystemExit(4)")
+
+
+def test_it_can_be_read_by_python_3_8() -> None:
+    source = Path(dev.__file__).read_text(encoding="utf-8")
+
+    ast.parse(source, feature_version=(3, 8))
+
+
+def test_the_wanted_python_is_the_one_of_the_file_that_azure_tools_read() -> None:
+    assert dev.wanted_python() == THIS_VERSION
+
+
+def test_a_python_of_another_version_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dev, "wanted_python", lambda: "3.99")
+
+    assert dev.probe([sys.executable]) is None
+
+
+def test_the_first_python_that_runs_is_taken(tmp_path: Path) -> None:
+    candidates = [[str(tmp_path / "gone")], python("raise SystemExit(1)"), [sys.executable]]
+
+    found = dev.first_usable(candidates)
+
+    assert found is not None
+    assert Path(found).samefile(sys.executable)
+
+
+def test_a_python_without_a_module_that_is_needed_is_passed_over() -> None:
+    assert dev.probe([sys.executable], modules="no_such_module") is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders are laid out differently there")
+@pytest.mark.parametrize(
+    "place",
+    [
+        "path/python3.13",
+        "home/.pyenv/versions/3.13.5/bin/python3.13",
+        "home/.local/share/uv/python/cpython-3.13.5-linux-x86_64-gnu/bin/python3.13",
+    ],
+)
+def test_python_is_looked_for_where_the_usual_tools_put_it(tmp_path: Path, place: str) -> None:
+    program = a_program(tmp_path / place)
+    program.chmod(0o755)
+
+    candidates = dev.candidate_pythons("3.13", {"PATH": str(tmp_path / "path")}, tmp_path / "home")
+
+    assert [str(program)] in list(candidates)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders are laid out differently there")
+def test_the_tools_own_settings_of_their_folders_are_respected(tmp_path: Path) -> None:
+    pyenv = a_program(tmp_path / "my-pyenv" / "versions" / "3.13.5" / "bin" / "python3.13")
+    uv = a_program(tmp_path / "my-uv" / "cpython-3.13.5-macos-aarch64-none" / "bin" / "python3.13")
+    environment = {"PYENV_ROOT": str(tmp_path / "my-pyenv"), "UV_PYTHON_INSTALL_DIR": str(tmp_path / "my-uv")}
+
+    candidates = list(dev.candidate_pythons("3.13", environment, tmp_path / "home"))
+
+    assert [str(pyenv)] in candidates
+    assert [str(uv)] in candidates
+
+
+def test_a_python_that_cannot_be_brought_leaves_a_word_on_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_network(what: str, command: list[str], *, more: Mapping[str, str] | None = None) -> None:
+        if "uv" in what.split():
+            raise dev.Trouble("no route to host")
+
+    monkeypatch.setattr(dev, "run_step", no_network)
+
+    with pytest.raises(dev.Trouble, match=rf"(?s)no route to host.*Please install Python {THIS_VERSION}"):
+        dev.bring_python()
+
+
+@pytest.mark.parametrize(
+    ("version", "good"), [("v20.20.2\n", True), ("v24.1.0", True), ("v18.19.1", False), ("not a version", False)]
+)
+def test_only_a_node_that_azurite_runs_on_is_used(version: str, good: bool) -> None:
+    assert dev.is_new_enough(version) is good
+
+
+def test_requirements_are_installed_again_only_when_they_have_changed(tmp_path: Path) -> None:
+    requirements, marker, installations = tmp_path / "requirements.txt", tmp_path / "marker", []
+
+    for content in ("requests==2.34.2", "requests==2.34.2", "requests==2.35.0"):
+        requirements.write_text(content)
+        dev.once(marker, dev.fingerprint([requirements]), lambda: installations.append(1))
+
+    assert len(installations) == 2
+
+
+def test_another_python_version_is_another_installation(tmp_path: Path) -> None:
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text("requests==2.34.2")
+
+    assert dev.fingerprint([requirements], "3.13") != dev.fingerprint([requirements], "3.14")
+
+
+def test_text_that_moves_from_one_requirements_file_to_the_other_is_a_change(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.write_text("ab")
+    other.write_text("c")
+    before = dev.fingerprint([one, other])
+    one.write_text("a")
+    other.write_text("bc")
+
+    assert dev.fingerprint([one, other]) != before
+
+
+def test_an_installation_that_failed_is_done_again(tmp_path: Path) -> None:
+    marker, attempts = tmp_path / "marker", []
+
+    def fail() -> None:
+        attempts.append(1)
+        raise dev.Trouble("no network")
+
+    marker.write_text("of an older installation")
+    for _ in range(2):
+        with pytest.raises(dev.Trouble):
+            dev.once(marker, "wanted", fail)
+
+    assert len(attempts) == 2
+    assert not marker.exists()
+
+
+def test_a_step_that_fails_shows_all_that_it_said(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(dev.Trouble, match="line 3 is wrong"):
+        dev.run_step("installing", FAILS)
+
+    assert "FAILED" in capsys.readouterr().err
+
+
+def test_a_step_that_works_shows_one_line_and_leaves_stdout_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    dev.run_step("installing", PASSES)
+
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert [line.split()[:2] for line in printed.err.splitlines()] == [["installing", "done"]]
+
+
+def test_every_stage_gets_a_line_and_the_last_ones_output_is_the_last_word(capfd: pytest.CaptureFixture[str]) -> None:
+    code = dev.run_stages({"lint": PASSES, "tests": python("print('3 passed')")}, keep_going=False, last_is_shown=True)
+
+    lines = capfd.readouterr().out.splitlines()
+    assert code == 0
+    assert lines[0].split()[:2] == ["lint", "ok"]
+    assert lines[-1] == "3 passed"
+    assert "fine" not in lines
+
+
+def test_the_first_stage_that_fails_shows_why_and_ends_the_check(capfd: pytest.CaptureFixture[str]) -> None:
+    code = dev.run_stages({"lint": FAILS, "tests": python("print('ran')")}, keep_going=False, last_is_shown=True)
+
+    printed = capfd.readouterr().out
+    assert code == 4
+    assert "line 3 is wrong" in printed
+    assert "check failed: lint" in printed
+    assert "ran" not in printed
+
+
+def test_with_keep_going_every_stage_runs_and_the_check_still_fails(capfd: pytest.CaptureFixture[str]) -> None:
+    code = dev.run_stages({"lint": FAILS, "tests": python("print('ran')")}, keep_going=True, last_is_shown=True)
+
+    printed = capfd.readouterr().out
+    assert code == 4
+    assert "ran" in printed
+    assert printed.rstrip().endswith("check failed: lint")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signals there")
+def test_a_stage_that_a_signal_ended_has_failed() -> None:
+    code = python("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+
+    assert dev.run_stages({"lint": code}, keep_going=False, last_is_shown=False) == 128 + 9
+
+
+def test_tests_are_the_last_stage_of_the_check() -> None:
+    assert list(dev.stages(fix=False))[-1] == "tests"
+
+
+def test_a_stage_that_does_not_exist_is_refused_before_anything_is_installed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(dev, "prepare", lambda azurite: pytest.fail("prepared"))
+
+    with pytest.raises(SystemExit):
+        dev.main(["check", "spelling"])
+
+    assert "there is no stage spelling" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stage", ["format", "tests"])
+def test_only_the_chosen_stages_run(monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
+    ran: list[str] = []
+    monkeypatch.setattr(dev, "prepare", lambda azurite: None)
+
+    def run_stages(chosen: Mapping[str, list[str]], *, keep_going: bool, last_is_shown: bool) -> int:
+        ran.extend(chosen)
+        return 0
+
+    monkeypatch.setattr(dev, "run_stages", run_stages)
+
+    assert dev.main(["check", stage]) == 0
+    assert ran == [stage]
+
+
+@pytest.mark.parametrize("name", dev.COMMANDS)
+def test_the_help_names_every_command(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert dev.main(["--help"]) == 0
+
+    assert f"\n  {name} " in capsys.readouterr().out
+
+
+def test_an_unknown_command_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert dev.main(["dmeo"]) == 2
+
+    assert "there is no command dmeo" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["demo", "up", "test", "sign-in"])
+def test_arguments_are_passed_on_as_they_are(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    handed_over: list[str] = []
+
+    def hand_over(line: list[str]) -> int:
+        handed_over.extend(line)
+        return 3
+
+    monkeypatch.setattr(dev, "prepare", lambda azurite: None)
+    monkeypatch.setattr(dev, "hand_over", hand_over)
+
+    assert dev.main([command, "--json", "-k", "a b"]) == 3
+    assert handed_over[-3:] == ["--json", "-k", "a b"]
+
+
+def test_trouble_is_told_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def no_network(azurite: bool) -> None:
+        raise dev.Trouble("no network; try again later")
+
+    monkeypatch.setattr(dev, "prepare", no_network)
+
+    assert dev.main(["test"]) == 1
+    assert capsys.readouterr().err.strip() == "dev.py: no network; try again later"
+
+
+def test_on_a_terminal_the_seconds_run_on_one_line() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+
+    with dev.clock("installing", terminal) as line:
+        line.outcome = "done"
+
+    assert terminal.getvalue().count("\n") == 1
+    assert terminal.getvalue().rpartition("\r")[2].split()[:2] == ["installing", "done"]
+
+
+def test_only_one_prepares_at_a_time_and_the_other_says_that_it_waits(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    code = f"import dev, pathlib\nwith dev.only_one_at_a_time(pathlib.Path({str(lock)!r})): print('mine')"
+
+    with dev.only_one_at_a_time(lock):
+        other = ChildProcess([sys.executable, "-u", "-c", code], name="other", cwd=dev.ROOT)
+        other.wait_for_line(dev.WAITING, timeout_s=30)
+
+    other.wait(timeout_s=30)
+    other.stop()
+    assert other.output.splitlines() == [dev.WAITING, "mine"]
