@@ -1,0 +1,596 @@
+"""The Data management package API of Dynamics 365 Finance & Operations (F&O): one method per action.
+
+The vendor's names are mapped here, once: ``definitionGroupId`` is a data project, ``legalEntityId`` a legal entity
+(company), ``executionId`` an execution id. F&O puts the reason of a refusal into the text and not into the status, so
+texts are judged here too (``explain``). Bytes do not pass through here: ``transfer.py`` moves packages.
+
+https://learn.microsoft.com/dynamics365/fin-ops-core/dev-itpro/data-entities/data-management-api
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+from urllib.parse import quote
+
+import requests
+
+from shared.clients.http import TIMEOUT_S, Http, Refusal, TokenSource, json_object, lost
+from shared.errors import (
+    AnswerLost,
+    AppError,
+    FileRejected,
+    NeedsPerson,
+    NotFound,
+    ProjectBusy,
+    RemoteCall,
+    TryAgain,
+)
+from shared.log import log
+from shared.secret import SecretUrl
+
+SERVICE: Final = "F&O"
+
+# The activity id that Microsoft's support asks for.
+# Observed: in answers of live environments, read by github.com/mafzaal/d365fo-client.
+_REQUEST_ID_HEADER: Final = "ms-dyn-aid"
+_CLIENT_REQUEST_ID_HEADER: Final = "x-ms-client-request-id"
+
+_ACTIONS: Final = "/data/DataManagementDefinitionGroups/Microsoft.Dynamics.DataEntities."
+
+# Seconds that ImportFromPackage and ExportToPackage may take to answer. Observed: 228 entities outlived 180 s while F&O
+# went on; waiting longer would hold an invocation for nothing, because a lost answer is looked up anyway.
+SUBMIT_TIMEOUT_S: Final = 180.0
+
+# Seconds to wait where a throttled answer does not say so.
+# https://learn.microsoft.com/dynamics365/fin-ops-core/dev-itpro/data-entities/priority-based-throttling
+_THROTTLED_S: Final = 30.0
+
+# What ExportToPackage answers instead of an id when it did not start.
+# Observed: Microsoft's Logic App sample repeats the call while it sees this id.
+_NO_EXECUTION: Final = frozenset({"", "00000000-0000-0000-0000-000000000000"})
+
+
+class PackageUnreadable(TryAgain):
+    """F&O could not fetch the package from the URL it was given, and imported nothing: upload it anew."""
+
+
+class ExecutionStatus(StrEnum):
+    """DMFExecutionSummaryStatus: what F&O says about an execution as a whole."""
+
+    UNKNOWN = "Unknown"  # cannot be determined; usual for a moment after the start
+    NOT_RUN = "NotRun"  # created, not started
+    EXECUTING = "Executing"
+    SUCCEEDED = "Succeeded"
+    PARTIALLY_SUCCEEDED = "PartiallySucceeded"  # finished; the rows without errors are committed
+    FAILED = "Failed"
+    CANCELED = "Canceled"  # stopped by a person
+
+    @property
+    def is_final(self) -> bool:
+        """Whether F&O will not go on with this execution."""
+        return self in _FINAL
+
+
+_FINAL: Final = frozenset(
+    {
+        ExecutionStatus.SUCCEEDED,
+        ExecutionStatus.PARTIALLY_SUCCEEDED,
+        ExecutionStatus.FAILED,
+        ExecutionStatus.CANCELED,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteUrl:
+    """A place in F&O's blob storage for one package."""
+
+    blob_id: str  # a GUID without braces
+    url: SecretUrl  # a SAS for reading and writing; Observed: valid for about 30 minutes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowError:
+    """One row, or one thing, that an execution could not do."""
+
+    record_id: str
+    field: str
+    message: str  # on one line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionErrors:
+    """What GetExecutionErrors answered."""
+
+    rows: tuple[RowError, ...]
+    raw: str  # as F&O sent it; may be megabytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntityProgress:
+    """How far one entity of an execution has come. F&O's sources disagree on the statuses, so they are free text."""
+
+    entity: str
+    staging_status: str
+    target_status: str
+    staging_created: int  # rows
+    target_created: int
+    target_updated: int
+
+
+def finance_operations_http(token: TokenSource) -> Http:
+    """Return the Http that ``FinanceOperations`` wants: it knows F&O's headers and what F&O's refusals mean."""
+    return Http(
+        service=SERVICE,
+        token=token,
+        explain=explain,
+        request_id_header=_REQUEST_ID_HEADER,
+        client_request_id_header=_CLIENT_REQUEST_ID_HEADER,
+    )
+
+
+class FinanceOperations:
+    """The package API of one environment.
+
+    Every method may raise NeedsPerson (401, 403, a redirect, an address that is not F&O's) and TryAgain (unreachable,
+    throttled, in trouble); the docstrings name what comes on top. TryAgain is always a proof that the two methods which
+    start an execution have not done so; where there is no proof they raise AnswerLost.
+    """
+
+    def __init__(self, base_url: str, http: Http, *, submit_timeout_s: float = SUBMIT_TIMEOUT_S) -> None:
+        """base_url: as in the browser; on-premises it ends with /namespaces/AXSF. http: ``finance_operations_http``.
+
+        submit_timeout_s: seconds to wait for the answer when an execution is started.
+        """
+        self._base_url = base_url.rstrip("/")
+        self._http = http
+        self._submit_timeout_s = submit_timeout_s
+
+    def get_azure_write_url(self, unique_file_name: str) -> WriteUrl:
+        """Return a place for a package; unique_file_name becomes the blob's name.
+
+        Raises NeedsPerson (F&O refuses) and TryAgain (also: no URL in the answer).
+        """
+        answer = self._post("GetAzureWriteUrl", {"uniqueFileName": unique_file_name})
+        value = _value(answer)
+        if isinstance(value, str):
+            # A JSON document within a JSON string today, an object in the documents of 2018.
+            try:
+                value = json.loads(value)
+            except ValueError:
+                value = None
+        place = value if isinstance(value, dict) else {}
+        url, blob_id = place.get("BlobUrl"), place.get("BlobId")
+        if not isinstance(url, str) or not url.startswith("http"):
+            raise TryAgain(
+                "F&O answered GetAzureWriteUrl without a URL to upload to",
+                call=_remote_call("GetAzureWriteUrl", answer),
+            )
+        return WriteUrl(blob_id=str(blob_id or "").strip("{}"), url=SecretUrl(url))
+
+    def import_from_package(
+        self,
+        *,
+        package_url: SecretUrl,
+        data_project: str,
+        execution_id: str,
+        legal_entity: str,
+        overwrite: bool = True,
+        execute: bool = True,
+    ) -> str:
+        """Start the import of an uploaded package and return the execution id that F&O uses. Not idempotent.
+
+        F&O answers once the package lies in staging, which takes minutes for large ones; the import goes on afterwards.
+        Never start two at a time in one environment: F&O's documents say that parallel calls fail.
+
+        package_url: the URL of ``get_azure_write_url``; F&O reads the package from there.
+        data_project: created from the package where it does not exist.
+        execution_id: ours, at most 60 characters of [A-Za-z0-9_-]; saved before this call.
+        legal_entity: the company, at most 4 characters.
+        overwrite: redefine an existing data project (not its data); False for packages with composite entities.
+        execute: also go on from staging to the target tables.
+
+        Raises AnswerLost (it may have started: ask for the execution id, never send again blindly), ProjectBusy,
+        FileRejected (F&O's words, and what to do), PackageUnreadable, NeedsPerson, TryAgain.
+        """
+        answer = self._post(
+            "ImportFromPackage",
+            {
+                "packageUrl": package_url.reveal(),
+                "definitionGroupId": data_project,
+                "executionId": execution_id,
+                "execute": execute,
+                "overwrite": overwrite,
+                "legalEntityId": legal_entity,
+            },
+            idempotent=False,
+        )
+        return _started("ImportFromPackage", answer, execution_id)
+
+    def export_to_package(self, *, data_project: str, package_name: str, execution_id: str, legal_entity: str) -> str:
+        """Start an export and return the execution id that F&O uses. Not idempotent.
+
+        data_project: must exist. package_name: the package's name within F&O. execution_id: ours, saved before.
+
+        Raises AnswerLost (it may have started), ProjectBusy, NeedsPerson (also: F&O refuses the export; once the data
+        project is mended the same call works), TryAgain.
+        """
+        answer = self._post(
+            "ExportToPackage",
+            {
+                "definitionGroupId": data_project,
+                "packageName": package_name,
+                "executionId": execution_id,
+                # With a new id true fails: github.com/microsoft/Dynamics-AX-Integration/issues/89
+                "reExecute": False,
+                "legalEntityId": legal_entity,
+            },
+            idempotent=False,
+        )
+        return _started("ExportToPackage", answer, execution_id)
+
+    def execution_status(self, execution_id: str) -> ExecutionStatus:
+        """Return how an execution stands.
+
+        Raises NotFound: F&O does not know the id. Observed: it says so for a while after the start, too.
+        """
+        return _status(_value(self._ask("GetExecutionSummaryStatus", execution_id)))
+
+    def exported_package_url(self, execution_id: str) -> SecretUrl | None:
+        """Return where the package of an export can be read for a short time, None while there is none.
+
+        F&O keeps the package for 7 days; the URL is valid for minutes, so ask just before reading, and again on 403.
+        Raises NotFound.
+        """
+        return _url(_value(self._ask("GetExportedPackageUrl", execution_id)))
+
+    def execution_summary_page_url(self, execution_id: str) -> str:
+        """Return the address of F&O's page about an execution, for a person; "" where F&O gives none.
+
+        Raises NotFound.
+        """
+        return _text(_value(self._ask("GetExecutionSummaryPageUrl", execution_id)))
+
+    def execution_errors(self, execution_id: str) -> ExecutionErrors:
+        """Return what an execution could not do, also where F&O's list of it is not valid JSON.
+
+        Raises NotFound.
+        """
+        return parse_execution_errors(_value(self._ask("GetExecutionErrors", execution_id)))
+
+    def generate_error_keys_file(self, execution_id: str, entity: str) -> bool:
+        """Let F&O write the keys of the rows that failed in the target tables; return whether there are any.
+
+        entity: its label, as in the package's manifest. Raises NotFound.
+        """
+        return _text(_value(self._ask("GenerateImportTargetErrorKeysFile", execution_id, entity))).casefold() == "true"
+
+    def error_keys_file_url(self, execution_id: str, entity: str) -> SecretUrl | None:
+        """Return where the file of ``generate_error_keys_file`` can be read, None while F&O writes it.
+
+        Ask only where there is one to come: F&O says the same when there are no errors. Raises NotFound.
+        """
+        return _url(_value(self._ask("GetImportTargetErrorKeysFileUrl", execution_id, entity)))
+
+    def staging_error_file_url(self, execution_id: str, entity: str) -> SecretUrl | None:
+        """Return where the rows that did not reach staging can be read, None where there are none.
+
+        Raises NotFound.
+        """
+        return _url(_value(self._ask("GetImportStagingErrorFileUrl", execution_id, entity)))
+
+    def job_details(self, execution_id: str) -> tuple[EntityProgress, ...]:
+        """Return how far each entity of an execution has come; empty where F&O does not know the execution."""
+        # Quotes within OData strings are doubled, then everything is percent-encoded.
+        condition = quote("JobId eq '{}'".format(execution_id.replace("'", "''")), safe="")
+        select = ",".join(
+            (
+                "EntityName",
+                "StagingStatus",
+                "TargetStatus",
+                "StagingRecordsCreatedCount",
+                "TargetRecordsCreatedCount",
+                "TargetRecordsUpdatedCount",
+            )
+        )
+        answer = self._http.call(
+            "GET",
+            f"{self._base_url}/data/DataManagementExecutionJobDetails?$filter={condition}&$select={select}",
+            operation="DataManagementExecutionJobDetails",
+            idempotent=True,
+        )
+        rows = json_object(answer).get("value")
+        return tuple(
+            EntityProgress(
+                entity=_text(row.get("EntityName")),
+                staging_status=_text(row.get("StagingStatus")),
+                target_status=_text(row.get("TargetStatus")),
+                staging_created=_count(row.get("StagingRecordsCreatedCount")),
+                target_created=_count(row.get("TargetRecordsCreatedCount")),
+                target_updated=_count(row.get("TargetRecordsUpdatedCount")),
+            )
+            for row in (rows if isinstance(rows, list) else ())
+            if isinstance(row, dict)
+        )
+
+    def _ask(self, action: str, execution_id: str, entity: str | None = None) -> requests.Response:
+        body: dict[str, object] = {"executionId": execution_id}
+        if entity is not None:
+            body["entityName"] = entity
+        return self._post(action, body)
+
+    def _post(self, action: str, body: Mapping[str, object], *, idempotent: bool = True) -> requests.Response:
+        connect_s, read_s = TIMEOUT_S
+        return self._http.call(
+            "POST",
+            self._base_url + _ACTIONS + action,
+            operation=action,
+            idempotent=idempotent,
+            json=body,
+            timeout_s=(connect_s, read_s if idempotent else self._submit_timeout_s),
+        )
+
+
+# What F&O says, and what it means. F&O's language is that of the user the app is mapped to; the patterns are English.
+
+# Observed: "Exception occurred while executing action <action> on Entity <entity>: <the reason>", with HTTP 400 in the
+# cloud and 500 on-premises. It proves that the action ran and ended with this refusal.
+_ACTION_FAILED: Final = re.compile(r"Exception occurred while executing action \S+(?: on Entity [^\s:]+)?\s*:?\s*")
+
+# Parallel work on one data project, as the Data management tables report it.
+# Observed: https://azureintegrations.com/2020/03/28/d365uo-recurring-integration-to-avoid-dmf-parallel-execution-issue/
+_CONTENTION: Final = re.compile(
+    r"(?i)deadlock|record already exists|cannot edit a record|record has never been selected|update conflict"
+    r"|BOX API can(?:no|')t be used"
+    r"|\b(?:already|currently|still) (?:being )?(?:running|executing|executed|processed|in (?:progress|process|use))"
+    r"|\banother (?:execution|job|process|user|import|export|instance)\b"
+    r"|\b(?:execution|job|project|group)\b[^.]{0,80} is (?:running|executing|in (?:progress|process|use))\b"
+)
+
+# Our own id, used a second time: the first request has arrived after all.
+# Assumed: F&O's wording is not documented.
+_ID_IS_KNOWN: Final = re.compile(
+    r"(?is)execution\s*id\b[^.]{0,120}\balready exists|\bDMFDefinitionGroupExecution\b.*\balready exists"
+)
+
+# F&O reads the package over HTTP; this is how .NET and Azure Storage say that it could not.
+_PACKAGE_UNREADABLE: Final = re.compile(
+    r"(?i)remote server returned an error: \((?:403|404|409|410)\)|server failed to authenticate the request"
+    r"|specified (?:blob|container|resource) does not exist|\bBlobNotFound\b|\bAuthenticationFailed\b"
+)
+
+# The database or the network below F&O, not the package.
+_PASSING: Final = re.compile(
+    r"(?i)timeout expired|timed out|transport-level error|network-related|connection was (?:forcibly )?closed"
+    r"|remote server returned an error: \(5\d\d\)|high resource utili[sz]ation|maintenance mode"
+)
+
+_NOT_FOUND: Final = re.compile(r"(?i)(?:not|n't) (?:be )?found|does not exist")
+
+# F&O's reasons against a package, each with what its sender can do. Texts as seen in the issues of
+# github.com/microsoft/Recurring-Integrations-Scheduler and github.com/microsoft/Dynamics-AX-Integration.
+_ADVICE: Final = tuple(
+    (re.compile(pattern, re.IGNORECASE), advice)
+    for pattern, advice in (
+        (
+            r"exists and overwrite has not been specified",
+            "Let the import overwrite the data project (its definition, not its data), or give it another data project",
+        ),
+        (
+            r"PackageHeader\.xml|zip contains folder",
+            "A data package is a zip with PackageHeader.xml, Manifest.xml and the data files themselves, "
+            "without a folder around them",
+        ),
+        (
+            r"does not exist in the target environment",
+            "Check the entity's name; where it is right, refresh the entity list in F&O "
+            "(Data management > Framework parameters > Entity settings)",
+        ),
+        (
+            r"\b(?:company|legal ?entity(?:id)?|data ?area(?:id)?)\b.*(?:not (?:exist|found|valid)|invalid|unknown)",
+            "The company stands at the beginning of the file's name: check it",
+        ),
+        (r"not unicode", "CSV-Unicode means UTF-16 (little endian) with a byte order mark"),
+        (r"mapping is incorrect", "Check the columns of the data file, and that its lines end with CR LF"),
+        (
+            r"xml is not in correct format",
+            "The package is damaged, or was imported twice at the same moment; if it is whole, drop it again",
+        ),
+    )
+)
+
+
+def explain(refusal: Refusal) -> AppError | None:
+    """Return what a refusal by F&O means; None where the general rules say it all."""
+    call = refusal.call
+    reason = _without_prefix(refusal.text) or refusal.words
+    match refusal.status:
+        case 429:
+            wait_s = _THROTTLED_S if refusal.retry_after_s is None else refusal.retry_after_s
+            return TryAgain(f"F&O throttles {call.operation}: {reason}", retry_after_s=wait_s, call=call)
+        case 403:
+            return NeedsPerson(
+                f"F&O does not let the app in at {call.operation}: {reason}. In F&O, enter the app's client id under "
+                "System administration > Setup > Microsoft Entra ID applications, with a user whose roles permit data "
+                "management",
+                call=call,
+            )
+        case status if 300 <= status < 400:
+            return NeedsPerson(
+                f"F&O sends {call.operation} to another address (HTTP {status}), usually a sign-in page: the base URL "
+                "in the settings is wrong. It is the address of the environment in the browser, without a path; "
+                "on-premises it ends with /namespaces/AXSF",
+                call=call,
+            )
+        case 404 | 410:
+            return NeedsPerson(
+                f"There is no {call.operation} at the address of F&O: {reason}. Check the base URL in the settings; "
+                "where it is right, the platform is too old for this action",
+                call=call,
+            )
+        case status if status == 400 or (status >= 500 and _ACTION_FAILED.search(refusal.text)):
+            return _refused(reason, call)
+        case _:
+            return None
+
+
+def _refused(reason: str, call: RemoteCall) -> AppError:
+    """Return the error for an action that ran and said no."""
+    operation, reason = call.operation, reason.rstrip(" .")
+    starts = operation in ("ImportFromPackage", "ExportToPackage")
+    if starts and _ID_IS_KNOWN.search(reason):
+        return AnswerLost(f"F&O has this execution id already, so an earlier {operation} arrived: {reason}", call=call)
+    if _CONTENTION.search(reason):
+        return ProjectBusy(f"F&O cannot start {operation} now, the data project is in use: {reason}", call=call)
+    if operation == "ImportFromPackage" and _PACKAGE_UNREADABLE.search(reason):
+        return PackageUnreadable(f"F&O could not read the package from its blob storage: {reason}", call=call)
+    if _PASSING.search(reason):
+        # An action that ran out of time may have started its batch job before.
+        return lost(f"F&O failed at {operation}: {reason}", call=call, idempotent=not starts)
+    match operation:
+        case "ImportFromPackage":
+            advice = next((advice for pattern, advice in _ADVICE if pattern.search(reason)), "")
+            return FileRejected(f"F&O refuses the package: {reason}." + (f" {advice}." if advice else ""), call=call)
+        case "ExportToPackage":
+            return NeedsPerson(
+                f"F&O refuses to export: {reason}. Check the data project and its entities in F&O", call=call
+            )
+        case "GetAzureWriteUrl":
+            return NeedsPerson(f"F&O gives no place to upload a package to: {reason}", call=call)
+        case _ if _NOT_FOUND.search(reason):
+            return NotFound(f"{operation} finds nothing: {reason}", call=call)
+        case _:
+            # Questions may be asked again; F&O fails at some of them while an execution is being set up.
+            return TryAgain(f"F&O failed at {operation}: {reason}", call=call)
+
+
+def _without_prefix(text: str) -> str:
+    """Return the reason without the words that F&O puts before every one of them.
+
+    >>> _without_prefix("Exception occurred while executing action ImportFromPackage on Entity X: Wrong company")
+    'Wrong company'
+    """
+    return _ACTION_FAILED.sub("", text, count=1).strip()
+
+
+def _value(answer: requests.Response) -> object:
+    """Return the ``value`` of an answer: flat in what F&O sends, nested in what its documents show."""
+    value = json_object(answer).get("value")
+    if isinstance(value, dict) and "value" in value:
+        return value["value"]
+    return value
+
+
+def _started(action: str, answer: requests.Response, execution_id: str) -> str:
+    """Return the id under which F&O runs the execution.
+
+    Raises AnswerLost where the answer holds none.
+    """
+    answered = _text(_value(answer))
+    if answered in _NO_EXECUTION:
+        raise AnswerLost(
+            f"F&O answered {action} without an execution id; it may have started all the same",
+            call=_remote_call(action, answer),
+        )
+    if answered != execution_id:
+        log.warning("fo.other_execution_id", sent=execution_id, answered=answered)
+    return answered
+
+
+def _status(value: object) -> ExecutionStatus:
+    """Return the status that F&O gave: by name; by number too, in the order of the documents (Assumed)."""
+    text = _text(value)
+    for number, status in enumerate(ExecutionStatus):
+        if text.casefold() in (status.casefold(), str(number)):
+            return status
+    log.warning("fo.unknown_status", status=text)
+    return ExecutionStatus.UNKNOWN
+
+
+def _url(value: object) -> SecretUrl | None:
+    text = _text(value)
+    if text.startswith("http"):
+        return SecretUrl(text)
+    if text:
+        log.warning("fo.not_a_url", answered=text[:200])
+    return None
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value).strip()
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _remote_call(action: str, answer: requests.Response) -> RemoteCall:
+    return RemoteCall(
+        service=SERVICE,
+        operation=action,
+        status=answer.status_code,
+        request_id=answer.headers.get(_REQUEST_ID_HEADER, ""),
+    )
+
+
+# F&O builds its list of errors by hand: quotes and line ends within messages are not escaped, so neither are
+# backslashes undone in a list that is not valid JSON.
+# Observed: in a list of 3,506 rows.
+_BETWEEN_ROWS: Final = re.compile(r'\}\s*,\s*\{(?=\s*"RecordId"\s*:)')
+_ROW: Final = re.compile(
+    r'\s*"RecordId"\s*:\s*"?(?P<record_id>.*?)"?\s*,'
+    r'\s*"Field"\s*:\s*"?(?P<field>.*?)"?\s*,'
+    r'\s*"ErrorMessage"\s*:\s*"?(?P<message>.*)',
+    re.DOTALL,
+)
+_BEFORE_ROWS: Final = re.compile(r"^\s*\[?\s*\{?")
+_AFTER_ROWS: Final = re.compile(r'(?P<quote>"?)\s*\}?\s*\]?\s*$')
+
+
+def parse_execution_errors(value: object) -> ExecutionErrors:
+    """Return the rows in the ``value`` of GetExecutionErrors. Nothing is lost: what has no form becomes a message."""
+    if isinstance(value, list):
+        return ExecutionErrors(rows=_rows(value), raw=json.dumps(value, ensure_ascii=False))
+    raw = _text(value)
+    try:
+        parsed = json.loads(raw or "[]", strict=False)
+    except ValueError:
+        return ExecutionErrors(rows=_rows_of_broken_json(raw), raw=raw)
+    return ExecutionErrors(rows=_rows(parsed if isinstance(parsed, list) else [parsed]), raw=raw)
+
+
+def _rows(values: list[object]) -> tuple[RowError, ...]:
+    return tuple(_row(value) for value in values)
+
+
+def _row(value: object) -> RowError:
+    if not isinstance(value, dict):
+        return _row_error(message=_text(value))
+    row = {str(key).casefold(): _text(text) for key, text in value.items()}
+    if "errormessage" not in row:
+        return _row_error(message=json.dumps(value, ensure_ascii=False))
+    return _row_error(record_id=row.get("recordid", ""), field=row.get("field", ""), message=row["errormessage"])
+
+
+def _rows_of_broken_json(raw: str) -> tuple[RowError, ...]:
+    inside = _AFTER_ROWS.sub(r"\g<quote>", _BEFORE_ROWS.sub("", raw, count=1), count=1)
+    rows = []
+    for piece in _BETWEEN_ROWS.split(inside):
+        if found := _ROW.fullmatch(piece):
+            message = found["message"].rstrip().removesuffix('"')
+            rows.append(_row_error(record_id=found["record_id"], field=found["field"], message=message))
+        elif piece.strip():
+            rows.append(_row_error(message=piece))
+    return tuple(rows)
+
+
+def _row_error(*, message: str, record_id: str = "", field: str = "") -> RowError:
+    return RowError(record_id=_one_line(record_id), field=_one_line(field), message=_one_line(message))
+
+
+def _one_line(text: str) -> str:
+    """Return the text on one line, with halves of characters (as JSON escapes may hold) put together or replaced."""
+    return " ".join(text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").split())

@@ -1,0 +1,565 @@
+"""Every action of the package API, against recorded answers on a real socket.
+
+The samples in tests/samples/fo say where each of them was seen.
+"""
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.clients.dmf import (
+    EntityProgress,
+    ExecutionStatus,
+    FinanceOperations,
+    PackageUnreadable,
+    RowError,
+    finance_operations_http,
+    parse_execution_errors,
+)
+from shared.clients.http import recording
+from shared.errors import AnswerLost, AppError, FileRejected, NeedsPerson, NotFound, ProjectBusy, TryAgain
+from shared.log import LOGGER_NAME
+from shared.secret import SecretUrl
+from tests.unit.clients.answering import Answer, AnsweringServer, Asked, answering
+
+SAMPLES = Path(__file__).parents[2] / "samples" / "fo"
+EXECUTION_ID = "usmf-20260105T081500-4f3c2a1b"
+ENTITY = "Fixed asset major type"
+PACKAGE_URL = SecretUrl(
+    "https://exampleaosstorage.blob.core.windows.net/dmf/7f2d8a.zip?sv=2014-02-14&sr=b&sig=bWFkZSB1cA%3D%3D"
+    "&st=2026-01-05T07%3A21%3A33Z&se=2026-01-05T07%3A56%3A33Z&sp=rw"
+)
+ACTIVITY_ID = "5a1d3b0e-2b9c-4a56-9a8f-3b3a5b0c9a11"
+
+type Ask = Callable[[FinanceOperations], object]
+
+# How the app asks for each sample.
+ASKS: dict[str, Ask] = {
+    "GetAzureWriteUrl": lambda fo: fo.get_azure_write_url("7f2d8a.zip"),
+    "ImportFromPackage": lambda fo: fo.import_from_package(
+        package_url=PACKAGE_URL, data_project="Asset-Major-Types", execution_id=EXECUTION_ID, legal_entity="USMF"
+    ),
+    "ExportToPackage": lambda fo: fo.export_to_package(
+        data_project="Customers-Out",
+        package_name="customers-20260105",
+        execution_id=EXECUTION_ID,
+        legal_entity="USMF",
+    ),
+    "GetExecutionSummaryStatus": lambda fo: fo.execution_status(EXECUTION_ID),
+    "GetExportedPackageUrl": lambda fo: fo.exported_package_url(EXECUTION_ID),
+    "GetExecutionSummaryPageUrl": lambda fo: fo.execution_summary_page_url(EXECUTION_ID),
+    "GetExecutionErrors": lambda fo: fo.execution_errors(EXECUTION_ID),
+    "GenerateImportTargetErrorKeysFile": lambda fo: fo.generate_error_keys_file(EXECUTION_ID, ENTITY),
+    "GetImportTargetErrorKeysFileUrl": lambda fo: fo.error_keys_file_url(EXECUTION_ID, ENTITY),
+    "GetImportStagingErrorFileUrl": lambda fo: fo.staging_error_file_url(EXECUTION_ID, ENTITY),
+    "DataManagementExecutionJobDetails": lambda fo: fo.job_details(EXECUTION_ID),
+}
+
+
+class OneToken:
+    """A token source that always has the same token."""
+
+    def token(self, *, refresh: bool = False) -> str:
+        return "made-up-token"
+
+
+def sample(action: str, case: str) -> Answer:
+    """Return the recorded answer of that name."""
+    cases = {one["name"]: one["answer"] for one in _sample_file(action)["cases"]}
+    recorded = cases[case]
+    body = recorded["body"]
+    content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+    return Answer(status=recorded["status"], headers=recorded["headers"], body=content)
+
+
+def _sample_file(action: str) -> Any:
+    return json.loads((SAMPLES / f"{action}.json").read_text(encoding="utf-8"))
+
+
+@contextmanager
+def finance_operations(
+    answer: Answer | None, *, submit_timeout_s: float = 5.0
+) -> Iterator[tuple[FinanceOperations, AnsweringServer]]:
+    """An F&O that always gives this answer; None: it closes the connection."""
+    http = finance_operations_http(OneToken())
+    with answering(lambda _: answer) as server:
+        try:
+            yield FinanceOperations(server.url, http, submit_timeout_s=submit_timeout_s), server
+        finally:
+            http.close()
+
+
+def outcome(action: str, case: str) -> object:
+    """What the app makes of a sample."""
+    with finance_operations(sample(action, case)) as (fo, _):
+        return ASKS[action](fo)
+
+
+def error(action: str, case: str) -> AppError:
+    """The error that the app makes of a sample."""
+    with pytest.raises(AppError) as caught:
+        outcome(action, case)
+    return caught.value
+
+
+@pytest.mark.parametrize("action", sorted(ASKS))
+def test_requests_look_as_documented(action: str) -> None:
+    expected = _sample_file(action)["request"]
+
+    with finance_operations(sample(action, _sample_file(action)["cases"][0]["name"])) as (fo, server):
+        ASKS[action](fo)
+
+    [asked] = server.asked
+    assert (asked.method, asked.path) == (expected["method"], expected["path"])
+    assert (json.loads(asked.body) if asked.body else None) == expected["body"]
+    assert asked.headers["authorization"] == "Bearer made-up-token"
+    assert asked.headers["accept"] == "application/json"
+    assert asked.headers["x-ms-client-request-id"]
+
+
+def test_every_sample_says_where_it_was_seen_and_belongs_to_a_method() -> None:
+    assert {path.stem for path in SAMPLES.glob("*.json")} == set(ASKS)
+    assert all(case["seen"] for action in ASKS for case in _sample_file(action)["cases"])
+
+
+def test_an_on_premises_base_url_keeps_its_path() -> None:
+    http = finance_operations_http(OneToken())
+    with answering(lambda _: sample("GetExecutionSummaryStatus", "Executing")) as server:
+        FinanceOperations(f"{server.url}/namespaces/AXSF/", http).execution_status(EXECUTION_ID)
+        http.close()
+
+    assert server.asked[0].path.startswith("/namespaces/AXSF/data/DataManagementDefinitionGroups/Microsoft.Dynamics.")
+
+
+@pytest.mark.parametrize("case", ["json in a string", "object", "json in a nested string"])
+def test_the_place_for_a_package_is_read_in_every_form(case: str) -> None:
+    with finance_operations(sample("GetAzureWriteUrl", case)) as (fo, _):
+        place = fo.get_azure_write_url("7f2d8a.zip")
+
+    assert place.blob_id == "64bcf4c8-6c1f-4f6e-9d3f-0a2b6f6a0d11"
+    assert place.url == PACKAGE_URL
+    assert "sig" not in repr(place)
+
+
+def test_an_answer_without_a_place_is_asked_for_again() -> None:
+    assert type(error("GetAzureWriteUrl", "no url")) is TryAgain
+
+
+@pytest.mark.parametrize("action", ["ImportFromPackage", "ExportToPackage"])
+@pytest.mark.parametrize("case", ["started", "started, nested"])
+def test_a_started_execution_is_known_by_its_id(action: str, case: str) -> None:
+    assert outcome(action, case) == EXECUTION_ID
+
+
+def test_an_import_can_keep_the_project_and_stop_in_staging() -> None:
+    with finance_operations(sample("ImportFromPackage", "started")) as (fo, server):
+        fo.import_from_package(
+            package_url=PACKAGE_URL,
+            data_project="p",
+            execution_id=EXECUTION_ID,
+            legal_entity="USMF",
+            overwrite=False,
+            execute=False,
+        )
+
+    body = json.loads(server.asked[0].body)
+    assert (body["overwrite"], body["execute"]) == (False, False)
+
+
+def test_another_execution_id_in_the_answer_is_the_one_that_counts(caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        caplog.at_level(logging.WARNING, logger=LOGGER_NAME),
+        finance_operations(Answer(body=b'{"value": "their-own-id"}')) as (fo, _),
+    ):
+        assert ASKS["ImportFromPackage"](fo) == "their-own-id"
+
+    assert "fo.other_execution_id" in caplog.text
+
+
+@pytest.mark.parametrize("action", ["ImportFromPackage", "ExportToPackage"])
+def test_an_answer_without_an_id_does_not_prove_that_nothing_started(action: str) -> None:
+    assert isinstance(error(action, "no id"), AnswerLost)
+
+
+@pytest.mark.parametrize(
+    "case",
+    ["gateway error", "server error without words", "unavailable", "not json", "id exists", "database timeout"],
+)
+def test_an_import_that_may_have_started_is_looked_up_and_not_sent_again(case: str) -> None:
+    with finance_operations(sample("ImportFromPackage", case)) as (fo, server), pytest.raises(AnswerLost):
+        ASKS["ImportFromPackage"](fo)
+
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("action", ["ImportFromPackage", "ExportToPackage"])
+def test_a_lost_connection_is_not_sent_again_when_an_execution_may_have_started(action: str) -> None:
+    with finance_operations(None) as (fo, server), pytest.raises(AnswerLost):
+        ASKS[action](fo)
+
+    assert len(server.asked) == 1
+
+
+def test_an_import_that_takes_longer_than_we_wait_is_looked_up() -> None:
+    finished = threading.Event()
+
+    def slow(_: Asked) -> Answer:
+        finished.wait(10)
+        return sample("ImportFromPackage", "started")
+
+    http = finance_operations_http(OneToken())
+    with answering(slow) as server:
+        try:
+            with pytest.raises(AnswerLost):
+                ASKS["ImportFromPackage"](FinanceOperations(server.url, http, submit_timeout_s=0.05))
+        finally:
+            finished.set()
+            http.close()
+
+
+def test_an_unreachable_environment_proves_that_nothing_started() -> None:
+    with finance_operations(None) as (_, server):
+        closed_url = server.url
+    http = finance_operations_http(OneToken())
+
+    with pytest.raises(TryAgain) as caught:
+        ASKS["ImportFromPackage"](FinanceOperations(closed_url, http))
+    http.close()
+
+    assert not isinstance(caught.value, AnswerLost)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "deadlock",
+        "deadlock, on-premises",
+        "record already exists",
+        "cannot edit a record",
+        "record has never been selected",
+        "box api",
+        "project is running",
+    ],
+)
+def test_an_import_waits_while_the_data_project_is_in_use(case: str) -> None:
+    assert isinstance(error("ImportFromPackage", case), ProjectBusy)
+
+
+def test_an_export_waits_while_the_data_project_is_in_use() -> None:
+    assert isinstance(error("ExportToPackage", "project is running"), ProjectBusy)
+
+
+@pytest.mark.parametrize(
+    ("case", "advice"),
+    [
+        ("project exists", "Let the import overwrite the data project"),
+        ("project exists, on-premises", "Let the import overwrite the data project"),
+        ("no package header", "without a folder around them"),
+        ("folder in the zip", "without a folder around them"),
+        ("unknown entity", "refresh the entity list"),
+        ("wrong company", "beginning of the file's name"),
+        ("xml format", "drop it again"),
+        ("not unicode", "UTF-16"),
+    ],
+)
+def test_a_package_that_fo_refuses_comes_back_with_its_words_and_what_to_do(case: str, advice: str) -> None:
+    refusal = error("ImportFromPackage", case)
+    [recorded] = [one for one in _sample_file("ImportFromPackage")["cases"] if one["name"] == case]
+    reason = recorded["answer"]["body"]["error"]["innererror"]["message"].partition(": ")[2]
+
+    assert isinstance(refusal, FileRejected)
+    assert reason.rstrip(".") in refusal.message
+    assert advice in refusal.message
+    assert "Exception occurred" not in refusal.message
+    assert refusal.call is not None
+    assert refusal.call.request_id == ACTIVITY_ID
+
+
+def test_a_package_whose_url_has_expired_is_to_be_uploaded_again() -> None:
+    assert isinstance(error("ImportFromPackage", "package url expired"), PackageUnreadable)
+
+
+def test_a_refused_export_waits_for_a_person_and_says_why() -> None:
+    refusal = error("ExportToPackage", "refused")
+
+    assert isinstance(refusal, NeedsPerson)
+    assert "Export to package failed for definition group: Customers-Out" in refusal.message
+
+
+def test_no_place_for_packages_waits_for_a_person() -> None:
+    assert isinstance(error("GetAzureWriteUrl", "refused"), NeedsPerson)
+
+
+def test_an_app_that_is_not_mapped_is_told_the_form_in_fo() -> None:
+    refusal = error("ImportFromPackage", "not mapped")
+
+    assert isinstance(refusal, NeedsPerson)
+    assert "Microsoft Entra ID applications" in refusal.message
+
+
+def test_a_sign_in_page_means_a_wrong_base_url() -> None:
+    refusal = error("ImportFromPackage", "redirect to sign-in")
+
+    assert isinstance(refusal, NeedsPerson)
+    assert "base URL" in refusal.message
+
+
+def test_a_missing_action_names_the_address_that_was_asked() -> None:
+    refusal = error("GetAzureWriteUrl", "no such action")
+
+    assert isinstance(refusal, NeedsPerson)
+    assert "https://example.operations.dynamics.com/data/" in refusal.message
+
+
+@pytest.mark.parametrize(
+    ("action", "case", "wait_s"),
+    [
+        ("ImportFromPackage", "throttled", 17),
+        ("ImportFromPackage", "throttled, no time given", 30),
+        ("GetExecutionSummaryStatus", "throttled", 30),
+    ],
+)
+def test_throttling_says_how_long_to_wait_and_that_nothing_was_done(action: str, case: str, wait_s: float) -> None:
+    throttled = error(action, case)
+
+    assert type(throttled) is TryAgain
+    assert throttled.retry_after_s == wait_s
+
+
+@pytest.mark.parametrize("status", list(ExecutionStatus))
+def test_every_status_of_the_documents_is_known(status: ExecutionStatus) -> None:
+    assert outcome("GetExecutionSummaryStatus", status.value) is status
+
+
+def test_only_an_ended_execution_is_final() -> None:
+    assert [status.value for status in ExecutionStatus if status.is_final] == [
+        "Succeeded",
+        "PartiallySucceeded",
+        "Failed",
+        "Canceled",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("case", "status"), [("nested", ExecutionStatus.EXECUTING), ("number", ExecutionStatus.PARTIALLY_SUCCEEDED)]
+)
+def test_a_status_is_read_in_every_form(case: str, status: ExecutionStatus) -> None:
+    assert outcome("GetExecutionSummaryStatus", case) is status
+
+
+def test_a_status_nobody_knows_is_unknown_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, logger=LOGGER_NAME):
+        assert outcome("GetExecutionSummaryStatus", "new word") is ExecutionStatus.UNKNOWN
+
+    assert json.loads(caplog.messages[-1]) == {"event": "fo.unknown_status", "status": "Paused"}
+
+
+@pytest.mark.parametrize("case", ["not found", "not found, on-premises"])
+def test_an_execution_that_fo_does_not_know_yet_is_not_a_failure(case: str) -> None:
+    assert isinstance(error("GetExecutionSummaryStatus", case), NotFound)
+
+
+def test_a_question_that_fo_fails_to_answer_is_asked_again_later() -> None:
+    assert type(error("GetExecutionSummaryStatus", "failed")) is TryAgain
+
+
+@pytest.mark.parametrize("case", ["ready", "ready, nested"])
+def test_an_exported_package_is_found(case: str) -> None:
+    url = outcome("GetExportedPackageUrl", case)
+
+    assert isinstance(url, SecretUrl)
+    assert url.reveal().startswith("https://exampleaosstorage.blob.core.windows.net/dmf/")
+
+
+@pytest.mark.parametrize("case", ["not ready", "null"])
+def test_a_package_that_is_not_ready_has_no_url(case: str) -> None:
+    assert outcome("GetExportedPackageUrl", case) is None
+
+
+def test_the_page_about_an_execution_is_a_plain_address() -> None:
+    page = outcome("GetExecutionSummaryPageUrl", "page")
+
+    assert page == "https://example.operations.dynamics.com/?cmp=USMF&mi=DMFExecutionHistoryWorkspace&q=eyJ9"
+
+
+@pytest.mark.parametrize(("case", "expected"), [("errors", True), ("none", False)])
+def test_whether_there_is_an_error_keys_file_to_wait_for(case: str, expected: bool) -> None:
+    assert outcome("GenerateImportTargetErrorKeysFile", case) is expected
+
+
+@pytest.mark.parametrize("action", ["GetImportTargetErrorKeysFileUrl", "GetImportStagingErrorFileUrl"])
+def test_error_files_have_a_secret_url_once_they_exist(action: str) -> None:
+    assert isinstance(outcome(action, "ready"), SecretUrl)
+
+
+@pytest.mark.parametrize(
+    ("action", "case"), [("GetImportTargetErrorKeysFileUrl", "not ready"), ("GetImportStagingErrorFileUrl", "none")]
+)
+def test_error_files_that_do_not_exist_have_none(action: str, case: str) -> None:
+    assert outcome(action, case) is None
+
+
+def test_the_progress_of_every_entity_is_read() -> None:
+    assert outcome("DataManagementExecutionJobDetails", "two entities") == (
+        EntityProgress(
+            entity="Fixed asset major type",
+            staging_status="Finished",
+            target_status="Finished",
+            staging_created=11,
+            target_created=9,
+            target_updated=1,
+        ),
+        EntityProgress(
+            entity="Customers V3",
+            staging_status="Executing",
+            target_status="NotRun",
+            staging_created=0,
+            target_created=0,
+            target_updated=0,
+        ),
+    )
+
+
+def test_an_unknown_execution_has_no_progress() -> None:
+    assert outcome("DataManagementExecutionJobDetails", "unknown id") == ()
+
+
+def test_an_execution_id_cannot_break_out_of_its_filter() -> None:
+    with finance_operations(sample("DataManagementExecutionJobDetails", "unknown id")) as (fo, server):
+        fo.job_details("it's&$top=1")
+
+    assert "$filter=JobId%20eq%20%27it%27%27s%26%24top%3D1%27&$select=" in server.asked[0].path
+
+
+def test_calls_are_recorded_with_the_activity_id_that_support_asks_for() -> None:
+    with recording() as calls, finance_operations(sample("ImportFromPackage", "started")) as (fo, _):
+        ASKS["ImportFromPackage"](fo)
+
+    [call] = calls
+    assert (call.service, call.operation, call.status, call.request_id) == (
+        "F&O",
+        "ImportFromPackage",
+        200,
+        ACTIVITY_ID,
+    )
+
+
+def test_no_error_shows_the_signature_of_the_package_url() -> None:
+    reason = f"Exception occurred while executing action X on Entity Y: cannot read {PACKAGE_URL.reveal()}"
+    body = json.dumps({"error": {"message": "An error has occurred.", "innererror": {"message": reason}}}).encode()
+
+    with finance_operations(Answer(status=400, body=body)) as (fo, _), pytest.raises(FileRejected) as caught:
+        ASKS["ImportFromPackage"](fo)
+
+    assert "bWFkZSB1cA" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        ({"error": {"message": "outer", "innererror": {"message": "inner"}}}, "inner"),
+        ({"error": {"message": "outer"}}, "outer"),
+        ({"Message": "from the route"}, "from the route"),
+        ("plain words", "plain words"),
+    ],
+)
+def test_the_innermost_words_are_shown(body: object, shown: str) -> None:
+    content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+
+    with finance_operations(Answer(status=400, body=content)) as (fo, _), pytest.raises(FileRejected) as caught:
+        ASKS["ImportFromPackage"](fo)
+
+    assert caught.value.message == f"F&O refuses the package: {shown}."
+
+
+def test_no_errors_are_no_rows() -> None:
+    with finance_operations(sample("GetExecutionErrors", "none")) as (fo, _):
+        errors = fo.execution_errors(EXECUTION_ID)
+
+    assert (errors.rows, errors.raw) == ((), "[]")
+
+
+def test_row_errors_are_read() -> None:
+    with finance_operations(sample("GetExecutionErrors", "two rows")) as (fo, _):
+        errors = fo.execution_errors(EXECUTION_ID)
+
+    assert errors.rows == (
+        RowError(record_id="1", field="MAJORTYPEID", message='The value "X" is not valid.'),
+        RowError(record_id="2", field="", message="Line one line two é"),
+    )
+
+
+def test_row_errors_are_read_where_fo_wrote_broken_json() -> None:
+    with finance_operations(sample("GetExecutionErrors", "broken json")) as (fo, _):
+        errors = fo.execution_errors(EXECUTION_ID)
+
+    assert errors.rows == (
+        RowError(
+            record_id="1",
+            field="CUSTOMERACCOUNT",
+            message='The value "US-001" in field "Account" is not found. Update was cancelled.',
+        ),
+        RowError(
+            record_id="2",
+            field="",
+            message='Results. validateWrite failed on data entity "Customers V3", {see log}',
+        ),
+    )
+    assert errors.raw.startswith('[{"RecordId":"1"')
+
+
+def test_the_errors_of_an_unknown_execution_are_not_found() -> None:
+    assert isinstance(error("GetExecutionErrors", "not found"), NotFound)
+
+
+@pytest.mark.parametrize(
+    ("value", "messages"),
+    [
+        (None, []),
+        ("", []),
+        ("The execution was stopped", ["The execution was stopped"]),
+        ('"just words"', ["just words"]),
+        ('{"RecordId":"1","Field":"","ErrorMessage":"one object"}', ["one object"]),
+        ([{"recordid": 1, "errormessage": "a real list"}], ["a real list"]),
+        ('[{"Entity":"Customers","Text":"other keys"}]', ['{"Entity": "Customers", "Text": "other keys"}']),
+        (r'[{"RecordId":"1","Field":"","ErrorMessage":"cannot read "C:\temp""}]', [r'cannot read "C:\temp"']),
+        ('[{"RecordId":"1","Field":"","ErrorMessage":"cut "off" in the mid', ['cut "off" in the mid']),
+        ('[{"RecordId":"1","Field":"","ErrorMessage":"half of \\ud83d a pair"}]', ["half of � a pair"]),
+    ],
+)
+def test_error_lists_of_any_form_keep_their_words(value: object, messages: list[str]) -> None:
+    assert [row.message for row in parse_execution_errors(value).rows] == messages
+
+
+@given(st.text())
+def test_no_error_list_is_too_broken_to_read(raw: str) -> None:
+    errors = parse_execution_errors(raw)
+
+    assert errors.raw == raw.strip()
+    assert "".join(row.record_id + row.field + row.message for row in errors.rows).encode("utf-8") is not None
+
+
+# What a message may hold without looking like the beginning of the next row.
+_MESSAGES = st.text(st.characters(exclude_categories=["Cs"]), max_size=60).filter(
+    lambda text: "RecordId" not in text and "ErrorMessage" not in text
+)
+
+
+@given(st.lists(_MESSAGES, min_size=1, max_size=5))
+def test_messages_survive_fos_way_of_writing_them(messages: list[str]) -> None:
+    # An unescaped quote makes the list unreadable for every JSON parser.
+    messages = [f'a "b" {message} c' for message in messages]
+    raw = ",".join(f'{{"RecordId":"{n}","Field":"F","ErrorMessage":"{m}"}}' for n, m in enumerate(messages))
+
+    rows = parse_execution_errors(f"[{raw}]").rows
+
+    assert [row.message for row in rows] == [" ".join(message.split()) for message in messages]
+    assert [row.record_id for row in rows] == [str(number) for number in range(len(messages))]
