@@ -31,7 +31,10 @@ class Alerts(Protocol):
 
 
 class MailAlerts:
-    """Sends alerts as e-mail through Graph. https://learn.microsoft.com/graph/api/user-sendmail"""  # noqa: D400
+    """Sends alerts as e-mail through Graph.
+
+    https://learn.microsoft.com/graph/api/user-sendmail
+    """
 
     def __init__(self, graph_url: str, sender: str, recipient: str, http: Http) -> None:
         """graph_url: with its version, such as ``https://graph.microsoft.com/v1.0``.

@@ -47,7 +47,7 @@ class Subscriptions:
     """Makes, renews, deletes and lists subscriptions."""
 
     def __init__(self, graph_url: str, http: Http) -> None:
-        """graph_url: with its version, such as ``https://graph.microsoft.com/v1.0``; http: with the identity's token."""
+        """graph_url: with its version: ``https://graph.microsoft.com/v1.0``; http: with the identity's token."""
         self._url = f"{graph_url.rstrip('/')}/subscriptions"
         self._http = http
 
@@ -60,7 +60,7 @@ class Subscriptions:
         expires: datetime,
         lifecycle_url: SecretUrl | None = None,
     ) -> Subscription:
-        """Subscribe to the changes of a drive; before it answers, Graph calls notification_url and wants its token back.
+        """Subscribe to the changes of a drive; Graph calls notification_url and wants its token back before it answers.
 
         resource: ``/drives/{id}/root``, without Graph's address.
         client_state: at most 128 characters; comes back in every notification as its only proof of origin.
@@ -161,8 +161,9 @@ def _meaning(refusal: Refusal, *, notified: SecretUrl | None = None) -> AppError
             )
         case 403:
             return NeedsPerson(
-                f"Microsoft Graph does not permit '{call.operation}': {words}. Grant the permission Files.ReadWrite.All "
-                "with consent, or delete subscriptions that nobody needs. Until then the app looks every minute",
+                f"Microsoft Graph does not permit '{call.operation}': {words}. Grant the permission "
+                "Files.ReadWrite.All with consent, or delete subscriptions that nobody needs. Until then the app finds "
+                "new files by looking every minute",
                 call=call,
             )
         case _:

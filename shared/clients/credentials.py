@@ -1,0 +1,407 @@
+"""Tokens: for the app's own identity (azure-identity) and for a signed-in user (msal).
+
+Both libraries keep tokens until they run out; here stands how they are set up and what their errors mean. They are
+imported on first use, because an HTTP call that needs no token should not pay for them at a cold start.
+"""
+
+import re
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import requests
+
+from shared.errors import AppError, ItemChanged, NeedsPerson, RemoteCall, TryAgain
+from shared.log import log
+from shared.secret import Secret
+
+if TYPE_CHECKING:
+    import msal  # type: ignore[import-untyped]  # it ships no types
+    from azure.core.credentials import TokenCredential
+
+_SERVICE: Final = "Entra ID"
+PUBLIC_CLOUD: Final = "login.microsoftonline.com"
+
+# Any other host (a private cloud, a local one) is unknown to Microsoft's instance discovery, which then must be off.
+# https://learn.microsoft.com/entra/identity-platform/authentication-national-cloud
+_KNOWN_CLOUDS: Final = frozenset({PUBLIC_CLOUD, "login.microsoftonline.us", "login.partner.microsoftonline.cn"})
+
+_CONNECT_S: Final = 5
+_READ_S: Final = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManagedIdentity:
+    """The identity that Azure gives to the Function App."""
+
+    client_id: str = ""  # of a user-assigned identity; "" for the system-assigned one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientSecret:
+    """An app registration with a client secret."""
+
+    tenant_id: str
+    client_id: str
+    secret: Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientCertificate:
+    """An app registration with a certificate."""
+
+    tenant_id: str
+    client_id: str
+    path: Path  # PEM or PKCS12 with the private key
+    password: Secret | None = None
+
+
+type Credential = ManagedIdentity | ClientSecret | ClientCertificate
+
+
+class AppIdentity:
+    """Tokens for the app's own identity and one scope."""
+
+    def __init__(self, credential: Credential, scope: str, *, authority_host: str = PUBLIC_CLOUD) -> None:
+        """scope: such as ``https://graph.microsoft.com/.default``.
+
+        authority_host: of Entra ID, with or without https:// (the setting AZURE_AUTHORITY_HOST).
+        """
+        self._settings = credential
+        self._scope = scope
+        self._authority_host = authority_host or PUBLIC_CLOUD
+        self._lock = threading.Lock()
+        self._credential: TokenCredential | None = None
+        self._last_status: int | None = None
+
+    def token(self, *, refresh: bool = False) -> str:
+        """Return a token that is good for minutes at least.
+
+        refresh: drop what azure-identity holds. Azure itself keeps a managed identity's token for up to 24 hours,
+        and nothing can make it give another one.
+        https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/managed-identity-best-practice-recommendations
+
+        Raises NeedsPerson: wrong secret, unknown app, no such identity; TryAgain: Entra ID is out of reach.
+        """
+        from azure.core.exceptions import AzureError
+
+        # One thread asks and the others find its token, instead of all asking at once.
+        with self._lock:
+            self._last_status = None
+            try:
+                if self._credential is None or refresh:
+                    self._credential = self._new_credential()
+                return self._credential.get_token(self._scope).token
+            except (AzureError, ValueError, OSError) as error:
+                raise self._judged(error) from error
+
+    def _new_credential(self) -> "TokenCredential":
+        from azure import identity
+
+        # Nothing sleeps in an invocation, azure-core's retries neither: the runner tries again.
+        options: dict[str, Any] = {
+            "retry_total": 0,
+            "connection_timeout": _CONNECT_S,
+            "read_timeout": _READ_S,
+            "raw_response_hook": self._note_status,
+        }
+        authority = {
+            "authority": self._authority_host,
+            "disable_instance_discovery": not _is_known_cloud(self._authority_host),
+        }
+        match self._settings:
+            case ManagedIdentity(client_id=client_id):
+                return identity.ManagedIdentityCredential(client_id=client_id or None, **options)
+            case ClientSecret(tenant_id=tenant_id, client_id=client_id, secret=secret):
+                return identity.ClientSecretCredential(tenant_id, client_id, secret.reveal(), **authority, **options)
+            case ClientCertificate(tenant_id=tenant_id, client_id=client_id, path=path, password=password):
+                return identity.CertificateCredential(
+                    tenant_id,
+                    client_id,
+                    str(path),
+                    password=password.reveal() if password else None,
+                    **authority,
+                    **options,
+                )
+
+    def _note_status(self, response: Any) -> None:
+        # azure-identity turns every failure into one type of error, and leaves the status out of some of them.
+        self._last_status = response.http_response.status_code
+
+    def _judged(self, error: Exception) -> AppError:
+        text = str(error)
+        call = RemoteCall(
+            service=_SERVICE, operation="get token", status=self._last_status, code=_aadsts(text), request_id=""
+        )
+        if _is_passing(error, self._last_status, text):
+            return TryAgain(f"Entra ID gave no token for {self._scope}: {_first_line(text)}", call=call)
+        advice = _advice(text) or _where_to_look(self._settings)
+        return NeedsPerson(f"Entra ID gave no token for {self._scope}: {_first_line(text)}. {advice}", call=call)
+
+
+def _where_to_look(credential: Credential) -> str:
+    match credential:
+        case ManagedIdentity():
+            return "Switch the managed identity of the Function App on, and check its client id in the settings"
+        case ClientSecret():
+            return "Check tenant id, client id and secret in the settings"
+        case ClientCertificate(path=path):
+            return f"Check tenant id and client id in the settings, and the certificate {path.name}"
+
+
+class TokenCacheStore(Protocol):
+    """Where the signed-in user's token cache is kept between processes; its text is a secret."""
+
+    def load(self) -> str | None:
+        """Return what was saved last, or None."""
+        ...
+
+    def save(self, serialized: str) -> None:
+        """Replace what ``load`` returned last; raises ItemChanged where somebody else has replaced it since."""
+        ...
+
+
+class SignedInUser:
+    """Tokens for a person who has signed in once with ``python -m shared.sign_in``; renewed silently ever after.
+
+    Entra ID gives a new refresh token with every renewal, good for 90 days, so the cache is saved after each.
+    """
+
+    def __init__(
+        self,
+        *,
+        client_id: str,
+        tenant: str,
+        scopes: Sequence[str],
+        store: TokenCacheStore,
+        authority_host: str = PUBLIC_CLOUD,
+    ) -> None:
+        """client_id: an app registration that allows public client flows.
+
+        tenant: its id or domain; ``consumers`` for personal OneDrive; ``common`` for both.
+        scopes: such as ``https://graph.microsoft.com/Files.ReadWrite.All``.
+        authority_host: of Entra ID, with or without https:// (the setting AZURE_AUTHORITY_HOST).
+        """
+        self._client_id = client_id
+        self._tenant = tenant
+        self._scopes = list(scopes)
+        self._store = store
+        self._authority_host = authority_host or PUBLIC_CLOUD
+        self._lock = threading.Lock()
+        self._cache: msal.SerializableTokenCache | None = None
+        self._app: msal.PublicClientApplication | None = None
+
+    def token(self, *, refresh: bool = False) -> str:
+        """Return a token that is good for minutes at least; refresh: not the one that is held.
+
+        Raises NeedsPerson: nobody has signed in, or the sign-in has ended; TryAgain: Entra ID or the store is out of
+        reach.
+        """
+        with self._lock, _msal_errors("renew sign-in"):
+            fresh = self._cache is None
+            app, cache = self._ready()
+            answer = self._silently(app, refresh=refresh)
+            if "access_token" not in answer and not fresh and self._reload(cache):
+                # Somebody has signed in again, or another process has renewed, since the cache was read.
+                answer = self._silently(app, refresh=False)
+            if "access_token" not in answer:
+                raise _sign_in_needed(answer)
+            if cache.has_state_changed:
+                self._save_renewed(cache)
+            return str(answer["access_token"])
+
+    def sign_in(self, show: Callable[[str], None]) -> str:
+        """Let a person sign in on any device, wait until they have, keep the result, and return who it is.
+
+        show: gets the text that tells the person what to do. Waits up to 15 minutes; for a command, not for the app.
+        https://learn.microsoft.com/entra/identity-platform/v2-oauth2-device-code
+
+        Raises NeedsPerson: declined, too late, or the app registration is not set up for it; TryAgain.
+        """
+        with self._lock, _msal_errors("sign in"):
+            app, cache = self._ready()
+            flow = app.initiate_device_flow(scopes=self._scopes)
+            if "user_code" not in flow:
+                raise _refused_sign_in(flow)
+            show(str(flow.get("message") or f"Open {flow['verification_uri']} and enter the code {flow['user_code']}"))
+            answer = app.acquire_token_by_device_flow(flow)
+            if "access_token" not in answer:
+                raise _refused_sign_in(answer)
+            claims = answer.get("id_token_claims") or {}
+            self._forget_others(app, str(claims.get("oid") or claims.get("sub") or ""))
+            self._save_sign_in(cache)
+            return str(claims.get("preferred_username") or claims.get("email") or "the user")
+
+    def _ready(self) -> "tuple[msal.PublicClientApplication, msal.SerializableTokenCache]":
+        import msal
+
+        if self._cache is None:
+            cache = msal.SerializableTokenCache()
+            cache.deserialize(self._store.load())
+            self._cache = cache
+        if self._app is None:
+            self._app = msal.PublicClientApplication(
+                self._client_id,
+                authority=f"{_with_scheme(self._authority_host)}/{self._tenant}",
+                token_cache=self._cache,
+                instance_discovery=None if _is_known_cloud(self._authority_host) else False,
+                timeout=(_CONNECT_S, _READ_S),
+            )
+        return self._app, self._cache
+
+    def _silently(self, app: "msal.PublicClientApplication", *, refresh: bool) -> Mapping[str, Any]:
+        """Return a token or what stands against it, both as msal says it; {} where nobody has signed in."""
+        accounts = app.get_accounts()
+        if not accounts:
+            return {}
+        return app.acquire_token_silent_with_error(self._scopes, account=accounts[0], force_refresh=refresh) or {}
+
+    def _reload(self, cache: "msal.SerializableTokenCache") -> bool:
+        """Read the cache again; return whether it is another one than the one in memory."""
+        before, stored = cache.serialize(), self._store.load()
+        if stored is None or stored == before:
+            return False
+        cache.deserialize(stored)
+        return True
+
+    def _save_renewed(self, cache: "msal.SerializableTokenCache") -> None:
+        try:
+            self._store.save(cache.serialize())
+        except ItemChanged:
+            # Another process was first, or a person has signed in anew: theirs counts, and our token is good as well.
+            self._reload(cache)
+        except TryAgain as error:
+            # The token is good all the same, and so is the older refresh token that stays in the store.
+            log.warning("sign_in.not_saved", error=str(error))
+
+    def _save_sign_in(self, cache: "msal.SerializableTokenCache") -> None:
+        serialized = cache.serialize()
+        try:
+            self._store.save(serialized)
+        except ItemChanged:
+            # Whatever came in between is older than what the person has just done.
+            self._store.load()
+            self._store.save(serialized)
+
+    def _forget_others(self, app: "msal.PublicClientApplication", user_id: str) -> None:
+        """Take everybody but the one who has just signed in out of the cache: the app acts for one person."""
+        for account in app.get_accounts():
+            if user_id and account.get("local_account_id") != user_id:
+                app.remove_account(account)
+
+
+class _msal_errors:  # noqa: N801  # reads as a function: with _msal_errors("sign in")
+    """Turns msal's exceptions into ours."""
+
+    def __init__(self, operation: str) -> None:
+        self._operation = operation
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, (requests.RequestException, ValueError, RuntimeError)):
+            answer = error.response if isinstance(error, requests.RequestException) else None
+            status = None if answer is None else answer.status_code
+            text = str(error)
+            call = RemoteCall(service=_SERVICE, operation=self._operation, status=status, code=_aadsts(text))
+            if _is_passing(error, status, text):
+                raise TryAgain(f"Entra ID cannot '{self._operation}' now: {_first_line(text)}", call=call) from error
+            raise NeedsPerson(
+                f"Entra ID cannot '{self._operation}': {_first_line(text)}. Check tenant and client id in the settings",
+                call=call,
+            ) from error
+
+
+def _sign_in_needed(answer: Mapping[str, Any]) -> AppError:
+    text = str(answer.get("error_description") or answer.get("error") or "")
+    call = RemoteCall(service=_SERVICE, operation="renew sign-in", code=_aadsts(text) or str(answer.get("error") or ""))
+    if answer.get("error") in _PASSING_CODES or _aadsts(text) in _PASSING_CODES:
+        return TryAgain(f"Entra ID cannot renew the sign-in now: {_first_line(text)}", call=call)
+    happened = (
+        f"The OneDrive sign-in has ended: {_first_line(text)}" if text else "Nobody has signed in to OneDrive yet"
+    )
+    return NeedsPerson(f"{happened}. Run 'python -m shared.sign_in' and sign in", call=call)
+
+
+def _refused_sign_in(answer: Mapping[str, Any]) -> AppError:
+    text = str(answer.get("error_description") or answer.get("error") or "no reason given")
+    call = RemoteCall(service=_SERVICE, operation="sign in", code=_aadsts(text) or str(answer.get("error") or ""))
+    match answer.get("error"):
+        case "authorization_declined" | "access_denied":
+            advice = "Sign in again and accept"
+        case "expired_token" | "code_expired" | "authorization_pending":
+            advice = "The code was not used in time; start again"
+        case "temporarily_unavailable" | "server_error":
+            return TryAgain(f"Entra ID cannot sign anybody in now: {_first_line(text)}", call=call)
+        case _:
+            advice = _advice(text) or "Check client id and tenant, and that the app allows public client flows"
+    return NeedsPerson(f"The sign-in did not succeed: {_first_line(text)}. {advice}", call=call)
+
+
+# https://learn.microsoft.com/entra/identity-platform/reference-error-codes
+_ADVICE: Final[Mapping[str, str]] = {
+    "AADSTS7000215": "The client secret is wrong: put the secret's value, not its id, into the settings",
+    "AADSTS7000222": "The client secret has expired: make a new one and put it into the settings",
+    "AADSTS700027": "The certificate is not registered with the app, or has expired: upload it to the app registration",
+    "AADSTS700016": "The tenant does not know this client id: check both in the settings",
+    "AADSTS90002": "There is no such tenant: check the tenant id in the settings",
+    "AADSTS900023": "There is no such tenant: check the tenant id in the settings",
+    "AADSTS500011": "The tenant does not know the service behind this address: check the F&O address in the settings",
+    "AADSTS65001": "Nobody has consented: have an administrator grant consent for the app's permissions",
+    "AADSTS7000218": "The app registration does not allow public client flows: switch them on under Authentication",
+    "AADSTS7000112": "The app registration is disabled: have an administrator enable it",
+    "AADSTS53003": "A Conditional Access policy stands against it: have an administrator exempt this app",
+}
+_PASSING_CODES: Final = frozenset(
+    {"temporarily_unavailable", "server_error", "AADSTS90033", "AADSTS90024", "AADSTS50196", "AADSTS90055"}
+)
+
+
+def _advice(text: str) -> str:
+    return _ADVICE.get(_aadsts(text), "")
+
+
+def _aadsts(text: str) -> str:
+    found = re.search(r"AADSTS\d+", text)
+    return found.group() if found else ""
+
+
+def _first_line(text: str) -> str:
+    """Return the part for a person; Entra ID appends trace ids and times on lines of their own."""
+    return (text.strip().splitlines() or [""])[0].strip().rstrip(".")[:500]
+
+
+def _is_passing(error: BaseException, status: int | None, text: str) -> bool:
+    """Return whether the trouble may end by itself: out of reach, overloaded, a proxy's page instead of JSON."""
+    if status is not None and status >= 400:
+        return status in (408, 429) or status >= 500 or _aadsts(text) in _PASSING_CODES
+    # Codes that carry an answer of 200 are impossible; without an answer it was the network, or our own settings.
+    return any(_is_network_error(one) for one in _chain(error))
+
+
+def _is_network_error(error: BaseException) -> bool:
+    if isinstance(error, requests.RequestException):
+        return True
+    # By name, so that this module can be imported without the libraries.
+    return type(error).__name__ in {"ServiceRequestError", "ServiceResponseError", "JSONDecodeError", "DecodeError"}
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    chain: list[BaseException] = []
+    one: BaseException | None = error
+    while one is not None and one not in chain:
+        chain.append(one)
+        one = one.__cause__ or one.__context__
+    return chain
+
+
+def _is_known_cloud(authority_host: str) -> bool:
+    return authority_host.removeprefix("https://").rstrip("/").casefold() in _KNOWN_CLOUDS
+
+
+def _with_scheme(authority_host: str) -> str:
+    host = authority_host.rstrip("/")
+    return host if "://" in host else f"https://{host}"
