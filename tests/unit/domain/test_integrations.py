@@ -1,0 +1,535 @@
+"""What may be configured, in which words the rest is refused, and that schema and parser agree."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from shared.domain.integrations import (
+    ImportFlow,
+    Integrations,
+    Problem,
+    Unfit,
+    from_simple,
+    parse_drive,
+    parse_environment_url,
+    parse_folder,
+    parse_integrations,
+)
+
+URL = "https://contoso.operations.dynamics.com"
+DRIVE = "drives/b!local"
+SCHEMA = json.loads(Path(__file__).parents[3].joinpath("docs", "integrations.schema.json").read_text("utf-8"))
+
+
+def _parsed(document: object) -> Integrations:
+    parsed = parse_integrations(json.dumps(document), environment_url=URL, drive=DRIVE)
+    assert isinstance(parsed, Integrations), "\n".join(map(str, parsed))
+    return parsed
+
+
+def _refused(document: object) -> str:
+    problems = parse_integrations(json.dumps(document), environment_url=URL, drive=DRIVE)
+    assert isinstance(problems, list)
+    assert problems
+    return "\n".join(map(str, problems))
+
+
+def _import(**values: object) -> dict[str, object]:
+    return {"name": "customers", "inputFolder": "Customers/Input", **values}
+
+
+def _export(**values: object) -> dict[str, object]:
+    return {"name": "ledger", "outputFolder": "Out", "dataProject": "Ledger", "company": "USMF", **values}
+
+
+def _one_import(**values: object) -> ImportFlow:
+    return _parsed({"imports": [_import(**values)]}).imports[0]
+
+
+# What is read.
+
+
+def test_an_import_needs_no_more_than_a_name_and_its_folder() -> None:
+    flow = _one_import()
+
+    assert flow == ImportFlow(
+        name="customers",
+        environment_url=URL,
+        drive=DRIVE,
+        input_folder="/Customers/Input",
+        processing_folder="/Customers/Processing",
+        success_folder="/Customers/Success",
+        error_folder="/Customers/Error",
+        data_project="",
+        company="",
+        overwrite=True,
+    )
+
+
+def test_everything_that_a_flow_names_is_its_own() -> None:
+    parsed = _parsed(
+        {
+            "$schema": "integrations.schema.json",
+            "imports": [
+                _import(
+                    environmentUrl="https://TEST.sandbox.operations.dynamics.com/",
+                    drive="integration@contoso.com",
+                    processingFolder="/P/",
+                    successFolder="S\\S",
+                    errorFolder="E",
+                    dataProject="Customers V3",
+                    company="usmf",
+                    overwrite=False,
+                )
+            ],
+            "exports": [_export(everySeconds=3600, company="dat")],
+        }
+    )
+
+    (flow,), (export,) = parsed.imports, parsed.exports
+    assert flow.environment_url == "https://test.sandbox.operations.dynamics.com"
+    assert flow.drive == "users/integration@contoso.com/drive"
+    assert (flow.processing_folder, flow.success_folder, flow.error_folder) == ("/P", "/S/S", "/E")
+    assert (flow.data_project, flow.company, flow.overwrite) == ("Customers V3", "USMF", False)
+    assert (export.output_folder, export.company, export.every_s) == ("/Out", "DAT", 3600)
+    assert parsed.drives == ("users/integration@contoso.com/drive", DRIVE)
+    assert parsed.environments == ("https://test.sandbox.operations.dynamics.com", URL)
+
+
+def test_flows_are_found_by_name() -> None:
+    parsed = _parsed({"imports": [_import()], "exports": [_export()]})
+
+    assert parsed.import_named("customers") is parsed.imports[0]
+    assert parsed.export_named("ledger") is parsed.exports[0]
+    assert parsed.import_named("ledger") is None
+    assert parsed.export_named("gone") is None
+    assert parsed.flows == (*parsed.imports, *parsed.exports)
+
+
+def test_an_export_may_feed_an_import() -> None:
+    """Copying from one environment into another is one folder that is Output here and Input there."""
+    other = "https://other.operations.dynamics.com"
+
+    _parsed({"imports": [_import(environmentUrl=other)], "exports": [_export(outputFolder="Customers/Input")]})
+
+
+def test_imports_may_share_their_other_folders() -> None:
+    _parsed({"imports": [_import(inputFolder="In/Customers"), _import(name="vendors", inputFolder="In/Vendors")]})
+
+
+# Lanes.
+
+
+def test_imports_that_share_a_data_project_of_one_environment_share_a_lane() -> None:
+    first = _one_import(name="a", dataProject="Customers")
+    second = _one_import(name="b", dataProject="CUSTOMERS", inputFolder="Elsewhere/Input")
+
+    assert first.lane == second.lane
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"dataProject": "Vendors"},
+        {"dataProject": "Customers", "environmentUrl": "https://other.operations.dynamics.com"},
+        {"dataProject": "", "name": "Customers"},
+        {"dataProject": "Customers-"},
+    ],
+)
+def test_whatever_else_is_apart_has_another_lane(other: dict[str, object]) -> None:
+    assert _one_import(dataProject="Customers").lane != _one_import(**other).lane
+
+
+def test_an_import_without_a_data_project_is_a_lane_of_its_own() -> None:
+    assert _one_import(name="a").lane != _one_import(name="b").lane
+
+
+def test_exports_and_imports_of_one_data_project_do_not_wait_for_each_other() -> None:
+    parsed = _parsed({"imports": [_import(dataProject="Ledger")], "exports": [_export()]})
+
+    assert parsed.imports[0].lane.startswith("in-ledger-")
+    assert parsed.exports[0].lane.startswith("out-ledger-")
+
+
+def test_a_lane_is_the_same_after_every_start() -> None:
+    # Open runs are found by it, so it must not change between versions either.
+    assert _one_import(dataProject="Asset Major Types (Ä)").lane == "in-asset-major-types-a-2b603d5d"
+
+
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=128))
+def test_a_lane_is_safe_in_a_blobs_path(data_project: str) -> None:
+    flow = ImportFlow(
+        name="x",
+        environment_url=URL,
+        drive=DRIVE,
+        input_folder="/i",
+        processing_folder="/p",
+        success_folder="/s",
+        error_folder="/e",
+        data_project=data_project,
+    )
+
+    assert re.fullmatch(r"in(-[a-z0-9]+)*-[0-9a-f]{8}", flow.lane)
+    assert len(flow.lane) <= 60
+
+
+# What is refused, with a word of each refusal. Those of SHAPE the schema refuses too.
+
+SHAPE: dict[str, tuple[object, str]] = {
+    "a list": ([], "INTEGRATIONS must be a JSON object"),
+    "null": (None, "INTEGRATIONS must be a JSON object"),
+    "nothing": ({}, "holds neither an import nor an export"),
+    "empty lists": ({"imports": [], "exports": []}, "holds neither"),
+    "imports that are no list": ({"imports": {}, "exports": [_export()]}, "INTEGRATIONS, imports must be a list"),
+    "an import that is no object": ({"imports": ["x"]}, r"imports\[0\] must be an object"),
+    "an unknown list": ({"import": [_import()]}, r"INTEGRATIONS, import is unknown. Did you mean imports\?"),
+    "a misspelt key": ({"imports": [_import(dataproject="X")]}, r"dataproject is unknown. Did you mean dataProject\?"),
+    "a key of the other kind": ({"imports": [_import(everySeconds=1)]}, "everySeconds is unknown. Known are: name"),
+    "a schema that is no text": ({"$schema": 1, "imports": [_import()]}, r"\$schema must be text"),
+    "an import without a name": ({"imports": [{"inputFolder": "In"}]}, r"imports\[0\].name is missing"),
+    "an import without a folder": ({"imports": [{"name": "x"}]}, r"imports\[0\].inputFolder is missing"),
+    "an import with an empty folder": ({"imports": [_import(inputFolder="")]}, "inputFolder is missing"),
+    "a folder that is null": ({"imports": [_import(inputFolder=None)]}, "inputFolder must be text"),
+    "a folder that is a number": ({"imports": [_import(inputFolder=1)]}, "inputFolder must be text"),
+    "the root as a folder": ({"imports": [_import(inputFolder="//")]}, "the drive's root itself"),
+    "a folder with a star": ({"imports": [_import(errorFolder="Err*r")]}, "errorFolder has a character"),
+    "a folder without end": ({"imports": [_import(inputFolder="x" * 401)]}, "longer than the 400"),
+    "a name with a slash": ({"imports": [_import(name="a/b")]}, "name must be 1 to 60"),
+    "a name without end": ({"imports": [_import(name="x" * 61)]}, "name must be 1 to 60"),
+    "a company that is too long": ({"imports": [_import(company="USMFX")]}, "1 to 4 letters or digits"),
+    "a company with a dash": ({"exports": [_export(company="U-S")]}, r"exports\[0\].company must be a company"),
+    "a data project of blanks": ({"imports": [_import(dataProject="  ")]}, "dataProject must be"),
+    "a data project without end": ({"imports": [_import(dataProject="x" * 129)]}, "dataProject must be"),
+    "overwrite as text": ({"imports": [_import(overwrite="true")]}, "overwrite must be true or false"),
+    "overwrite as a number": ({"imports": [_import(overwrite=1)]}, "overwrite must be true or false"),
+    "an export without anything": (
+        {"exports": [{}]},
+        r"(?s)name is missing.*outputFolder is missing.*dataProject is missing.*company is missing",
+    ),
+    "an export without a company": ({"exports": [_export(company="")]}, r"exports\[0\].company is missing"),
+    "seconds below zero": ({"exports": [_export(everySeconds=-1)]}, "whole number of seconds"),
+    "half a second": ({"exports": [_export(everySeconds=0.5)]}, "whole number of seconds"),
+    "seconds as text": ({"exports": [_export(everySeconds="60")]}, "whole number of seconds"),
+    "seconds as a flag": ({"exports": [_export(everySeconds=True)]}, "whole number of seconds"),
+    "more than a week": ({"exports": [_export(everySeconds=604801)]}, "whole number of seconds"),
+    "an address without https": ({"imports": [_import(environmentUrl="contoso.com")]}, "begins with https"),
+    "an address with a path": ({"imports": [_import(environmentUrl=URL + "/data")]}, "without a path other than"),
+    "an address with a query": ({"imports": [_import(environmentUrl=URL + "/?cmp=USMF")]}, "the address alone"),
+    "an address with a password": ({"imports": [_import(environmentUrl="https://a:b@c.com")]}, "user name or password"),
+    "a drive that is a web address": (
+        {"imports": [_import(drive="https://contoso-my.sharepoint.com/personal/x")]},
+        "drive must be drives/<drive id>",
+    ),
+    "a drive that is a word": ({"imports": [_import(drive="onedrive")]}, "drive must be drives/<drive id>"),
+}
+
+MEANING: dict[str, tuple[object, str]] = {
+    "plain http": ({"imports": [_import(environmentUrl="http://contoso.com")]}, "must begin with https"),
+    "two flows of one name": ({"imports": [_import()], "exports": [_export(name="Customers")]}, "as another flow's"),
+    "an Input that two imports read": (
+        {"imports": [_import(), _import(name="b", inputFolder="/customers/INPUT/")]},
+        r"imports\[1\].inputFolder is /customers/INPUT, which INTEGRATIONS, imports\[0\].inputFolder reads already",
+    ),
+    "Success that is Input": ({"imports": [_import(successFolder="Customers/input")]}, "Use four folders"),
+    "Error that is Success": ({"imports": [_import(successFolder="X", errorFolder="x")]}, "Use four folders"),
+    "Processing inside Input": (
+        {"imports": [_import(processingFolder="Customers/Input/Processing")]},
+        "lies inside the Input folder",
+    ),
+    "Success that another import reads": (
+        {"imports": [_import(successFolder="B/Input"), _import(name="b", inputFolder="B/Input")]},
+        r"imports\[0\].successFolder is /B/Input, which INTEGRATIONS, imports\[1\].inputFolder reads",
+    ),
+    "a data project that two exports use": (
+        {"exports": [_export(), _export(name="b", dataProject="LEDGER", company="USRT", outputFolder="B")]},
+        "exports already",
+    ),
+    "a folder named ..": ({"imports": [_import(inputFolder="../Input")]}, "ends with a dot"),
+    "a folder named con": ({"imports": [_import(inputFolder="A/CON/Input")]}, "keeps for itself"),
+    "a folder that ends with a dot": ({"imports": [_import(inputFolder="A./Input")]}, "ends with a dot"),
+    "forms at the root": ({"imports": [_import(inputFolder="Forms/Input")]}, "Forms"),
+}
+
+
+@pytest.mark.parametrize("name", SHAPE | MEANING)
+def test_a_wrong_configuration_is_refused_in_words(name: str) -> None:
+    document, words = (SHAPE | MEANING)[name]
+
+    assert re.search(words, _refused(document)), _refused(document)
+
+
+@pytest.mark.parametrize("name", SHAPE)
+def test_the_schema_refuses_what_the_parser_refuses(name: str) -> None:
+    assert not Draft202012Validator(SCHEMA).is_valid(SHAPE[name][0])
+
+
+GOOD: dict[str, object] = {
+    "one import": {"imports": [_import()]},
+    "one export": {"exports": [_export()]},
+    "no imports said": {"imports": [], "exports": [_export()]},
+    "values left empty": {
+        "imports": [_import(company="", dataProject="", drive="", environmentUrl="", errorFolder="")]
+    },
+    "folders with slashes around": {"imports": [_import(inputFolder="//A\\B/Input/")]},
+    "names that need escaping": {"imports": [_import(inputFolder="100% #1 & 'more'/Eingänge")]},
+    "an on-premises environment": {"imports": [_import(environmentUrl="https://ax.contoso.com/namespaces/AXSF/")]},
+    "this machine": {"imports": [_import(environmentUrl="http://127.0.0.1:8082")]},
+    "a bare drive id": {"imports": [_import(drive="b!aB_-1")]},
+    "a bare user name": {"imports": [_import(drive="o'neill+x@contoso.com")]},
+    "a personal drive": {"imports": [_import(drive="drives/1234567890ABCDEF")]},
+    "a drive with slashes": {"imports": [_import(drive="/users/x@y.z/drive/")]},
+    "the signed-in user's drive": {"imports": [_import(drive="me/drive")]},
+    "a whole number with a point": {"exports": [_export(everySeconds=60.0)]},
+    "a data project with everything": {"imports": [_import(dataProject="Größe (v2) / 'x' & 1")]},
+    "every key": {
+        "$schema": "./integrations.schema.json",
+        "imports": [
+            _import(
+                environmentUrl=URL,
+                drive=DRIVE,
+                processingFolder="P",
+                successFolder="S",
+                errorFolder="E",
+                dataProject="D",
+                company="U1",
+                overwrite=False,
+            )
+        ],
+        "exports": [_export(environmentUrl=URL, drive=DRIVE, everySeconds=0)],
+    },
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_schema_and_parser_take_the_same(name: str) -> None:
+    _parsed(GOOD[name])
+    errors = list(Draft202012Validator(SCHEMA).iter_errors(GOOD[name]))
+    assert not errors
+
+
+def test_the_schema_is_a_schema_and_describes_every_key() -> None:
+    Draft202012Validator.check_schema(SCHEMA)
+    for kind in ("import", "export"):
+        for key, value in SCHEMA["$defs"][kind]["properties"].items():
+            assert "description" in value or "description" in SCHEMA["$defs"][value["$ref"].rpartition("/")[2]], key
+
+
+def _all_keys(document: Any) -> set[str]:
+    return {key for flow in (*document.get("imports", ()), *document.get("exports", ())) for key in flow}
+
+
+def test_every_key_of_the_schema_is_one_of_the_parsers() -> None:
+    in_schema = {key for kind in ("import", "export") for key in SCHEMA["$defs"][kind]["properties"]}
+
+    assert _all_keys(GOOD["every key"]) == in_schema
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "Integrations.json", "{'imports': []}"])
+def test_what_is_no_json_is_refused_with_an_example(text: str) -> None:
+    problems = parse_integrations(text)
+
+    assert isinstance(problems, list)
+    assert "is not JSON" in str(problems[0])
+    assert "Example: {" in str(problems[0])
+
+
+def test_a_flow_without_an_environment_says_which_setting_could_stand_in() -> None:
+    problems = parse_integrations(json.dumps({"imports": [_import()]}))
+
+    assert problems == [
+        Problem("INTEGRATIONS, imports[0].environmentUrl", "is missing, and so is FO_URL.", URL),
+        Problem(
+            "INTEGRATIONS, imports[0].drive",
+            "is missing, and so is ONEDRIVE_DRIVE.",
+            "users/integration@contoso.com/drive",
+        ),
+    ]
+
+
+def test_all_that_is_wrong_is_told_together() -> None:
+    refusal = _refused(
+        {"imports": [_import(company="?"), {"name": "b"}], "exports": [_export(everySeconds=-1)], "x": 1}
+    )
+
+    assert refusal.count("\n") == 3
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["imports", "exports", "name", "inputFolder", "drive", "company", "everySeconds"]), inner
+        )
+    ),
+    max_leaves=15,
+)
+
+
+@given(_JSON)
+def test_any_json_is_read_or_refused_and_never_crashes(document: object) -> None:
+    parsed = parse_integrations(json.dumps(document))
+
+    assert isinstance(parsed, Integrations) or parsed
+
+
+# Simple settings.
+
+
+def _simple(**values: str) -> Integrations | list[Problem]:
+    return from_simple(values, environment_url=URL, drive=DRIVE)
+
+
+def _told(parsed: Integrations | list[Problem]) -> list[str]:
+    assert isinstance(parsed, list)
+    return [str(problem) for problem in parsed]
+
+
+def test_simple_settings_and_json_give_the_same_flows() -> None:
+    simple = _simple(
+        INPUT_FOLDER="A/Input",
+        IMPORT_DATA_PROJECT="P",
+        IMPORT_COMPANY="usmf",
+        IMPORT_OVERWRITE="No",
+        EXPORT_DATA_PROJECT="E",
+        EXPORT_COMPANY="USMF",
+        OUTPUT_FOLDER="Output",
+    )
+
+    assert simple == _parsed(
+        {
+            "imports": [
+                _import(name="import", inputFolder="A/Input", dataProject="P", company="USMF", overwrite=False)
+            ],
+            "exports": [_export(name="export", dataProject="E", outputFolder="Output")],
+        }
+    )
+
+
+def test_a_flow_that_is_absent_is_no_mistake() -> None:
+    only_import = _simple(INPUT_FOLDER="Input", EXPORT_DATA_PROJECT="")
+    only_export = _simple(INPUT_FOLDER="", EXPORT_DATA_PROJECT="E", EXPORT_COMPANY="USMF", OUTPUT_FOLDER="O")
+
+    assert isinstance(only_import, Integrations)
+    assert isinstance(only_export, Integrations)
+    assert (len(only_import.imports), len(only_import.exports)) == (1, 0)
+    assert (len(only_export.imports), len(only_export.exports)) == (0, 1)
+
+
+def test_both_absent_is_a_mistake() -> None:
+    assert "nothing to do" in _told(_simple(INPUT_FOLDER=""))[0]
+
+
+@pytest.mark.parametrize(
+    ("values", "missing"),
+    [
+        ({"EXPORT_DATA_PROJECT": "E", "OUTPUT_FOLDER": "O"}, "EXPORT_COMPANY is missing"),
+        ({"EXPORT_COMPANY": "USMF", "OUTPUT_FOLDER": "O"}, "EXPORT_DATA_PROJECT is missing"),
+    ],
+)
+def test_half_an_export_is_a_mistake(values: Mapping[str, str], missing: str) -> None:
+    (told,) = _told(_simple(**values))
+
+    assert told.startswith(missing)
+
+
+def test_problems_of_simple_settings_are_told_by_their_own_names_and_once() -> None:
+    told = _told(
+        from_simple(
+            {
+                "INPUT_FOLDER": "In:put",
+                "ERROR_FOLDER": "CON",
+                "IMPORT_OVERWRITE": "maybe",
+                "IMPORT_COMPANY": "USMFX",
+                "EXPORT_DATA_PROJECT": "E",
+                "EXPORT_COMPANY": "U",
+                "OUTPUT_FOLDER": "O",
+            }
+        )
+    )
+
+    assert sorted(line.split()[0] for line in told) == sorted(
+        ["INPUT_FOLDER", "ERROR_FOLDER", "IMPORT_OVERWRITE", "IMPORT_COMPANY", "FO_URL", "ONEDRIVE_DRIVE"]
+    )
+
+
+def test_folders_of_simple_settings_are_held_apart_by_their_own_names() -> None:
+    (told,) = _told(_simple(INPUT_FOLDER="Input", SUCCESS_FOLDER="X", ERROR_FOLDER="X"))
+
+    assert told.startswith("ERROR_FOLDER is /X, as SUCCESS_FOLDER.")
+
+
+# Values.
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("https://Contoso.Operations.Dynamics.com/", "https://contoso.operations.dynamics.com"),
+        ("https://ax.contoso.com/Namespaces/axsf/", "https://ax.contoso.com/namespaces/AXSF"),
+        ("http://127.0.0.1:8082", "http://127.0.0.1:8082"),
+        ("http://localhost:8082/", "http://localhost:8082"),
+        ("http://[::1]:8082", "http://[::1]:8082"),
+        ("https://contoso.com:443", "https://contoso.com:443"),
+    ],
+)
+def test_addresses_are_brought_to_one_form(text: str, url: str) -> None:
+    assert parse_environment_url(text) == url
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "contoso.com",
+        "ftp://x",
+        "https://",
+        "https:///x",
+        "https://a b",
+        "https://x:port",
+        "https://[::1",
+        "http://10.0.0.1",
+        "https://x.com/data",
+        "https://x.com/?cmp=USMF",
+        "https://x.com#a",
+    ],
+)
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(Unfit):
+        parse_environment_url(text)
+
+
+@given(st.text())
+def test_any_text_is_an_address_or_unfit(text: str) -> None:
+    try:
+        url = parse_environment_url(text)
+    except Unfit:
+        return
+    assert parse_environment_url(url) == url
+
+
+@given(st.text())
+def test_a_folder_in_its_one_form_stays_as_it_is(text: str) -> None:
+    try:
+        folder = parse_folder(text)
+    except Unfit:
+        return
+    assert parse_folder(folder) == folder
+    assert folder.startswith("/")
+    assert not folder.endswith("/")
+
+
+@given(st.text())
+def test_a_drive_in_its_one_form_stays_as_it_is(text: str) -> None:
+    try:
+        drive = parse_drive(text)
+    except Unfit:
+        return
+    assert parse_drive(drive) == drive
