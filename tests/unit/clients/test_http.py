@@ -1,0 +1,457 @@
+"""Every rule by which one call's failure becomes an error, over real sockets."""
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+import requests
+import trustme
+
+from shared.clients.http import (
+    USER_AGENT,
+    CallRecord,
+    Explain,
+    Http,
+    Refusal,
+    TokenSource,
+    correlated,
+    json_object,
+    note_call,
+    recording,
+    retry_after_s,
+)
+from shared.errors import (
+    AnswerLost,
+    AppError,
+    FileRejected,
+    ItemChanged,
+    ItemLocked,
+    NeedsPerson,
+    NotFound,
+    ProjectBusy,
+    TryAgain,
+)
+from shared.secret import SecretUrl
+from tests.unit.clients.scripted import Answer, Received, Reset, Server, Silence, sample
+
+
+class Tokens:
+    """Gives another token each time a new one is asked for."""
+
+    def __init__(self) -> None:
+        self.number = 1
+
+    def token(self, *, refresh: bool = False) -> str:
+        self.number += refresh
+        return f"token-{self.number}"
+
+
+@contextmanager
+def an_http(
+    *,
+    token: TokenSource | None = None,
+    explain: Explain | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Http]:
+    http = Http(service="Microsoft Graph", token=token, explain=explain, request_id_header="request-id", clock=clock)
+    try:
+        yield http
+    finally:
+        http.close()
+
+
+def ask(http: Http, url: str | SecretUrl, *, idempotent: bool = True, read_s: float = 10) -> requests.Response:
+    method = "GET" if idempotent else "POST"
+    return http.call(method, url, operation="move item", idempotent=idempotent, timeout_s=(5, read_s))
+
+
+def error_of(server: Server, http: Http, *, idempotent: bool = True, read_s: float = 10) -> AppError:
+    with pytest.raises(AppError) as caught:
+        ask(http, f"{server.url}/x", idempotent=idempotent, read_s=read_s)
+    return caught.value
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def test_an_answer_that_was_asked_for_is_returned_with_its_body() -> None:
+    with Server(Answer(body={"a": 1})) as server, an_http() as http:
+        assert json_object(ask(http, f"{server.url}/x")) == {"a": 1}
+
+
+def test_requests_carry_token_decorated_user_agent_and_an_id_of_their_own() -> None:
+    with Server(Answer()) as server, an_http(token=Tokens()) as http:
+        ask(http, f"{server.url}/x")
+    sent = server.received[0].headers
+    assert sent["authorization"] == "Bearer token-1"
+    assert sent["user-agent"] == USER_AGENT == "NONISV|OneDriveFo|OneDriveFo/1.0"
+    assert str(UUID(sent["client-request-id"])) == sent["client-request-id"]
+
+
+def test_the_id_of_the_run_is_sent_inside_correlated() -> None:
+    with Server(Answer(), Answer()) as server, an_http() as http:
+        with correlated("run-1"):
+            ask(http, f"{server.url}/x")
+        ask(http, f"{server.url}/x")
+    assert [one.headers["client-request-id"] == "run-1" for one in server.received] == [True, False]
+
+
+def test_without_a_token_source_no_authorization_is_sent_even_if_netrc_has_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login me password secret\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    with Server(Answer()) as server, an_http() as http:
+        ask(http, SecretUrl(f"{server.url}/x?tempauth=k"))
+    assert "authorization" not in server.received[0].headers
+
+
+@pytest.mark.parametrize(
+    "path", ["/a/../b?x=%2f%2F", "/%7e%41%2e?q=a%20b+c%25&sig=a%2Bb%3D", "/x?tempauth=v1.eyJ~!*'()"]
+)
+def test_a_url_is_sent_as_the_service_issued_it(path: str) -> None:
+    # urllib3 upper-cases percent-hex, which names the same bytes.
+    with Server(Answer()) as server, an_http() as http:
+        ask(http, SecretUrl(server.url + path))
+    assert server.received[0].target.lower() == path.lower()
+
+
+def test_cookies_are_not_sent_back() -> None:
+    with Server(Answer(headers={"Set-Cookie": "a=b"}), Answer()) as server, an_http() as http:
+        ask(http, f"{server.url}/x")
+        ask(http, f"{server.url}/x")
+    assert "cookie" not in server.received[1].headers
+
+
+def test_connections_are_kept_open_between_calls() -> None:
+    with Server(Answer(), Answer()) as server, an_http() as http:
+        ask(http, f"{server.url}/x")
+        ask(http, f"{server.url}/x")
+    assert server.received[0].connection == server.received[1].connection
+
+
+def test_a_connection_that_was_idle_for_long_is_not_used_again() -> None:
+    now = [0.0]
+    with Server(Answer(), Answer()) as server, an_http(clock=lambda: now[0]) as http:
+        ask(http, f"{server.url}/x")
+        now[0] = 61
+        ask(http, f"{server.url}/x")
+    assert server.received[0].connection != server.received[1].connection
+
+
+def test_a_refused_token_is_replaced_once_and_the_call_made_again() -> None:
+    with Server(Answer(status=401), Answer()) as server, an_http(token=Tokens()) as http:
+        ask(http, f"{server.url}/x", idempotent=False)
+    assert [one.headers["authorization"] for one in server.received] == ["Bearer token-1", "Bearer token-2"]
+
+
+def test_a_second_refused_token_needs_a_person() -> None:
+    with Server(Answer(status=401), Answer(status=401)) as server, an_http(token=Tokens()) as http:
+        assert isinstance(error_of(server, http), NeedsPerson)
+
+
+def test_without_a_token_source_a_401_is_not_repeated() -> None:
+    with Server(Answer(status=401)) as server, an_http() as http:
+        assert isinstance(error_of(server, http), NeedsPerson)
+
+
+@pytest.mark.parametrize("idempotent", [True, False])
+def test_where_nobody_listens_nothing_was_sent_so_trying_again_is_safe(idempotent: bool) -> None:
+    with an_http() as http, pytest.raises(TryAgain, match="unreachable") as caught:
+        ask(http, f"http://127.0.0.1:{free_port()}/x", idempotent=idempotent)
+    assert type(caught.value) is TryAgain
+
+
+@pytest.mark.parametrize("idempotent", [True, False])
+def test_a_name_that_nobody_knows_is_unreachable(idempotent: bool) -> None:
+    with an_http() as http, pytest.raises(TryAgain, match="unreachable") as caught:
+        ask(http, "https://no-such-host.invalid/x", idempotent=idempotent)
+    assert type(caught.value) is TryAgain
+
+
+def test_an_idempotent_call_is_repeated_once_after_a_reset() -> None:
+    with Server(Reset(), Answer()) as server, an_http() as http:
+        assert ask(http, f"{server.url}/x").status_code == 200
+
+
+def test_an_idempotent_call_is_not_repeated_twice() -> None:
+    with Server(Reset(), Reset()) as server, an_http() as http:
+        assert type(error_of(server, http)) is TryAgain
+
+
+def test_a_call_that_is_not_idempotent_is_never_repeated_after_a_reset() -> None:
+    with Server(Reset()) as server, an_http() as http:
+        assert isinstance(error_of(server, http, idempotent=False), AnswerLost)
+
+
+@pytest.mark.parametrize(("idempotent", "kind"), [(True, TryAgain), (False, AnswerLost)])
+def test_silence_is_not_waited_for_twice(idempotent: bool, kind: type[AppError]) -> None:
+    with Server(Silence()) as server, an_http() as http:
+        error = error_of(server, http, idempotent=idempotent, read_s=0.2)
+    assert type(error) is kind
+    assert "did not answer in time" in str(error)
+
+
+@pytest.mark.parametrize(("idempotent", "kind"), [(True, TryAgain), (False, AnswerLost)])
+def test_half_an_answer_is_no_answer(idempotent: bool, kind: type[AppError]) -> None:
+    with Server(Answer(body={"value": "abc"}, cut=5)) as server, an_http() as http:
+        error = error_of(server, http, idempotent=idempotent)
+    assert type(error) is kind
+    assert error.call is not None
+    assert error.call.status == 200
+
+
+def test_a_refusal_counts_even_if_its_body_is_cut() -> None:
+    with Server(Answer(status=404, body={"error": {}}, cut=5)) as server, an_http() as http:
+        assert isinstance(error_of(server, http), NotFound)
+
+
+@pytest.mark.parametrize(("idempotent", "kind"), [(True, TryAgain), (False, AnswerLost)])
+@pytest.mark.parametrize("body", [b"", b"<html>proxy</html>", b"[]", b'{"a":'])
+def test_what_is_not_a_json_object_is_no_answer(idempotent: bool, kind: type[AppError], body: bytes) -> None:
+    with Server(Answer(body=body)) as server, an_http() as http:
+        answer = ask(http, f"{server.url}/x", idempotent=idempotent)
+        with pytest.raises(AppError) as caught:
+            json_object(answer)
+    assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize("idempotent", [True, False])
+def test_throttling_proves_that_nothing_was_done_and_says_how_long_to_wait(idempotent: bool) -> None:
+    with Server(sample("error_throttled")) as server, an_http() as http:
+        error = error_of(server, http, idempotent=idempotent)
+    assert type(error) is TryAgain
+    assert error.retry_after_s == 31
+
+
+@pytest.mark.parametrize(("idempotent", "kind"), [(True, TryAgain), (False, AnswerLost)])
+@pytest.mark.parametrize("status", [408, 500, 502, 503, 504, 509])
+def test_a_passing_failure_may_have_been_handled(status: int, idempotent: bool, kind: type[AppError]) -> None:
+    with Server(Answer(status=status, headers={"Retry-After": "7"})) as server, an_http() as http:
+        error = error_of(server, http, idempotent=idempotent)
+    assert type(error) is kind
+    assert isinstance(error, TryAgain)
+    assert error.retry_after_s == 7
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (301, NeedsPerson),
+        (302, NeedsPerson),
+        (308, NeedsPerson),
+        (400, NeedsPerson),
+        (403, NeedsPerson),
+        (404, NotFound),
+        (410, NotFound),
+        (412, ItemChanged),
+        (423, ItemLocked),
+        (507, NeedsPerson),
+    ],
+)
+def test_a_status_has_a_general_meaning(status: int, kind: type[AppError]) -> None:
+    with Server(Answer(status=status)) as server, an_http() as http:
+        assert type(error_of(server, http)) is kind
+
+
+def test_a_redirect_is_never_followed() -> None:
+    with Server(Answer(status=302, headers={"Location": "/there"})) as server, an_http(token=Tokens()) as http:
+        assert "another address" in str(error_of(server, http))
+    assert server.requests_line_by_line() == ["GET /x"]
+
+
+def test_a_status_that_the_caller_can_use_is_no_error() -> None:
+    with Server(Answer(status=416)) as server, an_http() as http:
+        answer = http.call("PUT", f"{server.url}/x", operation="upload chunk", idempotent=True, ok=(416,))
+    assert answer.status_code == 416
+
+
+def test_an_error_names_service_operation_status_code_and_request_id() -> None:
+    with Server(sample("error_not_found")) as server, an_http() as http:
+        error = error_of(server, http)
+    shown = "[Microsoft Graph, move item, HTTP 404, itemNotFound, request id 8d3c2a44-0000-4000-8000-00000000aaaa]"
+    assert str(error).endswith(shown)
+    assert "The resource could not be found." in str(error)
+
+
+def test_the_innermost_code_is_the_one_that_counts_and_all_are_known() -> None:
+    seen: list[Refusal] = []
+
+    def explain(refusal: Refusal) -> AppError:
+        seen.append(refusal)
+        return FileRejected("no", call=refusal.call)
+
+    with Server(sample("error_locked_as_not_allowed")) as server, an_http(explain=explain) as http:
+        error = error_of(server, http)
+    assert isinstance(error, FileRejected)
+    assert seen[0].codes == ("notAllowed", "resourceLocked", "resourceCheckedOut")
+    assert seen[0].call.code == "resourceCheckedOut"
+    assert seen[0].has_code("RESOURCELOCKED")
+    assert not seen[0].has_code("itemNotFound")
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        # D365 F&O, an OData action that failed, and a gateway.
+        # https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/54
+        (
+            {"error": {"code": "", "message": "An error has occurred.", "innererror": {"message": "The data project"}}},
+            "The data project",
+        ),
+        ({"Message": "No HTTP resource was found"}, "No HTTP resource was found"),
+        ({"error": "invalid_client", "error_description": "AADSTS7000215"}, "AADSTS7000215"),
+        (b"plain words", "plain words"),
+        (b"<html>gateway</html>", ""),
+        (b"", ""),
+    ],
+)
+def test_the_services_own_words_are_found(body: object, text: str) -> None:
+    seen: list[Refusal] = []
+
+    def explain(refusal: Refusal) -> None:
+        seen.append(refusal)
+
+    with Server(Answer(status=400, body=body)) as server, an_http(explain=explain) as http:
+        error_of(server, http)
+    assert seen[0].text == text
+    assert seen[0].words
+
+
+def test_the_explanation_for_a_call_goes_before_that_for_the_service() -> None:
+    def for_service(refusal: Refusal) -> AppError:
+        return FileRejected("service", call=refusal.call)
+
+    def for_call(refusal: Refusal) -> AppError | None:
+        return ProjectBusy("call", call=refusal.call) if refusal.status == 500 else None
+
+    with Server(Answer(status=500), Answer(status=400)) as server, an_http(explain=for_service) as http:
+        with pytest.raises(ProjectBusy):
+            http.call("POST", f"{server.url}/x", operation="x", idempotent=False, explain=for_call)
+        with pytest.raises(FileRejected):
+            http.call("POST", f"{server.url}/x", operation="x", idempotent=False, explain=for_call)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://graph.example.com/v1.0", "ftp://127.0.0.1/", "graph", "", "https://[x/", "https:///x"]
+)
+def test_nothing_is_sent_to_an_address_that_is_not_private(url: str) -> None:
+    with an_http(token=Tokens()) as http, pytest.raises(NeedsPerson, match="settings"):
+        ask(http, url)
+
+
+def test_a_certificate_that_is_not_trusted_needs_a_person_and_nothing_was_sent() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    with socket.create_server(("127.0.0.1", 0)) as listener, an_http(token=Tokens()) as http:
+        thread = threading.Thread(target=_shake_hands, args=(listener, context))
+        thread.start()
+        with pytest.raises(NeedsPerson, match="not trusted"):
+            ask(http, f"https://127.0.0.1:{listener.getsockname()[1]}/x", idempotent=False)
+        thread.join()
+
+
+def _shake_hands(listener: socket.socket, context: ssl.SSLContext) -> None:
+    connection, _ = listener.accept()
+    with connection, pytest.raises(OSError):
+        context.wrap_socket(connection, server_side=True)
+
+
+def test_a_secret_in_the_url_is_in_no_error() -> None:
+    with Server(Answer(status=403, body=b"no: tempauth=s3cret")) as server, an_http() as http:
+        with pytest.raises(NeedsPerson) as caught:
+            ask(http, SecretUrl(f"{server.url}/x?tempauth=s3cret"))
+        with pytest.raises(TryAgain) as unreachable:
+            ask(http, SecretUrl(f"http://127.0.0.1:{free_port()}/x?tempauth=s3cret"))
+    assert "s3cret" not in str(caught.value)
+    assert "s3cret" not in str(unreachable.value)
+
+
+def test_a_streamed_body_is_left_to_the_caller() -> None:
+    with (
+        Server(Answer(body=b"abc")) as server,
+        an_http() as http,
+        http.call("GET", f"{server.url}/x", operation="download", idempotent=True, stream=True) as answer,
+    ):
+        assert list(answer.iter_content(2)) == [b"ab", b"c"]
+    assert server.received[0].headers["accept-encoding"] == "identity"
+
+
+def test_calls_are_recorded_with_status_and_request_id_each_attempt_on_its_own() -> None:
+    steps = (Answer(status=401), Answer(headers={"request-id": "r-2"}), Reset(), Answer(status=500))
+    with Server(*steps) as server, an_http(token=Tokens()) as http, recording() as calls:
+        ask(http, f"{server.url}/x")
+        with pytest.raises(TryAgain):
+            ask(http, f"{server.url}/x")
+        note_call(service="blob storage", operation="Put Block", status=201, request_id="b", began=datetime.now(UTC))
+    assert [(one.status, one.request_id) for one in calls] == [
+        (401, ""),
+        (200, "r-2"),
+        (None, ""),
+        (500, ""),
+        (201, "b"),
+    ]
+    assert all(_is_plausible(one) for one in calls)
+
+
+def _is_plausible(record: CallRecord) -> bool:
+    return 0 <= record.took_s < 10 and record.began.tzinfo is UTC
+
+
+def test_nothing_is_recorded_outside_of_recording() -> None:
+    with recording() as calls:
+        pass
+    with Server(Answer()) as server, an_http() as http:
+        ask(http, f"{server.url}/x")
+    assert calls == []
+
+
+def test_many_threads_share_one_client() -> None:
+    def echo(request: Received) -> Answer:
+        return Answer(body={"target": request.target})
+
+    targets: list[str] = []
+    with Server(route=echo) as server, an_http(token=Tokens()) as http:
+
+        def work(number: int) -> None:
+            for turn in range(5):
+                target = f"/{number}/{turn}"
+                assert json_object(ask(http, server.url + target))["target"] == target
+                targets.append(target)
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(targets) == 40
+
+
+NOW = datetime(2026, 10, 21, 7, 28, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"Retry-After": "120"}, 120),
+        ({"Retry-After": "0"}, 0),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "-5"}, None),
+        ({"Retry-After": "Wed, 21 Oct 2026 07:28:30 GMT"}, 30),
+        ({"Retry-After": "Wed, 21 Oct 2026 07:27:00 GMT"}, 0),
+        ({"Retry-After": "Wed, 21 Oct 2026 09:00:30 GMT", "Date": "Wed, 21 Oct 2026 09:00:00 GMT"}, 30),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(headers: dict[str, str], seconds: float | None) -> None:
+    assert retry_after_s(headers, now=NOW) == seconds
