@@ -166,7 +166,8 @@ class Entra:
 
         resources: those that have a service principal, all if None; default_resource: whom a scope without a resource
         ("Files.ReadWrite") means; auto_approve: the user who signs in by himself wherever a device code is asked for;
-        interval_s: seconds that a client is told to wait between two polls; clock: seconds since the epoch.
+        interval_s: whole seconds that a client is told to wait between two polls, 1 at least, since msal would poll
+        without a pause at 0; clock: seconds since the epoch.
         """
         self.tenant_id = tenant_id
         self.identity_header = secrets.token_hex(16)

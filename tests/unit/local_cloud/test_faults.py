@@ -66,13 +66,19 @@ class Shop:
         raise ZeroDivisionError
 
 
+@pytest.fixture(autouse=True, scope="module")
+def nothing_left_open() -> Iterator[None]:
+    """An unclosed socket or transport warns when it is collected, and warnings are errors."""
+    yield
+    gc.collect()
+
+
 @pytest.fixture
 def shop() -> Iterator[Shop]:
     shop = Shop(FaultPlan())
     with Server(shop.app()) as server:
         shop.url = server.url
         yield shop
-    gc.collect()
 
 
 def a_fault(**changes: object) -> Fault:
