@@ -1,0 +1,195 @@
+"""The seam to azure-functions-runtime, which indexes an app, converts values and calls its functions.
+
+In Azure a host process speaks to it over gRPC. It needs neither gRPC nor protobuf: records with the right attributes
+are enough, and those are made here. It runs on an event loop and thread of its own, as it does in Azure in a process of
+its own, so that an async function that blocks stops neither HTTP nor the renewal of leases.
+"""
+
+import asyncio
+import os
+import sys
+import threading
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Final
+
+import azure_functions_runtime as runtime  # type: ignore[import-untyped]  # it has no type information
+
+
+class AppUnusable(Exception):
+    """The app could not be indexed; in Azure it would have no functions at all. The text is the runtime's."""
+
+
+class TypedData:
+    """The one-of record that carries every value: ``TypedData(string="a")``, or ``TypedData()`` for none.
+
+    Any other attribute must be missing: the runtime tells what it got by probing.
+    """
+
+    __slots__ = ("_kind", "_value")
+
+    def __init__(self, **data: Any) -> None:
+        """data: at most one of string, bytes, json, http, int, double."""
+        self._kind: str | None = next(iter(data), None)
+        self._value: Any = data.get(self._kind) if self._kind else None
+
+    def WhichOneof(self, _group: str) -> str | None:  # noqa: N802  # protobuf's name
+        """The field that is set."""
+        return self._kind
+
+    @property
+    def kind(self) -> str | None:
+        """The field that is set."""
+        return self._kind
+
+    @property
+    def value(self) -> Any:
+        """What the field holds."""
+        return self._value
+
+    def __getattr__(self, name: str) -> Any:
+        if name == self._kind:
+            return self._value
+        raise AttributeError(name)
+
+
+@dataclass(frozen=True, slots=True)
+class _ParameterBinding:
+    name: str
+    data: TypedData
+
+    def WhichOneof(self, _group: str) -> str:  # noqa: N802  # protobuf's name
+        return "data"
+
+
+class _BindingInfo(SimpleNamespace):
+    out, inout, undefined = 1, 2, 0
+
+
+class _StatusResult(SimpleNamespace):
+    Failure, Success = 0, 1
+
+
+class _RpcHttpCookie(SimpleNamespace):
+    SameSite = SimpleNamespace(**{"None": "", "Lax": "Lax", "Strict": "Strict", "ExplicitNone": "None"})
+
+
+class _Protos:
+    """Stands in for the generated protobuf classes; those without constants are records with any attributes."""
+
+    BindingInfo = _BindingInfo
+    StatusResult = _StatusResult
+    RpcHttpCookie = _RpcHttpCookie
+    TypedData = TypedData
+    ParameterBinding = _ParameterBinding
+
+    def __getattr__(self, name: str) -> type[SimpleNamespace]:
+        record = type(name, (SimpleNamespace,), {})
+        setattr(self, name, record)
+        return record
+
+
+_PROTOS: Final = _Protos()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexedFunction:
+    """A function as the runtime reports it to a host."""
+
+    name: str
+    function_id: str
+    raw_bindings: Sequence[str]  # JSON, as function.json had it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How an invocation ended."""
+
+    succeeded: bool
+    error: str = ""  # "ValueError: what it said"
+    stack_trace: str = ""
+    returned: TypedData | None = None
+    outputs: Mapping[str, TypedData] = field(default_factory=dict)
+
+
+class Worker:
+    """The one app of this process; the runtime keeps its registry in a module, so there cannot be a second."""
+
+    def __init__(self, root: Path) -> None:
+        """root: the folder with function_app.py and host.json."""
+        self._root = root
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="functions worker", daemon=True)
+
+    def start(self) -> list[IndexedFunction]:
+        """Import and index the app in its folder; return its functions. Raises AppUnusable."""
+        sys.path.insert(0, str(self._root))
+        os.chdir(self._root)
+        self._thread.start()
+        runtime.start_threadpool_executor()  # as large as PYTHON_THREADPOOL_THREAD_COUNT says
+        return asyncio.run_coroutine_threadsafe(self._index(), self._loop).result()
+
+    def stop(self) -> None:
+        """End the loop and the threads. Waits for sync functions that are still running: they cannot be cancelled."""
+        runtime.stop_threadpool_executor()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def invoke(
+        self, function_id: str, invocation_id: str, parameter: str, data: TypedData, metadata: Mapping[str, TypedData]
+    ) -> Outcome:
+        """Call a function, from any event loop; its errors are in the outcome.
+
+        parameter, data: the trigger's argument and its value. metadata: what comes with it (queue message id ...).
+        """
+        call = self._invoke(function_id, invocation_id, parameter, data, metadata)
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, self._loop))
+
+    async def _index(self) -> list[IndexedFunction]:
+        started = await runtime.worker_init_request(
+            _request(worker_init_request=SimpleNamespace(capabilities={}, function_app_directory=str(self._root)))
+        )
+        if started.result.status != _StatusResult.Success:
+            raise AppUnusable(f"{started.result.exception.message}\n{started.result.exception.stack_trace}")
+        listed = await runtime.functions_metadata_request(_request())
+        found: list[Any] = listed.function_metadata_results or []
+        if not found:
+            raise AppUnusable(f"there are no functions in {self._root} (is function_app.py there?)")
+        for function in found:
+            load = SimpleNamespace(function_id=function.function_id, metadata=function)
+            await runtime.function_load_request(_request(function_load_request=load))
+        return [
+            IndexedFunction(name=f.name, function_id=f.function_id, raw_bindings=tuple(f.raw_bindings)) for f in found
+        ]
+
+    async def _invoke(
+        self, function_id: str, invocation_id: str, parameter: str, data: TypedData, metadata: Mapping[str, TypedData]
+    ) -> Outcome:
+        request = SimpleNamespace(
+            invocation_id=invocation_id,
+            function_id=function_id,
+            input_data=[_ParameterBinding(parameter, data)],
+            trigger_metadata=dict(metadata),
+            trace_context=SimpleNamespace(
+                trace_parent=f"00-{uuid.uuid4().hex}-{uuid.uuid4().hex[:16]}-00", trace_state="", attributes={}
+            ),
+            retry_context=SimpleNamespace(retry_count=0, max_retry_count=0, exception=None),
+        )
+        try:
+            response = await runtime.invocation_request(_request(invocation_request=request))
+        except SystemExit as error:
+            # Nothing may leave this coroutine but an Exception: asyncio would let it end the worker's loop.
+            return Outcome(succeeded=False, error=f"the function called sys.exit({error.code!r})")
+        if response.result.status != _StatusResult.Success:
+            exception = response.result.exception
+            return Outcome(succeeded=False, error=exception.message, stack_trace=exception.stack_trace)
+        outputs = {binding.name: binding.data for binding in response.output_data if binding.data is not None}
+        return Outcome(succeeded=True, returned=response.return_value, outputs=outputs)
+
+
+def _request(**kind: SimpleNamespace) -> SimpleNamespace:
+    return SimpleNamespace(request=SimpleNamespace(**kind), properties={"host": "127.0.0.1", "protos": _PROTOS})
