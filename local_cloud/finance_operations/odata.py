@@ -1,0 +1,366 @@
+"""The OData entity sets that go with the DMF actions, and the imported data as entity sets of their own.
+
+Understands as much of OData as such a client needs: a key in brackets, ``$filter`` of comparisons joined by ``and``,
+``$select``, ``$top``, ``$skip`` and ``$count``. Everything else is refused, so that nobody relies on it by mistake.
+"""
+
+import operator
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from local_cloud.finance_operations.data_management import ActionRefused, DataManagement
+from local_cloud.finance_operations.executions import EntityRun, Execution, Operation
+from local_cloud.finance_operations.store import Project, ProjectEntity
+
+type Record = Mapping[str, str | int]
+
+_NEVER: Final = "1900-01-01T00:00:00Z"  # how F&O shows an empty date
+_KEYED: Final = re.compile(r"(?P<name>[^(]+)\((?P<key>.*)\)")
+_KEY: Final = re.compile(r"(?:(?P<name>\w+)=)?(?:Microsoft\.Dynamics\.DataEntities\.\w+)?'(?P<value>(?:[^']|'')*)'")
+_COMPARISON: Final = re.compile(
+    r"\s*(?P<field>\w+)\s+(?P<operator>eq|ne|gt|ge|lt|le)\s+"
+    r"(?:(?:Microsoft\.Dynamics\.DataEntities\.\w+)?'(?P<text>(?:[^']|'')*)'|(?P<literal>[\w.:+-]+))\s*(?P<and>and\b|$)"
+)
+_OPERATORS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
+    "eq": operator.eq,
+    "ne": operator.ne,
+    "gt": operator.gt,
+    "ge": operator.ge,
+    "lt": operator.lt,
+    "le": operator.le,
+}
+_OPTIONS: Final = frozenset({"$filter", "$select", "$top", "$skip", "$count", "cross-company"})
+
+
+class InvalidQuery(Exception):
+    """The query or the body cannot be understood; the text is OData's."""
+
+
+class NoSuchRoute(Exception):
+    """There is no such entity set."""
+
+
+class NoSuchRecord(Exception):
+    """The entity set has no record with this key."""
+
+
+class EntitySets:
+    """Answers what is asked below /data. Thread-safe, as ``DataManagement`` is."""
+
+    def __init__(self, management: DataManagement) -> None:
+        self._management = management
+
+    def read(self, segment: str, query: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+        """Return the context's fragment and the body of a GET.
+
+        segment: what follows /data/, decoded. Raises InvalidQuery, NoSuchRoute, NoSuchRecord.
+        """
+        if unknown := set(query) - _OPTIONS:
+            raise InvalidQuery(f"The query parameter '{min(unknown)}' is not supported.")
+        if keyed := _KEYED.fullmatch(segment):
+            name, key = keyed["name"], _key(keyed["key"])
+            found = [record for record in self._records(name, {}) if _has_key(record, key)]
+            if not found:
+                raise NoSuchRecord(segment)
+            return f"{name}/$entity", dict(_selected(found[:1], query, name)[0])
+        comparisons = _comparisons(query.get("$filter", ""))
+        asked_for = {each.field: each.wanted for each in comparisons if each.operator == "eq"}
+        records = self._records(segment, asked_for)
+        _check_fields([each.field for each in comparisons], records, segment)
+        records = [record for record in records if all(each.holds(record) for each in comparisons)]
+        body: dict[str, Any] = {}
+        if query.get("$count") == "true":
+            body["@odata.count"] = len(records)
+        skip, top = _number(query, "$skip", 0), _number(query, "$top", len(records))
+        body["value"] = [dict(record) for record in _selected(records[skip : skip + top], query, segment)]
+        return segment, body
+
+    def create(self, segment: str, body: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Return the context's fragment and the body that answer a POST of a record.
+
+        Raises InvalidQuery, NoSuchRoute, ActionRefused.
+        """
+        match segment:
+            case "DataManagementDefinitionGroups":
+                _check_properties(body, _PROJECT_FIELDS, "DataManagementDefinitionGroup", needed="Name")
+                operation = _operation(str(body.get("OperationType", "Export")))
+                description = str(body.get("Description", ""))
+                project = self._management.define_project(str(body["Name"]), operation, description)
+                return f"{segment}/$entity", dict(_project_record(project))
+            case "DataManagementDefinitionGroupDetails":
+                _check_properties(body, _LINE_FIELDS, "DataManagementDefinitionGroupDetail", needed="DefinitionGroupId")
+                name = str(body["DefinitionGroupId"])
+                line = ProjectEntity(
+                    entity=str(body.get("EntityName", "")),
+                    source_format=str(body.get("SourceFormat", "EXCEL")),
+                    is_mapped=body.get("AutoGenerateMapping") == "Yes",
+                    is_incremental=str(body.get("DefaultRefreshType", "")).startswith("Incremental"),
+                )
+                self._management.add_to_project(name, line)
+                return f"{segment}/$entity", dict(_line_record(name, line))
+            case _:
+                raise NoSuchRoute(segment)
+
+    def delete(self, segment: str) -> None:
+        """Delete a data project. Raises InvalidQuery, NoSuchRoute, NoSuchRecord."""
+        keyed = _KEYED.fullmatch(segment)
+        if keyed is None or keyed["name"] != "DataManagementDefinitionGroups":
+            raise NoSuchRoute(segment)
+        key = _key(keyed["key"])
+        if not self._management.delete_project(key.get("Name", key.get("", ""))):
+            raise NoSuchRecord(segment)
+
+    def _records(self, name: str, asked_for: Mapping[str, str]) -> list[Record]:
+        """Return the records of an entity set; asked_for may keep out, for speed, what no one asks for."""
+        management = self._management
+        match name:
+            case "LegalEntities":
+                return [{"LegalEntityId": each, "Name": each} for each in management.behaviour.legal_entities]
+            case "DataManagementDefinitionGroups":
+                return [_project_record(project) for project in management.projects()]
+            case "DataManagementDefinitionGroupDetails":
+                return [
+                    _line_record(project.name, line) for project in management.projects() for line in project.entities
+                ]
+            case "DataManagementExecutionJobs":
+                return [_job_record(execution, management.now()) for execution in self._executions(asked_for)]
+            case "DataManagementExecutionJobDetails":
+                return [
+                    _detail_record(execution, run, management.now())
+                    for execution in self._executions(asked_for)
+                    for run in execution.entities
+                ]
+            case _:
+                return self._imported(name)
+
+    def _executions(self, asked_for: Mapping[str, str]) -> list[Execution]:
+        return self._management.listed_executions(
+            execution_id=asked_for.get("JobId"), data_project=asked_for.get("DefinitionGroupId")
+        )
+
+    def _imported(self, name: str) -> list[Record]:
+        """Return the rows of an entity by its label, "Fixed asset major type", or as one word: FixedAssetMajorTypes."""
+        wanted = _as_one_word(name)
+        for label in self._management.entity_names():
+            if wanted in (_as_one_word(label), _as_one_word(label) + "s"):
+                rows = self._management.rows(label)
+                return [{"dataAreaId": company.lower(), **row} for company, row in rows]
+        raise NoSuchRoute(name)
+
+
+_PROJECT_FIELDS: Final = (
+    "Name",
+    "Description",
+    "OperationType",
+    "ProjectCategory",
+    "GenerateDataPackage",
+    "TruncateEntityData",
+)
+_LINE_FIELDS: Final = (
+    "DefinitionGroupId",
+    "EntityName",
+    "SourceFormat",
+    "AutoGenerateMapping",
+    "ExecutionUnit",
+    "LevelInExecutionUnit",
+    "SequenceInLevel",
+    "DefaultRefreshType",
+)
+_FIELDS: Final[Mapping[str, Sequence[str]]] = {
+    "DataManagementDefinitionGroups": _PROJECT_FIELDS,
+    "DataManagementDefinitionGroupDetails": _LINE_FIELDS,
+    "DataManagementExecutionJobs": (
+        "JobId",
+        "DefinitionGroupId",
+        "Description",
+        "Company",
+        "OperationType",
+        "ExecutionStatus",
+        "StartDateTime",
+        "EndDateTime",
+    ),
+    "DataManagementExecutionJobDetails": (
+        "JobId",
+        "DefinitionGroupId",
+        "EntityName",
+        "StagingStatus",
+        "TargetStatus",
+        "StagingRecordsCreatedCount",
+        "StagingErrorCount",
+        "TargetRecordsCreatedCount",
+        "TargetRecordsUpdatedCount",
+        "TargetErrorCount",
+        "StagingStartDateTime",
+        "StagingEndDateTime",
+        "TargetStartDateTime",
+        "TargetEndDateTime",
+    ),
+    "LegalEntities": ("LegalEntityId", "Name"),
+}
+
+
+def _project_record(project: Project) -> Record:
+    return {
+        "Name": project.name,
+        "Description": project.description[:60],
+        "OperationType": str(project.operation),
+        "ProjectCategory": "Project",
+        "GenerateDataPackage": "Yes",
+        "TruncateEntityData": "No",
+    }
+
+
+def _line_record(project: str, line: ProjectEntity) -> Record:
+    return {
+        "DefinitionGroupId": project,
+        "EntityName": line.entity,
+        "SourceFormat": line.source_format,
+        "AutoGenerateMapping": "Yes" if line.is_mapped else "No",
+        "ExecutionUnit": 1,
+        "LevelInExecutionUnit": 1,
+        "SequenceInLevel": 1,
+        "DefaultRefreshType": "IncrementalPush" if line.is_incremental else "FullPush",
+    }
+
+
+def _job_record(execution: Execution, now: float) -> Record:
+    times = execution.times
+    status = execution.reported if execution.has_ended(now) else "NotRun" if now < times.runs else "Executing"
+    return {
+        "JobId": execution.execution_id,
+        "DefinitionGroupId": execution.data_project,
+        "Description": "",
+        "Company": execution.company,
+        "OperationType": str(execution.operation),
+        "ExecutionStatus": str(status),
+        "StartDateTime": _stamp(times.submitted),
+        "EndDateTime": _stamp(times.ends, now),
+    }
+
+
+def _detail_record(execution: Execution, run: EntityRun, now: float) -> Record:
+    times = execution.times
+    has_target = execution.operation is Operation.IMPORT and execution.reaches_target
+    done = run.created + run.updated
+    return {
+        "JobId": execution.execution_id,
+        "DefinitionGroupId": execution.data_project,
+        "EntityName": run.entity,
+        "StagingStatus": _stage_status(execution, now, failed=run.failed_to_stage > 0 and run.staged == 0),
+        "TargetStatus": _stage_status(execution, now, failed=run.staged > 0 and done == 0) if has_target else "NotRun",
+        "StagingRecordsCreatedCount": run.staged if now >= times.runs else 0,
+        "StagingErrorCount": run.failed_to_stage if now >= times.runs else 0,
+        "TargetRecordsCreatedCount": run.created,
+        "TargetRecordsUpdatedCount": run.updated,
+        "TargetErrorCount": run.failed_to_import if execution.has_ended(now) else 0,
+        "StagingStartDateTime": _stamp(times.runs, now),
+        "StagingEndDateTime": _stamp(times.ends, now),
+        "TargetStartDateTime": _stamp(times.runs, now) if has_target else _NEVER,
+        "TargetEndDateTime": _stamp(times.ends, now) if has_target else _NEVER,
+    }
+
+
+def _stage_status(execution: Execution, now: float, *, failed: bool) -> str:
+    # Observed: NotRun, Executing, Finished, Error among others; that these are all that matters is assumed.
+    if execution.has_ended(now):
+        return "Error" if failed else "Finished"
+    return "NotRun" if now < execution.times.runs else "Executing"
+
+
+def _stamp(moment: float | None, now: float | None = None) -> str:
+    """Return a moment as OData writes it; one that is not known, or later than now, is no date yet."""
+    if moment is None or (now is not None and moment > now):
+        return _NEVER
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _as_one_word(name: str) -> str:
+    return re.sub(r"\W|_", "", name).casefold()
+
+
+def _operation(value: str) -> Operation:
+    try:
+        return Operation(value)
+    except ValueError as error:
+        kind = "Microsoft.Dynamics.DataEntities.DMFOperationType"
+        raise InvalidQuery(f"Cannot convert the literal '{value}' to the expected type '{kind}'.") from error
+
+
+def _check_properties(body: Mapping[str, Any], known: Sequence[str], kind: str, *, needed: str) -> None:
+    for name in body:
+        if name not in known:
+            raise InvalidQuery(
+                f"The property '{name}' does not exist on type 'Microsoft.Dynamics.DataEntities.{kind}'. "
+                "Make sure to only use property names that are defined by the type."
+            )
+    if not body.get(needed):
+        raise ActionRefused(f"Field '{needed}' must be filled in.")
+
+
+def _key(text: str) -> dict[str, str]:
+    """Return the parts of a key by their names; the name of a lone value is ""."""
+    parts = {part["name"] or "": part["value"].replace("''", "'") for part in _KEY.finditer(text)}
+    if not parts:
+        raise InvalidQuery(f"The key '{text}' is not valid.")
+    return parts
+
+
+def _has_key(record: Record, key: Mapping[str, str]) -> bool:
+    first = next(iter(record))
+    return all(str(record.get(name or first, "")).casefold() == value.casefold() for name, value in key.items())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Comparison:
+    """One term of a $filter."""
+
+    field: str
+    operator: str
+    wanted: str
+
+    def holds(self, record: Record) -> bool:
+        value = record.get(self.field, "")
+        compare = _OPERATORS[self.operator]
+        if isinstance(value, int):
+            return self.wanted.lstrip("-").isdigit() and compare(value, int(self.wanted))
+        return compare(value.casefold(), self.wanted.casefold())  # the database compares without regard to case
+
+
+def _comparisons(text: str) -> list[_Comparison]:
+    found: list[_Comparison] = []
+    position = 0
+    while position < len(text):
+        term = _COMPARISON.match(text, position)
+        if term is None:
+            raise InvalidQuery(f"Syntax error at position {position} in '{text}'.")
+        wanted = term["literal"] if term["text"] is None else term["text"].replace("''", "'")
+        found.append(_Comparison(field=term["field"], operator=term["operator"], wanted=wanted))
+        position = term.end()
+    return found
+
+
+def _selected(records: Sequence[Record], query: Mapping[str, str], set_name: str) -> list[Record]:
+    if "$select" not in query:
+        return list(records)
+    names = [name.strip() for name in query["$select"].split(",")]
+    _check_fields(names, records, set_name)
+    return [{name: record.get(name, "") for name in names} for record in records]
+
+
+def _check_fields(names: Sequence[str], records: Sequence[Record], set_name: str) -> None:
+    known = _FIELDS.get(set_name) or {"dataAreaId", *(name for record in records for name in record)}
+    for name in names:
+        if name not in known:
+            raise InvalidQuery(
+                f"Could not find a property named '{name}' on type 'Microsoft.Dynamics.DataEntities.{set_name}'."
+            )
+
+
+def _number(query: Mapping[str, str], option: str, default: int) -> int:
+    text = query.get(option, str(default))
+    if not text.isdigit():
+        raise InvalidQuery(f"Invalid value '{text}' for {option} query option found.")
+    return int(text)

@@ -1,0 +1,366 @@
+"""DMF data packages as F&O reads and writes them: a zip with a manifest, a header and one data file per entity.
+
+What is wrong with a package is said in F&O's own words (``PackageBroken``). What the rows mean is not known here:
+that is ``data_management``'s business.
+"""
+
+import csv
+import io
+import re
+import uuid
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO, Final
+from xml.etree.ElementTree import Element, ParseError
+from xml.sax.saxutils import escape, quoteattr
+
+import openpyxl
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import fromstring
+from openpyxl.cell import WriteOnlyCell
+from openpyxl.utils.exceptions import InvalidFileException
+
+NAMESPACE: Final = "http://schemas.microsoft.com/dynamics/2015/01/DataManagement"
+_INSTANCE: Final = "http://www.w3.org/2001/XMLSchema-instance"
+_MANIFEST_TYPE: Final = (
+    "Microsoft.Dynamics.AX.Framework.Tools.DataManagement.Serialization.DataManagementPackageManifest"
+)
+_XLSX_SHEET_NAME: Final = 31  # characters; Excel's limit
+_NOT_IN_XML: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")  # https://www.w3.org/TR/xml/#charsets
+
+type Row = Mapping[str, str]  # field -> value; a value that is not there is ""
+type _AsRecord = Callable[[str, Sequence[str], Row], str]
+
+
+class PackageBroken(Exception):
+    """F&O cannot read the package; the text is what F&O would say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldMap:
+    """One EntityMap of a manifest: which column of the data file goes into which field of the entity."""
+
+    column: str  # XMLField
+    field: str  # EntityField
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntityData:
+    """One entity of a package and its rows, under the names of the entity's fields."""
+
+    name: str  # the label: "Fixed asset major type"
+    source_format: str  # "EXCEL", "CSV", "CSV-Unicode", "TAB", "XML-Element", "XML-Attribute"
+    fields: tuple[str, ...]  # in the order of the file's columns; none: no EntityMap, so that no row is imported
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Package:
+    """What a package says about itself, and its data."""
+
+    data_project: str  # DefinitionGroupName of the manifest; an import may run under another name
+    entities: tuple[EntityData, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Table:
+    """What a data file holds, before it is mapped to the entity's fields."""
+
+    columns: Sequence[str]
+    lines: Sequence[Sequence[str]]  # each as long as the columns
+
+
+def read_package(file: IO[bytes]) -> Package:
+    """Return what a package holds.
+
+    file: the seekable zip, left open. Raises PackageBroken.
+    """
+    # Observed in Dynamics-AX-Integration#37: F&O unpacks into a folder of two GUIDs and looks for the header there.
+    folder = f"C:\\windows\\TEMP\\{_upper_guid()}_{_upper_guid()}"
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return _Unpacked(archive, folder).package()
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        # RuntimeError: an encrypted entry. A file that is no zip unpacks to nothing, so that the header is missing.
+        raise PackageBroken(_missing(folder, "PackageHeader.xml")) from error
+
+
+def write_package(data_project: str, entities: Sequence[EntityData]) -> bytes:
+    """Return the package that F&O's export makes of these rows."""
+    buffer = io.BytesIO()
+    file_names = [f"{_file_name(entity.name)}.{_suffix(entity.source_format)}" for entity in entities]
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for entity, file_name in zip(entities, file_names, strict=True):
+            archive.writestr(file_name, data_file(entity))
+        archive.writestr("Manifest.xml", _as_written_by_dmf(_manifest(data_project, entities, file_names)))
+        archive.writestr("PackageHeader.xml", _as_written_by_dmf(_header(data_project)))
+    return buffer.getvalue()
+
+
+class _Unpacked:
+    """The entries of a package's zip, as if unpacked into a folder on Windows."""
+
+    def __init__(self, archive: zipfile.ZipFile, folder: str) -> None:
+        self._archive = archive
+        self._folder = folder
+        self._at_root = {entry.filename.casefold(): entry for entry in archive.infolist()}  # Windows ignores case
+
+    def package(self) -> Package:
+        self._parse("PackageHeader.xml", "DataManagementPackageHeader")
+        manifest = self._parse("Manifest.xml", "DataManagementPackageManifest")
+        listed = manifest.iterfind(f"{_ns('PackageEntityList')}/{_ns('DataManagementPackageEntityData')}")
+        return Package(
+            data_project=_text(manifest, "DefinitionGroupName"),
+            entities=tuple(self._entity(element) for element in listed),
+        )
+
+    def _entity(self, element: Element) -> EntityData:
+        name = _text(element, "EntityName")
+        source_format = _text(element, "SourceFormat")
+        content = self._read(_text(element, "InputFilePath"))
+        mapped = element.iterfind(f"{_ns('EntityMapList')}/{_ns('EntityMap')}")
+        maps = [FieldMap(column=_text(each, "XMLField"), field=_text(each, "EntityField")) for each in mapped]
+        maps = [each for each in maps if each.column]  # a default or a generated value comes from no column
+        table = _table(name, source_format, _text(element, "ExcelSheetName"), content)
+        return _mapped(name, source_format, maps, table)
+
+    def _parse(self, file_name: str, root_name: str) -> Element:
+        try:
+            root = fromstring(self._read(file_name))
+        except (ParseError, DefusedXmlException, ValueError) as error:
+            raise PackageBroken(f"XML is not in correct format. {error}") from error
+        if root.tag != _ns(root_name):
+            namespace, _, name = root.tag.rpartition("}")
+            raise PackageBroken(
+                f"Error in line 1 position 1. Expecting element '{root_name}' from namespace '{NAMESPACE}'.. "
+                f"Encountered 'Element'  with name '{name}', namespace '{namespace.lstrip('{')}'."
+            )
+        return root
+
+    def _read(self, file_name: str) -> bytes:
+        entry = self._at_root.get(file_name.casefold())
+        if entry is None or entry.is_dir():
+            raise PackageBroken(_missing(self._folder, file_name))
+        return self._archive.read(entry)
+
+
+def _mapped(entity: str, source_format: str, maps: Sequence[FieldMap], table: _Table) -> EntityData:
+    place = {column.casefold(): number for number, column in enumerate(table.columns)}
+    if table.columns and any(each.column.casefold() not in place for each in maps):
+        raise _wrong_mapping(entity)
+    in_order = sorted(maps, key=lambda each: place.get(each.column.casefold(), 0))
+    fields = tuple(each.field for each in in_order)
+    columns = [place[each.column.casefold()] for each in in_order] if table.columns else []
+    rows = (dict(zip(fields, (line[column] for column in columns), strict=True)) for line in table.lines)
+    return EntityData(name=entity, source_format=source_format, fields=fields, rows=tuple(rows) if maps else ())
+
+
+def _table(entity: str, source_format: str, sheet: str, content: bytes) -> _Table:
+    match source_format.upper():
+        case "EXCEL":
+            return _from_workbook(content, sheet)
+        case "CSV":
+            return _from_lines(entity, _decoded(content), ",")
+        case "CSV-UNICODE":
+            if not content.startswith(b"\xff\xfe"):
+                raise PackageBroken("Selected file is not Unicode")  # Observed: UTF-8 under CSV-Unicode
+            return _from_lines(entity, content.decode("utf-16"), ",")
+        case "TAB":
+            return _from_lines(entity, _decoded(content), "\t")
+        case other if other.startswith("XML"):
+            return _from_xml(content)
+        case _:
+            raise PackageBroken(f"Source data format {source_format} does not exist.")  # Assumed: the words
+
+
+def _decoded(content: bytes) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", errors="replace")  # what Windows calls ANSI
+
+
+def _from_lines(entity: str, text: str, delimiter: str) -> _Table:
+    if "\n" in text and "\r\n" not in text:
+        raise _wrong_mapping(entity)  # Observed: a CSV with LF alone fails ImportFromPackage in these words
+    return _as_table(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+
+
+def _from_workbook(content: bytes, sheet: str) -> _Table:
+    try:
+        workbook = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
+    except (zipfile.BadZipFile, InvalidFileException, KeyError, ValueError) as error:
+        raise PackageBroken(f"The Excel file cannot be opened: {error}") from error  # Assumed: the words
+    try:
+        page = workbook[sheet.rstrip("$")] if sheet.rstrip("$") in workbook.sheetnames else workbook.worksheets[0]
+        return _as_table([_cell(value) for value in line] for line in page.iter_rows(values_only=True))
+    finally:
+        workbook.close()
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _from_xml(content: bytes) -> _Table:
+    try:
+        root = fromstring(content)
+    except (ParseError, DefusedXmlException, ValueError) as error:
+        raise PackageBroken(f"XML is not in correct format. {error}") from error
+    records = [
+        dict(record.attrib) | {field.tag.rpartition("}")[2]: field.text or "" for field in record} for record in root
+    ]
+    columns = list(dict.fromkeys(column for record in records for column in record))
+    return _Table(columns=columns, lines=[[record.get(column, "") for column in columns] for record in records])
+
+
+def _as_table(lines: Iterable[Sequence[str]]) -> _Table:
+    """Take the first line for the names of the columns; lines that are wholly empty are none."""
+    rest = iter(lines)
+    columns = next(rest, [])
+    width = len(columns)
+    return _Table(columns=columns, lines=[[*line[:width], *[""] * (width - len(line))] for line in rest if any(line)])
+
+
+def data_file(entity: EntityData) -> bytes:
+    """Return an entity's rows in its source format."""
+    match entity.source_format.upper():
+        case "EXCEL":
+            return _workbook(entity)
+        case "CSV-UNICODE":
+            return b"\xff\xfe" + _lines(entity, ",").encode("utf-16-le")
+        case "TAB":
+            return _lines(entity, "\t").encode()
+        case "XML-ATTRIBUTE":
+            return _document(entity, _as_attributes)
+        case other if other.startswith("XML"):
+            return _document(entity, _as_elements)
+        case _:
+            return _lines(entity, ",").encode()
+
+
+def _lines(entity: EntityData, delimiter: str) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter=delimiter, lineterminator="\r\n")
+    writer.writerow(entity.fields)
+    writer.writerows([row.get(field, "") for field in entity.fields] for row in entity.rows)
+    return text.getvalue()
+
+
+def _workbook(entity: EntityData) -> bytes:
+    workbook = openpyxl.Workbook(write_only=True)
+    sheet = workbook.create_sheet(re.sub(r"\W", "_", entity.name)[:_XLSX_SHEET_NAME])
+    sheet.append(entity.fields)
+    for row in entity.rows:
+        cells = [WriteOnlyCell(sheet, _in_xml(row.get(field, ""))) for field in entity.fields]
+        for cell in cells:
+            cell.data_type = "s"  # "=1" is a text here, and not a formula
+        sheet.append(cells)
+    buffer = io.BytesIO()
+    workbook.save(buffer)
+    return buffer.getvalue()
+
+
+def _document(entity: EntityData, as_record: _AsRecord) -> bytes:
+    element = re.sub(r"\W", "", entity.name).upper() or "ENTITY"
+    records = "".join(as_record(element, entity.fields, row) for row in entity.rows)
+    return f'<?xml version="1.0" encoding="utf-8"?><Document>{records}</Document>'.encode()
+
+
+def _as_elements(element: str, fields: Sequence[str], row: Row) -> str:
+    values = "".join(f"<{field}>{escape(_in_xml(row.get(field, '')))}</{field}>" for field in fields)
+    return f"<{element}>{values}</{element}>"
+
+
+def _as_attributes(element: str, fields: Sequence[str], row: Row) -> str:
+    values = "".join(f" {field}={quoteattr(_in_xml(row.get(field, '')))}" for field in fields)
+    return f"<{element}{values}/>"
+
+
+def _manifest(data_project: str, entities: Sequence[EntityData], file_names: Sequence[str]) -> str:
+    listed = "".join(
+        _manifest_entity(entity, file_name, number)
+        for number, (entity, file_name) in enumerate(zip(entities, file_names, strict=True), start=1)
+    )
+    return (
+        f'<DataManagementPackageManifest xmlns:i="{_INSTANCE}" xmlns="{NAMESPACE}">'
+        f"<DefinitionGroupName>{escape(data_project)}</DefinitionGroupName>"
+        f"<Description>{escape(data_project)}</Description>"
+        f"<PackageEntityList>{listed}</PackageEntityList></DataManagementPackageManifest>"
+    )
+
+
+def _manifest_entity(entity: EntityData, file_name: str, number: int) -> str:
+    maps = "".join(
+        f"<EntityMap><ArrayIndex>0</ArrayIndex><EntityField>{escape(field)}</EntityField>"
+        '<EntityFieldConversionList i:nil="true"/><IsAutoDefault>false</IsAutoDefault>'
+        "<IsAutoGenerated>false</IsAutoGenerated><IsDefaultValueEqualNull>false</IsDefaultValueEqualNull>"
+        f"<UseTextQualifier>false</UseTextQualifier><XMLField>{escape(field)}</XMLField></EntityMap>"
+        for field in entity.fields
+    )
+    return (
+        f"<DataManagementPackageEntityData><EntityMapList>{maps}</EntityMapList>"
+        f"<EntityName>{escape(entity.name)}</EntityName>"
+        '<EntityTransformList i:nil="true"/><ExcelSheetName/><ExecutionUnit>1</ExecutionUnit>'
+        "<FailExecutionUnitOnError>false</FailExecutionUnitOnError><FailLevelOnError>false</FailLevelOnError>"
+        f"<InputFilePath>{escape(file_name)}</InputFilePath><LevelInExecutionUnit>1</LevelInExecutionUnit>"
+        "<RunBusinessLogic>true</RunBusinessLogic><RunBusinessValidation>true</RunBusinessValidation><SampleFilePath/>"
+        f"<SequenceInLevel>{number}</SequenceInLevel><SourceFormat>{escape(entity.source_format)}</SourceFormat>"
+        "<ValidationStatus>Yes</ValidationStatus></DataManagementPackageEntityData>"
+    )
+
+
+def _header(data_project: str) -> str:
+    return (
+        f'<DataManagementPackageHeader xmlns:i="{_INSTANCE}" xmlns="{NAMESPACE}">'
+        f"<Description>{escape(data_project)}</Description><ManifestType>{_MANIFEST_TYPE}</ManifestType>"
+        "<PackageType>DefinitionGroup</PackageType><PackageVersion>1</PackageVersion></DataManagementPackageHeader>"
+    )
+
+
+def _as_written_by_dmf(xml: str) -> bytes:
+    # Observed in usmf_asset-major-types-01.zip: UTF-16 with a byte order mark, no declaration, one line.
+    return b"\xff\xfe" + xml.encode("utf-16-le")
+
+
+def _wrong_mapping(entity: str) -> PackageBroken:
+    return PackageBroken(f"the mapping is incorrect for entity {entity} and field {{{_upper_guid()}}}")
+
+
+def _missing(folder: str, file_name: str) -> str:
+    return f"Could not find file '{folder}\\{file_name}'."
+
+
+def _upper_guid() -> str:
+    return str(uuid.uuid4()).upper()
+
+
+def _ns(name: str) -> str:
+    return f"{{{NAMESPACE}}}{name}"
+
+
+def _text(element: Element, name: str) -> str:
+    return (element.findtext(_ns(name)) or "").strip()
+
+
+def _file_name(entity: str) -> str:
+    return re.sub(r'[\\/:*?"<>|]', "_", entity)
+
+
+def _suffix(source_format: str) -> str:
+    kind = source_format.upper()
+    if kind == "EXCEL":
+        return "xlsx"
+    if kind.startswith("XML"):
+        return "xml"
+    return "txt" if kind == "TAB" else "csv"
+
+
+def _in_xml(value: str) -> str:
+    return _NOT_IN_XML.sub("", value)

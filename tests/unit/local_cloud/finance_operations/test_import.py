@@ -1,0 +1,328 @@
+"""ImportFromPackage: what is taken in, what is refused, and that each package takes effect once."""
+
+import asyncio
+import json
+import threading
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from aiohttp import web
+
+from local_cloud.faults import Fault, FaultPlan, lost_after
+from local_cloud.finance_operations import SERVICE, FinanceOperationsSimulator
+from local_cloud.finance_operations.store import Effect
+from local_cloud.server import Server, answer
+from local_cloud.tokens import TokenDesk
+from tests.packages import Entity, build_package
+from tests.unit.local_cloud.finance_operations.conftest import (
+    TIMEOUT_S,
+    Caller,
+    HandClock,
+    StartSimulator,
+    reason,
+)
+
+SAMPLE = Path(__file__).parents[5] / "shared" / "data" / "usmf_asset-major-types-01.zip"
+ENTITY = "Fixed asset major type"
+
+
+@pytest.mark.skipif(not SAMPLE.is_file(), reason="Microsoft's sample package is not on this machine")
+def test_the_official_sample_package_makes_a_round_trip(
+    caller: Caller, simulator: FinanceOperationsSimulator, clock: HandClock
+) -> None:
+    caller.import_package(SAMPLE.read_bytes())
+    clock.pass_by(60)
+
+    assert caller.status() == "Succeeded"
+    rows = simulator.rows(ENTITY, "USMF")
+    assert len(rows) == 11
+    assert rows[0] == {"MAJORTYPEID": "COMP", "DESCRIPTION": "Computer hardware"}
+
+    caller.export()
+    clock.pass_by(60)
+    package = caller.download(caller.value("GetExportedPackageUrl", executionId="export-1"))
+    caller.import_package(package, executionId="run-2", legalEntityId="DEMF")
+    clock.pass_by(60)
+
+    assert simulator.rows(ENTITY, "DEMF") == rows
+
+
+def test_a_package_takes_effect_once_and_only_when_its_execution_has_ended(
+    caller: Caller, simulator: FinanceOperationsSimulator, clock: HandClock
+) -> None:
+    answered = caller.import_package(build_package(rows=[("A", "Alpha"), ("B", "Beta")]))
+
+    assert answered.json()["value"] == "run-1"
+    assert answered.json()["@odata.context"] == f"{simulator.url}/data/$metadata#Edm.String"
+    assert simulator.effects == []
+    assert simulator.rows(ENTITY, "USMF") == []
+    clock.pass_by(60)
+    once = Effect(execution_id="run-1", data_project="Assets", company="USMF", entity=ENTITY, rows=2)
+    assert simulator.effects == [once]
+    assert simulator.effects == [once]
+    assert [row["DESCRIPTION"] for row in simulator.rows(ENTITY, "usmf")] == ["Alpha", "Beta"]
+
+
+def test_rows_with_a_known_key_are_updated(
+    caller: Caller, simulator: FinanceOperationsSimulator, clock: HandClock
+) -> None:
+    caller.import_package(build_package(rows=[("A", "Alpha"), ("B", "Beta")]))
+    clock.pass_by(60)
+    caller.import_package(build_package(rows=[("a", "Other"), ("C", "Gamma")]), executionId="run-2")
+    clock.pass_by(60)
+
+    assert [row["DESCRIPTION"] for row in simulator.rows(ENTITY, "USMF")] == ["Other", "Beta", "Gamma"]
+    (run,) = simulator.executions[1].entities
+    assert (run.created, run.updated) == (1, 1)
+
+
+def test_several_entities_go_to_where_they_belong(
+    caller: Caller, simulator: FinanceOperationsSimulator, clock: HandClock
+) -> None:
+    entities = [Entity(name="Currencies", rows=[("EUR", "Euro")]), Entity(name="Vendors", source_format="EXCEL")]
+    caller.import_package(build_package(entities=entities), legalEntityId="demf")
+    clock.pass_by(60)
+
+    assert [(each.entity, each.company, each.rows) for each in simulator.effects] == [
+        ("Currencies", "DEMF", 1),
+        ("Vendors", "DEMF", 1),
+    ]
+
+
+def test_without_execute_rows_stay_in_staging(
+    caller: Caller, simulator: FinanceOperationsSimulator, clock: HandClock
+) -> None:
+    caller.import_package(execute=False)
+    clock.pass_by(60)
+
+    assert caller.status() == "Succeeded"
+    assert simulator.effects == []
+
+
+@pytest.mark.parametrize("parameters", [{"executionId": ""}, {"executionId": None}])
+def test_the_server_makes_an_id_where_the_caller_has_none(caller: Caller, parameters: dict[str, Any]) -> None:
+    execution_id = caller.import_package(**parameters).json()["value"]
+
+    assert execution_id.startswith("Assets-2026-")
+    assert caller.status(execution_id) == "Executing"
+
+
+@pytest.mark.parametrize(
+    ("knob", "status", "imports"), [("refuse", 400, 1), ("new", 200, 2), ("same", 200, 1)], ids=lambda value: str(value)
+)
+def test_a_repeated_id_is_treated_as_the_knob_says(
+    caller: Caller, simulator: FinanceOperationsSimulator, clock: HandClock, knob: str, status: int, imports: int
+) -> None:
+    simulator.change(repeated_execution_id=knob)
+    caller.import_package()
+    clock.pass_by(60)
+
+    answered = caller.import_package()
+    clock.pass_by(60)
+
+    assert answered.status_code == status
+    assert len(simulator.effects) == imports
+    if knob == "refuse":
+        assert "run-1 already exists" in reason(answered)
+    else:
+        assert (answered.json()["value"] == "run-1") == (knob == "same")
+
+
+def test_a_project_runs_one_execution_at_a_time(
+    caller: Caller, simulator: FinanceOperationsSimulator, clock: HandClock
+) -> None:
+    caller.import_package()
+
+    refused = caller.import_package(executionId="run-2", definitionGroupId="ASSETS")
+    elsewhere = caller.import_package(executionId="run-3", definitionGroupId="Vendors")
+    clock.pass_by(60)
+    later = caller.import_package(executionId="run-4")
+
+    assert "The record has never been selected." in reason(refused)
+    assert elsewhere.status_code == 200
+    assert later.status_code == 200
+    assert [each.execution_id for each in simulator.executions] == ["run-1", "run-3", "run-4"]
+
+
+class SlowBlob:
+    """Gives out a package only when told to, and says when someone has come for it."""
+
+    def __init__(self, package: bytes) -> None:
+        self.asked_for = threading.Event()
+        self.go_on = threading.Event()
+        self._package = package
+
+    def app(self) -> web.Application:
+        async def give(_request: web.Request) -> web.Response:
+            self.asked_for.set()
+            await asyncio.to_thread(self.go_on.wait, TIMEOUT_S)
+            return answer(200, self._package)
+
+        app = web.Application()
+        app.router.add_get("/package", give)
+        return app
+
+
+def test_a_second_import_at_the_same_moment_ends_in_a_deadlock(
+    caller: Caller, simulator: FinanceOperationsSimulator
+) -> None:
+    second_url = caller.upload(build_package())
+    blob = SlowBlob(build_package())
+
+    with Server(blob.app()) as server, ThreadPoolExecutor() as pool, caller.another() as other:
+        first = pool.submit(other.import_url, f"{server.url}/package")
+        assert blob.asked_for.wait(TIMEOUT_S)
+        second = caller.import_url(second_url, executionId="run-2", definitionGroupId="Vendors")
+        blob.go_on.set()
+
+        assert first.result().status_code == 200
+    assert "Deadlock, where one or more users have simultaneously locked" in reason(second)
+    assert [each.execution_id for each in simulator.executions] == ["run-1"]
+
+
+def test_a_package_that_was_read_before_its_blob_was_emptied_still_shows_itself(
+    caller: Caller, simulator: FinanceOperationsSimulator, clock: HandClock
+) -> None:
+    blob = SlowBlob(build_package())
+
+    with Server(blob.app()) as server, ThreadPoolExecutor() as pool, caller.another() as other:
+        lost = pool.submit(other.import_url, f"{server.url}/package")
+        assert blob.asked_for.wait(TIMEOUT_S)
+        early = caller.act("GetExecutionSummaryStatus", executionId="run-1")
+        blob.go_on.set()
+        lost.result()
+
+    assert "not found" in reason(early)
+    assert caller.status() == "Executing"
+
+
+def test_an_emptied_blob_makes_the_import_fail_and_leaves_nothing_behind(
+    caller: Caller, simulator: FinanceOperationsSimulator, clock: HandClock
+) -> None:
+    url = caller.upload(build_package())
+    caller.overwrite(url, b"")
+
+    refused = caller.import_url(url)
+
+    clock.pass_by(60)
+    assert "PackageHeader.xml" in reason(refused)
+    assert "not found" in reason(caller.act("GetExecutionSummaryStatus", executionId="run-1"))
+    assert simulator.executions == []
+    assert simulator.effects == []
+
+
+def test_a_refused_package_may_leave_a_failed_execution_behind(
+    caller: Caller, simulator: FinanceOperationsSimulator, clock: HandClock
+) -> None:
+    simulator.change(failed_import_leaves_execution=True)
+
+    refused = caller.import_package(b"no zip")
+    clock.pass_by(60)
+
+    assert refused.status_code == 400
+    assert caller.status() == "Failed"
+    assert "PackageHeader.xml" in caller.value("GetExecutionErrors", executionId="run-1")
+    assert simulator.effects == []
+
+
+def test_an_expired_url_cannot_be_read_by_anyone(caller: Caller, simulator: FinanceOperationsSimulator) -> None:
+    simulator.change(write_url_life_s=-60)
+    url = json.loads(caller.value("GetAzureWriteUrl", uniqueFileName="late"))["BlobUrl"]
+
+    put = caller.session.put(url, data=b"x", headers={"x-ms-blob-type": "BlockBlob"}, timeout=TIMEOUT_S)
+
+    assert put.status_code == 403
+    assert "(403)" in reason(caller.import_url(url))
+
+
+def test_a_blob_that_was_never_written_cannot_be_read(caller: Caller) -> None:
+    url = json.loads(caller.value("GetAzureWriteUrl", uniqueFileName=str(uuid.uuid4())))["BlobUrl"]
+
+    assert "(404)" in reason(caller.import_url(url))
+
+
+def test_an_existing_project_is_only_redefined_on_request(caller: Caller, clock: HandClock) -> None:
+    first = caller.import_package(overwrite=False)
+    clock.pass_by(60)
+
+    second = caller.import_package(overwrite=False, executionId="run-2")
+
+    assert first.status_code == 200
+    assert reason(second) == (
+        "Exception occurred while executing action ImportFromPackage on Entity DataManagementDefinitionGroup: "
+        "The data project 'Assets' exists and overwrite has not been specified."
+    )
+
+
+def test_a_company_must_exist(caller: Caller, simulator: FinanceOperationsSimulator) -> None:
+    assert "Legal entity FRRT does not exist" in reason(caller.import_package(legalEntityId="FRRT"))
+    simulator.change(legal_entities=["FRRT"])
+    assert caller.import_package(legalEntityId="frrt").status_code == 200
+
+
+def test_an_entity_must_exist_where_the_environment_lists_them(
+    caller: Caller, simulator: FinanceOperationsSimulator
+) -> None:
+    simulator.change(entities=["Currencies"])
+
+    refused = caller.import_package()
+
+    assert reason(refused).endswith(f"Entity {ENTITY} does not exist in the target environment")
+
+
+def test_an_asynchronous_import_reports_a_broken_package_as_a_failed_execution(
+    caller: Caller, simulator: FinanceOperationsSimulator, clock: HandClock
+) -> None:
+    parameters = {
+        "packageUrl": caller.upload(b"no zip"),
+        "definitionGroupId": "Assets",
+        "executionId": "run-1",
+        "execute": True,
+        "overwrite": True,
+        "legalEntityId": "USMF",
+        "failOnError": True,
+        "runAsyncWithoutBatch": True,
+        "thresholdToRunInBatch": 0,
+    }
+    assert caller.value("ImportFromPackageAsync", **parameters) == "run-1"
+    clock.pass_by(60)
+    assert caller.status() == "Failed"
+
+    parameters |= {"packageUrl": caller.upload(build_package()), "executionId": "run-2"}
+    assert caller.value("ImportFromPackageAsync", **parameters) == "run-2"
+    clock.pass_by(60)
+    assert caller.status("run-2") == "Succeeded"
+
+
+def test_an_import_whose_answer_is_lost_goes_on(
+    caller: Caller, simulator: FinanceOperationsSimulator, faults: FaultPlan, clock: HandClock
+) -> None:
+    url = caller.upload(build_package())
+    faults.add(Fault(SERVICE, "POST", "ImportFromPackage", do=lost_after()))
+
+    with pytest.raises(requests.ConnectionError):
+        caller.import_url(url)
+
+    assert caller.status() == "Executing"
+    clock.pass_by(60)
+    assert len(simulator.effects) == 1
+
+
+def test_a_database_file_remembers_everything(
+    start_simulator: StartSimulator, desk: TokenDesk, tmp_path: Path, clock: HandClock
+) -> None:
+    database = tmp_path / "finance.sqlite"
+    with requests.Session() as session:
+        before = start_simulator(database=database)
+        Caller(before, desk, session).import_package()
+        before.stop()
+        clock.pass_by(60)
+
+        after = start_simulator(database=database)
+
+        assert Caller(after, desk, session).status() == "Succeeded"
+        assert [each.rows for each in after.effects] == [1]

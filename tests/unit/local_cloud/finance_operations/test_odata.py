@@ -1,0 +1,126 @@
+"""The entity sets beside the actions, and the imported data as entity sets."""
+
+import pytest
+
+from local_cloud.finance_operations import FinanceOperationsSimulator
+from tests.packages import build_package
+from tests.unit.local_cloud.finance_operations.conftest import Caller, HandClock, reason
+
+ENTITY = "Fixed asset major type"
+DETAILS = "/data/DataManagementExecutionJobDetails"
+
+
+def test_a_company_can_be_looked_up(caller: Caller) -> None:
+    assert caller.get("/data/LegalEntities('usmf')").json()["LegalEntityId"] == "USMF"
+    assert caller.get("/data/LegalEntities('FRRT')").status_code == 404
+    assert len(caller.get("/data/LegalEntities").json()["value"]) == 5
+
+
+def test_a_project_can_be_looked_up_by_either_key_and_deleted(caller: Caller) -> None:
+    caller.import_package()
+    both = "(Name='Assets',OperationType=Microsoft.Dynamics.DataEntities.DMFOperationType'Import')"
+
+    assert caller.get("/data/DataManagementDefinitionGroups('assets')").json()["OperationType"] == "Import"
+    assert caller.get(f"/data/DataManagementDefinitionGroups{both}").json()["Name"] == "Assets"
+    url = f"{caller.simulator.url}/data/DataManagementDefinitionGroups('Assets')"
+    assert caller.session.delete(url, headers=caller.headers, timeout=20).status_code == 204
+    assert caller.session.delete(url, headers=caller.headers, timeout=20).status_code == 404
+
+
+def test_a_project_is_made_once(caller: Caller) -> None:
+    assert caller.post("/data/DataManagementDefinitionGroups", {"Name": "Out"}).status_code == 201
+    assert "already exists" in reason(caller.post("/data/DataManagementDefinitionGroups", {"Name": "Out"}))
+    lost = {"DefinitionGroupId": "Nobody", "EntityName": ENTITY}
+    assert "'Nobody' does not exist" in reason(caller.post("/data/DataManagementDefinitionGroupDetails", lost))
+    wrong = caller.post("/data/DataManagementDefinitionGroups", {"Name": "Out", "Colour": "red"})
+    assert "The property 'Colour' does not exist" in reason(wrong)
+
+
+def test_job_details_follow_an_execution(caller: Caller, clock: HandClock) -> None:
+    caller.import_package(build_package(rows=[("A", "Alpha"), ("B", "#ERROR")]))
+    query = {
+        "$filter": "JobId eq 'run-1' and DefinitionGroupId eq 'Assets'",
+        "$select": "EntityName,StagingStatus,TargetStatus,StagingRecordsCreatedCount,TargetRecordsCreatedCount",
+    }
+    running = caller.get(DETAILS, **query).json()["value"]
+    clock.pass_by(60)
+    ended = caller.get(DETAILS, **query).json()["value"]
+
+    assert [each["TargetStatus"] for each in running] == ["Executing"]
+    assert ended == [
+        {
+            "EntityName": ENTITY,
+            "StagingStatus": "Finished",
+            "TargetStatus": "Finished",
+            "StagingRecordsCreatedCount": 2,
+            "TargetRecordsCreatedCount": 1,
+        }
+    ]
+    assert caller.get(DETAILS, **{"$filter": "JobId eq 'run-2'"}).json()["value"] == []
+    assert len(caller.get(DETAILS, **{"$filter": "TargetRecordsCreatedCount gt 0"}).json()["value"]) == 1
+
+
+def test_job_details_may_lag_behind(caller: Caller, simulator: FinanceOperationsSimulator, clock: HandClock) -> None:
+    simulator.change(details_not_found_s=5)
+    caller.import_package()
+
+    assert caller.get(DETAILS).json()["value"] == []
+    clock.pass_by(5)
+    assert len(caller.get(DETAILS).json()["value"]) == 1
+
+
+def test_jobs_tell_when_they_ran(caller: Caller, clock: HandClock) -> None:
+    caller.import_package()
+    (running,) = caller.get("/data/DataManagementExecutionJobs", **{"$filter": "OperationType eq 'Import'"}).json()[
+        "value"
+    ]
+    clock.pass_by(60)
+    (ended,) = caller.get("/data/DataManagementExecutionJobs").json()["value"]
+
+    assert running["ExecutionStatus"] == "Executing"
+    assert running["EndDateTime"].startswith("1900")
+    assert ended["ExecutionStatus"] == "Succeeded"
+    assert ended["EndDateTime"] > ended["StartDateTime"]
+
+
+@pytest.mark.parametrize("name", [ENTITY, "FixedAssetMajorTypes"])
+def test_imported_rows_can_be_read_by_company(caller: Caller, clock: HandClock, name: str) -> None:
+    caller.import_package(build_package(rows=[("A", "O'Hara"), ("B", "Beta")]))
+    clock.pass_by(60)
+    caller.import_package(executionId="run-2", legalEntityId="DEMF")
+    clock.pass_by(60)
+
+    everything = caller.get(f"/data/{name}", **{"$count": "true", "$top": "2", "cross-company": "true"}).json()
+    found = caller.get(f"/data/{name}", **{"$filter": "dataAreaId eq 'USMF' and DESCRIPTION eq 'O''Hara'"}).json()
+
+    assert everything["@odata.count"] == 3
+    assert len(everything["value"]) == 2
+    assert found["value"] == [{"dataAreaId": "usmf", "MAJORTYPEID": "A", "DESCRIPTION": "O'Hara"}]
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ({"$filter": "JobId = 'x'"}, "Syntax error at position 0"),
+        ({"$filter": "Job eq 'x'"}, "Could not find a property named 'Job'"),
+        ({"$select": "JobId,Colour"}, "Could not find a property named 'Colour'"),
+        ({"$top": "all"}, "Invalid value 'all' for $top"),
+        ({"$orderby": "JobId"}, "'$orderby' is not supported"),
+    ],
+)
+def test_a_query_that_is_not_understood_is_refused(
+    caller: Caller, simulator: FinanceOperationsSimulator, query: dict[str, str], said: str
+) -> None:
+    assert said in reason(caller.get(DETAILS, **query))
+    assert len(simulator.violations) == 1
+
+
+def test_rows_can_be_looked_at_without_a_token(
+    caller: Caller, simulator: FinanceOperationsSimulator, clock: HandClock
+) -> None:
+    caller.import_package()
+    clock.pass_by(60)
+
+    rows = caller.session.get(f"{simulator.url}/_control/rows", params={"company": "usmf"}, timeout=20).json()["rows"]
+
+    assert rows == [{"entity": ENTITY, "company": "USMF", "MAJORTYPEID": "A", "DESCRIPTION": "Alpha"}]

@@ -1,0 +1,127 @@
+"""What the simulated F&O makes of a package, and what it says of one that it cannot read."""
+
+import io
+import zipfile
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from local_cloud.finance_operations.packages import EntityData, PackageBroken, read_package, write_package
+from tests.packages import Entity, build_package, zip_of
+
+FORMATS = ("EXCEL", "CSV", "CSV-Unicode", "TAB", "XML-Element", "XML-Attribute")
+VALUES = st.text(st.characters(min_codepoint=32, max_codepoint=0xD7FF, exclude_categories=("Cc", "Cs")), max_size=20)
+
+
+def read(package: bytes) -> EntityData:
+    (entity,) = read_package(io.BytesIO(package)).entities
+    return entity
+
+
+def broken(package: bytes) -> str:
+    with pytest.raises(PackageBroken) as caught:
+        read_package(io.BytesIO(package))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("source_format", FORMATS)
+@settings(max_examples=20, deadline=None)
+@given(rows=st.lists(st.tuples(st.just("key"), VALUES, VALUES), max_size=4))
+def test_what_is_exported_in_a_format_can_be_imported_in_it(source_format: str, rows: list[tuple[str, ...]]) -> None:
+    fields = ("ID", "NAME", "NOTE")
+    data = EntityData(
+        name="Vendor: groups/all",
+        source_format=source_format,
+        fields=fields,
+        rows=tuple(dict(zip(fields, row, strict=True)) for row in rows),
+    )
+
+    assert read(write_package("Vendors", [data])) == data
+
+
+@pytest.mark.parametrize("source_format", ["EXCEL", "CSV", "CSV-Unicode", "XML"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8"])
+def test_packages_are_read_in_every_format_and_with_either_encoding_of_the_manifest(
+    source_format: str, encoding: str
+) -> None:
+    package = build_package(rows=[("A", "Zürich"), ("B", "")], source_format=source_format, encoding=encoding)  # type: ignore[arg-type]  # both come from the literals above
+
+    rows = read(package).rows
+
+    assert [dict(row) for row in rows] == [
+        {"MAJORTYPEID": "A", "DESCRIPTION": "Zürich"},
+        {"MAJORTYPEID": "B", "DESCRIPTION": ""},
+    ]
+
+
+def test_the_first_column_of_the_file_is_the_first_field_whatever_the_order_of_the_map() -> None:
+    package = build_package(columns=("DESCRIPTION", "MAJORTYPEID"), rows=[("Alpha", "A")])
+    turned = build_package(replace={"Fixed asset major type.csv": b"MAJORTYPEID,DESCRIPTION\r\nA,Alpha\r\n"})
+
+    assert read(package).fields == ("DESCRIPTION", "MAJORTYPEID")
+    assert read(turned).fields == ("MAJORTYPEID", "DESCRIPTION")
+
+
+@pytest.mark.parametrize(
+    "package",
+    [
+        pytest.param(b"", id="emptied blob"),
+        pytest.param(b"MAJORTYPEID,DESCRIPTION\r\n", id="a data file instead of a package"),
+        pytest.param(build_package(folder="Package/"), id="files inside a folder"),
+        pytest.param(build_package(replace={"PackageHeader.xml": None}), id="no header"),
+        pytest.param(build_package()[:400], id="cut off"),
+    ],
+)
+def test_what_is_no_package_lacks_its_header(package: bytes) -> None:
+    assert "Could not find file 'C:\\windows\\TEMP\\" in broken(package)
+    assert broken(package).endswith("\\PackageHeader.xml'.")
+
+
+def test_a_file_that_the_manifest_names_must_be_there() -> None:
+    assert broken(build_package(replace={"Manifest.xml": None})).endswith("\\Manifest.xml'.")
+    assert broken(build_package(replace={"Fixed asset major type.csv": None})).endswith(
+        "\\Fixed asset major type.csv'."
+    )
+
+
+def test_a_manifest_in_another_namespace_is_refused() -> None:
+    said = broken(build_package(namespace="urn:other"))
+
+    assert "Expecting element 'DataManagementPackageHeader'" in said
+    assert "namespace 'urn:other'" in said
+
+
+def test_a_manifest_that_is_no_xml_is_refused() -> None:
+    assert "XML is not in correct format" in broken(build_package(replace={"Manifest.xml": b"<Data"}))
+
+
+def test_csv_lines_must_end_as_on_windows() -> None:
+    said = broken(build_package(replace={"Fixed asset major type.csv": b"MAJORTYPEID,DESCRIPTION\nA,Alpha\n"}))
+
+    assert "the mapping is incorrect for entity Fixed asset major type and field {" in said
+
+
+def test_a_column_that_the_map_names_must_be_in_the_file() -> None:
+    said = broken(build_package(replace={"Fixed asset major type.csv": b"MAJORTYPEID\r\nA\r\n"}))
+
+    assert "the mapping is incorrect" in said
+
+
+def test_csv_unicode_must_be_utf_16() -> None:
+    package = build_package(
+        entities=[Entity(name="Currencies", source_format="CSV-Unicode", content=b"MAJORTYPEID,DESCRIPTION\r\n")]
+    )
+
+    assert broken(package) == "Selected file is not Unicode"
+
+
+def test_without_a_map_no_row_is_read_and_nobody_complains() -> None:
+    package = build_package()
+    with zipfile.ZipFile(io.BytesIO(package)) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    manifest = entries["Manifest.xml"].decode("utf-16")
+    before, _, rest = manifest.partition("<EntityMapList>")
+    manifest = f'{before}<EntityMapList i:nil="true"/>{rest.partition("</EntityMapList>")[2]}'
+
+    assert read(zip_of(entries | {"Manifest.xml": manifest.encode("utf-16")})).rows == ()
