@@ -23,6 +23,7 @@ from typing import Final, assert_never
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.typedefs import Handler, Middleware
+from multidict import CIMultiDict
 
 from local_cloud.server import answer
 
@@ -79,7 +80,10 @@ def hang(seconds: float) -> Action:
 
 
 def cut_body() -> Action:
-    """Handle the request, declare the whole Content-Length, send half of the body and close the connection."""
+    """Handle the request, declare the whole Content-Length, send half of the body and close the connection.
+
+    Where there is no body to cut, no answer is sent at all.
+    """
     return Action(kind=Kind.CUT_BODY)
 
 
@@ -279,8 +283,7 @@ async def _act(action: Action, request: web.Request, handler: Handler) -> web.St
             await asyncio.sleep(action.seconds)
             return _NoAnswer()
         case Kind.CUT_BODY:
-            whole = await _handled(request, handler)
-            return _HalfAnswer(whole)
+            return await _cut(request, handler)
         case Kind.GARBAGE:
             return answer(200, "<html><head><title>Sign in</title></head><body>Object moved</body></html>", _HTML)
         case Kind.LATE:
@@ -295,14 +298,30 @@ async def _act(action: Action, request: web.Request, handler: Handler) -> web.St
 _HTML: Final = {"Content-Type": "text/html; charset=utf-8"}
 
 
-async def _handled(request: web.Request, handler: Handler) -> web.Response:
-    """Return the handler's answer, a raised one too. It must not have been started to be sent."""
+async def _handled(request: web.Request, handler: Handler) -> None:
+    """Let the handler do its work; nothing of what it answers is sent."""
+    # The one way to hold back an answer that is streamed as well: aiohttp gives a response this writer to send with.
+    sending, request._payload_writer = request._payload_writer, _SilentWriter()
+    try:
+        await handler(request)
+    except web.HTTPException:
+        pass  # an answer too
+    finally:
+        request._payload_writer = sending
+
+
+async def _cut(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Let the handler answer through a writer that breaks off."""
+    writer = _HalfWriter(request._payload_writer, request.transport)
+    request._payload_writer = writer
     try:
         response = await handler(request)
-    except web.HTTPException as refusal:
-        return refusal
-    if not isinstance(response, web.Response) or response.prepared:
-        raise TypeError(f"{request.method} {request.path} streams its answer: it cannot be taken back or cut")
+    except ConnectionResetError:
+        if not writer.is_cut:
+            raise
+        return _NoAnswer()  # it was a stream, and is over
+    if isinstance(response, web.FileResponse):
+        raise TypeError("aiohttp hands a file to the operating system: its answer cannot be cut")
     return response
 
 
@@ -329,33 +348,74 @@ class _NoAnswer(web.Response):
         raise ConnectionResetError("closed as planned")
 
 
-class _HalfAnswer(web.Response):
-    """Sends the head of an answer and half of its body, and closes the connection."""
+class _SilentWriter(AbstractStreamWriter):
+    """Takes an answer and sends nothing."""
 
-    def __init__(self, whole: web.Response) -> None:
-        self._half, body = _halves(whole)
-        super().__init__(status=whole.status, reason=whole.reason, headers=whole.headers, body=body)
-        self._transport: asyncio.Transport | None = None
+    async def write(self, chunk: bytes | bytearray | memoryview) -> None:
+        pass
 
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        self._transport = request.transport
-        return await super().prepare(request)
+    async def write_eof(self, chunk: bytes = b"") -> None:
+        pass
 
-    async def write_eof(self, data: bytes = b"") -> None:  # noqa: ARG002 - aiohttp's signature
-        await self.write(self._half)
+    async def drain(self) -> None:
+        pass
+
+    def enable_compression(self, encoding: str = "deflate", strategy: int | None = None) -> None:
+        pass
+
+    def enable_chunking(self) -> None:
+        pass
+
+    async def write_headers(self, status_line: str, headers: CIMultiDict[str]) -> None:
+        pass
+
+
+class _HalfWriter(AbstractStreamWriter):
+    """Sends the head of an answer and half of its body, and closes the connection.
+
+    Where the length is not declared, the first block is the body that is halved. Of an answer without a body nothing
+    is sent, since its head alone would be the whole of it.
+    """
+
+    def __init__(self, writer: AbstractStreamWriter, transport: asyncio.Transport | None) -> None:
+        self._writer = writer
+        self._transport = transport
+        self._left: int | None = None
+        self.is_cut = False
+
+    async def write(self, chunk: bytes | bytearray | memoryview) -> None:
+        if self._left is None:
+            self._left = (len(chunk) if self.length is None else self.length) // 2
+        if len(chunk) < self._left:
+            self._left -= len(chunk)
+            await self._writer.write(chunk)
+        else:
+            await self._end(chunk[: self._left])
+
+    async def write_eof(self, chunk: bytes = b"") -> None:
+        await self.write(chunk)
+        await self._end(b"")
+
+    async def drain(self) -> None:
+        await self._writer.drain()
+
+    def enable_compression(self, encoding: str = "deflate", strategy: int | None = None) -> None:
+        self._writer.enable_compression(encoding, strategy)
+
+    def enable_chunking(self) -> None:
+        self._writer.enable_chunking()
+
+    async def write_headers(self, status_line: str, headers: CIMultiDict[str]) -> None:
+        self._writer.length = self.length
+        await self._writer.write_headers(status_line, headers)
+
+    async def _end(self, rest: bytes | bytearray | memoryview) -> None:
+        if self.length != 0:
+            await self._writer.write(rest)
+        self.is_cut = True
         if self._transport is not None:
             self._transport.close()
         raise ConnectionResetError("cut as planned")
-
-
-def _halves(response: web.Response) -> tuple[bytes, bytes]:
-    """Return the first half of the body, and all of it."""
-    body = response.body
-    if body is None:
-        return b"", b""
-    if not isinstance(body, bytes | bytearray):
-        raise TypeError("the answer is not made of bytes: it cannot be cut")
-    return bytes(body[: len(body) // 2]), bytes(body)
 
 
 def _linger_not_at_all(transport: asyncio.Transport) -> None:

@@ -44,7 +44,9 @@ class Shop:
         app = web.Application(middlewares=[self.plan.middleware("shop")])
         app.router.add_route("*", "/things/{name}", self._handle)
         app.router.add_get("/refuse", self._refuse)
+        app.router.add_get("/nothing", self._nothing)
         app.router.add_get("/stream", self._stream)
+        app.router.add_get("/chunks", self._stream)
         app.router.add_get("/break", self._break)
         self.plan.add_control(app)
         return app
@@ -58,9 +60,17 @@ class Shop:
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
+        if request.path == "/stream":
+            response.content_length = len(BODY)
         await response.prepare(request)
-        await response.write_eof(BODY)
+        for start in range(0, len(BODY), 300):
+            await response.write(BODY[start : start + 300])
+        await response.write_eof()
+        self.handled.append(b"streamed")
         return response
+
+    async def _nothing(self, _request: web.Request) -> web.Response:
+        return answer(200)
 
     async def _break(self, _request: web.Request) -> web.Response:
         raise ZeroDivisionError
@@ -264,14 +274,58 @@ def test_other_requests_are_served_while_one_hangs(shop: Shop) -> None:
         assert post(shop).status_code == 200
 
 
-def test_an_answer_that_is_streamed_cannot_be_taken_back_and_says_so(
-    shop: Shop, caplog: pytest.LogCaptureFixture
-) -> None:
-    shop.plan.add(a_fault(method="GET", path_regex="/stream", do=lost_after()))
+@pytest.mark.parametrize("path", ["stream", "chunks"])
+def test_an_answer_that_is_streamed_can_be_lost(shop: Shop, path: str) -> None:
+    shop.plan.add(a_fault(method="GET", path_regex=path, do=lost_after()))
 
-    requests.get(f"{shop.url}/stream", timeout=TIMEOUT_S)
+    with pytest.raises(requests.ConnectionError, match="without response"):
+        requests.get(f"{shop.url}/{path}", timeout=TIMEOUT_S)
 
-    assert until(lambda: "streams its answer" in caplog.text)
+    assert shop.handled == [b"streamed"]
+
+
+def test_an_answer_that_is_streamed_can_be_replaced(shop: Shop) -> None:
+    shop.plan.add(a_fault(method="GET", path_regex="/stream", do=status(503, body="busy", handled=True)))
+
+    response = requests.get(f"{shop.url}/stream", timeout=TIMEOUT_S)
+
+    assert (response.status_code, response.text) == (503, "busy")
+    assert shop.handled == [b"streamed"]
+
+
+def test_an_answer_that_is_streamed_is_cut_in_half(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    shop.plan.add(a_fault(method="GET", path_regex="/stream", do=cut_body()))
+
+    with requests.get(f"{shop.url}/stream", stream=True, timeout=TIMEOUT_S) as response:
+        assert response.headers["Content-Length"] == str(len(BODY))
+        assert response.raw.read(len(BODY) // 2) == BODY[: len(BODY) // 2]
+        with pytest.raises(ProtocolError, match=f"{len(BODY) // 2} more expected"):
+            response.raw.read()
+
+    assert not caplog.records  # it is no error of the service
+
+
+def test_an_answer_in_chunks_breaks_off_in_the_first(shop: Shop) -> None:
+    shop.plan.add(a_fault(method="GET", path_regex="/chunks", do=cut_body()))
+
+    with requests.get(f"{shop.url}/chunks", stream=True, timeout=TIMEOUT_S) as response:
+        assert response.headers["Transfer-Encoding"] == "chunked"
+        with pytest.raises(requests.exceptions.ChunkedEncodingError):
+            _ = response.content
+
+
+def test_an_empty_answer_cannot_be_cut_and_is_lost(shop: Shop) -> None:
+    shop.plan.add(a_fault(method="GET", path_regex="/nothing", do=cut_body()))
+
+    with pytest.raises(requests.ConnectionError, match="without response"):
+        requests.get(f"{shop.url}/nothing", timeout=TIMEOUT_S)
+
+
+def test_a_refusal_is_cut_like_any_other_answer(shop: Shop) -> None:
+    shop.plan.add(a_fault(method="GET", path_regex="/refuse", do=cut_body()))
+
+    with pytest.raises(requests.exceptions.ChunkedEncodingError, match="3 more expected"):
+        requests.get(f"{shop.url}/refuse", timeout=TIMEOUT_S)
 
 
 def test_every_call_is_on_record_with_its_status_and_what_was_done_to_it(shop: Shop) -> None:
