@@ -1,0 +1,86 @@
+"""The local cloud left running: for trying things out by hand, with our functions host or with Core Tools."""
+
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Final
+
+from local_cloud.cloud import KNOWN_PORTS, ROOT, LocalCloud
+from local_cloud.finance_operations.knobs import Speed
+
+HOME: Final = ROOT / ".local" / "up"
+
+
+def run(*, with_host: bool, seconds: float, export: str) -> int:
+    """Start everything on the well-known ports, tell how to use it, and run until Ctrl-C."""
+    HOME.mkdir(parents=True, exist_ok=True)
+    stopped = threading.Event()
+    for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
+        if number := getattr(signal, name, None):
+            signal.signal(number, lambda _number, _frame: stopped.set())
+    cloud = LocalCloud(
+        HOME,
+        ports=KNOWN_PORTS,
+        app_settings=_export_settings(export),
+        speed=Speed(seconds_per_execution=seconds),
+        identity_header="local",  # as in local.settings.json.example
+        client_state="local",
+        keep=True,
+        with_host=with_host,
+        say=lambda part: _print(f"  starting {part}"),
+        on_log=_print,
+    )
+    with cloud:
+        if with_host:
+            cloud.run_function("keep_watch")  # the subscription is there at once, not at the next full minute
+        _print(_directions(cloud, with_host=with_host))
+        stopped.wait()
+        _print("\nStopping")
+    return 0
+
+
+def _export_settings(export: str) -> dict[str, str]:
+    if not export:
+        return {}
+    project, _, company = export.rpartition(":")
+    return {"EXPORT_DATA_PROJECT": project, "EXPORT_COMPANY": company, "OUTBOUND_SCHEDULE": "*/30 * * * * *"}
+
+
+def _directions(cloud: LocalCloud, *, with_host: bool) -> str:
+    folder: Path = cloud.folder
+    lines = [
+        "",
+        "Copy a data package into the Input folder and watch it travel:",
+        "",
+        f"  OneDrive folder     {folder}",
+        f"  Input               {folder / 'Input'}",
+        "",
+        f"  Microsoft Graph     {cloud.onedrive.graph_url}",
+        f"  F&O                 {cloud.finance_operations.url}",
+        f"    what it holds     {cloud.finance_operations.url}/_control/rows?entity=NAME&company=USMF",
+        f"    executions        {cloud.finance_operations.url}/_control/executions",
+        f"  Entra ID            {cloud.entra_url}",
+        "  Storage (Azurite)   UseDevelopmentStorage=true",
+    ]
+    if with_host:
+        lines += [
+            f"  The app             {cloud.host_url}",
+            "",
+            "An export now:        POST "
+            f"{cloud.host_url}/admin/functions/start_exports with the body {{}} (needs --export PROJECT:COMPANY)",
+        ]
+    else:
+        lines += [
+            "",
+            "Start the app yourself, in another window and in the project's folder:",
+            "",
+            "  copy local.settings.json.example to local.settings.json",
+            "  func start",
+        ]
+    return "\n".join([*lines, "", "Ctrl-C stops everything.", ""])
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,1 @@
+"""How Azure wakes the app for F&O -> OneDrive."""

@@ -1,0 +1,59 @@
+"""Where a signed-in user's tokens are kept: one blob in the app's own storage, so that all instances share one sign-in.
+
+The blob holds a refresh token. Whoever may read the app's storage account can act as that user; docs/operations.md says
+how to keep others out.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+from shared.errors import ItemChanged
+
+if TYPE_CHECKING:
+    from azure.storage.blob import BlobServiceClient
+
+CONTAINER: Final = "sign-in"
+BLOB: Final = "onedrive-token-cache"
+
+
+class BlobTokenCache:
+    """A ``TokenCacheStore`` (clients/credentials.py) in blob storage."""
+
+    def __init__(self, blobs: "BlobServiceClient") -> None:
+        self._container = blobs.get_container_client(CONTAINER)
+        self._etag: str | None = None
+
+    def load(self) -> str | None:
+        """Return what was saved last, or None where nobody has signed in. Raises the storage SDK's errors."""
+        from azure.core.exceptions import ResourceNotFoundError
+
+        try:
+            download = self._container.download_blob(BLOB)
+        except ResourceNotFoundError:
+            self._etag = None
+            return None
+        self._etag = download.properties.etag
+        return download.readall().decode()
+
+    def save(self, serialized: str) -> None:
+        """Save the cache. Raises ItemChanged where it was saved by somebody else since it was loaded."""
+        from azure.core import MatchConditions
+        from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
+
+        blob = self._container.get_blob_client(BLOB)
+        try:
+            if self._etag is None:
+                try:
+                    written = blob.upload_blob(serialized.encode(), overwrite=False)
+                except ResourceNotFoundError:
+                    self._container.create_container()
+                    written = blob.upload_blob(serialized.encode(), overwrite=False)
+            else:
+                written = blob.upload_blob(
+                    serialized.encode(),
+                    overwrite=True,
+                    etag=self._etag,
+                    match_condition=MatchConditions.IfNotModified,
+                )
+        except (ResourceExistsError, ResourceModifiedError) as error:
+            raise ItemChanged("Another process has saved the sign-in since it was read") from error
+        self._etag = str(written["etag"])

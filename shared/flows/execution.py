@@ -1,0 +1,93 @@
+"""What both flows do about an execution of F&O: is it known, how far is it, when is it stuck, how long to wait.
+
+An execution takes seconds or hours at the same cost: nothing here waits, it only says when to look again.
+"""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
+
+from shared.clients.dmf import EntityProgress, ExecutionStatus, FinanceOperations
+from shared.domain.run import Run, State
+from shared.errors import NotFound
+from shared.log import log
+from shared.services import Services
+
+# Of the time that an execution has taken already, wait this share before the next look: a job of 2 hours is looked at
+# about 45 times, and its end is seen at most a quarter late, within the bounds of the settings.
+WAIT_SHARE: Final = 0.25
+
+# F&O answers Unknown, or 400 "not found", for a while after a submit.
+UNKNOWN_GRACE: Final = timedelta(minutes=10)
+
+# F&O takes one execution of a data project at a time; seconds until it is asked again whether it can begin.
+FIRST_BUSY_S: Final = 5.0
+LONGEST_BUSY_S: Final = 60.0
+
+# Words for the state of one entity, which no source defines: free text, compared without case.
+_ENTITY_DONE: Final = frozenset({"succeeded", "finished"})
+_ENTITY_FAILED: Final = frozenset({"error", "failed", "partiallysucceeded", "canceled"})
+
+
+def begun(run: Run, answered_id: str, services: Services) -> Run:
+    """Return a run whose execution F&O has accepted, under the id that it answered with: ours, as documented."""
+    *earlier, sent = run.submissions
+    accepted = replace(run, submissions=(*earlier, replace(sent, execution_id=answered_id)))
+    return accepted.moved_to(State.EXECUTING, services.now()).waiting(services.settings.poll_first_s, services.now())
+
+
+def is_known(execution_id: str, fno: FinanceOperations) -> bool:
+    """Return whether F&O knows an execution under this id, by its status or by its job details."""
+    try:
+        status = fno.execution_status(execution_id)
+    except NotFound:
+        status = ExecutionStatus.UNKNOWN
+    # "Unknown" is also what F&O may say about an id that it has never seen.
+    return status is not ExecutionStatus.UNKNOWN or bool(fno.job_details(execution_id))
+
+
+def status_of(run: Run, fno: FinanceOperations, services: Services) -> ExecutionStatus:
+    """Return how far the execution of a run is. Unknown for longer than the grace is settled by the entities."""
+    try:
+        status = fno.execution_status(run.execution_id)
+    except NotFound as error:
+        log.info("execution.not_found", reason=error.message)
+        status = ExecutionStatus.UNKNOWN
+    if status is ExecutionStatus.UNKNOWN and services.now() - run.state_since > UNKNOWN_GRACE:
+        return _status_by_entities(fno.job_details(run.execution_id))
+    return status
+
+
+def _status_by_entities(entities: tuple[EntityProgress, ...]) -> ExecutionStatus:
+    words = [entity.target_status.casefold() for entity in entities]
+    if not words or not all(word in _ENTITY_DONE | _ENTITY_FAILED for word in words):
+        return ExecutionStatus.UNKNOWN
+    failed = sum(word in _ENTITY_FAILED for word in words)
+    if not failed:
+        return ExecutionStatus.SUCCEEDED
+    return ExecutionStatus.FAILED if failed == len(words) else ExecutionStatus.PARTIALLY_SUCCEEDED
+
+
+def watched(run: Run, status: ExecutionStatus, stuck_after: timedelta, services: Services) -> Run:
+    """Return a run whose execution goes on, due for its next look; stuck ones get word for a person, once.
+
+    A stuck run goes on being watched, and is never sent again: F&O may be at work all the same.
+    """
+    now = services.now()
+    elapsed = now - run.state_since
+    wait_s = elapsed.total_seconds() * WAIT_SHARE
+    settings = services.settings
+    run = run.waiting(min(max(wait_s, settings.poll_first_s), settings.poll_longest_s), now)
+    if elapsed <= stuck_after:
+        return run
+    return run.troubled(
+        f"F&O has been at execution {run.execution_id} of data project {run.data_project} for "
+        f"{elapsed.total_seconds() / 60:.0f} minutes and says {status.value}. Look at it in F&O under Data management "
+        "> Job history: is the batch service running, does the execution hang? It is watched on, and not sent again.",
+        now,
+    )
+
+
+def busy_wait_s(run: Run) -> float:
+    """Return the seconds until F&O is asked again whether it can begin an execution of the run's data project."""
+    return min(FIRST_BUSY_S * 1.5 ** min(run.attempts, 16), LONGEST_BUSY_S)

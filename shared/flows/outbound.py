@@ -1,0 +1,331 @@
+"""F&O to OneDrive: the way of one export from its schedule to a zip in the Output folder.
+
+    PLANNED -> SUBMITTING -> EXECUTING -> READY -> DELIVERED
+
+With incremental push the package of a lost export holds changes that no later export has. So an execution id is saved
+before it is sent, none is forgotten, and whatever F&O has finished under any of them is delivered.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from shared.clients.dmf import ExecutionStatus, FinanceOperations
+from shared.clients.onedrive import CHUNK, DriveItem, OneDrive
+from shared.clients.run_store import Mark, order_of
+from shared.clients.transfer import RemoteFile, open_blob
+from shared.clients.wake_queue import EXPORT_WORK
+from shared.domain.integrations import ExportFlow
+from shared.domain.quick_xor_hash import QuickXorHash
+from shared.domain.run import (
+    FileFacts,
+    FlowKind,
+    Outcome,
+    Run,
+    State,
+    Submission,
+    name_with,
+    new_execution_id,
+    new_run_id,
+)
+from shared.errors import AnswerLost, AppError, DataDamaged, NameTaken, NotFound, ProjectBusy, TryAgain
+from shared.flows import execution
+from shared.flows.runner import MENDED_LOOK_S, TRIES_BEFORE_ALERT, Step, advance
+from shared.log import log
+from shared.services import Services
+
+# F&O deletes the package of an export after 7 days. facts: data-management-api, "Retention".
+KEPT_FOR: Final = timedelta(days=7)
+# Seconds between two looks for the address of a finished package: it may be empty for a while.
+ADDRESS_LOOK_S: Final = 10.0
+NO_ADDRESS_AFTER: Final = timedelta(minutes=15)
+# Seconds until the next try of a submit that certainly was not sent.
+NOT_SENT_S: Final = 5.0
+# After a failed export the next one waits this long: a tick every 30 seconds would repeat the failure, and its alert.
+PAUSE_AFTER_FAILURE: Final = timedelta(minutes=10)
+
+
+def start_exports(services: Services) -> int:
+    """Open a run for each export that is due and has none, and wake its lane; return how many were opened."""
+    open_lanes = {row.lane for row in services.store.open_runs()}
+    opened = 0
+    for flow in services.integrations.exports:
+        if flow.lane not in open_lanes:
+            opened += _start_if_due(flow, services)
+    return opened
+
+
+def _start_if_due(flow: ExportFlow, services: Services) -> bool:
+    now = services.now()
+    mark = services.store.read_mark(f"export-{flow.lane}")
+    if not _is_due(flow, mark, services):
+        return False
+    run = Run(
+        run_id=new_run_id(),
+        flow=FlowKind.EXPORT,
+        integration=flow.name,
+        lane=flow.lane,
+        state=State.PLANNED,
+        state_since=now,
+        due=now,
+        opened=now,
+        order=order_of(now, flow.name),
+        data_project=flow.data_project,
+        company=flow.company,
+        file=FileFacts(name=f"{flow.data_project}_{flow.company}_{now.astimezone(UTC):%Y%m%d-%H%M%S}.zip"),
+    )
+    mark.content = {"opened": run.opened.isoformat(), "run_id": run.run_id}
+    services.store.write_mark(f"export-{flow.lane}", mark)
+    if not services.store.create(run):
+        return False
+    log.info("export.planned", integration=flow.name, file=run.file.name)
+    services.wakes.send(EXPORT_WORK, flow.lane)
+    return True
+
+
+def _is_due(flow: ExportFlow, mark: Mark, services: Services) -> bool:
+    """Return whether an export may begin: not too soon after the last one, later after one that failed."""
+    if not mark.content:
+        return True
+    opened = datetime.fromisoformat(mark.content["opened"])
+    if services.now() - opened < timedelta(seconds=flow.every_s):
+        return False
+    last = services.store.ended_run(opened, mark.content["run_id"])
+    if last and last.state is State.FAILED and last.ended:
+        return services.now() - last.ended >= PAUSE_AFTER_FAILURE
+    return True
+
+
+def advance_exports(lane: str, services: Services) -> None:
+    """Do what is due in a lane of exports."""
+    advance(lane, STEPS, EXPORT_WORK, services)
+
+
+def choose_id(run: Run, services: Services) -> Run:
+    """PLANNED: choose the execution id, so that it is saved before it is sent."""
+    now = services.now()
+    return run.submitting(Submission(execution_id=new_execution_id(run.data_project, now), chosen=now), now)
+
+
+def submit(run: Run, services: Services) -> Run:
+    """SUBMITTING: tell F&O to export, once. Where anyone may have told it already, look instead."""
+    if not run.fresh:
+        return _look_up(run, services)
+    try:
+        answered = _finance(run, services).export_to_package(
+            data_project=run.data_project,
+            package_name=run.file.name.removesuffix(".zip"),
+            execution_id=run.execution_id,
+            legal_entity=run.company,
+        )
+    except AnswerLost:
+        raise
+    except AppError as error:
+        return _not_begun(run, error, services.now())
+    log.info("export.submitted", data_project=run.data_project, company=run.company)
+    return execution.begun(run, answered, services)
+
+
+def _not_begun(run: Run, error: AppError, now: datetime) -> Run:
+    """Return the run to PLANNED: it is certain that F&O has not begun. The next try gets an id of its own."""
+    match error:
+        case ProjectBusy():
+            wait_s = execution.busy_wait_s(run)
+        case TryAgain(retry_after_s=float(asked)):
+            wait_s = asked
+        case TryAgain():
+            wait_s = NOT_SENT_S
+        case _:
+            wait_s = MENDED_LOOK_S
+    log.warning("export.not_begun", reason=str(error), wait_s=wait_s)
+    back = replace(run.moved_to(State.PLANNED, now), attempts=run.attempts + 1).waiting(wait_s, now)
+    needs_person = not isinstance(error, TryAgain) or back.attempts >= TRIES_BEFORE_ALERT
+    return back.troubled(str(error), now) if needs_person else back
+
+
+def _look_up(run: Run, services: Services) -> Run:
+    """SUBMITTING, and nobody knows whether F&O has begun: ask, wait the grace time, ask again, only then start another.
+
+    Should the first one show up after all, ``deliver`` delivers both.
+    """
+    now = services.now()
+    submission = run.submissions[-1]
+    if execution.is_known(submission.execution_id, _finance(run, services)):
+        log.info("submission.found")
+        return run.moved_to(State.EXECUTING, now)
+    if submission.missing_since is None:
+        missing = run.with_submission(replace(submission, missing_since=now))
+        return missing.waiting(services.settings.submit_grace_s, now)
+    grace_over = submission.missing_since + timedelta(seconds=services.settings.submit_grace_s)
+    if now < grace_over:
+        return run.waiting((grace_over - now).total_seconds(), now)
+    log.warning("submission.lost", missing_since=submission.missing_since)
+    return run.moved_to(State.PLANNED, now)
+
+
+def watch(run: Run, services: Services) -> Run:
+    """EXECUTING: ask F&O how far it is, and wait a little longer each time."""
+    fno, now = _finance(run, services), services.now()
+    status = execution.status_of(run, fno, services)
+    match status:
+        case ExecutionStatus.SUCCEEDED | ExecutionStatus.PARTIALLY_SUCCEEDED:
+            return replace(run.moved_to(State.READY, now), outcome=Outcome(status.value))
+        case ExecutionStatus.FAILED | ExecutionStatus.CANCELED:
+            return _failed(run, Outcome(status.value), _words_of(run, fno, status), now)
+        case _:
+            return execution.watched(run, status, services.settings.export_stuck_after, services)
+
+
+def _words_of(run: Run, fno: FinanceOperations, status: ExecutionStatus) -> str:
+    """Return why an export failed, in F&O's words where it has any."""
+    try:
+        errors = fno.execution_errors(run.execution_id)
+        summary = fno.execution_summary_page_url(run.execution_id)
+    except AppError as error:
+        log.warning("export.no_details", reason=str(error))
+        return f"F&O ended the export of {run.data_project} as {status.value} (execution {run.execution_id})."
+    words = errors.rows[0].message if errors.rows else "F&O gave no row errors"
+    return f"F&O ended the export of {run.data_project} as {status.value}: {words}. Execution summary: {summary}"
+
+
+def _failed(run: Run, outcome: Outcome, reason: str, now: datetime) -> Run:
+    return replace(run.moved_to(State.FAILED, now), outcome=outcome, reason=reason)
+
+
+def deliver(run: Run, services: Services) -> Run:
+    """READY: copy the package of the first execution that is not delivered yet into the Output folder.
+
+    The file's name was fixed when the run was opened, so a repeated upload finds its own work by name, size and hash.
+    """
+    now = services.now()
+    fno = _finance(run, services)
+    submission = _next_to_deliver(run, fno)
+    if submission is None:
+        return run.moved_to(State.DELIVERED, now)
+    address = fno.exported_package_url(submission.execution_id)
+    if address is None:
+        return _without_address(run, submission, services)
+    flow = _flow(run, services)
+    folder_id = services.folder_id(flow.drive, flow.output_folder)
+    is_first = not any(other.delivered_as for other in run.submissions)
+    name = run.file.name if is_first else name_with(run.file.name, submission.execution_id[-12:])
+    try:
+        with open_blob(address) as package:
+            item = _copied(package, services.onedrive(flow.drive), folder_id, name, run.run_id)
+    except NotFound:
+        services.forget_folder(flow.drive, flow.output_folder)
+        raise
+    log.info("export.delivered", name=item.name, size_bytes=item.size_bytes, execution=submission.execution_id)
+    delivered = run.with_submission(replace(submission, delivered_as=item.name))
+    file = replace(
+        run.file,
+        item_id=item.item_id,
+        name=item.name if is_first else run.file.name,
+        size_bytes=item.size_bytes,
+        etag=item.etag,
+        quick_xor_hash=item.quick_xor_hash or "",
+        folder=flow.output_folder,
+    )
+    return replace(delivered, file=file if is_first else run.file, due=now)
+
+
+def _next_to_deliver(run: Run, fno: FinanceOperations) -> Submission | None:
+    """Return the latest submission if it is not delivered, then any earlier one that turned out to be an export."""
+    latest = run.submissions[-1]
+    if not latest.delivered_as:
+        return latest
+    for earlier in run.submissions[:-1]:
+        if not earlier.delivered_as and earlier.missing_since and _has_package(earlier.execution_id, fno):
+            return earlier
+    return None
+
+
+def _has_package(execution_id: str, fno: FinanceOperations) -> bool:
+    """Return whether an execution that we had given up has a package. Raises TryAgain while it is at work."""
+    try:
+        status = fno.execution_status(execution_id)
+    except NotFound:
+        return False
+    if status in (ExecutionStatus.EXECUTING, ExecutionStatus.NOT_RUN):
+        raise TryAgain(f"F&O is still at the export {execution_id}, which it did not know before", retry_after_s=30.0)
+    return status in (ExecutionStatus.SUCCEEDED, ExecutionStatus.PARTIALLY_SUCCEEDED)
+
+
+def _without_address(run: Run, submission: Submission, services: Services) -> Run:
+    """Return a READY run for whose package F&O gives no address: yet, or any more."""
+    now = services.now()
+    finished_for = now - run.state_since
+    if finished_for < NO_ADDRESS_AFTER:
+        return run.waiting(ADDRESS_LOOK_S, now)
+    text = (
+        f"F&O finished the export of {run.data_project} (execution {submission.execution_id}) "
+        f"{finished_for.total_seconds() / 60:.0f} minutes ago and hands out no package. Open Data management > Job "
+        "history and download the package there; see whether the export's user may read the company."
+    )
+    if finished_for < KEPT_FOR:
+        return run.waiting(services.settings.poll_longest_s, now).troubled(text, now)
+    return _failed(run, Outcome.FAILED, text, now)
+
+
+def _copied(package: RemoteFile, onedrive: OneDrive, folder_id: str, name: str, run_id: str) -> DriveItem:
+    """Stream a package into the folder; return the file that is there afterwards, checked by size and hash."""
+    try:
+        return _uploaded(package, onedrive, folder_id, name)
+    except NameTaken:
+        there = next((item for item in onedrive.list_files(folder_id) if item.name.casefold() == name.casefold()), None)
+        if there and _is_same(there, package):
+            log.info("export.was_delivered", name=name)
+            return there
+        return _uploaded(package, onedrive, folder_id, name_with(name, run_id))
+
+
+def _uploaded(package: RemoteFile, onedrive: OneDrive, folder_id: str, name: str) -> DriveItem:
+    checksum, sent = QuickXorHash(), 0
+    item: DriveItem | None = None
+    session = onedrive.open_upload(folder_id, name, package.size_bytes)
+    try:
+        for chunk in package.chunks(CHUNK):
+            checksum.update(chunk)
+            item = session.put(sent, chunk)
+            sent += len(chunk)
+    except BaseException:
+        session.cancel()
+        raise
+    if item is None or sent != package.size_bytes:
+        session.cancel()
+        raise DataDamaged(f"{name} arrived short: {sent} of {package.size_bytes} bytes; it is fetched again")
+    if item.quick_xor_hash and item.quick_xor_hash != checksum.base64():
+        raise DataDamaged(
+            f"{name} has another quickXorHash in OneDrive ({item.quick_xor_hash}) than what was sent "
+            f"({checksum.base64()}); delete it, it is sent again"
+        )
+    return item
+
+
+def _is_same(there: DriveItem, package: RemoteFile) -> bool:
+    """Return whether a file in OneDrive is the package that we would upload: by size, then by hash."""
+    if there.size_bytes != package.size_bytes:
+        return False
+    if not there.quick_xor_hash:
+        return True
+    checksum = QuickXorHash()
+    for chunk in package.chunks(CHUNK):
+        checksum.update(chunk)
+    return checksum.base64() == there.quick_xor_hash
+
+
+def _flow(run: Run, services: Services) -> ExportFlow:
+    return services.export_flow(run.integration)
+
+
+def _finance(run: Run, services: Services) -> FinanceOperations:
+    return services.finance_operations(_flow(run, services).environment_url)
+
+
+STEPS: Final[Mapping[State, Step]] = {
+    State.PLANNED: choose_id,
+    State.SUBMITTING: submit,
+    State.EXECUTING: watch,
+    State.READY: deliver,
+}

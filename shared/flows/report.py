@@ -1,0 +1,180 @@
+"""What a person finds beside a failed file: what happened in F&O's words, which rows, and what to do.
+
+For ``NAME.zip`` in the Error folder: ``NAME.report.txt``, ``NAME.errors.csv`` (rows), and F&O's own error files,
+``NAME.<entity>.error-keys.txt`` and ``NAME.<entity>.staging-errors.<ending>``. Writing them twice gives the same files.
+"""
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import PurePosixPath
+from typing import Final
+from urllib.parse import urlsplit
+
+from shared.clients.dmf import FinanceOperations, RowError
+from shared.clients.onedrive import OneDrive
+from shared.clients.transfer import read_small
+from shared.domain.run import Outcome, Run
+from shared.errors import AppError, TryAgain
+from shared.log import log
+from shared.secret import SecretUrl
+from shared.services import Services
+
+# F&O makes its error-key files in the background: how often we look for one, and seconds between two looks.
+ERROR_FILE_LOOKS: Final = 6
+ERROR_FILE_LOOK_S: Final = 5.0
+
+# Tries in a row of the whole step before the report is written without what F&O does not hand out.
+TRIES_FOR_DETAILS: Final = 4
+
+# Rows that the report itself quotes; the CSV holds all of them.
+ROWS_QUOTED: Final = 5
+
+# Bytes of one of F&O's error files that are copied; larger ones can be had in F&O.
+ERROR_FILE_LIMIT: Final = 32 * 1024 * 1024
+
+_WHAT_TO_DO: Final = {
+    Outcome.PARTIALLY_SUCCEEDED: "The rows without an error are in F&O. Correct the others and import a package that "
+    "holds only those: copying this file to Input again imports every row once more.",
+    Outcome.FAILED: "Correct the data (or what F&O complains of) and copy the file to Input again.",
+    Outcome.CANCELED: "A person canceled the execution in F&O. Copy the file to Input again to import it after all.",
+    Outcome.REJECTED: "Nothing was imported. Correct the file as said above and copy it to Input again.",
+}
+
+
+@dataclass(slots=True)
+class _Details:
+    """What F&O tells about a failed execution, as far as it could be had."""
+
+    summary_url: str = ""
+    rows: Sequence[RowError] = ()
+    raw: str = ""
+    files: dict[str, SecretUrl] = field(default_factory=dict)  # by the ending that goes behind the file's stem
+    notes: list[str] = field(default_factory=list)  # what could not be had, in words
+    is_waiting: bool = False  # F&O is still making a file
+
+
+def put_beside(run: Run, onedrive: OneDrive, folder_id: str, fno: FinanceOperations, services: Services) -> Run:
+    """Write the report of a failed run beside its file; return the run with its reason in F&O's words.
+
+    The run comes back with a due time in the future where F&O is still making its error files. Raises TryAgain for
+    passing trouble; after a few tries the report is written with a note of what is missing.
+    """
+    details = _details(run, fno)
+    if details.is_waiting and run.report_attempts < ERROR_FILE_LOOKS:
+        later = replace(run, report_attempts=run.report_attempts + 1)
+        return later.waiting(ERROR_FILE_LOOK_S, services.now())
+    reason = _reason(run, details.rows)
+    run = replace(run, reason=reason)
+    stem = PurePosixPath(run.file.name).stem
+    for ending, url in details.files.items():
+        read = partial(read_small, url, services.downloads, ERROR_FILE_LIMIT)
+        content = _had(f"the file {ending}", run, details, read)
+        if content is not None:
+            onedrive.upload_small(folder_id, f"{stem}.{ending}", content, replace=True)
+    if details.rows or details.raw.strip() not in ("", "[]"):
+        onedrive.upload_small(folder_id, f"{stem}.errors.csv", errors_csv(details.rows, details.raw), replace=True)
+    onedrive.upload_small(folder_id, f"{stem}.report.txt", _report(run, details).encode("utf-8-sig"), replace=True)
+    log.info("report.written", rows=len(details.rows), files=len(details.files), missing=details.notes)
+    return run
+
+
+def _details(run: Run, fno: FinanceOperations) -> _Details:
+    details = _Details()
+    if run.outcome is Outcome.REJECTED:
+        return details  # F&O never began: it has nothing to tell
+    execution_id = run.execution_id
+    details.summary_url = (
+        _had("the link to the summary", run, details, lambda: fno.execution_summary_page_url(execution_id)) or ""
+    )
+    errors = _had("the row errors", run, details, lambda: fno.execution_errors(execution_id))
+    if errors:
+        details.rows, details.raw = errors.rows, errors.raw
+    for entity in run.entities:
+        _find_files(entity, run, fno, details)
+    return details
+
+
+def _find_files(entity: str, run: Run, fno: FinanceOperations, details: _Details) -> None:
+    execution_id, safe = run.execution_id, "".join(c if c.isalnum() or c in " -_" else "_" for c in entity)
+    staging = _had(
+        f"the staging errors of {entity}", run, details, lambda: fno.staging_error_file_url(execution_id, entity)
+    )
+    if staging:
+        ending = PurePosixPath(urlsplit(staging.reveal()).path).suffix or ".txt"
+        details.files[f"{safe}.staging-errors{ending}"] = staging
+    if not _had(
+        f"the error keys of {entity}", run, details, lambda: fno.generate_error_keys_file(execution_id, entity)
+    ):
+        return
+    keys = _had(f"the error keys of {entity}", run, details, lambda: fno.error_keys_file_url(execution_id, entity))
+    if keys:
+        details.files[f"{safe}.error-keys.txt"] = keys
+    elif run.report_attempts < ERROR_FILE_LOOKS:
+        details.is_waiting = True
+    else:
+        details.notes.append(f"F&O had not made the error keys of {entity} in time.")
+
+
+def _had[Value](what: str, run: Run, details: _Details, fetch: Callable[[], Value]) -> Value | None:
+    """Return what F&O hands out; None with a note where it does not, after a few tries of the whole step."""
+    try:
+        return fetch()
+    except AppError as error:
+        if isinstance(error, TryAgain) and run.attempts < TRIES_FOR_DETAILS:
+            raise
+        details.notes.append(f"F&O did not hand out {what}: {error}")
+        return None
+
+
+def _reason(run: Run, rows: Sequence[RowError]) -> str:
+    """Return the reason of a failed run: what it was, and the first row errors."""
+    if not rows or run.outcome is Outcome.REJECTED:
+        return run.reason
+    first = f"{len(rows)} row errors, the first: {rows[0].message}"
+    return f"F&O ended the execution as {run.outcome.value if run.outcome else ''}: {first}"
+
+
+def _report(run: Run, details: _Details) -> str:
+    outcome = run.outcome or Outcome.FAILED
+    lines = [
+        f"{run.file.name}: {outcome.value}",
+        "",
+        run.reason or "F&O gave no reason.",
+        "",
+        _WHAT_TO_DO.get(outcome, ""),
+        "",
+        f"Company:       {run.company or '-'}",
+        f"Data project:  {run.data_project or '-'}",
+        f"Entities:      {', '.join(run.entities) or '-'}",
+        f"Execution id:  {run.execution_id if outcome is not Outcome.REJECTED else '- (F&O did not begin)'}",
+        f"Summary:       {details.summary_url or '-'}",
+        f"Run id:        {run.run_id}",
+        f"Found:         {run.opened:%Y-%m-%d %H:%M:%S} UTC",
+    ]
+    if details.rows:
+        lines += ["", f"Row errors ({len(details.rows)}, all of them in the .errors.csv beside this file):"]
+        lines += [f"  {row.record_id}  {row.field}  {row.message}" for row in details.rows[:ROWS_QUOTED]]
+    if details.notes:
+        lines += ["", "What is missing here:", *(f"  {note}" for note in details.notes)]
+    return "\r\n".join(lines) + "\r\n"
+
+
+def errors_csv(rows: Sequence[RowError], raw: str) -> bytes:
+    """Return row errors as CSV for Excel (UTF-8 with BOM); F&O's raw text where it could not be taken apart."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(("RecordId", "Field", "ErrorMessage"))
+    if rows:
+        writer.writerows((_cell(row.record_id), _cell(row.field), _cell(row.message)) for row in rows)
+    else:
+        writer.writerow(("", "", _cell(raw)))
+    return text.getvalue().encode("utf-8-sig")
+
+
+def _cell(value: str) -> str:
+    """Return a value that a spreadsheet shows as it is: one that begins like a formula is quoted, not computed."""
+    # https://owasp.org/www-community/attacks/CSV_Injection
+    return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

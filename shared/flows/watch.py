@@ -1,0 +1,238 @@
+"""Sees that there is something to do: new files in Input, overdue lanes, and the subscription that wakes us.
+
+A look lists the Input folders and opens one run per new file. It needs no saved token and sees all that is there,
+whatever was missed. What then happens to a run is ``inbound.py``.
+"""
+
+import hashlib
+from datetime import datetime, timedelta
+from typing import Final
+
+from shared.clients.run_store import Mark, RecordChanged, key_of, order_of
+from shared.clients.subscriptions import Subscription, SubscriptionExists
+from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK, LOOKS
+from shared.domain.integrations import ImportFlow
+from shared.domain.run import FileFacts, FlowKind, Run, State, new_run_id
+from shared.errors import AppError, NotFound
+from shared.log import log
+from shared.services import Services
+
+# A notification may come before the listing shows the file (5 to 60 seconds were seen), so a look that finds nothing
+# new looks again after these seconds.
+LOOK_AGAIN_S: Final = (5.0, 20.0, 60.0)
+
+# Seconds that a wake-up may be late before the timer sends another one.
+OVERDUE_S: Final = 60.0
+
+# Graph takes at most 42,300 minutes for a drive. https://learn.microsoft.com/graph/api/resources/subscription
+SUBSCRIPTION_LIFE: Final = timedelta(minutes=42_000)
+# Renewed when less than this is left: a month of life, so that two weeks of trouble with Graph do no harm.
+RENEW_BELOW: Final = timedelta(days=15)
+
+
+def wake_text(moment: datetime, tries: int = 0) -> str:
+    """Return the message that asks for a look: when it was asked for, and how often it was put off."""
+    return f"look {moment.isoformat()} {tries}"
+
+
+def look(message: str, services: Services) -> None:
+    """Answer one wake-up: look, unless a look has begun since the wake-up was sent.
+
+    Raises TryAgain or NeedsPerson where a folder cannot be listed or storage fails; the host then delivers the message
+    again.
+    """
+    asked, tries = _parsed(message, services.now())
+    mark = services.store.read_mark("looks")
+    began = services.now()
+    last = mark.content.get("began")
+    if last and asked <= datetime.fromisoformat(last):
+        log.info("look.covered", asked=asked)
+        return
+    mark.content["began"] = began.isoformat()
+    try:
+        services.store.write_mark("looks", mark)
+    except RecordChanged:
+        log.info("look.covered", asked=asked)  # another look has begun this moment, after our message was sent
+        return
+    if not open_new_runs(services) and tries < len(LOOK_AGAIN_S):
+        later = LOOK_AGAIN_S[tries]
+        services.wakes.send(LOOKS, wake_text(began + timedelta(seconds=later), tries + 1), delay_s=later)
+
+
+def open_new_runs(services: Services) -> int:
+    """List every Input folder, open a run for each file that has none, wake their lanes; return how many were opened.
+
+    A folder that cannot be listed does not keep the others from being looked at; its error is raised at the end.
+    """
+    # Names first, folders second: a file whose run ends in between is then not seen as new.
+    with_a_run = {key_of(row.order) for row in services.store.open_runs()}
+    opened = 0
+    trouble: AppError | None = None
+    for flow in services.integrations.imports:
+        try:
+            opened += _open_runs_of(flow, with_a_run, services)
+        except AppError as error:
+            log.error("look.failed", integration=flow.name, reason=str(error))
+            trouble = trouble or error
+    log.info("look.done", opened=opened)
+    if trouble:
+        raise trouble
+    return opened
+
+
+def _open_runs_of(flow: ImportFlow, with_a_run: set[str], services: Services) -> int:
+    onedrive = services.onedrive(flow.drive)
+    try:
+        files = list(onedrive.list_files(services.folder_id(flow.drive, flow.input_folder)))
+    except NotFound:
+        services.forget_folder(flow.drive, flow.input_folder)  # it was renamed or deleted; made anew at the next look
+        raise
+    new = [item for item in files if item.item_id not in with_a_run]
+    now = services.now()
+    opened = sum(
+        services.store.create(
+            Run(
+                run_id=new_run_id(),
+                flow=FlowKind.IMPORT,
+                integration=flow.name,
+                lane=flow.lane,
+                state=State.FOUND,
+                state_since=now,
+                due=now,
+                opened=now,
+                order=order_of(item.last_modified, item.item_id),
+                data_project=flow.data_project,
+                file=FileFacts(
+                    name=item.name,
+                    item_id=item.item_id,
+                    size_bytes=item.size_bytes,
+                    etag=item.etag,
+                    modified=item.last_modified,
+                    quick_xor_hash=item.quick_xor_hash or "",
+                    folder=flow.input_folder,
+                ),
+            )
+        )
+        for item in new
+    )
+    if opened:
+        services.wakes.send(IMPORT_WORK, flow.lane)
+    return opened
+
+
+def _parsed(message: str, now: datetime) -> tuple[datetime, int]:
+    """Return when a look was asked for and how often it was put off; a text of another kind asks for a look now."""
+    words = message.split()
+    try:
+        return datetime.fromisoformat(words[1]), int(words[2])
+    except (IndexError, ValueError):
+        return now, 0
+
+
+def keep_watch(services: Services) -> None:
+    """What the minute's timer does: look, wake lanes that are overdue, keep the subscriptions alive.
+
+    Each of the three is tried whatever happens to the others; the first error is raised at the end.
+    """
+    trouble: AppError | None = None
+    for duty in (open_new_runs, wake_overdue_lanes, keep_subscriptions):
+        try:
+            duty(services)
+        except AppError as error:
+            log.error("watch.duty_failed", duty=duty.__name__, reason=str(error))
+            trouble = trouble or error
+    if trouble:
+        raise trouble
+
+
+def wake_overdue_lanes(services: Services) -> int:
+    """Wake each lane whose head is overdue; return how many. A lost message costs a minute, never a file."""
+    overdue = services.now() - timedelta(seconds=OVERDUE_S)
+    heads: dict[str, datetime] = {}
+    for row in services.store.open_runs():
+        heads.setdefault(row.lane, row.due)  # rows come oldest first
+    late = [lane for lane, due in heads.items() if due < overdue]
+    for lane in late:
+        log.warning("lane.overdue", lane=lane, due=heads[lane])
+        services.wakes.send(IMPORT_WORK if lane.startswith("in-") else EXPORT_WORK, lane)
+    return len(late)
+
+
+def keep_subscriptions(services: Services) -> None:
+    """See that Graph tells us of changes in every drive that has an Input folder; nothing to do without an address."""
+    if not services.settings.notification_url:
+        return
+    for drive in sorted({flow.drive for flow in services.integrations.imports}):
+        _keep_subscription(drive, services)
+
+
+def _keep_subscription(drive: str, services: Services) -> None:
+    name = f"subscription-{hashlib.sha256(drive.encode()).hexdigest()[:12]}"
+    mark = services.store.read_mark(name)
+    wanted = _fingerprint(services)
+    expires = mark.content.get("expires")
+    is_ours = mark.content.get("address") == wanted
+    if is_ours and expires and datetime.fromisoformat(expires) - services.now() > RENEW_BELOW:
+        return
+    if not is_ours and "id" in mark.content:
+        # The address or the clientState has changed; Graph cannot change a clientState, so the old one goes.
+        services.subscriptions.delete(mark.content["id"])
+        mark.content.clear()
+    subscription = _renewed(mark, services) or _created(drive, services)
+    mark.content = {
+        "id": subscription.subscription_id,
+        "expires": subscription.expires.isoformat(),
+        "address": wanted,
+    }
+    services.store.write_mark(name, mark)
+    log.info(
+        "subscription.kept", drive=drive, subscription_id=subscription.subscription_id, expires=subscription.expires
+    )
+
+
+def _renewed(mark: Mark, services: Services) -> Subscription | None:
+    """Return the subscription of the note with a new life, or None where there is none any more."""
+    if "id" not in mark.content:
+        return None
+    try:
+        return services.subscriptions.renew(mark.content["id"], expires=services.now() + SUBSCRIPTION_LIFE)
+    except NotFound:
+        log.warning("subscription.gone", subscription_id=mark.content["id"])
+        return None
+
+
+def _created(drive: str, services: Services) -> Subscription:
+    """Return a new subscription, or the one that Graph has of us already: adopted if it calls our address."""
+    address, client_state = services.notified_at()
+    resource = f"/drives/{services.onedrive(drive).drive_id()}/root"
+    expires = services.now() + SUBSCRIPTION_LIFE
+
+    def create() -> Subscription:
+        return services.subscriptions.create(
+            resource=resource, notification_url=address, client_state=client_state, expires=expires
+        )
+
+    try:
+        return create()
+    except SubscriptionExists as error:
+        existing_id = error.subscription_id or _id_of(resource, services)
+    adopted = services.subscriptions.renew(existing_id, expires=expires)
+    if adopted.notification_url == address:
+        log.info("subscription.adopted", drive=drive, subscription_id=existing_id)
+        return adopted
+    log.warning("subscription.replaced", drive=drive, subscription_id=existing_id)
+    services.subscriptions.delete(existing_id)
+    return create()
+
+
+def _id_of(resource: str, services: Services) -> str:
+    """Return the id of the subscription that Graph has for a drive, where its refusal did not name it."""
+    for subscription in services.subscriptions.list():
+        if subscription.resource.strip("/") == resource.strip("/"):
+            return subscription.subscription_id
+    raise NotFound(f"Microsoft Graph has a subscription for {resource} already and does not list it")
+
+
+def _fingerprint(services: Services) -> str:
+    """Return a text that changes with the address or the clientState and tells neither."""
+    return hashlib.sha256("\n".join(part.reveal() for part in services.notified_at()).encode()).hexdigest()

@@ -1,0 +1,277 @@
+"""Everything outside the process, built once from the settings, on first use.
+
+The only place where real parts are chosen and put together; what they do stands in ``clients/``. Nothing is built at
+import: an error while ``function_app`` is imported would make all functions vanish in Azure with hardly a trace.
+"""
+
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+from shared.clients.alerts import Alert, Alerts, LogAlerts, MailAlerts
+from shared.clients.credentials import (
+    AppIdentity,
+    ClientCertificate,
+    ClientSecret,
+    Credential,
+    ManagedIdentity,
+    SignedInUser,
+)
+from shared.clients.dmf import FinanceOperations, finance_operations_http
+from shared.clients.http import Http, TokenSource
+from shared.clients.onedrive import OneDrive
+from shared.clients.run_store import CONTAINER, LeaseTaken, RunStore
+from shared.clients.subscriptions import Subscriptions
+from shared.clients.token_cache import BlobTokenCache
+from shared.clients.wake_queue import WakeQueue
+from shared.domain.integrations import ExportFlow, ImportFlow, Integrations
+from shared.errors import NeedsPerson
+from shared.secret import Secret, SecretUrl
+from shared.settings import Credentials, Settings, read_settings
+
+if TYPE_CHECKING:
+    from azure.identity import ManagedIdentityCredential
+    from azure.storage.blob import BlobServiceClient
+    from azure.storage.queue import QueueServiceClient
+
+# Seconds that one worker waits for its turn to call ImportFromPackage, looking this often. F&O needs about as long for
+# small packages; sent back through the queue, each package would wait for the next look at the queue instead.
+TURN_WAIT_S: Final = 10.0
+TURN_LOOK_S: Final = 0.1
+
+# The SDK's own retries, which sleep inside the call: short, because the runner tries again by itself.
+_STORAGE_RETRIES: Final[Mapping[str, Any]] = {"retry_total": 2, "initial_backoff": 0.5, "increment_base": 2}
+_STORAGE_TIMEOUTS: Final[Mapping[str, Any]] = {"connection_timeout": 5, "read_timeout": 30}  # seconds
+
+
+class Services:
+    """The parts that flows work with. One object serves all threads of a process."""
+
+    def __init__(self, settings: Settings, *, clock: Callable[[], datetime] | None = None) -> None:
+        """clock: returns the present moment in UTC; given by tests."""
+        self.settings = settings
+        self._clock = clock or (lambda: datetime.now(UTC))
+        self._lock = threading.RLock()
+        self._drives: dict[str, OneDrive] = {}
+        self._environments: dict[str, FinanceOperations] = {}
+        self._folder_ids: dict[tuple[str, str], str] = {}
+
+    def now(self) -> datetime:
+        """Return the present moment, in UTC."""
+        return self._clock()
+
+    @property
+    def integrations(self) -> Integrations:
+        """What the user configured."""
+        return self.settings.integrations
+
+    def import_flow(self, name: str) -> ImportFlow:
+        """Return the import of that name. Raises NeedsPerson where the settings do not know it any more."""
+        if flow := self.integrations.import_named(name):
+            return flow
+        raise NeedsPerson(
+            f"The settings have no import named '{name}' any more, and a file of it is under way. Add it."
+        )
+
+    def export_flow(self, name: str) -> ExportFlow:
+        """Return the export of that name. Raises NeedsPerson where the settings do not know it any more."""
+        if flow := self.integrations.export_named(name):
+            return flow
+        raise NeedsPerson(f"The settings have no export named '{name}' any more, and one is under way. Add it.")
+
+    # -- OneDrive
+
+    def onedrive(self, drive: str) -> OneDrive:
+        """Return the client of a drive (``drives/b!...``, ``users/.../drive``, ``me/drive``)."""
+        with self._lock:
+            if drive not in self._drives:
+                self._drives[drive] = OneDrive(self._graph_v1, drive, self._graph, self.downloads)
+            return self._drives[drive]
+
+    def folder_id(self, drive: str, path: str) -> str:
+        """Return the id of a folder, which is made where it is missing; asked once per process."""
+        with self._lock:
+            if (drive, path) not in self._folder_ids:
+                self._folder_ids[drive, path] = self.onedrive(drive).ensure_folder(path).item_id
+            return self._folder_ids[drive, path]
+
+    def forget_folder(self, drive: str, path: str) -> None:
+        """Look for a folder anew at its next use: a person may have renamed or deleted it."""
+        with self._lock:
+            self._folder_ids.pop((drive, path), None)
+
+    @cached_property
+    def subscriptions(self) -> Subscriptions:
+        """Graph's change notifications."""
+        return Subscriptions(self._graph_v1, self._graph)
+
+    def notified_at(self) -> tuple[SecretUrl, Secret]:
+        """Return the address that Graph is to call, and the clientState that proves that it was Graph."""
+        if self.settings.notification_url is None or self.settings.client_state is None:
+            raise NeedsPerson("Graph cannot notify the app: set NOTIFICATION_URL and CLIENT_STATE.")
+        return self.settings.notification_url, self.settings.client_state
+
+    @cached_property
+    def downloads(self) -> Http:
+        """HTTP for pre-authenticated URLs, which must never see our token."""
+        return Http(service="OneDrive content", token=None, request_id_header="request-id")
+
+    @cached_property
+    def _graph(self) -> Http:
+        return Http(service="Microsoft Graph", token=self._graph_token, request_id_header="request-id")
+
+    @property
+    def _graph_v1(self) -> str:
+        return f"{self.settings.graph_url}/v1.0"
+
+    @cached_property
+    def _graph_token(self) -> TokenSource:
+        settings = self.settings
+        if settings.onedrive_sign_in == "user":
+            return self.signed_in_user
+        return self._app_identity(settings.graph_url)
+
+    @cached_property
+    def signed_in_user(self) -> SignedInUser:
+        """The person who has signed in, where OneDrive is reached as a person (ONEDRIVE_SIGN_IN=user)."""
+        settings = self.settings
+        if settings.sign_in is None:
+            raise NeedsPerson("Nobody can sign in: set ONEDRIVE_SIGN_IN to user, SIGN_IN_CLIENT_ID and SIGN_IN_TENANT.")
+        permissions = ["Files.ReadWrite.All", *(["Mail.Send"] if settings.alert_recipient else [])]
+        return SignedInUser(
+            client_id=settings.sign_in.client_id,
+            tenant=settings.sign_in.tenant,
+            scopes=[f"{settings.graph_url}/{permission}" for permission in permissions],
+            store=BlobTokenCache(self._blobs),
+            authority_host=settings.credentials.authority_host,
+        )
+
+    def _app_identity(self, audience: str) -> AppIdentity:
+        credentials = self.settings.credentials
+        return AppIdentity(_credential(credentials), f"{audience}/.default", authority_host=credentials.authority_host)
+
+    # -- F&O
+
+    def finance_operations(self, environment_url: str) -> FinanceOperations:
+        """Return the client of an environment."""
+        with self._lock:
+            if environment_url not in self._environments:
+                token = self._app_identity(_audience(environment_url))
+                self._environments[environment_url] = FinanceOperations(environment_url, finance_operations_http(token))
+            return self._environments[environment_url]
+
+    @contextmanager
+    def import_turn(self, environment_url: str) -> Iterator[None]:
+        """Hold the turn to call ImportFromPackage in an environment. Raises LeaseTaken when it does not come soon."""
+        name = f"import-call-{hashlib.sha256(environment_url.encode()).hexdigest()[:12]}"
+        give_up = time.monotonic() + TURN_WAIT_S
+        while True:
+            turn = self.store.lease(name)
+            try:
+                turn.__enter__()
+                break
+            except LeaseTaken:
+                if time.monotonic() > give_up:
+                    raise
+            time.sleep(TURN_LOOK_S)  # the only wait in the product; why: TURN_WAIT_S
+        try:
+            yield
+        finally:
+            turn.__exit__(None, None, None)
+
+    # -- a person
+
+    def tell(self, title: str, text: str) -> None:
+        """Send an alert. Raises the channel's errors; the caller decides what they delay (nothing)."""
+        self._alerts.send(Alert(title=title, text=text))
+
+    @cached_property
+    def _alerts(self) -> Alerts:
+        settings = self.settings
+        if not settings.alert_recipient:
+            return LogAlerts()
+        return MailAlerts(self._graph_v1, settings.alert_sender, settings.alert_recipient, self._graph)
+
+    # -- the app's own storage
+
+    @cached_property
+    def store(self) -> RunStore:
+        """Runs, leases and marks."""
+        return RunStore(self._blobs.get_container_client(CONTAINER))
+
+    @cached_property
+    def wakes(self) -> WakeQueue:
+        """Wake-ups."""
+        return WakeQueue(self._queues)
+
+    @cached_property
+    def _blobs(self) -> "BlobServiceClient":
+        from azure.storage.blob import BlobServiceClient
+
+        storage = self.settings.storage
+        if storage.connection_string:
+            return BlobServiceClient.from_connection_string(
+                storage.connection_string.reveal(), **_STORAGE_RETRIES, **_STORAGE_TIMEOUTS
+            )
+        return BlobServiceClient(
+            storage.blob_url, credential=self._storage_identity, **_STORAGE_RETRIES, **_STORAGE_TIMEOUTS
+        )
+
+    @cached_property
+    def _queues(self) -> "QueueServiceClient":
+        from azure.storage.queue import QueueServiceClient
+
+        storage = self.settings.storage
+        if storage.connection_string:
+            return QueueServiceClient.from_connection_string(
+                storage.connection_string.reveal(), **_STORAGE_RETRIES, **_STORAGE_TIMEOUTS
+            )
+        return QueueServiceClient(
+            storage.queue_url, credential=self._storage_identity, **_STORAGE_RETRIES, **_STORAGE_TIMEOUTS
+        )
+
+    @cached_property
+    def _storage_identity(self) -> "ManagedIdentityCredential":
+        from azure.identity import ManagedIdentityCredential
+
+        return ManagedIdentityCredential(client_id=self.settings.storage.client_id or None)
+
+
+def _credential(credentials: Credentials) -> Credential:
+    """Return what azure-identity is to use: a secret, a certificate, or else the identity that Azure gives the app."""
+    if credentials.client_secret:
+        return ClientSecret(
+            tenant_id=credentials.tenant_id, client_id=credentials.client_id, secret=credentials.client_secret
+        )
+    if credentials.certificate_path:
+        return ClientCertificate(
+            tenant_id=credentials.tenant_id,
+            client_id=credentials.client_id,
+            path=credentials.certificate_path,
+            password=credentials.certificate_password,
+        )
+    return ManagedIdentity(client_id=credentials.client_id)
+
+
+def _audience(environment_url: str) -> str:
+    """Return what F&O's tokens are for: its address; the on-premises path is no part of it."""
+    return environment_url.removesuffix("/namespaces/AXSF")
+
+
+_built: Services | None = None
+_build_lock: Final = threading.Lock()
+
+
+def services() -> Services:
+    """Return the process's services, built at the first call. Raises SettingsInvalid with all that is wrong."""
+    global _built  # built once per process, on first use
+    with _build_lock:
+        if _built is None:
+            _built = Services(read_settings(os.environ))
+        return _built
