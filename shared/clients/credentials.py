@@ -6,7 +6,8 @@ imported on first use, because an HTTP call that needs no token should not pay f
 
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -19,14 +20,18 @@ from shared.secret import Secret
 
 if TYPE_CHECKING:
     import msal  # type: ignore[import-untyped]  # it ships no types
-    from azure.core.credentials import TokenCredential
+    from azure.identity import CertificateCredential, ClientSecretCredential, ManagedIdentityCredential
+
+    type AzureCredential = ClientSecretCredential | CertificateCredential | ManagedIdentityCredential
 
 _SERVICE: Final = "Entra ID"
 PUBLIC_CLOUD: Final = "login.microsoftonline.com"
 
 # Any other host (a private cloud, a local one) is unknown to Microsoft's instance discovery, which then must be off.
 # https://learn.microsoft.com/entra/identity-platform/authentication-national-cloud
-_KNOWN_CLOUDS: Final = frozenset({PUBLIC_CLOUD, "login.microsoftonline.us", "login.partner.microsoftonline.cn"})
+_KNOWN_CLOUDS: Final = frozenset(
+    {PUBLIC_CLOUD, "login.microsoftonline.us", "login.partner.microsoftonline.cn", "login.chinacloudapi.cn"}
+)
 
 _CONNECT_S: Final = 5
 _READ_S: Final = 30
@@ -73,7 +78,7 @@ class AppIdentity:
         self._scope = scope
         self._authority_host = authority_host or PUBLIC_CLOUD
         self._lock = threading.Lock()
-        self._credential: TokenCredential | None = None
+        self._credential: AzureCredential | None = None
         self._last_status: int | None = None
 
     def token(self, *, refresh: bool = False) -> str:
@@ -91,13 +96,22 @@ class AppIdentity:
         with self._lock:
             self._last_status = None
             try:
-                if self._credential is None or refresh:
+                if refresh:
+                    self._drop()
+                if self._credential is None:
                     self._credential = self._new_credential()
                 return self._credential.get_token(self._scope).token
             except (AzureError, ValueError, OSError) as error:
+                # msal repeats a refusal from memory for a minute; whoever asks again wants to know how things are now.
+                self._drop()
                 raise self._judged(error) from error
 
-    def _new_credential(self) -> "TokenCredential":
+    def _drop(self) -> None:
+        if self._credential is not None:
+            self._credential.close()
+            self._credential = None
+
+    def _new_credential(self) -> "AzureCredential":
         from azure import identity
 
         # Nothing sleeps in an invocation, azure-core's retries neither: the runner tries again.
@@ -199,7 +213,7 @@ class SignedInUser:
         Raises NeedsPerson: nobody has signed in, or the sign-in has ended; TryAgain: Entra ID or the store is out of
         reach.
         """
-        with self._lock, _msal_errors("renew sign-in"):
+        with self._asking("renew sign-in"):
             fresh = self._cache is None
             app, cache = self._ready()
             answer = self._silently(app, refresh=refresh)
@@ -220,7 +234,7 @@ class SignedInUser:
 
         Raises NeedsPerson: declined, too late, or the app registration is not set up for it; TryAgain.
         """
-        with self._lock, _msal_errors("sign in"):
+        with self._asking("sign in"):
             app, cache = self._ready()
             flow = app.initiate_device_flow(scopes=self._scopes)
             if "user_code" not in flow:
@@ -291,28 +305,28 @@ class SignedInUser:
             if user_id and account.get("local_account_id") != user_id:
                 app.remove_account(account)
 
+    @contextmanager
+    def _asking(self, operation: str) -> Iterator[None]:
+        """Hold the lock, and turn msal's exceptions into ours."""
+        from msal.exceptions import MsalError  # type: ignore[import-untyped]
 
-class _msal_errors:  # noqa: N801  # reads as a function: with _msal_errors("sign in")
-    """Turns msal's exceptions into ours."""
-
-    def __init__(self, operation: str) -> None:
-        self._operation = operation
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, (requests.RequestException, ValueError, RuntimeError)):
-            answer = error.response if isinstance(error, requests.RequestException) else None
-            status = None if answer is None else answer.status_code
-            text = str(error)
-            call = RemoteCall(service=_SERVICE, operation=self._operation, status=status, code=_aadsts(text))
-            if _is_passing(error, status, text):
-                raise TryAgain(f"Entra ID cannot '{self._operation}' now: {_first_line(text)}", call=call) from error
-            raise NeedsPerson(
-                f"Entra ID cannot '{self._operation}': {_first_line(text)}. Check tenant and client id in the settings",
-                call=call,
-            ) from error
+        with self._lock:
+            try:
+                yield
+            except (requests.RequestException, MsalError, ValueError, RuntimeError) as error:
+                self._app = None
+                text = str(error)
+                call = RemoteCall(service=_SERVICE, operation=operation, code=_aadsts(text))
+                if _is_passing(error, None, text):
+                    raise TryAgain(f"Entra ID cannot '{operation}' now: {_first_line(text)}", call=call) from error
+                raise NeedsPerson(
+                    f"Entra ID cannot '{operation}': {_first_line(text)}. Check tenant and client id in the settings",
+                    call=call,
+                ) from error
+            except AppError:
+                # msal repeats a refusal from memory for a minute; whoever asks again wants to know how things are now.
+                self._app = None
+                raise
 
 
 def _sign_in_needed(answer: Mapping[str, Any]) -> AppError:
@@ -378,7 +392,6 @@ def _is_passing(error: BaseException, status: int | None, text: str) -> bool:
     """Return whether the trouble may end by itself: out of reach, overloaded, a proxy's page instead of JSON."""
     if status is not None and status >= 400:
         return status in (408, 429) or status >= 500 or _aadsts(text) in _PASSING_CODES
-    # Codes that carry an answer of 200 are impossible; without an answer it was the network, or our own settings.
     return any(_is_network_error(one) for one in _chain(error))
 
 
@@ -386,7 +399,14 @@ def _is_network_error(error: BaseException) -> bool:
     if isinstance(error, requests.RequestException):
         return True
     # By name, so that this module can be imported without the libraries.
-    return type(error).__name__ in {"ServiceRequestError", "ServiceResponseError", "JSONDecodeError", "DecodeError"}
+    # MsalServiceError: an answer of 500 and above, which msal may also repeat from memory.
+    return type(error).__name__ in {
+        "DecodeError",
+        "JSONDecodeError",
+        "MsalServiceError",
+        "ServiceRequestError",
+        "ServiceResponseError",
+    }
 
 
 def _chain(error: BaseException) -> list[BaseException]:

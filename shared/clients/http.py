@@ -45,6 +45,8 @@ _IDLE_S: Final = 60.0
 
 _TEXT_LIMIT: Final = 2_000  # characters of a service's own words that an error message quotes
 
+_ASKED: Final = "_asked"  # attribute of an answer: what json_object needs to know about its call
+
 # Statuses that say "not now": the same request may work later.
 _PASSING: Final = frozenset({408, 500, 502, 503, 504, 509})
 
@@ -375,6 +377,12 @@ def general_meaning(refusal: Refusal) -> AppError:
             return ItemLocked(f"{call.operation} must wait, the item is locked: {words}", call=call)
         case 507:
             return NeedsPerson(f"{service} has no space left for {call.operation}: {words}. Make room", call=call)
+        case status if 200 <= status < 300:
+            return lost(
+                f"{service} answered {call.operation} with HTTP {status}, which means nothing here",
+                call=call,
+                idempotent=refusal.idempotent,
+            )
         case status if 300 <= status < 400:
             return NeedsPerson(
                 f"{service} sends {call.operation} to another address (HTTP {status}), which is not followed. "
@@ -424,9 +432,6 @@ def retry_after_s(headers: Mapping[str, str], *, now: datetime) -> float | None:
     if due is None:
         return None
     return max(0.0, (due - (_http_date(headers.get("Date", "")) or now)).total_seconds())
-
-
-_ASKED: Final = "_asked"  # attribute of an answer: what json_object needs to know about the call
 
 
 def _new_session() -> requests.Session:

@@ -58,7 +58,7 @@ class Silence:
 type Step = Answer | Reset | Silence
 
 
-def sample(name: str, **more: Any) -> Answer:
+def sample(name: str, /, **more: Any) -> Answer:
     """Return a recorded answer, its body updated with ``more``."""
     record = json.loads((SAMPLES / "graph" / f"{name}.json").read_text(encoding="utf-8"))
     return Answer(status=record["status"], headers=record["headers"], body=record["body"] | more)

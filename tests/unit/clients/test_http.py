@@ -217,6 +217,12 @@ def test_a_refusal_counts_even_if_its_body_is_cut() -> None:
 
 
 @pytest.mark.parametrize(("idempotent", "kind"), [(True, TryAgain), (False, AnswerLost)])
+def test_a_success_that_nobody_asked_for_may_have_been_handled(idempotent: bool, kind: type[AppError]) -> None:
+    with Server(Answer(status=207)) as server, an_http() as http:
+        assert type(error_of(server, http, idempotent=idempotent)) is kind
+
+
+@pytest.mark.parametrize(("idempotent", "kind"), [(True, TryAgain), (False, AnswerLost)])
 @pytest.mark.parametrize("body", [b"", b"<html>proxy</html>", b"[]", b'{"a":'])
 def test_what_is_not_a_json_object_is_no_answer(idempotent: bool, kind: type[AppError], body: bytes) -> None:
     with Server(Answer(body=body)) as server, an_http() as http:

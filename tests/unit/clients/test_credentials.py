@@ -1,0 +1,511 @@
+"""Tokens from a small Entra ID of the test's own: TLS with a local authority, as the libraries insist on it."""
+
+import base64
+import json
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import trustme
+
+from shared import sign_in
+from shared.clients.credentials import (
+    AppIdentity,
+    ClientCertificate,
+    ClientSecret,
+    Credential,
+    ManagedIdentity,
+    SignedInUser,
+)
+from shared.errors import AppError, ItemChanged, NeedsPerson, TryAgain
+from shared.secret import Secret
+from tests.unit.clients.scripted import Answer, Received, Server, Step
+
+SCOPE = "https://graph.microsoft.com/.default"
+GRAPH_FILES = "https://graph.microsoft.com/Files.ReadWrite.All"
+SECRET = ClientSecret(tenant_id="contoso.com", client_id="app-1", secret=Secret("s3cret"))
+
+
+class Entra:
+    """Answers discovery by itself; a test says what the token and device endpoints answer."""
+
+    def __init__(self, tls: ssl.SSLContext) -> None:
+        self.tokens: list[Step] = []  # answers still to give; when empty, a new token each time
+        self.issued = 0
+        self.user = "ann"  # who signs in
+        self.devices: list[Step] = []
+        self.discovery: Step | None = None
+        self.server = Server(route=self._answer, tls=tls)
+
+    @property
+    def host(self) -> str:
+        return self.server.url
+
+    def forms(self) -> list[dict[str, str]]:
+        return [_form(one) for one in self.server.received if one.target.endswith("/token")]
+
+    def _answer(self, request: Received) -> Step:
+        path = urlsplit(request.target).path
+        if path.endswith("/openid-configuration"):
+            return self.discovery or self._configuration(path.split("/")[1])
+        if path.endswith("/devicecode"):
+            return self.devices.pop(0)
+        assert path.endswith("/token"), path
+        return self.tokens.pop(0) if self.tokens else self._token(_form(request))
+
+    def _configuration(self, tenant: str) -> Answer:
+        base = f"{self.host}/{tenant}"
+        return Answer(
+            body={
+                "issuer": f"{base}/v2.0",
+                "authorization_endpoint": f"{base}/oauth2/v2.0/authorize",
+                "token_endpoint": f"{base}/oauth2/v2.0/token",
+                "device_authorization_endpoint": f"{base}/oauth2/v2.0/devicecode",
+            }
+        )
+
+    def _token(self, form: dict[str, str]) -> Answer:
+        self.issued += 1
+        body: dict[str, object] = {
+            "token_type": "Bearer",
+            "expires_in": 3599,
+            "ext_expires_in": 3599,
+            "access_token": f"token-{self.issued}",
+        }
+        if form["grant_type"] != "client_credentials":
+            body |= user_answer(self.issued, self.user)
+        return Answer(body=body)
+
+
+def user_answer(number: int, user: str) -> dict[str, object]:
+    claims: dict[str, object] = {
+        "oid": user,
+        "sub": user,
+        "tid": "t",
+        "preferred_username": f"{user}@contoso.com",
+        "aud": "app-1",
+    }
+    claims |= {"iss": "x", "iat": int(time.time()), "exp": int(time.time()) + 3600}
+    return {
+        "refresh_token": f"refresh-{number}",
+        "id_token": f"e30.{_b64(json.dumps(claims))}.",
+        "client_info": _b64(json.dumps({"uid": user, "utid": "t"})),
+        "scope": GRAPH_FILES,
+    }
+
+
+def _b64(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _form(request: Received) -> dict[str, str]:
+    return {key: values[0] for key, values in parse_qs(request.body.decode()).items()}
+
+
+def refused(code: str, text: str, *, status: int = 400) -> Answer:
+    return Answer(status=status, body={"error": code, "error_description": text})
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ssl.SSLContext]:
+    """Return the file with the local authority's certificate, and a server's side of TLS."""
+    ca = trustme.CA()
+    file = tmp_path_factory.mktemp("ca") / "ca.pem"
+    ca.cert_pem.write_to_path(str(file))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("127.0.0.1").configure_cert(context)
+    return file, context
+
+
+@pytest.fixture
+def entra(authority: tuple[Path, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch) -> Iterator[Entra]:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority[0]))
+    service = Entra(authority[1])
+    with service.server:
+        yield service
+
+
+def identity(entra: Entra, credential: Credential = SECRET) -> AppIdentity:
+    return AppIdentity(credential, SCOPE, authority_host=entra.host)
+
+
+def error_of(ask: Callable[[], object]) -> AppError:
+    with pytest.raises(AppError) as caught:
+        ask()
+    return caught.value
+
+
+# The app's own identity
+
+
+def test_a_secret_gets_a_token_that_is_kept_until_it_is_refused(entra: Entra) -> None:
+    app = identity(entra)
+    assert [app.token(), app.token(), app.token(refresh=True), app.token()] == [
+        "token-1",
+        "token-1",
+        "token-2",
+        "token-2",
+    ]
+    assert entra.forms()[0]["client_secret"] == "s3cret"
+    assert entra.forms()[0]["scope"] == SCOPE
+
+
+def test_a_host_that_microsoft_does_not_know_is_not_asked_about_at_microsoft(entra: Entra) -> None:
+    identity(entra).token()
+    assert all("discovery/instance" not in one.target for one in entra.server.received)
+
+
+def test_a_certificate_signs_instead_of_a_secret(entra: Entra, tmp_path: Path) -> None:
+    file = tmp_path / "app.pem"
+    certificate = trustme.CA(key_type=trustme.KeyType.RSA).issue_cert("app", key_type=trustme.KeyType.RSA)
+    certificate.private_key_and_cert_chain_pem.write_to_path(str(file))
+    app = identity(entra, ClientCertificate(tenant_id="contoso.com", client_id="app-1", path=file))
+    assert app.token() == "token-1"
+    assert "client_assertion" in entra.forms()[0]
+    assert "client_secret" not in entra.forms()[0]
+
+
+def test_a_certificate_that_cannot_be_read_needs_a_person(entra: Entra, tmp_path: Path) -> None:
+    credential = ClientCertificate(tenant_id="contoso.com", client_id="app-1", path=tmp_path / "none.pem")
+    error = error_of(identity(entra, credential).token)
+    assert isinstance(error, NeedsPerson)
+    assert "none.pem" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "advice"),
+    [
+        ("invalid_client", "AADSTS7000215: Invalid client secret provided.\r\nTrace ID: x", "not its id"),
+        ("invalid_client", "AADSTS7000222: The provided client secret keys are expired.", "make a new one"),
+        ("unauthorized_client", "AADSTS700016: Application with identifier was not found", "client id"),
+        ("invalid_resource", "AADSTS500011: The resource principal was not found", "F&O address"),
+        ("invalid_grant", "AADSTS65001: The user or administrator has not consented", "consent"),
+        ("invalid_client", "AADSTS99999: something new", "Check tenant id, client id and secret"),
+    ],
+)
+def test_a_refused_app_needs_a_person_who_is_told_what_to_do(entra: Entra, code: str, text: str, advice: str) -> None:
+    entra.tokens.append(refused(code, text, status=401))
+    error = error_of(identity(entra).token)
+    assert isinstance(error, NeedsPerson)
+    assert advice in str(error)
+    assert text.partition(":")[0] in str(error)
+    assert "Trace ID" not in str(error)
+    assert "s3cret" not in str(error)
+    assert error.call is not None
+    assert error.call.status == 401
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(status=503, body=b"<html>busy</html>"),
+        Answer(status=500, body={"error": "server_error"}),
+        refused("temporarily_unavailable", "AADSTS90033: A transient error has occurred."),
+        refused("invalid_grant", "throttled", status=429),
+        Answer(status=200, body=b"<html>proxy</html>", headers={"Content-Type": "text/html"}),
+    ],
+    ids=["503", "500", "transient", "429", "a proxy's page"],
+)
+def test_an_entra_id_that_cannot_answer_now_is_asked_later(entra: Entra, answer: Answer) -> None:
+    entra.tokens.append(answer)
+    assert type(error_of(identity(entra).token)) is TryAgain
+
+
+def test_after_trouble_the_same_identity_works_again(entra: Entra) -> None:
+    entra.tokens += [Answer(status=503), refused("invalid_client", "AADSTS7000215: wrong", status=401)]
+    app = identity(entra)
+    assert [type(error_of(app.token)), type(error_of(app.token))] == [TryAgain, NeedsPerson]
+    assert app.token() == "token-1"
+
+
+def test_a_tenant_that_does_not_exist_needs_a_person(entra: Entra) -> None:
+    entra.discovery = refused("invalid_tenant", "AADSTS90002: Tenant 'contoso.com' not found.")
+    error = error_of(identity(entra).token)
+    assert isinstance(error, NeedsPerson)
+    assert "tenant" in str(error)
+
+
+def test_a_tenant_that_is_not_written_as_one_needs_a_person(entra: Entra) -> None:
+    credential = ClientSecret(tenant_id="no such/tenant", client_id="a", secret=Secret("s"))
+    assert isinstance(error_of(identity(entra, credential).token), NeedsPerson)
+
+
+def test_an_entra_id_out_of_reach_is_asked_later(entra: Entra) -> None:
+    app = AppIdentity(SECRET, SCOPE, authority_host="https://127.0.0.1:1")
+    assert type(error_of(app.token)) is TryAgain
+
+
+# Managed identity, as App Service serves it: plain http on the machine itself
+# https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference
+
+
+@contextmanager
+def app_service(monkeypatch: pytest.MonkeyPatch, *steps: Step) -> Iterator[Server]:
+    with Server(*steps) as server:
+        monkeypatch.setenv("IDENTITY_ENDPOINT", f"{server.url}/msi/token")
+        monkeypatch.setenv("IDENTITY_HEADER", "h3ader")
+        yield server
+
+
+def a_token(number: int) -> Answer:
+    expires = str(int(time.time()) + 86_400)
+    body = {"access_token": f"mi-{number}", "expires_on": expires, "resource": "r", "token_type": "Bearer"}
+    return Answer(body=body, headers={"Content-Type": "application/json"})
+
+
+def test_a_managed_identity_gets_its_token_from_app_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    with app_service(monkeypatch, a_token(1), a_token(2)) as server:
+        app = AppIdentity(ManagedIdentity(), SCOPE)
+        assert [app.token(), app.token(), app.token(refresh=True)] == ["mi-1", "mi-1", "mi-2"]
+    query = parse_qs(urlsplit(server.received[0].target).query)
+    assert query["resource"] == ["https://graph.microsoft.com"]
+    assert "client_id" not in query
+    assert server.received[0].headers["x-identity-header"] == "h3ader"
+
+
+def test_a_user_assigned_identity_is_named_by_its_client_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    with app_service(monkeypatch, a_token(1)) as server:
+        AppIdentity(ManagedIdentity(client_id="mine"), SCOPE).token()
+    assert parse_qs(urlsplit(server.received[0].target).query)["client_id"] == ["mine"]
+
+
+@pytest.mark.parametrize(("status", "kind"), [(400, NeedsPerson), (500, TryAgain), (429, TryAgain)])
+def test_an_identity_endpoint_that_refuses(monkeypatch: pytest.MonkeyPatch, status: int, kind: type[AppError]) -> None:
+    body = {"statusCode": status, "message": "No User Assigned or Delegated Managed Identity found"}
+    answer = Answer(status=status, body=body, headers={"Content-Type": "application/json"})
+    with app_service(monkeypatch, answer):
+        error = error_of(AppIdentity(ManagedIdentity(), SCOPE).token)
+    assert type(error) is kind
+
+
+def test_an_identity_endpoint_that_is_not_there_is_asked_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IDENTITY_ENDPOINT", "http://127.0.0.1:1/msi/token")
+    monkeypatch.setenv("IDENTITY_HEADER", "h3ader")
+    assert type(error_of(AppIdentity(ManagedIdentity(), SCOPE).token)) is TryAgain
+
+
+# A signed-in user
+
+
+class Store:
+    """A token cache store that counts, and that somebody else can write to."""
+
+    def __init__(self, kept: str | None = None) -> None:
+        self.kept = kept
+        self.seen = kept
+        self.saves = 0
+        self.refuses: AppError | None = None
+
+    def load(self) -> str | None:
+        self.seen = self.kept
+        return self.kept
+
+    def save(self, serialized: str) -> None:
+        if self.refuses:
+            raise self.refuses
+        if self.kept != self.seen:
+            raise ItemChanged("somebody else has saved")
+        self.kept = self.seen = serialized
+        self.saves += 1
+
+
+def user(entra: Entra, store: Store) -> SignedInUser:
+    return SignedInUser(
+        client_id="app-1",
+        tenant="common",
+        scopes=[GRAPH_FILES],
+        store=store,
+        authority_host=entra.host,
+    )
+
+
+def a_device(**more: object) -> Answer:
+    body = {"user_code": "ABC", "device_code": "d", "verification_uri": "https://microsoft.com/devicelogin"}
+    return Answer(body=body | {"expires_in": 900, "interval": 0, "message": "Enter ABC at ..."} | more)
+
+
+def signed_in(entra: Entra) -> Store:
+    """Return a store after ann has signed in (token-1, refresh-1)."""
+    store = Store()
+    entra.devices.append(a_device())
+    user(entra, store).sign_in(lambda _: None)
+    return store
+
+
+def expired(store: Store) -> Store:
+    """Return a store whose access token is too old, so that the refresh token must be used."""
+    assert store.kept is not None
+    cache = json.loads(store.kept)
+    for token in cache["AccessToken"].values():
+        token["expires_on"] = "1"
+    return Store(json.dumps(cache))
+
+
+def test_a_person_signs_in_on_any_device_and_the_app_has_a_token(entra: Entra) -> None:
+    store, shown = Store(), list[str]()
+    entra.devices.append(a_device())
+    entra.tokens.append(refused("authorization_pending", "AADSTS70016: pending"))
+    assert user(entra, store).sign_in(shown.append) == "ann@contoso.com"
+    assert shown == ["Enter ABC at ..."]
+    assert user(entra, store).token() == "token-1"
+    asked = next(one for one in entra.server.received if one.target.endswith("/devicecode"))
+    assert set(_form(asked)["scope"].split()) >= {GRAPH_FILES, "offline_access"}
+
+
+def test_a_token_that_is_kept_is_not_asked_for_or_saved_again(entra: Entra) -> None:
+    store = signed_in(entra)
+    ann = user(entra, store)
+    assert [ann.token(), ann.token()] == ["token-1", "token-1"]
+    assert (entra.issued, store.saves) == (1, 1)
+
+
+def test_a_token_that_has_run_out_is_renewed_silently_and_the_new_one_kept(entra: Entra) -> None:
+    store = expired(signed_in(entra))
+    assert user(entra, store).token() == "token-2"
+    assert entra.forms()[-1]["refresh_token"] == "refresh-1"
+    assert store.saves == 1
+    assert store.kept is not None
+    assert "refresh-2" in store.kept
+
+
+def test_a_refused_token_is_renewed_though_it_has_not_run_out(entra: Entra) -> None:
+    assert user(entra, signed_in(entra)).token(refresh=True) == "token-2"
+
+
+def test_nobody_having_signed_in_needs_a_person(entra: Entra) -> None:
+    error = error_of(user(entra, Store()).token)
+    assert isinstance(error, NeedsPerson)
+    assert "python -m shared.sign_in" in str(error)
+
+
+def test_a_sign_in_that_comes_later_is_noticed(entra: Entra) -> None:
+    store = Store()
+    waiting = user(entra, store)
+    error_of(waiting.token)
+    store.kept = signed_in(entra).kept
+    assert waiting.token() == "token-1"
+
+
+def test_the_app_acts_for_the_person_who_signed_in_last(entra: Entra) -> None:
+    store = signed_in(entra)
+    entra.user = "bob"
+    entra.devices.append(a_device())
+    bob = user(entra, store)
+    assert bob.sign_in(lambda _: None) == "bob@contoso.com"
+    assert [bob.token(), user(entra, store).token()] == ["token-2", "token-2"]
+    assert store.kept is not None
+    assert "refresh-1" not in store.kept
+
+
+def test_a_sign_in_that_has_ended_needs_a_person(entra: Entra) -> None:
+    store = expired(signed_in(entra))
+    entra.tokens.append(refused("invalid_grant", "AADSTS700082: The refresh token has expired.\r\nTrace ID: x"))
+    error = error_of(user(entra, store).token)
+    assert isinstance(error, NeedsPerson)
+    assert "AADSTS700082" in str(error)
+    assert "python -m shared.sign_in" in str(error)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [Answer(status=503), refused("temporarily_unavailable", "AADSTS90033: later"), Answer(body=b"<html>")],
+    ids=["503", "transient", "a proxy's page"],
+)
+def test_a_renewal_that_is_not_possible_now_is_tried_later(entra: Entra, answer: Answer) -> None:
+    store = expired(signed_in(entra))
+    entra.tokens.append(answer)
+    assert type(error_of(user(entra, store).token)) is TryAgain
+
+
+def test_after_trouble_the_same_sign_in_works_again(entra: Entra) -> None:
+    ann = user(entra, expired(signed_in(entra)))
+    entra.tokens += [Answer(status=503), refused("invalid_grant", "AADSTS65001: consent is missing")]
+    assert [type(error_of(ann.token)), type(error_of(ann.token))] == [TryAgain, NeedsPerson]
+    assert ann.token() == "token-2"
+
+
+def test_a_renewal_with_entra_id_out_of_reach_is_tried_later(entra: Entra) -> None:
+    ann = SignedInUser(
+        client_id="app-1", tenant="common", scopes=["s"], store=Store(), authority_host="https://127.0.0.1:1"
+    )
+    assert type(error_of(ann.token)) is TryAgain
+
+
+def test_a_renewal_that_cannot_be_saved_is_used_all_the_same(entra: Entra) -> None:
+    store = expired(signed_in(entra))
+    store.refuses = TryAgain("storage is away")
+    assert user(entra, store).token() == "token-2"
+
+
+def test_a_new_sign_in_is_not_overwritten_by_a_renewal_of_the_old_one(entra: Entra) -> None:
+    store = expired(signed_in(entra))
+    ann = user(entra, store)
+    newer = signed_in(entra).kept
+
+    def meanwhile() -> str | None:
+        """Answer the first load with the old cache, and have the new one saved right after it."""
+        old, store.kept = store.kept, newer
+        store.seen, store.load = old, loads  # type: ignore[method-assign]
+        return old
+
+    loads = store.load
+    store.load = meanwhile  # type: ignore[method-assign]
+    ann.token()
+    assert store.kept == newer
+    assert ann.token() == "token-2"
+
+
+@pytest.mark.parametrize(
+    ("answer", "advice"),
+    [
+        (refused("authorization_declined", "AADSTS65004: declined"), "accept"),
+        (refused("expired_token", "AADSTS70020: expired"), "start again"),
+        (refused("invalid_client", "AADSTS7000218: needs client_secret"), "public client flows"),
+    ],
+)
+def test_a_sign_in_that_does_not_succeed_says_why(entra: Entra, answer: Answer, advice: str) -> None:
+    entra.devices.append(a_device())
+    entra.tokens.append(answer)
+    error = error_of(lambda: user(entra, Store()).sign_in(lambda _: None))
+    assert isinstance(error, NeedsPerson)
+    assert advice in str(error)
+
+
+def test_an_app_registration_that_entra_id_does_not_know_is_told_before_anybody_signs_in(entra: Entra) -> None:
+    entra.devices.append(refused("unauthorized_client", "AADSTS700016: Application not found"))
+    assert "client id" in str(error_of(lambda: user(entra, Store()).sign_in(lambda _: None)))
+
+
+def test_the_command_signs_in_and_keeps_the_result_for_its_owner_only(
+    entra: Entra, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "cache.json"
+    entra.devices.append(a_device())
+    arguments = ["--client-id", "app-1", "--tenant", "common", "--cache-file", str(file)]
+    assert sign_in.main([*arguments, "--authority-host", entra.host]) == 0
+    assert "Signed in as ann@contoso.com" in capsys.readouterr().out
+    assert "refresh-1" in (sign_in.TokenCacheFile(file).load() or "")
+    if sys.platform != "win32":
+        assert file.stat().st_mode & 0o077 == 0
+
+
+def test_the_command_says_what_went_wrong(entra: Entra, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    entra.devices.append(refused("unauthorized_client", "AADSTS700016: Application not found"))
+    arguments = ["--client-id", "app-1", "--tenant", "common", "--cache-file", str(tmp_path / "c")]
+    assert sign_in.main([*arguments, "--authority-host", entra.host]) == 1
+    assert "AADSTS700016" in capsys.readouterr().out
+
+
+def test_the_libraries_are_not_imported_before_they_are_needed() -> None:
+    code = (
+        "import sys, shared.clients.credentials, shared.clients.onedrive; "
+        "print([name for name in ('msal', 'azure.identity', 'azure.core') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,524 @@
+"""What OneDrive is asked, how its answers are read, and which error each of its refusals becomes."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from shared.clients.http import Http
+from shared.clients.onedrive import CHUNK, DriveItem, OneDrive, UploadSession
+from shared.errors import (
+    AnswerLost,
+    AppError,
+    FileRejected,
+    ItemChanged,
+    ItemLocked,
+    NameTaken,
+    NeedsPerson,
+    NotFound,
+    TryAgain,
+)
+from shared.secret import SecretUrl
+from tests.unit.clients.scripted import Answer, Received, Reset, Server, Step, sample
+
+UNIT = 320 * 1024
+
+
+class Token:
+    def token(self, *, refresh: bool = False) -> str:
+        return "graph-token"
+
+
+@contextmanager
+def a_drive(server: Server, drive: str = "drives/b!abc") -> Iterator[OneDrive]:
+    http = Http(service="Microsoft Graph", token=Token(), request_id_header="request-id")
+    uploads = Http(service="OneDrive upload", token=None, request_id_header="request-id")
+    try:
+        yield OneDrive(f"{server.url}/v1.0", drive, http, uploads)
+    finally:
+        http.close()
+        uploads.close()
+
+
+def error_from(*steps: Step, doing: Callable[[OneDrive], object]) -> AppError:
+    with Server(*steps) as server, a_drive(server) as drive, pytest.raises(AppError) as caught:
+        doing(drive)
+    return caught.value
+
+
+def moving(drive: OneDrive) -> DriveItem:
+    return drive.move("01FILE", to_folder_id="01TO", name="a.zip", etag='"{E},1"')
+
+
+def uploading(drive: OneDrive) -> DriveItem:
+    return drive.upload_small("01TO", "a.csv", b"x", replace=False)
+
+
+def opening(drive: OneDrive) -> UploadSession:
+    return drive.open_upload("01TO", "a.zip", 10)
+
+
+def listing(drive: OneDrive) -> list[DriveItem]:
+    return list(drive.list_files("01INBOX"))
+
+
+# Reading items
+
+
+def test_a_file_is_read_with_all_that_the_app_needs() -> None:
+    with Server(sample("item_file")) as server, a_drive(server) as drive:
+        item = drive.get("01NKDM7HMOJTVYMDOSXFDK2QJDXCDI3WUK")
+    assert item == DriveItem(
+        item_id="01NKDM7HMOJTVYMDOSXFDK2QJDXCDI3WUK",
+        name="USMF_customers.zip",
+        size_bytes=123456,
+        etag='"{85B04C8E-72DC-4FE5-9FC1-0123456789AB},2"',
+        parent_id="01INBOX",
+        last_modified=datetime(2026, 9, 20, 10, 0, 5, tzinfo=UTC),
+        quick_xor_hash="SgAAAAAAAAAAAAAAAQAAAAAAAAA=",
+        download_url=SecretUrl(
+            "https://contoso-my.sharepoint.com/personal/u/_layouts/15/download.aspx"
+            "?UniqueId=85b0&Translate=false&tempauth=v1.eyJ%2bx%2F"
+        ),
+        is_file=True,
+        is_folder=False,
+        has_malware=False,
+        is_pending=False,
+        web_url="https://contoso-my.sharepoint.com/personal/u/Documents/Inbox/USMF_customers.zip",
+    )
+    assert server.requests_line_by_line() == ["GET /v1.0/drives/b!abc/items/01NKDM7HMOJTVYMDOSXFDK2QJDXCDI3WUK"]
+    assert server.received[0].headers["authorization"] == "Bearer graph-token"
+
+
+def test_the_download_url_of_an_item_prints_without_its_key() -> None:
+    with Server(sample("item_file")) as server, a_drive(server) as drive:
+        assert "tempauth" not in repr(drive.get("01FILE"))
+
+
+def test_a_listing_holds_only_files_with_their_facets() -> None:
+    with Server(sample("children")) as server, a_drive(server) as drive:
+        found = listing(drive)
+    assert [item.name for item in found] == ["USMF_customers.zip", "USMF_bad.zip", "USMF_new.zip"]
+    assert [item.has_malware for item in found] == [False, True, False]
+    assert [item.is_pending for item in found] == [False, False, True]
+    assert found[1].last_modified.year == 1
+    assert found[2].last_modified == datetime(2026, 9, 20, 10, 0, 5, 123456, tzinfo=UTC)
+    assert found[1].quick_xor_hash is None
+
+
+@pytest.mark.parametrize("time", [None, "", "yesterday", 5])
+def test_a_time_that_cannot_be_read_is_unknown(time: object) -> None:
+    with Server(sample("item_file", lastModifiedDateTime=time)) as server, a_drive(server) as drive:
+        assert drive.get("01FILE").last_modified == datetime(1, 1, 1, tzinfo=UTC)
+
+
+def test_a_listing_follows_the_next_link_as_it_is_even_past_an_empty_page() -> None:
+    pages = {
+        "/v1.0/drives/b!abc/items/01INBOX/children?$top=200": ([{"id": "1", "file": {}}], "/next?$skiptoken=a%2bB%3D~"),
+        "/next?$skiptoken=a%2Bb%3D~": ([], "/last"),
+        "/last": ([{"id": "2", "file": {}}], None),
+    }
+
+    def page(request: Received) -> Answer:
+        items, link = pages[request.target.replace("B%3D", "b%3D")]
+        return Answer(body={"value": items} | ({"@odata.nextLink": server.url + link} if link else {}))
+
+    with Server(route=page) as server, a_drive(server) as drive:
+        assert [item.item_id for item in listing(drive)] == ["1", "2"]
+    assert len(server.received) == 3
+
+
+def test_pages_are_fetched_only_as_far_as_somebody_reads() -> None:
+    page = Answer(body={"value": [{"id": "1", "file": {}}], "@odata.nextLink": "x"})
+    with Server(page) as server, a_drive(server) as drive:
+        assert next(drive.list_files("01INBOX")).item_id == "1"
+    assert len(server.received) == 1
+
+
+def test_a_listing_that_goes_in_a_circle_ends() -> None:
+    def page(request: Received) -> Answer:
+        return Answer(body={"value": [], "@odata.nextLink": f"{server.url}/again"})
+
+    with Server(route=page) as server, a_drive(server) as drive, pytest.raises(TryAgain, match="circle"):
+        listing(drive)
+
+
+def test_an_item_without_an_id_is_no_item() -> None:
+    assert type(error_from(Answer(body={"name": "x"}), doing=lambda drive: drive.get("01FILE"))) is TryAgain
+
+
+# Where things are
+
+
+def test_the_drives_id_is_asked_once() -> None:
+    with Server(sample("drive")) as server, a_drive(server, "users/ops@contoso.com/drive") as drive:
+        assert [drive.drive_id(), drive.drive_id()] == ["b!abc", "b!abc"]
+    assert server.requests_line_by_line() == ["GET /v1.0/users/ops@contoso.com/drive"]
+
+
+@pytest.mark.parametrize("status", [400, 404])
+def test_a_drive_that_does_not_exist_needs_a_person(status: int) -> None:
+    error = error_from(Answer(status=status), doing=lambda drive: drive.drive_id())
+    assert isinstance(error, NeedsPerson)
+    assert "drives/b!abc" in str(error)
+
+
+def test_names_in_a_path_are_encoded_one_by_one() -> None:
+    with Server(sample("item_folder", name="100% #1 + 'a&b'")) as server, a_drive(server) as drive:
+        assert drive.find("/In/100% #1 + 'a&b'/") is not None
+    assert server.requests_line_by_line() == ["GET /v1.0/drives/b!abc/root:/In/100%25%20%231%20%2B%20%27a%26b%27"]
+
+
+def test_what_is_not_there_is_not_found() -> None:
+    with Server(sample("error_not_found")) as server, a_drive(server) as drive:
+        assert drive.find("In") is None
+
+
+def test_an_item_of_another_name_is_not_what_was_looked_for() -> None:
+    with Server(sample("item_folder"), sample("item_folder")) as server, a_drive(server) as drive:
+        assert drive.find("Other") is None
+        assert drive.find("PROCESSING") is not None
+
+
+@pytest.mark.parametrize("path", ["a/../b", "./a", "a\\..\\b"])
+def test_a_path_with_dots_is_refused_before_it_is_sent(path: str) -> None:
+    assert isinstance(error_from(doing=lambda drive: drive.find(path)), NeedsPerson)
+
+
+def test_a_folder_that_is_there_costs_one_call() -> None:
+    with Server(sample("item_folder")) as server, a_drive(server) as drive:
+        assert drive.ensure_folder("Processing").item_id == "01PROCESSING"
+
+
+def test_every_missing_folder_is_created() -> None:
+    with (
+        Server(
+            sample("error_not_found"),  # In/Processing
+            sample("item_root"),
+            sample("error_not_found"),  # In
+            sample("folder_created", name="In", id="01IN"),
+            sample("error_not_found"),  # In/Processing
+            sample("folder_created"),
+        ) as server,
+        a_drive(server) as drive,
+    ):
+        assert drive.ensure_folder("In/Processing").item_id == "01PROCESSING"
+    created = [one for one in server.received if one.method == "POST"]
+    assert [one.target for one in created] == [
+        "/v1.0/drives/b!abc/items/01ROOT/children",
+        "/v1.0/drives/b!abc/items/01IN/children",
+    ]
+    assert created[1].json() == {
+        "name": "Processing",
+        "folder": {},
+        "@microsoft.graph.conflictBehavior": "fail",
+    }
+
+
+@pytest.mark.parametrize("answer", [sample("error_name_taken"), Answer(status=201)], ids=["409", "201 without a body"])
+def test_a_folder_that_somebody_else_created_or_that_came_without_a_body_is_found_in_its_parent(answer: Answer) -> None:
+    children = Answer(body={"value": [{"id": "x", "name": "Other", "folder": {}}, sample("item_folder").body]})
+    with (
+        Server(sample("error_not_found"), sample("item_root"), sample("error_not_found"), answer, children) as server,
+        a_drive(server) as drive,
+    ):
+        assert drive.ensure_folder("Processing").item_id == "01PROCESSING"
+
+
+def test_a_folder_that_is_taken_but_not_yet_listed_is_tried_again() -> None:
+    steps = (sample("error_not_found"), sample("item_root"), sample("error_not_found"), sample("error_name_taken"))
+    error = error_from(*steps, Answer(body={"value": []}), doing=lambda drive: drive.ensure_folder("Processing"))
+    assert isinstance(error, NotFound)
+
+
+def test_a_parent_that_was_just_created_may_not_be_known_yet() -> None:
+    steps = (sample("error_not_found"), sample("item_root"), sample("error_not_found"), sample("error_not_found"))
+    assert isinstance(error_from(*steps, doing=lambda drive: drive.ensure_folder("Processing")), NotFound)
+
+
+def test_a_file_in_the_place_of_a_folder_needs_a_person() -> None:
+    error = error_from(sample("item_file"), doing=lambda drive: drive.ensure_folder("USMF_customers.zip"))
+    assert isinstance(error, NeedsPerson)
+
+
+def test_a_folder_on_a_drive_that_is_not_there_needs_a_person() -> None:
+    steps = (sample("error_not_found"), sample("error_not_found"))
+    assert isinstance(error_from(*steps, doing=lambda drive: drive.ensure_folder("In")), NeedsPerson)
+
+
+# Moving
+
+
+def test_a_move_names_folder_name_and_the_version_that_was_looked_at() -> None:
+    with Server(sample("item_file", name="a.zip")) as server, a_drive(server) as drive:
+        assert moving(drive).name == "a.zip"
+    sent = server.received[0]
+    assert (sent.method, sent.target) == ("PATCH", "/v1.0/drives/b!abc/items/01FILE")
+    assert sent.headers["if-match"] == '"{E},1"'
+    assert sent.json() == {"parentReference": {"id": "01TO"}, "name": "a.zip"}
+
+
+def test_a_move_of_whatever_version_sends_no_condition() -> None:
+    with Server(sample("item_file")) as server, a_drive(server) as drive:
+        drive.move("01FILE", to_folder_id="01TO", name="a.zip", etag=None)
+    assert "if-match" not in server.received[0].headers
+
+
+@pytest.mark.parametrize("refusal", ["error_item_changed", "error_name_taken"])
+def test_a_move_that_has_happened_already_is_a_success(refusal: str) -> None:
+    there = sample("item_file", name="a.zip", parentReference={"id": "01TO"})
+    with Server(Reset(), sample(refusal), there) as server, a_drive(server) as drive:
+        assert moving(drive).parent_id == "01TO"
+
+
+@pytest.mark.parametrize(("refusal", "kind"), [("error_item_changed", ItemChanged), ("error_name_taken", NameTaken)])
+def test_a_move_that_has_not_happened_says_why(refusal: str, kind: type[AppError]) -> None:
+    error = error_from(sample(refusal), sample("item_file"), doing=moving)
+    assert type(error) is kind
+    assert "a.zip" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "kind"),
+    [
+        ("error_not_found", NotFound),
+        ("error_locked", ItemLocked),
+        ("error_locked_as_access_denied", ItemLocked),
+        ("error_locked_as_not_allowed", ItemLocked),
+        ("error_quota", NeedsPerson),
+        ("error_forbidden", NeedsPerson),
+        ("error_malware", FileRejected),
+        ("error_path_too_long", FileRejected),
+        ("error_bad_name", FileRejected),
+        ("error_throttled", TryAgain),
+    ],
+)
+def test_a_refused_move_becomes_the_error_that_says_what_to_do(refusal: str, kind: type[AppError]) -> None:
+    error = error_from(sample(refusal), doing=moving)
+    assert type(error) is kind
+    assert error.call is not None
+    assert error.call.request_id == "8d3c2a44-0000-4000-8000-00000000aaaa"
+
+
+def test_a_conflict_that_is_not_about_the_name_passes() -> None:
+    conflict = Answer(status=409, body={"error": {"code": "generalException", "message": "busy"}})
+    assert type(error_from(conflict, doing=moving)) is TryAgain
+
+
+def test_a_missing_permission_is_named() -> None:
+    error = error_from(sample("error_forbidden"), doing=listing)
+    assert isinstance(error, NeedsPerson)
+    assert "Files.ReadWrite.All" in str(error)
+    assert "Sites.Selected" in str(error)
+
+
+def test_a_full_drive_is_named() -> None:
+    assert "full" in str(error_from(sample("error_quota"), doing=uploading))
+
+
+def test_a_bad_request_that_no_file_can_be_blamed_for_needs_a_person() -> None:
+    assert isinstance(error_from(sample("error_bad_name"), doing=listing), NeedsPerson)
+
+
+# Small uploads
+
+
+@pytest.mark.parametrize(("replace", "behavior"), [(True, "replace"), (False, "fail")])
+@pytest.mark.parametrize("content", [b"", b"a;b\n"])
+def test_a_small_file_is_written_in_one_request(content: bytes, replace: bool, behavior: str) -> None:
+    with Server(sample("item_file")) as server, a_drive(server) as drive:
+        drive.upload_small("01TO", "USMF a#1.errors.csv", content, replace=replace)
+    sent = server.received[0]
+    assert sent.method == "PUT"
+    assert sent.target == (
+        f"/v1.0/drives/b!abc/items/01TO:/USMF%20a%231.errors.csv:/content?@microsoft.graph.conflictBehavior={behavior}"
+    )
+    assert sent.body == content
+    assert sent.headers["content-length"] == str(len(content))
+
+
+def test_a_small_upload_whose_name_is_taken_says_so() -> None:
+    assert isinstance(error_from(sample("error_name_taken"), doing=uploading), NameTaken)
+
+
+def test_a_small_upload_that_may_have_arrived_is_not_sent_twice() -> None:
+    assert isinstance(error_from(Reset(), doing=uploading), AnswerLost)
+
+
+def test_a_small_upload_that_replaces_may_be_sent_twice() -> None:
+    with Server(Reset(), sample("item_file")) as server, a_drive(server) as drive:
+        drive.upload_small("01TO", "a.csv", b"x", replace=True)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a:b", "a?b", 'a"b'])
+def test_a_name_that_onedrive_cannot_have_is_refused_before_it_is_sent(name: str) -> None:
+    def upload(drive: OneDrive) -> None:
+        drive.upload_small("01TO", name, b"x", replace=True)
+
+    assert isinstance(error_from(doing=upload), FileRejected)
+
+
+# Upload sessions
+
+
+def session_at(server: Server) -> dict[str, str]:
+    return {"uploadUrl": f"{server.url}/up?guid=1&tempauth=v1.a%2Bb"}
+
+
+def accepted(*ranges: str) -> Answer:
+    return Answer(status=202, body={"expirationDateTime": "2026-09-20T10:15:00Z", "nextExpectedRanges": list(ranges)})
+
+
+@contextmanager
+def an_upload(*steps: Step, size_bytes: int) -> Iterator[tuple[Server, UploadSession]]:
+    """Yield a session that is open, and its server; what was received before is forgotten."""
+    with Server() as server, a_drive(server) as drive:
+        server.then(sample("upload_session", **session_at(server)), *steps)
+        session = drive.open_upload("01TO", "a.zip", size_bytes)
+        server.received.clear()
+        yield server, session
+
+
+def test_a_session_fails_on_a_clash_instead_of_replacing() -> None:
+    with Server(sample("upload_session")) as server, a_drive(server) as drive:
+        opening(drive)
+    sent = server.received[0]
+    assert (sent.method, sent.target) == ("POST", "/v1.0/drives/b!abc/items/01TO:/a.zip:/createUploadSession")
+    assert sent.json() == {
+        "item": {"@microsoft.graph.conflictBehavior": "fail", "name": "a.zip", "fileSize": 10},
+    }
+
+
+def test_chunks_go_in_order_without_our_token_to_the_url_as_it_was_issued() -> None:
+    size = 2 * UNIT + 10
+    content = bytes(range(256)) * (size // 256 + 1)
+    with an_upload(accepted(f"{UNIT}-"), accepted(f"{2 * UNIT}-{size - 1}"), sample("item_file"), size_bytes=size) as (
+        server,
+        session,
+    ):
+        assert session.put(0, content[:UNIT]) is None
+        assert session.put(UNIT, content[UNIT : 2 * UNIT]) is None
+        item = session.put(2 * UNIT, content[2 * UNIT : size])
+    assert item is not None
+    assert {one.target for one in server.received} == {"/up?guid=1&tempauth=v1.a%2Bb"}
+    assert all("authorization" not in one.headers for one in server.received)
+    assert [one.headers["content-range"] for one in server.received] == [
+        f"bytes 0-{UNIT - 1}/{size}",
+        f"bytes {UNIT}-{2 * UNIT - 1}/{size}",
+        f"bytes {2 * UNIT}-{size - 1}/{size}",
+    ]
+    assert b"".join(one.body for one in server.received) == content[:size]
+
+
+def test_a_chunk_that_arrived_though_its_answer_was_lost_is_not_sent_again() -> None:
+    with an_upload(Reset(), sample("error_range"), accepted(f"{UNIT}-"), size_bytes=2 * UNIT) as (server, session):
+        assert session.put(0, bytes(UNIT)) is None
+    assert [one.method for one in server.received] == ["PUT", "PUT", "GET"]
+
+
+def test_only_the_rest_of_a_chunk_is_sent_where_a_part_has_arrived() -> None:
+    with an_upload(
+        sample("error_range"),
+        Answer(body={"nextExpectedRanges": [f"{UNIT}-"]}),
+        sample("item_file"),
+        size_bytes=2 * UNIT,
+    ) as (server, session):
+        assert session.put(0, bytes(UNIT) + b"x" * UNIT) is not None
+    assert server.received[2].headers["content-range"] == f"bytes {UNIT}-{2 * UNIT - 1}/{2 * UNIT}"
+    assert server.received[2].body == b"x" * UNIT
+
+
+@pytest.mark.parametrize("position", [0, 3 * UNIT])
+def test_a_session_that_stands_elsewhere_starts_again(position: int) -> None:
+    with (
+        an_upload(
+            sample("error_range"),
+            Answer(body={"nextExpectedRanges": [f"{position}-"]}),
+            Answer(status=204),
+            size_bytes=4 * UNIT,
+        ) as (_, session),
+        pytest.raises(TryAgain, match="starts again"),
+        session,
+    ):
+        session.put(UNIT, bytes(UNIT))
+
+
+@pytest.mark.parametrize(
+    ("refusal", "kind"),
+    [
+        (sample("error_session_gone"), TryAgain),
+        (Answer(status=401), TryAgain),
+        (sample("error_forbidden"), TryAgain),
+        (sample("error_name_taken"), NameTaken),
+        (sample("error_quota"), NeedsPerson),
+        (sample("error_locked"), ItemLocked),
+        (Answer(status=503, headers={"Retry-After": "3"}), TryAgain),
+    ],
+    ids=["404", "401", "403", "409", "507", "423", "503"],
+)
+def test_a_refused_chunk_becomes_the_error_that_says_what_to_do(refusal: Answer, kind: type[AppError]) -> None:
+    with an_upload(refusal, size_bytes=5) as (_, session), pytest.raises(AppError) as caught:
+        session.put(0, b"12345")
+    assert type(caught.value) is kind
+
+
+def test_a_session_whose_last_answer_was_lost_is_gone() -> None:
+    with an_upload(Reset(), sample("error_session_gone"), size_bytes=5) as (_, session), pytest.raises(TryAgain):
+        session.put(0, b"12345")
+
+
+def test_the_name_being_taken_shows_when_a_session_is_opened() -> None:
+    assert isinstance(error_from(sample("error_name_taken"), doing=opening), NameTaken)
+
+
+def test_another_upload_of_the_same_name_takes_it_too() -> None:
+    busy = Answer(status=409, body={"error": {"code": "conflict", "message": "currently being uploaded"}})
+    assert isinstance(error_from(busy, doing=opening), NameTaken)
+
+
+def test_a_session_without_its_url_is_none() -> None:
+    assert type(error_from(Answer(body={}), doing=opening)) is TryAgain
+
+
+def test_an_abandoned_upload_is_cancelled() -> None:
+    with an_upload(Answer(status=204), size_bytes=5) as (server, session), pytest.raises(KeyError), session:
+        raise KeyError
+    assert server.requests_line_by_line() == ["DELETE /up?guid=1&tempauth=v1.a%2Bb"]
+
+
+@pytest.mark.parametrize("answer", [Answer(status=404), Answer(status=500)])
+def test_cancelling_never_hides_the_error_that_led_to_it(answer: Answer) -> None:
+    with an_upload(answer, size_bytes=5) as (_, session), pytest.raises(KeyError), session:
+        raise KeyError
+
+
+def test_a_finished_upload_is_not_cancelled() -> None:
+    with an_upload(sample("item_file"), size_bytes=5) as (server, session), session:
+        session.put(0, b"12345")
+    assert [one.method for one in server.received] == ["PUT"]
+
+
+@pytest.mark.parametrize(
+    ("start", "length"), [(0, 0), (0, UNIT + 1), (UNIT, 2 * UNIT)], ids=["empty", "odd length", "beyond the end"]
+)
+def test_a_chunk_that_graph_would_refuse_is_a_mistake_of_the_caller(start: int, length: int) -> None:
+    with an_upload(size_bytes=2 * UNIT) as (_, session), pytest.raises(ValueError, match="does not fit"):
+        session.put(start, bytes(length))
+
+
+def test_an_empty_file_cannot_have_a_session() -> None:
+    with Server() as server, a_drive(server) as drive, pytest.raises(ValueError, match="upload_small"):
+        drive.open_upload("01TO", "a.zip", 0)
+
+
+def test_the_chunk_is_one_that_graph_takes() -> None:
+    assert CHUNK % UNIT == 0
+    assert 5 * 1024**2 <= CHUNK <= 10 * 1024**2
+
+
+def test_reads_pass_through_a_reset_connection() -> None:
+    steps: list[Any] = [Reset(), sample("item_file")]
+    with Server(*steps) as server, a_drive(server) as drive:
+        assert drive.get("01FILE").name == "USMF_customers.zip"
