@@ -1,15 +1,7 @@
-"""Entra ID, as far as this app meets it: who may have a token, and the words in which it is refused.
+"""The tenant: its apps, users and tokens, and the endpoints in front of them.
 
-Two doors lead to the same rules. App Service's managed identity endpoint is plain http, as in Azure. The v2.0 endpoints
-are for TLS (msal and azure-identity insist on it), with a certificate from `server_certificate`. Tokens themselves are
-the business of ``tokens.py``.
-
-What is not there: interactive sign-in and consent, conditional access, federation, the v1 endpoints. Any user name is
-a user, and any resource has a service principal unless `Entra` is told which ones do.
-
-Endpoints and errors: https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow,
-https://learn.microsoft.com/entra/identity-platform/v2-oauth2-device-code,
-https://learn.microsoft.com/entra/identity-platform/reference-error-codes
+https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow,
+https://learn.microsoft.com/entra/identity-platform/v2-oauth2-device-code
 """
 
 import base64
@@ -17,25 +9,21 @@ import hmac
 import html
 import json
 import secrets
-import ssl
 import threading
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
-from pathlib import Path
 from typing import Final
 
 import jwt
-import trustme
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from local_cloud.entra.apps import RegisteredApp, prove
+from local_cloud.entra.refusals import NO_STORE, Refused, base_url, form_of, in_entras_words, required
 from local_cloud.faults import FaultPlan
 from local_cloud.server import answer
 from local_cloud.tokens import TokenDesk
@@ -49,47 +37,11 @@ CONSUMERS_TENANT_ID: Final = "9188040d-6c67-4c5b-b112-36a304b66dad"  # the same 
 DEVICE_CODE_LIFE_S: Final = 900
 REFRESH_TOKEN_LIFE_S: Final = 90 * 24 * 3600
 MANAGED_IDENTITY_TOKEN_LIFE_S: Final = 24 * 3600
-CLOCK_SKEW_S: Final = 300
 
 _ALIASES: Final = ("common", "organizations", "consumers")  # tenants for signed-in users, not for an app by itself
 _OIDC_SCOPES: Final = frozenset({"openid", "profile", "email", "offline_access"})
 _CODE_LETTERS: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
-_JWT_BEARER: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _DEVICE_GRANTS: Final = ("urn:ietf:params:oauth:grant-type:device_code", "device_code")
-
-# AADSTS code: HTTP status and OAuth error.
-_ERRORS: Final[Mapping[int, tuple[int, str]]] = {
-    50027: (400, "invalid_request"),
-    50173: (400, "invalid_grant"),
-    65004: (400, "authorization_declined"),
-    70000: (400, "invalid_grant"),
-    70003: (400, "unsupported_grant_type"),
-    70011: (400, "invalid_scope"),
-    70016: (400, "authorization_pending"),
-    70018: (400, "bad_verification_code"),
-    70019: (400, "expired_token"),
-    90002: (400, "invalid_request"),
-    500011: (400, "invalid_resource"),
-    700016: (400, "unauthorized_client"),
-    700023: (401, "invalid_client"),
-    700024: (401, "invalid_client"),
-    700027: (401, "invalid_client"),
-    700082: (400, "invalid_grant"),
-    900144: (400, "invalid_request"),
-    1002012: (400, "invalid_scope"),
-    7000215: (401, "invalid_client"),
-    7000218: (401, "invalid_client"),
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RegisteredApp:
-    """An app registration."""
-
-    client_id: str
-    secrets: tuple[str, ...] = ()
-    certificates: tuple[bytes, ...] = ()  # PEM, without or with the private key
-    public: bool = False  # "Allow public client flows": device code, and refresh without a secret
 
 
 class Progress(StrEnum):
@@ -122,15 +74,6 @@ class _Grant:
     revoked: bool = False
 
 
-class _Refused(Exception):
-    """Entra says no: an AADSTS code and its text."""
-
-    def __init__(self, code: int, text: str) -> None:
-        super().__init__(text)
-        self.code = code
-        self.text = text
-
-
 class _IdentityRefused(Exception):
     """The managed identity endpoint says no."""
 
@@ -138,9 +81,6 @@ class _IdentityRefused(Exception):
         super().__init__(text)
         self.status = status
         self.text = text
-
-
-type _Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
 class Entra:
@@ -155,6 +95,7 @@ class Entra:
         *,
         faults: FaultPlan | None = None,
         tenant_id: str = TENANT_ID,
+        identity_header: str | None = None,
         resources: Iterable[str] | None = None,
         default_resource: str = GRAPH,
         auto_approve: str | None = None,
@@ -164,13 +105,16 @@ class Entra:
     ) -> None:
         """desk: issues the tokens; faults: what goes wrong here, as service "entra".
 
-        resources: those that have a service principal, all if None; default_resource: whom a scope without a resource
+        identity_header: the secret of the managed identity endpoint, random if None; resources: those that have a
+        service principal, all if None; default_resource: whom a scope without a resource
         ("Files.ReadWrite") means; auto_approve: the user who signs in by himself wherever a device code is asked for;
         interval_s: whole seconds that a client is told to wait between two polls, 1 at least, since msal would poll
         without a pause at 0; clock: seconds since the epoch.
         """
+        if interval_s < 1:
+            raise ValueError("interval_s is 1 or more")
         self.tenant_id = tenant_id
-        self.identity_header = secrets.token_hex(16)
+        self.identity_header = identity_header or secrets.token_hex(16)
         self.system_identity = str(uuid.uuid4())  # the client id of the system-assigned identity
         self._desk = desk
         self._faults = faults
@@ -223,10 +167,10 @@ class Entra:
             self._faults.add_control(app)
         app.router.add_get("/msi/token", self._managed_identity_token)
         app.router.add_get("/common/discovery/instance", self._instance_discovery)
-        app.router.add_get("/{tenant}/v2.0/.well-known/openid-configuration", _in_entras_words(self._configuration))
+        app.router.add_get("/{tenant}/v2.0/.well-known/openid-configuration", in_entras_words(self._configuration))
         app.router.add_get("/{tenant}/discovery/v2.0/keys", self._keys)
-        app.router.add_post("/{tenant}/oauth2/v2.0/devicecode", _in_entras_words(self._device_code))
-        app.router.add_post("/{tenant}/oauth2/v2.0/token", _in_entras_words(self._token))
+        app.router.add_post("/{tenant}/oauth2/v2.0/devicecode", in_entras_words(self._device_code))
+        app.router.add_post("/{tenant}/oauth2/v2.0/token", in_entras_words(self._token))
         app.router.add_get("/device", self._device_page)
         app.router.add_post("/device", self._device_page_sent)
         app.router.add_get("/_control/sign_ins", self._show_sign_ins)
@@ -266,7 +210,9 @@ class Entra:
         )
 
     def _identity_asked_for(self, request: web.Request) -> str:
-        if not hmac.compare_digest(request.headers.get("X-IDENTITY-HEADER", ""), self.identity_header):
+        if not hmac.compare_digest(
+            request.headers.get("X-IDENTITY-HEADER", "").encode(), self.identity_header.encode()
+        ):
             raise _IdentityRefused(401, "The X-IDENTITY-HEADER header is missing or wrong.")
         if request.query.get("api-version") != "2019-08-01":
             raise _IdentityRefused(400, "The api-version is missing or not supported.")
@@ -284,7 +230,7 @@ class Entra:
     # Discovery
 
     async def _instance_discovery(self, request: web.Request) -> web.Response:
-        base = _base_url(request)
+        base = base_url(request)
         return answer(
             200,
             {
@@ -299,7 +245,7 @@ class Entra:
     async def _configuration(self, request: web.Request) -> web.Response:
         tenant = request.match_info["tenant"]
         tenant_id = self._tenant_id(tenant)
-        base = _base_url(request)
+        base = base_url(request)
         path = tenant.lower() if tenant.lower() in _ALIASES else tenant_id
         issuer_tenant = "{tenantid}" if path in ("common", "organizations") else tenant_id  # sic: not filled in
         return answer(
@@ -332,9 +278,9 @@ class Entra:
 
     async def _device_code(self, request: web.Request) -> web.Response:
         tenant_id = self._tenant_id(request.match_info["tenant"])
-        form = await _form(request)
+        form = await form_of(request)
         app = self._app_asking(form)
-        scopes = tuple(_required(form, "scope").split())
+        scopes = tuple(required(form, "scope").split())
         self._audience_of(scopes)
         device_code = secrets.token_urlsafe(48)
         user_code = "".join(secrets.choice(_CODE_LETTERS) for _ in range(9))
@@ -348,7 +294,7 @@ class Entra:
             )
             if self._auto_approve is not None:
                 self.approve(user_code, user=self._auto_approve)
-        page = f"{_base_url(request)}/device"
+        page = f"{base_url(request)}/device"
         return answer(
             200,
             {
@@ -365,28 +311,30 @@ class Entra:
     async def _token(self, request: web.Request) -> web.Response:
         tenant = request.match_info["tenant"]
         tenant_id = self._tenant_id(tenant)
-        form = await _form(request)
-        grant_type = _required(form, "grant_type")
+        form = await form_of(request)
+        grant_type = required(form, "grant_type")
         app = self._app_asking(form)
         if grant_type == "client_credentials":
             if tenant.lower() in _ALIASES:
-                raise _Refused(90002, f"Tenant '{tenant}' is not a tenant in which an app can act by itself.")
-            self._prove_confidential(app, form, request)
+                raise Refused(90002, f"Tenant '{tenant}' is not a tenant in which an app can act by itself.")
+            self._prove(app, form, request)
             said = self._for_the_app(app, form)
         elif grant_type in _DEVICE_GRANTS:
-            self._prove(app, form, request)
-            said = self._for_the_device(app, form, _base_url(request))
+            if not app.public:
+                self._prove(app, form, request)
+            said = self._for_the_device(app, form, base_url(request))
         elif grant_type == "refresh_token":
-            self._prove(app, form, request)
-            said = self._for_the_refresh_token(app, form, _base_url(request), tenant_id)
+            if not app.public:
+                self._prove(app, form, request)
+            said = self._for_the_refresh_token(app, form, base_url(request), tenant_id)
         else:
-            raise _Refused(70003, f"The app requested an unsupported grant type '{grant_type}'.")
-        return answer(200, said, {**_NO_STORE, "x-ms-request-id": str(uuid.uuid4())})
+            raise Refused(70003, f"The app requested an unsupported grant type '{grant_type}'.")
+        return answer(200, said, {**NO_STORE, "x-ms-request-id": str(uuid.uuid4())})
 
     def _for_the_app(self, app: RegisteredApp, form: Mapping[str, str]) -> dict[str, object]:
-        scope = _required(form, "scope")
+        scope = required(form, "scope")
         if not scope.endswith("/.default") or len(scope.split()) != 1:
-            raise _Refused(
+            raise Refused(
                 1002012,
                 f"The provided value for scope {scope} is not valid. Client credential flows must have a scope value "
                 "with /.default suffixed to the resource identifier (application ID URI).",
@@ -394,21 +342,21 @@ class Entra:
         return self._access(self._audience_of((scope,)), app.client_id, user=None)
 
     def _for_the_device(self, app: RegisteredApp, form: Mapping[str, str], base: str) -> dict[str, object]:
-        device_code = _required(form, "device_code")
+        device_code = required(form, "device_code")
         with self._lock:
             sign_in = self._sign_ins.get(device_code)
             if sign_in is None or sign_in.client_id != app.client_id:
-                raise _Refused(70018, "Invalid verification code due to the device code being unknown or used.")
+                raise Refused(70018, "Invalid verification code due to the device code being unknown or used.")
             if sign_in.expires_s <= self._clock():
-                raise _Refused(70019, "Verification code expired.")
+                raise Refused(70019, "Verification code expired.")
             if sign_in.progress is Progress.PENDING:
-                raise _Refused(
+                raise Refused(
                     70016,
                     "The provided request has not yet been authorized by the user. The user must input their code.",
                 )
             del self._sign_ins[device_code]
         if sign_in.progress is Progress.DECLINED:
-            raise _Refused(65004, "User declined to consent to access the app.")
+            raise Refused(65004, "User declined to consent to access the app.")
         return self._signed_in(app.client_id, sign_in.tenant_id, sign_in.user, sign_in.scopes, form, base)
 
     def _for_the_refresh_token(
@@ -417,19 +365,19 @@ class Entra:
         # A used refresh token stays good until it expires; the client is meant to keep the newer one:
         # https://learn.microsoft.com/entra/identity-platform/refresh-tokens#token-lifetime
         with self._lock:
-            grant = self._grants.get(_required(form, "refresh_token"))
+            grant = self._grants.get(required(form, "refresh_token"))
         if grant is None or grant.client_id != app.client_id or tenant_id not in (grant.tenant_id, self.tenant_id):
-            raise _Refused(70000, "Provided grant is invalid or malformed.")
+            raise Refused(70000, "Provided grant is invalid or malformed.")
         if grant.revoked:
-            raise _Refused(
+            raise Refused(
                 50173,
                 "The provided grant has expired due to it being revoked, a fresh auth token is needed. "
                 "The user might have changed or reset their password.",
             )
         if grant.expires_s <= self._clock():
-            raise _Refused(700082, "The refresh token has expired due to inactivity.")
+            raise Refused(700082, "The refresh token has expired due to inactivity.")
         return self._signed_in(
-            app.client_id, grant.tenant_id, grant.user, tuple(_required(form, "scope").split()), form, base
+            app.client_id, grant.tenant_id, grant.user, tuple(required(form, "scope").split()), form, base
         )
 
     def _signed_in(
@@ -494,18 +442,18 @@ class Entra:
             case known if known in (self.tenant_id.lower(), DOMAIN):
                 return self.tenant_id
             case _:
-                raise _Refused(
+                raise Refused(
                     90002,
                     f"Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID and are signing "
                     "into the correct cloud.",
                 )
 
     def _app_asking(self, form: Mapping[str, str]) -> RegisteredApp:
-        client_id = _required(form, "client_id")
+        client_id = required(form, "client_id")
         with self._lock:
             app = self._apps.get(client_id.lower())
         if app is None:
-            raise _Refused(
+            raise Refused(
                 700016,
                 f"Application with identifier '{client_id}' was not found in the directory '{self.tenant_id}'. This "
                 "can happen if the application has not been installed by the administrator of the tenant or consented "
@@ -521,14 +469,14 @@ class Entra:
             if scope not in _OIDC_SCOPES
         } or {self._default_resource}
         if len(resources) > 1:
-            raise _Refused(
+            raise Refused(
                 70011,
                 "The provided value for the input parameter 'scope' is not valid because it contains more than one "
                 f"resource. The scope {' '.join(scopes)} is not valid.",
             )
         resource = resources.pop()
         if not self._is_known_resource(resource):
-            raise _Refused(
+            raise Refused(
                 500011,
                 f"The resource principal named {resource} was not found in the tenant named {self.tenant_id}. This can "
                 "happen if the application has not been installed by the administrator of the tenant or consented to "
@@ -540,74 +488,8 @@ class Entra:
         return self._resources is None or resource.rstrip("/") in self._resources
 
     def _prove(self, app: RegisteredApp, form: Mapping[str, str], request: web.Request) -> None:
-        """Check the client's credential where it needs one."""
-        if not app.public:
-            self._prove_confidential(app, form, request)
-
-    def _prove_confidential(self, app: RegisteredApp, form: Mapping[str, str], request: web.Request) -> None:
-        if assertion := form.get("client_assertion"):
-            if form.get("client_assertion_type") != _JWT_BEARER:
-                raise _Refused(
-                    900144, "The request body must contain the following parameter: 'client_assertion_type'."
-                )
-            self._check_assertion(app, assertion, request)
-        elif secret := form.get("client_secret"):
-            if not any(hmac.compare_digest(secret.encode(), known.encode()) for known in app.secrets):
-                raise _Refused(
-                    7000215,
-                    "Invalid client secret provided. Ensure the secret being sent in the request is the client secret "
-                    f"value, not the client secret ID, for a secret added to app '{app.client_id}'.",
-                )
-        else:
-            raise _Refused(
-                7000218,
-                "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.",
-            )
-
-    def _check_assertion(self, app: RegisteredApp, assertion: str, request: web.Request) -> None:
-        """https://learn.microsoft.com/entra/identity-platform/certificate-credentials"""
-        try:
-            header = jwt.get_unverified_header(assertion)
-        except jwt.InvalidTokenError as error:
-            raise _Refused(50027, f"JWT token is invalid or malformed. {error}") from error
-        key = _registered_key(app, header)
-        if key is None:
-            raise _Refused(
-                700027,
-                "The certificate with identifier used to sign the client assertion is not registered on application. "
-                "[Reason - The key was not found., Thumbprint of key used by client: "
-                f"'{header.get('x5t#S256') or header.get('x5t') or ''}'].",
-            )
-        try:
-            # The times are checked below, by this tenant's clock.
-            said = jwt.decode(
-                assertion,
-                key,
-                algorithms=["RS256", "PS256"],
-                options={
-                    "verify_aud": False,
-                    "verify_exp": False,
-                    "verify_nbf": False,
-                    "verify_iat": False,
-                    "require": ["aud", "exp", "iss", "sub", "jti"],
-                },
-            )
-        except jwt.InvalidSignatureError as error:
-            raise _Refused(700027, "Client assertion failed signature validation.") from error
-        except jwt.InvalidTokenError as error:
-            raise _Refused(50027, f"JWT token is invalid or malformed. {error}") from error
-        if said["iss"] != app.client_id or said["sub"] != app.client_id:
-            raise _Refused(50027, "JWT token is invalid or malformed. Issuer and subject must be the client id.")
-        tenant_url = f"{_base_url(request)}/{request.match_info['tenant']}"
-        if said["aud"] not in (f"{tenant_url}/oauth2/v2.0/token", f"{tenant_url}/v2.0"):
-            raise _Refused(700023, "Client assertion audience claim does not match Realm issuer.")
-        now = self._clock()
-        if not said.get("nbf", now) - CLOCK_SKEW_S <= now < said["exp"] + CLOCK_SKEW_S:
-            raise _Refused(
-                700024,
-                f"Client assertion is not within its valid time range. Current time: {_stamp(now)}, expiry time of "
-                f"assertion {_stamp(said['exp'])}.",
-            )
+        tenant_url = f"{base_url(request)}/{request.match_info['tenant']}"
+        prove(app, form, audiences=(f"{tenant_url}/oauth2/v2.0/token", f"{tenant_url}/v2.0"), now_s=self._clock())
 
     def _settle(self, user_code: str | None, progress: Progress, user: str) -> int:
         with self._lock:
@@ -641,7 +523,7 @@ class Entra:
         )
 
     async def _device_page_sent(self, request: web.Request) -> web.Response:
-        form = await _form(request)
+        form = await form_of(request)
         user = form.get("user") or DEFAULT_USER
         if not self.approve(form.get("user_code", ""), user=user):
             return _page("<p>That code did not work. Check the code and try again.</p>", status=400)
@@ -684,98 +566,6 @@ class Entra:
     async def _control_expire_tokens(self, _request: web.Request) -> web.Response:
         self._desk.expire_all()
         return answer(204)
-
-
-def server_certificate(ca_file: Path) -> ssl.SSLContext:
-    """Return a TLS context for ``Server`` on 127.0.0.1 and localhost, issued by a new CA.
-
-    ca_file: where the CA's certificate is written, as PEM: clients trust it through REQUESTS_CA_BUNDLE or `verify`.
-    The CA's key is not kept.
-    """
-    authority = trustme.CA(organization_name="local cloud")
-    authority.cert_pem.write_to_path(str(ca_file))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
-    return context
-
-
-def _in_entras_words(handler: _Handler) -> _Handler:
-    """Let a refusal become Entra's JSON."""
-
-    async def refused_or_not(request: web.Request) -> web.Response:
-        try:
-            return await handler(request)
-        except _Refused as refusal:
-            return _refusal(refusal, request)
-
-    return refused_or_not
-
-
-def _refusal(refusal: _Refused, request: web.Request) -> web.Response:
-    # https://learn.microsoft.com/entra/identity-platform/reference-error-codes#handling-error-codes-in-your-application
-    status, error = _ERRORS[refusal.code]
-    trace_id = str(uuid.uuid4())
-    correlation_id = request.headers.get("client-request-id") or str(uuid.uuid4())
-    stamp = _stamp(time.time())
-    return answer(
-        status,
-        {
-            "error": error,
-            "error_description": f"AADSTS{refusal.code}: {refusal.text} Trace ID: {trace_id} "
-            f"Correlation ID: {correlation_id} Timestamp: {stamp}",
-            "error_codes": [refusal.code],
-            "timestamp": stamp,
-            "trace_id": trace_id,
-            "correlation_id": correlation_id,
-            "error_uri": f"{_base_url(request)}/error?code={refusal.code}",
-        },
-        {**_NO_STORE, "x-ms-request-id": trace_id},
-    )
-
-
-_NO_STORE: Final = {"Cache-Control": "no-store, no-cache", "Pragma": "no-cache"}
-
-
-def _stamp(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-
-
-def _base_url(request: web.Request) -> str:
-    return f"{request.scheme}://{request.host}"
-
-
-async def _form(request: web.Request) -> dict[str, str]:
-    return {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
-
-
-def _required(form: Mapping[str, str], name: str) -> str:
-    value = form.get(name, "")
-    if not value:
-        raise _Refused(900144, f"The request body must contain the following parameter: '{name}'.")
-    return value
-
-
-def _registered_key(app: RegisteredApp, header: Mapping[str, object]) -> rsa.RSAPublicKey | None:
-    """Return the public key of the app's certificate that the assertion's header names."""
-    for pem in app.certificates:
-        certificate = x509.load_pem_x509_certificate(pem)
-        named = {
-            "x5t#S256": certificate.fingerprint(hashes.SHA256()),
-            "x5t": certificate.fingerprint(hashes.SHA1()),  # what azure-identity still names it by
-        }
-        if any(_thumbprint(header.get(name)) == fingerprint for name, fingerprint in named.items()):
-            key = certificate.public_key()
-            return key if isinstance(key, rsa.RSAPublicKey) else None
-    return None
-
-
-def _thumbprint(value: object) -> bytes | None:
-    if not isinstance(value, str):
-        return None
-    try:
-        return base64.urlsafe_b64decode(value.rstrip("=") + "=" * (-len(value.rstrip("=")) % 4))
-    except ValueError:
-        return None
 
 
 async def _texts(request: web.Request, known: set[str]) -> dict[str, str]:
