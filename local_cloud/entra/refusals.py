@@ -15,8 +15,8 @@ from local_cloud.server import answer
 
 NO_STORE: Final = {"Cache-Control": "no-store, no-cache", "Pragma": "no-cache"}
 
-# AADSTS code: HTTP status and OAuth error. Assumed: the numbers behind authorization_declined and expired_token, and the
-# status where the error is not invalid_client (401, as msal's users report it).
+# AADSTS code: HTTP status and OAuth error. Assumed: the numbers behind authorization_declined and expired_token, whose
+# names are documented; 401 for invalid_client (RFC 6749 5.2 allows it) and 400 for all else.
 _ERRORS: Final[Mapping[int, tuple[int, str]]] = {
     50027: (400, "invalid_request"),
     50173: (400, "invalid_grant"),
