@@ -438,8 +438,6 @@ def _new_session() -> requests.Session:
     session = requests.Session()
     session.headers.clear()
     session.headers["User-Agent"] = USER_AGENT
-    # Without this requests would look into ~/.netrc, and send what it finds there to pre-authenticated URLs too.
-    session.auth = _as_it_is
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     adapter = HTTPAdapter(pool_connections=8, pool_maxsize=32, max_retries=0)
     session.mount("https://", adapter)
@@ -469,6 +467,7 @@ def _prepared(
         "Accept-Encoding": "identity" if stream else "gzip",
         **(headers or {}),
     }
+    # Prepared outside of the session, which would look into ~/.netrc; and a name and password in a URL stay unused.
     request = requests.Request(method, raw, headers=all_headers, json=json, data=data, auth=_as_it_is).prepare()
     # requests rewrites percent-encodings; a signed URL must arrive as it was issued. Observed with requests 2.34.
     # What cannot stand in a request line at all (a blank, a letter beyond ASCII) is left to requests.

@@ -116,6 +116,12 @@ def test_without_a_token_source_no_authorization_is_sent_even_if_netrc_has_one(
     assert "authorization" not in server.received[0].headers
 
 
+def test_a_name_and_password_in_a_url_are_not_sent() -> None:
+    with Server(Answer()) as server, an_http() as http:
+        ask(http, server.url.replace("//", "//me:secret@") + "/x")
+    assert "authorization" not in server.received[0].headers
+
+
 @pytest.mark.parametrize(
     "path", ["/a/../b?x=%2f%2F", "/%7e%41%2e?q=a%20b+c%25&sig=a%2Bb%3D", "/x?tempauth=v1.eyJ~!*'()"]
 )
