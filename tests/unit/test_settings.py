@@ -1,0 +1,473 @@
+"""How settings are read, and in which words wrong ones are refused."""
+
+import json
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.errors import SettingsInvalid
+from shared.secret import Secret
+from shared.settings import AZURITE, SETTINGS, Settings, SignIn, read_settings
+
+CLIENT_ID = "11111111-2222-3333-4444-555555555555"
+IMPORT = {
+    "FO_URL": "https://contoso.operations.dynamics.com/",
+    "ONEDRIVE_DRIVE": "integration@contoso.com",
+    "AzureWebJobsStorage": "UseDevelopmentStorage=true",
+}
+EXPORT = {"EXPORT_DATA_PROJECT": "Ledger", "EXPORT_COMPANY": "usmf", "OUTBOUND_SCHEDULE": "*/30 * * * * *"}
+NOTIFIED = {
+    "NOTIFICATION_URL": "https://app.azurewebsites.net/api/receive_notification?code=the-function-key",
+    "CLIENT_STATE": "a-long-random-text",
+}
+
+
+def _read(*groups: dict[str, str], **values: str) -> Settings:
+    merged: dict[str, str] = {}
+    for group in (*groups, values):
+        merged |= group
+    return read_settings(merged)
+
+
+def _refused(*groups: dict[str, str], **values: str) -> list[str]:
+    """Return the lines of the refusal, one a problem."""
+    with pytest.raises(SettingsInvalid) as refusal:
+        _read(*groups, **values)
+    head, *lines = refusal.value.message.split("\n")
+    assert "docs/settings.md" in head
+    return [line.removeprefix("- ") for line in lines]
+
+
+# What is read.
+
+
+def test_three_settings_are_enough_for_an_import() -> None:
+    settings = _read(IMPORT)
+
+    (flow,) = settings.integrations.imports
+    assert not settings.integrations.exports
+    assert flow.environment_url == "https://contoso.operations.dynamics.com"
+    assert flow.drive == "users/integration@contoso.com/drive"
+    assert flow.input_folder == "/Input"
+    assert (flow.processing_folder, flow.success_folder, flow.error_folder) == ("/Processing", "/Success", "/Error")
+    assert (flow.data_project, flow.company, flow.overwrite) == ("", "", True)
+    assert settings.graph_url == "https://graph.microsoft.com"
+    assert (settings.onedrive_sign_in, settings.sign_in) == ("app", None)
+    assert (settings.notification_url, settings.client_state) == (None, None)
+    assert settings.import_stuck_after == settings.export_stuck_after == timedelta(hours=4)
+    assert (settings.submit_grace_s, settings.poll_first_s, settings.poll_longest_s) == (180, 2, 60)
+
+
+def test_an_export_needs_three_more() -> None:
+    (flow,) = _read(IMPORT, EXPORT).integrations.exports
+
+    assert (flow.data_project, flow.company, flow.output_folder, flow.every_s) == ("Ledger", "USMF", "/Output", 0)
+
+
+def test_an_empty_input_folder_means_no_import() -> None:
+    settings = _read(IMPORT, EXPORT, INPUT_FOLDER="")
+
+    assert not settings.integrations.imports
+    assert len(settings.integrations.exports) == 1
+
+
+def test_other_empty_settings_count_as_not_set() -> None:
+    empty = {name: "" for name in SETTINGS if name not in IMPORT and name != "INPUT_FOLDER"}
+
+    assert _read(IMPORT, empty) == _read(IMPORT)
+
+
+def test_blanks_around_values_are_passed_over() -> None:
+    assert _read({name: f"  {value}\n" for name, value in IMPORT.items()}) == _read(IMPORT)
+
+
+def test_names_are_found_in_capitals_as_windows_has_them() -> None:
+    assert _read({name.upper(): value for name, value in IMPORT.items()}) == _read(IMPORT)
+
+
+def test_whatever_else_is_in_the_environment_is_not_ours() -> None:
+    others = {"PATH": "/bin", "FUNCTIONS_WORKER_RUNTIME": "python", "WEBSITE_SITE_NAME": "x", "CLIENT_SECRET": "x"}
+
+    assert _read(IMPORT, others, EXPORTED_BY="x", ERROR_LOG="x") == _read(IMPORT)
+
+
+def test_the_signed_in_user_may_use_their_own_drive_and_mailbox() -> None:
+    settings = _read(
+        IMPORT,
+        ONEDRIVE_DRIVE="me/drive",
+        ONEDRIVE_SIGN_IN="User",
+        SIGN_IN_CLIENT_ID=CLIENT_ID,
+        SIGN_IN_TENANT="consumers",
+        ALERT_RECIPIENT="a@contoso.com, b@contoso.com;",
+    )
+
+    assert settings.onedrive_sign_in == "user"
+    assert settings.sign_in == SignIn(client_id=CLIENT_ID, tenant="consumers")
+    assert (settings.alert_recipient, settings.alert_sender) == ("a@contoso.com;b@contoso.com", "")
+
+
+def test_a_client_secret_is_read_with_its_tenant() -> None:
+    credentials = _read(
+        IMPORT, AZURE_TENANT_ID="contoso.com", AZURE_CLIENT_ID=CLIENT_ID, AZURE_CLIENT_SECRET="s"
+    ).credentials
+
+    assert (credentials.tenant_id, credentials.client_id) == ("contoso.com", CLIENT_ID)
+    assert credentials.client_secret == Secret("s")
+    assert credentials.authority_host == "https://login.microsoftonline.com"
+
+
+def test_a_certificate_is_found_in_the_app(tmp_path: Path) -> None:
+    tmp_path.joinpath("app.pem").write_text("x", "utf-8")
+
+    settings = read_settings(
+        IMPORT
+        | {
+            "AZURE_TENANT_ID": "contoso.com",
+            "AZURE_CLIENT_ID": CLIENT_ID,
+            "AZURE_CLIENT_CERTIFICATE_PATH": "app.pem",
+            "AZURE_CLIENT_CERTIFICATE_PASSWORD": "p",
+            "AZURE_AUTHORITY_HOST": "login.microsoftonline.us",
+        },
+        app_folder=tmp_path,
+    )
+
+    assert settings.credentials.certificate_path == tmp_path / "app.pem"
+    assert settings.credentials.certificate_password == Secret("p")
+    assert settings.credentials.authority_host == "https://login.microsoftonline.us"
+
+
+def test_azurite_is_known_by_its_short_name() -> None:
+    assert _read(IMPORT).storage.connection_string == Secret(AZURITE)
+
+
+def test_a_connection_string_is_kept_as_it_is() -> None:
+    text = "DefaultEndpointsProtocol=https;AccountName=x;AccountKey=a==;EndpointSuffix=core.windows.net"
+
+    assert _read(IMPORT, AzureWebJobsStorage=text).storage.connection_string == Secret(text)
+
+
+@pytest.mark.parametrize(
+    ("storage", "blob_url"),
+    [
+        ({"AzureWebJobsStorage__accountName": "contoso1"}, "https://contoso1.blob.core.windows.net"),
+        (
+            {
+                "AzureWebJobsStorage__blobServiceUri": "https://contoso1.blob.core.usgovcloudapi.net/",
+                "AzureWebJobsStorage__queueServiceUri": "https://contoso1.queue.core.usgovcloudapi.net",
+            },
+            "https://contoso1.blob.core.usgovcloudapi.net",
+        ),
+        (
+            {
+                "AzureWebJobsStorage__blobServiceUri": "https://127.0.0.1:10000/devstoreaccount1",
+                "AzureWebJobsStorage__queueServiceUri": "https://127.0.0.1:10001/devstoreaccount1",
+            },
+            "https://127.0.0.1:10000/devstoreaccount1",
+        ),
+    ],
+)
+def test_storage_may_be_reached_by_identity(storage: dict[str, str], blob_url: str) -> None:
+    identity = {"AzureWebJobsStorage__credential": "managedidentity", "AzureWebJobsStorage__clientId": CLIENT_ID}
+
+    found = _read(IMPORT, storage, identity, AzureWebJobsStorage="").storage
+
+    assert found.connection_string is None
+    assert found.blob_url == blob_url
+    assert found.queue_url
+    assert found.client_id == CLIENT_ID
+
+
+def test_integrations_are_read_from_text_and_from_a_file_in_the_app(tmp_path: Path) -> None:
+    text = json.dumps({"imports": [{"name": "customers", "inputFolder": "Customers/Input"}]})
+    tmp_path.joinpath("integrations.json").write_text(text, "utf-8-sig")
+
+    from_text = read_settings(IMPORT | {"INTEGRATIONS": text})
+    from_file = read_settings(IMPORT | {"INTEGRATIONS": "integrations.json"}, app_folder=tmp_path)
+
+    assert from_text == from_file
+    assert from_text.integrations.imports[0].environment_url == "https://contoso.operations.dynamics.com"
+
+
+def test_flows_that_name_their_own_environment_and_drive_need_neither_setting() -> None:
+    flow = {"name": "a", "inputFolder": "A", "environmentUrl": "https://a.com", "drive": "drives/b!a"}
+
+    settings = read_settings(
+        {"AzureWebJobsStorage": "UseDevelopmentStorage=true", "INTEGRATIONS": json.dumps({"imports": [flow]})}
+    )
+
+    assert settings.integrations.imports[0].environment_url == "https://a.com"
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    ["*/30 * * * * *", "0 */5 * * * *", "0 30 9 * * Mon-Fri", "0 0 0 1,15 jan-jun/2 *", "0,30 0-59/10 8-18 * * 1-5"],
+)
+def test_schedules_of_six_fields_are_taken(schedule: str) -> None:
+    assert _read(IMPORT, OUTBOUND_SCHEDULE=schedule).outbound_schedule == schedule
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:7071/api/receive_notification", "http://localhost/api/x?code=k"])
+def test_this_machine_may_be_notified_over_http(url: str) -> None:
+    found = _read(IMPORT, NOTIFIED, NOTIFICATION_URL=url).notification_url
+
+    assert found is not None
+    assert found.reveal() == url
+
+
+def test_secrets_are_not_shown() -> None:
+    secrets = {
+        **NOTIFIED,
+        "AzureWebJobsStorage": "AccountName=contoso1;AccountKey=topsecretkey==",
+        "AZURE_TENANT_ID": "contoso.com",
+        "AZURE_CLIENT_ID": CLIENT_ID,
+        "AZURE_CLIENT_SECRET": "topsecretclient",
+        "AZURE_CLIENT_CERTIFICATE_PASSWORD": "topsecretpassword",
+    }
+
+    shown = repr(_read(IMPORT, secrets))
+
+    for secret in ("topsecret", "the-function-key", "a-long-random-text"):
+        assert secret not in shown
+
+
+# Every setting counts.
+
+OTHER: dict[str, str] = {
+    "FO_URL": "https://other.com",
+    "ONEDRIVE_DRIVE": "drives/b!other",
+    "ONEDRIVE_SIGN_IN": "user",
+    "SIGN_IN_CLIENT_ID": "22222222-2222-3333-4444-555555555555",
+    "SIGN_IN_TENANT": "other.com",
+    "INPUT_FOLDER": "Other",
+    "PROCESSING_FOLDER": "Other",
+    "SUCCESS_FOLDER": "Other",
+    "ERROR_FOLDER": "Other",
+    "IMPORT_DATA_PROJECT": "Other",
+    "IMPORT_COMPANY": "OTH",
+    "IMPORT_OVERWRITE": "false",
+    "EXPORT_DATA_PROJECT": "Other",
+    "EXPORT_COMPANY": "OTH",
+    "OUTPUT_FOLDER": "Other",
+    "OUTBOUND_SCHEDULE": "0 0 0 * * *",
+    "INTEGRATIONS": "{}",
+    "NOTIFICATION_URL": "https://other.com/api/receive_notification",
+    "CLIENT_STATE": "another-random-text",
+    "ALERT_RECIPIENT": "other@contoso.com",
+    "ALERT_SENDER": "other@contoso.com",
+    "IMPORT_STUCK_AFTER_MINUTES": "1",
+    "EXPORT_STUCK_AFTER_MINUTES": "1",
+    "SUBMIT_GRACE_SECONDS": "1",
+    "POLL_FIRST_SECONDS": "0.5",
+    "POLL_LONGEST_SECONDS": "90",
+    "AZURE_TENANT_ID": "other.com",
+    "AZURE_CLIENT_ID": "22222222-2222-3333-4444-555555555555",
+    "AZURE_CLIENT_SECRET": "other",
+    "AZURE_CLIENT_CERTIFICATE_PATH": "other.pem",
+    "AZURE_CLIENT_CERTIFICATE_PASSWORD": "other",
+    "AZURE_AUTHORITY_HOST": "login.other.com",
+    "GRAPH_URL": "https://graph.microsoft.us",
+    "AzureWebJobsStorage": "AccountName=other;AccountKey=x",
+    "AzureWebJobsStorage__accountName": "other",
+    "AzureWebJobsStorage__blobServiceUri": "https://other.com",
+    "AzureWebJobsStorage__queueServiceUri": "https://other.com",
+    "AzureWebJobsStorage__credential": "other",
+    "AzureWebJobsStorage__clientId": CLIENT_ID,
+}
+FULL = {
+    **IMPORT,
+    **EXPORT,
+    **NOTIFIED,
+    "ONEDRIVE_SIGN_IN": "user",
+    "SIGN_IN_CLIENT_ID": CLIENT_ID,
+    "SIGN_IN_TENANT": "contoso.com",
+    "ALERT_RECIPIENT": "a@contoso.com",
+    "ALERT_SENDER": "b@contoso.com",
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_every_setting_changes_something(name: str) -> None:
+    before = _read(FULL)
+
+    try:
+        after = _read(FULL | ({"ONEDRIVE_SIGN_IN": "app"} if name == "ONEDRIVE_SIGN_IN" else {name: OTHER[name]}))
+    except SettingsInvalid as refusal:
+        assert name in refusal.message  # noqa: PT017  # that it is refused shows as well that it is read
+        return
+    assert after != before
+
+
+# What is refused.
+
+
+def test_everything_that_is_missing_is_told_together() -> None:
+    lines = _refused()
+
+    assert [line.split()[0] for line in lines] == ["FO_URL", "ONEDRIVE_DRIVE", "AzureWebJobsStorage"]
+    assert all("Example: " in line for line in lines)
+
+
+def test_everything_that_is_wrong_is_told_together_and_once() -> None:
+    lines = _refused(
+        EXPORT,
+        FO_URL="contoso",
+        ONEDRIVE_DRIVE="onedrive",
+        ONEDRIVE_SIGN_IN="me",
+        INPUT_FOLDER="In:put",
+        EXPORT_COMPANY="USMFX",
+        OUTBOUND_SCHEDULE="30 * * * *",
+        GRAPH_URL="graph",
+        POLL_FIRST_SECONDS="soon",
+        AzureWebJobsStorage="contosostorage",
+    )
+
+    assert sorted(line.split()[0] for line in lines) == sorted(
+        [
+            *("FO_URL", "ONEDRIVE_DRIVE", "ONEDRIVE_SIGN_IN", "INPUT_FOLDER", "EXPORT_COMPANY", "OUTBOUND_SCHEDULE"),
+            *("GRAPH_URL", "POLL_FIRST_SECONDS", "AzureWebJobsStorage"),
+        ]
+    )
+
+
+WRONG: dict[str, tuple[dict[str, str], str]] = {
+    "plain http": ({"FO_URL": "http://contoso.com"}, "FO_URL must begin with https"),
+    "a copied address": ({"FO_URL": "https://contoso.com/?cmp=USMF&mi=Home"}, "FO_URL must be the address alone"),
+    "Graph with its version": (
+        {"GRAPH_URL": "https://graph.microsoft.com/v1.0"},
+        "GRAPH_URL must be the address alone",
+    ),
+    "an app's own drive": ({"ONEDRIVE_DRIVE": "me/drive"}, "ONEDRIVE_SIGN_IN must be user"),
+    "a user who cannot sign in": (
+        {"ONEDRIVE_SIGN_IN": "user"},
+        "SIGN_IN_CLIENT_ID is missing: .*\nSIGN_IN_TENANT is missing",
+    ),
+    "half an export": ({"EXPORT_DATA_PROJECT": "E"}, "EXPORT_COMPANY is missing"),
+    "the other half": ({"EXPORT_COMPANY": "USMF"}, "EXPORT_DATA_PROJECT is missing"),
+    "an export without a schedule": (
+        EXPORT | {"OUTBOUND_SCHEDULE": ""},
+        "OUTBOUND_SCHEDULE is missing: exports need it",
+    ),
+    "nothing to do": ({"INPUT_FOLDER": ""}, "nothing to do"),
+    "the same folder twice": ({"ERROR_FOLDER": "Success"}, "ERROR_FOLDER is /Success, as SUCCESS_FOLDER"),
+    "a folder inside Input": ({"ERROR_FOLDER": "Input/Error"}, "ERROR_FOLDER is /Input/Error, which lies inside"),
+    "overwrite that is neither": ({"IMPORT_OVERWRITE": "maybe"}, "IMPORT_OVERWRITE must be true or false"),
+    "a notification over http": (
+        NOTIFIED | {"NOTIFICATION_URL": "http://app.com/api/x"},
+        "NOTIFICATION_URL must begin",
+    ),
+    "a notification to a host": (NOTIFIED | {"NOTIFICATION_URL": "https://app.com/"}, "the whole address"),
+    "a notification with a mark": (NOTIFIED | {"NOTIFICATION_URL": "https://app.com/api/x?code=a#b"}, "without '#'"),
+    "no client state": ({"NOTIFICATION_URL": NOTIFIED["NOTIFICATION_URL"]}, "CLIENT_STATE is missing"),
+    "a client state that can be guessed": (NOTIFIED | {"CLIENT_STATE": "secret"}, "CLIENT_STATE must be 16 to 128"),
+    "a client state that Graph refuses": (NOTIFIED | {"CLIENT_STATE": "x" * 129}, "CLIENT_STATE must be 16 to 128"),
+    "an alert that nobody sends": ({"ALERT_RECIPIENT": "a@contoso.com"}, "ALERT_SENDER is missing"),
+    "a recipient without a host": (
+        {"ALERT_RECIPIENT": "a", "ALERT_SENDER": "b@c.de"},
+        "ALERT_RECIPIENT must be an e-m",
+    ),
+    "two senders": ({"ALERT_SENDER": "a@b.cd;b@b.cd"}, "ALERT_SENDER must be an e-mail address"),
+    "a secret without its tenant": (
+        {"AZURE_CLIENT_SECRET": "s"},
+        "AZURE_TENANT_ID is missing: AZURE_CLIENT_SECRET is set.*\nAZURE_CLIENT_ID is missing",
+    ),
+    "a secret and a certificate": (
+        {"AZURE_CLIENT_SECRET": "s", "AZURE_CLIENT_CERTIFICATE_PATH": "x"},
+        "AZURE_CLIENT_CERTIFICATE_PATH stands against AZURE_CLIENT_SECRET",
+    ),
+    "a certificate that is not there": ({"AZURE_CLIENT_CERTIFICATE_PATH": "x.pem"}, "is not the path of a file"),
+    "an application's name for its id": ({"AZURE_CLIENT_ID": "my-app"}, "AZURE_CLIENT_ID must be a client id"),
+    "a tenant's address": ({"AZURE_TENANT_ID": "https://contoso.com"}, "AZURE_TENANT_ID must be a tenant's"),
+    "a number that is none": ({"SUBMIT_GRACE_SECONDS": "soon"}, "SUBMIT_GRACE_SECONDS must be a number from 0 to 3600"),
+    "a number without end": ({"IMPORT_STUCK_AFTER_MINUTES": "inf"}, "must be a number from 0.01 to 10080"),
+    "a number with a comma": ({"POLL_FIRST_SECONDS": "0,5"}, "POLL_FIRST_SECONDS must be a number"),
+    "no wait at all": ({"POLL_FIRST_SECONDS": "0"}, "POLL_FIRST_SECONDS must be a number from 0.1"),
+    "bounds that cross": ({"POLL_FIRST_SECONDS": "90"}, "POLL_LONGEST_SECONDS must not be less"),
+    "storage twice": ({"AzureWebJobsStorage__accountName": "contoso1"}, "AzureWebJobsStorage stands against"),
+    "half of the storage": (
+        {"AzureWebJobsStorage": "", "AzureWebJobsStorage__blobServiceUri": "https://x.blob.core.windows.net"},
+        "AzureWebJobsStorage__queueServiceUri is missing",
+    ),
+    "an account's name with a dot": (
+        {"AzureWebJobsStorage": "", "AzureWebJobsStorage__accountName": "contoso.blob"},
+        "AzureWebJobsStorage__accountName must be",
+    ),
+    "a container's address": (
+        {"AzureWebJobsStorage": "", "AzureWebJobsStorage__blobServiceUri": "https://x.blob.core.windows.net/c"},
+        "AzureWebJobsStorage__blobServiceUri must be the address alone",
+    ),
+    "another credential": ({"AzureWebJobsStorage__credential": "key"}, "must be managedidentity"),
+    "integrations and simple settings": (
+        {"INTEGRATIONS": '{"imports": [{"name": "a", "inputFolder": "A"}]}', "IMPORT_COMPANY": "USMF"},
+        "INTEGRATIONS stands against IMPORT_COMPANY",
+    ),
+    "integrations that are no JSON": ({"INTEGRATIONS": "{"}, "INTEGRATIONS is not JSON"),
+    "integrations that are not there": ({"INTEGRATIONS": "nowhere.json"}, "neither JSON nor the path of a file"),
+    "integrations with a mistake": (
+        {"INTEGRATIONS": '{"imports": [{"name": "a", "inputFolder": "A", "company": "?"}]}'},
+        r"INTEGRATIONS, imports\[0\].company must be",
+    ),
+    "a misspelt setting": ({"IMPORT_COMPNAY": "USMF"}, r"IMPORT_COMPNAY is no setting .* mean IMPORT_COMPANY\?"),
+    "a half remembered setting": ({"ONEDRIVE_SIGNIN": "user"}, r"Did you mean ONEDRIVE_SIGN_IN\?"),
+    "a Key Vault that gave nothing": (
+        {"AZURE_CLIENT_SECRET": "@Microsoft.KeyVault(SecretUri=https://x.vault.azure.net/secrets/s)"},
+        "AZURE_CLIENT_SECRET is a reference that Azure could not resolve",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_setting_is_refused_in_words(name: str) -> None:
+    values, words = WRONG[name]
+
+    lines = "\n".join(_refused(IMPORT, values))
+
+    assert re.search(words, lines), lines
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        *("* * * * *", "00:00:30", "60 * * * * *", "* * 24 * * *", "* * * 0 * *", "* * * * 13 *", "* * * * * 7"),
+        *("*/0 * * * * *", "*/x * * * * *", "1-70 * * * * *", "a * * * * *", "1,,2 * * * * *", "- * * * * *"),
+        *("* * * * Mon *", "* * * * * Jan", "@hourly", "1;2 * * * * *", "٣ * * * * *"),
+    ],
+)
+def test_what_is_no_schedule_is_refused(schedule: str) -> None:
+    (line,) = _refused(IMPORT, OUTBOUND_SCHEDULE=schedule)
+
+    assert line.startswith("OUTBOUND_SCHEDULE ")
+
+
+def test_a_misspelt_setting_beside_the_right_one_is_let_be() -> None:
+    _read(IMPORT, IMPORT_COMPANY="USMF", IMPORT_COMPANY_2="USRT")
+
+
+def test_a_refusal_shows_no_secret() -> None:
+    lines = _refused(
+        FO_URL="https://user:topsecret1@contoso.com",
+        NOTIFICATION_URL="http://app.com/api/x?code=topsecret2",
+        CLIENT_STATE="topsecret3",
+        AzureWebJobsStorage="AccountKey=topsecret4",
+        AZURE_CLIENT_SECRET="topsecret5",
+        INTEGRATIONS='{"topsecret": "topsecret6"}',
+    )
+
+    assert not re.search(r"topsecret\d", "\n".join(lines))
+
+
+def test_one_problem_is_told_in_the_singular() -> None:
+    with pytest.raises(SettingsInvalid, match=r"^One setting is missing or wrong"):
+        _read(IMPORT, FO_URL="")
+
+
+@given(st.dictionaries(st.sampled_from(list(SETTINGS)), st.text(max_size=40), max_size=6))
+def test_any_values_are_read_or_refused_and_never_crash(values: dict[str, str]) -> None:
+    try:
+        settings = read_settings(IMPORT | values)
+    except SettingsInvalid:
+        return
+    assert settings.integrations.flows
