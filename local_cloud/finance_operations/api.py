@@ -5,12 +5,13 @@ a test or a person turns knobs and looks inside.
 """
 
 import asyncio
+import contextlib
 import html
 import json
 import threading
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Final, Self
@@ -23,7 +24,7 @@ from local_cloud.faults import FaultPlan
 from local_cloud.finance_operations.actions import ACTIONS, Call, InvalidPayload, Result
 from local_cloud.finance_operations.blobs import Blobs
 from local_cloud.finance_operations.data_management import ActionRefused, Clock, DataManagement
-from local_cloud.finance_operations.executions import Execution, Status
+from local_cloud.finance_operations.executions import EntityRun, Execution, RowError, Status
 from local_cloud.finance_operations.knobs import Behaviour, Speed, changed, knob_names
 from local_cloud.finance_operations.odata import EntitySets, InvalidQuery, NoSuchRecord, NoSuchRoute
 from local_cloud.finance_operations.packages import Row
@@ -66,9 +67,8 @@ class FinanceOperationsSimulator:
         self._server: Server | None = None
         self._violations: list[str] = []
         self._lock = threading.Lock()
-        self._management = DataManagement(
-            Store(database), Blobs(blob_connection_string), clock, speed or Speed(), behaviour or Behaviour()
-        )
+        blobs = Blobs(blob_connection_string)
+        self._management = DataManagement(Store(database), blobs, clock, speed or Speed(), behaviour or Behaviour())
         self._entity_sets = EntitySets(self._management)
 
     def __enter__(self) -> Self:
@@ -81,9 +81,13 @@ class FinanceOperationsSimulator:
         self.stop()
 
     def start(self, port: int = 0) -> None:
-        """Listen on this loopback port, 0 for any free one. Raises OSError when it is taken."""
+        """Listen on this loopback port, 0 for any free one. Raises OSError when it is taken; then all is closed."""
         self._server = Server(self._app(), port)
-        self._server.start()
+        try:
+            self._server.start()
+        except BaseException:
+            self._management.close()
+            raise
 
     def stop(self) -> None:
         """Stop listening and close the database."""
@@ -327,7 +331,11 @@ class FinanceOperationsSimulator:
         wanted = request.query.get("executionId")
         found = await asyncio.to_thread(self._management.executions)
         shown = [each for each in found if wanted in (None, each.execution_id)]
-        page = _page(shown, self._management.now())
+        errors: list[RowError] = []
+        if wanted is not None:
+            with contextlib.suppress(ActionRefused):  # never heard of, or forgotten
+                errors = await asyncio.to_thread(self._management.execution_errors, wanted)
+        page = _page(shown, errors, self._management.now())
         return answer(200, page, {"Content-Type": "text/html; charset=utf-8"})
 
 
@@ -354,31 +362,34 @@ def _refused(
     return answer(400, {"error": {"code": "", "message": outer, "innererror": inner}}, {"Content-Type": _JSON})
 
 
-def _page(executions: list[Execution], now: float) -> str:
-    rows = "".join(
-        "<tr>"
-        + "".join(
-            f"<td>{html.escape(str(cell))}</td>"
-            for cell in (
-                execution.execution_id,
-                execution.operation,
-                execution.data_project,
-                execution.company,
-                execution.status(now) or "not found",
-                run.entity,
-                run.staged,
-                run.created + run.updated,
-                run.failed,
-            )
+def _page(executions: list[Execution], errors: list[RowError], now: float) -> str:
+    heads = ("Job ID", "Operation", "Project", "Company", "Status", "Entity", "Staged", "Imported", "Failed")
+    nothing = EntityRun(entity="", staged=0, failed_to_stage=0, failed_to_import=0)
+    rows = [
+        (
+            execution.execution_id,
+            execution.operation,
+            execution.data_project,
+            execution.company,
+            execution.status(now) or "not found",
+            run.entity,
+            run.staged,
+            run.created + run.updated,
+            run.failed,
         )
-        + "</tr>"
         for execution in reversed(executions)
-        for run in execution.entities
-    )
-    names = ("Job ID", "Operation", "Project", "Company", "Status", "Entity", "Staged", "Imported", "Failed")
-    heads = "".join(f"<th>{name}</th>" for name in names)
+        for run in execution.entities or (nothing,)
+    ]
+    said = [(error.record_id, error.field, error.message) for error in errors]
     return (
         "<!doctype html><html lang=en><meta charset=utf-8><title>Execution summary</title>"
         "<style>body{font:1rem sans-serif}td,th{text-align:left;padding:.2rem .6rem}</style>"
-        f"<h1>Execution summary</h1><table><tr>{heads}</tr>{rows}</table></html>"
+        f"<h1>Execution summary</h1>{_table(heads, rows)}"
+        f"{_table(('Record', 'Field', 'Error'), said) if said else ''}</html>"
     )
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    lines = ("".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) for row in rows)
+    titles = "".join(f"<th>{head}</th>" for head in heads)
+    return f"<table><tr>{titles}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"

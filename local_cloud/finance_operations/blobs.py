@@ -1,4 +1,9 @@
-"""F&O's own blob storage, played by Azurite: the containers, and the SAS URLs as F&O hands them out."""
+"""F&O's own blob storage, played by Azurite: the containers, and the SAS URLs as F&O hands them out.
+
+Azurite takes more than Azure does under the old ``sv`` that F&O was seen to give out: a single PUT of more than 64 MB
+and blocks of more than 4 MiB, which Azure refuses there. It says AuthorizationFailure where Azure says
+AuthenticationFailed of an expired URL; both with 403.
+"""
 
 import base64
 import hashlib
@@ -23,9 +28,8 @@ class Blobs:
 
     def __init__(self, connection_string: str) -> None:
         self._service = BlobServiceClient.from_connection_string(connection_string)
-        parts = dict(part.partition("=")[::2] for part in connection_string.split(";") if part)
         self._account = str(self._service.account_name)
-        self._key = base64.b64decode(parts.get("AccountKey") or self._service.credential.account_key)
+        self._key = base64.b64decode(self._service.credential.account_key)
         self._containers: set[str] = set()
         self._lock = threading.Lock()
 

@@ -37,7 +37,7 @@ from local_cloud.finance_operations.packages import (
     read_package,
     write_package,
 )
-from local_cloud.finance_operations.store import Effect, Fault, Project, ProjectEntity, StagedRow, Store
+from local_cloud.finance_operations.store import Effect, FailsAt, Project, ProjectEntity, StagedRow, Store
 
 type Clock = Callable[[], float]  # seconds since the epoch
 
@@ -302,12 +302,12 @@ class DataManagement:
         rows = [self._judged(number, key, row) for number, row in enumerate(data.rows, start=1)]
         self._store.stage(execution_id, data.name, rows)
         self._store.note_fields(data.name, data.fields)
-        unstaged = sum(row.fault == Fault.STAGING for row in rows)
+        unstaged = sum(row.fails_at is FailsAt.STAGING for row in rows)
         return EntityRun(
             entity=data.name,
             staged=len(rows) - unstaged,
             failed_to_stage=unstaged,
-            failed_to_import=sum(row.fault == Fault.TARGET for row in rows),
+            failed_to_import=sum(row.fails_at is FailsAt.TARGET for row in rows),
         )
 
     def _judged(self, number: int, key: str, row: Row) -> StagedRow:
@@ -316,16 +316,16 @@ class DataManagement:
         for field, value in row.items():
             if len(value) > self.behaviour.max_value_length:
                 message = f"The value of field {field} is too long: {len(value)} characters."
-                return replace(staged, fault=Fault.STAGING, field=field, message=message)
+                return replace(staged, fails_at=FailsAt.STAGING, field=field, message=message)
         if not staged.key:
-            return replace(staged, fault=Fault.TARGET, field=key, message=f'Field "{key}" must be filled in.')
+            return replace(staged, fails_at=FailsAt.TARGET, field=key, message=f'Field "{key}" must be filled in.')
         for field, value in row.items():
             if "#ERROR" in value:
                 message = (
                     f'The value "{value}" in field "{field}" is not found in the related table.\n'
                     "validateWrite failed on data source."
                 )
-                return replace(staged, fault=Fault.TARGET, field=field, message=message)
+                return replace(staged, fails_at=FailsAt.TARGET, field=field, message=message)
         return staged
 
     # Export
@@ -442,8 +442,8 @@ class DataManagement:
             rows = [
                 RowError(record_id=row.key or str(row.number), field=row.field, message=row.message)
                 for entity in execution.entities
-                for fault in (Fault.STAGING, Fault.TARGET)
-                for row in self._store.staged(execution.execution_id, entity.entity, fault)
+                for fails_at in (FailsAt.STAGING, FailsAt.TARGET)
+                for row in self._store.staged(execution.execution_id, entity.entity, fails_at)
             ]
         return [*execution.errors, *rows]
 
@@ -466,7 +466,7 @@ class DataManagement:
                 return ""
             if self._clock() < run.error_keys_asked + execution.times.error_keys_delay_s:
                 return ""
-            failed = self._store.staged(execution.execution_id, run.entity, Fault.TARGET)
+            failed = self._store.staged(execution.execution_id, run.entity, FailsAt.TARGET)
         return self._error_file(execution, f"{run.entity}-ErrorKeys.txt", "\r\n".join(row.key for row in failed))
 
     def staging_error_file_url(self, execution_id: str, entity: str) -> str:
@@ -475,7 +475,7 @@ class DataManagement:
             execution, run = self._entity_run(execution_id, entity)
             if execution is None or run is None or not run.failed_to_stage:
                 return ""
-            failed = self._store.staged(execution.execution_id, run.entity, Fault.STAGING)
+            failed = self._store.staged(execution.execution_id, run.entity, FailsAt.STAGING)
         fields = tuple(failed[0].fields)
         rows = tuple(dict(row.fields) | {"ERROR": row.message} for row in failed)
         data = EntityData(name=run.entity, source_format="CSV", fields=(*fields, "ERROR"), rows=rows)
@@ -547,7 +547,7 @@ class DataManagement:
     def _taken_effect(self, execution: Execution, run: EntityRun) -> EntityRun:
         if not execution.reaches_target:
             return run
-        rows = self._store.staged(execution.execution_id, run.entity, Fault.NONE)
+        rows = self._store.staged(execution.execution_id, run.entity, FailsAt.NOWHERE)
         created, updated = self._store.merge(run.entity, execution.company, rows)
         if rows:
             self._store.note_effect(

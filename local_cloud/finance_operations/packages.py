@@ -166,7 +166,7 @@ def _table(entity: str, source_format: str, sheet: str, content: bytes) -> _Tabl
         case "CSV-UNICODE":
             if not content.startswith(b"\xff\xfe"):
                 raise PackageBroken("Selected file is not Unicode")  # Observed: UTF-8 under CSV-Unicode
-            return _from_lines(entity, content.decode("utf-16"), ",")
+            return _from_lines(entity, content.decode("utf-16", errors="replace"), ",")
         case "TAB":
             return _from_lines(entity, _decoded(content), "\t")
         case other if other.startswith("XML"):
@@ -185,7 +185,10 @@ def _decoded(content: bytes) -> str:
 def _from_lines(entity: str, text: str, delimiter: str) -> _Table:
     if "\n" in text and "\r\n" not in text:
         raise _wrong_mapping(entity)  # Observed: a CSV with LF alone fails ImportFromPackage in these words
-    return _as_table(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+    try:
+        return _as_table(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+    except csv.Error as error:  # a field of more than 128 KiB
+        raise _wrong_mapping(entity) from error
 
 
 def _from_workbook(content: bytes, sheet: str) -> _Table:

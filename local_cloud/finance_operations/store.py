@@ -7,6 +7,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -28,7 +29,7 @@ create index if not exists executions_project on executions (project);
 create index if not exists executions_open on executions (done) where done = 0;
 create table if not exists staging (
     execution_id text collate nocase, entity text collate nocase, number integer, key text not null,
-    fields text not null, fault text not null, field text not null, message text not null,
+    fields text not null, fails_at text not null, field text not null, message text not null,
     primary key (execution_id, entity, number)) without rowid;
 create table if not exists fields (entity text primary key collate nocase, names text not null);
 create table if not exists target (
@@ -61,12 +62,12 @@ class Project:
     entities: tuple[ProjectEntity, ...] = ()
 
 
-class Fault:
-    """Where a staged row fails."""
+class FailsAt(StrEnum):
+    """How far a row of a package gets."""
 
-    NONE: Final = ""
-    STAGING: Final = "staging"  # from the source to the staging table
-    TARGET: Final = "target"  # from the staging table to the target
+    NOWHERE = ""
+    STAGING = "staging"  # it does not get from the file to the staging table
+    TARGET = "target"  # it does not get from the staging table to the target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,8 +77,8 @@ class StagedRow:
     number: int  # from 1, in the order of the file
     key: str
     fields: Row
-    fault: str = Fault.NONE
-    field: str = ""  # at fault
+    fails_at: FailsAt = FailsAt.NOWHERE
+    field: str = ""  # that is to blame
     message: str = ""
 
 
@@ -166,21 +167,32 @@ class Store:
         self._db.executemany(
             "insert into staging values (?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                (execution_id, entity, row.number, row.key, json.dumps(row.fields), row.fault, row.field, row.message)
+                (
+                    execution_id,
+                    entity,
+                    row.number,
+                    row.key,
+                    json.dumps(row.fields),
+                    row.fails_at,
+                    row.field,
+                    row.message,
+                )
                 for row in rows
             ),
         )
 
-    def staged(self, execution_id: str, entity: str, fault: str) -> list[StagedRow]:
-        """Return the rows of an entity that go this way, in the order of the file."""
+    def staged(self, execution_id: str, entity: str, fails_at: FailsAt) -> list[StagedRow]:
+        """Return the rows of an entity that get so far, in the order of the file."""
         found = self._db.execute(
-            "select number, key, fields, fault, field, message from staging"
-            " where execution_id = ? and entity = ? and fault = ? order by number",
-            (execution_id, entity, fault),
+            "select number, key, fields, field, message from staging"
+            " where execution_id = ? and entity = ? and fails_at = ? order by number",
+            (execution_id, entity, fails_at),
         )
         return [
-            StagedRow(number=number, key=key, fields=json.loads(fields), fault=fault, field=field, message=message)
-            for number, key, fields, fault, field, message in found
+            StagedRow(
+                number=number, key=key, fields=json.loads(fields), fails_at=fails_at, field=field, message=message
+            )
+            for number, key, fields, field, message in found
         ]
 
     # Business data

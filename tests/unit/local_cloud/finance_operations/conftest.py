@@ -1,6 +1,8 @@
 """A simulated environment with a clock that the test moves, and someone who calls it with plain requests."""
 
 import json
+import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -56,11 +58,12 @@ class Caller:
     def get(self, path: str, **query: str) -> requests.Response:
         return self.session.get(self.simulator.url + path, params=query, headers=self.headers, timeout=TIMEOUT_S)
 
-    def post(self, path: str, body: Any) -> requests.Response:
-        return self.session.post(self.simulator.url + path, json=body, headers=self.headers, timeout=TIMEOUT_S)
+    def post(self, path: str, body: Any, *, timeout_s: float = TIMEOUT_S) -> requests.Response:
+        return self.session.post(self.simulator.url + path, json=body, headers=self.headers, timeout=timeout_s)
 
-    def act(self, action: str, **parameters: Any) -> requests.Response:
-        return self.post(f"/data/DataManagementDefinitionGroups/Microsoft.Dynamics.DataEntities.{action}", parameters)
+    def act(self, action: str, *, timeout_s: float = TIMEOUT_S, **parameters: Any) -> requests.Response:
+        path = f"/data/DataManagementDefinitionGroups/Microsoft.Dynamics.DataEntities.{action}"
+        return self.post(path, parameters, timeout_s=timeout_s)
 
     def value(self, action: str, **parameters: Any) -> Any:
         answered = self.act(action, **parameters)
@@ -82,7 +85,7 @@ class Caller:
         return got.content
 
     def import_url(self, url: str, **parameters: Any) -> requests.Response:
-        defaults = {
+        defaults: dict[str, Any] = {
             "packageUrl": url,
             "definitionGroupId": "Assets",
             "executionId": "run-1",
@@ -96,7 +99,7 @@ class Caller:
         return self.import_url(self.upload(package if package is not None else build_package()), **parameters)
 
     def export(self, **parameters: Any) -> requests.Response:
-        defaults = {
+        defaults: dict[str, Any] = {
             "definitionGroupId": "Assets",
             "packageName": "Assets",
             "executionId": "export-1",
@@ -107,6 +110,14 @@ class Caller:
 
     def status(self, execution_id: str = "run-1") -> str:
         return str(self.value("GetExecutionSummaryStatus", executionId=execution_id))
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait until a condition holds; fails when it does not in time."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while not holds():
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.005)
 
 
 def reason(answered: requests.Response) -> str:

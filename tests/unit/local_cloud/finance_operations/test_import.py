@@ -24,6 +24,7 @@ from tests.unit.local_cloud.finance_operations.conftest import (
     HandClock,
     StartSimulator,
     reason,
+    until,
 )
 
 SAMPLE = Path(__file__).parents[5] / "shared" / "data" / "usmf_asset-major-types-01.zip"
@@ -198,6 +199,40 @@ def test_a_package_that_was_read_before_its_blob_was_emptied_still_shows_itself(
 
     assert "not found" in reason(early)
     assert caller.status() == "Executing"
+
+
+def test_an_import_goes_on_after_its_caller_has_given_up(
+    caller: Caller, simulator: FinanceOperationsSimulator, clock: HandClock
+) -> None:
+    blob = SlowBlob(build_package())
+
+    with Server(blob.app()) as server:
+        with pytest.raises(requests.ReadTimeout):
+            caller.import_url(f"{server.url}/package", timeout_s=0.1)
+        assert blob.asked_for.wait(TIMEOUT_S)
+        blob.go_on.set()
+        until(lambda: len(simulator.executions) == 1)
+
+    clock.pass_by(60)
+    assert len(simulator.effects) == 1
+
+
+def test_unpacking_may_take_its_time(caller: Caller, simulator: FinanceOperationsSimulator) -> None:
+    simulator.change(unpack_s=0.2)
+
+    answered = caller.import_package()
+
+    assert answered.status_code == 200
+    assert answered.elapsed.total_seconds() >= 0.2
+
+
+def test_a_port_that_is_taken_is_reported(
+    simulator: FinanceOperationsSimulator, azurite_connection: str, desk: TokenDesk, faults: FaultPlan
+) -> None:
+    second = FinanceOperationsSimulator(azurite_connection, desk, faults)
+
+    with pytest.raises(OSError):
+        second.start(int(simulator.url.rpartition(":")[2]))
 
 
 def test_an_emptied_blob_makes_the_import_fail_and_leaves_nothing_behind(

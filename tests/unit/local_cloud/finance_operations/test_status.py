@@ -117,7 +117,7 @@ def test_each_entity_has_a_status_of_its_own(caller: Caller, clock: HandClock) -
 
 
 def test_the_summary_page_shows_the_execution_to_a_person(caller: Caller, clock: HandClock) -> None:
-    caller.import_package(executionId="run <1>")
+    caller.import_package(build_package(rows=[("A", "Alpha"), ("B", "#ERROR")]), executionId="run <1>")
     clock.pass_by(60)
 
     url = caller.value("GetExecutionSummaryPageUrl", executionId="run <1>")
@@ -125,4 +125,5 @@ def test_the_summary_page_shows_the_execution_to_a_person(caller: Caller, clock:
     page = caller.session.get(url, timeout=TIMEOUT_S)
     assert "cmp=USMF" in url
     assert "run &lt;1&gt;</td>" in page.text
-    assert "<td>Succeeded</td><td>Fixed asset major type</td>" in page.text
+    assert "<td>PartiallySucceeded</td><td>Fixed asset major type</td><td>2</td><td>1</td><td>1</td>" in page.text
+    assert "<td>B</td><td>DESCRIPTION</td><td>The value &quot;#ERROR&quot; in field" in page.text
