@@ -154,11 +154,6 @@ class Integrations:
         """Return the drives that are watched or written to, each once."""
         return tuple(dict.fromkeys(flow.drive for flow in self.flows))
 
-    @property
-    def environments(self) -> tuple[str, ...]:
-        """Return the addresses of the F&O environments, each once."""
-        return tuple(dict.fromkeys(flow.environment_url for flow in self.flows))
-
     def import_named(self, name: str) -> ImportFlow | None:
         """Return the import of that name; None where it is not configured (any more)."""
         return next((flow for flow in self.imports if flow.name == name), None)

@@ -100,7 +100,6 @@ def test_everything_that_a_flow_names_is_its_own() -> None:
     assert (flow.data_project, flow.company, flow.overwrite) == ("Customers V3", "USMF", False)
     assert (export.output_folder, export.company, export.every_s) == ("/Out", "DAT", 3600)
     assert parsed.drives == ("users/integration@contoso.com/drive", DRIVE)
-    assert parsed.environments == ("https://test.sandbox.operations.dynamics.com", URL)
 
 
 def test_flows_are_found_by_name() -> None:
