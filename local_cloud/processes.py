@@ -53,6 +53,7 @@ class ChildProcess:
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._changed = threading.Condition()
         self._output_ended = False
+        self._gone = False  # once all is over: the system may give the process id to another
         try:
             self._popen = _start([str(part) for part in command], cwd=cwd, env=env, grace_s=grace_s)
         except OSError as error:
@@ -128,6 +129,8 @@ class ChildProcess:
 
     def stop(self) -> None:
         """Ask it to close down, kill it when the grace time is over, and wait until it is gone. May be called twice."""
+        if self._gone:
+            return
         self._close_stdin()
         if self._job is not None:
             self._job.end()
@@ -139,12 +142,17 @@ class ChildProcess:
 
     def kill(self) -> None:
         """End it and all it started at once, with no chance to close down, as when the machine loses power."""
+        if not self._gone:
+            self._kill_all()
+            self._finish()
+
+    def _kill_all(self) -> None:
         if sys.platform != "win32":
-            with contextlib.suppress(ProcessLookupError):  # it has ended already
+            # Not there: all have ended. Not permitted: how macOS says that only ended ones are left.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._popen.pid, signal.SIGKILL)
         elif self._job is not None:
             self._job.end()
-        self._finish()
 
     def _close_stdin(self) -> None:
         if self._popen.stdin is not None:
@@ -153,8 +161,10 @@ class ChildProcess:
     def _finish(self) -> None:
         self._close_stdin()
         self._popen.wait(10)
+        self._kill_all()  # what it has started and not ended itself
+        self._gone = True
         self._reader.join(10)
-        if self._popen.stdout is not None:
+        if self._popen.stdout is not None and not self._reader.is_alive():  # else a daemon made it its own
             self._popen.stdout.close()
 
     def _read(self) -> None:
@@ -298,6 +308,7 @@ else:
         The group is ours and the child's alone (start_new_session), so its end is also the end of the child's children.
         """
         grace_s, command = float(arguments[0]), arguments[1:]
+        parent = os.getppid()
         # A handler that does nothing, not SIG_IGN: the child must get the default back on exec.
         signal.signal(signal.SIGTERM, lambda _number, _frame: None)
         try:
@@ -314,7 +325,8 @@ else:
 
         threading.Thread(target=end_when_abandoned, daemon=True).start()
         code = child.wait()
-        os.killpg(0, signal.SIGTERM)  # what the child left behind
+        if os.getppid() != parent:  # nobody else is there to end what the child left behind
+            os.killpg(0, signal.SIGKILL)
         return code if code >= 0 else 128 - code
 
 

@@ -60,10 +60,11 @@ def python(code: str) -> list[str]:
     return [sys.executable, "-u", "-c", code]
 
 
-def a_family(lifelines: Lifelines) -> list[str]:
+def a_family(lifelines: Lifelines, *, grandchild_does_first: str = "") -> list[str]:
     """A process that starts another one; both hold a lifeline and sleep."""
-    sleeping = lifelines.held + "time.sleep(60)"
-    return python(f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {sleeping!r}]); {sleeping}")
+    sleeping = lifelines.held + "time.sleep(120)"
+    grandchild = grandchild_does_first + sleeping
+    return python(f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {grandchild!r}]); {sleeping}")
 
 
 def test_a_child_is_ready_when_its_line_appears() -> None:
@@ -74,7 +75,7 @@ def test_a_child_is_ready_when_its_line_appears() -> None:
 
 
 def test_a_child_is_ready_when_its_port_answers(lifelines: Lifelines) -> None:
-    code = lifelines.held + "s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1]); time.sleep(60)"
+    code = lifelines.held + "s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1]); time.sleep(120)"
     with ChildProcess(python(code), name="host") as child:
         port = int(child.wait_for_line(r"^(\d+)$", timeout_s=10).group(1))
 
@@ -93,7 +94,7 @@ def test_a_child_that_ends_before_it_is_ready_is_reported_with_what_it_printed()
 
 def test_a_child_that_never_gets_ready_is_given_up_in_time() -> None:
     with (
-        ChildProcess(python("import time; print('thinking'); time.sleep(60)"), name="host") as child,
+        ChildProcess(python("import time; print('thinking'); time.sleep(120)"), name="host") as child,
         pytest.raises(ChildFailed, match=r"was not ready within 0\.3 s"),
     ):
         child.wait_for_line("listening", timeout_s=0.3)
@@ -103,7 +104,7 @@ def test_a_port_that_stays_closed_is_given_up_in_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         free_port = taken.getsockname()[1]
     with (
-        ChildProcess(python("import time; time.sleep(60)"), name="host") as child,
+        ChildProcess(python("import time; time.sleep(120)"), name="host") as child,
         pytest.raises(ChildFailed, match=f"did not listen on port {free_port} within"),
     ):
         child.wait_for_port(free_port, timeout_s=0.2)
@@ -177,7 +178,7 @@ def test_a_child_is_asked_to_close_down_before_it_is_killed() -> None:
 
 @on_posix
 def test_a_child_that_does_not_close_down_is_killed(lifelines: Lifelines) -> None:
-    code = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + lifelines.held + "time.sleep(60)"
+    code = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + lifelines.held + "time.sleep(120)"
     child = ChildProcess(python(code), name="host", grace_s=0.2)
     held = lifelines.accept()
 
@@ -186,12 +187,30 @@ def test_a_child_that_does_not_close_down_is_killed(lifelines: Lifelines) -> Non
     assert is_cut(held)
 
 
+@on_posix
+@pytest.mark.parametrize("orphaned", [False, True])
+def test_a_grandchild_that_does_not_close_down_is_killed(lifelines: Lifelines, orphaned: bool) -> None:
+    deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+    family = a_family(lifelines, grandchild_does_first=deaf)
+    code = (
+        "from local_cloud.processes import ChildProcess\n"
+        f"child = ChildProcess({family!r}, name='family', grace_s=60)\n"
+        "input()\n" + ("import os; os._exit(0)" if orphaned else "child.stop()")
+    )
+    with subprocess.Popen(python(code), cwd=ROOT, stdin=subprocess.PIPE) as parent:
+        held = [lifelines.accept(), lifelines.accept()]
+
+        parent.communicate(b"\n", timeout=30)
+
+        assert [is_cut(line) for line in held] == [True, True]
+
+
 def test_children_end_when_the_process_that_started_them_is_killed(lifelines: Lifelines) -> None:
     code = (
         "import time\n"
         "from local_cloud.processes import ChildProcess\n"
         f"child = ChildProcess({a_family(lifelines)!r}, name='family')\n"
-        "time.sleep(60)"
+        "time.sleep(120)"
     )
     with subprocess.Popen(python(code), cwd=ROOT, stdin=subprocess.DEVNULL) as parent:
         held = [lifelines.accept(), lifelines.accept()]
@@ -204,7 +223,7 @@ def test_children_end_when_the_process_that_started_them_is_killed(lifelines: Li
 @on_posix
 def test_ctrl_c_in_the_terminal_reaches_us_and_not_the_child(lifelines: Lifelines) -> None:
     """A terminal sends SIGINT to its whole foreground group: the child must not be in ours."""
-    with ChildProcess(python(lifelines.held + "import os; print(os.getpgrp()); time.sleep(60)"), name="host") as child:
+    with ChildProcess(python(lifelines.held + "import os; print(os.getpgrp()); time.sleep(120)"), name="host") as child:
         group = int(child.wait_for_line(r"^(\d+)$", timeout_s=10).group(1))
 
         assert group != os.getpgrp()
