@@ -262,7 +262,13 @@ class Api:
     async def _get_item(self, asked: Asked, address: Address) -> web.Response:
         known_query(asked.request, "$select")
         select = selected(asked.query)
-        return json_answer(200, await asyncio.to_thread(lambda: self._shapes.whole(self._find(address), select=select)))
+
+        def get() -> dict[str, object]:
+            item = self._find(address)
+            self._drive.look_into(item)
+            return self._shapes.whole(item, select=select)
+
+        return json_answer(200, await asyncio.to_thread(get))
 
     async def _change_item(self, asked: Asked, address: Address) -> web.Response:
         known_query(asked.request, "$select")

@@ -146,9 +146,7 @@ class Drive:
         """Return what a listing of the folder shows now, in the order of names."""
         with self._lock:
             folder = self.get(folder_id)
-            if self._folder_differs(folder):
-                self._scan_locked()
-                folder = self.get(folder_id)
+            self.look_into(folder)
             here = [self._items[each] for each in self._children.get(folder.item_id, {}).values()]
             lag_s = self._knobs.listing_lag_s
             if lag_s > 0:
@@ -164,6 +162,12 @@ class Drive:
                     and left.item.item_id not in shown
                 ]
             return sorted(here, key=lambda item: (item.name.casefold(), item.item_id))
+
+    def look_into(self, folder: Item) -> None:
+        """Take over what has changed on disk in this folder, if it is one."""
+        with self._lock:
+            if folder.is_folder and self._folder_differs(folder):
+                self._scan_locked()
 
     def child_count(self, folder: Item) -> int:
         return len(self._children.get(folder.item_id, {}))
