@@ -8,7 +8,6 @@ cannot be used.
 import argparse
 import asyncio
 import contextlib
-import json
 import logging
 import os
 import signal
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn, TextIO
 
 from local_cloud.functions_host.host import Host, HostOptions
-from local_cloud.functions_host.http import MASTER_KEY
+from local_cloud.functions_host.http import MASTER_KEY, Keys
 from local_cloud.functions_host.queues import LEASE_S
 from local_cloud.functions_host.runtime import AppUnusable, Worker
 from local_cloud.functions_host.settings import (
@@ -33,7 +32,7 @@ from local_cloud.functions_host.settings import (
 )
 
 _EXIT_UNUSABLE: Final = 2
-_GRACE_S: Final = 3.0  # seconds that running invocations get when the host is stopped
+_GRACE_S: Final = 2.0  # seconds that running invocations get when the host is stopped
 _KEYS_SETTING: Final = "LOCAL_FUNCTIONS_HOST_KEYS"  # NAME=VALUE;NAME=VALUE
 
 # https://learn.microsoft.com/azure/azure-functions/configure-monitoring#configure-log-levels
@@ -67,10 +66,8 @@ def main(arguments: Sequence[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         # On Windows a pipe would get the code page of the machine.
         stream.reconfigure(encoding="utf-8", line_buffering=True)  # type: ignore[union-attr]  # they are TextIOWrapper
-    _log_to(sys.stderr if options.index else sys.stdout)
+    _log_to(sys.stdout)
     try:
-        if options.index:
-            return _print_index(root)
         settings = settle(read_local_settings(settings_file))
         return asyncio.run(_run(options, root, settings))
     except (AppUnusable, HostSettingsInvalid) as error:
@@ -83,11 +80,12 @@ async def _run(options: argparse.Namespace, root: Path, settings: AppSettings) -
     for category, level in host_json.log_levels.items():
         # Categories are logger names here (Function.<name>, Host.Queues); the app's own loggers go by the default.
         logging.getLogger(None if category == "default" else category).setLevel(_LEVELS.get(level, logging.INFO))
-    listening = _listen(options.port)
+    listening = _bound(options.port)
     address = f"127.0.0.1:{listening.getsockname()[1]}"
     # Core Tools sets these, too: apps learn from them that they are not in Azure, and their own address.
     settings = settle({"AZURE_FUNCTIONS_ENVIRONMENT": "Development", "WEBSITE_HOSTNAME": address})
-    host_options = HostOptions(root=root, keys=_keys(options.key, settings), lease_s=options.lease_seconds)
+    keys = Keys.parse([*filter(None, settings.get(_KEYS_SETTING).split(";")), *options.key])
+    host_options = HostOptions(root=root, keys=keys, lease_s=options.lease_seconds)
     stopped = asyncio.Event()
     stop = _stopper(asyncio.get_running_loop(), stopped)
     _stop_on_signals(stop)
@@ -116,7 +114,7 @@ def _exit_now(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _listen(port: int) -> socket.socket:
+def _bound(port: int) -> socket.socket:
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     if sys.platform != "win32":  # there it would let two hosts share a port
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -126,13 +124,6 @@ def _listen(port: int) -> socket.socket:
         listening.close()
         raise HostSettingsInvalid(f"port {port} is not free: {error.strerror} (--port 0 takes any)") from error
     return listening
-
-
-def _keys(arguments: Sequence[str], settings: AppSettings) -> dict[str, str]:
-    pairs = [pair for pair in settings.get(_KEYS_SETTING).split(";") if pair] + list(arguments)
-    if wrong := [pair for pair in pairs if not all(pair.partition("=")[::2])]:
-        raise HostSettingsInvalid(f"{len(wrong)} of the keys are not NAME=VALUE (--key or {_KEYS_SETTING})")
-    return dict(pair.split("=", 1) for pair in pairs)
 
 
 def _lease_s(text: str) -> int:
@@ -162,13 +153,6 @@ def _wait_for_end_of_stdin(stop: Callable[[], None]) -> None:
         while os.read(0, 1024):
             pass
     stop()
-
-
-def _print_index(root: Path) -> int:
-    """Print what Azure would see of the app: ``{function: [bindings]}`` as JSON, in the last line of stdout."""
-    indexed = Worker(root).start()
-    _print(json.dumps({function.name: [json.loads(text) for text in function.raw_bindings] for function in indexed}))
-    return 0
 
 
 def _print(*lines: str) -> None:
@@ -206,7 +190,6 @@ def _parser() -> argparse.ArgumentParser:
         "and demos. Another host also takes over timers sooner then (15 s at the least)",
     )
     parser.add_argument("--stop-with-parent", action="store_true", help="stop when stdin is closed")
-    parser.add_argument("--index", action="store_true", help="print the functions and bindings as JSON, and end")
     return parser
 
 

@@ -46,7 +46,7 @@ class HostOptions:
     """What the command line says."""
 
     root: Path
-    keys: Mapping[str, str]
+    keys: Keys
     lease_s: int = LEASE_S
 
 
@@ -62,7 +62,7 @@ class Host:
         self._host_json = host_json
         self._worker = worker
         self._socket = listening
-        self._keys = Keys(options.keys)
+        self._keys = options.keys
         self._storage = Storage(settings)
         self._wakes = Wakes()
         self._invocations = Invocations(
@@ -76,7 +76,6 @@ class Host:
         self._listeners: list[QueueListener | TimerListener | Singleton] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._runner: web.AppRunner | None = None
-        self._draining = False
         self._began = time.monotonic()
         # Set where Azure would end the worker process; the value is the exit code.
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -133,7 +132,7 @@ class Host:
         return {
             "id": self._id,
             "state": "Running",
-            "draining": self._draining,
+            "listening": len(self._tasks),  # queues and timers
             "invocations": len(self._invocations.running),
             "processUptime": int((time.monotonic() - self._began) * 1000),  # milliseconds, as in Azure
             "errors": [f"{name}: {error}" for name, error in self._unusable.items()],
@@ -175,7 +174,6 @@ class Host:
 
     def drain(self) -> None:
         """Listen to queues and timers no more; what runs goes on, and HTTP is still answered."""
-        self._draining = True
         for listener in self._listeners:
             listener.stop()
 

@@ -7,7 +7,7 @@ https://github.com/Azure/azure-functions-host/blob/dev/src/WebJobs.Script.Grpc/M
 
 import hmac
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -19,6 +19,7 @@ from multidict import CIMultiDict, MultiMapping
 
 from local_cloud.functions_host.bindings import Function, HttpTrigger
 from local_cloud.functions_host.runtime import Outcome, TypedData
+from local_cloud.functions_host.settings import HostSettingsInvalid
 
 MAX_BODY_BYTES: Final = 104_857_600  # FUNCTIONS_REQUEST_BODY_SIZE_LIMIT's default in the real host
 MASTER_KEY: Final = "_master"
@@ -31,6 +32,14 @@ class Keys:
     """The keys that open functions, by name. Without any, everything is open, as in Core Tools."""
 
     values: Mapping[str, str]
+
+    @classmethod
+    def parse(cls, pairs: Iterable[str]) -> "Keys":
+        """Read NAME=VALUE pairs. Raises HostSettingsInvalid, which does not quote them."""
+        split = [pair.partition("=") for pair in pairs]
+        if wrong := [name for name, _, value in split if not (name and value)]:
+            raise HostSettingsInvalid(f"{len(wrong)} of {len(split)} function keys are not NAME=VALUE")
+        return cls({name: value for name, _, value in split})
 
     def open(self, request: web.Request, auth_level: str) -> bool:
         """Whether the request may go on: any key for FUNCTION, only the master key for ADMIN.
@@ -97,20 +106,26 @@ def as_response(outcome: Outcome) -> web.Response:
 
 
 def _from_text(text: str) -> web.Response:
-    """Text is the body, unless it is a JSON object with a "body": then it describes the whole answer."""
+    """Text is the body, but text that is JSON is read: an object with a "body" then describes the whole answer.
+
+    https://github.com/Azure/azure-functions-host/blob/dev/src/WebJobs.Script/Binding/Http/HttpBinding.cs
+    """
     try:
-        described = json.loads(text)
+        content = json.loads(text)
     except ValueError:
-        described = None
-    if not (isinstance(described, dict) and "body" in described):
-        return _response("200", {"content-type": "text/plain; charset=utf-8"}, text.encode(), None)
-    body = described["body"]
-    return _response(
-        str(described.get("statusCode") or described.get("status") or 200),
-        {str(name): str(value) for name, value in (described.get("headers") or {}).items()},
-        (body if isinstance(body, str) else json.dumps(body)).encode(),
-        None,
-    )
+        content = text
+    described = {name.lower(): value for name, value in content.items()} if isinstance(content, dict) else {}
+    if "body" not in described:
+        return _from_content(content, "200", {})
+    headers = {str(name): str(value) for name, value in (described.get("headers") or {}).items()}
+    return _from_content(described["body"], str(described.get("statuscode", described.get("status", 200))), headers)
+
+
+def _from_content(content: object, status: str, headers: Mapping[str, str]) -> web.Response:
+    if isinstance(content, str):
+        return _response(status, {"content-type": "text/plain; charset=utf-8", **headers}, content.encode(), None)
+    body = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+    return _response(status, {"content-type": "application/json; charset=utf-8", **headers}, body, None)
 
 
 def _response(

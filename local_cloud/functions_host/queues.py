@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from azure.core.exceptions import AzureError, ResourceNotFoundError
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
 from azure.storage.queue import QueueMessage
 from azure.storage.queue.aio import QueueServiceClient
 
@@ -28,6 +28,10 @@ _MIN_POLLING_S: Final = 0.1
 _JITTER: Final = 0.2
 _POISON: Final = "-poison"
 _LONGEST_NAME: Final = 63  # characters of a queue's name
+# A message that someone else has received since, or that is gone with or without its queue.
+_TAKEN_OVER: Final = frozenset(
+    {"PopReceiptMismatch", "MessageNotFound", "QueueNotFound", "QueueBeingDeleted", "QueueDisabled"}
+)
 
 log = logging.getLogger("Host.Queues")
 
@@ -209,10 +213,10 @@ class QueueListener:
                 )
                 message.pop_receipt = renewed.pop_receipt
                 wait_s = self._lease_s / 2
-            except ResourceNotFoundError:
-                log.warning("The lease of message %s of '%s' is lost: it may run twice", message.id, self._name)
-                return
             except AzureError as error:
+                if _is_taken_over(error):
+                    log.warning("The lease of message %s of '%s' is lost: it may run twice", message.id, self._name)
+                    return
                 log.warning("The lease of message %s of '%s' was not renewed: %s", message.id, self._name, error)
                 wait_s = max(wait_s / 2, 0.5)
 
@@ -231,7 +235,9 @@ class QueueListener:
         """Someone else has the message since its lease ran out, or it is gone: it is theirs to complete."""
         try:
             yield
-        except ResourceNotFoundError:
+        except HttpResponseError as error:
+            if not _is_taken_over(error):
+                raise
             log.warning("Message %s of '%s' is no longer ours: it may run twice", message.id, self._name)
 
     @property
@@ -273,6 +279,10 @@ def _decoded(content: str, options: QueueOptions) -> bytes:
     if not options.base64:
         return content.encode()
     return base64.b64decode("".join(content.split()), validate=True)
+
+
+def _is_taken_over(error: AzureError) -> bool:
+    return getattr(error, "error_code", None) in _TAKEN_OVER
 
 
 def trigger_metadata(message: QueueMessage, text: str) -> Mapping[str, TypedData]:

@@ -140,11 +140,12 @@ def read_local_settings(path: Path) -> dict[str, str]:
 def settle(values: Mapping[str, str]) -> AppSettings:
     """Put these values into this process's environment, where it does not have them already; return the whole.
 
-    The app reads its settings from the environment, and a real environment variable wins over the file.
-    https://github.com/Azure/azure-functions-core-tools/blob/main/src/Cli/func/Actions/HostActions/StartHostAction.cs
+    The app reads its settings from the environment, and a real environment variable wins over the file unless it is
+    empty. https://github.com/Azure/azure-functions-core-tools/blob/main/src/Cli/func/Actions/HostActions/StartHostAction.cs
     """
     for name, value in values.items():
-        os.environ.setdefault(name, value)
+        if not os.environ.get(name):
+            os.environ[name] = value
     return AppSettings(os.environ)
 
 
