@@ -1,0 +1,578 @@
+"""Bytes arrive whole or not at all: downloads against a server that misbehaves, uploads against Azurite."""
+
+import io
+import os
+import random
+import socket
+import subprocess
+import sys
+import threading
+import tracemalloc
+import uuid
+import zipfile
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import takewhile
+
+import pytest
+from azure.storage.blob import BlobSasPermissions, BlobServiceClient, generate_blob_sas
+
+from shared.clients import transfer
+from shared.clients.http import Http, recording
+from shared.clients.transfer import (
+    BLOCK,
+    IN_MEMORY,
+    SasExpired,
+    empty_blob,
+    open_blob,
+    open_package,
+    read_chunks,
+    read_small,
+    sas_expiry,
+    stream_to_blob,
+)
+from shared.domain.quick_xor_hash import QuickXorHash
+from shared.errors import DataDamaged, ItemChanged, NeedsPerson, NotFound, TryAgain
+from shared.secret import SecretUrl
+from tests.unit.clients.answering import Answer, AnsweringServer, Asked, Handler, answering
+
+CONTENT = random.Random(7).randbytes(300_000)
+LARGE = random.Random(8).randbytes(IN_MEMORY + 1_234_567)
+SECRET = "tempauth=made-up-secret"
+
+
+def serving(content: bytes, *, knows_ranges: bool = True, etag: str = '"1"') -> Handler:
+    """Answer GETs as OneDrive and Azure Storage do."""
+
+    def answer(asked: Asked) -> Answer:
+        wanted = asked.headers.get("range")
+        if not wanted or not knows_ranges:
+            return Answer(body=content, headers={"ETag": etag})
+        if asked.headers.get("if-match", etag) != etag:
+            return Answer(status=412)
+        first, last = (int(number) for number in wanted.removeprefix("bytes=").split("-"))
+        if first >= len(content):
+            return Answer(status=416, headers={"Content-Range": f"bytes */{len(content)}"})
+        part = content[first : last + 1]
+        return Answer(
+            status=206,
+            headers={"Content-Range": f"bytes {first}-{first + len(part) - 1}/{len(content)}", "ETag": etag},
+            body=part,
+        )
+
+    return answer
+
+
+@pytest.fixture
+def http() -> Iterator[Http]:
+    """HTTP without a token, as the app uses it for OneDrive's download URLs."""
+    http = Http(service="OneDrive content", token=None, request_id_header="request-id")
+    yield http
+    http.close()
+
+
+def url_of(server: AnsweringServer) -> SecretUrl:
+    return SecretUrl(f"{server.url}/container/package.zip?{SECRET}")
+
+
+# Reading
+
+
+def test_a_file_is_streamed_in_pieces(http: Http) -> None:
+    with answering(serving(LARGE)) as server:
+        pieces = list(read_chunks(url_of(server), http, len(LARGE)))
+
+    assert b"".join(pieces) == LARGE
+    assert max(map(len, pieces)) <= 1024 * 1024
+
+
+def test_a_download_url_never_sees_a_token_and_is_sent_as_it_was_issued(http: Http) -> None:
+    with answering(serving(CONTENT)) as server:
+        list(read_chunks(SecretUrl(f"{server.url}/a%2Fb/c?sig=x%2By%3D"), http, len(CONTENT)))
+
+    assert server.asked[0].path == "/a%2Fb/c?sig=x%2By%3D"
+    assert "authorization" not in server.asked[0].headers
+
+
+@pytest.mark.parametrize("announced", [len(CONTENT) - 1, len(CONTENT) + 1])
+def test_a_file_of_another_size_than_announced_is_damaged(http: Http, announced: int) -> None:
+    with answering(serving(CONTENT)) as server, pytest.raises(DataDamaged):
+        list(read_chunks(url_of(server), http, announced))
+
+
+def test_a_body_that_is_cut_off_is_damaged(http: Http) -> None:
+    cut = Answer(body=CONTENT[:1000], content_length=len(CONTENT))
+
+    with answering(lambda _: cut) as server, pytest.raises(DataDamaged, match="before 300,000 bytes"):
+        list(read_chunks(url_of(server), http, len(CONTENT)))
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_download_url_that_has_run_out_is_asked_for_again(http: Http, status: int) -> None:
+    with answering(lambda _: Answer(status=status)) as server, pytest.raises(SasExpired) as caught:
+        list(read_chunks(url_of(server), http, 1))
+
+    assert "made-up-secret" not in str(caught.value)
+
+
+def test_a_file_that_is_gone_is_not_found(http: Http) -> None:
+    with answering(lambda _: Answer(status=404)) as server, pytest.raises(NotFound):
+        list(read_chunks(url_of(server), http, 1))
+
+
+def test_a_small_file_is_read_as_a_whole(http: Http) -> None:
+    with answering(serving(CONTENT)) as server:
+        assert read_small(url_of(server), http, len(CONTENT)) == CONTENT
+
+
+def test_a_file_that_is_not_small_is_not_read(http: Http) -> None:
+    with answering(serving(CONTENT)) as server, pytest.raises(NeedsPerson):
+        read_small(url_of(server), http, len(CONTENT) - 1)
+
+
+def test_a_small_file_that_is_cut_off_is_damaged(http: Http) -> None:
+    cut = Answer(body=CONTENT[:1000], content_length=len(CONTENT))
+
+    with answering(lambda _: cut) as server, pytest.raises(DataDamaged):
+        read_small(url_of(server), http, len(CONTENT))
+
+
+def test_a_small_package_is_fetched_once_to_be_checked_and_sent(http: Http) -> None:
+    with answering(serving(CONTENT)) as server, open_package(url_of(server), len(CONTENT), http) as package:
+        package.file.seek(-10, os.SEEK_END)
+        assert package.file.read() == CONTENT[-10:]
+        assert b"".join(package.chunks()) == CONTENT
+
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("knows_ranges", [True, False])
+def test_any_part_of_a_large_package_can_be_read(http: Http, knows_ranges: bool) -> None:
+    spots = [0, 1, 524_287, 524_288, 3_000_000, len(LARGE) - 100, 10]
+
+    with (
+        answering(serving(LARGE, knows_ranges=knows_ranges)) as server,
+        open_package(url_of(server), len(LARGE), http) as package,
+    ):
+        for spot in spots:
+            package.file.seek(spot)
+            assert package.file.read(700_000) == LARGE[spot : spot + 700_000]
+        package.file.seek(0)
+        assert package.file.read() == LARGE
+        assert package.file.read() == b""
+        assert b"".join(package.chunks()) == LARGE
+
+    if not knows_ranges:
+        assert len(server.asked) == 1
+
+
+def test_the_contents_of_a_large_package_are_listed_without_fetching_all_of_it(http: Http) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("Customers.csv", LARGE)
+        archive.writestr("Manifest.xml", "<manifest/>")
+    content = buffer.getvalue()
+
+    with answering(serving(content)) as server, open_package(url_of(server), len(content), http) as package:
+        archive = zipfile.ZipFile(package.file)
+        assert archive.namelist() == ["Customers.csv", "Manifest.xml"]
+        assert archive.read("Manifest.xml") == b"<manifest/>"
+
+    assert len(server.asked) <= 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(status=206, headers={"Content-Range": "bytes 0-99/100"}, body=b"x" * 100),  # another file by now
+        Answer(status=206, headers={"Content-Range": f"bytes 7-524294/{len(LARGE)}"}, body=LARGE[7:524_295]),
+        Answer(status=206, body=LARGE[:524_288]),
+        Answer(status=206, headers={"Content-Range": f"bytes 0-524287/{len(LARGE)}"}, body=LARGE[:1000]),
+        Answer(
+            status=206,
+            headers={"Content-Range": f"bytes 0-524287/{len(LARGE)}"},
+            body=LARGE[:1000],
+            content_length=524_288,
+        ),
+        Answer(status=416, headers={"Content-Range": "bytes */0"}),
+        Answer(status=200, body=LARGE[:1000]),
+    ],
+)
+def test_a_range_that_is_not_what_was_asked_for_is_damaged(http: Http, answer: Answer) -> None:
+    with (
+        answering(lambda _: answer) as server,
+        open_package(url_of(server), len(LARGE), http) as package,
+        pytest.raises(DataDamaged),
+    ):
+        package.file.read(1)
+
+
+def test_looking_into_a_large_package_keeps_little_of_it(http: Http) -> None:
+    with answering(serving(LARGE)) as server, open_package(url_of(server), len(LARGE), http) as package:
+        package.file.read()
+        package.file.seek(0)
+        package.file.read(1)  # the beginning has been dropped for what came after it
+
+    assert server.asked[0].headers["range"] == server.asked[-1].headers["range"]
+
+
+@pytest.mark.parametrize("knows_ranges", [True, False])
+@pytest.mark.parametrize("chunk_bytes", [320 * 1024, BLOCK, 5 * 1024 * 1024])
+def test_an_export_is_read_in_chunks_of_the_size_that_is_wanted(knows_ranges: bool, chunk_bytes: int) -> None:
+    with answering(serving(LARGE, knows_ranges=knows_ranges)) as server, open_blob(url_of(server)) as package:
+        chunks = list(package.chunks(chunk_bytes))
+        again = b"".join(package.chunks())
+
+        assert package.size_bytes == len(LARGE)
+        assert {len(chunk) for chunk in chunks[:-1]} == {chunk_bytes}
+        assert b"".join(chunks) == LARGE
+        assert again == LARGE
+
+
+def test_an_empty_blob_has_no_chunks() -> None:
+    with answering(serving(b"")) as server, open_blob(url_of(server)) as package:
+        assert (package.size_bytes, list(package.chunks())) == (0, [])
+
+
+def test_a_blob_that_changes_while_it_is_read_is_noticed() -> None:
+    with answering(serving(LARGE)) as server, open_blob(url_of(server)) as package:
+        chunks = package.chunks()
+        next(chunks)
+        server.handler = serving(LARGE, etag='"2"')
+
+        with pytest.raises(ItemChanged):
+            list(chunks)
+
+
+def test_a_blob_whose_key_runs_out_while_it_is_read_needs_a_new_one() -> None:
+    with answering(serving(LARGE)) as server, open_blob(url_of(server)) as package:
+        chunks = package.chunks()
+        next(chunks)
+        server.handler = lambda _: Answer(status=403, headers={"x-ms-error-code": "AuthenticationFailed"})
+
+        with pytest.raises(SasExpired):
+            list(chunks)
+
+
+@pytest.mark.parametrize(("status", "error"), [(403, SasExpired), (404, NotFound), (409, TryAgain), (503, TryAgain)])
+def test_a_blob_that_cannot_be_opened_says_what_to_do(status: int, error: type[Exception]) -> None:
+    with answering(lambda _: Answer(status=status)) as server, pytest.raises(error):
+        open_blob(url_of(server))
+
+
+def test_when_a_sas_ends_is_read_from_it() -> None:
+    url = SecretUrl("https://a.blob.core.windows.net/dmf/x?sv=2014-02-14&se=2026-01-05T07%3A56%3A33Z&sig=a")
+
+    assert sas_expiry(url) == datetime(2026, 1, 5, 7, 56, 33, tzinfo=UTC)
+    assert sas_expiry(SecretUrl("https://a.blob.core.windows.net/dmf/x")) is None
+    assert sas_expiry(SecretUrl("https://a.blob.core.windows.net/dmf/x?se=soon")) is None
+
+
+# Writing
+
+
+class Storage:
+    """A container in Azurite, with SAS URLs as F&O hands them out."""
+
+    def __init__(self, connection: str) -> None:
+        self._service = BlobServiceClient.from_connection_string(connection, api_version="2019-02-02")
+        self._container = self._service.create_container(f"dmf-{uuid.uuid4().hex}")
+
+    def url(self, name: str, *, minutes: int = 30, permission: str = "rw") -> SecretUrl:
+        blob = self._container.get_blob_client(name)
+        now = datetime.now(UTC)
+        sas = generate_blob_sas(
+            account_name=str(blob.account_name),
+            container_name=blob.container_name,
+            blob_name=blob.blob_name,
+            account_key=blob.credential.account_key,
+            permission=BlobSasPermissions.from_string(permission),
+            start=now - timedelta(hours=1),
+            expiry=now + timedelta(minutes=minutes),
+        )
+        return SecretUrl(f"{blob.url}?{sas}")
+
+    def content(self, name: str) -> bytes:
+        return self._container.download_blob(name).readall()
+
+    def names(self) -> list[str]:
+        return [str(blob.name) for blob in self._container.list_blobs()]
+
+    def close(self) -> None:
+        self._service.close()
+
+
+@pytest.fixture
+def storage(azurite_connection: str) -> Iterator[Storage]:
+    """A container of the test's own."""
+    storage = Storage(azurite_connection)
+    yield storage
+    storage.close()
+
+
+def cut_up(content: bytes, chunk_bytes: int) -> list[bytes]:
+    return [content[start : start + chunk_bytes] for start in range(0, len(content), chunk_bytes)]
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "calls"),
+    [
+        (0, ["Put Blob"]),
+        (1, ["Put Blob"]),
+        (1024 * 1024, ["Put Blob"]),
+        (1024 * 1024 + 1, ["Put Block", "Put Block List"]),
+        (BLOCK, ["Put Block", "Put Block List"]),
+        (BLOCK + 1, ["Put Block"] * 2 + ["Put Block List"]),
+        (6 * BLOCK + 17, ["Put Block"] * 7 + ["Put Block List"]),
+    ],
+)
+def test_a_package_arrives_as_it_was_sent(storage: Storage, size_bytes: int, calls: list[str]) -> None:
+    content = random.Random(size_bytes).randbytes(size_bytes)
+
+    with recording() as recorded:
+        sent = stream_to_blob(cut_up(content, 1_000_003), storage.url("a b.zip"))
+
+    assert storage.content("a b.zip") == content
+    assert (sent.size_bytes, sent.quick_xor_hash) == (size_bytes, QuickXorHash(content).base64())
+    assert [call.operation for call in recorded] == calls
+    assert all(call.service == "blob storage" and call.status == 201 and call.request_id for call in recorded)
+
+
+def test_an_upload_replaces_what_was_there(storage: Storage) -> None:
+    stream_to_blob([b"first"], storage.url("x"))
+    stream_to_blob([b"second"], storage.url("x"))
+
+    assert storage.content("x") == b"second"
+
+
+def test_an_emptied_blob_holds_no_package(storage: Storage) -> None:
+    stream_to_blob(cut_up(LARGE, 1_000_000), storage.url("x"))
+
+    empty_blob(storage.url("x"))
+
+    assert storage.content("x") == b""
+
+
+def test_a_blob_that_was_written_can_be_read_back(storage: Storage) -> None:
+    stream_to_blob([LARGE], storage.url("x"))
+
+    with open_blob(storage.url("x", permission="r")) as package:
+        assert b"".join(package.chunks(1_000_000)) == LARGE
+
+
+def test_an_emptied_blob_is_read_as_nothing(storage: Storage) -> None:
+    empty_blob(storage.url("x"))
+
+    with open_blob(storage.url("x", permission="r")) as package:
+        assert (package.size_bytes, list(package.chunks())) == (0, [])
+
+
+@pytest.mark.parametrize("content", [b"small", LARGE])
+def test_an_expired_sas_means_that_a_new_one_is_needed(storage: Storage, content: bytes) -> None:
+    url = storage.url("x", minutes=-1)
+
+    with recording() as recorded, pytest.raises(SasExpired) as caught:
+        stream_to_blob([content], url)
+
+    assert caught.value.call is not None
+    assert caught.value.call.status == 403
+    assert caught.value.call.request_id
+    assert recorded[-1].status == 403
+    assert url.reveal().partition("sig=")[2] not in str(caught.value)
+    assert storage.names() == []
+
+
+def test_a_sas_that_does_not_allow_writing_points_to_what_keeps_us_out(storage: Storage) -> None:
+    with pytest.raises(SasExpired, match="although it is valid until"):
+        empty_blob(storage.url("x", permission="r"))
+
+
+def test_reading_with_an_expired_sas_means_that_a_new_one_is_needed(storage: Storage) -> None:
+    stream_to_blob([b"x"], storage.url("x"))
+
+    with pytest.raises(SasExpired):
+        open_blob(storage.url("x", minutes=-1))
+
+
+def test_a_download_that_breaks_leaves_no_half_package(storage: Storage) -> None:
+    def broken() -> Iterator[bytes]:
+        yield LARGE
+        raise DataDamaged("the connection ended")
+
+    with pytest.raises(DataDamaged):
+        stream_to_blob(broken(), storage.url("x"))
+
+    assert storage.names() == []
+
+
+def test_a_package_of_any_size_is_held_in_little_memory(storage: Storage) -> None:
+    def chunks() -> Iterator[bytes]:
+        for number in range(60):
+            yield bytes([number]) * 1024 * 1024
+
+    tracemalloc.start()
+    try:
+        stream_to_blob(chunks(), storage.url("x"))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert most < 40 * 1024 * 1024
+
+
+def taking(handle: Callable[[Asked], Answer | None] | None = None) -> Handler:
+    """Answer as blob storage does to writes."""
+
+    def answer(asked: Asked) -> Answer | None:
+        return handle(asked) if handle else Answer(status=201, headers={"x-ms-request-id": "r-1"})
+
+    return answer
+
+
+def test_writes_use_nothing_that_storage_of_2014_does_not_know() -> None:
+    known = {
+        "accept", "accept-encoding", "connection", "content-length", "content-type", "host", "user-agent",
+        "x-ms-blob-type", "x-ms-client-request-id", "x-ms-date", "x-ms-version",
+    }  # fmt: skip
+
+    with answering(taking()) as server:
+        stream_to_blob([LARGE], url_of(server))
+        empty_blob(url_of(server))
+
+    assert {header for asked in server.asked for header in asked.headers} <= known
+    assert max(len(asked.body) for asked in server.asked) <= 4 * 1024 * 1024
+    assert {asked.headers["x-ms-version"] for asked in server.asked} == {"2019-02-02"}
+
+
+def test_a_sas_arrives_as_it_was_issued() -> None:
+    sas = "sv=2014-02-14&sr=b&sig=a%2Bb%2Fc%3D&st=2026-01-05T07%3A21%3A33Z&se=2026-01-05T07%3A56%3A33Z&sp=rw"
+
+    with answering(taking()) as server:
+        stream_to_blob([b"x"], SecretUrl(f"{server.url}/account/dmf/x.zip?{sas}"))
+        stream_to_blob([b"x"], SecretUrl(f"{server.url}/account/dmf/x.zip?{sas.replace('%2B', '+')}"))
+
+    assert [asked.path for asked in server.asked] == [f"/account/dmf/x.zip?{sas}"] * 2
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (400, NeedsPerson),
+        (401, SasExpired),
+        (403, SasExpired),
+        (404, NotFound),
+        (409, TryAgain),
+        (412, TryAgain),
+        (413, NeedsPerson),
+    ],
+)
+def test_a_refused_write_says_what_to_do_with_its_request_id(status: int, error: type[Exception]) -> None:
+    refusal = Answer(status=status, headers={"x-ms-request-id": "r-7", "x-ms-error-code": "InvalidHeaderValue"})
+
+    with answering(lambda _: refusal) as server, pytest.raises(error, match=r"InvalidHeaderValue.*r-7"):
+        stream_to_blob([b"x"], url_of(server))
+
+    assert len(server.asked) == 1
+
+
+def test_storage_in_trouble_is_tried_once_more_and_then_later() -> None:
+    busy = Answer(status=503, headers={"Retry-After": "20", "x-ms-error-code": "ServerBusy"})
+
+    with answering(lambda _: busy) as server, pytest.raises(TryAgain) as caught:
+        stream_to_blob([b"x"], url_of(server))
+
+    assert len(server.asked) == 2
+    assert caught.value.retry_after_s == 20
+
+
+def test_a_block_whose_connection_broke_is_sent_again() -> None:
+    lost_once = threading.Lock()
+
+    def answer(asked: Asked) -> Answer | None:
+        if "blockid=" in asked.path and lost_once.acquire(blocking=False):
+            return None
+        return Answer(status=201)
+
+    with answering(taking(answer)) as server:
+        sent = stream_to_blob([LARGE], url_of(server))
+
+    assert sent.size_bytes == len(LARGE)
+    blocks = [asked for asked in server.asked if "comp=block&" in asked.path]
+    assert len({asked.path for asked in blocks}) == 3
+    assert len(blocks) == 4
+
+
+def test_a_storage_that_does_not_answer_is_tried_again_later() -> None:
+    with answering(lambda _: None) as server, recording() as recorded, pytest.raises(TryAgain, match="did not answer"):
+        stream_to_blob([b"x"], url_of(server))
+
+    assert [(call.operation, call.status) for call in recorded] == [("Put Blob", None)]
+
+
+def test_a_storage_that_is_unreachable_is_tried_again_later() -> None:
+    with answering(taking()) as server:
+        gone = url_of(server)
+
+    with pytest.raises(TryAgain, match="unreachable"):
+        stream_to_blob([b"x"], gone)
+
+
+def test_after_a_refused_block_nothing_is_committed() -> None:
+    def answer(asked: Asked) -> Answer:
+        return Answer(status=403 if asked.path.count("MDAwMDAwMDE") else 201)
+
+    with answering(taking(answer)) as server, pytest.raises(SasExpired):
+        stream_to_blob([LARGE], url_of(server))
+
+    assert not [asked for asked in server.asked if "comp=blocklist" in asked.path]
+
+
+@pytest.mark.parametrize("url", ["http://storage.example/dmf/x?sig=abc", "https://storage.example/x?sig=abc"])
+def test_no_package_is_sent_to_what_is_not_the_private_address_of_a_blob(url: str) -> None:
+    with pytest.raises(NeedsPerson) as caught:
+        stream_to_blob([b"x"], SecretUrl(url))
+
+    assert "abc" not in str(caught.value)
+
+
+def test_a_slow_line_may_take_longer_for_a_block_than_for_connecting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer, "_BLOB_TIMEOUTS", {"connection_timeout": 0.3, "read_timeout": 10})
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    listener.settimeout(10)
+    pace = threading.Event()  # never set: waiting for it is the line's slowness
+
+    def take_slowly() -> None:
+        connection, _ = listener.accept()
+        with connection, connection.makefile("rb", buffering=0) as line:
+            while head := b"".join(takewhile(lambda text: text != b"\r\n", line)):
+                size = int(head.lower().partition(b"content-length:")[2].split()[0])
+                while size and (piece := connection.recv(min(size, 128 * 1024))):
+                    size -= len(piece)
+                    pace.wait(0.02)
+                connection.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
+
+    line = threading.Thread(target=take_slowly)
+    line.start()
+    try:
+        port = listener.getsockname()[1]
+        sent = stream_to_blob([b"x" * BLOCK], SecretUrl(f"http://127.0.0.1:{port}/a/dmf/x?sig=a"))
+    finally:
+        line.join()
+        listener.close()
+
+    assert sent.size_bytes == BLOCK
+
+
+def test_the_sdk_is_not_imported_before_a_package_is_moved() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys, shared.clients.transfer; print('azure.storage.blob' in sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+
+    assert done.stdout.strip() == "False"
