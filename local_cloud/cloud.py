@@ -36,6 +36,14 @@ NEVER: Final = "0 0 0 1 1 *"  # NCRONTAB for the first of January: exports start
 # Seconds after which a message comes back whose host was killed: 600 in Azure, and nobody waits that long here.
 LEASE_S: Final = 20
 
+# What the app and its libraries would read from the shell of the person at the keyboard, though it is not meant for
+# this cloud: app settings, their own sign-in to Azure, paths of another Python.
+_NOT_PASSED_ON: Final = (
+    *("ALERT_", "AZURE", "CLIENT_STATE", "ERROR_", "EXPORT_", "FO_", "FUNCTIONS_", "GRAPH_", "IDENTITY_", "IMPORT_"),
+    *("INPUT_", "INTEGRATIONS", "MSI_", "NOTIFICATION_", "ONEDRIVE_", "OUTBOUND_", "OUTPUT_", "POLL_", "PROCESSING_"),
+    *("PYTHONPATH", "SIGN_IN_", "SUBMIT_", "SUCCESS_", "WEBSITE_"),
+)
+
 type Say = Callable[[str], None]
 
 
@@ -98,7 +106,7 @@ class LocalCloud:
         self.desk = TokenDesk()
         self.function_key = function_key
         self._ports = ports
-        self._extra = dict(app_settings or {})
+        self.app_settings = dict(app_settings or {})  # may be changed until the host starts, also for its next start
         self._keep = keep
         self._say = say
         self._on_log = on_log
@@ -176,16 +184,13 @@ class LocalCloud:
     def start_host(self) -> None:
         """Start the functions host with the app; also again after it was killed."""
         self._say("the functions host")
-        environment = {
-            name: value for name, value in os.environ.items() if name not in self.settings and name != "PYTHONPATH"
-        }
         command = [sys.executable, "-m", "local_cloud.functions_host", "--app", str(self._app)]
         command += ["--port", str(self.host_port), "--lease-seconds", str(LEASE_S)]
         command += ["--settings", str(self.home / "no.settings.json")]
         if self.function_key:
             command += ["--key", f"default={self.function_key}"]
         self._host = ChildProcess(
-            command, name="functions host", cwd=ROOT, env={**environment, **self.settings}, on_line=self._on_log
+            command, name="functions host", cwd=ROOT, env={**_machine(), **self.settings}, on_line=self._on_log
         )
         self._host.wait_for_line(r"host ready", timeout_s=60)
 
@@ -234,7 +239,7 @@ class LocalCloud:
             "NOTIFICATION_URL": f"{self.host_url}/api/receive_notification{query}",
             "CLIENT_STATE": self._client_state,
             "OUTBOUND_SCHEDULE": NEVER,
-            **self._extra,
+            **self.app_settings,
         }
 
     # -- what a person does
@@ -278,6 +283,16 @@ def _gone_is_fine() -> Iterator[None]:
         yield
     except ResourceNotFoundError:
         return  # the run has moved on between the listing and the reading
+
+
+def _machine() -> dict[str, str]:
+    """The environment of this process, as far as it is the machine's and not an app's."""
+    passed_on = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.upper().startswith(_NOT_PASSED_ON) and not name.upper().endswith("_PROXY")
+    }
+    return {**passed_on, "NO_PROXY": "*"}  # everything is on this machine
 
 
 def free_port() -> int:

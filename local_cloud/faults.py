@@ -3,7 +3,7 @@
 A test (or a person, through ``/_control/faults``) puts faults into the plan; the middleware carries them out on the
 real socket. The plan also keeps a record of every call that was seen, for tests and benchmarks.
 
-Actions: `status`, `reset_before`, `lost_after`, `hang`, `cut_body`, `garbage`, `late`.
+Actions: `status`, `reset_before`, `lost_after`, `hang`, `cut_body`, `garbage`, `late`, `hold`.
 """
 
 import asyncio
@@ -39,6 +39,7 @@ class Kind(StrEnum):
     CUT_BODY = "cut_body"
     GARBAGE = "garbage"
     LATE = "late"
+    HOLD = "hold"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +96,11 @@ def garbage() -> Action:
 def late(seconds: float) -> Action:
     """Handle the request only after this long, also when the client has gone by then."""
     return Action(kind=Kind.LATE, seconds=seconds)
+
+
+def hold(seconds: float) -> Action:
+    """Handle the request at once, and answer only after this long. Not for answers that are streamed."""
+    return Action(kind=Kind.HOLD, seconds=seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +297,12 @@ async def _act(action: Action, request: web.Request, handler: Handler) -> web.St
             await request.read()
             await asyncio.sleep(action.seconds)
             return await handler(request)
+        case Kind.HOLD:
+            response = await handler(request)
+            if response.prepared:
+                raise TypeError("a streamed answer is on its way already: it cannot be held back")
+            await asyncio.sleep(action.seconds)
+            return response
         case _:
             assert_never(action.kind)
 
@@ -438,6 +450,7 @@ _PARAMETERS: Final[Mapping[Kind, frozenset[str]]] = {
     Kind.CUT_BODY: frozenset(),
     Kind.GARBAGE: frozenset(),
     Kind.LATE: frozenset({"seconds"}),
+    Kind.HOLD: frozenset({"seconds"}),
 }
 
 
@@ -498,7 +511,7 @@ def _action_from_json(value: object) -> Action:
             if not isinstance(handled, bool):
                 raise ValueError("handled: true or false")
             return status(_whole_number(value, "code", None), headers, body, handled=handled)
-        case Kind.HANG | Kind.LATE:
+        case Kind.HANG | Kind.LATE | Kind.HOLD:
             return Action(kind=kind, seconds=_seconds(value))
         case _:
             return Action(kind=kind)

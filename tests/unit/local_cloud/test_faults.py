@@ -21,6 +21,7 @@ from local_cloud.faults import (
     fault_to_json,
     garbage,
     hang,
+    hold,
     late,
     lost_after,
     reset_before,
@@ -216,6 +217,16 @@ def test_a_late_service_handles_the_request_although_the_client_has_gone(shop: S
 
     assert shop.handled == []
     assert until(lambda: shop.handled == [b"sent"])
+
+
+def test_a_held_answer_comes_long_after_the_request_was_handled(shop: Shop) -> None:
+    shop.plan.add(a_fault(do=hold(0.2)))
+
+    with pytest.raises(requests.ReadTimeout):
+        post(shop, timeout_s=0.05)
+
+    assert shop.handled == [b"sent"]
+    assert until(lambda: shop.plan.calls[0].status == 200)
 
 
 def test_a_fault_waits_for_its_call_and_ends_after_its_times(shop: Shop) -> None:
@@ -439,6 +450,7 @@ def test_a_fault_survives_the_way_through_json(do: object) -> None:
 def test_a_fault_may_be_told_in_few_words() -> None:
     assert fault_from_json({"do": "lost_after"}) == Fault("*", "*", "", do=lost_after())
     assert fault_from_json({"do": {"action": "late", "seconds": 2}}) == Fault("*", "*", "", do=late(2))
+    assert fault_from_json({"do": {"action": "hold", "seconds": 2}}) == Fault("*", "*", "", do=hold(2))
 
 
 @pytest.mark.parametrize(
