@@ -25,7 +25,7 @@ def run(*, with_host: bool, seconds: float, export: str) -> int:
         app_settings=_export_settings(export),
         speed=Speed(seconds_per_execution=seconds),
         identity_header="local",  # as in local.settings.json.example
-        client_state="local",
+        client_state="some-local-value",
         keep=True,
         with_host=with_host,
         say=lambda part: _print(f"  starting {part}"),

@@ -87,7 +87,7 @@ _ALL: Final = (
     Setting("EXPORT_STUCK_AFTER_MINUTES", "240", "240"),
     Setting("SUBMIT_GRACE_SECONDS", "180", "180"),
     Setting("POLL_FIRST_SECONDS", "2", "2"),
-    Setting("POLL_LONGEST_SECONDS", "60", "60"),
+    Setting("POLL_LONGEST_SECONDS", "300", "300"),
     Setting("AZURE_TENANT_ID", example="contoso.onmicrosoft.com"),
     Setting("AZURE_CLIENT_ID", example="11111111-2222-3333-4444-555555555555"),
     Setting("AZURE_CLIENT_SECRET", example="the secret's value (not its id)"),

@@ -194,7 +194,10 @@ class Run:
     outcome: Outcome | None = None
     reason: str = ""
     attempts: int = 0  # tries of the next step that failed in a row
-    report_attempts: int = 0  # times that F&O was asked for error files that it had not made yet
+    error_keys_of: tuple[str, ...] | None = (
+        None  # entities whose error keys F&O was asked to write; None: not asked yet
+    )
+    report_attempts: int = 0  # looks for error keys that were not written yet
     trouble: Trouble | None = None
     steps: tuple[StepRecord, ...] = ()
     ended: datetime | None = None
@@ -325,6 +328,7 @@ def run_from_json(text: str | bytes) -> Run:
             "ended": _instant_or_none(content["ended"]),
             "outcome": Outcome(content["outcome"]) if content["outcome"] else None,
             "entities": tuple(content["entities"]),
+            "error_keys_of": None if content["error_keys_of"] is None else tuple(content["error_keys_of"]),
             "file": FileFacts(**{**file, "modified": _instant_or_none(file["modified"])}),
             "package": package
             and UploadedPackage(**{**package, "key_expires": _instant_or_none(package["key_expires"])}),

@@ -119,7 +119,7 @@ def upload(run: Run, services: Services) -> Run:
     company = flow.company or company_of(run.file.name)
     with open_package(item.download_url, item.size_bytes, services.downloads) as package:
         facts = check_package(package.file)
-        data_project = flow.data_project or facts.data_project
+        data_project = facts.project_for(flow.data_project)
         execution_id = new_execution_id(data_project, services.now())
         target = _finance(run, services).get_azure_write_url(f"{execution_id}.zip")
         sent = stream_to_blob(package.chunks(), target.url)

@@ -6,6 +6,7 @@ With incremental push the package of a lost export holds changes that no later e
 before it is sent, none is forgotten, and whatever F&O has finished under any of them is delivered.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -73,7 +74,7 @@ def _start_if_due(flow: ExportFlow, services: Services) -> bool:
         order=order_of(now, flow.name),
         data_project=flow.data_project,
         company=flow.company,
-        file=FileFacts(name=f"{flow.data_project}_{flow.company}_{now.astimezone(UTC):%Y%m%d-%H%M%S}.zip"),
+        file=FileFacts(name=_file_name(flow, now)),
     )
     mark.content = {"opened": run.opened.isoformat(), "run_id": run.run_id}
     services.store.write_mark(f"export-{flow.lane}", mark)
@@ -82,6 +83,12 @@ def _start_if_due(flow: ExportFlow, services: Services) -> bool:
     log.info("export.planned", integration=flow.name, file=run.file.name)
     services.wakes.send(EXPORT_WORK, flow.lane)
     return True
+
+
+def _file_name(flow: ExportFlow, now: datetime) -> str:
+    """Return a name that sorts and says what the package is; a data project may hold signs that OneDrive refuses."""
+    project = re.sub(r'["*:<>?/\\\\|#%~&{}]+', "-", flow.data_project).strip(" .-")
+    return f"{project}_{flow.company}_{now.astimezone(UTC):%Y%m%d-%H%M%S}.zip"
 
 
 def _is_due(flow: ExportFlow, mark: Mark, services: Services) -> bool:

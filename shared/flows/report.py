@@ -53,7 +53,8 @@ class _Details:
     raw: str = ""
     files: dict[str, SecretUrl] = field(default_factory=dict)  # by the ending that goes behind the file's stem
     notes: list[str] = field(default_factory=list)  # what could not be had, in words
-    is_waiting: bool = False  # F&O is still making a file
+    error_keys_of: tuple[str, ...] = ()  # entities that have a file of error keys, or will have one
+    is_waiting: bool = False  # F&O is still writing one
 
 
 def put_beside(run: Run, onedrive: OneDrive, folder_id: str, fno: FinanceOperations, services: Services) -> Run:
@@ -63,7 +64,8 @@ def put_beside(run: Run, onedrive: OneDrive, folder_id: str, fno: FinanceOperati
     passing trouble; after a few tries the report is written with a note of what is missing.
     """
     details = _details(run, fno)
-    if details.is_waiting and run.report_attempts < ERROR_FILE_LOOKS:
+    run = replace(run, error_keys_of=details.error_keys_of)
+    if details.is_waiting:
         later = replace(run, report_attempts=run.report_attempts + 1)
         return later.waiting(ERROR_FILE_LOOK_S, services.now())
     reason = _reason(run, details.rows)
@@ -93,29 +95,42 @@ def _details(run: Run, fno: FinanceOperations) -> _Details:
     if errors:
         details.rows, details.raw = errors.rows, errors.raw
     for entity in run.entities:
-        _find_files(entity, run, fno, details)
+        ask = partial(fno.staging_error_file_url, execution_id, entity)
+        if staging := _had(f"the staging errors of {entity}", run, details, ask):
+            ending = PurePosixPath(urlsplit(staging.reveal()).path).suffix or ".txt"
+            details.files[f"{_in_file_name(entity)}.staging-errors{ending}"] = staging
+    _find_error_keys(run, fno, details)
     return details
 
 
-def _find_files(entity: str, run: Run, fno: FinanceOperations, details: _Details) -> None:
-    execution_id, safe = run.execution_id, "".join(c if c.isalnum() or c in " -_" else "_" for c in entity)
-    staging = _had(
-        f"the staging errors of {entity}", run, details, lambda: fno.staging_error_file_url(execution_id, entity)
-    )
-    if staging:
-        ending = PurePosixPath(urlsplit(staging.reveal()).path).suffix or ".txt"
-        details.files[f"{safe}.staging-errors{ending}"] = staging
-    if not _had(
-        f"the error keys of {entity}", run, details, lambda: fno.generate_error_keys_file(execution_id, entity)
-    ):
-        return
-    keys = _had(f"the error keys of {entity}", run, details, lambda: fno.error_keys_file_url(execution_id, entity))
-    if keys:
-        details.files[f"{safe}.error-keys.txt"] = keys
-    elif run.report_attempts < ERROR_FILE_LOOKS:
-        details.is_waiting = True
+def _find_error_keys(run: Run, fno: FinanceOperations, details: _Details) -> None:
+    """Find the files with the keys of the rows that failed, which F&O writes after it was asked to, once."""
+    if run.error_keys_of is None:
+        details.error_keys_of = tuple(
+            entity
+            for entity in run.entities
+            if _had(
+                f"the error keys of {entity}",
+                run,
+                details,
+                partial(fno.generate_error_keys_file, run.execution_id, entity),
+            )
+        )
     else:
-        details.notes.append(f"F&O had not made the error keys of {entity} in time.")
+        details.error_keys_of = run.error_keys_of
+    for entity in details.error_keys_of:
+        ask = partial(fno.error_keys_file_url, run.execution_id, entity)
+        keys = _had(f"the error keys of {entity}", run, details, ask)
+        if keys:
+            details.files[f"{_in_file_name(entity)}.error-keys.txt"] = keys
+        elif run.report_attempts < ERROR_FILE_LOOKS:
+            details.is_waiting = True
+        else:
+            details.notes.append(f"F&O had not written the error keys of {entity} in time.")
+
+
+def _in_file_name(entity: str) -> str:
+    return "".join(c if c.isalnum() or c in " -_" else "_" for c in entity)
 
 
 def _had[Value](what: str, run: Run, details: _Details, fetch: Callable[[], Value]) -> Value | None:

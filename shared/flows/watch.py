@@ -110,6 +110,7 @@ def _open_runs_of(flow: ImportFlow, with_a_run: set[str], services: Services) ->
                     modified=item.last_modified,
                     quick_xor_hash=item.quick_xor_hash or "",
                     folder=flow.input_folder,
+                    is_complete=item.size_bytes > 0 and not item.is_pending and not item.has_malware,
                 ),
             )
         )

@@ -59,7 +59,7 @@ def test_three_settings_are_enough_for_an_import() -> None:
     assert (settings.onedrive_sign_in, settings.sign_in) == ("app", None)
     assert (settings.notification_url, settings.client_state) == (None, None)
     assert settings.import_stuck_after == settings.export_stuck_after == timedelta(hours=4)
-    assert (settings.submit_grace_s, settings.poll_first_s, settings.poll_longest_s) == (180, 2, 60)
+    assert (settings.submit_grace_s, settings.poll_first_s, settings.poll_longest_s) == (180, 2, 300)
 
 
 def test_an_export_needs_three_more() -> None:
@@ -385,7 +385,7 @@ WRONG: dict[str, tuple[dict[str, str], str]] = {
     "a number without end": ({"IMPORT_STUCK_AFTER_MINUTES": "inf"}, "must be a number from 0.01 to 10080"),
     "a number with a comma": ({"POLL_FIRST_SECONDS": "0,5"}, "POLL_FIRST_SECONDS must be a number"),
     "no wait at all": ({"POLL_FIRST_SECONDS": "0"}, "POLL_FIRST_SECONDS must be a number from 0.1"),
-    "bounds that cross": ({"POLL_FIRST_SECONDS": "90"}, "POLL_LONGEST_SECONDS must not be less"),
+    "bounds that cross": ({"POLL_FIRST_SECONDS": "900"}, "POLL_LONGEST_SECONDS must not be less"),
     "storage twice": ({"AzureWebJobsStorage__accountName": "contoso1"}, "AzureWebJobsStorage stands against"),
     "half of the storage": (
         {"AzureWebJobsStorage": "", "AzureWebJobsStorage__blobServiceUri": "https://x.blob.core.windows.net"},

@@ -1,0 +1,239 @@
+"""The app's flows in this process, over the simulators and Azurite, with a clock that tests can turn.
+
+No functions host and no waiting: a test says what happens, lets the lanes run until nothing is due, and looks where
+everything ended. The way through queues, timers and HTTP is tested in ``tests/end_to_end``.
+"""
+
+import time
+import uuid
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pytest
+from azure.storage.blob import BlobServiceClient
+from azure.storage.queue import QueueServiceClient
+
+from local_cloud.entra import Entra
+from local_cloud.faults import FaultPlan
+from local_cloud.finance_operations.api import FinanceOperationsSimulator
+from local_cloud.finance_operations.knobs import Behaviour, Speed
+from local_cloud.onedrive import Knobs, OneDriveSimulator
+from local_cloud.server import Server
+from local_cloud.tokens import TokenDesk
+from shared.clients.run_store import RunStore
+from shared.clients.wake_queue import WakeQueue
+from shared.domain.run import FlowKind, Run, run_from_json
+from shared.flows import inbound, outbound, watch
+from shared.services import Services
+from shared.settings import read_settings
+from tests.packages import build_package
+
+PROJECT = "Asset-Major-Types"
+ENTITY = "Fixed asset major type"
+FOLDERS = ("Input", "Processing", "Success", "Error", "Output")
+
+
+@dataclass(slots=True)
+class Clock:
+    """The time of the app and of F&O; it stands still until a test turns it."""
+
+    present: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def now(self) -> datetime:
+        """Return the present moment."""
+        return self.present
+
+    def seconds(self) -> float:
+        """Return the present moment in seconds since the epoch."""
+        return self.present.timestamp()
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.present += timedelta(seconds=seconds)
+
+
+class World:
+    """OneDrive, F&O, Entra and the app's storage, and the app's services over them."""
+
+    def __init__(
+        self,
+        home: Path,
+        azurite_connection: str,
+        monkeypatch: pytest.MonkeyPatch,
+        *,
+        settings: Mapping[str, str] | None = None,
+        speed: Speed | None = None,
+        behaviour: Behaviour | None = None,
+        knobs: Knobs | None = None,
+    ) -> None:
+        self.clock = Clock()
+        self.faults = FaultPlan()
+        self.desk = TokenDesk()
+        self.folder = home / "OneDrive"
+        for name in FOLDERS:
+            (self.folder / name).mkdir(parents=True)
+        self._connection = azurite_connection
+        self._monkeypatch = monkeypatch
+        self._stack = ExitStack()
+        entra = Entra(self.desk, faults=self.faults)
+        self._entra_server = Server(entra.app())
+        self._entra = entra
+        self.onedrive = OneDriveSimulator(self.folder, self.desk, self.faults, knobs=knobs)
+        self.fno = FinanceOperationsSimulator(
+            azurite_connection,
+            self.desk,
+            self.faults,
+            speed=speed or Speed(seconds_per_execution=10.0),
+            behaviour=behaviour,
+            clock=self.clock.seconds,
+        )
+        self._more_settings = dict(settings or {})
+        self._own = uuid.uuid4().hex[:10]
+        self.services: Services
+
+    def __enter__(self) -> Self:
+        self._stack.enter_context(self._entra_server)
+        self.onedrive.start()
+        self._stack.callback(self.onedrive.stop)
+        self.fno.start()
+        self._stack.callback(self.fno.stop)
+        self._monkeypatch.setenv("IDENTITY_ENDPOINT", f"{self._entra_server.url}/msi/token")
+        self._monkeypatch.setenv("IDENTITY_HEADER", self._entra.identity_header)
+        self.services = self.new_process()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+        if error is None:
+            assert self.onedrive.violations == []
+            assert self.fno.violations == []
+
+    def new_process(self) -> Services:
+        """Return services as a process that has just started has them: nothing remembered."""
+        settings = read_settings(
+            {
+                "AzureWebJobsStorage": self._connection,
+                "FO_URL": self.fno.url,
+                "GRAPH_URL": self.onedrive.graph_url,
+                "ONEDRIVE_DRIVE": f"drives/{self.onedrive.drive_id}",
+                "OUTBOUND_SCHEDULE": "*/30 * * * * *",
+                **self._more_settings,
+            }
+        )
+        services = Services(settings, clock=self.clock.now)
+        # Azurite is shared by all tests; this world has a container and queues of its own.
+        blobs = BlobServiceClient.from_connection_string(self._connection)
+        queues = QueueServiceClient.from_connection_string(self._connection)
+        self._stack.callback(blobs.close)
+        self._stack.callback(queues.close)
+        services.store = RunStore(blobs.get_container_client(f"runs-{self._own}"))
+        services.wakes = _OwnQueues(queues, self._own)
+        return services
+
+    # -- what a person or another system does
+
+    def put(self, name: str, content: bytes | None = None) -> Path:
+        """Copy a package (a good one, unless told) into Input."""
+        file = self.folder / "Input" / name
+        file.write_bytes(build_package() if content is None else content)
+        return file
+
+    # -- what the app does
+
+    def look(self) -> int:
+        """Look for new files; return how many runs were opened."""
+        return watch.open_new_runs(self.services)
+
+    def wake(self, lane: str) -> None:
+        """Deliver one wake-up for a lane."""
+        advance = inbound.advance_imports if lane.startswith("in-") else outbound.advance_exports
+        advance(lane, self.services)
+
+    def run_until_quiet(self, *, at_most_s: float = 24 * 3600) -> None:
+        """Wake each lane whenever its head is due, letting time pass, until no run is open.
+
+        Fails the test when runs are still open after that much of the clock's time.
+        """
+        give_up = self.clock.now() + timedelta(seconds=at_most_s)
+        while heads := self.heads():
+            lane, due = min(heads.items(), key=lambda head: head[1])
+            if due > give_up:
+                break
+            if due > self.clock.now():
+                self.clock.present = due
+            self.wake(lane)
+        assert self.heads() == {}, [run.steps[-3:] for run in self.open_runs()]
+
+    # -- where everything is
+
+    def heads(self) -> dict[str, datetime]:
+        """Return when the head of each lane is due."""
+        heads: dict[str, datetime] = {}
+        for row in self.services.store.open_runs():
+            heads.setdefault(row.lane, row.due)
+        return heads
+
+    def open_runs(self) -> list[Run]:
+        """Return the heads of all lanes."""
+        return [run for lane in self.heads() if (run := self.services.store.oldest(lane))]
+
+    def ended_runs(self, flow: FlowKind | None = None) -> list[Run]:
+        """Return the runs that have ended, the first to be opened first."""
+        with BlobServiceClient.from_connection_string(self._connection) as blobs:
+            container = blobs.get_container_client(f"runs-{self._own}")
+            texts = [
+                container.download_blob(row.name).readall() for row in container.list_blobs(name_starts_with="ended/")
+            ]
+        runs = sorted((run_from_json(text) for text in texts), key=lambda run: run.opened)
+        return [run for run in runs if flow in (None, run.flow)]
+
+    def files(self, folder: str) -> list[str]:
+        """Return the names of the files in a folder of the drive."""
+        return sorted(file.name for file in (self.folder / folder).iterdir())
+
+    def imports(self) -> list[tuple[str, int]]:
+        """Return what took effect in F&O: company and rows of each import, in order."""
+        return [(effect.company, effect.rows) for effect in self.fno.effects]
+
+    def calls(self, operation: str) -> int:
+        """Return how many calls of an F&O action or a Graph path reached the simulators."""
+        return sum(operation in call.path for call in self.faults.calls)
+
+    def messages(self, queue: str) -> list[tuple[str, float]]:
+        """Take all messages out of a queue, also those that wait: text and seconds until they are visible."""
+        return [(text, delay_s) for name, text, delay_s in self.wakes.sent if name == queue]
+
+    @property
+    def wakes(self) -> "_OwnQueues":
+        """The queues, with what was sent to them."""
+        wakes = self.services.wakes
+        assert isinstance(wakes, _OwnQueues)
+        return wakes
+
+
+class _OwnQueues(WakeQueue):
+    """The real queues under names of this world's own; notes what was sent, because delayed messages cannot be read."""
+
+    def __init__(self, service: QueueServiceClient, own: str) -> None:
+        super().__init__(service)
+        self._own = own
+        self.sent: list[tuple[str, str, float]] = []
+
+    def send(self, queue: str, text: str, *, delay_s: float = 0.0) -> None:
+        super().send(f"{queue}-{self._own}", text, delay_s=delay_s)
+        self.sent.append((queue, text, delay_s))
+
+
+def wait_for(condition: Any, *, timeout_s: float = 10.0) -> None:
+    """Wait until a condition holds, in real time; fail the test when it does not."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
