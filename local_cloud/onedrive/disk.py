@@ -37,9 +37,9 @@ class Entry:
         return f"{self.parent}/{self.name}"
 
 
-def stat_of(path: Path) -> Stat:
+def stat_of(path: Path | str) -> Stat:
     """Raises OSError, FileNotFoundError when nothing is there."""
-    said = path.lstat()
+    said = os.lstat(path)
     return Stat(said.st_ino, 0 if stat.S_ISDIR(said.st_mode) else said.st_size, said.st_mtime_ns)
 
 
@@ -53,10 +53,8 @@ def entries(folder: Path, parent: str) -> Iterator[Entry]:
                 is_folder = each.is_dir(follow_symlinks=False)
                 if not is_folder and not each.is_file(follow_symlinks=False):
                     continue
-                said = each.stat(follow_symlinks=False)
-                size_bytes = 0 if is_folder else said.st_size
-                # On Windows the stat of a directory entry has no inode, but inode() asks for it.
-                yield Entry(parent, each.name, is_folder, Stat(each.inode(), size_bytes, said.st_mtime_ns))
+                # Not each.stat(): on Windows that is the directory's own, late copy of size and time, without an inode.
+                yield Entry(parent, each.name, is_folder, stat_of(each.path))
 
 
 def everything(folder: Path) -> list[Entry]:

@@ -77,7 +77,7 @@ def new_guid() -> str:
 def item_id_of(guid: str, drive_id: str) -> str:
     """Return the item id for a guid.
 
-    Observed: SharePoint's ids are "01" and the base32 of 4 bytes for the drive and the 16 bytes of the item's guid.
+    Assumed: SharePoint's ids are "01" and the base32 of 4 bytes for the drive and the 16 bytes of the item's guid.
     """
     drive = hashlib.sha256(drive_id.encode()).digest()[:4]
     return "01" + base64.b32encode(drive + uuid.UUID(guid).bytes_le).decode()

@@ -211,10 +211,10 @@ class Uploads:
                     if size > chunk.size:
                         break
                     await asyncio.to_thread(_append, file, block, session.hashing)
-                    session.received_bytes += len(block)
             finally:
-                if size != chunk.size and not (self._knobs.keep_cut_chunks and size < chunk.size):
-                    session.received_bytes = before
+                if size == chunk.size or (self._knobs.keep_cut_chunks and size < chunk.size):
+                    session.received_bytes = before + size
+                else:
                     await asyncio.to_thread(file.truncate, before)
                     session.hashing = await asyncio.to_thread(hashing_of, session.path)
         return size

@@ -1,5 +1,6 @@
 """A plain client for the tests of the simulated OneDrive: requests, a token, and nothing that knows better."""
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -33,7 +34,7 @@ class Graph:
 
     def __init__(self, folder: Path, clock: Clock, **options: Any) -> None:
         self.clock = clock
-        self.knobs = Knobs()
+        self.knobs = Knobs(scan_interval_s=0.05, notification_delay_s=0.02)
         self.desk = TokenDesk()
         self.faults = FaultPlan()
         self.folder = folder
@@ -90,12 +91,15 @@ class Graph:
         (self.folder / name).mkdir(parents=True, exist_ok=True)
         return str(self.item(name)["id"])
 
-    def put(self, name: str, content: bytes) -> Path:
-        """Put a file into the folder by hand."""
+    def put(self, name: str, content: bytes, *, modified_s: float | None = None) -> Path:
+        """Put a file into the folder by hand, all at once: the simulator never sees a part of it."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-        return path
+        made = self.folder.parent / "made"
+        made.write_bytes(content)
+        if modified_s is not None:
+            os.utime(made, (modified_s, modified_s))
+        return made.replace(path)
 
     def open_session(self, name: str, *, conflict: str = "fail", **item: object) -> str:
         """Open an upload session in the root and return its upload URL."""

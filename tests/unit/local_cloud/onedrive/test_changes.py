@@ -185,46 +185,26 @@ def test_making_a_folder_may_be_answered_without_a_body(graph: Graph) -> None:
     assert graph.names_in("") == ["Done"]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "a:b",
-        "a*",
-        'a"b',
-        "a<b",
-        "a?b",
-        "a|b",
-        "a\\b",
-        "a/b",
-        " a",
-        "a ",
-        "a.",
-        "CON",
-        "lpt1",
-        "desktop.ini",
-        ".lock",
-        "~$a",
-        "x_vti_y",
-        "forms",
-        "",
-        "x" * 256,
-    ],
-)
-def test_a_name_that_onedrive_does_not_take_is_refused(graph: Graph, name: str) -> None:
+def test_names_that_onedrive_does_not_take_are_refused(graph: Graph) -> None:
     """§3.12: forbidden characters and names."""
     graph.put("a.zip", b"content")
-    response = graph.patch("root:/a.zip", {"name": name})
-    assert (response.status_code, code_of(response)) == (400, "invalidRequest")
-    assert graph.post("root/children", {"name": name, "folder": {}}).status_code == 400
+    forbidden = ["a:b", "a*", 'a"b', "a<b", "a>b", "a?b", "a|b", "a\\b", "a/b", " a", "a ", "a.", "", "x" * 256]
+    reserved = ["CON", "lpt1", "COM0", "desktop.ini", ".lock", "~$a", "x_vti_y", "forms"]
+    for name in forbidden + reserved:
+        response = graph.patch("root:/a.zip", {"name": name})
+        assert (name, response.status_code, code_of(response)) == (name, 400, "invalidRequest")
+        assert graph.post("root/children", {"name": name, "folder": {}}).status_code == 400
     assert graph.names_in("") == ["a.zip"]
+    assert graph.violations == []
 
 
-@pytest.mark.parametrize("name", ["100% #1.zip", "ä ö & 'b'.zip", "console.txt", "com10", ".hidden", "a.b.c"])
-def test_a_name_that_onedrive_takes_is_taken(graph: Graph, name: str) -> None:
+def test_names_that_onedrive_takes_are_taken(graph: Graph) -> None:
     """§3.12: # and % are allowed now."""
     graph.put("a.zip", b"content")
-    assert graph.patch("root:/a.zip", {"name": name}).json()["name"] == name
-    assert (graph.folder / name).exists()
+    item_id = graph.item("a.zip")["id"]
+    for name in ["100% #1.zip", "ä ö & 'b'.zip", "console.txt", "com10", ".hidden", "a.b.c"]:
+        assert graph.patch(f"items/{item_id}", {"name": name}).json()["name"] == name
+        assert (graph.folder / name).exists()
 
 
 def test_forms_is_reserved_only_in_the_root(graph: Graph) -> None:

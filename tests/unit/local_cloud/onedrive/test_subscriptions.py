@@ -259,7 +259,7 @@ def test_a_notification_that_is_not_taken_is_sent_again(graph: Graph, subscriber
     graph.knobs.retry_scale = 0.001
     subscribe(graph, subscriber)
     subscriber.statuses += [503, 500, 202]
-    graph.put("a.zip", b"content")
+    graph.call("PUT", "root:/a.zip:/content", data=b"content")
     wait_until(lambda: len(subscriber.bodies) >= 3)
     assert subscriber.bodies[0]["value"][0]["subscriptionId"] == subscriber.bodies[2]["value"][0]["subscriptionId"]
     wait_until(lambda: len(graph.simulator.deliveries) >= 3)
@@ -272,27 +272,24 @@ def test_an_answer_that_comes_too_late_does_not_count_at_first(graph: Graph, sub
     graph.knobs.delivery_timeout_s = 0.05
     subscribe(graph, subscriber)
     subscriber.silent_s = 0.2
-    graph.put("a.zip", b"content")
+    graph.call("PUT", "root:/a.zip:/content", data=b"content")
     wait_until(lambda: len(graph.simulator.deliveries) >= 2)
     first, second = graph.simulator.deliveries[:2]
     assert (first.attempt, first.status) == (1, None)
     assert (second.attempt, second.status) == (2, 202)
 
 
-def test_sending_again_ends_after_four_hours(graph: Graph, subscriber: Subscriber) -> None:
-    """§1.4: up to 4 h, here in seconds."""
-    graph.knobs.retry_scale = 0.0001
-    graph.knobs.retry_for_s = 1000.0
+def test_sending_again_has_an_end(graph: Graph, subscriber: Subscriber) -> None:
+    """§1.4: up to 4 h; here no time at all."""
+    graph.knobs.retry_first_s = 0.001
+    graph.knobs.retry_for_s = 0.0
     subscribe(graph, subscriber)
-    subscriber.statuses += [500] * 1000
+    subscriber.statuses += [500]
     graph.call("PUT", "root:/a.zip:/content", data=b"content")
-    wait_until(lambda: len(graph.simulator.deliveries) >= 6)
-    # 10 s doubled each time: 10, 20, 40, 80, 160, 320 are 630 s, and another 640 s would be too long.
-    wait_until(lambda: graph.simulator.deliveries[-1].attempt == 7)
-    subscriber.statuses.clear()
+    wait_until(lambda: graph.simulator.deliveries)
     graph.call("PUT", "root:/b.zip:/content", data=b"content")
-    wait_until(lambda: graph.simulator.deliveries[-1].attempt == 1)
-    assert max(each.attempt for each in graph.simulator.deliveries) == 7
+    wait_until(lambda: graph.simulator.deliveries[-1].status == 202)
+    assert [each.attempt for each in graph.simulator.deliveries] == [1, 1]
 
 
 def test_notifications_are_dropped_for_an_address_that_is_mostly_too_late(graph: Graph, subscriber: Subscriber) -> None:
@@ -320,8 +317,21 @@ def test_notifications_can_be_lost(graph: Graph, subscriber: Subscriber) -> None
     graph.knobs.notification_delay_s = 0.0
     subscribe(graph, subscriber)
     graph.call("PUT", "root:/a.zip:/content", data=b"content")
-    wait_until(lambda: graph.names_in("") == ["a.zip"])
-    assert subscriber.bodies == []
+    assert graph.names_in("") == ["a.zip"]
+    graph.knobs.lose_notifications = False
+    graph.call("PUT", "root:/b.zip:/content", data=b"content")
+    wait_until(lambda: subscriber.bodies)
+    assert len(subscriber.bodies) == 1
+
+
+def test_a_file_that_comes_to_rest_is_notified_once_more(graph: Graph, subscriber: Subscriber, clock: Clock) -> None:
+    """§3.11: that pendingOperations has gone is a change too."""
+    graph.knobs.pending_s = 2.0
+    subscribe(graph, subscriber)
+    graph.put("a.zip", b"content")
+    wait_until(lambda: len(subscriber.bodies) == 1)
+    clock.pass_s(3)
+    wait_until(lambda: len(subscriber.bodies) == 2)
 
 
 def test_a_subscription_that_is_gone_is_notified_no_more(graph: Graph, subscriber: Subscriber) -> None:
