@@ -189,7 +189,7 @@ def _parser() -> argparse.ArgumentParser:
         help="how long a message stays invisible after its host was killed: %(default)s in Azure; shorter for tests "
         "and demos. Another host also takes over timers sooner then (15 s at the least)",
     )
-    parser.add_argument("--stop-with-parent", action="store_true", help="stop when stdin is closed")
+    parser.add_argument("--stop-with-parent", action="store_true", help="stop when stdin, a pipe, is closed")
     return parser
 
 

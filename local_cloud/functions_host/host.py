@@ -89,6 +89,8 @@ class Host:
         """Index the app and listen to everything that triggers its functions. Raises AppUnusable."""
         self._indexed = await asyncio.to_thread(self._worker.start)
         for indexed in self._indexed:
+            if indexed.has_retry_policy:
+                log.warning("The retry policy of '%s' is ignored: the local host has none", indexed.name)
             try:
                 function = read_function(indexed, self._settings, self._host_json.route_prefix)
                 if self._settings.is_disabled(function.name):

@@ -173,14 +173,14 @@ class QueueListener:
             self._trouble = trouble
 
     async def _process(self, message: QueueMessage) -> None:
+        too_often = f"has reached MaxDequeueCount of {self._options.max_dequeue_count}"
         try:
             body = _decoded(message.content, self._options)
         except ValueError:
-            log.warning("Message %s of '%s' is not base64 (host.json, messageEncoding)", message.id, self._name)
-            await self._to_poison(message)
+            await self._to_poison(message, "is not base64 (host.json, messageEncoding)")
             return
         if (message.dequeue_count or 0) > self._options.max_dequeue_count:
-            await self._to_poison(message)
+            await self._to_poison(message, too_often)
             return
         ended = asyncio.Event()
         renewal = asyncio.create_task(self._renew(message, ended))
@@ -195,7 +195,7 @@ class QueueListener:
         elif self._poison_name is None:
             pass  # it stays invisible, or a message that always fails would spin
         elif (message.dequeue_count or 0) >= self._options.max_dequeue_count:
-            await self._to_poison(message)
+            await self._to_poison(message, too_often)
         else:
             await self._release(message)
 
@@ -246,15 +246,10 @@ class QueueListener:
         name = self._name + _POISON
         return None if self._name.endswith(_POISON) or len(name) > _LONGEST_NAME else name
 
-    async def _to_poison(self, message: QueueMessage) -> None:
+    async def _to_poison(self, message: QueueMessage, reason: str) -> None:
         if (poison := self._poison_name) is None:
             return
-        log.warning(
-            "Message %s has reached MaxDequeueCount of %d. Moving it to the queue '%s'.",
-            message.id,
-            self._options.max_dequeue_count,
-            poison,
-        )
+        log.warning("Message %s %s. Moving it to the queue '%s'.", message.id, reason, poison)
         await send(self._service, poison, str(message.content))
         self._wakes.written(poison)
         await self._delete(message)

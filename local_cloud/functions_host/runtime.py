@@ -102,6 +102,7 @@ class IndexedFunction:
     name: str
     function_id: str
     raw_bindings: Sequence[str]  # JSON, as function.json had it
+    has_retry_policy: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +164,13 @@ class Worker:
             load = SimpleNamespace(function_id=function.function_id, metadata=function)
             await runtime.function_load_request(_request(function_load_request=load))
         return [
-            IndexedFunction(name=f.name, function_id=f.function_id, raw_bindings=tuple(f.raw_bindings)) for f in found
+            IndexedFunction(
+                name=function.name,
+                function_id=function.function_id,
+                raw_bindings=tuple(function.raw_bindings),
+                has_retry_policy=function.retry_options is not None,
+            )
+            for function in found
         ]
 
     async def _invoke(

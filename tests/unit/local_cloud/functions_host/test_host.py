@@ -46,6 +46,7 @@ def tick(timer: func.TimerRequest) -> str:
     return f"tick {timer.past_due}"
 
 @app.timer_trigger(arg_name="timer", schedule="* * * * * *")
+@app.retry(strategy="fixed_delay", max_retry_count="3", delay_interval="00:00:01")
 def often(timer: func.TimerRequest) -> None:
     logging.info("often, monitored: %s", bool(timer.schedule_status))
 
@@ -175,6 +176,7 @@ def test_it_says_what_it_runs_and_what_it_cannot(host: RunningHost) -> None:
     host.has_printed(r"^        order: \[POST\] http://127\.0\.0\.1:\d+/api/order$")
     host.has_printed(r"^        process: queueTrigger \S+-orders$")
     host.has_printed(r"^        tick: timerTrigger 0 0 0 1 1 \*$")
+    host.has_printed(r"WARNING The retry policy of 'often' is ignored")
     host.has_printed(r"^        lost: cannot be started: .*NOT_SET")
 
 
@@ -247,23 +249,15 @@ def test_a_signal_ends_the_host_once_its_messages_are_completed(
     assert account.queue("work").get_queue_properties().approximate_message_count == 0
 
 
-def test_a_host_stops_with_its_parent(tmp_path: Path) -> None:
-    app = write_app(tmp_path, '@app.route("a")\ndef a(req: func.HttpRequest) -> func.HttpResponse: ...\n')
-    with unguarded_host(app, "--stop-with-parent") as host:
-        wait_for(host, "host ready")
-        assert host.stdin is not None
-        host.stdin.close()  # as the end of the parent does
-        assert host.wait(20) == 0
-
-
-def test_a_function_that_never_ends_does_not_keep_the_host_alive(account: Account, tmp_path: Path) -> None:
+def test_a_host_stops_with_its_parent_even_while_a_function_never_ends(account: Account, tmp_path: Path) -> None:
     app = write_app(tmp_path, WORKS_UNTIL_TOLD, host_json=QUICK, values=account.settings())
     account.queue("work").send_message("a")
     with unguarded_host(app, "--stop-with-parent") as host:
         wait_for(host, "working")
         assert host.stdin is not None
-        host.stdin.close()
+        host.stdin.close()  # as the end of the parent does
         assert host.wait(20) == 0
+    assert account.queue("work").get_queue_properties().approximate_message_count == 1
 
 
 def test_an_app_that_cannot_be_used_ends_the_host_with_the_reason(tmp_path: Path) -> None:

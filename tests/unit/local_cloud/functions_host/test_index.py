@@ -49,7 +49,6 @@ def test_the_bindings_of_all_functions_are_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("import not_installed", "not_installed"),
         (
             """
             @app.timer_trigger(arg_name="timer", schedule="0 * * * * *")
