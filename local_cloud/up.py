@@ -8,6 +8,7 @@ from typing import Final
 
 from local_cloud.cloud import KNOWN_PORTS, ROOT, LocalCloud
 from local_cloud.finance_operations.knobs import Speed
+from local_cloud.onedrive import Knobs
 
 HOME: Final = ROOT / ".local" / "up"
 
@@ -27,6 +28,8 @@ def run(*, with_host: bool, seconds: float, export: str) -> int:
         identity_header="local",  # as in local.settings.json.example
         client_state="some-local-value",
         keep=True,
+        # A file that is still being copied into the folder carries pendingOperations, as one that is being uploaded.
+        onedrive_options={"knobs": Knobs(pending_s=0.6)},
         with_host=with_host,
         say=lambda part: _print(f"  starting {part}"),
         on_log=_print,

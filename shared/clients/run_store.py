@@ -28,6 +28,8 @@ CONTAINER: Final = "runs"
 LEASE_S: Final = 60
 RENEW_EVERY_S: Final = 20.0
 
+_ORDER_TIME: Final = "%Y%m%dT%H%M%S%fZ"  # sorts as it runs
+
 
 class LeaseTaken(TryAgain):
     """Another worker holds this lease."""
@@ -319,7 +321,12 @@ def _metadata(run: Run) -> dict[str, str]:
 
 def order_of(when: datetime, key: str) -> str:
     """Return a run's place in its lane: sorts by time, then by key, and is safe in a blob's name."""
-    return f"{when.astimezone(UTC):%Y%m%dT%H%M%S%fZ}-{quote(key, safe='')}"
+    return f"{when.astimezone(UTC):{_ORDER_TIME}}-{quote(key, safe='')}"
+
+
+def moment_of(order: str) -> datetime:
+    """Return the moment that a place in a lane was made from."""
+    return datetime.strptime(order.partition("-")[0], _ORDER_TIME).replace(tzinfo=UTC)
 
 
 def key_of(order: str) -> str:

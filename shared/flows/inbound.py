@@ -40,7 +40,7 @@ from shared.secret import SecretUrl
 from shared.services import Services
 
 # Seconds between two looks at a file that is not complete yet, and how long one may stay empty before it is refused.
-INCOMPLETE_LOOK_S: Final = 5.0
+INCOMPLETE_LOOK_S: Final = 3.0
 EMPTY_FOR: Final = timedelta(minutes=10)
 
 # OneDrive may answer 404 for an item that it has just shown (seen for up to minutes); after this many it is gone.

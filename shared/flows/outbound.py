@@ -177,7 +177,8 @@ def watch(run: Run, services: Services) -> Run:
     status = execution.status_of(run, fno, services)
     match status:
         case ExecutionStatus.SUCCEEDED | ExecutionStatus.PARTIALLY_SUCCEEDED:
-            return replace(run.moved_to(State.READY, now), outcome=Outcome(status.value))
+            reason = "" if status is ExecutionStatus.SUCCEEDED else _words_of(run, fno, status)
+            return replace(run.moved_to(State.READY, now), outcome=Outcome(status.value), reason=reason)
         case ExecutionStatus.FAILED | ExecutionStatus.CANCELED:
             return _failed(run, Outcome(status.value), _words_of(run, fno, status), now)
         case _:
@@ -210,19 +211,19 @@ def deliver(run: Run, services: Services) -> Run:
     submission = _next_to_deliver(run, fno)
     if submission is None:
         return run.moved_to(State.DELIVERED, now)
-    address = fno.exported_package_url(submission.execution_id)
-    if address is None:
-        return _without_address(run, submission, services)
+    package = _package_of(submission, fno)
+    if package is None:
+        return _without_package(run, submission, services)
     flow = _flow(run, services)
     folder_id = services.folder_id(flow.drive, flow.output_folder)
     is_first = not any(other.delivered_as for other in run.submissions)
     name = run.file.name if is_first else name_with(run.file.name, submission.execution_id[-12:])
-    try:
-        with open_blob(address) as package:
+    with package:
+        try:
             item = _copied(package, services.onedrive(flow.drive), folder_id, name, run.run_id)
-    except NotFound:
-        services.forget_folder(flow.drive, flow.output_folder)
-        raise
+        except NotFound:
+            services.forget_folder(flow.drive, flow.output_folder)  # made anew at the next try
+            raise
     log.info("export.delivered", name=item.name, size_bytes=item.size_bytes, execution=submission.execution_id)
     delivered = run.with_submission(replace(submission, delivered_as=item.name))
     file = replace(
@@ -259,8 +260,18 @@ def _has_package(execution_id: str, fno: FinanceOperations) -> bool:
     return status in (ExecutionStatus.SUCCEEDED, ExecutionStatus.PARTIALLY_SUCCEEDED)
 
 
-def _without_address(run: Run, submission: Submission, services: Services) -> Run:
-    """Return a READY run for whose package F&O gives no address: yet, or any more."""
+def _package_of(submission: Submission, fno: FinanceOperations) -> RemoteFile | None:
+    """Return the package of a finished export, open for reading; None where there is none, yet or any more."""
+    try:
+        address = fno.exported_package_url(submission.execution_id)
+        return open_blob(address) if address else None
+    except NotFound as error:
+        log.warning("export.no_package", reason=error.message)
+        return None
+
+
+def _without_package(run: Run, submission: Submission, services: Services) -> Run:
+    """Return a READY run for whose package F&O hands out no package: yet, or any more."""
     now = services.now()
     finished_for = now - run.state_since
     if finished_for < NO_ADDRESS_AFTER:

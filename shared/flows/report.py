@@ -19,7 +19,7 @@ from shared.clients.transfer import read_small
 from shared.domain.run import Outcome, Run
 from shared.errors import AppError, TryAgain
 from shared.log import log
-from shared.secret import SecretUrl
+from shared.secret import SecretUrl, redacted
 from shared.services import Services
 
 # F&O makes its error-key files in the background: how often we look for one, and seconds between two looks.
@@ -78,7 +78,9 @@ def put_beside(run: Run, onedrive: OneDrive, folder_id: str, fno: FinanceOperati
             onedrive.upload_small(folder_id, f"{stem}.{ending}", content, replace=True)
     if details.rows or details.raw.strip() not in ("", "[]"):
         onedrive.upload_small(folder_id, f"{stem}.errors.csv", errors_csv(details.rows, details.raw), replace=True)
-    onedrive.upload_small(folder_id, f"{stem}.report.txt", _report(run, details).encode("utf-8-sig"), replace=True)
+    onedrive.upload_small(
+        folder_id, f"{stem}.report.txt", redacted(_report(run, details)).encode("utf-8-sig"), replace=True
+    )
     log.info("report.written", rows=len(details.rows), files=len(details.files), missing=details.notes)
     return run
 
@@ -186,7 +188,7 @@ def errors_csv(rows: Sequence[RowError], raw: str) -> bytes:
         writer.writerows((_cell(row.record_id), _cell(row.field), _cell(row.message)) for row in rows)
     else:
         writer.writerow(("", "", _cell(raw)))
-    return text.getvalue().encode("utf-8-sig")
+    return redacted(text.getvalue()).encode("utf-8-sig")
 
 
 def _cell(value: str) -> str:

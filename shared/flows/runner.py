@@ -57,9 +57,10 @@ def advance(lane: str, steps: Mapping[State, Step], queue: str, services: Servic
 def _work(lane: str, steps: Mapping[State, Step], queue: str, services: Services) -> None:
     began = services.now()
     while head := services.store.oldest(lane):
+        if head.due > services.now():
+            return  # the save that put it off has sent its wake-up
         if (services.now() - began).total_seconds() > WORK_S:
-            services.wakes.send(queue, lane)
-            return
+            return  # what is left is due, so the look after the lease is released sends a wake-up
         run: Run | None = head
         while run and run.due <= services.now():
             run = _advance_once(run, steps, services)

@@ -5,10 +5,13 @@ whatever was missed. What then happens to a run is ``inbound.py``.
 """
 
 import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from shared.clients.run_store import Mark, RecordChanged, key_of, order_of
+from shared.clients.onedrive import DriveItem
+from shared.clients.run_store import Mark, RecordChanged, key_of, moment_of, order_of
 from shared.clients.subscriptions import Subscription, SubscriptionExists
 from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK, LOOKS
 from shared.domain.integrations import ImportFlow
@@ -65,12 +68,12 @@ def open_new_runs(services: Services) -> int:
     A folder that cannot be listed does not keep the others from being looked at; its error is raised at the end.
     """
     # Names first, folders second: a file whose run ends in between is then not seen as new.
-    with_a_run = {key_of(row.order) for row in services.store.open_runs()}
+    known = _known_runs(services)
     opened = 0
     trouble: AppError | None = None
     for flow in services.integrations.imports:
         try:
-            opened += _open_runs_of(flow, with_a_run, services)
+            opened += _open_runs_of(flow, known, services)
         except AppError as error:
             log.error("look.failed", integration=flow.name, reason=str(error))
             trouble = trouble or error
@@ -80,14 +83,30 @@ def open_new_runs(services: Services) -> int:
     return opened
 
 
-def _open_runs_of(flow: ImportFlow, with_a_run: set[str], services: Services) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _KnownRuns:
+    """What the open runs tell a look, by their names alone."""
+
+    item_ids: frozenset[str]
+    begun: Mapping[str, str]  # by lane: the place of the run that is under way
+
+
+def _known_runs(services: Services) -> _KnownRuns:
+    rows = list(services.store.open_runs())
+    return _KnownRuns(
+        item_ids=frozenset(key_of(row.order) for row in rows),
+        begun={row.lane: row.order for row in rows if row.state is not State.FOUND},
+    )
+
+
+def _open_runs_of(flow: ImportFlow, known: _KnownRuns, services: Services) -> int:
     onedrive = services.onedrive(flow.drive)
     try:
         files = list(onedrive.list_files(services.folder_id(flow.drive, flow.input_folder)))
     except NotFound:
         services.forget_folder(flow.drive, flow.input_folder)  # it was renamed or deleted; made anew at the next look
         raise
-    new = [item for item in files if item.item_id not in with_a_run]
+    new = [item for item in files if item.item_id not in known.item_ids]
     now = services.now()
     opened = sum(
         services.store.create(
@@ -100,7 +119,7 @@ def _open_runs_of(flow: ImportFlow, with_a_run: set[str], services: Services) ->
                 state_since=now,
                 due=now,
                 opened=now,
-                order=order_of(item.last_modified, item.item_id),
+                order=_order(item, known.begun.get(flow.lane, "")),
                 data_project=flow.data_project,
                 file=FileFacts(
                     name=item.name,
@@ -119,6 +138,16 @@ def _open_runs_of(flow: ImportFlow, with_a_run: set[str], services: Services) ->
     if opened:
         services.wakes.send(IMPORT_WORK, flow.lane)
     return opened
+
+
+def _order(item: DriveItem, begun: str) -> str:
+    """Return a file's place in its lane: by age, but behind the run that is under way.
+
+    A file can be older than one that came before it: copying keeps the date. It must not become the lane's head while
+    F&O works on another file of the lane.
+    """
+    order = order_of(item.last_modified, item.item_id)
+    return order if order > begun else order_of(moment_of(begun) + timedelta(microseconds=1), item.item_id)
 
 
 def _parsed(message: str, now: datetime) -> tuple[datetime, int]:

@@ -444,3 +444,30 @@ def test_no_record_of_a_run_holds_the_key_to_the_package(world: World) -> None:
     assert "sig=" not in run_to_json(run)
     assert run.package is not None
     assert "?" not in run.package.blob_path
+
+
+def test_an_older_file_that_comes_later_waits_until_the_one_under_way_has_ended(world: World) -> None:
+    world.put("USMF_today.zip")
+    world.look()
+    (lane,) = world.heads()
+    world.wake(lane)
+    os.utime(world.put("USMF_yesterday.zip"), (1_700_000_000, 1_700_000_000))
+
+    world.look()
+
+    (head,) = world.open_runs()
+    assert head.file.name == "USMF_today.zip"
+    world.run_until_quiet()
+    assert world.imports() == [("USMF", 1), ("USMF", 1)]
+
+
+def test_a_wake_up_that_comes_too_early_ends_without_sending_another(world: World) -> None:
+    world.put("USMF_Customers_001.zip")
+    world.look()
+    (lane,) = world.heads()
+    world.wake(lane)
+    sent = len(world.wakes.sent)
+
+    world.wake(lane)
+
+    assert len(world.wakes.sent) == sent
