@@ -42,9 +42,9 @@ class Bench:
         self._listening.append((listener, asyncio.create_task(listener.listen())))
         return listener
 
-    async def ended(self) -> None:
-        """Wait until the stopped listeners have ended."""
-        await asyncio.wait_for(asyncio.gather(*(task for _, task in self._listening)), 20)
+    async def ended(self, *, within_s: float = 20.0) -> None:
+        """Wait until the stopped listeners have ended. Raises TimeoutError."""
+        await asyncio.wait_for(asyncio.shield(asyncio.gather(*(task for _, task in self._listening))), within_s)
 
     async def crash(self) -> None:
         """End the listeners as kill -9 would: nothing is completed."""
@@ -318,6 +318,8 @@ def test_a_stopped_listener_completes_what_it_runs(azurite_connection: str) -> N
             listener = at.listen(run)
             await until(run.has_run)
             listener.stop()
+            with pytest.raises(TimeoutError):
+                await at.ended(within_s=0.2)
             gate.set()
             await at.ended()
             assert await is_empty(at.queue)
