@@ -1,0 +1,88 @@
+"""Rules of the house that no linter knows."""
+
+import ast
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.architecture.product import ROOT, files_in_git, parsed, product_files
+
+BLIND = {"", "Exception", "BaseException"}
+
+
+def _says_why(path: str, line: int) -> bool:
+    """Return whether the line has a comment, in which a waiver alone does not count."""
+    source = (ROOT / path).read_text("utf-8").splitlines()[line - 1]
+    return re.search(r"#(?! noqa| type:) \S", source) is not None
+
+
+def test_a_blind_except_stands_once_at_the_runners_edge_and_says_why() -> None:
+    blind = [
+        (path, node.lineno)
+        for path in product_files()
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.ExceptHandler)
+        and (ast.unparse(node.type) if node.type else "") in BLIND
+        and not _raises_again(node)
+    ]
+
+    assert [path for path, _line in blind] == ["shared/flows/runner.py"]
+    assert all(_says_why(path, line) for path, line in blind)
+
+
+def _raises_again(handler: ast.ExceptHandler) -> bool:
+    """Return whether a handler only cleans up: its last word is a bare ``raise``."""
+    last = handler.body[-1]
+    return isinstance(last, ast.Raise) and last.exc is None
+
+
+def test_the_product_waits_in_one_place_which_says_why() -> None:
+    waits = [
+        (path, node.lineno)
+        for path in product_files()
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("sleep")
+    ]
+
+    assert [path for path, _line in waits] == ["shared/services.py"]
+    assert all(_says_why(path, line) for path, line in waits)
+
+
+@pytest.mark.parametrize("path", product_files())
+def test_everything_public_has_a_docstring(path: str) -> None:
+    tree = parsed(path)
+
+    assert ast.get_docstring(tree)
+    assert [name for name, node in _public(tree) if not ast.get_docstring(node)] == []
+
+
+def _public(node: ast.Module | ast.ClassDef) -> Iterator[tuple[str, ast.FunctionDef | ast.ClassDef]]:
+    for inner in node.body:
+        if isinstance(inner, ast.FunctionDef | ast.ClassDef) and not inner.name.startswith("_"):
+            yield inner.name, inner
+            if isinstance(inner, ast.ClassDef):
+                yield from _public(inner)
+
+
+WAIVER = re.compile(
+    r"#\s*(?P<what>noqa(?:: (?P<rules>[A-Z0-9, ]+))?|type:\s*ignore(?:\[(?P<codes>[\w, -]+)\])?)(?P<why>.*)"
+)
+
+
+def test_waivers_name_their_rule_and_a_reason() -> None:
+    """A reason that stands in a file once holds for the same waiver further down."""
+    bare = []
+    for path in files_in_git("*.py"):
+        if path.startswith("tests/"):
+            continue
+        explained: set[str] = set()
+        for number, line in enumerate((ROOT / path).read_text("utf-8").splitlines(), 1):
+            if found := WAIVER.search(line):
+                rule = (found["rules"] or found["codes"] or "").strip()
+                if re.match(r"\s*[#-]\s*\S", found["why"]):
+                    explained.add(rule)
+                if not rule or rule not in explained:
+                    bare.append(f"{path}:{number}")
+
+    assert bare == []

@@ -1,0 +1,126 @@
+"""What may be imported where, and what importing the app must not do. Layers are import-linter's (``dev.py check``)."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+from tests.architecture.product import ROOT, parsed, product_files, product_modules
+
+TRIGGERS = ["function_app.py", "inbound_trigger/functions.py", "outbound_timer/functions.py"]
+
+# What a cold start for an HTTP call must not pay for, and what must not be there at all.
+HEAVY = ("azure.core", "azure.identity", "azure.storage", "msal", "defusedxml", "jinja2", "cryptography")
+FOREIGN = ("local_cloud", "tests", "aiohttp", "openpyxl", "trustme", "jsonschema", "pytest")
+
+
+def imports_of(path: str) -> set[str]:
+    """Return the names of all modules that a file imports, wherever it does so."""
+    names: set[str] = set()
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def test_only_the_triggers_and_the_app_know_azure_functions() -> None:
+    assert [path for path in product_files() if "azure.functions" in imports_of(path)] == TRIGGERS
+
+
+def test_only_one_function_reads_the_environment() -> None:
+    readers = [
+        (path, _function_around(path, node.lineno))
+        for path in product_files()
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in {"os.environ", "os.getenv", "os.environb"}
+    ]
+
+    assert readers == [("shared/services.py", "services")]
+    assert [path for path in product_files() if imports_of(path) & {"os.environ", "os.getenv"}] == []
+
+
+def _function_around(path: str, line: int) -> str:
+    functions = [node for node in ast.walk(parsed(path)) if isinstance(node, ast.FunctionDef)]
+    return next((each.name for each in functions if each.lineno <= line <= (each.end_lineno or 0)), "")
+
+
+def test_importing_the_app_imports_nothing_heavy_and_nothing_of_the_local_cloud() -> None:
+    found = _after_importing_the_app("sorted(sys.modules)")
+
+    assert "shared.flows.inbound" in found
+    assert [name for name in found if _is_in(name, HEAVY)] == []
+    assert [name for name in found if _is_in(name, FOREIGN)] == []
+
+
+def test_importing_the_app_opens_no_connection_and_writes_no_file() -> None:
+    assert _after_importing_the_app("deeds") == []
+
+
+def test_importing_the_app_needs_no_setting_and_builds_nothing() -> None:
+    assert _after_importing_the_app("[sys.modules['shared.services']._built is None]") == [True]
+
+
+def _after_importing_the_app(expression: str) -> list[object]:
+    """Return a list that a new process without settings evaluates after ``import function_app``."""
+    watch = (
+        "def note(event, args):\n"
+        "    if event.startswith(('socket.connect', 'socket.getaddrinfo', 'subprocess.')):\n"
+        "        deeds.append(event)\n"
+        "    if event == 'open' and isinstance(args[1], str) and set(args[1]) & set('wxa+'):\n"
+        "        deeds.append(f'{event} {args[0]}')\n"
+    )
+    code = (
+        f"import sys, json\ndeeds = []\n{watch}sys.addaudithook(note)\n"
+        f"import function_app\nprint(json.dumps({expression}))"
+    )
+    # A bare environment: what the app would need of it, it may not need at import.
+    kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "TEMP", "TMP") if name in os.environ}
+    ended = subprocess.run(
+        [sys.executable, "-B", "-c", code],
+        cwd=ROOT,
+        env=kept,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    found: list[object] = json.loads(ended.stdout)
+    return found
+
+
+def _is_in(name: object, packages: tuple[str, ...]) -> bool:
+    return any(name == package or str(name).startswith(f"{package}.") for package in packages)
+
+
+def test_the_contract_about_clients_names_all_of_them() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+    independent = next(contract["modules"] for contract in contracts if "Clients do not know" in contract["name"])
+    clients = [path for path in product_modules() if path.startswith("shared/clients/")]
+
+    named = {path.removesuffix(".py").replace("/", ".") for path in clients} - {"shared.clients.http"}
+    assert set(independent) == named
+
+
+@pytest.mark.parametrize("path", product_files())
+def test_no_module_imports_something_heavy_at_its_top(path: str) -> None:
+    at_the_top = {
+        name
+        for statement in parsed(path).body
+        if isinstance(statement, ast.Import | ast.ImportFrom)
+        for name in _modules_of(statement)
+    }
+
+    assert {name for name in at_the_top if _is_in(name, HEAVY)} == set()
+
+
+def _modules_of(statement: ast.Import | ast.ImportFrom) -> list[str]:
+    if isinstance(statement, ast.ImportFrom):
+        return [statement.module or ""]
+    return [alias.name for alias in statement.names]
