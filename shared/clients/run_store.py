@@ -184,7 +184,13 @@ class RunStore:
             self._release(lease, name)
 
     def _acquire(self, blob_name: str) -> "BlobLeaseClient":
-        from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+        from azure.core.exceptions import (
+            AzureError,
+            HttpResponseError,
+            ResourceExistsError,
+            ResourceModifiedError,
+            ResourceNotFoundError,
+        )
 
         blob = self._container.get_blob_client(blob_name)
         for _ in range(2):
@@ -194,10 +200,10 @@ class RunStore:
                 # The first lease of this name: make the blob that is leased. Another worker may have done so.
                 try:
                     self._in_container(lambda: blob.upload_blob(b"", overwrite=False))
-                except (ResourceExistsError, LeaseTaken):
+                except (ResourceExistsError, ResourceModifiedError):
                     continue
-            except HttpResponseError as error:
-                if error.status_code == 409:
+            except AzureError as error:
+                if isinstance(error, HttpResponseError) and error.status_code == 409:
                     raise LeaseTaken(f"another worker holds {blob_name}") from error
                 raise _explained(error, f"lease {blob_name}") from error
         raise LeaseTaken(f"another worker holds {blob_name}")
