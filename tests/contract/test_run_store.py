@@ -1,0 +1,501 @@
+"""What the app expects of blob storage: runs, leases and marks as ``clients/run_store.py`` keeps them.
+
+The suite needs nothing but an empty container; with another ``container`` fixture it runs against a real account.
+"""
+
+import threading
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+
+import pytest
+import requests
+from azure.storage.blob import BlobLeaseClient, BlobServiceClient, ContainerClient
+
+from shared.clients import run_store
+from shared.clients.run_store import LeaseTaken, Mark, RecordChanged, RunStore, key_of, moment_of, order_of
+from shared.domain.run import FileFacts, FlowKind, Outcome, Run, State
+from shared.errors import NeedsPerson, TryAgain
+from tests.world import wait_for
+
+NOW = datetime(2026, 11, 2, 8, 30, 0, 123456, tzinfo=UTC)
+_numbers = count()
+
+
+@pytest.fixture
+def store(container: ContainerClient) -> RunStore:
+    return RunStore(container)
+
+
+def a_run(*, lane: str = "in-1", modified: datetime = NOW, key: str = "", opened: datetime = NOW) -> Run:
+    key = key or f"item-{next(_numbers)}"
+    return Run(
+        run_id=uuid.uuid4().hex[:12],
+        flow=FlowKind.IMPORT,
+        integration="import",
+        lane=lane,
+        state=State.FOUND,
+        state_since=NOW,
+        due=NOW,
+        opened=opened,
+        file=FileFacts(name="USMF_Customers_001.zip", item_id=key, modified=modified),
+        order=order_of(modified, key),
+    )
+
+
+def names(container: ContainerClient, prefix: str) -> list[str]:
+    return [str(row.name) for row in container.list_blobs(name_starts_with=prefix)]
+
+
+def head(store: RunStore, lane: str = "in-1") -> Run:
+    run = store.oldest(lane)
+    assert run is not None
+    return run
+
+
+def spied_on(monkeypatch: pytest.MonkeyPatch) -> list[requests.PreparedRequest]:
+    """Return the list that every request of the storage SDK is written to from now on."""
+    asked: list[requests.PreparedRequest] = []
+    send = requests.Session.send
+
+    def note(session: requests.Session, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        asked.append(request)
+        return send(session, request, **options)
+
+    monkeypatch.setattr(requests.Session, "send", note)
+    return asked
+
+
+# Runs
+
+
+def test_the_container_is_made_at_the_first_write(store: RunStore, container: ContainerClient) -> None:
+    assert not container.exists()
+
+    assert store.create(a_run())
+
+    assert len(names(container, "open/")) == 1
+
+
+def test_the_container_is_made_at_the_first_question(store: RunStore, container: ContainerClient) -> None:
+    assert store.oldest("in-1") is None
+    assert container.exists()
+    assert list(store.open_runs()) == []
+
+
+@pytest.mark.parametrize("question", ["open_runs", "ended_runs", "ended_run", "read_mark"])
+def test_every_question_to_a_new_storage_account_is_answered(store: RunStore, question: str) -> None:
+    answers: dict[str, Callable[[], object]] = {
+        "open_runs": lambda: list(store.open_runs()),
+        "ended_runs": lambda: list(store.ended_runs(NOW)),
+        "ended_run": lambda: store.ended_run(NOW, "none"),
+        "read_mark": lambda: store.read_mark("looks").content,
+    }
+    assert not answers[question]()
+
+
+def test_a_file_has_one_run_however_often_it_is_opened(store: RunStore) -> None:
+    first = a_run(key="item")
+
+    assert store.create(first)
+    assert not store.create(replace(a_run(key="item"), run_id="another"))
+
+    assert head(store).run_id == first.run_id
+
+
+def test_of_workers_that_open_the_same_run_in_a_new_storage_account_one_succeeds(store: RunStore) -> None:
+    barrier = threading.Barrier(8)
+
+    def create(number: int) -> bool:
+        barrier.wait()
+        return store.create(replace(a_run(key="item"), run_id=str(number)))
+
+    with ThreadPoolExecutor(8) as pool:
+        created = list(pool.map(create, range(8)))
+
+    assert sum(created) == 1
+    assert head(store).run_id == str(created.index(True))
+
+
+@pytest.mark.parametrize("key", ["01ABC!123", "a/b\\c", "two words", "?&#%+", "Größe 😀", "-", "..", "a." * 20])
+def test_a_run_is_found_again_whatever_its_key_holds(store: RunStore, key: str) -> None:
+    run = a_run(key=key)
+
+    store.create(run)
+
+    assert head(store) == run
+    (row,) = store.open_runs()
+    assert (row.lane, row.order, key_of(row.order), moment_of(row.order)) == ("in-1", run.order, key, NOW)
+    store.save(replace(head(store), attempts=1))
+    store.end(head(store))
+    assert store.oldest("in-1") is None
+
+
+def test_a_lanes_head_is_its_oldest_file_whatever_the_other_lanes_hold(store: RunStore) -> None:
+    for minutes, lane in [(3, "in-1"), (1, "in-1"), (2, "in-1"), (0, "in-10"), (0, "in-0"), (0, "out-1")]:
+        store.create(a_run(lane=lane, modified=NOW + timedelta(minutes=minutes)))
+
+    assert head(store).file.modified == NOW + timedelta(minutes=1)
+
+
+def test_files_of_one_moment_go_in_the_order_of_their_keys(store: RunStore) -> None:
+    for key in ("c", "a", "b"):
+        store.create(a_run(key=key))
+
+    assert [key_of(row.order) for row in store.open_runs()] == ["a", "b", "c"]
+    assert head(store).file.item_id == "a"
+
+
+def test_the_head_of_a_long_lane_costs_a_listing_of_one_row_and_a_read(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seconds in range(20):
+        store.create(a_run(modified=NOW + timedelta(seconds=seconds)))
+    asked = spied_on(monkeypatch)
+    store.oldest("in-1")
+
+    listing, read = asked
+    assert "comp=list" in str(listing.url)
+    assert "maxresults=1" in str(listing.url)
+    assert read.method == "GET"
+    assert "comp=" not in str(read.url)
+
+
+def test_open_runs_tell_due_time_and_state_without_being_read(store: RunStore) -> None:
+    run = a_run()
+    store.create(run)
+    due = NOW + timedelta(seconds=2, microseconds=5)
+    store.save(replace(head(store), state=State.EXECUTING, due=due))
+
+    (row,) = store.open_runs()
+
+    assert (row.lane, row.order, row.due, row.state) == ("in-1", run.order, due, State.EXECUTING)
+
+
+def test_open_runs_are_listed_past_the_first_page(
+    store: RunStore, container: ContainerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seconds in range(7):
+        store.create(a_run(modified=NOW + timedelta(seconds=seconds)))
+    list_blobs = container.list_blobs
+    monkeypatch.setattr(container, "list_blobs", lambda **options: list_blobs(results_per_page=3, **options))
+
+    orders = [row.order for row in store.open_runs()]
+
+    assert len(orders) == 7
+    assert orders == sorted(orders)
+
+
+def test_a_saved_run_is_read_back_and_can_be_saved_again(store: RunStore) -> None:
+    store.create(a_run())
+
+    once = store.save(replace(head(store), attempts=1))
+    store.save(replace(once, attempts=2))
+
+    assert head(store).attempts == 2
+
+
+def test_a_run_that_another_worker_has_written_meanwhile_is_not_overwritten(store: RunStore) -> None:
+    store.create(a_run())
+    mine, others = head(store), head(store)
+    store.save(replace(others, attempts=7))
+
+    with pytest.raises(RecordChanged):
+        store.save(replace(mine, attempts=1))
+
+    assert head(store).attempts == 7
+
+
+def test_a_run_that_another_worker_has_ended_is_not_brought_back(store: RunStore) -> None:
+    store.create(a_run())
+    mine = head(store)
+    store.end(head(store))
+
+    with pytest.raises(RecordChanged):
+        store.save(mine)
+
+    assert store.oldest("in-1") is None
+
+
+def test_an_ended_run_leaves_its_lane_and_is_kept(store: RunStore) -> None:
+    run = a_run()
+    store.create(run)
+
+    store.end(replace(head(store), outcome=Outcome.SUCCEEDED, ended=NOW + timedelta(minutes=1)))
+
+    assert store.oldest("in-1") is None
+    assert list(store.open_runs()) == []
+    ended = store.ended_run(run.opened, run.run_id)
+    assert ended is not None
+    assert (ended.run_id, ended.outcome) == (run.run_id, Outcome.SUCCEEDED)
+
+
+def test_ending_a_run_twice_leaves_one_record(store: RunStore, container: ContainerClient) -> None:
+    store.create(a_run())
+    mine = head(store)
+    store.end(replace(mine, ended=NOW))
+
+    with pytest.raises(RecordChanged):
+        store.end(replace(mine, ended=NOW + timedelta(hours=25)))
+
+    assert len(names(container, "ended/")) == 1
+
+
+def test_a_run_whose_worker_died_between_the_two_writes_of_its_end_is_ended_again_into_one_record(
+    store: RunStore, container: ContainerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class PowerCut(BaseException):
+        pass
+
+    def die(*_: object, **__: object) -> None:
+        raise PowerCut
+
+    store.create(a_run())
+    run = head(store)
+    with monkeypatch.context() as patched:
+        patched.setattr(container, "delete_blob", die)
+        with pytest.raises(PowerCut):
+            store.end(replace(run, ended=NOW))
+    assert len(names(container, "ended/")) == 1
+
+    store.end(replace(head(store), ended=NOW + timedelta(hours=25)))
+
+    assert len(names(container, "ended/")) == 1
+    assert names(container, "open/") == []
+
+
+def test_a_run_that_was_written_meanwhile_is_not_taken_out_of_its_lane(store: RunStore) -> None:
+    store.create(a_run())
+    mine = head(store)
+    store.save(replace(head(store), attempts=7))
+
+    with pytest.raises(RecordChanged):
+        store.end(mine)
+
+    assert head(store).attempts == 7
+
+
+def test_the_ended_runs_of_a_day_come_newest_first(store: RunStore) -> None:
+    for minutes in (1, 3, 2, 60 * 24):
+        store.create(a_run(opened=NOW + timedelta(minutes=minutes), modified=NOW + timedelta(minutes=minutes)))
+        store.end(head(store))
+
+    opened = [run.opened for run in store.ended_runs(NOW)]
+
+    assert opened == [NOW + timedelta(minutes=minutes) for minutes in (3, 2, 1)]
+
+
+def test_a_file_whose_run_has_ended_can_have_another_one(store: RunStore, container: ContainerClient) -> None:
+    for _ in range(2):
+        assert store.create(a_run(key="item"))
+        store.end(head(store))
+
+    assert len(names(container, "ended/")) == 2
+
+
+def test_what_has_not_ended_is_not_found_among_the_ended(store: RunStore) -> None:
+    run = a_run()
+    store.create(run)
+
+    assert store.ended_run(run.opened, run.run_id) is None
+
+
+# Leases
+
+
+def test_a_lease_that_is_held_is_not_given_to_another_worker(store: RunStore) -> None:
+    with store.lease("in-1"), pytest.raises(LeaseTaken), store.lease("in-1"):
+        pytest.fail("two workers held one lease")
+
+
+def test_a_lease_that_was_given_back_is_free_at_once(store: RunStore) -> None:
+    for _ in range(2):
+        with store.lease("in-1"):
+            pass
+
+
+def test_a_lease_is_given_back_where_the_work_fails(store: RunStore) -> None:
+    with pytest.raises(ZeroDivisionError), store.lease("in-1"):
+        raise ZeroDivisionError
+
+    with store.lease("in-1"):
+        pass
+
+
+def test_leases_of_different_names_do_not_touch_each_other(store: RunStore) -> None:
+    with store.lease("in-1"), store.lease("in-2"), store.lease("import-call"):
+        pass
+
+
+def test_of_workers_that_take_a_new_lease_at_the_same_moment_one_gets_it(store: RunStore) -> None:
+    barrier, ended = threading.Barrier(8), threading.Barrier(8)
+
+    def take(_: int) -> bool:
+        barrier.wait()
+        try:
+            with store.lease("in-1"):
+                ended.wait()
+                return True
+        except LeaseTaken:
+            ended.wait()
+            return False
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(take, range(8))) == 1
+
+
+def test_workers_that_take_turns_are_never_inside_together(store: RunStore) -> None:
+    inside: list[str] = []
+
+    def work(name: str) -> None:
+        done = 0
+        while done < 3:
+            try:
+                with store.lease("in-1"):
+                    inside.append(f"{name} came")
+                    store.read_mark("looks")  # long enough for the other one to come in, if it could
+                    inside.append(f"{name} went")
+                    done += 1
+            except LeaseTaken:
+                continue
+
+    with ThreadPoolExecutor(2) as pool:
+        for each in [pool.submit(work, "one"), pool.submit(work, "other")]:
+            each.result()
+
+    came, went = inside[::2], inside[1::2]
+    assert [each.removesuffix(" came") for each in came] == [each.removesuffix(" went") for each in went]
+    assert len(came) == 6
+
+
+def test_a_lease_is_renewed_while_the_work_lasts(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_store, "LEASE_S", 15)  # the shortest that storage takes
+    monkeypatch.setattr(run_store, "RENEW_EVERY_S", 0.02)
+    asked = spied_on(monkeypatch)
+
+    with store.lease("in-1"):
+        wait_for(lambda: [request.headers.get("x-ms-lease-action") for request in asked].count("renew") >= 3)
+
+
+def test_a_worker_that_lost_its_lease_ends_its_work_without_an_error_and_frees_nothing_of_the_next(
+    store: RunStore, container: ContainerClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(run_store, "RENEW_EVERY_S", 0.02)
+    with store.lease("in-1"):
+        # What storage does with a lease that runs out while its holder is paused.
+        BlobLeaseClient(container.get_blob_client("locks/in-1")).break_lease(lease_break_period=0)
+        others = container.get_blob_client("locks/in-1").acquire_lease(lease_duration=15)
+        wait_for(lambda: "lease.lost" in caplog.text)
+
+    with pytest.raises(LeaseTaken), store.lease("in-1"):
+        pytest.fail("the other worker's lease was given away")
+    others.release()
+
+
+# Marks
+
+
+def test_a_note_is_empty_until_it_is_written_and_then_read_back(store: RunStore) -> None:
+    mark = store.read_mark("looks")
+    assert (mark.content, mark.etag) == ({}, None)
+
+    mark.content["began"] = "später"
+    store.write_mark("looks", mark)
+
+    assert store.read_mark("looks").content == {"began": "später"}
+
+
+def test_a_note_can_be_written_again_by_who_wrote_it(store: RunStore) -> None:
+    mark = store.read_mark("looks")
+    for text in ("one", "two"):
+        mark.content["began"] = text
+        store.write_mark("looks", mark)
+
+    assert store.read_mark("looks").content == {"began": "two"}
+
+
+def test_of_two_who_write_a_new_note_one_hears_of_the_other(store: RunStore) -> None:
+    one, other = store.read_mark("looks"), store.read_mark("looks")
+    store.write_mark("looks", Mark({"began": "one"}, one.etag))
+
+    with pytest.raises(RecordChanged):
+        store.write_mark("looks", Mark({"began": "other"}, other.etag))
+
+    assert store.read_mark("looks").content == {"began": "one"}
+
+
+def test_of_two_who_change_a_note_one_hears_of_the_other(store: RunStore) -> None:
+    store.write_mark("looks", Mark({"began": "first"}, None))
+    one, other = store.read_mark("looks"), store.read_mark("looks")
+    store.write_mark("looks", Mark({"began": "one"}, one.etag))
+
+    with pytest.raises(RecordChanged):
+        store.write_mark("looks", Mark({"began": "other"}, other.etag))
+
+    assert store.read_mark("looks").content == {"began": "one"}
+
+
+def test_notes_of_different_names_do_not_touch_each_other(store: RunStore) -> None:
+    store.write_mark("looks", Mark({"began": "x"}, None))
+
+    assert store.read_mark("subscription-1").content == {}
+
+
+# Trouble
+
+
+def every_verb(store: RunStore, run: Run) -> dict[str, Callable[[], object]]:
+    def lease() -> None:
+        with store.lease("in-1"):
+            pytest.fail("nothing was held")
+
+    return {
+        "create": lambda: store.create(run),
+        "oldest": lambda: store.oldest("in-1"),
+        "save": lambda: store.save(replace(run, record_etag='"0x1"')),
+        "end": lambda: store.end(replace(run, record_etag='"0x1"')),
+        "open_runs": lambda: list(store.open_runs()),
+        "ended_runs": lambda: list(store.ended_runs(NOW)),
+        "ended_run": lambda: store.ended_run(NOW, "x"),
+        "lease": lease,
+        "read_mark": lambda: store.read_mark("looks"),
+        "write_mark": lambda: store.write_mark("looks", Mark({}, None)),
+    }
+
+
+VERBS = ["create", "oldest", "save", "end", "open_runs", "ended_runs", "ended_run", "lease", "read_mark", "write_mark"]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_storage_that_is_out_of_reach_is_tried_again_later(verb: str) -> None:
+    unreachable = (
+        "DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey=bm90aGluZw==;"
+        "BlobEndpoint=http://127.0.0.1:9/devstoreaccount1;"
+    )
+    with BlobServiceClient.from_connection_string(unreachable, retry_total=0) as blobs:
+        act = every_verb(RunStore(blobs.get_container_client("runs")), a_run())[verb]
+        with pytest.raises(TryAgain) as caught:
+            act()
+
+    assert type(caught.value) is TryAgain
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_wrong_key_to_the_storage_account_needs_a_person_who_is_told_which_setting(
+    azurite_connection: str, verb: str
+) -> None:
+    wrong = ";".join(
+        "AccountKey=bm90aGluZw==" if part.startswith("AccountKey=") else part for part in azurite_connection.split(";")
+    )
+    with BlobServiceClient.from_connection_string(wrong, retry_total=0) as blobs:
+        act = every_verb(RunStore(blobs.get_container_client(f"runs-{uuid.uuid4().hex}")), a_run())[verb]
+        with pytest.raises(NeedsPerson, match="AzureWebJobsStorage") as caught:
+            act()
+
+    assert caught.value.call is not None
+    assert caught.value.call.status == 403
+    assert caught.value.call.request_id
