@@ -1,0 +1,42 @@
+"""One cloud that most tests share, with a lane for each: a test takes file names and entities of its own."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from local_cloud.finance_operations.knobs import Speed
+from tests.end_to_end.stage import NO_MINUTE_TIMER, Stage
+
+# Folder by folder, what is imported from there; "" is the package's own data project.
+IMPORTS = {"": "", "Lanes/1": "Project 1", "Lanes/2": "Project 2", "Lanes/3": "Project 3", "Huge": ""}
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """The app in the functions host, subscribed to changes, over everything it talks to."""
+    flows = {
+        "imports": [
+            {
+                "name": f"import {folder.replace('/', '-')}".strip(),
+                "inputFolder": f"{folder}/Input",
+                "dataProject": project,
+            }
+            for folder, project in IMPORTS.items()
+        ],
+        "exports": [
+            {"name": "groups out", "outputFolder": "Output", "dataProject": "Asset-Groups", "company": "DEMF"},
+        ],
+    }
+    stage = Stage(
+        tmp_path_factory.mktemp("stage"),
+        app_settings={**NO_MINUTE_TIMER, "INTEGRATIONS": json.dumps(flows), "POLL_FIRST_SECONDS": "1"},
+        speed=Speed(seconds_per_execution=0.3, not_found_s=0.1),
+    )
+    with stage:
+        for folder in IMPORTS:
+            (stage.folder / folder / "Input").mkdir(parents=True, exist_ok=True)
+        stage.run_function("keep_watch")
+        stage.wait_for(lambda: stage.onedrive.subscriptions, "the subscription")
+        yield stage
+        stage.assert_clients_kept_the_rules()

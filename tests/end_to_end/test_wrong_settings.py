@@ -1,0 +1,71 @@
+"""An app that is configured wrongly: no function vanishes, and each says all that is wrong at once."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+import requests
+
+from tests.end_to_end.stage import Stage
+
+FUNCTIONS = {
+    "receive_notification",
+    "look_for_files",
+    "advance_imports",
+    "keep_watch",
+    "start_exports",
+    "advance_exports",
+}
+WRONG = {
+    "FO_URL": "usmf.operations.dynamics.com",
+    "ONEDRIVE_DRIVE": "",
+    "ONEDRIVE_SIGN_IN": "nobody",
+    "CLIENT_STATE": "short",
+    "IMPORT_COMPANY": "TOOLONG",
+    "EXPORT_COMPANY": "",
+    "POLL_FIRST_SECONDS": "soon",
+    "ALERT_RECIPIENT": "the administrator",
+}
+LINE = re.compile(r"\[\d{4}-\d\d-\d\dT")
+
+
+@pytest.fixture(scope="module")
+def misled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """A host whose app has hardly a setting that is right."""
+    with Stage(
+        tmp_path_factory.mktemp("misled"), app_settings={**WRONG, "EXPORT_DATA_PROJECT": "Customers"}, function_key=""
+    ) as stage:
+        yield stage
+
+
+def test_all_functions_are_there_although_all_settings_are_wrong(misled: Stage) -> None:
+    listed = requests.get(f"{misled.host_url}/admin/functions", timeout=10).json()
+
+    assert {function["name"] for function in listed} == FUNCTIONS
+    assert requests.get(f"{misled.host_url}/admin/host/status", timeout=10).json()["errors"] == []
+
+
+@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+def test_a_function_that_runs_says_all_that_is_wrong_in_one_message(misled: Stage, name: str) -> None:
+    if name == "receive_notification":
+        answer = requests.post(f"{misled.host_url}/api/{name}", json={"value": [{"subscriptionId": "1"}]}, timeout=10)
+        assert answer.status_code == 500
+        assert answer.content == b""
+    else:
+        misled.run_function(name)
+
+    message = misled.wait_for(lambda: _failure(misled.log, name), f"the failure of {name}")
+
+    assert "SettingsInvalid" in message
+    assert [setting for setting in WRONG if f"- {setting} " not in message] == []
+    assert "docs/settings.md" in message
+
+
+def _failure(log: list[str], function: str) -> str:
+    """Return what the log says about the function's failure, as one text; empty where it has not failed yet."""
+    lines = list(log)
+    for number, line in enumerate(lines):
+        if f"Executed 'Functions.{function}' (Failed" in line:
+            end = next((n for n in range(number + 1, len(lines)) if LINE.match(lines[n])), len(lines))
+            return "\n".join(lines[number:end])
+    return ""
