@@ -4,6 +4,7 @@ A message is a hint and plain text, never JSON (the Functions host rewrites JSON
 the queue's own visibility timeout, which bindings cannot set: hence the SDK.
 """
 
+import math
 from typing import TYPE_CHECKING, Final
 
 from shared.errors import NeedsPerson, RemoteCall, TryAgain
@@ -31,7 +32,8 @@ class WakeQueue:
         from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
 
         client = self._client(queue)
-        delay = min(max(round(delay_s), 0), LONGEST_DELAY_S)
+        # Storage counts whole seconds. Rounded up, because a wake-up that comes before its run is due has no effect.
+        delay = min(max(math.ceil(delay_s), 0), LONGEST_DELAY_S)
         try:
             try:
                 client.send_message(text, visibility_timeout=delay)

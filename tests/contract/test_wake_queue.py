@@ -1,0 +1,146 @@
+"""What the app expects of queue storage: wake-ups as ``clients/wake_queue.py`` sends them."""
+
+import base64
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import requests
+from azure.storage.queue import QueueServiceClient
+
+from shared.clients.wake_queue import LONGEST_DELAY_S, WakeQueue
+from shared.errors import NeedsPerson, TryAgain
+from tests.world import wait_for
+
+
+@pytest.fixture
+def name(queues: QueueServiceClient) -> Iterator[str]:
+    """The name of a queue that does not exist yet."""
+    name = f"wakes-{uuid.uuid4().hex}"
+    yield name
+    queues.delete_queue(name)
+
+
+@pytest.fixture
+def wakes(queues: QueueServiceClient) -> WakeQueue:
+    return WakeQueue(queues)
+
+
+def visible(queues: QueueServiceClient, name: str) -> list[str]:
+    """Return the messages that can be taken now, as they lie in the queue."""
+    return [message.content for message in queues.get_queue_client(name).peek_messages(max_messages=32)]
+
+
+def count(queues: QueueServiceClient, name: str) -> int:
+    """Return how many messages there are, with those that are not visible yet."""
+    return int(queues.get_queue_client(name).get_queue_properties().approximate_message_count or 0)
+
+
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[requests.PreparedRequest]:
+    """Return the list that every request which puts a message is written to from now on."""
+    asked: list[requests.PreparedRequest] = []
+    send = requests.Session.send
+
+    def note(session: requests.Session, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        if "/messages" in str(request.url):
+            asked.append(request)
+        return send(session, request, **options)
+
+    monkeypatch.setattr(requests.Session, "send", note)
+    return asked
+
+
+def test_the_queue_is_made_at_the_first_wake_up(wakes: WakeQueue, queues: QueueServiceClient, name: str) -> None:
+    wakes.send(name, "look")
+
+    assert count(queues, name) == 1
+
+
+def test_a_new_queue_takes_the_wake_ups_of_many_workers_at_once(queues: QueueServiceClient, name: str) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: WakeQueue(queues).send(name, f"in-{number}"), range(8)))
+
+    assert count(queues, name) == 8
+
+
+def test_a_wake_up_is_base64_text_as_the_functions_host_expects(
+    wakes: WakeQueue, queues: QueueServiceClient, name: str
+) -> None:
+    wakes.send(name, "look 2026-11-02T08:30:00+00:00 0 ä")
+
+    (content,) = visible(queues, name)
+    assert base64.b64decode(content, validate=True).decode() == "look 2026-11-02T08:30:00+00:00 0 ä"
+
+
+def test_a_delayed_wake_up_is_there_and_not_yet_visible(
+    wakes: WakeQueue, queues: QueueServiceClient, name: str
+) -> None:
+    wakes.send(name, "in-1", delay_s=3600)
+
+    assert count(queues, name) == 1
+    assert visible(queues, name) == []
+
+
+def test_a_wake_up_becomes_visible_after_its_delay(wakes: WakeQueue, queues: QueueServiceClient, name: str) -> None:
+    client = queues.get_queue_client(name)
+    before = datetime.now(UTC)
+    client.create_queue()
+    wakes.send(name, "in-1", delay_s=1)
+
+    wait_for(lambda: visible(queues, name))
+
+    assert datetime.now(UTC) - before >= timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("delay_s", "asked"),
+    [
+        (0, "0"),
+        (-5, "0"),
+        (0.2, "1"),
+        (2.4, "3"),
+        (300, "300"),
+        (10**9, str(LONGEST_DELAY_S)),
+    ],
+)
+def test_a_wake_up_never_comes_before_its_run_is_due(
+    wakes: WakeQueue, queues: QueueServiceClient, name: str, monkeypatch: pytest.MonkeyPatch, delay_s: float, asked: str
+) -> None:
+    """Storage counts whole seconds. One that came early would end without effect, and the run would be forgotten."""
+    queues.create_queue(name)
+    requests_sent = sent(monkeypatch)
+
+    wakes.send(name, "in-1", delay_s=delay_s)
+
+    (request,) = requests_sent
+    assert f"visibilitytimeout={asked}" in str(request.url).split("?")[1].split("&")
+    assert count(queues, name) == 1
+
+
+def test_a_queue_storage_that_is_out_of_reach_is_tried_again_later() -> None:
+    unreachable = (
+        "DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey=bm90aGluZw==;"
+        "QueueEndpoint=http://127.0.0.1:9/devstoreaccount1;"
+    )
+    with (
+        QueueServiceClient.from_connection_string(unreachable, retry_total=0) as service,
+        pytest.raises(TryAgain, match="inbound-work"),
+    ):
+        WakeQueue(service).send("inbound-work", "in-1")
+
+
+def test_a_wrong_key_to_the_queue_storage_needs_a_person_who_is_told_which_setting(azurite_connection: str) -> None:
+    wrong = ";".join(
+        "AccountKey=bm90aGluZw==" if part.startswith("AccountKey=") else part for part in azurite_connection.split(";")
+    )
+    with (
+        QueueServiceClient.from_connection_string(wrong, retry_total=0) as service,
+        pytest.raises(NeedsPerson, match="AzureWebJobsStorage") as caught,
+    ):
+        WakeQueue(service).send("inbound-work", "in-1")
+
+    assert caught.value.call is not None
+    assert caught.value.call.status == 403
