@@ -5,7 +5,9 @@ A secret prints as ``***`` wherever it ends up (log, error, record). Texts that 
 """
 
 import re
+from datetime import UTC, datetime
 from typing import Final
+from urllib.parse import parse_qs, urlsplit
 
 
 class Secret:
@@ -43,6 +45,25 @@ class SecretUrl(Secret):
     """A URL whose query is a key: a SAS, a download URL, an upload session. Only host and path may be shown."""
 
     __slots__ = ()
+
+    @property
+    def address(self) -> str:
+        """Host and path, without the key."""
+        parts = urlsplit(self._value)
+        return f"{parts.netloc}{parts.path}"
+
+    @property
+    def expires(self) -> datetime | None:
+        """When the key ends, in UTC, if it is a SAS that says so.
+
+        https://learn.microsoft.com/rest/api/storageservices/create-service-sas#specify-the-access-policy
+        """
+        ends = parse_qs(urlsplit(self._value).query).get("se", [""])[0]
+        try:
+            moment = datetime.fromisoformat(ends)
+        except ValueError:
+            return None
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
     def __repr__(self) -> str:
         return self._value.partition("?")[0] + "?***"

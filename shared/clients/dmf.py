@@ -11,7 +11,6 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import Final
 from urllib.parse import quote
@@ -19,7 +18,6 @@ from urllib.parse import quote
 import requests
 
 from shared.clients.http import TIMEOUT_S, Http, Refusal, TokenSource, json_object, lost
-from shared.clients.transfer import sas_expiry
 from shared.errors import (
     AnswerLost,
     AppError,
@@ -92,7 +90,6 @@ class WriteUrl:
 
     blob_id: str  # a GUID without braces
     url: SecretUrl  # a SAS for reading and writing; Observed: valid for about 30 minutes
-    expires: datetime | None  # UTC; None where the URL does not say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,8 +169,7 @@ class FinanceOperations:
                 "F&O answered GetAzureWriteUrl without a URL to upload to",
                 call=_remote_call("GetAzureWriteUrl", answer),
             )
-        secret = SecretUrl(url)
-        return WriteUrl(blob_id=str(blob_id or "").strip("{}"), url=secret, expires=sas_expiry(secret))
+        return WriteUrl(blob_id=str(blob_id or "").strip("{}"), url=SecretUrl(url))
 
     def import_from_package(
         self,

@@ -6,6 +6,7 @@ mean is the business of that service's client, which hands in an ``Explain``. No
 when to try again.
 """
 
+import io
 import ipaddress
 import json as json_text
 import ssl
@@ -27,6 +28,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import MaxRetryError, NewConnectionError
 
+from shared.domain.run import RemoteCallRecord
 from shared.errors import AnswerLost, AppError, ItemChanged, ItemLocked, NeedsPerson, NotFound, RemoteCall, TryAgain
 from shared.log import log
 from shared.secret import SecretUrl
@@ -60,18 +62,6 @@ class TokenSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CallRecord:
-    """One remote call as the run's history keeps it."""
-
-    service: str
-    operation: str
-    status: int | None  # None where no answer came
-    request_id: str
-    took_s: float  # until the body was read; until the headers came where the body is streamed
-    began: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
     """An answer that is not one of those the caller asked for, taken apart."""
 
@@ -100,14 +90,14 @@ class Refusal:
 # What a service's own error codes mean. None: nothing special, the general rules of this module decide.
 type Explain = Callable[[Refusal], AppError | None]
 
-_recorded: ContextVar[list[CallRecord] | None] = ContextVar("recorded_calls", default=None)
+_recorded: ContextVar[list[RemoteCallRecord] | None] = ContextVar("recorded_calls", default=None)
 _client_request_id: ContextVar[str] = ContextVar("client_request_id", default="")
 
 
 @contextmanager
-def recording() -> Iterator[list[CallRecord]]:
+def recording() -> Iterator[list[RemoteCallRecord]]:
     """Collect the remote calls that this thread makes inside the block (other threads: copy the context to them)."""
-    calls: list[CallRecord] = []
+    calls: list[RemoteCallRecord] = []
     token = _recorded.set(calls)
     try:
         yield calls
@@ -132,9 +122,9 @@ def note_call(*, service: str, operation: str, status: int | None, request_id: s
     """
     calls = _recorded.get()
     if calls is not None:
-        took_s = (datetime.now(UTC) - began).total_seconds()
+        took_s = round((datetime.now(UTC) - began).total_seconds(), 3)
         calls.append(
-            CallRecord(
+            RemoteCallRecord(
                 service=service, operation=operation, status=status, request_id=request_id, took_s=took_s, began=began
             )
         )
@@ -245,6 +235,8 @@ class Http:
         try:
             with self._connections() as session:
                 environment = session.merge_environment_settings(request.url, {}, True, None, None)
+                if isinstance(request.body, io.BytesIO):
+                    request.body.seek(0)  # an earlier try has read it
                 answer = session.send(request, timeout=ask.timeout_s, allow_redirects=False, **environment)
                 if not ask.stream or answer.status_code >= 300:
                     _read(answer)
@@ -253,12 +245,12 @@ class Http:
             calls = _recorded.get()
             if calls is not None:
                 calls.append(
-                    CallRecord(
+                    RemoteCallRecord(
                         service=self._service,
                         operation=ask.operation,
                         status=None if answer is None else answer.status_code,
                         request_id="" if answer is None else answer.headers.get(self._request_id_header, ""),
-                        took_s=time.perf_counter() - started,
+                        took_s=round(time.perf_counter() - started, 3),
                         began=began,
                     )
                 )
@@ -468,7 +460,10 @@ def _prepared(
         **(headers or {}),
     }
     # Prepared outside of the session, which would look into ~/.netrc; and a name and password in a URL stay unused.
-    request = requests.Request(method, raw, headers=all_headers, json=json, data=data, auth=_as_it_is).prepare()
+    # As a file, a body is sent piece by piece; bytes would have to be gone within the time to connect, and on a slow
+    # line 10 MiB are not. Observed with urllib3 2.8.
+    body = io.BytesIO(data) if data else data
+    request = requests.Request(method, raw, headers=all_headers, json=json, data=body, auth=_as_it_is).prepare()
     # requests rewrites percent-encodings; a signed URL must arrive as it was issued. Observed with requests 2.34.
     # What cannot stand in a request line at all (a blank, a letter beyond ASCII) is left to requests.
     if raw.isascii() and raw.isprintable() and " " not in raw:

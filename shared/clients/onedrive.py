@@ -155,6 +155,17 @@ class OneDrive:
             raise
         return _drive_item(json_object(answer))
 
+    def delete(self, item_id: str) -> None:
+        """Put an item into the drive's recycle bin; one that is gone already is as good.
+
+        Raises ItemLocked, NeedsPerson, TryAgain.
+        """
+        explain = partial(_meaning, what=f"item {item_id}")
+        try:
+            self._call("DELETE", f"/{_item(item_id)}", "delete item", explain=explain)
+        except NotFound:
+            log.info("item.gone", item_id=item_id)
+
     def upload_small(self, folder_id: str, name: str, content: bytes, *, replace: bool) -> DriveItem:
         """Write a small file (up to 250 MB; the only way for an empty one) into a folder in one request.
 

@@ -18,7 +18,7 @@ from http import HTTPStatus
 from itertools import chain
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final, Self
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import requests
 
@@ -72,16 +72,6 @@ class Transferred:
 
     size_bytes: int
     quick_xor_hash: str  # base64
-
-
-def sas_expiry(url: SecretUrl) -> datetime | None:
-    """Return when a SAS ends, in UTC; None where the URL does not say."""
-    ends = parse_qs(urlsplit(url.reveal()).query).get("se", [""])[0]
-    try:
-        moment = datetime.fromisoformat(ends)
-    except ValueError:
-        return None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 # Reading
@@ -523,7 +513,7 @@ def _explain(refusal: Refusal) -> AppError | None:
 
 
 def _expired(url: SecretUrl, call: RemoteCall) -> SasExpired:
-    ends = sas_expiry(url)
+    ends = url.expires
     if ends and ends > datetime.now(UTC):
         return SasExpired(
             f"{url} is not accepted, although it is valid until {ends:%Y-%m-%d %H:%M:%S} UTC. If a new one is refused "

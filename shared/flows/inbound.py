@@ -12,11 +12,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
-from urllib.parse import urlsplit
 
 from shared.clients.dmf import ExecutionStatus, FinanceOperations, PackageUnreadable
 from shared.clients.onedrive import DriveItem, OneDrive
-from shared.clients.transfer import SasExpired, empty_blob, open_package, sas_expiry, stream_to_blob
+from shared.clients.transfer import SasExpired, empty_blob, open_package, stream_to_blob
 from shared.clients.wake_queue import IMPORT_WORK
 from shared.domain.integrations import ImportFlow
 from shared.domain.package import check_package, company_of
@@ -137,7 +136,7 @@ def upload(run: Run, services: Services) -> Run:
         data_project=data_project,
         entities=tuple(entity.name for entity in facts.entities),
         package=UploadedPackage(
-            blob_name=f"{execution_id}.zip", blob_path=_path_of(target.url), key_expires=sas_expiry(target.url)
+            blob_name=f"{execution_id}.zip", blob_path=target.url.address, key_expires=target.url.expires
         ),
         package_url=target.url,
     )
@@ -254,7 +253,7 @@ def _key_again(package: UploadedPackage, fno: FinanceOperations) -> tuple[Secret
     caller takes the way that needs no key: upload anew, or wait until F&O's key has run out.
     """
     again = fno.get_azure_write_url(package.blob_name)
-    return (again.url, sas_expiry(again.url)) if _path_of(again.url) == package.blob_path else (None, None)
+    return (again.url, again.url.expires) if again.url.address == package.blob_path else (None, None)
 
 
 def watch(run: Run, services: Services) -> Run:
@@ -326,11 +325,6 @@ def _facts(run: Run, item: DriveItem, folder: str) -> FileFacts:
         quick_xor_hash=item.quick_xor_hash or "",
         folder=folder,
     )
-
-
-def _path_of(url: SecretUrl) -> str:
-    parts = urlsplit(url.reveal())
-    return f"{parts.netloc}{parts.path}"
 
 
 def _flow(run: Run, services: Services) -> ImportFlow:

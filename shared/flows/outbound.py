@@ -314,9 +314,10 @@ def _uploaded(package: RemoteFile, onedrive: OneDrive, folder_id: str, name: str
         session.cancel()
         raise DataDamaged(f"{name} arrived short: {sent} of {package.size_bytes} bytes; it is fetched again")
     if item.quick_xor_hash and item.quick_xor_hash != checksum.base64():
+        onedrive.delete(item.item_id)  # nobody must take it for the export
         raise DataDamaged(
             f"{name} has another quickXorHash in OneDrive ({item.quick_xor_hash}) than what was sent "
-            f"({checksum.base64()}); delete it, it is sent again"
+            f"({checksum.base64()}); it was deleted and is sent again"
         )
     return item
 

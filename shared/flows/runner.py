@@ -12,7 +12,7 @@ from typing import Final
 
 from shared.clients.http import correlated, recording
 from shared.clients.run_store import LeaseTaken, RecordChanged
-from shared.domain.run import FlowKind, Outcome, RemoteCallRecord, Run, State, StepRecord
+from shared.domain.run import FlowKind, Outcome, Run, State, StepRecord
 from shared.errors import AppError, FileRejected, NeedsPerson, TryAgain
 from shared.log import bound, log
 from shared.services import Services
@@ -93,17 +93,7 @@ def _attempted(run: Run, step: Step, services: Services) -> Run:
         state=run.state,
         began=began,
         took_s=round((services.now() - began).total_seconds(), 3),
-        calls=tuple(
-            RemoteCallRecord(
-                service=call.service,
-                operation=call.operation,
-                status=call.status,
-                request_id=call.request_id,
-                took_s=round(call.took_s, 3),
-                began=call.began,
-            )
-            for call in calls
-        ),
+        calls=tuple(calls),
         error=error,
     )
     if not error:

@@ -147,7 +147,7 @@ def test_the_place_for_a_package_is_read_in_every_form(case: str) -> None:
 
     assert place.blob_id == "64bcf4c8-6c1f-4f6e-9d3f-0a2b6f6a0d11"
     assert place.url == PACKAGE_URL
-    assert place.expires == datetime(2026, 1, 5, 7, 56, 33, tzinfo=UTC)
+    assert place.url.expires == datetime(2026, 1, 5, 7, 56, 33, tzinfo=UTC)
     assert "sig" not in repr(place)
 
 

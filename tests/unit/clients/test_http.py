@@ -16,7 +16,6 @@ import trustme
 
 from shared.clients.http import (
     USER_AGENT,
-    CallRecord,
     Explain,
     Http,
     Refusal,
@@ -27,6 +26,7 @@ from shared.clients.http import (
     recording,
     retry_after_s,
 )
+from shared.domain.run import RemoteCallRecord
 from shared.errors import (
     AnswerLost,
     AppError,
@@ -416,7 +416,7 @@ def test_calls_are_recorded_with_status_and_request_id_each_attempt_on_its_own()
     assert all(_is_plausible(one) for one in calls)
 
 
-def _is_plausible(record: CallRecord) -> bool:
+def _is_plausible(record: RemoteCallRecord) -> bool:
     return 0 <= record.took_s < 10 and record.began.tzinfo is UTC
 
 

@@ -522,3 +522,10 @@ def test_reads_pass_through_a_reset_connection() -> None:
     steps: list[Any] = [Reset(), sample("item_file")]
     with Server(*steps) as server, a_drive(server) as drive:
         assert drive.get("01FILE").name == "USMF_customers.zip"
+
+
+@pytest.mark.parametrize("answer", [Answer(status=204), sample("error_not_found")])
+def test_an_item_is_deleted_and_one_that_is_gone_already_is_as_good(answer: Answer) -> None:
+    with Server(answer) as server, a_drive(server) as drive:
+        drive.delete("01FILE")
+    assert server.requests_line_by_line() == ["DELETE /v1.0/drives/b!abc/items/01FILE"]
