@@ -5,6 +5,7 @@ the queue's own visibility timeout, which bindings cannot set: hence the SDK.
 """
 
 import math
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from shared.errors import NeedsPerson, RemoteCall, TryAgain
@@ -29,7 +30,7 @@ class WakeQueue:
 
     def send(self, queue: str, text: str, *, delay_s: float = 0.0) -> None:
         """Send one message that becomes visible after delay_s seconds. Raises TryAgain, NeedsPerson."""
-        from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
+        from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
 
         client = self._client(queue)
         # Storage counts whole seconds. Rounded up, because a wake-up that comes before its run is due has no effect.
@@ -38,7 +39,8 @@ class WakeQueue:
             try:
                 client.send_message(text, visibility_timeout=delay)
             except ResourceNotFoundError:
-                client.create_queue()
+                with suppress(ResourceExistsError):  # another worker was quicker
+                    client.create_queue()
                 client.send_message(text, visibility_timeout=delay)
         except AzureError as error:
             status = error.status_code if isinstance(error, HttpResponseError) else None
