@@ -5,7 +5,7 @@ whatever was missed. What then happens to a run is ``inbound.py``.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -29,8 +29,9 @@ OVERDUE_S: Final = 60.0
 
 # Graph takes at most 42,300 minutes for a drive. https://learn.microsoft.com/graph/api/resources/subscription
 SUBSCRIPTION_LIFE: Final = timedelta(minutes=42_000)
-# Renewed when less than this is left: a month of life, so that two weeks of trouble with Graph do no harm.
-RENEW_BELOW: Final = timedelta(days=15)
+# It is renewed long before its end, so that weeks of trouble with Graph do no harm; and one that Graph has dropped
+# without a word is missed within a day.
+RENEW_EVERY: Final = timedelta(days=1)
 
 
 def wake_text(moment: datetime, tries: int = 0) -> str:
@@ -57,9 +58,25 @@ def look(message: str, services: Services) -> None:
     except RecordChanged:
         log.info("look.covered", asked=asked)  # another look has begun this moment, after our message was sent
         return
-    if not open_new_runs(services) and tries < len(LOOK_AGAIN_S):
-        later = LOOK_AGAIN_S[tries]
-        services.wakes.send(LOOKS, wake_text(began + timedelta(seconds=later), tries + 1), delay_s=later)
+    if not open_new_runs(services):
+        _look_again_later(mark, tries, services)
+
+
+def _look_again_later(mark: Mark, tries: int, services: Services) -> None:
+    """Ask for one more look, unless this was the last one or one that comes sooner was asked for already."""
+    if tries >= len(LOOK_AGAIN_S):
+        return
+    delay_s = LOOK_AGAIN_S[tries]
+    moment = services.now() + timedelta(seconds=delay_s)
+    pending = mark.content.get("again")
+    if pending and services.now() < datetime.fromisoformat(pending) <= moment:
+        return
+    mark.content["again"] = moment.isoformat()
+    try:
+        services.store.write_mark("looks", mark)
+    except RecordChanged:
+        return  # another look has begun since, and sees to it
+    services.wakes.send(LOOKS, wake_text(moment, tries + 1), delay_s=delay_s)
 
 
 def open_new_runs(services: Services) -> int:
@@ -164,15 +181,22 @@ def keep_watch(services: Services) -> None:
 
     Each of the three is tried whatever happens to the others; the first error is raised at the end.
     """
-    trouble: AppError | None = None
-    for duty in (open_new_runs, wake_overdue_lanes, keep_subscriptions):
+    troubles: list[AppError] = []
+
+    def tried(duty: Callable[[], int]) -> int:
         try:
-            duty(services)
+            return duty()
         except AppError as error:
-            log.error("watch.duty_failed", duty=duty.__name__, reason=str(error))
-            trouble = trouble or error
-    if trouble:
-        raise trouble
+            log.error("watch.duty_failed", reason=str(error))
+            troubles.append(error)
+            return 0
+
+    found = tried(lambda: open_new_runs(services))
+    tried(lambda: wake_overdue_lanes(services))
+    # A file that the timer found first is one that no notification has told of: the subscription may be gone.
+    tried(lambda: keep_subscriptions(services, in_doubt=found > 0))
+    if troubles:
+        raise troubles[0]
 
 
 def wake_overdue_lanes(services: Services) -> int:
@@ -188,22 +212,25 @@ def wake_overdue_lanes(services: Services) -> int:
     return len(late)
 
 
-def keep_subscriptions(services: Services) -> None:
-    """See that Graph tells us of changes in every drive that has an Input folder; nothing to do without an address."""
+def keep_subscriptions(services: Services, *, in_doubt: bool = False) -> int:
+    """See that Graph tells us of changes in every drive that has an Input folder; return how many were seen to.
+
+    Nothing is to be done without NOTIFICATION_URL, nor within a day of the last renewal.
+    in_doubt: renew now, which shows whether Graph still has the subscription.
+    """
     if not services.settings.notification_url:
-        return
-    for drive in sorted({flow.drive for flow in services.integrations.imports}):
-        _keep_subscription(drive, services)
+        return 0
+    drives = sorted({flow.drive for flow in services.integrations.imports})
+    return sum(_keep_subscription(drive, services, in_doubt=in_doubt) for drive in drives)
 
 
-def _keep_subscription(drive: str, services: Services) -> None:
+def _keep_subscription(drive: str, services: Services, *, in_doubt: bool) -> bool:
     name = f"subscription-{hashlib.sha256(drive.encode()).hexdigest()[:12]}"
     mark = services.store.read_mark(name)
     wanted = _fingerprint(services)
-    expires = mark.content.get("expires")
     is_ours = mark.content.get("address") == wanted
-    if is_ours and expires and datetime.fromisoformat(expires) - services.now() > RENEW_BELOW:
-        return
+    if is_ours and not in_doubt and services.now() - datetime.fromisoformat(mark.content["renewed"]) < RENEW_EVERY:
+        return False
     if not is_ours and "id" in mark.content:
         # The address or the clientState has changed; Graph cannot change a clientState, so the old one goes.
         services.subscriptions.delete(mark.content["id"])
@@ -212,12 +239,14 @@ def _keep_subscription(drive: str, services: Services) -> None:
     mark.content = {
         "id": subscription.subscription_id,
         "expires": subscription.expires.isoformat(),
+        "renewed": services.now().isoformat(),
         "address": wanted,
     }
     services.store.write_mark(name, mark)
     log.info(
         "subscription.kept", drive=drive, subscription_id=subscription.subscription_id, expires=subscription.expires
     )
+    return True
 
 
 def _renewed(mark: Mark, services: Services) -> Subscription | None:
