@@ -58,7 +58,13 @@ def look(message: str, services: Services) -> None:
     except RecordChanged:
         log.info("look.covered", asked=asked)  # another look has begun this moment, after our message was sent
         return
-    if not open_new_runs(services):
+    try:
+        found = open_new_runs(services)
+    except AppError:
+        # The host delivers this message again, which then counts as answered: the next look is asked for here.
+        _look_again_later(mark, tries, services)
+        raise
+    if not found:
         _look_again_later(mark, tries, services)
 
 
