@@ -31,6 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     up.add_argument("--seconds", type=float, default=5.0, help="how long an execution of F&O takes (default 5)")
     up.add_argument("--export", default="", metavar="PROJECT:COMPANY", help="export every 30 seconds")
+    up.add_argument("--home", type=Path, metavar="FOLDER", help="where everything is kept (default .local/up)")
     options = parser.parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]  # they are TextIOWrapper
@@ -42,9 +43,15 @@ def main(arguments: Sequence[str]) -> int:
             from local_cloud.demo import run
 
             return run(options.package, as_json=options.json)
+        from local_cloud.up import HOME
         from local_cloud.up import run as run_up
 
-        return run_up(with_host=not options.no_host, seconds=options.seconds, export=options.export)
+        return run_up(
+            home=options.home or HOME,
+            with_host=not options.no_host,
+            seconds=options.seconds,
+            export=options.export,
+        )
     except ChildFailed as error:
         sys.stderr.write(f"\n{error}\n")
         return 1

@@ -1,8 +1,12 @@
 """The local cloud left running: for trying things out by hand, with our functions host or with Core Tools."""
 
+import contextlib
 import signal
+import socket
 import sys
 import threading
+from collections.abc import Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Final
 
@@ -13,15 +17,23 @@ from local_cloud.onedrive import Knobs
 HOME: Final = ROOT / ".local" / "up"
 
 
-def run(*, with_host: bool, seconds: float, export: str) -> int:
-    """Start everything on the well-known ports, tell how to use it, and run until Ctrl-C."""
-    HOME.mkdir(parents=True, exist_ok=True)
+def run(*, home: Path, with_host: bool, seconds: float, export: str) -> int:
+    """Start everything on the well-known ports, tell how to use it, and run until Ctrl-C; return the exit code.
+
+    home: keeps the OneDrive folder, storage and F&O's data from one time to the next.
+    """
+    if taken := taken_ports(with_host=with_host):
+        ports = ", ".join(str(port) for port in taken)
+        sys.stderr.write(f"Taken on this machine: port {ports}. Stop the other dev.py up, func start or Azurite.\n")
+        return 1
+    home = home.resolve()
+    home.mkdir(parents=True, exist_ok=True)
     stopped = threading.Event()
     for name in ("SIGINT", "SIGTERM", "SIGBREAK"):
         if number := getattr(signal, name, None):
             signal.signal(number, lambda _number, _frame: stopped.set())
     cloud = LocalCloud(
-        HOME,
+        home,
         ports=KNOWN_PORTS,
         app_settings=_export_settings(export),
         speed=Speed(seconds_per_execution=seconds),
@@ -41,6 +53,18 @@ def run(*, with_host: bool, seconds: float, export: str) -> int:
         stopped.wait()
         _print("\nStopping")
     return 0
+
+
+def taken_ports(*, with_host: bool) -> Sequence[int]:
+    """Return the well-known ports on which something else listens already."""
+    needed = [port for port in astuple(KNOWN_PORTS) if with_host or port != KNOWN_PORTS.host]
+    return [port for port in needed if _is_taken(port)]
+
+
+def _is_taken(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
 
 
 def _export_settings(export: str) -> dict[str, str]:

@@ -52,7 +52,8 @@ class Stage(LocalCloud):
 
     def files(self, folder: str) -> list[str]:
         """Return the names of the files in a folder of the drive."""
-        return sorted(file.name for file in (self.folder / folder).iterdir() if file.is_file())
+        place = self.folder / folder
+        return sorted(file.name for file in place.iterdir() if file.is_file()) if place.is_dir() else []
 
     def record(self, file_name: str) -> Record | None:
         """Return the run of the file with that name, if it has one."""
