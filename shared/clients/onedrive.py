@@ -317,7 +317,9 @@ class UploadSession:
             reached = self.resume_from() if refused else _next_position(json_object(answer), otherwise=end)
             if reached == end < self._size_bytes:
                 return None
-            if not position < reached < end:
+            # What is left of a chunk must be a multiple as well, and with less than the chunk nothing can be made up.
+            is_sendable = position < reached < end and (end == self._size_bytes or not (end - reached) % _UNIT)
+            if not is_sendable:
                 raise TryAgain(
                     f"The upload of '{self._name}' stands at byte {reached}, not at {end}. It starts again from new"
                 )
