@@ -1,4 +1,4 @@
-"""What contract suites share: an Azurite container of the test's own, and parts of the app over the simulators."""
+"""What contract suites share: storage of the test's own, and simulators that ask for real tokens of the local Entra."""
 
 import uuid
 from collections.abc import Iterator
@@ -6,6 +6,8 @@ from collections.abc import Iterator
 import pytest
 from azure.storage.blob import BlobServiceClient, ContainerClient
 from azure.storage.queue import QueueServiceClient
+
+from tests.contract.simulated import SimulatedFinanceOperations, SimulatedGraph, SimulatedIdentity
 
 
 @pytest.fixture
@@ -24,3 +26,37 @@ def container(blobs: BlobServiceClient) -> ContainerClient:
 def queues(azurite_connection: str) -> Iterator[QueueServiceClient]:
     with QueueServiceClient.from_connection_string(azurite_connection, retry_total=0) as service:
         yield service
+
+
+@pytest.fixture(scope="session")
+def identity() -> Iterator[SimulatedIdentity]:
+    with SimulatedIdentity() as identity:
+        yield identity
+
+
+@pytest.fixture(scope="session")
+def _graph(identity: SimulatedIdentity, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatedGraph]:
+    with SimulatedGraph(tmp_path_factory.mktemp("drive") / "OneDrive", identity) as graph:
+        yield graph
+
+
+@pytest.fixture
+def graph(_graph: SimulatedGraph, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatedGraph]:
+    """The simulated Graph; what a test turned is turned back, and nothing forbidden may have been done."""
+    _graph.identity.be_known(monkeypatch)
+    yield _graph
+    _graph.reset()
+
+
+@pytest.fixture(scope="session")
+def _fno(identity: SimulatedIdentity, azurite_connection: str) -> Iterator[SimulatedFinanceOperations]:
+    with SimulatedFinanceOperations(azurite_connection, identity) as fno:
+        yield fno
+
+
+@pytest.fixture
+def fno(_fno: SimulatedFinanceOperations, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatedFinanceOperations]:
+    """The simulated F&O; what a test turned is turned back, and nothing forbidden may have been done."""
+    _fno.identity.be_known(monkeypatch)
+    yield _fno
+    _fno.reset()

@@ -1,0 +1,216 @@
+"""The simulators behind the contract suites: started once, with tokens from the local Entra, and put back after a test.
+
+The app's clients reach them as in Azure: a managed identity's token over HTTP, then real sockets.
+"""
+
+import time
+import uuid
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pytest
+
+from local_cloud.entra import Entra
+from local_cloud.faults import Action, Fault, FaultPlan
+from local_cloud.finance_operations import Behaviour, FinanceOperationsSimulator, Speed
+from local_cloud.onedrive import Knobs, OneDriveSimulator
+from local_cloud.server import Server
+from local_cloud.tokens import TokenDesk
+from shared.clients.credentials import AppIdentity, ManagedIdentity
+from shared.clients.dmf import FinanceOperations, finance_operations_http
+from shared.clients.http import Http, TokenSource
+from shared.clients.onedrive import DriveItem, OneDrive
+from shared.clients.subscriptions import Subscriptions
+from shared.secret import SecretUrl
+
+
+class HandClock:
+    """Seconds since the epoch, as a test moves them on from the real ones."""
+
+    def __init__(self) -> None:
+        self.ahead_s = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead_s
+
+    def pass_by(self, seconds: float) -> None:
+        self.ahead_s += seconds
+
+
+class SimulatedIdentity:
+    """The local Entra, as the managed identity of a Function App reaches it."""
+
+    def __init__(self) -> None:
+        self.desk = TokenDesk()
+        self.entra = Entra(self.desk)
+        self._server = Server(self.entra.app())
+
+    def __enter__(self) -> Self:
+        self._server.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.stop()
+
+    def be_known(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let the environment say where this identity's tokens are, as Azure does."""
+        monkeypatch.setenv("IDENTITY_ENDPOINT", f"{self._server.url}/msi/token")
+        monkeypatch.setenv("IDENTITY_HEADER", self.entra.identity_header)
+
+    def token(self, audience: str) -> AppIdentity:
+        return AppIdentity(ManagedIdentity(), f"{audience}/.default")
+
+
+class _Simulated:
+    """A simulator that many tests share, one after the other."""
+
+    def __init__(self, identity: SimulatedIdentity, service: str) -> None:
+        self.identity = identity
+        self.faults = FaultPlan()
+        self.clock = HandClock()
+        self._service = service
+        self._running = ExitStack()
+        self._opened: list[Http] = []
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._running.close()
+
+    def fault(self, method: str, path_regex: str, do: Action, *, nth: int = 1, times: int | None = 1) -> None:
+        """Let a call go wrong."""
+        self.faults.add(Fault(self._service, method, path_regex, nth, times, do=do))
+
+    def statuses(self, method: str, path: str) -> list[int | None]:
+        """Return how this test's calls of that kind were answered."""
+        return [call.status for call in self.faults.calls if call.method == method and path in call.path]
+
+    def opened(self, http: Http) -> Http:
+        """Let the connections of a client end with the test."""
+        self._opened.append(http)
+        return http
+
+    def reset(self) -> None:
+        for http in self._opened:
+            http.close()
+        self._opened.clear()
+        self.faults.clear()
+        self.faults.forget_calls()
+        self.clock.ahead_s = 0.0
+
+
+class SimulatedGraph(_Simulated):
+    """OneDrive, change notifications and mail."""
+
+    def __init__(self, folder: Path, identity: SimulatedIdentity) -> None:
+        super().__init__(identity, "graph")
+        self.simulator = OneDriveSimulator(folder, identity.desk, self.faults, knobs=Knobs(), clock=self.clock)
+
+    def __enter__(self) -> Self:
+        self._running.enter_context(self.simulator)
+        return self
+
+    @property
+    def knobs(self) -> Knobs:
+        return self.simulator.knobs
+
+    @property
+    def url(self) -> str:
+        return f"{self.simulator.graph_url}/v1.0"
+
+    def http(self, token: TokenSource | None = None) -> Http:
+        """Return what the app calls Graph with; token: in place of the managed identity's."""
+        token = token or self.identity.token(self.simulator.graph_url)
+        return self.opened(Http(service="Microsoft Graph", token=token, request_id_header="request-id"))
+
+    def downloads(self) -> Http:
+        """Return what the app calls pre-authenticated addresses with."""
+        return self.opened(Http(service="OneDrive content", token=None, request_id_header="request-id"))
+
+    def onedrive(self, *, drive: str = "", token: TokenSource | None = None) -> OneDrive:
+        drive = drive or f"drives/{self.simulator.drive_id}"
+        return OneDrive(self.url, drive, self.http(token), self.downloads())
+
+    def subscriptions(self) -> Subscriptions:
+        return Subscriptions(self.url, self.http())
+
+    def content_fault(self, method: str, do: Action, *, nth: int = 1, times: int | None = 1) -> None:
+        """Let a call of a pre-authenticated address go wrong."""
+        self.faults.add(Fault("graph-content", method, "", nth, times, do=do))
+
+    def own_folder(self, onedrive: OneDrive) -> DriveItem:
+        return onedrive.ensure_folder(f"contract-{uuid.uuid4().hex}")
+
+    def on_disk(self, folder: DriveItem) -> Path:
+        return self.simulator.folder / folder.name
+
+    def reset(self) -> None:
+        super().reset()
+        as_at_first = Knobs()
+        for name in as_at_first.to_json():
+            setattr(self.knobs, name, getattr(as_at_first, name))
+        for subscription in self.simulator.subscriptions:
+            self.simulator.forget_subscription(subscription.subscription_id)
+        self.simulator.mails.clear()
+        violations = list(self.simulator.violations)
+        self.simulator.violations.clear()
+        assert violations == []
+
+
+class SimulatedFinanceOperations(_Simulated):
+    """One F&O environment, whose blob storage is Azurite."""
+
+    def __init__(self, blob_connection: str, identity: SimulatedIdentity) -> None:
+        super().__init__(identity, "finance_operations")
+        self._speed, self._behaviour = Speed(seconds_per_execution=60), Behaviour()
+        self.simulator = FinanceOperationsSimulator(
+            blob_connection,
+            identity.desk,
+            self.faults,
+            speed=self._speed,
+            behaviour=self._behaviour,
+            clock=self.clock,
+        )
+
+    def __enter__(self) -> Self:
+        self._running.enter_context(self.simulator)
+        return self
+
+    def client(
+        self, *, base_url: str = "", token: TokenSource | None = None, submit_timeout_s: float = 30
+    ) -> FinanceOperations:
+        http = self.opened(finance_operations_http(token or self.identity.token(self.simulator.audience)))
+        return FinanceOperations(base_url or self.simulator.url, http, submit_timeout_s=submit_timeout_s)
+
+    def action_fault(self, action: str, do: Action, *, nth: int = 1, times: int | None = 1) -> None:
+        """Let a call of an action go wrong."""
+        self.fault("POST", rf"\.{action}$", do, nth=nth, times=times)
+
+    def reset(self) -> None:
+        # Before the clock goes back: what has ended stays ended.
+        for execution in self.simulator.executions:
+            self.simulator.end_now(execution.execution_id)
+        super().reset()
+        self.simulator.change(
+            **{name: getattr(knobs, name) for knobs in (self._speed, self._behaviour) for name in type(knobs).__slots__}
+        )
+        assert self.simulator.violations == []
+
+
+class FixedToken:
+    """A token that does not change, as another party might have it."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def token(self, *, refresh: bool = False) -> str:
+        return self._token
+
+
+def without_key(url: SecretUrl) -> str:
+    """Return host and path of a URL whose query is a key."""
+    return url.reveal().partition("?")[0]

@@ -1,0 +1,579 @@
+"""The simulated OneDrive keeps the contract, and the app's client copes with all that is known to go wrong there."""
+
+import socket
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from local_cloud import faults
+from local_cloud.onedrive.quick_xor import QuickXor
+from shared.clients.onedrive import DriveItem, UploadSession
+from shared.clients.transfer import SasExpired, open_package, read_chunks
+from shared.domain.quick_xor_hash import QuickXorHash
+from shared.errors import (
+    AnswerLost,
+    DataDamaged,
+    ItemChanged,
+    ItemLocked,
+    NameTaken,
+    NeedsPerson,
+    NotFound,
+    TryAgain,
+)
+from tests.contract.onedrive_contract import THREE_CHUNKS, UNIT, OneDriveContract, OneDriveTarget
+from tests.contract.simulated import FixedToken, SimulatedGraph
+from tests.world import wait_for
+
+
+@pytest.fixture
+def target(graph: SimulatedGraph) -> OneDriveTarget:
+    onedrive = graph.onedrive()
+    return OneDriveTarget(onedrive=onedrive, downloads=graph.downloads(), folder=graph.own_folder(onedrive))
+
+
+class TestOneDrive(OneDriveContract):
+    """The contract, kept by the simulator."""
+
+
+# Tokens
+
+
+def test_a_token_that_is_refused_is_replaced_once_and_the_call_made_again(
+    target: OneDriveTarget, graph: SimulatedGraph
+) -> None:
+    target.put("USMF_1.zip")
+    graph.faults.forget_calls()
+    graph.identity.desk.expire_all()
+
+    assert target.names() == ["USMF_1.zip"]
+
+    assert graph.statuses("GET", "/children") == [401, 200]
+
+
+def test_a_token_for_another_service_needs_a_person(graph: SimulatedGraph) -> None:
+    onedrive = graph.onedrive(token=graph.identity.token("https://contoso.operations.dynamics.com"))
+
+    with pytest.raises(NeedsPerson, match="sign-in"):
+        onedrive.drive_id()
+
+    assert graph.statuses("GET", "/drives/") == [401, 401]
+
+
+def test_a_signed_in_user_has_a_drive_and_an_app_by_itself_has_none(graph: SimulatedGraph) -> None:
+    user = graph.identity.desk.issue(graph.simulator.graph_url, app_id="app", user="ada@contoso.onmicrosoft.com")
+
+    assert graph.onedrive(drive="me/drive", token=FixedToken(user)).drive_id() == graph.simulator.drive_id
+    with pytest.raises(NeedsPerson, match="me/drive"):
+        graph.onedrive(drive="me/drive").drive_id()
+
+
+def test_a_drive_that_does_not_exist_needs_a_person(graph: SimulatedGraph) -> None:
+    with pytest.raises(NeedsPerson, match="no drive"):
+        graph.onedrive(drive="drives/b!another").drive_id()
+
+
+def test_no_token_is_shown_to_pre_authenticated_addresses(target: OneDriveTarget, graph: SimulatedGraph) -> None:
+    item = target.upload("USMF_1.zip", THREE_CHUNKS)
+    assert target.content(item.item_id) == THREE_CHUNKS
+    target.onedrive.open_upload(target.folder.item_id, "USMF_2.zip", 1).cancel()
+
+    content = [call for call in graph.faults.calls if call.service == "graph-content"]
+    assert [call.method for call in content] == ["PUT", "PUT", "PUT", "GET", "DELETE"]
+    assert all(call.status in (200, 201, 202, 204) for call in content)
+    assert graph.simulator.violations == []
+
+
+# Listings
+
+
+def test_a_folder_of_many_pages_is_listed_whole(target: OneDriveTarget, graph: SimulatedGraph) -> None:
+    graph.knobs.page_size = 3
+    names = sorted(f"USMF_{number:02} 100% #+&.zip" for number in range(10))
+    for name in names:
+        target.put(name)
+    graph.faults.forget_calls()
+
+    assert target.names() == names
+    assert len(graph.statuses("GET", "/children")) == 4
+
+
+@pytest.mark.parametrize("size", [6, 7])
+def test_a_folder_whose_last_page_is_full_or_not_is_listed_once(
+    target: OneDriveTarget, graph: SimulatedGraph, size: int
+) -> None:
+    graph.knobs.page_size = 3
+    for number in range(size):
+        target.put(f"USMF_{number}.zip")
+
+    assert len(target.names()) == size
+
+
+def test_files_that_leave_while_they_are_listed_hide_none_of_the_others(
+    target: OneDriveTarget, graph: SimulatedGraph
+) -> None:
+    graph.knobs.page_size = 2
+    for number in range(7):
+        target.put(f"USMF_{number}.zip")
+    folder = target.subfolder()
+
+    seen = []
+    for item in target.onedrive.list_files(target.folder.item_id):
+        seen.append(item.name)
+        target.onedrive.move(item.item_id, to_folder_id=folder.item_id, name=item.name, etag=item.etag)
+
+    assert seen == [f"USMF_{number}.zip" for number in range(7)]
+
+
+def test_a_page_that_is_lost_is_asked_for_again(target: OneDriveTarget, graph: SimulatedGraph) -> None:
+    graph.knobs.page_size = 2
+    for number in range(5):
+        target.put(f"USMF_{number}.zip")
+    graph.fault("GET", "/children", faults.lost_after(), nth=2)
+
+    assert len(target.names()) == 5
+
+
+@pytest.mark.parametrize("fault", [faults.cut_body(), faults.garbage(), faults.status(502)])
+def test_a_listing_that_breaks_off_is_no_short_listing(
+    target: OneDriveTarget, graph: SimulatedGraph, fault: faults.Action
+) -> None:
+    graph.knobs.page_size = 2
+    for number in range(5):
+        target.put(f"USMF_{number}.zip")
+    graph.fault("GET", "/children", fault, nth=2)
+
+    with pytest.raises(TryAgain):
+        target.names()
+
+
+def test_a_listing_that_lags_shows_a_file_later(target: OneDriveTarget, graph: SimulatedGraph) -> None:
+    graph.knobs.listing_lag_s = 30
+    target.put("USMF_1.zip")
+    assert target.names() == []
+
+    graph.clock.pass_by(31)
+
+    assert target.names() == ["USMF_1.zip"]
+
+
+def test_a_listing_that_lags_shows_a_file_that_cannot_be_claimed_any_more(
+    target: OneDriveTarget, graph: SimulatedGraph
+) -> None:
+    item, folder = target.put("USMF_1.zip"), target.subfolder()
+    graph.clock.pass_by(60)
+    graph.knobs.listing_lag_s = 30
+    target.onedrive.move(item.item_id, to_folder_id=folder.item_id, name="USMF_1 (mine).zip", etag=item.etag)
+
+    (listed,) = target.onedrive.list_files(target.folder.item_id)
+
+    with pytest.raises(ItemChanged):
+        target.onedrive.move(listed.item_id, to_folder_id=folder.item_id, name="USMF_1.zip", etag=item.etag)
+
+
+def test_a_file_that_a_person_puts_on_the_drive_is_pending_until_it_has_rested(
+    target: OneDriveTarget, graph: SimulatedGraph
+) -> None:
+    graph.knobs.pending_s = 5.0
+    (graph.on_disk(target.folder) / "USMF_1.zip").write_bytes(b"half")
+
+    (item,) = target.onedrive.list_files(target.folder.item_id)
+    assert item.is_pending
+
+    graph.clock.pass_by(6)
+    graph.simulator.knobs.scan_interval_s = 0.01
+    assert not target.onedrive.get(item.item_id).is_pending
+
+
+def test_malware_is_told_and_where_it_is_found_meanwhile_the_file_is_looked_at_anew(
+    target: OneDriveTarget, graph: SimulatedGraph
+) -> None:
+    item = target.put("USMF_virus.zip")
+    before = target.onedrive.get(item.item_id)
+    assert before.download_url is not None
+    graph.knobs.malware = ["*virus*"]
+
+    assert target.onedrive.get(item.item_id).has_malware
+    with pytest.raises(SasExpired):  # a new look at the item tells why
+        b"".join(read_chunks(before.download_url, target.downloads, item.size_bytes))
+
+
+def test_a_file_without_a_hash_has_none(target: OneDriveTarget, graph: SimulatedGraph) -> None:
+    graph.knobs.missing_hash = ["*"]
+
+    assert target.put("USMF_1.zip").quick_xor_hash is None
+
+
+# Moves
+
+
+@pytest.mark.parametrize("shape", ["resourceLocked", "accessDenied", "notAllowed"])
+def test_a_file_that_someone_has_open_is_moved_when_it_is_closed(
+    target: OneDriveTarget, graph: SimulatedGraph, shape: str
+) -> None:
+    item, folder = target.put("USMF_1.zip"), target.subfolder()
+    graph.knobs.locked = {"USMF_1.zip": shape}
+    with pytest.raises(ItemLocked, match=r"USMF_1\.zip"):
+        target.onedrive.move(item.item_id, to_folder_id=folder.item_id, name="USMF_1.zip", etag=item.etag)
+    assert target.names() == ["USMF_1.zip"]
+
+    graph.knobs.locked = {}
+    target.onedrive.move(item.item_id, to_folder_id=folder.item_id, name="USMF_1.zip", etag=item.etag)
+
+    assert target.names(folder) == ["USMF_1.zip"]
+
+
+LOST_MOVES = {
+    "the connection ends without an answer": (faults.lost_after(), None),
+    "the connection is reset before": (faults.reset_before(), None),
+    "the answer is cut": (faults.cut_body(), TryAgain),
+    "504 though it was done": (faults.status(504, handled=True), TryAgain),
+    "503 though it was done": (faults.status(503, {"Retry-After": "7"}, handled=True), TryAgain),
+    "a gateway's page": (faults.garbage(), TryAgain),
+    "429": (faults.status(429, {"Retry-After": "7"}), TryAgain),
+}
+
+
+@pytest.mark.parametrize(("fault", "raised"), LOST_MOVES.values(), ids=LOST_MOVES)
+def test_a_move_whose_answer_was_lost_can_simply_be_made_again(
+    target: OneDriveTarget, graph: SimulatedGraph, fault: faults.Action, raised: type[TryAgain] | None
+) -> None:
+    item, folder = target.put("USMF_1.zip"), target.subfolder()
+    graph.fault("PATCH", "/items/", fault)
+
+    def move() -> DriveItem:
+        return target.onedrive.move(item.item_id, to_folder_id=folder.item_id, name="USMF_1.zip", etag=item.etag)
+
+    if raised:
+        with pytest.raises(raised) as caught:
+            move()
+        assert not isinstance(caught.value, AnswerLost)
+        assert caught.value.retry_after_s == (7 if fault.headers else None)
+    moved = move()
+
+    assert (moved.item_id, moved.parent_id) == (item.item_id, folder.item_id)
+    assert target.names(folder) == ["USMF_1.zip"]
+
+
+def test_a_version_that_changed_by_itself_after_an_upload_is_noticed(
+    target: OneDriveTarget, graph: SimulatedGraph
+) -> None:
+    item, folder = target.put("USMF_1.zip"), target.subfolder()
+    graph.fault("PATCH", "/items/", faults.status(412, body={"error": {"code": "resourceModified", "message": "x"}}))
+
+    with pytest.raises(ItemChanged):
+        target.onedrive.move(item.item_id, to_folder_id=folder.item_id, name="USMF_1.zip", etag=item.etag)
+
+
+# Folders
+
+
+def test_a_folder_that_was_made_without_a_word_is_found_in_its_parent(
+    target: OneDriveTarget, graph: SimulatedGraph
+) -> None:
+    graph.knobs.empty_create_body = True
+
+    folder = target.subfolder("One/Two")
+
+    assert folder.name == "Two"
+    assert target.subfolder("One/Two").item_id == folder.item_id
+    assert len(graph.statuses("POST", "/children")) == 3  # the test's own folder, One, Two
+
+
+def test_a_folder_that_is_made_and_not_listed_yet_is_found_at_a_later_try(
+    target: OneDriveTarget, graph: SimulatedGraph
+) -> None:
+    graph.knobs.empty_create_body = True
+    graph.knobs.listing_lag_s = 30
+
+    with pytest.raises(NotFound, match="does not list it yet"):
+        target.subfolder("One/Two")
+    graph.clock.pass_by(31)
+
+    assert target.subfolder("One").name == "One"
+    assert graph.statuses("POST", "/children").count(409) == 0
+
+
+@pytest.mark.parametrize("fault", [faults.lost_after(), faults.status(504, handled=True), faults.cut_body()])
+def test_a_folder_whose_making_was_not_answered_is_made_once(
+    target: OneDriveTarget, graph: SimulatedGraph, fault: faults.Action
+) -> None:
+    graph.fault("POST", "/children", fault)
+
+    for _ in range(2):
+        try:
+            folder = target.subfolder("One")
+            break
+        except TryAgain:
+            continue
+    else:
+        pytest.fail("it was not made")
+
+    assert folder.name == "One"
+    assert [entry.name for entry in graph.on_disk(target.folder).iterdir()] == ["One"]
+
+
+# Small uploads
+
+
+def test_a_small_upload_whose_answer_was_lost_says_so_and_is_found_by_its_name(
+    target: OneDriveTarget, graph: SimulatedGraph
+) -> None:
+    graph.fault("PUT", "/content", faults.lost_after())
+
+    with pytest.raises(AnswerLost):
+        target.put("USMF_1.zip")
+
+    assert target.names() == ["USMF_1.zip"]
+
+
+def test_a_small_upload_that_replaces_is_sent_again_by_itself(target: OneDriveTarget, graph: SimulatedGraph) -> None:
+    graph.fault("PUT", "/content", faults.lost_after())
+
+    item = target.onedrive.upload_small(target.folder.item_id, "USMF_1.report.txt", b"report", replace=True)
+
+    assert target.content(item.item_id) == b"report"
+
+
+def test_a_full_drive_needs_a_person_who_makes_room(target: OneDriveTarget, graph: SimulatedGraph) -> None:
+    session = target.onedrive.open_upload(target.folder.item_id, "USMF_1.zip", 1)
+    graph.knobs.quota_full = True
+
+    for full in (
+        lambda: target.put("USMF_2.zip"),
+        lambda: target.onedrive.open_upload(target.folder.item_id, "USMF_2.zip", 1),
+        lambda: session.put(0, b"x"),
+    ):
+        with pytest.raises(NeedsPerson, match="room"):
+            full()
+
+
+# Upload sessions
+
+
+def open_session(target: OneDriveTarget, name: str = "USMF_1.zip") -> UploadSession:
+    return target.onedrive.open_upload(target.folder.item_id, name, len(THREE_CHUNKS))
+
+
+@pytest.mark.parametrize("open_ended", [True, False])
+def test_both_spellings_of_the_next_range_are_understood(
+    target: OneDriveTarget, graph: SimulatedGraph, open_ended: bool
+) -> None:
+    graph.knobs.open_ended_ranges = open_ended
+
+    assert target.content(target.upload("USMF_1.zip", THREE_CHUNKS).item_id) == THREE_CHUNKS
+
+
+LOST_CHUNKS = {
+    "the connection ends without an answer": (faults.lost_after(), False),
+    "the connection is reset before": (faults.reset_before(), False),
+    "the answer is cut": (faults.cut_body(), True),
+    "504 though it was taken": (faults.status(504, handled=True), True),
+    "504 and it was not taken": (faults.status(504), True),
+    "a gateway's page": (faults.garbage(), True),
+}
+
+
+@pytest.mark.parametrize(("fault", "raises"), LOST_CHUNKS.values(), ids=LOST_CHUNKS)
+@pytest.mark.parametrize("nth", [1, 2])
+def test_a_chunk_whose_answer_was_lost_can_simply_be_sent_again(
+    target: OneDriveTarget, graph: SimulatedGraph, fault: faults.Action, raises: bool, nth: int
+) -> None:
+    graph.content_fault("PUT", fault, nth=nth)
+    item: DriveItem | None = None
+    with open_session(target) as session:
+        for start in range(0, len(THREE_CHUNKS), UNIT):
+            chunk = THREE_CHUNKS[start : start + UNIT]
+            try:
+                item = session.put(start, chunk)
+            except TryAgain:
+                assert raises
+                assert start == (nth - 1) * UNIT
+                item = session.put(start, chunk)
+
+    assert item is not None
+    assert target.content(item.item_id) == THREE_CHUNKS
+
+
+@pytest.mark.parametrize("fault", [faults.lost_after(), faults.status(504, handled=True)])
+def test_where_the_answer_to_the_last_chunk_was_lost_the_file_is_there(
+    target: OneDriveTarget, graph: SimulatedGraph, fault: faults.Action
+) -> None:
+    graph.content_fault("PUT", fault, nth=3)
+
+    with pytest.raises(TryAgain):
+        target.upload("USMF_1.zip", THREE_CHUNKS)
+
+    (item,) = target.onedrive.list_files(target.folder.item_id)
+    assert (item.name, item.size_bytes) == ("USMF_1.zip", len(THREE_CHUNKS))
+    assert item.quick_xor_hash == QuickXorHash(THREE_CHUNKS).base64()
+
+
+@pytest.mark.parametrize(("chunk_bytes", "sent_bytes"), [(2 * UNIT, UNIT), (len(THREE_CHUNKS), 100_001)])
+def test_of_a_chunk_that_broke_off_only_the_rest_is_sent(
+    target: OneDriveTarget, graph: SimulatedGraph, chunk_bytes: int, sent_bytes: int
+) -> None:
+    graph.knobs.keep_cut_chunks = True
+    with open_session(target) as session:
+        send_and_break_off(graph, session, THREE_CHUNKS[:chunk_bytes], sent_bytes=sent_bytes)
+        assert session.resume_from() == sent_bytes
+
+        item = session.put(0, THREE_CHUNKS[:chunk_bytes])
+        if chunk_bytes < len(THREE_CHUNKS):
+            item = session.put(chunk_bytes, THREE_CHUNKS[chunk_bytes:])
+
+    assert item is not None
+    assert target.content(item.item_id) == THREE_CHUNKS
+
+
+def test_a_chunk_that_broke_off_where_it_cannot_be_gone_on_with_begins_the_upload_anew(
+    target: OneDriveTarget, graph: SimulatedGraph
+) -> None:
+    graph.knobs.keep_cut_chunks = True
+    with open_session(target) as session:
+        send_and_break_off(graph, session, THREE_CHUNKS[: 2 * UNIT], sent_bytes=100_001)
+
+        with pytest.raises(TryAgain, match="again from new"):
+            session.put(0, THREE_CHUNKS[: 2 * UNIT])
+
+
+def send_and_break_off(graph: SimulatedGraph, session: UploadSession, chunk: bytes, *, sent_bytes: int) -> None:
+    """Send the beginning of a first chunk and close the connection, as a lost Wi-Fi does."""
+    address = urlsplit(session._url.reveal())
+    uploads = graph.simulator.folder.parent / f".{graph.simulator.folder.name}.onedrive" / "uploads"
+    with socket.create_connection((address.hostname or "", address.port or 0)) as connection:
+        head = (
+            f"PUT {address.path}?{address.query} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(chunk)}\r\n"
+            f"Content-Range: bytes 0-{len(chunk) - 1}/{len(THREE_CHUNKS)}\r\n\r\n"
+        )
+        connection.sendall(head.encode() + chunk[:sent_bytes])
+        wait_for(lambda: any(file.stat().st_size == sent_bytes for file in uploads.iterdir()))
+    wait_for(lambda: session.resume_from() == sent_bytes)
+
+
+def test_a_session_that_has_expired_begins_the_upload_anew(target: OneDriveTarget, graph: SimulatedGraph) -> None:
+    session = open_session(target)
+    session.put(0, THREE_CHUNKS[:UNIT])
+    graph.clock.pass_by(1000)  # OneDrive drops a session after 15 minutes without a call
+
+    with pytest.raises(TryAgain, match="again from new"):
+        session.put(UNIT, THREE_CHUNKS[UNIT : 2 * UNIT])
+
+    target.upload("USMF_1.zip", THREE_CHUNKS)
+
+
+def test_a_session_whose_key_has_run_out_begins_the_upload_anew(target: OneDriveTarget, graph: SimulatedGraph) -> None:
+    graph.knobs.upload_session_life_s = 10 * 24 * 3600.0
+    session = open_session(target)
+    graph.clock.pass_by(25 * 3600)
+
+    with pytest.raises(TryAgain, match="again from new"):
+        session.put(0, THREE_CHUNKS[:UNIT])
+
+
+def test_a_second_upload_of_one_name_waits_for_the_first(target: OneDriveTarget) -> None:
+    first = open_session(target)
+
+    with pytest.raises(NameTaken):
+        open_session(target)
+    first.cancel()
+
+    open_session(target).cancel()
+
+
+def test_a_clash_may_be_told_when_a_session_is_opened(target: OneDriveTarget, graph: SimulatedGraph) -> None:
+    graph.knobs.conflict_at_create = True
+    target.put("USMF_1.zip")
+
+    with pytest.raises(NameTaken):
+        open_session(target)
+
+
+def test_a_session_that_cannot_be_cancelled_hides_no_error(target: OneDriveTarget, graph: SimulatedGraph) -> None:
+    graph.content_fault("DELETE", faults.status(500))
+
+    with pytest.raises(ZeroDivisionError), open_session(target):
+        raise ZeroDivisionError
+
+
+# Downloads
+
+
+def large(target: OneDriveTarget) -> tuple[DriveItem, bytes]:
+    content = THREE_CHUNKS * 13
+    item = target.onedrive.get(target.upload("USMF_large.zip", content, chunk_bytes=16 * UNIT).item_id)
+    assert item.size_bytes > 8 * 1024 * 1024
+    return item, content
+
+
+def test_a_server_that_does_not_know_ranges_is_read_rightly(target: OneDriveTarget, graph: SimulatedGraph) -> None:
+    item, content = large(target)
+    graph.knobs.ignore_range = True
+    assert item.download_url is not None
+
+    with open_package(item.download_url, item.size_bytes, target.downloads) as package:
+        package.file.seek(-100, 2)
+        assert package.file.read() == content[-100:]
+        assert b"".join(package.chunks()) == content
+
+
+def test_ranges_are_asked_for_where_only_a_part_is_read(target: OneDriveTarget, graph: SimulatedGraph) -> None:
+    item, content = large(target)
+    graph.faults.forget_calls()
+    assert item.download_url is not None
+
+    with open_package(item.download_url, item.size_bytes, target.downloads) as package:
+        package.file.seek(-100, 2)
+        assert package.file.read() == content[-100:]
+
+    assert {call.status for call in graph.faults.calls} == {206}
+
+
+def test_a_download_address_that_has_expired_is_asked_for_anew(target: OneDriveTarget, graph: SimulatedGraph) -> None:
+    graph.knobs.download_url_life_s = 60.0
+    item = target.onedrive.get(target.put("USMF_1.zip", b"content").item_id)
+    assert item.download_url is not None
+    graph.clock.pass_by(61)
+
+    with pytest.raises(SasExpired):
+        b"".join(read_chunks(item.download_url, target.downloads, item.size_bytes))
+
+    assert target.content(item.item_id) == b"content"
+
+
+def test_a_download_that_is_cut_off_is_damaged_and_not_believed(target: OneDriveTarget, graph: SimulatedGraph) -> None:
+    item = target.onedrive.get(target.put("USMF_1.zip", THREE_CHUNKS).item_id)
+    graph.content_fault("GET", faults.cut_body())
+    assert item.download_url is not None
+
+    with pytest.raises(DataDamaged):
+        b"".join(read_chunks(item.download_url, target.downloads, item.size_bytes))
+
+
+def test_a_file_that_was_replaced_since_it_was_looked_at_is_damaged(target: OneDriveTarget) -> None:
+    item = target.onedrive.get(target.put("USMF_1.zip", b"content").item_id)
+    target.onedrive.upload_small(target.folder.item_id, "USMF_1.zip", b"other content", replace=True)
+    assert item.download_url is not None
+
+    with pytest.raises(DataDamaged):
+        b"".join(read_chunks(item.download_url, target.downloads, item.size_bytes))
+
+
+# Two implementations of one checksum
+
+
+@given(st.binary(max_size=2000), st.lists(st.integers(1, 700), max_size=8), st.integers(1, 30))
+@settings(deadline=None)
+def test_client_and_simulator_agree_on_the_checksum_of_anything(block: bytes, cuts: list[int], times: int) -> None:
+    content = block * times
+    client, simulator = QuickXorHash(), QuickXor()
+    rest = content
+    for cut in cuts:
+        client.update(rest[:cut])
+        rest = rest[cut:]
+    client.update(rest)
+    for start in range(0, len(content), 997):
+        simulator.update(content[start : start + 997])
+
+    assert client.base64() == simulator.base64()
