@@ -16,6 +16,7 @@ from local_cloud.entra import Entra
 from local_cloud.faults import Action, Fault, FaultPlan
 from local_cloud.finance_operations import Behaviour, FinanceOperationsSimulator, Speed
 from local_cloud.onedrive import Knobs, OneDriveSimulator
+from local_cloud.onedrive.mail import Mail
 from local_cloud.server import Server
 from local_cloud.tokens import TokenDesk
 from shared.clients.credentials import AppIdentity, ManagedIdentity
@@ -108,6 +109,7 @@ class SimulatedGraph(_Simulated):
 
     def __init__(self, folder: Path, identity: SimulatedIdentity) -> None:
         super().__init__(identity, "graph")
+        self._mails_before = 0
         self.simulator = OneDriveSimulator(folder, identity.desk, self.faults, knobs=Knobs(), clock=self.clock)
 
     def __enter__(self) -> Self:
@@ -121,6 +123,11 @@ class SimulatedGraph(_Simulated):
     @property
     def url(self) -> str:
         return f"{self.simulator.graph_url}/v1.0"
+
+    @property
+    def mails(self) -> list[Mail]:
+        """The mails of this test."""
+        return self.simulator.mails[self._mails_before :]
 
     def http(self, token: TokenSource | None = None) -> Http:
         """Return what the app calls Graph with; token: in place of the managed identity's."""
@@ -155,7 +162,7 @@ class SimulatedGraph(_Simulated):
             setattr(self.knobs, name, getattr(as_at_first, name))
         for subscription in self.simulator.subscriptions:
             self.simulator.forget_subscription(subscription.subscription_id)
-        self.simulator.mails.clear()
+        self._mails_before = len(self.simulator.mails)
         violations = list(self.simulator.violations)
         self.simulator.violations.clear()
         assert violations == []

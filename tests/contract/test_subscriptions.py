@@ -1,0 +1,182 @@
+"""The simulated Graph keeps the contract of change notifications, and the client copes with what goes wrong there."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from local_cloud import faults
+from shared.clients.subscriptions import SubscriptionExists
+from shared.errors import AnswerLost, NeedsPerson, NotFound, TryAgain
+from shared.secret import Secret, SecretUrl
+from tests.contract.receiver import Receiver
+from tests.contract.simulated import FixedToken, SimulatedGraph
+from tests.contract.subscriptions_contract import SubscriptionsContract, SubscriptionsTarget
+from tests.world import wait_for
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def target(graph: SimulatedGraph, receiver: Receiver) -> SubscriptionsTarget:
+    return SubscriptionsTarget(
+        subscriptions=graph.subscriptions(),
+        resource=f"/drives/{graph.simulator.drive_id}/root",
+        address=receiver.url(),
+        other_address=receiver.url("another-key"),
+    )
+
+
+class TestSubscriptions(SubscriptionsContract):
+    """The contract, kept by the simulator; but one of its refusals is on the list of what no right client asks for."""
+
+    @pytest.fixture(autouse=True)
+    def _excuse_what_is_asked_for_on_purpose(self, graph: SimulatedGraph) -> Iterator[None]:
+        yield
+        graph.simulator.violations[:] = [
+            each
+            for each in graph.simulator.violations
+            if "is not the root of a drive" not in each and "Subscription expiration can only be" not in each
+        ]
+
+
+def test_a_change_is_told_to_the_address_with_the_client_state(
+    target: SubscriptionsTarget, graph: SimulatedGraph, receiver: Receiver
+) -> None:
+    created = target.create()
+    assert receiver.handshakes == 1
+
+    graph.own_folder(graph.onedrive())
+
+    wait_for(lambda: receiver.notifications)
+    assert receiver.notifications[0]["clientState"] == "a secret of the tests"
+    assert receiver.notifications[0]["subscriptionId"] == created.subscription_id
+
+
+HANDSHAKES = {
+    "an error": {"handshake_status": 500},
+    "a sign-in wall": {"handshake_status": 401},
+    "another text": {"handshake_text": "hello"},
+    "a page": {"handshake_type": "text/html"},
+    "accepted without reading": {"handshake_status": 202},
+}
+
+
+@pytest.mark.parametrize("answered", HANDSHAKES.values(), ids=HANDSHAKES)
+def test_an_address_that_fails_the_handshake_is_tried_again_later_and_nothing_is_made(
+    target: SubscriptionsTarget, receiver: Receiver, answered: dict[str, object]
+) -> None:
+    for name, value in answered.items():
+        setattr(receiver, name, value)
+
+    with pytest.raises(TryAgain, match="did not get its token back") as caught:
+        target.create()
+
+    assert not isinstance(caught.value, AnswerLost)
+    assert "function-key" not in str(caught.value)
+    assert receiver.handshakes == 1
+    assert target.listed() == {}
+
+
+def test_an_address_that_nobody_answers_at_is_tried_again_later(
+    target: SubscriptionsTarget, graph: SimulatedGraph
+) -> None:
+    with pytest.raises(TryAgain, match="did not get its token back"):
+        target.subscriptions.create(
+            resource=target.resource,
+            notification_url=SecretUrl("http://127.0.0.1:9/api/receive_notification?code=x"),
+            client_state=Secret("x" * 20),
+            expires=datetime.now(UTC) + timedelta(days=1),
+        )
+
+    assert target.listed() == {}
+
+
+def test_a_lifecycle_address_is_asked_as_well(target: SubscriptionsTarget, receiver: Receiver) -> None:
+    target.subscriptions.create(
+        resource=target.resource,
+        notification_url=target.address,
+        client_state=Secret("x" * 20),
+        expires=datetime.now(UTC) + timedelta(days=1),
+        lifecycle_url=target.other_address,
+    )
+
+    assert receiver.handshakes == 2
+
+
+@pytest.mark.parametrize("fault", [faults.lost_after(), faults.status(504, handled=True), faults.cut_body()])
+def test_a_subscription_whose_making_was_not_answered_is_found_at_the_next_try(
+    target: SubscriptionsTarget, graph: SimulatedGraph, fault: faults.Action
+) -> None:
+    graph.fault("POST", "/subscriptions", fault)
+    with pytest.raises(AnswerLost):
+        target.create()
+
+    (made,) = target.listed()
+    with pytest.raises(SubscriptionExists) as caught:
+        target.create()
+
+    assert caught.value.subscription_id == made
+
+
+def test_a_renewal_whose_answer_was_lost_is_made_again_by_itself(
+    target: SubscriptionsTarget, graph: SimulatedGraph
+) -> None:
+    created = target.create()
+    graph.fault("PATCH", "/subscriptions", faults.lost_after())
+
+    renewed = target.subscriptions.renew(created.subscription_id, expires=datetime.now(UTC) + timedelta(days=9))
+
+    assert renewed.subscription_id == created.subscription_id
+    assert len(graph.statuses("PATCH", "/subscriptions")) == 2
+
+
+def test_a_redirect_to_nowhere_is_tried_again_later(target: SubscriptionsTarget, graph: SimulatedGraph) -> None:
+    created = target.create()
+    graph.fault("PATCH", "/subscriptions", faults.status(308))
+    graph.fault("DELETE", "/subscriptions", faults.status(308))
+
+    with pytest.raises(TryAgain):
+        target.subscriptions.renew(created.subscription_id, expires=datetime.now(UTC) + timedelta(days=9))
+    with pytest.raises(TryAgain):
+        target.subscriptions.delete(created.subscription_id)
+    assert list(target.listed()) == [created.subscription_id]
+
+
+def test_a_subscription_that_vanished_without_a_word_is_not_found(
+    target: SubscriptionsTarget, graph: SimulatedGraph
+) -> None:
+    created = target.create()
+    graph.simulator.forget_subscription(created.subscription_id)
+
+    with pytest.raises(NotFound):
+        target.subscriptions.renew(created.subscription_id, expires=datetime.now(UTC) + timedelta(days=9))
+
+
+def test_a_subscription_ends_when_its_time_is_over(target: SubscriptionsTarget, graph: SimulatedGraph) -> None:
+    target.create(life=timedelta(hours=1))
+
+    graph.clock.pass_by(3700)
+
+    assert target.listed() == {}
+
+
+def test_a_missing_permission_needs_a_person(target: SubscriptionsTarget, graph: SimulatedGraph) -> None:
+    refusal = {"error": {"code": "ExtensionError", "message": "Operation: Create; Exception: [Status Code: Forbidden]"}}
+    graph.fault("POST", "/subscriptions", faults.status(403, body=refusal))
+
+    with pytest.raises(NeedsPerson, match=r"Files\.ReadWrite\.All"):
+        target.create()
+
+
+def test_the_subscriptions_of_other_apps_are_not_listed(target: SubscriptionsTarget, graph: SimulatedGraph) -> None:
+    target.create()
+    other = FixedToken(graph.identity.desk.issue(graph.simulator.graph_url, app_id="another app"))
+
+    from shared.clients.subscriptions import Subscriptions
+
+    assert Subscriptions(graph.url, graph.http(other)).list() == ()
