@@ -1,0 +1,125 @@
+"""What stands in the documents and is made from the code: the diagrams of the states, and what the two commands print.
+
+``python -m tests.architecture.generated`` renews the diagrams; with ``--output`` it also runs ``dev.py demo`` and
+``dev.py up`` (whose ports must be free) and puts what they print into the README. ``test_docs.py`` complains when a
+diagram is not what the tables say.
+"""
+
+import argparse
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from local_cloud.processes import ChildProcess
+from shared.domain.run import EXPORT_MOVES, IMPORT_MOVES, NO_PROGRESS, State
+from shared.flows import inbound, outbound
+from shared.flows.runner import Step
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+ARCHITECTURE: Final = ROOT / "docs" / "architecture.md"
+README: Final = ROOT / "README.md"
+WIDEST: Final = 130  # characters of a line of output that the README shows
+
+
+def state_diagram(moves: Mapping[State, frozenset[State]], steps: Mapping[State, Step]) -> str:
+    """Return the diagram of a table of moves in Mermaid's language; each arrow bears the step that makes the move."""
+    first = next(iter(moves))
+    lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {first.name}"]
+    for state, following in moves.items():
+        for to in (each for each in State if each in following):
+            again = ", again" if (state, to) in NO_PROGRESS and to is not State.SUBMITTING else ""
+            lines.append(f"    {state.name} --> {to.name}: {steps[state].__name__}{again}")
+        if not following:
+            lines.append(f"    {state.name} --> [*]")
+    return "\n".join([*lines, "```"])
+
+
+def import_states() -> str:
+    """Return the diagram of an import's states."""
+    return state_diagram(IMPORT_MOVES, inbound.STEPS)
+
+
+def export_states() -> str:
+    """Return the diagram of an export's states."""
+    return state_diagram(EXPORT_MOVES, outbound.STEPS)
+
+
+def demo_output() -> str:
+    """Run the demo and return what it prints."""
+    ended = subprocess.run(
+        [sys.executable, "dev.py", "demo"], cwd=ROOT, capture_output=True, encoding="utf-8", timeout=300, check=True
+    )
+    return _as_text("python dev.py demo", ended.stdout)
+
+
+def up_output() -> str:
+    """Run ``dev.py up``, stop it when it has told how to use it, and return what it told."""
+    process = ChildProcess([sys.executable, "dev.py", "up"], name="dev.py up", cwd=ROOT)
+    try:
+        process.wait_for_line("Ctrl-C stops everything", timeout_s=120)
+        lines = process.output.splitlines()
+    finally:
+        process.stop()
+    begins = next(number for number, line in enumerate(lines) if line.startswith("Copy a data package"))
+    ends = next(number for number, line in enumerate(lines) if line.startswith("Ctrl-C"))
+    return _as_text("python dev.py up", "\n".join(lines[begins : ends + 1]))
+
+
+def _as_text(command: str, output: str) -> str:
+    """Return a block of text without the paths of the machine that it was made on."""
+    output = output.replace(str(ROOT), "<this folder>")
+    output = re.sub(r"\S*onedrive-fo-demo-\w+", "<temporary folder>", output)
+    lines = [line.rstrip() for line in output.strip("\n").splitlines()]
+    lines = [line if len(line) <= WIDEST else f"{line[:WIDEST]} ..." for line in lines]
+    return "\n".join(["```text", f"$ {command}", *lines, "```"])
+
+
+# By the name of the block: where it stands and how it is made.
+FROM_TABLES: Final[Mapping[str, tuple[Path, Callable[[], str]]]] = {
+    "states of an import": (ARCHITECTURE, import_states),
+    "states of an export": (ARCHITECTURE, export_states),
+}
+FROM_COMMANDS: Final[Mapping[str, tuple[Path, Callable[[], str]]]] = {
+    "dev.py demo": (README, demo_output),
+    "dev.py up": (README, up_output),
+}
+
+
+def block(file: Path, name: str) -> str:
+    """Return what stands between the two markers of that name. Raises ValueError where they are missing."""
+    found = _pattern(name).search(file.read_text("utf-8"))
+    if found is None:
+        raise ValueError(f"{file.name} has no markers for '{name}'")
+    return found["content"]
+
+
+def renew(file: Path, name: str, content: str) -> bool:
+    """Put a block's content between its markers; return whether that changed the file."""
+    before = file.read_text("utf-8")
+    after = _pattern(name).sub(lambda found: f"{found['begin']}{content}{found['end']}", before)
+    if after != before:
+        file.write_text(after, "utf-8", newline="\n")
+    return after != before
+
+
+def _pattern(name: str) -> re.Pattern[str]:
+    begin, end = f"<!-- made: {name} -->\n", f"\n<!-- end: {name} -->"
+    return re.compile(f"(?P<begin>{re.escape(begin)})(?P<content>.*?)(?P<end>{re.escape(end)})", re.DOTALL)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Renew the blocks; return 0."""
+    parser = argparse.ArgumentParser(prog="python -m tests.architecture.generated", description=__doc__)
+    parser.add_argument("--output", action="store_true", help="run demo and up, and renew their output in the README")
+    blocks = {**FROM_TABLES, **(FROM_COMMANDS if parser.parse_args(arguments).output else {})}
+    for name, (file, make) in blocks.items():
+        changed = renew(file, name, make())
+        sys.stdout.write(f"{file.name}: {name} {'renewed' if changed else 'is up to date'}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,236 @@
+"""The documents say what the code does: modules, states, log events, host.json, promises and their tests, links."""
+
+import ast
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local_cloud.cloud import KNOWN_PORTS
+from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK, LOOKS
+from shared.domain.run import MOVES, FlowKind, State
+from shared.flows import inbound, outbound
+from shared.settings import SETTINGS
+from tests.architecture.generated import FROM_TABLES, README, ROOT, block
+from tests.architecture.product import attribute_calls, files_in_git, parsed, product_files, product_modules
+
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text("utf-8")
+SCENARIOS = (ROOT / "docs" / "scenarios.md").read_text("utf-8")
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+LEVELS = {"info": "INFO", "warning": "WARNING", "error": "ERROR"}
+
+
+def section(text: str, heading: str) -> str:
+    """Return what stands below a heading, down to the next one of its level or above."""
+    level = len(heading) - len(heading.lstrip("#"))
+    rest = text.split(f"\n{heading}\n", 1)[1]
+    return re.split(rf"\n#{{1,{level}}} ", rest, maxsplit=1)[0]
+
+
+def rows(text: str) -> list[list[str]]:
+    """Return the cells of the table rows whose first cell begins with code."""
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in text.splitlines() if line[:3] == "| `"]
+
+
+def first_codes(text: str) -> list[str]:
+    """Return the code that begins each row of the tables."""
+    return [row[0].strip("` ") for row in rows(text)]
+
+
+# -- architecture
+
+
+def test_the_code_map_names_every_module_of_the_product_once() -> None:
+    assert sorted(first_codes(section(ARCHITECTURE, "## Code map"))) == product_modules()
+
+
+def test_the_map_of_the_local_cloud_names_its_parts_once() -> None:
+    parts = [each for each in (ROOT / "local_cloud").iterdir() if each.suffix == ".py" or each.is_dir()]
+    names = sorted(f"local_cloud/{each.name}" for each in parts if each.name not in {"__init__.py", "__pycache__"})
+
+    assert sorted(first_codes(section(ARCHITECTURE, "## The local cloud"))) == names
+
+
+@pytest.mark.parametrize("name", FROM_TABLES)
+def test_the_diagrams_show_the_tables_of_moves(name: str) -> None:
+    file, make = FROM_TABLES[name]
+
+    assert block(file, name) == make(), "renew it with: python -m tests.architecture.generated"
+
+
+@pytest.mark.parametrize(
+    ("heading", "flow", "steps"),
+    [("### An import", FlowKind.IMPORT, inbound.STEPS), ("### An export", FlowKind.EXPORT, outbound.STEPS)],
+)
+def test_every_state_stands_in_its_table_with_its_step(
+    heading: str, flow: FlowKind, steps: Mapping[State, Any]
+) -> None:
+    table = {row[0].strip("`"): row[2].strip("`") for row in rows(section(ARCHITECTURE, heading))}
+
+    assert table == {state.name: steps[state].__name__ if state in steps else "" for state in MOVES[flow]}
+
+
+def test_host_json_is_explained_value_by_value() -> None:
+    explained = {row[0].strip("`"): row[1].strip("`") for row in rows(section(ARCHITECTURE, "## host.json"))}
+
+    assert explained == dict(_leaves(json.loads((ROOT / "host.json").read_text("utf-8"))))
+
+
+def _leaves(value: object, path: str = "") -> list[tuple[str, str]]:
+    if isinstance(value, dict):
+        return [leaf for key, inner in value.items() for leaf in _leaves(inner, f"{path} / {key}" if path else key)]
+    return [(path, value if isinstance(value, str) else json.dumps(value))]
+
+
+def test_the_wake_up_queues_are_those_of_the_code() -> None:
+    assert first_codes(section(ARCHITECTURE, "## Wake-ups")) == [LOOKS, IMPORT_WORK, EXPORT_WORK]
+
+
+def test_every_decision_is_linked_from_the_architecture() -> None:
+    pages = {file.name for file in ROOT.glob("docs/decisions/*.md")}
+
+    assert {name for name in pages if not re.fullmatch(r"\d{4}-[a-z0-9-]+\.md", name)} == set()
+    assert set(re.findall(r"\(decisions/([^)]+)\)", ARCHITECTURE)) == pages
+
+
+# -- operations
+
+
+def test_every_log_event_is_in_the_table_with_its_level_and_nothing_else_is() -> None:
+    logged = {
+        (_event_of(call), LEVELS[level])
+        for path in product_files()
+        for level, call in attribute_calls(parsed(path), "log")
+    }
+
+    table = [(row[0].strip("`"), row[1]) for row in rows(section(OPERATIONS, "## Log events"))]
+    assert set(table) == set(logged)
+    assert len(table) == len(set(table))
+    assert all(row[2] and row[3] for row in rows(section(OPERATIONS, "## Log events")))
+
+
+def _event_of(call: ast.Call) -> str:
+    assert isinstance(call.args[0], ast.Constant), f"line {call.lineno}: an event's name must stand there as it is"
+    return str(call.args[0].value)
+
+
+# -- scenarios
+
+
+def test_every_promise_names_a_test_that_exists() -> None:
+    promises = [line for line in SCENARIOS.splitlines() if line.startswith("| ") and line[2:].strip("-| ") != ""]
+    promises = [line for line in promises if line != "| Promise | Test |"]
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", SCENARIOS)
+
+    assert [line for line in promises if "::test_" not in line] == []
+    assert [(path, name) for path, name in named if name not in _functions(path)] == []
+
+
+def _functions(path: str) -> set[str]:
+    if not (ROOT / path).is_file():
+        return set()
+    return {node.name for node in ast.walk(parsed(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+
+# -- README
+
+
+def test_the_settings_in_the_readme_are_settings() -> None:
+    named = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)`", section(README.read_text("utf-8"), "## Settings")))
+
+    assert named
+    assert named <= set(SETTINGS) | {"PYTHON_THREADPOOL_THREAD_COUNT"}
+
+
+def test_everything_that_the_product_assumes_is_confessed_in_the_readme() -> None:
+    assumed = Counter(
+        {path: len(re.findall(r"\bAssumed\b", (ROOT / path).read_text("utf-8"))) for path in product_files()}
+    )
+
+    confessed = Counter(first_codes(section(README.read_text("utf-8"), "### What is assumed")))
+    assert confessed == +assumed
+
+
+def test_the_output_in_the_readme_is_that_of_a_demo_that_went_well() -> None:
+    text = block(README, "dev.py demo")
+    states = set(re.findall(r" s  \S+\.zip +(\w+)", text))
+
+    assert text.rstrip("`\n").endswith("All ended where they should.")
+    assert "FAIL" not in text
+    assert states
+    assert states <= {state.value for state in State}
+
+
+def test_the_addresses_in_the_readme_are_those_of_dev_py_up() -> None:
+    ports = {int(port) for port in re.findall(r"127\.0\.0\.1:(\d+)", block(README, "dev.py up"))}
+
+    assert ports == {KNOWN_PORTS.host, KNOWN_PORTS.entra, KNOWN_PORTS.graph, KNOWN_PORTS.finance_operations}
+
+
+# -- all documents
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_links_between_documents_lead_somewhere(document: Path) -> None:
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", _without_code(document.read_text("utf-8"))):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (document.parent / path).resolve() if path else document
+        if not file.exists() or (anchor and anchor not in _anchors(file)):
+            broken.append(target)
+
+    assert broken == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_files_that_documents_speak_of_exist(document: Path) -> None:
+    named = re.findall(
+        r"`((?:shared|inbound_trigger|outbound_timer|local_cloud|tests|docs)/[\w./-]+)", document.read_text("utf-8")
+    )
+
+    assert [name for name in named if not (ROOT / name.rstrip("./")).exists()] == []
+
+
+def _anchors(file: Path) -> set[str]:
+    """Return the anchors that GitHub gives to the headings of a document."""
+    headings = re.findall(r"^#+ (.+)$", _without_code(file.read_text("utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def _without_code(text: str) -> str:
+    return re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
+# -- what must be nowhere
+
+# A home folder or a working folder of somebody's machine, on any system.
+MACHINE_PATH = re.compile(r"(?<![\w.}\])>*])/(?:home|root|work|Users|mnt)/\w|\b[A-Z]:\\{1,2}(?:Users|work)\b")
+
+
+def test_no_file_names_a_path_of_somebodys_machine() -> None:
+    found = [
+        f"{path}:{number}: {line.strip()[:120]}"
+        for path in files_in_git()
+        if not path.endswith((".zip", ".png"))
+        for number, line in enumerate((ROOT / path).read_text("utf-8", errors="replace").splitlines(), 1)
+        if MACHINE_PATH.search(line)
+    ]
+
+    assert found == []
+
+
+def test_packages_come_from_the_registries_that_everybody_has() -> None:
+    requirements = "\n".join((ROOT / name).read_text("utf-8") for name in ("requirements.txt", "requirements-dev.txt"))
+    lock = (ROOT / "local_cloud" / "azurite" / "package-lock.json").read_text("utf-8")
+    npmrc = (ROOT / "local_cloud" / "azurite" / ".npmrc").read_text("utf-8")
+
+    assert re.findall(r"(?m)^\s*(?:-i|-f|--\S*(?:url|links|host)\S*)\b.*|https?://\S+", requirements) == []
+    assert re.findall(r'"resolved": "(?!https://registry\.npmjs\.org/)[^"]*"', lock) == []
+    assert re.findall(r"(?m)^.*\bregistry\s*=.*|.*_auth.*", npmrc) == []
