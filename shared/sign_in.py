@@ -1,87 +1,77 @@
 """Signs a person in to OneDrive once, so that the app can act for them: ``python -m shared.sign_in``.
 
-Needed only for a signed-in user's OneDrive (always for a personal one). The app's own identity needs no sign-in.
+Needed only where ONEDRIVE_SIGN_IN is ``user``; the app's own identity needs no sign-in. It goes by the app's settings,
+and what comes of it lies in the app's storage (``clients/token_cache.py``), where all instances of the app find it.
 """
 
 import argparse
+import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from shared.clients.credentials import PUBLIC_CLOUD, SignedInUser, TokenCacheStore
-from shared.errors import AppError
+from shared.errors import AppError, SettingsInvalid
+from shared.services import Services
+from shared.settings import APP_FOLDER, read_settings
 
-# https://learn.microsoft.com/graph/permissions-reference: subscriptions to a work or school drive want the ".All".
-SCOPES: Final = ("https://graph.microsoft.com/Files.ReadWrite.All",)
+LOCAL_SETTINGS: Final = APP_FOLDER / "local.settings.json"
 
+_DESCRIPTION: Final = """\
+Sign a person in to OneDrive, so that the app can act for them. Needed once where ONEDRIVE_SIGN_IN is user, and again
+when the sign-in has ended: after 90 days without use, a changed password or an administrator's order.
 
-class TokenCacheFile:
-    """Keeps the token cache in a file that only its owner can read."""
-
-    def __init__(self, path: Path) -> None:
-        """path: created on the first save; its folder must be there."""
-        self._path = path
-
-    def load(self) -> str | None:
-        """Return what was saved last, or None."""
-        try:
-            return self._path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return None
-
-    def save(self, serialized: str) -> None:
-        """Replace the file as a whole."""
-        new = self._path.with_name(f"{self._path.name}.{os.getpid()}.new")
-        # On Windows the mode means little: there the file takes the rights of its folder.
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            file.write(serialized)
-        new.replace(self._path)
-
-
-def sign_in(
-    *,
-    client_id: str,
-    tenant: str,
-    store: TokenCacheStore,
-    scopes: Sequence[str] = SCOPES,
-    authority_host: str = PUBLIC_CLOUD,
-    show: Callable[[str], None],
-) -> int:
-    """Sign a person in, keep the result in the store, and return the exit code: 0 done, 1 not.
-
-    show: gets each line that is for the person.
-    """
-    user = SignedInUser(client_id=client_id, tenant=tenant, scopes=scopes, store=store, authority_host=authority_host)
-    show("Sign in as the person whose OneDrive holds the folders. This can be done on any device.")
-    try:
-        name = user.sign_in(show)
-    except AppError as error:
-        show(f"Not signed in. {error}")
-        return 1
-    show(f"Signed in as {name}. The app finds the sign-in by itself and renews it; this is needed only once.")
-    return 0
+The app's settings are taken from the environment; those that are missing there, from a local.settings.json. The
+sign-in is kept in the storage account of AzureWebJobsStorage: for an app in Azure, give its connection string."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code."""
+    """Run the command; return its exit code: 0 signed in, 1 not, 130 given up."""
     parser = argparse.ArgumentParser(
         prog="python -m shared.sign_in",
-        description="Sign a person in to OneDrive, so that the app can act for them.",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--client-id", required=True, help="of the app registration; it must allow public client flows")
-    parser.add_argument("--tenant", required=True, help="tenant id or domain; 'consumers' for a personal OneDrive")
-    parser.add_argument("--cache-file", required=True, type=Path, help="where to keep the sign-in; guard it")
-    parser.add_argument("--authority-host", default=PUBLIC_CLOUD, help="of Entra ID (default: %(default)s)")
+    parser.add_argument(
+        "--settings",
+        type=Path,
+        metavar="FILE",
+        help=f"a file like local.settings.json.example (default: {LOCAL_SETTINGS.name} of the app, if it is there)",
+    )
     given = parser.parse_args(arguments)
-    return sign_in(
-        client_id=given.client_id,
-        tenant=given.tenant,
-        store=TokenCacheFile(given.cache_file),
-        authority_host=given.authority_host,
-        show=_print,
-    )
+    try:
+        services = Services(read_settings(with_file(os.environ, given.settings)))
+        _print("Sign in as the person whose OneDrive holds the folders. This can be done on any device.")
+        name = services.signed_in_user.sign_in(_print)
+    except AppError as error:
+        _print(f"Not signed in. {error}")
+        return 1
+    except KeyboardInterrupt:
+        _print("Not signed in.")
+        return 130
+    _print(f"Signed in as {name}. The app finds the sign-in by itself and renews it; this is needed only once.")
+    return 0
+
+
+def with_file(environ: Mapping[str, str], file: Path | None = None) -> Mapping[str, str]:
+    """Return the environment, and beside it what only the settings file has, as Core Tools put them together.
+
+    file: None for the app's local.settings.json, if there is one. Raises SettingsInvalid for a file of another kind.
+    """
+    if file is None and not LOCAL_SETTINGS.is_file():
+        return environ
+    path = file or LOCAL_SETTINGS
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise SettingsInvalid(f"{path} cannot be read: {error}") from error
+    values = content.get("Values") if isinstance(content, dict) else None
+    if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
+        raise SettingsInvalid(f"{path} must have an object 'Values' of texts, as local.settings.json.example has.")
+    if content.get("IsEncrypted"):
+        raise SettingsInvalid(f"{path} is encrypted. Run 'func settings decrypt' in its folder.")
+    return {**values, **{name: value for name, value in environ.items() if value}}
 
 
 def _print(line: str) -> None:

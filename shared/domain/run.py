@@ -272,6 +272,35 @@ class Run:
         return replace(self, steps=(*self.steps, record)[-STEPS_KEPT:])
 
 
+def new_run(
+    *,
+    flow: FlowKind,
+    state: State,
+    integration: str,
+    lane: str,
+    order: str,
+    file: FileFacts,
+    now: datetime,
+    data_project: str = "",
+    company: str = "",
+) -> Run:
+    """Return a run that is opened now and due at once."""
+    return Run(
+        run_id=secrets.token_hex(6),
+        flow=flow,
+        integration=integration,
+        lane=lane,
+        state=state,
+        state_since=now,
+        due=now,
+        opened=now,
+        order=order,
+        file=file,
+        data_project=data_project,
+        company=company,
+    )
+
+
 def new_execution_id(data_project: str, now: datetime) -> str:
     """Return an id that F&O has not seen: readable, unique, at most 60 of [A-Za-z0-9-].
 
@@ -286,11 +315,6 @@ def name_with(file_name: str, addition: str) -> str:
     """Return a file name made unique: ``name_with("a.zip", "1f2e")`` is ``a (1f2e).zip``."""
     stem, dot, suffix = file_name.rpartition(".")
     return f"{stem} ({addition}){dot}{suffix}" if stem else f"{file_name} ({addition})"
-
-
-def new_run_id() -> str:
-    """Return a short id for people to quote; unique for all practical purposes."""
-    return secrets.token_hex(6)
 
 
 NOT_SAVED: Final = frozenset({"fresh", "package_url", "record_etag"})

@@ -4,12 +4,13 @@ An execution takes seconds or hours at the same cost: nothing here waits, it onl
 """
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from shared.clients.dmf import EntityProgress, ExecutionStatus, FinanceOperations
 from shared.domain.run import Run, State
-from shared.errors import NotFound
+from shared.errors import AppError, NotFound, ProjectBusy, TryAgain
+from shared.flows.runner import MENDED_LOOK_S, TRIES_BEFORE_ALERT
 from shared.log import log
 from shared.services import Services
 
@@ -24,6 +25,9 @@ UNKNOWN_GRACE: Final = timedelta(minutes=10)
 FIRST_BUSY_S: Final = 5.0
 LONGEST_BUSY_S: Final = 60.0
 
+# Seconds until the next try of a submit that certainly was not sent: throttled, unreachable, not our turn.
+NOT_SENT_S: Final = 5.0
+
 # Words for the state of one entity, which no source defines: free text, compared without case.
 _ENTITY_DONE: Final = frozenset({"succeeded", "finished"})
 _ENTITY_FAILED: Final = frozenset({"error", "failed", "partiallysucceeded", "canceled"})
@@ -34,6 +38,27 @@ def begun(run: Run, answered_id: str, services: Services) -> Run:
     *earlier, sent = run.submissions
     accepted = replace(run, submissions=(*earlier, replace(sent, execution_id=answered_id)))
     return accepted.moved_to(State.EXECUTING, services.now()).waiting(services.settings.poll_first_s, services.now())
+
+
+def not_begun(run: Run, error: AppError, back_to: State, now: datetime) -> Run:
+    """Return a SUBMITTING run to an earlier state: it is certain that F&O has not begun.
+
+    The next try gets an id of its own. A person hears of what only a person can mend, at once, and of the rest after a
+    while.
+    """
+    match error:
+        case ProjectBusy():
+            wait_s = busy_wait_s(run)
+        case TryAgain(retry_after_s=float(asked)):
+            wait_s = asked
+        case TryAgain():
+            wait_s = NOT_SENT_S
+        case _:
+            wait_s = MENDED_LOOK_S
+    log.warning("submit.not_begun", reason=str(error), wait_s=wait_s)
+    back = replace(run.moved_to(back_to, now), attempts=run.attempts + 1).waiting(wait_s, now)
+    needs_person = not isinstance(error, TryAgain) or back.attempts >= TRIES_BEFORE_ALERT
+    return back.troubled(str(error), now) if needs_person else back
 
 
 def is_known(execution_id: str, fno: FinanceOperations) -> bool:

@@ -29,11 +29,10 @@ from shared.errors import (
     NameTaken,
     NeedsPerson,
     NotFound,
-    ProjectBusy,
     TryAgain,
 )
 from shared.flows import execution, report
-from shared.flows.runner import MENDED_LOOK_S, TRIES_BEFORE_ALERT, Step, advance
+from shared.flows.runner import Step, advance
 from shared.log import log
 from shared.secret import SecretUrl
 from shared.services import Services
@@ -47,9 +46,6 @@ TRIES_BEFORE_GONE: Final = 5
 
 # A key to F&O's blob that runs out within this time is not used: F&O reads the package after our call began.
 KEY_MARGIN: Final = timedelta(minutes=5)
-
-# Seconds until the next try of a submit that certainly was not sent (throttled, unreachable, not our turn).
-NOT_SENT_S: Final = 5.0
 
 
 def advance_imports(lane: str, services: Services) -> None:
@@ -186,24 +182,10 @@ def submit(run: Run, services: Services) -> Run:
 
 
 def _not_begun(run: Run, error: AppError, now: datetime) -> Run:
-    """Return the run to UPLOADED: it is certain that F&O has not begun. The next try gets an id of its own."""
-    match error:
-        case ProjectBusy():
-            wait_s = execution.busy_wait_s(run)
-        case TryAgain(retry_after_s=float(asked)):
-            wait_s = asked
-        case TryAgain():
-            wait_s = NOT_SENT_S
-        case _:
-            wait_s = MENDED_LOOK_S
-    log.warning("import.not_begun", reason=str(error), wait_s=wait_s)
+    """Return the run to UPLOADED, or to CLAIMED where F&O could not read the package: F&O has not begun."""
     if isinstance(error, PackageUnreadable):
-        back = replace(run.moved_to(State.CLAIMED, now), package=None)
-    else:
-        back = run.moved_to(State.UPLOADED, now)
-    back = replace(back, attempts=run.attempts + 1).waiting(wait_s, now)
-    needs_person = isinstance(error, NeedsPerson) or back.attempts >= TRIES_BEFORE_ALERT
-    return back.troubled(str(error), now) if needs_person else back
+        return replace(execution.not_begun(run, error, State.CLAIMED, now), package=None)
+    return execution.not_begun(run, error, State.UPLOADED, now)
 
 
 def _look_up(run: Run, services: Services) -> Run:

@@ -28,11 +28,11 @@ from shared.domain.run import (
     Submission,
     name_with,
     new_execution_id,
-    new_run_id,
+    new_run,
 )
-from shared.errors import AnswerLost, AppError, DataDamaged, NameTaken, NotFound, ProjectBusy, TryAgain
+from shared.errors import AnswerLost, AppError, DataDamaged, NameTaken, NotFound, TryAgain
 from shared.flows import execution
-from shared.flows.runner import MENDED_LOOK_S, TRIES_BEFORE_ALERT, Step, advance
+from shared.flows.runner import Step, advance
 from shared.log import log
 from shared.services import Services
 
@@ -41,8 +41,6 @@ KEPT_FOR: Final = timedelta(days=7)
 # Seconds between two looks for the address of a finished package: it may be empty for a while.
 ADDRESS_LOOK_S: Final = 10.0
 NO_ADDRESS_AFTER: Final = timedelta(minutes=15)
-# Seconds until the next try of a submit that certainly was not sent.
-NOT_SENT_S: Final = 5.0
 # After a failed export the next one waits this long: a tick every 30 seconds would repeat the failure, and its alert.
 PAUSE_AFTER_FAILURE: Final = timedelta(minutes=10)
 
@@ -62,16 +60,13 @@ def _start_if_due(flow: ExportFlow, services: Services) -> bool:
     mark = services.store.read_mark(f"export-{flow.lane}")
     if not _is_due(flow, mark, services):
         return False
-    run = Run(
-        run_id=new_run_id(),
+    run = new_run(
         flow=FlowKind.EXPORT,
+        state=State.PLANNED,
         integration=flow.name,
         lane=flow.lane,
-        state=State.PLANNED,
-        state_since=now,
-        due=now,
-        opened=now,
         order=order_of(now, flow.name),
+        now=now,
         data_project=flow.data_project,
         company=flow.company,
         file=FileFacts(name=_file_name(flow, now)),
@@ -129,26 +124,9 @@ def submit(run: Run, services: Services) -> Run:
     except AnswerLost:
         raise
     except AppError as error:
-        return _not_begun(run, error, services.now())
+        return execution.not_begun(run, error, State.PLANNED, services.now())
     log.info("export.submitted", data_project=run.data_project, company=run.company)
     return execution.begun(run, answered, services)
-
-
-def _not_begun(run: Run, error: AppError, now: datetime) -> Run:
-    """Return the run to PLANNED: it is certain that F&O has not begun. The next try gets an id of its own."""
-    match error:
-        case ProjectBusy():
-            wait_s = execution.busy_wait_s(run)
-        case TryAgain(retry_after_s=float(asked)):
-            wait_s = asked
-        case TryAgain():
-            wait_s = NOT_SENT_S
-        case _:
-            wait_s = MENDED_LOOK_S
-    log.warning("export.not_begun", reason=str(error), wait_s=wait_s)
-    back = replace(run.moved_to(State.PLANNED, now), attempts=run.attempts + 1).waiting(wait_s, now)
-    needs_person = not isinstance(error, TryAgain) or back.attempts >= TRIES_BEFORE_ALERT
-    return back.troubled(str(error), now) if needs_person else back
 
 
 def _look_up(run: Run, services: Services) -> Run:

@@ -15,7 +15,7 @@ from shared.clients.run_store import Mark, RecordChanged, key_of, moment_of, ord
 from shared.clients.subscriptions import Subscription, SubscriptionExists
 from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK, LOOKS
 from shared.domain.integrations import ImportFlow
-from shared.domain.run import FileFacts, FlowKind, Run, State, new_run_id
+from shared.domain.run import FileFacts, FlowKind, State, new_run
 from shared.errors import AppError, NotFound
 from shared.log import log
 from shared.services import Services
@@ -133,16 +133,13 @@ def _open_runs_of(flow: ImportFlow, known: _KnownRuns, services: Services) -> in
     now = services.now()
     opened = sum(
         services.store.create(
-            Run(
-                run_id=new_run_id(),
+            new_run(
                 flow=FlowKind.IMPORT,
+                state=State.FOUND,
                 integration=flow.name,
                 lane=flow.lane,
-                state=State.FOUND,
-                state_since=now,
-                due=now,
-                opened=now,
                 order=_order(item, known.begun.get(flow.lane, "")),
+                now=now,
                 data_project=flow.data_project,
                 file=FileFacts(
                     name=item.name,

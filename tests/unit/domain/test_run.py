@@ -29,7 +29,7 @@ from shared.domain.run import (
     UploadedPackage,
     name_with,
     new_execution_id,
-    new_run_id,
+    new_run,
     run_from_json,
     run_to_json,
 )
@@ -421,7 +421,18 @@ def test_an_execution_ids_moment_is_told_in_utc() -> None:
 
 
 def test_run_ids_differ_and_are_short() -> None:
-    ids = {new_run_id() for _ in range(1000)}
+    ids = {
+        new_run(
+            flow=FlowKind.IMPORT,
+            state=State.FOUND,
+            integration="import",
+            lane="in-import",
+            order="1",
+            file=FileFacts(name="a.zip"),
+            now=NOW,
+        ).run_id
+        for _ in range(1000)
+    }
     assert len(ids) == 1000
     assert all(re.fullmatch(r"[0-9a-f]{12}", run_id) for run_id in ids)
 
