@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import ssl
 import subprocess
 import sys
@@ -13,8 +14,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import trustme
+from azure.storage.blob import BlobServiceClient
 
 from shared import sign_in
+from shared.clients import token_cache
 from shared.clients.credentials import (
     AppIdentity,
     ClientCertificate,
@@ -482,24 +485,84 @@ def test_an_app_registration_that_entra_id_does_not_know_is_told_before_anybody_
     assert "client id" in str(error_of(lambda: user(entra, Store()).sign_in(lambda _: None)))
 
 
-def test_the_command_signs_in_and_keeps_the_result_for_its_owner_only(
-    entra: Entra, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.fixture
+def settings_file(entra: Entra, azurite_connection: str, tmp_path: Path) -> Path:
+    """A local.settings.json of an app whose OneDrive is a person's; its storage holds no sign-in."""
+    file = tmp_path / "local.settings.json"
+    values = {
+        "AzureWebJobsStorage": azurite_connection,
+        "AZURE_AUTHORITY_HOST": entra.host,
+        "FO_URL": "https://usmf.operations.dynamics.com",
+        "ONEDRIVE_DRIVE": "me/drive",
+        "ONEDRIVE_SIGN_IN": "user",
+        "SIGN_IN_CLIENT_ID": "11111111-2222-3333-4444-555555555555",
+        "SIGN_IN_TENANT": "common",
+    }
+    file.write_text(json.dumps({"IsEncrypted": False, "Values": values}), encoding="utf-8")
+    with BlobServiceClient.from_connection_string(azurite_connection) as storage:
+        container = storage.get_container_client(token_cache.CONTAINER)
+        if container.exists():
+            container.delete_container()
+    return file
+
+
+def test_the_command_signs_in_and_keeps_the_result_in_the_apps_storage(
+    entra: Entra, settings_file: Path, azurite_connection: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = tmp_path / "cache.json"
     entra.devices.append(a_device())
-    arguments = ["--client-id", "app-1", "--tenant", "common", "--cache-file", str(file)]
-    assert sign_in.main([*arguments, "--authority-host", entra.host]) == 0
+
+    assert sign_in.main(["--settings", str(settings_file)]) == 0
+
     assert "Signed in as ann@contoso.com" in capsys.readouterr().out
-    assert "refresh-1" in (sign_in.TokenCacheFile(file).load() or "")
-    if sys.platform != "win32":
-        assert file.stat().st_mode & 0o077 == 0
+    with BlobServiceClient.from_connection_string(azurite_connection) as storage:
+        assert "refresh-1" in (token_cache.BlobTokenCache(storage).load() or "")
 
 
-def test_the_command_says_what_went_wrong(entra: Entra, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_says_what_went_wrong(
+    entra: Entra, settings_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     entra.devices.append(refused("unauthorized_client", "AADSTS700016: Application not found"))
-    arguments = ["--client-id", "app-1", "--tenant", "common", "--cache-file", str(tmp_path / "c")]
-    assert sign_in.main([*arguments, "--authority-host", entra.host]) == 1
+
+    assert sign_in.main(["--settings", str(settings_file)]) == 1
+
     assert "AADSTS700016" in capsys.readouterr().out
+
+
+def test_an_environment_variable_counts_more_than_the_settings_file(
+    settings_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ONEDRIVE_SIGN_IN", "app")
+    monkeypatch.setenv("ONEDRIVE_DRIVE", "drives/b!x")
+    monkeypatch.setenv("SIGN_IN_TENANT", "")
+
+    settings = sign_in.with_file(os.environ, settings_file)
+
+    assert (settings["ONEDRIVE_SIGN_IN"], settings["SIGN_IN_TENANT"]) == ("app", "common")
+    assert sign_in.main(["--settings", str(settings_file)]) == 1
+    assert "ONEDRIVE_SIGN_IN" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "cannot be read"),
+        ("{", "cannot be read"),
+        ("[]", "Values"),
+        ('{"Values": {"FO_URL": 1}}', "Values"),
+        ('{"IsEncrypted": true, "Values": {}}', "decrypt"),
+        ('{"Values": {}}', "settings are missing or wrong"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_told(
+    content: str | None, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "settings.json"
+    if content is not None:
+        file.write_text(content, encoding="utf-8")
+
+    assert sign_in.main(["--settings", str(file)]) == 1
+
+    assert words in capsys.readouterr().out
 
 
 def test_the_libraries_are_not_imported_before_they_are_needed() -> None:
