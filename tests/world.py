@@ -77,7 +77,7 @@ class World:
         self.folder = home / "OneDrive"
         for name in FOLDERS:
             (self.folder / name).mkdir(parents=True)
-        self._connection = azurite_connection
+        self.connection = azurite_connection
         self._monkeypatch = monkeypatch
         self._stack = ExitStack()
         entra = Entra(self.desk, faults=self.faults)
@@ -94,6 +94,7 @@ class World:
         )
         self._more_settings = dict(settings or {})
         self._own = uuid.uuid4().hex[:10]
+        self.container = f"runs-{self._own}"
         self.services: Services
 
     def __enter__(self) -> Self:
@@ -119,7 +120,7 @@ class World:
         """Return services as a process that has just started has them: nothing remembered."""
         settings = read_settings(
             {
-                "AzureWebJobsStorage": self._connection,
+                "AzureWebJobsStorage": self.connection,
                 "FO_URL": self.fno.url,
                 "GRAPH_URL": self.onedrive.graph_url,
                 "ONEDRIVE_DRIVE": f"drives/{self.onedrive.drive_id}",
@@ -129,11 +130,11 @@ class World:
         )
         services = Services(settings, clock=self.clock.now)
         # Azurite is shared by all tests; this world has a container and queues of its own.
-        blobs = BlobServiceClient.from_connection_string(self._connection)
-        queues = QueueServiceClient.from_connection_string(self._connection)
+        blobs = BlobServiceClient.from_connection_string(self.connection)
+        queues = QueueServiceClient.from_connection_string(self.connection)
         self._stack.callback(blobs.close)
         self._stack.callback(queues.close)
-        services.store = RunStore(blobs.get_container_client(f"runs-{self._own}"))
+        services.store = RunStore(blobs.get_container_client(self.container))
         services.wakes = _OwnQueues(queues, self._own)
         return services
 
@@ -150,6 +151,10 @@ class World:
     def look(self) -> int:
         """Look for new files; return how many runs were opened."""
         return watch.open_new_runs(self.services)
+
+    def start_exports(self) -> int:
+        """Do what the export timer does; return how many exports were started."""
+        return outbound.start_exports(self.services)
 
     def wake(self, lane: str) -> None:
         """Deliver one wake-up for a lane."""
@@ -186,8 +191,8 @@ class World:
 
     def ended_runs(self, flow: FlowKind | None = None) -> list[Run]:
         """Return the runs that have ended, the first to be opened first."""
-        with BlobServiceClient.from_connection_string(self._connection) as blobs:
-            container = blobs.get_container_client(f"runs-{self._own}")
+        with BlobServiceClient.from_connection_string(self.connection) as blobs:
+            container = blobs.get_container_client(self.container)
             texts = [
                 container.download_blob(row.name).readall() for row in container.list_blobs(name_starts_with="ended/")
             ]
