@@ -24,7 +24,6 @@ from shared.clients.dmf import FinanceOperations, finance_operations_http
 from shared.clients.http import Http, TokenSource
 from shared.clients.onedrive import DriveItem, OneDrive
 from shared.clients.subscriptions import Subscriptions
-from shared.secret import SecretUrl
 
 
 class HandClock:
@@ -216,8 +215,3 @@ class FixedToken:
 
     def token(self, *, refresh: bool = False) -> str:
         return self._token
-
-
-def without_key(url: SecretUrl) -> str:
-    """Return host and path of a URL whose query is a key."""
-    return url.reveal().partition("?")[0]
