@@ -65,6 +65,7 @@ class MailAlerts:
             operation="send mail",
             idempotent=False,
             json={"message": message, "saveToSentItems": False},
+            ok=(202,),  # nothing else is Exchange's word that it has the mail; a sign-in wall answers 200
             explain=partial(_meaning, sender=self._sender or "the signed-in user"),
         )
 
