@@ -1,0 +1,502 @@
+"""The runner's promises, with steps made up here: one worker a lane, one wake-up a save, no error lost or hidden."""
+
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from local_cloud import faults
+from local_cloud.faults import Fault
+from shared.clients.run_store import order_of
+from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK
+from shared.domain.run import FileFacts, FlowKind, Outcome, Run, State, new_run
+from shared.errors import FileRejected, NeedsPerson, TryAgain
+from shared.flows import runner
+from shared.flows.runner import Step
+from shared.services import Services
+from tests.unit.flows.conftest import MakeWorld
+from tests.world import World
+
+LANE = "in-test"
+ALERTS = {"ALERT_RECIPIENT": "ops@contoso.com", "ALERT_SENDER": "app@contoso.com"}
+
+
+def opened(world: World, name: str = "USMF_1.zip", *, lane: str = LANE, flow: FlowKind = FlowKind.IMPORT) -> Run:
+    """Open a run in a lane; the first to be opened is its head."""
+    now = world.clock.now()
+    run = new_run(
+        flow=flow,
+        state=State.FOUND if flow is FlowKind.IMPORT else State.PLANNED,
+        integration="import",
+        lane=lane,
+        order=order_of(now, name),
+        now=now,
+        file=FileFacts(name=name, item_id=name),
+    )
+    assert world.services.store.create(run)
+    return run
+
+
+def advance(world: World, steps: Mapping[State, Step], *, lane: str = LANE, queue: str = IMPORT_WORK) -> None:
+    runner.advance(lane, steps, queue, world.services)
+
+
+def head(world: World, lane: str = LANE) -> Run:
+    run = world.services.store.oldest(lane)
+    assert run is not None
+    return run
+
+
+def end(run: Run, services: Services) -> Run:
+    """A step after which nothing is left to do."""
+    return replace(run.moved_to(State.WITHDRAWN, services.now()), outcome=Outcome.WITHDRAWN)
+
+
+def failing(error: Exception) -> Step:
+    def fail(run: Run, services: Services) -> Run:
+        raise error
+
+    return fail
+
+
+def moving(state: State) -> Step:
+    def move(run: Run, services: Services) -> Run:
+        return run.moved_to(state, services.now())
+
+    return move
+
+
+def wait_30_s(run: Run, services: Services) -> Run:
+    return run.waiting(30, services.now())
+
+
+def never(run: Run, services: Services) -> Run:
+    raise AssertionError("this step must not be done")
+
+
+def woken_again(world: World, steps: Mapping[State, Step], times: int) -> list[float]:
+    """Wake the lane whenever its head is due; return the delays of the wake-ups that were sent for it."""
+    for _ in range(times):
+        world.clock.present = max(world.clock.present, head(world).due)
+        advance(world, steps)
+    return [delay_s for _, delay_s in world.messages(IMPORT_WORK)]
+
+
+# One worker
+
+
+def test_a_lane_that_another_worker_holds_is_left_alone(world: World) -> None:
+    run = opened(world)
+
+    with world.services.store.lease(LANE):
+        advance(world, {State.FOUND: never})
+
+    assert head(world) == run
+    assert world.messages(IMPORT_WORK) == []
+
+
+def test_a_lane_without_runs_is_left_at_once(world: World) -> None:
+    advance(world, {State.FOUND: never})
+
+    assert world.messages(IMPORT_WORK) == []
+
+
+def test_a_run_that_is_not_due_is_left_alone_and_its_own_wake_up_is_on_its_way_already(world: World) -> None:
+    opened(world)
+    advance(world, {State.FOUND: wait_30_s})
+    assert world.messages(IMPORT_WORK) == [(LANE, 30)]
+
+    for _ in range(5):
+        advance(world, {State.FOUND: never})
+
+    assert world.messages(IMPORT_WORK) == [(LANE, 30)]
+
+
+def test_of_workers_that_are_woken_at_once_one_does_the_step_once(world: World) -> None:
+    opened(world)
+    done: list[int] = []
+    barrier = threading.Barrier(4)
+
+    def step(run: Run, services: Services) -> Run:
+        done.append(1)
+        services.store.read_mark("long enough for the others")
+        return end(run, services)
+
+    def wake(_: int) -> None:
+        barrier.wait()
+        advance(world, {State.FOUND: step})
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(wake, range(4)))
+
+    assert done == [1]
+    assert len(world.ended_runs()) == 1
+
+
+def test_what_a_step_did_is_dropped_where_another_worker_has_written_the_run_meanwhile(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened(world)
+
+    def overtaken(run: Run, services: Services) -> Run:
+        services.store.save(replace(head(world), attempts=7))
+        return run.moved_to(State.CLAIMED, services.now())
+
+    advance(world, {State.FOUND: overtaken, State.CLAIMED: never})
+
+    assert (head(world).state, head(world).attempts) == (State.FOUND, 7)
+    assert world.messages(IMPORT_WORK) == []
+    assert "lane.lost" in caplog.text
+
+
+def test_what_a_step_did_is_dropped_where_another_worker_has_ended_the_run_meanwhile(world: World) -> None:
+    opened(world)
+
+    def overtaken(run: Run, services: Services) -> Run:
+        services.store.end(head(world))
+        return run.moved_to(State.CLAIMED, services.now())
+
+    advance(world, {State.FOUND: overtaken, State.CLAIMED: never})
+
+    assert world.heads() == {}
+    assert len(world.ended_runs()) == 1
+
+
+# Step by step
+
+
+def test_steps_follow_each_other_until_one_has_to_wait(world: World) -> None:
+    opened(world)
+
+    advance(
+        world,
+        {State.FOUND: moving(State.CLAIMED), State.CLAIMED: moving(State.UPLOADED), State.UPLOADED: wait_30_s},
+    )
+
+    assert head(world).state is State.UPLOADED
+    assert [(step.step, step.state) for step in head(world).steps] == [
+        ("move", State.FOUND),
+        ("move", State.CLAIMED),
+        ("wait_30_s", State.UPLOADED),
+    ]
+    assert world.messages(IMPORT_WORK) == [(LANE, 30)]
+
+
+def test_each_step_is_saved_before_the_next_begins(world: World) -> None:
+    opened(world)
+
+    class PowerCut(BaseException):
+        pass
+
+    def die(run: Run, services: Services) -> Run:
+        assert head(world).state is State.CLAIMED
+        raise PowerCut
+
+    with pytest.raises(PowerCut):
+        advance(world, {State.FOUND: moving(State.CLAIMED), State.CLAIMED: die})
+
+    assert head(world).state is State.CLAIMED
+    assert not head(world).fresh
+    with world.services.store.lease(LANE):
+        pass  # the lane was given back
+
+
+def test_a_state_is_fresh_to_the_process_that_entered_it_until_a_try_fails(world: World) -> None:
+    opened(world)
+    seen: list[bool] = []
+
+    def look(run: Run, services: Services) -> Run:
+        seen.append(run.fresh)
+        raise TryAgain("not yet")
+
+    steps = {State.FOUND: moving(State.CLAIMED), State.CLAIMED: look}
+    woken_again(world, steps, 2)
+
+    assert seen == [True, False]
+
+
+def test_runs_of_a_lane_follow_each_other_oldest_first(world: World) -> None:
+    for number in range(3):
+        opened(world, f"USMF_{number}.zip")
+        world.clock.advance(1)
+    order: list[str] = []
+
+    def step(run: Run, services: Services) -> Run:
+        order.append(run.file.name)
+        return end(run, services)
+
+    advance(world, {State.FOUND: step})
+
+    assert order == ["USMF_0.zip", "USMF_1.zip", "USMF_2.zip"]
+    assert world.heads() == {}
+    assert world.messages(IMPORT_WORK) == []
+
+
+def test_a_run_that_waits_holds_back_the_runs_behind_it(world: World) -> None:
+    opened(world, "USMF_0.zip")
+    world.clock.advance(1)
+    opened(world, "USMF_1.zip")
+
+    advance(world, {State.FOUND: wait_30_s})
+
+    assert head(world).file.name == "USMF_0.zip"
+    assert world.messages(IMPORT_WORK) == [(LANE, 30)]
+
+
+def test_work_is_handed_over_after_two_minutes_with_one_wake_up(world: World) -> None:
+    for number in range(5):
+        opened(world, f"USMF_{number}.zip")
+
+    def slow(run: Run, services: Services) -> Run:
+        world.clock.advance(70)
+        return end(run, services)
+
+    advance(world, {State.FOUND: slow})
+    assert len(world.ended_runs()) == 2
+    assert world.messages(IMPORT_WORK) == [(LANE, 0)]
+
+    advance(world, {State.FOUND: slow})
+    assert len(world.ended_runs()) == 4
+    assert world.messages(IMPORT_WORK) == [(LANE, 0), (LANE, 0)]
+
+    advance(world, {State.FOUND: slow})
+    assert len(world.ended_runs()) == 5
+    assert len(world.messages(IMPORT_WORK)) == 2
+
+
+def test_a_run_that_came_while_the_lane_was_being_left_gets_a_wake_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own wake-up found the lane held, and ended."""
+    opened(world, "USMF_0.zip")
+    lease = world.services.store.lease
+
+    @contextmanager
+    def left_late(name: str) -> Iterator[None]:
+        with lease(name):
+            yield
+            opened(world, "USMF_1.zip")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.services.store, "lease", left_late)
+        advance(world, {State.FOUND: end})
+    assert world.messages(IMPORT_WORK) == [(LANE, 0)]
+
+    advance(world, {State.FOUND: end})
+    assert len(world.ended_runs()) == 2
+
+
+def test_the_calls_of_a_step_are_kept_with_it(world: World) -> None:
+    opened(world)
+
+    def look(run: Run, services: Services) -> Run:
+        services.onedrive(f"drives/{world.onedrive.drive_id}").drive_id()
+        return wait_30_s(run, services)
+
+    advance(world, {State.FOUND: look})
+
+    (step,) = head(world).steps
+    (call,) = step.calls
+    assert (call.service, call.operation, call.status) == ("Microsoft Graph", "get drive", 200)
+    assert call.request_id
+
+
+# Trying again
+
+
+def test_the_same_trouble_is_tried_again_after_longer_and_longer_with_one_wake_up_each(world: World) -> None:
+    opened(world)
+
+    delays = woken_again(world, {State.FOUND: failing(TryAgain("F&O is away"))}, 11)
+
+    assert delays == [2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
+    (step,) = head(world).steps
+    assert (step.times, step.error) == (11, "F&O is away")
+
+
+@pytest.mark.parametrize(("asked_s", "waited_s"), [(77.0, 77), (0.5, 2), (4000.0, 4000)])
+def test_a_service_that_says_how_long_to_wait_is_left_alone_for_so_long(
+    world: World, asked_s: float, waited_s: float
+) -> None:
+    opened(world)
+
+    assert woken_again(world, {State.FOUND: failing(TryAgain("later", retry_after_s=asked_s))}, 1) == [waited_s]
+    assert head(world).due == world.clock.now() + timedelta(seconds=waited_s)
+
+
+def test_progress_ends_the_count_of_tries(world: World) -> None:
+    opened(world)
+    woken_again(world, {State.FOUND: failing(TryAgain("away"))}, 3)
+
+    delays = woken_again(world, {State.FOUND: moving(State.CLAIMED), State.CLAIMED: failing(TryAgain("away"))}, 1)
+
+    assert delays == [2, 4, 8, 2]
+
+
+def test_trouble_that_lasts_is_told_once_and_tried_on(make_world: MakeWorld) -> None:
+    world = make_world(settings=ALERTS)
+    opened(world)
+    steps = {State.FOUND: failing(TryAgain("F&O is away"))}
+
+    woken_again(world, steps, 8)
+    assert world.onedrive.mails == []
+    woken_again(world, steps, 5)
+
+    (mail,) = world.onedrive.mails
+    assert "F&O is away" in mail.content
+    assert "USMF_1.zip" in mail.subject
+    advance_to_the_end(world)
+
+
+def advance_to_the_end(world: World) -> None:
+    """See that the run goes on once all is mended."""
+    woken_again(world, {State.FOUND: end}, 1)
+    assert world.heads() == {}
+
+
+def test_what_only_a_person_can_mend_is_told_at_once_and_once_and_looked_at_every_two_minutes(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(settings=ALERTS)
+    opened(world)
+
+    delays = woken_again(world, {State.FOUND: failing(NeedsPerson("Grant the permission"))}, 3)
+
+    assert delays == [120, 120, 120]
+    assert [mail.content for mail in world.onedrive.mails] == ["Grant the permission"]
+    advance_to_the_end(world)
+    assert len(world.onedrive.mails) == 1
+
+
+def test_new_trouble_after_progress_is_told_anew(make_world: MakeWorld) -> None:
+    world = make_world(settings=ALERTS)
+    opened(world)
+    woken_again(world, {State.FOUND: failing(NeedsPerson("first"))}, 2)
+
+    woken_again(world, {State.FOUND: moving(State.CLAIMED), State.CLAIMED: failing(NeedsPerson("second"))}, 2)
+
+    assert [mail.content for mail in world.onedrive.mails] == ["first", "second"]
+
+
+def test_a_file_that_can_never_succeed_is_finished_with_its_reason_and_goes_on_to_be_filed(world: World) -> None:
+    opened(world)
+
+    advance(world, {State.FOUND: failing(FileRejected("No company")), State.FINISHED: moving(State.FILED)})
+
+    (run,) = world.ended_runs()
+    assert (run.outcome, run.reason) == (Outcome.REJECTED, "No company")
+
+
+def test_an_export_has_no_file_to_refuse_so_a_person_is_told(make_world: MakeWorld) -> None:
+    world = make_world(settings=ALERTS)
+    opened(world, lane="out-test", flow=FlowKind.EXPORT)
+
+    for _ in range(2):
+        world.clock.present = max(world.clock.present, head(world, "out-test").due)
+        advance(world, {State.PLANNED: failing(FileRejected("no such name"))}, lane="out-test", queue=EXPORT_WORK)
+
+    assert head(world, "out-test").state is State.PLANNED
+    assert len(world.onedrive.mails) == 1
+    assert world.messages(EXPORT_WORK) == [("out-test", 120), ("out-test", 120)]
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("x"), KeyError("x"), RuntimeError("x"), TypeError("x")])
+def test_a_bug_is_logged_with_its_traceback_told_once_and_lets_other_lanes_go_on(
+    make_world: MakeWorld, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    world = make_world(settings=ALERTS)
+    opened(world)
+    opened(world, "USMF_2.zip", lane="in-other")
+
+    delays = woken_again(world, {State.FOUND: failing(error)}, 3)
+    advance(world, {State.FOUND: end}, lane="in-other")
+
+    assert delays == [300, 300, 300]
+    assert "Traceback" in caplog.text
+    assert "in fail" in caplog.text
+    (mail,) = world.onedrive.mails
+    assert type(error).__name__ in mail.content
+    assert [run.file.name for run in world.ended_runs()] == ["USMF_2.zip"]
+    advance_to_the_end(world)
+
+
+def test_a_step_that_makes_a_forbidden_move_is_a_bug_too(world: World) -> None:
+    opened(world)
+
+    advance(world, {State.FOUND: moving(State.EXECUTING)})
+
+    assert head(world).state is State.FOUND
+    assert "ValueError" in head(world).steps[0].error
+
+
+# Telling
+
+
+@pytest.mark.parametrize("fault", [faults.status(403), faults.lost_after(), faults.status(429), faults.garbage()])
+def test_an_alert_that_cannot_be_sent_delays_nothing(
+    make_world: MakeWorld, caplog: pytest.LogCaptureFixture, fault: faults.Action
+) -> None:
+    world = make_world(settings=ALERTS)
+    world.faults.add(Fault("graph", "POST", "/sendMail", times=None, do=fault))
+    opened(world)
+
+    woken_again(world, {State.FOUND: failing(NeedsPerson("Grant the permission"))}, 1)
+    woken_again(world, {State.FOUND: failing(FileRejected("No company")), State.FINISHED: moving(State.FILED)}, 1)
+
+    assert [run.outcome for run in world.ended_runs()] == [Outcome.REJECTED]
+    assert caplog.text.count("alert.failed") == 2
+
+
+def test_a_run_that_ends_well_is_not_told(make_world: MakeWorld) -> None:
+    world = make_world(settings=ALERTS)
+    opened(world)
+
+    advance(world, {State.FOUND: end})
+
+    assert len(world.ended_runs()) == 1
+    assert world.onedrive.mails == []
+
+
+def test_a_run_that_ends_badly_is_told_once_with_its_reason(make_world: MakeWorld) -> None:
+    world = make_world(settings=ALERTS)
+    opened(world)
+
+    advance(world, {State.FOUND: failing(FileRejected("No company")), State.FINISHED: moving(State.FILED)})
+
+    (mail,) = world.onedrive.mails
+    assert mail.subject == "import, USMF_1.zip: Rejected"
+    assert mail.content == "No company"
+
+
+def test_every_line_about_a_run_names_it(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    run = opened(world)
+
+    advance(world, {State.FOUND: end})
+
+    lines = [record.getMessage() for record in caplog.records if record.name == "onedrive_fo"]
+    about_it = [line for line in lines if '"step.done"' in line or '"run.ended"' in line]
+    assert len(about_it) == 2
+    assert all(f'"run_id": "{run.run_id}"' in line and f'"lane": "{LANE}"' in line for line in about_it)
+
+
+# The app's own storage
+
+
+def test_storage_that_fails_lets_the_wake_up_be_delivered_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened(world)
+
+    def away(_: str) -> Run:
+        raise TryAgain("storage is away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.services.store, "oldest", away)
+        with pytest.raises(TryAgain):
+            advance(world, {State.FOUND: never})
+
+    advance(world, {State.FOUND: end})
+    assert len(world.ended_runs()) == 1
