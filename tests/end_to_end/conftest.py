@@ -1,4 +1,7 @@
-"""One cloud that most tests share, with a lane for each: a test takes file names and entities of its own."""
+"""The scenes that tests share: one cloud for most of them, and one whose functions host was killed.
+
+On the shared stage a test takes file names and entities of its own.
+"""
 
 import json
 from collections.abc import Iterator
@@ -6,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from local_cloud.finance_operations.knobs import Speed
+from tests.end_to_end.killed import KilledHost
 from tests.end_to_end.stage import NO_MINUTE_TIMER, Stage
 
 # Folder by folder, what is imported from there; "" is the package's own data project.
@@ -40,3 +44,22 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         stage.wait_for(lambda: stage.onedrive.subscriptions, "the subscription")
         yield stage
         stage.assert_clients_kept_the_rules()
+
+
+@pytest.fixture(scope="session")
+def killed_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KilledHost]:
+    """A host that was killed in the middle of imports, and started again."""
+    with KilledHost(tmp_path_factory.mktemp("killed")) as scene:
+        yield scene
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _kill_first(request: pytest.FixtureRequest) -> None:
+    """Kill the host before all other tests here: what it leaves takes minutes to go on, in which they can run."""
+    if any("killed_host" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        request.getfixturevalue("killed_host")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the tests of the killed host come last."""
+    items.sort(key=lambda item: "killed_host" in getattr(item, "fixturenames", ()))
