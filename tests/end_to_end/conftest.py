@@ -13,7 +13,13 @@ from tests.end_to_end.killed import KilledHost
 from tests.end_to_end.stage import NO_MINUTE_TIMER, Stage
 
 # Folder by folder, what is imported from there; "" is the package's own data project.
-IMPORTS = {"": "", "Lanes/1": "Project 1", "Lanes/2": "Project 2", "Lanes/3": "Project 3", "Huge": ""}
+IMPORTS = {
+    "": "",
+    "Huge": "",
+    "Quick": "",
+    **{f"Lanes/{number}": f"Project {number}" for number in range(1, 4)},
+    **{f"Slow/{number}": "" for number in range(1, 6)},
+}
 
 
 @pytest.fixture(scope="session")

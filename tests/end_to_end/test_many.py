@@ -4,12 +4,16 @@ import itertools
 from collections import Counter
 from datetime import datetime
 
+import pytest
+
+from local_cloud.faults import Fault, Kind, late
 from local_cloud.finance_operations.executions import Execution
 from tests.end_to_end.stage import Record, Stage
 from tests.packages import build_package
 
 PROJECTS = {"Lanes/1": "Project 1", "Lanes/2": "Project 2", "Lanes/3": "Project 3"}
 EACH = 10
+HELD_UP_S = 14.0  # how long F&O takes to answer the slow ones
 
 
 def test_30_packages_for_3_data_projects_are_imported_once_each_in_order_and_never_two_of_a_project_at_a_time(
@@ -38,6 +42,28 @@ def test_30_packages_for_3_data_projects_are_imported_once_each_in_order_and_nev
             assert before.times.ends is not None
             assert before.times.ends <= after.times.submitted, f"two of {project} at a time"
         _assert_oldest_first([records[execution.execution_id] for execution in executions])
+
+
+@pytest.mark.xfail(strict=True, reason="host.json: above newBatchThreshold (4) the host fetches no more wake-ups")
+def test_five_imports_that_take_long_do_not_keep_a_sixth_from_going_on(stage: Stage) -> None:
+    slow = [f"USMF_Slow{number}_001.zip" for number in range(1, 6)]
+    held_before = _held_up(stage)
+    stage.faults.add(Fault("finance_operations", "POST", r"\.GetAzureWriteUrl$", times=len(slow), do=late(HELD_UP_S)))
+    for number, name in enumerate(slow, start=1):
+        stage.put(name, build_package(data_project=name, entity=name), f"Slow/{number}/Input")
+    try:
+        stage.wait_for(lambda: _held_up(stage) == held_before + len(slow), "five imports that wait for F&O")
+
+        stage.put("USMF_Quick_001.zip", build_package(data_project="Quick", entity="Quick"), "Quick/Input")
+
+        stage.ended("USMF_Quick_001.zip", within_s=HELD_UP_S / 2)
+    finally:
+        for name in (*slow, "USMF_Quick_001.zip"):
+            stage.ended(name)
+
+
+def _held_up(stage: Stage) -> int:
+    return sum(call.fault is Kind.LATE for call in stage.faults.calls)
 
 
 def _ended(stage: Stage, names: set[str]) -> dict[str, Record]:
