@@ -18,7 +18,7 @@ type Value = object  # anything json.dumps takes, or anything whose str() may be
 
 _bound: ContextVar[dict[str, Value]] = ContextVar("log_keys", default={})  # noqa: B039  # never mutated: replaced as a whole
 
-# One logger for the whole app: Application Insights shows its name as the category, host.json sets its level.
+# One logger for the whole app. In Azure the host writes its lines under the name of the function that ran.
 LOGGER_NAME: Final = "onedrive_fo"
 
 

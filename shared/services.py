@@ -5,10 +5,11 @@ import: an error while ``function_app`` is imported would make all functions van
 """
 
 import hashlib
+import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
@@ -45,9 +46,8 @@ if TYPE_CHECKING:
 TURN_WAIT_S: Final = 10.0
 TURN_LOOK_S: Final = 0.1
 
-# The SDK's own retries, which sleep inside the call: short, because the runner tries again by itself.
-_STORAGE_RETRIES: Final[Mapping[str, Any]] = {"retry_total": 2, "initial_backoff": 0.5, "increment_base": 2}
-_STORAGE_TIMEOUTS: Final[Mapping[str, Any]] = {"connection_timeout": 5, "read_timeout": 30}  # seconds
+# Seconds until the storage SDK tries a call again by itself.
+STORAGE_RETRY_S: Final = 0.5
 
 
 class Services:
@@ -212,35 +212,37 @@ class Services:
 
     @cached_property
     def _blobs(self) -> "BlobServiceClient":
-        from azure.storage.blob import BlobServiceClient
+        from azure.storage.blob import BlobServiceClient, LinearRetry
 
-        storage = self.settings.storage
+        storage, options = self.settings.storage, _storage_options(LinearRetry)
         if storage.connection_string:
-            return BlobServiceClient.from_connection_string(
-                storage.connection_string.reveal(), **_STORAGE_RETRIES, **_STORAGE_TIMEOUTS
-            )
-        return BlobServiceClient(
-            storage.blob_url, credential=self._storage_identity, **_STORAGE_RETRIES, **_STORAGE_TIMEOUTS
-        )
+            return BlobServiceClient.from_connection_string(storage.connection_string.reveal(), **options)
+        return BlobServiceClient(storage.blob_url, credential=self._storage_identity, **options)
 
     @cached_property
     def _queues(self) -> "QueueServiceClient":
-        from azure.storage.queue import QueueServiceClient
+        from azure.storage.queue import LinearRetry, QueueServiceClient
 
-        storage = self.settings.storage
+        storage, options = self.settings.storage, _storage_options(LinearRetry)
         if storage.connection_string:
-            return QueueServiceClient.from_connection_string(
-                storage.connection_string.reveal(), **_STORAGE_RETRIES, **_STORAGE_TIMEOUTS
-            )
-        return QueueServiceClient(
-            storage.queue_url, credential=self._storage_identity, **_STORAGE_RETRIES, **_STORAGE_TIMEOUTS
-        )
+            return QueueServiceClient.from_connection_string(storage.connection_string.reveal(), **options)
+        return QueueServiceClient(storage.queue_url, credential=self._storage_identity, **options)
 
     @cached_property
     def _storage_identity(self) -> "ManagedIdentityCredential":
         from azure.identity import ManagedIdentityCredential
 
         return ManagedIdentityCredential(client_id=self.settings.storage.client_id or None)
+
+
+def _storage_options(retry: Callable[..., Any]) -> dict[str, Any]:
+    """Return options for a client of the app's own storage; retry: the SDK's policy with a fixed wait."""
+    return {
+        # Two short retries, which sleep inside the call; what lasts longer is the runner's to try again.
+        "retry_policy": retry(backoff=STORAGE_RETRY_S, retry_total=2, random_jitter_range=0),
+        "connection_timeout": 5,
+        "read_timeout": 30,
+    }
 
 
 def _credential(credentials: Credentials) -> Credential:
@@ -273,5 +275,8 @@ def services() -> Services:
     global _built  # built once per process, on first use
     with _build_lock:
         if _built is None:
+            # A line with all headers for each call to storage and for each token would bury everything else.
+            for library in ("azure", "msal"):
+                logging.getLogger(library).setLevel(logging.WARNING)
             _built = Services(read_settings(os.environ))
         return _built

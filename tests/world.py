@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import pytest
-from azure.storage.blob import BlobServiceClient
+from azure.storage.blob import BlobLeaseClient, BlobProperties, BlobServiceClient, ContainerClient
 from azure.storage.queue import QueueServiceClient
 
 from local_cloud.entra import Entra
@@ -130,13 +130,34 @@ class World:
         )
         services = Services(settings, clock=self.clock.now)
         # Azurite is shared by all tests; this world has a container and queues of its own.
-        blobs = BlobServiceClient.from_connection_string(self.connection)
-        queues = QueueServiceClient.from_connection_string(self.connection)
-        self._stack.callback(blobs.close)
-        self._stack.callback(queues.close)
-        services.store = RunStore(blobs.get_container_client(self.container))
-        services.wakes = _OwnQueues(queues, self._own)
+        self._stack.callback(services._blobs.close)
+        self._stack.callback(services._queues.close)
+        services.store = RunStore(services._blobs.get_container_client(self.container))
+        services.wakes = _OwnQueues(services._queues, self._own)
         return services
+
+    def begin_anew(self) -> None:
+        """Empty the folders and forget the app's records, as if nothing had happened; F&O keeps its rows."""
+        for name in FOLDERS:
+            for file in (self.folder / name).iterdir():
+                file.unlink()
+        self._own = uuid.uuid4().hex[:10]
+        self.container = f"runs-{self._own}"
+        self.services = self.new_process()
+
+    def let_leases_run_out(self) -> None:
+        """Let the time pass in which a dead worker's leases end; Azurite's clock cannot be turned."""
+        with BlobServiceClient.from_connection_string(self.connection) as blobs:
+            container = blobs.get_container_client(self.container)
+            for row in _rows_if_any(container, "locks/"):
+                if row.lease.state == "leased":
+                    BlobLeaseClient(container.get_blob_client(row.name)).break_lease(lease_break_period=0)
+
+    def held_leases(self) -> list[str]:
+        """Return the names of the leases that somebody holds."""
+        with BlobServiceClient.from_connection_string(self.connection) as blobs:
+            container = blobs.get_container_client(self.container)
+            return [row.name for row in _rows_if_any(container, "locks/") if row.lease.state == "leased"]
 
     # -- what a person or another system does
 
@@ -221,6 +242,10 @@ class World:
         wakes = self.services.wakes
         assert isinstance(wakes, _OwnQueues)
         return wakes
+
+
+def _rows_if_any(container: ContainerClient, prefix: str) -> list[BlobProperties]:
+    return list(container.list_blobs(name_starts_with=prefix)) if container.exists() else []
 
 
 class _OwnQueues(WakeQueue):

@@ -10,6 +10,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -98,6 +99,20 @@ class RunStore:
             return None
 
         return self._in_container(read_first)
+
+    def next_due(self, lane: str) -> datetime | None:
+        """Return when the head of a lane is due, None where the lane is empty. One listing of one row."""
+        rows = self._in_container(
+            lambda: list(
+                next(
+                    self._container.list_blobs(
+                        name_starts_with=f"open/{lane}/", include=["metadata"], results_per_page=1
+                    ).by_page(),
+                    iter(()),
+                )
+            )
+        )
+        return datetime.fromisoformat(rows[0].metadata["due"]) if rows else None
 
     def save(self, run: Run) -> Run:
         """Write a run back; return it with its new version. Raises RecordChanged where another worker wrote it."""
@@ -263,6 +278,7 @@ class RunStore:
         """
         from azure.core.exceptions import (
             AzureError,
+            DeserializationError,
             ResourceExistsError,
             ResourceModifiedError,
             ResourceNotFoundError,
@@ -279,6 +295,8 @@ class RunStore:
             return call()
         except (ResourceExistsError, ResourceModifiedError, ResourceNotFoundError):
             raise
+        except DeserializationError as error:
+            raise TryAgain("The app's storage answered with something that cannot be read (run records).") from error
         except AzureError as error:
             raise _explained(error, "run records") from error
 
@@ -289,6 +307,7 @@ def _renewed(lease: "BlobLeaseClient", name: str) -> Iterator[None]:
     from azure.core.exceptions import AzureError
 
     done = threading.Event()
+    context = copy_context()  # so that the log knows the invocation: Azure drops lines of threads that it does not know
 
     def renew() -> None:
         while not done.wait(RENEW_EVERY_S):
@@ -298,7 +317,7 @@ def _renewed(lease: "BlobLeaseClient", name: str) -> Iterator[None]:
                 log.warning("lease.lost", lease=name, reason=str(error).splitlines()[0])
                 return
 
-    thread = threading.Thread(target=renew, name=f"renew {name}", daemon=True)
+    thread = threading.Thread(target=context.run, args=(renew,), name=f"renew {name}", daemon=True)
     thread.start()
     try:
         yield

@@ -49,8 +49,8 @@ def advance(lane: str, steps: Mapping[State, Step], queue: str, services: Servic
         log.warning("lane.lost", lane=lane, reason=error.message)
         return
     # A wake-up that came while we held the lease has ended without effect; what it was about is for us to see.
-    head = services.store.oldest(lane)
-    if head and head.due <= services.now():
+    due = services.store.next_due(lane)
+    if due and due <= services.now():
         services.wakes.send(queue, lane)
 
 

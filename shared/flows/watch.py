@@ -16,7 +16,7 @@ from shared.clients.subscriptions import Subscription, SubscriptionExists
 from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK, LOOKS
 from shared.domain.integrations import ImportFlow
 from shared.domain.run import FileFacts, FlowKind, State, new_run
-from shared.errors import AppError, NotFound
+from shared.errors import AppError, NeedsPerson, NotFound
 from shared.log import log
 from shared.services import Services
 
@@ -186,20 +186,38 @@ def keep_watch(services: Services) -> None:
     """
     troubles: list[AppError] = []
 
-    def tried(duty: Callable[[], int]) -> int:
+    def tried(name: str, duty: Callable[[], int]) -> int:
         try:
             return duty()
         except AppError as error:
-            log.error("watch.duty_failed", reason=str(error))
+            log.error("watch.duty_failed", duty=name, reason=str(error))
             troubles.append(error)
             return 0
 
-    found = tried(lambda: open_new_runs(services))
-    tried(lambda: wake_overdue_lanes(services))
+    found = tried("look", lambda: open_new_runs(services))
+    tried("wake overdue lanes", lambda: wake_overdue_lanes(services))
     # A file that the timer found first is one that no notification has told of: the subscription may be gone.
-    tried(lambda: keep_subscriptions(services, in_doubt=found > 0))
+    tried("keep subscriptions", lambda: keep_subscriptions(services, in_doubt=found > 0))
+    _tell_once(next((trouble for trouble in troubles if isinstance(trouble, NeedsPerson)), None), services)
     if troubles:
         raise troubles[0]
+
+
+def _tell_once(trouble: NeedsPerson | None, services: Services) -> None:
+    """Tell a person of what only a person can mend, once until it is mended; the timer comes back every minute."""
+    mark = services.store.read_mark("trouble")
+    text = trouble.message if trouble else ""
+    if mark.content.get("text", "") == text:
+        return
+    mark.content = {"text": text, "since": services.now().isoformat()}
+    services.store.write_mark("trouble", mark)
+    if not trouble:
+        log.info("watch.mended")
+        return
+    try:
+        services.tell("OneDrive cannot be watched", str(trouble))
+    except AppError as error:
+        log.error("alert.failed", title="OneDrive cannot be watched", reason=str(error))
 
 
 def wake_overdue_lanes(services: Services) -> int:

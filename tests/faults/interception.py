@@ -1,0 +1,222 @@
+"""Faults on any outgoing call of the app: Graph, pre-authenticated URLs, F&O, Entra, blobs and queues alike.
+
+All of them leave through one place, requests' HTTPAdapter, whether our Http, the storage SDK or azure-identity makes
+them. A fault takes no real time: a hang is the timeout's error at once. The simulators make calls of their own in this
+process; those come from other threads and are left alone.
+"""
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from enum import StrEnum
+from io import BytesIO
+from typing import Any, Final
+from unittest.mock import patch
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPResponse
+from urllib3.connection import HTTPConnection
+from urllib3.exceptions import MaxRetryError, NewConnectionError
+
+
+class PowerCut(BaseException):
+    """The process ends here and now; whatever it tries afterwards does not happen either."""
+
+
+class FaultKind(StrEnum):
+    """What befalls a call."""
+
+    REFUSED = "refused connection"
+    RESET = "reset before it is handled"
+    LOST = "handled, answer lost"
+    THROTTLED_S = "429, seconds"
+    THROTTLED_DATE = "429, date"
+    THROTTLED = "429, no word"
+    ERROR_500 = "500"
+    ERROR_503 = "503"
+    LATE_504 = "504, handled"
+    UNAUTHORIZED = "401 once"
+    HANG = "hang, not handled"
+    HANG_HANDLED = "hang, handled"
+    CUT = "body cut short"
+    GARBAGE = "garbage, not handled"
+    KILLED_BEFORE = "killed just before"
+    KILLED_AFTER = "killed just after"
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingCall:
+    """One call of a run: the how many-th, and what it was."""
+
+    number: int
+    label: str
+
+    def __str__(self) -> str:
+        return f"{self.number:02d} {self.label}"
+
+
+@dataclass(slots=True)
+class Interception:
+    """What goes out of this thread, and the one fault among it."""
+
+    calls: list[OutgoingCall]
+    at: int | None = None  # the number of the call that the fault befalls
+    kind: FaultKind | None = None
+    fired: bool = False
+    dead: bool = False
+    in_app: bool = False
+
+    @contextmanager
+    def app(self) -> Iterator[None]:
+        """Tell that what happens inside is the app's doing, and not the test's own looking."""
+        self.in_app = True
+        try:
+            yield
+        finally:
+            self.in_app = False
+
+    def revive(self) -> None:
+        """Let a new process begin."""
+        self.dead = False
+
+
+type Send = Callable[..., requests.Response]
+
+_PRODUCT_THREADS: Final = ("MainThread", "blocks")
+
+
+@contextmanager
+def intercepted(at: int | None = None, kind: FaultKind | None = None) -> Iterator[Interception]:
+    """Record every call that the app makes, and let one of them fail."""
+    state = Interception([], at, kind)
+    real: Send = HTTPAdapter.send
+
+    def send(adapter: HTTPAdapter, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
+        if not state.in_app or not threading.current_thread().name.startswith(_PRODUCT_THREADS):
+            return real(adapter, request, *args, **options)
+        if state.dead:
+            raise PowerCut
+        number = len(state.calls)
+        state.calls.append(OutgoingCall(number, label_of(request)))
+        if number != state.at or state.kind is None:
+            return real(adapter, request, *args, **options)
+        state.fired = True
+        return _befallen(state, request, lambda: real(adapter, request, *args, **options))
+
+    with patch.object(HTTPAdapter, "send", send):
+        yield state
+
+
+def _befallen(
+    state: Interception, request: requests.PreparedRequest, handle: Callable[[], requests.Response]
+) -> requests.Response:
+    match state.kind:
+        case FaultKind.REFUSED:
+            reason = NewConnectionError(HTTPConnection("127.0.0.1"), "Connection refused")
+            pool: Any = None
+            raise requests.ConnectionError(MaxRetryError(pool, request.url or "", reason), request=request)
+        case FaultKind.RESET:
+            raise requests.ConnectionError("Connection reset by peer", request=request)
+        case FaultKind.LOST:
+            handle().close()
+            raise requests.ConnectionError("Connection reset by peer", request=request)
+        case FaultKind.THROTTLED_S:
+            return _made(request, 429, {"Retry-After": "7"})
+        case FaultKind.THROTTLED_DATE:
+            return _made(request, 429, {"Retry-After": format_datetime(datetime.now(UTC) + timedelta(seconds=9), True)})
+        case FaultKind.THROTTLED:
+            return _made(request, 429)
+        case FaultKind.ERROR_500:
+            return _made(request, 500)
+        case FaultKind.ERROR_503:
+            return _made(request, 503)
+        case FaultKind.LATE_504:
+            handle().close()
+            return _made(request, 504)
+        case FaultKind.UNAUTHORIZED:
+            return _made(request, 401)
+        case FaultKind.HANG:
+            raise requests.ReadTimeout("Read timed out", request=request)
+        case FaultKind.HANG_HANDLED:
+            handle().close()
+            raise requests.ReadTimeout("Read timed out", request=request)
+        case FaultKind.CUT:
+            return _cut(request, handle())
+        case FaultKind.GARBAGE:
+            return _made(request, 200, {"Content-Type": "text/html"}, b"<html>Bad gateway</html>")
+        case FaultKind.KILLED_BEFORE:
+            state.dead = True
+            raise PowerCut
+        case FaultKind.KILLED_AFTER:
+            handle().close()
+            state.dead = True
+            raise PowerCut
+    raise AssertionError(state.kind)
+
+
+def _made(
+    request: requests.PreparedRequest, status: int, headers: dict[str, str] | None = None, body: bytes = b""
+) -> requests.Response:
+    """Return an answer that no service gave."""
+    raw = HTTPResponse(
+        body=BytesIO(body),
+        status=status,
+        headers={"Content-Length": str(len(body)), **(headers or {})},
+        preload_content=False,
+        enforce_content_length=True,
+        request_method=request.method,
+    )
+    return HTTPAdapter().build_response(request, raw)
+
+
+def _cut(request: requests.PreparedRequest, whole: requests.Response) -> requests.Response:
+    """Return the real answer with the second half of its body missing."""
+    content = whole.content
+    if not content:
+        raise requests.ConnectionError("Connection reset by peer", request=request)
+    own = {"content-encoding", "content-length", "transfer-encoding"}
+    headers = {name: value for name, value in whole.headers.items() if name.lower() not in own}
+    raw = HTTPResponse(
+        body=BytesIO(content[: len(content) // 2]),
+        status=whole.status_code,
+        headers={**headers, "Content-Length": str(len(content))},
+        preload_content=False,
+        enforce_content_length=True,
+        request_method=request.method,
+    )
+    return HTTPAdapter().build_response(request, raw)
+
+
+_IDS: Final = (
+    (re.compile(r"01[A-Z0-9]{32}"), "{item}"),
+    (re.compile(r"\d{8}T\d{6}(\d{6}Z)?"), "{time}"),
+    (re.compile(r"-[0-9a-f]{10,12}\b"), "-{id}"),
+    (re.compile(r"\d{13}-"), "{newest}-"),
+    (re.compile(r"(?<=in-import-)[0-9a-f]{8}|(?<=in-)[0-9a-f]{8}"), "{lane}"),
+)
+
+
+def label_of(request: requests.PreparedRequest) -> str:
+    """Return what a call is, without what differs from run to run."""
+    parts = urlsplit(request.url or "")
+    path = parts.path.removeprefix("/data/DataManagementDefinitionGroups/Microsoft.Dynamics.DataEntities.")
+    for pattern, stands_for in _IDS:
+        path = pattern.sub(stands_for, path)
+    path = (
+        path.removeprefix("/devstoreaccount1")
+        .removeprefix("/v1.0/drives/b%21local")
+        .removeprefix("/v1.0/drives/b!local")
+    )
+    what = ""
+    for option in ("comp", "restype"):
+        if found := re.search(rf"{option}=(\w+)", parts.query):
+            what += f" {found[1]}"
+    if action := request.headers.get("x-ms-lease-action"):
+        what += f" {action}"
+    return f"{request.method} {path[:70]}{what}"

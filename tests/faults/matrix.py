@@ -1,0 +1,222 @@
+"""The fault matrix: one clean run of each flow, then again once for each call and each fault that can befall it.
+
+After each case, without help and within bounded time, every promise must hold; what does not is told in words.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from local_cloud.finance_operations.knobs import Speed
+from local_cloud.finance_operations.packages import read_package
+from local_cloud.storage import Azurite
+from shared.domain.run import FlowKind, Outcome
+from shared.errors import AppError
+from shared.flows import watch
+from tests.faults.interception import FaultKind, Interception, OutgoingCall, PowerCut, intercepted
+from tests.packages import build_package
+from tests.world import World
+
+# The clock's time within which every case must have come to its end, and deliveries of messages and timer ticks.
+WITHIN_S: Final = 4 * 3600.0
+MOST_TURNS: Final = 400
+# A message that failed is delivered again after host.json's visibilityTimeout.
+REDELIVERED_S: Final = 30.0
+# After this long nobody renews a dead worker's lease any more.
+LEASE_S: Final = 60.0
+# More wake-ups than this for one file would be a chain that multiplies.
+MOST_MESSAGES: Final = 60
+
+ROWS: Final = (("A", "Alpha"), ("B", "Beta"))
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One call of one flow and one fault."""
+
+    flow: FlowKind
+    call: OutgoingCall
+    kind: FaultKind
+
+    def __str__(self) -> str:
+        return f"{self.flow}: {self.call}: {self.kind}"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What came of a case; no broken promise means that all held."""
+
+    case: Case
+    broken: tuple[str, ...]
+
+
+class Stage:
+    """One world, used for one case after the other."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._number = 0
+
+    def clean_calls(self, flow: FlowKind) -> list[OutgoingCall]:
+        """Return the outgoing calls of a run without any fault."""
+        with intercepted() as state:
+            self._act(flow, state)
+        return state.calls
+
+    def verdict(self, case: Case) -> Verdict:
+        """Run one case; return which promises it broke."""
+        with intercepted(case.call.number, case.kind) as state:
+            broken = self._act(case.flow, state)
+        if not state.fired:
+            broken = ("the call was not made this time, so the fault could not befall it", *broken)
+        return Verdict(case, tuple(broken))
+
+    def _act(self, flow: FlowKind, state: Interception) -> tuple[str, ...]:
+        self._number += 1
+        self.world.begin_anew()
+        act = self._import if flow is FlowKind.IMPORT else self._export
+        return act(state)
+
+    # -- the two flows
+
+    def _import(self, state: Interception) -> tuple[str, ...]:
+        world = self.world
+        name = f"USMF_Case_{self._number:05d}.zip"
+        content = build_package(rows=ROWS)
+        effects = len(world.fno.effects)
+        world.put(name, content)
+        until_quiet(world, state, lambda: watch.keep_watch(world.services), lambda: bool(world.files("Input")))
+        taken = [(effect.company, effect.rows) for effect in world.fno.effects[effects:]]
+        return tuple(
+            _broken(
+                ("one execution took effect in F&O", taken, [("USMF", len(ROWS))]),
+                ("the file is in Success and nowhere else", _places(world, name), ["Success"]),
+                ("nothing else was left in the folders", _others(world, name), []),
+                (
+                    "its content is unchanged",
+                    (world.folder / "Success" / name).is_file()
+                    and ((world.folder / "Success" / name).read_bytes() == content),
+                    True,
+                ),
+                ("the run has ended as it should", [run.outcome for run in world.ended_runs()], [Outcome.SUCCEEDED]),
+                *_common(world),
+            )
+        )
+
+    def _export(self, state: Interception) -> tuple[str, ...]:
+        world = self.world
+        until_quiet(world, state, world.start_exports, lambda: not world.ended_runs(), ticks=1)
+        packages = [file for file in (world.folder / "Output").iterdir() if file.suffix == ".zip"]
+        rows = [_rows_of(file) for file in packages]
+        return tuple(
+            _broken(
+                ("the export is in Output, once", [count for count in rows if count], [len(ROWS)]),
+                ("the run has ended as it should", [run.outcome for run in world.ended_runs()], [Outcome.SUCCEEDED]),
+                *_common(world),
+            )
+        )
+
+
+def until_quiet(
+    world: World, state: Interception, tick: Callable[[], object], is_due: Callable[[], bool], *, ticks: int = 10_000
+) -> None:
+    """Do what the host does: tick the timer while something is due, wake lanes, deliver failed messages again.
+
+    A process that dies is followed by a new one; its leases run out meanwhile.
+    """
+    give_up = world.clock.now().timestamp() + WITHIN_S
+    for _ in range(MOST_TURNS):
+        try:
+            heads = world.heads()
+            if not heads and not (is_due() and ticks > 0):
+                return
+            if world.clock.now().timestamp() > give_up:
+                return
+            if is_due() and ticks > 0 and not (ticks < 100 and heads):
+                ticks -= 1
+                with state.app():
+                    tick()
+                if not world.heads() and is_due():
+                    ticks += 1  # nothing came of it
+                    world.clock.advance(60)
+                heads = world.heads()
+            if heads:
+                lane, due = min(heads.items(), key=lambda head: head[1])
+                if due > world.clock.now():
+                    world.clock.present = due
+                with state.app():
+                    world.wake(lane)
+        except AppError:
+            world.clock.advance(REDELIVERED_S)
+            ticks += 1
+        except PowerCut:
+            state.revive()
+            world.services = world.new_process()
+            world.let_leases_run_out()
+            world.clock.advance(LEASE_S)
+            ticks += 1
+
+
+def _common(world: World) -> Iterator[tuple[str, object, object]]:
+    yield "no run is open", [run.state.value for run in world.open_runs()], []
+    yield "no lease is held", world.held_leases(), []
+    yield "wake-ups did not multiply", len(world.wakes.sent) <= MOST_MESSAGES, True
+
+
+def _broken(*promises: tuple[str, object, object]) -> Iterator[str]:
+    for promise, found, wanted in promises:
+        if found != wanted:
+            yield f"{promise}: no, {found!r}"
+
+
+def _places(world: World, name: str) -> list[str]:
+    return [folder for folder in ("Input", "Processing", "Success", "Error") if name in world.files(folder)]
+
+
+def _others(world: World, name: str) -> list[str]:
+    return [
+        f"{folder}/{file}"
+        for folder in ("Input", "Processing", "Success", "Error")
+        for file in world.files(folder)
+        if file != name
+    ]
+
+
+def _rows_of(file: Path) -> int:
+    with file.open("rb") as content:
+        return sum(len(entity.rows) for entity in read_package(content).entities)
+
+
+@contextmanager
+def a_stage() -> Iterator[Stage]:
+    """Set up a world for the matrix: with an export project that holds what ROWS say."""
+    with ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="faults-")))
+        azurite = stack.enter_context(Azurite())
+        monkeypatch = stack.enter_context(pytest.MonkeyPatch.context())
+        settings = {
+            "EXPORT_DATA_PROJECT": "Asset-Major-Types",
+            "EXPORT_COMPANY": "USMF",
+            "SUBMIT_GRACE_SECONDS": "60",
+        }
+        world = stack.enter_context(
+            World(home, azurite.connection_string, monkeypatch, settings=settings, speed=Speed(seconds_per_execution=5))
+        )
+        stage = Stage(world)
+        stage.clean_calls(FlowKind.IMPORT)  # F&O has rows to export from now on
+        yield stage
+
+
+def cases(stage: Stage) -> list[Case]:
+    """Return all cases: every call of a clean run of each flow, with every fault."""
+    return [
+        Case(flow, call, kind)
+        for flow in (FlowKind.IMPORT, FlowKind.EXPORT)
+        for call in stage.clean_calls(flow)
+        for kind in FaultKind
+    ]
