@@ -7,7 +7,7 @@ before it is sent, none is forgotten, and whatever F&O has finished under any of
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -41,6 +41,10 @@ KEPT_FOR: Final = timedelta(days=7)
 # Seconds between two looks for the address of a finished package: it may be empty for a while.
 ADDRESS_LOOK_S: Final = 10.0
 NO_ADDRESS_AFTER: Final = timedelta(minutes=15)
+# Assumed: F&O may hand out no package at all where an export found no row, which with increments is the usual case.
+# After this time its own count of rows is believed, so that the next export need not wait.
+NOTHING_AFTER: Final = timedelta(minutes=1)
+NOTHING: Final = "(nothing)"  # in the place of a file's name; no file of OneDrive's is called so by this app
 # After a failed export the next one waits this long: a tick every 30 seconds would repeat the failure, and its alert.
 PAUSE_AFTER_FAILURE: Final = timedelta(minutes=10)
 
@@ -180,23 +184,28 @@ def _failed(run: Run, outcome: Outcome, reason: str, now: datetime) -> Run:
 
 
 def deliver(run: Run, services: Services) -> Run:
-    """READY: copy the package of the first execution that is not delivered yet into the Output folder.
+    """READY: copy the package of an execution that is not delivered yet into the Output folder.
 
     The file's name was fixed when the run was opened, so a repeated upload finds its own work by name, size and hash.
     """
-    now = services.now()
     fno = _finance(run, services)
-    submission = _next_to_deliver(run, fno)
-    if submission is None:
-        return run.moved_to(State.DELIVERED, now)
-    package = _package_of(submission, fno)
-    if package is None:
-        return _without_package(run, submission, services)
+    without: Submission | None = None
+    for submission in _undelivered(run, fno):
+        if package := _package_of(submission, fno):
+            return _delivered(run, submission, package, services)
+        without = without or submission
+    if without is None:
+        return run.moved_to(State.DELIVERED, services.now())
+    return _without_package(run, without, fno, services)
+
+
+def _delivered(run: Run, submission: Submission, package: RemoteFile, services: Services) -> Run:
+    """Return the run with one more of its packages in the Output folder."""
     flow = _flow(run, services)
-    folder_id = services.folder_id(flow.drive, flow.output_folder)
-    is_first = not any(other.delivered_as for other in run.submissions)
+    is_first = not run.file.item_id
     name = run.file.name if is_first else name_with(run.file.name, submission.execution_id[-12:])
     with package:
+        folder_id = services.folder_id(flow.drive, flow.output_folder)
         try:
             item = _copied(package, services.onedrive(flow.drive), folder_id, name, run.run_id)
         except NotFound:
@@ -207,24 +216,23 @@ def deliver(run: Run, services: Services) -> Run:
     file = replace(
         run.file,
         item_id=item.item_id,
-        name=item.name if is_first else run.file.name,
+        name=item.name,
         size_bytes=item.size_bytes,
         etag=item.etag,
         quick_xor_hash=item.quick_xor_hash or "",
         folder=flow.output_folder,
     )
-    return replace(delivered, file=file if is_first else run.file, due=now)
+    return replace(delivered, file=file if is_first else run.file, due=services.now())
 
 
-def _next_to_deliver(run: Run, fno: FinanceOperations) -> Submission | None:
-    """Return the latest submission if it is not delivered, then any earlier one that turned out to be an export."""
+def _undelivered(run: Run, fno: FinanceOperations) -> Iterator[Submission]:
+    """Yield the latest submission if it is not delivered, then any earlier one that turned out to be an export."""
     latest = run.submissions[-1]
     if not latest.delivered_as:
-        return latest
+        yield latest
     for earlier in run.submissions[:-1]:
         if not earlier.delivered_as and earlier.missing_since and _has_package(earlier.execution_id, fno):
-            return earlier
-    return None
+            yield earlier
 
 
 def _has_package(execution_id: str, fno: FinanceOperations) -> bool:
@@ -248,10 +256,13 @@ def _package_of(submission: Submission, fno: FinanceOperations) -> RemoteFile | 
         return None
 
 
-def _without_package(run: Run, submission: Submission, services: Services) -> Run:
-    """Return a READY run for whose package F&O hands out no package: yet, or any more."""
+def _without_package(run: Run, submission: Submission, fno: FinanceOperations, services: Services) -> Run:
+    """Return a READY run for which F&O hands out no package: yet, or any more, or because it found nothing."""
     now = services.now()
     finished_for = now - run.state_since
+    if finished_for >= NOTHING_AFTER and _found_nothing(submission.execution_id, fno):
+        log.info("export.nothing", execution=submission.execution_id)
+        return replace(run.with_submission(replace(submission, delivered_as=NOTHING)), due=now)
     if finished_for < NO_ADDRESS_AFTER:
         return run.waiting(ADDRESS_LOOK_S, now)
     text = (
@@ -262,6 +273,14 @@ def _without_package(run: Run, submission: Submission, services: Services) -> Ru
     if finished_for < KEPT_FOR:
         return run.waiting(services.settings.poll_longest_s, now).troubled(text, now)
     return _failed(run, Outcome.FAILED, text, now)
+
+
+def _found_nothing(execution_id: str, fno: FinanceOperations) -> bool:
+    """Return whether F&O says of every entity of an export that it held no row."""
+    entities = fno.job_details(execution_id)
+    return bool(entities) and not any(
+        entity.staging_created or entity.target_created or entity.target_updated for entity in entities
+    )
 
 
 def _copied(package: RemoteFile, onedrive: OneDrive, folder_id: str, name: str, run_id: str) -> DriveItem:

@@ -1,0 +1,692 @@
+"""An export's way from its schedule to a zip in Output, and that no change is lost whatever breaks.
+
+The data project exports increments, as integrations do: what one export has taken no later one holds.
+"""
+
+import csv
+import io
+import random
+import re
+import uuid
+import zipfile
+from datetime import timedelta
+
+import pytest
+import requests
+
+from local_cloud import faults
+from local_cloud.faults import Fault
+from local_cloud.finance_operations.executions import Status
+from local_cloud.finance_operations.knobs import Behaviour, Speed
+from local_cloud.onedrive import Knobs
+from shared.clients.dmf import FinanceOperations
+from shared.clients.transfer import stream_to_blob
+from shared.clients.wake_queue import EXPORT_WORK
+from shared.domain.quick_xor_hash import QuickXorHash
+from shared.domain.run import Outcome, Run, State
+from shared.flows import outbound
+from tests.packages import build_package
+from tests.unit.flows.conftest import MakeWorld
+from tests.world import ENTITY, World
+
+PROJECT = "Asset-Major-Types-Export"
+EXPORT = {"INPUT_FOLDER": "", "EXPORT_DATA_PROJECT": PROJECT, "EXPORT_COMPANY": "USMF"}
+ALERTS = {"ALERT_RECIPIENT": "ops@contoso.com", "ALERT_SENDER": "app@contoso.com"}
+SUBMIT = "ExportToPackage"
+GRACE_S = 180
+
+
+@pytest.fixture
+def exporting(make_world: MakeWorld) -> World:
+    """A world with an export project, in which two rows wait to be exported."""
+    return prepared(make_world())
+
+
+@pytest.fixture
+def make_world(make_world: MakeWorld) -> MakeWorld:
+    """Make a world whose app exports and imports nothing."""
+
+    def make(**options: object) -> World:
+        more = options.pop("settings", {})
+        assert isinstance(more, dict)
+        return make_world(settings={**EXPORT, **ALERTS, **more}, **options)
+
+    return make
+
+
+def prepared(world: World) -> World:
+    change(world, ("A", "Alpha"), ("B", "Beta"))
+    token = world.desk.issue(world.fno.audience, app_id="an administrator")
+    declared = requests.post(
+        f"{world.fno.url}/data/DataManagementDefinitionGroupDetails",
+        json={
+            "DefinitionGroupId": PROJECT,
+            "EntityName": ENTITY,
+            "SourceFormat": "CSV",
+            "AutoGenerateMapping": "Yes",
+            "DefaultRefreshType": "IncrementalPush",
+        },
+        headers={"Authorization": f"Bearer {token}"},
+        timeout=10,
+    )
+    assert declared.status_code == 201, declared.text
+    world.faults.forget_calls()
+    return world
+
+
+def fno_of(world: World) -> FinanceOperations:
+    return world.services.finance_operations(world.fno.url)
+
+
+def change(world: World, *rows: tuple[str, str]) -> None:
+    """Let rows change in F&O, which the next export then holds."""
+    fno, name = fno_of(world), uuid.uuid4().hex
+    url = fno.get_azure_write_url(f"{name}.zip").url
+    stream_to_blob([build_package(data_project=PROJECT, rows=rows)], url)
+    fno.import_from_package(package_url=url, data_project=PROJECT, execution_id=name, legal_entity="USMF")
+    world.fno.end_now(name)
+
+
+def export(world: World) -> Run:
+    """Let the timer start an export, and all that follows from it; return the run that it was."""
+    assert world.start_exports() == 1
+    (run_id,) = [run.run_id for run in world.open_runs()]
+    world.run_until_quiet(at_most_s=8 * 24 * 3600)
+    (run,) = [run for run in world.ended_runs() if run.run_id == run_id]
+    return run
+
+
+def wake_when_due(world: World, lane: str) -> None:
+    """Let time pass until the lane's head is due, and wake it."""
+    world.clock.present = max(world.clock.present, world.heads()[lane])
+    world.wake(lane)
+
+
+def keys(content: bytes) -> list[str]:
+    """Return the keys of the rows of a package."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        lines = archive.read(f"{ENTITY}.csv").decode("utf-8-sig").splitlines()
+    return [line["MAJORTYPEID"] for line in csv.DictReader(lines)]
+
+
+def delivered(world: World) -> dict[str, list[str]]:
+    """Return the files in Output with the keys of their rows."""
+    return {file.name: keys(file.read_bytes()) for file in sorted((world.folder / "Output").iterdir())}
+
+
+def fno_fault(action: str, do: faults.Action, *, nth: int = 1, times: int | None = 1) -> Fault:
+    return Fault("finance_operations", "POST", rf"\.{action}$", nth, times, do=do)
+
+
+def graph_fault(method: str, path_regex: str, do: faults.Action, *, nth: int = 1, times: int | None = 1) -> Fault:
+    return Fault("graph", method, path_regex, nth, times, do=do)
+
+
+def content_fault(do: faults.Action, *, nth: int = 1, times: int | None = 1) -> Fault:
+    return Fault("graph-content", "PUT", "", nth, times, do=do)
+
+
+# As meant
+
+
+def test_an_export_lands_in_output_under_a_name_that_says_what_and_when(exporting: World) -> None:
+    run = export(exporting)
+
+    ((name, rows),) = delivered(exporting).items()
+    assert re.fullmatch(r"Asset-Major-Types-Export_USMF_\d{8}-\d{6}\.zip", name)
+    assert rows == ["A", "B"]
+    assert (run.state, run.outcome, run.file.name) == (State.DELIVERED, Outcome.SUCCEEDED, name)
+    assert exporting.calls(SUBMIT) == 1
+    assert exporting.onedrive.mails == []
+
+
+def test_each_export_holds_what_changed_since_the_one_before(exporting: World) -> None:
+    exports = [export(exporting).file.name]
+    for rows in ([("C", "Gamma")], [], [("A", "Another"), ("D", "Delta")]):
+        if rows:
+            change(exporting, *rows)
+        exporting.clock.advance(30)
+        exports.append(export(exporting).file.name)
+
+    files = delivered(exporting)
+    assert [files[name] for name in exports] == [["A", "B"], ["C"], [], ["A", "D"]]
+
+
+def test_a_lane_is_woken_for_the_start_and_for_each_wait_and_not_more(exporting: World) -> None:
+    export(exporting)
+
+    delays = [delay_s for _, delay_s in exporting.messages(EXPORT_WORK)]
+    assert delays[0] == 0
+    assert all(delay_s > 0 for delay_s in delays[1:])
+    waits = exporting.calls("GetExecutionSummaryStatus")
+    assert len(delays) == 1 + waits
+
+
+def test_no_tick_starts_a_second_export_while_one_is_under_way(exporting: World) -> None:
+    assert exporting.start_exports() == 1
+    (lane,) = exporting.heads()
+
+    while lane in exporting.heads():
+        assert exporting.start_exports() == 0
+        wake_when_due(exporting, lane)
+
+    assert exporting.calls(SUBMIT) == 1
+    exporting.clock.advance(30)
+    assert exporting.start_exports() == 1
+
+
+def test_an_export_begins_no_sooner_than_its_time_after_the_last(make_world: MakeWorld) -> None:
+    flows = (
+        f'{{"exports": [{{"name": "assets", "outputFolder": "Output", "dataProject": "{PROJECT}", '
+        '"company": "USMF", "everySeconds": 3600}]}'
+    )
+    world = prepared(make_world(settings={"INTEGRATIONS": flows, "EXPORT_DATA_PROJECT": "", "EXPORT_COMPANY": ""}))
+    export(world)
+    world.clock.present = world.ended_runs()[0].opened + timedelta(seconds=3599)
+    assert world.start_exports() == 0
+
+    world.clock.advance(1)
+
+    assert world.start_exports() == 1
+
+
+def test_an_output_folder_that_is_missing_is_made(exporting: World) -> None:
+    (exporting.folder / "Output").rmdir()
+
+    export(exporting)
+
+    assert list(delivered(exporting).values()) == [["A", "B"]]
+
+
+def test_an_output_folder_that_is_deleted_meanwhile_is_made_anew(exporting: World) -> None:
+    export(exporting)
+    change(exporting, ("C", "Gamma"))
+    for file in (exporting.folder / "Output").iterdir():
+        file.unlink()
+    (exporting.folder / "Output").rmdir()
+    exporting.clock.advance(30)
+
+    export(exporting)
+
+    assert list(delivered(exporting).values()) == [["C"]]
+
+
+def test_an_export_without_rows_is_delivered_as_the_empty_package_that_fo_makes(exporting: World) -> None:
+    export(exporting)
+    exporting.clock.advance(30)
+
+    run = export(exporting)
+
+    assert delivered(exporting)[run.file.name] == []
+
+
+# Answers that are lost
+
+LOST = {
+    "the answer of ExportToPackage is lost": fno_fault(SUBMIT, faults.lost_after()),
+    "ExportToPackage answers 504 after F&O went on": fno_fault(SUBMIT, faults.status(504, handled=True)),
+    "ExportToPackage answers 503 after F&O went on": fno_fault(SUBMIT, faults.status(503, handled=True)),
+    "the answer of ExportToPackage is cut": fno_fault(SUBMIT, faults.cut_body()),
+    "ExportToPackage is cut off before it arrives": fno_fault(SUBMIT, faults.reset_before()),
+    "ExportToPackage answers 503 in maintenance": fno_fault(SUBMIT, faults.status(503, {"Retry-After": "60"})),
+    "ExportToPackage answers a sign-in page": fno_fault(SUBMIT, faults.garbage()),
+    "ExportToPackage is throttled": fno_fault(SUBMIT, faults.status(429, {"Retry-After": "45"}), times=3),
+    "F&O refuses the app for a while": fno_fault(SUBMIT, faults.status(403), times=2),
+    "a token is refused once": fno_fault(SUBMIT, faults.status(401)),
+    "the status answers 502 five times": fno_fault("GetExecutionSummaryStatus", faults.status(502), times=5),
+    "the status answer is cut": fno_fault("GetExecutionSummaryStatus", faults.cut_body()),
+    "the package's address answers 500": fno_fault("GetExportedPackageUrl", faults.status(500), times=2),
+    "the package's address is lost": fno_fault("GetExportedPackageUrl", faults.lost_after()),
+    "the upload session answers 503": graph_fault("POST", "createUploadSession", faults.status(503)),
+    "the answer with the upload session is lost": graph_fault("POST", "createUploadSession", faults.lost_after()),
+    "the drive is full for a while": graph_fault("POST", "createUploadSession", faults.status(507), times=3),
+    "Graph is throttled": graph_fault("*", "/drives/", faults.status(429, {"Retry-After": "60"}), times=4),
+    "the content is cut off before it arrives": content_fault(faults.reset_before()),
+    "the content is refused with 503": content_fault(faults.status(503), times=3),
+    "the answer to the content is lost": content_fault(faults.lost_after()),
+    "the content answers 504 though it was taken": content_fault(faults.status(504, handled=True)),
+    "the answer to the content is cut": content_fault(faults.cut_body()),
+    "the upload session is gone": content_fault(faults.status(404)),
+}
+
+
+@pytest.mark.parametrize("fault", LOST.values(), ids=list(LOST))
+def test_an_export_is_delivered_exactly_once_with_all_its_changes_when(exporting: World, fault: Fault) -> None:
+    exporting.faults.add(fault)
+
+    run = export(exporting)
+
+    assert delivered(exporting) == {run.file.name: ["A", "B"]}
+    assert run.state is State.DELIVERED
+
+
+ARRIVED = [fault for name, fault in LOST.items() if "F&O went on" in name or name.endswith("ExportToPackage is lost")]
+
+
+@pytest.mark.parametrize("fault", ARRIVED)
+def test_an_export_whose_answer_was_lost_is_looked_up_and_never_sent_again(exporting: World, fault: Fault) -> None:
+    exporting.faults.add(fault)
+
+    run = export(exporting)
+
+    assert exporting.calls(SUBMIT) == 1
+    assert len(run.submissions) == 1
+
+
+def test_an_export_that_never_arrived_is_sent_under_a_new_id_after_the_grace_time(exporting: World) -> None:
+    exporting.faults.add(fno_fault(SUBMIT, faults.reset_before()))
+    exporting.start_exports()
+    (lane,) = exporting.heads()
+    began = exporting.clock.now()
+
+    while exporting.calls(SUBMIT) < 2:
+        wake_when_due(exporting, lane)
+
+    assert timedelta(seconds=GRACE_S) <= exporting.clock.now() - began <= timedelta(seconds=GRACE_S + 30)
+    (run,) = exporting.open_runs()
+    first, second = run.submissions
+    assert first.execution_id != second.execution_id
+    assert first.missing_since is not None
+
+
+def test_an_export_that_fo_shows_late_is_waited_for(make_world: MakeWorld) -> None:
+    world = prepared(make_world(speed=Speed(seconds_per_execution=10, not_found_s=60, unknown_s=30)))
+
+    run = export(world)
+
+    assert delivered(world) == {run.file.name: ["A", "B"]}
+    assert world.calls(SUBMIT) == 1
+
+
+def test_an_export_that_fo_shows_late_after_a_lost_answer_is_not_started_twice(make_world: MakeWorld) -> None:
+    world = make_world(speed=Speed(seconds_per_execution=10, not_found_s=120, details_not_found_s=120))
+    prepared(world)
+    world.faults.add(fno_fault(SUBMIT, faults.lost_after()))
+
+    export(world)
+
+    assert world.calls(SUBMIT) == 1
+
+
+def test_a_package_whose_address_comes_late_is_waited_for(make_world: MakeWorld) -> None:
+    world = prepared(make_world(speed=Speed(seconds_per_execution=10, package_url_s=300)))
+
+    run = export(world)
+
+    assert delivered(world) == {run.file.name: ["A", "B"]}
+    assert world.onedrive.mails == []
+
+
+# Two exports after all
+
+
+def test_a_first_export_that_shows_up_after_a_second_was_started_is_delivered_too(exporting: World) -> None:
+    """It holds the changes: the second one, which began later, found none."""
+    exporting.fno.change(not_found_s=GRACE_S + 5, details_not_found_s=GRACE_S + 5)
+    exporting.faults.add(fno_fault(SUBMIT, faults.lost_after()))
+    exporting.start_exports()
+    (lane,) = exporting.heads()
+    exporting.wake(lane)
+    exporting.fno.change(not_found_s=0, details_not_found_s=0)
+
+    exporting.run_until_quiet()
+
+    (run,) = exporting.ended_runs()
+    assert len(run.submissions) == 2
+    assert sorted(delivered(exporting).values()) == [[], ["A", "B"]]
+    assert {submission.delivered_as for submission in run.submissions} == set(exporting.files("Output"))
+    assert run.state is State.DELIVERED
+
+
+def test_a_first_export_that_holds_the_changes_is_delivered_though_the_second_has_no_package(
+    exporting: World,
+) -> None:
+    exporting.fno.change(not_found_s=GRACE_S + 5, details_not_found_s=GRACE_S + 5, empty_export="no_url")
+    exporting.faults.add(fno_fault(SUBMIT, faults.lost_after()))
+    exporting.start_exports()
+    (lane,) = exporting.heads()
+    exporting.wake(lane)
+    exporting.fno.change(not_found_s=0, details_not_found_s=0)
+
+    for _ in range(60):
+        wake_when_due(exporting, lane)
+        if exporting.files("Output"):
+            break
+
+    assert list(delivered(exporting).values()) == [["A", "B"]]
+
+
+def test_a_request_that_reaches_fo_after_the_second_one_is_delivered_as_well(exporting: World) -> None:
+    """The first request was cut off, and a proxy sends it on later: then it is another export, with later changes."""
+    exporting.faults.add(fno_fault(SUBMIT, faults.reset_before()))
+    exporting.start_exports()
+    (lane,) = exporting.heads()
+    while exporting.calls(SUBMIT) < 2:
+        wake_when_due(exporting, lane)
+    (run,) = exporting.open_runs()
+    first, second = run.submissions
+    exporting.fno.end_now(second.execution_id)
+    change(exporting, ("C", "Gamma"))
+    fno_of(exporting).export_to_package(
+        data_project=PROJECT, package_name="late", execution_id=first.execution_id, legal_entity="USMF"
+    )
+
+    exporting.run_until_quiet()
+
+    assert sorted(delivered(exporting).values()) == [["A", "B"], ["C"]]
+
+
+# Processes that die
+
+
+class PowerCut(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("arrives", [False, True])
+def test_an_export_is_delivered_once_when_the_process_dies_at_the_submit(
+    exporting: World, monkeypatch: pytest.MonkeyPatch, arrives: bool
+) -> None:
+    original = FinanceOperations.export_to_package
+
+    def die(fno: FinanceOperations, **request: str) -> str:
+        if arrives:
+            original(fno, **request)
+        raise PowerCut
+
+    exporting.start_exports()
+    (lane,) = exporting.heads()
+    with monkeypatch.context() as patched:
+        patched.setattr(FinanceOperations, "export_to_package", die)
+        with pytest.raises(PowerCut):
+            exporting.wake(lane)
+    assert [run.state for run in exporting.open_runs()] == [State.SUBMITTING]
+
+    exporting.services = exporting.new_process()
+    exporting.run_until_quiet()
+
+    assert list(delivered(exporting).values()) == [["A", "B"]]
+    assert exporting.calls(SUBMIT) == 1
+    (run,) = exporting.ended_runs()
+    assert len(run.submissions) == (1 if arrives else 2)
+
+
+@pytest.mark.parametrize("state", [State.EXECUTING, State.READY, State.DELIVERED])
+def test_an_export_is_delivered_once_when_the_process_dies_before_it_can_save(
+    exporting: World, monkeypatch: pytest.MonkeyPatch, state: State
+) -> None:
+    exporting.start_exports()
+    store = exporting.services.store
+    save, end = store.save, store.end
+
+    def save_or_die(run: Run) -> Run:
+        if run.state is state:
+            raise PowerCut
+        return save(run)
+
+    def end_or_die(run: Run) -> None:
+        if run.state is state:
+            raise PowerCut
+        end(run)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "save", save_or_die)
+        patched.setattr(store, "end", end_or_die)
+        with pytest.raises(PowerCut):
+            exporting.run_until_quiet()
+
+    exporting.services = exporting.new_process()
+    exporting.run_until_quiet()
+
+    assert list(delivered(exporting).values()) == [["A", "B"]]
+    assert exporting.calls(SUBMIT) == 1
+
+
+# On the way into OneDrive
+
+
+@pytest.fixture
+def large(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A world whose export is a package of several chunks."""
+    monkeypatch.setattr(outbound, "CHUNK", 320 * 1024)
+    world = make_world()
+    letters = random.Random(1)
+    change(world, *((f"R{number}", letters.randbytes(120).hex()) for number in range(8000)))
+    return world
+
+
+CHUNKS = {
+    "the answer to a chunk is lost": content_fault(faults.lost_after(), nth=2),
+    "a chunk is cut off": content_fault(faults.reset_before(), nth=2),
+    "a chunk answers 504 though it was taken": content_fault(faults.status(504, handled=True), nth=2),
+    "a chunk answers 503": content_fault(faults.status(503), nth=3),
+    "the session is gone at a chunk": content_fault(faults.status(404), nth=3),
+}
+
+
+@pytest.mark.parametrize("fault", CHUNKS.values(), ids=list(CHUNKS))
+def test_a_large_export_arrives_whole_when(large: World, fault: Fault) -> None:
+    large.faults.add(fault)
+
+    export(large)
+
+    ((_, rows),) = delivered(large).items()
+    assert len(rows) == 8000
+    assert large.calls("uploadSession") > 4
+
+
+@pytest.mark.parametrize("knobs", [Knobs(), Knobs(conflict_at_create=True), Knobs(missing_hash=["*"])])
+@pytest.mark.parametrize("fault", [faults.lost_after(), faults.status(504, handled=True)])
+def test_a_file_whose_last_answer_was_lost_is_found_and_not_put_a_second_time(
+    make_world: MakeWorld, knobs: Knobs, fault: faults.Action
+) -> None:
+    world = prepared(make_world(knobs=knobs))
+    world.faults.add(content_fault(fault))
+
+    run = export(world)
+
+    assert delivered(world) == {run.file.name: ["A", "B"]}
+
+
+@pytest.fixture
+def planned(exporting: World) -> tuple[World, Run]:
+    """An export that has been started, and whose file's name is fixed."""
+    exporting.start_exports()
+    (run,) = exporting.open_runs()
+    return exporting, run
+
+
+@pytest.mark.parametrize("is_of_the_same_size", [False, True])
+def test_a_file_that_has_the_name_already_is_left_alone_and_the_export_gets_a_name_of_its_own(
+    planned: tuple[World, Run], is_of_the_same_size: bool
+) -> None:
+    world, run = planned
+    other = world.folder / "Output" / run.file.name
+    other.write_bytes(b"someone else's")
+    if is_of_the_same_size:
+        other.write_bytes(b"x" * size_of_the_package(world))
+
+    world.run_until_quiet()
+
+    before = b"x" * other.stat().st_size if is_of_the_same_size else b"someone else's"
+    assert other.read_bytes() == before
+    other.unlink()
+    (ended,) = world.ended_runs()
+    own = f"{run.file.name.removesuffix('.zip')} ({run.run_id}).zip"
+    assert delivered(world) == {own: ["A", "B"]}
+    assert ended.file.name == own
+
+
+def size_of_the_package(world: World) -> int:
+    """Return how large the export's package will be; found out by an export of a whole other world of the same rows."""
+    (lane,) = world.heads()
+    while (run := world.open_runs()[0]).state is not State.READY and not world.fno.executions[-1].package_blob:
+        wake_when_due(world, lane)
+    world.fno.end_now(run.execution_id)
+    execution_id = world.open_runs()[0].execution_id
+    url = fno_of(world).exported_package_url(execution_id)
+    assert url is not None
+    return len(requests.get(url.reveal(), timeout=10).content)
+
+
+def test_a_file_that_arrives_with_another_hash_is_taken_away_and_sent_again(
+    exporting: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Damaged(QuickXorHash):
+        seen = 0
+
+        def base64(self) -> str:
+            Damaged.seen += 1
+            return "SgAAAAAAAAAAAAAAAQAAAAAAAAA=" if Damaged.seen == 1 else super().base64()
+
+    monkeypatch.setattr(outbound, "QuickXorHash", Damaged)
+
+    run = export(exporting)
+
+    assert Damaged.seen >= 2
+    assert delivered(exporting) == {run.file.name: ["A", "B"]}
+
+
+# Exports that fail
+
+
+@pytest.mark.parametrize("outcome", ["Failed", "Canceled"])
+def test_a_failed_export_is_told_once_and_the_next_one_waits_ten_minutes(make_world: MakeWorld, outcome: str) -> None:
+    world = prepared(make_world())
+    world.fno.change(outcome=outcome)
+
+    run = export(world)
+
+    assert (run.state, run.outcome) == (State.FAILED, Outcome(outcome))
+    assert world.files("Output") == []
+    (mail,) = world.onedrive.mails
+    assert outcome in mail.subject
+    assert PROJECT in mail.content
+    assert "http" in mail.content  # the link to the execution summary
+    assert run.ended is not None
+    world.fno.change(outcome="")
+    for seconds in (0, 30, 599):
+        world.clock.present = run.ended + timedelta(seconds=seconds)
+        assert world.start_exports() == 0
+    world.clock.present = run.ended + timedelta(seconds=600)
+
+    assert export(world).state is State.DELIVERED
+    assert len(world.onedrive.mails) == 1
+
+
+def test_an_export_that_fo_refuses_is_told_once_and_goes_on_when_it_is_mended(make_world: MakeWorld) -> None:
+    world = make_world()  # the data project does not exist
+    world.start_exports()
+    (lane,) = world.heads()
+    for _ in range(5):
+        wake_when_due(world, lane)
+    (mail,) = world.onedrive.mails
+    assert PROJECT in mail.content
+
+    prepared(world)
+    world.run_until_quiet()
+
+    assert list(delivered(world).values()) == [["A", "B"]]
+    assert len(world.onedrive.mails) == 1
+
+
+def test_a_project_that_is_busy_is_waited_for(exporting: World) -> None:
+    other = uuid.uuid4().hex
+    fno_of(exporting).export_to_package(
+        data_project=PROJECT, package_name="by hand", execution_id=other, legal_entity="DEMF"
+    )
+
+    run = export(exporting)
+
+    assert exporting.calls(SUBMIT) > 2
+    assert delivered(exporting) == {run.file.name: ["A", "B"]}
+    assert exporting.onedrive.mails == []
+
+
+def test_an_export_that_succeeded_in_part_is_delivered_and_told(exporting: World) -> None:
+    exporting.fno.change(outcome="PartiallySucceeded")
+
+    run = export(exporting)
+
+    assert (run.state, run.outcome) == (State.DELIVERED, Outcome.PARTIALLY_SUCCEEDED)
+    assert delivered(exporting) == {run.file.name: ["A", "B"]}
+    (mail,) = exporting.onedrive.mails
+    assert "PartiallySucceeded" in mail.subject
+    assert mail.content
+
+
+def test_an_export_that_hangs_is_told_once_watched_on_and_delivered_in_the_end(make_world: MakeWorld) -> None:
+    world = prepared(make_world(settings={"EXPORT_STUCK_AFTER_MINUTES": "20", "POLL_LONGEST_SECONDS": "600"}))
+    world.fno.change(never_ends=True)
+    world.start_exports()
+    (lane,) = world.heads()
+    for _ in range(40):
+        wake_when_due(world, lane)
+    (mail,) = world.onedrive.mails
+    (run,) = world.open_runs()
+    assert run.execution_id in mail.content
+
+    world.fno.end_now(run.execution_id, Status.SUCCEEDED)
+    world.run_until_quiet()
+
+    assert list(delivered(world).values()) == [["A", "B"]]
+    assert world.calls(SUBMIT) == 1
+    assert len(world.onedrive.mails) == 1
+
+
+def test_a_package_that_fo_never_hands_out_is_told_and_given_up_after_the_seven_days_that_fo_keeps_it(
+    make_world: MakeWorld,
+) -> None:
+    world = prepared(make_world(speed=Speed(seconds_per_execution=10, package_url_s=10**7)))
+    world.start_exports()
+    (lane,) = world.heads()
+    while world.open_runs()[0].state is not State.READY:
+        wake_when_due(world, lane)
+    assert world.onedrive.mails == []
+
+    world.clock.advance(16 * 60)
+    for _ in range(3):
+        wake_when_due(world, lane)
+    (mail,) = world.onedrive.mails
+    assert "Job history" in mail.content
+    world.clock.advance(7 * 24 * 3600)
+    wake_when_due(world, lane)
+
+    (run,) = world.ended_runs()
+    assert run.state is State.FAILED
+    assert run.execution_id in run.reason
+    assert "Job history" in run.reason
+    assert len(world.onedrive.mails) == 2  # after 15 minutes, and at the end
+    assert world.files("Output") == []
+
+
+def test_a_package_is_fetched_even_days_later(make_world: MakeWorld) -> None:
+    world = prepared(make_world(speed=Speed(seconds_per_execution=10, package_url_s=5 * 24 * 3600)))
+    world.start_exports()
+    (lane,) = world.heads()
+    while world.open_runs()[0].state is not State.READY:
+        wake_when_due(world, lane)
+
+    world.clock.advance(6 * 24 * 3600)
+    world.run_until_quiet()
+
+    assert list(delivered(world).values()) == [["A", "B"]]
+
+
+def test_an_export_of_nothing_for_which_fo_makes_no_package_does_not_hold_up_the_next_one(
+    make_world: MakeWorld,
+) -> None:
+    world = prepared(make_world(behaviour=Behaviour(empty_export="no_url")))
+    export(world)
+    before = world.clock.present
+    world.clock.advance(30)
+
+    nothing = export(world)
+
+    assert world.clock.present - before < timedelta(minutes=3)
+    assert (nothing.state, nothing.file.item_id) == (State.DELIVERED, "")
+    assert world.onedrive.mails == []
+    change(world, ("C", "Gamma"))
+    world.clock.advance(30)
+    run = export(world)
+    assert delivered(world)[run.file.name] == ["C"]
