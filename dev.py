@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The one command of a developer: demo, up, test, check, sign-in.
+"""The one command of a developer: demo, up, test, check, faults, sign-in and more (--help).
 
 Runs with any Python from 3.8 on and its standard library, on Windows, macOS and Linux. It finds Python 3.13 (or brings
 it), makes .venv, installs the pinned requirements and Azurite, and then hands over to the project's own code in there.
@@ -73,6 +73,12 @@ def check(arguments: list[str]) -> int:
     return run_stages(chosen, keep_going=options.keep_going, last_is_shown="tests" in chosen)
 
 
+def faults(arguments: list[str]) -> int:
+    """Break every call of both flows in every way, one at a time, and see that every promise holds."""
+    prepare(azurite=True)
+    return hand_over([venv_python(), "-m", "tests.faults", *arguments])
+
+
 def sign_in(arguments: list[str]) -> int:
     """Sign a user in by device code, for an app that works on that user's OneDrive."""
     prepare(azurite=False)
@@ -84,6 +90,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "up": up,
     "test": test,
     "check": check,
+    "faults": faults,
     "sign-in": sign_in,
 }
 

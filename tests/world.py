@@ -154,10 +154,10 @@ class World:
                     BlobLeaseClient(container.get_blob_client(row.name)).break_lease(lease_break_period=0)
 
     def held_leases(self) -> list[str]:
-        """Return the names of the leases that somebody holds."""
+        """Return the names of the leases that do not run out by themselves."""
         with BlobServiceClient.from_connection_string(self.connection) as blobs:
             container = blobs.get_container_client(self.container)
-            return [row.name for row in _rows_if_any(container, "locks/") if row.lease.state == "leased"]
+            return [row.name for row in _rows_if_any(container, "locks/") if row.lease.duration == "infinite"]
 
     # -- what a person or another system does
 

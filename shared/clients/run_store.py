@@ -230,7 +230,7 @@ class RunStore:
             lease.release()
         except AzureError as error:
             # It runs out by itself within a minute.
-            log.warning("lease.release_failed", lease=name, reason=str(error).splitlines()[0])
+            log.warning("lease.release_failed", lease=name, reason=str(_explained(error, "release")))
 
     # -- marks
 
@@ -314,7 +314,7 @@ def _renewed(lease: "BlobLeaseClient", name: str) -> Iterator[None]:
             try:
                 lease.renew()
             except AzureError as error:
-                log.warning("lease.lost", lease=name, reason=str(error).splitlines()[0])
+                log.warning("lease.lost", lease=name, reason=str(_explained(error, "renew")))
                 return
 
     thread = threading.Thread(target=context.run, args=(renew,), name=f"renew {name}", daemon=True)
