@@ -50,7 +50,9 @@ def parse(text: str) -> Address:
     if "//" in names:
         raise misuse("The path has an empty segment.", code="BadRequest")
     action, arguments = _action(rest)
-    return Address(item_id=item_id, names=tuple(filter(None, names.split("/"))), action=action, arguments=arguments)
+    # Observed: abraunegg's onedrive sends root:/./a.zip
+    parts = tuple(name for name in names.split("/") if name not in ("", "."))
+    return Address(item_id=item_id, names=parts, action=action, arguments=arguments)
 
 
 def _action(text: str) -> tuple[str, str]:

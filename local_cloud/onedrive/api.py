@@ -37,6 +37,7 @@ from local_cloud.onedrive.wire import (
     json_answer,
     json_body,
     known_query,
+    options,
     text_of,
     utc_text,
 )
@@ -46,7 +47,8 @@ VERSION: Final = re.compile(r"/(?:v1\.0|v2\.0)/+")  # v2.0 is how rclone's tenan
 OWNER: Final = r"(?:(?P<me>me)|users/(?P<user>[^/:]+))"
 DRIVE: Final = rf"(?:drives/(?P<drive>[^/:]+)|{OWNER}/drive)"
 PARENT_FIELDS: Final = ("id", "driveId", "driveType", "path")
-ITEM_OF_SESSION: Final = (CONFLICT, "name", "description", "fileSize", "fileSystemInfo")
+OLD_CONFLICT: Final = "@name.conflictBehavior"  # an older spelling that rclone and abraunegg's onedrive send
+ITEM_OF_SESSION: Final = (CONFLICT, OLD_CONFLICT, "name", "description", "fileSize", "fileSystemInfo")
 MOST_ON_A_PAGE: Final = 1000
 
 
@@ -60,7 +62,7 @@ class Asked:
 
     @property
     def query(self) -> Mapping[str, str]:
-        return self.request.query
+        return options(self.request.query)
 
 
 type Route = Callable[[Asked], Awaitable[web.Response]]
@@ -163,18 +165,20 @@ class Api:
 
     async def _get_drive(self, asked: Asked) -> web.Response:
         self._check_drive(asked)
-        known_query(asked.request, "$select")
+        known_query(asked.query, "$select")
         return json_answer(200, await asyncio.to_thread(self._shapes.drive))
 
     async def _list_drives(self, asked: Asked) -> web.Response:
         self._check_owner(asked)
-        known_query(asked.request, "$select")
+        known_query(asked.query, "$select")
         return json_answer(200, {"value": [await asyncio.to_thread(self._shapes.drive)]})
 
     async def _send_mail(self, asked: Asked) -> web.Response:
         self._check_owner(asked)
-        known_query(asked.request)
-        body = await json_body(asked.request, ("message", "saveToSentItems"))
+        known_query(asked.query)
+        # Observed: msgraph-sdk sends these two with a capital, as Graph's metadata spells an action's parameters.
+        body = await json_body(asked.request, ("message", "saveToSentItems", "Message", "SaveToSentItems"))
+        body = {name[0].lower() + name[1:]: value for name, value in body.items()}
         self.mails.append(mail_of(body, asked.parts["user"] or asked.claims.user or ""))
         return json_answer(202)
 
@@ -201,7 +205,7 @@ class Api:
     # Subscriptions
 
     async def _create_subscription(self, asked: Asked) -> web.Response:
-        known_query(asked.request)
+        known_query(asked.query)
         body = await json_body(asked.request, CREATE_FIELDS)
         created = await self._subscriptions.create(
             body,
@@ -213,7 +217,7 @@ class Api:
         return json_answer(201, {**self._subscription_context(), **created.to_json()})
 
     async def _list_subscriptions(self, asked: Asked) -> web.Response:
-        known_query(asked.request)
+        known_query(asked.query)
         found = [each.to_json() for each in self._subscriptions.alive(app_id=asked.claims.app_id)]
         return json_answer(200, {"@odata.context": f"{self._shapes.graph_url}/$metadata#subscriptions", "value": found})
 
@@ -260,7 +264,7 @@ class Api:
         return self._drive.find(address.item_id or self._drive.root_id, address.names)
 
     async def _get_item(self, asked: Asked, address: Address) -> web.Response:
-        known_query(asked.request, "$select")
+        known_query(asked.query, "$select")
         select = selected(asked.query)
 
         def get() -> dict[str, object]:
@@ -271,7 +275,7 @@ class Api:
         return json_answer(200, await asyncio.to_thread(get))
 
     async def _change_item(self, asked: Asked, address: Address) -> web.Response:
-        known_query(asked.request, "$select")
+        known_query(asked.query, "$select")
         body = await json_body(asked.request, ("name", "parentReference", "fileSystemInfo", "description"))
         name, times, match = text_of(body, "name"), times_of(body), if_match(asked.request)
         parent_id = self._parent_id(body)
@@ -284,13 +288,13 @@ class Api:
         return json_answer(200, await asyncio.to_thread(change))
 
     async def _delete_item(self, asked: Asked, address: Address) -> web.Response:
-        known_query(asked.request)
+        known_query(asked.query)
         match = if_match(asked.request)
         await asyncio.to_thread(lambda: self._drive.delete(self._find(address).item_id, if_match=match))
         return json_answer(204)
 
     async def _list_children(self, asked: Asked, address: Address) -> web.Response:
-        known_query(asked.request, "$top", "$select", "$orderby", "$skiptoken")
+        known_query(asked.query, "$top", "$select", "$orderby", "$skiptoken")
         size, select = self._page_size(asked), selected(asked.query)
         is_descending = _order(asked.query.get("$orderby"))
         after = None if "$skiptoken" not in asked.query else _place_of(asked.query["$skiptoken"])
@@ -314,15 +318,14 @@ class Api:
         return json_answer(200, await asyncio.to_thread(page))
 
     async def _create_folder(self, asked: Asked, address: Address) -> web.Response:
-        known_query(asked.request)
-        # "@name.conflictBehavior" is an older spelling that rclone sends.
-        body = await json_body(asked.request, ("name", "folder", CONFLICT, "@name.conflictBehavior", "fileSystemInfo"))
+        known_query(asked.query)
+        body = await json_body(asked.request, ("name", "folder", CONFLICT, OLD_CONFLICT, "fileSystemInfo"))
         fields_of(body.get("folder"), ("childCount",), "folder")
         name = text_of(body, "name")
         if name is None:
             raise misuse("A folder needs a name.")
         # Assumed: fail when nothing is said; the documentation gives a default for PUT only.
-        conflict = conflict_behavior(text_of(body, CONFLICT) or text_of(body, "@name.conflictBehavior"), "fail")
+        conflict = conflict_behavior(text_of(body, CONFLICT) or text_of(body, OLD_CONFLICT), "fail")
 
         def create() -> tuple[int, dict[str, object]]:
             folder, is_new = self._drive.create_folder(self._find(address).item_id, name, conflict)
@@ -332,7 +335,7 @@ class Api:
         return json_answer(status, None if self._knobs.empty_create_body else shown)
 
     async def _redirect_to_content(self, asked: Asked, address: Address) -> web.Response:
-        known_query(asked.request)
+        known_query(asked.query, "AVOverride")  # abraunegg's onedrive asks so for what a virus scan holds back
         item = await asyncio.to_thread(self._find, address)
         if item.is_folder:
             raise misuse("You cannot get content for a folder.")
@@ -342,14 +345,14 @@ class Api:
         return json_answer(302, None, {"Location": link})
 
     async def _put_content(self, asked: Asked, address: Address) -> web.Response:
-        known_query(asked.request, CONFLICT)
+        known_query(asked.query, CONFLICT)
         conflict = conflict_behavior(asked.query.get(CONFLICT), "replace")
         target = await asyncio.to_thread(self._target, asked, address, conflict)
         item, is_new = await self._uploads.store_small(target, body_blocks(asked.request))
         return json_answer(201 if is_new else 200, await asyncio.to_thread(self._shapes.whole, item))
 
     async def _create_upload_session(self, asked: Asked, address: Address) -> web.Response:
-        known_query(asked.request)
+        known_query(asked.query)
         body = await json_body(asked.request, ("item", "deferCommit"), may_be_empty=True)
         said = fields_of(body.get("item") or {}, ITEM_OF_SESSION, "item")
         size, waits = said.get("fileSize"), body.get("deferCommit", False)
@@ -358,7 +361,7 @@ class Api:
         if not isinstance(waits, bool):
             raise misuse("deferCommit is not a boolean.")
         # https://github.com/microsoftgraph/microsoft-graph-docs-contrib/issues/19010: documented as fail, but replaces
-        conflict = conflict_behavior(text_of(said, CONFLICT), "replace")
+        conflict = conflict_behavior(text_of(said, CONFLICT) or text_of(said, OLD_CONFLICT), "replace")
 
         def create() -> dict[str, object]:
             target = self._target(asked, address, conflict)
@@ -382,8 +385,11 @@ class Api:
         return json_answer(200, await asyncio.to_thread(create))
 
     async def _copy_item(self, asked: Asked, address: Address) -> web.Response:
-        known_query(asked.request, CONFLICT)
-        body = await json_body(asked.request, ("parentReference", "name", CONFLICT), may_be_empty=True)
+        known_query(asked.query, CONFLICT)
+        known = ("parentReference", "name", CONFLICT, "childrenOnly", "includeAllVersionHistory")
+        body = await json_body(asked.request, known, may_be_empty=True)
+        if body.get("childrenOnly"):
+            raise misuse("childrenOnly is not simulated.")
         conflict = conflict_behavior(asked.query.get(CONFLICT) or text_of(body, CONFLICT), "fail")
         item = await asyncio.to_thread(self._find, address)
         parent_id = self._parent_id(body) or item.parent_id
@@ -406,8 +412,8 @@ class Api:
         return json_answer(202, None, {"Location": self._links.monitor(operation_id)})
 
     async def _delta(self, asked: Asked, address: Address) -> web.Response:
-        known_query(asked.request, "token", "$top", "$select", "$expand")
-        if address.item_id is not None or address.names:
+        known_query(asked.query, "token", "$top", "$select", "$expand")
+        if address.item_id not in (None, self._drive.root_id) or address.names:
             raise GraphError(501, "notSupported", "view.delta can only be called on the root.")
         argument = re.fullmatch(r"(?:token='(?P<token>[^']*)')?", address.arguments)
         if argument is None:

@@ -18,9 +18,11 @@ class Knobs:
     page_size: int = 200  # most children or changes on a page, whatever $top asks for
     listing_lag_s: float = 0.0  # seconds until a listing and a delta show that something came or went
     pending_s: float = 0.0  # seconds that a file found on disk, new or changed, carries pendingOperations; 0: none
+    delta_paths: bool = False  # a delta shows parentReference.path, without which abraunegg's onedrive 2.4 goes wrong
     scan_interval_s: float = 0.3  # seconds between two looks at the disk
 
     download_url_life_s: float = 3600.0
+    takes_needless_tokens: bool = False  # pre-authenticated addresses bear an Authorization header, as until 2023
     ignore_range: bool = False  # downloads answer 200 with everything, whatever Range asks for
     missing_hash: Sequence[str] = ()  # names of files that show no quickXorHash
     hash_at_once_bytes: int = 64 * 1024 * 1024  # larger files on disk get their hash some time after they are seen

@@ -44,6 +44,7 @@ SELECTABLE: Final = frozenset(
         DOWNLOAD_URL,
     }
 )
+NO_HASH: Final = "AAAAAAAAAAAAAAAAAAAAAAAAAAA="
 TIMES: Final = ("createdDateTime", "lastModifiedDateTime", "lastAccessedDateTime")
 PERSON: Final = {
     "user": {
@@ -104,15 +105,21 @@ class Shapes:
     def change(self, item: Item) -> dict[str, object]:
         """Return a driveItem as a delta shows it: no path, no cTag, hardly anything of what is gone."""
         if item.deleted:
+            # Observed: name and cTag are missing, the hash is that of nothing. abraunegg's onedrive takes an
+            # item that is neither file nor folder for one of a kind that it does not know.
+            kind = {"folder": {"childCount": 0}} if item.is_folder else {"file": {"hashes": {"quickXorHash": NO_HASH}}}
             return {
                 "@odata.type": "#microsoft.graph.driveItem",
                 "id": item.item_id,
+                "size": 0,
+                **kind,
                 "deleted": {"state": "deleted"},
                 "parentReference": {"driveId": self._drive.drive_id, "driveType": "business", "id": item.parent_id},
             }
         shown = self.item(item, select=SELECTABLE - {DOWNLOAD_URL, "content.downloadUrl", "cTag"})
         if isinstance(parent := shown["parentReference"], dict):
-            parent.pop("path", None)
+            if not self._knobs.delta_paths:
+                parent.pop("path", None)
             parent.pop("name", None)
         return {"@odata.type": "#microsoft.graph.driveItem", **shown}
 

@@ -19,6 +19,7 @@ DIAGNOSTIC: Final = json.dumps(
     {"ServerInfo": {"DataCenter": "Local", "Slice": "E", "Ring": "0", "ScaleUnit": "000", "RoleInstance": "LOCAL0"}}
 )
 TAG: Final = re.compile(r'\*|"(?:c:)?\{[0-9A-F-]{36}\},\d+"')  # eTag or cTag, the quotes included
+OPTIONS: Final = ("select", "expand", "top", "orderby", "skiptoken")
 CONFLICT: Final = "@microsoft.graph.conflictBehavior"
 
 
@@ -94,9 +95,17 @@ def text_of(body: Mapping[str, object], name: str) -> str | None:
     return value
 
 
-def known_query(request: web.Request, *known: str) -> None:
+def options(query: Mapping[str, str]) -> dict[str, str]:
+    """Return a query with the dollar signs that may be left out.
+
+    https://learn.microsoft.com/graph/query-parameters; Observed: abraunegg's onedrive leaves them out.
+    """
+    return {f"${name}" if name in OPTIONS else name: value for name, value in query.items()}
+
+
+def known_query(query: Mapping[str, str], *known: str) -> None:
     """Raise Misuse when the query says more than that."""
-    unknown = [name for name in request.query if name not in known]
+    unknown = [name for name in query if name not in known]
     if unknown:
         raise misuse(f"Query option {', '.join(unknown)} is not supported here.", code="BadRequest")
 
