@@ -229,7 +229,7 @@ class LocalCloud:
         query = f"?code={self.function_key}" if self.function_key else ""
         return {
             "FUNCTIONS_WORKER_RUNTIME": "python",
-            "PYTHON_THREADPOOL_THREAD_COUNT": "32",
+            "PYTHON_THREADPOOL_THREAD_COUNT": "64",
             "AzureWebJobsStorage": self.azurite.connection_string,
             "IDENTITY_ENDPOINT": f"{self.entra_url}/msi/token",
             "IDENTITY_HEADER": self._identity_header,

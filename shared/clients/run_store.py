@@ -8,7 +8,7 @@ What a run means stands in ``domain/run.py``.
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from dataclasses import dataclass, replace
@@ -16,8 +16,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
 
+from shared.clients.storage import error_code, storage_error
 from shared.domain.run import Run, State, run_from_json, run_to_json
-from shared.errors import AppError, NeedsPerson, RemoteCall, TryAgain
+from shared.errors import AppError, TryAgain
 from shared.log import log
 
 if TYPE_CHECKING:
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 
 CONTAINER: Final = "runs"
 # Azure allows 15 to 60 seconds. https://learn.microsoft.com/rest/api/storageservices/lease-blob
-LEASE_S: Final = 60
-RENEW_EVERY_S: Final = 20.0
+# Short, because a lane stands still for so long after its worker was killed.
+LEASE_S: Final = 30
+RENEW_EVERY_S: Final = 10.0
 
 _ORDER_TIME: Final = "%Y%m%dT%H%M%S%fZ"  # sorts as it runs
 
@@ -242,7 +244,7 @@ class RunStore:
             try:
                 download = self._container.download_blob(f"watch/{name}")
             except ResourceNotFoundError as error:
-                if _code_of(error) == "ContainerNotFound":
+                if error_code(error) == "ContainerNotFound":
                     raise
                 return Mark({}, None)
             return Mark(json.loads(download.readall()), download.properties.etag)
@@ -288,7 +290,7 @@ class RunStore:
             try:
                 return call()
             except ResourceNotFoundError as error:
-                if _code_of(error) != "ContainerNotFound":
+                if error_code(error) != "ContainerNotFound":
                     raise
             with suppress(ResourceExistsError):  # another worker was quicker
                 self._container.create_container()
@@ -359,33 +361,5 @@ def key_of(order: str) -> str:
     return unquote(order.partition("-")[2])
 
 
-def _code_of(error: "AzureError") -> str:
-    """Return the service's error code; the SDK sets it on its exceptions without declaring it."""
-    return str(getattr(error, "error_code", "") or "")
-
-
-def _explained(error: "AzureError", what: str) -> AppError:
-    """Return the app's own error for one of the storage SDK's."""
-    from azure.core.exceptions import HttpResponseError
-
-    status = error.status_code if isinstance(error, HttpResponseError) else None
-    headers: Mapping[str, str] = getattr(getattr(error, "response", None), "headers", None) or {}
-    call = RemoteCall(
-        service="blob storage",
-        operation=what,
-        status=status,
-        code=_code_of(error),
-        request_id=headers.get("x-ms-request-id", ""),
-    )
-    if status in (401, 403):
-        return NeedsPerson(
-            "The app may not use its storage account (AzureWebJobsStorage). Give its identity the role "
-            "Storage Blob Data Owner, or correct the connection string.",
-            call=call,
-        )
-    retry_after = headers.get("Retry-After", "")
-    return TryAgain(
-        f"The app's storage did not answer as it should ({what}).",
-        retry_after_s=float(retry_after) if retry_after.isdigit() else None,
-        call=call,
-    )
+def _explained(error: "AzureError", operation: str) -> AppError:
+    return storage_error(error, service="blob storage", operation=operation, role="Storage Blob Data Owner")

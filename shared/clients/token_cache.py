@@ -4,11 +4,14 @@ The blob holds a refresh token. Whoever may read the app's storage account can a
 how to keep others out.
 """
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from shared.errors import ItemChanged
+from shared.clients.storage import storage_error
+from shared.errors import AppError, ItemChanged
 
 if TYPE_CHECKING:
+    from azure.core.exceptions import AzureError
     from azure.storage.blob import BlobServiceClient
 
 CONTAINER: Final = "sign-in"
@@ -23,37 +26,46 @@ class BlobTokenCache:
         self._etag: str | None = None
 
     def load(self) -> str | None:
-        """Return what was saved last, or None where nobody has signed in. Raises the storage SDK's errors."""
-        from azure.core.exceptions import ResourceNotFoundError
+        """Return what was saved last, or None where nobody has signed in. Raises TryAgain, NeedsPerson."""
+        from azure.core.exceptions import AzureError, ResourceNotFoundError
 
         try:
             download = self._container.download_blob(BLOB)
+            self._etag = download.properties.etag
+            return download.readall().decode()
         except ResourceNotFoundError:
             self._etag = None
             return None
-        self._etag = download.properties.etag
-        return download.readall().decode()
+        except AzureError as error:
+            raise _explained(error, "read sign-in") from error
 
     def save(self, serialized: str) -> None:
-        """Save the cache. Raises ItemChanged where it was saved by somebody else since it was loaded."""
-        from azure.core import MatchConditions
-        from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
+        """Save the cache.
 
-        blob = self._container.get_blob_client(BLOB)
+        Raises ItemChanged where it was saved by somebody else since it was loaded; TryAgain, NeedsPerson.
+        """
+        from azure.core import MatchConditions
+        from azure.core.exceptions import AzureError, ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
+
+        blob, content = self._container.get_blob_client(BLOB), serialized.encode()
         try:
             if self._etag is None:
                 try:
-                    written = blob.upload_blob(serialized.encode(), overwrite=False)
+                    written = blob.upload_blob(content, overwrite=False)
                 except ResourceNotFoundError:
-                    self._container.create_container()
-                    written = blob.upload_blob(serialized.encode(), overwrite=False)
+                    with suppress(ResourceExistsError):  # another process was quicker
+                        self._container.create_container()
+                    written = blob.upload_blob(content, overwrite=False)
             else:
                 written = blob.upload_blob(
-                    serialized.encode(),
-                    overwrite=True,
-                    etag=self._etag,
-                    match_condition=MatchConditions.IfNotModified,
+                    content, overwrite=True, etag=self._etag, match_condition=MatchConditions.IfNotModified
                 )
         except (ResourceExistsError, ResourceModifiedError) as error:
             raise ItemChanged("Another process has saved the sign-in since it was read") from error
+        except AzureError as error:
+            raise _explained(error, "save sign-in") from error
         self._etag = str(written["etag"])
+
+
+def _explained(error: "AzureError", operation: str) -> AppError:
+    return storage_error(error, service="blob storage", operation=operation, role="Storage Blob Data Owner")

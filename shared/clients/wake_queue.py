@@ -8,7 +8,7 @@ import math
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from shared.errors import NeedsPerson, RemoteCall, TryAgain
+from shared.clients.storage import storage_error
 
 if TYPE_CHECKING:
     from azure.storage.queue import QueueClient, QueueServiceClient
@@ -30,7 +30,7 @@ class WakeQueue:
 
     def send(self, queue: str, text: str, *, delay_s: float = 0.0) -> None:
         """Send one message that becomes visible after delay_s seconds. Raises TryAgain, NeedsPerson."""
-        from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
+        from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
 
         client = self._client(queue)
         # Storage counts whole seconds. Rounded up, because a wake-up that comes before its run is due has no effect.
@@ -43,15 +43,12 @@ class WakeQueue:
                     client.create_queue()
                 client.send_message(text, visibility_timeout=delay)
         except AzureError as error:
-            status = error.status_code if isinstance(error, HttpResponseError) else None
-            call = RemoteCall(service="queue storage", operation=f"send to {queue}", status=status)
-            if status in (401, 403):
-                raise NeedsPerson(
-                    f"The app may not write to its queue {queue}. Give its identity the role Storage Queue Data "
-                    "Contributor on AzureWebJobsStorage, or correct the connection string.",
-                    call=call,
-                ) from error
-            raise TryAgain(f"The queue {queue} did not take a wake-up.", call=call) from error
+            raise storage_error(
+                error,
+                service="queue storage",
+                operation=f"send to {queue}",
+                role="Storage Queue Data Contributor",
+            ) from error
 
     def _client(self, queue: str) -> "QueueClient":
         from azure.storage.queue import TextBase64EncodePolicy

@@ -25,7 +25,7 @@ from shared.services import Services
 LOOK_AGAIN_S: Final = (5.0, 20.0, 60.0)
 
 # Seconds that a wake-up may be late before the timer sends another one.
-OVERDUE_S: Final = 60.0
+OVERDUE_S: Final = 30.0
 
 # Graph takes at most 42,300 minutes for a drive. https://learn.microsoft.com/graph/api/resources/subscription
 SUBSCRIPTION_LIFE: Final = timedelta(minutes=42_000)

@@ -4,8 +4,6 @@ import itertools
 from collections import Counter
 from datetime import datetime
 
-import pytest
-
 from local_cloud.faults import Fault, Kind, late
 from local_cloud.finance_operations.executions import Execution
 from tests.end_to_end.stage import Record, Stage
@@ -44,7 +42,6 @@ def test_30_packages_for_3_data_projects_are_imported_once_each_in_order_and_nev
         _assert_oldest_first([records[execution.execution_id] for execution in executions])
 
 
-@pytest.mark.xfail(strict=True, reason="host.json: above newBatchThreshold (4) the host fetches no more wake-ups")
 def test_five_imports_that_take_long_do_not_keep_a_sixth_from_going_on(stage: Stage) -> None:
     slow = [f"USMF_Slow{number}_001.zip" for number in range(1, 6)]
     held_before = _held_up(stage)

@@ -1,25 +1,18 @@
 """A spread part of the fault matrix; ``python dev.py faults`` runs all of it."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.faults.__main__ import chosen
-from tests.faults.matrix import Stage, a_stage, cases
+from tests.faults.matrix import a_stage, cases
 
 # Shares no factor with the number of faults, so that every fault and most calls come up: about 50 cases.
 EVERY = 37
 
 
-@pytest.fixture(scope="module")
-def stage() -> Iterator[Stage]:
-    with a_stage() as stage:
-        yield stage
-
-
 @pytest.mark.timeout(400)
-def test_every_promise_holds_whichever_call_fails_in_whichever_way(stage: Stage) -> None:
-    verdicts = [stage.verdict(case) for case in chosen(cases(stage), "", EVERY)]
+def test_every_promise_holds_whichever_call_fails_in_whichever_way() -> None:
+    with a_stage() as stage:
+        verdicts = [stage.verdict(case) for case in chosen(cases(stage), "", EVERY)]
 
     assert len(verdicts) > 30
     assert [f"{verdict.case}: {verdict.broken}" for verdict in verdicts if verdict.broken] == []

@@ -1,0 +1,44 @@
+"""What the errors of the storage SDK mean, for the three clients of the app's own storage account."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from shared.errors import AppError, NeedsPerson, RemoteCall, TryAgain
+
+if TYPE_CHECKING:
+    from azure.core.exceptions import AzureError
+
+
+def storage_error(error: "AzureError", *, service: str, operation: str, role: str) -> AppError:
+    """Return NeedsPerson where the app may not use its storage, else TryAgain.
+
+    service: "blob storage" or "queue storage"; operation: what was being done; role: the one that the app needs.
+    """
+    from azure.core.exceptions import HttpResponseError
+
+    headers: Mapping[str, str] = getattr(getattr(error, "response", None), "headers", None) or {}
+    status = error.status_code if isinstance(error, HttpResponseError) else None
+    call = RemoteCall(
+        service=service,
+        operation=operation,
+        status=status,
+        code=error_code(error),
+        request_id=headers.get("x-ms-request-id", ""),
+    )
+    if status in (401, 403):
+        return NeedsPerson(
+            f"The app may not use its storage account ({operation}). Give its identity the role {role} on "
+            "AzureWebJobsStorage, or correct the connection string.",
+            call=call,
+        )
+    retry_after = headers.get("Retry-After", "")
+    return TryAgain(
+        f"The app's storage did not answer as it should ({operation}).",
+        retry_after_s=float(retry_after) if retry_after.isdigit() else None,
+        call=call,
+    )
+
+
+def error_code(error: "AzureError") -> str:
+    """Return the service's error code; the SDK sets it on its exceptions without declaring it."""
+    return str(getattr(error, "error_code", "") or "")
