@@ -129,6 +129,7 @@ def test_a_run_is_found_again_whatever_its_key_holds(store: RunStore, key: str) 
 
     assert head(store) == run
     (row,) = store.open_runs()
+    assert "/" not in run.order
     assert (row.lane, row.order, key_of(row.order), moment_of(row.order)) == ("in-1", run.order, key, NOW)
     store.save(replace(head(store), attempts=1))
     store.end(head(store))
