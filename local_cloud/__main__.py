@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from local_cloud.processes import ChildFailed
+from local_cloud.wire_tap import write_where_told
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -33,6 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     up.add_argument("--export", default="", metavar="PROJECT:COMPANY", help="export every 30 seconds")
     up.add_argument("--home", type=Path, metavar="FOLDER", help="where everything is kept (default .local/up)")
     options = parser.parse_args(arguments)
+    write_where_told()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]  # they are TextIOWrapper
     try:

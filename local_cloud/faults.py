@@ -25,6 +25,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.typedefs import Handler, Middleware
 from multidict import CIMultiDict
 
+from local_cloud import wire_tap
 from local_cloud.server import answer
 
 ANY: Final = "*"  # as service or method: whichever
@@ -198,8 +199,15 @@ class FaultPlan:
             began = asyncio.get_running_loop().time()
             number, action = self._seen(service, request)
             code: int | None = None
+            handled = False
+
+            async def handle(request: web.Request) -> web.StreamResponse:
+                nonlocal handled
+                handled = True
+                return await wire_tap.observed(service, request, handler)
+
             try:
-                response = await (handler(request) if action is None else _act(action, request, handler))
+                response = await (handle(request) if action is None else _act(action, request, handle))
                 code = None if isinstance(response, _NoAnswer) else response.status
                 return response
             except web.HTTPException as refusal:
@@ -210,6 +218,8 @@ class FaultPlan:
                 raise
             finally:
                 self._ended(number, code, asyncio.get_running_loop().time() - began)
+                if not handled:
+                    await wire_tap.not_handled(service, request)
 
         return carry_out
 

@@ -218,7 +218,9 @@ class Api:
 
     async def _list_subscriptions(self, asked: Asked) -> web.Response:
         known_query(asked.query)
-        found = [each.to_json() for each in self._subscriptions.alive(app_id=asked.claims.app_id)]
+        alive = self._subscriptions.alive(app_id=asked.claims.app_id)
+        # A list does not tell clientStates: https://learn.microsoft.com/graph/api/subscription-list#response-1
+        found = [{**each.to_json(), "clientState": None} for each in alive]
         return json_answer(200, {"@odata.context": f"{self._shapes.graph_url}/$metadata#subscriptions", "value": found})
 
     async def _get_subscription(self, asked: Asked) -> web.Response:
