@@ -55,6 +55,13 @@ class Silence:
     """Instead of an answer: nothing, until the client gives up."""
 
 
+class GraphToken:
+    """Bears the app's token, without which Graph is not asked anything."""
+
+    def token(self, *, refresh: bool = False) -> str:
+        return "graph-token"
+
+
 type Step = Answer | Reset | Silence
 
 

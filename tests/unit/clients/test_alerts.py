@@ -11,7 +11,7 @@ from shared.clients.alerts import Alert, LogAlerts, MailAlerts
 from shared.clients.http import Http
 from shared.errors import AnswerLost, AppError, NeedsPerson, TryAgain
 from shared.log import LOGGER_NAME
-from tests.unit.clients.scripted import Answer, Reset, Server, Step, sample
+from tests.unit.clients.scripted import Answer, GraphToken, Reset, Server, Step, sample
 
 ALERT = Alert(title="USMF_a.zip was not\nimported", text="3 of 120 rows failed.\nSee USMF_a.errors.csv")
 
@@ -20,7 +20,7 @@ ALERT = Alert(title="USMF_a.zip was not\nimported", text="3 of 120 rows failed.\
 def mail_through(
     server: Server, *, sender: str = "robot@contoso.com", recipient: str = "ops@contoso.com"
 ) -> Iterator[MailAlerts]:
-    http = Http(service="Microsoft Graph", token=None, request_id_header="request-id")
+    http = Http(service="Microsoft Graph", token=GraphToken(), request_id_header="request-id")
     try:
         yield MailAlerts(f"{server.url}/v1.0", sender, recipient, http)
     finally:

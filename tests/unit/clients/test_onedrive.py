@@ -21,19 +21,14 @@ from shared.errors import (
     TryAgain,
 )
 from shared.secret import SecretUrl
-from tests.unit.clients.scripted import Answer, Received, Reset, Server, Step, sample
+from tests.unit.clients.scripted import Answer, GraphToken, Received, Reset, Server, Step, sample
 
 UNIT = 320 * 1024
 
 
-class Token:
-    def token(self, *, refresh: bool = False) -> str:
-        return "graph-token"
-
-
 @contextmanager
 def a_drive(server: Server, drive: str = "drives/b!abc") -> Iterator[OneDrive]:
-    http = Http(service="Microsoft Graph", token=Token(), request_id_header="request-id")
+    http = Http(service="Microsoft Graph", token=GraphToken(), request_id_header="request-id")
     uploads = Http(service="OneDrive upload", token=None, request_id_header="request-id")
     try:
         yield OneDrive(f"{server.url}/v1.0", drive, http, uploads)
@@ -115,10 +110,11 @@ def test_a_time_that_cannot_be_read_is_unknown(time: object) -> None:
 
 
 def test_a_listing_follows_the_next_link_as_it_is_even_past_an_empty_page() -> None:
+    children = "/v1.0/drives/b!abc/items/01INBOX/children"
     pages = {
-        "/v1.0/drives/b!abc/items/01INBOX/children?$top=200": ([{"id": "1", "file": {}}], "/next?$skiptoken=a%2bB%3D~"),
-        "/next?$skiptoken=a%2Bb%3D~": ([], "/last"),
-        "/last": ([{"id": "2", "file": {}}], None),
+        f"{children}?$top=200": ([{"id": "1", "file": {}}], f"{children}?$skiptoken=a%2bB%3D~"),
+        f"{children}?$skiptoken=a%2Bb%3D~": ([], f"{children}?$skiptoken=last"),
+        f"{children}?$skiptoken=last": ([{"id": "2", "file": {}}], None),
     }
 
     def page(request: Received) -> Answer:
@@ -139,7 +135,8 @@ def test_pages_are_fetched_only_as_far_as_somebody_reads() -> None:
 
 def test_a_listing_that_goes_in_a_circle_ends() -> None:
     def page(request: Received) -> Answer:
-        return Answer(body={"value": [], "@odata.nextLink": f"{server.url}/again"})
+        again = f"{server.url}/v1.0/drives/b!abc/items/01INBOX/children?$skiptoken=again"
+        return Answer(body={"value": [], "@odata.nextLink": again})
 
     with Server(route=page) as server, a_drive(server) as drive, pytest.raises(TryAgain, match="circle"):
         listing(drive)

@@ -10,7 +10,7 @@ from shared.clients.http import Http
 from shared.clients.subscriptions import LONGEST_LIFE, Subscription, SubscriptionExists, Subscriptions
 from shared.errors import AnswerLost, AppError, NeedsPerson, NotFound, TryAgain
 from shared.secret import Secret, SecretUrl
-from tests.unit.clients.scripted import Answer, Received, Reset, Server, Step, sample
+from tests.unit.clients.scripted import Answer, GraphToken, Received, Reset, Server, Step, sample
 
 ID = "7f105c7d-2dc5-4530-97cd-4e7ae6534c07"
 URL = SecretUrl("https://app.azurewebsites.net/api/notifications?code=k3y")
@@ -20,7 +20,7 @@ SUBSCRIPTION = Subscription(subscription_id=ID, resource="/drives/b!abc/root", e
 
 @contextmanager
 def subscriptions_at(server: Server) -> Iterator[Subscriptions]:
-    http = Http(service="Microsoft Graph", token=None, request_id_header="request-id")
+    http = Http(service="Microsoft Graph", token=GraphToken(), request_id_header="request-id")
     try:
         yield Subscriptions(f"{server.url}/v1.0/", http)
     finally:
@@ -131,9 +131,9 @@ def test_all_pages_of_the_list_are_read() -> None:
 
     def page(request: Received) -> Answer:
         if request.target == "/v1.0/subscriptions":
-            return Answer(body={"value": [body], "@odata.nextLink": f"{server.url}/two"})
+            return Answer(body={"value": [body], "@odata.nextLink": f"{server.url}/v1.0/subscriptions?$skiptoken=2"})
         later = {"id": "other", "expirationDateTime": "2026-10-21T11:00:00.0000000+00:00"}
-        return Answer(body={"value": [later], "@odata.nextLink": f"{server.url}/two"})
+        return Answer(body={"value": [later], "@odata.nextLink": f"{server.url}/v1.0/subscriptions?$skiptoken=2"})
 
     with Server(route=page) as server, subscriptions_at(server) as subscriptions:
         found = subscriptions.list()
