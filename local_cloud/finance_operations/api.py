@@ -163,6 +163,8 @@ class FinanceOperationsSimulator:
         app.router.add_get("/_control/effects", self._show_effects)
         app.router.add_get("/_control/violations", self._show_violations)
         app.router.add_post("/data/{set}/{action}", self._authorized(self._run_action))
+        app.router.add_get("/data", self._authorized(self._show_entity_sets))
+        app.router.add_get("/data/", self._authorized(self._show_entity_sets))
         app.router.add_get("/data/{set}", self._authorized(self._read))
         app.router.add_post("/data/{set}", self._authorized(self._create))
         app.router.add_delete("/data/{set}", self._authorized(self._delete))
@@ -219,6 +221,13 @@ class FinanceOperationsSimulator:
 
     def _as_value(self, result: Result) -> Result | dict[str, str]:
         return {"value": result} if self.behaviour.nested_values and isinstance(result, str) else result
+
+    async def _show_entity_sets(self, _request: web.Request) -> web.Response:
+        """Answer with OData's service document, which clients take as a sign that they are in the right place."""
+        names = await asyncio.to_thread(self._entity_sets.names)
+        value = [{"name": name, "kind": "EntitySet", "url": name} for name in names]
+        context = f"{self.url}/data/$metadata"
+        return answer(200, {"@odata.context": context, "value": value}, {"Content-Type": _JSON})
 
     async def _read(self, request: web.Request) -> web.Response:
         segment = request.match_info["set"]

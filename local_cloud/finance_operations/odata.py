@@ -1,11 +1,14 @@
 """The OData entity sets that go with the DMF actions, and the imported data as entity sets of their own.
 
 Understands as much of OData as such a client needs: a key in brackets, ``$filter`` of comparisons joined by ``and``,
-``$select``, ``$top``, ``$skip`` and ``$count``. Everything else is refused, so that nobody relies on it by mistake.
+``$select``, ``$orderby``, ``$top``, ``$skip`` and ``$count``. Everything else is refused, so that nobody relies on it
+by mistake.
 """
 
+import base64
 import operator
 import re
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,7 +35,8 @@ _OPERATORS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     "lt": operator.lt,
     "le": operator.le,
 }
-_OPTIONS: Final = frozenset({"$filter", "$select", "$top", "$skip", "$count", "cross-company"})
+_OPTIONS: Final = frozenset({"$filter", "$select", "$orderby", "$top", "$skip", "$count", "cross-company"})
+_ORDER: Final = re.compile(r"\s*(?P<field>\w+)(?:\s+(?P<direction>asc|desc))?\s*")
 
 
 class InvalidQuery(Exception):
@@ -65,18 +69,23 @@ class EntitySets:
             found = [record for record in self._records(name, {}) if _has_key(record, key)]
             if not found:
                 raise NoSuchRecord(segment)
-            return f"{name}/$entity", dict(_selected(found[:1], query, name)[0])
+            return f"{_context(name, query)}/$entity", _shown(_selected(found[:1], query, name)[0])
         comparisons = _comparisons(query.get("$filter", ""))
         asked_for = {each.field: each.wanted for each in comparisons if each.operator == "eq"}
         records = self._records(segment, asked_for)
         _check_fields([each.field for each in comparisons], records, segment)
         records = [record for record in records if all(each.holds(record) for each in comparisons)]
+        records = _ordered(records, query.get("$orderby", ""), segment)
         body: dict[str, Any] = {}
         if query.get("$count") == "true":
             body["@odata.count"] = len(records)
         skip, top = _number(query, "$skip", 0), _number(query, "$top", len(records))
-        body["value"] = [dict(record) for record in _selected(records[skip : skip + top], query, segment)]
-        return segment, body
+        body["value"] = [_shown(record) for record in _selected(records[skip : skip + top], query, segment)]
+        return _context(segment, query), body
+
+    def names(self) -> list[str]:
+        """Return the entity sets that there are, for the service document."""
+        return sorted({*_FIELDS, *(_as_set_name(label) for label in self._management.entity_names())})
 
     def create(self, segment: str, body: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         """Return the context's fragment and the body that answer a POST of a record.
@@ -89,7 +98,7 @@ class EntitySets:
                 operation = _operation(str(body.get("OperationType", "Export")))
                 description = str(body.get("Description", ""))
                 project = self._management.define_project(str(body["Name"]), operation, description)
-                return f"{segment}/$entity", dict(_project_record(project))
+                return f"{segment}/$entity", _shown(_project_record(project))
             case "DataManagementDefinitionGroupDetails":
                 _check_properties(body, _LINE_FIELDS, "DataManagementDefinitionGroupDetail", needed="DefinitionGroupId")
                 name = str(body["DefinitionGroupId"])
@@ -100,7 +109,7 @@ class EntitySets:
                     is_incremental=str(body.get("DefaultRefreshType", "")).startswith("Incremental"),
                 )
                 self._management.add_to_project(name, line)
-                return f"{segment}/$entity", dict(_line_record(name, line))
+                return f"{segment}/$entity", _shown(_line_record(name, line))
             case _:
                 raise NoSuchRoute(segment)
 
@@ -281,6 +290,11 @@ def _as_one_word(name: str) -> str:
     return re.sub(r"\W|_", "", name).casefold()
 
 
+def _as_set_name(label: str) -> str:
+    """Return an entity's label as one word in the plural: FixedAssetMajorTypes."""
+    return "".join(word[:1].upper() + word[1:] for word in re.split(r"\W|_", label)) + "s"
+
+
 def _operation(value: str) -> Operation:
     try:
         return Operation(value)
@@ -340,6 +354,35 @@ def _comparisons(text: str) -> list[_Comparison]:
         found.append(_Comparison(field=term["field"], operator=term["operator"], wanted=wanted))
         position = term.end()
     return found
+
+
+def _context(set_name: str, query: Mapping[str, str]) -> str:
+    """Return the fragment that says what is in an answer: the set, and which of its properties."""
+    names = [name.strip() for name in query.get("$select", "").split(",") if name.strip()]
+    return f"{set_name}({','.join(names)})" if names else set_name
+
+
+def _shown(record: Record) -> dict[str, Any]:
+    """Return a record as it is sent: each has its etag, whatever is selected."""
+    version = zlib.crc32(repr(sorted(record.items())).encode())
+    tag = base64.b64encode(f"'0,{version}'".encode()).decode()
+    return {"@odata.etag": f'W/"{tag}"', **record}
+
+
+def _ordered(records: Sequence[Record], order: str, set_name: str) -> list[Record]:
+    ordered = list(records)
+    for term in reversed(order.split(",") if order else []):
+        match = _ORDER.fullmatch(term)
+        if match is None:
+            raise InvalidQuery(f"Syntax error in '{order}'.")
+        field = match["field"]
+        _check_fields([field], records, set_name)
+        ordered.sort(key=lambda record: _sortable(record.get(field, "")), reverse=match["direction"] == "desc")
+    return ordered
+
+
+def _sortable(value: str | int) -> tuple[int, str]:
+    return (value, "") if isinstance(value, int) else (0, value.casefold())
 
 
 def _selected(records: Sequence[Record], query: Mapping[str, str], set_name: str) -> list[Record]:
