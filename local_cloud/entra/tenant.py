@@ -70,6 +70,7 @@ class _Grant:
     client_id: str
     tenant_id: str
     user: str
+    scopes: tuple[str, ...]
     expires_s: float
     revoked: bool = False
 
@@ -103,7 +104,7 @@ class Entra:
         token_expires_s: int = 3600,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """desk: issues the tokens; faults: what goes wrong here, as service "entra".
+        """desk: issues the tokens; faults: what goes wrong here, as service "entra"; nothing if None.
 
         identity_header: the secret of the managed identity endpoint, random if None; resources: those that have a
         service principal, all if None; default_resource: whom a scope without a resource
@@ -117,7 +118,7 @@ class Entra:
         self.identity_header = identity_header or secrets.token_hex(16)
         self.system_identity = str(uuid.uuid4())  # the client id of the system-assigned identity
         self._desk = desk
-        self._faults = faults
+        self._faults = faults or FaultPlan()
         self._resources = None if resources is None else {resource.rstrip("/") for resource in resources}
         self._default_resource = default_resource
         self._auto_approve = auto_approve
@@ -161,10 +162,8 @@ class Entra:
 
     def app(self) -> web.Application:
         """Return a new application with all the endpoints."""
-        middlewares = [] if self._faults is None else [self._faults.middleware(SERVICE)]
-        app = web.Application(middlewares=middlewares)
-        if self._faults is not None:
-            self._faults.add_control(app)
+        app = web.Application(middlewares=[self._faults.middleware(SERVICE)])
+        self._faults.add_control(app)
         app.router.add_get("/msi/token", self._managed_identity_token)
         app.router.add_get("/common/discovery/instance", self._instance_discovery)
         app.router.add_get("/{tenant}/v2.0/.well-known/openid-configuration", in_entras_words(self._configuration))
@@ -376,9 +375,10 @@ class Entra:
             )
         if grant.expires_s <= self._clock():
             raise Refused(700082, "The refresh token has expired due to inactivity.")
-        return self._signed_in(
-            app.client_id, grant.tenant_id, grant.user, tuple(required(form, "scope").split()), form, base
-        )
+        # Without a scope it is for what was consented to; Observed: abraunegg's onedrive refreshes so.
+        # https://learn.microsoft.com/entra/identity-platform/v2-oauth2-auth-code-flow#refresh-the-access-token
+        scopes = tuple(form.get("scope", "").split()) or grant.scopes
+        return self._signed_in(app.client_id, grant.tenant_id, grant.user, scopes, form, base)
 
     def _signed_in(
         self,
@@ -399,6 +399,7 @@ class Entra:
                     client_id=client_id,
                     tenant_id=tenant_id,
                     user=user,
+                    scopes=scopes,
                     expires_s=now + REFRESH_TOKEN_LIFE_S,
                 )
             said["refresh_token"] = token

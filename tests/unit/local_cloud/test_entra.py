@@ -161,6 +161,7 @@ def signed_in(cloud: Cloud, cache: Any = None, scopes: tuple[str, ...] = ("Files
 # Managed identity
 
 
+@pytest.mark.witness("azure-identity")
 def test_the_managed_identity_gets_a_token_for_the_resource_it_asks_for(cloud: Cloud) -> None:
     with ManagedIdentityCredential() as credential:
         token = credential.get_token(f"{ENVIRONMENT}/.default")
@@ -170,6 +171,7 @@ def test_the_managed_identity_gets_a_token_for_the_resource_it_asks_for(cloud: C
     assert abs(token.expires_on - claims.expires_s) <= 1
 
 
+@pytest.mark.witness("azure-identity")
 def test_a_user_assigned_identity_is_named_by_its_client_id(cloud: Cloud) -> None:
     with ManagedIdentityCredential(client_id=USER_IDENTITY) as credential:
         token = credential.get_token(f"{GRAPH}/.default")
@@ -177,6 +179,7 @@ def test_a_user_assigned_identity_is_named_by_its_client_id(cloud: Cloud) -> Non
     assert cloud.desk.check(f"Bearer {token.token}", GRAPH).app_id == USER_IDENTITY
 
 
+@pytest.mark.witness("msal")
 def test_msals_managed_identity_client_is_served_too(cloud: Cloud) -> None:
     client = msal.ManagedIdentityClient(msal.SystemAssignedManagedIdentity(), http_client=cloud.session)
 
@@ -185,6 +188,7 @@ def test_msals_managed_identity_client_is_served_too(cloud: Cloud) -> None:
     assert cloud.desk.check(f"Bearer {answered['access_token']}", GRAPH).app_id == cloud.entra.system_identity
 
 
+@pytest.mark.witness("azure-identity")
 def test_an_identity_that_is_not_assigned_gets_no_token(cloud: Cloud) -> None:
     with (
         ManagedIdentityCredential(client_id=DAEMON, retry_total=0) as credential,
@@ -232,6 +236,7 @@ def test_the_managed_identity_endpoint_insists_on_header_version_and_resource(
 # The app by itself
 
 
+@pytest.mark.witness("azure-identity")
 def test_a_secret_gets_a_token(cloud: Cloud) -> None:
     with a_secret_credential(cloud) as credential:
         token = credential.get_token(f"{ENVIRONMENT}/.default")
@@ -240,6 +245,7 @@ def test_a_secret_gets_a_token(cloud: Cloud) -> None:
     assert (claims.app_id, claims.user) == (DAEMON, None)
 
 
+@pytest.mark.witness("azure-identity")
 def test_a_certificate_gets_a_token(cloud: Cloud, certificate: bytes) -> None:
     with a_certificate_credential(cloud, certificate) as credential:
         token = credential.get_token(f"{GRAPH}/.default")
@@ -247,6 +253,7 @@ def test_a_certificate_gets_a_token(cloud: Cloud, certificate: bytes) -> None:
     assert cloud.desk.check(f"Bearer {token.token}", GRAPH).app_id == DAEMON
 
 
+@pytest.mark.witness("msal")
 def test_a_certificate_named_by_its_sha256_thumbprint_gets_a_token(cloud: Cloud, certificate: bytes) -> None:
     pem = certificate.decode()
     app = msal.ConfidentialClientApplication(
@@ -260,6 +267,7 @@ def test_a_certificate_named_by_its_sha256_thumbprint_gets_a_token(cloud: Cloud,
     assert "access_token" in app.acquire_token_for_client([f"{GRAPH}/.default"])
 
 
+@pytest.mark.witness("azure-identity")
 def test_a_wrong_secret_is_refused(cloud: Cloud) -> None:
     with (
         a_secret_credential(cloud, "wrong") as credential,
@@ -268,6 +276,7 @@ def test_a_wrong_secret_is_refused(cloud: Cloud) -> None:
         credential.get_token(f"{GRAPH}/.default")
 
 
+@pytest.mark.witness("azure-identity")
 def test_an_unknown_app_is_refused(cloud: Cloud) -> None:
     with (
         a_secret_credential(cloud, client_id=str(uuid.uuid4())) as credential,
@@ -283,6 +292,7 @@ def test_an_unknown_tenant_is_refused(cloud: Cloud) -> None:
     assert response.json()["error_codes"] == [90002]
 
 
+@pytest.mark.witness("azure-identity")
 def test_a_certificate_that_is_not_registered_is_refused(cloud: Cloud) -> None:
     with (
         a_certificate_credential(cloud, a_certificate()) as credential,
@@ -450,6 +460,7 @@ def test_resources_may_be_limited_to_those_with_a_service_principal(tmp_path: Pa
 # A signed-in user
 
 
+@pytest.mark.witness("msal")
 def test_a_device_code_is_pending_until_someone_approves_it(cloud: Cloud) -> None:
     app = a_desktop_app(cloud)
     flow = app.initiate_device_flow(scopes=["Files.ReadWrite"])
@@ -468,6 +479,7 @@ def test_a_device_code_is_pending_until_someone_approves_it(cloud: Cloud) -> Non
     assert [account["username"] for account in app.get_accounts()] == ["bob@contoso.onmicrosoft.com"]
 
 
+@pytest.mark.witness("msal")
 def test_a_client_that_keeps_polling_gets_its_token_once_the_code_is_approved(cloud: Cloud) -> None:
     app = a_desktop_app(cloud)
     flow = app.initiate_device_flow(scopes=["Files.ReadWrite"])
@@ -481,6 +493,7 @@ def test_a_client_that_keeps_polling_gets_its_token_once_the_code_is_approved(cl
     assert "access_token" in polled[0]
 
 
+@pytest.mark.witness("msal")
 def test_a_user_may_sign_in_by_himself_where_that_is_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entra = Entra(TokenDesk(), auto_approve="eve@contoso.onmicrosoft.com")
     entra.register(RegisteredApp(client_id=DESKTOP, public=True))
@@ -494,6 +507,7 @@ def test_a_user_may_sign_in_by_himself_where_that_is_wanted(tmp_path: Path, monk
     assert done["id_token_claims"]["preferred_username"] == "eve@contoso.onmicrosoft.com"
 
 
+@pytest.mark.witness("msal")
 def test_a_person_signs_in_on_the_page_that_the_message_names(cloud: Cloud) -> None:
     app = a_desktop_app(cloud)
     flow = app.initiate_device_flow(scopes=["Files.ReadWrite"])
@@ -510,6 +524,7 @@ def test_a_person_signs_in_on_the_page_that_the_message_names(cloud: Cloud) -> N
     assert "access_token" in poll_once(app, flow)
 
 
+@pytest.mark.witness("msal")
 def test_a_declined_code_says_so(cloud: Cloud) -> None:
     app = a_desktop_app(cloud)
     flow = app.initiate_device_flow(scopes=["Files.ReadWrite"])
@@ -553,6 +568,7 @@ def test_one_request_is_for_one_resource(cloud: Cloud) -> None:
     assert said["error_codes"] == [70011]
 
 
+@pytest.mark.witness("msal")
 def test_a_scope_with_a_resource_gets_a_token_for_that_resource(cloud: Cloud) -> None:
     app = signed_in(cloud, scopes=(f"{ENVIRONMENT}/user_impersonation",))
 
@@ -561,6 +577,7 @@ def test_a_scope_with_a_resource_gets_a_token_for_that_resource(cloud: Cloud) ->
     assert cloud.desk.check(f"Bearer {answered['access_token']}", ENVIRONMENT).user == DEFAULT_USER
 
 
+@pytest.mark.witness("msal")
 def test_a_kept_sign_in_is_refreshed_silently_and_the_refresh_token_rolls(cloud: Cloud) -> None:
     kept = msal.SerializableTokenCache()
     signed_in(cloud, kept)
@@ -577,6 +594,21 @@ def test_a_kept_sign_in_is_refreshed_silently_and_the_refresh_token_rolls(cloud:
     assert [token["secret"] for token in before.values()] != [token["secret"] for token in after.values()]
 
 
+def test_a_refresh_without_a_scope_is_for_what_was_consented_to(cloud: Cloud) -> None:
+    scope = "Files.ReadWrite offline_access"
+    flow = cloud.post("devicecode", client_id=DESKTOP, scope=scope).json()
+    cloud.entra.approve()
+    first = cloud.post("token", grant_type="device_code", client_id=DESKTOP, device_code=flow["device_code"]).json()
+
+    form = {"grant_type": "refresh_token", "refresh_token": first["refresh_token"], "client_id": DESKTOP}
+    refreshed = cloud.post("token", **form).json()
+
+    assert refreshed["scope"] == first["scope"]
+    assert cloud.desk.check(f"Bearer {refreshed['access_token']}", GRAPH).user == DEFAULT_USER
+    assert refreshed["refresh_token"] != first["refresh_token"]
+
+
+@pytest.mark.witness("msal")
 def test_a_token_that_is_still_good_is_not_asked_for_again(cloud: Cloud) -> None:
     app = signed_in(cloud)
     asked = len(cloud.faults.calls)
@@ -587,6 +619,7 @@ def test_a_token_that_is_still_good_is_not_asked_for_again(cloud: Cloud) -> None
     assert len(cloud.faults.calls) == asked
 
 
+@pytest.mark.witness("msal")
 def test_a_revoked_sign_in_cannot_be_refreshed(cloud: Cloud) -> None:
     app = signed_in(cloud)
 
@@ -598,6 +631,7 @@ def test_a_revoked_sign_in_cannot_be_refreshed(cloud: Cloud) -> None:
     assert (answered["error"], answered["error_codes"]) == ("invalid_grant", [50173])
 
 
+@pytest.mark.witness("msal")
 def test_a_sign_in_that_was_not_used_for_90_days_cannot_be_refreshed(cloud: Cloud) -> None:
     app = signed_in(cloud)
     cloud.clock.ahead_s = 90 * 24 * 3600
@@ -623,6 +657,7 @@ def test_a_refresh_token_belongs_to_its_app(cloud: Cloud) -> None:
     assert "refresh_token" not in own.json()  # offline_access was not asked for
 
 
+@pytest.mark.witness("msal")
 def test_a_personal_account_signs_in_through_the_consumers_tenant(cloud: Cloud) -> None:
     app = a_desktop_app(cloud, tenant="consumers")
     flow = app.initiate_device_flow(scopes=["Files.ReadWrite"])
@@ -684,6 +719,7 @@ def test_those_who_wait_can_be_seen(cloud: Cloud) -> None:
     assert said == {"sign_ins": [{"user_code": flow["user_code"], "client_id": DESKTOP, "progress": "pending"}]}
 
 
+@pytest.mark.witness("azure-identity")
 def test_all_tokens_can_be_made_to_expire_over_http(cloud: Cloud) -> None:
     with ManagedIdentityCredential() as credential:
         token = credential.get_token(f"{GRAPH}/.default").token
