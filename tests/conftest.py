@@ -7,6 +7,14 @@ import pytest
 
 from local_cloud.storage import Azurite
 
+# Every call is held against the reference; see tests/wire.
+from tests.wire.tap import (  # noqa: F401
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+    wire_is_checked,
+    wire_is_tapped,
+)
+
 # What the app, the Azure SDKs and the proxies of a company network would read from the developer's own shell.
 _FOREIGN_PREFIXES = (
     "ALERT_",

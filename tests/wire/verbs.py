@@ -1,0 +1,91 @@
+"""What the clients' source says that the app can ask for: operations by name, and methods of storage clients."""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+CLIENTS: Final = Path(__file__).resolve().parents[2] / "shared" / "clients"
+# Who makes calls of its own; http.py makes everybody's.
+CALLERS: Final = ("alerts", "credentials", "dmf", "onedrive", "subscriptions", "transfer")
+STORAGE_CALLERS: Final = ("run_store", "token_cache", "transfer", "wake_queue")
+
+
+@dataclass(frozen=True)
+class _Forwarder:
+    """A function that hands one of its parameters on as an operation's name."""
+
+    function: str
+    parameter: str
+    position: int  # among the arguments of a call, self left out
+
+
+def operations_of(source: str) -> Iterator[str]:
+    """Yield the names of operations in a module, wherever a call of a service or a record of one is made.
+
+    Raises ValueError for a name that does not stand there as text: it could not be compared with the descriptions.
+    """
+    module = ast.parse(source)
+    functions = [node for node in ast.walk(module) if isinstance(node, ast.FunctionDef)]
+    forwarders: set[_Forwarder] = set()
+    while True:
+        found = {one for function in functions for one in _forwarded(function, forwarders)}
+        if found <= forwarders:
+            break
+        forwarders |= found
+    for function in functions:
+        parameters = {each.arg for each in _parameters(function)}
+        for value in _operation_values(function, forwarders):
+            match value:
+                case ast.Constant(value=str(name)):
+                    yield name
+                case ast.Name(id=name) if name in parameters:
+                    pass  # its callers say it
+                case ast.Attribute(attr="operation"):
+                    pass  # of a call that was made
+                case _:
+                    raise ValueError(f"line {value.lineno}: an operation's name must stand there as text")
+
+
+def _forwarded(function: ast.FunctionDef, known: set[_Forwarder]) -> Iterator[_Forwarder]:
+    parameters = _parameters(function)
+    positions = {each.arg: number for number, each in enumerate(parameters)}
+    shift = 1 if parameters and parameters[0].arg in ("self", "cls") else 0
+    for value in _operation_values(function, known):
+        if isinstance(value, ast.Name) and value.id in positions:
+            yield _Forwarder(function.name, value.id, positions[value.id] - shift)
+
+
+def _operation_values(function: ast.FunctionDef, forwarders: set[_Forwarder]) -> Iterator[ast.expr]:
+    """Yield what is given as an operation's name, by keyword or to a function that hands it on."""
+    for call in (node for node in ast.walk(function) if isinstance(node, ast.Call)):
+        given = {keyword.arg: keyword.value for keyword in call.keywords}
+        if "operation" in given:
+            yield given["operation"]
+            continue
+        name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+        for forwarder in forwarders:
+            if forwarder.function == name:
+                if forwarder.parameter in given:
+                    yield given[forwarder.parameter]
+                elif forwarder.position < len(call.args):
+                    yield call.args[forwarder.position]
+
+
+def _parameters(function: ast.FunctionDef) -> list[ast.arg]:
+    return [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+
+
+def methods_called(source: str) -> set[str]:
+    """Return the names of all methods that a module calls."""
+    return {
+        node.func.attr
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    }
+
+
+def source_of(module: str) -> str:
+    """Return the source of one of the clients."""
+    return (CLIENTS / f"{module}.py").read_text("utf-8")
