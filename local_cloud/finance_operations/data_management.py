@@ -338,11 +338,13 @@ class DataManagement:
         with self._lock:
             project = self._store.project(order.data_project)
             if project is None or order.re_execute:
-                # Observed in Dynamics-AX-Integration#89, with reExecute and an id that had never run
+                # Observed in Dynamics-AX-Integration#89, with reExecute and an id that had never run; in place of the
+                # legal entity F&O says once more whether it is to be executed again.
+                re_execute = str(order.re_execute).lower()
                 raise ActionRefused(
                     f"Export to package failed for definition group: {order.data_project}, "
                     f"package name: {order.package_name}, execution id: {order.execution_id}, "
-                    f"reExecute: {str(order.re_execute).lower()}, legal entity: {order.company}"
+                    f"reExecute: {re_execute}, legal entity: {re_execute}"
                 )
             self._check_company(order.company)
             self._check_idle(order.data_project)
