@@ -198,7 +198,9 @@ def keep_watch(services: Services) -> None:
     tried("wake overdue lanes", lambda: wake_overdue_lanes(services))
     # A file that the timer found first is one that no notification has told of: the subscription may be gone.
     tried("keep subscriptions", lambda: keep_subscriptions(services, in_doubt=found > 0))
-    _tell_once(next((trouble for trouble in troubles if isinstance(trouble, NeedsPerson)), None), services)
+    for_a_person = next((trouble for trouble in troubles if isinstance(trouble, NeedsPerson)), None)
+    if for_a_person or not troubles:  # trouble that passes says nothing of whether the other kind is mended
+        _tell_once(for_a_person, services)
     if troubles:
         raise troubles[0]
 

@@ -278,7 +278,7 @@ def test_a_lane_whose_wake_up_was_lost_is_woken_once_at_each_tick(world: World) 
     keep_watch(world)
     (lane,) = world.heads()
 
-    world.clock.advance(61)
+    world.clock.advance(watch.OVERDUE_S + 1)
     keep_watch(world)
     assert world.messages(IMPORT_WORK) == [(lane, 0)] * 2
 
@@ -291,7 +291,7 @@ def test_a_lane_that_is_not_overdue_is_left_alone(world: World) -> None:
     world.put("USMF_1.zip")
     keep_watch(world)
     (lane,) = world.heads()
-    world.clock.advance(59)
+    world.clock.advance(watch.OVERDUE_S - 1)
 
     keep_watch(world)
 
@@ -336,6 +336,33 @@ def test_one_duty_that_fails_keeps_the_timer_from_none_of_the_others(
 
     assert len(world.messages(IMPORT_WORK)) == 2
     assert '"watch.duty_failed"' in caplog.text
+
+
+def test_what_only_a_person_can_mend_is_told_once_however_often_the_timer_meets_it(make_world: MakeWorld) -> None:
+    world = make_world(settings={"ALERT_RECIPIENT": "ops@contoso.com", "ALERT_SENDER": "app@contoso.com"})
+    forbidden = graph_fault("GET", "/drives/", faults.status(403), times=None)
+    passing = graph_fault("GET", "/drives/", faults.status(503), times=None)
+
+    for fault, kind in (
+        (forbidden, NeedsPerson),
+        (forbidden, NeedsPerson),
+        (passing, TryAgain),
+        (forbidden, NeedsPerson),
+    ):
+        world.faults.clear()
+        world.faults.add(fault)
+        with pytest.raises(kind):
+            keep_watch(world)
+    assert len(world.onedrive.mails) == 1
+    assert "Files.ReadWrite.All" in world.onedrive.mails[0].content
+
+    world.faults.clear()
+    keep_watch(world)
+    restart(world)
+    world.faults.add(forbidden)
+    with pytest.raises(NeedsPerson):
+        keep_watch(world)
+    assert len(world.onedrive.mails) == 2
 
 
 def test_a_file_whose_run_has_begun_is_not_opened_again_by_the_timer(world: World) -> None:
