@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from azure.storage.blob.aio import BlobServiceClient
 
 from local_cloud.functions_host.ncrontab import Schedule
+from local_cloud.functions_host.runtime import Outcome
 from local_cloud.functions_host.singleton import CONTAINER, Singleton
 from local_cloud.functions_host.timers import Monitor, ScheduleStatus, Tick, TimerListener
 
@@ -184,6 +185,26 @@ def test_a_timer_fires_at_its_times_and_never_beside_itself(azurite_connection: 
                 await until(lambda: asyncio.sleep(0, len(began) >= 3))
             assert most == 1
             assert began[0] < began[1] < began[2]
+
+    asyncio.run(scenario())
+
+
+def test_a_failed_run_is_not_repeated_before_the_next_time(azurite_connection: str) -> None:
+    # https://learn.microsoft.com/azure/azure-functions/functions-bindings-timer#retry-behavior
+    async def scenario() -> None:
+        async with bench(azurite_connection) as on:
+
+            async def fail(tick: Tick) -> Outcome:
+                on.ticks.append(tick)
+                return Outcome(succeeded=False)
+
+            async with on.listening(at=NOON):
+                await until(on.status)
+            async with on.listening(at=NOON + timedelta(hours=3), run=fail):
+                await until(lambda: has_next(on, "2026-11-23T16:00:00+00:00"))
+            async with on.listening(at=NOON + timedelta(hours=3, minutes=10), run=fail):
+                await until(on.status)
+            assert len(on.ticks) == 1
 
     asyncio.run(scenario())
 

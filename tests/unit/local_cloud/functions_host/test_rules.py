@@ -1,0 +1,174 @@
+"""The rules of Azure's host that the app relies on: where Microsoft describes each, and the tests that hold it here."""
+
+import ast
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+LEARN = "https://learn.microsoft.com/azure/azure-functions"
+HOST = "https://github.com/Azure/azure-functions-host/blob/dev/src"
+STORAGE = "https://github.com/Azure/azure-sdk-for-net/tree/main/sdk/storage"
+TIMERS = "https://github.com/Azure/azure-webjobs-sdk-extensions/tree/dev/src/WebJobs.Extensions/Extensions/Timers"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """What Azure's host does, who says so, and which tests of this folder hold it."""
+
+    text: str
+    sources: tuple[str, ...]
+    tests: tuple[str, ...]  # file::name, without test_ and .py for the file
+
+
+RULES = (
+    Rule(
+        text="Queue messages are base64; what is not goes to the poison queue at once.",
+        sources=(
+            f"{LEARN}/functions-bindings-storage-queue-trigger#encoding",
+            f"{STORAGE}/Microsoft.Azure.WebJobs.Extensions.Storage.Queues/src/QueueServiceClientProvider.cs",
+        ),
+        tests=(
+            "queues::test_a_message_is_decoded_run_once_and_deleted",
+            "queues::test_a_message_that_is_not_base64_goes_to_poison_at_once_and_unchanged",
+            "queues::test_without_encoding_messages_are_plain_text",
+        ),
+    ),
+    Rule(
+        text="A message whose function has failed maxDequeueCount times moves to <queue>-poison.",
+        sources=(f"{LEARN}/functions-bindings-storage-queue-trigger#poison-messages",),
+        tests=(
+            "queues::test_a_message_that_failed_max_dequeue_count_times_goes_to_poison",
+            "queues::test_a_message_that_crashed_too_many_hosts_goes_to_poison_without_another_run",
+            "queues::test_a_poison_queue_has_no_poison_queue_and_its_failed_messages_stay_invisible",
+        ),
+    ),
+    Rule(
+        text="A failed message is visible again after visibilityTimeout; one that is worked on stays invisible.",
+        sources=(
+            f"{LEARN}/functions-bindings-storage-queue#host-json",
+            f"{LEARN}/functions-bindings-storage-queue-trigger#peek-lock",
+        ),
+        tests=(
+            "queues::test_a_failed_message_comes_back_after_the_visibility_timeout_and_counts_up",
+            "queues::test_the_lease_is_renewed_for_as_long_as_the_function_works",
+            "queues::test_a_message_of_a_killed_host_comes_back_when_its_lease_ends",
+            "host::test_after_a_kill_the_next_host_runs_the_message_again",
+        ),
+    ),
+    Rule(
+        text="A function is told how often its message was dequeued.",
+        sources=(f"{LEARN}/functions-bindings-storage-queue-trigger#message-metadata",),
+        tests=(
+            "host::test_a_request_becomes_a_message_and_the_message_a_run_that_knows_it",
+            "queues::test_a_failed_message_comes_back_after_the_visibility_timeout_and_counts_up",
+        ),
+    ),
+    Rule(
+        text="At most batchSize + newBatchThreshold messages of a function run side by side.",
+        sources=(f"{LEARN}/functions-bindings-storage-queue-trigger#concurrency",),
+        tests=(
+            "queues::test_batch_size_and_threshold_bound_what_runs_side_by_side",
+            "queues::test_a_new_batch_is_fetched_while_no_more_than_the_threshold_run",
+        ),
+    ),
+    Rule(
+        text="An idle queue is polled ever more rarely, up to maxPollingInterval.",
+        sources=(f"{LEARN}/functions-bindings-storage-queue-trigger#polling-algorithm",),
+        tests=("queues::test_an_empty_queue_is_polled_after_100_ms_and_then_ever_more_rarely",),
+    ),
+    Rule(
+        text="The queue output binding takes text that is JSON apart and writes it anew.",
+        sources=(
+            f"{HOST}/WebJobs.Script/Binding/FunctionBinding.cs",
+            "https://github.com/Azure/azure-functions-python-worker/issues/1492",
+        ),
+        tests=(
+            "bindings::test_the_host_makes_messages_of_an_output",
+            "host::test_an_output_of_json_text_is_split_and_rewritten",
+        ),
+    ),
+    Rule(
+        text="A timer whose time has passed while no host ran fires once, past due.",
+        sources=(f"{LEARN}/functions-bindings-timer#usage", f"{TIMERS}/Scheduling/ScheduleMonitor.cs"),
+        tests=(
+            "timers::test_missed_times_are_made_up_for_by_one_run_that_is_past_due",
+            "timers::test_times_that_only_a_former_schedule_had_are_not_made_up_for",
+            "timers::test_a_timer_without_a_monitor_remembers_nothing",
+        ),
+    ),
+    Rule(
+        text="Of all instances one runs a timer, and never beside itself.",
+        sources=(f"{LEARN}/functions-bindings-timer#scale-out",),
+        tests=(
+            "timers::test_one_host_of_several_runs_a_timer_and_another_takes_over_when_it_stops",
+            "timers::test_a_timer_fires_at_its_times_and_never_beside_itself",
+        ),
+    ),
+    Rule(
+        text="A timer's function that has failed is not called again before its next time.",
+        sources=(f"{LEARN}/functions-bindings-timer#retry-behavior",),
+        tests=("timers::test_a_failed_run_is_not_repeated_before_the_next_time",),
+    ),
+    Rule(
+        text="Routes are templates below routePrefix; what none matches is 404, and so is a wrong method.",
+        sources=(
+            f"{LEARN}/functions-bindings-http-webhook-trigger#customize-the-http-endpoint",
+            "https://learn.microsoft.com/aspnet/core/fundamentals/routing#route-templates",
+        ),
+        tests=(
+            "routes::test_a_template_matches_a_path",
+            "routes::test_the_more_specific_template_goes_first",
+            "http::test_an_unknown_path_and_a_wrong_method_are_both_not_found",
+            "http::test_the_more_specific_route_answers",
+        ),
+    ),
+    Rule(
+        text="A function of level function wants a key, one of level admin the master key; else 401.",
+        sources=(
+            f"{LEARN}/functions-bindings-http-webhook-trigger#http-auth",
+            f"{LEARN}/function-keys-how-to",
+        ),
+        tests=("http::test_keys_open_functions_of_their_level",),
+    ),
+    Rule(
+        text="A function that returns nothing is answered with 204.",
+        sources=(f"{LEARN}/functions-bindings-http-webhook-trigger",),
+        tests=("http::test_no_answer_is_204",),
+    ),
+    Rule(
+        text="A function that fails, or whose outputs cannot be written, is answered with an empty 500.",
+        sources=(
+            f"{HOST}/WebJobs.Script.WebHost/Middleware/FunctionInvocationMiddleware.cs",
+            f"{HOST}/WebJobs.Script/Description/Workers/WorkerFunctionInvoker.cs",
+        ),
+        tests=(
+            "http::test_an_exception_is_an_empty_500_and_its_traceback_is_in_the_log",
+            "host::test_an_output_that_cannot_be_written_is_a_500",
+        ),
+    ),
+    Rule(
+        text="A function that outlives functionTimeout ends the host.",
+        sources=(
+            f"{LEARN}/functions-host-json#functiontimeout",
+            "https://github.com/Azure/azure-functions-host/issues/8814",
+        ),
+        tests=("host::test_an_invocation_over_function_timeout_ends_the_host_and_its_message_comes_back",),
+    ),
+)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.text)
+def test_a_rule_of_azures_host_is_held_by_tests(rule: Rule) -> None:
+    missing = [test for test in rule.tests if test.partition("::")[2] not in _tests_in(test.partition("::")[0])]
+
+    assert missing == []
+    assert rule.tests
+    assert all(source.startswith("https://") for source in rule.sources)
+
+
+def _tests_in(file: str) -> set[str]:
+    tree = ast.parse((HERE / f"test_{file}.py").read_text("utf-8"))
+    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
