@@ -79,6 +79,12 @@ def faults(arguments: list[str]) -> int:
     return hand_over([venv_python(), "-m", "tests.faults", *arguments])
 
 
+def witnesses(arguments: list[str]) -> int:
+    """Let clients that others wrote judge the simulators: msgraph-sdk, rclone, onedrive, d365fo-client, ..."""
+    prepare(azurite=True)
+    return hand_over([venv_python(), "-m", "tests.witnesses", *arguments])
+
+
 def sign_in(arguments: list[str]) -> int:
     """Sign a user in by device code, for an app that works on that user's OneDrive."""
     prepare(azurite=False)
@@ -91,6 +97,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "test": test,
     "check": check,
     "faults": faults,
+    "witnesses": witnesses,
     "sign-in": sign_in,
 }
 
@@ -129,7 +136,7 @@ def main(arguments: Sequence[str]) -> int:
 def usage() -> str:
     """The text of --help."""
     lines = ["usage: python dev.py COMMAND [arguments]", ""]
-    lines += [f"  {name:<8} {command.__doc__}" for name, command in COMMANDS.items()]
+    lines += [f"  {name:<9} {command.__doc__}" for name, command in COMMANDS.items()]
     lines += ["", "python dev.py COMMAND --help says more about one of them."]
     return "\n".join(lines)
 

@@ -243,7 +243,7 @@ def test_an_unknown_command_is_an_error(capsys: pytest.CaptureFixture[str]) -> N
     assert "there is no command dmeo" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["demo", "up", "test", "sign-in"])
+@pytest.mark.parametrize("command", ["demo", "up", "test", "faults", "witnesses", "sign-in"])
 def test_arguments_are_passed_on_as_they_are(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     handed_over: list[str] = []
 

@@ -1,0 +1,121 @@
+"""What python dev.py witnesses makes of a run, without running anything."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from local_cloud.faults import Call
+from tests.witnesses import __main__ as command
+from tests.witnesses.clients import CLIENTS, RCLONE, Client
+from tests.witnesses.report import verb_of
+
+ABSENT = replace(RCLONE, name="absent", version_command=("a-program-that-nobody-has",))
+DRIVE = "/v1.0/drives/b!1"
+
+
+def a_test(outcome: str = "passed", verbs: dict[str, list[str]] | None = None, *, reason: str = "") -> dict[str, Any]:
+    return {"client": "rclone", "name": "test_x", "outcome": outcome, "reason": reason, "verbs": verbs or {}}
+
+
+def run_ends(
+    monkeypatch: pytest.MonkeyPatch,
+    tests: Sequence[dict[str, Any]],
+    *,
+    code: int = 0,
+    clients: Sequence[Client] = CLIENTS,
+) -> None:
+    """Let pytest's run be over before it began, and install nothing."""
+    monkeypatch.setattr(command, "CLIENTS", clients)
+    monkeypatch.setattr(command, "install_from_pypi", lambda _chosen, _notes: "python")
+    monkeypatch.setattr(command, "is_root", lambda: False)
+    monkeypatch.setattr(
+        command, "run", lambda _python, _chosen: (code, {"versions": {"rclone": "1.2"}, "tests": tests})
+    )
+
+
+def test_clients_that_pass_are_told_with_what_they_called(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tests = [a_test(verbs={"PATCH item": ["200"]}), a_test(verbs={"PATCH item": ["412"], "GET item": ["200"]})]
+    run_ends(monkeypatch, tests, clients=[RCLONE])
+
+    assert command.main(["--only", "rclone"]) == 0
+    assert capsys.readouterr().out == (
+        "rclone 1.2, judges OneDrive: 2 passed\n  GET item (200), PATCH item (200 412)\n"
+    )
+
+
+def test_a_client_that_fails_is_a_failure(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    run_ends(monkeypatch, [a_test(), a_test("failed")], code=1, clients=[RCLONE])
+
+    assert command.main(["--allow-missing"]) == 1
+    told = capsys.readouterr().out
+    assert "1 passed, 1 failed" in told
+    assert "FAILED test_x" in told
+
+
+@pytest.mark.parametrize(("arguments", "code"), [([], 1), (["--allow-missing"], 0)])
+def test_a_client_that_is_not_there_is_told_and_a_failure_unless_allowed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int
+) -> None:
+    run_ends(monkeypatch, [], clients=[ABSENT])
+
+    assert command.main(arguments) == code
+    assert "absent, judges OneDrive: not run: install it, on Debian and Ubuntu: apt-get install rclone" in (
+        capsys.readouterr().out
+    )
+
+
+def test_a_client_whose_tests_were_all_skipped_was_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = {"versions": {"rclone": "1.2"}, "tests": [a_test("skipped", reason="no CA")]}
+
+    verdict = command.verdict_of(RCLONE, report, {})
+
+    assert (verdict.result, verdict.reason, verdict.version) == ("not run", "no CA", "1.2")
+
+
+def test_a_run_that_broke_off_is_a_failure_even_when_clients_may_be_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_ends(monkeypatch, [], code=2, clients=[RCLONE])
+
+    assert command.main(["--allow-missing"]) == 1
+    assert "not run: pytest ended with 2" in capsys.readouterr().out
+
+
+def test_the_report_is_json_where_that_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_ends(monkeypatch, [a_test(verbs={"GET item": ["200"]})], clients=[RCLONE])
+
+    assert command.main(["--json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)["witnesses"]
+    assert (told["client"], told["result"], told["verbs"]) == ("rclone", "passed", {"GET item": ["200"]})
+
+
+@pytest.mark.parametrize(
+    ("service", "path", "verb"),
+    [
+        ("graph", DRIVE, "GET drive"),
+        ("graph", "/v1.0//users/a@b.example/drive/", "GET drive"),
+        ("graph", f"{DRIVE}/root", "GET item"),
+        ("graph", f"{DRIVE}/items/01A:/b.zip:", "GET item by path"),
+        ("graph", f"{DRIVE}/items/01A:/b.zip:/content", "GET content by path"),
+        ("graph", f"{DRIVE}/items/root/delta(token='latest')", "GET delta"),
+        ("graph", "/v1.0/subscriptions/1/reauthorize", "GET subscriptions reauthorize"),
+        ("graph", "/v1.0/users/a@b.example/sendMail", "GET sendMail"),
+        ("graph-content", "/_api/v2.0/monitor/1", "GET monitor"),
+        ("graph-content", "/personal/local/_layouts/15/download.aspx", "GET download"),
+        ("finance_operations", "/data/Groups/Microsoft.Dynamics.DataEntities.GetAzureWriteUrl", "GET GetAzureWriteUrl"),
+        ("finance_operations", "/data/LegalEntities('USMF')", "GET LegalEntities"),
+        ("entra", "/common/oauth2/v2.0/token", "GET token"),
+    ],
+)
+def test_a_call_is_told_without_ids(service: str, path: str, verb: str) -> None:
+    call = Call(service=service, method="GET", path=path, query_keys=(), status=200, at=datetime.now(UTC))
+
+    assert verb_of(call) == verb
