@@ -16,6 +16,7 @@ from tests.wire import entra, finance_operations, graph, storage
 from tests.wire.endpoints import OPAQUE, Endpoint, Service, fields_of
 from tests.wire.examples import EXAMPLES, EXAMPLES_VARIABLE, Example, key_of, read_examples
 from tests.wire.shapes import Octets, name_of
+from tests.wire.storage import StorageCall
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 WIRE: Final = ROOT / "docs" / "wire.md"
@@ -149,7 +150,9 @@ def _storage(examples: dict[str, Example]) -> str:
         "| --- | --- | --- | --- | --- | --- |",
     ]
     blob = storage.GET_BLOB
-    rows = [(call.operation, call.modules, call.method, call.path, call) for call in storage.CALLS]
+    rows: list[tuple[str, frozenset[str], str, str, StorageCall | Endpoint]] = [
+        (call.operation, call.modules, call.method, call.path, call) for call in storage.CALLS
+    ]
     rows.insert(3, (blob.operation, frozenset({"transfer"}), blob.method, "{container}/{blob}?{sas}", blob))
     for operation, modules, method, path, call in rows:
         made_by = ", ".join(f"`shared/clients/{module}.py`" for module in sorted(modules))
@@ -181,22 +184,24 @@ def _differences() -> str:
     return "\n".join([*lines, ""])
 
 
-def record() -> int:
-    """Run the tests that make every call, and keep their examples; return pytest's exit code."""
+def record(tests: Sequence[str]) -> int:
+    """Run tests, by default those that make every call, and keep their examples; return pytest's exit code."""
     environment = {**os.environ, EXAMPLES_VARIABLE: str(EXAMPLES)}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *RECORDED_FROM]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *(tests or RECORDED_FROM)]
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
 
 
 def main(arguments: Sequence[str]) -> int:
     """Write the page; return 0, or the exit code of tests that did not pass."""
     parser = argparse.ArgumentParser(prog="python -m tests.wire.document", description=__doc__)
-    parser.add_argument("--record", action="store_true", help="run tests first and take new examples from them")
-    if parser.parse_args(arguments).record and (code := record()):
-        return code
+    parser.add_argument(
+        "--record", nargs="*", metavar="TESTS", help="run tests first (all that make calls) and take examples from them"
+    )
+    tests = parser.parse_args(arguments).record
+    code = 0 if tests is None else record(tests)
     WIRE.write_text(text(), "utf-8", newline="\n")
     sys.stdout.write(f"{WIRE.name} is written\n")
-    return 0
+    return code
 
 
 if __name__ == "__main__":

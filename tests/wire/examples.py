@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import requests
 
@@ -45,8 +45,7 @@ _SECRET_FIELDS: Final = frozenset(
         "user_code",
     }
 )
-# Addresses that are keys themselves, and tokens.
-_LOCAL: Final = re.compile(r"https?://127\.0\.0\.1:\d+")
+_READABLE: Final = "/:,$!@*=()"  # characters that stay as they are in a query that is shown
 _TOKEN: Final = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*")
 _LONGEST_LIST: Final = 2  # of the things in a list, so many are shown
 _LONGEST_TEXT: Final = 400
@@ -88,13 +87,13 @@ class Example:
         host = "http://127.0.0.1:41841" if endpoint.proof is Proof.IDENTITY_HEADER else _HOSTS[endpoint.service]
         path = re.sub(r"^/[^/]+/(?=oauth2|v2\.0)", "/contoso.onmicrosoft.com/", request.path)
         opaque = endpoint.path == OPAQUE
-        query = "" if opaque else request.target.partition("?")[2]
+        query = [] if opaque else request.query
         return cls(
             service=endpoint.service,
             operation=endpoint.operation,
             method=endpoint.method,
             path=endpoint.path,
-            url=host + ("/" + HIDDEN if opaque else path + (f"?{query}" if query else "")),
+            url=host + (f"/{HIDDEN}" if opaque else path + _query_text(query)),
             headers=_shown(request.headers, _SHOWN_HEADERS) | proof,
             body=_without_secrets(request.body),
             status=exchange.status or 0,
@@ -110,14 +109,13 @@ class Example:
         """
         host = _HOSTS[Service.STORAGE].replace("blob", "queue" if "queue" in path else "blob")
         query = [(name, HIDDEN if name in {"sig", "st", "se"} else value) for name, value in request.query]
-        text = "&".join(f"{name}={value}" for name, value in query)
         is_signed = any(name == "sig" for name, _ in query)
         return cls(
             service=Service.STORAGE,
             operation=operation,
             method=request.method,
             path=path,
-            url=host + request.path.removeprefix("/devstoreaccount1") + (f"?{text}" if text else ""),
+            url=host + request.path.removeprefix("/devstoreaccount1") + _query_text(query),
             headers=_shown(request.headers, _SHOWN_OF_STORAGE)
             | ({} if is_signed else {"authorization": f"Bearer {HIDDEN}"}),
             body=None,
@@ -142,9 +140,17 @@ def read_examples(path: Path = EXAMPLES) -> dict[str, Example]:
 
 
 def write_examples(path: Path, examples: Iterable[Example]) -> None:
-    """Write examples, in an order of their own so that two recordings can be compared."""
-    rows = [asdict(example) for example in sorted(examples, key=lambda example: example.key)]
+    """Write examples, in an order of their own so that two recordings can be compared; what they lack stays."""
+    known = read_examples(path) if path.exists() else {}
+    known |= {example.key: example for example in examples}
+    rows = [asdict(known[key]) for key in sorted(known)]
     path.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", "utf-8", newline="\n")
+
+
+def _query_text(query: Iterable[tuple[str, str]]) -> str:
+    """Return a query as it may be shown: as little encoded as a URL can be."""
+    text = "&".join(f"{name}={quote(_scrubbed(value), safe=_READABLE)}" for name, value in query)
+    return f"?{text}" if text else ""
 
 
 def _shown(headers: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
@@ -169,7 +175,8 @@ def _without_secrets(value: Any, name: str = "") -> Any:
 def _scrubbed(text: str) -> str:
     """Return a text without this machine's addresses, without tokens, and without the keys in addresses."""
     text = re.sub(r"https?://127\.0\.0\.1:\d+[^\s\"']*", lambda found: _public(found.group()), text)
-    text = _TOKEN.sub(HIDDEN, text)
+    text = text if "://127" in text else re.sub(r"\b127\.0\.0\.1:\d+", "login.microsoftonline.com", text)
+    text = re.sub(r"(?<=enter the code )\w+", HIDDEN, _TOKEN.sub(HIDDEN, text))
     return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}..."
 
 
@@ -192,6 +199,6 @@ def _public(address: str) -> str:
         return f"{_HOSTS[Service.ENTRA]}{re.sub(r'^/[^/]+/', '/contoso.onmicrosoft.com/', path)}"
     if path.startswith("/device"):
         return "https://www.microsoft.com/link"
-    if not path.strip("/"):
-        return _HOSTS[Service.GRAPH]
+    if path.strip("/") in ("", ".default"):
+        return f"{_HOSTS[Service.GRAPH]}{path}"
     return f"{_HOSTS[Service.CONTENT]}/{HIDDEN}" if parts.query else f"{_HOSTS[Service.CONTENT]}{path}"
