@@ -16,13 +16,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
 
-from shared.clients.storage import error_code, storage_error
+from shared.clients.storage import error_code, storage_error, storage_errors
 from shared.domain.run import Run, State, run_from_json, run_to_json
 from shared.errors import AppError, TryAgain
 from shared.log import log
 
 if TYPE_CHECKING:
-    from azure.core.exceptions import AzureError
     from azure.storage.blob import BlobLeaseClient, ContainerClient
 
 CONTAINER: Final = "runs"
@@ -88,7 +87,7 @@ class RunStore:
         """Return the run at the head of a lane, or None. One listing of one row and one read, however many wait."""
         from azure.core.exceptions import ResourceNotFoundError
 
-        def read_first() -> Run | None:
+        def read_first() -> tuple[bytes, str] | None:
             page = next(
                 self._container.list_blobs(name_starts_with=f"open/{lane}/", results_per_page=1).by_page(), iter(())
             )
@@ -97,10 +96,11 @@ class RunStore:
                     download = self._container.download_blob(blob.name)
                 except ResourceNotFoundError as error:
                     raise TryAgain(f"the head of lane {lane} ended while it was being read") from error
-                return replace(run_from_json(download.readall()), record_etag=download.properties.etag)
+                return download.readall(), download.properties.etag
             return None
 
-        return self._in_container(read_first)
+        first = self._in_container(read_first)
+        return first and replace(run_from_json(first[0]), record_etag=first[1])
 
     def next_due(self, lane: str) -> datetime | None:
         """Return when the head of a lane is due, None where the lane is empty. One listing of one row."""
@@ -178,11 +178,10 @@ class RunStore:
         from azure.core.exceptions import ResourceNotFoundError
 
         try:
-            return self._in_container(
-                lambda: run_from_json(self._container.download_blob(_ended_name(opened, run_id)).readall())
-            )
+            record = self._in_container(lambda: self._container.download_blob(_ended_name(opened, run_id)).readall())
         except ResourceNotFoundError:
             return None
+        return run_from_json(record)
 
     # -- leases
 
@@ -202,7 +201,6 @@ class RunStore:
 
     def _acquire(self, blob_name: str) -> "BlobLeaseClient":
         from azure.core.exceptions import (
-            AzureError,
             HttpResponseError,
             ResourceExistsError,
             ResourceModifiedError,
@@ -219,7 +217,7 @@ class RunStore:
                     self._in_container(lambda: blob.upload_blob(b"", overwrite=False))
                 except (ResourceExistsError, ResourceModifiedError):
                     continue
-            except AzureError as error:
+            except storage_errors() as error:
                 if isinstance(error, HttpResponseError) and error.status_code == 409:
                     raise LeaseTaken(f"another worker holds {blob_name}") from error
                 raise _explained(error, f"lease {blob_name}") from error
@@ -278,13 +276,7 @@ class RunStore:
 
         Raises TryAgain or NeedsPerson; conditional failures pass through for the verb that asked for the condition.
         """
-        from azure.core.exceptions import (
-            AzureError,
-            DeserializationError,
-            ResourceExistsError,
-            ResourceModifiedError,
-            ResourceNotFoundError,
-        )
+        from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
 
         try:
             try:
@@ -297,9 +289,7 @@ class RunStore:
             return call()
         except (ResourceExistsError, ResourceModifiedError, ResourceNotFoundError):
             raise
-        except DeserializationError as error:
-            raise TryAgain("The app's storage answered with something that cannot be read (run records).") from error
-        except AzureError as error:
+        except storage_errors() as error:
             raise _explained(error, "run records") from error
 
 
@@ -361,5 +351,5 @@ def key_of(order: str) -> str:
     return unquote(order.partition("-")[2])
 
 
-def _explained(error: "AzureError", operation: str) -> AppError:
+def _explained(error: Exception, operation: str) -> AppError:
     return storage_error(error, service="blob storage", operation=operation, role="Storage Blob Data Owner")

@@ -1,15 +1,22 @@
 """What the errors of the storage SDK mean, for the three clients of the app's own storage account."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from shared.errors import AppError, NeedsPerson, RemoteCall, TryAgain
 
-if TYPE_CHECKING:
+
+def storage_errors() -> tuple[type[Exception], ...]:
+    """Return what a call of the storage SDK raises.
+
+    Observed: ValueError, and its own DeserializationError which is one, for an answer that it cannot read: a proxy's
+    HTML, a body cut short.
+    """
     from azure.core.exceptions import AzureError
 
+    return AzureError, ValueError
 
-def storage_error(error: "AzureError", *, service: str, operation: str, role: str) -> AppError:
+
+def storage_error(error: Exception, *, service: str, operation: str, role: str) -> AppError:
     """Return NeedsPerson where the app may not use its storage, else TryAgain.
 
     service: "blob storage" or "queue storage"; operation: what was being done; role: the one that the app needs.
@@ -39,6 +46,6 @@ def storage_error(error: "AzureError", *, service: str, operation: str, role: st
     )
 
 
-def error_code(error: "AzureError") -> str:
+def error_code(error: Exception) -> str:
     """Return the service's error code; the SDK sets it on its exceptions without declaring it."""
     return str(getattr(error, "error_code", "") or "")

@@ -7,11 +7,10 @@ how to keep others out.
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from shared.clients.storage import storage_error
+from shared.clients.storage import storage_error, storage_errors
 from shared.errors import AppError, ItemChanged
 
 if TYPE_CHECKING:
-    from azure.core.exceptions import AzureError
     from azure.storage.blob import BlobServiceClient
 
 CONTAINER: Final = "sign-in"
@@ -27,7 +26,7 @@ class BlobTokenCache:
 
     def load(self) -> str | None:
         """Return what was saved last, or None where nobody has signed in. Raises TryAgain, NeedsPerson."""
-        from azure.core.exceptions import AzureError, ResourceNotFoundError
+        from azure.core.exceptions import ResourceNotFoundError
 
         try:
             download = self._container.download_blob(BLOB)
@@ -36,7 +35,7 @@ class BlobTokenCache:
         except ResourceNotFoundError:
             self._etag = None
             return None
-        except AzureError as error:
+        except storage_errors() as error:
             raise _explained(error, "read sign-in") from error
 
     def save(self, serialized: str) -> None:
@@ -45,7 +44,7 @@ class BlobTokenCache:
         Raises ItemChanged where it was saved by somebody else since it was loaded; TryAgain, NeedsPerson.
         """
         from azure.core import MatchConditions
-        from azure.core.exceptions import AzureError, ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
+        from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
 
         blob, content = self._container.get_blob_client(BLOB), serialized.encode()
         try:
@@ -62,10 +61,10 @@ class BlobTokenCache:
                 )
         except (ResourceExistsError, ResourceModifiedError) as error:
             raise ItemChanged("Another process has saved the sign-in since it was read") from error
-        except AzureError as error:
+        except storage_errors() as error:
             raise _explained(error, "save sign-in") from error
         self._etag = str(written["etag"])
 
 
-def _explained(error: "AzureError", operation: str) -> AppError:
+def _explained(error: Exception, operation: str) -> AppError:
     return storage_error(error, service="blob storage", operation=operation, role="Storage Blob Data Owner")

@@ -8,7 +8,7 @@ import math
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from shared.clients.storage import storage_error
+from shared.clients.storage import storage_error, storage_errors
 
 if TYPE_CHECKING:
     from azure.storage.queue import QueueClient, QueueServiceClient
@@ -30,7 +30,7 @@ class WakeQueue:
 
     def send(self, queue: str, text: str, *, delay_s: float = 0.0) -> None:
         """Send one message that becomes visible after delay_s seconds. Raises TryAgain, NeedsPerson."""
-        from azure.core.exceptions import AzureError, ResourceExistsError, ResourceNotFoundError
+        from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 
         client = self._client(queue)
         # Storage counts whole seconds. Rounded up, because a wake-up that comes before its run is due has no effect.
@@ -42,7 +42,7 @@ class WakeQueue:
                 with suppress(ResourceExistsError):  # another worker was quicker
                     client.create_queue()
                 client.send_message(text, visibility_timeout=delay)
-        except AzureError as error:
+        except storage_errors() as error:
             raise storage_error(
                 error,
                 service="queue storage",

@@ -180,9 +180,9 @@ def _parsed(message: str, now: datetime) -> tuple[datetime, int]:
 
 
 def keep_watch(services: Services) -> None:
-    """What the minute's timer does: look, wake lanes that are overdue, keep the subscriptions alive.
+    """What the minute's timer does: make the folders, look, wake lanes that are overdue, keep the subscriptions alive.
 
-    Each of the three is tried whatever happens to the others; the first error is raised at the end.
+    Each is tried whatever happens to the others; the first error is raised at the end.
     """
     troubles: list[AppError] = []
 
@@ -194,6 +194,7 @@ def keep_watch(services: Services) -> None:
             troubles.append(error)
             return 0
 
+    tried("make folders", lambda: make_folders(services))
     found = tried("look", lambda: open_new_runs(services))
     tried("wake overdue lanes", lambda: wake_overdue_lanes(services))
     # A file that the timer found first is one that no notification has told of: the subscription may be gone.
@@ -203,6 +204,20 @@ def keep_watch(services: Services) -> None:
         _tell_once(for_a_person, services)
     if troubles:
         raise troubles[0]
+
+
+def make_folders(services: Services) -> int:
+    """Make every folder of every flow that is not there yet; asked of OneDrive once per process. Return how many."""
+    integrations = services.integrations
+    folders = [
+        (flow.drive, folder)
+        for flow in integrations.imports
+        for folder in (flow.input_folder, flow.processing_folder, flow.success_folder, flow.error_folder)
+    ]
+    folders += [(flow.drive, flow.output_folder) for flow in integrations.exports]
+    for drive, folder in folders:
+        services.folder_id(drive, folder)
+    return len(folders)
 
 
 def _tell_once(trouble: NeedsPerson | None, services: Services) -> None:
