@@ -85,6 +85,12 @@ def witnesses(arguments: list[str]) -> int:
     return hand_over([venv_python(), "-m", "tests.witnesses", *arguments])
 
 
+def live(arguments: list[str]) -> int:
+    """Try a real OneDrive and F&O of yours in a folder of its own, and say which assumptions held."""
+    prepare(azurite=False)
+    return hand_over([venv_python(), "-m", "tests.live", *arguments])
+
+
 def sign_in(arguments: list[str]) -> int:
     """Sign a user in by device code, for an app that works on that user's OneDrive."""
     prepare(azurite=False)
@@ -98,6 +104,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "check": check,
     "faults": faults,
     "witnesses": witnesses,
+    "live": live,
     "sign-in": sign_in,
 }
 
