@@ -20,10 +20,10 @@ from local_cloud.finance_operations.executions import Status
 from local_cloud.finance_operations.knobs import Behaviour, Speed
 from local_cloud.onedrive import Knobs
 from shared.clients.dmf import FinanceOperations
+from shared.clients.onedrive import DriveItem, UploadSession
 from shared.clients.transfer import stream_to_blob
 from shared.clients.wake_queue import EXPORT_WORK
-from shared.domain.quick_xor_hash import QuickXorHash
-from shared.domain.run import Outcome, Run, State
+from shared.domain.run import Outcome, Run, State, name_with
 from shared.flows import outbound
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
@@ -321,9 +321,11 @@ def test_a_first_export_that_shows_up_after_a_second_was_started_is_delivered_to
     exporting.run_until_quiet()
 
     (run,) = exporting.ended_runs()
-    assert len(run.submissions) == 2
     assert sorted(delivered(exporting).values()) == [[], ["A", "B"]]
-    assert {submission.delivered_as for submission in run.submissions} == set(exporting.files("Output"))
+    first, second = run.submissions
+    assert second.delivered_as == run.file.name
+    assert first.delivered_as == name_with(run.file.name, first.execution_id[-12:])
+    assert exporting.files("Output") == sorted([first.delivered_as, second.delivered_as])
     assert run.state is State.DELIVERED
 
 
@@ -517,21 +519,23 @@ def size_of_the_package(world: World) -> int:
     return len(requests.get(url.reveal(), timeout=10).content)
 
 
-def test_a_file_that_arrives_with_another_hash_is_taken_away_and_sent_again(
+def test_a_file_that_arrives_damaged_is_taken_away_and_sent_again(
     exporting: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Damaged(QuickXorHash):
-        seen = 0
+    original = UploadSession.put
+    damaged: list[bytes] = []
 
-        def base64(self) -> str:
-            Damaged.seen += 1
-            return "SgAAAAAAAAAAAAAAAQAAAAAAAAA=" if Damaged.seen == 1 else super().base64()
+    def damage_once(session: UploadSession, start: int, chunk: bytes) -> DriveItem | None:
+        if damaged:
+            return original(session, start, chunk)
+        damaged.append(chunk)
+        return original(session, start, bytes(len(chunk)))
 
-    monkeypatch.setattr(outbound, "QuickXorHash", Damaged)
+    monkeypatch.setattr(UploadSession, "put", damage_once)
 
     run = export(exporting)
 
-    assert Damaged.seen >= 2
+    assert damaged
     assert delivered(exporting) == {run.file.name: ["A", "B"]}
 
 
