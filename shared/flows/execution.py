@@ -7,9 +7,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from shared.clients.dmf import EntityProgress, ExecutionStatus, FinanceOperations
+from shared.clients.dmf import EntityProgress, ExecutionStatus, FinanceOperations, PackageUnreadable
 from shared.domain.run import Run, State
-from shared.errors import AppError, NotFound, ProjectBusy, TryAgain
+from shared.errors import AppError, FileRejected, NotFound, ProjectBusy, TryAgain
 from shared.flows.runner import MENDED_LOOK_S, TRIES_BEFORE_ALERT
 from shared.log import log
 from shared.services import Services
@@ -35,9 +35,10 @@ _ENTITY_FAILED: Final = frozenset({"error", "failed", "partiallysucceeded", "can
 
 def begun(run: Run, answered_id: str, services: Services) -> Run:
     """Return a run whose execution F&O has accepted, under the id that it answered with: ours, as documented."""
-    *earlier, sent = run.submissions
-    accepted = replace(run, submissions=(*earlier, replace(sent, execution_id=answered_id)))
-    return accepted.moved_to(State.EXECUTING, services.now()).waiting(services.settings.poll_first_s, services.now())
+    if answered_id != run.execution_id:
+        # The id that was sent stays on the run, as every id does; from now on F&O is asked about its own.
+        run = replace(run, submissions=(*run.submissions, replace(run.submissions[-1], execution_id=answered_id)))
+    return run.moved_to(State.EXECUTING, services.now()).waiting(services.settings.poll_first_s, services.now())
 
 
 def not_begun(run: Run, error: AppError, back_to: State, now: datetime) -> Run:
@@ -56,6 +57,8 @@ def not_begun(run: Run, error: AppError, back_to: State, now: datetime) -> Run:
         case _:
             wait_s = MENDED_LOOK_S
     log.warning("submit.not_begun", reason=str(error), wait_s=wait_s)
+    if not isinstance(error, ProjectBusy | PackageUnreadable | FileRejected):
+        run = replace(run, submissions=run.submissions[:-1])  # it never reached F&O, so its id is still unused
     back = replace(run.moved_to(back_to, now), attempts=run.attempts + 1).waiting(wait_s, now)
     needs_person = not isinstance(error, TryAgain) or back.attempts >= TRIES_BEFORE_ALERT
     return back.troubled(str(error), now) if needs_person else back

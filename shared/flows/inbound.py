@@ -15,7 +15,6 @@ from typing import Final
 
 from shared.clients.dmf import ExecutionStatus, FinanceOperations, PackageUnreadable
 from shared.clients.onedrive import DriveItem, OneDrive
-from shared.clients.run_store import LeaseTaken
 from shared.clients.transfer import SasExpired, empty_blob, open_package, stream_to_blob
 from shared.clients.wake_queue import IMPORT_WORK
 from shared.domain.integrations import ImportFlow
@@ -184,8 +183,6 @@ def submit(run: Run, services: Services) -> Run:
 
 def _not_begun(run: Run, error: AppError, now: datetime) -> Run:
     """Return the run to UPLOADED, or to CLAIMED where F&O could not read the package: F&O has not begun."""
-    if isinstance(error, LeaseTaken):
-        run = replace(run, submissions=run.submissions[:-1])  # not our turn: this id was never used
     if isinstance(error, PackageUnreadable):
         return replace(execution.not_begun(run, error, State.CLAIMED, now), package=None)
     return execution.not_begun(run, error, State.UPLOADED, now)

@@ -7,7 +7,7 @@ wake at any time, any number of times, stands in ``docs/architecture.md``.
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from shared.clients.http import correlated, recording
@@ -22,6 +22,9 @@ type Step = Callable[[Run, Services], Run]
 # Seconds after which a lane's worker hands over to a new invocation between two runs; one run may take longer. Far
 # below functionTimeout in host.json.
 WORK_S: Final = 120.0
+
+# A wake-up that was sent by another host may come a moment before its run is due by this host's clock.
+CLOCKS_DIFFER_BY: Final = timedelta(seconds=1)
 
 # Seconds between two tries: doubled each time within these bounds, unless the service asks for another wait.
 FIRST_RETRY_S: Final = 2.0
@@ -57,12 +60,12 @@ def advance(lane: str, steps: Mapping[State, Step], queue: str, services: Servic
 def _work(lane: str, steps: Mapping[State, Step], queue: str, services: Services) -> None:
     began = services.now()
     while head := services.store.oldest(lane):
-        if head.due > services.now():
+        if head.due > services.now() + CLOCKS_DIFFER_BY:
             return  # the save that put it off has sent its wake-up
         if (services.now() - began).total_seconds() > WORK_S:
             return  # what is left is due, so the look after the lease is released sends a wake-up
         run: Run | None = head
-        while run and run.due <= services.now():
+        while run and (run is head or run.due <= services.now()):
             run = _advance_once(run, steps, services)
         if run:
             # Saved with a due time in the future: exactly one message for it.
