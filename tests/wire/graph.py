@@ -425,7 +425,11 @@ ENDPOINTS: Final = (
         permission=_WRITE,
         repeatable="yes: nothing is seen of a session before its last byte",
         source=f"{_API}/driveitem-createuploadsession",
-        more_sources=(f"{_API}/resources/driveitemuploadableproperties",),
+        # The first page has this path for /me only; Microsoft's own clients use it for drives/{drive-id}.
+        more_sources=(
+            f"{_API}/resources/driveitemuploadableproperties",
+            "https://learn.microsoft.com/graph/sdks/large-file-upload",
+        ),
         headers=_JSON,
         optional_headers=_IF_MATCH,
         body=Fields(
@@ -434,7 +438,7 @@ ENDPOINTS: Final = (
                     optional={
                         "@microsoft.graph.conflictBehavior": _CONFLICT,
                         "name": FILLED,
-                        "fileSize": WHOLE,
+                        "fileSize": WHOLE,  # "only on OneDrive Personal" in the resource, for all in the page above
                         "description": TEXT,
                         "fileSystemInfo": _TIMES,
                         "driveItemSource": OBJECT,
