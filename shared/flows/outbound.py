@@ -36,6 +36,9 @@ from shared.flows.runner import Step, advance
 from shared.log import log
 from shared.services import Services
 
+# How every zip begins. A proxy on the way may answer a download with a page of its own.
+ZIP: Final = b"PK"
+
 # F&O deletes the package of an export after 7 days. facts: data-management-api, "Retention".
 KEPT_FOR: Final = timedelta(days=7)
 # Seconds between two looks for the address of a finished package: it may be empty for a while.
@@ -301,6 +304,8 @@ def _uploaded(package: RemoteFile, onedrive: OneDrive, folder_id: str, name: str
     session = onedrive.open_upload(folder_id, name, package.size_bytes)
     try:
         for chunk in package.chunks(CHUNK):
+            if not sent and not chunk.startswith(ZIP):
+                raise DataDamaged(f"What F&O's blob storage handed out as {name} is no zip; it is fetched again")
             checksum.update(chunk)
             item = session.put(sent, chunk)
             sent += len(chunk)

@@ -9,6 +9,14 @@ from tests.faults.matrix import a_stage, cases
 EVERY = 37
 
 
+def test_a_proxys_page_in_place_of_a_package_is_never_delivered() -> None:
+    with a_stage() as stage:
+        (case,) = chosen(cases(stage), r"export: \d+ GET /temporary-file.*: garbage", 1)
+        verdict = stage.verdict(case)
+
+    assert verdict.broken == ()
+
+
 @pytest.mark.timeout(400)
 def test_every_promise_holds_whichever_call_fails_in_whichever_way() -> None:
     with a_stage() as stage:
