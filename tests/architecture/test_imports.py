@@ -104,7 +104,10 @@ def test_the_contract_about_clients_names_all_of_them() -> None:
     independent = next(contract["modules"] for contract in contracts if "Clients do not know" in contract["name"])
     clients = [path for path in product_modules() if path.startswith("shared/clients/")]
 
-    named = {path.removesuffix(".py").replace("/", ".") for path in clients} - {"shared.clients.http", "shared.clients.storage"}
+    named = {path.removesuffix(".py").replace("/", ".") for path in clients} - {
+        "shared.clients.http",
+        "shared.clients.storage",
+    }
     assert set(independent) == named
 
 
