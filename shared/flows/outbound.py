@@ -65,7 +65,10 @@ def start_exports(services: Services) -> int:
 def _start_if_due(flow: ExportFlow, services: Services) -> bool:
     now = services.now()
     mark = services.store.read_mark(f"export-{flow.lane}")
-    if not _is_due(flow, mark, services):
+    if mark.content and now - datetime.fromisoformat(mark.content["opened"]) < timedelta(seconds=flow.every_s):
+        return False
+    last = _last_run(mark, services)
+    if last and last.state is State.FAILED and last.ended and now - last.ended < PAUSE_AFTER_FAILURE:
         return False
     run = new_run(
         flow=FlowKind.EXPORT,
@@ -78,7 +81,10 @@ def _start_if_due(flow: ExportFlow, services: Services) -> bool:
         company=flow.company,
         file=FileFacts(name=_file_name(flow, now)),
     )
+    run = replace(run, submissions=_still_missing(last, now))
     mark.content = {"opened": run.opened.isoformat(), "run_id": run.run_id}
+    if last:
+        mark.content |= {"last_opened": last.opened.isoformat(), "last_run_id": last.run_id}
     services.store.write_mark(f"export-{flow.lane}", mark)
     if not services.store.create(run):
         return False
@@ -93,17 +99,25 @@ def _file_name(flow: ExportFlow, now: datetime) -> str:
     return f"{project}_{flow.company}_{now.astimezone(UTC):%Y%m%d-%H%M%S}.zip"
 
 
-def _is_due(flow: ExportFlow, mark: Mark, services: Services) -> bool:
-    """Return whether an export may begin: not too soon after the last one, later after one that failed."""
-    if not mark.content:
-        return True
-    opened = datetime.fromisoformat(mark.content["opened"])
-    if services.now() - opened < timedelta(seconds=flow.every_s):
-        return False
-    last = services.store.ended_run(opened, mark.content["run_id"])
-    if last and last.state is State.FAILED and last.ended:
-        return services.now() - last.ended >= PAUSE_AFTER_FAILURE
-    return True
+def _last_run(mark: Mark, services: Services) -> Run | None:
+    """Return the export that was started last, as it ended; where it never came to be, the one before it."""
+    for opened, run_id in (("opened", "run_id"), ("last_opened", "last_run_id")):
+        if run_id in mark.content:
+            run = services.store.ended_run(datetime.fromisoformat(mark.content[opened]), mark.content[run_id])
+            if run:
+                return run
+    return None
+
+
+def _still_missing(last: Run | None, now: datetime) -> tuple[Submission, ...]:
+    """Return what the last export sent and F&O has never shown, for the next one to look after.
+
+    A request that reaches F&O after its run has ended takes changes along that no later export has.
+    """
+    submissions = last.submissions if last else ()
+    return tuple(
+        each for each in submissions if each.missing_since and not each.delivered_as and now - each.chosen < KEPT_FOR
+    )
 
 
 def advance_exports(lane: str, services: Services) -> None:

@@ -367,6 +367,21 @@ def test_a_request_that_reaches_fo_after_the_second_one_is_delivered_as_well(exp
     assert sorted(delivered(exporting).values()) == [["A", "B"], ["C"]]
 
 
+def test_a_request_that_reaches_fo_after_its_run_has_ended_is_delivered_with_the_next_export(exporting: World) -> None:
+    """It takes changes along that no later export has."""
+    exporting.faults.add(fno_fault(SUBMIT, faults.reset_before()))
+    first, _second = export(exporting).submissions
+    change(exporting, ("C", "Gamma"))
+    fno_of(exporting).export_to_package(
+        data_project=PROJECT, package_name="late", execution_id=first.execution_id, legal_entity="USMF"
+    )
+    exporting.clock.advance(60)
+
+    export(exporting)
+
+    assert sorted(delivered(exporting).values()) == [[], ["A", "B"], ["C"]]
+
+
 # Processes that die
 
 
