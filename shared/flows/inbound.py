@@ -199,6 +199,10 @@ def _look_up(run: Run, services: Services) -> Run:
     if execution.is_known(submission.execution_id, _finance(run, services)):
         log.info("submission.found")
         return run.moved_to(State.EXECUTING, now)
+    if submission.missing_since is None:
+        # Saved before the fence: a worker that is still about to send this id has then lost the run, and what F&O says
+        # to it about an empty package is not taken for an answer about the file.
+        return run.with_submission(replace(submission, missing_since=now))
     if submission.fenced is None:
         return _fenced(run, submission, services)
     grace_over = submission.fenced + timedelta(seconds=services.settings.submit_grace_s)
@@ -210,7 +214,6 @@ def _look_up(run: Run, services: Services) -> Run:
 
 def _fenced(run: Run, submission: Submission, services: Services) -> Run:
     """Return the run with its package made empty; or waiting, where only F&O's own key running out can fence it."""
-    now = services.now()
     url: SecretUrl | None = None
     if run.package:
         url, _ = _key_again(run.package, _finance(run, services))
@@ -219,6 +222,7 @@ def _fenced(run: Run, submission: Submission, services: Services) -> Run:
             empty_blob(url)
         except SasExpired:
             url = None
+    now = services.now()  # the grace time begins with the fence, however long it took to put it up
     expires = run.package.key_expires if run.package else None
     if url is None and expires and now < expires:
         log.warning("submission.fenced_by_expiry", expires=expires)

@@ -10,7 +10,10 @@ from local_cloud import faults
 from local_cloud.faults import Fault
 from local_cloud.finance_operations.knobs import Behaviour, Speed
 from local_cloud.onedrive import Knobs
+from shared.clients.transfer import empty_blob
 from shared.domain.run import Outcome, State
+from shared.flows import inbound
+from shared.secret import SecretUrl
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
 from tests.world import World
@@ -317,6 +320,29 @@ def test_a_request_that_reaches_f_and_o_after_the_fence_imports_nothing(world: W
     world.run_until_quiet()
 
     assert world.imports() == [("USMF", 1)]
+
+
+def test_the_grace_time_begins_when_the_fence_stands_however_long_that_took(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.put("USMF_Customers_001.zip")
+    world.faults.add(fno_fault(IMPORT, faults.reset_before()))
+    world.look()
+    (lane,) = world.heads()
+    world.wake(lane)  # sent, lost
+
+    def slowly(url: SecretUrl) -> None:
+        world.clock.advance(600)
+        empty_blob(url)
+
+    monkeypatch.setattr(inbound, "empty_blob", slowly)
+    world.clock.advance(10)
+    world.wake(lane)  # not known, so fenced
+    fenced_at = world.clock.now()
+
+    (run,) = world.open_runs()
+    assert run.submissions[0].fenced == fenced_at
+    assert run.due >= fenced_at + timedelta(seconds=world.services.settings.submit_grace_s)
 
 
 def test_a_submit_whose_answer_was_lost_is_looked_up_and_never_sent_again(world: World) -> None:
