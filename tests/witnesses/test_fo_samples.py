@@ -11,8 +11,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -25,13 +24,13 @@ from local_cloud.finance_operations import FinanceOperationsSimulator, Speed
 from local_cloud.finance_operations.executions import Status
 from local_cloud.server import Server, answer
 from local_cloud.tokens import TokenDesk
+from tests.fo_samples import FoSample, fo_samples
 from tests.packages import Entity, build_package
 from tests.witnesses.clients import SAMPLES as CLIENT
 from tests.witnesses.conftest import APP_ID
 
 pytestmark = pytest.mark.witness(CLIENT.name)
 
-FOLDER: Final = Path(__file__).parents[1] / "samples" / "fo"
 TIMEOUT_S: Final = 20
 EXECUTION_ID: Final = "usmf-20260105T081500-4f3c2a1b"  # of every sample
 ENTITY: Final = "Fixed asset major type"
@@ -276,7 +275,7 @@ NOT_BROUGHT_ABOUT: Final[Mapping[str, Mapping[str, str]]] = {
         "number": MADE_UP,
         "new word": MADE_UP,
         "not found, on-premises": ON_PREMISES,
-        "failed": MADE_UP,
+        "not told why": MADE_UP,
         "throttled": BY_FAULT_PLAN,
     },
     "GetExportedPackageUrl": {"null": MADE_UP},
@@ -312,22 +311,7 @@ QUOTED: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    action: str
-    name: str
-    request: Mapping[str, Any] = field(repr=False)
-    answer: Mapping[str, Any] = field(repr=False)
-
-
-def samples() -> Iterator[Sample]:
-    for file in sorted(FOLDER.glob("*.json")):
-        content = json.loads(file.read_text(encoding="utf-8"))
-        for case in content["cases"]:
-            yield Sample(action=file.stem, name=case["name"], request=content["request"], answer=case["answer"])
-
-
-REPLAYED: Final = [each for each in samples() if each.name in SITUATIONS[each.action]]
+REPLAYED: Final = [each for each in fo_samples() if each.name in SITUATIONS[each.action]]
 
 
 @pytest.fixture
@@ -346,7 +330,7 @@ def stage(azurite_connection: str) -> Iterator[Stage]:
 
 
 @pytest.mark.parametrize("sample", REPLAYED, ids=lambda sample: f"{sample.action}: {sample.name}")
-def test_the_simulator_answers_as_others_have_seen_fno_answer(stage: Stage, sample: Sample) -> None:
+def test_the_simulator_answers_as_others_have_seen_fno_answer(stage: Stage, sample: FoSample) -> None:
     stage.method, stage.path = sample.request["method"], sample.request["path"]
     stage.body = dict(sample.request["body"] or {})
     SITUATIONS[sample.action][sample.name](stage)
@@ -363,7 +347,7 @@ def test_the_simulator_answers_as_others_have_seen_fno_answer(stage: Stage, samp
 
 
 def test_every_sample_is_replayed_or_says_why_it_is_not() -> None:
-    known = {(each.action, each.name) for each in samples()}
+    known = {(each.action, each.name) for each in fo_samples()}
     replayed = {(action, name) for action, cases in SITUATIONS.items() for name in cases}
     excused = {(action, name) for action, cases in NOT_BROUGHT_ABOUT.items() for name in cases}
 
