@@ -236,6 +236,20 @@ class World:
         """Take all messages out of a queue, also those that wait: text and seconds until they are visible."""
         return [(text, delay_s) for name, text, delay_s in self.wakes.sent if name == queue]
 
+    def written(self) -> str:
+        """Return all that the app has written but its log: records, notes, reports, mails, queue messages."""
+        with BlobServiceClient.from_connection_string(self.connection) as blobs:
+            container = blobs.get_container_client(self.container)
+            parts = [container.download_blob(row.name).readall().decode() for row in _rows_if_any(container, "")]
+        parts += [
+            file.read_text(encoding="utf-8", errors="replace")
+            for file in (self.folder / "Error").iterdir()
+            if file.suffix != ".zip"
+        ]
+        parts += [str(mail) for mail in self.onedrive.mails]
+        parts += [text for _, text, _ in self.wakes.sent]
+        return "\n".join(parts)
+
     @property
     def wakes(self) -> "_OwnQueues":
         """The queues, with what was sent to them."""

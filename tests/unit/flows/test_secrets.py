@@ -4,7 +4,6 @@ import logging
 import re
 
 import pytest
-from azure.storage.blob import BlobServiceClient
 
 from local_cloud import faults
 from local_cloud.faults import Fault
@@ -75,15 +74,5 @@ def test_no_key_or_token_is_written_anywhere_when(
 
 def written(world: World, caplog: pytest.LogCaptureFixture) -> str:
     """Return all that the app has written: log, records and notes, reports, mails, queue messages."""
-    parts = [record.getMessage() + str(record.exc_text or "") for record in caplog.records]
-    with BlobServiceClient.from_connection_string(world.connection) as service:
-        container = service.get_container_client(world.container)
-        parts += [container.download_blob(row.name).readall().decode() for row in container.list_blobs()]
-    parts += [
-        file.read_text(encoding="utf-8", errors="replace")
-        for file in (world.folder / "Error").iterdir()
-        if file.suffix != ".zip"
-    ]
-    parts += [str(mail) for mail in world.onedrive.mails]
-    parts += [text for _, text, _ in world.wakes.sent]
-    return "\n".join(parts)
+    lines = [record.getMessage() + str(record.exc_text or "") for record in caplog.records]
+    return "\n".join([*lines, world.written()])
