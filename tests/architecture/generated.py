@@ -6,6 +6,8 @@ diagram is not what the tables say.
 """
 
 import argparse
+import os
+import platform
 import re
 import subprocess
 import sys
@@ -21,6 +23,7 @@ from shared.flows.runner import Step
 ROOT: Final = Path(__file__).resolve().parents[2]
 ARCHITECTURE: Final = ROOT / "docs" / "architecture.md"
 README: Final = ROOT / "README.md"
+SCENARIOS: Final = ROOT / "docs" / "scenarios.md"
 WIDEST: Final = 130  # characters of a line of output that the README shows
 
 
@@ -52,7 +55,7 @@ def demo_output() -> str:
     ended = subprocess.run(
         [sys.executable, "dev.py", "demo"], cwd=ROOT, capture_output=True, encoding="utf-8", timeout=300, check=True
     )
-    return _as_text("python dev.py demo", ended.stdout)
+    return as_text("python dev.py demo", ended.stdout)
 
 
 def up_output() -> str:
@@ -65,10 +68,15 @@ def up_output() -> str:
         process.stop()
     begins = next(number for number, line in enumerate(lines) if line.startswith("Copy a data package"))
     ends = next(number for number, line in enumerate(lines) if line.startswith("Ctrl-C"))
-    return _as_text("python dev.py up", "\n".join(lines[begins : ends + 1]))
+    return as_text("python dev.py up", "\n".join(lines[begins : ends + 1]))
 
 
-def _as_text(command: str, output: str) -> str:
+def machine() -> str:
+    """Return what a figure was measured on, in a few words."""
+    return f"{platform.system()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+
+
+def as_text(command: str, output: str) -> str:
     """Return a block of text without the paths of the machine that it was made on."""
     output = output.replace(str(ROOT), "<this folder>")
     output = re.sub(r"\S*onedrive-fo-demo-\w+", "<temporary folder>", output)

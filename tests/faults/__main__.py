@@ -2,14 +2,15 @@
 
 import argparse
 import json
-import logging
 import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from datetime import UTC, datetime
 from typing import Final
 
+from tests.architecture.generated import SCENARIOS, as_text, machine, renew
 from tests.faults.interception import FaultKind
 from tests.faults.matrix import Case, Verdict, a_stage, cases
 
@@ -29,8 +30,10 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--jobs", type=int, default=2, help="processes side by side (default %(default)s)")
     parser.add_argument("--json", action="store_true", help="one JSON object a case, then a summary")
+    parser.add_argument("--output", action="store_true", help="also put the table of the whole matrix into the docs")
     options = parser.parse_args(arguments)
-    logging.disable()  # thousands of faults are meant; what matters is told in the verdicts
+    if options.output and (options.only or options.every > 1):
+        parser.error("--output is for the whole matrix: leave --only and --every out")
     began = time.monotonic()
     verdicts: list[Verdict] = []
     with ProcessPoolExecutor(options.jobs) as pool:
@@ -44,6 +47,10 @@ def main(arguments: Sequence[str]) -> int:
     )
     took_s = time.monotonic() - began
     _print(_as_json(verdicts, took_s) if options.json else _as_table(verdicts, took_s))
+    if options.output:
+        renew(
+            SCENARIOS, "dev.py faults", as_text("python dev.py faults --output", "\n".join(_as_table(verdicts, took_s)))
+        )
     return 0 if verdicts and not any(verdict.broken for verdict in verdicts) else 1
 
 
@@ -55,7 +62,6 @@ def chosen(all_cases: Sequence[Case], only: str, every: int) -> list[Case]:
 
 def _share(only: str, every: int, number: int, of: int) -> list[Verdict]:
     """Run one process's share of the cases."""
-    logging.disable()  # thousands of faults are meant; what matters is told in the verdicts
     verdicts = []
     with a_stage() as stage:
         mine = chosen(cases(stage), only, every)[number::of]
@@ -104,6 +110,7 @@ def _as_table(verdicts: Sequence[Verdict], took_s: float) -> Iterator[str]:
     failed = sum(bool(verdict.broken) for verdict in verdicts)
     yield ""
     yield f"{len(verdicts)} cases, {failed} with a broken promise, {took_s:.0f} s. ( . held, X broken )"
+    yield f"{datetime.now(UTC):%Y-%m-%d}, {machine()}"
 
 
 def _print(lines: Iterator[str]) -> None:

@@ -196,9 +196,11 @@ def _cut(request: requests.PreparedRequest, whole: requests.Response) -> request
 _IDS: Final = (
     (re.compile(r"01[A-Z0-9]{32}"), "{item}"),
     (re.compile(r"\d{8}T\d{6}(\d{6}Z)?"), "{time}"),
+    (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "{guid}"),
+    (re.compile(r"\d{4}/\d{2}/\d{2}"), "{day}"),
     (re.compile(r"-[0-9a-f]{10,12}\b"), "-{id}"),
     (re.compile(r"\d{13}-"), "{newest}-"),
-    (re.compile(r"(?<=in-import-)[0-9a-f]{8}|(?<=in-)[0-9a-f]{8}"), "{lane}"),
+    (re.compile(r"/(in|out)-[\w-]*[0-9a-f]{8}\b"), r"/\1-{lane}"),
 )
 
 

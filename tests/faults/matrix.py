@@ -3,6 +3,7 @@
 After each case, without help and within bounded time, every promise must hold; what does not is told in words.
 """
 
+import logging
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,10 +16,11 @@ import pytest
 from local_cloud.finance_operations.knobs import Speed
 from local_cloud.finance_operations.packages import PackageBroken, read_package
 from local_cloud.storage import Azurite
-from shared.domain.run import FlowKind, Outcome
+from shared.domain.run import FlowKind, Outcome, State
 from shared.errors import AppError
 from shared.flows import watch
 from tests.faults.interception import FaultKind, Interception, OutgoingCall, PowerCut, intercepted
+from tests.leaks import leaks
 from tests.packages import build_package
 from tests.world import World
 
@@ -31,6 +33,12 @@ REDELIVERED_S: Final = 30.0
 LEASE_S: Final = 60.0
 # More wake-ups than this for one file would be a chain that multiplies.
 MOST_MESSAGES: Final = 60
+
+# The states that a run's history must tell of, whatever befell it on the way.
+_STATES: Final = {
+    FlowKind.IMPORT: {State.FOUND, State.CLAIMED, State.UPLOADED, State.SUBMITTING, State.EXECUTING, State.FINISHED},
+    FlowKind.EXPORT: {State.PLANNED, State.SUBMITTING, State.EXECUTING, State.READY},
+}
 
 ROWS: Final = (("A", "Alpha"), ("B", "Beta"))
 
@@ -58,8 +66,9 @@ class Verdict:
 class Stage:
     """One world, used for one case after the other."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, log: "LogLines") -> None:
         self.world = world
+        self._log = log
         self._number = 0
 
     def clean_calls(self, flow: FlowKind) -> list[OutgoingCall]:
@@ -78,9 +87,20 @@ class Stage:
 
     def _act(self, flow: FlowKind, state: Interception) -> tuple[str, ...]:
         self._number += 1
+        self._log.lines.clear()
         self.world.begin_anew()
         act = self._import if flow is FlowKind.IMPORT else self._export
         return act(state)
+
+    def _common(self) -> Iterator[tuple[str, object, object]]:
+        world = self.world
+        yield "no run is open", [run.state.value for run in world.open_runs()], []
+        yield "no lease is held for good", world.held_leases(), []
+        yield "wake-ups did not multiply", len(world.wakes.sent) <= MOST_MESSAGES, True
+        yield "nothing secret was written", leaks("\n".join([*self._log.lines, world.written()])), []
+        for run in world.ended_runs():
+            told = {record.state for record in run.steps if not record.error}
+            yield f"the history of {run.file.name} tells every state", told, _STATES[run.flow]
 
     # -- the two flows
 
@@ -104,7 +124,7 @@ class Stage:
                     True,
                 ),
                 ("the run has ended as it should", [run.outcome for run in world.ended_runs()], [Outcome.SUCCEEDED]),
-                *_common(world),
+                *self._common(),
             )
         )
 
@@ -117,7 +137,7 @@ class Stage:
             _broken(
                 ("the export is in Output, once", [count for count in rows if count], [len(ROWS)]),
                 ("the run has ended as it should", [run.outcome for run in world.ended_runs()], [Outcome.SUCCEEDED]),
-                *_common(world),
+                *self._common(),
             )
         )
 
@@ -166,12 +186,6 @@ def until_quiet(
             ticks += 1
 
 
-def _common(world: World) -> Iterator[tuple[str, object, object]]:
-    yield "no run is open", [run.state.value for run in world.open_runs()], []
-    yield "no lease is held for good", world.held_leases(), []
-    yield "wake-ups did not multiply", len(world.wakes.sent) <= MOST_MESSAGES, True
-
-
 def _broken(*promises: tuple[str, object, object]) -> Iterator[str]:
     for promise, found, wanted in promises:
         if found != wanted:
@@ -215,9 +229,35 @@ def a_stage() -> Iterator[Stage]:
         world = stack.enter_context(
             World(home, azurite.connection_string, monkeypatch, settings=settings, speed=Speed(seconds_per_execution=5))
         )
-        stage = Stage(world)
+        stage = Stage(world, stack.enter_context(_heard()))
         stage.clean_calls(FlowKind.IMPORT)  # F&O has rows to export from now on
         yield stage
+
+
+class LogLines(logging.Handler):
+    """Keeps what the app logs, as the host would print it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a line, with its traceback."""
+        self.lines.append(self.format(record))
+
+
+@contextmanager
+def _heard() -> Iterator[LogLines]:
+    """Keep every line of the log, and print none: thousands of faults are meant."""
+    logger, heard = logging.getLogger(), LogLines()
+    level, handlers = logger.level, logger.handlers
+    logger.handlers = [heard]
+    logger.setLevel(logging.INFO)
+    try:
+        yield heard
+    finally:
+        logger.handlers = handlers
+        logger.setLevel(level)
 
 
 def cases(stage: Stage) -> list[Case]:
