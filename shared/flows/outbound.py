@@ -48,6 +48,10 @@ NO_ADDRESS_AFTER: Final = timedelta(minutes=15)
 # After this time its own count of rows is believed, so that the next export need not wait.
 NOTHING_AFTER: Final = timedelta(minutes=1)
 NOTHING: Final = "(nothing)"  # in the place of a file's name; no file of OneDrive's is called so by this app
+# An upload that nobody goes on with holds its name for 15 minutes in OneDrive for Business: so many looks, so many
+# seconds apart, outlast it. Assumed: a personal OneDrive, which keeps uploads for days, does not hold their names.
+HELD_S: Final = 180.0
+HELD_LOOKS: Final = 6
 # After a failed export the next one waits this long: a tick every 30 seconds would repeat the failure, and its alert.
 PAUSE_AFTER_FAILURE: Final = timedelta(minutes=10)
 
@@ -224,7 +228,7 @@ def _delivered(run: Run, submission: Submission, package: RemoteFile, services: 
     with package:
         folder_id = services.folder_id(flow.drive, flow.output_folder)
         try:
-            item = _copied(package, services.onedrive(flow.drive), folder_id, name, run.run_id)
+            item = _copied(package, services.onedrive(flow.drive), folder_id, name, run)
         except NotFound:
             services.forget_folder(flow.drive, flow.output_folder)  # made anew at the next try
             raise
@@ -300,16 +304,23 @@ def _found_nothing(execution_id: str, fno: FinanceOperations) -> bool:
     )
 
 
-def _copied(package: RemoteFile, onedrive: OneDrive, folder_id: str, name: str, run_id: str) -> DriveItem:
-    """Stream a package into the folder; return the file that is there afterwards, checked by size and hash."""
-    try:
-        return _uploaded(package, onedrive, folder_id, name)
-    except NameTaken:
-        there = next((item for item in onedrive.list_files(folder_id) if item.name.casefold() == name.casefold()), None)
-        if there and _is_same(there, package):
-            log.info("export.was_delivered", name=name)
-            return there
-        return _uploaded(package, onedrive, folder_id, name_with(name, run_id))
+def _copied(package: RemoteFile, onedrive: OneDrive, folder_id: str, name: str, run: Run) -> DriveItem:
+    """Stream a package into the folder; return the file that is there afterwards, checked by size and hash.
+
+    Where another file has the name, the package gets one that is the run's alone. A name without a file is held by an
+    upload: perhaps by one of a worker that stands still, which would deliver the package a second time.
+    """
+    for each in (name, name_with(name, run.run_id)):
+        try:
+            return _uploaded(package, onedrive, folder_id, each)
+        except NameTaken as error:
+            there = next((i for i in onedrive.list_files(folder_id) if i.name.casefold() == each.casefold()), None)
+            if there is None and run.attempts < HELD_LOOKS:
+                raise TryAgain(f"An upload that has not ended holds the name {each}", retry_after_s=HELD_S) from error
+            if there and _is_same(there, package):
+                log.info("export.was_delivered", name=each)
+                return there
+    raise TryAgain(f"Other files, or uploads, have the name {name} and the one that is this export's alone")
 
 
 def _uploaded(package: RemoteFile, onedrive: OneDrive, folder_id: str, name: str) -> DriveItem:

@@ -522,6 +522,53 @@ def test_a_file_that_has_the_name_already_is_left_alone_and_the_export_gets_a_na
     assert ended.file.name == own
 
 
+def test_a_file_of_its_own_name_whose_last_answer_was_lost_is_found_and_not_put_a_second_time(
+    planned: tuple[World, Run],
+) -> None:
+    world, run = planned
+    other = world.folder / "Output" / run.file.name
+    other.write_bytes(b"someone else's")
+    world.faults.add(content_fault(faults.status(504, handled=True)))
+
+    world.run_until_quiet()
+
+    other.unlink()
+    assert delivered(world) == {name_with(run.file.name, run.run_id): ["A", "B"]}
+
+
+def test_a_name_that_an_upload_holds_is_waited_for_because_it_may_be_another_workers(
+    planned: tuple[World, Run],
+) -> None:
+    world, run = planned
+    drive = world.services.integrations.exports[0].drive
+    onedrive = world.services.onedrive(drive)
+    session = onedrive.open_upload(world.services.folder_id(drive, "Output"), run.file.name, size_bytes=1)
+    (lane,) = world.heads()
+    while not world.open_runs()[0].attempts:
+        wake_when_due(world, lane)
+    assert world.files("Output") == []
+    session.cancel()
+
+    world.run_until_quiet()
+
+    assert delivered(world) == {run.file.name: ["A", "B"]}
+
+
+def test_a_name_that_an_upload_holds_for_long_does_not_keep_an_export_from_being_delivered(
+    planned: tuple[World, Run],
+) -> None:
+    world, run = planned
+    drive = world.services.integrations.exports[0].drive
+    onedrive = world.services.onedrive(drive)
+    onedrive.open_upload(world.services.folder_id(drive, "Output"), run.file.name, size_bytes=1)
+    began = world.clock.now()
+
+    world.run_until_quiet()
+
+    assert delivered(world) == {name_with(run.file.name, run.run_id): ["A", "B"]}
+    assert timedelta(minutes=15) < world.clock.now() - began < timedelta(minutes=20)
+
+
 def size_of_the_package(world: World) -> int:
     """Return how large the export's package will be; found out by an export of a whole other world of the same rows."""
     (lane,) = world.heads()
