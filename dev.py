@@ -79,6 +79,12 @@ def faults(arguments: list[str]) -> int:
     return hand_over([venv_python(), "-m", "tests.faults", *arguments])
 
 
+def explore(arguments: list[str]) -> int:
+    """Follow every history of two workers with up to so many faults, and see that none breaks a promise."""
+    prepare(azurite=False)
+    return hand_over([venv_python(), "-m", "tests.exploration", *arguments])
+
+
 def witnesses(arguments: list[str]) -> int:
     """Let clients that others wrote judge the simulators: msgraph-sdk, rclone, onedrive, d365fo-client, ..."""
     prepare(azurite=True)
@@ -103,6 +109,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "test": test,
     "check": check,
     "faults": faults,
+    "explore": explore,
     "witnesses": witnesses,
     "live": live,
     "sign-in": sign_in,

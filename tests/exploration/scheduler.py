@@ -1,0 +1,662 @@
+"""What may happen next in a world with two workers, and what comes of it.
+
+A state is a world and, for each worker, the point of the invocation that it is at. ``key_of`` says which states are
+one: they differ only in ids, in the order of things that nobody can see, or in when it all began. The search through
+all of it is ``explore.py``.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from hashlib import blake2b
+from typing import Any, Final, NamedTuple
+
+from shared.clients.run_store import RecordChanged
+from shared.clients.run_store import key_of as item_of
+from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK, LOOKS
+from shared.errors import AnswerLost, AppError, TryAgain
+from shared.flows import inbound, outbound, watch
+from tests.exploration.stand_ins import (
+    FNO,
+    INPUT_FOLDER,
+    LEASES,
+    NOTES,
+    NOTHING,
+    ROWS,
+    TURN,
+    Effect,
+    Entry,
+    ExploredServices,
+    Kind,
+    Paused,
+    Port,
+)
+from tests.exploration.world import (
+    AFTER_FAILURE_S,
+    EPOCH,
+    INPUT,
+    MOST_TRIES,
+    OUTPUT,
+    REDELIVERED_S,
+    Execution,
+    Instant,
+    Item,
+    Message,
+    Record,
+    World,
+    instant,
+    package_of,
+    without,
+)
+
+MINUTE: Final = "the minute's timer"
+SCHEDULE: Final = "the schedule of exports"
+SCHEDULE_S: Final = 30
+# Exports that the schedule may start, one after the other, until all changes are delivered.
+EXPORTS_UNTIL_DELIVERED: Final = 3
+MESSAGE_LATE_S: Final = 300
+
+type Handler = Callable[[str, ExploredServices], object]
+HANDLERS: Final[Mapping[str, Handler]] = {
+    LOOKS: lambda text, services: watch.look(text, services),
+    IMPORT_WORK: lambda text, services: inbound.advance_imports(text, services),
+    EXPORT_WORK: lambda text, services: outbound.advance_exports(text, services),
+    MINUTE: lambda _, services: watch.keep_watch(services),
+    SCHEDULE: lambda _, services: outbound.start_exports(services),
+}
+LANE_WORK: Final = frozenset({IMPORT_WORK, EXPORT_WORK})
+
+
+class Fate(StrEnum):
+    """What becomes of one effect."""
+
+    HAPPENS = "happens"
+    ANSWER_LOST = "answer lost"  # it happens, and its caller does not hear of it
+    MISTAKEN = "mistaken"  # the same, and the storage SDK's own second try meets what the first one has done
+    NOT_SENT = "not sent"  # it certainly does not happen, and its caller knows
+    UNDER_WAY = "under way"  # its caller hears nothing; it arrives at any time later, or never
+    LOST = "lost"  # a message that nobody will get
+    DOUBLED = "doubled"
+    LATE = "late"
+
+
+FAULTS: Final[Mapping[Kind, tuple[Fate, ...]]] = {
+    Kind.READ: (),
+    Kind.WRITE: (Fate.ANSWER_LOST,),
+    Kind.SAVE: (Fate.ANSWER_LOST, Fate.MISTAKEN),
+    Kind.LEASE: (Fate.ANSWER_LOST,),
+    Kind.RELEASE: (Fate.NOT_SENT,),
+    Kind.SUBMIT: (Fate.UNDER_WAY, Fate.NOT_SENT),
+    Kind.SEND: (Fate.LOST, Fate.DOUBLED, Fate.LATE, Fate.ANSWER_LOST),
+}
+
+
+class Invocation(NamedTuple):
+    """What a worker was started for."""
+
+    handler: str  # a queue, or a timer
+    message: Message | None
+    message_id: str
+    began: Instant
+    author: str  # the same for nobody else
+
+
+class Stage:
+    """A point of an invocation, just before an effect. What follows on which answer is found out once."""
+
+    __slots__ = ("effect", "followers", "holding", "invocation", "log", "text")
+
+    def __init__(self, invocation: Invocation, log: tuple[Entry, ...], effect: Effect, holding: frozenset[str]) -> None:
+        self.invocation = invocation
+        self.log = log
+        self.effect = effect
+        self.holding = holding  # leases
+        self.text = _text_of_stage(invocation, log)
+        self.followers: dict[object, Followed] = {}
+
+
+def _text_of_stage(invocation: Invocation, log: tuple[Entry, ...]) -> str:
+    now = invocation.began
+    parts = [invocation.handler, invocation.message.text if invocation.message else "", repr(now), str(len(log))]
+    for entry in log:
+        parts.append(entry.text if entry.now == now else f"{entry.now!r}{entry.text}")
+        now = entry.now
+    return "".join(parts)
+
+
+class Followed(NamedTuple):
+    """What an invocation does after an answer."""
+
+    entry: Entry | None
+    stage: Stage | None  # None: it ends
+    unseen: tuple[Callable[[World], None], ...]  # what it does before that nobody sees
+    failed: bool = False  # it ends with an error of ours, so the host delivers its message again
+    bug: str = ""
+
+
+class Worker(NamedTuple):
+    """A worker in the middle of an invocation."""
+
+    stage: Stage
+    is_stalled: bool = False  # stands still, while its leases run out
+
+
+class State(NamedTuple):
+    """One moment of a history."""
+
+    world: World
+    workers: tuple[Worker | None, ...]
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no worker is at work; one that stands still is not."""
+        return all(worker is None or worker.is_stalled for worker in self.workers)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is left to be done."""
+        world = self.world
+        return (
+            not (any(self.workers) or world.messages or world.records or world.timers)
+            and not any(name.endswith(".zip") for name in world.to_come)
+            and _next_event(world) is None
+        )
+
+
+class Move(NamedTuple):
+    """One thing that may happen next."""
+
+    what: str  # "effect", "crash", "stall": of a worker; "start", "timer", "come", "arrive", "wait"
+    which: Any = 0  # a worker's number, a message's id, a timer, what comes, the number of a request
+    fate: Fate = Fate.HAPPENS
+
+    @property
+    def is_fault(self) -> bool:
+        """Whether this is one of the faults that are counted."""
+        return self.what in ("crash", "stall") or self.fate is not Fate.HAPPENS
+
+
+@dataclass(slots=True)
+class Scheduler:
+    """Says what may happen next in a state, and lets it happen.
+
+    may_stall: handlers whose workers may stand still; most_stalls: how many of them in one history.
+    """
+
+    services: ExploredServices
+    port: Port
+    may_stall: frozenset[str]
+    most_stalls: int
+    _begun: dict[Invocation, Followed] = field(default_factory=dict)
+
+    def moves(self, state: State, *, faults: bool) -> Iterator[Move]:
+        """Yield what may happen next; with faults, also what may go wrong.
+
+        Where a worker's next effect touches nothing that anybody else could touch before, only this worker goes on:
+        all else that may happen now may happen as well afterwards, and comes to the same.
+        """
+        world = state.world
+        for slot, worker in enumerate(state.workers):
+            if worker and not worker.is_stalled and not _touches(state, worker) & _touched_by_others(state, slot):
+                yield from self._moves_of(state, slot, worker, faults=faults)
+                return
+        for slot, worker in enumerate(state.workers):
+            if worker:
+                yield from self._moves_of(state, slot, worker, faults=faults)
+        if None in state.workers:
+            for message_id, _ in world.visible():
+                yield Move("start", message_id)
+            for timer in world.timers:
+                yield Move("timer", timer)
+        # When a request arrives only matters to what F&O is asked or told, and to how late it is; so does a change.
+        fno_is_asked = any("fno" in worker.stage.effect.touches for worker in state.workers if worker)
+        for name in world.to_come:
+            # A change that comes while no export is under way is for the next one, which is another history.
+            is_awaited = (world.records or world.under_way) and (state.is_idle or fno_is_asked)
+            if name.endswith(".zip") or is_awaited:
+                yield Move("come", name)
+        if state.is_idle or fno_is_asked:
+            for number in range(len(world.under_way)):
+                yield Move("arrive", number)
+        if _may_wait(state):
+            yield Move("wait")
+
+    def _moves_of(self, state: State, slot: int, worker: Worker, *, faults: bool) -> Iterator[Move]:
+        yield Move("effect", slot)
+        if not faults:
+            return
+        for fate in FAULTS[worker.stage.effect.kind]:
+            yield Move("effect", slot, fate)
+        yield Move("crash", slot)
+        may_stall = worker.stage.invocation.handler in self.may_stall and state.world.stalls < self.most_stalls
+        if may_stall and not worker.is_stalled and _is_in_a_step(worker.stage):
+            yield Move("stall", slot)
+
+    def after(self, state: State, move: Move) -> State:
+        """Return the state after a move."""
+        world = state.world.copy()
+        match move.what:
+            case "effect":
+                worker = _worker(state, move)
+                if worker.is_stalled:
+                    world.renew(worker.stage.holding)
+                followed = self._made(world, worker.stage, move.fate)
+                return self._goes_on(state, move.which, world, worker.stage.invocation, followed)
+            case "crash":
+                _forsake(world, _worker(state, move))
+                return _with(state, move.which, world, None)
+            case "stall":
+                worker = _worker(state, move)
+                world.stalls += 1
+                _forsake(world, worker)
+                return _with(state, move.which, world, worker._replace(is_stalled=True))
+            case "start":
+                message = world.messages[move.which]
+                world.messages = without(world.messages, move.which)
+                return self._started(state, world, message.queue, message, move.which)
+            case "timer":
+                world.timers = tuple(timer for timer in world.timers if timer != move.which)
+                return self._started(state, world, move.which, None, "")
+            case "come":
+                _come(world, move.which)
+            case "arrive":
+                _arrive(world, move.which)
+            case _:
+                _wait(world)
+        return State(world, state.workers)
+
+    def _started(self, state: State, world: World, handler: str, message: Message | None, message_id: str) -> State:
+        world.invocations += 1
+        invocation = Invocation(handler, message, message_id, world.now, str(world.invocations))
+        if invocation not in self._begun:
+            self._begun[invocation] = self._run(invocation, ())
+        return self._goes_on(state, state.workers.index(None), world, invocation, self._begun[invocation])
+
+    def _made(self, world: World, stage: Stage, fate: Fate) -> Followed:
+        """Make an effect of this fate, and return what its invocation does then."""
+        world.author, world.ids = f"{stage.invocation.author}.{len(stage.log) + 1}", 0
+        answer, error = _answered(world, stage.effect, fate)
+        entry = Entry(answer, error, world.now)
+        if entry.same not in stage.followers:
+            stage.followers[entry.same] = self._run(stage.invocation, (*stage.log, entry))
+        return stage.followers[entry.same]
+
+    def _run(self, invocation: Invocation, log: tuple[Entry, ...]) -> Followed:
+        """Run an invocation with these answers, up to its next effect or its end."""
+        port, entry = self.port, log[-1] if log else None
+        port.begin(invocation.author, invocation.began, log)
+        try:
+            HANDLERS[invocation.handler](invocation.message.text if invocation.message else "", self.services)
+        except Paused:
+            assert port.pending is not None
+            return Followed(entry, Stage(invocation, log, port.pending, port.holding), tuple(port.unseen))
+        except AppError:
+            return Followed(entry, None, tuple(port.unseen), failed=True)
+        except Exception as error:  # noqa: BLE001  # whatever it is: a flow must not raise it
+            return Followed(entry, None, (), bug=f"{invocation.handler} raised {type(error).__name__}: {error}")
+        return Followed(entry, None, tuple(port.unseen))
+
+    def _goes_on(self, state: State, slot: int, world: World, invocation: Invocation, followed: Followed) -> State:
+        for apply in followed.unseen:
+            apply(world)
+        if followed.stage:
+            return _with(state, slot, world, Worker(followed.stage))
+        if followed.bug:
+            world.bugs = (*world.bugs, followed.bug)
+        if followed.failed:
+            _redeliver(world, invocation, AFTER_FAILURE_S)
+        elif invocation.message_id in world.messages:
+            world.messages = without(world.messages, invocation.message_id)
+        return _with(state, slot, world, None)
+
+
+def _worker(state: State, move: Move) -> Worker:
+    worker: Worker | None = state.workers[move.which]
+    assert worker is not None
+    return worker
+
+
+def _with(state: State, slot: int, world: World, worker: Worker | None) -> State:
+    return State(world, (*state.workers[:slot], worker, *state.workers[slot + 1 :]))
+
+
+def _answered(world: World, effect: Effect, fate: Fate) -> tuple[Any, AppError | None]:
+    """Let an effect of this fate happen; return the answer, or the error that its caller sees."""
+    world.wake_may_be_lost |= fate in (Fate.ANSWER_LOST, Fate.MISTAKEN, Fate.LOST) or (
+        fate is Fate.NOT_SENT and effect.kind is not Kind.SUBMIT
+    )
+    match fate:
+        case Fate.UNDER_WAY if effect.order:
+            world.under_way = (*world.under_way, effect.order)
+            return None, AnswerLost("no answer came")
+        case Fate.NOT_SENT:
+            return None, TryAgain("nothing was sent")
+        case Fate.LOST:
+            return None, None
+    before = world.messages
+    try:
+        answer = effect.apply(world)
+        if fate is Fate.DOUBLED:
+            effect.apply(world)
+    except AppError as error:
+        return None, error
+    if fate is Fate.LATE:
+        world.messages = {each: m if each in before else _late(m) for each, m in world.messages.items()}
+    match fate:
+        case Fate.MISTAKEN:
+            return None, RecordChanged("another worker was quicker, so it seems")
+        case Fate.ANSWER_LOST:
+            return None, TryAgain("no answer came")
+    return answer, None
+
+
+def _late(message: Message) -> Message:
+    return message._replace(visible=message.visible.ending(MESSAGE_LATE_S))
+
+
+# -- who may get into whose way
+
+
+def _is_in_a_step(stage: Stage) -> bool:
+    """Whether a worker may stand still here: in the middle of a step, and not before what nobody else knows of.
+
+    To stand still before that is the same as to stand still after it.
+    """
+    effect = stage.effect
+    if stage.invocation.handler not in LANE_WORK:
+        return bool(effect.touches)
+    is_between_steps = effect.kind in (Kind.LEASE, Kind.RELEASE) or (effect.kind, effect.touches) == (Kind.READ, ROWS)
+    return bool(stage.holding and effect.touches) and not is_between_steps
+
+
+def _touches(state: State, worker: Worker) -> frozenset[str]:
+    """Return what a worker's next effect touches; a lease that is lost already is released without effect."""
+    effect, leases = worker.stage.effect, state.world.leases
+    if effect.kind is Kind.RELEASE and not any(lease.token in worker.stage.holding for lease in leases.values()):
+        return NOTHING
+    return effect.touches
+
+
+def _touched_by_others(state: State, slot: int) -> frozenset[str]:
+    """Return what others may touch before this worker goes on: those at work, and those that may be started."""
+    world = state.world
+    is_holder = _holds_lane(state, slot)
+    others = [
+        _touched_by(
+            worker.stage.invocation.handler,
+            is_kept_out=is_holder and not worker.stage.holding and not worker.stage.log,
+        )
+        for number, worker in enumerate(state.workers)
+        if worker and number != slot
+    ]
+    others += [_touched_by(message.queue, is_kept_out=is_holder) for _, message in world.visible()]
+    others += [_touched_by(timer) for timer in world.timers]
+    others += [_touched_by(LOOKS) if name.endswith(".zip") else FNO for name in world.to_come]
+    if world.under_way:
+        others.append(FNO)
+    return frozenset().union(*others)
+
+
+def _holds_lane(state: State, slot: int) -> bool:
+    worker = state.workers[slot]
+    return worker is not None and any(
+        lease.token in worker.stage.holding for name, lease in state.world.leases.items() if name != TURN
+    )
+
+
+def _touched_by(handler: str, *, is_kept_out: bool = False) -> frozenset[str]:
+    """Return what an invocation may touch until its end, and those that it wakes meanwhile.
+
+    is_kept_out: it works at a lane, and another one holds the lane.
+    """
+    if handler not in LANE_WORK:
+        return LEASES | ROWS | INPUT_FOLDER | NOTES
+    return LEASES if is_kept_out else LEASES | ROWS | INPUT_FOLDER | FNO
+
+
+# -- what happens by itself
+
+
+def _forsake(world: World, worker: Worker) -> None:
+    """Let what a worker held run out: its leases, and the host's hold on its message."""
+    world.wake_may_be_lost = True
+    world.forsake(worker.stage.holding)
+    if not worker.is_stalled:
+        _redeliver(world, worker.stage.invocation, REDELIVERED_S)
+
+
+def _redeliver(world: World, invocation: Invocation, delay_s: int) -> None:
+    message = invocation.message
+    if message and message.tries + 1 < MOST_TRIES:
+        again = message._replace(visible=world.now.ending(delay_s), tries=message.tries + 1)
+        world.messages = {**world.messages, invocation.message_id: again}
+
+
+def _come(world: World, name: str) -> None:
+    """Let a file come into Input, or a row of F&O be changed."""
+    world.to_come = tuple(other for other in world.to_come if other != name)
+    world.idle_exports = 0
+    if name.endswith(".zip"):
+        put_file(world, name)
+    else:
+        world.changes = (*world.changes, name)
+
+
+def put_file(world: World, name: str) -> None:
+    """Put a file into Input, and let Graph tell of it."""
+    label = name.removesuffix(".zip").partition("_")[2]
+    world.author, world.ids = label, 0
+    world.items = {**world.items, f"file-{label}": Item(name, INPUT, label, world.new_id())}
+    # After the look that has begun this second, if there is one: the clock of the exploration has no finer moments.
+    looks = world.marks.get("looks")
+    last = dict(looks.content).get("began") if looks else None
+    asked = world.now.moment
+    if last and datetime.fromisoformat(last) == asked:
+        asked += timedelta(milliseconds=1)
+    message = Message(LOOKS, watch.wake_text(asked), world.now.ending(0))
+    if message not in world.messages.values():
+        world.send(message)
+
+
+def _arrive(world: World, number: int) -> None:
+    """Let a request reach F&O whose sender hears nothing of it any more."""
+    order = world.under_way[number]
+    world.under_way = (*world.under_way[:number], *world.under_way[number + 1 :])
+    world.idle_exports = 0
+    with suppress(AppError):
+        world.arrive(order)
+
+
+def _may_wait(state: State) -> bool:
+    """Whether time passes: nobody is at work, and nothing can be begun. Work takes no time of its own."""
+    if not state.is_idle or _next_event(state.world) is None:
+        return False
+    return None not in state.workers or not (state.world.timers or any(state.world.visible()))
+
+
+def _wait(world: World) -> None:
+    """Let time pass until the next thing happens by itself."""
+    event = _next_event(world)
+    assert event is not None
+    then, timer = event
+    world.pass_time(then)
+    if timer:
+        world.timers = (*world.timers, timer)
+    if timer == SCHEDULE:
+        world.idle_exports += 1
+
+
+def _next_event(world: World) -> tuple[int, str] | None:
+    """Return the next moment at which a message comes or a timer finds something to do; the timer."""
+    events: list[tuple[int, str]] = [(m.visible, "") for m in world.messages.values() if m.visible > world.now]
+    if minute := _next_useful_minute(world):
+        events.append((minute, MINUTE))
+    if export := _next_export(world):
+        events.append((export, SCHEDULE))
+    return min(events, default=None)
+
+
+def _next_useful_minute(world: World) -> int | None:
+    """Return when the minute's timer will find something to do next: a file without a run, or a lane that is overdue.
+
+    Before that it comes each minute and changes nothing; what it could get into the way of is explored where it may
+    come at any moment.
+    """
+    if MINUTE in world.timers:
+        return None
+    known = {item_of(order) for _, order in world.records}
+    if any(item_id not in known for item_id, _ in world.children(INPUT)):
+        return _next_multiple(world.now, 60)
+    heads: dict[str, Instant] = {}
+    for (lane, _), record in sorted(world.records.items()):
+        heads.setdefault(lane, instant(record.run.due))
+    overdue = [_next_multiple(max(world.now, due.after(watch.OVERDUE_S)), 60) for due in heads.values()]
+    return min(overdue, default=None)
+
+
+def _next_export(world: World) -> int | None:
+    """Return when the schedule starts the next export that is of any use, where no other one is under way."""
+    is_behind = world.changes or undelivered(world)
+    if not is_behind or world.records or SCHEDULE in world.timers or world.idle_exports >= EXPORTS_UNTIL_DELIVERED:
+        return None
+    return _next_multiple(world.now, SCHEDULE_S)
+
+
+def undelivered(world: World) -> set[str]:
+    """Return the exported packages with changes that are not in OneDrive."""
+    delivered = {item.content for _, item in world.children(OUTPUT)}
+    packages = {each.content for each in world.executions.values() if each.is_export}
+    return packages - delivered - {package_of(())}
+
+
+def _next_multiple(now: int, seconds: int) -> int:
+    return (now // seconds + 1) * seconds
+
+
+# -- states that are one
+
+_NUMBERS: Final = re.compile(
+    r"~[^~]*~"  # an id
+    r"|@-?\d+@|%-?\d+%|\^-?\d+\^"  # a moment, one that is compared by five minutes, a deadline
+    r"|\d{8}T\d{12}Z|\d{8}-\d{6}"  # a place in a lane, a file's name
+    r"|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?\+00:00"  # notes and messages
+)
+# Nothing that the flows compare lies longer back, but for what is not explored (an execution that hangs for hours).
+_LONG_AGO_S: Final = -200
+
+
+def key_of(state: State) -> int:
+    """Return a number that is the same for states that are one."""
+    ids: dict[str, str] = {}
+    now = int(state.world.now)
+    # When the last look began is only compared with when the looks that are still to come were asked for.
+    long_ago = _LONG_AGO_S if _has_looks(state) else -1
+
+    def renamed(match: re.Match[str]) -> str:
+        found = match.group()
+        match found[0]:
+            case "~":
+                return ids.setdefault(found, f"~{len(ids)}")
+            case "@":
+                return str(max(int(found[1:-1]) - now, _LONG_AGO_S))
+            case "^":
+                return str(max(int(found[1:-1]) - now, 0))
+            case "%":
+                return str((int(found[1:-1]) - now) // 300)
+        if found[8] == "-":
+            return ids.setdefault(found, f"~{len(ids)}")
+        return str(max(_seconds(found) - now, long_ago))
+
+    text = _NUMBERS.sub(renamed, _text_of_state(state))
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
+
+
+def _has_looks(state: State) -> bool:
+    return any(message.queue == LOOKS for message in state.world.messages.values()) or any(
+        worker.stage.invocation.handler == LOOKS for worker in state.workers if worker
+    )
+
+
+_moments: dict[str, float] = {}
+
+
+def _seconds(text: str) -> float:
+    if text not in _moments:
+        if text[4] == "-":
+            moment = datetime.fromisoformat(text)
+        else:
+            moment = datetime.strptime(text, "%Y%m%dT%H%M%S%fZ").replace(tzinfo=EPOCH.tzinfo)
+        _moments[text] = (moment - EPOCH).total_seconds()
+    return _moments[text]
+
+
+def _text_of_state(state: State) -> str:
+    world = state.world
+    text = "".join(
+        (
+            _said(world.leases, _sorted_items),
+            _said(world.records, _rows),
+            *sorted(f"{worker.is_stalled}{worker.stage.text}" for worker in state.workers if worker),
+            _said(world.marks, _sorted_items),
+            _said(world.messages, _messages),
+            _said(world.items, _items),
+            _said(world.sessions, _values),
+            repr((world.under_way, sorted(world.effects), world.overlaps, world.changes, world.to_come)),
+            repr((sorted(world.timers), world.idle_exports, world.bugs, world.wake_may_be_lost, world.stalls)),
+        )
+    )
+    # What nobody knows of any more makes no difference.
+    return text + repr(
+        (
+            [each for each in world.blobs.items() if each[0] in text],
+            [each for each in world.executions.items() if each[0] in text or _matters(world, each[1])],
+            [record if run_id in text else _end_of(record) for run_id, record in world.ended.items()],
+        )
+    )
+
+
+# The texts of mappings that many worlds share.
+_texts: dict[int, tuple[Mapping[Any, Any], str]] = {}
+_TEXTS_KEPT: Final = 100_000
+
+
+def _said(mapping: Mapping[Any, Any], say: Callable[[Any], object]) -> str:
+    known = _texts.get(id(mapping))
+    if known is None or known[0] is not mapping:
+        if len(_texts) > _TEXTS_KEPT:
+            _texts.clear()
+        known = _texts[id(mapping)] = mapping, repr(say(mapping))
+    return known[1]
+
+
+def _sorted_items(mapping: Mapping[str, object]) -> object:
+    return sorted(mapping.items())
+
+
+def _values(mapping: Mapping[str, tuple[object, ...]]) -> object:
+    return sorted(mapping.values())
+
+
+def _rows(records: Mapping[tuple[str, str], Record]) -> object:
+    return [(lane, item_of(order), record) for (lane, order), record in sorted(records.items())]
+
+
+def _messages(messages: Mapping[str, Message]) -> object:
+    return sorted(message[:3] for message in messages.values())
+
+
+def _items(items: Mapping[str, Item]) -> object:
+    return sorted(items.items(), key=lambda each: each[1][:3])
+
+
+def _matters(world: World, execution: Execution) -> bool:
+    """Return whether an execution that nobody asks about any more can still make a difference."""
+    return execution.ends > world.now or execution.content in undelivered(world)
+
+
+def _end_of(record: Record) -> tuple[str, ...]:
+    run = record.run
+    return (run.file.item_id, run.state.value, run.outcome.value if run.outcome else "") if run.file.item_id else ()

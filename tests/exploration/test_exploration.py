@@ -1,0 +1,176 @@
+"""No history of the protocol breaks a promise, within a bound; and the exploration finds those that would.
+
+``dev.py explore`` goes further. What a test takes out of the protocol here is there because such a history exists.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from shared.domain.run import Run, State, Submission
+from shared.flows import execution, inbound, outbound, watch
+from shared.services import Services
+from tests.exploration import scheduler
+from tests.exploration.__main__ import main
+from tests.exploration.explore import Result, explore
+from tests.exploration.scenarios import EXPORT, LATER, LOOKS_AT_ONCE, OLDER, SLOW_FNO, TWO_FILES, Scenario
+from tests.exploration.stand_ins import FNO, StoreStandIn
+from tests.exploration.world import World
+
+type Mutation = Callable[[pytest.MonkeyPatch], None]
+
+
+# As it is
+
+
+@pytest.mark.parametrize(
+    ("scenario", "faults", "stalls"),
+    [
+        (TWO_FILES, 1, 1),
+        (SLOW_FNO, 2, 0),
+        (SLOW_FNO, 1, 1),
+        (LATER, 0, 0),
+        (OLDER, 0, 0),
+        (LOOKS_AT_ONCE, 1, 1),
+        (EXPORT, 1, 1),
+    ],
+    ids=lambda value: value.name if isinstance(value, Scenario) else str(value),
+)
+def test_no_history_breaks_a_promise(scenario: Scenario, faults: int, stalls: int) -> None:
+    result = explore(scenario, faults=faults, stalls=stalls)
+
+    assert result.broken == "", "\n".join(result.history)
+    assert result.is_complete
+    assert result.states > 0
+
+
+# With a part of the protocol taken out
+
+
+def without_the_fence(patch: pytest.MonkeyPatch) -> None:
+    def not_fenced(run: Run, submission: Submission, services: Services) -> Run:
+        now = services.now()
+        return run.with_submission(replace(submission, fenced=now)).waiting(services.settings.submit_grace_s, now)
+
+    patch.setattr(inbound, "_fenced", not_fenced)
+
+
+def with_the_id_saved_after_the_call(patch: pytest.MonkeyPatch) -> None:
+    def choose_and_submit(run: Run, services: Services) -> Run:
+        return inbound.submit(inbound.choose_id(run, services), services)
+
+    patch.setattr(inbound, "STEPS", {**inbound.STEPS, State.UPLOADED: choose_and_submit})
+
+
+def with_unconditional_writes(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(World, "_require_unchanged", lambda world, run, etag: None)
+
+
+def without_the_last_look(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(StoreStandIn, "next_due", lambda store, lane: None)
+
+
+def without_asking_before_sending_again(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(execution, "is_known", lambda execution_id, fno: False)
+
+
+def with_the_fence_put_up_before_it_is_saved(patch: pytest.MonkeyPatch) -> None:
+    submitting = Run.submitting
+
+    def missing_already(run: Run, submission: Submission, now: object) -> Run:
+        return submitting(run, replace(submission, missing_since=submission.chosen), submission.chosen)
+
+    patch.setattr(Run, "submitting", missing_already)
+
+
+def without_looking_after_the_last_export(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(outbound, "_still_missing", lambda last, now: ())
+
+
+def without_the_minutes_timer(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(watch, "wake_overdue_lanes", lambda services: 0)
+
+
+# F&O would refuse to import a package while it is at the same one; so that it comes to more, that is not looked at.
+ONE_FILE = replace(SLOW_FNO, may_overlap=True)
+
+BROKEN: dict[str, tuple[Mutation, Scenario, int, str]] = {
+    "no package is fenced": (without_the_fence, ONE_FILE, 1, "one.zip was imported 2 times"),
+    "the id is saved after the call": (with_the_id_saved_after_the_call, ONE_FILE, 1, "one.zip was imported 2 times"),
+    "records are written unconditionally": (with_unconditional_writes, ONE_FILE, 1, "one.zip was imported 2 times"),
+    "nobody looks once more after releasing a lane": (without_the_last_look, LATER, 0, "only the minute's timer"),
+    "F&O is not asked before sending again": (without_asking_before_sending_again, ONE_FILE, 1, "imported 2 times"),
+    "the fence is put up before that is saved": (
+        with_the_fence_put_up_before_it_is_saved,
+        SLOW_FNO,
+        1,
+        "USMF_one.zip is in Error, and nothing is wrong with it",
+    ),
+    "nobody looks after the last export": (without_looking_after_the_last_export, EXPORT, 1, "are in no file"),
+    "no timer wakes a lane": (without_the_minutes_timer, SLOW_FNO, 1, "it never comes to rest"),
+}
+
+
+@pytest.mark.parametrize(("mutate", "scenario", "faults", "broken"), BROKEN.values(), ids=list(BROKEN))
+def test_a_history_that_breaks_a_promise_is_found_when(
+    mutate: Mutation, scenario: Scenario, faults: int, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mutate(monkeypatch)
+
+    result = explore(scenario, faults=faults)
+
+    assert broken in result.broken
+    assert faults_in(result) == faults
+
+
+def faults_in(result: Result) -> int:
+    """Return how many things go wrong in the history: they are told in capitals."""
+    loud = ("LOST", "KILLED", "STANDS STILL", "NO ANSWER", "FAILS", "DOUBLED", "LATE")
+    return sum(any(word in line for word in loud) for line in result.history)
+
+
+# What is left out
+
+
+@pytest.mark.parametrize("scenario", [LATER, LOOKS_AT_ONCE], ids=lambda scenario: str(scenario.name))
+def test_orders_that_are_left_out_come_to_the_same_ends(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where two effects cannot get into each other's way, one order stands for both."""
+    some = explore(scenario, faults=0)
+    monkeypatch.setattr(scheduler, "_touches", lambda state, worker: FNO)
+    monkeypatch.setattr(scheduler, "_touched_by_others", lambda state, slot: FNO)
+
+    all_of_them = explore(scenario, faults=0)
+
+    assert some.states < all_of_them.states
+    assert some.ends == all_of_them.ends
+
+
+# What is printed
+
+
+def test_the_shortest_history_that_breaks_a_promise_is_told_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_the_fence(monkeypatch)
+
+    result = explore(ONE_FILE, faults=1)
+
+    sent = next(index for index, line in enumerate(result.history) if "NO ANSWER COMES" in line)
+    assert "worker 1 tells F&O to import, as execution #" in result.history[sent]
+    assert "arrives at F&O" in "".join(result.history[sent:])
+    assert "tells F&O to import" in result.history[-1] or "arrives at F&O" in result.history[-1]
+
+
+def test_an_exploration_whose_time_is_up_says_so() -> None:
+    result = explore(TWO_FILES, faults=2, seconds=0.2)
+
+    assert not result.is_complete
+    assert result.broken == ""
+
+
+def test_the_command_prints_a_line_of_json_a_scenario(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--faults", "0", "--only", "slow,two-files", "--json"]) == 0
+
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["scenario"] for line in lines] == ["two-files", "slow"]
+    assert all(line["complete"] and not line["broken"] and line["histories"] for line in lines)
