@@ -20,7 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-_KEPT_LINES: Final = 400  # of a child's output, for the error text when it does not come up
+_KEPT_LINES: Final = 2000  # of a child's output, for the error text when it does not come up
+_LAST_WORDS_S: Final = 10.0  # how long what a child started and left behind may keep its output open
 
 
 class ChildFailed(RuntimeError):
@@ -118,11 +119,15 @@ class ChildProcess:
                 self._changed.wait(0.02)
 
     def wait(self, *, timeout_s: float) -> int:
-        """Wait until it ends by itself; returns its exit code. Raises ChildFailed when the time is over."""
+        """Wait until it ends by itself, all it printed has been read; returns its exit code.
+
+        Raises ChildFailed when the time is over.
+        """
         try:
             self._popen.wait(timeout_s)
         except subprocess.TimeoutExpired:
             raise self._not_ready(f"was still running after {timeout_s:g} s") from None
+        self._reader.join(_LAST_WORDS_S)
         code = self.exit_code
         assert code is not None  # wait() has just returned
         return code
@@ -163,7 +168,7 @@ class ChildProcess:
         self._popen.wait(10)
         self._kill_all()  # what it has started and not ended itself
         self._gone = True
-        self._reader.join(10)
+        self._reader.join(_LAST_WORDS_S)
         if self._popen.stdout is not None and not self._reader.is_alive():  # else a daemon made it its own
             self._popen.stdout.close()
 
@@ -308,7 +313,7 @@ else:
         The group is ours and the child's alone (start_new_session), so its end is also the end of the child's children.
         """
         grace_s, command = float(arguments[0]), arguments[1:]
-        parent = os.getppid()
+        parent, abandoned = os.getppid(), threading.Event()
         # A handler that does nothing, not SIG_IGN: the child must get the default back on exec.
         signal.signal(signal.SIGTERM, lambda _number, _frame: None)
         try:
@@ -319,13 +324,16 @@ else:
 
         def end_when_abandoned() -> None:
             sys.stdin.buffer.read()
+            abandoned.set()
             os.killpg(0, signal.SIGTERM)
             time.sleep(grace_s)
             os.killpg(0, signal.SIGKILL)
 
         threading.Thread(target=end_when_abandoned, daemon=True).start()
         code = child.wait()
-        if os.getppid() != parent:  # nobody else is there to end what the child left behind
+        # Nobody else may be there to end what the child left behind. The parent's id alone does not tell in time: a
+        # process that dies closes its pipes before its children get another parent.
+        if abandoned.is_set() or os.getppid() != parent:
             os.killpg(0, signal.SIGKILL)
         return code if code >= 0 else 128 - code
 

@@ -15,6 +15,7 @@ import pytest
 from local_cloud.processes import ChildFailed, ChildProcess
 
 ROOT = Path(__file__).parents[2]
+PATIENCE_S = 60.0  # costs nothing when all is well
 on_posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no polite signal")
 
 
@@ -23,14 +24,14 @@ class Lifelines:
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self._listener.settimeout(10)
+        self._listener.settimeout(PATIENCE_S)
         self._connections: list[socket.socket] = []
         port = self._listener.getsockname()[1]
         self.held = f"import socket, time; line = socket.create_connection(('127.0.0.1', {port})); "
 
     def accept(self) -> socket.socket:
         connection, _ = self._listener.accept()
-        connection.settimeout(10)
+        connection.settimeout(PATIENCE_S)
         self._connections.append(connection)
         return connection
 
@@ -69,7 +70,7 @@ def a_family(lifelines: Lifelines, *, grandchild_does_first: str = "") -> list[s
 
 def test_a_child_is_ready_when_its_line_appears() -> None:
     with ChildProcess(python("print('listening on 7071'); input()"), name="host") as child:
-        found = child.wait_for_line(r"listening on (\d+)", timeout_s=10)
+        found = child.wait_for_line(r"listening on (\d+)", timeout_s=PATIENCE_S)
 
     assert found.group(1) == "7071"
 
@@ -77,9 +78,9 @@ def test_a_child_is_ready_when_its_line_appears() -> None:
 def test_a_child_is_ready_when_its_port_answers(lifelines: Lifelines) -> None:
     code = lifelines.held + "s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1]); time.sleep(120)"
     with ChildProcess(python(code), name="host") as child:
-        port = int(child.wait_for_line(r"^(\d+)$", timeout_s=10).group(1))
+        port = int(child.wait_for_line(r"^(\d+)$", timeout_s=PATIENCE_S).group(1))
 
-        child.wait_for_port(port, timeout_s=10)
+        child.wait_for_port(port, timeout_s=PATIENCE_S)
 
         assert child.running
 
@@ -89,7 +90,7 @@ def test_a_child_that_ends_before_it_is_ready_is_reported_with_what_it_printed()
         ChildProcess(python("import sys; sys.exit('port 7071 is taken')"), name="host") as child,
         pytest.raises(ChildFailed, match=r"(?s)host ended before it was ready.*port 7071 is taken"),
     ):
-        child.wait_for_line("listening", timeout_s=10)
+        child.wait_for_line("listening", timeout_s=PATIENCE_S)
 
 
 def test_a_child_that_never_gets_ready_is_given_up_in_time() -> None:
@@ -101,13 +102,14 @@ def test_a_child_that_never_gets_ready_is_given_up_in_time() -> None:
 
 
 def test_a_port_that_stays_closed_is_given_up_in_time() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        free_port = taken.getsockname()[1]
     with (
+        socket.socket() as closed,
         ChildProcess(python("import time; time.sleep(120)"), name="host") as child,
-        pytest.raises(ChildFailed, match=f"did not listen on port {free_port} within"),
     ):
-        child.wait_for_port(free_port, timeout_s=0.2)
+        closed.bind(("127.0.0.1", 0))  # nobody else can listen there, and no call can meet itself
+        port = closed.getsockname()[1]
+        with pytest.raises(ChildFailed, match=f"did not listen on port {port} within"):
+            child.wait_for_port(port, timeout_s=0.2)
 
 
 def test_a_program_that_does_not_exist_is_named() -> None:
@@ -115,19 +117,19 @@ def test_a_program_that_does_not_exist_is_named() -> None:
         pytest.raises(ChildFailed, match=r"cannot start .*no-such-program|no-such-program"),
         ChildProcess(["no-such-program"], name="no-such-program") as child,
     ):
-        child.wait_for_line("anything", timeout_s=10)
+        child.wait_for_line("anything", timeout_s=PATIENCE_S)
 
 
 def test_the_exit_code_of_a_child_is_its_own() -> None:
     with ChildProcess(python("raise SystemExit(7)"), name="host") as child:
-        assert child.wait(timeout_s=10) == 7
+        assert child.wait(timeout_s=PATIENCE_S) == 7
 
 
 @on_posix
 def test_a_child_that_a_signal_ended_has_an_exit_code_as_in_a_shell() -> None:
     code = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     with ChildProcess(python(code), name="host") as child:
-        assert child.wait(timeout_s=10) == 128 + 9
+        assert child.wait(timeout_s=PATIENCE_S) == 128 + 9
 
 
 def test_stopping_ends_what_the_child_has_started_too(lifelines: Lifelines) -> None:
@@ -152,7 +154,7 @@ def test_killing_ends_what_the_child_has_started_too(lifelines: Lifelines) -> No
 
 def test_a_child_may_be_stopped_twice_and_after_its_end() -> None:
     child = ChildProcess(python("pass"), name="host")
-    child.wait(timeout_s=10)
+    child.wait(timeout_s=PATIENCE_S)
 
     child.stop()
     child.stop()
@@ -168,8 +170,8 @@ def test_a_child_is_asked_to_close_down_before_it_is_killed() -> None:
         "print('ready')\n"
         "signal.pause()"
     )
-    child = ChildProcess(python(code), name="host")
-    child.wait_for_line("ready", timeout_s=10)
+    child = ChildProcess(python(code), name="host", grace_s=PATIENCE_S)
+    child.wait_for_line("ready", timeout_s=PATIENCE_S)
 
     child.stop()
 
@@ -188,21 +190,32 @@ def test_a_child_that_does_not_close_down_is_killed(lifelines: Lifelines) -> Non
 
 
 @on_posix
-@pytest.mark.parametrize("orphaned", [False, True])
-def test_a_grandchild_that_does_not_close_down_is_killed(lifelines: Lifelines, orphaned: bool) -> None:
+@pytest.mark.parametrize(
+    "end",
+    [
+        "child.stop()",
+        "import os; os._exit(0)",
+        "child._popen.stdin.close(); time.sleep(120)",  # dying: the pipe is closed, the grandchild not yet an orphan
+    ],
+)
+def test_a_grandchild_that_does_not_close_down_is_killed(lifelines: Lifelines, end: str) -> None:
     deaf = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
     family = a_family(lifelines, grandchild_does_first=deaf)
     code = (
+        "import time\n"
         "from local_cloud.processes import ChildProcess\n"
-        f"child = ChildProcess({family!r}, name='family', grace_s=60)\n"
-        "input()\n" + ("import os; os._exit(0)" if orphaned else "child.stop()")
+        f"child = ChildProcess({family!r}, name='family', grace_s=600)\n"
+        f"input(); {end}"
     )
     with subprocess.Popen(python(code), cwd=ROOT, stdin=subprocess.PIPE) as parent:
         held = [lifelines.accept(), lifelines.accept()]
 
-        parent.communicate(b"\n", timeout=30)
+        assert parent.stdin is not None
+        parent.stdin.write(b"\n")
+        parent.stdin.flush()
 
         assert [is_cut(line) for line in held] == [True, True]
+        parent.kill()
 
 
 def test_children_end_when_the_process_that_started_them_is_killed(lifelines: Lifelines) -> None:
@@ -224,7 +237,7 @@ def test_children_end_when_the_process_that_started_them_is_killed(lifelines: Li
 def test_ctrl_c_in_the_terminal_reaches_us_and_not_the_child(lifelines: Lifelines) -> None:
     """A terminal sends SIGINT to its whole foreground group: the child must not be in ours."""
     with ChildProcess(python(lifelines.held + "import os; print(os.getpgrp()); time.sleep(120)"), name="host") as child:
-        group = int(child.wait_for_line(r"^(\d+)$", timeout_s=10).group(1))
+        group = int(child.wait_for_line(r"^(\d+)$", timeout_s=PATIENCE_S).group(1))
 
         assert group != os.getpgrp()
 
@@ -233,7 +246,7 @@ def test_output_arrives_line_by_line_whatever_its_bytes_are() -> None:
     lines: list[str] = []
     code = r"import sys; sys.stdout.buffer.write('Zürich\n'.encode() + b'\xff\n')"
     with ChildProcess(python(code), name="host", on_line=lines.append) as child:
-        child.wait(timeout_s=10)
+        child.wait(timeout_s=PATIENCE_S)
 
     assert lines == ["Zürich", "\N{REPLACEMENT CHARACTER}"]
 
@@ -243,6 +256,6 @@ def test_a_child_gets_the_usual_meaning_of_signals_back() -> None:
     """The guard in between ignores the polite signal; a child that inherited this could not be stopped politely."""
     code = "import signal; print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)"
     with ChildProcess(python(code), name="host") as child:
-        child.wait(timeout_s=10)
+        child.wait(timeout_s=PATIENCE_S)
 
     assert child.output == "True"
