@@ -10,8 +10,11 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from local_cloud.onedrive.names import fault_of
+
+MOST_LOOKS: Final = 10  # while a large folder is being copied in, no two looks find the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,23 @@ def entries(folder: Path, parent: str) -> Iterator[Entry]:
 
 
 def everything(folder: Path) -> list[Entry]:
-    """Return all that lies below a folder; a folder comes before what is in it."""
+    """Return all that lies below a folder; a folder comes before what is in it.
+
+    Looks until two looks find the same: what moves from one folder to another meanwhile is found twice or not at all.
+    """
+    found = _found(folder)
+    for _again in range(MOST_LOOKS):
+        before, found = found, _found(folder)
+        if _places(before) == _places(found):
+            break
+    return found
+
+
+def _places(found: list[Entry]) -> list[tuple[str, int]]:
+    return [(entry.path, entry.stat.inode) for entry in found]
+
+
+def _found(folder: Path) -> list[Entry]:
     found: list[Entry] = []
     open_folders = [(folder, "")]
     while open_folders:

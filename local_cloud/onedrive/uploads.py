@@ -255,4 +255,5 @@ def _same_target(one: Target, other: Target) -> bool:
 
 def _append(file: BinaryIO, block: bytes, hashing: QuickXor) -> None:
     file.write(block)
+    file.flush()  # what has arrived is on disk, in however many pieces it came
     hashing.update(block)

@@ -12,7 +12,7 @@ from local_cloud.faults import FaultPlan
 from local_cloud.onedrive import Knobs, OneDriveSimulator
 from local_cloud.tokens import TokenDesk
 
-DEADLINE_S: Final = 10.0
+DEADLINE_S: Final = 60.0  # costs nothing when all is well
 UNIT: Final = 320 * 1024  # bytes; what chunks of an upload session are multiples of
 
 
@@ -34,7 +34,14 @@ class Graph:
 
     def __init__(self, folder: Path, clock: Clock, **options: Any) -> None:
         self.clock = clock
-        self.knobs = Knobs(scan_interval_s=0.05, notification_delay_s=0.02)
+        # Who takes notifications may stand still for a while: that is no answer that came too late.
+        self.knobs = Knobs(
+            scan_interval_s=0.05,
+            notification_delay_s=0.02,
+            validation_timeout_s=DEADLINE_S,
+            delivery_timeout_s=DEADLINE_S,
+            retry_timeout_s=DEADLINE_S,
+        )
         self.desk = TokenDesk()
         self.faults = FaultPlan()
         self.folder = folder
@@ -64,7 +71,7 @@ class Graph:
         return base + path if path.startswith("/") else f"{base}/drives/{self.simulator.drive_id}/{path}"
 
     def call(self, method: str, path: str, **options: Any) -> requests.Response:
-        return self.http.request(method, self.url(path), allow_redirects=False, timeout=(5, 30), **options)
+        return self.http.request(method, self.url(path), allow_redirects=False, timeout=DEADLINE_S, **options)
 
     def get(self, path: str, **options: Any) -> requests.Response:
         return self.call("GET", path, **options)
@@ -113,7 +120,9 @@ class Graph:
     ) -> requests.Response:
         """Send a chunk to an upload URL."""
         content_range = f"bytes {start}-{start + len(chunk) - 1}/{total}"
-        return self.plain.put(url, data=chunk, headers={"Content-Range": content_range, **(headers or {})}, timeout=30)
+        return self.plain.put(
+            url, data=chunk, headers={"Content-Range": content_range, **(headers or {})}, timeout=DEADLINE_S
+        )
 
 
 def as_object(response: requests.Response) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import pytest
 import requests
 
 from local_cloud.faults import Fault, status
-from tests.unit.local_cloud.onedrive.graph import Graph, as_object, code_of
+from tests.unit.local_cloud.onedrive.graph import DEADLINE_S, Graph, as_object, code_of
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_token_for_another_audience_is_refused(graph: Graph) -> None:
 
 
 def test_a_call_without_a_token_is_written_down(graph: Graph) -> None:
-    assert requests.get(graph.url("root"), timeout=5).status_code == 401
+    assert requests.get(graph.url("root"), timeout=DEADLINE_S).status_code == 401
     assert len(graph.violations) == 1
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.unit.local_cloud.onedrive.graph import Graph, wait_until
+from tests.unit.local_cloud.onedrive.graph import DEADLINE_S, Graph, wait_until
 
 
 def copy(graph: Graph, path: str, body: object) -> dict[str, Any]:
@@ -12,7 +12,7 @@ def copy(graph: Graph, path: str, body: object) -> dict[str, Any]:
     said: list[dict[str, Any]] = []
 
     def ended() -> bool:
-        said.append(graph.plain.get(accepted.headers["Location"], timeout=5).json())
+        said.append(graph.plain.get(accepted.headers["Location"], timeout=DEADLINE_S).json())
         return said[-1]["status"] in ("completed", "failed")
 
     wait_until(ended)
@@ -45,6 +45,6 @@ def test_a_copy_under_way_is_in_progress(graph: Graph) -> None:
     graph.knobs.copy_takes_s = 60.0
     graph.put("a.zip", b"content")
     monitor = graph.post("root:/a.zip:/copy", {"name": "b.zip"}).headers["Location"]
-    response = graph.plain.get(monitor, timeout=5)
+    response = graph.plain.get(monitor, timeout=DEADLINE_S)
     assert (response.status_code, response.json()["status"]) == (202, "inProgress")
-    assert graph.http.get(monitor, timeout=5).status_code == 401
+    assert graph.http.get(monitor, timeout=DEADLINE_S).status_code == 401

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.local_cloud.onedrive.graph import UNIT, Graph
+from tests.unit.local_cloud.onedrive.graph import DEADLINE_S, UNIT, Graph
 from tests.unit.local_cloud.onedrive.test_delta import enumerate_changes
 
 
@@ -57,7 +57,9 @@ def test_an_older_name_of_the_conflict_behaviour_counts_for_an_upload_session(gr
     body = {"item": {"@name.conflictBehavior": "rename"}}
     session = graph.post("root:/Input/a.zip:/createUploadSession", body).json()
 
-    done = graph.plain.put(session["uploadUrl"], data=b"x", headers={"Content-Range": "bytes 0-0/1"}, timeout=5)
+    done = graph.plain.put(
+        session["uploadUrl"], data=b"x", headers={"Content-Range": "bytes 0-0/1"}, timeout=DEADLINE_S
+    )
 
     assert (done.status_code, done.json()["name"]) == (201, "a 1.zip")
 

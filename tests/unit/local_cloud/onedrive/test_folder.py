@@ -3,13 +3,16 @@
 graph_onedrive §3.2, §3.10, §3.11.
 """
 
+import contextlib
 import shutil
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from local_cloud.onedrive import disk
 from tests.unit.local_cloud.onedrive.graph import Clock, Graph, wait_until
 
 
@@ -69,6 +72,25 @@ def test_a_file_moved_by_hand_keeps_its_id(graph: Graph) -> None:
     assert after["eTag"] != before["eTag"]
     assert after["cTag"] == before["cTag"]
     assert graph.names_in("Input") == []
+
+
+def test_a_file_moved_by_hand_while_the_disk_is_looked_at_keeps_its_id(
+    graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph.put("Done/a.zip", b"content")
+    graph.folder_id("Input")
+    item_id = graph.item("Done/a.zip")["id"]
+    look = disk.entries
+
+    def look_and_move(folder: Path, parent: str) -> Iterator[disk.Entry]:
+        yield from look(folder, parent)
+        if parent == "/Input":  # looked at before Done: the file is found in neither
+            with contextlib.suppress(FileNotFoundError):
+                (graph.folder / "Done/a.zip").rename(graph.folder / "Input/a.zip")
+
+    monkeypatch.setattr(disk, "entries", look_and_move)
+    wait_until(lambda: (graph.folder / "Input/a.zip").exists())
+    assert graph.item("Input/a.zip")["id"] == item_id
 
 
 def test_a_folder_renamed_by_hand_keeps_the_ids_of_what_is_in_it(graph: Graph) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.unit.local_cloud.onedrive.graph import Clock, Graph, code_of
+from tests.unit.local_cloud.onedrive.graph import DEADLINE_S, Clock, Graph, code_of
 
 
 def message(**changes: object) -> dict[str, object]:
@@ -22,7 +22,7 @@ def message(**changes: object) -> dict[str, object]:
 
 
 def control(graph: Graph, method: str, path: str, body: object = None) -> requests.Response:
-    return requests.request(method, f"{graph.simulator.graph_url}/_control/{path}", json=body, timeout=5)
+    return requests.request(method, f"{graph.simulator.graph_url}/_control/{path}", json=body, timeout=DEADLINE_S)
 
 
 def test_a_mail_is_accepted_and_kept(graph: Graph) -> None:

@@ -1,5 +1,6 @@
 """Subscriptions and their notifications: graph_onedrive §1."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -7,7 +8,7 @@ from uuid import UUID
 import pytest
 import requests
 
-from tests.unit.local_cloud.onedrive.graph import Clock, Graph, code_of, wait_until
+from tests.unit.local_cloud.onedrive.graph import DEADLINE_S, Clock, Graph, code_of, wait_until
 from tests.unit.local_cloud.onedrive.subscriber import Subscriber
 
 
@@ -209,12 +210,14 @@ def test_a_file_put_into_the_folder_by_hand_is_notified(graph: Graph, subscriber
 
 def test_many_changes_at_once_are_few_notifications(graph: Graph, subscriber: Subscriber) -> None:
     """§9.5: coalescing."""
-    graph.knobs.notification_delay_s = 0.3
+    graph.knobs.notification_delay_s = delay_s = 0.3
     subscribe(graph, subscriber)
+    began = time.monotonic()
     for number in range(20):
         graph.call("PUT", f"root:/{number}.zip:/content", data=b"content")
     wait_until(lambda: subscriber.notifications)
-    assert len(subscriber.notifications) < 5
+    count = len(subscriber.notifications)
+    assert count <= 1 + (time.monotonic() - began) / delay_s
 
 
 def test_nothing_is_sent_while_nothing_changes(graph: Graph, subscriber: Subscriber) -> None:
@@ -296,6 +299,7 @@ def test_notifications_are_dropped_for_an_address_that_is_mostly_too_late(graph:
     """§1.4: the drop state."""
     graph.knobs.retry_timeout_s = graph.knobs.delivery_timeout_s = 0.05
     graph.knobs.slow_window_answers = 1
+    graph.knobs.retry_first_s = 3600.0
     subscribe(graph, subscriber)
     subscriber.silent_s = 0.2
     graph.call("PUT", "root:/a.zip:/content", data=b"content")
@@ -349,7 +353,7 @@ def test_lifecycle_events_are_sent_on_demand(graph: Graph, subscriber: Subscribe
     """§1.6."""
     made = subscribe(graph, subscriber, lifecycleNotificationUrl=subscriber.lifecycle_url)
     url = f"{graph.simulator.graph_url}/_control/lifecycle"
-    assert requests.post(url, json={"lifecycleEvent": event}, timeout=5).json() == {"sent": 1}
+    assert requests.post(url, json={"lifecycleEvent": event}, timeout=DEADLINE_S).json() == {"sent": 1}
     wait_until(lambda: subscriber.notifications)
     said = subscriber.notifications[0]
     assert (said["lifecycleEvent"], said["subscriptionId"], said["clientState"]) == (event, made["id"], "secret")

@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from local_cloud.faults import Fault, late, lost_after
-from tests.unit.local_cloud.onedrive.graph import UNIT, Clock, Graph, code_of, wait_until
+from tests.unit.local_cloud.onedrive.graph import DEADLINE_S, UNIT, Clock, Graph, code_of, wait_until
 
 CONTENT = bytes(range(256)) * (UNIT * 2 // 256) + b"the rest"  # two chunks and a bit
 
@@ -79,7 +79,7 @@ def test_a_session_says_what_it_expects_in_either_spelling(graph: Graph) -> None
     graph.knobs.open_ended_ranges = False
     url = graph.open_session("a.bin")
     graph.send(url, 0, CONTENT[:UNIT], len(CONTENT))
-    assert graph.plain.get(url, timeout=5).json()["nextExpectedRanges"] == [f"{UNIT}-{len(CONTENT) - 1}"]
+    assert graph.plain.get(url, timeout=DEADLINE_S).json()["nextExpectedRanges"] == [f"{UNIT}-{len(CONTENT) - 1}"]
 
 
 def test_a_session_keeps_the_times_it_was_given(graph: Graph) -> None:
@@ -106,7 +106,7 @@ def test_a_chunk_that_is_not_a_multiple_of_320_kib_is_a_violation(graph: Graph) 
 def test_a_content_range_that_is_missing_or_wrong_is_a_violation(graph: Graph, header: str | None) -> None:
     url = graph.open_session("a.bin")
     headers = {} if header is None else {"Content-Range": header}
-    assert graph.plain.put(url, data=b"all", headers=headers, timeout=5).status_code == 400
+    assert graph.plain.put(url, data=b"all", headers=headers, timeout=DEADLINE_S).status_code == 400
     assert len(graph.violations) == 1
 
 
@@ -125,7 +125,7 @@ def test_a_range_that_is_not_the_next_one_is_refused(graph: Graph, start: int, i
     response = graph.send(url, start, bytes(UNIT), total)
     assert (response.status_code, code_of(response)) == (416, "invalidRange")
     assert response.json()["error"]["innerError"]["code"] == inner
-    assert graph.plain.get(url, timeout=5).json()["nextExpectedRanges"] == [f"{UNIT}-"]
+    assert graph.plain.get(url, timeout=DEADLINE_S).json()["nextExpectedRanges"] == [f"{UNIT}-"]
     assert graph.violations == []
 
 
@@ -135,7 +135,7 @@ def test_a_chunk_whose_answer_was_lost_has_been_taken(graph: Graph) -> None:
     graph.faults.add(Fault("graph-content", "PUT", "", do=lost_after()))
     with pytest.raises(requests.ConnectionError):
         graph.send(url, 0, CONTENT[:UNIT], len(CONTENT))
-    assert graph.plain.get(url, timeout=5).json()["nextExpectedRanges"] == [f"{UNIT}-"]
+    assert graph.plain.get(url, timeout=DEADLINE_S).json()["nextExpectedRanges"] == [f"{UNIT}-"]
 
 
 @pytest.mark.parametrize(("keeps", "expected"), [(False, "0-"), (True, "100000-")])
@@ -152,7 +152,7 @@ def test_a_chunk_that_breaks_off_is_taken_back_or_kept_in_part(graph: Graph, kee
         connection.sendall(head.encode() + CONTENT[:100_000])
         session_file = next((graph.folder.parent / ".OneDrive.onedrive/uploads").iterdir())
         wait_until(lambda: session_file.stat().st_size == 100_000)
-    wait_until(lambda: graph.plain.get(url, timeout=5).json()["nextExpectedRanges"] == [expected])
+    wait_until(lambda: graph.plain.get(url, timeout=DEADLINE_S).json()["nextExpectedRanges"] == [expected])
     start = int(expected.rstrip("-"))
     answers = []
 
@@ -171,8 +171,8 @@ def test_a_chunk_that_breaks_off_is_taken_back_or_kept_in_part(graph: Graph, kee
 def test_a_cancelled_session_is_gone(graph: Graph) -> None:
     """§3.9: DELETE gives 204, then 404."""
     url = graph.open_session("a.bin")
-    assert graph.plain.delete(url, timeout=5).status_code == 204
-    gone = graph.plain.get(url, timeout=5)
+    assert graph.plain.delete(url, timeout=DEADLINE_S).status_code == 204
+    gone = graph.plain.get(url, timeout=DEADLINE_S)
     assert gone.status_code == 404
     assert gone.json()["error"]["innerError"]["code"] == "uploadSessionNotFound"
     assert list((graph.folder.parent / ".OneDrive.onedrive/uploads").iterdir()) == []
@@ -182,11 +182,11 @@ def test_a_session_expires_when_nobody_calls_it(graph: Graph, clock: Clock) -> N
     """§3.9: about 15 minutes, sliding."""
     url = graph.open_session("a.bin")
     clock.pass_s(800)
-    assert graph.plain.get(url, timeout=5).status_code == 200
+    assert graph.plain.get(url, timeout=DEADLINE_S).status_code == 200
     clock.pass_s(800)
-    assert graph.plain.get(url, timeout=5).status_code == 200
+    assert graph.plain.get(url, timeout=DEADLINE_S).status_code == 200
     clock.pass_s(901)
-    assert graph.plain.get(url, timeout=5).status_code == 404
+    assert graph.plain.get(url, timeout=DEADLINE_S).status_code == 404
 
 
 def test_an_upload_url_dies_though_the_session_lives(graph: Graph, clock: Clock) -> None:
@@ -194,13 +194,13 @@ def test_an_upload_url_dies_though_the_session_lives(graph: Graph, clock: Clock)
     graph.knobs.upload_session_life_s = 7 * 24 * 3600.0
     url = graph.open_session("a.bin")
     clock.pass_s(25 * 3600)
-    assert graph.plain.get(url, timeout=5).status_code == 401
+    assert graph.plain.get(url, timeout=DEADLINE_S).status_code == 401
 
 
 def test_a_finished_session_is_gone(graph: Graph) -> None:
     url = graph.open_session("a.bin")
     graph.send(url, 0, b"all", 3)
-    assert graph.plain.get(url, timeout=5).status_code == 404
+    assert graph.plain.get(url, timeout=DEADLINE_S).status_code == 404
 
 
 def test_a_clash_is_found_at_the_end_of_a_session(graph: Graph) -> None:
@@ -210,7 +210,7 @@ def test_a_clash_is_found_at_the_end_of_a_session(graph: Graph) -> None:
     response = graph.send(url, 0, b"all", 3)
     assert (response.status_code, code_of(response)) == (409, "nameAlreadyExists")
     assert (graph.folder / "a.bin").read_bytes() == b"another's"
-    assert graph.plain.get(url, timeout=5).json()["nextExpectedRanges"] == []
+    assert graph.plain.get(url, timeout=DEADLINE_S).json()["nextExpectedRanges"] == []
 
 
 def test_a_clash_may_be_found_when_a_session_is_made(graph: Graph) -> None:
@@ -256,7 +256,7 @@ def test_a_session_can_wait_for_its_commit(graph: Graph) -> None:
     url = graph.post("root:/a.bin:/createUploadSession", {"deferCommit": True}).json()["uploadUrl"]
     assert graph.send(url, 0, b"all", 3).status_code == 202
     assert graph.names_in("") == []
-    assert graph.plain.post(url, timeout=5).status_code == 201
+    assert graph.plain.post(url, timeout=DEADLINE_S).status_code == 201
     assert graph.names_in("") == ["a.bin"]
 
 
