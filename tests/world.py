@@ -6,8 +6,8 @@ everything ended. The way through queues, timers and HTTP is tested in ``tests/e
 
 import time
 import uuid
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,8 +15,9 @@ from types import TracebackType
 from typing import Any, Self
 
 import pytest
+from azure.core.exceptions import ResourceExistsError
 from azure.storage.blob import BlobLeaseClient, BlobProperties, BlobServiceClient, ContainerClient
-from azure.storage.queue import QueueServiceClient
+from azure.storage.queue import QueueServiceClient, TextBase64EncodePolicy
 
 from local_cloud.entra import Entra
 from local_cloud.faults import FaultPlan
@@ -26,7 +27,7 @@ from local_cloud.onedrive import Knobs, OneDriveSimulator
 from local_cloud.server import Server
 from local_cloud.tokens import TokenDesk
 from shared.clients.run_store import RunStore
-from shared.clients.wake_queue import WakeQueue
+from shared.clients.wake_queue import POISON, WakeQueue
 from shared.domain.run import FlowKind, Run, run_from_json
 from shared.flows import inbound, outbound, watch
 from shared.services import Services
@@ -250,6 +251,15 @@ class World:
         parts += [text for _, text, _ in self.wakes.sent]
         return "\n".join(parts)
 
+    def give_up_on(self, queue: str, text: str) -> None:
+        """Do what the host does with a message whose function failed again and again."""
+        poison = self.services._queues.get_queue_client(
+            f"{queue}-{self._own}{POISON}", message_encode_policy=TextBase64EncodePolicy()
+        )
+        with suppress(ResourceExistsError):
+            poison.create_queue()
+        poison.send_message(text)
+
     @property
     def wakes(self) -> "_OwnQueues":
         """The queues, with what was sent to them."""
@@ -273,6 +283,11 @@ class _OwnQueues(WakeQueue):
     def send(self, queue: str, text: str, *, delay_s: float = 0.0) -> None:
         super().send(f"{queue}-{self._own}", text, delay_s=delay_s)
         self.sent.append((queue, text, delay_s))
+
+    @contextmanager
+    def given_up(self, queue: str) -> Iterator[list[str]]:
+        with super().given_up(f"{queue}-{self._own}") as texts:
+            yield texts
 
 
 def wait_for(condition: Any, *, timeout_s: float = 10.0) -> None:

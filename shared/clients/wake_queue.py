@@ -1,17 +1,21 @@
 """Wake-ups: queue messages that say "look now" or "this lane may have work", now or after a delay.
 
+Also those that the Functions host gave up on, because their function failed again and again.
+
 A message is a hint and plain text, never JSON (the Functions host rewrites JSON text on its output binding). Delays are
 the queue's own visibility timeout, which bindings cannot set: hence the SDK.
 """
 
+import base64
 import math
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from shared.clients.storage import storage_error, storage_errors
 
 if TYPE_CHECKING:
-    from azure.storage.queue import QueueClient, QueueServiceClient
+    from azure.storage.queue import QueueClient, QueueMessage, QueueServiceClient
 
 LOOKS: Final = "inbound-looks"
 IMPORT_WORK: Final = "inbound-work"
@@ -19,6 +23,13 @@ EXPORT_WORK: Final = "outbound-work"
 
 # https://learn.microsoft.com/rest/api/storageservices/put-message: at most 7 days, and below the message's life.
 LONGEST_DELAY_S: Final = 6 * 24 * 3600
+
+# Where the host puts a message that failed maxDequeueCount times (host.json).
+# https://learn.microsoft.com/azure/azure-functions/functions-bindings-storage-queue-trigger#poison-messages
+POISON: Final = "-poison"
+# How many of those are taken at once (storage gives no more), and for how many seconds nobody else sees them meanwhile.
+TAKEN_AT_ONCE: Final = 32
+TAKEN_FOR_S: Final = 600
 
 
 class WakeQueue:
@@ -35,20 +46,32 @@ class WakeQueue:
         client = self._client(queue)
         # Storage counts whole seconds. Rounded up, because a wake-up that comes before its run is due has no effect.
         delay = min(max(math.ceil(delay_s), 0), LONGEST_DELAY_S)
-        try:
+        with _explained(f"send to {queue}"):
             try:
                 client.send_message(text, visibility_timeout=delay)
             except ResourceNotFoundError:
                 with suppress(ResourceExistsError):  # another worker was quicker
                     client.create_queue()
                 client.send_message(text, visibility_timeout=delay)
-        except storage_errors() as error:
-            raise storage_error(
-                error,
-                service="queue storage",
-                operation=f"send to {queue}",
-                role="Storage Queue Data Contributor",
-            ) from error
+
+    @contextmanager
+    def given_up(self, queue: str) -> Iterator[list[str]]:
+        """Give out what the host gave up on, of one queue; it is deleted once the block ends well.
+
+        After a block that raised it comes again, ten minutes later. Raises TryAgain, NeedsPerson.
+        """
+        from azure.core.exceptions import ResourceNotFoundError
+
+        # Not _client: what is put aside need not be base64, which is one of the reasons for it.
+        poison = self._service.get_queue_client(queue + POISON)
+        messages: list[QueueMessage] = []
+        with _explained(f"read {queue}{POISON}"), suppress(ResourceNotFoundError):  # the host makes it when it needs it
+            pages = poison.receive_messages(messages_per_page=TAKEN_AT_ONCE, visibility_timeout=TAKEN_FOR_S)
+            messages = list(next(pages.by_page(), ()))
+        yield [_text_of(message.content) for message in messages]
+        for message in messages:
+            with _explained(f"clear {queue}{POISON}"), suppress(ResourceNotFoundError):  # a person was quicker
+                poison.delete_message(message.id, message.pop_receipt)
 
     def _client(self, queue: str) -> "QueueClient":
         from azure.storage.queue import TextBase64EncodePolicy
@@ -57,3 +80,22 @@ class WakeQueue:
             # The host decodes base64 unless host.json says otherwise.
             self._clients[queue] = self._service.get_queue_client(queue, message_encode_policy=TextBase64EncodePolicy())
         return self._clients[queue]
+
+
+@contextmanager
+def _explained(operation: str) -> Iterator[None]:
+    """Tell what an error of the storage SDK means."""
+    try:
+        yield
+    except storage_errors() as error:
+        raise storage_error(
+            error, service="queue storage", operation=operation, role="Storage Queue Data Contributor"
+        ) from error
+
+
+def _text_of(content: str) -> str:
+    """Return what a message says; one that is no base64 text as it is."""
+    try:
+        return base64.b64decode(content, validate=True).decode()
+    except ValueError:
+        return content

@@ -5,7 +5,7 @@ whatever was missed. What then happens to a run is ``inbound.py``.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -32,6 +32,18 @@ SUBSCRIPTION_LIFE: Final = timedelta(minutes=42_000)
 # It is renewed long before its end, so that weeks of trouble with Graph do no harm; and one that Graph has dropped
 # without a word is missed within a day.
 RENEW_EVERY: Final = timedelta(days=1)
+
+# Each queue with the function that its messages wake, as the person finds it in Azure's logs.
+FUNCTIONS: Final[Mapping[str, str]] = {
+    LOOKS: "look_for_files",
+    IMPORT_WORK: "advance_imports",
+    EXPORT_WORK: "advance_exports",
+}
+# What cannot be worked on is given up again every few minutes, because the timer wakes its lane; a person hears of it
+# once in this time.
+TELL_AGAIN_AFTER: Final = timedelta(days=1)
+# Characters; ours are much shorter, somebody else's may have 48 KiB.
+LONGEST_TEXT_TOLD: Final = 200
 
 
 def wake_text(moment: datetime, tries: int = 0) -> str:
@@ -182,7 +194,8 @@ def _parsed(message: str, now: datetime) -> tuple[datetime, int]:
 def keep_watch(services: Services) -> None:
     """What the minute's timer does: make the folders, look, wake lanes that are overdue, keep the subscriptions alive.
 
-    Each is tried whatever happens to the others; the first error is raised at the end.
+    It also tells a person of messages that the host gave up on. Each is tried whatever happens to the others; the first
+    error is raised at the end.
     """
     troubles: list[AppError] = []
 
@@ -199,6 +212,7 @@ def keep_watch(services: Services) -> None:
     tried("wake overdue lanes", lambda: wake_overdue_lanes(services))
     # A file that the timer found first is one that no notification has told of: the subscription may be gone.
     tried("keep subscriptions", lambda: keep_subscriptions(services, in_doubt=found > 0))
+    tried("tell of given up messages", lambda: tell_of_given_up(services))
     for_a_person = next((trouble for trouble in troubles if isinstance(trouble, NeedsPerson)), None)
     if for_a_person or not troubles:  # trouble that passes says nothing of whether the other kind is mended
         _tell_once(for_a_person, services)
@@ -248,6 +262,45 @@ def wake_overdue_lanes(services: Services) -> int:
         log.warning("lane.overdue", lane=lane, due=heads[lane])
         services.wakes.send(IMPORT_WORK if lane.startswith("in-") else EXPORT_WORK, lane)
     return len(late)
+
+
+def tell_of_given_up(services: Services) -> int:
+    """Tell a person of the messages that the host gave up on, then delete them; return how many there were.
+
+    Nothing is lost with them: what they were about is looked at every minute. But something made their function fail.
+    A crash before they are deleted tells once more; the other order might never tell.
+    """
+    return sum(_tell_of_given_up(queue, services) for queue in FUNCTIONS)
+
+
+def _tell_of_given_up(queue: str, services: Services) -> int:
+    with services.wakes.given_up(queue) as messages:
+        texts = [message[:LONGEST_TEXT_TOLD] for message in messages]
+        for text in texts:
+            log.error("message.given_up", queue=queue, text=text)
+        if texts:
+            _tell_of_news(queue, texts, services)
+        return len(texts)
+
+
+def _tell_of_news(queue: str, texts: Sequence[str], services: Services) -> None:
+    now, mark = services.now(), services.store.read_mark("given-up")
+    told = {what: at for what, at in mark.content.items() if now - datetime.fromisoformat(at) < TELL_AGAIN_AFTER}
+    # The first word tells one from the other: a lane, or "look", behind which the time stands.
+    by_what = {f"{queue} {text.partition(' ')[0]}": text for text in texts}
+    news = {what: text for what, text in by_what.items() if what not in told}
+    if not news:
+        return
+    function, listed = FUNCTIONS[queue], "\n".join(f"- {text}" for text in news.values())
+    services.tell(
+        f"Messages of {queue} were given up",
+        f"The function {function} failed each time that it was called with:\n{listed}\n\n"
+        "No file is lost: the app looks for files and wakes lanes every minute all the same. But a lane may get no "
+        f"further until the cause is mended. The exceptions of {function} in the log tell the cause; what to do stands "
+        "in docs/operations.md, 'Queues'. You hear of the same again after a day at the earliest.",
+    )
+    mark.content = told | dict.fromkeys(news, now.isoformat())
+    services.store.write_mark("given-up", mark)
 
 
 def keep_subscriptions(services: Services, *, in_doubt: bool = False) -> int:

@@ -144,3 +144,55 @@ def test_a_wrong_key_to_the_queue_storage_needs_a_person_who_is_told_which_setti
 
     assert caught.value.call is not None
     assert caught.value.call.status == 403
+
+
+def given_up_by_the_host(queues: QueueServiceClient, name: str, *contents: str) -> None:
+    """Put messages where the host puts those whose function failed again and again; contents as they lie there."""
+    queue = queues.create_queue(f"{name}-poison")
+    for content in contents:
+        queue.send_message(content)
+
+
+def test_what_the_host_gave_up_on_is_handed_out_as_it_was_sent_and_is_gone_then(
+    wakes: WakeQueue, queues: QueueServiceClient, name: str
+) -> None:
+    wakes.send(name, "in-1")
+    given_up_by_the_host(queues, name, *visible(queues, name), "no base64")
+
+    with wakes.given_up(name) as texts:
+        assert texts == ["in-1", "no base64"]
+
+    assert count(queues, f"{name}-poison") == 0
+
+
+def test_what_could_not_be_told_is_kept_and_hidden_from_others_meanwhile(
+    wakes: WakeQueue, queues: QueueServiceClient, name: str
+) -> None:
+    wakes.send(name, "in-1")
+    given_up_by_the_host(queues, name, "no base64")
+
+    with pytest.raises(TryAgain, match="mail"), wakes.given_up(name):
+        raise TryAgain("no mail today")
+
+    with wakes.given_up(name) as texts:
+        assert texts == []
+    assert count(queues, f"{name}-poison") == 1
+
+
+def test_an_app_whose_host_never_gave_up_has_nothing_to_tell(wakes: WakeQueue, name: str) -> None:
+    wakes.send(name, "in-1")
+
+    with wakes.given_up(name) as texts:
+        assert texts == []
+
+
+def test_a_message_that_a_person_has_cleared_meanwhile_is_no_trouble(
+    wakes: WakeQueue, queues: QueueServiceClient, name: str
+) -> None:
+    wakes.send(name, "in-1")
+    given_up_by_the_host(queues, name, "no base64")
+
+    with wakes.given_up(name) as texts:
+        queues.get_queue_client(f"{name}-poison").clear_messages()
+
+    assert texts == ["no base64"]
