@@ -24,7 +24,7 @@ import requests
 
 from shared.clients.http import Http, Refusal, note_call, retry_after_s
 from shared.domain.quick_xor_hash import QuickXorHash
-from shared.errors import AppError, DataDamaged, NeedsPerson, NotFound, RemoteCall, TryAgain
+from shared.errors import AppError, DataDamaged, FileRejected, NeedsPerson, NotFound, RemoteCall, TryAgain
 from shared.secret import SecretUrl
 
 if TYPE_CHECKING:
@@ -270,10 +270,13 @@ def open_blob(url: SecretUrl) -> RemoteFile:
 def _get(
     url: SecretUrl, http: Http, *, ok: tuple[int, ...], headers: Mapping[str, str] | None = None
 ) -> requests.Response:
-    """Make a GET of which the body is not read yet."""
+    """Make a GET of which the body is not read yet. Raises FileRejected where OneDrive found malware in the file."""
     try:
         return http.call("GET", url, operation="download", idempotent=True, headers=headers, stream=True, ok=ok)
     except NeedsPerson as error:
+        if error.call and error.call.code.casefold() == "malwaredetected":
+            reason = "OneDrive found malware in the file. Have the system that wrote it examined"
+            raise FileRejected(reason, call=error.call) from error
         # No sign-in is involved: the URL has run out, or was never good.
         if error.call and error.call.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             raise _expired(url, error.call) from error

@@ -311,10 +311,18 @@ def new_execution_id(data_project: str, now: datetime) -> str:
     return f"{readable}-{now.astimezone(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(6)}"
 
 
+# Characters of a file's name that OneDrive takes.
+# https://support.microsoft.com/office/restrictions-and-limitations-in-onedrive-and-sharepoint-64883a5d-228e-48f5-b3d2-eb39e07630fa
+LONGEST_NAME: Final = 255
+
+
 def name_with(file_name: str, addition: str) -> str:
-    """Return a file name made unique: ``name_with("a.zip", "1f2e")`` is ``a (1f2e).zip``."""
+    """Return a file name made unique: ``name_with("a.zip", "1f2e")`` is ``a (1f2e).zip``; a long one is cut for it."""
     stem, dot, suffix = file_name.rpartition(".")
-    return f"{stem} ({addition}){dot}{suffix}" if stem else f"{file_name} ({addition})"
+    if not stem:
+        stem, dot, suffix = file_name, "", ""
+    ending = f" ({addition}){dot}{suffix}"
+    return stem[: LONGEST_NAME - len(ending)] + ending
 
 
 NOT_SAVED: Final = frozenset({"fresh", "package_url", "record_etag"})

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 from shared.clients.dmf import FinanceOperations, RowError
 from shared.clients.onedrive import OneDrive
 from shared.clients.transfer import read_small
-from shared.domain.run import Outcome, Run
-from shared.errors import AppError, TryAgain
+from shared.domain.run import LONGEST_NAME, Outcome, Run
+from shared.errors import AppError, FileRejected, TryAgain
 from shared.log import log
 from shared.secret import SecretUrl, redacted
 from shared.services import Services
@@ -70,19 +70,26 @@ def put_beside(run: Run, onedrive: OneDrive, folder_id: str, fno: FinanceOperati
         return later.waiting(ERROR_FILE_LOOK_S, services.now())
     reason = _reason(run, details.rows)
     run = replace(run, reason=reason)
-    stem = PurePosixPath(run.file.name).stem
+    put = partial(_put, run, onedrive, folder_id)
     for ending, url in details.files.items():
         read = partial(read_small, url, services.downloads, ERROR_FILE_LIMIT)
         content = _had(f"the file {ending}", run, details, read)
         if content is not None:
-            onedrive.upload_small(folder_id, f"{stem}.{ending}", content, replace=True)
+            put(ending, content)
     if details.rows or details.raw.strip() not in ("", "[]"):
-        onedrive.upload_small(folder_id, f"{stem}.errors.csv", errors_csv(details.rows, details.raw), replace=True)
-    onedrive.upload_small(
-        folder_id, f"{stem}.report.txt", redacted(_report(run, details)).encode("utf-8-sig"), replace=True
-    )
+        put("errors.csv", errors_csv(details.rows, details.raw))
+    put("report.txt", redacted(_report(run, details)).encode("utf-8-sig"))
     log.info("report.written", rows=len(details.rows), files=len(details.files), missing=details.notes)
     return run
+
+
+def _put(run: Run, onedrive: OneDrive, folder_id: str, ending: str, content: bytes) -> None:
+    """Write one file beside the run's own; what OneDrive refuses (a path too long) must not hold the lane up."""
+    stem = PurePosixPath(run.file.name).stem[: LONGEST_NAME - len(ending) - 1]
+    try:
+        onedrive.upload_small(folder_id, f"{stem}.{ending}", content, replace=True)
+    except FileRejected as error:
+        log.warning("report.refused", reason=error.message)
 
 
 def _details(run: Run, fno: FinanceOperations) -> _Details:

@@ -15,6 +15,7 @@ from shared.domain.quick_xor_hash import QuickXorHash
 from shared.errors import (
     AnswerLost,
     DataDamaged,
+    FileRejected,
     ItemChanged,
     ItemLocked,
     NameTaken,
@@ -186,7 +187,7 @@ def test_a_file_that_a_person_puts_on_the_drive_is_pending_until_it_has_rested(
     assert not target.onedrive.get(item.item_id).is_pending
 
 
-def test_malware_is_told_and_where_it_is_found_meanwhile_the_file_is_looked_at_anew(
+def test_malware_is_told_and_where_it_is_found_meanwhile_the_file_is_refused(
     target: OneDriveTarget, graph: SimulatedGraph
 ) -> None:
     item = target.put("USMF_virus.zip")
@@ -195,7 +196,7 @@ def test_malware_is_told_and_where_it_is_found_meanwhile_the_file_is_looked_at_a
     graph.knobs.malware = ["*virus*"]
 
     assert target.onedrive.get(item.item_id).has_malware
-    with pytest.raises(SasExpired):  # a new look at the item tells why
+    with pytest.raises(FileRejected, match="malware"):
         b"".join(read_chunks(before.download_url, target.downloads, item.size_bytes))
 
 
