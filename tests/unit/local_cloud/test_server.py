@@ -5,7 +5,6 @@ import gc
 import logging
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,10 +12,11 @@ import pytest
 import requests
 from aiohttp import web
 
+from local_cloud import server as server_module
 from local_cloud.entra import server_certificate
 from local_cloud.server import Server, answer
 
-TIMEOUT_S = 5
+TIMEOUT_S = 60  # costs nothing when all is well
 
 
 @pytest.fixture(autouse=True)
@@ -33,12 +33,6 @@ def an_app(handler: Callable[[web.Request], object] | None = None) -> web.Applic
     app = web.Application()
     app.router.add_get("/", handler or hello)  # type: ignore[arg-type] # a test's handler
     return app
-
-
-def stopped_within_a_second(server: Server) -> bool:
-    began = time.monotonic()
-    server.stop()
-    return time.monotonic() - began < 1
 
 
 def test_a_server_takes_a_free_port_and_answers_at_its_url() -> None:
@@ -81,7 +75,7 @@ def test_idle_connections_do_not_hold_up_the_stop() -> None:
     with requests.Session() as session, Server(an_app()) as server:
         session.get(server.url, timeout=TIMEOUT_S)  # its connection is kept alive
         with socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT_S):  # has sent nothing yet
-            assert stopped_within_a_second(server)
+            server.stop()  # raises after STOP_WITHIN_S
 
 
 def test_a_handler_that_hangs_is_cut_off_when_the_server_stops() -> None:
@@ -103,12 +97,13 @@ def test_a_handler_that_hangs_is_cut_off_when_the_server_stops() -> None:
         client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert entered.wait(TIMEOUT_S)
 
-        assert stopped_within_a_second(server)
+        server.stop()  # raises after STOP_WITHIN_S
         assert ended.is_set()
         assert client.recv(100) == b""
 
 
-def test_a_request_in_progress_gets_its_answer_before_the_server_stops() -> None:
+def test_a_request_in_progress_gets_its_answer_before_the_server_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "GRACE_S", TIMEOUT_S)
     entered = threading.Event()
 
     async def answer_soon(_request: web.Request) -> web.Response:
@@ -132,7 +127,7 @@ def test_tls_connections_do_not_hold_up_the_stop(tmp_path: Path) -> None:
     with requests.Session() as session, Server(an_app(), ssl_context=server_certificate(ca_file)) as server:
         assert session.get(server.url, verify=str(ca_file), timeout=TIMEOUT_S).json() == {"hello": "world"}
         with socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT_S):  # never shakes hands
-            assert stopped_within_a_second(server)
+            server.stop()  # raises after STOP_WITHIN_S
 
 
 def test_connections_that_arrive_during_the_stop_cause_no_errors(caplog: pytest.LogCaptureFixture) -> None:

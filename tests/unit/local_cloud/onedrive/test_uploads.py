@@ -149,8 +149,10 @@ def test_a_chunk_that_breaks_off_is_taken_back_or_kept_in_part(graph: Graph, kee
             f"PUT {address.path}?{address.query} HTTP/1.1\r\nHost: x\r\nContent-Length: {UNIT}\r\n"
             f"Content-Range: bytes 0-{UNIT - 1}/{len(CONTENT)}\r\n\r\n"
         )
-        connection.sendall(head.encode() + CONTENT[:100_000])
+        connection.sendall(head.encode() + CONTENT[:99_000])
         session_file = next((graph.folder.parent / ".OneDrive.onedrive/uploads").iterdir())
+        wait_until(lambda: session_file.stat().st_size == 99_000)
+        connection.sendall(CONTENT[99_000:100_000])
         wait_until(lambda: session_file.stat().st_size == 100_000)
     wait_until(lambda: graph.plain.get(url, timeout=DEADLINE_S).json()["nextExpectedRanges"] == [expected])
     start = int(expected.rstrip("-"))
