@@ -290,7 +290,7 @@ class _OwnQueues(WakeQueue):
             yield texts
 
 
-def wait_for(condition: Any, *, timeout_s: float = 10.0) -> None:
+def wait_for(condition: Any, *, timeout_s: float = 60.0) -> None:
     """Wait until a condition holds, in real time; fail the test when it does not."""
     deadline = time.monotonic() + timeout_s
     while not condition():
