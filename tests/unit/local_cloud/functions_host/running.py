@@ -16,6 +16,7 @@ from local_cloud.processes import ChildProcess
 
 PROJECT = Path(local_cloud.__file__).parents[1]
 READY_WITHIN_S = 60.0
+PATIENCE_S = 60.0  # costs nothing when all is well
 
 
 def write_app(
@@ -40,7 +41,7 @@ class RunningHost:
 
     def has_printed(self, pattern: str) -> str:
         """Wait for a line of its output and return what matched."""
-        return self.child.wait_for_line(pattern, timeout_s=20).group(0)
+        return self.child.wait_for_line(pattern, timeout_s=PATIENCE_S).group(0)
 
 
 def start_host(app: Path, *arguments: str, env: Mapping[str, str] | None = None) -> ChildProcess:
@@ -54,7 +55,7 @@ def running_host(app: Path, *arguments: str, env: Mapping[str, str] | None = Non
         yield RunningHost(child, app)
 
 
-def eventually[T](probe: Callable[[], T], *, within_s: float = 20.0) -> T:
+def eventually[T](probe: Callable[[], T], *, within_s: float = PATIENCE_S) -> T:
     """Ask again until the answer is true; return it. Fails when the time is over."""
     deadline = time.monotonic() + within_s
     while not (answer := probe()):
@@ -63,7 +64,7 @@ def eventually[T](probe: Callable[[], T], *, within_s: float = 20.0) -> T:
     return answer
 
 
-async def until[T](probe: Callable[[], Awaitable[T]], *, within_s: float = 20.0) -> T:
+async def until[T](probe: Callable[[], Awaitable[T]], *, within_s: float = PATIENCE_S) -> T:
     """The same where the answer must be awaited."""
     async with asyncio.timeout(within_s):
         while not (answer := await probe()):  # noqa: ASYNC110  # what is waited for is in another process

@@ -15,7 +15,7 @@ import requests
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueServiceClient, TextBase64DecodePolicy, TextBase64EncodePolicy
 
-from .running import PROJECT, RunningHost, eventually, running_host, start_host, write_app
+from .running import PATIENCE_S, PROJECT, RunningHost, eventually, running_host, start_host, write_app
 
 QUICK = {"extensions": {"queues": {"maxPollingInterval": "00:00:00.100", "batchSize": 4, "newBatchThreshold": 2}}}
 
@@ -124,7 +124,7 @@ def account(azurite_connection: str) -> Iterator[Account]:
 
 
 def order(host: RunningHost, body: str) -> int:
-    return requests.post(f"{host.url}/api/order", data=body.encode(), timeout=20).status_code
+    return requests.post(f"{host.url}/api/order", data=body.encode(), timeout=PATIENCE_S).status_code
 
 
 def test_a_request_becomes_a_message_and_the_message_a_run_that_knows_it(
@@ -158,7 +158,7 @@ def test_an_output_that_cannot_be_written_is_a_500(host: RunningHost) -> None:
 def test_functions_can_be_run_by_hand(host: RunningHost, shared_account: Account) -> None:
     # https://learn.microsoft.com/azure/azure-functions/functions-manually-run-non-http
     def run(name: str, body: str) -> int:
-        return requests.post(f"{host.url}/admin/functions/{name}", data=body, timeout=20).status_code
+        return requests.post(f"{host.url}/admin/functions/{name}", data=body, timeout=PATIENCE_S).status_code
 
     assert run("tick", "{}") == 202
     assert shared_account.taken("done") == "tick False"
@@ -168,9 +168,9 @@ def test_functions_can_be_run_by_hand(host: RunningHost, shared_account: Account
 
 
 def test_it_says_what_it_runs_and_what_it_cannot(host: RunningHost) -> None:
-    listed = requests.get(f"{host.url}/admin/functions", timeout=20).json()
+    listed = requests.get(f"{host.url}/admin/functions", timeout=PATIENCE_S).json()
     assert {function["name"] for function in listed} == {"order", "process", "tick", "often", "lost"}
-    status = requests.get(f"{host.url}/admin/host/status", timeout=20).json()
+    status = requests.get(f"{host.url}/admin/host/status", timeout=PATIENCE_S).json()
     assert status["state"] == "Running"
     assert "NOT_SET" in status["errors"][0]
     host.has_printed(r"^        order: \[POST\] http://127\.0\.0\.1:\d+/api/order$")
@@ -185,7 +185,7 @@ def test_timers_have_a_status_unless_they_come_more_than_once_a_minute(
 ) -> None:
     # https://learn.microsoft.com/azure/azure-functions/functions-bindings-timer (useMonitor)
     host.has_printed(r"often, monitored: False")
-    host_id = requests.get(f"{host.url}/admin/host/status", timeout=20).json()["id"]
+    host_id = requests.get(f"{host.url}/admin/host/status", timeout=PATIENCE_S).json()["id"]
     with BlobServiceClient.from_connection_string(azurite_connection) as blobs:
         container = blobs.get_container_client("azure-webjobs-hosts")
         eventually(lambda: any(container.list_blob_names(name_starts_with=f"timers/{host_id}/Host.Functions.tick/")))
@@ -200,8 +200,8 @@ def test_the_storage_sdk_does_not_fill_the_log(host: RunningHost) -> None:
 def test_a_drained_host_takes_no_more_messages_and_still_answers(account: Account, tmp_path: Path) -> None:
     app = write_app(tmp_path, APP, host_json=QUICK, values=account.settings())
     with running_host(app) as host:
-        assert requests.post(f"{host.url}/admin/host/drain", timeout=20).status_code == 202
-        eventually(lambda: requests.get(f"{host.url}/admin/host/status", timeout=20).json()["listening"] == 0)
+        assert requests.post(f"{host.url}/admin/host/drain", timeout=PATIENCE_S).status_code == 202
+        eventually(lambda: requests.get(f"{host.url}/admin/host/status", timeout=PATIENCE_S).json()["listening"] == 0)
         assert order(host, "later") == 202
         assert [message.content for message in account.queue("orders").peek_messages()] == ["later"]
 
@@ -214,7 +214,7 @@ def test_after_a_kill_the_next_host_runs_the_message_again(account: Account, tmp
         killed.child.kill()
     (app / "go-on").touch()
     with running_host(app) as again:
-        again.has_printed("working, attempt 2")
+        again.has_printed("working, attempt [2-9]")  # more where the first host stood still for longer than a lease
         again.has_printed("Executed 'Functions.work' .Succeeded")
     eventually(lambda: account.queue("work").get_queue_properties().approximate_message_count == 0)
 
@@ -228,7 +228,7 @@ def test_an_invocation_over_function_timeout_ends_the_host_and_its_message_comes
     )
     account.queue("work").send_message("a")
     with start_host(app) as host:
-        assert host.wait(timeout_s=30) == 1
+        assert host.wait(timeout_s=PATIENCE_S) == 1
         assert "Timeout value of 1 s exceeded by function 'Functions.work'" in host.output
     assert account.queue("work").peek_messages() == []
     assert account.queue("work").get_queue_properties().approximate_message_count == 1
@@ -245,7 +245,7 @@ def test_a_signal_ends_the_host_once_its_messages_are_completed(
         wait_for(host, "working")
         host.send_signal(number)
         (app / "go-on").touch()
-        assert host.wait(20) == 0
+        assert host.wait(PATIENCE_S) == 0
     assert account.queue("work").get_queue_properties().approximate_message_count == 0
 
 
@@ -256,20 +256,20 @@ def test_a_host_stops_with_its_parent_even_while_a_function_never_ends(account: 
         wait_for(host, "working")
         assert host.stdin is not None
         host.stdin.close()  # as the end of the parent does
-        assert host.wait(20) == 0
+        assert host.wait(PATIENCE_S) == 0
     assert account.queue("work").get_queue_properties().approximate_message_count == 1
 
 
 def test_an_app_that_cannot_be_used_ends_the_host_with_the_reason(tmp_path: Path) -> None:
     with start_host(write_app(tmp_path, "import not_installed")) as host:
-        assert host.wait(timeout_s=30) == 2
+        assert host.wait(timeout_s=PATIENCE_S) == 2
         assert "No module named 'not_installed'" in host.output
 
 
 def test_a_port_that_is_taken_ends_the_host_with_the_reason(host: RunningHost, tmp_path: Path) -> None:
     port = host.url.rpartition(":")[2]
     with start_host(write_app(tmp_path, ""), "--port", port) as second:
-        assert second.wait(timeout_s=30) == 2
+        assert second.wait(timeout_s=PATIENCE_S) == 2
         assert f"port {port} is not free" in second.output
 
 

@@ -17,7 +17,7 @@ from local_cloud.functions_host.runtime import Outcome, TypedData
 from local_cloud.functions_host.settings import HostSettingsInvalid
 from local_cloud.server import Server
 
-from .running import RunningHost, running_host, write_app
+from .running import PATIENCE_S, RunningHost, running_host, write_app
 
 APP = """
 import json, logging, os, threading, time
@@ -64,7 +64,7 @@ def setting(req: func.HttpRequest) -> func.HttpResponse:
 
 running = most = 0
 counting = threading.Lock()
-pair = threading.Barrier(2, timeout=20)
+pair = threading.Barrier(2, timeout=60)
 
 @app.route(route="together")
 def together(req: func.HttpRequest) -> func.HttpResponse:
@@ -112,7 +112,7 @@ def test_a_function_sees_the_request_as_in_azure(host: RunningHost) -> None:
     # Header names in lower case, repeated ones joined, empty query values dropped:
     # https://github.com/Azure/azure-functions-host/blob/dev/src/WebJobs.Script.Grpc/MessageExtensions/GrpcMessageConversionExtensions.cs
     url = f"{host.url}/api/echo/7/x%20y?a=1&b=&c=2&c=3"
-    seen = echoed(requests.post(url, data="hello", headers={"X-Own": "Value"}, timeout=20))
+    seen = echoed(requests.post(url, data="hello", headers={"X-Own": "Value"}, timeout=PATIENCE_S))
     assert (seen["method"], seen["url"], seen["body"]) == ("POST", url, "hello")
     assert seen["params"] == {"a": "1", "c": "2,3"}
     assert seen["route_params"] == {"id": "7", "rest": "x y"}
@@ -122,7 +122,7 @@ def test_a_function_sees_the_request_as_in_azure(host: RunningHost) -> None:
 
 def test_a_chunked_body_arrives_empty(host: RunningHost) -> None:
     # The real host copies a body only if Content-Length is above 0 (source above).
-    response = requests.post(f"{host.url}/api/echo/7", data=iter([b"hel", b"lo"]), timeout=20)
+    response = requests.post(f"{host.url}/api/echo/7", data=iter([b"hel", b"lo"]), timeout=PATIENCE_S)
     assert echoed(response)["body"] == ""
 
 
@@ -132,33 +132,33 @@ def test_a_chunked_body_arrives_empty(host: RunningHost) -> None:
 )
 def test_an_unknown_path_and_a_wrong_method_are_both_not_found(host: RunningHost, method: str, path: str) -> None:
     # https://github.com/Azure/azure-functions-host/blob/dev/src/WebJobs.Script.WebHost/WebScriptHostHttpRoutesManager.cs
-    assert requests.request(method, host.url + path, timeout=20).status_code == 404
+    assert requests.request(method, host.url + path, timeout=PATIENCE_S).status_code == 404
 
 
 def test_the_more_specific_route_answers(host: RunningHost) -> None:
-    assert requests.get(f"{host.url}/api/items/special", timeout=20).text == "special"
-    assert requests.get(f"{host.url}/api/items/other", timeout=20).text == "item"
+    assert requests.get(f"{host.url}/api/items/special", timeout=PATIENCE_S).text == "special"
+    assert requests.get(f"{host.url}/api/items/other", timeout=PATIENCE_S).text == "item"
 
 
 def test_an_exception_is_an_empty_500_and_its_traceback_is_in_the_log(host: RunningHost) -> None:
-    response = requests.get(f"{host.url}/api/fails", timeout=20)
+    response = requests.get(f"{host.url}/api/fails", timeout=PATIENCE_S)
     assert (response.status_code, response.content) == (500, b"")
     host.has_printed(r"Executed 'Functions.fails' \(Failed.*ValueError: secret details")
     host.has_printed(r'raise ValueError\("secret details"\)')
 
 
 def test_no_answer_is_204(host: RunningHost) -> None:
-    response = requests.get(f"{host.url}/api/nothing", timeout=20)
+    response = requests.get(f"{host.url}/api/nothing", timeout=PATIENCE_S)
     assert (response.status_code, response.content) == (204, b"")
 
 
 def test_a_function_that_exits_fails_alone(host: RunningHost) -> None:
-    assert requests.get(f"{host.url}/api/quits", timeout=20).status_code == 500
-    assert requests.get(f"{host.url}/api/items/other", timeout=20).text == "item"
+    assert requests.get(f"{host.url}/api/quits", timeout=PATIENCE_S).status_code == 500
+    assert requests.get(f"{host.url}/api/items/other", timeout=PATIENCE_S).text == "item"
 
 
 def test_status_headers_cookies_and_bytes_come_through(host: RunningHost) -> None:
-    response = requests.get(f"{host.url}/api/full", timeout=20)
+    response = requests.get(f"{host.url}/api/full", timeout=PATIENCE_S)
     assert (response.status_code, response.content) == (207, b"bytes")
     assert (response.headers["X-Own"], response.headers["Content-Type"]) == ("1", "application/x-own")
     first, second = response.raw.headers.getlist("Set-Cookie")
@@ -168,7 +168,7 @@ def test_status_headers_cookies_and_bytes_come_through(host: RunningHost) -> Non
 
 
 def test_returned_text_is_the_body(host: RunningHost) -> None:
-    response = requests.get(f"{host.url}/api/text", timeout=20)
+    response = requests.get(f"{host.url}/api/text", timeout=PATIENCE_S)
     assert (response.status_code, response.text) == (200, "plain")
     assert response.headers["Content-Type"] == "text/plain; charset=utf-8"
 
@@ -185,13 +185,13 @@ def test_returned_text_that_is_json_is_taken_for_more_than_text(
 ) -> None:
     # A function that means text returns func.HttpResponse.
     # https://github.com/Azure/azure-functions-host/blob/dev/src/WebJobs.Script/Binding/Http/HttpBinding.cs
-    response = requests.get(f"{host.url}/api/text", params={"text": text}, timeout=20)
+    response = requests.get(f"{host.url}/api/text", params={"text": text}, timeout=PATIENCE_S)
     assert (response.status_code, response.text) == (status, body)
 
 
 def test_settings_reach_the_app_and_so_does_its_own_address(host: RunningHost) -> None:
     def setting(name: str) -> str:
-        return requests.get(f"{host.url}/api/setting", params={"name": name}, timeout=20).text
+        return requests.get(f"{host.url}/api/setting", params={"name": name}, timeout=PATIENCE_S).text
 
     assert setting("FROM_FILE") == "file"
     assert f"http://{setting('WEBSITE_HOSTNAME')}" == host.url
@@ -199,14 +199,14 @@ def test_settings_reach_the_app_and_so_does_its_own_address(host: RunningHost) -
 
 
 def test_a_disabled_function_is_not_found(host: RunningHost) -> None:
-    assert requests.get(f"{host.url}/api/off", timeout=20).status_code == 404
+    assert requests.get(f"{host.url}/api/off", timeout=PATIENCE_S).status_code == 404
     host.has_printed(r"^\s+off: .* \(disabled\)$")
 
 
 def test_sync_functions_share_as_many_threads_as_the_setting_says(host: RunningHost) -> None:
     # PYTHON_THREADPOOL_THREAD_COUNT: https://learn.microsoft.com/azure/azure-functions/python-scale-performance-reference
     with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(lambda _: requests.get(f"{host.url}/api/together", timeout=20).text, range(4)))
+        answers = list(pool.map(lambda _: requests.get(f"{host.url}/api/together", timeout=PATIENCE_S).text, range(4)))
     assert answers == ["2", "2", "2", "2"]
 
 
@@ -214,22 +214,22 @@ def test_an_async_function_that_blocks_does_not_block_the_host(host: RunningHost
     # In Azure the host is another process; only the functions of the worker wait.
     blocked: list[str] = []
     thread = threading.Thread(
-        target=lambda: blocked.append(requests.get(f"{host.url}/api/block", timeout=20).text), daemon=True
+        target=lambda: blocked.append(requests.get(f"{host.url}/api/block", timeout=PATIENCE_S).text), daemon=True
     )
     thread.start()
     host.has_printed(r"\] blocking$")
     try:
-        assert requests.get(f"{host.url}/admin/host/status", timeout=20).json()["invocations"] == 1
+        assert requests.get(f"{host.url}/admin/host/status", timeout=PATIENCE_S).json()["invocations"] == 1
     finally:
         (host.app / "go-on").touch()
-    thread.join(20)
+    thread.join(PATIENCE_S)
     assert blocked == ["blocked"]
 
 
 def test_an_answer_leaves_in_one_write(host: RunningHost) -> None:
     # Head and body in two writes cost 40 ms where the other side delays its acknowledgements.
     port = int(host.url.rpartition(":")[2])
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as connection:
         for _ in range(20):
             connection.sendall(b"GET /api/items/special HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert connection.recv(65_536).endswith(b"\r\n\r\nspecial")
@@ -278,7 +278,9 @@ def test_keys_open_functions_of_their_level(
     # https://learn.microsoft.com/azure/azure-functions/functions-bindings-http-webhook-trigger#http-auth
     headers = {"x-functions-key": header} if header else {}
     params = {"code": code} if code else {}
-    assert requests.get(f"{locked}/api/{level}", headers=headers, params=params, timeout=20).status_code == status
+    assert (
+        requests.get(f"{locked}/api/{level}", headers=headers, params=params, timeout=PATIENCE_S).status_code == status
+    )
 
 
 def test_keys_are_given_as_names_and_values() -> None:

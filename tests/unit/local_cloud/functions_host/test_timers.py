@@ -16,7 +16,7 @@ from local_cloud.functions_host.runtime import Outcome
 from local_cloud.functions_host.singleton import CONTAINER, Singleton
 from local_cloud.functions_host.timers import Monitor, ScheduleStatus, Tick, TimerListener
 
-from .running import until
+from .running import PATIENCE_S, until
 
 NOON = datetime(2026, 11, 23, 12, 0, 30, tzinfo=UTC)
 HOURLY = "0 0 * * * *"
@@ -55,7 +55,7 @@ class Bench:
             yield
         finally:
             listener.stop()
-            await asyncio.wait_for(task, 20)
+            await asyncio.wait_for(task, PATIENCE_S)
 
     async def status(self) -> dict[str, str] | None:
         saved = await self.monitor.load()
@@ -172,16 +172,22 @@ def test_a_timer_fires_at_its_times_and_never_beside_itself(azurite_connection: 
     async def scenario() -> None:
         async with bench(azurite_connection) as on:
             running, most, began = 0, 0, list[datetime]()
+            now = datetime.now(UTC)
+
+            def clock() -> datetime:
+                nonlocal now
+                now = datetime.now(UTC)
+                return now
 
             async def slow(_tick: Tick) -> None:
                 nonlocal running, most
-                began.append(datetime.now(UTC).replace(microsecond=0))
+                began.append(now.replace(microsecond=0))  # the listener's own last look at the clock
                 running += 1
                 most = max(most, running)
                 await asyncio.sleep(1.1 if len(began) == 1 else 0)  # longer than the interval, once
                 running -= 1
 
-            async with on.listening("* * * * * *", run=slow, monitored=False):
+            async with on.listening("* * * * * *", at=clock, run=slow, monitored=False):
                 await until(lambda: asyncio.sleep(0, len(began) >= 3))
             assert most == 1
             assert began[0] < began[1] < began[2]
@@ -241,7 +247,11 @@ def test_one_host_of_several_runs_a_timer_and_another_takes_over_when_it_stops(a
                 working.discard(name)
 
             ends = {name: asyncio.Event() for name in ("first", "second")}
-            hosts = {name: Singleton(on.service, on.host_id, "tick", lease_s=1) for name in ends}
+            # The first one's lease would run out after a minute; the second one asks for it every second.
+            hosts = {
+                name: Singleton(on.service, on.host_id, "tick", lease_s=lease_s)
+                for name, lease_s in (("first", 60), ("second", 1))
+            }
             first = asyncio.create_task(hosts["first"].run(lambda: work("first", ends["first"])))
             await until(lambda: asyncio.sleep(0, working))
             second = asyncio.create_task(hosts["second"].run(lambda: work("second", ends["second"])))
@@ -253,11 +263,10 @@ def test_one_host_of_several_runs_a_timer_and_another_takes_over_when_it_stops(a
 
             hosts["first"].stop()
             ends["first"].set()
-            await asyncio.wait_for(first, 20)
-            # Given back: otherwise it would run out only after 15 s, the shortest that storage has.
-            await until(lambda: asyncio.sleep(0, working == {"second"}), within_s=10)
+            await asyncio.wait_for(first, PATIENCE_S)
+            await until(lambda: asyncio.sleep(0, working == {"second"}), within_s=40)  # it was given back
             hosts["second"].stop()
             ends["second"].set()
-            await asyncio.wait_for(second, 20)
+            await asyncio.wait_for(second, PATIENCE_S)
 
     asyncio.run(scenario())
