@@ -91,6 +91,7 @@ class Outcome(StrEnum):
     FAILED = "Failed"
     CANCELED = "Canceled"  # by a person in F&O
     REJECTED = "Rejected"  # never imported: no package, no company, or F&O refused it
+    UNKNOWN = "Unknown"  # F&O had begun, and has forgotten how it ended
     WITHDRAWN = "Withdrawn"  # a person took the file away
 
     @property
@@ -124,7 +125,7 @@ class UploadedPackage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """One execution id that was chosen, and saved before it was sent. None is ever forgotten."""
+    """One execution id that was chosen, and saved before it was sent. None that F&O may have begun is forgotten."""
 
     execution_id: str
     chosen: datetime

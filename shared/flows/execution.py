@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from shared.clients.dmf import EntityProgress, ExecutionStatus, FinanceOperations, PackageUnreadable
-from shared.domain.run import Run, State
+from shared.domain.run import Run, State, Submission
 from shared.errors import AppError, FileRejected, NotFound, ProjectBusy, TryAgain
 from shared.flows.runner import MENDED_LOOK_S, TRIES_BEFORE_ALERT
 from shared.log import log
@@ -21,9 +21,16 @@ WAIT_SHARE: Final = 0.25
 # F&O answers Unknown, or 400 "not found", for a while after a submit.
 UNKNOWN_GRACE: Final = timedelta(minutes=10)
 
+# F&O's clean-up of the job history forgets an execution after 7 days.
+# https://learn.microsoft.com/dynamics365/fin-ops-core/dev-itpro/data-entities/data-import-export-job
+HISTORY_KEPT: Final = timedelta(days=7)
+
 # F&O takes one execution of a data project at a time; seconds until it is asked again whether it can begin.
 FIRST_BUSY_S: Final = 5.0
 LONGEST_BUSY_S: Final = 60.0
+
+# Of the ids that F&O has refused the last ones stay on the run: while a data project is busy there is one a minute.
+REFUSED_KEPT: Final = 50
 
 # Seconds until the next try of a submit that certainly was not sent: throttled, unreachable, not our turn.
 NOT_SENT_S: Final = 5.0
@@ -59,9 +66,20 @@ def not_begun(run: Run, error: AppError, back_to: State, now: datetime) -> Run:
     log.warning("submit.not_begun", reason=str(error), wait_s=wait_s)
     if not isinstance(error, ProjectBusy | PackageUnreadable | FileRejected):
         run = replace(run, submissions=run.submissions[:-1])  # it never reached F&O, so its id is still unused
+    run = replace(run, submissions=_without_old_refusals(run.submissions))
     back = replace(run.moved_to(back_to, now), attempts=run.attempts + 1).waiting(wait_s, now)
     needs_person = not isinstance(error, TryAgain) or back.attempts >= TRIES_BEFORE_ALERT
     return back.troubled(str(error), now) if needs_person else back
+
+
+def _without_old_refusals(submissions: tuple[Submission, ...]) -> tuple[Submission, ...]:
+    """Return the submissions without the oldest of those that F&O has certainly refused.
+
+    Wherever an answer was lost, the submission says since when F&O was found not to know it: those all stay.
+    """
+    refused = [each.execution_id for each in submissions if each.missing_since is None]
+    dropped = set(refused[:-REFUSED_KEPT])
+    return tuple(each for each in submissions if each.execution_id not in dropped)
 
 
 def is_known(execution_id: str, fno: FinanceOperations) -> bool:
@@ -74,16 +92,35 @@ def is_known(execution_id: str, fno: FinanceOperations) -> bool:
     return status is not ExecutionStatus.UNKNOWN or bool(fno.job_details(execution_id))
 
 
-def status_of(run: Run, fno: FinanceOperations, services: Services) -> ExecutionStatus:
-    """Return how far the execution of a run is. Unknown for longer than the grace is settled by the entities."""
+def status_of(run: Run, fno: FinanceOperations, services: Services) -> ExecutionStatus | None:
+    """Return how far the execution of a run is; None where F&O has forgotten it, so that nobody can say any more.
+
+    Unknown for longer than the grace is settled by the entities.
+    """
+    watched_for = services.now() - run.state_since
+    is_found = True
     try:
         status = fno.execution_status(run.execution_id)
     except NotFound as error:
         log.info("execution.not_found", reason=error.message)
-        status = ExecutionStatus.UNKNOWN
-    if status is ExecutionStatus.UNKNOWN and services.now() - run.state_since > UNKNOWN_GRACE:
-        return _status_by_entities(fno.job_details(run.execution_id))
+        status, is_found = ExecutionStatus.UNKNOWN, False
+    if status is not ExecutionStatus.UNKNOWN or watched_for <= UNKNOWN_GRACE:
+        return status
+    entities = fno.job_details(run.execution_id)
+    if not is_found and not entities and watched_for > HISTORY_KEPT:
+        return None
+    status = _status_by_entities(entities)
+    if status is ExecutionStatus.SUCCEEDED and is_found and fno.execution_errors(run.execution_id).rows:
+        return ExecutionStatus.PARTIALLY_SUCCEEDED  # an entity that is done may have lost rows all the same
     return status
+
+
+def forgotten(run: Run) -> str:
+    """Return what a person is told about an execution that F&O has forgotten."""
+    return (
+        f"F&O had begun execution {run.execution_id} of data project {run.data_project} at "
+        f"{run.state_since:%Y-%m-%d %H:%M} UTC and does not know it any more, so nobody can say how it ended."
+    )
 
 
 def _status_by_entities(entities: tuple[EntityProgress, ...]) -> ExecutionStatus:

@@ -44,7 +44,8 @@ EMPTY_FOR: Final = timedelta(minutes=10)
 # OneDrive may answer 404 for an item that it has just shown (seen for up to minutes); after this many it is gone.
 TRIES_BEFORE_GONE: Final = 5
 
-# A key to F&O's blob that runs out within this time is not used: F&O reads the package after our call began.
+# A key to F&O's blob that runs out within this time is not used: F&O reads the package after our call began. And it
+# counts as good for as long after its end: the clocks of this host and of F&O's storage may differ.
 KEY_MARGIN: Final = timedelta(minutes=5)
 
 
@@ -150,7 +151,7 @@ def choose_id(run: Run, services: Services) -> Run:
         log.info("package.key_lost", blob=run.package.blob_name)
         return replace(run.moved_to(State.CLAIMED, now), package=None)
     execution_id = run.package.blob_name.removesuffix(".zip")
-    if any(submission.execution_id == execution_id for submission in run.submissions):
+    if any(submission.blob_name == run.package.blob_name for submission in run.submissions):
         execution_id = new_execution_id(run.data_project, now)  # an id is sent once, even where F&O refused it
     chosen = Submission(execution_id=execution_id, chosen=now, blob_name=run.package.blob_name)
     return replace(run.submitting(chosen, now), package=replace(run.package, key_expires=expires), package_url=url)
@@ -224,9 +225,9 @@ def _fenced(run: Run, submission: Submission, services: Services) -> Run:
             url = None
     now = services.now()  # the grace time begins with the fence, however long it took to put it up
     expires = run.package.key_expires if run.package else None
-    if url is None and expires and now < expires:
+    if url is None and expires and now < expires + KEY_MARGIN:
         log.warning("submission.fenced_by_expiry", expires=expires)
-        return run.waiting((expires - now).total_seconds() + 1, now)
+        return run.waiting((expires + KEY_MARGIN - now).total_seconds() + 1, now)
     log.warning("submission.fenced", blob=submission.blob_name)
     fenced = run.with_submission(replace(submission, fenced=now))
     return fenced.waiting(services.settings.submit_grace_s, now)
@@ -245,6 +246,8 @@ def _key_again(package: UploadedPackage, fno: FinanceOperations) -> tuple[Secret
 def watch(run: Run, services: Services) -> Run:
     """EXECUTING: ask F&O how far it is, and wait a little longer each time."""
     status = execution.status_of(run, _finance(run, services), services)
+    if status is None:
+        return run.finished(Outcome.UNKNOWN, execution.forgotten(run), services.now())
     if not status.is_final:
         return execution.watched(run, status, services.settings.import_stuck_after, services)
     reason = "" if status is ExecutionStatus.SUCCEEDED else f"F&O ended the execution as {status.value}."

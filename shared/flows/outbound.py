@@ -179,6 +179,8 @@ def watch(run: Run, services: Services) -> Run:
     fno, now = _finance(run, services), services.now()
     status = execution.status_of(run, fno, services)
     match status:
+        case None:
+            return _failed(run, Outcome.UNKNOWN, execution.forgotten(run), now)
         case ExecutionStatus.SUCCEEDED | ExecutionStatus.PARTIALLY_SUCCEEDED:
             reason = "" if status is ExecutionStatus.SUCCEEDED else _words_of(run, fno, status)
             return replace(run.moved_to(State.READY, now), outcome=Outcome(status.value), reason=reason)

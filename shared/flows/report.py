@@ -40,6 +40,7 @@ _WHAT_TO_DO: Final = {
     "holds only those: copying this file to Input again imports every row once more.",
     Outcome.FAILED: "Correct the data (or what F&O complains of) and copy the file to Input again.",
     Outcome.CANCELED: "A person canceled the execution in F&O. Copy the file to Input again to import it after all.",
+    Outcome.UNKNOWN: "See in F&O whether the rows are there before you copy the file to Input again.",
     Outcome.REJECTED: "Nothing was imported. Correct the file as said above and copy it to Input again.",
 }
 
@@ -94,8 +95,8 @@ def _put(run: Run, onedrive: OneDrive, folder_id: str, ending: str, content: byt
 
 def _details(run: Run, fno: FinanceOperations) -> _Details:
     details = _Details()
-    if run.outcome is Outcome.REJECTED:
-        return details  # F&O never began: it has nothing to tell
+    if run.outcome in (Outcome.REJECTED, Outcome.UNKNOWN):
+        return details  # F&O never began, or has forgotten it: it has nothing to tell
     execution_id = run.execution_id
     details.summary_url = (
         _had("the link to the summary", run, details, lambda: fno.execution_summary_page_url(execution_id)) or ""

@@ -113,6 +113,29 @@ def intercepted(at: int | None = None, kind: FaultKind | None = None) -> Iterato
         yield state
 
 
+@contextmanager
+def answered(status: int, pattern: str, *, nth: int = 1, times: int | None = 1) -> Iterator[list[str]]:
+    """Answer calls of the app whose label matches with a status, unhandled; yield the labels of those, as they come.
+
+    nth: the first of the matching calls to be answered so; times: how many, None for all from there on.
+    """
+    seen, befallen = 0, list[str]()
+    real: Send = HTTPAdapter.send
+
+    def send(adapter: HTTPAdapter, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
+        nonlocal seen
+        label = label_of(request)
+        if threading.current_thread().name.startswith(_PRODUCT_THREADS) and re.search(pattern, label):
+            seen += 1
+            if seen >= nth and (times is None or seen < nth + times):
+                befallen.append(label)
+                return _made(request, status)
+        return real(adapter, request, *args, **options)
+
+    with patch.object(HTTPAdapter, "send", send):
+        yield befallen
+
+
 def _befallen(
     state: Interception, request: requests.PreparedRequest, handle: Callable[[], requests.Response]
 ) -> requests.Response:
