@@ -14,7 +14,7 @@ import socket
 import struct
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -30,6 +30,8 @@ from local_cloud.server import answer
 
 ANY: Final = "*"  # as service or method: whichever
 CALLS_KEPT: Final = 100_000  # the oldest beyond that are forgotten: a local cloud may run for days
+
+type Pause = Callable[[float], Awaitable[None]]  # seconds
 
 
 class Kind(StrEnum):
@@ -159,8 +161,10 @@ class FaultPlan:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._faults: list[tuple[Fault, list[int]]] = []  # with the count of its matching calls so far
+        self.by_chance: Callable[[str], Action | None] = lambda _service: None  # asked where no fault is due
         self._calls: dict[int, Call] = {}
         self._next_call = 0
+        self._waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
     def add(self, fault: Fault) -> None:
         """Let this go wrong from now on."""
@@ -171,6 +175,13 @@ class FaultPlan:
         """Let nothing go wrong any more; the record of calls stays."""
         with self._lock:
             self._faults.clear()
+
+    def let_go(self) -> int:
+        """Let the calls that wait for their seconds to pass go on at once; return how many there were."""
+        with self._lock:
+            for loop, over in self._waiting:
+                loop.call_soon_threadsafe(over.set)
+            return len(self._waiting)
 
     @property
     def faults(self) -> list[Fault]:
@@ -207,7 +218,7 @@ class FaultPlan:
                 return await wire_tap.observed(service, request, handler)
 
             try:
-                response = await (handle(request) if action is None else _act(action, request, handle))
+                response = await (handle(request) if action is None else _act(action, request, handle, self._pause))
                 code = None if isinstance(response, _NoAnswer) else response.status
                 return response
             except web.HTTPException as refusal:
@@ -231,6 +242,17 @@ class FaultPlan:
         app.router.add_get("/_control/calls", self._show_calls)
         app.router.add_delete("/_control/calls", self._drop_calls)
 
+    async def _pause(self, seconds: float) -> None:
+        waiting = asyncio.get_running_loop(), asyncio.Event()
+        with self._lock:
+            self._waiting.append(waiting)
+        try:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(waiting[1].wait(), seconds)
+        finally:
+            with self._lock:
+                self._waiting.remove(waiting)
+
     def _seen(self, service: str, request: web.Request) -> tuple[int, Action | None]:
         with self._lock:
             due: Action | None = None
@@ -239,6 +261,7 @@ class FaultPlan:
                     count[0] += 1
                     if due is None and fault.is_due(count[0]):
                         due = fault.do
+            due = due or self.by_chance(service)
             number = self._next_call
             self._next_call += 1
             self._calls[number] = Call(
@@ -283,7 +306,7 @@ class FaultPlan:
         return answer(204)
 
 
-async def _act(action: Action, request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _act(action: Action, request: web.Request, handler: Handler, pause: Pause) -> web.StreamResponse:
     match action.kind:
         case Kind.STATUS:
             if action.handled:
@@ -296,7 +319,7 @@ async def _act(action: Action, request: web.Request, handler: Handler) -> web.St
             return _NoAnswer()
         case Kind.HANG:
             await _read_to_end(request)
-            await asyncio.sleep(action.seconds)
+            await pause(action.seconds)
             return _NoAnswer()
         case Kind.CUT_BODY:
             return await _cut(request, handler)
@@ -305,13 +328,13 @@ async def _act(action: Action, request: web.Request, handler: Handler) -> web.St
         case Kind.LATE:
             # Read now: once the client has gone, what it sent is gone too. aiohttp keeps it for the handler.
             await request.read()
-            await asyncio.sleep(action.seconds)
+            await pause(action.seconds)
             return await handler(request)
         case Kind.HOLD:
             response = await handler(request)
             if response.prepared:
                 raise TypeError("a streamed answer is on its way already: it cannot be held back")
-            await asyncio.sleep(action.seconds)
+            await pause(action.seconds)
             return response
         case _:
             assert_never(action.kind)

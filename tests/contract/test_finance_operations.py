@@ -208,7 +208,7 @@ def test_a_repeated_id_that_fo_replaces_is_told(
 def test_imports_at_the_same_moment_fail_all_but_one_and_are_to_be_tried_again(
     target: FinanceOperationsTarget, fno: SimulatedFinanceOperations
 ) -> None:
-    fno.simulator.change(unpack_s=0.3)
+    fno.simulator.change(unpack_s=2.0)  # seconds within which the four calls arrive
     urls = [target.upload(build_package()) for _ in range(4)]
     barrier = threading.Barrier(4)
 
@@ -298,7 +298,7 @@ def test_a_start_that_takes_longer_than_we_wait_may_still_come_to_pass(
     target: FinanceOperationsTarget, fno: SimulatedFinanceOperations, action: str
 ) -> None:
     target.imported()
-    fno.action_fault(action, faults.late(0.4))
+    fno.action_fault(action, faults.late(600))
     execution_id = target.new_id()
     impatient = FinanceOperationsTarget(
         fno=fno.client(submit_timeout_s=0.2),
@@ -311,6 +311,7 @@ def test_a_start_that_takes_longer_than_we_wait_may_still_come_to_pass(
         STARTS[action](impatient, execution_id)
 
     assert not target.is_known(execution_id)
+    wait_for(fno.faults.let_go)
     wait_for(lambda: target.is_known(execution_id))
 
 

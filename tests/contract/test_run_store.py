@@ -389,7 +389,7 @@ def test_a_worker_that_lost_its_lease_ends_its_work_without_an_error_and_frees_n
     with store.lease("in-1"):
         # What storage does with a lease that runs out while its holder is paused.
         BlobLeaseClient(container.get_blob_client("locks/in-1")).break_lease(lease_break_period=0)
-        others = container.get_blob_client("locks/in-1").acquire_lease(lease_duration=15)
+        others = container.get_blob_client("locks/in-1").acquire_lease(lease_duration=60)
         wait_for(lambda: "lease.lost" in caplog.text)
 
     with pytest.raises(LeaseTaken), store.lease("in-1"):

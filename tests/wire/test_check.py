@@ -371,7 +371,7 @@ def onedrive(tmp_path: Path, faults: FaultPlan) -> Iterator[OneDriveSimulator]:
 
 
 def ask(onedrive: OneDriveSimulator, path: str, *, agent: str = USER_AGENT) -> None:
-    requests.get(f"{onedrive.graph_url}{path}", headers={"User-Agent": agent, "Accept": "*/*"}, timeout=5)
+    requests.get(f"{onedrive.graph_url}{path}", headers={"User-Agent": agent, "Accept": "*/*"}, timeout=60)
 
 
 def test_a_wrong_call_of_the_app_is_seen_where_it_comes_in(wire: Wire, onedrive: OneDriveSimulator) -> None:
@@ -415,7 +415,7 @@ def test_a_wrong_answer_of_a_simulator_is_seen(
     requests.get(
         f"{onedrive.graph_url}/v1.0/drives/{onedrive.drive_id}",
         headers={"Authorization": f"Bearer {token}"},
-        timeout=5,
+        timeout=60,
     )
 
     [found] = wire.take_violations()

@@ -66,7 +66,7 @@ def answering(handler: Handler) -> Iterator[AnsweringServer]:
 
     class OneRequest(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        timeout = 10
+        timeout = 60
 
         def _answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", "0")))

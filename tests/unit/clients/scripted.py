@@ -5,6 +5,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -115,7 +116,7 @@ class Server:
         self._open.discard(connection)
 
     def wait_for_the_end(self) -> None:
-        self._released.wait(timeout=30)
+        self._released.wait(timeout=60)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -124,6 +125,10 @@ class Server:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is None:  # a client that has given up may have gone before its request was read
+            deadline = time.monotonic() + 10
+            while self._steps and time.monotonic() < deadline:
+                time.sleep(0.005)
         self._released.set()
         self._server.shutdown()
         for connection in list(self._open):

@@ -208,7 +208,7 @@ def test_an_import_that_takes_longer_than_we_wait_is_looked_up() -> None:
     finished = threading.Event()
 
     def slow(_: Asked) -> Answer:
-        finished.wait(10)
+        finished.wait(60)
         return sample("ImportFromPackage", "started")
 
     http = finance_operations_http(OneToken())

@@ -33,6 +33,7 @@ from shared.domain.quick_xor_hash import QuickXorHash
 from shared.errors import DataDamaged, ItemChanged, NeedsPerson, NotFound, TryAgain
 from shared.secret import SecretUrl
 from tests.unit.clients.answering import Answer, AnsweringServer, Asked, Handler, answering
+from tests.world import wait_for
 
 CONTENT = random.Random(7).randbytes(300_000)
 LARGE = random.Random(8).randbytes(IN_MEMORY + 1_234_567)
@@ -513,10 +514,11 @@ def test_a_package_is_fetched_only_as_fast_as_it_is_sent() -> None:
 
     def hold(asked: Asked) -> Answer:
         if first.acquire(blocking=False):
+            wait_for(lambda: len(fetched) >= 5)
             all_fetched.wait(0.3)  # as long as storage does not answer, the source must stand still
             counts.append(len(fetched))
             looked.set()
-        looked.wait(10)
+        looked.wait(60)
         return Answer(status=201)
 
     first = threading.Lock()
@@ -529,7 +531,7 @@ def test_a_package_is_fetched_only_as_fast_as_it_is_sent() -> None:
 
 
 def test_blocks_travel_side_by_side() -> None:
-    four_at_once = threading.Barrier(4, timeout=10)
+    four_at_once = threading.Barrier(4, timeout=60)
 
     def answer(asked: Asked) -> Answer:
         if "comp=block&" in asked.path:
@@ -561,14 +563,14 @@ def test_no_package_is_sent_to_what_is_not_the_private_address_of_a_blob(url: st
 
 
 def test_a_slow_line_may_take_longer_for_a_block_than_for_connecting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfer, "_BLOB_TIMEOUTS", {"connection_timeout": 0.5, "read_timeout": 10})
+    monkeypatch.setattr(transfer, "_BLOB_TIMEOUTS", {"connection_timeout": 3.0, "read_timeout": 60})
     large = 16 * 1024 * 1024
     monkeypatch.setattr(transfer, "BLOCK", large)  # more than the operating system takes off our hands at once
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
     listener.bind(("127.0.0.1", 0))
     listener.listen()
-    listener.settimeout(10)
+    listener.settimeout(60)
     pace = threading.Event()  # never set: waiting for it is the line's slowness
 
     def take_slowly() -> None:
@@ -576,9 +578,9 @@ def test_a_slow_line_may_take_longer_for_a_block_than_for_connecting(monkeypatch
         with connection, connection.makefile("rb", buffering=0) as line:
             while head := b"".join(takewhile(lambda text: text != b"\r\n", line)):
                 size = int(head.lower().partition(b"content-length:")[2].split()[0])
-                while size and (piece := connection.recv(min(size, 256 * 1024))):
+                while size and (piece := connection.recv(min(size, 128 * 1024))):
                     size -= len(piece)
-                    pace.wait(0.01)
+                    pace.wait(0.025)  # 128 times at least: more than the time to connect, each time far less
                 connection.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
 
     line = threading.Thread(target=take_slowly, daemon=True)
@@ -587,7 +589,7 @@ def test_a_slow_line_may_take_longer_for_a_block_than_for_connecting(monkeypatch
         port = listener.getsockname()[1]
         sent = stream_to_blob([b"x" * large], SecretUrl(f"http://127.0.0.1:{port}/a/dmf/x?sig=a"))
     finally:
-        line.join(10)
+        line.join(60)
         listener.close()
 
     assert sent.size_bytes == large

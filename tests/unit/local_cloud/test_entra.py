@@ -37,7 +37,7 @@ from local_cloud.faults import Fault, FaultPlan, status
 from local_cloud.server import Server
 from local_cloud.tokens import TokenDesk
 
-TIMEOUT_S = 5
+TIMEOUT_S = 60  # costs nothing when all is well
 ENVIRONMENT = "https://usmf.operations.dynamics.com"
 DAEMON = "11111111-1111-4111-8111-111111111111"
 DESKTOP = "22222222-2222-4222-8222-222222222222"

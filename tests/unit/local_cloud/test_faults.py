@@ -115,9 +115,9 @@ def asking(shop: Shop) -> Iterator[None]:
 
 def until(condition: Callable[[], bool]) -> bool:
     deadline = time.monotonic() + TIMEOUT_S
-    while not condition() and time.monotonic() < deadline:
+    while not (holds := condition()) and time.monotonic() < deadline:
         time.sleep(0.001)
-    return condition()
+    return holds
 
 
 def test_nothing_goes_wrong_without_a_fault(shop: Shop) -> None:
@@ -241,6 +241,18 @@ def test_a_held_answer_comes_long_after_the_request_was_handled(shop: Shop) -> N
 
     assert until(lambda: shop.plan.calls[0].status == 200)
     assert time.monotonic() - shop.handled_at >= 0.2
+
+
+@pytest.mark.parametrize("do", [late(600), hold(600)])
+def test_a_call_that_is_held_up_goes_on_when_it_is_let_go(shop: Shop, do: object) -> None:
+    shop.plan.add(a_fault(do=do))
+
+    with asking(shop):
+        assert until(lambda: shop.plan.let_go() == 1)
+        assert until(lambda: shop.plan.calls[0].status == 200)
+
+    assert shop.handled == [b"sent"]
+    assert shop.plan.let_go() == 0
 
 
 def test_a_fault_waits_for_its_call_and_ends_after_its_times(shop: Shop) -> None:

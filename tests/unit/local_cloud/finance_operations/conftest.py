@@ -17,7 +17,7 @@ from local_cloud.tokens import TokenDesk
 from tests.packages import build_package
 
 APP_ID = "5e1f0000-0000-4000-8000-00000000000f"
-TIMEOUT_S = 20
+TIMEOUT_S = 60  # costs nothing when all is well
 
 type StartSimulator = Callable[..., FinanceOperationsSimulator]
 
@@ -58,12 +58,11 @@ class Caller:
     def get(self, path: str, **query: str) -> requests.Response:
         return self.session.get(self.simulator.url + path, params=query, headers=self.headers, timeout=TIMEOUT_S)
 
-    def post(self, path: str, body: Any, *, timeout_s: float = TIMEOUT_S) -> requests.Response:
-        return self.session.post(self.simulator.url + path, json=body, headers=self.headers, timeout=timeout_s)
+    def post(self, path: str, body: Any) -> requests.Response:
+        return self.session.post(self.simulator.url + path, json=body, headers=self.headers, timeout=TIMEOUT_S)
 
-    def act(self, action: str, *, timeout_s: float = TIMEOUT_S, **parameters: Any) -> requests.Response:
-        path = f"/data/DataManagementDefinitionGroups/Microsoft.Dynamics.DataEntities.{action}"
-        return self.post(path, parameters, timeout_s=timeout_s)
+    def act(self, action: str, **parameters: Any) -> requests.Response:
+        return self.post(action_path(action), parameters)
 
     def value(self, action: str, **parameters: Any) -> Any:
         answered = self.act(action, **parameters)
@@ -85,15 +84,7 @@ class Caller:
         return got.content
 
     def import_url(self, url: str, **parameters: Any) -> requests.Response:
-        defaults: dict[str, Any] = {
-            "packageUrl": url,
-            "definitionGroupId": "Assets",
-            "executionId": "run-1",
-            "execute": True,
-            "overwrite": True,
-            "legalEntityId": "USMF",
-        }
-        return self.act("ImportFromPackage", **defaults | parameters)
+        return self.act("ImportFromPackage", **an_import(url) | parameters)
 
     def import_package(self, package: bytes | None = None, **parameters: Any) -> requests.Response:
         return self.import_url(self.upload(package if package is not None else build_package()), **parameters)
@@ -110,6 +101,22 @@ class Caller:
 
     def status(self, execution_id: str = "run-1") -> str:
         return str(self.value("GetExecutionSummaryStatus", executionId=execution_id))
+
+
+def action_path(action: str) -> str:
+    return f"/data/DataManagementDefinitionGroups/Microsoft.Dynamics.DataEntities.{action}"
+
+
+def an_import(url: str) -> dict[str, Any]:
+    """Return the parameters of ImportFromPackage."""
+    return {
+        "packageUrl": url,
+        "definitionGroupId": "Assets",
+        "executionId": "run-1",
+        "execute": True,
+        "overwrite": True,
+        "legalEntityId": "USMF",
+    }
 
 
 def until(holds: Callable[[], bool]) -> None:

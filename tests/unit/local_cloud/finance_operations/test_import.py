@@ -5,8 +5,10 @@ import json
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -23,6 +25,8 @@ from tests.unit.local_cloud.finance_operations.conftest import (
     Caller,
     HandClock,
     StartSimulator,
+    action_path,
+    an_import,
     reason,
     until,
 )
@@ -207,9 +211,12 @@ def test_an_import_goes_on_after_its_caller_has_given_up(
     blob = SlowBlob(build_package())
 
     with Server(blob.app()) as server:
-        with pytest.raises(requests.ReadTimeout):
-            caller.import_url(f"{server.url}/package", timeout_s=0.1)
+        impatient = HTTPConnection(urlsplit(simulator.url).netloc, timeout=TIMEOUT_S)
+        body = json.dumps(an_import(f"{server.url}/package"))
+        headers = {**caller.headers, "Content-Type": "application/json"}
+        impatient.request("POST", action_path("ImportFromPackage"), body, headers)
         assert blob.asked_for.wait(TIMEOUT_S)
+        impatient.close()
         blob.go_on.set()
         until(lambda: len(simulator.executions) == 1)
 
