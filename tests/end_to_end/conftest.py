@@ -12,6 +12,8 @@ from local_cloud.finance_operations.knobs import Speed
 from tests.end_to_end.killed import KilledHost
 from tests.end_to_end.stage import NO_MINUTE_TIMER, Stage
 
+GIVEN_UP_AFTER_S = 300  # seconds a test; the first one also starts what all share
+
 # Folder by folder, what is imported from there; "" is the package's own data project.
 IMPORTS = {
     "": "",
@@ -67,5 +69,8 @@ def _kill_first(request: pytest.FixtureRequest) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the tests of the killed host come last."""
+    """Let the tests of the killed host come last, and each have time for more than one thing that takes long."""
+    for item in items:
+        if "end_to_end" in item.path.parts and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(GIVEN_UP_AFTER_S))
     items.sort(key=lambda item: "killed_host" in getattr(item, "fixturenames", ()))

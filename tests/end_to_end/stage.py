@@ -13,7 +13,7 @@ from local_cloud.cloud import LocalCloud
 from local_cloud.finance_operations.store import Effect
 
 # Seconds that a package may take from Input to its end; far more than it takes, because build machines stall.
-PATIENCE_S: Final = 40.0
+PATIENCE_S: Final = 90.0
 LOOK_S: Final = 0.1
 LOG_SHOWN: Final = 60  # lines of the functions host's log in the message of a test that failed
 

@@ -15,8 +15,9 @@ import pytest
 from local_cloud.cloud import ROOT
 from tests.end_to_end.stage import processes_with
 from tests.packages import build_package
+from tests.world import wait_for
 
-GIVEN_UP_AFTER_S = 110
+GIVEN_UP_AFTER_S = 240
 
 pytestmark = pytest.mark.timeout(GIVEN_UP_AFTER_S + 30)
 
@@ -119,13 +120,13 @@ def test_a_package_whose_rows_fail_makes_the_demo_exit_1_with_the_reason(demos: 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows the environment of other processes")
 @pytest.mark.parametrize("demo", ["default", "failing"])
 def test_no_process_is_left_behind_by_the_demo(demos: Mapping[str, Ended], demo: str) -> None:
-    assert processes_with(demos[demo].marker) == []
+    wait_for(lambda: processes_with(demos[demo].marker) == [])
 
 
 def test_a_package_that_is_not_there_is_told_before_anything_starts(tmp_path: Path) -> None:
     process, _ = _start("--package", str(tmp_path / "missing.zip"))
 
-    said, errors = process.communicate(timeout=30)
+    said, errors = process.communicate(timeout=GIVEN_UP_AFTER_S)
 
     assert (process.returncode, said) == (2, "")
     assert "missing.zip" in errors

@@ -15,7 +15,7 @@ from local_cloud.finance_operations.knobs import Speed
 from tests.contract.receiver import Receiver
 from tests.world import wait_for
 
-GIVEN_UP_AFTER_S = 110
+GIVEN_UP_AFTER_S = 240
 
 pytestmark = pytest.mark.timeout(GIVEN_UP_AFTER_S + 30)
 
@@ -110,9 +110,9 @@ def test_a_run_that_is_broken_off_cleans_up(cloud: LocalCloud) -> None:
         process.stdin.write("127.0.0.1\n")
         process.stdin.flush()
         try:
-            wait_for(lambda: folders(cloud), timeout_s=60)
+            wait_for(lambda: folders(cloud), timeout_s=GIVEN_UP_AFTER_S / 3)
             process.send_signal(signal.SIGINT)
-            told, _ = process.communicate(timeout=60)
+            told, _ = process.communicate(timeout=GIVEN_UP_AFTER_S / 3)
         finally:
             process.kill()
 

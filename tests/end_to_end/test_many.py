@@ -25,7 +25,7 @@ def test_30_packages_for_3_data_projects_are_imported_once_each_in_order_and_nev
 
     for name, (folder, project) in names.items():
         stage.put(name, build_package(data_project=project, entity=name), f"{folder}/Input")
-    records = stage.wait_for(lambda: _ended(stage, set(names)), "the end of all 30", within_s=110)
+    records = stage.wait_for(lambda: _ended(stage, set(names)), "the end of all 30", within_s=240)
 
     taken_effect = [effect.entity for effect in stage.finance_operations.effects if effect.entity in names]
     assert Counter(taken_effect) == Counter(list(names))

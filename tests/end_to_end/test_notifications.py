@@ -20,7 +20,7 @@ from tests.end_to_end.stage import NO_MINUTE_TIMER, Stage
 QUEUE = "inbound-looks"
 KEY = "the-function-key"
 CLIENT_STATE = "only-graph-and-we-know-this"
-TIMEOUT_S = 30
+TIMEOUT_S = 60
 
 
 class Webhook:

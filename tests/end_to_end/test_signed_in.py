@@ -113,7 +113,7 @@ def _sign_in_with_the_command(stage: Stage, tenant: Tenant, settings_file: Path)
                 if not code and (shown := re.search(r"enter the code (\w+)", line)):
                     code = shown[1]
                     assert tenant.entra.approve(code) == 1
-            assert command.wait(30) == 0, said
+            assert command.wait(60) == 0, said
             assert f"Signed in as {DEFAULT_USER}" in said
         finally:
             command.kill()
@@ -138,4 +138,4 @@ def _assert_a_file_travels(stage: Stage) -> None:
     assert len(stage.finance_operations.effects) == 1
 
 
-pytestmark = pytest.mark.timeout(150)
+pytestmark = pytest.mark.timeout(300)

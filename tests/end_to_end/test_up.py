@@ -17,6 +17,7 @@ from local_cloud.cloud import ROOT
 from local_cloud.up import taken_ports
 from tests.end_to_end.stage import LOOK_S, PATIENCE_S, processes_with
 from tests.packages import build_package
+from tests.world import wait_for
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="Windows has no Ctrl-C for one child process"),
@@ -86,7 +87,7 @@ def test_a_file_copied_into_the_printed_folder_is_filed_and_ctrl_c_ends_everythi
 
     assert up.process.wait(PATIENCE_S) == 0, up.printed
     if sys.platform == "linux":
-        assert processes_with(up.marker) == []
+        wait_for(lambda: processes_with(up.marker) == [])
     assert taken_ports(with_host=True) == []
 
 
