@@ -92,12 +92,12 @@ def test_a_manifest_of_many_entities_is_read_in_seconds_and_without_a_tree() -> 
     columns = [f"FIELD{number}" for number in range(100)]
     entities = [Entity(name=f"Entity {number}", columns=columns, content=b"x") for number in range(100)]
     data = build_package(entities=entities)
-    began = time.monotonic()
+    began_s = time.thread_time()  # what other threads and processes take does not count
 
     facts = check_package(io.BytesIO(data))
 
     assert len(facts.entities) == 100
-    assert time.monotonic() - began < 10
+    assert time.thread_time() - began_s < 10
 
 
 def test_the_flows_data_project_wins_over_the_packages() -> None:
