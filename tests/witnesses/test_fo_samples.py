@@ -31,7 +31,7 @@ from tests.witnesses.conftest import APP_ID
 
 pytestmark = pytest.mark.witness(CLIENT.name)
 
-TIMEOUT_S: Final = 20
+TIMEOUT_S: Final = 60  # costs nothing when all is well
 EXECUTION_ID: Final = "usmf-20260105T081500-4f3c2a1b"  # of every sample
 ENTITY: Final = "Fixed asset major type"
 ACTION_PATH: Final = "/data/DataManagementDefinitionGroups/Microsoft.Dynamics.DataEntities."

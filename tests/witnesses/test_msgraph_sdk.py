@@ -8,6 +8,7 @@ Graph's metadata, so a property that they do not know, or of another type, is on
 
 import asyncio
 import dataclasses
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,8 @@ import pytest
 import requests
 
 from local_cloud.faults import Fault, status
+from local_cloud.onedrive.drive import Drive
+from local_cloud.onedrive.item import Item
 from tests.unit.local_cloud.onedrive.subscriber import Subscriber
 from tests.witnesses.clients import MSGRAPH
 from tests.witnesses.conftest import USER, Graph
@@ -57,7 +60,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # the SDK uses what it deprecates itself
 ]
 
-TIMEOUT_S: Final = 20
+TIMEOUT_S: Final = 60  # costs nothing when all is well
 SCOPE: Final = "https://graph.microsoft.com/.default"
 UNIT: Final = 320 * 1024  # bytes; upload sessions take multiples of it
 CONFLICT: Final = "@microsoft.graph.conflictBehavior"
@@ -336,8 +339,14 @@ async def test_a_file_does_not_move_when_it_has_changed_meanwhile(graph: Graph) 
     assert refused.value.error.code == "resourceModified"
 
 
-async def test_a_copy_is_followed_to_its_end_at_its_monitor(graph: Graph) -> None:
-    graph.knobs.copy_takes_s = 0.2
+async def test_a_copy_is_followed_to_its_end_at_its_monitor(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on, copy = threading.Event(), Drive.copy
+
+    def copy_when_told(drive: Drive, item_id: str, parent_id: str, name: str, conflict: str) -> Item:
+        go_on.wait(TIMEOUT_S)
+        return copy(drive, item_id, parent_id, name, conflict)
+
+    monkeypatch.setattr(Drive, "copy", copy_when_told)
     inspected = HeadersInspectionHandlerOption(inspect_response_headers=True)
     async with drive_of(graph) as drive:
         target = await make_folder(drive, "Copies")
@@ -347,6 +356,7 @@ async def test_a_copy_is_followed_to_its_end_at_its_monitor(graph: Graph) -> Non
         await drive.items.by_drive_item_id(item.id).copy.post(body, RequestConfiguration(options=[inspected]))
         (monitor,) = inspected.response_headers.get("Location")
         states = [await fetched("GET", monitor)]
+        go_on.set()
         async with asyncio.timeout(TIMEOUT_S):
             while states[-1].json()["status"] not in ("completed", "failed"):
                 states.append(await fetched("GET", monitor))
