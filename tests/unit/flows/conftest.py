@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from tests.contract.receiver import Receiver
 from tests.world import World
 
 type MakeWorld = Callable[..., World]
+type MakeNotified = Callable[..., World]
 
 
 @pytest.fixture
@@ -27,3 +29,27 @@ def make_world(tmp_path: Path, azurite_connection: str, monkeypatch: pytest.Monk
 def world(make_world: MakeWorld) -> World:
     """A world where everything is as it usually is."""
     return make_world()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def make_notified(make_world: MakeWorld, receiver: Receiver) -> MakeNotified:
+    """Make a world whose app Graph can call. Its clock is two days slow: Graph grants no more than 42,300 minutes."""
+
+    def make(**settings: str) -> World:
+        world = make_world(
+            settings={
+                "NOTIFICATION_URL": receiver.url().reveal(),
+                "CLIENT_STATE": "the-first-secret-of-the-tests",
+                **settings,
+            }
+        )
+        world.clock.advance(-2 * 24 * 3600)
+        return world
+
+    return make

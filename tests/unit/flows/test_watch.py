@@ -1,7 +1,6 @@
 """How new files are seen, lost wake-ups are sent again, and Graph's subscription is kept."""
 
 import json
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -19,7 +18,7 @@ from shared.flows import watch
 from shared.flows.watch import wake_text
 from shared.secret import Secret, SecretUrl
 from tests.contract.receiver import Receiver
-from tests.unit.flows.conftest import MakeWorld
+from tests.unit.flows.conftest import MakeNotified, MakeWorld
 from tests.world import World
 
 THREE_IMPORTS: Final = json.dumps(
@@ -377,33 +376,6 @@ def test_a_file_whose_run_has_begun_is_not_opened_again_by_the_timer(world: Worl
 
 
 # Graph's subscription
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as receiver:
-        yield receiver
-
-
-type MakeNotified = Callable[..., World]
-
-
-@pytest.fixture
-def make_notified(make_world: MakeWorld, receiver: Receiver) -> MakeNotified:
-    """Make a world whose app Graph can call. Its clock is two days slow: Graph grants no more than 42,300 minutes."""
-
-    def make(**settings: str) -> World:
-        world = make_world(
-            settings={
-                "NOTIFICATION_URL": receiver.url().reveal(),
-                "CLIENT_STATE": "the-first-secret-of-the-tests",
-                **settings,
-            }
-        )
-        world.clock.advance(-2 * 24 * 3600)
-        return world
-
-    return make
 
 
 def restart(world: World, **settings: str) -> None:

@@ -1,0 +1,87 @@
+"""The app's own storage: written by two at once, throttled, or not there yet. No file is lost and none goes twice."""
+
+from contextlib import ExitStack
+from typing import Final
+
+import pytest
+from azure.storage.blob import BlobServiceClient
+
+from shared import services
+from shared.domain.run import Run, State
+from shared.errors import TryAgain
+from shared.flows import watch
+from tests.faults.interception import answered
+from tests.unit.flows.trouble import IMPORT_STATES, as_soon_as, look_and_finish
+from tests.world import World
+
+# Calls of the app to its records, leases and wake-ups; F&O's blobs are not among them.
+OWN_STORAGE: Final = r"^\w+ /(runs-|inbound-work)"
+
+
+def test_a_record_that_another_worker_has_just_written_is_left_to_it_in_every_state(world: World) -> None:
+    """The save is refused by the ETag; what the step did is found by the next one."""
+    refused: list[State] = []
+
+    def written_by_another(run: Run, state: State) -> None:
+        if run.state is state and state not in refused:
+            refused.append(state)
+            rival = world.new_process().store
+            head = rival.oldest(run.lane)
+            assert head is not None
+            rival.save(head)
+
+    for state in IMPORT_STATES[1:]:
+        world.put(f"USMF_{state}.zip")
+        store = world.services.store
+        save = store.save
+
+        def contested(run: Run, state: State = state) -> Run:
+            written_by_another(run, state)
+            return save(run)  # noqa: B023  # of this very turn: it is replaced before the next one
+
+        store.save = contested  # type: ignore[method-assign]  # the seam just before a save
+        look_and_finish(world)
+        store.save = save  # type: ignore[method-assign]  # as it was
+
+    assert refused == list(IMPORT_STATES[1:])
+    assert world.imports() == [("USMF", 1)] * 5
+    assert world.files("Success") == sorted(f"USMF_{state}.zip" for state in IMPORT_STATES[1:])
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_storage_that_is_throttled_in_any_state_delays_a_file_and_does_no_harm(
+    world: World, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    monkeypatch.setattr(services, "STORAGE_RETRY_S", 0)
+    world.services = world.new_process()
+    for state in IMPORT_STATES[1:]:
+        world.put(f"USMF_{state}.zip")
+        world.look()
+        with pytest.raises(TryAgain):
+            _throttled(world, state, status)
+        # The host delivers the wake-up again.
+        world.clock.advance(30)
+        world.let_leases_run_out()
+        world.run_until_quiet(at_most_s=7200)
+
+    assert world.imports() == [("USMF", 1)] * 5
+    assert world.files("Success") == sorted(f"USMF_{state}.zip" for state in IMPORT_STATES[1:])
+    assert world.held_leases() == []
+
+
+def _throttled(world: World, state: State, status: int) -> None:
+    """Let a run go on until storage, throttled as soon as it is in this state, lets the wake-up fail."""
+    with ExitStack() as throttle:
+        as_soon_as(world, state, lambda _: throttle.enter_context(answered(status, OWN_STORAGE, times=None)))
+        world.run_until_quiet(at_most_s=7200)
+
+
+def test_a_new_storage_account_gets_its_container_and_its_queues_by_the_first_minutes_work(world: World) -> None:
+    with BlobServiceClient.from_connection_string(world.connection) as blobs:
+        assert not blobs.get_container_client(world.container).exists()
+    world.put("USMF_1.zip")
+
+    watch.keep_watch(world.services)
+    world.run_until_quiet(at_most_s=600)
+
+    assert world.files("Success") == ["USMF_1.zip"]
