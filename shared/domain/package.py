@@ -27,6 +27,9 @@ MAX_DIRECTORY_BYTES: Final = 8 * 1024 * 1024  # 10,000 entries with long names t
 MAX_MANIFEST_BYTES: Final = 64 * 1024 * 1024
 MAX_HEADER_BYTES: Final = 1024 * 1024
 MAX_XML_DEPTH: Final = 64  # a manifest nests 7 deep
+MAX_XML_ELEMENTS: Final = 1_000_000  # that manifest of 33 MB has some 330,000
+# Bytes of one tag, comment or the like. The parser keeps it whole: two million attributes would take a gigabyte.
+MAX_XML_TOKEN_BYTES: Final = 1024 * 1024
 MAX_TEXT: Final = 1024  # characters kept of an element's text; names in F&O are far shorter
 # Deflate cannot do better than 1,032 to 1. Rows that repeat reach 50 to 1; only files made to burst come near 500.
 MAX_RATIO: Final = 500
@@ -153,12 +156,14 @@ def _check_archive(archive: zipfile.ZipFile, size_bytes: int) -> PackageFacts:
     _check_unique(entries)
 
     at_root = {entry.orig_filename: entry for entry in entries if _folder_of(entry.orig_filename) == ""}
-    header = _entry_at_root(HEADER, at_root, entries)
-    manifest = _entry_at_root(MANIFEST, at_root, entries)
+    header = _readable(_entry_at_root(HEADER, at_root, entries))
+    manifest = _readable(_entry_at_root(MANIFEST, at_root, entries))
     _check_header(archive, header)
     data_project, declared = _read_manifest(archive, manifest)
     if not declared:
         raise FileRejected(f"{MANIFEST} lists no entity, so there is nothing to import. {_EXPORT_ANEW}")
+    if len(declared) > MAX_ENTRIES:
+        raise FileRejected(f"{MANIFEST} lists {len(declared):,} entities; F&O has far fewer. {_EXPORT_ANEW}")
     return PackageFacts(
         data_project=data_project,
         entities=tuple(_checked_entity(number, each, at_root, entries) for number, each in enumerate(declared, 1)),
@@ -169,6 +174,8 @@ def _check_entry(entry: zipfile.ZipInfo) -> None:
     name = entry.orig_filename  # as it stands in the zip; filename has been tidied for this machine
     if entry.flag_bits & _ENCRYPTED:
         raise FileRejected(f"{_shown(name)} in the zip is encrypted, and F&O has no password. Zip without one.")
+    if _has_control(name):
+        raise FileRejected(f"The zip holds the name {_shown(name)}, which has a control character. Rename that file.")
     if _is_unsafe(name):
         raise FileRejected(f"The zip holds the name {_shown(name)}, which points outside of it. {_ZIP_THE_FILES}")
     if entry.compress_type not in _METHODS:
@@ -215,6 +222,15 @@ def _entry_at_root(
             f"Put it into a zip with {MANIFEST} and {HEADER}. {_EXPORT_ANEW}"
         )
     raise FileRejected(f"The zip holds no {name}, so it is not a data package. {_EXPORT_ANEW}")
+
+
+def _readable(entry: zipfile.ZipInfo) -> zipfile.ZipInfo:
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise FileRejected(
+            f"{_shown(entry.orig_filename)} is compressed with Deflate64, which the app cannot read. "
+            "Zip with the usual method, Deflate."
+        )
+    return entry
 
 
 def _check_header(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
@@ -324,6 +340,10 @@ def _finished_elements(
             yield from target.taken()
             if not chunk:
                 return
+            if read_bytes - parser.parser.CurrentByteIndex > MAX_XML_TOKEN_BYTES:
+                raise FileRejected(
+                    f"{name} holds a tag or a comment of more than {MAX_XML_TOKEN_BYTES // 2**20} MiB. {_EXPORT_ANEW}"
+                )
 
 
 class _Elements:
@@ -334,10 +354,16 @@ class _Elements:
         self._path: list[str] = []
         self._text = ""
         self._finished: list[tuple[tuple[str, ...], str]] = []
+        self._count = 0
 
     def start(self, tag: str, _attributes: Mapping[str, str]) -> None:
+        self._count += 1
+        if self._count > MAX_XML_ELEMENTS:
+            raise FileRejected(f"{self._name} has more than {MAX_XML_ELEMENTS:,} elements. Split the package.")
         if len(self._path) >= MAX_XML_DEPTH:
             raise FileRejected(f"{self._name} nests elements more than {MAX_XML_DEPTH} deep. {_EXPORT_ANEW}")
+        if len(tag) > MAX_TEXT:  # with its namespace, which is repeated in every element of it
+            raise FileRejected(f"{self._name} names an element or a namespace of {len(tag):,} letters. {_EXPORT_ANEW}")
         self._path.append(tag)
         self._text = ""
 
@@ -393,10 +419,13 @@ class _SmallReads:
         return True
 
 
+def _has_control(name: str) -> bool:
+    return any(character < " " or character == "\x7f" for character in name)
+
+
 def _is_unsafe(name: str) -> bool:
     parts = name.replace("\\", "/").split("/")
-    has_control = any(character < " " or character == "\x7f" for character in name)
-    return has_control or parts[0] == "" or ".." in parts or _DRIVE_LETTER.match(name) is not None
+    return parts[0] == "" or ".." in parts or _DRIVE_LETTER.match(name) is not None
 
 
 def _folder_of(name: str) -> str:
