@@ -6,6 +6,7 @@ every line below it. INFO: as meant. WARNING: will be retried by itself. ERROR: 
 
 import json
 import logging
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -51,8 +52,12 @@ class EventLog:
         self._write(logging.ERROR, event, keys, exc_info=exc_info)
 
     def _write(self, level: int, event: str, keys: dict[str, Value], *, exc_info: bool) -> None:
-        if self._logger.isEnabledFor(level):
-            self._logger.log(level, "%s", _line({"event": event, **_bound.get(), **keys}), exc_info=exc_info)
+        if not self._logger.isEnabledFor(level):
+            return
+        if exc_info:
+            # As a key, because logging's own way would not redact it, and libraries quote whole URLs in their errors.
+            keys = {**keys, "traceback": traceback.format_exc()}
+        self._logger.log(level, "%s", _line({"event": event, **_bound.get(), **keys}))
 
 
 def _line(record: dict[str, Value]) -> str:

@@ -41,6 +41,11 @@ class Secret:
         return hash(self._value)
 
 
+# The addresses of a personal OneDrive hold their key in the path: https://public-sn3302.files.1drv.com/y2pcT7OaUEEx...
+# https://learn.microsoft.com/graph/api/driveitem-get-content
+_KEY_IN_PATH: Final = re.compile(r"/[^/]{65,}")
+
+
 class SecretUrl(Secret):
     """A URL whose query is a key: a SAS, a download URL, an upload session. Only host and path may be shown."""
 
@@ -61,12 +66,12 @@ class SecretUrl(Secret):
         ends = parse_qs(urlsplit(self._value).query).get("se", [""])[0]
         try:
             moment = datetime.fromisoformat(ends)
-        except ValueError:
+            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        except (ValueError, OverflowError):  # OverflowError: the year 1 east of Greenwich
             return None
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
     def __repr__(self) -> str:
-        return self._value.partition("?")[0] + "?***"
+        return _KEY_IN_PATH.sub("/***", self._value.partition("?")[0]) + "?***"
 
     __str__ = __repr__
 

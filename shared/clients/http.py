@@ -46,11 +46,24 @@ TIMEOUT_S: Final = (5.0, 60.0)
 _IDLE_S: Final = 60.0
 
 _TEXT_LIMIT: Final = 2_000  # characters of a service's own words that an error message quotes
+_CODE_LIMIT: Final = 200  # characters of an error code; real ones are shorter than 60
+
+# Bytes of an answer that is read as a whole. The longest known are F&O's lists of row errors, of a few megabytes.
+_BODY_LIMIT: Final = 64 * 1024 * 1024
+_PIECE: Final = 1024 * 1024  # bytes read at a time
+
+# Seconds. A service that asks for more is asked again after this time: a date that was written wrongly, or somebody
+# else's answer, must not put a lane off for years.
+LONGEST_WAIT_S: Final = 3600.0
 
 _ASKED: Final = "_asked"  # attribute of an answer: what json_object needs to know about its call
 
 # Statuses that say "not now": the same request may work later.
 _PASSING: Final = frozenset({408, 500, 502, 503, 504, 509})
+
+
+class _TooLarge(requests.RequestException):
+    """An answer goes on beyond what is read as a whole."""
 
 
 class TokenSource(Protocol):
@@ -218,15 +231,15 @@ class Http:
             return self._sent(request, ask)
         except requests.ConnectionError as error:
             if not ask.idempotent or error.response is not None or _never_sent(error):
-                raise self._failed(error, request, ask) from error
+                raise self._failed(error, request, ask) from None
             # The usual cause is a kept connection that the other side has closed meanwhile; a new one works at once.
             log.warning("http.connection_lost", service=self._service, operation=ask.operation)
         except requests.RequestException as error:
-            raise self._failed(error, request, ask) from error
+            raise self._failed(error, request, ask) from None
         try:
             return self._sent(request, ask)
         except requests.RequestException as error:
-            raise self._failed(error, request, ask) from error
+            raise self._failed(error, request, ask) from None
 
     def _sent(self, request: requests.PreparedRequest, ask: "_Ask") -> requests.Response:
         """Send the request once and record it, whether it fails or not."""
@@ -270,7 +283,10 @@ class Http:
                 self._last_used = self._clock()
 
     def _failed(self, error: requests.RequestException, request: requests.PreparedRequest, ask: "_Ask") -> AppError:
-        """Return the error for a call without a usable answer."""
+        """Return the error for a call without a usable answer.
+
+        It is raised "from None": requests quotes the whole URL, with the key in it, and a traceback would print that.
+        """
         answer = error.response
         call = RemoteCall(
             service=self._service,
@@ -289,7 +305,12 @@ class Http:
             return NeedsPerson(f"{self._service} has no usable address ({host}). Check the settings", call=call)
         if _never_sent(error):
             return TryAgain(f"{self._service} at {host} is unreachable; nothing was sent", call=call)
-        reason = "did not answer in time" if _is_timeout(error) else "ended the connection before its answer was whole"
+        if isinstance(error, _TooLarge):
+            reason = f"answered with more than {_BODY_LIMIT // 2**20} MiB"
+        elif _is_timeout(error):
+            reason = "did not answer in time"
+        else:
+            reason = "ended the connection before its answer was whole"
         return lost(f"{self._service} at {host} {reason}", call=call, idempotent=ask.idempotent)
 
     def _judged(self, answer: requests.Response, ask: "_Ask", explain: Explain | None) -> AppError:
@@ -397,10 +418,7 @@ def json_object(answer: requests.Response) -> dict[str, Any]:
 
     Raises TryAgain, or AnswerLost where the call is not idempotent, for anything else (an empty body, a proxy's HTML).
     """
-    try:
-        value = json_text.loads(answer.content)
-    except ValueError:
-        value = None
+    value = _json(answer)
     if isinstance(value, dict):
         return value
     call, idempotent = getattr(answer, _ASKED)
@@ -412,18 +430,19 @@ def json_object(answer: requests.Response) -> dict[str, Any]:
 
 
 def retry_after_s(headers: Mapping[str, str], *, now: datetime) -> float | None:
-    """Return how many seconds the service asks us to wait, or None where it does not say.
+    """Return how many seconds the service asks us to wait, an hour at most, or None where it does not say.
 
     Retry-After holds seconds or a date; a date is measured against the service's own clock where it sends that.
     https://www.rfc-editor.org/rfc/rfc9110#name-retry-after
     """
     value = headers.get("Retry-After", "").strip()
     if value.isascii() and value.isdigit():
-        return float(value)
+        return min(float(value), LONGEST_WAIT_S)
     due = _http_date(value)
     if due is None:
         return None
-    return max(0.0, (due - (_http_date(headers.get("Date", "")) or now)).total_seconds())
+    wait_s = (due - (_http_date(headers.get("Date", "")) or now)).total_seconds()
+    return min(max(0.0, wait_s), LONGEST_WAIT_S)
 
 
 def _new_session() -> requests.Session:
@@ -496,8 +515,13 @@ def _is_this_machine(host: str) -> bool:
 
 def _read(answer: requests.Response) -> None:
     """Read the whole body; an error of doing so knows the answer's status."""
+    content = bytearray()
     try:
-        _ = answer.content
+        for piece in answer.iter_content(_PIECE):
+            content += piece
+            if len(content) > _BODY_LIMIT:
+                raise _TooLarge
+        answer._content = bytes(content)
     except requests.RequestException as error:
         answer.close()
         error.response = answer
@@ -545,10 +569,7 @@ def _reason(answer: requests.Response) -> tuple[tuple[str, ...], str]:
     {"Message": ...} from a gateway.
     https://learn.microsoft.com/graph/errors
     """
-    try:
-        body = json_text.loads(answer.content)
-    except ValueError:
-        body = None
+    body = _json(answer)
     if not isinstance(body, dict):
         return (), _plain_text(answer)
     top = {key.casefold(): value for key, value in body.items()}
@@ -561,7 +582,7 @@ def _reason(answer: requests.Response) -> tuple[tuple[str, ...], str]:
     while isinstance(level, dict):
         keys = {str(key).casefold(): value for key, value in level.items()}
         if isinstance(code := keys.get("code"), str) and code:
-            codes.append(code)
+            codes.append(code[:_CODE_LIMIT])
         if isinstance(message := keys.get("message"), str) and message:
             if level is error:
                 text = message
@@ -569,6 +590,17 @@ def _reason(answer: requests.Response) -> tuple[tuple[str, ...], str]:
                 inner_text = inner_text or message
         level = keys.get("innererror")
     return tuple(codes), (inner_text or text)[:_TEXT_LIMIT]
+
+
+def _json(answer: requests.Response) -> object:
+    """Return what a body of JSON says, None for anything else. Halves of characters, which nobody can write, go out."""
+    try:
+        value: object = json_text.loads(answer.content)
+        if b"\\ud" in answer.content.lower():
+            value = json_text.loads(json_text.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+    except (ValueError, RecursionError):  # RecursionError: nested by the thousand
+        return None
+    return value
 
 
 def _plain_text(answer: requests.Response) -> str:
@@ -580,6 +612,6 @@ def _plain_text(answer: requests.Response) -> str:
 def _http_date(value: str) -> datetime | None:
     try:
         date = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # OverflowError: a year or an offset beyond all calendars
         return None
     return date if date.tzinfo else date.replace(tzinfo=UTC)

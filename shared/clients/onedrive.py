@@ -13,7 +13,7 @@ from functools import partial
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, NoReturn, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import requests
 
@@ -30,6 +30,8 @@ _PAGE: Final = 200  # items a page, Graph's own default
 
 # https://support.microsoft.com/office/restrictions-and-limitations-in-onedrive-and-sharepoint-64883a5d-228e-48f5-b3d2-eb39e07630fa
 _NOT_IN_NAMES: Final = frozenset('"*:<>?/\\|')
+
+_LONGEST_POSITION: Final = 15  # digits of a position in a file: OneDrive takes files of up to 250 GB
 
 _UNKNOWN_TIME: Final = datetime.min.replace(tzinfo=UTC)
 
@@ -64,6 +66,8 @@ class OneDrive:
         """
         self._drive = drive.strip("/")
         self._drive_url = f"{graph_url.rstrip('/')}/{_encoded(self._drive.split('/'))}"
+        graph = urlsplit(graph_url)
+        self._origin = f"{graph.scheme}://{graph.netloc}/".casefold()
         self._http = http
         self._uploads = uploads
         self._drive_id: str | None = None
@@ -244,6 +248,11 @@ class OneDrive:
                 return
             if link in links:
                 raise TryAgain(f"Microsoft Graph lists folder {folder_id} in a circle")
+            if not link.casefold().startswith(self._origin):
+                raise NeedsPerson(
+                    f"Microsoft Graph says that folder {folder_id} goes on at another address, which does not get the "
+                    "app's token. Check GRAPH_URL in the settings, and the proxy on the way"
+                )
             links.add(link)
             answer = self._http.call("GET", link, operation="list children", idempotent=True, explain=explain)
 
@@ -467,7 +476,7 @@ def _next_position(status: Mapping[str, Any], *, otherwise: int) -> int:
     ranges = status.get("nextExpectedRanges")
     if isinstance(ranges, list) and ranges:
         start = str(ranges[0]).partition("-")[0]
-        if start.isascii() and start.isdigit():
+        if start.isascii() and start.isdigit() and len(start) <= _LONGEST_POSITION:
             return int(start)
     return otherwise
 
@@ -523,9 +532,9 @@ def _time(value: object) -> datetime:
         return _UNKNOWN_TIME
     try:
         moment = datetime.fromisoformat(value)
-    except ValueError:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):  # OverflowError: the year 1 east of Greenwich
         return _UNKNOWN_TIME
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _item(item_id: str) -> str:

@@ -1,7 +1,9 @@
 """What the errors of the storage SDK mean, for the three clients of the app's own storage account."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
+from shared.clients.http import retry_after_s
 from shared.errors import AppError, NeedsPerson, RemoteCall, TryAgain
 
 
@@ -38,10 +40,9 @@ def storage_error(error: Exception, *, service: str, operation: str, role: str) 
             "AzureWebJobsStorage, or correct the connection string.",
             call=call,
         )
-    retry_after = headers.get("Retry-After", "")
     return TryAgain(
         f"The app's storage did not answer as it should ({operation}).",
-        retry_after_s=float(retry_after) if retry_after.isdigit() else None,
+        retry_after_s=retry_after_s(headers, now=datetime.now(UTC)),
         call=call,
     )
 

@@ -62,6 +62,9 @@ _RANGE: Final = 512 * 1024  # bytes asked for at a time when a package is looked
 _RANGES_KEPT: Final = 8
 
 
+_LONGEST_COUNT: Final = 15  # digits of a number of bytes; more is no size of a file
+
+
 class SasExpired(TryAgain):
     """A pre-authenticated URL is not accepted (any more): ask for a new one."""
 
@@ -302,15 +305,20 @@ def _total_of(answer: requests.Response, start: int) -> int:
     if answer.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and start == 0:
         return 0
     given, _, total = answer.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
-    if not given.startswith(f"{start}-") or not total.isdigit():
+    size_bytes = _count(total)
+    if not given.startswith(f"{start}-") or size_bytes is None:
         raise DataDamaged(f"Bytes {start:,} and on were asked for, and another range came")
-    return int(total)
+    return size_bytes
 
 
 def _announced(answer: requests.Response) -> int | None:
     """Return the size of the body as its head says, None where it does not (chunked)."""
-    length = answer.headers.get("Content-Length", "")
-    return int(length) if length.isdigit() else None
+    return _count(answer.headers.get("Content-Length", ""))
+
+
+def _count(text: str) -> int | None:
+    """Return a number of bytes, None for what is none; "²" is a digit to str.isdigit, and no number."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _LONGEST_COUNT else None
 
 
 def _body(answer: requests.Response, size_bytes: int | None) -> Iterator[bytes]:
