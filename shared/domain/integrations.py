@@ -169,7 +169,9 @@ def parse_integrations(text: str, *, environment_url: str = "", drive: str = "")
     environment_url, drive: stand in for flows that name none of their own; parsed already.
     """
     try:
-        document = json.loads(text)
+        document = json.loads(text, object_pairs_hook=_object_of)
+    except Unfit as unfit:
+        return [Problem("INTEGRATIONS", str(unfit))]
     except (ValueError, RecursionError) as error:
         where = f" ({error})" if isinstance(error, json.JSONDecodeError) else ""
         return [Problem("INTEGRATIONS", f"is not JSON{where}.", _DOCUMENT_EXAMPLE)]
@@ -315,6 +317,16 @@ def is_loopback(host: str) -> bool:
 
 
 _DOCUMENT_EXAMPLE: Final = '{"imports": [{"name": "customers", "inputFolder": "Integrations/Customers/Input"}]}'
+
+
+def _object_of(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Return a JSON object. Raises Unfit for a name that it gives twice: JSON's readers pass over the first one."""
+    item: dict[str, object] = {}
+    for key, value in pairs:
+        if key in item:
+            raise Unfit(f"names '{key[:MAX_FLOW_NAME]}' twice in one object; the first would be lost. Take one away.")
+        item[key] = value
+    return item
 
 
 def _simple_flow(
