@@ -165,7 +165,7 @@ class ChildProcess:
 
     def _finish(self) -> None:
         self._close_stdin()
-        self._popen.wait(10)
+        self._popen.wait(60)
         self._kill_all()  # what it has started and not ended itself
         self._gone = True
         self._reader.join(_LAST_WORDS_S)

@@ -21,6 +21,7 @@ ACCOUNT_KEY: Final = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4
 
 _PROGRAM: Final = Path(__file__).parent / "azurite" / "node_modules" / "azurite" / "dist" / "src" / "azurite.js"
 _READY_TIMEOUT_S: Final = 60.0  # about a second on a laptop, many on a busy build machine
+_CLOSED_WITHIN_S: Final = 30.0  # likewise; killed before, it loses what it has not written
 _IDLE_TIMEOUT_S: Final = 120  # Azure keeps idle connections for minutes; Azurite's default of 5 s makes rare resets
 
 
@@ -64,6 +65,7 @@ class Azurite:
                 *([] if on_request else ["--silent"]),
             ],
             name="Azurite",
+            grace_s=_CLOSED_WITHIN_S,
             on_line=on_request,
         )
         try:
