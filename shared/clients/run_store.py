@@ -31,6 +31,7 @@ LEASE_S: Final = 30
 RENEW_EVERY_S: Final = 10.0
 
 _ORDER_TIME: Final = "%Y%m%dT%H%M%S%fZ"  # sorts as it runs
+_ORDER_LENGTH: Final = len("20260123T010203123456Z")
 
 
 class LeaseTaken(TryAgain):
@@ -338,7 +339,9 @@ def _metadata(run: Run) -> dict[str, str]:
 
 def order_of(when: datetime, key: str) -> str:
     """Return a run's place in its lane: sorts by time, then by key, and is safe in a blob's name."""
-    return f"{when.astimezone(UTC):{_ORDER_TIME}}-{quote(key, safe='')}"
+    # Observed: glibc writes the year 1, which stands for "unknown", with one digit.
+    moment = f"{when.astimezone(UTC):{_ORDER_TIME}}".zfill(_ORDER_LENGTH)
+    return f"{moment}-{quote(key, safe='')}"
 
 
 def moment_of(order: str) -> datetime:

@@ -16,10 +16,11 @@ from shared.clients.onedrive import DriveItem, OneDrive
 from shared.clients.run_store import OpenRun, RunStore
 from shared.clients.wake_queue import IMPORT_WORK
 from shared.domain.run import Outcome, Run, State
+from shared.errors import TryAgain
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, IMPORT_STATES, as_soon_as, graph_fault, let_pass, look_and_finish
-from tests.world import World
+from tests.world import FOLDERS, World
 
 BAD_ROW: Final = (("B", "#ERROR here"),)
 
@@ -258,9 +259,8 @@ def test_malware_that_is_found_while_the_file_is_fetched_refuses_the_file_at_onc
 
 def test_notebooks_and_shortcuts_to_other_drives_stay_in_input_and_hide_no_file(world: World) -> None:
     world.put("USMF_1.zip")
-    (item,) = world.services.onedrive(f"drives/{world.onedrive.drive_id}").list_files(
-        world.services.folder_id(f"drives/{world.onedrive.drive_id}", "Input")
-    )
+    onedrive, folder = _input_of(world)
+    (item,) = onedrive.list_files(folder)
     listed = {
         "value": [
             {"id": "01NOTEBOOK", "name": "Minutes", "size": 7, "package": {"type": "oneNote"}},
@@ -281,6 +281,54 @@ def test_notebooks_and_shortcuts_to_other_drives_stay_in_input_and_hide_no_file(
 
     assert [run.file.name for run in world.ended_runs()] == ["USMF_1.zip"]
     assert world.imports() == [("USMF", 1)]
+
+
+def test_files_of_which_onedrive_does_not_know_the_time_take_their_turn(world: World) -> None:
+    onedrive, folder = _input_of(world)
+    for number in range(2):
+        world.put(f"USMF_{number}.zip")
+    listed = [
+        {"id": item.item_id, "name": item.name, "size": item.size_bytes, "file": {}, "eTag": item.etag}
+        for item in onedrive.list_files(folder)
+    ]
+    listed = sorted(
+        ({**item, "lastModifiedDateTime": "0001-01-01T00:00:00Z"} for item in listed), key=lambda item: str(item["id"])
+    )
+    for number in (1, 0):  # the second to come sorts before the one that is under way
+        page = {"value": [listed[number]]}
+        world.faults.add(graph_fault("GET", "/children", faults.status(200, body=page)))
+        world.look()
+        world.faults.clear()
+        (lane,) = world.heads()
+        world.wake(lane)
+        world.clock.advance(1)
+    world.run_until_quiet(at_most_s=600)
+
+    assert world.imports() == [("USMF", 1)] * 2
+    assert [run.file.item_id for run in world.ended_runs()] == [listed[1]["id"], listed[0]["id"]]
+
+
+def test_files_that_onedrive_denies_for_a_moment_are_neither_given_up_nor_taken_twice(world: World) -> None:
+    """Graph answers 404 for folders and items that it has just shown."""
+    world.put("USMF_1.zip")
+    world.look()
+    world.put("USMF_2.zip")
+    denied = faults.status(404, body={"error": {"code": "itemNotFound", "message": "The resource could not be found."}})
+    world.faults.add(graph_fault("GET", "/children", denied))
+    world.faults.add(graph_fault("*", r"/items/[^/]+$", denied, times=4))
+    with pytest.raises(TryAgain):
+        world.look()
+
+    look_and_finish(world)
+
+    assert world.imports() == [("USMF", 1)] * 2
+    assert world.files("Success") == ["USMF_1.zip", "USMF_2.zip"]
+    assert sorted(file.name for file in world.folder.iterdir()) == sorted(FOLDERS)
+
+
+def _input_of(world: World) -> tuple[OneDrive, str]:
+    drive = f"drives/{world.onedrive.drive_id}"
+    return world.services.onedrive(drive), world.services.folder_id(drive, "Input")
 
 
 # Many

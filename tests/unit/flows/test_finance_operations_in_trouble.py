@@ -10,7 +10,7 @@ import pytest
 from local_cloud import faults
 from local_cloud.finance_operations.data_management import DEADLOCK
 from local_cloud.finance_operations.executions import Status
-from local_cloud.finance_operations.knobs import Behaviour
+from local_cloud.finance_operations.knobs import Behaviour, Speed
 from shared.clients.transfer import stream_to_blob
 from shared.domain.run import Outcome, State
 from shared.flows import execution, inbound
@@ -126,6 +126,17 @@ def test_a_package_that_fo_has_deleted_after_seven_days_is_told_and_the_next_exp
     (mail,) = world.onedrive.mails
     assert "hands out no package" in mail.content
     assert export(world).state is State.DELIVERED
+
+
+def test_error_keys_that_fo_never_writes_are_named_as_missing_in_the_report(make_world: MakeWorld) -> None:
+    world = make_world(speed=Speed(seconds_per_execution=10, error_keys_s=1e9))
+    world.put("USMF_1.zip", build_package(rows=GOOD_AND_BAD))
+
+    look_and_finish(world)
+
+    report = (world.folder / "Error" / "USMF_1.report.txt").read_text("utf-8-sig")
+    assert "had not written the error keys" in report
+    assert "USMF_1.errors.csv" in world.files("Error")
 
 
 # Data projects in use
@@ -249,6 +260,21 @@ def test_a_key_that_runs_out_before_fo_reads_the_package_lets_it_be_uploaded_ane
     (run,) = world.ended_runs()
     first, second = run.submissions
     assert first.blob_name != second.blob_name
+
+
+def test_a_key_that_runs_out_before_an_exports_package_is_read_is_asked_for_anew(make_world: MakeWorld) -> None:
+    world = prepared(make_world(settings=EXPORT))
+    world.fno.change(read_url_life_s=-60.0)
+    world.start_exports()
+    (lane,) = world.heads()
+    let_pass(world, lane, timedelta(seconds=30))
+    assert [run.state for run in world.open_runs()] == [State.READY]
+
+    world.fno.change(read_url_life_s=3600.0)
+    world.run_until_quiet()
+
+    assert list(delivered(world).values()) == [["A", "B"]]
+    assert world.calls("GetExportedPackageUrl") > 1
 
 
 # Maintenance
