@@ -18,7 +18,8 @@ def test_a_message_that_the_host_cannot_read_is_told_once_and_is_gone(stage: Sta
             queues.create_queue("inbound-work")
         queues.get_queue_client("inbound-work").send_message(UNREADABLE)
         poison = queues.get_queue_client("inbound-work-poison")
-        stage.wait_for(lambda: "inbound-work-poison" in {queue.name for queue in queues.list_queues()}, "the host")
+        stage.wait_for(lambda: "inbound-work-poison" in {queue.name for queue in queues.list_queues()}, "the queue")
+        stage.wait_for(lambda: poison.get_queue_properties().approximate_message_count, "the message in it")
 
         looks = _looks(stage)
         stage.run_function("keep_watch")
