@@ -91,6 +91,12 @@ def bench(arguments: list[str]) -> int:
     return hand_over([venv_python(), "-m", "tests.benchmarks", *arguments])
 
 
+def soak(arguments: list[str]) -> int:
+    """Run two hosts for minutes under random faults and kills, and see that every promise holds."""
+    prepare(azurite=True)
+    return hand_over([venv_python(), "-m", "tests.soak", *arguments])
+
+
 def witnesses(arguments: list[str]) -> int:
     """Let clients that others wrote judge the simulators: msgraph-sdk, rclone, onedrive, d365fo-client, ..."""
     prepare(azurite=True)
@@ -117,6 +123,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "faults": faults,
     "bench": bench,
     "explore": explore,
+    "soak": soak,
     "witnesses": witnesses,
     "live": live,
     "sign-in": sign_in,

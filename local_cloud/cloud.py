@@ -188,15 +188,25 @@ class LocalCloud:
     def start_host(self) -> None:
         """Start the functions host with the app; also again after it was killed."""
         self._say("the functions host")
+        self._host = self.new_host(self.host_port, self._on_log)
+
+    def new_host(self, port: int, on_log: Say) -> ChildProcess:
+        """Start one more functions host with the app, on a port of its own; it is the caller's to stop.
+
+        on_log: gets each line that it prints. Raises ChildFailed when it does not become ready.
+        """
         command = [sys.executable, "-m", "local_cloud.functions_host", "--app", str(self._app)]
-        command += ["--port", str(self.host_port), "--lease-seconds", str(LEASE_S)]
+        command += ["--port", str(port), "--lease-seconds", str(LEASE_S)]
         command += ["--settings", str(self.home / "no.settings.json")]
         if self.function_key:
             command += ["--key", f"default={self.function_key}"]
-        self._host = ChildProcess(
-            command, name="functions host", cwd=ROOT, env=self.environment, on_line=self._on_log
-        )
-        self._host.wait_for_line(r"host ready", timeout_s=60)
+        host = ChildProcess(command, name="functions host", cwd=ROOT, env=self.environment, on_line=on_log)
+        try:
+            host.wait_for_line(r"host ready", timeout_s=60)
+        except BaseException:
+            host.stop()
+            raise
+        return host
 
     def kill_host(self) -> None:
         """End the functions host at once, as when an instance of Azure's goes away."""
@@ -257,10 +267,10 @@ class LocalCloud:
         """Copy a file into the Input folder, as with a file manager, and return the copy."""
         return Path(shutil.copy(file, self.folder / "Input" / file.name))
 
-    def run_function(self, name: str) -> None:
-        """Run a timer's function now, as the portal's "Run" does."""
+    def run_function(self, name: str, *, port: int = 0) -> None:
+        """Run a timer's function now, as the portal's "Run" does; port: of a host that is not the cloud's own."""
         request = urllib.request.Request(
-            f"{self.host_url}/admin/functions/{name}",
+            f"http://127.0.0.1:{port or self.host_port}/admin/functions/{name}",
             data=b"{}",
             headers={"Content-Type": "application/json", "x-functions-key": self.function_key},
         )

@@ -14,6 +14,7 @@ from aiohttp import web
 from urllib3.exceptions import ProtocolError
 
 from local_cloud.faults import (
+    Action,
     Fault,
     FaultPlan,
     Kind,
@@ -122,6 +123,20 @@ def until(condition: Callable[[], bool]) -> bool:
 
 def test_nothing_goes_wrong_without_a_fault(shop: Shop) -> None:
     assert post(shop).content == BODY
+
+
+def test_a_call_at_which_no_fault_is_due_may_fail_by_chance(shop: Shop) -> None:
+    asked: list[str] = []
+
+    def one_in_two(service: str) -> Action | None:
+        asked.append(service)
+        return status(500) if len(asked) % 2 else None
+
+    shop.plan.by_chance = one_in_two
+    shop.plan.add(a_fault())
+
+    assert [post(shop).status_code for _ in range(4)] == [503, 500, 200, 500]
+    assert asked == ["shop"] * 3
 
 
 def test_a_status_is_answered_in_place_of_the_service(shop: Shop) -> None:

@@ -1,0 +1,144 @@
+"""Drives a soak: carries its plan out, waits until all has ended, and gathers what was seen."""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tests.soak.plan import HOSTS, Chance, Kill, Plan
+from tests.soak.promises import Record, broken
+from tests.soak.scene import Hosts, Log, Scene, figures_of
+
+LOOK_S = 0.2  # between two looks at what is due
+EXPORTS_EVERY_S = 25.0
+
+type Progress = Callable[[str, int, int], None]  # what is waited for, done, of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What came of a soak; no broken promise means that all held."""
+
+    broken: tuple[str, ...]
+    figures: Mapping[str, float]  # by their names for people
+    calls: Mapping[str, int]  # by service
+    faults: Mapping[str, int]  # by service and kind
+
+
+class Soak:
+    """One soak under way."""
+
+    def __init__(self, plan: Plan, *, minutes: float, progress: Progress, log: Log) -> None:
+        """minutes: after so long what has not ended has failed."""
+        self._plan = plan
+        self._give_up_s = minutes * 60
+        self._progress = progress
+        self._log = log
+        self._chance = Chance(plan.seed)
+        self._began = 0.0
+        self._put_at: dict[str, datetime] = {}
+        self._to_put = list(plan.packages)
+        self._kills = list(plan.kills)
+        self._restarts: list[tuple[float, int]] = []
+        self._next_exports_s = 0.0
+
+    def run(self) -> Result:
+        """Carry the plan out; return what came of it."""
+        with tempfile.TemporaryDirectory(prefix="soak-") as home:
+            log = self._log
+            with Scene(Path(home), self._plan, self._chance) as scene, _hosts(scene, log) as hosts:
+                self._began = time.monotonic()
+                self._until(lambda: scene.filed() == len(self._plan.packages), "filed", scene, hosts)
+                took_s = self._elapsed_s
+                self._chance.is_over = True
+                for _, host in self._restarts:
+                    hosts.start(host)
+                self._restarts.clear()
+                self._kills.clear()
+                self._until(scene.is_exported, "exported", scene, hosts)
+                self._next_exports_s = float("inf")
+                self._until(scene.is_quiet, "quiet", scene, hosts)
+                hosts.stop()
+                history = scene.history(log, hosts)
+                return Result(
+                    broken=(*self._not_in_time(), *broken(history)),
+                    figures={
+                        "seconds until all were filed": round(took_s, 1),
+                        "seconds in all": round(self._elapsed_s, 1),
+                        "calls": sum(self._chance.calls.values()),
+                        "faults injected": sum(self._chance.injected.values()),
+                        "hosts killed": hosts.kills,
+                        "executions in F&O": len(scene.finance_operations.executions),
+                        **figures_of(history.records),
+                        "changes exported": sum(len(keys) for keys in history.exported.values()),
+                        "messages given up": history.given_up,
+                        **self._seconds_to_be_filed(history.records),
+                    },
+                    calls=dict(self._chance.calls),
+                    faults=dict(self._chance.injected),
+                )
+
+    # -- the plan
+
+    def _until(self, is_done: Callable[[], bool], what: str, scene: Scene, hosts: Hosts) -> None:
+        """Carry out what is due, until it is done or the time is over."""
+        while not is_done() and self._elapsed_s < self._give_up_s:
+            self._do_what_is_due(scene, hosts)
+            self._progress(what, scene.filed(), len(self._plan.packages))
+            time.sleep(LOOK_S)
+
+    def _do_what_is_due(self, scene: Scene, hosts: Hosts) -> None:
+        while self._to_put and self._to_put[0].at_s <= self._elapsed_s:
+            package = self._to_put.pop(0)
+            scene.put(package)
+            self._put_at[package.name] = datetime.now(UTC)
+        while self._kills and self._kills[0].at_s <= self._elapsed_s:
+            self._kill(self._kills.pop(0), hosts)
+        for at_s, host in [each for each in self._restarts if each[0] <= self._elapsed_s]:
+            self._restarts.remove((at_s, host))
+            hosts.start(host)
+        if self._next_exports_s <= self._elapsed_s:
+            self._next_exports_s = self._elapsed_s + EXPORTS_EVERY_S
+            hosts.run("start_exports")
+
+    def _kill(self, kill: Kill, hosts: Hosts) -> None:
+        hosts.kill(kill.host)
+        self._restarts.append((self._elapsed_s + kill.down_s, kill.host))
+
+    @property
+    def _elapsed_s(self) -> float:
+        return time.monotonic() - self._began
+
+    # -- what came of it
+
+    def _not_in_time(self) -> Iterator[str]:
+        if self._elapsed_s >= self._give_up_s:
+            yield f"it was not all over after {self._give_up_s / 60:g} minutes"
+
+    def _seconds_to_be_filed(self, records: Sequence[Record]) -> dict[str, float]:
+        seconds = [
+            (datetime.fromisoformat(record["ended"]) - self._put_at[record["file"]["name"]]).total_seconds()
+            for record in records
+            if record["ended"] and record["file"]["name"] in self._put_at
+        ]
+        if not seconds:
+            return {}
+        return {
+            "median seconds from copied to filed": round(statistics.median(seconds), 1),
+            "worst seconds from copied to filed": round(max(seconds), 1),
+        }
+
+
+@contextmanager
+def _hosts(scene: Scene, log: Log) -> Iterator[Hosts]:
+    hosts = Hosts(scene, log)
+    try:
+        for host in range(HOSTS):
+            hosts.start(host)
+        yield hosts
+    finally:
+        hosts.stop()

@@ -1,0 +1,158 @@
+"""What must hold after a soak, judged from what was seen from outside; what does not is told in words."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+from tests.soak.plan import Package
+
+type Record = Mapping[str, Any]  # of a run, as the app has written it
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A file of the drive."""
+
+    folder: str
+    name: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """Rows that an execution has brought into F&O."""
+
+    execution_id: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """All that a soak has left behind."""
+
+    packages: Sequence[Package]
+    records: Sequence[Record]  # of all runs, open and ended
+    places: Sequence[Place]  # every file in the folders of imports, reports included
+    imported: Sequence[Imported]  # in the order in which it took effect
+    exported: Mapping[str, Sequence[str]]  # by export: the keys in all its packages
+    to_export: Mapping[str, Sequence[str]]  # by export: the keys that were imported into its entity
+    open_runs: Sequence[str] = ()
+    leases: Sequence[str] = ()
+    messages: Mapping[str, int] = field(default_factory=dict)  # by queue, those that are not visible yet included
+    given_up: int = 0  # messages that hosts have put into poison queues
+    told: int = 0  # messages of which the app has told a person
+    ticks: Sequence[tuple[int, datetime]] = ()  # which host's minute timer fired, and when
+    died: Sequence[str] = ()  # hosts that ended without being killed
+    bugs: Sequence[str] = ()  # what the app itself calls a bug
+    violations: Sequence[str] = ()  # calls that the real services would not take
+
+
+def broken(history: History) -> list[str]:
+    """Return the promises that do not hold, each in one sentence."""
+    by_file: dict[str, list[Record]] = defaultdict(list)
+    for record in history.records:
+        if record["flow"] == "import":
+            by_file[record["file"]["name"]].append(record)
+    return [
+        *_ended_once(history, by_file),
+        *_filed_once(history),
+        *_imported_once(history, by_file),
+        *_in_order(history, by_file),
+        *_exported_once(history),
+        *_nothing_left(history),
+        *_told(history),
+        *_one_timer(history),
+        *(f"a host ended by itself: {each}" for each in history.died),
+        *(f"the app has a bug: {each}" for each in history.bugs),
+        *(f"a service would not take this call: {each}" for each in history.violations),
+    ]
+
+
+def _ended_once(history: History, by_file: Mapping[str, Sequence[Record]]) -> Iterator[str]:
+    for package in history.packages:
+        ends = [record["outcome"] for record in by_file.get(package.name, ()) if record["ended"]]
+        if ends != [package.outcome]:
+            yield f"{package.name} was to end once as {package.outcome}, and ended as {ends}"
+
+
+def _filed_once(history: History) -> Iterator[str]:
+    places: dict[str, list[Place]] = defaultdict(list)
+    for place in history.places:
+        places[place.name].append(place)
+    for package in history.packages:
+        found = places.pop(package.name, [])
+        if [place.folder for place in found] != [package.folder]:
+            yield f"{package.name} was to be in {package.folder}, and is in {[place.folder for place in found]}"
+        elif found[0].digest != package.digest:
+            yield f"{package.name} has another content than it was copied with"
+    reported = {(package.folder, package.name.removesuffix(".zip")) for package in history.packages if package.bad}
+    for name, found in places.items():
+        if (found[0].folder, name.partition(".")[0]) not in reported:
+            yield f"nobody knows where {found[0].folder}/{name} comes from"
+
+
+def _imported_once(history: History, by_file: Mapping[str, Sequence[Record]]) -> Iterator[str]:
+    rows: dict[str, list[int]] = defaultdict(list)
+    for each in history.imported:
+        rows[each.execution_id].append(each.rows)
+    for package in history.packages:
+        ids = {sent["execution_id"] for record in by_file.get(package.name, ()) for sent in record["submissions"]}
+        found = [count for each in sorted(ids) for count in rows.pop(each, [])]
+        if found != [len(package.good)]:
+            yield f"{package.name} was to bring {len(package.good)} rows into F&O once, and brought {found}"
+    for execution_id in rows:
+        yield f"F&O ran an execution that no run knows of: {execution_id}"
+
+
+def _in_order(history: History, by_file: Mapping[str, Sequence[Record]]) -> Iterator[str]:
+    """An older file may come behind a newer one only where it was not known yet when the newer one was begun."""
+    turn = {each.execution_id: number for number, each in enumerate(history.imported)}
+    lanes: dict[str, list[tuple[int, Record]]] = defaultdict(list)
+    for package in history.packages:
+        for record in by_file.get(package.name, ()):
+            turns = [turn[sent["execution_id"]] for sent in record["submissions"] if sent["execution_id"] in turn]
+            lanes[package.lane] += [(number, record) for number in turns]
+    for lane, imports in sorted(lanes.items()):
+        for (_, before), (_, after) in pairwise(sorted(imports, key=lambda each: each[0])):
+            is_older = after["order"] < before["order"]
+            if is_older and _moment(after["opened"]) < _moment(before["steps"][0]["began"]):
+                names = before["file"]["name"], after["file"]["name"]
+                yield f"in {lane}, {names[1]} was known and older, and was imported after {names[0]}"
+
+
+def _exported_once(history: History) -> Iterator[str]:
+    for export, keys in history.to_export.items():
+        found = Counter(history.exported.get(export, ()))
+        lost = sorted(set(keys) - set(found))
+        twice = sorted(key for key, times in found.items() if times > 1)
+        strange = sorted(set(found) - set(keys))
+        for what, which in (("never", lost), ("more than once", twice), ("though nobody imported it", strange)):
+            if which:
+                yield f"{export} delivered {what}: {', '.join(which[:5])} ({len(which)} changes)"
+
+
+def _nothing_left(history: History) -> Iterator[str]:
+    yield from (f"a run is open: {each}" for each in history.open_runs)
+    yield from (f"a lease is held: {each}" for each in history.leases)
+    yield from (f"{count} messages are in {queue}" for queue, count in history.messages.items() if count)
+
+
+def _told(history: History) -> Iterator[str]:
+    if history.told < history.given_up:
+        yield f"hosts gave up on {history.given_up} messages, and a person was told of {history.told}"
+
+
+def _one_timer(history: History) -> Iterator[str]:
+    hosts: dict[datetime, set[int]] = defaultdict(set)
+    for host, moment in history.ticks:
+        hosts[moment.replace(second=0, microsecond=0)].add(host)
+    for minute, fired in sorted(hosts.items()):
+        if len(fired) > 1:
+            yield f"the minute's timer ran on {len(fired)} hosts at {minute:%H:%M}"
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)

@@ -1,0 +1,140 @@
+"""The judge of a soak: a good history breaks no promise, and each thing that can go wrong is told."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import pytest
+
+from tests.soak.plan import Package
+from tests.soak.promises import History, Imported, Place, broken
+
+NOON: Final = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
+FIRST: Final = Package(name="USMF_a_1.zip", lane="a", at_s=0.0, good=("1-0", "1-1"), bad=())
+SECOND: Final = Package(name="USMF_a_2.zip", lane="a", at_s=1.0, good=("2-0",), bad=("2-bad",))
+
+
+def a_record(package: Package, number: int, **changes: Any) -> dict[str, Any]:
+    moment = (NOON + timedelta(seconds=number)).isoformat()
+    return {
+        "flow": "import",
+        "file": {"name": package.name},
+        "outcome": package.outcome,
+        "ended": moment,
+        "opened": NOON.isoformat(),
+        "order": f"{number}",
+        "steps": [{"began": moment}],
+        "submissions": [{"execution_id": f"lost-{number}"}, {"execution_id": f"id-{number}"}],
+    } | changes
+
+
+def a_history(**changes: Any) -> History:
+    """Return what two packages of one lane leave behind when all is well."""
+    good = History(
+        packages=[FIRST, SECOND],
+        records=[a_record(FIRST, 1), a_record(SECOND, 2), {"flow": "export"}],
+        places=[
+            Place("a/Success", FIRST.name, FIRST.digest),
+            Place("a/Error", SECOND.name, SECOND.digest),
+            Place("a/Error", "USMF_a_2.report.txt", ""),
+        ],
+        imported=[Imported("id-1", 2), Imported("id-2", 1)],
+        exported={"out": ["2-0", "1-0", "1-1"]},
+        to_export={"out": ["1-0", "1-1", "2-0"]},
+        messages={"inbound-work": 0, "inbound-work-poison": 0},
+        given_up=1,
+        told=1,
+        ticks=[(0, NOON), (1, NOON + timedelta(minutes=1))],
+    )
+    return replace(good, **changes)
+
+
+def swapped(history: History) -> History:
+    """The second, newer package was imported first, and ended first, though both were known."""
+    return replace(history, imported=history.imported[::-1])
+
+
+SPOILT: Final[Mapping[str, tuple[Callable[[History], History], str]]] = {
+    "a run that never ended": (
+        lambda good: replace(good, records=[good.records[0], a_record(SECOND, 2, ended=None)]),
+        "USMF_a_2.zip was to end once as PartiallySucceeded, and ended as []",
+    ),
+    "a run that ended twice": (
+        lambda good: replace(good, records=[*good.records, a_record(FIRST, 1)]),
+        "and ended as ['Succeeded', 'Succeeded']",
+    ),
+    "another outcome": (
+        lambda good: replace(good, records=[a_record(FIRST, 1, outcome="Failed"), good.records[1]]),
+        "USMF_a_1.zip was to end once as Succeeded, and ended as ['Failed']",
+    ),
+    "a file in two places": (
+        lambda good: replace(good, places=[*good.places, Place("a/Input", FIRST.name, FIRST.digest)]),
+        "is in ['a/Success', 'a/Input']",
+    ),
+    "a file that is gone": (lambda good: replace(good, places=good.places[1:]), "and is in []"),
+    "another content": (
+        lambda good: replace(good, places=[Place("a/Success", FIRST.name, "0"), *good.places[1:]]),
+        "USMF_a_1.zip has another content",
+    ),
+    "a file that nobody knows": (
+        lambda good: replace(good, places=[*good.places, Place("a/Success", "USMF_a_1.report.txt", "")]),
+        "nobody knows where a/Success/USMF_a_1.report.txt comes from",
+    ),
+    "a package imported twice": (
+        lambda good: replace(good, imported=[Imported("lost-1", 2), *good.imported]),
+        "USMF_a_1.zip was to bring 2 rows into F&O once, and brought [2, 2]",
+    ),
+    "a package never imported": (
+        lambda good: replace(good, imported=good.imported[1:]),
+        "USMF_a_1.zip was to bring 2 rows into F&O once, and brought []",
+    ),
+    "an execution of nobody's": (
+        lambda good: replace(good, imported=[*good.imported, Imported("who", 1)]),
+        "no run knows of: who",
+    ),
+    "the wrong order": (swapped, "in a, USMF_a_1.zip was known and older, and was imported after USMF_a_2.zip"),
+    "a change that was not exported": (
+        lambda good: replace(good, exported={"out": ["1-0", "1-1"]}),
+        "out delivered never: 2-0 (1 changes)",
+    ),
+    "a change that was exported twice": (
+        lambda good: replace(good, exported={"out": ["1-0", "1-1", "2-0", "2-0"]}),
+        "out delivered more than once: 2-0",
+    ),
+    "a change out of nowhere": (
+        lambda good: replace(good, exported={"out": ["1-0", "1-1", "2-0", "9"]}),
+        "out delivered though nobody imported it: 9",
+    ),
+    "an open run": (lambda good: replace(good, open_runs=["open/a/1"]), "a run is open: open/a/1"),
+    "a lease": (lambda good: replace(good, leases=["locks/a"]), "a lease is held: locks/a"),
+    "a message": (lambda good: replace(good, messages={"inbound-work": 2}), "2 messages are in inbound-work"),
+    "a message given up and not told": (lambda good: replace(good, told=0), "a person was told of 0"),
+    "two timers": (
+        lambda good: replace(good, ticks=[*good.ticks, (1, NOON + timedelta(seconds=1))]),
+        "the minute's timer ran on 2 hosts at 12:00",
+    ),
+    "a host that died": (lambda good: replace(good, died=["host 1"]), "a host ended by itself: host 1"),
+    "a bug": (lambda good: replace(good, bugs=["KeyError"]), "the app has a bug: KeyError"),
+    "a call out of the rules": (lambda good: replace(good, violations=["PUT /"]), "would not take this call: PUT /"),
+}
+
+
+def test_a_good_history_breaks_no_promise() -> None:
+    assert broken(a_history()) == []
+
+
+def test_an_older_file_that_came_later_may_be_imported_later() -> None:
+    late = a_record(FIRST, 1, opened=(NOON + timedelta(seconds=3)).isoformat())
+
+    assert broken(swapped(a_history(records=[late, a_record(SECOND, 2)]))) == []
+
+
+@pytest.mark.parametrize("what", SPOILT)
+def test_a_history_with_one_thing_wrong_tells_of_that_and_of_nothing_else(what: str) -> None:
+    spoil, told = SPOILT[what]
+
+    found = broken(spoil(a_history()))
+
+    assert len(found) == 1
+    assert told in found[0]
