@@ -482,7 +482,12 @@ def _prepared(
     # As a file, a body is sent piece by piece; bytes would have to be gone within the time to connect, and on a slow
     # line 10 MiB are not. Observed with urllib3 2.8.
     body = io.BytesIO(data) if data else data
-    request = requests.Request(method, raw, headers=all_headers, json=json, data=body, auth=_as_it_is).prepare()
+    try:
+        request = requests.Request(method, raw, headers=all_headers, json=json, data=body, auth=_as_it_is).prepare()
+    except requests.RequestException:  # from None: it quotes the URL
+        raise NeedsPerson(
+            f"{SecretUrl(raw)} is no address, so nothing is sent to it. Check the addresses in the settings"
+        ) from None
     # requests rewrites percent-encodings; a signed URL must arrive as it was issued. Observed with requests 2.34.
     # What cannot stand in a request line at all (a blank, a letter beyond ASCII) is left to requests.
     if raw.isascii() and raw.isprintable() and " " not in raw:

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.client import responses
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -73,7 +73,8 @@ def answering(handler: Handler) -> Iterator[AnsweringServer]:
             headers = {name.lower(): value for name, value in self.headers.items()}
             answer = server.answer(Asked(method=self.command, path=self.path, headers=headers, body=body))
             if answer is not None:
-                self.wfile.write(bytes(answer))
+                with suppress(ConnectionError):  # the client has read enough
+                    self.wfile.write(bytes(answer))
             # A body that is shorter than announced ends with the connection.
             if answer is None or answer.content_length is not None:
                 self.close_connection = True
