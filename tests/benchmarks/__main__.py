@@ -17,7 +17,18 @@ from pathlib import Path
 from typing import Final
 
 from tests.architecture.generated import machine, renew
-from tests.benchmarks import backlog, calls, cold_start, history, waiting, webhook
+from tests.benchmarks import (
+    backlog,
+    calls,
+    cold_start,
+    first_touch,
+    history,
+    lane_idle,
+    small_packages,
+    transfers,
+    waiting,
+    webhook,
+)
 from tests.benchmarks.figures import Figure, combined, markdown, table
 from tests.benchmarks.trial import NotMeasurable, Progress, Trial
 
@@ -26,11 +37,16 @@ BLOCK: Final = "dev.py bench"  # the block of docs/performance.md that --output 
 type Measure = Callable[[Trial], list[Figure]]
 
 BENCHMARKS: Final[Mapping[str, Measure]] = {
-    calls.NAME: calls.measure,
+    small_packages.NAME: small_packages.measure,
+    lane_idle.NAME: lane_idle.measure,
+    first_touch.NAME: first_touch.measure,
+    transfers.IN: transfers.measure_in,
+    transfers.OUT: transfers.measure_out,
+    webhook.NAME: webhook.measure,
     cold_start.NAME: cold_start.measure,
+    calls.NAME: calls.measure,
     waiting.NAME: waiting.measure,
     backlog.NAME: backlog.measure,
-    webhook.NAME: webhook.measure,
     history.NAME: history.measure,
 }
 

@@ -3,13 +3,12 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 from local_cloud.finance_operations.knobs import Speed
 from tests.benchmarks.trial import Trial
-from tests.end_to_end.stage import NO_MINUTE_TIMER, Record, Stage
+from tests.end_to_end.stage import NO_MINUTE_TIMER, Stage
 from tests.packages import build_package
 
 LANES: Final = tuple(f"Project {number:02}" for number in range(1, 11))
@@ -45,29 +44,18 @@ def a_stage(
         **options,
     ) as stage:
         if subscribed:
-            stage.run_function("keep_watch")
-            stage.wait_for(lambda: stage.onedrive.subscriptions, "the subscription")
+            subscribe(stage)
         yield stage
         stage.assert_clients_kept_the_rules()
+
+
+def subscribe(stage: Stage) -> None:
+    """Let the app make its folders and its subscription."""
+    stage.run_function("keep_watch")
+    stage.wait_for(lambda: stage.onedrive.subscriptions, "the subscription")
 
 
 def put(stage: Stage, name: str, lane: str = "") -> Path:
     """Let a small good package appear in a lane's Input folder."""
     project = lane or "Asset-Major-Types"
     return stage.put(name, build_package(data_project=project, entity=project), f"{lane}/Input" if lane else "Input")
-
-
-def began(step: Mapping[str, Any]) -> float:
-    """Return when a step of a run's record began, in seconds since the epoch."""
-    return datetime.fromisoformat(step["began"]).timestamp()
-
-
-def ended(step: Mapping[str, Any]) -> float:
-    """Return when a step ended, in seconds since the epoch."""
-    return began(step) + float(step["took_s"])
-
-
-def step_of(record: Record, name: str) -> Mapping[str, Any]:
-    """Return a step of a run's record; the last one of that name."""
-    steps: list[Mapping[str, Any]] = record["steps"]
-    return next(step for step in reversed(steps) if step["step"] == name)

@@ -209,7 +209,7 @@ def test_progress_is_one_line_on_a_terminal_and_a_line_each_elsewhere() -> None:
             return True
 
     for stream, breaks in ((Terminal(), 0), (io.StringIO(), 3)):
-        progress = Progress(stream, of=2)
+        progress = Progress(stream, of=2, every_s=0)
         progress.begin("calls")
         progress.say("package 1 of 3")
         progress.say("package 1 of 3")

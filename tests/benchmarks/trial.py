@@ -12,6 +12,7 @@ from typing import Any, Final, TextIO
 from local_cloud.cloud import ROOT
 
 CHILD_TIMEOUT_S: Final = 1800.0
+LINE_EVERY_S: Final = 5.0
 
 
 class NotMeasurable(Exception):
@@ -19,23 +20,25 @@ class NotMeasurable(Exception):
 
 
 class Progress:
-    """One line on stderr that tells what is being measured: rewritten on a terminal, else a line each time."""
+    """One line on stderr that tells what is being measured: rewritten on a terminal, else a line every few seconds."""
 
-    def __init__(self, stream: TextIO, *, of: int) -> None:
-        """of: how many benchmarks there will be."""
-        self._stream, self._of, self._number = stream, of, 0
-        self._name, self._began, self._last = "", time.monotonic(), ""
+    def __init__(self, stream: TextIO, *, of: int, every_s: float = LINE_EVERY_S) -> None:
+        """of: how many benchmarks there will be; every_s: seconds between two lines where it is no terminal."""
+        self._stream, self._of, self._every_s = stream, of, 0.0 if stream.isatty() else every_s
+        self._number, self._name, self._began = 0, "", 0.0
+        self._last, self._next = "", 0.0
 
     def begin(self, name: str) -> None:
         """Tell that the next benchmark begins."""
-        self._number, self._name, self._began = self._number + 1, name, time.monotonic()
+        self._number, self._name, self._began, self._next = self._number + 1, name, time.monotonic(), 0.0
         self.say("starting")
 
     def say(self, what: str) -> None:
         """Tell how far it is."""
-        if what != self._last:
-            self._last = what
-            line = f"[{self._number}/{self._of}] {self._name} {time.monotonic() - self._began:5.0f} s  {what}"
+        now = time.monotonic()
+        if what != self._last and now >= self._next:
+            self._last, self._next = what, now + self._every_s
+            line = f"[{self._number}/{self._of}] {self._name} {now - self._began:5.0f} s  {what}"
             self._stream.write(f"\r\x1b[2K{line[:110]}" if self._stream.isatty() else f"{line}\n")
             self._stream.flush()
 

@@ -1,0 +1,78 @@
+"""small_packages: 200 small packages over 10 data projects, with an F&O that needs no time for an execution.
+
+All appear at once, one after the other by a rename; the time runs from the first one's appearing until the last one is
+in Success. The reference (``plain.py``) makes the same calls in the same order for as many packages in folders of its
+own, with a thread for each data project. It runs before and after ours, while the app is not there: its changes would
+set off looks. Both in a process of their own; so is Azurite; the simulators share one with this measuring.
+"""
+
+import time
+from statistics import mean
+from typing import Final
+
+from tests.benchmarks.figures import Figure, Limit, Sample
+from tests.benchmarks.stage import LANES, PATIENCE_S, a_stage, put, subscribe
+from tests.benchmarks.trial import Trial, run_child
+from tests.end_to_end.stage import Stage
+
+NAME: Final = "small_packages"
+EACH: Final = 20
+QUICK_EACH: Final = 3
+PLAIN: Final = tuple(lane.replace("Project", "Plain") for lane in LANES)
+
+
+def measure(trial: Trial) -> list[Figure]:
+    """Return packages a minute."""
+    each = QUICK_EACH if trial.quick else EACH
+    count = each * len(LANES)
+    with a_stage(trial, lanes=LANES, with_host=False, subscribed=False) as stage:
+        for lane in PLAIN:
+            for name in ("Input", "Processing", "Success"):
+                (stage.folder / lane / name).mkdir(parents=True)
+        plain = [_plain(trial, stage, "before", each)]
+        stage.start_host()
+        subscribe(stage)
+        _ours(trial, stage, "warm_up", 1)
+        ours = _ours(trial, stage, "measured", each)
+        stage.kill_host()
+        for subscription in stage.onedrive.subscriptions:
+            stage.onedrive.forget_subscription(subscription.subscription_id)
+        plain.append(_plain(trial, stage, "after", each))
+    return [
+        Figure(
+            row=NAME,
+            what=f"{count} packages over {len(LANES)} data projects; reference: the same calls by a plain script",
+            unit="a minute",
+            samples=(Sample(count / ours * 60, count / mean(plain) * 60),),
+            limits=(Limit("ratio", "at least", 0.5),),  # at most twice the time
+            details={"our seconds": ours, "seconds of the reference, before and after": plain},
+        )
+    ]
+
+
+def _ours(trial: Trial, stage: Stage, label: str, each: int) -> float:
+    """Return the seconds until the app has filed that many packages of each lane."""
+    names = [f"USMF_{label}_{number:03}.zip" for number in range(each)]
+    began = time.perf_counter()
+    for name in names:
+        for lane in LANES:
+            put(stage, name, lane)
+
+    def filed() -> bool:
+        count = sum(name.startswith(f"USMF_{label}") for lane in LANES for name in stage.files(f"{lane}/Success"))
+        trial.say(f"{count} of {each * len(LANES)} filed")
+        return count == each * len(LANES)
+
+    stage.wait_for(filed, "all packages in Success", within_s=PATIENCE_S)
+    return time.perf_counter() - began
+
+
+def _plain(trial: Trial, stage: Stage, label: str, each: int) -> float:
+    """Return the seconds that the reference takes."""
+    trial.say(f"the reference, {label}")
+    for number in range(each):
+        for lane in PLAIN:
+            put(stage, f"USMF_{label}_{number:03}.zip", lane)
+    seconds: float = run_child("tests.benchmarks.plain", "imports", *PLAIN, env=stage.environment)
+    assert all(len(stage.files(f"{lane}/Success")) % each == 0 and not stage.files(f"{lane}/Input") for lane in PLAIN)
+    return seconds
