@@ -49,6 +49,28 @@ def test_the_product_waits_in_one_place_which_says_why() -> None:
     assert all(_says_why(path, line) for path, line in waits)
 
 
+def test_nothing_in_the_product_is_asynchronous_so_that_no_call_can_stop_an_event_loop() -> None:
+    found = [
+        (path, node.lineno)
+        for path in product_files()
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.AsyncFunctionDef | ast.Await)
+    ]
+
+    assert found == []
+
+
+def test_the_product_adds_no_handler_to_the_log_which_would_double_every_line_in_azure() -> None:
+    found = [
+        (path, node.lineno)
+        for path in product_files()
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Attribute) and node.attr in {"addHandler", "basicConfig", "dictConfig", "fileConfig"}
+    ]
+
+    assert found == []
+
+
 @pytest.mark.parametrize("path", product_files())
 def test_everything_public_has_a_docstring(path: str) -> None:
     tree = parsed(path)
