@@ -14,7 +14,7 @@ from typing import Final
 
 from shared.clients.dmf import ExecutionStatus, FinanceOperations
 from shared.clients.onedrive import CHUNK, DriveItem, OneDrive
-from shared.clients.run_store import Mark, order_of
+from shared.clients.run_store import Mark, RecordChanged, order_of
 from shared.clients.transfer import RemoteFile, open_blob
 from shared.clients.wake_queue import EXPORT_WORK
 from shared.domain.integrations import ExportFlow
@@ -52,6 +52,8 @@ NOTHING: Final = "(nothing)"  # in the place of a file's name; no file of OneDri
 # seconds apart, outlast it. Assumed: a personal OneDrive, which keeps uploads for days, does not hold their names.
 HELD_S: Final = 180.0
 HELD_LOOKS: Final = 6
+# An export is noted before its run is opened. One that has none after this time never will: its host died between.
+OPENED_WITHIN: Final = timedelta(minutes=1)
 # After a failed export the next one waits this long: a tick every 30 seconds would repeat the failure, and its alert.
 PAUSE_AFTER_FAILURE: Final = timedelta(minutes=10)
 
@@ -69,9 +71,11 @@ def start_exports(services: Services) -> int:
 def _start_if_due(flow: ExportFlow, services: Services) -> bool:
     now = services.now()
     mark = services.store.read_mark(f"export-{flow.lane}")
-    if mark.content and now - datetime.fromisoformat(mark.content["opened"]) < timedelta(seconds=flow.every_s):
-        return False
     last = _last_run(mark, services)
+    noted_for = now - datetime.fromisoformat(mark.content["opened"]) if mark.content else timedelta.max
+    every = timedelta(seconds=flow.every_s)
+    if noted_for < every and (noted_for < OPENED_WITHIN or (last and last.run_id == mark.content["run_id"])):
+        return False
     if last and last.state is State.FAILED and last.ended and now - last.ended < PAUSE_AFTER_FAILURE:
         return False
     run = new_run(
@@ -89,7 +93,10 @@ def _start_if_due(flow: ExportFlow, services: Services) -> bool:
     mark.content = {"opened": run.opened.isoformat(), "run_id": run.run_id}
     if last:
         mark.content |= {"last_opened": last.opened.isoformat(), "last_run_id": last.run_id}
-    services.store.write_mark(f"export-{flow.lane}", mark)
+    try:
+        services.store.write_mark(f"export-{flow.lane}", mark)
+    except RecordChanged:
+        return False  # another host starts it at this moment
     if not services.store.create(run):
         return False
     log.info("export.planned", integration=flow.name, file=run.file.name)

@@ -21,6 +21,7 @@ from local_cloud.finance_operations.knobs import Behaviour, Speed
 from local_cloud.onedrive import Knobs
 from shared.clients.dmf import FinanceOperations
 from shared.clients.onedrive import DriveItem, UploadSession
+from shared.clients.run_store import Mark
 from shared.clients.transfer import stream_to_blob
 from shared.clients.wake_queue import EXPORT_WORK
 from shared.domain.run import Outcome, Run, State, name_with
@@ -175,12 +176,35 @@ def test_no_tick_starts_a_second_export_while_one_is_under_way(exporting: World)
     assert exporting.start_exports() == 1
 
 
-def test_an_export_begins_no_sooner_than_its_time_after_the_last(make_world: MakeWorld) -> None:
+def test_of_two_hosts_that_start_exports_at_the_same_moment_one_starts_it(
+    exporting: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, read = exporting.new_process(), exporting.services.store.read_mark
+    started_by_other: list[int] = []
+
+    def read_and_be_overtaken(name: str) -> Mark:
+        mark = read(name)
+        started_by_other.append(outbound.start_exports(other))
+        return mark
+
+    monkeypatch.setattr(exporting.services.store, "read_mark", read_and_be_overtaken)
+
+    assert exporting.start_exports() == 0
+    assert started_by_other == [1]
+    assert len(exporting.heads()) == 1
+
+
+def hourly(make_world: MakeWorld) -> World:
+    """Make a world whose export is due once an hour."""
     flows = (
         f'{{"exports": [{{"name": "assets", "outputFolder": "Output", "dataProject": "{PROJECT}", '
         '"company": "USMF", "everySeconds": 3600}]}'
     )
-    world = prepared(make_world(settings={"INTEGRATIONS": flows, "EXPORT_DATA_PROJECT": "", "EXPORT_COMPANY": ""}))
+    return prepared(make_world(settings={"INTEGRATIONS": flows, "EXPORT_DATA_PROJECT": "", "EXPORT_COMPANY": ""}))
+
+
+def test_an_export_begins_no_sooner_than_its_time_after_the_last(make_world: MakeWorld) -> None:
+    world = hourly(make_world)
     export(world)
     world.clock.present = world.ended_runs()[0].opened + timedelta(seconds=3599)
     assert world.start_exports() == 0
@@ -188,6 +212,27 @@ def test_an_export_begins_no_sooner_than_its_time_after_the_last(make_world: Mak
     world.clock.advance(1)
 
     assert world.start_exports() == 1
+
+
+def test_an_export_whose_host_died_while_it_was_started_does_not_wait_for_its_next_time(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = hourly(make_world)
+
+    def die(run: Run) -> bool:
+        raise PowerCut
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.services.store, "create", die)
+        with pytest.raises(PowerCut):
+            world.start_exports()
+    assert world.start_exports() == 0  # another host may be about to open it
+
+    world.clock.advance(60)
+
+    export(world)
+    world.clock.advance(60)
+    assert world.start_exports() == 0
 
 
 def test_an_output_folder_that_is_missing_is_made(exporting: World) -> None:
