@@ -19,13 +19,13 @@ from typing import Final
 from azure.storage.blob import BlobClient
 
 from local_cloud.finance_operations.blobs import DOWNLOADS
-from local_cloud.finance_operations.executions import Execution, Operation
+from local_cloud.finance_operations.executions import Execution
 from tests.benchmarks.big_package import MIB, write_big_package
 from tests.benchmarks.figures import Figure, Limit, Sample
 from tests.benchmarks.plain import PUT_BLOB, Caller
-from tests.benchmarks.stage import PATIENCE_S, a_stage
+from tests.benchmarks.stage import LARGE, PATIENCE_S, a_stage, both_ways, exported, put_big
 from tests.benchmarks.trial import NotMeasurable, Trial
-from tests.end_to_end.stage import Record, Stage
+from tests.end_to_end.stage import Stage
 from tests.packages import build_package
 
 IN: Final = "large_in"
@@ -35,7 +35,6 @@ QUICK_BYTES: Final = 64 * MIB
 PAIRS: Final = 2
 PIECE_BYTES: Final = 160 * 320 * 1024  # of an upload to OneDrive; a multiple of 320 KiB below 60 MiB
 FREE_BYTES: Final = 8 * SIZE_BYTES  # on disk: what curl keeps, and what OneDrive gets
-PROJECT: Final = "Large"
 NEVER_S: Final = 7 * 24 * 3600.0
 
 # No proxy, no pause for a "100 Continue"; what each transfer took goes to stdout.
@@ -51,14 +50,14 @@ def measure_in(trial: Trial) -> list[Figure]:
 
         def reference(number: int) -> float:
             name = f"{number}.zip"
-            _put_big(trial, stage, "Reference", name)
+            put_big(stage, "Reference", name, _size(trial))
             url = caller.item(f"Reference/{name}")["@microsoft.graph.downloadUrl"]
             target = caller.write_url(name)
             return _curl_through(trial, url, lambda file: [*_PUT_BLOB, "-T", str(file), target])
 
         def ours(number: int) -> float:
             name = f"USMF_{number}.zip"
-            _put_big(trial, stage, "Input", name)
+            put_big(stage, "Input", name, _size(trial))
             return _seconds_of("upload", stage.ended(name, within_s=PATIENCE_S)["run_id"], stage)
 
         samples = _pairs(trial, ours, reference)
@@ -69,17 +68,19 @@ def measure_out(trial: Trial) -> list[Figure]:
     """Return MB/s of an export."""
     with _a_stage(trial) as stage:
         caller = Caller(stage.settings)
-        stage.put("USMF_rows.zip", build_package(data_project=PROJECT, entity=PROJECT))
+        stage.put("USMF_rows.zip", build_package(data_project=LARGE, entity=LARGE))
         stage.ended("USMF_rows.zip")
         stage.finance_operations.change(seconds_per_execution=NEVER_S)
 
         def reference(number: int) -> float:
-            url = caller.action("GetExportedPackageUrl", executionId=_exports(stage)[-1].execution_id)
+            url = caller.action(
+                "GetExportedPackageUrl", executionId=stage.finance_operations.executions[-1].execution_id
+            )
             target = caller.upload_url(f"Output/reference {number}.zip")
             return _curl_through(trial, url, lambda file: _pieces_to(file, target))
 
         def ours(_number: int) -> float:
-            return _seconds_of("deliver", _export(trial, stage)["run_id"], stage)
+            return _seconds_of("deliver", _exported(trial, stage), stage)
 
         ours(0)  # the reference needs a package that has been exported
         samples = _pairs(trial, ours, reference)
@@ -96,19 +97,7 @@ def _a_stage(trial: Trial) -> Iterator[Stage]:
         raise NotMeasurable("curl, the reference, is not installed")
     if shutil.disk_usage(trial.home).free < FREE_BYTES:
         raise NotMeasurable(f"less than {FREE_BYTES // MIB:,} MiB are free on disk")
-    flows = {
-        "imports": [{"name": "import", "inputFolder": "Input"}],
-        "exports": [
-            {
-                "name": "export",
-                "outputFolder": "Output",
-                "dataProject": PROJECT,
-                "company": "USMF",
-                "everySeconds": 1,
-            }
-        ],
-    }
-    with a_stage(trial, settings={"INTEGRATIONS": json.dumps(flows)}) as stage:
+    with a_stage(trial, settings=both_ways()) as stage:
         yield stage
 
 
@@ -116,37 +105,19 @@ def _size(trial: Trial) -> int:
     return QUICK_BYTES if trial.quick else SIZE_BYTES
 
 
-def _put_big(trial: Trial, stage: Stage, folder: str, name: str) -> None:
-    """Let a big package appear in a folder, whole."""
-    write_big_package(stage.home / name, _size(trial), data_project=PROJECT)
-    (stage.home / name).rename(stage.folder / folder / name)
+def _exported(trial: Trial, stage: Stage) -> str:
+    """Let the app export; its package is made big before the execution ends. Return the run's id."""
 
+    def make_big(execution: Execution) -> None:
+        big = trial.home / "export.zip"
+        write_big_package(big, _size(trial), data_project=LARGE)
+        blob = BlobClient.from_connection_string(stage.azurite.connection_string, DOWNLOADS, execution.package_blob)
+        with blob, big.open("rb") as content:
+            blob.upload_blob(content, overwrite=True)
+        stage.finance_operations.end_now(execution.execution_id)
 
-def _exports(stage: Stage) -> list[Execution]:
-    return [each for each in stage.finance_operations.executions if each.operation is Operation.EXPORT]
-
-
-def _export(trial: Trial, stage: Stage) -> Record:
-    """Let the app export; its package is made big before the execution ends. Return the run."""
-    before, known = len(_exports(stage)), stage.files("Output")
-
-    def submitted() -> bool:
-        stage.run_function("start_exports")
-        return len(_exports(stage)) > before
-
-    stage.wait_for(submitted, "the export", within_s=PATIENCE_S)
-    execution = _exports(stage)[-1]
-    big = trial.home / "export.zip"
-    write_big_package(big, _size(trial), data_project=PROJECT)
-    blob = BlobClient.from_connection_string(stage.azurite.connection_string, DOWNLOADS, execution.package_blob)
-    with blob, big.open("rb") as content:
-        blob.upload_blob(content, overwrite=True)
-    stage.finance_operations.end_now(execution.execution_id)
-
-    def delivered() -> str:
-        return next(iter(set(stage.files("Output")) - set(known)), "")
-
-    return stage.ended(stage.wait_for(delivered, "the package in Output", within_s=PATIENCE_S), within_s=PATIENCE_S)
+    name = exported(stage, stage.finance_operations, make_big)
+    return str(stage.ended(name, within_s=PATIENCE_S)["run_id"])
 
 
 def _seconds_of(step: str, run_id: str, stage: Stage) -> float:
