@@ -97,6 +97,12 @@ def soak(arguments: list[str]) -> int:
     return hand_over([venv_python(), "-m", "tests.soak", *arguments])
 
 
+def fuzz(arguments: list[str]) -> int:
+    """Try 100,000 made-up inputs on everything that reads what strangers send (--examples, --seed)."""
+    prepare(azurite=False)
+    return hand_over([venv_python(), "-m", "tests.fuzz", *arguments])
+
+
 def witnesses(arguments: list[str]) -> int:
     """Let clients that others wrote judge the simulators: msgraph-sdk, rclone, onedrive, d365fo-client, ..."""
     prepare(azurite=True)
@@ -121,6 +127,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "test": test,
     "check": check,
     "faults": faults,
+    "fuzz": fuzz,
     "bench": bench,
     "explore": explore,
     "soak": soak,

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from local_cloud.storage import Azurite
 
@@ -14,6 +15,10 @@ from tests.wire.tap import (  # noqa: F401
     wire_is_checked,
     wire_is_tapped,
 )
+
+# The same examples in each run, and no time limit that a busy machine could break: docs/decisions/0009.
+settings.register_profile("suite", derandomize=True, deadline=None, database=None)
+settings.load_profile("suite")
 
 # What the app, the Azure SDKs and the proxies of a company network would read from the developer's own shell.
 _FOREIGN_PREFIXES = (

@@ -1,0 +1,119 @@
+"""What becomes of a file or a run when the input is bad: the file is in Error with the reason, or the run goes on."""
+
+import pytest
+
+from local_cloud import faults
+from local_cloud.faults import Fault
+from shared.domain.run import Outcome
+from tests.hostile.test_packages import CASES
+from tests.packages import build_package
+from tests.unit.flows.conftest import MakeWorld
+from tests.world import World
+
+# One of each kind of refusal, and names that company_of refuses.
+BAD_PACKAGES = {
+    f"USMF_{number}.zip": CASES[name]
+    for number, name in enumerate(
+        (
+            "a RAR archive",
+            "a zip in another zip",
+            "a manifest that is said to unpack to 4 GB",
+            "a manifest in Deflate64",
+            "a name that climbs out, written from right to left",
+            "a manifest that reads a file of the server",
+            "a manifest with a hundred thousand attributes",
+            "an entity whose name is a formula and has no file",
+        )
+    )
+}
+BAD_NAMES = (
+    "USMF.zip",
+    "USMFX_x.zip",
+    "ÄÖ_x.zip",
+    "٣_x.zip",
+    "\u202eFMSU_x.zip",
+    "-_x.zip",
+    "US MF_x.zip",
+    "=1+1_x.zip",
+    "%55SMF_x.zip",
+    "🙂_x.zip",
+    "_.zip",
+    "no ending",
+)
+
+
+def test_every_bad_file_goes_to_error_unchanged_with_the_reason_and_f_and_o_never_hears_of_it(world: World) -> None:
+    contents = {name: build() for name, (build, _, _) in BAD_PACKAGES.items()}
+    contents |= dict.fromkeys(BAD_NAMES, build_package())
+    for name, content in contents.items():
+        world.put(name, content)
+    world.put("USMF_good.zip")
+
+    world.look()
+    world.run_until_quiet()
+
+    assert (world.files("Input"), world.files("Processing"), world.files("Success")) == ([], [], ["USMF_good.zip"])
+    error = world.folder / "Error"
+    assert {name: (error / name).read_bytes() == content for name, content in contents.items()} == dict.fromkeys(
+        contents, True
+    )
+    for name, (_, _, to_do) in BAD_PACKAGES.items():
+        assert to_do in (error / f"{name.removesuffix('.zip')}.report.txt").read_text("utf-8-sig")
+    for name in BAD_NAMES:
+        report = (error / f"{name.removesuffix('.zip')}.report.txt").read_text("utf-8-sig")
+        assert "Rename it so that it does: USMF_Customers_001.zip" in report
+    assert world.imports() == [("USMF", 1)]
+
+
+GOES_ON = {
+    "F&O gives a page of HTML in place of an upload address": ("GetAzureWriteUrl", faults.garbage()),
+    "F&O answers the import with a page of HTML": ("ImportFromPackage", faults.garbage()),
+    "F&O answers the import with an id of a million letters": (
+        "ImportFromPackage",
+        faults.status(200, body={"value": "x" * 1_000_000}, handled=True),
+    ),
+    "F&O asks for a wait of eight thousand years": (
+        "GetExecutionSummaryStatus",
+        faults.status(429, headers={"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}),
+    ),
+    "F&O asks for a wait of a number without end": (
+        "ImportFromPackage",
+        faults.status(429, headers={"Retry-After": "9" * 400}),
+    ),
+    "F&O answers with a body that nests without end": (
+        "GetExecutionSummaryStatus",
+        faults.status(200, body='{"value": ' * 100_000),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GOES_ON)
+def test_the_file_is_imported_once_all_the_same_when(name: str, world: World) -> None:
+    action, do = GOES_ON[name]
+    world.faults.add(Fault(service="finance_operations", method="POST", path_regex=rf".*{action}$", times=2, do=do))
+    world.put("USMF_x.zip")
+
+    world.look()
+    world.run_until_quiet()
+
+    assert (world.files("Input"), world.files("Processing"), world.files("Error")) == ([], [], [])
+    assert world.files("Success") == ["USMF_x.zip"]
+    assert len(world.imports()) == 1
+    assert "has a bug" not in world.written()
+
+
+def test_row_errors_that_nobody_can_read_still_make_a_report(make_world: MakeWorld) -> None:
+    world = make_world()
+    broken = '[{"RecordId":"1","Field":"A","ErrorMessage":"it "is"' + " " * 20_000 + '=cmd|bad \\ud800"}]'
+    path = r".*GetExecutionErrors$"
+    do = faults.status(200, body={"value": broken})
+    world.faults.add(Fault(service="finance_operations", method="POST", path_regex=path, times=1, do=do))
+    world.put("USMF_x.zip", build_package(rows=(("A", "#ERROR here"),)))
+
+    world.look()
+    world.run_until_quiet()
+
+    assert {"USMF_x.zip", "USMF_x.report.txt", "USMF_x.errors.csv"} <= set(world.files("Error"))
+    assert "bad" in (world.folder / "Error" / "USMF_x.report.txt").read_text("utf-8-sig")
+    (run,) = world.ended_runs()
+    assert run.outcome in (Outcome.FAILED, Outcome.PARTIALLY_SUCCEEDED)
