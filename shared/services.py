@@ -266,6 +266,16 @@ def _audience(environment_url: str) -> str:
     return environment_url.removesuffix("/namespaces/AXSF")
 
 
+def quiet_libraries() -> None:
+    """Let libraries tell of trouble only.
+
+    A line with all headers for each call to storage and for each token would bury everything else. urllib3 writes whole
+    URLs, with the keys in them, where somebody switches debug logging on (PYTHON_ENABLE_DEBUG_LOGGING).
+    """
+    for library in ("azure", "msal", "urllib3"):
+        logging.getLogger(library).setLevel(logging.WARNING)
+
+
 _built: Services | None = None
 _build_lock: Final = threading.Lock()
 
@@ -275,8 +285,6 @@ def services() -> Services:
     global _built  # built once per process, on first use
     with _build_lock:
         if _built is None:
-            # A line with all headers for each call to storage and for each token would bury everything else.
-            for library in ("azure", "msal"):
-                logging.getLogger(library).setLevel(logging.WARNING)
+            quiet_libraries()
             _built = Services(read_settings(os.environ))
         return _built

@@ -12,12 +12,16 @@ from pathlib import Path
 
 import pytest
 import trustme
+from azure.storage.blob import BlobClient
+from cryptography.hazmat.primitives import serialization
 
 from local_cloud.cloud import ROOT
 from local_cloud.entra import DEFAULT_USER, TENANT_ID, Entra, RegisteredApp, server_certificate
 from local_cloud.finance_operations.knobs import Speed
 from local_cloud.server import Server
+from shared.clients.token_cache import BLOB, CONTAINER
 from tests.end_to_end.stage import NO_MINUTE_TIMER, Stage
+from tests.leaks import leaks
 from tests.packages import build_package
 
 DAEMON = "11111111-1111-4111-8111-111111111111"
@@ -53,19 +57,26 @@ def test_as_an_app_registration_with_a_secret_the_app_imports_a_file(tmp_path: P
         stage.app_settings |= {"AZURE_CLIENT_SECRET": SECRET, **_daemon()}
 
         _assert_a_file_travels_without_managed_identity(stage)
-        assert SECRET not in "\n".join(stage.log)
+        _assert_nothing_secret_is_printed(stage, SECRET)
 
 
 def test_as_an_app_registration_with_a_certificate_the_app_imports_a_file(tmp_path: Path) -> None:
     with a_stage(tmp_path) as (stage, tenant):
         certificate = trustme.CA().issue_cert("app", key_type=trustme.KeyType.RSA)
         file = tmp_path / "app.pem"
-        file.write_bytes(certificate.private_key_and_cert_chain_pem.bytes())
+        key = serialization.load_pem_private_key(certificate.private_key_pem.bytes(), None)
+        locked = serialization.BestAvailableEncryption(SECRET.encode())
+        file.write_bytes(
+            key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked)
+            + certificate.cert_chain_pems[0].bytes()
+        )
         public = certificate.cert_chain_pems[0].bytes()
         tenant.entra.register(RegisteredApp(client_id=DAEMON, certificates=(public,)))
         stage.app_settings |= {"AZURE_CLIENT_CERTIFICATE_PATH": str(file), **_daemon()}
+        stage.app_settings |= {"AZURE_CLIENT_CERTIFICATE_PASSWORD": SECRET}
 
         _assert_a_file_travels_without_managed_identity(stage)
+        _assert_nothing_secret_is_printed(stage, SECRET)
 
 
 def test_for_a_person_who_signs_in_with_the_command_the_app_imports_a_file_from_their_onedrive(tmp_path: Path) -> None:
@@ -86,6 +97,7 @@ def test_for_a_person_who_signs_in_with_the_command_the_app_imports_a_file_from_
 
         (subscription,) = stage.onedrive.subscriptions
         assert (subscription.app_id, subscription.user) == (DESKTOP, DEFAULT_USER)
+        _assert_nothing_secret_is_printed(stage, *_tokens_in_the_cache(stage))
 
 
 def _daemon() -> dict[str, str]:
@@ -115,6 +127,7 @@ def _sign_in_with_the_command(stage: Stage, tenant: Tenant, settings_file: Path)
                     assert tenant.entra.approve(code) == 1
             assert command.wait(60) == 0, said
             assert f"Signed in as {DEFAULT_USER}" in said
+            assert [token for token in _tokens_in_the_cache(stage) if token in said] == []
         finally:
             command.kill()
 
@@ -136,6 +149,24 @@ def _assert_a_file_travels(stage: Stage) -> None:
     assert stage.ended("USMF_Customers_001.zip")["outcome"] == "Succeeded"
     assert stage.files("Success") == ["USMF_Customers_001.zip"]
     assert len(stage.finance_operations.effects) == 1
+
+
+def _tokens_in_the_cache(stage: Stage) -> list[str]:
+    """Return the refresh and access tokens that the sign-in has left in the app's storage."""
+    with BlobClient.from_connection_string(stage.azurite.connection_string, CONTAINER, BLOB) as blob:
+        cache = json.loads(blob.download_blob().readall())
+    tokens = [entry["secret"] for kind in ("RefreshToken", "AccessToken") for entry in cache[kind].values()]
+    assert tokens
+    return tokens
+
+
+def _assert_nothing_secret_is_printed(stage: Stage, *known: str) -> None:
+    """Fail where the functions host has printed a secret; the app's own keys are looked for as well."""
+    printed = "\n".join(stage.log)
+    function_key = stage.settings["NOTIFICATION_URL"].partition("code=")[2]
+    assert function_key
+    assert [text for text in (*known, function_key, stage.settings["CLIENT_STATE"]) if text in printed] == []
+    assert leaks(printed) == []
 
 
 pytestmark = pytest.mark.timeout(300)
