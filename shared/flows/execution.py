@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from shared.clients.dmf import EntityProgress, ExecutionStatus, FinanceOperations, PackageUnreadable
+from shared.clients.run_store import LeaseTaken
 from shared.domain.run import Run, State, Submission
 from shared.errors import AppError, FileRejected, NotFound, ProjectBusy, TryAgain
 from shared.flows.runner import MENDED_LOOK_S, TRIES_BEFORE_ALERT
@@ -67,7 +68,9 @@ def not_begun(run: Run, error: AppError, back_to: State, now: datetime) -> Run:
     if not isinstance(error, ProjectBusy | PackageUnreadable | FileRejected):
         run = replace(run, submissions=run.submissions[:-1])  # it never reached F&O, so its id is still unused
     run = replace(run, submissions=_without_old_refusals(run.submissions))
-    back = replace(run.moved_to(back_to, now), attempts=run.attempts + 1).waiting(wait_s, now)
+    # To wait for the others' turns is no failure, however many there are.
+    attempts = run.attempts + (not isinstance(error, LeaseTaken))
+    back = replace(run.moved_to(back_to, now), attempts=attempts).waiting(wait_s, now)
     needs_person = not isinstance(error, TryAgain) or back.attempts >= TRIES_BEFORE_ALERT
     return back.troubled(str(error), now) if needs_person else back
 

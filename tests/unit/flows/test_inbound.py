@@ -13,6 +13,7 @@ from local_cloud.onedrive import Knobs
 from shared.clients.transfer import empty_blob
 from shared.domain.run import Outcome, State
 from shared.flows import inbound
+from shared.flows.runner import TRIES_BEFORE_ALERT
 from shared.secret import SecretUrl
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
@@ -454,6 +455,26 @@ def test_f_and_o_refusing_the_app_at_the_submit_alerts_once_however_often_it_is_
 
     assert len(world.onedrive.mails) == 1
     assert world.imports() == [("USMF", 1)]
+
+
+def test_a_lane_that_waits_long_for_its_turn_to_call_f_and_o_troubles_nobody(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.services.TURN_WAIT_S", 0.0)
+    world = make_world(settings=ALERTS)
+    world.put("USMF_1.zip")
+    world.look()
+    (lane,) = world.heads()
+
+    with world.new_process().import_turn(world.fno.url):  # many other lanes, one after the other
+        for _ in range(2 * TRIES_BEFORE_ALERT):
+            world.clock.present = max(world.clock.present, world.heads()[lane])
+            world.wake(lane)
+        assert world.calls(IMPORT) == 0
+    world.run_until_quiet()
+
+    assert world.imports() == [("USMF", 1)]
+    assert world.onedrive.mails == []
 
 
 def test_no_record_of_a_run_holds_the_key_to_the_package(world: World) -> None:
