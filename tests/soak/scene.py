@@ -114,6 +114,7 @@ class Scene(LocalCloud):
         super().__init__(
             home,
             with_host=False,
+            keep=True,  # in memory Azurite stands still for minutes when it clears up, ten minutes after its start
             speed=SPEED,
             app_settings={
                 "INTEGRATIONS": json.dumps(flows),
@@ -132,7 +133,7 @@ class Scene(LocalCloud):
                 (self.folder / lane / "Input").mkdir(parents=True)
             for export, lane in self._plan.exports.items():
                 self._declare(export, entity_of(lane))
-            self._door = self._stack.enter_context(StorageDoor(self.azurite, self.faults))
+            self._door = self._stack.enter_context(StorageDoor(self.azurite.connection_string, self.faults))
             self.faults.by_chance = self._chance
         except BaseException:
             self._stop()

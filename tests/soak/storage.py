@@ -3,6 +3,7 @@
 What the simulators themselves keep there goes past the door.
 """
 
+import re
 from types import TracebackType
 from typing import Final, Self
 
@@ -11,7 +12,6 @@ from yarl import URL
 
 from local_cloud.faults import FaultPlan
 from local_cloud.server import Server
-from local_cloud.storage import Azurite
 
 SERVICE: Final = "storage"
 _LARGEST: Final = 64 * 1024 * 1024  # bytes of a request
@@ -25,9 +25,11 @@ _NOT_ADDED: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 class StorageDoor:
     """Hands every request on to Azurite and every answer back, but for those that the plan has something for."""
 
-    def __init__(self, azurite: Azurite, plan: FaultPlan) -> None:
-        self._connection_string = azurite.connection_string
-        self._origins = [_origin(azurite.blob_url), _origin(azurite.queue_url)]
+    def __init__(self, connection_string: str, plan: FaultPlan) -> None:
+        """connection_string: Azurite's own."""
+        self._connection_string = connection_string
+        endpoints = re.findall(r"(?:Blob|Queue)Endpoint=([^;]+)", connection_string)
+        self._origins = [str(URL(endpoint).origin()) for endpoint in endpoints]
         self._servers = [Server(_app(origin, plan)) for origin in self._origins]
 
     def __enter__(self) -> Self:
@@ -48,10 +50,6 @@ class StorageDoor:
         for origin, server in zip(self._origins, self._servers, strict=True):
             text = text.replace(origin, server.url)
         return text
-
-
-def _origin(url: str) -> str:
-    return str(URL(url).origin())
 
 
 def _app(origin: str, plan: FaultPlan) -> web.Application:

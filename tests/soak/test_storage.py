@@ -1,0 +1,67 @@
+"""The door in front of Azurite: what goes through arrives as it was sent, unless the plan says otherwise."""
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from azure.core import MatchConditions
+from azure.core.exceptions import HttpResponseError, ResourceModifiedError
+from azure.storage.blob import BlobServiceClient
+from azure.storage.queue import QueueServiceClient
+
+from local_cloud.faults import Fault, FaultPlan, status
+from tests.soak.storage import SERVICE, StorageDoor
+
+
+@pytest.fixture
+def plan() -> FaultPlan:
+    return FaultPlan()
+
+
+@pytest.fixture
+def door(azurite_connection: str, plan: FaultPlan) -> Iterator[str]:
+    """The connection string of Azurite's door."""
+    with StorageDoor(azurite_connection, plan) as door:
+        yield door.connection_string
+
+
+def test_blobs_leases_and_conditions_go_through_the_door(door: str, azurite_connection: str, plan: FaultPlan) -> None:
+    name = f"door-{uuid.uuid4().hex}"
+    with (
+        BlobServiceClient.from_connection_string(door, retry_total=0) as blobs,
+        BlobServiceClient.from_connection_string(azurite_connection) as directly,
+    ):
+        container = blobs.create_container(name)
+        container.upload_blob("open/in a/1-ä", b"written", metadata={"due": "now"})
+        blob = container.get_blob_client("open/in a/1-ä")
+
+        assert directly.get_container_client(name).download_blob("open/in a/1-ä").readall() == b"written"
+        assert container.download_blob(blob.blob_name).readall() == b"written"
+        assert [row.metadata for row in container.list_blobs(include=["metadata"])] == [{"due": "now"}]
+        assert blob.get_blob_properties().size == 7
+        blob.acquire_lease(15).release()
+        with pytest.raises(ResourceModifiedError):
+            blob.delete_blob(etag='"0x1"', match_condition=MatchConditions.IfNotModified)
+    assert {call.service for call in plan.calls} == {SERVICE}
+
+
+def test_messages_go_through_the_door(door: str) -> None:
+    with QueueServiceClient.from_connection_string(door, retry_total=0) as queues:
+        queue = queues.create_queue(f"door-{uuid.uuid4().hex}")
+        queue.send_message("a wake-up", visibility_timeout=0)
+
+        (message,) = queue.receive_messages(max_messages=32)
+        queue.delete_message(message)
+
+    assert message.content == "a wake-up"
+
+
+def test_a_call_fails_at_the_door_when_the_plan_says_so(door: str, plan: FaultPlan) -> None:
+    plan.add(Fault(SERVICE, "*", "", do=status(503)))
+    with (
+        BlobServiceClient.from_connection_string(door, retry_total=0) as blobs,
+        pytest.raises(HttpResponseError) as refusal,
+    ):
+        blobs.create_container(f"door-{uuid.uuid4().hex}")
+
+    assert refusal.value.status_code == 503
