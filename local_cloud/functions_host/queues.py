@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.queue import QueueMessage
 from azure.storage.queue.aio import QueueServiceClient
 
@@ -261,7 +261,8 @@ async def send(service: QueueServiceClient, queue_name: str, content: str) -> No
     try:
         await queue.send_message(content)
     except ResourceNotFoundError:
-        await queue.create_queue()
+        with contextlib.suppress(ResourceExistsError):  # another message was quicker
+            await queue.create_queue()
         await queue.send_message(content)
 
 

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import AsyncIterator
 
 import pytest
+from azure.core.exceptions import ResourceExistsError
 from azure.storage.queue import QueueMessage
 from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
@@ -340,6 +341,25 @@ def test_an_empty_queue_is_polled_after_100_ms_and_then_ever_more_rarely() -> No
 
 
 def test_a_message_may_go_to_a_queue_that_is_not_there_yet(azurite_connection: str) -> None:
+    async def scenario() -> None:
+        async with bench(azurite_connection, create=False) as at:
+            await queues.send(at.service, at.name, "a")
+            assert await visible(at.queue) == ["a"]
+
+    asyncio.run(scenario())
+
+
+def test_a_queue_that_another_message_made_at_the_same_time_is_no_trouble(
+    azurite_connection: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_queue = QueueClient.create_queue
+
+    async def too_late(queue: QueueClient) -> None:
+        await create_queue(queue)
+        raise ResourceExistsError("Queue already exists")
+
+    monkeypatch.setattr(QueueClient, "create_queue", too_late)
+
     async def scenario() -> None:
         async with bench(azurite_connection, create=False) as at:
             await queues.send(at.service, at.name, "a")
