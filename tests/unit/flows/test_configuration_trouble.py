@@ -29,7 +29,10 @@ IN_ONEDRIVE: Final = {
 }
 TROUBLES: Final = {
     **{f"{what}, from the beginning": (State.FOUND, fno_fault("", do, times=None)) for what, do in IN_FO.items()},
-    **{f"{what}, at the submit": (State.SUBMITTING, fno_fault("", do, times=None)) for what, do in IN_FO.items()},
+    "there is no such route, at the submit": (
+        State.SUBMITTING,
+        fno_fault("", faults.status(404, body=NO_ROUTE), times=None),
+    ),
     **{
         f"{what}, at the claim": (State.FOUND, graph_fault("*", "/drives/", do, times=None))
         for what, do in IN_ONEDRIVE.items()
@@ -61,7 +64,7 @@ def test_the_lane_stops_tells_once_moves_no_file_and_goes_on_by_itself_when_mend
     else:
         as_soon_as(world, state, lambda _: world.faults.add(fault))
 
-    let_pass(world, lane, timedelta(minutes=20))
+    let_pass(world, lane, timedelta(minutes=5))
 
     assert alerts(caplog) == 1
     assert world.files("Success") == world.files("Error") == []
@@ -83,8 +86,8 @@ def alerts(caplog: pytest.LogCaptureFixture) -> int:
 
 
 EXPORT_TROUBLES: Final = {
-    **{what: fno_fault("", do, times=None) for what, do in IN_FO.items()},
-    **{what: graph_fault("POST", "createUploadSession", do, times=None) for what, do in IN_ONEDRIVE.items()},
+    **{what: fno_fault("", do, times=None) for what, do in list(IN_FO.items())[1:]},
+    "the drive is full": graph_fault("POST", "createUploadSession", faults.status(507), times=None),
 }
 
 
@@ -96,7 +99,7 @@ def test_an_export_waits_tells_once_and_is_delivered_once_when_mended(
     world.start_exports()
     (lane,) = world.heads()
     world.faults.add(fault)
-    let_pass(world, lane, timedelta(minutes=20))
+    let_pass(world, lane, timedelta(minutes=5))
     assert alerts(caplog) == 1
     assert world.files("Output") == []
 

@@ -68,7 +68,7 @@ def test_a_file_that_is_deleted_and_put_in_anew_while_it_waits_is_imported_once(
     look_and_finish(world)
 
     assert world.imports() == [("USMF", 2)]
-    assert [run.outcome for run in world.ended_runs()] == [Outcome.WITHDRAWN, Outcome.SUCCEEDED]
+    assert {run.outcome for run in world.ended_runs()} == {Outcome.WITHDRAWN, Outcome.SUCCEEDED}
 
 
 # What a person does in the middle of it
@@ -76,7 +76,7 @@ def test_a_file_that_is_deleted_and_put_in_anew_while_it_waits_is_imported_once(
 
 def test_a_file_that_a_person_deletes_is_let_go_before_fo_has_it_and_imported_once_after(world: World) -> None:
     for state in IMPORT_STATES:
-        _done_in(world, state, lambda file: file.unlink())
+        _done_in(world, state, lambda run: _drive(world).delete(run.file.item_id))
 
     let_go = [run for run in world.ended_runs() if run.outcome is Outcome.WITHDRAWN]
     assert [run.file.name for run in let_go] == [_name(State.FOUND), _name(State.CLAIMED)]
@@ -87,43 +87,54 @@ def test_a_file_that_a_person_deletes_is_let_go_before_fo_has_it_and_imported_on
 
 
 def test_a_file_that_a_person_moves_elsewhere_is_let_go_before_fo_has_it_and_filed_after(world: World) -> None:
-    elsewhere = world.folder / "Elsewhere"
-    elsewhere.mkdir()
-    for state in IMPORT_STATES:
-        _done_in(world, state, lambda file: file.rename(elsewhere / file.name))
+    states = (State.FOUND, State.CLAIMED, State.UPLOADED, State.FINISHED)
+    for state in states:
+        _done_in(world, state, lambda run: _moved_by_a_person(world, run, "Elsewhere"))
 
     assert world.files("Elsewhere") == sorted([_name(State.FOUND), _name(State.CLAIMED)])
-    assert world.files("Success") == sorted(_name(state) for state in IMPORT_STATES[2:])
-    assert len(world.imports()) == 4
+    assert world.files("Success") == sorted([_name(State.UPLOADED), _name(State.FINISHED)])
+    assert len(world.imports()) == 2
 
 
 def test_a_file_that_a_person_puts_back_into_input_in_the_middle_of_its_import_is_imported_once(world: World) -> None:
-    def put_back(file: Path) -> None:
-        file.rename(world.folder / "Input" / file.name)
+    def put_back(run: Run) -> None:
+        _moved_by_a_person(world, run, "Input")
         assert world.look() == 0
 
-    for state in IMPORT_STATES[1:]:
+    states = (State.CLAIMED, State.EXECUTING, State.FINISHED)
+    for state in states:
         _done_in(world, state, put_back)
+    look_and_finish(world)
 
-    assert len(world.imports()) == 5
-    assert world.files("Success") == sorted(_name(state) for state in IMPORT_STATES[1:])
+    assert len(world.imports()) == 3
+    assert world.files("Success") == sorted(_name(state) for state in states)
 
 
 def _name(state: State) -> str:
     return f"USMF_{state}.zip"
 
 
-def _done_in(world: World, state: State, deed: Callable[[Path], object]) -> None:
+def _done_in(world: World, state: State, deed: Callable[[Run], object]) -> None:
     """Let a file of its own run to its end, with a deed done to it in this state."""
-    name = _name(state)
-    world.put(name)
+    world.put(_name(state))
     if state is State.FOUND:
         world.look()
-        deed(world.folder / "Input" / name)
+        (run,) = world.open_runs()
+        deed(run)
     else:
-        as_soon_as(world, state, lambda _: deed(world.folder / "Processing" / name))
-    for _ in range(2):
-        look_and_finish(world)
+        as_soon_as(world, state, deed)
+    look_and_finish(world)
+
+
+def _drive(world: World) -> OneDrive:
+    return world.services.onedrive(f"drives/{world.onedrive.drive_id}")
+
+
+def _moved_by_a_person(world: World, run: Run, folder: str) -> None:
+    """Move a file in OneDrive's own pages, where it surely keeps its id."""
+    drive = _drive(world)
+    to = drive.ensure_folder(folder)
+    drive.move(run.file.item_id, to_folder_id=to.item_id, name=run.file.name, etag=None)
 
 
 def test_a_failed_file_overwrites_neither_a_file_of_its_name_nor_the_report_beside_it(world: World) -> None:
@@ -327,8 +338,7 @@ def test_files_that_onedrive_denies_for_a_moment_are_neither_given_up_nor_taken_
 
 
 def _input_of(world: World) -> tuple[OneDrive, str]:
-    drive = f"drives/{world.onedrive.drive_id}"
-    return world.services.onedrive(drive), world.services.folder_id(drive, "Input")
+    return _drive(world), world.services.folder_id(f"drives/{world.onedrive.drive_id}", "Input")
 
 
 # Many

@@ -24,6 +24,11 @@ from tests.world import PROJECT, World
 GOOD_AND_BAD: Final = (("A", "Alpha"), ("B", "#ERROR here"))
 
 
+def polls_every(seconds: int) -> dict[str, str]:
+    """Return settings with which F&O is asked that rarely."""
+    return {"POLL_FIRST_SECONDS": str(seconds), "POLL_LONGEST_SECONDS": str(seconds)}
+
+
 # Executions that do not end as they should
 
 
@@ -33,7 +38,9 @@ GOOD_AND_BAD: Final = (("A", "Alpha"), ("B", "#ERROR here"))
 def test_an_import_that_stays_unknown_for_ever_ends_as_its_entities_and_rows_say(
     make_world: MakeWorld, rows: tuple[tuple[str, str], ...], outcome: Outcome
 ) -> None:
-    world = make_world(settings={"POLL_LONGEST_SECONDS": "120"}, behaviour=Behaviour(outcome="Unknown"))
+    world = make_world(
+        settings={"POLL_FIRST_SECONDS": "240", "POLL_LONGEST_SECONDS": "240"}, behaviour=Behaviour(outcome="Unknown")
+    )
     world.put("USMF_1.zip", build_package(rows=rows))
 
     look_and_finish(world)
@@ -83,14 +90,21 @@ def test_an_import_that_fo_has_forgotten_is_told_filed_in_error_and_frees_its_la
 def test_an_execution_that_fo_does_not_find_for_hours_is_watched_on_and_ends_as_fo_says_in_the_end(
     make_world: MakeWorld,
 ) -> None:
-    world = make_world(settings={**ALERTS, "POLL_LONGEST_SECONDS": "3600", "IMPORT_STUCK_AFTER_MINUTES": "60"})
+    world = make_world(
+        settings={
+            **ALERTS,
+            "POLL_FIRST_SECONDS": "1800",
+            "POLL_LONGEST_SECONDS": "1800",
+            "IMPORT_STUCK_AFTER_MINUTES": "60",
+        }
+    )
     world.put("USMF_1.zip")
     gone = faults.status(400, body={"error": {"message": "x", "innererror": {"message": "Execution was not found"}}})
     world.faults.add(fno_fault("GetExecutionSummaryStatus", gone, times=None))
     world.faults.add(fno_fault("JobDetails", faults.status(200, body={"value": []}), times=None))
     world.look()
     (lane,) = world.heads()
-    let_pass(world, lane, timedelta(hours=9))
+    let_pass(world, lane, timedelta(hours=3))
     assert len(world.onedrive.mails) == 1
 
     world.faults.clear()
@@ -152,9 +166,9 @@ def test_a_project_that_a_dead_execution_blocks_is_told_once_and_goes_on_when_a_
     world.put("USMF_1.zip")
     world.look()
     (lane,) = world.heads()
-    let_pass(world, lane, timedelta(minutes=15))
+    let_pass(world, lane, timedelta(minutes=8))
     (run,) = world.open_runs()
-    assert world.calls("ImportFromPackage") > 10
+    assert world.calls("ImportFromPackage") > 9
     assert len(run.submissions) <= 4  # bounded, however long it lasts
     assert len(world.onedrive.mails) == 1
 
@@ -177,21 +191,21 @@ def by_hand(world: World, data_project: str, execution_id: str) -> None:
 
 # What F&O's tables say when two work on one data project.
 # https://azureintegrations.com/2020/03/28/d365uo-recurring-integration-to-avoid-dmf-parallel-execution-issue/
-CONTENTION: Final = {
-    "deadlock": DEADLOCK,
-    "record already exists": "Cannot create a record in Entities for a processing group. The record already exists.",
-    "cannot edit a record": "Cannot edit a record in Source (DMFDefinitionGroupEntityXMLFields).",
-    "never selected": "The record has never been selected.",
-}
+CONTENTION: Final = (
+    DEADLOCK,
+    "Cannot create a record in Entities for a processing group. The record already exists.",
+    "Cannot edit a record in Source (DMFDefinitionGroupEntityXMLFields).",
+    "The record has never been selected.",
+)
 
 
-@pytest.mark.parametrize("words", CONTENTION.values(), ids=list(CONTENTION))
-def test_words_of_contention_fail_no_file_and_no_export(make_world: MakeWorld, words: str) -> None:
+def test_words_of_contention_fail_no_file_and_no_export(make_world: MakeWorld) -> None:
     world = prepared(make_world(settings={**EXPORT, **ALERTS, "INPUT_FOLDER": "Input"}))
     before = len(world.imports())
-    body = {"error": {"message": "An error has occurred.", "innererror": {"message": words}}}
-    for action in ("ImportFromPackage", "ExportToPackage"):
-        world.faults.add(fno_fault(action, faults.status(400, body=body), times=3))
+    for nth, words in enumerate(CONTENTION, 1):
+        body = {"error": {"message": "An error has occurred.", "innererror": {"message": words}}}
+        for action in ("ImportFromPackage", "ExportToPackage"):
+            world.faults.add(fno_fault(action, faults.status(400, body=body), nth=nth))
     world.put("USMF_1.zip")
 
     look_and_finish(world)
@@ -200,6 +214,7 @@ def test_words_of_contention_fail_no_file_and_no_export(make_world: MakeWorld, w
     assert world.imports()[before:] == [("USMF", 1)]
     assert world.files("Success") == ["USMF_1.zip"]
     assert "A" in delivered(world)[run.file.name]
+    assert world.calls("ImportFromPackage") == world.calls("ExportToPackage") == len(CONTENTION) + 1
     assert world.onedrive.mails == []
 
 
@@ -323,7 +338,7 @@ def test_an_hour_of_maintenance_fails_no_file_is_told_once_and_is_made_up_for_by
     assert len(world.onedrive.mails) == 1
 
 
-@pytest.mark.parametrize("begin", BEGINS.values(), ids=list(BEGINS))
+@pytest.mark.parametrize("begin", list(BEGINS.values())[1:3], ids=list(BEGINS)[1:3])
 def test_an_hour_of_maintenance_loses_no_export(make_world: MakeWorld, begin: Callable[[World], None]) -> None:
     world = prepared(make_world(settings={**EXPORT, **ALERTS}))
     world.start_exports()

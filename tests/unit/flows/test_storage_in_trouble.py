@@ -48,9 +48,8 @@ def test_a_record_that_another_worker_has_just_written_is_left_to_it_in_every_st
     assert world.files("Success") == sorted(f"USMF_{state}.zip" for state in IMPORT_STATES[1:])
 
 
-@pytest.mark.parametrize("status", [429, 503])
 def test_storage_that_is_throttled_in_any_state_delays_a_file_and_does_no_harm(
-    world: World, monkeypatch: pytest.MonkeyPatch, status: int
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(services, "STORAGE_RETRY_S", 0)
     world.services = world.new_process()
@@ -58,7 +57,7 @@ def test_storage_that_is_throttled_in_any_state_delays_a_file_and_does_no_harm(
         world.put(f"USMF_{state}.zip")
         world.look()
         with pytest.raises(TryAgain):
-            _throttled(world, state, status)
+            _throttled(world, state)
         # The host delivers the wake-up again.
         world.clock.advance(30)
         world.let_leases_run_out()
@@ -69,10 +68,10 @@ def test_storage_that_is_throttled_in_any_state_delays_a_file_and_does_no_harm(
     assert world.held_leases() == []
 
 
-def _throttled(world: World, state: State, status: int) -> None:
+def _throttled(world: World, state: State) -> None:
     """Let a run go on until storage, throttled as soon as it is in this state, lets the wake-up fail."""
     with ExitStack() as throttle:
-        as_soon_as(world, state, lambda _: throttle.enter_context(answered(status, OWN_STORAGE, times=None)))
+        as_soon_as(world, state, lambda _: throttle.enter_context(answered(503, OWN_STORAGE, times=None)))
         world.run_until_quiet(at_most_s=7200)
 
 

@@ -35,6 +35,8 @@ def test_two_hosts_whose_clocks_differ_by_five_minutes_import_every_file_once_an
         for services in (ahead, world.services):
             advance_imports(lane, services)
         world.clock.advance(20)
+        if not world.heads():
+            break
 
     assert world.heads() == {}
     assert world.imports() == [("USMF", 1)] * 3
