@@ -5,24 +5,25 @@ import json
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime
+from typing import Final
 
+from tests.architecture.generated import SCENARIOS as DOCUMENT
+from tests.architecture.generated import as_text, machine, renew
 from tests.exploration.explore import Result, explore
-from tests.exploration.scenarios import SCENARIOS, Scenario
+from tests.exploration.scenarios import SCENARIOS, Bound, Scenario
+
+MOST: Final = 99
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; return 0 only if no history breaks a promise."""
     parser = argparse.ArgumentParser(prog="dev.py explore", description=__doc__)
-    parser.add_argument("--faults", type=int, default=2, metavar="N", help="in one history (default %(default)s)")
+    parser.add_argument("--faults", type=int, default=MOST, metavar="N", help="at most so many in one history")
     parser.add_argument(
-        "--stalls",
-        type=int,
-        default=1,
-        metavar="N",
-        help="how many of the faults may be workers that stand still in the middle of a step, which makes by far the "
-        "most histories (default %(default)s)",
+        "--stalls", type=int, default=MOST, metavar="N", help="of these, at most so many workers that stand still"
     )
     parser.add_argument(
         "--seconds", type=float, default=math.inf, metavar="N", help="end after so long, complete or not"
@@ -30,36 +31,47 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--only", default="", metavar="NAMES", help=", ".join(each.name for each in SCENARIOS))
     parser.add_argument("--jobs", type=int, default=2, help="processes side by side (default %(default)s)")
     parser.add_argument("--json", action="store_true", help="one JSON object a scenario")
+    parser.add_argument("--output", action="store_true", help="also put the figures of the whole into the docs")
     options = parser.parse_args(arguments)
     names = options.only.split(",") if options.only else [each.name for each in SCENARIOS]
     if unknown := set(names) - {each.name for each in SCENARIOS}:
         parser.error(f"there is no scenario {', '.join(sorted(unknown))}")
-    began, results = time.monotonic(), []
+    if options.output and (options.only or min(options.faults, options.stalls) < MOST or options.seconds < math.inf):
+        parser.error("--output is for the whole exploration: leave --only, --faults, --stalls and --seconds out")
+    began, give_up = time.monotonic(), time.time() + options.seconds
+    chosen = [
+        (each, bound)
+        for each in SCENARIOS
+        if each.name in names
+        for bound in dict.fromkeys(bound.at_most(options.faults, options.stalls) for bound in each.bounds)
+    ]
     with ProcessPoolExecutor(options.jobs) as pool:
-        give_up = time.time() + options.seconds
-        shares = [
-            pool.submit(_explored, each, options.faults, options.stalls, give_up)
-            for each in SCENARIOS
-            if each.name in names
-        ]
-        for share in shares:
-            results.append(share.result())
-            _print(_as_json(results[-1]) if options.json else _as_text(results[-1]))
-    if not options.json:
-        _print(_summary(results, time.monotonic() - began))
+        shares = [pool.submit(_explored, scenario, bound, give_up) for scenario, bound in chosen]
+        results = [share.result() for share in shares]
+    sys.stderr.write("\n")
+    lines = list(map(_as_json, results)) if options.json else list(_as_table(results, time.monotonic() - began))
+    sys.stdout.write("\n".join([*lines, ""]))
+    if options.output:
+        renew(DOCUMENT, "dev.py explore", as_text("python dev.py explore --output", "\n".join(lines)))
     return 1 if any(result.broken for result in results) else 0
 
 
-def _explored(scenario: Scenario, faults: int, stalls: int, give_up: float) -> Result:
+def _explored(scenario: Scenario, bound: Bound, give_up: float) -> Result:
     """give_up: when, in seconds since the epoch, which all processes count alike."""
-    return explore(scenario, faults=faults, stalls=stalls, seconds=give_up - time.time())
+
+    def progress(used: int, states: int) -> None:
+        sys.stderr.write(f"\r  {scenario.name:<12} {used} of {bound.faults} faults, {states:>10,} states")
+        sys.stderr.flush()
+
+    return explore(scenario, bound, seconds=give_up - time.time(), progress=progress)
 
 
 def _as_json(result: Result) -> str:
     return json.dumps(
         {
             "scenario": result.scenario.name,
-            "faults": result.faults,
+            "faults": result.bound.faults,
+            "stalls": result.bound.stalls,
             "histories": result.histories,
             "states": result.states,
             "moves": result.moves,
@@ -71,28 +83,19 @@ def _as_json(result: Result) -> str:
     )
 
 
-def _as_text(result: Result) -> str:
-    figures = f"{result.histories:>9,} histories {result.states:>10,} states {result.took_s:>7.1f} s"
-    head = f"{result.scenario.words}\n{figures}   {_verdict(result)}"
-    return "\n".join([head, *result.history, *([f"So {result.broken}."] if result.broken else [])])
-
-
-def _verdict(result: Result) -> str:
-    if result.broken:
-        return "A PROMISE IS BROKEN, by this shortest history:"
-    return "every promise holds" if result.is_complete else "every promise holds so far; time was up"
-
-
-def _summary(results: Sequence[Result], took_s: float) -> str:
+def _as_table(results: Sequence[Result], took_s: float) -> Iterator[str]:
+    yield f"{'':<54} {'faults':>6} {'stalls':>6} {'histories':>11} {'states':>11} {'seconds':>8}"
+    for result in results:
+        yield (
+            f"{result.scenario.words:<54} {result.bound.faults:>6} {result.bound.stalls:>6} {result.histories:>11,} "
+            f"{result.states:>11,} {result.took_s:>8.0f}{'' if result.is_complete else '  time was up'}"
+        )
+        if result.broken:
+            yield from ("A PROMISE IS BROKEN, by this shortest history:", *result.history, f"So {result.broken}.", "")
     histories, states = sum(result.histories for result in results), sum(result.states for result in results)
-    part = "" if all(result.is_complete or result.broken for result in results) else " (not all: time was up)"
     verdict = "a promise is broken" if any(result.broken for result in results) else "no promise is broken"
-    return f"\n{histories:,} histories through {states:,} states{part} in {took_s:.0f} s: {verdict}"
-
-
-def _print(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+    yield f"{histories:,} histories through {states:,} states in {took_s:.0f} s: {verdict}."
+    yield f"{datetime.now(UTC):%Y-%m-%d}, {machine()}"
 
 
 if __name__ == "__main__":

@@ -1,18 +1,27 @@
 """Follows all histories of a scenario with up to so many faults, and tells the shortest one that breaks a promise.
 
-Each state is followed once: those with the fewest faults first, of those the ones with the shortest history.
+All within the bound is explored, but not each history by itself:
+- Each state is followed once (``sameness.py`` says which states are one): those with the fewest faults first, of those
+  the ones with the shortest history. Whoever comes to it later, with as many faults or more, could go on no further.
+- Where a worker's next effect touches nothing that anybody else may touch before it, only this worker goes on
+  (``Scheduler.moves``): all other orders of these effects come to the same. A test compares with all orders.
+- Work takes no time: the clock goes on when nobody is at work who does not stand still.
+
+So what is counted as a history ends where all is quiet, or in a state from which all has been followed already; each of
+them stands for many.
 """
 
 import re
 import time
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from tests.exploration import promises
-from tests.exploration.scenarios import Scenario
-from tests.exploration.scheduler import Fate, Move, Scheduler, State, key_of
+from tests.exploration.sameness import key_of
+from tests.exploration.scenarios import Bound, Scenario
+from tests.exploration.scheduler import Fate, Move, Scheduler, State
 
 _BEGINNING: Final = Move("beginning")
 
@@ -22,7 +31,7 @@ class Result:
     """What an exploration found."""
 
     scenario: Scenario
-    faults: int
+    bound: Bound
     histories: int = 0  # followed to their end, or to a state from which all has been followed already
     states: int = 0
     moves: int = 0
@@ -33,14 +42,24 @@ class Result:
     history: tuple[str, ...] = ()  # the shortest one that breaks it
 
 
-def explore(scenario: Scenario, *, faults: int, stalls: int | None = None, seconds: float = float("inf")) -> Result:
+type Progress = Callable[[int, int], None]
+STATES_UNTIL_TOLD: Final = 5_000
+
+
+def explore(
+    scenario: Scenario,
+    bound: Bound,
+    *,
+    seconds: float = float("inf"),
+    progress: Progress = lambda used, states: None,
+) -> Result:
     """Explore a scenario.
 
-    faults: in one history; stalls: how many of these may be workers that stand still (None: all of them).
     seconds: after which the exploration ends, complete or not.
+    progress: is told now and then how many faults the histories have by now, and how many states there were.
     """
-    with scenario.scheduler(faults if stalls is None else stalls) as scheduler:
-        return _Search(scenario, scheduler, faults, seconds).run()
+    with scenario.scheduler(bound.stalls) as scheduler:
+        return _Search(scenario, scheduler, Result(scenario=scenario, bound=bound), seconds, progress).run()
 
 
 class _Step(NamedTuple):
@@ -55,22 +74,18 @@ class _Step(NamedTuple):
 class _Search:
     scenario: Scenario
     scheduler: Scheduler
-    faults: int
+    result: Result
     seconds: float
-    result: Result = field(init=False)
-    began: float = field(init=False)
+    progress: Progress
+    began: float = field(default_factory=time.monotonic)
     came_by: dict[int, tuple[int, Move]] = field(default_factory=dict)  # each state: from which, and how
     ends: set[int] = field(default_factory=set)
     edges: array[int] = field(default_factory=lambda: array("Q"))  # after, before, without faults
 
-    def __post_init__(self) -> None:
-        self.result = Result(scenario=self.scenario, faults=self.faults)
-        self.began = time.monotonic()
-
     def run(self) -> Result:
         start = self.scenario.start()
         steps = [[_Step(start, 0, _BEGINNING)]]
-        for used in range(self.faults + 1):
+        for used in range(self.result.bound.faults + 1):
             steps = self._follow(steps, used)
             if self.result.broken or not self.result.is_complete:
                 break
@@ -99,7 +114,9 @@ class _Search:
                     return []
                 if self._is_time_up():
                     return []
-                self._add_moves(state, key, length + 1, steps, faulty if used < self.faults else None)
+                if len(self.came_by) % STATES_UNTIL_TOLD == 0:
+                    self.progress(used, len(self.came_by))
+                self._add_moves(state, key, length + 1, steps, faulty if used < self.result.bound.faults else None)
             steps[length].clear()
             length += 1
         return faulty

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK, LOOKS
 from shared.settings import read_settings
@@ -28,6 +28,17 @@ _EXPORT: Final = {
 }
 
 
+class Bound(NamedTuple):
+    """How much may go wrong in one history."""
+
+    faults: int
+    stalls: int  # how many of these may be workers that stand still, which makes by far the most histories
+
+    def at_most(self, faults: int, stalls: int) -> "Bound":
+        """Return the bound, or one that is narrower."""
+        return Bound(min(self.faults, faults), min(self.stalls, stalls, faults))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
     """What happens from outside in every history of this kind."""
@@ -42,6 +53,7 @@ class Scenario:
     shown_after_s: int = 0  # how long F&O says "not found" about an execution that it has accepted
     may_stall: frozenset[str] = frozenset({IMPORT_WORK, EXPORT_WORK})
     may_overlap: bool = False
+    bounds: tuple[Bound, ...]  # of the whole exploration, one after the other
 
     def start(self) -> State:
         """Return how each history begins."""
@@ -81,48 +93,54 @@ TWO_FILES: Final = Scenario(
     words="two files of one lane",
     settings=_IMPORT,
     files=("USMF_one.zip", "USMF_two.zip"),
+    bounds=(Bound(3, 0), Bound(2, 1)),
 )
 SLOW_FNO: Final = Scenario(
     name="slow",
-    words="a file, where F&O does not know of an execution for 45 seconds",
+    words="a file, where F&O knows of no execution for 45 seconds",
     settings=_IMPORT,
     files=("USMF_one.zip",),
     shown_after_s=45,
+    bounds=(Bound(3, 0), Bound(2, 1)),
 )
 # Whoever stands still in the middle of a step is explored above; here it would be the same ten times over.
 LATER: Final = Scenario(
     name="later",
-    words="a file that comes at any moment while another one is under way",
+    words="a file that comes at any moment, another one under way",
     settings=_IMPORT,
     files=("USMF_one.zip",),
     to_come=("USMF_two.zip",),
+    bounds=(Bound(1, 0),),
     may_stall=frozenset(),
 )
 # A look that has listed the open runs just before the first file's run was opened puts the older file in front of it,
 # although F&O may be at the first one by then. F&O refuses the older one until it is done, so nothing is lost by it.
 OLDER: Final = Scenario(
     name="older",
-    words="an older file that comes at any moment while another one is under way",
+    words="the same, and the file that comes is the older one",
     settings=_IMPORT,
     files=("USMF_one.zip",),
     to_come=("USMF_older.zip",),
+    bounds=(Bound(1, 0),),
     may_stall=frozenset(),
     may_overlap=True,
 )
 LOOKS_AT_ONCE: Final = Scenario(
     name="looks",
-    words="a file that a notification and the minute's timer tell of at the same time, and looks that stand still",
+    words="a file that a message and the timer tell of at once",
     settings=_IMPORT,
     files=("USMF_one.zip",),
     timers=(MINUTE,),
+    bounds=(Bound(2, 1),),
     may_stall=frozenset({LOOKS, MINUTE}),
 )
 EXPORT: Final = Scenario(
     name="export",
-    words="exports of increments, and a row that is changed at any moment meanwhile",
+    words="exports, and a row that is changed at any moment",
     settings=_EXPORT,
     changes=("row 1",),
     to_come=("row 2",),
     timers=(SCHEDULE,),
+    bounds=(Bound(3, 0), Bound(2, 1)),
 )
 SCENARIOS: Final = (TWO_FILES, SLOW_FNO, LATER, OLDER, LOOKS_AT_ONCE, EXPORT)

@@ -15,7 +15,7 @@ from shared.services import Services
 from tests.exploration import scheduler
 from tests.exploration.__main__ import main
 from tests.exploration.explore import Result, explore
-from tests.exploration.scenarios import EXPORT, LATER, LOOKS_AT_ONCE, OLDER, SLOW_FNO, TWO_FILES, Scenario
+from tests.exploration.scenarios import EXPORT, LATER, LOOKS_AT_ONCE, OLDER, SLOW_FNO, TWO_FILES, Bound, Scenario
 from tests.exploration.stand_ins import FNO, StoreStandIn
 from tests.exploration.world import World
 
@@ -26,20 +26,19 @@ type Mutation = Callable[[pytest.MonkeyPatch], None]
 
 
 @pytest.mark.parametrize(
-    ("scenario", "faults", "stalls"),
+    ("scenario", "bound"),
     [
-        (TWO_FILES, 1, 1),
-        (SLOW_FNO, 2, 0),
-        (SLOW_FNO, 1, 1),
-        (LATER, 0, 0),
-        (OLDER, 0, 0),
-        (LOOKS_AT_ONCE, 1, 1),
-        (EXPORT, 1, 1),
+        (TWO_FILES, Bound(1, 0)),
+        (SLOW_FNO, Bound(1, 1)),
+        (LATER, Bound(0, 0)),
+        (OLDER, Bound(0, 0)),
+        (LOOKS_AT_ONCE, Bound(1, 0)),
+        (EXPORT, Bound(1, 0)),
     ],
-    ids=lambda value: value.name if isinstance(value, Scenario) else str(value),
+    ids=lambda value: value.name if isinstance(value, Scenario) else f"{value.faults}-{value.stalls}",
 )
-def test_no_history_breaks_a_promise(scenario: Scenario, faults: int, stalls: int) -> None:
-    result = explore(scenario, faults=faults, stalls=stalls)
+def test_no_history_breaks_a_promise(scenario: Scenario, bound: Bound) -> None:
+    result = explore(scenario, bound)
 
     assert result.broken == "", "\n".join(result.history)
     assert result.is_complete
@@ -96,33 +95,58 @@ def without_the_minutes_timer(patch: pytest.MonkeyPatch) -> None:
 # F&O would refuse to import a package while it is at the same one; so that it comes to more, that is not looked at.
 ONE_FILE = replace(SLOW_FNO, may_overlap=True)
 
-BROKEN: dict[str, tuple[Mutation, Scenario, int, str]] = {
-    "no package is fenced": (without_the_fence, ONE_FILE, 1, "one.zip was imported 2 times"),
-    "the id is saved after the call": (with_the_id_saved_after_the_call, ONE_FILE, 1, "one.zip was imported 2 times"),
-    "records are written unconditionally": (with_unconditional_writes, ONE_FILE, 1, "one.zip was imported 2 times"),
-    "nobody looks once more after releasing a lane": (without_the_last_look, LATER, 0, "only the minute's timer"),
-    "F&O is not asked before sending again": (without_asking_before_sending_again, ONE_FILE, 1, "imported 2 times"),
+BROKEN: dict[str, tuple[Mutation, Scenario, Bound, str]] = {
+    "no package is fenced": (without_the_fence, ONE_FILE, Bound(1, 0), "one.zip was imported 2 times"),
+    "the id is saved after the call": (
+        with_the_id_saved_after_the_call,
+        ONE_FILE,
+        Bound(1, 0),
+        "one.zip was imported 2 times",
+    ),
+    "records are written unconditionally": (
+        with_unconditional_writes,
+        ONE_FILE,
+        Bound(1, 1),
+        "one.zip was imported 2 times",
+    ),
+    "nobody looks once more after releasing a lane": (
+        without_the_last_look,
+        LATER,
+        Bound(0, 0),
+        "only the minute's timer",
+    ),
+    "F&O is not asked before sending again": (
+        without_asking_before_sending_again,
+        ONE_FILE,
+        Bound(1, 0),
+        "imported 2 times",
+    ),
     "the fence is put up before that is saved": (
         with_the_fence_put_up_before_it_is_saved,
         SLOW_FNO,
-        1,
+        Bound(1, 1),
         "USMF_one.zip is in Error, and nothing is wrong with it",
     ),
-    "nobody looks after the last export": (without_looking_after_the_last_export, EXPORT, 1, "are in no file"),
-    "no timer wakes a lane": (without_the_minutes_timer, SLOW_FNO, 1, "it never comes to rest"),
+    "nobody looks after the last export": (
+        without_looking_after_the_last_export,
+        EXPORT,
+        Bound(1, 0),
+        "are in no file",
+    ),
+    "no timer wakes a lane": (without_the_minutes_timer, SLOW_FNO, Bound(1, 0), "it never comes to rest"),
 }
 
 
-@pytest.mark.parametrize(("mutate", "scenario", "faults", "broken"), BROKEN.values(), ids=list(BROKEN))
+@pytest.mark.parametrize(("mutate", "scenario", "bound", "broken"), BROKEN.values(), ids=list(BROKEN))
 def test_a_history_that_breaks_a_promise_is_found_when(
-    mutate: Mutation, scenario: Scenario, faults: int, broken: str, monkeypatch: pytest.MonkeyPatch
+    mutate: Mutation, scenario: Scenario, bound: Bound, broken: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mutate(monkeypatch)
 
-    result = explore(scenario, faults=faults)
+    result = explore(scenario, bound)
 
     assert broken in result.broken
-    assert faults_in(result) == faults
+    assert faults_in(result) == bound.faults
 
 
 def faults_in(result: Result) -> int:
@@ -137,11 +161,11 @@ def faults_in(result: Result) -> int:
 @pytest.mark.parametrize("scenario", [LATER, LOOKS_AT_ONCE], ids=lambda scenario: str(scenario.name))
 def test_orders_that_are_left_out_come_to_the_same_ends(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where two effects cannot get into each other's way, one order stands for both."""
-    some = explore(scenario, faults=0)
+    some = explore(scenario, Bound(0, 0))
     monkeypatch.setattr(scheduler, "_touches", lambda state, worker: FNO)
     monkeypatch.setattr(scheduler, "_touched_by_others", lambda state, slot: FNO)
 
-    all_of_them = explore(scenario, faults=0)
+    all_of_them = explore(scenario, Bound(0, 0))
 
     assert some.states < all_of_them.states
     assert some.ends == all_of_them.ends
@@ -153,7 +177,7 @@ def test_orders_that_are_left_out_come_to_the_same_ends(scenario: Scenario, monk
 def test_the_shortest_history_that_breaks_a_promise_is_told_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
     without_the_fence(monkeypatch)
 
-    result = explore(ONE_FILE, faults=1)
+    result = explore(ONE_FILE, Bound(1, 0))
 
     sent = next(index for index, line in enumerate(result.history) if "NO ANSWER COMES" in line)
     assert "worker 1 tells F&O to import, as execution #" in result.history[sent]
@@ -162,13 +186,13 @@ def test_the_shortest_history_that_breaks_a_promise_is_told_step_by_step(monkeyp
 
 
 def test_an_exploration_whose_time_is_up_says_so() -> None:
-    result = explore(TWO_FILES, faults=2, seconds=0.2)
+    result = explore(TWO_FILES, Bound(2, 2), seconds=0.2)
 
     assert not result.is_complete
     assert result.broken == ""
 
 
-def test_the_command_prints_a_line_of_json_a_scenario(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_a_line_of_json_a_scenario_and_bound(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--faults", "0", "--only", "slow,two-files", "--json"]) == 0
 
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

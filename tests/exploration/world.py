@@ -1,8 +1,8 @@
 """Everything outside the workers, as one value that can be copied: OneDrive, F&O, the app's storage, the clock.
 
 The rules here are those of the simulators, as far as the protocol rests on them. Who calls is ``stand_ins.py``; what
-may happen next is ``scheduler.py``. Ids and moments print in a form (``~7.1~``, ``@120@``) that lets ``scheduler`` see
-two worlds as one that differ only in their numbers.
+may happen next is ``scheduler.py``. Ids and moments print in a form (``~7.1~``, ``@120@``) that lets ``sameness.py``
+see two worlds as one that differ only in their numbers.
 """
 
 from collections.abc import Iterator, Mapping
