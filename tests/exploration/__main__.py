@@ -21,7 +21,13 @@ MOST: Final = 99
 def main(arguments: Sequence[str]) -> int:
     """Run the command; return 0 only if no history breaks a promise."""
     parser = argparse.ArgumentParser(prog="dev.py explore", description=__doc__)
-    parser.add_argument("--faults", type=int, default=MOST, metavar="N", help="at most so many in one history")
+    parser.add_argument(
+        "--faults",
+        type=int,
+        default=MOST,
+        metavar="N",
+        help="at most so many in one history (default: as many as each scenario goes to)",
+    )
     parser.add_argument(
         "--stalls", type=int, default=MOST, metavar="N", help="of these, at most so many workers that stand still"
     )
