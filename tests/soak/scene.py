@@ -18,6 +18,7 @@ from azure.storage.queue import QueueServiceClient
 from local_cloud.cloud import LocalCloud, free_port
 from local_cloud.finance_operations.knobs import Speed
 from local_cloud.finance_operations.packages import read_package
+from local_cloud.onedrive import Knobs
 from local_cloud.processes import ChildProcess
 from tests.soak.plan import COLUMNS, COMPANY, HOSTS, Chance, Package, Plan, entity_of
 from tests.soak.promises import History, Imported, Place, Record
@@ -25,6 +26,8 @@ from tests.soak.storage import StorageDoor
 
 SPEED: Final = Speed(seconds_per_execution=0.7, not_found_s=0.2)
 GRACE_S: Final = 5  # SUBMIT_GRACE_SECONDS: longer than any request of the plan is late
+# An upload whose host was killed holds its name until its session ends: in OneDrive a quarter of an hour.
+UPLOAD_LIFE_S: Final = 60.0
 _TICK: Final = re.compile(r"Executing 'Functions\.keep_watch' \(Reason='Timer fired at ([^']+)'")
 _POISON: Final = "-poison"
 
@@ -116,6 +119,7 @@ class Scene(LocalCloud):
             with_host=False,
             keep=True,  # in memory Azurite stands still for minutes when it clears up, ten minutes after its start
             speed=SPEED,
+            onedrive_options={"knobs": Knobs(upload_session_life_s=UPLOAD_LIFE_S)},
             app_settings={
                 "INTEGRATIONS": json.dumps(flows),
                 "SUBMIT_GRACE_SECONDS": str(GRACE_S),
