@@ -5,8 +5,9 @@ Reading is plain HTTP; writing is azure-storage-blob's, with blocks small enough
 Nothing here waits: what fails is tried again by the runner, with a new URL.
 """
 
+import base64
+import hashlib
 import io
-import tempfile
 from collections import OrderedDict, deque
 from collections.abc import Buffer, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,7 +18,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from itertools import chain
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self
 from urllib.parse import urlsplit
 
 import requests
@@ -131,18 +132,18 @@ def open_package(url: SecretUrl, size_bytes: int, http: Http) -> Iterator[OpenPa
 
 
 class _RangedFile(io.RawIOBase):
-    """A remote file that is fetched where it is read; as a whole if its server does not know ranges."""
+    """A remote file that is fetched where it is read.
+
+    A server that ignores ranges sends all that stands before as well, each time: the price of keeping nothing on disk.
+    """
 
     def __init__(self, url: SecretUrl, http: Http, size_bytes: int) -> None:
         self._url, self._http, self._size_bytes = url, http, size_bytes
         self._position = 0
         self._ranges: OrderedDict[int, bytes] = OrderedDict()  # by number, the longest unused first
-        self._whole: IO[bytes] | None = None
 
     def chunks(self) -> Iterator[bytes]:
-        if self._whole is None:
-            return read_chunks(self._url, self._http, self._size_bytes)
-        return _pieces_of(self._whole)
+        return read_chunks(self._url, self._http, self._size_bytes)
 
     def readable(self) -> bool:
         return True
@@ -165,21 +166,13 @@ class _RangedFile(io.RawIOBase):
         self._position += len(found)
         return len(found)
 
-    def close(self) -> None:
-        if self._whole:
-            self._whole.close()
-        super().close()
-
     def _read_at(self, position: int, wanted: int) -> bytes:
         """Return some of the bytes there, none at the end of the file."""
         if position >= self._size_bytes:
             return b""
         number, inside = divmod(position, _RANGE)
-        if self._whole is None and number not in self._ranges:
+        if number not in self._ranges:
             self._fetch(number)
-        if self._whole:
-            self._whole.seek(position)
-            return self._whole.read(wanted)
         self._ranges.move_to_end(number)
         return self._ranges[number][inside : inside + wanted]
 
@@ -187,59 +180,80 @@ class _RangedFile(io.RawIOBase):
         start = number * _RANGE
         end = min(start + _RANGE, self._size_bytes)
         with closing(_get_range(self._url, self._http, start, end)) as answer:
-            if answer.status_code == HTTPStatus.OK:
-                self._whole = _spooled(_body(answer, self._size_bytes))
-                return
-            total = _total_of(answer, start)
-            if total != self._size_bytes:
+            is_whole = answer.status_code == HTTPStatus.OK
+            total = _announced(answer) if is_whole else _total_of(answer, start)
+            if total not in (None, self._size_bytes):
                 raise DataDamaged(f"{self._url} has {total:,} bytes instead of {self._size_bytes:,}")
-            self._ranges[number] = b"".join(_body(answer, end - start))
+            self._ranges[number] = (
+                _part(_body(answer, self._size_bytes), start, end) if is_whole else b"".join(_body(answer, end - start))
+            )
         if len(self._ranges) > _RANGES_KEPT:
             self._ranges.popitem(last=False)
 
 
 class RemoteFile:
-    """A blob that can be read any number of times, range by range; a context manager that ends its connections."""
+    """A blob that can be read any number of times; a context manager that ends its connections."""
 
     def __init__(self, url: SecretUrl, http: Http) -> None:
         self._url, self._http = url, http
         self._first = b""
-        self._etag = ""
-        self._whole: IO[bytes] | None = None
         with closing(_get_range(url, http, 0, BLOCK)) as answer:
-            if answer.status_code == HTTPStatus.OK:
-                self._whole = _spooled(_body(answer, _announced(answer)))
-                self.size_bytes = self._whole.seek(0, io.SEEK_END)
-                return
-            self.size_bytes = _total_of(answer, 0)
-            self._first = b"".join(_body(answer, min(BLOCK, self.size_bytes))) if self.size_bytes else b""
+            self._knows_ranges = answer.status_code != HTTPStatus.OK
             self._etag = answer.headers.get("ETag", "")
+            # Of the whole blob, where its writer gave one or put it at once. Versions before 2016-05-31 tell it of no
+            # range. https://learn.microsoft.com/rest/api/storageservices/get-blob#response-headers
+            self._md5 = answer.headers.get("x-ms-blob-content-md5", "")
+            size_bytes = _total_of(answer, 0) if self._knows_ranges else _announced(answer)
+            if size_bytes is None:
+                raise DataDamaged(f"{url} does not say how many bytes it has")
+            self.size_bytes = size_bytes
+            if self._knows_ranges and size_bytes:
+                self._first = b"".join(_body(answer, min(BLOCK, size_bytes)))
 
     def chunks(self, chunk_bytes: int = BLOCK) -> Iterator[bytes]:
         """Return the content from its beginning in chunks of this size; only the last one may be smaller.
 
+        While the reader is busy with a chunk, the next one is fetched. The last one is handed out only where the size,
+        and the MD5 where there is one, is that of the blob.
         Raises DataDamaged, SasExpired, ItemChanged, NotFound, NeedsPerson, TryAgain.
         """
-        return _cut(self._pieces(), chunk_bytes)
+        pieces = self._ranges(chunk_bytes) if self._knows_ranges else self._whole()
+        digest, size_bytes = hashlib.md5(usedforsecurity=False), 0
+        for chunk in _cut(pieces, chunk_bytes):
+            size_bytes += len(chunk)
+            if self._md5:
+                digest.update(chunk)
+                if size_bytes == self.size_bytes and _base64(digest.digest()) != self._md5:
+                    raise DataDamaged(f"What came of {self._url} has another MD5 than it has in blob storage")
+            yield chunk
 
-    def _pieces(self) -> Iterator[bytes]:
-        if self._whole:
-            yield from _pieces_of(self._whole)
-            return
-        if self._first:
-            yield self._first
-        # Each range is a call of its own: the reader may take its time between two of them.
-        for start in range(len(self._first), self.size_bytes, BLOCK):
-            end = min(start + BLOCK, self.size_bytes)
-            with closing(_get_range(self._url, self._http, start, end, etag=self._etag)) as answer:
-                if answer.status_code != HTTPStatus.PARTIAL_CONTENT or _total_of(answer, start) != self.size_bytes:
-                    raise DataDamaged(f"{self._url} is no longer the file of {self.size_bytes:,} bytes that it was")
-                yield b"".join(_body(answer, end - start))
+    def _whole(self) -> Iterator[bytes]:
+        with closing(_get(self._url, self._http, ok=(HTTPStatus.OK,), headers=_if_match(self._etag))) as answer:
+            yield from _body(answer, self.size_bytes)
+
+    def _ranges(self, chunk_bytes: int) -> Iterator[bytes]:
+        """Yield the ranges between multiples of chunk_bytes; while one is read, the next one is on its way."""
+        yield self._first
+        with ThreadPoolExecutor(1, thread_name_prefix="ranges") as pool:
+            ahead: Future[bytes] | None = None
+            start = len(self._first)
+            while start < self.size_bytes:
+                end = min((start // chunk_bytes + 1) * chunk_bytes, self.size_bytes)
+                following = pool.submit(copy_context().run, self._range, start, end)
+                if ahead:
+                    yield ahead.result()
+                ahead, start = following, end
+            if ahead:
+                yield ahead.result()
+
+    def _range(self, start: int, end: int) -> bytes:
+        with closing(_get_range(self._url, self._http, start, end, etag=self._etag)) as answer:
+            if answer.status_code != HTTPStatus.PARTIAL_CONTENT or _total_of(answer, start) != self.size_bytes:
+                raise DataDamaged(f"{self._url} is no longer the file of {self.size_bytes:,} bytes that it was")
+            return b"".join(_body(answer, end - start))
 
     def close(self) -> None:
         """End the connections."""
-        if self._whole:
-            self._whole.close()
         self._http.close()
 
     def __enter__(self) -> Self:
@@ -291,10 +305,11 @@ def _get_range(url: SecretUrl, http: Http, start: int, end: int, *, etag: str = 
 
     etag: of the only content that is wanted.
     """
-    headers = {"Range": f"bytes={start}-{end - 1}"}
-    if etag:
-        headers["If-Match"] = etag
-    return _get(url, http, ok=(200, 206, 416), headers=headers)
+    return _get(url, http, ok=(200, 206, 416), headers={"Range": f"bytes={start}-{end - 1}", **_if_match(etag)})
+
+
+def _if_match(etag: str) -> Mapping[str, str]:
+    return {"If-Match": etag} if etag else {}
 
 
 def _total_of(answer: requests.Response, start: int) -> int:
@@ -337,39 +352,38 @@ def _body(answer: requests.Response, size_bytes: int | None) -> Iterator[bytes]:
         raise DataDamaged(f"Only {received:,} of {expected} bytes came")
 
 
-def _spooled(pieces: Iterable[bytes]) -> IO[bytes]:
-    """Return a temporary file with the pieces; it vanishes when it is closed."""
-    file = tempfile.TemporaryFile()  # noqa: SIM115  # the caller closes it
-    try:
-        for piece in pieces:
-            file.write(piece)
-    except BaseException:
-        file.close()
-        raise
-    return file
-
-
-def _pieces_of(file: IO[bytes]) -> Iterator[bytes]:
-    position = 0
-    while True:
-        file.seek(position)
-        piece = file.read(_PIECE)
-        if not piece:
-            return
+def _part(pieces: Iterable[bytes], start: int, end: int) -> bytes:
+    """Return the bytes from start up to, not including, end; what follows is not read."""
+    position, part = 0, bytearray()
+    for piece in pieces:
+        part += piece[max(start - position, 0) : max(end - position, 0)]
         position += len(piece)
-        yield piece
+        if position >= end:
+            break
+    return bytes(part)
 
 
 def _cut(pieces: Iterable[bytes], chunk_bytes: int) -> Iterator[bytes]:
     """Return the same bytes in chunks of one size; only the last one may be smaller, and none is empty."""
-    waiting = bytearray()
+    waiting: list[bytes] = []
+    size_bytes = 0
     for piece in pieces:
-        waiting += piece
-        while len(waiting) >= chunk_bytes:
-            yield bytes(waiting[:chunk_bytes])
-            del waiting[:chunk_bytes]
+        start = 0
+        while size_bytes + len(piece) - start >= chunk_bytes:
+            end = start + chunk_bytes - size_bytes
+            chunk = b"".join((*waiting, piece[start:end]))
+            waiting.clear()  # what is handed out is not kept here as well
+            yield chunk
+            start, size_bytes = end, 0
+        if start < len(piece):
+            waiting.append(piece[start:])
+            size_bytes += len(piece) - start
     if waiting:
-        yield bytes(waiting)
+        yield b"".join(waiting)
+
+
+def _base64(digest: bytes) -> str:
+    return base64.b64encode(digest).decode("ascii")
 
 
 # Writing
@@ -432,7 +446,7 @@ def _writing(url: SecretUrl) -> "Iterator[BlobClient]":
 
 
 def _put(blob: "BlobClient", url: SecretUrl, content: bytes) -> None:
-    _noted("Put Blob", url, lambda: blob.upload_blob(content, overwrite=True))
+    _noted("Put Blob", url, lambda: blob.upload_blob(content, overwrite=True, headers=_md5_of(content)))
 
 
 def _put_blocks(blob: "BlobClient", url: SecretUrl, blocks: Iterator[bytes]) -> None:
@@ -458,7 +472,17 @@ def _put_blocks(blob: "BlobClient", url: SecretUrl, blocks: Iterator[bytes]) -> 
 
 def _put_block(blob: "BlobClient", url: SecretUrl, name: str, block: bytes) -> None:
     # As a file it is sent piece by piece, each with a timeout of its own: see _AT_ONCE.
-    _noted("Put Block", url, lambda: blob.stage_block(name, io.BytesIO(block), length=len(block)))
+    body, headers = io.BytesIO(block), _md5_of(block)
+    _noted("Put Block", url, lambda: blob.stage_block(name, body, length=len(block), headers=headers))
+
+
+def _md5_of(content: bytes) -> dict[str, str]:
+    """Return the header with which storage takes the content only as it is; every version knows it.
+
+    The SDK's own validate_content reads by 4 KiB and holds up the other threads.
+    https://learn.microsoft.com/rest/api/storageservices/put-block#request-headers
+    """
+    return {"Content-MD5": _base64(hashlib.md5(content, usedforsecurity=False).digest())}
 
 
 def _noted(operation: str, url: SecretUrl, act: Callable[[], Mapping[str, Any]]) -> None:
@@ -496,6 +520,8 @@ def _refused(operation: str, url: SecretUrl, error: "HttpResponseError") -> AppE
     )
     words = call.code or (error.reason or "no reason given")
     match error.status_code:
+        case 400 if call.code == "Md5Mismatch":
+            return DataDamaged(f"What reached blob storage for {url} has another MD5 than what was sent", call=call)
         case 401 | 403:
             return _expired(url, call)
         case 404:

@@ -36,8 +36,12 @@ from shared.flows.runner import Step, advance
 from shared.log import log
 from shared.services import Services
 
-# How every zip begins. A proxy on the way may answer a download with a page of its own.
+# How every zip begins, and what stands in its last bytes. A proxy on the way may answer a download with a page of its
+# own, and a package that was cut off on the way into blob storage has no end.
+# https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT 4.3.16
 ZIP: Final = b"PK"
+ZIP_END: Final = b"PK\x05\x06"
+LAST_BYTES: Final = 22 + 65_535  # the record of the end, and the longest comment that may follow
 
 # F&O deletes the package of an export after 7 days. facts: data-management-api, "Retention".
 KEPT_FOR: Final = timedelta(days=7)
@@ -333,13 +337,15 @@ def _copied(package: RemoteFile, onedrive: OneDrive, folder_id: str, name: str, 
 
 
 def _uploaded(package: RemoteFile, onedrive: OneDrive, folder_id: str, name: str) -> DriveItem:
-    checksum, sent = QuickXorHash(), 0
+    checksum, sent, last = QuickXorHash(), 0, b""
     item: DriveItem | None = None
     session = onedrive.open_upload(folder_id, name, package.size_bytes)
     try:
         for chunk in package.chunks(CHUNK):
-            if not sent and not chunk.startswith(ZIP):
-                raise DataDamaged(f"What F&O's blob storage handed out as {name} is no zip; it is fetched again")
+            last = (last + chunk[-LAST_BYTES:])[-LAST_BYTES:]
+            has_end = sent + len(chunk) < package.size_bytes or ZIP_END in last
+            if not has_end or (not sent and not chunk.startswith(ZIP)):
+                raise DataDamaged(f"What F&O's blob storage handed out as {name} is no whole zip; it is fetched again")
             checksum.update(chunk)
             item = session.put(sent, chunk)
             sent += len(chunk)
