@@ -343,8 +343,8 @@ def _uploaded(package: RemoteFile, onedrive: OneDrive, folder_id: str, name: str
     try:
         for chunk in package.chunks(CHUNK):
             last = (last + chunk[-LAST_BYTES:])[-LAST_BYTES:]
-            has_end = sent + len(chunk) < package.size_bytes or ZIP_END in last
-            if not has_end or (not sent and not chunk.startswith(ZIP)):
+            is_cut_off = sent + len(chunk) == package.size_bytes and not _has_zip_end(last)
+            if is_cut_off or (not sent and not chunk.startswith(ZIP)):
                 raise DataDamaged(f"What F&O's blob storage handed out as {name} is no whole zip; it is fetched again")
             checksum.update(chunk)
             item = session.put(sent, chunk)
@@ -355,13 +355,20 @@ def _uploaded(package: RemoteFile, onedrive: OneDrive, folder_id: str, name: str
     if item is None or sent != package.size_bytes:
         session.cancel()
         raise DataDamaged(f"{name} arrived short: {sent} of {package.size_bytes} bytes; it is fetched again")
-    if item.quick_xor_hash and item.quick_xor_hash != checksum.base64():
+    if item.size_bytes != sent or (item.quick_xor_hash and item.quick_xor_hash != checksum.base64()):
         onedrive.delete(item.item_id)  # nobody must take it for the export
         raise DataDamaged(
-            f"{name} has another quickXorHash in OneDrive ({item.quick_xor_hash}) than what was sent "
-            f"({checksum.base64()}); it was deleted and is sent again"
+            f"{name} has {item.size_bytes} bytes and the quickXorHash {item.quick_xor_hash} in OneDrive; sent were "
+            f"{sent} bytes with {checksum.base64()}. It was deleted and is sent again"
         )
     return item
+
+
+def _has_zip_end(last: bytes) -> bool:
+    """Return whether the last bytes of a file hold the record with which a zip ends, and its comment, as a whole."""
+    at = last.rfind(ZIP_END)
+    comment_bytes = int.from_bytes(last[at + 20 : at + 22], "little")
+    return at >= 0 and len(last) >= at + 22 + comment_bytes
 
 
 def _is_same(there: DriveItem, package: RemoteFile) -> bool:

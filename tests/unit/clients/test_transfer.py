@@ -1,5 +1,7 @@
 """Bytes arrive whole or not at all: downloads against a server that misbehaves, uploads against Azurite."""
 
+import base64
+import hashlib
 import io
 import os
 import random
@@ -11,6 +13,7 @@ import threading
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from pathlib import Path
@@ -106,6 +109,21 @@ def test_a_body_that_is_cut_off_is_damaged(http: Http) -> None:
 
     with answering(lambda _: cut) as server, pytest.raises(DataDamaged, match="before 300,000 bytes"):
         list(read_chunks(url_of(server), http, len(CONTENT)))
+
+
+@pytest.mark.parametrize("told", [len(CONTENT) - 1, len(CONTENT) + 1])
+def test_a_content_length_that_lies_is_never_taken_for_the_size(http: Http, told: int) -> None:
+    lie = Answer(body=CONTENT, content_length=told)
+
+    with answering(lambda _: lie) as server, pytest.raises(DataDamaged):
+        list(read_chunks(url_of(server), http, len(CONTENT)))
+    with answering(lambda _: lie) as server, open_blob(url_of(server)) as package:
+        if told > len(CONTENT):
+            with pytest.raises(DataDamaged):
+                list(package.chunks())
+        else:
+            # Nothing tells a file that is said to be shorter from a shorter file: the end of the zip is looked for.
+            assert package.size_bytes == told
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -266,6 +284,36 @@ def test_a_blob_whose_key_runs_out_while_it_is_read_needs_a_new_one() -> None:
 
         with pytest.raises(SasExpired):
             list(chunks)
+
+
+def test_the_last_chunk_of_a_blob_with_another_md5_than_it_should_have_is_not_handed_out(storage: "Storage") -> None:
+    small = LARGE[:BLOCK]
+    stream_to_blob([small[: 1024 * 1024]], storage.url("right"))  # put at once, so that storage keeps an MD5
+    with open_blob(storage.url("right")) as package:
+        assert b"".join(package.chunks(300_000)) == small[: 1024 * 1024]
+    wrong = base64.b64encode(hashlib.md5(b"something else", usedforsecurity=False).digest()).decode()
+    received: list[bytes] = []
+
+    def telling(asked: Asked) -> Answer | None:
+        answer = serving(LARGE)(asked)
+        return answer and replace(answer, headers={**answer.headers, "x-ms-blob-content-md5": wrong})
+
+    with answering(telling) as server, open_blob(url_of(server)) as package, pytest.raises(DataDamaged, match="MD5"):
+        received.extend(package.chunks())
+
+    assert b"".join(received) == LARGE[: len(LARGE) // BLOCK * BLOCK]
+
+
+def test_the_next_range_of_a_blob_is_fetched_while_one_is_sent_on_and_no_more_than_one() -> None:
+    with answering(serving(LARGE)) as server, open_blob(url_of(server)) as package:
+        chunks = package.chunks(1024 * 1024)
+        for _ in range(BLOCK // (1024 * 1024) + 1):
+            next(chunks)
+
+        wait_for(lambda: len(server.asked) == 3)  # the first 4 MiB, the fifth chunk, and one ahead
+        chunks.close()  # type: ignore[attr-defined]  # it is a generator
+
+    assert len(server.asked) == 3
 
 
 @pytest.mark.parametrize(("status", "error"), [(403, SasExpired), (404, NotFound), (409, TryAgain), (503, TryAgain)])
@@ -430,8 +478,8 @@ def taking(handle: Callable[[Asked], Answer | None] | None = None) -> Handler:
 
 def test_writes_use_nothing_that_storage_of_2014_does_not_know() -> None:
     known = {
-        "accept", "accept-encoding", "connection", "content-length", "content-md5", "content-type", "host", "user-agent",
-        "x-ms-blob-type", "x-ms-client-request-id", "x-ms-date", "x-ms-version",
+        "accept", "accept-encoding", "connection", "content-length", "content-md5", "content-type", "host",
+        "user-agent", "x-ms-blob-type", "x-ms-client-request-id", "x-ms-date", "x-ms-version",
     }  # fmt: skip
 
     with answering(taking()) as server:
@@ -472,6 +520,16 @@ def test_a_refused_write_says_what_to_do_with_its_request_id(status: int, error:
         stream_to_blob([b"x"], url_of(server))
 
     assert len(server.asked) == 1
+
+
+def test_a_block_that_storage_has_received_changed_is_sent_again() -> None:
+    mismatch = Answer(status=400, headers={"x-ms-error-code": "Md5Mismatch"})
+
+    with answering(lambda _: mismatch) as server, pytest.raises(DataDamaged, match="Md5Mismatch"):
+        stream_to_blob([LARGE], url_of(server))
+
+    block = server.asked[0]
+    assert block.headers["content-md5"] == base64.b64encode(hashlib.md5(block.body).digest()).decode()
 
 
 def test_storage_in_trouble_is_tried_once_more_and_then_later() -> None:

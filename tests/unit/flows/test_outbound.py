@@ -13,6 +13,7 @@ from datetime import timedelta
 
 import pytest
 import requests
+from azure.storage.blob import BlobServiceClient
 
 from local_cloud import faults
 from local_cloud.faults import Fault
@@ -26,6 +27,7 @@ from shared.clients.transfer import stream_to_blob
 from shared.clients.wake_queue import EXPORT_WORK
 from shared.domain.run import Outcome, Run, State, name_with
 from shared.flows import outbound
+from shared.flows.runner import TRIES_BEFORE_ALERT
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
 from tests.world import ENTITY, World
@@ -512,6 +514,8 @@ CHUNKS = {
     "a chunk answers 504 though it was taken": content_fault(faults.status(504, handled=True), nth=2),
     "a chunk answers 503": content_fault(faults.status(503), nth=3),
     "the session is gone at a chunk": content_fault(faults.status(404), nth=3),
+    "the key to the session runs out half-way": content_fault(faults.status(401), nth=3),
+    "the session forgets what it has": content_fault(faults.status(202, body={"nextExpectedRanges": ["0-"]}), nth=3),
 }
 
 
@@ -644,6 +648,31 @@ def test_a_file_that_arrives_damaged_is_taken_away_and_sent_again(
 
     assert damaged
     assert delivered(exporting) == {run.file.name: ["A", "B"]}
+
+
+@pytest.mark.parametrize("lost_bytes", [1, 200])
+def test_a_package_that_is_cut_off_in_blob_storage_is_not_delivered_before_it_is_whole(
+    exporting: World, lost_bytes: int
+) -> None:
+    exporting.start_exports()
+    (lane,) = exporting.heads()
+    while exporting.open_runs()[0].state is not State.EXECUTING:
+        wake_when_due(exporting, lane)
+    exporting.fno.end_now(exporting.open_runs()[0].execution_id)
+    name = exporting.fno.executions[-1].package_blob
+    with BlobServiceClient.from_connection_string(exporting.connection) as storage:
+        blob = storage.get_blob_client("temporary-file", name)
+        whole = blob.download_blob().readall()
+        blob.upload_blob(whole[:-lost_bytes], overwrite=True)
+        for _ in range(TRIES_BEFORE_ALERT + 3):
+            wake_when_due(exporting, lane)
+        assert exporting.files("Output") == []
+        assert len(exporting.onedrive.mails) == 1
+        blob.upload_blob(whole, overwrite=True)
+
+    exporting.run_until_quiet()
+
+    assert list(delivered(exporting).values()) == [["A", "B"]]
 
 
 # Exports that fail

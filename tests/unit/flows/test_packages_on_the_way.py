@@ -1,0 +1,117 @@
+"""A package on its way into F&O's blob storage: whatever happens to it there, F&O imports it whole or not at all."""
+
+import os
+import random
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+from local_cloud import faults
+from local_cloud.faults import Fault
+from local_cloud.onedrive import Knobs
+from shared.clients import transfer
+from shared.domain.package import PackageFacts, check_package
+from shared.flows import inbound
+from shared.flows.runner import TRIES_BEFORE_ALERT
+from tests.packages import build_package
+from tests.unit.flows.conftest import MakeWorld
+
+NAME = "USMF_Customers_001.zip"
+ALERTS = {"ALERT_RECIPIENT": "ops@contoso.com", "ALERT_SENDER": "app@contoso.com"}
+
+
+def package_of(rows: int) -> bytes:
+    """Return a package of about 30 bytes a row, whatever it is compressed with."""
+    letters = random.Random(rows)
+    return build_package(rows=[(f"R{number}", letters.randbytes(24).hex()) for number in range(rows)])
+
+
+@pytest.fixture
+def make_small(monkeypatch: pytest.MonkeyPatch, make_world: MakeWorld) -> MakeWorld:
+    """Make a world in which a package of some 30 kB is a large one: read by ranges, and sent in blocks."""
+    for name, size_bytes in {"IN_MEMORY": 1000, "_RANGE": 4000, "_AT_ONCE": 1000, "BLOCK": 8000}.items():
+        monkeypatch.setattr(transfer, name, size_bytes)
+    return make_world
+
+
+@pytest.mark.parametrize("nth", [2, 3], ids=["while it is looked into", "half-way"])
+@pytest.mark.parametrize("do", [faults.cut_body(), faults.status(401)], ids=["breaks off", "expires"])
+def test_a_package_is_imported_once_and_whole_when_its_download(
+    make_small: MakeWorld, do: faults.Action, nth: int
+) -> None:
+    world = make_small()
+    world.put(NAME, package_of(1000))
+    world.faults.add(Fault("graph-content", "GET", "", nth, do=do))
+
+    world.look()
+    world.run_until_quiet()
+
+    assert world.imports() == [("USMF", 1000)]
+    assert world.files("Success") == [NAME]
+    (run,) = world.ended_runs()
+    assert any(step.error for step in run.steps)
+
+
+def test_a_package_from_a_server_that_ignores_ranges_is_imported(make_small: MakeWorld) -> None:
+    world = make_small(knobs=Knobs(ignore_range=True))
+    world.put(NAME, package_of(1000))
+
+    world.look()
+    world.run_until_quiet()
+
+    assert world.imports() == [("USMF", 1000)]
+
+
+@pytest.mark.parametrize("rows", [500, 1500], ids=["shrinks", "grows"])
+def test_a_package_is_imported_as_it_is_in_the_end_when_it(
+    make_small: MakeWorld, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    world = make_small()
+    world.put(NAME, package_of(1000))
+
+    def replaced_after_check(file: BinaryIO) -> PackageFacts:
+        facts = check_package(file)
+        monkeypatch.setattr(inbound, "check_package", check_package)
+        (world.folder / "Processing" / NAME).write_bytes(package_of(rows))
+        return facts
+
+    monkeypatch.setattr(inbound, "check_package", replaced_after_check)
+
+    world.look()
+    world.run_until_quiet()
+
+    assert world.imports() == [("USMF", rows)]
+    (run,) = world.ended_runs()
+    assert [step.error for step in run.steps if "bytes came" in step.error]
+
+
+def test_a_package_whose_hash_does_not_match_is_fetched_again_then_told_and_never_imported(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(settings=ALERTS)
+    file = world.put(NAME)
+    world.look()
+    change_unseen(file)
+    (lane,) = world.heads()
+    for _ in range(TRIES_BEFORE_ALERT + 3):
+        world.clock.present = max(world.clock.present, world.heads()[lane])
+        world.wake(lane)
+    assert world.calls("ImportFromPackage") == 0
+    (mail,) = world.onedrive.mails
+    assert "quickXorHash" in str(mail)
+    assert world.files("Processing") == [NAME]
+
+    os.utime(world.folder / "Processing" / NAME)  # OneDrive hashes it again
+    world.run_until_quiet()
+
+    assert world.imports() == [("USMF", 1)]
+
+
+def change_unseen(file: Path) -> None:
+    """Change the time of day in a zip, so that OneDrive's hash is no longer that of the bytes it hands out."""
+    before = file.stat()
+    content = bytearray(file.read_bytes())
+    content[10] ^= 1
+    file.write_bytes(content)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
