@@ -228,6 +228,7 @@ def test_the_contents_of_a_large_package_are_listed_without_fetching_all_of_it(h
         ),
         Answer(status=416, headers={"Content-Range": "bytes */0"}),
         Answer(status=200, body=LARGE[:1000]),
+        Answer(status=200, body=LARGE + b"x"),
     ],
 )
 def test_a_range_that_is_not_what_was_asked_for_is_damaged(http: Http, answer: Answer) -> None:
