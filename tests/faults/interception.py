@@ -88,7 +88,7 @@ class Interception:
 
 type Send = Callable[..., requests.Response]
 
-_PRODUCT_THREADS: Final = ("MainThread", "blocks")
+_PRODUCT_THREADS: Final = ("MainThread", "blocks", "ranges")
 
 
 @contextmanager
