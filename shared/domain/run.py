@@ -264,10 +264,14 @@ class Run:
         )
 
     def with_step(self, record: StepRecord) -> "Run":
-        """Return the run with one more step in its history; one like the last is counted, not added."""
+        """Return the run with one more step in its history; one like the last is counted, not added.
+
+        A try that called nobody is not like one that did, whose calls it would hide.
+        """
         if self.steps:
             last = self.steps[-1]
-            if (last.step, last.state, last.error) == (record.step, record.state, record.error):
+            is_alike = (last.step, last.state, last.error) == (record.step, record.state, record.error)
+            if is_alike and bool(last.calls) == bool(record.calls):
                 merged = replace(record, began=last.began, times=last.times + 1)
                 return replace(self, steps=(*self.steps[:-1], merged))
         return replace(self, steps=(*self.steps, record)[-STEPS_KEPT:])

@@ -176,19 +176,27 @@ def test_a_submission_is_changed_by_its_id_alone() -> None:
     assert changed.submissions == (replace(one, fenced=LATER), two)
 
 
+A_CALL = RemoteCallRecord(service="F&O", operation="x", status=503, request_id="r", took_s=0.1, began=LATER)
+
+
 def test_equal_steps_in_a_row_become_one_with_the_first_beginning_and_the_last_rest() -> None:
-    call = RemoteCallRecord(service="F&O", operation="x", status=503, request_id="r", took_s=0.1, began=LATER)
-    run = a_run().with_step(a_step(error="busy"))
+    run = a_run().with_step(replace(a_step(error="busy"), calls=(A_CALL,)))
 
-    run = run.with_step(replace(a_step(error="busy", began=LATER), took_s=9.0, calls=(call,)))
+    last = replace(A_CALL, request_id="another")
+    run = run.with_step(replace(a_step(error="busy", began=LATER), took_s=9.0, calls=(last,)))
 
-    assert run.steps == (replace(a_step(error="busy"), took_s=9.0, calls=(call,), times=2),)
+    assert run.steps == (replace(a_step(error="busy"), took_s=9.0, calls=(last,), times=2),)
 
 
 @pytest.mark.parametrize(
     "other",
-    [a_step("upload"), a_step(error="other words"), replace(a_step(), state=State.SUBMITTING)],
-    ids=["another step", "another error", "another state"],
+    [
+        a_step("upload"),
+        a_step(error="other words"),
+        replace(a_step(), state=State.SUBMITTING),
+        replace(a_step(), calls=(A_CALL,)),
+    ],
+    ids=["another step", "another error", "another state", "calls where there were none"],
 )
 def test_a_step_unlike_the_last_is_a_line_of_its_own(other: StepRecord) -> None:
     assert a_run().with_step(a_step()).with_step(other).steps == (a_step(), other)
