@@ -93,6 +93,7 @@ def _directions(cloud: LocalCloud, *, with_host: bool) -> str:
     if with_host:
         lines += [
             f"  The app             {cloud.host_url}",
+            f"    its runs          {cloud.host_url}/api/runs",
             "",
             "An export now:        POST "
             f"{cloud.host_url}/admin/functions/start_exports with the body {{}} (needs --export PROJECT:COMPANY)",

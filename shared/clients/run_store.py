@@ -2,27 +2,31 @@
 
 Open runs are ``open/<lane>/<order>``: the name follows from the file alone, so opening twice is one create-if-absent,
 and it sorts by age, so the first row of a listing is the lane's head. Ended runs are
-``ended/<yyyy>/<mm>/<dd>/<newest first>-<run id>``. Leases are ``locks/<name>``, marks ``watch/<name>``.
-What a run means stands in ``domain/run.py``.
+``ended/<yyyy>/<mm>/<dd>/<newest first>-<run id>``, those that failed also ``failed/...``, with nothing in them. What a
+list shows of a run stands in its blob's metadata, so that a page of history is a listing and no record is read.
+Leases are ``locks/<name>``, marks ``watch/<name>``. What a run means stands in ``domain/run.py``.
 """
 
+import binascii
 import json
+import re
 import threading
-from collections.abc import Callable, Iterator
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
 
 from shared.clients.storage import error_code, storage_error, storage_errors
-from shared.domain.run import Run, State, run_from_json, run_to_json
+from shared.domain.run import FlowKind, Outcome, Run, State, run_from_json, run_to_json
 from shared.errors import AppError, TryAgain
 from shared.log import log
 
 if TYPE_CHECKING:
-    from azure.storage.blob import BlobLeaseClient, ContainerClient
+    from azure.storage.blob import BlobLeaseClient, BlobProperties, ContainerClient
 
 CONTAINER: Final = "runs"
 # Azure allows 15 to 60 seconds. https://learn.microsoft.com/rest/api/storageservices/lease-blob
@@ -32,6 +36,13 @@ RENEW_EVERY_S: Final = 10.0
 
 _ORDER_TIME: Final = "%Y%m%dT%H%M%S%fZ"  # sorts as it runs
 _ORDER_LENGTH: Final = len("20260123T010203123456Z")
+
+# Characters of a text in a run's row. A quoted character takes up to 12 bytes, all metadata of a blob at most 8 KiB.
+# https://learn.microsoft.com/rest/api/storageservices/setting-and-retrieving-properties-and-metadata-for-blob-resources
+_LONGEST: Final = {"file": 255, "data_project": 100, "words": 120}
+_LONGEST_OTHER: Final = 64
+
+_DAY_OVER: Final = "-"  # in the place of a marker: all rows of the day were seen
 
 
 class LeaseTaken(TryAgain):
@@ -50,6 +61,37 @@ class OpenRun:
     order: str
     due: datetime
     state: State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRow:
+    """What a list shows of a run, told by a listing without reading its record. Long texts are cut."""
+
+    address: str  # by which ``RunStore.run_at`` finds it
+    run_id: str
+    flow: FlowKind
+    integration: str
+    lane: str  # of an open run; "" of an ended one
+    state: State
+    outcome: Outcome | None
+    company: str
+    data_project: str
+    execution_id: str
+    file_name: str
+    words: str  # what a person has to do, or else why it went as it did
+    needs_person: bool
+    opened: datetime
+    due: datetime
+    ended: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """Some rows of the history, newest first."""
+
+    rows: tuple[RunRow, ...]
+    position: str  # what to hand in to go on behind them
+    is_last_of_day: bool
 
 
 class Mark:
@@ -105,17 +147,13 @@ class RunStore:
 
     def next_due(self, lane: str) -> datetime | None:
         """Return when the head of a lane is due, None where the lane is empty. One listing of one row."""
-        rows = self._in_container(
-            lambda: list(
-                next(
-                    self._container.list_blobs(
-                        name_starts_with=f"open/{lane}/", include=["metadata"], results_per_page=1
-                    ).by_page(),
-                    iter(()),
-                )
-            )
-        )
+        rows, _ = self._listed(f"open/{lane}/", "", 1)
         return datetime.fromisoformat(rows[0].metadata["due"]) if rows else None
+
+    def head(self, lane: str) -> RunRow | None:
+        """Return what a list shows of the run at the head of a lane, None where it is empty. One listing of one row."""
+        rows, _ = self._listed(f"open/{lane}/", "", 1)
+        return _open_row(rows[0]) if rows else None
 
     def save(self, run: Run) -> Run:
         """Write a run back; return it with its new version. Raises RecordChanged where another worker wrote it."""
@@ -141,11 +179,9 @@ class RunStore:
         from azure.core import MatchConditions
         from azure.core.exceptions import ResourceModifiedError, ResourceNotFoundError
 
-        self._in_container(
-            lambda: self._container.upload_blob(
-                _ended_name(run.opened, run.run_id), run_to_json(run).encode(), overwrite=True
-            )
-        )
+        if run.outcome and run.outcome.needs_telling:
+            self._write(_name_in("failed", run.opened, run.run_id), b"", run)
+        self._write(_name_in("ended", run.opened, run.run_id), run_to_json(run).encode(), run)
         try:
             self._in_container(
                 lambda: self._container.delete_blob(
@@ -169,20 +205,91 @@ class RunStore:
                 state=State(row.metadata["state"]),
             )
 
-    def ended_runs(self, day: datetime) -> Iterator[Run]:
-        """Read the runs that were opened on that day (UTC) and have ended, newest first."""
-        for row in self._in_container(lambda: list(self._container.list_blobs(name_starts_with=_ended_folder(day)))):
-            yield run_from_json(self._container.download_blob(row.name).readall())
+    def open_rows(self) -> list[RunRow]:
+        """List all open runs as ``open_runs`` does, with what a list shows of them."""
+        rows = self._in_container(
+            lambda: list(self._container.list_blobs(name_starts_with="open/", include=["metadata"]))
+        )
+        return [_open_row(row) for row in rows]
+
+    def ended_rows(
+        self, *, only_failed: bool = False, day: date | None = None, behind: str = "", at_once: int = 50
+    ) -> Iterator[Rows]:
+        """List ended runs by the time of their opening, newest first, a few at a time, without reading their records.
+
+        What is not asked for is not listed: the newest cost the same however many there are.
+        only_failed: those of which a person was told; day: in UTC; behind: the position of rows that were seen already;
+        at_once: how many rows one call of storage is to bring.
+        """
+        folder = "failed" if only_failed else "ended"
+        seen_day, _, marker = behind.partition("~")
+        days = [f"{folder}/{day:%Y/%m/%d}/"] if day else self._days(folder, not_after=seen_day)
+        for prefix in days:
+            name = prefix.removeprefix(f"{folder}/").rstrip("/")
+            if name == seen_day and marker == _DAY_OVER:
+                continue
+            marker = marker if name == seen_day else ""
+            while marker != _DAY_OVER:
+                rows, following = self._listed(prefix, marker, at_once)
+                marker = following or _DAY_OVER
+                yield Rows(
+                    rows=tuple(_ended_row(row) for row in rows),
+                    position=f"{name}~{marker}",
+                    is_last_of_day=marker == _DAY_OVER,
+                )
+
+    def _days(self, folder: str, *, not_after: str) -> Iterator[str]:
+        """Yield the folders of days that have ended runs, the latest first; not_after: "2026/11/23", or "" for all."""
+        for year in self._folders(f"{folder}/"):
+            for month in self._folders(year):
+                for day in self._folders(month):
+                    if not not_after or day <= f"{folder}/{not_after}/":
+                        yield day
+
+    def _folders(self, above: str) -> list[str]:
+        """Return the folders right below one, the last first."""
+        names = self._in_container(
+            lambda: [row.name for row in self._container.walk_blobs(name_starts_with=above, delimiter="/")]
+        )
+        return sorted(names, reverse=True)
+
+    def _listed(self, prefix: str, marker: str, at_most: int) -> tuple[list["BlobProperties"], str]:
+        """Return one page of a listing with metadata, and the marker of the next ("" behind the last)."""
+
+        def listed() -> tuple[list["BlobProperties"], str]:
+            pages = self._container.list_blobs(
+                name_starts_with=prefix, include=["metadata"], results_per_page=at_most
+            ).by_page(marker or None)
+            return list(next(pages, iter(()))), str(getattr(pages, "continuation_token", None) or "")
+
+        return self._in_container(listed)
+
+    def run_at(self, address: str) -> Run | None:
+        """Return the run with that address, open or ended; None where there is none. One read, or two."""
+        found = _ADDRESS.fullmatch(address)
+        if found is None:
+            return None
+        open_name = _open_name_in(found)
+        run = self._read(open_name) if open_name else None
+        if run is None or run.run_id != found["run_id"]:  # it has ended, and its file may have another run
+            opened = datetime.fromtimestamp(int(found["opened_ms"]) / 1000, UTC)
+            run = self._read(_name_in("ended", opened, found["run_id"]))
+        return run
 
     def ended_run(self, opened: datetime, run_id: str) -> Run | None:
         """Return an ended run, or None where it has not ended."""
+        return self._read(_name_in("ended", opened, run_id))
+
+    def _read(self, name: str) -> Run | None:
         from azure.core.exceptions import ResourceNotFoundError
 
         try:
-            record = self._in_container(lambda: self._container.download_blob(_ended_name(opened, run_id)).readall())
+            return run_from_json(self._in_container(lambda: self._container.download_blob(name).readall()))
         except ResourceNotFoundError:
             return None
-        return run_from_json(record)
+
+    def _write(self, name: str, content: bytes, run: Run) -> None:
+        self._in_container(lambda: self._container.upload_blob(name, content, overwrite=True, metadata=_metadata(run)))
 
     # -- leases
 
@@ -323,18 +430,107 @@ def _open_name(run: Run) -> str:
     return f"open/{run.lane}/{run.order}"
 
 
-def _ended_name(opened: datetime, run_id: str) -> str:
+def _name_in(folder: str, opened: datetime, run_id: str) -> str:
     # The time of opening, not of ending: ending twice after a crash then writes the same record.
-    newest_first = 10**13 - int(opened.timestamp() * 1000)
-    return f"{_ended_folder(opened)}{newest_first:013d}-{run_id}"
+    newest_first = 10**13 - _milliseconds(opened)
+    return f"{folder}/{opened.astimezone(UTC):%Y/%m/%d}/{newest_first:013d}-{run_id}"
 
 
-def _ended_folder(day: datetime) -> str:
-    return f"ended/{day.astimezone(UTC):%Y/%m/%d}/"
+def _milliseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
+
+
+def address_of(run: Run) -> str:
+    """Return by what ``run_at`` finds a run; safe in a URL, and good for as long as the run's record is kept."""
+    return _address(run.opened, run.run_id, "" if run.ended else _open_name(run))
+
+
+def _address(opened: datetime, run_id: str, open_name: str) -> str:
+    # A lane and a place in it hold percent signs, which servers on the way decode once too often.
+    place = urlsafe_b64encode(open_name.removeprefix("open/").encode()).decode().rstrip("=")
+    return f"{_milliseconds(opened):013d}-{run_id}{place and '-'}{place}"
+
+
+_ADDRESS: Final = re.compile(r"(?P<opened_ms>[0-9]{13})-(?P<run_id>[0-9a-f]{12})(?:-(?P<open>[A-Za-z0-9_-]{1,1500}))?")
+
+
+# A lane, and a place in it as ``order_of`` makes it. Addresses come from outside: nothing else may be read through one.
+_PLACE: Final = re.compile(r"[a-z0-9-]+/[0-9]{8}T[0-9]{12}Z-[A-Za-z0-9._~%-]*")
+
+
+def _open_name_in(address: re.Match[str]) -> str:
+    """Return the name of the open record that an address speaks of, "" where it speaks of none."""
+    encoded = address["open"] or ""
+    try:
+        place = urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode(errors="replace")
+    except binascii.Error:
+        return ""
+    return f"open/{place}" if _PLACE.fullmatch(place) else ""
 
 
 def _metadata(run: Run) -> dict[str, str]:
-    return {"due": run.due.astimezone(UTC).isoformat(), "state": run.state.value}
+    shown = {
+        "run_id": run.run_id,
+        "flow": run.flow,
+        "integration": run.integration,
+        "outcome": run.outcome or "",
+        "company": run.company,
+        "data_project": run.data_project,
+        "execution_id": run.execution_id,
+        "file": run.file.name,
+        "words": run.trouble.text if run.trouble else run.reason,
+        "needs_person": "yes" if run.trouble else "",
+        "opened": run.opened.astimezone(UTC).isoformat(),
+        "ended": run.ended.astimezone(UTC).isoformat() if run.ended else "",
+    }
+    cut = {name: _cut(text, _LONGEST.get(name, _LONGEST_OTHER)) for name, text in shown.items() if text}
+    return {
+        "due": run.due.astimezone(UTC).isoformat(),
+        "state": run.state.value,
+        # Quoted: a header takes no more than ASCII, and its spaces would be folded before they are signed.
+        "row": quote(json.dumps(cut, ensure_ascii=False, separators=(",", ":")), safe='{}":,/()'),
+    }
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def _open_row(blob: "BlobProperties") -> RunRow:
+    shown = _shown(blob.metadata)
+    address = _address(datetime.fromisoformat(shown["opened"]), shown["run_id"], blob.name)
+    return _row(blob.metadata, shown, address, lane=blob.name.split("/", 2)[1])
+
+
+def _ended_row(blob: "BlobProperties") -> RunRow:
+    shown = _shown(blob.metadata)
+    return _row(blob.metadata, shown, _address(datetime.fromisoformat(shown["opened"]), shown["run_id"], ""), lane="")
+
+
+def _shown(metadata: Mapping[str, str]) -> dict[str, str]:
+    shown: dict[str, str] = json.loads(unquote(metadata["row"]))
+    return shown
+
+
+def _row(metadata: Mapping[str, str], shown: Mapping[str, str], address: str, *, lane: str) -> RunRow:
+    return RunRow(
+        address=address,
+        run_id=shown["run_id"],
+        flow=FlowKind(shown["flow"]),
+        integration=shown["integration"],
+        lane=lane,
+        state=State(metadata["state"]),
+        outcome=Outcome(shown["outcome"]) if "outcome" in shown else None,
+        company=shown.get("company", ""),
+        data_project=shown.get("data_project", ""),
+        execution_id=shown.get("execution_id", ""),
+        file_name=shown.get("file", ""),
+        words=shown.get("words", ""),
+        needs_person="needs_person" in shown,
+        opened=datetime.fromisoformat(shown["opened"]),
+        due=datetime.fromisoformat(metadata["due"]),
+        ended=datetime.fromisoformat(shown["ended"]) if "ended" in shown else None,
+    )
 
 
 def order_of(when: datetime, key: str) -> str:

@@ -112,6 +112,7 @@ class FileFacts:
     quick_xor_hash: str = ""
     folder: str = ""  # the folder where it is now, for people to read
     is_complete: bool = True  # false while it is empty, still being written, or held back by OneDrive
+    web_url: str = ""  # OneDrive's page about it, for people; opening it needs a sign-in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +170,15 @@ class Trouble:
     told: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedRow:
+    """One row, or one thing, that F&O could not do, in its words."""
+
+    record_id: str
+    field: str
+    message: str
+
+
 # Steps that a record keeps: enough for hours of trouble, bounded so that a record stays small.
 STEPS_KEPT: Final = 200
 
@@ -199,6 +209,10 @@ class Run:
         None  # entities whose error keys F&O was asked to write; None: not asked yet
     )
     report_attempts: int = 0  # looks for error keys that were not written yet
+    failed_rows: tuple[FailedRow, ...] = ()  # the first of them; all lie beside the file
+    failed_rows_total: int = 0
+    summary_url: str = ""  # F&O's page about the execution, where it was asked for one
+    report_url: str = ""  # OneDrive's page about the report beside the file
     trouble: Trouble | None = None
     steps: tuple[StepRecord, ...] = ()
     ended: datetime | None = None
@@ -371,6 +385,7 @@ def run_from_json(text: str | bytes) -> Run:
             and UploadedPackage(**{**package, "key_expires": _instant_or_none(package["key_expires"])}),
             "trouble": trouble and Trouble(**{**trouble, "since": _instant(trouble["since"])}),
             "submissions": tuple(_submission(s) for s in content["submissions"]),
+            "failed_rows": tuple(FailedRow(**row) for row in content.get("failed_rows", ())),
             "steps": tuple(_step(s) for s in content["steps"]),
         }
     )

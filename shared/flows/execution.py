@@ -3,16 +3,18 @@
 An execution takes seconds or hours at the same cost: nothing here waits, it only says when to look again.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from shared.clients.dmf import EntityProgress, ExecutionStatus, FinanceOperations, PackageUnreadable
+from shared.clients.dmf import EntityProgress, ExecutionStatus, FinanceOperations, PackageUnreadable, RowError
 from shared.clients.run_store import LeaseTaken
-from shared.domain.run import Run, State, Submission
+from shared.domain.run import FailedRow, Run, State, Submission
 from shared.errors import AppError, FileRejected, NotFound, ProjectBusy, TryAgain
 from shared.flows.runner import MENDED_LOOK_S, TRIES_BEFORE_ALERT
 from shared.log import log
+from shared.secret import redacted
 from shared.services import Services
 
 # Of the time that an execution has taken already, wait this share before the next look: a job of 2 hours is looked at
@@ -35,6 +37,10 @@ REFUSED_KEPT: Final = 50
 
 # Seconds until the next try of a submit that certainly was not sent: throttled, unreachable, not our turn.
 NOT_SENT_S: Final = 5.0
+
+# Row errors that a run's record keeps, and characters of each message: a record stays small.
+ROWS_KEPT: Final = 100
+MESSAGE_KEPT: Final = 500
 
 # Words for the state of one entity, which no source defines: free text, compared without case.
 _ENTITY_DONE: Final = frozenset({"succeeded", "finished"})
@@ -154,6 +160,15 @@ def watched(run: Run, status: ExecutionStatus, stuck_after: timedelta, services:
         "> Job history: is the batch service running, does the execution hang? It is watched on, and not sent again.",
         now,
     )
+
+
+def with_details(run: Run, rows: Sequence[RowError], summary_url: str) -> Run:
+    """Return a run with what F&O tells about its execution, as much of it as a record keeps."""
+    kept = tuple(
+        FailedRow(record_id=row.record_id, field=row.field, message=redacted(row.message)[:MESSAGE_KEPT])
+        for row in rows[:ROWS_KEPT]
+    )
+    return replace(run, failed_rows=kept, failed_rows_total=len(rows), summary_url=summary_url)
 
 
 def busy_wait_s(run: Run) -> float:

@@ -313,6 +313,7 @@ def _facts(run: Run, item: DriveItem, folder: str) -> FileFacts:
         etag=item.etag,
         quick_xor_hash=item.quick_xor_hash or "",
         folder=folder,
+        web_url=item.web_url,
     )
 
 

@@ -193,24 +193,29 @@ def watch(run: Run, services: Services) -> Run:
         case None:
             return _failed(run, Outcome.UNKNOWN, execution.forgotten(run), now)
         case ExecutionStatus.SUCCEEDED | ExecutionStatus.PARTIALLY_SUCCEEDED:
-            reason = "" if status is ExecutionStatus.SUCCEEDED else _words_of(run, fno, status)
-            return replace(run.moved_to(State.READY, now), outcome=Outcome(status.value), reason=reason)
+            told = run if status is ExecutionStatus.SUCCEEDED else _with_words_of(run, fno, status)
+            return replace(told.moved_to(State.READY, now), outcome=Outcome(status.value))
         case ExecutionStatus.FAILED | ExecutionStatus.CANCELED:
-            return _failed(run, Outcome(status.value), _words_of(run, fno, status), now)
+            told = _with_words_of(run, fno, status)
+            return _failed(told, Outcome(status.value), told.reason, now)
         case _:
             return execution.watched(run, status, services.settings.export_stuck_after, services)
 
 
-def _words_of(run: Run, fno: FinanceOperations, status: ExecutionStatus) -> str:
-    """Return why an export failed, in F&O's words where it has any."""
+def _with_words_of(run: Run, fno: FinanceOperations, status: ExecutionStatus) -> Run:
+    """Return a run with the reason why its export failed, in F&O's words where it has any."""
     try:
         errors = fno.execution_errors(run.execution_id)
         summary = fno.execution_summary_page_url(run.execution_id)
     except AppError as error:
         log.warning("export.no_details", reason=str(error))
-        return f"F&O ended the export of {run.data_project} as {status.value} (execution {run.execution_id})."
+        return replace(
+            run,
+            reason=f"F&O ended the export of {run.data_project} as {status.value} (execution {run.execution_id}).",
+        )
     words = errors.rows[0].message if errors.rows else "F&O gave no row errors"
-    return f"F&O ended the export of {run.data_project} as {status.value}: {words}. Execution summary: {summary}"
+    reason = f"F&O ended the export of {run.data_project} as {status.value}: {words}. Execution summary: {summary}"
+    return execution.with_details(replace(run, reason=reason), errors.rows, summary)
 
 
 def _failed(run: Run, outcome: Outcome, reason: str, now: datetime) -> Run:
@@ -255,6 +260,7 @@ def _delivered(run: Run, submission: Submission, package: RemoteFile, services: 
         etag=item.etag,
         quick_xor_hash=item.quick_xor_hash or "",
         folder=flow.output_folder,
+        web_url=item.web_url,
     )
     return replace(delivered, file=file if is_first else run.file, due=services.now())
 

@@ -14,10 +14,11 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from shared.clients.dmf import FinanceOperations, RowError
-from shared.clients.onedrive import OneDrive
+from shared.clients.onedrive import DriveItem, OneDrive
 from shared.clients.transfer import read_small
 from shared.domain.run import LONGEST_NAME, Outcome, Run
 from shared.errors import AppError, FileRejected, TryAgain
+from shared.flows import execution
 from shared.log import log
 from shared.secret import SecretUrl, redacted
 from shared.services import Services
@@ -70,7 +71,7 @@ def put_beside(run: Run, onedrive: OneDrive, folder_id: str, fno: FinanceOperati
         later = replace(run, report_attempts=run.report_attempts + 1)
         return later.waiting(ERROR_FILE_LOOK_S, services.now())
     reason = _reason(run, details.rows)
-    run = replace(run, reason=reason)
+    run = execution.with_details(replace(run, reason=reason), details.rows, details.summary_url)
     put = partial(_put, run, onedrive, folder_id)
     for ending, url in details.files.items():
         read = partial(read_small, url, services.downloads, ERROR_FILE_LIMIT)
@@ -79,18 +80,19 @@ def put_beside(run: Run, onedrive: OneDrive, folder_id: str, fno: FinanceOperati
             put(ending, content)
     if details.rows or details.raw.strip() not in ("", "[]"):
         put("errors.csv", errors_csv(details.rows, details.raw))
-    put("report.txt", redacted(_report(run, details)).encode("utf-8-sig"))
+    report = put("report.txt", redacted(_report(run, details)).encode("utf-8-sig"))
     log.info("report.written", rows=len(details.rows), files=len(details.files), missing=details.notes)
-    return run
+    return replace(run, report_url=report.web_url if report else "")
 
 
-def _put(run: Run, onedrive: OneDrive, folder_id: str, ending: str, content: bytes) -> None:
+def _put(run: Run, onedrive: OneDrive, folder_id: str, ending: str, content: bytes) -> DriveItem | None:
     """Write one file beside the run's own; what OneDrive refuses (a path too long) must not hold the lane up."""
     stem = PurePosixPath(run.file.name).stem[: LONGEST_NAME - len(ending) - 1]
     try:
-        onedrive.upload_small(folder_id, f"{stem}.{ending}", content, replace=True)
+        return onedrive.upload_small(folder_id, f"{stem}.{ending}", content, replace=True)
     except FileRejected as error:
         log.warning("report.refused", reason=error.message)
+        return None
 
 
 def _details(run: Run, fno: FinanceOperations) -> _Details:

@@ -162,6 +162,7 @@ def _open_runs_of(flow: ImportFlow, known: _KnownRuns, services: Services) -> in
                     quick_xor_hash=item.quick_xor_hash or "",
                     folder=flow.input_folder,
                     is_complete=item.size_bytes > 0 and not item.is_pending and not item.has_malware,
+                    web_url=item.web_url,
                 ),
             )
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("shared", "inbound_trigger", "outbound_timer")
+PACKAGES = ("shared", "inbound_trigger", "outbound_timer", "operations")
 
 
 def product_modules() -> list[str]:

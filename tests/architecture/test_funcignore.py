@@ -11,6 +11,7 @@ import pytest
 from tests.architecture.product import ROOT, files_in_git, product_files
 
 CONFIGURATION = ["host.json", "requirements.txt"]
+PAGES = ["operations/static/*", "operations/templates/*"]
 
 
 def published_files() -> list[str]:
@@ -30,7 +31,7 @@ def published_app(tmp_path: Path) -> Path:
 
 
 def test_the_product_is_published_and_nothing_else() -> None:
-    assert published_files() == sorted([*product_files(), *CONFIGURATION])
+    assert published_files() == sorted([*product_files(), *CONFIGURATION, *files_in_git(*PAGES)])
 
 
 def test_what_is_published_can_be_imported_on_its_own(published_app: Path) -> None:
@@ -38,7 +39,7 @@ def test_what_is_published_can_be_imported_on_its_own(published_app: Path) -> No
         "import function_app, importlib, json, pkgutil, shared, sys\n"
         "for module in pkgutil.walk_packages(shared.__path__, 'shared.'):\n"
         "    importlib.import_module(module.name)\n"
-        "ours = ('function_app', 'shared', 'inbound_trigger', 'outbound_timer', 'local_cloud', 'tests')\n"
+        "ours = ('function_app', 'shared', 'inbound_trigger', 'outbound_timer', 'operations', 'local_cloud', 'tests')\n"
         "print(json.dumps({n: m.__file__ for n, m in sys.modules.items() if n.split('.')[0] in ours}))\n"
     )
 

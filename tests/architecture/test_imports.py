@@ -11,7 +11,12 @@ import pytest
 
 from tests.architecture.product import ROOT, parsed, product_files, product_modules
 
-TRIGGERS = ["function_app.py", "inbound_trigger/functions.py", "outbound_timer/functions.py"]
+TRIGGERS = [
+    "function_app.py",
+    "inbound_trigger/functions.py",
+    "operations/functions.py",
+    "outbound_timer/functions.py",
+]
 
 # What a cold start for an HTTP call must not pay for, and what must not be there at all.
 HEAVY = ("azure.core", "azure.identity", "azure.storage", "msal", "defusedxml", "jinja2", "cryptography")

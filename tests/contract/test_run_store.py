@@ -17,12 +17,24 @@ import requests
 from azure.storage.blob import BlobLeaseClient, BlobServiceClient, ContainerClient
 
 from shared.clients import run_store
-from shared.clients.run_store import LeaseTaken, Mark, RecordChanged, RunStore, key_of, moment_of, order_of
-from shared.domain.run import FileFacts, FlowKind, Outcome, Run, State
+from shared.clients.run_store import (
+    LeaseTaken,
+    Mark,
+    RecordChanged,
+    RunRow,
+    RunStore,
+    address_of,
+    key_of,
+    moment_of,
+    order_of,
+)
+from shared.domain.run import FileFacts, FlowKind, Outcome, Run, State, Submission, Trouble
 from shared.errors import NeedsPerson, TryAgain
 from tests.world import wait_for
 
 NOW = datetime(2026, 11, 2, 8, 30, 0, 123456, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+DAY = timedelta(days=1)
 _numbers = count()
 
 
@@ -57,6 +69,18 @@ def head(store: RunStore, lane: str = "in-1") -> Run:
     return run
 
 
+def ended_rows(store: RunStore, **options: Any) -> list[RunRow]:
+    return [row for rows in store.ended_rows(**options) for row in rows.rows]
+
+
+def end_one(store: RunStore, opened: datetime, outcome: Outcome = Outcome.SUCCEEDED, **facts: Any) -> Run:
+    """Open a run at that moment and end it; return it as it ended."""
+    store.create(a_run(lane="in-ends", opened=opened))
+    over = replace(head(store, "in-ends"), state=State.FILED, outcome=outcome, ended=opened + MINUTE, **facts)
+    store.end(over)
+    return over
+
+
 def spied_on(monkeypatch: pytest.MonkeyPatch) -> list[requests.PreparedRequest]:
     """Return the list that every request of the storage SDK is written to from now on."""
     asked: list[requests.PreparedRequest] = []
@@ -87,12 +111,17 @@ def test_the_container_is_made_at_the_first_question(store: RunStore, container:
     assert list(store.open_runs()) == []
 
 
-@pytest.mark.parametrize("question", ["open_runs", "ended_runs", "ended_run", "read_mark"])
+@pytest.mark.parametrize(
+    "question", ["open_runs", "open_rows", "head", "ended_rows", "ended_run", "run_at", "read_mark"]
+)
 def test_every_question_to_a_new_storage_account_is_answered(store: RunStore, question: str) -> None:
     answers: dict[str, Callable[[], object]] = {
         "open_runs": lambda: list(store.open_runs()),
-        "ended_runs": lambda: list(store.ended_runs(NOW)),
+        "open_rows": store.open_rows,
+        "head": lambda: store.head("in-1"),
+        "ended_rows": lambda: ended_rows(store),
         "ended_run": lambda: store.ended_run(NOW, "none"),
+        "run_at": lambda: store.run_at(address_of(a_run())),
         "read_mark": lambda: store.read_mark("looks").content,
     }
     assert not answers[question]()
@@ -280,16 +309,6 @@ def test_a_run_that_was_written_meanwhile_is_not_taken_out_of_its_lane(store: Ru
     assert head(store).attempts == 7
 
 
-def test_the_ended_runs_of_a_day_come_newest_first(store: RunStore) -> None:
-    for minutes in (1, 3, 2, 60 * 24):
-        store.create(a_run(opened=NOW + timedelta(minutes=minutes), modified=NOW + timedelta(minutes=minutes)))
-        store.end(head(store))
-
-    opened = [run.opened for run in store.ended_runs(NOW)]
-
-    assert opened == [NOW + timedelta(minutes=minutes) for minutes in (3, 2, 1)]
-
-
 def test_a_file_whose_run_has_ended_can_have_another_one(store: RunStore, container: ContainerClient) -> None:
     for _ in range(2):
         assert store.create(a_run(key="item"))
@@ -303,6 +322,161 @@ def test_what_has_not_ended_is_not_found_among_the_ended(store: RunStore) -> Non
     store.create(run)
 
     assert store.ended_run(run.opened, run.run_id) is None
+
+
+# History
+
+
+def test_ended_runs_come_newest_first_across_days_months_and_years(store: RunStore) -> None:
+    moments = [NOW - 400 * DAY, NOW - 40 * DAY, NOW - DAY, NOW, NOW + MINUTE]
+    for opened in moments[::2] + moments[1::2]:
+        end_one(store, opened)
+
+    assert [row.opened for row in ended_rows(store)] == moments[::-1]
+    assert [row.opened for row in ended_rows(store, day=NOW.date())] == [NOW + MINUTE, NOW]
+    assert ended_rows(store, day=(NOW - 2 * DAY).date()) == []
+
+
+def test_a_list_goes_on_behind_each_position_without_a_gap_and_without_repeating(store: RunStore) -> None:
+    moments = [NOW - day * DAY + minute * MINUTE for day in range(3) for minute in range(3, 0, -1)]
+    for opened in moments:
+        end_one(store, opened)
+
+    for at_once in (1, 2, 3):
+        positions = [rows.position for rows in store.ended_rows(at_once=at_once)]
+        for number, position in enumerate(positions, 1):
+            seen = [row.opened for rows in list(store.ended_rows(at_once=at_once))[:number] for row in rows.rows]
+            later = [row.opened for row in ended_rows(store, behind=position, at_once=at_once)]
+            assert seen + later == moments
+
+
+def test_a_list_goes_on_although_its_day_was_cleared_away_meanwhile(
+    store: RunStore, container: ContainerClient
+) -> None:
+    for opened in (NOW, NOW - MINUTE, NOW - DAY):
+        end_one(store, opened)
+    position = next(store.ended_rows(at_once=1)).position
+    for name in names(container, "ended/2026/11/02/"):
+        container.delete_blob(name)
+
+    assert [row.opened for row in ended_rows(store, behind=position)] == [NOW - DAY]
+
+
+def test_failures_are_listed_alone(store: RunStore) -> None:
+    for number, outcome in enumerate(Outcome):
+        end_one(store, NOW + number * MINUTE, outcome)
+
+    failed = {row.outcome for row in ended_rows(store, only_failed=True)}
+
+    assert failed == set(Outcome) - {Outcome.SUCCEEDED, Outcome.WITHDRAWN}
+    assert len(ended_rows(store)) == len(Outcome)
+
+
+def test_the_newest_ended_runs_cost_the_same_calls_however_many_there_are(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    costs = []
+    for many in (3, 20):
+        for number in range(many):
+            end_one(store, NOW - number * MINUTE - many * MINUTE)
+        with monkeypatch.context() as patched:
+            asked = spied_on(patched)
+            rows = next(store.ended_rows(at_once=3))
+        assert len(rows.rows) == 3
+        costs.append([request.method for request in asked])
+        assert all("comp=list" in str(request.url) for request in asked)
+
+    assert costs[0] == costs[1]
+    assert len(costs[0]) == 4  # years, months, days, rows
+
+
+HOSTILE = "<script>\"'&  two  spaces\tGröße 😀 \u202e"
+
+
+def test_a_row_tells_of_an_open_run_what_its_record_tells(store: RunStore) -> None:
+    run = a_run()
+    store.create(run)
+    submission = Submission(execution_id="Project-1", chosen=NOW)
+    changed = replace(
+        head(store),
+        file=replace(run.file, name=HOSTILE),
+        company="USMF",
+        data_project=HOSTILE,
+        submissions=(submission,),
+        trouble=Trouble(text=HOSTILE, since=NOW),
+        due=NOW + MINUTE,
+        state=State.EXECUTING,
+    )
+    store.save(changed)
+
+    (row,) = store.open_rows()
+
+    assert row == store.head("in-1")
+    assert (row.file_name, row.data_project, row.words) == (HOSTILE, HOSTILE, HOSTILE)
+    assert (row.run_id, row.lane, row.execution_id, row.company) == (run.run_id, "in-1", "Project-1", "USMF")
+    assert (row.state, row.outcome, row.needs_person) == (State.EXECUTING, None, True)
+    assert (row.opened, row.due, row.ended) == (NOW, NOW + MINUTE, None)
+    assert row.address == address_of(changed)
+
+
+def test_the_longest_texts_fit_into_a_row(store: RunStore) -> None:
+    longest = "😀" * 4_000
+    over = end_one(
+        store,
+        NOW,
+        Outcome.FAILED,
+        file=FileFacts(name=longest),
+        integration=longest,
+        data_project=longest,
+        company=longest,
+        reason=longest,
+        submissions=(Submission(execution_id=longest, chosen=NOW),),
+    )
+
+    (row,) = ended_rows(store)
+
+    assert row.file_name.startswith("😀" * 250)
+    assert row.file_name.endswith("…")
+    assert store.run_at(row.address) == over
+
+
+def test_a_run_is_found_by_its_address_while_it_is_open_and_when_it_has_ended(store: RunStore) -> None:
+    key = "a/b%2F?#😀"
+    store.create(a_run(key=key))
+    (row,) = store.open_rows()
+
+    assert store.run_at(row.address) == head(store)
+
+    over = replace(head(store), ended=NOW + MINUTE, outcome=Outcome.SUCCEEDED)
+    store.end(over)
+    (ended,) = ended_rows(store)
+    assert store.run_at(ended.address) == store.run_at(address_of(over)) == over
+
+
+def test_the_address_of_an_open_run_stays_good_after_its_end(store: RunStore) -> None:
+    store.create(a_run(key="item"))
+    first = head(store)
+    address = address_of(first)
+    store.end(replace(first, ended=NOW, outcome=Outcome.SUCCEEDED))
+    store.create(a_run(key="item"))  # the same file in the same place, once more
+
+    found = store.run_at(address)
+
+    assert found is not None
+    assert (found.run_id, found.ended) == (first.run_id, NOW)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("", "x", "../open/in-1/x", "1793608200123-0123456789ab", "1793608200123-0123456789ab-A"),
+        *("1793608200123-0123456789ab-____", "9999999999999-0123456789ab", "1793608200123-0123456789ab-Li4"),
+    ],
+)
+def test_an_address_of_nothing_finds_nothing(store: RunStore, address: str) -> None:
+    store.create(a_run())
+
+    assert store.run_at(address) is None
 
 
 # Leases
@@ -460,15 +634,21 @@ def every_verb(store: RunStore, run: Run) -> dict[str, Callable[[], object]]:
         "save": lambda: store.save(replace(run, record_etag='"0x1"')),
         "end": lambda: store.end(replace(run, record_etag='"0x1"')),
         "open_runs": lambda: list(store.open_runs()),
-        "ended_runs": lambda: list(store.ended_runs(NOW)),
+        "open_rows": store.open_rows,
+        "head": lambda: store.head("in-1"),
+        "ended_rows": lambda: ended_rows(store),
         "ended_run": lambda: store.ended_run(NOW, "x"),
+        "run_at": lambda: store.run_at(address_of(run)),
         "lease": lease,
         "read_mark": lambda: store.read_mark("looks"),
         "write_mark": lambda: store.write_mark("looks", Mark({}, None)),
     }
 
 
-VERBS = ["create", "oldest", "save", "end", "open_runs", "ended_runs", "ended_run", "lease", "read_mark", "write_mark"]
+VERBS = [
+    *("create", "oldest", "save", "end", "open_runs", "open_rows", "head", "ended_rows", "ended_run", "run_at"),
+    *("lease", "read_mark", "write_mark"),
+]
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -1,0 +1,1 @@
+"""How people look at the app."""

@@ -1,0 +1,207 @@
+"""Pages and JSON of what ``shared/flows/history.py`` returns. Knows neither storage nor Azure Functions.
+
+Everything that is shown comes from outside (names of files, words of F&O) and is escaped by the templates. A page loads
+nothing from anywhere, and may talk to the app alone. jinja2 is imported at the first page, not with the app.
+"""
+
+import hashlib
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, is_dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote, urlencode
+
+from shared.domain.run import FlowKind, Outcome, State
+from shared.flows import history
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+# The host's default prefix of HTTP routes; host.json sets no other.
+RUNS: Final = "/api/runs"
+
+# What may stand in the address of the list, beside the key and the position.
+FILTERS: Final = frozenset({"flow", "company", "project", "state", "outcome", "day", "text"})
+
+_HERE: Final = Path(__file__).parent
+
+# The address of a page may hold the function key. So it is sent to nobody (Referrer-Policy, and a policy without any
+# foreign source), kept by no cache, and shown in no frame.
+_HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "Vary": "Accept",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a request tells beside its path."""
+
+    query: Mapping[str, str]
+    user: str = ""  # who has signed in, where App Service authentication is on; to be shown, it proves nothing
+    etag: str = ""  # of what the asker has
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What is sent back."""
+
+    status: int
+    body: str
+    mimetype: str
+    headers: Mapping[str, str]
+
+
+def as_json(content: object | None, asked: Asked) -> Answer:
+    """Return it as JSON, or 304 where the asker has it already; None: 404."""
+    if content is None:
+        return _json(HTTPStatus.NOT_FOUND, {"error": "There is no such run."})
+    answer = _json(HTTPStatus.OK, content)
+    etag = _etag(answer)
+    is_known = etag == asked.etag.removeprefix("W/")
+    return Answer(
+        status=HTTPStatus.NOT_MODIFIED if is_known else HTTPStatus.OK,
+        body="" if is_known else answer.body,
+        mimetype=answer.mimetype,
+        headers={**answer.headers, "ETag": etag},
+    )
+
+
+def _etag(answer: Answer) -> str:
+    return f'"{hashlib.sha256(answer.body.encode()).hexdigest()[:32]}"'
+
+
+def list_page(view: history.RunList, asked: Asked) -> Answer:
+    """Return the list of runs as a page."""
+    filtered = {name: value for name, value in asked.query.items() if name in FILTERS}
+    return _page(
+        HTTPStatus.OK,
+        "runs.html",
+        asked,
+        view=view,
+        runs=RUNS,
+        code=asked.query.get("code", ""),
+        filtered=filtered,
+        poll=link(Asked(query={}), ".json", behind=asked.query.get("behind", ""), **filtered),
+        etag=_etag(_json(HTTPStatus.OK, view)),
+        today=view.today,
+        flows=[*((flow.value, f"all {flow.value}s") for flow in FlowKind), *((name, name) for name in view.flows)],
+        states=[(state.value, state.value) for state in State],
+        outcomes=[(history.NOT_SUCCEEDED, "not succeeded"), *((outcome.value, outcome.value) for outcome in Outcome)],
+    )
+
+
+def run_page(view: history.RunView | None, asked: Asked) -> Answer:
+    """Return one run as a page; None: 404."""
+    if view is None:
+        words = "There is no such run. Its record may have been cleared away."
+        return _page(HTTPStatus.NOT_FOUND, "trouble.html", asked, title="Not found", words=words)
+    poll = link(Asked(query={}), f"/{view.address}.json")
+    return _page(HTTPStatus.OK, "run.html", asked, view=view, poll=poll, etag=_etag(_json(HTTPStatus.OK, view)))
+
+
+def trouble(words: str, asked: Asked, *, as_json: bool) -> Answer:
+    """Return what keeps the app from answering, in words."""
+    if as_json:
+        return _json(HTTPStatus.SERVICE_UNAVAILABLE, {"error": words})
+    return _page(HTTPStatus.SERVICE_UNAVAILABLE, "trouble.html", asked, title="Something is in the way", words=words)
+
+
+def _json(status: HTTPStatus, content: object) -> Answer:
+    body = json.dumps(content, default=_plain, ensure_ascii=False)
+    return Answer(status=status, body=body, mimetype="application/json", headers=_HEADERS)
+
+
+def _plain(value: object) -> object:
+    """Return a value that JSON does not know as one that it knows; durations in seconds."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    match value:
+        case datetime():
+            return value.astimezone(UTC).isoformat()
+        case date():
+            return value.isoformat()
+        case timedelta():
+            return value.total_seconds()
+    raise TypeError(f"{type(value).__name__} cannot stand in JSON")
+
+
+def _page(status: HTTPStatus, template: str, asked: Asked, **content: object) -> Answer:
+    nonce = secrets.token_urlsafe(16)
+    body = (
+        _templates()
+        .get_template(template)
+        .render(
+            **content,
+            nonce=nonce,
+            user=asked.user,
+            link=lambda path="", **query: link(asked, path, **query),
+        )
+    )
+    policy = (
+        f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; "
+        "img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    )
+    return Answer(
+        status=status,
+        body=body,
+        mimetype="text/html",
+        headers={**_HEADERS, "Content-Security-Policy": policy},
+    )
+
+
+def link(asked: Asked, path: str = "", **query: object) -> str:
+    """Return the address of another page of ours, with the key in it if this page was asked for with one in its own.
+
+    A browser that follows a link can send no header, so the key has to stand there.
+    """
+    values = {name: str(value) for name, value in query.items() if value not in (None, "")}
+    if code := asked.query.get("code"):
+        values["code"] = code
+    return RUNS + quote(path) + ("?" + urlencode(values) if values else "")
+
+
+@cache
+def _templates() -> "Environment":
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    # Styles and scripts stand in the page itself, under its nonce: what has an address of its own needs a key or none.
+    environment = Environment(
+        loader=FileSystemLoader([_HERE / "templates", _HERE / "static"]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"moment": _moment, "duration": duration, "size": _size}
+    environment.globals |= {"PLACE": history.Place, "NOT_SUCCEEDED": history.NOT_SUCCEEDED}
+    return environment
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def duration(span: timedelta | float) -> str:
+    """Return a duration in words: ``0.35 s``, ``12 s``, ``3 min 5 s``, ``2 h 5 min``, ``3 d 4 h``."""
+    seconds = span.total_seconds() if isinstance(span, timedelta) else span
+    if seconds < 10:
+        return f"{seconds:.2f} s"
+    for unit_s, unit, below_s, below in ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s")):
+        if seconds >= unit_s:
+            return f"{seconds // unit_s:.0f} {unit} {seconds % unit_s // below_s:.0f} {below}"
+    return f"{seconds:.0f} s"
+
+
+def _size(size_bytes: int) -> str:
+    for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
+        if size_bytes >= unit:
+            return f"{size_bytes / unit:.1f} {name}"
+    return f"{size_bytes} bytes"

@@ -1,0 +1,72 @@
+// Keeps a page current: asks for its JSON, and where that has changed puts the page's new parts into place.
+"use strict";
+
+const PATIENCE_MS = 60_000; // the longest wait after answers that did not come
+
+const said = document.getElementById("said");
+const key = new URLSearchParams(location.search).get("code");
+let waitMs = 0;
+
+function source() {
+  return document.querySelector("[data-poll]");
+}
+
+async function look() {
+  const part = source();
+  if (!part) return; // the run has ended
+  const everyMs = Number(part.dataset.everyS) * 1000;
+  if (!document.hidden) {
+    try {
+      waitMs = (await hasChanged(part)) && !(await renew()) ? everyMs * 2 : everyMs;
+    } catch {
+      waitMs = Math.min(Math.max(waitMs, everyMs) * 2, PATIENCE_MS);
+      say("The app does not answer; what you see may be old. Trying again.");
+    }
+  }
+  setTimeout(look, waitMs || everyMs);
+}
+
+// The key goes in a header here, so that it does not stand in the log of each look.
+async function hasChanged(part) {
+  const headers = { Accept: "application/json", "If-None-Match": part.dataset.etag };
+  if (key) headers["x-functions-key"] = key;
+  const answer = await fetch(part.dataset.poll, { headers, cache: "no-store" });
+  if (answer.status !== 304 && !answer.ok) throw new Error(answer.status);
+  if (answer.status === 304) say("", "The app does not answer");
+  return answer.status !== 304;
+}
+
+async function renew() {
+  const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store" });
+  if (!answer.ok) throw new Error(answer.status);
+  const inert = document.createElement("template"); // its styles and scripts never run
+  inert.innerHTML = await answer.text();
+  const page = inert.content;
+  const focused = document.activeElement?.id;
+  const opened = new Map([...document.querySelectorAll("details[id]")].map((each) => [each.id, each.open]));
+  for (const old of document.querySelectorAll("[data-live]")) {
+    const part = page.getElementById(old.id);
+    if (!part) return false;
+    for (const each of part.querySelectorAll("details[id]")) each.open = opened.get(each.id) ?? each.open;
+    old.replaceWith(document.adoptNode(part));
+  }
+  document.title = page.querySelector("title").textContent;
+  if (focused && document.activeElement?.id !== focused) {
+    document.getElementById(focused)?.focus({ preventScroll: true });
+  }
+  inLocalTime();
+  say(document.querySelector("[data-say]")?.dataset.say ?? "");
+  return true;
+}
+
+// Says something, if it is new; with a beginning only in place of what begins so.
+function say(text, onlyAfter = "") {
+  if (said.textContent !== text && said.textContent.startsWith(onlyAfter)) said.textContent = text;
+}
+
+function inLocalTime() {
+  for (const each of document.querySelectorAll("time")) each.title = new Date(each.dateTime).toLocaleString();
+}
+
+inLocalTime();
+setTimeout(look, 1000);

@@ -1,0 +1,392 @@
+"""What a person sees of the runs: a list with figures on top, and one run as the way that it went. Reads, never writes.
+
+View models only: pages and JSON are made of them in ``operations/``. Nothing in them changes with the clock alone, so
+that a page that looks again can tell whether anything has happened.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from typing import Final
+from urllib.parse import urlsplit
+
+from shared.clients.run_store import Rows, RunRow, RunStore, address_of
+from shared.domain.run import MOVES, FailedRow, FlowKind, Outcome, Run, State, StepRecord, Submission
+from shared.flows import inbound, outbound
+from shared.services import Services
+
+# Rows of a page, at least, as long as there are so many; rows that one call of storage brings; and with a filter rows
+# that one page looks through before it lets the person decide whether to look on.
+PAGE: Final = 50
+AT_ONCE_FILTERED: Final = 500
+LOOKED_THROUGH: Final = 2_000
+# Open runs that a page shows; all of them are counted.
+OPEN_SHOWN: Final = 100
+# Failures of today that are counted; behind them "and more" is said.
+FAILURES_COUNTED: Final = 200
+
+STATE_WORDS: Final[Mapping[State, str]] = {
+    State.FOUND: "The file is in Input.",
+    State.CLAIMED: "The file is in Processing.",
+    State.UPLOADED: "The package lies in F&O's blob storage.",
+    State.FINISHED: "The outcome is known.",
+    State.FILED: "The file is in Success or Error.",
+    State.WITHDRAWN: "A person took the file away before F&O was told of it.",
+    State.PLANNED: "The export is due.",
+    State.READY: "F&O has finished the export.",
+    State.DELIVERED: "The package is in OneDrive.",
+    State.FAILED: "F&O has no package for us.",
+    State.SUBMITTING: "F&O may or may not have been told.",
+    State.EXECUTING: "F&O is at work.",
+}
+
+# What a run waits for in a state, where nothing is wrong and it is its turn.
+WAITS_FOR: Final[Mapping[State, str]] = {
+    State.FOUND: "the file to be complete, to move it to Processing",
+    State.CLAIMED: "the upload of the package to F&O",
+    State.UPLOADED: "F&O to take another execution",
+    State.SUBMITTING: "certainty whether F&O has got the request",
+    State.EXECUTING: "F&O to end the execution",
+    State.FINISHED: "F&O's error files, to put them beside the file",
+    State.PLANNED: "F&O to take another execution",
+    State.READY: "F&O to hand out the package",
+}
+
+STEP_WORDS: Final[Mapping[str, str]] = {
+    "claim": "Move the file to Processing",
+    "upload": "Check the package and upload it to F&O",
+    "choose_id": "Choose and save the execution id",
+    "submit": "Tell F&O, or ask whether it was told",
+    "watch": "Ask F&O how far it is",
+    "file_away": "File it in Success or Error",
+    "deliver": "Put the package into OneDrive",
+}
+
+
+class Place(StrEnum):
+    """Where a run stands among the others, in a word."""
+
+    RUNNING = "running"  # at the head of its lane
+    WAITING = "waiting"  # behind another run of its lane
+    NEEDS_PERSON = "needs a person"
+    ENDED = "ended"
+
+
+# The choice of outcomes that a list offers beside the outcomes themselves.
+NOT_SUCCEEDED: Final = "NotSucceeded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters:
+    """What a list is to show; what is empty filters nothing. Texts are compared regardless of case."""
+
+    flow: str = ""  # "import", "export", or the name of one in the settings
+    company: str = ""
+    data_project: str = ""
+    state: State | None = None
+    outcome: str = ""  # an outcome, or NOT_SUCCEEDED
+    day: date | None = None  # on which runs were opened, in UTC
+    text: str = ""  # in the file's name, the execution id or the run id
+
+    @property
+    def is_any(self) -> bool:
+        """Whether anything is filtered."""
+        return self != Filters()
+
+    def fit(self, row: RunRow) -> bool:
+        """Return whether a run is to be shown."""
+        return (
+            (not self.flow or self.flow.casefold() in (row.flow.value, row.integration.casefold()))
+            and (not self.company or self.company.casefold() == row.company.casefold())
+            and (not self.data_project or self.data_project.casefold() == row.data_project.casefold())
+            and self.state in (None, row.state)
+            and (not self.outcome or self._fits_outcome(row))
+            and self.day in (None, row.opened.date())
+            and any(self.text.casefold() in each.casefold() for each in (row.file_name, row.execution_id, row.run_id))
+        )
+
+    def _fits_outcome(self, row: RunRow) -> bool:
+        if row.outcome is None:
+            return False
+        return row.outcome.needs_telling if self.outcome == NOT_SUCCEEDED else row.outcome.value == self.outcome
+
+    @property
+    def only_failed(self) -> bool:
+        """Whether only runs can fit that were not wholly successful."""
+        failed = {NOT_SUCCEEDED, *(outcome.value for outcome in Outcome if outcome.needs_telling)}
+        return self.outcome in failed
+
+    @property
+    def no_ended(self) -> bool:
+        """Whether no run that has ended can fit."""
+        return self.state is not None and any(moves.get(self.state) for moves in MOVES.values())
+
+
+def read_filters(values: Mapping[str, str]) -> Filters:
+    """Return the filters of a query; what cannot be understood filters nothing."""
+    return Filters(
+        flow=values.get("flow", ""),
+        company=values.get("company", ""),
+        data_project=values.get("project", ""),
+        state=next((state for state in State if state.value == values.get("state")), None),
+        outcome=values.get("outcome", ""),
+        day=_day(values.get("day", "")),
+        text=values.get("text", ""),
+    )
+
+
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One run in a list."""
+
+    run: RunRow
+    place: Place
+    took: timedelta | None  # from its opening to its end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tiles:
+    """The figures on top of the list, of all runs, whatever is filtered."""
+
+    running: int
+    waiting: int
+    needs_person: int
+    failed_today: int  # opened today, in UTC
+    failed_today_or_more: bool
+    oldest_waiting: RunRow | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunList:
+    """One page of runs."""
+
+    tiles: Tiles
+    filters: Filters
+    under_way: tuple[Line, ...]  # who needs a person first, then the newest first; only on the first page
+    under_way_total: int  # of those that the filters let through
+    ended: tuple[Line, ...]  # the newest first
+    position: str  # where the next page begins; "" where there is none
+    looked_back_to: datetime | None  # set where a filter let the page end before it was full
+    today: date  # in UTC
+    flows: tuple[str, ...]  # the names in the settings, to choose from
+
+
+def list_runs(filters: Filters, behind: str, services: Services) -> RunList:
+    """Return one page of runs. Raises TryAgain and NeedsPerson for trouble with the app's storage.
+
+    behind: the position that the page before this one ended with, "" for the first.
+    """
+    store = services.store
+    open_lines = placed(store.open_rows())
+    fitting = [] if behind else [line for line in open_lines if filters.fit(line.run)]
+    ended, position, looked_back_to = ([], "", None) if filters.no_ended else _ended_page(filters, behind, store)
+    integrations = services.integrations
+    return RunList(
+        tiles=tiles(open_lines, *_failed_today(services)),
+        filters=filters,
+        under_way=tuple(fitting[:OPEN_SHOWN]),
+        under_way_total=len(fitting),
+        ended=tuple(ended),
+        position=position,
+        looked_back_to=looked_back_to,
+        today=services.now().date(),
+        flows=(*(flow.name for flow in integrations.imports), *(flow.name for flow in integrations.exports)),
+    )
+
+
+def placed(rows: Iterable[RunRow]) -> list[Line]:
+    """Return open runs for a list: who needs a person first, then the newest first.
+
+    rows: as the store lists them, lane by lane, the oldest of each first.
+    """
+    lines, lane = [], None
+    for row in rows:
+        place = Place.WAITING if row.lane == lane else Place.RUNNING
+        lane = row.lane
+        lines.append(Line(run=row, place=Place.NEEDS_PERSON if row.needs_person else place, took=None))
+    newest_first = sorted(lines, key=lambda line: line.run.opened, reverse=True)
+    return sorted(newest_first, key=lambda line: line.place is not Place.NEEDS_PERSON)
+
+
+def tiles(open_lines: Sequence[Line], failed_today: int, failed_today_or_more: bool) -> Tiles:
+    """Return the figures of all open runs and of today's failures."""
+
+    def count(place: Place) -> int:
+        return sum(line.place is place for line in open_lines)
+
+    waiting = [line.run for line in open_lines if line.place is Place.WAITING]
+    return Tiles(
+        running=count(Place.RUNNING),
+        waiting=len(waiting),
+        needs_person=count(Place.NEEDS_PERSON),
+        failed_today=failed_today,
+        failed_today_or_more=failed_today_or_more,
+        oldest_waiting=min(waiting, key=lambda row: row.opened, default=None),
+    )
+
+
+def _failed_today(services: Services) -> tuple[int, bool]:
+    """Return how many runs that were opened today have failed, and whether there are more than are counted."""
+    today = services.now().date()
+    first = next(services.store.ended_rows(only_failed=True, day=today, at_once=FAILURES_COUNTED))
+    return len(first.rows), not first.is_last_of_day
+
+
+def _ended_page(filters: Filters, behind: str, store: RunStore) -> tuple[list[Line], str, datetime | None]:
+    """Return the ended runs of one page, where the next page begins, and how far a filtered page has looked."""
+    lines: list[Line] = []
+    looked_through, last = 0, None
+    for rows in _ended_rows(filters, behind, store):
+        lines += [
+            Line(run=row, place=Place.ENDED, took=row.ended - row.opened if row.ended else None)
+            for row in rows.rows
+            if filters.fit(row)
+        ]
+        looked_through += len(rows.rows)
+        last = rows.rows[-1].opened if rows.rows else last
+        if len(lines) >= PAGE:
+            return lines, rows.position, None
+        if looked_through >= LOOKED_THROUGH:
+            return lines, rows.position, last
+    return lines, "", None
+
+
+def _ended_rows(filters: Filters, behind: str, store: RunStore) -> Iterator[Rows]:
+    at_once = AT_ONCE_FILTERED if filters.is_any else PAGE
+    return store.ended_rows(only_failed=filters.only_failed, day=filters.day, behind=behind, at_once=at_once)
+
+
+# -- one run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepView:
+    """One step on the way of a run."""
+
+    number: int
+    title: str
+    record: StepRecord
+    waited: timedelta | None  # between the step before and this one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Next:
+    """What an open run waits for."""
+
+    title: str  # of the step that is next
+    waits_for: str
+    looks_again: datetime | None  # None: when the run ahead of it is done
+    behind: RunRow | None  # the run at the head of its lane, where that is another
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunView:
+    """One run as a person reads it."""
+
+    address: str
+    run_id: str
+    flow: FlowKind
+    integration: str
+    file_name: str
+    size_bytes: int
+    folder: str
+    company: str
+    data_project: str
+    entities: tuple[str, ...]
+    state: State
+    state_words: str
+    outcome: Outcome | None
+    reason: str
+    trouble: str
+    opened: datetime
+    ended: datetime | None
+    took: timedelta | None
+    links: tuple[tuple[str, str], ...]  # words and address
+    submissions: tuple[Submission, ...]
+    steps: tuple[StepView, ...]
+    next: Next | None  # None: it has ended
+    failed_rows: tuple[FailedRow, ...]
+    failed_rows_total: int
+
+
+def show_run(address: str, services: Services) -> RunView | None:
+    """Return the run with that address, None where there is none. Raises TryAgain and NeedsPerson, as ``list_runs``."""
+    run = services.store.run_at(address)
+    if run is None:
+        return None
+    head = None if run.ended else services.store.head(run.lane)
+    return run_view(run, head)
+
+
+def run_view(run: Run, head: RunRow | None) -> RunView:
+    """Return a run as a person reads it; head: the run at the head of its lane."""
+    return RunView(
+        address=address_of(run),
+        run_id=run.run_id,
+        flow=run.flow,
+        integration=run.integration,
+        file_name=run.file.name,
+        size_bytes=run.file.size_bytes,
+        folder=run.file.folder,
+        company=run.company,
+        data_project=run.data_project,
+        entities=run.entities,
+        state=run.state,
+        state_words=f"The file is in {run.file.folder}." if run.state is State.FILED else STATE_WORDS[run.state],
+        outcome=run.outcome,
+        reason=run.reason,
+        trouble=run.trouble.text if run.trouble else "",
+        opened=run.opened,
+        ended=run.ended,
+        took=run.ended - run.opened if run.ended else None,
+        links=_links(run),
+        submissions=run.submissions,
+        steps=tuple(_steps(run.steps)),
+        next=None if run.ended else _next(run, head),
+        failed_rows=run.failed_rows,
+        failed_rows_total=run.failed_rows_total,
+    )
+
+
+def _links(run: Run) -> tuple[tuple[str, str], ...]:
+    """Return the pages of others about a run; an address that is no web address is left out."""
+    known = (
+        ("The file in OneDrive", run.file.web_url),
+        ("The report in OneDrive", run.report_url),
+        ("Execution summary in F&O", run.summary_url),
+    )
+    return tuple((words, url) for words, url in known if urlsplit(url).scheme in ("https", "http"))
+
+
+def _steps(records: Sequence[StepRecord]) -> Iterator[StepView]:
+    before: datetime | None = None
+    for number, record in enumerate(records, 1):
+        yield StepView(
+            number=number,
+            title=STEP_WORDS.get(record.step, record.step),
+            record=record,
+            waited=max(record.began - before, timedelta(0)) if before else None,
+        )
+        # Of steps that were counted only the first one's beginning is known; the last one's calls say when it was.
+        began = record.began if record.times == 1 else max((call.began for call in record.calls), default=record.began)
+        before = began + timedelta(seconds=record.took_s)
+
+
+def _next(run: Run, head: RunRow | None) -> Next:
+    steps = inbound.STEPS if run.flow is FlowKind.IMPORT else outbound.STEPS
+    title = STEP_WORDS[steps[run.state].__name__] if run.state in steps else ""
+    if head and head.run_id != run.run_id:
+        return Next(title=title, waits_for="its turn", looks_again=None, behind=head)
+    if run.attempts and run.steps and run.steps[-1].error:
+        waits_for = f"another try; {run.attempts} in a row failed"
+    else:
+        waits_for = WAITS_FOR.get(run.state, "")
+    return Next(title=title, waits_for=waits_for, looks_again=run.due, behind=None)

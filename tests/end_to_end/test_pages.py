@@ -1,0 +1,253 @@
+"""The pages about runs through the functions host, and in a real browser where there is one."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+import requests
+from azure.storage.blob import ContainerClient
+
+from shared.clients.run_store import RunStore, order_of
+from shared.domain.run import FileFacts, FlowKind, Outcome, State, new_run
+from tests.end_to_end.stage import Stage
+from tests.packages import build_package
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
+KEY: Final = {"x-functions-key": "the-function-key"}
+TIMEOUT_S: Final = 30
+HTML_NAME: Final = "USMF_<img src=x onerror=\"document.title='hacked'\"><script>document.title='hacked'</script>.zip"
+
+
+def get(stage: Stage, path: str, **headers: str) -> requests.Response:
+    return requests.get(f"{stage.host_url}{path}", headers={**KEY, **headers}, timeout=TIMEOUT_S)
+
+
+def listed(stage: Stage, file_name: str) -> dict[str, Any] | None:
+    """Return what the list tells of the run of a file."""
+    shown = get(stage, f"/api/runs.json?text={file_name}").json()
+    runs = [line["run"] for line in (*shown["under_way"], *shown["ended"])]
+    return next((run for run in runs if run["file_name"] == file_name), None)
+
+
+@pytest.fixture(scope="module")
+def failed(stage: Stage) -> dict[str, Any]:
+    """A run whose rows partly failed, as the list tells of it."""
+    name = "USMF_PageRows_001.zip"
+    rows = (("A", "Alpha"), ("B", "#ERROR <b>bold</b>"), ("C", "#ERROR"))
+    stage.put(name, build_package(entity="PageRows", rows=rows))
+    stage.ended(name)
+    return stage.wait_for(lambda: listed(stage, name), "the run in the list")
+
+
+# -- HTTP
+
+
+@pytest.mark.parametrize("path", ["/api/runs", "/api/runs.json", "/api/runs/1793608200123-0123456789ab"])
+def test_without_the_key_no_run_is_shown(stage: Stage, path: str) -> None:
+    assert requests.get(f"{stage.host_url}{path}", timeout=TIMEOUT_S).status_code == 401
+    assert requests.get(f"{stage.host_url}{path}?code=wrong", timeout=TIMEOUT_S).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/api/runs", "/api/runs?day=2020-01-01", "/api/runs/1793608200123-0123456789ab"])
+def test_every_answer_forbids_foreign_content_sniffing_caching_and_referrers(stage: Stage, path: str) -> None:
+    page = get(stage, path, Accept="text/html,application/xhtml+xml,*/*;q=0.8")
+
+    assert page.headers["Content-Type"].startswith("text/html")
+    assert page.headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'nonce-")
+    assert "unsafe" not in page.headers["Content-Security-Policy"]
+    for answer in (page, get(stage, path, Accept="application/json")):
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Referrer-Policy"] == "no-referrer"
+        assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_the_list_and_a_run_are_json_by_address_and_by_content_type(stage: Stage, failed: dict[str, Any]) -> None:
+    for path in ("/api/runs", f"/api/runs/{failed['address']}"):
+        by_type = get(stage, path, Accept="application/json")
+        by_address = get(stage, f"{path}.json", Accept="text/html")
+
+        assert by_type.headers["Content-Type"] == by_address.headers["Content-Type"] == "application/json"
+        assert by_type.json() == by_address.json()
+
+
+def test_a_failed_run_is_told_with_its_rows_and_every_call(stage: Stage, failed: dict[str, Any]) -> None:
+    run = get(stage, f"/api/runs/{failed['address']}.json").json()
+
+    assert (run["outcome"], run["folder"]) == ("PartiallySucceeded", "/Error")
+    assert [row["record_id"] for row in run["failed_rows"]] == ["B", "C"]
+    operations = [call["operation"] for step in run["steps"] for call in step["record"]["calls"]]
+    assert "ImportFromPackage" in operations
+    assert [words for words, _ in run["links"]] == [
+        "The file in OneDrive",
+        "The report in OneDrive",
+        "Execution summary in F&O",
+    ]
+
+
+def test_who_has_the_newest_version_already_gets_304(stage: Stage, failed: dict[str, Any]) -> None:
+    path = f"/api/runs/{failed['address']}.json"
+    first = get(stage, path)
+
+    again = get(stage, path, **{"If-None-Match": first.headers["ETag"]})
+
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_filters_reach_the_list(stage: Stage, failed: dict[str, Any]) -> None:
+    def names(query: str) -> list[str]:
+        shown = get(stage, f"/api/runs.json?{query}").json()
+        return [line["run"]["file_name"] for line in shown["ended"]]
+
+    name = failed["file_name"]
+    execution_id = failed["execution_id"]
+    assert names(f"text={execution_id}&company=usmf&outcome=NotSucceeded&flow=import&day={failed['opened'][:10]}") == [
+        name
+    ]
+    assert names(f"text={execution_id}&company=DEMF") == []
+
+
+def test_the_name_of_who_has_signed_in_is_shown(stage: Stage) -> None:
+    page = get(stage, "/api/runs", **{"X-MS-CLIENT-PRINCIPAL-NAME": "anna@contoso.com", "Accept": "text/html"})
+
+    assert "Signed in as anna@contoso.com" in page.text
+
+
+# -- in a browser
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Chrome"]:
+    """A real browser without a window; ``apt-get install chromium chromium-driver`` brings one on Debian."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.skip("there is no Chromium with its driver on PATH")
+    from selenium.webdriver import Chrome, ChromeOptions
+    from selenium.webdriver.chrome.service import Service
+
+    options = ChromeOptions()
+    options.binary_location = chromium
+    # Containers give no user namespaces for the sandbox, and little /dev/shm.
+    for switch in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-dev-shm-usage",
+        "--disable-gpu",
+        "--window-size=1200,1000",
+    ):
+        options.add_argument(switch)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    browser = Chrome(options=options, service=Service(driver))
+    browser.set_page_load_timeout(TIMEOUT_S)
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture(autouse=True)
+def _no_complaints(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A browser complains of scripts that break, and of everything that the Content-Security-Policy forbids."""
+    yield
+    if "browser" in request.fixturenames:
+        browser: Chrome = request.getfixturevalue("browser")
+        complaints = browser.get_log("browser")  # type: ignore[no-untyped-call]  # selenium does not annotate it
+        assert [each for each in complaints if each["source"] != "network"] == []
+
+
+def until[T](browser: "Chrome", look: Callable[["Chrome"], T]) -> T:
+    """Wait until the page shows it; elements that were replaced meanwhile are looked for again."""
+    from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    ignored = (NoSuchElementException, StaleElementReferenceException)
+    return WebDriverWait(browser, TIMEOUT_S, ignored_exceptions=ignored).until(look)
+
+
+def open_list(browser: "Chrome", stage: Stage, query: str = "") -> None:
+    browser.get(f"{stage.host_url}/api/runs?code={KEY['x-functions-key']}{query}")
+
+
+def click_run(browser: "Chrome", file_name: str) -> None:
+    """Open a run from the list, as a person does; its page is there when its heading is."""
+    until(browser, lambda page: page.find_element("link text", file_name)).click()
+    until(browser, lambda page: page.find_element("css selector", "#run h1").text == file_name)
+
+
+def test_in_a_browser_a_failed_run_is_opened_from_the_list_and_its_row_errors_are_read(
+    stage: Stage, failed: dict[str, Any], browser: "Chrome"
+) -> None:
+    open_list(browser, stage)
+
+    click_run(browser, failed["file_name"])
+
+    rows = browser.find_elements("css selector", ".row-errors tbody tr")
+    cells = [[cell.text for cell in row.find_elements("tag name", "td")] for row in rows]
+    assert [cell[:2] for cell in cells] == [["B", "DESCRIPTION"], ["C", "DESCRIPTION"]]
+    assert "#ERROR <b>bold</b>" in cells[0][2]
+    step = browser.find_element("css selector", "#step-2 summary")
+    step.send_keys("\n")  # with the keyboard
+    assert until(browser, lambda page: "GetAzureWriteUrl" in page.find_element("css selector", "#step-2 table").text)
+
+
+def test_in_a_browser_a_file_name_made_of_html_stays_text(stage: Stage, browser: "Chrome") -> None:
+    _keep_ended_run(stage, HTML_NAME)
+
+    open_list(browser, stage, "&text=hacked")
+    title = browser.title
+    click_run(browser, HTML_NAME)
+
+    assert title == "Runs"
+    assert browser.title == HTML_NAME
+    assert browser.find_elements("tag name", "img") == []
+
+
+def _keep_ended_run(stage: Stage, file_name: str) -> None:
+    """Put a run into the history that OneDrive would not allow: it takes no such name, and we do not rely on that."""
+    now = datetime.now(UTC)
+    run = new_run(
+        flow=FlowKind.IMPORT,
+        state=State.FOUND,
+        integration="import",
+        lane="in-pages",
+        order=order_of(now, "html"),
+        file=FileFacts(name=file_name),
+        now=now,
+    )
+    with ContainerClient.from_connection_string(stage.azurite.connection_string, "runs") as container:
+        store = RunStore(container)
+        store.create(run)
+        head = store.oldest("in-pages")
+        assert head is not None
+        store.end(replace(head, state=State.FILED, outcome=Outcome.SUCCEEDED, ended=now))
+
+
+def test_in_a_browser_the_page_of_a_run_follows_it_to_its_end_by_itself(stage: Stage, browser: "Chrome") -> None:
+    name = "USMF_PageFollows_001.zip"
+    usual_s = stage.finance_operations.speed.seconds_per_execution
+    stage.finance_operations.change(seconds_per_execution=3600.0)
+    try:
+        stage.put(name, build_package(entity="PageFollows"))
+        execution_id = stage.wait_for(lambda: _executing(stage, name), "the execution")
+    finally:
+        stage.finance_operations.change(seconds_per_execution=usual_s)
+    open_list(browser, stage)
+    click_run(browser, name)
+    assert "waits for F&O to end the execution" in browser.find_element("css selector", ".way").text
+    link = browser.find_element("id", "link-1")
+    browser.execute_script("arguments[0].focus()", link)
+
+    stage.finance_operations.end_now(execution_id)
+
+    until(browser, lambda page: page.find_element("id", "said").text == "Succeeded")
+    assert "The file is in /Success." in browser.find_element("id", "run").text
+    assert browser.find_elements("css selector", "[data-poll]") == []
+    assert browser.switch_to.active_element.get_attribute("id") == "link-1"
+
+
+def _executing(stage: Stage, file_name: str) -> str | None:
+    record = stage.record(file_name)
+    return str(record["submissions"][-1]["execution_id"]) if record and record["state"] == "executing" else None

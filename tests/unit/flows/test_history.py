@@ -1,0 +1,328 @@
+"""What a person sees of the runs: figures, filters, pages, and one run as the way that it went."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from shared.clients.dmf import RowError
+from shared.clients.run_store import RunRow, address_of
+from shared.domain.run import (
+    FileFacts,
+    FlowKind,
+    Outcome,
+    Run,
+    State,
+    StepRecord,
+    new_run,
+    run_from_json,
+    run_to_json,
+)
+from shared.flows import execution, history, inbound, outbound
+from shared.flows.history import NOT_SUCCEEDED, Filters, Place, read_filters
+from tests.packages import build_package
+from tests.world import World
+
+NOW = datetime(2026, 11, 2, 8, 30, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+
+
+def a_run(**facts: Any) -> Run:
+    run = new_run(
+        flow=FlowKind.IMPORT,
+        state=State.FOUND,
+        integration="import",
+        lane="in-1",
+        order="20261102T083000000000Z-item",
+        file=FileFacts(name="USMF_Customers_001.zip"),
+        now=NOW,
+    )
+    return replace(run, **facts)
+
+
+def a_row(**facts: Any) -> RunRow:
+    row = RunRow(
+        address="",
+        run_id="0123456789ab",
+        flow=FlowKind.IMPORT,
+        integration="customers in",
+        lane="in-1",
+        state=State.FOUND,
+        outcome=None,
+        company="USMF",
+        data_project="Customers",
+        execution_id="Customers-20261102",
+        file_name="USMF_Customers_001.zip",
+        words="",
+        needs_person=False,
+        opened=NOW,
+        due=NOW,
+        ended=None,
+    )
+    return replace(row, **facts)
+
+
+# The list
+
+
+def test_the_head_of_a_lane_is_running_the_others_wait_and_who_needs_a_person_comes_first() -> None:
+    rows = [
+        a_row(run_id="a", lane="in-1", opened=NOW),
+        a_row(run_id="b", lane="in-1", opened=NOW + SECOND),
+        a_row(run_id="c", lane="in-2", opened=NOW + 2 * SECOND, needs_person=True),
+        a_row(run_id="d", lane="in-2", opened=NOW + 3 * SECOND),
+        a_row(run_id="e", lane="in-3", opened=NOW + 4 * SECOND),
+    ]
+
+    lines = [(line.run.run_id, line.place) for line in history.placed(rows)]
+
+    assert lines == [
+        ("c", Place.NEEDS_PERSON),
+        ("e", Place.RUNNING),
+        ("d", Place.WAITING),
+        ("b", Place.WAITING),
+        ("a", Place.RUNNING),
+    ]
+
+
+def test_the_tiles_count_what_is_open_and_name_the_one_that_has_waited_longest() -> None:
+    rows = [
+        a_row(run_id=f"{lane}{age}", lane=f"in-{lane}", opened=NOW - age * SECOND) for lane in "xy" for age in (9, 5)
+    ]
+
+    tiles = history.tiles(history.placed(rows), 3, failed_today_or_more=True)
+
+    assert (tiles.running, tiles.waiting, tiles.needs_person) == (2, 2, 0)
+    assert (tiles.failed_today, tiles.failed_today_or_more) == (3, True)
+    assert tiles.oldest_waiting is not None
+    assert tiles.oldest_waiting.opened == NOW - 5 * SECOND
+
+
+FAILED = a_row(state=State.FILED, outcome=Outcome.PARTIALLY_SUCCEEDED, ended=NOW)
+
+
+@pytest.mark.parametrize(
+    ("query", "row", "fits"),
+    [
+        ({}, a_row(), True),
+        ({"flow": "import"}, a_row(), True),
+        ({"flow": "export"}, a_row(), False),
+        ({"flow": "Customers In"}, a_row(), True),
+        ({"company": "usmf"}, a_row(), True),
+        ({"company": "USM"}, a_row(), False),
+        ({"project": "customers"}, a_row(), True),
+        ({"project": "vendors"}, a_row(), False),
+        ({"state": "found"}, a_row(), True),
+        ({"state": "filed"}, a_row(), False),
+        ({"state": "no such state"}, a_row(), True),
+        ({"outcome": NOT_SUCCEEDED}, FAILED, True),
+        ({"outcome": "PartiallySucceeded"}, FAILED, True),
+        ({"outcome": "Failed"}, FAILED, False),
+        ({"outcome": NOT_SUCCEEDED}, a_row(), False),
+        ({"outcome": NOT_SUCCEEDED}, a_row(outcome=Outcome.SUCCEEDED), False),
+        ({"day": "2026-11-02"}, a_row(), True),
+        ({"day": "2026-11-03"}, a_row(), False),
+        ({"day": "yesterday"}, a_row(), True),
+        ({"text": "customers_0"}, a_row(), True),
+        ({"text": "-20261102"}, a_row(), True),
+        ({"text": "0123456789AB"}, a_row(), True),
+        ({"text": "vendors"}, a_row(), False),
+        ({"company": "USMF", "text": "vendors"}, a_row(), False),
+    ],
+)
+def test_a_run_is_shown_where_it_fits_every_filter(query: dict[str, str], row: RunRow, fits: bool) -> None:
+    assert read_filters(query).fit(row) is fits
+
+
+def test_only_filters_that_failures_alone_can_fit_look_through_failures_alone() -> None:
+    assert Filters(outcome=NOT_SUCCEEDED).only_failed
+    assert Filters(outcome="Rejected").only_failed
+    assert not Filters(outcome="Succeeded").only_failed
+    assert not Filters().only_failed
+
+
+def test_a_state_in_which_no_run_ends_needs_no_look_through_the_history() -> None:
+    assert Filters(state=State.EXECUTING).no_ended
+    assert Filters(state=State.FINISHED).no_ended
+    assert not Filters(state=State.FILED).no_ended
+    assert not Filters().no_ended
+
+
+def ended(world: World, number: int, outcome: Outcome = Outcome.SUCCEEDED, company: str = "USMF") -> Run:
+    """Keep a run in the history that was opened so many minutes before now."""
+    opened = world.clock.now() - timedelta(minutes=number)
+    over = a_run(
+        run_id=f"{number:012x}",
+        opened=opened,
+        ended=opened + SECOND,
+        state=State.FILED,
+        outcome=outcome,
+        company=company,
+    )
+    world.services.store.create(over)
+    saved = world.services.store.oldest("in-1")
+    assert saved is not None
+    world.services.store.end(saved)
+    return over
+
+
+def numbers(shown: history.RunList) -> list[int]:
+    return [int(line.run.run_id, 16) for line in shown.ended]
+
+
+def test_the_history_is_shown_page_by_page_and_a_filter_looks_no_further_than_is_bearable(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world.clock, "present", datetime(2026, 11, 2, 0, 5, tzinfo=UTC))  # across midnight
+    for number in range(12):
+        ended(world, number, company="DEMF" if number == 9 else "USMF")
+    monkeypatch.setattr(history, "PAGE", 4)
+    monkeypatch.setattr(history, "AT_ONCE_FILTERED", 3)
+    monkeypatch.setattr(history, "LOOKED_THROUGH", 6)
+
+    seen: list[int] = []
+    position = ""
+    while position or not seen:
+        page = history.list_runs(Filters(), position, world.services)
+        seen, position = seen + numbers(page), page.position
+    filtered = history.list_runs(Filters(company="DEMF"), "", world.services)
+    further = history.list_runs(Filters(company="DEMF"), filtered.position, world.services)
+
+    assert seen == list(range(12))
+    assert numbers(filtered) == []
+    assert filtered.looked_back_to == world.clock.now() - timedelta(minutes=5)
+    assert numbers(further) == [9]
+
+
+def test_the_failures_of_today_are_counted_and_can_be_listed_alone(world: World) -> None:
+    world.clock.present = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
+    ended(world, 1, Outcome.FAILED)
+    ended(world, 2, Outcome.SUCCEEDED)
+    ended(world, 3, Outcome.REJECTED)
+    ended(world, 60 * 24, Outcome.FAILED)
+
+    shown = history.list_runs(Filters(outcome=NOT_SUCCEEDED), "", world.services)
+
+    assert (shown.tiles.failed_today, shown.tiles.failed_today_or_more) == (2, False)
+    assert numbers(shown) == [1, 3, 60 * 24]
+    assert numbers(history.list_runs(Filters(day=date(2026, 11, 1)), "", world.services)) == [60 * 24]
+
+
+# One run
+
+
+def test_every_step_and_every_state_has_its_words() -> None:
+    steps = {step.__name__ for table in (inbound.STEPS, outbound.STEPS) for step in table.values()}
+
+    assert set(history.STEP_WORDS) == steps
+    assert set(history.STATE_WORDS) == set(State)
+    assert set(history.WAITS_FOR) == {*inbound.STEPS, *outbound.STEPS}
+
+
+def test_a_step_tells_how_long_the_run_had_waited_for_it() -> None:
+    first = StepRecord(step="claim", state=State.FOUND, began=NOW, took_s=2.0)
+    second = StepRecord(step="upload", state=State.CLAIMED, began=NOW + 10 * SECOND, took_s=0.5)
+
+    steps = history.run_view(a_run(steps=(first, second)), None).steps
+
+    assert [(step.title, step.waited) for step in steps] == [
+        ("Move the file to Processing", None),
+        ("Check the package and upload it to F&O", 8 * SECOND),
+    ]
+
+
+def test_a_run_behind_another_waits_for_its_turn() -> None:
+    ahead = a_row(run_id="ffffffffffff")
+
+    waits = history.run_view(a_run(), ahead).next
+
+    assert waits is not None
+    assert (waits.waits_for, waits.behind, waits.looks_again) == ("its turn", ahead, None)
+
+
+def test_a_run_whose_step_failed_waits_for_another_try_at_its_due_time() -> None:
+    failed = StepRecord(step="claim", state=State.FOUND, began=NOW, took_s=2.0, error="throttled")
+    run = a_run(steps=(failed,), attempts=3, due=NOW + 8 * SECOND)
+
+    waits = history.run_view(run, a_row(run_id=run.run_id)).next
+
+    assert waits is not None
+    assert waits.title == "Move the file to Processing"
+    assert (waits.waits_for, waits.looks_again) == ("another try; 3 in a row failed", NOW + 8 * SECOND)
+
+
+def test_a_run_that_has_ended_waits_for_nothing() -> None:
+    over = a_run(state=State.FILED, ended=NOW + 90 * SECOND, outcome=Outcome.SUCCEEDED)
+
+    view = history.run_view(over, None)
+
+    assert (view.next, view.took) == (None, 90 * SECOND)
+
+
+@pytest.mark.parametrize("address", ["javascript:alert(1)", "data:text/html,x", "//elsewhere", "ftp://x", ""])
+def test_an_address_that_is_no_web_address_is_no_link(address: str) -> None:
+    run = a_run(file=FileFacts(name="x.zip", web_url=address), summary_url=address, report_url=address)
+
+    assert history.run_view(run, None).links == ()
+
+
+def test_a_failed_import_shows_its_rows_its_links_and_every_call_with_its_request_id(world: World) -> None:
+    world.put("USMF_Rows_001.zip", build_package(rows=(("A", "Alpha"), ("B", "#ERROR"), ("C", "#ERROR"))))
+    world.look()
+    world.run_until_quiet()
+    (run,) = world.ended_runs()
+
+    view = history.show_run(address_of(run), world.services)
+
+    assert view is not None
+    assert (view.outcome, view.state_words) == (Outcome.PARTIALLY_SUCCEEDED, "The file is in /Error.")
+    assert [row.record_id for row in view.failed_rows] == ["B", "C"]
+    assert view.failed_rows[0].field == "DESCRIPTION"
+    assert "#ERROR" in view.failed_rows[0].message
+    assert view.failed_rows_total == 2
+    links = dict(view.links)
+    assert links["The file in OneDrive"].endswith("/Error/USMF_Rows_001.zip")
+    assert links["The report in OneDrive"].endswith("/Error/USMF_Rows_001.report.txt")
+    assert links["Execution summary in F&O"].startswith(world.fno.url)
+    calls = [call for step in view.steps for call in step.record.calls]
+    assert "ImportFromPackage" in [call.operation for call in calls]
+    assert all(call.request_id for call in calls if call.service in ("Microsoft Graph", "F&O"))
+
+
+def test_of_very_many_row_errors_a_record_keeps_the_first_and_the_count() -> None:
+    message = "https://a.blob.core.windows.net/x?sig=abc " + "x" * 1_000
+    rows = [RowError(record_id=str(number), field="NAME", message=message) for number in range(5_000)]
+
+    run = execution.with_details(a_run(), rows, "")
+
+    assert run.failed_rows_total == 5_000
+    assert [row.record_id for row in run.failed_rows] == [str(number) for number in range(100)]
+    assert run.failed_rows[0].message.startswith("https://a.blob.core.windows.net/x?sig=*** xxx")
+    assert len(run.failed_rows[0].message) == 500
+    assert run_from_json(run_to_json(run)) == run
+
+
+def test_a_record_that_was_written_before_rows_were_kept_can_be_read() -> None:
+    record = json.loads(run_to_json(a_run()))
+    for name in ("failed_rows", "failed_rows_total", "summary_url", "report_url"):
+        del record[name]
+    del record["file"]["web_url"]
+
+    assert run_from_json(json.dumps(record)) == a_run(run_id=record["run_id"])
+
+
+def test_a_run_under_way_is_shown_with_what_it_waits_for(world: World) -> None:
+    world.put("USMF_First_001.zip")
+    world.put("USMF_Second_002.zip")
+    world.look()
+    lane = next(iter(world.heads()))
+    world.wake(lane)
+    shown = history.list_runs(Filters(), "", world.services)
+
+    views = [history.show_run(line.run.address, world.services) for line in shown.under_way]
+
+    waits = {view.next.waits_for for view in views if view and view.next}
+    assert waits == {"F&O to end the execution", "its turn"}
+    assert (shown.tiles.running, shown.tiles.waiting) == (1, 1)

@@ -1,0 +1,271 @@
+"""Pages and JSON of runs: what stands in them, what is escaped, and what their headers forbid."""
+
+import json
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+
+import pytest
+
+from operations import pages
+from operations.pages import Asked
+from shared.domain.run import (
+    FailedRow,
+    FileFacts,
+    FlowKind,
+    Outcome,
+    RemoteCallRecord,
+    Run,
+    State,
+    StepRecord,
+    Submission,
+    Trouble,
+    new_run,
+)
+from shared.flows import history
+from shared.flows.history import Filters, Line, Place, RunList, Tiles
+from tests.unit.flows.test_history import a_row
+
+NOW = datetime(2026, 11, 2, 8, 30, tzinfo=UTC)
+HOSTILE = "<img src=x onerror=alert(1)>\"'</title></style></script><script>alert(2)</script>{{ 7 * 7 }}"
+
+
+class Elements(HTMLParser):
+    """The elements, attributes and text of a page, as a browser would take it apart."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    def links(self) -> list[str]:
+        return [str(attributes["href"]) for attributes in self.all("a")]
+
+
+def a_hostile_run() -> Run:
+    run = new_run(
+        flow=FlowKind.IMPORT,
+        state=State.FOUND,
+        integration=HOSTILE,
+        lane="in-1",
+        order="20261102T083000000000Z-item",
+        file=FileFacts(
+            name=HOSTILE, folder=HOSTILE, web_url='https://contoso.sharepoint.com/?x="><script>alert(3)</script>'
+        ),
+        now=NOW,
+        data_project=HOSTILE,
+        company=HOSTILE,
+    )
+    call = RemoteCallRecord(service=HOSTILE, operation=HOSTILE, status=None, request_id=HOSTILE, took_s=0.1, began=NOW)
+    return replace(
+        run,
+        entities=(HOSTILE,),
+        reason=HOSTILE,
+        trouble=Trouble(text=HOSTILE, since=NOW),
+        submissions=(Submission(execution_id=HOSTILE, chosen=NOW, delivered_as=HOSTILE),),
+        failed_rows=(FailedRow(record_id=HOSTILE, field=HOSTILE, message=HOSTILE),),
+        failed_rows_total=1,
+        steps=(StepRecord(step=HOSTILE, state=State.FOUND, began=NOW, took_s=1.0, error=HOSTILE, calls=(call,)),),
+    )
+
+
+def a_list(*, position: str = "", filters: Filters | None = None) -> RunList:
+    hostile = a_row(file_name=HOSTILE, words=HOSTILE, company=HOSTILE, data_project=HOSTILE, integration=HOSTILE)
+    return RunList(
+        tiles=Tiles(
+            running=1,
+            waiting=2,
+            needs_person=3,
+            failed_today=4,
+            failed_today_or_more=False,
+            oldest_waiting=replace(hostile, address="1-2-3"),
+        ),
+        filters=filters or Filters(text=HOSTILE, company=HOSTILE, data_project=HOSTILE),
+        under_way=(Line(run=hostile, place=Place.NEEDS_PERSON, took=None),),
+        under_way_total=1,
+        ended=(
+            Line(
+                run=replace(hostile, address="1-2", outcome=Outcome.FAILED, ended=NOW),
+                place=Place.ENDED,
+                took=timedelta(0),
+            ),
+        ),
+        position=position,
+        looked_back_to=None,
+        today=NOW.date(),
+        flows=(HOSTILE,),
+    )
+
+
+@pytest.mark.parametrize("name", ["list", "run", "trouble"])
+def test_what_comes_from_outside_stays_text(name: str) -> None:
+    asked = Asked(query={"code": HOSTILE, "text": HOSTILE}, user=HOSTILE)
+    answer = {
+        "list": lambda: pages.list_page(a_list(position=HOSTILE), asked),
+        "run": lambda: pages.run_page(history.run_view(a_hostile_run(), a_row(file_name=HOSTILE)), asked),
+        "trouble": lambda: pages.trouble(HOSTILE, asked, as_json=False),
+    }[name]()
+
+    page = Elements(answer.body)
+
+    assert page.all("img") == []
+    assert len(page.all("script")) == len(page.all("style")) == 1
+    assert HOSTILE in page.text
+    assert not [each for _, attributes in page.elements for each in attributes if each.startswith("on")]
+
+
+@pytest.mark.parametrize("status", [200, 404, 503])
+def test_a_page_may_load_nothing_and_its_own_parts_only_under_a_nonce_of_their_own(status: int) -> None:
+    def answered() -> pages.Answer:
+        asked = Asked(query={})
+        match status:
+            case 200:
+                return pages.list_page(a_list(), asked)
+            case 404:
+                return pages.run_page(None, asked)
+        return pages.trouble("no storage", asked, as_json=False)
+
+    first, second = answered(), answered()
+    policy = dict(each.strip().partition(" ")[::2] for each in first.headers["Content-Security-Policy"].split(";"))
+    page = Elements(first.body)
+    nonce = page.all("script")[0]["nonce"]
+
+    assert first.status == status
+    assert policy == {
+        "default-src": "'none'",
+        "style-src": f"'nonce-{nonce}'",
+        "script-src": f"'nonce-{nonce}'",
+        "connect-src": "'self'",
+        "img-src": "data:",
+        "form-action": "'self'",
+        "base-uri": "'none'",
+        "frame-ancestors": "'none'",
+    }
+    assert page.all("style") == [{"nonce": nonce}]
+    assert not [attributes for _, attributes in page.elements if "style" in attributes]
+    assert second.headers["Content-Security-Policy"] != first.headers["Content-Security-Policy"]
+    assert first.headers["Referrer-Policy"] == "no-referrer"
+    assert first.headers["Cache-Control"] == "no-store"
+    assert first.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_links_carry_the_key_on_where_the_page_was_asked_for_with_one_in_its_address() -> None:
+    with_key = Elements(pages.list_page(a_list(position="2026/11/02~x"), Asked(query={"code": "k&y"})).body)
+    without = pages.list_page(a_list(position="2026/11/02~x"), Asked(query={})).body
+
+    ours = [link for link in with_key.links() if link.startswith("/api/runs")]
+    assert len(ours) == 7
+    assert all(link.endswith("code=k%26y") for link in ours)
+    assert {"type": "hidden", "name": "code", "value": "k&y"} in with_key.all("input")
+    assert "code=" not in without
+    assert 'name="code"' not in without
+
+
+def test_the_key_is_in_no_link_to_others_and_not_in_what_the_page_asks_by_itself() -> None:
+    view = history.run_view(a_hostile_run(), None)
+    page = Elements(pages.run_page(view, Asked(query={"code": "the-key"})).body)
+
+    others = [each for each in page.all("a") if str(each["href"]).startswith("http")]
+    polls = [attributes["data-poll"] for _, attributes in page.elements if "data-poll" in attributes]
+    assert len(others) == 1
+    assert "the-key" not in str(others[0]["href"])
+    assert str(others[0]["rel"]).split() == ["noopener", "noreferrer"]
+    assert polls == [f"/api/runs/{view.address}.json"]
+
+
+def test_the_next_page_keeps_the_filter_and_nothing_else_of_the_query() -> None:
+    asked = Asked(query={"company": "USMF", "behind": "old", "evil": "x"})
+
+    page = Elements(pages.list_page(a_list(position="2026/11/02~x"), asked).body)
+
+    (older,) = [link for link in page.links() if "behind" in link]
+    assert older == "/api/runs?behind=2026%2F11%2F02~x&company=USMF"
+
+
+def test_json_is_answered_with_304_to_who_has_it_already() -> None:
+    view = history.run_view(a_hostile_run(), None)
+    first = pages.as_json(view, Asked(query={}))
+
+    again = pages.as_json(view, Asked(query={}, etag=first.headers["ETag"]))
+    weak = pages.as_json(view, Asked(query={}, etag="W/" + first.headers["ETag"]))
+    changed = pages.as_json(replace(view, state=State.CLAIMED), Asked(query={}, etag=first.headers["ETag"]))
+
+    assert (first.status, again.status, weak.status, changed.status) == (200, 304, 304, 200)
+    assert again.body == ""
+    assert json.loads(first.body)["file_name"] == HOSTILE
+    assert json.loads(first.body)["opened"] == "2026-11-02T08:30:00+00:00"
+
+
+def test_a_page_knows_the_version_that_it_was_made_of() -> None:
+    view = history.run_view(a_hostile_run(), None)
+
+    page = pages.run_page(view, Asked(query={}))
+
+    etag = pages.as_json(view, Asked(query={})).headers["ETag"]
+    assert [attributes["data-etag"] for _, attributes in Elements(page.body).elements if "data-etag" in attributes] == [
+        etag
+    ]
+
+
+def test_the_page_of_a_run_that_has_ended_does_not_look_again() -> None:
+    over = replace(a_hostile_run(), state=State.FILED, ended=NOW, outcome=Outcome.FAILED, trouble=None)
+
+    page = pages.run_page(history.run_view(over, None), Asked(query={}))
+
+    assert not [attributes for _, attributes in Elements(page.body).elements if "data-poll" in attributes]
+
+
+def test_what_is_not_there_and_what_cannot_be_seen_is_said_in_words() -> None:
+    asked = Asked(query={})
+
+    assert pages.as_json(None, asked).status == pages.run_page(None, asked).status == 404
+    assert pages.trouble("no role", asked, as_json=True).status == 503
+    assert json.loads(pages.trouble("no role", asked, as_json=True).body) == {"error": "no role"}
+
+
+def test_who_has_signed_in_is_shown() -> None:
+    assert "Signed in as anna@contoso.com" in pages.list_page(a_list(), Asked(query={}, user="anna@contoso.com")).body
+    assert "Signed in" not in pages.list_page(a_list(), Asked(query={})).body
+
+
+def test_a_page_can_be_read_without_seeing_it() -> None:
+    for answer in (
+        pages.list_page(a_list(), Asked(query={})),
+        pages.run_page(history.run_view(a_hostile_run(), None), Asked(query={})),
+    ):
+        page = Elements(answer.body)
+        ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+        assert len(ids) == len(set(ids))
+        assert page.all("html") == [{"lang": "en"}]
+        assert len(page.all("main")) == len(page.all("h1")) == len(page.all("nav")) == 1
+        assert all("scope" in header for header in page.all("th"))
+        assert [each["aria-live"] for _, each in page.elements if "aria-live" in each] == ["polite"]
+        fields = len(page.all("select")) + len([each for each in page.all("input") if each.get("type") != "hidden"])
+        assert len(re.findall(r"<label>", answer.body)) == fields
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.0, "0.00 s"),
+        (0.349, "0.35 s"),
+        (12, "12 s"),
+        (59.9, "60 s"),
+        (185, "3 min 5 s"),
+        (7_500, "2 h 5 min"),
+        (100 * 3_600, "4 d 4 h"),
+    ],
+)
+def test_durations_are_said_as_people_say_them(seconds: float, words: str) -> None:
+    assert pages.duration(seconds) == words
