@@ -89,6 +89,7 @@ def list_page(view: history.RunList, asked: Asked) -> Answer:
         runs=RUNS,
         code=asked.query.get("code", ""),
         filtered=filtered,
+        is_first="behind" not in asked.query,
         poll=link(Asked(query={}), ".json", behind=asked.query.get("behind", ""), **filtered),
         etag=_etag(_json(HTTPStatus.OK, view)),
         today=view.today,

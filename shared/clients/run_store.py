@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
 
@@ -42,6 +42,7 @@ _ORDER_LENGTH: Final = len("20260123T010203123456Z")
 _LONGEST: Final = {"file": 255, "data_project": 100, "words": 120}
 _LONGEST_OTHER: Final = 64
 
+_DAY: Final = timedelta(days=1)
 _DAY_OVER: Final = "-"  # in the place of a marker: all rows of the day were seen
 
 
@@ -213,45 +214,51 @@ class RunStore:
         return [_open_row(row) for row in rows]
 
     def ended_rows(
-        self, *, only_failed: bool = False, day: date | None = None, behind: str = "", at_once: int = 50
+        self,
+        newest: date,
+        oldest: date | None = None,
+        *,
+        only_failed: bool = False,
+        behind: str = "",
+        at_once: int = 50,
     ) -> Iterator[Rows]:
         """List ended runs by the time of their opening, newest first, a few at a time, without reading their records.
 
         What is not asked for is not listed: the newest cost the same however many there are.
-        only_failed: those of which a person was told; day: in UTC; behind: the position of rows that were seen already;
-        at_once: how many rows one call of storage is to bring.
+        newest, oldest: days in UTC; only_failed: those of which a person was told; behind: the position of rows that
+        were seen already, any other text is none; at_once: how many rows one call of storage is to bring.
         """
         folder = "failed" if only_failed else "ended"
-        seen_day, _, marker = behind.partition("~")
-        days = [f"{folder}/{day:%Y/%m/%d}/"] if day else self._days(folder, not_after=seen_day)
-        for prefix in days:
-            name = prefix.removeprefix(f"{folder}/").rstrip("/")
-            if name == seen_day and marker == _DAY_OVER:
-                continue
-            marker = marker if name == seen_day else ""
+        newest, marker = _position(behind) or (newest, "")
+        for day in self._days(folder, newest, oldest):
             while marker != _DAY_OVER:
-                rows, following = self._listed(prefix, marker, at_once)
+                rows, following = self._listed(f"{folder}/{day:%Y/%m/%d}/", marker, at_once)
                 marker = following or _DAY_OVER
                 yield Rows(
                     rows=tuple(_ended_row(row) for row in rows),
-                    position=f"{name}~{marker}",
+                    position=f"{day}~{marker}",
                     is_last_of_day=marker == _DAY_OVER,
                 )
+            marker = ""
 
-    def _days(self, folder: str, *, not_after: str) -> Iterator[str]:
-        """Yield the folders of days that have ended runs, the latest first; not_after: "2026/11/23", or "" for all."""
-        for year in self._folders(f"{folder}/"):
-            for month in self._folders(year):
-                for day in self._folders(month):
-                    if not not_after or day <= f"{folder}/{not_after}/":
-                        yield day
+    def _days(self, folder: str, newest: date, oldest: date | None) -> Iterator[date]:
+        """Yield the days on which there may be rows, the newest first; months without any are left out."""
+        yield newest
+        if newest == oldest:
+            return
+        day, first_ever = newest - _DAY, self._first_day(f"{folder}/")
+        while first_ever and day >= max(first_ever, oldest or first_ever):
+            month = day.replace(day=1)
+            if self._first_day(f"{folder}/{day:%Y/%m}/"):
+                while day >= max(month, first_ever, oldest or first_ever):
+                    yield day
+                    day -= _DAY
+            day = month - _DAY
 
-    def _folders(self, above: str) -> list[str]:
-        """Return the folders right below one, the last first."""
-        names = self._in_container(
-            lambda: [row.name for row in self._container.walk_blobs(name_starts_with=above, delimiter="/")]
-        )
-        return sorted(names, reverse=True)
+    def _first_day(self, prefix: str) -> date | None:
+        """Return the day of the first row of a listing, None where it is empty."""
+        rows, _ = self._listed(prefix, "", 1)
+        return date.fromisoformat("-".join(rows[0].name.split("/")[1:4])) if rows else None
 
     def _listed(self, prefix: str, marker: str, at_most: int) -> tuple[list["BlobProperties"], str]:
         """Return one page of a listing with metadata, and the marker of the next ("" behind the last)."""
@@ -494,6 +501,15 @@ def _metadata(run: Run) -> dict[str, str]:
 
 def _cut(text: str, longest: int) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def _position(behind: str) -> tuple[date, str] | None:
+    """Return the day and the marker of a position, None where the text is none."""
+    day, _, marker = behind.partition("~")
+    try:
+        return (date.fromisoformat(day), marker) if marker and day > "2000" else None
+    except ValueError:
+        return None
 
 
 def _open_row(blob: "BlobProperties") -> RunRow:

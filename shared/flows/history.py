@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Final
 from urllib.parse import urlsplit
 
-from shared.clients.run_store import Rows, RunRow, RunStore, address_of
+from shared.clients.run_store import Rows, RunRow, address_of
 from shared.domain.run import MOVES, FailedRow, FlowKind, Outcome, Run, State, StepRecord, Submission
 from shared.flows import inbound, outbound
 from shared.services import Services
@@ -184,10 +184,9 @@ def list_runs(filters: Filters, behind: str, services: Services) -> RunList:
 
     behind: the position that the page before this one ended with, "" for the first.
     """
-    store = services.store
-    open_lines = placed(store.open_rows())
+    open_lines = placed(services.store.open_rows())
     fitting = [] if behind else [line for line in open_lines if filters.fit(line.run)]
-    ended, position, looked_back_to = ([], "", None) if filters.no_ended else _ended_page(filters, behind, store)
+    ended, position, looked_back_to = ([], "", None) if filters.no_ended else _ended_page(filters, behind, services)
     integrations = services.integrations
     return RunList(
         tiles=tiles(open_lines, *_failed_today(services)),
@@ -236,15 +235,15 @@ def tiles(open_lines: Sequence[Line], failed_today: int, failed_today_or_more: b
 def _failed_today(services: Services) -> tuple[int, bool]:
     """Return how many runs that were opened today have failed, and whether there are more than are counted."""
     today = services.now().date()
-    first = next(services.store.ended_rows(only_failed=True, day=today, at_once=FAILURES_COUNTED))
+    first = next(services.store.ended_rows(today, today, only_failed=True, at_once=FAILURES_COUNTED))
     return len(first.rows), not first.is_last_of_day
 
 
-def _ended_page(filters: Filters, behind: str, store: RunStore) -> tuple[list[Line], str, datetime | None]:
+def _ended_page(filters: Filters, behind: str, services: Services) -> tuple[list[Line], str, datetime | None]:
     """Return the ended runs of one page, where the next page begins, and how far a filtered page has looked."""
     lines: list[Line] = []
     looked_through, last = 0, None
-    for rows in _ended_rows(filters, behind, store):
+    for rows in _ended_rows(filters, behind, services):
         lines += [
             Line(run=row, place=Place.ENDED, took=row.ended - row.opened if row.ended else None)
             for row in rows.rows
@@ -259,9 +258,14 @@ def _ended_page(filters: Filters, behind: str, store: RunStore) -> tuple[list[Li
     return lines, "", None
 
 
-def _ended_rows(filters: Filters, behind: str, store: RunStore) -> Iterator[Rows]:
-    at_once = AT_ONCE_FILTERED if filters.is_any else PAGE
-    return store.ended_rows(only_failed=filters.only_failed, day=filters.day, behind=behind, at_once=at_once)
+def _ended_rows(filters: Filters, behind: str, services: Services) -> Iterator[Rows]:
+    return services.store.ended_rows(
+        filters.day or services.now().date(),
+        filters.day,
+        only_failed=filters.only_failed,
+        behind=behind,
+        at_once=AT_ONCE_FILTERED if filters.is_any else PAGE,
+    )
 
 
 # -- one run

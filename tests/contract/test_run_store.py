@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import count
 from typing import Any
 
@@ -35,6 +35,7 @@ from tests.world import wait_for
 NOW = datetime(2026, 11, 2, 8, 30, 0, 123456, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
+TODAY = NOW.date()
 _numbers = count()
 
 
@@ -69,8 +70,8 @@ def head(store: RunStore, lane: str = "in-1") -> Run:
     return run
 
 
-def ended_rows(store: RunStore, **options: Any) -> list[RunRow]:
-    return [row for rows in store.ended_rows(**options) for row in rows.rows]
+def ended_rows(store: RunStore, newest: date = TODAY, oldest: date | None = None, **options: Any) -> list[RunRow]:
+    return [row for rows in store.ended_rows(newest, oldest, **options) for row in rows.rows]
 
 
 def end_one(store: RunStore, opened: datetime, outcome: Outcome = Outcome.SUCCEEDED, **facts: Any) -> Run:
@@ -333,20 +334,21 @@ def test_ended_runs_come_newest_first_across_days_months_and_years(store: RunSto
         end_one(store, opened)
 
     assert [row.opened for row in ended_rows(store)] == moments[::-1]
-    assert [row.opened for row in ended_rows(store, day=NOW.date())] == [NOW + MINUTE, NOW]
-    assert ended_rows(store, day=(NOW - 2 * DAY).date()) == []
+    assert [row.opened for row in ended_rows(store, TODAY, TODAY)] == [NOW + MINUTE, NOW]
+    assert ended_rows(store, TODAY - 2 * DAY, TODAY - 2 * DAY) == []
+    assert [row.opened for row in ended_rows(store, TODAY - DAY, TODAY - 40 * DAY)] == [NOW - DAY, NOW - 40 * DAY]
 
 
 def test_a_list_goes_on_behind_each_position_without_a_gap_and_without_repeating(store: RunStore) -> None:
-    moments = [NOW - day * DAY + minute * MINUTE for day in range(3) for minute in range(3, 0, -1)]
+    moments = [NOW, NOW - MINUTE, NOW - 2 * MINUTE, NOW - DAY]
     for opened in moments:
         end_one(store, opened)
 
-    for at_once in (1, 2, 3):
-        positions = [rows.position for rows in store.ended_rows(at_once=at_once)]
-        for number, position in enumerate(positions, 1):
-            seen = [row.opened for rows in list(store.ended_rows(at_once=at_once))[:number] for row in rows.rows]
-            later = [row.opened for row in ended_rows(store, behind=position, at_once=at_once)]
+    for at_once in (1, 2):
+        seen: list[datetime] = []
+        for rows in store.ended_rows(TODAY, at_once=at_once):
+            seen += [row.opened for row in rows.rows]
+            later = [row.opened for row in ended_rows(store, behind=rows.position)]
             assert seen + later == moments
 
 
@@ -355,11 +357,18 @@ def test_a_list_goes_on_although_its_day_was_cleared_away_meanwhile(
 ) -> None:
     for opened in (NOW, NOW - MINUTE, NOW - DAY):
         end_one(store, opened)
-    position = next(store.ended_rows(at_once=1)).position
+    position = next(store.ended_rows(TODAY, at_once=1)).position
     for name in names(container, "ended/2026/11/02/"):
         container.delete_blob(name)
 
     assert [row.opened for row in ended_rows(store, behind=position)] == [NOW - DAY]
+
+
+@pytest.mark.parametrize("text", ["x", "~", "2026-11-02", "2026-11-02~", "2026-13-02~x", "0001-01-01~-"])
+def test_what_is_no_position_begins_at_the_newest(store: RunStore, text: str) -> None:
+    end_one(store, NOW)
+
+    assert len(ended_rows(store, behind=text)) == 1
 
 
 def test_failures_are_listed_alone(store: RunStore) -> None:
@@ -376,18 +385,18 @@ def test_the_newest_ended_runs_cost_the_same_calls_however_many_there_are(
     store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     costs = []
-    for many in (3, 20):
+    for many in (3, 9):
         for number in range(many):
-            end_one(store, NOW - number * MINUTE - many * MINUTE)
+            end_one(store, NOW - number * MINUTE)
         with monkeypatch.context() as patched:
             asked = spied_on(patched)
-            rows = next(store.ended_rows(at_once=3))
+            rows = next(store.ended_rows(TODAY, at_once=3))
         assert len(rows.rows) == 3
-        costs.append([request.method for request in asked])
-        assert all("comp=list" in str(request.url) for request in asked)
+        costs.append(
+            [(request.method, "comp=list&prefix=ended%2F2026%2F11%2F02%2F" in str(request.url)) for request in asked]
+        )
 
-    assert costs[0] == costs[1]
-    assert len(costs[0]) == 4  # years, months, days, rows
+    assert costs == [[("GET", True)]] * 2
 
 
 HOSTILE = "<script>\"'&  two  spaces\tGröße 😀 \u202e"

@@ -122,12 +122,12 @@ CALLS: Final = (
     StorageCall(
         operation="List Blobs",
         modules=frozenset({"run_store"}),
-        calls=frozenset({"list_blobs", "walk_blobs"}),
+        calls=frozenset({"list_blobs"}),
         method="GET",
         path="{container}?restype=container&comp=list&prefix={prefix}",
         marks="comp=list",
         when="At each wake-up, one row: the head of a lane; every minute, all open runs. For a page of history, "
-        "all open runs, the folders of years, months and days, and one page of ended runs.",
+        "all open runs, and ended ones day by day until the page is full.",
         permission=_BLOBS,
         repeatable="yes",
         source=f"{_REST}/list-blobs",
