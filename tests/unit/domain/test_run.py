@@ -17,6 +17,7 @@ from shared.domain.run import (
     NO_PROGRESS,
     NOT_SAVED,
     STEPS_KEPT,
+    FailedRow,
     FileFacts,
     FlowKind,
     Outcome,
@@ -245,6 +246,7 @@ def test_a_record_gives_back_everything_that_was_set() -> None:
             quick_xor_hash="SgAAAAAAAAAAAAAAAQAAAAAAAAA=",
             folder="/Processing",
             is_complete=False,
+            web_url="https://contoso-my.sharepoint.com/a.zip",
         ),
         order="20261102T083000123456Z-01ABC%217",
         data_project="Asset-Major-Types",
@@ -260,6 +262,10 @@ def test_a_record_gives_back_everything_that_was_set() -> None:
         attempts=3,
         error_keys_of=("Fixed asset major type",),
         report_attempts=2,
+        failed_rows=(FailedRow(record_id="1", field="NAME", message="Größe?"),),
+        failed_rows_total=7,
+        summary_url="https://contoso.operations.dynamics.com/?mi=x",
+        report_url="https://contoso-my.sharepoint.com/a.report.txt",
         trouble=Trouble(text="stuck", since=NOW, told=True),
         steps=(
             StepRecord(
@@ -390,6 +396,7 @@ def test_the_kinds_of_a_runs_fields_are_all_known_to_its_record() -> None:
         StepRecord,
         Trouble,
         RemoteCallRecord,
+        FailedRow,
     }
 
     def kinds(hint: object) -> set[object]:
@@ -398,7 +405,7 @@ def test_the_kinds_of_a_runs_fields_are_all_known_to_its_record() -> None:
 
     used = {
         kind
-        for owner in (Run, FileFacts, UploadedPackage, Submission, StepRecord, Trouble, RemoteCallRecord)
+        for owner in (Run, FileFacts, UploadedPackage, Submission, StepRecord, Trouble, RemoteCallRecord, FailedRow)
         for name, hint in get_type_hints(owner).items()
         if name not in NOT_SAVED
         for kind in kinds(hint)
