@@ -1,4 +1,4 @@
-"""What Azure runs: one FunctionApp with the functions of both flows and of the pages. Nothing else happens at import."""
+"""What Azure runs: one FunctionApp with the functions of both flows and the pages. Nothing else happens at import."""
 
 import azure.functions as func
 
