@@ -585,13 +585,17 @@ def test_a_file_of_its_own_name_whose_last_answer_was_lost_is_found_and_not_put_
     assert delivered(world) == {name_with(run.file.name, run.run_id): ["A", "B"]}
 
 
+def upload_holding(name: str, world: World) -> UploadSession:
+    """Open an upload that holds a name in Output."""
+    drive = world.services.integrations.exports[0].drive
+    return world.services.onedrive(drive).open_upload(world.services.folder_id(drive, "Output"), name, size_bytes=1)
+
+
 def test_a_name_that_an_upload_holds_is_waited_for_because_it_may_be_another_workers(
     planned: tuple[World, Run],
 ) -> None:
     world, run = planned
-    drive = world.services.integrations.exports[0].drive
-    onedrive = world.services.onedrive(drive)
-    session = onedrive.open_upload(world.services.folder_id(drive, "Output"), run.file.name, size_bytes=1)
+    session = upload_holding(run.file.name, world)
     (lane,) = world.heads()
     while not world.open_runs()[0].attempts:
         wake_when_due(world, lane)
@@ -607,9 +611,7 @@ def test_a_name_that_an_upload_holds_for_long_does_not_keep_an_export_from_being
     planned: tuple[World, Run],
 ) -> None:
     world, run = planned
-    drive = world.services.integrations.exports[0].drive
-    onedrive = world.services.onedrive(drive)
-    onedrive.open_upload(world.services.folder_id(drive, "Output"), run.file.name, size_bytes=1)
+    upload_holding(run.file.name, world)
     began = world.clock.now()
 
     world.run_until_quiet()
