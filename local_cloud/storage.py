@@ -19,7 +19,9 @@ ACCOUNT: Final = "devstoreaccount1"
 # https://learn.microsoft.com/azure/storage/common/storage-connect-azurite#well-known-storage-account-and-key
 ACCOUNT_KEY: Final = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
-_PROGRAM: Final = Path(__file__).parent / "azurite" / "node_modules" / "azurite" / "dist" / "src" / "azurite.js"
+_HOME: Final = Path(__file__).parent / "azurite"
+_PROGRAM: Final = _HOME / "node_modules" / "azurite" / "dist" / "src" / "azurite.js"
+_WITHOUT_CLEAN_UP: Final = _HOME / "without_clean_up.cjs"
 _READY_TIMEOUT_S: Final = 60.0  # about a second on a laptop, many on a busy build machine
 _CLOSED_WITHIN_S: Final = 30.0  # likewise; killed before, it loses what it has not written
 _IDLE_TIMEOUT_S: Final = 120  # Azure keeps idle connections for minutes; Azurite's default of 5 s makes rare resets
@@ -50,6 +52,7 @@ class Azurite:
         self.child = ChildProcess(
             [
                 _node(),
+                *_node_options(folder),
                 _PROGRAM,
                 *where,
                 f"--blobPort={blob_port}",
@@ -102,6 +105,10 @@ class Azurite:
             timeout_s=_READY_TIMEOUT_S,
         )
         return f"{listening.group(1)}/{ACCOUNT}"
+
+
+def _node_options(folder: Path | None) -> list[str]:
+    return ["--require", str(_WITHOUT_CLEAN_UP)] if folder is None else []
 
 
 def _node() -> Path:

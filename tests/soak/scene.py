@@ -117,7 +117,7 @@ class Scene(LocalCloud):
         super().__init__(
             home,
             with_host=False,
-            keep=True,  # in memory Azurite stands still for minutes when it clears up, ten minutes after its start
+            keep=True,  # half an hour of blobs that are gone would fill the memory
             speed=SPEED,
             onedrive_options={"knobs": Knobs(upload_session_life_s=UPLOAD_LIFE_S)},
             app_settings={

@@ -1,6 +1,8 @@
 """Azurite as tests, demo and `up` use it."""
 
+import json
 import socket
+import subprocess
 import sys
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -9,6 +11,7 @@ import pytest
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueServiceClient
 
+from local_cloud import storage
 from local_cloud.processes import ChildFailed
 from local_cloud.storage import Azurite
 
@@ -50,3 +53,14 @@ def test_a_taken_port_is_reported_at_once() -> None:
 
         with pytest.raises(ChildFailed, match=f"(?s)Azurite ended before it was ready.*{port}"):
             Azurite(blob_port=port)
+
+
+def test_an_azurite_in_memory_does_not_stand_still_to_clean_up(tmp_path: Path) -> None:
+    def minutes_until_clean_up(folder: Path | None) -> float:
+        manager = storage._PROGRAM.parent / "blob" / "gc" / "BlobGCManager"
+        script = f"console.log(new (require({json.dumps(str(manager))}).default)(0, 0, 0, () => 0).gcIntervalInMS)"
+        command = [str(storage._node()), *storage._node_options(folder), "-e", script]
+        return int(subprocess.check_output(command, timeout=60)) / 60_000
+
+    assert minutes_until_clean_up(tmp_path) == 10
+    assert minutes_until_clean_up(None) > 24 * 60
