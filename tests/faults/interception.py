@@ -223,7 +223,7 @@ _IDS: Final = (
     (re.compile(r"\d{4}/\d{2}/\d{2}"), "{day}"),
     (re.compile(r"-[0-9a-f]{10,12}\b"), "-{id}"),
     (re.compile(r"\d{13}-"), "{newest}-"),
-    (re.compile(r"/(in|out)-[\w-]*[0-9a-f]{8}\b"), r"/\1-{lane}"),
+    (re.compile(r"([/-])(in|out)-[\w-]*[0-9a-f]{8}\b"), r"\1\2-{lane}"),
 )
 
 
