@@ -52,10 +52,11 @@ NO_ADDRESS_AFTER: Final = timedelta(minutes=15)
 # After this time its own count of rows is believed, so that the next export need not wait.
 NOTHING_AFTER: Final = timedelta(minutes=1)
 NOTHING: Final = "(nothing)"  # in the place of a file's name; no file of OneDrive's is called so by this app
-# An upload that nobody goes on with holds its name for 15 minutes in OneDrive for Business: so many looks, so many
-# seconds apart, outlast it. Assumed: a personal OneDrive, which keeps uploads for days, does not hold their names.
+# An upload that nobody goes on with holds its name for 15 minutes in OneDrive for Business, and the next one may break
+# off as well: this many looks, at least so many seconds apart, take more than an hour. Assumed: a personal OneDrive,
+# which keeps uploads for days, does not hold their names.
 HELD_S: Final = 180.0
-HELD_LOOKS: Final = 6
+HELD_LOOKS: Final = 20
 # An export is noted before its run is opened. One that has none after this time never will: its host died between.
 OPENED_WITHIN: Final = timedelta(minutes=1)
 # After a failed export the next one waits this long: a tick every 30 seconds would repeat the failure, and its alert.

@@ -597,7 +597,7 @@ def test_a_name_that_an_upload_holds_is_waited_for_because_it_may_be_another_wor
     world, run = planned
     session = upload_holding(run.file.name, world)
     (lane,) = world.heads()
-    while not world.open_runs()[0].attempts:
+    while world.open_runs()[0].attempts < 15:  # several uploads, one after the other
         wake_when_due(world, lane)
     assert world.files("Output") == []
     session.cancel()
@@ -617,7 +617,7 @@ def test_a_name_that_an_upload_holds_for_long_does_not_keep_an_export_from_being
     world.run_until_quiet()
 
     assert delivered(world) == {name_with(run.file.name, run.run_id): ["A", "B"]}
-    assert timedelta(minutes=15) < world.clock.now() - began < timedelta(minutes=20)
+    assert timedelta(minutes=60) < world.clock.now() - began < timedelta(minutes=90)
 
 
 def size_of_the_package(world: World) -> int:
