@@ -37,7 +37,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--only", default="", metavar="NAMES", help=", ".join(each.name for each in SCENARIOS))
     parser.add_argument("--jobs", type=int, default=2, help="processes side by side (default %(default)s)")
     parser.add_argument("--json", action="store_true", help="one JSON object a scenario")
-    parser.add_argument("--output", action="store_true", help="also put the figures of the whole into the docs")
+    parser.add_argument(
+        "--output", action="store_true", help="also put the figures of the whole into the docs, if all holds"
+    )
     options = parser.parse_args(arguments)
     names = options.only.split(",") if options.only else [each.name for each in SCENARIOS]
     if unknown := set(names) - {each.name for each in SCENARIOS}:
@@ -55,11 +57,14 @@ def main(arguments: Sequence[str]) -> int:
         shares = [pool.submit(_explored, scenario, bound, give_up) for scenario, bound in chosen]
         results = [share.result() for share in shares]
     sys.stderr.write("\n")
-    lines = list(map(_as_json, results)) if options.json else list(_as_table(results, time.monotonic() - began))
+    table = list(_as_table(results, time.monotonic() - began))
+    lines = list(map(_as_json, results)) if options.json else table
     sys.stdout.write("\n".join([*lines, ""]))
+    if any(result.broken for result in results):
+        return 1
     if options.output:
-        renew(DOCUMENT, "dev.py explore", as_text("python dev.py explore --output", "\n".join(lines)))
-    return 1 if any(result.broken for result in results) else 0
+        renew(DOCUMENT, "dev.py explore", as_text("python dev.py explore --output", "\n".join(table)))
+    return 0
 
 
 def _explored(scenario: Scenario, bound: Bound, give_up: float) -> Result:
