@@ -15,6 +15,9 @@ FUNCTIONS = {
     "keep_watch",
     "start_exports",
     "advance_exports",
+    "show_runs",
+    "show_runs_as_json",
+    "show_run",
 }
 WRONG = {
     "FO_URL": "usmf.operations.dynamics.com",
