@@ -15,10 +15,8 @@ FUNCTIONS = {
     "keep_watch",
     "start_exports",
     "advance_exports",
-    "show_runs",
-    "show_runs_as_json",
-    "show_run",
 }
+PAGES = {"show_runs": "runs", "show_runs_as_json": "runs.json", "show_run": "runs/1"}  # and the path of each
 WRONG = {
     "FO_URL": "usmf.operations.dynamics.com",
     "ONEDRIVE_DRIVE": "",
@@ -44,7 +42,7 @@ def misled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 def test_all_functions_are_there_although_all_settings_are_wrong(misled: Stage) -> None:
     listed = requests.get(f"{misled.host_url}/admin/functions", timeout=60).json()
 
-    assert {function["name"] for function in listed} == FUNCTIONS
+    assert {function["name"] for function in listed} == FUNCTIONS | set(PAGES)
     assert requests.get(f"{misled.host_url}/admin/host/status", timeout=60).json()["errors"] == []
 
 
@@ -64,6 +62,14 @@ def test_a_function_that_runs_says_all_that_is_wrong_in_one_message(misled: Stag
     misled.wait_for(  # its lines are read one by one
         lambda: all(f"- {setting} " in _failure(misled.log, name) for setting in WRONG), "all that is wrong"
     )
+
+
+@pytest.mark.parametrize("path", PAGES.values())
+def test_a_page_says_all_that_is_wrong_to_who_looks(misled: Stage, path: str) -> None:
+    answer = requests.get(f"{misled.host_url}/api/{path}", timeout=60)
+
+    assert answer.status_code == 503
+    assert all(setting in answer.text for setting in WRONG)
 
 
 def _failure(log: list[str], function: str) -> str:
