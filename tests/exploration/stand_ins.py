@@ -33,6 +33,7 @@ from tests.exploration.world import (
     INPUT,
     KEY_LIFE_S,
     PROCESSING,
+    ZIP_END,
     Instant,
     Item,
     Message,
@@ -372,7 +373,7 @@ class UploadStandIn:
 
     def put(self, start: int, chunk: bytes) -> DriveItem:
         assert (start, len(chunk)) == (0, self._size_bytes)
-        content = chunk.decode()
+        content = chunk.decode().removesuffix(ZIP_END)
         done = self._port.effect(
             Kind.WRITE,
             f"uploads {self._name}",

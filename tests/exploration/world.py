@@ -425,11 +425,15 @@ def package_of(changes: tuple[str, ...]) -> str:
     return "PK with " + (" and ".join(changes) or "nothing")
 
 
+# With which a zip ends: its signature, and 18 bytes that say how much of nothing is in it.
+ZIP_END: Final = "PK\x05\x06" + 18 * "\0"
+
+
 @cache
 def content_of(content: str) -> bytes:
     """Return the bytes of a file; an import's is a package of one row, which names it."""
     if content.startswith("PK"):
-        return content.encode()
+        return (content + ZIP_END).encode()
     return build_package(data_project="Customers", rows=((content, "One row"),))
 
 
