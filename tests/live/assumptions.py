@@ -73,6 +73,11 @@ DECISIONS: Final = (
         why_not="needs a data project whose filter finds no row",
     ),
     Decision(
+        path="shared/flows/outbound.py",
+        words="does not hold their names",
+        why_not="needs a personal OneDrive, and an upload that is left unfinished in it",
+    ),
+    Decision(
         path="shared/clients/subscriptions.py",
         words="the app's own subscriptions only",
         why_not="needs a second app with a subscription",
