@@ -214,11 +214,6 @@ class LocalCloud:
             self._host.kill()
             self._host = None
 
-    @property
-    def host_output(self) -> str:
-        """The last lines that the functions host printed."""
-        return self._host.output if self._host else ""
-
     def _stop(self) -> None:
         if self._host:
             self._host.stop()

@@ -286,5 +286,5 @@ def services() -> Services:
     with _build_lock:
         if _built is None:
             quiet_libraries()
-            _built = Services(read_settings(os.environ))
+            _built = Services(read_settings(os.environ))  # where Azure puts the app's settings; read here alone
         return _built

@@ -41,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     given = parser.parse_args(arguments)
     try:
+        # The command runs outside the host, which would have put the app's settings into the environment.
         services = Services(read_settings(with_file(os.environ, given.settings)))
         _print("Sign in as the person whose OneDrive holds the folders. This can be done on any device.")
         name = services.signed_in_user.sign_in(_print)

@@ -21,10 +21,6 @@ class Address:
     action: str  # "" for the item itself, else "children", "content", "delta", ...
     arguments: str = ""  # of an action written as a function: delta(token='latest')
 
-    @property
-    def is_path(self) -> bool:
-        return bool(self.names)
-
 
 def parse(text: str) -> Address:
     """Return what an address says; text: decoded, what follows the drive, without a slash in front.

@@ -482,7 +482,7 @@ class Api:
         query = {name: asked.query[name] for name in ("$top", "$select") if name in asked.query}
         if token is not None:
             query["token"] = token.text()
-        link = f"{self._shapes.graph_url}/drives/{self._drive.drive_id}/root/delta"
+        link = "/".join((self._shapes.graph_url, "drives", self._drive.drive_id, "root", "delta"))
         return f"{link}?{urlencode(query)}" if query else link
 
 

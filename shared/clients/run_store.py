@@ -194,10 +194,7 @@ class RunStore:
 
     def open_runs(self) -> Iterator[OpenRun]:
         """List all open runs, lane by lane, oldest first in each, without reading their records."""
-        rows = self._in_container(
-            lambda: list(self._container.list_blobs(name_starts_with="open/", include=["metadata"]))
-        )
-        for row in rows:
+        for row in self._open_blobs():
             _, lane, order = row.name.split("/", 2)
             yield OpenRun(
                 lane=lane,
@@ -208,10 +205,12 @@ class RunStore:
 
     def open_rows(self) -> list[RunRow]:
         """List all open runs as ``open_runs`` does, with what a list shows of them."""
-        rows = self._in_container(
+        return [_open_row(row) for row in self._open_blobs()]
+
+    def _open_blobs(self) -> list["BlobProperties"]:
+        return self._in_container(
             lambda: list(self._container.list_blobs(name_starts_with="open/", include=["metadata"]))
         )
-        return [_open_row(row) for row in rows]
 
     def ended_rows(
         self,

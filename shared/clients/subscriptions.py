@@ -18,8 +18,6 @@ from shared.secret import Secret, SecretUrl
 
 # https://learn.microsoft.com/graph/api/resources/subscription#subscription-lifetime
 LONGEST_LIFE: Final = timedelta(minutes=42_300)
-# Graph silently raises anything shorter to this.
-SHORTEST_LIFE: Final = timedelta(minutes=45)
 
 _GUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 

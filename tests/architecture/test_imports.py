@@ -84,7 +84,7 @@ def _after_importing_the_app(expression: str) -> list[object]:
         f"import sys, json\ndeeds = []\n{watch}sys.addaudithook(note)\n"
         f"import function_app\nprint(json.dumps({expression}))"
     )
-    # A bare environment: what the app would need of it, it may not need at import.
+    # A bare environment, but for what Python itself needs to start: the app may need nothing of it at import.
     kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "TEMP", "TMP") if name in os.environ}
     ended = subprocess.run(
         [sys.executable, "-B", "-c", code],

@@ -35,7 +35,7 @@ def measure(trial: Trial) -> list[Figure]:
         for number in range(1 if trial.quick else ATTEMPTS):
             if not trial.quick:
                 trial.say(f"package {number + 1}: waiting until no look of the last one is left")
-                time.sleep(LOOKS_END_S)
+                time.sleep(LOOKS_END_S)  # a look that was put off must not count with the next package
             trial.say(f"package {number + 1} of {ATTEMPTS}")
             stage.faults.forget_calls()
             log.forget()
@@ -72,7 +72,7 @@ def _import(stage: Stage, name: str) -> None:
     """Let a package be imported; looking on asks nothing of storage."""
     put(stage, name)
     stage.wait_for(lambda: name in stage.files("Success"), f"{name} in Success")
-    time.sleep(SETTLES_S)
+    time.sleep(SETTLES_S)  # nothing shows that no more notifications come
 
 
 def _counted(stage: Stage, calls: list[Call]) -> dict[str, int]:

@@ -41,6 +41,7 @@ def measure(trial: Trial) -> list[Figure]:
 
 def _import_ms(statement: str) -> float:
     script = f"import time; began = time.perf_counter(); {statement}; print(time.perf_counter() - began)"
+    # Everything but PYTHON...: an option such as PYTHONPATH or PYTHONDONTWRITEBYTECODE would change what is measured.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", check=True

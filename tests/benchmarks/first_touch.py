@@ -25,7 +25,7 @@ NAME: Final = "first_touch"
 PLAIN: Final = "Plain"
 POLL_S: Final = 60.0
 QUICK_POLL_S: Final = 5.0
-LOOK_S: Final = 0.01
+LOOK_S: Final = 0.01  # between two looks whether a file has been claimed: how exact the figures are
 BETWEEN_S: Final = (5.0, 9.0)
 QUICK_BETWEEN_S: Final = (1.0, 2.0)
 QUICK_FILES: Final = 3
@@ -90,5 +90,5 @@ def _touched(trial: Trial, stage: Stage, how: str) -> list[Sample]:
         left |= {path: now - appeared[path] for path in appeared if path not in left and not path.exists()}
         trial.say(f"{how}: {sum(pair[0] in left for pair in pairs)} of {len(lanes)} claimed")
         assert now < max(appeared.values()) + GIVE_UP_S, f"not claimed: {set(appeared) - set(left)}"
-        time.sleep(LOOK_S)
+        time.sleep(LOOK_S)  # to look without a pause would take the processor from what is measured
     return [Sample(left[ours], left[reference]) for ours, reference in pairs]

@@ -34,7 +34,7 @@ SIZES: Final = (1 * MIB, 256 * MIB, 5 * 1024 * MIB)
 QUICK_SIZES: Final = (1 * MIB, 32 * MIB, 64 * MIB)
 NOISE_MIB: Final = 8.0  # what counts as no growth
 WAYS: Final = ("in", "out")
-SETTLES_S: Final = 1.0
+SETTLES_S: Final = 1.0  # until the host has given back what the first packages took
 
 _ZEROS: Final = bytes(MIB)
 
@@ -125,7 +125,7 @@ def measure(trial: Trial) -> list[Figure]:
     with _Scene(trial) as scene:
         for way in WAYS:
             scene.taken(0, way)
-        time.sleep(SETTLES_S)
+        time.sleep(SETTLES_S)  # idle is a state without an event that could be waited for
         idle_mib = process.memory_mib(scene.pid)
         taken = {(size, way): scene.taken(size, way) for size in sizes for way in WAYS}
     return [

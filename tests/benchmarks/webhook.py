@@ -110,4 +110,4 @@ def _until_drained(stage: Stage) -> None:
     """Wait until no look waits or is at work, but for those that are put off."""
     with QueueClient.from_connection_string(stage.azurite.connection_string, LOOKS) as queue:
         stage.wait_for(lambda: not queue.peek_messages(), "the end of the looks", within_s=DRAINED_WITHIN_S)
-    time.sleep(0.5)
+    time.sleep(0.5)  # the last message has left the queue, but its look may still be at work, and shows nowhere

@@ -15,6 +15,7 @@ from tests.witnesses.report import verb_of
 
 ABSENT = replace(RCLONE, name="absent", version_command=("a-program-that-nobody-has",))
 DRIVE = "/v1.0/drives/b!1"
+ROOT = "root"  # what Graph calls a drive's top folder, also in the place of an item's id
 
 
 def a_test(outcome: str = "passed", verbs: dict[str, list[str]] | None = None, *, reason: str = "") -> dict[str, Any]:
@@ -105,7 +106,7 @@ def test_the_report_is_json_where_that_is_asked_for(
         ("graph", f"{DRIVE}/root", "GET item"),
         ("graph", f"{DRIVE}/items/01A:/b.zip:", "GET item by path"),
         ("graph", f"{DRIVE}/items/01A:/b.zip:/content", "GET content by path"),
-        ("graph", f"{DRIVE}/items/root/delta(token='latest')", "GET delta"),
+        ("graph", f"{DRIVE}/items/{ROOT}/delta(token='latest')", "GET delta"),
         ("graph", "/v1.0/subscriptions/1/reauthorize", "GET subscriptions reauthorize"),
         ("graph", "/v1.0/users/a@b.example/sendMail", "GET sendMail"),
         ("graph-content", "/_api/v2.0/monitor/1", "GET monitor"),
