@@ -170,7 +170,10 @@ class Drive:
                 self._scan_locked()
 
     def child_count(self, folder: Item) -> int:
-        return len(self._children.get(folder.item_id, {}))
+        """Return how many children the folder has on disk now."""
+        with self._lock:
+            self.look_into(folder)
+            return len(self._children.get(folder.item_id, {}))
 
     def names_of(self, item: Item) -> list[str]:
         """Return the names from below the root down to the item."""

@@ -85,6 +85,15 @@ def test_a_folder_has_a_child_count_and_neither_hash_nor_download(graph: Graph) 
     assert not {"file", "@microsoft.graph.downloadUrl", "cTag"} & set(folder)
 
 
+def test_a_child_count_tells_at_once_of_a_file_put_there_by_hand(graph: Graph) -> None:
+    """A look at the disk in the middle of somebody's copying has seen the folder empty."""
+    graph.folder_id("Input")
+    for count in range(1, 21):  # twenty times, because one look may come just in time
+        graph.put(f"Input/{count}.zip", b"content")
+        (folder,) = graph.get("root/children").json()["value"]
+        assert folder["folder"] == {"childCount": count}
+
+
 def test_the_children_of_what_is_not_there_are_not_found(graph: Graph) -> None:
     assert graph.get("items/01NOTHING/children").status_code == 404
     assert graph.get("root:/Missing:/children").status_code == 404
