@@ -1,6 +1,7 @@
 """What python dev.py witnesses makes of a run, without running anything."""
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,9 +11,11 @@ import pytest
 
 from local_cloud.faults import Call
 from tests.witnesses import __main__ as command
-from tests.witnesses.clients import CLIENTS, RCLONE, Client
+from tests.witnesses.clients import RCLONE, Client
 from tests.witnesses.report import verb_of
 
+# What is installed on this machine must not matter: one is there wherever the tests are, the other nowhere.
+PRESENT = replace(RCLONE, version_command=(sys.executable, "--version"))
 ABSENT = replace(RCLONE, name="absent", version_command=("a-program-that-nobody-has",))
 DRIVE = "/v1.0/drives/b!1"
 ROOT = "root"  # what Graph calls a drive's top folder, also in the place of an item's id
@@ -27,7 +30,7 @@ def run_ends(
     tests: Sequence[dict[str, Any]],
     *,
     code: int = 0,
-    clients: Sequence[Client] = CLIENTS,
+    clients: Sequence[Client] = (PRESENT,),
 ) -> None:
     """Let pytest's run be over before it began, and install nothing."""
     monkeypatch.setattr(command, "CLIENTS", clients)
@@ -42,7 +45,7 @@ def test_clients_that_pass_are_told_with_what_they_called(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tests = [a_test(verbs={"PATCH item": ["200"]}), a_test(verbs={"PATCH item": ["412"], "GET item": ["200"]})]
-    run_ends(monkeypatch, tests, clients=[RCLONE])
+    run_ends(monkeypatch, tests)
 
     assert command.main(["--only", "rclone"]) == 0
     assert capsys.readouterr().out == (
@@ -51,7 +54,7 @@ def test_clients_that_pass_are_told_with_what_they_called(
 
 
 def test_a_client_that_fails_is_a_failure(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    run_ends(monkeypatch, [a_test(), a_test("failed")], code=1, clients=[RCLONE])
+    run_ends(monkeypatch, [a_test(), a_test("failed")], code=1)
 
     assert command.main(["--allow-missing"]) == 1
     told = capsys.readouterr().out
@@ -74,7 +77,7 @@ def test_a_client_that_is_not_there_is_told_and_a_failure_unless_allowed(
 def test_a_client_whose_tests_were_all_skipped_was_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
     report = {"versions": {"rclone": "1.2"}, "tests": [a_test("skipped", reason="no CA")]}
 
-    verdict = command.verdict_of(RCLONE, report, {})
+    verdict = command.verdict_of(PRESENT, report, {})
 
     assert (verdict.result, verdict.reason, verdict.version) == ("not run", "no CA", "1.2")
 
@@ -82,7 +85,7 @@ def test_a_client_whose_tests_were_all_skipped_was_not_run(monkeypatch: pytest.M
 def test_a_run_that_broke_off_is_a_failure_even_when_clients_may_be_missing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_ends(monkeypatch, [], code=2, clients=[RCLONE])
+    run_ends(monkeypatch, [], code=2)
 
     assert command.main(["--allow-missing"]) == 1
     assert "not run: pytest ended with 2" in capsys.readouterr().out
@@ -91,7 +94,7 @@ def test_a_run_that_broke_off_is_a_failure_even_when_clients_may_be_missing(
 def test_the_report_is_json_where_that_is_asked_for(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_ends(monkeypatch, [a_test(verbs={"GET item": ["200"]})], clients=[RCLONE])
+    run_ends(monkeypatch, [a_test(verbs={"GET item": ["200"]})])
 
     assert command.main(["--json"]) == 0
     (told,) = json.loads(capsys.readouterr().out)["witnesses"]
