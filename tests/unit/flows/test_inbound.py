@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -181,13 +181,29 @@ def test_an_empty_file_is_waited_for_until_its_content_is_there(world: World) ->
 
 def test_a_file_that_stays_empty_goes_to_error_after_ten_minutes(world: World) -> None:
     world.put("USMF_Customers_001.zip", b"")
-
     world.look()
-    world.run_until_quiet(at_most_s=1200)
+    (run,) = world.open_runs()
+    let_its_lane_run_until(world, run.opened + timedelta(seconds=10))
+    world.clock.present = run.opened + timedelta(minutes=9, seconds=50)
+    let_its_lane_run_until(world, run.opened + timedelta(minutes=10))
+    assert world.files("Input") == ["USMF_Customers_001.zip"]
+
+    world.run_until_quiet(at_most_s=10)
 
     (run,) = world.ended_runs()
     assert run.outcome is Outcome.REJECTED
-    assert "empty" in run.reason
+    assert "empty for 10 minutes" in run.reason
+    assert world.files("Error") == ["USMF_Customers_001.report.txt", "USMF_Customers_001.zip"]
+
+
+def let_its_lane_run_until(world: World, then: datetime) -> None:
+    """Wake the one lane whenever it is due until a moment, at which it is still open and soon due again."""
+    ((lane, due),) = world.heads().items()
+    while due <= then:
+        world.clock.present = max(due, world.clock.now())
+        world.wake(lane)
+        ((lane, due),) = world.heads().items()
+    assert due <= then + timedelta(seconds=inbound.INCOMPLETE_LOOK_S)
 
 
 def test_a_file_that_is_replaced_while_it_waits_is_imported_with_its_new_content(world: World) -> None:
