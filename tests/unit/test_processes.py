@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from local_cloud.processes import ChildFailed, ChildProcess
+from tests.closed_port import closed_port
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60.0  # costs nothing when all is well
@@ -103,13 +104,11 @@ def test_a_child_that_never_gets_ready_is_given_up_in_time() -> None:
 
 def test_a_port_that_stays_closed_is_given_up_in_time() -> None:
     with (
-        socket.socket() as closed,
+        closed_port() as port,
         ChildProcess(python("import time; time.sleep(120)"), name="host") as child,
+        pytest.raises(ChildFailed, match=f"did not listen on port {port} within"),
     ):
-        closed.bind(("127.0.0.1", 0))  # nobody else can listen there, and no call can meet itself
-        port = closed.getsockname()[1]
-        with pytest.raises(ChildFailed, match=f"did not listen on port {port} within"):
-            child.wait_for_port(port, timeout_s=0.2)
+        child.wait_for_port(port, timeout_s=0.2)
 
 
 def test_a_program_that_does_not_exist_is_named() -> None:

@@ -27,6 +27,7 @@ from shared.clients.http import recording
 from shared.errors import AnswerLost, AppError, FileRejected, NeedsPerson, NotFound, ProjectBusy, TryAgain
 from shared.log import LOGGER_NAME
 from shared.secret import SecretUrl
+from tests.closed_port import closed_port
 from tests.fo_samples import fo_sample, fo_samples
 from tests.unit.clients.answering import Answer, AnsweringServer, Asked, answering
 
@@ -222,12 +223,10 @@ def test_an_import_that_takes_longer_than_we_wait_is_looked_up() -> None:
 
 
 def test_an_unreachable_environment_proves_that_nothing_started() -> None:
-    with finance_operations(None) as (_, server):
-        closed_url = server.url
     http = finance_operations_http(OneToken())
 
-    with pytest.raises(TryAgain) as caught:
-        ASKS["ImportFromPackage"](FinanceOperations(closed_url, http))
+    with closed_port() as port, pytest.raises(TryAgain) as caught:
+        ASKS["ImportFromPackage"](FinanceOperations(f"http://127.0.0.1:{port}", http))
     http.close()
 
     assert not isinstance(caught.value, AnswerLost)

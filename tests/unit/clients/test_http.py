@@ -39,6 +39,7 @@ from shared.errors import (
     TryAgain,
 )
 from shared.secret import SecretUrl
+from tests.closed_port import closed_port
 from tests.unit.clients.scripted import Answer, Received, Reset, Server, Silence, sample
 
 
@@ -76,11 +77,6 @@ def error_of(server: Server, http: Http, *, idempotent: bool = True, read_s: flo
     with pytest.raises(AppError) as caught:
         ask(http, f"{server.url}/x", idempotent=idempotent, read_s=read_s)
     return caught.value
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def test_an_answer_that_was_asked_for_is_returned_with_its_body() -> None:
@@ -173,8 +169,8 @@ def test_without_a_token_source_a_401_is_not_repeated() -> None:
 
 @pytest.mark.parametrize("idempotent", [True, False])
 def test_where_nobody_listens_nothing_was_sent_so_trying_again_is_safe(idempotent: bool) -> None:
-    with an_http() as http, pytest.raises(TryAgain, match="unreachable") as caught:
-        ask(http, f"http://127.0.0.1:{free_port()}/x", idempotent=idempotent)
+    with an_http() as http, closed_port() as port, pytest.raises(TryAgain, match="unreachable") as caught:
+        ask(http, f"http://127.0.0.1:{port}/x", idempotent=idempotent)
     assert type(caught.value) is TryAgain
 
 
@@ -383,8 +379,8 @@ def test_a_secret_in_the_url_is_in_no_error() -> None:
     with Server(Answer(status=403, body=b"no: tempauth=s3cret")) as server, an_http() as http:
         with pytest.raises(NeedsPerson) as caught:
             ask(http, SecretUrl(f"{server.url}/x?tempauth=s3cret"))
-        with pytest.raises(TryAgain) as unreachable:
-            ask(http, SecretUrl(f"http://127.0.0.1:{free_port()}/x?tempauth=s3cret"))
+        with closed_port() as port, pytest.raises(TryAgain) as unreachable:
+            ask(http, SecretUrl(f"http://127.0.0.1:{port}/x?tempauth=s3cret"))
     assert "s3cret" not in str(caught.value)
     assert "s3cret" not in str(unreachable.value)
 

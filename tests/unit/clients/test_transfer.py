@@ -37,6 +37,7 @@ from shared.clients.transfer import (
 from shared.domain.quick_xor_hash import QuickXorHash
 from shared.errors import DataDamaged, ItemChanged, NeedsPerson, NotFound, TryAgain
 from shared.secret import SecretUrl
+from tests.closed_port import closed_port
 from tests.unit.clients.answering import Answer, AnsweringServer, Asked, Handler, answering
 from tests.world import wait_for
 
@@ -568,11 +569,8 @@ def test_a_storage_that_does_not_answer_is_tried_again_later() -> None:
 
 
 def test_a_storage_that_is_unreachable_is_tried_again_later() -> None:
-    with answering(taking()) as server:
-        gone = url_of(server)
-
-    with pytest.raises(TryAgain, match="unreachable"):
-        stream_to_blob([b"x"], gone)
+    with closed_port() as port, pytest.raises(TryAgain, match="unreachable"):
+        stream_to_blob([b"x"], SecretUrl(f"http://127.0.0.1:{port}/container/package.zip?{SECRET}"))
 
 
 def test_a_package_is_fetched_only_as_fast_as_it_is_sent() -> None:
@@ -637,7 +635,7 @@ def test_no_package_is_sent_to_what_is_not_the_private_address_of_a_blob(url: st
 
 
 def test_a_slow_line_may_take_longer_for_a_block_than_for_connecting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfer, "_BLOB_TIMEOUTS", {"connection_timeout": 3.0, "read_timeout": 60})
+    monkeypatch.setattr(transfer, "_BLOB_TIMEOUTS", {"connection_timeout": 1.0, "read_timeout": 60})
     large = 16 * 1024 * 1024
     monkeypatch.setattr(transfer, "BLOCK", large)  # more than the operating system takes off our hands at once
     listener = socket.socket()
@@ -654,7 +652,7 @@ def test_a_slow_line_may_take_longer_for_a_block_than_for_connecting(monkeypatch
                 size = int(head.lower().partition(b"content-length:")[2].split()[0])
                 while size and (piece := connection.recv(min(size, 128 * 1024))):
                     size -= len(piece)
-                    pace.wait(0.025)  # 128 times at least: more than the time to connect, each time far less
+                    pace.wait(0.01)  # 128 times at least: more than the time to connect, each time far less
                 connection.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
 
     line = threading.Thread(target=take_slowly, daemon=True)
