@@ -183,7 +183,11 @@ class LocalCloud:
         )
         self.finance_operations.start(ports.finance_operations)
         self._stack.callback(self.finance_operations.stop)
-        self.host_port = ports.host or free_port()
+        self.host_port = ports.host or self.reserve_port()
+
+    def reserve_port(self) -> int:
+        """Return a port for a functions host that nothing listens on, and that stays free for it where that can be."""
+        return self._stack.enter_context(reserved_port())
 
     def start_host(self) -> None:
         """Start the functions host with the app; also again after it was killed."""
@@ -309,8 +313,18 @@ def _machine() -> dict[str, str]:
     return {**passed_on, "NO_PROXY": "*"}  # everything is on this machine
 
 
-def free_port() -> int:
-    """Return a port that nothing listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+@contextmanager
+def reserved_port() -> Iterator[int]:
+    """Yield a port that nothing listens on.
+
+    Linux gives a port that is bound to nobody who asks for any free one, and lets who is told of it listen there all
+    the same. Elsewhere another program may take it before a host listens, and while that is down.
+    """
+    with socket.socket() as reserved:
+        if sys.platform == "linux":
+            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved.bind(("127.0.0.1", 0))
+        port = int(reserved.getsockname()[1])
+        if sys.platform != "linux":
+            reserved.close()
+        yield port

@@ -15,7 +15,7 @@ import requests
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueServiceClient
 
-from local_cloud.cloud import LocalCloud, free_port
+from local_cloud.cloud import LocalCloud
 from local_cloud.finance_operations.knobs import Speed
 from local_cloud.finance_operations.packages import read_package
 from local_cloud.onedrive import Knobs
@@ -66,7 +66,7 @@ class Hosts:
         self._cloud = cloud
         self._log = log
         self._running: dict[int, ChildProcess] = {}
-        self.ports = [cloud.host_port, *(free_port() for _ in range(HOSTS - 1))]
+        self.ports = [cloud.host_port, *(cloud.reserve_port() for _ in range(HOSTS - 1))]
         self.kills = 0
         self.died: list[str] = []
 
