@@ -9,10 +9,14 @@ from collections.abc import Iterator
 import pytest
 
 from local_cloud.finance_operations.knobs import Speed
+from tests.end_to_end.demos import DEFAULT, FAILING, Demo, Demos, failing_package
 from tests.end_to_end.killed import KilledHost
 from tests.end_to_end.stage import NO_MINUTE_TIMER, Stage
 
 GIVEN_UP_AFTER_S = 300  # seconds a test; the first one also starts what all share
+
+# Fixtures that wait for minutes or for other processes most of their time; the first one for the longest.
+BEGUN_FIRST = ("killed_host", "demos")
 
 # Folder by folder, what is imported from there; "" is the package's own data project.
 IMPORTS = {
@@ -61,16 +65,27 @@ def killed_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KilledHost
         yield scene
 
 
+@pytest.fixture(scope="session")
+def demos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demos]:
+    """The demo with its own packages, and with one whose rows all fail; they run side by side, as they may."""
+    folder = tmp_path_factory.mktemp("demos")
+    with Demo(folder) as default, Demo(folder, "--package", str(failing_package(folder))) as failing:
+        yield {DEFAULT: default, FAILING: failing}
+
+
 @pytest.fixture(scope="session", autouse=True)
-def _kill_first(request: pytest.FixtureRequest) -> None:
-    """Kill the host before all other tests here: what it leaves takes minutes to go on, in which they can run."""
-    if any("killed_host" in getattr(item, "fixturenames", ()) for item in request.session.items):
-        request.getfixturevalue("killed_host")
+def _begin_what_takes_long(request: pytest.FixtureRequest) -> None:
+    """Kill the host and start the demos before all tests here: those can run while these are waited for."""
+    wanted = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
+    for name in BEGUN_FIRST:
+        if name in wanted:
+            request.getfixturevalue(name)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the tests of the killed host come last, and each have time for more than one thing that takes long."""
+    """Let the tests of what was begun first come last, and each have time for more than one thing that takes long."""
     for item in items:
         if "end_to_end" in item.path.parts and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(GIVEN_UP_AFTER_S))
-    items.sort(key=lambda item: "killed_host" in getattr(item, "fixturenames", ()))
+    for name in reversed(BEGUN_FIRST):
+        items.sort(key=lambda item: name in getattr(item, "fixturenames", ()))

@@ -20,6 +20,10 @@ LOG_SHOWN: Final = 60  # lines of the functions host's log in the message of a t
 # The minute's timer is off, so that what happens was set off by a notification, or by a test that runs it by hand.
 NO_MINUTE_TIMER: Final = {"AzureWebJobs.keep_watch.Disabled": "true"}
 
+# host.json lets an idle queue rest for 2 s, which every step of every file would wait for. As an app setting:
+# https://learn.microsoft.com/azure/azure-functions/functions-host-json#override-hostjson-values
+PROMPT_QUEUES: Final = {"AzureFunctionsJobHost__extensions__queues__maxPollingInterval": "00:00:00.250"}
+
 type Record = dict[str, Any]
 
 
@@ -28,7 +32,9 @@ class Stage(LocalCloud):
 
     def __init__(self, home: Path, **options: Any) -> None:
         self.log: list[str] = []  # every line that the functions host has printed
-        super().__init__(home, on_log=self.log.append, **{"function_key": "the-function-key", **options})
+        options = {"function_key": "the-function-key", **options}
+        options["app_settings"] = {**PROMPT_QUEUES, **options.get("app_settings", {})}
+        super().__init__(home, on_log=self.log.append, **options)
 
     def wait_for[T](self, look: Callable[[], T | None], what: str, *, within_s: float = PATIENCE_S) -> T:
         """Look again until there is something to see, and return it; fails with the host's log when there never is."""

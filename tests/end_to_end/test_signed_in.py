@@ -41,7 +41,8 @@ class Tenant:
 @contextmanager
 def a_stage(home: Path) -> Iterator[tuple[Stage, Tenant]]:
     """Everything but the functions host, which starts when its settings are complete."""
-    stage = Stage(home, app_settings=NO_MINUTE_TIMER, speed=Speed(seconds_per_execution=0.3), with_host=False)
+    settings = {**NO_MINUTE_TIMER, "POLL_FIRST_SECONDS": "1"}
+    stage = Stage(home, app_settings=settings, speed=Speed(seconds_per_execution=0.3), with_host=False)
     with stage:
         entra = Entra(stage.desk, faults=stage.faults, interval_s=1)
         ca_file = home / "ca.pem"
