@@ -25,10 +25,16 @@ def main(arguments: Sequence[str]) -> int:
     )
     demo.add_argument("--json", action="store_true", help="one JSON object a line: state changes, then a summary")
     up = commands.add_parser("up", help="the same services left running, with a OneDrive folder to drop files into")
-    up.add_argument(
+    where = up.add_mutually_exclusive_group()  # local.settings.json.example names the well-known ports
+    where.add_argument(
         "--no-host",
         action="store_true",
         help="do not run the app: start it yourself with Core Tools (func start)",
+    )
+    where.add_argument(
+        "--free-ports",
+        action="store_true",
+        help="listen on any free ports: beside another dev.py up, func start or Azurite on the well-known ones",
     )
     up.add_argument("--seconds", type=float, default=5.0, help="how long an execution of F&O takes (default 5)")
     up.add_argument("--export", default="", metavar="PROJECT:COMPANY", help="export every 30 seconds")
@@ -51,6 +57,7 @@ def main(arguments: Sequence[str]) -> int:
         return run_up(
             home=options.home or HOME,
             with_host=not options.no_host,
+            free_ports=options.free_ports,
             seconds=options.seconds,
             export=options.export,
         )

@@ -10,21 +10,22 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Final
 
-from local_cloud.cloud import KNOWN_PORTS, ROOT, LocalCloud
+from local_cloud.cloud import KNOWN_PORTS, ROOT, LocalCloud, Ports
 from local_cloud.finance_operations.knobs import Speed
 from local_cloud.onedrive import Knobs
 
 HOME: Final = ROOT / ".local" / "up"
 
 
-def run(*, home: Path, with_host: bool, seconds: float, export: str) -> int:
+def run(*, home: Path, with_host: bool, free_ports: bool, seconds: float, export: str) -> int:
     """Start everything on the well-known ports, tell how to use it, and run until Ctrl-C; return the exit code.
 
-    home: keeps the OneDrive folder, storage and F&O's data from one time to the next.
+    home: keeps the OneDrive folder, storage and F&O's data from one time to the next. free_ports: take any others.
     """
-    if taken := taken_ports(with_host=with_host):
+    if not free_ports and (taken := taken_ports(with_host=with_host)):
         ports = ", ".join(str(port) for port in taken)
-        sys.stderr.write(f"Taken on this machine: port {ports}. Stop the other dev.py up, func start or Azurite.\n")
+        sys.stderr.write(f"Taken on this machine: port {ports}. Stop the other dev.py up, func start or Azurite")
+        sys.stderr.write(", or say --free-ports.\n" if with_host else ".\n")
         return 1
     home = home.resolve()
     home.mkdir(parents=True, exist_ok=True)
@@ -34,7 +35,7 @@ def run(*, home: Path, with_host: bool, seconds: float, export: str) -> int:
             signal.signal(number, lambda _number, _frame: stopped.set())
     cloud = LocalCloud(
         home,
-        ports=KNOWN_PORTS,
+        ports=Ports() if free_ports else KNOWN_PORTS,
         app_settings=_export_settings(export),
         speed=Speed(seconds_per_execution=seconds),
         identity_header="local",  # as in local.settings.json.example
@@ -49,7 +50,8 @@ def run(*, home: Path, with_host: bool, seconds: float, export: str) -> int:
     with cloud:
         if with_host:
             cloud.run_function("keep_watch")  # the subscription is there at once, not at the next full minute
-        _print(_directions(cloud, with_host=with_host))
+        storage = cloud.azurite.connection_string if free_ports else "UseDevelopmentStorage=true"
+        _print(_directions(cloud, storage, with_host=with_host))
         stopped.wait()
         _print("\nStopping")
     return 0
@@ -74,7 +76,7 @@ def _export_settings(export: str) -> dict[str, str]:
     return {"EXPORT_DATA_PROJECT": project, "EXPORT_COMPANY": company, "OUTBOUND_SCHEDULE": "*/30 * * * * *"}
 
 
-def _directions(cloud: LocalCloud, *, with_host: bool) -> str:
+def _directions(cloud: LocalCloud, storage: str, *, with_host: bool) -> str:
     folder: Path = cloud.folder
     lines = [
         "",
@@ -88,7 +90,7 @@ def _directions(cloud: LocalCloud, *, with_host: bool) -> str:
         f"    what it holds     {cloud.finance_operations.url}/_control/rows?entity=NAME&company=USMF",
         f"    executions        {cloud.finance_operations.url}/_control/executions",
         f"  Entra ID            {cloud.entra_url}",
-        "  Storage (Azurite)   UseDevelopmentStorage=true",
+        f"  Storage (Azurite)   {storage}",
     ]
     if with_host:
         lines += [

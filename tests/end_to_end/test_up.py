@@ -1,39 +1,40 @@
-"""``python -m local_cloud up`` as a person runs it: on the well-known ports, until Ctrl-C."""
+"""``python -m local_cloud up`` as a person runs it, until Ctrl-C: on the well-known ports, or beside who has those."""
 
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack, closing, suppress
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
 
-from local_cloud.cloud import ROOT
+from local_cloud.cloud import KNOWN_PORTS, ROOT
+from local_cloud.server import LOOPBACK
 from local_cloud.up import taken_ports
-from tests.end_to_end.stage import LOOK_S, PATIENCE_S, processes_with
+from tests.end_to_end.stage import LOOK_S, PATIENCE_S, PROMPT_QUEUES, processes_with
 from tests.packages import build_package
 from tests.world import wait_for
 
-pytestmark = [
-    pytest.mark.skipif(sys.platform == "win32", reason="Windows has no Ctrl-C for one child process"),
-    pytest.mark.skipif(bool(taken_ports(with_host=True)), reason="the well-known ports are in use on this machine"),
-]
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no Ctrl-C for one child process")
 
 
 class Running:
     """The command, and all that it prints."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *arguments: str) -> None:
         self.marker = f"up-{uuid.uuid4().hex}"
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "local_cloud", "up", "--home", str(home), "--seconds", "0.5"],
+            [sys.executable, "-m", "local_cloud", "up", "--home", str(home), "--seconds", "0.5", *arguments],
             cwd=ROOT,
-            env={**os.environ, "STARTED_BY": self.marker},
+            env={**os.environ, **PROMPT_QUEUES, "STARTED_BY": self.marker},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -46,6 +47,11 @@ class Running:
     @property
     def printed(self) -> str:
         return "".join(self._lines)
+
+    @property
+    def ports(self) -> set[int]:
+        """Where what it has started listens, as far as it says so."""
+        return {int(port) for port in re.findall(rf"http://{re.escape(LOOPBACK)}:(\d+)", self.printed)}
 
     def wait_for(self, pattern: str) -> str:
         """Wait until it has printed this, and return the pattern's group."""
@@ -69,7 +75,8 @@ class Running:
 
 @pytest.fixture
 def up(tmp_path: Path) -> Iterator[Running]:
-    running = Running(tmp_path / "home")
+    """On the well-known ports, unless something else on this machine has one of them."""
+    running = Running(tmp_path / "home", *(["--free-ports"] if taken_ports(with_host=True) else []))
     yield running
     running.close()
 
@@ -88,24 +95,42 @@ def test_a_file_copied_into_the_printed_folder_is_filed_and_ctrl_c_ends_everythi
     assert up.process.wait(PATIENCE_S) == 0, up.printed
     if sys.platform == "linux":
         wait_for(lambda: processes_with(up.marker) == [])
-    assert taken_ports(with_host=True) == []
+    assert len(up.ports) >= 4
+    for port in up.ports:
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((LOOPBACK, port), timeout=PATIENCE_S)
 
 
-def test_a_second_one_says_which_ports_are_taken(up: Running, tmp_path: Path) -> None:
-    up.wait_for(r"^ +(Input) ")
+def test_where_well_known_ports_are_taken_it_runs_on_any_free_ones(tmp_path: Path) -> None:
+    with closing(Running(tmp_path / "home", "--free-ports")) as up:
+        up.wait_for(r"^(Ctrl-C stops everything)")
 
-    second = subprocess.run(
-        [sys.executable, "-m", "local_cloud", "up", "--home", str(tmp_path / "second")],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=PATIENCE_S,
-        check=False,
-    )
+        up.process.send_signal(signal.SIGINT)
+
+        assert up.process.wait(PATIENCE_S) == 0, up.printed
+    assert len(up.ports) >= 5
+    assert up.ports.isdisjoint(astuple(KNOWN_PORTS))
+    assert "UseDevelopmentStorage" not in up.printed  # it stands for the well-known ports
+
+
+def test_ports_that_are_taken_are_told_before_anything_is_started(tmp_path: Path) -> None:
+    with ExitStack() as other:
+        with suppress(OSError):  # something else on this machine listens there, which is as good
+            other.enter_context(socket.create_server((LOOPBACK, KNOWN_PORTS.host)))
+
+        second = subprocess.run(
+            [sys.executable, "-m", "local_cloud", "up", "--home", str(tmp_path / "second")],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=PATIENCE_S,
+            check=False,
+        )
 
     assert second.returncode == 1
-    assert "7071" in second.stderr
+    assert str(KNOWN_PORTS.host) in second.stderr
+    assert "--free-ports" in second.stderr
     assert "Traceback" not in second.stderr
     assert not (tmp_path / "second").exists()
 
