@@ -10,13 +10,16 @@ from local_cloud import faults
 from local_cloud.faults import FaultPlan
 from local_cloud.finance_operations import FinanceOperationsSimulator
 from local_cloud.finance_operations.executions import Status
+from local_cloud.server import Server
 from shared.clients.dmf import ExecutionStatus, FinanceOperations, PackageUnreadable, finance_operations_http
 from shared.clients.http import Http, recording
 from shared.clients.transfer import SasExpired, empty_blob, read_small, stream_to_blob
 from shared.errors import AnswerLost, FileRejected, NeedsPerson, NotFound, ProjectBusy, TryAgain
+from shared.secret import SecretUrl
 from tests.contract.finance_operations_contract import ENTITY, FinanceOperationsContract, FinanceOperationsTarget
 from tests.contract.simulated import SimulatedFinanceOperations, SimulatedIdentity
 from tests.packages import build_package
+from tests.slow_blob import SlowBlob
 from tests.world import wait_for
 
 
@@ -208,19 +211,25 @@ def test_a_repeated_id_that_fo_replaces_is_told(
 def test_imports_at_the_same_moment_fail_all_but_one_and_are_to_be_tried_again(
     target: FinanceOperationsTarget, fno: SimulatedFinanceOperations
 ) -> None:
-    fno.simulator.change(unpack_s=2.0)  # seconds within which the four calls arrive
-    urls = [target.upload(build_package()) for _ in range(4)]
-    barrier = threading.Barrier(4)
+    """The one that got in is at its package until the others have been refused."""
+    others = threading.Semaphore(0)
+    blob = SlowBlob(build_package())
 
-    def submit(number: int) -> str:
-        barrier.wait()
+    def submit(url: SecretUrl, number: int) -> str:
         try:
-            return target.submit(url=urls[number], project=f"{target.project}-{number}")
+            return target.submit(url=url, project=f"{target.project}-{number}")
         except ProjectBusy:
+            others.release()
             return ""
 
-    with ThreadPoolExecutor(4) as pool:
-        assert len(list(filter(None, pool.map(submit, range(4))))) == 1
+    with Server(blob.app()) as server, ThreadPoolExecutor(4) as pool:
+        url = SecretUrl(f"{server.url}/package?sig=x")
+        calls = [pool.submit(submit, url, number) for number in range(4)]
+        are_refused = all(others.acquire(timeout=60) for _ in range(3))
+        blob.go_on.set()
+
+        assert are_refused
+        assert len(list(filter(None, (call.result() for call in calls)))) == 1
 
 
 def test_an_export_waits_for_an_import_of_its_project(target: FinanceOperationsTarget) -> None:

@@ -1,8 +1,6 @@
 """ImportFromPackage: what is taken in, what is refused, and that each package takes effect once."""
 
-import asyncio
 import json
-import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
@@ -12,14 +10,14 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-from aiohttp import web
 
 from local_cloud.faults import Fault, FaultPlan, lost_after
 from local_cloud.finance_operations import SERVICE, FinanceOperationsSimulator
 from local_cloud.finance_operations.store import Effect
-from local_cloud.server import Server, answer
+from local_cloud.server import Server
 from local_cloud.tokens import TokenDesk
 from tests.packages import Entity, build_package
+from tests.slow_blob import SlowBlob
 from tests.unit.local_cloud.finance_operations.conftest import (
     TIMEOUT_S,
     Caller,
@@ -151,25 +149,6 @@ def test_a_project_runs_one_execution_at_a_time(
     assert elsewhere.status_code == 200
     assert later.status_code == 200
     assert [each.execution_id for each in simulator.executions] == ["run-1", "run-3", "run-4"]
-
-
-class SlowBlob:
-    """Gives out a package only when told to, and says when someone has come for it."""
-
-    def __init__(self, package: bytes) -> None:
-        self.asked_for = threading.Event()
-        self.go_on = threading.Event()
-        self._package = package
-
-    def app(self) -> web.Application:
-        async def give(_request: web.Request) -> web.Response:
-            self.asked_for.set()
-            await asyncio.to_thread(self.go_on.wait, TIMEOUT_S)
-            return answer(200, self._package)
-
-        app = web.Application()
-        app.router.add_get("/package", give)
-        return app
 
 
 def test_a_second_import_at_the_same_moment_ends_in_a_deadlock(
