@@ -16,6 +16,7 @@ import pytest
 from local_cloud.finance_operations.knobs import Speed
 from local_cloud.finance_operations.packages import PackageBroken, read_package
 from local_cloud.storage import Azurite
+from shared import services
 from shared.domain.run import FlowKind, Outcome, State
 from shared.errors import AppError
 from shared.flows import watch
@@ -221,6 +222,8 @@ def a_stage() -> Iterator[Stage]:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="faults-")))
         azurite = stack.enter_context(Azurite())
         monkeypatch = stack.enter_context(pytest.MonkeyPatch.context())
+        # A fault takes no real time: what the SDK does by itself before it tries storage again proves nothing here.
+        monkeypatch.setattr(services, "STORAGE_RETRY_S", 0)
         settings = {
             "EXPORT_DATA_PROJECT": "Asset-Major-Types",
             "EXPORT_COMPANY": "USMF",
