@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import pytest
-from azure.core.exceptions import ResourceExistsError
+from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob import BlobLeaseClient, BlobProperties, BlobServiceClient, ContainerClient
 from azure.storage.queue import QueueServiceClient, TextBase64EncodePolicy
 
@@ -104,6 +104,7 @@ class World:
         self._stack.callback(self.onedrive.stop)
         self.fno.start()
         self._stack.callback(self.fno.stop)
+        self._stack.callback(self._delete_records)
         self._monkeypatch.setenv("IDENTITY_ENDPOINT", f"{self._entra_server.url}/msi/token")
         self._monkeypatch.setenv("IDENTITY_HEADER", self._entra.identity_header)
         self.services = self.new_process()
@@ -139,12 +140,18 @@ class World:
 
     def begin_anew(self) -> None:
         """Empty the folders and forget the app's records, as if nothing had happened; F&O keeps its rows."""
+        self._delete_records()
         for name in FOLDERS:
             for file in (self.folder / name).iterdir():
                 file.unlink()
         self._own = uuid.uuid4().hex[:10]
         self.container = f"runs-{self._own}"
         self.services = self.new_process()
+
+    def _delete_records(self) -> None:
+        """Leave no blob behind: Azurite, which all tests share, looks through all that it has at each call."""
+        with BlobServiceClient.from_connection_string(self.connection) as blobs, suppress(ResourceNotFoundError):
+            blobs.delete_container(self.container)
 
     def let_leases_run_out(self) -> None:
         """Let the time pass in which a dead worker's leases end; Azurite's clock cannot be turned."""
