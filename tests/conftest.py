@@ -49,7 +49,8 @@ def azurite_connection() -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A test sees only the settings that it sets itself."""
+    """A test sees only the settings that it sets itself, and no password from a .netrc at home."""
     for name in list(os.environ):
         if name.startswith(_FOREIGN_PREFIXES) or name.upper() in _FOREIGN_NAMES:
             monkeypatch.delenv(name)
+    monkeypatch.setenv("NETRC", "there-is-none")  # requests would send what it finds there in place of a storage key
