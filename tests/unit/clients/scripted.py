@@ -126,7 +126,7 @@ class Server:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is None:  # a client that has given up may have gone before its request was read
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             while self._steps and time.monotonic() < deadline:
                 time.sleep(0.005)
         self._released.set()
