@@ -53,18 +53,41 @@ STORAGE_RETRY_S: Final = 0.5
 class Services:
     """The parts that flows work with. One object serves all threads of a process."""
 
-    def __init__(self, settings: Settings, *, clock: Callable[[], datetime] | None = None) -> None:
-        """clock: returns the present moment in UTC; given by tests."""
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Callable[[], datetime] | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """clock: returns the present moment in UTC; sleep: lets so many seconds pass. Both are given by tests."""
         self.settings = settings
         self._clock = clock or (lambda: datetime.now(UTC))
+        self._sleep = sleep
         self._lock = threading.RLock()
         self._drives: dict[str, OneDrive] = {}
         self._environments: dict[str, FinanceOperations] = {}
         self._folder_ids: dict[tuple[str, str], str] = {}
+        self._took_s: dict[str, float] = {}
 
     def now(self) -> datetime:
         """Return the present moment, in UTC."""
         return self._clock()
+
+    def pause(self, seconds: float) -> None:
+        """Let a moment pass within an invocation. What is waited for has been saved."""
+        self._sleep(seconds)  # one of the product's two waits; why: FIRST_LOOK_S in flows/execution.py
+
+    def note_took(self, lane: str, seconds: float) -> None:
+        """Remember how long an execution of a lane took."""
+        self._took_s[lane] = seconds
+
+    def usually_takes_s(self, lane: str) -> float | None:
+        """Return how long the last execution of a lane took that this process has seen; None where there was none.
+
+        A hint for when to look, which is why it is not saved.
+        """
+        return self._took_s.get(lane)
 
     @property
     def integrations(self) -> Integrations:
@@ -179,7 +202,7 @@ class Services:
             except LeaseTaken:
                 if time.monotonic() > give_up:
                     raise
-            time.sleep(TURN_LOOK_S)  # the only wait in the product; why: TURN_WAIT_S
+            time.sleep(TURN_LOOK_S)  # the other wait; why: TURN_WAIT_S
         try:
             yield
         finally:

@@ -86,6 +86,7 @@ _ALL: Final = (
     Setting("IMPORT_STUCK_AFTER_MINUTES", "240", "240"),
     Setting("EXPORT_STUCK_AFTER_MINUTES", "240", "240"),
     Setting("SUBMIT_GRACE_SECONDS", "180", "180"),
+    Setting("POLL_STAY_SECONDS", "5", "5"),
     Setting("POLL_FIRST_SECONDS", "2", "2"),
     Setting("POLL_LONGEST_SECONDS", "300", "300"),
     Setting("AZURE_TENANT_ID", example="contoso.onmicrosoft.com"),
@@ -180,6 +181,7 @@ class Settings:
     import_stuck_after: timedelta
     export_stuck_after: timedelta
     submit_grace_s: float  # how long F&O may take to know of an execution that was sent to it
+    poll_stay_s: float  # how long a worker stays with a young execution; 0: not at all
     poll_first_s: float  # bounds of the growing wait between two looks at an execution
     poll_longest_s: float
 
@@ -224,6 +226,7 @@ def read_settings(environ: Mapping[str, str], *, app_folder: Path = APP_FOLDER) 
         import_stuck_after=timedelta(minutes=read.number("IMPORT_STUCK_AFTER_MINUTES", least=0.01, most=week_minutes)),
         export_stuck_after=timedelta(minutes=read.number("EXPORT_STUCK_AFTER_MINUTES", least=0.01, most=week_minutes)),
         submit_grace_s=read.number("SUBMIT_GRACE_SECONDS", least=0, most=3600),
+        poll_stay_s=read.number("POLL_STAY_SECONDS", least=0, most=60),
         poll_first_s=poll_first_s,
         poll_longest_s=poll_longest_s,
     )

@@ -130,7 +130,7 @@ class World:
                 **self._more_settings,
             }
         )
-        services = Services(settings, clock=self.clock.now)
+        services = Services(settings, clock=self.clock.now, sleep=self.clock.advance)
         # Azurite is shared by all tests; this world has a container and queues of its own.
         self._stack.callback(services._blobs.close)
         self._stack.callback(services._queues.close)

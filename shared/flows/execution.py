@@ -21,6 +21,12 @@ from shared.services import Services
 # about 45 times, and its end is seen at most a quarter late, within the bounds of the settings.
 WAIT_SHARE: Final = 0.25
 
+# A worker stays with an execution for POLL_STAY_SECONDS after its begin and about its usual end, looking this often at
+# first: most take a few seconds, and the way through the queue takes as long again. See docs/decisions/0011.
+FIRST_LOOK_S: Final = 0.25
+# A wake-up comes up to 2 seconds late (maxPollingInterval in host.json), so it is asked for that much before.
+WAKE_LATENCY_S: Final = 2.0
+
 # F&O answers Unknown, or 400 "not found", for a while after a submit.
 UNKNOWN_GRACE: Final = timedelta(minutes=10)
 
@@ -52,7 +58,8 @@ def begun(run: Run, answered_id: str, services: Services) -> Run:
     if answered_id != run.execution_id:
         # The id that was sent stays on the run, as every id does; from now on F&O is asked about its own.
         run = replace(run, submissions=(*run.submissions, replace(run.submissions[-1], execution_id=answered_id)))
-    return run.moved_to(State.EXECUTING, services.now()).waiting(services.settings.poll_first_s, services.now())
+    settings, now = services.settings, services.now()
+    return run.moved_to(State.EXECUTING, now).waiting(0.0 if settings.poll_stay_s else settings.poll_first_s, now)
 
 
 def not_begun(run: Run, error: AppError, back_to: State, now: datetime) -> Run:
@@ -104,8 +111,35 @@ def is_known(execution_id: str, fno: FinanceOperations) -> bool:
 def status_of(run: Run, fno: FinanceOperations, services: Services) -> ExecutionStatus | None:
     """Return how far the execution of a run is; None where F&O has forgotten it, so that nobody can say any more.
 
-    Unknown for longer than the grace is settled by the entities.
+    While it may end at any moment it is asked for again and again, as if F&O's answer took so long: see _stay_s.
     """
+    while True:
+        status, age_s = _status_now(run, fno, services), _age_s(run, services)
+        if status is None:
+            return None
+        if status.is_final:
+            services.note_took(run.lane, age_s)
+            return status
+        wait_s = _stay_s(run, age_s, services)
+        if wait_s is None:
+            return status
+        services.pause(wait_s)
+
+
+def _stay_s(run: Run, age_s: float, services: Services) -> float | None:
+    """Return the seconds until a worker that stays looks again; None where its end is so far off that it gives way."""
+    usual_s = services.usually_takes_s(run.lane)
+    away_s = age_s if usual_s is None else min(age_s, abs(age_s - usual_s))
+    wait_s = max(away_s * WAIT_SHARE, FIRST_LOOK_S)
+    return wait_s if away_s + wait_s <= services.settings.poll_stay_s else None
+
+
+def _age_s(run: Run, services: Services) -> float:
+    return (services.now() - run.state_since).total_seconds()
+
+
+def _status_now(run: Run, fno: FinanceOperations, services: Services) -> ExecutionStatus | None:
+    """Return what F&O says now. Unknown for longer than the grace is settled by the entities."""
     watched_for = services.now() - run.state_since
     is_found = True
     try:
@@ -149,9 +183,7 @@ def watched(run: Run, status: ExecutionStatus, stuck_after: timedelta, services:
     """
     now = services.now()
     elapsed = now - run.state_since
-    wait_s = elapsed.total_seconds() * WAIT_SHARE
-    settings = services.settings
-    run = run.waiting(min(max(wait_s, settings.poll_first_s), settings.poll_longest_s), now)
+    run = run.waiting(_next_look_s(run, services), now)
     if elapsed <= stuck_after:
         return run
     return run.troubled(
@@ -160,6 +192,15 @@ def watched(run: Run, status: ExecutionStatus, stuck_after: timedelta, services:
         "> Job history: is the batch service running, does the execution hang? It is watched on, and not sent again.",
         now,
     )
+
+
+def _next_look_s(run: Run, services: Services) -> float:
+    """Return the seconds until the next look: longer each time, but one comes just before the usual end."""
+    settings, age_s = services.settings, _age_s(run, services)
+    wait_s = min(max(age_s * WAIT_SHARE, settings.poll_first_s), settings.poll_longest_s)
+    usual_s = services.usually_takes_s(run.lane) if settings.poll_stay_s else None
+    until_usual_s = (usual_s or 0.0) - WAKE_LATENCY_S - age_s
+    return until_usual_s if 0 < until_usual_s < wait_s else wait_s
 
 
 def with_details(run: Run, rows: Sequence[RowError], summary_url: str) -> Run:

@@ -17,7 +17,9 @@ _SETTINGS: Final = {
     "FO_URL": "https://contoso.operations.dynamics.com",
     "ONEDRIVE_DRIVE": "drives/explored",
     "AzureWebJobsStorage": "UseDevelopmentStorage=true",
-    "POLL_FIRST_SECONDS": "15",  # longer than F&O needs where it is quick, so that one look is enough
+    # A worker looks at once and does not stay: to stay is the same as an answer that takes long.
+    "POLL_STAY_SECONDS": "0.1",
+    "POLL_FIRST_SECONDS": "15",  # longer than F&O needs where it is quick, so that one more look is enough
 }
 _IMPORT: Final = {"IMPORT_DATA_PROJECT": "Customers"}
 _EXPORT: Final = {

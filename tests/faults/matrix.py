@@ -228,6 +228,7 @@ def a_stage() -> Iterator[Stage]:
             "EXPORT_DATA_PROJECT": "Asset-Major-Types",
             "EXPORT_COMPANY": "USMF",
             "SUBMIT_GRACE_SECONDS": "60",
+            "POLL_STAY_SECONDS": "0.3",  # two looks on the spot, the others through the queue
         }
         world = stack.enter_context(
             World(home, azurite.connection_string, monkeypatch, settings=settings, speed=Speed(seconds_per_execution=5))

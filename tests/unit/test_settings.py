@@ -59,7 +59,8 @@ def test_three_settings_are_enough_for_an_import() -> None:
     assert (settings.onedrive_sign_in, settings.sign_in) == ("app", None)
     assert (settings.notification_url, settings.client_state) == (None, None)
     assert settings.import_stuck_after == settings.export_stuck_after == timedelta(hours=4)
-    assert (settings.submit_grace_s, settings.poll_first_s, settings.poll_longest_s) == (180, 2, 300)
+    assert (settings.submit_grace_s, settings.poll_stay_s) == (180, 5)
+    assert (settings.poll_first_s, settings.poll_longest_s) == (2, 300)
 
 
 def test_an_export_needs_three_more() -> None:
@@ -261,6 +262,7 @@ OTHER: dict[str, str] = {
     "IMPORT_STUCK_AFTER_MINUTES": "1",
     "EXPORT_STUCK_AFTER_MINUTES": "1",
     "SUBMIT_GRACE_SECONDS": "1",
+    "POLL_STAY_SECONDS": "0",
     "POLL_FIRST_SECONDS": "0.5",
     "POLL_LONGEST_SECONDS": "90",
     "AZURE_TENANT_ID": "other.com",

@@ -1,0 +1,95 @@
+"""How a worker stays with an execution for a few seconds, and gives way when it takes longer."""
+
+from datetime import timedelta
+
+from local_cloud import faults
+from local_cloud.finance_operations.knobs import Speed
+from shared.clients.wake_queue import IMPORT_WORK
+from shared.domain.run import State
+from tests.unit.flows.conftest import MakeWorld
+from tests.unit.flows.test_inbound import fno_fault
+from tests.world import World
+
+STATUS = "GetExecutionSummaryStatus"
+
+
+def found(world: World, name: str = "USMF_1.zip") -> str:
+    """Let a package be found; return its lane."""
+    world.put(name)
+    world.look()
+    (lane,) = world.heads()
+    return lane
+
+
+def seconds_late(world: World) -> float:
+    """Return how long after the end of the last execution its file was filed."""
+    ended = world.ended_runs()[-1].ended
+    assert ended is not None
+    return ended.timestamp() - (world.fno.executions[-1].times.ends or 0.0)
+
+
+def test_an_execution_of_a_few_seconds_is_filed_by_the_worker_that_began_it(make_world: MakeWorld) -> None:
+    world = make_world(speed=Speed(seconds_per_execution=2.0))
+
+    world.wake(found(world))
+
+    assert world.files("Success") == ["USMF_1.zip"]
+    assert 0 <= seconds_late(world) <= 0.5
+    assert [delay_s for _, delay_s in world.messages(IMPORT_WORK)] == [0.0]  # that of the look
+
+
+def test_a_worker_gives_way_when_an_execution_takes_longer(make_world: MakeWorld) -> None:
+    world = make_world(settings={"POLL_STAY_SECONDS": "3"}, speed=Speed(seconds_per_execution=60.0))
+    lane, began = found(world), world.clock.now()
+
+    world.wake(lane)
+
+    (run,) = world.open_runs()
+    assert run.state is State.EXECUTING
+    assert world.clock.now() - began <= timedelta(seconds=3)
+    assert [delay_s for _, delay_s in world.messages(IMPORT_WORK)] == [0.0, (run.due - world.clock.now()).seconds]
+
+
+def test_the_next_execution_of_a_lane_is_seen_to_end_at_once_if_it_takes_as_long_as_the_last(world: World) -> None:
+    for number, at_most_s in ((1, 10 / 4), (2, 0.5)):
+        found(world, f"USMF_{number}.zip")
+        world.run_until_quiet()
+
+        assert 0 <= seconds_late(world) <= at_most_s
+
+
+def test_an_execution_that_ends_much_sooner_than_the_last_is_seen_to_end_a_quarter_late_at_most(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(speed=Speed(seconds_per_execution=600.0))
+    lane = found(world)
+    world.run_until_quiet()
+    world.services.note_took(lane, 6000.0)
+
+    found(world, "USMF_2.zip")
+    world.run_until_quiet()
+
+    assert 0 <= seconds_late(world) <= 600 / 4
+
+
+def test_without_a_stay_every_look_goes_through_the_queue(make_world: MakeWorld) -> None:
+    world = make_world(settings={"POLL_STAY_SECONDS": "0"})
+
+    world.wake(found(world))
+
+    assert world.calls(STATUS) == 0
+    assert [delay_s for _, delay_s in world.messages(IMPORT_WORK)] == [0.0, 2.0]
+
+
+def test_trouble_while_a_worker_stays_is_tried_again_later_and_the_package_is_imported_once(world: World) -> None:
+    lane = found(world)
+    world.faults.add(fno_fault(STATUS, faults.status(503), nth=3))
+
+    world.wake(lane)
+    (run,) = world.open_runs()
+    assert (run.state, run.attempts) == (State.EXECUTING, 1)
+    assert world.calls(STATUS) == 3
+    world.run_until_quiet()
+
+    assert world.imports() == [("USMF", 1)]
+    assert world.files("Success") == ["USMF_1.zip"]
