@@ -10,22 +10,26 @@ other. They differ only in
   that decides at the fifth time, and no history has so many faults;
 - what nobody knows of any more: a package, an execution or an ended run whose id stands nowhere, unless it still counts
   for a promise.
-What a worker has in hand is in the key as all answers that it got. The number is a hash of 64 bits: in a million states
-the odds that any two are one by mistake are one in thirty million.
+What a worker has in hand is in the key as all answers that it got. The number is a hash of 64 bits: in thirty million
+states the odds that any two are one by mistake are one in forty thousand.
+
+A state's text is put together from pieces that many states share: a mapping, a worker's stage. Each piece is taken
+apart once, into its words, its ids and its moments; only ids and moments are named anew for each state.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from array import array
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any, Final
 
 from shared.clients.run_store import key_of as item_of
 from shared.clients.wake_queue import LOOKS
-from tests.exploration.scheduler import State, undelivered
+from tests.exploration.scheduler import Stage, State, undelivered
 from tests.exploration.world import EPOCH, Execution, Item, Message, Record, World
 
-_NUMBERS: Final = re.compile(
+_NAMES: Final = re.compile(
     r"~[^~]*~"  # an id
     r"|@-?\d+@|%-?\d+%|\^-?\d+\^"  # a moment, one that is compared by five minutes, a deadline
     r"|\d{8}T\d{12}Z|\d{8}-\d{6}"  # a place in a lane, a file's name
@@ -36,34 +40,91 @@ _LONG_AGO_S: Final = -200
 
 def key_of(state: State) -> int:
     """Return a number that is the same for states that are one."""
-    ids: dict[str, str] = {}
-    now = int(state.world.now)
+    world = state.world
     # When the last look began is only compared with when the looks that are still to come were asked for.
-    long_ago = _LONG_AGO_S if _has_looks(state) else -1
-
-    def renamed(match: re.Match[str]) -> str:
-        found = match.group()
-        match found[0]:
-            case "~":
-                return ids.setdefault(found, f"~{len(ids)}")
-            case "@":
-                return str(max(int(found[1:-1]) - now, _LONG_AGO_S))
-            case "^":
-                return str(max(int(found[1:-1]) - now, 0))
-            case "%":
-                return str((int(found[1:-1]) - now) // 300)
-        if found[8] == "-":
-            return ids.setdefault(found, f"~{len(ids)}")
-        return str(max(_seconds(found) - now, long_ago))
-
-    text = _NUMBERS.sub(renamed, _text_of_state(state))
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
+    clock = int(world.now), _LONG_AGO_S if _has_looks(state) else -1
+    pieces = [
+        _piece(world.leases, _sorted_items),
+        _piece(world.records, _rows),
+        *_pieces_of_workers(state, clock),
+        _piece(world.marks, _sorted_items),
+        _piece(world.messages, _messages),
+        _piece(world.items, _items),
+        _piece(world.sessions, _values),
+        _piece_of_rest(world),
+    ]
+    numbers = [piece.at(clock) for piece in pieces]
+    names: dict[str, int] = {}
+    for piece in pieces:
+        for each in piece.ids:
+            numbers.append(names.setdefault(each, len(names)))
+    for piece in [*_known_still(world, names)]:
+        numbers.append(piece.at(clock))
+        numbers += [names.setdefault(each, len(names)) for each in piece.ids]
+    return int.from_bytes(blake2b(array("I", numbers).tobytes(), digest_size=8).digest())
 
 
 def _has_looks(state: State) -> bool:
     return any(message.queue == LOOKS for message in state.world.messages.values()) or any(
         worker.stage.invocation.handler == LOOKS for worker in state.workers if worker
     )
+
+
+# -- pieces of a state's text
+
+type Clock = tuple[int, int]  # what time it is, and from when on a moment is long ago
+
+
+class Piece:
+    """A part of a state's text, taken apart."""
+
+    __slots__ = ("_at", "_moments", "_words", "ids")
+
+    def __init__(self, text: str) -> None:
+        ids: list[str] = []
+        moments: list[tuple[str, float]] = []
+
+        def taken_out(match: re.Match[str]) -> str:
+            found = match.group()
+            if found[0] == "~" or found[8:9] == "-":
+                ids.append(found)
+                return "~"
+            if found[0] in "@^%":
+                moments.append((found[0], int(found[1:-1])))
+            else:
+                moments.append(("", _seconds(found)))
+            return "@"
+
+        self._words = _NAMES.sub(taken_out, text)
+        self.ids = tuple(ids)
+        self._moments = tuple(moments)
+        self._at: dict[Clock, int] = {}
+
+    def at(self, clock: Clock) -> int:
+        """Return a number of the words and of the moments as they are seen at a time."""
+        number = self._at.get(clock)
+        if number is None:
+            number = self._at[clock] = _number((self._words, *self._seen(*clock)))
+        return number
+
+    def _seen(self, now: int, long_ago: int) -> Iterator[float]:
+        for kind, moment in self._moments:
+            match kind:
+                case "@":
+                    yield max(moment - now, _LONG_AGO_S)
+                case "^":
+                    yield max(moment - now, 0)
+                case "%":
+                    yield (moment - now) // 300
+                case _:
+                    yield max(moment - now, long_ago)
+
+
+_numbers: dict[object, int] = {}
+
+
+def _number(of: object) -> int:
+    return _numbers.setdefault(of, len(_numbers))
 
 
 _moments: dict[str, float] = {}
@@ -79,43 +140,71 @@ def _seconds(text: str) -> float:
     return _moments[text]
 
 
-def _text_of_state(state: State) -> str:
-    world = state.world
-    text = "".join(
-        (
-            _said(world.leases, _sorted_items),
-            _said(world.records, _rows),
-            *sorted(f"{worker.is_stalled}{worker.stage.text}" for worker in state.workers if worker),
-            _said(world.marks, _sorted_items),
-            _said(world.messages, _messages),
-            _said(world.items, _items),
-            _said(world.sessions, _values),
-            repr((world.under_way, sorted(world.effects), world.overlaps, world.changes, world.to_come)),
-            repr((sorted(world.timers), world.idle_exports, world.bugs, world.wake_may_be_lost, world.stalls)),
-        )
-    )
-    # What nobody knows of any more makes no difference.
-    return text + repr(
-        (
-            [each for each in world.blobs.items() if each[0] in text],
-            [each for each in world.executions.items() if each[0] in text or _matters(world, each[1])],
-            [record if run_id in text else _end_of(record) for run_id, record in world.ended.items()],
-        )
-    )
+# The pieces of mappings that many worlds share, and of small values. The mappings are kept, so that their ids are.
+_of_mappings: dict[int, tuple[Mapping[Any, Any], Piece]] = {}
+_of_values: dict[object, Piece] = {}
+_PIECES_KEPT: Final = 100_000
 
 
-# The texts of mappings that many worlds share.
-_texts: dict[int, tuple[Mapping[Any, Any], str]] = {}
-_TEXTS_KEPT: Final = 100_000
-
-
-def _said(mapping: Mapping[Any, Any], say: Callable[[Any], object]) -> str:
-    known = _texts.get(id(mapping))
+def _piece(mapping: Mapping[Any, Any], say: Callable[[Any], object]) -> Piece:
+    known = _of_mappings.get(id(mapping))
     if known is None or known[0] is not mapping:
-        if len(_texts) > _TEXTS_KEPT:
-            _texts.clear()
-        known = _texts[id(mapping)] = mapping, repr(say(mapping))
+        if len(_of_mappings) > _PIECES_KEPT:
+            _of_mappings.clear()
+        known = _of_mappings[id(mapping)] = mapping, _piece_of(repr(say(mapping)))
     return known[1]
+
+
+def _piece_of(value: object) -> Piece:
+    piece = _of_values.get(value)
+    if piece is None:
+        if len(_of_values) > _PIECES_KEPT:
+            _of_values.clear()
+        piece = _of_values[value] = Piece(value if isinstance(value, str) else repr(value))
+    return piece
+
+
+def _pieces_of_workers(state: State, clock: Clock) -> Iterator[Piece]:
+    pieces = [(worker.is_stalled, _piece_of_stage(worker.stage)) for worker in state.workers if worker]
+    for is_stalled, piece in sorted(pieces, key=lambda each: (each[0], each[1].at(clock))):
+        yield _STALLED if is_stalled else _AT_WORK
+        yield piece
+
+
+_STALLED: Final = Piece("stands still")
+_AT_WORK: Final = Piece("at work")
+
+
+def _piece_of_stage(stage: Stage) -> Piece:
+    if stage.piece is None:
+        stage.piece = Piece(stage.text)
+    assert isinstance(stage.piece, Piece)
+    return stage.piece
+
+
+def _piece_of_rest(world: World) -> Piece:
+    return _piece_of(
+        (
+            *(world.under_way, tuple(sorted(world.effects)), world.overlaps, world.changes, world.to_come),
+            *(tuple(sorted(world.timers)), world.idle_exports, world.bugs, world.wake_may_be_lost, world.stalls),
+        )
+    )
+
+
+def _known_still(world: World, names: Mapping[str, int]) -> Iterator[Piece]:
+    """Yield what somebody knows of; what nobody knows of any more makes no difference."""
+    for each in world.blobs.items():
+        if _id_in(each[0]) in names:
+            yield _piece_of(("blob", *each))
+    for each in world.executions.items():
+        if _id_in(each[0]) in names or _matters(world, each[1]):
+            yield _piece_of(("execution", *each))
+    for run_id, record in world.ended.items():
+        yield _piece_of(repr(record) if _id_in(run_id) in names else ("ended", *_end_of(record)))
+
+
+def _id_in(name: str) -> str:
+    return name[: name.rindex("~") + 1]
 
 
 def _sorted_items(mapping: Mapping[str, object]) -> object:

@@ -101,7 +101,7 @@ class Invocation(NamedTuple):
 class Stage:
     """A point of an invocation, just before an effect. What follows on which answer is found out once."""
 
-    __slots__ = ("effect", "followers", "holding", "invocation", "log", "text")
+    __slots__ = ("effect", "followers", "holding", "invocation", "log", "piece", "text")
 
     def __init__(self, invocation: Invocation, log: tuple[Entry, ...], effect: Effect, holding: frozenset[str]) -> None:
         self.invocation = invocation
@@ -109,6 +109,7 @@ class Stage:
         self.effect = effect
         self.holding = holding  # leases
         self.text = _text_of_stage(invocation, log)
+        self.piece: object = None  # the text taken apart, by ``sameness.py``
         self.followers: dict[object, Followed] = {}
 
 
