@@ -56,9 +56,8 @@ def key_of(state: State) -> int:
     numbers = [piece.at(clock) for piece in pieces]
     names: dict[str, int] = {}
     for piece in pieces:
-        for each in piece.ids:
-            numbers.append(names.setdefault(each, len(names)))
-    for piece in [*_known_still(world, names)]:
+        numbers += [names.setdefault(each, len(names)) for each in piece.ids]
+    for piece in tuple(_known_still(world, names)):
         numbers.append(piece.at(clock))
         numbers += [names.setdefault(each, len(names)) for each in piece.ids]
     return int.from_bytes(blake2b(array("I", numbers).tobytes(), digest_size=8).digest())
@@ -193,12 +192,12 @@ def _piece_of_rest(world: World) -> Piece:
 
 def _known_still(world: World, names: Mapping[str, int]) -> Iterator[Piece]:
     """Yield what somebody knows of; what nobody knows of any more makes no difference."""
-    for each in world.blobs.items():
-        if _id_in(each[0]) in names:
-            yield _piece_of(("blob", *each))
-    for each in world.executions.items():
-        if _id_in(each[0]) in names or _matters(world, each[1]):
-            yield _piece_of(("execution", *each))
+    for name, content in world.blobs.items():
+        if _id_in(name) in names:
+            yield _piece_of(("blob", name, content))
+    for execution_id, execution in world.executions.items():
+        if _id_in(execution_id) in names or _matters(world, execution):
+            yield _piece_of(("execution", execution_id, execution))
     for run_id, record in world.ended.items():
         yield _piece_of(repr(record) if _id_in(run_id) in names else ("ended", *_end_of(record)))
 

@@ -101,21 +101,31 @@ class Invocation(NamedTuple):
 class Stage:
     """A point of an invocation, just before an effect. What follows on which answer is found out once."""
 
-    __slots__ = ("effect", "followers", "holding", "invocation", "log", "piece", "text")
+    __slots__ = ("effect", "followers", "holding", "ids", "invocation", "log", "number", "piece", "text")
 
-    def __init__(self, invocation: Invocation, log: tuple[Entry, ...], effect: Effect, holding: frozenset[str]) -> None:
+    def __init__(
+        self, invocation: Invocation, number: int, log: tuple[Entry, ...], ids: int, text: str, port: Port
+    ) -> None:
+        assert port.pending is not None
         self.invocation = invocation
-        self.log = log
-        self.effect = effect
-        self.holding = holding  # leases
-        self.text = _text_of_stage(invocation, log)
+        self.number = number  # of the effects before it
+        self.log = log  # answers that bring the invocation here; not all, where it does not keep all in mind
+        self.ids = ids  # that it made before these answers
+        self.effect = port.pending
+        self.holding = port.holding  # leases
+        self.text = text  # the same for stages from which an invocation goes on in the same way
         self.piece: object = None  # the text taken apart, by ``sameness.py``
         self.followers: dict[object, Followed] = {}
 
 
-def _text_of_stage(invocation: Invocation, log: tuple[Entry, ...]) -> str:
+def _text_of_stage(invocation: Invocation, log: tuple[Entry, ...], rest: tuple[int, str] | None) -> str:
     now = invocation.began
-    parts = [invocation.handler, invocation.message.text if invocation.message else "", repr(now), str(len(log))]
+    parts = [invocation.handler, invocation.message.text if invocation.message else ""]
+    if rest:
+        position, text = rest
+        now, log = (log[position - 1].now if position else now), log[position:]
+        parts.append(text)
+    parts += [repr(now), str(len(log))]
     for entry in log:
         parts.append(entry.text if entry.now == now else f"{entry.now!r}{entry.text}")
         now = entry.now
@@ -186,6 +196,7 @@ class Scheduler:
     may_stall: frozenset[str]
     most_stalls: int
     _begun: dict[Invocation, Followed] = field(default_factory=dict)
+    _stages: dict[object, Stage] = field(default_factory=dict)
 
     def moves(self, state: State, *, faults: bool) -> Iterator[Move]:
         """Yield what may happen next; with faults, also what may go wrong.
@@ -267,32 +278,42 @@ class Scheduler:
         world.invocations += 1
         invocation = Invocation(handler, message, message_id, world.now, str(world.invocations))
         if invocation not in self._begun:
-            self._begun[invocation] = self._run(invocation, ())
+            self._begun[invocation] = self._run(invocation, 0, (), 0)
         return self._goes_on(state, state.workers.index(None), world, invocation, self._begun[invocation])
 
     def _made(self, world: World, stage: Stage, fate: Fate) -> Followed:
         """Make an effect of this fate, and return what its invocation does then."""
-        world.author, world.ids = f"{stage.invocation.author}.{len(stage.log) + 1}", 0
+        world.author, world.ids = f"{stage.invocation.author}.{stage.number + 1}", 0
         answer, error = _answered(world, stage.effect, fate)
         entry = Entry(answer, error, world.now)
-        if entry.same not in stage.followers:
-            stage.followers[entry.same] = self._run(stage.invocation, (*stage.log, entry))
-        return stage.followers[entry.same]
+        same = entry.same
+        if same not in stage.followers:
+            stage.followers[same] = self._run(stage.invocation, stage.number + 1, (*stage.log, entry), stage.ids)
+        return stage.followers[same]
 
-    def _run(self, invocation: Invocation, log: tuple[Entry, ...]) -> Followed:
+    def _run(self, invocation: Invocation, number: int, log: tuple[Entry, ...], ids: int) -> Followed:
         """Run an invocation with these answers, up to its next effect or its end."""
         port, entry = self.port, log[-1] if log else None
-        port.begin(invocation.author, invocation.began, log)
+        port.begin(invocation.author, invocation.began, log, ids)
         try:
             HANDLERS[invocation.handler](invocation.message.text if invocation.message else "", self.services)
         except Paused:
-            assert port.pending is not None
-            return Followed(entry, Stage(invocation, log, port.pending, port.holding), tuple(port.unseen))
+            return Followed(entry, self._stage(invocation, number, log, ids), tuple(port.unseen))
         except AppError:
             return Followed(entry, None, tuple(port.unseen), failed=True)
         except Exception as error:  # noqa: BLE001  # whatever it is: a flow must not raise it
             return Followed(entry, None, (), bug=f"{invocation.handler} raised {type(error).__name__}: {error}")
         return Followed(entry, None, tuple(port.unseen))
+
+    def _stage(self, invocation: Invocation, number: int, log: tuple[Entry, ...], ids: int) -> Stage:
+        """Return the stage at which an invocation has stopped, with as few answers as it keeps in mind."""
+        if (past := self.port.past) and past.position == len(log):
+            log, ids = past.log, past.ids
+            same = invocation, number, ids, tuple(entry.same for entry in log)
+            if same not in self._stages:
+                self._stages[same] = Stage(invocation, number, log, ids, _text_of_stage(invocation, log, None), self.port)
+            return self._stages[same]
+        return Stage(invocation, number, log, ids, _text_of_stage(invocation, log, self.port.rest), self.port)
 
     def _goes_on(self, state: State, slot: int, world: World, invocation: Invocation, followed: Followed) -> State:
         for apply in followed.unseen:
@@ -382,7 +403,7 @@ def _touched_by_others(state: State, slot: int) -> frozenset[str]:
     others = [
         _touched_by(
             worker.stage.invocation.handler,
-            is_kept_out=is_holder and not worker.stage.holding and not worker.stage.log,
+            is_kept_out=is_holder and not worker.stage.holding and not worker.stage.number,
         )
         for number, worker in enumerate(state.workers)
         if worker and number != slot

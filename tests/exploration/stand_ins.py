@@ -6,6 +6,7 @@ are never tried twice. The effect itself is made by ``scheduler.py``, in one wor
 """
 
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from shared.clients.wake_queue import WakeQueue
 from shared.domain.package import PackageFacts, check_package
 from shared.domain.run import Run, State
 from shared.errors import AppError, TryAgain
+from shared.flows.runner import WORK_S
 from shared.log import LOGGER_NAME
 from shared.secret import SecretUrl
 from shared.services import Services
@@ -42,6 +44,7 @@ from tests.exploration.world import (
     World,
     content_of,
     hash_of,
+    instant,
 )
 
 TURN: Final = "import-call"
@@ -99,11 +102,17 @@ class Entry(NamedTuple):
         return repr(self.answer) if self.error is None else type(self.error).__name__
 
     @property
-    def same(self) -> object:
-        """Equal only for entries that are the same in everything, so that one may stand for the other."""
-        if isinstance(self.answer, Record):
-            return id(self.answer.run), self.answer.etag, self.now
+    def same(self) -> tuple[str, Instant]:
+        """Equal only for entries after which an invocation goes on in the same way, with the same ids and moments."""
         return self.text, self.now
+
+
+class Past(NamedTuple):
+    """What an invocation keeps in mind of the answers that it got so far, where that is less than all of them."""
+
+    position: int  # how many answers it had got by then
+    log: tuple[Entry, ...]  # answers after which it would stand at the same point, with the same in mind
+    ids: int  # how many ids it has made
 
 
 class Paused(BaseException):
@@ -117,22 +126,26 @@ class Port:
         self.pending: Effect | None = None  # where the invocation stopped
         self.holding: frozenset[str] = frozenset()  # the leases that it has there
         self.unseen: list[Callable[[World], None]] = []  # what it has done since the last answer that nobody sees
+        self.past: Past | None = None
+        self.rest: tuple[int, str] | None = None  # with what in mind, after how many answers, it only winds up its work
         self._log: tuple[Entry, ...] = ()
         self._position = 0
         self._began = Instant(0)
         self._author = ""
         self._ids = 0
 
-    def begin(self, author: str, began: Instant, log: tuple[Entry, ...]) -> None:
-        """Prepare to run an invocation with these answers."""
+    def begin(self, author: str, began: Instant, log: tuple[Entry, ...], ids: int = 0) -> None:
+        """Prepare to run an invocation with these answers, before which it made so many ids."""
         self.pending = None
         self.holding = frozenset()
         self.unseen = []
+        self.past = None
+        self.rest = None
         self._log = log
         self._position = 0
         self._began = began
         self._author = author
-        self._ids = 0
+        self._ids = ids
 
     def now(self) -> datetime:
         """Return the moment of the invocation's last effect: between two of them no time passes."""
@@ -158,6 +171,39 @@ class Port:
         self._position += 1
         answer: T = self._log[self._position - 1].told()
         return answer
+
+    def forget(self) -> None:
+        """Note that a lane's worker is about to read the head of its lane.
+
+        Of all answers it keeps in mind its lease and since when it has it: ``runner._work`` assigns the head and the run
+        anew, and no step, note of calls or binding of the log reaches across its loop.
+        """
+        if self._position:
+            self.past = Past(self._position, self._log[:1], self._ids)
+
+    def keep(self, run: Run) -> None:
+        """Note that a lane's worker has saved a run, and goes on with it.
+
+        Where the run is due at once, it keeps in mind its lease, since when it has it, and the run: it would go on in
+        the same way had it read the run as the head of its lane, with what only its process knows of it. Not where it
+        has been at work for so long that it would hand over. Where the run is to wait, it only sends the wake-up.
+        """
+        if self._position < 2:
+            return
+        now, took = self.now(), self._log[0]
+        if run.due > now:
+            self.rest = self._position, f"waits until {instant(run.due)!r}"
+        elif (now - took.now.moment).total_seconds() <= WORK_S:
+            head = Entry(Record(run, run.record_etag), None, self._log[self._position - 1].now)
+            self.past = Past(self._position, (took, head), self._ids)
+
+    def wind_up(self, token: str) -> None:
+        """Note that a lane's worker has done its work, and is about to release the lane.
+
+        From here on ``runner.advance`` keeps in mind the lane and its lease, and which error has ended its work.
+        """
+        if self.pending is None:
+            self.rest = self._position, f"has {token} after {type(sys.exception()).__name__}"
 
     def do_unseen(self, apply: Callable[[World], None]) -> None:
         """Do something that nobody sees and that cannot fail: it belongs to the effect before it."""
@@ -214,6 +260,7 @@ class StoreStandIn:
         )
 
     def oldest(self, lane: str) -> Run | None:
+        self._port.forget()
         record = self._port.effect(
             Kind.READ, "reads the head of the lane", lambda world: world.oldest(lane), touches=ROWS
         )
@@ -229,7 +276,9 @@ class StoreStandIn:
         saved = _as_saved(run)
         words = f"saves the run of {run.file.name} as {run.state.value.upper()}"
         etag = self._port.effect(Kind.SAVE, words, lambda world: world.save(saved, run.record_etag), touches=ROWS)
-        return replace(run, record_etag=etag)
+        saved_run = replace(run, record_etag=etag)
+        self._port.keep(saved_run)
+        return saved_run
 
     def end(self, run: Run) -> None:
         saved, name = _as_saved(run), run.file.name
@@ -260,6 +309,8 @@ class StoreStandIn:
         try:
             yield
         finally:
+            if not is_turn:
+                self._port.wind_up(token)
             try:
                 self._port.effect(
                     Kind.RELEASE, f"releases {what}", lambda world: world.release(name, token), touches=touches
