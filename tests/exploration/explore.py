@@ -14,11 +14,12 @@ them stands for many.
 import re
 import time
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from tests.exploration import promises
+from tests.exploration.renaming import named_anew
 from tests.exploration.sameness import key_of
 from tests.exploration.scenarios import Bound, Scenario
 from tests.exploration.scheduler import Fate, Move, Scheduler, State
@@ -70,6 +71,12 @@ class _Step(NamedTuple):
     move: Move
 
 
+def _after(state: State, move: Move, scheduler: Scheduler) -> tuple[State, Mapping[str, str]]:
+    """Return the state after a move, and the new name of each id that has got one."""
+    after = scheduler.after(state, move)
+    return named_anew(after) if move.what == "wait" and not any(after.workers) else (after, {})
+
+
 @dataclass(slots=True)
 class _Search:
     scenario: Scenario
@@ -101,7 +108,7 @@ class _Search:
         length = 0
         while length < len(steps):
             for step in steps[length]:
-                state = step.before if step.move is _BEGINNING else self.scheduler.after(step.before, step.move)
+                state = step.before if step.move is _BEGINNING else _after(step.before, step.move, self.scheduler)[0]
                 key = key_of(state)
                 if not step.move.is_fault and step.move is not _BEGINNING:
                     self.edges.extend((key, step.before_key))
@@ -169,17 +176,20 @@ class _Search:
                 break
             moves.append(move)
         self.result.broken = broken
-        self.result.history = tuple(_numbered(_in_words(self.scenario.start(), self.scheduler, moves[::-1])))
+        self.result.history = tuple(_in_words(self.scenario.start(), self.scheduler, moves[::-1]))
 
 
 # -- in words
 
 
 def _in_words(state: State, scheduler: Scheduler, moves: Sequence[Move]) -> Iterator[str]:
+    ids: dict[str, str] = {}  # as small numbers
     for move in moves:
-        words, now = _words(state, move), int(state.world.now)
-        state = scheduler.after(state, move)
-        yield f"{now // 60:4}:{now % 60:02}  {words}{_refusal(state, move)}"
+        words, now = _words(state, move), state.world.turned_back_s + int(state.world.now)
+        state, renamed = _after(state, move, scheduler)
+        words = f"{now // 60:4}:{now % 60:02}  {words}{_refusal(state, move)}"
+        yield re.sub(r"~[^~]*~", lambda match: ids.setdefault(match.group(), f"#{len(ids) + 1}"), words)
+        ids = {renamed.get(name, name): number for name, number in ids.items()}
 
 
 def _words(state: State, move: Move) -> str:
@@ -235,9 +245,3 @@ def _refusal(state: State, move: Move) -> str:
     error = worker.stage.log[-1].error if worker and worker.stage.log else None
     return f" -> {type(error).__name__}: {error.message}" if error else ""
 
-
-def _numbered(lines: Iterator[str]) -> Iterator[str]:
-    """Replace ids by small numbers."""
-    ids: dict[str, str] = {}
-    for line in lines:
-        yield re.sub(r"~[^~]*~", lambda match: ids.setdefault(match.group(), f"#{len(ids) + 1}"), line)

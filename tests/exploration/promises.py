@@ -21,7 +21,7 @@ def broken_at_once(state: State, faults: int) -> str:
 
 def _broken_at_once(world: World, faults: int) -> Iterator[str]:
     yield from world.bugs
-    if world.now > AT_REST_AFTER_S:
+    if world.turned_back_s + world.now > AT_REST_AFTER_S:
         yield f"after {AT_REST_AFTER_S / 3600:g} hours it has not come to rest"
     for content, times in Counter(world.effects).items():
         if times > 1:

@@ -40,6 +40,17 @@ _LONG_AGO_S: Final = -200
 
 def key_of(state: State) -> int:
     """Return a number that is the same for states that are one."""
+    numbers, _ = _numbers_and_names(state)
+    return int.from_bytes(blake2b(array("I", numbers).tobytes(), digest_size=8).digest())
+
+
+def names_of(state: State) -> dict[str, int]:
+    """Return the ids in a state, numbered alike in states that are one."""
+    _, names = _numbers_and_names(state)
+    return names
+
+
+def _numbers_and_names(state: State) -> tuple[list[int], dict[str, int]]:
     world = state.world
     # When the last look began is only compared with when the looks that are still to come were asked for.
     clock = int(world.now), _LONG_AGO_S if _has_looks(state) else -1
@@ -60,7 +71,7 @@ def key_of(state: State) -> int:
     for piece in tuple(_known_still(world, names)):
         numbers.append(piece.at(clock))
         numbers += [names.setdefault(each, len(names)) for each in piece.ids]
-    return int.from_bytes(blake2b(array("I", numbers).tobytes(), digest_size=8).digest())
+    return numbers, names
 
 
 def _has_looks(state: State) -> bool:

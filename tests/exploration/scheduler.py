@@ -525,11 +525,11 @@ def _next_useful_minute(world: World) -> int | None:
         return None
     known = {item_of(order) for _, order in world.records}
     if any(item_id not in known for item_id, _ in world.children(INPUT)):
-        return _next_multiple(world.now, 60)
+        return _next_multiple(world, world.now, 60)
     heads: dict[str, Instant] = {}
     for (lane, _), record in sorted(world.records.items()):
         heads.setdefault(lane, instant(record.run.due))
-    overdue = [_next_multiple(max(world.now, due.after(watch.OVERDUE_S)), 60) for due in heads.values()]
+    overdue = [_next_multiple(world, max(world.now, due.after(watch.OVERDUE_S)), 60) for due in heads.values()]
     return min(overdue, default=None)
 
 
@@ -538,7 +538,7 @@ def _next_export(world: World) -> int | None:
     is_behind = world.changes or undelivered(world)
     if not is_behind or world.records or SCHEDULE in world.timers or world.idle_exports >= EXPORTS_UNTIL_DELIVERED:
         return None
-    return _next_multiple(world.now, SCHEDULE_S)
+    return _next_multiple(world, world.now, SCHEDULE_S)
 
 
 def undelivered(world: World) -> set[str]:
@@ -548,5 +548,5 @@ def undelivered(world: World) -> set[str]:
     return packages - delivered - {package_of(())}
 
 
-def _next_multiple(now: int, seconds: int) -> int:
-    return (now // seconds + 1) * seconds
+def _next_multiple(world: World, now: int, seconds: int) -> int:
+    return ((world.turned_back_s + now) // seconds + 1) * seconds - world.turned_back_s

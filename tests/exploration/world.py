@@ -160,6 +160,7 @@ class World:
     """All there is, at one moment. Its mappings are replaced and never changed, because worlds share them."""
 
     now: Instant = BEGINNING
+    turned_back_s: int = 0  # by how much its clock was turned back (``renaming.py``)
     invocations: int = 0  # how many were begun
     author: str = ""  # who is about to change something: every change makes ids of its own
     ids: int = 0  # made by this author

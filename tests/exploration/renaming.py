@@ -1,0 +1,153 @@
+"""Gives a state new names and a new beginning: the same to all that may come, but like others before it.
+
+What an invocation does is found out once for the same answers (``scheduler.py``). Answers hold ids and moments, which
+differ from history to history although nothing depends on them (``sameness.py``). So where nobody is at work, and time
+passes, all ids are made anew, by their place in the state's text, and the clock is turned back.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from shared.domain.run import FlowKind, Run
+from tests.exploration.sameness import names_of
+from tests.exploration.scheduler import State
+from tests.exploration.world import Deadline, Execution, Instant, Item, Lease, Message, Note, Record, Session
+
+_NAMES: Final = re.compile(
+    r"(?P<id>~[^~]*~)"
+    r"|(?P<file>\d{8}-\d{6})"
+    r"|(?P<place>\d{8}T\d{12}Z)"
+    r"|(?P<moment>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?\+00:00)"
+)
+
+
+def named_anew(state: State) -> tuple[State, Mapping[str, str]]:
+    """Return a state in which nobody is at work with new names, and the new name of each old one."""
+    assert not any(state.workers)
+    old = state.world
+    new = _Renaming(names_of(state), int(old.now))
+    world = old.copy()
+    world.author, world.ids, world.invocations = "", 0, 0
+    world.now = new.instant(old.now)
+    world.turned_back_s += new.seconds
+    world.leases = {name: Lease(new.text(lease.token), new.lapse(lease.runs_out)) for name, lease in old.leases.items()}
+    world.records = {
+        (lane, new.order(record.run)): new.record(record) for (lane, _), record in sorted(old.records.items())
+    }
+    world.marks = {
+        name: Note(tuple((key, new.text(value)) for key, value in note.content), new.text(note.etag))
+        for name, note in sorted(old.marks.items())
+    }
+    world.items = {new.text(item_id): new.item(item) for item_id, item in old.items.items()}
+    world.sessions = {
+        new.text(each): Session(new.text(session.name), session.folder, new.deadline(session.ends))
+        for each, session in old.sessions.items()
+    }
+    world.under_way = tuple(
+        order._replace(
+            execution_id=new.text(order.execution_id), blob=new.text(order.blob), key_ends=new.instant(order.key_ends)
+        )
+        for order in old.under_way
+    )
+    world.blobs = {new.text(name): content for name, content in old.blobs.items()}
+    world.executions = {new.text(each): new.execution(execution) for each, execution in old.executions.items()}
+    world.ended = {new.text(run_id): new.record(record) for run_id, record in old.ended.items()}
+    in_order = sorted(old.messages.items(), key=lambda each: each[1][:3])
+    world.messages = {
+        new.text(message_id): Message(
+            message.queue, new.text(message.text), new.deadline(message.visible), message.tries
+        )
+        for message_id, message in in_order
+    }
+    return State(world, state.workers), new.ids
+
+
+class _Renaming:
+    """New names for old ones."""
+
+    def __init__(self, names: Mapping[str, int], seconds: int) -> None:
+        self.seconds = seconds
+        self.ids = {name: f"~{number}~" for name, number in names.items()}
+        self._by = timedelta(seconds=seconds)
+
+    def text(self, text: str) -> str:
+        """Return a text with the names in it made anew."""
+        return _NAMES.sub(self._renamed, text)
+
+    def _renamed(self, match: re.Match[str]) -> str:
+        found = match.group()
+        if match["id"]:
+            return self.ids.setdefault(found, f"~{len(self.ids)}~")
+        if match["moment"]:
+            return (datetime.fromisoformat(found) - self._by).isoformat()
+        form = "%Y%m%d-%H%M%S" if match["file"] else "%Y%m%dT%H%M%S%fZ"
+        return f"{datetime.strptime(found, form) - self._by:{form}}"
+
+    def order(self, run: Run) -> str:
+        """Return a run's place in its lane: a file's is by its own age, whatever the clock says."""
+        return self.text(run.order) if run.flow is FlowKind.EXPORT else run.order
+
+    def instant(self, moment: Instant) -> Instant:
+        """Return a moment as it is after the clock was turned back."""
+        return Instant(moment - self.seconds)
+
+    def deadline(self, moment: Deadline) -> Deadline:
+        """Return a deadline as it is after the clock was turned back."""
+        return Deadline(moment - self.seconds)
+
+    def lapse(self, moment: Deadline | None) -> Deadline | None:
+        """Return when a lease runs out, if it does."""
+        return None if moment is None else self.deadline(moment)
+
+    def item(self, item: Item) -> Item:
+        """Return a file with new names."""
+        return Item(self.text(item.name), item.folder, item.content, self.text(item.etag))
+
+    def execution(self, execution: Execution) -> Execution:
+        """Return an execution with new moments."""
+        return execution._replace(shown=self.deadline(execution.shown), ends=self.deadline(execution.ends))
+
+    def record(self, record: Record) -> Record:
+        """Return a record with new names."""
+        return Record(self._run(record.run), self.text(record.etag))
+
+    def _run(self, run: Run) -> Run:
+        file, package = run.file, run.package
+        return replace(
+            run,
+            run_id=self.text(run.run_id),
+            order=self.order(run),
+            state_since=run.state_since - self._by,
+            due=run.due - self._by,
+            opened=run.opened - self._by,
+            ended=self._moment(run.ended),
+            file=replace(file, item_id=self.text(file.item_id), name=self.text(file.name), etag=self.text(file.etag)),
+            package=package
+            and replace(
+                package,
+                blob_name=self.text(package.blob_name),
+                blob_path=self.text(package.blob_path),
+                key_expires=self._moment(package.key_expires),
+            ),
+            submissions=tuple(
+                replace(
+                    each,
+                    execution_id=self.text(each.execution_id),
+                    blob_name=self.text(each.blob_name),
+                    chosen=each.chosen - self._by,
+                    fenced=self._moment(each.fenced),
+                    missing_since=self._moment(each.missing_since),
+                    delivered_as=self.text(each.delivered_as),
+                )
+                for each in run.submissions
+            ),
+            reason=self.text(run.reason),
+            trouble=run.trouble
+            and replace(run.trouble, text=self.text(run.trouble.text), since=run.trouble.since - self._by),
+        )
+
+    def _moment(self, moment: datetime | None) -> datetime | None:
+        return None if moment is None else moment - self._by
