@@ -183,13 +183,19 @@ class _Search:
 
 
 def _in_words(state: State, scheduler: Scheduler, moves: Sequence[Move]) -> Iterator[str]:
-    ids: dict[str, str] = {}  # as small numbers
+    ids: dict[str, str] = {}
     for move in moves:
         words, now = _words(state, move), state.world.turned_back_s + int(state.world.now)
         state, renamed = _after(state, move, scheduler)
-        words = f"{now // 60:4}:{now % 60:02}  {words}{_refusal(state, move)}"
-        yield re.sub(r"~[^~]*~", lambda match: ids.setdefault(match.group(), f"#{len(ids) + 1}"), words)
-        ids = {renamed.get(name, name): number for name, number in ids.items()}
+        yield f"{now // 60:4}:{now % 60:02}  {_numbered(words + _refusal(state, move), ids)}"
+        renumbered = {renamed.get(name, f"gone, {number}"): number for name, number in ids.items()}
+        ids.clear()
+        ids.update(renumbered)
+
+
+def _numbered(words: str, ids: dict[str, str]) -> str:
+    """Replace ids by small numbers, the same as before."""
+    return re.sub(r"~[^~]*~", lambda match: ids.setdefault(match.group(), f"#{len(ids) + 1}"), words)
 
 
 def _words(state: State, move: Move) -> str:
@@ -244,4 +250,3 @@ def _refusal(state: State, move: Move) -> str:
     worker = state.workers[move.which] if move.what == "effect" and move.fate is Fate.HAPPENS else None
     error = worker.stage.log[-1].error if worker and worker.stage.log else None
     return f" -> {type(error).__name__}: {error.message}" if error else ""
-

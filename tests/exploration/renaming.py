@@ -8,7 +8,7 @@ passes, all ids are made anew, by their place in the state's text, and the clock
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from shared.domain.run import FlowKind, Run
@@ -48,7 +48,7 @@ def named_anew(state: State) -> tuple[State, Mapping[str, str]]:
     }
     world.under_way = tuple(
         order._replace(
-            execution_id=new.text(order.execution_id), blob=new.text(order.blob), key_ends=new.instant(order.key_ends)
+            execution_id=new.text(order.execution_id), blob=new.text(order.blob), key_ends=new.deadline(order.key_ends)
         )
         for order in old.under_way
     )
@@ -84,7 +84,7 @@ class _Renaming:
         if match["moment"]:
             return (datetime.fromisoformat(found) - self._by).isoformat()
         form = "%Y%m%d-%H%M%S" if match["file"] else "%Y%m%dT%H%M%S%fZ"
-        return f"{datetime.strptime(found, form) - self._by:{form}}"
+        return f"{datetime.strptime(found, form).replace(tzinfo=UTC) - self._by:{form}}"
 
     def order(self, run: Run) -> str:
         """Return a run's place in its lane: a file's is by its own age, whatever the clock says."""

@@ -26,16 +26,18 @@ from typing import Any, Final
 
 from shared.clients.run_store import key_of as item_of
 from shared.clients.wake_queue import LOOKS
-from tests.exploration.scheduler import Stage, State, undelivered
+from shared.flows.watch import OVERDUE_S
+from tests.exploration.scheduler import Stage, State, Worker, undelivered
 from tests.exploration.world import EPOCH, Execution, Item, Message, Record, World
 
 _NAMES: Final = re.compile(
     r"~[^~]*~"  # an id
-    r"|@-?\d+@|%-?\d+%|\^-?\d+\^"  # a moment, one that is compared by five minutes, a deadline
+    r"|@-?\d+@|!-?\d+!|%-?\d+%|\^-?\d+\^"  # a moment, when a run is due, what counts by five minutes, a deadline
     r"|\d{8}T\d{12}Z|\d{8}-\d{6}"  # a place in a lane, a file's name
     r"|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?\+00:00"  # notes and messages
 )
 _LONG_AGO_S: Final = -200
+_OVERDUE_S: Final = -OVERDUE_S - 1
 
 
 def key_of(state: State) -> int:
@@ -99,7 +101,7 @@ class Piece:
             if found[0] == "~" or found[8:9] == "-":
                 ids.append(found)
                 return "~"
-            if found[0] in "@^%":
+            if found[0] in "@!^%":
                 moments.append((found[0], int(found[1:-1])))
             else:
                 moments.append(("", _seconds(found)))
@@ -124,6 +126,8 @@ class Piece:
                     yield max(moment - now, _LONG_AGO_S)
                 case "^":
                     yield max(moment - now, 0)
+                case "!":
+                    yield max(moment - now, _OVERDUE_S)
                 case "%":
                     yield (moment - now) // 300
                 case _:
@@ -175,14 +179,18 @@ def _piece_of(value: object) -> Piece:
 
 
 def _pieces_of_workers(state: State, clock: Clock) -> Iterator[Piece]:
-    pieces = [(worker.is_stalled, _piece_of_stage(worker.stage)) for worker in state.workers if worker]
-    for is_stalled, piece in sorted(pieces, key=lambda each: (each[0], each[1].at(clock))):
-        yield _STALLED if is_stalled else _AT_WORK
-        yield piece
+    pieces = [
+        (_piece_of_bearing(state.world, worker), _piece_of_stage(worker.stage)) for worker in state.workers if worker
+    ]
+    for pair in sorted(pieces, key=lambda each: (each[0].at(clock), each[1].at(clock))):
+        yield from pair
 
 
-_STALLED: Final = Piece("stands still")
-_AT_WORK: Final = Piece("at work")
+def _piece_of_bearing(world: World, worker: Worker) -> Piece:
+    """Return whether a worker stands still, and when its message comes again, which it deletes in the end."""
+    message = world.messages.get(worker.stage.invocation.message_id)
+    comes_again = message.visible if message else None
+    return _piece_of(("worker", worker.is_stalled, worker.stalled == world.now, comes_again))
 
 
 def _piece_of_stage(stage: Stage) -> Piece:

@@ -14,6 +14,8 @@ from typing import Any, Final, NamedTuple
 from shared.clients.run_store import RecordChanged
 from shared.clients.run_store import key_of as item_of
 from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK, LOOKS
+from shared.domain.run import FlowKind, Run
+from shared.domain.run import State as RunState
 from shared.errors import AnswerLost, AppError, TryAgain
 from shared.flows import inbound, outbound, watch
 from tests.exploration.stand_ins import (
@@ -21,7 +23,6 @@ from tests.exploration.stand_ins import (
     INPUT_FOLDER,
     LEASES,
     NOTES,
-    NOTHING,
     ROWS,
     TURN,
     Effect,
@@ -101,7 +102,10 @@ class Invocation(NamedTuple):
 class Stage:
     """A point of an invocation, just before an effect. What follows on which answer is found out once."""
 
-    __slots__ = ("effect", "followers", "holding", "ids", "invocation", "log", "number", "piece", "text")
+    __slots__ = (
+        *("access", "effect", "followers", "holding", "ids", "invocation", "is_winding_up", "log", "number", "piece"),
+        *("run", "text"),
+    )
 
     def __init__(
         self, invocation: Invocation, number: int, log: tuple[Entry, ...], ids: int, text: str, port: Port
@@ -113,19 +117,25 @@ class Stage:
         self.ids = ids  # that it made before these answers
         self.effect = port.pending
         self.holding = port.holding  # leases
+        self.run = port.run  # of a lane's worker
+        self.access = _access(port.pending)
+        self.is_winding_up = port.rest is not None  # of a lane's worker: no step is left
         self.text = text  # the same for stages from which an invocation goes on in the same way
         self.piece: object = None  # the text taken apart, by ``sameness.py``
         self.followers: dict[object, Followed] = {}
 
 
 def _text_of_stage(invocation: Invocation, log: tuple[Entry, ...], rest: tuple[int, str] | None) -> str:
-    now = invocation.began
     parts = [invocation.handler, invocation.message.text if invocation.message else ""]
+    now: Instant | None = None
     if rest:
         position, text = rest
-        now, log = (log[position - 1].now if position else now), log[position:]
+        log = log[position:]
         parts.append(text)
-    parts += [repr(now), str(len(log))]
+    elif not log:
+        now = invocation.began
+        parts.append(repr(now))
+    parts.append(str(len(log)))
     for entry in log:
         parts.append(entry.text if entry.now == now else f"{entry.now!r}{entry.text}")
         now = entry.now
@@ -146,7 +156,12 @@ class Worker(NamedTuple):
     """A worker in the middle of an invocation."""
 
     stage: Stage
-    is_stalled: bool = False  # stands still, while its leases run out
+    stalled: Instant | None = None  # since when it stands still, while its leases run out
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether it stands still."""
+        return self.stalled is not None
 
 
 class State(NamedTuple):
@@ -159,6 +174,24 @@ class State(NamedTuple):
     def is_idle(self) -> bool:
         """Whether no worker is at work; one that stands still is not."""
         return all(worker is None or worker.is_stalled for worker in self.workers)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to be done but to find that out: whoever is at work, or comes, finds an empty lane.
+
+        From here on nothing goes wrong any more: a worker that finds nothing changes nothing, and if it is killed or
+        misses an answer, the wake-up comes once more, as often as the host allows, and finds nothing either.
+        """
+        world = self.world
+        return (
+            not (world.records or world.timers or world.under_way or world.to_come or world.changes)
+            and all(
+                w is None or (w.stage.invocation.handler in LANE_WORK and w.stage.run is None) for w in self.workers
+            )
+            and not any(message.queue not in LANE_WORK for message in world.messages.values())
+            and not world.children(INPUT)
+            and not undelivered(world)
+        )
 
     @property
     def is_quiet(self) -> bool:
@@ -195,6 +228,7 @@ class Scheduler:
     port: Port
     may_stall: frozenset[str]
     most_stalls: int
+    skips_unnoticed: bool = True
     _begun: dict[Invocation, Followed] = field(default_factory=dict)
     _stages: dict[object, Stage] = field(default_factory=dict)
 
@@ -205,8 +239,9 @@ class Scheduler:
         all else that may happen now may happen as well afterwards, and comes to the same.
         """
         world = state.world
+        faults = faults and not state.is_done
         for slot, worker in enumerate(state.workers):
-            if worker and not worker.is_stalled and not _touches(state, worker) & _touched_by_others(state, slot):
+            if worker and not worker.is_stalled and not _may_meet_others(state, slot, worker):
                 yield from self._moves_of(state, slot, worker, faults=faults)
                 return
         for slot, worker in enumerate(state.workers):
@@ -231,6 +266,9 @@ class Scheduler:
             yield Move("wait")
 
     def _moves_of(self, state: State, slot: int, worker: Worker, *, faults: bool) -> Iterator[Move]:
+        may_go_on = worker.stalled != state.world.now or (state.is_idle and _next_event(state.world) is None)
+        if not may_go_on:
+            return  # who goes on before time has passed has not stood still, but was only slow
         yield Move("effect", slot)
         if not faults:
             return
@@ -242,7 +280,28 @@ class Scheduler:
             yield Move("stall", slot)
 
     def after(self, state: State, move: Move) -> State:
-        """Return the state after a move."""
+        """Return the state after a move, and after what then happens without anybody's notice."""
+        after = self._after(state, move)
+        after.world.forget_refused()
+        for slot, worker in enumerate(after.workers):
+            if worker and worker.stage.run and self.skips_unnoticed:
+                after = self._after_unnoticed(after, slot, worker)
+        return after
+
+    def _after_unnoticed(self, state: State, slot: int, worker: Worker) -> State:
+        """Let a worker that has lost its run do what nobody notices, up to its end."""
+        while _is_unnoticed(state.world, worker.stage):
+            world = state.world.copy()
+            followed = self._made(world, worker.stage, Fate.HAPPENS)
+            if followed.stage is None:
+                break
+            for apply in followed.unseen:
+                apply(world)
+            worker = worker._replace(stage=followed.stage)
+            state = _with(state, slot, world, worker)
+        return state
+
+    def _after(self, state: State, move: Move) -> State:
         world = state.world.copy()
         match move.what:
             case "effect":
@@ -258,7 +317,7 @@ class Scheduler:
                 worker = _worker(state, move)
                 world.stalls += 1
                 _forsake(world, worker)
-                return _with(state, move.which, world, worker._replace(is_stalled=True))
+                return _with(state, move.which, world, worker._replace(stalled=world.now))
             case "start":
                 message = world.messages[move.which]
                 world.messages = without(world.messages, move.which)
@@ -311,7 +370,9 @@ class Scheduler:
             log, ids = past.log, past.ids
             same = invocation, number, ids, tuple(entry.same for entry in log)
             if same not in self._stages:
-                self._stages[same] = Stage(invocation, number, log, ids, _text_of_stage(invocation, log, None), self.port)
+                self._stages[same] = Stage(
+                    invocation, number, log, ids, _text_of_stage(invocation, log, None), self.port
+                )
             return self._stages[same]
         return Stage(invocation, number, log, ids, _text_of_stage(invocation, log, self.port.rest), self.port)
 
@@ -388,32 +449,93 @@ def _is_in_a_step(stage: Stage) -> bool:
     return bool(stage.holding and effect.touches) and not is_between_steps
 
 
-def _touches(state: State, worker: Worker) -> frozenset[str]:
-    """Return what a worker's next effect touches; a lease that is lost already is released without effect."""
-    effect, leases = worker.stage.effect, state.world.leases
-    if effect.kind is Kind.RELEASE and not any(lease.token in worker.stage.holding for lease in leases.values()):
-        return NOTHING
-    return effect.touches
+def _is_unnoticed(world: World, stage: Stage) -> bool:
+    """Whether a worker's next effect, and all until it has tried to save its run, make no difference to anybody.
+
+    They do not where the run that it is at was written by another worker since it has read it, or is over: whatever it
+    saves is refused, and no version of a record ever comes back. What it still does before that is to be unnoticed as
+    well: it reads, or writes a package that only it knows.
+    """
+    run, effect = stage.run, stage.effect
+    if run is None or world.is_unchanged(run, run.record_etag):
+        return False
+    match effect.kind:
+        case Kind.SAVE:
+            return True
+        case Kind.READ:
+            return _only_looks(run)
+        case _:
+            return not effect.touches and run.state is RunState.CLAIMED
 
 
-def _touched_by_others(state: State, slot: int) -> frozenset[str]:
-    """Return what others may touch before this worker goes on: those at work, and those that may be started."""
+def _only_looks(run: Run) -> bool:
+    """Whether the next step of a run makes nothing but effects that only it knows of, whatever it is answered."""
+    if run.state is not RunState.SUBMITTING:
+        return run.state in (RunState.CLAIMED, RunState.UPLOADED, RunState.EXECUTING, RunState.PLANNED)
+    is_export, last = run.flow is FlowKind.EXPORT, run.submissions[-1]
+    sends = run.fresh and (is_export or run.package_url is not None)
+    fences = not is_export and last.missing_since is not None and last.fenced is None
+    return not sends and not fences
+
+
+def _holds_any(world: World, tokens: frozenset[str]) -> bool:
+    return any(lease.token in tokens for lease in world.leases.values())
+
+
+# What an effect reads is in the lower bits, what it writes in the upper ones.
+_BITS: Final = {each: 1 << number for number, each in enumerate(("lease", "lane", "fno", "rows", "input", "notes"))}
+_WRITES: Final = len(_BITS)
+_ALL_READS: Final = (1 << _WRITES) - 1
+
+
+def _read(touches: frozenset[str]) -> int:
+    return sum(_BITS[each] for each in touches)
+
+
+def _written(touches: frozenset[str]) -> int:
+    return _read(touches) << _WRITES
+
+
+def _access(effect: Effect) -> int:
+    return _read(effect.touches) if effect.kind is Kind.READ else _written(effect.touches)
+
+
+_LOOKS_AT_ROWS: Final = _read(ROWS)
+_IN_LANE: Final = _written(LEASES | ROWS | INPUT_FOLDER | FNO)
+_KEPT_OUT: Final = _written(LEASES)
+_ELSEWHERE: Final = _written(LEASES | ROWS | INPUT_FOLDER | NOTES)
+_ARRIVES: Final = _written(FNO)
+
+
+def _may_meet_others(state: State, slot: int, worker: Worker) -> bool:
+    """Whether others may write what a worker's next effect touches, or read what it writes, before it is made."""
+    mine = worker.stage.access
+    if worker.stage.effect.kind is Kind.RELEASE and not _holds_any(state.world, worker.stage.holding):
+        return False  # a lease that is lost already is released without effect
+    if not mine:
+        return False
+    others = _access_of_others(state, slot)
+    return bool((mine >> _WRITES) & (others | others >> _WRITES) & _ALL_READS or mine & (others >> _WRITES))
+
+
+def _access_of_others(state: State, slot: int) -> int:
+    """Return what others may read and write before this worker goes on: those at work, and those that may be started.
+
+    Until then no time passes, so whoever has just come to stand still does not go on.
+    """
     world = state.world
     is_holder = _holds_lane(state, slot)
-    others = [
-        _touched_by(
-            worker.stage.invocation.handler,
-            is_kept_out=is_holder and not worker.stage.holding and not worker.stage.number,
-        )
-        for number, worker in enumerate(state.workers)
-        if worker and number != slot
-    ]
-    others += [_touched_by(message.queue, is_kept_out=is_holder) for _, message in world.visible()]
-    others += [_touched_by(timer) for timer in world.timers]
-    others += [_touched_by(LOOKS) if name.endswith(".zip") else FNO for name in world.to_come]
-    if world.under_way:
-        others.append(FNO)
-    return frozenset().union(*others)
+    others = 0
+    for number, worker in enumerate(state.workers):
+        if worker and number != slot and worker.stalled != world.now:
+            others |= _access_until_end(worker.stage, is_kept_out=is_holder)
+    for _, message in world.visible():
+        others |= _access_of(message.queue, is_kept_out=is_holder)
+    for timer in world.timers:
+        others |= _access_of(timer)
+    for name in world.to_come:
+        others |= _ELSEWHERE if name.endswith(".zip") else _ARRIVES
+    return others | _ARRIVES if world.under_way else others
 
 
 def _holds_lane(state: State, slot: int) -> bool:
@@ -423,14 +545,25 @@ def _holds_lane(state: State, slot: int) -> bool:
     )
 
 
-def _touched_by(handler: str, *, is_kept_out: bool = False) -> frozenset[str]:
-    """Return what an invocation may touch until its end, and those that it wakes meanwhile.
+def _access_until_end(stage: Stage, *, is_kept_out: bool) -> int:
+    """Return what an invocation may read and write until its end, and those that it wakes meanwhile.
 
-    is_kept_out: it works at a lane, and another one holds the lane.
+    is_kept_out: another worker holds the lane. Who has worked at it before then only looks once more at its head.
     """
+    handler = stage.invocation.handler
+    if handler in LANE_WORK and is_kept_out:
+        if stage.is_winding_up:
+            return _LOOKS_AT_ROWS | _KEPT_OUT
+        if stage.holding or stage.number:
+            return _IN_LANE
+    return _access_of(handler, is_kept_out=is_kept_out)
+
+
+def _access_of(handler: str, *, is_kept_out: bool = False) -> int:
+    """Return what an invocation that is still to begin may read and write, and those that it wakes meanwhile."""
     if handler not in LANE_WORK:
-        return LEASES | ROWS | INPUT_FOLDER | NOTES
-    return LEASES if is_kept_out else LEASES | ROWS | INPUT_FOLDER | FNO
+        return _ELSEWHERE
+    return _KEPT_OUT if is_kept_out else _IN_LANE
 
 
 # -- what happens by itself

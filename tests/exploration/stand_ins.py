@@ -36,6 +36,7 @@ from tests.exploration.world import (
     KEY_LIFE_S,
     PROCESSING,
     ZIP_END,
+    Deadline,
     Instant,
     Item,
     Message,
@@ -102,9 +103,12 @@ class Entry(NamedTuple):
         return repr(self.answer) if self.error is None else type(self.error).__name__
 
     @property
-    def same(self) -> tuple[str, Instant]:
-        """Equal only for entries after which an invocation goes on in the same way, with the same ids and moments."""
-        return self.text, self.now
+    def same(self) -> tuple[str, str, Instant]:
+        """Equal only for entries after which an invocation goes on in the same way, with the same ids and moments.
+
+        A run's place in its lane stands in no text: states that are one may differ in it.
+        """
+        return self.text, self.answer.run.order if isinstance(self.answer, Record) else "", self.now
 
 
 class Past(NamedTuple):
@@ -126,6 +130,7 @@ class Port:
         self.pending: Effect | None = None  # where the invocation stopped
         self.holding: frozenset[str] = frozenset()  # the leases that it has there
         self.unseen: list[Callable[[World], None]] = []  # what it has done since the last answer that nobody sees
+        self.run: Run | None = None  # the one whose step it is at, as it knows it
         self.past: Past | None = None
         self.rest: tuple[int, str] | None = None  # with what in mind, after how many answers, it only winds up its work
         self._log: tuple[Entry, ...] = ()
@@ -139,6 +144,7 @@ class Port:
         self.pending = None
         self.holding = frozenset()
         self.unseen = []
+        self.run = None
         self.past = None
         self.rest = None
         self._log = log
@@ -175,9 +181,10 @@ class Port:
     def forget(self) -> None:
         """Note that a lane's worker is about to read the head of its lane.
 
-        Of all answers it keeps in mind its lease and since when it has it: ``runner._work`` assigns the head and the run
-        anew, and no step, note of calls or binding of the log reaches across its loop.
+        Of all answers it keeps in mind its lease and since when it has it: ``runner._work`` assigns the head and the
+        run anew, and no step, note of calls or binding of the log reaches across its loop.
         """
+        self.run = None
         if self._position:
             self.past = Past(self._position, self._log[:1], self._ids)
 
@@ -188,10 +195,12 @@ class Port:
         the same way had it read the run as the head of its lane, with what only its process knows of it. Not where it
         has been at work for so long that it would hand over. Where the run is to wait, it only sends the wake-up.
         """
+        self.run = run
         if self._position < 2:
             return
         now, took = self.now(), self._log[0]
         if run.due > now:
+            self.run = None
             self.rest = self._position, f"waits until {instant(run.due)!r}"
         elif (now - took.now.moment).total_seconds() <= WORK_S:
             head = Entry(Record(run, run.record_etag), None, self._log[self._position - 1].now)
@@ -203,6 +212,7 @@ class Port:
         From here on ``runner.advance`` keeps in mind the lane and its lease, and which error has ended its work.
         """
         if self.pending is None:
+            self.run = None
             self.rest = self._position, f"has {token} after {type(sys.exception()).__name__}"
 
     def do_unseen(self, apply: Callable[[World], None]) -> None:
@@ -264,7 +274,8 @@ class StoreStandIn:
         record = self._port.effect(
             Kind.READ, "reads the head of the lane", lambda world: world.oldest(lane), touches=ROWS
         )
-        return None if record is None else replace(record.run, record_etag=record.etag)
+        self._port.run = None if record is None else replace(record.run, record_etag=record.etag)
+        return self._port.run
 
     def next_due(self, lane: str) -> datetime | None:
         row = self._port.effect(
@@ -521,9 +532,9 @@ def _blob_of(url: SecretUrl) -> str:
     return url.address.rpartition("/")[2]
 
 
-def _ends(url: SecretUrl) -> Instant:
+def _ends(url: SecretUrl) -> Deadline:
     assert url.expires is not None
-    return Instant(int((url.expires - EPOCH).total_seconds()))
+    return Deadline(int((url.expires - EPOCH).total_seconds()))
 
 
 class PackageStandIn:

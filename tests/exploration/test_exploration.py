@@ -16,7 +16,7 @@ from tests.exploration import scheduler
 from tests.exploration.__main__ import main
 from tests.exploration.explore import Result, explore
 from tests.exploration.scenarios import EXPORT, LATER, LOOKS_AT_ONCE, OLDER, SLOW_FNO, TWO_FILES, Bound, Scenario
-from tests.exploration.stand_ins import FNO, StoreStandIn
+from tests.exploration.stand_ins import StoreStandIn
 from tests.exploration.world import World
 
 type Mutation = Callable[[pytest.MonkeyPatch], None]
@@ -162,8 +162,7 @@ def faults_in(result: Result) -> int:
 def test_orders_that_are_left_out_come_to_the_same_ends(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where two effects cannot get into each other's way, one order stands for both."""
     some = explore(scenario, Bound(0, 0))
-    monkeypatch.setattr(scheduler, "_touches", lambda state, worker: FNO)
-    monkeypatch.setattr(scheduler, "_touched_by_others", lambda state, slot: FNO)
+    monkeypatch.setattr(scheduler, "_may_meet_others", lambda state, slot, worker: True)
 
     all_of_them = explore(scenario, Bound(0, 0))
 

@@ -123,7 +123,7 @@ def test_an_upload_is_seen_after_its_last_chunk_and_gone_after_a_while(world: Wo
 
 
 def an_import(execution_id: str, blob: str = "a.zip", key_ends: int = KEY_LIFE_S) -> Order:
-    return Order(execution_id, PROJECT, blob, BEGINNING.after(key_ends))
+    return Order(execution_id, PROJECT, blob, BEGINNING.ending(key_ends))
 
 
 def test_an_execution_is_not_found_at_first_then_runs_then_is_done(world: World) -> None:

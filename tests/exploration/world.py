@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from shared.clients.dmf import EntityProgress, ExecutionStatus, PackageUnreadable
 from shared.clients.run_store import LEASE_S, LeaseTaken, RecordChanged
 from shared.domain.quick_xor_hash import QuickXorHash
-from shared.domain.run import Run
+from shared.domain.run import FlowKind, Run, State
 from shared.errors import FileRejected, ItemChanged, NameTaken, NotFound, ProjectBusy, TryAgain
 from tests.packages import build_package
 
@@ -66,6 +66,15 @@ class Deadline(Instant):
         return f"^{int(self)}^"
 
 
+class Due(Instant):
+    """When a run is due. Nobody asks whether it is overdue by more than half a minute."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"!{int(self)}!"
+
+
 BEGINNING: Final = Instant(0)
 
 
@@ -102,7 +111,7 @@ class Order(NamedTuple):
     execution_id: str
     project: str
     blob: str = ""
-    key_ends: Instant = Instant(0)
+    key_ends: Deadline = Deadline(0)
 
 
 class Record(NamedTuple):
@@ -124,7 +133,7 @@ class Row(NamedTuple):
     state: str
 
     def __repr__(self) -> str:
-        return repr((self.lane, self.order, instant(self.due), self.state))
+        return repr((self.lane, self.order, Due(instant(self.due)), self.state))
 
 
 class Note(NamedTuple):
@@ -318,6 +327,15 @@ class World:
         """Return what an export has to hand out; None until it has ended. Raises NotFound."""
         return self.executions[execution_id].content if self.status(execution_id).is_final else None
 
+    def forget_refused(self) -> None:
+        """Forget requests that F&O can only refuse when they arrive: their package is empty, or its key has run out."""
+        if any(order.blob for order in self.under_way):
+            self.under_way = tuple(
+                order
+                for order in self.under_way
+                if not order.blob or (self.blobs.get(order.blob) and order.key_ends > self.now)
+            )
+
     # -- runs, leases, marks
 
     def create(self, run: Run) -> bool:
@@ -357,9 +375,13 @@ class World:
         self._require_unchanged(run, etag)
         self.records = without(self.records, (run.lane, run.order))
 
-    def _require_unchanged(self, run: Run, etag: str) -> None:
+    def is_unchanged(self, run: Run, etag: str) -> bool:
+        """Return whether the record of an open run is still that version; one that is over never comes back."""
         there = self.records.get((run.lane, run.order))
-        if there is None or there.etag != etag:
+        return there is not None and there.etag == etag
+
+    def _require_unchanged(self, run: Run, etag: str) -> None:
+        if not self.is_unchanged(run, etag):
             raise RecordChanged(f"run {run.run_id} was written by another worker")
 
     def take_lease(self, name: str) -> str:
@@ -458,40 +480,71 @@ def text_of(run: Run) -> str:
     known = _texts.get(id(run))
     if known is not None and known[0] is run:
         return known[1]
-    file, package = run.file, run.package
+    file, state = run.file, run.state
     text = repr(
         (
             run.run_id,
-            run.state.value,
-            instant(run.due),
-            instant(run.state_since) if run.state.value in ("executing", "ready") else "",
-            (file.item_id, file.name, file.etag, file.is_complete, file.folder),
-            package and (package.blob_name, package.blob_path, _coarse(package.key_expires)),
-            tuple(
-                (
-                    each.execution_id,
-                    each.blob_name,
-                    _or_none(each.fenced),
-                    _or_none(each.missing_since),
-                    each.delivered_as,
-                )
-                for each in run.submissions
-            ),
+            state.value,
+            Due(instant(run.due)),
+            instant(run.state_since) if state in (State.EXECUTING, State.READY) else "",
+            (file.item_id, file.name, file.etag if state is State.FOUND else "", file.is_complete, file.folder),
+            _text_of_package(run) if state in (State.CLAIMED, State.UPLOADED, State.SUBMITTING) else "",
+            _texts_of_submissions(run),
             run.outcome and run.outcome.value,
             run.attempts,
             run.report_attempts,
             run.error_keys_of,
             bool(run.trouble),
-            run.fresh,
-            run.package_url is not None,
-            run.record_etag,
-            _or_none(run.ended),
+            run.fresh and state is State.SUBMITTING,
+            run.package_url is not None and state in (State.UPLOADED, State.SUBMITTING),
+            _or_none(run.ended) if state is State.FAILED else "",
         )
     )
     if len(_texts) > TEXTS_KEPT:
         _texts.clear()
     _texts[id(run)] = (run, text)
     return text
+
+
+def _text_of_package(run: Run) -> object:
+    """Return what decides of a package; once F&O has begun, nobody asks for it any more."""
+    package = run.package
+    if package is None:
+        return None
+    # An id is sent once with each package: ``inbound.choose_id``.
+    was_sent = any(each.blob_name == package.blob_name for each in run.submissions[: _earlier(run)])
+    return package.blob_name, package.blob_path, _coarse(package.key_expires), was_sent
+
+
+def _texts_of_submissions(run: Run) -> object:
+    """Return what decides of a run's submissions.
+
+    The last one, while it may be under way or be asked for: whether F&O did not know it, and since when, where a flow
+    counts from then. Of earlier ones an import looks after none, and an export after those that F&O did not know and
+    that are not delivered.
+    """
+    earlier = run.submissions[: _earlier(run)]
+    missing = [each.execution_id for each in earlier if each.missing_since and not each.delivered_as]
+    return (
+        missing if run.flow is FlowKind.EXPORT else [],
+        [
+            (
+                last.execution_id,
+                bool(last.delivered_as),
+                _or_none(last.fenced) if run.state is State.SUBMITTING else last.fenced is not None,
+                _or_none(last.missing_since)
+                if run.state is State.SUBMITTING and run.flow is FlowKind.EXPORT
+                else last.missing_since is not None,
+            )
+            for last in run.submissions[_earlier(run) :]
+        ],
+    )
+
+
+def _earlier(run: Run) -> int:
+    """Return how many submissions come before the one that the run is about, if it is about one now."""
+    is_about_last = run.state in (State.SUBMITTING, State.EXECUTING, State.READY)
+    return len(run.submissions) - is_about_last
 
 
 def _or_none(moment: datetime | None) -> Instant | None:
