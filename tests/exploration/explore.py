@@ -22,7 +22,7 @@ from tests.exploration import promises
 from tests.exploration.renaming import named_anew
 from tests.exploration.sameness import key_of
 from tests.exploration.scenarios import Bound, Scenario
-from tests.exploration.scheduler import Fate, Move, Scheduler, State
+from tests.exploration.scheduler import UNLIMITED, Fate, Move, Scheduler, State
 
 _BEGINNING: Final = Move("beginning")
 
@@ -59,16 +59,22 @@ def explore(
     seconds: after which the exploration ends, complete or not.
     progress: is told now and then how many faults the histories have by now, and how many states there were.
     """
-    with scenario.scheduler(bound.stalls) as scheduler:
+    # Where all faults may be stalls, nothing depends on how many of them were.
+    with scenario.scheduler(
+        bound.stalls if bound.stalls < bound.faults else min(bound.stalls, 1) * UNLIMITED
+    ) as scheduler:
         return _Search(scenario, scheduler, Result(scenario=scenario, bound=bound), seconds, progress).run()
 
 
-class _Step(NamedTuple):
-    """A way to a state that is still to be followed."""
+class _Open(NamedTuple):
+    """A state, and what may happen next in it that is still to be followed."""
 
-    before: State
-    before_key: int
-    move: Move
+    state: State
+    number: int
+    moves: tuple[Move, ...]
+
+
+type _Opens = list[list[_Open]]  # by the length of their histories
 
 
 def _after(state: State, move: Move, scheduler: Scheduler) -> tuple[State, Mapping[str, str]]:
@@ -79,73 +85,96 @@ def _after(state: State, move: Move, scheduler: Scheduler) -> tuple[State, Mappi
 
 @dataclass(slots=True)
 class _Search:
+    """States are numbered as they are come to. There are millions of them: of each a few numbers are kept."""
+
     scenario: Scenario
     scheduler: Scheduler
     result: Result
     seconds: float
     progress: Progress
     began: float = field(default_factory=time.monotonic)
-    came_by: dict[int, tuple[int, Move]] = field(default_factory=dict)  # each state: from which, and how
-    ends: set[int] = field(default_factory=set)
-    edges: array[int] = field(default_factory=lambda: array("Q"))  # after, before, without faults
+    numbers: dict[int, int] = field(default_factory=dict)  # by key
+    came_from: array[int] = field(default_factory=lambda: array("I"))  # by number: from which state
+    came_by: array[int] = field(default_factory=lambda: array("I"))  # by number: by which move
+    moves: dict[Move, tuple[int, Move]] = field(default_factory=dict)  # each with its number, and kept once
+    ends: dict[int, int] = field(default_factory=dict)  # by number: the key
+    edges: array[int] = field(default_factory=lambda: array("I"))  # before, after: without faults
 
     def run(self) -> Result:
         start = self.scenario.start()
-        steps = [[_Step(start, 0, _BEGINNING)]]
+        self._kept(_BEGINNING)
+        opens: _Opens = [[]]
+        faulty: _Opens = []
+        self._come_to(start, 0, _BEGINNING, 0)
+        self._open(start, 0, 0, opens, faulty if self.result.bound.faults else None)
         for used in range(self.result.bound.faults + 1):
-            steps = self._follow(steps, used)
+            faulty = self._follow(opens, faulty, used)
             if self.result.broken or not self.result.is_complete:
                 break
+            opens, faulty = faulty, []
         else:
             self._check_ends()
-        self.result.states, self.result.ends = len(self.came_by), frozenset(self.ends)
+        self.result.states, self.result.ends = len(self.numbers), frozenset(self.ends.values())
         self.result.took_s = time.monotonic() - self.began
         return self.result
 
-    def _follow(self, steps: list[list[_Step]], used: int) -> list[list[_Step]]:
-        """Follow all that comes without a further fault; return the steps with one more. Both by length."""
-        faulty: list[list[_Step]] = []
+    def _follow(self, opens: _Opens, faulty: _Opens, used: int) -> _Opens:
+        """Follow all that comes without a further fault; return what goes on with one more."""
+        more = faulty if used < self.result.bound.faults else None
         length = 0
-        while length < len(steps):
-            for step in steps[length]:
-                state = step.before if step.move is _BEGINNING else _after(step.before, step.move, self.scheduler)[0]
-                key = key_of(state)
-                if not step.move.is_fault and step.move is not _BEGINNING:
-                    self.edges.extend((key, step.before_key))
-                if key in self.came_by:
-                    self.result.histories += 1
-                    continue
-                self.came_by[key] = step.before_key, step.move
-                if broken := self._broken(state, key, used):
-                    self._tell(key, broken)
-                    return []
-                if self._is_time_up():
-                    return []
-                if len(self.came_by) % STATES_UNTIL_TOLD == 0:
-                    self.progress(used, len(self.came_by))
-                self._add_moves(state, key, length + 1, steps, faulty if used < self.result.bound.faults else None)
-            steps[length].clear()
+        while length < len(opens):
+            for before, before_number, moves in opens[length]:
+                for move in moves:
+                    state = _after(before, move, self.scheduler)[0]
+                    number = self._come_to(state, before_number, move, used)
+                    if number is None:
+                        continue
+                    if self.result.broken or self._is_time_up():
+                        return []
+                    self._open(state, number, length + 1, opens, more)
+            opens[length].clear()
             length += 1
         return faulty
 
-    def _add_moves(
-        self, state: State, key: int, length: int, steps: list[list[_Step]], faulty: list[list[_Step]] | None
-    ) -> None:
-        moves = list(self.scheduler.moves(state, faults=faulty is not None))
+    def _come_to(self, state: State, before: int, move: Move, used: int) -> int | None:
+        """Return the number of a state; None where there was one already that is the same."""
+        key, new = key_of(state), len(self.numbers)
+        number = self.numbers.setdefault(key, new)
+        if not move.is_fault:
+            self.edges.extend((before, number))
+        if number != new:
+            self.result.histories += 1
+            return None
+        self.came_from.append(before)
+        self.came_by.append(self._kept(move)[0])
+        if broken := self._broken(state, key, number, used):
+            self._tell(number, broken)
+        if new % STATES_UNTIL_TOLD == 0:
+            self.progress(used, new)
+        return number
+
+    def _kept(self, move: Move) -> tuple[int, Move]:
+        kept = self.moves.get(move)
+        if kept is None:
+            kept = self.moves[move] = len(self.moves), move
+        return kept
+
+    def _open(self, state: State, number: int, length: int, opens: _Opens, faulty: _Opens | None) -> None:
+        """Note what may happen next in a new state."""
+        moves = [self._kept(move)[1] for move in self.scheduler.moves(state, faults=faulty is not None)]
         self.result.moves += len(moves)
         self.result.histories += not moves
-        for move in moves:
-            into = steps if not move.is_fault or faulty is None else faulty
-            while len(into) <= length:
-                into.append([])
-            into[length].append(_Step(state, key, move))
+        if faultless := tuple(move for move in moves if not move.is_fault):
+            _put(opens, length, _Open(state, number, faultless))
+        if faulty is not None and len(moves) > len(faultless):
+            _put(faulty, length, _Open(state, number, tuple(move for move in moves if move.is_fault)))
 
-    def _broken(self, state: State, key: int, used: int) -> str:
+    def _broken(self, state: State, key: int, number: int, used: int) -> str:
         """Return which promise is broken in a state; empty where none is."""
         if broken := promises.broken_at_once(state, used):
             return broken
         if state.is_quiet:
-            self.ends.add(key)
+            self.ends[number] = key
             return promises.broken_in_the_end(state)
         return promises.broken_while_waiting(state) if state.is_idle else ""
 
@@ -154,29 +183,35 @@ class _Search:
         return not self.result.is_complete
 
     def _check_ends(self) -> None:
-        """Check that from every state there is a way to where all is quiet, without a further fault."""
-        before: dict[int, list[int]] = {}
-        for after, key in zip(self.edges[::2], self.edges[1::2], strict=True):
-            before.setdefault(after, []).append(key)
-        reached, todo = set(self.ends), list(self.ends)
-        while todo:
-            for key in before.get(todo.pop(), ()):
-                if key not in reached:
-                    reached.add(key)
-                    todo.append(key)
-        stuck = next((key for key in self.came_by if key not in reached), None)
-        if stuck is not None:
+        """Check that from every state there is a way to where all is quiet, without a further fault.
+
+        Most moves lead to a state with a higher number. So, last edge first, a few rounds are enough.
+        """
+        reached = bytearray(len(self.numbers))
+        for number in self.ends:
+            reached[number] = True
+        is_news = True
+        while is_news:
+            is_news = False
+            for at in range(len(self.edges) - 2, -1, -2):
+                if reached[self.edges[at + 1]] and not reached[self.edges[at]]:
+                    reached[self.edges[at]] = is_news = True
+        if (stuck := reached.find(False)) >= 0:
             self._tell(stuck, "from here it never comes to rest")
 
-    def _tell(self, key: int, broken: str) -> None:
-        moves: list[Move] = []
-        while True:
-            key, move = self.came_by[key]
-            if move is _BEGINNING:
-                break
-            moves.append(move)
+    def _tell(self, number: int, broken: str) -> None:
+        kept, moves = list(self.moves), []
+        while number:
+            moves.append(kept[self.came_by[number]])
+            number = self.came_from[number]
         self.result.broken = broken
         self.result.history = tuple(_in_words(self.scenario.start(), self.scheduler, moves[::-1]))
+
+
+def _put(opens: _Opens, length: int, entry: _Open) -> None:
+    while len(opens) <= length:
+        opens.append([])
+    opens[length].append(entry)
 
 
 # -- in words

@@ -54,6 +54,11 @@ SCHEDULE_S: Final = 30
 EXPORTS_UNTIL_DELIVERED: Final = 3
 MESSAGE_LATE_S: Final = 300
 
+UNLIMITED: Final = 99  # stalls
+
+# Stages that are kept, so that what follows on them is not found out anew.
+STAGES_KEPT: Final = 300_000
+
 type Handler = Callable[[str, ExploredServices], object]
 HANDLERS: Final[Mapping[str, Handler]] = {
     LOOKS: lambda text, services: watch.look(text, services),
@@ -229,6 +234,7 @@ class Scheduler:
     may_stall: frozenset[str]
     most_stalls: int
     skips_unnoticed: bool = True
+    _kept: list[Stage] = field(default_factory=list)
     _begun: dict[Invocation, Followed] = field(default_factory=dict)
     _stages: dict[object, Stage] = field(default_factory=dict)
 
@@ -315,7 +321,7 @@ class Scheduler:
                 return _with(state, move.which, world, None)
             case "stall":
                 worker = _worker(state, move)
-                world.stalls += 1
+                world.stalls += self.most_stalls < UNLIMITED
                 _forsake(world, worker)
                 return _with(state, move.which, world, worker._replace(stalled=world.now))
             case "start":
@@ -366,15 +372,27 @@ class Scheduler:
 
     def _stage(self, invocation: Invocation, number: int, log: tuple[Entry, ...], ids: int) -> Stage:
         """Return the stage at which an invocation has stopped, with as few answers as it keeps in mind."""
-        if (past := self.port.past) and past.position == len(log):
-            log, ids = past.log, past.ids
-            same = invocation, number, ids, tuple(entry.same for entry in log)
-            if same not in self._stages:
-                self._stages[same] = Stage(
-                    invocation, number, log, ids, _text_of_stage(invocation, log, None), self.port
-                )
-            return self._stages[same]
-        return Stage(invocation, number, log, ids, _text_of_stage(invocation, log, self.port.rest), self.port)
+        past = self.port.past
+        if past is None or past.position != len(log):
+            return self._new_stage(invocation, number, log, ids, self.port.rest)
+        log, ids = past.log, past.ids
+        same = invocation, number, ids, tuple(entry.same for entry in log)
+        if same not in self._stages:
+            self._stages[same] = self._new_stage(invocation, number, log, ids, None)
+        return self._stages[same]
+
+    def _new_stage(
+        self, invocation: Invocation, number: int, log: tuple[Entry, ...], ids: int, rest: tuple[int, str] | None
+    ) -> Stage:
+        if len(self._kept) >= STAGES_KEPT:
+            for stage in self._kept:
+                stage.followers.clear()
+            self._kept.clear()
+            self._begun.clear()
+            self._stages.clear()
+        stage = Stage(invocation, number, log, ids, _text_of_stage(invocation, log, rest), self.port)
+        self._kept.append(stage)
+        return stage
 
     def _goes_on(self, state: State, slot: int, world: World, invocation: Invocation, followed: Followed) -> State:
         for apply in followed.unseen:
