@@ -4,8 +4,15 @@ All within the bound is explored, but not each history by itself:
 - Each state is followed once (``sameness.py`` says which states are one): those with the fewest faults first, of those
   the ones with the shortest history. Whoever comes to it later, with as many faults or more, could go on no further.
 - Where a worker's next effect touches nothing that anybody else may touch before it, only this worker goes on
-  (``Scheduler.moves``): all other orders of these effects come to the same. A test compares with all orders.
+  (``Scheduler.moves``): all other orders of these effects come to the same.
+- A worker that has lost its run (another one has written it since) does at once what nobody notices: it reads, and
+  tries to save, which is refused (``scheduler._is_unnoticed``). Nobody can tell at which of these it stands still.
+- Whoever stands still goes on after time has passed. Before that it was only slow: others may overtake it in any case.
+- Once all is done, nothing goes wrong any more (``State.is_done``).
+- A request that F&O can only refuse when it arrives, because its package is empty or the key to it has run out, does
+  not arrive.
 - Work takes no time: the clock goes on when nobody is at work who does not stand still.
+A test for each of the first four compares with an exploration that leaves nothing out.
 
 So what is counted as a history ends where all is quiet, or in a state from which all has been followed already; each of
 them stands for many.

@@ -5,13 +5,17 @@ other. They differ only in
 - ids: each is replaced by its place in the text, because the flows compare ids and never look into them;
 - when it all began: moments count from now on. A deadline that is over is over; what lies more than 200 seconds back is
   long ago, because the longest time that the flows measure from a moment is the 180 seconds of grace (but for an
-  execution at work, of which only the length of the next wait differs); a key's life is told by five minutes;
+  execution at work, of which only the length of the next wait differs), and a run is asked for half a minute at most
+  whether it is overdue; a key's life is told by five minutes;
 - which of the workers is which, in what order messages, leases and files were made, and how often a message was tried:
   that decides at the fifth time, and no history has so many faults;
 - what nobody knows of any more: a package, an execution or an ended run whose id stands nowhere, unless it still counts
-  for a promise.
-What a worker has in hand is in the key as all answers that it got. The number is a hash of 64 bits: in thirty million
-states the odds that any two are one by mistake are one in forty thousand.
+  for a promise;
+- what of a run decides nothing in the state that it is in: ``world.text_of`` says what does;
+- what a worker got for an answer and has not kept in mind: ``Port.forget``, ``keep`` and ``wind_up`` say what it keeps
+  at three points of ``runner.py``, and why that is all. Elsewhere it is all answers that it got.
+The number is a hash of 64 bits: in thirty million states the odds that any two are one by mistake are one in forty
+thousand.
 
 A state's text is put together from pieces that many states share: a mapping, a worker's stage. Each piece is taken
 apart once, into its words, its ids and its moments; only ids and moments are named anew for each state.

@@ -168,6 +168,10 @@ class Worker(NamedTuple):
         """Whether it stands still."""
         return self.stalled is not None
 
+    def has_just_stopped(self, now: Instant) -> bool:
+        """Whether it stands still, and no time has passed since."""
+        return self.stalled == now
+
 
 class State(NamedTuple):
     """One moment of a history."""
@@ -272,8 +276,8 @@ class Scheduler:
             yield Move("wait")
 
     def _moves_of(self, state: State, slot: int, worker: Worker, *, faults: bool) -> Iterator[Move]:
-        may_go_on = worker.stalled != state.world.now or (state.is_idle and _next_event(state.world) is None)
-        if not may_go_on:
+        is_awaited = state.is_idle and _next_event(state.world) is None
+        if worker.has_just_stopped(state.world.now) and not is_awaited:
             return  # who goes on before time has passed has not stood still, but was only slow
         yield Move("effect", slot)
         if not faults:
@@ -545,7 +549,7 @@ def _access_of_others(state: State, slot: int) -> int:
     is_holder = _holds_lane(state, slot)
     others = 0
     for number, worker in enumerate(state.workers):
-        if worker and number != slot and worker.stalled != world.now:
+        if worker and number != slot and not worker.has_just_stopped(world.now):
             others |= _access_until_end(worker.stage, is_kept_out=is_holder)
     for _, message in world.visible():
         others |= _access_of(message.queue, is_kept_out=is_holder)

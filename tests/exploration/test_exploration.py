@@ -15,10 +15,23 @@ from shared.services import Services
 from tests.exploration import scheduler
 from tests.exploration.__main__ import main
 from tests.exploration.explore import Result, explore
-from tests.exploration.scenarios import EXPORT, LATER, LOOKS_AT_ONCE, OLDER, SLOW_FNO, TWO_FILES, Bound, Scenario
-from tests.exploration.stand_ins import StoreStandIn
+from tests.exploration.scenarios import (
+    EXPORT,
+    LATER,
+    LOOKS_AT_ONCE,
+    OLDER,
+    ONE_EXPORT,
+    SLOW_FNO,
+    TWO_FILES,
+    Bound,
+    Scenario,
+)
+from tests.exploration.scheduler import Invocation, Scheduler, Stage, Worker
+from tests.exploration.scheduler import State as RunningState
+from tests.exploration.stand_ins import Entry, StoreStandIn
 from tests.exploration.world import World
 
+type Log = tuple[Entry, ...]
 type Mutation = Callable[[pytest.MonkeyPatch], None]
 
 
@@ -158,16 +171,68 @@ def faults_in(result: Result) -> int:
 # What is left out
 
 
-@pytest.mark.parametrize("scenario", [LATER, LOOKS_AT_ONCE], ids=lambda scenario: str(scenario.name))
-def test_orders_that_are_left_out_come_to_the_same_ends(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where two effects cannot get into each other's way, one order stands for both."""
-    some = explore(scenario, Bound(0, 0))
-    monkeypatch.setattr(scheduler, "_may_meet_others", lambda state, slot, worker: True)
+def all_orders(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(scheduler, "_may_meet_others", lambda state, slot, worker: True)
 
-    all_of_them = explore(scenario, Bound(0, 0))
+
+def all_that_nobody_notices(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(scheduler, "_is_unnoticed", lambda world, stage: False)
+
+
+def all_that_workers_were_told(patch: pytest.MonkeyPatch) -> None:
+    stage = Scheduler._stage
+
+    def with_all_answers(self: Scheduler, invocation: Invocation, number: int, log: Log, ids: int) -> Stage:
+        self.port.past = self.port.rest = None
+        return stage(self, invocation, number, log, ids)
+
+    patch.setattr(Scheduler, "_stage", with_all_answers)
+
+
+def those_who_go_on_before_time_has_passed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Worker, "has_just_stopped", lambda worker, now: False)
+
+
+def those_who_stumble_when_all_is_done(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(RunningState, "is_done", False)
+
+
+@pytest.mark.parametrize(
+    ("leave_in", "scenario", "bound"),
+    [
+        (all_orders, LATER, Bound(0, 0)),
+        (all_orders, LOOKS_AT_ONCE, Bound(0, 0)),
+        (all_orders, ONE_EXPORT, Bound(1, 1)),
+        (all_that_nobody_notices, SLOW_FNO, Bound(1, 1)),
+        (all_that_nobody_notices, ONE_EXPORT, Bound(1, 1)),
+        (all_that_workers_were_told, SLOW_FNO, Bound(1, 1)),
+        (all_that_workers_were_told, ONE_EXPORT, Bound(1, 1)),
+        (those_who_go_on_before_time_has_passed, SLOW_FNO, Bound(1, 1)),
+        (those_who_go_on_before_time_has_passed, ONE_EXPORT, Bound(1, 1)),
+    ],
+    ids=lambda value: value.name if isinstance(value, Scenario) else getattr(value, "__name__", ""),
+)
+def test_what_is_left_out_comes_to_the_same_ends(
+    leave_in: Mutation, scenario: Scenario, bound: Bound, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some = explore(scenario, bound)
+    leave_in(monkeypatch)
+
+    all_of_them = explore(scenario, bound)
 
     assert some.states < all_of_them.states
     assert some.ends == all_of_them.ends
+    assert some.broken == all_of_them.broken == ""
+
+
+def test_what_goes_wrong_when_all_is_done_breaks_no_promise(monkeypatch: pytest.MonkeyPatch) -> None:
+    some = explore(SLOW_FNO, Bound(1, 1))
+    those_who_stumble_when_all_is_done(monkeypatch)
+
+    all_of_them = explore(SLOW_FNO, Bound(1, 1))
+
+    assert some.ends < all_of_them.ends  # a lease that runs out by itself is there a little longer
+    assert all_of_them.broken == ""
 
 
 # What is printed
