@@ -11,6 +11,9 @@ All within the bound is explored, but not each history by itself:
 - Once all is done, nothing goes wrong any more (``State.is_done``).
 - A request that F&O can only refuse when it arrives, because its package is empty or the key to it has run out, does
   not arrive.
+- A state in between is not kept where only one worker goes on and what may go wrong there may as well go wrong at its
+  next effect: before it reads, where it cannot stand still; and before each effect, where no fault is left
+  (``Scheduler.implied``). No promise is broken by such a state that is not by the one after it, too.
 - Work takes no time: the clock goes on when nobody is at work who does not stand still.
 A test for each of the first four compares with an exploration that leaves nothing out.
 
@@ -133,6 +136,8 @@ class _Search:
             for before, before_number, moves in opens[length]:
                 for move in moves:
                     state = _after(before, move, self.scheduler)[0]
+                    while implied := self.scheduler.implied(state, faults=more is not None):
+                        state = self.scheduler.after(state, implied, in_place=True)
                     number = self._come_to(state, before_number, move, used)
                     if number is None:
                         continue
@@ -212,7 +217,7 @@ class _Search:
             moves.append(kept[self.came_by[number]])
             number = self.came_from[number]
         self.result.broken = broken
-        self.result.history = tuple(_in_words(self.scenario.start(), self.scheduler, moves[::-1]))
+        self.result.history = tuple(_in_words(self.scenario.start(), self.scheduler, moves[::-1], self.result.bound))
 
 
 def _put(opens: _Opens, length: int, entry: _Open) -> None:
@@ -224,15 +229,21 @@ def _put(opens: _Opens, length: int, entry: _Open) -> None:
 # -- in words
 
 
-def _in_words(state: State, scheduler: Scheduler, moves: Sequence[Move]) -> Iterator[str]:
+def _in_words(state: State, scheduler: Scheduler, moves: Sequence[Move], bound: Bound) -> Iterator[str]:
     ids: dict[str, str] = {}
+    used = 0
     for move in moves:
-        words, now = _words(state, move), state.world.turned_back_s + int(state.world.now)
-        state, renamed = _after(state, move, scheduler)
-        yield f"{now // 60:4}:{now % 60:02}  {_numbered(words + _refusal(state, move), ids)}"
-        renumbered = {renamed.get(name, f"gone, {number}"): number for name, number in ids.items()}
-        ids.clear()
-        ids.update(renumbered)
+        made: Move | None = move
+        used += move.is_fault
+        while made:
+            words, now = _words(state, made), state.world.turned_back_s + int(state.world.now)
+            state, renamed = _after(state, made, scheduler)
+            yield f"{now // 60:4}:{now % 60:02}  {_numbered(words + _refusal(state, made), ids)}"
+            if renamed:
+                ids = {renamed.get(name, f"gone, {number}"): number for name, number in ids.items()}
+            if promises.broken_at_once(state, used):
+                return
+            made = scheduler.implied(state, faults=used < bound.faults)
 
 
 def _numbered(words: str, ids: dict[str, str]) -> str:
@@ -243,7 +254,7 @@ def _numbered(words: str, ids: dict[str, str]) -> str:
 def _words(state: State, move: Move) -> str:
     world = state.world
     match move.what:
-        case "effect" | "crash" | "stall":
+        case "effect" | "unnoticed" | "crash" | "stall":
             return _words_of_worker(state, move)
         case "start":
             return f"{_next_worker(state)} gets the wake-up '{world.messages[move.which].text}'"

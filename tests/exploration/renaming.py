@@ -8,7 +8,7 @@ passes, all ids are made anew, by their place in the state's text, and the clock
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from shared.domain.run import FlowKind, Run
@@ -83,8 +83,9 @@ class _Renaming:
             return self.ids.setdefault(found, f"~{len(self.ids)}~")
         if match["moment"]:
             return (datetime.fromisoformat(found) - self._by).isoformat()
-        form = "%Y%m%d-%H%M%S" if match["file"] else "%Y%m%dT%H%M%S%fZ"
-        return f"{datetime.strptime(found, form).replace(tzinfo=UTC) - self._by:{form}}"
+        if match["file"]:
+            return f"{datetime.fromisoformat(found.replace('-', 'T')) - self._by:%Y%m%d-%H%M%S}"
+        return f"{datetime.fromisoformat(f'{found[:15]}.{found[15:]}') - self._by:%Y%m%dT%H%M%S%fZ}"
 
     def order(self, run: Run) -> str:
         """Return a run's place in its lane: a file's is by its own age, whatever the clock says."""

@@ -216,7 +216,7 @@ class State(NamedTuple):
 class Move(NamedTuple):
     """One thing that may happen next."""
 
-    what: str  # "effect", "crash", "stall": of a worker; "start", "timer", "come", "arrive", "wait"
+    what: str  # "effect", "unnoticed", "crash", "stall": of a worker; "start", "timer", "come", "arrive", "wait"
     which: Any = 0  # a worker's number, a message's id, a timer, what comes, the number of a request
     fate: Fate = Fate.HAPPENS
 
@@ -237,7 +237,6 @@ class Scheduler:
     port: Port
     may_stall: frozenset[str]
     most_stalls: int
-    skips_unnoticed: bool = True
     _kept: list[Stage] = field(default_factory=list)
     _begun: dict[Invocation, Followed] = field(default_factory=dict)
     _stages: dict[object, Stage] = field(default_factory=dict)
@@ -285,34 +284,48 @@ class Scheduler:
         for fate in FAULTS[worker.stage.effect.kind]:
             yield Move("effect", slot, fate)
         yield Move("crash", slot)
-        may_stall = worker.stage.invocation.handler in self.may_stall and state.world.stalls < self.most_stalls
-        if may_stall and not worker.is_stalled and _is_in_a_step(worker.stage):
+        if self._may_stall(state, worker.stage) and not worker.is_stalled and _is_in_a_step(worker.stage):
             yield Move("stall", slot)
 
-    def after(self, state: State, move: Move) -> State:
-        """Return the state after a move, and after what then happens without anybody's notice."""
-        after = self._after(state, move)
-        after.world.forget_refused()
-        for slot, worker in enumerate(after.workers):
-            if worker and worker.stage.run and self.skips_unnoticed:
-                after = self._after_unnoticed(after, slot, worker)
+    def implied(self, state: State, *, faults: bool) -> Move | None:
+        """Return a move that is made at once wherever the state is come to, so that no state in between is kept.
+
+        faults: whether more may go wrong.
+        """
+        for slot, worker in enumerate(state.workers):
+            if worker and _is_unnoticed(state.world, worker.stage):
+                return Move("unnoticed", slot)
+        for slot, worker in enumerate(state.workers):
+            if worker and not worker.is_stalled and not _may_meet_others(state, slot, worker):
+                # It is the only one that goes on: ``moves``.
+                return Move("effect", slot) if not faults or self._is_as_good_as_next(state, worker.stage) else None
+        return None
+
+    def _is_as_good_as_next(self, state: State, stage: Stage) -> bool:
+        """Whether what may go wrong before a worker's next effect may as well go wrong before the one after that.
+
+        The effect changes nothing, and cannot go wrong itself; its worker cannot stand still before it; and another one
+        comes after it, or nobody will know whether the worker came to its end or was killed: a timer has no message.
+        """
+        if stage.effect.kind is not Kind.READ or (self._may_stall(state, stage) and _is_in_a_step(stage)):
+            return False
+        handler = stage.invocation.handler
+        return bool(stage.holding) if handler in LANE_WORK else stage.invocation.message is None
+
+    def _may_stall(self, state: State, stage: Stage) -> bool:
+        return stage.invocation.handler in self.may_stall and state.world.stalls < self.most_stalls
+
+    def after(self, state: State, move: Move, *, in_place: bool = False) -> State:
+        """Return the state after a move.
+
+        in_place: nobody asks for the state before it any more.
+        """
+        after = self._after(state, move, state.world if in_place else state.world.copy())
+        if after.world.under_way:
+            after.world.forget_refused()
         return after
 
-    def _after_unnoticed(self, state: State, slot: int, worker: Worker) -> State:
-        """Let a worker that has lost its run do what nobody notices, up to its end."""
-        while _is_unnoticed(state.world, worker.stage):
-            world = state.world.copy()
-            followed = self._made(world, worker.stage, Fate.HAPPENS)
-            if followed.stage is None:
-                break
-            for apply in followed.unseen:
-                apply(world)
-            worker = worker._replace(stage=followed.stage)
-            state = _with(state, slot, world, worker)
-        return state
-
-    def _after(self, state: State, move: Move) -> State:
-        world = state.world.copy()
+    def _after(self, state: State, move: Move, world: World) -> State:
         match move.what:
             case "effect":
                 worker = _worker(state, move)
@@ -320,6 +333,13 @@ class Scheduler:
                     world.renew(worker.stage.holding)
                 followed = self._made(world, worker.stage, move.fate)
                 return self._goes_on(state, move.which, world, worker.stage.invocation, followed)
+            case "unnoticed":
+                worker = _worker(state, move)
+                followed = self._made(world, worker.stage, Fate.HAPPENS)
+                assert followed.stage is not None  # what is unnoticed comes before the lane is released
+                for apply in followed.unseen:
+                    apply(world)
+                return _with(state, move.which, world, worker._replace(stage=followed.stage))
             case "crash":
                 _forsake(world, _worker(state, move))
                 return _with(state, move.which, world, None)

@@ -45,6 +45,7 @@ from tests.exploration.world import (
     World,
     content_of,
     hash_of,
+    hash_of_bytes,
     instant,
 )
 
@@ -611,6 +612,19 @@ class _Ids:
         return self._port.new_id()
 
 
+class ChecksumStandIn:
+    """The quickXorHash of a package, which is worked out once."""
+
+    def __init__(self) -> None:
+        self._content = b""
+
+    def update(self, chunk: bytes) -> None:
+        self._content += chunk
+
+    def base64(self) -> str:
+        return hash_of_bytes(self._content)
+
+
 _checked: dict[bytes, PackageFacts] = {}
 
 
@@ -638,6 +652,7 @@ def stand_ins(settings: Settings, port: Port) -> Iterator[ExploredServices]:
             "shared.flows.inbound.empty_blob": transfer.empty_blob,
             "shared.flows.inbound.check_package": _check_once,
             "shared.flows.inbound.new_execution_id": new_execution_id,
+            "shared.flows.outbound.QuickXorHash": ChecksumStandIn,
             "shared.flows.outbound.open_blob": transfer.open_blob,
             "shared.flows.outbound.new_execution_id": new_execution_id,
             "shared.domain.run.secrets": _Ids(port),

@@ -164,7 +164,7 @@ def without[Key, Value](mapping: Mapping[Key, Value], key: Key) -> Mapping[Key, 
     return {each: value for each, value in mapping.items() if each != key}
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(kw_only=True)  # without slots, which are slow to copy
 class World:
     """All there is, at one moment. Its mappings are replaced and never changed, because worlds share them."""
 
@@ -204,8 +204,7 @@ class World:
     def copy(self) -> "World":
         """Return a world that may change while this one does not: a change puts a new mapping in place of the old."""
         world = object.__new__(World)
-        for name in World.__slots__:
-            setattr(world, name, getattr(self, name))
+        vars(world).update(vars(self))
         return world
 
     def new_id(self) -> str:
@@ -462,11 +461,16 @@ def content_of(content: str) -> bytes:
     return build_package(data_project="Customers", rows=((content, "One row"),))
 
 
-@cache
 def hash_of(content: str) -> str:
     """Return the quickXorHash of a file."""
+    return hash_of_bytes(content_of(content))
+
+
+@cache
+def hash_of_bytes(content: bytes) -> str:
+    """Return the quickXorHash of what is in a file."""
     checksum = QuickXorHash()
-    checksum.update(content_of(content))
+    checksum.update(content)
     return checksum.base64()
 
 
