@@ -13,7 +13,8 @@ All within the bound is explored, but not each history by itself:
   not arrive.
 - A state in between is not kept where only one worker goes on and what may go wrong there may as well go wrong at its
   next effect: before it reads, where it cannot stand still; and before each effect, where no fault is left
-  (``Scheduler.implied``). No promise is broken by such a state that is not by the one after it, too.
+  (``Scheduler.implied``). A promise that such a state breaks is broken by the one after it, too: what was imported
+  stays imported, and of a bug all later states tell. Only wake-ups become fewer, so states with many are all kept.
 - Work takes no time: the clock goes on when nobody is at work who does not stand still.
 A test for each of the first four compares with an exploration that leaves nothing out.
 
@@ -93,6 +94,13 @@ def _after(state: State, move: Move, scheduler: Scheduler) -> tuple[State, Mappi
     return named_anew(after) if move.what == "wait" and not any(after.workers) else (after, {})
 
 
+def _implied(state: State, scheduler: Scheduler, *, faults: bool) -> Move | None:
+    """Return the move after which alone a state is looked at; a wake-up too many could be gone by then, though."""
+    if len(state.world.messages) > promises.MOST_MESSAGES:
+        return None
+    return scheduler.implied(state, faults=faults)
+
+
 @dataclass(slots=True)
 class _Search:
     """States are numbered as they are come to. There are millions of them: of each a few numbers are kept."""
@@ -136,7 +144,7 @@ class _Search:
             for before, before_number, moves in opens[length]:
                 for move in moves:
                     state = _after(before, move, self.scheduler)[0]
-                    while implied := self.scheduler.implied(state, faults=more is not None):
+                    while implied := _implied(state, self.scheduler, faults=more is not None):
                         state = self.scheduler.after(state, implied, in_place=True)
                     number = self._come_to(state, before_number, move, used)
                     if number is None:
@@ -243,7 +251,7 @@ def _in_words(state: State, scheduler: Scheduler, moves: Sequence[Move], bound: 
                 ids = {renamed.get(name, f"gone, {number}"): number for name, number in ids.items()}
             if promises.broken_at_once(state, used):
                 return
-            made = scheduler.implied(state, faults=used < bound.faults)
+            made = _implied(state, scheduler, faults=used < bound.faults)
 
 
 def _numbered(words: str, ids: dict[str, str]) -> str:
