@@ -67,8 +67,10 @@ class FinanceOperationsSimulator:
         self._server: Server | None = None
         self._violations: list[str] = []
         self._lock = threading.Lock()
-        blobs = Blobs(blob_connection_string)
-        self._management = DataManagement(Store(database), blobs, clock, speed or Speed(), behaviour or Behaviour())
+        self._blobs = Blobs(blob_connection_string)
+        self._management = DataManagement(
+            Store(database), self._blobs, clock, speed or Speed(), behaviour or Behaviour()
+        )
         self._entity_sets = EntitySets(self._management)
 
     def __enter__(self) -> Self:
@@ -88,6 +90,13 @@ class FinanceOperationsSimulator:
         except BaseException:
             self._management.close()
             raise
+
+    def show_blobs_at(self, account_url: str) -> None:
+        """Let all URLs that are handed out from now on begin so; whoever listens there hands on to the blob storage.
+
+        The environment itself goes on reading from the storage directly.
+        """
+        self._blobs.shown_at = account_url.rstrip("/")
 
     def stop(self) -> None:
         """Stop listening and close the database."""

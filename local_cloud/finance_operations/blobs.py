@@ -31,6 +31,7 @@ class Blobs:
         self._account = str(self._service.account_name)
         self._key = base64.b64decode(self._service.credential.account_key)
         self._containers: set[str] = set()
+        self.shown_at = self._service.url.rstrip("/")  # where others reach the account: what URLs begin with
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -50,6 +51,10 @@ class Blobs:
     def read_url(self, name: str, *, life_s: float, sas_version: str) -> str:
         """Return the URL under which a blob may be downloaded."""
         return self._signed(DOWNLOADS, name, "r", life_s, sas_version)
+
+    def direct(self, url: str) -> str:
+        """Return a URL that was handed out as F&O itself reads it: from the storage, not from where others reach it."""
+        return self._service.url.rstrip("/") + url.removeprefix(self.shown_at) if url.startswith(self.shown_at) else url
 
     def _ensure(self, container: str) -> None:
         with self._lock:
@@ -88,7 +93,7 @@ class Blobs:
                 "sp": permissions,
             }
         )
-        return f"{self._service.url.rstrip('/')}/{container}/{quote(name)}?{query}"
+        return f"{self.shown_at}/{container}/{quote(name)}?{query}"
 
 
 def _stamp(moment: datetime) -> str:

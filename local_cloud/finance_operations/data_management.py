@@ -218,7 +218,9 @@ class DataManagement:
         try:
             with (
                 tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as file,
-                self._http.get(url, stream=True, timeout=_TIMEOUT_S, allow_redirects=False) as response,
+                self._http.get(
+                    self._blobs.direct(url), stream=True, timeout=_TIMEOUT_S, allow_redirects=False
+                ) as response,
             ):
                 if response.status_code != requests.codes.ok:
                     # Assumed: the words of .NET, which F&O passes on

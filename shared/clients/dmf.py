@@ -367,6 +367,7 @@ _PACKAGE_UNREADABLE: Final = re.compile(
 # The database or the network below F&O, not the package.
 _PASSING: Final = re.compile(
     r"(?i)timeout expired|timed out|transport-level error|network-related|connection was (?:forcibly )?closed"
+    r"|unable to connect to the remote server|remote name could not be resolved|request was aborted"
     r"|remote server returned an error: \(5\d\d\)|high resource utili[sz]ation|maintenance mode"
 )
 

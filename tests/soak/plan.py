@@ -60,6 +60,7 @@ FAULTS: Final[Mapping[str, Sequence[Action]]] = {
     "finance_operations": _WEB,
     "entra": _PASSING,
     "storage": _PASSING,
+    "package-blobs": (*_PASSING, garbage(), cut_body(), hang(_SHORT_S)),
 }
 
 

@@ -22,7 +22,7 @@ from local_cloud.onedrive import Knobs
 from local_cloud.processes import ChildProcess
 from tests.soak.plan import COLUMNS, COMPANY, HOSTS, Chance, Package, Plan, entity_of
 from tests.soak.promises import History, Imported, Place, Record
-from tests.soak.storage import StorageDoor
+from tests.soak.storage import PACKAGES, StorageDoor
 
 SPEED: Final = Speed(seconds_per_execution=0.7, not_found_s=0.2)
 GRACE_S: Final = 5  # SUBMIT_GRACE_SECONDS: longer than any request of the plan is late
@@ -138,6 +138,8 @@ class Scene(LocalCloud):
             for export, lane in self._plan.exports.items():
                 self._declare(export, entity_of(lane))
             self._door = self._stack.enter_context(StorageDoor(self.azurite.connection_string, self.faults))
+            packages = self._stack.enter_context(StorageDoor(self.azurite.connection_string, self.faults, PACKAGES))
+            self.finance_operations.show_blobs_at(packages.blob_url)
             self.faults.by_chance = self._chance
         except BaseException:
             self._stop()

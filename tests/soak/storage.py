@@ -1,6 +1,7 @@
-"""Azurite as the app sees it in a soak: through a door that fails now and then, as storage does under load.
+"""Azurite as the app sees it in a soak: through doors that fail now and then, as storage does under load.
 
-What the simulators themselves keep there goes past the door.
+There is one for the app's own storage and one for F&O's package blobs. What the simulators themselves keep there, and
+read of it, goes past the doors.
 """
 
 import re
@@ -13,7 +14,8 @@ from yarl import URL
 from local_cloud.faults import FaultPlan
 from local_cloud.server import Server
 
-SERVICE: Final = "storage"
+SERVICE: Final = "storage"  # the app's own
+PACKAGES: Final = "package-blobs"  # F&O's
 _LARGEST: Final = 64 * 1024 * 1024  # bytes of a request
 _TIMEOUT_S: Final = 60.0
 # They belong to one connection, and the door has two.
@@ -25,12 +27,12 @@ _NOT_ADDED: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 class StorageDoor:
     """Hands every request on to Azurite and every answer back, but for those that the plan has something for."""
 
-    def __init__(self, connection_string: str, plan: FaultPlan) -> None:
-        """connection_string: Azurite's own."""
+    def __init__(self, connection_string: str, plan: FaultPlan, service: str = SERVICE) -> None:
+        """connection_string: Azurite's own; service: under which name the plan knows what comes through this door."""
         self._connection_string = connection_string
         endpoints = re.findall(r"(?:Blob|Queue)Endpoint=([^;]+)", connection_string)
         self._origins = [str(URL(endpoint).origin()) for endpoint in endpoints]
-        self._servers = [Server(_app(origin, plan)) for origin in self._origins]
+        self._servers = [Server(_app(origin, plan, service)) for origin in self._origins]
 
     def __enter__(self) -> Self:
         for server in self._servers:
@@ -51,8 +53,13 @@ class StorageDoor:
             text = text.replace(origin, server.url)
         return text
 
+    @property
+    def blob_url(self) -> str:
+        """The account's address for blobs, as seen through the door."""
+        return self.connection_string.partition("BlobEndpoint=")[2].partition(";")[0]
 
-def _app(origin: str, plan: FaultPlan) -> web.Application:
+
+def _app(origin: str, plan: FaultPlan, service: str) -> web.Application:
     async def hand_on(request: web.Request) -> web.Response:
         session: ClientSession = request.app[_SESSION]
         headers = [(name, value) for name, value in request.headers.items() if name.lower() not in _OF_A_CONNECTION]
@@ -65,7 +72,7 @@ def _app(origin: str, plan: FaultPlan) -> web.Application:
             kept = {name: value for name, value in answer.headers.items() if name.lower() not in _OF_A_CONNECTION}
             return web.Response(status=answer.status, headers=kept, body=await answer.read())
 
-    app = web.Application(middlewares=[plan.middleware(SERVICE)], client_max_size=_LARGEST)
+    app = web.Application(middlewares=[plan.middleware(service)], client_max_size=_LARGEST)
     app.cleanup_ctx.append(_with_session)
     app.router.add_route("*", "/{path:.*}", hand_on)
     return app

@@ -4,13 +4,17 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
+import requests
 from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError, ResourceModifiedError
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueServiceClient
 
 from local_cloud.faults import Fault, FaultPlan, status
-from tests.soak.storage import SERVICE, StorageDoor
+from local_cloud.finance_operations.blobs import Blobs
+from shared.clients.transfer import stream_to_blob
+from shared.secret import SecretUrl
+from tests.soak.storage import PACKAGES, SERVICE, StorageDoor
 
 
 @pytest.fixture
@@ -65,3 +69,19 @@ def test_a_call_fails_at_the_door_when_the_plan_says_so(door: str, plan: FaultPl
         blobs.create_container(f"door-{uuid.uuid4().hex}")
 
     assert refusal.value.status_code == 503
+
+
+def test_a_package_goes_through_its_door_under_the_key_that_f_and_o_hands_out(
+    azurite_connection: str, plan: FaultPlan
+) -> None:
+    with StorageDoor(azurite_connection, plan, PACKAGES) as door:
+        blobs = Blobs(azurite_connection)
+        blobs.shown_at = door.blob_url
+        key = blobs.write_url(f"{uuid.uuid4().hex}.zip", life_s=60, sas_version="2014-02-14")
+
+        stream_to_blob(iter([b"a package"]), SecretUrl(key))
+        blobs.close()
+
+        assert key.startswith(door.blob_url)
+        assert requests.get(key, timeout=60).content == b"a package"
+    assert {call.service for call in plan.calls} == {PACKAGES}

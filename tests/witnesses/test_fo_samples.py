@@ -24,6 +24,7 @@ from local_cloud.finance_operations import FinanceOperationsSimulator, Speed
 from local_cloud.finance_operations.executions import Status
 from local_cloud.server import Server, answer
 from local_cloud.tokens import TokenDesk
+from tests.closed_port import closed_port
 from tests.fo_samples import FoSample, fo_samples
 from tests.packages import Entity, build_package
 from tests.witnesses.clients import SAMPLES as CLIENT
@@ -199,6 +200,12 @@ def key_of_another_blob(stage: Stage) -> None:
     stage.body |= {"packageUrl": f"{one.partition('?')[0]}?{other.partition('?')[2]}"}
 
 
+def key_of_a_storage_that_is_down(stage: Stage) -> None:
+    """Nobody listens where the package lies."""
+    with closed_port() as port:
+        stage.body |= {"packageUrl": f"http://127.0.0.1:{port}/account/dmf/package.zip?sig=key"}
+
+
 GOOD: Final = build_package()
 NOT_UNICODE: Final = build_package(
     entities=[Entity(name="Currencies", source_format="CSV-Unicode", content=b"MAJORTYPEID,DESCRIPTION\r\n")]
@@ -260,6 +267,7 @@ SITUATIONS: Final[Mapping[str, Mapping[str, Situation]]] = {
         "project is running": with_package(GOOD, also=lambda stage: stage.imported(executionId="before")),
         "id exists": with_package(GOOD, also=Stage.ended),
         "package url expired": key_of_another_blob,
+        "package storage unreachable": key_of_a_storage_that_is_down,
     },
 }
 

@@ -188,7 +188,10 @@ def test_an_answer_without_an_id_does_not_prove_that_nothing_started(action: str
 
 @pytest.mark.parametrize(
     "case",
-    ["gateway error", "server error without words", "unavailable", "not json", "id exists", "database timeout"],
+    [
+        *("gateway error", "server error without words", "unavailable", "not json", "id exists", "database timeout"),
+        "package storage unreachable",
+    ],
 )
 def test_an_import_that_may_have_started_is_looked_up_and_not_sent_again(case: str) -> None:
     with finance_operations(sample("ImportFromPackage", case)) as (fo, server), pytest.raises(AnswerLost):
