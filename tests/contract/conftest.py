@@ -28,13 +28,13 @@ def queues(azurite_connection: str) -> Iterator[QueueServiceClient]:
         yield service
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def identity() -> Iterator[SimulatedIdentity]:
     with SimulatedIdentity() as identity:
         yield identity
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def _graph(identity: SimulatedIdentity, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatedGraph]:
     with SimulatedGraph(tmp_path_factory.mktemp("drive") / "OneDrive", identity) as graph:
         yield graph
@@ -48,7 +48,7 @@ def graph(_graph: SimulatedGraph, monkeypatch: pytest.MonkeyPatch) -> Iterator[S
     _graph.reset()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def _fno(identity: SimulatedIdentity, azurite_connection: str) -> Iterator[SimulatedFinanceOperations]:
     with SimulatedFinanceOperations(azurite_connection, identity) as fno:
         yield fno

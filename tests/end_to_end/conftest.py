@@ -11,7 +11,7 @@ import pytest
 from local_cloud.finance_operations.knobs import Speed
 from tests.end_to_end.demos import DEFAULT, FAILING, Demo, Demos, failing_package
 from tests.end_to_end.killed import KilledHost
-from tests.end_to_end.stage import NO_MINUTE_TIMER, Stage
+from tests.end_to_end.stage import NO_MINUTE_TIMER, PROMPT_QUEUES, Stage
 
 GIVEN_UP_AFTER_S = 300  # seconds a test; the first one also starts what all share
 
@@ -28,7 +28,7 @@ IMPORTS = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """The app in the functions host, subscribed to changes, over everything it talks to."""
     flows = {
@@ -46,7 +46,12 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     }
     stage = Stage(
         tmp_path_factory.mktemp("stage"),
-        app_settings={**NO_MINUTE_TIMER, "INTEGRATIONS": json.dumps(flows), "POLL_FIRST_SECONDS": "1"},
+        app_settings={
+            **NO_MINUTE_TIMER,
+            **PROMPT_QUEUES,
+            "INTEGRATIONS": json.dumps(flows),
+            "POLL_FIRST_SECONDS": "1",
+        },
         speed=Speed(seconds_per_execution=0.3, not_found_s=0.1),
     )
     with stage:

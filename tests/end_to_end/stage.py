@@ -32,9 +32,7 @@ class Stage(LocalCloud):
 
     def __init__(self, home: Path, **options: Any) -> None:
         self.log: list[str] = []  # every line that the functions host has printed
-        options = {"function_key": "the-function-key", **options}
-        options["app_settings"] = {**PROMPT_QUEUES, **options.get("app_settings", {})}
-        super().__init__(home, on_log=self.log.append, **options)
+        super().__init__(home, on_log=self.log.append, **{"function_key": "the-function-key", **options})
 
     def wait_for[T](self, look: Callable[[], T | None], what: str, *, within_s: float = PATIENCE_S) -> T:
         """Look again until there is something to see, and return it; fails with the host's log when there never is."""

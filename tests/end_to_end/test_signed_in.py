@@ -20,7 +20,7 @@ from local_cloud.entra import DEFAULT_USER, TENANT_ID, Entra, RegisteredApp, ser
 from local_cloud.finance_operations.knobs import Speed
 from local_cloud.server import Server
 from shared.clients.token_cache import BLOB, CONTAINER
-from tests.end_to_end.stage import NO_MINUTE_TIMER, Stage
+from tests.end_to_end.stage import NO_MINUTE_TIMER, PROMPT_QUEUES, Stage
 from tests.leaks import leaks
 from tests.packages import build_package
 
@@ -41,7 +41,7 @@ class Tenant:
 @contextmanager
 def a_stage(home: Path) -> Iterator[tuple[Stage, Tenant]]:
     """Everything but the functions host, which starts when its settings are complete."""
-    settings = {**NO_MINUTE_TIMER, "POLL_FIRST_SECONDS": "1"}
+    settings = {**NO_MINUTE_TIMER, **PROMPT_QUEUES, "POLL_FIRST_SECONDS": "1"}
     stage = Stage(home, app_settings=settings, speed=Speed(seconds_per_execution=0.3), with_host=False)
     with stage:
         entra = Entra(stage.desk, faults=stage.faults, interval_s=1)
