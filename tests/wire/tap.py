@@ -274,6 +274,22 @@ def wire_is_checked(wire_is_tapped: None) -> Iterator[None]:
         pytest.fail("Against the reference (tests/wire):\n" + "\n".join(found), pytrace=False)
 
 
+@pytest.fixture
+def seen_by_all_tests(request: pytest.FixtureRequest) -> set[str]:
+    """The operations that all other tests have called: whoever asks for them is run last."""
+    config = request.config
+    is_part = any(config.getoption(name, None) for name in ("keyword", "markexpr", "deselect", "lf"))
+    if config.args_source is not pytest.Config.ArgsSource.TESTPATHS or is_part:
+        pytest.skip("only a run of all tests sees all calls")
+    return WIRE.seen()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let who asks what all tests have seen come last, whatever order the others have."""
+    items.sort(key=lambda item: "seen_by_all_tests" in getattr(item, "fixturenames", ()))
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail the session for what came after the last test, and keep examples where they are asked for."""
     if WIRE.violations and session.exitstatus == pytest.ExitCode.OK:

@@ -19,7 +19,6 @@ from tests.wire.document import WIRE as PAGE
 from tests.wire.document import text
 from tests.wire.endpoints import OPAQUE, Endpoint, Request, Service
 from tests.wire.examples import Example, key_of, read_examples
-from tests.wire.tap import WIRE
 from tests.wire.verbs import CALLERS, CLIENTS, STORAGE_CALLERS, methods_called, operations_of, source_of
 
 EXAMPLES = read_examples()
@@ -114,15 +113,9 @@ def _expanded(endpoint: Endpoint) -> str:
 # What a run has seen
 
 
-def test_every_call_that_the_app_can_make_was_seen_in_this_run(request: pytest.FixtureRequest) -> None:
-    config = request.config
-    is_part = any(config.getoption(name, None) for name in ("keyword", "markexpr", "deselect", "lf"))
-    if config.args_source is not pytest.Config.ArgsSource.TESTPATHS or is_part:
-        pytest.skip("only a run of all tests sees all calls")
-
-    seen = WIRE.seen()
+def test_every_call_that_the_app_can_make_was_seen_in_this_run(seen_by_all_tests: set[str]) -> None:
     expected = {one.operation for one in ENDPOINTS} | {one.name for one in storage.CALLS}
-    assert expected - seen == set()
+    assert expected - seen_by_all_tests == set()
 
 
 def test_every_call_has_an_example_that_a_run_has_seen() -> None:
