@@ -1,6 +1,8 @@
 """Clocks that disagree, workers and hosts that stand still, tokens that run out, and hours that come twice."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -175,14 +177,9 @@ def test_tokens_that_run_out_during_a_long_transfer_are_replaced_and_nothing_is_
 # The hour that comes twice
 
 
-def test_exports_begin_each_hour_although_the_clocks_of_the_country_are_turned_back(
-    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_exports_begin_each_hour_although_the_clocks_of_the_country_are_turned_back(make_world: MakeWorld) -> None:
     """The schedule's ticks, the app's intervals and the names of its files are all in UTC."""
-    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
-    if hasattr(time, "tzset"):
-        time.tzset()
-    try:
+    with in_central_europe():
         flows = (
             '{"exports": [{"name": "assets", "outputFolder": "Output", "dataProject": "Asset-Major-Types-Export", '
             '"company": "USMF", "everySeconds": 3600}]}'
@@ -206,7 +203,18 @@ def test_exports_begin_each_hour_although_the_clocks_of_the_country_are_turned_b
             "20261025-013000",
             "20261025-023000",
         ]
-    finally:
-        monkeypatch.delenv("TZ")
-        if hasattr(time, "tzset"):
-            time.tzset()
+
+
+@contextmanager
+def in_central_europe() -> Iterator[None]:
+    """Let this machine's clock show the time of a country whose clocks are turned, and its own again afterwards."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+        _take_time_zone()
+        yield
+    _take_time_zone()
+
+
+def _take_time_zone() -> None:
+    if hasattr(time, "tzset"):  # Windows has none
+        time.tzset()
