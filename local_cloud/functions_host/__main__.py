@@ -94,15 +94,15 @@ async def _run(options: argparse.Namespace, root: Path, settings: AppSettings) -
     host = Host(host_options, settings, host_json, Worker(root), listening)
     await host.start()
     _print("Functions:", *(f"        {line}" for line in host.describe()), f"host ready {host.url}")
-    return await _until_end(host, stopped)
+    return await _until_end(host, stopped, options.grace_seconds)
 
 
-async def _until_end(host: Host, stopped: asyncio.Event) -> int:
+async def _until_end(host: Host, stopped: asyncio.Event, grace_s: float) -> int:
     ends: set[asyncio.Future[Any]] = {asyncio.create_task(stopped.wait()), host.ended}
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     if host.ended.done():
         return host.ended.result()
-    if not await host.stop(_GRACE_S):
+    if not await host.stop(grace_s):
         log.warning("Invocations that still run are cut off; their messages come back when their leases end")
     return 0
 
@@ -188,6 +188,12 @@ def _parser() -> argparse.ArgumentParser:
         default=LEASE_S,
         help="how long a message stays invisible after its host was killed: %(default)s in Azure; shorter for tests "
         "and demos. Another host also takes over timers sooner then (15 s at the least)",
+    )
+    parser.add_argument(
+        "--grace-seconds",
+        type=float,
+        default=_GRACE_S,
+        help="how long running functions may take to end once the host is stopped; default %(default)s",
     )
     parser.add_argument("--stop-with-parent", action="store_true", help="stop when stdin, a pipe, is closed")
     return parser

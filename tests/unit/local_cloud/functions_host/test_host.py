@@ -241,7 +241,7 @@ def test_a_signal_ends_the_host_once_its_messages_are_completed(
 ) -> None:
     app = write_app(tmp_path, WORKS_UNTIL_TOLD, host_json=QUICK, values=account.settings())
     account.queue("work").send_message("a")
-    with unguarded_host(app) as host:
+    with unguarded_host(app, "--grace-seconds", str(PATIENCE_S)) as host:
         wait_for(host, "working")
         host.send_signal(number)
         (app / "go-on").touch()
@@ -252,7 +252,7 @@ def test_a_signal_ends_the_host_once_its_messages_are_completed(
 def test_a_host_stops_with_its_parent_even_while_a_function_never_ends(account: Account, tmp_path: Path) -> None:
     app = write_app(tmp_path, WORKS_UNTIL_TOLD, host_json=QUICK, values=account.settings())
     account.queue("work").send_message("a")
-    with unguarded_host(app, "--stop-with-parent") as host:
+    with unguarded_host(app, "--stop-with-parent", "--grace-seconds", "0.1") as host:
         wait_for(host, "working")
         assert host.stdin is not None
         host.stdin.close()  # as the end of the parent does
