@@ -19,8 +19,17 @@ from local_cloud.server import Server, answer
 TIMEOUT_S = 60  # costs nothing when all is well
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _what_others_left() -> Iterator[None]:
+    """Look once through what thousands of other tests have left, and not again after each test here."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
-def nothing_left_open() -> Iterator[None]:
+def nothing_left_open(_what_others_left: None) -> Iterator[None]:
     """An unclosed socket or transport warns when it is collected, and warnings are errors."""
     yield
     gc.collect()
