@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from local_cloud.cloud import FOLDERS, ROOT, LocalCloud
+from local_cloud.faults import Fault, hang
 from local_cloud.finance_operations.knobs import Speed
 from tests.contract.receiver import Receiver
 from tests.world import wait_for
@@ -97,6 +98,9 @@ def test_nothing_is_done_unless_the_hosts_name_is_typed(cloud: LocalCloud) -> No
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without asking it")
 def test_a_run_that_is_broken_off_cleans_up(cloud: LocalCloud) -> None:
+    # Its first file gets no answer: else the run might be over before it is broken off.
+    cloud.faults.forget_calls()
+    cloud.faults.add(Fault("graph", "PUT", "/content$", do=hang(GIVEN_UP_AFTER_S)))
     with subprocess.Popen(
         command(cloud, "--only", "onedrive"),
         cwd=ROOT,
@@ -110,11 +114,17 @@ def test_a_run_that_is_broken_off_cleans_up(cloud: LocalCloud) -> None:
         process.stdin.write("127.0.0.1\n")
         process.stdin.flush()
         try:
-            wait_for(lambda: folders(cloud), timeout_s=GIVEN_UP_AFTER_S / 3)
+            wait_for(
+                lambda: any(call.method == "PUT" and call.status is None for call in cloud.faults.calls),
+                timeout_s=GIVEN_UP_AFTER_S / 3,
+            )
+            assert folders(cloud)
             process.send_signal(signal.SIGINT)
             told, _ = process.communicate(timeout=GIVEN_UP_AFTER_S / 3)
         finally:
             process.kill()
+            cloud.faults.clear()
+            cloud.faults.let_go()
 
     assert process.returncode == 130
     assert "What was assumed" in told
