@@ -30,7 +30,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
             home,
             with_host=False,
             # Long enough for a second import to find the first one under way.
-            speed=Speed(seconds_per_execution=0.5),
+            speed=Speed(seconds_per_execution=1.5),
             app_settings={"NOTIFICATION_URL": receiver.url().reveal()},
         ) as cloud,
     ):
