@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -96,20 +97,33 @@ def test_nothing_is_done_unless_the_hosts_name_is_typed(cloud: LocalCloud) -> No
     assert cloud.faults.calls == []
 
 
+@contextmanager
+def ctrl_c_reaches_children() -> Iterator[None]:
+    """Let children be interrupted also where the tests run in the background of a shell, which takes Ctrl-C away."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without asking it")
 def test_a_run_that_is_broken_off_cleans_up(cloud: LocalCloud) -> None:
     # Its first file gets no answer: else the run might be over before it is broken off.
     cloud.faults.forget_calls()
     cloud.faults.add(Fault("graph", "PUT", "/content$", do=hang(GIVEN_UP_AFTER_S)))
-    with subprocess.Popen(
-        command(cloud, "--only", "onedrive"),
-        cwd=ROOT,
-        env=environment(),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        encoding="utf-8",
-    ) as process:
+    with (
+        ctrl_c_reaches_children(),
+        subprocess.Popen(
+            command(cloud, "--only", "onedrive"),
+            cwd=ROOT,
+            env=environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            encoding="utf-8",
+        ) as process,
+    ):
         assert process.stdin is not None
         process.stdin.write("127.0.0.1\n")
         process.stdin.flush()
