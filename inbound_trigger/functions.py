@@ -3,8 +3,6 @@
 Functions are named for the person who reads Azure's logs. What happens is told in ``shared/flows``.
 """
 
-from datetime import UTC, datetime
-
 import azure.functions as func
 
 from shared.clients.wake_queue import IMPORT_WORK, LOOKS
@@ -27,7 +25,7 @@ _PLAIN = {"X-Content-Type-Options": "nosniff"}
 @inbound.route(route="receive_notification", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
 @inbound.queue_output(arg_name="looks", queue_name=LOOKS, connection=STORAGE)
 def receive_notification(req: func.HttpRequest, looks: func.Out[str]) -> func.HttpResponse:
-    """Answer Graph: its handshake with its token, its notifications with 202 once the wake-up is in the queue.
+    """Answer Graph: its handshake with its token, its notifications with 202 once a look is certain to follow.
 
     The host writes the wake-up before it answers, and answers 500 where the queue does not take it: Graph sends again.
     Nothing else is called here, because Graph waits three seconds at most.
@@ -42,8 +40,8 @@ def receive_notification(req: func.HttpRequest, looks: func.Out[str]) -> func.Ht
     except BadNotification as error:
         log.warning("notification.refused", status=error.status, reason=error.reason)
         return _answer(error.status, error.reason)
-    looks.set(watch.wake_text(datetime.now(UTC)))
     log.info("notification.received", notifications=len(notifications))
+    watch.ask_for_look(services(), at_once=looks.set)
     return _answer(202, "")
 
 

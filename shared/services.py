@@ -9,8 +9,10 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from contextvars import copy_context
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -27,24 +29,25 @@ from shared.clients.credentials import (
 from shared.clients.dmf import FinanceOperations, finance_operations_http
 from shared.clients.http import Http, TokenSource
 from shared.clients.onedrive import OneDrive
-from shared.clients.run_store import CONTAINER, LeaseTaken, RunStore
+from shared.clients.run_store import CONTAINER, RunStore
+from shared.clients.storage import storage_transport
 from shared.clients.subscriptions import Subscriptions
 from shared.clients.token_cache import BlobTokenCache
 from shared.clients.wake_queue import WakeQueue
 from shared.domain.integrations import ExportFlow, ImportFlow, Integrations
+from shared.domain.looks import Looks
 from shared.errors import NeedsPerson
 from shared.secret import Secret, SecretUrl
 from shared.settings import Credentials, Settings, read_settings
+from shared.turns import Turns
 
 if TYPE_CHECKING:
     from azure.identity import ManagedIdentityCredential
     from azure.storage.blob import BlobServiceClient
     from azure.storage.queue import QueueServiceClient
 
-# Seconds that one worker waits for its turn to call ImportFromPackage, looking this often. F&O needs about as long for
-# small packages; sent back through the queue, each package would wait for the next look at the queue instead.
-TURN_WAIT_S: Final = 10.0
-TURN_LOOK_S: Final = 0.1
+# Calls to the app's own storage that one look makes at the same time.
+SIDE_BY_SIDE: Final = 8
 
 # Seconds until the storage SDK tries a call again by itself.
 STORAGE_RETRY_S: Final = 0.5
@@ -68,7 +71,9 @@ class Services:
         self._drives: dict[str, OneDrive] = {}
         self._environments: dict[str, FinanceOperations] = {}
         self._folder_ids: dict[tuple[str, str], str] = {}
+        self._import_turns: dict[str, Turns] = {}
         self._took_s: dict[str, float] = {}
+        self.looks = Looks()  # in memory, because a look too many costs little
 
     def now(self) -> datetime:
         """Return the present moment, in UTC."""
@@ -76,7 +81,15 @@ class Services:
 
     def pause(self, seconds: float) -> None:
         """Let a moment pass within an invocation. What is waited for has been saved."""
-        self._sleep(seconds)  # one of the product's two waits; why: FIRST_LOOK_S in flows/execution.py
+        self._sleep(seconds)  # why: FIRST_LOOK_S in flows/execution.py
+
+    def side_by_side[Item, Result](self, act: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        """Return what comes of each item; those that wait for a service wait together. Raises the first error."""
+        if len(items) < 2:
+            return [act(item) for item in items]
+        with ThreadPoolExecutor(min(SIDE_BY_SIDE, len(items)), thread_name_prefix="side") as pool:
+            # The context carries log keys into the threads.
+            return [each.result() for each in [pool.submit(copy_context().run, act, item) for item in items]]
 
     def note_took(self, lane: str, seconds: float) -> None:
         """Remember how long an execution of a lane took."""
@@ -189,24 +202,13 @@ class Services:
                 self._environments[environment_url] = FinanceOperations(environment_url, finance_operations_http(token))
             return self._environments[environment_url]
 
-    @contextmanager
-    def import_turn(self, environment_url: str) -> Iterator[None]:
+    def import_turn(self, environment_url: str) -> AbstractContextManager[None]:
         """Hold the turn to call ImportFromPackage in an environment. Raises LeaseTaken when it does not come soon."""
-        name = f"import-call-{hashlib.sha256(environment_url.encode()).hexdigest()[:12]}"
-        give_up = time.monotonic() + TURN_WAIT_S
-        while True:
-            turn = self.store.lease(name)
-            try:
-                turn.__enter__()
-                break
-            except LeaseTaken:
-                if time.monotonic() > give_up:
-                    raise
-            time.sleep(TURN_LOOK_S)  # the other wait; why: TURN_WAIT_S
-        try:
-            yield
-        finally:
-            turn.__exit__(None, None, None)
+        with self._lock:
+            if environment_url not in self._import_turns:
+                name = f"import-call-{hashlib.sha256(environment_url.encode()).hexdigest()[:12]}"
+                self._import_turns[environment_url] = Turns(self.store, name)
+            return self._import_turns[environment_url].turn()
 
     # -- a person
 
@@ -263,8 +265,7 @@ def _storage_options(retry: Callable[..., Any]) -> dict[str, Any]:
     return {
         # Two short retries, which sleep inside the call; what lasts longer is the runner's to try again.
         "retry_policy": retry(backoff=STORAGE_RETRY_S, retry_total=2, random_jitter_range=0),
-        "connection_timeout": 5,
-        "read_timeout": 30,
+        "transport": storage_transport(connection_timeout=5, read_timeout=30),
     }
 
 

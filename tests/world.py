@@ -79,7 +79,7 @@ class World:
         for name in FOLDERS:
             (self.folder / name).mkdir(parents=True)
         self.connection = azurite_connection
-        self._monkeypatch = monkeypatch
+        self.monkeypatch = monkeypatch
         self._stack = ExitStack()
         entra = Entra(self.desk, faults=self.faults)
         self._entra_server = Server(entra.app())
@@ -105,8 +105,8 @@ class World:
         self.fno.start()
         self._stack.callback(self.fno.stop)
         self._stack.callback(self._delete_records)
-        self._monkeypatch.setenv("IDENTITY_ENDPOINT", f"{self._entra_server.url}/msi/token")
-        self._monkeypatch.setenv("IDENTITY_HEADER", self._entra.identity_header)
+        self.monkeypatch.setenv("IDENTITY_ENDPOINT", f"{self._entra_server.url}/msi/token")
+        self.monkeypatch.setenv("IDENTITY_HEADER", self._entra.identity_header)
         self.services = self.new_process()
         return self
 

@@ -169,6 +169,7 @@ class Http:
         self._client_request_id_header = client_request_id_header
         self._clock = clock
         self._session = _new_session()
+        self._environment = Environment()
         self._lock = threading.Lock()
         self._in_flight = 0
         self._last_used = clock()
@@ -247,9 +248,9 @@ class Http:
         answer: requests.Response | None = None
         try:
             with self._connections() as session:
-                environment = session.merge_environment_settings(request.url, {}, True, None, None)
                 if isinstance(request.body, io.BytesIO):
                     request.body.seek(0)  # an earlier try has read it
+                environment = self._environment.of(str(request.url))
                 answer = session.send(request, timeout=ask.timeout_s, allow_redirects=False, **environment)
                 if not ask.stream or answer.status_code >= 300:
                     _read(answer)
@@ -443,6 +444,26 @@ def retry_after_s(headers: Mapping[str, str], *, now: datetime) -> float | None:
         return None
     wait_s = (due - (_http_date(headers.get("Date", "")) or now)).total_seconds()
     return min(max(0.0, wait_s), LONGEST_WAIT_S)
+
+
+class Environment:
+    """What the process's environment says about calls to a server: proxies and trusted certificates.
+
+    HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE and the like, as requests understands them. Read once for each server:
+    requests itself does so at every call, which costs as much as a fifth of a small call to storage.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, Mapping[str, Any]] = {}
+
+    def of(self, url: str) -> Mapping[str, Any]:
+        """Return ``proxies`` and ``verify`` for a call to that address."""
+        parts = urlsplit(url)
+        server = f"{parts.scheme}://{parts.netloc}/"
+        if server not in self._known:
+            found = requests.Session().merge_environment_settings(server, {}, None, None, None)
+            self._known[server] = {"proxies": found["proxies"], "verify": found["verify"]}
+        return self._known[server]
 
 
 def _new_session() -> requests.Session:

@@ -128,23 +128,23 @@ class RunStore:
         return True
 
     def oldest(self, lane: str) -> Run | None:
-        """Return the run at the head of a lane, or None. One listing of one row and one read, however many wait."""
+        """Return the run at the head of a lane, or None. One listing of two rows and one read, however many wait."""
         from azure.core.exceptions import ResourceNotFoundError
 
-        def read_first() -> tuple[bytes, str] | None:
-            page = next(
-                self._container.list_blobs(name_starts_with=f"open/{lane}/", results_per_page=1).by_page(), iter(())
+        def read_first() -> Run | None:
+            rows = list(
+                next(self._container.list_blobs(name_starts_with=f"open/{lane}/", results_per_page=2).by_page(), ())
             )
-            for blob in page:
-                try:
-                    download = self._container.download_blob(blob.name)
-                except ResourceNotFoundError as error:
-                    raise TryAgain(f"the head of lane {lane} ended while it was being read") from error
-                return download.readall(), download.properties.etag
-            return None
+            if not rows:
+                return None
+            try:
+                download = self._container.download_blob(rows[0].name)
+            except ResourceNotFoundError as error:
+                raise TryAgain(f"the head of lane {lane} ended while it was being read") from error
+            run = run_from_json(download.readall())
+            return replace(run, record_etag=download.properties.etag, is_alone=len(rows) == 1)
 
-        first = self._in_container(read_first)
-        return first and replace(run_from_json(first[0]), record_etag=first[1])
+        return self._in_container(read_first)
 
     def next_due(self, lane: str) -> datetime | None:
         """Return when the head of a lane is due, None where the lane is empty. One listing of one row."""

@@ -2,9 +2,29 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
-from shared.clients.http import retry_after_s
+from shared.clients.http import Environment, retry_after_s
 from shared.errors import AppError, NeedsPerson, RemoteCall, TryAgain
+
+if TYPE_CHECKING:
+    from azure.core.pipeline.transport import HttpTransport
+
+
+def storage_transport(**timeouts: float) -> "HttpTransport[Any, Any]":
+    """Return what carries the SDK's calls: its own, but for reading the process's environment only once."""
+    from azure.core.pipeline.transport import RequestsTransport
+
+    environment = Environment()
+
+    class Transport(RequestsTransport):  # type: ignore[misc]  # azure-core types it, but hands it out untyped
+        def send(self, request: Any, **options: Any) -> Any:
+            found = environment.of(request.url)
+            return super().send(
+                request, **{**options, "proxies": found["proxies"], "connection_verify": found["verify"]}
+            )
+
+    return Transport(use_env_settings=False, **timeouts)
 
 
 def storage_errors() -> tuple[type[Exception], ...]:

@@ -221,6 +221,7 @@ class Run:
     fresh: bool = field(default=False, compare=False)  # the state was entered by this process, and nothing tried since
     package_url: SecretUrl | None = field(default=None, compare=False)  # the key to the uploaded package
     record_etag: str = field(default="", compare=False)  # version of the record that this run was read from
+    is_alone: bool = field(default=False, compare=False)  # no other run of its lane was open when it was read
 
     @property
     def execution_id(self) -> str:
@@ -344,7 +345,7 @@ def name_with(file_name: str, addition: str) -> str:
     return stem[: LONGEST_NAME - len(ending)] + ending
 
 
-NOT_SAVED: Final = frozenset({"fresh", "package_url", "record_etag"})
+NOT_SAVED: Final = frozenset({"fresh", "package_url", "record_etag", "is_alone"})
 RECORD_FORMAT: Final = 1
 
 

@@ -32,7 +32,7 @@ from shared.errors import (
     TryAgain,
 )
 from shared.flows import execution, report
-from shared.flows.runner import Step, advance
+from shared.flows.runner import Flow, Step, advance
 from shared.log import log
 from shared.secret import SecretUrl
 from shared.services import Services
@@ -51,7 +51,7 @@ KEY_MARGIN: Final = timedelta(minutes=5)
 
 def advance_imports(lane: str, services: Services) -> None:
     """Do what is due in a lane of imports."""
-    advance(lane, STEPS, IMPORT_WORK, services)
+    advance(lane, FLOW, services)
 
 
 def claim(run: Run, services: Services) -> Run:
@@ -260,12 +260,15 @@ def file_away(run: Run, services: Services) -> Run:
     succeeded = run.outcome is Outcome.SUCCEEDED
     folder = flow.success_folder if succeeded else flow.error_folder
     folder_id = services.folder_id(flow.drive, folder)
-    item = _item_or_gone(run, onedrive)
-    if item is None:
+    if run.fresh:
+        # Where it has been moved or changed since it was uploaded this fails, and the next try looks at it first.
+        item = _moved(run, onedrive, folder, services, etag=run.file.etag)
+    elif found := _item_or_gone(run, onedrive):
+        is_there = found.parent_id == folder_id
+        item = found if is_there else _moved(run, onedrive, folder, services, etag=found.etag)
+    else:
         gone = f"{run.reason} The file itself was deleted before it could be filed.".strip()
         return replace(run.moved_to(State.FILED, services.now()), reason=gone)
-    if item.parent_id != folder_id:
-        item = _moved(run, onedrive, folder, services, etag=None)
     run = replace(run, file=replace(_facts(run, item, folder), name=item.name))
     if not succeeded:
         run = report.put_beside(run, onedrive, folder_id, _finance(run, services), services)
@@ -278,6 +281,7 @@ def _moved(run: Run, onedrive: OneDrive, folder: str, services: Services, *, eta
     """Move the run's file to a folder under its own name; where that is taken, under one that is the run's alone."""
     drive = _flow(run, services).drive
     folder_id = services.folder_id(drive, folder)
+    services.looks.note_change(services.now())
     try:
         try:
             return onedrive.move(run.file.item_id, to_folder_id=folder_id, name=run.file.name, etag=etag)
@@ -337,3 +341,25 @@ STEPS: Final[Mapping[State, Step]] = {
     State.EXECUTING: watch,
     State.FINISHED: file_away,
 }
+
+# Bytes up to which a package takes about a second; while a larger one is on its way people see how far it is.
+SMALL: Final = 8 * 1024 * 1024
+
+
+def passes_unsaved(run: Run) -> bool:
+    """Return whether a run that goes on at once may do so without being saved in its state.
+
+    After a crash a FOUND run finds its file in Processing and uploads it, once more if need be: nothing is imported
+    before SUBMITTING is saved. An EXECUTING one asks F&O again how it ended. A failure is saved at once, so that a
+    person hears of it whatever happens to the file.
+    """
+    match run.state:
+        case State.CLAIMED | State.UPLOADED:
+            return run.file.size_bytes <= SMALL
+        case State.FINISHED:
+            return run.outcome is Outcome.SUCCEEDED
+        case _:
+            return False
+
+
+FLOW: Final = Flow(steps=STEPS, queue=IMPORT_WORK, passes_unsaved=passes_unsaved)

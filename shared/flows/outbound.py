@@ -32,7 +32,7 @@ from shared.domain.run import (
 )
 from shared.errors import AnswerLost, AppError, DataDamaged, NameTaken, NotFound, TryAgain
 from shared.flows import execution
-from shared.flows.runner import Step, advance
+from shared.flows.runner import Flow, Step, advance
 from shared.log import log
 from shared.services import Services
 
@@ -138,7 +138,7 @@ def _still_missing(last: Run | None, now: datetime) -> tuple[Submission, ...]:
 
 def advance_exports(lane: str, services: Services) -> None:
     """Do what is due in a lane of exports."""
-    advance(lane, STEPS, EXPORT_WORK, services)
+    advance(lane, FLOW, services)
 
 
 def choose_id(run: Run, services: Services) -> Run:
@@ -404,3 +404,5 @@ STEPS: Final[Mapping[State, Step]] = {
     State.EXECUTING: watch,
     State.READY: deliver,
 }
+
+FLOW: Final = Flow(steps=STEPS, queue=EXPORT_WORK)

@@ -6,7 +6,7 @@ wake at any time, any number of times, stands in ``docs/architecture.md``.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -18,6 +18,22 @@ from shared.log import bound, log
 from shared.services import Services
 
 type Step = Callable[[Run, Services], Run]
+
+
+def _always_saved(_run: Run) -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """What a lane's runs go through, and the queue that wakes the lane."""
+
+    steps: Mapping[State, Step]
+    queue: str
+    # Whether a run that came into its state and goes on at once need not be saved in it: what it would be after a crash
+    # is found again from what OneDrive and F&O say, and nothing is lost or done twice.
+    passes_unsaved: Callable[[Run], bool] = _always_saved
+
 
 # Seconds after which a lane's worker hands over to a new invocation between two runs; one run may take longer. Far
 # below functionTimeout in host.json.
@@ -35,7 +51,7 @@ MENDED_LOOK_S: Final = 120.0
 TRIES_BEFORE_ALERT: Final = 9
 
 
-def advance(lane: str, steps: Mapping[State, Step], queue: str, services: Services) -> None:
+def advance(lane: str, flow: Flow, services: Services) -> None:
     """Do what is due in a lane, then see that a wake-up is on its way if anything is left.
 
     Ends at once where another worker holds the lane. Raises TryAgain or NeedsPerson only for trouble with the app's own
@@ -43,7 +59,7 @@ def advance(lane: str, steps: Mapping[State, Step], queue: str, services: Servic
     """
     try:
         with services.store.lease(lane):
-            _work(lane, steps, queue, services)
+            _work(lane, flow, services)
     except LeaseTaken:
         log.info("lane.held_by_another", lane=lane)
         return
@@ -54,10 +70,10 @@ def advance(lane: str, steps: Mapping[State, Step], queue: str, services: Servic
     # A wake-up that came while we held the lease has ended without effect; what it was about is for us to see.
     due = services.store.next_due(lane)
     if due and due <= services.now():
-        services.wakes.send(queue, lane)
+        services.wakes.send(flow.queue, lane)
 
 
-def _work(lane: str, steps: Mapping[State, Step], queue: str, services: Services) -> None:
+def _work(lane: str, flow: Flow, services: Services) -> None:
     began = services.now()
     while head := services.store.oldest(lane):
         if head.due > services.now() + CLOCKS_DIFFER_BY:
@@ -66,24 +82,27 @@ def _work(lane: str, steps: Mapping[State, Step], queue: str, services: Services
             return  # what is left is due, so the look after the lease is released sends a wake-up
         run: Run | None = head
         while run and (run is head or run.due <= services.now()):
-            run = _advance_once(run, steps, services)
+            run = _advance_once(run, flow, services)
         if run:
             # Saved with a due time in the future: exactly one message for it.
-            services.wakes.send(queue, lane, delay_s=(run.due - services.now()).total_seconds())
+            services.wakes.send(flow.queue, lane, delay_s=(run.due - services.now()).total_seconds())
             return
+        if head.is_alone:
+            return  # whatever has come since is seen by the look after the lease is released
 
 
-def _advance_once(run: Run, steps: Mapping[State, Step], services: Services) -> Run | None:
+def _advance_once(run: Run, flow: Flow, services: Services) -> Run | None:
     """Do the next step and save what came of it; return None when the run has ended."""
     with bound(**run.log_keys()):
-        after = _attempted(run, steps[run.state], services)
+        after = _attempted(run, flow.steps[run.state], services)
         if after.is_over:
             _conclude(after, services)
             return None
         if after.trouble and not after.trouble.told:
             _tell(f"{_what(after)} needs attention", after.trouble.text, services)
             after = replace(after, trouble=replace(after.trouble, told=True))
-        return services.store.save(after)
+        goes_on = after.state is not run.state and after.due <= services.now()
+        return after if goes_on and flow.passes_unsaved(after) else services.store.save(after)
 
 
 def _attempted(run: Run, step: Step, services: Services) -> Run:

@@ -11,11 +11,11 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from shared.clients.onedrive import DriveItem
-from shared.clients.run_store import Mark, RecordChanged, key_of, moment_of, order_of
+from shared.clients.run_store import Mark, key_of, moment_of, order_of
 from shared.clients.subscriptions import Subscription, SubscriptionExists
 from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK, LOOKS
 from shared.domain.integrations import ImportFlow
-from shared.domain.run import FileFacts, FlowKind, State, new_run
+from shared.domain.run import FileFacts, FlowKind, Run, State, new_run
 from shared.errors import AppError, NeedsPerson, NotFound
 from shared.log import log
 from shared.services import Services
@@ -47,54 +47,60 @@ LONGEST_TEXT_TOLD: Final = 200
 
 
 def wake_text(moment: datetime, tries: int = 0) -> str:
-    """Return the message that asks for a look: when it was asked for, and how often it was put off."""
+    """Return the message that asks for a look: from when on, and how often it was put off."""
     return f"look {moment.isoformat()} {tries}"
 
 
+def ask_for_look(services: Services, at_once: Callable[[str], object]) -> None:
+    """See that a look follows a notification of this moment: now, soon, or by one that is on its way already.
+
+    at_once: hands a message to the host, which queues it. Raises TryAgain or NeedsPerson where the queue does not take
+    a later one; then Graph is to send the notification again.
+    """
+    now = services.now()
+
+    def send(delay_s: float) -> None:
+        text = wake_text(now + timedelta(seconds=delay_s))
+        if delay_s:
+            services.wakes.send(LOOKS, text, delay_s=delay_s)
+        else:
+            at_once(text)
+
+    if not services.looks.ask(now, send):
+        log.info("notification.covered")
+
+
 def look(message: str, services: Services) -> None:
-    """Answer one wake-up: look, unless a look has begun since the wake-up was sent.
+    """Answer one wake-up: look, unless this process has begun a look since the wake-up was meant to come.
 
     Raises TryAgain or NeedsPerson where a folder cannot be listed or storage fails; the host then delivers the message
     again.
     """
-    asked, tries = _parsed(message, services.now())
-    mark = services.store.read_mark("looks")
-    began = services.now()
-    last = mark.content.get("began")
-    if last and asked <= datetime.fromisoformat(last):
+    now = services.now()
+    asked, tries = _parsed(message, now)
+    if services.looks.has_begun_since(asked):
         log.info("look.covered", asked=asked)
         return
-    mark.content["began"] = began.isoformat()
-    try:
-        services.store.write_mark("looks", mark)
-    except RecordChanged:
-        log.info("look.covered", asked=asked)  # another look has begun this moment, after our message was sent
-        return
+    services.looks.begin(now)
     try:
         found = open_new_runs(services)
     except AppError:
         # The host delivers this message again, which then counts as answered: the next look is asked for here.
-        _look_again_later(mark, tries, services)
+        _look_again_later(tries, services)
         raise
-    if not found:
-        _look_again_later(mark, tries, services)
+    if not found and not services.looks.is_echo(asked):
+        _look_again_later(tries, services)
 
 
-def _look_again_later(mark: Mark, tries: int, services: Services) -> None:
+def _look_again_later(tries: int, services: Services) -> None:
     """Ask for one more look, unless this was the last one or one that comes sooner was asked for already."""
     if tries >= len(LOOK_AGAIN_S):
         return
     delay_s = LOOK_AGAIN_S[tries]
-    moment = services.now() + timedelta(seconds=delay_s)
-    pending = mark.content.get("again")
-    if pending and services.now() < datetime.fromisoformat(pending) <= moment:
-        return
-    mark.content["again"] = moment.isoformat()
-    try:
-        services.store.write_mark("looks", mark)
-    except RecordChanged:
-        return  # another look has begun since, and sees to it
-    services.wakes.send(LOOKS, wake_text(moment, tries + 1), delay_s=delay_s)
+    now = services.now()
+    moment = now + timedelta(seconds=delay_s)
+    if services.looks.put_off(now, moment):
+        services.wakes.send(LOOKS, wake_text(moment, tries + 1), delay_s=delay_s)
 
 
 def open_new_runs(services: Services) -> int:
@@ -102,20 +108,32 @@ def open_new_runs(services: Services) -> int:
 
     A folder that cannot be listed does not keep the others from being looked at; its error is raised at the end.
     """
-    # Names first, folders second: a file whose run ends in between is then not seen as new.
-    known = _known_runs(services)
-    opened = 0
+    files: dict[str, list[DriveItem]] = {}
     trouble: AppError | None = None
     for flow in services.integrations.imports:
         try:
-            opened += _open_runs_of(flow, known, services)
+            files[flow.name] = _files_of(flow, services)
         except AppError as error:
             log.error("look.failed", integration=flow.name, reason=str(error))
             trouble = trouble or error
+    opened = _open_runs_for(files, services) if any(files.values()) else 0
     log.info("look.done", opened=opened)
     if trouble:
         raise trouble
     return opened
+
+
+def _files_of(flow: ImportFlow, services: Services) -> list[DriveItem]:
+    try:
+        return list(services.onedrive(flow.drive).list_files(services.folder_id(flow.drive, flow.input_folder)))
+    except NotFound:
+        services.forget_folder(flow.drive, flow.input_folder)  # it was renamed or deleted; made anew at the next look
+        raise
+
+
+def _open_runs_for(files: Mapping[str, Sequence[DriveItem]], services: Services) -> int:
+    known = _known_runs(services)
+    return sum(_open_runs_of(flow, files.get(flow.name, ()), known, services) for flow in services.integrations.imports)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,43 +152,36 @@ def _known_runs(services: Services) -> _KnownRuns:
     )
 
 
-def _open_runs_of(flow: ImportFlow, known: _KnownRuns, services: Services) -> int:
-    onedrive = services.onedrive(flow.drive)
-    try:
-        files = list(onedrive.list_files(services.folder_id(flow.drive, flow.input_folder)))
-    except NotFound:
-        services.forget_folder(flow.drive, flow.input_folder)  # it was renamed or deleted; made anew at the next look
-        raise
+def _open_runs_of(flow: ImportFlow, files: Sequence[DriveItem], known: _KnownRuns, services: Services) -> int:
     new = [item for item in files if item.item_id not in known.item_ids]
-    now = services.now()
-    opened = sum(
-        services.store.create(
-            new_run(
-                flow=FlowKind.IMPORT,
-                state=State.FOUND,
-                integration=flow.name,
-                lane=flow.lane,
-                order=_order(item, known.begun.get(flow.lane, "")),
-                now=now,
-                data_project=flow.data_project,
-                file=FileFacts(
-                    name=item.name,
-                    item_id=item.item_id,
-                    size_bytes=item.size_bytes,
-                    etag=item.etag,
-                    modified=item.last_modified,
-                    quick_xor_hash=item.quick_xor_hash or "",
-                    folder=flow.input_folder,
-                    is_complete=item.size_bytes > 0 and not item.is_pending and not item.has_malware,
-                    web_url=item.web_url,
-                ),
-            )
-        )
-        for item in new
-    )
+    runs = [_new_run(flow, item, known.begun.get(flow.lane, ""), services.now()) for item in new]
+    opened = sum(services.side_by_side(services.store.create, runs))
     if opened:
         services.wakes.send(IMPORT_WORK, flow.lane)
     return opened
+
+
+def _new_run(flow: ImportFlow, item: DriveItem, begun: str, now: datetime) -> Run:
+    return new_run(
+        flow=FlowKind.IMPORT,
+        state=State.FOUND,
+        integration=flow.name,
+        lane=flow.lane,
+        order=_order(item, begun),
+        now=now,
+        data_project=flow.data_project,
+        file=FileFacts(
+            name=item.name,
+            item_id=item.item_id,
+            size_bytes=item.size_bytes,
+            etag=item.etag,
+            modified=item.last_modified,
+            quick_xor_hash=item.quick_xor_hash or "",
+            folder=flow.input_folder,
+            is_complete=item.size_bytes > 0 and not item.is_pending and not item.has_malware,
+            web_url=item.web_url,
+        ),
+    )
 
 
 def _order(item: DriveItem, begun: str) -> str:

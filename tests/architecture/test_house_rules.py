@@ -45,7 +45,7 @@ def test_the_product_waits_in_two_places_which_say_why() -> None:
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("sleep")
     ]
 
-    assert [path for path, _line in waits] == ["shared/services.py", "shared/services.py"]
+    assert [path for path, _line in waits] == ["shared/services.py", "shared/turns.py", "shared/turns.py"]
     assert all(_says_why(path, line) for path, line in waits)
 
 

@@ -181,7 +181,7 @@ def test_files_of_one_moment_go_in_the_order_of_their_keys(store: RunStore) -> N
     assert head(store).file.item_id == "a"
 
 
-def test_the_head_of_a_long_lane_costs_a_listing_of_one_row_and_a_read(
+def test_the_head_of_a_long_lane_costs_a_listing_of_two_rows_and_a_read(
     store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for seconds in range(20):
@@ -191,9 +191,19 @@ def test_the_head_of_a_long_lane_costs_a_listing_of_one_row_and_a_read(
 
     listing, read = asked
     assert "comp=list" in str(listing.url)
-    assert "maxresults=1" in str(listing.url)
+    assert "maxresults=2" in str(listing.url)
     assert read.method == "GET"
     assert "comp=" not in str(read.url)
+
+
+def test_the_head_of_a_lane_tells_whether_another_run_waits_behind_it(store: RunStore) -> None:
+    store.create(a_run(key="a"))
+    store.create(a_run(key="elsewhere", lane="in-2"))
+    assert head(store).is_alone
+
+    store.create(a_run(key="b", modified=NOW + timedelta(seconds=1)))
+
+    assert not head(store).is_alone
 
 
 def test_open_runs_tell_due_time_and_state_without_being_read(store: RunStore) -> None:

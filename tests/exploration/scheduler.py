@@ -7,7 +7,6 @@ A state is a world and, for each worker, the point of the invocation that it is 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
@@ -641,13 +640,7 @@ def put_file(world: World, name: str) -> None:
     label = name.removesuffix(".zip").partition("_")[2]
     world.author, world.ids = label, 0
     world.items = {**world.items, f"file-{label}": Item(name, INPUT, label, world.new_id())}
-    # After the look that has begun this second, if there is one: the clock of the exploration has no finer moments.
-    looks = world.marks.get("looks")
-    last = dict(looks.content).get("began") if looks else None
-    asked = world.now.moment
-    if last and datetime.fromisoformat(last) == asked:
-        asked += timedelta(milliseconds=1)
-    message = Message(LOOKS, watch.wake_text(asked), world.now.ending(0))
+    message = Message(LOOKS, watch.wake_text(world.now.moment), world.now.ending(0))
     if message not in world.messages.values():
         world.send(message)
 

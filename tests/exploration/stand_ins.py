@@ -7,7 +7,7 @@ are never tried twice. The effect itself is made by ``scheduler.py``, in one wor
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -22,6 +22,7 @@ from shared.clients.onedrive import DriveItem, OneDrive
 from shared.clients.run_store import LeaseTaken, Mark, OpenRun, RunStore
 from shared.clients.transfer import OpenPackage, SasExpired, Transferred
 from shared.clients.wake_queue import WakeQueue
+from shared.domain.looks import Looks
 from shared.domain.package import PackageFacts, check_package
 from shared.domain.run import Run, State
 from shared.errors import AppError, TryAgain
@@ -232,6 +233,7 @@ class ExploredServices(Services):
         self._onedrive = cast(OneDrive, OneDriveStandIn(port))
         self._fno = cast(FinanceOperations, FinanceOperationsStandIn(port))
         self._port = port
+        self.looks = _Forgetful()
 
     def onedrive(self, drive: str) -> OneDrive:
         """Return the one drive that there is."""
@@ -251,11 +253,29 @@ class ExploredServices(Services):
         with self.store.lease(TURN):
             yield
 
+    def side_by_side[Item, Result](self, act: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+        """Do one after the other: another order comes to the same."""
+        return [act(item) for item in items]
+
     def note_took(self, lane: str, seconds: float) -> None:
         """Remember nothing: all histories share this process, and when somebody looks is explored in any case."""
 
     def tell(self, title: str, text: str) -> None:
         """Tell nobody: what a person is told decides nothing here."""
+
+
+class _Forgetful(Looks):
+    """Remembers nothing, as if each look were made by another process: every message makes one."""
+
+    def begin(self, now: datetime) -> None:
+        """Forget it."""
+
+    def put_off(self, now: datetime, moment: datetime) -> bool:
+        """Let the look come again."""
+        return True
+
+    def note_change(self, now: datetime) -> None:
+        """Forget it."""
 
 
 class StoreStandIn:
@@ -361,7 +381,7 @@ class StoreStandIn:
 
 def _as_saved(run: Run) -> Run:
     """Return what another process reads of a run. Its history of steps decides nothing and would only grow."""
-    return replace(run, steps=(), fresh=False, package_url=None, record_etag="")
+    return replace(run, steps=(), fresh=False, package_url=None, record_etag="", is_alone=False)
 
 
 class QueueStandIn:

@@ -6,7 +6,7 @@ see two worlds as one that differ only in their numbers.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Final, NamedTuple
@@ -345,9 +345,12 @@ class World:
         return True
 
     def oldest(self, lane: str) -> Record | None:
-        """Return the head of a lane."""
+        """Return the head of a lane, as it was saved but for knowing whether it is alone there."""
         places = [place for place in self.records if place[0] == lane]
-        return self.records[min(places)] if places else None
+        if not places:
+            return None
+        head = self.records[min(places)]
+        return head if len(places) > 1 else head._replace(run=replace(head.run, is_alone=True))
 
     def rows(self) -> tuple[Row, ...]:
         """Return what a listing tells of the open runs, lane by lane, oldest first."""
@@ -491,7 +494,7 @@ def text_of(run: Run) -> str:
             state.value,
             Due(instant(run.due)),
             instant(run.state_since) if state in (State.EXECUTING, State.READY) else "",
-            (file.item_id, file.name, file.etag if state is State.FOUND else "", file.is_complete, file.folder),
+            (file.item_id, file.name, file.etag if _may_move_it(run) else "", file.is_complete, file.folder),
             _text_of_package(run) if state in (State.CLAIMED, State.UPLOADED, State.SUBMITTING) else "",
             _texts_of_submissions(run),
             run.outcome and run.outcome.value,
@@ -499,7 +502,8 @@ def text_of(run: Run) -> str:
             run.report_attempts,
             run.error_keys_of,
             bool(run.trouble),
-            run.fresh and state is State.SUBMITTING,
+            run.fresh and state in (State.SUBMITTING, State.FINISHED),
+            run.is_alone,
             run.package_url is not None and state in (State.UPLOADED, State.SUBMITTING),
             _or_none(run.ended) if state is State.FAILED else "",
         )
@@ -549,6 +553,11 @@ def _earlier(run: Run) -> int:
     """Return how many submissions come before the one that the run is about, if it is about one now."""
     is_about_last = run.state in (State.SUBMITTING, State.EXECUTING, State.READY)
     return len(run.submissions) - is_about_last
+
+
+def _may_move_it(run: Run) -> bool:
+    """Return whether the eTag may still be sent with a move, by who has just seen the file or by who will file it."""
+    return run.flow is FlowKind.IMPORT and (run.fresh or run.state is not State.FINISHED)
 
 
 def _or_none(moment: datetime | None) -> Instant | None:

@@ -214,7 +214,7 @@ def _is_azurite(answer: requests.Response) -> bool:
 
 def _note_of_library(request: requests.PreparedRequest, answer: requests.Response) -> None:
     """Take note of what one of Microsoft's libraries has sent for the app."""
-    module = _calling_module(skip=(__name__,))
+    module = _calling_module(skip=(__name__, "shared.clients.storage"))  # that one only carries the others' calls
     client = module.removeprefix("shared.clients.")
     if client != module and client != "credentials":  # the simulated Entra sees those
         WIRE.note_storage(client, _as_request(request), answer)

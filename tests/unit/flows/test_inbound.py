@@ -476,7 +476,7 @@ def test_f_and_o_refusing_the_app_at_the_submit_alerts_once_however_often_it_is_
 def test_a_lane_that_waits_long_for_its_turn_to_call_f_and_o_troubles_nobody(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.services.TURN_WAIT_S", 0.0)
+    monkeypatch.setattr("shared.turns.TURN_WAIT_S", 0.0)
     world = make_world(settings=ALERTS)
     world.put("USMF_1.zip")
     world.look()

@@ -16,7 +16,7 @@ from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK
 from shared.domain.run import FileFacts, FlowKind, Outcome, Run, State, new_run
 from shared.errors import FileRejected, NeedsPerson, TryAgain
 from shared.flows import runner
-from shared.flows.runner import Step
+from shared.flows.runner import Flow, Step
 from shared.services import Services
 from tests.unit.flows.conftest import MakeWorld
 from tests.world import World
@@ -42,7 +42,7 @@ def opened(world: World, name: str = "USMF_1.zip", *, lane: str = LANE, flow: Fl
 
 
 def advance(world: World, steps: Mapping[State, Step], *, lane: str = LANE, queue: str = IMPORT_WORK) -> None:
-    runner.advance(lane, steps, queue, world.services)
+    runner.advance(lane, Flow(steps=steps, queue=queue), world.services)
 
 
 def head(world: World, lane: str = LANE) -> Run:
@@ -203,6 +203,26 @@ def test_each_step_is_saved_before_the_next_begins(world: World) -> None:
     assert not head(world).fresh
     with world.services.store.lease(LANE):
         pass  # the lane was given back
+
+
+def test_a_state_that_need_not_be_saved_is_passed_through_unless_the_run_waits_or_fails_in_it(world: World) -> None:
+    saved: list[State] = []
+    save = world.services.store.save
+
+    def noting(run: Run) -> Run:
+        saved.append(run.state)
+        return save(run)
+
+    world.services.store.save = noting  # type: ignore[method-assign]  # only to look on
+    steps = {State.FOUND: moving(State.CLAIMED), State.CLAIMED: moving(State.UPLOADED), State.UPLOADED: wait_30_s}
+    flow = Flow(steps=steps, queue=IMPORT_WORK, passes_unsaved=lambda run: run.state is not State.UPLOADED)
+
+    opened(world)
+    runner.advance(LANE, flow, world.services)
+    opened(world, lane="in-2")
+    runner.advance("in-2", replace(flow, steps={**steps, State.CLAIMED: failing(TryAgain("not yet"))}), world.services)
+
+    assert saved == [State.UPLOADED, State.UPLOADED, State.CLAIMED]
 
 
 def test_a_state_is_fresh_to_the_process_that_entered_it_until_a_try_fails(world: World) -> None:

@@ -9,7 +9,7 @@ from azure.storage.blob import BlobServiceClient
 from shared import services
 from shared.domain.run import Run, State
 from shared.errors import TryAgain
-from shared.flows import watch
+from shared.flows import inbound, watch
 from tests.faults.interception import answered
 from tests.unit.flows.trouble import IMPORT_STATES, as_soon_as, look_and_finish
 from tests.world import World
@@ -18,8 +18,17 @@ from tests.world import World
 OWN_STORAGE: Final = r"^\w+ /(runs-|inbound-work)"
 
 
-def test_a_record_that_another_worker_has_just_written_is_left_to_it_in_every_state(world: World) -> None:
+LARGE: Final = (State.CLAIMED, State.UPLOADED, State.SUBMITTING, State.EXECUTING)
+
+
+@pytest.mark.parametrize(
+    ("small", "states"), [(inbound.SMALL, LARGE[2:]), (0, LARGE)], ids=["a small package", "a large one"]
+)
+def test_a_record_that_another_worker_has_just_written_is_left_to_it_in_every_state_that_is_saved(
+    world: World, monkeypatch: pytest.MonkeyPatch, small: int, states: tuple[State, ...]
+) -> None:
     """The save is refused by the ETag; what the step did is found by the next one."""
+    monkeypatch.setattr(inbound, "SMALL", small)
     refused: list[State] = []
 
     def written_by_another(run: Run, state: State) -> None:
@@ -30,7 +39,7 @@ def test_a_record_that_another_worker_has_just_written_is_left_to_it_in_every_st
             assert head is not None
             rival.save(head)
 
-    for state in IMPORT_STATES[1:]:
+    for state in states:
         world.put(f"USMF_{state}.zip")
         store = world.services.store
         save = store.save
@@ -43,9 +52,9 @@ def test_a_record_that_another_worker_has_just_written_is_left_to_it_in_every_st
         look_and_finish(world)
         store.save = save  # type: ignore[method-assign]  # as it was
 
-    assert refused == list(IMPORT_STATES[1:])
-    assert world.imports() == [("USMF", 1)] * 5
-    assert world.files("Success") == sorted(f"USMF_{state}.zip" for state in IMPORT_STATES[1:])
+    assert refused == list(states)
+    assert world.imports() == [("USMF", 1)] * len(states)
+    assert world.files("Success") == sorted(f"USMF_{state}.zip" for state in states)
 
 
 def test_storage_that_is_throttled_in_any_state_delays_a_file_and_does_no_harm(

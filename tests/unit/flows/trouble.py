@@ -6,6 +6,9 @@ from typing import Final
 
 from local_cloud.faults import Action, Fault
 from shared.domain.run import Run, State
+from shared.flows import runner
+from shared.flows.runner import Step
+from shared.services import Services
 from tests.world import World
 
 ALERTS: Final = {"ALERT_RECIPIENT": "ops@contoso.com", "ALERT_SENDER": "app@contoso.com"}
@@ -32,18 +35,16 @@ def graph_fault(method: str, path_regex: str, do: Action, *, nth: int = 1, times
 
 
 def as_soon_as(world: World, state: State, act: Callable[[Run], object]) -> None:
-    """Let something happen, once, when a run has just been saved in a state and before its next step begins."""
-    store = world.services.store
-    save = store.save
+    """Let something happen, once, when a run has just come into a state and before its next step begins."""
+    attempt = runner._attempted
 
-    def save_and_act(run: Run) -> Run:
-        saved = save(run)
-        if saved.state is state:
-            store.save = save  # type: ignore[method-assign]  # as it was
-            act(saved)
-        return saved
+    def act_and_attempt(run: Run, step: Step, services: Services) -> Run:
+        if run.state is state:
+            world.monkeypatch.setattr(runner, "_attempted", attempt)
+            act(run)
+        return attempt(run, step, services)
 
-    store.save = save_and_act  # type: ignore[method-assign]  # the seam between two steps
+    world.monkeypatch.setattr(runner, "_attempted", act_and_attempt)
 
 
 def let_pass(world: World, lane: str, time: timedelta) -> None:
