@@ -26,7 +26,7 @@ from local_cloud.onedrive.knobs import Knobs
 from local_cloud.onedrive.links import Links
 from local_cloud.onedrive.mail import Mail, mail_of
 from local_cloud.onedrive.notifications import Notifier
-from local_cloud.onedrive.shapes import Shapes, selected, times_of
+from local_cloud.onedrive.shapes import DOWNLOAD_URL, Shapes, selected, times_of
 from local_cloud.onedrive.subscriptions import CREATE_FIELDS, UPDATE_FIELDS, Subscriptions
 from local_cloud.onedrive.uploads import Target, Uploads
 from local_cloud.onedrive.wire import (
@@ -285,7 +285,10 @@ class Api:
         def change() -> dict[str, object]:
             item = self._find(address)
             changed = self._drive.change(item.item_id, parent_id=parent_id, name=name, times=times, if_match=match)
-            return self._shapes.whole(changed, select=selected(asked.query))
+            shown = self._shapes.whole(changed, select=selected(asked.query))
+            if not self._knobs.changes_tell_download_url:
+                shown.pop(DOWNLOAD_URL, None)
+            return shown
 
         return json_answer(200, await asyncio.to_thread(change))
 

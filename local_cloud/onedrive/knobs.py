@@ -22,6 +22,7 @@ class Knobs:
     scan_interval_s: float = 0.3  # seconds between two looks at the disk
 
     download_url_life_s: float = 3600.0
+    changes_tell_download_url: bool = True  # Assumed: as the answer to an upload does
     takes_needless_tokens: bool = False  # pre-authenticated addresses bear an Authorization header, as until 2023
     ignore_range: bool = False  # downloads answer 200 with everything, whatever Range asks for
     missing_hash: Sequence[str] = ()  # names of files that show no quickXorHash

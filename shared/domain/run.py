@@ -219,6 +219,7 @@ class Run:
 
     # What only this process knows; never saved. A run that was read from the store has none of it.
     fresh: bool = field(default=False, compare=False)  # the state was entered by this process, and nothing tried since
+    download_url: SecretUrl | None = field(default=None, compare=False)  # of the file as it was just claimed
     package_url: SecretUrl | None = field(default=None, compare=False)  # the key to the uploaded package
     record_etag: str = field(default="", compare=False)  # version of the record that this run was read from
     is_alone: bool = field(default=False, compare=False)  # no other run of its lane was open when it was read
@@ -260,7 +261,12 @@ class Run:
     def failed_once_more(self, wait_s: float, now: datetime) -> "Run":
         """Return the run after a try of its next step that failed; what this process alone knew is dropped."""
         return replace(
-            self, attempts=self.attempts + 1, due=now + timedelta(seconds=wait_s), fresh=False, package_url=None
+            self,
+            attempts=self.attempts + 1,
+            due=now + timedelta(seconds=wait_s),
+            fresh=False,
+            download_url=None,
+            package_url=None,
         )
 
     def troubled(self, text: str, now: datetime) -> "Run":
@@ -345,13 +351,17 @@ def name_with(file_name: str, addition: str) -> str:
     return stem[: LONGEST_NAME - len(ending)] + ending
 
 
-NOT_SAVED: Final = frozenset({"fresh", "package_url", "record_etag", "is_alone"})
+NOT_SAVED: Final = frozenset({"fresh", "download_url", "package_url", "record_etag", "is_alone"})
 RECORD_FORMAT: Final = 1
 
 
 def run_to_json(run: Run) -> str:
     """Return the record of a run. It holds no secret: the package's key and all tokens stay out of it."""
-    content = {key: value for key, value in asdict(replace(run, package_url=None)).items() if key not in NOT_SAVED}
+    content = {
+        key: value
+        for key, value in asdict(replace(run, download_url=None, package_url=None)).items()
+        if key not in NOT_SAVED
+    }
     return json.dumps({"format": RECORD_FORMAT, **content}, default=_instant_text, ensure_ascii=False)
 
 

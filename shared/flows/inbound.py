@@ -92,8 +92,13 @@ def _seen_again(run: Run, onedrive: OneDrive, flow: ImportFlow, services: Servic
 
 
 def _claimed(run: Run, item: DriveItem, flow: ImportFlow, now: datetime) -> Run:
+    _refuse_malware(item)
     log.info("file.claimed", size_bytes=item.size_bytes)
-    return replace(run.moved_to(State.CLAIMED, now), file=_facts(run, item, flow.processing_folder))
+    return _as_seen(run.moved_to(State.CLAIMED, now), item, flow)
+
+
+def _as_seen(run: Run, item: DriveItem, flow: ImportFlow) -> Run:
+    return replace(run, file=_facts(run, item, flow.processing_folder), download_url=item.download_url)
 
 
 def _withdrawn(run: Run, reason: str, now: datetime) -> Run:
@@ -103,32 +108,34 @@ def _withdrawn(run: Run, reason: str, now: datetime) -> Run:
 def upload(run: Run, services: Services) -> Run:
     """CLAIMED: check that the file is a data package for a company, then stream it into F&O's blob storage."""
     flow, onedrive = _flow(run, services), _onedrive(run, services)
-    item = _item_or_gone(run, onedrive)
-    if item is None or item.parent_id != services.folder_id(flow.drive, flow.processing_folder):
-        return _withdrawn(
-            run, "The file was taken out of the Processing folder before its import began.", services.now()
-        )
-    _refuse_malware(item)
-    if item.download_url is None:
-        raise TryAgain(f"OneDrive gave no download address for {item.name}")
+    # Assumed: the answer to the claiming move tells all that asking for the item does. Where it does not, it is asked.
+    if not run.fresh or run.download_url is None:
+        item = _item_or_gone(run, onedrive)
+        if item is None or item.parent_id != services.folder_id(flow.drive, flow.processing_folder):
+            taken_out = "The file was taken out of the Processing folder before its import began."
+            return _withdrawn(run, taken_out, services.now())
+        _refuse_malware(item)
+        run = _as_seen(run, item, flow)
+    if run.download_url is None:
+        raise TryAgain(f"OneDrive gave no download address for {run.file.name}")
 
-    company = flow.company or company_of(run.file.name)
-    with open_package(item.download_url, item.size_bytes, services.downloads) as package:
+    company, file = flow.company or company_of(run.file.name), run.file
+    with open_package(run.download_url, file.size_bytes, services.downloads) as package:
         facts = check_package(package.file)
         data_project = facts.project_for(flow.data_project)
         execution_id = new_execution_id(data_project, services.now())
         target = _finance(run, services).get_azure_write_url(f"{execution_id}.zip")
         sent = stream_to_blob(package.chunks(), target.url)
-    if sent.size_bytes != item.size_bytes or (item.quick_xor_hash and sent.quick_xor_hash != item.quick_xor_hash):
+    if sent.size_bytes != file.size_bytes or (file.quick_xor_hash and sent.quick_xor_hash != file.quick_xor_hash):
         raise DataDamaged(
-            f"{item.name} arrived changed: {sent.size_bytes} of {item.size_bytes} bytes, quickXorHash "
-            f"{sent.quick_xor_hash} instead of {item.quick_xor_hash}. Nothing was imported; it is fetched again."
+            f"{file.name} arrived changed: {sent.size_bytes} of {file.size_bytes} bytes, quickXorHash "
+            f"{sent.quick_xor_hash} instead of {file.quick_xor_hash}. Nothing was imported; it is fetched again."
         )
 
     log.info("package.uploaded", size_bytes=sent.size_bytes, data_project=data_project, company=company)
     return replace(
         run.moved_to(State.UPLOADED, services.now()),
-        file=_facts(run, item, flow.processing_folder),
+        download_url=None,
         company=company,
         data_project=data_project,
         entities=tuple(entity.name for entity in facts.entities),

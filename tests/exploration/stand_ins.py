@@ -381,7 +381,7 @@ class StoreStandIn:
 
 def _as_saved(run: Run) -> Run:
     """Return what another process reads of a run. Its history of steps decides nothing and would only grow."""
-    return replace(run, steps=(), fresh=False, package_url=None, record_etag="", is_alone=False)
+    return replace(run, steps=(), fresh=False, download_url=None, package_url=None, record_etag="", is_alone=False)
 
 
 class QueueStandIn:

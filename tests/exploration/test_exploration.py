@@ -121,7 +121,7 @@ BROKEN: dict[str, tuple[Mutation, Scenario, Bound, str]] = {
         with_unconditional_writes,
         ONE_FILE,
         Bound(1, 1),
-        "USMF_one.zip is in Error, and nothing is wrong with it",
+        "one.zip was imported 2 times",
     ),
     "nobody looks once more after releasing a lane": (
         without_the_last_look,

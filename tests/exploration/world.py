@@ -502,7 +502,7 @@ def text_of(run: Run) -> str:
             run.report_attempts,
             run.error_keys_of,
             bool(run.trouble),
-            run.fresh and state in (State.SUBMITTING, State.FINISHED),
+            run.fresh and state in (State.CLAIMED, State.SUBMITTING, State.FINISHED),
             run.is_alone,
             run.package_url is not None and state in (State.UPLOADED, State.SUBMITTING),
             _or_none(run.ended) if state is State.FAILED else "",

@@ -71,6 +71,22 @@ def test_a_file_that_is_deleted_and_put_in_anew_while_it_waits_is_imported_once(
     assert {run.outcome for run in world.ended_runs()} == {Outcome.WITHDRAWN, Outcome.SUCCEEDED}
 
 
+def test_a_package_costs_graph_two_moves_and_a_download_and_one_question_more_where_the_move_tells_no_address(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world()
+    world.put("USMF_first.zip")
+    look_and_finish(world)  # after that the process knows its folders
+    for is_told, calls in ((True, ["PATCH", "GET", "PATCH"]), (False, ["PATCH", "GET", "GET", "PATCH"])):
+        world.onedrive.knobs.changes_tell_download_url = is_told
+        world.put("USMF_1.zip", build_package(rows=((f"told {is_told}", "A"),)))
+        world.look()
+        world.faults.forget_calls()
+        world.run_until_quiet()
+
+        assert [call.method for call in world.faults.calls if call.service.startswith("graph")] == calls
+
+
 # What a person does in the middle of it
 
 
@@ -86,7 +102,10 @@ def test_a_file_that_a_person_deletes_is_let_go_before_fo_has_it_and_imported_on
     assert [world.files(folder) for folder in ("Input", "Processing", "Success", "Error")] == [[]] * 4
 
 
-def test_a_file_that_a_person_moves_elsewhere_is_let_go_before_fo_has_it_and_filed_after(world: World) -> None:
+def test_a_file_that_a_person_moves_elsewhere_is_let_go_before_fo_has_it_and_filed_after(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(knobs=Knobs(changes_tell_download_url=False))  # so that a person can come before the download
     states = (State.FOUND, State.CLAIMED, State.UPLOADED, State.FINISHED)
     for state in states:
         _done_in(world, state, lambda run: _moved_by_a_person(world, run, "Elsewhere"))
