@@ -181,11 +181,35 @@ def test_files_of_one_moment_go_in_the_order_of_their_keys(store: RunStore) -> N
     assert head(store).file.item_id == "a"
 
 
+def test_the_head_of_a_lane_that_nobody_has_worked_at_yet_costs_a_listing_alone(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = a_run()
+    store.create(run)
+    asked = spied_on(monkeypatch)
+    found = head(store)
+
+    assert len(asked) == 1
+    assert found == run
+    assert store.save(found.waiting(5, NOW)).due == NOW + timedelta(seconds=5)  # its version is known, too
+    with pytest.raises(RecordChanged):
+        store.save(found)
+
+
+def test_a_new_run_whose_record_is_too_long_for_a_listing_is_read(store: RunStore) -> None:
+    run = a_run()
+    run = replace(run, file=replace(run.file, name="ü" * 250 + ".zip", web_url=f"https://contoso/{'%C3%BC' * 250}.zip"))
+    store.create(run)
+
+    assert head(store) == run
+
+
 def test_the_head_of_a_long_lane_costs_a_listing_of_two_rows_and_a_read(
     store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for seconds in range(20):
         store.create(a_run(modified=NOW + timedelta(seconds=seconds)))
+    store.save(head(store))
     asked = spied_on(monkeypatch)
     store.oldest("in-1")
 

@@ -79,7 +79,7 @@ def test_a_package_costs_graph_two_moves_and_a_download_and_one_question_more_wh
     look_and_finish(world)  # after that the process knows its folders
     for is_told, calls in ((True, ["PATCH", "GET", "PATCH"]), (False, ["PATCH", "GET", "GET", "PATCH"])):
         world.onedrive.knobs.changes_tell_download_url = is_told
-        world.put("USMF_1.zip", build_package(rows=((f"told {is_told}", "A"),)))
+        world.put(f"USMF_{is_told}.zip")
         world.look()
         world.faults.forget_calls()
         world.run_until_quiet()
