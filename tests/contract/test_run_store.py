@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import requests
-from azure.storage.blob import BlobLeaseClient, BlobServiceClient, ContainerClient
+from azure.storage.blob import BlobClient, BlobLeaseClient, BlobServiceClient, ContainerClient
 
 from shared.clients import run_store
 from shared.clients.run_store import (
@@ -322,7 +322,7 @@ def test_a_run_whose_worker_died_between_the_two_writes_of_its_end_is_ended_agai
     store.create(a_run())
     run = head(store)
     with monkeypatch.context() as patched:
-        patched.setattr(container, "delete_blob", die)
+        patched.setattr(BlobClient, "delete_blob", die)
         with pytest.raises(PowerCut):
             store.end(replace(run, ended=NOW))
     assert len(names(container, "ended/")) == 1
