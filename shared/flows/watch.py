@@ -24,6 +24,11 @@ from shared.services import Services
 # new looks again after these seconds.
 LOOK_AGAIN_S: Final = (5.0, 20.0, 60.0)
 
+# Where no folder holds a file the open runs need not be known, so they are asked for once one does. A run that ends
+# between the two would leave its file in the listing and its name out of the runs, and get a second one. No run takes
+# less than this from its claim to its end, so a listing that is older is made anew.
+LISTING_HOLDS: Final = timedelta(seconds=1)
+
 # Seconds that a wake-up may be late before the timer sends another one.
 OVERDUE_S: Final = 30.0
 
@@ -108,15 +113,22 @@ def open_new_runs(services: Services) -> int:
 
     A folder that cannot be listed does not keep the others from being looked at; its error is raised at the end.
     """
-    files: dict[str, list[DriveItem]] = {}
+    opened = 0
+    known: _KnownRuns | None = None
     trouble: AppError | None = None
     for flow in services.integrations.imports:
         try:
-            files[flow.name] = _files_of(flow, services)
+            asked = services.now()
+            files = _files_of(flow, services)
+            if files and known is None:
+                known = _known_runs(services)
+                if services.now() - asked > LISTING_HOLDS:
+                    files = _files_of(flow, services)
+            if files and known:
+                opened += _open_runs_of(flow, files, known, services)
         except AppError as error:
             log.error("look.failed", integration=flow.name, reason=str(error))
             trouble = trouble or error
-    opened = _open_runs_for(files, services) if any(files.values()) else 0
     log.info("look.done", opened=opened)
     if trouble:
         raise trouble
@@ -129,11 +141,6 @@ def _files_of(flow: ImportFlow, services: Services) -> list[DriveItem]:
     except NotFound:
         services.forget_folder(flow.drive, flow.input_folder)  # it was renamed or deleted; made anew at the next look
         raise
-
-
-def _open_runs_for(files: Mapping[str, Sequence[DriveItem]], services: Services) -> int:
-    known = _known_runs(services)
-    return sum(_open_runs_of(flow, files.get(flow.name, ()), known, services) for flow in services.integrations.imports)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """How new files are seen, lost wake-ups are sent again, and Graph's subscription is kept."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -10,9 +11,11 @@ import pytest
 from local_cloud import faults
 from local_cloud.faults import Fault
 from local_cloud.onedrive import Knobs
+from shared.clients.run_store import OpenRun
 from shared.clients.subscriptions import LONGEST_LIFE
 from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK, LOOKS
-from shared.domain.run import State
+from shared.domain.looks import ECHO, LOOK_EVERY_S
+from shared.domain.run import Outcome, State
 from shared.errors import NeedsPerson, TryAgain
 from shared.flows import watch
 from shared.flows.watch import wake_text
@@ -169,6 +172,60 @@ def test_a_look_whose_listing_failed_is_made_again_soon(world: World) -> None:
     look(world, text)
 
     assert delay_s <= 5
+    assert len(world.heads()) == 1
+
+
+def test_a_look_at_empty_folders_asks_nothing_of_storage(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world.services.store, "open_runs", lambda: pytest.fail("the open runs were asked for"))
+
+    assert world.look() == 0
+
+
+def test_a_look_that_stood_still_before_it_knew_the_open_runs_opens_no_second_run_for_a_file_that_was_filed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.put("USMF_1.zip")
+    watch.open_new_runs(world.new_process())
+    store, open_runs = world.services.store, world.services.store.open_runs
+
+    def overtaken() -> Iterator[OpenRun]:
+        monkeypatch.setattr(store, "open_runs", open_runs)
+        world.run_until_quiet()
+        return open_runs()
+
+    monkeypatch.setattr(store, "open_runs", overtaken)
+
+    assert world.look() == 0
+    assert [run.outcome for run in world.ended_runs()] == [Outcome.SUCCEEDED]
+
+
+def test_a_look_that_finds_nothing_after_a_change_of_our_own_looks_no_more(world: World) -> None:
+    world.put("USMF_1.zip")
+    look(world)
+    world.run_until_quiet()
+
+    look(world)
+    assert world.messages(LOOKS) == []
+
+    world.clock.advance(ECHO.total_seconds() + 1)
+    look(world)
+    assert [delay_s for _, delay_s in world.messages(LOOKS)] == [5]
+
+
+def test_notifications_in_a_row_ask_for_one_look_at_once_and_one_three_seconds_later(world: World) -> None:
+    at_once: list[str] = []
+    for _ in range(20):
+        watch.ask_for_look(world.services, at_once=at_once.append)
+        world.clock.advance(0.1)
+
+    assert len(at_once) == 1
+    ((text, delay_s),) = world.messages(LOOKS)
+    assert delay_s == LOOK_EVERY_S
+
+    world.clock.advance(delay_s)
+    world.put("USMF_1.zip")
+    look(world, at_once[0])
+    look(world, text)
     assert len(world.heads()) == 1
 
 
