@@ -39,9 +39,21 @@ LEASE_S: Final = 20
 # What the app and its libraries would read from the shell of the person at the keyboard, though it is not meant for
 # this cloud: app settings, their own sign-in to Azure, paths of another Python.
 _NOT_PASSED_ON: Final = (
-    *("ALERT_", "AZURE", "CLIENT_STATE", "ERROR_", "EXPORT_", "FO_", "FUNCTIONS_", "GRAPH_", "IDENTITY_", "IMPORT_"),
-    *("INPUT_", "INTEGRATIONS", "MSI_", "NOTIFICATION_", "ONEDRIVE_", "OUTBOUND_", "OUTPUT_", "POLL_", "PROCESSING_"),
-    *("PYTHONPATH", "SIGN_IN_", "SUBMIT_", "SUCCESS_", "WEBSITE_"),
+    *(
+        "ALERT_",
+        "APP_URL",
+        "AZURE",
+        "CLIENT_S",
+        "ERROR_",
+        "EXPORT_",
+        "FO_",
+        "FUNCTIONS_",
+        "GRAPH_",
+        "IDENTITY_",
+        "IMPORT_",
+    ),
+    *("INPUT_", "INTEGRATIONS", "MSI_", "NOTIFICATION_", "ONEDRIVE_", "OUTBOUND_", "OUTPUT_", "POLL_"),
+    *("PROCESSING_", "PYTHONPATH", "SIGN_IN_", "SUBMIT_", "SUCCESS_", "WEBSITE_"),
 )
 
 type Say = Callable[[str], None]

@@ -9,7 +9,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from contextvars import copy_context
@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
-from shared.clients.alerts import Alert, Alerts, LogAlerts, MailAlerts
+from shared.clients.alerts import Channel, LogAlerts, MailAlerts, TeamsAlerts, WebhookAlerts, alerts_http
 from shared.clients.credentials import (
     AppIdentity,
     ClientCertificate,
@@ -25,16 +25,19 @@ from shared.clients.credentials import (
     Credential,
     ManagedIdentity,
     SignedInUser,
+    certificate_ends,
 )
 from shared.clients.dmf import FinanceOperations, finance_operations_http
 from shared.clients.http import Http, TokenSource
 from shared.clients.onedrive import OneDrive
+from shared.clients.outbox import Outbox
 from shared.clients.run_store import CONTAINER, RunStore
 from shared.clients.storage import storage_transport
 from shared.clients.subscriptions import Subscriptions
 from shared.clients.token_cache import BlobTokenCache
 from shared.clients.wake_queue import WakeQueue
-from shared.domain.integrations import ExportFlow, ImportFlow, Integrations
+from shared.domain.alert import Alert
+from shared.domain.integrations import AlertRoute, ExportFlow, ImportFlow, Integrations
 from shared.domain.looks import Looks
 from shared.errors import NeedsPerson
 from shared.secret import Secret, SecretUrl
@@ -179,7 +182,7 @@ class Services:
         settings = self.settings
         if settings.sign_in is None:
             raise NeedsPerson("Nobody can sign in: set ONEDRIVE_SIGN_IN to user, SIGN_IN_CLIENT_ID and SIGN_IN_TENANT.")
-        permissions = ["Files.ReadWrite.All", *(["Mail.Send"] if settings.alert_recipient else [])]
+        permissions = ["Files.ReadWrite.All", *(["Mail.Send"] if settings.is_mailed else [])]
         return SignedInUser(
             client_id=settings.sign_in.client_id,
             tenant=settings.sign_in.tenant,
@@ -212,16 +215,46 @@ class Services:
 
     # -- a person
 
-    def tell(self, title: str, text: str) -> None:
-        """Send an alert. Raises the channel's errors; the caller decides what they delay (nothing)."""
-        self._alerts.send(Alert(title=title, text=text))
+    def tell(self, alert: Alert) -> None:
+        """Keep an alert until everybody was told; one that is known already stays as it is. Raises storage's errors.
+
+        Nobody is told here: a channel that fails or hangs must hold up no lane.
+        """
+        self.outbox.put(alert)
+
+    def channels(self, integration: str) -> list[Channel]:
+        """Return who is told of an import or export, or (with "") of the app itself: the log where nobody is set."""
+        settings = self.settings
+        flow = self.integrations.named(integration)
+        route = flow.alerts.else_to(settings.alerts) if flow else settings.alerts
+        return list(self._channels(route)) or [LogAlerts()]
+
+    def _channels(self, route: AlertRoute) -> Iterator[Channel]:
+        settings = self.settings
+        if route.recipient:
+            yield MailAlerts(self._graph_v1, settings.alert_sender, route.recipient, self._graph)
+        if route.teams_url:
+            yield TeamsAlerts(route.teams_url, self._webhooks)
+        if route.webhook_url:
+            yield WebhookAlerts(route.webhook_url, settings.alert_webhook_secret, self._webhooks, clock=self.now)
 
     @cached_property
-    def _alerts(self) -> Alerts:
-        settings = self.settings
-        if not settings.alert_recipient:
-            return LogAlerts()
-        return MailAlerts(self._graph_v1, settings.alert_sender, settings.alert_recipient, self._graph)
+    def _webhooks(self) -> Http:
+        return alerts_http()
+
+    @cached_property
+    def credential_ends(self) -> datetime | None:
+        """When the app's own secret or certificate ends; None where there is none, or nobody has said it.
+
+        Looked up once per process: another secret or certificate is another setting or file, and a new start.
+        """
+        credential = _credential(self.settings.credentials)
+        if isinstance(credential, ClientCertificate):
+            return certificate_ends(credential)
+        expires = self.settings.credentials.secret_expires
+        if expires is None or not isinstance(credential, ClientSecret):
+            return None
+        return datetime(expires.year, expires.month, expires.day, tzinfo=UTC)
 
     # -- the app's own storage
 
@@ -229,6 +262,11 @@ class Services:
     def store(self) -> RunStore:
         """Runs, leases and marks."""
         return RunStore(self._blobs.get_container_client(CONTAINER))
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        """Alerts that are to be told."""
+        return Outbox(self._blobs.get_container_client(CONTAINER))
 
     @cached_property
     def wakes(self) -> WakeQueue:

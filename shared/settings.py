@@ -5,10 +5,12 @@ keeps both equal). What a flow may be is checked in ``domain/integrations.py``. 
 ``services.py`` calls ``read_settings`` on first use.
 """
 
+import base64
+import binascii
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, Literal
@@ -19,15 +21,18 @@ from shared.domain.integrations import (
     EXAMPLE_URL,
     SIMPLE_EXPORT,
     SIMPLE_IMPORT,
+    AlertRoute,
     Integrations,
     Problem,
     Unfit,
     from_simple,
     is_loopback,
+    parse_addresses,
     parse_drive,
     parse_environment_url,
     parse_integrations,
     parse_service_url,
+    parse_webhook_url,
 )
 from shared.errors import SettingsInvalid
 from shared.secret import Secret, SecretUrl
@@ -83,6 +88,16 @@ _ALL: Final = (
     ),
     Setting("ALERT_RECIPIENT", example="it-operations@contoso.com"),
     Setting("ALERT_SENDER", example="integration@contoso.com"),
+    Setting("ALERT_TEAMS_URL", example="the address that the Teams workflow shows, with all behind the '?'"),
+    Setting("ALERT_WEBHOOK_URL", example="https://events.contoso.com/fo"),
+    Setting(
+        "ALERT_WEBHOOK_SECRET",
+        example="that of: python -c 'import base64, secrets; "
+        'print("whsec_" + base64.b64encode(secrets.token_bytes(32)).decode())\'',
+    ),
+    Setting("ALERT_REMIND_AFTER_HOURS", "24", "24"),
+    Setting("APP_URL", example="https://fo.contoso.com"),
+    Setting("WEBSITE_HOSTNAME", example="contoso-fo.azurewebsites.net"),
     Setting("IMPORT_STUCK_AFTER_MINUTES", "240", "240"),
     Setting("EXPORT_STUCK_AFTER_MINUTES", "240", "240"),
     Setting("SUBMIT_GRACE_SECONDS", "180", "180"),
@@ -92,6 +107,7 @@ _ALL: Final = (
     Setting("AZURE_TENANT_ID", example="contoso.onmicrosoft.com"),
     Setting("AZURE_CLIENT_ID", example="11111111-2222-3333-4444-555555555555"),
     Setting("AZURE_CLIENT_SECRET", example="the secret's value (not its id)"),
+    Setting("CLIENT_SECRET_EXPIRES", example="2027-05-31"),
     Setting("AZURE_CLIENT_CERTIFICATE_PATH", example="/mounts/certificates/app.pem"),
     Setting("AZURE_CLIENT_CERTIFICATE_PASSWORD", example="the certificate's password"),
     Setting("AZURE_AUTHORITY_HOST", "https://login.microsoftonline.com", "https://login.microsoftonline.us"),
@@ -110,7 +126,8 @@ SETTINGS: Final[Mapping[str, Setting]] = {setting.name: setting for setting in _
 # A setting that begins so and resembles one of ours is a misspelt one; anything else in the environment is not ours.
 _OUR_PREFIXES: Final = (
     *("FO_", "GRAPH_", "ONEDRIVE_", "SIGN_IN_", "INPUT_", "PROCESSING_", "SUCCESS_", "ERROR_", "OUTPUT_", "IMPORT_"),
-    *("EXPORT_", "OUTBOUND_", "ALERT_", "NOTIFICATION_", "CLIENT_ST", "SUBMIT_", "POLL_", "INTEGRATION"),
+    *("EXPORT_", "OUTBOUND_", "ALERT_", "NOTIFICATION_", "CLIENT_ST", "CLIENT_SECRET_E", "SUBMIT_", "POLL_"),
+    *("INTEGRATION",),
 )
 _STAND_IN_URL: Final = "https://unknown.invalid"  # keeps a wrong FO_URL from being told as a missing one, too
 _STAND_IN_DRIVE: Final = "drives/unknown"
@@ -151,6 +168,7 @@ class Credentials:
     client_secret: Secret | None = None
     certificate_path: Path | None = None  # PEM or PKCS12 with the private key
     certificate_password: Secret | None = None
+    secret_expires: date | None = None  # the last day of the secret, in UTC, if somebody has said it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,14 +194,23 @@ class Settings:
     outbound_schedule: str  # NCRONTAB; for reading only, the host takes it from the environment itself
     notification_url: SecretUrl | None  # None: the app looks every minute and is not notified
     client_state: Secret | None  # there when notification_url is
-    alert_recipient: str  # one address or several with ";" between them; empty: alerts go to the log
+    alerts: AlertRoute  # of all flows that name no way of their own; without any, alerts go to the log
     alert_sender: str  # empty: the mailbox of the signed-in user
+    alert_webhook_secret: Secret | None  # base64, perhaps with "whsec_" before it
+    alert_remind_after: timedelta | None  # None: nobody is reminded
+    app_url: str  # where people reach the app, without a slash at the end; empty where nobody knows
     import_stuck_after: timedelta
     export_stuck_after: timedelta
     submit_grace_s: float  # how long F&O may take to know of an execution that was sent to it
     poll_stay_s: float  # how long a worker stays with a young execution; 0: not at all
     poll_first_s: float  # bounds of the growing wait between two looks at an execution
     poll_longest_s: float
+
+    @property
+    def is_mailed(self) -> bool:
+        """Whether anybody is told of anything by e-mail."""
+        routes = (self.alerts, *(flow.alerts for flow in self.integrations.flows))
+        return any(route.recipient for route in routes)
 
 
 def read_settings(environ: Mapping[str, str], *, app_folder: Path = APP_FOLDER) -> Settings:
@@ -203,9 +230,7 @@ def read_settings(environ: Mapping[str, str], *, app_folder: Path = APP_FOLDER) 
     notification_url = read.optional("NOTIFICATION_URL", _parse_notification_url)
     if notification_url:
         read.require("CLIENT_STATE", "it proves that a notification comes from Graph, so NOTIFICATION_URL needs it")
-    alert_recipient = read.text("ALERT_RECIPIENT", _parse_addresses)
-    if alert_recipient and onedrive_sign_in == "app":
-        read.require("ALERT_SENDER", "ALERT_RECIPIENT is set, and an app has no mailbox of its own to send from")
+    remind_after_hours = read.number("ALERT_REMIND_AFTER_HOURS", least=0, most=24 * 365)
     poll_first_s = read.number("POLL_FIRST_SECONDS", least=0.1, most=3600)
     poll_longest_s = read.number("POLL_LONGEST_SECONDS", least=0.1, most=3600)
     if poll_longest_s < poll_first_s:
@@ -221,8 +246,11 @@ def read_settings(environ: Mapping[str, str], *, app_folder: Path = APP_FOLDER) 
         outbound_schedule=read.text("OUTBOUND_SCHEDULE", _parse_schedule),
         notification_url=notification_url,
         client_state=read.optional("CLIENT_STATE", _parse_client_state),
-        alert_recipient=alert_recipient,
+        alerts=_alerts(read),
         alert_sender=read.text("ALERT_SENDER", _parse_address),
+        alert_webhook_secret=read.optional("ALERT_WEBHOOK_SECRET", _parse_webhook_secret),
+        alert_remind_after=timedelta(hours=remind_after_hours) if remind_after_hours else None,
+        app_url=_app_url(read),
         import_stuck_after=timedelta(minutes=read.number("IMPORT_STUCK_AFTER_MINUTES", least=0.01, most=week_minutes)),
         export_stuck_after=timedelta(minutes=read.number("EXPORT_STUCK_AFTER_MINUTES", least=0.01, most=week_minutes)),
         submit_grace_s=read.number("SUBMIT_GRACE_SECONDS", least=0, most=3600),
@@ -230,6 +258,8 @@ def read_settings(environ: Mapping[str, str], *, app_folder: Path = APP_FOLDER) 
         poll_first_s=poll_first_s,
         poll_longest_s=poll_longest_s,
     )
+    if settings.is_mailed and onedrive_sign_in == "app":
+        read.require("ALERT_SENDER", "ALERT_RECIPIENT is set, and an app has no mailbox of its own to send from")
     read.raise_problems()
     return settings
 
@@ -245,6 +275,10 @@ class _Reader:
     def given(self, name: str) -> str:
         """Return what is set; empty where nothing is."""
         return self._values.get(SETTINGS[name].name.upper(), "")
+
+    def anything(self, name: str) -> str:
+        """Return what stands in the environment under any name, one that is none of ours included."""
+        return self._values.get(name.upper(), "")
 
     def is_named(self, name: str) -> bool:
         """Return whether the setting is there, if only as an empty text."""
@@ -324,7 +358,7 @@ def _integrations(read: _Reader, app_folder: Path) -> Integrations:
             read.refuse("INTEGRATIONS", f"stands against {', '.join(simple)}: move those into it, or take it away.")
         text = read.text("INTEGRATIONS", lambda given: _json_text(given, app_folder))
         if text:
-            parsed = parse_integrations(text, environment_url=environment_url, drive=drive)
+            parsed = parse_integrations(text, environment_url=environment_url, drive=drive, setting=read.anything)
     else:
         parsed = from_simple(_simple_values(read), environment_url=environment_url, drive=drive)
     if isinstance(parsed, Integrations):
@@ -369,6 +403,26 @@ def _onedrive_sign_in(read: _Reader) -> Literal["app", "user"]:
             return "app"
 
 
+def _alerts(read: _Reader) -> AlertRoute:
+    return AlertRoute(
+        recipient=read.text("ALERT_RECIPIENT", parse_addresses),
+        teams_url=read.optional("ALERT_TEAMS_URL", parse_webhook_url),
+        webhook_url=read.optional("ALERT_WEBHOOK_URL", parse_webhook_url),
+    )
+
+
+def _app_url(read: _Reader) -> str:
+    """Return the app's own address: the one that is set, else the one that Azure (and Core Tools) give it."""
+    if read.given("APP_URL"):
+        return read.text("APP_URL", parse_service_url)
+    host = read.given("WEBSITE_HOSTNAME")
+    if not host:
+        return ""
+    # https://learn.microsoft.com/azure/app-service/reference-app-settings#app-environment
+    scheme = "http" if is_loopback(_host_of(f"http://{host}")) else "https"
+    return read.text("WEBSITE_HOSTNAME", lambda given: parse_service_url(f"{scheme}://{given}"))
+
+
 def _sign_in(read: _Reader) -> SignIn:
     read.require("SIGN_IN_CLIENT_ID", "ONEDRIVE_SIGN_IN is user")
     read.require("SIGN_IN_TENANT", "ONEDRIVE_SIGN_IN is user")
@@ -395,6 +449,7 @@ def _credentials(read: _Reader, app_folder: Path) -> Credentials:
         client_secret=secret,
         certificate_path=path,
         certificate_password=read.optional("AZURE_CLIENT_CERTIFICATE_PASSWORD", Secret),
+        secret_expires=read.optional("CLIENT_SECRET_EXPIRES", _parse_date),
     )
 
 
@@ -501,11 +556,22 @@ def _parse_address(text: str) -> str:
     return text
 
 
-def _parse_addresses(text: str) -> str:
-    addresses = [part.strip() for part in re.split("[;,]", text) if part.strip()]
-    if not addresses or any(_ADDRESS.fullmatch(address) is None for address in addresses):
-        raise Unfit("must be an e-mail address, or several with ';' between them.")
-    return ";".join(addresses)
+def _parse_webhook_secret(text: str) -> Secret:
+    # https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+    try:
+        key = base64.b64decode(text.removeprefix("whsec_"), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if not 24 <= len(key) <= 64:
+        raise Unfit("must be 24 to 64 random bytes as base64, with or without 'whsec_' before them.")
+    return Secret(text)
+
+
+def _parse_date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise Unfit("must be a date: year-month-day.") from None
 
 
 def _parse_schedule(text: str) -> str:

@@ -25,8 +25,10 @@ settings.load_profile("suite")
 # What the app, the Azure SDKs and the proxies of a company network would read from the developer's own shell.
 _FOREIGN_PREFIXES = (
     "ALERT_",
+    "APP_URL",
     "AZURE_",
     "AzureWebJobs",
+    "CLIENT_SECRET_EXPIRES",
     "DMF_",
     "FO_",
     "FUNCTIONS_",

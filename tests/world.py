@@ -24,12 +24,14 @@ from local_cloud.faults import FaultPlan
 from local_cloud.finance_operations.api import FinanceOperationsSimulator
 from local_cloud.finance_operations.knobs import Behaviour, Speed
 from local_cloud.onedrive import Knobs, OneDriveSimulator
+from local_cloud.onedrive.mail import Mail
 from local_cloud.server import Server
 from local_cloud.tokens import TokenDesk
+from shared.clients.outbox import Outbox
 from shared.clients.run_store import RunStore
 from shared.clients.wake_queue import POISON, WakeQueue
 from shared.domain.run import FlowKind, Run, run_from_json
-from shared.flows import inbound, outbound, watch
+from shared.flows import inbound, outbound, telling, watch
 from shared.services import Services
 from shared.settings import read_settings
 from tests.packages import build_package
@@ -135,6 +137,7 @@ class World:
         self._stack.callback(services._blobs.close)
         self._stack.callback(services._queues.close)
         services.store = RunStore(services._blobs.get_container_client(self.container))
+        services.outbox = Outbox(services._blobs.get_container_client(self.container))
         services.wakes = _OwnQueues(services._queues, self._own)
         return services
 
@@ -205,7 +208,16 @@ class World:
             self.wake(lane)
         assert self.heads() == {}, [run.steps[-3:] for run in self.open_runs()]
 
+    def tell_people(self) -> None:
+        """Do what the minute's timer does last."""
+        telling.tell_people({}, self.services)
+
     # -- where everything is
+
+    def mails(self) -> list[Mail]:
+        """Return all mails about trouble, once the minute's timer has come by; words that it is over left out."""
+        self.tell_people()
+        return [mail for mail in self.onedrive.mails if not mail.subject.startswith("Over: ")]
 
     def heads(self) -> dict[str, datetime]:
         """Return when the head of each lane is due."""

@@ -1,32 +1,43 @@
-"""Tells a person that something needs them: by e-mail through Graph, or in the log where no recipient is set.
+"""The ways to reach a person: e-mail through Graph, Teams, any webhook; the log where none of them is set.
 
-Whether and how often an alert is sent is the runner's business; Graph does not notice a repeated one.
+A channel sends one message when it is asked to. What is said, to whom, how often, and what happens to a message that
+could not be sent is the business of ``flows/telling.py``: none of the services notices a repeated one.
 """
 
+import base64
+import hashlib
+import hmac
+import json
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from datetime import datetime
 from functools import partial
-from typing import Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import quote
 
 from shared.clients.http import Http, Refusal
+from shared.domain.alert import Message, Notice, Word, notice_to_json, row_line, rows_heading
 from shared.errors import AppError, NeedsPerson
 from shared.log import log
+from shared.secret import Secret, SecretUrl, redacted
+
+# Seconds to connect, and to wait for an answer. Short, because the minute's timer has other duties; a message that was
+# not answered is sent again.
+TIMEOUT_S: Final = (5.0, 15.0)
+
+# Bytes of a card with its envelope. Teams takes about 28 KB with everything in it; a little is left for what the
+# workflow adds. https://learn.microsoft.com/connectors/teams/#known-issues-and-limitations-with-actions
+CARD_LIMIT: Final = 25_000
+CUT_OFF: Final = "The rest was cut off: Teams takes no longer message."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alert:
-    """What happened, to what, and what to do."""
-
-    title: str  # one line
-    text: str  # plain text
-
-
-class Alerts(Protocol):
+class Channel(Protocol):
     """A way to reach a person."""
 
-    def send(self, alert: Alert) -> None:
-        """Send the alert; an AppError says that it could not be sent."""
+    name: str  # what it is and where it leads, without a secret; what was told is remembered under it
+
+    def send(self, message: Message) -> None:
+        """Send the message; an AppError says that it could not be sent."""
         ...
 
 
@@ -44,19 +55,20 @@ class MailAlerts:
         http: with a token that has Mail.Send.
         """
         mailbox = f"users/{quote(sender, safe='@')}" if sender else "me"
+        self.name = _name("mail", recipient)
         self._url = f"{graph_url.rstrip('/')}/{mailbox}/sendMail"
         self._sender = sender
         self._recipients = [address.strip() for address in re.split("[;,]", recipient) if address.strip()]
         self._http = http
 
-    def send(self, alert: Alert) -> None:
+    def send(self, message: Message) -> None:
         """Hand the mail to Exchange, which accepts it at once and delivers it later.
 
         Raises NeedsPerson: no permission, or the sender has no mailbox; AnswerLost: it may have been sent; TryAgain.
         """
-        message = {
-            "subject": " ".join(alert.title.split()),
-            "body": {"contentType": "Text", "content": alert.text},
+        mail = {
+            "subject": " ".join(message.title.split()),
+            "body": {"contentType": "Text", "content": message.text},
             "toRecipients": [{"emailAddress": {"address": address}} for address in self._recipients],
         }
         self._http.call(
@@ -64,18 +76,198 @@ class MailAlerts:
             self._url,
             operation="send mail",
             idempotent=False,
-            json={"message": message, "saveToSentItems": False},
+            json={"message": mail, "saveToSentItems": False},
+            timeout_s=TIMEOUT_S,
             ok=(202,),  # nothing else is Exchange's word that it has the mail; a sign-in wall answers 200
             explain=partial(_meaning, sender=self._sender or "the signed-in user"),
         )
 
 
+class TeamsAlerts:
+    """Posts alerts to Teams, as adaptive cards to a workflow "Post to a channel when a webhook request is received".
+
+    https://learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/how-to/connectors-using
+    Names and F&O's words come from strangers, so they stand in text runs: a text block would read them as Markdown.
+    https://adaptivecards.io/explorer/TextRun.html
+    """
+
+    def __init__(self, url: SecretUrl, http: Http) -> None:
+        """url: of the workflow; whoever has it can post. http: without a token."""
+        self.name = _name("teams", url.reveal())
+        self._url = url
+        self._http = http
+
+    def send(self, message: Message) -> None:
+        """Hand the card to the workflow, which accepts it at once and posts it later.
+
+        Raises NeedsPerson: the workflow is gone, switched off or refuses the card; AnswerLost and TryAgain.
+        """
+        self._http.call(
+            "POST",
+            self._url,
+            operation="post to Teams",
+            idempotent=False,
+            headers={"Content-Type": "application/json"},
+            data=_card_within_limit(message),
+            timeout_s=TIMEOUT_S,
+            # Observed by many clients: 202, for some 200; a sign-in wall's 200 cannot be told from it.
+            ok=(200, 202),
+            explain=partial(_webhook_meaning, setting="ALERT_TEAMS_URL (or alertTeamsUrl)"),
+        )
+
+
+class WebhookAlerts:
+    """Posts alerts as JSON, which ``docs/alert.schema.json`` describes, to any address.
+
+    With a secret the request is signed as Standard Webhooks says, for which there are libraries in most languages:
+    https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+    """
+
+    def __init__(self, url: SecretUrl, secret: Secret | None, http: Http, *, clock: "Clock") -> None:
+        """secret: base64 of the key, as the receiver knows it; http: without a token; clock: returns the time."""
+        self.name = _name("webhook", url.reveal())
+        self._url = url
+        self._secret = secret
+        self._http = http
+        self._clock = clock
+
+    def send(self, message: Message) -> None:
+        """Post the message; every answer of the 200s is taken for a yes.
+
+        Raises NeedsPerson: the receiver refuses it; TryAgain. Doing it twice is harmless: the id says that it is the
+        same.
+        """
+        body = json.dumps(
+            {
+                "format": 1,
+                "id": message.message_id,
+                "title": message.title,
+                "alerts": [notice_to_json(notice) for notice in message.notices],
+            },
+            ensure_ascii=False,
+        ).encode()
+        sent = str(int(self._clock().timestamp()))
+        headers = {"Content-Type": "application/json", "webhook-id": message.message_id, "webhook-timestamp": sent}
+        if self._secret:
+            headers["webhook-signature"] = signature(self._secret, message.message_id, sent, body)
+        self._http.call(
+            "POST",
+            self._url,
+            operation="post to the webhook",
+            idempotent=True,
+            headers=headers,
+            data=body,
+            timeout_s=TIMEOUT_S,
+            explain=partial(_webhook_meaning, setting="ALERT_WEBHOOK_URL (or alertWebhookUrl)"),
+        )
+
+
+class Clock(Protocol):
+    """Where the time comes from."""
+
+    def __call__(self) -> datetime:
+        """Return the present moment, in UTC."""
+        ...
+
+
 class LogAlerts:
     """Writes alerts into the log as errors; Application Insights can alert on them."""
 
-    def send(self, alert: Alert) -> None:
+    name = "log"
+
+    def send(self, message: Message) -> None:
         """Log the alert."""
-        log.error("alert", title=alert.title, text=alert.text)
+        log.error("alert", title=message.title, text=message.text)
+
+
+def alerts_http() -> Http:
+    """Return HTTP for the webhooks of alerts, whose addresses are keys in themselves."""
+    return Http(service="The webhook for alerts", token=None, request_id_header="x-ms-workflow-run-id")
+
+
+def signature(secret: Secret, message_id: str, timestamp: str, body: bytes) -> str:
+    """Return the header webhook-signature: what proves that a message is ours, and new, and whole."""
+    key = base64.b64decode(secret.reveal().removeprefix("whsec_"))
+    signed = hmac.digest(key, f"{message_id}.{timestamp}.".encode() + body, hashlib.sha256)
+    return f"v1,{base64.b64encode(signed).decode()}"
+
+
+def _name(kind: str, where: str) -> str:
+    return f"{kind}-{hashlib.sha256(where.encode()).hexdigest()[:8]}"
+
+
+# -- the card
+
+_COLOURS: Final = {Word.NEW: "attention", Word.REMINDER: "warning", Word.OVER: "good"}
+
+
+def _card_within_limit(message: Message) -> bytes:
+    """Return the card as Teams takes it; what is too long loses lines from its end, and says so."""
+    blocks = list(_blocks(message))
+    body = _envelope(message, blocks)
+    if len(body) <= CARD_LIMIT:
+        return body
+    while len(blocks) > 1 and len(_envelope(message, [*blocks, _text(CUT_OFF)])) > CARD_LIMIT:
+        del blocks[-1]
+    return _envelope(message, [*blocks, _text(CUT_OFF)])
+
+
+def _blocks(message: Message) -> Iterator[dict[str, Any]]:
+    first = message.notices[0]
+    colour = _COLOURS[first.word] if all(notice.word is first.word for notice in message.notices) else "default"
+    yield _text(_cut(message.title, 500), size="large", weight="bolder", color=colour)
+    if len(message.notices) > 1:
+        yield from (_text(line) for line in message.digest_lines)
+    else:
+        yield from _blocks_of(first)
+
+
+def _blocks_of(notice: Notice) -> Iterator[dict[str, Any]]:
+    alert = notice.alert
+    if notice.lead:
+        yield _text(notice.lead, isSubtle=True)
+    yield _text(_cut(alert.text, 4_000))
+    for label, value in alert.facts:
+        yield _runs({"text": f"{label}: ", "weight": "bolder"}, {"text": _cut(value, 500)})
+    if alert.rows:
+        yield _text(rows_heading(alert), weight="bolder")
+        yield from (_text(_cut(row_line(row), 600), fontType="monospace") for row in alert.rows)
+
+
+def _envelope(message: Message, blocks: list[dict[str, Any]]) -> bytes:
+    # 1.4: what all clients of Teams show. https://learn.microsoft.com/microsoftteams/platform/task-modules-and-cards/cards/design-effective-cards
+    card: dict[str, Any] = {
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "type": "AdaptiveCard",
+        "version": "1.4",
+        "msteams": {"width": "Full"},
+        "body": blocks,
+    }
+    if actions := [{"type": "Action.OpenUrl", "title": words, "url": url} for words, url in _links(message)]:
+        card["actions"] = actions
+    attachment = {"contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": None, "content": card}
+    return json.dumps({"type": "message", "attachments": [attachment]}, ensure_ascii=False).encode()
+
+
+def _links(message: Message) -> tuple[tuple[str, str], ...]:
+    if len(message.notices) > 1:
+        return (("All runs", message.pages_url),) if message.pages_url else ()
+    return tuple((words, url) for words, url in message.notices[0].alert.links if len(url) <= 2_000)
+
+
+def _text(text: str, **style: Any) -> dict[str, Any]:
+    return _runs({"text": text, **style})
+
+
+def _runs(*runs: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "RichTextBlock", "inlines": [{"type": "TextRun", **run} for run in runs]}
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+# -- what refusals mean
 
 
 def _meaning(refusal: Refusal, *, sender: str) -> AppError | None:
@@ -91,6 +283,18 @@ def _meaning(refusal: Refusal, *, sender: str) -> AppError | None:
             return NeedsPerson(
                 f"Microsoft Graph cannot send mail from {sender}: {refusal.words}. Check sender and recipient of "
                 "alerts in the settings; the sender needs a mailbox",
+                call=refusal.call,
+            )
+        case _:
+            return None
+
+
+def _webhook_meaning(refusal: Refusal, *, setting: str) -> AppError | None:
+    match refusal.status:
+        case 400 | 401 | 403 | 404 | 405 | 410 | 413 | 415 | 422:
+            return NeedsPerson(
+                f"The webhook for alerts refuses a message (HTTP {refusal.status}): {redacted(refusal.words)[:300]}. "
+                f"Check {setting}: is the receiver still there and switched on?",
                 call=refusal.call,
             )
         case _:

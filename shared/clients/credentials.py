@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -64,6 +65,22 @@ class ClientCertificate:
 
 
 type Credential = ManagedIdentity | ClientSecret | ClientCertificate
+
+
+def certificate_ends(certificate: ClientCertificate) -> datetime | None:
+    """Return when a certificate ends, in UTC; None where the file cannot be read, which a sign-in will tell of."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import pkcs12
+
+    password = certificate.password.reveal().encode() if certificate.password else None
+    try:
+        content = certificate.path.read_bytes()
+        if b"-----BEGIN CERTIFICATE-----" in content:
+            return x509.load_pem_x509_certificate(content).not_valid_after_utc
+        found = pkcs12.load_pkcs12(content, password).cert
+    except (OSError, ValueError):
+        return None
+    return found.certificate.not_valid_after_utc if found else None
 
 
 class AppIdentity:

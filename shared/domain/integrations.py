@@ -16,6 +16,8 @@ from difflib import get_close_matches
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
+from shared.secret import SecretUrl
+
 MAX_FLOW_NAME: Final = 60  # characters
 MAX_DATA_PROJECT: Final = 128  # Assumed: F&O's own limit is lower (40 to 60 by hearsay), and F&O says so itself
 MAX_FOLDER: Final = 400  # OneDrive's limit of a decoded path
@@ -43,6 +45,9 @@ SIBLINGS: Final[Mapping[str, str]] = {
     "errorFolder": "Error",
 }
 
+# Who is told of a flow's trouble, where it is not who is told of all others'.
+ALERT_KEYS: Final = ("alertRecipient", "alertTeamsUrl", "alertWebhookUrl")
+
 _IMPORT_KEYS: Final = (
     "name",
     "environmentUrl",
@@ -52,8 +57,18 @@ _IMPORT_KEYS: Final = (
     "dataProject",
     "company",
     "overwrite",
+    *ALERT_KEYS,
 )
-_EXPORT_KEYS: Final = ("name", "environmentUrl", "drive", "outputFolder", "dataProject", "company", "everySeconds")
+_EXPORT_KEYS: Final = (
+    "name",
+    "environmentUrl",
+    "drive",
+    "outputFolder",
+    "dataProject",
+    "company",
+    "everySeconds",
+    *ALERT_KEYS,
+)
 _DOCUMENT_KEYS: Final = ("$schema", "imports", "exports")
 
 EXAMPLE_URL: Final = "https://contoso.operations.dynamics.com"
@@ -71,8 +86,13 @@ _EXAMPLES: Final[Mapping[str, str]] = {
     "company": "USMF",
     "overwrite": "true",
     "everySeconds": "3600",
+    "alertRecipient": "finance@contoso.com",
+    "alertTeamsUrl": "%FINANCE_TEAMS_URL%",
+    "alertWebhookUrl": "%FINANCE_WEBHOOK_URL%",
 }
 
+_ADDRESS: Final = re.compile(r"[^@\s;,<>]+@[^@\s;,<>]+\.[^@\s;,<>]+")
+_SETTING_NAME: Final = re.compile(r"%([A-Za-z0-9_.:-]+)%")
 _NAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9 _.-]{{0,{MAX_FLOW_NAME - 1}}}")
 _COMPANY: Final = re.compile(r"[A-Za-z0-9]{1,4}")
 _DRIVE: Final = re.compile(r"drives/[A-Za-z0-9!_.~-]+|users/[A-Za-z0-9'._!^~@+-]+/drive|me/drive")
@@ -99,6 +119,23 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AlertRoute:
+    """Whom alerts go to: any number of these ways at once."""
+
+    recipient: str = ""  # one e-mail address or several with ";" between them
+    teams_url: SecretUrl | None = None
+    webhook_url: SecretUrl | None = None
+
+    def else_to(self, other: "AlertRoute") -> "AlertRoute":
+        """Return the route that takes another one's way where this one names none."""
+        return AlertRoute(
+            recipient=self.recipient or other.recipient,
+            teams_url=self.teams_url or other.teams_url,
+            webhook_url=self.webhook_url or other.webhook_url,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImportFlow:
     """One Input folder whose packages go into one F&O environment."""
 
@@ -112,6 +149,7 @@ class ImportFlow:
     data_project: str = ""  # empty: the package's own
     company: str = ""  # empty: from the file's name
     overwrite: bool = True  # whether F&O may replace the data project's definition; no matter of rows
+    alerts: AlertRoute = AlertRoute()  # what it leaves open is the app's own
 
     @property
     def lane(self) -> str:
@@ -130,6 +168,7 @@ class ExportFlow:
     data_project: str
     company: str
     every_s: int = 0  # least seconds between two starts; 0: at every tick of the timer
+    alerts: AlertRoute = AlertRoute()  # what it leaves open is the app's own
 
     @property
     def lane(self) -> str:
@@ -154,6 +193,10 @@ class Integrations:
         """Return the drives that are watched or written to, each once."""
         return tuple(dict.fromkeys(flow.drive for flow in self.flows))
 
+    def named(self, name: str) -> ImportFlow | ExportFlow | None:
+        """Return the flow of that name; None where it is not configured (any more)."""
+        return next((flow for flow in self.flows if flow.name == name), None)
+
     def import_named(self, name: str) -> ImportFlow | None:
         """Return the import of that name; None where it is not configured (any more)."""
         return next((flow for flow in self.imports if flow.name == name), None)
@@ -163,10 +206,13 @@ class Integrations:
         return next((flow for flow in self.exports if flow.name == name), None)
 
 
-def parse_integrations(text: str, *, environment_url: str = "", drive: str = "") -> Integrations | list[Problem]:
+def parse_integrations(
+    text: str, *, environment_url: str = "", drive: str = "", setting: Callable[[str], str] = lambda _name: ""
+) -> Integrations | list[Problem]:
     """Return the flows of an INTEGRATIONS text, or all that is wrong with it.
 
-    environment_url, drive: stand in for flows that name none of their own; parsed already.
+    environment_url, drive: stand in for flows that name none of their own; parsed already. setting: returns the app
+    setting of a name, "" where there is none; by it secrets stay out of the text.
     """
     try:
         document = json.loads(text, object_pairs_hook=_object_of)
@@ -176,7 +222,7 @@ def parse_integrations(text: str, *, environment_url: str = "", drive: str = "")
         where = f" ({error})" if isinstance(error, json.JSONDecodeError) else ""
         return [Problem("INTEGRATIONS", f"is not JSON{where}.", _DOCUMENT_EXAMPLE)]
     defaults = {"environmentUrl": environment_url, "drive": drive}
-    return _read_document(document, defaults, lambda path: f"INTEGRATIONS, {path}" if path else "INTEGRATIONS")
+    return _read_document(document, defaults, lambda path: f"INTEGRATIONS, {path}" if path else "INTEGRATIONS", setting)
 
 
 def from_simple(
@@ -279,6 +325,24 @@ def parse_folder(text: str) -> str:
     return folder
 
 
+def parse_addresses(text: str) -> str:
+    """Return e-mail addresses with ";" between them. Raises Unfit."""
+    addresses = [part.strip() for part in re.split("[;,]", text) if part.strip()]
+    if not addresses or any(_ADDRESS.fullmatch(address) is None for address in addresses):
+        raise Unfit("must be an e-mail address, or several with ';' between them.")
+    return ";".join(addresses)
+
+
+def parse_webhook_url(text: str) -> SecretUrl:
+    """Return an address that is to be called as it is, with the keys in it. Raises Unfit."""
+    address = text.partition("?")[0]
+    path = "/" + address.partition("://")[2].partition("/")[2].strip("/")
+    parse_service_url(address, paths=(path,))
+    if "#" in text or not text.isascii() or not text.isprintable() or " " in text:
+        raise Unfit("must be a URL of ASCII letters, digits and signs, without '#' and blanks.")
+    return SecretUrl(text)
+
+
 def parse_company(text: str) -> str:
     """Return a company in capitals. Raises Unfit."""
     if _COMPANY.fullmatch(text) is None:
@@ -350,7 +414,10 @@ def _flag_or_text(text: str) -> bool | str:
 
 
 def _read_document(
-    document: object, defaults: Mapping[str, str], label: Callable[[str], str]
+    document: object,
+    defaults: Mapping[str, str],
+    label: Callable[[str], str],
+    setting: Callable[[str], str] = lambda _name: "",
 ) -> Integrations | list[Problem]:
     if not isinstance(document, dict):
         return [Problem(label(""), "must be a JSON object.", _DOCUMENT_EXAMPLE)]
@@ -358,11 +425,11 @@ def _read_document(
     if not isinstance(document.get("$schema", ""), str):
         problems.append(Problem(label("$schema"), "must be text."))
     imports = [
-        _read_import(_FlowReader(item, f"imports[{number}]", _IMPORT_KEYS, defaults, label, problems))
+        _read_import(_FlowReader(item, f"imports[{number}]", _IMPORT_KEYS, defaults, label, setting, problems))
         for number, item in _items(document, "imports", label, problems)
     ]
     exports = [
-        _read_export(_FlowReader(item, f"exports[{number}]", _EXPORT_KEYS, defaults, label, problems))
+        _read_export(_FlowReader(item, f"exports[{number}]", _EXPORT_KEYS, defaults, label, setting, problems))
         for number, item in _items(document, "exports", label, problems)
     ]
     if not problems and not imports and not exports:
@@ -411,12 +478,14 @@ class _FlowReader:
         known: Sequence[str],
         defaults: Mapping[str, str],
         label: Callable[[str], str],
+        setting: Callable[[str], str],
         problems: list[Problem],
     ) -> None:
         self._item = item
         self._path = path
         self._defaults = defaults
         self._label = label
+        self._setting = setting
         self._problems = problems
         problems += _unknown_keys(item, known, path, label)
 
@@ -432,6 +501,29 @@ class _FlowReader:
         # In the simple settings, the setting itself is what is missing.
         is_itself = self._label(f"{self._path}.{key}") == setting
         return value or self._note(key, "is missing." if is_itself else f"is missing, and so is {setting}.")
+
+    def alerts(self) -> AlertRoute:
+        return AlertRoute(
+            recipient=self.optional("alertRecipient", parse_addresses),
+            teams_url=self._webhook_url("alertTeamsUrl"),
+            webhook_url=self._webhook_url("alertWebhookUrl"),
+        )
+
+    def _webhook_url(self, key: str) -> SecretUrl | None:
+        """Return an address that is a key in itself, so that it may stand in an app setting: %NAME% stands for it."""
+        value = self.optional(key, str)
+        if not value:
+            return None
+        if named := _SETTING_NAME.fullmatch(value):
+            value = self._setting(named[1])
+            if not value:
+                self._note(key, f"names the app setting {named[1]}, which is not set.")
+                return None
+        try:
+            return parse_webhook_url(value)
+        except Unfit as unfit:
+            self._note(key, str(unfit))
+            return None
 
     def flag(self, key: str, *, default: bool) -> bool:
         value = self._item.get(key, default)
@@ -482,6 +574,7 @@ def _read_import(reader: _FlowReader) -> ImportFlow:
         data_project=reader.optional("dataProject", parse_data_project),
         company=reader.optional("company", parse_company),
         overwrite=reader.flag("overwrite", default=True),
+        alerts=reader.alerts(),
     )
 
 
@@ -494,6 +587,7 @@ def _read_export(reader: _FlowReader) -> ExportFlow:
         data_project=reader.required("dataProject", parse_data_project),
         company=reader.required("company", parse_company),
         every_s=reader.seconds("everySeconds"),
+        alerts=reader.alerts(),
     )
 
 

@@ -167,7 +167,6 @@ class Trouble:
 
     text: str
     since: datetime
-    told: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -395,7 +394,7 @@ def run_from_json(text: str | bytes) -> Run:
             "file": FileFacts(**{**file, "modified": _instant_or_none(file["modified"])}),
             "package": package
             and UploadedPackage(**{**package, "key_expires": _instant_or_none(package["key_expires"])}),
-            "trouble": trouble and Trouble(**{**trouble, "since": _instant(trouble["since"])}),
+            "trouble": trouble and Trouble(text=trouble["text"], since=_instant(trouble["since"])),
             "submissions": tuple(_submission(s) for s in content["submissions"]),
             "failed_rows": tuple(FailedRow(**row) for row in content.get("failed_rows", ())),
             "steps": tuple(_step(s) for s in content["steps"]),

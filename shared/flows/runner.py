@@ -14,6 +14,7 @@ from shared.clients.http import correlated, recording
 from shared.clients.run_store import LeaseTaken, RecordChanged
 from shared.domain.run import FlowKind, Outcome, Run, State, StepRecord
 from shared.errors import AppError, FileRejected, NeedsPerson, TryAgain
+from shared.flows import telling
 from shared.log import bound, log
 from shared.services import Services
 
@@ -98,11 +99,12 @@ def _advance_once(run: Run, flow: Flow, services: Services) -> Run | None:
         if after.is_over:
             _conclude(after, services)
             return None
-        if after.trouble and not after.trouble.told:
-            _tell(f"{_what(after)} needs attention", after.trouble.text, services)
-            after = replace(after, trouble=replace(after.trouble, told=True))
         goes_on = after.state is not run.state and after.due <= services.now()
-        return after if goes_on and flow.passes_unsaved(after) else services.store.save(after)
+        if goes_on and flow.passes_unsaved(after):
+            return after
+        saved = services.store.save(after)
+        telling.tell_of_trouble(saved, services)  # what is saved is told of, again with each try until it is kept
+        return saved
 
 
 def _attempted(run: Run, step: Step, services: Services) -> Run:
@@ -161,13 +163,12 @@ def _retry_wait_s(run: Run, error: TryAgain) -> float:
 
 
 def _conclude(run: Run, services: Services) -> None:
-    """End a run: tell a person if it failed, then move its record from open to ended.
+    """End a run: keep an alert if it failed, then move its record from open to ended.
 
-    In this order: a crash between the two tells twice, the other order might never tell.
+    In this order: a crash between the two keeps the same alert again, the other order might never tell.
     """
     over = replace(run, ended=services.now())
-    if over.outcome and over.outcome.needs_telling:
-        _tell(f"{_what(over)}: {over.outcome.value}", over.reason, services)
+    telling.tell_of_end(over, services)
     services.store.end(over)
     log.info(
         "run.ended",
@@ -176,15 +177,3 @@ def _conclude(run: Run, services: Services) -> None:
         took_s=round((services.now() - over.opened).total_seconds(), 3),
         reason=over.reason,
     )
-
-
-def _tell(title: str, text: str, services: Services) -> None:
-    """Send an alert. A channel that fails delays no run: its trouble is an error in the log."""
-    try:
-        services.tell(title, text)
-    except AppError as error:
-        log.error("alert.failed", title=title, reason=str(error))
-
-
-def _what(run: Run) -> str:
-    return f"{run.integration}, {run.file.name}"

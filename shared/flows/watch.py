@@ -14,9 +14,11 @@ from shared.clients.onedrive import DriveItem
 from shared.clients.run_store import Mark, key_of, moment_of, order_of
 from shared.clients.subscriptions import Subscription, SubscriptionExists
 from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK, LOOKS
+from shared.domain.alert import Alert
 from shared.domain.integrations import ImportFlow
 from shared.domain.run import FileFacts, FlowKind, Run, State, new_run
-from shared.errors import AppError, NeedsPerson, NotFound
+from shared.errors import AppError, NeedsPerson, NotFound, TryAgain
+from shared.flows import telling
 from shared.log import log
 from shared.services import Services
 
@@ -37,6 +39,8 @@ SUBSCRIPTION_LIFE: Final = timedelta(minutes=42_000)
 # It is renewed long before its end, so that weeks of trouble with Graph do no harm; and one that Graph has dropped
 # without a word is missed within a day.
 RENEW_EVERY: Final = timedelta(days=1)
+# A person hears of passing trouble with it when it has lasted for two days.
+TELL_UNRENEWED_AFTER: Final = timedelta(days=3)
 
 # Each queue with the function that its messages wake, as the person finds it in Azure's logs.
 FUNCTIONS: Final[Mapping[str, str]] = {
@@ -44,6 +48,7 @@ FUNCTIONS: Final[Mapping[str, str]] = {
     IMPORT_WORK: "advance_imports",
     EXPORT_WORK: "advance_exports",
 }
+KEEP_SUBSCRIPTIONS: Final = "keep subscriptions"
 # What cannot be worked on is given up again every few minutes, because the timer wakes its lane; a person hears of it
 # once in this time.
 TELL_AGAIN_AFTER: Final = timedelta(days=1)
@@ -213,30 +218,43 @@ def _parsed(message: str, now: datetime) -> tuple[datetime, int]:
 def keep_watch(services: Services) -> None:
     """What the minute's timer does: make the folders, look, wake lanes that are overdue, keep the subscriptions alive.
 
-    It also tells a person of messages that the host gave up on. Each is tried whatever happens to the others; the first
-    error is raised at the end.
+    Last it tells people of all trouble, its own and that of runs and messages. Each is tried whatever happens to the
+    others; the first error is raised at the end.
     """
-    troubles: list[AppError] = []
+    troubles: dict[str, AppError] = {}
 
     def tried(name: str, duty: Callable[[], int]) -> int:
         try:
             return duty()
         except AppError as error:
             log.error("watch.duty_failed", duty=name, reason=str(error))
-            troubles.append(error)
+            troubles[name] = error
             return 0
 
     tried("make folders", lambda: make_folders(services))
     found = tried("look", lambda: open_new_runs(services))
     tried("wake overdue lanes", lambda: wake_overdue_lanes(services))
     # A file that the timer found first is one that no notification has told of: the subscription may be gone.
-    tried("keep subscriptions", lambda: keep_subscriptions(services, in_doubt=found > 0))
+    tried(KEEP_SUBSCRIPTIONS, lambda: keep_subscriptions(services, in_doubt=found > 0))
     tried("tell of given up messages", lambda: tell_of_given_up(services))
-    for_a_person = next((trouble for trouble in troubles if isinstance(trouble, NeedsPerson)), None)
-    if for_a_person or not troubles:  # trouble that passes says nothing of whether the other kind is mended
-        _tell_once(for_a_person, services)
+    standing = _standing(troubles, services)
+    tried("tell people", lambda: telling.tell_people(standing, services))
     if troubles:
-        raise troubles[0]
+        raise next(iter(troubles.values()))
+
+
+def _standing(troubles: Mapping[str, AppError], services: Services) -> dict[str, list[Alert]]:
+    """Return what a person must mend at this moment, by area: the first thing that keeps the timer from its work."""
+    standing = {telling.CREDENTIAL: telling.credential_alerts(services)}
+    for duty, trouble in troubles.items():
+        if isinstance(trouble, NeedsPerson):
+            title = "The subscription cannot be renewed" if duty == KEEP_SUBSCRIPTIONS else "OneDrive cannot be watched"
+            standing[telling.WATCH] = [telling.watch_alert(title, trouble, services)]
+            break
+    else:
+        if not troubles:  # trouble that passes says nothing of whether the other kind is mended
+            standing[telling.WATCH] = []
+    return standing
 
 
 def make_folders(services: Services) -> int:
@@ -251,23 +269,6 @@ def make_folders(services: Services) -> int:
     for drive, folder in folders:
         services.folder_id(drive, folder)
     return len(folders)
-
-
-def _tell_once(trouble: NeedsPerson | None, services: Services) -> None:
-    """Tell a person of what only a person can mend, once until it is mended; the timer comes back every minute."""
-    mark = services.store.read_mark("trouble")
-    text = trouble.message if trouble else ""
-    if mark.content.get("text", "") == text:
-        return
-    mark.content = {"text": text, "since": services.now().isoformat()}
-    services.store.write_mark("trouble", mark)
-    if not trouble:
-        log.info("watch.mended")
-        return
-    try:
-        services.tell("OneDrive cannot be watched", str(trouble))
-    except AppError as error:
-        log.error("alert.failed", title="OneDrive cannot be watched", reason=str(error))
 
 
 def wake_overdue_lanes(services: Services) -> int:
@@ -311,13 +312,17 @@ def _tell_of_news(queue: str, texts: Sequence[str], services: Services) -> None:
     if not news:
         return
     function, listed = FUNCTIONS[queue], "\n".join(f"- {text}" for text in news.values())
-    services.tell(
+    alert = telling.given_up_alert(
+        queue,
+        " ".join(sorted(news)),
         f"Messages of {queue} were given up",
         f"The function {function} failed each time that it was called with:\n{listed}\n\n"
         "No file is lost: the app looks for files and wakes lanes every minute all the same. But a lane may get no "
         f"further until the cause is mended. The exceptions of {function} in the log tell the cause; what to do stands "
         "in docs/operations.md, 'Queues'. You hear of the same again after a day at the earliest.",
+        services,
     )
+    services.tell(alert)
     mark.content = told | dict.fromkeys(news, now.isoformat())
     services.store.write_mark("given-up", mark)
 
@@ -345,7 +350,10 @@ def _keep_subscription(drive: str, services: Services, *, in_doubt: bool) -> boo
         # The address or the clientState has changed; Graph cannot change a clientState, so the old one goes.
         services.subscriptions.delete(mark.content["id"])
         mark.content.clear()
-    subscription = _renewed(mark, services) or _created(drive, services)
+    try:
+        subscription = _renewed(mark, services) or _created(drive, services)
+    except TryAgain as error:
+        raise _overdue(drive, mark, error, services) or error from error
     mark.content = {
         "id": subscription.subscription_id,
         "expires": subscription.expires.isoformat(),
@@ -357,6 +365,19 @@ def _keep_subscription(drive: str, services: Services, *, in_doubt: bool) -> boo
         "subscription.kept", drive=drive, subscription_id=subscription.subscription_id, expires=subscription.expires
     )
     return True
+
+
+def _overdue(drive: str, mark: Mark, error: TryAgain, services: Services) -> NeedsPerson | None:
+    """Return what a person must hear of a subscription that passing trouble keeps from being renewed for long."""
+    renewed = mark.content.get("renewed")
+    if not renewed or services.now() - datetime.fromisoformat(renewed) < TELL_UNRENEWED_AFTER:
+        return None
+    return NeedsPerson(
+        f"Graph's subscription for {drive} could not be renewed since {renewed[:10]} and ends on "
+        f"{mark.content['expires'][:10]}: {error.message}. From then on files are found up to a minute late. Look at "
+        "the state of Microsoft Graph, and at the network between it and the app",
+        call=error.call,
+    )
 
 
 def _renewed(mark: Mark, services: Services) -> Subscription | None:

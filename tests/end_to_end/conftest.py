@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from local_cloud.finance_operations.knobs import Speed
+from local_cloud.receivers import Receivers
 from tests.end_to_end.demos import DEFAULT, FAILING, Demo, Demos, failing_package
 from tests.end_to_end.killed import KilledHost
 from tests.end_to_end.stage import NO_MINUTE_TIMER, PROMPT_QUEUES, Stage
@@ -25,11 +26,24 @@ IMPORTS = {
     "Quick": "",
     **{f"Lanes/{number}": f"Project {number}" for number in range(1, 4)},
     **{f"Slow/{number}": "" for number in range(1, 6)},
+    "Told": "",
 }
+# Whose alerts go to the webhook instead of the log.
+TOLD = "Told"
+SIGNED_WITH = "whsec_dGhlIGtleSB0aGF0IHNpZ25zIGFsZXJ0cywgMzIgYi4="
 
 
 @pytest.fixture(scope="package")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def receivers() -> Iterator[Receivers]:
+    """Where the alerts of one import are posted to."""
+    receivers = Receivers(secret=SIGNED_WITH)
+    receivers.start()
+    yield receivers
+    receivers.stop()
+
+
+@pytest.fixture(scope="package")
+def stage(tmp_path_factory: pytest.TempPathFactory, receivers: Receivers) -> Iterator[Stage]:
     """The app in the functions host, subscribed to changes, over everything it talks to."""
     flows = {
         "imports": [
@@ -37,6 +51,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
                 "name": f"import {folder.replace('/', '-')}".strip(),
                 "inputFolder": f"{folder}/Input",
                 "dataProject": project,
+                **({"alertWebhookUrl": "%TOLD_WEBHOOK%", "alertTeamsUrl": "%TOLD_TEAMS%"} if folder == TOLD else {}),
             }
             for folder, project in IMPORTS.items()
         ],
@@ -51,6 +66,9 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
             **PROMPT_QUEUES,
             "INTEGRATIONS": json.dumps(flows),
             "POLL_FIRST_SECONDS": "1",
+            "TOLD_WEBHOOK": receivers.webhook_url,
+            "TOLD_TEAMS": receivers.teams_url,
+            "ALERT_WEBHOOK_SECRET": SIGNED_WITH,
         },
         speed=Speed(seconds_per_execution=0.3, not_found_s=0.1),
     )

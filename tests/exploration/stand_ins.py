@@ -19,9 +19,11 @@ from unittest.mock import patch
 from shared.clients.dmf import EntityProgress, ExecutionStatus, FinanceOperations, WriteUrl
 from shared.clients.http import Http
 from shared.clients.onedrive import DriveItem, OneDrive
+from shared.clients.outbox import Outbox
 from shared.clients.run_store import LeaseTaken, Mark, OpenRun, RunStore
 from shared.clients.transfer import OpenPackage, SasExpired, Transferred
 from shared.clients.wake_queue import WakeQueue
+from shared.domain.alert import Alert
 from shared.domain.looks import Looks
 from shared.domain.package import PackageFacts, check_package
 from shared.domain.run import Run, State
@@ -230,6 +232,7 @@ class ExploredServices(Services):
         super().__init__(settings, clock=port.now)
         self.store = cast(RunStore, StoreStandIn(port))
         self.wakes = cast(WakeQueue, QueueStandIn(port))
+        self.outbox = cast(Outbox, OutboxStandIn(port))
         self._onedrive = cast(OneDrive, OneDriveStandIn(port))
         self._fno = cast(FinanceOperations, FinanceOperationsStandIn(port))
         self._port = port
@@ -260,7 +263,7 @@ class ExploredServices(Services):
     def note_took(self, lane: str, seconds: float) -> None:
         """Remember nothing: all histories share this process, and when somebody looks is explored in any case."""
 
-    def tell(self, title: str, text: str) -> None:
+    def tell(self, alert: Alert) -> None:
         """Tell nobody: what a person is told decides nothing here."""
 
 
@@ -276,6 +279,17 @@ class _Forgetful(Looks):
 
     def note_change(self, now: datetime) -> None:
         """Forget it."""
+
+
+class OutboxStandIn:
+    """Alerts, of which there are none, because nothing is told."""
+
+    def __init__(self, port: Port) -> None:
+        self._port = port
+
+    def keys(self) -> list[str]:
+        self._port.effect(Kind.READ, "looks for alerts to tell", lambda _world: None, touches=NOTHING)
+        return []
 
 
 class StoreStandIn:
@@ -363,9 +377,8 @@ class StoreStandIn:
             raise
 
     def read_mark(self, name: str) -> Mark:
-        touches = NOTHING if name == "trouble" else NOTES  # that one is the timer's alone
         note = self._port.effect(
-            Kind.READ, f"reads the note {name}", lambda world: world.marks.get(name), touches=touches
+            Kind.READ, f"reads the note {name}", lambda world: world.marks.get(name), touches=NOTES
         )
         return Mark({}, None) if note is None else Mark(dict(note.content), note.etag)
 

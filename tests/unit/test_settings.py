@@ -2,15 +2,16 @@
 
 import json
 import re
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.domain.integrations import AlertRoute
 from shared.errors import SettingsInvalid
-from shared.secret import Secret
+from shared.secret import Secret, SecretUrl
 from shared.settings import AZURITE, SETTINGS, Settings, SignIn, read_settings
 
 CLIENT_ID = "11111111-2222-3333-4444-555555555555"
@@ -108,7 +109,86 @@ def test_the_signed_in_user_may_use_their_own_drive_and_mailbox() -> None:
 
     assert settings.onedrive_sign_in == "user"
     assert settings.sign_in == SignIn(client_id=CLIENT_ID, tenant="consumers")
-    assert (settings.alert_recipient, settings.alert_sender) == ("a@contoso.com;b@contoso.com", "")
+    assert (settings.alerts.recipient, settings.alert_sender) == ("a@contoso.com;b@contoso.com", "")
+
+
+def test_people_are_told_in_several_ways_at_once() -> None:
+    settings = _read(
+        IMPORT,
+        ALERT_RECIPIENT="a@contoso.com",
+        ALERT_SENDER="app@contoso.com",
+        ALERT_TEAMS_URL="https://prod-1.logic.azure.com:443/workflows/1/invoke?sig=the-signature",
+        ALERT_WEBHOOK_URL="https://events.contoso.com/fo",
+        ALERT_WEBHOOK_SECRET="whsec_" + "A" * 44,
+        ALERT_REMIND_AFTER_HOURS="6",
+    )
+
+    assert settings.alerts == AlertRoute(
+        recipient="a@contoso.com",
+        teams_url=SecretUrl("https://prod-1.logic.azure.com:443/workflows/1/invoke?sig=the-signature"),
+        webhook_url=SecretUrl("https://events.contoso.com/fo"),
+    )
+    assert settings.alert_webhook_secret == Secret("whsec_" + "A" * 44)
+    assert settings.alert_remind_after == timedelta(hours=6)
+    assert "the-signature" not in repr(settings)
+
+
+def test_nobody_is_reminded_where_the_hours_are_none() -> None:
+    assert _read(IMPORT).alert_remind_after == timedelta(days=1)
+    assert _read(IMPORT, ALERT_REMIND_AFTER_HOURS="0").alert_remind_after is None
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, ""),
+        ({"WEBSITE_HOSTNAME": "contoso-fo.azurewebsites.net"}, "https://contoso-fo.azurewebsites.net"),
+        ({"WEBSITE_HOSTNAME": "127.0.0.1:7071"}, "http://127.0.0.1:7071"),
+        ({"WEBSITE_HOSTNAME": "x.azurewebsites.net", "APP_URL": "https://fo.contoso.com/"}, "https://fo.contoso.com"),
+    ],
+)
+def test_links_to_the_app_lead_to_the_address_that_is_set_or_that_azure_gives_it(
+    given: dict[str, str], expected: str
+) -> None:
+    assert _read(IMPORT, given).app_url == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wrong"),
+    [
+        ("ALERT_TEAMS_URL", "prod-1.logic.azure.com/workflows/1?sig=SECRET", "must be a URL that begins with https://"),
+        ("ALERT_WEBHOOK_URL", "http://events.contoso.com/?key=SECRET", "must begin with https://"),
+        ("ALERT_WEBHOOK_SECRET", "SECRET", "24 to 64 random bytes as base64"),
+        ("ALERT_REMIND_AFTER_HOURS", "daily", "must be a number"),
+        ("APP_URL", "https://fo.contoso.com/api?code=SECRET", "must be the address alone"),
+    ],
+)
+def test_a_setting_about_alerts_that_cannot_be_meant_is_refused_without_its_secret(
+    name: str, value: str, wrong: str
+) -> None:
+    (line,) = _refused(IMPORT, {name: value})
+
+    assert line.startswith(f"{name} ")
+    assert wrong in line
+    assert "SECRET " not in line.removeprefix(name)
+    assert "=SECRET" not in line
+
+
+def test_a_flow_with_a_recipient_of_its_own_needs_a_sender() -> None:
+    flow = {"name": "customers", "inputFolder": "In", "alertRecipient": "a@contoso.com"}
+
+    (line,) = _refused(IMPORT, INTEGRATIONS=json.dumps({"imports": [flow]}))
+
+    assert line.startswith("ALERT_SENDER is missing")
+
+
+def test_the_end_of_a_client_secret_is_a_date() -> None:
+    secret = {"AZURE_TENANT_ID": "contoso.com", "AZURE_CLIENT_ID": CLIENT_ID, "AZURE_CLIENT_SECRET": "s"}
+
+    assert _read(IMPORT, secret, CLIENT_SECRET_EXPIRES="2027-05-31").credentials.secret_expires == date(2027, 5, 31)
+    assert _read(IMPORT, secret).credentials.secret_expires is None
+    (line,) = _refused(IMPORT, secret, CLIENT_SECRET_EXPIRES="31.5.2027")
+    assert line.startswith("CLIENT_SECRET_EXPIRES must be a date")
 
 
 def test_a_client_secret_is_read_with_its_tenant() -> None:
@@ -259,6 +339,13 @@ OTHER: dict[str, str] = {
     "CLIENT_STATE": "another-random-text",
     "ALERT_RECIPIENT": "other@contoso.com",
     "ALERT_SENDER": "other@contoso.com",
+    "ALERT_TEAMS_URL": "https://teams.other.com/1",
+    "ALERT_WEBHOOK_URL": "https://other.com/hook",
+    "ALERT_WEBHOOK_SECRET": "A" * 32,
+    "ALERT_REMIND_AFTER_HOURS": "1",
+    "APP_URL": "https://other.com",
+    "WEBSITE_HOSTNAME": "other.azurewebsites.net",
+    "CLIENT_SECRET_EXPIRES": "2030-01-01",
     "IMPORT_STUCK_AFTER_MINUTES": "1",
     "EXPORT_STUCK_AFTER_MINUTES": "1",
     "SUBMIT_GRACE_SECONDS": "1",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 from urllib.parse import parse_qsl
 
-from tests.wire import entra, finance_operations, graph, storage
+from tests.wire import entra, finance_operations, graph, receivers, storage
 from tests.wire.endpoints import OPAQUE, Endpoint, Proof, Request, Service, fields_of
 from tests.wire.shapes import Form, Octets, misfits
 
@@ -14,6 +14,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *graph.ENDPOINTS,
     *finance_operations.ENDPOINTS,
     *entra.ENDPOINTS,
+    *receivers.ENDPOINTS,
     storage.GET_BLOB,
 )
 
@@ -36,6 +37,7 @@ _ID_HEADERS: Final = {
     Service.GRAPH: "client-request-id",
     Service.CONTENT: "client-request-id",
     Service.FINANCE_OPERATIONS: "x-ms-client-request-id",
+    Service.RECEIVERS: "client-request-id",
 }
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from tests.wire import entra, finance_operations, graph, storage
+from tests.wire import entra, finance_operations, graph, receivers, storage
 from tests.wire.endpoints import OPAQUE, Endpoint, Service, fields_of
 from tests.wire.examples import EXAMPLES, EXAMPLES_VARIABLE, Example, key_of, read_examples
 from tests.wire.shapes import Octets, name_of
@@ -57,6 +57,12 @@ _SECTIONS: Final[tuple[tuple[str, str, tuple[Endpoint, ...]], ...]] = (
         "Made by azure-identity and msal, Microsoft's own libraries. One way is used, as the settings say: managed "
         "identity, secret, certificate, or a signed-in user.",
         entra.ENDPOINTS,
+    ),
+    (
+        "Who is told of trouble",
+        "At `ALERT_TEAMS_URL` and `ALERT_WEBHOOK_URL`, which are sent exactly as they were set and never see a token. "
+        "Mail goes through Microsoft Graph, above.",
+        receivers.ENDPOINTS,
     ),
 )
 

@@ -19,6 +19,7 @@ class Service(StrEnum):
     FINANCE_OPERATIONS = "finance_operations"
     ENTRA = "entra"
     STORAGE = "storage"
+    RECEIVERS = "receivers"
 
 
 class Proof(StrEnum):

@@ -27,8 +27,13 @@ _HOSTS: Final = {
     Service.FINANCE_OPERATIONS: "https://contoso.operations.dynamics.com",
     Service.ENTRA: "https://login.microsoftonline.com",
     Service.STORAGE: "https://account.blob.core.windows.net",
+    Service.RECEIVERS: "https://receiver.contoso.com",
 }
-_SHOWN_HEADERS: Final = ("content-type", "content-length", "content-range", "range", "if-match", "if-none-match")
+_WEBHOOK: Final = ("webhook-id", "webhook-timestamp", "webhook-signature")
+_SHOWN_HEADERS: Final = (
+    *("content-type", "content-length", "content-range", "range", "if-match", "if-none-match"),
+    *_WEBHOOK,
+)
 _LEASING: Final = ("x-ms-lease-action", "x-ms-lease-duration")
 _SHOWN_OF_STORAGE: Final = (*_SHOWN_HEADERS, "x-ms-blob-type", "x-ms-version", *_LEASING)
 _SECRET_FIELDS: Final = frozenset(

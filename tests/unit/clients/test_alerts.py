@@ -4,16 +4,30 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import pytest
 
-from shared.clients.alerts import Alert, LogAlerts, MailAlerts
+from shared.clients.alerts import LogAlerts, MailAlerts
 from shared.clients.http import Http
+from shared.domain.alert import Alert, Message, Notice, Word
 from shared.errors import AnswerLost, AppError, NeedsPerson, TryAgain
 from shared.log import LOGGER_NAME
 from tests.unit.clients.scripted import Answer, GraphToken, Reset, Server, Step, sample
 
-ALERT = Alert(title="USMF_a.zip was not\nimported", text="3 of 120 rows failed.\nSee USMF_a.errors.csv")
+ALERT = Message(
+    notices=(
+        Notice(
+            alert=Alert(
+                key="ended-1",
+                title="USMF_a.zip was not\nimported",
+                text="3 of 120 rows failed.\nSee USMF_a.errors.csv",
+                since=datetime(2026, 3, 1, tzinfo=UTC),
+            ),
+            word=Word.NEW,
+        ),
+    )
+)
 
 
 @contextmanager

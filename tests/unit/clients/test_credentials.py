@@ -9,12 +9,21 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import trustme
 from azure.storage.blob import BlobServiceClient
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    NoEncryption,
+    load_pem_private_key,
+    pkcs12,
+)
 
 from shared import sign_in
 from shared.clients import token_cache
@@ -25,6 +34,7 @@ from shared.clients.credentials import (
     Credential,
     ManagedIdentity,
     SignedInUser,
+    certificate_ends,
 )
 from shared.errors import AppError, ItemChanged, NeedsPerson, TryAgain
 from shared.secret import Secret
@@ -172,6 +182,35 @@ def test_a_certificate_signs_instead_of_a_secret(entra: Entra, tmp_path: Path) -
     assert app.token() == "token-1"
     assert "client_assertion" in entra.forms()[0]
     assert "client_secret" not in entra.forms()[0]
+
+
+@pytest.mark.parametrize("kind", ["PEM", "PKCS12", "PKCS12 with a password"])
+def test_a_certificate_says_when_it_ends(tmp_path: Path, kind: str) -> None:
+    file, ends = tmp_path / "app.certificate", datetime(2031, 5, 31, 12, 0, tzinfo=UTC)
+    issued = trustme.CA(key_type=trustme.KeyType.RSA).issue_cert("app", key_type=trustme.KeyType.RSA, not_after=ends)
+    pem = issued.private_key_and_cert_chain_pem.bytes()
+    password = Secret("p4ss") if "password" in kind else None
+    file.write_bytes(pem if kind == "PEM" else _as_pkcs12(pem, password))
+
+    certificate = ClientCertificate(tenant_id="contoso.com", client_id="app-1", path=file, password=password)
+
+    assert certificate_ends(certificate) == ends
+
+
+def _as_pkcs12(pem: bytes, password: Secret | None) -> bytes:
+    key, certificate = load_pem_private_key(pem, None), x509.load_pem_x509_certificate(pem)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    protection = BestAvailableEncryption(password.reveal().encode()) if password else NoEncryption()
+    return pkcs12.serialize_key_and_certificates(b"app", key, certificate, None, protection)
+
+
+@pytest.mark.parametrize("content", [b"", b"no certificate", b"-----BEGIN CERTIFICATE-----\nAAAA\n"])
+def test_when_a_certificate_ends_is_unknown_where_it_cannot_be_read(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "app.pem"
+    if content:
+        file.write_bytes(content)
+
+    assert certificate_ends(ClientCertificate(tenant_id="contoso.com", client_id="app-1", path=file)) is None
 
 
 def test_a_certificate_that_cannot_be_read_needs_a_person(entra: Entra, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from shared.domain.integrations import (
+    AlertRoute,
     ImportFlow,
     Integrations,
     Problem,
@@ -22,6 +23,7 @@ from shared.domain.integrations import (
     parse_folder,
     parse_integrations,
 )
+from shared.secret import SecretUrl
 
 URL = "https://contoso.operations.dynamics.com"
 DRIVE = "drives/b!local"
@@ -102,12 +104,54 @@ def test_everything_that_a_flow_names_is_its_own() -> None:
     assert parsed.drives == ("users/integration@contoso.com/drive", DRIVE)
 
 
+def test_a_flow_may_name_who_is_told_and_the_secret_addresses_by_the_name_of_a_setting() -> None:
+    text = json.dumps({"imports": [_import(alertRecipient="a@b.de;c@d.de", alertTeamsUrl="%CUSTOMERS_TEAMS%")]})
+    url = "https://prod-1.logic.azure.com/workflows/1?sig=the-signature"
+
+    parsed = parse_integrations(text, environment_url=URL, drive=DRIVE, setting={"CUSTOMERS_TEAMS": url}.__getitem__)
+
+    assert isinstance(parsed, Integrations)
+    (flow,) = parsed.imports
+    assert flow.alerts == AlertRoute(recipient="a@b.de;c@d.de", teams_url=SecretUrl(url))
+    assert "the-signature" not in repr(flow)
+
+
+def test_what_a_flow_leaves_open_is_told_where_the_app_tells_all() -> None:
+    general = AlertRoute(recipient="a@b.de", teams_url=SecretUrl("https://teams.example/1"))
+
+    route = AlertRoute(recipient="c@d.de").else_to(general)
+
+    assert route == AlertRoute(recipient="c@d.de", teams_url=SecretUrl("https://teams.example/1"))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "wrong"),
+    [
+        ("alertRecipient", "nobody", "must be an e-mail address"),
+        ("alertTeamsUrl", "%NOWHERE%", "names the app setting NOWHERE, which is not set"),
+        ("alertTeamsUrl", "http://teams.example/?sig=the-signature", "must begin with https://"),
+        ("alertWebhookUrl", "https://hook.example/a b?sig=the-signature", "without '#' and blanks"),
+    ],
+)
+def test_a_way_to_tell_people_that_cannot_be_meant_is_refused_without_its_secret(
+    key: str, value: str, wrong: str
+) -> None:
+    problems = parse_integrations(json.dumps({"imports": [_import(**{key: value})]}), environment_url=URL, drive=DRIVE)
+
+    assert isinstance(problems, list)
+    (problem,) = problems
+    assert problem.setting == f"INTEGRATIONS, imports[0].{key}"
+    assert wrong in problem.wrong
+    assert "the-signature" not in str(problem)
+
+
 def test_flows_are_found_by_name() -> None:
     parsed = _parsed({"imports": [_import()], "exports": [_export()]})
 
     assert parsed.import_named("customers") is parsed.imports[0]
     assert parsed.export_named("ledger") is parsed.exports[0]
     assert parsed.import_named("ledger") is None
+    assert parsed.named("ledger") is parsed.exports[0]
     assert parsed.export_named("gone") is None
     assert parsed.flows == (*parsed.imports, *parsed.exports)
 
@@ -299,9 +343,12 @@ GOOD: dict[str, object] = {
                 dataProject="D",
                 company="U1",
                 overwrite=False,
+                alertRecipient="a@contoso.com; b@contoso.com",
+                alertTeamsUrl="https://prod-1.westeurope.logic.azure.com/workflows/1?sig=x",
+                alertWebhookUrl="https://events.contoso.com/hook",
             )
         ],
-        "exports": [_export(environmentUrl=URL, drive=DRIVE, everySeconds=0)],
+        "exports": [_export(environmentUrl=URL, drive=DRIVE, everySeconds=0, alertRecipient="")],
     },
 }
 

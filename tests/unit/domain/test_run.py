@@ -147,9 +147,9 @@ def test_only_progress_ends_the_count_of_failed_tries_and_the_trouble(
 
 
 def test_trouble_that_is_open_already_stays_as_it_was_told() -> None:
-    told = replace(a_run(), trouble=Trouble(text="the first", since=NOW, told=True))
+    run = replace(a_run(), trouble=Trouble(text="the first", since=NOW))
 
-    assert told.troubled("the second", LATER).trouble == Trouble(text="the first", since=NOW, told=True)
+    assert run.troubled("the second", LATER).trouble == Trouble(text="the first", since=NOW)
 
 
 def test_a_failed_try_is_counted_put_off_and_drops_what_only_this_process_knew() -> None:
@@ -266,7 +266,7 @@ def test_a_record_gives_back_everything_that_was_set() -> None:
         failed_rows_total=7,
         summary_url="https://contoso.operations.dynamics.com/?mi=x",
         report_url="https://contoso-my.sharepoint.com/a.report.txt",
-        trouble=Trouble(text="stuck", since=NOW, told=True),
+        trouble=Trouble(text="stuck", since=NOW),
         steps=(
             StepRecord(
                 step="watch",

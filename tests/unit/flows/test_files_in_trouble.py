@@ -244,7 +244,7 @@ def test_a_report_for_which_the_path_is_too_long_keeps_no_lane_from_going_on(mak
     assert world.files(deep) == [name]
     (run,) = world.ended_runs()
     assert run.outcome is Outcome.REJECTED
-    (mail,) = world.onedrive.mails
+    (mail,) = world.mails()
     assert "not a zip" in mail.content
 
 

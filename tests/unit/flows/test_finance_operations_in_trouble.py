@@ -63,7 +63,7 @@ def test_an_import_that_a_person_cancels_is_filed_in_error_with_what_to_do(make_
     assert run.outcome is Outcome.CANCELED
     report = (world.folder / "Error" / "USMF_1.report.txt").read_text("utf-8-sig")
     assert "A person canceled the execution" in report
-    assert len(world.onedrive.mails) == 1
+    assert len(world.mails()) == 1
     assert world.imports() == []
 
 
@@ -83,7 +83,7 @@ def test_an_import_that_fo_has_forgotten_is_told_filed_in_error_and_frees_its_la
     report = (world.folder / "Error" / "USMF_1.report.txt").read_text("utf-8-sig")
     assert first.execution_id in report
     assert "See in F&O whether the rows are there" in report
-    (mail,) = world.onedrive.mails
+    (mail,) = world.mails()
     assert "nobody can say how it ended" in mail.content
 
 
@@ -105,7 +105,7 @@ def test_an_execution_that_fo_does_not_find_for_hours_is_watched_on_and_ends_as_
     world.look()
     (lane,) = world.heads()
     let_pass(world, lane, timedelta(hours=3))
-    assert len(world.onedrive.mails) == 1
+    assert len(world.mails()) == 1
 
     world.faults.clear()
     world.run_until_quiet()
@@ -122,7 +122,7 @@ def test_an_export_that_fo_has_forgotten_is_told_once_and_the_next_one_goes_on(m
     world.clock.advance(600)
 
     assert (run.state, run.outcome) == (State.FAILED, Outcome.UNKNOWN)
-    assert len(world.onedrive.mails) == 1
+    assert len(world.mails()) == 1
     assert export(world).state is State.DELIVERED
 
 
@@ -137,7 +137,7 @@ def test_a_package_that_fo_has_deleted_after_seven_days_is_told_and_the_next_exp
     world.clock.advance(600)
 
     assert (run.state, run.outcome) == (State.FAILED, Outcome.FAILED)
-    (mail,) = world.onedrive.mails
+    (mail,) = world.mails()
     assert "hands out no package" in mail.content
     assert export(world).state is State.DELIVERED
 
@@ -170,14 +170,14 @@ def test_a_project_that_a_dead_execution_blocks_is_told_once_and_goes_on_when_a_
     (run,) = world.open_runs()
     assert world.calls("ImportFromPackage") > 9
     assert len(run.submissions) <= 4  # bounded, however long it lasts
-    assert len(world.onedrive.mails) == 1
+    assert len(world.mails()) == 1
 
     world.fno.end_now("dead", Status.CANCELED)
     world.run_until_quiet()
 
     assert world.imports() == [("USMF", 1)]
     assert world.files("Success") == ["USMF_1.zip"]
-    assert len(world.onedrive.mails) == 1
+    assert len(world.mails()) == 1
 
 
 def by_hand(world: World, data_project: str, execution_id: str) -> None:
@@ -215,7 +215,7 @@ def test_words_of_contention_fail_no_file_and_no_export(make_world: MakeWorld) -
     assert world.files("Success") == ["USMF_1.zip"]
     assert "A" in delivered(world)[run.file.name]
     assert world.calls("ImportFromPackage") == world.calls("ExportToPackage") == len(CONTENTION) + 1
-    assert world.onedrive.mails == []
+    assert world.mails() == []
 
 
 # Keys that run out
@@ -327,7 +327,7 @@ def test_an_hour_of_maintenance_fails_no_file_is_told_once_and_is_made_up_for_by
     (lane,) = world.heads()
     begin(world)
     let_pass(world, lane, timedelta(hours=1))
-    assert len(world.onedrive.mails) == 1
+    assert len(world.mails()) == 1
     assert world.files("Error") == []
 
     world.faults.clear()
@@ -335,7 +335,7 @@ def test_an_hour_of_maintenance_fails_no_file_is_told_once_and_is_made_up_for_by
 
     assert world.imports() == [("USMF", 1)]
     assert world.files("Success") == ["USMF_1.zip"]
-    assert len(world.onedrive.mails) == 1
+    assert len(world.mails()) == 1
 
 
 @pytest.mark.parametrize("begin", list(BEGINS.values())[1:3], ids=list(BEGINS)[1:3])
@@ -345,12 +345,13 @@ def test_an_hour_of_maintenance_loses_no_export(make_world: MakeWorld, begin: Ca
     (lane,) = world.heads()
     begin(world)
     let_pass(world, lane, timedelta(hours=1))
+    world.tell_people()
 
     world.faults.clear()
     world.run_until_quiet()
 
     assert list(delivered(world).values()) == [["A", "B"]]
-    assert len(world.onedrive.mails) == 1
+    assert len(world.mails()) == 1
 
 
 # Two clocks

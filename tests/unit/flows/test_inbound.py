@@ -416,7 +416,7 @@ def test_an_execution_that_hangs_alerts_once_is_watched_on_and_is_never_sent_aga
         world.clock.present = max(world.clock.present, world.heads()[lane])
         world.wake(lane)
 
-    assert len(world.onedrive.mails) == 1
+    assert len(world.mails()) == 1
     assert world.calls(IMPORT) == 1
     (run,) = world.open_runs()
     assert run.state is State.EXECUTING
@@ -433,7 +433,7 @@ def test_a_failed_import_is_mailed_once(make_world: MakeWorld) -> None:
     world.look()
     world.run_until_quiet()
 
-    (mail,) = world.onedrive.mails
+    (mail,) = world.mails()
     assert "USMF_Customers_001.zip" in str(mail)
     assert "Failed" in str(mail)
 
@@ -450,8 +450,8 @@ def test_a_missing_permission_stops_the_lane_alerts_once_moves_no_file_and_goes_
     for _ in range(10):
         world.clock.present = max(world.clock.present, world.heads()[lane])
         world.wake(lane)
-    assert len(world.onedrive.mails) == 1
-    assert "Microsoft Entra ID applications" in str(world.onedrive.mails)
+    assert len(world.mails()) == 1
+    assert "Microsoft Entra ID applications" in str(world.mails())
     assert world.files("Processing") == ["USMF_first.zip"]
 
     world.faults.clear()
@@ -469,6 +469,7 @@ def test_f_and_o_refusing_the_app_at_the_submit_alerts_once_however_often_it_is_
     world.look()
     world.run_until_quiet()
 
+    world.tell_people()
     assert len(world.onedrive.mails) == 1
     assert world.imports() == [("USMF", 1)]
 
@@ -490,7 +491,7 @@ def test_a_lane_that_waits_long_for_its_turn_to_call_f_and_o_troubles_nobody(
     world.run_until_quiet()
 
     assert world.imports() == [("USMF", 1)]
-    assert world.onedrive.mails == []
+    assert world.mails() == []
 
 
 def test_no_record_of_a_run_holds_the_key_to_the_package(world: World) -> None:

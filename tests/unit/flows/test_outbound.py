@@ -140,7 +140,7 @@ def test_an_export_lands_in_output_under_a_name_that_says_what_and_when(exportin
     assert rows == ["A", "B"]
     assert (run.state, run.outcome, run.file.name) == (State.DELIVERED, Outcome.SUCCEEDED, name)
     assert exporting.calls(SUBMIT) == 1
-    assert exporting.onedrive.mails == []
+    assert exporting.mails() == []
 
 
 def test_each_export_holds_what_changed_since_the_one_before(exporting: World) -> None:
@@ -351,7 +351,7 @@ def test_a_package_whose_address_comes_late_is_waited_for(make_world: MakeWorld)
     run = export(world)
 
     assert delivered(world) == {run.file.name: ["A", "B"]}
-    assert world.onedrive.mails == []
+    assert world.mails() == []
 
 
 # Two exports after all
@@ -670,7 +670,7 @@ def test_a_package_that_is_cut_off_in_blob_storage_is_not_delivered_before_it_is
         for _ in range(TRIES_BEFORE_ALERT + 3):
             wake_when_due(exporting, lane)
         assert exporting.files("Output") == []
-        assert len(exporting.onedrive.mails) == 1
+        assert len(exporting.mails()) == 1
         blob.upload_blob(whole, overwrite=True)
 
     exporting.run_until_quiet()
@@ -690,7 +690,7 @@ def test_a_failed_export_is_told_once_and_the_next_one_waits_ten_minutes(make_wo
 
     assert (run.state, run.outcome) == (State.FAILED, Outcome(outcome))
     assert world.files("Output") == []
-    (mail,) = world.onedrive.mails
+    (mail,) = world.mails()
     assert outcome in mail.subject
     assert PROJECT in mail.content
     assert "http" in mail.content  # the link to the execution summary
@@ -702,7 +702,7 @@ def test_a_failed_export_is_told_once_and_the_next_one_waits_ten_minutes(make_wo
     world.clock.present = run.ended + timedelta(seconds=600)
 
     assert export(world).state is State.DELIVERED
-    assert len(world.onedrive.mails) == 1
+    assert len(world.mails()) == 1
 
 
 def test_an_export_that_fo_refuses_is_told_once_and_goes_on_when_it_is_mended(make_world: MakeWorld) -> None:
@@ -711,14 +711,14 @@ def test_an_export_that_fo_refuses_is_told_once_and_goes_on_when_it_is_mended(ma
     (lane,) = world.heads()
     for _ in range(5):
         wake_when_due(world, lane)
-    (mail,) = world.onedrive.mails
+    (mail,) = world.mails()
     assert PROJECT in mail.content
 
     prepared(world)
     world.run_until_quiet()
 
     assert list(delivered(world).values()) == [["A", "B"]]
-    assert len(world.onedrive.mails) == 1
+    assert len(world.mails()) == 1
 
 
 def test_a_project_that_is_busy_is_waited_for(exporting: World) -> None:
@@ -731,7 +731,7 @@ def test_a_project_that_is_busy_is_waited_for(exporting: World) -> None:
 
     assert exporting.calls(SUBMIT) > 2
     assert delivered(exporting) == {run.file.name: ["A", "B"]}
-    assert exporting.onedrive.mails == []
+    assert exporting.mails() == []
 
 
 def test_an_export_that_succeeded_in_part_is_delivered_and_told(exporting: World) -> None:
@@ -741,7 +741,7 @@ def test_an_export_that_succeeded_in_part_is_delivered_and_told(exporting: World
 
     assert (run.state, run.outcome) == (State.DELIVERED, Outcome.PARTIALLY_SUCCEEDED)
     assert delivered(exporting) == {run.file.name: ["A", "B"]}
-    (mail,) = exporting.onedrive.mails
+    (mail,) = exporting.mails()
     assert "PartiallySucceeded" in mail.subject
     assert mail.content
 
@@ -753,7 +753,7 @@ def test_an_export_that_hangs_is_told_once_watched_on_and_delivered_in_the_end(m
     (lane,) = world.heads()
     for _ in range(40):
         wake_when_due(world, lane)
-    (mail,) = world.onedrive.mails
+    (mail,) = world.mails()
     (run,) = world.open_runs()
     assert run.execution_id in mail.content
 
@@ -762,7 +762,7 @@ def test_an_export_that_hangs_is_told_once_watched_on_and_delivered_in_the_end(m
 
     assert list(delivered(world).values()) == [["A", "B"]]
     assert world.calls(SUBMIT) == 1
-    assert len(world.onedrive.mails) == 1
+    assert len(world.mails()) == 1
 
 
 def test_a_package_that_fo_never_hands_out_is_told_and_given_up_after_the_seven_days_that_fo_keeps_it(
@@ -773,12 +773,12 @@ def test_a_package_that_fo_never_hands_out_is_told_and_given_up_after_the_seven_
     (lane,) = world.heads()
     while world.open_runs()[0].state is not State.READY:
         wake_when_due(world, lane)
-    assert world.onedrive.mails == []
+    assert world.mails() == []
 
     world.clock.advance(16 * 60)
     for _ in range(3):
         wake_when_due(world, lane)
-    (mail,) = world.onedrive.mails
+    (mail,) = world.mails()
     assert "Job history" in mail.content
     world.clock.advance(7 * 24 * 3600)
     wake_when_due(world, lane)
@@ -787,7 +787,7 @@ def test_a_package_that_fo_never_hands_out_is_told_and_given_up_after_the_seven_
     assert run.state is State.FAILED
     assert run.execution_id in run.reason
     assert "Job history" in run.reason
-    assert len(world.onedrive.mails) == 2  # after 15 minutes, and at the end
+    assert len(world.mails()) == 2  # after 15 minutes, and at the end
     assert world.files("Output") == []
 
 
@@ -816,7 +816,7 @@ def test_an_export_of_nothing_for_which_fo_makes_no_package_does_not_hold_up_the
 
     assert world.clock.present - before < timedelta(minutes=3)
     assert (nothing.state, nothing.file.item_id) == (State.DELIVERED, "")
-    assert world.onedrive.mails == []
+    assert world.mails() == []
     change(world, ("C", "Gamma"))
     world.clock.advance(30)
     run = export(world)

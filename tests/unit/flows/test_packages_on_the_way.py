@@ -98,7 +98,7 @@ def test_a_package_whose_hash_does_not_match_is_fetched_again_then_told_and_neve
         world.clock.present = max(world.clock.present, world.heads()[lane])
         world.wake(lane)
     assert world.calls("ImportFromPackage") == 0
-    (mail,) = world.onedrive.mails
+    (mail,) = world.mails()
     assert "quickXorHash" in str(mail)
     assert world.files("Processing") == [NAME]
 

@@ -363,10 +363,10 @@ def test_trouble_that_lasts_is_told_once_and_tried_on(make_world: MakeWorld) -> 
     steps = {State.FOUND: failing(TryAgain("F&O is away"))}
 
     woken_again(world, steps, 8)
-    assert world.onedrive.mails == []
+    assert world.mails() == []
     woken_again(world, steps, 5)
 
-    (mail,) = world.onedrive.mails
+    (mail,) = world.mails()
     assert "F&O is away" in mail.content
     assert "USMF_1.zip" in mail.subject
     advance_to_the_end(world)
@@ -387,19 +387,21 @@ def test_what_only_a_person_can_mend_is_told_at_once_and_once_and_looked_at_ever
     delays = woken_again(world, {State.FOUND: failing(NeedsPerson("Grant the permission"))}, 3)
 
     assert delays == [120, 120, 120]
-    assert [mail.content for mail in world.onedrive.mails] == ["Grant the permission"]
+    (mail,) = world.mails()
+    assert mail.content.splitlines()[0] == "Grant the permission"
     advance_to_the_end(world)
-    assert len(world.onedrive.mails) == 1
+    assert len(world.mails()) == 1
 
 
 def test_new_trouble_after_progress_is_told_anew(make_world: MakeWorld) -> None:
     world = make_world(settings=ALERTS)
     opened(world)
     woken_again(world, {State.FOUND: failing(NeedsPerson("first"))}, 2)
+    world.tell_people()
 
     woken_again(world, {State.FOUND: moving(State.CLAIMED), State.CLAIMED: failing(NeedsPerson("second"))}, 2)
 
-    assert [mail.content for mail in world.onedrive.mails] == ["first", "second"]
+    assert [mail.content.splitlines()[0] for mail in world.mails()] == ["first", "second"]
 
 
 def test_a_file_that_can_never_succeed_is_finished_with_its_reason_and_goes_on_to_be_filed(world: World) -> None:
@@ -420,7 +422,7 @@ def test_an_export_has_no_file_to_refuse_so_a_person_is_told(make_world: MakeWor
         advance(world, {State.PLANNED: failing(FileRejected("no such name"))}, lane="out-test", queue=EXPORT_WORK)
 
     assert head(world, "out-test").state is State.PLANNED
-    assert len(world.onedrive.mails) == 1
+    assert len(world.mails()) == 1
     assert world.messages(EXPORT_WORK) == [("out-test", 120), ("out-test", 120)]
 
 
@@ -438,7 +440,7 @@ def test_a_bug_is_logged_with_its_traceback_told_once_and_lets_other_lanes_go_on
     assert delays == [300, 300, 300]
     assert "Traceback" in caplog.text
     assert "in fail" in caplog.text
-    (mail,) = world.onedrive.mails
+    (mail,) = world.mails()
     assert type(error).__name__ in mail.content
     assert [run.file.name for run in world.ended_runs()] == ["USMF_2.zip"]
     advance_to_the_end(world)
@@ -465,10 +467,12 @@ def test_an_alert_that_cannot_be_sent_delays_nothing(
     opened(world)
 
     woken_again(world, {State.FOUND: failing(NeedsPerson("Grant the permission"))}, 1)
+    world.tell_people()
     woken_again(world, {State.FOUND: failing(FileRejected("No company")), State.FINISHED: moving(State.FILED)}, 1)
+    world.tell_people()
 
     assert [run.outcome for run in world.ended_runs()] == [Outcome.REJECTED]
-    assert caplog.text.count("alert.failed") == 2
+    assert caplog.text.count("alert.failed") >= 2
 
 
 def test_a_run_that_ends_well_is_not_told(make_world: MakeWorld) -> None:
@@ -478,7 +482,7 @@ def test_a_run_that_ends_well_is_not_told(make_world: MakeWorld) -> None:
     advance(world, {State.FOUND: end})
 
     assert len(world.ended_runs()) == 1
-    assert world.onedrive.mails == []
+    assert world.mails() == []
 
 
 def test_a_run_that_ends_badly_is_told_once_with_its_reason(make_world: MakeWorld) -> None:
@@ -487,9 +491,9 @@ def test_a_run_that_ends_badly_is_told_once_with_its_reason(make_world: MakeWorl
 
     advance(world, {State.FOUND: failing(FileRejected("No company")), State.FINISHED: moving(State.FILED)})
 
-    (mail,) = world.onedrive.mails
+    (mail,) = world.mails()
     assert mail.subject == "import, USMF_1.zip: Rejected"
-    assert mail.content == "No company"
+    assert mail.content.splitlines()[0] == "No company"
 
 
 def test_every_line_about_a_run_names_it(world: World, caplog: pytest.LogCaptureFixture) -> None:

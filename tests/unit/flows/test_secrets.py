@@ -23,6 +23,10 @@ from tests.world import World
 
 CLIENT_STATE = "known-client-state-4711"
 FUNCTION_KEY = "known-function-key-0815"
+TEAMS_KEY = "the-signature-of-the-workflow"
+WEBHOOK_KEY = "the-key-in-the-webhooks-address"
+WEBHOOK_SECRET = "dGhlLXNlY3JldC10aGF0LXNpZ25zLWFsZXJ0cyE="
+OURS = (CLIENT_STATE, FUNCTION_KEY, TEAMS_KEY, WEBHOOK_KEY, WEBHOOK_SECRET)
 
 # A call of each kind to each service, of both flows.
 CALLS = (
@@ -86,6 +90,9 @@ def test_no_key_or_token_is_written_anywhere_when(
         settings={
             "ALERT_RECIPIENT": "ops@contoso.com",
             "ALERT_SENDER": "app@contoso.com",
+            "ALERT_TEAMS_URL": f"http://127.0.0.1:1/workflows/1/invoke?sig={TEAMS_KEY}",
+            "ALERT_WEBHOOK_URL": f"http://127.0.0.1:1/hook?key={WEBHOOK_KEY}",
+            "ALERT_WEBHOOK_SECRET": WEBHOOK_SECRET,
             "NOTIFICATION_URL": f"http://127.0.0.1:1/api/receive_notification?code={FUNCTION_KEY}",
             "CLIENT_STATE": CLIENT_STATE,
             "EXPORT_DATA_PROJECT": "Asset-Major-Types",
@@ -106,12 +113,14 @@ def test_no_key_or_token_is_written_anywhere_when(
     world.run_until_quiet()
     printed.append(as_the_host_does(world.start_exports))
     world.run_until_quiet()
+    printed.append(as_the_host_does(world.tell_people))
 
     everything = "\n".join([*printed, caplog.text, world.written()])
     assert {run.flow for run in world.ended_runs()} == set(FlowKind)
     assert "USMF_partly" in everything
+    assert "alert.failed" in everything  # nobody answers at the webhooks
     assert leaks(everything) == []
-    assert [secret for secret in (CLIENT_STATE, FUNCTION_KEY, "abcdef") if secret in everything] == []
+    assert [secret for secret in (*OURS, "abcdef") if secret in everything] == []
 
 
 def test_the_traceback_of_a_bug_shows_no_key(

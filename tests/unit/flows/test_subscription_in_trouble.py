@@ -107,13 +107,13 @@ def test_a_refused_subscription_is_told_once_and_made_when_it_is_permitted(make_
         with pytest.raises(AppError):
             watch.keep_watch(world.services)
         world.clock.advance(60)
-    assert len(world.onedrive.mails) == 1
+    assert len(world.mails()) == 1
 
     world.faults.clear()
     watch.keep_watch(world.services)
 
     assert len(world.onedrive.subscriptions) == 1
-    assert len(world.onedrive.mails) == 1
+    assert len(world.mails()) == 1
 
 
 def _the_subscription(world: World) -> str:

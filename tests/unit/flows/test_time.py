@@ -137,7 +137,7 @@ def test_a_host_that_sleeps_for_a_quarter_of_an_hour_again_and_again_imports_onc
 
     assert world.imports() == [("USMF", 1)]
     assert world.files("Success") == ["USMF_1.zip"]
-    assert world.onedrive.mails == []
+    assert world.mails() == []
 
 
 # Tokens
@@ -171,7 +171,7 @@ def test_tokens_that_run_out_during_a_long_transfer_are_replaced_and_nothing_is_
     assert world.imports()[before:] == [("USMF", 1)]
     assert sum(call.status == 401 and "ImportFromPackage" in call.path for call in world.faults.calls) == 1
     assert run.file.name in world.files("Output")
-    assert world.onedrive.mails == []
+    assert world.mails() == []
 
 
 # The hour that comes twice

@@ -409,8 +409,8 @@ def test_what_only_a_person_can_mend_is_told_once_however_often_the_timer_meets_
         world.faults.add(fault)
         with pytest.raises(kind):
             keep_watch(world)
-    assert len(world.onedrive.mails) == 1
-    assert "Files.ReadWrite.All" in world.onedrive.mails[0].content
+    assert len(world.mails()) == 1
+    assert "Files.ReadWrite.All" in world.mails()[0].content
 
     world.faults.clear()
     keep_watch(world)
@@ -418,7 +418,7 @@ def test_what_only_a_person_can_mend_is_told_once_however_often_the_timer_meets_
     world.faults.add(forbidden)
     with pytest.raises(NeedsPerson):
         keep_watch(world)
-    assert len(world.onedrive.mails) == 2
+    assert len(world.mails()) == 2
 
 
 def test_a_file_whose_run_has_begun_is_not_opened_again_by_the_timer(world: World) -> None:
