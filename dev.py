@@ -126,6 +126,19 @@ def live(arguments: list[str]) -> int:
     return hand_over([venv_python(), "-m", "tests.live", *arguments])
 
 
+def runs(arguments: list[str]) -> int:
+    """List, show and act on the runs of a running app: list, show, cancel, resubmit, pause and more."""
+    prepare(azurite=False)
+    return hand_over([venv_python(), "-m", "operations.command", *arguments])
+
+
+def screenshots(arguments: list[str]) -> int:
+    """Renew the pictures in the documents: the browser tests take them (needs Chromium and its driver)."""
+    prepare(azurite=True)
+    os.environ["SCREENSHOTS_FOLDER"] = str(ROOT / "docs" / "images")
+    return hand_over([venv_python(), "-m", "pytest", "tests/end_to_end", *arguments])
+
+
 def sign_in(arguments: list[str]) -> int:
     """Sign a user in by device code, for an app that works on that user's OneDrive."""
     prepare(azurite=False)
@@ -145,6 +158,8 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "witnesses": witnesses,
     "audit": audit,
     "live": live,
+    "runs": runs,
+    "screenshots": screenshots,
     "sign-in": sign_in,
 }
 
@@ -183,7 +198,7 @@ def main(arguments: Sequence[str]) -> int:
 def usage() -> str:
     """The text of --help."""
     lines = ["usage: python dev.py COMMAND [arguments]", ""]
-    lines += [f"  {name:<9} {command.__doc__}" for name, command in COMMANDS.items()]
+    lines += [f"  {name:<11} {command.__doc__}" for name, command in COMMANDS.items()]
     lines += ["", "python dev.py COMMAND --help says more about one of them."]
     return "\n".join(lines)
 

@@ -1,1 +1,1 @@
-"""How people look at the app."""
+"""How people look at the app and act."""

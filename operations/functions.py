@@ -1,16 +1,25 @@
-"""How people look at the app: the pages about runs, and the same as JSON. What they show is told in ``shared/flows``.
+"""How people look at the app and act: the pages about runs, the same as JSON, and what a person may do about them.
 
-Who may look: the host asks for a function key, in the header ``x-functions-key`` or as ``?code=`` in the address.
+What they show and do is told in ``shared/flows``. Who may look: the host asks for a function key, in the header
+``x-functions-key`` or as ``?code=`` in the address. Who may act: with the key in the header only. A page of somebody
+else's can make a browser send an address, and cannot make it send this header.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Final
 
 import azure.functions as func
 
 from operations import pages
 from shared.errors import AppError
-from shared.flows import history
-from shared.services import services
+from shared.flows import actions, history
+from shared.flows.actions import Answer, Asked
+from shared.flows.offers import NEEDS_WHY, Verb
+from shared.log import log
+from shared.secret import redacted
+from shared.services import Services, services
 
 operations = func.Blueprint()  # type: ignore[no-untyped-call]  # azure-functions does not annotate it
 
@@ -34,6 +43,68 @@ def show_run(req: func.HttpRequest) -> func.HttpResponse:
     return _answered(req, _one, pages.as_json if as_json else pages.run_page)
 
 
+# Characters of a name and of a reason: they stand in records and in the log.
+LONGEST_BY: Final = 100
+LONGEST_WHY: Final = 500
+
+type What = Mapping[str, str]
+
+_DONE_BY: Final[Mapping[Verb, Callable[[What, Asked, Services], Answer | None]]] = {
+    Verb.RUN_AGAIN: lambda what, asked, services: actions.run_again(what.get("run", ""), asked, services),
+    Verb.RUN_ALL_AGAIN: lambda what, asked, services: actions.run_all_again(
+        history.read_filters(what), _moment(what.get("before", ""), services), asked, services
+    ),
+    Verb.CHECK_NOW: lambda what, asked, services: actions.check_now(what.get("run", ""), asked, services),
+    Verb.GIVE_UP: lambda what, asked, services: actions.give_up(what.get("run", ""), asked, services),
+    Verb.PAUSE: lambda what, asked, services: actions.pause(what.get("name", ""), asked, services),
+    Verb.RESUME: lambda what, asked, services: actions.resume(what.get("name", ""), asked, services),
+    Verb.EXPORT_NOW: lambda what, asked, services: actions.export_now(what.get("name", ""), asked, services),
+    Verb.LOOK_NOW: lambda _what, asked, services: actions.look_now(asked, services),
+}
+
+
+@operations.route(route="actions/{verb}", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
+def act(req: func.HttpRequest) -> func.HttpResponse:
+    """Do what a person asks for: a verb of ``offers.py``, about what stands in the JSON of the request."""
+    answer = _acted(req)
+    return func.HttpResponse(answer.body, status_code=answer.status, headers=answer.headers, mimetype=answer.mimetype)
+
+
+def _acted(req: func.HttpRequest) -> pages.Answer:
+    if not req.headers.get("x-functions-key"):
+        log.warning("action.refused", verb=req.route_params["verb"])
+        return pages.error(
+            HTTPStatus.FORBIDDEN, "Send the key in the header x-functions-key; in the address it is no leave to act."
+        )
+    try:
+        verb, what = Verb(req.route_params["verb"]), req.get_json()
+    except ValueError:
+        verb, what = None, None
+    if verb is None or not isinstance(what, dict):
+        return pages.error(HTTPStatus.BAD_REQUEST, f"Send JSON to one of: {', '.join(Verb)}.")
+    said = {name: value.strip() for name, value in what.items() if isinstance(value, str)}
+    if verb in NEEDS_WHY and not said.get("why"):
+        return pages.error(HTTPStatus.BAD_REQUEST, "Say why: it stands in the history, for whoever wonders later.")
+    try:
+        return pages.acted(_DONE_BY[verb](said, _asked(req, said), services()))
+    except AppError as error:
+        return pages.error(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+
+
+def _asked(req: func.HttpRequest, said: What) -> Asked:
+    by = req.headers.get("x-ms-client-principal-name") or said.get("by") or actions.NOBODY
+    return Asked(by=redacted(by)[:LONGEST_BY], why=redacted(said.get("why", ""))[:LONGEST_WHY])
+
+
+def _moment(text: str, services: Services) -> datetime:
+    """Return when a list was seen; now, where the asker does not say."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return services.now()
+    return moment if moment.tzinfo else services.now()
+
+
 def _list(req: func.HttpRequest) -> history.RunList:
     return history.list_runs(history.read_filters(req.params), req.params.get("behind", ""), services())
 
@@ -55,6 +126,7 @@ def _answered[View](
         query=dict(req.params),
         user=req.headers.get("x-ms-client-principal-name", ""),
         etag=req.headers.get("if-none-match", ""),
+        seen=datetime.now(UTC).isoformat(),
     )
     try:
         answer = shown(look(req), asked)

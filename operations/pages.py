@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlencode
 
 from shared.domain.run import FlowKind, Outcome, State
-from shared.flows import history
+from shared.flows import actions, history
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 # The host's default prefix of HTTP routes; host.json sets no other.
 RUNS: Final = "/api/runs"
+ACTIONS: Final = "/api/actions"
 
 # What may stand in the address of the list, beside the key and the position.
 FILTERS: Final = frozenset({"flow", "company", "project", "state", "outcome", "day", "text"})
@@ -47,6 +48,7 @@ class Asked:
     query: Mapping[str, str]
     user: str = ""  # who has signed in, where App Service authentication is on; to be shown, it proves nothing
     etag: str = ""  # of what the asker has
+    seen: str = ""  # when: what is done about all that a page shows is about nothing newer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +88,6 @@ def list_page(view: history.RunList, asked: Asked) -> Answer:
         "runs.html",
         asked,
         view=view,
-        runs=RUNS,
         code=asked.query.get("code", ""),
         filtered=filtered,
         is_first="behind" not in asked.query,
@@ -106,6 +107,18 @@ def run_page(view: history.RunView | None, asked: Asked) -> Answer:
         return _page(HTTPStatus.NOT_FOUND, "trouble.html", asked, title="Not found", words=words)
     poll = link(Asked(query={}), f"/{view.address}.json")
     return _page(HTTPStatus.OK, "run.html", asked, view=view, poll=poll, etag=_etag(_json(HTTPStatus.OK, view)))
+
+
+def acted(answer: actions.Answer | None) -> Answer:
+    """Return what came of what a person did; None: what it was about is not there."""
+    if answer is None:
+        return error(HTTPStatus.NOT_FOUND, "There is no such run, flow or lane.")
+    return _json(HTTPStatus.OK if answer.done else HTTPStatus.CONFLICT, answer)
+
+
+def error(status: HTTPStatus, words: str) -> Answer:
+    """Return why nothing was done, as JSON."""
+    return _json(status, {"done": False, "said": words})
 
 
 def trouble(words: str, asked: Asked, *, as_json: bool) -> Answer:
@@ -143,6 +156,9 @@ def _page(status: HTTPStatus, template: str, asked: Asked, **content: object) ->
             **content,
             nonce=nonce,
             user=asked.user,
+            seen=asked.seen,
+            runs=RUNS,
+            actions=ACTIONS,
             link=lambda path="", **query: link(asked, path, **query),
         )
     )

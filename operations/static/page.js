@@ -1,4 +1,5 @@
-// Keeps a page current: asks for its JSON, and where that has changed puts the page's new parts into place.
+// Keeps a page current: asks for its JSON, and where that has changed puts the page's new parts into place. And sends
+// what a person does, once it was confirmed.
 "use strict";
 
 const PATIENCE_MS = 60_000; // the longest wait after answers that did not come
@@ -66,6 +67,84 @@ function say(text, onlyAfter = "") {
 
 function inLocalTime() {
   for (const each of document.querySelectorAll("time")) each.title = new Date(each.dateTime).toLocaleString();
+}
+
+// -- what a person does: asked once more, in words, before it is done
+
+const ask = document.getElementById("ask");
+const part = (name) => document.getElementById(`ask-${name}`);
+let pressed;
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-act]");
+  if (button) open(button);
+});
+
+function open(button) {
+  pressed = { verb: button.dataset.act, what: JSON.parse(button.dataset.what) };
+  part("title").textContent = part("do").textContent = button.textContent;
+  part("words").textContent = button.dataset.words;
+  part("why").required = "needsWhy" in button.dataset;
+  part("why").value = "";
+  for (const each of ask.querySelectorAll("label, #ask-do")) each.hidden = false;
+  for (const each of [part("said"), part("each")]) each.hidden = true;
+  part("do").disabled = false;
+  part("cancel").textContent = "Cancel";
+  ask.showModal();
+  part("why").focus();
+}
+
+part("cancel").addEventListener("click", () => ask.close());
+part("form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  act();
+});
+
+async function act() {
+  part("do").disabled = true; // pressed twice it would be done once all the same
+  try {
+    const answer = await told();
+    if (answer.done) await show(answer);
+    else complain(answer.said);
+  } catch {
+    complain("The app does not answer; whether it was done cannot be said. Pressing again does no harm.");
+  }
+}
+
+// The key goes in a header: a page of somebody else's could send an address, and could not send this.
+async function told() {
+  const asked = { ...pressed.what, why: part("why").value, by: part("by")?.value ?? "", before: ask.dataset.before };
+  const answer = await fetch(`${ask.dataset.actions}/${pressed.verb}`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json", "x-functions-key": key || "none" },
+    body: JSON.stringify(asked),
+  });
+  return answer.status === 401 ? { done: false, said: "The key in the address of this page is not valid." } : answer.json();
+}
+
+async function show(answer) {
+  const there = answer.run && `${ask.dataset.runs}/${answer.run}`;
+  if (there && there !== location.pathname) {
+    location.assign(there + (key ? `?${new URLSearchParams({ code: key })}` : ""));
+    return;
+  }
+  if (answer.each.length) {
+    complain(answer.said);
+    for (const each of ask.querySelectorAll("label, #ask-do")) each.hidden = true;
+    part("each").replaceChildren(...answer.each.map(({ said }) => Object.assign(document.createElement("li"), { textContent: said })));
+    part("each").hidden = false;
+    part("cancel").textContent = "Close";
+  } else {
+    ask.close();
+  }
+  await renew();
+  say(answer.said);
+}
+
+function complain(words) {
+  part("said").textContent = words;
+  part("said").hidden = false;
+  part("do").disabled = false;
 }
 
 inLocalTime();

@@ -4,6 +4,7 @@ Open runs are ``open/<lane>/<order>``: the name follows from the file alone, so 
 and it sorts by age, so the first row of a listing is the lane's head. Ended runs are
 ``ended/<yyyy>/<mm>/<dd>/<newest first>-<run id>``, those that failed also ``failed/...``, with nothing in them. What a
 list shows of a run stands in its blob's metadata, so that a page of history is a listing and no record is read.
+``open/<lane>/!paused`` stops a lane: it sorts before every run, so whoever asks for the lane's head sees it at no cost.
 Leases are ``locks/<name>``, marks ``watch/<name>``. What a run means stands in ``domain/run.py``.
 """
 
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
 
 from shared.clients.storage import error_code, storage_error, storage_errors
-from shared.domain.run import FlowKind, Outcome, Run, State, run_from_json, run_to_json
+from shared.domain.run import FlowKind, Outcome, Run, State, Successor, run_from_json, run_to_json
 from shared.errors import AppError, TryAgain
 from shared.log import log
 
@@ -47,6 +48,8 @@ _LONGEST_OTHER: Final = 64
 WHOLE: Final = "whole"
 LONGEST_WHOLE: Final = 3072
 
+_PAUSED: Final = "!paused"  # in the place of a run's order, of which it sorts before every one
+
 _DAY: Final = timedelta(days=1)
 _DAY_OVER: Final = "-"  # in the place of a marker: all rows of the day were seen
 
@@ -67,6 +70,17 @@ class OpenRun:
     order: str
     due: datetime
     state: State
+    is_paused: bool = False  # its lane is
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """A lane that a person has stopped."""
+
+    lane: str
+    by: str
+    why: str
+    since: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +103,7 @@ class RunRow:
     opened: datetime
     due: datetime
     ended: datetime | None
+    has_again: bool = False  # its work was begun again, in another run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,14 +150,15 @@ class RunStore:
         return True
 
     def oldest(self, lane: str) -> Run | None:
-        """Return the run at the head of a lane, or None. One listing of two rows, however many wait, and one read.
+        """Return the run at the head of a lane; None where there is none, or the lane is paused.
 
-        A run that nobody has worked at yet stands whole in the listing, and is not read.
+        One listing of two rows, however many wait, and one read. A run that nobody has worked at yet stands whole in
+        the listing, and is not read.
         """
         from azure.core.exceptions import ResourceNotFoundError
 
         rows, _ = self._listed(f"open/{lane}/", "", 2)
-        if not rows:
+        if not rows or _is_pause(rows[0].name):
             return None
         head, is_alone = rows[0], len(rows) == 1
         if whole := head.metadata.get(WHOLE):
@@ -150,21 +166,24 @@ class RunStore:
             etag = f'"{head.etag.strip('"')}"'
             return replace(run_from_json(unquote(whole)), record_etag=etag, is_alone=is_alone)
         try:
-            download = self._in_container(lambda: self._blob(head.name).download_blob())
-            record = self._in_container(download.readall)
+            record, etag = self._content(head.name)
         except ResourceNotFoundError as error:
             raise TryAgain(f"the head of lane {lane} ended while it was being read") from error
-        return replace(run_from_json(record), record_etag=download.properties.etag, is_alone=is_alone)
+        return replace(run_from_json(record), record_etag=etag, is_alone=is_alone)
 
     def next_due(self, lane: str) -> datetime | None:
-        """Return when the head of a lane is due, None where the lane is empty. One listing of one row."""
+        """Return when the head of a lane is due; None where it is empty or paused. One listing of one row."""
         rows, _ = self._listed(f"open/{lane}/", "", 1)
-        return datetime.fromisoformat(rows[0].metadata["due"]) if rows else None
+        return datetime.fromisoformat(rows[0].metadata["due"]) if rows and not _is_pause(rows[0].name) else None
 
     def head(self, lane: str) -> RunRow | None:
-        """Return what a list shows of the run at the head of a lane, None where it is empty. One listing of one row."""
-        rows, _ = self._listed(f"open/{lane}/", "", 1)
-        return _open_row(rows[0]) if rows else None
+        """Return what a list shows of the run at the head of a lane, paused or not; None where it is empty."""
+        return self.pause_and_head(lane)[1]
+
+    def head_place(self, lane: str) -> str:
+        """Return the place in a lane of the run at its head, "" where it is empty."""
+        _, head = self._pause_and_head(lane)
+        return head.name.split("/", 2)[2] if head else ""
 
     def save(self, run: Run) -> Run:
         """Write a run back; return it with its new version. Raises RecordChanged where another worker wrote it."""
@@ -204,18 +223,29 @@ class RunStore:
 
     def open_runs(self) -> Iterator[OpenRun]:
         """List all open runs, lane by lane, oldest first in each, without reading their records."""
+        paused: set[str] = set()
         for row in self._open_blobs():
             _, lane, order = row.name.split("/", 2)
+            if _is_pause(row.name):
+                paused.add(lane)
+                continue
             yield OpenRun(
                 lane=lane,
                 order=order,
                 due=datetime.fromisoformat(row.metadata["due"]),
                 state=State(row.metadata["state"]),
+                is_paused=lane in paused,
             )
 
     def open_rows(self) -> list[RunRow]:
         """List all open runs as ``open_runs`` does, with what a list shows of them."""
-        return [_open_row(row) for row in self._open_blobs()]
+        return self.open_rows_and_pauses()[0]
+
+    def open_rows_and_pauses(self) -> tuple[list[RunRow], list[Pause]]:
+        """The same, and the lanes that are paused. One listing."""
+        blobs = self._open_blobs()
+        rows = [_open_row(blob) for blob in blobs if not _is_pause(blob.name)]
+        return rows, [_pause(blob) for blob in blobs if _is_pause(blob.name)]
 
     def _open_blobs(self) -> list["BlobProperties"]:
         return self._in_container(
@@ -280,6 +310,48 @@ class RunStore:
 
         return self._in_container(listed)
 
+    # -- what a person has stopped
+
+    def pause(self, pause: Pause) -> Pause | None:
+        """Stop a lane. Return the pause that is there already, None where there was none."""
+        from azure.core.exceptions import ResourceExistsError
+
+        said = {"by": pause.by, "why": pause.why, "since": pause.since.astimezone(UTC).isoformat()}
+        metadata = {"pause": quote(json.dumps(said, ensure_ascii=False))}
+        try:
+            self._in_container(
+                lambda: self._blob(f"open/{pause.lane}/{_PAUSED}").upload_blob(b"", overwrite=False, metadata=metadata)
+            )
+        except ResourceExistsError:
+            return self.paused(pause.lane)
+        return None
+
+    def resume(self, lane: str) -> bool:
+        """Let a lane go on; return False where it was not paused."""
+        from azure.core.exceptions import ResourceNotFoundError
+
+        try:
+            self._in_container(lambda: self._blob(f"open/{lane}/{_PAUSED}").delete_blob())
+        except ResourceNotFoundError:
+            return False
+        return True
+
+    def paused(self, lane: str) -> Pause | None:
+        """Return who has paused a lane, and why; None where it is not paused. One listing of two rows."""
+        return self.pause_and_head(lane)[0]
+
+    def pause_and_head(self, lane: str) -> tuple[Pause | None, RunRow | None]:
+        """Return what ``paused`` and ``head`` do. One listing of two rows."""
+        pause, head = self._pause_and_head(lane)
+        return _pause(pause) if pause else None, _open_row(head) if head else None
+
+    def _pause_and_head(self, lane: str) -> tuple["BlobProperties | None", "BlobProperties | None"]:
+        rows, _ = self._listed(f"open/{lane}/", "", 2)
+        pause = rows.pop(0) if rows and _is_pause(rows[0].name) else None
+        return pause, rows[0] if rows else None
+
+    # -- one run
+
     def run_at(self, address: str) -> Run | None:
         """Return the run with that address, open or ended; None where there is none. One read, or two."""
         found = _ADDRESS.fullmatch(address)
@@ -300,9 +372,39 @@ class RunStore:
         from azure.core.exceptions import ResourceNotFoundError
 
         try:
-            return run_from_json(self._in_container(lambda: self._blob(name).download_blob().readall()))
+            record, etag = self._content(name)
         except ResourceNotFoundError:
             return None
+        return replace(run_from_json(record), record_etag=etag)
+
+    def _content(self, name: str) -> tuple[bytes, str]:
+        """Return what stands in a blob, and its version."""
+
+        def read() -> tuple[bytes, str]:
+            download = self._blob(name).download_blob()
+            return download.readall(), str(download.properties.etag)
+
+        return self._in_container(read)
+
+    def save_ended(self, run: Run) -> None:
+        """Write an ended run back, which was read by ``run_at``. Raises RecordChanged as save does."""
+        from azure.core import MatchConditions
+        from azure.core.exceptions import ResourceModifiedError, ResourceNotFoundError
+
+        try:
+            self._in_container(
+                lambda: self._blob(_name_in("ended", run.opened, run.run_id)).upload_blob(
+                    run_to_json(run).encode(),
+                    overwrite=True,
+                    metadata=_metadata(run),
+                    etag=run.record_etag,
+                    match_condition=MatchConditions.IfNotModified,
+                )
+            )
+        except (ResourceModifiedError, ResourceNotFoundError) as error:
+            raise RecordChanged(f"run {run.run_id} was written by somebody else meanwhile") from error
+        if run.outcome and run.outcome.needs_telling:
+            self._write(_name_in("failed", run.opened, run.run_id), b"", run)
 
     def _write(self, name: str, content: bytes, run: Run) -> None:
         self._in_container(lambda: self._blob(name).upload_blob(content, overwrite=True, metadata=_metadata(run)))
@@ -456,6 +558,21 @@ def _milliseconds(moment: datetime) -> int:
     return int(moment.timestamp() * 1000)
 
 
+def _is_pause(blob_name: str) -> bool:
+    return blob_name.endswith(f"/{_PAUSED}")
+
+
+def _pause(blob: "BlobProperties") -> Pause:
+    said = json.loads(unquote(blob.metadata["pause"]))
+    lane = blob.name.split("/", 2)[1]
+    return Pause(lane=lane, by=said["by"], why=said["why"], since=datetime.fromisoformat(said["since"]))
+
+
+def address_of_successor(successor: Successor) -> str:
+    """Return by what ``run_at`` finds the run that does an ended one's work again."""
+    return _address(successor.opened, successor.run_id, f"open/{successor.lane}/{successor.order}")
+
+
 def address_of(run: Run) -> str:
     """Return by what ``run_at`` finds a run; safe in a URL, and good for as long as the run's record is kept."""
     return _address(run.opened, run.run_id, "" if run.ended else _open_name(run))
@@ -498,6 +615,7 @@ def _metadata(run: Run) -> dict[str, str]:
         "needs_person": "yes" if run.trouble else "",
         "opened": run.opened.astimezone(UTC).isoformat(),
         "ended": run.ended.astimezone(UTC).isoformat() if run.ended else "",
+        "again": "yes" if run.again else "",
     }
     cut = {name: _cut(text, _LONGEST.get(name, _LONGEST_OTHER)) for name, text in shown.items() if text}
     return {
@@ -565,6 +683,7 @@ def _row(metadata: Mapping[str, str], shown: Mapping[str, str], address: str, *,
         opened=datetime.fromisoformat(shown["opened"]),
         due=datetime.fromisoformat(metadata["due"]),
         ended=datetime.fromisoformat(shown["ended"]) if "ended" in shown else None,
+        has_again="again" in shown,
     )
 
 
@@ -573,6 +692,12 @@ def order_of(when: datetime, key: str) -> str:
     # Observed: glibc writes the year 1, which stands for "unknown", with one digit.
     moment = f"{when.astimezone(UTC):{_ORDER_TIME}}".zfill(_ORDER_LENGTH)
     return f"{moment}-{quote(key, safe='')}"
+
+
+def order_behind(other: str, when: datetime, key: str) -> str:
+    """Return a run's place in its lane by time, but behind another one ("": behind none)."""
+    order = order_of(when, key)
+    return order if order > other else order_of(moment_of(other) + timedelta(microseconds=1), key)
 
 
 def moment_of(order: str) -> datetime:

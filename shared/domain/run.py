@@ -82,6 +82,12 @@ MOVES: Final[Mapping[FlowKind, Mapping[State, frozenset[State]]]] = {
     FlowKind.EXPORT: EXPORT_MOVES,
 }
 
+# Where a run goes that a person gives up, from any state in which nobody knows yet how it ends: no way leads back.
+GIVEN_UP: Final[Mapping[FlowKind, State]] = {FlowKind.IMPORT: State.FINISHED, FlowKind.EXPORT: State.FAILED}
+
+# States in which F&O may be at work on a run, or may begin at any moment.
+WITH_FO: Final = frozenset({State.SUBMITTING, State.EXECUTING})
+
 
 class Outcome(StrEnum):
     """How a run went, in the words that a report and an alert use."""
@@ -93,11 +99,12 @@ class Outcome(StrEnum):
     REJECTED = "Rejected"  # never imported: no package, no company, or F&O refused it
     UNKNOWN = "Unknown"  # F&O had begun, and has forgotten how it ended
     WITHDRAWN = "Withdrawn"  # a person took the file away
+    GIVEN_UP = "GivenUp"  # a person ended the run; F&O may have gone on with it
 
     @property
     def needs_telling(self) -> bool:
         """Whether a person has to hear of it."""
-        return self not in (Outcome.SUCCEEDED, Outcome.WITHDRAWN)
+        return self not in (Outcome.SUCCEEDED, Outcome.WITHDRAWN, Outcome.GIVEN_UP)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +166,8 @@ class StepRecord:
     calls: tuple[RemoteCallRecord, ...] = ()
     error: str = ""
     times: int = 1  # how many of these there were in a row; began is the first's, the rest is the last's
+    by: str = ""  # the person who did it; "": the app
+    why: str = ""  # what that person gave as the reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +176,16 @@ class Trouble:
 
     text: str
     since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Successor:
+    """The run that a person opened to do the work of an ended one again: all that its record's name is made of."""
+
+    run_id: str
+    opened: datetime
+    lane: str
+    order: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,6 +234,9 @@ class Run:
     trouble: Trouble | None = None
     steps: tuple[StepRecord, ...] = ()
     ended: datetime | None = None
+    again: Successor | None = None  # chosen, and saved here, before it is opened: so there is one, whoever asks twice
+    again_of: str = ""  # the address of the run whose work this one does again
+    again_number: int = 0  # how many runs of the same work there were before
 
     # What only this process knows; never saved. A run that was read from the store has none of it.
     fresh: bool = field(default=False, compare=False)  # the state was entered by this process, and nothing tried since
@@ -253,6 +275,18 @@ class Run:
         """Return an import whose outcome is known."""
         return replace(self.moved_to(State.FINISHED, now), outcome=outcome, reason=reason)
 
+    @property
+    def can_be_given_up(self) -> bool:
+        """Whether nobody knows yet how it ends."""
+        return not self.is_over and self.state is not GIVEN_UP[self.flow]
+
+    def given_up(self, reason: str, now: datetime) -> "Run":
+        """Return the run as a person ended it, due at once. Raises ValueError where its end is known already."""
+        if not self.can_be_given_up:
+            raise ValueError(f"{self.flow} run {self.run_id} cannot be given up in {self.state}")
+        ended = replace(self, state=GIVEN_UP[self.flow], state_since=now, due=now, outcome=Outcome.GIVEN_UP)
+        return replace(ended, reason=reason, attempts=0, trouble=None, fresh=False, package_url=None)
+
     def waiting(self, seconds: float, now: datetime) -> "Run":
         """Return the run with its next step put off."""
         return replace(self, due=now + timedelta(seconds=seconds))
@@ -290,7 +324,9 @@ class Run:
         """
         if self.steps:
             last = self.steps[-1]
-            is_alike = (last.step, last.state, last.error) == (record.step, record.state, record.error)
+            is_alike = all(
+                getattr(last, name) == getattr(record, name) for name in ("step", "state", "error", "by", "why")
+            )
             if is_alike and bool(last.calls) == bool(record.calls):
                 merged = replace(record, began=last.began, times=last.times + 1)
                 return replace(self, steps=(*self.steps[:-1], merged))
@@ -394,6 +430,7 @@ def run_from_json(text: str | bytes) -> Run:
             "file": FileFacts(**{**file, "modified": _instant_or_none(file["modified"])}),
             "package": package
             and UploadedPackage(**{**package, "key_expires": _instant_or_none(package["key_expires"])}),
+            "again": _successor(content.get("again")),
             "trouble": trouble and Trouble(text=trouble["text"], since=_instant(trouble["since"])),
             "submissions": tuple(_submission(s) for s in content["submissions"]),
             "failed_rows": tuple(FailedRow(**row) for row in content.get("failed_rows", ())),
@@ -411,6 +448,10 @@ def _submission(content: dict[str, str]) -> Submission:
         missing_since=_instant_or_none(content["missing_since"]),
         delivered_as=content["delivered_as"],
     )
+
+
+def _successor(content: dict[str, str] | None) -> Successor | None:
+    return content and Successor(**{**content, "opened": _instant(content["opened"])})  # type: ignore[arg-type, return-value]  # read back from what asdict wrote
 
 
 def _step(content: dict[str, object]) -> StepRecord:

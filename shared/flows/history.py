@@ -1,7 +1,7 @@
 """What a person sees of the runs: a list with figures on top, and one run as the way that it went. Reads, never writes.
 
-View models only: pages and JSON are made of them in ``operations/``. Nothing in them changes with the clock alone, so
-that a page that looks again can tell whether anything has happened.
+View models only: pages and JSON are made of them in ``operations/``; what a person does is ``actions.py``. Nothing in
+them changes with the clock alone, so that a page that looks again can tell whether anything has happened.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,9 +11,11 @@ from enum import StrEnum
 from typing import Final
 from urllib.parse import urlsplit
 
-from shared.clients.run_store import Rows, RunRow, address_of
+from shared.clients.run_store import Pause, Rows, RunRow, address_of, address_of_successor
+from shared.domain.integrations import Integrations
 from shared.domain.run import MOVES, FailedRow, FlowKind, Outcome, Run, State, StepRecord, Submission
-from shared.flows import inbound, outbound
+from shared.flows import inbound, offers, outbound
+from shared.flows.offers import Offer
 from shared.services import Services
 
 # Rows of a page, at least, as long as there are so many; rows that one call of storage brings; and with a filter rows
@@ -41,6 +43,8 @@ STATE_WORDS: Final[Mapping[State, str]] = {
     State.EXECUTING: "F&O is at work.",
 }
 
+GIVEN_UP_WORDS: Final = "A person gave it up."
+
 # What a run waits for in a state, where nothing is wrong and it is its turn.
 WAITS_FOR: Final[Mapping[State, str]] = {
     State.FOUND: "the file to be complete, to move it to Processing",
@@ -63,12 +67,23 @@ STEP_WORDS: Final[Mapping[str, str]] = {
     "deliver": "Put the package into OneDrive",
 }
 
+# What a person did, in a run's history.
+ACTION_WORDS: Final[Mapping[str, str]] = {
+    "run_again": "Run again",
+    "check_now": "Check now",
+    "give_up": "Give up",
+    "export_now": "Run export now",
+}
+# Of the runs that did one's work again, as many are shown.
+LATER_SHOWN: Final = 20
+
 
 class Place(StrEnum):
     """Where a run stands among the others, in a word."""
 
     RUNNING = "running"  # at the head of its lane
     WAITING = "waiting"  # behind another run of its lane
+    PAUSED = "paused"  # at the head of a lane that a person has stopped
     NEEDS_PERSON = "needs a person"
     ENDED = "ended"
 
@@ -177,6 +192,19 @@ class RunList:
     looked_back_to: datetime | None  # set where a filter let the page end before it was full
     today: date  # in UTC
     flows: tuple[str, ...]  # the names in the settings, to choose from
+    lanes: tuple["LaneView", ...] = ()
+    offers: tuple[Offer, ...] = ()  # what a person may do about all that is shown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneView:
+    """An import or export of the settings with its lane, or a paused lane that the settings do not know any more."""
+
+    name: str
+    kind: FlowKind
+    lane: str
+    pause: Pause | None
+    offers: tuple[Offer, ...]
 
 
 def list_runs(filters: Filters, behind: str, services: Services) -> RunList:
@@ -184,7 +212,8 @@ def list_runs(filters: Filters, behind: str, services: Services) -> RunList:
 
     behind: the position that the page before this one ended with, "" for the first.
     """
-    open_lines = placed(services.store.open_rows())
+    open_rows, pauses = services.store.open_rows_and_pauses()
+    open_lines = placed(open_rows, frozenset(pause.lane for pause in pauses))
     fitting = [] if behind else [line for line in open_lines if filters.fit(line.run)]
     ended, position, looked_back_to = ([], "", None) if filters.no_ended else _ended_page(filters, behind, services)
     integrations = services.integrations
@@ -198,17 +227,38 @@ def list_runs(filters: Filters, behind: str, services: Services) -> RunList:
         looked_back_to=looked_back_to,
         today=services.now().date(),
         flows=(*(flow.name for flow in integrations.imports), *(flow.name for flow in integrations.exports)),
+        lanes=tuple(lanes(integrations, pauses)),
+        offers=offers.of_list(filters_any=filters.is_any and bool(ended)),
     )
 
 
-def placed(rows: Iterable[RunRow]) -> list[Line]:
+def lanes(integrations: Integrations, pauses: Sequence[Pause]) -> Iterator[LaneView]:
+    """Yield the flows of the settings with what stops them, then the other lanes that are paused."""
+    paused = {pause.lane: pause for pause in pauses}
+    named = [(flow.name, FlowKind.IMPORT, flow.lane) for flow in integrations.imports]
+    named += [(flow.name, FlowKind.EXPORT, flow.lane) for flow in integrations.exports]
+    known = {lane for _, _, lane in named}
+    named += [
+        (lane, FlowKind.IMPORT if lane.startswith("in-") else FlowKind.EXPORT, lane)
+        for lane in paused
+        if lane not in known
+    ]
+    for name, kind, lane in named:
+        pause = paused.get(lane)
+        yield LaneView(
+            name=name, kind=kind, lane=lane, pause=pause, offers=offers.of_lane(name, kind, is_paused=pause is not None)
+        )
+
+
+def placed(rows: Iterable[RunRow], paused: frozenset[str] = frozenset()) -> list[Line]:
     """Return open runs for a list: who needs a person first, then the newest first.
 
-    rows: as the store lists them, lane by lane, the oldest of each first.
+    rows: as the store lists them, lane by lane, the oldest of each first; paused: lanes that stand still.
     """
     lines, lane = [], None
     for row in rows:
-        place = Place.WAITING if row.lane == lane else Place.RUNNING
+        head_place = Place.PAUSED if row.lane in paused else Place.RUNNING
+        place = Place.WAITING if row.lane == lane else head_place
         lane = row.lane
         lines.append(Line(run=row, place=Place.NEEDS_PERSON if row.needs_person else place, took=None))
     newest_first = sorted(lines, key=lambda line: line.run.opened, reverse=True)
@@ -221,7 +271,7 @@ def tiles(open_lines: Sequence[Line], failed_today: int, failed_today_or_more: b
     def count(place: Place) -> int:
         return sum(line.place is place for line in open_lines)
 
-    waiting = [line.run for line in open_lines if line.place is Place.WAITING]
+    waiting = [line.run for line in open_lines if line.place in (Place.WAITING, Place.PAUSED)]
     return Tiles(
         running=count(Place.RUNNING),
         waiting=len(waiting),
@@ -237,6 +287,19 @@ def _failed_today(services: Services) -> tuple[int, bool]:
     today = services.now().date()
     first = next(services.store.ended_rows(today, today, only_failed=True, at_once=FAILURES_COUNTED))
     return len(first.rows), not first.is_last_of_day
+
+
+def ended_before(filters: Filters, moment: datetime, services: Services) -> Iterator[RunRow]:
+    """Yield the ended runs that a filter shows and that were opened before a moment, newest first.
+
+    Looks no further than a page does before it lets the person decide.
+    """
+    looked_through = 0
+    for rows in _ended_rows(filters, "", services):
+        yield from (row for row in rows.rows if row.opened < moment and filters.fit(row))
+        looked_through += len(rows.rows)
+        if looked_through >= LOOKED_THROUGH:
+            return
 
 
 def _ended_page(filters: Filters, behind: str, services: Services) -> tuple[list[Line], str, datetime | None]:
@@ -292,6 +355,15 @@ class Next:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Later:
+    """A run that did the work of an earlier one again."""
+
+    address: str
+    opened: datetime
+    words: str  # how it went
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunView:
     """One run as a person reads it."""
 
@@ -319,6 +391,11 @@ class RunView:
     next: Next | None  # None: it has ended
     failed_rows: tuple[FailedRow, ...]
     failed_rows_total: int
+    again_of: str  # the address of the run whose work this one does again
+    again_number: int  # how many there were before
+    later: tuple[Later, ...]  # those that did its work again, the first one first
+    pause: Pause | None  # of its lane
+    offers: tuple[Offer, ...]
 
 
 def show_run(address: str, services: Services) -> RunView | None:
@@ -326,12 +403,26 @@ def show_run(address: str, services: Services) -> RunView | None:
     run = services.store.run_at(address)
     if run is None:
         return None
-    head = None if run.ended else services.store.head(run.lane)
-    return run_view(run, head)
+    pause, head = (None, None) if run.ended else services.store.pause_and_head(run.lane)
+    return run_view(run, head, pause=pause, later=tuple(_later(run, services)))
 
 
-def run_view(run: Run, head: RunRow | None) -> RunView:
-    """Return a run as a person reads it; head: the run at the head of its lane."""
+def _later(run: Run, services: Services) -> Iterator[Later]:
+    following: Run | None = run
+    for _ in range(LATER_SHOWN):
+        if following is None or following.again is None:
+            return
+        successor = following.again
+        address = address_of_successor(successor)
+        following = services.store.run_at(address)
+        words = "its record was cleared away" if following is None else "under way"
+        if following and following.ended:
+            words = following.outcome.value if following.outcome else "Ended"
+        yield Later(address=address, opened=successor.opened, words=words)
+
+
+def run_view(run: Run, head: RunRow | None, *, pause: Pause | None = None, later: tuple[Later, ...] = ()) -> RunView:
+    """Return a run as a person reads it; head: the run at the head of its lane, pause: what stops the lane."""
     return RunView(
         address=address_of(run),
         run_id=run.run_id,
@@ -344,7 +435,7 @@ def run_view(run: Run, head: RunRow | None) -> RunView:
         data_project=run.data_project,
         entities=run.entities,
         state=run.state,
-        state_words=f"The file is in {run.file.folder}." if run.state is State.FILED else STATE_WORDS[run.state],
+        state_words=_state_words(run),
         outcome=run.outcome,
         reason=run.reason,
         trouble=run.trouble.text if run.trouble else "",
@@ -354,10 +445,21 @@ def run_view(run: Run, head: RunRow | None) -> RunView:
         links=_links(run),
         submissions=run.submissions,
         steps=tuple(_steps(run.steps)),
-        next=None if run.ended else _next(run, head),
+        next=None if run.ended else _next(run, head, pause),
         failed_rows=run.failed_rows,
         failed_rows_total=run.failed_rows_total,
+        again_of=run.again_of,
+        again_number=run.again_number,
+        later=later,
+        pause=pause,
+        offers=offers.of_run(run, is_paused=pause is not None),
     )
+
+
+def _state_words(run: Run) -> str:
+    if run.state is State.FILED or (run.state is State.FOUND and run.again_of):
+        return f"The file is in {run.file.folder}."
+    return GIVEN_UP_WORDS if run.outcome is Outcome.GIVEN_UP else STATE_WORDS[run.state]
 
 
 def _links(run: Run) -> tuple[tuple[str, str], ...]:
@@ -375,7 +477,7 @@ def _steps(records: Sequence[StepRecord]) -> Iterator[StepView]:
     for number, record in enumerate(records, 1):
         yield StepView(
             number=number,
-            title=STEP_WORDS.get(record.step, record.step),
+            title=STEP_WORDS.get(record.step) or ACTION_WORDS.get(record.step, record.step),
             record=record,
             waited=max(record.began - before, timedelta(0)) if before else None,
         )
@@ -384,11 +486,13 @@ def _steps(records: Sequence[StepRecord]) -> Iterator[StepView]:
         before = began + timedelta(seconds=record.took_s)
 
 
-def _next(run: Run, head: RunRow | None) -> Next:
+def _next(run: Run, head: RunRow | None, pause: Pause | None) -> Next:
     steps = inbound.STEPS if run.flow is FlowKind.IMPORT else outbound.STEPS
     title = STEP_WORDS[steps[run.state].__name__] if run.state in steps else ""
     if head and head.run_id != run.run_id:
         return Next(title=title, waits_for="its turn", looks_again=None, behind=head)
+    if pause:
+        return Next(title=title, waits_for="the lane to be resumed", looks_again=None, behind=None)
     if run.attempts and run.steps and run.steps[-1].error:
         waits_for = f"another try; {run.attempts} in a row failed"
     else:

@@ -79,6 +79,9 @@ def _seen_again(run: Run, onedrive: OneDrive, flow: ImportFlow, services: Servic
     item = _item_or_gone(run, onedrive)
     if item and item.parent_id == services.folder_id(flow.drive, flow.processing_folder):
         return _claimed(run, item, flow, now)  # our own move, whose answer was lost
+    if run.again_of:  # it lies where it was filed, and may be no other than the one that the person saw there
+        gone = "The file was moved, changed or deleted after a person asked for its import once more."
+        return run if item and item.etag == run.file.etag else _withdrawn(run, gone, now)
     if item is None or item.parent_id != services.folder_id(flow.drive, flow.input_folder):
         return _withdrawn(run, "The file was taken out of the Input folder before its import began.", now)
     _refuse_malware(item)

@@ -83,7 +83,12 @@ def _start_if_due(flow: ExportFlow, services: Services) -> bool:
         return False
     if last and last.state is State.FAILED and last.ended and now - last.ended < PAUSE_AFTER_FAILURE:
         return False
-    run = new_run(
+    return _opened(planned(flow, now), mark, last, services)
+
+
+def planned(flow: ExportFlow, now: datetime) -> Run:
+    """Return an export that is due at once; ``start`` opens it."""
+    return new_run(
         flow=FlowKind.EXPORT,
         state=State.PLANNED,
         integration=flow.name,
@@ -94,18 +99,27 @@ def _start_if_due(flow: ExportFlow, services: Services) -> bool:
         company=flow.company,
         file=FileFacts(name=_file_name(flow, now)),
     )
-    run = replace(run, submissions=_still_missing(last, now))
+
+
+def start(run: Run, services: Services) -> bool:
+    """Open an export that a person asks for, due or not; return False where another one begins at this moment."""
+    mark = services.store.read_mark(f"export-{run.lane}")
+    return _opened(run, mark, _last_run(mark, services), services)
+
+
+def _opened(run: Run, mark: Mark, last: Run | None, services: Services) -> bool:
+    run = replace(run, submissions=_still_missing(last, services.now()))
     mark.content = {"opened": run.opened.isoformat(), "run_id": run.run_id}
     if last:
         mark.content |= {"last_opened": last.opened.isoformat(), "last_run_id": last.run_id}
     try:
-        services.store.write_mark(f"export-{flow.lane}", mark)
+        services.store.write_mark(f"export-{run.lane}", mark)
     except RecordChanged:
         return False  # another host starts it at this moment
     if not services.store.create(run):
         return False
-    log.info("export.planned", integration=flow.name, file=run.file.name)
-    services.wakes.send(EXPORT_WORK, flow.lane)
+    log.info("export.planned", integration=run.integration, file=run.file.name)
+    services.wakes.send(EXPORT_WORK, run.lane)
     return True
 
 

@@ -43,6 +43,7 @@ _WHAT_TO_DO: Final = {
     Outcome.CANCELED: "A person canceled the execution in F&O. Copy the file to Input again to import it after all.",
     Outcome.UNKNOWN: "See in F&O whether the rows are there before you copy the file to Input again.",
     Outcome.REJECTED: "Nothing was imported. Correct the file as said above and copy it to Input again.",
+    Outcome.GIVEN_UP: "To import it after all, press Run again on the run's page, or copy the file to Input again.",
 }
 
 
@@ -97,8 +98,8 @@ def _put(run: Run, onedrive: OneDrive, folder_id: str, ending: str, content: byt
 
 def _details(run: Run, fno: FinanceOperations) -> _Details:
     details = _Details()
-    if run.outcome in (Outcome.REJECTED, Outcome.UNKNOWN):
-        return details  # F&O never began, or has forgotten it: it has nothing to tell
+    if run.outcome in (Outcome.REJECTED, Outcome.UNKNOWN, Outcome.GIVEN_UP):
+        return details  # F&O never began, has forgotten it, or has not ended it: it has nothing to tell
     execution_id = run.execution_id
     details.summary_url = (
         _had("the link to the summary", run, details, lambda: fno.execution_summary_page_url(execution_id)) or ""
@@ -176,7 +177,7 @@ def _report(run: Run, details: _Details) -> str:
         f"Company:       {run.company or '-'}",
         f"Data project:  {run.data_project or '-'}",
         f"Entities:      {', '.join(run.entities) or '-'}",
-        f"Execution id:  {run.execution_id if outcome is not Outcome.REJECTED else '- (F&O did not begin)'}",
+        f"Execution id:  {_execution_id(run, outcome)}",
         f"Summary:       {details.summary_url or '-'}",
         f"Run id:        {run.run_id}",
         f"Found:         {run.opened:%Y-%m-%d %H:%M:%S} UTC",
@@ -187,6 +188,10 @@ def _report(run: Run, details: _Details) -> str:
     if details.notes:
         lines += ["", "What is missing here:", *(f"  {note}" for note in details.notes)]
     return "\r\n".join(lines) + "\r\n"
+
+
+def _execution_id(run: Run, outcome: Outcome) -> str:
+    return run.execution_id if run.execution_id and outcome is not Outcome.REJECTED else "- (F&O did not begin)"
 
 
 def errors_csv(rows: Sequence[RowError], raw: str) -> bytes:

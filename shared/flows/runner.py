@@ -65,7 +65,8 @@ def advance(lane: str, flow: Flow, services: Services) -> None:
         log.info("lane.held_by_another", lane=lane)
         return
     except RecordChanged as error:
-        # Our lease ran out under a long pause, and another worker goes on. What we did is for it to find.
+        # Our lease ran out under a long pause and another worker goes on, or a person has given the run up meanwhile.
+        # What we did is for the next worker to find.
         log.warning("lane.lost", lane=lane, reason=error.message)
         return
     # A wake-up that came while we held the lease has ended without effect; what it was about is for us to see.
@@ -95,7 +96,8 @@ def _work(lane: str, flow: Flow, services: Services) -> None:
 def _advance_once(run: Run, flow: Flow, services: Services) -> Run | None:
     """Do the next step and save what came of it; return None when the run has ended."""
     with bound(**run.log_keys()):
-        after = _attempted(run, flow.steps[run.state], services)
+        # A person may have ended it.
+        after = run if run.is_over else _attempted(run, flow.steps[run.state], services)
         if after.is_over:
             _conclude(after, services)
             return None

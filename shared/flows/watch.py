@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from shared.clients.onedrive import DriveItem
-from shared.clients.run_store import Mark, key_of, moment_of, order_of
+from shared.clients.run_store import Mark, key_of, order_behind
 from shared.clients.subscriptions import Subscription, SubscriptionExists
 from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK, LOOKS
 from shared.domain.alert import Alert
@@ -202,8 +202,7 @@ def _order(item: DriveItem, begun: str) -> str:
     A file can be older than one that came before it: copying keeps the date. It must not become the lane's head while
     F&O works on another file of the lane.
     """
-    order = order_of(item.last_modified, item.item_id)
-    return order if order > begun else order_of(moment_of(begun) + timedelta(microseconds=1), item.item_id)
+    return order_behind(begun, item.last_modified, item.item_id)
 
 
 def _parsed(message: str, now: datetime) -> tuple[datetime, int]:
@@ -276,7 +275,8 @@ def wake_overdue_lanes(services: Services) -> int:
     overdue = services.now() - timedelta(seconds=OVERDUE_S)
     heads: dict[str, datetime] = {}
     for row in services.store.open_runs():
-        heads.setdefault(row.lane, row.due)  # rows come oldest first
+        if not row.is_paused:
+            heads.setdefault(row.lane, row.due)  # rows come oldest first
     late = [lane for lane, due in heads.items() if due < overdue]
     for lane in late:
         log.warning("lane.overdue", lane=lane, due=heads[lane])

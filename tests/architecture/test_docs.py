@@ -230,6 +230,17 @@ def test_files_that_documents_speak_of_exist(document: Path) -> None:
     assert [name for name in named if not (ROOT / name.rstrip("./")).exists()] == []
 
 
+def test_every_picture_is_taken_by_a_test_and_shown_in_a_document() -> None:
+    pictures = {path.stem for path in (ROOT / "docs" / "images").iterdir()}
+    tests = "\n".join(path.read_text("utf-8") for path in (ROOT / "tests" / "end_to_end").glob("test_*.py"))
+    documents = "\n".join(document.read_text("utf-8") for document in DOCUMENTS)
+
+    assert pictures == set(re.findall(r'take_picture\("([^"]+)"\)', tests)), (
+        "renew them with: python dev.py screenshots"
+    )
+    assert pictures == set(re.findall(r"images/([\w-]+)\.png", documents))
+
+
 def _anchors(file: Path) -> set[str]:
     """Return the anchors that GitHub gives to the headings of a document."""
     headings = re.findall(r"^#+ (.+)$", _without_code(file.read_text("utf-8")), re.MULTILINE)

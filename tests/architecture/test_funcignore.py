@@ -36,9 +36,10 @@ def test_the_product_is_published_and_nothing_else() -> None:
 
 def test_what_is_published_can_be_imported_on_its_own(published_app: Path) -> None:
     code = (
-        "import function_app, importlib, json, pkgutil, shared, sys\n"
-        "for module in pkgutil.walk_packages(shared.__path__, 'shared.'):\n"
-        "    importlib.import_module(module.name)\n"
+        "import function_app, importlib, json, operations, pkgutil, shared, sys\n"
+        "for package in (shared, operations):\n"
+        "    for module in pkgutil.walk_packages(package.__path__, f'{package.__name__}.'):\n"
+        "        importlib.import_module(module.name)\n"
         "ours = ('function_app', 'shared', 'inbound_trigger', 'outbound_timer', 'operations', 'local_cloud', 'tests')\n"
         "print(json.dumps({n: m.__file__ for n, m in sys.modules.items() if n.split('.')[0] in ours}))\n"
     )

@@ -20,15 +20,17 @@ from shared.clients import run_store
 from shared.clients.run_store import (
     LeaseTaken,
     Mark,
+    Pause,
     RecordChanged,
     RunRow,
     RunStore,
     address_of,
+    address_of_successor,
     key_of,
     moment_of,
     order_of,
 )
-from shared.domain.run import FileFacts, FlowKind, Outcome, Run, State, Submission, Trouble
+from shared.domain.run import FileFacts, FlowKind, Outcome, Run, State, Submission, Successor, Trouble
 from shared.errors import NeedsPerson, TryAgain
 from tests.world import wait_for
 
@@ -411,7 +413,7 @@ def test_failures_are_listed_alone(store: RunStore) -> None:
 
     failed = {row.outcome for row in ended_rows(store, only_failed=True)}
 
-    assert failed == set(Outcome) - {Outcome.SUCCEEDED, Outcome.WITHDRAWN}
+    assert failed == set(Outcome) - {Outcome.SUCCEEDED, Outcome.WITHDRAWN, Outcome.GIVEN_UP}
     assert len(ended_rows(store)) == len(Outcome)
 
 
@@ -520,6 +522,85 @@ def test_an_address_of_nothing_finds_nothing(store: RunStore, address: str) -> N
     store.create(a_run())
 
     assert store.run_at(address) is None
+
+
+# Pauses
+
+
+def a_pause(by: str = "anna", why: str = "ä break: 100% sure") -> Pause:
+    return Pause(lane="in-1", by=by, why=why, since=NOW)
+
+
+def test_a_paused_lane_has_no_head_for_a_worker_and_has_one_for_a_person(store: RunStore) -> None:
+    run = a_run()
+    store.create(run)
+    store.create(a_run(lane="in-2"))
+
+    assert store.pause(a_pause()) is None
+
+    assert store.oldest("in-1") is None
+    assert store.next_due("in-1") is None
+    shown, told = store.head("in-1"), store.paused("in-1")
+    assert shown is not None
+    assert (shown.run_id, told) == (run.run_id, a_pause())
+    assert store.head_place("in-1") == run.order
+    assert [(row.lane, row.is_paused) for row in store.open_runs()] == [("in-1", True), ("in-2", False)]
+    assert [row.lane for row in store.open_rows()] == ["in-1", "in-2"]
+    assert store.open_rows_and_pauses()[1] == [a_pause()]
+    assert head(store, "in-2").lane == "in-2"
+
+
+def test_a_lane_is_paused_by_the_first_who_asks_and_resumed_once(store: RunStore) -> None:
+    store.pause(a_pause())
+
+    assert store.pause(a_pause(by="ben")) == a_pause()
+    assert [store.resume("in-1"), store.resume("in-1")] == [True, False]
+    assert store.paused("in-1") is None
+
+
+def test_whether_a_lane_is_paused_costs_a_worker_no_call(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.create(a_run())
+    asked = spied_on(monkeypatch)
+
+    store.oldest("in-1")
+    of_a_lane = len(asked)
+    store.pause(a_pause())
+    asked.clear()
+    store.oldest("in-1")
+
+    assert (of_a_lane, len(asked)) == (1, 1)
+
+
+# Ended runs that are written once more
+
+
+def test_an_ended_run_is_written_once_more_unless_somebody_else_has(store: RunStore) -> None:
+    over = end_one(store, NOW, Outcome.FAILED)
+    ours, theirs = store.run_at(address_of(over)), store.run_at(address_of(over))
+    assert ours is not None
+    assert theirs is not None
+    successor = Successor(run_id="0123456789ab", opened=NOW, lane="in-1", order=order_of(NOW, "x"))
+
+    store.save_ended(replace(ours, again=successor))
+
+    with pytest.raises(RecordChanged):
+        store.save_ended(replace(theirs, reason="late"))
+    assert store.run_at(address_of(over)) == replace(over, again=successor)
+    assert [row.has_again for row in ended_rows(store)] == [True]
+    assert [row.has_again for row in ended_rows(store, only_failed=True)] == [True]
+
+
+def test_the_address_of_a_successor_is_that_of_its_run_open_and_ended(store: RunStore) -> None:
+    run = a_run(lane="in-ends")
+    address = address_of_successor(Successor(run_id=run.run_id, opened=run.opened, lane=run.lane, order=run.order))
+    store.create(run)
+    assert address == address_of(run)
+
+    store.end(replace(head(store, "in-ends"), state=State.FILED, outcome=Outcome.SUCCEEDED, ended=NOW))
+
+    found = store.run_at(address)
+    assert found is not None
+    assert (found.run_id, found.ended) == (run.run_id, NOW)
 
 
 # Leases

@@ -4,15 +4,22 @@ On the shared stage a test takes file names and entities of its own.
 """
 
 import json
+import os
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from local_cloud.finance_operations.knobs import Speed
 from local_cloud.receivers import Receivers
+from tests.end_to_end.browsing import PICTURES, TakePicture, new_browser
 from tests.end_to_end.demos import DEFAULT, FAILING, Demo, Demos, failing_package
 from tests.end_to_end.killed import KilledHost
 from tests.end_to_end.stage import NO_MINUTE_TIMER, PROMPT_QUEUES, Stage
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
 
 GIVEN_UP_AFTER_S = 300  # seconds a test; the first one also starts what all share
 
@@ -81,6 +88,36 @@ def stage(tmp_path_factory: pytest.TempPathFactory, receivers: Receivers) -> Ite
         stage.assert_clients_kept_the_rules()
 
 
+@pytest.fixture(scope="package")
+def browser() -> Iterator["Chrome"]:
+    """A real browser without a window, where there is one."""
+    browser = new_browser()
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture
+def take_picture(browser: "Chrome") -> TakePicture:
+    """Keep what the browser shows as a picture for the documents, where somebody wants new ones."""
+    folder = os.environ.get(PICTURES)
+
+    def take(name: str) -> None:
+        if folder:
+            Path(folder, f"{name}.png").write_bytes(browser.get_screenshot_as_png())
+
+    return take
+
+
+@pytest.fixture(autouse=True)
+def _no_complaints(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A browser complains of scripts that break, and of everything that the Content-Security-Policy forbids."""
+    yield
+    if "browser" in request.fixturenames:
+        browser: Chrome = request.getfixturevalue("browser")
+        complaints = browser.get_log("browser")  # type: ignore[no-untyped-call]  # selenium does not annotate it
+        assert [each for each in complaints if each["source"] != "network"] == []
+
+
 @pytest.fixture(scope="session")
 def killed_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KilledHost]:
     """A host that was killed in the middle of imports, and started again."""
@@ -106,7 +143,12 @@ def _begin_what_takes_long(request: pytest.FixtureRequest) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the tests of what was begun first come last, and each have time for more than one thing that takes long."""
+    """Let the tests of what was begun first come last, and each have time for more than one thing that takes long.
+
+    Where pictures are wanted, only those that take some are run.
+    """
+    if os.environ.get(PICTURES):
+        items[:] = [item for item in items if "take_picture" in getattr(item, "fixturenames", ())]
     for item in items:
         if "end_to_end" in item.path.parts and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(GIVEN_UP_AFTER_S))

@@ -1,7 +1,5 @@
 """The pages about runs through the functions host, and in a real browser where there is one."""
 
-import shutil
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -12,26 +10,14 @@ from azure.storage.blob import ContainerClient
 
 from shared.clients.run_store import RunStore, order_of
 from shared.domain.run import FileFacts, FlowKind, Outcome, State, new_run
+from tests.end_to_end.browsing import TIMEOUT_S, click_run, get, listed, open_list, until
 from tests.end_to_end.stage import Stage
 from tests.packages import build_package
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-KEY: Final = {"x-functions-key": "the-function-key"}
-TIMEOUT_S: Final = 30
 HTML_NAME: Final = "USMF_<img src=x onerror=\"document.title='hacked'\"><script>document.title='hacked'</script>.zip"
-
-
-def get(stage: Stage, path: str, **headers: str) -> requests.Response:
-    return requests.get(f"{stage.host_url}{path}", headers={**KEY, **headers}, timeout=TIMEOUT_S)
-
-
-def listed(stage: Stage, file_name: str) -> dict[str, Any] | None:
-    """Return what the list tells of the run of a file."""
-    shown = get(stage, f"/api/runs.json?text={file_name}").json()
-    runs = [line["run"] for line in (*shown["under_way"], *shown["ended"])]
-    return next((run for run in runs if run["file_name"] == file_name), None)
 
 
 @pytest.fixture(scope="module")
@@ -118,63 +104,6 @@ def test_the_name_of_who_has_signed_in_is_shown(stage: Stage) -> None:
 
 
 # -- in a browser
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator["Chrome"]:
-    """A real browser without a window; ``apt-get install chromium chromium-driver`` brings one on Debian."""
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("there is no Chromium with its driver on PATH")
-    from selenium.webdriver import Chrome, ChromeOptions
-    from selenium.webdriver.chrome.service import Service
-
-    options = ChromeOptions()
-    options.binary_location = chromium
-    # Containers give no user namespaces for the sandbox, and little /dev/shm.
-    for switch in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-dev-shm-usage",
-        "--disable-gpu",
-        "--window-size=1200,1000",
-    ):
-        options.add_argument(switch)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    browser = Chrome(options=options, service=Service(driver))
-    browser.set_page_load_timeout(TIMEOUT_S)
-    yield browser
-    browser.quit()
-
-
-@pytest.fixture(autouse=True)
-def _no_complaints(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A browser complains of scripts that break, and of everything that the Content-Security-Policy forbids."""
-    yield
-    if "browser" in request.fixturenames:
-        browser: Chrome = request.getfixturevalue("browser")
-        complaints = browser.get_log("browser")  # type: ignore[no-untyped-call]  # selenium does not annotate it
-        assert [each for each in complaints if each["source"] != "network"] == []
-
-
-def until[T](browser: "Chrome", look: Callable[["Chrome"], T]) -> T:
-    """Wait until the page shows it; elements that were replaced meanwhile are looked for again."""
-    from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    ignored = (NoSuchElementException, StaleElementReferenceException)
-    return WebDriverWait(browser, TIMEOUT_S, ignored_exceptions=ignored).until(look)
-
-
-def open_list(browser: "Chrome", stage: Stage, query: str = "") -> None:
-    browser.get(f"{stage.host_url}/api/runs?code={KEY['x-functions-key']}{query}")
-
-
-def click_run(browser: "Chrome", file_name: str) -> None:
-    """Open a run from the list, as a person does; its page is there when its heading is."""
-    until(browser, lambda page: page.find_element("link text", file_name)).click()
-    until(browser, lambda page: page.find_element("css selector", "#run h1").text == file_name)
 
 
 def test_in_a_browser_a_failed_run_is_opened_from_the_list_and_its_row_errors_are_read(

@@ -26,6 +26,7 @@ from shared.domain.run import (
     State,
     StepRecord,
     Submission,
+    Successor,
     Trouble,
     UploadedPackage,
     name_with,
@@ -285,9 +286,14 @@ def test_a_record_gives_back_everything_that_was_set() -> None:
                 ),
                 error="no answer",
                 times=7,
+                by="anna@contoso.com",
+                why="the rows were wrong",
             ),
         ),
         ended=LATER,
+        again=Successor(run_id="ba9876543210", opened=LATER, lane="in-1", order="20261102T093000000000Z-01ABC%217"),
+        again_of="1793608200123-00000000aaaa",
+        again_number=1,
     )
     # A field that is added to Run later has to be set here, too.
     blank = a_run()
@@ -357,6 +363,7 @@ _instants = st.datetimes(min_value=datetime(2020, 1, 1), max_value=datetime(2040
         ended=st.none() | _instants,
         error_keys_of=st.none() | st.lists(st.text()).map(tuple),
         trouble=st.none() | st.builds(Trouble, since=_instants),
+        again=st.none() | st.builds(Successor, opened=_instants),
         package=st.none() | st.builds(UploadedPackage, key_expires=st.none() | _instants),
         file=st.builds(FileFacts, modified=st.none() | _instants),
         submissions=st.lists(
@@ -397,6 +404,7 @@ def test_the_kinds_of_a_runs_fields_are_all_known_to_its_record() -> None:
         Trouble,
         RemoteCallRecord,
         FailedRow,
+        Successor,
     }
 
     def kinds(hint: object) -> set[object]:
@@ -405,12 +413,48 @@ def test_the_kinds_of_a_runs_fields_are_all_known_to_its_record() -> None:
 
     used = {
         kind
-        for owner in (Run, FileFacts, UploadedPackage, Submission, StepRecord, Trouble, RemoteCallRecord, FailedRow)
+        for owner in (
+            Run,
+            FileFacts,
+            UploadedPackage,
+            Submission,
+            StepRecord,
+            Trouble,
+            RemoteCallRecord,
+            FailedRow,
+            Successor,
+        )
         for name, hint in get_type_hints(owner).items()
         if name not in NOT_SAVED
         for kind in kinds(hint)
     }
     assert used - {Ellipsis} <= plain | read_back
+
+
+# Giving up
+
+
+@pytest.mark.parametrize("flow", FlowKind)
+def test_a_run_is_given_up_as_long_as_nobody_knows_its_end_and_no_way_leads_back_to_f_and_o(flow: FlowKind) -> None:
+    for state in MOVES[flow]:
+        run = replace(a_run(), flow=flow, state=state, attempts=3)
+        if not run.can_be_given_up:
+            assert state in (State.FINISHED, State.FILED, State.WITHDRAWN, State.DELIVERED, State.FAILED)
+            with pytest.raises(ValueError, match="cannot be given up"):
+                run.given_up("enough", NOW)
+            continue
+        given_up = run.given_up("enough", NOW)
+        assert (given_up.outcome, given_up.reason, given_up.attempts) == (Outcome.GIVEN_UP, "enough", 0)
+        assert MOVES[flow][given_up.state] <= {State.FILED}
+
+
+def test_what_two_people_did_one_after_the_other_is_told_of_both() -> None:
+    def press(by: str) -> StepRecord:
+        return StepRecord(step="check_now", state=State.EXECUTING, began=NOW, took_s=0.0, by=by)
+
+    run = a_run().with_step(press("anna")).with_step(press("anna")).with_step(press("ben"))
+
+    assert [(step.by, step.times) for step in run.steps] == [("anna", 2), ("ben", 1)]
 
 
 # Ids and names

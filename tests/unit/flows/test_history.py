@@ -87,6 +87,19 @@ def test_the_head_of_a_lane_is_running_the_others_wait_and_who_needs_a_person_co
     ]
 
 
+def test_the_head_of_a_paused_lane_is_paused_and_counts_as_waiting() -> None:
+    rows = [a_row(run_id="a"), a_row(run_id="b"), a_row(run_id="c", lane="in-2")]
+
+    lines = history.placed(rows, frozenset({"in-1"}))
+
+    assert {line.run.run_id: line.place for line in lines} == {
+        "a": Place.PAUSED,
+        "b": Place.WAITING,
+        "c": Place.RUNNING,
+    }
+    assert history.tiles(lines, 0, failed_today_or_more=False).waiting == 2
+
+
 def test_the_tiles_count_what_is_open_and_name_the_one_that_has_waited_longest() -> None:
     rows = [
         a_row(run_id=f"{lane}{age}", lane=f"in-{lane}", opened=NOW - age * SECOND) for lane in "xy" for age in (9, 5)

@@ -10,6 +10,7 @@ import pytest
 
 from operations import pages
 from operations.pages import Asked
+from shared.clients.run_store import Pause
 from shared.domain.run import (
     FailedRow,
     FileFacts,
@@ -23,8 +24,8 @@ from shared.domain.run import (
     Trouble,
     new_run,
 )
-from shared.flows import history
-from shared.flows.history import Filters, Line, Place, RunList, Tiles
+from shared.flows import actions, history, offers
+from shared.flows.history import Filters, LaneView, Later, Line, Place, RunList, Tiles
 from tests.unit.flows.test_history import a_row
 
 NOW = datetime(2026, 11, 2, 8, 30, tzinfo=UTC)
@@ -76,8 +77,18 @@ def a_hostile_run() -> Run:
         submissions=(Submission(execution_id=HOSTILE, chosen=NOW, delivered_as=HOSTILE),),
         failed_rows=(FailedRow(record_id=HOSTILE, field=HOSTILE, message=HOSTILE),),
         failed_rows_total=1,
-        steps=(StepRecord(step=HOSTILE, state=State.FOUND, began=NOW, took_s=1.0, error=HOSTILE, calls=(call,)),),
+        steps=(
+            StepRecord(step=HOSTILE, state=State.FOUND, began=NOW, took_s=1.0, error=HOSTILE, calls=(call,)),
+            StepRecord(step="check_now", state=State.FOUND, began=NOW, took_s=0.0, by=HOSTILE, why=HOSTILE),
+        ),
+        again_of=HOSTILE,
     )
+
+
+def a_hostile_view() -> history.RunView:
+    pause = Pause(lane="in-1", by=HOSTILE, why=HOSTILE, since=NOW)
+    later = (Later(address=HOSTILE, opened=NOW, words=HOSTILE),)
+    return history.run_view(a_hostile_run(), a_row(file_name=HOSTILE), pause=pause, later=later)
 
 
 def a_list(*, position: str = "", filters: Filters | None = None) -> RunList:
@@ -105,6 +116,16 @@ def a_list(*, position: str = "", filters: Filters | None = None) -> RunList:
         looked_back_to=None,
         today=NOW.date(),
         flows=(HOSTILE,),
+        lanes=(
+            LaneView(
+                name=HOSTILE,
+                kind=FlowKind.IMPORT,
+                lane="in-1",
+                pause=Pause(lane="in-1", by=HOSTILE, why=HOSTILE, since=NOW),
+                offers=offers.of_lane(HOSTILE, FlowKind.EXPORT, is_paused=False),
+            ),
+        ),
+        offers=offers.of_list(filters_any=True),
     )
 
 
@@ -113,7 +134,7 @@ def test_what_comes_from_outside_stays_text(name: str) -> None:
     asked = Asked(query={"code": HOSTILE, "text": HOSTILE}, user=HOSTILE)
     answer = {
         "list": lambda: pages.list_page(a_list(position=HOSTILE), asked),
-        "run": lambda: pages.run_page(history.run_view(a_hostile_run(), a_row(file_name=HOSTILE)), asked),
+        "run": lambda: pages.run_page(a_hostile_view(), asked),
         "trouble": lambda: pages.trouble(HOSTILE, asked, as_json=False),
     }[name]()
 
@@ -253,6 +274,34 @@ def test_a_page_can_be_read_without_seeing_it() -> None:
         assert [each["aria-live"] for _, each in page.elements if "aria-live" in each] == ["polite"]
         fields = len(page.all("select")) + len([each for each in page.all("input") if each.get("type") != "hidden"])
         assert len(re.findall(r"<label>", answer.body)) == fields
+
+
+def test_a_button_tells_what_comes_of_it_and_what_it_is_about() -> None:
+    view = history.run_view(replace(a_hostile_run(), state=State.EXECUTING), None)
+
+    buttons = Elements(pages.run_page(view, Asked(query={"code": "the-key"})).body).all("button")
+
+    (give_up,) = [button for button in buttons if button.get("data-act") == "give-up"]
+    assert json.loads(str(give_up["data-what"])) == {"run": view.address}
+    assert "F&O may have this import" in str(give_up["data-words"])
+    assert "data-needs-why" in give_up
+    assert give_up["type"] == "button"
+    assert "the-key" not in str(buttons)
+
+
+def test_whose_name_is_known_is_not_asked_for_it() -> None:
+    known, unknown = (pages.list_page(a_list(), Asked(query={}, user=user)).body for user in ("anna", ""))
+
+    assert 'id="ask-by"' not in known
+    assert 'id="ask-by"' in unknown
+
+
+def test_what_was_done_is_answered_with_what_came_of_it() -> None:
+    done, refused = (pages.acted(actions.Answer(done=done, said="so", run="1-2")) for done in (True, False))
+
+    assert (done.status, refused.status, pages.acted(None).status) == (200, 409, 404)
+    assert json.loads(done.body) == {"done": True, "said": "so", "run": "1-2", "each": []}
+    assert done.headers["Cache-Control"] == "no-store"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,352 @@
+"""The pages about runs for a command line: ``python dev.py runs`` lists, shows and acts, against any running app.
+
+Verbs are named as ``az logicapp run`` names them. The key comes from a file or from the environment, so that it stands
+neither in the shell's history nor among the processes of the machine; it is sent as a header, as the pages do.
+"""
+
+import argparse
+import getpass
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any, Final, TextIO
+from urllib.parse import quote
+
+import requests
+
+from shared.domain.integrations import Unfit, parse_service_url
+
+URL: Final = "RUNS_URL"
+KEY: Final = "RUNS_KEY"
+TIMEOUT_S: Final = 120  # a run again of many asks OneDrive for each file
+FILTERS: Final[Mapping[str, str]] = {
+    "flow": "import, export, or the name of one",
+    "company": "company",
+    "project": "data project",
+    "state": "a state, such as executing",
+    "outcome": "an outcome, such as Failed, or NotSucceeded",
+    "day": "the day of opening in UTC, such as 2026-11-28",
+    "text": "a part of the file's name, the execution id or the run id",
+}
+RUN_ID: Final = re.compile(r"[0-9a-f]{12}")
+
+type Json = dict[str, Any]
+
+
+class Trouble(Exception):
+    """What keeps the command from its work, in words for the person at the keyboard."""
+
+
+class App:
+    """A running app, over HTTP."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self._url = url
+        self._session = requests.Session()
+        self._session.headers.update({"x-functions-key": key, "Accept": "application/json"})
+
+    def get(self, path: str, **query: str) -> tuple[Json, datetime]:
+        """Return what the app shows, and when by its own clock. Raises Trouble."""
+        answer = self._asked("GET", path, params=query)
+        if answer.status_code != requests.codes.ok:
+            raise Trouble(_said(answer))
+        seen = answer.headers.get("Date")
+        return _object(answer), parsedate_to_datetime(seen) if seen else datetime.now(UTC)
+
+    def act(self, verb: str, what: Mapping[str, str]) -> Json:
+        """Return what came of a verb. Raises Trouble where it could not be asked for."""
+        answer = self._asked("POST", f"/api/actions/{verb}", json=what)
+        if answer.status_code not in (200, 404, 409):
+            raise Trouble(_said(answer))
+        return _object(answer)
+
+    def _asked(self, method: str, path: str, **options: Any) -> requests.Response:
+        try:
+            answer = self._session.request(
+                method, self._url + path, timeout=TIMEOUT_S, allow_redirects=False, **options
+            )
+        except requests.RequestException as error:
+            raise Trouble(f"{self._url} does not answer: {type(error).__name__}.") from error
+        if answer.status_code in (401, 403):
+            raise Trouble(f"{self._url} does not take the key. Which one it wants is told in docs/operations.md.")
+        return answer
+
+
+def _object(answer: requests.Response) -> Json:
+    try:
+        content = answer.json()
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise Trouble(f"What answers at {answer.url.partition('?')[0]} is not this app (HTTP {answer.status_code}).")
+    return content
+
+
+def _said(answer: requests.Response) -> str:
+    content = _object(answer)
+    return str(content.get("said") or content.get("error") or f"The app answered HTTP {answer.status_code}.")
+
+
+# -- what is shown
+
+
+def list_runs(app: App, options: argparse.Namespace) -> int:
+    """Show the runs, newest first."""
+    shown, _ = app.get("/api/runs.json", **_filters(options))
+    if options.json:
+        return _print_json(shown)
+    lines = [line["run"] for line in (*shown["under_way"], *shown["ended"])]
+    for run in lines:
+        _say(_line(run))
+    if not lines:
+        _say("No run fits.")
+    if shown["position"]:
+        _say("There are older ones; filter to see them.")
+    for lane in shown["lanes"]:
+        if pause := lane["pause"]:
+            _say(f"Paused: {lane['name']}, by {pause['by']} since {_time(pause['since'])}: {pause['why']}")
+    return 0
+
+
+def _line(run: Json) -> str:
+    status = run["outcome"] or ("needs a person" if run["needs_person"] else run["state"])
+    company = f" {run['company']}" if run["company"] else ""
+    words = f"  {run['words']}" if run["words"] else ""
+    return f"{run['run_id']}  {_time(run['opened'])}  {status:<18} {run['file_name']}{company}{words}"
+
+
+def _time(text: str) -> str:
+    return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
+
+
+def show(app: App, options: argparse.Namespace) -> int:
+    """Show one run, step by step."""
+    run = _run(app, options.run)
+    if options.json:
+        return _print_json(run)
+    _say(f"{run['file_name']}: {run['outcome'] or run['state']}. {run['state_words']}")
+    for words in (run["trouble"], run["reason"]):
+        if words:
+            _say(words)
+    facts = {"run id": run["run_id"], "company": run["company"], "data project": run["data_project"]}
+    facts |= {"opened": _time(run["opened"]), "ended": run["ended"] and _time(run["ended"])}
+    facts["execution id"] = ", ".join(each["execution_id"] for each in run["submissions"])
+    for name, value in facts.items():
+        if value:
+            _say(f"  {name:<13} {value}")
+    for step in run["steps"]:
+        record = step["record"]
+        by = f" by {record['by']}: {record['why']}" if record["by"] else ""
+        failed = f"  FAILED: {record['error']}" if record["error"] else ""
+        _say(f"  {_time(record['began'])}  {step['title']}{by}{failed}")
+    for row in run["failed_rows"]:
+        _say(f"  row {row['record_id']}  {row['field']}  {row['message']}")
+    return 0
+
+
+def _run(app: App, named: str) -> Json:
+    """Return a run by its address or its run id. Raises Trouble where there is none."""
+    address = named
+    if RUN_ID.fullmatch(named):
+        shown, _ = app.get("/api/runs.json", text=named)
+        found = [line["run"] for line in (*shown["under_way"], *shown["ended"]) if line["run"]["run_id"] == named]
+        if not found:
+            raise Trouble(f"There is no run {named} among the newest. Give its address, the end of its page's URL.")
+        address = found[0]["address"]
+    return app.get(f"/api/runs/{quote(address, safe='')}.json")[0]
+
+
+# -- what is done
+
+
+def resubmit(app: App, options: argparse.Namespace) -> int:
+    """Run again: F&O imports every row once more. One run, or with --all every ended one that the filters show."""
+    if options.all == bool(options.run):
+        raise Trouble("Name one run, or give --all with filters.")
+    if not options.all:
+        return _about_run("run-again", app, options)
+    filters = _filters(options)
+    shown, seen = app.get("/api/runs.json", **filters)
+    offer = _offered("run-all-again", shown)
+    if offer:
+        some = [line["run"]["file_name"] for line in shown["ended"] if not line["run"]["has_again"]]
+        offer = f"{offer}\nThe newest of them: {', '.join(some[:10]) or 'none'}."
+    return _done("run-all-again", {**filters, "before": seen.isoformat()}, offer, app, options)
+
+
+def cancel(app: App, options: argparse.Namespace) -> int:
+    """Give an open run up; what F&O has got already it may go on with."""
+    return _about_run("give-up", app, options)
+
+
+def check(app: App, options: argparse.Namespace) -> int:
+    """Let the app look at an open run now."""
+    return _about_run("check-now", app, options)
+
+
+def _about_run(verb: str, app: App, options: argparse.Namespace) -> int:
+    run = _run(app, options.run)
+    return _done(verb, {"run": run["address"]}, _offered(verb, run), app, options)
+
+
+def pause(app: App, options: argparse.Namespace) -> int:
+    """Let a flow, and every other one of its data project, stand still."""
+    return _about_flow("pause", app, options)
+
+
+def resume(app: App, options: argparse.Namespace) -> int:
+    """Let a paused flow go on."""
+    return _about_flow("resume", app, options)
+
+
+def export(app: App, options: argparse.Namespace) -> int:
+    """Begin an export now."""
+    return _about_flow("export-now", app, options)
+
+
+def _about_flow(verb: str, app: App, options: argparse.Namespace) -> int:
+    shown, _ = app.get("/api/runs.json")
+    lane: Json = next((lane for lane in shown["lanes"] if options.flow.casefold() == lane["name"].casefold()), {})
+    return _done(verb, {"name": options.flow}, _offered(verb, lane), app, options)
+
+
+def look(app: App, options: argparse.Namespace) -> int:
+    """Let the app list the Input folders now."""
+    return _done("look-now", {}, "", app, options)
+
+
+def _offered(verb: str, view: Json) -> str:
+    """Return what comes of a verb in the app's words, "" where it is not offered: the app then says why."""
+    return next((str(offer["words"]) for offer in view.get("offers", ()) if offer["verb"] == verb), "")
+
+
+def _done(verb: str, what: Mapping[str, str], words: str, app: App, options: argparse.Namespace) -> int:
+    """Ask the person, then the app; return 0 where it is done, 1 where it was refused."""
+    if words and not options.yes:
+        _require_yes(words)
+    answer = app.act(verb, {**what, "why": options.reason, "by": options.by})
+    if options.json:
+        _print_json(answer)
+    else:
+        _say(answer["said"])
+        for each in answer.get("each", ()):
+            _say(f"  {each['said']}")
+    return 0 if answer["done"] else 1
+
+
+def _require_yes(words: str) -> None:
+    _say(words, sys.stderr)
+    if not sys.stdin.isatty():
+        raise Trouble("Give --yes to do it.")
+    sys.stderr.write("Do it? [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().casefold() not in ("y", "yes"):
+        raise Trouble("Nothing was done.")
+
+
+# -- the command line
+
+
+def _say(text: str, stream: TextIO | None = None) -> None:
+    """Write a line for a person; no file's name and no word of F&O's steers the terminal."""
+    shown = "".join(sign if sign.isprintable() or sign == "\n" else "\N{REPLACEMENT CHARACTER}" for sign in text)
+    (stream or sys.stdout).write(f"{shown}\n")
+
+
+def _print_json(content: Json) -> int:
+    sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    return 0
+
+
+def _filters(options: argparse.Namespace) -> dict[str, str]:
+    return {name: getattr(options, name) for name in FILTERS if getattr(options, name)}
+
+
+def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--url", default=environment.get(URL, ""), help=f"address of the app; or the variable {URL}")
+    common.add_argument("--key-file", type=Path, help=f"file with a function key; or the key in the variable {KEY}")
+    common.add_argument("--json", action="store_true", help="print what the app answers, as JSON")
+    acting = argparse.ArgumentParser(add_help=False, parents=[common])
+    acting.add_argument("--reason", default="", help="why; stands in the history")
+    acting.add_argument(
+        "--by", default=_user(), help="who; the app prefers the name of who has signed in (%(default)s)"
+    )
+    acting.add_argument("--yes", action="store_true", help="do not ask once more")
+    filters = argparse.ArgumentParser(add_help=False)
+    for name, words in FILTERS.items():
+        filters.add_argument(f"--{name}", default="", help=words)
+
+    top = argparse.ArgumentParser(
+        prog="dev.py runs",
+        description="List, show and act on the runs of an app.",
+        epilog="Example: dev.py runs list --url https://APP.azurewebsites.net --key-file key.txt --outcome Failed. "
+        f"The variables {URL} and {KEY} stand in for --url and --key-file.",
+    )
+    verbs = top.add_subparsers(required=True, metavar="COMMAND")
+
+    def verb(
+        name: str, do: Callable[[App, argparse.Namespace], int], *parents: argparse.ArgumentParser
+    ) -> argparse.ArgumentParser:
+        added = verbs.add_parser(name, help=do.__doc__, description=do.__doc__, parents=parents)
+        added.set_defaults(do=do)
+        return added
+
+    verb("list", list_runs, common, filters)
+    for each in (
+        verb("show", show, common),
+        verb("cancel", cancel, acting),
+        verb("check", check, acting),
+    ):
+        each.add_argument("run", metavar="RUN", help="a run id as list shows it, or a run's address")
+    again = verb("resubmit", resubmit, acting, filters)
+    again.add_argument("run", metavar="RUN", nargs="?", default="", help="a run id as list shows it, or its address")
+    again.add_argument("--all", action="store_true", help="every ended run that the filters show, 50 at a time")
+    for each in (verb("pause", pause, acting), verb("resume", resume, acting), verb("export", export, acting)):
+        each.add_argument("flow", metavar="FLOW", help="its name in the settings, or a lane's")
+    verb("look", look, acting)
+    return top
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return ""
+
+
+def _app(options: argparse.Namespace, environment: Mapping[str, str]) -> App:
+    if not options.url:
+        raise Trouble(f"Say which app: --url https://APP.azurewebsites.net, or the variable {URL}.")
+    try:
+        url = parse_service_url(options.url)
+    except Unfit as unfit:
+        raise Trouble(f"The address {unfit}") from None
+    try:
+        key = options.key_file.read_text("utf-8-sig").strip() if options.key_file else environment.get(KEY, "").strip()
+    except (OSError, ValueError) as error:
+        raise Trouble(f"The key file cannot be read: {error}") from error
+    if not key.isascii() or not key.isprintable():
+        raise Trouble("The key has characters that no key has.")
+    return App(url, key or "none")  # an app on this machine may want none
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do one command; return its exit code: 0 done, 1 refused or not possible, 2 not understood."""
+    environment = dict(os.environ)
+    options = _parser(environment).parse_args(arguments)
+    try:
+        result: int = options.do(_app(options, environment), options)
+    except Trouble as trouble:
+        _say(str(trouble), sys.stderr)
+        return 1
+    return result
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,325 @@
+"""What a person does about runs: run again, check now, give up, pause and resume, export now, look now.
+
+Each verb may be asked for twice and is done once. None of them moves a run: a verb writes what the person decided, on
+the condition that nobody has written the record since it was read, and wakes the lane, whose worker does the rest. Who
+may ask is settled in ``operations/``, what is said before it is done in ``offers.py``.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import islice
+from typing import Final
+
+from shared.clients.onedrive import DriveItem
+from shared.clients.run_store import (
+    LeaseTaken,
+    Pause,
+    RecordChanged,
+    RunRow,
+    address_of,
+    address_of_successor,
+    order_behind,
+)
+from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK
+from shared.domain.run import FileFacts, FlowKind, Run, State, StepRecord, Successor, new_run
+from shared.errors import AppError, NotFound
+from shared.flows import history, offers, outbound, watch
+from shared.log import log
+from shared.services import Services
+
+# Tries to write a decision into a record that a worker writes at the same moment.
+TRIES: Final = 5
+# Seconds after which a worker that was at a run when it was given up has let go of the lane, without waking anybody: it
+# stays with an execution for 5 (POLL_STAY_SECONDS). One that needs longer is followed by the minute's timer.
+LET_GO_S: Final = 7.0
+# Runs that are run again at once: each asks OneDrive for its file.
+AT_ONCE: Final = 50
+A_LANE: Final = re.compile(r"(in|out)-[a-z0-9-]+")
+NOBODY: Final = "somebody with the key"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Who asks, and why."""
+
+    by: str = NOBODY
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came of a verb, in words."""
+
+    done: bool
+    said: str
+    run: str = ""  # the address of the run to look at
+    each: tuple["Answer", ...] = ()  # of a verb about many runs
+
+
+def _refused(said: str, run: str = "") -> Answer:
+    return Answer(done=False, said=said, run=run)
+
+
+def _noted(run: Run, step: str, asked: Asked, now: datetime) -> Run:
+    """Return a run with what a person did in its history."""
+    return run.with_step(StepRecord(step=step, state=run.state, began=now, took_s=0.0, by=asked.by, why=asked.why))
+
+
+def _wake(lane: str, services: Services, *, delay_s: float = 0.0) -> None:
+    services.wakes.send(IMPORT_WORK if lane.startswith("in-") else EXPORT_WORK, lane, delay_s=delay_s)
+
+
+# -- run again
+
+
+def run_again(address: str, asked: Asked, services: Services) -> Answer | None:
+    """Do the work of an ended run once more, in a run of its own; None where there is no such run.
+
+    Which run that is to be is saved in the old one before it is opened. So whoever asks twice, or at the same moment as
+    somebody else, gets the same one; and should the app die in between, the next who asks opens it.
+    """
+    old = services.store.run_at(address)
+    if old is None:
+        return None
+    if old.ended is None:
+        return _refused(
+            "It has not ended. Run again now, F&O could import its rows twice. Wait for its end, or give it up first.",
+            address,
+        )
+    if old.again and services.store.run_at(address_of_successor(old.again)):
+        return Answer(done=True, said="It was run again already.", run=address_of_successor(old.again))
+    new = _work_of(old, asked, services)
+    if isinstance(new, Answer):
+        return new
+    if old.again is None:
+        successor = Successor(run_id=new.run_id, opened=new.opened, lane=new.lane, order=new.order)
+        try:
+            services.store.save_ended(replace(_noted(old, "run_again", asked, services.now()), again=successor))
+        except RecordChanged:
+            return run_again(address, asked, services)  # somebody else asked at this moment
+    log.info("action.run_again", run_id=old.run_id, new_run_id=new.run_id, lane=new.lane, by=asked.by, why=asked.why)
+    return _opened(new, services)
+
+
+def _work_of(old: Run, asked: Asked, services: Services) -> Run | Answer:
+    """Return the run that does the work of an ended one again, not opened yet; or why there can be none."""
+    new = _import_of(old, services) if old.flow is FlowKind.IMPORT else _export_of(old, services)
+    if isinstance(new, Answer):
+        return new
+    if old.again:  # it was chosen before, and not opened
+        new = replace(new, run_id=old.again.run_id, opened=old.again.opened, lane=old.again.lane, order=old.again.order)
+    new = replace(new, again_of=address_of(old), again_number=old.again_number + 1)
+    return _noted(new, "run_again", asked, services.now())
+
+
+def _import_of(old: Run, services: Services) -> Run | Answer:
+    flow = services.integrations.import_named(old.integration)
+    if flow is None:
+        return _refused(f"The settings have no import named '{old.integration}' any more. Add it first.")
+    name = old.file.name
+    try:
+        item = services.onedrive(flow.drive).get(old.file.item_id)
+    except NotFound:
+        return _refused(f"{name} is not in OneDrive any more. Copy it into {flow.input_folder} to import it.")
+    if item.parent_id == services.folder_id(flow.drive, flow.input_folder):
+        return _refused(f"{name} lies in {flow.input_folder}, and is imported from there by itself.")
+    if item.parent_id == services.folder_id(flow.drive, flow.processing_folder):
+        return _refused(f"{name} lies in {flow.processing_folder}: another run is at it.")
+    if not _is_unchanged(old.file, item):
+        return _refused(f"{name} has been changed since. Move it into {flow.input_folder} to import it as it is now.")
+    now = services.now()
+    return new_run(
+        flow=FlowKind.IMPORT,
+        state=State.FOUND,
+        integration=flow.name,
+        lane=flow.lane,
+        order=order_behind(services.store.head_place(flow.lane), now, item.item_id),
+        now=now,
+        data_project=flow.data_project,
+        file=replace(old.file, name=item.name, etag=item.etag, is_complete=True, web_url=item.web_url),
+    )
+
+
+def _is_unchanged(then: FileFacts, item: DriveItem) -> bool:
+    """Return whether a file holds what it held; moving and renaming it changes its eTag alone."""
+    if then.etag and then.etag == item.etag:
+        return True
+    return bool(then.quick_xor_hash) and (then.quick_xor_hash, then.size_bytes) == (
+        item.quick_xor_hash,
+        item.size_bytes,
+    )
+
+
+def _export_of(old: Run, services: Services) -> Run | Answer:
+    flow = services.integrations.export_named(old.integration)
+    if flow is None:
+        return _refused(f"The settings have no export named '{old.integration}' any more. Add it first.")
+    if head := services.store.head(flow.lane):
+        return _refused(f"An export of {flow.data_project} is under way. Wait for its end.", head.address)
+    return outbound.planned(flow, services.now())
+
+
+def _opened(run: Run, services: Services) -> Answer:
+    """Open a run, unless it is there, and wake its lane.
+
+    One that has ended meanwhile is opened once more and imports nothing: it claims the file by the eTag that it had.
+    """
+    if run.flow is FlowKind.EXPORT:
+        if not outbound.start(run, services):
+            return _refused("Another export of it begins at this moment. Ask again in a while.")
+    else:
+        services.store.create(run)
+        _wake(run.lane, services)
+    return Answer(done=True, said=f"A new run is open. {_stands(run.lane, services)}".strip(), run=address_of(run))
+
+
+def _stands(lane: str, services: Services) -> str:
+    pause = services.store.paused(lane)
+    return f"It waits: {pause.by} has paused the lane." if pause else ""
+
+
+def run_all_again(filters: history.Filters, before: datetime, asked: Asked, services: Services) -> Answer:
+    """Run again every ended run that a filter shows and that was opened before a moment, as many as go at once.
+
+    before: when the person saw the list. A run that was opened since, perhaps by the same person's first press, is none
+    of those that were meant.
+    """
+    if not filters.is_any:
+        return _refused("Filter the list first: without a filter everything would be imported once more.")
+    rows = (row for row in history.ended_before(filters, before, services) if not row.has_again)
+    found = list(islice(rows, AT_ONCE + 1))
+    each = tuple(answer for row in found[:AT_ONCE] if (answer := _one_of_many(row, asked, services)))
+    done = sum(answer.done for answer in each)
+    said = f"{done} of {len(each)} are run again."
+    if len(found) > AT_ONCE:
+        said += " There are more: do it once more when these have begun."
+    return Answer(done=True, said=said, each=each)
+
+
+def _one_of_many(row: RunRow, asked: Asked, services: Services) -> Answer | None:
+    try:
+        answer = run_again(row.address, asked, services)
+    except AppError as error:
+        answer = _refused(str(error), row.address)
+    return answer and replace(answer, said=f"{row.file_name}: {answer.said}")
+
+
+# -- an open run
+
+
+def check_now(address: str, asked: Asked, services: Services) -> Answer | None:
+    """Make an open run due now and wake its lane; None where there is no such run."""
+    run = services.store.run_at(address)
+    if run is None:
+        return None
+    if run.ended:
+        return _refused("It has ended.", address)
+    pause, head = services.store.pause_and_head(run.lane)
+    if pause:
+        return _refused(f"{pause.by} has paused its lane. Resume it first.", address)
+    if head and head.run_id != run.run_id:
+        return _refused(f"It waits for its turn behind {head.file_name}. Check that one.", head.address)
+    try:
+        with services.store.lease(run.lane):
+            _make_due(run, asked, services)
+    except (LeaseTaken, RecordChanged):
+        return Answer(done=True, said="The app is at it at this moment.", run=address)
+    _wake(run.lane, services)
+    log.info("action.check_now", run_id=run.run_id, lane=run.lane, by=asked.by, why=asked.why)
+    return Answer(done=True, said="The app looks at it now.", run=address)
+
+
+def _make_due(run: Run, asked: Asked, services: Services) -> None:
+    now = services.now()
+    # What a person asks for is not counted among the tries after which the app believes that a file is gone.
+    due = replace(run, due=now, attempts=max(run.attempts - 1, 0))
+    services.store.save(_noted(due, "check_now", asked, now))
+
+
+def give_up(address: str, asked: Asked, services: Services) -> Answer | None:
+    """End an open run; None where there is no such run.
+
+    The decision is written over whatever a worker is at: its next save is then refused. A worker that has not saved yet
+    that it tells F&O will not tell it; one that has may, which is what the words then say.
+    """
+    for _ in range(TRIES):
+        run = services.store.run_at(address)
+        if run is None:
+            return None
+        if run.ended:
+            return _refused("It has ended.", address)
+        if not run.can_be_given_up:
+            return _refused("Its end is known already, and the app is filing it.", address)
+        now = services.now()
+        words = offers.when_given_up(run)
+        reason = f"Given up by {asked.by}: {asked.why.rstrip('. ') or 'no reason given'}. {words}"
+        try:
+            services.store.save(_noted(run, "give_up", asked, now).given_up(reason, now))
+        except RecordChanged:
+            continue
+        _wake(run.lane, services)
+        _wake(run.lane, services, delay_s=LET_GO_S)
+        log.info("action.give_up", run_id=run.run_id, lane=run.lane, by=asked.by, why=asked.why)
+        return Answer(done=True, said=f"It is given up. {words} {_stands(run.lane, services)}".strip(), run=address)
+    return _refused("The app is at it at this moment. Ask again in a while.", address)
+
+
+# -- flows and lanes
+
+
+def pause(name: str, asked: Asked, services: Services) -> Answer | None:
+    """Stop the lane of a flow; name: the flow's or the lane's. None where there is no such thing."""
+    lane, flows = _lane(name, services)
+    if not flows:
+        return None
+    already = services.store.pause(Pause(lane=lane, by=asked.by, why=asked.why, since=services.now()))
+    if already:
+        return Answer(done=True, said=f"It was paused already, by {already.by}: {already.why}")
+    log.warning("action.pause", lane=lane, by=asked.by, why=asked.why)
+    return Answer(done=True, said=f"Paused: {', '.join(flows)}. A worker that is at a run ends its step first.")
+
+
+def resume(name: str, asked: Asked, services: Services) -> Answer | None:
+    """Let the lane of a flow go on; None where there is no such flow, and no such lane that is paused."""
+    lane, flows = _lane(name, services)
+    if not flows and not A_LANE.fullmatch(lane):
+        return None
+    if services.store.resume(lane):
+        log.info("action.resume", lane=lane, by=asked.by, why=asked.why)
+    elif not flows:
+        return None
+    _wake(lane, services)
+    return Answer(done=True, said=f"It goes on: {', '.join(flows) or lane}.")
+
+
+def _lane(name: str, services: Services) -> tuple[str, Sequence[str]]:
+    """Return the lane of that name, or of the flow of that name, and the flows that go on it."""
+    integrations = services.integrations
+    lanes = {flow.name: flow.lane for flow in integrations.imports}
+    lanes |= {flow.name: flow.lane for flow in integrations.exports}
+    lane = next((lane for flow, lane in lanes.items() if flow.casefold() == name.casefold()), name)
+    return lane, [flow for flow, its_lane in lanes.items() if its_lane == lane]
+
+
+def export_now(name: str, asked: Asked, services: Services) -> Answer | None:
+    """Begin an export, due or not; None where there is no such export."""
+    flow = next((each for each in services.integrations.exports if each.name.casefold() == name.casefold()), None)
+    if flow is None:
+        return None
+    pause, head = services.store.pause_and_head(flow.lane)
+    if head:
+        return Answer(done=True, said=f"An export of {flow.data_project} is under way already.", run=head.address)
+    if pause:
+        return _refused(f"{pause.by} has paused it. Resume it first.")
+    run = _noted(outbound.planned(flow, services.now()), "export_now", asked, services.now())
+    log.info("action.export_now", run_id=run.run_id, lane=run.lane, by=asked.by, why=asked.why)
+    return _opened(run, services)
+
+
+def look_now(asked: Asked, services: Services) -> Answer:
+    """List every Input folder now, as the minute's timer does."""
+    log.info("action.look_now", by=asked.by, why=asked.why)
+    found = watch.open_new_runs(services)
+    return Answer(done=True, said=f"New files: {found}.")

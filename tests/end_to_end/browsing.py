@@ -1,0 +1,79 @@
+"""How tests look at the pages about runs: over HTTP, and in a real browser where there is one."""
+
+import shutil
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+import requests
+
+from tests.end_to_end.stage import Stage
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
+type TakePicture = Callable[[str], None]
+
+# Where pictures for the documents go, if somebody wants them: ``dev.py screenshots``.
+PICTURES: Final = "SCREENSHOTS_FOLDER"
+KEY: Final = {"x-functions-key": "the-function-key"}
+TIMEOUT_S: Final = 30
+
+
+def get(stage: Stage, path: str, **headers: str) -> requests.Response:
+    return requests.get(f"{stage.host_url}{path}", headers={**KEY, **headers}, timeout=TIMEOUT_S)
+
+
+def listed(stage: Stage, file_name: str) -> dict[str, Any] | None:
+    """Return what the list tells of the newest run of a file."""
+    shown = get(stage, f"/api/runs.json?text={file_name}").json()
+    runs = [line["run"] for line in (*shown["under_way"], *shown["ended"])]
+    return next((run for run in runs if run["file_name"] == file_name), None)
+
+
+def new_browser() -> "Chrome":
+    """Return a real browser without a window; skips the test where there is none.
+
+    ``apt-get install chromium chromium-driver`` brings one on Debian.
+    """
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.skip("there is no Chromium with its driver on PATH")
+    from selenium.webdriver import Chrome, ChromeOptions
+    from selenium.webdriver.chrome.service import Service
+
+    options = ChromeOptions()
+    options.binary_location = chromium
+    # Containers give no user namespaces for the sandbox, and little /dev/shm.
+    for switch in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-dev-shm-usage",
+        "--disable-gpu",
+        "--window-size=1200,1000",
+    ):
+        options.add_argument(switch)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    browser = Chrome(options=options, service=Service(driver))
+    browser.set_page_load_timeout(TIMEOUT_S)
+    return browser
+
+
+def until[T](browser: "Chrome", look: Callable[["Chrome"], T]) -> T:
+    """Wait until the page shows it; elements that were replaced meanwhile are looked for again."""
+    from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    ignored = (NoSuchElementException, StaleElementReferenceException)
+    return WebDriverWait(browser, TIMEOUT_S, ignored_exceptions=ignored).until(look)
+
+
+def open_list(browser: "Chrome", stage: Stage, query: str = "") -> None:
+    browser.get(f"{stage.host_url}/api/runs?code={KEY['x-functions-key']}{query}")
+
+
+def click_run(browser: "Chrome", file_name: str) -> None:
+    """Open a run from the list, as a person does; its page is there when its heading is."""
+    until(browser, lambda page: page.find_element("link text", file_name)).click()
+    until(browser, lambda page: page.find_element("css selector", "#run h1").text == file_name)

@@ -1,0 +1,685 @@
+"""What a person does about runs: each verb, asked once, asked twice, and asked while a worker is at the lane."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from shared.clients.run_store import RecordChanged, RunStore, address_of
+from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK
+from shared.domain.run import FlowKind, Outcome, Run, State
+from shared.errors import TryAgain
+from shared.flows import actions, history, inbound, runner, watch
+from shared.flows.actions import Answer, Asked
+from shared.flows.history import NOT_SUCCEEDED, Filters
+from shared.flows.offers import Verb
+from shared.services import Services
+from tests.packages import build_package
+from tests.unit.flows.conftest import MakeWorld
+from tests.unit.flows.test_outbound import PROJECT, prepared
+from tests.world import World
+
+ANNA = Asked(by="anna@contoso.com", why="the rows are mended")
+BAD_ROWS = (("A", "Alpha"), ("B", "#ERROR"))
+NAME = "USMF_Rows_001.zip"
+
+
+@pytest.fixture
+def both_ways(make_world: MakeWorld) -> World:
+    """A world that imports and exports."""
+    settings = {"EXPORT_DATA_PROJECT": PROJECT, "EXPORT_COMPANY": "USMF"}
+    return prepared(make_world(settings=settings))
+
+
+def failed(world: World, name: str = NAME) -> Run:
+    """Import a package of which a row fails; return its run."""
+    world.put(name, build_package(rows=BAD_ROWS))
+    return ended(world, name)
+
+
+def succeeded(world: World, name: str = NAME) -> Run:
+    world.put(name)
+    return ended(world, name)
+
+
+def ended(world: World, name: str) -> Run:
+    world.look()
+    world.run_until_quiet()
+    return next(run for run in world.ended_runs() if run.file.name == name)
+
+
+def under_way(world: World, state: State, name: str = NAME) -> Run:
+    """Return the run of a new file, which has just come to a state and waits in it."""
+    world.put(name)
+    world.look()
+    (lane,) = world.heads()
+    steps = {each: step for each, step in inbound.STEPS.items() if each is not state}
+    steps[state] = lambda run, services: run.waiting(3600, services.now())
+    runner.advance(lane, replace(inbound.FLOW, steps=steps), world.services)
+    (run,) = world.open_runs()
+    assert run.state is state
+    return run
+
+
+def again(world: World, run: Run) -> Answer:
+    answer = actions.run_again(address_of(run), ANNA, world.services)
+    assert answer is not None
+    return answer
+
+
+def give_up(world: World, run: Run, why: str = "wrong file") -> Answer:
+    answer = actions.give_up(address_of(run), Asked(by="anna@contoso.com", why=why), world.services)
+    assert answer is not None
+    return answer
+
+
+def check_now(world: World, run: Run) -> Answer:
+    answer = actions.check_now(address_of(run), ANNA, world.services)
+    assert answer is not None
+    return answer
+
+
+def at(world: World, address: str) -> Run:
+    run = world.services.store.run_at(address)
+    assert run is not None
+    return run
+
+
+def verbs(world: World, run: Run) -> list[Verb]:
+    view = history.show_run(address_of(run), world.services)
+    assert view is not None
+    return [offer.verb for offer in view.offers]
+
+
+# Run again
+
+
+@pytest.mark.parametrize("make", [failed, succeeded])
+def test_a_run_that_has_ended_is_run_again_from_where_its_file_lies(world: World, make: Callable[[World], Run]) -> None:
+    old = make(world)
+    before = len(world.fno.executions)
+
+    answer = again(world, old)
+    world.run_until_quiet()
+
+    new = at(world, answer.run)
+    assert answer.done
+    assert new.outcome is old.outcome
+    assert len(world.fno.executions) == before + 1
+    assert world.calls("ImportFromPackage") == 2
+    assert new.execution_id != old.execution_id
+    assert world.files("Processing") == world.files("Input") == []
+
+
+def test_both_runs_tell_of_each_other_of_who_asked_and_why(world: World) -> None:
+    old = failed(world)
+
+    second = again(world, old)
+    world.run_until_quiet()
+    third = again(world, at(world, second.run))
+    world.run_until_quiet()
+
+    first, last = (history.show_run(address, world.services) for address in (address_of(old), third.run))
+    assert first is not None
+    assert last is not None
+    assert [later.address for later in first.later] == [second.run, third.run]
+    assert [later.words for later in first.later] == ["PartiallySucceeded", "PartiallySucceeded"]
+    assert (last.again_number, last.again_of) == (2, address_of(at(world, second.run)))
+    step = last.steps[0]
+    assert (step.title, step.record.by, step.record.why) == ("Run again", ANNA.by, ANNA.why)
+    assert (first.steps[-1].record.by, first.steps[-1].record.why) == (ANNA.by, ANNA.why)
+    assert first.offers == ()
+    row = next(
+        line.run for line in history.list_runs(Filters(), "", world.services).ended if line.run.run_id == old.run_id
+    )
+    assert row.has_again
+
+
+def test_run_again_pressed_twice_opens_one_run_also_where_the_first_has_ended(world: World) -> None:
+    old = failed(world)
+
+    first = again(world, old)
+    second = again(world, old)
+    world.run_until_quiet()
+    third = again(world, old)
+    world.run_until_quiet()
+
+    assert first.run == second.run == third.run
+    assert "already" in second.said
+    assert world.calls("ImportFromPackage") == 2
+
+
+def test_of_many_who_press_run_again_at_the_same_moment_all_get_one_run(world: World) -> None:
+    old = failed(world)
+    together = threading.Barrier(4)
+
+    def press() -> str:
+        services = world.new_process()
+        together.wait()
+        answer = actions.run_again(address_of(old), ANNA, services)
+        assert answer is not None
+        return answer.run
+
+    with ThreadPoolExecutor(4) as pool:
+        runs = {each.result() for each in [pool.submit(press) for _ in range(4)]}
+    world.run_until_quiet()
+
+    assert len(runs) == 1
+    assert world.calls("ImportFromPackage") == 2
+    assert len(world.ended_runs()) == 2
+
+
+def test_a_run_again_whose_process_died_before_it_was_opened_is_opened_by_the_next_press(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = failed(world)
+
+    def dies(store: RunStore, run: Run) -> bool:
+        raise TryAgain("the process died here")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunStore, "create", dies)
+        with pytest.raises(TryAgain):
+            again(world, old)
+    chosen = at(world, address_of(old)).again
+    answer = again(world, old)
+    world.run_until_quiet()
+
+    assert chosen is not None
+    assert at(world, answer.run).run_id == chosen.run_id
+    assert world.calls("ImportFromPackage") == 2
+
+
+def test_a_press_that_comes_late_once_its_run_has_ended_imports_nothing(world: World) -> None:
+    old = failed(world)
+    answer = again(world, old)
+    opened = world.open_runs()[0]
+    world.run_until_quiet()
+
+    world.services.store.create(opened)  # by somebody who pressed at the same moment and was held up
+    world.run_until_quiet()
+
+    assert at(world, answer.run).outcome is Outcome.WITHDRAWN
+    assert world.calls("ImportFromPackage") == 2
+
+
+def test_a_run_that_is_open_is_not_run_again(world: World) -> None:
+    run = under_way(world, State.EXECUTING)
+
+    answer = again(world, run)
+
+    assert not answer.done
+    assert "could import its rows twice" in answer.said
+    assert len(world.open_runs()) == 1
+
+
+def test_a_file_that_is_gone_or_changed_or_back_in_input_is_not_run_again_and_the_words_say_which(world: World) -> None:
+    gone, changed, back = (failed(world, f"USMF_{number}.zip") for number in (1, 2, 3))
+    (world.folder / "Error" / "USMF_1.zip").unlink()
+    (world.folder / "Error" / "USMF_2.zip").write_bytes(build_package())
+    (world.folder / "Error" / "USMF_3.zip").rename(world.folder / "Input" / "USMF_3.zip")
+
+    words = [again(world, run).said for run in (gone, changed, back)]
+
+    assert "is not in OneDrive any more" in words[0]
+    assert "has been changed since" in words[1]
+    assert "lies in /Input, and is imported from there" in words[2]
+    assert world.heads() == {}
+
+
+def test_a_file_that_a_person_takes_away_before_its_turn_is_not_imported_again(world: World) -> None:
+    old = failed(world)
+    answer = again(world, old)
+    (world.folder / "Error" / NAME).rename(world.folder / "Success" / NAME)
+
+    world.run_until_quiet()
+
+    new = at(world, answer.run)
+    assert (new.outcome, world.calls("ImportFromPackage")) == (Outcome.WITHDRAWN, 1)
+    assert "moved, changed or deleted" in new.reason
+
+
+def test_a_run_again_waits_behind_the_one_that_is_under_way(world: World) -> None:
+    old = failed(world)
+    world.clock.advance(60)
+    head = under_way(world, State.EXECUTING, "USMF_Other_002.zip")
+    world.services.store.save(replace(head, due=world.clock.now()))
+    world.clock.advance(1)
+
+    again(world, old)
+
+    (first,) = world.open_runs()
+    assert first.run_id == head.run_id
+    world.run_until_quiet()
+    assert [run.file.name for run in world.ended_runs()][-1] == NAME
+
+
+def test_an_export_is_run_again_as_a_new_export_once(both_ways: World) -> None:
+    world = both_ways
+    assert world.start_exports() == 1
+    world.run_until_quiet()
+    (old,) = world.ended_runs(FlowKind.EXPORT)
+    world.clock.advance(5)
+
+    first, second = again(world, old), again(world, old)
+    world.run_until_quiet()
+
+    assert first.run == second.run
+    assert at(world, first.run).again_of == address_of(old)
+    assert world.calls("ExportToPackage") == 2
+
+
+def test_an_export_is_not_run_again_while_another_one_is_under_way(both_ways: World) -> None:
+    world = both_ways
+    world.start_exports()
+    world.run_until_quiet()
+    (old,) = world.ended_runs(FlowKind.EXPORT)
+    world.clock.advance(60)
+    world.start_exports()
+
+    answer = again(world, old)
+
+    assert not answer.done
+    assert "is under way" in answer.said
+    assert at(world, address_of(old)).again is None
+
+
+def test_what_is_not_there_is_not_run_again(world: World) -> None:
+    for verb in (actions.run_again, actions.check_now, actions.give_up):
+        assert verb("1793608200123-0123456789ab", ANNA, world.services) is None
+        assert verb("nonsense", ANNA, world.services) is None
+
+
+# Run again all of them
+
+
+def test_all_that_a_filter_shows_is_run_again_once_and_nothing_that_came_later(world: World) -> None:
+    names = [f"USMF_{number}.zip" for number in range(3)]
+    for name in names:
+        failed(world, name)
+    succeeded(world, "USMF_good.zip")
+    world.clock.advance(1)
+    seen = world.clock.now()
+    filters = Filters(outcome=NOT_SUCCEEDED)
+
+    first = actions.run_all_again(filters, seen, ANNA, world.services)
+    world.clock.advance(1)
+    world.run_until_quiet()
+    second = actions.run_all_again(filters, seen, ANNA, world.services)
+
+    assert sorted(each.said.partition(":")[0] for each in first.each) == names
+    assert first.said == "3 of 3 are run again."
+    assert second.each == ()
+    assert world.calls("ImportFromPackage") == 4 + 3
+
+
+def test_without_a_filter_nothing_is_run_again(world: World) -> None:
+    failed(world)
+
+    answer = actions.run_all_again(Filters(), world.clock.now(), ANNA, world.services)
+
+    assert not answer.done
+    assert world.heads() == {}
+
+
+def test_of_very_many_some_are_run_again_and_it_is_said_that_there_are_more(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        failed(world, f"USMF_{number}.zip")
+    world.clock.advance(1)
+    monkeypatch.setattr(actions, "AT_ONCE", 2)
+
+    answer = actions.run_all_again(Filters(outcome=NOT_SUCCEEDED), world.clock.now(), ANNA, world.services)
+
+    assert len(answer.each) == 2
+    assert "There are more" in answer.said
+
+
+# Check now
+
+
+def test_a_run_that_waits_is_looked_at_now(world: World) -> None:
+    run = under_way(world, State.EXECUTING)
+    world.fno.end_now(run.execution_id)
+
+    answer = check_now(world, run)
+    world.wake(run.lane)
+
+    assert answer.done
+    assert (IMPORT_WORK, run.lane, 0.0) in world.wakes.sent
+    assert at(world, answer.run).outcome is Outcome.SUCCEEDED
+    assert [(step.by, step.why) for step in at(world, answer.run).steps if step.by] == [(ANNA.by, ANNA.why)]
+
+
+def test_check_now_pressed_again_and_again_makes_no_file_count_as_gone(world: World) -> None:
+    run = under_way(world, State.CLAIMED)
+    (world.folder / "Processing" / NAME).unlink()
+
+    for _ in range(10):
+        check_now(world, run)
+        world.wake(run.lane)
+
+    (still,) = world.open_runs()
+    assert (still.state, still.attempts) == (State.CLAIMED, 1)
+
+
+def test_check_now_leaves_a_worker_that_is_at_the_lane_alone(world: World) -> None:
+    run = under_way(world, State.EXECUTING)
+
+    with world.services.store.lease(run.lane):
+        answer = check_now(world, run)
+
+    assert (answer.done, answer.said) == (True, "The app is at it at this moment.")
+    assert world.open_runs() == [run]
+
+
+def test_a_run_that_waits_for_its_turn_is_not_checked_but_the_one_ahead_is_named(world: World) -> None:
+    run = under_way(world, State.EXECUTING)
+    world.put("USMF_Second_002.zip")
+    world.look()
+    (_, second) = world.services.store.open_rows()
+
+    answer = actions.check_now(second.address, ANNA, world.services)
+
+    assert answer is not None
+    assert (answer.done, answer.run) == (False, address_of(run))
+    assert NAME in answer.said
+
+
+# Give up
+
+
+@pytest.mark.parametrize("state", [State.FOUND, State.CLAIMED, State.UPLOADED])
+def test_a_run_that_is_given_up_before_f_and_o_heard_of_it_is_filed_in_error_and_nothing_is_imported(
+    world: World, state: State
+) -> None:
+    run = under_way(world, state)
+
+    answer = give_up(world, run)
+    world.run_until_quiet()
+
+    over = at(world, answer.run)
+    assert "so nothing of it is imported" in answer.said
+    assert (over.outcome, over.file.folder) == (Outcome.GIVEN_UP, "/Error")
+    assert over.reason.startswith("Given up by anna@contoso.com: wrong file. F&O was not told of this file")
+    report = (world.folder / "Error" / "USMF_Rows_001.report.txt").read_text("utf-8-sig")
+    assert "Given up by anna@contoso.com: wrong file." in report
+    assert world.calls("ImportFromPackage") == 0
+
+
+@pytest.mark.parametrize("state", [State.SUBMITTING, State.EXECUTING])
+def test_giving_up_what_f_and_o_may_have_says_that_f_and_o_may_go_on_and_never_imports_twice(
+    world: World, state: State
+) -> None:
+    run = under_way(world, state)
+
+    answer = give_up(world, run)
+    world.run_until_quiet()
+
+    assert "F&O may have this import, and may go on and import the rows" in answer.said
+    assert run.execution_id in answer.said
+    assert at(world, answer.run).outcome is Outcome.GIVEN_UP
+    assert world.files("Error") == ["USMF_Rows_001.report.txt", NAME]
+    assert world.calls("ImportFromPackage") <= 1
+
+
+def test_a_run_that_is_given_up_while_a_worker_uploads_it_is_never_sent_to_f_and_o(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.put(NAME)
+    world.look()
+    upload = inbound.STEPS[State.CLAIMED]
+
+    def upload_while_a_person_gives_up(run: Run, services: Services) -> Run:
+        after = upload(run, services)
+        give_up(world, run)
+        return after
+
+    steps = {**inbound.STEPS, State.CLAIMED: upload_while_a_person_gives_up}
+    monkeypatch.setattr(inbound, "FLOW", replace(inbound.FLOW, steps=steps))
+    (lane,) = world.heads()
+    world.wake(lane)
+    world.run_until_quiet()
+
+    (over,) = world.ended_runs()
+    assert over.outcome is Outcome.GIVEN_UP
+    assert world.calls("ImportFromPackage") == 0
+    assert (IMPORT_WORK, lane, actions.LET_GO_S) in world.wakes.sent
+
+
+def test_a_run_that_is_given_up_while_a_worker_tells_f_and_o_says_that_f_and_o_may_have_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.put(NAME)
+    world.look()
+    submit, said = inbound.STEPS[State.SUBMITTING], []
+
+    def submit_while_a_person_gives_up(run: Run, services: Services) -> Run:
+        said.append(give_up(world, run).said)
+        return submit(run, services)
+
+    steps = {**inbound.STEPS, State.SUBMITTING: submit_while_a_person_gives_up}
+    monkeypatch.setattr(inbound, "FLOW", replace(inbound.FLOW, steps=steps))
+    (lane,) = world.heads()
+    world.wake(lane)
+    world.run_until_quiet()
+
+    (over,) = world.ended_runs()
+    assert "F&O may have this import" in said[0]
+    assert over.outcome is Outcome.GIVEN_UP
+    assert world.calls("ImportFromPackage") == 1
+
+
+def test_giving_up_gives_way_to_a_worker_that_writes_at_the_same_moment_and_asks_anew(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = under_way(world, State.EXECUTING)
+    save, saves = RunStore.save, []
+
+    def contended(store: RunStore, changed: Run) -> Run:
+        saves.append(changed)
+        if len(saves) == 1:
+            raise RecordChanged("a worker was quicker")
+        return save(store, changed)
+
+    monkeypatch.setattr(RunStore, "save", contended)
+
+    assert give_up(world, run).done
+    assert len(saves) == 2
+
+
+def test_giving_up_twice_is_giving_up_once(world: World) -> None:
+    run = under_way(world, State.EXECUTING)
+
+    first, second = give_up(world, run), give_up(world, run, "again")
+    world.run_until_quiet()
+    third = give_up(world, run)
+
+    assert [answer.done for answer in (first, second, third)] == [True, False, False]
+    assert "is filing it" in second.said
+    assert at(world, address_of(run)).reason.startswith("Given up by anna@contoso.com: wrong file.")
+
+
+def test_what_was_given_up_can_be_run_again(world: World) -> None:
+    run = under_way(world, State.CLAIMED)
+    give_up(world, run)
+    world.run_until_quiet()
+
+    answer = again(world, at(world, address_of(run)))
+    world.run_until_quiet()
+
+    assert at(world, answer.run).outcome is Outcome.SUCCEEDED
+    assert world.files("Success") == [NAME]
+
+
+@pytest.mark.parametrize("in_fo", [False, True])
+def test_an_export_that_is_given_up_ends_and_the_words_say_what_becomes_of_its_changes(
+    both_ways: World, in_fo: bool
+) -> None:
+    world = both_ways
+    world.start_exports()
+    lane = next(iter(world.heads()))
+    if in_fo:
+        world.wake(lane)
+    (run,) = world.open_runs()
+
+    answer = give_up(world, run)
+    world.wake(lane)
+
+    over = at(world, answer.run)
+    assert (over.state, over.outcome) == (State.FAILED, Outcome.GIVEN_UP)
+    assert ("no later export holds its changes" in over.reason) is in_fo
+    assert world.files("Output") == []
+
+
+# Pause and resume
+
+
+def test_a_paused_lane_claims_nothing_asks_nothing_and_sees_new_files(world: World) -> None:
+    actions.pause("import", ANNA, world.services)
+    world.put(NAME)
+    world.look()
+    world.faults.forget_calls()
+    (lane,) = world.heads()
+
+    world.wake(lane)
+
+    assert [run.state for run in world.services.store.open_rows()] == [State.FOUND]
+    assert world.faults.calls == []
+    assert world.files("Input") == [NAME]
+
+
+def test_a_lane_that_is_resumed_goes_on_by_itself(world: World) -> None:
+    run = under_way(world, State.EXECUTING)
+    actions.pause(run.lane, ANNA, world.services)
+    world.clock.advance(3600)
+    world.wakes.sent.clear()
+
+    answer = actions.resume("Import", ANNA, world.services)
+
+    assert answer is not None
+    assert world.wakes.sent == [(IMPORT_WORK, run.lane, 0.0)]
+    world.run_until_quiet()
+    assert [over.outcome for over in world.ended_runs()] == [Outcome.SUCCEEDED]
+
+
+def test_a_lane_is_paused_once_by_whoever_is_first(world: World) -> None:
+    actions.pause("import", ANNA, world.services)
+
+    answer = actions.pause("import", Asked(by="ben", why="me too"), world.services)
+
+    assert answer is not None
+    assert answer.said == "It was paused already, by anna@contoso.com: the rows are mended"
+    (lane,) = history.list_runs(Filters(), "", world.services).lanes
+    assert lane.pause is not None
+    assert (lane.pause.by, lane.pause.why) == (ANNA.by, ANNA.why)
+    assert [offer.verb for offer in lane.offers] == [Verb.RESUME]
+
+
+def test_resuming_twice_is_resuming_once_and_an_unknown_flow_is_said_to_be_unknown(world: World) -> None:
+    actions.pause("import", ANNA, world.services)
+
+    answers = [actions.resume("import", ANNA, world.services) for _ in range(2)]
+
+    assert [answer and answer.done for answer in answers] == [True, True]
+    assert actions.pause("no such flow", ANNA, world.services) is None
+    assert actions.resume("no such flow", ANNA, world.services) is None
+
+
+def test_the_minutes_timer_does_not_call_a_paused_lane_overdue(world: World) -> None:
+    run = under_way(world, State.EXECUTING)
+    actions.pause("import", ANNA, world.services)
+    world.clock.advance(2 * 3600)
+
+    assert watch.wake_overdue_lanes(world.services) == 0
+    actions.resume("import", ANNA, world.services)
+    assert watch.wake_overdue_lanes(world.services) == 1
+    assert world.open_runs()[0].run_id == run.run_id
+
+
+def test_a_paused_lane_whose_flow_left_the_settings_is_shown_and_can_be_resumed(world: World) -> None:
+    actions.pause("import", ANNA, world.services)
+    lane = world.services.store.open_rows_and_pauses()[1][0].lane
+    (gone,) = history.lanes(
+        replace(world.services.integrations, imports=()),
+        world.services.store.open_rows_and_pauses()[1],
+    )
+
+    assert (gone.name, gone.kind) == (lane, FlowKind.IMPORT)
+    answer = actions.resume(gone.name, ANNA, world.services)
+    assert answer is not None
+    assert answer.done
+
+
+def test_a_run_of_a_paused_lane_says_so_and_is_not_checked(world: World) -> None:
+    run = under_way(world, State.EXECUTING)
+    actions.pause("import", ANNA, world.services)
+
+    view = history.show_run(address_of(run), world.services)
+    answer = check_now(world, run)
+
+    assert view is not None
+    assert view.next is not None
+    assert (view.next.waits_for, view.next.looks_again) == ("the lane to be resumed", None)
+    assert [offer.verb for offer in view.offers] == [Verb.GIVE_UP]
+    assert not answer.done
+    assert give_up(world, run).said.endswith("It waits: anna@contoso.com has paused the lane.")
+
+
+# Export now and look now
+
+
+def test_an_export_is_run_now_although_it_is_not_due_and_twice_is_once(make_world: MakeWorld) -> None:
+    settings = {"EXPORT_DATA_PROJECT": PROJECT, "EXPORT_COMPANY": "USMF"}
+    world = prepared(make_world(settings=settings))
+    world.start_exports()
+    world.run_until_quiet()
+    world.clock.advance(1)
+
+    first = actions.export_now("export", ANNA, world.services)
+    second = actions.export_now("export", ANNA, world.services)
+    world.run_until_quiet()
+
+    assert first is not None
+    assert second is not None
+    assert first.run == second.run
+    assert (EXPORT_WORK in {queue for queue, _, _ in world.wakes.sent}, first.done, second.done) == (True, True, True)
+    assert world.calls("ExportToPackage") == 2
+    assert at(world, first.run).steps[0].by == ANNA.by
+    assert actions.export_now("no such export", ANNA, world.services) is None
+
+
+def test_an_export_that_is_paused_is_not_run_now(both_ways: World) -> None:
+    actions.pause("export", ANNA, both_ways.services)
+
+    answer = actions.export_now("export", ANNA, both_ways.services)
+
+    assert answer is not None
+    assert not answer.done
+    assert both_ways.heads() == {}
+
+
+def test_looking_now_opens_a_run_for_each_new_file_once(world: World) -> None:
+    world.put(NAME)
+
+    answers = [actions.look_now(ANNA, world.services) for _ in range(2)]
+
+    assert [answer.said for answer in answers] == ["New files: 1.", "New files: 0."]
+    assert len(world.services.store.open_rows()) == 1
+
+
+# What is offered
+
+
+def test_what_can_be_done_about_a_run_is_offered_and_nothing_else(world: World) -> None:
+    run = under_way(world, State.EXECUTING)
+    assert verbs(world, run) == [Verb.CHECK_NOW, Verb.GIVE_UP]
+
+    world.run_until_quiet()
+    assert verbs(world, run) == [Verb.RUN_AGAIN]
+
+    again(world, at(world, address_of(run)))
+    assert verbs(world, run) == []
