@@ -145,6 +145,12 @@ def sign_in(arguments: list[str]) -> int:
     return hand_over([venv_python(), "-m", "shared.sign_in", *arguments])
 
 
+def doctor(arguments: list[str]) -> int:
+    """Say in words whether the app is well, here or running in Azure (--url), and what to do."""
+    prepare(azurite=False)
+    return hand_over([venv_python(), "-m", "shared.doctor", *arguments])
+
+
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "demo": demo,
     "up": up,
@@ -161,6 +167,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "runs": runs,
     "screenshots": screenshots,
     "sign-in": sign_in,
+    "doctor": doctor,
 }
 
 

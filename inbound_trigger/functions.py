@@ -35,13 +35,14 @@ def receive_notification(req: func.HttpRequest, looks: func.Out[str]) -> func.Ht
         if token is not None:
             log.info("notification.handshake")
             return _answer(200, token)
-        client_state = services().settings.client_state or Secret("")
-        notifications = read_notifications(req.get_body(), client_state)
+        app = services()
+        notifications = read_notifications(req.get_body(), app.settings.client_state or Secret(""))
     except BadNotification as error:
         log.warning("notification.refused", status=error.status, reason=error.reason)
         return _answer(error.status, error.reason)
+    app.last_notification = app.now()
     log.info("notification.received", notifications=len(notifications))
-    watch.ask_for_look(services(), at_once=looks.set)
+    watch.ask_for_look(app, at_once=looks.set)
     return _answer(202, "")
 
 

@@ -8,7 +8,7 @@ import secrets
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import jwt
@@ -30,6 +30,7 @@ class Claims:
     audience: str  # the resource it is for, without a slash at the end
     app_id: str  # who asked for it
     user: str | None  # who signed in; None for the app's own identity
+    permissions: tuple[str, ...] | None  # of an app; None: the token says nothing of them, and all are granted
     token_id: str  # differs for each token issued
     issued_s: float  # seconds since the epoch
     expires_s: float  # seconds since the epoch
@@ -45,14 +46,23 @@ class TokenDesk:
         self._lock = threading.Lock()
         self._generation = 0
 
-    def issue(self, audience: str, *, app_id: str, expires_s: float = 3600, user: str | None = None) -> str:
+    def issue(
+        self,
+        audience: str,
+        *,
+        app_id: str,
+        expires_s: float = 3600,
+        user: str | None = None,
+        permissions: Sequence[str] | None = None,
+    ) -> str:
         """Return a new access token.
 
         audience: the resource, e.g. "https://graph.microsoft.com"; a slash at its end does not matter.
         app_id: the client id that asked; expires_s: its life in seconds; user: who signed in, if anyone did.
+        permissions: what the app itself may do; None: the token does not say, and it may do everything.
         """
         now = self._clock()
-        claims = {
+        claims: dict[str, object] = {
             "aud": _resource(audience),
             "appid": app_id,
             "iat": now,
@@ -62,6 +72,8 @@ class TokenDesk:
         }
         if user is not None:
             claims["upn"] = user
+        if permissions is not None:
+            claims |= {"idtyp": "app"} | ({"roles": list(permissions)} if permissions else {})
         return jwt.encode(claims, self._key, algorithm="HS256")
 
     def check(self, authorization_header: str | None, audience: str) -> Claims:
@@ -92,6 +104,7 @@ class TokenDesk:
             audience=said["aud"],
             app_id=said["appid"],
             user=said.get("upn"),
+            permissions=tuple(said.get("roles", ())) if said.get("idtyp") == "app" else None,
             token_id=said["jti"],
             issued_s=said["iat"],
             expires_s=said["exp"],

@@ -96,6 +96,7 @@ def _directions(cloud: LocalCloud, storage: str, *, with_host: bool) -> str:
         lines += [
             f"  The app             {cloud.host_url}",
             f"    its runs          {cloud.host_url}/api/runs",
+            f"    its health        {cloud.host_url}/api/health",
             "",
             "An export now:        POST "
             f"{cloud.host_url}/admin/functions/start_exports with the body {{}} (needs --export PROJECT:COMPANY)",

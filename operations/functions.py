@@ -1,4 +1,4 @@
-"""How people look at the app and act: the pages about runs, the same as JSON, and what a person may do about them.
+"""How people look at the app and act: the pages about runs and its health, the same as JSON, and what a person may do.
 
 What they show and do is told in ``shared/flows``. Who may look: the host asks for a function key, in the header
 ``x-functions-key`` or as ``?code=`` in the address. Who may act: with the key in the header only. A page of somebody
@@ -14,7 +14,7 @@ import azure.functions as func
 
 from operations import pages
 from shared.errors import AppError
-from shared.flows import actions, history
+from shared.flows import actions, health, history
 from shared.flows.actions import Answer, Asked
 from shared.flows.offers import NEEDS_WHY, Verb
 from shared.log import log
@@ -66,8 +66,7 @@ _DONE_BY: Final[Mapping[Verb, Callable[[What, Asked, Services], Answer | None]]]
 @operations.route(route="actions/{verb}", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
 def act(req: func.HttpRequest) -> func.HttpResponse:
     """Do what a person asks for: a verb of ``offers.py``, about what stands in the JSON of the request."""
-    answer = _acted(req)
-    return func.HttpResponse(answer.body, status_code=answer.status, headers=answer.headers, mimetype=answer.mimetype)
+    return _response(_acted(req))
 
 
 def _acted(req: func.HttpRequest) -> pages.Answer:
@@ -105,6 +104,23 @@ def _moment(text: str, services: Services) -> datetime:
     return moment if moment.tzinfo else services.now()
 
 
+@operations.route(route="health", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
+def show_health(req: func.HttpRequest) -> func.HttpResponse:
+    """Show whether the app is well (200) or not (503): as a page, or as JSON to who accepts nothing else."""
+    return _health(req, pages.health_json if _wants_json(req) else pages.health_page)
+
+
+@operations.route(route="health.json", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
+def show_health_as_json(req: func.HttpRequest) -> func.HttpResponse:
+    """Show the same as JSON."""
+    return _health(req, pages.health_json)
+
+
+def _health(req: func.HttpRequest, shown: Callable[[health.Health, pages.Asked], pages.Answer]) -> func.HttpResponse:
+    found = health.check_health(services, thorough=req.params.get("thorough") == "yes")
+    return _response(shown(found, _looked(req)))
+
+
 def _list(req: func.HttpRequest) -> history.RunList:
     return history.list_runs(history.read_filters(req.params), req.params.get("behind", ""), services())
 
@@ -122,14 +138,22 @@ def _answered[View](
     req: func.HttpRequest, look: Callable[[func.HttpRequest], View], shown: Callable[[View, pages.Asked], pages.Answer]
 ) -> func.HttpResponse:
     """Answer with what was looked at; where the app cannot see it, with the reason and 503."""
-    asked = pages.Asked(
+    asked = _looked(req)
+    try:
+        answer = shown(look(req), asked)
+    except AppError as error:
+        answer = pages.trouble(str(error), asked, as_json=shown is pages.as_json)
+    return _response(answer)
+
+
+def _looked(req: func.HttpRequest) -> pages.Asked:
+    return pages.Asked(
         query=dict(req.params),
         user=req.headers.get("x-ms-client-principal-name", ""),
         etag=req.headers.get("if-none-match", ""),
         seen=datetime.now(UTC).isoformat(),
     )
-    try:
-        answer = shown(look(req), asked)
-    except AppError as error:
-        answer = pages.trouble(str(error), asked, as_json=shown is pages.as_json)
+
+
+def _response(answer: pages.Answer) -> func.HttpResponse:
     return func.HttpResponse(answer.body, status_code=answer.status, headers=answer.headers, mimetype=answer.mimetype)

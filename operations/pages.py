@@ -1,4 +1,6 @@
-"""Pages and JSON of what ``shared/flows/history.py`` returns. Knows neither storage nor Azure Functions.
+"""Pages and JSON of what ``history.py`` and ``health.py`` in ``shared/flows`` return.
+
+Knows neither storage nor Azure Functions.
 
 Everything that is shown comes from outside (names of files, words of F&O) and is escaped by the templates. A page loads
 nothing from anywhere, and may talk to the app alone. jinja2 is imported at the first page, not with the app.
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlencode
 
 from shared.domain.run import FlowKind, Outcome, State
-from shared.flows import actions, history
+from shared.flows import actions, health, history
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 # The host's default prefix of HTTP routes; host.json sets no other.
 RUNS: Final = "/api/runs"
 ACTIONS: Final = "/api/actions"
+HEALTH: Final = "/api/health"
 
 # What may stand in the address of the list, beside the key and the position.
 FILTERS: Final = frozenset({"flow", "company", "project", "state", "outcome", "day", "text"})
@@ -121,6 +124,21 @@ def error(status: HTTPStatus, words: str) -> Answer:
     return _json(status, {"done": False, "said": words})
 
 
+def health_page(found: health.Health, asked: Asked) -> Answer:
+    """Return whether the app is well as a page, the worst first."""
+    checks = sorted(found.checks, key=lambda check: list(health.Grade).index(check.grade), reverse=True)
+    return _page(_status(found), "health.html", asked, health=found, checks=checks)
+
+
+def health_json(found: health.Health, _asked: Asked) -> Answer:
+    """Return the same as JSON; never 304, because a monitor goes by the status."""
+    return _json(_status(found), found)
+
+
+def _status(found: health.Health) -> HTTPStatus:
+    return HTTPStatus.SERVICE_UNAVAILABLE if found.grade is health.Grade.TROUBLE else HTTPStatus.OK
+
+
 def trouble(words: str, asked: Asked, *, as_json: bool) -> Answer:
     """Return what keeps the app from answering, in words."""
     if as_json:
@@ -160,6 +178,7 @@ def _page(status: HTTPStatus, template: str, asked: Asked, **content: object) ->
             runs=RUNS,
             actions=ACTIONS,
             link=lambda path="", **query: link(asked, path, **query),
+            health_link=lambda **query: link(asked, base=HEALTH, **query),
         )
     )
     policy = (
@@ -174,7 +193,7 @@ def _page(status: HTTPStatus, template: str, asked: Asked, **content: object) ->
     )
 
 
-def link(asked: Asked, path: str = "", **query: object) -> str:
+def link(asked: Asked, path: str = "", *, base: str = RUNS, **query: object) -> str:
     """Return the address of another page of ours, with the key in it if this page was asked for with one in its own.
 
     A browser that follows a link can send no header, so the key has to stand there.
@@ -182,7 +201,7 @@ def link(asked: Asked, path: str = "", **query: object) -> str:
     values = {name: str(value) for name, value in query.items() if value not in (None, "")}
     if code := asked.query.get("code"):
         values["code"] = code
-    return RUNS + quote(path) + ("?" + urlencode(values) if values else "")
+    return base + quote(path) + ("?" + urlencode(values) if values else "")
 
 
 @cache
@@ -198,7 +217,7 @@ def _templates() -> "Environment":
         lstrip_blocks=True,
     )
     environment.filters |= {"moment": _moment, "duration": duration, "size": _size}
-    environment.globals |= {"PLACE": history.Place, "NOT_SUCCEEDED": history.NOT_SUCCEEDED}
+    environment.globals |= {"PLACE": history.Place, "NOT_SUCCEEDED": history.NOT_SUCCEEDED, "GRADE": health.Grade}
     return environment
 
 

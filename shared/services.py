@@ -77,6 +77,10 @@ class Services:
         self._import_turns: dict[str, Turns] = {}
         self._took_s: dict[str, float] = {}
         self.looks = Looks()  # in memory, because a look too many costs little
+        self._fo_tokens: dict[str, TokenSource] = {}
+        self.began = self.now()  # when this process did
+        self.last_look: datetime | None = None  # of this process, and one that went well
+        self.last_notification: datetime | None = None  # that this process was given
 
     def now(self) -> datetime:
         """Return the present moment, in UTC."""
@@ -162,15 +166,21 @@ class Services:
         return Http(service="OneDrive content", token=None, request_id_header="request-id")
 
     @cached_property
+    def webhook(self) -> Http:
+        """HTTP for our own webhook, as Graph calls it."""
+        return Http(service="The webhook", token=None, request_id_header="")
+
+    @cached_property
     def _graph(self) -> Http:
-        return Http(service="Microsoft Graph", token=self._graph_token, request_id_header="request-id")
+        return Http(service="Microsoft Graph", token=self.graph_token, request_id_header="request-id")
 
     @property
     def _graph_v1(self) -> str:
         return f"{self.settings.graph_url}/v1.0"
 
     @cached_property
-    def _graph_token(self) -> TokenSource:
+    def graph_token(self) -> TokenSource:
+        """Where the tokens for Microsoft Graph come from: the app's own identity, or the person who has signed in."""
         settings = self.settings
         if settings.onedrive_sign_in == "user":
             return self.signed_in_user
@@ -201,9 +211,16 @@ class Services:
         """Return the client of an environment."""
         with self._lock:
             if environment_url not in self._environments:
-                token = self._app_identity(_audience(environment_url))
+                token = self.finance_operations_token(environment_url)
                 self._environments[environment_url] = FinanceOperations(environment_url, finance_operations_http(token))
             return self._environments[environment_url]
+
+    def finance_operations_token(self, environment_url: str) -> TokenSource:
+        """Return where the tokens for an environment come from."""
+        with self._lock:
+            if environment_url not in self._fo_tokens:
+                self._fo_tokens[environment_url] = self._app_identity(_audience(environment_url))
+            return self._fo_tokens[environment_url]
 
     def import_turn(self, environment_url: str) -> AbstractContextManager[None]:
         """Hold the turn to call ImportFromPackage in an environment. Raises LeaseTaken when it does not come soon."""

@@ -8,8 +8,8 @@ keeps both equal). What a flow may be is checked in ``domain/integrations.py``. 
 import base64
 import binascii
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from difflib import get_close_matches
 from pathlib import Path
@@ -35,7 +35,7 @@ from shared.domain.integrations import (
     parse_webhook_url,
 )
 from shared.errors import SettingsInvalid
-from shared.secret import Secret, SecretUrl
+from shared.secret import Secret, SecretUrl, redacted
 
 APP_FOLDER: Final = Path(__file__).resolve().parent.parent
 
@@ -59,6 +59,7 @@ class Setting:
     name: str
     default: str = ""
     example: str = ""
+    is_secret: bool = False
 
 
 _ALL: Final = (
@@ -80,20 +81,26 @@ _ALL: Final = (
     Setting("OUTBOUND_SCHEDULE", example="*/30 * * * * *"),
     Setting("INTEGRATIONS", example="integrations.json"),
     Setting(
-        "NOTIFICATION_URL", example="https://contoso-fo.azurewebsites.net/api/receive_notification?code=<function key>"
+        "NOTIFICATION_URL",
+        example="https://contoso-fo.azurewebsites.net/api/receive_notification?code=<function key>",
+        is_secret=True,
     ),
     Setting(
         "CLIENT_STATE",
         example="a long random text, such as that of: python -c 'import secrets; print(secrets.token_urlsafe())'",
+        is_secret=True,
     ),
     Setting("ALERT_RECIPIENT", example="it-operations@contoso.com"),
     Setting("ALERT_SENDER", example="integration@contoso.com"),
-    Setting("ALERT_TEAMS_URL", example="the address that the Teams workflow shows, with all behind the '?'"),
-    Setting("ALERT_WEBHOOK_URL", example="https://events.contoso.com/fo"),
+    Setting(
+        "ALERT_TEAMS_URL", example="the address that the Teams workflow shows, with all behind the '?'", is_secret=True
+    ),
+    Setting("ALERT_WEBHOOK_URL", example="https://events.contoso.com/fo", is_secret=True),
     Setting(
         "ALERT_WEBHOOK_SECRET",
         example="that of: python -c 'import base64, secrets; "
         'print("whsec_" + base64.b64encode(secrets.token_bytes(32)).decode())\'',
+        is_secret=True,
     ),
     Setting("ALERT_REMIND_AFTER_HOURS", "24", "24"),
     Setting("APP_URL", example="https://fo.contoso.com"),
@@ -106,14 +113,16 @@ _ALL: Final = (
     Setting("POLL_LONGEST_SECONDS", "300", "300"),
     Setting("AZURE_TENANT_ID", example="contoso.onmicrosoft.com"),
     Setting("AZURE_CLIENT_ID", example="11111111-2222-3333-4444-555555555555"),
-    Setting("AZURE_CLIENT_SECRET", example="the secret's value (not its id)"),
+    Setting("AZURE_CLIENT_SECRET", example="the secret's value (not its id)", is_secret=True),
     Setting("CLIENT_SECRET_EXPIRES", example="2027-05-31"),
     Setting("AZURE_CLIENT_CERTIFICATE_PATH", example="/mounts/certificates/app.pem"),
-    Setting("AZURE_CLIENT_CERTIFICATE_PASSWORD", example="the certificate's password"),
+    Setting("AZURE_CLIENT_CERTIFICATE_PASSWORD", example="the certificate's password", is_secret=True),
     Setting("AZURE_AUTHORITY_HOST", "https://login.microsoftonline.com", "https://login.microsoftonline.us"),
     Setting("GRAPH_URL", "https://graph.microsoft.com", "https://graph.microsoft.us"),
     Setting(
-        "AzureWebJobsStorage", example="UseDevelopmentStorage=true, or AzureWebJobsStorage__accountName=contosostorage"
+        "AzureWebJobsStorage",
+        example="UseDevelopmentStorage=true, or AzureWebJobsStorage__accountName=contosostorage",
+        is_secret=True,
     ),
     Setting("AzureWebJobsStorage__accountName", example="contosostorage"),
     Setting("AzureWebJobsStorage__blobServiceUri", example="https://contosostorage.blob.core.windows.net"),
@@ -182,6 +191,15 @@ class StorageSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SettingInForce:
+    """A setting for a person to read."""
+
+    name: str
+    value: str  # "***" in the place of a secret
+    is_default: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything that is configured, checked."""
 
@@ -205,6 +223,7 @@ class Settings:
     poll_stay_s: float  # how long a worker stays with a young execution; 0: not at all
     poll_first_s: float  # bounds of the growing wait between two looks at an execution
     poll_longest_s: float
+    in_force: tuple[SettingInForce, ...] = field(compare=False)  # those that are set or have a default
 
     @property
     def is_mailed(self) -> bool:
@@ -257,6 +276,7 @@ def read_settings(environ: Mapping[str, str], *, app_folder: Path = APP_FOLDER) 
         poll_stay_s=read.number("POLL_STAY_SECONDS", least=0, most=60),
         poll_first_s=poll_first_s,
         poll_longest_s=poll_longest_s,
+        in_force=tuple(read.in_force()),
     )
     if settings.is_mailed and onedrive_sign_in == "app":
         read.require("ALERT_SENDER", "ALERT_RECIPIENT is set, and an app has no mailbox of its own to send from")
@@ -279,6 +299,19 @@ class _Reader:
     def anything(self, name: str) -> str:
         """Return what stands in the environment under any name, one that is none of ours included."""
         return self._values.get(name.upper(), "")
+
+    def in_force(self) -> Iterator[SettingInForce]:
+        """Return what is set or has a default, in the order of SETTINGS, without secrets."""
+        is_simple = not self.given("INTEGRATIONS")
+        has_import = is_simple and (self.given("INPUT_FOLDER") or not self.is_named("INPUT_FOLDER"))
+        has_export = is_simple and self.given("EXPORT_DATA_PROJECT")
+        unused = {*(() if has_import else SIMPLE_IMPORT), *(() if has_export else SIMPLE_EXPORT)}
+        for setting in SETTINGS.values():
+            value = self.given(setting.name)
+            if shown := value or ("" if setting.name in unused else setting.default):
+                if setting.is_secret:
+                    shown = repr(SecretUrl(value)) if value.startswith("http") else repr(Secret(value))
+                yield SettingInForce(name=setting.name, value=redacted(shown), is_default=not value)
 
     def is_named(self, name: str) -> bool:
         """Return whether the setting is there, if only as an empty text."""
@@ -578,8 +611,8 @@ def _parse_schedule(text: str) -> str:
     fields = text.split()
     if len(fields) != len(_SCHEDULE_FIELDS):
         raise Unfit("must be an NCRONTAB expression of six fields: second minute hour day month day-of-week.")
-    for field, (name, least, most, names) in zip(fields, _SCHEDULE_FIELDS, strict=True):
-        if not all(_is_schedule_part(part, least, most, names) for part in field.split(",")):
+    for given, (name, least, most, names) in zip(fields, _SCHEDULE_FIELDS, strict=True):
+        if not all(_is_schedule_part(part, least, most, names) for part in given.split(",")):
             raise Unfit(f"has a {name} field that NCRONTAB does not take; it counts from {least} to {most}.")
     return " ".join(fields)
 

@@ -29,7 +29,7 @@ from local_cloud.server import Server
 from local_cloud.tokens import TokenDesk
 from shared.clients.outbox import Outbox
 from shared.clients.run_store import RunStore
-from shared.clients.wake_queue import POISON, WakeQueue
+from shared.clients.wake_queue import POISON, QueueLength, WakeQueue
 from shared.domain.run import FlowKind, Run, run_from_json
 from shared.flows import inbound, outbound, telling, watch
 from shared.services import Services
@@ -85,7 +85,7 @@ class World:
         self._stack = ExitStack()
         entra = Entra(self.desk, faults=self.faults)
         self._entra_server = Server(entra.app())
-        self._entra = entra
+        self.entra = entra
         self.onedrive = OneDriveSimulator(self.folder, self.desk, self.faults, knobs=knobs)
         self.fno = FinanceOperationsSimulator(
             azurite_connection,
@@ -108,7 +108,7 @@ class World:
         self._stack.callback(self.fno.stop)
         self._stack.callback(self._delete_records)
         self.monkeypatch.setenv("IDENTITY_ENDPOINT", f"{self._entra_server.url}/msi/token")
-        self.monkeypatch.setenv("IDENTITY_HEADER", self._entra.identity_header)
+        self.monkeypatch.setenv("IDENTITY_HEADER", self.entra.identity_header)
         self.services = self.new_process()
         return self
 
@@ -302,6 +302,9 @@ class _OwnQueues(WakeQueue):
     def send(self, queue: str, text: str, *, delay_s: float = 0.0) -> None:
         super().send(f"{queue}-{self._own}", text, delay_s=delay_s)
         self.sent.append((queue, text, delay_s))
+
+    def length(self, queue: str) -> QueueLength:
+        return super().length(f"{queue}-{self._own}")
 
     @contextmanager
     def given_up(self, queue: str) -> Iterator[list[str]]:

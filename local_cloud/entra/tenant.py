@@ -117,6 +117,9 @@ class Entra:
         self.tenant_id = tenant_id
         self.identity_header = identity_header or secrets.token_hex(16)
         self.system_identity = str(uuid.uuid4())  # the client id of the system-assigned identity
+        # Application permissions of Microsoft Graph that were granted to every app here. They stand in all tokens of
+        # apps, whoever those are for: only the simulated Graph looks at them.
+        self.permissions: tuple[str, ...] = ("Files.ReadWrite.All", "Mail.Send")
         self._desk = desk
         self._faults = faults or FaultPlan()
         self._resources = None if resources is None else {resource.rstrip("/") for resource in resources}
@@ -200,7 +203,9 @@ class Entra:
         return answer(
             200,
             {
-                "access_token": self._desk.issue(resource, app_id=client_id, expires_s=expires_s),
+                "access_token": self._desk.issue(
+                    resource, app_id=client_id, expires_s=expires_s, permissions=self.permissions
+                ),
                 "expires_on": str(int(self._clock()) + expires_s),
                 "resource": resource,
                 "token_type": "Bearer",
@@ -428,7 +433,10 @@ class Entra:
         return said
 
     def _access(self, audience: str, client_id: str, *, user: str | None) -> dict[str, object]:
-        token = self._desk.issue(audience, app_id=client_id, expires_s=self._token_expires_s, user=user)
+        permissions = self.permissions if user is None else None
+        token = self._desk.issue(
+            audience, app_id=client_id, expires_s=self._token_expires_s, user=user, permissions=permissions
+        )
         told_s = self._token_expires_s - 1
         return {"token_type": "Bearer", "expires_in": told_s, "ext_expires_in": told_s, "access_token": token}
 

@@ -182,7 +182,7 @@ class Worker:
             input_data=[_ParameterBinding(parameter, data)],
             trigger_metadata=dict(metadata),
             trace_context=SimpleNamespace(
-                trace_parent=f"00-{uuid.uuid4().hex}-{uuid.uuid4().hex[:16]}-00", trace_state="", attributes={}
+                trace_parent=f"00-{_trace_of(data)}-{uuid.uuid4().hex[:16]}-00", trace_state="", attributes={}
             ),
             retry_context=SimpleNamespace(retry_count=0, max_retry_count=0, exception=None),
         )
@@ -196,6 +196,16 @@ class Worker:
             return Outcome(succeeded=False, error=exception.message, stack_trace=exception.stack_trace)
         outputs = {binding.name: binding.data for binding in response.output_data if binding.data is not None}
         return Outcome(succeeded=True, returned=response.return_value, outputs=outputs)
+
+
+def _trace_of(data: TypedData) -> str:
+    """Return the trace that an invocation belongs to: that of the HTTP call's traceparent, else a new one.
+
+    https://www.w3.org/TR/trace-context/#traceparent-header
+    """
+    headers: Mapping[str, str] = data.value.headers if data.kind == "http" else {}
+    parts = headers.get("traceparent", "").split("-")
+    return parts[1] if len(parts) == 4 and len(parts[1]) == 32 else uuid.uuid4().hex
 
 
 def _request(**kind: SimpleNamespace) -> SimpleNamespace:

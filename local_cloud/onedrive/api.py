@@ -50,6 +50,8 @@ PARENT_FIELDS: Final = ("id", "driveId", "driveType", "path")
 OLD_CONFLICT: Final = "@name.conflictBehavior"  # an older spelling that rclone and abraunegg's onedrive send
 ITEM_OF_SESSION: Final = (CONFLICT, OLD_CONFLICT, "name", "description", "fileSize", "fileSystemInfo")
 MOST_ON_A_PAGE: Final = 1000
+MAY_WRITE: Final = frozenset({"Files.ReadWrite.All", "Sites.ReadWrite.All", "Sites.FullControl.All"})
+MAY_READ: Final = frozenset({"Files.Read.All", "Sites.Read.All"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +148,7 @@ class Api:
                 continue
             if request.method not in methods:
                 raise _not_allowed(request)
+            self._check_permission(claims, request.method, path[version.end() :])
             return await methods[request.method](Asked(request=request, claims=claims, parts=match.groupdict()))
         raise misuse(f"Resource not found for the segment '{path[version.end() :]}'.", code="BadRequest")
 
@@ -160,6 +163,21 @@ class Api:
             return self._desk.check(header, self.audience)
         except TokenRefused as refused:
             raise GraphError(401, "InvalidAuthenticationToken", refused.reason, headers=challenge) from None
+
+    def _check_permission(self, claims: Claims, method: str, path: str) -> None:
+        """Refuse what an app has no permission for. https://learn.microsoft.com/graph/permissions-reference"""
+        if claims.permissions is None:
+            return
+        if path.endswith("/sendMail"):
+            enough = frozenset({"Mail.Send"})
+        elif path.startswith("subscriptions") or method != "GET":
+            # https://learn.microsoft.com/graph/api/subscription-post-subscriptions#permissions
+            enough = MAY_WRITE
+        else:
+            enough = MAY_WRITE | MAY_READ
+        selected = "Sites.Selected" in claims.permissions and self._knobs.sites_selected_is_granted
+        if enough.isdisjoint(claims.permissions) and not (selected and "Mail.Send" not in enough):
+            raise GraphError(403, "accessDenied", "Access denied")
 
     # Drives and mail
 

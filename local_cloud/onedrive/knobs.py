@@ -30,6 +30,7 @@ class Knobs:
     malware: Sequence[str] = ()  # names of files with the malware facet, whose download is refused
     locked: Mapping[str, str] = field(default_factory=dict)  # name to one of LOCK_SHAPES: 423 on a change
     quota_full: bool = False  # uploads are answered with 507
+    sites_selected_is_granted: bool = False  # the drive's site lets in an app that has Sites.Selected
     empty_create_body: bool = False  # creating a folder is answered with 201 and no body
 
     upload_session_life_s: float = 900.0  # from the last call on

@@ -4,8 +4,10 @@ Both libraries keep tokens until they run out; here stands how they are set up a
 imported on first use, because an HTTP call that needs no token should not pay for them at a cold start.
 """
 
+import json
 import re
 import threading
+from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -180,6 +182,35 @@ def _where_to_look(credential: Credential) -> str:
             return "Check tenant id, client id and secret in the settings"
         case ClientCertificate(path=path):
             return f"Check tenant id and client id in the settings, and the certificate {path.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenFacts:
+    """What a token tells of itself, for a person to read."""
+
+    app_id: str  # the client id that asked for it; "" where it does not say
+    permissions: frozenset[str] | None  # None: it does not say, as those of personal accounts do not
+
+
+def token_facts(token: str) -> TokenFacts:
+    """Return what stands in an access token.
+
+    It is written for the service that it is for, and its form may change, so nothing is decided by this: it is shown.
+    https://learn.microsoft.com/entra/identity-platform/access-tokens
+    """
+    try:
+        payload = token.split(".")[1]
+        said = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    except (IndexError, ValueError, RecursionError):
+        return TokenFacts(app_id="", permissions=None)
+    if not isinstance(said, dict):
+        return TokenFacts(app_id="", permissions=None)
+    # An app's own permissions are its roles, those that it has from a person its scopes.
+    roles, scopes = said.get("roles"), str(said.get("scp") or "")
+    granted = [str(role) for role in roles] if isinstance(roles, list) else []
+    return TokenFacts(
+        app_id=str(said.get("appid") or said.get("azp") or ""), permissions=frozenset([*granted, *scopes.split()])
+    )
 
 
 class TokenCacheStore(Protocol):

@@ -286,8 +286,7 @@ class FinanceOperations:
 
     def job_details(self, execution_id: str) -> tuple[EntityProgress, ...]:
         """Return how far each entity of an execution has come; empty where F&O does not know the execution."""
-        # Quotes within OData strings are doubled, then everything is percent-encoded.
-        condition = quote("JobId eq '{}'".format(execution_id.replace("'", "''")), safe="")
+        condition = _equals("JobId", execution_id)
         select = ",".join(
             (
                 "EntityName",
@@ -317,6 +316,28 @@ class FinanceOperations:
             for row in (rows if isinstance(rows, list) else ())
             if isinstance(row, dict)
         )
+
+    def has_company(self, company: str) -> bool:
+        """Return whether F&O has a company (legal entity) that the app's user may see."""
+        condition = _equals("LegalEntityId", company)
+        answer = self._http.call(
+            "GET",
+            f"{self._base_url}/data/LegalEntities?$filter={condition}&$select=LegalEntityId",
+            operation="LegalEntities",
+            idempotent=True,
+        )
+        return bool(json_object(answer).get("value"))
+
+    def has_data_project(self, data_project: str) -> bool:
+        """Return whether F&O has a data project of that name."""
+        condition = _equals("Name", data_project)
+        answer = self._http.call(
+            "GET",
+            f"{self._base_url}/data/DataManagementDefinitionGroups?$filter={condition}&$select=Name",
+            operation="DataManagementDefinitionGroups",
+            idempotent=True,
+        )
+        return bool(json_object(answer).get("value"))
 
     def _ask(self, action: str, execution_id: str, entity: str | None = None) -> requests.Response:
         body: dict[str, object] = {"executionId": execution_id}
@@ -477,6 +498,12 @@ def _without_prefix(text: str) -> str:
     'Wrong company'
     """
     return _ACTION_FAILED.sub("", text, count=1).strip()
+
+
+def _equals(field: str, text: str) -> str:
+    """Return an OData condition for an address."""
+    # Quotes within OData strings are doubled, then everything is percent-encoded.
+    return quote("{} eq '{}'".format(field, text.replace("'", "''")), safe="")
 
 
 def _value(answer: requests.Response) -> object:

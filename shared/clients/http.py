@@ -32,10 +32,11 @@ from shared.domain.run import RemoteCallRecord
 from shared.errors import AnswerLost, AppError, ItemChanged, ItemLocked, NeedsPerson, NotFound, RemoteCall, TryAgain
 from shared.log import log
 from shared.secret import SecretUrl
+from shared.version import VERSION
 
 # Decorated traffic is throttled later than undecorated traffic: NONISV|company|application/version.
 # https://learn.microsoft.com/sharepoint/dev/general-development/how-to-avoid-getting-throttled-or-blocked-in-sharepoint-online
-USER_AGENT: Final = "NONISV|OneDriveFo|OneDriveFo/1.0"
+USER_AGENT: Final = f"NONISV|OneDriveFo|OneDriveFo/{VERSION}"
 
 # Seconds to connect, and seconds between two reads. Observed: Graph accepts a request and then stalls 30 to 60 s.
 TIMEOUT_S: Final = (5.0, 60.0)
@@ -105,6 +106,7 @@ type Explain = Callable[[Refusal], AppError | None]
 
 _recorded: ContextVar[list[RemoteCallRecord] | None] = ContextVar("recorded_calls", default=None)
 _client_request_id: ContextVar[str] = ContextVar("client_request_id", default="")
+_longest_wait_s: ContextVar[float | None] = ContextVar("longest_wait_s", default=None)
 
 
 @contextmanager
@@ -126,6 +128,16 @@ def correlated(client_request_id: str) -> Iterator[None]:
         yield
     finally:
         _client_request_id.reset(token)
+
+
+@contextmanager
+def waiting_at_most(seconds: float) -> Iterator[None]:
+    """Let no call inside the block wait longer than this to connect, nor between two reads: somebody is watching."""
+    token = _longest_wait_s.set(seconds)
+    try:
+        yield
+    finally:
+        _longest_wait_s.reset(token)
 
 
 def note_call(*, service: str, operation: str, status: int | None, request_id: str, began: datetime) -> None:
@@ -212,7 +224,8 @@ class Http:
         """
         request = _prepared(method, url, headers=headers, json=json, data=data, stream=stream)
         request.headers[self._client_request_id_header] = _client_request_id.get() or str(uuid.uuid4())
-        ask = _Ask(operation=operation, idempotent=idempotent, stream=stream, timeout_s=timeout_s)
+        connect_s, read_s = (min(each, _longest_wait_s.get() or each) for each in timeout_s)
+        ask = _Ask(operation=operation, idempotent=idempotent, stream=stream, timeout_s=(connect_s, read_s))
 
         answer = self._authorized(request, ask, refresh=False)
         if answer.status_code == HTTPStatus.UNAUTHORIZED and self._token is not None and 401 not in ok:
@@ -317,6 +330,8 @@ class Http:
     def _judged(self, answer: requests.Response, ask: "_Ask", explain: Explain | None) -> AppError:
         """Return the error for an answer that the caller cannot use."""
         refusal = self._refusal(answer, ask)
+        if refusal.status == HTTPStatus.TOO_MANY_REQUESTS:
+            log.warning("http.throttled", service=self._service, operation=ask.operation, wait_s=refusal.retry_after_s)
         for meaning in (explain, self._explain):
             if meaning is not None and (error := meaning(refusal)) is not None:
                 return error

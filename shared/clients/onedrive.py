@@ -78,9 +78,16 @@ class OneDrive:
         Raises NeedsPerson where there is no such drive, no permission; TryAgain.
         """
         if self._drive_id is None:
-            answer = self._call("GET", "", "get drive", explain=partial(_no_such_drive, drive=self._drive))
-            self._drive_id = _text(json_object(answer), "id") or _incomplete("get drive")
+            self._drive_id = self.ask_drive_id()
         return self._drive_id
+
+    def ask_drive_id(self) -> str:
+        """Ask Graph for the drive's id, whether it is known or not: the cheapest proof that the drive can be reached.
+
+        Raises what ``drive_id`` raises.
+        """
+        answer = self._call("GET", "", "get drive", explain=partial(_no_such_drive, drive=self._drive))
+        return _text(json_object(answer), "id") or _incomplete("get drive")
 
     def list_files(self, folder_id: str) -> Iterator[DriveItem]:
         """Yield the files directly in a folder, page after page as they are consumed.

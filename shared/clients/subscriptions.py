@@ -5,6 +5,7 @@ https://learn.microsoft.com/graph/api/resources/subscription
 """
 
 import re
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,10 @@ from shared.secret import Secret, SecretUrl
 
 # https://learn.microsoft.com/graph/api/resources/subscription#subscription-lifetime
 LONGEST_LIFE: Final = timedelta(minutes=42_300)
+
+# Seconds to connect, and to answer. Graph waits 10 for the answer to a handshake.
+# https://learn.microsoft.com/graph/change-notifications-delivery-webhooks#notificationurl-validation
+HANDSHAKE_TIMEOUT_S: Final = (5.0, 10.0)
 
 _GUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -131,6 +136,48 @@ class Subscriptions:
                 found[subscription.subscription_id] = subscription
             link = page.get("@odata.nextLink") or ""
         return tuple(found.values())
+
+
+def shake_hands(notification_url: SecretUrl, http: Http) -> None:
+    """Call our own webhook as Graph does before it subscribes, and see that it gives the token back.
+
+    http: without a token. Raises NeedsPerson: another app, another key, no such address; TryAgain: it cannot be
+    reached, or does not answer in time.
+    """
+    token = f"Validation: {uuid.uuid4()}"
+    address = notification_url.reveal()
+    answer = http.call(
+        "POST",
+        SecretUrl(f"{address}{'&' if urlsplit(address).query else '?'}validationToken={quote(token, safe='')}"),
+        operation="validation handshake",
+        idempotent=True,
+        data=b"",
+        timeout_s=HANDSHAKE_TIMEOUT_S,
+        explain=_handshake_meaning,
+    )
+    if answer.text != token:
+        raise NeedsPerson(
+            f"{urlsplit(address).hostname} answers the handshake with something else than the token, so that is not "
+            "receive_notification. NOTIFICATION_URL must be the whole address of that function"
+        )
+
+
+def _handshake_meaning(refusal: Refusal) -> AppError | None:
+    match refusal.status:
+        case 401 | 403:
+            return NeedsPerson(
+                f"The webhook refuses the key in NOTIFICATION_URL (HTTP {refusal.status}). Put the function key of "
+                "receive_notification behind ?code=, and let no sign-in or firewall stand before it",
+                call=refusal.call,
+            )
+        case 404:
+            return NeedsPerson(
+                "There is no receive_notification at the address in NOTIFICATION_URL. Check the address; where it is "
+                "right, the app could not be loaded",
+                call=refusal.call,
+            )
+        case _:
+            return None
 
 
 def _meaning(refusal: Refusal, *, notified: SecretUrl | None = None) -> AppError | None:

@@ -10,6 +10,7 @@ import base64
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from shared.clients.storage import storage_error, storage_errors
@@ -30,6 +31,14 @@ POISON: Final = "-poison"
 # How many of those are taken at once (storage gives no more), and for how many seconds nobody else sees them meanwhile.
 TAKEN_AT_ONCE: Final = 32
 TAKEN_FOR_S: Final = 600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueLength:
+    """How many messages there are, those included that wait for their time. Storage says so approximately."""
+
+    waiting: int
+    given_up: int  # by the host; in the poison queue
 
 
 class WakeQueue:
@@ -53,6 +62,19 @@ class WakeQueue:
                 with suppress(ResourceExistsError):  # another worker was quicker
                     client.create_queue()
                 client.send_message(text, visibility_timeout=delay)
+
+    def length(self, queue: str) -> QueueLength:
+        """Return about how many messages a queue and its poison queue hold. Raises TryAgain, NeedsPerson."""
+        return QueueLength(waiting=self._count(queue), given_up=self._count(queue + POISON))
+
+    def _count(self, name: str) -> int:
+        from azure.core.exceptions import ResourceNotFoundError
+
+        with _explained(f"look at {name}"):
+            try:
+                return self._service.get_queue_client(name).get_queue_properties().approximate_message_count or 0
+            except ResourceNotFoundError:
+                return 0  # it is made when the first message is sent
 
     @contextmanager
     def given_up(self, queue: str) -> Iterator[list[str]]:

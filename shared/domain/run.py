@@ -257,10 +257,16 @@ class Run:
 
     def log_keys(self) -> dict[str, object]:
         """What every log line about this run carries."""
-        keys: dict[str, object] = {"run_id": self.run_id, "lane": self.lane, "file": self.file.name}
-        if self.execution_id:
-            keys["execution_id"] = self.execution_id
-        return keys
+        keys: dict[str, object] = {
+            "run_id": self.run_id,
+            "flow": self.flow.value,
+            "lane": self.lane,
+            "file": self.file.name,
+            "company": self.company,
+            "data_project": self.data_project,
+            "execution_id": self.execution_id,
+        }
+        return {name: value for name, value in keys.items() if value}
 
     def moved_to(self, state: State, now: datetime) -> "Run":
         """Return the run in its next state, due at once. Raises ValueError for a move that the tables do not know."""

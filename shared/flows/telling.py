@@ -161,6 +161,13 @@ def given_up_alert(queue: str, what: str, title: str, text: str, services: Servi
 # -- telling
 
 
+def standing(services: Services) -> list[Alert]:
+    """Return what the app as a whole is in trouble with, as it was noticed last. Raises TryAgain, NeedsPerson."""
+    keys = services.outbox.keys()
+    found = [services.outbox.read(key) for key in keys if key.startswith((WATCH, CREDENTIAL))]
+    return [alert for alert in found if alert and not alert.over]
+
+
 def tell_people(standing: Mapping[str, Sequence[Alert]], services: Services) -> int:
     """Tell everybody what they are to hear now; return how many troubles were spoken of.
 

@@ -6,12 +6,13 @@ whatever was missed. What then happens to a run is ``inbound.py``.
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from shared.clients.onedrive import DriveItem
-from shared.clients.run_store import Mark, key_of, order_behind
+from shared.clients.run_store import Mark, RecordChanged, key_of, order_behind
 from shared.clients.subscriptions import Subscription, SubscriptionExists
 from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK, LOOKS
 from shared.domain.alert import Alert
@@ -41,6 +42,9 @@ SUBSCRIPTION_LIFE: Final = timedelta(minutes=42_000)
 RENEW_EVERY: Final = timedelta(days=1)
 # A person hears of passing trouble with it when it has lasted for two days.
 TELL_UNRENEWED_AFTER: Final = timedelta(days=3)
+
+# A note that is also shown to people: when the timer looked last.
+LOOK: Final = "look"
 
 # Each queue with the function that its messages wake, as the person finds it in Azure's logs.
 FUNCTIONS: Final[Mapping[str, str]] = {
@@ -137,6 +141,7 @@ def open_new_runs(services: Services) -> int:
     log.info("look.done", opened=opened)
     if trouble:
         raise trouble
+    services.last_look = services.now()
     return opened
 
 
@@ -232,6 +237,7 @@ def keep_watch(services: Services) -> None:
 
     tried("make folders", lambda: make_folders(services))
     found = tried("look", lambda: open_new_runs(services))
+    tried("note the look", lambda: note_look(services))
     tried("wake overdue lanes", lambda: wake_overdue_lanes(services))
     # A file that the timer found first is one that no notification has told of: the subscription may be gone.
     tried(KEEP_SUBSCRIPTIONS, lambda: keep_subscriptions(services, in_doubt=found > 0))
@@ -254,6 +260,20 @@ def _standing(troubles: Mapping[str, AppError], services: Services) -> dict[str,
         if not troubles:  # trouble that passes says nothing of whether the other kind is mended
             standing[telling.WATCH] = []
     return standing
+
+
+def note_look(services: Services) -> int:
+    """Write down when this process has looked, for people who ask whether the app looks at all; return 0 or 1.
+
+    In Azure the function that shows it runs in another process.
+    """
+    if services.last_look is None:
+        return 0
+    mark = services.store.read_mark(LOOK)
+    mark.content = {"at": services.last_look.isoformat()}
+    with suppress(RecordChanged):  # another process has just looked, too
+        services.store.write_mark(LOOK, mark)
+    return 1
 
 
 def make_folders(services: Services) -> int:
@@ -340,7 +360,7 @@ def keep_subscriptions(services: Services, *, in_doubt: bool = False) -> int:
 
 
 def _keep_subscription(drive: str, services: Services, *, in_doubt: bool) -> bool:
-    name = f"subscription-{hashlib.sha256(drive.encode()).hexdigest()[:12]}"
+    name = subscription_note(drive)
     mark = services.store.read_mark(name)
     wanted = _fingerprint(services)
     is_ours = mark.content.get("address") == wanted
@@ -354,10 +374,13 @@ def _keep_subscription(drive: str, services: Services, *, in_doubt: bool) -> boo
         subscription = _renewed(mark, services) or _created(drive, services)
     except TryAgain as error:
         raise _overdue(drive, mark, error, services) or error from error
+    now = services.now().isoformat()
+    is_known = mark.content.get("id") == subscription.subscription_id
     mark.content = {
         "id": subscription.subscription_id,
+        "since": mark.content.get("since", "") if is_known else now,  # notes of older versions do not tell
         "expires": subscription.expires.isoformat(),
-        "renewed": services.now().isoformat(),
+        "renewed": now,
         "address": wanted,
     }
     services.store.write_mark(name, mark)
@@ -365,6 +388,11 @@ def _keep_subscription(drive: str, services: Services, *, in_doubt: bool) -> boo
         "subscription.kept", drive=drive, subscription_id=subscription.subscription_id, expires=subscription.expires
     )
     return True
+
+
+def subscription_note(drive: str) -> str:
+    """Return the name of the note about a drive's subscription."""
+    return f"subscription-{hashlib.sha256(drive.encode()).hexdigest()[:12]}"
 
 
 def _overdue(drive: str, mark: Mark, error: TryAgain, services: Services) -> NeedsPerson | None:

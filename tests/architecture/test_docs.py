@@ -4,7 +4,10 @@ import ast
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +15,10 @@ import pytest
 
 from local_cloud.cloud import KNOWN_PORTS
 from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK, LOOKS
-from shared.domain.run import MOVES, FlowKind, State
+from shared.domain.run import MOVES, FileFacts, FlowKind, State, Submission, new_run
 from shared.flows import inbound, outbound
 from shared.settings import SETTINGS
+from shared.version import VERSION
 from tests.architecture.generated import FROM_TABLES, README, ROOT, block
 from tests.architecture.product import attribute_calls, files_in_git, parsed, product_files, product_modules
 
@@ -123,6 +127,147 @@ def test_every_log_event_is_in_the_table_with_its_level_and_nothing_else_is() ->
 def _event_of(call: ast.Call) -> str:
     assert isinstance(call.args[0], ast.Constant), f"line {call.lineno}: an event's name must stand there as it is"
     return str(call.args[0].value)
+
+
+# What an operator reads in a hurry has to fit on a screen.
+LONGEST_ANSWER = 50
+
+
+@pytest.mark.parametrize("heading", ["## Nothing happens", "## A file is stuck", "## A file failed"])
+def test_an_answer_for_somebody_in_a_hurry_fits_on_a_screen(heading: str) -> None:
+    assert len(section(OPERATIONS, heading).splitlines()) <= LONGEST_ANSWER
+
+
+def test_every_function_is_counted_where_people_are_told_to_count_them() -> None:
+    functions = json.loads((ROOT / "tests" / "snapshots" / "bindings.json").read_text("utf-8"))
+    counted = ["none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven"]
+    counted += ["twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"]
+    number = counted[len(functions)]
+
+    assert f"**Are there {number} functions?**" in OPERATIONS
+    assert f"- {number.capitalize()} functions:" in README.read_text("utf-8")
+
+
+# -- questions to the log
+
+# What every line of a run carries: Run.log_keys.
+OF_EVERY_RUN = frozenset({"run_id", "flow", "lane", "file", "company", "data_project", "execution_id"})
+QUESTIONS = 10
+
+
+def queries() -> list[str]:
+    return [block for file in DOCUMENTS for block in re.findall(r"(?s)```kusto\n(.*?)```", file.read_text("utf-8"))]
+
+
+def keys_by_event() -> dict[str, set[str]]:
+    """Return the keys that each event is logged with, beside those of the run."""
+    keys: dict[str, set[str]] = {}
+    for path in product_files():
+        for _level, call in attribute_calls(parsed(path), "log"):
+            given = {keyword.arg for keyword in call.keywords if keyword.arg}
+            keys.setdefault(_event_of(call), set()).update(given)
+    return keys
+
+
+@pytest.mark.parametrize("query", queries())
+def test_a_query_asks_for_events_and_keys_that_are_logged(query: str) -> None:
+    logged = keys_by_event()
+    named = set(re.findall(r'"([a-z_]+\.[a-z_]+|alert)"', query))
+    asked = set(re.findall(r"\be\.(\w+)", query)) - {"event"}
+    possible = set().union(*(logged[event] for event in named or logged if event in logged)) | OF_EVERY_RUN
+
+    assert named - set(logged) == set()
+    assert asked - possible == set()
+
+
+def test_a_runs_lines_carry_what_the_queries_count_on() -> None:
+    run = replace(
+        new_run(
+            flow=FlowKind.IMPORT,
+            state=State.FOUND,
+            integration="import",
+            lane="in-1",
+            order="1",
+            now=datetime(2026, 11, 2, tzinfo=UTC),
+            file=FileFacts(name="USMF_1.zip"),
+            company="USMF",
+            data_project="Customers",
+        ),
+        submissions=(Submission(execution_id="1", chosen=datetime(2026, 11, 2, tzinfo=UTC)),),
+    )
+
+    assert set(run.log_keys()) == OF_EVERY_RUN
+
+
+def test_the_questions_that_operators_ask_are_numbered_and_each_has_a_query() -> None:
+    parts = re.split(r"(?m)^\*\*(\d+)\. ", section(OPERATIONS, "## Questions to the log"))
+
+    assert parts[1::2] == [str(number + 1) for number in range(QUESTIONS)]
+    assert all("```kusto" in part for part in parts[2::2])
+
+
+# -- troubles
+
+TROUBLES = (ROOT / "docs" / "troubles.md").read_text("utf-8")
+TROUBLE_HEADINGS = re.findall(r"(?m)^### (.+)$", TROUBLES)
+# Words of F&O, as its simulator and its recorded answers have them.
+SAID_BY_OTHERS = ("local_cloud/finance_operations/*.py", "tests/samples/fo/**/*.json")
+
+
+@cache
+def texts_of_the_product() -> tuple[str, ...]:
+    """Return every text in the product's source but the docstrings; "\0" for what is filled in."""
+    texts: list[str] = []
+    for path in product_files():
+        statements = {id(node.value) for node in ast.walk(parsed(path)) if isinstance(node, ast.Expr)}
+        for node in ast.walk(parsed(path)):
+            match node:
+                case ast.JoinedStr(values=parts):
+                    texts.append("".join(str(each.value) if isinstance(each, ast.Constant) else "\0" for each in parts))
+                case ast.Constant(value=str(text)) if id(node) not in statements:
+                    texts.append(text)
+    return tuple(texts)
+
+
+def is_said(words: str, texts: Iterable[str]) -> bool:
+    """Return whether a text says these words; ``...`` stands for what is filled in, or for words between."""
+    pattern = ".*".join(re.escape(part.strip()) for part in words.split("..."))
+    return any(re.search(pattern, text, re.DOTALL) for text in texts)
+
+
+@pytest.mark.parametrize("heading", TROUBLE_HEADINGS)
+def test_a_trouble_is_headed_by_words_that_somebody_says(heading: str) -> None:
+    others = [file.read_text("utf-8") for pattern in SAID_BY_OTHERS for file in ROOT.glob(pattern)]
+
+    assert is_said(heading, [*texts_of_the_product(), *others])
+
+
+def test_a_trouble_that_nobody_says_would_be_noticed() -> None:
+    assert not is_said("The app is tired", texts_of_the_product())
+    assert is_said("F&O sends ... to another address (HTTP ...)", texts_of_the_product())
+
+
+def test_the_words_in_the_tables_of_troubles_are_said_too() -> None:
+    words = [row[0].strip("`") for row in rows(TROUBLES)]
+
+    assert words
+    assert [each for each in words if not is_said(each, texts_of_the_product())] == []
+
+
+@pytest.mark.parametrize("heading", TROUBLE_HEADINGS)
+def test_a_trouble_says_what_to_do_in_a_few_lines(heading: str) -> None:
+    lines = section(TROUBLES, f"### {heading}").split("\n## ")[0].strip().splitlines()
+
+    assert 1 <= len(lines) <= 14
+
+
+# -- changelog
+
+
+def test_the_changelog_begins_with_the_version_that_the_app_says_it_is() -> None:
+    headings = re.findall(r"(?m)^## (\S+?),? ", (ROOT / "CHANGELOG.md").read_text("utf-8"))
+
+    assert headings[0] == VERSION
 
 
 # -- scenarios

@@ -46,11 +46,8 @@ def test_the_environment_is_read_in_one_place_for_the_app_and_one_for_each_comma
         if isinstance(node, ast.Attribute) and ast.unparse(node) in {"os.environ", "os.getenv", "os.environb"}
     }
 
-    assert readers == {
-        ("shared/services.py", "services"),
-        ("shared/sign_in.py", "main"),
-        ("operations/command.py", "main"),
-    }
+    commands = {(f"{path}.py", "main") for path in ("shared/sign_in", "shared/doctor", "operations/command")}
+    assert readers == {("shared/services.py", "services")} | commands
     assert [path for path in product_files() if imports_of(path) & {"os.environ", "os.getenv"}] == []
 
 

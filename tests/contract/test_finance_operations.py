@@ -506,6 +506,15 @@ def test_every_call_is_recorded_with_fos_activity_id(target: FinanceOperationsTa
     assert all(call.request_id and call.status == 200 for call in of_fno)
 
 
+def test_companies_and_data_projects_are_known_by_name(target: FinanceOperationsTarget) -> None:
+    target.imported()
+
+    assert target.fno.has_company(target.company)
+    assert not target.fno.has_company("ZZZZ")
+    assert target.fno.has_data_project(target.project)
+    assert not target.fno.has_data_project(f"{target.project} x' or Name ne '")
+
+
 def test_a_refusal_names_the_call_and_shows_no_key(
     target: FinanceOperationsTarget, fno: SimulatedFinanceOperations
 ) -> None:

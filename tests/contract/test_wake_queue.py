@@ -11,7 +11,7 @@ import pytest
 import requests
 from azure.storage.queue import QueueServiceClient
 
-from shared.clients.wake_queue import LONGEST_DELAY_S, WakeQueue
+from shared.clients.wake_queue import LONGEST_DELAY_S, QueueLength, WakeQueue
 from shared.errors import NeedsPerson, TryAgain
 from tests.world import wait_for
 
@@ -196,3 +196,17 @@ def test_a_message_that_a_person_has_cleared_meanwhile_is_no_trouble(
         queues.get_queue_client(f"{name}-poison").clear_messages()
 
     assert texts == ["no base64"]
+
+
+def test_the_length_of_a_queue_counts_what_waits_and_what_was_given_up(
+    wakes: WakeQueue, queues: QueueServiceClient, name: str
+) -> None:
+    wakes.send(name, "in-1")
+    wakes.send(name, "in-2", delay_s=3600)
+    given_up_by_the_host(queues, name, "no base64")
+
+    assert wakes.length(name) == QueueLength(waiting=2, given_up=1)
+
+
+def test_a_queue_that_was_not_made_yet_is_empty(wakes: WakeQueue) -> None:
+    assert wakes.length(f"wakes-{uuid.uuid4().hex}") == QueueLength(waiting=0, given_up=0)

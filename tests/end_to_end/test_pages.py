@@ -134,6 +134,21 @@ def test_in_a_browser_a_file_name_made_of_html_stays_text(stage: Stage, browser:
     assert browser.find_elements("tag name", "img") == []
 
 
+def test_in_a_browser_the_health_of_the_app_is_one_click_from_its_runs(stage: Stage, browser: "Chrome") -> None:
+    open_list(browser, stage)
+
+    browser.find_element("link text", "Health").click()
+    until(browser, lambda page: page.find_element("css selector", "h1").text == "Health")
+    browser.find_element("id", "thorough").click()
+
+    until(browser, lambda page: "Webhook" in _checks(page))
+    assert {"Storage", "Looking for files", "Lanes"} <= _checks(browser)
+
+
+def _checks(page: "Chrome") -> set[str]:
+    return {each.text for each in page.find_elements("css selector", ".checks tbody th")}
+
+
 def _keep_ended_run(stage: Stage, file_name: str) -> None:
     """Put a run into the history that OneDrive would not allow: it takes no such name, and we do not rely on that."""
     now = datetime.now(UTC)

@@ -16,7 +16,13 @@ FUNCTIONS = {
     "start_exports",
     "advance_exports",
 }
-PAGES = {"show_runs": "runs", "show_runs_as_json": "runs.json", "show_run": "runs/1"}  # and the path of each
+PAGES = {  # and the path of each
+    "show_runs": "runs",
+    "show_runs_as_json": "runs.json",
+    "show_run": "runs/1",
+    "show_health": "health",
+    "show_health_as_json": "health.json",
+}
 WRONG = {
     "FO_URL": "usmf.operations.dynamics.com",
     "ONEDRIVE_DRIVE": "",

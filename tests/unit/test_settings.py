@@ -262,6 +262,31 @@ def test_storage_may_be_reached_by_identity(storage: dict[str, str], blob_url: s
     assert found.client_id == CLIENT_ID
 
 
+def shown(values: dict[str, str]) -> dict[str, str]:
+    return {each.name: each.value for each in read_settings(values).in_force}
+
+
+def test_settings_are_shown_with_their_defaults_where_those_are_in_force() -> None:
+    integrations = json.dumps({"imports": [{"name": "customers", "inputFolder": "Customers/Input"}]})
+
+    assert shown(IMPORT)["INPUT_FOLDER"] == "Input"
+    assert "OUTPUT_FOLDER" not in shown(IMPORT)
+    assert not {"INPUT_FOLDER", "ERROR_FOLDER", "OUTPUT_FOLDER"} & set(shown(IMPORT | {"INTEGRATIONS": integrations}))
+    assert shown(IMPORT | EXPORT)["OUTPUT_FOLDER"] == "Output"
+    assert "INPUT_FOLDER" not in shown(IMPORT | EXPORT | {"INPUT_FOLDER": ""})
+
+
+def test_secrets_are_shown_as_stars() -> None:
+    address = "https://contoso-fo.azurewebsites.net/api/receive_notification?code=k3y"
+    given = {"NOTIFICATION_URL": address, "CLIENT_STATE": "0123456789abcdef", "IMPORT_DATA_PROJECT": "code=s3cret"}
+
+    values = shown(IMPORT | given)
+
+    assert values["NOTIFICATION_URL"] == address.replace("code=k3y", "***")
+    assert values["CLIENT_STATE"] == values["AzureWebJobsStorage"] == "***"
+    assert values["IMPORT_DATA_PROJECT"] == "code=***"
+
+
 def test_integrations_are_read_from_text_and_from_a_file_in_the_app(tmp_path: Path) -> None:
     text = json.dumps({"imports": [{"name": "customers", "inputFolder": "Customers/Input"}]})
     tmp_path.joinpath("integrations.json").write_text(text, "utf-8-sig")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 from urllib.parse import parse_qsl
 
-from tests.wire import entra, finance_operations, graph, receivers, storage
+from tests.wire import entra, finance_operations, graph, receivers, storage, webhook
 from tests.wire.endpoints import OPAQUE, Endpoint, Proof, Request, Service, fields_of
 from tests.wire.shapes import Form, Octets, misfits
 
@@ -16,6 +16,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *entra.ENDPOINTS,
     *receivers.ENDPOINTS,
     storage.GET_BLOB,
+    *webhook.ENDPOINTS,
 )
 
 # What any HTTP client may say, whoever it talks to.

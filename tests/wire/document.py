@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from tests.wire import entra, finance_operations, graph, receivers, storage
+from tests.wire import entra, finance_operations, graph, receivers, storage, webhook
 from tests.wire.endpoints import OPAQUE, Endpoint, Service, fields_of
 from tests.wire.examples import EXAMPLES, EXAMPLES_VARIABLE, Example, key_of, read_examples
 from tests.wire.shapes import Octets, name_of
@@ -64,6 +64,11 @@ _SECTIONS: Final[tuple[tuple[str, str, tuple[Endpoint, ...]], ...]] = (
         "Mail goes through Microsoft Graph, above.",
         receivers.ENDPOINTS,
     ),
+    (
+        "The app's own webhook",
+        "At `NOTIFICATION_URL`, which otherwise Graph calls.",
+        webhook.ENDPOINTS,
+    ),
 )
 
 
@@ -89,7 +94,7 @@ def _table(endpoints: Iterable[Endpoint]) -> str:
 
 def _path(endpoint: Endpoint) -> str:
     if endpoint.path == OPAQUE:
-        return "{address that the service handed out}"
+        return "{NOTIFICATION_URL}" if endpoint.service is Service.WEBHOOK else "{address that the service handed out}"
     return endpoint.path.replace("{prefix}", "")
 
 

@@ -20,6 +20,7 @@ class Service(StrEnum):
     ENTRA = "entra"
     STORAGE = "storage"
     RECEIVERS = "receivers"
+    WEBHOOK = "webhook"  # the app itself, as Graph calls it
 
 
 class Proof(StrEnum):

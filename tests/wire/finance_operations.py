@@ -122,6 +122,11 @@ def _selects_columns(request: Request) -> str:
     return f"$select names {', '.join(unknown)}, which the entity does not have" if unknown else ""
 
 
+def _filters_by_one_name(request: Request) -> str:
+    condition = dict(request.query).get("$filter", "")
+    return "" if re.fullmatch(r"\w+ eq '(?:[^']|'')+'", condition) else f"$filter {condition!r} is not one name"
+
+
 def _filters_by_execution(request: Request) -> str:
     condition = dict(request.query).get("$filter", "")
     return "" if re.fullmatch(r"JobId eq '(?:[^']|'')+'", condition) else f"$filter {condition!r} is not JobId eq '...'"
@@ -134,6 +139,34 @@ def _asks_anew(request: Request) -> str:
     """
     again = isinstance(request.body, dict) and request.body.get("reExecute") is True
     return "reExecute is true, and the execution id is new" if again else ""
+
+
+def _entity_set(name: str, *, columns: tuple[str, ...], when: str, permission: str) -> Endpoint:
+    return Endpoint(
+        service=Service.FINANCE_OPERATIONS,
+        operation=name,
+        method="GET",
+        path=f"{{prefix}}/data/{name}",
+        proof=Proof.BEARER,
+        when=when,
+        permission=permission,
+        repeatable="yes",
+        source=_ODATA,
+        query={"$filter": FILLED, "$select": FILLED, "$top": FILLED, "$orderby": FILLED, "$count": FILLED},
+        required_query=frozenset({"$filter"}),
+        rules=(_filters_by_one_name,),
+        answers={
+            200: Fields(
+                required={
+                    "@odata.context": ADDRESS,
+                    "value": Several(Fields(optional=dict.fromkeys(("@odata.etag", *columns), TEXT))),
+                },
+                optional={"@odata.nextLink": ADDRESS, "@odata.count": maybe(WHOLE)},
+            )
+        },
+        refusals=_REFUSALS,
+        refusal=_REFUSAL,
+    )
 
 
 ENDPOINTS: Final = (
@@ -238,7 +271,8 @@ ENDPOINTS: Final = (
         method="GET",
         path="{prefix}/data/DataManagementExecutionJobDetails",
         proof=Proof.BEARER,
-        when="For the entities of an import that ended, and to find out what became of a lost answer.",
+        when="For the entities of an import that ended, to find out what became of a lost answer, and to see whether "
+        "F&O lets the app in.",
         permission=_PERMISSION,
         repeatable="yes",
         source=_ODATA,
@@ -257,5 +291,21 @@ ENDPOINTS: Final = (
         },
         refusals=_REFUSALS,
         refusal=_REFUSAL,
+    ),
+    _entity_set(
+        "LegalEntities",
+        columns=("LegalEntityId", "Name"),
+        when="When a person asks for the app's health in full: whether F&O has the companies of the settings.",
+        permission=f"{_ENTRY}, with a user who may read companies; without, the health page says that it is unknown",
+    ),
+    _entity_set(
+        "DataManagementDefinitionGroups",
+        # Observed: in public scripts against live environments.
+        columns=(
+            *("Name", "Description", "OperationType", "ProjectCategory", "GenerateDataPackage"),
+            "TruncateEntityData",
+        ),
+        when="When a person asks for the app's health in full: whether F&O has the export projects of the settings.",
+        permission=_PERMISSION,
     ),
 )

@@ -235,7 +235,8 @@ ENDPOINTS: Final = (
         method="GET",
         path="{drive}",
         proof=Proof.BEARER,
-        when="Once per process and drive, before the first subscription: Graph's notifications speak of drives by id.",
+        when="Once per process and drive, before the first subscription: Graph's notifications speak of drives by id. "
+        "And whenever a person or a monitor asks for the app's health.",
         permission=_READ,
         repeatable="yes",
         source=f"{_API}/drive-get",

@@ -170,6 +170,18 @@ CALLS: Final = (
         source=f"{_REST}/get-messages",
     ),
     StorageCall(
+        operation="Get Queue Metadata",
+        modules=frozenset({"wake_queue"}),
+        calls=frozenset({"get_queue_properties"}),
+        method="GET",
+        path="{queue}?comp=metadata",
+        marks="comp=metadata",
+        when="When a person or a monitor asks for the app's health, for each queue and its poison queue.",
+        permission=_QUEUES,
+        repeatable="yes",
+        source=f"{_REST}/get-queue-metadata",
+    ),
+    StorageCall(
         operation="Delete Message",
         modules=frozenset({"wake_queue"}),
         calls=frozenset({"delete_message"}),

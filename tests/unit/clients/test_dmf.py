@@ -436,6 +436,18 @@ def test_an_execution_id_cannot_break_out_of_its_filter() -> None:
     assert "$filter=JobId%20eq%20%27it%27%27s%26%24top%3D1%27&$select=" in server.asked[0].path
 
 
+def test_a_company_and_a_data_project_are_looked_up_by_name_and_nothing_else() -> None:
+    found = Answer(body=json.dumps({"@odata.context": "c", "value": [{"Name": "it's"}]}).encode())
+    with finance_operations(found) as (fo, server):
+        assert fo.has_data_project("it's&$top=1")
+        assert fo.has_company("USMF")
+
+    assert [asked.path for asked in server.asked] == [
+        "/data/DataManagementDefinitionGroups?$filter=Name%20eq%20%27it%27%27s%26%24top%3D1%27&$select=Name",
+        "/data/LegalEntities?$filter=LegalEntityId%20eq%20%27USMF%27&$select=LegalEntityId",
+    ]
+
+
 def test_calls_are_recorded_with_the_activity_id_that_support_asks_for() -> None:
     with recording() as calls, finance_operations(sample("ImportFromPackage", "started")) as (fo, _):
         ASKS["ImportFromPackage"](fo)

@@ -1,5 +1,6 @@
 """Every rule by which one call's failure becomes an error, over real sockets."""
 
+import json
 import socket
 import ssl
 import threading
@@ -25,6 +26,7 @@ from shared.clients.http import (
     note_call,
     recording,
     retry_after_s,
+    waiting_at_most,
 )
 from shared.domain.run import RemoteCallRecord
 from shared.errors import (
@@ -38,6 +40,7 @@ from shared.errors import (
     ProjectBusy,
     TryAgain,
 )
+from shared.log import LOGGER_NAME
 from shared.secret import SecretUrl
 from tests.closed_port import closed_port
 from tests.unit.clients.scripted import Answer, Received, Reset, Server, Silence, sample
@@ -463,3 +466,27 @@ NOW = datetime(2026, 10, 21, 7, 28, 0, tzinfo=UTC)
 )
 def test_retry_after_is_seconds_or_a_date(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after_s(headers, now=NOW) == seconds
+
+
+def test_somebody_who_is_watching_waits_no_longer_than_they_say() -> None:
+    with Server(Silence()) as server, an_http() as http, waiting_at_most(0.2):
+        began = time.monotonic()
+        with pytest.raises(TryAgain, match="did not answer in time"):
+            ask(http, f"{server.url}/x", idempotent=False)
+
+    assert time.monotonic() - began < 30
+
+
+def test_each_throttled_answer_is_logged_with_the_call_and_the_wait(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("WARNING", LOGGER_NAME)
+    throttled = Answer(status=429, headers={"Retry-After": "17"})
+    with Server(throttled) as server, an_http() as http, pytest.raises(TryAgain):
+        ask(http, f"{server.url}/x")
+
+    (line,) = [json.loads(record.getMessage()) for record in caplog.records]
+    assert line == {
+        "event": "http.throttled",
+        "service": "Microsoft Graph",
+        "operation": "move item",
+        "wait_s": 17.0,
+    }

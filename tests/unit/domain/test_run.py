@@ -219,10 +219,17 @@ def test_log_lines_name_the_execution_once_there_is_one() -> None:
     run = replace(a_run(), submissions=(Submission(execution_id="one", chosen=NOW),))
     assert run.log_keys() == {
         "run_id": "0123456789ab",
+        "flow": "import",
         "lane": "in-1",
         "file": "USMF_Customers_001.zip",
         "execution_id": "one",
     }
+
+
+def test_log_lines_name_company_and_data_project_once_they_are_known() -> None:
+    run = replace(a_run(), company="USMF", data_project="Customers")
+
+    assert {"company": "USMF", "data_project": "Customers"}.items() <= run.log_keys().items()
 
 
 # The record

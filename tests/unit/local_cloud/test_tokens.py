@@ -99,3 +99,18 @@ def test_all_tokens_can_be_made_to_expire_at_once_and_new_ones_are_good() -> Non
     with pytest.raises(TokenRefused, match="expired"):
         desk.check(f"Bearer {old}", GRAPH)
     assert desk.check(f"Bearer {desk.issue(GRAPH, app_id=APP)}", GRAPH).app_id == APP
+
+
+@pytest.mark.parametrize("permissions", [("Files.ReadWrite.All",), ()])
+def test_a_token_of_an_app_says_what_it_may_do(permissions: tuple[str, ...]) -> None:
+    desk = TokenDesk()
+
+    token = desk.issue(GRAPH, app_id=APP, permissions=permissions)
+
+    assert desk.check(f"Bearer {token}", GRAPH).permissions == permissions
+
+
+def test_a_token_that_says_nothing_of_permissions_has_all() -> None:
+    desk = TokenDesk()
+
+    assert desk.check(f"Bearer {desk.issue(GRAPH, app_id=APP)}", GRAPH).permissions is None

@@ -11,6 +11,7 @@ import pytest
 from operations import pages
 from operations.pages import Asked
 from shared.clients.run_store import Pause
+from shared.clients.wake_queue import QueueLength
 from shared.domain.run import (
     FailedRow,
     FileFacts,
@@ -24,8 +25,9 @@ from shared.domain.run import (
     Trouble,
     new_run,
 )
-from shared.flows import actions, history, offers
+from shared.flows import actions, health, history, offers
 from shared.flows.history import Filters, LaneView, Later, Line, Place, RunList, Tiles
+from shared.settings import SettingInForce
 from tests.unit.flows.test_history import a_row
 
 NOW = datetime(2026, 11, 2, 8, 30, tzinfo=UTC)
@@ -129,13 +131,29 @@ def a_list(*, position: str = "", filters: Filters | None = None) -> RunList:
     )
 
 
-@pytest.mark.parametrize("name", ["list", "run", "trouble"])
+def a_health(grade: health.Grade = health.Grade.TROUBLE) -> health.Health:
+    return health.Health(
+        version=HOSTILE,
+        grade=grade,
+        checks=(health.Check(name=HOSTILE, grade=grade, words=HOSTILE, to_do=HOSTILE),),
+        now=NOW,
+        process_began=NOW,
+        last_look=NOW,
+        subscriptions=(health.SubscriptionState(drive=HOSTILE, since=None, until=NOW),),
+        lanes=(health.Lane(name=HOSTILE, length=2, head=a_row(file_name=HOSTILE)),),
+        queues=(health.Queue(name=HOSTILE, length=QueueLength(waiting=1, given_up=0)),),
+        settings=(SettingInForce(name=HOSTILE, value=HOSTILE, is_default=False),),
+    )
+
+
+@pytest.mark.parametrize("name", ["list", "run", "trouble", "health"])
 def test_what_comes_from_outside_stays_text(name: str) -> None:
     asked = Asked(query={"code": HOSTILE, "text": HOSTILE}, user=HOSTILE)
     answer = {
         "list": lambda: pages.list_page(a_list(position=HOSTILE), asked),
         "run": lambda: pages.run_page(a_hostile_view(), asked),
         "trouble": lambda: pages.trouble(HOSTILE, asked, as_json=False),
+        "health": lambda: pages.health_page(a_health(), asked),
     }[name]()
 
     page = Elements(answer.body)
@@ -255,6 +273,46 @@ def test_what_is_not_there_and_what_cannot_be_seen_is_said_in_words() -> None:
     assert json.loads(pages.trouble("no role", asked, as_json=True).body) == {"error": "no role"}
 
 
+@pytest.mark.parametrize(
+    ("grade", "status"), [(health.Grade.OK, 200), (health.Grade.WARNING, 200), (health.Grade.TROUBLE, 503)]
+)
+def test_only_an_app_in_trouble_is_told_to_a_monitor_as_unwell(grade: health.Grade, status: int) -> None:
+    found = a_health(grade)
+
+    page, as_json = pages.health_page(found, Asked(query={})), pages.health_json(found, Asked(query={}, etag="*"))
+
+    assert page.status == as_json.status == status
+    assert json.loads(as_json.body)["grade"] == grade.value
+    assert json.loads(as_json.body)["lanes"][0]["head"]["file_name"] == HOSTILE
+
+
+def test_what_is_in_trouble_stands_at_the_top_of_the_health_page() -> None:
+    grades = (health.Grade.OK, health.Grade.TROUBLE, health.Grade.WARNING, health.Grade.TROUBLE)
+    checks = [health.Check(name=f"check {number}", grade=grade, words="") for number, grade in enumerate(grades)]
+
+    page = pages.health_page(replace(a_health(), checks=tuple(checks)), Asked(query={}))
+
+    assert re.findall(r"check \d", Elements(page.body).text) == ["check 1", "check 3", "check 2", "check 0"]
+
+
+def test_the_health_of_an_app_whose_settings_are_wrong_is_a_page_too() -> None:
+    check = health.Check(name="Settings", grade=health.Grade.TROUBLE, words="FO_URL is missing.")
+    found = health.Health(version="1.0", grade=health.Grade.TROUBLE, checks=(check,))
+
+    page = Elements(pages.health_page(found, Asked(query={})).body)
+
+    assert "FO_URL is missing." in page.text
+    assert "Queues" not in page.text
+
+
+def test_the_pages_lead_to_each_other_with_the_key() -> None:
+    page = Elements(pages.health_page(a_health(), Asked(query={"code": "k&y"})).body)
+
+    assert "/api/runs?code=k%26y" in page.links()
+    assert "/api/health?code=k%26y" in page.links()
+    assert "/api/health?thorough=yes&code=k%26y" in page.links()
+
+
 def test_who_has_signed_in_is_shown() -> None:
     assert "Signed in as anna@contoso.com" in pages.list_page(a_list(), Asked(query={}, user="anna@contoso.com")).body
     assert "Signed in" not in pages.list_page(a_list(), Asked(query={})).body
@@ -264,6 +322,7 @@ def test_a_page_can_be_read_without_seeing_it() -> None:
     for answer in (
         pages.list_page(a_list(), Asked(query={})),
         pages.run_page(history.run_view(a_hostile_run(), None), Asked(query={})),
+        pages.health_page(a_health(), Asked(query={})),
     ):
         page = Elements(answer.body)
         ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]

@@ -1,0 +1,167 @@
+"""Says in words whether the app is well, and what a person is to do: ``python -m shared.doctor``.
+
+Two ways to look: here, with the settings of the environment or of a file, and through a running app, whose health page
+it asks (``--url``). The checks themselves stand in ``flows/health.py``.
+"""
+
+import argparse
+import json
+import logging
+import os
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import date
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+import requests
+
+from shared.domain.integrations import Unfit, parse_service_url
+from shared.errors import AppError, NeedsPerson, SettingsInvalid
+from shared.flows.health import Grade, check_health
+from shared.log import LOGGER_NAME
+from shared.services import Services, quiet_libraries
+from shared.settings import read_settings
+from shared.sign_in import with_file
+
+HEALTH: Final = "/api/health.json"
+# Seconds to connect, and to answer: the app asks all services before it does, and may have to start first.
+TIMEOUT_S: Final = (10.0, 120.0)
+_WIDTH: Final = 110
+
+# One of these is set wherever the app can have a token: its own secret or certificate, or what Azure sets for it.
+_SIGN_INS: Final = ("AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH", "IDENTITY_ENDPOINT")
+_NO_IDENTITY: Final = {
+    "name": "This machine",
+    "grade": Grade.WARNING,
+    "words": "It has no managed identity, so the app cannot sign in from here.",
+    "to_do": "Ask the running app with --url, or give the settings of an app registration.",
+}
+
+_DESCRIPTION: Final = """\
+Look whether the app is well: its settings, its storage, its permissions of Microsoft Graph, F&O, companies and data
+projects, the webhook, lanes and queues. Nothing is changed.
+
+Without --url this machine looks, with the settings of the environment; those that are missing there are taken from a
+local.settings.json. With --url the running app looks, with its own identity, and this command shows what it says: give
+the address of its health page, as the browser has it."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code: 0 well (perhaps with warnings), 1 trouble, 130 given up."""
+    parser = argparse.ArgumentParser(
+        prog="python -m shared.doctor", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--settings", type=Path, metavar="FILE", help="a file like local.settings.json.example")
+    parser.add_argument("--url", metavar="ADDRESS", help="of a running app: https://HOST/api/health?code=KEY")
+    parser.add_argument("--json", action="store_true", help="print all that was found as JSON")
+    given = parser.parse_args(arguments)
+    if given.url and given.settings:
+        parser.error("with --url the app goes by its own settings, so --settings has no place beside it")
+    try:
+        found = _asked_of(given.url) if given.url else _found_here(with_file(os.environ, given.settings))
+    except AppError as error:
+        found = {"grade": Grade.TROUBLE, "checks": [_check(error, "The app" if given.url else "Settings")]}
+    except KeyboardInterrupt:
+        return 130
+    _print(json.dumps(found, indent=2, default=_plain, ensure_ascii=False) if given.json else _told(found))
+    return 1 if found["grade"] == Grade.TROUBLE else 0
+
+
+def _found_here(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return what this machine finds."""
+    quiet_libraries()
+    logging.getLogger(LOGGER_NAME).setLevel(logging.CRITICAL)  # what the app would log is told in words here
+    found = asdict(check_health(lambda: Services(read_settings(environ)), thorough=True))
+    if not any(environ.get(name) for name in _SIGN_INS):
+        found["checks"] = (*found["checks"], _NO_IDENTITY)
+    return found
+
+
+def _asked_of(url: str) -> dict[str, Any]:
+    """Return what a running app says of itself. Raises NeedsPerson where it does not say anything of that kind."""
+    address, key = _taken_apart(url)
+    host = urlsplit(address).hostname
+    try:
+        answer = requests.get(
+            f"{address}{HEALTH}",
+            params={"thorough": "yes"},
+            headers={"x-functions-key": key} if key else {},
+            timeout=TIMEOUT_S,
+            allow_redirects=False,
+        )
+    except requests.RequestException as error:
+        raise NeedsPerson(
+            f"{host} cannot be reached or does not answer ({type(error).__name__}). Check the address, and whether the "
+            "function app is started"
+        ) from None
+    if answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        raise NeedsPerson(
+            f"{host} refuses the key (HTTP {answer.status_code}). Give the address of the health page with a function "
+            "key behind ?code=; 'az functionapp keys list' shows the keys"
+        )
+    if answer.status_code == HTTPStatus.NOT_FOUND:
+        raise NeedsPerson(
+            f"{host} has no health page (HTTP 404): the app could not be loaded, or this is another app. See 'Nothing "
+            "happens' in docs/operations.md"
+        )
+    try:
+        found = answer.json()
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or "checks" not in found or "grade" not in found:
+        raise NeedsPerson(
+            f"{host} answers something else than its health (HTTP {answer.status_code}). Check the address"
+        )
+    return found
+
+
+def _taken_apart(url: str) -> tuple[str, str]:
+    """Return the app's address without a slash at its end, and the key. Raises SettingsInvalid."""
+    try:
+        parts = urlsplit(url)
+        address = parse_service_url(f"{parts.scheme}://{parts.netloc}")
+    except (Unfit, ValueError) as error:
+        raise SettingsInvalid(f"The address given with --url {error}") from None
+    return address, parse_qs(parts.query).get("code", [""])[0]
+
+
+def _check(error: AppError, name: str) -> dict[str, object]:
+    return {"name": name, "grade": Grade.TROUBLE, "words": str(error), "to_do": ""}
+
+
+def _told(found: Mapping[str, Any]) -> str:
+    """Return the checks for a terminal: what is in trouble comes last, where it is seen."""
+    order = list(Grade)
+    checks = sorted(found["checks"], key=lambda check: order.index(Grade(check["grade"])))
+    lines = [line for check in checks for line in _lines(check)]
+    troubles = sum(Grade(check["grade"]) is Grade.TROUBLE for check in checks)
+    warnings = sum(Grade(check["grade"]) is Grade.WARNING for check in checks)
+    verdict = f"{troubles} in trouble, {warnings} to know about, {len(checks) - troubles - warnings} well."
+    version = f" Version {found['version']}." if "version" in found else ""
+    return "\n".join([*lines, "", verdict + version])
+
+
+def _lines(check: Mapping[str, Any]) -> list[str]:
+    mark = {"ok": "ok", "warning": "WARNING", "trouble": "TROUBLE"}[Grade(check["grade"]).value]
+    lines = [f"{mark:<8} {check['name']}"]
+    for text in (check["words"], check["to_do"] and f"What to do: {check['to_do']}"):
+        for paragraph in str(text).splitlines():
+            lines += textwrap.wrap(paragraph, _WIDTH, initial_indent=" " * 9, subsequent_indent=" " * 9)
+    return lines
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, date) else str(value)  # a datetime is a date, too
+
+
+def _print(text: str) -> None:
+    print(text, flush=True)  # noqa: T201  # a command talks to its person
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,163 @@
+"""The health page through the functions host, and the doctor that asks it."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import requests
+
+from shared import doctor
+from shared.version import VERSION
+from tests.closed_port import closed_port
+from tests.end_to_end.stage import NO_MINUTE_TIMER, Stage
+
+KEY: Final = "the-function-key"
+TIMEOUT_S: Final = 60
+
+
+def get(stage: Stage, path: str, **headers: str) -> requests.Response:
+    return requests.get(f"{stage.host_url}{path}", headers={"x-functions-key": KEY, **headers}, timeout=TIMEOUT_S)
+
+
+@pytest.mark.parametrize("path", ["/api/health", "/api/health.json"])
+def test_without_the_key_nothing_is_told(stage: Stage, path: str) -> None:
+    assert requests.get(f"{stage.host_url}{path}", timeout=TIMEOUT_S).status_code == 401
+
+
+def test_an_app_that_is_well_answers_200_as_a_page_and_as_json(stage: Stage) -> None:
+    stage.run_function("keep_watch")
+    stage.wait_for(lambda: get(stage, "/api/health.json").status_code == 200, "that the app is well")
+
+    page = get(stage, "/api/health", Accept="text/html,*/*")
+    found = get(stage, "/api/health", Accept="application/json").json()
+
+    assert page.status_code == 200
+    assert page.headers["Content-Type"].startswith("text/html")
+    assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
+    assert KEY not in page.text + json.dumps(found)
+    assert (found["grade"], found["version"]) == ("ok", VERSION)
+    assert found["last_look"]
+    assert [each["until"] for each in found["subscriptions"]]
+
+
+def test_a_notification_is_told_by_the_process_that_was_given_it(stage: Stage) -> None:
+    (stage.folder / "Input" / "Sub").mkdir(exist_ok=True)  # a change that is no file
+
+    stage.wait_for(lambda: get(stage, "/api/health.json").json()["last_notification"], "the notification")
+
+
+def test_the_webhook_is_called_as_graph_does_when_everything_is_looked_at(stage: Stage) -> None:
+    found = get(stage, "/api/health.json?thorough=yes").json()
+
+    (webhook,) = [check for check in found["checks"] if check["name"] == "Webhook"]
+    assert webhook["grade"] == "ok"
+
+
+# The doctor
+
+
+def test_the_doctor_shows_what_a_running_app_says_of_itself(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    code = doctor.main(["--url", f"{stage.host_url}/api/health?code={KEY}"])
+
+    shown = capsys.readouterr().out
+    # F&O knows the data project of the stage's export only once another test has imported it.
+    assert code == (1 if "TROUBLE  F&O" in shown else 0)
+    assert "ok       Webhook" in shown
+    assert f"Version {VERSION}." in shown
+    assert KEY not in shown
+
+
+def test_the_doctor_looks_by_itself_with_a_settings_file(
+    stage: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clear(monkeypatch)
+    settings = settings_file(tmp_path, stage.settings)
+    for name in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER"):  # azure-identity reads them itself
+        monkeypatch.setenv(name, stage.settings[name])
+
+    doctor.main(["--settings", str(settings), "--json"])
+
+    found = json.loads(capsys.readouterr().out)
+    grades = {check["name"].split(",")[0]: check["grade"] for check in found["checks"]}
+    assert grades["OneDrive"] == grades["Storage"] == grades["Webhook"] == "ok"
+
+
+def test_the_doctor_says_all_that_is_wrong_with_settings_and_ends_with_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clear(monkeypatch)
+    settings = settings_file(tmp_path, {"FO_URL": "usmf"})
+
+    code = doctor.main(["--settings", str(settings)])
+
+    shown = capsys.readouterr().out
+    assert code == 1
+    assert "TROUBLE  Settings" in shown
+    assert "- FO_URL must be a URL" in shown
+    assert "- ONEDRIVE_DRIVE is missing" in shown
+    assert shown.rstrip().endswith(f"1 in trouble, 1 to know about, 0 well. Version {VERSION}.")
+
+
+def test_the_doctor_says_that_a_laptop_has_no_managed_identity(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clear(monkeypatch)
+
+    doctor.main(["--settings", str(settings_file(tmp_path, {}))])
+
+    assert "It has no managed identity" in capsys.readouterr().out
+
+
+def settings_file(folder: Path, values: Mapping[str, Any]) -> Path:
+    file = folder / "settings.json"
+    file.write_text(json.dumps({"Values": dict(values)}), encoding="utf-8")
+    return file
+
+
+def clear(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the settings of this machine's own app out of the environment."""
+    for name in os.environ:
+        if name.startswith(("IDENTITY_", "INPUT_", "EXPORT_", "CLIENT_STATE", "NOTIFICATION_")):
+            monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("{host}/api/health", "refuses the key (HTTP 401)"),
+        ("{host}/api/health?code=another", "refuses the key (HTTP 401)"),
+        ("{fo}/api/health?code=k", "has no health page (HTTP 404)"),
+        ("http://contoso.azurewebsites.net/api/health?code=k", "must begin with https://"),
+        ("contoso", "must be a URL that begins with https://"),
+    ],
+)
+def test_the_doctor_says_why_a_running_app_tells_nothing(
+    stage: Stage, capsys: pytest.CaptureFixture[str], url: str, words: str
+) -> None:
+    code = doctor.main(["--url", url.format(host=stage.host_url, fo=stage.entra_url)])
+
+    assert code == 1
+    assert words in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_doctor_says_that_an_app_cannot_be_reached(capsys: pytest.CaptureFixture[str]) -> None:
+    with closed_port() as port:
+        code = doctor.main(["--url", f"http://127.0.0.1:{port}/api/health?code=the-key"])
+
+    shown = capsys.readouterr().out
+    assert (code, "cannot be reached" in shown, "the-key" in shown) == (1, True, False)
+
+
+def test_trouble_is_answered_with_503_so_that_a_monitor_sees_it(tmp_path: Path) -> None:
+    with Stage(tmp_path, app_settings={**NO_MINUTE_TIMER, "FO_URL": "wrong"}) as stage:
+        page, found = (
+            requests.get(f"{stage.host_url}/api/health{ending}?code={KEY}", timeout=TIMEOUT_S)
+            for ending in ("", ".json")
+        )
+
+    assert (page.status_code, found.status_code) == (503, 503)
+    assert "FO_URL" in page.text
+    assert [check["name"] for check in found.json()["checks"]] == ["Settings"]
