@@ -1,25 +1,11 @@
 """How people look at the app and act: the pages about runs and its health, the same as JSON, and what a person may do.
 
-What they show and do is told in ``shared/flows``. Who may look: the host asks for a function key, in the header
-``x-functions-key`` or as ``?code=`` in the address. Who may act: with the key in the header only. A page of somebody
-else's can make a browser send an address, and cannot make it send this header.
+What they show and do is told in ``answers.py`` and ``shared/flows``. Who may look: the host asks for a function key, in
+the header ``x-functions-key`` or as ``?code=`` in the address. Who may act: with the key in the header only. A page of
+somebody else's can make a browser send an address, and cannot make it send this header.
 """
 
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from http import HTTPStatus
-from typing import Final
-
 import azure.functions as func
-
-from operations import pages
-from shared.errors import AppError
-from shared.flows import actions, health, history
-from shared.flows.actions import Answer, Asked
-from shared.flows.offers import NEEDS_WHY, Verb
-from shared.log import log
-from shared.secret import redacted
-from shared.services import Services, services
 
 operations = func.Blueprint()  # type: ignore[no-untyped-call]  # azure-functions does not annotate it
 
@@ -27,133 +13,46 @@ operations = func.Blueprint()  # type: ignore[no-untyped-call]  # azure-function
 @operations.route(route="runs", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
 def show_runs(req: func.HttpRequest) -> func.HttpResponse:
     """Show the runs, newest first: as a page, or as JSON to who accepts nothing else."""
-    return _answered(req, _list, pages.as_json if _wants_json(req) else pages.list_page)
+    from operations import answers
+
+    return answers.runs(req)
 
 
 @operations.route(route="runs.json", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
 def show_runs_as_json(req: func.HttpRequest) -> func.HttpResponse:
     """Show the same as JSON."""
-    return _answered(req, _list, pages.as_json)
+    from operations import answers
+
+    return answers.runs(req, as_json=True)
 
 
 @operations.route(route="runs/{address}", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
 def show_run(req: func.HttpRequest) -> func.HttpResponse:
     """Show one run, step by step: as a page, or as JSON where its address ends so or nothing else is accepted."""
-    as_json = req.route_params["address"].endswith(".json") or _wants_json(req)
-    return _answered(req, _one, pages.as_json if as_json else pages.run_page)
+    from operations import answers
 
-
-# Characters of a name and of a reason: they stand in records and in the log.
-LONGEST_BY: Final = 100
-LONGEST_WHY: Final = 500
-
-type What = Mapping[str, str]
-
-_DONE_BY: Final[Mapping[Verb, Callable[[What, Asked, Services], Answer | None]]] = {
-    Verb.RUN_AGAIN: lambda what, asked, services: actions.run_again(what.get("run", ""), asked, services),
-    Verb.RUN_ALL_AGAIN: lambda what, asked, services: actions.run_all_again(
-        history.read_filters(what), _moment(what.get("before", ""), services), asked, services
-    ),
-    Verb.CHECK_NOW: lambda what, asked, services: actions.check_now(what.get("run", ""), asked, services),
-    Verb.GIVE_UP: lambda what, asked, services: actions.give_up(what.get("run", ""), asked, services),
-    Verb.PAUSE: lambda what, asked, services: actions.pause(what.get("name", ""), asked, services),
-    Verb.RESUME: lambda what, asked, services: actions.resume(what.get("name", ""), asked, services),
-    Verb.EXPORT_NOW: lambda what, asked, services: actions.export_now(what.get("name", ""), asked, services),
-    Verb.LOOK_NOW: lambda _what, asked, services: actions.look_now(asked, services),
-}
+    return answers.run(req)
 
 
 @operations.route(route="actions/{verb}", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
 def act(req: func.HttpRequest) -> func.HttpResponse:
     """Do what a person asks for: a verb of ``offers.py``, about what stands in the JSON of the request."""
-    return _response(_acted(req))
+    from operations import answers
 
-
-def _acted(req: func.HttpRequest) -> pages.Answer:
-    if not req.headers.get("x-functions-key"):
-        log.warning("action.refused", verb=req.route_params["verb"])
-        return pages.error(
-            HTTPStatus.FORBIDDEN, "Send the key in the header x-functions-key; in the address it is no leave to act."
-        )
-    try:
-        verb, what = Verb(req.route_params["verb"]), req.get_json()
-    except ValueError:
-        verb, what = None, None
-    if verb is None or not isinstance(what, dict):
-        return pages.error(HTTPStatus.BAD_REQUEST, f"Send JSON to one of: {', '.join(Verb)}.")
-    said = {name: value.strip() for name, value in what.items() if isinstance(value, str)}
-    if verb in NEEDS_WHY and not said.get("why"):
-        return pages.error(HTTPStatus.BAD_REQUEST, "Say why: it stands in the history, for whoever wonders later.")
-    try:
-        return pages.acted(_DONE_BY[verb](said, _asked(req, said), services()))
-    except AppError as error:
-        return pages.error(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
-
-
-def _asked(req: func.HttpRequest, said: What) -> Asked:
-    by = req.headers.get("x-ms-client-principal-name") or said.get("by") or actions.NOBODY
-    return Asked(by=redacted(by)[:LONGEST_BY], why=redacted(said.get("why", ""))[:LONGEST_WHY])
-
-
-def _moment(text: str, services: Services) -> datetime:
-    """Return when a list was seen; now, where the asker does not say."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return services.now()
-    return moment if moment.tzinfo else services.now()
+    return answers.act(req)
 
 
 @operations.route(route="health", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
 def show_health(req: func.HttpRequest) -> func.HttpResponse:
     """Show whether the app is well (200) or not (503): as a page, or as JSON to who accepts nothing else."""
-    return _health(req, pages.health_json if _wants_json(req) else pages.health_page)
+    from operations import answers
+
+    return answers.health_of_the_app(req)
 
 
 @operations.route(route="health.json", methods=["GET"], auth_level=func.AuthLevel.FUNCTION)
 def show_health_as_json(req: func.HttpRequest) -> func.HttpResponse:
     """Show the same as JSON."""
-    return _health(req, pages.health_json)
+    from operations import answers
 
-
-def _health(req: func.HttpRequest, shown: Callable[[health.Health, pages.Asked], pages.Answer]) -> func.HttpResponse:
-    found = health.check_health(services, thorough=req.params.get("thorough") == "yes")
-    return _response(shown(found, _looked(req)))
-
-
-def _list(req: func.HttpRequest) -> history.RunList:
-    return history.list_runs(history.read_filters(req.params), req.params.get("behind", ""), services())
-
-
-def _one(req: func.HttpRequest) -> history.RunView | None:
-    return history.show_run(req.route_params["address"].removesuffix(".json"), services())
-
-
-def _wants_json(req: func.HttpRequest) -> bool:
-    accepted = req.headers.get("accept", "")
-    return "application/json" in accepted and "text/html" not in accepted
-
-
-def _answered[View](
-    req: func.HttpRequest, look: Callable[[func.HttpRequest], View], shown: Callable[[View, pages.Asked], pages.Answer]
-) -> func.HttpResponse:
-    """Answer with what was looked at; where the app cannot see it, with the reason and 503."""
-    asked = _looked(req)
-    try:
-        answer = shown(look(req), asked)
-    except AppError as error:
-        answer = pages.trouble(str(error), asked, as_json=shown is pages.as_json)
-    return _response(answer)
-
-
-def _looked(req: func.HttpRequest) -> pages.Asked:
-    return pages.Asked(
-        query=dict(req.params),
-        user=req.headers.get("x-ms-client-principal-name", ""),
-        etag=req.headers.get("if-none-match", ""),
-        seen=datetime.now(UTC).isoformat(),
-    )
-
-
-def _response(answer: pages.Answer) -> func.HttpResponse:
-    return func.HttpResponse(answer.body, status_code=answer.status, headers=answer.headers, mimetype=answer.mimetype)
+    return answers.health_of_the_app(req, as_json=True)

@@ -221,12 +221,9 @@ def _tell(alerts: dict[str, Alert], services: Services) -> int:
     for name, channel in channels.items():
         due = _due(name, (alert for alert in alerts.values() if name in audience[alert.key]), services)
         for notice in _say(channel, due, services):
-            told = notice.alert.after_telling(name, notice.word, services.now())
-            # Another channel may have been told of the same trouble since the notice was made.
-            alerts[told.key] = services.outbox.save(
-                replace(alerts[told.key], told={**alerts[told.key].told, name: told.told[name]})
-            )
-            spoken.add(told.key)
+            key = notice.alert.key
+            alerts[key] = services.outbox.save(alerts[key].after_telling(name, notice.word, services.now()))
+            spoken.add(key)
     for alert in alerts.values():
         if alert.may_end and not any(_due(name, [alert], services) for name in audience[alert.key]):
             services.outbox.forget(alert.key)

@@ -14,6 +14,7 @@ from tests.architecture.product import ROOT, parsed, product_files, product_modu
 TRIGGERS = [
     "function_app.py",
     "inbound_trigger/functions.py",
+    "operations/answers.py",
     "operations/functions.py",
     "outbound_timer/functions.py",
 ]

@@ -426,26 +426,27 @@ def test_giving_up_what_f_and_o_may_have_says_that_f_and_o_may_go_on_and_never_i
     assert world.calls("ImportFromPackage") <= 1
 
 
-def test_a_run_that_is_given_up_while_a_worker_uploads_it_is_never_sent_to_f_and_o(
-    world: World, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("state", [State.FOUND, State.CLAIMED, State.UPLOADED])
+def test_a_run_that_is_given_up_while_a_worker_is_at_it_is_never_sent_to_f_and_o(
+    world: World, monkeypatch: pytest.MonkeyPatch, state: State
 ) -> None:
     world.put(NAME)
     world.look()
-    upload = inbound.STEPS[State.CLAIMED]
+    step = inbound.STEPS[state]
 
-    def upload_while_a_person_gives_up(run: Run, services: Services) -> Run:
-        after = upload(run, services)
+    def done_while_a_person_gives_up(run: Run, services: Services) -> Run:
+        after = step(run, services)
         give_up(world, run)
         return after
 
-    steps = {**inbound.STEPS, State.CLAIMED: upload_while_a_person_gives_up}
+    steps = {**inbound.STEPS, state: done_while_a_person_gives_up}
     monkeypatch.setattr(inbound, "FLOW", replace(inbound.FLOW, steps=steps))
     (lane,) = world.heads()
     world.wake(lane)
     world.run_until_quiet()
 
     (over,) = world.ended_runs()
-    assert over.outcome is Outcome.GIVEN_UP
+    assert (over.outcome, over.file.folder) == (Outcome.GIVEN_UP, "/Error")
     assert world.calls("ImportFromPackage") == 0
     assert (IMPORT_WORK, lane, actions.LET_GO_S) in world.wakes.sent
 
@@ -501,6 +502,24 @@ def test_giving_up_twice_is_giving_up_once(world: World) -> None:
     assert [answer.done for answer in (first, second, third)] == [True, False, False]
     assert "is filing it" in second.said
     assert at(world, address_of(run)).reason.startswith("Given up by anna@contoso.com: wrong file.")
+
+
+def test_a_run_that_is_given_up_while_it_waits_is_filed_at_its_turn_and_the_one_ahead_goes_on(world: World) -> None:
+    under_way(world, State.EXECUTING)
+    world.put("USMF_Second_002.zip")
+    world.look()
+    (_, second) = world.services.store.open_rows()
+
+    answer = actions.give_up(second.address, ANNA, world.services)
+    world.run_until_quiet()
+
+    assert answer is not None
+    assert answer.done
+    assert {run.file.name: run.outcome for run in world.ended_runs()} == {
+        NAME: Outcome.SUCCEEDED,
+        "USMF_Second_002.zip": Outcome.GIVEN_UP,
+    }
+    assert world.calls("ImportFromPackage") == 1
 
 
 def test_what_was_given_up_can_be_run_again(world: World) -> None:

@@ -181,7 +181,7 @@ def test_what_keeps_the_timer_from_its_work_is_told(world: World) -> None:
     with pytest.raises(Exception, match="does not permit"):
         watch.keep_watch(world.services)
 
-    check = check_named(health_of(world), "The minute's work")
+    check = check_named(health_of(world), "OneDrive cannot be watched")
 
     assert check.grade is Grade.TROUBLE
     assert "does not permit" in check.words
