@@ -75,8 +75,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _found_here(environ: Mapping[str, str]) -> dict[str, Any]:
     """Return what this machine finds."""
     quiet_libraries()
-    logging.getLogger(LOGGER_NAME).setLevel(logging.CRITICAL)  # what the app would log is told in words here
-    found = asdict(check_health(lambda: Services(read_settings(environ)), thorough=True))
+    logger = logging.getLogger(LOGGER_NAME)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)  # what the app would log is told in words here
+    try:
+        found = asdict(check_health(lambda: Services(read_settings(environ)), thorough=True))
+    finally:
+        logger.setLevel(level)
     if not any(environ.get(name) for name in _SIGN_INS):
         found["checks"] = (*found["checks"], _NO_IDENTITY)
     return found

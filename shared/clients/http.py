@@ -264,7 +264,7 @@ class Http:
                 if isinstance(request.body, io.BytesIO):
                     request.body.seek(0)  # an earlier try has read it
                 environment = self._environment.of(str(request.url))
-                answer = session.send(request, timeout=ask.timeout_s, allow_redirects=False, **environment)
+                answer = session.send(request, timeout=ask.timeout_s, allow_redirects=False, stream=True, **environment)
                 if not ask.stream or answer.status_code >= 300:
                     _read(answer)
             return answer

@@ -356,6 +356,7 @@ def test_in_a_browser_nothing_is_given_up_without_a_reason(stage: Stage, browser
     click_run(browser, run["file_name"])
 
     press(browser, "give-up").click()
+    assert browser.execute_script("return document.querySelector('#ask-why:invalid') !== null")
     assert browser.find_element("id", "ask").is_displayed()
     assert shown(stage, run["address"])["ended"] is None
 

@@ -1,6 +1,7 @@
 """The health page through the functions host, and the doctor that asks it."""
 
 import json
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import requests
 
 from shared import doctor
+from shared.log import LOGGER_NAME
 from shared.version import VERSION
 from tests.closed_port import closed_port
 from tests.end_to_end.stage import NO_MINUTE_TIMER, Stage
@@ -78,8 +80,11 @@ def test_the_doctor_looks_by_itself_with_a_settings_file(
     for name in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER"):  # azure-identity reads them itself
         monkeypatch.setenv(name, stage.settings[name])
 
+    level = logging.getLogger(LOGGER_NAME).level
+
     doctor.main(["--settings", str(settings), "--json"])
 
+    assert logging.getLogger(LOGGER_NAME).level == level
     found = json.loads(capsys.readouterr().out)
     grades = {check["name"].split(",")[0]: check["grade"] for check in found["checks"]}
     assert grades["OneDrive"] == grades["Storage"] == grades["Webhook"] == "ok"

@@ -68,6 +68,11 @@ DECISIONS: Final = (
         check="test_a_second_key_for_the_same_name_is_one_to_the_same_blob",
     ),
     Decision(
+        path="shared/flows/inbound.py",
+        words="claiming move",
+        check="test_the_answer_to_a_move_tells_what_the_item_tells",
+    ),
+    Decision(
         path="shared/flows/outbound.py",
         words="no package at all",
         why_not="needs a data project whose filter finds no row",

@@ -49,6 +49,23 @@ def test_after_a_move_the_item_has_a_download_url_whether_or_not_the_answer_had_
     assert target.onedrive.get(moved.item_id).download_url is not None
 
 
+def test_the_answer_to_a_move_tells_what_the_item_tells(target: OneDriveTarget, record_property: Seen) -> None:
+    item, folder = target.put("USMF_1.zip"), target.subfolder()
+
+    moved = target.onedrive.move(item.item_id, to_folder_id=folder.item_id, name=item.name, etag=item.etag)
+
+    there = target.onedrive.get(item.item_id)
+    record_property(
+        "seen", f"eTag, size and hash of the answer: {moved.etag}, {moved.size_bytes}, {moved.quick_xor_hash}"
+    )
+    assert (moved.etag, moved.size_bytes, moved.quick_xor_hash, moved.is_pending) == (
+        there.etag,
+        there.size_bytes,
+        there.quick_xor_hash,
+        there.is_pending,
+    )
+
+
 def test_an_upload_session_with_fail_never_replaces(target: OneDriveTarget, record_property: Seen) -> None:
     there = target.put("USMF_1.zip", b"an earlier one")
 
