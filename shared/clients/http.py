@@ -44,7 +44,7 @@ TIMEOUT_S: Final = (5.0, 60.0)
 # Seconds. Azure drops idle outbound connections after 4 minutes, in part silently; a call on such a connection would
 # be lost without a trace, and nobody could say whether it was handled.
 # https://learn.microsoft.com/azure/load-balancer/load-balancer-tcp-reset
-_IDLE_S: Final = 60.0
+IDLE_S: Final = 60.0
 
 _TEXT_LIMIT: Final = 2_000  # characters of a service's own words that an error message quotes
 _CODE_LIMIT: Final = 200  # characters of an error code; real ones are shorter than 60
@@ -286,7 +286,7 @@ class Http:
     def _connections(self) -> Iterator[requests.Session]:
         """Lend the session; connections that have been idle for long are closed first, while nobody uses them."""
         with self._lock:
-            if not self._in_flight and self._clock() - self._last_used > _IDLE_S:
+            if not self._in_flight and self._clock() - self._last_used > IDLE_S:
                 self._session.close()
             self._in_flight += 1
         try:

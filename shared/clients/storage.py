@@ -1,30 +1,56 @@
-"""What the errors of the storage SDK mean, for the three clients of the app's own storage account."""
+"""What carries the calls of the storage SDK, and what its errors mean, for the clients of the app's own storage."""
 
+import threading
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from shared.clients.http import Environment, retry_after_s
+from shared.clients.http import IDLE_S, Environment, retry_after_s
 from shared.errors import AppError, NeedsPerson, RemoteCall, TryAgain
+
+# Threads that may call storage at once: 24 messages of each of three queues, and what they do side by side.
+CONNECTIONS: Final = 100
 
 if TYPE_CHECKING:
     from azure.core.pipeline.transport import HttpTransport
 
 
 def storage_transport(**timeouts: float) -> "HttpTransport[Any, Any]":
-    """Return what carries the SDK's calls: its own, but for reading the process's environment only once."""
+    """Return what carries the SDK's calls: its own, but for three things.
+
+    The process's environment is read only once for each server. There is a connection for each thread that may be at
+    work. And connections that nobody has used for a minute are not used again: Azure drops them silently, and a call on
+    one would wait for its timeout.
+    """
     from azure.core.pipeline.transport import RequestsTransport
 
-    environment = Environment()
+    environment, lock = Environment(), threading.Lock()
 
     class Transport(RequestsTransport):  # type: ignore[misc]  # azure-core types it, but hands it out untyped
-        def send(self, request: Any, **options: Any) -> Any:
-            found = environment.of(request.url)
-            return super().send(
-                request, **{**options, "proxies": found["proxies"], "connection_verify": found["verify"]}
-            )
+        in_flight = 0
+        last_used = time.monotonic()
 
-    return Transport(use_env_settings=False, **timeouts)
+        def send(self, request: Any, **options: Any) -> Any:
+            with lock:
+                if not self.in_flight and time.monotonic() - self.last_used > IDLE_S:
+                    self.session.close()  # its connections; it goes on with new ones
+                self.in_flight += 1
+            found = environment.of(request.url)
+            try:
+                return super().send(
+                    request, **{**options, "proxies": found["proxies"], "connection_verify": found["verify"]}
+                )
+            finally:
+                with lock:
+                    self.in_flight -= 1
+                    self.last_used = time.monotonic()
+
+    transport = Transport(use_env_settings=False, **timeouts)
+    transport.open()
+    for adapter in transport.session.adapters.values():
+        adapter.init_poolmanager(CONNECTIONS, CONNECTIONS)
+    return transport
 
 
 def storage_errors() -> tuple[type[Exception], ...]:

@@ -15,6 +15,7 @@ from contextlib import closing, contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from http import HTTPStatus
 from itertools import chain
 from types import TracebackType
@@ -24,12 +25,14 @@ from urllib.parse import urlsplit
 import requests
 
 from shared.clients.http import Http, Refusal, note_call, retry_after_s
+from shared.clients.storage import storage_transport
 from shared.domain.quick_xor_hash import QuickXorHash
 from shared.errors import AppError, DataDamaged, FileRejected, NeedsPerson, NotFound, RemoteCall, TryAgain
 from shared.secret import SecretUrl
 
 if TYPE_CHECKING:
     from azure.core.exceptions import HttpResponseError
+    from azure.core.pipeline.transport import HttpTransport
     from azure.storage.blob import BlobClient
 
 SERVICE: Final = "blob storage"
@@ -420,6 +423,12 @@ def _hashed(chunks: Iterable[bytes], checksum: QuickXorHash) -> Iterator[bytes]:
         yield chunk
 
 
+@cache
+def _transport() -> "HttpTransport[Any, Any]":
+    """Return what carries all blobs of this process: a connection of its own for each would cost as much as a blob."""
+    return storage_transport(**_BLOB_TIMEOUTS)
+
+
 @contextmanager
 def _writing(url: SecretUrl) -> "Iterator[BlobClient]":
     # Imported where a package is moved: an HTTP call that starts a cold host does not need it.
@@ -437,12 +446,11 @@ def _writing(url: SecretUrl) -> "Iterator[BlobClient]":
             api_version=_API_VERSION,
             # One retry after a quarter of a second for a connection that broke. The rest is the runner's.
             retry_policy=LinearRetry(backoff=0.25, retry_total=1, random_jitter_range=0),  # type: ignore[arg-type]  # seconds may be a fraction
-            **_BLOB_TIMEOUTS,
+            transport=_transport(),
         )
     except ValueError as error:
         raise NeedsPerson(f"{url} is not the address of a blob") from error
-    with blob:
-        yield blob
+    yield blob
 
 
 def _put(blob: "BlobClient", url: SecretUrl, content: bytes) -> None:

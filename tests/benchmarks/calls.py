@@ -19,7 +19,7 @@ from tests.end_to_end.stage import Stage
 
 NAME: Final = "calls"
 ATTEMPTS: Final = 2
-SETTLES_S: Final = 6.0  # until the look is over that was put off by 3 seconds, for the package's own moves
+SETTLES_S: Final = 6.0  # until the look is over that was put off by 2 seconds, for the package's own moves
 LOOKS_END_S: Final = 90.0  # until the last of the looks that were put off, by 5, then 20, then 60 seconds
 
 _STATUS: Final = "GetExecutionSummaryStatus"
