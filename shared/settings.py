@@ -60,6 +60,7 @@ class Setting:
     default: str = ""
     example: str = ""
     is_secret: bool = False
+    has_key: bool = False  # an address whose query holds a key; the rest of it may be shown
 
 
 _ALL: Final = (
@@ -83,7 +84,7 @@ _ALL: Final = (
     Setting(
         "NOTIFICATION_URL",
         example="https://contoso-fo.azurewebsites.net/api/receive_notification?code=<function key>",
-        is_secret=True,
+        has_key=True,
     ),
     Setting(
         "CLIENT_STATE",
@@ -284,6 +285,10 @@ def read_settings(environ: Mapping[str, str], *, app_folder: Path = APP_FOLDER) 
     return settings
 
 
+# In INTEGRATIONS: whoever knows the address of a webhook can post to it.
+_ALERT_ADDRESS: Final = re.compile(r'("alert(?:Teams|Webhook)Url"\s*:\s*")[^"%][^"]*')
+
+
 class _Reader:
     """Reads settings by name; what is wrong with them is noted, and reading goes on."""
 
@@ -310,8 +315,11 @@ class _Reader:
             value = self.given(setting.name)
             if shown := value or ("" if setting.name in unused else setting.default):
                 if setting.is_secret:
-                    shown = repr(SecretUrl(value)) if value.startswith("http") else repr(Secret(value))
-                yield SettingInForce(name=setting.name, value=redacted(shown), is_default=not value)
+                    shown = repr(Secret(value))
+                if setting.has_key and value:
+                    shown = repr(SecretUrl(value))
+                shown = _ALERT_ADDRESS.sub(r"\1***", redacted(shown))
+                yield SettingInForce(name=setting.name, value=shown, is_default=not value)
 
     def is_named(self, name: str) -> bool:
         """Return whether the setting is there, if only as an empty text."""

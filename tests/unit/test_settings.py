@@ -266,6 +266,28 @@ def shown(values: dict[str, str]) -> dict[str, str]:
     return {each.name: each.value for each in read_settings(values).in_force}
 
 
+def test_the_addresses_that_alerts_are_posted_to_are_not_shown_but_where_they_stand_is() -> None:
+    flow = {
+        "name": "one",
+        "inputFolder": "One",
+        "alertTeamsUrl": "https://teams.example/a",
+        "alertWebhookUrl": "%HOOK%",
+    }
+    found = shown(
+        {
+            **IMPORT,
+            "INTEGRATIONS": json.dumps({"imports": [flow]}),
+            "HOOK": "https://hook.example/b",
+            "ALERT_TEAMS_URL": "https://teams.example/c",
+            "ALERT_WEBHOOK_URL": "https://hook.example/d",
+        }
+    )
+
+    assert '"alertTeamsUrl": "***"' in found["INTEGRATIONS"]
+    assert "%HOOK%" in found["INTEGRATIONS"]
+    assert not re.search(r"example/[abcd]", str(found))
+
+
 def test_settings_are_shown_with_their_defaults_where_those_are_in_force() -> None:
     integrations = json.dumps({"imports": [{"name": "customers", "inputFolder": "Customers/Input"}]})
 
