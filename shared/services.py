@@ -17,7 +17,6 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
-from shared.clients.alerts import Channel, LogAlerts, MailAlerts, TeamsAlerts, WebhookAlerts, alerts_http
 from shared.clients.credentials import (
     AppIdentity,
     ClientCertificate,
@@ -48,6 +47,8 @@ if TYPE_CHECKING:
     from azure.identity import ManagedIdentityCredential
     from azure.storage.blob import BlobServiceClient
     from azure.storage.queue import QueueServiceClient
+
+    from shared.clients.alerts import Channel
 
 # Calls to the app's own storage that one look makes at the same time.
 SIDE_BY_SIDE: Final = 8
@@ -239,14 +240,18 @@ class Services:
         """
         self.outbox.put(alert)
 
-    def channels(self, integration: str) -> list[Channel]:
+    def channels(self, integration: str) -> "list[Channel]":
         """Return who is told of an import or export, or (with "") of the app itself: the log where nobody is set."""
+        from shared.clients.alerts import LogAlerts
+
         settings = self.settings
         flow = self.integrations.named(integration)
         route = flow.alerts.else_to(settings.alerts) if flow else settings.alerts
         return list(self._channels(route)) or [LogAlerts()]
 
-    def _channels(self, route: AlertRoute) -> Iterator[Channel]:
+    def _channels(self, route: AlertRoute) -> "Iterator[Channel]":
+        from shared.clients.alerts import MailAlerts, TeamsAlerts, WebhookAlerts
+
         settings = self.settings
         if route.recipient:
             yield MailAlerts(self._graph_v1, settings.alert_sender, route.recipient, self._graph)
@@ -257,6 +262,8 @@ class Services:
 
     @cached_property
     def _webhooks(self) -> Http:
+        from shared.clients.alerts import alerts_http
+
         return alerts_http()
 
     @cached_property

@@ -24,7 +24,7 @@ from shared.secret import SecretUrl
 
 _UNIT: Final = 320 * 1024  # bytes; every chunk but the last must be a multiple of it
 # https://learn.microsoft.com/graph/api/driveitem-createuploadsession#upload-bytes-to-the-upload-session
-CHUNK: Final = 32 * _UNIT  # bytes; Graph recommends 5 to 10 MiB and takes less than 60 MiB
+CHUNK: Final = 24 * _UNIT  # bytes; Graph recommends 5 to 10 MiB and takes less than 60 MiB
 
 _PAGE: Final = 200  # items a page, Graph's own default
 

@@ -9,15 +9,17 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from shared.clients.alerts import Channel
 from shared.clients.run_store import LeaseTaken, Mark, address_of
 from shared.domain.alert import ROWS_QUOTED, Alert, Message, Notice, at_most, key_of_text
 from shared.domain.run import Run
 from shared.errors import AppError, NeedsPerson, TryAgain
 from shared.log import log
 from shared.services import Services
+
+if TYPE_CHECKING:
+    from shared.clients.alerts import Channel
 
 # A channel gets at most so many messages in so much time; what would be more waits, and is packed into a digest.
 MESSAGES: Final = 5
@@ -239,7 +241,7 @@ def _due(channel: str, alerts: Iterable[Alert], services: Services) -> list[Noti
     ]
 
 
-def _say(channel: Channel, notices: Sequence[Notice], services: Services) -> list[Notice]:
+def _say(channel: "Channel", notices: Sequence[Notice], services: Services) -> list[Notice]:
     """Send what a channel has room for, one by one, or all in a digest where that is too much; return what was said."""
     if not notices:
         return []
