@@ -1,5 +1,6 @@
 """What carries the calls of the storage SDK: connections that are used again while they are fresh; the environment."""
 
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -13,12 +14,13 @@ from shared.clients.storage import storage_transport
 
 @pytest.fixture
 def connected(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Hold a number for each connection that is made."""
+    """Hold a number for each connection that the test makes; others may be at work in this process."""
     made: list[int] = []
-    connect = HTTPConnection.connect
+    connect, ours = HTTPConnection.connect, threading.get_ident()
 
     def counted(connection: HTTPConnection) -> None:
-        made.append(len(made))
+        if threading.get_ident() == ours:
+            made.append(len(made))
         connect(connection)
 
     monkeypatch.setattr(HTTPConnection, "connect", counted)
