@@ -338,7 +338,7 @@ def _app(options: argparse.Namespace, environment: Mapping[str, str]) -> App:
 
 def main(arguments: Sequence[str]) -> int:
     """Do one command; return its exit code: 0 done, 1 refused or not possible, 2 not understood."""
-    environment = dict(os.environ)
+    environment = dict(os.environ)  # RUNS_URL and RUNS_KEY, for people who do not want to name them each time
     options = _parser(environment).parse_args(arguments)
     try:
         result: int = options.do(_app(options, environment), options)

@@ -63,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.url and given.settings:
         parser.error("with --url the app goes by its own settings, so --settings has no place beside it")
     try:
+        # The command runs outside the host, which would have put the app's settings into the environment.
         found = _asked_of(given.url) if given.url else _found_here(with_file(os.environ, given.settings))
     except AppError as error:
         found = {"grade": Grade.TROUBLE, "checks": [_check(error, "The app" if given.url else "Settings")]}

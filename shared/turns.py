@@ -84,4 +84,4 @@ class Turns:
             except LeaseTaken:
                 if time.monotonic() > give_up:
                     raise
-            time.sleep(TURN_LOOK_S)  # why: TURN_WAIT_S
+            time.sleep(TURN_LOOK_S)  # the queue would take longer; see TURN_WAIT_S

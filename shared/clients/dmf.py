@@ -319,22 +319,17 @@ class FinanceOperations:
 
     def has_company(self, company: str) -> bool:
         """Return whether F&O has a company (legal entity) that the app's user may see."""
-        condition = _equals("LegalEntityId", company)
-        answer = self._http.call(
-            "GET",
-            f"{self._base_url}/data/LegalEntities?$filter={condition}&$select=LegalEntityId",
-            operation="LegalEntities",
-            idempotent=True,
-        )
-        return bool(json_object(answer).get("value"))
+        return self._has("LegalEntities", "LegalEntityId", company)
 
     def has_data_project(self, data_project: str) -> bool:
         """Return whether F&O has a data project of that name."""
-        condition = _equals("Name", data_project)
+        return self._has("DataManagementDefinitionGroups", "Name", data_project)
+
+    def _has(self, entities: str, field: str, value: str) -> bool:
         answer = self._http.call(
             "GET",
-            f"{self._base_url}/data/DataManagementDefinitionGroups?$filter={condition}&$select=Name",
-            operation="DataManagementDefinitionGroups",
+            f"{self._base_url}/data/{entities}?$filter={_equals(field, value)}&$select={field}",
+            operation=entities,
             idempotent=True,
         )
         return bool(json_object(answer).get("value"))

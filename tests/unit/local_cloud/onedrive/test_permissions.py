@@ -6,8 +6,9 @@ import requests
 from local_cloud.onedrive import OneDriveSimulator
 from tests.unit.local_cloud.onedrive.graph import Graph
 
-READ = ("GET", "/drives/b!local/root")
-WRITE = ("POST", "/drives/b!local/root/children")
+TOP = "/drives/b!local/root"
+READ = ("GET", TOP)
+WRITE = ("POST", f"{TOP}/children")
 WATCH = ("GET", "/subscriptions")
 MAIL = ("POST", "/users/app@contoso.com/sendMail")
 
