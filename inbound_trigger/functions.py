@@ -1,6 +1,7 @@
 """How Azure wakes the app for OneDrive -> F&O: each function parses, calls a flow and answers, in a few lines.
 
-Functions are named for the person who reads Azure's logs. What happens is told in ``shared/flows``.
+Functions are named for the person who reads Azure's logs. What happens is told in ``shared/flows``. The import itself
+is loaded when there is one: what starts a cold host is mostly a notification, which waits for an answer.
 """
 
 import azure.functions as func
@@ -8,7 +9,6 @@ import azure.functions as func
 from shared.clients.wake_queue import IMPORT_WORK, LOOKS
 from shared.domain.notification import BadNotification, read_notifications, validation_token
 from shared.flows import watch
-from shared.flows.inbound import advance_imports as advance_lane_of_imports
 from shared.log import log
 from shared.secret import Secret
 from shared.services import services
@@ -59,7 +59,9 @@ def look_for_files(msg: func.QueueMessage) -> None:
 @inbound.queue_trigger(arg_name="msg", queue_name=IMPORT_WORK, connection=STORAGE)
 def advance_imports(msg: func.QueueMessage) -> None:
     """Do what is due in one lane of imports."""
-    advance_lane_of_imports(msg.get_body().decode(), services())
+    from shared.flows import inbound as flow
+
+    flow.advance_imports(msg.get_body().decode(), services())
 
 
 @inbound.timer_trigger(arg_name="timer", schedule="0 * * * * *", run_on_startup=False, use_monitor=False)

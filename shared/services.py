@@ -26,7 +26,6 @@ from shared.clients.credentials import (
     SignedInUser,
     certificate_ends,
 )
-from shared.clients.dmf import FinanceOperations, finance_operations_http
 from shared.clients.http import Http, TokenSource
 from shared.clients.onedrive import OneDrive
 from shared.clients.outbox import Outbox
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
     from azure.storage.queue import QueueServiceClient
 
     from shared.clients.alerts import Channel
+    from shared.clients.dmf import FinanceOperations
 
 # Calls to the app's own storage that one look makes at the same time.
 SIDE_BY_SIDE: Final = 8
@@ -208,8 +208,10 @@ class Services:
 
     # -- F&O
 
-    def finance_operations(self, environment_url: str) -> FinanceOperations:
+    def finance_operations(self, environment_url: str) -> "FinanceOperations":
         """Return the client of an environment."""
+        from shared.clients.dmf import FinanceOperations, finance_operations_http
+
         with self._lock:
             if environment_url not in self._environments:
                 token = self.finance_operations_token(environment_url)

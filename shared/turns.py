@@ -18,6 +18,9 @@ TURN_WAIT_S: Final = 10.0
 TURN_LOOK_S: Final = 0.1
 # Seconds for which threads of one host may hand the turn on, while other hosts may be waiting for it.
 HANDED_ON_S: Final = 5.0
+# Seconds for which a thread stays with the turn that nobody waits for: with many data projects at work the next package
+# is on its way, and two calls to storage take longer.
+LINGER_S: Final = 0.02
 
 
 class Turns:
@@ -27,7 +30,9 @@ class Turns:
         """name: of the lease."""
         self._store = store
         self._name = name
-        self._changed = threading.Condition()
+        lock = threading.Lock()
+        self._changed = threading.Condition(lock)
+        self._wanted = threading.Condition(lock)  # somebody has begun to wait
         self._is_busy = False
         self._waiting = 0
         self._lease: AbstractContextManager[None] | None = None
@@ -50,6 +55,7 @@ class Turns:
     def _begin(self, give_up: float) -> None:
         with self._changed:
             self._waiting += 1
+            self._wanted.notify()
             try:
                 if not self._changed.wait_for(lambda: not self._is_busy, give_up - time.monotonic()):
                     raise LeaseTaken(f"other threads of this host hold {self._name}")
@@ -59,6 +65,8 @@ class Turns:
 
     def _end(self) -> None:
         with self._changed:
+            if self._lease:
+                self._wanted.wait_for(lambda: self._waiting, LINGER_S)
             is_handed_on = self._waiting > 0 and time.monotonic() - self._leased_at < HANDED_ON_S
             self._gives_way = self._waiting > 0 and not is_handed_on
             if is_handed_on or not self._lease:

@@ -228,7 +228,7 @@ class World:
 
     def open_runs(self) -> list[Run]:
         """Return the heads of all lanes."""
-        return [run for lane in self.heads() if (run := self.services.store.oldest(lane))]
+        return [run for lane in self.heads() for run in self.services.store.oldest(lane).runs[:1]]
 
     def ended_runs(self, flow: FlowKind | None = None) -> list[Run]:
         """Return the runs that have ended, the first to be opened first."""

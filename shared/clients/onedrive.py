@@ -148,22 +148,25 @@ class OneDrive:
         Raises NameTaken, ItemChanged, ItemLocked, NotFound; FileRejected where OneDrive refuses the name or its path
         is too long; NeedsPerson; TryAgain.
         """
-        what = f"'{name}' (item {item_id})"
         try:
-            answer = self._call(
-                "PATCH",
-                f"/{_item(item_id)}",
-                "move item",
-                headers={"If-Match": etag} if etag else None,
-                json={"parentReference": {"id": to_folder_id}, "name": name},
-                explain=partial(_meaning, what=what, about_file=True),
-            )
+            return self.move_from(item_id, to_folder_id=to_folder_id, name=name, etag=etag)
         except (ItemChanged, NameTaken):
             # After a lost answer the first request may have moved it: the item changed because we changed it.
             current = self.get(item_id)
             if current.parent_id == to_folder_id and current.name == name:
                 return current
             raise
+
+    def move_from(self, item_id: str, *, to_folder_id: str, name: str, etag: str | None) -> DriveItem:
+        """The same for who must know that this call has moved the item: one that is there already raises, too."""
+        answer = self._call(
+            "PATCH",
+            f"/{_item(item_id)}",
+            "move item",
+            headers={"If-Match": etag} if etag else None,
+            json={"parentReference": {"id": to_folder_id}, "name": name},
+            explain=partial(_meaning, what=f"'{name}' (item {item_id})", about_file=True),
+        )
         return _drive_item(json_object(answer))
 
     def delete(self, item_id: str) -> None:

@@ -16,10 +16,11 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from itertools import takewhile
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import quote, unquote
 
 from shared.clients.storage import error_code, storage_error, storage_errors
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 CONTAINER: Final = "runs"
 BLOBS_AT_HAND: Final = 256
+# Rows of a lane that its worker lists at once. Four small packages take about a second, for which a listing is used.
+HEADS_LISTED: Final = 4
 # Azure allows 15 to 60 seconds. https://learn.microsoft.com/rest/api/storageservices/lease-blob
 # Short, because a lane stands still for so long after its worker was killed.
 LEASE_S: Final = 30
@@ -71,6 +74,14 @@ class OpenRun:
     due: datetime
     state: State
     is_paused: bool = False  # its lane is
+    record_etag: str = field(default="", compare=False)
+
+
+class Heads(NamedTuple):
+    """The runs at the head of a lane, the oldest first; none where it is empty or paused."""
+
+    runs: tuple[Run, ...]
+    are_all: bool  # no other run of the lane was open
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +141,7 @@ class RunStore:
 
     def __init__(self, container: "ContainerClient") -> None:
         self._container = container
-        # Making a client costs the SDK a tenth of a call; a run's record and a lane's lease are called again and again.
+        # Making a client costs the SDK a tenth of a call; an open run and a lane's lease are called again and again.
         self._blob = lru_cache(BLOBS_AT_HAND)(container.get_blob_client)
 
     # -- runs
@@ -149,27 +160,20 @@ class RunStore:
             return False
         return True
 
-    def oldest(self, lane: str) -> Run | None:
-        """Return the run at the head of a lane; None where there is none, or the lane is paused.
+    def oldest(self, lane: str) -> Heads:
+        """Return the oldest run of a lane, and those right behind it that nobody has worked at yet.
 
-        One listing of two rows, however many wait, and one read. A run that nobody has worked at yet stands whole in
-        the listing, and is not read.
+        One listing of a few rows, however many wait, and at most one read: a run that nobody has worked at stands whole
+        in the listing.
         """
-        from azure.core.exceptions import ResourceNotFoundError
-
-        rows, _ = self._listed(f"open/{lane}/", "", 2)
+        rows, _ = self._listed(f"open/{lane}/", "", HEADS_LISTED)
         if not rows or _is_pause(rows[0].name):
-            return None
-        head, is_alone = rows[0], len(rows) == 1
-        if whole := head.metadata.get(WHOLE):
-            # Observed: a listing tells the ETag without the quotes that a condition needs.
-            etag = f'"{head.etag.strip('"')}"'
-            return replace(run_from_json(unquote(whole)), record_etag=etag, is_alone=is_alone)
-        try:
-            record, etag = self._content(head.name)
-        except ResourceNotFoundError as error:
-            raise TryAgain(f"the head of lane {lane} ended while it was being read") from error
-        return replace(run_from_json(record), record_etag=etag, is_alone=is_alone)
+            return Heads((), are_all=True)
+        first = _new_run(rows[0]) or self._read(rows[0].name)
+        if first is None:
+            raise TryAgain(f"the head of lane {lane} ended while it was being read")
+        behind = tuple(run for run in takewhile(bool, map(_new_run, rows[1:])) if run)
+        return Heads((first, *behind), are_all=1 + len(behind) == len(rows) < HEADS_LISTED)
 
     def next_due(self, lane: str) -> datetime | None:
         """Return when the head of a lane is due; None where it is empty or paused. One listing of one row."""
@@ -223,8 +227,11 @@ class RunStore:
 
     def open_runs(self) -> Iterator[OpenRun]:
         """List all open runs, lane by lane, oldest first in each, without reading their records."""
+        return self._open_runs()
+
+    def _open_runs(self, lane: str = "") -> Iterator[OpenRun]:
         paused: set[str] = set()
-        for row in self._open_blobs():
+        for row in self._open_blobs(lane):
             _, lane, order = row.name.split("/", 2)
             if _is_pause(row.name):
                 paused.add(lane)
@@ -235,7 +242,43 @@ class RunStore:
                 due=datetime.fromisoformat(row.metadata["due"]),
                 state=State(row.metadata["state"]),
                 is_paused=lane in paused,
+                record_etag=_etag_of(row),
             )
+
+    def open_places(self) -> list[tuple[str, str]]:
+        """List lane and order of all open runs, oldest first in each lane: a quarter of what ``open_runs`` costs."""
+        names = self._in_container(lambda: list(self._container.list_blob_names(name_starts_with="open/")))
+        places = [name.split("/", 2) for name in names if not _is_pause(name)]
+        return [(lane, order) for _, lane, order in places]
+
+    def begun(self, lane: str) -> str:
+        """Return the order of the run that is under way in a lane, "" where there is none: it is at its head.
+
+        One listing of a few rows.
+        """
+        rows, _ = self._listed(f"open/{lane}/", "", HEADS_LISTED)
+        orders = [row.name.split("/", 2)[2] for row in rows if row.metadata.get("state", State.FOUND) != State.FOUND]
+        return orders[-1] if orders else ""
+
+    def of_same_file(self, run: Run) -> list[OpenRun]:
+        """List the other open runs of a run's lane that are about the same file; rarely asked, it lists the lane."""
+        key = key_of(run.order)
+        return [row for row in self._open_runs(run.lane) if key_of(row.order) == key and row.order != run.order]
+
+    def drop(self, row: OpenRun) -> None:
+        """Delete an open run that nobody has begun. Raises RecordChanged where it was written since, or is gone."""
+        from azure.core import MatchConditions
+        from azure.core.exceptions import ResourceModifiedError, ResourceNotFoundError
+
+        blob = self._blob(f"open/{row.lane}/{row.order}")
+        try:
+            self._in_container(
+                lambda: blob.delete_blob(etag=row.record_etag, match_condition=MatchConditions.IfNotModified)
+            )
+        except (ResourceModifiedError, ResourceNotFoundError) as error:
+            raise RecordChanged(
+                f"another run of {key_of(row.order)} was written by another worker meanwhile"
+            ) from error
 
     def open_rows(self) -> list[RunRow]:
         """List all open runs as ``open_runs`` does, with what a list shows of them."""
@@ -247,9 +290,10 @@ class RunStore:
         rows = [_open_row(blob) for blob in blobs if not _is_pause(blob.name)]
         return rows, [_pause(blob) for blob in blobs if _is_pause(blob.name)]
 
-    def _open_blobs(self) -> list["BlobProperties"]:
+    def _open_blobs(self, lane: str = "") -> list["BlobProperties"]:
+        prefix = f"open/{lane}/" if lane else "open/"
         return self._in_container(
-            lambda: list(self._container.list_blobs(name_starts_with="open/", include=["metadata"]))
+            lambda: list(self._container.list_blobs(name_starts_with=prefix, include=["metadata"]))
         )
 
     def ended_rows(
@@ -407,7 +451,8 @@ class RunStore:
             self._write(_name_in("failed", run.opened, run.run_id), b"", run)
 
     def _write(self, name: str, content: bytes, run: Run) -> None:
-        self._in_container(lambda: self._blob(name).upload_blob(content, overwrite=True, metadata=_metadata(run)))
+        blob = self._container.get_blob_client(name)
+        self._in_container(lambda: blob.upload_blob(content, overwrite=True, metadata=_metadata(run)))
 
     # -- leases
 
@@ -623,6 +668,17 @@ def _metadata(run: Run) -> dict[str, str]:
         "state": run.state.value,
         "row": _quoted(json.dumps(cut, ensure_ascii=False, separators=(",", ":"))),
     }
+
+
+def _new_run(row: "BlobProperties") -> Run | None:
+    """Return the run that stands whole in a listing; None where it has to be read."""
+    whole = row.metadata.get(WHOLE)
+    return replace(run_from_json(unquote(whole)), record_etag=_etag_of(row)) if whole else None
+
+
+def _etag_of(row: "BlobProperties") -> str:
+    # Observed: a listing tells the ETag without the quotes that a condition needs.
+    return f'"{row.etag.strip('"')}"'
 
 
 def _whole(record: str) -> dict[str, str]:

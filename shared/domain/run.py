@@ -243,7 +243,6 @@ class Run:
     download_url: SecretUrl | None = field(default=None, compare=False)  # of the file as it was just claimed
     package_url: SecretUrl | None = field(default=None, compare=False)  # the key to the uploaded package
     record_etag: str = field(default="", compare=False)  # version of the record that this run was read from
-    is_alone: bool = field(default=False, compare=False)  # no other run of its lane was open when it was read
 
     @property
     def execution_id(self) -> str:
@@ -392,7 +391,7 @@ def name_with(file_name: str, addition: str) -> str:
     return stem[: LONGEST_NAME - len(ending)] + ending
 
 
-NOT_SAVED: Final = frozenset({"fresh", "download_url", "package_url", "record_etag", "is_alone"})
+NOT_SAVED: Final = frozenset({"fresh", "download_url", "package_url", "record_etag"})
 RECORD_FORMAT: Final = 1
 
 _SAVED: Final = tuple(each.name for each in fields(Run) if each.name not in NOT_SAVED)

@@ -59,11 +59,15 @@ _ENTITY_FAILED: Final = frozenset({"error", "failed", "partiallysucceeded", "can
 
 def begun(run: Run, answered_id: str, services: Services) -> Run:
     """Return a run whose execution F&O has accepted, under the id that it answered with: ours, as documented."""
-    if answered_id != run.execution_id:
-        # The id that was sent stays on the run, as every id does; from now on F&O is asked about its own.
-        run = replace(run, submissions=(*run.submissions, replace(run.submissions[-1], execution_id=answered_id)))
     settings, now = services.settings, services.now()
-    return run.moved_to(State.EXECUTING, now).waiting(0.0 if settings.poll_stay_s else settings.poll_first_s, now)
+    wait_s = 0.0 if settings.poll_stay_s else settings.poll_first_s
+    executing = run.moved_to(State.EXECUTING, now).waiting(wait_s, now)
+    if answered_id == run.execution_id:
+        return executing
+    # The id that was sent stays on the run, as every id does; from now on F&O is asked about its own. Not fresh: it is
+    # saved before anything else, because nobody could find it again.
+    its_own = replace(run.submissions[-1], execution_id=answered_id)
+    return replace(executing, submissions=(*run.submissions, its_own), fresh=False)
 
 
 def not_begun(run: Run, error: AppError, back_to: State, now: datetime) -> Run:
@@ -112,10 +116,10 @@ def is_known(execution_id: str, fno: FinanceOperations) -> bool:
     return status is not ExecutionStatus.UNKNOWN or bool(fno.job_details(execution_id))
 
 
-def status_of(run: Run, fno: FinanceOperations, services: Services) -> ExecutionStatus | None:
+def status_of(run: Run, fno: FinanceOperations, services: Services, *, stay: bool = True) -> ExecutionStatus | None:
     """Return how far the execution of a run is; None where F&O has forgotten it, so that nobody can say any more.
 
-    While it may end at any moment it is asked for again and again, as if F&O's answer took so long: see _stay_s.
+    stay: while it may end at any moment, ask again and again, as if F&O's answer took so long: see _stay_s.
     """
     while True:
         status, age_s = _status_now(run, fno, services), _age_s(run, services)
@@ -124,7 +128,7 @@ def status_of(run: Run, fno: FinanceOperations, services: Services) -> Execution
         if status.is_final:
             services.note_took(run.lane, age_s)
             return status
-        wait_s = _stay_s(run, age_s, services)
+        wait_s = _stay_s(run, age_s, services) if stay else None
         if wait_s is None:
             return status
         services.pause(wait_s)

@@ -8,7 +8,7 @@ imported exactly once, whatever breaks. It rests on three things: the move to Pr
 is saved before it is sent, and after a lost answer we look, fence, and only then send again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -65,7 +65,7 @@ def claim(run: Run, services: Services) -> Run:
         if run.state is not State.FOUND or run.due > services.now():
             return run
     try:
-        item = _moved(run, onedrive, flow.processing_folder, services, etag=run.file.etag)
+        item = _moved(run, onedrive.move_from, flow.processing_folder, services, etag=run.file.etag)
     except (ItemChanged, NotFound) as error:
         log.info("file.changed", reason=error.message)
         again = _seen_again(run, onedrive, flow, services)
@@ -78,6 +78,8 @@ def _seen_again(run: Run, onedrive: OneDrive, flow: ImportFlow, services: Servic
     now = services.now()
     item = _item_or_gone(run, onedrive)
     if item and item.parent_id == services.folder_id(flow.drive, flow.processing_folder):
+        if _is_anothers(run, services):
+            return _withdrawn(run, "Another run of the same file has begun its import.", now)
         return _claimed(run, item, flow, now)  # our own move, whose answer was lost
     if run.again_of:  # it lies where it was filed, and may be no other than the one that the person saw there
         gone = "The file was moved, changed or deleted after a person asked for its import once more."
@@ -92,6 +94,19 @@ def _seen_again(run: Run, onedrive: OneDrive, flow: ImportFlow, services: Servic
     has_changed = item.etag != run.file.etag
     run = replace(run, file=replace(_facts(run, item, flow.input_folder), name=item.name, is_complete=is_complete))
     return run.waiting(INCOMPLETE_LOOK_S, now) if has_changed or not is_complete else run
+
+
+def _is_anothers(run: Run, services: Services) -> bool:
+    """Return whether another run has moved a FOUND run's file: looks at once may open two, in different places.
+
+    Of two that nobody has begun the first in the lane has the file. The other one is deleted, so that a worker that is
+    still about to begin it finds it gone when it saves.
+    """
+    for other in services.store.of_same_file(run):
+        if other.state is not State.FOUND or other.order < run.order:
+            return True
+        services.store.drop(other)
+    return False
 
 
 def _claimed(run: Run, item: DriveItem, flow: ImportFlow, now: datetime) -> Run:
@@ -255,9 +270,11 @@ def _key_again(package: UploadedPackage, fno: FinanceOperations) -> tuple[Secret
 
 def watch(run: Run, services: Services) -> Run:
     """EXECUTING: ask F&O how far it is, and wait a little longer each time."""
-    status = execution.status_of(run, _finance(run, services), services)
+    status = execution.status_of(run, _finance(run, services), services, stay=not run.fresh)
     if status is None:
         return run.finished(Outcome.UNKNOWN, execution.forgotten(run), services.now())
+    if not status.is_final and run.fresh:
+        return replace(run, fresh=False)  # it takes its time, so it is saved before anybody waits for it
     if not status.is_final:
         return execution.watched(run, status, services.settings.import_stuck_after, services)
     reason = "" if status is ExecutionStatus.SUCCEEDED else f"F&O ended the execution as {status.value}."
@@ -272,10 +289,10 @@ def file_away(run: Run, services: Services) -> Run:
     folder_id = services.folder_id(flow.drive, folder)
     if run.fresh:
         # Where it has been moved or changed since it was uploaded this fails, and the next try looks at it first.
-        item = _moved(run, onedrive, folder, services, etag=run.file.etag)
+        item = _moved(run, onedrive.move, folder, services, etag=run.file.etag)
     elif found := _item_or_gone(run, onedrive):
         is_there = found.parent_id == folder_id
-        item = found if is_there else _moved(run, onedrive, folder, services, etag=found.etag)
+        item = found if is_there else _moved(run, onedrive.move, folder, services, etag=found.etag)
     else:
         gone = f"{run.reason} The file itself was deleted before it could be filed.".strip()
         return replace(run.moved_to(State.FILED, services.now()), reason=gone)
@@ -287,17 +304,17 @@ def file_away(run: Run, services: Services) -> Run:
     return run.moved_to(State.FILED, services.now())
 
 
-def _moved(run: Run, onedrive: OneDrive, folder: str, services: Services, *, etag: str | None) -> DriveItem:
+def _moved(run: Run, move: Callable[..., DriveItem], folder: str, services: Services, *, etag: str | None) -> DriveItem:
     """Move the run's file to a folder under its own name; where that is taken, under one that is the run's alone."""
     drive = _flow(run, services).drive
     folder_id = services.folder_id(drive, folder)
     services.looks.note_change(services.now())
     try:
         try:
-            return onedrive.move(run.file.item_id, to_folder_id=folder_id, name=run.file.name, etag=etag)
+            return move(run.file.item_id, to_folder_id=folder_id, name=run.file.name, etag=etag)
         except NameTaken:
             own = name_with(run.file.name, run.run_id)
-            return onedrive.move(run.file.item_id, to_folder_id=folder_id, name=own, etag=etag)
+            return move(run.file.item_id, to_folder_id=folder_id, name=own, etag=etag)
     except NotFound:
         services.forget_folder(drive, folder)  # it may be the folder that is gone: it is made anew at the next try
         raise
@@ -360,12 +377,14 @@ def passes_unsaved(run: Run) -> bool:
     """Return whether a run that goes on at once may do so without being saved in its state.
 
     After a crash a FOUND run finds its file in Processing and uploads it, once more if need be: nothing is imported
-    before SUBMITTING is saved. An EXECUTING one asks F&O again how it ended. A failure is saved at once, so that a
-    person hears of it whatever happens to the file.
+    before SUBMITTING is saved. A SUBMITTING one asks F&O whether it knows the execution, and then how it ended. A
+    failure is saved at once, so that a person hears of it whatever happens to the file.
     """
     match run.state:
         case State.CLAIMED | State.UPLOADED:
             return run.file.size_bytes <= SMALL
+        case State.EXECUTING:
+            return run.fresh
         case State.FINISHED:
             return run.outcome is Outcome.SUCCEEDED
         case _:

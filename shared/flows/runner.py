@@ -5,7 +5,7 @@ This is the only place that claims a lane, saves runs and judges errors. A step 
 wake at any time, any number of times, stands in ``docs/architecture.md``.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -39,6 +39,9 @@ class Flow:
 # Seconds after which a lane's worker hands over to a new invocation between two runs; one run may take longer. Far
 # below functionTimeout in host.json.
 WORK_S: Final = 120.0
+
+# For so long a listing of a lane tells which run is the next: a pause, and an older file, are seen as much later.
+LISTING_HOLDS: Final = timedelta(seconds=1)
 
 # A wake-up that was sent by another host may come a moment before its run is due by this host's clock.
 CLOCKS_DIFFER_BY: Final = timedelta(seconds=1)
@@ -77,7 +80,7 @@ def advance(lane: str, flow: Flow, services: Services) -> None:
 
 def _work(lane: str, flow: Flow, services: Services) -> None:
     began = services.now()
-    while head := services.store.oldest(lane):
+    for head in _heads(lane, services):
         if head.due > services.now() + CLOCKS_DIFFER_BY:
             return  # the save that put it off has sent its wake-up
         if (services.now() - began).total_seconds() > WORK_S:
@@ -89,8 +92,22 @@ def _work(lane: str, flow: Flow, services: Services) -> None:
             # Saved with a due time in the future: exactly one message for it.
             services.wakes.send(flow.queue, lane, delay_s=(run.due - services.now()).total_seconds())
             return
-        if head.is_alone:
-            return  # whatever has come since is seen by the look after the lease is released
+
+
+def _heads(lane: str, services: Services) -> Iterator[Run]:
+    """Yield the oldest run of a lane, and once that has ended the next, until there was none to be seen.
+
+    Whatever has come since the last listing is seen by the look after the lease is released.
+    """
+    are_all = False
+    while not are_all:
+        listed = services.now()
+        runs, are_all = services.store.oldest(lane)
+        for place, run in enumerate(runs):
+            if place and services.now() - listed > LISTING_HOLDS:
+                are_all = False
+                break
+            yield run
 
 
 def _advance_once(run: Run, flow: Flow, services: Services) -> Run | None:

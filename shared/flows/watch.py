@@ -158,20 +158,22 @@ class _KnownRuns:
     """What the open runs tell a look, by their names alone."""
 
     item_ids: frozenset[str]
-    begun: Mapping[str, str]  # by lane: the place of the run that is under way
+    lanes: frozenset[str]
 
 
 def _known_runs(services: Services) -> _KnownRuns:
-    rows = list(services.store.open_runs())
+    places = services.store.open_places()
     return _KnownRuns(
-        item_ids=frozenset(key_of(row.order) for row in rows),
-        begun={row.lane: row.order for row in rows if row.state is not State.FOUND},
+        item_ids=frozenset(key_of(order) for _, order in places), lanes=frozenset(lane for lane, _ in places)
     )
 
 
 def _open_runs_of(flow: ImportFlow, files: Sequence[DriveItem], known: _KnownRuns, services: Services) -> int:
     new = [item for item in files if item.item_id not in known.item_ids]
-    runs = [_new_run(flow, item, known.begun.get(flow.lane, ""), services.now()) for item in new]
+    if not new:
+        return 0
+    begun = services.store.begun(flow.lane) if flow.lane in known.lanes else ""
+    runs = [_new_run(flow, item, begun, services.now()) for item in new]
     opened = sum(services.side_by_side(services.store.create, runs))
     if opened:
         services.wakes.send(IMPORT_WORK, flow.lane)

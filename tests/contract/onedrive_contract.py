@@ -245,6 +245,17 @@ class OneDriveContract:
 
         assert (again.item_id, again.etag, again.parent_id) == (item.item_id, first.etag, folder.item_id)
 
+    def test_who_must_know_that_it_has_moved_a_file_hears_that_it_was_moved_before(
+        self, target: OneDriveTarget
+    ) -> None:
+        item, folder = target.put("USMF_1.zip"), target.subfolder()
+        there = {"to_folder_id": folder.item_id, "name": "USMF_1.zip", "etag": item.etag}
+        first = target.onedrive.move_from(item.item_id, **there)
+
+        assert first.parent_id == folder.item_id
+        with pytest.raises(ItemChanged):
+            target.onedrive.move_from(item.item_id, **there)
+
     def test_of_workers_that_claim_one_file_for_names_of_their_own_one_succeeds(self, target: OneDriveTarget) -> None:
         item, folder = target.put("USMF_1.zip"), target.subfolder()
         barrier = threading.Barrier(6)

@@ -18,8 +18,11 @@ from azure.storage.blob import BlobClient, BlobLeaseClient, BlobServiceClient, C
 
 from shared.clients import run_store
 from shared.clients.run_store import (
+    HEADS_LISTED,
+    Heads,
     LeaseTaken,
     Mark,
+    OpenRun,
     Pause,
     RecordChanged,
     RunRow,
@@ -38,6 +41,7 @@ NOW = datetime(2026, 11, 2, 8, 30, 0, 123456, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
 TODAY = NOW.date()
+NO_HEADS = Heads((), are_all=True)
 _numbers = count()
 
 
@@ -67,9 +71,7 @@ def names(container: ContainerClient, prefix: str) -> list[str]:
 
 
 def head(store: RunStore, lane: str = "in-1") -> Run:
-    run = store.oldest(lane)
-    assert run is not None
-    return run
+    return store.oldest(lane).runs[0]
 
 
 def ended_rows(store: RunStore, newest: date = TODAY, oldest: date | None = None, **options: Any) -> list[RunRow]:
@@ -109,18 +111,21 @@ def test_the_container_is_made_at_the_first_write(store: RunStore, container: Co
 
 
 def test_the_container_is_made_at_the_first_question(store: RunStore, container: ContainerClient) -> None:
-    assert store.oldest("in-1") is None
+    assert store.oldest("in-1") == NO_HEADS
     assert container.exists()
     assert list(store.open_runs()) == []
 
 
 @pytest.mark.parametrize(
-    "question", ["open_runs", "open_rows", "head", "ended_rows", "ended_run", "run_at", "read_mark"]
+    "question",
+    ["open_runs", "open_rows", "open_places", "begun", "head", "ended_rows", "ended_run", "run_at", "read_mark"],
 )
 def test_every_question_to_a_new_storage_account_is_answered(store: RunStore, question: str) -> None:
     answers: dict[str, Callable[[], object]] = {
         "open_runs": lambda: list(store.open_runs()),
         "open_rows": store.open_rows,
+        "open_places": store.open_places,
+        "begun": lambda: store.begun("in-1"),
         "head": lambda: store.head("in-1"),
         "ended_rows": lambda: ended_rows(store),
         "ended_run": lambda: store.ended_run(NOW, "none"),
@@ -165,7 +170,7 @@ def test_a_run_is_found_again_whatever_its_key_holds(store: RunStore, key: str) 
     assert (row.lane, row.order, key_of(row.order), moment_of(row.order)) == ("in-1", run.order, key, NOW)
     store.save(replace(head(store), attempts=1))
     store.end(head(store))
-    assert store.oldest("in-1") is None
+    assert store.oldest("in-1") == NO_HEADS
 
 
 def test_a_lanes_head_is_its_oldest_file_whatever_the_other_lanes_hold(store: RunStore) -> None:
@@ -206,7 +211,7 @@ def test_a_new_run_whose_record_is_too_long_for_a_listing_is_read(store: RunStor
     assert head(store) == run
 
 
-def test_the_head_of_a_long_lane_costs_a_listing_of_two_rows_and_a_read(
+def test_the_head_of_a_long_lane_costs_a_listing_of_a_few_rows_and_a_read(
     store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for seconds in range(20):
@@ -217,19 +222,81 @@ def test_the_head_of_a_long_lane_costs_a_listing_of_two_rows_and_a_read(
 
     listing, read = asked
     assert "comp=list" in str(listing.url)
-    assert "maxresults=2" in str(listing.url)
+    assert f"maxresults={HEADS_LISTED}" in str(listing.url)
     assert read.method == "GET"
     assert "comp=" not in str(read.url)
 
 
-def test_the_head_of_a_lane_tells_whether_another_run_waits_behind_it(store: RunStore) -> None:
-    store.create(a_run(key="a"))
+def test_with_the_head_of_a_lane_come_those_behind_it_that_nobody_has_worked_at(store: RunStore) -> None:
+    runs = [a_run(key=str(number), modified=NOW + timedelta(seconds=number)) for number in range(3)]
+    for run in runs:
+        store.create(run)
+    begun = store.save(head(store).waiting(5, NOW))
+
+    heads = store.oldest("in-1")
+
+    assert heads == Heads((begun, *runs[1:]), are_all=True)
+    assert store.save(heads.runs[2]).record_etag  # its version is known
+    assert store.oldest("in-1") == Heads((begun, runs[1]), are_all=False)  # the third would have to be read
+
+
+def test_the_heads_of_a_lane_tell_whether_another_run_waits_behind_them(store: RunStore) -> None:
     store.create(a_run(key="elsewhere", lane="in-2"))
-    assert head(store).is_alone
+    for number in range(HEADS_LISTED - 1):
+        store.create(a_run(key=str(number)))
+    assert store.oldest("in-1").are_all
 
-    store.create(a_run(key="b", modified=NOW + timedelta(seconds=1)))
+    store.create(a_run(key="behind", modified=NOW + timedelta(seconds=1)))
+    store.create(a_run(key="last", modified=NOW + timedelta(seconds=2)))
 
-    assert not head(store).is_alone
+    assert [run.file.item_id for run in store.oldest("in-1").runs][-1] == "behind"
+    assert not store.oldest("in-1").are_all
+
+
+def test_the_places_of_open_runs_are_told_without_those_that_stop_a_lane(store: RunStore) -> None:
+    runs = [a_run(key="a"), a_run(key="b"), a_run(key="ä/%", lane="in-2")]
+    for run in runs:
+        store.create(run)
+    store.pause(a_pause())
+
+    assert store.open_places() == [(run.lane, run.order) for run in runs]
+
+
+def test_a_lane_tells_which_of_its_runs_has_begun(store: RunStore) -> None:
+    first, second = a_run(key="a"), a_run(key="b")
+    store.create(first)
+    store.create(second)
+    before = store.begun("in-1")
+    store.pause(a_pause())
+    store.save(replace(store.run_at(address_of(second)) or second, state=State.CLAIMED))
+
+    assert (before, store.begun("in-1"), store.begun("in-2")) == ("", second.order, "")
+
+
+def test_two_runs_of_one_file_know_each_other_and_one_that_nobody_has_begun_can_be_dropped(store: RunStore) -> None:
+    mine, other = a_run(key="01ABC!1"), a_run(key="01ABC!1", modified=NOW + timedelta(seconds=1))
+    for run in (mine, other, a_run(key="01ABC!12"), a_run(key="01ABC!1", lane="in-10")):
+        store.create(run)
+
+    (listed,) = store.of_same_file(mine)
+    assert (listed.lane, listed.order, listed.state) == ("in-1", other.order, State.FOUND)
+    assert store.of_same_file(other)[0].order == mine.order
+    store.drop(listed)
+    assert store.of_same_file(mine) == []
+    with pytest.raises(RecordChanged):
+        store.drop(listed)
+
+
+def test_a_run_that_was_written_since_it_was_listed_is_not_dropped(store: RunStore) -> None:
+    mine, other = a_run(key="a"), a_run(key="a", modified=NOW + timedelta(seconds=1))
+    store.create(mine)
+    store.create(other)
+    (listed,) = store.of_same_file(mine)
+    store.save(replace(store.oldest("in-1").runs[1], state=State.CLAIMED))
+
+    with pytest.raises(RecordChanged):
+        store.drop(listed)
+    assert store.of_same_file(mine)[0].state is State.CLAIMED
 
 
 def test_open_runs_tell_due_time_and_state_without_being_read(store: RunStore) -> None:
@@ -285,7 +352,7 @@ def test_a_run_that_another_worker_has_ended_is_not_brought_back(store: RunStore
     with pytest.raises(RecordChanged):
         store.save(mine)
 
-    assert store.oldest("in-1") is None
+    assert store.oldest("in-1") == NO_HEADS
 
 
 def test_an_ended_run_leaves_its_lane_and_is_kept(store: RunStore) -> None:
@@ -294,7 +361,7 @@ def test_an_ended_run_leaves_its_lane_and_is_kept(store: RunStore) -> None:
 
     store.end(replace(head(store), outcome=Outcome.SUCCEEDED, ended=NOW + timedelta(minutes=1)))
 
-    assert store.oldest("in-1") is None
+    assert store.oldest("in-1") == NO_HEADS
     assert list(store.open_runs()) == []
     ended = store.ended_run(run.opened, run.run_id)
     assert ended is not None
@@ -538,7 +605,7 @@ def test_a_paused_lane_has_no_head_for_a_worker_and_has_one_for_a_person(store: 
 
     assert store.pause(a_pause()) is None
 
-    assert store.oldest("in-1") is None
+    assert store.oldest("in-1") == NO_HEADS
     assert store.next_due("in-1") is None
     shown, told = store.head("in-1"), store.paused("in-1")
     assert shown is not None
@@ -759,6 +826,10 @@ def every_verb(store: RunStore, run: Run) -> dict[str, Callable[[], object]]:
         "end": lambda: store.end(replace(run, record_etag='"0x1"')),
         "open_runs": lambda: list(store.open_runs()),
         "open_rows": store.open_rows,
+        "open_places": store.open_places,
+        "begun": lambda: store.begun("in-1"),
+        "of_same_file": lambda: store.of_same_file(run),
+        "drop": lambda: store.drop(OpenRun(lane="in-1", order="x", due=NOW, state=State.FOUND, record_etag='"0x1"')),
         "head": lambda: store.head("in-1"),
         "ended_rows": lambda: ended_rows(store),
         "ended_run": lambda: store.ended_run(NOW, "x"),
@@ -770,8 +841,8 @@ def every_verb(store: RunStore, run: Run) -> dict[str, Callable[[], object]]:
 
 
 VERBS = [
-    *("create", "oldest", "save", "end", "open_runs", "open_rows", "head", "ended_rows", "ended_run", "run_at"),
-    *("lease", "read_mark", "write_mark"),
+    *("create", "oldest", "save", "end", "open_runs", "open_rows", "open_places", "begun", "head", "ended_rows"),
+    *("of_same_file", "drop", "ended_run", "run_at", "lease", "read_mark", "write_mark"),
 ]
 
 

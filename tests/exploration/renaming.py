@@ -113,7 +113,7 @@ class _Renaming:
 
     def record(self, record: Record) -> Record:
         """Return a record with new names."""
-        return Record(self._run(record.run), self.text(record.etag))
+        return record._replace(run=self._run(record.run), etag=self.text(record.etag))
 
     def _run(self, run: Run) -> Run:
         file, package = run.file, run.package

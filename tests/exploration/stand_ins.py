@@ -20,7 +20,7 @@ from shared.clients.dmf import EntityProgress, ExecutionStatus, FinanceOperation
 from shared.clients.http import Http
 from shared.clients.onedrive import DriveItem, OneDrive
 from shared.clients.outbox import Outbox
-from shared.clients.run_store import LeaseTaken, Mark, OpenRun, RunStore
+from shared.clients.run_store import Heads, LeaseTaken, Mark, OpenRun, RunStore, key_of
 from shared.clients.transfer import OpenPackage, SasExpired, Transferred
 from shared.clients.wake_queue import WakeQueue
 from shared.domain.alert import Alert
@@ -28,7 +28,7 @@ from shared.domain.looks import Looks
 from shared.domain.package import PackageFacts, check_package
 from shared.domain.run import Run, State
 from shared.errors import AppError, TryAgain
-from shared.flows.runner import WORK_S
+from shared.flows.runner import LISTING_HOLDS, WORK_S
 from shared.log import LOGGER_NAME
 from shared.secret import SecretUrl
 from shared.services import Services
@@ -42,9 +42,11 @@ from tests.exploration.world import (
     Deadline,
     Instant,
     Item,
+    Listed,
     Message,
     Order,
     Record,
+    Row,
     World,
     content_of,
     hash_of,
@@ -112,7 +114,8 @@ class Entry(NamedTuple):
 
         A run's place in its lane stands in no text: states that are one may differ in it.
         """
-        return self.text, self.answer.run.order if isinstance(self.answer, Record) else "", self.now
+        records = self.answer.records if isinstance(self.answer, Listed) else ()
+        return self.text, " ".join(record.run.order for record in records), self.now
 
 
 class Past(NamedTuple):
@@ -135,6 +138,7 @@ class Port:
         self.holding: frozenset[str] = frozenset()  # the leases that it has there
         self.unseen: list[Callable[[World], None]] = []  # what it has done since the last answer that nobody sees
         self.run: Run | None = None  # the one whose step it is at, as it knows it
+        self.behind = Listed((), are_all=False)  # of the last listing of its lane, what comes after that run
         self.past: Past | None = None
         self.rest: tuple[int, str] | None = None  # with what in mind, after how many answers, it only winds up its work
         self._log: tuple[Entry, ...] = ()
@@ -149,6 +153,7 @@ class Port:
         self.holding = frozenset()
         self.unseen = []
         self.run = None
+        self.behind = Listed((), are_all=False)
         self.past = None
         self.rest = None
         self._log = log
@@ -183,32 +188,58 @@ class Port:
         return answer
 
     def forget(self) -> None:
-        """Note that a lane's worker is about to read the head of its lane.
+        """Note that a lane's worker is about to list its lane.
 
-        Of all answers it keeps in mind its lease and since when it has it: ``runner._work`` assigns the head and the
-        run anew, and no step, note of calls or binding of the log reaches across its loop.
+        Of all answers it keeps in mind its lease and since when it has it: ``runner._heads`` and ``runner._work``
+        assign the heads and the run anew, and no step, note of calls or binding of the log reaches across their loops.
         """
         self.run = None
         if self._position:
             self.past = Past(self._position, self._log[:1], self._ids)
 
+    def look_at(self, listed: Listed) -> Heads:
+        """Note what a lane's worker has learnt of its lane; return it as the store does."""
+        runs = tuple(_as_read(record) for record in listed.records)
+        self.run, self.behind = runs[0] if runs else None, listed._replace(records=listed.records[1:])
+        return Heads(runs, listed.are_all)
+
+    def turn_to_next(self) -> None:
+        """Note that a lane's worker has ended a run, and goes on with the one behind it.
+
+        It keeps in mind its lease, since when it has it, and what else it has learnt of its lane: it would go on in the
+        same way had it learnt that just now. Not where it learnt it so long ago that it lists the lane anew; the moment
+        is not kept, but no time passes for a worker unless it stands still, and then since it has the lease as well.
+        """
+        if self._position < 2 or not self._goes_by_listing():
+            return
+        self._keep_in_mind(self.behind)
+        self.look_at(self.behind)
+
+    def _goes_by_listing(self) -> bool:
+        return self.now() - self._log[0].now.moment <= LISTING_HOLDS
+
+    def _keep_in_mind(self, listed: Listed) -> None:
+        heads = Entry(listed, None, self._log[self._position - 1].now)
+        self.past = Past(self._position, (self._log[0], heads), self._ids)
+
     def keep(self, run: Run) -> None:
         """Note that a lane's worker has saved a run, and goes on with it.
 
-        Where the run is due at once, it keeps in mind its lease, since when it has it, and the run: it would go on in
-        the same way had it read the run as the head of its lane, with what only its process knows of it. Not where it
-        has been at work for so long that it would hand over. Where the run is to wait, it only sends the wake-up.
+        Where the run is due at once, it keeps in mind its lease, since when it has it, the run, and those behind it: it
+        would go on in the same way had it found the run at the head of its lane, with what only its process knows of
+        it. Not where it has been at work for so long that it would hand over. Where the run is to wait, it only sends
+        the wake-up.
         """
         self.run = run
         if self._position < 2:
             return
-        now, took = self.now(), self._log[0]
+        now = self.now()
         if run.due > now:
             self.run = None
             self.rest = self._position, f"waits until {instant(run.due)!r}"
-        elif (now - took.now.moment).total_seconds() <= WORK_S:
-            head = Entry(Record(run, run.record_etag), None, self._log[self._position - 1].now)
-            self.past = Past(self._position, (took, head), self._ids)
+        elif (now - self._log[0].now.moment).total_seconds() <= WORK_S:
+            head = Record(run, run.record_etag)
+            self._keep_in_mind(self.behind._replace(records=(head, *self.behind.records)))
 
     def wind_up(self, token: str) -> None:
         """Note that a lane's worker has done its work, and is about to release the lane.
@@ -304,13 +335,12 @@ class StoreStandIn:
             Kind.WRITE, f"opens a run for {run.file.name}", lambda world: world.create(saved), touches=ROWS
         )
 
-    def oldest(self, lane: str) -> Run | None:
+    def oldest(self, lane: str) -> Heads:
         self._port.forget()
-        record = self._port.effect(
+        listed = self._port.effect(
             Kind.READ, "reads the head of the lane", lambda world: world.oldest(lane), touches=ROWS
         )
-        self._port.run = None if record is None else replace(record.run, record_etag=record.etag)
-        return self._port.run
+        return self._port.look_at(listed)
 
     def next_due(self, lane: str) -> datetime | None:
         row = self._port.effect(
@@ -335,10 +365,35 @@ class StoreStandIn:
             lambda world: world.drop_open(saved, run.record_etag),
             touches=ROWS,
         )
+        self._port.turn_to_next()
 
     def open_runs(self) -> Iterator[OpenRun]:
         rows = self._port.effect(Kind.READ, "lists the open runs", World.rows, touches=ROWS)
-        return (OpenRun(lane=row.lane, order=row.order, due=row.due, state=State(row.state)) for row in rows)
+        return map(_open_run, rows)
+
+    def of_same_file(self, run: Run) -> list[OpenRun]:
+        def others(world: World) -> tuple[Row, ...]:
+            return tuple(
+                row
+                for row in world.rows()
+                if row.lane == run.lane and key_of(row.order) == key_of(run.order) and row.order != run.order
+            )
+
+        rows = self._port.effect(Kind.READ, "looks for other runs of the file", others, touches=ROWS)
+        return [_open_run(row) for row in rows]
+
+    def drop(self, row: OpenRun) -> None:
+        words = "deletes the other run of the file"
+        lane, order, etag = row.lane, row.order, row.record_etag
+        self._port.effect(Kind.SAVE, words, lambda world: world.drop(lane, order, etag), touches=ROWS)
+
+    def open_places(self) -> list[tuple[str, str]]:
+        rows = self._port.effect(Kind.READ, "lists the names of the open runs", World.rows, touches=ROWS)
+        return [(row.lane, row.order) for row in rows]
+
+    def begun(self, lane: str) -> str:
+        words = "looks which run of the lane is under way"
+        return self._port.effect(Kind.READ, words, lambda world: world.begun(lane), touches=ROWS)
 
     def ended_run(self, opened: datetime, run_id: str) -> Run | None:
         record = self._port.effect(
@@ -392,9 +447,17 @@ class StoreStandIn:
         )
 
 
+def _open_run(row: Row) -> OpenRun:
+    return OpenRun(lane=row.lane, order=row.order, due=row.due, state=State(row.state), record_etag=row.etag)
+
+
+def _as_read(record: Record) -> Run:
+    return replace(record.run, record_etag=record.etag)
+
+
 def _as_saved(run: Run) -> Run:
     """Return what another process reads of a run. Its history of steps decides nothing and would only grow."""
-    return replace(run, steps=(), fresh=False, download_url=None, package_url=None, record_etag="", is_alone=False)
+    return replace(run, steps=(), fresh=False, download_url=None, package_url=None, record_etag="")
 
 
 class QueueStandIn:
@@ -437,11 +500,19 @@ class OneDriveStandIn:
         return _drive_item(*item)
 
     def move(self, item_id: str, *, to_folder_id: str, name: str, etag: str | None) -> DriveItem:
+        return self._moved(f"moves {name} to {to_folder_id}", World.move, item_id, to_folder_id, name, etag)
+
+    def move_from(self, item_id: str, *, to_folder_id: str, name: str, etag: str | None) -> DriveItem:
+        return self._moved(f"moves {name} to {to_folder_id}", World.move_from, item_id, to_folder_id, name, etag)
+
+    def _moved(
+        self, words: str, move: Callable[..., tuple[str, Item]], item_id: str, to: str, name: str, etag: str | None
+    ) -> DriveItem:
         moved = self._port.effect(
             Kind.WRITE,
-            f"moves {name} to {to_folder_id}",
-            lambda world: world.move(item_id, to_folder_id, name, etag),
-            touches=LANE | INPUT_FOLDER if to_folder_id == PROCESSING else LANE,
+            words,
+            lambda world: move(world, item_id, to, name, etag),
+            touches=LANE | INPUT_FOLDER if to == PROCESSING else LANE,
         )
         return _drive_item(*moved)
 

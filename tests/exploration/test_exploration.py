@@ -106,6 +106,10 @@ def without_the_minutes_timer(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(watch, "wake_overdue_lanes", lambda services: 0)
 
 
+def without_asking_whose_the_file_is(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(inbound, "_is_anothers", lambda run, services: False)
+
+
 # F&O would refuse to import a package while it is at the same one; so that it comes to more, that is not looked at.
 ONE_FILE = replace(SLOW_FNO, may_overlap=True)
 
@@ -121,7 +125,7 @@ BROKEN: dict[str, tuple[Mutation, Scenario, Bound, str]] = {
         with_unconditional_writes,
         ONE_FILE,
         Bound(1, 1),
-        "one.zip was imported 2 times",
+        "one.zip is in Error, and nothing is wrong with it",
     ),
     "nobody looks once more after releasing a lane": (
         without_the_last_look,
@@ -146,6 +150,12 @@ BROKEN: dict[str, tuple[Mutation, Scenario, Bound, str]] = {
         EXPORT,
         Bound(1, 0),
         "are in no file",
+    ),
+    "nobody asks whether another run has the file": (
+        without_asking_whose_the_file_is,
+        OLDER,
+        Bound(1, 0),
+        "older.zip was imported 2 times",
     ),
     "no timer wakes a lane": (without_the_minutes_timer, SLOW_FNO, Bound(1, 0), "it never comes to rest"),
 }

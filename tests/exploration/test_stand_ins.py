@@ -43,6 +43,10 @@ class OpenPort(Port):
     [
         contract.test_a_file_has_one_run_however_often_it_is_opened,
         contract.test_a_lanes_head_is_its_oldest_file_whatever_the_other_lanes_hold,
+        contract.test_with_the_head_of_a_lane_come_those_behind_it_that_nobody_has_worked_at,
+        contract.test_two_runs_of_one_file_know_each_other_and_one_that_nobody_has_begun_can_be_dropped,
+        contract.test_a_run_that_was_written_since_it_was_listed_is_not_dropped,
+        contract.test_the_heads_of_a_lane_tell_whether_another_run_waits_behind_them,
         contract.test_files_of_one_moment_go_in_the_order_of_their_keys,
         contract.test_open_runs_tell_due_time_and_state_without_being_read,
         contract.test_a_saved_run_is_read_back_and_can_be_saved_again,

@@ -6,13 +6,14 @@ see two worlds as one that differ only in their numbers.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from itertools import takewhile
 from typing import Final, NamedTuple
 
 from shared.clients.dmf import EntityProgress, ExecutionStatus, PackageUnreadable
-from shared.clients.run_store import LEASE_S, LeaseTaken, RecordChanged
+from shared.clients.run_store import HEADS_LISTED, LEASE_S, LeaseTaken, RecordChanged
 from shared.domain.quick_xor_hash import QuickXorHash
 from shared.domain.run import FlowKind, Run, State
 from shared.errors import FileRejected, ItemChanged, NameTaken, NotFound, ProjectBusy, TryAgain
@@ -119,9 +120,17 @@ class Record(NamedTuple):
 
     run: Run
     etag: str
+    is_new: bool = False  # nobody has saved it since it was opened
 
     def __repr__(self) -> str:
-        return f"{text_of(self.run)}/{self.etag}"
+        return f"{text_of(self.run)}/{self.etag}/{self.is_new}"
+
+
+class Listed(NamedTuple):
+    """What a worker learns of its lane: the oldest run, those behind it that nobody has saved, and if these are all."""
+
+    records: tuple[Record, ...]
+    are_all: bool
 
 
 class Row(NamedTuple):
@@ -131,6 +140,7 @@ class Row(NamedTuple):
     order: str
     due: datetime
     state: str
+    etag: str
 
     def __repr__(self) -> str:
         return repr((self.lane, self.order, Due(instant(self.due)), self.state))
@@ -228,11 +238,20 @@ class World:
         """Move a file. Raises NotFound, ItemChanged, NameTaken; not where it is there already under that name."""
         _, item = self.item(item_id)
         if (item.folder, item.name) != (folder, name):
-            if etag is not None and item.etag != etag:
-                raise ItemChanged(f"{name} has changed")
+            self._require_etag(item, etag)
             self._require_free(folder, name)
             self.items = {**self.items, item_id: Item(name, folder, item.content, self.new_id())}
         return item_id, self.items[item_id]
+
+    def move_from(self, item_id: str, folder: str, name: str, etag: str | None) -> tuple[str, Item]:
+        """The same, and where it is there already it has changed."""
+        self._require_etag(self.item(item_id)[1], etag)
+        return self.move(item_id, folder, name, etag)
+
+    @staticmethod
+    def _require_etag(item: Item, etag: str | None) -> None:
+        if etag is not None and item.etag != etag:
+            raise ItemChanged(f"{item.name} has changed")
 
     def open_session(self, folder: str, name: str) -> str:
         """Open an upload session. Raises NameTaken, also where another session has the name."""
@@ -341,21 +360,25 @@ class World:
         """Save a new run; False where there is one in that place."""
         if (run.lane, run.order) in self.records:
             return False
-        self.records = {**self.records, (run.lane, run.order): Record(run, self.new_id())}
+        self.records = {**self.records, (run.lane, run.order): Record(run, self.new_id(), is_new=True)}
         return True
 
-    def oldest(self, lane: str) -> Record | None:
-        """Return the head of a lane, as it was saved but for knowing whether it is alone there."""
-        places = [place for place in self.records if place[0] == lane]
-        if not places:
-            return None
-        head = self.records[min(places)]
-        return head if len(places) > 1 else head._replace(run=replace(head.run, is_alone=True))
+    def oldest(self, lane: str) -> Listed:
+        """Return the runs at the head of a lane."""
+        there = [record for place, record in sorted(self.records.items()) if place[0] == lane]
+        heads = there[:1] + list(takewhile(lambda record: record.is_new, there[1:HEADS_LISTED]))
+        return Listed(tuple(heads), are_all=len(heads) == len(there))
+
+    def begun(self, lane: str) -> str:
+        """Return the place of the run of a lane that is under way, "" where there is none."""
+        begun = [row.order for row in self.rows() if row.lane == lane and row.state != State.FOUND]
+        return begun[-1] if begun else ""
 
     def rows(self) -> tuple[Row, ...]:
         """Return what a listing tells of the open runs, lane by lane, oldest first."""
         return tuple(
-            Row(*place, record.run.due, record.run.state.value) for place, record in sorted(self.records.items())
+            Row(*place, record.run.due, record.run.state.value, record.etag)
+            for place, record in sorted(self.records.items())
         )
 
     def head(self, lane: str) -> Row | None:
@@ -371,6 +394,13 @@ class World:
     def note_end(self, run: Run) -> None:
         """Write the record of an ended run."""
         self.ended = {**self.ended, run.run_id: Record(run, "")}
+
+    def drop(self, lane: str, order: str, etag: str) -> None:
+        """Delete the record of an open run that nobody has begun. Raises RecordChanged."""
+        there = self.records.get((lane, order))
+        if there is None or there.etag != etag:
+            raise RecordChanged("another worker has written the other run")
+        self.records = without(self.records, (lane, order))
 
     def drop_open(self, run: Run, etag: str) -> None:
         """Delete the record of an open run. Raises RecordChanged."""
@@ -503,7 +533,6 @@ def text_of(run: Run) -> str:
             run.error_keys_of,
             bool(run.trouble),
             run.fresh and state in (State.CLAIMED, State.SUBMITTING, State.FINISHED),
-            run.is_alone,
             run.package_url is not None and state in (State.UPLOADED, State.SUBMITTING),
             _or_none(run.ended) if state is State.FAILED else "",
         )

@@ -62,6 +62,27 @@ def test_threads_of_one_host_take_turns_with_one_lease() -> None:
     assert leases.holder is None
 
 
+def test_a_thread_that_comes_a_moment_later_takes_over_the_same_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "LINGER_S", 5.0)
+    leases = Leases()
+    host, is_over = Turns(leases.of("a"), "x"), threading.Event()
+
+    def first() -> None:
+        with host.turn():
+            pass
+        is_over.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(first)
+        assert not is_over.wait(0.05)  # it stays for somebody else
+        monkeypatch.setattr(turns, "LINGER_S", 0.0)
+        with host.turn():
+            assert is_over.wait(5)
+
+    assert leases.given == 1
+    assert leases.holder is None
+
+
 def test_the_turn_goes_back_when_its_block_fails() -> None:
     leases = Leases()
     host = Turns(leases.of("a"), "x")

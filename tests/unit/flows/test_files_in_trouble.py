@@ -376,6 +376,9 @@ class InMemory(RunStore):
         for (lane, order), run in sorted(self.runs.items(), key=lambda row: row[0]):
             yield OpenRun(lane=lane, order=order, due=run.due, state=run.state)
 
+    def open_places(self) -> list[tuple[str, str]]:
+        return sorted(self.runs)
+
 
 def test_of_10_000_files_that_wait_each_gets_one_run_and_the_oldest_goes_first(
     world: World, monkeypatch: pytest.MonkeyPatch

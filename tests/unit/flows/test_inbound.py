@@ -2,6 +2,7 @@
 
 import itertools
 import os
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -10,8 +11,9 @@ from local_cloud import faults
 from local_cloud.faults import Fault
 from local_cloud.finance_operations.knobs import Behaviour, Speed
 from local_cloud.onedrive import Knobs
+from shared.clients.run_store import moment_of, order_of
 from shared.clients.transfer import empty_blob
-from shared.domain.run import Outcome, State
+from shared.domain.run import Outcome, Run, State
 from shared.flows import inbound
 from shared.flows.runner import TRIES_BEFORE_ALERT
 from shared.secret import SecretUrl
@@ -176,6 +178,76 @@ def test_an_empty_file_is_waited_for_until_its_content_is_there(world: World) ->
     world.put("USMF_Customers_001.zip")
     world.run_until_quiet()
 
+    assert world.imports() == [("USMF", 1)]
+
+
+# Two runs of one file: looks at once place one that is older than the file under way differently. See decision 4.
+
+
+def first_of_two_runs(run: Run) -> Run:
+    """Return a run of the same file that comes before the first one in their lane."""
+    earlier = moment_of(run.order) - timedelta(seconds=1)
+    return replace(run, run_id="f" * 12, order=order_of(earlier, run.file.item_id))
+
+
+def test_a_file_that_another_run_is_importing_is_left_to_it(make_world: MakeWorld) -> None:
+    world = make_world(settings={"POLL_STAY_SECONDS": "0.1"}, speed=Speed(seconds_per_execution=60.0))
+    world.put("USMF_1.zip")
+    world.look()
+    (run,) = world.open_runs()
+    world.wake(run.lane)
+    assert world.open_runs()[0].state is State.EXECUTING
+    world.services.store.create(first_of_two_runs(run))
+
+    world.wake(run.lane)
+    world.run_until_quiet()
+
+    assert world.imports() == [("USMF", 1)]
+    outcomes = {ended.run_id: ended.outcome for ended in world.ended_runs()}
+    assert outcomes == {run.run_id: Outcome.SUCCEEDED, "f" * 12: Outcome.WITHDRAWN}
+
+
+def test_a_file_that_another_run_has_moved_and_not_begun_is_imported_by_the_first_of_them(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class PowerCut(BaseException):
+        pass
+
+    def die(*_: object) -> Run:
+        raise PowerCut
+
+    world.put("USMF_1.zip")
+    world.look()
+    (run,) = world.open_runs()
+    with monkeypatch.context() as patched:
+        patched.setattr("shared.clients.run_store.RunStore.save", die)
+        with pytest.raises(PowerCut):
+            world.wake(run.lane)
+    assert world.files("Processing") == ["USMF_1.zip"]
+    first = first_of_two_runs(run)
+    world.services.store.create(first)
+
+    world.services = world.new_process()
+    world.run_until_quiet()
+
+    assert world.imports() == [("USMF", 1)]
+    assert [ended.run_id for ended in world.ended_runs()] == [first.run_id]
+    assert world.heads() == {}
+
+
+def test_a_file_that_the_run_before_has_moved_is_left_to_that_run(world: World) -> None:
+    """Its worker goes by an old listing, so that it does not know of that run."""
+    world.put("USMF_1.zip")
+    world.look()
+    (run,) = world.open_runs()
+    first = first_of_two_runs(run)
+    world.services.store.create(first)
+    (world.folder / "Input" / "USMF_1.zip").rename(world.folder / "Processing" / "USMF_1.zip")
+
+    after = inbound.claim(run, world.services)
+
+    assert (after.state, after.outcome) == (State.WITHDRAWN, Outcome.WITHDRAWN)
+    world.run_until_quiet()
     assert world.imports() == [("USMF", 1)]
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from local_cloud import faults
 from local_cloud.faults import Fault
-from shared.clients.run_store import order_of
+from shared.clients.run_store import Heads, Pause, order_of
 from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK
 from shared.domain.run import FileFacts, FlowKind, Outcome, Run, State, new_run
 from shared.errors import FileRejected, NeedsPerson, TryAgain
@@ -46,9 +46,7 @@ def advance(world: World, steps: Mapping[State, Step], *, lane: str = LANE, queu
 
 
 def head(world: World, lane: str = LANE) -> Run:
-    run = world.services.store.oldest(lane)
-    assert run is not None
-    return run
+    return world.services.store.oldest(lane).runs[0]
 
 
 def end(run: Run, services: Services) -> Run:
@@ -254,6 +252,63 @@ def test_runs_of_a_lane_follow_each_other_oldest_first(world: World) -> None:
     assert order == ["USMF_0.zip", "USMF_1.zip", "USMF_2.zip"]
     assert world.heads() == {}
     assert world.messages(IMPORT_WORK) == []
+
+
+@pytest.mark.parametrize(("seconds_a_run", "listings"), [(0.3, 2), (2.0, 5)], ids=["while it is new", "no longer"])
+def test_one_listing_of_a_lane_serves_several_runs(
+    world: World, monkeypatch: pytest.MonkeyPatch, seconds_a_run: float, listings: int
+) -> None:
+    for number in range(5):
+        opened(world, f"USMF_{number}.zip")
+        world.clock.advance(1)
+    listed: list[str] = []
+    oldest = world.services.store.oldest
+
+    def noting(lane: str) -> Heads:
+        listed.append(lane)
+        return oldest(lane)
+
+    monkeypatch.setattr(world.services.store, "oldest", noting)
+
+    def step(run: Run, services: Services) -> Run:
+        world.clock.advance(seconds_a_run)
+        return end(run, services)
+
+    advance(world, {State.FOUND: step})
+
+    assert [run.file.name for run in world.ended_runs()] == [f"USMF_{number}.zip" for number in range(5)]
+    assert len(listed) == listings
+
+
+def test_a_pause_is_seen_before_the_next_run_when_it_is_a_second_old(world: World) -> None:
+    opened(world, "USMF_0.zip")
+    world.clock.advance(1)
+    opened(world, "USMF_1.zip")
+
+    def paused_meanwhile(run: Run, services: Services) -> Run:
+        services.store.pause(Pause(lane=LANE, by="ada", why="month end", since=services.now()))
+        world.clock.advance(1.1)
+        return end(run, services)
+
+    advance(world, {State.FOUND: paused_meanwhile})
+
+    assert [run.file.name for run in world.ended_runs()] == ["USMF_0.zip"]
+
+
+def test_a_run_that_another_worker_ended_since_the_lane_was_listed_is_not_ended_twice(world: World) -> None:
+    opened(world, "USMF_0.zip")
+    world.clock.advance(1)
+    opened(world, "USMF_1.zip")
+
+    def both_ended(run: Run, services: Services) -> Run:
+        (_, behind) = services.store.oldest(LANE).runs
+        services.store.end(replace(end(behind, services), ended=services.now()))
+        return end(run, services)
+
+    advance(world, {State.FOUND: both_ended, State.CLAIMED: never})
+
+    assert world.heads() == {}
+    assert sorted(run.file.name for run in world.ended_runs()) == ["USMF_0.zip", "USMF_1.zip"]
 
 
 def test_a_run_that_waits_holds_back_the_runs_behind_it(world: World) -> None:

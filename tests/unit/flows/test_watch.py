@@ -1,7 +1,6 @@
 """How new files are seen, lost wake-ups are sent again, and Graph's subscription is kept."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -11,7 +10,6 @@ import pytest
 from local_cloud import faults
 from local_cloud.faults import Fault
 from local_cloud.onedrive import Knobs
-from shared.clients.run_store import OpenRun
 from shared.clients.subscriptions import LONGEST_LIFE
 from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK, LOOKS
 from shared.domain.looks import ECHO, LOOK_EVERY_S
@@ -186,14 +184,14 @@ def test_a_look_that_stood_still_before_it_knew_the_open_runs_opens_no_second_ru
 ) -> None:
     world.put("USMF_1.zip")
     watch.open_new_runs(world.new_process())
-    store, open_runs = world.services.store, world.services.store.open_runs
+    store, open_places = world.services.store, world.services.store.open_places
 
-    def overtaken() -> Iterator[OpenRun]:
-        monkeypatch.setattr(store, "open_runs", open_runs)
+    def overtaken() -> list[tuple[str, str]]:
+        monkeypatch.setattr(store, "open_places", open_places)
         world.run_until_quiet()
-        return open_runs()
+        return open_places()
 
-    monkeypatch.setattr(store, "open_runs", overtaken)
+    monkeypatch.setattr(store, "open_places", overtaken)
 
     assert world.look() == 0
     assert [run.outcome for run in world.ended_runs()] == [Outcome.SUCCEEDED]
