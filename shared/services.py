@@ -7,6 +7,7 @@ import: an error while ``function_app`` is imported would make all functions van
 import hashlib
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -52,6 +53,10 @@ if TYPE_CHECKING:
 
 # Calls to the app's own storage that one look makes at the same time.
 SIDE_BY_SIDE: Final = 8
+
+# Seconds for which a thread that computes keeps the others waiting; Python's default is 0.005. Threads here mostly wait
+# for services, and the one whose turn it is to import makes all others wait for it. See docs/performance.md.
+SWITCH_S: Final = 0.001
 
 # Seconds until the storage SDK tries a call again by itself.
 STORAGE_RETRY_S: Final = 0.5
@@ -374,5 +379,6 @@ def services() -> Services:
     with _build_lock:
         if _built is None:
             quiet_libraries()
+            sys.setswitchinterval(SWITCH_S)
             _built = Services(read_settings(os.environ))  # where Azure puts the app's settings; read here alone
         return _built

@@ -122,12 +122,13 @@ CALLS: Final = (
     StorageCall(
         operation="List Blobs",
         modules=frozenset({"outbox", "run_store"}),
-        calls=frozenset({"list_blobs"}),
+        calls=frozenset({"list_blobs", "list_blob_names"}),
         method="GET",
         path="{container}?restype=container&comp=list&prefix={prefix}",
         marks="comp=list",
-        when="At each wake-up, one row: the head of a lane; every minute, all open runs and alerts. For a page "
-        "of history, all open runs, and ended ones day by day until the page is full.",
+        when="At each wake-up, a few rows: the head of a lane and what is behind it; at a look that finds files, the "
+        "names of all open runs; every minute, all open runs and alerts. For a page of history, all open runs, and "
+        "ended ones day by day until the page is full.",
         permission=_BLOBS,
         repeatable="yes",
         source=f"{_REST}/list-blobs",
