@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from shared.clients.storage import storage_error, storage_errors
+from shared.clients.storage import all_of, storage_error, storage_errors
 from shared.domain.alert import Alert, alert_from_json, alert_to_json
 from shared.errors import ItemChanged
 
@@ -49,7 +49,7 @@ class Outbox:
 
         try:
             return _explained(
-                lambda: [row.name[len(FOLDER) :] for row in self._container.list_blobs(name_starts_with=FOLDER)]
+                lambda: [row.name[len(FOLDER) :] for row in all_of(self._container.list_blobs(name_starts_with=FOLDER))]
             )
         except ResourceNotFoundError:
             return []  # the container of a new app is not there yet

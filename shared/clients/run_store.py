@@ -23,7 +23,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import quote, unquote
 
-from shared.clients.storage import error_code, storage_error, storage_errors
+from shared.clients.storage import all_of, error_code, pages_of, storage_error, storage_errors
 from shared.domain.run import FlowKind, Outcome, Run, State, Successor, run_from_json, run_to_json
 from shared.errors import AppError, TryAgain
 from shared.log import log
@@ -247,7 +247,7 @@ class RunStore:
 
     def open_places(self) -> list[tuple[str, str]]:
         """List lane and order of all open runs, oldest first in each lane: a quarter of what ``open_runs`` costs."""
-        names = self._in_container(lambda: list(self._container.list_blob_names(name_starts_with="open/")))
+        names = self._in_container(lambda: all_of(self._container.list_blob_names(name_starts_with="open/")))
         places = [name.split("/", 2) for name in names if not _is_pause(name)]
         return [(lane, order) for _, lane, order in places]
 
@@ -293,7 +293,7 @@ class RunStore:
     def _open_blobs(self, lane: str = "") -> list["BlobProperties"]:
         prefix = f"open/{lane}/" if lane else "open/"
         return self._in_container(
-            lambda: list(self._container.list_blobs(name_starts_with=prefix, include=["metadata"]))
+            lambda: all_of(self._container.list_blobs(name_starts_with=prefix, include=["metadata"]))
         )
 
     def ended_rows(
@@ -347,10 +347,10 @@ class RunStore:
         """Return one page of a listing with metadata, and the marker of the next ("" behind the last)."""
 
         def listed() -> tuple[list["BlobProperties"], str]:
-            pages = self._container.list_blobs(
+            listing = self._container.list_blobs(
                 name_starts_with=prefix, include=["metadata"], results_per_page=at_most
-            ).by_page(marker or None)
-            return list(next(pages, iter(()))), str(getattr(pages, "continuation_token", None) or "")
+            )
+            return next(pages_of(listing, marker), ([], ""))
 
         return self._in_container(listed)
 

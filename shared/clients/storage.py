@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +13,7 @@ from shared.errors import AppError, NeedsPerson, RemoteCall, TryAgain
 CONNECTIONS: Final = 100
 
 if TYPE_CHECKING:
+    from azure.core.paging import ItemPaged
     from azure.core.pipeline.transport import HttpTransport
 
 
@@ -62,6 +63,27 @@ def storage_errors() -> tuple[type[Exception], ...]:
     from azure.core.exceptions import AzureError
 
     return AzureError, ValueError
+
+
+def pages_of[Item](listing: "ItemPaged[Item]", marker: str = "") -> Iterator[tuple[list[Item], str]]:
+    """Yield a listing of blobs page by page, each with the marker of the next ("" behind the last).
+
+    Raises what a call of the SDK raises, ValueError for an answer that is no listing among it.
+    """
+    pages = listing.by_page(marker or None)
+    try:
+        for page in pages:
+            # Observed: the SDK takes XML of any kind for a listing, one of something else for an empty one.
+            if not getattr(pages, "service_endpoint", None):
+                raise ValueError("the answer is XML, but no listing of blobs")
+            yield list(page), str(getattr(pages, "continuation_token", None) or "")
+    except AttributeError as error:
+        raise ValueError("the answer is no listing of blobs") from error  # observed: what the SDK raises without XML
+
+
+def all_of[Item](listing: "ItemPaged[Item]") -> list[Item]:
+    """Return all of a listing of blobs. Raises as ``pages_of`` does."""
+    return [item for page, _ in pages_of(listing) for item in page]
 
 
 def storage_error(error: Exception, *, service: str, operation: str, role: str) -> AppError:

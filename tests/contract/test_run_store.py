@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import requests
 from azure.storage.blob import BlobClient, BlobLeaseClient, BlobServiceClient, ContainerClient
+from requests.adapters import HTTPAdapter
 
 from shared.clients import run_store
 from shared.clients.run_store import (
@@ -35,6 +36,7 @@ from shared.clients.run_store import (
 )
 from shared.domain.run import FileFacts, FlowKind, Outcome, Run, State, Submission, Successor, Trouble
 from shared.errors import NeedsPerson, TryAgain
+from tests.faults.interception import _made
 from tests.world import wait_for
 
 NOW = datetime(2026, 11, 2, 8, 30, 0, 123456, tzinfo=UTC)
@@ -858,6 +860,32 @@ def test_storage_that_is_out_of_reach_is_tried_again_later(verb: str) -> None:
             act()
 
     assert type(caught.value) is TryAgain
+
+
+@pytest.mark.parametrize("verb", ["oldest", "open_runs", "open_places", "begun", "of_same_file"])
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("text/html", b"<html>Bad gateway</html>"),
+        ("application/xml", b"<html>Bad gateway</html>"),
+        ("application/xml", b'<?xml version="1.0"?><EnumerationResults ServiceEndpoint="x"><Blobs><Blob>'),
+        ("application/xml", b""),
+    ],
+    ids=["a page", "other XML", "cut short", "nothing"],
+)
+def test_an_answer_that_is_no_listing_is_not_taken_for_an_empty_one(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch, verb: str, kind: str, body: bytes
+) -> None:
+    run = a_run()
+    store.create(run)
+
+    def answer(_adapter: HTTPAdapter, request: requests.PreparedRequest, **_: Any) -> requests.Response:
+        return _made(request, 200, {"Content-Type": kind}, body)
+
+    monkeypatch.setattr(HTTPAdapter, "send", answer)
+
+    with pytest.raises(TryAgain):
+        every_verb(store, run)[verb]()
 
 
 @pytest.mark.parametrize("verb", VERBS)
