@@ -79,7 +79,7 @@ def _seen_again(run: Run, onedrive: OneDrive, flow: ImportFlow, services: Servic
     item = _item_or_gone(run, onedrive)
     if item and item.parent_id == services.folder_id(flow.drive, flow.processing_folder):
         if _is_anothers(run, services):
-            return _withdrawn(run, "Another run of the same file has begun its import.", now)
+            return _withdrawn(run, "Another run has the same file and imports it.", now)
         return _claimed(run, item, flow, now)  # our own move, whose answer was lost
     if run.again_of:  # it lies where it was filed, and may be no other than the one that the person saw there
         gone = "The file was moved, changed or deleted after a person asked for its import once more."
