@@ -30,7 +30,7 @@ from local_cloud.tokens import TokenDesk
 from shared.clients.outbox import Outbox
 from shared.clients.run_store import RunStore
 from shared.clients.wake_queue import POISON, QueueLength, WakeQueue
-from shared.domain.run import FlowKind, Run, run_from_json
+from shared.domain.run import FlowKind, Run, State, run_from_json
 from shared.flows import inbound, outbound, telling, watch
 from shared.services import Services
 from shared.settings import read_settings
@@ -229,6 +229,18 @@ class World:
     def open_runs(self) -> list[Run]:
         """Return the heads of all lanes."""
         return [run for lane in self.heads() for run in self.services.store.oldest(lane).runs[:1]]
+
+    def saved_states(self) -> list[State]:
+        """Note in which states this process saves runs from now on; return where that is noted."""
+        saved: list[State] = []
+        save = self.services.store.save
+
+        def noting(run: Run) -> Run:
+            saved.append(run.state)
+            return save(run)
+
+        self.services.store.save = noting  # type: ignore[method-assign]  # only to look on
+        return saved
 
     def ended_runs(self, flow: FlowKind | None = None) -> list[Run]:
         """Return the runs that have ended, the first to be opened first."""

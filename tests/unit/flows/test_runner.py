@@ -204,14 +204,7 @@ def test_each_step_is_saved_before_the_next_begins(world: World) -> None:
 
 
 def test_a_state_that_need_not_be_saved_is_passed_through_unless_the_run_waits_or_fails_in_it(world: World) -> None:
-    saved: list[State] = []
-    save = world.services.store.save
-
-    def noting(run: Run) -> Run:
-        saved.append(run.state)
-        return save(run)
-
-    world.services.store.save = noting  # type: ignore[method-assign]  # only to look on
+    saved = world.saved_states()
     steps = {State.FOUND: moving(State.CLAIMED), State.CLAIMED: moving(State.UPLOADED), State.UPLOADED: wait_30_s}
     flow = Flow(steps=steps, queue=IMPORT_WORK, passes_unsaved=lambda run: run.state is not State.UPLOADED)
 

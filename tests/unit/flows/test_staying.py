@@ -9,7 +9,7 @@ from local_cloud import faults
 from local_cloud.finance_operations.knobs import Speed
 from shared.clients.dmf import FinanceOperations
 from shared.clients.wake_queue import IMPORT_WORK
-from shared.domain.run import Run, State
+from shared.domain.run import State
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.test_inbound import fno_fault
 from tests.world import World
@@ -42,23 +42,10 @@ def test_an_execution_of_a_few_seconds_is_filed_by_the_worker_that_began_it(make
     assert [delay_s for _, delay_s in world.messages(IMPORT_WORK)] == [0.0]  # that of the look
 
 
-def saved_states(world: World) -> list[State]:
-    """Let the world note in which states runs are saved from now on; return where it does."""
-    saved: list[State] = []
-    save = world.services.store.save
-
-    def noting(run: Run) -> Run:
-        saved.append(run.state)
-        return save(run)
-
-    world.services.store.save = noting  # type: ignore[method-assign]  # only to look on
-    return saved
-
-
 def test_an_execution_that_takes_no_time_is_filed_without_being_saved(make_world: MakeWorld) -> None:
     world = make_world(speed=Speed(seconds_per_execution=0.0))
     lane = found(world)
-    saved = saved_states(world)
+    saved = world.saved_states()
 
     world.wake(lane)
 
@@ -72,7 +59,7 @@ def test_an_execution_is_saved_before_anybody_waits_for_it(
 ) -> None:
     world = make_world(speed=Speed(seconds_per_execution=2.0))
     lane = found(world)
-    saved, pause = saved_states(world), world.services.pause
+    saved, pause = world.saved_states(), world.services.pause
     saved_by_then: list[list[State]] = []
 
     def noting(seconds: float) -> None:
@@ -93,7 +80,7 @@ def test_an_execution_that_goes_by_another_id_than_was_sent_is_saved_before_it_i
     """Nobody could find it again: a worker that takes over asks for the id that was sent."""
     world = make_world(speed=Speed(seconds_per_execution=0.0))
     lane = found(world)
-    saved = saved_states(world)
+    saved = world.saved_states()
     begin = FinanceOperations.import_from_package
 
     def begun_as_another(fno: FinanceOperations, **asked: Any) -> str:
