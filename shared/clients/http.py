@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
@@ -180,7 +179,7 @@ class Http:
         self._request_id_header = request_id_header
         self._client_request_id_header = client_request_id_header
         self._clock = clock
-        self._session = _new_session()
+        self._adapter = HTTPAdapter(pool_connections=8, pool_maxsize=32, max_retries=0)
         self._environment = Environment()
         self._lock = threading.Lock()
         self._in_flight = 0
@@ -188,7 +187,7 @@ class Http:
 
     def close(self) -> None:
         """Close the connections that are kept open."""
-        self._session.close()
+        self._adapter.close()
 
     def call(
         self,
@@ -260,11 +259,12 @@ class Http:
         began, started = datetime.now(UTC), time.perf_counter()
         answer: requests.Response | None = None
         try:
-            with self._connections() as session:
+            with self._connections() as adapter:
                 if isinstance(request.body, io.BytesIO):
                     request.body.seek(0)  # an earlier try has read it
                 environment = self._environment.of(str(request.url))
-                answer = session.send(request, timeout=ask.timeout_s, allow_redirects=False, stream=True, **environment)
+                # Not through a session: nothing is to be added, followed or kept for the next call, cookies above all.
+                answer = adapter.send(request, timeout=ask.timeout_s, stream=True, **environment)
                 if not ask.stream or answer.status_code >= 300:
                     _read(answer)
             return answer
@@ -283,14 +283,14 @@ class Http:
                 )
 
     @contextmanager
-    def _connections(self) -> Iterator[requests.Session]:
-        """Lend the session; connections that have been idle for long are closed first, while nobody uses them."""
+    def _connections(self) -> Iterator[HTTPAdapter]:
+        """Lend the adapter; connections that have been idle for long are closed first, while nobody uses them."""
         with self._lock:
             if not self._in_flight and self._clock() - self._last_used > IDLE_S:
-                self._session.close()
+                self._adapter.close()
             self._in_flight += 1
         try:
-            yield self._session
+            yield self._adapter
         finally:
             with self._lock:
                 self._in_flight -= 1
@@ -481,19 +481,23 @@ class Environment:
         return self._known[server]
 
 
-def _new_session() -> requests.Session:
-    session = requests.Session()
-    session.headers.clear()
-    session.headers["User-Agent"] = USER_AGENT
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    adapter = HTTPAdapter(pool_connections=8, pool_maxsize=32, max_retries=0)
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    return session
+class _Request(requests.PreparedRequest):
+    """A request whose address is sent byte for byte: requests rewrites percent-encodings, and signed URLs break.
+
+    What cannot stand in a request line at all (a blank, a letter beyond ASCII) is left to requests, as is a host that it
+    refuses. Observed with requests 2.34.
+    """
+
+    def prepare_url(self, url: Any, params: Any) -> None:
+        host = url.partition("://")[2]
+        if url.isascii() and url.isprintable() and " " not in url and not host.startswith(("*", ".")):
+            self.url = url
+        else:
+            super().prepare_url(url, params)
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request
+    return request  # as its sign-in, so that a name and password in the URL stay unused
 
 
 def _prepared(
@@ -514,20 +518,16 @@ def _prepared(
         "Accept-Encoding": "identity" if stream else "gzip",
         **(headers or {}),
     }
-    # Prepared outside of the session, which would look into ~/.netrc; and a name and password in a URL stay unused.
     # As a file, a body is sent piece by piece; bytes would have to be gone within the time to connect, and on a slow
     # line 10 MiB are not. Observed with urllib3 2.8.
     body = io.BytesIO(data) if data else data
+    request = _Request()
     try:
-        request = requests.Request(method, raw, headers=all_headers, json=json, data=body, auth=_as_it_is).prepare()
+        request.prepare(method=method, url=raw, headers=all_headers, json=json, data=body, auth=_as_it_is)
     except requests.RequestException:  # from None: it quotes the URL
         raise NeedsPerson(
             f"{SecretUrl(raw)} is no address, so nothing is sent to it. Check the addresses in the settings"
         ) from None
-    # requests rewrites percent-encodings; a signed URL must arrive as it was issued. Observed with requests 2.34.
-    # What cannot stand in a request line at all (a blank, a letter beyond ASCII) is left to requests.
-    if raw.isascii() and raw.isprintable() and " " not in raw:
-        request.url = raw
     return request
 
 
