@@ -20,7 +20,7 @@ TURN_LOOK_S: Final = 0.1
 HANDED_ON_S: Final = 5.0
 # Seconds for which a thread stays with the turn that nobody waits for: with many data projects at work the next package
 # is on its way, and two calls to storage take longer.
-LINGER_S: Final = 0.02
+LINGER_S: Final = 0.05
 
 
 class Turns:

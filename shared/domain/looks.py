@@ -11,8 +11,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 # Seconds between two looks that notifications ask for. The first comes at once; what is notified after it is seen by
-# one more look, put off by so much, whether it was one notification or a hundred.
-LOOK_EVERY_S: Final = 2.0
+# one more look, put off by so much, whether it was one notification or a hundred. A small package is on its way for
+# about as long, so the notifications of both its moves share one.
+LOOK_EVERY_S: Final = 3.0
 
 # A notification that comes within this time of a change of our own is taken to be about it, so a look that finds
 # nothing then does not look again later. Another file's may have come at that very moment, before its listing shows

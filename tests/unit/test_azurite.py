@@ -27,6 +27,36 @@ def test_blobs_and_queues_work_with_the_connection_string(azurite_connection: st
         assert [message.content for message in queue.receive_messages()] == ["look"]
 
 
+def test_blobs_are_told_apart_and_deleted_one_by_one(azurite_connection: str) -> None:
+    """What ``in_memory.cjs`` changes must change no answer."""
+    with BlobServiceClient.from_connection_string(azurite_connection) as blobs:
+        one, other = blobs.create_container("one"), blobs.create_container("other")
+        names = [f"{number * 7 % 20:02}" for number in range(20)]
+        for name in names:
+            one.upload_blob(name, f"one {name}")
+            other.upload_blob(name, f"other {name}")
+        gone, kept = names[::3], sorted(set(names) - set(names[::3]))
+        for name in gone:
+            one.delete_blob(name)
+
+        assert list(one.list_blob_names()) == kept
+        assert [one.download_blob(name).readall() for name in kept] == [f"one {name}".encode() for name in kept]
+        assert [one.get_blob_client(name).exists() for name in gone] == [False] * len(gone)
+        assert list(other.list_blob_names()) == sorted(names)
+        assert other.download_blob(gone[0]).readall() == f"other {gone[0]}".encode()
+
+
+def test_a_blob_is_deleted_with_its_snapshots(azurite_connection: str) -> None:
+    with BlobServiceClient.from_connection_string(azurite_connection) as blobs:
+        container = blobs.create_container("snapshots")
+        for name in ("a", "b"):
+            container.upload_blob(name, b"bytes")
+            container.get_blob_client(name).create_snapshot()
+        container.delete_blob("a", delete_snapshots="include")
+
+        assert [blob.name for blob in container.list_blobs(include=["snapshots"])] == ["b", "b"]
+
+
 def test_nothing_is_left_after_the_stop() -> None:
     azurite = Azurite()
 

@@ -210,7 +210,7 @@ def test_a_look_that_finds_nothing_after_a_change_of_our_own_looks_no_more(world
     assert [delay_s for _, delay_s in world.messages(LOOKS)] == [5]
 
 
-def test_notifications_in_a_row_ask_for_one_look_at_once_and_one_two_seconds_later(world: World) -> None:
+def test_notifications_in_a_row_ask_for_one_look_at_once_and_one_three_seconds_later(world: World) -> None:
     at_once: list[str] = []
     for _ in range(20):
         watch.ask_for_look(world.services, at_once=at_once.append)
