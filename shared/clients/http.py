@@ -484,8 +484,8 @@ class Environment:
 class _Request(requests.PreparedRequest):
     """A request whose address is sent byte for byte: requests rewrites percent-encodings, and signed URLs break.
 
-    What cannot stand in a request line at all (a blank, a letter beyond ASCII) is left to requests, as is a host that it
-    refuses. Observed with requests 2.34.
+    What cannot stand in a request line at all (a blank, a letter beyond ASCII) is left to requests, and so is a host
+    that it refuses. Observed with requests 2.34.
     """
 
     def prepare_url(self, url: Any, params: Any) -> None:
