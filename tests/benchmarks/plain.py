@@ -1,8 +1,8 @@
 """The reference: plain scripts that make the calls that the work takes, and nothing else.
 
-They share no code with the app. ``python -m tests.benchmarks.plain imports LANE...`` imports what lies in
-``LANE/Input`` of each lane: a thread for each lane, one package after the other, nothing recorded, nothing checked, no
-failure survived. It prints the seconds as JSON.
+They share no code with the app. ``python -m tests.benchmarks.plain imports COUNT LANE...`` says that it is ready and
+imports what appears in ``LANE/Input``, until it has imported so many packages of each lane: a thread for each lane, one
+package after the other, nothing recorded, nothing checked, no failure survived.
 ``python -m tests.benchmarks.plain poll SECONDS FOLDER`` looks into ``FOLDER/Input`` every so many seconds, as the Logic
 App does, and moves what it finds to ``FOLDER/Processing``, until it is stopped.
 
@@ -22,6 +22,7 @@ from typing import Any, Final
 import requests
 
 TIMEOUT_S: Final = 60
+LOOK_S: Final = 0.1
 PUT_BLOB: Final = {"x-ms-blob-type": "BlockBlob", "x-ms-version": "2019-12-12"}
 
 _import_turn: Final = threading.Lock()  # F&O fails imports that are called in parallel
@@ -103,42 +104,52 @@ class Caller:
         return answer
 
 
-def import_lane(lane: str, ready: threading.Barrier) -> None:
-    """Import all packages of a lane."""
+def import_lane(lane: str, count: int, ready: threading.Barrier) -> None:
+    """Import so many packages of a lane."""
     caller = Caller(os.environ)  # the addresses, as the benchmark hands them to this process
     input_id, processing, success = (caller.folder_id(f"{lane}/{name}") for name in ("Input", "Processing", "Success"))
     ready.wait()
-    for file in caller.files(input_id):
-        caller.move(file["id"], processing)
-        content = caller.download(file)
-        execution = str(uuid.uuid4())
-        url = caller.write_url(f"{execution}.zip")
-        caller.put_blob(url, content)
-        with _import_turn:
-            caller.action(
-                "ImportFromPackage",
-                packageUrl=url,
-                definitionGroupId=lane,
-                executionId=execution,
-                execute=True,
-                overwrite=True,
-                legalEntityId="USMF",
-            )
-        while caller.action("GetExecutionSummaryStatus", executionId=execution) != "Succeeded":
-            time.sleep(0.1)  # as a plain script waits; F&O takes no time here, so it hardly ever does
-        caller.move(file["id"], success)
+    while count > 0:
+        files = caller.files(input_id)
+        for file in files:
+            import_package(lane, caller, file, processing, success)
+        count -= len(files)
+        if not files:
+            time.sleep(LOOK_S)  # as a plain script waits for files
 
 
-def imports(lanes: Sequence[str]) -> float:
-    """Import all lanes side by side; return the seconds that it took once all were ready."""
+def import_package(lane: str, caller: Caller, file: dict[str, Any], processing: str, success: str) -> None:
+    """Import one package; processing, success: the ids of the folders that it is moved to."""
+    caller.move(file["id"], processing)
+    content = caller.download(file)
+    execution = str(uuid.uuid4())
+    url = caller.write_url(f"{execution}.zip")
+    caller.put_blob(url, content)
+    with _import_turn:
+        caller.action(
+            "ImportFromPackage",
+            packageUrl=url,
+            definitionGroupId=lane,
+            executionId=execution,
+            execute=True,
+            overwrite=True,
+            legalEntityId="USMF",
+        )
+    while caller.action("GetExecutionSummaryStatus", executionId=execution) != "Succeeded":
+        time.sleep(0.1)  # as a plain script waits; F&O takes no time here, so it hardly ever does
+    caller.move(file["id"], success)
+
+
+def imports(count: int, lanes: Sequence[str]) -> None:
+    """Import so many packages of each lane, all lanes side by side."""
     ready = threading.Barrier(len(lanes) + 1)
     with ThreadPoolExecutor(len(lanes)) as pool:
-        done = [pool.submit(import_lane, lane, ready) for lane in lanes]
+        done = [pool.submit(import_lane, lane, count, ready) for lane in lanes]
         ready.wait()
-        began = time.perf_counter()
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
         for each in done:
             each.result()
-        return time.perf_counter() - began
 
 
 def poll(every_s: float, folder: str) -> None:
@@ -156,8 +167,8 @@ def poll(every_s: float, folder: str) -> None:
 def main(arguments: Sequence[str]) -> None:
     """Run the command."""
     match arguments:
-        case ["imports", *lanes]:
-            sys.stdout.write(json.dumps(imports(lanes)) + "\n")
+        case ["imports", count, *lanes]:
+            imports(int(count), lanes)
         case ["poll", every_s, folder]:
             poll(float(every_s), folder)
         case _:

@@ -2,18 +2,23 @@
 
 All appear at once, one after the other by a rename; the time runs from the first one's appearing until the last one is
 in Success. The reference (``plain.py``) makes the same calls in the same order for as many packages in folders of its
-own, with a thread for each data project. It runs before and after ours, while the app is not there: its changes would
-set off looks. Both in a process of their own; so is Azurite; the simulators share one with this measuring.
+own, with a thread for each data project, and its time is taken in the same way. It runs before and after ours, while
+the app is not there: its changes would set off looks. Both run in a process of their own; so does Azurite; the
+simulators share one with this measuring.
 """
 
 import os
+import sys
 import time
+from collections.abc import Sequence
 from statistics import mean
 from typing import Final
 
+from local_cloud.cloud import ROOT
+from local_cloud.processes import ChildProcess
 from tests.benchmarks.figures import Figure, Limit, Sample
-from tests.benchmarks.stage import LANES, PATIENCE_S, a_stage, put, subscribe
-from tests.benchmarks.trial import Trial, run_child
+from tests.benchmarks.stage import LANES, PATIENCE_S, a_stage, subscribe
+from tests.benchmarks.trial import Trial
 from tests.end_to_end.stage import Stage
 from tests.packages import build_package
 
@@ -21,6 +26,7 @@ NAME: Final = "small_packages"
 EACH: Final = 20
 QUICK_EACH: Final = 3
 WARM_UP_EACH: Final = 5  # Azurite's Node.js compiles what is called often, and takes the longer for a call before
+STARTS_S: Final = 60.0
 SETTLES_S: Final = 6.0  # until the looks are over that the warm-up's own moves have asked for
 PLAIN: Final = tuple(lane.replace("Project", "Plain") for lane in LANES)
 
@@ -37,9 +43,9 @@ def measure(trial: Trial) -> list[Figure]:
         plain = [_plain(trial, stage, "before", each)]
         stage.start_host()
         subscribe(stage)
-        _ours(trial, stage, "warm_up", WARM_UP_EACH)
+        _seconds(trial, stage, "warm_up", WARM_UP_EACH, LANES)
         time.sleep(SETTLES_S)
-        ours = _ours(trial, stage, "measured", each)
+        ours = _seconds(trial, stage, "measured", each, LANES)
         stage.kill_host()
         for subscription in stage.onedrive.subscriptions:
             stage.onedrive.forget_subscription(subscription.subscription_id)
@@ -56,11 +62,19 @@ def measure(trial: Trial) -> list[Figure]:
     ]
 
 
-def _ours(trial: Trial, stage: Stage, label: str, each: int) -> float:
-    """Return the seconds until the app has filed that many packages of each lane."""
+def _plain(trial: Trial, stage: Stage, label: str, each: int) -> float:
+    """Return the seconds that the reference takes."""
+    command = [sys.executable, "-m", "tests.benchmarks.plain", "imports", str(each), *PLAIN]
+    with ChildProcess(command, name="the reference", cwd=ROOT, env=stage.environment) as reference:
+        reference.wait_for_line("ready", timeout_s=STARTS_S)
+        return _seconds(trial, stage, label, each, PLAIN)
+
+
+def _seconds(trial: Trial, stage: Stage, label: str, each: int, lanes: Sequence[str]) -> float:
+    """Let so many packages of each lane appear; return the seconds until the last one is filed."""
     names = [f"USMF_{label}_{number:03}.zip" for number in range(each)]
-    packages = [(build_package(data_project=lane, entity=lane), name, lane) for name in names for lane in LANES]
-    places = [stage.folder / lane / "Success" for lane in LANES]
+    packages = [(build_package(data_project=lane, entity=lane), name, lane) for name in names for lane in lanes]
+    places = [stage.folder / lane / "Success" for lane in lanes]
     began = time.perf_counter()
     for package, name, lane in packages:
         stage.put(name, package, f"{lane}/Input")
@@ -69,20 +83,8 @@ def _ours(trial: Trial, stage: Stage, label: str, each: int) -> float:
         # Names alone, and no Path for each: looking on must not hold up the simulators, which share this process.
         names = [name for place in places for name in os.listdir(place)]  # noqa: PTH208
         count = sum(name.startswith(f"USMF_{label}") for name in names)
-        trial.say(f"{count} of {each * len(LANES)} filed")
-        return count == each * len(LANES)
+        trial.say(f"{label}: {count} of {each * len(lanes)} filed")
+        return count == each * len(lanes)
 
     stage.wait_for(filed, "all packages in Success", within_s=PATIENCE_S)
     return time.perf_counter() - began
-
-
-def _plain(trial: Trial, stage: Stage, label: str, each: int) -> float:
-    """Return the seconds that the reference takes."""
-    trial.say(f"the reference, {label}")
-    for number in range(each):
-        for lane in PLAIN:
-            put(stage, f"USMF_{label}_{number:03}.zip", lane)
-    seconds: float = run_child("tests.benchmarks.plain", "imports", *PLAIN, env=stage.environment)
-    filed = [name for lane in PLAIN for name in stage.files(f"{lane}/Success") if name.startswith(f"USMF_{label}")]
-    assert len(filed) == each * len(PLAIN)
-    return seconds
