@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
+from requests.adapters import HTTPAdapter
 
 from local_cloud import wire_tap
 from local_cloud.wire_tap import LOG_VARIABLE, Exchange, exchanges_of
@@ -194,7 +195,7 @@ def _tapped_sent(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _tapped_send(original: Callable[..., Any]) -> Callable[..., Any]:
-    def send(self: requests.Session, request: requests.PreparedRequest, **options: Any) -> Any:
+    def send(self: HTTPAdapter, request: requests.PreparedRequest, **options: Any) -> Any:
         operation = _operation.get()
         if operation:
             WIRE.judge_sent(operation, _as_request(request))
@@ -258,7 +259,7 @@ def wire_is_tapped() -> Iterator[None]:
         WIRE.log = Path(folder) / "exchanges.jsonl"
         patch.setenv(LOG_VARIABLE, str(WIRE.log))
         patch.setattr(Http, "_sent", _tapped_sent(Http._sent))
-        patch.setattr(requests.Session, "send", _tapped_send(requests.Session.send))
+        patch.setattr(HTTPAdapter, "send", _tapped_send(HTTPAdapter.send))
         wire_tap.listeners.append(WIRE.judge_exchange)
         yield
         wire_tap.listeners.remove(WIRE.judge_exchange)
