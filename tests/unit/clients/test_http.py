@@ -121,6 +121,12 @@ def test_a_name_and_password_in_a_url_are_not_sent() -> None:
     assert "authorization" not in server.received[0].headers
 
 
+@pytest.mark.parametrize("url", ["https://*.example.com/x", "https://.example.com/x"])
+def test_a_host_that_cannot_be_one_is_not_asked_for(url: str) -> None:
+    with an_http() as http, pytest.raises(NeedsPerson, match="is no address"):
+        ask(http, url)
+
+
 @pytest.mark.parametrize(
     "path", ["/a/../b?x=%2f%2F", "/%7e%41%2e?q=a%20b+c%25&sig=a%2Bb%3D", "/x?tempauth=v1.eyJ~!*'()"]
 )
