@@ -108,3 +108,7 @@ def test_waivers_name_their_rule_and_a_reason() -> None:
                     bare.append(f"{path}:{number}")
 
     assert bare == []
+
+
+def test_no_file_is_a_link_which_windows_cannot_make_and_which_may_lead_out_of_the_project() -> None:
+    assert [name for name in files_in_git() if (ROOT / name).is_symlink()] == []
