@@ -15,7 +15,7 @@ from statistics import mean
 from typing import Final
 
 from local_cloud.cloud import ROOT
-from local_cloud.processes import ChildProcess
+from local_cloud.processes import ChildFailed, ChildProcess
 from tests.benchmarks.figures import Figure, Limit, Sample
 from tests.benchmarks.stage import LANES, PATIENCE_S, a_stage, subscribe
 from tests.benchmarks.trial import Trial
@@ -67,11 +67,16 @@ def _plain(trial: Trial, stage: Stage, label: str, each: int) -> float:
     command = [sys.executable, "-m", "tests.benchmarks.plain", "imports", str(each), *PLAIN]
     with ChildProcess(command, name="the reference", cwd=ROOT, env=stage.environment) as reference:
         reference.wait_for_line("ready", timeout_s=STARTS_S)
-        return _seconds(trial, stage, label, each, PLAIN)
+        return _seconds(trial, stage, label, each, PLAIN, by=reference)
 
 
-def _seconds(trial: Trial, stage: Stage, label: str, each: int, lanes: Sequence[str]) -> float:
-    """Let so many packages of each lane appear; return the seconds until the last one is filed."""
+def _seconds(
+    trial: Trial, stage: Stage, label: str, each: int, lanes: Sequence[str], *, by: ChildProcess | None = None
+) -> float:
+    """Let so many packages of each lane appear; return the seconds until the last one is filed.
+
+    by: who files them, if not the app. Raises ChildFailed where it gives up.
+    """
     names = [f"USMF_{label}_{number:03}.zip" for number in range(each)]
     packages = [(build_package(data_project=lane, entity=lane), name, lane) for name in names for lane in lanes]
     places = [stage.folder / lane / "Success" for lane in lanes]
@@ -84,6 +89,8 @@ def _seconds(trial: Trial, stage: Stage, label: str, each: int, lanes: Sequence[
         names = [name for place in places for name in os.listdir(place)]  # noqa: PTH208
         count = sum(name.startswith(f"USMF_{label}") for name in names)
         trial.say(f"{label}: {count} of {each * len(lanes)} filed")
+        if by and by.exit_code:
+            raise ChildFailed(f"{by.name} ended with {by.exit_code}. It said:\n{by.output}")
         return count == each * len(lanes)
 
     stage.wait_for(filed, "all packages in Success", within_s=PATIENCE_S)
