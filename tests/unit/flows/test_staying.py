@@ -6,10 +6,13 @@ from typing import Any
 import pytest
 
 from local_cloud import faults
+from local_cloud.cloud import ROOT
 from local_cloud.finance_operations.knobs import Speed
+from local_cloud.functions_host.settings import AppSettings, read_host_json
 from shared.clients.dmf import FinanceOperations
 from shared.clients.wake_queue import IMPORT_WORK
 from shared.domain.run import State
+from shared.flows import execution
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.test_inbound import fno_fault
 from tests.world import World
@@ -40,6 +43,13 @@ def test_an_execution_of_a_few_seconds_is_filed_by_the_worker_that_began_it(make
     assert world.files("Success") == ["USMF_1.zip"]
     assert 0 <= seconds_late(world) <= 0.5
     assert [delay_s for _, delay_s in world.messages(IMPORT_WORK)] == [0.0]  # that of the look
+
+
+def test_a_wake_up_is_asked_for_as_early_as_storage_and_the_poll_of_the_queue_can_make_it_late() -> None:
+    storage_counts_whole_seconds = 1.0
+    polled_every_s = read_host_json(ROOT, AppSettings({})).queues.max_polling_interval_s
+
+    assert execution.WAKE_LATENCY_S == storage_counts_whole_seconds + polled_every_s
 
 
 def test_an_execution_that_takes_no_time_is_filed_without_being_saved(make_world: MakeWorld) -> None:
