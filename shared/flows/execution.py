@@ -27,8 +27,8 @@ YOUNG_S: Final = 60.0
 # A worker stays with an execution for POLL_STAY_SECONDS after its begin and about its usual end, looking this often at
 # first: most take a few seconds, and the way through the queue takes as long again. See docs/decisions/0011.
 FIRST_LOOK_S: Final = 0.25
-# A wake-up comes up to 1.5 seconds late: storage delays by whole seconds, and the host polls its queue every half second
-# (maxPollingInterval in host.json). So it is asked for that much before.
+# A wake-up comes up to 1.5 seconds late: storage delays by whole seconds, and the host polls its queue every half
+# second (maxPollingInterval in host.json). So it is asked for that much before.
 WAKE_LATENCY_S: Final = 1.5
 
 # F&O answers Unknown, or 400 "not found", for a while after a submit.

@@ -49,7 +49,7 @@ def test_a_wake_up_is_asked_for_as_early_as_storage_and_the_poll_of_the_queue_ca
     storage_counts_whole_seconds = 1.0
     polled_every_s = read_host_json(ROOT, AppSettings({})).queues.max_polling_interval_s
 
-    assert execution.WAKE_LATENCY_S == storage_counts_whole_seconds + polled_every_s
+    assert storage_counts_whole_seconds + polled_every_s == execution.WAKE_LATENCY_S
 
 
 def test_an_execution_that_takes_no_time_is_filed_without_being_saved(make_world: MakeWorld) -> None:
