@@ -10,6 +10,7 @@
         · ProjectBusy       F&O runs another execution of the data project, or its tables are in contention
         · DataDamaged       bytes arrived short or with another hash than they were sent with
     * FileRejected          this file can never succeed as it is
+    * Refused               a service says no and not why: about this file, or about all? The second file tells
     * NeedsPerson           no file can succeed until a person acts: credentials, permission, address, quota
         · SettingsInvalid   settings are missing or wrong; lists all of them
 
@@ -92,6 +93,14 @@ class DataDamaged(TryAgain):
 
 class FileRejected(AppError):
     """This file can never succeed as it is."""
+
+
+class Refused(AppError):
+    """A service refuses, and nobody can say yet whether it refuses this file or every file.
+
+    A 403, a 400 that is about the request, a library's 400. First only the file waits; if a second file of the flow
+    meets the same, it is the flow's. The message ends with what to do in that case; ``call`` has status and code.
+    """
 
 
 class NeedsPerson(AppError):
