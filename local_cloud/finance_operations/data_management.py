@@ -50,6 +50,10 @@ DEADLOCK: Final = (
     "Cannot delete a record in Source (DMFDefinitionGroupEntityXMLFields).\n"
     "Deadlock, where one or more users have simultaneously locked the whole table or part of it."
 )
+# https://github.com/MicrosoftDocs/dynamics-365-unified-operations-public/issues/1335
+COMPOSITE_NEEDS_PROJECT: Final = (
+    "A data project must exist before importing a package consisting of a composite data entity."
+)
 # Assumed: that F&O says this, of all it says in contention, while an earlier execution of the project is running.
 PROJECT_BUSY: Final = (
     "Cannot edit a record in Entities for a processing group (DMFDefinitionGroupEntity).\n"
@@ -128,6 +132,7 @@ class DataManagement:
 
         Raises ActionRefused. Blocks while the package is read and for ``unpack_s``.
         """
+        self._check_starts()
         if not self._import_gate.acquire(blocking=not self.behaviour.parallel_imports_fail):
             # Documented as "Don't call ImportFromPackage() in parallel threads. Otherwise, it fails.":
             # https://learn.microsoft.com/dynamics365/fin-ops-core/dev-itpro/data-entities/data-management-api
@@ -139,6 +144,7 @@ class DataManagement:
 
     def import_package_async(self, order: ImportOrder) -> str:
         """Start an execution that reads the package by itself: a broken one is a failed execution, not a refusal."""
+        self._check_starts()
         order = self._with_own_id(order)
         if self._repeated(order.execution_id):
             return order.execution_id
@@ -151,7 +157,7 @@ class DataManagement:
                 self._note_failed(order, str(refusal))
             return order.execution_id
         with self._lock:
-            self._check_import(order)
+            self._check_import(order, package)
             self._accept_import(order, package)
         return order.execution_id
 
@@ -170,7 +176,7 @@ class DataManagement:
             raise ActionRefused(str(broken)) from broken
         self._closing.wait(self.speed.unpack_s)
         with self._lock:
-            self._check_import(order)
+            self._check_import(order, package)
             self._accept_import(order, package)
         return order.execution_id
 
@@ -195,14 +201,29 @@ class DataManagement:
             return True
         raise ActionRefused(f"The execution id {execution_id} already exists.")  # Assumed: nothing is documented
 
-    def _check_import(self, order: ImportOrder) -> None:
+    def _check_starts(self) -> None:
+        if self.behaviour.refuse_starts:
+            raise ActionRefused(self.behaviour.refuse_starts)
+
+    def _check_import(self, order: ImportOrder, package: Package | None = None) -> None:
+        """Raise ActionRefused for what cannot be imported now; package: None before it has been read."""
         if not order.data_project:
             raise ActionRefused("The data project name must be specified.")  # Assumed
         self._check_company(order.company)
         self._check_idle(order.data_project)
-        if self._store.project(order.data_project) is not None and not order.overwrite:
+        if package is None and self.behaviour.composite_entities:
+            return  # the rules for the data project depend on what is in the package
+        exists = self._store.project(order.data_project) is not None
+        if package is not None and self._is_composite(package):
+            if not exists:
+                raise ActionRefused(COMPOSITE_NEEDS_PROJECT)
+        elif exists and not order.overwrite:
             # Observed in Recurring-Integrations-Scheduler#54
             raise ActionRefused(f"The data project '{order.data_project}' exists and overwrite has not been specified.")
+
+    def _is_composite(self, package: Package) -> bool:
+        labels = {each.casefold() for each in self.behaviour.composite_entities}
+        return any(entity.name.casefold() in labels for entity in package.entities)
 
     def _check_company(self, company: str) -> None:
         if company.upper() not in {each.upper() for each in self.behaviour.legal_entities}:
@@ -261,9 +282,12 @@ class DataManagement:
 
     def _accept_import(self, order: ImportOrder, package: Package) -> None:
         with self._store.transaction():
-            self._define_import(order.data_project, package)
+            if order.overwrite or self._store.project(order.data_project) is None:
+                self._define_import(order.data_project, package)
             runs = tuple(self._staged(order.execution_id, data) for data in package.entities)
             outcome, reported = as_told(import_outcome(runs), self.behaviour)
+            if order.overwrite and self._is_composite(package):
+                outcome = reported = Status.FAILED
             self._store.save_execution(
                 Execution(
                     execution_id=order.execution_id,
@@ -334,6 +358,7 @@ class DataManagement:
 
     def export_package(self, order: ExportOrder) -> str:
         """Start an export of a data project's rows as they are now; return the execution id. Raises ActionRefused."""
+        self._check_starts()
         order = self._with_own_id(order)
         if not order.re_execute and self._repeated(order.execution_id):
             return order.execution_id

@@ -34,6 +34,13 @@ class Behaviour:
     legal_entities: tuple[str, ...] = ("USMF", "USSI", "DEMF", "GBSI", "DAT")
     registered_apps: tuple[str, ...] | None = None  # form "Microsoft Entra ID applications"; None: every client id is
     entities: tuple[str, ...] | None = None  # labels of the data entities of this environment; None: any name is one
+    # Labels of composite entities. A package with one needs a data project that exists, and no overwrite: with it, its
+    # execution ends as Failed and gives no reason.
+    # https://github.com/MicrosoftDocs/dynamics-365-unified-operations-public/issues/1335
+    composite_entities: tuple[str, ...] = ()
+    # What F&O says against every ImportFromPackage and ExportToPackage; "": nothing. For contention, as described in
+    # https://learn.microsoft.com/dynamics365/fin-ops-core/dev-itpro/data-entities/dm-error-descriptions#error-codes
+    refuse_starts: str = ""
     key_fields: Mapping[str, str] | None = None  # entity -> its key field; otherwise the first column is the key
     max_value_length: int = 255  # characters; a longer value does not fit into its staging column
     repeated_execution_id: Literal["refuse", "new", "same"] = "refuse"  # what F&O really does is documented nowhere

@@ -20,7 +20,7 @@ from local_cloud.onedrive import delta
 from local_cloud.onedrive.address import Address, parse
 from local_cloud.onedrive.content import Content, Operation
 from local_cloud.onedrive.drive import Drive, check_match, conflict_behavior
-from local_cloud.onedrive.errors import GraphError, Misuse, item_not_found, misuse
+from local_cloud.onedrive.errors import GraphError, Misuse, item_not_found, locked, misuse
 from local_cloud.onedrive.item import Item
 from local_cloud.onedrive.knobs import Knobs
 from local_cloud.onedrive.links import Links
@@ -318,6 +318,7 @@ class Api:
 
     async def _list_children(self, asked: Asked, address: Address) -> web.Response:
         known_query(asked.query, "$top", "$select", "$orderby", "$skiptoken")
+        self._refuse_listing_of_locked_site()
         size, select = self._page_size(asked), selected(asked.query)
         is_descending = _order(asked.query.get("$orderby"))
         after = None if "$skiptoken" not in asked.query else _place_of(asked.query["$skiptoken"])
@@ -436,6 +437,7 @@ class Api:
 
     async def _delta(self, asked: Asked, address: Address) -> web.Response:
         known_query(asked.query, "token", "$top", "$select", "$expand")
+        self._refuse_listing_of_locked_site()
         if address.item_id not in (None, self._drive.root_id) or address.names:
             raise GraphError(501, "notSupported", "view.delta can only be called on the root.")
         argument = re.fullmatch(r"(?:token='(?P<token>[^']*)')?", address.arguments)
@@ -460,6 +462,10 @@ class Api:
         return json_answer(200, await asyncio.to_thread(page))
 
     # Parts of the above
+
+    def _refuse_listing_of_locked_site(self) -> None:
+        if self._knobs.site_is_locked:
+            raise locked("resourceLocked")
 
     def _target(self, asked: Asked, address: Address, conflict: str) -> Target:
         """Return where an upload to this address appears: beside its last name, or in place of the item it names."""

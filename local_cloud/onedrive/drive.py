@@ -19,10 +19,12 @@ from typing import Final
 from local_cloud.onedrive.disk import Entry, Stat, entries, everything, stat_of
 from local_cloud.onedrive.errors import (
     GraphError,
+    columns_not_filled,
     item_not_found,
     locked,
     misuse,
     name_already_exists,
+    on_hold,
     resource_modified,
 )
 from local_cloud.onedrive.index import Index
@@ -265,11 +267,11 @@ class Drive:
         times: Times | None = None,
         if_match: str | None = None,
     ) -> Item:
-        """Move, rename, or set the times of an item; its id stays. Raises GraphError 400, 404, 409, 412, 423."""
+        """Move, rename, or set the times of an item; its id stays. Raises GraphError 400, 403, 404, 409, 412, 423."""
         with self._lock:
             item = self.get(item_id)
             check_match(item, if_match)
-            self._refuse_if_locked(item)
+            self._refuse_if_protected(item)
             if item.is_root:
                 raise GraphError(400, "invalidRequest", "The root cannot be changed.")
             parent = self._folder(parent_id or item.parent_id)
@@ -283,11 +285,11 @@ class Drive:
             return item
 
     def delete(self, item_id: str, *, if_match: str | None = None) -> None:
-        """Move an item to the recycle bin, with all that is in it. Raises GraphError 400, 404, 412, 423."""
+        """Move an item to the recycle bin, with all that is in it. Raises GraphError 400, 403, 404, 412, 423."""
         with self._lock:
             item = self.get(item_id)
             check_match(item, if_match)
-            self._refuse_if_locked(item)
+            self._refuse_if_protected(item)
             if item.is_root:
                 raise GraphError(400, "invalidRequest", "The root cannot be deleted.")
             self.path_of(item).replace(self._recycle_bin / f"{self._sequence}-{item.item_id}-{item.name}")
@@ -308,7 +310,7 @@ class Drive:
     ) -> tuple[Item, bool]:
         """Let an uploaded file appear in the drive; `content` is moved there. Return the item, and whether it is new.
 
-        Raises GraphError 400, 404, 409, 412, 423; the content is still where it was then.
+        Raises GraphError 400, 403, 404, 409, 412, 423; the content is still where it was then.
         """
         with self._lock:
             parent = self._folder(parent_id)
@@ -322,7 +324,7 @@ class Drive:
                 elif conflict == "fail" or existing.is_folder:
                     raise name_already_exists()
                 else:
-                    self._refuse_if_locked(existing)
+                    self._refuse_if_protected(existing)
                     name = existing.name
             elif if_match is not None:
                 raise resource_modified()
@@ -557,13 +559,17 @@ class Drive:
             number += 1
         return numbered(name, number, is_folder=is_folder)
 
-    def _refuse_if_locked(self, item: Item) -> None:
+    def _refuse_if_protected(self, item: Item) -> None:
         pattern = matches(item.name, self._knobs.locked)
         if pattern is not None:
             raise locked(self._knobs.locked[pattern])
+        if matches(item.name, self._knobs.held) is not None:
+            raise on_hold()
 
     def _move(self, item: Item, parent: Item, name: str) -> Item:
         self._check_place(parent, name)
+        if self._knobs.required_columns and not item.is_folder:
+            raise columns_not_filled("move")
         existing = self._lookup(parent, name)
         if existing is not None and existing.item_id != item.item_id:
             raise name_already_exists()

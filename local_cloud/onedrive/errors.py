@@ -65,6 +65,31 @@ def unauthenticated(message: str) -> GraphError:
     return GraphError(401, "unauthenticated", message)
 
 
+def on_hold() -> GraphError:
+    """https://github.com/abraunegg/onedrive/issues/338"""
+    return GraphError(
+        403,
+        "accessDenied",
+        "Request was cancelled by event received. If attempting to delete a non-empty folder, it's possible that it's "
+        "on hold",
+    )
+
+
+def columns_not_filled(operation: str) -> GraphError:
+    """Return how a library refuses a file without a value for a required column; operation: move, session or upload."""
+    match operation:
+        case "move":
+            # https://github.com/SharePoint/sp-dev-docs/issues/10819
+            return GraphError(400, "invalidRequest", "List data validation failed.")
+        case "session":
+            # https://github.com/OneDrive/onedrive-api-docs/issues/1038
+            return GraphError(400, "invalidRequest", "One of the provided arguments is not acceptable.")
+        case "upload":
+            # https://github.com/microsoftgraph/msgraph-sdk-dotnet/issues/2363; Assumed: the code and the words.
+            return GraphError(500, "generalException", "General exception while processing.")
+    raise ValueError(f"no operation is called {operation}")
+
+
 def locked(shape: str) -> GraphError:
     """Return one of the three refusals that have been seen for a file that someone has open."""
     match shape:

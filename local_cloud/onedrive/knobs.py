@@ -28,7 +28,16 @@ class Knobs:
     missing_hash: Sequence[str] = ()  # names of files that show no quickXorHash
     hash_at_once_bytes: int = 64 * 1024 * 1024  # larger files on disk get their hash some time after they are seen
     malware: Sequence[str] = ()  # names of files with the malware facet, whose download is refused
-    locked: Mapping[str, str] = field(default_factory=dict)  # name to one of LOCK_SHAPES: 423 on a change
+    # Name to one of LOCK_SHAPES: 423 on a change. notAllowed is what a file gives that a person has checked out.
+    locked: Mapping[str, str] = field(default_factory=dict)
+    # Names of files with a hold, or a label as a record: 403 on a change. https://github.com/abraunegg/onedrive/issues/338
+    held: Sequence[str] = ()
+    # The library has a column that is required or validated: no file is moved, no upload session is opened (400 both),
+    # and nothing small is uploaded (500). errors.py has the sources.
+    required_columns: bool = False
+    # The site is archived or read-only: every listing and delta is answered with 423.
+    # https://github.com/microsoftgraph/microsoft-graph-docs-contrib/issues/7121
+    site_is_locked: bool = False
     quota_full: bool = False  # uploads are answered with 507
     sites_selected_is_granted: bool = False  # the drive's site lets in an app that has Sites.Selected
     empty_create_body: bool = False  # creating a folder is answered with 201 and no body

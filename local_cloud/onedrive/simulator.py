@@ -162,6 +162,12 @@ class OneDriveSimulator:
         """The calls made to subscribers, oldest first."""
         return [] if self._notifier is None else list(self._notifier.deliveries)
 
+    def remember_subscription(self, subscription: Subscription) -> None:
+        """Have a subscription that was made before this start."""
+        if self._subscriptions is None:
+            raise RuntimeError("the simulator has not been started")
+        self._subscriptions.remember(subscription)
+
     def forget_subscription(self, subscription_id: str) -> None:
         """Let a subscription be gone without a word."""
         if self._subscriptions is not None:

@@ -99,9 +99,13 @@ class Subscriptions:
             if url is not None:
                 await validate(url, session, timeout_s=self._knobs.validation_timeout_s)
         self._refuse_duplicate(wanted)
-        with self._lock:
-            self._subscriptions[wanted.subscription_id] = wanted
+        self.remember(wanted)
         return wanted
+
+    def remember(self, subscription: Subscription) -> None:
+        """Have a subscription, checked already."""
+        with self._lock:
+            self._subscriptions[subscription.subscription_id] = subscription
 
     async def update(
         self, subscription_id: str, body: Mapping[str, object], *, app_id: str, session: aiohttp.ClientSession

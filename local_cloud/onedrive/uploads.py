@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from local_cloud.onedrive.drive import Drive, Times, check_match
-from local_cloud.onedrive.errors import GraphError, misuse, name_already_exists, quota_reached
+from local_cloud.onedrive.errors import GraphError, columns_not_filled, misuse, name_already_exists, quota_reached
 from local_cloud.onedrive.item import Item, new_guid
 from local_cloud.onedrive.knobs import Knobs
 from local_cloud.onedrive.names import same_name
@@ -76,10 +76,12 @@ class Uploads:
     async def store_small(self, target: Target, blocks: AsyncIterator[bytes]) -> tuple[Item, bool]:
         """Take a file in one piece. Return the item and whether it is new.
 
-        Raises GraphError 400, 404, 409, 412, 413, 423, 507.
+        Raises GraphError 400, 403, 404, 409, 412, 413, 423, 500, 507.
         """
         if self._knobs.quota_full:
             raise quota_reached()
+        if self._knobs.required_columns:
+            raise columns_not_filled("upload")
         path = self._drive.uploads_folder / f"small-{new_guid()}"
         hashing, size = QuickXor(), 0
         try:
@@ -100,6 +102,8 @@ class Uploads:
         if declared_bytes == 0:
             raise misuse("An upload session cannot hold an empty file; PUT its content.")
         self._drive.check_place(target.parent_id, target.name)
+        if self._knobs.required_columns:
+            raise columns_not_filled("session")
         existing = self._drive.lookup(target.parent_id, target.name)
         if existing is not None:
             check_match(existing, target.if_match)

@@ -295,6 +295,37 @@ def test_an_entity_must_exist_where_the_environment_lists_them(
     assert reason(refused).endswith(f"Entity {ENTITY} does not exist in the target environment")
 
 
+def test_a_composite_entity_needs_a_data_project_that_exists_and_no_overwrite(
+    caller: Caller, simulator: FinanceOperationsSimulator, clock: HandClock
+) -> None:
+    """MicrosoftDocs/dynamics-365-unified-operations-public#1335."""
+    simulator.change(composite_entities=[ENTITY.upper()])
+
+    for overwrite in (True, False):
+        refused = caller.import_package(overwrite=overwrite)
+        assert reason(refused).endswith(
+            "A data project must exist before importing a package consisting of a composite data entity."
+        )
+
+    caller.import_package(build_package(entities=[Entity(name="Currencies")]))
+    clock.pass_by(60)
+    assert caller.import_package(overwrite=False, executionId="run-2").status_code == 200
+    clock.pass_by(60)
+    assert caller.status("run-2") == "Succeeded"
+    assert caller.import_package(overwrite=True, executionId="run-3").status_code == 200
+    clock.pass_by(60)
+    assert caller.status("run-3") == "Failed"
+    assert caller.value("GetExecutionErrors", executionId="run-3") == "[]"
+
+
+def test_every_start_can_be_refused_in_the_same_words(caller: Caller, simulator: FinanceOperationsSimulator) -> None:
+    simulator.change(refuse_starts="DMF2039: an Excel file lock could not be obtained.")
+
+    for refused in (caller.import_package(), caller.export()):
+        assert reason(refused).endswith(": DMF2039: an Excel file lock could not be obtained.")
+    assert simulator.executions == []
+
+
 def test_an_asynchronous_import_reports_a_broken_package_as_a_failed_execution(
     caller: Caller, simulator: FinanceOperationsSimulator, clock: HandClock
 ) -> None:

@@ -171,6 +171,56 @@ def test_a_folder_that_exists_can_be_asked_for_under_another_name_or_as_it_is(gr
     assert (same.status_code, same.json()["id"]) == (200, folder_id)
 
 
+def test_a_file_on_hold_is_not_changed_and_the_others_are(graph: Graph) -> None:
+    """A hold or a label as a record: https://github.com/abraunegg/onedrive/issues/338."""
+    graph.put("held.zip", b"content")
+    graph.put("other.zip", b"content")
+    done = graph.folder_id("Done")
+    graph.knobs.held = ["HELD*"]
+
+    for method, path, body in (
+        ("PATCH", "root:/held.zip", {"parentReference": {"id": done}}),
+        ("DELETE", "root:/held.zip", None),
+    ):
+        response = graph.call(method, path, json=body)
+        assert (response.status_code, code_of(response)) == (403, "accessDenied")
+        assert "it's possible that it's on hold" in response.json()["error"]["message"]
+    assert graph.call("PUT", "root:/held.zip:/content", data=b"other").status_code == 403
+    assert graph.patch("root:/other.zip", {"parentReference": {"id": done}}).status_code == 200
+    assert graph.names_in("") == ["Done", "held.zip"]
+    assert graph.violations == []
+
+
+def test_a_library_with_a_required_column_takes_and_moves_no_file(graph: Graph) -> None:
+    """SharePoint/sp-dev-docs#10819, OneDrive/onedrive-api-docs#1038, microsoftgraph/msgraph-sdk-dotnet#2363."""
+    graph.put("a.zip", b"content")
+    done = graph.folder_id("Done")
+    graph.knobs.required_columns = True
+
+    moved = graph.patch("root:/a.zip", {"parentReference": {"id": done}})
+    opened = graph.post("root:/b.zip:/createUploadSession", {"item": {"name": "b.zip"}})
+    put = graph.call("PUT", "root:/c.zip:/content", data=b"content")
+
+    assert (moved.status_code, moved.json()["error"]["message"]) == (400, "List data validation failed.")
+    assert (opened.status_code, code_of(opened)) == (400, "invalidRequest")
+    assert (put.status_code, code_of(put)) == (500, "generalException")
+    assert graph.names_in("") == ["a.zip", "Done"]
+    graph.knobs.required_columns = False
+    assert graph.patch("root:/a.zip", {"parentReference": {"id": done}}).status_code == 200
+    assert graph.violations == []
+
+
+def test_a_site_that_is_locked_lists_nothing(graph: Graph) -> None:
+    """An archived or read-only site: https://github.com/microsoftgraph/microsoft-graph-docs-contrib/issues/7121."""
+    graph.put("a.zip", b"content")
+    graph.knobs.site_is_locked = True
+
+    for path in ("root/children", "root/delta"):
+        response = graph.get(path)
+        assert (response.status_code, code_of(response)) == (423, "resourceLocked")
+    assert graph.violations == []
+
+
 def test_a_folder_is_not_made_where_a_file_has_the_name(graph: Graph) -> None:
     graph.put("Done", b"a file")
     body = {"name": "Done", "folder": {}, "@microsoft.graph.conflictBehavior": "replace"}
