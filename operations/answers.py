@@ -32,6 +32,9 @@ _DONE_BY: Final[Mapping[Verb, Callable[[What, Asked, Services], Answer | None]]]
     ),
     Verb.CHECK_NOW: lambda what, asked, services: actions.check_now(what.get("run", ""), asked, services),
     Verb.GIVE_UP: lambda what, asked, services: actions.give_up(what.get("run", ""), asked, services),
+    Verb.SUBMIT_AGAIN: lambda what, asked, services: actions.submit_again(what.get("run", ""), asked, services),
+    Verb.FREE_PROJECT: lambda what, asked, services: actions.free_project(what.get("run", ""), asked, services),
+    Verb.PUT_ASIDE: lambda what, asked, services: actions.put_aside(what.get("run", ""), asked, services),
     Verb.PAUSE: lambda what, asked, services: actions.pause(what.get("name", ""), asked, services),
     Verb.RESUME: lambda what, asked, services: actions.resume(what.get("name", ""), asked, services),
     Verb.EXPORT_NOW: lambda what, asked, services: actions.export_now(what.get("name", ""), asked, services),
@@ -47,7 +50,9 @@ def runs(req: func.HttpRequest, *, as_json: bool = False) -> func.HttpResponse:
 def run(req: func.HttpRequest) -> func.HttpResponse:
     """Return one run: as a page, or as JSON where its address ends so or nothing else is accepted."""
     as_json = req.route_params["address"].endswith(".json") or _wants_json(req)
-    return _answered(req, _one, pages.as_json if as_json else pages.run_page)
+    shown: Callable[[history.RunView | history.DamagedView | None, pages.Asked], pages.Answer]
+    shown = pages.as_json if as_json else pages.run_page
+    return _answered(req, _one, shown)
 
 
 def act(req: func.HttpRequest) -> func.HttpResponse:
@@ -101,7 +106,7 @@ def _list(req: func.HttpRequest) -> history.RunList:
     return history.list_runs(history.read_filters(req.params), req.params.get("behind", ""), services())
 
 
-def _one(req: func.HttpRequest) -> history.RunView | None:
+def _one(req: func.HttpRequest) -> history.RunView | history.DamagedView | None:
     return history.show_run(req.route_params["address"].removesuffix(".json"), services())
 
 

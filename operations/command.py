@@ -129,8 +129,13 @@ def show(app: App, options: argparse.Namespace) -> int:
     run = _run(app, options.run)
     if options.json:
         return _print_json(run)
+    if "damage" in run:
+        _say(f"The record of this run cannot be read: {run['damage']}.")
+        return 0
     _say(f"{run['file_name']}: {run['outcome'] or run['state']}. {run['state_words']}")
-    for words in (run["trouble"], run["reason"]):
+    if run["next"]:
+        _say(f"Waits for {run['next']['waits_for']}.")
+    for words in (run["trouble"], run["reason"], run["passed"]):
         if words:
             _say(words)
     facts = {"run id": run["run_id"], "company": run["company"], "data project": run["data_project"]}
@@ -180,8 +185,23 @@ def resubmit(app: App, options: argparse.Namespace) -> int:
 
 
 def cancel(app: App, options: argparse.Namespace) -> int:
-    """Give an open run up; what F&O has got already it may go on with."""
+    """Cancel an open run; what F&O has got already it may go on with."""
     return _about_run("give-up", app, options)
+
+
+def submit_again(app: App, options: argparse.Namespace) -> int:
+    """Submit a run once more whose submits were all lost."""
+    return _about_run("submit-again", app, options)
+
+
+def free_project(app: App, options: argparse.Namespace) -> int:
+    """Free the data project of a cancelled run, whatever F&O does."""
+    return _about_run("free-project", app, options)
+
+
+def put_aside(app: App, options: argparse.Namespace) -> int:
+    """Move a damaged record out of its lane's way; nothing is deleted."""
+    return _about_run("put-aside", app, options)
 
 
 def check(app: App, options: argparse.Namespace) -> int:
@@ -301,6 +321,9 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     for each in (
         verb("show", show, common),
         verb("cancel", cancel, acting),
+        verb("submit-again", submit_again, acting),
+        verb("free-project", free_project, acting),
+        verb("put-aside", put_aside, acting),
         verb("check", check, acting),
     ):
         each.add_argument("run", metavar="RUN", help="a run id as list shows it, or a run's address")

@@ -10,7 +10,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from http import HTTPStatus
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlencode
 
+from shared.domain.record import EXTRA
 from shared.domain.run import FlowKind, Outcome, State
 from shared.flows import actions, health, history
 
@@ -103,11 +104,13 @@ def list_page(view: history.RunList, asked: Asked) -> Answer:
     )
 
 
-def run_page(view: history.RunView | None, asked: Asked) -> Answer:
+def run_page(view: history.RunView | history.DamagedView | None, asked: Asked) -> Answer:
     """Return one run as a page; None: 404."""
     if view is None:
         words = "There is no such run. Its record may have been cleared away."
         return _page(HTTPStatus.NOT_FOUND, "trouble.html", asked, title="Not found", words=words)
+    if isinstance(view, history.DamagedView):
+        return _page(HTTPStatus.OK, "damaged.html", asked, view=view)
     poll = link(Asked(query={}), f"/{view.address}.json")
     return _page(HTTPStatus.OK, "run.html", asked, view=view, poll=poll, etag=_etag(_json(HTTPStatus.OK, view)))
 
@@ -154,7 +157,7 @@ def _json(status: HTTPStatus, content: object) -> Answer:
 def _plain(value: object) -> object:
     """Return a value that JSON does not know as one that it knows; durations in seconds."""
     if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
+        return {each.name: getattr(value, each.name) for each in fields(value) if each.name != EXTRA}
     match value:
         case datetime():
             return value.astimezone(UTC).isoformat()

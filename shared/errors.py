@@ -4,10 +4,14 @@
     * TryAgain              later the same may work; the runner decides when
         · AnswerLost        the request may or may not have been handled: look before sending again
         · NotFound          the service does not know the thing (yet, or any more)
+            · FileMissing   OneDrive does not know the run's file; several in a row may mean that it is gone
         · NameTaken         a file of that name is there already
+        · NameHeld          an upload that has not ended holds the name
+        · NotComplete       the file is empty, is still being written, or OneDrive holds it back
         · ItemChanged       the file is no longer the one that was looked at (412)
         · ItemLocked        someone has the file open or checked out (423)
         · ProjectBusy       F&O runs another execution of the data project, or its tables are in contention
+        · DetailsMissing    F&O does not hand out what a report tells about a failed execution
         · DataDamaged       bytes arrived short or with another hash than they were sent with
     * FileRejected          this file can never succeed as it is
     * Refused               a service says no and not why: about this file, or about all? The second file tells
@@ -71,6 +75,18 @@ class NotFound(TryAgain):
     """The service does not know the thing: not yet, not any more, or it never did."""
 
 
+class FileMissing(NotFound):
+    """OneDrive does not know the run's file. It may say so for minutes about a file that it has just shown."""
+
+
+class NameHeld(TryAgain):
+    """An upload that has not ended holds the name of the file that is to be written."""
+
+
+class NotComplete(TryAgain):
+    """The file cannot be taken up yet: it is empty, is still being written, or OneDrive holds it back."""
+
+
 class NameTaken(TryAgain):
     """A file or folder of that name is there already."""
 
@@ -89,6 +105,10 @@ class ProjectBusy(TryAgain):
 
 class DataDamaged(TryAgain):
     """Bytes arrived short, or with another hash than they were sent with."""
+
+
+class DetailsMissing(TryAgain):
+    """F&O does not hand out now what a report is to tell about a failed execution."""
 
 
 class FileRejected(AppError):

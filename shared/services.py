@@ -10,13 +10,13 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from contextvars import copy_context
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self, overload
 
 from shared.clients.credentials import (
     AppIdentity,
@@ -27,18 +27,22 @@ from shared.clients.credentials import (
     SignedInUser,
     certificate_ends,
 )
-from shared.clients.http import Http, TokenSource
+from shared.clients.http import Http, TokenSource, allowed_s
 from shared.clients.onedrive import OneDrive
 from shared.clients.outbox import Outbox
+from shared.clients.reservations import Reservations
 from shared.clients.run_store import CONTAINER, RunStore
-from shared.clients.storage import storage_transport
+from shared.clients.storage import identity_transport, storage_transport
 from shared.clients.subscriptions import Subscriptions
 from shared.clients.token_cache import BlobTokenCache
 from shared.clients.wake_queue import WakeQueue
 from shared.domain.alert import Alert
 from shared.domain.integrations import AlertRoute, ExportFlow, ImportFlow, Integrations
 from shared.domain.looks import Looks
+from shared.domain.reservation import Reservation
+from shared.duties import AT_ONCE, Attempt, Duties
 from shared.errors import NeedsPerson
+from shared.locks import WAIT_S, CallLocks
 from shared.secret import Secret, SecretUrl
 from shared.settings import Credentials, Settings, read_settings
 from shared.turns import Turns
@@ -62,6 +66,28 @@ SWITCH_S: Final = 0.001
 STORAGE_RETRY_S: Final = 0.5
 
 
+class built_once[Part](cached_property[Part]):  # noqa: N801  # used as the decorator that it extends
+    """A part that is built at its first use, by one thread: two that begin together get the same one.
+
+    Building makes no call to a service: that comes with the part's use.
+    """
+
+    if TYPE_CHECKING:  # as its base has them
+
+        @overload
+        def __get__(self, services: None, owner: type[Any] | None = None) -> Self: ...
+        @overload
+        def __get__(self, services: object, owner: type[Any] | None = None) -> Part: ...
+
+    def __get__(self, services: Any, owner: type[Any] | None = None) -> Self | Part:
+        """Return the part."""
+        if services is None:
+            return self
+        with services._lock:
+            part: Part = super().__get__(services, owner)
+        return part
+
+
 class Services:
     """The parts that flows work with. One object serves all threads of a process."""
 
@@ -76,16 +102,23 @@ class Services:
         self.settings = settings
         self._clock = clock or (lambda: datetime.now(UTC))
         self._sleep = sleep
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # for moments: nothing is called while it is held
+        self._folder_locks = CallLocks()
+        self._duties = Duties()
         self._drives: dict[str, OneDrive] = {}
         self._environments: dict[str, FinanceOperations] = {}
         self._folder_ids: dict[tuple[str, str], str] = {}
         self._import_turns: dict[str, Turns] = {}
         self._took_s: dict[str, float] = {}
         self.looks = Looks()  # in memory, because a look too many costs little
+        self.has_older_reserved = False  # whether this process knows that the runs of older versions have reservations
+        self.reserved: dict[tuple[str, str], Reservation] = {}  # as this process wrote them last: a hint
         self._fo_tokens: dict[str, TokenSource] = {}
         self.began = self.now()  # when this process did
         self.last_look: datetime | None = None  # of this process, and one that went well
+        self.alerts_looked_at: dict[str, float] = {}  # when this process has looked last whether an alert is over
+        self.trouble_of_telling: Exception | None = None  # of the timer's last minute in this process
+        self.last_scans: dict[tuple[str, str], datetime] = {}  # the same by drive and Input folder
         self.last_notification: datetime | None = None  # that this process was given
 
     def now(self) -> datetime:
@@ -103,6 +136,17 @@ class Services:
         with ThreadPoolExecutor(min(SIDE_BY_SIDE, len(items)), thread_name_prefix="side") as pool:
             # The context carries log keys into the threads.
             return [each.result() for each in [pool.submit(copy_context().run, act, item) for item in items]]
+
+    def attempt_all[Result](
+        self,
+        work: Mapping[str, Callable[[], Result]],
+        *,
+        limit_s: float | None,
+        begin_within_s: float | None = None,
+        at_once: int = AT_ONCE,
+    ) -> dict[str, Attempt[Result]]:
+        """Do each piece of work by itself and return how each ended, as ``Duties.attempt_all`` says."""
+        return self._duties.attempt_all(work, limit_s=limit_s, begin_within_s=begin_within_s, at_once=at_once)
 
     def note_took(self, lane: str, seconds: float) -> None:
         """Remember how long an execution of a lane took."""
@@ -144,18 +188,22 @@ class Services:
             return self._drives[drive]
 
     def folder_id(self, drive: str, path: str) -> str:
-        """Return the id of a folder, which is made where it is missing; asked once per process."""
-        with self._lock:
-            if (drive, path) not in self._folder_ids:
-                self._folder_ids[drive, path] = self.onedrive(drive).ensure_folder(path).item_id
-            return self._folder_ids[drive, path]
+        """Return the id of a folder, which is made if it is missing; asked once per process.
+
+        Raises TryAgain if another thread has asked for this folder and got no answer for ten seconds.
+        """
+        if known := self._folder_ids.get((drive, path)):
+            return known
+        with self._folder_locks.of((drive, path)).held(f"find the folder '{path}'", wait_s=allowed_s(WAIT_S)):
+            known = self._folder_ids.get((drive, path)) or self.onedrive(drive).ensure_folder(path).item_id
+            self._folder_ids[drive, path] = known
+            return known
 
     def forget_folder(self, drive: str, path: str) -> None:
         """Look for a folder anew at its next use: a person may have renamed or deleted it."""
-        with self._lock:
-            self._folder_ids.pop((drive, path), None)
+        self._folder_ids.pop((drive, path), None)
 
-    @cached_property
+    @built_once
     def subscriptions(self) -> Subscriptions:
         """Graph's change notifications."""
         return Subscriptions(self._graph_v1, self._graph)
@@ -166,17 +214,17 @@ class Services:
             raise NeedsPerson("Graph cannot notify the app: set NOTIFICATION_URL and CLIENT_STATE.")
         return self.settings.notification_url, self.settings.client_state
 
-    @cached_property
+    @built_once
     def downloads(self) -> Http:
         """HTTP for pre-authenticated URLs, which must never see our token."""
         return Http(service="OneDrive content", token=None, request_id_header="request-id")
 
-    @cached_property
+    @built_once
     def webhook(self) -> Http:
         """HTTP for our own webhook, as Graph calls it."""
         return Http(service="The webhook", token=None, request_id_header="")
 
-    @cached_property
+    @built_once
     def _graph(self) -> Http:
         return Http(service="Microsoft Graph", token=self.graph_token, request_id_header="request-id")
 
@@ -184,7 +232,7 @@ class Services:
     def _graph_v1(self) -> str:
         return f"{self.settings.graph_url}/v1.0"
 
-    @cached_property
+    @built_once
     def graph_token(self) -> TokenSource:
         """Where the tokens for Microsoft Graph come from: the app's own identity, or the person who has signed in."""
         settings = self.settings
@@ -192,7 +240,7 @@ class Services:
             return self.signed_in_user
         return self._app_identity(settings.graph_url)
 
-    @cached_property
+    @built_once
     def signed_in_user(self) -> SignedInUser:
         """The person who has signed in, where OneDrive is reached as a person (ONEDRIVE_SIGN_IN=user)."""
         settings = self.settings
@@ -248,7 +296,7 @@ class Services:
         self.outbox.put(alert)
 
     def channels(self, integration: str) -> "list[Channel]":
-        """Return who is told of an import or export, or (with "") of the app itself: the log where nobody is set."""
+        """Return who is told of an import or export, or (with "") of the app itself: the log if nobody is set."""
         from shared.clients.alerts import LogAlerts
 
         settings = self.settings
@@ -267,7 +315,7 @@ class Services:
         if route.webhook_url:
             yield WebhookAlerts(route.webhook_url, settings.alert_webhook_secret, self._webhooks, clock=self.now)
 
-    @cached_property
+    @built_once
     def _webhooks(self) -> Http:
         from shared.clients.alerts import alerts_http
 
@@ -289,22 +337,27 @@ class Services:
 
     # -- the app's own storage
 
-    @cached_property
+    @built_once
     def store(self) -> RunStore:
         """Runs, leases and marks."""
         return RunStore(self._blobs.get_container_client(CONTAINER))
 
-    @cached_property
+    @built_once
+    def reservations(self) -> Reservations:
+        """Who may use which name of F&O."""
+        return Reservations(self._blobs.get_container_client(CONTAINER))
+
+    @built_once
     def outbox(self) -> Outbox:
         """Alerts that are to be told."""
         return Outbox(self._blobs.get_container_client(CONTAINER))
 
-    @cached_property
+    @built_once
     def wakes(self) -> WakeQueue:
         """Wake-ups."""
         return WakeQueue(self._queues)
 
-    @cached_property
+    @built_once
     def _blobs(self) -> "BlobServiceClient":
         from azure.storage.blob import BlobServiceClient, LinearRetry
 
@@ -313,7 +366,7 @@ class Services:
             return BlobServiceClient.from_connection_string(storage.connection_string.reveal(), **options)
         return BlobServiceClient(storage.blob_url, credential=self._storage_identity, **options)
 
-    @cached_property
+    @built_once
     def _queues(self) -> "QueueServiceClient":
         from azure.storage.queue import LinearRetry, QueueServiceClient
 
@@ -322,11 +375,14 @@ class Services:
             return QueueServiceClient.from_connection_string(storage.connection_string.reveal(), **options)
         return QueueServiceClient(storage.queue_url, credential=self._storage_identity, **options)
 
-    @cached_property
+    @built_once
     def _storage_identity(self) -> "ManagedIdentityCredential":
         from azure.identity import ManagedIdentityCredential
 
-        return ManagedIdentityCredential(client_id=self.settings.storage.client_id or None)
+        return ManagedIdentityCredential(
+            client_id=self.settings.storage.client_id or None,
+            transport=identity_transport(connection_timeout=5, read_timeout=30),
+        )
 
 
 def _storage_options(retry: Callable[..., Any]) -> dict[str, Any]:

@@ -76,6 +76,7 @@ _ALL: Final = (
     Setting("IMPORT_DATA_PROJECT", example="Asset-Major-Types"),
     Setting("IMPORT_COMPANY", example="USMF"),
     Setting("IMPORT_OVERWRITE", "true", "true"),
+    Setting("IMPORT_STRICT_ORDER", "false", "true"),
     Setting("EXPORT_DATA_PROJECT", example="Asset-Major-Types-Export"),
     Setting("EXPORT_COMPANY", example="USMF"),
     Setting("OUTPUT_FOLDER", "Output", "LogicAppsIntegration/Demo01/Output"),

@@ -6,7 +6,7 @@ imported on first use, because an HTTP call that needs no token should not pay f
 
 import json
 import re
-import threading
+import time
 from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +17,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import requests
 
+from shared.clients.http import allowed_s
+from shared.clients.storage import identity_transport
 from shared.errors import AppError, ItemChanged, NeedsPerson, RemoteCall, TryAgain
+from shared.locks import WAIT_S, CallLock
 from shared.log import log
 from shared.secret import Secret
 
@@ -38,6 +41,9 @@ _KNOWN_CLOUDS: Final = frozenset(
 
 _CONNECT_S: Final = 5
 _READ_S: Final = 30
+
+# Seconds that a token must still live to be handed out while another thread asks for the next one.
+_LIVES_S: Final = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +91,23 @@ def certificate_ends(certificate: ClientCertificate) -> datetime | None:
     return found.certificate.not_valid_after_utc if found else None
 
 
+class _Held:
+    """The last token that a credential gave, for those who come while the next one is asked for."""
+
+    def __init__(self) -> None:
+        self._token = ""
+        self._ends = 0.0  # seconds since the epoch
+
+    def keep(self, token: str, ends: float) -> str:
+        """Remember a token; return it."""
+        self._token, self._ends = token, ends
+        return token
+
+    def living(self) -> str:
+        """Return the token, "" if it does not live for long any more."""
+        return self._token if self._ends - time.time() > _LIVES_S else ""
+
+
 class AppIdentity:
     """Tokens for the app's own identity and one scope."""
 
@@ -96,7 +119,8 @@ class AppIdentity:
         self._settings = credential
         self._scope = scope
         self._authority_host = authority_host or PUBLIC_CLOUD
-        self._lock = threading.Lock()
+        self._call = CallLock()
+        self._held = _Held()
         self._credential: AzureCredential | None = None
         self._last_status: int | None = None
 
@@ -107,19 +131,23 @@ class AppIdentity:
         and nothing can make it give another one.
         https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/managed-identity-best-practice-recommendations
 
-        Raises NeedsPerson: wrong secret, unknown app, no such identity; TryAgain: Entra ID is out of reach.
+        Raises NeedsPerson: wrong secret, unknown app, no such identity; TryAgain: Entra ID is out of reach, or another
+        thread has asked it and got no answer for ten seconds.
         """
         from azure.core.exceptions import AzureError
 
+        if self._call.is_held and not refresh and (token := self._held.living()):
+            return token
         # One thread asks and the others find its token, instead of all asking at once.
-        with self._lock:
+        with self._call.held(f"get a token for {self._scope}", wait_s=allowed_s(WAIT_S)):
             self._last_status = None
             try:
                 if refresh:
                     self._drop()
                 if self._credential is None:
                     self._credential = self._new_credential()
-                return self._credential.get_token(self._scope).token
+                got = self._credential.get_token(self._scope)
+                return self._held.keep(got.token, got.expires_on)
             except (AzureError, ValueError, OSError) as error:
                 # msal repeats a refusal from memory for a minute; whoever asks again wants to know how things are now.
                 self._drop()
@@ -136,8 +164,7 @@ class AppIdentity:
         # Nothing sleeps in an invocation, azure-core's retries neither: the runner tries again.
         options: dict[str, Any] = {
             "retry_total": 0,
-            "connection_timeout": _CONNECT_S,
-            "read_timeout": _READ_S,
+            "transport": identity_transport(connection_timeout=_CONNECT_S, read_timeout=_READ_S),
             "raw_response_hook": self._note_status,
         }
         authority = {
@@ -251,7 +278,8 @@ class SignedInUser:
         self._scopes = list(scopes)
         self._store = store
         self._authority_host = authority_host or PUBLIC_CLOUD
-        self._lock = threading.Lock()
+        self._call = CallLock()
+        self._held = _Held()
         self._cache: msal.SerializableTokenCache | None = None
         self._app: msal.PublicClientApplication | None = None
 
@@ -259,8 +287,10 @@ class SignedInUser:
         """Return a token that is good for minutes at least; refresh: not the one that is held.
 
         Raises NeedsPerson: nobody has signed in, or the sign-in has ended; TryAgain: Entra ID or the store is out of
-        reach.
+        reach, or another thread has asked and got no answer for ten seconds.
         """
+        if self._call.is_held and not refresh and (token := self._held.living()):
+            return token
         with self._asking("renew sign-in"):
             fresh = self._cache is None
             app, cache = self._ready()
@@ -272,7 +302,7 @@ class SignedInUser:
                 raise _sign_in_needed(answer)
             if cache.has_state_changed:
                 self._save_renewed(cache)
-            return str(answer["access_token"])
+            return self._held.keep(str(answer["access_token"]), time.time() + float(answer.get("expires_in") or 0))
 
     def sign_in(self, show: Callable[[str], None]) -> str:
         """Let a person sign in on any device, wait until they have, keep the result, and return who it is.
@@ -309,7 +339,7 @@ class SignedInUser:
                 authority=f"{_with_scheme(self._authority_host)}/{self._tenant}",
                 token_cache=self._cache,
                 instance_discovery=None if _is_known_cloud(self._authority_host) else False,
-                timeout=(_CONNECT_S, _READ_S),
+                http_client=_session(),
             )
         return self._app, self._cache
 
@@ -355,10 +385,10 @@ class SignedInUser:
 
     @contextmanager
     def _asking(self, operation: str) -> Iterator[None]:
-        """Hold the lock, and turn msal's exceptions into ours."""
+        """Let one thread at a time ask, and turn msal's exceptions into ours."""
         from msal.exceptions import MsalError  # type: ignore[import-untyped]
 
-        with self._lock:
+        with self._call.held(operation, wait_s=allowed_s(WAIT_S)):
             try:
                 yield
             except (requests.RequestException, MsalError, ValueError, RuntimeError) as error:
@@ -375,6 +405,20 @@ class SignedInUser:
                 # msal repeats a refusal from memory for a minute; whoever asks again wants to know how things are now.
                 self._app = None
                 raise
+
+
+def _session() -> requests.Session:
+    """Return what msal makes for itself, but that a call inside ``waiting_at_most`` waits no longer."""
+    session = _Session()
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, requests.adapters.HTTPAdapter(max_retries=1))
+    return session
+
+
+class _Session(requests.Session):
+    def request(self, method: Any, url: Any, **options: Any) -> requests.Response:  # type: ignore[override]  # as msal calls it
+        timeout_s = (allowed_s(_CONNECT_S), allowed_s(_READ_S))
+        return super().request(method, url, **{**options, "timeout": timeout_s})
 
 
 def _sign_in_needed(answer: Mapping[str, Any]) -> AppError:

@@ -10,7 +10,7 @@ https://learn.microsoft.com/dynamics365/fin-ops-core/dev-itpro/data-entities/dat
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 from urllib.parse import quote, urlsplit
@@ -25,6 +25,7 @@ from shared.errors import (
     NeedsPerson,
     NotFound,
     ProjectBusy,
+    Refused,
     RemoteCall,
     TryAgain,
 )
@@ -56,6 +57,10 @@ _NO_EXECUTION: Final = frozenset({"", "00000000-0000-0000-0000-000000000000"})
 
 class PackageUnreadable(TryAgain):
     """F&O could not fetch the package from the URL it was given, and imported nothing: upload it anew."""
+
+
+class CompanyUnknown(FileRejected):
+    """F&O does not have the company: the file's fault if its name says it, the flow's if the settings do."""
 
 
 class ExecutionStatus(StrEnum):
@@ -110,6 +115,17 @@ class ExecutionErrors:
     raw: str  # as F&O sent it; may be megabytes
 
 
+# Words for the state of one entity, which no source defines: free text, compared without case.
+_ENTITY_DONE: Final = frozenset({"succeeded", "finished"})
+_ENTITY_FAILED: Final = frozenset({"error", "failed", "partiallysucceeded", "canceled"})
+
+# The members of DMFBatchJobStatus are NotStarted, Waiting, Executing, Error, Finished, Ready, NotRun, Cancelling,
+# Canceled and Hold. Observed: in a client that was generated from the metadata of an environment in 2025,
+# https://github.com/ntrtd/d365-agent/blob/main/asset/client/src/DmfBatchJobStatus.ts
+# Assumed: with these two, F&O has tried no row. Waiting, Ready and Hold may still begin; Canceled may have begun.
+_NEVER_STARTED: Final = frozenset({"notstarted", "notrun"})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntityProgress:
     """How far one entity of an execution has come. F&O's sources disagree on the statuses, so they are free text."""
@@ -120,6 +136,26 @@ class EntityProgress:
     staging_created: int  # rows
     target_created: int
     target_updated: int
+
+    @property
+    def is_done(self) -> bool:
+        """Whether F&O says that it went well."""
+        return self.target_status.casefold() in _ENTITY_DONE
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether F&O will not go on with it: it is through, or no row of it reached staging."""
+        if self.staging_status.casefold() in _ENTITY_FAILED and not self.staging_created and self.target_never_started:
+            return True
+        return self.is_done or self.target_status.casefold() in _ENTITY_FAILED
+
+    @property
+    def target_never_started(self) -> bool:
+        """Whether nothing of the entity can have reached the target tables; of use once the execution has ended.
+
+        A status that is not known to say so, and any row that was written, make it False.
+        """
+        return self.target_status.casefold() in _NEVER_STARTED and not (self.target_created or self.target_updated)
 
 
 def finance_operations_http(token: TokenSource) -> Http:
@@ -136,9 +172,10 @@ def finance_operations_http(token: TokenSource) -> Http:
 class FinanceOperations:
     """The package API of one environment.
 
-    Every method may raise NeedsPerson (401, 403, a redirect, an address that is not F&O's) and TryAgain (unreachable,
-    throttled, in trouble); the docstrings name what comes on top. TryAgain is always a proof that the two methods which
-    start an execution have not done so; where there is no proof they raise AnswerLost.
+    Every method may raise NeedsPerson (401, a redirect, an address that is not F&O's), Refused (403, a call that F&O
+    does not accept) and TryAgain (unreachable, throttled, in trouble); the docstrings name what comes on top. TryAgain
+    and Refused are always a proof that the two methods which start an execution have not done so; if there is no proof
+    they raise AnswerLost.
     """
 
     def __init__(self, base_url: str, http: Http, *, submit_timeout_s: float = SUBMIT_TIMEOUT_S) -> None:
@@ -196,7 +233,9 @@ class FinanceOperations:
         execute: also go on from staging to the target tables.
 
         Raises AnswerLost (it may have started: ask for the execution id, never send again blindly), ProjectBusy,
-        FileRejected (F&O's words, and what to do), PackageUnreadable, NeedsPerson, TryAgain.
+        PackageUnreadable, FileRejected (the package cannot be imported as it is; F&O's words, and what to do),
+        CompanyUnknown, NeedsPerson (the flow's settings do not fit), Refused (also: for a reason that is not known),
+        TryAgain.
         """
         answer = self._post(
             "ImportFromPackage",
@@ -353,16 +392,30 @@ class FinanceOperations:
 
 
 # What F&O says, and what it means. F&O's language is that of the user the app is mapped to; the patterns are English.
+# In another language no file fails by mistake: what is not understood is Refused.
 
 # Observed: "Exception occurred while executing action <action> on Entity <entity>: <the reason>", with HTTP 400 in the
-# cloud and 500 on-premises. It proves that the action ran and ended with this refusal.
-_ACTION_FAILED: Final = re.compile(r"Exception occurred while executing action \S+(?: on Entity [^\s:]+)?\s*:?\s*")
+# cloud and 500 on-premises. It proves that the action ran and ended with this refusal; a 400 without it is about the
+# request, or comes from a proxy. https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/75
+_ACTION_FAILED: Final = re.compile(r"Exception occurred while executing action\s+\S+(?: on Entity [^\s:]+)?\s*:?\s*")
+
+# The codes that F&O gives for contention, and for a database or service of its own that is out of reach for a moment.
+# DMF2025 has two causes: concurrent imports of a project, and a column that the file lacks.
+# https://learn.microsoft.com/dynamics365/fin-ops-core/dev-itpro/data-entities/dm-error-descriptions#error-codes
+_CONTENTION_CODES: Final = "023|042|1968|1995|1996|1997|2008|2025|2028|2036|2037|2039|2043|2045|2048"
 
 # Parallel work on one data project, as the Data management tables report it.
 # Observed: https://azureintegrations.com/2020/03/28/d365uo-recurring-integration-to-avoid-dmf-parallel-execution-issue/
 _CONTENTION: Final = re.compile(
-    r"(?i)deadlock|record already exists|cannot edit a record|record has never been selected|update conflict"
-    r"|BOX API can(?:no|')t be used"
+    r"(?i)deadlock|record has never been selected|update conflict|BOX API can(?:no|')t be used|Excel (?:file )?lock\b"
+    r"|cannot (?:create|edit|delete) a record in [^\n]{0,80}(?:\bDMF\w{3,}|processing group)"
+    r"|\bAcquireConnections?(?:Error|Failed)|\bdata (?:management|import and export) service [^.\n]{0,20}unreachable"
+    rf"|\bDMF(?:{_CONTENTION_CODES})\b"
+)
+
+# Words that mean contention in the answer to a submit only: rows of an import are told in similar ones.
+_IN_USE: Final = re.compile(
+    r"(?i)record already exists|cannot edit a record"
     r"|\b(?:already|currently|still) (?:being )?(?:running|executing|executed|processed|in (?:progress|process|use))"
     r"|\banother (?:execution|job|process|user|import|export|instance)\b"
     r"|\b(?:execution|job|project|group)\b[^.]{0,80} is (?:running|executing|in (?:progress|process|use))\b"
@@ -389,52 +442,132 @@ _PASSING: Final = re.compile(
 
 _NOT_FOUND: Final = re.compile(r"(?i)(?:not|n't) (?:be )?found|does not exist")
 
-# F&O's reasons against a package, each with what its sender can do. Texts as seen in the issues of
-# github.com/microsoft/Recurring-Integrations-Scheduler and github.com/microsoft/Dynamics-AX-Integration.
-_ADVICE: Final = tuple(
-    (re.compile(pattern, re.IGNORECASE), advice)
-    for pattern, advice in (
-        (
-            r"exists and overwrite has not been specified",
-            "Let the import overwrite the data project (its definition, not its data), or give it another data project",
-        ),
-        (
-            r"PackageHeader\.xml|zip contains folder",
-            "A data package is a zip with PackageHeader.xml, Manifest.xml and the data files themselves, "
-            "without a folder around them",
-        ),
-        (
-            r"does not exist in the target environment",
-            "Check the entity's name; where it is right, refresh the entity list in F&O "
-            "(Data management > Framework parameters > Entity settings)",
-        ),
-        (
-            r"\b(?:company|legal ?entity(?:id)?|data ?area(?:id)?)\b.*(?:not (?:exist|found|valid)|invalid|unknown)",
-            "The company stands at the beginning of the file's name: check it",
-        ),
-        (r"not unicode", "CSV-Unicode means UTF-16 (little endian) with a byte order mark"),
-        (r"mapping is incorrect", "Check the columns of the data file, and that its lines end with CR LF"),
-        (
-            r"xml is not in correct format",
-            "The package is damaged, or was imported twice at the same moment; if it is whole, drop it again",
-        ),
-    )
+# Observed: https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/71
+_NO_SUCH_EXECUTION: Final = re.compile(r"(?i)\bexecution\b[^.\n]{0,40}\bnot found")
+
+# What F&O's own tables of errors call an error; Refused is counted by it.
+_ERROR_CODE: Final = re.compile(r"\b(?:DMF\d{3,4}|FF\d{3}|MAP\d{3})\b")
+
+
+@dataclass(frozen=True, slots=True)
+class _Reason:
+    """A reason that F&O is known to give against an import, and what to do about it."""
+
+    words: re.Pattern[str]
+    to_do: str
+
+
+def _reason(words: str, to_do: str) -> _Reason:
+    return _Reason(re.compile(words, re.IGNORECASE), to_do)
+
+
+_CREATE_PROJECT: Final = (
+    "Create the data project once in F&O (Data management > Import), with the composite entity, and set overwrite to "
+    "false (IMPORT_OVERWRITE, or overwrite of the flow)"
+)
+
+# Every package of the flow meets these, whatever is in it.
+_REASONS_OF_THE_FLOW: Final = (
+    # https://github.com/MicrosoftDocs/dynamics-365-unified-operations-public/issues/1335
+    _reason(r"data project must exist before importing", _CREATE_PROJECT),
+    # A composite entity that is imported with overwrite.
+    # https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/57
+    _reason(r"A DataTable named .{0,200} already belongs to this DataSet", _CREATE_PROJECT),
+    # https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/54
+    _reason(
+        r"exists and overwrite has not been specified",
+        "Let the import overwrite the data project (its definition, not its data), or give the flow another data "
+        "project",
+    ),
+)
+
+_CHECK_COMPANY: Final = _reason(
+    # Observed: an import for a company that does not exist is refused. Assumed: the words.
+    # https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/100
+    r"\b(?:company|legal ?entity(?:id)?|data ?area(?:id)?)\b[^,;\n]{0,60}"
+    r"(?:not (?:exist|(?:be )?found|valid)|invalid|unknown)"
+    r"|\b(?:invalid|unknown|wrong) (?:company|legal ?entity)\b",
+    "The company stands at the beginning of the file's name, unless the settings give one: check it, and that the "
+    "app's user in F&O may use it",
+)
+
+# Only another file can succeed. A code stands here if all its causes that Microsoft's page names lie in the file.
+# https://learn.microsoft.com/dynamics365/fin-ops-core/dev-itpro/data-entities/dm-error-descriptions#error-codes
+_REASONS_OF_THE_FILE: Final = (
+    # "Could not find file 'C:\...\PackageHeader.xml'", and the elements by name, as .NET's serializer says them.
+    # https://github.com/microsoft/Dynamics-AX-Integration/issues/37
+    # https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/47
+    _reason(
+        r"\bPackageHeader\b|\bManifest\.xml\b|\bDataManagementPackage|could not find file|zip contains folder",
+        "A data package is a zip with PackageHeader.xml, Manifest.xml and the data files themselves, without a folder "
+        "around them",
+    ),
+    # .NET's words for a zip that is cut off or packed in a way that it does not know.
+    # https://github.com/dotnet/runtime/blob/main/src/libraries/System.IO.Compression/src/Resources/Strings.resx
+    _reason(
+        r"End of Central Directory|local file header is corrupt|unsupported compression method",
+        "Zip the package again, stored or deflated",
+    ),
+    # Observed by the author of dmf_package_import.py.
+    _reason(
+        r"does not exist in the target environment",
+        "Check the entity's name; if it is right, refresh the entity list in F&O "
+        "(Data management > Framework parameters > Entity settings)",
+    ),
+    # Observed by the author of dmf_package_import.py; the other way round:
+    # https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/92
+    _reason(
+        r"\bnot unicode|file is unicode",
+        "CSV-Unicode in the manifest means UTF-16 (little endian) with a byte order mark, CSV means anything else",
+    ),
+    # Observed by the author of dmf_package_import.py; codes and the second words are those of Microsoft's page.
+    _reason(
+        r"mapping is incorrect|fields,? which are not mapped to entity|\bDMF2022\b",
+        "Check the columns of the data file, and that its lines end with CR LF",
+    ),
+    # https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/33
+    _reason(
+        r"xml is not in correct format|\bDMF1830\b",
+        "The package is damaged, or was imported twice at the same moment; if it is whole, drop it again",
+    ),
+    _reason(
+        r"\b(?:DMF1855|DMF1963|MAP011)\b",
+        "The kind of the data file, or what it holds, is not what the manifest says; a composite entity takes XML with "
+        "an element for each of its entities",
+    ),
+    _reason(
+        r"\b(?:DMF1959|DMF2057)\b", "The data file holds a key more than once: remove the duplicates and drop it again"
+    ),
+    _reason(
+        r"\b(?:DMF2016|DMF2018|DMF2050|DMF2053|DMF2055|FF004)\b",
+        "Correct the data file: the names of the columns in its first line, no blank line, as many values in each row, "
+        "at least one row, valid dates, no control characters",
+    ),
 )
 
 
+def is_contention(text: str) -> bool:
+    """Return whether F&O's words mean that something was in use or out of reach for the moment, whatever the package.
+
+    text: the reason of a refusal, or the errors of an execution that has ended. One code has another cause as well (see
+    ``_CONTENTION_CODES``), so whoever imports again because of such words does so a limited number of times.
+    """
+    return _CONTENTION.search(text) is not None
+
+
 def explain(refusal: Refusal) -> AppError | None:
-    """Return what a refusal by F&O means; None where the general rules say it all."""
+    """Return what a refusal by F&O means; None if the general rules say it all."""
     call = refusal.call
-    reason = _without_prefix(refusal.text) or refusal.words
+    reason = (_without_prefix(refusal.text) or refusal.words).rstrip(" .")
     match refusal.status:
         case 429:
             wait_s = _THROTTLED_S if refusal.retry_after_s is None else refusal.retry_after_s
             return TryAgain(f"F&O throttles {call.operation}: {reason}", retry_after_s=wait_s, call=call)
         case 403:
-            return NeedsPerson(
-                f"F&O does not let the app in at {call.operation}: {reason}. In F&O, enter the app's client id under "
-                "System administration > Setup > Microsoft Entra ID applications, with a user whose roles permit data "
-                "management",
+            return Refused(
+                f"F&O denied access to {call.operation}: {reason}. If it denies every call, enter the app's client id "
+                "in F&O under System administration > Setup > Microsoft Entra ID applications, with a user whose roles "
+                "permit data management",
                 call=call,
             )
         case status if 300 <= status < 400:
@@ -447,43 +580,76 @@ def explain(refusal: Refusal) -> AppError | None:
         case 404 | 410:
             return NeedsPerson(
                 f"There is no {call.operation} at the address of F&O: {reason}. Check the base URL in the settings; "
-                "where it is right, the platform is too old for this action",
+                "if it is right, the platform is too old for this action",
                 call=call,
             )
-        case status if status == 400 or (status >= 500 and _ACTION_FAILED.search(refusal.text)):
-            return _refused(reason, call)
+        case 401 | 407 | 408:
+            return None
+        case status if 400 <= status < 500 or _ACTION_FAILED.search(refusal.text):
+            return _refused(refusal, reason)
         case _:
             return None
 
 
-def _refused(reason: str, call: RemoteCall) -> AppError:
-    """Return the error for an action that ran and said no."""
-    operation, reason = call.operation, reason.rstrip(" .")
+def _refused(refusal: Refusal, reason: str) -> AppError:
+    """Return the error for a call that F&O, or what stands before it, refuses; reason: in F&O's words."""
+    call, operation = refusal.call, refusal.call.operation
+    if not call.code and (code := _ERROR_CODE.search(reason)):
+        call = replace(call, code=code[0])
     starts = operation in ("ImportFromPackage", "ExportToPackage")
     if starts and _ID_IS_KNOWN.search(reason):
         return AnswerLost(f"F&O has this execution id already, so an earlier {operation} arrived: {reason}", call=call)
-    if _CONTENTION.search(reason):
-        return ProjectBusy(f"F&O cannot start {operation} now, the data project is in use: {reason}", call=call)
+    if starts and (is_contention(reason) or _IN_USE.search(reason)):
+        return ProjectBusy(f"F&O cannot start {operation} now: {reason}. The app tries again by itself", call=call)
     if operation == "ImportFromPackage" and _PACKAGE_UNREADABLE.search(reason):
         return PackageUnreadable(f"F&O could not read the package from its blob storage: {reason}", call=call)
-    if _PASSING.search(reason):
+    if _PASSING.search(reason) or is_contention(reason):
         # An action that ran out of time may have started its batch job before.
         return lost(f"F&O failed at {operation}: {reason}", call=call, idempotent=not starts)
+    if not starts and _NO_SUCH_EXECUTION.search(reason):
+        return NotFound(f"{operation} finds nothing: {reason}", call=call)
+    if not _ACTION_FAILED.search(refusal.text):
+        return Refused(
+            f"F&O does not accept the call of {operation}: {reason}. If it accepts no other either, check the base URL "
+            "in the settings, the proxy or firewall before F&O, and whether F&O was updated; Microsoft's support asks "
+            "for the request id",
+            call=call,
+        )
     match operation:
         case "ImportFromPackage":
-            advice = next((advice for pattern, advice in _ADVICE if pattern.search(reason)), "")
-            return FileRejected(f"F&O refuses the package: {reason}." + (f" {advice}." if advice else ""), call=call)
+            return _refused_import(reason, call)
         case "ExportToPackage":
             return NeedsPerson(
                 f"F&O refuses to export: {reason}. Check the data project and its entities in F&O", call=call
             )
         case "GetAzureWriteUrl":
-            return NeedsPerson(f"F&O gives no place to upload a package to: {reason}", call=call)
+            return NeedsPerson(
+                f"F&O gives no place to upload a package to: {reason}. Ask Microsoft's support about the blob storage "
+                "of the environment, with the request id",
+                call=call,
+            )
         case _ if _NOT_FOUND.search(reason):
             return NotFound(f"{operation} finds nothing: {reason}", call=call)
         case _:
             # Questions may be asked again; F&O fails at some of them while an execution is being set up.
             return TryAgain(f"F&O failed at {operation}: {reason}", call=call)
+
+
+def _refused_import(reason: str, call: RemoteCall) -> AppError:
+    """Return the error for an import whose action ran and said no: the flow's, the file's, or nobody knows whose."""
+    for each in _REASONS_OF_THE_FLOW:
+        if each.words.search(reason):
+            return NeedsPerson(f"F&O refuses the package because of the flow: {reason}. {each.to_do}", call=call)
+    if _CHECK_COMPANY.words.search(reason):
+        return CompanyUnknown(f"F&O refuses the package: {reason}. {_CHECK_COMPANY.to_do}", call=call)
+    for each in _REASONS_OF_THE_FILE:
+        if each.words.search(reason):
+            return FileRejected(f"F&O refuses the package: {reason}. {each.to_do}", call=call)
+    return Refused(
+        f"F&O refuses the package for a reason that the app does not know: {reason}. If it refuses others too, import "
+        "one of them by hand in F&O (Data management > Import): the form shows more of the reason",
+        call=call,
+    )
 
 
 def _without_prefix(text: str) -> str:

@@ -93,11 +93,11 @@ class Refusal:
 
     @property
     def words(self) -> str:
-        """The service's reason for a person to read: code and text, never empty."""
-        code = self.call.code
-        if self.text and code and code.casefold() not in self.text.casefold():
-            return f"{code}: {self.text}"
-        return self.text or code or f"HTTP {self.status} without a reason"
+        """The service's reason for a person to read: code and text, never empty, without a full stop at its end."""
+        code, text = self.call.code, self.text.rstrip(" .")
+        if text and code and code.casefold() not in text.casefold():
+            return f"{code}: {text}"
+        return text or code or f"HTTP {self.status} without a reason"
 
 
 # What a service's own error codes mean. None: nothing special, the general rules of this module decide.
@@ -131,12 +131,20 @@ def correlated(client_request_id: str) -> Iterator[None]:
 
 @contextmanager
 def waiting_at_most(seconds: float) -> Iterator[None]:
-    """Let no call inside the block wait longer than this to connect, nor between two reads: somebody is watching."""
-    token = _longest_wait_s.set(seconds)
+    """Let no call inside the block wait longer than this to connect, nor between two reads: somebody is watching.
+
+    Within a block of a shorter limit, that one holds. Calls to storage and for tokens keep it as well.
+    """
+    token = _longest_wait_s.set(allowed_s(seconds))
     try:
         yield
     finally:
         _longest_wait_s.reset(token)
+
+
+def allowed_s(seconds: float) -> float:
+    """Return how long a call may wait that would wait so long by itself: less inside ``waiting_at_most``."""
+    return min(seconds, _longest_wait_s.get() or seconds)
 
 
 def note_call(*, service: str, operation: str, status: int | None, request_id: str, began: datetime) -> None:
@@ -223,7 +231,7 @@ class Http:
         """
         request = _prepared(method, url, headers=headers, json=json, data=data, stream=stream)
         request.headers[self._client_request_id_header] = _client_request_id.get() or str(uuid.uuid4())
-        connect_s, read_s = (min(each, _longest_wait_s.get() or each) for each in timeout_s)
+        connect_s, read_s = map(allowed_s, timeout_s)
         ask = _Ask(operation=operation, idempotent=idempotent, stream=stream, timeout_s=(connect_s, read_s))
 
         answer = self._authorized(request, ask, refresh=False)
@@ -419,7 +427,11 @@ def general_meaning(refusal: Refusal) -> AppError:
                 call=call,
             )
         case _:
-            return NeedsPerson(f"{service} refuses {call.operation}: {words}", call=call)
+            return NeedsPerson(
+                f"{service} refuses {call.operation}: {words}. Check its address in the settings, and the proxy on the "
+                "way; if they are right, ask the support of the service, with the request id",
+                call=call,
+            )
 
 
 def lost(message: str, *, call: RemoteCall, idempotent: bool, retry_after_s: float | None = None) -> TryAgain:

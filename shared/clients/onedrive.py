@@ -18,7 +18,17 @@ from urllib.parse import quote, urlsplit
 import requests
 
 from shared.clients.http import Explain, Http, Refusal, json_object
-from shared.errors import AppError, FileRejected, ItemChanged, ItemLocked, NameTaken, NeedsPerson, NotFound, TryAgain
+from shared.errors import (
+    AppError,
+    FileRejected,
+    ItemChanged,
+    ItemLocked,
+    NameTaken,
+    NeedsPerson,
+    NotFound,
+    Refused,
+    TryAgain,
+)
 from shared.log import log
 from shared.secret import SecretUrl
 
@@ -30,6 +40,28 @@ _PAGE: Final = 200  # items a page, Graph's own default
 
 # https://support.microsoft.com/office/restrictions-and-limitations-in-onedrive-and-sharepoint-64883a5d-228e-48f5-b3d2-eb39e07630fa
 _NOT_IN_NAMES: Final = frozenset('"*:<>?/\\|')
+_RESERVED_NAMES: Final = frozenset(
+    {".lock", "con", "prn", "aux", "nul", "desktop.ini"}
+    | {f"{device}{digit}" for device in ("com", "lpt") for digit in range(10)}
+)
+_LONGEST_NAME: Final = 255  # characters
+
+# Codes that are about the name or the path of the item in the request. Microsoft warns against going by the messages.
+# https://learn.microsoft.com/onedrive/developer/rest-api/concepts/errors#detailed-error-codes
+# Observed: nameContainsInvalidCharacters, in the list of Microsoft's own client, @ms/odsp-datasources.
+_BAD_NAME: Final = ("invalidPath", "nameContainsInvalidCharacters")
+_LONG_PATH: Final = "pathIsTooLong"
+
+_MALWARE: Final = ("malwareDetected", "virusSuspicious")
+_DRIVE_FULL: Final = ("quotaLimitReached", "insufficientStorage")
+
+_RIGHT: Final = (
+    "the permission Files.ReadWrite.All with consent, or with Sites.Selected the role 'write' on the drive's site"
+)
+
+# Statuses whose meaning for one file is that for any call. Of the other 4xx nobody can say whether they are about this
+# file or about all of them.
+_PLAIN: Final = frozenset({401, 407, 408, 410, 429})
 
 _LONGEST_POSITION: Final = 15  # digits of a position in a file: OneDrive takes files of up to 250 GB
 
@@ -100,9 +132,9 @@ class OneDrive:
     def get(self, item_id: str) -> DriveItem:
         """Return the item with a fresh download URL.
 
-        Raises NotFound (also for a short while after a change elsewhere), NeedsPerson, TryAgain.
+        Raises NotFound (also for a short while after a change elsewhere), Refused, NeedsPerson, TryAgain.
         """
-        explain = partial(_meaning, what=f"item {item_id}")
+        explain = partial(_meaning_for_file, what=f"item {item_id}")
         return _drive_item(json_object(self._call("GET", f"/{_item(item_id)}", "get item", explain=explain)))
 
     def find(self, path: str) -> DriveItem | None:
@@ -114,7 +146,8 @@ class OneDrive:
         segments = _segments(path)
         where = f"/root:/{_encoded(segments)}" if segments else "/root"
         try:
-            answer = self._call("GET", where, "get item by path", explain=partial(_meaning, what=f"'{path}'"))
+            explain = partial(_meaning, what=f"'{path}'")
+            answer = self._call("GET", where, "get item by path", explain=explain)
         except NotFound:
             return None
         item = _drive_item(json_object(answer))
@@ -145,8 +178,9 @@ class OneDrive:
         etag: move only if the item is still this one; None: whatever it is by now.
 
         May be repeated after any error: an item that is already there under that name is returned as moved.
-        Raises NameTaken, ItemChanged, ItemLocked, NotFound; FileRejected where OneDrive refuses the name or its path
-        is too long; NeedsPerson; TryAgain.
+        Raises NameTaken, ItemChanged, ItemLocked, NotFound; FileRejected if OneDrive cannot have the name or its path
+        is too long; Refused (a hold or label on the item, no permission, the rules of the library); NeedsPerson;
+        TryAgain.
         """
         try:
             return self.move_from(item_id, to_folder_id=to_folder_id, name=name, etag=etag)
@@ -165,16 +199,16 @@ class OneDrive:
             "move item",
             headers={"If-Match": etag} if etag else None,
             json={"parentReference": {"id": to_folder_id}, "name": name},
-            explain=partial(_meaning, what=f"'{name}' (item {item_id})", about_file=True),
+            explain=partial(_meaning_for_file, what=f"'{name}' (item {item_id})", name=name),
         )
         return _drive_item(json_object(answer))
 
     def delete(self, item_id: str) -> None:
         """Put an item into the drive's recycle bin; one that is gone already is as good.
 
-        Raises ItemLocked, NeedsPerson, TryAgain.
+        Raises ItemLocked, Refused, NeedsPerson, TryAgain.
         """
-        explain = partial(_meaning, what=f"item {item_id}")
+        explain = partial(_meaning_for_file, what=f"item {item_id}")
         try:
             self._call("DELETE", f"/{_item(item_id)}", "delete item", explain=explain)
         except NotFound:
@@ -184,7 +218,8 @@ class OneDrive:
         """Write a small file (up to 250 MB; the only way for an empty one) into a folder in one request.
 
         Raises NameTaken unless it may replace; AnswerLost (only without replace: look for the name before trying
-        again); FileRejected where OneDrive refuses the name; ItemLocked, NotFound, NeedsPerson, TryAgain.
+        again); FileRejected if OneDrive cannot have the name or its path is too long; Refused (the rules of the
+        library, no permission); ItemLocked, NotFound, NeedsPerson, TryAgain.
         """
         _require_usable_name(name)
         behavior = "replace" if replace else "fail"
@@ -195,7 +230,7 @@ class OneDrive:
             headers={"Content-Type": "application/octet-stream"},
             data=content,
             idempotent=replace,
-            explain=partial(_meaning, what=f"'{name}'", about_file=True),
+            explain=partial(_meaning_for_file, what=f"'{name}'", name=name),
         )
         return _drive_item(json_object(answer))
 
@@ -203,8 +238,9 @@ class OneDrive:
         """Begin to upload a file of at least one byte; nobody sees it before its last byte has arrived.
 
         An open session keeps the name: cancel it when it is abandoned.
-        Raises NameTaken (a file of that name, or another session for it); FileRejected where OneDrive refuses the
-        name; NotFound, NeedsPerson (also: no space left), TryAgain.
+        Raises NameTaken (a file of that name, or another session for it); FileRejected if OneDrive cannot have the name
+        or its path is too long; Refused (the rules of the library, no permission); NotFound, NeedsPerson (also: no
+        space left), TryAgain.
         """
         if size_bytes < 1:
             raise ValueError("an upload session takes at least one byte; use upload_small")
@@ -216,7 +252,7 @@ class OneDrive:
             # Without the behaviour OneDrive replaces, whatever its documentation says.
             # https://github.com/microsoftgraph/microsoft-graph-docs-contrib/issues/19010
             json={"item": {"@microsoft.graph.conflictBehavior": "fail", "name": name, "fileSize": size_bytes}},
-            explain=partial(_meaning, what=f"'{name}'", about_file=True),
+            explain=partial(_meaning_for_file, what=f"'{name}'", name=name),
         )
         url = _text(json_object(answer), "uploadUrl") or _incomplete("create upload session")
         return UploadSession(self._uploads, SecretUrl(url), name=name, size_bytes=size_bytes)
@@ -318,9 +354,9 @@ class UploadSession:
         chunk: CHUNK bytes, or another multiple of 320 KiB; only the last one may have any length.
         What OneDrive has already received of the chunk is not sent again.
 
-        Raises NameTaken where a file of that name has come meanwhile; ItemLocked; NeedsPerson where the drive is
+        Raises NameTaken if a file of that name has come meanwhile; ItemLocked; Refused; NeedsPerson if the drive is
         full; TryAgain: the session is gone or its position is elsewhere. Look for the file before opening a new one:
-        where the answer to the last chunk was lost, it is there.
+        if the answer to the last chunk was lost, it is there.
         """
         end = start + len(chunk)
         if not chunk or end > self._size_bytes or (end < self._size_bytes and len(chunk) % _UNIT):
@@ -389,10 +425,91 @@ class UploadSession:
         )
 
 
-def _meaning(refusal: Refusal, *, what: str, about_file: bool = False) -> AppError | None:
-    """What Graph's refusals mean for a drive; the status decides first, because codes vary under one status.
+def _meaning(refusal: Refusal, *, what: str) -> AppError | None:
+    """What Graph's refusals mean for a drive or a folder, without which no file can do: they stop the flow.
 
-    what: the item in a person's words; about_file: a bad request is the fault of the file, its name or its path.
+    what: the drive or folder in a person's words.
+    """
+    call, words = refusal.call, refusal.words
+    match refusal.status:
+        case _ if known := _common_meaning(refusal, what):
+            return known
+        case 423:
+            # Observed: https://github.com/microsoftgraph/microsoft-graph-docs-contrib/issues/7121
+            return ItemLocked(
+                f"OneDrive says that {what} is locked: {words}. It says so of a site that is archived or read-only: "
+                "have the site unlocked. The app asks again by itself",
+                call=call,
+            )
+        case 403:
+            return NeedsPerson(
+                f"Microsoft Graph does not permit '{call.operation}' for {what}: {words}. Grant {_RIGHT}", call=call
+            )
+        case 400 | 413 | 415 | 422 if refusal.has_code(_LONG_PATH):
+            return NeedsPerson(f"The path of {what} is too long for OneDrive: {words}. Use shorter names", call=call)
+        case 400:
+            return NeedsPerson(
+                f"OneDrive refuses '{call.operation}' for {what}: {words}. Check drive and folders in the settings",
+                call=call,
+            )
+        case _:
+            return None
+
+
+def _meaning_for_file(refusal: Refusal, *, what: str, name: str = "") -> AppError | None:
+    """What Graph's refusals mean for one file: its own fault if it is malware, or its name or path; else nobody knows.
+
+    what: the file in a person's words; name: the name that the call gives it, "" if it gives none.
+    """
+    call, words = refusal.call, refusal.words
+    # Observed: malware is also answered with a page of HTML (403) and with an empty 400. Nothing tells them from other
+    # refusals: even the header x-virus-infected is sent as well if the scanner ran out of time. They stay Refused.
+    # https://github.com/OneDrive/onedrive-api-docs/issues/1626, https://github.com/OneDrive/onedrive-api-docs/issues/928
+    # https://learn.microsoft.com/openspecs/sharepoint_protocols/ms-wsshp/1c302d04-b76f-44e9-800d-c974250de84d
+    match refusal.status:
+        case _ if known := _common_meaning(refusal, what):
+            return known
+        case 423:
+            # Three shapes: resourceLocked, or accessDenied/notAllowed with an inner code; the status is the same.
+            return ItemLocked(
+                f"Someone has {what} open or checked out: {words}. It goes on when they close it", call=call
+            )
+        case status if not 400 <= status < 500 or status in _PLAIN:
+            return None
+        case _ if refusal.has_code(*_MALWARE):
+            return FileRejected(f"OneDrive found malware in {what}: {words}. Check the file and delete it", call=call)
+        case 403:
+            # Observed: a hold or a label as a record: https://github.com/abraunegg/onedrive/issues/338
+            return Refused(
+                f"Microsoft Graph does not permit '{call.operation}' for {what}: {words}. A hold, a label, a policy or "
+                "permissions of its own may protect it: look at its details in OneDrive. If every file is refused, "
+                f"grant {_RIGHT}",
+                call=call,
+            )
+        case _ if name and refusal.has_code(_LONG_PATH):
+            return FileRejected(
+                f"The path of {what} is too long for OneDrive: {words}. {_better_name(call.operation)}", call=call
+            )
+        case _ if name and (refusal.has_code(*_BAD_NAME) or _name_fault(name)):
+            fault = _name_fault(name) or words
+            return FileRejected(
+                f"OneDrive cannot have the name '{name}': {fault}. {_better_name(call.operation)}", call=call
+            )
+        case _:
+            # Observed: columns that are required or validated, https://github.com/OneDrive/onedrive-api-docs/issues/1038
+            # and https://github.com/SharePoint/sp-dev-docs/issues/10819
+            plainer = " If only this file is refused, try a plainer name." if call.operation == "move item" else ""
+            return Refused(
+                f"OneDrive refuses '{call.operation}' for {what}: {words}.{plainer} If others are refused too, see the "
+                "settings of the library: columns that are required or validated, and required check-out, keep the app "
+                "from adding and moving files",
+                call=call,
+            )
+
+
+def _common_meaning(refusal: Refusal, what: str) -> AppError | None:
+    """What means the same for a file and a folder; the status decides first, because codes vary under one status.
+
     https://learn.microsoft.com/onedrive/developer/rest-api/concepts/errors
     """
     call, words = refusal.call, refusal.words
@@ -403,38 +520,20 @@ def _meaning(refusal: Refusal, *, what: str, about_file: bool = False) -> AppErr
             return _conflict(refusal, what)
         case 412:
             return ItemChanged(f"{what} has changed in OneDrive since it was looked at: {words}", call=call)
-        case 423:
-            # Three shapes: resourceLocked, or accessDenied/notAllowed with an inner code; the status is the same.
-            return ItemLocked(
-                f"Someone has {what} open or checked out: {words}. It goes on when they close it", call=call
-            )
-        case 403 if refusal.has_code("malwareDetected"):
-            return FileRejected(f"OneDrive found malware in {what}: {words}. Check the file and delete it", call=call)
-        case 507:
+        case status if status == 507 or (status in (400, 403, 413) and refusal.has_code(*_DRIVE_FULL)):
             return _drive_is_full(refusal)
-        case 403 if refusal.has_code("quotaLimitReached", "insufficientStorage"):
-            return _drive_is_full(refusal)
-        case 403:
-            return NeedsPerson(
-                f"Microsoft Graph does not permit '{call.operation}' for {what}: {words}. Grant the permission "
-                "Files.ReadWrite.All with consent, or with Sites.Selected the role 'write' on the drive's site",
-                call=call,
-            )
-        case 400 | 413 | 415 | 422 if refusal.has_code("pathIsTooLong"):
-            rejected = FileRejected if about_file else NeedsPerson
-            return rejected(f"The path of {what} is too long for OneDrive: {words}. Use shorter names", call=call)
-        case 400 | 413 | 415 | 422 if about_file:
-            return FileRejected(
-                f"OneDrive refuses '{call.operation}' for {what}: {words}. Rename the file and put it in again",
-                call=call,
-            )
-        case 400:
-            return NeedsPerson(
-                f"OneDrive refuses '{call.operation}' for {what}: {words}. Check drive and folders in the settings",
-                call=call,
-            )
         case _:
             return None
+
+
+def _better_name(operation: str) -> str:
+    """Return what to do about a name that OneDrive does not take: of an import's file, or one that the app has made."""
+    if operation == "move item":
+        return "Rename the file and put it in again"
+    return (
+        "The name is made of the flow's data project and company, or of the name of the file that a report is about. "
+        "Use plainer names there, or a folder nearer to the root"
+    )
 
 
 def _conflict(refusal: Refusal, what: str) -> AppError:
@@ -470,7 +569,7 @@ def _session_meaning(refusal: Refusal, *, name: str) -> AppError | None:
                 f"The upload session of '{name}' is gone ({refusal.words}). The upload starts again from new",
                 call=refusal.call,
             )
-        case 401 | 403 if not refusal.has_code("quotaLimitReached", "insufficientStorage"):
+        case 401 | 403 if not refusal.has_code(*_DRIVE_FULL, *_MALWARE):
             # The key in the URL ends before the session does.
             # https://github.com/abraunegg/onedrive/issues/3355
             return TryAgain(
@@ -480,7 +579,7 @@ def _session_meaning(refusal: Refusal, *, name: str) -> AppError | None:
         case 409:
             return NameTaken(f"OneDrive has a file '{name}' already: {refusal.words}", call=refusal.call)
         case _:
-            return _meaning(refusal, what=f"'{name}'")
+            return _meaning_for_file(refusal, what=f"'{name}'", name=name)
 
 
 def _next_position(status: Mapping[str, Any], *, otherwise: int) -> int:
@@ -568,7 +667,28 @@ def _segments(path: str) -> list[str]:
 def _require_usable_name(name: str) -> None:
     """Raise FileRejected for a name that would mean something else in a URL of Graph's colon syntax."""
     if not name or name in {".", ".."} or not _NOT_IN_NAMES.isdisjoint(name):
-        raise FileRejected(f"'{name}' is not a name that OneDrive can have. Rename the file and put it in again")
+        fault = _name_fault(name) or "it means a folder"
+        raise FileRejected(f"OneDrive cannot have the name '{name}': {fault}. {_better_name('upload file')}")
+
+
+def _name_fault(name: str) -> str:
+    """Return what Microsoft's rules have against a name, "" for nothing: they do not name all that OneDrive refuses.
+
+    Asked only of a name that OneDrive has refused, because it takes some that the rules forbid.
+    https://support.microsoft.com/office/restrictions-and-limitations-in-onedrive-and-sharepoint-64883a5d-228e-48f5-b3d2-eb39e07630fa
+    """
+    folded = name.casefold()
+    if not name:
+        return "it is empty"
+    if len(name) > _LONGEST_NAME:
+        return f"it has more than {_LONGEST_NAME} characters"
+    if any(letter in _NOT_IN_NAMES or ord(letter) < 32 for letter in name):
+        return 'it has one of " * : < > ? / \\ | or a control character'
+    if name != name.strip(" ") or name.endswith("."):
+        return "it begins or ends with a blank, or ends with a dot"
+    if folded in _RESERVED_NAMES or "_vti_" in folded or name.startswith("~$"):
+        return "it is reserved"
+    return ""
 
 
 def _require_folder(item: DriveItem, path: str) -> None:

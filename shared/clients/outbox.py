@@ -1,22 +1,39 @@
 """Where alerts are kept until everybody was told: one small blob for each trouble, ``alerts/<key>`` beside the runs.
 
-The name is the trouble's key, so telling of it twice is one create-if-absent. What an alert means, and when it may be
+The name is the trouble's key, so telling of it twice is one create-if-absent. What decides whether there is anything to
+say stands in the blob's metadata, so that a listing tells it of all alerts. What an alert means, and when it may be
 forgotten, stands in ``domain/alert.py``.
 """
 
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import quote, unquote
 
 from shared.clients.storage import all_of, storage_error, storage_errors
-from shared.domain.alert import Alert, alert_from_json, alert_to_json
-from shared.errors import ItemChanged
+from shared.domain.alert import Alert, alert_from_json, alert_of_state, alert_state, alert_to_json
+from shared.errors import ItemChanged, NeedsPerson
 
 if TYPE_CHECKING:
-    from azure.storage.blob import ContainerClient
+    from azure.storage.blob import BlobProperties, ContainerClient
 
 FOLDER: Final = "alerts/"
+STATE: Final = "state"
+# Bytes of a state in metadata, of which a blob takes 8 KiB; a longer one is left out, and the record is read instead.
+# https://learn.microsoft.com/rest/api/storageservices/setting-and-retrieving-properties-and-metadata-for-blob-resources
+LONGEST_STATE: Final = 4096
+
+
+class AlertUnreadable(NeedsPerson):
+    """The record of an alert is damaged, or a newer version of the app has written it in another way."""
+
+
+class Row(NamedTuple):
+    """What a listing tells of an alert."""
+
+    key: str
+    state: Alert | None  # without its words; None if only the record tells it: older versions wrote no state
 
 
 class Outbox:
@@ -31,7 +48,9 @@ class Outbox:
 
         def put() -> bool:
             try:
-                self._container.upload_blob(FOLDER + alert.key, alert_to_json(alert).encode(), overwrite=False)
+                self._container.upload_blob(
+                    FOLDER + alert.key, alert_to_json(alert).encode(), overwrite=False, metadata=_metadata(alert)
+                )
             except ResourceExistsError:
                 return False
             return True
@@ -45,27 +64,39 @@ class Outbox:
 
     def keys(self) -> list[str]:
         """Return the keys of all alerts that are kept. One listing, which reads none of them."""
+        return [row.key for row in self.rows()]
+
+    def rows(self) -> list[Row]:
+        """Return all alerts that are kept, without their words. One listing, which reads none of them."""
         from azure.core.exceptions import ResourceNotFoundError
 
+        def listed() -> list[Row]:
+            return [_row(blob) for blob in all_of(self._container.list_blobs(FOLDER, include=["metadata"]))]
+
         try:
-            return _explained(
-                lambda: [row.name[len(FOLDER) :] for row in all_of(self._container.list_blobs(name_starts_with=FOLDER))]
-            )
+            return _explained(listed)
         except ResourceNotFoundError:
             return []  # the container of a new app is not there yet
 
     def read(self, key: str) -> Alert | None:
-        """Return an alert, or None where it is not kept any more."""
+        """Return an alert, or None where it is not kept any more. Raises AlertUnreadable."""
         from azure.core.exceptions import ResourceNotFoundError
 
-        def read() -> Alert:
+        def read() -> tuple[bytes, str]:
             download = self._container.download_blob(FOLDER + key)
-            return alert_from_json(download.readall(), etag=download.properties.etag)
+            return download.readall(), str(download.properties.etag)
 
         try:
-            return _explained(read)
+            record, etag = _explained(read)
         except ResourceNotFoundError:
             return None
+        try:
+            alert = alert_from_json(record, etag=etag)
+        except ValueError as error:
+            raise _unreadable(key, str(error)) from error
+        if alert.key != key:
+            raise _unreadable(key, "it is the record of another alert")
+        return alert
 
     def save(self, alert: Alert) -> Alert:
         """Write an alert back; return it with its new version. Raises ItemChanged where it was written since."""
@@ -77,6 +108,7 @@ class Outbox:
                 lambda: self._container.get_blob_client(FOLDER + alert.key).upload_blob(
                     alert_to_json(alert).encode(),
                     overwrite=True,
+                    metadata=_metadata(alert),
                     etag=alert.record_etag,
                     match_condition=MatchConditions.IfNotModified,
                 )
@@ -91,6 +123,27 @@ class Outbox:
 
         with suppress(ResourceNotFoundError):
             _explained(lambda: self._container.delete_blob(FOLDER + key))
+
+
+def _metadata(alert: Alert) -> dict[str, str]:
+    # A header's value is ASCII, and spaces would be folded before it is signed.
+    state = quote(alert_state(alert), safe='{}":,/()')
+    return {STATE: state} if len(state) <= LONGEST_STATE else {}
+
+
+def _row(blob: "BlobProperties") -> Row:
+    key = blob.name[len(FOLDER) :]
+    state = (blob.metadata or {}).get(STATE)
+    with suppress(ValueError, RecursionError):  # of another version, or somebody else's: the record is read
+        return Row(key, alert_of_state(key, unquote(state)) if state else None)
+    return Row(key, None)
+
+
+def _unreadable(key: str, why: str) -> AlertUnreadable:
+    return AlertUnreadable(
+        f"The alert {FOLDER}{key} in the container 'runs' cannot be read ({why}), so nobody is told of it. It is left "
+        "where it is: look at it there, then delete it, or update the app if a newer version has written it"
+    )
 
 
 def _explained[Result](call: Callable[[], Result]) -> Result:

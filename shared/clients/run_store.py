@@ -4,11 +4,14 @@ Open runs are ``open/<lane>/<order>``: the name follows from the file alone, so 
 and it sorts by age, so the first row of a listing is the lane's head. Ended runs are
 ``ended/<yyyy>/<mm>/<dd>/<newest first>-<run id>``, those that failed also ``failed/...``, with nothing in them. What a
 list shows of a run stands in its blob's metadata, so that a page of history is a listing and no record is read.
-``open/<lane>/!paused`` stops a lane: it sorts before every run, so whoever asks for the lane's head sees it at no cost.
-Leases are ``locks/<name>``, marks ``watch/<name>``. What a run means stands in ``domain/run.py``.
+``open/<lane>/!paused`` stops a lane, ``open/<lane>/!stopped-...`` a flow on it: they sort before every run, so they are
+seen at no cost. A record that cannot be read keeps its place, or lies in ``damaged/`` if a person has put it aside.
+Leases are ``locks/<name>``, marks ``watch/<name>``. What a run means stands in ``domain/run.py``, which of a lane is
+next in ``domain/lane.py``.
 """
 
 import binascii
+import hashlib
 import json
 import re
 import threading
@@ -16,15 +19,16 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from itertools import takewhile
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import quote, unquote
 
 from shared.clients.storage import all_of, error_code, pages_of, storage_error, storage_errors
-from shared.domain.run import FlowKind, Outcome, Run, State, Successor, run_from_json, run_to_json
+from shared.domain.lane import LaneRow, Stop, is_enough
+from shared.domain.record import Damaged, run_from_json, run_to_json
+from shared.domain.run import FlowKind, Outcome, Run, State, Successor
 from shared.errors import AppError, TryAgain
 from shared.log import log
 
@@ -33,8 +37,10 @@ if TYPE_CHECKING:
 
 CONTAINER: Final = "runs"
 BLOBS_AT_HAND: Final = 256
-# Rows of a lane that its worker lists at once. Four small packages take about a second, for which a listing is used.
+# Rows of a lane that are listed at first: mostly the one under way, and the next. If these do not tell which run is
+# next, because they are set aside, the rest is listed, so many at once.
 HEADS_LISTED: Final = 4
+REST_LISTED: Final = 5000  # what storage gives at most
 # Azure allows 15 to 60 seconds. https://learn.microsoft.com/rest/api/storageservices/lease-blob
 # Short, because a lane stands still for so long after its worker was killed.
 LEASE_S: Final = 30
@@ -47,11 +53,15 @@ _ORDER_LENGTH: Final = len("20260123T010203123456Z")
 # https://learn.microsoft.com/rest/api/storageservices/setting-and-retrieving-properties-and-metadata-for-blob-resources
 _LONGEST: Final = {"file": 255, "data_project": 100, "words": 120}
 _LONGEST_OTHER: Final = 64
+LONGEST_STOP: Final = 500  # characters of what stops a flow
 # Where a new run's record stands in its metadata, beside the row; bytes up to which it does.
 WHOLE: Final = "whole"
 LONGEST_WHOLE: Final = 3072
 
-_PAUSED: Final = "!paused"  # in the place of a run's order, of which it sorts before every one
+# In the place of a run's order, of which they sort before every one.
+_PAUSED: Final = "!paused"
+_STOPPED: Final = "!stopped-"
+DAMAGED: Final = "damaged"  # the folder of records that a person has put aside
 
 _DAY: Final = timedelta(days=1)
 _DAY_OVER: Final = "-"  # in the place of a marker: all rows of the day were seen
@@ -65,23 +75,20 @@ class RecordChanged(TryAgain):
     """Another worker has written this record since it was read: it holds the lane now."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenRun:
-    """What a listing tells of an open run without reading it."""
+class Lane(NamedTuple):
+    """What a listing tells of one lane: enough to say which run is next."""
 
-    lane: str
-    order: str
-    due: datetime
-    state: State
-    is_paused: bool = False  # its lane is
-    record_etag: str = field(default="", compare=False)  # the record's version, for ``drop``
+    rows: tuple[LaneRow, ...]  # in the order of their places; not all of those that wait
+    stops: tuple[Stop, ...] = ()
+    is_paused: bool = False
 
 
-class Heads(NamedTuple):
-    """The runs at the head of a lane, the oldest first; none where it is empty or paused."""
+class OpenLanes(NamedTuple):
+    """What a listing tells of all open runs."""
 
-    runs: tuple[Run, ...]
-    are_all: bool  # no other run of the lane was open
+    rows: list[LaneRow]  # lane by lane, in the order of their places
+    stops: list[Stop]
+    paused: frozenset[str]  # lanes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +122,9 @@ class RunRow:
     due: datetime
     ended: datetime | None
     has_again: bool = False  # its work was begun again, in another run
+    is_aside: bool = False  # others of its lane pass it
+    place: str = ""  # the time with which its place in the lane begins
+    damage: str = ""  # what is wrong with its record; then not all of the rest is known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +153,7 @@ class RunStore:
         self._container = container
         # Making a client costs the SDK a tenth of a call; an open run and a lane's lease are called again and again.
         self._blob = lru_cache(BLOBS_AT_HAND)(container.get_blob_client)
+        self._crowded: set[str] = set()  # lanes of which the first rows told too little when they were listed last
 
     # -- runs
 
@@ -160,34 +171,47 @@ class RunStore:
             return False
         return True
 
-    def oldest(self, lane: str) -> Heads:
-        """Return the oldest run of a lane, and those right behind it that nobody has worked at yet.
+    def lane(self, lane: str) -> Lane:
+        """Return what tells which run of a lane is next. One listing of a few rows, however many wait.
 
-        One listing of a few rows, however many wait, and at most one read: a run that nobody has worked at stands whole
-        in the listing.
+        If the first ones are set aside, one listing more; and none more the next time, when all are asked for at once.
         """
-        rows, _ = self._listed(f"open/{lane}/", "", HEADS_LISTED)
-        if not rows or _is_pause(rows[0].name):
-            return Heads((), are_all=True)
-        first = _new_run(rows[0]) or self._read(rows[0].name)
-        if first is None:
-            raise TryAgain(f"the head of lane {lane} ended while it was being read")
-        behind = tuple(run for run in takewhile(bool, map(_new_run, rows[1:])) if run)
-        return Heads((first, *behind), are_all=1 + len(behind) == len(rows) < HEADS_LISTED)
+        rows: list[LaneRow] = []
+        stops: list[Stop] = []
+        marker, is_paused = "", False
+        at_most = REST_LISTED if lane in self._crowded else HEADS_LISTED
+        while True:
+            blobs, marker = self._listed(f"open/{lane}/", marker, at_most)
+            is_paused = is_paused or any(_is_pause(blob.name) for blob in blobs)
+            stops += [stop for blob in blobs if _is_stop(blob.name) and (stop := _stop(blob))]
+            rows += [_lane_row(blob) for blob in blobs if not _is_marker(blob.name)]
+            if not marker or is_paused or is_enough(rows, stops):
+                break
+            at_most = REST_LISTED
+        if len(rows) < HEADS_LISTED or is_enough(rows[:HEADS_LISTED], stops):
+            self._crowded.discard(lane)
+        else:
+            self._crowded.add(lane)
+        return Lane(tuple(rows), tuple(stops), is_paused)
 
-    def next_due(self, lane: str) -> datetime | None:
-        """Return when the head of a lane is due; None where it is empty or paused. One listing of one row."""
-        rows, _ = self._listed(f"open/{lane}/", "", 1)
-        return datetime.fromisoformat(rows[0].metadata["due"]) if rows and not _is_pause(rows[0].name) else None
+    def read_row(self, row: LaneRow) -> Run:
+        """Return the run of a row. Raises Damaged if its record cannot be read; TryAgain if it is gone."""
+        run = row.whole or self._read(f"open/{row.lane}/{row.order}")
+        if run is None:
+            raise TryAgain(f"a run of lane {row.lane} ended while it was being read")
+        if (run.lane, run.order) != (row.lane, row.order):
+            raise Damaged("it is the record of another place")
+        return run
 
-    def head(self, lane: str) -> RunRow | None:
-        """Return what a list shows of the run at the head of a lane, paused or not; None where it is empty."""
-        return self.pause_and_head(lane)[1]
+    def row_at(self, lane: str, order: str) -> LaneRow | None:
+        """Return the row of a place in a lane; None if nothing is there. One listing of one row."""
+        blobs, _ = self._listed(f"open/{lane}/{order}", "", 1)
+        return next((_lane_row(blob) for blob in blobs if blob.name == f"open/{lane}/{order}"), None)
 
-    def head_place(self, lane: str) -> str:
-        """Return the place in a lane of the run at its head, "" where it is empty."""
-        _, head = self._pause_and_head(lane)
-        return head.name.split("/", 2)[2] if head else ""
+    def head(self, lane: str) -> LaneRow | None:
+        """Return the first row of a lane, paused or not; None if it is empty."""
+        blobs, _ = self._listed(f"open/{lane}/", "", HEADS_LISTED)
+        return next((_lane_row(blob) for blob in blobs if not _is_marker(blob.name)), None)
 
     def save(self, run: Run) -> Run:
         """Write a run back; return it with its new version. Raises RecordChanged where another worker wrote it."""
@@ -225,47 +249,33 @@ class RunStore:
         except (ResourceModifiedError, ResourceNotFoundError) as error:
             raise RecordChanged(f"run {run.run_id} was ended by another worker meanwhile") from error
 
-    def open_runs(self) -> Iterator[OpenRun]:
-        """List all open runs, lane by lane, oldest first in each, without reading their records."""
-        return self._open_runs()
-
-    def _open_runs(self, lane: str = "") -> Iterator[OpenRun]:
-        paused: set[str] = set()
-        for row in self._open_blobs(lane):
-            _, lane, order = row.name.split("/", 2)
-            if _is_pause(row.name):
-                paused.add(lane)
-                continue
-            yield OpenRun(
-                lane=lane,
-                order=order,
-                due=datetime.fromisoformat(row.metadata["due"]),
-                state=State(row.metadata["state"]),
-                is_paused=lane in paused,
-                record_etag=_etag_of(row),
-            )
+    def open_lanes(self) -> OpenLanes:
+        """List all open runs, and what stops lanes and flows, without reading records. One listing."""
+        blobs = self._open_blobs()
+        return OpenLanes(
+            rows=[_lane_row(blob) for blob in blobs if not _is_marker(blob.name)],
+            stops=[stop for blob in blobs if _is_stop(blob.name) and (stop := _stop(blob))],
+            paused=frozenset(blob.name.split("/", 2)[1] for blob in blobs if _is_pause(blob.name)),
+        )
 
     def open_places(self) -> list[tuple[str, str]]:
-        """List lane and order of all open runs, oldest first in each lane: a sixth of what ``open_runs`` costs."""
+        """List lane and order of all open runs, in the order of their places: a sixth of what ``open_lanes`` costs."""
         names = self._in_container(lambda: all_of(self._container.list_blob_names(name_starts_with="open/")))
-        places = [name.split("/", 2) for name in names if not _is_pause(name)]
+        places = [name.split("/", 2) for name in names if _is_of_a_lane(name) and not _is_marker(name)]
         return [(lane, order) for _, lane, order in places]
 
     def begun(self, lane: str) -> str:
-        """Return the order of the run that is under way in a lane, "" where there is none: it is at its head.
-
-        One listing of a few rows.
-        """
-        rows, _ = self._listed(f"open/{lane}/", "", HEADS_LISTED)
-        orders = [row.name.split("/", 2)[2] for row in rows if row.metadata.get("state", State.FOUND) != State.FOUND]
+        """Return the order of the last run that is under way in a lane, "" if there is none."""
+        orders = [row.order for row in self.lane(lane).rows if not row.is_waiting and not row.is_passed]
         return orders[-1] if orders else ""
 
-    def of_same_file(self, run: Run) -> list[OpenRun]:
-        """List the other open runs of a run's lane that are about the same file; rarely asked, it lists the lane."""
-        key = key_of(run.order)
-        return [row for row in self._open_runs(run.lane) if key_of(row.order) == key and row.order != run.order]
+    def of_same_file(self, run: Run) -> list[LaneRow]:
+        """List the other open runs about the same file, whatever lane they are in; rarely asked, it lists all names."""
+        key, own = key_of(run.order), (run.lane, run.order)
+        places = [place for place in self.open_places() if key_of(place[1]) == key and place != own]
+        return [row for lane, order in places if (row := self.row_at(lane, order))]
 
-    def drop(self, row: OpenRun) -> None:
+    def drop(self, row: LaneRow) -> None:
         """Delete an open run that nobody has begun. Raises RecordChanged where it was written since, or is gone."""
         from azure.core import MatchConditions
         from azure.core.exceptions import ResourceModifiedError, ResourceNotFoundError
@@ -281,20 +291,20 @@ class RunStore:
             ) from error
 
     def open_rows(self) -> list[RunRow]:
-        """List all open runs as ``open_runs`` does, with what a list shows of them."""
+        """List all open runs as ``open_lanes`` does, with what a list shows of them."""
         return self.open_rows_and_pauses()[0]
 
     def open_rows_and_pauses(self) -> tuple[list[RunRow], list[Pause]]:
         """The same, and the lanes that are paused. One listing."""
         blobs = self._open_blobs()
-        rows = [_open_row(blob) for blob in blobs if not _is_pause(blob.name)]
+        rows = [_open_row(blob) for blob in blobs if not _is_marker(blob.name)]
         return rows, [_pause(blob) for blob in blobs if _is_pause(blob.name)]
 
-    def _open_blobs(self, lane: str = "") -> list["BlobProperties"]:
-        prefix = f"open/{lane}/" if lane else "open/"
-        return self._in_container(
-            lambda: all_of(self._container.list_blobs(name_starts_with=prefix, include=["metadata"]))
+    def _open_blobs(self) -> list["BlobProperties"]:
+        blobs = self._in_container(
+            lambda: all_of(self._container.list_blobs(name_starts_with="open/", include=["metadata"]))
         )
+        return [blob for blob in blobs if _is_of_a_lane(blob.name)]
 
     def ended_rows(
         self,
@@ -381,28 +391,94 @@ class RunStore:
         return True
 
     def paused(self, lane: str) -> Pause | None:
-        """Return who has paused a lane, and why; None where it is not paused. One listing of two rows."""
-        return self.pause_and_head(lane)[0]
+        """Return who has paused a lane, and why; None if it is not paused. One listing of one row."""
+        blobs, _ = self._listed(f"open/{lane}/{_PAUSED}", "", 1)
+        return _pause(blobs[0]) if blobs else None
 
-    def pause_and_head(self, lane: str) -> tuple[Pause | None, RunRow | None]:
-        """Return what ``paused`` and ``head`` do. One listing of two rows."""
-        pause, head = self._pause_and_head(lane)
-        return _pause(pause) if pause else None, _open_row(head) if head else None
+    # -- what stops a flow
 
-    def _pause_and_head(self, lane: str) -> tuple["BlobProperties | None", "BlobProperties | None"]:
-        rows, _ = self._listed(f"open/{lane}/", "", 2)
-        pause = rows.pop(0) if rows and _is_pause(rows[0].name) else None
-        return pause, rows[0] if rows else None
+    def stop(self, stop: Stop) -> None:
+        """Stop a flow, or write what is known by now of a stop. The worker of its lane alone does so."""
+        said = {
+            "integration": stop.integration,
+            "refusal": stop.refusal,
+            "text": _cut(stop.text, LONGEST_STOP),
+            "since": stop.since.astimezone(UTC).isoformat(),
+        }
+        metadata = {
+            "due": stop.next_try.astimezone(UTC).isoformat(),
+            "stop": _quoted(json.dumps(said, ensure_ascii=False)),
+        }
+        self._in_container(
+            lambda: self._blob(_stop_name(stop.lane, stop.integration)).upload_blob(
+                b"", overwrite=True, metadata=metadata
+            )
+        )
+
+    def end_stop(self, lane: str, integration: str) -> None:
+        """Let a flow go on; one that goes on already is as good."""
+        from azure.core.exceptions import ResourceNotFoundError
+
+        with suppress(ResourceNotFoundError):
+            self._in_container(lambda: self._blob(_stop_name(lane, integration)).delete_blob())
 
     # -- one run
 
+    def put_aside(self, address: str) -> str:
+        """Move the damaged record of an open run to ``damaged/``; return its new name, "" if it is not there.
+
+        Nothing is deleted before it is copied. Raises ValueError if the record can be read, RecordChanged if it was
+        written meanwhile.
+        """
+        from azure.core import MatchConditions
+        from azure.core.exceptions import ResourceModifiedError, ResourceNotFoundError
+
+        found = _ADDRESS.fullmatch(address)
+        name = _open_name_in(found) if found else ""
+        if not name:
+            return ""
+        try:
+            content, etag = self._content(name)
+        except ResourceNotFoundError:
+            return ""
+        listed = next((blob for blob in self._listed(name, "", 1)[0] if blob.name == name), None)
+        if listed is None:
+            return ""
+        if not _damage_of(content) and not _lane_row(listed).damage:
+            raise ValueError("the record can be read")
+        metadata = dict(listed.metadata or {})
+        there = f"{DAMAGED}/{name.removeprefix('open/')}"
+        self._in_container(
+            lambda: self._container.get_blob_client(there).upload_blob(content, overwrite=True, metadata=metadata)
+        )
+        try:
+            self._in_container(
+                lambda: self._blob(name).delete_blob(etag=etag, match_condition=MatchConditions.IfNotModified)
+            )
+        except (ResourceModifiedError, ResourceNotFoundError) as error:
+            raise RecordChanged(f"{name} was written by another worker meanwhile") from error
+        return there
+
+    def open_place(self, address: str) -> str:
+        """Return the lane and place in it of the open record that an address speaks of, "" if it speaks of none."""
+        found = _ADDRESS.fullmatch(address)
+        return _open_name_in(found).removeprefix("open/") if found else ""
+
     def run_at(self, address: str) -> Run | None:
-        """Return the run with that address, open or ended; None where there is none. One read, or two."""
+        """Return the run with that address, open or ended; None where there is none. One read, or two.
+
+        Raises Damaged if its record cannot be read.
+        """
         found = _ADDRESS.fullmatch(address)
         if found is None:
             return None
         open_name = _open_name_in(found)
         run = self._read(open_name) if open_name else None
+        if found["run_id"] == NO_RUN_ID:  # the address of a record of which a listing did not tell whose it is
+            row = self.row_at(*open_name.split("/", 2)[1:]) if run else None
+            if row and row.damage:
+                raise Damaged(row.damage)
+            return run
         if run is None or run.run_id != found["run_id"]:  # it has ended, and its file may have another run
             opened = datetime.fromtimestamp(int(found["opened_ms"]) / 1000, UTC)
             run = self._read(_name_in("ended", opened, found["run_id"]))
@@ -505,8 +581,11 @@ class RunStore:
 
     # -- marks
 
-    def read_mark(self, name: str) -> Mark:
-        """Return the note of that name; an empty one where there is none yet."""
+    def read_mark(self, name: str, *, anew: bool = False) -> Mark:
+        """Return the note of that name; an empty one where there is none yet.
+
+        anew: also if it is damaged or of another version; what is written then takes its place.
+        """
         from azure.core.exceptions import ResourceNotFoundError
 
         def read() -> Mark:
@@ -516,7 +595,8 @@ class RunStore:
                 if error_code(error) == "ContainerNotFound":
                     raise
                 return Mark({}, None)
-            return Mark(json.loads(download.readall()), download.properties.etag)
+            record = download.readall()
+            return Mark(_texts(record) if anew else json.loads(record), download.properties.etag)
 
         return self._in_container(read)
 
@@ -564,6 +644,18 @@ class RunStore:
             raise _explained(error, "run records") from error
 
 
+def _texts(record: bytes) -> dict[str, str]:
+    """Return the texts of a note; what is none is passed over."""
+    try:
+        content = json.loads(record)
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        log.error("note.damaged", note=record[:200].decode(errors="replace"))
+        return {}
+    return {name: text for name, text in content.items() if isinstance(text, str)}
+
+
 @contextmanager
 def _renewed(lease: "BlobLeaseClient", name: str) -> Iterator[None]:
     """Renew a lease in the background while the block runs."""
@@ -603,14 +695,103 @@ def _milliseconds(moment: datetime) -> int:
     return int(moment.timestamp() * 1000)
 
 
+def _is_of_a_lane(blob_name: str) -> bool:
+    """Whether the app may have written it: somebody may have laid a blob of their own between the records."""
+    return blob_name.count("/") >= 2
+
+
+def _is_marker(blob_name: str) -> bool:
+    return blob_name.split("/", 2)[2].startswith("!")
+
+
 def _is_pause(blob_name: str) -> bool:
     return blob_name.endswith(f"/{_PAUSED}")
 
 
+def _is_stop(blob_name: str) -> bool:
+    return blob_name.split("/", 2)[2].startswith(_STOPPED)
+
+
+def _stop_name(lane: str, integration: str) -> str:
+    return f"open/{lane}/{_STOPPED}{hashlib.sha256(integration.encode()).hexdigest()[:12]}"
+
+
+def _stop(blob: "BlobProperties") -> Stop | None:
+    """Return what a stop says; None if it cannot be read: then it stops nothing, and a refusal writes it anew."""
+    try:
+        said = json.loads(unquote(blob.metadata["stop"]))
+        return Stop(
+            lane=blob.name.split("/", 2)[1],
+            integration=str(said["integration"]),
+            refusal=str(said["refusal"]),
+            text=str(said["text"]),
+            since=datetime.fromisoformat(said["since"]),
+            next_try=datetime.fromisoformat(blob.metadata["due"]),
+            record_etag=_etag_of(blob),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
+        log.error("stop.damaged", blob=blob.name)
+        return None
+
+
+def _damage_of(content: bytes) -> str:
+    """Return what is wrong with a record, "" if it can be read."""
+    try:
+        run_from_json(content)
+    except Damaged as damaged:
+        return str(damaged)
+    return ""
+
+
+def _lane_row(blob: "BlobProperties") -> LaneRow:
+    """Return what a listing tells of an open run; of a record that is damaged as much as there is."""
+    _, lane, order = blob.name.split("/", 2)
+    metadata = blob.metadata or {}
+    shown: dict[str, str] = {}
+    damage = ""
+    due, state = datetime.min.replace(tzinfo=UTC), _state_in(metadata)
+    try:
+        due = datetime.fromisoformat(metadata["due"])
+        due = due if due.tzinfo else due.replace(tzinfo=UTC)
+        shown = _shown(metadata)
+        opened = datetime.fromisoformat(shown["opened"])
+        address = _address(opened, shown["run_id"], blob.name)
+        if state is None:
+            damage = f"its state is {metadata.get('state', '')!r}, which this version of the app does not know"
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
+        damage, address = "its metadata are missing or wrong", _address_of_damaged(blob.name)
+    return LaneRow(
+        lane=lane,
+        order=order,
+        due=due,
+        state=state,
+        integration=shown.get("integration", ""),
+        file_name=shown.get("file", ""),
+        run_id=shown.get("run_id", ""),
+        address=address,
+        is_aside="aside" in shown,
+        refusal=shown.get("refusal", ""),
+        damage=damage,
+        record_etag=_etag_of(blob),
+        whole=None if damage else _new_run(blob),
+    )
+
+
+def _state_in(metadata: Mapping[str, str]) -> State | None:
+    try:
+        return State(metadata.get("state", ""))
+    except ValueError:
+        return None
+
+
 def _pause(blob: "BlobProperties") -> Pause:
-    said = json.loads(unquote(blob.metadata["pause"]))
+    """Return who has paused a lane; one that does not say so pauses it all the same."""
     lane = blob.name.split("/", 2)[1]
-    return Pause(lane=lane, by=said["by"], why=said["why"], since=datetime.fromisoformat(said["since"]))
+    try:
+        said = json.loads(unquote(blob.metadata["pause"]))
+        return Pause(lane=lane, by=said["by"], why=said["why"], since=datetime.fromisoformat(said["since"]))
+    except (KeyError, TypeError, ValueError):
+        return Pause(lane=lane, by="somebody", why="", since=blob.last_modified)
 
 
 def address_of_successor(successor: Successor) -> str:
@@ -627,6 +808,15 @@ def _address(opened: datetime, run_id: str, open_name: str) -> str:
     # A lane and a place in it hold percent signs, which servers on the way decode once too often.
     place = urlsafe_b64encode(open_name.removeprefix("open/").encode()).decode().rstrip("=")
     return f"{_milliseconds(opened):013d}-{run_id}{place and '-'}{place}"
+
+
+_RUN_ID: Final = re.compile("[0-9a-f]{12}")
+NO_RUN_ID: Final = "0" * 12  # of a record that does not tell its run's
+
+
+def _address_of_damaged(open_name: str) -> str:
+    """Return by what a record is found that does not tell which run it is of."""
+    return _address(datetime.fromtimestamp(0, UTC), NO_RUN_ID, open_name)
 
 
 _ADDRESS: Final = re.compile(r"(?P<opened_ms>[0-9]{13})-(?P<run_id>[0-9a-f]{12})(?:-(?P<open>[A-Za-z0-9_-]{1,1500}))?")
@@ -656,11 +846,14 @@ def _metadata(run: Run) -> dict[str, str]:
         "data_project": run.data_project,
         "execution_id": run.execution_id,
         "file": run.file.name,
-        "words": run.trouble.text if run.trouble else run.reason,
+        "words": _words(run),
         "needs_person": "yes" if run.trouble else "",
         "opened": run.opened.astimezone(UTC).isoformat(),
         "ended": run.ended.astimezone(UTC).isoformat() if run.ended else "",
         "again": "yes" if run.again else "",
+        "aside": "yes" if run.is_aside else "",
+        "refusal": run.held.refusal if run.held and not run.held.is_cleared else "",
+        "place": run.order[:_ORDER_LENGTH],
     }
     cut = {name: _cut(text, _LONGEST.get(name, _LONGEST_OTHER)) for name, text in shown.items() if text}
     return {
@@ -670,10 +863,20 @@ def _metadata(run: Run) -> dict[str, str]:
     }
 
 
+def _words(run: Run) -> str:
+    """Return what a list says of a run: what a person has to do, or what it waits for, or why it went as it did."""
+    if run.trouble:
+        return run.trouble.text
+    return f"It waits for {run.waits.what}." if run.waits and not run.ended else run.reason
+
+
 def _new_run(row: "BlobProperties") -> Run | None:
-    """Return the run that stands whole in a listing; None where it has to be read."""
+    """Return the run that stands whole in a listing; None if it has to be read."""
     whole = row.metadata.get(WHOLE)
-    return replace(run_from_json(unquote(whole)), record_etag=_etag_of(row)) if whole else None
+    try:
+        return replace(run_from_json(unquote(whole)), record_etag=_etag_of(row)) if whole else None
+    except Damaged:
+        return None
 
 
 def _etag_of(row: "BlobProperties") -> str:
@@ -706,19 +909,65 @@ def _position(behind: str) -> tuple[date, str] | None:
 
 
 def _open_row(blob: "BlobProperties") -> RunRow:
-    shown = _shown(blob.metadata)
-    address = _address(datetime.fromisoformat(shown["opened"]), shown["run_id"], blob.name)
-    return _row(blob.metadata, shown, address, lane=blob.name.split("/", 2)[1])
+    row = _lane_row(blob)
+    if row.damage:
+        return _damaged_row(row)
+    try:
+        return _row(blob.metadata, _shown(blob.metadata), row.address, lane=row.lane)
+    except (KeyError, ValueError):
+        return _damaged_row(replace(row, damage="its metadata are missing or wrong"))
 
 
 def _ended_row(blob: "BlobProperties") -> RunRow:
-    shown = _shown(blob.metadata)
-    return _row(blob.metadata, shown, _address(datetime.fromisoformat(shown["opened"]), shown["run_id"], ""), lane="")
+    try:
+        shown = _shown(blob.metadata)
+        address = _address(datetime.fromisoformat(shown["opened"]), shown["run_id"], "")
+        return _row(blob.metadata, shown, address, lane="")
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return _damaged_ended_row(blob)
+
+
+def _damaged_ended_row(blob: "BlobProperties") -> RunRow:
+    """Return what the name of an ended run's record tells, if its metadata do not."""
+    newest_first, _, run_id = blob.name.rpartition("/")[2].partition("-")
+    milliseconds = 10**13 - int(newest_first) if newest_first.isdecimal() else 0
+    opened = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    damage = "its metadata are missing or wrong"
+    row = LaneRow(lane="", order="", due=opened, state=_state_in(blob.metadata or {}), run_id=run_id, damage=damage)
+    address = _address(opened, run_id, "") if _RUN_ID.fullmatch(run_id) else ""
+    return replace(_damaged_row(row), address=address, opened=opened, due=opened, ended=opened, needs_person=False)
+
+
+def _damaged_row(row: LaneRow) -> RunRow:
+    """Return what a list shows of a record that does not say enough about its run."""
+    unknown = datetime.fromtimestamp(0, UTC)
+    return RunRow(
+        address=row.address,
+        run_id=row.run_id or NO_RUN_ID,
+        flow=FlowKind.IMPORT if row.lane.startswith("in-") else FlowKind.EXPORT,
+        integration=row.integration,
+        lane=row.lane,
+        state=row.state or State.FOUND,
+        outcome=None,
+        company="",
+        data_project="",
+        execution_id="",
+        file_name=row.file_name or "(unknown)",
+        words=f"Its record is damaged: {row.damage}.",
+        needs_person=True,
+        opened=unknown,
+        due=unknown,
+        ended=None,
+        is_aside=row.is_passed,
+        damage=row.damage,
+    )
 
 
 def _shown(metadata: Mapping[str, str]) -> dict[str, str]:
-    shown: dict[str, str] = json.loads(unquote(metadata["row"]))
-    return shown
+    shown = json.loads(unquote(metadata["row"]))
+    if not isinstance(shown, dict):
+        raise ValueError("what a list shows of a run is no object")
+    return {str(name): str(value) for name, value in shown.items()}
 
 
 def _row(metadata: Mapping[str, str], shown: Mapping[str, str], address: str, *, lane: str) -> RunRow:
@@ -740,6 +989,8 @@ def _row(metadata: Mapping[str, str], shown: Mapping[str, str], address: str, *,
         due=datetime.fromisoformat(metadata["due"]),
         ended=datetime.fromisoformat(shown["ended"]) if "ended" in shown else None,
         has_again="again" in shown,
+        is_aside="aside" in shown,
+        place=shown.get("place", ""),
     )
 
 

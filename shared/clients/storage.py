@@ -1,4 +1,4 @@
-"""What carries the calls of the storage SDK, and what its errors mean, for the clients of the app's own storage."""
+"""What carries the calls of Azure's SDKs, and what errors of storage mean, for the clients of the app's own storage."""
 
 import threading
 import time
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import requests
 from requests.structures import CaseInsensitiveDict
 
-from shared.clients.http import IDLE_S, Environment, retry_after_s
+from shared.clients.http import IDLE_S, Environment, allowed_s, retry_after_s
 from shared.errors import AppError, NeedsPerson, RemoteCall, TryAgain
 
 # Threads that may call storage at once: 24 messages of each of three queues, and what they do side by side.
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 def storage_transport(**timeouts: float) -> "HttpTransport[Any, Any]":
-    """Return what carries the SDK's calls: its own, but for four things.
+    """Return what carries the SDK's calls: its own, but for five things.
 
     The process's environment is read only once for each server. There is a connection for each thread that may be at
     work. What the SDK has made is sent as it is: a session of requests would prepare it once more, which costs as much
     as a tenth of a call. And connections that nobody has used for a minute are not used again: Azure drops them
-    silently, and a call on one would wait for its timeout.
+    silently, and a call on one would wait for its timeout. And a call inside ``waiting_at_most`` waits no longer.
     """
     from azure.core.pipeline.transport import RequestsTransport
 
@@ -44,7 +44,13 @@ def storage_transport(**timeouts: float) -> "HttpTransport[Any, Any]":
             found = environment.of(request.url)
             try:
                 return super().send(
-                    request, **{**options, "proxies": found["proxies"], "connection_verify": found["verify"]}
+                    request,
+                    **{
+                        **options,
+                        **_limits(self, options),
+                        "proxies": found["proxies"],
+                        "connection_verify": found["verify"],
+                    },
                 )
             finally:
                 with lock:
@@ -59,6 +65,29 @@ def storage_transport(**timeouts: float) -> "HttpTransport[Any, Any]":
         session.mount(prefix, adapter)
     transport.session = session
     return transport
+
+
+def identity_transport(**timeouts: float) -> "HttpTransport[Any, Any]":
+    """Return what carries the calls of azure-identity: its own, but a call inside ``waiting_at_most`` waits no longer.
+
+    timeouts: connection_timeout and read_timeout, in seconds.
+    """
+    from azure.core.pipeline.transport import RequestsTransport
+
+    class Transport(RequestsTransport):  # type: ignore[misc]
+        def send(self, request: Any, **options: Any) -> Any:
+            return super().send(request, **{**options, **_limits(self, options)})
+
+    return Transport(**timeouts)
+
+
+def _limits(transport: Any, options: Mapping[str, Any]) -> dict[str, float]:
+    """Return the timeouts of one call, as the SDK names them."""
+    config = transport.connection_config
+    return {
+        "connection_timeout": allowed_s(options.get("connection_timeout", config.timeout)),
+        "read_timeout": allowed_s(options.get("read_timeout", config.read_timeout)),
+    }
 
 
 class _Session(requests.Session):

@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from http import HTTPStatus
 from itertools import chain
 from types import TracebackType
@@ -27,7 +27,7 @@ import requests
 from shared.clients.http import Http, Refusal, note_call, retry_after_s
 from shared.clients.storage import storage_transport
 from shared.domain.quick_xor_hash import QuickXorHash
-from shared.errors import AppError, DataDamaged, FileRejected, NeedsPerson, NotFound, RemoteCall, TryAgain
+from shared.errors import AppError, DataDamaged, FileRejected, NeedsPerson, NotFound, Refused, RemoteCall, TryAgain
 from shared.secret import SecretUrl
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 SERVICE: Final = "blob storage"
 _REQUEST_ID_HEADER: Final = "x-ms-request-id"
+
+_SCANNED: Final = "x-virus-infected"  # a header of SharePoint's: what its virus scanner has against the file
 
 # Azure Storage handles a request with a SAS by the rules of the SAS's own version. Observed: F&O hands out
 # sv=2014-02-14; before 2016-05-31 a blob can be put at once up to 64 MB, and a block may have 4 MiB.
@@ -87,8 +89,8 @@ class Transferred:
 def read_chunks(url: SecretUrl, http: Http, size_bytes: int) -> Iterator[bytes]:
     """Stream a file of which the size is known, in pieces of up to 1 MiB. The call is made at the first piece.
 
-    Raises DataDamaged (another size, or the connection ended before the end), SasExpired, NotFound, NeedsPerson,
-    TryAgain.
+    Raises DataDamaged (another size, or the connection ended before the end), SasExpired, NotFound, FileRejected
+    (malware), Refused, NeedsPerson, TryAgain.
     """
     with closing(_get(url, http, ok=(HTTPStatus.OK,))) as answer:
         yield from _body(answer, size_bytes)
@@ -97,7 +99,7 @@ def read_chunks(url: SecretUrl, http: Http, size_bytes: int) -> Iterator[bytes]:
 def read_small(url: SecretUrl, http: Http, limit_bytes: int) -> bytes:
     """Return a whole file of at most limit_bytes.
 
-    Raises NeedsPerson (it is larger: it can be had from where it lies), DataDamaged, SasExpired, NotFound, TryAgain.
+    Raises NeedsPerson (it is larger: it can be had from where it lies), and what ``read_chunks`` raises.
     """
     content = bytearray()
     with closing(_get(url, http, ok=(HTTPStatus.OK,))) as answer:
@@ -290,17 +292,34 @@ def open_blob(url: SecretUrl) -> RemoteFile:
 def _get(
     url: SecretUrl, http: Http, *, ok: tuple[int, ...], headers: Mapping[str, str] | None = None
 ) -> requests.Response:
-    """Make a GET of which the body is not read yet. Raises FileRejected where OneDrive found malware in the file."""
-    try:
-        return http.call("GET", url, operation="download", idempotent=True, headers=headers, stream=True, ok=ok)
-    except NeedsPerson as error:
-        if error.call and error.call.code.casefold() == "malwaredetected":
-            reason = "OneDrive found malware in the file. Have the system that wrote it examined"
-            raise FileRejected(reason, call=error.call) from error
-        # No sign-in is involved: the URL has run out, or was never good.
-        if error.call and error.call.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-            raise _expired(url, error.call) from error
-        raise
+    """Make a GET of which the body is not read yet. Raises what ``read_chunks`` raises."""
+    explain = partial(_no_content, url=url)
+    return http.call(
+        "GET", url, operation="download", idempotent=True, headers=headers, stream=True, ok=ok, explain=explain
+    )
+
+
+def _no_content(refusal: Refusal, *, url: SecretUrl) -> AppError | None:
+    """Return what a refusal to hand out a file means; None if the rules of the service say it all."""
+    call = refusal.call
+    if refusal.has_code("malwareDetected", "virusSuspicious"):
+        return FileRejected("OneDrive found malware in the file. Have the system that wrote it examined", call=call)
+    match refusal.status:
+        case 401 | 403 if _SCANNED not in refusal.headers:
+            # No sign-in is involved: the URL has run out, or was never good.
+            return _expired(url, call)
+        case 400 | 403 if call.service != SERVICE:
+            # Observed: malware is also answered with an empty 400. Nothing tells it from another one, and the header is
+            # sent as well if the scanner ran out of time.
+            # https://github.com/OneDrive/onedrive-api-docs/issues/928
+            # https://learn.microsoft.com/openspecs/sharepoint_protocols/ms-wsshp/1c302d04-b76f-44e9-800d-c974250de84d
+            return Refused(
+                f"{call.service} does not hand out {url}: {refusal.words}. It may have found malware in the file: open "
+                "it in the browser. If every file is refused, look at the state of the drive and its policies",
+                call=call,
+            )
+        case _:
+            return None
 
 
 def _get_range(url: SecretUrl, http: Http, start: int, end: int, *, etag: str = "") -> requests.Response:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from shared.domain.run import FailedRow
 
@@ -55,6 +55,7 @@ class Alert:
     outcome: str = ""
     run_id: str = ""
     run_address: str = ""  # by which the run store finds the run
+    duty: str = ""  # of the minute's timer, that is in trouble
     rows: tuple[FailedRow, ...] = ()  # the first of them
     rows_total: int = 0
     run_url: str = ""  # the run's page; the key that it asks for is not in it
@@ -257,28 +258,98 @@ def notice_to_json(notice: Notice) -> dict[str, Any]:
 
 def alert_to_json(alert: Alert) -> str:
     """Return the record of an alert."""
-    content = asdict(alert)
+    rows = [{"record_id": row.record_id, "field": row.field, "message": row.message} for row in alert.rows]
+    content = {**asdict(replace(alert, rows=())), "rows": rows}
     del content["record_etag"]
     return json.dumps(content, default=_instant_text, ensure_ascii=False)
 
 
 def alert_from_json(text: str | bytes, etag: str = "") -> Alert:
-    """Return the alert of a record; what another version of the app has written beyond it is passed over."""
-    content = json.loads(text)
-    known = {each.name for each in fields(Alert)}
+    """Return the alert of a record; what another version of the app has written beyond it is passed over.
+
+    Raises ValueError, with the reason in words, for a text that is no alert: then no part of it is believed.
+    """
+    try:
+        content = json.loads(text)
+        return _alert(content, etag) if isinstance(content, dict) else _refuse("it is no JSON object")
+    except KeyError as error:
+        raise ValueError(f"{error} is missing") from error
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def _alert(content: Mapping[str, Any], etag: str) -> Alert:
+    texts = {name: _text(content, name) for name in _TEXTS if name in content or name in _NEEDED}
+    rows = content.get("rows") or []
     return Alert(
-        **{
-            **{name: value for name, value in content.items() if name in known},
-            "since": datetime.fromisoformat(content["since"]),
-            "over": datetime.fromisoformat(content["over"]) if content.get("over") else None,
-            "rows": tuple(FailedRow(**row) for row in content.get("rows", ())),
-            "told": {
-                channel: Told(word=Word(told["word"]), at=datetime.fromisoformat(told["at"]))
-                for channel, told in content.get("told", {}).items()
-            },
-            "record_etag": etag,
-        }
+        **texts,
+        since=_instant(content["since"]),
+        stays=content.get("stays") is True,
+        rows=tuple(map(_row, rows)) if isinstance(rows, list) else _refuse("rows is no list"),
+        rows_total=_number(content.get("rows_total", 0)),
+        over=_instant(content["over"]) if content.get("over") else None,
+        told=_told(content.get("told") or {}),
+        record_etag=etag,
     )
+
+
+_NEEDED: Final = frozenset({"key", "title", "text"})
+_TEXTS: Final = tuple(each.name for each in fields(Alert) if each.type is str and each.name != "record_etag")
+
+
+def _text(content: Mapping[str, Any], name: str) -> str:
+    value = content[name]
+    return value if isinstance(value, str) else _refuse(f"{name} is no text")
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else _refuse("rows_total is no number")
+
+
+def _instant(value: object) -> datetime:
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else _refuse(f"{value!r:.50} is no moment")
+    try:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError:  # the year 1 east of Greenwich
+        _refuse(f"{value} is no moment")
+
+
+def _row(value: object) -> FailedRow:
+    row = value if isinstance(value, dict) else _refuse("a row is no JSON object")
+    return FailedRow(record_id=_text(row, "record_id"), field=_text(row, "field"), message=_text(row, "message"))
+
+
+def _told(value: object) -> dict[str, Told]:
+    told = value if isinstance(value, dict) else _refuse("told is no JSON object")
+    return {
+        channel: Told(word=Word(_text(each, "word")), at=_instant(_text(each, "at")))
+        if isinstance(each, dict)
+        else _refuse(f"what {channel} was told is no JSON object")
+        for channel, each in told.items()
+    }
+
+
+def _refuse(why: str) -> NoReturn:
+    raise ValueError(why)
+
+
+# What tells without the record whether there is anything to say about it.
+_STATE: Final = ("since", "stays", "integration", "run_address", "duty", "over", "told")
+
+
+def alert_state(alert: Alert) -> str:
+    """Return what decides whom an alert is to be told next, as a short text."""
+    content = {name: getattr(alert, name) for name in _STATE}
+    told = {channel: asdict(told) for channel, told in alert.told.items()}
+    return json.dumps({**content, "told": told}, default=_instant_text, ensure_ascii=False)
+
+
+def alert_of_state(key: str, state: str, etag: str = "") -> Alert:
+    """Return the alert of such a text, without its words. Raises ValueError for a text of another kind."""
+    content = json.loads(state)
+    if not isinstance(content, dict) or not content.keys() >= set(_STATE):
+        _refuse("it is no state")
+    return _alert({name: content[name] for name in _STATE} | {"key": key, "title": "", "text": ""}, etag)
 
 
 def _instant_text(value: object) -> str:

@@ -32,12 +32,14 @@ SIMPLE_IMPORT: Final[Mapping[str, str]] = {
     "IMPORT_DATA_PROJECT": "dataProject",
     "IMPORT_COMPANY": "company",
     "IMPORT_OVERWRITE": "overwrite",
+    "IMPORT_STRICT_ORDER": "strictOrder",
 }
 SIMPLE_EXPORT: Final[Mapping[str, str]] = {
     "EXPORT_DATA_PROJECT": "dataProject",
     "EXPORT_COMPANY": "company",
     "OUTPUT_FOLDER": "outputFolder",
 }
+_FLAGS: Final = frozenset({"overwrite", "strictOrder"})
 # Where a folder lies that is not configured: beside the import's Input.
 SIBLINGS: Final[Mapping[str, str]] = {
     "processingFolder": "Processing",
@@ -57,6 +59,7 @@ _IMPORT_KEYS: Final = (
     "dataProject",
     "company",
     "overwrite",
+    "strictOrder",
     *ALERT_KEYS,
 )
 _EXPORT_KEYS: Final = (
@@ -85,6 +88,7 @@ _EXAMPLES: Final[Mapping[str, str]] = {
     "dataProject": "Asset-Major-Types",
     "company": "USMF",
     "overwrite": "true",
+    "strictOrder": "true",
     "everySeconds": "3600",
     "alertRecipient": "finance@contoso.com",
     "alertTeamsUrl": "%FINANCE_TEAMS_URL%",
@@ -149,6 +153,7 @@ class ImportFlow:
     data_project: str = ""  # empty: the package's own
     company: str = ""  # empty: from the file's name
     overwrite: bool = True  # whether F&O may replace the data project's definition; no matter of rows
+    strict_order: bool = False  # whether a file that cannot go on stops the lane, instead of being passed by others
     alerts: AlertRoute = AlertRoute()  # what it leaves open is the app's own
 
     @property
@@ -402,7 +407,7 @@ def _simple_flow(
     flow: dict[str, object] = {"name": name}
     for setting, key in keys.items():
         if value := values.get(setting):
-            flow[key] = _flag_or_text(value) if key == "overwrite" else value
+            flow[key] = _flag_or_text(value) if key in _FLAGS else value
     return flow
 
 
@@ -574,6 +579,7 @@ def _read_import(reader: _FlowReader) -> ImportFlow:
         data_project=reader.optional("dataProject", parse_data_project),
         company=reader.optional("company", parse_company),
         overwrite=reader.flag("overwrite", default=True),
+        strict_order=reader.flag("strictOrder", default=False),
         alerts=reader.alerts(),
     )
 

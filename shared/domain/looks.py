@@ -6,7 +6,8 @@ knows, or one that was killed has forgotten, costs one look too many, and no fil
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -20,6 +21,9 @@ LOOK_EVERY_S: Final = 3.0
 # the file: then the next look finds it, the minute's timer at the latest.
 ECHO: Final = timedelta(seconds=10)
 
+# Seconds that a notification waits for the message of another one to be sent. Graph waits three for its answer.
+SENDING_S: Final = 1.0
+
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 
@@ -28,6 +32,7 @@ class Looks:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._sending = threading.Lock()
         self._asked_for = _NEVER  # from when on the look that was asked for last can begin
         self._began = _NEVER
         self._again = _NEVER
@@ -38,15 +43,34 @@ class Looks:
 
         send: asks for a look in so many seconds; what it raises passes through, and nothing counts as asked for.
         """
-        with self._lock:  # also while it is sent: only what has been sent can stand for another one
-            ahead_s = (self._asked_for - now).total_seconds()
-            if 0 < ahead_s <= LOOK_EVERY_S:  # more: the clock was turned back
+        with self._one_sends():
+            delay_s = self._delay_s(now)
+            if delay_s is None:
                 return False
-            wait_s = LOOK_EVERY_S + ahead_s
-            delay_s = math.ceil(wait_s) if 0 < wait_s <= LOOK_EVERY_S else 0  # a queue counts whole seconds
             send(delay_s)
             self._asked_for = now + timedelta(seconds=delay_s)
             return True
+
+    @contextmanager
+    def _one_sends(self) -> Iterator[None]:
+        """Let one thread at a time send: only what has been sent can stand for another one.
+
+        While the queue hangs for one, the others send for themselves: a scan too many costs little.
+        """
+        is_ours = self._sending.acquire(timeout=SENDING_S)
+        try:
+            yield
+        finally:
+            if is_ours:
+                self._sending.release()
+
+    def _delay_s(self, now: datetime) -> int | None:
+        """Return in how many seconds a look is to begin that is asked for now; None if one begins after now anyway."""
+        ahead_s = (self._asked_for - now).total_seconds()
+        if 0 < ahead_s <= LOOK_EVERY_S:  # more: the clock was turned back
+            return None
+        wait_s = LOOK_EVERY_S + ahead_s
+        return math.ceil(wait_s) if 0 < wait_s <= LOOK_EVERY_S else 0  # a queue counts whole seconds
 
     def begin(self, now: datetime) -> None:
         """Note that a look begins."""

@@ -1,16 +1,17 @@
 """A run: what the app decided about one file (import) or one package (export), and what may come next.
 
-Rule 1: everything about states and moves stands here, in the two tables; nothing else says what may follow what.
-Pure values. Where runs are kept is ``clients/run_store.py``; what each state makes the app do is ``flows/inbound.py``
-and ``flows/outbound.py``; who moves them is ``flows/runner.py``.
+The two tables of moves, what people may do included, say what may follow what. Pure values. How a run is written is
+``domain/record.py``, where it is kept ``clients/run_store.py``; what each state makes the app do is
+``flows/inbound.py`` and ``flows/outbound.py``; who moves runs is ``flows/runner.py``.
 """
 
-import json
+import dataclasses
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 
 from shared.secret import SecretUrl
@@ -29,7 +30,6 @@ class State(StrEnum):
     # OneDrive to F&O:
     FOUND = "found"  # the file is in Input and has a run
     CLAIMED = "claimed"  # the file is in Processing
-    UPLOADED = "uploaded"  # the package lies in F&O's blob storage
     FINISHED = "finished"  # the outcome is known and saved
     FILED = "filed"  # the file is in Success or Error
     WITHDRAWN = "withdrawn"  # a person took the file away before F&O was told of it
@@ -41,52 +41,65 @@ class State(StrEnum):
     # Both ways:
     SUBMITTING = "submitting"  # the execution under the last id may or may not have reached F&O
     EXECUTING = "executing"  # F&O knows the execution
+    CANCELLED = "cancelled"  # a person has ended the run; an import is over once its file is moved
+
+    @classmethod
+    def _missing_(cls, value: object) -> "State | None":
+        """Read what older versions have saved: an uploaded package was a state of its own."""
+        return cls.CLAIMED if value == "uploaded" else None
 
 
+# What may follow what. Only a person's word leads to CANCELLED (``Run.cancelled``), only the app leads elsewhere.
 IMPORT_MOVES: Final[Mapping[State, frozenset[State]]] = {
-    State.FOUND: frozenset({State.CLAIMED, State.FINISHED, State.WITHDRAWN}),
-    State.CLAIMED: frozenset({State.UPLOADED, State.FINISHED, State.WITHDRAWN}),
-    State.UPLOADED: frozenset({State.SUBMITTING, State.CLAIMED, State.FINISHED}),
-    # Back to UPLOADED only when it is certain that nothing was sent or that F&O refused it; back to CLAIMED only
-    # after the fence.
-    State.SUBMITTING: frozenset({State.EXECUTING, State.UPLOADED, State.CLAIMED, State.FINISHED}),
-    State.EXECUTING: frozenset({State.FINISHED}),
-    State.FINISHED: frozenset({State.FILED}),
+    State.FOUND: frozenset({State.CLAIMED, State.FINISHED, State.WITHDRAWN, State.CANCELLED}),
+    State.CLAIMED: frozenset({State.SUBMITTING, State.FINISHED, State.WITHDRAWN, State.CANCELLED}),
+    # Back to CLAIMED only if it is certain that F&O has not begun: nothing was sent, F&O refused, or after the fence.
+    State.SUBMITTING: frozenset({State.EXECUTING, State.CLAIMED, State.FINISHED, State.CANCELLED}),
+    # Back to CLAIMED only if the execution has ended in contention and has certainly changed nothing.
+    State.EXECUTING: frozenset({State.FINISHED, State.CLAIMED, State.CANCELLED}),
+    State.FINISHED: frozenset({State.FILED, State.CANCELLED}),
+    State.CANCELLED: frozenset({State.FILED}),
     State.FILED: frozenset(),
     State.WITHDRAWN: frozenset(),
 }
 
 EXPORT_MOVES: Final[Mapping[State, frozenset[State]]] = {
-    State.PLANNED: frozenset({State.SUBMITTING}),
-    State.SUBMITTING: frozenset({State.EXECUTING, State.PLANNED}),
-    State.EXECUTING: frozenset({State.READY, State.FAILED}),
-    State.READY: frozenset({State.DELIVERED, State.FAILED}),
+    State.PLANNED: frozenset({State.SUBMITTING, State.CANCELLED}),
+    State.SUBMITTING: frozenset({State.EXECUTING, State.PLANNED, State.CANCELLED}),
+    State.EXECUTING: frozenset({State.READY, State.FAILED, State.CANCELLED}),
+    State.READY: frozenset({State.DELIVERED, State.FAILED, State.CANCELLED}),
     State.DELIVERED: frozenset(),
     State.FAILED: frozenset(),
+    State.CANCELLED: frozenset(),
 }
-
-# Moves that only begin the same thing once more: failed tries go on being counted, and open trouble stays open.
-NO_PROGRESS: Final = frozenset(
-    {
-        (State.UPLOADED, State.SUBMITTING),
-        (State.UPLOADED, State.CLAIMED),
-        (State.SUBMITTING, State.UPLOADED),
-        (State.SUBMITTING, State.CLAIMED),
-        (State.PLANNED, State.SUBMITTING),
-        (State.SUBMITTING, State.PLANNED),
-    }
-)
 
 MOVES: Final[Mapping[FlowKind, Mapping[State, frozenset[State]]]] = {
     FlowKind.IMPORT: IMPORT_MOVES,
     FlowKind.EXPORT: EXPORT_MOVES,
 }
 
-# Where a run goes that a person gives up, from any state in which nobody knows yet how it ends: no way leads back.
-GIVEN_UP: Final[Mapping[FlowKind, State]] = {FlowKind.IMPORT: State.FINISHED, FlowKind.EXPORT: State.FAILED}
+# How far a run has come in each state. A move to where it has been before only begins the same thing once more: failed
+# tries go on being counted, and a problem stays open.
+PROGRESS: Final[Mapping[State, int]] = {
+    State.FOUND: 0,
+    State.PLANNED: 0,
+    State.CLAIMED: 1,
+    State.SUBMITTING: 2,
+    State.EXECUTING: 3,
+    State.FINISHED: 4,
+    State.READY: 4,
+    State.CANCELLED: 5,
+    State.FILED: 6,
+    State.DELIVERED: 6,
+    State.WITHDRAWN: 6,
+    State.FAILED: 6,
+}
 
 # States in which F&O may be at work on a run, or may begin at any moment.
 WITH_FO: Final = frozenset({State.SUBMITTING, State.EXECUTING})
+
+# What a record of a newer version says beyond what this version knows; it is kept and written back.
+NOTHING_MORE: Final[Mapping[str, object]] = MappingProxyType({})
 
 
 class Outcome(StrEnum):
@@ -99,7 +112,7 @@ class Outcome(StrEnum):
     REJECTED = "Rejected"  # never imported: no package, no company, or F&O refused it
     UNKNOWN = "Unknown"  # F&O had begun, and has forgotten how it ended
     WITHDRAWN = "Withdrawn"  # a person took the file away
-    GIVEN_UP = "GivenUp"  # a person ended the run; F&O may have gone on with it
+    GIVEN_UP = "GivenUp"  # a person cancelled the run; F&O may have gone on with it
 
     @property
     def needs_telling(self) -> bool:
@@ -120,6 +133,7 @@ class FileFacts:
     folder: str = ""  # the folder where it is now, for people to read
     is_complete: bool = True  # false while it is empty, still being written, or held back by OneDrive
     web_url: str = ""  # OneDrive's page about it, for people; opening it needs a sign-in
+    extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,11 +143,12 @@ class UploadedPackage:
     blob_name: str  # the uniqueFileName that F&O was asked for
     blob_path: str  # host and path of the blob, without the query
     key_expires: datetime | None  # when F&O's key to it runs out
+    extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """One execution id that was chosen, and saved before it was sent. None that F&O may have begun is forgotten."""
+    """One execution id that was chosen, and saved before it was sent. None that F&O may still show is forgotten."""
 
     execution_id: str
     chosen: datetime
@@ -141,6 +156,9 @@ class Submission:
     fenced: datetime | None = None  # imports: since when that package is empty, so that a late request can only fail
     missing_since: datetime | None = None  # when F&O was first asked about it and did not know it
     delivered_as: str = ""  # exports: the file in OneDrive that holds its package
+    never_began: bool = False  # F&O certainly has not begun it: it was not sent, or was refused
+    seen: datetime | None = None  # when F&O first showed it
+    extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +171,7 @@ class RemoteCallRecord:
     request_id: str
     took_s: float
     began: datetime
+    extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +187,18 @@ class StepRecord:
     times: int = 1  # how many of these there were in a row; began is the first's, the rest is the last's
     by: str = ""  # the person who did it; "": the app
     why: str = ""  # what that person gave as the reason
+    extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
+
+
+class About(StrEnum):
+    """What a problem is about, so that it ends with its cause."""
+
+    OTHER = ""
+    FAILING = "failing"  # tries that fail, or a person who must act; over with a try that goes well
+    ASIDE = "aside"  # OneDrive keeps the file from going on
+    WAITING = "waiting"  # something that another run uses
+    EXECUTION = "execution"  # F&O takes too long, or does not know what it has accepted
+    LOST = "lost"  # submits without an answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +207,33 @@ class Trouble:
 
     text: str
     since: datetime
+    about: About = About.OTHER
+    extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """OneDrive or F&O keeps this run alone from going on; others pass it once it is set aside."""
+
+    since: datetime
+    text: str  # the item's own words
+    refusal: str = ""  # an ambiguous refusal: step, service, status and code; "" if the cause is the file's own
+    is_aside: bool = False  # others pass it
+    is_cleared: bool = False  # another file got through since, so this refusal is about this file
+    is_flows: bool = False  # a second file met the same: the flow is stopped, not the file
+
+    extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """A run waits for something that another one has; that is no failure."""
+
+    what: str  # "the data project Customers"
+    since: datetime
+    holder: str = ""  # who has it, in words
+    holder_address: str = ""  # by which the run store finds that run
+    extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +244,7 @@ class Successor:
     opened: datetime
     lane: str
     order: str
+    extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +254,7 @@ class FailedRow:
     record_id: str
     field: str
     message: str
+    extra: Mapping[str, object] = dataclasses.field(default=NOTHING_MORE, compare=False, repr=False)
 
 
 # Steps that a record keeps: enough for hours of trouble, bounded so that a record stays small.
@@ -232,11 +292,26 @@ class Run:
     summary_url: str = ""  # F&O's page about the execution, where it was asked for one
     report_url: str = ""  # OneDrive's page about the report beside the file
     trouble: Trouble | None = None
+    furthest: State | None = None  # how far it ever came; None: its state says it
+    failing_since: datetime | None = None  # the first failed try since then
+    lost_submits: int = 0  # submits in a row whose answer was lost
+    not_found: int = 0  # answers "not found" about its file, in a row
+    held_name_looks: int = 0  # looks at a name in Output that an upload holds
+    detail_tries: int = 0  # tries to get what the report tells of a failed execution
+    resubmits: int = 0  # executions that ended in contention and changed nothing
+    held: Held | None = None
+    waits: Wait | None = None
+    environment_url: str = ""  # of F&O, from the first reservation on
+    reserved: tuple[str, ...] = ()  # what it reserves there before a submit: "project:customers"
+    cancelled_in: State | None = None  # the state in which a person cancelled it
+    passed_by: tuple[str, ...] = ()  # the first files of its flow that were taken up before it, though they came later
+    passed_by_total: int = 0
     steps: tuple[StepRecord, ...] = ()
     ended: datetime | None = None
     again: Successor | None = None  # chosen, and saved here, before it is opened: so there is one, whoever asks twice
     again_of: str = ""  # the address of the run whose work this one does again
     again_number: int = 0  # how many runs of the same work there were before
+    extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
 
     # What only this process knows; never saved. A run that was read from the store has none of it.
     fresh: bool = field(default=False, compare=False)  # the state was entered by this process, and nothing tried since
@@ -268,29 +343,50 @@ class Run:
         return {name: value for name, value in keys.items() if value}
 
     def moved_to(self, state: State, now: datetime) -> "Run":
-        """Return the run in its next state, due at once. Raises ValueError for a move that the tables do not know."""
-        if state not in MOVES[self.flow][self.state]:
+        """Return the run in its next state, due at once. Raises ValueError for a move that the tables do not know.
+
+        A state that it had not reached before ends what stood in its way until then.
+        """
+        if state not in MOVES[self.flow][self.state] or state is State.CANCELLED:
             raise ValueError(f"{self.flow} run {self.run_id} cannot move from {self.state} to {state}")
         moved = replace(self, state=state, state_since=now, due=now, fresh=True)
-        if (self.state, state) in NO_PROGRESS:
-            return moved
-        return replace(moved, attempts=0, trouble=None)
+        furthest = self.furthest or self.state
+        if PROGRESS[state] <= PROGRESS[furthest]:
+            return replace(moved, furthest=furthest)
+        return replace(moved, furthest=state, trouble=None).with_a_good_try()
 
     def finished(self, outcome: Outcome, reason: str, now: datetime) -> "Run":
         """Return an import whose outcome is known."""
         return replace(self.moved_to(State.FINISHED, now), outcome=outcome, reason=reason)
 
     @property
-    def can_be_given_up(self) -> bool:
-        """Whether nobody knows yet how it ends."""
-        return not self.is_over and self.state is not GIVEN_UP[self.flow]
+    def can_be_cancelled(self) -> bool:
+        """Whether a person may end it."""
+        return State.CANCELLED in MOVES[self.flow][self.state]
 
-    def given_up(self, reason: str, now: datetime) -> "Run":
-        """Return the run as a person ended it, due at once. Raises ValueError where its end is known already."""
-        if not self.can_be_given_up:
-            raise ValueError(f"{self.flow} run {self.run_id} cannot be given up in {self.state}")
-        ended = replace(self, state=GIVEN_UP[self.flow], state_since=now, due=now, outcome=Outcome.GIVEN_UP)
-        return replace(ended, reason=reason, attempts=0, trouble=None, fresh=False, package_url=None)
+    def cancelled(self, reason: str, now: datetime) -> "Run":
+        """Return the run as a person ended it, due at once; the outcome of an import that is known stays.
+
+        Raises ValueError if it is over or cancelled already.
+        """
+        if not self.can_be_cancelled:
+            raise ValueError(f"{self.flow} run {self.run_id} cannot be cancelled in {self.state}")
+        ended = replace(
+            self,
+            state=State.CANCELLED,
+            furthest=State.CANCELLED,
+            cancelled_in=self.state,
+            state_since=now,
+            due=now,
+            outcome=self.outcome if self.outcome and self.flow is FlowKind.IMPORT else Outcome.GIVEN_UP,
+            reason=f"{self.reason} {reason}".strip(),
+            trouble=None,
+            held=None,
+            waits=None,
+            fresh=False,
+            package_url=None,
+        )
+        return ended.with_a_good_try()
 
     def waiting(self, seconds: float, now: datetime) -> "Run":
         """Return the run with its next step put off."""
@@ -301,15 +397,55 @@ class Run:
         return replace(
             self,
             attempts=self.attempts + 1,
+            failing_since=self.failing_since or now,
             due=now + timedelta(seconds=wait_s),
             fresh=False,
             download_url=None,
             package_url=None,
         )
 
-    def troubled(self, text: str, now: datetime) -> "Run":
-        """Return the run with word for a person; trouble that is open already stays as it is."""
-        return self if self.trouble else replace(self, trouble=Trouble(text=text, since=now))
+    def with_a_good_try(self) -> "Run":
+        """Return the run after a try that shows that what failed before works; a problem of that kind is over."""
+        is_over = self.trouble is not None and self.trouble.about is About.FAILING
+        return replace(self, attempts=0, failing_since=None, trouble=None if is_over else self.trouble)
+
+    def waiting_for(self, wait: Wait, wait_s: float, stuck_after: timedelta, now: datetime) -> "Run":
+        """Return the run put off because of what another one has; a wait beyond the limit is told, once."""
+        since = self.waits.since if self.waits and self.waits.what == wait.what else wait.since
+        waits = replace(self, waits=replace(wait, since=since)).waiting(wait_s, now)
+        if now - since <= stuck_after:
+            return waits
+        minutes = (now - since).total_seconds() / 60
+        text = f"{self.file.name} has waited for {wait.what} for {minutes:.0f} minutes. {wait.holder}".strip()
+        return waits.troubled(text, now, About.WAITING)
+
+    def waits_no_more(self) -> "Run":
+        """Return the run that got what it has waited for."""
+        return replace(self, waits=None).without_trouble(About.WAITING)
+
+    def troubled(self, text: str, now: datetime, about: About = About.OTHER) -> "Run":
+        """Return the run flagged for attention; an existing flag is kept."""
+        return self if self.trouble else replace(self, trouble=Trouble(text=text, since=now, about=about))
+
+    def without_trouble(self, about: About) -> "Run":
+        """Return the run without a problem of that kind."""
+        return replace(self, trouble=None) if self.trouble and self.trouble.about is about else self
+
+    @property
+    def may_be_with_fo(self) -> bool:
+        """Whether F&O may be working on it, or may begin, as far as its record tells; cancelling does not stop F&O.
+
+        A package that was fenced cannot be imported any more. An export cannot be fenced.
+        """
+        state = self.cancelled_in or self.state
+        if state in WITH_FO:
+            return True
+        return state is State.PLANNED and not all(each.never_began for each in self.submissions)
+
+    @property
+    def is_aside(self) -> bool:
+        """Whether other runs of its lane pass it."""
+        return self.state is State.CANCELLED or (self.held is not None and self.held.is_aside)
 
     def submitting(self, submission: Submission, now: datetime) -> "Run":
         """Return the run with one more execution id, about to be sent."""
@@ -357,6 +493,7 @@ def new_run(
         integration=integration,
         lane=lane,
         state=state,
+        furthest=state,
         state_since=now,
         due=now,
         opened=now,
@@ -389,94 +526,3 @@ def name_with(file_name: str, addition: str) -> str:
         stem, dot, suffix = file_name, "", ""
     ending = f" ({addition}){dot}{suffix}"
     return stem[: LONGEST_NAME - len(ending)] + ending
-
-
-NOT_SAVED: Final = frozenset({"fresh", "download_url", "package_url", "record_etag"})
-RECORD_FORMAT: Final = 1
-
-_SAVED: Final = tuple(each.name for each in fields(Run) if each.name not in NOT_SAVED)
-
-
-def run_to_json(run: Run) -> str:
-    """Return the record of a run. It holds no secret: the keys to file and package, and all tokens, stay out of it."""
-    content = {"format": RECORD_FORMAT} | {name: getattr(run, name) for name in _SAVED}
-    return json.dumps(content, default=_plain, ensure_ascii=False)
-
-
-def _plain(value: object) -> object:
-    """Return a value that JSON does not know as one that it knows. Five times as fast as asdict, which copies all."""
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat()
-    if is_dataclass(value) and not isinstance(value, type):
-        return {name: getattr(value, name) for name in value.__dataclass_fields__}
-    raise TypeError(f"{type(value).__name__} cannot stand in a run's record")
-
-
-def run_from_json(text: str | bytes) -> Run:
-    """Return the run of a record. Raises ValueError for a text that is no record of this format."""
-    content = json.loads(text)
-    if not isinstance(content, dict) or content.pop("format", None) != RECORD_FORMAT:
-        raise ValueError("this is no run record of a format that this version of the app knows")
-    file = content.pop("file")
-    package = content.pop("package")
-    trouble = content.pop("trouble")
-    return Run(
-        **{
-            **content,
-            "flow": FlowKind(content["flow"]),
-            "state": State(content["state"]),
-            "state_since": _instant(content["state_since"]),
-            "due": _instant(content["due"]),
-            "opened": _instant(content["opened"]),
-            "ended": _instant_or_none(content["ended"]),
-            "outcome": Outcome(content["outcome"]) if content["outcome"] else None,
-            "entities": tuple(content["entities"]),
-            "error_keys_of": None if content["error_keys_of"] is None else tuple(content["error_keys_of"]),
-            "file": FileFacts(**{**file, "modified": _instant_or_none(file["modified"])}),
-            "package": package
-            and UploadedPackage(**{**package, "key_expires": _instant_or_none(package["key_expires"])}),
-            "again": _successor(content.get("again")),
-            "trouble": trouble and Trouble(text=trouble["text"], since=_instant(trouble["since"])),
-            "submissions": tuple(_submission(s) for s in content["submissions"]),
-            "failed_rows": tuple(FailedRow(**row) for row in content.get("failed_rows", ())),
-            "steps": tuple(_step(s) for s in content["steps"]),
-        }
-    )
-
-
-def _submission(content: dict[str, str]) -> Submission:
-    return Submission(
-        execution_id=content["execution_id"],
-        chosen=_instant(content["chosen"]),
-        blob_name=content["blob_name"],
-        fenced=_instant_or_none(content["fenced"]),
-        missing_since=_instant_or_none(content["missing_since"]),
-        delivered_as=content["delivered_as"],
-    )
-
-
-def _successor(content: dict[str, str] | None) -> Successor | None:
-    return content and Successor(**{**content, "opened": _instant(content["opened"])})  # type: ignore[arg-type, return-value]  # read back from what asdict wrote
-
-
-def _step(content: dict[str, object]) -> StepRecord:
-    calls = content["calls"]
-    return StepRecord(
-        **{  # type: ignore[arg-type]  # read back from what asdict wrote, field by field
-            **content,
-            "state": State(str(content["state"])),
-            "began": _instant(str(content["began"])),
-            "calls": tuple(
-                RemoteCallRecord(**{**call, "began": _instant(call["began"])})
-                for call in calls  # type: ignore[attr-defined]  # a list, as asdict wrote it
-            ),
-        }
-    )
-
-
-def _instant(text: str) -> datetime:
-    return datetime.fromisoformat(text)
-
-
-def _instant_or_none(text: str | None) -> datetime | None:
-    return None if text is None else _instant(text)

@@ -1,4 +1,5 @@
-"""What a person does about runs: run again, check now, give up, pause and resume, export now, look now.
+"""What a person does: run again, check now, cancel, submit again, free a project, put a damaged record aside, pause
+and resume, export now, look now.
 
 Each verb may be asked for twice and is done once. None of them moves a run: a verb writes what the person decided, on
 the condition that nobody has written the record since it was read, and wakes the lane, whose worker does the rest. Who
@@ -14,6 +15,7 @@ from typing import Final
 
 from shared.clients.onedrive import DriveItem
 from shared.clients.run_store import (
+    Lane,
     LeaseTaken,
     Pause,
     RecordChanged,
@@ -23,16 +25,18 @@ from shared.clients.run_store import (
     order_behind,
 )
 from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK
-from shared.domain.run import FileFacts, FlowKind, Run, State, StepRecord, Successor, new_run
+from shared.domain.lane import LaneRow, choose
+from shared.domain.record import Damaged
+from shared.domain.run import About, FileFacts, FlowKind, Run, State, StepRecord, Successor, new_run
 from shared.errors import AppError, NotFound
-from shared.flows import history, offers, outbound, watch
+from shared.flows import history, offers, outbound, reserving, watch
 from shared.log import log
 from shared.services import Services
 
 # Tries to write a decision into a record that a worker writes at the same moment.
 TRIES: Final = 5
-# Seconds after which a worker that was at a run when it was given up has let go of the lane, without waking anybody: it
-# stays with an execution for 5 (POLL_STAY_SECONDS). One that needs longer is followed by the minute's timer.
+# Seconds after which a worker that was at a run when it was cancelled has let go of the lane, without waking anybody:
+# it stays with an execution for 5 (POLL_STAY_SECONDS). One that needs longer is followed by the minute's timer.
 LET_GO_S: Final = 7.0
 # Runs that are run again at once: each asks OneDrive for its file.
 AT_ONCE: Final = 50
@@ -67,8 +71,25 @@ def _noted(run: Run, step: str, asked: Asked, now: datetime) -> Run:
     return run.with_step(StepRecord(step=step, state=run.state, began=now, took_s=0.0, by=asked.by, why=asked.why))
 
 
-def _wake(lane: str, services: Services, *, delay_s: float = 0.0) -> None:
-    services.wakes.send(IMPORT_WORK if lane.startswith("in-") else EXPORT_WORK, lane, delay_s=delay_s)
+def _wake(lane: str, services: Services, *, place: str = "", delay_s: float = 0.0) -> None:
+    """place: of a run that a worker might not see among the first of its lane."""
+    text = f"{lane} {place}".strip()
+    services.wakes.send(IMPORT_WORK if lane.startswith("in-") else EXPORT_WORK, text, delay_s=delay_s)
+
+
+def _wake_when_due(lane: str, services: Services) -> None:
+    """Wake a lane when its next run is due: a run that was put off while the lane was paused has no wake-up."""
+    listed = services.store.lane(lane)
+    choice = choose(listed.rows, listed.stops)
+    _wake(lane, services, delay_s=max((choice.due - services.now()).total_seconds(), 0.0) if choice else 0.0)
+
+
+def _read(address: str, services: Services) -> Run | Answer | None:
+    """Return the run of an address; None if there is none, a refusal if its record is damaged."""
+    try:
+        return services.store.run_at(address)
+    except Damaged as damaged:
+        return _refused(f"Its record is damaged: {damaged}. Put it aside first.", address)
 
 
 # -- run again
@@ -80,12 +101,12 @@ def run_again(address: str, asked: Asked, services: Services) -> Answer | None:
     Which run that is to be is saved in the old one before it is opened. So whoever asks twice, or at the same moment as
     somebody else, gets the same one; and should the app die in between, the next who asks opens it.
     """
-    old = services.store.run_at(address)
-    if old is None:
-        return None
+    old = _read(address, services)
+    if not isinstance(old, Run):
+        return old
     if old.ended is None:
         return _refused(
-            "It has not ended. Run again now, F&O could import its rows twice. Wait for its end, or give it up first.",
+            "It has not ended. Run again now, F&O could import its rows twice. Wait for its end, or cancel it first.",
             address,
         )
     if old.again and services.store.run_at(address_of_successor(old.again)):
@@ -135,7 +156,7 @@ def _import_of(old: Run, services: Services) -> Run | Answer:
         state=State.FOUND,
         integration=flow.name,
         lane=flow.lane,
-        order=order_behind(services.store.head_place(flow.lane), now, item.item_id),
+        order=order_behind(head.order if (head := services.store.head(flow.lane)) else "", now, item.item_id),
         now=now,
         data_project=flow.data_project,
         file=replace(old.file, name=item.name, etag=item.etag, is_complete=True, web_url=item.web_url),
@@ -210,60 +231,120 @@ def _one_of_many(row: RunRow, asked: Asked, services: Services) -> Answer | None
 
 
 def check_now(address: str, asked: Asked, services: Services) -> Answer | None:
-    """Make an open run due now and wake its lane; None where there is no such run."""
-    run = services.store.run_at(address)
-    if run is None:
-        return None
+    """Make an open run due now and wake its lane; None if there is no such run."""
+    run = _read(address, services)
+    if not isinstance(run, Run):
+        return run
     if run.ended:
         return _refused("It has ended.", address)
-    pause, head = services.store.pause_and_head(run.lane)
-    if pause:
+    if pause := services.store.paused(run.lane):
         return _refused(f"{pause.by} has paused its lane. Resume it first.", address)
-    if head and head.run_id != run.run_id:
-        return _refused(f"It waits for its turn behind {head.file_name}. Check that one.", head.address)
+    listed = services.store.lane(run.lane)
+    if ahead := _ahead(run, listed):
+        return _refused(f"It waits for its turn behind {ahead.file_name}. Check that one.", ahead.address)
     try:
         with services.store.lease(run.lane):
-            _make_due(run, asked, services)
+            # What a person asks for is not counted among the answers after which a file may be gone.
+            due = replace(run, due=services.now(), not_found=max(run.not_found - 1, 0))
+            services.store.save(_noted(due, "check_now", asked, services.now()))
+            for stop in listed.stops:
+                if stop.integration == run.integration:
+                    services.store.stop(replace(stop, next_try=services.now()))
     except (LeaseTaken, RecordChanged):
-        return Answer(done=True, said="The app is at it at this moment.", run=address)
-    _wake(run.lane, services)
+        return Answer(done=True, said="The app is processing this run.", run=address)
+    _wake(run.lane, services, place=run.order)
     log.info("action.check_now", run_id=run.run_id, lane=run.lane, by=asked.by, why=asked.why)
     return Answer(done=True, said="The app looks at it now.", run=address)
 
 
-def _make_due(run: Run, asked: Asked, services: Services) -> None:
-    now = services.now()
-    # What a person asks for is not counted among the tries after which the app believes that a file is gone.
-    due = replace(run, due=now, attempts=max(run.attempts - 1, 0))
-    services.store.save(_noted(due, "check_now", asked, now))
+def _ahead(run: Run, listed: Lane) -> LaneRow | None:
+    """Return the run that is worked at before another one may begin; None if it may be worked at itself."""
+    own = next((row for row in listed.rows if row.order == run.order), None)
+    if own is not None and not own.is_waiting:
+        return None
+    choice = choose(listed.rows, listed.stops)
+    under_way = next((row for row in listed.rows if not row.is_waiting and not row.is_passed), None)
+    ahead = under_way or (choice.row if choice else None)
+    return None if ahead is None or ahead.order == run.order else ahead
 
 
 def give_up(address: str, asked: Asked, services: Services) -> Answer | None:
-    """End an open run; None where there is no such run.
+    """Cancel an open run; None if there is no such run.
 
     The decision is written over whatever a worker is at: its next save is then refused. A worker that has not saved yet
     that it tells F&O will not tell it; one that has may, which is what the words then say.
     """
     for _ in range(TRIES):
-        run = services.store.run_at(address)
-        if run is None:
-            return None
+        run = _read(address, services)
+        if not isinstance(run, Run):
+            return run
         if run.ended:
             return _refused("It has ended.", address)
-        if not run.can_be_given_up:
-            return _refused("Its end is known already, and the app is filing it.", address)
+        if run.state is State.CANCELLED:
+            return _refused("It is cancelled already. The app moves its file as soon as OneDrive lets it.", address)
+        if not run.can_be_cancelled:
+            return _refused("It is over already, and the app is about to say so.", address)
         now = services.now()
-        words = offers.when_given_up(run)
-        reason = f"Given up by {asked.by}: {asked.why.rstrip('. ') or 'no reason given'}. {words}"
+        words = offers.when_cancelled(run)
+        reason = f"Cancelled by {asked.by}: {asked.why.rstrip('. ') or 'no reason given'}. {words}"
         try:
-            services.store.save(_noted(run, "give_up", asked, now).given_up(reason, now))
+            services.store.save(_noted(run, "give_up", asked, now).cancelled(reason, now))
         except RecordChanged:
             continue
-        _wake(run.lane, services)
-        _wake(run.lane, services, delay_s=LET_GO_S)
+        if not run.may_be_with_fo:
+            reserving.give_back(run, services)
+        _wake(run.lane, services, place=run.order)
+        _wake(run.lane, services, place=run.order, delay_s=LET_GO_S)
         log.info("action.give_up", run_id=run.run_id, lane=run.lane, by=asked.by, why=asked.why)
-        return Answer(done=True, said=f"It is given up. {words} {_stands(run.lane, services)}".strip(), run=address)
-    return _refused("The app is at it at this moment. Ask again in a while.", address)
+        return Answer(done=True, said=f"It is cancelled. {words} {_stands(run.lane, services)}".strip(), run=address)
+    return _refused("The app is processing this run. Ask again in a while.", address)
+
+
+def submit_again(address: str, asked: Asked, services: Services) -> Answer | None:
+    """Let a run be submitted once more whose submits were all lost; None if there is no such run."""
+    for _ in range(TRIES):
+        run = _read(address, services)
+        if not isinstance(run, Run):
+            return run
+        if not offers.may_submit_again(run):
+            return _refused("Nothing waits for that: the app submits it by itself, or it is with F&O.", address)
+        again = replace(run, due=services.now(), lost_submits=0).without_trouble(About.LOST).with_a_good_try()
+        try:
+            services.store.save(_noted(again, "submit_again", asked, services.now()))
+        except RecordChanged:
+            continue
+        _wake(run.lane, services, place=run.order)
+        log.warning("action.submit_again", run_id=run.run_id, lane=run.lane, by=asked.by, why=asked.why)
+        return Answer(done=True, said="F&O is asked once more, then the file is submitted again.", run=address)
+    return _refused("The app is processing this run. Ask again in a while.", address)
+
+
+def free_project(address: str, asked: Asked, services: Services) -> Answer | None:
+    """Free what a cancelled run has reserved, whatever F&O does; None if there is no such run."""
+    run = _read(address, services)
+    if not isinstance(run, Run):
+        return run
+    if run.cancelled_in is None:
+        return _refused("It is not cancelled. Cancel it first.", address)
+    if not reserving.free_now(run, services):
+        return _refused("It reserves nothing any more.", address)
+    log.warning("action.free_project", run_id=run.run_id, by=asked.by, why=asked.why)
+    return Answer(done=True, said=f"The data project {run.data_project} is free.", run=address)
+
+
+def put_aside(address: str, asked: Asked, services: Services) -> Answer | None:
+    """Move the damaged record of an open run out of its lane's way; None if there is no such record."""
+    try:
+        there = services.store.put_aside(address)
+    except ValueError:
+        return _refused("Its record can be read, so it stays.", address)
+    except RecordChanged as error:
+        return _refused(f"{error.message}. Ask again.", address)
+    if not there:
+        return None
+    log.warning("action.put_aside", record=there, by=asked.by, why=asked.why)
+    _wake(there.split("/")[1], services)
+    return Answer(done=True, said=f"The record lies in {there} now.")
 
 
 # -- flows and lanes
@@ -290,7 +371,7 @@ def resume(name: str, asked: Asked, services: Services) -> Answer | None:
         log.info("action.resume", lane=lane, by=asked.by, why=asked.why)
     elif not flows:
         return None
-    _wake(lane, services)
+    _wake_when_due(lane, services)
     return Answer(done=True, said=f"It goes on: {', '.join(flows) or lane}.")
 
 
@@ -308,10 +389,9 @@ def export_now(name: str, asked: Asked, services: Services) -> Answer | None:
     flow = next((each for each in services.integrations.exports if each.name.casefold() == name.casefold()), None)
     if flow is None:
         return None
-    pause, head = services.store.pause_and_head(flow.lane)
-    if head:
+    if head := services.store.head(flow.lane):
         return Answer(done=True, said=f"An export of {flow.data_project} is under way already.", run=head.address)
-    if pause:
+    if pause := services.store.paused(flow.lane):
         return _refused(f"{pause.by} has paused it. Resume it first.")
     run = _noted(outbound.planned(flow, services.now()), "export_now", asked, services.now())
     log.info("action.export_now", run_id=run.run_id, lane=run.lane, by=asked.by, why=asked.why)

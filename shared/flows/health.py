@@ -20,9 +20,12 @@ from shared.clients.subscriptions import shake_hands
 from shared.clients.wake_queue import QueueLength
 from shared.domain.alert import Alert
 from shared.domain.integrations import ExportFlow
-from shared.errors import AppError, NeedsPerson, SettingsInvalid
+from shared.errors import AppError, SettingsInvalid, TryAgain
 from shared.flows import telling
-from shared.flows.watch import FUNCTIONS, LOOK, subscription_note
+from shared.flows.lanes import next_of_lanes
+from shared.flows.notes import moment_of, read_note
+from shared.flows.scans import AT, NOTE, FolderScan, scans_of
+from shared.flows.watch import FUNCTIONS, subscription_note
 from shared.services import Services
 from shared.settings import SettingInForce
 from shared.version import VERSION
@@ -37,6 +40,9 @@ LOOK_OVERDUE: Final = timedelta(minutes=3)
 # long step is under way, which ends after half an hour (functionTimeout in host.json), or nobody works on it.
 LANE_OVERDUE: Final = timedelta(minutes=3)
 LANE_LEFT_ALONE: Final = timedelta(minutes=35)
+
+# Runs of one lane that are shown because they need a person; the others are counted.
+NEED_PERSON_SHOWN: Final = 5
 
 # Permissions of Microsoft Graph that let an app write into drives: into all of the tenant, and into chosen ones.
 # https://learn.microsoft.com/graph/permissions-reference
@@ -73,7 +79,9 @@ class Lane:
 
     name: str
     length: int
-    head: RunRow  # the one whose turn it is
+    head: RunRow  # the run that is due first, or the first one if nothing is to be done
+    need_person: tuple[RunRow, ...] = ()
+    set_aside: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +152,7 @@ def _graded(health: Health) -> Health:
 
 def _failed(name: str, error: AppError, to_do: str = "") -> Check:
     """Return the check that ended with an error: trouble, unless a service that did answer is busy or in trouble."""
-    passes = not isinstance(error, NeedsPerson) and error.call is not None and error.call.status is not None
+    passes = isinstance(error, TryAgain) and error.call is not None and error.call.status is not None
     return Check(name=name, grade=Grade.WARNING if passes else Grade.TROUBLE, words=str(error), to_do=to_do)
 
 
@@ -154,10 +162,11 @@ def _failed(name: str, error: AppError, to_do: str = "") -> Check:
 def _with_storage(health: Health, services: Services) -> Health:
     """Return what the app has written down about itself. Raises TryAgain and NeedsPerson of storage."""
     now, store = services.now(), services.store
-    lanes = _lanes(store.open_rows())
+    open_lanes = store.open_lanes()
+    lanes = _lanes(store.open_rows(), {choice.row.address for choice in next_of_lanes(open_lanes).values()})
     queues = tuple(Queue(name=queue, length=services.wakes.length(queue)) for queue in FUNCTIONS)
-    noted = store.read_mark(LOOK).content.get("at")
-    last_look = datetime.fromisoformat(noted) if noted else None
+    noted = read_note(NOTE, services).content
+    last_look = moment_of(noted.get(AT))
     subscriptions = tuple(_subscriptions(services))
     return replace(
         health,
@@ -168,6 +177,7 @@ def _with_storage(health: Health, services: Services) -> Health:
         checks=(
             Check(name="Storage", grade=Grade.OK, words="The app may read its records and its queues."),
             _look_check(last_look, now),
+            *_folder_checks(scans_of(noted, services), now),
             *(_standing(alert) for alert in telling.standing(services)),
             *_notification_checks(subscriptions, services),
             *_lane_checks(lanes, now),
@@ -176,10 +186,19 @@ def _with_storage(health: Health, services: Services) -> Health:
     )
 
 
-def _lanes(rows: Iterable[RunRow]) -> tuple[Lane, ...]:
-    """rows: as the store lists them, lane by lane, the oldest of each first."""
+def _lanes(rows: Iterable[RunRow], next_ones: frozenset[str] | set[str]) -> tuple[Lane, ...]:
+    """rows: as the store lists them, lane by lane; next_ones: the addresses of the runs that are due first."""
     by_lane = [(name, list(of_lane)) for name, of_lane in groupby(rows, key=lambda row: row.lane)]
-    return tuple(Lane(name=name, length=len(of_lane), head=of_lane[0]) for name, of_lane in by_lane)
+    return tuple(
+        Lane(
+            name=name,
+            length=len(of_lane),
+            head=next((row for row in of_lane if row.address in next_ones), of_lane[0]),
+            need_person=tuple(row for row in of_lane if row.needs_person),
+            set_aside=sum(row.is_aside for row in of_lane),
+        )
+        for name, of_lane in by_lane
+    )
 
 
 def _look_check(last_look: datetime | None, now: datetime) -> Check:
@@ -201,21 +220,37 @@ def _look_check(last_look: datetime | None, now: datetime) -> Check:
     return Check(name=name, grade=Grade.OK, words=f"The timer has looked at {_moment(last_look)}.")
 
 
+def _folder_checks(scans: Iterable[FolderScan], now: datetime) -> Iterator[Check]:
+    """Return a check for each Input folder that cannot be scanned; one that can has none."""
+    for scan in scans:
+        is_overdue = scan.is_overdue(now)
+        if not is_overdue and not scan.words:
+            continue
+        if scan.last_good:
+            words = f"Last good scan: {_moment(scan.last_good)}."
+        else:
+            words = f"No good scan since the first one, at {_moment(scan.since or now)}."
+        yield Check(
+            name=f"Input folder {scan.flow.input_folder}, {scan.flow.name}",
+            grade=Grade.TROUBLE if is_overdue else Grade.WARNING,
+            words=f"{words} {scan.words}".strip(),
+            to_do="If this stays: 'cannot be scanned' in docs/troubles.md."
+            if scan.words
+            else "See whether the timer runs.",
+        )
+
+
 def _standing(alert: Alert) -> Check:
-    grade = Grade.WARNING if alert.key.startswith(telling.CREDENTIAL) else Grade.TROUBLE
+    grade = Grade.WARNING if alert.key.startswith((telling.CREDENTIAL, telling.DAMAGED)) else Grade.TROUBLE
     return Check(name=alert.title, grade=grade, words=f"Since {_moment(alert.since)}: {alert.text}")
 
 
 def _subscriptions(services: Services) -> Iterator[SubscriptionState]:
     for drive in sorted({flow.drive for flow in services.integrations.imports}):
-        note = services.store.read_mark(subscription_note(drive)).content
-        if "id" in note:
-            since = note.get("since")
-            yield SubscriptionState(
-                drive=drive,
-                since=datetime.fromisoformat(since) if since else None,
-                until=datetime.fromisoformat(note["expires"]),
-            )
+        note = read_note(subscription_note(drive), services).content
+        until = moment_of(note.get("expires"))
+        if "id" in note and until:
+            yield SubscriptionState(drive=drive, since=moment_of(note.get("since")), until=until)
 
 
 def _notification_checks(subscriptions: Sequence[SubscriptionState], services: Services) -> Iterator[Check]:
@@ -251,9 +286,16 @@ def _notification_checks(subscriptions: Sequence[SubscriptionState], services: S
 def _lane_checks(lanes: Sequence[Lane], now: datetime) -> Iterator[Check]:
     for lane in lanes:
         head, name = lane.head, f"Lane {lane.name}"
-        if head.needs_person:
-            yield Check(name=name, grade=Grade.TROUBLE, words=f"{head.file_name} needs a person: {head.words}")
-        elif now - head.due > LANE_LEFT_ALONE:
+        for row in lane.need_person[:NEED_PERSON_SHOWN]:
+            # A file that is set aside keeps nobody else from going on.
+            grade = Grade.WARNING if row.is_aside and not row.damage else Grade.TROUBLE
+            yield Check(name=name, grade=grade, words=f"{row.file_name} needs a person: {row.words}")
+        if len(lane.need_person) > NEED_PERSON_SHOWN:
+            more = len(lane.need_person) - NEED_PERSON_SHOWN
+            yield Check(name=name, grade=Grade.WARNING, words=f"{more} more runs need a person.")
+        if head.needs_person or head.damage:
+            continue
+        if now - head.due > LANE_LEFT_ALONE:
             yield Check(
                 name=name,
                 grade=Grade.TROUBLE,

@@ -5,17 +5,21 @@ them changes with the clock alone, so that a page that looks again can tell whet
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
+from itertools import groupby
 from typing import Final
 from urllib.parse import urlsplit
 
 from shared.clients.run_store import Pause, Rows, RunRow, address_of, address_of_successor
 from shared.domain.integrations import Integrations
+from shared.domain.lane import choose
+from shared.domain.record import Damaged
 from shared.domain.run import MOVES, FailedRow, FlowKind, Outcome, Run, State, StepRecord, Submission
-from shared.flows import inbound, offers, outbound
+from shared.flows import inbound, offers, outbound, reserving, telling
 from shared.flows.offers import Offer
+from shared.flows.telling import passed_words
 from shared.services import Services
 
 # Rows of a page, at least, as long as there are so many; rows that one call of storage brings; and with a filter rows
@@ -31,7 +35,6 @@ FAILURES_COUNTED: Final = 200
 STATE_WORDS: Final[Mapping[State, str]] = {
     State.FOUND: "The file is in Input.",
     State.CLAIMED: "The file is in Processing.",
-    State.UPLOADED: "The package lies in F&O's blob storage.",
     State.FINISHED: "The outcome is known.",
     State.FILED: "The file is in Success or Error.",
     State.WITHDRAWN: "A person took the file away before F&O was told of it.",
@@ -40,28 +43,31 @@ STATE_WORDS: Final[Mapping[State, str]] = {
     State.DELIVERED: "The package is in OneDrive.",
     State.FAILED: "F&O has no package for us.",
     State.SUBMITTING: "F&O may or may not have been told.",
-    State.EXECUTING: "F&O is at work.",
+    State.EXECUTING: "F&O is working on it.",
+    State.CANCELLED: "A person has cancelled it.",
 }
 
-GIVEN_UP_WORDS: Final = "A person gave it up."
+CANCELLED_WORDS: Final = "A person has cancelled it."
 
 # What a run waits for in a state, where nothing is wrong and it is its turn.
 WAITS_FOR: Final[Mapping[State, str]] = {
     State.FOUND: "the file to be complete, to move it to Processing",
-    State.CLAIMED: "the upload of the package to F&O",
-    State.UPLOADED: "F&O to take another execution",
+    State.CLAIMED: "the upload of the package to F&O, and for F&O to take another execution",
     State.SUBMITTING: "certainty whether F&O has got the request",
     State.EXECUTING: "F&O to end the execution",
     State.FINISHED: "F&O's error files, to put them beside the file",
     State.PLANNED: "F&O to take another execution",
     State.READY: "F&O to hand out the package",
+    State.CANCELLED: "OneDrive, to move the file to Error",
 }
 
 STEP_WORDS: Final[Mapping[str, str]] = {
     "claim": "Move the file to Processing",
+    "prepare": "Check the package, upload it to F&O, reserve the data project",
     "upload": "Check the package and upload it to F&O",
     "choose_id": "Choose and save the execution id",
     "submit": "Tell F&O, or ask whether it was told",
+    "poll": "Ask F&O how far it is",
     "watch": "Ask F&O how far it is",
     "file_away": "File it in Success or Error",
     "deliver": "Put the package into OneDrive",
@@ -71,7 +77,8 @@ STEP_WORDS: Final[Mapping[str, str]] = {
 ACTION_WORDS: Final[Mapping[str, str]] = {
     "run_again": "Run again",
     "check_now": "Check now",
-    "give_up": "Give up",
+    "give_up": "Cancel",
+    "submit_again": "Submit again",
     "export_now": "Run export now",
 }
 # Of the runs that did one's work again, as many are shown.
@@ -81,9 +88,10 @@ LATER_SHOWN: Final = 20
 class Place(StrEnum):
     """Where a run stands among the others, in a word."""
 
-    RUNNING = "running"  # at the head of its lane
+    RUNNING = "running"  # under way, or the next of its lane
     WAITING = "waiting"  # behind another run of its lane
-    PAUSED = "paused"  # at the head of a lane that a person has stopped
+    ASIDE = "set aside"  # others of its lane pass it
+    PAUSED = "paused"  # under way, or the next, of a lane that a person has stopped
     NEEDS_PERSON = "needs a person"
     ENDED = "ended"
 
@@ -135,7 +143,7 @@ class Filters:
     @property
     def no_ended(self) -> bool:
         """Whether no run that has ended can fit."""
-        return self.state is not None and any(moves.get(self.state) for moves in MOVES.values())
+        return self.state is not None and all(moves[self.state] for moves in MOVES.values() if self.state in moves)
 
 
 def read_filters(values: Mapping[str, str]) -> Filters:
@@ -144,11 +152,18 @@ def read_filters(values: Mapping[str, str]) -> Filters:
         flow=values.get("flow", ""),
         company=values.get("company", ""),
         data_project=values.get("project", ""),
-        state=next((state for state in State if state.value == values.get("state")), None),
+        state=_state(values.get("state", "")),
         outcome=values.get("outcome", ""),
         day=_day(values.get("day", "")),
         text=values.get("text", ""),
     )
+
+
+def _state(text: str) -> State | None:
+    try:
+        return State(text)  # words of older versions included
+    except ValueError:
+        return None
 
 
 def _day(text: str) -> date | None:
@@ -177,6 +192,7 @@ class Tiles:
     failed_today: int  # opened today, in UTC
     failed_today_or_more: bool
     oldest_waiting: RunRow | None
+    set_aside: int = 0  # beside those that need a person
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +229,7 @@ def list_runs(filters: Filters, behind: str, services: Services) -> RunList:
     behind: the position that the page before this one ended with, "" for the first.
     """
     open_rows, pauses = services.store.open_rows_and_pauses()
+    open_rows = _with_damage(open_rows, services)
     open_lines = placed(open_rows, frozenset(pause.lane for pause in pauses))
     fitting = [] if behind else [line for line in open_lines if filters.fit(line.run)]
     ended, position, looked_back_to = ([], "", None) if filters.no_ended else _ended_page(filters, behind, services)
@@ -255,14 +272,36 @@ def placed(rows: Iterable[RunRow], paused: frozenset[str] = frozenset()) -> list
 
     rows: as the store lists them, lane by lane, the oldest of each first; paused: lanes that stand still.
     """
-    lines, lane = [], None
-    for row in rows:
-        head_place = Place.PAUSED if row.lane in paused else Place.RUNNING
-        place = Place.WAITING if row.lane == lane else head_place
-        lane = row.lane
-        lines.append(Line(run=row, place=Place.NEEDS_PERSON if row.needs_person else place, took=None))
+    lines: list[Line] = []
+    for lane, of_lane in groupby(rows, key=lambda row: row.lane):
+        is_busy = False
+        for row in sorted(of_lane, key=_is_to_begin):  # who is under way comes before who waits for it
+            place = Place.WAITING
+            if row.needs_person or row.damage:
+                place = Place.NEEDS_PERSON
+            elif row.is_aside:
+                place = Place.ASIDE
+            elif not _is_to_begin(row) or not is_busy:
+                place = Place.PAUSED if lane in paused else Place.RUNNING
+            is_busy = is_busy or not row.is_aside
+            lines.append(Line(run=row, place=place, took=None))
     newest_first = sorted(lines, key=lambda line: line.run.opened, reverse=True)
     return sorted(newest_first, key=lambda line: line.place is not Place.NEEDS_PERSON)
+
+
+def _is_to_begin(row: RunRow) -> bool:
+    return row.state in (State.FOUND, State.PLANNED)
+
+
+def _with_damage(rows: list[RunRow], services: Services) -> list[RunRow]:
+    """Return the rows with what workers found out about records that cannot be read; a listing does not show it."""
+    damaged = {alert.run_address: alert for alert in telling.damages(services)}
+    return [
+        replace(row, damage=damaged[row.address].text, words=damaged[row.address].text, needs_person=True)
+        if row.address in damaged and not row.damage
+        else row
+        for row in rows
+    ]
 
 
 def tiles(open_lines: Sequence[Line], failed_today: int, failed_today_or_more: bool) -> Tiles:
@@ -279,6 +318,7 @@ def tiles(open_lines: Sequence[Line], failed_today: int, failed_today_or_more: b
         failed_today=failed_today,
         failed_today_or_more=failed_today_or_more,
         oldest_waiting=min(waiting, key=lambda row: row.opened, default=None),
+        set_aside=count(Place.ASIDE),
     )
 
 
@@ -345,13 +385,22 @@ class StepView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ahead:
+    """A run that another one waits for."""
+
+    address: str
+    run_id: str
+    file_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Next:
     """What an open run waits for."""
 
     title: str  # of the step that is next
     waits_for: str
     looks_again: datetime | None  # None: when the run ahead of it is done
-    behind: RunRow | None  # the run at the head of its lane, where that is another
+    behind: Ahead | None  # the run of its lane that goes first, if that is another
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -396,15 +445,46 @@ class RunView:
     later: tuple[Later, ...]  # those that did its work again, the first one first
     pause: Pause | None  # of its lane
     offers: tuple[Offer, ...]
+    is_aside: bool = False
+    passed: str = ""  # which later files were taken up before it, in words
 
 
-def show_run(address: str, services: Services) -> RunView | None:
-    """Return the run with that address, None where there is none. Raises TryAgain and NeedsPerson, as ``list_runs``."""
-    run = services.store.run_at(address)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DamagedView:
+    """A run whose record cannot be read."""
+
+    address: str
+    damage: str
+    offers: tuple[Offer, ...]
+    ended: None = None
+
+
+def show_run(address: str, services: Services) -> RunView | DamagedView | None:
+    """Return the run with that address, None if there is none. Raises TryAgain and NeedsPerson, as ``list_runs``."""
+    try:
+        run = services.store.run_at(address)
+    except Damaged as damaged:
+        name = services.store.open_place(address)
+        return DamagedView(address=address, damage=str(damaged), offers=offers.of_damaged(name) if name else ())
     if run is None:
         return None
-    pause, head = (None, None) if run.ended else services.store.pause_and_head(run.lane)
-    return run_view(run, head, pause=pause, later=tuple(_later(run, services)))
+    pause = None if run.ended else services.store.paused(run.lane)
+    is_holding = run.cancelled_in is not None and run.may_be_with_fo and reserving.is_holding(run, services)
+    ahead = None if run.ended else _ahead(run, services)
+    return run_view(run, ahead, pause=pause, later=tuple(_later(run, services)), is_holding=is_holding)
+
+
+def _ahead(run: Run, services: Services) -> Ahead | None:
+    """Return the run that goes first, if a run waits for its turn in its lane."""
+    listed = services.store.lane(run.lane)
+    if run.state not in (State.FOUND, State.PLANNED) or run.is_aside:
+        return None
+    under_way = next((row for row in listed.rows if not row.is_waiting and not row.is_passed), None)
+    choice = choose(listed.rows, listed.stops)
+    row = under_way or (choice.row if choice else None)
+    if row is None or row.order == run.order:
+        return None
+    return Ahead(address=row.address, run_id=row.run_id, file_name=row.file_name)
 
 
 def _later(run: Run, services: Services) -> Iterator[Later]:
@@ -414,15 +494,29 @@ def _later(run: Run, services: Services) -> Iterator[Later]:
             return
         successor = following.again
         address = address_of_successor(successor)
-        following = services.store.run_at(address)
+        try:
+            following = services.store.run_at(address)
+        except Damaged:
+            yield Later(address=address, opened=successor.opened, words="its record is damaged")
+            return
         words = "its record was cleared away" if following is None else "under way"
         if following and following.ended:
             words = following.outcome.value if following.outcome else "Ended"
         yield Later(address=address, opened=successor.opened, words=words)
 
 
-def run_view(run: Run, head: RunRow | None, *, pause: Pause | None = None, later: tuple[Later, ...] = ()) -> RunView:
-    """Return a run as a person reads it; head: the run at the head of its lane, pause: what stops the lane."""
+def run_view(
+    run: Run,
+    ahead: Ahead | None,
+    *,
+    pause: Pause | None = None,
+    later: tuple[Later, ...] = (),
+    is_holding: bool = False,
+) -> RunView:
+    """Return a run as a person reads it.
+
+    ahead: the run of its lane that goes first; pause: what stops the lane; is_holding: it is cancelled and reserves.
+    """
     return RunView(
         address=address_of(run),
         run_id=run.run_id,
@@ -445,21 +539,23 @@ def run_view(run: Run, head: RunRow | None, *, pause: Pause | None = None, later
         links=_links(run),
         submissions=run.submissions,
         steps=tuple(_steps(run.steps)),
-        next=None if run.ended else _next(run, head, pause),
+        next=None if run.ended else _next(run, ahead, pause),
         failed_rows=run.failed_rows,
         failed_rows_total=run.failed_rows_total,
         again_of=run.again_of,
         again_number=run.again_number,
         later=later,
         pause=pause,
-        offers=offers.of_run(run, is_paused=pause is not None),
+        offers=offers.of_run(run, is_paused=pause is not None, is_holding=is_holding),
+        is_aside=not run.ended and run.is_aside,
+        passed=passed_words(run),
     )
 
 
 def _state_words(run: Run) -> str:
     if run.state is State.FILED or (run.state is State.FOUND and run.again_of):
         return f"The file is in {run.file.folder}."
-    return GIVEN_UP_WORDS if run.outcome is Outcome.GIVEN_UP else STATE_WORDS[run.state]
+    return CANCELLED_WORDS if run.outcome is Outcome.GIVEN_UP else STATE_WORDS[run.state]
 
 
 def _links(run: Run) -> tuple[tuple[str, str], ...]:
@@ -486,15 +582,17 @@ def _steps(records: Sequence[StepRecord]) -> Iterator[StepView]:
         before = began + timedelta(seconds=record.took_s)
 
 
-def _next(run: Run, head: RunRow | None, pause: Pause | None) -> Next:
+def _next(run: Run, ahead: Ahead | None, pause: Pause | None) -> Next:
     steps = inbound.STEPS if run.flow is FlowKind.IMPORT else outbound.STEPS
     title = STEP_WORDS[steps[run.state].__name__] if run.state in steps else ""
-    if head and head.run_id != run.run_id:
-        return Next(title=title, waits_for="its turn", looks_again=None, behind=head)
+    if ahead:
+        return Next(title=title, waits_for="its turn", looks_again=None, behind=ahead)
     if pause:
         return Next(title=title, waits_for="the lane to be resumed", looks_again=None, behind=None)
-    if run.attempts and run.steps and run.steps[-1].error:
-        waits_for = f"another try; {run.attempts} in a row failed"
+    if run.waits:
+        waits_for = f"{run.waits.what}. {run.waits.holder}".strip(". ")
+    elif run.attempts and run.steps and run.steps[-1].error:
+        waits_for = f"another try; {run.attempts} have failed"
     else:
         waits_for = WAITS_FOR.get(run.state, "")
     return Next(title=title, waits_for=waits_for, looks_again=run.due, behind=None)

@@ -1,57 +1,83 @@
 """OneDrive to F&O: the way of one data package from Input to Success or Error.
 
-    FOUND -> CLAIMED -> UPLOADED -> SUBMITTING -> EXECUTING -> FINISHED -> FILED
+    FOUND -> CLAIMED -> SUBMITTING -> EXECUTING -> FINISHED -> FILED
 
 Each public function below is what one state makes us do; STEPS at the end is the table. A step makes at most one
-irreversible call, never sleeps and never saves: ``runner.py`` does. The promise that all of it serves: a package is
-imported exactly once, whatever breaks. It rests on three things: the move to Processing is the claim, the execution id
-is saved before it is sent, and after a lost answer we look, fence, and only then send again.
+irreversible call and never saves: ``runner.py`` does. The promise that all of it serves: a package is imported exactly
+once, whatever breaks. It rests on four things: the move to Processing is the claim, the data project is reserved and
+the execution id saved before it is sent, and after a lost answer we look, fence, and only then send again.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from shared.clients.dmf import ExecutionStatus, FinanceOperations, PackageUnreadable
+from shared.clients.dmf import (
+    CompanyUnknown,
+    EntityProgress,
+    ExecutionStatus,
+    FinanceOperations,
+    PackageUnreadable,
+    is_contention,
+)
 from shared.clients.onedrive import DriveItem, OneDrive
 from shared.clients.transfer import SasExpired, empty_blob, open_package, stream_to_blob
 from shared.clients.wake_queue import IMPORT_WORK
 from shared.domain.integrations import ImportFlow
 from shared.domain.package import check_package, company_of
-from shared.domain.run import FileFacts, Outcome, Run, State, Submission, UploadedPackage, name_with, new_execution_id
+from shared.domain.run import (
+    FileFacts,
+    Outcome,
+    Run,
+    State,
+    Submission,
+    UploadedPackage,
+    name_with,
+    new_execution_id,
+)
 from shared.errors import (
     AnswerLost,
     AppError,
     DataDamaged,
+    FileMissing,
     FileRejected,
     ItemChanged,
     NameTaken,
     NeedsPerson,
+    NotComplete,
     NotFound,
     TryAgain,
 )
-from shared.flows import execution, report
-from shared.flows.runner import Flow, Step, advance
+from shared.flows import execution, report, reserving
+from shared.flows.runner import INCOMPLETE_LOOK_S, Flow, Step, StepFailed, advance
 from shared.log import log
 from shared.secret import SecretUrl
 from shared.services import Services
 
-# Seconds between two looks at a file that is not complete yet, and how long one may stay empty before it is refused.
-INCOMPLETE_LOOK_S: Final = 3.0
+# How long a file may stay empty before it is refused.
 EMPTY_FOR: Final = timedelta(minutes=10)
 
-# OneDrive may answer 404 for an item that it has just shown (seen for up to minutes); after this many it is gone.
-TRIES_BEFORE_GONE: Final = 5
+# OneDrive may answer 404 for an item that it has just shown (seen for up to minutes). After so many answers in a row
+# the folders in which the app would have it are listed; only if none shows it, it is gone.
+NOT_FOUND_BEFORE_GONE: Final = 5
 
 # A key to F&O's blob that runs out within this time is not used: F&O reads the package after our call began. And it
 # counts as good for as long after its end: the clocks of this host and of F&O's storage may differ.
 KEY_MARGIN: Final = timedelta(minutes=5)
 
 
-def advance_imports(lane: str, services: Services) -> None:
+# Bytes from which an upload is saved when it is done, so that a crash does not repeat it.
+LARGE: Final = 8 * 1024 * 1024
+
+# An execution that ended in contention and changed nothing is sent again so often; then a person decides.
+RESUBMITS: Final = 5
+
+
+def advance_imports(text: str, services: Services) -> None:
     """Do what is due in a lane of imports."""
-    advance(lane, FLOW, services)
+    advance(text, FLOW, services)
 
 
 def claim(run: Run, services: Services) -> Run:
@@ -69,14 +95,16 @@ def claim(run: Run, services: Services) -> Run:
     except (ItemChanged, NotFound) as error:
         log.info("file.changed", reason=error.message)
         again = _seen_again(run, onedrive, flow, services)
-        return again.waiting(INCOMPLETE_LOOK_S, services.now()) if again.state is State.FOUND else again
+        if again.state is State.FOUND:  # nothing of it has changed, so it is not the file's fault
+            raise StepFailed(again, TryAgain(error.message, call=error.call)) from error
+        return again
     return _claimed(run, item, flow, services.now())
 
 
 def _seen_again(run: Run, onedrive: OneDrive, flow: ImportFlow, services: Services) -> Run:
     """Return a FOUND run after a new look at its file: changed, incomplete, claimed by an earlier try, or gone."""
     now = services.now()
-    item = _item_or_gone(run, onedrive)
+    run, item = _found_again(run, onedrive, services)
     if item and item.parent_id == services.folder_id(flow.drive, flow.processing_folder):
         if _is_anothers(run, services):
             return _withdrawn(run, "Another run has the same file and imports it.", now)
@@ -85,7 +113,7 @@ def _seen_again(run: Run, onedrive: OneDrive, flow: ImportFlow, services: Servic
         gone = "The file was moved, changed or deleted after a person asked for its import once more."
         return run if item and item.etag == run.file.etag else _withdrawn(run, gone, now)
     if item is None or item.parent_id != services.folder_id(flow.drive, flow.input_folder):
-        return _withdrawn(run, "The file was taken out of the Input folder before its import began.", now)
+        return _withdrawn(run, _where_it_went(run, item, flow, services), now)
     _refuse_malware(item)
     is_complete = item.size_bytes > 0 and not item.is_pending
     if item.size_bytes == 0 and now - run.opened > EMPTY_FOR:
@@ -93,17 +121,41 @@ def _seen_again(run: Run, onedrive: OneDrive, flow: ImportFlow, services: Servic
         raise FileRejected(f"{item.name} has been empty for {minutes:.0f} minutes. Export it again and copy it anew.")
     has_changed = item.etag != run.file.etag
     run = replace(run, file=replace(_facts(run, item, flow.input_folder), name=item.name, is_complete=is_complete))
-    return run.waiting(INCOMPLETE_LOOK_S, now) if has_changed or not is_complete else run
+    if has_changed or not is_complete:
+        raise StepFailed(run, NotComplete(_why_incomplete(item), retry_after_s=INCOMPLETE_LOOK_S))
+    return run
+
+
+def _why_incomplete(item: DriveItem) -> str:
+    if item.size_bytes == 0:
+        return f"{item.name} is still empty"
+    if item.is_pending:
+        return f"OneDrive is still processing {item.name}"
+    return f"{item.name} is still being written: it has changed since it was seen last"
+
+
+def _where_it_went(run: Run, item: DriveItem | None, flow: ImportFlow, services: Services) -> str:
+    """Return why a file that is not in Input any more is none of this run's."""
+    if item and _is_anothers(run, services):
+        return "Another run has the same file and imports it."
+    others = [each for each in services.integrations.imports if each.drive == flow.drive]
+    folders = dict.fromkeys(
+        folder for each in others for folder in (each.processing_folder, each.success_folder, each.error_folder)
+    )
+    folder = next((each for each in folders if item and item.parent_id == services.folder_id(flow.drive, each)), None)
+    if folder:
+        return f"The file lies in {folder} already: another run of the app has moved it, or a person has."
+    return "The file was taken out of the Input folder before its import began."
 
 
 def _is_anothers(run: Run, services: Services) -> bool:
-    """Return whether another run has moved a FOUND run's file: looks at once may open two, in different places.
+    """Return whether another run has a FOUND run's file: scans at once may open two, in different places and lanes.
 
-    Of two that nobody has begun the first in the lane has the file. The other one is deleted, so that a worker that is
-    still about to begin it finds it gone when it saves.
+    Of two that nobody has begun the first has the file. The other one is deleted, so that a worker that is still about
+    to begin it finds it gone when it saves.
     """
     for other in services.store.of_same_file(run):
-        if other.state is not State.FOUND or other.order < run.order:
+        if other.state is not State.FOUND or (other.order, other.lane) < (run.order, run.lane):
             return True
         services.store.drop(other)
     return False
@@ -123,13 +175,59 @@ def _withdrawn(run: Run, reason: str, now: datetime) -> Run:
     return replace(run.moved_to(State.WITHDRAWN, now), outcome=Outcome.WITHDRAWN, reason=reason)
 
 
-def upload(run: Run, services: Services) -> Run:
-    """CLAIMED: check that the file is a data package for a company, then stream it into F&O's blob storage."""
+def prepare(run: Run, services: Services) -> Run:
+    """CLAIMED: upload the package to F&O, reserve its data project, and choose the execution id.
+
+    An upload that is still good is used again. The id is saved before it is sent.
+    """
+    if not _is_usable(run):
+        run = _uploaded(run, services)
+        if run.state is not State.CLAIMED:
+            return run
+        if run.file.size_bytes > LARGE:
+            return run  # saved, and gone on with at once
+    package, now = run.package, services.now()
+    if package is None:
+        raise TryAgain(f"The package of {run.file.name} is not uploaded")
+    execution_id = package.blob_name.removesuffix(".zip")
+    if any(each.execution_id == execution_id for each in run.submissions):
+        execution_id = new_execution_id(run.data_project, now)  # an id is sent once, even if F&O refused it
+    try:
+        run = reserving.reserve(run, _flow(run, services).environment_url, execution_id, services)
+        url, expires = _key(run, package, services)
+    except AppError as error:
+        raise StepFailed(run, error) from error  # with what it has reserved, which is then given back
+    if url is None:
+        log.info("package.key_lost", blob=package.blob_name)
+        return replace(run, package=None, package_url=None)  # uploaded anew at once
+    chosen = Submission(execution_id=execution_id, chosen=services.now(), blob_name=package.blob_name)
+    submitting = run.waits_no_more().submitting(chosen, services.now())
+    return replace(submitting, package=replace(package, key_expires=expires), package_url=url)
+
+
+def _is_usable(run: Run) -> bool:
+    """Return whether the uploaded package may be sent: it never was with a lost answer, and is not fenced."""
+    package = run.package
+    return package is not None and all(
+        each.never_began and each.fenced is None for each in run.submissions if each.blob_name == package.blob_name
+    )
+
+
+def _key(run: Run, package: UploadedPackage, services: Services) -> tuple[SecretUrl | None, datetime | None]:
+    """Return a key to the uploaded package that is good for long enough; (None, None) if F&O gives none."""
+    url, expires = run.package_url, package.key_expires
+    if url is None or (expires and expires - services.now() < KEY_MARGIN):
+        return _key_again(package, _finance(run, services))
+    return url, expires
+
+
+def _uploaded(run: Run, services: Services) -> Run:
+    """Return a CLAIMED run with its package in F&O's blob storage: checked, and streamed there."""
     flow, onedrive = _flow(run, services), _onedrive(run, services)
-    # Assumed: the answer to the claiming move tells all that asking for the item does. Where it does not, it is asked.
-    if not run.fresh or run.download_url is None:
-        item = _item_or_gone(run, onedrive)
-        if item is None or item.parent_id != services.folder_id(flow.drive, flow.processing_folder):
+    # Assumed: the answer to the claiming move tells all that asking for the item does. If it does not, it is asked.
+    if run.download_url is None:
+        run, item = _found_again(run, onedrive, services)
+        if item is None or not _is_where_it_was_moved(item, run, flow, services):
             taken_out = "The file was taken out of the Processing folder before its import began."
             return _withdrawn(run, taken_out, services.now())
         _refuse_malware(item)
@@ -141,8 +239,8 @@ def upload(run: Run, services: Services) -> Run:
     with open_package(run.download_url, file.size_bytes, services.downloads) as package:
         facts = check_package(package.file)
         data_project = facts.project_for(flow.data_project)
-        execution_id = new_execution_id(data_project, services.now())
-        target = _finance(run, services).get_azure_write_url(f"{execution_id}.zip")
+        blob_name = f"{new_execution_id(data_project, services.now())}.zip"
+        target = _finance(run, services).get_azure_write_url(blob_name)
         sent = stream_to_blob(package.chunks(), target.url)
     if sent.size_bytes != file.size_bytes or (file.quick_xor_hash and sent.quick_xor_hash != file.quick_xor_hash):
         raise DataDamaged(
@@ -152,66 +250,56 @@ def upload(run: Run, services: Services) -> Run:
 
     log.info("package.uploaded", size_bytes=sent.size_bytes, data_project=data_project, company=company)
     return replace(
-        run.moved_to(State.UPLOADED, services.now()),
+        run,
         download_url=None,
         company=company,
         data_project=data_project,
         entities=tuple(entity.name for entity in facts.entities),
-        package=UploadedPackage(
-            blob_name=f"{execution_id}.zip", blob_path=target.url.address, key_expires=target.url.expires
-        ),
+        package=UploadedPackage(blob_name=blob_name, blob_path=target.url.address, key_expires=target.url.expires),
         package_url=target.url,
     )
 
 
-def choose_id(run: Run, services: Services) -> Run:
-    """UPLOADED: choose the execution id, so that it is saved before it is sent, with the package's key at hand."""
-    now = services.now()
-    if run.package is None:
-        return run.moved_to(State.CLAIMED, now)
-    url, expires = run.package_url, run.package.key_expires
-    if url is None or (expires and expires - now < KEY_MARGIN):
-        url, expires = _key_again(run.package, _finance(run, services))
-    if url is None:
-        log.info("package.key_lost", blob=run.package.blob_name)
-        return replace(run.moved_to(State.CLAIMED, now), package=None)
-    execution_id = run.package.blob_name.removesuffix(".zip")
-    if any(submission.blob_name == run.package.blob_name for submission in run.submissions):
-        execution_id = new_execution_id(run.data_project, now)  # an id is sent once, even where F&O refused it
-    chosen = Submission(execution_id=execution_id, chosen=now, blob_name=run.package.blob_name)
-    return replace(run.submitting(chosen, now), package=replace(run.package, key_expires=expires), package_url=url)
-
-
 def submit(run: Run, services: Services) -> Run:
-    """SUBMITTING: tell F&O to import, once. Where anyone may have told it already, look instead.
+    """SUBMITTING: tell F&O to import, once. If anyone may have told it already, look instead.
 
-    The calls are taken in turn per environment: in parallel F&O fails them.
+    The worker holds the import lock of the environment: in parallel F&O fails these calls.
     """
     if not run.fresh or run.package_url is None:
         return _look_up(run, services)
-    flow = _flow(run, services)
     try:
-        with services.import_turn(flow.environment_url):
-            answered = _finance(run, services).import_from_package(
-                package_url=run.package_url,
-                data_project=run.data_project,
-                execution_id=run.execution_id,
-                legal_entity=run.company,
-                overwrite=flow.overwrite,
-            )
+        answered = _finance(run, services).import_from_package(
+            package_url=run.package_url,
+            data_project=run.data_project,
+            execution_id=run.execution_id,
+            legal_entity=run.company,
+            overwrite=_flow(run, services).overwrite,
+        )
     except AnswerLost:
         raise
-    except (TryAgain, NeedsPerson) as error:
-        return _not_begun(run, error, services.now())
+    except PackageUnreadable as error:
+        without = replace(run, package=None, package_url=None)
+        raise execution.not_begun(without, error, State.CLAIMED, services.now()) from error
+    except CompanyUnknown as error:
+        raise execution.not_begun(run, _by_whom(error, run, services), State.CLAIMED, services.now()) from error
+    except AppError as error:
+        raise execution.not_begun(run, error, State.CLAIMED, services.now()) from error
     log.info("import.submitted", data_project=run.data_project, company=run.company)
     return execution.begun(run, answered, services)
 
 
-def _not_begun(run: Run, error: AppError, now: datetime) -> Run:
-    """Return the run to UPLOADED, or to CLAIMED where F&O could not read the package: F&O has not begun."""
-    if isinstance(error, PackageUnreadable):
-        return replace(execution.not_begun(run, error, State.CLAIMED, now), package=None)
-    return execution.not_begun(run, error, State.UPLOADED, now)
+def _is_where_it_was_moved(item: DriveItem, run: Run, flow: ImportFlow, services: Services) -> bool:
+    """Return whether a claimed file is in Processing: that of the settings, or that of the settings when it came."""
+    folders = dict.fromkeys((flow.processing_folder, run.file.folder or flow.processing_folder))
+    return any(item.parent_id == services.folder_id(flow.drive, folder) for folder in folders)
+
+
+def _by_whom(error: CompanyUnknown, run: Run, services: Services) -> AppError:
+    """Return the error for a company that F&O does not have: no file can cure it if the settings give the company."""
+    company = _flow(run, services).company
+    if not company:
+        return error
+    return NeedsPerson(f"{error.message}. For {run.integration} the settings give it: {company}", call=error.call)
 
 
 def _look_up(run: Run, services: Services) -> Run:
@@ -220,11 +308,10 @@ def _look_up(run: Run, services: Services) -> Run:
     The fence: the uploaded package is overwritten with nothing. From then on a request that is still on its way can
     only fail; if F&O had read the package before, its execution shows itself within the grace time.
     """
-    now = services.now()
+    now, run = services.now(), _with_reserved(run, services)
+    if known := execution.known_submission(run, _finance(run, services)):
+        return execution.found(run, known, now)
     submission = run.submissions[-1]
-    if execution.is_known(submission.execution_id, _finance(run, services)):
-        log.info("submission.found")
-        return run.moved_to(State.EXECUTING, now)
     if submission.missing_since is None:
         # Saved before the fence: a worker that is still about to send this id has then lost the run, and what F&O says
         # to it about an empty package is not taken for an answer about the file.
@@ -234,12 +321,21 @@ def _look_up(run: Run, services: Services) -> Run:
     grace_over = submission.fenced + timedelta(seconds=services.settings.submit_grace_s)
     if now < grace_over:
         return run.waiting((grace_over - now).total_seconds(), now)
+    if run.lost_submits >= execution.LOST_SUBMITS:
+        return run.waiting(execution.LOST_LOOK_S, now)
     log.warning("submission.lost", fenced=submission.fenced)
-    return replace(run.moved_to(State.CLAIMED, now), package=None)
+    return replace(execution.lost_once_more(run, State.CLAIMED, services), package=None)
+
+
+def _with_reserved(run: Run, services: Services) -> Run:
+    """Return a run with the names that it holds: an older version did not save them."""
+    if run.reserved or not run.data_project:
+        return run
+    return replace(run, environment_url=_flow(run, services).environment_url, reserved=reserving.names_of(run))
 
 
 def _fenced(run: Run, submission: Submission, services: Services) -> Run:
-    """Return the run with its package made empty; or waiting, where only F&O's own key running out can fence it."""
+    """Return the run with its package made empty; or waiting, if only F&O's own key running out can fence it."""
     url: SecretUrl | None = None
     if run.package:
         url, _ = _key_again(run.package, _finance(run, services))
@@ -259,49 +355,109 @@ def _fenced(run: Run, submission: Submission, services: Services) -> Run:
 
 
 def _key_again(package: UploadedPackage, fno: FinanceOperations) -> tuple[SecretUrl | None, datetime | None]:
-    """Return a new key to the uploaded package, and when it runs out; (None, None) where F&O gives none.
+    """Return a new key to the uploaded package, and when it runs out; (None, None) if F&O gives none.
 
-    Assumed: asked for the same uniqueFileName, F&O hands out a key to the same blob. Where it names another blob the
+    Assumed: asked for the same uniqueFileName, F&O hands out a key to the same blob. If it names another blob the
     caller takes the way that needs no key: upload anew, or wait until F&O's key has run out.
     """
     again = fno.get_azure_write_url(package.blob_name)
     return (again.url, again.url.expires) if again.url.address == package.blob_path else (None, None)
 
 
-def watch(run: Run, services: Services) -> Run:
+def poll(run: Run, services: Services) -> Run:
     """EXECUTING: ask F&O how far it is, and wait a little longer each time."""
-    status = execution.status_of(run, _finance(run, services), services, stay=not run.fresh)
-    if status is None:
+    run = _with_reserved(run, services)
+    fno = _finance(run, services)
+    polled = execution.poll(run, fno, services)
+    if polled.is_forgotten:
         return run.finished(Outcome.UNKNOWN, execution.forgotten(run), services.now())
-    if not status.is_final and run.fresh:
-        return replace(run, fresh=False)  # it takes its time, so it is saved before anybody waits for it
-    if not status.is_final:
-        return execution.watched(run, status, services.settings.import_stuck_after, services)
-    reason = "" if status is ExecutionStatus.SUCCEEDED else f"F&O ended the execution as {status.value}."
-    return run.finished(Outcome(status.value), reason, services.now())
+    if not polled.status.is_final:
+        return execution.still_running(run, polled, services.settings.import_stuck_after, services)
+    if polled.status is ExecutionStatus.FAILED and _is_to_be_sent_again(run, fno):
+        log.warning("import.contention", execution_id=run.execution_id)
+        again = replace(run.moved_to(State.CLAIMED, services.now()), package=None, resubmits=run.resubmits + 1)
+        words = f"F&O ended execution {run.execution_id} in contention with another one, and changed nothing"
+        raise StepFailed(again, TryAgain(words, retry_after_s=execution.CONTENTION_S))
+    reason = "" if polled.status is ExecutionStatus.SUCCEEDED else f"F&O ended the execution as {polled.status.value}."
+    return run.finished(Outcome(polled.status.value), reason, services.now())
+
+
+def _is_to_be_sent_again(run: Run, fno: FinanceOperations) -> bool:
+    """Return whether an execution failed in contention and certainly changed nothing.
+
+    Its details must list every entity of the package, each without a row and with a target step that never started.
+    """
+    if run.resubmits >= RESUBMITS or not run.entities:
+        return False
+    try:
+        rows = fno.execution_errors(run.execution_id).rows
+        if not any(is_contention(row.message) for row in rows):
+            return False
+        return _changed_nothing(run.entities, fno.job_details(run.execution_id))
+    except AppError as error:
+        log.warning("import.contention_not_checked", reason=str(error))
+        return False
+
+
+def _changed_nothing(entities: Sequence[str], details: Sequence[EntityProgress]) -> bool:
+    told = {each.entity.casefold() for each in details}
+    return told >= {entity.casefold() for entity in entities} and all(each.target_never_started for each in details)
 
 
 def file_away(run: Run, services: Services) -> Run:
-    """FINISHED: move the file to Success or Error; beside a failed one put a report that a person can act on."""
+    """FINISHED, CANCELLED: move the file to Success or Error; beside a failed one put a report that helps a person.
+
+    A run that a person cancelled while F&O may have been told is fenced first.
+    """
+    if _may_still_begin(run):
+        return _fenced_after_cancel(run, services)
     flow, onedrive = _flow(run, services), _onedrive(run, services)
     succeeded = run.outcome is Outcome.SUCCEEDED
     folder = flow.success_folder if succeeded else flow.error_folder
     folder_id = services.folder_id(flow.drive, folder)
     if run.fresh:
-        # Where it has been moved or changed since it was uploaded this fails, and the next try looks at it first.
+        # If it has been moved or changed since it was uploaded this fails, and the next try looks at it first.
         item = _moved(run, onedrive.move, folder, services, etag=run.file.etag)
-    elif found := _item_or_gone(run, onedrive):
+    else:
+        run, found = _found_again(run, onedrive, services)
+        if found is None:
+            gone = f"{run.reason} The file itself was deleted before it could be filed.".strip()
+            return replace(run.moved_to(State.FILED, services.now()), reason=gone)
+        if run.state is State.CANCELLED and _is_new(run, found):
+            changed = f"{run.reason} Its content has changed since: the app takes it for a new file.".strip()
+            return replace(run.moved_to(State.FILED, services.now()), reason=changed)
         is_there = found.parent_id == folder_id
         item = found if is_there else _moved(run, onedrive.move, folder, services, etag=found.etag)
-    else:
-        gone = f"{run.reason} The file itself was deleted before it could be filed.".strip()
-        return replace(run.moved_to(State.FILED, services.now()), reason=gone)
     run = replace(run, file=replace(_facts(run, item, folder), name=item.name))
     if not succeeded:
         run = report.put_beside(run, onedrive, folder_id, _finance(run, services), services)
         if run.due > services.now():
             return run  # F&O is still making its error files
     return run.moved_to(State.FILED, services.now())
+
+
+def _is_new(run: Run, item: DriveItem) -> bool:
+    """Return whether a cancelled run's file holds something else by now."""
+    then = run.file
+    if then.quick_xor_hash and item.quick_xor_hash:
+        return then.quick_xor_hash != item.quick_xor_hash
+    return then.size_bytes != item.size_bytes
+
+
+def _may_still_begin(run: Run) -> bool:
+    """Return whether the last submission of a cancelled run may be on its way to F&O, with its package."""
+    if run.state is not State.CANCELLED or run.cancelled_in is not State.SUBMITTING:
+        return False
+    return not run.submissions[-1].never_began and run.submissions[-1].fenced is None
+
+
+def _fenced_after_cancel(run: Run, services: Services) -> Run:
+    """Return a cancelled run whose last submission cannot begin any more, if it has not by now; or one that waits."""
+    submission = run.submissions[-1]
+    if submission.missing_since is None:  # saved before the fence, as in _look_up
+        return run.with_submission(replace(submission, missing_since=services.now()))
+    fenced = _fenced(run, submission, services)
+    return fenced.waiting(0, services.now()) if fenced.submissions[-1].fenced else fenced
 
 
 def _moved(run: Run, move: Callable[..., DriveItem], folder: str, services: Services, *, etag: str | None) -> DriveItem:
@@ -320,14 +476,29 @@ def _moved(run: Run, move: Callable[..., DriveItem], folder: str, services: Serv
         raise
 
 
-def _item_or_gone(run: Run, onedrive: OneDrive) -> DriveItem | None:
-    """Return the run's file as it is now; None when OneDrive has denied it so often that it is gone."""
+def _found_again(run: Run, onedrive: OneDrive, services: Services) -> tuple[Run, DriveItem | None]:
+    """Return the run, and its file as it is now; None once it is gone. Raises FileMissing while it may only seem so."""
     try:
-        return onedrive.get(run.file.item_id)
-    except NotFound:
-        if run.attempts < TRIES_BEFORE_GONE:
-            raise
-        return None
+        item: DriveItem | None = onedrive.get(run.file.item_id)
+    except NotFound as error:
+        if run.not_found + 1 < NOT_FOUND_BEFORE_GONE:
+            raise FileMissing(error.message, call=error.call) from error
+        item = _listed(run, onedrive, services)
+        if item is None:
+            log.warning("file.gone", item_id=run.file.item_id, not_found=run.not_found + 1)
+            return run, None
+    return (replace(run, not_found=0) if run.not_found else run), item
+
+
+def _listed(run: Run, onedrive: OneDrive, services: Services) -> DriveItem | None:
+    """Return a file that OneDrive denies by its id, if Input or Processing shows it all the same."""
+    flow = _flow(run, services)
+    for folder in (flow.input_folder, flow.processing_folder):
+        folder_id = services.folder_id(flow.drive, folder)
+        for item in onedrive.list_files(folder_id):
+            if item.item_id == run.file.item_id:
+                return replace(item, parent_id=folder_id)
+    return None
 
 
 def _refuse_malware(item: DriveItem) -> None:
@@ -360,35 +531,30 @@ def _finance(run: Run, services: Services) -> FinanceOperations:
     return services.finance_operations(_flow(run, services).environment_url)
 
 
+def import_lock(run: Run, services: Services) -> AbstractContextManager[None]:
+    """Return what keeps other imports of the environment from calling ImportFromPackage."""
+    return services.import_turn(_flow(run, services).environment_url)
+
+
+def keeps_order(run: Run, services: Services) -> bool:
+    """Return whether no file of the run's flow may pass it."""
+    flow = services.integrations.import_named(run.integration)
+    return flow is not None and flow.strict_order
+
+
 STEPS: Final[Mapping[State, Step]] = {
     State.FOUND: claim,
-    State.CLAIMED: upload,
-    State.UPLOADED: choose_id,
+    State.CLAIMED: prepare,
     State.SUBMITTING: submit,
-    State.EXECUTING: watch,
+    State.EXECUTING: poll,
     State.FINISHED: file_away,
+    State.CANCELLED: file_away,
 }
 
-# Bytes up to which a package takes about a second; while a larger one is on its way people see how far it is.
-SMALL: Final = 8 * 1024 * 1024
-
-
-def passes_unsaved(run: Run) -> bool:
-    """Return whether a run that goes on at once may do so without being saved in its state.
-
-    After a crash a FOUND run finds its file in Processing and uploads it, once more if need be: nothing is imported
-    before SUBMITTING is saved. A SUBMITTING one asks F&O whether it knows the execution, and then how it ended. A
-    failure is saved at once, so that a person hears of it whatever happens to the file.
-    """
-    match run.state:
-        case State.CLAIMED | State.UPLOADED:
-            return run.file.size_bytes <= SMALL
-        case State.EXECUTING:
-            return run.fresh
-        case State.FINISHED:
-            return run.outcome is Outcome.SUCCEEDED
-        case _:
-            return False
-
-
-FLOW: Final = Flow(steps=STEPS, queue=IMPORT_WORK, passes_unsaved=passes_unsaved)
+FLOW: Final = Flow(
+    steps=STEPS,
+    queue=IMPORT_WORK,
+    stuck_after=lambda services: services.settings.import_stuck_after,
+    lock=import_lock,
+    keeps_order=keeps_order,
+)

@@ -1,4 +1,4 @@
-"""What a person may do about a run, a flow or a list, and what is said plainly before it is done. Pure words.
+"""What a person may do about a run, a record, a flow or a list, and what is said before it is done. Pure words.
 
 What is then done is ``actions.py``; who may do it is asked in ``operations/``.
 """
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from shared.domain.run import WITH_FO, FlowKind, Outcome, Run, State
+from shared.flows.execution import LOST_SUBMITS
 
 
 class Verb(StrEnum):
@@ -15,15 +16,22 @@ class Verb(StrEnum):
     RUN_AGAIN = "run-again"
     RUN_ALL_AGAIN = "run-all-again"
     CHECK_NOW = "check-now"
-    GIVE_UP = "give-up"
+    GIVE_UP = "give-up"  # cancel
+    SUBMIT_AGAIN = "submit-again"
+    FREE_PROJECT = "free-project"
+    PUT_ASIDE = "put-aside"
     PAUSE = "pause"
     RESUME = "resume"
     EXPORT_NOW = "export-now"
     LOOK_NOW = "look-now"
 
+    @classmethod
+    def _missing_(cls, value: object) -> "Verb | None":
+        return cls.GIVE_UP if value == "cancel" else None
+
 
 # Verbs that are not done without a reason.
-NEEDS_WHY = frozenset({Verb.GIVE_UP, Verb.PAUSE})
+NEEDS_WHY = frozenset({Verb.GIVE_UP, Verb.PAUSE, Verb.SUBMIT_AGAIN, Verb.FREE_PROJECT, Verb.PUT_ASIDE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,17 +48,51 @@ class Offer:
         return self.verb in NEEDS_WHY
 
 
-def of_run(run: Run, *, is_paused: bool) -> tuple[Offer, ...]:
-    """Return what may be done about a run; is_paused: its lane is."""
+def of_run(run: Run, *, is_paused: bool, is_holding: bool = False) -> tuple[Offer, ...]:
+    """Return what may be done about a run; is_paused: its lane is; is_holding: it is cancelled and reserves still."""
+    free = (Offer(verb=Verb.FREE_PROJECT, label="Free the project now", words=when_freed(run)),) if is_holding else ()
     if run.ended:
-        return () if run.again else (Offer(verb=Verb.RUN_AGAIN, label="Run again", words=_again(run)),)
+        again = () if run.again else (Offer(verb=Verb.RUN_AGAIN, label="Run again", words=_again(run)),)
+        return (*again, *free)
     offers = []
     if not is_paused:
         words = "The app looks at this run now, instead of when it is due."
         offers.append(Offer(verb=Verb.CHECK_NOW, label="Check now", words=words))
-    if run.can_be_given_up:
-        offers.append(Offer(verb=Verb.GIVE_UP, label="Give up", words=when_given_up(run)))
-    return tuple(offers)
+    if may_submit_again(run):
+        offers.append(Offer(verb=Verb.SUBMIT_AGAIN, label="Submit again", words=_when_submitted_again(run)))
+    if run.can_be_cancelled:
+        offers.append(Offer(verb=Verb.GIVE_UP, label="Cancel", words=when_cancelled(run)))
+    return (*offers, *free)
+
+
+def may_submit_again(run: Run) -> bool:
+    """Return whether the app leaves it to a person to submit once more."""
+    return not run.ended and run.state is State.SUBMITTING and run.lost_submits >= LOST_SUBMITS
+
+
+def _when_submitted_again(run: Run) -> str:
+    return (
+        f"F&O gets {run.file.name} once more, under a new execution id. If one of the earlier executions is there "
+        f"after all, F&O does it twice: see {_job_history(run)} first."
+    )
+
+
+def when_freed(run: Run) -> str:
+    """Return what comes of freeing what a cancelled run has reserved."""
+    return (
+        f"Other runs of the data project {run.data_project} may submit at once. If F&O is still working on one "
+        "of its executions, F&O redefines the project under it, and rows may be lost or mixed up: see "
+        f"{_job_history(run)} that it has ended."
+    )
+
+
+def of_damaged(name: str) -> tuple[Offer, ...]:
+    """Return what may be done about a record that cannot be read."""
+    words = (
+        f"The record is moved to damaged/{name}, and its lane goes on. Nothing is deleted. If F&O may be working on "
+        "its file, see F&O under Data management > Job history first. A file that is still in Input is taken up anew."
+    )
+    return (Offer(verb=Verb.PUT_ASIDE, label="Put aside", words=words),)
 
 
 def _again(run: Run) -> str:
@@ -70,21 +112,32 @@ def _again(run: Run) -> str:
     return words
 
 
-def when_given_up(run: Run) -> str:
-    """Return what comes of giving a run up."""
+def when_cancelled(run: Run) -> str:
+    """Return what comes of cancelling a run."""
     if run.flow is FlowKind.EXPORT:
         if run.state is State.PLANNED:
             return "F&O was not told of this export, and will not be."
         return (
             f"F&O may go on with the export {run.execution_id}, and its package is not delivered. With incremental "
-            f"push no later export holds its changes: download the package in {_job_history(run)}."
+            f"push no later export holds its changes: download the package in {_job_history(run)}. {_STAYS_RESERVED}"
         )
     if run.state in WITH_FO:
         return (
-            f"F&O may have this import, and may go on and import the rows: giving up does not stop F&O. Cancel it in "
-            f"{_job_history(run)}. The app sends nothing more, and puts the file into Error."
+            f"F&O may have this import, and may go on and import the rows: cancelling does not stop F&O. Cancel it in "
+            f"{_job_history(run)} too. The app sends nothing more, and moves the file to Error. {_STAYS_RESERVED}"
         )
-    return "F&O was not told of this file, so nothing of it is imported. The app puts it into Error."
+    if run.outcome:
+        return (
+            f"Its outcome, {run.outcome.value}, is known and stays. The app passes it, and files it as soon as "
+            "OneDrive lets it."
+        )
+    return "F&O was not told of this file, so nothing of it is imported. The app moves it to Error."
+
+
+_STAYS_RESERVED = (
+    "Other runs of its data project wait until F&O has ended the execution, or does not know it for good; 'Free the "
+    "project now' ends that wait."
+)
 
 
 def _job_history(run: Run) -> str:

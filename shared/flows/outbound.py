@@ -3,7 +3,8 @@
     PLANNED -> SUBMITTING -> EXECUTING -> READY -> DELIVERED
 
 With incremental push the package of a lost export holds changes that no later export has. So an execution id is saved
-before it is sent, none is forgotten, and whatever F&O has finished under any of them is delivered.
+before it is sent, none is forgotten, and whatever F&O has finished under any of them is delivered. The data project is
+reserved for as long as F&O may be working on it.
 """
 
 import re
@@ -30,8 +31,8 @@ from shared.domain.run import (
     new_execution_id,
     new_run,
 )
-from shared.errors import AnswerLost, AppError, DataDamaged, NameTaken, NotFound, TryAgain
-from shared.flows import execution
+from shared.errors import AnswerLost, AppError, DataDamaged, NameHeld, NameTaken, NotFound, TryAgain
+from shared.flows import execution, reserving
 from shared.flows.runner import Flow, Step, advance
 from shared.log import log
 from shared.services import Services
@@ -65,7 +66,7 @@ PAUSE_AFTER_FAILURE: Final = timedelta(minutes=10)
 
 def start_exports(services: Services) -> int:
     """Open a run for each export that is due and has none, and wake its lane; return how many were opened."""
-    open_lanes = {row.lane for row in services.store.open_runs()}
+    open_lanes = {lane for lane, _ in services.store.open_places()}
     opened = 0
     for flow in services.integrations.exports:
         if flow.lane not in open_lanes:
@@ -81,7 +82,8 @@ def _start_if_due(flow: ExportFlow, services: Services) -> bool:
     every = timedelta(seconds=flow.every_s)
     if noted_for < every and (noted_for < OPENED_WITHIN or (last and last.run_id == mark.content["run_id"])):
         return False
-    if last and last.state is State.FAILED and last.ended and now - last.ended < PAUSE_AFTER_FAILURE:
+    has_failed = last is not None and last.state in (State.FAILED, State.CANCELLED)
+    if last and has_failed and last.ended and now - last.ended < PAUSE_AFTER_FAILURE:
         return False
     return _opened(planned(flow, now), mark, last, services)
 
@@ -150,19 +152,21 @@ def _still_missing(last: Run | None, now: datetime) -> tuple[Submission, ...]:
     )
 
 
-def advance_exports(lane: str, services: Services) -> None:
+def advance_exports(text: str, services: Services) -> None:
     """Do what is due in a lane of exports."""
-    advance(lane, FLOW, services)
+    advance(text, FLOW, services)
 
 
 def choose_id(run: Run, services: Services) -> Run:
-    """PLANNED: choose the execution id, so that it is saved before it is sent."""
+    """PLANNED: reserve the data project, and choose the execution id, so that it is saved before it is sent."""
     now = services.now()
-    return run.submitting(Submission(execution_id=new_execution_id(run.data_project, now), chosen=now), now)
+    execution_id = new_execution_id(run.data_project, now)
+    run = reserving.reserve(run, _flow(run, services).environment_url, execution_id, services)
+    return run.waits_no_more().submitting(Submission(execution_id=execution_id, chosen=now), now)
 
 
 def submit(run: Run, services: Services) -> Run:
-    """SUBMITTING: tell F&O to export, once. Where anyone may have told it already, look instead."""
+    """SUBMITTING: tell F&O to export, once. If anyone may have told it already, look instead."""
     if not run.fresh:
         return _look_up(run, services)
     try:
@@ -175,7 +179,7 @@ def submit(run: Run, services: Services) -> Run:
     except AnswerLost:
         raise
     except AppError as error:
-        return execution.not_begun(run, error, State.PLANNED, services.now())
+        raise execution.not_begun(run, error, State.PLANNED, services.now()) from error
     log.info("export.submitted", data_project=run.data_project, company=run.company)
     return execution.begun(run, answered, services)
 
@@ -185,28 +189,38 @@ def _look_up(run: Run, services: Services) -> Run:
 
     Should the first one show up after all, ``deliver`` delivers both.
     """
-    now = services.now()
+    now, run = services.now(), _with_reserved(run, services)
+    if known := execution.known_submission(run, _finance(run, services)):
+        return execution.found(run, known, now)
     submission = run.submissions[-1]
-    if execution.is_known(submission.execution_id, _finance(run, services)):
-        log.info("submission.found")
-        return run.moved_to(State.EXECUTING, now)
     if submission.missing_since is None:
         missing = run.with_submission(replace(submission, missing_since=now))
         return missing.waiting(services.settings.submit_grace_s, now)
     grace_over = submission.missing_since + timedelta(seconds=services.settings.submit_grace_s)
     if now < grace_over:
         return run.waiting((grace_over - now).total_seconds(), now)
+    if run.lost_submits >= execution.LOST_SUBMITS:
+        return run.waiting(execution.LOST_LOOK_S, now)
     log.warning("submission.lost", missing_since=submission.missing_since)
-    return run.moved_to(State.PLANNED, now)
+    return execution.lost_once_more(run, State.PLANNED, services)
 
 
-def watch(run: Run, services: Services) -> Run:
+def _with_reserved(run: Run, services: Services) -> Run:
+    """Return a run with the names that it holds: an older version did not save them."""
+    if run.reserved:
+        return run
+    return replace(run, environment_url=_flow(run, services).environment_url, reserved=reserving.names_of(run))
+
+
+def poll(run: Run, services: Services) -> Run:
     """EXECUTING: ask F&O how far it is, and wait a little longer each time."""
+    run = _with_reserved(run, services)
     fno, now = _finance(run, services), services.now()
-    status = execution.status_of(run, fno, services)
+    polled = execution.poll(run, fno, services)
+    if polled.is_forgotten:
+        return _failed(run, Outcome.UNKNOWN, execution.forgotten(run), now)
+    status = polled.status
     match status:
-        case None:
-            return _failed(run, Outcome.UNKNOWN, execution.forgotten(run), now)
         case ExecutionStatus.SUCCEEDED | ExecutionStatus.PARTIALLY_SUCCEEDED:
             told = run if status is ExecutionStatus.SUCCEEDED else _with_words_of(run, fno, status)
             return replace(told.moved_to(State.READY, now), outcome=Outcome(status.value))
@@ -214,7 +228,7 @@ def watch(run: Run, services: Services) -> Run:
             told = _with_words_of(run, fno, status)
             return _failed(told, Outcome(status.value), told.reason, now)
         case _:
-            return execution.watched(run, status, services.settings.export_stuck_after, services)
+            return execution.still_running(run, polled, services.settings.export_stuck_after, services)
 
 
 def _with_words_of(run: Run, fno: FinanceOperations, status: ExecutionStatus) -> Run:
@@ -349,8 +363,8 @@ def _copied(package: RemoteFile, onedrive: OneDrive, folder_id: str, name: str, 
             return _uploaded(package, onedrive, folder_id, each)
         except NameTaken as error:
             there = next((i for i in onedrive.list_files(folder_id) if i.name.casefold() == each.casefold()), None)
-            if there is None and run.attempts < HELD_LOOKS:
-                raise TryAgain(f"An upload that has not ended holds the name {each}", retry_after_s=HELD_S) from error
+            if there is None and run.held_name_looks < HELD_LOOKS:
+                raise NameHeld(f"An upload that has not ended holds the name {each}", retry_after_s=HELD_S) from error
             if there and _is_same(there, package):
                 log.info("export.was_delivered", name=each)
                 return there
@@ -415,8 +429,8 @@ def _finance(run: Run, services: Services) -> FinanceOperations:
 STEPS: Final[Mapping[State, Step]] = {
     State.PLANNED: choose_id,
     State.SUBMITTING: submit,
-    State.EXECUTING: watch,
+    State.EXECUTING: poll,
     State.READY: deliver,
 }
 
-FLOW: Final = Flow(steps=STEPS, queue=EXPORT_WORK)
+FLOW: Final = Flow(steps=STEPS, queue=EXPORT_WORK, stuck_after=lambda services: services.settings.export_stuck_after)

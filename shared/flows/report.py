@@ -17,8 +17,9 @@ from shared.clients.dmf import FinanceOperations, RowError
 from shared.clients.onedrive import DriveItem, OneDrive
 from shared.clients.transfer import read_small
 from shared.domain.run import LONGEST_NAME, Outcome, Run
-from shared.errors import AppError, FileRejected, TryAgain
+from shared.errors import AppError, DetailsMissing, FileRejected, Refused, TryAgain
 from shared.flows import execution
+from shared.flows.telling import passed_words
 from shared.log import log
 from shared.secret import SecretUrl, redacted
 from shared.services import Services
@@ -27,7 +28,7 @@ from shared.services import Services
 ERROR_FILE_LOOKS: Final = 6
 ERROR_FILE_LOOK_S: Final = 5.0
 
-# Tries in a row of the whole step before the report is written without what F&O does not hand out.
+# Tries to get what F&O does not hand out before the report is written without it.
 TRIES_FOR_DETAILS: Final = 4
 
 # Rows that the report itself quotes; the CSV holds all of them.
@@ -87,11 +88,11 @@ def put_beside(run: Run, onedrive: OneDrive, folder_id: str, fno: FinanceOperati
 
 
 def _put(run: Run, onedrive: OneDrive, folder_id: str, ending: str, content: bytes) -> DriveItem | None:
-    """Write one file beside the run's own; what OneDrive refuses (a path too long) must not hold the lane up."""
+    """Write one file beside the run's own; what OneDrive refuses (a path too long, say) must not hold the lane up."""
     stem = PurePosixPath(run.file.name).stem[: LONGEST_NAME - len(ending) - 1]
     try:
         return onedrive.upload_small(folder_id, f"{stem}.{ending}", content, replace=True)
-    except FileRejected as error:
+    except (FileRejected, Refused) as error:
         log.warning("report.refused", reason=error.message)
         return None
 
@@ -151,8 +152,8 @@ def _had[Value](what: str, run: Run, details: _Details, fetch: Callable[[], Valu
     try:
         return fetch()
     except AppError as error:
-        if isinstance(error, TryAgain) and run.attempts < TRIES_FOR_DETAILS:
-            raise
+        if isinstance(error, TryAgain) and run.detail_tries < TRIES_FOR_DETAILS:
+            raise DetailsMissing(error.message, retry_after_s=error.retry_after_s, call=error.call) from error
         details.notes.append(f"F&O did not hand out {what}: {error}")
         return None
 
@@ -182,6 +183,8 @@ def _report(run: Run, details: _Details) -> str:
         f"Run id:        {run.run_id}",
         f"Found:         {run.opened:%Y-%m-%d %H:%M:%S} UTC",
     ]
+    if passed := passed_words(run):
+        lines += ["", passed]
     if details.rows:
         lines += ["", f"Row errors ({len(details.rows)}, all of them in the .errors.csv beside this file):"]
         lines += [f"  {row.record_id}  {row.field}  {row.message}" for row in details.rows[:ROWS_QUOTED]]

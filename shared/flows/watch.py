@@ -1,25 +1,34 @@
 """Sees that there is something to do: new files in Input, overdue lanes, and the subscription that wakes us.
 
-A look lists the Input folders and opens one run per new file. It needs no saved token and sees all that is there,
-whatever was missed. What then happens to a run is ``inbound.py``.
+A scan (in older names: a look) lists the Input folders and opens one run per new file. It needs no saved token and sees
+all that is there, whatever was missed. What then happens to a run is ``inbound.py``.
+
+The minute's timer has several duties. Each is done by itself within a time limit, and so is each flow, drive, queue and
+lane within a duty: what hangs or breaks keeps nothing else from being done.
 """
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
+from shared.clients.http import allowed_s, waiting_at_most
 from shared.clients.onedrive import DriveItem
-from shared.clients.run_store import Mark, RecordChanged, key_of, order_behind
+from shared.clients.run_store import Mark, OpenLanes, key_of, order_behind
 from shared.clients.subscriptions import Subscription, SubscriptionExists
 from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK, LOOKS
 from shared.domain.alert import Alert
 from shared.domain.integrations import ImportFlow
 from shared.domain.run import FileFacts, FlowKind, Run, State, new_run
+from shared.duties import Attempt, StillRunning, attempted, gravest
 from shared.errors import AppError, NeedsPerson, NotFound, TryAgain
-from shared.flows import telling
+from shared.flows import lanes, reserving, telling
+from shared.flows.lanes import see_to_lanes
+from shared.flows.notes import change_note, moment_of, read_note
+from shared.flows.scans import FolderScan, note_scans, scan_alerts
+from shared.locks import WAIT_S, CallLock
 from shared.log import log
 from shared.services import Services
 
@@ -32,8 +41,8 @@ LOOK_AGAIN_S: Final = (5.0, 20.0, 60.0)
 # less than this from its claim to its end, so a listing that is older is made anew.
 LISTING_HOLDS: Final = timedelta(seconds=1)
 
-# Seconds that a wake-up may be late before the timer sends another one.
-OVERDUE_S: Final = 30.0
+# The note of which given-up messages a person was told.
+GIVEN_UP: Final = "given-up"
 
 # Graph takes at most 42,300 minutes for a drive. https://learn.microsoft.com/graph/api/resources/subscription
 SUBSCRIPTION_LIFE: Final = timedelta(minutes=42_000)
@@ -43,8 +52,40 @@ RENEW_EVERY: Final = timedelta(days=1)
 # A person hears of passing trouble with it when it has lasted for two days.
 TELL_UNRENEWED_AFTER: Final = timedelta(days=3)
 
-# A note that is also shown to people: when the timer looked last.
-LOOK: Final = "look"
+# The timer's duties, as logs and alerts name them.
+MAKE_FOLDERS: Final = "make folders"
+SCAN: Final = "scan"
+NOTE_SCANS: Final = "note the scans"
+SETTLE_RESERVATIONS: Final = "settle reservations"
+END_STOPS: Final = "end idle stops"
+TELL_OF_RECORDS: Final = "tell of damaged records"
+WAKE_LANES: Final = "wake overdue lanes"
+KEEP_SUBSCRIPTIONS: Final = "keep subscriptions"
+TELL_OF_GIVEN_UP: Final = "tell of given up messages"
+SEE_CREDENTIAL: Final = "see when the credential ends"
+TELL_PEOPLE: Final = "tell people"
+
+# What an alert about them is called, if a person must act before they can be done.
+TITLES: Final = {
+    MAKE_FOLDERS: "OneDrive cannot be watched",
+    SCAN: "OneDrive cannot be watched",
+    KEEP_SUBSCRIPTIONS: "The subscription cannot be renewed",
+}
+
+# Seconds for the timer's duties, which are done side by side in three groups, and (INNER_S) for what each of the first
+# does about flows, drives, queues and lanes. A tick has ended after the three together: within 50 seconds.
+FIRST_S: Final = 12.0
+SECOND_S: Final = 14.0
+TELL_S: Final = 20.0
+INNER_S: Final = 11.0
+# Seconds that one call of the timer may wait: to storage, which is tried three times; to list a folder; and to make a
+# subscription, for which Graph first calls our webhook, and waits 10 for its answer.
+CALL_S: Final = 3.5
+SCAN_CALL_S: Final = 10.0
+SUBSCRIBE_CALL_S: Final = 12.0
+CALLS_S: Final = {SCAN: SCAN_CALL_S, KEEP_SUBSCRIPTIONS: SUBSCRIBE_CALL_S, TELL_PEOPLE: telling.SEND_S}
+# Folders that one scan lists at the same time. With 50 that hang, the last one is begun after SCAN_CALL_S.
+SCANS_AT_ONCE: Final = 25
 
 # Each queue with the function that its messages wake, as the person finds it in Azure's logs.
 FUNCTIONS: Final[Mapping[str, str]] = {
@@ -52,7 +93,6 @@ FUNCTIONS: Final[Mapping[str, str]] = {
     IMPORT_WORK: "advance_imports",
     EXPORT_WORK: "advance_exports",
 }
-KEEP_SUBSCRIPTIONS: Final = "keep subscriptions"
 # What cannot be worked on is given up again every few minutes, because the timer wakes its lane; a person hears of it
 # once in this time.
 TELL_AGAIN_AFTER: Final = timedelta(days=1)
@@ -120,28 +160,38 @@ def _look_again_later(tries: int, services: Services) -> None:
 def open_new_runs(services: Services) -> int:
     """List every Input folder, open a run for each file that has none, wake their lanes; return how many were opened.
 
-    A folder that cannot be listed does not keep the others from being looked at; its error is raised at the end.
+    A folder that cannot be listed, or takes long, does not keep the others from being scanned; its error is raised at
+    the end.
     """
-    opened = 0
-    known: _KnownRuns | None = None
-    trouble: AppError | None = None
-    for flow in services.integrations.imports:
-        try:
-            asked = services.now()
+    return _sum(_scan_all(services, limit_s=None))
+
+
+def _scan_all(services: Services, *, limit_s: float | None) -> dict[str, Attempt[int]]:
+    """Scan every Input folder; return how many runs were opened for each import, by its name, or what went wrong."""
+    flows = services.integrations.imports
+    open_runs = _OpenRuns(services)
+    work = {f"scan {flow.name}": partial(_scan, flow, open_runs, services) for flow in flows}
+    ended = services.attempt_all(work, limit_s=limit_s, at_once=SCANS_AT_ONCE)
+    scans = {flow.name: ended[f"scan {flow.name}"] for flow in flows}
+    for name, scan in scans.items():
+        if scan.error:
+            log.error("look.failed", integration=name, reason=str(scan.error))
+    log.info("look.done", opened=sum(scan.result or 0 for scan in scans.values()))
+    if not scans or any(scan.error is None for scan in scans.values()):
+        services.last_look = services.now()
+    return scans
+
+
+def _scan(flow: ImportFlow, open_runs: "_OpenRuns", services: Services) -> int:
+    """List one Input folder and open a run for each file that has none; return how many were opened."""
+    asked, opened = services.now(), 0
+    files = _files_of(flow, services)
+    if files:
+        known = open_runs.known()
+        if known.read - asked > LISTING_HOLDS:
             files = _files_of(flow, services)
-            if files and known is None:
-                known = _known_runs(services)
-                if services.now() - asked > LISTING_HOLDS:
-                    files = _files_of(flow, services)
-            if files and known:
-                opened += _open_runs_of(flow, files, known, services)
-        except AppError as error:
-            log.error("look.failed", integration=flow.name, reason=str(error))
-            trouble = trouble or error
-    log.info("look.done", opened=opened)
-    if trouble:
-        raise trouble
-    services.last_look = services.now()
+        opened = _open_runs_of(flow, files, known, services)
+    services.last_scans[flow.drive, flow.input_folder] = services.now()
     return opened
 
 
@@ -159,13 +209,33 @@ class _KnownRuns:
 
     item_ids: frozenset[str]
     lanes: frozenset[str]
+    read: datetime  # when their names had been listed
 
 
-def _known_runs(services: Services) -> _KnownRuns:
-    places = services.store.open_places()
-    return _KnownRuns(
-        item_ids=frozenset(key_of(order) for _, order in places), lanes=frozenset(lane for lane, _ in places)
-    )
+class _OpenRuns:
+    """The open runs as one scan knows them: listed once for all folders, when the first of them holds a file."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._call = CallLock()
+        self._known: _KnownRuns | None = None
+
+    def known(self) -> _KnownRuns:
+        """Return them. Raises TryAgain, NeedsPerson."""
+        if known := self._known:
+            return known
+        with self._call.held("list the open runs", wait_s=allowed_s(WAIT_S)):
+            known = self._known or self._listed()
+            self._known = known
+            return known
+
+    def _listed(self) -> _KnownRuns:
+        places = self._services.store.open_places()
+        return _KnownRuns(
+            item_ids=frozenset(key_of(order) for _, order in places),
+            lanes=frozenset(lane for lane, _ in places),
+            read=self._services.now(),
+        )
 
 
 def _open_runs_of(flow: ImportFlow, files: Sequence[DriveItem], known: _KnownRuns, services: Services) -> int:
@@ -222,88 +292,155 @@ def _parsed(message: str, now: datetime) -> tuple[datetime, int]:
 
 
 def keep_watch(services: Services) -> None:
-    """What the minute's timer does: make the folders, look, wake lanes that are overdue, keep the subscriptions alive.
+    """What the minute's timer does: make the folders, scan, wake lanes that are overdue, keep the subscriptions alive.
 
-    Last it tells people of all trouble, its own and that of runs and messages. Each is tried whatever happens to the
-    others; the first error is raised at the end.
+    Last it tells people of all trouble, its own and that of runs and messages. Each duty is done by itself within a
+    time limit; one that does not end is left behind, and not begun again while it goes on. The first error is raised at
+    the end.
     """
-    troubles: dict[str, AppError] = {}
-
-    def tried(name: str, duty: Callable[[], int]) -> int:
-        try:
-            return duty()
-        except AppError as error:
-            log.error("watch.duty_failed", duty=name, reason=str(error))
-            troubles[name] = error
-            return 0
-
-    tried("make folders", lambda: make_folders(services))
-    found = tried("look", lambda: open_new_runs(services))
-    tried("note the look", lambda: note_look(services))
-    tried("wake overdue lanes", lambda: wake_overdue_lanes(services))
+    began = services.now()
+    tick = _Tick(services)
+    tick.do(
+        FIRST_S,
+        {
+            MAKE_FOLDERS: lambda: make_folders(services),
+            SCAN: lambda: _scan_all(services, limit_s=INNER_S),
+            WAKE_LANES: lambda: see_to_lanes(services),
+            TELL_OF_GIVEN_UP: lambda: tell_of_given_up(services),
+            SEE_CREDENTIAL: lambda: telling.credential_alerts(services),
+        },
+    )
+    scans: Mapping[str, Attempt[int]] = tick.results.get(SCAN, {})
+    if trouble := gravest(scans):
+        tick.note(SCAN, trouble)
     # A file that the timer found first is one that no notification has told of: the subscription may be gone.
-    tried(KEEP_SUBSCRIPTIONS, lambda: keep_subscriptions(services, in_doubt=found > 0))
-    tried("tell of given up messages", lambda: tell_of_given_up(services))
-    standing = _standing(troubles, services)
-    tried("tell people", lambda: telling.tell_people(standing, services))
-    if troubles:
-        raise next(iter(troubles.values()))
+    in_doubt = any(scan.result for scan in scans.values())
+    tick.do(
+        SECOND_S,
+        {
+            NOTE_SCANS: lambda: note_scans(scans, began, services),
+            KEEP_SUBSCRIPTIONS: lambda: keep_subscriptions(services, in_doubt=in_doubt),
+            **_duties_about_runs(tick, services),
+        },
+    )
+    standing, is_unsure = _standing(tick, services)
+    tick.do(TELL_S, {TELL_PEOPLE: lambda: telling.tell_people(standing, services, is_unsure=is_unsure)})
+    services.trouble_of_telling = tick.troubles.get(TELL_PEOPLE)
+    if tick.troubles:
+        raise next(iter(tick.troubles.values()))
 
 
-def _standing(troubles: Mapping[str, AppError], services: Services) -> dict[str, list[Alert]]:
-    """Return what a person must mend at this moment, by area: the first thing that keeps the timer from its work."""
-    standing = {telling.CREDENTIAL: telling.credential_alerts(services)}
+def _duties_about_runs(tick: "_Tick", services: Services) -> dict[str, Callable[[], object]]:
+    """Return what is to be done about the open runs that were listed; nothing if they could not be."""
+    listed: OpenLanes | None = tick.results.get(WAKE_LANES)
+    if listed is None:
+        return {}
+    return {
+        SETTLE_RESERVATIONS: partial(reserving.settle_leftovers, listed.rows, services),
+        END_STOPS: partial(lanes.end_idle_stops, listed, services),
+        TELL_OF_RECORDS: partial(lanes.tell_of_damaged, listed, services),
+    }
+
+
+class _Tick:
+    """What the timer's duties come to in one minute."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self.results: dict[str, Any] = {}  # by duty, of those that ended well
+        self.troubles: dict[str, Exception] = {}  # by duty
+
+    def do(self, limit_s: float, duties: Mapping[str, Callable[[], object]]) -> None:
+        """Do some duties side by side."""
+
+        def within_limits(duty: str) -> object:
+            with waiting_at_most(CALLS_S.get(duty, CALL_S)):
+                return duties[duty]()
+
+        work = {duty: partial(within_limits, duty) for duty in duties}
+        for duty, attempt in self._services.attempt_all(work, limit_s=limit_s).items():
+            if attempt.error:
+                self.note(duty, attempt.error)
+            else:
+                self.results[duty] = attempt.result
+
+    def note(self, duty: str, trouble: Exception) -> None:
+        """Keep a trouble, for the log, for people, and for the end of the invocation."""
+        log.error("watch.duty_failed", duty=duty, reason=str(trouble))
+        self.troubles[duty] = trouble
+
+
+def _standing(tick: _Tick, services: Services) -> tuple[dict[str, list[Alert]], Callable[[Alert], bool]]:
+    """Return what is in trouble at this moment, by area, and of which other alerts nobody knows if they are over."""
+    troubles = dict(tick.troubles)
+    if services.trouble_of_telling:  # of the minute before: this one's comes too late to be told now
+        troubles[TELL_PEOPLE] = services.trouble_of_telling
+    standing = {telling.WATCH: _watch_alerts(troubles, services)}
+    if SEE_CREDENTIAL in tick.results:
+        standing[telling.CREDENTIAL] = tick.results[SEE_CREDENTIAL]
+    noted: list[FolderScan] | None = tick.results.get(NOTE_SCANS)
+    if noted is not None:
+        standing[telling.SCAN] = scan_alerts(noted, services)
+    open_lanes: OpenLanes | None = tick.results.get(WAKE_LANES)
+    if open_lanes is not None:
+        standing[telling.STOPPED] = lanes.alerts_of_lanes(open_lanes, services)
+    failing = {scan.alert_key for scan in noted or () if scan.words}
+    # Trouble that passes says nothing of whether the other kind is mended.
+    passing = {duty for duty, trouble in troubles.items() if isinstance(trouble, TryAgain)}
+
+    def is_unsure(alert: Alert) -> bool:
+        if alert.duty or alert.key in failing:
+            return alert.duty in passing or alert.key in failing
+        return bool(passing) and alert.key.startswith(telling.WATCH)  # older versions do not tell whose it is
+
+    return standing, is_unsure
+
+
+def _watch_alerts(troubles: Mapping[str, Exception], services: Services) -> list[Alert]:
+    """Return the alerts about the duties in trouble; trouble that passes by itself is none."""
+    alerts: list[Alert] = []
     for duty, trouble in troubles.items():
-        if isinstance(trouble, NeedsPerson):
-            title = "The subscription cannot be renewed" if duty == KEEP_SUBSCRIPTIONS else "OneDrive cannot be watched"
-            standing[telling.WATCH] = [telling.watch_alert(title, trouble, services)]
-            break
-    else:
-        if not troubles:  # trouble that passes says nothing of whether the other kind is mended
-            standing[telling.WATCH] = []
-    return standing
+        match trouble:
+            # A minute later it hangs for good. Of a folder that cannot be scanned people hear after a while.
+            case StillRunning() if duty != SCAN:
+                alerts.append(telling.duty_alert(duty, trouble, services))
+            case TryAgain():
+                pass
+            case AppError():
+                alerts.append(telling.watch_alert(TITLES.get(duty, f"The app cannot {duty}"), duty, trouble, services))
+            case _:
+                alerts.append(telling.duty_alert(duty, trouble, services))
+    # One cause mostly keeps the app both from making folders and from scanning: the first of a title is told.
+    by_title = {alert.title: alert for alert in reversed(alerts)}
+    return list(reversed(by_title.values()))
 
 
-def note_look(services: Services) -> int:
-    """Write down when this process has looked, for people who ask whether the app looks at all; return 0 or 1.
-
-    In Azure the function that shows it runs in another process.
-    """
-    if services.last_look is None:
-        return 0
-    mark = services.store.read_mark(LOOK)
-    mark.content = {"at": services.last_look.isoformat()}
-    with suppress(RecordChanged):  # another process has just looked, too
-        services.store.write_mark(LOOK, mark)
-    return 1
+def _sum(ended: Mapping[str, Attempt[int]]) -> int:
+    """Return what the pieces of a duty come to; raise the gravest error once all were tried."""
+    if error := gravest(ended):
+        raise error
+    return sum(attempt.result or 0 for attempt in ended.values())
 
 
 def make_folders(services: Services) -> int:
     """Make every folder of every flow that is not there yet; asked of OneDrive once per process. Return how many."""
     integrations = services.integrations
-    folders = [
-        (flow.drive, folder)
+    folders: dict[str, tuple[str, Sequence[str]]] = {
+        flow.name: (flow.drive, (flow.input_folder, flow.processing_folder, flow.success_folder, flow.error_folder))
         for flow in integrations.imports
-        for folder in (flow.input_folder, flow.processing_folder, flow.success_folder, flow.error_folder)
-    ]
-    folders += [(flow.drive, flow.output_folder) for flow in integrations.exports]
-    for drive, folder in folders:
-        services.folder_id(drive, folder)
-    return len(folders)
+    }
+    folders |= {flow.name: (flow.drive, (flow.output_folder,)) for flow in integrations.exports}
+    work = {f"make folders of {name}": partial(_make_folders, *each, services) for name, each in folders.items()}
+    return _sum(services.attempt_all(work, limit_s=INNER_S, at_once=SCANS_AT_ONCE))
 
 
-def wake_overdue_lanes(services: Services) -> int:
-    """Wake each lane whose head is overdue; return how many. A lost message costs a minute, never a file."""
-    overdue = services.now() - timedelta(seconds=OVERDUE_S)
-    heads: dict[str, datetime] = {}
-    for row in services.store.open_runs():
-        if not row.is_paused:
-            heads.setdefault(row.lane, row.due)  # rows come oldest first
-    late = [lane for lane, due in heads.items() if due < overdue]
-    for lane in late:
-        log.warning("lane.overdue", lane=lane, due=heads[lane])
-        services.wakes.send(IMPORT_WORK if lane.startswith("in-") else EXPORT_WORK, lane)
-    return len(late)
+def _make_folders(drive: str, folders: Sequence[str], services: Services) -> int:
+    return _sum({path: attempted(path, partial(_make_folder, drive, path, services)) for path in folders})
+
+
+def _make_folder(drive: str, path: str, services: Services) -> int:
+    services.folder_id(drive, path)
+    return 1
 
 
 def tell_of_given_up(services: Services) -> int:
@@ -312,7 +449,8 @@ def tell_of_given_up(services: Services) -> int:
     Nothing is lost with them: what they were about is looked at every minute. But something made their function fail.
     A crash before they are deleted tells once more; the other order might never tell.
     """
-    return sum(_tell_of_given_up(queue, services) for queue in FUNCTIONS)
+    work = {f"tell of {queue}": partial(_tell_of_given_up, queue, services) for queue in FUNCTIONS}
+    return _sum(services.attempt_all(work, limit_s=INNER_S))
 
 
 def _tell_of_given_up(queue: str, services: Services) -> int:
@@ -326,8 +464,8 @@ def _tell_of_given_up(queue: str, services: Services) -> int:
 
 
 def _tell_of_news(queue: str, texts: Sequence[str], services: Services) -> None:
-    now, mark = services.now(), services.store.read_mark("given-up")
-    told = {what: at for what, at in mark.content.items() if now - datetime.fromisoformat(at) < TELL_AGAIN_AFTER}
+    now = services.now()
+    told = _told_of_late(read_note(GIVEN_UP, services).content, now)
     # The first word tells one from the other: a lane, or "look", behind which the time stands.
     by_what = {f"{queue} {text.partition(' ')[0]}": text for text in texts}
     news = {what: text for what, text in by_what.items() if what not in told}
@@ -345,8 +483,18 @@ def _tell_of_news(queue: str, texts: Sequence[str], services: Services) -> None:
         services,
     )
     services.tell(alert)
-    mark.content = told | dict.fromkeys(news, now.isoformat())
-    services.store.write_mark("given-up", mark)
+
+    def note(content: dict[str, str]) -> None:
+        told = _told_of_late(content, now)
+        content.clear()
+        content.update(told | dict.fromkeys(news, now.isoformat()))
+
+    change_note(GIVEN_UP, note, services)
+
+
+def _told_of_late(content: Mapping[str, str], now: datetime) -> dict[str, str]:
+    """Return the messages that a person was told of within a day, and when."""
+    return {what: at for what, at in content.items() if (moment := moment_of(at)) and now - moment < TELL_AGAIN_AFTER}
 
 
 def keep_subscriptions(services: Services, *, in_doubt: bool = False) -> int:
@@ -358,15 +506,20 @@ def keep_subscriptions(services: Services, *, in_doubt: bool = False) -> int:
     if not services.settings.notification_url:
         return 0
     drives = sorted({flow.drive for flow in services.integrations.imports})
-    return sum(_keep_subscription(drive, services, in_doubt=in_doubt) for drive in drives)
+    work = {
+        f"keep subscription of {drive}": partial(_keep_subscription, drive, services, in_doubt=in_doubt)
+        for drive in drives
+    }
+    return _sum(services.attempt_all(work, limit_s=SECOND_S - 1))
 
 
 def _keep_subscription(drive: str, services: Services, *, in_doubt: bool) -> bool:
     name = subscription_note(drive)
-    mark = services.store.read_mark(name)
+    mark = read_note(name, services)
     wanted = _fingerprint(services)
     is_ours = mark.content.get("address") == wanted
-    if is_ours and not in_doubt and services.now() - datetime.fromisoformat(mark.content["renewed"]) < RENEW_EVERY:
+    renewed = moment_of(mark.content.get("renewed"))
+    if is_ours and not in_doubt and renewed and services.now() - renewed < RENEW_EVERY:
         return False
     if not is_ours and "id" in mark.content:
         # The address or the clientState has changed; Graph cannot change a clientState, so the old one goes.
@@ -399,13 +552,14 @@ def subscription_note(drive: str) -> str:
 
 def _overdue(drive: str, mark: Mark, error: TryAgain, services: Services) -> NeedsPerson | None:
     """Return what a person must hear of a subscription that passing trouble keeps from being renewed for long."""
-    renewed = mark.content.get("renewed")
-    if not renewed or services.now() - datetime.fromisoformat(renewed) < TELL_UNRENEWED_AFTER:
+    renewed, expires = moment_of(mark.content.get("renewed")), moment_of(mark.content.get("expires"))
+    if not renewed or services.now() - renewed < TELL_UNRENEWED_AFTER:
         return None
+    ends = f" and ends on {expires:%Y-%m-%d}" if expires else ""
     return NeedsPerson(
-        f"Graph's subscription for {drive} could not be renewed since {renewed[:10]} and ends on "
-        f"{mark.content['expires'][:10]}: {error.message}. From then on files are found up to a minute late. Look at "
-        "the state of Microsoft Graph, and at the network between it and the app",
+        f"Graph's subscription for {drive} could not be renewed since {renewed:%Y-%m-%d}{ends}: {error.message}. "
+        "From then on files are found up to a minute late. Look at the state of Microsoft Graph, and at the network "
+        "between it and the app",
         call=error.call,
     )
 
