@@ -33,7 +33,8 @@ from tests.exploration import promises
 from tests.exploration.renaming import named_anew
 from tests.exploration.sameness import key_of
 from tests.exploration.scenarios import Bound, Scenario
-from tests.exploration.scheduler import UNLIMITED, Fate, Move, Scheduler, State
+from tests.exploration.scheduler import RENAME, SETTINGS, UNLIMITED, WORKERS, Move, Scheduler, State
+from tests.exploration.stand_ins import Fate
 
 _BEGINNING: Final = Move("beginning")
 
@@ -191,7 +192,7 @@ class _Search:
 
     def _broken(self, state: State, key: int, number: int, used: int) -> str:
         """Return which promise is broken in a state; empty where none is."""
-        if broken := promises.broken_at_once(state, used):
+        if broken := promises.broken_at_once(state, used, self.scenario.at_rest_after_s):
             return broken
         if state.is_quiet:
             self.ends[number] = key
@@ -225,7 +226,7 @@ class _Search:
             moves.append(kept[self.came_by[number]])
             number = self.came_from[number]
         self.result.broken = broken
-        self.result.history = tuple(_in_words(self.scenario.start(), self.scheduler, moves[::-1], self.result.bound))
+        self.result.history = tuple(_in_words(self.scenario, self.scheduler, moves[::-1], self.result.bound))
 
 
 def _put(opens: _Opens, length: int, entry: _Open) -> None:
@@ -237,9 +238,9 @@ def _put(opens: _Opens, length: int, entry: _Open) -> None:
 # -- in words
 
 
-def _in_words(state: State, scheduler: Scheduler, moves: Sequence[Move], bound: Bound) -> Iterator[str]:
+def _in_words(scenario: Scenario, scheduler: Scheduler, moves: Sequence[Move], bound: Bound) -> Iterator[str]:
     ids: dict[str, str] = {}
-    used = 0
+    used, state, at_rest_after_s = 0, scenario.start(), scenario.at_rest_after_s
     for move in moves:
         made: Move | None = move
         used += move.is_fault
@@ -249,7 +250,7 @@ def _in_words(state: State, scheduler: Scheduler, moves: Sequence[Move], bound: 
             yield f"{now // 60:4}:{now % 60:02}  {_numbered(words + _refusal(state, made), ids)}"
             if renamed:
                 ids = {renamed.get(name, f"gone, {number}"): number for name, number in ids.items()}
-            if promises.broken_at_once(state, used):
+            if promises.broken_at_once(state, used, at_rest_after_s):
                 return
             made = _implied(state, scheduler, faults=used < bound.faults)
 
@@ -268,19 +269,33 @@ def _words(state: State, move: Move) -> str:
             return f"{_next_worker(state)} gets the wake-up '{world.messages[move.which].text}'"
         case "timer":
             return f"{_next_worker(state)} is started by {move.which}"
+        case "person":
+            return f"a person is about to: {move.which}"
         case "come":
-            where = "comes into Input" if move.which.endswith(".zip") else "is changed in F&O"
-            return f"{move.which} {where}"
+            return _words_of_coming(move.which)
+        case "damage":
+            lane, order, what = move.which
+            name = world.records[lane, order].run.file.name
+            return f"THE RECORD of {name} BECOMES UNREADABLE ({what})"
         case "arrive":
             return f"the request for execution {world.under_way[move.which].execution_id} arrives at F&O"
         case _:
             return "(time passes)"
 
 
+def _words_of_coming(what: str) -> str:
+    if what == SETTINGS:
+        return what
+    if what.startswith(RENAME):
+        _, label, name = what.split()
+        return f"a person renames {label}.zip to {name}"
+    return f"{what} {'comes into Input' if what.endswith('.zip') else 'is changed in F&O'}"
+
+
 def _words_of_worker(state: State, move: Move) -> str:
     worker = state.workers[move.which]
     assert worker is not None
-    name, does = f"worker {move.which + 1}", worker.stage.effect.words
+    name, does = _name_of(move.which), worker.stage.effect.words
     match move.what:
         case "crash":
             return f"{name} IS KILLED before it {does}"
@@ -299,15 +314,27 @@ _FATES: Final = {
     Fate.LOST: " - THE MESSAGE IS LOST",
     Fate.DOUBLED: " - THE MESSAGE IS DOUBLED",
     Fate.LATE: " - THE MESSAGE COMES 5 MINUTES LATE",
+    Fate.LISTING_REFUSED: " - ONEDRIVE REFUSES THE LISTING",
+    Fate.HIDDEN: " - ONEDRIVE DENIES THE FILE, for twenty seconds",
+    Fate.LOCKED: " - THE FILE IS LOCKED, for a minute",
+    Fate.LOCKED_LONG: " - THE FILE IS LOCKED, for ten minutes",
+    Fate.FORBIDDEN: " - THE FILE IS FORBIDDEN, for ten minutes",
+    Fate.ALL_FORBIDDEN: " - ALL FILES ARE FORBIDDEN, for ten minutes",
+    Fate.BAD_REQUESTS: " - F&O REFUSES ALL SUBMITS with 400, for an hour",
+    Fate.NO_ANSWERS: " - F&O ANSWERS 500 TO ALL SUBMITS, for an hour",
 }
 
 
 def _next_worker(state: State) -> str:
-    return f"worker {state.workers.index(None) + 1}"
+    return _name_of(state.workers.index(None))
+
+
+def _name_of(slot: int) -> str:
+    return f"worker {slot + 1}" if slot < WORKERS else "the person"
 
 
 def _refusal(state: State, move: Move) -> str:
     """Return what a worker was told that could not do what it wanted."""
     worker = state.workers[move.which] if move.what == "effect" and move.fate is Fate.HAPPENS else None
     error = worker.stage.log[-1].error if worker and worker.stage.log else None
-    return f" -> {type(error).__name__}: {error.message}" if error else ""
+    return f" -> {type(error).__name__}: {error.args[0]}" if error else ""

@@ -11,10 +11,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from shared.clients.wake_queue import IMPORT_WORK
+from shared.domain.lane import Stop
+from shared.domain.reservation import Party, Reservation
 from shared.domain.run import FlowKind, Run
+from tests.exploration.moments import Deadline, Instant
 from tests.exploration.sameness import names_of
 from tests.exploration.scheduler import State
-from tests.exploration.world import Deadline, Execution, Instant, Item, Lease, Message, Note, Record, Session
+from tests.exploration.world import Execution, Item, Kept, Lease, Message, Note, Record, Refusal, Session
 
 _NAMES: Final = re.compile(
     r"(?P<id>~[^~]*~)"
@@ -37,6 +41,12 @@ def named_anew(state: State) -> tuple[State, Mapping[str, str]]:
     world.records = {
         (lane, new.order(record.run)): new.record(record) for (lane, _), record in sorted(old.records.items())
     }
+    world.reservations = {name: new.kept(kept) for name, kept in sorted(old.reservations.items())}
+    world.stops = {place: new.stop(stop) for place, stop in sorted(old.stops.items())}
+    world.kept_back = {new.text(item_id): new.refusal(refusal) for item_id, refusal in old.kept_back.items()}
+    world.submits = old.submits and new.refusal(old.submits)
+    world.not_delivered = frozenset(map(new.text, old.not_delivered))
+    world.cancelled, world.damaged = frozenset(map(new.text, old.cancelled)), frozenset(map(new.text, old.damaged))
     world.marks = {
         name: Note(tuple((key, new.text(value)) for key, value in note.content), new.text(note.etag))
         for name, note in sorted(old.marks.items())
@@ -57,9 +67,7 @@ def named_anew(state: State) -> tuple[State, Mapping[str, str]]:
     world.ended = {new.text(run_id): new.record(record) for run_id, record in old.ended.items()}
     in_order = sorted(old.messages.items(), key=lambda each: each[1][:3])
     world.messages = {
-        new.text(message_id): Message(
-            message.queue, new.text(message.text), new.deadline(message.visible), message.tries
-        )
+        new.text(message_id): message._replace(text=new.wake_up(message), visible=new.deadline(message.visible))
         for message_id, message in in_order
     }
     return State(world, state.workers), new.ids
@@ -91,6 +99,10 @@ class _Renaming:
         """Return a run's place in its lane: a file's is by its own age, whatever the clock says."""
         return self.text(run.order) if run.flow is FlowKind.EXPORT else run.order
 
+    def wake_up(self, message: Message) -> str:
+        """Return the text of a wake-up, which may name a run's place."""
+        return message.text if message.queue == IMPORT_WORK else self.text(message.text)
+
     def instant(self, moment: Instant) -> Instant:
         """Return a moment as it is after the clock was turned back."""
         return Instant(moment - self.seconds)
@@ -103,9 +115,13 @@ class _Renaming:
         """Return when a lease runs out, if it does."""
         return None if moment is None else self.deadline(moment)
 
+    def refusal(self, refusal: Refusal) -> Refusal:
+        """Return a service's refusal with a new end."""
+        return refusal._replace(until=self.deadline(refusal.until))
+
     def item(self, item: Item) -> Item:
         """Return a file with new names."""
-        return Item(self.text(item.name), item.folder, item.content, self.text(item.etag))
+        return item._replace(name=self.text(item.name), etag=self.text(item.etag))
 
     def execution(self, execution: Execution) -> Execution:
         """Return an execution with new moments."""
@@ -115,11 +131,42 @@ class _Renaming:
         """Return a record with new names."""
         return record._replace(run=self._run(record.run), etag=self.text(record.etag))
 
+    def kept(self, kept: Kept) -> Kept:
+        """Return a reservation with new names."""
+        return Kept(self._reservation(kept.reservation), self.text(kept.etag))
+
+    def stop(self, stop: Stop) -> Stop:
+        """Return a flow's stop with new moments."""
+        return replace(stop, since=stop.since - self._by, next_try=stop.next_try - self._by)
+
+    def _reservation(self, reservation: Reservation) -> Reservation:
+        return replace(
+            reservation,
+            holder=self._party(reservation.holder),
+            executions=tuple(
+                replace(each, execution_id=self.text(each.execution_id), chosen=each.chosen - self._by)
+                for each in reservation.executions
+            ),
+            waiting=self._party(reservation.waiting),
+            asked=self._moment(reservation.asked),
+        )
+
+    def _party(self, party: Party | None) -> Party | None:
+        return party and replace(
+            party,
+            run_id=self.text(party.run_id),
+            address=self.text(party.address),
+            file_name=self.text(party.file_name),
+            opened=party.opened - self._by,
+            seen=party.seen - self._by,
+        )
+
     def _run(self, run: Run) -> Run:
         file, package = run.file, run.package
         return replace(
             run,
             run_id=self.text(run.run_id),
+            record_etag=self.text(run.record_etag),
             order=self.order(run),
             state_since=run.state_since - self._by,
             due=run.due - self._by,
@@ -142,12 +189,15 @@ class _Renaming:
                     fenced=self._moment(each.fenced),
                     missing_since=self._moment(each.missing_since),
                     delivered_as=self.text(each.delivered_as),
+                    seen=self._moment(each.seen),
                 )
                 for each in run.submissions
             ),
-            reason=self.text(run.reason),
-            trouble=run.trouble
-            and replace(run.trouble, text=self.text(run.trouble.text), since=run.trouble.since - self._by),
+            reason="",  # words for people, in which moments stand
+            trouble=run.trouble and replace(run.trouble, text="", since=run.trouble.since - self._by),
+            failing_since=self._moment(run.failing_since),
+            held=run.held and replace(run.held, text="", since=run.held.since - self._by),
+            waits=run.waits and replace(run.waits, since=run.waits.since - self._by, holder="", holder_address=""),
         )
 
     def _moment(self, moment: datetime | None) -> datetime | None:

@@ -3,17 +3,19 @@
 Two states are one where nothing that comes after can tell them apart, so that what follows on the one follows on the
 other. They differ only in
 - ids: each is replaced by its place in the text, because the flows compare ids and never look into them;
-- when it all began: moments count from now on. A deadline that is over is over; what lies more than 200 seconds back is
-  long ago, because the longest time that the flows measure from a moment is the 180 seconds of grace (but for an
-  execution at work, of which only the length of the next wait differs), and a run is asked for half a minute at most
-  whether it is overdue; a key's life is told by five minutes;
+- when it all began: moments count from now on. A deadline that is over is over; from other moments the app counts for
+  so long as ``texts.py`` says, and then they are long ago (200 seconds, if nothing is said: more than the 180 of grace;
+  of an execution at work only the length of the next wait differs); a run is asked for half a minute at most whether it
+  is overdue; a key's life is told by five minutes;
 - which of the workers is which, in what order messages, leases and files were made, and how often a message was tried:
   that decides at the fifth time, and no history has so many faults;
+- failed tries beyond those after which the waits between them do not grow any more;
 - what nobody knows of any more: a package, an execution or an ended run whose id stands nowhere, unless it still counts
   for a promise;
-- what of a run decides nothing in the state that it is in: ``world.text_of`` says what does;
-- what a worker got for an answer and has not kept in mind: ``Port.forget``, ``keep`` and ``wind_up`` say what it keeps
-  at three points of ``runner.py``, and why that is all. Elsewhere it is all answers that it got.
+- what of a run or a reservation decides nothing in the state that it is in: ``texts.py`` says what does;
+- what a worker got for an answer and has not kept in mind: ``Port.list_anew``, ``attempted``, ``come_to`` and
+  ``wind_up`` say what it keeps at four points of ``runner.py``, and why that is all. Elsewhere it is all answers that
+  it got.
 The number is a hash of 64 bits: in thirty million states the odds that any two are one by mistake are one in forty
 thousand.
 
@@ -30,18 +32,23 @@ from typing import Any, Final
 
 from shared.clients.run_store import key_of as item_of
 from shared.clients.wake_queue import LOOKS
-from shared.flows.watch import OVERDUE_S
+from shared.domain.lane import Stop
+from shared.flows.lanes import OVERDUE_S
+from tests.exploration.access import LANE_WORK
+from tests.exploration.moments import EPOCH
 from tests.exploration.scheduler import Stage, State, Worker, undelivered
-from tests.exploration.world import EPOCH, Execution, Item, Message, Record, World
+from tests.exploration.texts import text_of_stop
+from tests.exploration.world import Execution, Item, Kept, Message, Record, World
 
 _NAMES: Final = re.compile(
     r"~[^~]*~"  # an id
     r"|@-?\d+@|!-?\d+!|%-?\d+%|\^-?\d+\^"  # a moment, when a run is due, what counts by five minutes, a deadline
+    r"|&-?\d+/\d+&"  # a moment from which the app counts for so many seconds
     r"|\d{8}T\d{12}Z|\d{8}-\d{6}"  # a place in a lane, a file's name
     r"|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?\+00:00"  # notes and messages
 )
 _LONG_AGO_S: Final = -200
-_OVERDUE_S: Final = -OVERDUE_S - 1
+_OVERDUE_S: Final = -int(OVERDUE_S) - 1
 
 
 def key_of(state: State) -> int:
@@ -63,11 +70,13 @@ def _numbers_and_names(state: State) -> tuple[list[int], dict[str, int]]:
     pieces = [
         _piece(world.leases, _sorted_items),
         _piece(world.records, _rows),
+        _piece(world.reservations, _reservations),
         *_pieces_of_workers(state, clock),
         _piece(world.marks, _sorted_items),
         _piece(world.messages, _messages),
         _piece(world.items, _items),
         _piece(world.sessions, _values),
+        _piece(world.stops, _stops),
         _piece_of_rest(world),
     ]
     numbers = [piece.at(clock) for piece in pieces]
@@ -107,6 +116,9 @@ class Piece:
                 return "~"
             if found[0] in "@!^%":
                 moments.append((found[0], int(found[1:-1])))
+            elif found[0] == "&":
+                moment, _, counted_s = found[1:-1].partition("/")
+                moments.append((counted_s, int(moment)))
             else:
                 moments.append(("", _seconds(found)))
             return "@"
@@ -134,8 +146,10 @@ class Piece:
                     yield max(moment - now, _OVERDUE_S)
                 case "%":
                     yield (moment - now) // 300
-                case _:
+                case "":
                     yield max(moment - now, long_ago)
+                case _:
+                    yield max(moment - now, -int(kind))
 
 
 _numbers: dict[object, int] = {}
@@ -207,10 +221,27 @@ def _piece_of_stage(stage: Stage) -> Piece:
 def _piece_of_rest(world: World) -> Piece:
     return _piece_of(
         (
-            *(world.under_way, tuple(sorted(world.effects)), world.overlaps, world.changes, world.to_come),
+            *(world.under_way, tuple(sorted(world.effects)), world.changes, world.to_come, world.settings),
             *(tuple(sorted(world.timers)), world.idle_exports, world.bugs, world.wake_may_be_lost, world.stalls),
+            *(tuple(sorted(world.kept_back.items())), world.submits, world.paused, _ages(world)),
+            *(tuple(sorted(world.may_pass)), tuple(sorted(world.cancelled)), tuple(sorted(world.damaged))),
+            tuple(sorted(each for each in world.not_delivered if _may_be_delivered(world, each))),
         )
     )
+
+
+def _may_be_delivered(world: World, execution_id: str) -> bool:
+    """Return whether an execution whose export was cancelled is there, or may come."""
+    return execution_id in world.executions or any(order.execution_id == execution_id for order in world.under_way)
+
+
+def _ages(world: World) -> tuple[int, ...]:
+    """Return which runs were opened before which, of the open ones and of those that wait for a name."""
+    waiting = [kept.reservation.waiting for _, kept in sorted(world.reservations.items())]
+    opened = [record.run.opened for _, record in sorted(world.records.items())]
+    opened += [each.opened for each in waiting if each]
+    in_order = sorted(set(opened))
+    return tuple(map(in_order.index, opened))
 
 
 def _known_still(world: World, names: Mapping[str, int]) -> Iterator[Piece]:
@@ -241,8 +272,22 @@ def _rows(records: Mapping[tuple[str, str], Record]) -> object:
     return [(lane, item_of(order), record) for (lane, order), record in sorted(records.items())]
 
 
+def _reservations(reservations: Mapping[str, Kept]) -> object:
+    return [kept for _, kept in sorted(reservations.items())]
+
+
+def _stops(stops: Mapping[tuple[str, str], Stop]) -> str:
+    return " ".join(f"{lane} {text_of_stop(stop)}" for (lane, _), stop in sorted(stops.items()))
+
+
 def _messages(messages: Mapping[str, Message]) -> object:
-    return sorted(message[:3] for message in messages.values())
+    return sorted((message.queue, _shown(message), message.visible) for message in messages.values())
+
+
+def _shown(message: Message) -> str:
+    """Return a wake-up without the place in a lane that it may name: states that are one may differ in it."""
+    lane, _, order = message.text.partition(" ")
+    return f"{lane} {item_of(order)}" if message.queue in LANE_WORK and order else message.text
 
 
 def _items(items: Mapping[str, Item]) -> object:

@@ -1,17 +1,17 @@
 """What happens from outside in the histories that are explored, and how much of it."""
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK, LOOKS
-from shared.settings import read_settings
-from tests.exploration.scheduler import MINUTE, SCHEDULE, Scheduler, State, put_file
-from tests.exploration.stand_ins import Port, know_contents, stand_ins
-from tests.exploration.world import World
-
-WORKERS: Final = 2
+from shared.settings import Settings, read_settings
+from tests.exploration.access import MINUTE, SCHEDULE
+from tests.exploration.scheduler import CANCEL, PAUSE, RENAME, SETTINGS, SLOTS, Rules, Scheduler, State, put_file
+from tests.exploration.stand_ins import Fate, Port, know_contents, stand_ins
+from tests.exploration.world import ALL, CONTENT, METADATA, World
 
 _SETTINGS: Final = {
     "FO_URL": "https://contoso.operations.dynamics.com",
@@ -19,7 +19,10 @@ _SETTINGS: Final = {
     "AzureWebJobsStorage": "UseDevelopmentStorage=true",
     # A worker looks at once and does not stay: to stay is the same as an answer that takes long.
     "POLL_STAY_SECONDS": "0.1",
-    "POLL_FIRST_SECONDS": "15",  # longer than F&O needs where it is quick, so that one more look is enough
+    "POLL_FIRST_SECONDS": "15",  # longer than F&O needs if it is quick, so that one more look is enough
+    # What a person is told after that time decides nothing here, and is no reason to tell states apart.
+    "IMPORT_STUCK_AFTER_MINUTES": "10000",
+    "EXPORT_STUCK_AFTER_MINUTES": "10000",
 }
 _IMPORT: Final = {"IMPORT_DATA_PROJECT": "Customers"}
 _EXPORT: Final = {
@@ -28,6 +31,19 @@ _EXPORT: Final = {
     "EXPORT_COMPANY": "USMF",
     "OUTBOUND_SCHEDULE": "*/30 * * * * *",
 }
+_BOTH_WAYS: Final = {**_IMPORT, **_EXPORT, "INPUT_FOLDER": "/Input", "OUTPUT_FOLDER": "/Output"}
+# One flow names its data project, the other one leaves it to the package, which names the same.
+_TWO_LANES: Final = {
+    "INTEGRATIONS": json.dumps(
+        {
+            "imports": [
+                {"name": "fixed", "inputFolder": "/Input", "dataProject": "Customers"},
+                {"name": "manifest", "inputFolder": "/B/Input"},
+            ]
+        }
+    )
+}
+_FROM_MANIFEST: Final = {"IMPORT_DATA_PROJECT": ""}
 
 
 class Bound(NamedTuple):
@@ -47,26 +63,33 @@ class Scenario:
 
     name: str
     words: str
-    settings: Mapping[str, str]
+    settings: Sequence[Mapping[str, str]]  # those at first, and those that they are changed to
     files: tuple[str, ...] = ()  # in Input from the beginning
     changes: tuple[str, ...] = ()  # rows of F&O that wait for an export from the beginning
-    to_come: tuple[str, ...] = ()  # files and rows that come at any moment
+    to_come: tuple[str, ...] = ()  # what comes at any moment: files, rows, a person who cancels
     timers: tuple[str, ...] = ()  # that come at any moment, and later when they find something to do
     shown_after_s: int = 0  # how long F&O says "not found" about an execution that it has accepted
     may_stall: frozenset[str] = frozenset({IMPORT_WORK, EXPORT_WORK})
-    may_overlap: bool = False
+    troubles: frozenset[Fate] = frozenset()  # how a service may refuse
+    damages: tuple[tuple[str, str], ...] = ()  # whose record may become unreadable, and what of it
+    only: frozenset[str] = frozenset()  # kinds of faults, if not all of them are of interest
+    unheard: tuple[str, ...] = ()  # words of promises that are not listened to, so that worse comes of it
+    at_rest_after_s: int = 2 * 3600  # by then everything has come to rest, whatever went wrong
     bounds: tuple[Bound, ...]  # of the whole exploration, one after the other
 
     def start(self) -> State:
         """Return how each history begins."""
-        zips = [name for name in (*self.files, *self.to_come) if name.endswith(".zip")]
+        names = [*self.files, *(what for what in self.to_come if what.endswith(".zip") and " " not in what)]
         world = World(
             items={},
             sessions={},
+            kept_back={},
             blobs={},
             executions={},
             records={},
             ended={},
+            reservations={},
+            stops={},
             marks={},
             leases={},
             messages={},
@@ -74,33 +97,46 @@ class Scenario:
             to_come=self.to_come,
             timers=self.timers,
             shown_after_s=self.shown_after_s,
-            overlaps_count=not self.may_overlap,
-            files=tuple(name.removesuffix(".zip").partition("_")[2] for name in zips),
+            unheard=self.unheard,
+            files=tuple(name.removesuffix(".zip").partition("_")[2] for name in names),
         )
         know_contents(world.files)
         for name in self.files:
             put_file(world, name)
-        return State(world, (None,) * WORKERS)
+        return State(world, (None,) * SLOTS)
 
     @contextmanager
     def scheduler(self, most_stalls: int) -> Iterator[Scheduler]:
         """Let the real flows work in this scenario until the block ends; at most so many workers stand still."""
-        settings, port = read_settings({**_SETTINGS, **self.settings}), Port()
+        settings, port = [read_settings({**_SETTINGS, **each}) for each in self.settings], Port()
+        rules = Rules(
+            lanes=_lanes(settings),
+            share_files=len(settings) > 1,
+            may_stall=self.may_stall if most_stalls else frozenset(),
+            most_stalls=most_stalls,
+            troubles=self.troubles,
+            damages=self.damages,
+            only=self.only,
+        )
         with stand_ins(settings, port) as services:
-            yield Scheduler(services, port, self.may_stall if most_stalls else frozenset(), most_stalls)
+            yield Scheduler(services, port, rules)
+
+
+def _lanes(settings: Sequence[Settings]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(flow.lane for each in settings for flow in each.integrations.flows))
 
 
 TWO_FILES: Final = Scenario(
     name="two-files",
     words="two files of one lane",
-    settings=_IMPORT,
+    settings=(_IMPORT,),
     files=("USMF_one.zip", "USMF_two.zip"),
     bounds=(Bound(3, 3),),
 )
 SLOW_FNO: Final = Scenario(
     name="slow",
     words="a file, where F&O knows of no execution for 45 seconds",
-    settings=_IMPORT,
+    settings=(_IMPORT,),
     files=("USMF_one.zip",),
     shown_after_s=45,
     bounds=(Bound(3, 3),),
@@ -109,28 +145,27 @@ SLOW_FNO: Final = Scenario(
 LATER: Final = Scenario(
     name="later",
     words="a file that comes at any moment, another one under way",
-    settings=_IMPORT,
+    settings=(_IMPORT,),
     files=("USMF_one.zip",),
     to_come=("USMF_two.zip",),
     bounds=(Bound(1, 0),),
     may_stall=frozenset(),
 )
 # A look that has listed the open runs just before the first file's run was opened puts the older file in front of it,
-# although F&O may be at the first one by then. F&O refuses the older one until it is done, so nothing is lost by it.
+# although F&O may be at the first one by then. It has come too late to go first, and waits.
 OLDER: Final = Scenario(
     name="older",
     words="the same, and the file that comes is the older one",
-    settings=_IMPORT,
+    settings=(_IMPORT,),
     files=("USMF_one.zip",),
     to_come=("USMF_older.zip",),
     bounds=(Bound(1, 0),),
     may_stall=frozenset(),
-    may_overlap=True,
 )
 LOOKS_AT_ONCE: Final = Scenario(
     name="looks",
     words="a file that a message and the timer tell of at once",
-    settings=_IMPORT,
+    settings=(_IMPORT,),
     files=("USMF_one.zip",),
     timers=(MINUTE,),
     bounds=(Bound(2, 1),),
@@ -139,7 +174,7 @@ LOOKS_AT_ONCE: Final = Scenario(
 ONE_EXPORT: Final = Scenario(
     name="one-export",
     words="one export",
-    settings=_EXPORT,
+    settings=(_EXPORT,),
     changes=("row 1",),
     timers=(SCHEDULE,),
     bounds=(Bound(3, 3),),
@@ -147,10 +182,141 @@ ONE_EXPORT: Final = Scenario(
 EXPORT: Final = Scenario(
     name="export",
     words="exports, and a row that is changed at any moment",
-    settings=_EXPORT,
+    settings=(_EXPORT,),
     changes=("row 1",),
     to_come=("row 2",),
     timers=(SCHEDULE,),
     bounds=(Bound(2, 0), Bound(1, 1)),
 )
-SCENARIOS: Final = (TWO_FILES, SLOW_FNO, ONE_EXPORT, EXPORT, LATER, OLDER, LOOKS_AT_ONCE)
+# Two lanes that use one data project: only the reservation keeps their imports apart.
+TWO_LANES: Final = Scenario(
+    name="two-lanes",
+    words="a file of each of two lanes that use one data project",
+    settings=(_TWO_LANES,),
+    files=("USMF_one.zip", "B/USMF_two.zip"),
+    bounds=(Bound(1, 1),),
+)
+# A run that waits frees the name of one whose worker stands still, and at which nobody works: its lane is paused.
+PAUSED: Final = Scenario(
+    name="paused",
+    words="the same, and a person pauses a lane whose worker stands still",
+    settings=(_TWO_LANES,),
+    files=("USMF_one.zip", "B/USMF_two.zip"),
+    to_come=(f"{PAUSE} one",),
+    bounds=(Bound(1, 1),),
+)
+ONE_EACH_WAY: Final = Scenario(
+    name="one-each-way",
+    words="an import and an export of one data project",
+    settings=(_BOTH_WAYS,),
+    files=("USMF_one.zip",),
+    changes=("row 1",),
+    timers=(SCHEDULE,),
+    bounds=(Bound(1, 0),),
+    may_stall=frozenset(),
+)
+BOTH_WAYS: Final = Scenario(
+    name="both-ways",
+    words="the same, and a file that comes at any moment",
+    settings=(_BOTH_WAYS,),
+    files=("USMF_one.zip",),
+    changes=("row 1",),
+    to_come=("USMF_two.zip",),
+    timers=(SCHEDULE,),
+    bounds=(Bound(0, 0),),
+    may_stall=frozenset(),
+)
+CANCELLED: Final = Scenario(
+    name="cancelled",
+    words="a file whose import a person cancels at any moment",
+    settings=(_IMPORT,),
+    files=("USMF_one.zip",),
+    to_come=(f"{CANCEL} one",),
+    bounds=(Bound(2, 1),),
+)
+CANCELLED_OF_TWO: Final = Scenario(
+    name="cancelled-of-two",
+    words="the same, and another file of its lane",
+    settings=(_IMPORT,),
+    files=("USMF_one.zip", "USMF_two.zip"),
+    to_come=(f"{CANCEL} one",),
+    bounds=(Bound(1, 0),),
+    may_stall=frozenset(),
+)
+CANCELLED_EXPORT: Final = Scenario(
+    name="cancelled-export",
+    words="an export that a person cancels at any moment",
+    settings=(_EXPORT,),
+    changes=("row 1",),
+    to_come=(f"{CANCEL} export",),
+    timers=(SCHEDULE,),
+    bounds=(Bound(1, 1),),
+)
+HELD: Final = Scenario(
+    name="held",
+    words="two files of one lane, any of which OneDrive keeps back",
+    settings=(_IMPORT,),
+    files=("USMF_one.zip", "USMF_two.zip"),
+    troubles=frozenset({Fate.HIDDEN, Fate.LOCKED, Fate.LOCKED_LONG, Fate.FORBIDDEN}),
+    bounds=(Bound(2, 0),),
+    may_stall=frozenset(),
+)
+STOPPED: Final = Scenario(
+    name="stopped",
+    words="the same, and OneDrive keeps all back, or lists no folder",
+    settings=(_IMPORT,),
+    files=("USMF_one.zip", "USMF_two.zip"),
+    troubles=frozenset({Fate.ALL_FORBIDDEN, Fate.LISTING_REFUSED}),
+    bounds=(Bound(2, 0),),
+    may_stall=frozenset(),
+)
+NO_SUBMITS: Final = Scenario(
+    name="no-submits",
+    words="two files of one lane, and F&O refuses submits for an hour",
+    settings=(_IMPORT,),
+    files=("USMF_one.zip", "USMF_two.zip"),
+    troubles=frozenset({Fate.BAD_REQUESTS, Fate.NO_ANSWERS}),
+    at_rest_after_s=4 * 3600,
+    bounds=(Bound(2, 0),),
+    may_stall=frozenset(),
+)
+DAMAGED: Final = Scenario(
+    name="damaged",
+    words="two files of one lane, and a record that becomes unreadable",
+    settings=(_IMPORT,),
+    files=("USMF_one.zip", "USMF_two.zip"),
+    damages=(("one", CONTENT), ("one", METADATA), ("one", ALL)),
+    bounds=(Bound(2, 0),),
+    may_stall=frozenset(),
+)
+# Files that are found under two names, and for two lanes, by looks that overlap.
+RENAMED: Final = Scenario(
+    name="renamed",
+    words="a file that is renamed while it is found, and other settings",
+    settings=(_IMPORT, _FROM_MANIFEST),
+    files=("USMF_one.zip",),
+    to_come=(f"{RENAME} one USMF_first_one.zip", SETTINGS),
+    bounds=(Bound(1, 0),),
+    may_stall=frozenset(),
+)
+SCENARIOS: Final = (
+    TWO_FILES,
+    SLOW_FNO,
+    ONE_EXPORT,
+    EXPORT,
+    LATER,
+    OLDER,
+    LOOKS_AT_ONCE,
+    TWO_LANES,
+    PAUSED,
+    ONE_EACH_WAY,
+    BOTH_WAYS,
+    CANCELLED,
+    CANCELLED_OF_TWO,
+    CANCELLED_EXPORT,
+    HELD,
+    STOPPED,
+    NO_SUBMITS,
+    DAMAGED,
+    RENAMED,
+)

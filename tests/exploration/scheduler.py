@@ -4,50 +4,61 @@ A state is a world and, for each worker, the point of the invocation that it is 
 ``sameness.py``; the search through all of it is ``explore.py``.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
-from shared.clients.run_store import RecordChanged
 from shared.clients.run_store import key_of as item_of
 from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK, LOOKS
-from shared.domain.run import FlowKind, Run
+from shared.domain.lane import Choice
+from shared.domain.record import Damaged
+from shared.domain.run import WITH_FO, FlowKind, Run
 from shared.domain.run import State as RunState
-from shared.errors import AnswerLost, AppError, TryAgain
-from shared.flows import inbound, outbound, watch
+from shared.errors import AnswerLost, AppError, Refused, TryAgain
+from shared.flows import actions, inbound, lanes, outbound, reserving, watch
+from shared.flows.execution import LOST_SUBMITS
+from shared.services import Services
+from tests.exploration.access import LANE_WORK, MINUTE, PERSON, SCHEDULE, Access, is_conflict, lane_of
+from tests.exploration.moments import Instant, instant
 from tests.exploration.stand_ins import (
-    FNO,
-    INPUT_FOLDER,
-    LEASES,
-    NOTES,
     ROWS,
     TURN,
     Effect,
     Entry,
     ExploredServices,
+    Fate,
     Kind,
+    Mind,
     Paused,
     Port,
 )
 from tests.exploration.world import (
     AFTER_FAILURE_S,
+    ALL_ITEMS,
+    BAD_REQUEST,
+    FORBIDDEN,
+    HIDDEN,
     INPUT,
+    LOCKED,
+    METADATA,
     MOST_TRIES,
+    NO_ANSWER,
     OUTPUT,
     REDELIVERED_S,
-    Instant,
     Item,
     Message,
+    Record,
+    Refusal,
     World,
-    instant,
+    age_of,
+    is_in,
+    label_of,
     package_of,
+    row_of,
     without,
 )
 
-MINUTE: Final = "the minute's timer"
-SCHEDULE: Final = "the schedule of exports"
 SCHEDULE_S: Final = 30
 # Exports that the schedule may start, one after the other, until all changes are delivered.
 EXPORTS_UNTIL_DELIVERED: Final = 3
@@ -58,6 +69,33 @@ UNLIMITED: Final = 99  # stalls
 # Stages that are kept, so that what follows on them is not found out anew.
 STAGES_KEPT: Final = 300_000
 
+# Workers, and behind them one person, whose requests another function answers.
+WORKERS: Final = 2
+SLOTS: Final = WORKERS + 1
+_PERSONS_SLOT: Final = WORKERS
+
+# How long a service refuses: for a moment, for less than others wait for the file, for longer; and all submits.
+MOMENT_S: Final = 20
+SHORT_S: Final = 60
+LONG_S: Final = 600
+HOUR_S: Final = 3600
+
+# What a person asks for: these words, and then which run, or which record.
+CANCEL, PAUSE, RESUME, SUBMIT_AGAIN, PUT_ASIDE = "cancel", "pause", "resume", "submit again", "put aside"
+RENAME: Final = "rename"
+SETTINGS: Final = "the settings are changed"
+
+
+def _act(text: str, services: ExploredServices) -> None:
+    """Do what a person asks for; text: the verb, and behind a colon the address."""
+    verb, _, address = text.partition(": ")
+    asked = actions.Asked(by="a person")
+    verbs: dict[str, Verb] = {CANCEL: actions.give_up, SUBMIT_AGAIN: actions.submit_again, PUT_ASIDE: actions.put_aside}
+    verbs |= {PAUSE: actions.pause, RESUME: actions.resume}
+    verbs[verb](address, asked, services)
+
+
+type Verb = Callable[[str, actions.Asked, Services], actions.Answer | None]
 type Handler = Callable[[str, ExploredServices], object]
 HANDLERS: Final[Mapping[str, Handler]] = {
     LOOKS: lambda text, services: watch.look(text, services),
@@ -65,27 +103,15 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     EXPORT_WORK: lambda text, services: outbound.advance_exports(text, services),
     MINUTE: lambda _, services: watch.keep_watch(services),
     SCHEDULE: lambda _, services: outbound.start_exports(services),
+    PERSON: _act,
 }
-LANE_WORK: Final = frozenset({IMPORT_WORK, EXPORT_WORK})
-
-
-class Fate(StrEnum):
-    """What becomes of one effect."""
-
-    HAPPENS = "happens"
-    ANSWER_LOST = "answer lost"  # it happens, and its caller does not hear of it
-    MISTAKEN = "mistaken"  # the same, and the storage SDK's own second try meets what the first one has done
-    NOT_SENT = "not sent"  # it certainly does not happen, and its caller knows
-    UNDER_WAY = "under way"  # its caller hears nothing; it arrives at any time later, or never
-    LOST = "lost"  # a message that nobody will get
-    DOUBLED = "doubled"
-    LATE = "late"
 
 
 FAULTS: Final[Mapping[Kind, tuple[Fate, ...]]] = {
     Kind.READ: (),
     Kind.WRITE: (Fate.ANSWER_LOST,),
     Kind.SAVE: (Fate.ANSWER_LOST, Fate.MISTAKEN),
+    Kind.CONDITIONAL: (Fate.ANSWER_LOST, Fate.MISTAKEN),
     Kind.LEASE: (Fate.ANSWER_LOST,),
     Kind.RELEASE: (Fate.NOT_SENT,),
     Kind.SUBMIT: (Fate.UNDER_WAY, Fate.NOT_SENT),
@@ -96,54 +122,80 @@ FAULTS: Final[Mapping[Kind, tuple[Fate, ...]]] = {
 class Invocation(NamedTuple):
     """What a worker was started for."""
 
-    handler: str  # a queue, or a timer
+    handler: str  # a queue, a timer, or a person's request
+    text: str
     message: Message | None
     message_id: str
     began: Instant
     author: str  # the same for nobody else
+    settings: int  # by which of the scenario's settings it goes
+
+    @property
+    def lane(self) -> str:
+        """The lane that it works at, "" if it is no lane's worker."""
+        return lane_of(self.text) if self.handler in LANE_WORK else ""
+
+    @property
+    def shown(self) -> str:
+        """What it was started for, without the place in a lane: states that are one may differ in it."""
+        lane, _, order = self.text.partition(" ")
+        return f"{self.handler} {lane} {item_of(order)}" if self.lane and order else f"{self.handler} {self.text}"
 
 
 class Stage:
     """A point of an invocation, just before an effect. What follows on which answer is found out once."""
 
     __slots__ = (
-        *("access", "effect", "followers", "holding", "ids", "invocation", "is_winding_up", "log", "number", "piece"),
-        *("run", "text"),
+        *("access", "effect", "followers", "holding", "ids", "invocation", "is_winding_up", "log", "mind", "number"),
+        *("piece", "run", "text"),
     )
 
     def __init__(
-        self, invocation: Invocation, number: int, log: tuple[Entry, ...], ids: int, text: str, port: Port
+        self, invocation: Invocation, number: int, known: "Known", text: str, port: Port, access: Access
     ) -> None:
         assert port.pending is not None
         self.invocation = invocation
         self.number = number  # of the effects before it
-        self.log = log  # answers that bring the invocation here; not all, where it does not keep all in mind
-        self.ids = ids  # that it made before these answers
+        self.log = known.log  # answers that bring the invocation here; not all, if it does not keep all in mind
+        self.ids = known.ids  # that it made before these answers
+        self.mind = known.mind
         self.effect = port.pending
         self.holding = port.holding  # leases
         self.run = port.run  # of a lane's worker
-        self.access = _access(port.pending)
+        self.access = access.of_effect(port.pending, invocation.lane)
         self.is_winding_up = port.rest is not None  # of a lane's worker: no step is left
         self.text = text  # the same for stages from which an invocation goes on in the same way
         self.piece: object = None  # the text taken apart, by ``sameness.py``
         self.followers: dict[object, Followed] = {}
 
 
-def _text_of_stage(invocation: Invocation, log: tuple[Entry, ...], rest: tuple[int, str] | None) -> str:
-    parts = [invocation.handler, invocation.message.text if invocation.message else ""]
+class Known(NamedTuple):
+    """What an invocation goes on from: answers, how many ids it made before these, and what else it has in mind."""
+
+    log: tuple[Entry, ...] = ()
+    ids: int = 0
+    mind: Mind | None = None
+
+
+def _text_of_stage(invocation: Invocation, known: Known, rest: tuple[int, str] | None) -> str:
+    parts = [invocation.shown, str(invocation.settings)]
     now: Instant | None = None
+    log = known.log
     if rest:
         position, text = rest
         log = log[position:]
         parts.append(text)
-    elif not log:
-        now = invocation.began
-        parts.append(repr(now))
+    else:
+        if not log:
+            now = invocation.began
+            parts.append(repr(now))
+        if known.mind:
+            parts.append(known.mind.text)
     parts.append(str(len(log)))
     for entry in log:
         parts.append(entry.text if entry.now == now else f"{entry.now!r}{entry.text}")
         now = entry.now
-    return "".join(parts)
+    return " ".join(parts)
 
 
 class Followed(NamedTuple):
@@ -192,12 +244,14 @@ class State(NamedTuple):
         """
         world = self.world
         return (
-            not (world.records or world.timers or world.under_way or world.to_come or world.changes)
+            not (world.records or world.timers or world.under_way or world.changes)
+            and all(what.startswith((CANCEL, PAUSE)) for what in world.to_come)
+            and not (world.reservations or world.stops)
             and all(
                 w is None or (w.stage.invocation.handler in LANE_WORK and w.stage.run is None) for w in self.workers
             )
             and not any(message.queue not in LANE_WORK for message in world.messages.values())
-            and not world.children(INPUT)
+            and not world.in_folders(INPUT)
             and not undelivered(world)
         )
 
@@ -206,85 +260,146 @@ class State(NamedTuple):
         """Whether nothing is left to be done."""
         world = self.world
         return (
-            not (any(self.workers) or world.messages or world.records or world.timers)
-            and not any(name.endswith(".zip") for name in world.to_come)
+            not (any(self.workers) or world.messages or world.timers)
+            and not any(_is_sure(what) for what in world.to_come)
             and _next_event(world) is None
+            and not any(_persons_duties(world))
         )
 
 
 class Move(NamedTuple):
     """One thing that may happen next."""
 
-    what: str  # "effect", "unnoticed", "crash", "stall": of a worker; "start", "timer", "come", "arrive", "wait"
-    which: Any = 0  # a worker's number, a message's id, a timer, what comes, the number of a request
+    # "effect", "unnoticed", "crash", "stall": of a worker; "start", "timer", "person": of one that begins; "come",
+    # "arrive", "damage", "wait": from outside
+    what: str
+    which: Any = 0  # a worker's number, a message's id, a timer, what comes, the number of a request, a place
     fate: Fate = Fate.HAPPENS
 
     @property
     def is_fault(self) -> bool:
         """Whether this is one of the faults that are counted."""
-        return self.what in ("crash", "stall") or self.fate is not Fate.HAPPENS
+        return self.what in ("crash", "stall", "damage") or self.fate is not Fate.HAPPENS
+
+    @property
+    def kind(self) -> str:
+        """What kind of fault this is."""
+        return self.what if self.fate is Fate.HAPPENS else self.fate.value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What may happen in a scenario, and go wrong."""
+
+    lanes: Sequence[str]
+    share_files: bool = False  # whether a file may have runs in several lanes
+    may_stall: frozenset[str] = frozenset()  # handlers whose workers may stand still
+    most_stalls: int = 0  # how many of them in one history
+    troubles: frozenset[Fate] = frozenset()  # which services may refuse
+    damages: tuple[tuple[str, str], ...] = ()  # whose record may become unreadable, and what of it
+    only: frozenset[str] = frozenset()  # kinds of faults, if not all are of interest: "stall", "stall in claimed"
 
 
 @dataclass(slots=True)
 class Scheduler:
-    """Says what may happen next in a state, and lets it happen.
+    """Says what may happen next in a state, and lets it happen. services: for each of the scenario's settings."""
 
-    may_stall: handlers whose workers may stand still; most_stalls: how many of them in one history.
-    """
-
-    services: ExploredServices
+    services: Sequence[ExploredServices]
     port: Port
-    may_stall: frozenset[str]
-    most_stalls: int
+    rules: Rules
+    access: Access = field(init=False)
     _kept: list[Stage] = field(default_factory=list)
     _begun: dict[Invocation, Followed] = field(default_factory=dict)
     _stages: dict[object, Stage] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.access = Access(self.rules.lanes, self.rules.share_files)
+
     def moves(self, state: State, *, faults: bool) -> Iterator[Move]:
         """Yield what may happen next; with faults, also what may go wrong.
 
-        Where a worker's next effect touches nothing that anybody else could touch before, only this worker goes on:
-        all else that may happen now may happen as well afterwards, and comes to the same.
+        If a worker's next effect touches nothing that anybody else could touch before, only this worker goes on: all
+        else that may happen now may happen as well afterwards, and comes to the same.
         """
         world = state.world
         faults = faults and not state.is_done
         for slot, worker in enumerate(state.workers):
-            if worker and not worker.is_stalled and not _may_meet_others(state, slot, worker):
+            if worker and not worker.is_stalled and not self._may_meet_others(state, slot, worker):
                 yield from self._moves_of(state, slot, worker, faults=faults)
                 return
         for slot, worker in enumerate(state.workers):
             if worker:
                 yield from self._moves_of(state, slot, worker, faults=faults)
-        if None in state.workers:
+        if None in state.workers[:WORKERS]:
             for message_id, _ in world.visible():
                 yield Move("start", message_id)
             for timer in world.timers:
                 yield Move("timer", timer)
+        yield from self._moves_from_outside(state)
+        if _may_wait(state):
+            yield Move("wait")
+
+    def _moves_from_outside(self, state: State) -> Iterator[Move]:
+        """Yield what others may do: people, whoever changes files and rows, and requests that arrive late."""
+        world = state.world
         # When a request arrives only matters to what F&O is asked or told, and to how late it is; so does a change.
         fno_is_asked = any("fno" in worker.stage.effect.touches for worker in state.workers if worker)
-        for name in world.to_come:
+        for what in world.to_come:
+            if what.startswith((CANCEL, PAUSE)):
+                is_free = state.workers[_PERSONS_SLOT] is None and (what.startswith(CANCEL) or _is_at_rest(state))
+                if is_free and _asked_of(state, what):
+                    yield Move("person", what)
             # A change that comes while no export is under way is for the next one, which is another history.
-            is_awaited = (world.records or world.under_way) and (state.is_idle or fno_is_asked)
-            if name.endswith(".zip") or is_awaited:
-                yield Move("come", name)
+            elif _is_sure(what) or ((world.records or world.under_way) and (state.is_idle or fno_is_asked)):
+                yield Move("come", what)
+        if _is_at_rest(state):
+            for what in _persons_duties(world):
+                yield Move("person", what)
         if state.is_idle or fno_is_asked:
             for number in range(len(world.under_way)):
                 yield Move("arrive", number)
-        if _may_wait(state):
-            yield Move("wait")
 
     def _moves_of(self, state: State, slot: int, worker: Worker, *, faults: bool) -> Iterator[Move]:
         is_awaited = state.is_idle and _next_event(state.world) is None
         if worker.has_just_stopped(state.world.now) and not is_awaited:
             return  # who goes on before time has passed has not stood still, but was only slow
         yield Move("effect", slot)
-        if not faults:
-            return
-        for fate in FAULTS[worker.stage.effect.kind]:
+        if faults:
+            yield from (each for each in self._faults_of(state, slot, worker) if self._counts(each, worker.stage.run))
+
+    def _counts(self, fault: Move, run: Run | None) -> bool:
+        """Whether a fault is of interest: for its kind, or for that and the state of the run that it is about."""
+        only = self.rules.only
+        return not only or fault.kind in only or (run is not None and f"{fault.kind} in {run.state.value}" in only)
+
+    def _faults_of(self, state: State, slot: int, worker: Worker) -> Iterator[Move]:
+        """Yield what may go wrong with a worker before its next effect, or with that."""
+        effect = worker.stage.effect
+        for fate in (*FAULTS[effect.kind], *self._troubles(state.world, effect)):
             yield Move("effect", slot, fate)
+        for place, kind in self._damages(state.world, worker.stage):
+            yield Move("damage", (*place, kind))
         yield Move("crash", slot)
         if self._may_stall(state, worker.stage) and not worker.is_stalled and _is_in_a_step(worker.stage):
             yield Move("stall", slot)
+
+    def _troubles(self, world: World, effect: Effect) -> Iterator[Fate]:
+        """Yield how a service may begin to refuse."""
+        for fate in effect.fates:
+            is_known = world.submits is not None if effect.kind is Kind.SUBMIT else effect.about in world.kept_back
+            if fate in self.rules.troubles and not is_known:
+                yield fate
+
+    def _damages(self, world: World, stage: Stage) -> Iterator[tuple[tuple[str, str], str]]:
+        """Yield which records may become unreadable just before an effect: those that it touches."""
+        effect, lane = stage.effect, stage.invocation.lane
+        if not self.rules.damages or effect.touches != ROWS:
+            return
+        for place, record in world.records.items():
+            is_touched = effect.about == record.run.run_id if effect.about else lane in ("", place[0])
+            label = label_of(record.run) if record.run.flow is FlowKind.IMPORT else record.run.flow.value
+            if is_touched and label_of(record.run) not in world.damaged:
+                yield from ((place, kind) for each, kind in self.rules.damages if each == label)
 
     def implied(self, state: State, *, faults: bool) -> Move | None:
         """Return a move that is made at once wherever the state is come to, so that no state in between is kept.
@@ -295,7 +410,7 @@ class Scheduler:
             if worker and _is_unnoticed(state.world, worker.stage):
                 return Move("unnoticed", slot)
         for slot, worker in enumerate(state.workers):
-            if worker and not worker.is_stalled and not _may_meet_others(state, slot, worker):
+            if worker and not worker.is_stalled and not self._may_meet_others(state, slot, worker):
                 # It is the only one that goes on: ``moves``.
                 return Move("effect", slot) if not faults or self._is_as_good_as_next(state, worker.stage) else None
         return None
@@ -308,11 +423,13 @@ class Scheduler:
         """
         if stage.effect.kind is not Kind.READ or (self._may_stall(state, stage) and _is_in_a_step(stage)):
             return False
+        if any(self._troubles(state.world, stage.effect)) or any(self._damages(state.world, stage)):
+            return False
         handler = stage.invocation.handler
         return bool(stage.holding) if handler in LANE_WORK else stage.invocation.message is None
 
     def _may_stall(self, state: State, stage: Stage) -> bool:
-        return stage.invocation.handler in self.may_stall and state.world.stalls < self.most_stalls
+        return stage.invocation.handler in self.rules.may_stall and state.world.stalls < self.rules.most_stalls
 
     def after(self, state: State, move: Move, *, in_place: bool = False) -> State:
         """Return the state after a move.
@@ -330,7 +447,10 @@ class Scheduler:
                 worker = _worker(state, move)
                 if worker.is_stalled:
                     world.renew(worker.stage.holding)
+                before = world.records
                 followed = self._made(world, worker.stage, move.fate)
+                if len(world.records) > len(before):
+                    _excuse_late(state, move.which, world, before)
                 return self._goes_on(state, move.which, world, worker.stage.invocation, followed)
             case "unnoticed":
                 worker = _worker(state, move)
@@ -344,30 +464,44 @@ class Scheduler:
                 return _with(state, move.which, world, None)
             case "stall":
                 worker = _worker(state, move)
-                world.stalls += self.most_stalls < UNLIMITED
+                world.stalls += self.rules.most_stalls < UNLIMITED
                 _forsake(world, worker)
                 return _with(state, move.which, world, worker._replace(stalled=world.now))
             case "start":
                 message = world.messages[move.which]
                 world.messages = without(world.messages, move.which)
-                return self._started(state, world, message.queue, message, move.which)
+                return self._started(state, world, message.queue, message.text, message, move.which)
             case "timer":
                 world.timers = tuple(timer for timer in world.timers if timer != move.which)
-                return self._started(state, world, move.which, None, "")
+                return self._started(state, world, move.which, "", None, "")
+            case "person":
+                if move.which in world.to_come:
+                    text = _asked_of(state, move.which)
+                    world.to_come = tuple(what for what in world.to_come if what != move.which)
+                else:
+                    text = move.which
+                return self._started(state, world, PERSON, text, None, "")
             case "come":
                 _come(world, move.which)
             case "arrive":
                 _arrive(world, move.which)
+            case "damage":
+                world.author, world.ids = f"damage.{world.invocations}.{len(world.damaged)}", 0
+                world.wake_may_be_lost = True  # a worker that is at it lets its lane go
+                world.damage(*move.which)
             case _:
                 _wait(world)
         return State(world, state.workers)
 
-    def _started(self, state: State, world: World, handler: str, message: Message | None, message_id: str) -> State:
+    def _started(
+        self, state: State, world: World, handler: str, text: str, message: Message | None, message_id: str
+    ) -> State:
         world.invocations += 1
-        invocation = Invocation(handler, message, message_id, world.now, str(world.invocations))
+        invocation = Invocation(handler, text, message, message_id, world.now, str(world.invocations), world.settings)
         if invocation not in self._begun:
-            self._begun[invocation] = self._run(invocation, 0, (), 0)
-        return self._goes_on(state, state.workers.index(None), world, invocation, self._begun[invocation])
+            self._begun[invocation] = self._run(invocation, 0, Known())
+        slot = _PERSONS_SLOT if handler == PERSON else state.workers.index(None)
+        return self._goes_on(state, slot, world, invocation, self._begun[invocation])
 
     def _made(self, world: World, stage: Stage, fate: Fate) -> Followed:
         """Make an effect of this fate, and return what its invocation does then."""
@@ -376,44 +510,47 @@ class Scheduler:
         entry = Entry(answer, error, world.now)
         same = entry.same
         if same not in stage.followers:
-            stage.followers[same] = self._run(stage.invocation, stage.number + 1, (*stage.log, entry), stage.ids)
+            known = Known((*stage.log, entry), stage.ids, stage.mind)
+            stage.followers[same] = self._run(stage.invocation, stage.number + 1, known)
         return stage.followers[same]
 
-    def _run(self, invocation: Invocation, number: int, log: tuple[Entry, ...], ids: int) -> Followed:
-        """Run an invocation with these answers, up to its next effect or its end."""
-        port, entry = self.port, log[-1] if log else None
-        port.begin(invocation.author, invocation.began, log, ids)
+    def _run(self, invocation: Invocation, number: int, known: Known) -> Followed:
+        """Run an invocation from what it goes on from, up to its next effect or its end."""
+        port, entry = self.port, known.log[-1] if known.log else None
+        port.begin(invocation.author, invocation.began, *known)
+        services = self.services[invocation.settings]
+        services.forget()
+        # Whoever goes on from less than all answers has begun with its lane as a whole, or has come to that.
+        text = f"{invocation.lane} on" if known.mind else invocation.text
         try:
-            HANDLERS[invocation.handler](invocation.message.text if invocation.message else "", self.services)
+            HANDLERS[invocation.handler](text, services)
         except Paused:
-            return Followed(entry, self._stage(invocation, number, log, ids), tuple(port.unseen))
+            return Followed(entry, self._stage(invocation, number, known), tuple(port.unseen))
         except AppError:
             return Followed(entry, None, tuple(port.unseen), failed=True)
         except Exception as error:  # noqa: BLE001  # whatever it is: a flow must not raise it
             return Followed(entry, None, (), bug=f"{invocation.handler} raised {type(error).__name__}: {error}")
         return Followed(entry, None, tuple(port.unseen))
 
-    def _stage(self, invocation: Invocation, number: int, log: tuple[Entry, ...], ids: int) -> Stage:
+    def _stage(self, invocation: Invocation, number: int, known: Known) -> Stage:
         """Return the stage at which an invocation has stopped, with as few answers as it keeps in mind."""
         past = self.port.past
-        if past is None or past.position != len(log):
-            return self._new_stage(invocation, number, log, ids, self.port.rest)
-        log, ids = past.log, past.ids
-        same = invocation, number, ids, tuple(entry.same for entry in log)
+        if past is None or past.position != len(known.log):
+            return self._new_stage(invocation, number, known, self.port.rest)
+        known = Known(past.log, past.ids, past.mind)
+        same = invocation, number, past.ids, past.mind.text, tuple(entry.same for entry in past.log)
         if same not in self._stages:
-            self._stages[same] = self._new_stage(invocation, number, log, ids, None)
+            self._stages[same] = self._new_stage(invocation, number, known, None)
         return self._stages[same]
 
-    def _new_stage(
-        self, invocation: Invocation, number: int, log: tuple[Entry, ...], ids: int, rest: tuple[int, str] | None
-    ) -> Stage:
+    def _new_stage(self, invocation: Invocation, number: int, known: Known, rest: tuple[int, str] | None) -> Stage:
         if len(self._kept) >= STAGES_KEPT:
             for stage in self._kept:
                 stage.followers.clear()
             self._kept.clear()
             self._begun.clear()
             self._stages.clear()
-        stage = Stage(invocation, number, log, ids, _text_of_stage(invocation, log, rest), self.port)
+        stage = Stage(invocation, number, known, _text_of_stage(invocation, known, rest), self.port, self.access)
         self._kept.append(stage)
         return stage
 
@@ -423,12 +560,59 @@ class Scheduler:
         if followed.stage:
             return _with(state, slot, world, Worker(followed.stage))
         if followed.bug:
-            world.bugs = (*world.bugs, followed.bug)
+            world.note_bug(followed.bug)
         if followed.failed:
             _redeliver(world, invocation, AFTER_FAILURE_S)
         elif invocation.message_id in world.messages:
             world.messages = without(world.messages, invocation.message_id)
         return _with(state, slot, world, None)
+
+    # -- who may get into whose way
+
+    def _may_meet_others(self, state: State, slot: int, worker: Worker) -> bool:
+        """Whether others may write what a worker's next effect touches, or read what it writes, before it is made."""
+        if worker.stage.effect.kind is Kind.RELEASE and not _holds_any(state.world, worker.stage.holding):
+            return False  # a lease that is lost already is released without effect
+        return worker.stage.access != 0 and is_conflict(worker.stage.access, self._access_of_others(state, slot))
+
+    def _access_of_others(self, state: State, slot: int) -> int:
+        """Return what others may touch before this worker goes on: those at work, and those that may be started.
+
+        Until then no time passes, so whoever has just come to stand still does not go on.
+        """
+        world, access = state.world, self.access
+        held = _lane_held(state, slot)
+        others = 0
+        for number, worker in enumerate(state.workers):
+            if worker and number != slot and not worker.has_just_stopped(world.now):
+                others |= self._access_until_end(worker.stage, held)
+        for _, message in world.visible():
+            others |= access.until_end(message.queue, message.text, held)
+        for timer in world.timers:
+            others |= access.until_end(timer, "", held)
+        for what in world.to_come:
+            if what.endswith(".zip") and not what.startswith(RENAME):
+                others |= access.until_end(LOOKS, "", held) | access.of_coming()
+            elif what.startswith(RENAME):
+                others |= access.of_renaming()
+            elif what.startswith(CANCEL):
+                others |= access.until_end(PERSON, "", held)
+            elif what != SETTINGS and not what.startswith(PAUSE):
+                others |= access.of_arrival()
+        return others | access.of_arrival() if world.under_way else others
+
+    def _access_until_end(self, stage: Stage, held: str) -> int:
+        """Return what an invocation may touch until its end, and those that it wakes meanwhile.
+
+        held: the lane that somebody else holds. Who has worked at it before then only looks once more at its head.
+        """
+        invocation, access = stage.invocation, self.access
+        if invocation.lane and invocation.lane == held:
+            if stage.is_winding_up:
+                return access.of_rows() | access.of_lease(held)
+            if stage.holding or stage.number:
+                return access.in_lane(held)
+        return access.until_end(invocation.handler, invocation.text, held)
 
 
 def _worker(state: State, move: Move) -> Worker:
@@ -441,9 +625,20 @@ def _with(state: State, slot: int, world: World, worker: Worker | None) -> State
     return State(world, (*state.workers[:slot], worker, *state.workers[slot + 1 :]))
 
 
-def _answered(world: World, effect: Effect, fate: Fate) -> tuple[Any, AppError | None]:
+# What a service refuses with, and for how long.
+_KEPT_BACK: Final[Mapping[Fate, tuple[str, int]]] = {
+    Fate.HIDDEN: (HIDDEN, MOMENT_S),
+    Fate.LOCKED: (LOCKED, SHORT_S),
+    Fate.LOCKED_LONG: (LOCKED, LONG_S),
+    Fate.FORBIDDEN: (FORBIDDEN, LONG_S),
+    Fate.ALL_FORBIDDEN: (FORBIDDEN, LONG_S),
+}
+_NO_SUBMITS: Final[Mapping[Fate, str]] = {Fate.BAD_REQUESTS: BAD_REQUEST, Fate.NO_ANSWERS: NO_ANSWER}
+
+
+def _answered(world: World, effect: Effect, fate: Fate) -> tuple[Any, AppError | Damaged | None]:
     """Let an effect of this fate happen; return the answer, or the error that its caller sees."""
-    world.wake_may_be_lost |= fate in (Fate.ANSWER_LOST, Fate.MISTAKEN, Fate.LOST) or (
+    world.wake_may_be_lost |= fate in (Fate.ANSWER_LOST, Fate.MISTAKEN, Fate.LOST, Fate.LATE) or (
         fate is Fate.NOT_SENT and effect.kind is not Kind.SUBMIT
     )
     match fate:
@@ -454,18 +649,26 @@ def _answered(world: World, effect: Effect, fate: Fate) -> tuple[Any, AppError |
             return None, TryAgain("nothing was sent")
         case Fate.LOST:
             return None, None
+        case Fate.LISTING_REFUSED:
+            return None, Refused("OneDrive refuses to list the folder")
+    if fate in _KEPT_BACK:
+        world.keep_back(ALL_ITEMS if fate is Fate.ALL_FORBIDDEN else effect.about, *_KEPT_BACK[fate])
+    if fate in _NO_SUBMITS:
+        world.submits = Refusal(_NO_SUBMITS[fate], world.now.ending(HOUR_S))
     before = world.messages
     try:
         answer = effect.apply(world)
         if fate is Fate.DOUBLED:
             effect.apply(world)
-    except AppError as error:
+    except (AppError, Damaged) as error:
         return None, error
     if fate is Fate.LATE:
         world.messages = {each: m if each in before else _late(m) for each, m in world.messages.items()}
     match fate:
+        case Fate.MISTAKEN if isinstance(effect.mistaken, AppError):
+            return None, effect.mistaken
         case Fate.MISTAKEN:
-            return None, RecordChanged("another worker was quicker, so it seems")
+            return effect.mistaken, None
         case Fate.ANSWER_LOST:
             return None, TryAgain("no answer came")
     return answer, None
@@ -473,6 +676,21 @@ def _answered(world: World, effect: Effect, fate: Fate) -> tuple[Any, AppError |
 
 def _late(message: Message) -> Message:
     return message._replace(visible=message.visible.ending(MESSAGE_LATE_S))
+
+
+def _excuse_late(state: State, slot: int, world: World, before: Mapping[tuple[str, str], Record]) -> None:
+    """Note which files an older one comes too late for: they were begun, or are about to be, when it got its run."""
+    for lane, order in (place for place in world.records if place not in before):
+        late = world.records[lane, order]
+        is_taken_up = any(
+            worker and number != slot and worker.stage.holding and worker.stage.invocation.lane == lane
+            for number, worker in enumerate(state.workers)
+        )
+        world.may_pass |= {
+            (label_of(record.run), label_of(late.run))
+            for (its_lane, _), record in world.records.items()
+            if its_lane == lane and age_of(late) < age_of(record) and (is_taken_up or not row_of(record).is_waiting)
+        }
 
 
 # -- who may get into whose way
@@ -491,18 +709,18 @@ def _is_in_a_step(stage: Stage) -> bool:
 
 
 def _is_unnoticed(world: World, stage: Stage) -> bool:
-    """Whether a worker's next effect, and all until it has tried to save its run, make no difference to anybody.
+    """Whether a worker's next effect makes no difference to anybody, whatever it is answered.
 
-    They do not where the run that it is at was written by another worker since it has read it, or is over: whatever it
-    saves is refused, and no version of a record ever comes back. What it still does before that is to be unnoticed as
-    well: it reads, or writes a package that only it knows.
+    It does not if the run that it is at was written by another worker since it has read it, or is over: whatever it
+    saves is refused, and no version of a record ever comes back. What it still does before that is unnoticed as well if
+    it only reads and tries to save, or writes a package that only it knows.
     """
     run, effect = stage.run, stage.effect
     if run is None or world.is_unchanged(run, run.record_etag):
         return False
     match effect.kind:
         case Kind.SAVE:
-            return True
+            return effect.about == run.run_id
         case Kind.READ:
             return _only_looks(run)
         case _:
@@ -512,7 +730,9 @@ def _is_unnoticed(world: World, stage: Stage) -> bool:
 def _only_looks(run: Run) -> bool:
     """Whether the next step of a run makes nothing but effects that only it knows of, whatever it is answered."""
     if run.state is not RunState.SUBMITTING:
-        return run.state in (RunState.CLAIMED, RunState.UPLOADED, RunState.EXECUTING, RunState.PLANNED)
+        return run.state is RunState.EXECUTING
+    if not run.submissions:
+        return False
     is_export, last = run.flow is FlowKind.EXPORT, run.submissions[-1]
     sends = run.fresh and (is_export or run.package_url is not None)
     fences = not is_export and last.missing_since is not None and last.fenced is None
@@ -523,88 +743,11 @@ def _holds_any(world: World, tokens: frozenset[str]) -> bool:
     return any(lease.token in tokens for lease in world.leases.values())
 
 
-# What an effect reads is in the lower bits, what it writes in the upper ones.
-_BITS: Final = {each: 1 << number for number, each in enumerate(("lease", "lane", "fno", "rows", "input", "notes"))}
-_WRITES: Final = len(_BITS)
-_ALL_READS: Final = (1 << _WRITES) - 1
-
-
-def _read(touches: frozenset[str]) -> int:
-    return sum(_BITS[each] for each in touches)
-
-
-def _written(touches: frozenset[str]) -> int:
-    return _read(touches) << _WRITES
-
-
-def _access(effect: Effect) -> int:
-    return _read(effect.touches) if effect.kind is Kind.READ else _written(effect.touches)
-
-
-_LOOKS_AT_ROWS: Final = _read(ROWS)
-_IN_LANE: Final = _written(LEASES | ROWS | INPUT_FOLDER | FNO)
-_KEPT_OUT: Final = _written(LEASES)
-_ELSEWHERE: Final = _written(LEASES | ROWS | INPUT_FOLDER | NOTES)
-_ARRIVES: Final = _written(FNO)
-
-
-def _may_meet_others(state: State, slot: int, worker: Worker) -> bool:
-    """Whether others may write what a worker's next effect touches, or read what it writes, before it is made."""
-    mine = worker.stage.access
-    if worker.stage.effect.kind is Kind.RELEASE and not _holds_any(state.world, worker.stage.holding):
-        return False  # a lease that is lost already is released without effect
-    if not mine:
-        return False
-    others = _access_of_others(state, slot)
-    return bool((mine >> _WRITES) & (others | others >> _WRITES) & _ALL_READS or mine & (others >> _WRITES))
-
-
-def _access_of_others(state: State, slot: int) -> int:
-    """Return what others may read and write before this worker goes on: those at work, and those that may be started.
-
-    Until then no time passes, so whoever has just come to stand still does not go on.
-    """
-    world = state.world
-    is_holder = _holds_lane(state, slot)
-    others = 0
-    for number, worker in enumerate(state.workers):
-        if worker and number != slot and not worker.has_just_stopped(world.now):
-            others |= _access_until_end(worker.stage, is_kept_out=is_holder)
-    for _, message in world.visible():
-        others |= _access_of(message.queue, is_kept_out=is_holder)
-    for timer in world.timers:
-        others |= _access_of(timer)
-    for name in world.to_come:
-        others |= _ELSEWHERE if name.endswith(".zip") else _ARRIVES
-    return others | _ARRIVES if world.under_way else others
-
-
-def _holds_lane(state: State, slot: int) -> bool:
+def _lane_held(state: State, slot: int) -> str:
+    """Return the lane that a worker holds, "" if it holds none, or not any more."""
     worker = state.workers[slot]
-    return worker is not None and any(
-        lease.token in worker.stage.holding for name, lease in state.world.leases.items() if name != TURN
-    )
-
-
-def _access_until_end(stage: Stage, *, is_kept_out: bool) -> int:
-    """Return what an invocation may read and write until its end, and those that it wakes meanwhile.
-
-    is_kept_out: another worker holds the lane. Who has worked at it before then only looks once more at its head.
-    """
-    handler = stage.invocation.handler
-    if handler in LANE_WORK and is_kept_out:
-        if stage.is_winding_up:
-            return _LOOKS_AT_ROWS | _KEPT_OUT
-        if stage.holding or stage.number:
-            return _IN_LANE
-    return _access_of(handler, is_kept_out=is_kept_out)
-
-
-def _access_of(handler: str, *, is_kept_out: bool = False) -> int:
-    """Return what an invocation that is still to begin may read and write, and those that it wakes meanwhile."""
-    if handler not in LANE_WORK:
-        return _ELSEWHERE
-    return _KEPT_OUT if is_kept_out else _IN_LANE
+    tokens = worker.stage.holding if worker else frozenset()
+    return next((name for name, lease in state.world.leases.items() if name != TURN and lease.token in tokens), "")
 
 
 # -- what happens by itself
@@ -625,21 +768,42 @@ def _redeliver(world: World, invocation: Invocation, delay_s: int) -> None:
         world.messages = {**world.messages, invocation.message_id: again}
 
 
-def _come(world: World, name: str) -> None:
-    """Let a file come into Input, or a row of F&O be changed."""
-    world.to_come = tuple(other for other in world.to_come if other != name)
+def _is_sure(what: str) -> bool:
+    """Whether what may come is sure to come: a file, or another change that a history is about."""
+    return what.endswith(".zip") or what == SETTINGS
+
+
+def _come(world: World, what: str) -> None:
+    """Let a file come into Input or be renamed, a row of F&O be changed, or the settings."""
+    world.to_come = tuple(other for other in world.to_come if other != what)
     world.idle_exports = 0
-    if name.endswith(".zip"):
-        put_file(world, name)
+    if what.startswith(RENAME):
+        _, label, name = what.split()
+        world.author, world.ids = what, 0
+        if is_in(world.item(f"file-{label}")[1].folder, INPUT):
+            world.rename(f"file-{label}", name)
+            _ask_for_look(world)
+    elif what.endswith(".zip"):
+        put_file(world, what)
+    elif what == SETTINGS:
+        world.settings += 1
     else:
-        world.changes = (*world.changes, name)
+        world.changes = (*world.changes, what)
 
 
-def put_file(world: World, name: str) -> None:
-    """Put a file into Input, and let Graph tell of it."""
+def put_file(world: World, path: str) -> None:
+    """Put a file into Input, and let Graph tell of it. path: perhaps behind the folder in which that Input lies."""
+    where, _, name = path.rpartition("/")
     label = name.removesuffix(".zip").partition("_")[2]
     world.author, world.ids = label, 0
-    world.items = {**world.items, f"file-{label}": Item(name, INPUT, label, world.new_id())}
+    folder = f"{where}/{INPUT}" if where else INPUT
+    # The file that comes later is the older one: copying keeps the date.
+    item = Item(name, folder, label, world.new_id(), age_min=len(name))
+    world.items = {**world.items, f"file-{label}": item}
+    _ask_for_look(world)
+
+
+def _ask_for_look(world: World) -> None:
     message = Message(LOOKS, watch.wake_text(world.now.moment), world.now.ending(0))
     if message not in world.messages.values():
         world.send(message)
@@ -654,11 +818,44 @@ def _arrive(world: World, number: int) -> None:
         world.arrive(order)
 
 
+def _is_at_rest(state: State) -> bool:
+    """Whether nobody is at work, and nothing can be begun."""
+    can_begin = None in state.workers[:WORKERS] and bool(state.world.timers or any(state.world.visible()))
+    return state.is_idle and not can_begin
+
+
 def _may_wait(state: State) -> bool:
-    """Whether time passes: nobody is at work, and nothing can be begun. Work takes no time of its own."""
-    if not state.is_idle or _next_event(state.world) is None:
-        return False
-    return None not in state.workers or not (state.world.timers or any(state.world.visible()))
+    """Whether time passes. Work takes no time of its own."""
+    is_asked_for = any(what.startswith(SUBMIT_AGAIN) for what in _persons_duties(state.world))
+    return _is_at_rest(state) and _next_event(state.world) is not None and not is_asked_for
+
+
+# -- people
+
+
+def _asked_of(state: State, what: str) -> str:
+    """Return what a person is about to ask for, and of which run or lane; "" if there is none at this moment."""
+    verb, _, of = what.partition(" ")
+    runs = [record.run for record in state.world.records.values() if not record.damage]
+    runs = [run for run in runs if of in (label_of(run), run.flow.value)]
+    if verb == PAUSE:
+        stalled = {worker.stage.invocation.lane for worker in state.workers if worker and worker.is_stalled}
+        return next((f"{PAUSE}: {run.lane}" for run in runs if run.lane in stalled), "")
+    return next((f"{CANCEL}: {run.run_id}" for run in runs if run.can_be_cancelled), "")
+
+
+def _persons_duties(world: World) -> Iterator[str]:
+    """Yield what a person is asked to do, and does sooner or later."""
+    yield from (f"{RESUME}: {lane}" for lane in world.paused)
+    for (lane, order), record in sorted(world.records.items()):
+        run = record.run
+        if record.damage:
+            yield f"{PUT_ASIDE}: {lane}/{order}"
+        elif run.state is RunState.SUBMITTING and run.lost_submits >= LOST_SUBMITS and world.submits is None:
+            yield f"{SUBMIT_AGAIN}: {run.run_id}"
+
+
+# -- time
 
 
 def _wait(world: World) -> None:
@@ -684,35 +881,76 @@ def _next_event(world: World) -> tuple[int, str] | None:
 
 
 def _next_useful_minute(world: World) -> int | None:
-    """Return when the minute's timer will find something to do next: a file without a run, or a lane that is overdue.
+    """Return when the minute's timer will find something to do next.
 
-    Before that it comes each minute and changes nothing; what it could get into the way of is explored where it may
-    come at any moment.
+    A file without a run, a lane that is overdue, a reservation that its run does not need any more. Before that it
+    comes each minute and changes nothing; what it could get into the way of is explored if it may come at any moment.
     """
     if MINUTE in world.timers:
         return None
     known = {item_of(order) for _, order in world.records}
-    if any(item_id not in known for item_id, _ in world.children(INPUT)):
+    if any(item_id not in known for item_id, _ in world.in_folders(INPUT)):
         return _next_multiple(world, world.now, 60)
-    heads: dict[str, Instant] = {}
-    for (lane, _), record in sorted(world.records.items()):
-        heads.setdefault(lane, instant(record.run.due))
-    overdue = [_next_multiple(world, max(world.now, due.after(watch.OVERDUE_S)), 60) for due in heads.values()]
-    return min(overdue, default=None)
+    useful = [instant(choice.due).after(lanes.OVERDUE_S) for choice in next_of_lanes(world).values()]
+    useful += [moment for name in world.reservations if (moment := _to_be_settled(world, name)) is not None]
+    return min((_next_multiple(world, max(world.now, moment), 60) for moment in useful), default=None)
+
+
+def next_of_lanes(world: World) -> Mapping[str, Choice]:
+    """Return which run of each lane is due first. A worker that is to read a damaged record finds nothing to do."""
+    if not world.records:
+        return {}
+    listed = world.open_lanes()
+    unreadable = {place for place, record in world.records.items() if record.damage}
+    rows = tuple(
+        replace(row, damage="it cannot be read") if (row.lane, row.order) in unreadable else row for row in listed.rows
+    )
+    return lanes.next_of_lanes(listed._replace(rows=rows).of_all())
+
+
+def _to_be_settled(world: World, name: str) -> Instant | None:
+    """Return from when on the timer frees a reservation, or asks F&O about it; None as long as its run needs it."""
+    reservation = world.reservations[name].reservation
+    if reservation.holder is None:
+        waiting = reservation.waiting
+        return instant(waiting.seen + reserving.WAITS_FOR) if waiting else world.now
+    run_id = reservation.holder.run_id
+    record = next((each for each in world.records.values() if each.run.run_id == run_id), None)
+    row = row_of(record) if record else None
+    is_readable = record is not None and record.damage in ("", METADATA)
+    if row and row.state in WITH_FO and not row.damage:
+        return None
+    if record and is_readable and record.run.state is not RunState.CANCELLED and record.run.may_be_with_fo:
+        return None
+    if record and is_readable and record.run.state in (RunState.FOUND, RunState.CLAIMED, RunState.PLANNED):
+        is_left = record.run.is_aside or record.run.lane in world.paused
+        unused_after = reserving.UNUSED_AFTER if is_left else reserving.UNUSED_AT_LAST
+        return instant(reservation.holder.seen + unused_after).after(1)
+    return instant(reservation.asked + reserving.ASKED_EVERY) if reservation.asked else world.now
 
 
 def _next_export(world: World) -> int | None:
-    """Return when the schedule starts the next export that is of any use, where no other one is under way."""
+    """Return when the schedule starts the next export that is of any use, if no other one is under way."""
     is_behind = world.changes or undelivered(world)
-    if not is_behind or world.records or SCHEDULE in world.timers or world.idle_exports >= EXPORTS_UNTIL_DELIVERED:
+    is_under_way = any(record.run.flow is FlowKind.EXPORT for record in world.records.values())
+    if not is_behind or is_under_way or SCHEDULE in world.timers or world.idle_exports >= EXPORTS_UNTIL_DELIVERED:
         return None
-    return _next_multiple(world, world.now, SCHEDULE_S)
+    pauses = [
+        instant(each.run.ended + outbound.PAUSE_AFTER_FAILURE) - 1
+        for each in world.ended.values()
+        if each.run.ended and each.run.state is RunState.CANCELLED and each.run.flow is FlowKind.EXPORT
+    ]
+    return _next_multiple(world, max([world.now, *pauses]), SCHEDULE_S)
 
 
 def undelivered(world: World) -> set[str]:
-    """Return the exported packages with changes that are not in OneDrive."""
-    delivered = {item.content for _, item in world.children(OUTPUT)}
-    packages = {each.content for each in world.executions.values() if each.is_export}
+    """Return the exported packages with changes that are not in OneDrive; but for those that a person gave up."""
+    delivered = {item.content for _, item in world.in_folders(OUTPUT)}
+    packages = {
+        each.content
+        for execution_id, each in world.executions.items()
+        if each.is_export and execution_id not in world.not_delivered
+    }
     return packages - delivered - {package_of(())}
 
 

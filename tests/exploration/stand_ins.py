@@ -1,13 +1,13 @@
 """Stand-ins for the clients: each call is an effect on a ``World``, and the flows above them are the real ones.
 
-An invocation (one wake-up or timer) is followed effect by effect: it is run from its beginning with the answers that it
-got so far, and stopped at the next effect (``Port``). What it does depends on those answers alone, so the same answers
-are never tried twice. The effect itself is made by ``scheduler.py``, in one world after the other.
+An invocation (one wake-up, timer or request) is followed effect by effect: it is run from its beginning with the
+answers that it got so far, and stopped at the next effect (``Port``). What it does depends on those answers alone, so
+the same answers are never tried twice. The effect itself is made by ``scheduler.py``, in one world after the other.
 """
 
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -20,38 +20,46 @@ from shared.clients.dmf import EntityProgress, ExecutionStatus, FinanceOperation
 from shared.clients.http import Http
 from shared.clients.onedrive import DriveItem, OneDrive
 from shared.clients.outbox import Outbox
-from shared.clients.run_store import Heads, LeaseTaken, Mark, OpenRun, RunStore, key_of
+from shared.clients.outbox import Row as AlertRow
+from shared.clients.reservations import Reservations
+from shared.clients.run_store import Lane, LeaseTaken, Mark, OpenLanes, Pause, RecordChanged, Rows, RunStore, key_of
 from shared.clients.transfer import OpenPackage, SasExpired, Transferred
 from shared.clients.wake_queue import WakeQueue
 from shared.domain.alert import Alert
+from shared.domain.lane import LaneRow, Stop
 from shared.domain.looks import Looks
 from shared.domain.package import PackageFacts, check_package
+from shared.domain.record import Damaged
+from shared.domain.reservation import Reservation
 from shared.domain.run import Run, State
-from shared.errors import AppError, TryAgain
-from shared.flows.runner import LISTING_HOLDS, WORK_S
+from shared.duties import Attempt, attempted
+from shared.errors import AppError, ItemChanged, TryAgain
+from shared.flows import runner
+from shared.flows.runner import WORK_S
 from shared.log import LOGGER_NAME
 from shared.secret import SecretUrl
 from shared.services import Services
 from shared.settings import Settings
+from tests.exploration.moments import EPOCH, Deadline, Instant
+from tests.exploration.texts import text_of
 from tests.exploration.world import (
-    EPOCH,
     INPUT,
     KEY_LIFE_S,
     PROCESSING,
     ZIP_END,
-    Deadline,
-    Instant,
     Item,
+    Kept,
     Listed,
     Message,
     Order,
     Record,
-    Row,
+    SameFile,
     World,
     content_of,
     hash_of,
     hash_of_bytes,
-    instant,
+    is_in,
+    may_be_passed,
 )
 
 TURN: Final = "import-call"
@@ -62,51 +70,84 @@ class Kind(StrEnum):
 
     READ = "read"
     WRITE = "write"
-    SAVE = "save"  # a conditional write
+    SAVE = "save"  # a conditional write of the run that the worker is at
+    CONDITIONAL = "conditional"  # any other conditional write
     LEASE = "lease"
     RELEASE = "release"
     SUBMIT = "submit"
     SEND = "send"
 
 
+class Fate(StrEnum):
+    """What becomes of one effect."""
+
+    HAPPENS = "happens"
+    ANSWER_LOST = "answer lost"  # it happens, and its caller does not hear of it
+    MISTAKEN = "mistaken"  # the same, and the storage SDK's own second try meets what the first one has done
+    NOT_SENT = "not sent"  # it certainly does not happen, and its caller knows
+    UNDER_WAY = "under way"  # its caller hears nothing; it arrives at any time later, or never
+    LOST = "lost"  # a message that nobody will get
+    DOUBLED = "doubled"
+    LATE = "late"
+    # A service refuses, from this effect on, for a while.
+    LISTING_REFUSED = "listing refused"  # this once
+    LOCKED = "locked"  # 423: for less time than others wait for the file
+    LOCKED_LONG = "locked long"  # for longer
+    HIDDEN = "hidden"  # 404 on this item, and no listing shows it, for a few seconds
+    FORBIDDEN = "forbidden"  # 403 on this item, for longer than others wait for it
+    ALL_FORBIDDEN = "all forbidden"  # 403 on each item, for longer
+    BAD_REQUESTS = "bad requests"  # F&O answers 400 to each submit
+    NO_ANSWERS = "no answers"  # F&O answers 500 to each submit
+
+
 # What effects touch, as far as workers can get into each other's way.
 NOTHING: Final[frozenset[str]] = frozenset()  # nobody else knows of it yet, or cares in which order it happens
-LEASES: Final = frozenset({"lease"})
-LANE: Final = frozenset({"lane"})  # what only the lane's worker works at: the run's file, its package, the turn
-FNO: Final = frozenset({"lane", "fno"})  # the same; requests that are under way arrive there, too
+LEASES: Final = frozenset({"lease"})  # of one lane
+LANE: Final = frozenset({"lane"})  # what only the lane's worker works at: the run's file, its package
+TURNS: Final = frozenset({"turn"})  # to call ImportFromPackage
+FNO: Final = frozenset({"lane", "fno"})  # requests that are under way arrive there, too, and other lanes' requests
 ROWS: Final = frozenset({"rows"})  # records of open runs
+NAMES: Final = frozenset({"names"})  # reservations
 INPUT_FOLDER: Final = frozenset({"input"})
 NOTES: Final = frozenset({"notes"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
     """One call of a stand-in, before it is made."""
 
     kind: Kind
     words: str  # "moves one.zip to Processing"
-    apply: Callable[[World], Any]  # returns the answer, or raises an AppError
-    touches: frozenset[str]  # what it reads or writes that others may write or read
+    apply: Callable[[World], Any]  # returns the answer, or raises an error
+    touches: frozenset[str] = NOTHING  # what it reads or writes that others may write or read
     order: Order | None = None  # what is sent to F&O
+    about: str = ""  # the file's id, or the run's
+    fates: tuple[Fate, ...] = ()  # what else than its kind says may become of it
+    mistaken: Any = None  # what it comes to if its second try meets what the first one has done: an answer, or an error
 
 
 class Entry(NamedTuple):
     """One effect of an invocation that was made: what was answered, or raised, and when."""
 
     answer: Any  # of the type that the effect returns
-    error: AppError | None
+    error: AppError | Damaged | None
     now: Instant
 
     def told(self) -> Any:
         """Return the answer, or raise the error anew."""
+        if isinstance(self.error, AppError):
+            raise type(self.error)(self.error.message, call=self.error.call)
         if self.error is not None:
-            raise type(self.error)(self.error.message)
+            raise Damaged(str(self.error))
         return self.answer
 
     @property
     def text(self) -> str:
         """The same for what lets an invocation go on in the same way, at the same moment."""
-        return repr(self.answer) if self.error is None else type(self.error).__name__
+        if self.error is None:
+            return repr(self.answer)
+        call = self.error.call if isinstance(self.error, AppError) else None
+        return f"{type(self.error).__name__}{call or ''}"
 
     @property
     def same(self) -> tuple[str, str, Instant]:
@@ -114,53 +155,75 @@ class Entry(NamedTuple):
 
         A run's place in its lane stands in no text: states that are one may differ in it.
         """
-        records = self.answer.records if isinstance(self.answer, Listed) else ()
-        return self.text, " ".join(record.run.order for record in records), self.now
+        places: Sequence[LaneRow | Run] = ()
+        if isinstance(self.answer, Listed | SameFile):
+            places = self.answer.rows
+        elif isinstance(self.answer, Record):
+            places = (self.answer.run,)
+        return self.text, " ".join(f"{each.lane}/{each.order}" for each in places), self.now
+
+
+class Mind(NamedTuple):
+    """What a lane's worker has in mind beside the answers of a log."""
+
+    has_worked: bool = False  # at a run, so it is to send a wake-up
+    damaged: frozenset[str] = frozenset()  # places of records that it could not read
+    attempt: Run | None = None  # what a step of the run at the head of its log has come to, which is not saved yet
+
+    @property
+    def text(self) -> str:
+        """The same for minds with which a worker goes on in the same way."""
+        attempt = text_of(self.attempt) if self.attempt else ""
+        return f"{self.has_worked}{sorted(map(key_of, self.damaged))}{attempt}"
 
 
 class Past(NamedTuple):
-    """What an invocation keeps in mind of the answers that it got so far, where that is less than all of them."""
+    """What an invocation keeps in mind of the answers that it got so far, if that is less than all of them."""
 
     position: int  # how many answers it had got by then
     log: tuple[Entry, ...]  # answers after which it would stand at the same point, with the same in mind
     ids: int  # how many ids it has made
+    mind: Mind
 
 
 class Paused(BaseException):
     """Ends an invocation at an effect that is not to be made yet. No part of the app may hold it up."""
 
 
+_LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
+
+
 class Port:
-    """The way of the flows to the world: gives the answers of a log, then stops at the next effect."""
+    """The way of the flows to the world: gives the answers of a log, then stops at the next effect.
+
+    At three points of ``runner.py`` a lane's worker has forgotten most of what it was told. There the log is replaced
+    by a shorter one that brings it to the same point with the same in mind; so histories that differ only in what was
+    forgotten become one. What is forgotten is read from the code: see ``list_anew``, ``attempted`` and ``come_to``.
+    """
 
     def __init__(self) -> None:
+        self.begin("", Instant(0), ())
+
+    def begin(
+        self, author: str, began: Instant, log: tuple[Entry, ...], ids: int = 0, mind: Mind | None = None
+    ) -> None:
+        """Prepare to run an invocation with these answers, before which it made so many ids and had this in mind."""
         self.pending: Effect | None = None  # where the invocation stopped
         self.holding: frozenset[str] = frozenset()  # the leases that it has there
         self.unseen: list[Callable[[World], None]] = []  # what it has done since the last answer that nobody sees
         self.run: Run | None = None  # the one whose step it is at, as it knows it
-        self.behind = Listed((), are_all=False)  # of the last listing of its lane, what comes after that run
         self.past: Past | None = None
         self.rest: tuple[int, str] | None = None  # with what in mind, after how many answers, it only winds up its work
-        self._log: tuple[Entry, ...] = ()
-        self._position = 0
-        self._began = Instant(0)
-        self._author = ""
-        self._ids = 0
-
-    def begin(self, author: str, began: Instant, log: tuple[Entry, ...], ids: int = 0) -> None:
-        """Prepare to run an invocation with these answers, before which it made so many ids."""
-        self.pending = None
-        self.holding = frozenset()
-        self.unseen = []
-        self.run = None
-        self.behind = Listed((), are_all=False)
-        self.past = None
-        self.rest = None
+        self.mind = mind
         self._log = log
         self._position = 0
         self._began = began
         self._author = author
         self._ids = ids
+        self._lane = Lane(())  # as it was listed for the run
+        self._has_worked = mind is not None and mind.has_worked
+        self._damaged: set[str] = set()
+        self._attempt = mind.attempt if mind else None
 
     def now(self) -> datetime:
         """Return the moment of the invocation's last effect: between two of them no time passes."""
@@ -171,89 +234,134 @@ class Port:
         self._ids += 1
         return f"~{self._author}.0.{self._ids}~"
 
-    def effect[T](
-        self,
-        kind: Kind,
-        words: str,
-        apply: Callable[[World], T],
-        touches: frozenset[str] = NOTHING,
-        order: Order | None = None,
-    ) -> T:
-        """Return what the log answers, or raise it. Raises Paused where the log is at its end."""
+    def effect(self, effect: Effect) -> Any:
+        """Return what the log answers, or raise it. Raises Paused if the log is at its end."""
         if self._position == len(self._log):
-            self.pending = self.pending or Effect(kind, words, apply, touches, order)
+            self.pending = self.pending or effect
             raise Paused
         self._position += 1
-        answer: T = self._log[self._position - 1].told()
-        return answer
+        return self._log[self._position - 1].told()
 
-    def forget(self) -> None:
+    # -- the three points
+
+    def list_anew(self, damaged: set[str]) -> None:
         """Note that a lane's worker is about to list its lane.
 
-        Of all answers it keeps in mind its lease and since when it has it: ``runner._heads`` and ``runner._work``
-        assign the heads and the run anew, and no step, note of calls or binding of the log reaches across their loops.
+        Of all answers it has in mind its lease and since when it has it: ``runner._work`` assigns the listing, the
+        choice and the run anew, and no step, note of calls or binding of the log reaches across its loop. Beside them
+        it knows whether it has worked at a run, and which records it could not read.
         """
+        if self.mind:
+            damaged |= self.mind.damaged
+        self._damaged = damaged
         self.run = None
-        if self._position:
-            self.past = Past(self._position, self._log[:1], self._ids)
+        if self.holding and self._is_at_end:
+            self.past = Past(self._position, self._log[:1], self._ids, self._mind())
 
-    def look_at(self, listed: Listed) -> Heads:
-        """Note what a lane's worker has learnt of its lane; return it as the store does."""
-        runs = tuple(_as_read(record) for record in listed.records)
-        self.run, self.behind = runs[0] if runs else None, listed._replace(records=listed.records[1:])
-        return Heads(runs, listed.are_all)
+    def listed(self, lane: Lane) -> None:
+        """Note what a lane's worker has learnt of its lane."""
+        self._lane = lane
 
-    def turn_to_next(self) -> None:
-        """Note that a lane's worker has ended a run, and goes on with the one behind it.
+    def take_up(self, run: Run, lane: Lane) -> None:
+        """Note that a lane's worker begins a step of a run."""
+        self.run, self._lane = run, lane
 
-        It keeps in mind its lease, since when it has it, and what else it has learnt of its lane: it would go on in the
-        same way had it learnt that just now. Not where it learnt it so long ago that it lists the lane anew; the moment
-        is not kept, but no time passes for a worker unless it stands still, and then since it has the lease as well.
+    def attempted(self, before: Run, after: Run) -> None:
+        """Note that a step of a lane's worker has come to its end, and its run is to be saved.
+
+        ``runner._advance_once`` has in mind the run as it was and as it is to be, and of the former only the state; if
+        it is about to submit, ``runner._submitted`` also what it goes back to if the lock does not come. So it would go
+        on in the same way had it found this run at the head of its lane, and done this step at once.
         """
-        if self._position < 2 or not self._goes_by_listing():
+        if len(self.holding) != 1 or not self._may_shorten:
             return
-        self._keep_in_mind(self.behind)
-        self.look_at(self.behind)
+        back = replace(after, state=before.state, due=self.now())
+        if after.state is State.SUBMITTING and before.state is not State.SUBMITTING:
+            back = replace(back, state_since=before.state_since, furthest=before.furthest)
+            back = replace(back, submissions=before.submissions, waits=before.waits, trouble=before.trouble)
+        self._shorten(back, replace(after, steps=()))
 
-    def _goes_by_listing(self) -> bool:
-        return self.now() - self._log[0].now.moment <= LISTING_HOLDS
+    def attempt_again(self) -> Run | None:
+        """Return what a step has come to that this invocation has in mind, and forget it; None if there is none."""
+        attempt, self._attempt = self._attempt, None
+        return attempt
 
-    def _keep_in_mind(self, listed: Listed) -> None:
-        heads = Entry(listed, None, self._log[self._position - 1].now)
-        self.past = Past(self._position, (self._log[0], heads), self._ids)
+    def come_to(self, run: Run | None) -> None:
+        """Note that a lane's worker has saved a run, or ended it (None).
 
-    def keep(self, run: Run) -> None:
-        """Note that a lane's worker has saved a run, and goes on with it.
-
-        Where the run is due at once, it keeps in mind its lease, since when it has it, the run, and those behind it: it
-        would go on in the same way had it found the run at the head of its lane, with what only its process knows of
-        it. Not where it has been at work for so long that it would hand over. Where the run is to wait, it only sends
-        the wake-up.
+        If the run is due at once, ``runner._advance_until_it_waits`` has in mind the run and the listing: it would go
+        on in the same way had it found the run at the head of its lane just now, with what only its process knows of
+        it. Not if it has been at work for so long that it would hand over. Otherwise it is about to list its lane.
         """
-        self.run = run
-        if self._position < 2:
-            return
-        now = self.now()
-        if run.due > now:
-            self.run = None
-            self.rest = self._position, f"waits until {instant(run.due)!r}"
-        elif (now - self._log[0].now.moment).total_seconds() <= WORK_S:
-            head = Record(run, run.record_etag)
-            self._keep_in_mind(self.behind._replace(records=(head, *self.behind.records)))
+        self.run = run if run and run.due <= self.now() else None
+        if self.run is None:
+            self._has_worked = True
+        elif self._may_shorten:
+            self._shorten(self.run, None)
+
+    @property
+    def _is_at_end(self) -> bool:
+        return self._position == len(self._log) and self.pending is None
+
+    @property
+    def _may_shorten(self) -> bool:
+        began = self._log[0].now if self._log else self._began
+        return self._is_at_end and self._position > 1 and (self.now() - began.moment).total_seconds() <= WORK_S
+
+    def _shorten(self, run: Run, attempt: Run | None) -> None:
+        """Keep in mind the lease, a run at the head of the lane, and those rows that a step asks for."""
+        head = LaneRow(
+            lane=run.lane,
+            order=run.order,
+            due=_LONG_AGO,
+            state=State.EXECUTING,
+            run_id=run.run_id,
+            record_etag=run.record_etag,
+            whole=replace(run, steps=()),
+        )
+        # ``runner._refused`` and ``_went_well`` ask who else has met a refusal, ``passed_by`` which ones are passed.
+        others = tuple(replace(row, whole=None) for row in self._lane.rows if self._counts(row, run))
+        rows = Entry(Listed((head, *others), self._lane.stops), None, self._log[self._position - 1].now)
+        mind = self._mind()._replace(attempt=attempt)
+        self.past = Past(self._position, (self._log[0], rows), self._ids, mind)
+
+    def _counts(self, row: LaneRow, run: Run) -> bool:
+        is_passed = run.state is State.FOUND and may_be_passed(row, self._lane.stops)
+        return row.order != run.order and bool(row.refusal or is_passed)
+
+    def _mind(self) -> Mind:
+        return Mind(self._has_worked, frozenset(self._damaged))
+
+    def passed(self, item_id: str) -> frozenset[tuple[str, str]]:
+        """Return which files the worker of a lane may take up a file before, by what it has learnt of the lane."""
+        return frozenset(
+            (item_id.removeprefix("file-"), key_of(row.order).removeprefix("file-"))
+            for row in self._lane.rows
+            if may_be_passed(row, self._lane.stops)
+        )
 
     def wind_up(self, token: str) -> None:
         """Note that a lane's worker has done its work, and is about to release the lane.
 
-        From here on ``runner.advance`` keeps in mind the lane and its lease, and which error has ended its work.
+        From here on ``runner.advance`` has in mind the lane and its lease, which records it could not read, and which
+        error has ended its work.
         """
         if self.pending is None:
             self.run = None
-            self.rest = self._position, f"has {token} after {type(sys.exception()).__name__}"
+            damaged = sorted(map(key_of, self._damaged))
+            self.rest = self._position, f"has {token} after {type(sys.exception()).__name__} {damaged}"
 
     def do_unseen(self, apply: Callable[[World], None]) -> None:
         """Do something that nobody sees and that cannot fail: it belongs to the effect before it."""
-        if self._position == len(self._log) and self.pending is None:
+        if self._is_at_end:
             self.unseen.append(apply)
+
+
+class _NoMemory(dict[Any, Any]):
+    """Remembers nothing: a reservation is read before it is given back, as another process would."""
+
+    def __setitem__(self, key: object, value: object) -> None:
+        """Forget it."""
 
 
 class ExploredServices(Services):
@@ -262,12 +370,18 @@ class ExploredServices(Services):
     def __init__(self, settings: Settings, port: Port) -> None:
         super().__init__(settings, clock=port.now)
         self.store = cast(RunStore, StoreStandIn(port))
+        self.reservations = cast(Reservations, ReservationsStandIn(port))
         self.wakes = cast(WakeQueue, QueueStandIn(port))
         self.outbox = cast(Outbox, OutboxStandIn(port))
         self._onedrive = cast(OneDrive, OneDriveStandIn(port))
         self._fno = cast(FinanceOperations, FinanceOperationsStandIn(port))
-        self._port = port
         self.looks = _Forgetful()
+        self.reserved = _NoMemory()
+        self.has_older_reserved = True  # no run is of an older version
+
+    def forget(self) -> None:
+        """Forget what a process remembers: all histories share this one."""
+        self.last_look = None
 
     def onedrive(self, drive: str) -> OneDrive:
         """Return the one drive that there is."""
@@ -287,12 +401,27 @@ class ExploredServices(Services):
         with self.store.lease(TURN):
             yield
 
+    def attempt_all[Result](
+        self,
+        work: Mapping[str, Callable[[], Result]],
+        *,
+        limit_s: float | None,
+        begin_within_s: float | None = None,
+        at_once: int = 1,
+    ) -> dict[str, Attempt[Result]]:
+        """Do one after the other in this thread; in what order, and within what time, is not explored."""
+        return {name: attempted(name, act) for name, act in work.items()}
+
     def side_by_side[Item, Result](self, act: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """Do one after the other: another order comes to the same."""
         return [act(item) for item in items]
 
+    def pause(self, seconds: float) -> NoReturn:
+        """Fail: no invocation is to wait, for all moments are whole seconds."""
+        raise AssertionError(f"{seconds} seconds are waited for")
+
     def note_took(self, lane: str, seconds: float) -> None:
-        """Remember nothing: all histories share this process, and when somebody looks is explored in any case."""
+        """Remember nothing: when somebody polls is explored in any case."""
 
     def tell(self, alert: Alert) -> None:
         """Tell nobody: what a person is told decides nothing here."""
@@ -312,99 +441,183 @@ class _Forgetful(Looks):
         """Forget it."""
 
 
-class OutboxStandIn:
+class StandIn:
+    """A client whose calls go through a port."""
+
+    def __init__(self, port: Port) -> None:
+        self._port = port
+
+    def _read[Answer](
+        self, words: str, apply: Callable[[World], Answer], touches: frozenset[str], *fates: Fate, about: str = ""
+    ) -> Answer:
+        effect = Effect(kind=Kind.READ, words=words, apply=apply, touches=touches, fates=fates, about=about)
+        answer: Answer = self._port.effect(effect)
+        return answer
+
+    def _write[Answer](
+        self,
+        words: str,
+        apply: Callable[[World], Answer],
+        touches: frozenset[str] = NOTHING,
+        *,
+        kind: Kind = Kind.WRITE,
+        about: str = "",
+        fates: tuple[Fate, ...] = (),
+    ) -> Answer:
+        effect = Effect(kind=kind, words=words, apply=apply, touches=touches, about=about, fates=fates)
+        answer: Answer = self._port.effect(effect)
+        return answer
+
+    def _write_if[Answer](
+        self,
+        words: str,
+        apply: Callable[[World], Answer],
+        touches: frozenset[str],
+        mistaken: Answer | AppError,
+        *,
+        kind: Kind = Kind.CONDITIONAL,
+        about: str = "",
+    ) -> Answer:
+        """mistaken: what is answered, or raised, if the storage SDK tries again what it has done already."""
+        effect = Effect(kind=kind, words=words, apply=apply, touches=touches, about=about, mistaken=mistaken)
+        answer: Answer = self._port.effect(effect)
+        return answer
+
+
+class OutboxStandIn(StandIn):
     """Alerts, of which there are none, because nothing is told."""
 
-    def __init__(self, port: Port) -> None:
-        self._port = port
-
-    def keys(self) -> list[str]:
-        self._port.effect(Kind.READ, "looks for alerts to tell", lambda _world: None, touches=NOTHING)
+    def rows(self) -> list[AlertRow]:
+        self._read("looks for alerts to tell", lambda _world: None, NOTHING)
         return []
 
+    def put(self, _alert: Alert) -> bool:
+        return True
 
-class StoreStandIn:
+    def save(self, alert: Alert) -> Alert:
+        return alert
+
+    def forget(self, _alert: Alert) -> None:
+        pass
+
+
+_CHANGED: Final = RecordChanged("another worker was quicker, so it seems")
+
+
+class StoreStandIn(StandIn):
     """Runs, leases and marks; written conditionally, as ``RunStore`` does."""
-
-    def __init__(self, port: Port) -> None:
-        self._port = port
 
     def create(self, run: Run) -> bool:
         saved = _as_saved(run)
-        return self._port.effect(
-            Kind.WRITE, f"opens a run for {run.file.name}", lambda world: world.create(saved), touches=ROWS
+        return self._write_if(
+            f"opens a run for {run.file.name} in {run.lane}", lambda world: world.create(saved), ROWS, mistaken=False
         )
 
-    def oldest(self, lane: str) -> Heads:
-        self._port.forget()
-        listed = self._port.effect(
-            Kind.READ, "reads the head of the lane", lambda world: world.oldest(lane), touches=ROWS
-        )
-        return self._port.look_at(listed)
+    def lane(self, lane: str) -> Lane:
+        return self._read("lists the lane", lambda world: world.lane(lane), ROWS).of_lane()
 
-    def next_due(self, lane: str) -> datetime | None:
-        row = self._port.effect(
-            Kind.READ, "looks once more at the head of the lane", lambda world: world.head(lane), touches=ROWS
-        )
-        return row.due if row else None
+    def open_lanes(self) -> OpenLanes:
+        return self._read("lists the open runs", World.open_lanes, ROWS).of_all()
+
+    def open_places(self) -> list[tuple[str, str]]:
+        return list(self._read("lists the names of the open runs", World.places, ROWS))
+
+    def read_row(self, row: LaneRow) -> Run:
+        if row.whole:
+            return row.whole
+        words = f"reads the run of {row.file_name or row.order}"
+        record = self._read(words, lambda world: world.read(row.lane, row.order), ROWS)
+        if record is None:
+            raise TryAgain(f"a run of lane {row.lane} ended while it was being read")
+        return record.run
+
+    def row_at(self, lane: str, order: str) -> LaneRow | None:
+        listed = self._read("looks for one run of the lane", lambda world: world.row_at(lane, order), ROWS)
+        return listed.rows[0] if listed.rows else None
+
+    def head(self, lane: str) -> LaneRow | None:
+        rows = self.lane(lane).rows
+        return rows[0] if rows else None
+
+    def begun(self, lane: str) -> str:
+        orders = [row.order for row in self.lane(lane).rows if not row.is_waiting and not row.is_passed]
+        return orders[-1] if orders else ""
+
+    def of_same_file(self, run: Run) -> list[LaneRow]:
+        words = "looks for other runs of the file"
+        return list(self._read(words, lambda world: world.same_file(run.lane, run.order), ROWS).rows)
 
     def save(self, run: Run) -> Run:
         saved = _as_saved(run)
-        words = f"saves the run of {run.file.name} as {run.state.value.upper()}"
-        etag = self._port.effect(Kind.SAVE, words, lambda world: world.save(saved, run.record_etag), touches=ROWS)
-        saved_run = replace(run, record_etag=etag)
-        self._port.keep(saved_run)
-        return saved_run
+        etag = self._write_if(
+            f"saves the run of {run.file.name} as {run.state.value.upper()}",
+            lambda world: world.save(saved, run.record_etag),
+            ROWS,
+            mistaken=_CHANGED,
+            kind=Kind.SAVE,
+            about=run.run_id,
+        )
+        return replace(run, record_etag=etag)
 
     def end(self, run: Run) -> None:
         saved, name = _as_saved(run), run.file.name
-        self._port.effect(Kind.WRITE, f"writes that the run of {name} has ended", lambda world: world.note_end(saved))
-        self._port.effect(
-            Kind.SAVE,
+        self._write(f"writes that the run of {name} has ended", lambda world: world.note_end(saved))
+        self._write_if(
             f"deletes the open run of {name}",
             lambda world: world.drop_open(saved, run.record_etag),
-            touches=ROWS,
+            ROWS,
+            mistaken=_CHANGED,
+            kind=Kind.SAVE,
+            about=run.run_id,
         )
-        self._port.turn_to_next()
 
-    def open_runs(self) -> Iterator[OpenRun]:
-        rows = self._port.effect(Kind.READ, "lists the open runs", World.rows, touches=ROWS)
-        return map(_open_run, rows)
+    def drop(self, row: LaneRow) -> None:
+        self._write_if(
+            "deletes the other run of the file",
+            lambda world: world.drop(row.lane, row.order, row.record_etag),
+            ROWS,
+            mistaken=_CHANGED,
+        )
 
-    def of_same_file(self, run: Run) -> list[OpenRun]:
-        def others(world: World) -> tuple[Row, ...]:
-            return tuple(
-                row
-                for row in world.rows()
-                if row.lane == run.lane and key_of(row.order) == key_of(run.order) and row.order != run.order
-            )
-
-        rows = self._port.effect(Kind.READ, "looks for other runs of the file", others, touches=ROWS)
-        return [_open_run(row) for row in rows]
-
-    def drop(self, row: OpenRun) -> None:
-        words = "deletes the other run of the file"
-        lane, order, etag = row.lane, row.order, row.record_etag
-        self._port.effect(Kind.SAVE, words, lambda world: world.drop(lane, order, etag), touches=ROWS)
-
-    def open_places(self) -> list[tuple[str, str]]:
-        rows = self._port.effect(Kind.READ, "lists the names of the open runs", World.rows, touches=ROWS)
-        return [(row.lane, row.order) for row in rows]
-
-    def begun(self, lane: str) -> str:
-        words = "looks which run of the lane is under way"
-        return self._port.effect(Kind.READ, words, lambda world: world.begun(lane), touches=ROWS)
+    def run_at(self, address: str) -> Run | None:
+        record = self._read("reads a run by its address", lambda world: world.read_at(address), ROWS)
+        return record.run if record else None
 
     def ended_run(self, opened: datetime, run_id: str) -> Run | None:
-        record = self._port.effect(
-            Kind.READ, "reads the export before this one", lambda world: world.ended.get(run_id), touches=LANE
-        )
+        record = self._read("reads the export before this one", lambda world: world.ended.get(run_id), LANE)
         return record.run if record else None
+
+    def ended_rows(self, newest: object, oldest: object = None) -> Iterator[Rows]:
+        """Return no ended run: which of them have passed a file is told to people and decides nothing."""
+        return iter(())
+
+    def put_aside(self, address: str) -> str:
+        """address: lane and place of the record."""
+        lane, _, order = address.partition("/")
+        return self._write("puts the damaged record aside", lambda world: world.put_aside(lane, order), ROWS)
+
+    def pause(self, pause: Pause) -> Pause | None:
+        words = f"pauses {pause.lane}"
+        return None if self._write(words, lambda world: world.pause(pause.lane), ROWS) else pause
+
+    def resume(self, lane: str) -> bool:
+        return self._write(f"resumes {lane}", lambda world: world.resume(lane), ROWS)
+
+    def paused(self, lane: str) -> Pause | None:
+        is_paused = self._read("asks if the lane is paused", lambda world: lane in world.paused, ROWS)
+        return Pause(lane=lane, by="a person", why="", since=EPOCH) if is_paused else None
+
+    def stop(self, stop: Stop) -> None:
+        self._write(f"writes that {stop.integration} is stopped", lambda world: world.stop(stop), ROWS)
+
+    def end_stop(self, lane: str, integration: str) -> None:
+        words = f"writes that {integration} goes on"
+        self._write(words, lambda world: world.end_stop(lane, integration), ROWS)
 
     @contextmanager
     def lease(self, name: str) -> Iterator[None]:
         is_turn = name == TURN
-        what, touches = ("the turn to import", LANE) if is_turn else ("the lane", LEASES)
+        what, touches = ("the turn to import", TURNS) if is_turn else ("the lane", LEASES)
         token = self._taken(name, what, touches)
         self._port.holding |= {token}
         try:
@@ -413,9 +626,7 @@ class StoreStandIn:
             if not is_turn:
                 self._port.wind_up(token)
             try:
-                self._port.effect(
-                    Kind.RELEASE, f"releases {what}", lambda world: world.release(name, token), touches=touches
-                )
+                self._write(f"releases {what}", lambda world: world.release(name, token), touches, kind=Kind.RELEASE)
             except TryAgain:
                 # As the store does: the lease runs out by itself.
                 self._port.do_unseen(lambda world: world.forsake(frozenset({token})))
@@ -423,7 +634,7 @@ class StoreStandIn:
 
     def _taken(self, name: str, what: str, touches: frozenset[str]) -> str:
         try:
-            return self._port.effect(Kind.LEASE, f"takes {what}", lambda world: world.take_lease(name), touches=touches)
+            return self._write(f"takes {what}", lambda world: world.take_lease(name), touches, kind=Kind.LEASE)
         except LeaseTaken:
             raise
         except TryAgain:
@@ -431,28 +642,18 @@ class StoreStandIn:
             self._port.do_unseen(lambda world: world.forsake(frozenset({world.leases[name].token})))
             raise
 
-    def read_mark(self, name: str) -> Mark:
-        note = self._port.effect(
-            Kind.READ, f"reads the note {name}", lambda world: world.marks.get(name), touches=NOTES
-        )
+    def read_mark(self, name: str, *, anew: bool = False) -> Mark:
+        note = self._read(f"reads the note {name}", lambda world: world.marks.get(name), NOTES)
         return Mark({}, None) if note is None else Mark(dict(note.content), note.etag)
 
     def write_mark(self, name: str, mark: Mark) -> None:
         content = tuple(mark.content.items())
-        mark.etag = self._port.effect(
-            Kind.SAVE,
+        mark.etag = self._write_if(
             f"writes the note {name}",
             lambda world: world.write_mark(name, content, mark.etag),
-            touches=NOTES,
+            NOTES,
+            mistaken=_CHANGED,
         )
-
-
-def _open_run(row: Row) -> OpenRun:
-    return OpenRun(lane=row.lane, order=row.order, due=row.due, state=State(row.state), record_etag=row.etag)
-
-
-def _as_read(record: Record) -> Run:
-    return replace(record.run, record_etag=record.etag)
 
 
 def _as_saved(run: Run) -> Run:
@@ -460,19 +661,55 @@ def _as_saved(run: Run) -> Run:
     return replace(run, steps=(), fresh=False, download_url=None, package_url=None, record_etag="")
 
 
-class QueueStandIn:
-    """Wake-ups."""
+_WRITTEN: Final = ItemChanged("the reservation was written by another worker, so it seems")
 
-    def __init__(self, port: Port) -> None:
-        self._port = port
+
+class ReservationsStandIn(StandIn):
+    """Reservations of the one environment; written conditionally, as ``Reservations`` does."""
+
+    def create(self, reservation: Reservation) -> Reservation | None:
+        words = f"reserves {reservation.name} for {_holder(reservation)}"
+        etag = self._write_if(words, lambda world: world.reserve(reservation), NAMES, mistaken=None)
+        return None if etag is None else replace(reservation, record_etag=etag)
+
+    def read(self, _environment_url: str, name: str) -> Reservation | None:
+        return self.read_at(name)
+
+    def read_at(self, place: str) -> Reservation | None:
+        kept: Kept | None = self._read(f"reads the reservation {place}", lambda world: world.reservation(place), NAMES)
+        return kept.as_read() if kept else None
+
+    def holders(self) -> dict[str, str]:
+        return dict(self._read("lists the reservations", World.holders, NAMES))
+
+    def save(self, reservation: Reservation) -> Reservation:
+        words = f"writes the reservation {reservation.name}: {_holder(reservation) or 'nobody'} has it"
+        etag = self._write_if(words, lambda world: world.save_reservation(reservation), NAMES, mistaken=_WRITTEN)
+        return replace(reservation, record_etag=etag)
+
+    def delete(self, reservation: Reservation) -> None:
+        self._write_if(
+            f"gives {reservation.name} back",
+            lambda world: world.delete_reservation(reservation),
+            NAMES,
+            mistaken=_WRITTEN,
+        )
+
+
+def _holder(reservation: Reservation) -> str:
+    return reservation.holder.file_name if reservation.holder else ""
+
+
+class QueueStandIn(StandIn):
+    """Wake-ups."""
 
     def send(self, queue: str, text: str, *, delay_s: float = 0.0) -> None:
         wait_s = max(-(-delay_s // 1), 0)
         when = f", to come in {wait_s:.0f} s" if wait_s else ""
-        self._port.effect(
-            Kind.SEND,
+        self._write(
             f"sends a wake-up to {queue}{when}",
             lambda world: world.send(Message(queue, text, world.now.ending(wait_s))),
+            kind=Kind.SEND,
         )
 
     @contextmanager
@@ -480,86 +717,79 @@ class QueueStandIn:
         yield []  # telling a person of them moves nothing here
 
 
-class OneDriveStandIn:
+# What may become of the move of a file.
+_REFUSED: Final = (Fate.LOCKED, Fate.LOCKED_LONG, Fate.FORBIDDEN, Fate.ALL_FORBIDDEN, Fate.HIDDEN)
+
+
+class OneDriveStandIn(StandIn):
     """The one drive."""
 
-    def __init__(self, port: Port) -> None:
-        self._port = port
-
     def list_files(self, folder_id: str) -> Iterator[DriveItem]:
-        touches = INPUT_FOLDER if folder_id == INPUT else LANE
-        items = self._port.effect(
-            Kind.READ, f"lists {folder_id}", lambda world: world.children(folder_id), touches=touches
+        is_input = is_in(folder_id, INPUT)
+        items = self._read(
+            f"lists {folder_id}",
+            lambda world: world.children(folder_id),
+            INPUT_FOLDER if is_input else LANE,
+            *([Fate.LISTING_REFUSED] if is_input else []),
         )
         return (_drive_item(item_id, item) for item_id, item in items)
 
     def get(self, item_id: str) -> DriveItem:
-        item = self._port.effect(
-            Kind.READ, f"asks OneDrive for {item_id}", lambda world: world.item(item_id), touches=LANE
-        )
-        return _drive_item(*item)
+        words = f"asks OneDrive for {item_id}"
+        return _drive_item(*self._read(words, lambda world: world.item(item_id), LANE, Fate.HIDDEN, about=item_id))
 
     def move(self, item_id: str, *, to_folder_id: str, name: str, etag: str | None) -> DriveItem:
-        return self._moved(f"moves {name} to {to_folder_id}", World.move, item_id, to_folder_id, name, etag)
+        return self._moved(World.move, item_id, to_folder_id, name, etag)
 
     def move_from(self, item_id: str, *, to_folder_id: str, name: str, etag: str | None) -> DriveItem:
-        return self._moved(f"moves {name} to {to_folder_id}", World.move_from, item_id, to_folder_id, name, etag)
+        return self._moved(World.move_from, item_id, to_folder_id, name, etag)
 
     def _moved(
-        self, words: str, move: Callable[..., tuple[str, Item]], item_id: str, to: str, name: str, etag: str | None
+        self, move: Callable[..., tuple[str, Item]], item_id: str, to: str, name: str, etag: str | None
     ) -> DriveItem:
-        moved = self._port.effect(
-            Kind.WRITE,
-            words,
-            lambda world: move(world, item_id, to, name, etag),
-            touches=LANE | INPUT_FOLDER if to == PROCESSING else LANE,
-        )
-        return _drive_item(*moved)
+        is_claim = is_in(to, PROCESSING)
+        passed = self._port.passed(item_id) if is_claim else frozenset()
+
+        def apply(world: World) -> tuple[str, Item]:
+            moved = move(world, item_id, to, name, etag)
+            world.may_pass |= passed
+            return moved
+
+        run = self._port.run
+        is_from_input = is_claim or (run is not None and run.cancelled_in is State.FOUND)
+        touches = LANE | INPUT_FOLDER if is_from_input else LANE
+        return _drive_item(*self._write(f"moves {name} to {to}", apply, touches, about=item_id, fates=_REFUSED))
 
     def delete(self, item_id: str) -> None:
-        self._port.effect(Kind.WRITE, f"deletes {item_id}", lambda world: world.delete(item_id), touches=LANE)
+        self._write(f"deletes {item_id}", lambda world: world.delete(item_id), LANE)
 
     def upload_small(self, folder_id: str, name: str, content: bytes, *, replace: bool) -> DriveItem:
-        written = self._port.effect(
-            Kind.WRITE,
-            f"writes {name} into {folder_id}",
-            lambda world: world.put(folder_id, name, "a report"),
-            touches=LANE,
-        )
-        return _drive_item(*written)
+        words = f"writes {name} into {folder_id}"
+        return _drive_item(*self._write(words, lambda world: world.put(folder_id, name, "a report"), LANE))
 
     def open_upload(self, folder_id: str, name: str, size_bytes: int) -> "UploadStandIn":
-        session = self._port.effect(
-            Kind.WRITE, f"begins to upload {name}", lambda world: world.open_session(folder_id, name), touches=LANE
-        )
+        words = f"begins to upload {name}"
+        session = self._write(words, lambda world: world.open_session(folder_id, name), LANE)
         return UploadStandIn(self._port, session, name, size_bytes)
 
 
-class UploadStandIn:
+class UploadStandIn(StandIn):
     """An upload session; what the app uploads here fits into one chunk."""
 
     def __init__(self, port: Port, session: str, name: str, size_bytes: int) -> None:
-        self._port, self._session, self._name, self._size_bytes = port, session, name, size_bytes
+        super().__init__(port)
+        self._session, self._name, self._size_bytes = session, name, size_bytes
 
     def put(self, start: int, chunk: bytes) -> DriveItem:
         assert (start, len(chunk)) == (0, self._size_bytes)
         content = chunk.decode().removesuffix(ZIP_END)
-        done = self._port.effect(
-            Kind.WRITE,
-            f"uploads {self._name}",
-            lambda world: world.finish_session(self._session, content),
-            touches=LANE,
-        )
-        return _drive_item(*done)
+        words = f"uploads {self._name}"
+        return _drive_item(*self._write(words, lambda world: world.finish_session(self._session, content), LANE))
 
     def cancel(self) -> None:
         try:
-            self._port.effect(
-                Kind.WRITE,
-                f"cancels the upload of {self._name}",
-                lambda world: world.cancel_session(self._session),
-                touches=LANE,
-            )
+            words = f"cancels the upload of {self._name}"
+            self._write(words, lambda world: world.cancel_session(self._session), LANE)
         except TryAgain:
             return  # as the client does: OneDrive drops the session by itself
 
@@ -571,8 +801,7 @@ def _drive_item(item_id: str, item: Item) -> DriveItem:
         size_bytes=len(content_of(item.content)),
         etag=item.etag,
         parent_id=item.folder,
-        # The file that comes later is the older one: copying keeps the date.
-        last_modified=EPOCH - timedelta(minutes=len(item.name)),
+        last_modified=EPOCH - timedelta(minutes=item.age_min),
         quick_xor_hash=hash_of(item.content),
         download_url=SecretUrl(f"https://onedrive/{item.content}?tempauth=key"),
         is_file=True,
@@ -583,16 +812,11 @@ def _drive_item(item_id: str, item: Item) -> DriveItem:
     )
 
 
-class FinanceOperationsStandIn:
+class FinanceOperationsStandIn(StandIn):
     """The one environment."""
 
-    def __init__(self, port: Port) -> None:
-        self._port = port
-
     def get_azure_write_url(self, unique_file_name: str) -> WriteUrl:
-        ends = self._port.effect(
-            Kind.READ, "asks F&O for a place for the package", lambda world: world.now.after(KEY_LIFE_S)
-        )
+        ends = self._read("asks F&O for a place for the package", lambda world: world.now.after(KEY_LIFE_S), NOTHING)
         url = f"https://blobs/dmf/{unique_file_name}?se={ends.moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}&sig=key"
         return WriteUrl(blob_id="", url=SecretUrl(url))
 
@@ -614,7 +838,17 @@ class FinanceOperationsStandIn:
         return self._submit(order, f"tells F&O to export, as execution {execution_id}")
 
     def _submit(self, order: Order, words: str) -> str:
-        return self._port.effect(Kind.SUBMIT, words, lambda world: world.arrive(order), touches=FNO, order=order)
+        fates = (Fate.BAD_REQUESTS, Fate.NO_ANSWERS)
+        effect = Effect(
+            kind=Kind.SUBMIT,
+            words=words,
+            apply=lambda world: world.arrive(order),
+            touches=FNO,
+            order=order,
+            fates=fates,
+        )
+        answered: str = self._port.effect(effect)
+        return answered
 
     def execution_status(self, execution_id: str) -> ExecutionStatus:
         return self._ask(f"asks F&O how execution {execution_id} stands", lambda world: world.status(execution_id))
@@ -630,7 +864,7 @@ class FinanceOperationsStandIn:
         raise AssertionError("no execution fails here")
 
     def _ask[T](self, words: str, apply: Callable[[World], T]) -> T:
-        return self._port.effect(Kind.READ, words, apply, touches=FNO)
+        return self._read(words, apply, FNO)
 
 
 def _blob_of(url: SecretUrl) -> str:
@@ -660,11 +894,8 @@ class PackageStandIn:
         yield self._content
 
 
-class TransferStandIn:
+class TransferStandIn(StandIn):
     """The functions of ``clients/transfer.py`` that flows call by name."""
-
-    def __init__(self, port: Port) -> None:
-        self._port = port
 
     @contextmanager
     def open_package(self, url: SecretUrl, size_bytes: int, http: Http) -> Iterator[OpenPackage]:
@@ -674,21 +905,19 @@ class TransferStandIn:
     def stream_to_blob(self, chunks: Iterator[bytes], blob_url: SecretUrl) -> Transferred:
         content = _label_of(b"".join(chunks))
         name, ends = _blob_of(blob_url), _ends(blob_url)
-        self._port.effect(
-            Kind.WRITE, f"uploads the package as {name}", lambda world: _write(world, name, ends, content)
-        )
+        self._write(f"uploads the package as {name}", lambda world: _put(world, name, ends, content))
         return Transferred(size_bytes=len(content_of(content)), quick_xor_hash=hash_of(content))
 
     def empty_blob(self, blob_url: SecretUrl) -> None:
         name, ends = _blob_of(blob_url), _ends(blob_url)
         words = f"fences: empties the package {name}"
-        self._port.effect(Kind.WRITE, words, lambda world: _write(world, name, ends, ""), touches=FNO)
+        self._write(words, lambda world: _put(world, name, ends, ""), FNO)
 
     def open_blob(self, url: SecretUrl) -> PackageStandIn:
         return PackageStandIn(content_of(_blob_of(url)))
 
 
-def _write(world: World, name: str, ends: Instant, content: str) -> None:
+def _put(world: World, name: str, ends: Instant, content: str) -> None:
     if ends <= world.now:
         raise SasExpired(f"the key to {name} has run out")
     world.blobs = {**world.blobs, name: content}
@@ -741,8 +970,8 @@ def _check_once(file: BytesIO) -> PackageFacts:
 
 
 @contextmanager
-def stand_ins(settings: Settings, port: Port) -> Iterator[ExploredServices]:
-    """Let the real flows work over a port, silently, until the block ends."""
+def stand_ins(settings: Sequence[Settings], port: Port) -> Iterator[tuple[ExploredServices, ...]]:
+    """Let the real flows work over a port, silently, until the block ends; with each of these settings."""
     transfer = TransferStandIn(port)
 
     def new_execution_id(data_project: str, now: datetime) -> str:
@@ -759,9 +988,46 @@ def stand_ins(settings: Settings, port: Port) -> Iterator[ExploredServices]:
             "shared.flows.outbound.QuickXorHash": ChecksumStandIn,
             "shared.flows.outbound.open_blob": transfer.open_blob,
             "shared.flows.outbound.new_execution_id": new_execution_id,
+            "shared.flows.reserving.address_of": lambda run: run.run_id,
+            "shared.flows.reserving._note_adopted": lambda mark, services: None,  # no run is of an older version
+            "shared.flows.telling.tell_people": lambda standing, services, **_: len(services.outbox.rows()),
             "shared.domain.run.secrets": _Ids(port),
+            # What a person is answered decides nothing.
+            "shared.flows.actions._stands": lambda lane, services: "",
+            **_points_of_runner(port),
         }.items():
             stack.enter_context(patch(target, stand_in))
         stack.callback(logger.setLevel, logger.level)
         logger.setLevel(logging.CRITICAL + 1)
-        yield ExploredServices(settings, port)
+        yield tuple(ExploredServices(each, port) for each in settings)
+
+
+def _points_of_runner(port: Port) -> dict[str, Callable[..., Any]]:
+    """Return functions of the runner that tell a port where they are, and do what they do."""
+    work_at, listed = runner._work_at, runner._listed
+    advance_once, attempted = runner._advance_once, runner._attempted
+
+    def _work_at(lane: str, place: str, flow: runner.Flow, services: Services) -> bool:
+        return port.mind.has_worked if port.mind else work_at(lane, place, flow, services)
+
+    def _listed(lane: str, damaged: set[str], services: Services) -> Lane:
+        port.list_anew(damaged)
+        found = listed(lane, damaged, services)
+        port.listed(found)
+        return found
+
+    def _advance_once(run: Run, lane: Lane, flow: runner.Flow, services: Services) -> Run | None:
+        port.take_up(run, lane)
+        after = advance_once(run, lane, flow, services)
+        port.come_to(after)
+        return after
+
+    def _attempted(run: Run, lane: Lane, flow: runner.Flow, services: Services) -> Run:
+        if attempt := port.attempt_again():
+            return attempt
+        after = attempted(run, lane, flow, services)
+        port.attempted(run, after)
+        return after
+
+    here = (_work_at, _listed, _advance_once, _attempted)
+    return {f"shared.flows.runner.{each.__name__}": each for each in here}

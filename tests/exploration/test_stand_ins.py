@@ -1,17 +1,54 @@
-"""The stand-ins behave as what they stand in for: the contract of the run store, and the rules of OneDrive and F&O."""
+"""The stand-ins behave as what they stand in for: contracts of runs and reservations, rules of OneDrive and F&O."""
 
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
+from azure.storage.blob import BlobServiceClient, ContainerClient
 
 from shared.clients.dmf import ExecutionStatus, PackageUnreadable
+from shared.clients.reservations import Reservations
 from shared.clients.run_store import RunStore
-from shared.errors import FileRejected, ItemChanged, NameTaken, NotFound, ProjectBusy, TryAgain
+from shared.domain.lane import LaneRow, Stop
+from shared.domain.record import Damaged
+from shared.domain.run import Held, Run, State
+from shared.errors import (
+    AnswerLost,
+    FileRejected,
+    ItemChanged,
+    ItemLocked,
+    NameTaken,
+    NotFound,
+    ProjectBusy,
+    Refused,
+    TryAgain,
+)
+from tests.contract import test_reservations as names_contract
 from tests.contract import test_run_store as contract
+from tests.exploration.moments import BEGINNING
 from tests.exploration.scenarios import EXPORT, SLOW_FNO
-from tests.exploration.stand_ins import NOTHING, Kind, Port, StoreStandIn
-from tests.exploration.world import BEGINNING, EXECUTION_S, INPUT, KEY_LIFE_S, PROCESSING, SESSION_LIFE_S, Order, World
+from tests.exploration.stand_ins import Effect, Port, ReservationsStandIn, StoreStandIn
+from tests.exploration.world import (
+    ALL,
+    ALL_ITEMS,
+    BAD_REQUEST,
+    CONTENT,
+    EXECUTION_S,
+    FORBIDDEN,
+    HIDDEN,
+    INPUT,
+    KEY_LIFE_S,
+    LOCKED,
+    METADATA,
+    NO_ANSWER,
+    PROCESSING,
+    SESSION_LIFE_S,
+    Order,
+    Refusal,
+    World,
+)
 
 PROJECT = "Customers"
 
@@ -24,15 +61,8 @@ class OpenPort(Port):
         self.world = SLOW_FNO.start().world
         self.world.author = "test"
 
-    def effect[T](
-        self,
-        kind: Kind,
-        words: str,
-        apply: Callable[[World], T],
-        touches: frozenset[str] = NOTHING,
-        order: Order | None = None,
-    ) -> T:
-        return apply(self.world)
+    def effect(self, effect: Effect) -> Any:
+        return effect.apply(self.world)
 
     def do_unseen(self, apply: Callable[[World], None]) -> None:
         apply(self.world)
@@ -43,18 +73,20 @@ class OpenPort(Port):
     [
         contract.test_a_file_has_one_run_however_often_it_is_opened,
         contract.test_a_lanes_head_is_its_oldest_file_whatever_the_other_lanes_hold,
-        contract.test_with_the_head_of_a_lane_come_those_behind_it_that_nobody_has_worked_at,
-        contract.test_two_runs_of_one_file_know_each_other_and_one_that_nobody_has_begun_can_be_dropped,
-        contract.test_a_run_that_was_written_since_it_was_listed_is_not_dropped,
-        contract.test_the_heads_of_a_lane_tell_whether_another_run_waits_behind_them,
         contract.test_files_of_one_moment_go_in_the_order_of_their_keys,
-        contract.test_open_runs_tell_due_time_and_state_without_being_read,
+        contract.test_a_run_that_somebody_has_worked_at_is_read,
+        contract.test_a_run_that_has_ended_since_it_was_listed_is_gone,
+        contract.test_the_places_of_open_runs_are_told_without_those_that_stop_a_lane,
+        contract.test_the_runs_of_one_file_know_each_other_whatever_lane_they_are_in,
+        contract.test_a_run_that_nobody_has_begun_can_be_dropped_once,
+        contract.test_a_run_that_was_written_since_it_was_listed_is_not_dropped,
         contract.test_a_saved_run_is_read_back_and_can_be_saved_again,
         contract.test_a_run_that_another_worker_has_written_meanwhile_is_not_overwritten,
         contract.test_a_run_that_another_worker_has_ended_is_not_brought_back,
         contract.test_an_ended_run_leaves_its_lane_and_is_kept,
         contract.test_a_run_that_was_written_meanwhile_is_not_taken_out_of_its_lane,
         contract.test_what_has_not_ended_is_not_found_among_the_ended,
+        contract.test_a_stop_is_written_anew_with_each_try_and_ended_once,
         contract.test_a_lease_that_is_held_is_not_given_to_another_worker,
         contract.test_a_lease_that_was_given_back_is_free_at_once,
         contract.test_a_lease_is_given_back_where_the_work_fails,
@@ -69,6 +101,131 @@ class OpenPort(Port):
 )
 def test_the_run_store_keeps_its_contract(test: Any) -> None:
     test(cast(RunStore, StoreStandIn(OpenPort())))
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        names_contract.test_a_name_is_taken_once,
+        names_contract.test_a_reservation_is_written_by_who_has_taken_or_read_it,
+        names_contract.test_a_reservation_that_was_written_since_it_was_read_is_neither_overwritten_nor_deleted,
+        names_contract.test_a_reservation_that_is_deleted_is_free_and_is_not_brought_back,
+        names_contract.test_a_reservation_of_the_holder_before_cannot_free_the_name_of_the_next,
+        names_contract.test_the_place_of_a_reservation_that_is_gone_leads_to_nothing,
+    ],
+    ids=lambda test: test.__name__,
+)
+def test_reservations_keep_their_contract(test: Any) -> None:
+    test(cast(Reservations, ReservationsStandIn(OpenPort())))
+
+
+def test_a_reservation_tells_who_has_it_and_is_read_at_its_place() -> None:
+    port = OpenPort()
+    names = ReservationsStandIn(port)
+    kept = names.create(names_contract.a_reservation("~1~"))
+    assert kept
+
+    assert names.holders() == {kept.name: "~1~"}
+    assert names.read_at(kept.name) == kept
+    names.save(kept.given_back())
+    assert names.holders() == {kept.name: ""}
+
+
+# What a listing tells, beside what the real store tells of the same records
+
+
+@pytest.fixture
+def container(azurite_connection: str) -> Iterator[ContainerClient]:
+    with BlobServiceClient.from_connection_string(azurite_connection, retry_total=0) as service:
+        yield service.get_container_client(f"runs-{uuid.uuid4().hex}")
+
+
+def comparable(row: LaneRow) -> LaneRow:
+    """Return a row without what the two sides make in their own way."""
+    return replace(row, address="", damage="damaged" if row.damage else "", record_etag="", whole=None)
+
+
+HELD_BACK = Held(since=contract.NOW, text="locked", refusal="claim|Microsoft Graph|403|accessDenied", is_aside=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda run: run,
+        lambda run: replace(run, state=State.CLAIMED),
+        lambda run: replace(run, held=HELD_BACK),
+        lambda run: replace(run, held=replace(HELD_BACK, is_aside=False)),
+        lambda run: replace(run, held=replace(HELD_BACK, is_cleared=True)),
+        lambda run: run.cancelled("by a person", contract.NOW),
+    ],
+    ids=["new", "claimed", "set aside", "refused", "cleared", "cancelled"],
+)
+def test_a_row_tells_the_same_of_a_run(change: Callable[[Run], Run], container: ContainerClient) -> None:
+    real, explored = RunStore(container), StoreStandIn(OpenPort())
+    new = contract.a_run(key="item")
+    rows: list[LaneRow] = []
+    for store in (real, cast(RunStore, explored)):
+        store.create(new)
+        whole = store.lane(new.lane).rows[0].whole
+        assert whole
+        if (changed := change(whole)) is not whole:
+            store.save(changed)
+        (row,) = store.lane(new.lane).rows
+        assert store.row_at(new.lane, new.order) == row
+        assert store.open_lanes().rows == [row]
+        assert store.read_row(row) == changed
+        rows.append(row)
+
+    assert comparable(rows[0]) == comparable(rows[1])
+    assert bool(rows[0].whole) is bool(rows[1].whole)
+
+
+@pytest.mark.parametrize("state", [State.CLAIMED, State.SUBMITTING, State.EXECUTING])
+@pytest.mark.parametrize("damage", [CONTENT, METADATA, ALL])
+def test_a_row_tells_the_same_of_a_damaged_record(damage: str, state: State, container: ContainerClient) -> None:
+    real, port = RunStore(container), OpenPort()
+    explored = cast(RunStore, StoreStandIn(port))
+    new = contract.a_run(key="item")
+    for store in (real, explored):
+        store.create(new)
+        store.save(replace(store.read_row(store.lane(new.lane).rows[0]), state=state))
+    blob = container.get_blob_client(f"open/{new.lane}/{new.order}")
+    metadata, content = dict(blob.get_blob_properties().metadata), blob.download_blob().readall()
+    if damage != CONTENT:
+        metadata = {"due": metadata["due"], "state": metadata["state"], "row": "?"} if damage == METADATA else {}
+    blob.upload_blob(content if damage == METADATA else b"?", overwrite=True, metadata=metadata)
+    port.world.damage(new.lane, new.order, damage)
+
+    ((real_row,), (row,)) = real.lane(new.lane).rows, explored.lane(new.lane).rows
+
+    assert comparable(real_row) == comparable(row)
+    assert real_row.is_passed is row.is_passed
+    for store in (real, explored):
+        if damage == METADATA:
+            assert store.read_row(row).state is state
+        else:
+            with pytest.raises(Damaged):
+                store.read_row(row)
+    assert real.put_aside(real_row.address)
+    assert explored.put_aside(f"{new.lane}/{new.order}")
+    assert real.lane(new.lane).rows == explored.lane(new.lane).rows == ()
+
+
+def test_a_stop_and_a_pause_are_told_by_a_listing(container: ContainerClient) -> None:
+    stop = Stop(
+        lane="in-1", integration="import", refusal="claim|403", text="no", since=contract.NOW, next_try=contract.NOW
+    )
+    for store in (RunStore(container), cast(RunStore, StoreStandIn(OpenPort()))):
+        store.create(contract.a_run())
+        store.stop(stop)
+        assert store.lane("in-1").stops == (stop,)
+        assert store.open_lanes().stops == [stop]
+        assert store.pause(contract.a_pause()) is None
+        assert store.lane("in-1").is_paused
+        assert store.pause(contract.a_pause()) is not None
+        assert store.resume("in-1")
+        store.end_stop("in-1", "import")
+        assert store.lane("in-1").stops == ()
 
 
 # OneDrive
@@ -123,6 +280,31 @@ def test_an_upload_is_seen_after_its_last_chunk_and_gone_after_a_while(world: Wo
         world.finish_session(second, "PK with rows")
 
 
+def test_a_file_that_is_kept_back_is_not_moved_for_a_while(world: World) -> None:
+    for item_id, status, error in (
+        ("file-one", LOCKED, ItemLocked),
+        ("file-one", FORBIDDEN, Refused),
+        (ALL_ITEMS, FORBIDDEN, Refused),
+    ):
+        world.kept_back = {}
+        world.keep_back(item_id, status, 60)
+        with pytest.raises(error):
+            world.move("file-one", PROCESSING, "USMF_one.zip", None)
+
+    world.pass_time(60)
+    assert world.move("file-one", PROCESSING, "USMF_one.zip", None)[1].folder == PROCESSING
+
+
+def test_a_file_that_is_denied_is_in_no_listing_for_a_while(world: World) -> None:
+    world.keep_back("file-one", HIDDEN, 20)
+
+    with pytest.raises(NotFound):
+        world.item("file-one")
+    assert world.children(INPUT) == ()
+    world.pass_time(20)
+    assert world.children(INPUT)[0][0] == "file-one"
+
+
 # F&O
 
 
@@ -169,7 +351,7 @@ def test_one_execution_of_a_data_project_runs_at_a_time(world: World) -> None:
         world.arrive(an_import("y"))
 
     assert world.effects == ("one",)
-    assert world.overlaps == ("one",)
+    assert world.bugs == ("one was submitted while its data project was in use",)
 
 
 def test_an_id_that_fno_knows_protects_from_nothing(world: World) -> None:
@@ -192,3 +374,15 @@ def test_a_change_is_in_one_export_alone() -> None:
 
     assert world.package("x") == "PK with row 1"
     assert world.package("y") == "PK with nothing"
+
+
+@pytest.mark.parametrize(("status", "error"), [(BAD_REQUEST, Refused), (NO_ANSWER, AnswerLost)])
+def test_fno_refuses_submits_for_a_while_and_begins_nothing(status: str, error: type[Exception], world: World) -> None:
+    world.submits = Refusal(status, BEGINNING.ending(60))
+
+    with pytest.raises(error):
+        world.arrive(an_import("x"))
+    assert list(world.effects) == []
+    world.pass_time(60)
+    world.arrive(an_import("x"))
+    assert world.effects == ("one",)

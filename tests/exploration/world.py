@@ -5,22 +5,37 @@ may happen next is ``scheduler.py``. Ids and moments print in a form (``~7.1~``,
 see two worlds as one that differ only in their numbers.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cache
-from itertools import takewhile
 from typing import Final, NamedTuple
 
 from shared.clients.dmf import EntityProgress, ExecutionStatus, PackageUnreadable
-from shared.clients.run_store import HEADS_LISTED, LEASE_S, LeaseTaken, RecordChanged
+from shared.clients.run_store import LEASE_S, Lane, LeaseTaken, OpenLanes, RecordChanged, key_of
+from shared.domain.lane import LaneRow, Stop
 from shared.domain.quick_xor_hash import QuickXorHash
+from shared.domain.record import Damaged
+from shared.domain.reservation import Reservation
 from shared.domain.run import FlowKind, Run, State
-from shared.errors import FileRejected, ItemChanged, NameTaken, NotFound, ProjectBusy, TryAgain
+from shared.errors import (
+    AnswerLost,
+    FileRejected,
+    ItemChanged,
+    ItemLocked,
+    NameTaken,
+    NotFound,
+    ProjectBusy,
+    Refused,
+    RemoteCall,
+    TryAgain,
+)
+from shared.flows.reserving import WAITS_FOR
+from tests.exploration.moments import BEGINNING, Deadline, Instant
+from tests.exploration.texts import text_of, text_of_reservation, text_of_row, text_of_stop
 from tests.packages import build_package
 
-EPOCH: Final = datetime(2026, 11, 2, 8, 0, 0, tzinfo=UTC)
-
+# Folders of the first flow; those of a second one lie in a folder of their own: "B/Input".
 INPUT, PROCESSING, SUCCESS, ERROR, OUTPUT = "Input", "Processing", "Success", "Error", "Output"
 
 KEY_LIFE_S: Final = 30 * 60  # of F&O's key to a blob
@@ -30,53 +45,12 @@ REDELIVERED_S: Final = 600  # the host hides a message for ten minutes while it 
 AFTER_FAILURE_S: Final = 30  # visibilityTimeout in host.json
 MOST_TRIES: Final = 5  # maxDequeueCount in host.json; then the message is in the poison queue, which nobody reads
 
-
-class Instant(int):
-    """Seconds since the exploration's beginning."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return f"@{int(self)}@"
-
-    def after(self, seconds: float) -> "Instant":
-        """Return the moment that many seconds later."""
-        return Instant(self + seconds)
-
-    def ending(self, seconds: float) -> "Deadline":
-        """Return the end of that many seconds."""
-        return Deadline(self + seconds)
-
-    @property
-    def moment(self) -> datetime:
-        """The same as the app knows it."""
-        return EPOCH + timedelta(seconds=int(self))
-
-
-def instant(moment: datetime) -> Instant:
-    """Return a moment of the app as one of the exploration's, rounded up to a whole second."""
-    return Instant(-((EPOCH - moment) // timedelta(seconds=1)))
-
-
-class Deadline(Instant):
-    """A moment that makes no difference any more once it is over."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return f"^{int(self)}^"
-
-
-class Due(Instant):
-    """When a run is due. Nobody asks whether it is overdue by more than half a minute."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return f"!{int(self)}!"
-
-
-BEGINNING: Final = Instant(0)
+# Of a record: what is in it, what a listing tells of it, or both.
+CONTENT, METADATA, ALL = "content", "metadata", "all"
+_LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
+ALL_ITEMS: Final = ""  # in the place of an item's id
+LOCKED, FORBIDDEN, HIDDEN = "423", "403", "404"
+BAD_REQUEST, NO_ANSWER = "400", "500"
 
 
 class Item(NamedTuple):
@@ -86,6 +60,7 @@ class Item(NamedTuple):
     folder: str
     content: str  # what is in it; ``content_of`` gives the bytes
     etag: str
+    age_min: int = 0  # how long before the beginning it was changed
 
 
 class Session(NamedTuple):
@@ -96,6 +71,13 @@ class Session(NamedTuple):
     ends: Deadline
 
 
+class Refusal(NamedTuple):
+    """What a service says no with, and until when."""
+
+    status: str
+    until: Deadline
+
+
 class Execution(NamedTuple):
     """An import or export under way in F&O, or done."""
 
@@ -104,6 +86,7 @@ class Execution(NamedTuple):
     shown: Deadline  # from when F&O knows of it when asked
     ends: Deadline
     is_export: bool
+    is_given_up: bool = False  # it began after F&O was asked for it in vain, and its request could not be fenced
 
 
 class Order(NamedTuple):
@@ -121,29 +104,53 @@ class Record(NamedTuple):
     run: Run
     etag: str
     is_new: bool = False  # nobody has saved it since it was opened
+    damage: str = ""  # what of it cannot be read
 
     def __repr__(self) -> str:
-        return f"{text_of(self.run)}/{self.etag}/{self.is_new}"
+        return f"{text_of(self.run)}/{self.etag}/{self.is_new}/{self.damage}"
 
 
 class Listed(NamedTuple):
-    """What a worker learns of its lane: the oldest run, those behind it that nobody has saved, and if these are all."""
+    """What a listing tells of one lane, or of all."""
 
-    records: tuple[Record, ...]
-    are_all: bool
+    rows: tuple[LaneRow, ...]
+    stops: tuple[Stop, ...] = ()
+    paused: tuple[str, ...] = ()  # lanes
+
+    def __repr__(self) -> str:
+        texts = " ".join((*map(text_of_row, self.rows), *map(text_of_stop, self.stops)))
+        return f"{len(self.rows)} rows {texts} {self.paused}"
+
+    def of_lane(self) -> Lane:
+        """Return it as the store tells of one lane."""
+        return Lane(self.rows, self.stops, bool(self.paused))
+
+    def of_all(self) -> OpenLanes:
+        """Return it as the store tells of all lanes."""
+        return OpenLanes(list(self.rows), list(self.stops), frozenset(self.paused))
 
 
-class Row(NamedTuple):
-    """What a listing tells of an open run."""
+class SameFile(NamedTuple):
+    """The other open runs of a file, as they are listed."""
 
-    lane: str
-    order: str
-    due: datetime
-    state: str
+    rows: tuple[LaneRow, ...]
+
+    def __repr__(self) -> str:
+        return " ".join(f"{row.lane} {text_of_row(row)}/{row.record_etag}" for row in self.rows)
+
+
+class Kept(NamedTuple):
+    """A reservation as it is kept, with its version."""
+
+    reservation: Reservation
     etag: str
 
     def __repr__(self) -> str:
-        return repr((self.lane, self.order, Due(instant(self.due)), self.state))
+        return f"{text_of_reservation(self.reservation)}/{self.etag}"
+
+    def as_read(self) -> Reservation:
+        """Return it as a client reads it."""
+        return replace(self.reservation, record_etag=self.etag)
 
 
 class Note(NamedTuple):
@@ -174,6 +181,16 @@ def without[Key, Value](mapping: Mapping[Key, Value], key: Key) -> Mapping[Key, 
     return {each: value for each, value in mapping.items() if each != key}
 
 
+def is_in(folder: str, kind: str) -> bool:
+    """Return whether a folder is some flow's Input, Processing, Success, Error or Output."""
+    return folder.rpartition("/")[2] == kind
+
+
+def label_of(run: Run) -> str:
+    """Return by what a run's file is known to the exploration; an export is known by its name."""
+    return run.file.item_id.removeprefix("file-") if run.flow is FlowKind.IMPORT else run.file.name
+
+
 @dataclass(kw_only=True)  # without slots, which are slow to copy
 class World:
     """All there is, at one moment. Its mappings are replaced and never changed, because worlds share them."""
@@ -183,21 +200,25 @@ class World:
     invocations: int = 0  # how many were begun
     author: str = ""  # who is about to change something: every change makes ids of its own
     ids: int = 0  # made by this author
+    settings: int = 0  # which of the scenario's settings new invocations go by
     # OneDrive
     items: Mapping[str, Item]
     sessions: Mapping[str, Session]
+    kept_back: Mapping[str, Refusal]  # files that OneDrive does not let go, by id; or all of them
     # F&O
     shown_after_s: int = 0  # how long F&O says "not found" about an execution that it has accepted
     blobs: Mapping[str, str]  # by name: content; "" once it was emptied
     executions: Mapping[str, Execution]
     changes: tuple[str, ...] = ()  # rows that were changed since the last incremental export
     under_way: tuple[Order, ...] = ()  # requests that have left and may arrive at any time, or never
+    submits: Refusal | None = None  # F&O refuses all of them
     effects: tuple[str, ...] = ()  # packages that were imported, in order
-    overlaps: tuple[str, ...] = ()  # imports that came while another one of the data project was at work
-    overlaps_count: bool = True
     # The app's storage
     records: Mapping[tuple[str, str], Record]
     ended: Mapping[str, Record]
+    reservations: Mapping[str, Kept]  # by name
+    stops: Mapping[tuple[str, str], Stop]  # by lane and flow
+    paused: tuple[str, ...] = ()  # lanes
     marks: Mapping[str, Note]
     leases: Mapping[str, Lease]
     messages: Mapping[str, Message]
@@ -208,8 +229,13 @@ class World:
     idle_exports: int = 0  # exports that the schedule has started since anything else happened
     # What the promises are about
     bugs: tuple[str, ...] = ()
+    unheard: tuple[str, ...] = ()  # words of promises that are not listened to, so that worse comes of it
+    may_pass: frozenset[tuple[str, str]] = frozenset()  # which file may be imported before which older one of its lane
+    cancelled: frozenset[str] = frozenset()  # runs that a person has cancelled, by file
+    damaged: frozenset[str] = frozenset()  # runs whose record was damaged
+    not_delivered: frozenset[str] = frozenset()  # executions of exports that a person has cancelled
     wake_may_be_lost: bool = False  # something happened after which only the minute's timer may save a lane
-    stalls: int = 0  # workers that stood still so far, where that is bounded
+    stalls: int = 0  # workers that stood still so far, if that is bounded
 
     def copy(self) -> "World":
         """Return a world that may change while this one does not: a change puts a new mapping in place of the old."""
@@ -222,31 +248,83 @@ class World:
         self.ids += 1
         return f"~{self.author}.{self.ids}~"
 
+    def note_bug(self, words: str) -> None:
+        """Note that a promise is broken, in words."""
+        if not any(each in words for each in self.unheard):
+            self.bugs = (*self.bugs, words)
+
+    def pause(self, lane: str) -> bool:
+        """Let a person stop a lane; False if it is stopped already."""
+        if lane in self.paused:
+            return False
+        self.paused = (*self.paused, lane)
+        return True
+
+    def resume(self, lane: str) -> bool:
+        """Let a lane go on; False if it does already."""
+        if lane not in self.paused:
+            return False
+        self.paused = tuple(each for each in self.paused if each != lane)
+        return True
+
     # -- OneDrive
 
     def children(self, folder: str) -> tuple[tuple[str, Item], ...]:
-        """Return the files of a folder, by item id."""
-        return tuple((item_id, item) for item_id, item in self.items.items() if item.folder == folder)
+        """Return the files of a folder that OneDrive shows, by item id."""
+        items = self.items.items()
+        return tuple(
+            (item_id, item) for item_id, item in items if item.folder == folder and not self._is_hidden(item_id)
+        )
+
+    def in_folders(self, kind: str) -> tuple[tuple[str, Item], ...]:
+        """Return the files of every flow's folder of that kind, by item id."""
+        return tuple((item_id, item) for item_id, item in self.items.items() if is_in(item.folder, kind))
 
     def item(self, item_id: str) -> tuple[str, Item]:
-        """Return a file. Raises NotFound."""
-        if item_id not in self.items:
+        """Return a file. Raises NotFound, perhaps for a while although it is there."""
+        if item_id not in self.items or self._is_hidden(item_id):
             raise NotFound(f"OneDrive has no item {item_id}")
         return item_id, self.items[item_id]
 
     def move(self, item_id: str, folder: str, name: str, etag: str | None) -> tuple[str, Item]:
-        """Move a file. Raises NotFound, ItemChanged, NameTaken; not where it is there already under that name."""
+        """Move a file. Raises NotFound, ItemChanged, NameTaken; not if it is there already under that name."""
         _, item = self.item(item_id)
         if (item.folder, item.name) != (folder, name):
+            self._require_let_go(item_id)
             self._require_etag(item, etag)
             self._require_free(folder, name)
-            self.items = {**self.items, item_id: Item(name, folder, item.content, self.new_id())}
+            self.items = {**self.items, item_id: item._replace(name=name, folder=folder, etag=self.new_id())}
         return item_id, self.items[item_id]
 
     def move_from(self, item_id: str, folder: str, name: str, etag: str | None) -> tuple[str, Item]:
-        """The same, and where it is there already it has changed."""
+        """The same, and if it is there already it has changed."""
         self._require_etag(self.item(item_id)[1], etag)
         return self.move(item_id, folder, name, etag)
+
+    def rename(self, item_id: str, name: str) -> None:
+        """Let a person rename a file, which gives it another date."""
+        if item_id in self.items:
+            renamed = self.items[item_id]._replace(name=name, etag=self.new_id(), age_min=len(name))
+            self.items = {**self.items, item_id: renamed}
+
+    def keep_back(self, item_id: str, status: str, seconds: int) -> None:
+        """Let OneDrive refuse to move a file, or all of them, for so many seconds."""
+        self.kept_back = {**self.kept_back, item_id: Refusal(status, self.now.ending(seconds))}
+
+    def _is_hidden(self, item_id: str) -> bool:
+        refusal = self.kept_back.get(item_id)
+        return refusal is not None and refusal.status == HIDDEN and refusal.until > self.now
+
+    def _require_let_go(self, item_id: str) -> None:
+        for each in (item_id, ALL_ITEMS):
+            refusal = self.kept_back.get(each)
+            if refusal and refusal.until > self.now:
+                if refusal.status == LOCKED:
+                    raise ItemLocked("somebody has the file open")
+                raise Refused(
+                    "OneDrive refuses to move the file",
+                    call=RemoteCall(service="Microsoft Graph", operation="move item", status=int(refusal.status)),
+                )
 
     @staticmethod
     def _require_etag(item: Item, etag: str | None) -> None:
@@ -254,14 +332,14 @@ class World:
             raise ItemChanged(f"{item.name} has changed")
 
     def open_session(self, folder: str, name: str) -> str:
-        """Open an upload session. Raises NameTaken, also where another session has the name."""
+        """Open an upload session. Raises NameTaken, also if another session has the name."""
         self._require_free(folder, name)
         session = self.new_id()
         self.sessions = {**self.sessions, session: Session(name, folder, self.now.ending(SESSION_LIFE_S))}
         return session
 
     def finish_session(self, session: str, content: str) -> tuple[str, Item]:
-        """Take the last chunk of an upload. Raises TryAgain where the session is gone."""
+        """Take the last chunk of an upload. Raises TryAgain if the session is gone."""
         if session not in self.sessions:
             raise TryAgain("the upload session is gone")
         name, folder, _ = self.sessions[session]
@@ -296,16 +374,21 @@ class World:
         The package is read now, whenever the request was sent. An id that F&O knows already protects from nothing: how
         it answers one is not documented.
         """
+        self._require_accepted()
         content = self.blobs.get(order.blob, "") if order.blob else ""
-        if any(other.project == order.project and other.ends > self.now for other in self.executions.values()):
-            if content and self.overlaps_count:
-                self.overlaps = (*self.overlaps, content)
+        is_given_up = self._is_given_up(order, content)
+        at_work = [each for each in self.executions.values() if each.project == order.project and each.ends > self.now]
+        if at_work:
+            does_harm = (content != "" or not order.blob) and not is_given_up
+            if does_harm and not all(each.is_given_up for each in at_work):
+                self.note_bug(f"{content or 'an export'} was submitted while its data project was in use")
             raise ProjectBusy(f"another execution of {order.project} is running")
         if order.blob:
             if order.key_ends <= self.now or order.blob not in self.blobs:
                 raise PackageUnreadable("the remote server returned an error: (403)")
             if not content:
                 raise FileRejected("F&O refuses the package: it is no zip")
+            self._require_order(order.execution_id, content)
             self.effects = (*self.effects, content)
         else:
             content = package_of(self.changes)
@@ -313,19 +396,59 @@ class World:
         shown, ends = self.now.ending(self.shown_after_s), self.now.ending(EXECUTION_S)
         self.executions = {
             **self.executions,
-            order.execution_id: Execution(order.project, content, shown, ends, not order.blob),
+            order.execution_id: Execution(order.project, content, shown, ends, not order.blob, is_given_up),
         }
         return order.execution_id
 
+    def _require_accepted(self) -> None:
+        if self.submits is None or self.submits.until <= self.now:
+            return
+        if self.submits.status == NO_ANSWER:
+            raise AnswerLost("F&O answers 500, so nobody knows whether it has begun")
+        raise Refused(
+            "F&O refuses the request",
+            call=RemoteCall(service="F&O", operation="ImportFromPackage", status=int(self.submits.status)),
+        )
+
+    def _is_given_up(self, order: Order, content: str) -> bool:
+        """Return whether F&O was asked for a request in vain which nobody could fence.
+
+        That of an export, for there is no fence; and that of an import whose record was damaged: it names the package.
+        """
+        if order.blob and content not in self.damaged:
+            return False
+        kept = [each.reservation.executions for each in self.reservations.values()]
+        asked = [each for executions in kept for each in executions if each.execution_id == order.execution_id]
+        sent = (each for record in self.records.values() for each in record.run.submissions)
+        is_missing = any(each.execution_id == order.execution_id and each.missing_since for each in sent)
+        return is_missing or not asked or any(each.not_found for each in asked)
+
+    def _require_order(self, execution_id: str, content: str) -> None:
+        """Note it if a file is imported before an older one of its lane that it may not pass."""
+        for (lane, _), record in self.records.items():
+            if execution_id not in {each.execution_id for each in record.run.submissions}:
+                continue
+            for (other_lane, _), other in self.records.items():
+                is_older = other_lane == lane and age_of(other) < age_of(record)
+                if is_older and not self.is_passed(other) and (content, label_of(other.run)) not in self.may_pass:
+                    self.note_bug(f"{content}.zip was imported before {label_of(other.run)}.zip, which is older")
+
+    def is_passed(self, record: Record) -> bool:
+        """Return whether later files of its lane may be imported before a run's."""
+        stops = (self.stops.get((record.run.lane, record.run.integration)),)
+        row = row_of(record)
+        is_damaged = record.damage in (CONTENT, METADATA) and row.state in (State.FOUND, State.CLAIMED)
+        return is_damaged or may_be_passed(row, [stop for stop in stops if stop])
+
     def status(self, execution_id: str) -> ExecutionStatus:
-        """Return how an execution stands. Raises NotFound where F&O does not know it, or not yet."""
+        """Return how an execution stands. Raises NotFound if F&O does not know it, or not yet."""
         execution = self.executions.get(execution_id)
         if execution is None or execution.shown > self.now:
             raise NotFound(f"execution {execution_id} was not found")
         return ExecutionStatus.EXECUTING if execution.ends > self.now else ExecutionStatus.SUCCEEDED
 
     def details(self, execution_id: str) -> tuple[EntityProgress, ...]:
-        """Return the entities of an execution; none where F&O does not know it, or not yet."""
+        """Return the entities of an execution; none if F&O does not know it, or not yet."""
         execution = self.executions.get(execution_id)
         if execution is None or execution.shown > self.now:
             return ()
@@ -357,39 +480,69 @@ class World:
     # -- runs, leases, marks
 
     def create(self, run: Run) -> bool:
-        """Save a new run; False where there is one in that place."""
+        """Save a new run; False if there is one in that place."""
         if (run.lane, run.order) in self.records:
             return False
-        self.records = {**self.records, (run.lane, run.order): Record(run, self.new_id(), is_new=True)}
+        self._write(run, is_new=True)
         return True
 
-    def oldest(self, lane: str) -> Listed:
-        """Return the runs at the head of a lane."""
-        there = [record for place, record in sorted(self.records.items()) if place[0] == lane]
-        heads = there[:1] + list(takewhile(lambda record: record.is_new, there[1:HEADS_LISTED]))
-        return Listed(tuple(heads), are_all=len(heads) == len(there))
+    def lane(self, lane: str) -> Listed:
+        """Return what a listing tells of a lane."""
+        stops = tuple(stop for _, stop in sorted(self.stops.items()) if stop.lane == lane)
+        return Listed(self._rows(lane), stops, tuple(each for each in self.paused if each == lane))
 
-    def begun(self, lane: str) -> str:
-        """Return the place of the run of a lane that is under way, "" where there is none."""
-        begun = [row.order for row in self.rows() if row.lane == lane and row.state != State.FOUND]
-        return begun[-1] if begun else ""
+    def open_lanes(self) -> Listed:
+        """Return what a listing tells of all lanes."""
+        return Listed(self._rows(), tuple(stop for _, stop in sorted(self.stops.items())), self.paused)
 
-    def rows(self) -> tuple[Row, ...]:
-        """Return what a listing tells of the open runs, lane by lane, oldest first."""
-        return tuple(
-            Row(*place, record.run.due, record.run.state.value, record.etag)
-            for place, record in sorted(self.records.items())
-        )
+    def _rows(self, lane: str = "") -> tuple[LaneRow, ...]:
+        """Return the open runs, of all lanes or of one, in the order of their places."""
+        return tuple(row_of(record) for place, record in sorted(self.records.items()) if lane in ("", place[0]))
 
-    def head(self, lane: str) -> Row | None:
-        """Return what a listing tells of the head of a lane."""
-        return next((row for row in self.rows() if row.lane == lane), None)
+    def places(self) -> tuple[tuple[str, str], ...]:
+        """Return lane and place of each open run."""
+        return tuple(sorted(self.records))
+
+    def same_file(self, lane: str, order: str) -> SameFile:
+        """Return the other open runs of the file of a run."""
+        rows = (row for row in self._rows() if key_of(row.order) == key_of(order))
+        return SameFile(tuple(row for row in rows if (row.lane, row.order) != (lane, order)))
+
+    def row_at(self, lane: str, order: str) -> Listed:
+        """Return the row of a place, if there is one."""
+        record = self.records.get((lane, order))
+        return Listed((row_of(record),) if record else ())
+
+    def read(self, lane: str, order: str) -> Record | None:
+        """Return the record of an open run, if there is one. Raises Damaged."""
+        record = self.records.get((lane, order))
+        if record and record.damage in (CONTENT, ALL):
+            raise Damaged("it is not JSON")
+        return record
+
+    def read_at(self, address: str) -> Record | None:
+        """Return the record of a run, open or ended, if there is one. Raises Damaged.
+
+        address: the run's id, or lane and place of an open record.
+        """
+        lane, _, order = address.partition("/")
+        place = next((place for place, each in self.records.items() if each.run.run_id == address), (lane, order))
+        return self.read(*place) or self.ended.get(address)
 
     def save(self, run: Run, etag: str) -> str:
         """Write a run over its version of that etag; return the new one. Raises RecordChanged."""
         self._require_unchanged(run, etag)
-        self.records = {**self.records, (run.lane, run.order): Record(run, self.new_id())}
-        return self.records[run.lane, run.order].etag
+        if run.state is State.CANCELLED and label_of(run) not in self.cancelled:
+            self.cancelled |= {label_of(run)}
+            if run.flow is FlowKind.EXPORT:
+                self.not_delivered |= {each.execution_id for each in run.submissions}
+        return self._write(run)
+
+    def _write(self, run: Run, *, is_new: bool = False) -> str:
+        etag = self.new_id()
+        record = Record(replace(run, record_etag=etag), etag, is_new)
+        self.records = {**self.records, (run.lane, run.order): record}
+        return etag
 
     def note_end(self, run: Run) -> None:
         """Write the record of an ended run."""
@@ -407,6 +560,27 @@ class World:
         self._require_unchanged(run, etag)
         self.records = without(self.records, (run.lane, run.order))
 
+    def damage(self, lane: str, order: str, kind: str) -> None:
+        """Let the record of an open run become unreadable: somebody has written it."""
+        there = self.records[lane, order]
+        etag = self.new_id()
+        damaged = Record(replace(there.run, record_etag=etag), etag, damage=kind)
+        self.records = {**self.records, (lane, order): damaged}
+        self.damaged |= {label_of(there.run)}
+
+    def put_aside(self, lane: str, order: str) -> str:
+        """Move a damaged record out of its lane; return its new name, "" if there is none.
+
+        Raises ValueError if it can be read.
+        """
+        there = self.records.get((lane, order))
+        if there is None:
+            return ""
+        if not there.damage:
+            raise ValueError("the record can be read")
+        self.records = without(self.records, (lane, order))
+        return f"damaged/{lane}/{order}"
+
     def is_unchanged(self, run: Run, etag: str) -> bool:
         """Return whether the record of an open run is still that version; one that is over never comes back."""
         there = self.records.get((run.lane, run.order))
@@ -415,6 +589,14 @@ class World:
     def _require_unchanged(self, run: Run, etag: str) -> None:
         if not self.is_unchanged(run, etag):
             raise RecordChanged(f"run {run.run_id} was written by another worker")
+
+    def stop(self, stop: Stop) -> None:
+        """Stop a flow, or write anew why it is stopped."""
+        self.stops = {**self.stops, (stop.lane, stop.integration): stop}
+
+    def end_stop(self, lane: str, integration: str) -> None:
+        """Let a flow go on."""
+        self.stops = without(self.stops, (lane, integration))
 
     def take_lease(self, name: str) -> str:
         """Take a lease; return its token. Raises LeaseTaken."""
@@ -447,9 +629,13 @@ class World:
             self.leases = {name: lease for name, lease in self.leases.items() if self.is_leased(name)}
         if any(session.ends <= until for session in self.sessions.values()):
             self.sessions = {each: session for each, session in self.sessions.items() if session.ends > until}
+        if any(refusal.until <= until for refusal in self.kept_back.values()):
+            self.kept_back = {each: refusal for each, refusal in self.kept_back.items() if refusal.until > until}
+        if self.submits and self.submits.until <= until:
+            self.submits = None
 
     def renew(self, tokens: frozenset[str]) -> None:
-        """Renew leases again, where they have not run out meanwhile."""
+        """Renew leases again, if they have not run out meanwhile."""
         for name, lease in self.leases.items():
             if lease.token in tokens and lease.runs_out is not None and lease.runs_out > self.now:
                 self.leases = {**self.leases, name: Lease(lease.token, None)}
@@ -461,6 +647,63 @@ class World:
             raise RecordChanged(f"the note {name} was written by another worker")
         self.marks = {**self.marks, name: Note(content, self.new_id())}
         return self.marks[name].etag
+
+    # -- reservations
+
+    def reserve(self, reservation: Reservation) -> str | None:
+        """Keep a new reservation; return its version, None if there is one of that name."""
+        if reservation.name in self.reservations:
+            return None
+        return self._kept(reservation)
+
+    def reservation(self, name: str) -> Kept | None:
+        """Return a reservation, None if there is none of that name."""
+        return self.reservations.get(name)
+
+    def holders(self) -> tuple[tuple[str, str], ...]:
+        """Return who has each name: the run's id, "" if it is free."""
+        kept = {name: each.reservation.holder for name, each in self.reservations.items()}
+        return tuple((name, holder.run_id if holder else "") for name, holder in sorted(kept.items()))
+
+    def save_reservation(self, reservation: Reservation) -> str:
+        """Write a reservation over the version that was read; return the new one. Raises ItemChanged."""
+        before = self._required(reservation)
+        if reservation.holder is None:
+            self._require_ended(before)
+        self._require_first(before, reservation)
+        return self._kept(reservation)
+
+    def delete_reservation(self, reservation: Reservation) -> None:
+        """Delete the version that was read. Raises ItemChanged."""
+        self._require_ended(self._required(reservation))
+        self.reservations = without(self.reservations, reservation.name)
+
+    def _kept(self, reservation: Reservation) -> str:
+        kept = Kept(replace(reservation, record_etag=""), self.new_id())
+        self.reservations = {**self.reservations, reservation.name: kept}
+        return kept.etag
+
+    def _required(self, reservation: Reservation) -> Reservation:
+        there = self.reservations.get(reservation.name)
+        if there is None or there.etag != reservation.record_etag:
+            raise ItemChanged(f"the reservation of {reservation.name} was written by another worker")
+        return there.reservation
+
+    def _require_ended(self, reservation: Reservation) -> None:
+        """Note it if a name is free again while F&O is at work on what it was reserved for."""
+        for each in reservation.executions:
+            execution = self.executions.get(each.execution_id)
+            if execution and execution.ends > self.now and not execution.is_given_up:
+                self.note_bug(f"{reservation.name} was given back while F&O was at work on it")
+
+    def _require_first(self, before: Reservation, after: Reservation) -> None:
+        """Note it if an import takes a name for which an export waits that was opened before it."""
+        waiting, holder = before.waiting, after.holder
+        if waiting is None or holder is None or holder in (waiting, before.holder):
+            return
+        is_first = waiting.opened <= holder.opened and self.now.moment - waiting.seen < WAITS_FOR
+        if is_first and holder.run_id not in (waiting.run_id, before.holder.run_id if before.holder else ""):
+            self.note_bug(f"{holder.file_name} took {after.name} before {waiting.file_name}, which waits for it")
 
     # -- wake-ups
 
@@ -475,6 +718,47 @@ class World:
             if message.visible <= self.now and message[:2] not in seen:
                 seen.add(message[:2])
                 yield number, message
+
+
+def row_of(record: Record) -> LaneRow:
+    """Return what a listing tells of an open run."""
+    run = record.run
+    if record.damage in (METADATA, ALL):
+        due, state = (_LONG_AGO, None) if record.damage == ALL else (run.due, run.state)
+        return LaneRow(lane=run.lane, order=run.order, due=due, state=state, damage="its metadata are wrong")
+    return LaneRow(
+        lane=run.lane,
+        order=run.order,
+        due=run.due,
+        state=run.state,
+        integration=run.integration,
+        file_name=run.file.name,
+        run_id=run.run_id,
+        address=run.run_id,
+        is_aside=run.is_aside,
+        refusal=run.held.refusal if run.held and not run.held.is_cleared else "",
+        record_etag=record.etag,
+        whole=run if record.is_new else None,
+    )
+
+
+def may_be_passed(row: LaneRow, stops: Sequence[Stop]) -> bool:
+    """Return whether later files of its lane may be imported before a run's, by what a listing tells.
+
+    It is set aside, cancelled, damaged before anything was sent, or waits for its flow, which is stopped.
+    """
+    if row.damage:
+        return row.state in (State.FOUND, State.CLAIMED)
+    is_stopped = any(
+        stop.integration == row.integration and (row.state is State.FOUND or row.refusal == stop.refusal)
+        for stop in stops
+    )
+    return row.is_aside or row.state is State.CANCELLED or is_stopped
+
+
+def age_of(record: Record) -> tuple[str, str]:
+    """Return by what the files of a lane are put into an order: by their time, those of one second by name."""
+    return record.run.order[: len("20260123T010203")], record.run.file.name.casefold()
 
 
 def package_of(changes: tuple[str, ...]) -> str:
@@ -505,94 +789,3 @@ def hash_of_bytes(content: bytes) -> str:
     checksum = QuickXorHash()
     checksum.update(content)
     return checksum.base64()
-
-
-# The text of a run that is kept as long as the run is: runs are shared by many worlds.
-_texts: dict[int, tuple[Run, str]] = {}
-TEXTS_KEPT: Final = 200_000
-
-
-def text_of(run: Run) -> str:
-    """Return all of a run that decides what it does next, for comparing worlds."""
-    known = _texts.get(id(run))
-    if known is not None and known[0] is run:
-        return known[1]
-    file, state = run.file, run.state
-    text = repr(
-        (
-            run.run_id,
-            state.value,
-            Due(instant(run.due)),
-            instant(run.state_since) if state in (State.EXECUTING, State.READY) else "",
-            (file.item_id, file.name, file.etag if _may_move_it(run) else "", file.is_complete, file.folder),
-            _text_of_package(run) if state in (State.CLAIMED, State.UPLOADED, State.SUBMITTING) else "",
-            _texts_of_submissions(run),
-            run.outcome and run.outcome.value,
-            run.attempts,
-            run.report_attempts,
-            run.error_keys_of,
-            bool(run.trouble),
-            run.fresh and state in (State.CLAIMED, State.SUBMITTING, State.FINISHED),
-            run.package_url is not None and state in (State.UPLOADED, State.SUBMITTING),
-            _or_none(run.ended) if state is State.FAILED else "",
-        )
-    )
-    if len(_texts) > TEXTS_KEPT:
-        _texts.clear()
-    _texts[id(run)] = (run, text)
-    return text
-
-
-def _text_of_package(run: Run) -> object:
-    """Return what decides of a package; once F&O has begun, nobody asks for it any more."""
-    package = run.package
-    if package is None:
-        return None
-    # An id is sent once with each package: ``inbound.choose_id``.
-    was_sent = any(each.blob_name == package.blob_name for each in run.submissions[: _earlier(run)])
-    return package.blob_name, package.blob_path, _coarse(package.key_expires), was_sent
-
-
-def _texts_of_submissions(run: Run) -> object:
-    """Return what decides of a run's submissions.
-
-    The last one, while it may be under way or be asked for: whether F&O did not know it, and since when, where a flow
-    counts from then. Of earlier ones an import looks after none, and an export after those that F&O did not know and
-    that are not delivered.
-    """
-    earlier = run.submissions[: _earlier(run)]
-    missing = [each.execution_id for each in earlier if each.missing_since and not each.delivered_as]
-    return (
-        missing if run.flow is FlowKind.EXPORT else [],
-        [
-            (
-                last.execution_id,
-                bool(last.delivered_as),
-                _or_none(last.fenced) if run.state is State.SUBMITTING else last.fenced is not None,
-                _or_none(last.missing_since)
-                if run.state is State.SUBMITTING and run.flow is FlowKind.EXPORT
-                else last.missing_since is not None,
-            )
-            for last in run.submissions[_earlier(run) :]
-        ],
-    )
-
-
-def _earlier(run: Run) -> int:
-    """Return how many submissions come before the one that the run is about, if it is about one now."""
-    is_about_last = run.state in (State.SUBMITTING, State.EXECUTING, State.READY)
-    return len(run.submissions) - is_about_last
-
-
-def _may_move_it(run: Run) -> bool:
-    """Return whether the eTag may still be sent with a move, by who has just seen the file or by who will file it."""
-    return run.flow is FlowKind.IMPORT and (run.fresh or run.state is not State.FINISHED)
-
-
-def _or_none(moment: datetime | None) -> Instant | None:
-    return None if moment is None else instant(moment)
-
-
-def _coarse(moment: datetime | None) -> str:
-    # Compared by five minutes: it only decides half an hour later, and no history waits just that long twice.
-    return f"%{int(instant(moment))}%" if moment else ""
