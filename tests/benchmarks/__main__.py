@@ -25,6 +25,7 @@ from tests.benchmarks import (
     history,
     lane_idle,
     memory,
+    set_aside,
     small_packages,
     transfers,
     waiting,
@@ -49,6 +50,7 @@ BENCHMARKS: Final[Mapping[str, Measure]] = {
     calls.NAME: calls.measure,
     waiting.NAME: waiting.measure,
     backlog.NAME: backlog.measure,
+    set_aside.NAME: set_aside.measure,
     history.NAME: history.measure,
 }
 

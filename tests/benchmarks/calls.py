@@ -54,7 +54,7 @@ def measure(trial: Trial) -> list[Figure]:
                 "storage, looks": log.counted(Whose.LOOK),
                 "storage, functions host": log.counted(Whose.HOST),
             }
-    bounds = {"Graph": 5, "F&O": 3, "storage": 16}
+    bounds = {"Graph": 5, "F&O": 3, "storage": 22}
     return [
         Figure(
             row=NAME,

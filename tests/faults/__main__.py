@@ -1,4 +1,4 @@
-"""``python -m tests.faults``, called by ``dev.py faults``: the whole fault matrix, or a part of it."""
+"""``python -m tests.faults``, called by ``dev.py faults``: the whole fault matrix and all scenarios, or a part."""
 
 import argparse
 import json
@@ -13,8 +13,11 @@ from typing import Final
 from tests.architecture.generated import SCENARIOS, as_text, machine, renew
 from tests.faults.interception import FaultKind
 from tests.faults.matrix import Case, Verdict, a_stage, cases
+from tests.faults.scenarios import Scenario, scenarios, verdict_on
 
 SLOW_S: Final = 10.0  # seconds after which a case is worth a line
+
+type Judged = Verdict[Case] | Verdict[str]  # of a case, and of a scenario by its name
 
 _MARKS: Final = {True: ".", False: "X", None: " "}
 
@@ -35,16 +38,14 @@ def main(arguments: Sequence[str]) -> int:
     if options.output and (options.only or options.every > 1):
         parser.error("--output is for the whole matrix: leave --only and --every out")
     began = time.monotonic()
-    verdicts: list[Verdict] = []
+    verdicts: list[Judged] = []
     with ProcessPoolExecutor(options.jobs) as pool:
         shares = [
             pool.submit(_share, options.only, options.every, number, options.jobs) for number in range(options.jobs)
         ]
         for share in as_completed(shares):
             verdicts += share.result()
-    verdicts.sort(
-        key=lambda verdict: (verdict.case.flow, verdict.case.call.number, list(FaultKind).index(verdict.case.kind))
-    )
+    verdicts.sort(key=_place)
     took_s = time.monotonic() - began
     _print(_as_json(verdicts, took_s) if options.json else _as_table(verdicts, took_s))
     if options.output:
@@ -54,20 +55,29 @@ def main(arguments: Sequence[str]) -> int:
     return 0 if verdicts and not any(verdict.broken for verdict in verdicts) else 1
 
 
-def chosen(all_cases: Sequence[Case], only: str, every: int) -> list[Case]:
+def _place(verdict: Judged) -> tuple[str, int, int, str]:
+    """Return where a verdict stands: calls in their order, scenarios behind them."""
+    case = verdict.case
+    if isinstance(case, str):
+        return "scenario", 0, 0, case
+    return case.flow.value, case.call.number, list(FaultKind).index(case.kind), ""
+
+
+def chosen[C](all_cases: Sequence[C], only: str, every: int) -> list[C]:
     """Return the cases whose name matches, and of those every N-th; a step that shares no factor with the faults."""
     matching = [case for case in all_cases if re.search(only, str(case))]
     return matching[::every]
 
 
-def _share(only: str, every: int, number: int, of: int) -> list[Verdict]:
-    """Run one process's share of the cases."""
-    verdicts = []
+def _share(only: str, every: int, number: int, of: int) -> list[Judged]:
+    """Run one process's share of the cases and scenarios."""
+    verdicts: list[Judged] = []
     with a_stage() as stage:
-        mine = chosen(cases(stage), only, every)[number::of]
+        everything: list[Case | Scenario] = [*cases(stage), *scenarios()]
+        mine = chosen(everything, only, every)[number::of]
         for done, case in enumerate(mine, start=1):
             started = time.monotonic()
-            verdict = stage.verdict(case)
+            verdict = stage.verdict(case) if isinstance(case, Case) else verdict_on(case, stage)
             verdicts.append(verdict)
             if time.monotonic() - started > SLOW_S:
                 sys.stderr.write(f"\n{case} took {time.monotonic() - started:.0f} s\n")
@@ -85,31 +95,37 @@ def _progress(done: int, of: int) -> None:
     sys.stderr.flush()
 
 
-def _as_json(verdicts: Sequence[Verdict], took_s: float) -> Iterator[str]:
+def _as_json(verdicts: Sequence[Judged], took_s: float) -> Iterator[str]:
     for verdict in verdicts:
         case = verdict.case
-        yield json.dumps(
-            {"flow": case.flow, "call": str(case.call), "fault": case.kind, "broken": list(verdict.broken)}
-        )
+        told = {"scenario": case} if isinstance(case, str) else {"flow": case.flow, "call": str(case.call)}
+        if isinstance(case, Case):
+            told["fault"] = case.kind
+        yield json.dumps({**told, "broken": list(verdict.broken)})
     failed = sum(bool(verdict.broken) for verdict in verdicts)
     yield json.dumps({"cases": len(verdicts), "failed": failed, "seconds": round(took_s, 1)})
 
 
-def _as_table(verdicts: Sequence[Verdict], took_s: float) -> Iterator[str]:
+def _as_table(verdicts: Sequence[Judged], took_s: float) -> Iterator[str]:
     yield ""
     yield "Faults across:"
     for number, kind in enumerate(FaultKind):
         yield f"  {number:2d} {kind}"
-    held = {(v.case.flow, v.case.call, v.case.kind): not v.broken for v in verdicts}
-    rows = list(dict.fromkeys((verdict.case.flow, verdict.case.call) for verdict in verdicts))
+    held = {(v.case.flow, v.case.call, v.case.kind): not v.broken for v in verdicts if isinstance(v.case, Case)}
     yield ""
-    yield f"  {'call':<76}" + "".join(f"{number:3d}" for number in range(len(FaultKind)))
-    for flow, call in rows:
+    yield f"  {'call':<68}" + "".join(f"{number:3d}" for number in range(len(FaultKind)))
+    for flow, call in dict.fromkeys((flow, call) for flow, call, _ in held):
         marks = "".join(f"  {_MARKS[held.get((flow, call, kind))]}" for kind in FaultKind)
-        yield f"  {f'{flow} {call}'[:76]:<76}{marks}"
+        yield f"  {f'{flow} {call}'[:68]:<68}{marks}"
+    lasting = [verdict for verdict in verdicts if isinstance(verdict.case, str)]
+    yield ""
+    yield from (f"  {_MARKS[not verdict.broken]} {verdict.case}" for verdict in lasting)
     failed = sum(bool(verdict.broken) for verdict in verdicts)
     yield ""
-    yield f"{len(verdicts)} cases, {failed} with a broken promise, {took_s:.0f} s. ( . held, X broken )"
+    yield (
+        f"{len(held)} cases and {len(lasting)} scenarios, {failed} with a broken promise, {took_s:.0f} s. "
+        "( . held, X broken )"
+    )
     yield f"{datetime.now(UTC):%Y-%m-%d}, {machine()}"
 
 

@@ -7,9 +7,9 @@ process; those come from other threads and are left alone.
 
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from enum import StrEnum
@@ -23,6 +23,9 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPResponse
 from urllib3.connection import HTTPConnection
 from urllib3.exceptions import MaxRetryError, NewConnectionError
+
+from shared.duties import Attempt, attempted
+from shared.services import Services
 
 
 class PowerCut(BaseException):
@@ -42,6 +45,8 @@ class FaultKind(StrEnum):
     ERROR_503 = "503"
     LATE_504 = "504, handled"
     UNAUTHORIZED = "401 once"
+    FORBIDDEN = "403"
+    LOCKED = "423"
     HANG = "hang, not handled"
     HANG_HANDLED = "hang, handled"
     CUT = "body cut short"
@@ -56,6 +61,7 @@ class OutgoingCall:
 
     number: int
     label: str
+    is_onedrives: bool = False
 
     def __str__(self) -> str:
         return f"{self.number:02d} {self.label}"
@@ -71,6 +77,7 @@ class Interception:
     fired: bool = False
     dead: bool = False
     in_app: bool = False
+    saved: set[str] = field(default_factory=set)  # the states in which storage has taken a run's record
 
     @contextmanager
     def app(self) -> Iterator[None]:
@@ -91,6 +98,13 @@ type Send = Callable[..., requests.Response]
 _PRODUCT_THREADS: Final = ("MainThread", "blocks", "ranges")
 
 
+def _in_this_thread(
+    _services: Services, work: Mapping[str, Callable[[], object]], **_limits: object
+) -> dict[str, Attempt[object]]:
+    """Do the timer's duties one after the other: a process that dies in one of them does not come to the next."""
+    return {name: attempted(name, act) for name, act in work.items()}
+
+
 @contextmanager
 def intercepted(at: int | None = None, kind: FaultKind | None = None) -> Iterator[Interception]:
     """Record every call that the app makes, and let one of them fail."""
@@ -103,13 +117,21 @@ def intercepted(at: int | None = None, kind: FaultKind | None = None) -> Iterato
         if state.dead:
             raise PowerCut
         number = len(state.calls)
-        state.calls.append(OutgoingCall(number, label_of(request)))
-        if number != state.at or state.kind is None:
-            return real(adapter, request, *args, **options)
-        state.fired = True
-        return _befallen(state, request, lambda: real(adapter, request, *args, **options))
+        state.calls.append(OutgoingCall(number, label_of(request), _is_onedrives(request)))
 
-    with patch.object(HTTPAdapter, "send", send):
+        def handle() -> requests.Response:
+            answer = real(adapter, request, *args, **options)
+            is_run = any(folder in (request.url or "") for folder in ("/open/", "/ended/"))
+            if is_run and answer.status_code == 201 and (saved := request.headers.get("x-ms-meta-state")):
+                state.saved.add(saved)
+            return answer
+
+        if number != state.at or state.kind is None:
+            return handle()
+        state.fired = True
+        return _befallen(state, request, handle)
+
+    with patch.object(HTTPAdapter, "send", send), patch.object(Services, "attempt_all", _in_this_thread):
         yield state
 
 
@@ -132,7 +154,7 @@ def answered(status: int, pattern: str, *, nth: int = 1, times: int | None = 1) 
                 return _made(request, status)
         return real(adapter, request, *args, **options)
 
-    with patch.object(HTTPAdapter, "send", send):
+    with patch.object(HTTPAdapter, "send", send), patch.object(Services, "attempt_all", _in_this_thread):
         yield befallen
 
 
@@ -164,6 +186,10 @@ def _befallen(
             return _made(request, 504)
         case FaultKind.UNAUTHORIZED:
             return _made(request, 401)
+        case FaultKind.FORBIDDEN:
+            return _made(request, 403)
+        case FaultKind.LOCKED:
+            return _made(request, 423)
         case FaultKind.HANG:
             raise requests.ReadTimeout("Read timed out", request=request)
         case FaultKind.HANG_HANDLED:
@@ -216,9 +242,15 @@ def _cut(request: requests.PreparedRequest, whole: requests.Response) -> request
     return HTTPAdapter().build_response(request, raw)
 
 
+def _is_onedrives(request: requests.PreparedRequest) -> bool:
+    """Return whether a call goes to Graph, or to one of OneDrive's addresses that need no token."""
+    return urlsplit(request.url or "").path.startswith(("/v1.0/", "/personal/"))
+
+
 _IDS: Final = (
     (re.compile(r"01[A-Z0-9]{32}"), "{item}"),
-    (re.compile(r"\d{8}T\d{6}(\d{6}Z)?"), "{time}"),
+    (re.compile(r"\d{8}(T\d{6}(\d{6}Z)?|-\d{6})"), "{time}"),
+    (re.compile(r"reservations/[0-9a-f]{24}/[0-9a-f]{24}"), "reservations/{environment}/{name}"),
     (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "{guid}"),
     (re.compile(r"\d{4}/\d{2}/\d{2}"), "{day}"),
     (re.compile(r"-[0-9a-f]{10,12}\b"), "-{id}"),

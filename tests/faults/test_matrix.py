@@ -1,12 +1,15 @@
-"""A spread part of the fault matrix; ``python dev.py faults`` runs all of it."""
+"""A spread part of the fault matrix and of the scenarios; ``python dev.py faults`` runs all of both."""
 
 import pytest
 
 from tests.faults.__main__ import chosen
 from tests.faults.matrix import a_stage, cases
+from tests.faults.scenarios import scenarios, verdict_on
 
 # Shares no factor with the number of faults, so that every fault and most calls come up: about 50 cases.
 EVERY = 37
+# Of each kind: a file that is refused, a listing, refused submits, records of both flows.
+EVERY_SCENARIO = 13
 
 
 def test_a_proxys_page_in_place_of_a_package_is_never_delivered() -> None:
@@ -23,4 +26,13 @@ def test_every_promise_holds_whichever_call_fails_in_whichever_way() -> None:
         verdicts = [stage.verdict(case) for case in chosen(cases(stage), "", EVERY)]
 
     assert len(verdicts) > 30
+    assert [f"{verdict.case}: {verdict.broken}" for verdict in verdicts if verdict.broken] == []
+
+
+@pytest.mark.timeout(400)
+def test_every_promise_holds_however_long_something_is_refused_and_whichever_record_is_damaged() -> None:
+    with a_stage() as stage:
+        verdicts = [verdict_on(scenario, stage) for scenario in chosen(scenarios(), "", EVERY_SCENARIO)]
+
+    assert len(verdicts) > 5
     assert [f"{verdict.case}: {verdict.broken}" for verdict in verdicts if verdict.broken] == []

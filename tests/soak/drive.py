@@ -3,18 +3,21 @@
 import statistics
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.soak.plan import HOSTS, Chance, Kill, Plan
+from tests.soak.plan import HOSTS, Chance, Kill, Plan, Trouble, TroubleKind
 from tests.soak.promises import Record, broken
 from tests.soak.scene import Hosts, Log, Scene, figures_of
 
 LOOK_S = 0.2  # between two looks at what is due
 EXPORTS_EVERY_S = 25.0
+LOCKED_AT_LEAST_S = 60.0
+PERSON_LOOKS_EVERY_S = 10.0  # for what only a person may decide
 
 type Progress = Callable[[str, int, int], None]  # what is waited for, done, of
 
@@ -45,6 +48,12 @@ class Soak:
         self._kills = list(plan.kills)
         self._restarts: list[tuple[float, int]] = []
         self._next_exports_s = 0.0
+        self._person_looks_s = 0.0
+        self._troubles = list(plan.troubles)
+        self._ends: list[tuple[float, Callable[[], None]]] = []
+        self._locks: list[tuple[Trouble, Callable[[], None]]] = []
+        self._seen_aside: set[str] = set()
+        self._had: Counter[TroubleKind] = Counter()
 
     def run(self) -> Result:
         """Carry the plan out; return what came of it."""
@@ -55,6 +64,13 @@ class Soak:
                 self._until(lambda: scene.filed() == len(self._plan.packages), "filed", scene, hosts)
                 took_s = self._elapsed_s
                 self._chance.is_over = True
+                self._troubles.clear()
+                for _, end in self._ends:
+                    end()
+                self._ends.clear()
+                for _, unlock in self._locks:
+                    unlock()
+                self._locks.clear()
                 for _, host in self._restarts:
                     hosts.start(host)
                 self._restarts.clear()
@@ -72,6 +88,10 @@ class Soak:
                         "calls": sum(self._chance.calls.values()),
                         "faults injected": sum(self._chance.injected.values()),
                         "hosts killed": hosts.kills,
+                        **{kind.value: self._had[kind] for kind in TroubleKind},
+                        "files set aside": len(self._seen_aside),
+                        "submits that a person asked for again": scene.submitted_again,
+                        "mails to people": len(scene.onedrive.mails),
                         "executions in F&O": len(scene.finance_operations.executions),
                         **figures_of(history.records),
                         "changes exported": sum(len(keys) for keys in history.exported.values()),
@@ -101,9 +121,54 @@ class Soak:
         for at_s, host in [each for each in self._restarts if each[0] <= self._elapsed_s]:
             self._restarts.remove((at_s, host))
             hosts.start(host)
+        for ends_s, end in [each for each in self._ends if each[0] <= self._elapsed_s]:
+            self._ends.remove((ends_s, end))
+            end()
+        for trouble in [each for each in self._troubles if each.at_s <= self._elapsed_s]:
+            if self._has_begun(trouble, scene, hosts):
+                self._troubles.remove(trouble)
+                self._had[trouble.kind] += 1
+        if self._person_looks_s <= self._elapsed_s:
+            self._person_looks_s = self._elapsed_s + PERSON_LOOKS_EVERY_S
+            scene.submit_again(hosts.a_url)
+            self._unlock_what_was_set_aside(scene)
         if self._next_exports_s <= self._elapsed_s:
             self._next_exports_s = self._elapsed_s + EXPORTS_EVERY_S
             hosts.run("start_exports")
+
+    def _unlock_what_was_set_aside(self, scene: Scene) -> None:
+        """End the locks of files that the app has set aside; of others, which were cancelled or filed before, in time.
+
+        A busy machine takes a file up late, so the time alone does not tell.
+        """
+        if not self._locks:
+            return
+        self._seen_aside |= scene.set_aside()
+        for trouble, unlock in list(self._locks):
+            is_late = self._elapsed_s > trouble.at_s + trouble.for_s
+            if is_late or (trouble.file in self._seen_aside and self._elapsed_s > trouble.at_s + LOCKED_AT_LEAST_S):
+                self._locks.remove((trouble, unlock))
+                unlock()
+
+    def _has_begun(self, trouble: Trouble, scene: Scene, hosts: Hosts) -> bool:
+        """Begin a trouble, and note when it ends; return False if there is nothing yet that it could befall."""
+        end: Callable[[], None] | None
+        match trouble.kind:
+            case TroubleKind.LOCKED:
+                self._locks.append((trouble, scene.lock(trouble)))
+                return True
+            case TroubleKind.LISTINGS:
+                end = scene.refuse_listings()
+            case TroubleKind.SUBMITS:
+                end = scene.refuse_submits(trouble.status)
+            case TroubleKind.DAMAGED:
+                end = scene.damage(trouble.which)
+            case TroubleKind.CANCELLED:
+                return scene.cancel(trouble.which, hosts.a_url)
+        if end is None:
+            return False
+        self._ends.append((self._elapsed_s + trouble.for_s, end))
+        return True
 
     def _kill(self, kill: Kill, hosts: Hosts) -> None:
         hosts.kill(kill.host)

@@ -1,4 +1,4 @@
-"""What a soak does and when, all of it from one seed: packages, kills of hosts, and which calls fail in which way.
+"""What a soak does and when, all of it from one seed: packages, kills of hosts, troubles that last, calls that fail.
 
 The plan is the same each time; which call happens to be a service's hundredth depends on the processes.
 """
@@ -6,8 +6,9 @@ The plan is the same each time; which call happens to be a service's hundredth d
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from local_cloud.faults import (
@@ -32,6 +33,19 @@ COPIED_WITHIN_S: Final = 150.0
 BETWEEN_KILLS_S: Final = (35.0, 70.0)
 DOWN_S: Final = (1.0, 15.0)
 HOSTS: Final = 2
+
+# One package in so many is locked, or on hold, until it was set aside, which takes three minutes from the first try to
+# move it; at most for so long.
+ONE_LOCKED_IN: Final = 40
+LOCKED_S: Final = (500.0, 600.0)
+LOCK_SHAPES: Final = ("resourceLocked", "accessDenied", "notAllowed", "hold")
+LISTING_REFUSED_S: Final = (15.0, 30.0)
+SUBMITS_REFUSED_S: Final = (10.0, 20.0)
+SUBMITS_REFUSED_WITH: Final = (400, 500, 503, 429)
+# For each so many packages one record is damaged for a while, and one run is cancelled.
+ONE_DAMAGED_IN: Final = 50
+DAMAGED_S: Final = (15.0, 30.0)
+ONE_CANCELLED_IN: Final = 50
 
 FAULT_RATE: Final = 0.05  # of the calls of every service
 _SHORT_S: Final = 2.0
@@ -127,6 +141,29 @@ class Kill:
     down_s: float
 
 
+class TroubleKind(StrEnum):
+    """What lasts for a while, or what a person does."""
+
+    LOCKED = "files locked or on hold"
+    LISTINGS = "times all listings were refused"
+    SUBMITS = "times all submits were refused"
+    DAMAGED = "records damaged and restored"
+    CANCELLED = "runs cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """One of them."""
+
+    kind: TroubleKind
+    at_s: float
+    for_s: float = 0.0
+    file: str = ""  # LOCKED
+    shape: str = ""  # LOCKED: one of LOCK_SHAPES
+    status: int = 0  # SUBMITS
+    which: float = 0.0  # DAMAGED, CANCELLED: which of the runs that are open by then, from 0 to 1
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """All that is decided beforehand, but for the faults."""
@@ -135,6 +172,7 @@ class Plan:
     packages: tuple[Package, ...]  # in the order in which they are copied
     exports: Mapping[str, str]  # data projects of exports, each with the lane whose rows it exports
     kills: tuple[Kill, ...]  # for as long as any soak may last
+    troubles: tuple[Trouble, ...]  # in the order of their beginnings
 
 
 def make_plan(*, seed: int, packages: int, projects: int, exports: int, minutes: float) -> Plan:
@@ -144,13 +182,15 @@ def make_plan(*, seed: int, packages: int, projects: int, exports: int, minutes:
     moments = sorted(dice.uniform(0, COPIED_WITHIN_S * min(1.0, packages / 100)) for _ in range(packages))
     chosen = [lanes[number % projects] for number in range(packages)]
     dice.shuffle(chosen)
+    made = tuple(
+        _package(number, lane, at_s, dice) for number, (lane, at_s) in enumerate(zip(chosen, moments, strict=True))
+    )
     return Plan(
         seed=seed,
-        packages=tuple(
-            _package(number, lane, at_s, dice) for number, (lane, at_s) in enumerate(zip(chosen, moments, strict=True))
-        ),
+        packages=made,
         exports={f"Export {number:02d}": lanes[number % projects] for number in range(exports)},
         kills=tuple(_kills(dice, minutes * 60)),
+        troubles=tuple(sorted(_troubles(random.Random(f"{seed} troubles"), made), key=lambda each: each.at_s)),
     )
 
 
@@ -164,6 +204,35 @@ def _package(number: int, lane: str, at_s: float, dice: random.Random) -> Packag
     bad = (f"{number:04d}-bad",) if dice.randrange(ONE_PARTLY_WRONG_IN) == 0 else ()
     name = f"{COMPANY}_{lane.replace(' ', '-')}_{number:04d}.zip"
     return Package(name=name, lane=lane, at_s=at_s, good=tuple(keys), bad=bad)
+
+
+def _troubles(dice: random.Random, packages: Sequence[Package]) -> Iterator[Trouble]:
+    """Yield the troubles of a soak, all of them while packages are still worked at."""
+    # The first of a lane is taken up at once, so it meets its lock; later ones may come up when that is over.
+    first = list({package.lane: package for package in reversed(packages)}.values())
+    for package in dice.sample(first, min(-(-len(packages) // ONE_LOCKED_IN), len(first))):
+        yield Trouble(
+            kind=TroubleKind.LOCKED,
+            at_s=package.at_s - 1.0,
+            for_s=dice.uniform(*LOCKED_S),
+            file=package.name,
+            shape=dice.choice(LOCK_SHAPES),
+        )
+    busy_s = max(package.at_s for package in packages) + 10.0
+    for number in range(2):
+        at_s = busy_s * (number + dice.random()) / 2
+        yield Trouble(kind=TroubleKind.LISTINGS, at_s=at_s, for_s=dice.uniform(*LISTING_REFUSED_S))
+    # One after the other: there is one of them at a time.
+    slot_s = max(busy_s / len(SUBMITS_REFUSED_WITH), SUBMITS_REFUSED_S[1] + 5.0)
+    for number, status_code in enumerate(SUBMITS_REFUSED_WITH):
+        for_s = dice.uniform(*SUBMITS_REFUSED_S)
+        at_s = slot_s * number + dice.uniform(0.0, slot_s - for_s)
+        yield Trouble(kind=TroubleKind.SUBMITS, at_s=at_s, for_s=for_s, status=status_code)
+    for _ in range(-(-len(packages) // ONE_DAMAGED_IN)):
+        at_s, for_s = dice.uniform(0, busy_s), dice.uniform(*DAMAGED_S)
+        yield Trouble(kind=TroubleKind.DAMAGED, at_s=at_s, for_s=for_s, which=dice.random())
+    for _ in range(-(-len(packages) // ONE_CANCELLED_IN)):
+        yield Trouble(kind=TroubleKind.CANCELLED, at_s=dice.uniform(0, busy_s), which=dice.random())
 
 
 def _kills(dice: random.Random, until_s: float) -> list[Kill]:

@@ -5,9 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
 from tests.soak.plan import Package
+
+CANCELLED: Final = "GivenUp"  # the outcome of a run that a person has cancelled
 
 type Record = Mapping[str, Any]  # of a run, as the app has written it
 
@@ -39,7 +41,11 @@ class History:
     imported: Sequence[Imported]  # in the order in which it took effect
     exported: Mapping[str, Sequence[str]]  # by export: the keys in all its packages
     to_export: Mapping[str, Sequence[str]]  # by export: the keys that were imported into its entity
+    cancelled: frozenset[str] = frozenset()  # files whose runs a person has asked to cancel
+    damaged: frozenset[str] = frozenset()  # files whose runs' records were damaged for a while: others pass them
     open_runs: Sequence[str] = ()
+    reservations: Sequence[str] = ()
+    standing: Sequence[str] = ()  # alerts of what lasts that are not over
     leases: Sequence[str] = ()
     messages: Mapping[str, int] = field(default_factory=dict)  # by queue, those that are not visible yet included
     given_up: int = 0  # messages that hosts have put into poison queues
@@ -58,7 +64,7 @@ def broken(history: History) -> list[str]:
             by_file[record["file"]["name"]].append(record)
     return [
         *_ended_once(history, by_file),
-        *_filed_once(history),
+        *_filed_once(history, by_file),
         *_imported_once(history, by_file),
         *_in_order(history, by_file),
         *_exported_once(history),
@@ -71,24 +77,40 @@ def broken(history: History) -> list[str]:
     ]
 
 
+def _is_cancelled(package: Package, history: History, by_file: Mapping[str, Sequence[Record]]) -> bool:
+    """Return whether a person has cancelled a package's run; the app may not say so of any other."""
+    return package.name in history.cancelled and any(
+        record.get("cancelled_in") for record in by_file.get(package.name, ())
+    )
+
+
 def _ended_once(history: History, by_file: Mapping[str, Sequence[Record]]) -> Iterator[str]:
     for package in history.packages:
         ends = [record["outcome"] for record in by_file.get(package.name, ()) if record["ended"]]
+        if _is_cancelled(package, history, by_file) and ends == [CANCELLED]:
+            continue
         if ends != [package.outcome]:
             yield f"{package.name} was to end once as {package.outcome}, and ended as {ends}"
 
 
-def _filed_once(history: History) -> Iterator[str]:
+def _folder(package: Package, by_file: Mapping[str, Sequence[Record]]) -> str:
+    """Return where a file is to be filed: if its run was cancelled before its outcome was known, in Error."""
+    is_cancelled = any(record["outcome"] == CANCELLED for record in by_file.get(package.name, ()))
+    return f"{package.lane}/Error" if is_cancelled else package.folder
+
+
+def _filed_once(history: History, by_file: Mapping[str, Sequence[Record]]) -> Iterator[str]:
     places: dict[str, list[Place]] = defaultdict(list)
     for place in history.places:
         places[place.name].append(place)
+    folders = {package.name: _folder(package, by_file) for package in history.packages}
     for package in history.packages:
-        found = places.pop(package.name, [])
-        if [place.folder for place in found] != [package.folder]:
-            yield f"{package.name} was to be in {package.folder}, and is in {[place.folder for place in found]}"
+        found, folder = places.pop(package.name, []), folders[package.name]
+        if [place.folder for place in found] != [folder]:
+            yield f"{package.name} was to be in {folder}, and is in {[place.folder for place in found]}"
         elif found[0].digest != package.digest:
             yield f"{package.name} has another content than it was copied with"
-    reported = {(package.folder, package.name.removesuffix(".zip")) for package in history.packages if package.bad}
+    reported = {(folder, name.removesuffix(".zip")) for name, folder in folders.items() if folder.endswith("/Error")}
     for name, found in places.items():
         if (found[0].folder, name.partition(".")[0]) not in reported:
             yield f"nobody knows where {found[0].folder}/{name} comes from"
@@ -101,6 +123,8 @@ def _imported_once(history: History, by_file: Mapping[str, Sequence[Record]]) ->
     for package in history.packages:
         ids = {sent["execution_id"] for record in by_file.get(package.name, ()) for sent in record["submissions"]}
         found = [count for each in sorted(ids) for count in rows.pop(each, [])]
+        if not found and _is_cancelled(package, history, by_file):
+            continue
         if found != [len(package.good)]:
             yield f"{package.name} was to bring {len(package.good)} rows into F&O once, and brought {found}"
     for execution_id in rows:
@@ -108,7 +132,10 @@ def _imported_once(history: History, by_file: Mapping[str, Sequence[Record]]) ->
 
 
 def _in_order(history: History, by_file: Mapping[str, Sequence[Record]]) -> Iterator[str]:
-    """An older file may come behind a newer one only where it was not known yet when the newer one was begun."""
+    """An older file may come behind a newer one only if it was not known yet when that was begun, or was set aside.
+
+    Then its record tells which ones passed it.
+    """
     turn = {each.execution_id: number for number, each in enumerate(history.imported)}
     lanes: dict[str, list[tuple[int, Record]]] = defaultdict(list)
     for package in history.packages:
@@ -118,9 +145,19 @@ def _in_order(history: History, by_file: Mapping[str, Sequence[Record]]) -> Iter
     for lane, imports in sorted(lanes.items()):
         for (_, before), (_, after) in pairwise(sorted(imports, key=lambda each: each[0])):
             is_older = after["order"] < before["order"]
-            if is_older and _moment(after["opened"]) < _moment(before["steps"][0]["began"]):
+            if (
+                is_older
+                and not _was_passed(after, before, history)
+                and _moment(after["opened"]) < _moment(before["steps"][0]["began"])
+            ):
                 names = before["file"]["name"], after["file"]["name"]
                 yield f"in {lane}, {names[1]} was known and older, and was imported after {names[0]}"
+
+
+def _was_passed(run: Record, by: Record, history: History) -> bool:
+    name = run["file"]["name"]
+    has_more = run.get("passed_by_total", 0) > len(run.get("passed_by", ()))
+    return name in history.damaged or has_more or by["file"]["name"] in run.get("passed_by", ())
 
 
 def _exported_once(history: History) -> Iterator[str]:
@@ -135,7 +172,9 @@ def _exported_once(history: History) -> Iterator[str]:
 
 
 def _nothing_left(history: History) -> Iterator[str]:
-    yield from (f"a run is open: {each}" for each in history.open_runs)
+    yield from (f"a run is open, or a flow is stopped: {each}" for each in history.open_runs)
+    yield from (f"a name is reserved: {each}" for each in history.reservations)
+    yield from (f"an alert is not over: {each}" for each in history.standing)
     yield from (f"a lease is held: {each}" for each in history.leases)
     yield from (f"{count} messages are in {queue}" for queue, count in history.messages.items() if count)
 

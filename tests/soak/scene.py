@@ -5,22 +5,31 @@ import json
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Self, TextIO
 
 import requests
-from azure.storage.blob import BlobServiceClient
+from azure.core import MatchConditions
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+from azure.storage.blob import BlobServiceClient, ContainerClient
 from azure.storage.queue import QueueServiceClient
 
+from local_cloud import faults
 from local_cloud.cloud import LocalCloud
+from local_cloud.faults import Fault
 from local_cloud.finance_operations.knobs import Speed
 from local_cloud.finance_operations.packages import read_package
 from local_cloud.onedrive import Knobs
 from local_cloud.processes import ChildProcess
-from tests.soak.plan import COLUMNS, COMPANY, HOSTS, Chance, Package, Plan, entity_of
+from shared.clients.run_store import RunStore, address_of
+from shared.domain.record import Damaged, run_from_json
+from shared.domain.run import Run, State
+from shared.flows.offers import Verb, may_submit_again
+from tests.soak.plan import COLUMNS, COMPANY, HOSTS, Chance, Package, Plan, Trouble, entity_of
 from tests.soak.promises import History, Imported, Place, Record
 from tests.soak.storage import PACKAGES, StorageDoor
 
@@ -89,6 +98,11 @@ class Hosts:
             child.stop()
         self._running.clear()
 
+    @property
+    def a_url(self) -> str:
+        """Where one of those that run listens; "" if none does."""
+        return next((f"http://127.0.0.1:{self.ports[host]}" for host in sorted(self._running)), "")
+
     def run(self, function: str) -> None:
         """Run a function now on all hosts that run, at almost the same moment."""
         for host in sorted(self._running):
@@ -125,10 +139,16 @@ class Scene(LocalCloud):
                 "SUBMIT_GRACE_SECONDS": str(GRACE_S),
                 "POLL_FIRST_SECONDS": "1",
                 "POLL_LONGEST_SECONDS": "5",
+                "ALERT_RECIPIENT": "ops@contoso.com",
+                "ALERT_SENDER": "app@contoso.com",
             },
         )
         self._chance = chance
         self._lanes = lanes
+        self._cancelled: set[str] = set()
+        self._damaged: set[str] = set()
+        self._overwritten: list[str] = []
+        self.submitted_again = 0
 
     def __enter__(self) -> Self:
         super().__enter__()
@@ -155,6 +175,126 @@ class Scene(LocalCloud):
         aside = self.home / package.name
         aside.write_bytes(package.content())
         aside.replace(self.folder / package.lane / "Input" / package.name)
+
+    # -- what lasts for a while
+
+    def lock(self, trouble: Trouble) -> Callable[[], None]:
+        """Let a file refuse to be moved; return what ends that."""
+        knobs = self.onedrive.knobs
+        if trouble.shape == "hold":
+            knobs.held = [*knobs.held, trouble.file]
+        else:
+            knobs.locked = {**knobs.locked, trouble.file: trouble.shape}
+
+        def unlock() -> None:
+            knobs.held = [name for name in knobs.held if name != trouble.file]
+            knobs.locked = {name: shape for name, shape in knobs.locked.items() if name != trouble.file}
+
+        return unlock
+
+    def set_aside(self) -> set[str]:
+        """Return the files that others pass at this moment."""
+        with self._container() as container:
+            rows = [row for row in RunStore(container).open_rows() if row.is_aside and not row.damage]
+            return {row.file_name for row in rows if row.state is not State.CANCELLED}
+
+    def refuse_listings(self) -> Callable[[], None]:
+        """Let every listing be refused; return what ends that."""
+        self.onedrive.knobs.site_is_locked = True
+
+        def go_on() -> None:
+            self.onedrive.knobs.site_is_locked = False
+
+        return go_on
+
+    def refuse_submits(self, status: int) -> Callable[[], None]:
+        """Let F&O refuse every submit; return what ends that."""
+        answer = faults.status(status, body={"error": {"code": "", "message": "Not now."}})
+        self.faults.add(Fault("finance_operations", "POST", r"(Import|Export)\w+Package", times=None, do=answer))
+        return self.faults.clear
+
+    def damage(self, which: float) -> Callable[[], None] | None:
+        """Cut the record of an open run short; return what restores it, None if no run is open at this moment."""
+        with self._container() as container:
+            run, content, metadata = self._an_open_run(which, container)
+            if run is None:
+                return None
+            blob = container.get_blob_client(f"open/{run.lane}/{run.order}")
+            less = {name: value for name, value in metadata.items() if name != "whole"}
+            try:
+                written = blob.upload_blob(
+                    content[: len(content) // 2],
+                    overwrite=True,
+                    metadata=less,
+                    etag=run.record_etag,
+                    match_condition=MatchConditions.IfNotModified,
+                )
+            except HttpResponseError:
+                return None  # the app has just written it
+        self._damaged.add(run.file.name)
+
+        def restore() -> None:
+            with self._container() as container:
+                try:
+                    container.get_blob_client(blob.blob_name).upload_blob(
+                        content,
+                        overwrite=True,
+                        metadata=metadata,
+                        etag=written["etag"],
+                        match_condition=MatchConditions.IfNotModified,
+                    )
+                except HttpResponseError as error:
+                    self._overwritten.append(f"{blob.blob_name} (HTTP {error.status_code})")
+
+        return restore
+
+    # -- what a person does
+
+    def cancel(self, which: float, url: str) -> bool:
+        """Cancel an import that is open; return whether there was one."""
+        with self._container() as container:
+            run, _, _ = self._an_open_run(which, container, prefix="open/in-")
+        if run is None or not url:
+            return False
+        self._cancelled.add(run.file.name)  # also if no answer comes
+        said = self._act(url, Verb.GIVE_UP, run)
+        if said is not None and not said.get("done"):
+            self._cancelled.discard(run.file.name)
+            return False
+        return True
+
+    def submit_again(self, url: str) -> None:
+        """Press "Submit again" wherever the app leaves that to a person."""
+        with self._container() as container:
+            for name in self._names("open/"):
+                run, _, _ = _read(container, name)
+                if run and may_submit_again(run) and url and self._act(url, Verb.SUBMIT_AGAIN, run):
+                    self.submitted_again += 1
+
+    def _act(self, url: str, verb: Verb, run: Run) -> Mapping[str, object] | None:
+        """Return what the app says, None if it did not answer."""
+        try:
+            answer = requests.post(
+                f"{url}/api/actions/{verb}",
+                json={"run": address_of(run), "by": "Ada", "why": "the soak"},
+                headers={"x-functions-key": self.function_key or "any"},
+                timeout=20,
+            )
+            found = answer.json() if answer.status_code in (200, 404, 409) else None
+        except (requests.RequestException, ValueError):
+            return None
+        return found if isinstance(found, dict) else None
+
+    @contextmanager
+    def _container(self) -> Iterator[ContainerClient]:
+        with BlobServiceClient.from_connection_string(self.azurite.connection_string) as blobs:
+            yield blobs.get_container_client("runs")
+
+    def _an_open_run(
+        self, which: float, container: ContainerClient, prefix: str = "open/"
+    ) -> tuple[Run | None, bytes, dict[str, str]]:
+        names = [name for name in self._names(prefix) if not name.split("/")[2].startswith("!")]
+        return _read(container, names[int(which * len(names))]) if names else (None, b"", {})
 
     def _declare(self, export: str, entity: str) -> None:
         """Let a data project export what has changed in an entity since its last export."""
@@ -212,9 +352,25 @@ class Scene(LocalCloud):
                 for name in names
             }
 
+    def reservations(self) -> list[str]:
+        """Return the names of the records of reservations."""
+        return self._names("reservations/")
+
+    def standing(self) -> list[str]:
+        """Return the titles of alerts of what lasts that are not over, as far as the app knows."""
+        found = []
+        with self._container() as container:
+            for name in self._names("alerts/"):
+                with suppress(ResourceNotFoundError):
+                    alert = json.loads(container.download_blob(name).readall())
+                    found += [alert["title"]] if alert.get("stays") and not alert.get("over") else []
+        return found
+
     def is_quiet(self) -> bool:
-        """Return whether nothing is left to do: no open run, no message, no lease."""
-        return not (any(self.messages().values()) or self.open_runs() or self._held_leases())
+        """Return whether nothing is left to do: no open run, message, lease or reservation, and no alert stands."""
+        if any(self.messages().values()) or self.open_runs() or self._held_leases():
+            return False
+        return not (self.reservations() or self.standing())
 
     def history(self, log: Log, hosts: Hosts) -> History:
         """Return all that is left behind, once the hosts have ended."""
@@ -225,14 +381,18 @@ class Scene(LocalCloud):
             imported=[Imported(each.execution_id, each.rows) for each in self.finance_operations.effects],
             exported={export: self.exported_keys(export) for export in self._plan.exports},
             to_export={export: self.imported_keys(export) for export in self._plan.exports},
+            cancelled=frozenset(self._cancelled),
+            damaged=frozenset(self._damaged),
             open_runs=self.open_runs(),
+            reservations=self.reservations(),
+            standing=self.standing(),
             leases=self._held_leases(),
             messages=self.messages(),
             given_up=log.counts["given up"],
             told=log.counts["message.given_up"],
             ticks=log.ticks,
             died=hosts.died,
-            bugs=log.bugs,
+            bugs=[*log.bugs, *(f"a damaged record was written over: {name}" for name in self._overwritten)],
             violations=[*self.onedrive.violations, *self.finance_operations.violations],
         )
 
@@ -254,11 +414,24 @@ class Scene(LocalCloud):
             return [row.name for row in rows if row.lease.state == "leased"]
 
 
+def _read(container: ContainerClient, name: str) -> tuple[Run | None, bytes, dict[str, str]]:
+    """Return an open run, its record and its metadata; no run if it has ended, or its record is damaged."""
+    try:
+        download = container.download_blob(name)
+        content, found = download.readall(), download.properties
+        run = run_from_json(content)
+    except (ResourceNotFoundError, Damaged):
+        return None, b"", {}
+    return replace(run, record_etag=str(found.etag)), content, dict(found.metadata or {})
+
+
 def figures_of(records: Sequence[Record]) -> Mapping[str, int]:
     """Return what is counted in the app's own records."""
     imports = [record for record in records if record["flow"] == "import"]
     return {
         "ids chosen": sum(len(record["submissions"]) for record in records),
         "packages fenced": sum(any(sent["fenced"] for sent in record["submissions"]) for record in imports),
-        "exports delivered": len(records) - len(imports),
+        "exports delivered": sum(record["flow"] == "export" and record["state"] == "delivered" for record in records),
+        "files that others passed": sum(record.get("passed_by_total", 0) > 0 for record in imports),
+        "imports cancelled": sum(bool(record.get("cancelled_in")) for record in imports),
     }

@@ -3,7 +3,8 @@
 from collections import Counter
 from itertools import pairwise
 
-from tests.soak.plan import FAULTS, HOSTS, Chance, make_plan
+from shared.flows.runner import ASIDE_AFTER
+from tests.soak.plan import FAULTS, HOSTS, LOCKED_S, SUBMITS_REFUSED_WITH, Chance, TroubleKind, make_plan
 
 
 def faults_of(seed: int, calls: int = 4000) -> list[str]:
@@ -37,6 +38,19 @@ def test_hosts_are_killed_one_after_the_other_for_as_long_as_a_soak_may_last() -
     assert {kill.host for kill in kills} == set(range(HOSTS))
     assert all(before.at_s + before.down_s < after.at_s for before, after in pairwise(kills))
     assert kills[-1].at_s > 38 * 60
+
+
+def test_every_kind_of_trouble_comes_up_and_submits_are_refused_once_in_each_way_at_a_time() -> None:
+    plan = make_plan(seed=1, packages=120, projects=10, exports=5, minutes=40)
+
+    assert {trouble.kind for trouble in plan.troubles} == set(TroubleKind)
+    refused = [trouble for trouble in plan.troubles if trouble.kind is TroubleKind.SUBMITS]
+    assert [trouble.status for trouble in refused] == list(SUBMITS_REFUSED_WITH)
+    assert all(before.at_s + before.for_s < after.at_s for before, after in pairwise(refused))
+
+
+def test_a_locked_file_is_locked_for_so_long_that_it_is_set_aside() -> None:
+    assert ASIDE_AFTER.total_seconds() < LOCKED_S[0]
 
 
 def test_the_nth_call_of_a_service_fails_in_the_same_way_each_time() -> None:

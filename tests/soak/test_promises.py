@@ -55,6 +55,21 @@ def swapped(history: History) -> History:
     return replace(history, imported=history.imported[::-1])
 
 
+def a_cancelled(package: Package) -> dict[str, Any]:
+    return a_record(package, 1, outcome="GivenUp", cancelled_in="executing")
+
+
+def in_error(history: History) -> list[Place]:
+    """The first package lies in Error."""
+    return [Place("a/Error", FIRST.name, FIRST.digest), *history.places[1:]]
+
+
+def cancelled(history: History) -> History:
+    """A person has cancelled the first package's run, and F&O has gone on with it."""
+    records = [a_cancelled(FIRST), history.records[1]]
+    return replace(history, cancelled=frozenset({FIRST.name}), records=records, places=in_error(history))
+
+
 SPOILT: Final[Mapping[str, tuple[Callable[[History], History], str]]] = {
     "a run that never ended": (
         lambda good: replace(good, records=[good.records[0], a_record(SECOND, 2, ended=None)]),
@@ -106,7 +121,24 @@ SPOILT: Final[Mapping[str, tuple[Callable[[History], History], str]]] = {
         lambda good: replace(good, exported={"out": ["1-0", "1-1", "2-0", "9"]}),
         "out delivered though nobody imported it: 9",
     ),
-    "an open run": (lambda good: replace(good, open_runs=["open/a/1"]), "a run is open: open/a/1"),
+    "an open run": (
+        lambda good: replace(good, open_runs=["open/a/1"]),
+        "a run is open, or a flow is stopped: open/a/1",
+    ),
+    "a reservation": (lambda good: replace(good, reservations=["reservations/a/1"]), "a name is reserved"),
+    "an alert that is not over": (lambda good: replace(good, standing=["a, 1 needs attention"]), "is not over: a, 1"),
+    "a cancelled run that nobody has cancelled": (
+        lambda good: replace(good, records=[a_cancelled(FIRST), good.records[1]], places=in_error(good)),
+        "USMF_a_1.zip was to end once as Succeeded, and ended as ['GivenUp']",
+    ),
+    "a cancelled run that was imported twice": (
+        lambda good: replace(cancelled(good), imported=[Imported("lost-1", 2), *good.imported]),
+        "USMF_a_1.zip was to bring 2 rows into F&O once, and brought [2, 2]",
+    ),
+    "a cancelled run whose file is in Success": (
+        lambda good: replace(cancelled(good), places=good.places),
+        "USMF_a_1.zip was to be in a/Error, and is in ['a/Success']",
+    ),
     "a lease": (lambda good: replace(good, leases=["locks/a"]), "a lease is held: locks/a"),
     "a message": (lambda good: replace(good, messages={"inbound-work": 2}), "2 messages are in inbound-work"),
     "a message given up and not told": (lambda good: replace(good, told=0), "a person was told of 0"),
@@ -128,6 +160,31 @@ def test_an_older_file_that_came_later_may_be_imported_later() -> None:
     late = a_record(FIRST, 1, opened=(NOON + timedelta(seconds=3)).isoformat())
 
     assert broken(swapped(a_history(records=[late, a_record(SECOND, 2)]))) == []
+
+
+def test_a_cancelled_run_may_have_been_imported_once_or_not_at_all() -> None:
+    good = cancelled(a_history())
+
+    assert broken(good) == []
+    assert broken(replace(good, imported=good.imported[1:])) == []
+
+
+def test_a_run_that_was_cancelled_too_late_ends_as_it_would_have() -> None:
+    late = a_record(FIRST, 1, cancelled_in="finished")
+
+    assert broken(a_history(cancelled=frozenset({FIRST.name}), records=[late, a_record(SECOND, 2)])) == []
+
+
+def test_an_older_file_that_was_set_aside_says_which_ones_passed_it() -> None:
+    aside = a_record(FIRST, 1, passed_by=[SECOND.name], passed_by_total=1)
+    silent = a_record(FIRST, 1, passed_by=["another.zip"], passed_by_total=1)
+
+    assert broken(swapped(a_history(records=[aside, a_record(SECOND, 2)]))) == []
+    assert len(broken(swapped(a_history(records=[silent, a_record(SECOND, 2)])))) == 1
+
+
+def test_an_older_file_whose_record_was_damaged_may_be_imported_later() -> None:
+    assert broken(swapped(a_history(damaged=frozenset({FIRST.name})))) == []
 
 
 @pytest.mark.parametrize("what", SPOILT)

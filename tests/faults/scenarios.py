@@ -1,0 +1,454 @@
+"""Faults that last: OneDrive refuses a file or a folder, F&O refuses every submit, a record is damaged.
+
+Each ends after half an hour or an hour of the clock. Then all must go on by itself, or with the one thing that a person
+is asked to do: every file is imported once and lies in Success, and nothing is left over.
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from azure.storage.blob import BlobClient, BlobServiceClient
+
+from local_cloud import faults
+from local_cloud.faults import Action, Fault
+from shared.clients.run_store import Lane
+from shared.domain.run import FlowKind, Outcome, Run, State
+from shared.errors import AppError
+from shared.flows import actions, offers, runner
+from shared.flows.actions import Asked
+from shared.flows.runner import Flow
+from shared.services import Services
+from tests.faults.interception import PowerCut
+from tests.faults.matrix import ROWS, Stage, Verdict, broken, left_over, places_of, rows_of, tick_of_timer
+from tests.packages import build_package
+from tests.world import World
+
+SHORT_MIN: Final = 30
+LONG_MIN: Final = 60
+WITHIN_MIN: Final = 4 * 60  # after the fault is gone
+DAMAGED_FOR_MIN: Final = 10
+EACH_MINUTE_FOR: Final = 5
+SELDOM_MIN: Final = 5
+TRIES_IN_VAIN: Final = 2  # the first may have met a dead worker's lease
+MOST_WAKES: Final = 120  # of all lanes in one minute; more is a loop
+
+THE_PERSON: Final = Asked(by="Ada", why="the matrix of faults")
+ON_HOLD: Final = {"error": {"code": "accessDenied", "message": "This item is on hold."}}
+IS_LOCKED: Final = {"error": {"code": "resourceLocked", "message": "The resource is locked."}}
+BAD_REQUEST: Final = {"error": {"code": "", "message": "The request is not valid."}}
+
+type Promise = tuple[str, object, object]  # what, found, wanted
+type Play = Callable[[World, str], Iterator[Promise]]  # the world, and the beginning of all file names
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One fault that lasts."""
+
+    name: str
+    play: Play = field(repr=False)
+
+    def __str__(self) -> str:
+        return f"scenario: {self.name}"
+
+
+def verdict_on(scenario: Scenario, stage: Stage) -> Verdict[str]:
+    """Play a scenario in a world that is empty; return which promises it broke."""
+    world, prefix = stage.world, f"USMF_Case_{stage.begin_next():05d}"
+    world.clock.present = datetime.now(UTC)  # the scenario before was hours ahead of OneDrive and storage
+    try:
+        return Verdict(scenario.name, tuple(broken(*scenario.play(world, prefix))))
+    except AssertionError as error:
+        return Verdict(scenario.name, (str(error),))
+    finally:
+        world.faults.clear()
+        _well_again(world)
+
+
+def scenarios() -> list[Scenario]:
+    """Return all scenarios."""
+    return [*_refused_items(), *_refused_listings(), *_refused_submits(), *_damaged_records()]
+
+
+# -- an item, and a listing, that OneDrive refuses
+
+
+def _refused_items() -> Iterator[Scenario]:
+    changes: Mapping[str, dict[str, object]] = {
+        "423 resourceLocked": {"locked": {"*_1.zip": "resourceLocked"}},
+        "423 accessDenied": {"locked": {"*_1.zip": "accessDenied"}},
+        "423 notAllowed": {"locked": {"*_1.zip": "notAllowed"}},
+        "403 of a hold": {"held": ["*_1.zip"]},
+    }
+    for what, knobs in changes.items():
+        for state in (State.FOUND, State.FINISHED):
+            name = f"the first of two files refuses to be moved for {SHORT_MIN} minutes: {what}, from {state} on"
+            yield Scenario(name, _with_knobs(knobs, state))
+    everything: Mapping[str, Action] = {
+        "423": faults.status(423, body=IS_LOCKED),
+        "403": faults.status(403, body=ON_HOLD),
+    }
+    for what, action in everything.items():
+        for state in (State.FOUND, State.FINISHED):
+            yield Scenario(
+                f"the first of two files answers every call with {what} for {SHORT_MIN} minutes, from {state} on",
+                _every_call_about_the_first(action, state),
+            )
+        yield Scenario(
+            f"every file refuses every call with {what} for {SHORT_MIN} minutes",
+            _two_files(Fault("graph", "*", r"/items/[^/:]+$", times=None, do=action), SHORT_MIN),
+        )
+        yield Scenario(
+            f"the upload of an export is refused with {what} for {SHORT_MIN} minutes",
+            _an_export(Fault("graph", "POST", "createUploadSession", times=None, do=action), SHORT_MIN),
+        )
+
+
+def _refused_listings() -> Iterator[Scenario]:
+    yield Scenario(
+        f"every listing is refused with 423 for {SHORT_MIN} minutes", _with_knobs({"site_is_locked": True}, None)
+    )
+    for status, body in ((403, ON_HOLD), (423, IS_LOCKED)):
+        fault = Fault("graph", "GET", r"/children$", times=None, do=faults.status(status, body=body))
+        yield Scenario(
+            f"Input's listing is refused with {status} for {SHORT_MIN} minutes", _two_files(fault, SHORT_MIN)
+        )
+
+
+def _with_knobs(changes: dict[str, object], state: State | None) -> Play:
+    """Turn knobs of OneDrive when the first file has come into a state; None: from the beginning."""
+
+    def play(world: World, prefix: str) -> Iterator[Promise]:
+        names = _put_two(world, prefix)
+        if state in (None, State.FOUND):
+            world.onedrive.knobs.take(changes)
+        else:
+
+            def turn(run: Run) -> bool:
+                if run.file.name == names[0]:
+                    world.onedrive.knobs.take(changes)
+                return run.file.name == names[0]
+
+            _when_in(world, state, turn)
+        effects = len(world.fno.effects)
+        minutes_go_by(world, SHORT_MIN)
+        if state is not None:  # a file of its own: the other one has passed it
+            yield "the other file was imported meanwhile", places_of(world, names[1]), ["Success"]
+            yield "the file itself was not filed meanwhile", "Success" in places_of(world, names[0]), False
+        _well_again(world)
+        yield from _all_is_well(world, names, effects)
+
+    return play
+
+
+def _every_call_about_the_first(action: Action, state: State) -> Play:
+    def play(world: World, prefix: str) -> Iterator[Promise]:
+        names = _put_two(world, prefix)
+        effects = len(world.fno.effects)
+
+        def refuse(run: Run) -> bool:
+            if run.file.name != names[0]:
+                return False
+            world.faults.add(Fault("graph", "*", f"/items/{run.file.item_id}", times=None, do=action))
+            return True
+
+        _when_in(world, state, refuse)
+        minutes_go_by(world, SHORT_MIN)
+        yield "the other file was imported meanwhile", places_of(world, names[1]), ["Success"]
+        world.faults.clear()
+        yield from _all_is_well(world, names, effects)
+
+    return play
+
+
+# -- submits that F&O refuses
+
+
+def _refused_submits() -> Iterator[Scenario]:
+    answers: Mapping[str, Action] = {
+        "400, about the request": faults.status(400, body=BAD_REQUEST),
+        "500": faults.status(500, body={"Message": "An error has occurred."}),
+        "503": faults.status(503),
+        "429": faults.status(429, {"Retry-After": "30"}),
+    }
+    for what, action in answers.items():
+        fault = Fault("finance_operations", "POST", r"(Import|Export)\w+Package", times=None, do=action)
+        yield Scenario(f"F&O refuses every submit for an hour: {what}; one file", _one_file(fault, LONG_MIN))
+        yield Scenario(f"F&O refuses every submit for an hour: {what}; two files", _two_files(fault, LONG_MIN))
+        yield Scenario(f"F&O refuses every submit for an hour: {what}; an export", _an_export(fault, LONG_MIN))
+
+
+def _one_file(fault: Fault, minutes: int) -> Play:
+    def play(world: World, prefix: str) -> Iterator[Promise]:
+        world.put(f"{prefix}_1.zip", build_package(rows=ROWS))
+        yield from _until_the_fault_is_gone(world, [f"{prefix}_1.zip"], fault, minutes)
+
+    return play
+
+
+def _two_files(fault: Fault, minutes: int) -> Play:
+    def play(world: World, prefix: str) -> Iterator[Promise]:
+        yield from _until_the_fault_is_gone(world, _put_two(world, prefix), fault, minutes)
+
+    return play
+
+
+def _until_the_fault_is_gone(world: World, names: list[str], fault: Fault, minutes: int) -> Iterator[Promise]:
+    effects = len(world.fno.effects)
+    world.faults.add(fault)
+    minutes_go_by(world, minutes)
+    yield "no file has failed meanwhile", [places_of(world, name) for name in names if name in world.files("Error")], []
+    yield "a person was told", world.mails() != [], True
+    world.faults.clear()
+    _submit_again(world)
+    yield from _all_is_well(world, names, effects)
+
+
+def _an_export(fault: Fault, minutes: int) -> Play:
+    def play(world: World, _prefix: str) -> Iterator[Promise]:
+        world.faults.add(fault)
+        world.start_exports()
+        minutes_go_by(world, minutes)
+        yield "a person was told", world.mails() != [], True
+        world.faults.clear()
+        _submit_again(world)
+        yield from _export_is_well(world)
+
+    return play
+
+
+def _submit_again(world: World) -> None:
+    """Do what a person is asked for after five lost submits, if the app has asked."""
+    for row in world.services.store.open_rows():
+        run = world.services.store.run_at(row.address)
+        if run and offers.may_submit_again(run):
+            actions.submit_again(row.address, THE_PERSON, world.services)
+
+
+# -- records that are damaged
+
+_HOW: Final = ("cut short", "of a newer version", "without metadata")
+_IMPORT_STATES: Final = (State.FOUND, State.CLAIMED, State.SUBMITTING, State.EXECUTING, State.FINISHED)
+_EXPORT_STATES: Final = (State.PLANNED, State.SUBMITTING, State.EXECUTING, State.READY)
+
+
+def _damaged_records() -> Iterator[Scenario]:
+    for state in _IMPORT_STATES:
+        for how, dies in (*((how, True) for how in _HOW), (_HOW[0], False)):
+            worker = "its worker dies" if dies else "its worker goes on"
+            name = f"the record of an import is damaged in {state}, {how}; {worker}"
+            yield Scenario(f"{name}; restored", _damaged_import(state, how, dies=dies, is_restored=True))
+            yield Scenario(f"{name}; put aside", _damaged_import(state, how, dies=dies, is_restored=False))
+    for state in _EXPORT_STATES:
+        for dies in (True, False):
+            worker = "its worker dies" if dies else "its worker goes on"
+            name = f"the record of an export is damaged in {state}; {worker}"
+            yield Scenario(f"{name}; restored", _damaged_export(state, dies=dies, is_restored=True))
+            yield Scenario(f"{name}; put aside", _damaged_export(state, dies=dies, is_restored=False))
+
+
+def _damaged_import(state: State, how: str, *, dies: bool, is_restored: bool) -> Play:
+    def play(world: World, prefix: str) -> Iterator[Promise]:
+        name = f"{prefix}_1.zip"
+        effects = len(world.fno.effects)
+        world.put(name, build_package(rows=ROWS))
+        with _damaged_in(world, state, how, dies=dies) as restore:
+            yield "a person was told", [mail.subject for mail in world.mails() if "damaged" in mail.subject] != [], True
+            if is_restored:
+                restore()
+            else:
+                _put_aside(world)
+                minutes_go_by(world, DAMAGED_FOR_MIN)
+                _do_by_hand_what_is_left(world, name, effects)
+            yield from _all_is_well(world, [name], effects, has_ended_runs=is_restored)
+
+    return play
+
+
+def _damaged_export(state: State, *, dies: bool, is_restored: bool) -> Play:
+    def play(world: World, _prefix: str) -> Iterator[Promise]:
+        world.start_exports()
+        with _damaged_in(world, state, "cut short", dies=dies) as restore:
+            yield "a person was told", [mail.subject for mail in world.mails() if "damaged" in mail.subject] != [], True
+            if is_restored:
+                restore()
+                yield from _export_is_well(world)
+                return
+            _put_aside(world)
+            minutes_go_by(world, DAMAGED_FOR_MIN)
+            for file in (world.folder / "Output").iterdir():
+                file.unlink()
+            yield "the next export begins", world.start_exports(), 1
+            yield from _export_is_well(world)
+
+    return play
+
+
+@contextmanager
+def _damaged_in(world: World, state: State, how: str, *, dies: bool) -> Iterator[Callable[[], None]]:
+    """Damage the record of a run that has come into a state, and let some minutes pass; yield what restores it."""
+    with BlobServiceClient.from_connection_string(world.connection) as blobs:
+        container = blobs.get_container_client(world.container)
+        kept: list[tuple[BlobClient, bytes, dict[str, str]]] = []
+
+        def damage(run: Run) -> bool:
+            blob = container.get_blob_client(f"open/{run.lane}/{run.order}")
+            kept.append((blob, blob.download_blob().readall(), dict(blob.get_blob_properties().metadata or {})))
+            _damage(*kept[0], how)
+            if dies:
+                raise PowerCut
+            return True
+
+        def restore() -> None:
+            (blob, content, metadata) = kept[0]
+            blob.upload_blob(content, overwrite=True, metadata=metadata)
+
+        _when_in(world, state, damage)
+        minutes_go_by(world, DAMAGED_FOR_MIN)
+        assert kept, "no run came into the state"
+        yield restore
+
+
+def _damage(blob: BlobClient, content: bytes, metadata: dict[str, str], how: str) -> None:
+    less = {name: value for name, value in metadata.items() if name != "whole"}
+    match how:
+        case "cut short":
+            blob.upload_blob(content[: len(content) // 2], overwrite=True, metadata=less)
+        case "of a newer version":
+            newer = json.loads(content) | {"format": 99}
+            blob.upload_blob(json.dumps(newer).encode(), overwrite=True, metadata=less)
+        case _:
+            blob.upload_blob(content, overwrite=True)
+
+
+def _put_aside(world: World) -> None:
+    """Do what the alert of a damaged record asks a person for."""
+    for row in world.services.store.open_rows():
+        if row.damage or _cannot_be_read(row.address, world):
+            actions.put_aside(row.address, THE_PERSON, world.services)
+
+
+def _cannot_be_read(address: str, world: World) -> bool:
+    try:
+        world.services.store.run_at(address)
+    except ValueError:
+        return True
+    return False
+
+
+def _do_by_hand_what_is_left(world: World, name: str, effects: int) -> None:
+    """Do what a person does who has looked into F&O: file what was imported, put back what was not."""
+    if name in world.files("Processing"):
+        there = "Success" if len(world.fno.effects) > effects else "Input"
+        (world.folder / "Processing" / name).replace(world.folder / there / name)
+
+
+# -- time, and what is promised
+
+
+def minutes_go_by(world: World, minutes: int, *, at_once: int = 0) -> None:
+    """Let time pass as the host does: a lane is woken when it is due, the timer ticks.
+
+    It does so each minute at first, later only now and then: nothing here waits for it. A process that dies is followed
+    by a new one.
+    """
+    left = minutes
+    while left > 0:
+        step = at_once or (1 if minutes - left < EACH_MINUTE_FOR else min(left, SELDOM_MIN))
+        left -= step
+        try:
+            tick_of_timer(world)
+            _work(world, step)
+        except PowerCut:
+            world.services = world.new_process()
+            world.let_leases_run_out()
+
+
+def _work(world: World, minutes: int) -> None:
+    """Wake lanes that are due until so much time has passed; one of which nothing comes waits for the next tick."""
+    end = world.clock.now() + timedelta(minutes=minutes)
+    in_vain: Counter[str] = Counter()
+    for _ in range(MOST_WAKES * minutes):
+        heads = world.heads()
+        due = [(due, lane) for lane, due in heads.items() if due <= end and in_vain[lane] < TRIES_IN_VAIN]
+        if not due or world.clock.now() >= end:
+            world.clock.present = max(world.clock.present, end)
+            return
+        moment, lane = min(due)
+        world.clock.present = max(world.clock.present, moment)
+        with suppress(AppError):
+            world.wake(lane)
+        if world.heads().get(lane) == heads[lane]:
+            in_vain[lane] += 1
+            world.clock.advance(5)
+            world.let_leases_run_out()
+    raise AssertionError(f"the lanes were woken more than {MOST_WAKES} times a minute")
+
+
+def _when_in(world: World, state: State, act: Callable[[Run], bool]) -> None:
+    """Do something, once, when a run is in a state and its step is about to begin; act returns whether it was done."""
+    attempt = runner._attempted
+
+    def act_and_attempt(run: Run, lane: Lane, flow: Flow, services: Services) -> Run:
+        if run.state is state:
+            world.monkeypatch.setattr(runner, "_attempted", attempt)
+            if not act(run):
+                world.monkeypatch.setattr(runner, "_attempted", act_and_attempt)
+        return attempt(run, lane, flow, services)
+
+    world.monkeypatch.setattr(runner, "_attempted", act_and_attempt)
+
+
+def _put_two(world: World, prefix: str) -> list[str]:
+    """Put two files into Input, the first the older one."""
+    names = [f"{prefix}_1.zip", f"{prefix}_2.zip"]
+    for number, name in enumerate(names):
+        file = world.put(name, build_package(rows=ROWS))
+        os.utime(file, (1_700_000_000 + 10 * number,) * 2)
+    return names
+
+
+def _well_again(world: World) -> None:
+    world.onedrive.knobs.take({"locked": {}, "held": [], "site_is_locked": False})
+
+
+def _until_all_is_over(world: World, is_due: Callable[[], bool]) -> int:
+    """Let time pass until nothing is open; return the minutes that it took."""
+    minutes = 0
+    while minutes < WITHIN_MIN and (is_due() or world.services.store.open_places()):
+        step = 1 if minutes < EACH_MINUTE_FOR else SELDOM_MIN
+        minutes_go_by(world, step, at_once=step)
+        minutes += step
+    return minutes
+
+
+def _all_is_well(world: World, names: list[str], effects: int, *, has_ended_runs: bool = True) -> Iterator[Promise]:
+    minutes = _until_all_is_over(world, lambda: world.files("Input") != [])
+    yield f"all was over within {WITHIN_MIN} minutes", minutes < WITHIN_MIN, True
+    taken = [effect.rows for effect in world.fno.effects[effects:]]
+    yield "each file was imported once", taken, [len(ROWS)] * len(names)
+    yield (
+        "each file is in Success and nowhere else",
+        [places_of(world, name) for name in names],
+        [["Success"]] * len(names),
+    )
+    if has_ended_runs:
+        ended = sorted((run.file.name, run.outcome) for run in world.ended_runs())
+        yield "each run has ended as it should", ended, [(name, Outcome.SUCCEEDED) for name in names]
+    yield from left_over(world)
+
+
+def _export_is_well(world: World) -> Iterator[Promise]:
+    minutes = _until_all_is_over(world, lambda: False)
+    yield f"all was over within {WITHIN_MIN} minutes", minutes < WITHIN_MIN, True
+    packages = [rows_of(file) for file in (world.folder / "Output").iterdir() if file.suffix == ".zip"]
+    yield "the export is in Output, once", [count for count in packages if count], [len(ROWS)]
+    outcomes = [run.outcome for run in world.ended_runs(FlowKind.EXPORT)]
+    yield "the run has ended as it should", outcomes, [Outcome.SUCCEEDED]
+    yield from left_over(world)
