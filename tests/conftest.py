@@ -54,6 +54,11 @@ def azurite_connection() -> Iterator[str]:
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """A test sees only the settings that it sets itself, and no password from a .netrc at home."""
+    clean_environment(monkeypatch)
+
+
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take away what this machine sets; for fixtures that live longer than a test."""
     for name in list(os.environ):
         if name.startswith(_FOREIGN_PREFIXES) or name.upper() in _FOREIGN_NAMES:
             monkeypatch.delenv(name)

@@ -23,15 +23,18 @@ from local_cloud.entra import Entra
 from local_cloud.faults import FaultPlan
 from local_cloud.finance_operations.api import FinanceOperationsSimulator
 from local_cloud.finance_operations.knobs import Behaviour, Speed
+from local_cloud.finance_operations.store import Database
 from local_cloud.onedrive import Knobs, OneDriveSimulator
 from local_cloud.onedrive.mail import Mail
 from local_cloud.server import Server
 from local_cloud.tokens import TokenDesk
 from shared.clients.outbox import Outbox
+from shared.clients.reservations import Reservations
 from shared.clients.run_store import RunStore
-from shared.clients.wake_queue import POISON, QueueLength, WakeQueue
-from shared.domain.run import FlowKind, Run, State, run_from_json
-from shared.flows import inbound, outbound, telling, watch
+from shared.clients.wake_queue import LOOKS, POISON, QueueLength, WakeQueue
+from shared.domain.record import run_from_json
+from shared.domain.run import FlowKind, Run, State
+from shared.flows import inbound, lanes, outbound, telling, watch
 from shared.services import Services
 from shared.settings import read_settings
 from tests.packages import build_package
@@ -73,8 +76,14 @@ class World:
         speed: Speed | None = None,
         behaviour: Behaviour | None = None,
         knobs: Knobs | None = None,
+        at: datetime | None = None,
+        database: Database = ":memory:",
     ) -> None:
-        self.clock = Clock()
+        """at: the moment at which this world begins, for OneDrive too; now, and OneDrive by the real time, if None.
+
+        database: where F&O keeps everything; it forgets at the end unless told.
+        """
+        self.clock = Clock() if at is None else Clock(at)
         self.faults = FaultPlan()
         self.desk = TokenDesk()
         self.folder = home / "OneDrive"
@@ -86,17 +95,21 @@ class World:
         entra = Entra(self.desk, faults=self.faults)
         self._entra_server = Server(entra.app())
         self.entra = entra
-        self.onedrive = OneDriveSimulator(self.folder, self.desk, self.faults, knobs=knobs)
+        self.onedrive = OneDriveSimulator(
+            self.folder, self.desk, self.faults, knobs=knobs, clock=time.time if at is None else self.clock.seconds
+        )
         self.fno = FinanceOperationsSimulator(
             azurite_connection,
             self.desk,
             self.faults,
             speed=speed or Speed(seconds_per_execution=10.0),
             behaviour=behaviour,
+            database=database,
             clock=self.clock.seconds,
         )
         self._more_settings = dict(settings or {})
         self._own = uuid.uuid4().hex[:10]
+        self._mails_before = 0
         self.container = f"runs-{self._own}"
         self.services: Services
 
@@ -138,12 +151,14 @@ class World:
         self._stack.callback(services._queues.close)
         services.store = RunStore(services._blobs.get_container_client(self.container))
         services.outbox = Outbox(services._blobs.get_container_client(self.container))
+        services.reservations = Reservations(services._blobs.get_container_client(self.container))
         services.wakes = _OwnQueues(services._queues, self._own)
         return services
 
     def begin_anew(self) -> None:
-        """Empty the folders and forget the app's records, as if nothing had happened; F&O keeps its rows."""
+        """Empty the folders and forget mails and the app's records, as if nothing had happened; F&O keeps its rows."""
         self._delete_records()
+        self._mails_before = len(self.onedrive.mails)
         for name in FOLDERS:
             for file in (self.folder / name).iterdir():
                 file.unlink()
@@ -193,6 +208,17 @@ class World:
         advance = inbound.advance_imports if lane.startswith("in-") else outbound.advance_exports
         advance(lane, self.services)
 
+    def deliver(self, queue: str, text: str) -> None:
+        """Deliver one message of a queue."""
+        if queue == LOOKS:
+            watch.look(text, self.services)
+        else:
+            self.wake(text)
+
+    def keep_watch(self) -> None:
+        """Do what the minute's timer does."""
+        watch.keep_watch(self.services)
+
     def run_until_quiet(self, *, at_most_s: float = 24 * 3600) -> None:
         """Wake each lane whenever its head is due, letting time pass, until no run is open.
 
@@ -217,18 +243,22 @@ class World:
     def mails(self) -> list[Mail]:
         """Return all mails about trouble, once the minute's timer has come by; words that it is over left out."""
         self.tell_people()
-        return [mail for mail in self.onedrive.mails if not mail.subject.startswith("Over: ")]
+        mails = self.onedrive.mails[self._mails_before :]
+        return [mail for mail in mails if not mail.subject.startswith("Over: ")]
 
     def heads(self) -> dict[str, datetime]:
-        """Return when the head of each lane is due."""
-        heads: dict[str, datetime] = {}
-        for row in self.services.store.open_runs():
-            heads.setdefault(row.lane, row.due)
-        return heads
+        """Return when the next run of each lane is due."""
+        listed = self.services.store.open_lanes()
+        return {lane: choice.due for lane, choice in lanes.next_of_lanes(listed).items()}
 
     def open_runs(self) -> list[Run]:
-        """Return the heads of all lanes."""
-        return [run for lane in self.heads() for run in self.services.store.oldest(lane).runs[:1]]
+        """Return the runs that are next in their lanes."""
+        listed = self.services.store.open_lanes()
+        return [self.services.store.read_row(choice.row) for choice in lanes.next_of_lanes(listed).values()]
+
+    def all_open_runs(self) -> list[Run]:
+        """Return all open runs, lane by lane, in the order of their places."""
+        return [self.services.store.read_row(row) for row in self.services.store.open_lanes().rows]
 
     def saved_states(self) -> list[State]:
         """Note in which states this process saves runs from now on; return where that is noted."""
@@ -282,10 +312,15 @@ class World:
         parts += [text for _, text, _ in self.wakes.sent]
         return "\n".join(parts)
 
+    def queue_name(self, queue: str) -> str:
+        """Return the name under which this world has a queue of the app, or its poison queue."""
+        plain = queue.removesuffix(POISON)
+        return f"{plain}-{self._own}{queue.removeprefix(plain)}"
+
     def give_up_on(self, queue: str, text: str) -> None:
         """Do what the host does with a message whose function failed again and again."""
         poison = self.services._queues.get_queue_client(
-            f"{queue}-{self._own}{POISON}", message_encode_policy=TextBase64EncodePolicy()
+            self.queue_name(queue + POISON), message_encode_policy=TextBase64EncodePolicy()
         )
         with suppress(ResourceExistsError):
             poison.create_queue()

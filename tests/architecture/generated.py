@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from local_cloud.processes import ChildProcess
-from shared.domain.run import EXPORT_MOVES, IMPORT_MOVES, NO_PROGRESS, State
+from shared.domain.run import EXPORT_MOVES, IMPORT_MOVES, PROGRESS, State
 from shared.flows import inbound, outbound
 from shared.flows.runner import Step
 
@@ -28,13 +28,17 @@ WIDEST: Final = 130  # characters of a line of output that the README shows
 
 
 def state_diagram(moves: Mapping[State, frozenset[State]], steps: Mapping[State, Step]) -> str:
-    """Return the diagram of a table of moves in Mermaid's language; each arrow bears the step that makes the move."""
+    """Return the diagram of a table of moves in Mermaid's language.
+
+    Each arrow bears the step that makes the move, or says that a person does.
+    """
     first = next(iter(moves))
     lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {first.name}"]
     for state, following in moves.items():
         for to in (each for each in State if each in following):
-            again = ", again" if (state, to) in NO_PROGRESS and to is not State.SUBMITTING else ""
-            lines.append(f"    {state.name} --> {to.name}: {steps[state].__name__}{again}")
+            again = ", again" if PROGRESS[to] < PROGRESS[state] else ""
+            mover = "a person" if to is State.CANCELLED else steps[state].__name__
+            lines.append(f"    {state.name} --> {to.name}: {mover}{again}")
         if not following:
             lines.append(f"    {state.name} --> [*]")
     return "\n".join([*lines, "```"])

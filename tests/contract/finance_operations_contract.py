@@ -263,7 +263,7 @@ class FinanceOperationsContract:
     ) -> None:
         target.imported()
 
-        with pytest.raises(FileRejected, match="overwrite"):
+        with pytest.raises(NeedsPerson, match="overwrite"):
             target.submit(overwrite=False)
 
         target.submit(overwrite=True)

@@ -14,7 +14,7 @@ from local_cloud.server import Server
 from shared.clients.dmf import ExecutionStatus, FinanceOperations, PackageUnreadable, finance_operations_http
 from shared.clients.http import Http, recording
 from shared.clients.transfer import SasExpired, empty_blob, read_small, stream_to_blob
-from shared.errors import AnswerLost, FileRejected, NeedsPerson, NotFound, ProjectBusy, TryAgain
+from shared.errors import AnswerLost, FileRejected, NeedsPerson, NotFound, ProjectBusy, Refused, TryAgain
 from shared.secret import SecretUrl
 from tests.contract.finance_operations_contract import ENTITY, FinanceOperationsContract, FinanceOperationsTarget
 from tests.contract.simulated import SimulatedFinanceOperations, SimulatedIdentity
@@ -239,6 +239,72 @@ def test_an_export_waits_for_an_import_of_its_project(target: FinanceOperationsT
         target.export()
 
 
+@pytest.mark.parametrize("action", STARTS)
+@pytest.mark.parametrize("code", ["DMF1996", "DMF2039", "DMF042"])
+def test_a_start_that_fo_refuses_for_what_passes_is_made_again_later(
+    target: FinanceOperationsTarget, fno: SimulatedFinanceOperations, action: str, code: str
+) -> None:
+    target.imported()
+    fno.simulator.change(refuse_starts=f"{code}: see the execution log.")
+
+    with pytest.raises(ProjectBusy, match=code):
+        STARTS[action](target, target.new_id())
+    fno.simulator.change(refuse_starts="")
+
+    assert target.is_known(STARTS[action](target, target.new_id()))
+
+
+# Refusals: whose fault they are
+
+
+def test_a_composite_entity_without_its_data_project_is_the_flows_and_told_with_what_to_do(
+    target: FinanceOperationsTarget, fno: SimulatedFinanceOperations
+) -> None:
+    fno.simulator.change(composite_entities=(ENTITY,))
+
+    with pytest.raises(NeedsPerson, match=r"Create the data project once in F&O .* set overwrite to false"):
+        target.submit()
+    target.imported(build_package(entity="Currencies"))  # a person creates it
+
+    assert target.is_known(target.submit(overwrite=False))
+
+
+@pytest.mark.parametrize("action", STARTS)
+def test_a_start_that_is_refused_before_its_action_ran_blames_nobody_and_has_not_begun(
+    target: FinanceOperationsTarget, fno: SimulatedFinanceOperations, action: str
+) -> None:
+    target.imported()
+    body = {"error": {"code": "", "message": "x", "innererror": {"message": "InvokeAction - Model state is invalid."}}}
+    fno.action_fault(action, faults.status(400, body=body))
+    execution_id = target.new_id()
+
+    with pytest.raises(Refused, match="Model state is invalid") as caught:
+        STARTS[action](target, execution_id)
+
+    assert caught.value.call is not None
+    assert caught.value.call.status == 400
+    assert not target.is_known(execution_id)
+
+
+def test_a_package_that_is_refused_for_an_unknown_reason_blames_nobody(
+    target: FinanceOperationsTarget, fno: SimulatedFinanceOperations
+) -> None:
+    fno.simulator.change(refuse_starts="Object reference not set to an instance of an object.")
+
+    with pytest.raises(Refused, match=r"Object reference not set .* If it refuses others too"):
+        target.submit()
+
+
+def test_an_export_that_is_refused_for_any_reason_needs_a_person(
+    target: FinanceOperationsTarget, fno: SimulatedFinanceOperations
+) -> None:
+    target.imported()
+    fno.simulator.change(refuse_starts="Object reference not set to an instance of an object.")
+
+    with pytest.raises(NeedsPerson, match=r"Object reference not set .* Check the data project"):
+        target.export()
+
+
 # Keys to packages that run out
 
 
@@ -428,7 +494,7 @@ def test_an_app_that_fo_does_not_know_is_told_the_form_to_enter_it_in(
 ) -> None:
     fno.simulator.change(registered_apps=("another-app",))
 
-    with pytest.raises(NeedsPerson, match="Microsoft Entra ID applications") as caught:
+    with pytest.raises(Refused, match="Microsoft Entra ID applications") as caught:
         target.fno.get_azure_write_url("a.zip")
 
     assert caught.value.call is not None

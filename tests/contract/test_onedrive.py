@@ -21,6 +21,7 @@ from shared.errors import (
     NameTaken,
     NeedsPerson,
     NotFound,
+    Refused,
     TryAgain,
 )
 from tests.contract.onedrive_contract import THREE_CHUNKS, UNIT, OneDriveContract, OneDriveTarget
@@ -224,6 +225,23 @@ def test_a_file_that_someone_has_open_is_moved_when_it_is_closed(
     assert target.names(folder) == ["USMF_1.zip"]
 
 
+def test_a_file_on_hold_is_refused_in_onedrives_words_and_the_others_are_moved(
+    target: OneDriveTarget, graph: SimulatedGraph
+) -> None:
+    held, other, folder = target.put("USMF_held.zip"), target.put("USMF_other.zip"), target.subfolder()
+    graph.knobs.held = ["USMF_held.zip"]
+
+    with pytest.raises(Refused, match="it's possible that it's on hold") as caught:
+        target.onedrive.move(held.item_id, to_folder_id=folder.item_id, name=held.name, etag=held.etag)
+    with pytest.raises(Refused, match="on hold"):
+        target.onedrive.delete(held.item_id)
+    target.onedrive.move(other.item_id, to_folder_id=folder.item_id, name=other.name, etag=other.etag)
+
+    assert caught.value.call is not None
+    assert (caught.value.call.status, caught.value.call.code) == (403, "accessDenied")
+    assert (target.names(), target.names(folder)) == (["USMF_held.zip"], ["USMF_other.zip"])
+
+
 LOST_MOVES = {
     "the connection ends without an answer": (faults.lost_after(), None),
     "the connection is reset before": (faults.reset_before(), None),
@@ -264,6 +282,34 @@ def test_a_version_that_changed_by_itself_after_an_upload_is_noticed(
 
     with pytest.raises(ItemChanged):
         target.onedrive.move(item.item_id, to_folder_id=folder.item_id, name="USMF_1.zip", etag=item.etag)
+
+
+# Libraries and sites with rules of their own
+
+
+def test_a_library_with_a_required_column_blames_no_file_for_it(target: OneDriveTarget, graph: SimulatedGraph) -> None:
+    item, folder = target.put("USMF_1.zip"), target.subfolder()
+    graph.knobs.required_columns = True
+
+    with pytest.raises(Refused, match=r"List data validation failed.* columns that are required"):
+        target.onedrive.move(item.item_id, to_folder_id=folder.item_id, name=item.name, etag=item.etag)
+    with pytest.raises(Refused, match=r"One of the provided arguments .* columns that are required"):
+        target.onedrive.open_upload(target.folder.item_id, "USMF_2.zip", 1)
+    with pytest.raises(TryAgain):
+        target.put("USMF_3.report.txt")
+
+    assert target.names() == ["USMF_1.zip"]
+
+
+def test_a_locked_site_lists_nothing_until_it_is_unlocked(target: OneDriveTarget, graph: SimulatedGraph) -> None:
+    target.put("USMF_1.zip")
+    graph.knobs.site_is_locked = True
+
+    with pytest.raises(ItemLocked, match="have the site unlocked"):
+        target.names()
+    graph.knobs.site_is_locked = False
+
+    assert target.names() == ["USMF_1.zip"]
 
 
 # Folders

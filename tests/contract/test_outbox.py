@@ -6,7 +6,7 @@ import pytest
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import ContainerClient
 
-from shared.clients.outbox import Outbox
+from shared.clients.outbox import AlertUnreadable, Outbox
 from shared.domain.alert import Word
 from shared.errors import ItemChanged, NeedsPerson, TryAgain
 from tests.alerts import BEGAN, an_alert
@@ -51,6 +51,51 @@ def test_what_another_worker_has_written_or_forgotten_meanwhile_is_not_overwritt
         outbox.save(saved)
 
     assert outbox.keys() == []
+
+
+def test_a_listing_tells_of_every_alert_what_decides_whom_it_is_to_be_told(container: ContainerClient) -> None:
+    outbox = Outbox(container)
+    outbox.put(an_alert(key="ended-1", integration="Kunden & Lieferanten ä 😀"))
+    outbox.put(an_alert(key="run-2", stays=True))
+    kept = outbox.read("run-2")
+    assert kept is not None
+    outbox.save(kept.after_telling("mail-1", Word.NEW, BEGAN))
+
+    ended, run = outbox.rows()
+
+    assert ended.state is not None
+    assert (ended.key, ended.state.integration, ended.state.stays) == ("ended-1", "Kunden & Lieferanten ä 😀", False)
+    assert run.state is not None
+    assert (run.key, run.state.stays, run.state.told["mail-1"].word) == ("run-2", True, Word.NEW)
+
+
+def test_an_alert_that_an_older_version_has_kept_or_whose_state_is_long_has_to_be_read(
+    container: ContainerClient,
+) -> None:
+    outbox = Outbox(container)
+    outbox.put(an_alert(key="ended-1"))
+    container.get_blob_client("alerts/ended-1").set_blob_metadata({})
+    outbox.put(an_alert(key="ended-2"))
+    container.get_blob_client("alerts/ended-2").set_blob_metadata({"state": "of%20another%20kind"})
+    outbox.put(an_alert(key="ended-3", run_address="x" * 5_000))
+
+    assert [(row.key, row.state) for row in outbox.rows()] == [(f"ended-{number}", None) for number in (1, 2, 3)]
+    assert outbox.read("ended-3") == an_alert(key="ended-3", run_address="x" * 5_000)
+
+
+def test_a_damaged_record_is_told_apart_from_storage_in_trouble_and_is_left_as_it_is(
+    container: ContainerClient,
+) -> None:
+    outbox = Outbox(container)
+    outbox.put(an_alert(key="ended-1"))
+    container.upload_blob("alerts/ended-2", b'{"key": "ended-1"', overwrite=True)
+    container.upload_blob("alerts/ended-3", container.download_blob("alerts/ended-1").readall(), overwrite=True)
+
+    for key in ("ended-2", "ended-3"):
+        with pytest.raises(AlertUnreadable, match=f"alerts/{key}"):
+            outbox.read(key)
+
+    assert outbox.keys() == ["ended-1", "ended-2", "ended-3"]
 
 
 def test_alerts_lie_beside_the_runs_and_are_not_taken_for_them(container: ContainerClient) -> None:

@@ -3,6 +3,7 @@
 The suite needs nothing but an empty container; with another ``container`` fixture it runs against a real account.
 """
 
+import json
 import threading
 import uuid
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import count
 from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
 import requests
@@ -20,10 +22,9 @@ from requests.adapters import HTTPAdapter
 from shared.clients import run_store
 from shared.clients.run_store import (
     HEADS_LISTED,
-    Heads,
+    Lane,
     LeaseTaken,
     Mark,
-    OpenRun,
     Pause,
     RecordChanged,
     RunRow,
@@ -34,7 +35,9 @@ from shared.clients.run_store import (
     moment_of,
     order_of,
 )
-from shared.domain.run import FileFacts, FlowKind, Outcome, Run, State, Submission, Successor, Trouble
+from shared.domain.lane import LaneRow, Stop
+from shared.domain.record import Damaged, run_to_json
+from shared.domain.run import FileFacts, FlowKind, Held, Outcome, Run, State, Submission, Successor, Trouble
 from shared.errors import NeedsPerson, TryAgain
 from tests.faults.interception import _made
 from tests.world import wait_for
@@ -43,7 +46,7 @@ NOW = datetime(2026, 11, 2, 8, 30, 0, 123456, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
 TODAY = NOW.date()
-NO_HEADS = Heads((), are_all=True)
+EMPTY = Lane(())
 _numbers = count()
 
 
@@ -73,7 +76,9 @@ def names(container: ContainerClient, prefix: str) -> list[str]:
 
 
 def head(store: RunStore, lane: str = "in-1") -> Run:
-    return store.oldest(lane).runs[0]
+    row = store.head(lane)
+    assert row is not None
+    return store.read_row(row)
 
 
 def ended_rows(store: RunStore, newest: date = TODAY, oldest: date | None = None, **options: Any) -> list[RunRow]:
@@ -113,25 +118,34 @@ def test_the_container_is_made_at_the_first_write(store: RunStore, container: Co
 
 
 def test_the_container_is_made_at_the_first_question(store: RunStore, container: ContainerClient) -> None:
-    assert store.oldest("in-1") == NO_HEADS
+    assert store.lane("in-1") == EMPTY
     assert container.exists()
-    assert list(store.open_runs()) == []
+    assert store.open_lanes().rows == []
 
 
 @pytest.mark.parametrize(
     "question",
-    ["open_runs", "open_rows", "open_places", "begun", "head", "ended_rows", "ended_run", "run_at", "read_mark"],
+    [
+        *("lane", "open_lanes", "open_rows", "open_places", "begun", "head", "row_at", "ended_rows", "ended_run"),
+        *("run_at", "put_aside", "paused", "resume", "end_stop", "read_mark"),
+    ],
 )
 def test_every_question_to_a_new_storage_account_is_answered(store: RunStore, question: str) -> None:
     answers: dict[str, Callable[[], object]] = {
-        "open_runs": lambda: list(store.open_runs()),
+        "lane": lambda: store.lane("in-1").rows,
+        "open_lanes": lambda: store.open_lanes().rows,
         "open_rows": store.open_rows,
         "open_places": store.open_places,
         "begun": lambda: store.begun("in-1"),
         "head": lambda: store.head("in-1"),
+        "row_at": lambda: store.row_at("in-1", a_run().order),
         "ended_rows": lambda: ended_rows(store),
         "ended_run": lambda: store.ended_run(NOW, "none"),
         "run_at": lambda: store.run_at(address_of(a_run())),
+        "put_aside": lambda: store.put_aside(address_of(a_run())),
+        "paused": lambda: store.paused("in-1"),
+        "resume": lambda: store.resume("in-1"),
+        "end_stop": lambda: store.end_stop("in-1", "import"),
         "read_mark": lambda: store.read_mark("looks").content,
     }
     assert not answers[question]()
@@ -167,12 +181,13 @@ def test_a_run_is_found_again_whatever_its_key_holds(store: RunStore, key: str) 
     store.create(run)
 
     assert head(store) == run
-    (row,) = store.open_runs()
+    (row,) = store.open_lanes().rows
     assert "/" not in run.order
     assert (row.lane, row.order, key_of(row.order), moment_of(row.order)) == ("in-1", run.order, key, NOW)
+    assert store.row_at("in-1", run.order) == row
     store.save(replace(head(store), attempts=1))
     store.end(head(store))
-    assert store.oldest("in-1") == NO_HEADS
+    assert store.lane("in-1") == EMPTY
 
 
 def test_a_lanes_head_is_its_oldest_file_whatever_the_other_lanes_hold(store: RunStore) -> None:
@@ -186,17 +201,18 @@ def test_files_of_one_moment_go_in_the_order_of_their_keys(store: RunStore) -> N
     for key in ("c", "a", "b"):
         store.create(a_run(key=key))
 
-    assert [key_of(row.order) for row in store.open_runs()] == ["a", "b", "c"]
+    assert [key_of(row.order) for row in store.open_lanes().rows] == ["a", "b", "c"]
     assert head(store).file.item_id == "a"
 
 
-def test_the_head_of_a_lane_that_nobody_has_worked_at_yet_costs_a_listing_alone(
+def test_a_run_that_nobody_has_worked_at_yet_is_read_from_the_listing(
     store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = a_run()
     store.create(run)
     asked = spied_on(monkeypatch)
-    found = head(store)
+    (row,) = store.lane("in-1").rows
+    found = store.read_row(row)
 
     assert len(asked) == 1
     assert found == run
@@ -213,46 +229,140 @@ def test_a_new_run_whose_record_is_too_long_for_a_listing_is_read(store: RunStor
     assert head(store) == run
 
 
-def test_the_head_of_a_long_lane_costs_a_listing_of_a_few_rows_and_a_read(
+def test_a_run_that_somebody_has_worked_at_is_read(store: RunStore) -> None:
+    store.create(a_run())
+    begun = store.save(replace(head(store), attempts=7))
+
+    (row,) = store.lane("in-1").rows
+
+    assert row.whole is None
+    assert store.read_row(row) == begun
+    assert store.save(store.read_row(row)).attempts == 7
+
+
+def test_a_run_that_has_ended_since_it_was_listed_is_gone(store: RunStore) -> None:
+    store.create(a_run())
+    store.save(head(store))
+    (row,) = store.lane("in-1").rows
+    store.end(replace(head(store), ended=NOW))
+
+    with pytest.raises(TryAgain, match="ended while it was being read"):
+        store.read_row(row)
+
+
+# A lane
+
+
+def put(
+    store: RunStore, number: int, *, second: int | None = None, state: State = State.FOUND, is_aside: bool = False
+) -> Run:
+    """Open a run in a lane, let it come to a state, or set it aside."""
+    run = a_run(key=f"{number:03d}", modified=NOW + timedelta(seconds=number if second is None else second))
+    assert store.create(run)
+    if state is State.FOUND and not is_aside:
+        return run
+    held = Held(since=NOW, text="locked", refusal="claim|Microsoft Graph|403|x", is_aside=True) if is_aside else None
+    row = store.row_at(run.lane, run.order)
+    assert row is not None
+    return store.save(replace(store.read_row(row), state=state, held=held))
+
+
+def listings(asked: list[requests.PreparedRequest]) -> list[str]:
+    """Return of each listing how many rows it asked for."""
+    urls = [str(request.url) for request in asked]
+    assert all("comp=list" in url and "include=metadata" in url for url in urls)
+    return [url.partition("maxresults=")[2].partition("&")[0] for url in urls]
+
+
+@pytest.mark.parametrize("waiting", [2, 20])
+@pytest.mark.parametrize(("others", "times"), [(0, 1), (2, 1), (3, 2), (12, 2)])
+def test_a_lane_tells_what_is_next_by_one_listing_of_a_few_rows_and_by_two_if_more_are_in_front(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch, others: int, times: int, waiting: int
+) -> None:
+    for number in range(others):
+        put(store, number, is_aside=True)
+    for number in range(others, others + waiting):
+        put(store, number)
+    asked = spied_on(monkeypatch)
+
+    lane = store.lane("in-1")
+
+    assert listings(asked) == [str(HEADS_LISTED), str(run_store.REST_LISTED)][:times]
+    assert [row.is_aside for row in lane.rows][: others + 1] == [True] * others + [False]
+    assert [row.refusal for row in lane.rows[:others]] == ["claim|Microsoft Graph|403|x"] * others
+    assert [key_of(row.order) for row in lane.rows] == [f"{number:03d}" for number in range(len(lane.rows))]
+
+
+def test_a_lane_is_listed_on_until_a_file_that_waits_was_seen_whatever_a_listing_holds(
     store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for seconds in range(20):
-        store.create(a_run(modified=NOW + timedelta(seconds=seconds)))
-    store.save(head(store))
+    monkeypatch.setattr(run_store, "REST_LISTED", 3)
+    for number in range(12):
+        put(store, number, state=State.EXECUTING if number == 11 else State.FOUND, is_aside=number < 11)
+    for number in range(12, 20):
+        put(store, number)
     asked = spied_on(monkeypatch)
-    store.oldest("in-1")
 
-    listing, read = asked
-    assert "comp=list" in str(listing.url)
-    assert f"maxresults={HEADS_LISTED}" in str(listing.url)
-    assert read.method == "GET"
-    assert "comp=" not in str(read.url)
+    lane = store.lane("in-1")
+
+    assert listings(asked) == ["4", "3", "3", "3", "3"]
+    assert [row.is_waiting for row in lane.rows] == [False] * 12 + [True] * 4
 
 
-def test_with_the_head_of_a_lane_come_those_behind_it_that_nobody_has_worked_at(store: RunStore) -> None:
-    runs = [a_run(key=str(number), modified=NOW + timedelta(seconds=number)) for number in range(3)]
+def test_all_files_of_one_second_are_listed_before_one_of_them_is_next(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first by name goes first, and that may be the last that a listing tells of."""
+    monkeypatch.setattr(run_store, "REST_LISTED", 2)
+    for number in range(7):
+        put(store, number, second=1)
+    put(store, 7, second=2)
+    put(store, 8, second=3)
+    put(store, 9, second=4)
+    asked = spied_on(monkeypatch)
+
+    lane = store.lane("in-1")
+
+    assert listings(asked) == ["4", "2", "2"]
+    assert [key_of(row.order) for row in lane.rows] == [f"{number:03d}" for number in range(8)]
+
+
+def test_files_of_one_second_that_end_within_a_listing_need_no_other(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, second in enumerate((1, 1, 1, 2, 2, 3)):
+        put(store, number, second=second)
+    asked = spied_on(monkeypatch)
+
+    assert len(store.lane("in-1").rows) == HEADS_LISTED
+    assert len(asked) == 1
+
+
+def test_a_lane_that_ends_within_its_first_rows_is_listed_once(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(HEADS_LISTED):
+        put(store, number, is_aside=True)
+    asked = spied_on(monkeypatch)
+
+    assert len(store.lane("in-1").rows) == HEADS_LISTED
+    assert len(asked) == 1
+
+
+def test_the_row_of_a_place_is_found_by_one_listing_of_one_row(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [a_run(key=key) for key in ("item", "item%", "item1")]
     for run in runs:
         store.create(run)
-    begun = store.save(head(store).waiting(5, NOW))
+    asked = spied_on(monkeypatch)
 
-    heads = store.oldest("in-1")
+    rows = [store.row_at("in-1", run.order) for run in runs]
 
-    assert heads == Heads((begun, *runs[1:]), are_all=True)
-    assert store.save(heads.runs[2]).record_etag  # its version is known
-    assert store.oldest("in-1") == Heads((begun, runs[1]), are_all=False)  # the third would have to be read
-
-
-def test_the_heads_of_a_lane_tell_whether_another_run_waits_behind_them(store: RunStore) -> None:
-    store.create(a_run(key="elsewhere", lane="in-2"))
-    for number in range(HEADS_LISTED - 1):
-        store.create(a_run(key=str(number)))
-    assert store.oldest("in-1").are_all
-
-    store.create(a_run(key="behind", modified=NOW + timedelta(seconds=1)))
-    store.create(a_run(key="last", modified=NOW + timedelta(seconds=2)))
-
-    assert [run.file.item_id for run in store.oldest("in-1").runs][-1] == "behind"
-    assert not store.oldest("in-1").are_all
+    assert listings(asked) == ["1"] * 3
+    assert [row and row.run_id for row in rows] == [run.run_id for run in runs]
+    assert store.row_at("in-1", runs[0].order[:-1]) is None  # the beginning of a place is none
+    assert store.row_at("in-2", runs[0].order) is None
 
 
 def test_the_places_of_open_runs_are_told_without_those_that_stop_a_lane(store: RunStore) -> None:
@@ -264,26 +374,41 @@ def test_the_places_of_open_runs_are_told_without_those_that_stop_a_lane(store: 
     assert store.open_places() == [(run.lane, run.order) for run in runs]
 
 
-def test_a_lane_tells_which_of_its_runs_has_begun(store: RunStore) -> None:
-    first, second = a_run(key="a"), a_run(key="b")
-    store.create(first)
-    store.create(second)
+def test_a_lane_tells_which_of_its_runs_was_begun_last(store: RunStore) -> None:
+    first, second, third = (put(store, number) for number in range(3))
     before = store.begun("in-1")
-    store.pause(a_pause())
-    store.save(replace(store.run_at(address_of(second)) or second, state=State.CLAIMED))
+    for run, state in ((first, State.EXECUTING), (second, State.CLAIMED)):
+        store.save(replace(store.run_at(address_of(run)) or run, state=state))
+    begun = store.begun("in-1")
+    store.save(replace(store.run_at(address_of(second)) or second, held=Held(since=NOW, text="", is_aside=True)))
 
-    assert (before, store.begun("in-1"), store.begun("in-2")) == ("", second.order, "")
+    assert (before, begun, store.begun("in-2")) == ("", second.order, "")
+    assert store.begun("in-1") == first.order  # others pass the second one
+    assert third.order > second.order
 
 
-def test_two_runs_of_one_file_know_each_other_and_one_that_nobody_has_begun_can_be_dropped(store: RunStore) -> None:
-    mine, other = a_run(key="01ABC!1"), a_run(key="01ABC!1", modified=NOW + timedelta(seconds=1))
-    for run in (mine, other, a_run(key="01ABC!12"), a_run(key="01ABC!1", lane="in-10")):
+def test_the_runs_of_one_file_know_each_other_whatever_lane_they_are_in(store: RunStore) -> None:
+    mine, later = a_run(key="01ABC!1"), a_run(key="01ABC!1", modified=NOW + timedelta(seconds=1))
+    elsewhere = a_run(key="01ABC!1", lane="in-10")
+    for run in (mine, later, elsewhere, a_run(key="01ABC!12"), a_run(key="01ABC!", lane="in-10")):
         store.create(run)
 
+    assert [(row.lane, row.order) for row in store.of_same_file(mine)] == [
+        ("in-1", later.order),
+        ("in-10", elsewhere.order),
+    ]
+    assert {row.run_id for row in store.of_same_file(elsewhere)} == {mine.run_id, later.run_id}
+
+
+def test_a_run_that_nobody_has_begun_can_be_dropped_once(store: RunStore) -> None:
+    mine, other = a_run(key="01ABC!1"), a_run(key="01ABC!1", lane="in-2")
+    for run in (mine, other):
+        store.create(run)
     (listed,) = store.of_same_file(mine)
-    assert (listed.lane, listed.order, listed.state) == ("in-1", other.order, State.FOUND)
-    assert store.of_same_file(other)[0].order == mine.order
+    assert (listed.lane, listed.order, listed.state) == ("in-2", other.order, State.FOUND)
+
     store.drop(listed)
+
     assert store.of_same_file(mine) == []
     with pytest.raises(RecordChanged):
         store.drop(listed)
@@ -294,7 +419,7 @@ def test_a_run_that_was_written_since_it_was_listed_is_not_dropped(store: RunSto
     store.create(mine)
     store.create(other)
     (listed,) = store.of_same_file(mine)
-    store.save(replace(store.oldest("in-1").runs[1], state=State.CLAIMED))
+    store.save(replace(store.read_row(store.lane("in-1").rows[1]), state=State.CLAIMED))
 
     with pytest.raises(RecordChanged):
         store.drop(listed)
@@ -307,9 +432,18 @@ def test_open_runs_tell_due_time_and_state_without_being_read(store: RunStore) -
     due = NOW + timedelta(seconds=2, microseconds=5)
     store.save(replace(head(store), state=State.EXECUTING, due=due))
 
-    (row,) = store.open_runs()
+    (row,) = store.open_lanes().rows
 
     assert (row.lane, row.order, row.due, row.state) == ("in-1", run.order, due, State.EXECUTING)
+    assert (row.run_id, row.integration, row.file_name) == (run.run_id, "import", "USMF_Customers_001.zip")
+
+
+def test_open_runs_tell_their_address(store: RunStore) -> None:
+    run = a_run()
+    store.create(run)
+    store.save(replace(head(store), state=State.EXECUTING))
+
+    assert [row.address for row in store.open_lanes().rows] == [address_of(run)]
 
 
 def test_open_runs_are_listed_past_the_first_page(
@@ -320,7 +454,7 @@ def test_open_runs_are_listed_past_the_first_page(
     list_blobs = container.list_blobs
     monkeypatch.setattr(container, "list_blobs", lambda **options: list_blobs(results_per_page=3, **options))
 
-    orders = [row.order for row in store.open_runs()]
+    orders = [row.order for row in store.open_lanes().rows]
 
     assert len(orders) == 7
     assert orders == sorted(orders)
@@ -354,7 +488,7 @@ def test_a_run_that_another_worker_has_ended_is_not_brought_back(store: RunStore
     with pytest.raises(RecordChanged):
         store.save(mine)
 
-    assert store.oldest("in-1") == NO_HEADS
+    assert store.lane("in-1") == EMPTY
 
 
 def test_an_ended_run_leaves_its_lane_and_is_kept(store: RunStore) -> None:
@@ -363,8 +497,8 @@ def test_an_ended_run_leaves_its_lane_and_is_kept(store: RunStore) -> None:
 
     store.end(replace(head(store), outcome=Outcome.SUCCEEDED, ended=NOW + timedelta(minutes=1)))
 
-    assert store.oldest("in-1") == NO_HEADS
-    assert list(store.open_runs()) == []
+    assert store.lane("in-1") == EMPTY
+    assert store.open_lanes().rows == []
     ended = store.ended_run(run.opened, run.run_id)
     assert ended is not None
     assert (ended.run_id, ended.outcome) == (run.run_id, Outcome.SUCCEEDED)
@@ -525,7 +659,9 @@ def test_a_row_tells_of_an_open_run_what_its_record_tells(store: RunStore) -> No
 
     (row,) = store.open_rows()
 
-    assert row == store.head("in-1")
+    first = store.head("in-1")
+    assert first is not None
+    assert (row.address, row.run_id, row.file_name) == (first.address, first.run_id, first.file_name)
     assert (row.file_name, row.data_project, row.words) == (HOSTILE, HOSTILE, HOSTILE)
     assert (row.run_id, row.lane, row.execution_id, row.company) == (run.run_id, "in-1", "Project-1", "USMF")
     assert (row.state, row.outcome, row.needs_person) == (State.EXECUTING, None, True)
@@ -600,23 +736,35 @@ def a_pause(by: str = "anna", why: str = "ä break: 100% sure") -> Pause:
     return Pause(lane="in-1", by=by, why=why, since=NOW)
 
 
-def test_a_paused_lane_has_no_head_for_a_worker_and_has_one_for_a_person(store: RunStore) -> None:
+def test_a_paused_lane_says_so_to_whoever_lists_it(store: RunStore) -> None:
     run = a_run()
     store.create(run)
     store.create(a_run(lane="in-2"))
 
     assert store.pause(a_pause()) is None
 
-    assert store.oldest("in-1") == NO_HEADS
-    assert store.next_due("in-1") is None
+    assert [store.lane(lane).is_paused for lane in ("in-1", "in-2")] == [True, False]
     shown, told = store.head("in-1"), store.paused("in-1")
     assert shown is not None
     assert (shown.run_id, told) == (run.run_id, a_pause())
-    assert store.head_place("in-1") == run.order
-    assert [(row.lane, row.is_paused) for row in store.open_runs()] == [("in-1", True), ("in-2", False)]
+    listed = store.open_lanes()
+    assert ([row.lane for row in listed.rows], listed.paused) == (["in-1", "in-2"], frozenset({"in-1"}))
     assert [row.lane for row in store.open_rows()] == ["in-1", "in-2"]
     assert store.open_rows_and_pauses()[1] == [a_pause()]
     assert head(store, "in-2").lane == "in-2"
+    store.resume("in-1")
+    assert not store.lane("in-1").is_paused
+    assert store.open_lanes().paused == frozenset()
+
+
+def test_a_paused_lane_is_listed_no_further_than_its_pause(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.pause(a_pause())
+    for number in range(2 * HEADS_LISTED):
+        put(store, number, is_aside=True)
+    asked = spied_on(monkeypatch)
+
+    assert store.lane("in-1").is_paused
+    assert len(asked) == 1
 
 
 def test_a_lane_is_paused_by_the_first_who_asks_and_resumed_once(store: RunStore) -> None:
@@ -627,17 +775,388 @@ def test_a_lane_is_paused_by_the_first_who_asks_and_resumed_once(store: RunStore
     assert store.paused("in-1") is None
 
 
+@pytest.mark.parametrize("metadata", [{}, {"pause": "%7B"}, {"pause": "[]"}], ids=["nothing", "no JSON", "no object"])
+def test_a_pause_that_does_not_say_whose_it_is_pauses_its_lane_all_the_same(
+    store: RunStore, container: ContainerClient, metadata: dict[str, str]
+) -> None:
+    store.create(a_run())
+    container.get_blob_client("open/in-1/!paused").upload_blob(b"", metadata=metadata)
+
+    paused = store.paused("in-1")
+
+    assert store.lane("in-1").is_paused
+    assert paused is not None
+    assert (paused.lane, paused.by, paused.why) == ("in-1", "somebody", "")
+    assert store.open_rows_and_pauses()[1] == [paused]
+    assert store.resume("in-1")
+
+
 def test_whether_a_lane_is_paused_costs_a_worker_no_call(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     store.create(a_run())
     asked = spied_on(monkeypatch)
 
-    store.oldest("in-1")
+    store.lane("in-1")
     of_a_lane = len(asked)
     store.pause(a_pause())
     asked.clear()
-    store.oldest("in-1")
+    store.lane("in-1")
 
     assert (of_a_lane, len(asked)) == (1, 1)
+
+
+# Stops
+
+
+def a_stop(integration: str = "Kunden & Müller", **facts: Any) -> Stop:
+    stop = Stop(
+        lane="in-1",
+        integration=integration,
+        refusal="claim|Microsoft Graph|403|accessDenied",
+        text="ä 100% refusal:  two  spaces",
+        since=NOW,
+        next_try=NOW + MINUTE,
+    )
+    return replace(stop, **facts)
+
+
+def test_a_flow_that_is_stopped_says_so_to_whoever_lists_its_lane(store: RunStore) -> None:
+    store.create(a_run())
+    store.create(a_run(lane="in-2"))
+
+    store.stop(a_stop())
+    store.stop(a_stop("vendors"))
+
+    stops = {stop.integration: stop for stop in store.lane("in-1").stops}
+    assert stops == {"Kunden & Müller": a_stop(), "vendors": a_stop("vendors")}
+    assert store.lane("in-2").stops == ()
+    assert sorted(store.open_lanes().stops, key=lambda stop: stop.integration) == [a_stop(), a_stop("vendors")]
+    assert [len(rows) for rows in (store.lane("in-1").rows, store.open_rows(), store.open_places())] == [1, 2, 2]
+    assert store.head("in-1") is not None
+
+
+def test_a_stop_is_written_anew_with_each_try_and_ended_once(store: RunStore) -> None:
+    store.stop(a_stop())
+    store.stop(a_stop(next_try=NOW + 2 * MINUTE, text="other words"))
+
+    assert store.lane("in-1").stops == (a_stop(next_try=NOW + 2 * MINUTE, text="other words"),)
+    store.end_stop("in-1", "vendors")
+    assert len(store.lane("in-1").stops) == 1
+    for _ in range(2):
+        store.end_stop("in-1", "Kunden & Müller")
+    assert store.lane("in-1").stops == ()
+
+
+def test_of_a_stopped_flow_the_rows_in_front_do_not_tell_what_is_next(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.stop(a_stop("import"))
+    for number in range(6):
+        put(store, number)
+    asked = spied_on(monkeypatch)
+
+    assert len(store.lane("in-1").rows) == 6
+    assert len(asked) == 2
+
+
+def test_the_words_of_a_stop_are_cut_to_what_storage_takes(store: RunStore) -> None:
+    store.stop(a_stop(text="😀" * 4_000))
+
+    (stop,) = store.lane("in-1").stops
+
+    assert stop.text == "😀" * 499 + "…"
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [{}, {"stop": "%7B"}, {"stop": "[]", "due": NOW.isoformat()}, {"stop": "{}", "due": "later"}],
+    ids=["nothing", "no JSON", "no object", "an empty object"],
+)
+def test_a_stop_that_cannot_be_read_stops_nothing_and_is_written_anew(
+    store: RunStore, container: ContainerClient, metadata: dict[str, str]
+) -> None:
+    store.create(a_run())
+    store.stop(a_stop())
+    (name,) = [name for name in names(container, "open/") if "!" in name]
+    container.get_blob_client(name).set_blob_metadata(metadata)
+
+    assert store.lane("in-1").stops == ()
+    assert store.open_lanes().stops == []
+    assert len(store.lane("in-1").rows) == 1
+    store.stop(a_stop())
+    assert store.lane("in-1").stops == (a_stop(),)
+
+
+# Records that cannot be read
+
+
+def open_name(run: Run) -> str:
+    return f"open/{run.lane}/{run.order}"
+
+
+def break_metadata(container: ContainerClient, run: Run, **metadata: str | None) -> None:
+    """Change what a listing tells of a run; None takes it away."""
+    blob = container.get_blob_client(open_name(run))
+    kept = {**(blob.get_blob_properties().metadata or {}), **metadata}
+    blob.set_blob_metadata({name: value for name, value in kept.items() if value is not None})
+
+
+def break_record(container: ContainerClient, run: Run, content: bytes) -> None:
+    """Write something else over a run's record, and leave what a listing tells of it."""
+    blob = container.get_blob_client(open_name(run))
+    metadata = {name: value for name, value in blob.get_blob_properties().metadata.items() if name != run_store.WHOLE}
+    blob.upload_blob(content, overwrite=True, metadata=metadata)
+
+
+WRONG_METADATA: dict[str, dict[str, str | None]] = {
+    "nothing": {"due": None, "state": None, "row": None, "whole": None},
+    "no due time": {"due": None},
+    "a due time that is none": {"due": "later"},
+    "no row": {"row": None},
+    "a row that is no JSON": {"row": "%7B"},
+    "a row that is a list": {"row": "[]"},
+    "a row that is empty": {"row": "{}"},
+    "a moment that is none": {"row": '{"run_id":"0123456789ab","opened":"yesterday"}'},
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_METADATA)
+def test_a_record_whose_metadata_are_wrong_is_shown_as_damaged_and_hides_no_other(
+    store: RunStore, container: ContainerClient, wrong: str
+) -> None:
+    run, other = put(store, 0), put(store, 1)
+    break_metadata(container, run, **WRONG_METADATA[wrong])
+
+    (row, sound), listed = store.lane("in-1").rows, store.open_lanes().rows
+
+    assert (row.lane, row.order, row.damage) == ("in-1", run.order, "its metadata are missing or wrong")
+    assert not row.is_waiting
+    assert (sound.run_id, sound.damage) == (other.run_id, "")
+    assert listed == [row, sound]
+    shown = store.open_rows()
+    assert [(each.damage != "", each.needs_person) for each in shown] == [(True, True), (False, False)]
+    with pytest.raises(Damaged, match="metadata are missing or wrong"):
+        store.run_at(row.address)
+    assert store.put_aside(row.address) == f"damaged/in-1/{run.order}"
+    assert [each.run_id for each in store.lane("in-1").rows] == [other.run_id]
+
+
+def test_a_blob_of_somebody_else_between_the_records_hides_no_run(store: RunStore, container: ContainerClient) -> None:
+    run = put(store, 0)
+    container.get_blob_client("open/notes.txt").upload_blob(b"mine")
+
+    assert [row.run_id for row in store.open_lanes().rows] == [run.run_id]
+    assert [row.run_id for row in store.open_rows()] == [run.run_id]
+    assert store.open_places() == [("in-1", run.order)]
+
+
+@pytest.mark.parametrize(
+    "row",
+    ['{"flow":"merge"}', '{"outcome":"Merged"}', '{"ended":"yesterday"}', '{"flow":null}'],
+    ids=["another flow", "another outcome", "another end", "no flow"],
+)
+def test_a_row_with_words_that_this_version_does_not_know_is_shown_as_damaged_beside_all_others(
+    store: RunStore, container: ContainerClient, row: str
+) -> None:
+    run, other = put(store, 0), put(store, 1)
+    known = json.loads(unquote(container.get_blob_client(open_name(run)).get_blob_properties().metadata["row"]))
+    changed = {name: value for name, value in (known | json.loads(row)).items() if value is not None}
+    break_metadata(container, run, row=quote(json.dumps(changed)))
+
+    shown, sound = store.open_rows()
+
+    assert (shown.run_id, shown.damage) == (run.run_id, "its metadata are missing or wrong")
+    assert shown.address == address_of(run)
+    assert (sound.run_id, sound.damage) == (other.run_id, "")
+
+
+def test_the_address_of_a_record_with_wrong_metadata_leads_to_its_run_once_they_are_right_and_to_nothing_at_its_end(
+    store: RunStore, container: ContainerClient
+) -> None:
+    run = put(store, 0)
+    break_metadata(container, run, row=None)
+    (row,) = store.lane("in-1").rows
+    with pytest.raises(Damaged):
+        store.run_at(row.address)
+
+    saved = store.save(replace(run, record_etag=row.record_etag))
+    found = store.run_at(row.address)
+    store.end(replace(saved, ended=NOW))
+
+    assert found == saved
+    assert store.run_at(row.address) is None
+
+
+@pytest.mark.parametrize("state", ["", "merged", "FOUND"])
+def test_a_record_of_a_state_that_this_version_does_not_know_is_damaged_and_says_which(
+    store: RunStore, container: ContainerClient, state: str
+) -> None:
+    run = put(store, 0)
+    break_metadata(container, run, state=state or None)
+
+    (row,) = store.lane("in-1").rows
+
+    assert (row.state, row.run_id) == (None, run.run_id)
+    assert row.damage == f"its state is {state!r}, which this version of the app does not know"
+    (shown,) = store.open_rows()
+    assert (shown.damage, shown.file_name) == (row.damage, "USMF_Customers_001.zip")
+
+
+def test_a_state_that_an_older_version_has_saved_is_known(store: RunStore, container: ContainerClient) -> None:
+    run = put(store, 0, state=State.CLAIMED)
+    break_metadata(container, run, state="uploaded")
+
+    (row,) = store.lane("in-1").rows
+
+    assert (row.state, row.damage) == (State.CLAIMED, "")
+    assert [each.state for each in store.open_rows()] == [State.CLAIMED]
+
+
+def test_a_due_time_without_a_zone_is_taken_for_utc(store: RunStore, container: ContainerClient) -> None:
+    run = put(store, 0)
+    break_metadata(container, run, due="2026-11-02T08:31:00")
+
+    assert store.lane("in-1").rows[0].due == datetime(2026, 11, 2, 8, 31, tzinfo=UTC)
+
+
+BROKEN = {
+    "nothing": b"",
+    "no JSON": b'{"format": 2, ',
+    "no object": b"[]",
+    "no text": b"\xff\xfe",
+    "a newer format": b'{"format": 99}',
+    "a field of another kind": run_to_json(a_run()).replace('"attempts": 0', '"attempts": "0"').encode(),
+    "a state of a newer version": run_to_json(a_run()).replace('"found"', '"merged"').encode(),
+    "the record of another place": run_to_json(a_run(lane="in-7")).encode(),
+}
+
+
+@pytest.mark.parametrize("wrong", BROKEN)
+def test_a_record_that_cannot_be_read_is_listed_and_says_when_it_is_read_what_is_wrong(
+    store: RunStore, container: ContainerClient, wrong: str
+) -> None:
+    run, other = put(store, 0), put(store, 1)
+    break_record(container, run, BROKEN[wrong])
+
+    row, sound = store.lane("in-1").rows
+
+    assert (row.run_id, row.state, row.damage) == (run.run_id, State.FOUND, "")
+    with pytest.raises(Damaged):
+        store.read_row(row)
+    assert store.read_row(sound) == other
+
+
+@pytest.mark.parametrize("wrong", list(BROKEN)[:-1])
+def test_whoever_asks_for_a_run_by_its_address_hears_that_its_record_is_damaged(
+    store: RunStore, container: ContainerClient, wrong: str
+) -> None:
+    run = put(store, 0)
+    break_record(container, run, BROKEN[wrong])
+
+    with pytest.raises(Damaged):
+        store.run_at(address_of(run))
+
+
+def test_a_new_runs_record_in_the_listing_that_cannot_be_read_is_read_from_its_blob(
+    store: RunStore, container: ContainerClient
+) -> None:
+    run = put(store, 0)
+    break_metadata(container, run, whole="%7B")
+
+    (row,) = store.lane("in-1").rows
+
+    assert (row.whole, row.damage) == (None, "")
+    assert store.read_row(row) == run
+
+
+# Put aside
+
+
+def test_a_damaged_record_is_put_aside_with_all_that_it_says_and_its_lane_goes_on(
+    store: RunStore, container: ContainerClient
+) -> None:
+    run, other = put(store, 0), put(store, 1)
+    break_record(container, run, b"broken")
+    metadata = container.get_blob_client(open_name(run)).get_blob_properties().metadata
+
+    there = store.put_aside(address_of(run))
+
+    assert there == f"damaged/in-1/{run.order}"
+    aside = container.get_blob_client(there).download_blob()
+    assert (aside.readall(), aside.properties.metadata) == (b"broken", metadata)
+    assert names(container, "open/") == [open_name(other)]
+    assert store.put_aside(address_of(run)) == ""
+    assert store.run_at(address_of(run)) is None
+
+
+def test_a_damaged_record_is_copied_before_it_is_deleted(
+    store: RunStore, container: ContainerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class PowerCut(BaseException):
+        pass
+
+    def die(*_: object, **__: object) -> None:
+        raise PowerCut
+
+    run = put(store, 0)
+    break_record(container, run, b"broken")
+    with monkeypatch.context() as patched:
+        patched.setattr(BlobClient, "delete_blob", die)
+        with pytest.raises(PowerCut):
+            store.put_aside(address_of(run))
+    assert names(container, "") == [f"damaged/in-1/{run.order}", open_name(run)]
+
+    assert store.put_aside(address_of(run))
+    assert names(container, "") == [f"damaged/in-1/{run.order}"]
+
+
+def test_a_record_that_can_be_read_is_not_put_aside(store: RunStore, container: ContainerClient) -> None:
+    run = put(store, 0)
+
+    with pytest.raises(ValueError, match="can be read"):
+        store.put_aside(address_of(run))
+
+    assert names(container, "") == [open_name(run)]
+
+
+def test_a_record_that_was_written_while_it_was_put_aside_stays(
+    store: RunStore, container: ContainerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = put(store, 0)
+    break_record(container, run, b"broken")
+    upload = BlobClient.upload_blob
+
+    def written_meanwhile(blob: BlobClient, content: bytes, **options: Any) -> Any:
+        if blob.blob_name.startswith("damaged/"):
+            break_record(container, run, run_to_json(run).encode())
+        return upload(blob, content, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(BlobClient, "upload_blob", written_meanwhile)
+        with pytest.raises(RecordChanged):
+            store.put_aside(address_of(run))
+
+    assert head(store) == run
+
+
+@pytest.mark.parametrize("address", ["", "nonsense", "1793608200123-0123456789ab", "0000000000000-000000000000-AAAA"])
+def test_what_is_no_open_record_is_not_put_aside(store: RunStore, container: ContainerClient, address: str) -> None:
+    put(store, 0)
+
+    assert store.put_aside(address) == ""
+    assert len(names(container, "open/")) == 1
+
+
+def test_an_ended_run_whose_metadata_are_missing_is_listed_by_what_its_name_tells(
+    store: RunStore, container: ContainerClient
+) -> None:
+    over = end_one(store, NOW)
+    (name,) = names(container, "ended/")
+    container.get_blob_client(name).set_blob_metadata({})
+
+    (row,) = ended_rows(store)
+
+    assert (row.run_id, row.damage, row.needs_person) == (over.run_id, "its metadata are missing or wrong", False)
+    assert store.run_at(row.address) == over
 
 
 # Ended runs that are written once more
@@ -821,18 +1340,26 @@ def every_verb(store: RunStore, run: Run) -> dict[str, Callable[[], object]]:
         with store.lease("in-1"):
             pytest.fail("nothing was held")
 
+    a_row = LaneRow(lane="in-1", order="x", due=NOW, state=State.FOUND, record_etag='"0x1"')
     return {
         "create": lambda: store.create(run),
-        "oldest": lambda: store.oldest("in-1"),
+        "lane": lambda: store.lane("in-1"),
+        "read_row": lambda: store.read_row(a_row),
+        "row_at": lambda: store.row_at("in-1", "x"),
         "save": lambda: store.save(replace(run, record_etag='"0x1"')),
         "end": lambda: store.end(replace(run, record_etag='"0x1"')),
-        "open_runs": lambda: list(store.open_runs()),
+        "open_lanes": store.open_lanes,
         "open_rows": store.open_rows,
         "open_places": store.open_places,
         "begun": lambda: store.begun("in-1"),
         "of_same_file": lambda: store.of_same_file(run),
-        "drop": lambda: store.drop(OpenRun(lane="in-1", order="x", due=NOW, state=State.FOUND, record_etag='"0x1"')),
+        "drop": lambda: store.drop(a_row),
         "head": lambda: store.head("in-1"),
+        "stop": lambda: store.stop(a_stop()),
+        "end_stop": lambda: store.end_stop("in-1", "import"),
+        "pause": lambda: store.pause(a_pause()),
+        "paused": lambda: store.paused("in-1"),
+        "put_aside": lambda: store.put_aside(address_of(run)),
         "ended_rows": lambda: ended_rows(store),
         "ended_run": lambda: store.ended_run(NOW, "x"),
         "run_at": lambda: store.run_at(address_of(run)),
@@ -843,8 +1370,9 @@ def every_verb(store: RunStore, run: Run) -> dict[str, Callable[[], object]]:
 
 
 VERBS = [
-    *("create", "oldest", "save", "end", "open_runs", "open_rows", "open_places", "begun", "head", "ended_rows"),
-    *("of_same_file", "drop", "ended_run", "run_at", "lease", "read_mark", "write_mark"),
+    *("create", "lane", "read_row", "row_at", "save", "end", "open_lanes", "open_rows", "open_places", "begun", "head"),
+    *("of_same_file", "drop", "stop", "end_stop", "pause", "paused", "put_aside", "ended_rows", "ended_run", "run_at"),
+    *("lease", "read_mark", "write_mark"),
 ]
 
 
@@ -862,7 +1390,7 @@ def test_storage_that_is_out_of_reach_is_tried_again_later(verb: str) -> None:
     assert type(caught.value) is TryAgain
 
 
-@pytest.mark.parametrize("verb", ["oldest", "open_runs", "open_places", "begun", "of_same_file"])
+@pytest.mark.parametrize("verb", ["lane", "row_at", "open_lanes", "open_places", "begun", "head", "of_same_file"])
 @pytest.mark.parametrize(
     ("kind", "body"),
     [

@@ -122,17 +122,17 @@ def test_what_cannot_be_done_is_answered_in_words(stage: Stage, verb: str, what:
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_a_run_is_checked_and_given_up_and_f_and_o_may_go_on(stage: Stage) -> None:
+def test_a_run_is_checked_and_cancelled_and_f_and_o_may_go_on(stage: Stage) -> None:
     run = held(stage, "USMF_GiveUp_001.zip")
 
     checked = post(stage, "check-now", {"run": run["address"]})
-    given_up = post(stage, "give-up", {"run": run["address"], "why": "the wrong file", "by": "ben"})
+    cancelled = post(stage, "cancel", {"run": run["address"], "why": "the wrong file", "by": "ben"})
 
     over = ended(stage, run["address"])
-    assert checked.status_code == given_up.status_code == 200
-    assert "F&O may have this import" in given_up.json()["said"]
+    assert checked.status_code == cancelled.status_code == 200
+    assert "F&O may have this import" in cancelled.json()["said"]
     assert (over["outcome"], over["folder"]) == ("GivenUp", "/Error")
-    assert over["reason"].startswith("Given up by ben: the wrong file.")
+    assert over["reason"].startswith("Cancelled by ben: the wrong file.")
     assert "USMF_GiveUp_001.report.txt" in stage.files("Error")
     stage.finance_operations.end_now(run["execution_id"])
 
@@ -350,7 +350,7 @@ def test_in_a_browser_an_action_that_is_refused_says_why_and_the_keyboard_gets_o
     assert browser.switch_to.active_element.get_attribute("id") == "act-run-again"
 
 
-def test_in_a_browser_nothing_is_given_up_without_a_reason(stage: Stage, browser: "Chrome") -> None:
+def test_in_a_browser_nothing_is_cancelled_without_a_reason(stage: Stage, browser: "Chrome") -> None:
     run = held(stage, "USMF_NoReason_001.zip")
     open_list(browser, stage)
     click_run(browser, run["file_name"])

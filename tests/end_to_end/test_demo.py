@@ -31,7 +31,7 @@ def test_the_demo_exits_0_with_a_summary_that_all_is_well_as_its_last_line(demos
 
 def test_the_demo_tells_each_files_states_in_the_order_of_its_way(demos: Demos) -> None:
     demo = demos[DEFAULT].ended
-    import_way = ["found", "claimed", "uploaded", "submitting", "executing", "finished", "filed"]
+    import_way = ["found", "claimed", "submitting", "executing", "finished", "filed"]
     export_way = ["planned", "submitting", "executing", "ready", "delivered"]
 
     for file in ("USMF_MajorTypes_001.zip", "USMF_MajorTypes_002.zip", "USMF_Holiday_003.zip"):

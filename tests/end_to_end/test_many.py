@@ -77,11 +77,18 @@ def _executions(stage: Stage, project: str) -> list[Execution]:
 
 
 def _assert_oldest_first(records: list[Record]) -> None:
-    """Fail where a file was begun although an older one was known of: files that come later may be older."""
+    """Fail if a file was begun although an older one was known of: files that come later may be older.
+
+    Of those of one second the first by name goes first.
+    """
     for before, after in itertools.pairwise(records):
         claimed = datetime.fromisoformat(before["steps"][0]["began"])
-        is_older = after["order"] < before["order"]
+        is_older = _turn(after) < _turn(before)
         assert not is_older or datetime.fromisoformat(after["opened"]) >= claimed, after["file"]["name"]
+
+
+def _turn(record: Record) -> tuple[str, str]:
+    return record["order"][: len("20260123T010203")], record["file"]["name"].casefold()
 
 
 def _import_calls(stage: Stage) -> int:

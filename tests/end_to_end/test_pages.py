@@ -164,7 +164,7 @@ def _keep_ended_run(stage: Stage, file_name: str) -> None:
     with ContainerClient.from_connection_string(stage.azurite.connection_string, "runs") as container:
         store = RunStore(container)
         store.create(run)
-        (head,) = store.oldest("in-pages").runs
+        (head,) = map(store.read_row, store.lane("in-pages").rows)
         store.end(replace(head, state=State.FILED, outcome=Outcome.SUCCEEDED, ended=now))
 
 

@@ -390,6 +390,7 @@ _WORDS = [
     "deadlock",
     "timeout expired",
     "not found",
+    "Entity X does not exist in the target environment",
     "?sig=known",
 ]
 _ERROR = st.binary(max_size=100) | json_of(
@@ -397,10 +398,12 @@ _ERROR = st.binary(max_size=100) | json_of(
 ).map(as_bytes)
 _MEANINGS = (
     dmf.explain,
-    lambda refusal: onedrive._meaning(refusal, what="'x.zip'", about_file=True),
+    lambda refusal: onedrive._meaning(refusal, what="folder 'x'"),
+    lambda refusal: onedrive._meaning_for_file(refusal, what="'x.zip'", name="x.zip"),
     lambda refusal: onedrive._session_meaning(refusal, name="x.zip"),
     lambda refusal: onedrive._no_such_drive(refusal, drive="drives/x"),
     transfer._explain,
+    lambda refusal: transfer._no_content(refusal, url=SecretUrl("https://x/y?sig=known")),
     general_meaning,
 )
 _OPERATIONS = ["ImportFromPackage", "ExportToPackage", "GetAzureWriteUrl", "GetExecutionErrors", "move item"]
@@ -422,6 +425,8 @@ def test_a_refusal_becomes_an_error_of_ours_that_is_short_and_keeps_secrets(
             assert len(str(error)) < 4_000
             assert "sig=known" not in str(error)
             str(error).encode()  # it can be written
+        if isinstance(error, FileRejected):
+            assert b"malwareDetected" in content  # nothing else of what is made up here is a file's fault
     assert isinstance(general_meaning(refusal), AppError)
 
 

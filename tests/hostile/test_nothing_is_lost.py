@@ -3,8 +3,9 @@
 import pytest
 
 from local_cloud import faults
-from local_cloud.faults import Fault
+from local_cloud.faults import Action, Fault
 from shared.domain.run import Outcome
+from tests.hostile.answers import AnswerTable, of_fault
 from tests.hostile.test_packages import CASES
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
@@ -65,26 +66,30 @@ def test_every_bad_file_goes_to_error_unchanged_with_the_reason_and_f_and_o_neve
     assert world.imports() == [("USMF", 1)]
 
 
-GOES_ON = {
-    "F&O gives a page of HTML in place of an upload address": ("GetAzureWriteUrl", faults.garbage()),
-    "F&O answers the import with a page of HTML": ("ImportFromPackage", faults.garbage()),
-    "F&O answers the import with an id of a million letters": (
-        "ImportFromPackage",
-        faults.status(200, body={"value": "x" * 1_000_000}, handled=True),
-    ),
-    "F&O asks for a wait of eight thousand years": (
-        "GetExecutionSummaryStatus",
-        faults.status(429, headers={"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}),
-    ),
-    "F&O asks for a wait of a number without end": (
-        "ImportFromPackage",
-        faults.status(429, headers={"Retry-After": "9" * 400}),
-    ),
-    "F&O answers with a body that nests without end": (
-        "GetExecutionSummaryStatus",
-        faults.status(200, body='{"value": ' * 100_000),
-    ),
-}
+GOES_ON: AnswerTable[tuple[str, Action]] = AnswerTable(
+    "what F&O goes on from",
+    lambda entry: of_fault(entry[1]),
+    {
+        "F&O gives a page of HTML in place of an upload address": ("GetAzureWriteUrl", faults.garbage()),
+        "F&O answers the import with a page of HTML": ("ImportFromPackage", faults.garbage()),
+        "F&O answers the import with an id of a million letters": (
+            "ImportFromPackage",
+            faults.status(200, body={"value": "x" * 1_000_000}, handled=True),
+        ),
+        "F&O asks for a wait of eight thousand years": (
+            "GetExecutionSummaryStatus",
+            faults.status(429, headers={"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}),
+        ),
+        "F&O asks for a wait of a number without end": (
+            "ImportFromPackage",
+            faults.status(429, headers={"Retry-After": "9" * 400}),
+        ),
+        "F&O answers with a body that nests without end": (
+            "GetExecutionSummaryStatus",
+            faults.status(200, body='{"value": ' * 100_000),
+        ),
+    },
+)
 
 
 @pytest.mark.parametrize("name", GOES_ON)
@@ -107,7 +112,7 @@ def test_row_errors_that_nobody_can_read_still_make_a_report(make_world: MakeWor
     broken = '[{"RecordId":"1","Field":"A","ErrorMessage":"it "is"' + " " * 20_000 + '=cmd|bad \\ud800"}]'
     path = r".*GetExecutionErrors$"
     do = faults.status(200, body={"value": broken})
-    world.faults.add(Fault(service="finance_operations", method="POST", path_regex=path, times=1, do=do))
+    world.faults.add(Fault(service="finance_operations", method="POST", path_regex=path, times=None, do=do))
     world.put("USMF_x.zip", build_package(rows=(("A", "#ERROR here"),)))
 
     world.look()

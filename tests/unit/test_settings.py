@@ -377,6 +377,7 @@ OTHER: dict[str, str] = {
     "IMPORT_DATA_PROJECT": "Other",
     "IMPORT_COMPANY": "OTH",
     "IMPORT_OVERWRITE": "false",
+    "IMPORT_STRICT_ORDER": "true",
     "EXPORT_DATA_PROJECT": "Other",
     "EXPORT_COMPANY": "OTH",
     "OUTPUT_FOLDER": "Other",

@@ -285,7 +285,8 @@ ENDPOINTS: Final = (
         more_sources=("https://learn.microsoft.com/graph/paging",),
         query={"$top": DIGITS, "$select": TEXT, "$expand": TEXT, "$orderby": TEXT, "$skiptoken": FILLED},
         answers={200: Fields(required={"value": Several(_ITEM)}, optional=_LINK_FIELDS)},
-        refusals=_ANY_CALL | {422},
+        # Observed: 423 while the site is locked, https://github.com/microsoftgraph/microsoft-graph-docs-contrib/issues/7121
+        refusals=_ANY_CALL | {422, 423},
         refusal=_REFUSAL,
     ),
     Endpoint(

@@ -109,7 +109,7 @@ CALLS: Final = (
     ),
     StorageCall(
         operation="Create Container",
-        modules=frozenset({"outbox", "run_store", "token_cache"}),
+        modules=frozenset({"outbox", "reservations", "run_store", "token_cache"}),
         calls=frozenset({"create_container"}),
         method="PUT",
         path="{container}?restype=container",
@@ -121,14 +121,14 @@ CALLS: Final = (
     ),
     StorageCall(
         operation="List Blobs",
-        modules=frozenset({"outbox", "run_store"}),
+        modules=frozenset({"outbox", "reservations", "run_store"}),
         calls=frozenset({"list_blobs", "list_blob_names"}),
         method="GET",
         path="{container}?restype=container&comp=list&prefix={prefix}",
         marks="comp=list",
-        when="At each wake-up, a few rows: the head of a lane and what is behind it; at a look that finds files, the "
-        "names of all open runs; every minute, all open runs and alerts. For a page of history, all open runs, and "
-        "ended ones day by day until the page is full.",
+        when="At each wake-up, a few rows of the lane, and the rest of them if the first are set aside; at a look that "
+        "finds files, the names of all open runs; every minute, all open runs, reservations and alerts. For a page of "
+        "history, all open runs, and ended ones day by day until the page is full.",
         permission=_BLOBS,
         repeatable="yes",
         source=f"{_REST}/list-blobs",
@@ -147,13 +147,13 @@ CALLS: Final = (
     ),
     StorageCall(
         operation="Put Blob",
-        modules=frozenset({"outbox", "run_store", "token_cache"}),
+        modules=frozenset({"outbox", "reservations", "run_store", "token_cache"}),
         calls=frozenset({"upload_blob"}),
         method="PUT",
         path="{container}/{blob}",
         marks="x-ms-blob-type=BlockBlob",
-        when="For run records, marks, alerts and the token cache; only if it is new (If-None-Match: *) or as it was "
-        "read (If-Match).",
+        when="For run records, reservations, marks, alerts and the token cache; only if it is new (If-None-Match: *) "
+        "or as it was read (If-Match).",
         permission=_BLOBS,
         repeatable="yes: the condition turns the second one away",
         source=f"{_REST}/put-blob",
@@ -196,24 +196,25 @@ CALLS: Final = (
     ),
     StorageCall(
         operation="Get Blob",
-        modules=frozenset({"outbox", "run_store", "token_cache"}),
+        modules=frozenset({"outbox", "reservations", "run_store", "token_cache"}),
         calls=frozenset({"download_blob"}),
         method="GET",
         path="{container}/{blob}",
         marks="",
-        when="To read run records, marks, alerts and the token cache.",
+        when="To read run records, reservations, marks, alerts and the token cache.",
         permission=_BLOBS,
         repeatable="yes",
         source=f"{_REST}/get-blob",
     ),
     StorageCall(
         operation="Delete Blob",
-        modules=frozenset({"outbox", "run_store"}),
+        modules=frozenset({"outbox", "reservations", "run_store"}),
         calls=frozenset({"delete_blob"}),
         method="DELETE",
         path="{container}/{blob}",
         marks="",
-        when="When a run has ended, for its open record, as it was read (If-Match); when all was told of an alert.",
+        when="When a run has ended, for its open record, and when its execution has, for its reservation, as they were "
+        "read (If-Match); when all was told of an alert.",
         permission=_BLOBS,
         repeatable="yes",
         source=f"{_REST}/delete-blob",

@@ -9,7 +9,7 @@ from typing import Final
 CLIENTS: Final = Path(__file__).resolve().parents[2] / "shared" / "clients"
 # Who makes calls of its own; http.py makes everybody's.
 CALLERS: Final = ("alerts", "credentials", "dmf", "onedrive", "subscriptions", "transfer")
-STORAGE_CALLERS: Final = ("outbox", "run_store", "token_cache", "transfer", "wake_queue")
+STORAGE_CALLERS: Final = ("outbox", "reservations", "run_store", "token_cache", "transfer", "wake_queue")
 
 
 @dataclass(frozen=True)

@@ -268,6 +268,8 @@ SITUATIONS: Final[Mapping[str, Mapping[str, Situation]]] = {
         "id exists": with_package(GOOD, also=Stage.ended),
         "package url expired": key_of_another_blob,
         "package storage unreachable": key_of_a_storage_that_is_down,
+        "composite needs project": knobs(with_package(GOOD), composite_entities=(ENTITY,)),
+        "excel lock": knobs(with_package(GOOD), refuse_starts="DMF2039: An Excel file lock could not be obtained."),
     },
 }
 
@@ -289,7 +291,10 @@ NOT_BROUGHT_ABOUT: Final[Mapping[str, Mapping[str, str]]] = {
     "GetExportedPackageUrl": {"null": MADE_UP},
     "ImportFromPackage": {
         "no id": MADE_UP,
+        "not told why": MADE_UP,
         "not json": BY_FAULT_PLAN,
+        "model state": BY_FAULT_PLAN,
+        "bare server error, on-premises": ON_PREMISES,
         "record already exists": ONE_OF_MANY,
         "cannot edit a record": ONE_OF_MANY,
         "record has never been selected": ONE_OF_MANY,
@@ -313,6 +318,7 @@ QUOTED: Final = frozenset(
         ("ExportToPackage", "refused"),
         ("ImportFromPackage", "project exists"),
         ("ImportFromPackage", "no package header"),
+        ("ImportFromPackage", "composite needs project"),
         ("ImportFromPackage", "unknown entity"),
         ("ImportFromPackage", "not unicode"),
     }

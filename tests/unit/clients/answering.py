@@ -79,7 +79,7 @@ def answering(handler: Handler) -> Iterator[AnsweringServer]:
             if answer is None or answer.content_length is not None:
                 self.close_connection = True
 
-        do_GET = do_POST = do_PUT = do_HEAD = do_DELETE = _answer  # noqa: N815  # names that http.server looks for
+        do_GET = do_POST = do_PUT = do_PATCH = do_HEAD = do_DELETE = _answer  # noqa: N815  # names that http.server looks for
 
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing."""

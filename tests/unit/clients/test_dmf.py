@@ -15,16 +15,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.clients.dmf import (
+    CompanyUnknown,
     EntityProgress,
     ExecutionStatus,
     FinanceOperations,
     PackageUnreadable,
     RowError,
     finance_operations_http,
+    is_contention,
     parse_execution_errors,
 )
 from shared.clients.http import recording
-from shared.errors import AnswerLost, AppError, FileRejected, NeedsPerson, NotFound, ProjectBusy, TryAgain
+from shared.errors import AnswerLost, AppError, FileRejected, NeedsPerson, NotFound, ProjectBusy, Refused, TryAgain
 from shared.log import LOGGER_NAME
 from shared.secret import SecretUrl
 from tests.closed_port import closed_port
@@ -90,6 +92,25 @@ def finance_operations(
             yield FinanceOperations(server.url, http, submit_timeout_s=submit_timeout_s), server
         finally:
             http.close()
+
+
+def action_failed(action: str, reason: str) -> Answer:
+    """F&O's answer when an action ran and ended with this reason."""
+    words = f"Exception occurred while executing action {action} on Entity DataManagementDefinitionGroup: {reason}"
+    return request_refused(words)
+
+
+def request_refused(words: str, *, status: int = 400) -> Answer:
+    """F&O's answer to a request that no action has seen."""
+    body = {"error": {"code": "", "message": "An error has occurred.", "innererror": {"message": words}}}
+    return Answer(status=status, body=json.dumps(body).encode())
+
+
+def error_of(action: str, answer: Answer) -> AppError:
+    """The error that the app makes of an answer."""
+    with finance_operations(answer) as (fo, _), pytest.raises(AppError) as caught:
+        ASKS[action](fo)
+    return caught.value
 
 
 def outcome(action: str, case: str) -> object:
@@ -190,7 +211,7 @@ def test_an_answer_without_an_id_does_not_prove_that_nothing_started(action: str
     "case",
     [
         *("gateway error", "server error without words", "unavailable", "not json", "id exists", "database timeout"),
-        "package storage unreachable",
+        *("package storage unreachable", "bare server error, on-premises"),
     ],
 )
 def test_an_import_that_may_have_started_is_looked_up_and_not_sent_again(case: str) -> None:
@@ -245,6 +266,7 @@ def test_an_unreachable_environment_proves_that_nothing_started() -> None:
         "record has never been selected",
         "box api",
         "project is running",
+        "excel lock",
     ],
 )
 def test_an_import_waits_while_the_data_project_is_in_use(case: str) -> None:
@@ -255,11 +277,61 @@ def test_an_export_waits_while_the_data_project_is_in_use() -> None:
     assert isinstance(error("ExportToPackage", "project is running"), ProjectBusy)
 
 
+# https://learn.microsoft.com/dynamics365/fin-ops-core/dev-itpro/data-entities/dm-error-descriptions#error-codes
+CONTENTION_CODES = (
+    *("DMF023", "DMF042", "DMF1968", "DMF1995", "DMF1996", "DMF1997", "DMF2008", "DMF2025", "DMF2028", "DMF2036"),
+    *("DMF2037", "DMF2039", "DMF2043", "DMF2045", "DMF2048"),
+)
+
+
+@pytest.mark.parametrize("code", CONTENTION_CODES)
+@pytest.mark.parametrize("action", ["ImportFromPackage", "ExportToPackage"])
+def test_a_start_waits_for_what_microsoft_calls_passing(action: str, code: str) -> None:
+    busy = error_of(action, action_failed(action, f"{code} Something went wrong."))
+
+    assert type(busy) is ProjectBusy
+    assert busy.call is not None
+    assert busy.call.code == code
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Cannot delete a record in Source (DMFDefinitionGroupEntityXMLFields).\nDeadlock, where one or more users have",
+        "Cannot create a record in DMFDefinitionGroupEntityXMLFields. The record already exists.",
+        "Cannot create a record in Entities for a processing group. The record already exists.",
+        "Cannot edit a record in Entities for a processing group (DMFDefinitionGroupEntity).",
+        "The record has never been selected.",
+        "An update conflict occurred due to another user process",
+        "'0' 'Customers V3' record(s) inserted in staging. DMF1996",
+        "DMF2039: An Excel file lock could not be obtained.",
+        "The Data management service is unreachable",
+        "SSIS: AcquireConnectionsError",
+    ],
+)
+def test_contention_is_known_by_its_words_outside_of_a_call_too(words: str) -> None:
+    assert is_contention(words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "",
+        "Cannot create a record in Customers (CustTable). Customer account: US-001. The record already exists.",
+        "Project 000123 is in process.",
+        "Journal 00045 is in use by another user.",
+        "DMF1830: XML is not in correct format",
+        "DMF19960",
+        "Selected file is not Unicode. '0' 'Currencies' record(s) inserted in staging.",
+    ],
+)
+def test_what_fo_says_of_rows_and_files_is_no_contention(words: str) -> None:
+    assert not is_contention(words)
+
+
 @pytest.mark.parametrize(
     ("case", "advice"),
     [
-        ("project exists", "Let the import overwrite the data project"),
-        ("project exists, on-premises", "Let the import overwrite the data project"),
         ("no package header", "without a folder around them"),
         ("folder in the zip", "without a folder around them"),
         ("unknown entity", "refresh the entity list"),
@@ -280,6 +352,127 @@ def test_a_package_that_fo_refuses_comes_back_with_its_words_and_what_to_do(case
     assert refusal.call.request_id == ACTIVITY_ID
 
 
+@pytest.mark.parametrize(
+    "reason",
+    [
+        *("DMF1830", "DMF1855", "DMF1959", "DMF1963", "DMF2016", "DMF2018", "DMF2022", "DMF2050", "DMF2053", "DMF2055"),
+        *("DMF2057", "FF004", "MAP011"),
+        "Could not find file 'C:\\windows\\TEMP\\5B2_5B2\\Currencies.csv'.",
+        "Error in line 1 position 1. Expecting element 'DataManagementPackageManifest' from namespace 'x'.",
+        "End of Central Directory record could not be found.",
+        "Selected file is Unicode",
+        "the mapping is incorrect for entity Currencies and field {5B2}",
+        "There are fields, which are not mapped to Entity Currencies",
+    ],
+)
+def test_a_known_reason_of_the_file_says_what_to_do_about_the_file(reason: str) -> None:
+    refusal = error_of("ImportFromPackage", action_failed("ImportFromPackage", reason))
+
+    assert type(refusal) is FileRejected
+    assert refusal.message.startswith(f"F&O refuses the package: {reason.rstrip('.')}. ")
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "The legal entity XXXX does not exist.",
+        "Legal entity XX9 is not valid",
+        "Company 'XXXX' was not found",
+        "Wrong company",
+        "The dataAreaId is invalid",
+    ],
+)
+def test_a_company_that_fo_does_not_have_can_be_told_from_a_bad_package(reason: str) -> None:
+    """It is the flow's fault if its settings name the company, and only the flow knows."""
+    refusal = error_of("ImportFromPackage", action_failed("ImportFromPackage", reason))
+
+    assert type(refusal) is CompanyUnknown
+    assert isinstance(refusal, FileRejected)
+
+
+@pytest.mark.parametrize(
+    ("case", "to_do"),
+    [
+        ("project exists", "Let the import overwrite the data project"),
+        ("project exists, on-premises", "Let the import overwrite the data project"),
+        ("composite needs project", "Create the data project once in F&O"),
+        ("composite needs project", "set overwrite to false"),
+    ],
+)
+def test_what_the_flows_settings_must_change_for_is_no_fault_of_the_file(case: str, to_do: str) -> None:
+    refusal = error("ImportFromPackage", case)
+
+    assert isinstance(refusal, NeedsPerson)
+    assert to_do in refusal.message
+
+
+def test_a_composite_entity_that_was_overwritten_is_told_the_same_as_one_without_its_project() -> None:
+    words = "A DataTable named 'SALESORDERHEADER' already belongs to this DataSet."
+
+    refusal = error_of("ImportFromPackage", action_failed("ImportFromPackage", words))
+
+    assert isinstance(refusal, NeedsPerson)
+    assert "set overwrite to false" in refusal.message
+
+
+@pytest.mark.parametrize(
+    "reason", ["Object reference not set to an instance of an object.", "DMF040", "Some new words"]
+)
+@pytest.mark.parametrize("status", [400, 500])
+def test_a_package_refused_for_an_unknown_reason_may_be_anybodys_fault(status: int, reason: str) -> None:
+    answer = action_failed("ImportFromPackage", reason)
+    refusal = error_of("ImportFromPackage", Answer(status=status, body=answer.body))
+
+    assert type(refusal) is Refused
+    assert reason.rstrip(".") in refusal.message
+    assert "If it refuses others too, " in refusal.message
+    assert refusal.call is not None
+    assert refusal.call.status == status
+    assert refusal.call.code == (reason if reason.startswith("DMF") else "")
+
+
+@pytest.mark.parametrize("status", [400, 402, 405, 406, 409, 411, 412, 413, 414, 415, 422, 423, 451])
+@pytest.mark.parametrize("body", [b"", b"<html>Bad Request</html>", b"Request rejected", b'{"Message": "no"}'])
+@pytest.mark.parametrize("action", ["ImportFromPackage", "ExportToPackage", "GetAzureWriteUrl", "GetExecutionErrors"])
+def test_a_call_that_is_refused_before_its_action_ran_blames_nobody(action: str, body: bytes, status: int) -> None:
+    refusal = error_of(action, Answer(status=status, body=body))
+
+    assert type(refusal) is Refused
+    assert refusal.message.startswith(f"F&O does not accept the call of {action}: ")
+    assert "If it accepts no other either, " in refusal.message
+    assert refusal.call is not None
+    assert refusal.call.status == status
+
+
+def test_a_model_state_that_is_invalid_is_about_the_call_and_not_about_the_package() -> None:
+    assert type(error("ImportFromPackage", "model state")) is Refused
+
+
+def test_a_reason_of_a_file_counts_only_from_the_action_itself() -> None:
+    """A proxy, or another service in the place of F&O, may say anything."""
+    refusal = error_of("ImportFromPackage", request_refused("Entity X does not exist in the target environment"))
+
+    assert type(refusal) is Refused
+
+
+@pytest.mark.parametrize("action", sorted(ASKS))
+def test_a_forbidden_call_may_be_about_one_file_or_about_all(action: str) -> None:
+    refusal = error_of(action, Answer(status=403, body=b'{"Message": "Access is denied."}'))
+
+    assert type(refusal) is Refused
+    assert "Access is denied" in refusal.message
+    assert refusal.message.endswith("with a user whose roles permit data management")
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"Message": "An error has occurred."}'])
+def test_a_failure_of_the_server_without_a_reason_passes(body: bytes) -> None:
+    answer = Answer(status=500, body=body)
+
+    assert type(error_of("ImportFromPackage", answer)) is AnswerLost
+    assert type(error_of("ExportToPackage", answer)) is AnswerLost
+    assert type(error_of("GetAzureWriteUrl", answer)) is TryAgain
+
+
 def test_a_package_whose_url_has_expired_is_to_be_uploaded_again() -> None:
     assert isinstance(error("ImportFromPackage", "package url expired"), PackageUnreadable)
 
@@ -298,7 +491,7 @@ def test_no_place_for_packages_waits_for_a_person() -> None:
 def test_an_app_that_is_not_mapped_is_told_the_form_in_fo() -> None:
     refusal = error("ImportFromPackage", "not mapped")
 
-    assert isinstance(refusal, NeedsPerson)
+    assert type(refusal) is Refused
     assert "Microsoft Entra ID applications" in refusal.message
 
 
@@ -364,6 +557,18 @@ def test_an_execution_that_fo_does_not_know_yet_is_not_a_failure(case: str) -> N
     assert isinstance(error("GetExecutionSummaryStatus", case), NotFound)
 
 
+def test_an_unknown_execution_is_one_whoever_says_so() -> None:
+    answer = request_refused(f"Execution details were not found for execution id: {EXECUTION_ID}")
+
+    assert isinstance(error_of("GetExecutionSummaryStatus", answer), NotFound)
+
+
+@pytest.mark.parametrize("reason", ["Deadlock, where one or more users", "Execution Timeout Expired.", "DMF042"])
+@pytest.mark.parametrize("action", ["GetAzureWriteUrl", "GetExecutionSummaryStatus"])
+def test_a_call_that_starts_nothing_is_made_again_later_if_it_meets_contention(action: str, reason: str) -> None:
+    assert type(error_of(action, action_failed(action, reason))) is TryAgain
+
+
 def test_a_question_that_fo_fails_to_answer_is_asked_again_later() -> None:
     assert type(error("GetExecutionSummaryStatus", "not told why")) is TryAgain
 
@@ -425,6 +630,30 @@ def test_the_progress_of_every_entity_is_read() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("target_status", "written", "never"),
+    [
+        *[(status, 0, True) for status in ("NotRun", "NotStarted", "notrun")],
+        *[(status, 1, False) for status in ("NotRun", "NotStarted")],
+        *[(status, 0, False) for status in ("Waiting", "Executing", "Error", "Finished", "Ready", "Cancelling")],
+        *[(status, 0, False) for status in ("Canceled", "Hold", "", "None", "Paused")],
+    ],
+)
+def test_a_target_that_certainly_was_not_begun_is_told_from_all_others(
+    target_status: str, written: int, never: bool
+) -> None:
+    progress = EntityProgress(
+        entity="Customers V3",
+        staging_status="Error",
+        target_status=target_status,
+        staging_created=5,
+        target_created=0,
+        target_updated=written,
+    )
+
+    assert progress.target_never_started is never
+
+
 def test_an_unknown_execution_has_no_progress() -> None:
     assert outcome("DataManagementExecutionJobDetails", "unknown id") == ()
 
@@ -465,7 +694,7 @@ def test_no_error_shows_the_signature_of_the_package_url() -> None:
     reason = f"Exception occurred while executing action X on Entity Y: cannot read {PACKAGE_URL.reveal()}"
     body = json.dumps({"error": {"message": "An error has occurred.", "innererror": {"message": reason}}}).encode()
 
-    with finance_operations(Answer(status=400, body=body)) as (fo, _), pytest.raises(FileRejected) as caught:
+    with finance_operations(Answer(status=400, body=body)) as (fo, _), pytest.raises(Refused) as caught:
         ASKS["ImportFromPackage"](fo)
 
     assert "bWFkZSB1cA" not in str(caught.value)
@@ -483,10 +712,10 @@ def test_no_error_shows_the_signature_of_the_package_url() -> None:
 def test_the_innermost_words_are_shown(body: object, shown: str) -> None:
     content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
 
-    with finance_operations(Answer(status=400, body=content)) as (fo, _), pytest.raises(FileRejected) as caught:
+    with finance_operations(Answer(status=400, body=content)) as (fo, _), pytest.raises(Refused) as caught:
         ASKS["ImportFromPackage"](fo)
 
-    assert caught.value.message == f"F&O refuses the package: {shown}."
+    assert caught.value.message.startswith(f"F&O does not accept the call of ImportFromPackage: {shown}. ")
 
 
 def test_no_errors_are_no_rows() -> None:

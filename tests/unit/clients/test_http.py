@@ -298,7 +298,7 @@ def test_an_error_names_service_operation_status_code_and_request_id() -> None:
         error = error_of(server, http)
     shown = "[Microsoft Graph, move item, HTTP 404, itemNotFound, request id 8d3c2a44-0000-4000-8000-00000000aaaa]"
     assert str(error).endswith(shown)
-    assert "The resource could not be found." in str(error)
+    assert "itemNotFound: The resource could not be found [" in str(error), "no full stop before the details"
 
 
 def test_the_innermost_code_is_the_one_that_counts_and_all_are_known() -> None:

@@ -18,6 +18,7 @@ from shared.errors import (
     NameTaken,
     NeedsPerson,
     NotFound,
+    Refused,
     TryAgain,
 )
 from shared.secret import SecretUrl
@@ -57,6 +58,30 @@ def opening(drive: OneDrive) -> UploadSession:
 
 def listing(drive: OneDrive) -> list[DriveItem]:
     return list(drive.list_files("01INBOX"))
+
+
+def moving_to(name: str) -> Callable[[OneDrive], object]:
+    return lambda drive: drive.move("01FILE", to_folder_id="01TO", name=name, etag=None)
+
+
+# What the app asks about one file, and about that without which no file can do.
+OF_ONE_FILE: dict[str, Callable[[OneDrive], object]] = {
+    "move": moving,
+    "upload": uploading,
+    "open an upload": opening,
+    "get": lambda drive: drive.get("01FILE"),
+    "delete": lambda drive: drive.delete("01FILE"),
+}
+OF_ALL_FILES: dict[str, Callable[[OneDrive], object]] = {
+    "list": listing,
+    "find the drive": lambda drive: drive.ask_drive_id(),
+    "find a folder": lambda drive: drive.ensure_folder("Input"),
+}
+
+
+def refused(status: int, *, code: str = "invalidRequest", inner: str = "", message: str = "no") -> Answer:
+    error = {"code": code, "message": message, "innerError": {"code": inner} if inner else {}}
+    return Answer(status=status, body={"error": error})
 
 
 # Reading items
@@ -285,10 +310,13 @@ def test_a_move_that_has_not_happened_says_why(refusal: str, kind: type[AppError
         ("error_locked_as_access_denied", ItemLocked),
         ("error_locked_as_not_allowed", ItemLocked),
         ("error_quota", NeedsPerson),
-        ("error_forbidden", NeedsPerson),
+        ("error_forbidden", Refused),
+        ("error_hold", Refused),
+        ("error_column_move", Refused),
         ("error_malware", FileRejected),
         ("error_path_too_long", FileRejected),
-        ("error_bad_name", FileRejected),
+        ("error_name_code", FileRejected),
+        ("error_bad_name", Refused),
         ("error_throttled", TryAgain),
     ],
 )
@@ -309,6 +337,121 @@ def test_a_missing_permission_is_named() -> None:
     assert isinstance(error, NeedsPerson)
     assert "Files.ReadWrite.All" in str(error)
     assert "Sites.Selected" in str(error)
+
+
+@pytest.mark.parametrize("doing", OF_ALL_FILES.values(), ids=OF_ALL_FILES)
+def test_a_drive_or_folder_that_may_not_be_used_needs_a_person(doing: Callable[[OneDrive], object]) -> None:
+    assert isinstance(error_from(sample("error_forbidden"), doing=doing), NeedsPerson)
+
+
+@pytest.mark.parametrize("doing", OF_ONE_FILE.values(), ids=OF_ONE_FILE)
+def test_a_file_that_may_not_be_touched_may_be_the_only_one_and_its_own_words_are_told(
+    doing: Callable[[OneDrive], object],
+) -> None:
+    error = error_from(sample("error_hold"), doing=doing)
+
+    assert type(error) is Refused
+    assert "it's possible that it's on hold" in error.message
+    assert error.message.endswith(
+        "If every file is refused, grant the permission Files.ReadWrite.All with consent, or with Sites.Selected the "
+        "role 'write' on the drive's site"
+    )
+    assert error.call is not None
+    assert (error.call.status, error.call.code) == (403, "accessDenied")
+
+
+@pytest.mark.parametrize("status", [400, 402, 405, 406, 411, 413, 415, 422, 428, 451])
+@pytest.mark.parametrize("doing", OF_ONE_FILE.values(), ids=OF_ONE_FILE)
+def test_a_file_that_a_library_refuses_is_blamed_for_nothing(doing: Callable[[OneDrive], object], status: int) -> None:
+    error = error_from(refused(status, message="List data validation failed."), doing=doing)
+
+    assert type(error) is Refused
+    assert "List data validation failed." in error.message
+    assert "If others are refused too, see the settings of the library: columns that are required" in error.message
+    assert "Rename the file" not in error.message
+    assert error.call is not None
+    assert (error.call.status, error.call.code) == (status, "invalidRequest")
+
+
+@pytest.mark.parametrize("refusal", ["error_column_move", "error_column_session", "error_bad_name"])
+@pytest.mark.parametrize("doing", [moving, uploading, opening])
+def test_messages_alone_never_blame_the_name(doing: Callable[[OneDrive], object], refusal: str) -> None:
+    assert type(error_from(sample(refusal), doing=doing)) is Refused
+
+
+@pytest.mark.parametrize("answer", [Answer(status=400), Answer(status=400, body=b"<html/>"), Answer(status=403)])
+@pytest.mark.parametrize("doing", OF_ONE_FILE.values(), ids=OF_ONE_FILE)
+def test_a_refusal_without_words_blames_nobody(doing: Callable[[OneDrive], object], answer: Answer) -> None:
+    """Malware is answered so, too: nothing tells it from the rest."""
+    assert type(error_from(answer, doing=doing)) is Refused
+
+
+@pytest.mark.parametrize("code", ["malwareDetected", "virusSuspicious"])
+@pytest.mark.parametrize("doing", OF_ONE_FILE.values(), ids=OF_ONE_FILE)
+def test_malware_that_is_named_is_the_files(doing: Callable[[OneDrive], object], code: str) -> None:
+    error = error_from(refused(403, code="accessDenied", inner=code), doing=doing)
+
+    assert type(error) is FileRejected
+    assert "malware" in error.message
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "CON",
+        "com0.",
+        "lpt9",
+        ".lock",
+        "Desktop.ini",
+        "~$a.zip",
+        "a_vti_b.zip",
+        " a.zip",
+        "a.zip ",
+        "a.",
+        "x" * 256,
+        "a\tb",
+    ],
+)
+def test_a_name_that_breaks_the_rules_and_is_refused_is_the_files(name: str) -> None:
+    error = error_from(sample("error_bad_name"), doing=moving_to(name))
+
+    assert type(error) is FileRejected
+    assert f"OneDrive cannot have the name '{name}': it " in error.message
+    assert error.message.endswith("Rename the file and put it in again")
+
+
+@pytest.mark.parametrize(
+    "name", ["console.txt", "com10", "~a.zip", "a.b.c", "USMF_👩‍👩‍👧.zip", "100% #1.zip", "x" * 255]
+)
+def test_a_name_within_the_rules_is_not_blamed(name: str) -> None:
+    assert type(error_from(sample("error_column_move"), doing=moving_to(name))) is Refused
+
+
+@pytest.mark.parametrize("inner", ["invalidPath", "nameContainsInvalidCharacters", "pathIsTooLong"])
+@pytest.mark.parametrize("doing", [moving, uploading, opening])
+def test_a_code_for_names_and_paths_is_the_files_and_only_an_imports_file_is_to_be_renamed(
+    doing: Callable[[OneDrive], object], inner: str
+) -> None:
+    error = error_from(refused(400, inner=inner), doing=doing)
+
+    assert type(error) is FileRejected
+    assert ("Rename the file" in error.message) is (doing is moving)
+
+
+@pytest.mark.parametrize("status", [400, 403, 413, 507])
+@pytest.mark.parametrize("code", ["quotaLimitReached", "insufficientStorage"])
+def test_a_quota_that_is_reached_stops_the_flow(code: str, status: int) -> None:
+    error = error_from(refused(status, code=code), doing=opening)
+
+    assert isinstance(error, NeedsPerson)
+    assert "full" in error.message
+
+
+def test_a_listing_of_a_locked_site_is_made_again_and_says_what_to_do() -> None:
+    error = error_from(sample("error_locked"), doing=listing)
+
+    assert isinstance(error, ItemLocked)
+    assert "have the site unlocked" in error.message
 
 
 def test_a_full_drive_is_named() -> None:
@@ -450,10 +593,18 @@ def test_a_session_that_stands_elsewhere_starts_again(position: int) -> None:
         (sample("error_forbidden"), TryAgain),
         (sample("error_name_taken"), NameTaken),
         (sample("error_quota"), NeedsPerson),
+        (refused(403, code="quotaLimitReached"), NeedsPerson),
         (sample("error_locked"), ItemLocked),
         (Answer(status=503, headers={"Retry-After": "3"}), TryAgain),
+        (sample("error_column_move"), Refused),
+        (Answer(status=400), Refused),
+        (sample("error_path_too_long"), FileRejected),
+        (sample("error_malware"), FileRejected),
     ],
-    ids=["404", "401", "403", "409", "507", "423", "503"],
+    ids=[
+        *("404", "401", "403", "409", "507", "403 full", "423", "503", "400 column", "400 without words"),
+        *("400 path", "403 malware"),
+    ],
 )
 def test_a_refused_chunk_becomes_the_error_that_says_what_to_do(refusal: Answer, kind: type[AppError]) -> None:
     with an_upload(refusal, size_bytes=5) as (_, session), pytest.raises(AppError) as caught:

@@ -35,7 +35,7 @@ from shared.clients.transfer import (
     stream_to_blob,
 )
 from shared.domain.quick_xor_hash import QuickXorHash
-from shared.errors import DataDamaged, ItemChanged, NeedsPerson, NotFound, TryAgain
+from shared.errors import DataDamaged, FileRejected, ItemChanged, NeedsPerson, NotFound, Refused, TryAgain
 from shared.secret import SecretUrl
 from tests.closed_port import closed_port
 from tests.unit.clients.answering import Answer, AnsweringServer, Asked, Handler, answering
@@ -316,6 +316,39 @@ def test_the_next_range_of_a_blob_is_fetched_while_one_is_sent_on_and_no_more_th
         chunks.close()  # type: ignore[attr-defined]  # it is a generator
 
     assert len(server.asked) == 3
+
+
+@pytest.mark.parametrize("code", ["malwareDetected", "virusSuspicious"])
+def test_malware_that_onedrive_names_is_the_files(http: Http, code: str) -> None:
+    body = f'{{"error": {{"code": "accessDenied", "innererror": {{"code": "{code}"}}}}}}'.encode()
+
+    with answering(lambda _: Answer(status=403, body=body)) as server, pytest.raises(FileRejected, match="malware"):
+        list(read_chunks(url_of(server), http, 5))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(status=400),
+        Answer(status=403, headers={"X-Virus-Infected": "ScanError", "Content-Type": "text/html"}, body=b"<html/>"),
+    ],
+    ids=["an empty 400", "a page with the header of the scanner"],
+)
+def test_what_may_be_malware_and_may_be_all_files_is_neither_the_files_nor_the_flows_yet(
+    http: Http, answer: Answer
+) -> None:
+    with answering(lambda _: answer) as server, pytest.raises(Refused) as caught:
+        list(read_chunks(url_of(server), http, 5))
+
+    assert "It may have found malware in the file: open it in the browser" in caught.value.message
+    assert caught.value.call is not None
+    assert caught.value.call.status == answer.status
+    assert SECRET not in str(caught.value)
+
+
+def test_a_blob_that_storage_refuses_to_hand_out_needs_a_person() -> None:
+    with answering(lambda _: Answer(status=400)) as server, pytest.raises(NeedsPerson, match="blob storage refuses"):
+        open_blob(url_of(server))
 
 
 @pytest.mark.parametrize(("status", "error"), [(403, SasExpired), (404, NotFound), (409, TryAgain), (503, TryAgain)])

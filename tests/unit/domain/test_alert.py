@@ -6,7 +6,16 @@ from datetime import timedelta
 
 import pytest
 
-from shared.domain.alert import DIGEST_LINES, Alert, Word, alert_from_json, alert_to_json, at_most
+from shared.domain.alert import (
+    DIGEST_LINES,
+    Alert,
+    Word,
+    alert_from_json,
+    alert_of_state,
+    alert_state,
+    alert_to_json,
+    at_most,
+)
 from shared.domain.alert import Notice as NoticeOf
 from tests.alerts import BEGAN, ROW, a_message, an_alert
 
@@ -113,7 +122,86 @@ def test_an_alert_comes_back_from_its_record() -> None:
     assert alert_from_json(alert_to_json(alert)) == alert
 
 
+def test_an_alert_comes_back_from_its_state_without_its_words() -> None:
+    alert = replace(told(OVER, Word.OVER), integration="Kunden ä", run_address="1-a", duty="scan")
+
+    state = alert_of_state(alert.key, alert_state(alert), "etag")
+
+    assert state == Alert(
+        key=alert.key,
+        title="",
+        text="",
+        since=alert.since,
+        stays=True,
+        integration="Kunden ä",
+        run_address="1-a",
+        duty="scan",
+        over=alert.over,
+        told=alert.told,
+    )
+    assert [state.word_due(channel, BEGAN + 9 * DAY, DAY) for channel in ("mail-1", "teams-1")] == [None, Word.OVER]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "5", "{}", '{"since": "2026-03-01T12:00:00+00:00"}'])
+def test_a_text_of_another_kind_is_no_state(text: str) -> None:
+    with pytest.raises(ValueError):
+        alert_of_state("run-1", text)
+
+
+RECORD = {"key": "run-1", "title": "t", "text": "x", "since": BEGAN.isoformat()}
+
+
+@pytest.mark.parametrize(
+    ("record", "why"),
+    [
+        (b"", "Expecting value"),
+        (b"{", "Expecting property name"),
+        (b"\xff\xfe\x00", "codec can't decode"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b"[]", "no JSON object"),
+        (b"5", "no JSON object"),
+        ({"title": None}, "title is no text"),
+        ({"integration": 5}, "integration is no text"),
+        ({"since": "yesterday"}, "yesterday"),
+        ({"since": 5}, "5 is no moment"),
+        ({"since": "0001-01-01T00:00:00+05:00"}, "is no moment"),
+        ({"over": ["now"]}, "is no moment"),
+        ({"rows": "one"}, "rows is no list"),
+        ({"rows": [5]}, "a row is no JSON object"),
+        ({"rows": [{"record_id": "1"}]}, "'field' is missing"),
+        ({"rows_total": "7"}, "rows_total is no number"),
+        ({"told": [5]}, "told is no JSON object"),
+        ({"told": {"mail-1": "new"}}, "what mail-1 was told"),
+        ({"told": {"mail-1": {"word": "snoozed", "at": BEGAN.isoformat()}}}, "snoozed"),
+        ({"told": {"mail-1": {"word": "new", "at": 5}}}, "at is no text"),
+    ],
+)
+def test_a_record_that_is_no_alert_is_refused_with_the_reason(record: bytes | dict[str, object], why: str) -> None:
+    text = record if isinstance(record, bytes) else json.dumps({**RECORD, **record})
+
+    with pytest.raises(ValueError, match=why):
+        alert_from_json(text)
+
+
+@pytest.mark.parametrize("missing", RECORD)
+def test_a_record_without_what_an_alert_needs_is_refused(missing: str) -> None:
+    with pytest.raises(ValueError, match=f"'{missing}' is missing"):
+        alert_from_json(json.dumps({name: value for name, value in RECORD.items() if name != missing}))
+
+
+def test_a_moment_without_a_time_zone_is_in_utc() -> None:
+    alert = alert_from_json(json.dumps({**RECORD, "since": "2026-03-01T12:00:00"}))
+
+    assert alert.since == BEGAN
+
+
 def test_what_another_version_wrote_beyond_it_is_passed_over() -> None:
     record = {"key": "run-1", "title": "t", "text": "x", "since": BEGAN.isoformat(), "invented_later": {"a": 1}}
 
     assert alert_from_json(json.dumps(record)) == Alert(key="run-1", title="t", text="x", since=BEGAN)
+
+
+def test_an_alert_says_of_a_row_what_every_version_of_the_app_reads() -> None:
+    record = json.loads(alert_to_json(an_alert(rows=(replace(ROW, extra={"invented_later": 1}),))))
+
+    assert record["rows"] == [{"record_id": ROW.record_id, "field": ROW.field, "message": ROW.message}]

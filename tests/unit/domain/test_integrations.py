@@ -343,6 +343,7 @@ GOOD: dict[str, object] = {
                 dataProject="D",
                 company="U1",
                 overwrite=False,
+                strictOrder=True,
                 alertRecipient="a@contoso.com; b@contoso.com",
                 alertTeamsUrl="https://prod-1.westeurope.logic.azure.com/workflows/1?sig=x",
                 alertWebhookUrl="https://events.contoso.com/hook",

@@ -1,10 +1,8 @@
-"""What may follow what in a run's life, and that its record holds everything but secrets."""
+"""What may follow what in a run's life, what a person may do included, and when a person is to hear of it."""
 
-import json
 import re
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
-from typing import get_args, get_type_hints
 
 import pytest
 from hypothesis import given
@@ -14,32 +12,30 @@ from shared.domain.run import (
     EXPORT_MOVES,
     IMPORT_MOVES,
     MOVES,
-    NO_PROGRESS,
-    NOT_SAVED,
+    PROGRESS,
     STEPS_KEPT,
-    FailedRow,
+    About,
     FileFacts,
     FlowKind,
+    Held,
     Outcome,
     RemoteCallRecord,
     Run,
     State,
     StepRecord,
     Submission,
-    Successor,
     Trouble,
-    UploadedPackage,
+    Wait,
     name_with,
     new_execution_id,
     new_run,
-    run_from_json,
-    run_to_json,
 )
 from shared.secret import SecretUrl
 
 NOW = datetime(2026, 11, 2, 8, 30, 0, 123456, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=40)
 FIRST_STATE = {FlowKind.IMPORT: State.FOUND, FlowKind.EXPORT: State.PLANNED}
+A_URL = SecretUrl("https://blob.example/dmf/a?sig=x")
 
 
 def a_run(flow: FlowKind = FlowKind.IMPORT, state: State = State.FOUND) -> Run:
@@ -57,16 +53,20 @@ def a_run(flow: FlowKind = FlowKind.IMPORT, state: State = State.FOUND) -> Run:
     )
 
 
-def a_step(step: str = "watch", *, error: str = "", began: datetime = NOW) -> StepRecord:
+def a_step(step: str = "poll", *, error: str = "", began: datetime = NOW) -> StepRecord:
     return StepRecord(step=step, state=State.EXECUTING, began=began, took_s=0.25, error=error)
 
 
-EVERY_MOVE = [
-    (flow, state, next_state)
-    for flow, moves in MOVES.items()
-    for state, allowed in moves.items()
-    for next_state in allowed
-]
+EVERY_STATE = [(flow, state) for flow, moves in MOVES.items() for state in moves]
+EVERY_MOVE = [(flow, state, following) for flow, state in EVERY_STATE for following in MOVES[flow][state]]
+# A person alone cancels.
+MOVES_OF_THE_APP = [move for move in EVERY_MOVE if move[2] is not State.CANCELLED]
+# After these the same is begun once more.
+WAYS_BACK = {
+    (FlowKind.IMPORT, State.SUBMITTING, State.CLAIMED),
+    (FlowKind.IMPORT, State.EXECUTING, State.CLAIMED),
+    (FlowKind.EXPORT, State.SUBMITTING, State.PLANNED),
+}
 
 
 # The tables
@@ -76,9 +76,7 @@ EVERY_MOVE = [
 def test_every_state_of_a_flow_can_be_reached_and_leads_to_an_end(flow: FlowKind) -> None:
     moves = MOVES[flow]
 
-    reached = {FIRST_STATE[flow]}
-    while more := {state for known in reached for state in moves[known]} - reached:
-        reached |= more
+    reached = reached_from(flow, FIRST_STATE[flow]) | {FIRST_STATE[flow]}
     assert reached == set(moves)
 
     ending = {state for state, allowed in moves.items() if not allowed}
@@ -87,83 +85,245 @@ def test_every_state_of_a_flow_can_be_reached_and_leads_to_an_end(flow: FlowKind
     assert ending == set(moves)
 
 
-def test_a_run_ends_filed_withdrawn_delivered_or_failed() -> None:
-    over = {(flow, state) for flow, moves in MOVES.items() for state in moves if a_run(flow, state).is_over}
+def reached_from(flow: FlowKind, state: State) -> set[State]:
+    reached: set[State] = set(MOVES[flow][state])
+    while more := {following for known in reached for following in MOVES[flow][known]} - reached:
+        reached |= more
+    return reached
+
+
+def test_a_run_ends_filed_withdrawn_delivered_or_failed_and_an_export_also_cancelled() -> None:
+    over = {(flow, state) for flow, state in EVERY_STATE if a_run(flow, state).is_over}
 
     assert over == {
         (FlowKind.IMPORT, State.FILED),
         (FlowKind.IMPORT, State.WITHDRAWN),
         (FlowKind.EXPORT, State.DELIVERED),
         (FlowKind.EXPORT, State.FAILED),
+        (FlowKind.EXPORT, State.CANCELLED),
     }
 
 
-def test_every_state_belongs_to_a_flow() -> None:
-    assert set(IMPORT_MOVES) | set(EXPORT_MOVES) == set(State)
+def test_every_state_belongs_to_a_flow_and_knows_how_far_it_is() -> None:
+    assert set(IMPORT_MOVES) | set(EXPORT_MOVES) == set(State) == set(PROGRESS)
 
 
-def test_once_fo_knows_an_execution_no_way_leads_back_to_sending_it() -> None:
-    reached = {State.EXECUTING}
-    for moves in MOVES.values():
-        reached |= {state for known in list(reached) for state in moves.get(known, frozenset())}
-    assert State.SUBMITTING not in reached
-    assert State.UPLOADED not in reached
+def test_no_way_leads_from_an_end_or_from_a_cancel_back_to_f_and_o() -> None:
+    with_fo = {State.CLAIMED, State.PLANNED, State.SUBMITTING, State.EXECUTING}
+
+    for flow in FlowKind:
+        for state in set(MOVES[flow]) & {State.FINISHED, State.READY, State.CANCELLED}:
+            assert reached_from(flow, state) & with_fo == set()
+    assert State.SUBMITTING not in reached_from(FlowKind.EXPORT, State.EXECUTING)
 
 
-@pytest.mark.parametrize(("flow", "state", "next_state"), EVERY_MOVE)
-def test_an_allowed_move_is_fresh_and_due_at_once(flow: FlowKind, state: State, next_state: State) -> None:
-    moved = replace(a_run(flow, state), fresh=False).moved_to(next_state, LATER)
+def test_a_person_may_cancel_a_run_in_every_state_but_the_last_and_once() -> None:
+    cannot = {(flow, state) for flow, state in EVERY_STATE if not a_run(flow, state).can_be_cancelled}
 
-    assert (moved.state, moved.state_since, moved.due, moved.fresh) == (next_state, LATER, LATER, True)
+    ends = {(flow, state) for flow, state in EVERY_STATE if not MOVES[flow][state]}
+    assert cannot == ends | {(FlowKind.IMPORT, State.CANCELLED)}
+
+
+@pytest.mark.parametrize(("flow", "state", "following"), MOVES_OF_THE_APP)
+def test_an_allowed_move_is_fresh_and_due_at_once(flow: FlowKind, state: State, following: State) -> None:
+    moved = replace(a_run(flow, state), fresh=False).moved_to(following, LATER)
+
+    assert (moved.state, moved.state_since, moved.due, moved.fresh) == (following, LATER, LATER, True)
 
 
 @pytest.mark.parametrize("flow", list(FlowKind))
 def test_a_move_that_is_not_in_the_table_is_a_bug_and_raises(flow: FlowKind) -> None:
     forbidden = [
-        (state, next_state)
+        (state, following)
         for state, allowed in MOVES[flow].items()
-        for next_state in State
-        if next_state not in allowed
+        for following in State
+        if following not in allowed or following is State.CANCELLED
     ]
     assert len(forbidden) > 40
-    for state, next_state in forbidden:
-        with pytest.raises(ValueError, match=f"cannot move from {state} to {next_state}"):
-            a_run(flow, state).moved_to(next_state, LATER)
+    for state, following in forbidden:
+        with pytest.raises(ValueError, match=f"cannot move from {state} to {following}"):
+            a_run(flow, state).moved_to(following, LATER)
 
 
-@pytest.mark.parametrize(("flow", "state", "next_state"), EVERY_MOVE)
-def test_only_progress_ends_the_count_of_failed_tries_and_the_trouble(
-    flow: FlowKind, state: State, next_state: State
+def test_an_older_version_of_the_app_saved_an_upload_as_a_state_of_its_own() -> None:
+    assert State("uploaded") is State.CLAIMED
+    with pytest.raises(ValueError, match="downloaded"):
+        State("downloaded")
+
+
+# Progress
+
+
+REFUSED = Trouble(text="F&O refuses the app", since=NOW)
+
+
+def failing(run: Run) -> Run:
+    return replace(run, attempts=4, failing_since=NOW, trouble=REFUSED)
+
+
+@pytest.mark.parametrize(("flow", "state", "following"), MOVES_OF_THE_APP)
+def test_a_state_that_a_run_has_not_reached_before_ends_what_stood_in_its_way(
+    flow: FlowKind, state: State, following: State
 ) -> None:
-    run = replace(a_run(flow, state), attempts=4).troubled("F&O refuses the app", NOW)
+    moved = failing(a_run(flow, state)).moved_to(following, LATER)
 
-    moved = run.moved_to(next_state, LATER)
-
-    is_progress = (state, next_state) not in NO_PROGRESS
-    assert (moved.attempts == 0) is is_progress
-    assert (moved.trouble is None) is is_progress
+    is_new = (flow, state, following) not in WAYS_BACK
+    assert (moved.attempts, moved.failing_since, moved.trouble) == ((0, None, None) if is_new else (4, NOW, REFUSED))
 
 
-# The methods
+def test_a_run_that_goes_over_the_same_ground_once_more_makes_no_progress_until_it_is_past_it() -> None:
+    back = a_run(state=State.SUBMITTING).moved_to(State.CLAIMED, NOW)
+
+    again = failing(back).moved_to(State.SUBMITTING, LATER)
+    past_it = again.moved_to(State.EXECUTING, LATER)
+
+    assert (again.attempts, again.failing_since, again.trouble) == (4, NOW, REFUSED)
+    assert (past_it.attempts, past_it.failing_since, past_it.trouble) == (0, None, None)
 
 
-def test_trouble_that_is_open_already_stays_as_it_was_told() -> None:
-    run = replace(a_run(), trouble=Trouble(text="the first", since=NOW))
+def test_an_execution_that_is_sent_again_after_contention_has_been_as_far_as_executing() -> None:
+    back = a_run(state=State.EXECUTING).moved_to(State.CLAIMED, NOW)
 
-    assert run.troubled("the second", LATER).trouble == Trouble(text="the first", since=NOW)
+    submitted = failing(back).moved_to(State.SUBMITTING, NOW).moved_to(State.EXECUTING, LATER)
+
+    assert (submitted.attempts, submitted.failing_since) == (4, NOW)
+    assert submitted.moved_to(State.FINISHED, LATER).attempts == 0
+
+
+# Tries
 
 
 def test_a_failed_try_is_counted_put_off_and_drops_what_only_this_process_knew() -> None:
-    run = replace(a_run(), attempts=1, fresh=True, package_url=SecretUrl("https://blob.example/dmf/a?sig=x"))
+    run = replace(a_run(), attempts=1, fresh=True, package_url=A_URL, download_url=A_URL)
 
     after = run.failed_once_more(8.0, LATER)
 
-    assert (after.attempts, after.due, after.fresh, after.package_url) == (2, LATER + timedelta(seconds=8), False, None)
+    assert (after.attempts, after.due) == (2, LATER + timedelta(seconds=8))
+    assert (after.fresh, after.package_url, after.download_url) == (False, None, None)
+
+
+def test_failing_counts_from_the_first_of_the_tries_that_failed_in_a_row() -> None:
+    once = a_run().failed_once_more(2.0, NOW)
+
+    assert (once.failing_since, once.failed_once_more(4.0, LATER).failing_since) == (NOW, NOW)
+    assert once.with_a_good_try().failed_once_more(2.0, LATER).failing_since == LATER
+
+
+@pytest.mark.parametrize("about", About)
+def test_a_good_try_ends_the_count_and_the_trouble_that_is_about_failed_tries_alone(about: About) -> None:
+    run = replace(a_run(), attempts=4, failing_since=NOW).troubled("away", NOW, about)
+
+    after = run.with_a_good_try()
+
+    assert (after.attempts, after.failing_since) == (0, None)
+    assert (after.trouble is None) is (about is About.FAILING)
+
+
+# Trouble
+
+
+def test_trouble_that_is_open_already_stays_as_it_was_told() -> None:
+    run = a_run().troubled("the first", NOW, About.ASIDE)
+
+    assert run.troubled("the second", LATER, About.LOST) == run
+    assert run.trouble == Trouble(text="the first", since=NOW, about=About.ASIDE)
+
+
+@pytest.mark.parametrize("about", About)
+def test_trouble_ends_with_its_own_cause_alone(about: About) -> None:
+    run = a_run().troubled("away", NOW, about)
+
+    assert {each for each in About if run.without_trouble(each).trouble is None} == {about}
+    assert a_run().without_trouble(about) == a_run()
+
+
+# Waiting for what another run has
+
+
+A_WAIT = Wait(what="the data project Customers", since=NOW, holder="USMF_1.zip uses it.", holder_address="a")
+AN_HOUR = timedelta(hours=1)
+
+
+def test_a_wait_is_no_failure_and_counts_from_its_beginning_whoever_is_waited_for() -> None:
+    run = a_run().waiting_for(A_WAIT, 5.0, AN_HOUR, NOW)
+
+    later = replace(A_WAIT, since=LATER, holder="USMF_2.zip uses it.")
+    run = run.waiting_for(later, 20.0, AN_HOUR, LATER)
+
+    assert run.waits == replace(later, since=NOW)
+    assert (run.attempts, run.failing_since, run.trouble) == (0, None, None)
+    assert run.due == LATER + timedelta(seconds=20)
+
+
+def test_a_wait_for_something_else_begins_anew() -> None:
+    run = a_run().waiting_for(A_WAIT, 5.0, AN_HOUR, NOW)
+
+    other = replace(A_WAIT, what="its turn", since=LATER)
+
+    assert run.waiting_for(other, 5.0, AN_HOUR, LATER).waits == other
+
+
+def test_a_wait_beyond_the_limit_is_told_once_with_who_has_it_and_is_over_with_the_wait() -> None:
+    run = a_run().waiting_for(A_WAIT, 5.0, AN_HOUR, NOW)
+
+    assert run.waiting_for(A_WAIT, 5.0, AN_HOUR, NOW + AN_HOUR).trouble is None
+    told = run.waiting_for(A_WAIT, 5.0, AN_HOUR, NOW + timedelta(minutes=61))
+
+    assert told.trouble is not None
+    assert told.trouble.text == (
+        "USMF_Customers_001.zip has waited for the data project Customers for 61 minutes. USMF_1.zip uses it."
+    )
+    assert told.waiting_for(A_WAIT, 5.0, AN_HOUR, NOW + 2 * AN_HOUR).trouble == told.trouble
+    assert (told.waits_no_more().waits, told.waits_no_more().trouble) == (None, None)
+
+
+# A person cancels
+
+
+@pytest.mark.parametrize(("flow", "state"), [each for each in EVERY_STATE if a_run(*each).can_be_cancelled])
+def test_a_cancelled_run_is_due_at_once_and_says_by_whom_in_which_state_and_nothing_else_any_more(
+    flow: FlowKind, state: State
+) -> None:
+    run = replace(failing(a_run(flow, state)), fresh=True, package_url=A_URL, waits=A_WAIT)
+    run = replace(run, held=Held(since=NOW, text="locked", is_aside=True))
+
+    over = run.cancelled("Cancelled by anna: wrong file.", LATER)
+
+    assert (over.state, over.cancelled_in, over.state_since, over.due) == (State.CANCELLED, state, LATER, LATER)
+    assert (over.outcome, over.reason) == (Outcome.GIVEN_UP, "Cancelled by anna: wrong file.")
+    assert (over.attempts, over.failing_since, over.trouble) == (0, None, None)
+    assert (over.held, over.waits, over.fresh, over.package_url) == (None, None, False, None)
+
+
+def test_an_outcome_that_is_known_outlives_a_cancel() -> None:
+    run = a_run(state=State.EXECUTING).finished(Outcome.PARTIALLY_SUCCEEDED, "2 rows failed.", NOW)
+
+    over = run.cancelled("Cancelled by anna.", LATER)
+
+    assert (over.outcome, over.reason) == (Outcome.PARTIALLY_SUCCEEDED, "2 rows failed. Cancelled by anna.")
+
+
+@pytest.mark.parametrize(("flow", "state"), [each for each in EVERY_STATE if not a_run(*each).can_be_cancelled])
+def test_a_run_that_is_over_or_cancelled_cannot_be_cancelled(flow: FlowKind, state: State) -> None:
+    with pytest.raises(ValueError, match=f"cannot be cancelled in {state}"):
+        a_run(flow, state).cancelled("enough", NOW)
+
+
+def test_others_pass_a_run_that_is_cancelled_or_set_aside_and_no_other() -> None:
+    held = Held(since=NOW, text="locked")
+
+    assert a_run(state=State.CANCELLED).is_aside
+    assert replace(a_run(), held=replace(held, is_aside=True)).is_aside
+    assert not replace(a_run(), held=held).is_aside
+    assert not any(a_run(*each).is_aside for each in EVERY_STATE if each[1] is not State.CANCELLED)
+
+
+# Submissions
 
 
 def test_a_submission_is_added_and_no_earlier_one_is_forgotten() -> None:
-    run = a_run(state=State.UPLOADED).submitting(Submission(execution_id="one", chosen=NOW), NOW)
-    run = run.moved_to(State.UPLOADED, NOW).submitting(Submission(execution_id="two", chosen=LATER), LATER)
+    run = a_run(state=State.CLAIMED).submitting(Submission(execution_id="one", chosen=NOW), NOW)
+    run = run.moved_to(State.CLAIMED, NOW).submitting(Submission(execution_id="two", chosen=LATER), LATER)
 
     assert run.execution_id == "two"
     assert [submission.execution_id for submission in run.submissions] == ["one", "two"]
@@ -193,7 +353,7 @@ def test_equal_steps_in_a_row_become_one_with_the_first_beginning_and_the_last_r
 @pytest.mark.parametrize(
     "other",
     [
-        a_step("upload"),
+        a_step("prepare"),
         a_step(error="other words"),
         replace(a_step(), state=State.SUBMITTING),
         replace(a_step(), calls=(A_CALL,)),
@@ -230,229 +390,6 @@ def test_log_lines_name_company_and_data_project_once_they_are_known() -> None:
     run = replace(a_run(), company="USMF", data_project="Customers")
 
     assert {"company": "USMF", "data_project": "Customers"}.items() <= run.log_keys().items()
-
-
-# The record
-
-
-def test_a_record_gives_back_everything_that_was_set() -> None:
-    run = Run(
-        run_id="0123456789ab",
-        flow=FlowKind.IMPORT,
-        integration="Kunden & Müller",
-        lane="in-1",
-        state=State.FINISHED,
-        state_since=NOW,
-        due=LATER,
-        opened=NOW,
-        file=FileFacts(
-            name="USMF_Größe 100%.zip",
-            item_id="01ABC!7",
-            size_bytes=7897,
-            etag='"{85B04C8E},2"',
-            modified=NOW,
-            quick_xor_hash="SgAAAAAAAAAAAAAAAQAAAAAAAAA=",
-            folder="/Processing",
-            is_complete=False,
-            web_url="https://contoso-my.sharepoint.com/a.zip",
-        ),
-        order="20261102T083000123456Z-01ABC%217",
-        data_project="Asset-Major-Types",
-        company="USMF",
-        package=UploadedPackage(blob_name="a.zip", blob_path="blob.example/dmf/a.zip", key_expires=LATER),
-        entities=("Fixed asset major type", "Überschuss"),
-        submissions=(
-            Submission(execution_id="one", chosen=NOW, blob_name="a.zip", fenced=LATER, missing_since=NOW),
-            Submission(execution_id="two", chosen=LATER, delivered_as="out.zip"),
-        ),
-        outcome=Outcome.PARTIALLY_SUCCEEDED,
-        reason='3 of 120 rows failed: "ß"',
-        attempts=3,
-        error_keys_of=("Fixed asset major type",),
-        report_attempts=2,
-        failed_rows=(FailedRow(record_id="1", field="NAME", message="Größe?"),),
-        failed_rows_total=7,
-        summary_url="https://contoso.operations.dynamics.com/?mi=x",
-        report_url="https://contoso-my.sharepoint.com/a.report.txt",
-        trouble=Trouble(text="stuck", since=NOW),
-        steps=(
-            StepRecord(
-                step="watch",
-                state=State.EXECUTING,
-                began=NOW,
-                took_s=0.125,
-                calls=(
-                    RemoteCallRecord(
-                        service="F&O",
-                        operation="GetExecutionSummaryStatus",
-                        status=None,
-                        request_id="8d3c",
-                        took_s=1.5,
-                        began=NOW,
-                    ),
-                ),
-                error="no answer",
-                times=7,
-                by="anna@contoso.com",
-                why="the rows were wrong",
-            ),
-        ),
-        ended=LATER,
-        again=Successor(run_id="ba9876543210", opened=LATER, lane="in-1", order="20261102T093000000000Z-01ABC%217"),
-        again_of="1793608200123-00000000aaaa",
-        again_number=1,
-    )
-    # A field that is added to Run later has to be set here, too.
-    blank = a_run()
-    same = {each.name for each in fields(Run) if getattr(run, each.name) == getattr(blank, each.name)}
-    assert same <= NOT_SAVED | {"run_id", "flow", "lane", "state_since", "opened"}
-
-    assert run_from_json(run_to_json(run)) == run
-    assert run_from_json(run_to_json(run).encode()) == run
-
-
-def test_a_record_of_a_run_that_has_just_been_opened_comes_back_as_it_was() -> None:
-    assert run_from_json(run_to_json(a_run())) == a_run()
-
-
-def test_what_only_this_process_knows_is_never_saved() -> None:
-    run = replace(
-        a_run(), fresh=True, package_url=SecretUrl("https://blob.example/dmf/a?sig=topsecret"), record_etag='"0x8D"'
-    )
-
-    text = run_to_json(run)
-    read = run_from_json(text)
-
-    assert not NOT_SAVED & set(json.loads(text))
-    assert "topsecret" not in text
-    assert "0x8D" not in text
-    assert (read.fresh, read.package_url, read.record_etag) == (False, None, "")
-
-
-def test_every_field_that_is_not_saved_is_left_out_of_comparisons() -> None:
-    assert {each.name for each in fields(Run) if not each.compare} == NOT_SAVED
-
-
-def test_times_are_saved_in_utc() -> None:
-    run = replace(a_run(), due=NOW.astimezone(timezone(timedelta(hours=5, minutes=30))))
-
-    assert json.loads(run_to_json(run))["due"] == "2026-11-02T08:30:00.123456+00:00"
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"format": 2}', '{"format": "1"}'])
-def test_a_text_that_is_no_record_of_this_version_is_refused(text: str) -> None:
-    with pytest.raises(ValueError):
-        run_from_json(text)
-
-
-_instants = st.datetimes(min_value=datetime(2020, 1, 1), max_value=datetime(2040, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  # hypothesis wants naive bounds
-
-
-@given(
-    st.builds(
-        Run,
-        run_id=st.text(),
-        flow=st.sampled_from(FlowKind),
-        integration=st.text(),
-        lane=st.text(),
-        state=st.sampled_from(State),
-        state_since=_instants,
-        due=_instants,
-        opened=_instants,
-        order=st.text(),
-        data_project=st.text(),
-        company=st.text(),
-        entities=st.lists(st.text()).map(tuple),
-        reason=st.text(),
-        attempts=st.integers(0, 10**6),
-        report_attempts=st.integers(0, 100),
-        outcome=st.none() | st.sampled_from(Outcome),
-        ended=st.none() | _instants,
-        error_keys_of=st.none() | st.lists(st.text()).map(tuple),
-        trouble=st.none() | st.builds(Trouble, since=_instants),
-        again=st.none() | st.builds(Successor, opened=_instants),
-        package=st.none() | st.builds(UploadedPackage, key_expires=st.none() | _instants),
-        file=st.builds(FileFacts, modified=st.none() | _instants),
-        submissions=st.lists(
-            st.builds(Submission, chosen=_instants, fenced=st.none() | _instants, missing_since=st.none() | _instants),
-            max_size=3,
-        ).map(tuple),
-        steps=st.lists(
-            st.builds(
-                StepRecord,
-                began=_instants,
-                took_s=st.floats(0, 1e6),
-                calls=st.lists(st.builds(RemoteCallRecord, began=_instants, took_s=st.floats(0, 1e6)), max_size=2).map(
-                    tuple
-                ),
-            ),
-            max_size=3,
-        ).map(tuple),
-        fresh=st.just(False),
-        package_url=st.none(),
-        record_etag=st.just(""),
-    )
-)
-def test_any_run_survives_its_record(run: Run) -> None:
-    assert run_from_json(run_to_json(run).encode()) == run
-
-
-def test_the_kinds_of_a_runs_fields_are_all_known_to_its_record() -> None:
-    """A new field of a new kind would come back as a plain dict: this fails first."""
-    plain = {str, int, bool, float, type(None), datetime}
-    read_back = {
-        FlowKind,
-        State,
-        Outcome,
-        FileFacts,
-        UploadedPackage,
-        Submission,
-        StepRecord,
-        Trouble,
-        RemoteCallRecord,
-        FailedRow,
-        Successor,
-    }
-
-    def kinds(hint: object) -> set[object]:
-        inner = {kind for argument in get_args(hint) for kind in kinds(argument)}
-        return inner or {hint}
-
-    used = {
-        kind
-        for owner in (
-            Run,
-            FileFacts,
-            UploadedPackage,
-            Submission,
-            StepRecord,
-            Trouble,
-            RemoteCallRecord,
-            FailedRow,
-            Successor,
-        )
-        for name, hint in get_type_hints(owner).items()
-        if name not in NOT_SAVED
-        for kind in kinds(hint)
-    }
-    assert used - {Ellipsis} <= plain | read_back
-
-
-# Giving up
-
-
-@pytest.mark.parametrize("flow", FlowKind)
-def test_a_run_is_given_up_as_long_as_nobody_knows_its_end_and_no_way_leads_back_to_f_and_o(flow: FlowKind) -> None:
-    for state in MOVES[flow]:
-        run = replace(a_run(), flow=flow, state=state, attempts=3)
-        if not run.can_be_given_up:
-            assert state in (State.FINISHED, State.FILED, State.WITHDRAWN, State.DELIVERED, State.FAILED)
-            with pytest.raises(ValueError, match="cannot be given up"):
-                run.given_up("enough", NOW)
-            continue
-        given_up = run.given_up("enough", NOW)
-        assert (given_up.outcome, given_up.reason, given_up.attempts) == (Outcome.GIVEN_UP, "enough", 0)
-        assert MOVES[flow][given_up.state] <= {State.FILED}
 
 
 def test_what_two_people_did_one_after_the_other_is_told_of_both() -> None:

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from local_cloud.receivers import Receivers
 from tests.contract.receiver import Receiver
 from tests.world import World
 
 type MakeWorld = Callable[..., World]
 type MakeNotified = Callable[..., World]
+type MakeTold = Callable[..., World]
 
 
 @pytest.fixture
@@ -53,3 +55,28 @@ def make_notified(make_world: MakeWorld, receiver: Receiver) -> MakeNotified:
         return world
 
     return make
+
+
+@pytest.fixture
+def receivers() -> Iterator[Receivers]:
+    """Who alerts are sent to."""
+    receivers = Receivers()
+    receivers.start()
+    yield receivers
+    receivers.stop()
+
+
+@pytest.fixture
+def make_told(make_world: MakeWorld, receivers: Receivers) -> MakeTold:
+    """Make a world that posts its alerts to the webhook."""
+
+    def make(**settings: str) -> World:
+        return make_world(settings={"ALERT_WEBHOOK_URL": receivers.webhook_url, **settings})
+
+    return make
+
+
+@pytest.fixture
+def told(make_told: MakeTold) -> World:
+    """Return a world that posts its alerts to the webhook."""
+    return make_told()

@@ -11,7 +11,7 @@ from shared.clients.run_store import RecordChanged, RunStore, address_of
 from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK
 from shared.domain.run import FlowKind, Outcome, Run, State
 from shared.errors import TryAgain
-from shared.flows import actions, history, inbound, runner, watch
+from shared.flows import actions, history, inbound, lanes, runner
 from shared.flows.actions import Answer, Asked
 from shared.flows.history import NOT_SUCCEEDED, Filters
 from shared.flows.offers import Verb
@@ -69,7 +69,7 @@ def again(world: World, run: Run) -> Answer:
     return answer
 
 
-def give_up(world: World, run: Run, why: str = "wrong file") -> Answer:
+def cancel(world: World, run: Run, why: str = "wrong file") -> Answer:
     answer = actions.give_up(address_of(run), Asked(by="anna@contoso.com", why=why), world.services)
     assert answer is not None
     return answer
@@ -88,9 +88,13 @@ def at(world: World, address: str) -> Run:
 
 
 def verbs(world: World, run: Run) -> list[Verb]:
-    view = history.show_run(address_of(run), world.services)
-    assert view is not None
-    return [offer.verb for offer in view.offers]
+    return [offer.verb for offer in shown(world, address_of(run)).offers]
+
+
+def shown(world: World, address: str) -> history.RunView:
+    view = history.show_run(address, world.services)
+    assert isinstance(view, history.RunView)
+    return view
 
 
 # Run again
@@ -121,9 +125,7 @@ def test_both_runs_tell_of_each_other_of_who_asked_and_why(world: World) -> None
     third = again(world, at(world, second.run))
     world.run_until_quiet()
 
-    first, last = (history.show_run(address, world.services) for address in (address_of(old), third.run))
-    assert first is not None
-    assert last is not None
+    first, last = shown(world, address_of(old)), shown(world, third.run)
     assert [later.address for later in first.later] == [second.run, third.run]
     assert [later.words for later in first.later] == ["PartiallySucceeded", "PartiallySucceeded"]
     assert (last.again_number, last.again_of) == (2, address_of(at(world, second.run)))
@@ -363,7 +365,7 @@ def test_check_now_pressed_again_and_again_makes_no_file_count_as_gone(world: Wo
         world.wake(run.lane)
 
     (still,) = world.open_runs()
-    assert (still.state, still.attempts) == (State.CLAIMED, 1)
+    assert (still.state, still.not_found) == (State.CLAIMED, 1)
 
 
 def test_check_now_leaves_a_worker_that_is_at_the_lane_alone(world: World) -> None:
@@ -372,7 +374,7 @@ def test_check_now_leaves_a_worker_that_is_at_the_lane_alone(world: World) -> No
     with world.services.store.lease(run.lane):
         answer = check_now(world, run)
 
-    assert (answer.done, answer.said) == (True, "The app is at it at this moment.")
+    assert (answer.done, answer.said) == (True, "The app is processing this run.")
     assert world.open_runs() == [run]
 
 
@@ -389,34 +391,34 @@ def test_a_run_that_waits_for_its_turn_is_not_checked_but_the_one_ahead_is_named
     assert NAME in answer.said
 
 
-# Give up
+# Cancel
 
 
-@pytest.mark.parametrize("state", [State.FOUND, State.CLAIMED, State.UPLOADED])
-def test_a_run_that_is_given_up_before_f_and_o_heard_of_it_is_filed_in_error_and_nothing_is_imported(
+@pytest.mark.parametrize("state", [State.FOUND, State.CLAIMED])
+def test_a_run_that_is_cancelled_before_f_and_o_heard_of_it_is_filed_in_error_and_nothing_is_imported(
     world: World, state: State
 ) -> None:
     run = under_way(world, state)
 
-    answer = give_up(world, run)
+    answer = cancel(world, run)
     world.run_until_quiet()
 
     over = at(world, answer.run)
     assert "so nothing of it is imported" in answer.said
     assert (over.outcome, over.file.folder) == (Outcome.GIVEN_UP, "/Error")
-    assert over.reason.startswith("Given up by anna@contoso.com: wrong file. F&O was not told of this file")
+    assert over.reason.startswith("Cancelled by anna@contoso.com: wrong file. F&O was not told of this file")
     report = (world.folder / "Error" / "USMF_Rows_001.report.txt").read_text("utf-8-sig")
-    assert "Given up by anna@contoso.com: wrong file." in report
+    assert "Cancelled by anna@contoso.com: wrong file." in report
     assert world.calls("ImportFromPackage") == 0
 
 
 @pytest.mark.parametrize("state", [State.SUBMITTING, State.EXECUTING])
-def test_giving_up_what_f_and_o_may_have_says_that_f_and_o_may_go_on_and_never_imports_twice(
+def test_cancelling_what_f_and_o_may_have_says_that_f_and_o_may_go_on_and_never_imports_twice(
     world: World, state: State
 ) -> None:
     run = under_way(world, state)
 
-    answer = give_up(world, run)
+    answer = cancel(world, run)
     world.run_until_quiet()
 
     assert "F&O may have this import, and may go on and import the rows" in answer.said
@@ -426,20 +428,20 @@ def test_giving_up_what_f_and_o_may_have_says_that_f_and_o_may_go_on_and_never_i
     assert world.calls("ImportFromPackage") <= 1
 
 
-@pytest.mark.parametrize("state", [State.FOUND, State.CLAIMED, State.UPLOADED])
-def test_a_run_that_is_given_up_while_a_worker_is_at_it_is_never_sent_to_f_and_o(
+@pytest.mark.parametrize("state", [State.FOUND, State.CLAIMED])
+def test_a_run_that_is_cancelled_while_a_worker_is_at_it_is_never_sent_to_f_and_o(
     world: World, monkeypatch: pytest.MonkeyPatch, state: State
 ) -> None:
     world.put(NAME)
     world.look()
     step = inbound.STEPS[state]
 
-    def done_while_a_person_gives_up(run: Run, services: Services) -> Run:
+    def done_while_a_person_cancels(run: Run, services: Services) -> Run:
         after = step(run, services)
-        give_up(world, run)
+        cancel(world, run)
         return after
 
-    steps = {**inbound.STEPS, state: done_while_a_person_gives_up}
+    steps = {**inbound.STEPS, state: done_while_a_person_cancels}
     monkeypatch.setattr(inbound, "FLOW", replace(inbound.FLOW, steps=steps))
     (lane,) = world.heads()
     world.wake(lane)
@@ -448,21 +450,21 @@ def test_a_run_that_is_given_up_while_a_worker_is_at_it_is_never_sent_to_f_and_o
     (over,) = world.ended_runs()
     assert (over.outcome, over.file.folder) == (Outcome.GIVEN_UP, "/Error")
     assert world.calls("ImportFromPackage") == 0
-    assert (IMPORT_WORK, lane, actions.LET_GO_S) in world.wakes.sent
+    assert (IMPORT_WORK, f"{lane} {over.order}", actions.LET_GO_S) in world.wakes.sent
 
 
-def test_a_run_that_is_given_up_while_a_worker_tells_f_and_o_says_that_f_and_o_may_have_it(
+def test_a_run_that_is_cancelled_while_a_worker_tells_f_and_o_says_that_f_and_o_may_have_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.put(NAME)
     world.look()
     submit, said = inbound.STEPS[State.SUBMITTING], []
 
-    def submit_while_a_person_gives_up(run: Run, services: Services) -> Run:
-        said.append(give_up(world, run).said)
+    def submit_while_a_person_cancels(run: Run, services: Services) -> Run:
+        said.append(cancel(world, run).said)
         return submit(run, services)
 
-    steps = {**inbound.STEPS, State.SUBMITTING: submit_while_a_person_gives_up}
+    steps = {**inbound.STEPS, State.SUBMITTING: submit_while_a_person_cancels}
     monkeypatch.setattr(inbound, "FLOW", replace(inbound.FLOW, steps=steps))
     (lane,) = world.heads()
     world.wake(lane)
@@ -474,7 +476,7 @@ def test_a_run_that_is_given_up_while_a_worker_tells_f_and_o_says_that_f_and_o_m
     assert world.calls("ImportFromPackage") == 1
 
 
-def test_giving_up_gives_way_to_a_worker_that_writes_at_the_same_moment_and_asks_anew(
+def test_cancelling_gives_way_to_a_worker_that_writes_at_the_same_moment_and_asks_anew(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = under_way(world, State.EXECUTING)
@@ -488,33 +490,36 @@ def test_giving_up_gives_way_to_a_worker_that_writes_at_the_same_moment_and_asks
 
     monkeypatch.setattr(RunStore, "save", contended)
 
-    assert give_up(world, run).done
+    assert cancel(world, run).done
     assert len(saves) == 2
 
 
-def test_giving_up_twice_is_giving_up_once(world: World) -> None:
+def test_cancelling_twice_is_cancelling_once(world: World) -> None:
     run = under_way(world, State.EXECUTING)
 
-    first, second = give_up(world, run), give_up(world, run, "again")
+    first, second = cancel(world, run), cancel(world, run, "again")
     world.run_until_quiet()
-    third = give_up(world, run)
+    third = cancel(world, run)
 
     assert [answer.done for answer in (first, second, third)] == [True, False, False]
-    assert "is filing it" in second.said
-    assert at(world, address_of(run)).reason.startswith("Given up by anna@contoso.com: wrong file.")
+    assert "It is cancelled already" in second.said
+    assert at(world, address_of(run)).reason.startswith("Cancelled by anna@contoso.com: wrong file.")
 
 
-def test_a_run_that_is_given_up_while_it_waits_is_filed_at_its_turn_and_the_one_ahead_goes_on(world: World) -> None:
+def test_a_run_that_is_cancelled_while_it_waits_is_filed_at_once_and_the_one_ahead_goes_on(world: World) -> None:
     under_way(world, State.EXECUTING)
     world.put("USMF_Second_002.zip")
     world.look()
     (_, second) = world.services.store.open_rows()
 
     answer = actions.give_up(second.address, ANNA, world.services)
-    world.run_until_quiet()
+    (wake_up,) = [text for text, delay_s in world.messages(IMPORT_WORK) if " " in text and not delay_s]
+    world.wake(wake_up)
 
     assert answer is not None
     assert answer.done
+    assert [run.file.name for run in world.ended_runs()] == ["USMF_Second_002.zip"]
+    world.run_until_quiet()
     assert {run.file.name: run.outcome for run in world.ended_runs()} == {
         NAME: Outcome.SUCCEEDED,
         "USMF_Second_002.zip": Outcome.GIVEN_UP,
@@ -522,9 +527,9 @@ def test_a_run_that_is_given_up_while_it_waits_is_filed_at_its_turn_and_the_one_
     assert world.calls("ImportFromPackage") == 1
 
 
-def test_what_was_given_up_can_be_run_again(world: World) -> None:
+def test_what_was_cancelled_can_be_run_again(world: World) -> None:
     run = under_way(world, State.CLAIMED)
-    give_up(world, run)
+    cancel(world, run)
     world.run_until_quiet()
 
     answer = again(world, at(world, address_of(run)))
@@ -535,7 +540,7 @@ def test_what_was_given_up_can_be_run_again(world: World) -> None:
 
 
 @pytest.mark.parametrize("in_fo", [False, True])
-def test_an_export_that_is_given_up_ends_and_the_words_say_what_becomes_of_its_changes(
+def test_an_export_that_is_cancelled_ends_and_the_words_say_what_becomes_of_its_changes(
     both_ways: World, in_fo: bool
 ) -> None:
     world = both_ways
@@ -545,11 +550,11 @@ def test_an_export_that_is_given_up_ends_and_the_words_say_what_becomes_of_its_c
         world.wake(lane)
     (run,) = world.open_runs()
 
-    answer = give_up(world, run)
+    answer = cancel(world, run)
     world.wake(lane)
 
     over = at(world, answer.run)
-    assert (over.state, over.outcome) == (State.FAILED, Outcome.GIVEN_UP)
+    assert (over.state, over.outcome) == (State.CANCELLED, Outcome.GIVEN_UP)
     assert ("no later export holds its changes" in over.reason) is in_fo
     assert world.files("Output") == []
 
@@ -562,9 +567,9 @@ def test_a_paused_lane_claims_nothing_asks_nothing_and_sees_new_files(world: Wor
     world.put(NAME)
     world.look()
     world.faults.forget_calls()
-    (lane,) = world.heads()
+    (run,) = world.all_open_runs()
 
-    world.wake(lane)
+    world.wake(run.lane)
 
     assert [run.state for run in world.services.store.open_rows()] == [State.FOUND]
     assert world.faults.calls == []
@@ -613,9 +618,9 @@ def test_the_minutes_timer_does_not_call_a_paused_lane_overdue(world: World) -> 
     actions.pause("import", ANNA, world.services)
     world.clock.advance(2 * 3600)
 
-    assert watch.wake_overdue_lanes(world.services) == 0
+    assert lanes.wake_overdue_lanes(world.services) == 0
     actions.resume("import", ANNA, world.services)
-    assert watch.wake_overdue_lanes(world.services) == 1
+    assert lanes.wake_overdue_lanes(world.services) == 1
     assert world.open_runs()[0].run_id == run.run_id
 
 
@@ -637,15 +642,14 @@ def test_a_run_of_a_paused_lane_says_so_and_is_not_checked(world: World) -> None
     run = under_way(world, State.EXECUTING)
     actions.pause("import", ANNA, world.services)
 
-    view = history.show_run(address_of(run), world.services)
+    view = shown(world, address_of(run))
     answer = check_now(world, run)
 
-    assert view is not None
     assert view.next is not None
     assert (view.next.waits_for, view.next.looks_again) == ("the lane to be resumed", None)
     assert [offer.verb for offer in view.offers] == [Verb.GIVE_UP]
     assert not answer.done
-    assert give_up(world, run).said.endswith("It waits: anna@contoso.com has paused the lane.")
+    assert cancel(world, run).said.endswith("It waits: anna@contoso.com has paused the lane.")
 
 
 # Export now and look now

@@ -8,6 +8,7 @@ import pytest
 from local_cloud import faults
 from local_cloud.faults import Fault
 from shared.domain.run import Outcome, State
+from shared.flows import lanes, telling
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.test_outbound import EXPORT, delivered, prepared
 from tests.unit.flows.trouble import as_soon_as, fno_fault, graph_fault, let_pass
@@ -69,7 +70,9 @@ def test_the_lane_stops_tells_once_moves_no_file_and_goes_on_by_itself_when_mend
     assert alerts(world, caplog) == 1
     assert world.files("Success") == world.files("Error") == []
     assert len(world.files("Input") + world.files("Processing")) == 2
-    assert len(world.files("Input")) >= 1
+    # A 403 of F&O may be about one file or about all: a second file is taken up to find out.
+    is_ambiguous = fault.service == "finance_operations" and fault.do.code == 403 and state is State.FOUND
+    assert len(world.files("Input")) >= (0 if is_ambiguous else 1)
 
     world.faults.clear()
     world.run_until_quiet(at_most_s=3600)
@@ -82,7 +85,8 @@ def test_the_lane_stops_tells_once_moves_no_file_and_goes_on_by_itself_when_mend
 
 def alerts(world: World, caplog: pytest.LogCaptureFixture) -> int:
     """Return how often a person was told of trouble; without a mail's address that is an error in the log."""
-    world.tell_people()
+    standing = lanes.alerts_of_lanes(world.services.store.open_lanes(), world.services)
+    telling.tell_people({telling.STOPPED: standing}, world.services)
     told = [record.getMessage() for record in caplog.records if '"event": "alert"' in record.getMessage()]
     return sum('"title": "Over: ' not in line for line in told)
 

@@ -2,7 +2,7 @@
 
 import string
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -13,8 +13,9 @@ from local_cloud import faults
 from local_cloud.onedrive import Knobs
 from local_cloud.onedrive.knobs import LOCK_SHAPES
 from shared.clients.onedrive import DriveItem, OneDrive
-from shared.clients.run_store import OpenRun, RunStore
+from shared.clients.run_store import OpenLanes, RunStore
 from shared.clients.wake_queue import IMPORT_WORK
+from shared.domain.lane import LaneRow
 from shared.domain.run import Outcome, Run, State
 from shared.errors import TryAgain
 from tests.packages import build_package
@@ -96,8 +97,8 @@ def test_a_file_that_a_person_deletes_is_let_go_before_fo_has_it_and_imported_on
 
     let_go = [run for run in world.ended_runs() if run.outcome is Outcome.WITHDRAWN]
     assert [run.file.name for run in let_go] == [_name(State.FOUND), _name(State.CLAIMED)]
-    assert len(world.imports()) == 4
-    assert [run.outcome for run in world.ended_runs()][2:] == [Outcome.SUCCEEDED] * 4
+    assert len(world.imports()) == 3
+    assert [run.outcome for run in world.ended_runs()][2:] == [Outcome.SUCCEEDED] * 3
     assert all("deleted" in run.reason for run in world.ended_runs()[2:])
     assert [world.files(folder) for folder in ("Input", "Processing", "Success", "Error")] == [[]] * 4
 
@@ -106,12 +107,12 @@ def test_a_file_that_a_person_moves_elsewhere_is_let_go_before_fo_has_it_and_fil
     make_world: MakeWorld,
 ) -> None:
     world = make_world(knobs=Knobs(changes_tell_download_url=False))  # so that a person can come before the download
-    states = (State.FOUND, State.CLAIMED, State.UPLOADED, State.FINISHED)
+    states = (State.FOUND, State.CLAIMED, State.SUBMITTING, State.FINISHED)
     for state in states:
         _done_in(world, state, lambda run: _moved_by_a_person(world, run, "Elsewhere"))
 
     assert world.files("Elsewhere") == sorted([_name(State.FOUND), _name(State.CLAIMED)])
-    assert world.files("Success") == sorted([_name(State.UPLOADED), _name(State.FINISHED)])
+    assert world.files("Success") == sorted([_name(State.SUBMITTING), _name(State.FINISHED)])
     assert len(world.imports()) == 2
 
 
@@ -248,6 +249,19 @@ def test_a_report_for_which_the_path_is_too_long_keeps_no_lane_from_going_on(mak
     assert "not a zip" in mail.content
 
 
+@pytest.mark.parametrize("status", [400, 403])
+def test_a_report_that_a_library_refuses_keeps_no_lane_from_going_on(world: World, status: int) -> None:
+    refused = {"error": {"code": "invalidRequest", "message": "List data validation failed."}}
+    world.faults.add(faults.Fault("graph", "PUT", "/content$", times=None, do=faults.status(status, body=refused)))
+    world.put("USMF_1.zip", b"Dear Sir or Madam")
+
+    look_and_finish(world)
+
+    assert world.files("Error") == ["USMF_1.zip"]
+    (run,) = world.ended_runs()
+    assert run.outcome is Outcome.REJECTED
+
+
 # What OneDrive holds back
 
 
@@ -372,9 +386,12 @@ class InMemory(RunStore):
     def create(self, run: Run) -> bool:
         return self.runs.setdefault((run.lane, run.order), run) is run
 
-    def open_runs(self) -> Iterator[OpenRun]:
-        for (lane, order), run in sorted(self.runs.items(), key=lambda row: row[0]):
-            yield OpenRun(lane=lane, order=order, due=run.due, state=run.state)
+    def open_lanes(self) -> OpenLanes:
+        rows = [
+            LaneRow(lane=lane, order=order, due=run.due, state=run.state, file_name=run.file.name)
+            for (lane, order), run in sorted(self.runs.items(), key=lambda row: row[0])
+        ]
+        return OpenLanes(rows, [], frozenset())
 
     def open_places(self) -> list[tuple[str, str]]:
         return sorted(self.runs)
@@ -393,7 +410,7 @@ def test_of_10_000_files_that_wait_each_gets_one_run_and_the_oldest_goes_first(
     assert world.look() == 10_000
     assert world.look() == 0
 
-    head = next(store.open_runs())
+    head = store.open_lanes().rows[0]
     assert store.runs[head.lane, head.order].file.modified == began
     assert world.messages(IMPORT_WORK) == [(head.lane, 0)]
     assert len(store.runs) == 10_000

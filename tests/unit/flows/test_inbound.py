@@ -3,7 +3,7 @@
 import itertools
 import os
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
@@ -13,12 +13,13 @@ from local_cloud.finance_operations.knobs import Behaviour, Speed
 from local_cloud.onedrive import Knobs
 from shared.clients.run_store import moment_of, order_of
 from shared.clients.transfer import empty_blob
+from shared.domain.record import run_to_json
 from shared.domain.run import Outcome, Run, State
 from shared.flows import inbound
-from shared.flows.runner import TRIES_BEFORE_ALERT
 from shared.secret import SecretUrl
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
+from tests.unit.flows.trouble import let_pass
 from tests.world import World
 
 IMPORT = "ImportFromPackage"
@@ -255,27 +256,15 @@ def test_a_file_that_stays_empty_goes_to_error_after_ten_minutes(world: World) -
     world.put("USMF_Customers_001.zip", b"")
     world.look()
     (run,) = world.open_runs()
-    let_its_lane_run_until(world, run.opened + timedelta(seconds=10))
-    world.clock.present = run.opened + timedelta(minutes=9, seconds=50)
-    let_its_lane_run_until(world, run.opened + timedelta(minutes=10))
+    let_pass(world, run.lane, timedelta(minutes=10))
     assert world.files("Input") == ["USMF_Customers_001.zip"]
 
-    world.run_until_quiet(at_most_s=10)
+    world.run_until_quiet(at_most_s=300)
 
     (run,) = world.ended_runs()
     assert run.outcome is Outcome.REJECTED
     assert "empty for 10 minutes" in run.reason
     assert world.files("Error") == ["USMF_Customers_001.report.txt", "USMF_Customers_001.zip"]
-
-
-def let_its_lane_run_until(world: World, then: datetime) -> None:
-    """Wake the one lane whenever it is due until a moment, at which it is still open and soon due again."""
-    ((lane, due),) = world.heads().items()
-    while due <= then:
-        world.clock.present = max(due, world.clock.now())
-        world.wake(lane)
-        ((lane, due),) = world.heads().items()
-    assert due <= then + timedelta(seconds=inbound.INCOMPLETE_LOOK_S)
 
 
 def test_a_file_that_is_replaced_while_it_waits_is_imported_with_its_new_content(world: World) -> None:
@@ -535,7 +524,7 @@ def test_a_missing_permission_stops_the_lane_alerts_once_moves_no_file_and_goes_
 
 def test_f_and_o_refusing_the_app_at_the_submit_alerts_once_however_often_it_is_tried(make_world: MakeWorld) -> None:
     world = make_world(settings=ALERTS)
-    world.faults.add(fno_fault(IMPORT, faults.status(403), times=5))
+    world.faults.add(fno_fault(IMPORT, faults.status(403), times=9))
     world.put("USMF_first.zip")
 
     world.look()
@@ -556,14 +545,16 @@ def test_a_lane_that_waits_long_for_its_turn_to_call_f_and_o_troubles_nobody(
     (lane,) = world.heads()
 
     with world.new_process().import_turn(world.fno.url):  # many other lanes, one after the other
-        for _ in range(2 * TRIES_BEFORE_ALERT):
-            world.clock.present = max(world.clock.present, world.heads()[lane])
-            world.wake(lane)
+        let_pass(world, lane, timedelta(minutes=1))
+        (run,) = world.open_runs()
+        assert (run.state, run.submissions, run.attempts) == (State.CLAIMED, (), 0)
         assert world.calls(IMPORT) == 0
     world.run_until_quiet()
 
     assert world.imports() == [("USMF", 1)]
     assert world.mails() == []
+    (run,) = world.ended_runs()
+    assert len(run.submissions) == 1
 
 
 def test_no_record_of_a_run_holds_the_key_to_the_package(world: World) -> None:
@@ -574,9 +565,6 @@ def test_no_record_of_a_run_holds_the_key_to_the_package(world: World) -> None:
     world.wake(lane)
 
     (run,) = world.open_runs()
-
-    from shared.domain.run import run_to_json
-
     assert "sig=" not in run_to_json(run)
     assert run.package is not None
     assert "?" not in run.package.blob_path

@@ -11,6 +11,7 @@ import pytest
 from local_cloud import faults
 from local_cloud.faults import Fault
 from local_cloud.finance_operations.knobs import Speed
+from shared.clients.run_store import moment_of
 from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK, LOOKS
 from shared.domain.run import FlowKind, Outcome, State
 from shared.flows import watch
@@ -136,7 +137,8 @@ def assert_all_ended_once_in_order(world: World) -> None:
         names = [f"USMF_{lane}_{number}.zip" for number in range(EACH)]
         assert sorted(file.name for file in (world.folder / lane / "Success").iterdir()) == names
         runs = [run for run in world.ended_runs(FlowKind.IMPORT) if run.integration == lane.lower()]
-        in_order = sorted(runs, key=lambda run: run.order)
+        # The oldest first; of those of one second the first by name.
+        in_order = sorted(runs, key=lambda run: (moment_of(run.order).replace(microsecond=0), run.file.name))
         assert [run.outcome for run in runs] == [Outcome.SUCCEEDED] * EACH
         effects = [effect.entity for effect in world.fno.effects if effect.data_project == lane]
         assert effects == [run.file.name for run in in_order]
@@ -168,21 +170,28 @@ def test_every_package_is_imported_once_and_in_order_although_messages_come(make
 
 
 # What keeps a run in a state long enough for its queue to be emptied.
-HELD_IN: Final[Mapping[State, Fault | None]] = {
-    State.FOUND: Fault("graph", "PATCH", "/items/", do=faults.status(503)),
-    State.CLAIMED: Fault("finance_operations", "POST", "GetAzureWriteUrl", do=faults.status(503)),
-    State.UPLOADED: Fault("finance_operations", "POST", "ImportFromPackage", do=faults.status(429)),
-    State.SUBMITTING: Fault("finance_operations", "POST", "ImportFromPackage", do=faults.reset_before()),
-    State.EXECUTING: None,  # F&O takes its time
-    State.FINISHED: Fault("graph", "PATCH", "/items/", nth=2, do=faults.status(503)),
+HELD_IN: Final[Mapping[str, tuple[State, Fault | None]]] = {
+    "Input": (State.FOUND, Fault("graph", "PATCH", "/items/", do=faults.status(503))),
+    "Processing": (State.CLAIMED, Fault("finance_operations", "POST", "GetAzureWriteUrl", do=faults.status(503))),
+    "Processing, uploaded": (
+        State.CLAIMED,
+        Fault("finance_operations", "POST", "ImportFromPackage", do=faults.status(429)),
+    ),
+    "doubt whether F&O has it": (
+        State.SUBMITTING,
+        Fault("finance_operations", "POST", "ImportFromPackage", do=faults.reset_before()),
+    ),
+    "F&O, which takes its time": (State.EXECUTING, None),
+    "Processing, imported": (State.FINISHED, Fault("graph", "PATCH", "/items/", nth=2, do=faults.status(503))),
 }
 
 
-@pytest.mark.parametrize("state", HELD_IN)
-def test_a_queue_that_is_emptied_by_hand_costs_minutes_and_no_file(make_world: MakeWorld, state: State) -> None:
+@pytest.mark.parametrize("where", HELD_IN)
+def test_a_queue_that_is_emptied_by_hand_costs_minutes_and_no_file_in(make_world: MakeWorld, where: str) -> None:
+    state, fault = HELD_IN[where]
     world = make_world()
     world.put("USMF_1.zip")
-    if fault := HELD_IN[state]:
+    if fault:
         world.faults.add(fault)
     delivery = Delivery(world)
     watch.look(wake_text(world.clock.now()), world.services)

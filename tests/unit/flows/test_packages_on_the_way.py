@@ -2,6 +2,7 @@
 
 import os
 import random
+from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,9 +14,9 @@ from local_cloud.onedrive import Knobs
 from shared.clients import transfer
 from shared.domain.package import PackageFacts, check_package
 from shared.flows import inbound
-from shared.flows.runner import TRIES_BEFORE_ALERT
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
+from tests.unit.flows.trouble import let_pass
 
 NAME = "USMF_Customers_001.zip"
 ALERTS = {"ALERT_RECIPIENT": "ops@contoso.com", "ALERT_SENDER": "app@contoso.com"}
@@ -94,9 +95,7 @@ def test_a_package_whose_hash_does_not_match_is_fetched_again_then_told_and_neve
     world.look()
     change_unseen(file)
     (lane,) = world.heads()
-    for _ in range(TRIES_BEFORE_ALERT + 3):
-        world.clock.present = max(world.clock.present, world.heads()[lane])
-        world.wake(lane)
+    let_pass(world, lane, timedelta(minutes=20))
     assert world.calls("ImportFromPackage") == 0
     (mail,) = world.mails()
     assert "quickXorHash" in str(mail)

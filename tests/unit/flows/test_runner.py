@@ -11,8 +11,9 @@ import pytest
 
 from local_cloud import faults
 from local_cloud.faults import Fault
-from shared.clients.run_store import Heads, Pause, order_of
+from shared.clients.run_store import Lane, Pause, order_of
 from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK
+from shared.domain.lane import choose
 from shared.domain.run import FileFacts, FlowKind, Outcome, Run, State, new_run
 from shared.errors import FileRejected, NeedsPerson, TryAgain
 from shared.flows import runner
@@ -41,12 +42,20 @@ def opened(world: World, name: str = "USMF_1.zip", *, lane: str = LANE, flow: Fl
     return run
 
 
+def a_flow(steps: Mapping[State, Step], *, queue: str = IMPORT_WORK) -> Flow:
+    return Flow(steps=steps, queue=queue, stuck_after=lambda _services: timedelta(hours=1))
+
+
 def advance(world: World, steps: Mapping[State, Step], *, lane: str = LANE, queue: str = IMPORT_WORK) -> None:
-    runner.advance(lane, Flow(steps=steps, queue=queue), world.services)
+    runner.advance(lane, a_flow(steps, queue=queue), world.services)
 
 
 def head(world: World, lane: str = LANE) -> Run:
-    return world.services.store.oldest(lane).runs[0]
+    """Return the run whose turn it is in a lane."""
+    listed = world.services.store.lane(lane)
+    choice = choose(listed.rows, listed.stops)
+    assert choice is not None
+    return world.services.store.read_row(choice.row)
 
 
 def end(run: Run, services: Services) -> Run:
@@ -172,14 +181,14 @@ def test_steps_follow_each_other_until_one_has_to_wait(world: World) -> None:
 
     advance(
         world,
-        {State.FOUND: moving(State.CLAIMED), State.CLAIMED: moving(State.UPLOADED), State.UPLOADED: wait_30_s},
+        {State.FOUND: moving(State.CLAIMED), State.CLAIMED: moving(State.FINISHED), State.FINISHED: wait_30_s},
     )
 
-    assert head(world).state is State.UPLOADED
+    assert head(world).state is State.FINISHED
     assert [(step.step, step.state) for step in head(world).steps] == [
         ("move", State.FOUND),
         ("move", State.CLAIMED),
-        ("wait_30_s", State.UPLOADED),
+        ("wait_30_s", State.FINISHED),
     ]
     assert world.messages(IMPORT_WORK) == [(LANE, 30)]
 
@@ -203,17 +212,23 @@ def test_each_step_is_saved_before_the_next_begins(world: World) -> None:
         pass  # the lane was given back
 
 
-def test_a_state_that_need_not_be_saved_is_passed_through_unless_the_run_waits_or_fails_in_it(world: World) -> None:
+def test_every_state_is_saved_when_it_is_entered(world: World) -> None:
     saved = world.saved_states()
-    steps = {State.FOUND: moving(State.CLAIMED), State.CLAIMED: moving(State.UPLOADED), State.UPLOADED: wait_30_s}
-    flow = Flow(steps=steps, queue=IMPORT_WORK, passes_unsaved=lambda run: run.state is not State.UPLOADED)
-
     opened(world)
-    runner.advance(LANE, flow, world.services)
-    opened(world, lane="in-2")
-    runner.advance("in-2", replace(flow, steps={**steps, State.CLAIMED: failing(TryAgain("not yet"))}), world.services)
 
-    assert saved == [State.UPLOADED, State.UPLOADED, State.CLAIMED]
+    advance(
+        world,
+        {
+            State.FOUND: moving(State.CLAIMED),
+            State.CLAIMED: moving(State.SUBMITTING),
+            State.SUBMITTING: moving(State.EXECUTING),
+            State.EXECUTING: moving(State.FINISHED),
+            State.FINISHED: moving(State.FILED),
+        },
+    )
+
+    assert saved == [State.CLAIMED, State.SUBMITTING, State.EXECUTING, State.FINISHED]
+    assert [run.state for run in world.ended_runs()] == [State.FILED]
 
 
 def test_a_state_is_fresh_to_the_process_that_entered_it_until_a_try_fails(world: World) -> None:
@@ -247,45 +262,19 @@ def test_runs_of_a_lane_follow_each_other_oldest_first(world: World) -> None:
     assert world.messages(IMPORT_WORK) == []
 
 
-@pytest.mark.parametrize(("seconds_a_run", "listings"), [(0.3, 2), (2.0, 5)], ids=["while it is new", "no longer"])
-def test_one_listing_of_a_lane_serves_several_runs(
-    world: World, monkeypatch: pytest.MonkeyPatch, seconds_a_run: float, listings: int
-) -> None:
-    for number in range(5):
-        opened(world, f"USMF_{number}.zip")
-        world.clock.advance(1)
-    listed: list[str] = []
-    oldest = world.services.store.oldest
-
-    def noting(lane: str) -> Heads:
-        listed.append(lane)
-        return oldest(lane)
-
-    monkeypatch.setattr(world.services.store, "oldest", noting)
-
-    def step(run: Run, services: Services) -> Run:
-        world.clock.advance(seconds_a_run)
-        return end(run, services)
-
-    advance(world, {State.FOUND: step})
-
-    assert [run.file.name for run in world.ended_runs()] == [f"USMF_{number}.zip" for number in range(5)]
-    assert len(listed) == listings
-
-
-def test_a_pause_is_seen_before_the_next_run_when_it_is_a_second_old(world: World) -> None:
+def test_a_pause_is_seen_before_the_next_run(world: World) -> None:
     opened(world, "USMF_0.zip")
     world.clock.advance(1)
     opened(world, "USMF_1.zip")
 
     def paused_meanwhile(run: Run, services: Services) -> Run:
         services.store.pause(Pause(lane=LANE, by="ada", why="month end", since=services.now()))
-        world.clock.advance(1.1)
         return end(run, services)
 
     advance(world, {State.FOUND: paused_meanwhile})
 
     assert [run.file.name for run in world.ended_runs()] == ["USMF_0.zip"]
+    assert world.messages(IMPORT_WORK) == []
 
 
 def test_a_run_that_another_worker_ended_since_the_lane_was_listed_is_not_ended_twice(world: World) -> None:
@@ -294,7 +283,7 @@ def test_a_run_that_another_worker_ended_since_the_lane_was_listed_is_not_ended_
     opened(world, "USMF_1.zip")
 
     def both_ended(run: Run, services: Services) -> Run:
-        (_, behind) = services.store.oldest(LANE).runs
+        behind = services.store.read_row(services.store.lane(LANE).rows[1])
         services.store.end(replace(end(behind, services), ended=services.now()))
         return end(run, services)
 
@@ -379,11 +368,11 @@ def test_the_calls_of_a_step_are_kept_with_it(world: World) -> None:
 def test_the_same_trouble_is_tried_again_after_longer_and_longer_with_one_wake_up_each(world: World) -> None:
     opened(world)
 
-    delays = woken_again(world, {State.FOUND: failing(TryAgain("F&O is away"))}, 11)
+    delays = woken_again(world, {State.FOUND: failing(TryAgain("F&O is away"))}, 12)
 
-    assert delays == [2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
+    assert delays == [2, 4, 8, 16, 32, 64, 128, 256, 300, 90, 300, 300]  # 90: to tell a person in time
     (step,) = head(world).steps
-    assert (step.times, step.error) == (11, "F&O is away")
+    assert (step.times, step.error) == (12, "F&O is away")
 
 
 @pytest.mark.parametrize(("asked_s", "waited_s"), [(77.0, 77), (0.5, 2), (4000.0, 4000)])
@@ -405,19 +394,41 @@ def test_progress_ends_the_count_of_tries(world: World) -> None:
     assert delays == [2, 4, 8, 2]
 
 
-def test_trouble_that_lasts_is_told_once_and_tried_on(make_world: MakeWorld) -> None:
+def test_trouble_that_lasts_is_told_once_after_a_quarter_of_an_hour_and_tried_on(make_world: MakeWorld) -> None:
     world = make_world(settings=ALERTS)
     opened(world)
+    began = world.clock.now()
     steps = {State.FOUND: failing(TryAgain("F&O is away"))}
 
-    woken_again(world, steps, 8)
+    woken_again(world, steps, 10)
     assert world.mails() == []
-    woken_again(world, steps, 5)
+    woken_again(world, steps, 1)
 
+    assert world.clock.now() == began + timedelta(minutes=15)
     (mail,) = world.mails()
     assert "F&O is away" in mail.content
     assert "USMF_1.zip" in mail.subject
+    woken_again(world, steps, 3)
+    assert len(world.mails()) == 1
     advance_to_the_end(world)
+
+
+@pytest.mark.parametrize("at_minute", [0, 14])
+def test_a_service_that_asks_for_a_wait_beyond_the_quarter_of_an_hour_gets_it_and_a_person_hears_at_once(
+    make_world: MakeWorld, at_minute: int
+) -> None:
+    world = make_world(settings=ALERTS)
+    opened(world)
+    if at_minute:
+        woken_again(world, {State.FOUND: failing(TryAgain("F&O is away"))}, 1)
+        world.clock.advance(60 * at_minute)
+    wait_s = 60.0 * (16 - at_minute)
+
+    woken_again(world, {State.FOUND: failing(TryAgain("F&O asks for patience", retry_after_s=wait_s))}, 1)
+
+    assert head(world).due == world.clock.now() + timedelta(seconds=wait_s)
+    (mail,) = world.mails()
+    assert "F&O asks for patience" in mail.content
 
 
 def advance_to_the_end(world: World) -> None:
@@ -426,7 +437,7 @@ def advance_to_the_end(world: World) -> None:
     assert world.heads() == {}
 
 
-def test_what_only_a_person_can_mend_is_told_at_once_and_once_and_looked_at_every_two_minutes(
+def test_what_only_a_person_can_mend_is_told_at_once_and_once_and_tried_after_longer_and_longer(
     make_world: MakeWorld,
 ) -> None:
     world = make_world(settings=ALERTS)
@@ -434,7 +445,7 @@ def test_what_only_a_person_can_mend_is_told_at_once_and_once_and_looked_at_ever
 
     delays = woken_again(world, {State.FOUND: failing(NeedsPerson("Grant the permission"))}, 3)
 
-    assert delays == [120, 120, 120]
+    assert delays == [2, 4, 8]
     (mail,) = world.mails()
     assert mail.content.splitlines()[0] == "Grant the permission"
     advance_to_the_end(world)
@@ -471,7 +482,7 @@ def test_an_export_has_no_file_to_refuse_so_a_person_is_told(make_world: MakeWor
 
     assert head(world, "out-test").state is State.PLANNED
     assert len(world.mails()) == 1
-    assert world.messages(EXPORT_WORK) == [("out-test", 120), ("out-test", 120)]
+    assert world.messages(EXPORT_WORK) == [("out-test", 2), ("out-test", 4)]
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("x"), KeyError("x")])
@@ -485,7 +496,7 @@ def test_a_bug_is_logged_with_its_traceback_told_once_and_lets_other_lanes_go_on
     delays = woken_again(world, {State.FOUND: failing(error)}, 3)
     advance(world, {State.FOUND: end}, lane="in-other")
 
-    assert delays == [300, 300, 300]
+    assert delays == [2, 4, 8]
     assert "Traceback" in caplog.text
     assert "in fail" in caplog.text
     (mail,) = world.mails()
@@ -562,11 +573,11 @@ def test_every_line_about_a_run_names_it(world: World, caplog: pytest.LogCapture
 def test_storage_that_fails_lets_the_wake_up_be_delivered_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     opened(world)
 
-    def away(_: str) -> Run:
+    def away(_: str) -> Lane:
         raise TryAgain("storage is away")
 
     with monkeypatch.context() as patched:
-        patched.setattr(world.services.store, "oldest", away)
+        patched.setattr(world.services.store, "lane", away)
         with pytest.raises(TryAgain):
             advance(world, {State.FOUND: never})
 

@@ -52,15 +52,12 @@ def test_a_wake_up_is_asked_for_as_early_as_storage_and_the_poll_of_the_queue_ca
     assert storage_counts_whole_seconds + polled_every_s == execution.WAKE_LATENCY_S
 
 
-def test_an_execution_that_takes_no_time_is_filed_without_being_saved(make_world: MakeWorld) -> None:
+def test_an_execution_that_takes_no_time_is_asked_for_once(make_world: MakeWorld) -> None:
     world = make_world(speed=Speed(seconds_per_execution=0.0))
-    lane = found(world)
-    saved = world.saved_states()
 
-    world.wake(lane)
+    world.wake(found(world))
 
     assert world.files("Success") == ["USMF_1.zip"]
-    assert saved == [State.SUBMITTING]
     assert world.calls(STATUS) == 1
 
 
@@ -81,7 +78,7 @@ def test_an_execution_is_saved_before_anybody_waits_for_it(
     world.wake(lane)
 
     assert world.files("Success") == ["USMF_1.zip"]
-    assert saved_by_then[0] == [State.SUBMITTING, State.EXECUTING]
+    assert saved_by_then[0] == [State.CLAIMED, State.SUBMITTING, State.EXECUTING]
 
 
 def test_an_execution_that_goes_by_another_id_than_was_sent_is_saved_before_it_is_asked_for(
@@ -102,7 +99,7 @@ def test_an_execution_that_goes_by_another_id_than_was_sent_is_saved_before_it_i
     world.wake(lane)
 
     (run,) = world.open_runs()
-    assert saved[:2] == [State.SUBMITTING, State.EXECUTING]
+    assert saved[:3] == [State.CLAIMED, State.SUBMITTING, State.EXECUTING]
     assert run.execution_id == "another"
 
 
@@ -161,3 +158,17 @@ def test_trouble_while_a_worker_stays_is_tried_again_later_and_the_package_is_im
 
     assert world.imports() == [("USMF", 1)]
     assert world.files("Success") == ["USMF_1.zip"]
+
+
+def test_f_and_o_is_not_polled_again_and_again_while_a_run_is_due_in_less_than_a_second(make_world: MakeWorld) -> None:
+    world = make_world(speed=Speed(seconds_per_execution=2.2), settings={"POLL_STAY_SECONDS": "0.3"})
+    lane = found(world)
+    world.run_until_quiet()  # so the worker knows how long an execution of the lane takes
+    polls = world.calls(STATUS)
+    found(world, "USMF_2.zip")
+
+    world.wake(lane)
+    world.run_until_quiet()
+
+    assert world.files("Success") == ["USMF_1.zip", "USMF_2.zip"]
+    assert world.calls(STATUS) - polls < 10

@@ -80,7 +80,7 @@ def test_a_worker_that_stands_still_for_a_quarter_of_an_hour_in_any_state_change
         look_and_finish(world)
 
     assert world.files("Success") == sorted(f"USMF_{state}.zip" for state in IMPORT_STATES[1:])
-    assert world.imports() == [("USMF", 1)] * 5
+    assert world.imports() == [("USMF", 1)] * 4
     assert world.heads() == {}
 
 

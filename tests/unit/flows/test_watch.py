@@ -15,7 +15,7 @@ from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK, LOOKS
 from shared.domain.looks import ECHO, LOOK_EVERY_S
 from shared.domain.run import Outcome, State
 from shared.errors import NeedsPerson, TryAgain
-from shared.flows import watch
+from shared.flows import lanes, watch
 from shared.flows.watch import wake_text
 from shared.secret import Secret, SecretUrl
 from tests.contract.receiver import Receiver
@@ -174,7 +174,8 @@ def test_a_look_whose_listing_failed_is_made_again_soon(world: World) -> None:
 
 
 def test_a_look_at_empty_folders_asks_nothing_of_storage(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(world.services.store, "open_runs", lambda: pytest.fail("the open runs were asked for"))
+    for question in ("open_places", "open_lanes", "lane", "begun"):
+        monkeypatch.setattr(world.services.store, question, lambda *_: pytest.fail("the open runs were asked for"))
 
     assert world.look() == 0
 
@@ -235,7 +236,7 @@ def test_two_looks_at_the_same_moment_open_one_run_for_a_file(world: World) -> N
     watch.open_new_runs(world.services)
     watch.open_new_runs(other)
 
-    assert len(list(world.services.store.open_runs())) == 1
+    assert len(world.all_open_runs()) == 1
 
 
 def test_new_files_of_many_lanes_wake_each_lane_once(make_world: MakeWorld) -> None:
@@ -332,7 +333,7 @@ def test_a_lane_whose_wake_up_was_lost_is_woken_once_at_each_tick(world: World) 
     keep_watch(world)
     (lane,) = world.heads()
 
-    world.clock.advance(watch.OVERDUE_S + 1)
+    world.clock.advance(lanes.OVERDUE_S + 1)
     keep_watch(world)
     assert world.messages(IMPORT_WORK) == [(lane, 0)] * 2
 
@@ -345,7 +346,7 @@ def test_a_lane_that_is_not_overdue_is_left_alone(world: World) -> None:
     world.put("USMF_1.zip")
     keep_watch(world)
     (lane,) = world.heads()
-    world.clock.advance(watch.OVERDUE_S - 1)
+    world.clock.advance(lanes.OVERDUE_S - 1)
 
     keep_watch(world)
 
@@ -427,7 +428,7 @@ def test_a_file_whose_run_has_begun_is_not_opened_again_by_the_timer(world: Worl
 
     keep_watch(world)
 
-    assert len(list(world.services.store.open_runs())) == 1
+    assert len(world.all_open_runs()) == 1
 
 
 # Graph's subscription

@@ -1,23 +1,38 @@
 """What the scenarios of trouble share: faults, somebody who acts in the middle of a run, time that passes."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final
 
+from azure.storage.blob import BlobServiceClient, ContainerClient
+
 from local_cloud.faults import Action, Fault
+from local_cloud.receivers import Receivers
+from shared.clients.run_store import Lane
 from shared.domain.run import Run, State
 from shared.flows import runner
-from shared.flows.runner import Step
+from shared.flows.runner import Flow
 from shared.services import Services
 from tests.world import World
 
 ALERTS: Final = {"ALERT_RECIPIENT": "ops@contoso.com", "ALERT_SENDER": "app@contoso.com"}
 
+# One drive under two addresses, of which one may be in trouble.
+TWO_DRIVES: Final = json.dumps(
+    {
+        "imports": [
+            {"name": "ada", "drive": "users/ada@contoso.com/drive", "inputFolder": "Ada/Input", "dataProject": "A"},
+            {"name": "bob", "drive": "users/bob@contoso.com/drive", "inputFolder": "Bob/Input", "dataProject": "B"},
+        ]
+    }
+)
+
 # The states of an import in which its step is still to be done, in their order; FOUND is the one it is opened in.
 IMPORT_STATES: Final = (
     State.FOUND,
     State.CLAIMED,
-    State.UPLOADED,
     State.SUBMITTING,
     State.EXECUTING,
     State.FINISHED,
@@ -38,17 +53,17 @@ def as_soon_as(world: World, state: State, act: Callable[[Run], object]) -> None
     """Let something happen, once, when a run has just come into a state and before its next step begins."""
     attempt = runner._attempted
 
-    def act_and_attempt(run: Run, step: Step, services: Services) -> Run:
+    def act_and_attempt(run: Run, lane: Lane, flow: Flow, services: Services) -> Run:
         if run.state is state:
             world.monkeypatch.setattr(runner, "_attempted", attempt)
             act(run)
-        return attempt(run, step, services)
+        return attempt(run, lane, flow, services)
 
     world.monkeypatch.setattr(runner, "_attempted", act_and_attempt)
 
 
 def let_pass(world: World, lane: str, time: timedelta) -> None:
-    """Wake a lane whenever its head is due, until this much of the clock's time has passed or the lane is empty."""
+    """Wake a lane whenever a run of it is due, until this much of the clock's time has passed or the lane is empty."""
     end = world.clock.now() + time
     while (due := world.heads().get(lane)) and due <= end:
         world.clock.present = max(world.clock.present, due)
@@ -60,3 +75,24 @@ def look_and_finish(world: World) -> None:
     """See what is in Input and let everything run to its end, within two hours of the clock's."""
     world.look()
     world.run_until_quiet(at_most_s=7200)
+
+
+def told_titles(receivers: Receivers) -> list[str]:
+    """Return the titles of all alerts that the webhook took, those of digests one by one."""
+    return [alert["title"] for delivery in receivers.deliveries for alert in delivery.content["alerts"]]
+
+
+@contextmanager
+def records(world: World) -> Iterator[ContainerClient]:
+    """Give out the container of the app's records, which is made if it is not there yet."""
+    with BlobServiceClient.from_connection_string(world.connection) as blobs:
+        container = blobs.get_container_client(world.container)
+        if not container.exists():
+            container.create_container()
+        yield container
+
+
+def write_record(world: World, name: str, content: bytes) -> None:
+    """Write a record of the app, as somebody else or another version may have left it."""
+    with records(world) as container:
+        container.upload_blob(name, content, overwrite=True)

@@ -26,7 +26,7 @@ from shared.domain.run import (
     new_run,
 )
 from shared.flows import actions, health, history, offers
-from shared.flows.history import Filters, LaneView, Later, Line, Place, RunList, Tiles
+from shared.flows.history import Ahead, DamagedView, Filters, LaneView, Later, Line, Place, RunList, Tiles
 from shared.settings import SettingInForce
 from tests.unit.flows.test_history import a_row
 
@@ -84,13 +84,20 @@ def a_hostile_run() -> Run:
             StepRecord(step="check_now", state=State.FOUND, began=NOW, took_s=0.0, by=HOSTILE, why=HOSTILE),
         ),
         again_of=HOSTILE,
+        passed_by=(HOSTILE,),
+        passed_by_total=1,
     )
 
 
 def a_hostile_view() -> history.RunView:
     pause = Pause(lane="in-1", by=HOSTILE, why=HOSTILE, since=NOW)
     later = (Later(address=HOSTILE, opened=NOW, words=HOSTILE),)
-    return history.run_view(a_hostile_run(), a_row(file_name=HOSTILE), pause=pause, later=later)
+    ahead = Ahead(address=HOSTILE, run_id=HOSTILE, file_name=HOSTILE)
+    return history.run_view(a_hostile_run(), ahead, pause=pause, later=later, is_holding=True)
+
+
+def a_damaged_view() -> DamagedView:
+    return DamagedView(address="1-2-3", damage=HOSTILE, offers=offers.of_damaged(HOSTILE))
 
 
 def a_list(*, position: str = "", filters: Filters | None = None) -> RunList:
@@ -146,12 +153,13 @@ def a_health(grade: health.Grade = health.Grade.TROUBLE) -> health.Health:
     )
 
 
-@pytest.mark.parametrize("name", ["list", "run", "trouble", "health"])
+@pytest.mark.parametrize("name", ["list", "run", "damaged", "trouble", "health"])
 def test_what_comes_from_outside_stays_text(name: str) -> None:
     asked = Asked(query={"code": HOSTILE, "text": HOSTILE}, user=HOSTILE)
     answer = {
         "list": lambda: pages.list_page(a_list(position=HOSTILE), asked),
         "run": lambda: pages.run_page(a_hostile_view(), asked),
+        "damaged": lambda: pages.run_page(a_damaged_view(), asked),
         "trouble": lambda: pages.trouble(HOSTILE, asked, as_json=False),
         "health": lambda: pages.health_page(a_health(), asked),
     }[name]()
@@ -322,6 +330,7 @@ def test_a_page_can_be_read_without_seeing_it() -> None:
     for answer in (
         pages.list_page(a_list(), Asked(query={})),
         pages.run_page(history.run_view(a_hostile_run(), None), Asked(query={})),
+        pages.run_page(a_damaged_view(), Asked(query={})),
         pages.health_page(a_health(), Asked(query={})),
     ):
         page = Elements(answer.body)
@@ -340,12 +349,32 @@ def test_a_button_tells_what_comes_of_it_and_what_it_is_about() -> None:
 
     buttons = Elements(pages.run_page(view, Asked(query={"code": "the-key"})).body).all("button")
 
-    (give_up,) = [button for button in buttons if button.get("data-act") == "give-up"]
-    assert json.loads(str(give_up["data-what"])) == {"run": view.address}
-    assert "F&O may have this import" in str(give_up["data-words"])
-    assert "data-needs-why" in give_up
-    assert give_up["type"] == "button"
+    (cancel,) = [button for button in buttons if button.get("data-act") == "give-up"]
+    assert json.loads(str(cancel["data-what"])) == {"run": view.address}
+    assert "F&O may have this import" in str(cancel["data-words"])
+    assert "data-needs-why" in cancel
+    assert cancel["type"] == "button"
     assert "the-key" not in str(buttons)
+
+
+def test_the_page_of_a_damaged_record_says_what_is_wrong_and_offers_to_put_it_aside() -> None:
+    page = Elements(pages.run_page(a_damaged_view(), Asked(query={})).body)
+
+    (put_aside,) = [button for button in page.all("button") if button.get("data-act")]
+    assert (put_aside["data-act"], json.loads(str(put_aside["data-what"]))) == ("put-aside", {"run": "1-2-3"})
+    assert "cannot be read" in page.text
+    as_json = json.loads(pages.as_json(a_damaged_view(), Asked(query={})).body)
+    assert (as_json["address"], as_json["damage"], as_json["ended"]) == ("1-2-3", HOSTILE, None)
+
+
+def test_json_of_a_run_says_nothing_that_a_newer_version_has_written_into_its_record() -> None:
+    run = a_hostile_run()
+    run = replace(run, steps=tuple(replace(step, extra={"new": "x"}) for step in run.steps), extra={"new": "x"})
+
+    shown = json.loads(pages.as_json(history.run_view(run, None), Asked(query={})).body)
+
+    assert "extra" not in shown["steps"][0]["record"]
+    assert "new" not in str(shown)
 
 
 def test_whose_name_is_known_is_not_asked_for_it() -> None:

@@ -1,0 +1,247 @@
+"""Trouble that no file can cure fails no file: no answer of this suite, to any call, is taken for a file's fault."""
+
+import importlib
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from local_cloud.faults import Action
+from shared.clients.dmf import FinanceOperations, finance_operations_http
+from shared.clients.http import Http
+from shared.clients.onedrive import OneDrive, UploadSession
+from shared.clients.transfer import open_blob, open_package, read_small
+from shared.errors import AppError, FileRejected
+from shared.secret import SecretUrl
+from tests.hostile.answers import TABLES, AnswerTable, in_body
+from tests.unit.clients.answering import Answer, AnsweringServer, answering
+
+LARGE: Final = 1024 * 1024  # bytes; a larger answer is tried with its own status only
+
+# Parameters of tests with answers that are no answers themselves, and what they are.
+NO_ANSWERS: Final = {"packed": "how one endless body comes", "url": "what is asked for"}
+
+
+def action_failed(reason: str) -> dict[str, object]:
+    words = (
+        f"Exception occurred while executing action ImportFromPackage on Entity DataManagementDefinitionGroup: {reason}"
+    )
+    return {"error": {"code": "", "message": "An error has occurred.", "innererror": {"message": words}}}
+
+
+def of_graph(code: str, message: str) -> dict[str, object]:
+    return {"error": {"code": code, "message": message, "innerError": {"request-id": "0"}}}
+
+
+# What is known to be said of things that all files meet.
+TROUBLE: AnswerTable[object] = AnswerTable(
+    "trouble of all files",
+    lambda body: in_body(body, status=400),
+    {
+        "a model state": {
+            "error": {"message": "x", "innererror": {"message": "InvokeAction - Model state is invalid."}}
+        },
+        "a firewall's page": b"<html><title>Request Rejected</title></html>",
+        "a firewall's words": b"The requested URL was rejected. Please consult with your administrator.",
+        "a sign-in page": b"<!DOCTYPE html><html><body>Sign in to your account</body></html>",
+        "an action that broke": action_failed("Object reference not set to an instance of an object."),
+        "no data project": action_failed(
+            "A data project must exist before importing a package consisting of a composite data entity."
+        ),
+        "a composite entity with overwrite": action_failed("A DataTable named 'X' already belongs to this DataSet."),
+        "no overwrite": action_failed("The data project 'X' exists and overwrite has not been specified."),
+        "a deadlock": action_failed("Deadlock, where one or more users have simultaneously locked the table."),
+        "a lock of Excel files": action_failed("DMF2039: An Excel file lock could not be obtained."),
+        "a service out of reach": action_failed("DMF042: The Data management service is unreachable."),
+        "blob storage that says no": action_failed("The remote server returned an error: (403) Forbidden."),
+        "a full transaction log": action_failed("DMF2035: The transaction log is full."),
+        "a label that two entities have": action_failed("DMF1966: mismatch of mapped columns and the file."),
+        "no right to an entity": action_failed("The user is not authorized to import the entity Currencies."),
+        "a staging table that is missing": action_failed("The staging table of the entity Currencies does not exist."),
+        "a required column": of_graph("invalidRequest", "List data validation failed."),
+        "a required column, at an upload": of_graph(
+            "invalidRequest", "One of the provided arguments is not acceptable."
+        ),
+        "a name, in words only": of_graph("invalidRequest", "The provided name cannot contain any illegal characters."),
+        "a hold": of_graph("accessDenied", "it's possible that it's on hold"),
+        "a library that wants check-out": of_graph("notAllowed", "The file must be checked out first."),
+        "a full drive": of_graph("quotaLimitReached", "Insufficient Space Available"),
+        "too large a file": of_graph("maxFileSizeExceeded", "Max file size exceeded."),
+        "an archived site": of_graph("resourceLocked", "The resource you are attempting to access is locked."),
+    },
+)
+
+
+class OneToken:
+    """A token source that always has the same token."""
+
+    def token(self, *, refresh: bool = False) -> str:
+        return "made-up-token"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clients:
+    """Every client that can say that a file is at fault, all of them before one server."""
+
+    server: AnsweringServer
+    fo: FinanceOperations
+    drive: OneDrive
+    plain: Http
+
+    def answer_always(self, answer: Answer) -> None:
+        self.server.handler = lambda _: answer
+
+    @property
+    def url(self) -> SecretUrl:
+        return SecretUrl(f"{self.server.url}/x?tempauth=known")
+
+    def upload(self) -> UploadSession:
+        return UploadSession(self.plain, self.url, name="USMF_x.zip", size_bytes=5)
+
+    def start(self) -> object:
+        return self.fo.import_from_package(
+            package_url=self.url, data_project="Assets", execution_id="x-1", legal_entity="USMF"
+        )
+
+    def export(self) -> object:
+        return self.fo.export_to_package(
+            data_project="Assets", package_name="x", execution_id="x-1", legal_entity="USMF"
+        )
+
+    def read_package(self) -> object:
+        with open_package(self.url, 5, self.plain) as opened:
+            return opened.file.read()
+
+    def move(self) -> object:
+        return self.drive.move("01FILE", to_folder_id="01TO", name="USMF_x.zip", etag='"{E},1"')
+
+
+CALLS: Final[Mapping[str, Callable[[Clients], object]]] = {
+    "ImportFromPackage": Clients.start,
+    "ExportToPackage": Clients.export,
+    "GetAzureWriteUrl": lambda them: them.fo.get_azure_write_url("x.zip"),
+    "GetExecutionSummaryStatus": lambda them: them.fo.execution_status("x-1"),
+    "GetExecutionErrors": lambda them: them.fo.execution_errors("x-1"),
+    "job details": lambda them: them.fo.job_details("x-1"),
+    "get drive": lambda them: them.drive.ask_drive_id(),
+    "list files": lambda them: list(them.drive.list_files("01INPUT")),
+    "ensure folder": lambda them: them.drive.ensure_folder("Input"),
+    "get item": lambda them: them.drive.get("01FILE"),
+    "move item": Clients.move,
+    "delete item": lambda them: them.drive.delete("01FILE"),
+    "upload file": lambda them: them.drive.upload_small("01TO", "USMF_x.report.txt", b"x", replace=True),
+    "create upload session": lambda them: them.drive.open_upload("01TO", "USMF_x.zip", 5),
+    "upload chunk": lambda them: them.upload().put(0, b"12345"),
+    "download a package": Clients.read_package,
+    "download a small file": lambda them: read_small(them.url, them.plain, 100),
+    "open a blob": lambda them: open_blob(them.url).close(),
+}
+
+
+@pytest.fixture(scope="module")
+def clients() -> Iterator[Clients]:
+    http = Http(service="Microsoft Graph", token=OneToken(), request_id_header="request-id")
+    plain = Http(service="OneDrive content", token=None, request_id_header="request-id")
+    of_fo = finance_operations_http(OneToken())
+    with answering(lambda _: Answer()) as server:
+        yield Clients(
+            server=server,
+            fo=FinanceOperations(server.url, of_fo, submit_timeout_s=10),
+            drive=OneDrive(f"{server.url}/v1.0", "drives/b!abc", http, plain),
+            plain=plain,
+        )
+    for each in (http, plain, of_fo):
+        each.close()
+
+
+# Made when the other modules of the suite have been imported, so that theirs are here as well.
+MODULES: Final = [
+    importlib.import_module(f"tests.hostile.{path.stem}")
+    for path in sorted(Path(__file__).parent.glob("test_*.py"))
+    if path.stem != Path(__file__).stem
+]
+ENTRIES: Final = [(table, name) for table in TABLES for name in table]
+
+
+def shown(value: object) -> str:
+    return value.title if isinstance(value, AnswerTable) else str(value)[:40]
+
+
+@pytest.mark.parametrize(("table", "name"), ENTRIES, ids=shown)
+def test_an_answer_that_is_not_about_the_file_fails_no_file(
+    table: AnswerTable[Any], name: str, clients: Clients
+) -> None:
+    own = table.answer(name)
+    statuses = {own.status} if len(own.body) > LARGE or own.content_length is not None else {own.status, 400, 403, 500}
+
+    for status in sorted(statuses):
+        clients.answer_always(own if status == own.status else replace(own, status=status))
+        blamed = {call: said for call in CALLS if (said := said_against_the_file(call, clients))}
+        assert blamed == {}, f"answered with {status}"
+
+
+def said_against_the_file(call: str, clients: Clients) -> str:
+    """Return why a call fails the file, "" if it does not."""
+    try:
+        CALLS[call](clients)
+    except AppError as error:
+        return str(error) if isinstance(error, FileRejected) else ""
+    return ""
+
+
+ABOUT_THE_FILE: Final[Mapping[str, tuple[str, Answer]]] = {
+    "an entity that F&O does not have": (
+        "ImportFromPackage",
+        in_body(action_failed("Entity X does not exist in the target environment"), status=400),
+    ),
+    "no package": ("ImportFromPackage", in_body(action_failed("Could not find file 'PackageHeader.xml'"), status=500)),
+    "malware": ("move item", in_body(of_graph("malwareDetected", "The file is infected"), status=403)),
+    "malware, at the download": ("download a package", in_body(of_graph("malwareDetected", "x"), status=403)),
+    "a path too long": (
+        "move item",
+        in_body({"error": {"code": "invalidRequest", "innerError": {"code": "pathIsTooLong"}}}, status=400),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ABOUT_THE_FILE)
+def test_an_answer_that_is_about_the_file_fails_it(name: str, clients: Clients) -> None:
+    call, answer = ABOUT_THE_FILE[name]
+    clients.answer_always(answer)
+
+    assert said_against_the_file(call, clients)
+
+
+def test_every_answer_of_the_suite_stands_in_a_table_that_is_tried() -> None:
+    used = [(where, names, values) for module in MODULES for where, names, values in answers_in(module)]
+
+    assert [where for where, names, values in used if names not in NO_ANSWERS and values not in TABLES] == []
+    assert {"no place to upload to", "refusals", "odd items", "what F&O goes on from"} <= {
+        table.title for table in TABLES
+    }
+
+
+def answers_in(module: Any) -> Iterator[tuple[str, str, object]]:
+    """Yield where a test of the module takes answers from: test, names of the parameters, their values."""
+    for name, test in vars(module).items():
+        if not name.startswith("test_"):
+            continue
+        for mark in getattr(test, "pytestmark", []):
+            if mark.name == "parametrize":
+                names, values = mark.args
+                if "answers" in inspect.signature(test).parameters or holds_answers(values):
+                    yield f"{module.__name__}::{name}", names, values
+
+
+def holds_answers(value: object) -> bool:
+    match value:
+        case Action() | Answer() | AnswerTable():
+            return True
+        case dict():
+            return any(holds_answers(each) for each in value.values())
+        case list() | tuple():
+            return any(holds_answers(each) for each in value)
+    return False

@@ -1,0 +1,196 @@
+"""A person may cancel a run in every state: it is saved at once, its lane goes on, and nothing is imported twice."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from local_cloud import faults
+from local_cloud.finance_operations.knobs import Speed
+from shared.domain.run import FlowKind, Outcome, Run, State
+from shared.flows import actions, history
+from shared.flows.actions import Asked
+from tests.unit.flows.conftest import MakeWorld
+from tests.unit.flows.trouble import ALERTS, as_soon_as, fno_fault, graph_fault, let_pass, look_and_finish
+from tests.world import World
+
+ME = Asked(by="Ada", why="sent by mistake")
+IN_ONE_LANE = {"IMPORT_DATA_PROJECT": "Asset-Major-Types", **ALERTS}
+EXPORT = {"EXPORT_DATA_PROJECT": "Asset-Major-Types", "EXPORT_COMPANY": "USMF", **ALERTS}
+
+
+def cancel(world: World, run: Run) -> actions.Answer:
+    """Cancel an open run, as a person does from its page."""
+    row = next(row for row in world.services.store.open_rows() if row.run_id == run.run_id)
+    answer = actions.give_up(row.address, ME, world.services)
+    assert answer is not None
+    return answer
+
+
+def ended(world: World, name: str) -> Run:
+    """Return the ended run of a file."""
+    (run,) = [run for run in world.ended_runs() if run.file.name == name]
+    return run
+
+
+@pytest.mark.parametrize("state", [State.FOUND, State.CLAIMED, State.SUBMITTING, State.EXECUTING, State.FINISHED])
+def test_an_import_that_is_cancelled_in_any_state_ends_and_the_next_file_goes_on(
+    make_world: MakeWorld, state: State
+) -> None:
+    world = make_world(settings=IN_ONE_LANE, speed=Speed(seconds_per_execution=30.0))
+    world.put("USMF_1.zip")
+    world.look()
+    as_soon_as(world, state, lambda run: cancel(world, run))
+    world.run_until_quiet()
+    world.put("USMF_2.zip")
+    look_and_finish(world)
+
+    first, second = (ended(world, name) for name in ("USMF_1.zip", "USMF_2.zip"))
+    assert first.cancelled_in is state
+    assert first.state is State.FILED
+    assert "Ada" in first.reason
+    assert second.outcome is Outcome.SUCCEEDED
+    assert world.files("Input") == []
+    assert world.files("Processing") == []
+    if state is State.FINISHED:  # what is known stays known
+        assert first.outcome is Outcome.SUCCEEDED
+        assert world.files("Success") == ["USMF_1.zip", "USMF_2.zip"]
+    else:
+        assert first.outcome is Outcome.GIVEN_UP
+        assert "USMF_1.zip" in world.files("Error")
+
+
+def test_a_cancel_while_the_request_is_on_its_way_fences_the_package_before_the_run_ends(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(settings=IN_ONE_LANE)
+    world.put("USMF_1.zip")
+    world.look()
+    (lane,) = world.heads()
+    world.faults.add(fno_fault("ImportFromPackage", faults.reset_before()))
+    world.wake(lane)
+    (run,) = world.open_runs()
+    assert run.state is State.SUBMITTING
+
+    cancel(world, run)
+    world.run_until_quiet()
+
+    assert ended(world, "USMF_1.zip").submissions[-1].fenced is not None
+    assert world.imports() == []
+
+
+def test_what_a_worker_was_about_to_save_is_refused_after_a_cancel(make_world: MakeWorld) -> None:
+    world = make_world(settings=IN_ONE_LANE, speed=Speed(seconds_per_execution=30.0))
+    world.put("USMF_1.zip")
+    world.look()
+    (lane,) = world.heads()
+    submit = world.services.finance_operations(world.fno.url).import_from_package
+
+    def cancel_and_submit(**arguments: Any) -> str:
+        (run,) = world.open_runs()
+        cancel(world, run)
+        return submit(**arguments)
+
+    world.monkeypatch.setattr(
+        world.services.finance_operations(world.fno.url), "import_from_package", cancel_and_submit
+    )
+    world.wake(lane)
+    world.run_until_quiet()
+
+    assert ended(world, "USMF_1.zip").outcome is Outcome.GIVEN_UP
+    assert "USMF_1.zip" in world.files("Error")
+    assert world.services.reservations.holders() != {}  # F&O has it, and has not ended
+
+
+@pytest.mark.parametrize("state", [State.PLANNED, State.SUBMITTING, State.EXECUTING, State.READY])
+def test_an_export_that_is_cancelled_in_any_state_is_over_at_once(make_world: MakeWorld, state: State) -> None:
+    world = make_world(settings=EXPORT, speed=Speed(seconds_per_execution=30.0))
+    world.put("USMF_1.zip")  # so that the data project is there
+    look_and_finish(world)
+    world.start_exports()
+    as_soon_as(world, state, lambda run: cancel(world, run))
+    world.run_until_quiet()
+
+    (run,) = world.ended_runs(FlowKind.EXPORT)
+    assert run.state is State.CANCELLED
+    assert run.outcome is Outcome.GIVEN_UP
+    if state is not State.READY:  # there the worker was about to deliver
+        assert world.files("Output") == []
+
+
+def test_a_file_that_cannot_be_moved_keeps_its_run_open_and_its_lane_free(make_world: MakeWorld) -> None:
+    world = make_world(settings=IN_ONE_LANE)
+    world.put("USMF_1.zip")
+    world.look()
+    world.onedrive.knobs.locked = {"USMF_1.zip": "resourceLocked"}
+    (run,) = world.open_runs()
+    cancel(world, run)
+    world.put("USMF_2.zip")
+    world.look()
+    (lane,) = world.heads()
+    let_pass(world, lane, timedelta(minutes=2))
+
+    assert world.files("Success") == ["USMF_2.zip"]
+    (open_run,) = world.all_open_runs()
+    assert open_run.state is State.CANCELLED
+    assert world.look() == 0  # it is no new file
+
+    world.onedrive.knobs.locked = {}
+    world.run_until_quiet()
+    assert "USMF_1.zip" in world.files("Error")
+    assert ended(world, "USMF_1.zip").outcome is Outcome.GIVEN_UP
+    assert ended(world, "USMF_2.zip").outcome is Outcome.SUCCEEDED
+
+
+def test_new_content_under_a_cancelled_run_is_a_new_file(make_world: MakeWorld) -> None:
+    world = make_world(settings=IN_ONE_LANE)
+    file = world.put("USMF_1.zip", b"Dear Sir or Madam")
+    world.look()
+    world.onedrive.knobs.locked = {"USMF_1.zip": "resourceLocked"}
+    (run,) = world.open_runs()
+    cancel(world, run)
+    (lane,) = world.heads()
+    let_pass(world, lane, timedelta(minutes=1))
+    good = world.put("USMF_other.zip").read_bytes()
+    (world.folder / "Input" / "USMF_other.zip").unlink()
+    file.write_bytes(good)
+    world.onedrive.knobs.locked = {}
+    let_pass(world, lane, timedelta(minutes=6))
+    look_and_finish(world)
+
+    assert world.imports() == [("USMF", 1)]
+    assert world.files("Success") == ["USMF_1.zip"]
+
+
+def test_a_cancelled_file_on_hold_is_not_reported_as_its_flows_trouble(make_world: MakeWorld) -> None:
+    world = make_world(settings=IN_ONE_LANE)
+    body = {"error": {"code": "accessDenied", "message": "on hold"}}
+    for name in ("USMF_1.zip", "USMF_2.zip"):
+        world.put(name)
+    world.look()
+    world.faults.add(graph_fault("PATCH", "/items/", faults.status(403, body=body), times=None))
+    for run in world.all_open_runs():
+        cancel(world, run)
+    (lane,) = world.heads()
+    let_pass(world, lane, timedelta(minutes=20))
+
+    assert world.services.store.open_lanes().stops == []
+    assert {run.state for run in world.all_open_runs()} == {State.CANCELLED}
+
+
+def test_a_run_that_is_cancelled_already_says_so(make_world: MakeWorld) -> None:
+    world = make_world(settings=IN_ONE_LANE)
+    world.put("USMF_1.zip")
+    world.look()
+    world.onedrive.knobs.locked = {"USMF_1.zip": "resourceLocked"}
+    (run,) = world.open_runs()
+    cancel(world, run)
+
+    answer = cancel(world, run)
+
+    assert not answer.done
+    assert "cancelled already" in answer.said
+    (row,) = world.services.store.open_rows()
+    view = history.show_run(row.address, world.services)
+    assert isinstance(view, history.RunView)
+    assert [offer.verb.value for offer in view.offers] == ["check-now"]

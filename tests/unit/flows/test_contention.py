@@ -1,0 +1,175 @@
+"""F&O that is at work on something else is waited for; an ended execution is sent again only if it changed nothing."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from local_cloud import faults
+from local_cloud.finance_operations.knobs import Behaviour, Speed
+from shared.domain.run import Outcome, State
+from shared.flows import history, inbound
+from tests.packages import Entity, build_package
+from tests.unit.flows.conftest import MakeWorld
+from tests.unit.flows.trouble import ALERTS, fno_fault, let_pass, look_and_finish
+from tests.world import ENTITY, PROJECT, World
+
+IN_ONE_LANE = {"IMPORT_DATA_PROJECT": PROJECT, **ALERTS}
+QUICK = Speed(seconds_per_execution=1.0)  # F&O is done with one before the next is sent
+DEADLOCK = "Transaction was deadlocked on lock resources with another process (DMF2025)"
+RAN = "Exception occurred while executing action ImportFromPackage on Entity DataManagementDefinitionGroup: "
+
+
+def detail(entity: str = ENTITY, *, target: str = "NotStarted", created: int = 0, updated: int = 0) -> dict[str, Any]:
+    """Return what F&O tells of one entity of an execution."""
+    return {
+        "EntityName": entity,
+        "StagingStatus": "Error",
+        "TargetStatus": target,
+        "StagingRecordsCreatedCount": 0,
+        "TargetRecordsCreatedCount": created,
+        "TargetRecordsUpdatedCount": updated,
+    }
+
+
+def end_in_contention(world: World, *details: dict[str, Any], words: str = DEADLOCK, times: int | None = 1) -> None:
+    """Let the next executions, all by default of one, end as Failed with these errors and details."""
+    failed = faults.status(200, body={"value": "Failed"})
+    errors = faults.status(200, body={"value": json.dumps([{"RecordId": "", "Field": "", "ErrorMessage": words}])})
+    world.faults.add(fno_fault("GetExecutionSummaryStatus", failed, times=times))
+    world.faults.add(fno_fault("GetExecutionErrors", errors, times=times))
+    told = faults.status(200, body={"value": list(details)})
+    world.faults.add(fno_fault("DataManagementExecutionJobDetails", told, times=times))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        f"{RAN}Cannot edit a record in DMF definition group execution (DMFDefinitionGroupExecution)",
+        f"{RAN}{DEADLOCK}",
+        f"{RAN}DMF1996",
+        f"{RAN}The data project is already running",
+    ],
+)
+def test_contention_at_the_submit_waits_and_is_tried_again(make_world: MakeWorld, words: str) -> None:
+    world = make_world(settings=IN_ONE_LANE)
+    busy = faults.status(400, body={"error": {"innererror": {"message": words}}})
+    world.faults.add(fno_fault("ImportFromPackage", busy, times=3))
+    world.put("USMF_1.zip")
+
+    look_and_finish(world)
+
+    (run,) = world.ended_runs()
+    assert run.outcome is Outcome.SUCCEEDED
+    assert len({each.execution_id for each in run.submissions}) == 4
+    assert world.imports() == [("USMF", 1)]
+    assert world.mails() == []
+
+
+def test_a_project_that_is_busy_for_hours_is_asked_for_every_minute(make_world: MakeWorld) -> None:
+    world = make_world(settings=IN_ONE_LANE, behaviour=Behaviour(refuse_starts=DEADLOCK))
+    world.put("USMF_1.zip")
+    world.look()
+    (lane,) = world.heads()
+    let_pass(world, lane, timedelta(minutes=10))
+    world.faults.forget_calls()
+
+    let_pass(world, lane, timedelta(minutes=10))
+
+    assert 9 <= world.calls("ImportFromPackage") <= 11
+
+
+def test_an_execution_that_ended_in_contention_and_changed_nothing_is_sent_again_under_a_new_id(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(settings=IN_ONE_LANE, speed=QUICK)
+    end_in_contention(world, detail())
+    world.put("USMF_1.zip")
+
+    look_and_finish(world)
+
+    (run,) = world.ended_runs()
+    assert run.outcome is Outcome.SUCCEEDED
+    assert run.resubmits == 1
+    assert world.calls("ImportFromPackage") == 2
+    assert len({each.execution_id for each in run.submissions}) == 2
+    assert world.files("Success") == ["USMF_1.zip"]
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        [],
+        [detail(created=1)],
+        [detail(updated=1)],
+        [detail(target="Error")],
+        [detail(target="Waiting")],
+        [detail(target="Executing")],
+        [detail("Customer groups")],
+        [detail(), detail(created=1)],
+        [detail(created=1), detail()],
+        [detail(), detail("Customer groups", updated=2)],
+    ],
+    ids=[
+        "no details",
+        "created",
+        "updated",
+        "target step ended",
+        "target step waits",
+        "target step runs",
+        "another entity",
+        "listed again with a row",
+        "listed before with a row",
+        "one more that has rows",
+    ],
+)
+def test_one_that_may_have_changed_anything_goes_to_error_with_a_rerun_offered(
+    make_world: MakeWorld, details: list[dict[str, Any]]
+) -> None:
+    world = make_world(settings=IN_ONE_LANE, speed=QUICK)
+    end_in_contention(world, *details)
+    world.put("USMF_1.zip")
+
+    look_and_finish(world)
+
+    assert world.calls("ImportFromPackage") == 1
+    assert "USMF_1.zip" in world.files("Error")
+    (row,) = [row for page in world.services.store.ended_rows(world.clock.now().date()) for row in page.rows]
+    view = history.show_run(row.address, world.services)
+    assert isinstance(view, history.RunView)
+    assert "run-again" in {offer.verb.value for offer in view.offers}
+
+
+def test_the_details_must_tell_of_every_entity_of_the_package(make_world: MakeWorld) -> None:
+    world = make_world(settings=IN_ONE_LANE, speed=QUICK)
+    end_in_contention(world, detail())
+    world.put("USMF_1.zip", build_package(entities=[Entity(name=ENTITY), Entity(name="Customer groups")]))
+
+    look_and_finish(world)
+
+    assert world.calls("ImportFromPackage") == 1
+    assert "USMF_1.zip" in world.files("Error")
+
+
+def test_errors_in_other_words_are_the_files(make_world: MakeWorld) -> None:
+    world = make_world(settings=IN_ONE_LANE, speed=QUICK)
+    end_in_contention(world, detail(), words="Major type A does not exist.")
+    world.put("USMF_1.zip")
+
+    look_and_finish(world)
+
+    assert world.calls("ImportFromPackage") == 1
+    assert "USMF_1.zip" in world.files("Error")
+
+
+def test_contention_without_end_is_not_sent_again_for_ever(make_world: MakeWorld) -> None:
+    world = make_world(settings=IN_ONE_LANE, speed=QUICK)
+    end_in_contention(world, detail(), times=None)
+    world.put("USMF_1.zip")
+
+    look_and_finish(world)
+
+    (run,) = world.ended_runs()
+    assert (run.state, run.outcome) == (State.FILED, Outcome.FAILED)
+    assert world.calls("ImportFromPackage") == inbound.RESUBMITS + 1

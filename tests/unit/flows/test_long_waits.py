@@ -1,0 +1,234 @@
+"""What waits for hours costs little and says so once: alerts do not flap, and wake-ups do not multiply."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from azure.core.pipeline.transport import RequestsTransport
+
+from local_cloud.finance_operations.knobs import Speed
+from local_cloud.onedrive import Knobs
+from shared.clients.wake_queue import IMPORT_WORK
+from shared.domain.run import Held
+from shared.flows import actions, lanes, watch
+from shared.flows.actions import Asked
+from tests.unit.flows.conftest import MakeWorld
+from tests.unit.flows.trouble import ALERTS, let_pass
+from tests.world import PROJECT, World
+
+ME = Asked(by="Ada", why="a reason")
+IN_ONE_LANE = {"IMPORT_DATA_PROJECT": PROJECT, **ALERTS}
+
+
+def locked(*names: str) -> Knobs:
+    """Return a OneDrive in which somebody has these files open."""
+    return Knobs(locked=dict.fromkeys(names, "resourceLocked"))
+
+
+def seen_in_turn(world: World, *names: str) -> str:
+    """Let files appear one after the other, the first the oldest; return their lane."""
+    for number, name in enumerate(names):
+        file = world.put(name)
+        os.utime(file, (1_700_000_000 + 10 * number,) * 2)
+    world.look()
+    (lane,) = world.heads()
+    return lane
+
+
+def test_a_file_that_is_locked_for_hours_is_told_once_and_then_as_often_as_reminders_are_due(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(settings={**IN_ONE_LANE, "ALERT_REMIND_AFTER_HOURS": "1"}, knobs=locked("USMF_1.zip"))
+    lane = seen_in_turn(world, "USMF_1.zip")
+
+    for _ in range(7):
+        let_pass(world, lane, timedelta(minutes=20))
+        world.tell_people()
+
+    assert len(world.mails()) == 3  # after three minutes, one hour and two
+    assert len({mail.subject.partition(": ")[2] for mail in world.mails()}) <= 2
+    assert [mail for mail in world.onedrive.mails if mail.subject.startswith("Over: ")] == []
+
+
+def delivered_in_time(world: World, until: timedelta, *, most: int) -> int:
+    """Deliver each wake-up when it is visible, as the host does; return how many were delivered.
+
+    Fails when there are more than ``most``.
+    """
+    end, delivered = world.clock.now() + until, 0
+    waiting: list[tuple[Any, str]] = []
+    minute = world.clock.now()
+
+    def take() -> None:
+        waiting.extend(
+            (world.clock.now() + timedelta(seconds=delay_s), text)
+            for queue, text, delay_s in world.wakes.sent
+            if queue == IMPORT_WORK
+        )
+        world.wakes.sent.clear()
+
+    take()
+    while True:
+        due = min([each[0] for each in waiting] + [minute])
+        if due > end:
+            return delivered
+        world.clock.present = max(world.clock.present, due)
+        if due == minute:
+            watch.keep_watch(world.services)
+            minute += timedelta(minutes=1)
+        else:
+            first = min(waiting, key=lambda each: each[0])
+            waiting.remove(first)
+            world.wake(first[1])
+            delivered += 1
+            assert delivered <= most, "the wake-ups multiply"
+        take()
+
+
+@pytest.mark.parametrize("files", [1, 8])
+def test_wake_ups_do_not_multiply_while_files_are_set_aside(make_world: MakeWorld, files: int) -> None:
+    names = [f"USMF_{number:02}.zip" for number in range(files)]
+    world = make_world(settings=IN_ONE_LANE, knobs=locked(*names))
+    seen_in_turn(world, *names)
+    since = world.clock.now() - timedelta(minutes=10)
+    for number, run in enumerate(world.all_open_runs()):
+        held = Held(since=since, text="locked", is_aside=True)
+        due = world.clock.now() + timedelta(seconds=10 * number)
+        world.services.store.save(replace(run, held=held, attempts=9, due=due))
+    for _ in range(5):  # notifications of other changes
+        world.wakes.send(IMPORT_WORK, world.all_open_runs()[0].lane)
+
+    delivered = delivered_in_time(world, timedelta(minutes=11), most=10 + 4 * files)
+
+    assert delivered >= 3
+
+
+def test_a_paused_lane_with_a_file_that_is_set_aside_is_left_alone_until_it_is_resumed(make_world: MakeWorld) -> None:
+    world = make_world(settings=IN_ONE_LANE, knobs=locked("USMF_1.zip"))
+    lane = seen_in_turn(world, "USMF_1.zip", "USMF_2.zip")
+    let_pass(world, lane, timedelta(minutes=4))
+    assert world.files("Success") == ["USMF_2.zip"]
+    actions.pause(lane, ME, world.services)
+    world.onedrive.knobs.locked = {}
+    world.faults.forget_calls()
+
+    world.clock.advance(1800)
+    world.wake(lane)
+    assert lanes.wake_overdue_lanes(world.services) == 0
+    assert world.calls("/items/") == 0
+
+    actions.resume(lane, ME, world.services)
+    world.run_until_quiet(at_most_s=600)
+    assert world.files("Success") == ["USMF_1.zip", "USMF_2.zip"]
+
+
+def test_with_strict_order_no_refusal_stops_the_flow_as_a_whole(make_world: MakeWorld) -> None:
+    one = {"name": "import", "inputFolder": "Input", "dataProject": PROJECT, "strictOrder": True}
+    world = make_world(settings={"INTEGRATIONS": json.dumps({"imports": [one]}), **ALERTS})
+    lane = seen_in_turn(world, "USMF_1.zip", "USMF_2.zip")
+    world.onedrive.knobs.held = ["USMF_1.zip", "USMF_2.zip"]
+
+    let_pass(world, lane, timedelta(minutes=20))
+
+    assert world.services.store.open_lanes().stops == []
+    (mail,) = world.mails()
+    assert "strictOrder" in mail.content
+    assert "USMF_1.zip" in mail.subject
+    world.onedrive.knobs.held = []
+    world.run_until_quiet(at_most_s=900)
+    began = {run.file.name: run.steps[0].began for run in world.ended_runs()}
+    assert began["USMF_1.zip"] < began["USMF_2.zip"]
+
+
+def test_a_clock_that_goes_back_an_hour_neither_loses_nor_doubles_a_file(make_world: MakeWorld) -> None:
+    world = make_world(settings=IN_ONE_LANE)
+    lane = seen_in_turn(world, "USMF_1.zip", "USMF_2.zip")
+    world.wake(lane)
+    world.clock.advance(-3600)
+    seen_in_turn(world, "USMF_3.zip")
+
+    world.run_until_quiet(at_most_s=3 * 3600)
+
+    assert world.imports() == [("USMF", 1)] * 3
+    assert world.files("Success") == ["USMF_1.zip", "USMF_2.zip", "USMF_3.zip"]
+
+
+# What it costs that many are set aside
+
+
+@contextmanager
+def counted(world: World) -> Iterator[list[str]]:
+    """Collect the requests that the app sends to its container while the block runs."""
+    requests: list[str] = []
+    send = RequestsTransport.send
+
+    def noting(transport: RequestsTransport, request: Any, **options: Any) -> Any:
+        if world.container in request.url:
+            requests.append(f"{request.method} {request.url}")
+        return send(transport, request, **options)
+
+    with world.monkeypatch.context() as patched:
+        patched.setattr(RequestsTransport, "send", noting)
+        yield requests
+
+
+def open_aside(world: World, number: int) -> None:
+    """Open many runs in front that are set aside, due in an hour."""
+    like = world.all_open_runs()[0]
+    held = Held(since=world.clock.now(), text="locked", is_aside=True)
+    put_aside = replace(like, held=held, due=world.clock.now() + timedelta(hours=1))
+    runs = [
+        replace(put_aside, run_id=f"{each:012x}", order=f"20200101T000000{each:06}Z-item-{each}")
+        for each in range(number)
+    ]
+    assert all(world.services.side_by_side(world.services.store.create, runs))
+
+
+def requests_of_a_wake_up(world: World, aside: int) -> int:
+    """Return the storage requests of one wake-up of a lane with so many runs set aside in front of its one file."""
+    lane = seen_in_turn(world, "USMF_1.zip")
+    world.wake(lane)  # what a process asks for once
+    world.run_until_quiet(at_most_s=600)
+    seen_in_turn(world, "USMF_2.zip")
+    open_aside(world, aside)
+    with counted(world) as requests:
+        world.wake(lane)
+    assert world.files("Processing") == ["USMF_2.zip"]
+    return len(requests)
+
+
+@pytest.mark.parametrize("aside", [300])
+def test_a_wake_up_of_a_lane_costs_at_most_three_calls_more_if_many_are_set_aside_in_front(
+    make_world: MakeWorld, aside: int
+) -> None:
+    world = make_world(settings={**IN_ONE_LANE, "POLL_STAY_SECONDS": "0"})
+    alone = requests_of_a_wake_up(world, 0)
+    world.begin_anew()
+    crowded = requests_of_a_wake_up(world, aside)
+
+    assert alone > 5
+    assert crowded - alone <= 3
+
+
+def test_nor_does_it_for_each_of_the_files_that_one_wake_up_works_at(make_world: MakeWorld) -> None:
+    names = [f"USMF_{number}.zip" for number in range(1, 7)]
+
+    def requests(aside: int) -> int:
+        lane = seen_in_turn(world, *names)
+        world.wake("in-another")  # what a process asks for once
+        open_aside(world, aside)
+        with counted(world) as requests:
+            world.wake(lane)
+        assert world.files("Success") == names
+        return len(requests)
+
+    world = make_world(settings=IN_ONE_LANE, speed=Speed(seconds_per_execution=0.5))
+    alone = requests(0)
+    world.begin_anew()
+
+    assert requests(20) - alone <= 3

@@ -1,0 +1,61 @@
+"""Notes about the app's own work: changed by several at once, and damaged."""
+
+import pytest
+
+from shared.clients.run_store import Mark, RecordChanged
+from shared.flows.notes import TRIES, change_note, moment_of, read_note
+from tests.world import World
+
+
+def test_a_note_that_another_writes_at_the_same_moment_holds_what_both_have_written(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = world.services.store
+    change_note("alerts", lambda content: content.update(mail="1"), world.services)
+    write, rivals = store.write_mark, iter(["teams", "webhook"])
+
+    def write_after_a_rival(name: str, mark: Mark) -> None:
+        if rival := next(rivals, ""):
+            theirs = store.read_mark(name)
+            theirs.content[rival] = "1"
+            write(name, theirs)
+        write(name, mark)
+
+    monkeypatch.setattr(store, "write_mark", write_after_a_rival)
+
+    change_note("alerts", lambda content: content.update(log="1"), world.services)
+
+    assert read_note("alerts", world.services).content == dict.fromkeys(("mail", "teams", "webhook", "log"), "1")
+
+
+def test_a_note_that_others_write_again_and_again_is_given_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[str] = []
+
+    def refuse(name: str, _mark: Mark) -> None:
+        tries.append(name)
+        raise RecordChanged("written by another worker")
+
+    monkeypatch.setattr(world.services.store, "write_mark", refuse)
+
+    with pytest.raises(RecordChanged):
+        change_note("alerts", lambda content: content.update(log="1"), world.services)
+
+    assert len(tries) == TRIES
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-11-02T08:00:00+00:00", "2026-11-02T08:00:00+00:00"),
+        ("2026-11-02T09:00:00+01:00", "2026-11-02T08:00:00+00:00"),
+        ("2026-11-02T08:00:00", "2026-11-02T08:00:00+00:00"),
+        ("0001-01-01T00:00:00+05:00", None),
+        ("yesterday", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_moment_is_read_in_utc_and_what_is_none_is_none(text: str | None, expected: str | None) -> None:
+    moment = moment_of(text)
+
+    assert (moment and moment.isoformat()) == expected

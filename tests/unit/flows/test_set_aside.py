@@ -1,0 +1,275 @@
+"""A file that OneDrive alone keeps from going on is passed by others, reported once, and goes on by itself."""
+
+import json
+import os
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from local_cloud import faults
+from local_cloud.onedrive import Knobs
+from shared.domain.run import Outcome, State
+from shared.flows import runner, watch
+from tests.unit.flows.conftest import MakeWorld
+from tests.unit.flows.trouble import ALERTS, fno_fault, graph_fault, let_pass
+from tests.world import World
+
+IN_ONE_LANE = {"IMPORT_DATA_PROJECT": "Asset-Major-Types", **ALERTS}
+ON_HOLD = {"error": {"code": "accessDenied", "message": "This item is on hold and cannot be moved."}}
+
+
+def flows(**more: Any) -> dict[str, str]:
+    """Return settings of one import, with more keys."""
+    return {"INTEGRATIONS": json.dumps({"imports": [{"name": "import", "inputFolder": "Input", **more}]}), **ALERTS}
+
+
+def seen_in_turn(world: World, *names: str) -> None:
+    """Let files appear one after the other, the first the oldest."""
+    for number, name in enumerate(names):
+        file = world.put(name)
+        seconds = 1_700_000_000 + 10 * number
+        os.utime(file, (seconds, seconds))
+    world.look()
+
+
+def minutes_go_by(world: World, minutes: int) -> None:
+    """Let time pass, with the minute's timer."""
+    (lane, *_) = world.heads() or [""]
+    for _ in range(minutes):
+        let_pass(world, lane, timedelta(minutes=1))
+        watch.keep_watch(world.services)
+
+
+def test_a_file_that_somebody_has_open_is_passed_by_the_files_behind_it_after_three_minutes(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(settings=IN_ONE_LANE, knobs=Knobs(locked={"USMF_1.zip": "resourceLocked"}))
+    seen_in_turn(world, "USMF_1.zip", "USMF_2.zip", "USMF_3.zip")
+    (lane,) = world.heads()
+
+    let_pass(world, lane, timedelta(minutes=2))
+    assert world.files("Success") == []
+    let_pass(world, lane, timedelta(minutes=3))
+    assert world.files("Success") == ["USMF_2.zip", "USMF_3.zip"]
+    assert world.files("Input") == ["USMF_1.zip"]
+
+
+def test_it_is_reported_once_with_the_items_own_words_and_over_when_it_goes_on(make_world: MakeWorld) -> None:
+    world = make_world(settings=IN_ONE_LANE, knobs=Knobs(locked={"USMF_1.zip": "resourceLocked"}))
+    seen_in_turn(world, "USMF_1.zip", "USMF_2.zip")
+    minutes_go_by(world, 30)
+
+    (mail,) = world.mails()
+    assert "USMF_1.zip" in mail.subject
+    assert "set aside" in mail.content
+    assert "locked" in mail.content
+
+    world.onedrive.knobs.locked = {}
+    minutes_go_by(world, 10)
+    world.run_until_quiet()
+    watch.keep_watch(world.services)
+    assert world.files("Success") == ["USMF_1.zip", "USMF_2.zip"]
+    assert [mail.subject for mail in world.onedrive.mails if mail.subject.startswith("Over: ")] != []
+
+
+def test_who_was_taken_up_after_later_files_says_so_in_record_report_and_alert(make_world: MakeWorld) -> None:
+    world = make_world(settings=IN_ONE_LANE, knobs=Knobs(locked={"USMF_1.zip": "resourceLocked"}))
+    seen_in_turn(world, "USMF_1.zip", "USMF_2.zip", "USMF_3.zip")
+    (world.folder / "Input" / "USMF_1.zip").write_bytes(b"Dear Sir or Madam")  # it will fail, so there is a report
+    minutes_go_by(world, 10)
+
+    world.onedrive.knobs.locked = {}
+    world.run_until_quiet()
+    watch.keep_watch(world.services)
+
+    run = next(run for run in world.ended_runs() if run.file.name == "USMF_1.zip")
+    assert sorted(run.passed_by) == ["USMF_2.zip", "USMF_3.zip"]
+    report = (world.folder / "Error" / "USMF_1.report.txt").read_text("utf-8-sig")
+    assert "USMF_2.zip" in report
+    assert "USMF_3.zip" in report
+    ended = next(mail for mail in world.onedrive.mails if "Rejected" in mail.subject)
+    assert "USMF_2.zip" in ended.content
+    over = next(mail for mail in world.onedrive.mails if mail.subject.startswith("Over: "))
+    assert "USMF_3.zip" in over.content
+
+
+def test_with_strict_order_the_lane_stops_instead_and_a_person_hears_of_it(make_world: MakeWorld) -> None:
+    world = make_world(settings=flows(strictOrder=True), knobs=Knobs(locked={"USMF_1.zip": "resourceLocked"}))
+    seen_in_turn(world, "USMF_1.zip", "USMF_2.zip")
+    minutes_go_by(world, 30)
+
+    assert world.files("Success") == []
+    (mail,) = world.mails()
+    assert "strictOrder" in mail.content
+
+    world.onedrive.knobs.locked = {}
+    world.run_until_quiet()
+    assert [effect.execution_id for effect in world.fno.effects] != []
+    assert world.files("Success") == ["USMF_1.zip", "USMF_2.zip"]
+
+
+def test_a_file_that_stays_empty_is_passed_and_goes_to_error_in_the_end(make_world: MakeWorld) -> None:
+    world = make_world(settings=IN_ONE_LANE)
+    seen_in_turn(world, "USMF_1.zip", "USMF_2.zip")
+    (world.folder / "Input" / "USMF_1.zip").write_bytes(b"")
+    world.services = world.new_process()
+    (lane,) = world.heads()
+
+    let_pass(world, lane, timedelta(minutes=5))
+    assert world.files("Success") == ["USMF_2.zip"]
+    let_pass(world, lane, timedelta(minutes=12))
+    assert "USMF_1.zip" in world.files("Error")
+
+
+def test_a_run_that_is_set_aside_keeps_its_record_and_counts_as_open(make_world: MakeWorld) -> None:
+    world = make_world(settings=IN_ONE_LANE, knobs=Knobs(locked={"USMF_1.zip": "resourceLocked"}))
+    seen_in_turn(world, "USMF_1.zip")
+    (before,) = world.services.store.open_places()
+    minutes_go_by(world, 6)
+
+    assert world.services.store.open_places() == [before]
+    (row,) = world.services.store.open_rows()
+    assert row.is_aside
+    assert world.look() == 0
+
+
+def test_a_lane_whose_only_run_is_set_aside_is_not_asked_for_more_than_every_few_minutes(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(settings=IN_ONE_LANE, knobs=Knobs(locked={"USMF_1.zip": "resourceLocked"}))
+    seen_in_turn(world, "USMF_1.zip")
+    minutes_go_by(world, 20)
+    world.faults.forget_calls()
+    minutes_go_by(world, 30)
+
+    assert 5 <= sum(call.method == "PATCH" for call in world.faults.calls) <= 10
+
+
+# Refusals of which nobody can say whom they are about
+
+
+def refuse_moves(world: World, *names: str, code: int = 403, body: dict[str, Any] = ON_HOLD) -> None:
+    """Let OneDrive refuse to move these files; none: every file."""
+    drive = world.services.onedrive(f"drives/{world.onedrive.drive_id}")
+    folder = world.services.folder_id(f"drives/{world.onedrive.drive_id}", "/Input")
+    ids = [item.item_id for item in drive.list_files(folder) if item.name in names]
+    path = f"/items/({'|'.join(ids)})$" if names else "/items/"
+    world.faults.add(graph_fault("PATCH", path, faults.status(code, body=body), times=None))
+
+
+def test_one_file_on_hold_is_set_aside_and_the_others_are_imported(make_world: MakeWorld) -> None:
+    world = make_world(settings=IN_ONE_LANE)
+    seen_in_turn(world, "USMF_1.zip", "USMF_2.zip", "USMF_3.zip")
+    refuse_moves(world, "USMF_1.zip")
+
+    minutes_go_by(world, 12)
+
+    assert world.files("Success") == ["USMF_2.zip", "USMF_3.zip"]
+    (mail,) = world.mails()
+    assert "on hold and cannot be moved" in mail.content
+    assert "USMF_1.zip" in mail.subject
+
+
+def test_two_files_that_meet_the_same_refusal_stop_their_flow_with_one_alert_and_fail_nothing(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(settings=IN_ONE_LANE)
+    seen_in_turn(world, "USMF_1.zip", "USMF_2.zip", "USMF_3.zip")
+    refuse_moves(world)
+
+    minutes_go_by(world, 40)
+
+    assert world.files("Input") == ["USMF_1.zip", "USMF_2.zip", "USMF_3.zip"]
+    assert world.files("Error") == []
+    told = [mail.subject for mail in world.mails()]
+    assert len([subject for subject in told if "one after the other" in subject]) == 1
+    assert len(told) <= 2  # the first file's own word came before anybody could know
+    assert world.services.store.open_lanes().stops != []
+
+    world.faults.clear()
+    minutes_go_by(world, 15)
+    world.run_until_quiet()
+    watch.keep_watch(world.services)
+    assert world.files("Success") == ["USMF_1.zip", "USMF_2.zip", "USMF_3.zip"]
+    assert world.services.store.open_lanes().stops == []
+    assert any("Over" in mail.subject and "one after the other" in mail.subject for mail in world.onedrive.mails)
+
+
+def test_a_stopped_flow_tries_another_file_each_time_new_ones_included(make_world: MakeWorld) -> None:
+    world = make_world(settings=IN_ONE_LANE)
+    seen_in_turn(world, "USMF_1.zip", "USMF_2.zip")
+    refuse_moves(world)
+    minutes_go_by(world, 8)
+    world.put("USMF_9.zip")
+    world.look()
+    world.faults.forget_calls()
+    minutes_go_by(world, 16)
+
+    tried = {call.path for call in world.faults.calls if call.method == "PATCH"}
+    assert len(tried) == 3
+    assert sum(call.method == "PATCH" for call in world.faults.calls) <= 12
+
+
+def test_a_file_that_gets_through_in_between_shows_that_each_refusal_is_the_files_own(make_world: MakeWorld) -> None:
+    world = make_world(settings=IN_ONE_LANE)
+    seen_in_turn(world, "USMF_1.zip", "USMF_2.zip", "USMF_3.zip", "USMF_4.zip")
+    refuse_moves(world, "USMF_1.zip", "USMF_3.zip")
+
+    minutes_go_by(world, 20)
+
+    assert world.files("Success") == ["USMF_2.zip", "USMF_4.zip"]
+    assert world.services.store.open_lanes().stops == []
+    assert len(world.mails()) == 2
+
+
+def test_f_and_o_that_refuses_every_submit_at_the_request_stops_the_flow_and_rejects_nothing(
+    make_world: MakeWorld,
+) -> None:
+    model_state = {
+        "error": {"code": "", "message": "An error has occurred.", "innererror": {"message": "InvokeAction"}}
+    }
+    world = make_world(settings=IN_ONE_LANE)
+    world.faults.add(fno_fault("ImportFromPackage", faults.status(400, body=model_state), times=None))
+    seen_in_turn(world, "USMF_1.zip", "USMF_2.zip")
+
+    minutes_go_by(world, 40)
+
+    assert world.files("Error") == []
+    assert world.files("Processing") == ["USMF_1.zip", "USMF_2.zip"]
+    assert any("F&O refuses the files one after the other" in mail.subject for mail in world.mails())
+    world.faults.clear()
+    world.run_until_quiet()
+    assert world.imports() == [("USMF", 1), ("USMF", 1)]
+    assert [run.outcome for run in world.ended_runs()] == [Outcome.SUCCEEDED] * 2
+
+
+def test_an_export_that_is_refused_is_told_at_once(make_world: MakeWorld) -> None:
+    world = make_world(
+        settings={"INPUT_FOLDER": "", "EXPORT_DATA_PROJECT": "Customers", "EXPORT_COMPANY": "USMF", **ALERTS}
+    )
+    world.faults.add(fno_fault("ExportToPackage", faults.status(403, body={"Message": "no"}), times=None))
+    world.start_exports()
+    (lane,) = world.heads()
+    let_pass(world, lane, timedelta(seconds=10))
+
+    (mail,) = world.mails()
+    assert "Microsoft Entra ID applications" in mail.content
+
+
+@pytest.mark.parametrize("state", [State.FINISHED])
+def test_a_file_that_cannot_be_filed_is_passed_too(make_world: MakeWorld, state: State) -> None:
+    world = make_world(settings=IN_ONE_LANE)
+    seen_in_turn(world, "USMF_1.zip", "USMF_2.zip")
+    attempt = runner._attempted
+
+    def lock_when_finished(run: Any, *rest: Any) -> Any:
+        if run.state is state and run.file.name == "USMF_1.zip":
+            world.onedrive.knobs.locked = {"USMF_1.zip": "resourceLocked"}
+        return attempt(run, *rest)
+
+    world.monkeypatch.setattr(runner, "_attempted", lock_when_finished)
+    minutes_go_by(world, 10)
+
+    assert world.files("Success") == ["USMF_2.zip"]
+    assert world.files("Processing") == ["USMF_1.zip"]

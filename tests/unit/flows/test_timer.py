@@ -1,0 +1,388 @@
+"""The duties of the minute's timer do not wait for each other, whatever breaks or hangs, and a tick ends in time."""
+
+import json
+import threading
+import time
+from contextlib import suppress
+from typing import Any, Final
+
+import pytest
+
+from local_cloud import faults
+from local_cloud.faults import Fault
+from local_cloud.receivers import Receivers
+from shared.clients.wake_queue import IMPORT_WORK, LOOKS
+from shared.domain.run import FileFacts, FlowKind, Run, State, new_run
+from shared.errors import AppError, NeedsPerson, TryAgain
+from shared.flows import lanes, scans, telling, watch
+from shared.flows.health import Grade, check_health
+from tests.alerts import an_alert
+from tests.contract.receiver import Receiver
+from tests.unit.flows.conftest import MakeNotified, MakeTold, MakeWorld
+from tests.unit.flows.trouble import ALERTS, TWO_DRIVES, graph_fault, told_titles, write_record
+from tests.world import World, wait_for
+
+FLOWS: Final = 50
+FIFTY_IMPORTS: Final = json.dumps(
+    {
+        "imports": [
+            {"name": f"flow-{number}", "inputFolder": f"{number}/Input", "dataProject": f"P{number}"}
+            for number in range(FLOWS)
+        ]
+    }
+)
+# The limits of the timer, a tenth of what they are. A tick is to end within 50 seconds.
+PART: Final = 0.1
+TICK_S: Final = 50 * PART
+
+
+@pytest.fixture
+def ten_times_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the limits of duties, and of calls that hang in these tests, be over ten times as soon."""
+    for name in ("FIRST_S", "SECOND_S", "TELL_S", "INNER_S"):
+        monkeypatch.setattr(watch, name, getattr(watch, name) * PART)
+    for name in ("SEND_S", "CHANNELS_S"):
+        monkeypatch.setattr(telling, name, getattr(telling, name) * PART)
+    for duty, seconds in watch.CALLS_S.items():
+        monkeypatch.setitem(watch.CALLS_S, duty, seconds * PART)
+
+
+def tick(world: World) -> Exception | None:
+    """Let the minute's timer run; return how its invocation failed, None if it did not."""
+    try:
+        watch.keep_watch(world.services)
+    except Exception as error:  # noqa: BLE001  # whatever it is: that is what the tests look at
+        return error
+    return None
+
+
+# Each duty, and what shows that it was done.
+
+DUTIES: Final = {
+    watch.MAKE_FOLDERS: "make_folders",
+    watch.SCAN: "_scan_all",
+    watch.WAKE_LANES: "see_to_lanes",
+    watch.TELL_OF_GIVEN_UP: "tell_of_given_up",
+    watch.NOTE_SCANS: "note_scans",
+    watch.KEEP_SUBSCRIPTIONS: "keep_subscriptions",
+}
+
+
+def with_something_for_every_duty(make_notified: MakeNotified, receivers: Receivers) -> World:
+    world = make_notified(ALERT_WEBHOOK_URL=receivers.webhook_url)
+    for folder in ("Processing", "Success", "Error"):
+        (world.folder / folder).rmdir()
+    world.put("USMF_1.zip")
+    watch.open_new_runs(world.services)
+    world.put("USMF_2.zip")
+    world.clock.advance(lanes.OVERDUE_S + 1)
+    world.give_up_on(IMPORT_WORK, "in-1")
+    return world
+
+
+def done(world: World, receivers: Receivers) -> set[str]:
+    """Return the duties that were done, by what they have left behind."""
+    health = check_health(world.new_process)
+    signs = {
+        watch.MAKE_FOLDERS: (world.folder / "Error").is_dir(),
+        watch.SCAN: len(world.services.store.open_places()) == 2,
+        watch.WAKE_LANES: len(world.messages(IMPORT_WORK)) > 1,
+        watch.TELL_OF_GIVEN_UP: "Messages of inbound-work were given up" in told_titles(receivers),
+        watch.NOTE_SCANS: health.last_look == world.clock.now() or bool(world.services.store.read_mark("look").content),
+        watch.KEEP_SUBSCRIPTIONS: len(world.onedrive.subscriptions) == 1,
+    }
+    return {duty for duty, is_done in signs.items() if is_done}
+
+
+@pytest.mark.parametrize("duty", DUTIES)
+def test_a_bug_in_one_duty_leaves_the_others_done_and_is_told_and_the_invocation_fails(
+    make_notified: MakeNotified,
+    receivers: Receivers,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    duty: str,
+) -> None:
+    world = with_something_for_every_duty(make_notified, receivers)
+
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("expires")
+
+    monkeypatch.setattr(watch, DUTIES[duty], broken)
+
+    error = tick(world)
+
+    assert isinstance(error, KeyError)
+    assert done(world, receivers) >= DUTIES.keys() - {duty}
+    assert f"The app has a bug in the timer's duty '{duty}'" in told_titles(receivers)
+    assert '"duty.broke"' in caplog.text
+    assert "in broken" in caplog.text  # the traceback
+    check = next(check for check in check_health(world.new_process).checks if check.name.startswith("The app has"))
+    assert check.grade is Grade.TROUBLE
+
+
+@pytest.mark.parametrize("duty", DUTIES)
+@pytest.mark.usefixtures("ten_times_faster")
+def test_a_duty_that_hangs_leaves_the_others_done_and_is_told_and_not_begun_again_until_it_ends(
+    make_notified: MakeNotified, receivers: Receivers, monkeypatch: pytest.MonkeyPatch, duty: str
+) -> None:
+    world = with_something_for_every_duty(make_notified, receivers)
+    over, begun = threading.Event(), []
+    original = getattr(watch, DUTIES[duty])
+
+    def hang(*arguments: Any, **named: Any) -> Any:
+        begun.append(duty)
+        over.wait(30)
+        return original(*arguments, **named)
+
+    monkeypatch.setattr(watch, DUTIES[duty], hang)
+    try:
+        for _ in range(3):
+            began = time.monotonic()
+            assert isinstance(tick(world), TryAgain)
+            assert time.monotonic() - began < TICK_S
+            world.clock.advance(60)
+        assert done(world, receivers) >= DUTIES.keys() - {duty}
+        assert begun == [duty]
+        does_not_end = f"The timer's duty '{duty}' does not end"
+        assert told_titles(receivers).count(does_not_end) == (0 if duty == watch.SCAN else 1)
+    finally:
+        over.set()
+    wait_for(lambda: not world.services._duties._left_behind)
+
+    with suppress(AppError):
+        watch.keep_watch(world.services)
+
+    assert begun == [duty] * 2
+    assert duty in done(world, receivers)
+    if duty != watch.SCAN:
+        assert f"Over: {does_not_end}" in told_titles(receivers)
+
+
+def test_a_bug_that_stays_is_told_once_and_over_when_it_is_mended(
+    told: World, receivers: Receivers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> None:
+        raise ValueError("a damaged note")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(watch, "see_to_lanes", broken)
+        for _ in range(3):
+            tick(told)
+            told.clock.advance(60)
+
+    assert tick(told) is None
+    title = f"The app has a bug in the timer's duty '{watch.WAKE_LANES}'"
+    assert told_titles(receivers) == [title, f"Over: {title}"]
+
+
+def test_trouble_of_two_duties_is_told_both(told: World, receivers: Receivers, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: object) -> None:
+        raise NeedsPerson("Give the role Storage Queue Data Contributor")
+
+    monkeypatch.setattr(watch, "tell_of_given_up", refused)
+    told.faults.add(graph_fault("GET", "/children", faults.status(403), times=None))
+
+    tick(told)
+
+    assert sorted(told_titles(receivers)) == ["OneDrive cannot be watched", "The app cannot tell of given up messages"]
+
+
+def test_one_duty_in_trouble_for_long_keeps_no_alert_of_another_one_open(
+    make_notified: MakeNotified, receivers: Receivers
+) -> None:
+    world = make_notified(ALERT_WEBHOOK_URL=receivers.webhook_url)
+    world.faults.add(graph_fault("POST", "/subscriptions", faults.status(403), times=None))
+    tick(world)
+    world.faults.clear()
+    world.faults.add(graph_fault("GET", "/children", faults.status(423), times=None))
+
+    tick(world)
+
+    title = "The subscription cannot be renewed"
+    assert told_titles(receivers) == [title, f"Over: {title}"]
+
+
+# Within a duty
+
+
+def test_a_drive_whose_subscription_is_refused_keeps_no_other_drive_from_its_own(
+    make_notified: MakeNotified, receiver: Receiver
+) -> None:
+    world = make_notified(INTEGRATIONS=TWO_DRIVES)
+    world.faults.add(graph_fault("GET", "/users/ada@contoso.com/drive$", faults.status(404), times=None))
+
+    error = tick(world)
+
+    assert isinstance(error, NeedsPerson)
+    assert len(world.onedrive.subscriptions) == 1
+
+
+@pytest.mark.usefixtures("ten_times_faster")
+def test_a_drive_that_hangs_keeps_no_other_drive_from_its_subscription_and_its_scan(
+    make_notified: MakeNotified,
+) -> None:
+    world = make_notified(INTEGRATIONS=TWO_DRIVES)
+    watch.open_new_runs(world.services)
+    world.faults.add(graph_fault("*", "/users/ada", faults.hang(60), times=None))
+    (world.folder / "Bob" / "Input" / "USMF_1.zip").write_bytes(b"x")
+
+    began = time.monotonic()
+    tick(world)
+    took_s = time.monotonic() - began
+    world.faults.let_go()
+
+    assert took_s < TICK_S
+    assert [run.integration for run in world.open_runs()] == ["bob"]
+    assert len(world.onedrive.subscriptions) == 1
+
+
+def test_a_queue_that_cannot_be_read_keeps_no_other_queue_from_being_told(
+    told: World, receivers: Receivers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell = watch._tell_of_given_up
+
+    def broken_for_looks(queue: str, services: Any) -> int:
+        if queue == LOOKS:
+            raise KeyError(queue)
+        return tell(queue, services)
+
+    monkeypatch.setattr(watch, "_tell_of_given_up", broken_for_looks)
+    told.give_up_on(IMPORT_WORK, "in-1")
+
+    assert isinstance(tick(told), KeyError)
+
+    assert "Messages of inbound-work were given up" in told_titles(receivers)
+
+
+def test_a_lane_that_cannot_be_woken_keeps_no_other_lane_asleep(make_world: MakeWorld) -> None:
+    world = make_world(settings={"INTEGRATIONS": FIFTY_IMPORTS})
+    for number in range(3):
+        (world.folder / str(number) / "Input").mkdir(parents=True)
+        (world.folder / str(number) / "Input" / "USMF_1.zip").write_bytes(b"x")
+    watch.open_new_runs(world.services)
+    world.clock.advance(lanes.OVERDUE_S + 1)
+    first, *others = sorted(world.heads())
+    send = world.wakes.send
+    world.wakes.sent.clear()
+
+    def refuse_first(queue: str, text: str, *, delay_s: float = 0.0) -> None:
+        if text == first:
+            raise TryAgain("the queue does not take it")
+        send(queue, text, delay_s=delay_s)
+
+    world.monkeypatch.setattr(world.wakes, "send", refuse_first)
+
+    assert isinstance(tick(world), TryAgain)
+
+    assert sorted(text for text, _ in world.messages(IMPORT_WORK)) == others
+
+
+def test_a_record_that_cannot_be_read_keeps_no_lane_from_being_woken(told: World, receivers: Receivers) -> None:
+    told.put("USMF_1.zip")
+    watch.open_new_runs(told.services)
+    told.clock.advance(lanes.OVERDUE_S + 1)
+    (lane,) = told.heads()
+    write_record(told, "open/in-aaaa/20260101T000000000000Z-x", b"{")  # no metadata: sorts before the others
+    told.wakes.sent.clear()
+
+    assert tick(told) is None
+
+    assert {text for text, _ in told.messages(IMPORT_WORK)} >= {lane}
+    assert any(title.startswith("The record of a run is damaged") for title in told_titles(receivers))
+
+
+DAMAGED: Final = [b"{", b"[1]", b'{"renewed": "yesterday", "address": 1, "inbound-work in-1": "yesterday"}']
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_a_damaged_note_of_a_subscription_is_written_anew(
+    make_notified: MakeNotified, receivers: Receivers, content: bytes
+) -> None:
+    world = make_notified(ALERT_WEBHOOK_URL=receivers.webhook_url)
+    assert tick(world) is None
+    (drive,) = world.services.integrations.drives
+    name = watch.subscription_note(drive)
+    before = world.services.store.read_mark(name).content
+    write_record(world, f"watch/{name}", content)
+    assert check_health(world.new_process).checks  # the page opens
+
+    assert tick(world) is None
+
+    assert len(world.onedrive.subscriptions) == 1
+    assert world.services.store.read_mark(name).content["id"] == before["id"]
+    assert told_titles(receivers) == []
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+@pytest.mark.parametrize("note", [watch.GIVEN_UP, telling.USED])
+def test_a_damaged_note_of_what_was_told_is_written_anew(
+    told: World, receivers: Receivers, note: str, content: bytes
+) -> None:
+    write_record(told, f"watch/{note}", content)
+    told.give_up_on(IMPORT_WORK, "in-1")
+
+    assert tick(told) is None
+
+    assert told_titles(receivers) == ["Messages of inbound-work were given up"]
+    assert told.services.store.read_mark(note).content
+
+
+# Time
+
+
+@pytest.mark.usefixtures("ten_times_faster")
+def test_a_tick_with_50_flows_ends_in_time_while_graph_hangs_and_all_else_is_done(
+    make_told: MakeTold, receivers: Receivers
+) -> None:
+    world = make_told(INTEGRATIONS=FIFTY_IMPORTS, **ALERTS)
+    world.put("USMF_1.zip")
+    world.services.store.create(_overdue_run(world))
+    world.services.tell(an_alert(key="ended-1"))
+    world.give_up_on(IMPORT_WORK, "in-1")
+    world.services.graph_token.token()
+    world.faults.add(Fault("graph", "*", "", 1, None, do=faults.hang(120)))
+
+    for number in range(3):
+        began = time.monotonic()
+        assert isinstance(tick(world), TryAgain)
+        took_s = time.monotonic() - began
+        assert took_s < TICK_S, f"tick {number} took {took_s:.1f} s"
+        world.clock.advance(60)
+
+    assert len(world.messages(IMPORT_WORK)) == 3
+    assert "Messages of inbound-work were given up" in told_titles(receivers)
+    assert an_alert().title in told_titles(receivers)
+    note = world.services.store.read_mark(scans.NOTE).content
+    assert sum(name.endswith(" failed") for name in note) == FLOWS
+    world.faults.clear()
+    world.faults.let_go()
+    wait_for(lambda: not world.services._duties._left_behind)
+
+
+def _overdue_run(world: World) -> Run:
+    return new_run(
+        flow=FlowKind.IMPORT,
+        state=State.FOUND,
+        integration="flow-1",
+        lane="in-overdue",
+        order="20260101T000000000000Z-x",
+        now=world.clock.now().replace(year=2025),
+        file=FileFacts(name="USMF_1.zip"),
+    )
+
+
+def test_the_limits_of_the_timer_leave_ten_seconds_of_its_minute() -> None:
+    assert watch.FIRST_S + watch.SECOND_S + watch.TELL_S <= 50 - 2
+    assert min(watch.FIRST_S, watch.SECOND_S) > watch.INNER_S
+    # A call to storage is tried three times, half a second apart.
+    assert 3 * watch.CALL_S + 1 < watch.FIRST_S
+    assert telling.CHANNELS_S < watch.TELL_S
+    assert telling.SEND_S < telling.CHANNELS_S
+
+
+def test_what_is_saved_keeps_its_names() -> None:
+    """They are a contract with what older versions have saved."""
+    areas = (telling.WATCH, telling.CREDENTIAL, telling.OPEN_RUN, telling.ENDED_RUN, telling.GIVEN_UP)
+
+    assert areas == ("watch", "credential", "run", "ended", "given-up")
+    assert (scans.NOTE, scans.AT, telling.USED, watch.GIVEN_UP) == ("look", "at", "alerts", "given-up")
