@@ -8,7 +8,7 @@ stands in ``docs/architecture.md``.
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -488,7 +488,8 @@ def _went_well(before: Run, after: Run, step: str, lane: Lane, services: Service
     if not after.is_over:
         after = replace(after, not_found=0)  # of those in a row; what has ended tells how many there were
     if PROGRESS[after.state] > PROGRESS[before.state] and after.state is not State.WITHDRAWN:
-        _let_others_through(before, step, lane, services)
+        with suppress(AppError):  # the step is done all the same; the next file that gets through lets them on
+            _let_others_through(before, step, lane, services)
     held = before.held
     if held is None or (held.refusal and not held.refusal.startswith(f"{step}|")):
         return after

@@ -10,6 +10,7 @@ from local_cloud.faults import Action
 from local_cloud.onedrive import Knobs
 from shared.domain.lane import Stop
 from shared.domain.run import Held, Run
+from shared.errors import TryAgain
 from shared.flows import actions, watch
 from shared.flows.actions import Asked
 from tests.packages import build_package
@@ -211,3 +212,21 @@ def test_flows_that_f_and_o_refuses_alike_are_told_of_once_for_their_environment
     watch.keep_watch(world.services)
 
     assert len(told(world)) == 1
+
+
+def test_a_file_that_got_through_goes_on_though_the_others_could_not_be_let_on(make_world: MakeWorld) -> None:
+    world = make_world(settings=IN_ONE_LANE)
+    lane = seen_in_turn(world, "USMF_1.zip", "USMF_2.zip")
+    set_aside(world, "USMF_1.zip", "USMF_2.zip", is_flows=True)
+    stop(world, lane)
+
+    def unavailable(*_: object) -> None:
+        raise TryAgain("the storage is busy")
+
+    with world.monkeypatch.context() as patched:
+        patched.setattr("shared.flows.runner._let_others_through", unavailable)
+        world.wake(lane)
+
+    assert [run.attempts for run in world.all_open_runs()] == [0, 0]
+    world.run_until_quiet()
+    assert world.files("Success") == ["USMF_1.zip", "USMF_2.zip"]
