@@ -63,6 +63,16 @@ class Decision:
 
 DECISIONS: Final = (
     Decision(
+        path="shared/clients/dmf.py",
+        words="F&O has tried no row",
+        why_not="needs an execution whose target step F&O never starts",
+    ),
+    Decision(
+        path="shared/clients/dmf.py",
+        words="the words.",
+        why_not="F&O's words for it are compared by hand",
+    ),
+    Decision(
         path="shared/flows/inbound.py",
         words="key to the same blob",
         check="test_a_second_key_for_the_same_name_is_one_to_the_same_blob",

@@ -156,7 +156,7 @@ def test_what_a_step_did_is_dropped_where_another_worker_has_written_the_run_mea
     advance(world, {State.FOUND: overtaken, State.CLAIMED: never})
 
     assert (head(world).state, head(world).attempts) == (State.FOUND, 7)
-    assert world.messages(IMPORT_WORK) == []
+    assert len(world.messages(IMPORT_WORK)) == 1  # for whoever finds the lane free
     assert "lane.lost" in caplog.text
 
 

@@ -81,7 +81,7 @@ def break_down(receivers: Receivers, do: faults.Action = faults.status(503)) -> 
 
 def into_trouble(world: World, name: str = "USMF_1.zip") -> str:
     """Let F&O refuse the app, so that the lane of a file needs a person; return the lane."""
-    world.faults.add(fno_fault("", faults.status(403), times=None))
+    world.faults.add(fno_fault("", faults.status(401), times=None))
     world.put(name)
     world.look()
     (lane,) = world.heads()
@@ -373,7 +373,7 @@ def test_trouble_that_is_over_before_anybody_could_be_told_is_told_as_over(
 
     ((_, word),) = words(receivers)
     assert word == Word.OVER
-    assert "403" in heard(receivers)[0]["text"] or "permit" in heard(receivers)[0]["text"]
+    assert "sign-in" in heard(receivers)[0]["text"]
 
 
 def test_trouble_that_ends_in_a_failure_is_over_and_the_failure_is_told(
