@@ -5,13 +5,12 @@ say stands in the blob's metadata, so that a listing tells it of all alerts. Wha
 forgotten, stands in ``domain/alert.py``.
 """
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import quote, unquote
 
-from shared.clients.storage import all_of, storage_error, storage_errors
+from shared.clients.storage import all_of, explained
 from shared.domain.alert import Alert, alert_from_json, alert_of_state, alert_state, alert_to_json
 from shared.errors import ItemChanged, NeedsPerson
 
@@ -56,11 +55,11 @@ class Outbox:
             return True
 
         try:
-            return _explained(put)
+            return explained(put, "alerts")
         except ResourceNotFoundError:
             with suppress(ResourceExistsError):  # another worker was quicker to make the container
-                _explained(self._container.create_container)
-            return _explained(put)
+                explained(self._container.create_container, "alerts")
+            return explained(put, "alerts")
 
     def keys(self) -> list[str]:
         """Return the keys of all alerts that are kept. One listing, which reads none of them."""
@@ -74,7 +73,7 @@ class Outbox:
             return [_row(blob) for blob in all_of(self._container.list_blobs(FOLDER, include=["metadata"]))]
 
         try:
-            return _explained(listed)
+            return explained(listed, "alerts")
         except ResourceNotFoundError:
             return []  # the container of a new app is not there yet
 
@@ -87,7 +86,7 @@ class Outbox:
             return download.readall(), str(download.properties.etag)
 
         try:
-            record, etag = _explained(read)
+            record, etag = explained(read, "alerts")
         except ResourceNotFoundError:
             return None
         try:
@@ -104,14 +103,15 @@ class Outbox:
         from azure.core.exceptions import ResourceModifiedError, ResourceNotFoundError
 
         try:
-            written = _explained(
+            written = explained(
                 lambda: self._container.get_blob_client(FOLDER + alert.key).upload_blob(
                     alert_to_json(alert).encode(),
                     overwrite=True,
                     metadata=_metadata(alert),
                     etag=alert.record_etag,
                     match_condition=MatchConditions.IfNotModified,
-                )
+                ),
+                "alerts",
             )
         except (ResourceModifiedError, ResourceNotFoundError) as error:
             raise ItemChanged(f"the alert {alert.key} was written by another worker meanwhile") from error
@@ -122,7 +122,7 @@ class Outbox:
         from azure.core.exceptions import ResourceNotFoundError
 
         with suppress(ResourceNotFoundError):
-            _explained(lambda: self._container.delete_blob(FOLDER + key))
+            explained(lambda: self._container.delete_blob(FOLDER + key), "alerts")
 
 
 def _metadata(alert: Alert) -> dict[str, str]:
@@ -144,17 +144,3 @@ def _unreadable(key: str, why: str) -> AlertUnreadable:
         f"The alert {FOLDER}{key} in the container 'runs' cannot be read ({why}), so nobody is told of it. It is left "
         "where it is: look at it there, then delete it, or update the app if a newer version has written it"
     )
-
-
-def _explained[Result](call: Callable[[], Result]) -> Result:
-    """Make a call to storage; what its failure means is said, but for conditions, which are the verb's business."""
-    from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
-
-    try:
-        return call()
-    except (ResourceExistsError, ResourceModifiedError, ResourceNotFoundError):
-        raise
-    except storage_errors() as error:
-        raise storage_error(
-            error, service="blob storage", operation="alerts", role="Storage Blob Data Owner"
-        ) from error

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from shared.clients.storage import all_of, error_code, storage_error, storage_errors
+from shared.clients.storage import all_of, error_code, explained
 from shared.domain.reservation import Reservation, blob_name, reservation_from_json, reservation_to_json
 from shared.errors import ItemChanged
 
@@ -101,13 +101,13 @@ class Reservations:
         from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 
         try:
-            return _explained(call)
+            return explained(call, "reservations")
         except ResourceNotFoundError as error:
             if error_code(error) != "ContainerNotFound":
                 raise
         with suppress(ResourceExistsError):  # another worker was quicker
-            _explained(self._container.create_container)
-        return _explained(call)
+            explained(self._container.create_container, "reservations")
+        return explained(call, "reservations")
 
 
 def _metadata(reservation: Reservation) -> dict[str, str]:
@@ -126,17 +126,3 @@ def _conditionally(reservation: Reservation) -> Iterator[None]:
         yield
     except (ResourceModifiedError, ResourceNotFoundError) as error:
         raise ItemChanged(f"the reservation of {reservation.name} was written by another worker meanwhile") from error
-
-
-def _explained[Result](call: Callable[[], Result]) -> Result:
-    """Make a call to storage; what its failure means is said, but for conditions, which are the verb's business."""
-    from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
-
-    try:
-        return call()
-    except (ResourceExistsError, ResourceModifiedError, ResourceNotFoundError):
-        raise
-    except storage_errors() as error:
-        raise storage_error(
-            error, service="blob storage", operation="reservations", role="Storage Blob Data Owner"
-        ) from error

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -168,3 +168,20 @@ def storage_error(error: Exception, *, service: str, operation: str, role: str) 
 def error_code(error: Exception) -> str:
     """Return the service's error code; the SDK sets it on its exceptions without declaring it."""
     return str(getattr(error, "error_code", "") or "")
+
+
+def explained[Result](call: Callable[[], Result], operation: str) -> Result:
+    """Make a call to blob storage; what its failure means is said, but for conditions, which are the verb's business.
+
+    operation: what the call is about, in a person's words. Raises TryAgain or NeedsPerson.
+    """
+    from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
+
+    try:
+        return call()
+    except (ResourceExistsError, ResourceModifiedError, ResourceNotFoundError):
+        raise
+    except storage_errors() as error:
+        raise storage_error(
+            error, service="blob storage", operation=operation, role="Storage Blob Data Owner"
+        ) from error
