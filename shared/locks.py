@@ -1,4 +1,4 @@
-"""Locks for calls of which one at a time is enough: whoever waits for long gives up.
+"""Locks for calls that are made one at a time: whoever waits for long gives up.
 
 A lock that unrelated work shares is held for moments only, and never across a call to a service. Where one call at a
 time is the point (the token of one credential, the look-up of one folder), it is one of these, for that thing alone.

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import quote, unquote
 
-from shared.clients.storage import all_of, explained
+from shared.clients.storage import all_of, explained, in_container
 from shared.domain.alert import Alert, alert_from_json, alert_of_state, alert_state, alert_to_json
 from shared.errors import ItemChanged, NeedsPerson
 
@@ -43,7 +43,7 @@ class Outbox:
 
     def put(self, alert: Alert) -> bool:
         """Keep a new alert; return False where its trouble is known already, and nothing is changed."""
-        from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
+        from azure.core.exceptions import ResourceExistsError
 
         def put() -> bool:
             try:
@@ -54,12 +54,7 @@ class Outbox:
                 return False
             return True
 
-        try:
-            return explained(put, "alerts")
-        except ResourceNotFoundError:
-            with suppress(ResourceExistsError):  # another worker was quicker to make the container
-                explained(self._container.create_container, "alerts")
-            return explained(put, "alerts")
+        return in_container(self._container, put, "alerts")
 
     def keys(self) -> list[str]:
         """Return the keys of all alerts that are kept. One listing, which reads none of them."""

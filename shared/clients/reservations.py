@@ -5,11 +5,11 @@ Every write is conditional: of two runs that want the same name one gets it. Wha
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from shared.clients.storage import all_of, error_code, explained
+from shared.clients.storage import all_of, in_container
 from shared.domain.reservation import Reservation, blob_name, reservation_from_json, reservation_to_json
 from shared.errors import ItemChanged
 
@@ -97,17 +97,7 @@ class Reservations:
             )
 
     def _in_container[Result](self, call: Callable[[], Result]) -> Result:
-        """Make a call; on the very first one of a new app, make the container and call again."""
-        from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
-
-        try:
-            return explained(call, "reservations")
-        except ResourceNotFoundError as error:
-            if error_code(error) != "ContainerNotFound":
-                raise
-        with suppress(ResourceExistsError):  # another worker was quicker
-            explained(self._container.create_container, "reservations")
-        return explained(call, "reservations")
+        return in_container(self._container, call, "reservations")
 
 
 def _metadata(reservation: Reservation) -> dict[str, str]:

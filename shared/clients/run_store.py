@@ -25,7 +25,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import quote, unquote
 
-from shared.clients.storage import all_of, error_code, pages_of, storage_error, storage_errors
+from shared.clients.storage import all_of, error_code, in_container, pages_of, storage_error, storage_errors
 from shared.domain.lane import LaneRow, Stop, is_enough
 from shared.domain.record import Damaged, run_from_json, run_to_json
 from shared.domain.run import FlowKind, Outcome, Run, State, Successor
@@ -184,7 +184,7 @@ class RunStore:
             blobs, marker = self._listed(f"open/{lane}/", marker, at_most)
             is_paused = is_paused or any(_is_pause(blob.name) for blob in blobs)
             stops += [stop for blob in blobs if _is_stop(blob.name) and (stop := _stop(blob))]
-            rows += [_lane_row(blob) for blob in blobs if not _is_marker(blob.name)]
+            rows += [_lane_row(blob) for blob in blobs if _is_record(blob.name)]
             if not marker or is_paused or is_enough(rows, stops):
                 break
             at_most = REST_LISTED
@@ -211,7 +211,7 @@ class RunStore:
     def head(self, lane: str) -> LaneRow | None:
         """Return the first row of a lane, paused or not; None if it is empty."""
         blobs, _ = self._listed(f"open/{lane}/", "", HEADS_LISTED)
-        return next((_lane_row(blob) for blob in blobs if not _is_marker(blob.name)), None)
+        return next((_lane_row(blob) for blob in blobs if _is_record(blob.name)), None)
 
     def save(self, run: Run) -> Run:
         """Write a run back; return it with its new version. Raises RecordChanged where another worker wrote it."""
@@ -253,7 +253,7 @@ class RunStore:
         """List all open runs, and what stops lanes and flows, without reading records. One listing."""
         blobs = self._open_blobs()
         return OpenLanes(
-            rows=[_lane_row(blob) for blob in blobs if not _is_marker(blob.name)],
+            rows=[_lane_row(blob) for blob in blobs if _is_record(blob.name)],
             stops=[stop for blob in blobs if _is_stop(blob.name) and (stop := _stop(blob))],
             paused=frozenset(blob.name.split("/", 2)[1] for blob in blobs if _is_pause(blob.name)),
         )
@@ -261,7 +261,7 @@ class RunStore:
     def open_places(self) -> list[tuple[str, str]]:
         """List lane and order of all open runs, in the order of their places: a sixth of what ``open_lanes`` costs."""
         names = self._in_container(lambda: all_of(self._container.list_blob_names(name_starts_with="open/")))
-        places = [name.split("/", 2) for name in names if _is_of_a_lane(name) and not _is_marker(name)]
+        places = [name.split("/", 2) for name in names if _is_record(name)]
         return [(lane, order) for _, lane, order in places]
 
     def begun(self, lane: str) -> str:
@@ -297,14 +297,13 @@ class RunStore:
     def open_rows_and_pauses(self) -> tuple[list[RunRow], list[Pause]]:
         """The same, and the lanes that are paused. One listing."""
         blobs = self._open_blobs()
-        rows = [_open_row(blob) for blob in blobs if not _is_marker(blob.name)]
+        rows = [_open_row(blob) for blob in blobs if _is_record(blob.name)]
         return rows, [_pause(blob) for blob in blobs if _is_pause(blob.name)]
 
     def _open_blobs(self) -> list["BlobProperties"]:
-        blobs = self._in_container(
+        return self._in_container(
             lambda: all_of(self._container.list_blobs(name_starts_with="open/", include=["metadata"]))
         )
-        return [blob for blob in blobs if _is_of_a_lane(blob.name)]
 
     def ended_rows(
         self,
@@ -623,25 +622,7 @@ class RunStore:
     # -- the container itself
 
     def _in_container[Result](self, call: Callable[[], Result]) -> Result:
-        """Make a call to storage; on the very first one of a new app, make the container and call again.
-
-        Raises TryAgain or NeedsPerson; conditional failures pass through for the verb that asked for the condition.
-        """
-        from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
-
-        try:
-            try:
-                return call()
-            except ResourceNotFoundError as error:
-                if error_code(error) != "ContainerNotFound":
-                    raise
-            with suppress(ResourceExistsError):  # another worker was quicker
-                self._container.create_container()
-            return call()
-        except (ResourceExistsError, ResourceModifiedError, ResourceNotFoundError):
-            raise
-        except storage_errors() as error:
-            raise _explained(error, "run records") from error
+        return in_container(self._container, call, "run records")
 
 
 def _texts(record: bytes) -> dict[str, str]:
@@ -695,21 +676,23 @@ def _milliseconds(moment: datetime) -> int:
     return int(moment.timestamp() * 1000)
 
 
-def _is_of_a_lane(blob_name: str) -> bool:
-    """Whether the app may have written it: somebody may have laid a blob of their own between the records."""
-    return blob_name.count("/") >= 2
-
-
-def _is_marker(blob_name: str) -> bool:
-    return blob_name.split("/", 2)[2].startswith("!")
+def _is_record(blob_name: str) -> bool:
+    """Return whether a blob is a record of the app's: people may put blobs of their own between them."""
+    return _PLACE.fullmatch(blob_name.removeprefix("open/")) is not None
 
 
 def _is_pause(blob_name: str) -> bool:
-    return blob_name.endswith(f"/{_PAUSED}")
+    return _lane_and_marker(blob_name)[1] == _PAUSED
 
 
 def _is_stop(blob_name: str) -> bool:
-    return blob_name.split("/", 2)[2].startswith(_STOPPED)
+    return _lane_and_marker(blob_name)[1].startswith(_STOPPED)
+
+
+def _lane_and_marker(blob_name: str) -> tuple[str, str]:
+    """Return the lane and what lies in it in the place of a record; "" if a blob lies in no lane."""
+    lane, _, marker = blob_name.removeprefix("open/").partition("/")
+    return lane, marker
 
 
 def _stop_name(lane: str, integration: str) -> str:

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +19,7 @@ CONNECTIONS: Final = 100
 if TYPE_CHECKING:
     from azure.core.paging import ItemPaged
     from azure.core.pipeline.transport import HttpTransport
+    from azure.storage.blob import ContainerClient
 
 
 def storage_transport(**timeouts: float) -> "HttpTransport[Any, Any]":
@@ -185,3 +187,17 @@ def explained[Result](call: Callable[[], Result], operation: str) -> Result:
         raise storage_error(
             error, service="blob storage", operation=operation, role="Storage Blob Data Owner"
         ) from error
+
+
+def in_container[Result](container: "ContainerClient", call: Callable[[], Result], operation: str) -> Result:
+    """Make a call as ``explained`` does; on the very first one of a new app, make the container and call again."""
+    from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
+
+    try:
+        return explained(call, operation)
+    except ResourceNotFoundError as error:
+        if error_code(error) != "ContainerNotFound":
+            raise
+    with suppress(ResourceExistsError):  # another worker was quicker
+        explained(container.create_container, operation)
+    return explained(call, operation)

@@ -940,12 +940,19 @@ def test_a_record_whose_metadata_are_wrong_is_shown_as_damaged_and_hides_no_othe
     assert [each.run_id for each in store.lane("in-1").rows] == [other.run_id]
 
 
-def test_a_blob_of_somebody_else_between_the_records_hides_no_run(store: RunStore, container: ContainerClient) -> None:
+@pytest.mark.parametrize(
+    "name", ["notes.txt", "in-1/notes.txt", "in-1/0", "in-1/", "in-1/folder/notes.txt", "IN/20260101T000000000000Z-a"]
+)
+def test_a_blob_of_somebody_else_between_the_records_hides_no_run_and_counts_as_none(
+    store: RunStore, container: ContainerClient, name: str
+) -> None:
     run = put(store, 0)
-    container.get_blob_client("open/notes.txt").upload_blob(b"mine")
+    container.get_blob_client(f"open/{name}").upload_blob(b"mine")
 
     assert [row.run_id for row in store.open_lanes().rows] == [run.run_id]
     assert [row.run_id for row in store.open_rows()] == [run.run_id]
+    assert [row.run_id for row in store.lane("in-1").rows] == [run.run_id]
+    assert store.head("in-1") == store.lane("in-1").rows[0]
     assert store.open_places() == [("in-1", run.order)]
 
 

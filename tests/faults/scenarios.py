@@ -1,7 +1,7 @@
 """Faults that last: OneDrive refuses a file or a folder, F&O refuses every submit, a record is damaged.
 
 Each ends after half an hour or an hour of the clock. Then all must go on by itself, or with the one thing that a person
-is asked to do: every file is imported once and lies in Success, and nothing is left over.
+is asked to do: every file is imported once and lies in Success, and no run, lease or message remains.
 """
 
 import json

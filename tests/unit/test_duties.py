@@ -125,13 +125,14 @@ def test_what_no_thread_was_free_for_is_told_apart_from_what_hangs(hang: Hang) -
     assert isinstance(error, NotInTime)
     assert not isinstance(error, Overran)
     assert "not begun" in str(error)
-    time.sleep(LIMIT_S)
+    time.sleep(LIMIT_S)  # nothing shows that it will not begin
     assert waits.begun == 0  # nor is it begun later, when nobody waits for it
 
 
 def test_pieces_that_may_be_begun_for_a_while_only_are_waited_for_and_the_others_are_left() -> None:
     began = time.monotonic()
 
+    # Each takes so long that not all can begin in time.
     ended = Duties().attempt_all(
         {str(number): lambda: time.sleep(0.1) for number in range(100)}, limit_s=10, begin_within_s=LIMIT_S, at_once=2
     )

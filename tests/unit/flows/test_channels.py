@@ -91,7 +91,7 @@ def test_a_channel_that_has_no_room_costs_one_listing_however_many_alerts_wait(
 
 def slow(call: Callable[..., Any]) -> Callable[..., Any]:
     def slowly(*arguments: Any) -> Any:
-        time.sleep(0.1)
+        time.sleep(0.1)  # what a slow storage takes: what is tested is how much fits into a tick
         return call(*arguments)
 
     return slowly
@@ -129,7 +129,7 @@ def test_runs_in_trouble_are_asked_for_in_turn_when_there_is_no_time_for_all(
     asked: list[str] = []
 
     def still_in_trouble(alert: Any, _services: Any) -> bool:
-        time.sleep(0.05)
+        time.sleep(0.05)  # as slow as it must be for a tick to end before the last one
         asked.append(alert.key)
         return True
 

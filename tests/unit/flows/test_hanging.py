@@ -156,7 +156,7 @@ def test_notifications_whose_message_is_sent_quickly_share_it() -> None:
     sent: list[float] = []
 
     def slowly(delay_s: float) -> None:
-        time.sleep(0.05)
+        time.sleep(0.05)  # long enough for all threads to ask while the message is being sent
         sent.append(delay_s)
 
     threads = [threading.Thread(target=lambda: ours.ask(now, slowly)) for _ in range(10)]
