@@ -142,6 +142,15 @@ class Drive:
                 item = found
             return item
 
+    def find_or_make(self, start_id: str, names: Sequence[str]) -> Item:
+        """Return the folder at the end of a path, made with those above it if it is not there. Raises GraphError."""
+        with self._lock:
+            item = self.get(start_id)
+            for name in names:
+                found = self._lookup(self._folder(item.item_id), name)
+                item = self.create_folder(item.item_id, name, "fail")[0] if found is None else found
+            return item
+
     def lookup(self, folder_id: str, name: str) -> Item | None:
         """Return the item of this name in a folder, or None. Raises GraphError when there is no such folder."""
         with self._lock:
@@ -230,6 +239,12 @@ class Drive:
             candidates = [*self._items.values(), *(self._gone.values() if after else ())]
             changed = [item for item in candidates if after < item.sequence <= until]
             return sorted(changed, key=lambda item: item.sequence)
+
+    def sequence_at(self, moment_s: float) -> int:
+        """Return the last change that had happened by a moment; seconds since the epoch."""
+        with self._lock:
+            known = [*self._items.values(), *self._gone.values()]
+            return max((item.sequence for item in known if item.changed_s <= moment_s), default=0)
 
     def visible_sequence(self) -> int:
         """Return the last change that a delta may show now: all of them, unless listings lag."""

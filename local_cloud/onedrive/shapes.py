@@ -4,6 +4,7 @@ https://learn.microsoft.com/graph/api/resources/driveitem
 """
 
 import mimetypes
+import re
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote
@@ -46,7 +47,27 @@ SELECTABLE: Final = frozenset(
         DOWNLOAD_URL,
     }
 )
+# https://learn.microsoft.com/graph/api/resources/drive
+DRIVE_SELECTABLE: Final = frozenset(
+    {
+        "id",
+        "name",
+        "description",
+        "driveType",
+        "owner",
+        "quota",
+        "webUrl",
+        "createdBy",
+        "createdDateTime",
+        "lastModifiedBy",
+        "lastModifiedDateTime",
+        "sharePointIds",
+        "system",
+    }
+)
 NO_HASH: Final = "AAAAAAAAAAAAAAAAAAAAAAAAAAA="
+EXPANDABLE: Final = ("children", "thumbnails")
+_EXPANSION: Final = re.compile(r"(?P<name>\w+)(?:\(\$?select=(?P<select>[\w.@, ]+)\))?")
 TIMES: Final = ("createdDateTime", "lastModifiedDateTime", "lastAccessedDateTime")
 PERSON: Final = {
     "user": {
@@ -108,8 +129,14 @@ class Shapes:
         context = f"{self.graph_url}/$metadata#drives('{drive}')/items/$entity"
         return {"@odata.context": context, **self.item(item, select=select)}
 
-    def change(self, item: Item) -> dict[str, object]:
+    def change(self, item: Item, *, select: frozenset[str] | None = None) -> dict[str, object]:
         """Return a driveItem as a delta shows it: no path, no cTag, hardly anything of what is gone."""
+        shown = self._change(item)
+        # Assumed: what tells an item and its end is shown whatever is selected.
+        always = ("@odata.type", "id", "deleted")
+        return {name: value for name, value in shown.items() if select is None or name in select or name in always}
+
+    def _change(self, item: Item) -> dict[str, object]:
         if item.deleted:
             # Observed: name and cTag are missing, the hash is that of nothing. abraunegg's onedrive takes an
             # item that is neither file nor folder for one of a kind that it does not know.
@@ -129,10 +156,21 @@ class Shapes:
             parent.pop("name", None)
         return {"@odata.type": "#microsoft.graph.driveItem", **shown}
 
-    def drive(self) -> dict[str, object]:
+    def expansion(self, item: Item, expand: Mapping[str, frozenset[str] | None]) -> dict[str, object]:
+        """Return what $expand adds to an item; expand: as `expanded` returns it."""
+        added: dict[str, object] = {}
+        if "thumbnails" in expand:
+            added["thumbnails"] = []
+        if "children" in expand and item.is_folder and not item.deleted:
+            children = self._drive.children(item.item_id)
+            added["children"] = [self.item(child, select=expand["children"]) for child in children]
+        return added
+
+    def drive(self, *, select: frozenset[str] | None = None) -> dict[str, object]:
+        """Return the drive; select: only these properties, of DRIVE_SELECTABLE."""
         used = self._drive.used_bytes()
         total = used if self._knobs.quota_full else 1024**4
-        return {
+        shown: dict[str, object] = {
             "@odata.context": f"{self.graph_url}/$metadata#drives/$entity",
             "id": self._drive.drive_id,
             "driveType": "business",
@@ -147,6 +185,9 @@ class Shapes:
                 "used": used,
             },
         }
+        return {
+            name: value for name, value in shown.items() if select is None or name in select or name.startswith("@")
+        }
 
     def _parent(self, item: Item, names: list[str]) -> dict[str, object]:
         parent: dict[str, object] = {"driveType": "business", "driveId": self._drive.drive_id}
@@ -155,7 +196,8 @@ class Shapes:
             parent |= {
                 "id": item.parent_id,
                 "name": above[-1] if above else "Documents",
-                "path": f"/drives/{self._drive.drive_id}/root:" + "".join(f"/{name}" for name in above),
+                # Percent-encoded: https://learn.microsoft.com/graph/api/resources/itemreference
+                "path": f"/drives/{self._drive.drive_id}/root:" + "".join(f"/{quote(name)}" for name in above),
                 "siteId": "22222222-2222-2222-2222-222222222222",
             }
         return parent
@@ -199,18 +241,31 @@ def mime_type(name: str) -> str:
     return mimetypes.guess_type(name)[0] or "application/octet-stream"
 
 
-def selected(query: Mapping[str, str]) -> frozenset[str] | None:
+def selected(
+    query: Mapping[str, str], known: frozenset[str] = SELECTABLE, kind: str = "driveItem"
+) -> frozenset[str] | None:
     """Return what $select names, None for everything. Raises Misuse for a property that there is not."""
     if "$select" not in query:
         return None
     names = frozenset(name.strip() for name in query["$select"].split(","))
-    if unknown := names - SELECTABLE:
+    if unknown := names - known:
         raise misuse(
             "Parsing OData Select and Expand failed: Could not find a property named "
-            f"'{sorted(unknown)[0]}' on type 'microsoft.graph.driveItem'.",
+            f"'{sorted(unknown)[0]}' on type 'microsoft.graph.{kind}'.",
             code="BadRequest",
         )
     return names
+
+
+def expanded(query: Mapping[str, str]) -> dict[str, frozenset[str] | None]:
+    """Return what $expand names, each with its own $select (None: everything). Raises Misuse for anything else."""
+    found: dict[str, frozenset[str] | None] = {}
+    for part in re.findall(r"[^,(]+(?:\([^)]*\))?", query.get("$expand", "")):
+        match = _EXPANSION.fullmatch(part.strip())
+        if match is None or match["name"] not in EXPANDABLE:
+            raise misuse(f"$expand={part} is not supported.", code="BadRequest")
+        found[match["name"]] = selected({"$select": match["select"]}) if match["select"] else None
+    return found
 
 
 def times_of(body: Mapping[str, object]) -> Times | None:
