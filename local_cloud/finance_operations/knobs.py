@@ -52,6 +52,7 @@ class Behaviour:
     never_ends: bool = False  # executions stay Executing, as with a dead batch service
     outcome: Literal["", "Unknown", "PartiallySucceeded", "Failed", "Canceled"] = ""  # reported instead of the real one
     nested_values: bool = False  # {"value": {"value": ...}}, as older documents show it
+    status_as_string: bool = False  # GetExecutionSummaryStatus: the context Edm.String of the documentation's examples
     write_url_as_object: bool = False  # GetAzureWriteUrl: an object instead of JSON in a string, as in 2018
     malformed_errors: bool = False  # GetExecutionErrors: quotes and newlines unescaped, as measured on a live one
     empty_export: Literal["package", "no_url"] = "package"  # what an export without a single row yields
