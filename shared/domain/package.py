@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Literal
 
 from shared.errors import FileRejected, TryAgain
 
@@ -50,7 +50,7 @@ _NAME_ENCODINGS: Final = (
     *("utf-8", "cp437", "cp850", "cp852", "cp855", "cp866", "cp737", "cp857", "cp862"),
     *("cp1250", "cp1251", "cp1252", "cp1253", "cp1254", "cp1255", "cp1257", "cp932", "cp936", "cp949", "cp950"),
 )
-_LONGEST_NAME: Final = 255  # letters of a file's name on a Windows disk
+_FORMS: Final[tuple[Literal["NFC"], Literal["NFD"]]] = ("NFC", "NFD")  # accents as parts of letters, and as signs
 _ENCRYPTED: Final = 0x1 | 0x40 | 0x2000  # general purpose flags: encrypted, strongly encrypted, directory masked
 # Assumed: F&O opens packages with .NET's ZipArchive, which knows Stored, Deflate and Deflate64 and no other method.
 _METHODS: Final = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, 9})
@@ -427,7 +427,7 @@ class _Files:
         """Return why there is no entry of that name, and which file that is about."""
         if _base_name(name) in self._in_folders:
             return _Fault.IN_FOLDER, _shown(self._in_folders[_base_name(name)])
-        if _folded(name) in self._by_other_encodings:
+        if self._unmarked and not self._unmarked.isdisjoint(_encodings_of(name)):
             return _Fault.ENCODING, _shown(name)
         if alike := self._without_accents.get(_without_accents(name)):
             return _Fault.ACCENTS, f"{_shown(name)}, and the zip holds {_shown(alike)}"
@@ -451,21 +451,20 @@ class _Files:
         return {_without_accents(entry.orig_filename): entry.orig_filename for entry in self._at_root}
 
     @cached_property
-    def _by_other_encodings(self) -> frozenset[str]:
-        """What the names that are not marked as UTF-8 may be meant to be."""
-        unmarked = [entry.orig_filename for entry in self._at_root if not entry.flag_bits & _UTF_8]
-        names = [name for name in unmarked if len(name) <= _LONGEST_NAME and not name.isascii()]
-        return frozenset(meant for name in names for meant in _meanings(name))
+    def _unmarked(self) -> frozenset[bytes]:
+        """The names that are not marked as UTF-8 and are not ASCII, as they stand in the zip."""
+        names = [entry.orig_filename for entry in self._at_root if not entry.flag_bits & _UTF_8]
+        return frozenset(name.encode("cp437", "replace").lower() for name in names if not name.isascii())
 
 
-def _meanings(name: str) -> Iterator[str]:
-    """Yield what a name may be meant to be that zipfile has read as cp437, for want of a mark."""
-    raw = name.encode("cp437", "replace")
+def _encodings_of(name: str) -> Iterator[bytes]:
+    """Yield the bytes that programs write for a name, with their ASCII letters in lower case."""
     for encoding in _NAME_ENCODINGS:
-        try:
-            yield _folded(raw.decode(encoding))
-        except UnicodeDecodeError:
-            continue
+        for form in _FORMS:
+            try:
+                yield unicodedata.normalize(form, name).encode(encoding).lower()
+            except UnicodeEncodeError:
+                continue
 
 
 def _finished_elements(
