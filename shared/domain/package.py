@@ -419,7 +419,9 @@ class _Files:
 
         Assumed: F&O finds a data file regardless of case, as it does the manifest: it opens the unpacked file by name
         on a Windows disk.
-        Assumed: and whether an accent is part of its letter or a sign of its own, as zips made on a Mac have it.
+
+        Assumed: it also finds one of which an accent is part of its letter in one place and a sign of its own in the
+        other, as in zips that are made on a Mac.
         """
         return self._exact.get(name) or self._by_case.get(_on_windows(name)) or self._by_letters.get(_folded(name))
 
