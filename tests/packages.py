@@ -35,6 +35,7 @@ class Entity:
     source_format: SourceFormat = "CSV"
     file_name: str = ""  # InputFilePath; empty: the entity's name with the format's suffix
     content: bytes | None = None  # the data file's bytes; None: made of columns and rows
+    is_disabled: bool = False
 
     @property
     def input_file_path(self) -> str:
@@ -81,6 +82,14 @@ def zip_of(entries: Mapping[str, bytes]) -> bytes:
             info.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(info, content)
     return buffer.getvalue()
+
+
+def with_unmarked_name(name: str, encoding: str) -> bytes:
+    """Return a package whose one data file has its name in an encoding of which the zip says nothing."""
+    raw = name.encode(encoding)
+    instead = "#" * len(raw)  # zipfile writes such names as ASCII or as UTF-8 with its mark, and no others
+    package = build_package(entities=[Entity(name="Employees", file_name=name)], replace={name: None, instead: b"A"})
+    return package.replace(instead.encode(), raw)
 
 
 def manifest(
@@ -134,7 +143,8 @@ def _entity_xml(entity: Entity) -> str:
         for column in entity.columns
     )
     return (
-        f"<DataManagementPackageEntityData><EntityMapList>{maps}</EntityMapList>"
+        f"<DataManagementPackageEntityData>{'<Disable>true</Disable>' if entity.is_disabled else ''}"
+        f"<EntityMapList>{maps}</EntityMapList>"
         f"<EntityName>{escape(entity.name)}</EntityName>"
         '<EntityTransformList i:nil="true"/><ExcelSheetName/><ExecutionUnit>1</ExecutionUnit>'
         "<FailExecutionUnitOnError>false</FailExecutionUnitOnError><FailLevelOnError>false</FailLevelOnError>"

@@ -44,7 +44,7 @@ class Action:
     run: Callable[[Call], Result]
     required: Mapping[str, type] = field(default_factory=dict)
     optional: Mapping[str, type] = field(default_factory=dict)
-    returns: str = "Edm.String"
+    returns: str = "Edm.String"  # "": nothing
 
     def checked(self, name: str, payload: object) -> Parameters:
         """Return the parameters in a request's body; null counts as not given, or as "". Raises InvalidPayload."""
@@ -139,6 +139,8 @@ def _delete_history(call: Call) -> Result:
     return None
 
 
+# Declared as an enum, whose name is what Microsoft's generated client has; the documentation shows Edm.String instead.
+STATUS_TYPE: Final = "Microsoft.Dynamics.DataEntities.DMFExecutionSummaryStatus"
 _IMPORT: Final = {
     "packageUrl": str,
     "definitionGroupId": str,
@@ -175,7 +177,9 @@ ACTIONS: Final[Mapping[str, Action]] = {
         },
     ),
     "GetExecutionSummaryStatus": Action(
-        run=lambda call: str(call.management.execution_status(call.text("executionId"))), required=_EXECUTION
+        run=lambda call: str(call.management.execution_status(call.text("executionId"))),
+        required=_EXECUTION,
+        returns=STATUS_TYPE,
     ),
     "GetEntityExecutionSummaryStatusList": Action(
         run=lambda call: [str(each) for each in call.management.entity_statuses(call.text("executionId"))],
@@ -200,6 +204,23 @@ ACTIONS: Final[Mapping[str, Action]] = {
         run=lambda call: call.management.staging_error_file_url(call.text("executionId"), call.text("entityName")),
         required=_ENTITY,
     ),
-    "DeleteExecutionHistoryJob": Action(run=_delete_history, required=_EXECUTION),
-    "InitializeDataManagement": Action(run=lambda _call: None),
+    "DeleteExecutionHistoryJob": Action(run=_delete_history, required=_EXECUTION, returns=""),
+    "InitializeDataManagement": Action(run=lambda _call: None, returns=""),
 }
+# Actions that F&O has and this simulator does not serve: docs/witnesses.md says so. They are refused in words: a client
+# that calls one is not wrong.
+NOT_SERVED: Final = frozenset(
+    {
+        "ExportFromPackage",
+        "ExportToPackageAsync",
+        "ExportToPackageDelta",
+        "ExportToPackagePreview",
+        "ExportToPackagePreviewAsync",
+        "GetEntitySequence",
+        "GetExecutionIdByMessageId",
+        "GetMessageStatus",
+        "ImportFromDMTPackage",
+        "InitializeDataManagementAsync",
+        "ResetVersionToken",
+    }
+)

@@ -21,11 +21,12 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from local_cloud.faults import FaultPlan
-from local_cloud.finance_operations.actions import ACTIONS, Call, InvalidPayload, Result
+from local_cloud.finance_operations.actions import ACTIONS, NOT_SERVED, STATUS_TYPE, Call, InvalidPayload, Result
 from local_cloud.finance_operations.blobs import Blobs
 from local_cloud.finance_operations.data_management import ActionRefused, Clock, DataManagement
 from local_cloud.finance_operations.executions import EntityRun, Execution, RowError, Status
 from local_cloud.finance_operations.knobs import Behaviour, Speed, changed, knob_names
+from local_cloud.finance_operations.metadata import metadata
 from local_cloud.finance_operations.odata import EntitySets, InvalidQuery, NoSuchRecord, NoSuchRoute
 from local_cloud.finance_operations.packages import Row
 from local_cloud.finance_operations.store import Database, Effect, Store
@@ -141,6 +142,11 @@ class FinanceOperationsSimulator:
         with self._lock:
             return list(self._violations)
 
+    def forget_violations(self) -> None:
+        """Begin the list of violations anew."""
+        with self._lock:
+            self._violations.clear()
+
     def rows(self, entity: str, company: str) -> list[Row]:
         """Return the rows that have been imported of an entity (its label) in a company."""
         return [row for _, row in self._management.rows(entity, company)]
@@ -174,6 +180,7 @@ class FinanceOperationsSimulator:
         app.router.add_post("/data/{set}/{action}", self._authorized(self._run_action))
         app.router.add_get("/data", self._authorized(self._show_entity_sets))
         app.router.add_get("/data/", self._authorized(self._show_entity_sets))
+        app.router.add_get("/data/$metadata", self._authorized(self._show_metadata))
         app.router.add_get("/data/{set}", self._authorized(self._read))
         app.router.add_post("/data/{set}", self._authorized(self._create))
         app.router.add_delete("/data/{set}", self._authorized(self._delete))
@@ -213,6 +220,11 @@ class FinanceOperationsSimulator:
         name = request.match_info["action"].removeprefix(_NAMESPACE)
         action = ACTIONS.get(name)
         is_bound = request.match_info["set"] == _ACTION_SET and request.match_info["action"] != name
+        if name in NOT_SERVED and is_bound:
+            refused = f"The simulated F&O does not serve {name}; docs/witnesses.md has the list."
+            return _refused(
+                f"Exception occurred while executing action {name} on Entity {_ENTITY_TYPE}: {refused}", 501
+            )
         if action is None or not is_bound:
             return await self._no_route(request)
         try:
@@ -226,7 +238,8 @@ class FinanceOperationsSimulator:
             return _refused(f"Exception occurred while executing action {name} on Entity {_ENTITY_TYPE}: {refused}")
         if result is None:
             return answer(204)
-        return _found(self.url, action.returns, {"value": self._as_value(result)})
+        is_string = self.behaviour.status_as_string and action.returns == STATUS_TYPE
+        return _found(self.url, "Edm.String" if is_string else action.returns, {"value": self._as_value(result)})
 
     def _as_value(self, result: Result) -> Result | dict[str, str]:
         return {"value": result} if self.behaviour.nested_values and isinstance(result, str) else result
@@ -237,6 +250,10 @@ class FinanceOperationsSimulator:
         value = [{"name": name, "kind": "EntitySet", "url": name} for name in names]
         context = f"{self.url}/data/$metadata"
         return answer(200, {"@odata.context": context, "value": value}, {"Content-Type": _JSON})
+
+    async def _show_metadata(self, _request: web.Request) -> web.Response:
+        document = metadata(await asyncio.to_thread(self._entity_sets.properties))
+        return answer(200, document, {"Content-Type": "application/xml"})
 
     async def _read(self, request: web.Request) -> web.Response:
         segment = request.match_info["set"]
@@ -365,7 +382,11 @@ def _found(base_url: str, fragment: str, body: Mapping[str, Any], *, status: int
 
 
 def _refused(
-    message: str, *, outer: str = "An error has occurred.", kind: str = "System.InvalidOperationException"
+    message: str,
+    status: int = 400,
+    *,
+    outer: str = "An error has occurred.",
+    kind: str = "System.InvalidOperationException",
 ) -> web.Response:
     """Return the error envelope of F&O's OData: what matters stands in the inner error."""
     inner = {
@@ -377,7 +398,7 @@ def _refused(
             "(ChangeOperationContext context, ActionInvokable action)"
         ),
     }
-    return answer(400, {"error": {"code": "", "message": outer, "innererror": inner}}, {"Content-Type": _JSON})
+    return answer(status, {"error": {"code": "", "message": outer, "innererror": inner}}, {"Content-Type": _JSON})
 
 
 def _page(executions: list[Execution], errors: list[RowError], now: float) -> str:

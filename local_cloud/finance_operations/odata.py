@@ -87,6 +87,14 @@ class EntitySets:
         """Return the entity sets that there are, for the service document."""
         return sorted({*_FIELDS, *(_as_set_name(label) for label in self._management.entity_names())})
 
+    def properties(self) -> dict[str, Sequence[str]]:
+        """Return the entity sets with the names of their properties, for the metadata document."""
+        imported = {
+            _as_set_name(label): list(dict.fromkeys(name for record in self._imported(label) for name in record))
+            for label in self._management.entity_names()
+        }
+        return {**_FIELDS, **{name: properties for name, properties in sorted(imported.items()) if properties}}
+
     def create(self, segment: str, body: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         """Return the context's fragment and the body that answer a POST of a record.
 

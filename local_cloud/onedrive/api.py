@@ -25,8 +25,9 @@ from local_cloud.onedrive.item import Item
 from local_cloud.onedrive.knobs import Knobs
 from local_cloud.onedrive.links import Links
 from local_cloud.onedrive.mail import Mail, mail_of
+from local_cloud.onedrive.names import same_name
 from local_cloud.onedrive.notifications import Notifier
-from local_cloud.onedrive.shapes import DOWNLOAD_URL, Shapes, selected, times_of
+from local_cloud.onedrive.shapes import DOWNLOAD_URL, DRIVE_SELECTABLE, Shapes, expanded, selected, times_of
 from local_cloud.onedrive.subscriptions import CREATE_FIELDS, UPDATE_FIELDS, Subscriptions
 from local_cloud.onedrive.uploads import Target, Uploads
 from local_cloud.onedrive.wire import (
@@ -45,9 +46,11 @@ from local_cloud.tokens import Claims, TokenDesk, TokenRefused
 
 VERSION: Final = re.compile(r"/(?:v1\.0|v2\.0)/+")  # v2.0 is how rclone's tenant_url calls the same
 OWNER: Final = r"(?:(?P<me>me)|users/(?P<user>[^/:]+))"
-DRIVE: Final = rf"(?:drives/(?P<drive>[^/:]+)|{OWNER}/drive)"
+# drives/ID, users/ID/drive, users/ID/drives/ID; "drive" alone is nobody's.
+DRIVE: Final = rf"(?!drive(?:/|$))(?:{OWNER}/)?drive(?:s/(?P<drive>[^/:]+))?"
 PARENT_FIELDS: Final = ("id", "driveId", "driveType", "path")
 OLD_CONFLICT: Final = "@name.conflictBehavior"  # an older spelling that rclone and abraunegg's onedrive send
+SOURCE_URL: Final = "@microsoft.graph.sourceUrl"
 ITEM_OF_SESSION: Final = (CONFLICT, OLD_CONFLICT, "name", "description", "fileSize", "fileSystemInfo")
 MOST_ON_A_PAGE: Final = 1000
 MAY_WRITE: Final = frozenset({"Files.ReadWrite.All", "Sites.ReadWrite.All", "Sites.FullControl.All"})
@@ -61,6 +64,11 @@ class Asked:
     request: web.Request
     claims: Claims
     parts: Mapping[str, str | None]  # of the route
+
+    @property
+    def by(self) -> str:
+        """Who asks, as in Item.checked_out_by."""
+        return self.claims.user or self.claims.app_id
 
     @property
     def query(self) -> Mapping[str, str]:
@@ -128,8 +136,11 @@ class Api:
             ("POST", "children"): self._create_folder,
             ("GET", "content"): self._redirect_to_content,
             ("PUT", "content"): self._put_content,
+            ("PUT", ""): self._commit_by_put,
             ("POST", "createUploadSession"): self._create_upload_session,
             ("POST", "copy"): self._copy_item,
+            ("POST", "checkin"): self._check_in,
+            ("POST", "checkout"): self._check_out,
             ("GET", "delta"): self._delta,
         }
 
@@ -184,20 +195,33 @@ class Api:
     async def _get_drive(self, asked: Asked) -> web.Response:
         self._check_drive(asked)
         known_query(asked.query, "$select")
-        return json_answer(200, await asyncio.to_thread(self._shapes.drive))
+        select = selected(asked.query, DRIVE_SELECTABLE, "drive")
+        return json_answer(200, await asyncio.to_thread(self._shapes.drive, select=select))
 
     async def _list_drives(self, asked: Asked) -> web.Response:
         self._check_owner(asked)
         known_query(asked.query, "$select")
-        return json_answer(200, {"value": [await asyncio.to_thread(self._shapes.drive)]})
+        select = selected(asked.query, DRIVE_SELECTABLE, "drive")
+        return json_answer(200, {"value": [await asyncio.to_thread(self._shapes.drive, select=select)]})
 
     async def _send_mail(self, asked: Asked) -> web.Response:
+        sender = asked.parts["user"]
+        if sender is not None and not self._is_known(sender):
+            raise GraphError(404, "ErrorInvalidUser", f"The requested user '{sender}' is invalid.")
         self._check_owner(asked)
         known_query(asked.query)
         # Observed: msgraph-sdk sends these two with a capital, as Graph's metadata spells an action's parameters.
         body = await json_body(asked.request, ("message", "saveToSentItems", "Message", "SaveToSentItems"))
         body = {name[0].lower() + name[1:]: value for name, value in body.items()}
-        self.mails.append(mail_of(body, asked.parts["user"] or asked.claims.user or ""))
+        mail = mail_of(body, sender or asked.claims.user or "")
+        if mail.from_address and not self._is_known(mail.from_address):
+            raise GraphError(
+                403,
+                "ErrorSendAsDenied",
+                "The user account which was used to submit this request does not have the right to send mail on behalf "
+                "of the specified sending account.",
+            )
+        self.mails.append(mail)
         return json_answer(202)
 
     def _check_owner(self, asked: Asked) -> None:
@@ -284,13 +308,13 @@ class Api:
         return self._drive.find(address.item_id or self._drive.root_id, address.names)
 
     async def _get_item(self, asked: Asked, address: Address) -> web.Response:
-        known_query(asked.query, "$select")
-        select = selected(asked.query)
+        known_query(asked.query, "$select", "$expand")
+        select, expand = selected(asked.query), expanded(asked.query)
 
         def get() -> dict[str, object]:
             item = self._find(address)
             self._drive.look_into(item)
-            return self._shapes.whole(item, select=select)
+            return {**self._shapes.whole(item, select=select), **self._shapes.expansion(item, expand)}
 
         return json_answer(200, await asyncio.to_thread(get))
 
@@ -302,7 +326,9 @@ class Api:
 
         def change() -> dict[str, object]:
             item = self._find(address)
-            changed = self._drive.change(item.item_id, parent_id=parent_id, name=name, times=times, if_match=match)
+            changed = self._drive.change(
+                item.item_id, parent_id=parent_id, name=name, times=times, if_match=match, by=asked.by
+            )
             shown = self._shapes.whole(changed, select=selected(asked.query))
             if not self._knobs.changes_tell_download_url:
                 shown.pop(DOWNLOAD_URL, None)
@@ -313,13 +339,29 @@ class Api:
     async def _delete_item(self, asked: Asked, address: Address) -> web.Response:
         known_query(asked.query)
         match = if_match(asked.request)
-        await asyncio.to_thread(lambda: self._drive.delete(self._find(address).item_id, if_match=match))
+        await asyncio.to_thread(lambda: self._drive.delete(self._find(address).item_id, if_match=match, by=asked.by))
+        return json_answer(204)
+
+    async def _check_in(self, asked: Asked, address: Address) -> web.Response:
+        known_query(asked.query)
+        body = await json_body(asked.request, ("comment", "checkInAs"))
+        text_of(body, "comment")
+        if text_of(body, "checkInAs") not in (None, "published", "unspecified"):
+            raise misuse("checkInAs is neither published nor unspecified.")
+        await asyncio.to_thread(lambda: self._drive.check_in(self._find(address).item_id, asked.by))
+        return json_answer(204)
+
+    async def _check_out(self, asked: Asked, address: Address) -> web.Response:
+        known_query(asked.query)
+        await json_body(asked.request, (), may_be_empty=True)
+        await asyncio.to_thread(lambda: self._drive.check_out(self._find(address).item_id, asked.by))
         return json_answer(204)
 
     async def _list_children(self, asked: Asked, address: Address) -> web.Response:
-        known_query(asked.query, "$top", "$select", "$orderby", "$skiptoken")
+        known_query(asked.query, "$top", "$select", "$expand", "$filter", "$orderby", "$skiptoken")
         self._refuse_listing_of_locked_site()
-        size, select = self._page_size(asked), selected(asked.query)
+        size, select, expand = self._page_size(asked), selected(asked.query), expanded(asked.query)
+        fits = condition(asked.query.get("$filter"))
         is_descending = _order(asked.query.get("$orderby"))
         after = None if "$skiptoken" not in asked.query else _place_of(asked.query["$skiptoken"])
 
@@ -328,8 +370,11 @@ class Api:
             listed = self._drive.children(folder.item_id)
             if is_descending:
                 listed.reverse()
-            rest = [item for item in listed if after is None or _is_after(item, after, is_descending)]
-            value = [self._shapes.item(item, select=select) for item in rest[:size]]
+            rest = [item for item in listed if fits(item) and (after is None or _is_after(item, after, is_descending))]
+            value = [
+                {**self._shapes.item(item, select=select), **self._shapes.expansion(item, expand)}
+                for item in rest[:size]
+            ]
             drive = f"drives('{self._drive.drive_id}')"
             shown: dict[str, object] = {
                 "@odata.context": f"{self._shapes.graph_url}/$metadata#{drive}/items('{folder.item_id}')/children",
@@ -375,9 +420,54 @@ class Api:
         item, is_new = await self._uploads.store_small(target, body_blocks(asked.request))
         return json_answer(201 if is_new else 200, await asyncio.to_thread(self._shapes.whole, item))
 
+    async def _commit_by_put(self, asked: Asked, address: Address) -> web.Response:
+        """Let the bytes of an upload session appear at this address, after its own was found to be taken.
+
+        https://learn.microsoft.com/graph/api/driveitem-createuploadsession#handle-upload-errors
+        """
+        known_query(asked.query)
+        known = ("name", "file", "description", "fileSystemInfo", CONFLICT, OLD_CONFLICT, SOURCE_URL)
+        body = await json_body(asked.request, known)
+        source, name = text_of(body, SOURCE_URL), text_of(body, "name")
+        if source is None:
+            raise misuse(f"PUT of a driveItem needs {SOURCE_URL}; content is PUT to /content.")
+        conflict = conflict_behavior(text_of(body, CONFLICT) or text_of(body, OLD_CONFLICT), "fail")
+        match, times = if_match(asked.request), times_of(body)
+
+        def commit() -> tuple[Item, bool]:
+            session = self._uploads.get(self._links.session_of(source))
+            folder, last = self._place_of_commit(address, name)
+            target = Target(
+                parent_id=folder.item_id, name=last, conflict=conflict, if_match=match, times=times, by=asked.by
+            )
+            return self._uploads.commit(session, target)
+
+        item, is_new = await asyncio.to_thread(commit)
+        return json_answer(201 if is_new else 200, await asyncio.to_thread(self._shapes.whole, item))
+
+    def _place_of_commit(self, address: Address, name: str | None) -> tuple[Item, str]:
+        """Return the folder and the name of a file that is committed.
+
+        The page puts the path of the folder into the address and the name into the body; clients also put the whole
+        path of the file into the address.
+        """
+        start = address.item_id or self._drive.root_id
+        try:
+            there = self._drive.find(start, address.names)
+        except GraphError:
+            there = None
+        if there is not None and there.is_folder and name is not None:
+            return there, name
+        if not address.names:
+            raise misuse("A commit needs the name of the file.")
+        if name not in (None, address.names[-1]):
+            raise misuse("The name in the body is not the one in the address.")
+        return self._drive.find(start, address.names[:-1]), address.names[-1]
+
     async def _create_upload_session(self, asked: Asked, address: Address) -> web.Response:
         known_query(asked.query)
-        body = await json_body(asked.request, ("item", "deferCommit"), may_be_empty=True)
+        # Observed: onedrive-personal-sdk, which Home Assistant uses, says the name beside the item, too.
+        body = await json_body(asked.request, ("item", "deferCommit", "name"), may_be_empty=True)
         said = fields_of(body.get("item") or {}, ITEM_OF_SESSION, "item")
         size, waits = said.get("fileSize"), body.get("deferCommit", False)
         if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 0):
@@ -389,7 +479,7 @@ class Api:
 
         def create() -> dict[str, object]:
             target = self._target(asked, address, conflict)
-            if (text_of(said, "name") or target.name) != target.name:
+            if any((text_of(each, "name") or target.name) != target.name for each in (said, body)):
                 raise misuse("The name in the body is not the one in the address.")
             target = Target(
                 parent_id=target.parent_id,
@@ -397,6 +487,7 @@ class Api:
                 conflict=conflict,
                 if_match=target.if_match,
                 times=times_of(said),
+                by=asked.by,
             )
             session = self._uploads.create(target, declared_bytes=size, waits_for_commit=waits)
             return {
@@ -425,7 +516,7 @@ class Api:
         async def copy() -> None:
             await asyncio.sleep(self._knobs.copy_takes_s)
             try:
-                copied = await asyncio.to_thread(self._drive.copy, item.item_id, parent_id, name, conflict)
+                copied = await asyncio.to_thread(self._drive.copy, item.item_id, parent_id, name, conflict, by=asked.by)
                 operation.item_id = copied.item_id
             except GraphError as error:
                 operation.error = error
@@ -438,6 +529,7 @@ class Api:
     async def _delta(self, asked: Asked, address: Address) -> web.Response:
         known_query(asked.query, "token", "$top", "$select", "$expand")
         self._refuse_listing_of_locked_site()
+        select, expand = selected(asked.query), expanded(asked.query)
         if address.item_id not in (None, self._drive.root_id) or address.names:
             raise GraphError(501, "notSupported", "view.delta can only be called on the root.")
         argument = re.fullmatch(r"(?:token='(?P<token>[^']*)')?", address.arguments)
@@ -451,11 +543,14 @@ class Api:
             if text == "latest":
                 found = delta.Page(items=[], next=delta.Token(after=self._drive.visible_sequence()), is_last=True)
             else:
-                token = delta.Token.parse(text) if text else delta.Token(after=0)
+                token = delta.Token.parse(text, self._drive) if text else delta.Token(after=0)
                 found = delta.page(self._drive, token, self._page_size(asked))
             return {
                 "@odata.context": f"{self._shapes.graph_url}/$metadata#Collection(driveItem)",
-                "value": [self._shapes.change(item) for item in found.items],
+                "value": [
+                    {**self._shapes.change(item, select=select), **self._shapes.expansion(item, expand)}
+                    for item in found.items
+                ],
                 f"@odata.{'deltaLink' if found.is_last else 'nextLink'}": self._delta_link(asked, found.next),
             }
 
@@ -471,13 +566,17 @@ class Api:
         """Return where an upload to this address appears: beside its last name, or in place of the item it names."""
         match = if_match(asked.request)
         if address.names:
-            parent = self._drive.find(address.item_id or self._drive.root_id, address.names[:-1])
-            return Target(parent_id=parent.item_id, name=address.names[-1], conflict=conflict, if_match=match)
+            # Uploading by path makes the folders that are missing:
+            # https://learn.microsoft.com/graph/onedrive-addressing-driveitems; Assumed: for a session at once.
+            parent = self._drive.find_or_make(address.item_id or self._drive.root_id, address.names[:-1])
+            return Target(
+                parent_id=parent.item_id, name=address.names[-1], conflict=conflict, if_match=match, by=asked.by
+            )
         item = self._find(address)
         if item.is_folder:
             raise misuse("The content of a folder cannot be replaced.")
         check_match(item, match)
-        return Target(parent_id=item.parent_id, name=item.name, conflict="replace", if_match=match)
+        return Target(parent_id=item.parent_id, name=item.name, conflict="replace", if_match=match, by=asked.by)
 
     def _parent_id(self, body: Mapping[str, object]) -> str | None:
         """Return the folder that a parentReference names, None when there is none. Raises GraphError 400."""
@@ -506,7 +605,7 @@ class Api:
         return f"{self._shapes.graph_url.removesuffix('/v1.0')}{asked.request.rel_url.raw_path}?{urlencode(query)}"
 
     def _delta_link(self, asked: Asked, token: delta.Token | None) -> str:
-        query = {name: asked.query[name] for name in ("$top", "$select") if name in asked.query}
+        query = {name: asked.query[name] for name in ("$top", "$select", "$expand") if name in asked.query}
         if token is not None:
             query["token"] = token.text()
         link = "/".join((self._shapes.graph_url, "drives", self._drive.drive_id, "root", "delta"))
@@ -525,6 +624,38 @@ def _order(text: str | None) -> bool:
         case ["name" | "url", "desc"]:
             return True
     raise misuse(f"$orderby={text} is not supported.")
+
+
+def condition(text: str | None) -> Callable[[Item], bool]:
+    """Return what $filter asks of a child. Raises Misuse: business drives filter by little, and this knows less.
+
+    https://learn.microsoft.com/graph/filter-query-parameter; comparisons may be joined by "and".
+    """
+    if text is None:
+        return lambda _item: True
+    parts = [_COMPARISON.fullmatch(each.strip()) for each in text.split(" and ")]
+    if None in parts:
+        raise misuse(f"$filter={text} is not supported.", code="invalidRequest")
+
+    def fits(item: Item) -> bool:
+        return all(_holds(part, item) for part in parts if part is not None)
+
+    return fits
+
+
+_COMPARISON: Final = re.compile(
+    r"(?P<facet>folder|file|root|deleted|malware) (?P<facet_operator>eq|ne) null"
+    r"|name (?P<operator>eq|ne) '(?P<name>(?:[^']|'')*)'"
+)
+
+
+def _holds(comparison: re.Match[str], item: Item) -> bool:
+    if comparison["facet"] is None:
+        same = same_name(comparison["name"].replace("''", "'"), item.name)
+        return same if comparison["operator"] == "eq" else not same
+    facets = {"folder": item.is_folder, "file": not item.is_folder, "root": item.is_root, "deleted": item.deleted}
+    has_it = facets.get(comparison["facet"], False)
+    return has_it if comparison["facet_operator"] == "ne" else not has_it
 
 
 def _place(item: Item) -> str:

@@ -5,12 +5,16 @@ https://learn.microsoft.com/graph/api/driveitem-delta
 
 import base64
 import json
+import re
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 from local_cloud.onedrive.drive import Drive
 from local_cloud.onedrive.errors import GraphError, misuse
 from local_cloud.onedrive.item import Item
+from local_cloud.onedrive.wire import seconds_of
+
+_TIMESTAMP: Final = re.compile(r"\d{4}-\d{2}-\d{2}T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,8 +26,13 @@ class Token:
     skip: int = 0  # how many entries of this enumeration the client has
 
     @classmethod
-    def parse(cls, text: str) -> Self:
-        """Raises Misuse when it was not given out here."""
+    def parse(cls, text: str, drive: Drive) -> Self:
+        """Return what a token says: one that was given out here, or a timestamp. Raises Misuse for anything else.
+
+        https://learn.microsoft.com/graph/api/driveitem-delta#example-4-retrieve-delta-results-using-a-timestamp
+        """
+        if _TIMESTAMP.match(text):
+            return cls(after=drive.sequence_at(seconds_of(text, "token")))
         try:
             said = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
             return cls(after=int(said["after"]), until=said["until"], skip=int(said["skip"]))

@@ -11,8 +11,9 @@ import json
 import secrets
 from collections.abc import Callable
 from typing import Final
+from urllib.parse import parse_qs, urlsplit
 
-from local_cloud.onedrive.errors import unauthenticated
+from local_cloud.onedrive.errors import misuse, unauthenticated
 
 # As SharePoint's look; the part before _layouts is the person's site.
 DOWNLOAD_PATH: Final = "/personal/local/_layouts/15/download.aspx"
@@ -34,6 +35,15 @@ class Links:
 
     def upload(self, session_id: str, life_s: float) -> str:
         return f"{self.base_url}{UPLOAD_PATH}?guid={session_id}&tempauth={self._sign('upload', session_id, life_s)}"
+
+    def session_of(self, url: str) -> str:
+        """Return the id of the upload session that an address is of. Raises GraphError 401, Misuse for any other."""
+        if not url.startswith(f"{self.base_url}{UPLOAD_PATH}?"):
+            raise misuse("@microsoft.graph.sourceUrl is not the uploadUrl of a session.")
+        query = parse_qs(urlsplit(url).query)
+        session_id, tempauth = query.get("guid", [""])[0], query.get("tempauth", [""])[0]
+        self.check("upload", session_id, tempauth)
+        return session_id
 
     def monitor(self, operation_id: str) -> str:
         tempauth = self._sign("monitor", operation_id, 24 * 3600)

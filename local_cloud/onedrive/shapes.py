@@ -4,10 +4,12 @@ https://learn.microsoft.com/graph/api/resources/driveitem
 """
 
 import mimetypes
+import re
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote
 
+from local_cloud.onedrive import drive
 from local_cloud.onedrive.drive import Drive, Times
 from local_cloud.onedrive.errors import misuse
 from local_cloud.onedrive.item import Item
@@ -38,13 +40,34 @@ SELECTABLE: Final = frozenset(
         "pendingOperations",
         "shared",
         "package",
+        "publication",
         "remoteItem",
         "description",
         "content.downloadUrl",
         DOWNLOAD_URL,
     }
 )
+# https://learn.microsoft.com/graph/api/resources/drive
+DRIVE_SELECTABLE: Final = frozenset(
+    {
+        "id",
+        "name",
+        "description",
+        "driveType",
+        "owner",
+        "quota",
+        "webUrl",
+        "createdBy",
+        "createdDateTime",
+        "lastModifiedBy",
+        "lastModifiedDateTime",
+        "sharePointIds",
+        "system",
+    }
+)
 NO_HASH: Final = "AAAAAAAAAAAAAAAAAAAAAAAAAAA="
+EXPANDABLE: Final = ("children", "thumbnails")
+_EXPANSION: Final = re.compile(r"(?P<name>\w+)(?:\(\$?select=(?P<select>[\w.@, ]+)\))?")
 TIMES: Final = ("createdDateTime", "lastModifiedDateTime", "lastAccessedDateTime")
 PERSON: Final = {
     "user": {
@@ -66,7 +89,9 @@ class Shapes:
 
     def item(self, item: Item, *, select: frozenset[str] | None = None) -> dict[str, object]:
         """Return a driveItem; select: only these properties, of SELECTABLE."""
-        wants_download = select is None or select & {DOWNLOAD_URL, "content.downloadUrl"}
+        wants_download = not self._knobs.hide_download_url and (
+            select is None or select & {DOWNLOAD_URL, "content.downloadUrl"}
+        )
         shown: dict[str, object] = {}
         if not item.is_folder and wants_download:
             shown[DOWNLOAD_URL] = self._links.download(item.guid, self._knobs.download_url_life_s)
@@ -76,7 +101,7 @@ class Shapes:
         shown |= {
             "id": item.item_id,
             "name": item.name,
-            "size": item.stat.size_bytes,
+            "size": self._size(item),
             "eTag": item.etag,
             "createdDateTime": created,
             "lastModifiedDateTime": modified,
@@ -92,6 +117,8 @@ class Shapes:
             shown["cTag"] = item.ctag  # folders have none in OneDrive for Business
             shown["file"] = self._file(item, with_hash=select is None or "file" in select)
         shown |= self._facets(item)
+        if select is not None and "publication" in select and not item.is_folder:
+            shown["publication"] = self._publication(item)  # not returned by default, as the driveItem page says
         if select is None:
             return shown
         return {name: value for name, value in shown.items() if name in select or name == DOWNLOAD_URL}
@@ -102,8 +129,14 @@ class Shapes:
         context = f"{self.graph_url}/$metadata#drives('{drive}')/items/$entity"
         return {"@odata.context": context, **self.item(item, select=select)}
 
-    def change(self, item: Item) -> dict[str, object]:
+    def change(self, item: Item, *, select: frozenset[str] | None = None) -> dict[str, object]:
         """Return a driveItem as a delta shows it: no path, no cTag, hardly anything of what is gone."""
+        shown = self._change(item)
+        # Assumed: what tells an item and its end is shown whatever is selected.
+        always = ("@odata.type", "id", "deleted")
+        return {name: value for name, value in shown.items() if select is None or name in select or name in always}
+
+    def _change(self, item: Item) -> dict[str, object]:
         if item.deleted:
             # Observed: name and cTag are missing, the hash is that of nothing. abraunegg's onedrive takes an
             # item that is neither file nor folder for one of a kind that it does not know.
@@ -116,17 +149,28 @@ class Shapes:
                 "deleted": {"state": "deleted"},
                 "parentReference": {"driveId": self._drive.drive_id, "driveType": "business", "id": item.parent_id},
             }
-        shown = self.item(item, select=SELECTABLE - {DOWNLOAD_URL, "content.downloadUrl", "cTag"})
+        shown = self.item(item, select=SELECTABLE - {DOWNLOAD_URL, "content.downloadUrl", "cTag", "publication"})
         if isinstance(parent := shown["parentReference"], dict):
             if not self._knobs.delta_paths:
                 parent.pop("path", None)
             parent.pop("name", None)
         return {"@odata.type": "#microsoft.graph.driveItem", **shown}
 
-    def drive(self) -> dict[str, object]:
+    def expansion(self, item: Item, expand: Mapping[str, frozenset[str] | None]) -> dict[str, object]:
+        """Return what $expand adds to an item; expand: as `expanded` returns it."""
+        added: dict[str, object] = {}
+        if "thumbnails" in expand:
+            added["thumbnails"] = []
+        if "children" in expand and item.is_folder and not item.deleted:
+            children = self._drive.children(item.item_id)
+            added["children"] = [self.item(child, select=expand["children"]) for child in children]
+        return added
+
+    def drive(self, *, select: frozenset[str] | None = None) -> dict[str, object]:
+        """Return the drive; select: only these properties, of DRIVE_SELECTABLE."""
         used = self._drive.used_bytes()
         total = used if self._knobs.quota_full else 1024**4
-        return {
+        shown: dict[str, object] = {
             "@odata.context": f"{self.graph_url}/$metadata#drives/$entity",
             "id": self._drive.drive_id,
             "driveType": "business",
@@ -141,6 +185,9 @@ class Shapes:
                 "used": used,
             },
         }
+        return {
+            name: value for name, value in shown.items() if select is None or name in select or name.startswith("@")
+        }
 
     def _parent(self, item: Item, names: list[str]) -> dict[str, object]:
         parent: dict[str, object] = {"driveType": "business", "driveId": self._drive.drive_id}
@@ -149,10 +196,27 @@ class Shapes:
             parent |= {
                 "id": item.parent_id,
                 "name": above[-1] if above else "Documents",
-                "path": f"/drives/{self._drive.drive_id}/root:" + "".join(f"/{name}" for name in above),
+                # Percent-encoded: https://learn.microsoft.com/graph/api/resources/itemreference
+                "path": f"/drives/{self._drive.drive_id}/root:" + "".join(f"/{quote(name)}" for name in above),
                 "siteId": "22222222-2222-2222-2222-222222222222",
             }
         return parent
+
+    def _size(self, item: Item) -> int:
+        size = item.stat.size_bytes
+        return size if item.is_folder or matches(item.name, self._knobs.wrong_size) is None else 2 * size + 2
+
+    def _publication(self, item: Item) -> dict[str, object]:
+        """https://learn.microsoft.com/graph/api/resources/publicationfacet"""
+        version = f"{item.content_version}.0"
+        match self._drive.holder(item):
+            case "":
+                return {"level": "published", "versionId": version}
+            case drive.PERSON:
+                return {"level": "checkout", "versionId": version, "checkedOutBy": PERSON}
+            case holder:  # Assumed: an app stands there as the identity of kind application, as in createdBy
+                by = {"application": {"id": holder, "displayName": "An app"}}
+                return {"level": "checkout", "versionId": version, "checkedOutBy": by}
 
     def _file(self, item: Item, *, with_hash: bool) -> dict[str, object]:
         file: dict[str, object] = {"mimeType": mime_type(item.name)}
@@ -177,18 +241,31 @@ def mime_type(name: str) -> str:
     return mimetypes.guess_type(name)[0] or "application/octet-stream"
 
 
-def selected(query: Mapping[str, str]) -> frozenset[str] | None:
+def selected(
+    query: Mapping[str, str], known: frozenset[str] = SELECTABLE, kind: str = "driveItem"
+) -> frozenset[str] | None:
     """Return what $select names, None for everything. Raises Misuse for a property that there is not."""
     if "$select" not in query:
         return None
     names = frozenset(name.strip() for name in query["$select"].split(","))
-    if unknown := names - SELECTABLE:
+    if unknown := names - known:
         raise misuse(
             "Parsing OData Select and Expand failed: Could not find a property named "
-            f"'{sorted(unknown)[0]}' on type 'microsoft.graph.driveItem'.",
+            f"'{sorted(unknown)[0]}' on type 'microsoft.graph.{kind}'.",
             code="BadRequest",
         )
     return names
+
+
+def expanded(query: Mapping[str, str]) -> dict[str, frozenset[str] | None]:
+    """Return what $expand names, each with its own $select (None: everything). Raises Misuse for anything else."""
+    found: dict[str, frozenset[str] | None] = {}
+    for part in re.findall(r"[^,(]+(?:\([^)]*\))?", query.get("$expand", "")):
+        match = _EXPANSION.fullmatch(part.strip())
+        if match is None or match["name"] not in EXPANDABLE:
+            raise misuse(f"$expand={part} is not supported.", code="BadRequest")
+        found[match["name"]] = selected({"$select": match["select"]}) if match["select"] else None
+    return found
 
 
 def times_of(body: Mapping[str, object]) -> Times | None:

@@ -23,7 +23,7 @@ from local_cloud.onedrive.quick_xor import QuickXor, hashing_of
 CHUNK_UNIT: Final = 320 * 1024  # bytes; every chunk but the last is a multiple
 LARGEST_CHUNK: Final = 60 * 1024 * 1024  # bytes; a request must stay below
 LARGEST_SMALL_UPLOAD: Final = 250 * 1024 * 1024  # bytes
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +35,7 @@ class Target:
     conflict: str
     if_match: str | None = None
     times: Times | None = None
+    by: str = ""  # who uploads, as in Item.checked_out_by
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,11 +53,11 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """What a Content-Range header says, in bytes; the end is included."""
+    """What a Content-Range header says, in bytes; the end is included. RFC 9110 14.4: the total may be a star."""
 
     start: int
     end: int
-    total: int
+    total: int | None  # None: the client does not know yet
 
     @property
     def size(self) -> int:
@@ -168,21 +169,27 @@ class Uploads:
         self._check_chunk(session, chunk)
         session.busy = True
         try:
-            session.declared_bytes = chunk.total
+            if chunk.total is not None:
+                session.declared_bytes = chunk.total
             size = await self._append_chunk(session, chunk, blocks)
         finally:
             session.busy = False
         if size != chunk.size:
             raise misuse(f"The body has {size} bytes, its Content-Range {chunk.size}.")
-        if session.received_bytes < chunk.total or session.waits_for_commit:
+        total = session.declared_bytes
+        if total is None or session.received_bytes < total or session.waits_for_commit:
             return None
         return await asyncio.to_thread(self.commit, session)
 
-    def commit(self, session: Session) -> tuple[Item, bool]:
-        """Let the file appear. Raises GraphError 400, 404, 409, 412; the bytes are kept then."""
-        if session.declared_bytes is None or session.received_bytes != session.declared_bytes:
+    def commit(self, session: Session, target: Target | None = None) -> tuple[Item, bool]:
+        """Let the file appear, at another place if target says so. Raises GraphError 400, 404, 409, 412.
+
+        The bytes are kept then. A session of unknown size holds what it has received.
+        """
+        declared = session.received_bytes if session.declared_bytes is None else session.declared_bytes
+        if not session.received_bytes or session.received_bytes != declared:
             raise misuse("The upload session has not received all of the file.")
-        done = self._fill(session.path, session.target, session.hashing.base64())
+        done = self._fill(session.path, target or session.target, session.hashing.base64())
         with self._lock:
             self._forget(session)
         return done
@@ -190,15 +197,17 @@ class Uploads:
     def _check_chunk(self, session: Session, chunk: Chunk) -> None:
         if self._knobs.quota_full:
             raise quota_reached()
-        if session.declared_bytes is not None and chunk.total != session.declared_bytes:
+        total = session.declared_bytes if chunk.total is None else chunk.total
+        if session.declared_bytes is not None and total != session.declared_bytes:
             raise misuse(
                 f"The total of Content-Range is {chunk.total}, but the session is for {session.declared_bytes}."
             )
-        if chunk.end < chunk.start or chunk.end >= chunk.total:
+        if chunk.end < chunk.start or (total is not None and chunk.end >= total):
             raise misuse("Content-Range makes no sense.")
         if chunk.size >= LARGEST_CHUNK:
             raise misuse("A chunk must be smaller than 60 MiB.", status=413)
-        if chunk.size % CHUNK_UNIT and chunk.end != chunk.total - 1:
+        is_last = session.waits_for_commit if total is None else chunk.end == total - 1
+        if chunk.size % CHUNK_UNIT and not is_last:
             raise misuse(f"A chunk other than the last must be a multiple of {CHUNK_UNIT} bytes, not {chunk.size}.")
         if chunk.start < session.received_bytes or session.busy:
             raise GraphError(416, "invalidRange", "The range was received already.", inner=("fragmentOverlap",))
@@ -232,6 +241,7 @@ class Uploads:
             quick_xor=quick_xor,
             times=target.times,
             if_match=target.if_match,
+            by=target.by,
         )
 
     def _drop_expired(self) -> None:
@@ -250,7 +260,7 @@ def chunk_of(header: str | None) -> Chunk:
     match = _RANGE.fullmatch(header or "")
     if match is None:
         raise misuse(f"Content-Range must be like bytes 0-327679/983050, not {header}.")
-    return Chunk(int(match[1]), int(match[2]), int(match[3]))
+    return Chunk(int(match[1]), int(match[2]), None if match[3] == "*" else int(match[3]))
 
 
 def _same_target(one: Target, other: Target) -> bool:

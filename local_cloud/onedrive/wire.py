@@ -19,7 +19,7 @@ DIAGNOSTIC: Final = json.dumps(
     {"ServerInfo": {"DataCenter": "Local", "Slice": "E", "Ring": "0", "ScaleUnit": "000", "RoleInstance": "LOCAL0"}}
 )
 TAG: Final = re.compile(r'\*|"(?:c:)?\{[0-9A-F-]{36}\},\d+"')  # eTag or cTag, the quotes included
-OPTIONS: Final = ("select", "expand", "top", "orderby", "skiptoken")
+OPTIONS: Final = ("select", "expand", "filter", "top", "orderby", "skiptoken")
 CONFLICT: Final = "@microsoft.graph.conflictBehavior"
 
 

@@ -9,7 +9,7 @@ https://learn.microsoft.com/dynamics365/fin-ops-core/dev-itpro/data-entities/dat
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
@@ -18,6 +18,7 @@ from urllib.parse import quote, urlsplit
 import requests
 
 from shared.clients.http import TIMEOUT_S, Http, Refusal, TokenSource, json_object, lost
+from shared.domain.advice import Cause, Said, advice_on, is_contention
 from shared.errors import (
     AnswerLost,
     AppError,
@@ -399,20 +400,6 @@ class FinanceOperations:
 # request, or comes from a proxy. https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/75
 _ACTION_FAILED: Final = re.compile(r"Exception occurred while executing action\s+\S+(?: on Entity [^\s:]+)?\s*:?\s*")
 
-# The codes that F&O gives for contention, and for a database or service of its own that is out of reach for a moment.
-# DMF2025 has two causes: concurrent imports of a project, and a column that the file lacks.
-# https://learn.microsoft.com/dynamics365/fin-ops-core/dev-itpro/data-entities/dm-error-descriptions#error-codes
-_CONTENTION_CODES: Final = "023|042|1968|1995|1996|1997|2008|2025|2028|2036|2037|2039|2043|2045|2048"
-
-# Parallel work on one data project, as the Data management tables report it.
-# Observed: https://azureintegrations.com/2020/03/28/d365uo-recurring-integration-to-avoid-dmf-parallel-execution-issue/
-_CONTENTION: Final = re.compile(
-    r"(?i)deadlock|record has never been selected|update conflict|BOX API can(?:no|')t be used|Excel (?:file )?lock\b"
-    r"|cannot (?:create|edit|delete) a record in [^\n]{0,80}(?:\bDMF\w{3,}|processing group)"
-    r"|\bAcquireConnections?(?:Error|Failed)|\bdata (?:management|import and export) service [^.\n]{0,20}unreachable"
-    rf"|\bDMF(?:{_CONTENTION_CODES})\b"
-)
-
 # Words that mean contention in the answer to a submit only: rows of an import are told in similar ones.
 _IN_USE: Final = re.compile(
     r"(?i)record already exists|cannot edit a record"
@@ -447,112 +434,6 @@ _NO_SUCH_EXECUTION: Final = re.compile(r"(?i)\bexecution\b[^.\n]{0,40}\bnot foun
 
 # What F&O's own tables of errors call an error; Refused is counted by it.
 _ERROR_CODE: Final = re.compile(r"\b(?:DMF\d{3,4}|FF\d{3}|MAP\d{3})\b")
-
-
-@dataclass(frozen=True, slots=True)
-class _Reason:
-    """A reason that F&O is known to give against an import, and what to do about it."""
-
-    words: re.Pattern[str]
-    to_do: str
-
-
-def _reason(words: str, to_do: str) -> _Reason:
-    return _Reason(re.compile(words, re.IGNORECASE), to_do)
-
-
-_CREATE_PROJECT: Final = (
-    "Create the data project once in F&O (Data management > Import), with the composite entity, and set overwrite to "
-    "false (IMPORT_OVERWRITE, or overwrite of the flow)"
-)
-
-# Every package of the flow meets these, whatever is in it.
-_REASONS_OF_THE_FLOW: Final = (
-    # https://github.com/MicrosoftDocs/dynamics-365-unified-operations-public/issues/1335
-    _reason(r"data project must exist before importing", _CREATE_PROJECT),
-    # A composite entity that is imported with overwrite.
-    # https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/57
-    _reason(r"A DataTable named .{0,200} already belongs to this DataSet", _CREATE_PROJECT),
-    # https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/54
-    _reason(
-        r"exists and overwrite has not been specified",
-        "Let the import overwrite the data project (its definition, not its data), or give the flow another data "
-        "project",
-    ),
-)
-
-_CHECK_COMPANY: Final = _reason(
-    # Observed: an import for a company that does not exist is refused. Assumed: the words.
-    # https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/100
-    r"\b(?:company|legal ?entity(?:id)?|data ?area(?:id)?)\b[^,;\n]{0,60}"
-    r"(?:not (?:exist|(?:be )?found|valid)|invalid|unknown)"
-    r"|\b(?:invalid|unknown|wrong) (?:company|legal ?entity)\b",
-    "The company stands at the beginning of the file's name, unless the settings give one: check it, and that the "
-    "app's user in F&O may use it",
-)
-
-# Only another file can succeed. A code stands here if all its causes that Microsoft's page names lie in the file.
-# https://learn.microsoft.com/dynamics365/fin-ops-core/dev-itpro/data-entities/dm-error-descriptions#error-codes
-_REASONS_OF_THE_FILE: Final = (
-    # "Could not find file 'C:\...\PackageHeader.xml'", and the elements by name, as .NET's serializer says them.
-    # https://github.com/microsoft/Dynamics-AX-Integration/issues/37
-    # https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/47
-    _reason(
-        r"\bPackageHeader\b|\bManifest\.xml\b|\bDataManagementPackage|could not find file|zip contains folder",
-        "A data package is a zip with PackageHeader.xml, Manifest.xml and the data files themselves, without a folder "
-        "around them",
-    ),
-    # .NET's words for a zip that is cut off or packed in a way that it does not know.
-    # https://github.com/dotnet/runtime/blob/main/src/libraries/System.IO.Compression/src/Resources/Strings.resx
-    _reason(
-        r"End of Central Directory|local file header is corrupt|unsupported compression method",
-        "Zip the package again, stored or deflated",
-    ),
-    # Observed by the author of dmf_package_import.py.
-    _reason(
-        r"does not exist in the target environment",
-        "Check the entity's name; if it is right, refresh the entity list in F&O "
-        "(Data management > Framework parameters > Entity settings)",
-    ),
-    # Observed by the author of dmf_package_import.py; the other way round:
-    # https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/92
-    _reason(
-        r"\bnot unicode|file is unicode",
-        "CSV-Unicode in the manifest means UTF-16 (little endian) with a byte order mark, CSV means anything else",
-    ),
-    # Observed by the author of dmf_package_import.py; codes and the second words are those of Microsoft's page.
-    _reason(
-        r"mapping is incorrect|fields,? which are not mapped to entity|\bDMF2022\b",
-        "Check the columns of the data file, and that its lines end with CR LF",
-    ),
-    # https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/33
-    _reason(
-        r"xml is not in correct format|\bDMF1830\b",
-        "The package is damaged, or was imported twice at the same moment; if it is whole, drop it again",
-    ),
-    _reason(
-        r"\b(?:DMF1855|DMF1963|MAP011)\b",
-        "The kind of the data file, or what it holds, is not what the manifest says; a composite entity takes XML with "
-        "an element for each of its entities",
-    ),
-    _reason(
-        r"\b(?:DMF1959|DMF2057)\b", "The data file holds a key more than once: remove the duplicates and drop it again"
-    ),
-    _reason(
-        r"\b(?:DMF2016|DMF2018|DMF2050|DMF2053|DMF2055|FF004)\b",
-        "Correct the data file: the names of the columns in its first line, no blank line, as many values in each row, "
-        "at least one row, valid dates, no control characters",
-    ),
-)
-
-
-def is_contention(text: str) -> bool:
-    """Return whether F&O's words mean that something was in use or out of reach for the moment, whatever the package.
-
-    text: the reason of a refusal, or the errors of an execution that has ended. One code has another cause as well (see
-    ``_CONTENTION_CODES``), so whoever imports again because of such words does so a limited number of times.
-    """
-    return _CONTENTION.search(text) is not None
 
 
 def explain(refusal: Refusal) -> AppError | None:
@@ -619,9 +500,9 @@ def _refused(refusal: Refusal, reason: str) -> AppError:
         case "ImportFromPackage":
             return _refused_import(reason, call)
         case "ExportToPackage":
-            return NeedsPerson(
-                f"F&O refuses to export: {reason}. Check the data project and its entities in F&O", call=call
-            )
+            known = advice_on(reason, Said.EXPORT)
+            to_do = known.to_do if known else "Check the data project and its entities in F&O"
+            return NeedsPerson(f"F&O refuses to export: {reason}. {to_do}", call=call)
         case "GetAzureWriteUrl":
             return NeedsPerson(
                 f"F&O gives no place to upload a package to: {reason}. Ask Microsoft's support about the blob storage "
@@ -637,19 +518,23 @@ def _refused(refusal: Refusal, reason: str) -> AppError:
 
 def _refused_import(reason: str, call: RemoteCall) -> AppError:
     """Return the error for an import whose action ran and said no: the flow's, the file's, or nobody knows whose."""
-    for each in _REASONS_OF_THE_FLOW:
-        if each.words.search(reason):
-            return NeedsPerson(f"F&O refuses the package because of the flow: {reason}. {each.to_do}", call=call)
-    if _CHECK_COMPANY.words.search(reason):
-        return CompanyUnknown(f"F&O refuses the package: {reason}. {_CHECK_COMPANY.to_do}", call=call)
-    for each in _REASONS_OF_THE_FILE:
-        if each.words.search(reason):
-            return FileRejected(f"F&O refuses the package: {reason}. {each.to_do}", call=call)
-    return Refused(
-        f"F&O refuses the package for a reason that the app does not know: {reason}. If it refuses others too, import "
-        "one of them by hand in F&O (Data management > Import): the form shows more of the reason",
-        call=call,
+    advice = advice_on(reason, Said.SUBMIT)
+    to_do = advice.to_do if advice else ""
+    match advice and advice.cause:
+        case Cause.FLOW:
+            return NeedsPerson(f"F&O refuses the package because of the flow: {reason}. {to_do}", call=call)
+        case Cause.COMPANY:
+            return CompanyUnknown(f"F&O refuses the package: {reason}. {to_do}", call=call)
+        case Cause.FILE:
+            return FileRejected(f"F&O refuses the package: {reason}. {to_do}", call=call)
+    # Nobody can say whose it is.
+    by_hand = (
+        "If it refuses others too, import one of them by hand in F&O (Data management > Import): the form shows more "
+        "of the reason"
     )
+    if advice:
+        return Refused(f"F&O refuses the package: {reason}. {to_do}. {by_hand}", call=call)
+    return Refused(f"F&O refuses the package for a reason that the app does not know: {reason}. {by_hand}", call=call)
 
 
 def _without_prefix(text: str) -> str:
@@ -746,7 +631,10 @@ _BEFORE_MESSAGE: Final = re.compile(r',\s*"ErrorMessage"\s*:')
 
 
 def parse_execution_errors(value: object) -> ExecutionErrors:
-    """Return the rows in the ``value`` of GetExecutionErrors. Nothing is lost: what has no form becomes a message."""
+    """Return the rows in the ``value`` of GetExecutionErrors. Nothing is lost: what has no form becomes a message.
+
+    A row that says nothing at all is none.
+    """
     if isinstance(value, list):
         return ExecutionErrors(rows=_rows(value), raw=json.dumps(value, ensure_ascii=False))
     raw = _text(value)
@@ -758,7 +646,11 @@ def parse_execution_errors(value: object) -> ExecutionErrors:
 
 
 def _rows(values: list[object]) -> tuple[RowError, ...]:
-    return tuple(_row(value) for value in values)
+    return _that_say_something(_row(value) for value in values)
+
+
+def _that_say_something(rows: Iterable[RowError]) -> tuple[RowError, ...]:
+    return tuple(row for row in rows if row.record_id or row.field or row.message)
 
 
 def _row(value: object) -> RowError:
@@ -773,7 +665,7 @@ def _row(value: object) -> RowError:
 def _rows_of_broken_json(raw: str) -> tuple[RowError, ...]:
     inside = raw.strip().removeprefix("[").lstrip().removeprefix("{")
     inside = inside.removesuffix("]").rstrip().removesuffix("}")
-    return tuple(_row_of_broken_json(piece) for piece in _BETWEEN_ROWS.split(inside) if piece.strip())
+    return _that_say_something(_row_of_broken_json(piece) for piece in _BETWEEN_ROWS.split(inside) if piece.strip())
 
 
 def _row_of_broken_json(piece: str) -> RowError:

@@ -8,12 +8,15 @@ is ``clients/transfer.py``.
 
 import re
 import struct
+import unicodedata
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, Final
+from enum import Enum
+from functools import cached_property
+from typing import BinaryIO, Final, Literal
 
 from shared.errors import FileRejected, TryAgain
 
@@ -35,9 +38,19 @@ MAX_TEXT: Final = 1024  # characters kept of an element's text; names in F&O are
 MAX_RATIO: Final = 500
 RATIO_MATTERS_FROM_BYTES: Final = 64 * 1024 * 1024  # below, even a bomb does no harm
 
+# Characters of the names that one refusal lists; the entities of any package that is known come to fewer.
+MAX_LISTED: Final = 8_000
+
 _CHUNK: Final = 64 * 1024  # bytes
 _COMPANY: Final = re.compile(r"[A-Za-z0-9]{1,4}")  # DataAreaId is at most 4 characters; ASCII only, unlike isalnum()
 _DRIVE_LETTER: Final = re.compile(r"[A-Za-z]:")
+_UTF_8: Final = 0x800  # general purpose flag: the name is UTF-8
+# What programs write names in that they do not mark as UTF-8: the code pages of Windows and DOS, or UTF-8 all the same.
+_NAME_ENCODINGS: Final = (
+    *("utf-8", "cp437", "cp850", "cp852", "cp855", "cp866", "cp737", "cp857", "cp862"),
+    *("cp1250", "cp1251", "cp1252", "cp1253", "cp1254", "cp1255", "cp1257", "cp932", "cp936", "cp949", "cp950"),
+)
+_FORMS: Final[tuple[Literal["NFC"], Literal["NFD"]]] = ("NFC", "NFD")  # accents as parts of letters, and as signs
 _ENCRYPTED: Final = 0x1 | 0x40 | 0x2000  # general purpose flags: encrypted, strongly encrypted, directory masked
 # Assumed: F&O opens packages with .NET's ZipArchive, which knows Stored, Deflate and Deflate64 and no other method.
 _METHODS: Final = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, 9})
@@ -61,6 +74,8 @@ _ENTITY_PATH: Final = (
 )
 _NAME_PATH: Final = (*_ENTITY_PATH, f"{{{NAMESPACE}}}EntityName")
 _FILE_PATH: Final = (*_ENTITY_PATH, f"{{{NAMESPACE}}}InputFilePath")
+_DISABLE_PATH: Final = (*_ENTITY_PATH, f"{{{NAMESPACE}}}Disable")
+_YES: Final = frozenset({"true", "1", "yes"})
 _MAP_PATH: Final = (*_ENTITY_PATH, f"{{{NAMESPACE}}}EntityMapList", f"{{{NAMESPACE}}}EntityMap")
 
 _EXPORT_ANEW: Final = (
@@ -74,7 +89,7 @@ class PackageEntity:
     """One entity of a package."""
 
     name: str  # the label that F&O knows it by, "Fixed asset major type": the manifest's EntityName
-    file_name: str  # its data file at the root of the zip: the manifest's InputFilePath
+    file_name: str  # its data file at the root of the zip, as the zip spells what the manifest's InputFilePath names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +97,7 @@ class PackageFacts:
     """What a package says about itself."""
 
     data_project: str  # the manifest's DefinitionGroupName; may be empty, see project_for
-    entities: tuple[PackageEntity, ...]  # in the manifest's order; at least one
+    entities: tuple[PackageEntity, ...]  # those that are not disabled, in the manifest's order; at least one
 
     def project_for(self, configured: str) -> str:
         """Return the data project to import under: the flow's own, or the package's where the flow has none.
@@ -105,6 +120,7 @@ class _Declared:
     name: str
     file_name: str
     maps: int  # how many field maps it has
+    is_disabled: bool
 
 
 def company_of(file_name: str) -> str:
@@ -164,10 +180,11 @@ def _check_archive(archive: zipfile.ZipFile, size_bytes: int) -> PackageFacts:
         raise FileRejected(f"{MANIFEST} lists no entity, so there is nothing to import. {_EXPORT_ANEW}")
     if len(declared) > MAX_ENTRIES:
         raise FileRejected(f"{MANIFEST} lists {len(declared):,} entities; F&O has far fewer. {_EXPORT_ANEW}")
-    return PackageFacts(
-        data_project=data_project,
-        entities=tuple(_checked_entity(number, each, at_root, entries) for number, each in enumerate(declared, 1)),
-    )
+    # Assumed: F&O passes over an entity whose Disable is true, so that it needs neither data file nor field mapping.
+    enabled = [(number, each) for number, each in enumerate(declared, 1) if not each.is_disabled]
+    if not enabled:
+        raise FileRejected(f"{MANIFEST} disables all its entities, so there is nothing to import. {_EXPORT_ANEW}")
+    return PackageFacts(data_project=data_project, entities=_checked_entities(enabled, _Files(entries)))
 
 
 def _check_entry(entry: zipfile.ZipInfo) -> None:
@@ -240,7 +257,7 @@ def _check_header(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
 
 def _read_manifest(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> tuple[str, list[_Declared]]:
     data_project = name = file_name = ""
-    maps = 0
+    maps, is_disabled = 0, False
     declared: list[_Declared] = []
     for path, text in _finished_elements(archive, entry, MAX_MANIFEST_BYTES):
         _check_root(entry.orig_filename, path[0], _MANIFEST_ROOT)
@@ -251,10 +268,12 @@ def _read_manifest(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> tuple[st
             name = text.strip()
         elif path == _FILE_PATH:
             file_name = text.strip()
+        elif path == _DISABLE_PATH:
+            is_disabled = text.strip().casefold() in _YES
         elif path == _ENTITY_PATH:
-            declared.append(_Declared(name=name, file_name=file_name, maps=maps))
+            declared.append(_Declared(name=name, file_name=file_name, maps=maps, is_disabled=is_disabled))
             name = file_name = ""
-            maps = 0
+            maps, is_disabled = 0, False
         elif path == _PROJECT_PATH:
             data_project = text.strip()
     return data_project, declared
@@ -273,39 +292,181 @@ def _check_root(name: str, found: str, wanted: str) -> None:
     raise FileRejected(f"{_shown(name)} is {_shown(local_name)} and should be {wanted_name}. {_EXPORT_ANEW}")
 
 
-def _checked_entity(
-    number: int,
-    declared: _Declared,
-    at_root: Mapping[str, zipfile.ZipInfo],
-    entries: Iterable[zipfile.ZipInfo],
-) -> PackageEntity:
-    if not declared.name:
-        raise FileRejected(f"Entity {number} of {MANIFEST} has no EntityName. {_EXPORT_ANEW}")
-    who = f"The entity {_shown(declared.name)} of {MANIFEST}"
+class _Fault(Enum):
+    """What may be wrong with an entity: said of one, said of several, what to do about one, and about several.
+
+    {0} is the entity, {1} what was found of its data file; of several, how many there are and which.
+    """
+
+    UNNAMED = ("{0} has no EntityName.", "{0} have no EntityName: {1}.", _EXPORT_ANEW, _EXPORT_ANEW)
+    TWICE = (
+        "{0} is listed twice, and F&O has an entity once in a data project.",
+        "{0} repeat one that is listed before, and F&O has an entity once in a data project: {1}.",
+        "Put its data into one file, or the second file into a package of its own.",
+        "Put the data of each into one file, or the second files into packages of their own.",
+    )
+    UNMAPPED = (
+        "{0} has no field mapping (EntityMapList is empty): F&O would import no row and report success.",
+        "{0} have no field mapping (EntityMapList is empty), so F&O would import no row of them and report success: "
+        "{1}.",
+        *["Generate the mapping in the data project and export it again."] * 2,
+    )
+    WITHOUT_FILE = (
+        "{0} names no data file (InputFilePath is empty).",
+        "{0} name no data file (InputFilePath is empty): {1}.",
+        *[_EXPORT_ANEW] * 2,
+    )
+    MISSING = (
+        "{0} names the data file {1}, which is not in the zip.",
+        "{0} name data files that are not in the zip: {1}.",
+        "Add it under just this name.",
+        "Add them under just these names.",
+    )
+    IN_FOLDER = (
+        "{0} has its data file in a folder, {1}, and F&O looks at the root only.",
+        "{0} have their data files in a folder, and F&O looks at the root only: {1}.",
+        *[_ZIP_THE_FILES] * 2,
+    )
+    ACCENTS = (
+        "{0} names the data file {1}: only the accents differ.",
+        "{0} name data files that the zip holds with other accents only: {1}.",
+        *["Spell both alike."] * 2,
+    )
+    ENCODING = (
+        "{0} names the data file {1}, which is in the zip; only the encoding of its name differs: the zip does not "
+        "mark it as UTF-8, so F&O may read other letters.",
+        "{0} name data files that are in the zip; only the encoding of their names differs: the zip does not mark "
+        "them as UTF-8, so F&O may read other letters. They are {1}.",
+        "Zip with names in UTF-8, or name the file in plain letters (A to Z), in the zip and in the manifest.",
+        "Zip with names in UTF-8, or name the files in plain letters (A to Z), in the zip and in the manifest.",
+    )
+    EMPTY = ("{0} has an empty data file, {1}.", "{0} have empty data files: {1}.", *[_EXPORT_ANEW] * 2)
+
+
+def _checked_entities(enabled: Sequence[tuple[int, _Declared]], files: "_Files") -> tuple[PackageEntity, ...]:
+    """Return the entities with their data files. Raises FileRejected with all that is wrong with any of them."""
+    checked: list[PackageEntity] = []
+    faults: dict[_Fault, list[tuple[str, str]]] = {}
+    seen: set[str] = set()
+    for number, each in enabled:
+        found: PackageEntity | tuple[_Fault, str]
+        if not each.name:
+            found = (_Fault.UNNAMED, f"number {number}")
+        elif (folded := _folded(each.name)) in seen:
+            # One row for each entity of an execution: DataManagementExecutionJobDetails has the key project, job,
+            # entity. Assumed: so F&O has no place for the rows of the second file.
+            found = (_Fault.TWICE, _shown(each.name))
+        else:
+            seen.add(folded)
+            found = _checked_entity(each, files)
+        if isinstance(found, PackageEntity):
+            checked.append(found)
+        else:
+            fault, what = found
+            who = f"The entity {_shown(each.name)}" if each.name else f"Entity {number}"
+            faults.setdefault(fault, []).append((f"{who} of {MANIFEST}", what))
+    if faults:
+        raise FileRejected(" ".join(_refusal(fault, found, len(enabled)) for fault, found in faults.items()))
+    return tuple(checked)
+
+
+def _checked_entity(declared: _Declared, files: "_Files") -> PackageEntity | tuple[_Fault, str]:
+    """Return the entity, or what is wrong with it and which file that is about."""
     if declared.maps == 0:
-        raise FileRejected(
-            f"{who} has no field mapping (EntityMapList is empty): F&O would import no row and report success. "
-            "Generate the mapping in the data project and export it again."
-        )
+        return _Fault.UNMAPPED, _shown(declared.name)
     if not declared.file_name:
-        raise FileRejected(f"{who} names no data file (InputFilePath is empty). {_EXPORT_ANEW}")
-    entry = at_root.get(declared.file_name)
+        return _Fault.WITHOUT_FILE, _shown(declared.name)
+    entry = files.named(declared.file_name)
     if entry is None:
-        raise FileRejected(f"{who} {_why_missing(declared.file_name, entries)}")
+        return files.why_missing(declared.file_name)
+    if not entry.flag_bits & _UTF_8 and not entry.orig_filename.isascii():
+        # .NET reads such a name in the code page of the server, which programs that write zips seldom use.
+        # https://github.com/dotnet/runtime/issues/43231
+        return _Fault.ENCODING, _shown(declared.file_name)
     if entry.file_size == 0:
-        raise FileRejected(f"{who} has an empty data file, {_shown(declared.file_name)}. {_EXPORT_ANEW}")
-    return PackageEntity(name=declared.name, file_name=declared.file_name)
+        return _Fault.EMPTY, _shown(entry.orig_filename)
+    return PackageEntity(name=declared.name, file_name=entry.orig_filename)
 
 
-def _why_missing(file_name: str, entries: Iterable[zipfile.ZipInfo]) -> str:
-    wanted = _base_name(file_name)
-    alike = [entry.orig_filename for entry in entries if _base_name(entry.orig_filename) == wanted]
-    at_root = [name for name in alike if not _folder_of(name)]
-    if at_root:
-        return f"names the data file {_shown(file_name)}; the zip holds {_shown(at_root[0])}. Spell both alike."
-    if alike:
-        return f"has its data file in a folder, {_shown(alike[0])}, and F&O looks at the root only. {_ZIP_THE_FILES}"
-    return f"names the data file {_shown(file_name)}, which is not in the zip. Add it under just this name."
+def _refusal(fault: _Fault, found: Sequence[tuple[str, str]], total: int) -> str:
+    """Return what is wrong with one entity, or with several of them, and what to do."""
+    of_one, of_several, to_do, to_do_of_several = fault.value
+    if len(found) == 1:
+        ((who, what),) = found
+        return f"{of_one.format(who, what)} {to_do}"
+    names = list(dict.fromkeys(what for _who, what in found))  # entities may share a file
+    listed: list[str] = []
+    length = 0
+    for name in names:
+        if (length := length + len(name)) > MAX_LISTED:
+            listed.append(f"and {len(names) - len(listed)} more")
+            break
+        listed.append(name)
+    count = f"{len(found)} of the {total} entities of {MANIFEST}"
+    return f"{of_several.format(count, ', '.join(listed))} {to_do_of_several}"
+
+
+class _Files:
+    """The entries of a zip, found by the names that a manifest gives to data files."""
+
+    def __init__(self, entries: Sequence[zipfile.ZipInfo]) -> None:
+        self._entries = entries
+        self._at_root = [entry for entry in entries if not _folder_of(entry.orig_filename)]
+        self._exact = {entry.orig_filename: entry for entry in self._at_root}
+
+    def named(self, name: str) -> zipfile.ZipInfo | None:
+        """Return the entry at the root that a manifest means by a name.
+
+        Assumed: F&O finds a data file regardless of case, as it does the manifest: it opens the unpacked file by name
+        on a Windows disk.
+
+        Assumed: it also finds one of which an accent is part of its letter in one place and a sign of its own in the
+        other, as in zips that are made on a Mac.
+        """
+        return self._exact.get(name) or self._by_case.get(_on_windows(name)) or self._by_letters.get(_folded(name))
+
+    def why_missing(self, name: str) -> tuple[_Fault, str]:
+        """Return why there is no entry of that name, and which file that is about."""
+        if _base_name(name) in self._in_folders:
+            return _Fault.IN_FOLDER, _shown(self._in_folders[_base_name(name)])
+        if self._unmarked and not self._unmarked.isdisjoint(_encodings_of(name)):
+            return _Fault.ENCODING, _shown(name)
+        if alike := self._without_accents.get(_without_accents(name)):
+            return _Fault.ACCENTS, f"{_shown(name)}, and the zip holds {_shown(alike)}"
+        return _Fault.MISSING, _shown(name)
+
+    @cached_property
+    def _by_case(self) -> dict[str, zipfile.ZipInfo]:
+        return {_on_windows(entry.orig_filename): entry for entry in self._at_root}
+
+    @cached_property
+    def _by_letters(self) -> dict[str, zipfile.ZipInfo]:
+        return {_folded(entry.orig_filename): entry for entry in self._at_root}
+
+    @cached_property
+    def _in_folders(self) -> dict[str, str]:
+        names = [entry.orig_filename for entry in self._entries if _folder_of(entry.orig_filename)]
+        return {_base_name(name): name for name in names}
+
+    @cached_property
+    def _without_accents(self) -> dict[str, str]:
+        return {_without_accents(entry.orig_filename): entry.orig_filename for entry in self._at_root}
+
+    @cached_property
+    def _unmarked(self) -> frozenset[bytes]:
+        """The names that are not marked as UTF-8 and are not ASCII, as they stand in the zip."""
+        names = [entry.orig_filename for entry in self._at_root if not entry.flag_bits & _UTF_8]
+        return frozenset(name.encode("cp437", "replace").lower() for name in names if not name.isascii())
+
+
+def _encodings_of(name: str) -> Iterator[bytes]:
+    """Yield the bytes that programs write for a name, with their ASCII letters in lower case."""
+    for encoding in _NAME_ENCODINGS:
+        for form in _FORMS:
+            try:
+                yield unicodedata.normalize(form, name).encode(encoding).lower()
+            except UnicodeEncodeError:
+                continue
 
 
 def _finished_elements(
@@ -439,7 +600,23 @@ def _folder_of(name: str) -> str:
 
 def _on_windows(name: str) -> str:
     """Return what two names have in common that are one file on a Windows disk."""
-    return name.replace("\\", "/").casefold()
+    # Letter by letter, as Windows does: there "Straße" and "Strasse" are two files.
+    upper = name.replace("\\", "/").upper()
+    return upper if len(upper) == len(name) else "".join(map(_upper, name.replace("\\", "/")))
+
+
+def _upper(letter: str) -> str:
+    return upper if len(upper := letter.upper()) == 1 else letter
+
+
+def _folded(name: str) -> str:
+    """Return what two names have in common that a person sees as one, whatever the case."""
+    return _on_windows(unicodedata.normalize("NFC", name))
+
+
+def _without_accents(name: str) -> str:
+    plain = unicodedata.normalize("NFD", name)
+    return _on_windows("".join(letter for letter in plain if not unicodedata.combining(letter)))
 
 
 def _base_name(name: str) -> str:

@@ -24,11 +24,11 @@ OLDEST_FORMAT: Final = 1
 
 EXTRA: Final = "extra"  # the field that keeps what this version does not know
 
-# Fields that came with format 2 are left out where they say nothing: a new run's record is to fit into a listing.
+# Fields that came with format 2 or later are left out if they say nothing: a new run's record is to fit into a listing.
 _SINCE_2: Final = frozenset(
     {
         *("never_began", "seen", "about", "furthest", "failing_since", "lost_submits", "not_found", "held_name_looks"),
-        "detail_tries",
+        *("detail_tries", "are_rows_told"),
         *("resubmits", "held", "waits", "reserved", "environment_url", "cancelled_in", "passed_by", "passed_by_total"),
     }
 )

@@ -289,6 +289,7 @@ class Run:
     report_attempts: int = 0  # looks for error keys that were not written yet
     failed_rows: tuple[FailedRow, ...] = ()  # the first of them; all lie beside the file
     failed_rows_total: int = 0
+    are_rows_told: bool = False  # F&O has told its row errors, or that there are none
     summary_url: str = ""  # F&O's page about the execution, where it was asked for one
     report_url: str = ""  # OneDrive's page about the report beside the file
     trouble: Trouble | None = None

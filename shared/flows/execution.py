@@ -259,10 +259,14 @@ def _next_look_s(run: Run, services: Services) -> float:
     return until_usual_s if 0 < until_usual_s < wait_s else wait_s
 
 
-def with_details(run: Run, rows: Sequence[RowError], summary_url: str) -> Run:
-    """Return a run with what F&O tells about its execution, as much of it as a record keeps."""
+def with_details(run: Run, rows: Sequence[RowError] | None, summary_url: str) -> Run:
+    """Return a run with what F&O tells about its execution, as much of it as a record keeps.
+
+    rows: None if F&O did not hand them out.
+    """
+    are_told, rows = rows is not None, rows or ()
     kept = tuple(
         FailedRow(record_id=row.record_id, field=row.field, message=redacted(row.message)[:MESSAGE_KEPT])
         for row in rows[:ROWS_KEPT]
     )
-    return replace(run, failed_rows=kept, failed_rows_total=len(rows), summary_url=summary_url)
+    return replace(run, failed_rows=kept, failed_rows_total=len(rows), are_rows_told=are_told, summary_url=summary_url)

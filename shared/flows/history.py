@@ -13,6 +13,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from shared.clients.run_store import Pause, Rows, RunRow, address_of, address_of_successor
+from shared.domain.advice import what_to_do
 from shared.domain.integrations import Integrations
 from shared.domain.lane import choose
 from shared.domain.record import Damaged
@@ -447,6 +448,7 @@ class RunView:
     offers: tuple[Offer, ...]
     is_aside: bool = False
     passed: str = ""  # which later files were taken up before it, in words
+    to_do: str = ""  # what a person is to do about a run that has ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -549,6 +551,7 @@ def run_view(
         offers=offers.of_run(run, is_paused=pause is not None, is_holding=is_holding),
         is_aside=not run.ended and run.is_aside,
         passed=passed_words(run),
+        to_do=what_to_do(run) if run.ended else "",
     )
 
 

@@ -20,11 +20,11 @@ from shared.clients.dmf import (
     ExecutionStatus,
     FinanceOperations,
     PackageUnreadable,
-    is_contention,
 )
 from shared.clients.onedrive import DriveItem, OneDrive
 from shared.clients.transfer import SasExpired, empty_blob, open_package, stream_to_blob
 from shared.clients.wake_queue import IMPORT_WORK
+from shared.domain.advice import is_contention
 from shared.domain.integrations import ImportFlow
 from shared.domain.package import check_package, company_of
 from shared.domain.run import (

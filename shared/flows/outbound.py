@@ -242,7 +242,7 @@ def _with_words_of(run: Run, fno: FinanceOperations, status: ExecutionStatus) ->
             run,
             reason=f"F&O ended the export of {run.data_project} as {status.value} (execution {run.execution_id}).",
         )
-    words = errors.rows[0].message if errors.rows else "F&O gave no row errors"
+    words = errors.rows[0].message if errors.rows else "F&O reported no row errors"
     reason = f"F&O ended the export of {run.data_project} as {status.value}: {words}. Execution summary: {summary}"
     return execution.with_details(replace(run, reason=reason), errors.rows, summary)
 

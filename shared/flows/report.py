@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from shared.clients.dmf import FinanceOperations, RowError
 from shared.clients.onedrive import DriveItem, OneDrive
 from shared.clients.transfer import read_small
+from shared.domain.advice import what_to_do
 from shared.domain.run import LONGEST_NAME, Outcome, Run
 from shared.errors import AppError, DetailsMissing, FileRejected, Refused, TryAgain
 from shared.flows import execution
@@ -37,23 +38,13 @@ ROWS_QUOTED: Final = 5
 # Bytes of one of F&O's error files that are copied; larger ones can be had in F&O.
 ERROR_FILE_LIMIT: Final = 32 * 1024 * 1024
 
-_WHAT_TO_DO: Final = {
-    Outcome.PARTIALLY_SUCCEEDED: "The rows without an error are in F&O. Correct the others and import a package that "
-    "holds only those: copying this file to Input again imports every row once more.",
-    Outcome.FAILED: "Correct the data (or what F&O complains of) and copy the file to Input again.",
-    Outcome.CANCELED: "A person canceled the execution in F&O. Copy the file to Input again to import it after all.",
-    Outcome.UNKNOWN: "See in F&O whether the rows are there before you copy the file to Input again.",
-    Outcome.REJECTED: "Nothing was imported. Correct the file as said above and copy it to Input again.",
-    Outcome.GIVEN_UP: "To import it after all, press Run again on the run's page, or copy the file to Input again.",
-}
-
 
 @dataclass(slots=True)
 class _Details:
     """What F&O tells about a failed execution, as far as it could be had."""
 
     summary_url: str = ""
-    rows: Sequence[RowError] = ()
+    rows: Sequence[RowError] | None = None  # None: F&O did not hand them out
     raw: str = ""
     files: dict[str, SecretUrl] = field(default_factory=dict)  # by the ending that goes behind the file's stem
     notes: list[str] = field(default_factory=list)  # what could not be had, in words
@@ -72,7 +63,7 @@ def put_beside(run: Run, onedrive: OneDrive, folder_id: str, fno: FinanceOperati
     if details.is_waiting:
         later = replace(run, report_attempts=run.report_attempts + 1)
         return later.waiting(ERROR_FILE_LOOK_S, services.now())
-    reason = _reason(run, details.rows)
+    reason = _reason(run, details.rows or ())
     run = execution.with_details(replace(run, reason=reason), details.rows, details.summary_url)
     put = partial(_put, run, onedrive, folder_id)
     for ending, url in details.files.items():
@@ -81,9 +72,9 @@ def put_beside(run: Run, onedrive: OneDrive, folder_id: str, fno: FinanceOperati
         if content is not None:
             put(ending, content)
     if details.rows or details.raw.strip() not in ("", "[]"):
-        put("errors.csv", errors_csv(details.rows, details.raw))
+        put("errors.csv", errors_csv(details.rows or (), details.raw))
     report = put("report.txt", redacted(_report(run, details)).encode("utf-8-sig"))
-    log.info("report.written", rows=len(details.rows), files=len(details.files), missing=details.notes)
+    log.info("report.written", rows=len(details.rows or ()), files=len(details.files), missing=details.notes)
     return replace(run, report_url=report.web_url if report else "")
 
 
@@ -106,7 +97,7 @@ def _details(run: Run, fno: FinanceOperations) -> _Details:
         _had("the link to the summary", run, details, lambda: fno.execution_summary_page_url(execution_id)) or ""
     )
     errors = _had("the row errors", run, details, lambda: fno.execution_errors(execution_id))
-    if errors:
+    if errors is not None:
         details.rows, details.raw = errors.rows, errors.raw
     for entity in run.entities:
         ask = partial(fno.staging_error_file_url, execution_id, entity)
@@ -173,7 +164,7 @@ def _report(run: Run, details: _Details) -> str:
         "",
         run.reason or "F&O gave no reason.",
         "",
-        _WHAT_TO_DO.get(outcome, ""),
+        what_to_do(run),
         "",
         f"Company:       {run.company or '-'}",
         f"Data project:  {run.data_project or '-'}",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from shared.clients.http import waiting_at_most
 from shared.clients.outbox import AlertUnreadable, Row
 from shared.clients.run_store import LeaseTaken, address_of
+from shared.domain.advice import what_to_do
 from shared.domain.alert import ROWS_QUOTED, Alert, Message, Notice, at_most, key_of_text
 from shared.domain.lane import LaneRow, Stop
 from shared.domain.record import Damaged
@@ -109,7 +110,9 @@ def tell_of_end(run: Run, services: Services) -> None:
             _about(run, services),
             key=f"{ENDED_RUN}-{run.run_id}",
             title=f"{_what(run)}: {run.outcome.value}",
-            text=" ".join(part for part in (run.reason or "F&O gave no reason.", passed_words(run)) if part),
+            text=" ".join(
+                part for part in (run.reason or "F&O gave no reason.", what_to_do(run), passed_words(run)) if part
+            ),
             since=run.ended or services.now(),
         )
     )

@@ -5,12 +5,14 @@ The app's clients reach them as in Azure: a managed identity's token over HTTP, 
 
 import time
 import uuid
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import pytest
+import requests
 
 from local_cloud.entra import Entra
 from local_cloud.faults import Action, Fault, FaultPlan
@@ -137,6 +139,34 @@ class SimulatedGraph(_Simulated):
         """Return what the app calls pre-authenticated addresses with."""
         return self.opened(Http(service="OneDrive content", token=None, request_id_header="request-id"))
 
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: object = None,
+        data: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        permissions: Sequence[str] | None = None,
+        app_id: str = "an app",
+    ) -> requests.Response:
+        """Call Graph as any HTTP client may. path: what follows the version, encoded; redirects are not followed."""
+        token = self.identity.desk.issue(self.simulator.graph_url, app_id=app_id, permissions=permissions)
+        return requests.request(
+            method,
+            f"{self.url}/{path}",
+            json=json,
+            data=data,
+            headers={"Authorization": f"Bearer {token}", **(headers or {})},
+            allow_redirects=False,
+            timeout=30,
+        )
+
+    @property
+    def drive(self) -> str:
+        """The address of the drive, below the version."""
+        return f"drives/{self.simulator.drive_id}"
+
     def onedrive(self, *, drive: str = "", token: TokenSource | None = None) -> OneDrive:
         drive = drive or f"drives/{self.simulator.drive_id}"
         return OneDrive(self.url, drive, self.http(token), self.downloads())
@@ -191,6 +221,12 @@ class SimulatedFinanceOperations(_Simulated):
     ) -> FinanceOperations:
         http = self.opened(finance_operations_http(token or self.identity.token(self.simulator.audience)))
         return FinanceOperations(base_url or self.simulator.url, http, submit_timeout_s=submit_timeout_s)
+
+    def call(self, method: str, path: str, *, json: object = None, app_id: str = "an app") -> requests.Response:
+        """Call F&O as any HTTP client may. path: what follows the environment's address."""
+        token = self.identity.desk.issue(self.simulator.audience, app_id=app_id)
+        url, headers = f"{self.simulator.url}/{path}", {"Authorization": f"Bearer {token}"}
+        return requests.request(method, url, json=json, headers=headers, timeout=30)
 
     def action_fault(self, action: str, do: Action, *, nth: int = 1, times: int | None = 1) -> None:
         """Let a call of an action go wrong."""

@@ -68,7 +68,7 @@ DECISIONS: Final = (
         why_not="needs an execution whose target step F&O never starts",
     ),
     Decision(
-        path="shared/clients/dmf.py",
+        path="shared/domain/advice.py",
         words="the words.",
         why_not="F&O's words for it are compared by hand",
     ),
@@ -116,6 +116,27 @@ DECISIONS: Final = (
         path="shared/domain/package.py",
         words="folders beside",
         check="test_a_folder_beside_the_packages_own_files_does_no_harm",
+    ),
+    Decision(
+        path="shared/domain/package.py",
+        words="whose Disable is true",
+        check="test_a_disabled_entity_needs_no_data_file_and_no_mapping",
+    ),
+    Decision(
+        path="shared/domain/package.py",
+        words="no place for the rows of the second file",
+        belief="F&O refuses a package that lists an entity twice",
+        check="test_a_package_that_lists_an_entity_twice_is_refused",
+    ),
+    Decision(
+        path="shared/domain/package.py",
+        words="regardless of case",
+        check="test_a_data_file_may_be_written_in_another_case",
+    ),
+    Decision(
+        path="shared/domain/package.py",
+        words="a sign of its own",
+        check="test_an_accent_may_be_a_sign_of_its_own_in_the_zip",
     ),
     Decision(
         path="shared/domain/integrations.py",

@@ -14,10 +14,11 @@ from shared.clients.dmf import ExecutionStatus
 from shared.errors import AppError, NotFound
 from tests.contract.finance_operations_contract import FinanceOperationsContract, FinanceOperationsTarget
 from tests.live.run import LiveRun
-from tests.packages import build_package
+from tests.packages import Entity, build_package, data_file
 
 type Seen = Callable[[str, object], None]
 
+ENTITY: Final = "Fixed asset major type"
 _ERROR_ROWS: Final = "only the simulator lets a row fail because of what it says"
 # Tests of the contract that a real environment cannot be asked, each with the reason.
 NOT_LIVE: Final = {
@@ -120,6 +121,43 @@ def test_a_folder_beside_the_packages_own_files_does_no_harm(target: FinanceOper
     execution_id = target.imported(build_package(replace={"__MACOSX/._Manifest.xml": b"left by macOS"}))
 
     assert target.fno.execution_status(execution_id) is ExecutionStatus.SUCCEEDED
+
+
+def test_a_data_file_may_be_written_in_another_case(target: FinanceOperationsTarget) -> None:
+    entity = Entity(name=ENTITY, file_name="Majors.csv")
+
+    assert_imported(
+        target, build_package(entities=[entity], replace={"Majors.csv": None, "MAJORS.CSV": data_file(entity)})
+    )
+
+
+def test_an_accent_may_be_a_sign_of_its_own_in_the_zip(target: FinanceOperationsTarget) -> None:
+    entity = Entity(name=ENTITY, file_name="Caf\u00e9.csv")
+
+    assert_imported(
+        target, build_package(entities=[entity], replace={"Caf\u00e9.csv": None, "Cafe\u0301.csv": data_file(entity)})
+    )
+
+
+def test_a_disabled_entity_needs_no_data_file_and_no_mapping(target: FinanceOperationsTarget) -> None:
+    disabled = Entity(name="Currencies", columns=(), rows=(), is_disabled=True)
+
+    assert_imported(target, build_package(entities=[Entity(name=ENTITY), disabled], replace={"Currencies.csv": None}))
+
+
+def test_a_package_that_lists_an_entity_twice_is_refused(
+    target: FinanceOperationsTarget, record_property: Seen
+) -> None:
+    twice = build_package(entities=[Entity(name=ENTITY), Entity(name=ENTITY, file_name="More.csv")])
+
+    assert refusal_of(lambda: target.imported(twice), record_property) is not None
+
+
+def assert_imported(target: FinanceOperationsTarget, package: bytes) -> None:
+    execution_id = target.imported(package)
+
+    assert target.fno.execution_status(execution_id) is ExecutionStatus.SUCCEEDED
+    assert sum(each.staging_created for each in target.fno.job_details(execution_id)) > 0
 
 
 def test_fo_lets_a_managed_identity_in(target: FinanceOperationsTarget, run: LiveRun) -> None:

@@ -43,7 +43,8 @@ _SECTIONS: Final[tuple[tuple[str, str, tuple[Endpoint, ...]], ...]] = (
         "At `GRAPH_URL` (`https://graph.microsoft.com`). `{drive}` is `/v1.0/drives/{drive-id}`, "
         "`/v1.0/users/{user}/drive` or `/v1.0/me/drive`. Addresses that OneDrive hands out for content hold their own "
         "permission: they never see a token, and are sent exactly as they came. With Sites.Selected the app needs the "
-        "role `write` on the drive's site instead of the permissions that end with `.All`.",
+        "role `write` on the drive's site instead of the permissions that end with `.All`. A `parentReference` has "
+        "its `path` percent-encoded; its `name`, and all other names, are as people see them.",
         graph.ENDPOINTS,
     ),
     (

@@ -58,14 +58,20 @@ _IDENTITIES: Final = Fields(optional={"user": OBJECT, "application": OBJECT, "de
 _TIMES: Final = Fields(
     optional={"createdDateTime": MOMENT, "lastModifiedDateTime": MOMENT, "lastAccessedDateTime": MOMENT}
 )
-# https://learn.microsoft.com/graph/api/resources/itemreference
+# "Percent-encoded path": https://learn.microsoft.com/graph/api/resources/itemreference
+_ENCODED: Final = Scalar(
+    "percent-encoded path",
+    lambda value: (
+        isinstance(value, str) and bool(re.fullmatch(r"(?:[\w/:!$&'()*+,;=@.~-]|%[0-9A-Fa-f]{2})*", value, re.A))
+    ),
+)
 _PARENT: Final = Fields(
     optional={
         "driveId": TEXT,
         "driveType": one_of("personal", "business", "documentLibrary"),
         "id": TEXT,
         "name": TEXT,
-        "path": TEXT,
+        "path": _ENCODED,
         "shareId": TEXT,
         "sharepointIds": OBJECT,
         "siteId": TEXT,
@@ -102,6 +108,8 @@ _ITEM_FIELDS: Final[Mapping[str, Shape]] = {
     "pendingOperations": Fields(optional={"pendingContentUpdate": Fields(optional={"queuedDateTime": MOMENT})}),
     "package": OBJECT,
     "remoteItem": OBJECT,
+    "children": Several(OBJECT),  # with $expand
+    "thumbnails": Several(OBJECT),
     "shared": OBJECT,
     "description": TEXT,
     "deleted": OBJECT,
@@ -177,6 +185,13 @@ _MESSAGE: Final = Fields(
 
 _READ: Final = "Files.Read.All (application), Files.Read (delegated)"
 _WRITE: Final = "Files.ReadWrite.All (application), Files.ReadWrite (delegated)"
+# The page lists Sites.ReadWrite.All alone for applications, and nothing above it. Observed: Files.ReadWrite.All is
+# enough, in the issues that are named below.
+_SESSION_WRITE: Final = (
+    "Sites.ReadWrite.All (application) as its page says; in practice Files.ReadWrite.All is enough "
+    "([12253](https://github.com/microsoftgraph/microsoft-graph-docs/issues/12253), "
+    "[12297](https://github.com/microsoftgraph/microsoft-graph-docs/issues/12297)). Files.ReadWrite (delegated)"
+)
 _WATCH: Final = "Files.ReadWrite.All; on a personal OneDrive Files.ReadWrite, delegated only"
 _NO_PERMISSION: Final = "the address holds it"
 
@@ -424,7 +439,7 @@ ENDPOINTS: Final = (
         path="{drive}/items/{item-id}:/{name}:/createUploadSession",
         proof=Proof.BEARER,
         when="Before an export's package is written to OneDrive.",
-        permission=_WRITE,
+        permission=_SESSION_WRITE,
         repeatable="yes: nothing is seen of a session before its last byte",
         source=f"{_API}/driveitem-createuploadsession",
         # The first page has this path for /me only; Microsoft's own clients use it for drives/{drive-id}.

@@ -407,7 +407,7 @@ def test_a_call_that_a_planned_fault_answers_is_seen_and_its_answer_is_not_judge
 def test_a_wrong_answer_of_a_simulator_is_seen(
     wire: Wire, onedrive: OneDriveSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("local_cloud.onedrive.shapes.Shapes.drive", lambda _self: {"id": "b!x"})
+    monkeypatch.setattr("local_cloud.onedrive.shapes.Shapes.drive", lambda _self, **_options: {"id": "b!x"})
     api = onedrive._api
     assert api is not None
     token = api._desk.issue(onedrive.graph_url, app_id="app")

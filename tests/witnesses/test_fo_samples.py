@@ -20,7 +20,7 @@ import requests
 from aiohttp import web
 
 from local_cloud.faults import FaultPlan
-from local_cloud.finance_operations import FinanceOperationsSimulator, Speed
+from local_cloud.finance_operations import Behaviour, FinanceOperationsSimulator, Speed
 from local_cloud.finance_operations.executions import Status
 from local_cloud.server import Server, answer
 from local_cloud.tokens import TokenDesk
@@ -31,6 +31,8 @@ from tests.witnesses.clients import SAMPLES as CLIENT
 from tests.witnesses.conftest import APP_ID
 
 pytestmark = pytest.mark.witness(CLIENT.name)
+
+DOCUMENTED = Behaviour(status_as_string=True)  # as the published answers are
 
 TIMEOUT_S: Final = 60  # costs nothing when all is well
 EXECUTION_ID: Final = "usmf-20260105T081500-4f3c2a1b"  # of every sample
@@ -333,7 +335,7 @@ def stage(azurite_connection: str) -> Iterator[Stage]:
     desk, faults = TokenDesk(), FaultPlan()
     speed = Speed(seconds_per_execution=3600)  # a test ends an execution when it wants to
     with (
-        FinanceOperationsSimulator(azurite_connection, desk, faults, speed=speed) as simulator,
+        FinanceOperationsSimulator(azurite_connection, desk, faults, speed=speed, behaviour=DOCUMENTED) as simulator,
         requests.Session() as session,
         ExitStack() as closing,
     ):

@@ -342,9 +342,9 @@ async def test_a_file_does_not_move_when_it_has_changed_meanwhile(graph: Graph) 
 async def test_a_copy_is_followed_to_its_end_at_its_monitor(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
     go_on, copy = threading.Event(), Drive.copy
 
-    def copy_when_told(drive: Drive, item_id: str, parent_id: str, name: str, conflict: str) -> Item:
+    def copy_when_told(drive: Drive, item_id: str, parent_id: str, name: str, conflict: str, **more: Any) -> Item:
         go_on.wait(TIMEOUT_S)
-        return copy(drive, item_id, parent_id, name, conflict)
+        return copy(drive, item_id, parent_id, name, conflict, **more)
 
     monkeypatch.setattr(Drive, "copy", copy_when_told)
     inspected = HeadersInspectionHandlerOption(inspect_response_headers=True)

@@ -22,10 +22,10 @@ from shared.clients.dmf import (
     PackageUnreadable,
     RowError,
     finance_operations_http,
-    is_contention,
     parse_execution_errors,
 )
 from shared.clients.http import recording
+from shared.domain.advice import is_contention
 from shared.errors import AnswerLost, AppError, FileRejected, NeedsPerson, NotFound, ProjectBusy, Refused, TryAgain
 from shared.log import LOGGER_NAME
 from shared.secret import SecretUrl
@@ -404,6 +404,38 @@ def test_what_the_flows_settings_must_change_for_is_no_fault_of_the_file(case: s
 
     assert isinstance(refusal, NeedsPerson)
     assert to_do in refusal.message
+
+
+def test_a_data_file_that_fo_does_not_find_is_not_told_as_a_missing_header() -> None:
+    words = "Could not find file 'C:\\windows\\TEMP\\5B2_5B2\\Salari\u00e9s.csv'."
+
+    refusal = error_of("ImportFromPackage", action_failed("ImportFromPackage", words))
+
+    assert type(refusal) is FileRejected
+    assert "letter by letter, accents and their encoding included" in refusal.message
+    assert "PackageHeader" not in refusal.message
+
+
+def test_a_reason_that_may_lie_in_the_file_or_in_fo_holds_up_no_other_file_and_comes_with_advice() -> None:
+    refusal = error_of("ImportFromPackage", action_failed("ImportFromPackage", "DMF1999: Column delimiter not found"))
+
+    assert type(refusal) is Refused
+    assert "The delimiter of the data file" in refusal.message
+    assert "that the app does not know" not in refusal.message
+    assert "If it refuses others too, " in refusal.message
+
+
+def test_an_export_that_fo_refuses_for_a_known_reason_comes_with_the_advice_for_it() -> None:
+    refusal = error_of("ExportToPackage", action_failed("ExportToPackage", "DMF2042: Spreadsheet is full"))
+
+    assert type(refusal) is NeedsPerson
+    assert "give the entity another format or a filter" in refusal.message
+
+
+def test_a_row_error_that_says_nothing_at_all_is_none() -> None:
+    assert parse_execution_errors("null").rows == ()
+    assert parse_execution_errors([{"RecordId": "", "Field": "", "ErrorMessage": ""}]).rows == ()
+    assert len(parse_execution_errors([{"RecordId": "5", "Field": "", "ErrorMessage": ""}]).rows) == 1
 
 
 def test_a_composite_entity_that_was_overwritten_is_told_the_same_as_one_without_its_project() -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from shared.domain import package
 from shared.domain.package import PackageEntity, check_package, company_of
 from shared.errors import AppError, FileRejected, TryAgain
-from tests.packages import Entity, build_package, header, manifest, zip_of
+from tests.packages import Entity, build_package, header, manifest, with_unmarked_name, zip_of
 
 SAMPLE = Path(__file__).resolve().parents[4] / "shared" / "data" / "usmf_asset-major-types-01.zip"
 
@@ -69,6 +69,110 @@ def test_the_manifests_name_may_be_in_any_case() -> None:
     content = manifest("P", [Entity(name="E")])
 
     check_package(io.BytesIO(build_package(entity="E", replace={"Manifest.xml": None, "MANIFEST.XML": content})))
+
+
+def test_the_case_of_a_data_file_is_not_minded() -> None:
+    facts = check_package(io.BytesIO(build_package(entity="E", replace={"E.csv": None, "e.CSV": b"x"})))
+
+    assert facts.entities == (PackageEntity(name="E", file_name="e.CSV"),)
+
+
+@pytest.mark.parametrize(
+    ("in_zip", "in_manifest"),
+    [("Salarie\u0301s.csv", "Salari\u00e9s.csv"), ("SALARI\u00c9S.csv", "Salarie\u0301s.csv")],
+)
+def test_an_accent_may_be_part_of_its_letter_or_a_sign_of_its_own(in_zip: str, in_manifest: str) -> None:
+    entities = [Entity(name="Employees", file_name=in_manifest)]
+
+    facts = check_package(io.BytesIO(build_package(entities=entities, replace={in_manifest: None, in_zip: b"x"})))
+
+    assert facts.entities == (PackageEntity(name="Employees", file_name=in_zip),)
+
+
+def test_of_two_names_that_look_alike_the_one_that_the_manifest_spells_is_taken() -> None:
+    entities = [Entity(name="E", file_name="Salari\u00e9s.csv"), Entity(name="F", file_name="Salarie\u0301s.csv")]
+
+    facts = check_package(io.BytesIO(build_package(entities=entities)))
+
+    assert [entity.file_name for entity in facts.entities] == ["Salari\u00e9s.csv", "Salarie\u0301s.csv"]
+
+
+def test_letters_that_windows_keeps_apart_are_two_files() -> None:
+    entities = [Entity(name="E", file_name="Straße.csv"), Entity(name="F", file_name="STRASSE.csv")]
+
+    assert len(check_package(io.BytesIO(build_package(entities=entities))).entities) == 2
+
+
+def test_a_disabled_entity_needs_no_file_and_no_map_and_is_none_of_those_that_are_imported() -> None:
+    entities = [
+        Entity(name="Currencies"),
+        Entity(name="Units", is_disabled=True),
+        Entity(name="Taxes", columns=(), is_disabled=True),
+        Entity(name="Currencies", file_name="Old.csv", is_disabled=True),
+    ]
+    without_files: dict[str, bytes | None] = {"Units.csv": None, "Taxes.csv": None, "Old.csv": None}
+
+    facts = check_package(io.BytesIO(build_package(entities=entities, replace=without_files)))
+
+    assert [entity.name for entity in facts.entities] == ["Currencies"]
+
+
+def refusal_of(entities: list[Entity], replace: dict[str, bytes | None]) -> str:
+    with pytest.raises(FileRejected) as refusal:
+        check_package(io.BytesIO(build_package(entities=entities, replace=replace)))
+    return refusal.value.message
+
+
+def test_all_data_files_that_are_missing_are_named_with_their_number() -> None:
+    entities = [Entity(name=f"Entity {number:02}") for number in range(1, 13)]
+    missing = [3, 4, 6, 7, 8, 9, 10, 11, 12]
+
+    said = refusal_of(entities, {f"Entity {number:02}.csv": None for number in missing})
+
+    names = ", ".join(f"'Entity {number:02}.csv'" for number in missing)
+    assert said == (
+        f"9 of the 12 entities of Manifest.xml name data files that are not in the zip: {names}. "
+        "Add them under just these names."
+    )
+
+
+def test_all_that_is_wrong_with_the_entities_is_told_at_once() -> None:
+    entities = [
+        Entity(name="Unmapped 1", columns=()),
+        Entity(name="Unmapped 2", columns=()),
+        Entity(name="Empty 1", content=b""),
+        Entity(name="Empty 2", content=b""),
+        Entity(name="Moved 1"),
+        Entity(name="Moved 2"),
+        Entity(name="Missing"),
+        Entity(name="Good"),
+        Entity(name="Good", file_name="More.csv"),
+    ]
+    moved: dict[str, bytes | None] = {
+        "Moved 1.csv": None,
+        "Moved 2.csv": None,
+        "d/Moved 1.csv": b"x",
+        "d/Moved 2.csv": b"x",
+    }
+
+    said = refusal_of(entities, {**moved, "Missing.csv": None})
+
+    assert "2 of the 9 entities of Manifest.xml have no field mapping" in said
+    assert "report success: 'Unmapped 1', 'Unmapped 2'. " in said
+    assert "2 of the 9 entities of Manifest.xml have empty data files: 'Empty 1.csv', 'Empty 2.csv'. " in said
+    assert "looks at the root only: 'd/Moved 1.csv', 'd/Moved 2.csv'. " in said
+    assert "The entity 'Missing' of Manifest.xml names the data file 'Missing.csv', which is not in the zip. " in said
+    assert "The entity 'Good' of Manifest.xml is listed twice" in said
+
+
+def test_thousands_of_missing_files_are_counted_and_not_all_listed() -> None:
+    entities = [Entity(name=f"{number} {'x' * 90}") for number in range(2_000)]
+
+    said = refusal_of(entities, {entity.input_file_path: None for entity in entities})
+
+    assert said.startswith("2000 of the 2000 entities")
+    assert re.search(r"and 19\d\d more\. ", said)
+    assert len(said) < package.MAX_LISTED + 500
 
 
 def test_folders_beside_the_packages_own_files_are_let_through() -> None:
@@ -162,6 +266,7 @@ def _entity(inner: str) -> str:
 _GOOD = build_package()
 _CSV = "Fixed asset major type.csv"
 _MAPS = "<EntityMapList><EntityMap/></EntityMapList>"
+_ENCODING = "which is in the zip; only the encoding of its name differs"
 _BILLION_LAUGHS = (
     '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;">]><DataManagementPackageManifest/>'
 )
@@ -276,9 +381,24 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
         "names no data file",
     ),
     "a data file that is missing": (lambda: build_package(replace={_CSV: None}), "is not in the zip"),
-    "a data file that is spelt in another case": (
-        lambda: build_package(replace={_CSV: None, _CSV.upper(): b"x"}),
-        "Spell both alike",
+    "a data file of which only the accents differ": (
+        lambda: build_package(entity="Salariés", replace={"Salariés.csv": None, "Salaries.csv": b"x"}),
+        "'Salariés.csv', and the zip holds 'Salaries.csv': only the accents differ. Spell both alike",
+    ),
+    "a data file whose name is in cp850": (lambda: with_unmarked_name("Salariés.csv", "cp850"), _ENCODING),
+    "a data file whose name is in cp1252": (lambda: with_unmarked_name("Salariés.csv", "cp1252"), _ENCODING),
+    "a data file whose name is in cp866": (lambda: with_unmarked_name("Клиенты.csv", "cp866"), _ENCODING),
+    "a data file whose name is UTF-8 and not marked so": (
+        lambda: with_unmarked_name("Salariés.csv", "utf-8"),
+        _ENCODING,
+    ),
+    "an entity that is listed twice": (
+        lambda: build_package(entities=[Entity(name="E"), Entity(name="e", file_name="E 2.csv")]),
+        "'e' of Manifest.xml is listed twice",
+    ),
+    "entities that are all disabled": (
+        lambda: build_package(entities=[Entity(name="E", is_disabled=True)]),
+        "disables all its entities",
     ),
     "a data file that lies in a folder": (
         lambda: build_package(replace={_CSV: None, f"data/{_CSV}": b"x"}),

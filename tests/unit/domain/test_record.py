@@ -109,6 +109,7 @@ def a_full_run() -> Run:
         report_attempts=2,
         failed_rows=(FailedRow(record_id="1", field="NAME", message="Größe?"),),
         failed_rows_total=7,
+        are_rows_told=True,
         summary_url="https://contoso.operations.dynamics.com/?mi=x",
         report_url="https://contoso-my.sharepoint.com/a.report.txt",
         trouble=Trouble(text="stuck", since=NOW, about=About.EXECUTION),

@@ -32,10 +32,6 @@ def test_a_small_upload_can_fail_on_a_clash_or_take_another_name(graph: Graph) -
     assert (graph.folder / "a.tar.gz").read_bytes() == b"one"
 
 
-def test_a_small_upload_below_a_folder_that_is_not_there_is_not_found(graph: Graph) -> None:
-    assert graph.call("PUT", "root:/Missing/a.zip:/content", data=b"one").status_code == 404
-
-
 def test_an_empty_file_is_uploaded_in_one_piece(graph: Graph) -> None:
     """§3.8, §8 #34: 0-byte files."""
     folder_id = graph.folder_id("Input")
