@@ -105,7 +105,7 @@ def fuzz(arguments: list[str]) -> int:
 
 
 def witnesses(arguments: list[str]) -> int:
-    """Let clients that others wrote judge the simulators: msgraph-sdk, rclone, onedrive, d365fo-client, ..."""
+    """Let clients that others wrote judge the simulators: msgraph-sdk, rclone, onedrive-personal-sdk, ..."""
     prepare(azurite=True)
     return hand_over([venv_python(), "-m", "tests.witnesses", *arguments])
 
@@ -297,9 +297,14 @@ def install_auditor() -> None:
 
 def npm_ci() -> None:
     """Install Azurite exactly as its lock file says."""
+    run_step("installing Azurite", npm_ci_command(), cwd=AZURITE)
+
+
+def npm_ci_command() -> list[str]:
+    """How npm installs what the lock file of a folder says, run in that folder."""
     npm = [str(node_in_venv()), str(npm_in_venv())] if node_in_venv().is_file() else [shutil.which("npm") or "npm"]
-    # No package of the lock file needs its install scripts, so none gets to run one.
-    run_step("installing Azurite", [*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=AZURITE)
+    # No package of our lock files needs its install scripts, so none gets to run one.
+    return [*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
 
 
 def run_step(what: str, command: Sequence[str], *, cwd: Path = ROOT, more: Mapping[str, str] | None = None) -> None:

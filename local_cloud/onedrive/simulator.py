@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ from local_cloud.onedrive.shapes import Shapes
 from local_cloud.onedrive.subscriptions import Subscription, Subscriptions
 from local_cloud.onedrive.uploads import Uploads
 from local_cloud.onedrive.wire import add_headers, answering
-from local_cloud.server import Server
+from local_cloud.server import LOOPBACK, Server
 from local_cloud.tokens import TokenDesk
 
 GRAPH: Final = "graph"  # the name of the API in a fault plan
@@ -51,12 +52,16 @@ class OneDriveSimulator:
         audience: str | None = None,
         side_folder: Path | None = None,
         clock: Callable[[], float] = time.time,
+        ssl_context: ssl.SSLContext | None = None,
+        content_host: str = "",
     ) -> None:
         """folder: the drive, made if it is not there; knobs: settings, which tests may change at any time.
 
         users: names or ids that have this drive and a mailbox, None for any; audience: what tokens must be for, None
         for this simulator's own address; side_folder: for the index, beside the folder if None; clock: seconds since
-        the epoch, for everything that expires.
+        the epoch, for everything that expires; ssl_context: serve TLS with this certificate; content_host: the host
+        that pre-authenticated addresses show, another name of this machine, for clients that tell hosts but not ports
+        apart.
         """
         self.folder = folder
         self.drive_id = drive_id
@@ -68,6 +73,8 @@ class OneDriveSimulator:
         self._audience = audience
         self._side_folder = side_folder
         self._clock = clock
+        self._ssl_context = ssl_context
+        self._content_host = content_host
         self._running: contextlib.ExitStack | None = None
         self._api_url = ""
         self._content_url = ""
@@ -115,8 +122,8 @@ class OneDriveSimulator:
                 desk=self._desk,
                 users=self._users,
             )
-            content_server = stack.enter_context(Server(self._content_app(content), content_port))
-            links.base_url = content_server.url
+            content_server = stack.enter_context(Server(self._content_app(content), content_port, self._ssl_context))
+            links.base_url = content_server.url.replace(LOOPBACK, self._content_host or LOOPBACK)
             control = Control(
                 knobs=self.knobs,
                 api=api,
@@ -124,7 +131,8 @@ class OneDriveSimulator:
                 subscriptions=subscriptions,
                 violations=self.violations,
             )
-            api_server = stack.enter_context(Server(self._api_app(api, control, drive, notifier), api_port))
+            api_app = self._api_app(api, control, drive, notifier)
+            api_server = stack.enter_context(Server(api_app, api_port, self._ssl_context))
             shapes.graph_url = f"{api_server.url}/v1.0"
             api.audience = self._audience or api_server.url
             self._api_url, self._content_url = api_server.url, content_server.url

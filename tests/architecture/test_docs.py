@@ -416,8 +416,9 @@ def test_no_file_names_a_path_of_somebodys_machine() -> None:
 
 def test_packages_come_from_the_registries_that_everybody_has() -> None:
     requirements = "\n".join((ROOT / name).read_text("utf-8") for name in ("requirements.txt", "requirements-dev.txt"))
-    lock = (ROOT / "local_cloud" / "azurite" / "package-lock.json").read_text("utf-8")
-    npmrc = (ROOT / "local_cloud" / "azurite" / ".npmrc").read_text("utf-8")
+    folders = [ROOT / "local_cloud" / "azurite", ROOT / "tests" / "witnesses" / "javascript"]
+    lock = "\n".join((folder / "package-lock.json").read_text("utf-8") for folder in folders)
+    npmrc = "\n".join((folder / ".npmrc").read_text("utf-8") for folder in folders)
 
     assert re.findall(r"(?m)^\s*(?:-i|-f|--\S*(?:url|links|host)\S*)\b.*|https?://\S+", requirements) == []
     assert re.findall(r'"resolved": "(?!https://registry\.npmjs\.org/)[^"]*"', lock) == []

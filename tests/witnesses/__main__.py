@@ -16,11 +16,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import dev
-from tests.witnesses.clients import CLIENTS, Client, Source
+from tests.witnesses.clients import CLIENTS, JAVASCRIPT, Client, Source
 from tests.witnesses.report import FILE_VARIABLE, ONLY_VARIABLE
 
 ENVIRONMENT: Final = dev.LOCAL / "witnesses"  # a virtual environment of their own
 REQUIREMENTS: Final = dev.ROOT / "requirements-witnesses.txt"
+NPM_FILES: Final = tuple(
+    Path(__file__).with_name("javascript") / name for name in ("package.json", "package-lock.json", ".npmrc")
+)
 DEBIAN: Final = Path("/etc/debian_version")  # Ubuntu has it too
 LINE: Final = 118
 
@@ -53,6 +56,7 @@ def main(arguments: Sequence[str]) -> int:
     notes: dict[str, str] = {}
     python = install_from_pypi(chosen, notes)
     install_from_debian(chosen, notes)
+    install_from_npm(chosen, notes)
     code, report = run(python, chosen)
     if code not in (0, 1):
         notes = dict.fromkeys(names, f"pytest ended with {code}, see above") | notes
@@ -110,6 +114,26 @@ def install_from_debian(chosen: Sequence[Client], notes: dict[str, str]) -> None
     except dev.Trouble as trouble:
         complain(str(trouble))
         notes.update(dict.fromkeys((client.name for client in missing), "it could not be installed from Debian"))
+
+
+def install_from_npm(chosen: Sequence[Client], notes: dict[str, str]) -> None:
+    """Install what the lock file says, into a folder of its own; what could not be installed is noted, by client."""
+    wanted = [client for client in chosen if client.source is Source.NPM]
+    if not wanted:
+        return
+
+    def install() -> None:
+        JAVASCRIPT.mkdir(parents=True, exist_ok=True)
+        for file in NPM_FILES:
+            shutil.copy2(file, JAVASCRIPT)
+        dev.run_step("installing the witnesses from npm", dev.npm_ci_command(), cwd=JAVASCRIPT)
+
+    try:
+        is_gone = any(client.version() is None for client in wanted)
+        dev.once(JAVASCRIPT / "installed.sha256", dev.fingerprint(NPM_FILES), install, again=is_gone)
+    except dev.Trouble as trouble:
+        complain(str(trouble))
+        notes.update(dict.fromkeys((client.name for client in wanted), "it could not be installed from npm"))
 
 
 def is_root() -> bool:

@@ -1,5 +1,6 @@
 """Which clients there are, what they judge, where they come from, and whether they are here."""
 
+import json
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -8,10 +9,16 @@ from enum import StrEnum
 from importlib import metadata
 from typing import Final
 
+import dev
+
+# Where npm puts its clients; what they are is in tests/witnesses/javascript.
+JAVASCRIPT: Final = dev.LOCAL / "witnesses-javascript"
+
 
 class Source(StrEnum):
     PYPI = "PyPI"
     DEBIAN = "Debian"
+    NPM = "npm"
     HERE = "tests/samples"
 
 
@@ -29,6 +36,9 @@ class Client:
         """Return the version that is installed for this very Python or on PATH; None when it is not there."""
         if self.source is Source.HERE:
             return "-"
+        if self.source is Source.NPM:
+            file = JAVASCRIPT / "node_modules" / self.package / "package.json"
+            return str(json.loads(file.read_text("utf-8"))["version"]) if file.is_file() else None
         if not self.version_command:
             try:
                 return metadata.version(self.package)
@@ -67,7 +77,23 @@ ABRAUNEGG: Final = Client(
 )
 D365FO: Final = Client(name="d365fo-client", judges="F&O", source=Source.PYPI, package="d365fo-client")
 SAMPLES: Final = Client(name="fo-samples", judges="F&O", source=Source.HERE, package="")
+ONEDRIVE_PERSONAL_SDK: Final = Client(
+    name="onedrive-personal-sdk", judges="OneDrive", source=Source.PYPI, package="onedrive-personal-sdk"
+)
+GRAPH_CLIENT_JS: Final = Client(
+    name="graph-client-js", judges="OneDrive", source=Source.NPM, package="@microsoft/microsoft-graph-client"
+)
 AZURE_IDENTITY: Final = Client(name="azure-identity", judges="Entra ID", source=Source.PYPI, package="azure-identity")
 MSAL: Final = Client(name="msal", judges="Entra ID", source=Source.PYPI, package="msal")
 
-CLIENTS: Final[Sequence[Client]] = (MSGRAPH, RCLONE, ABRAUNEGG, D365FO, SAMPLES, AZURE_IDENTITY, MSAL)
+CLIENTS: Final[Sequence[Client]] = (
+    MSGRAPH,
+    GRAPH_CLIENT_JS,
+    ONEDRIVE_PERSONAL_SDK,
+    RCLONE,
+    ABRAUNEGG,
+    D365FO,
+    SAMPLES,
+    AZURE_IDENTITY,
+    MSAL,
+)

@@ -5,13 +5,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import dev
 from local_cloud.faults import Call
 from tests.witnesses import __main__ as command
-from tests.witnesses.clients import RCLONE, Client
+from tests.witnesses.clients import GRAPH_CLIENT_JS, RCLONE, Client
 from tests.witnesses.report import verb_of
 
 # What is installed on this machine must not matter: one is there wherever the tests are, the other nowhere.
@@ -72,6 +74,24 @@ def test_a_client_that_is_not_there_is_told_and_a_failure_unless_allowed(
     assert "absent, judges OneDrive: not run: install it, on Debian and Ubuntu: apt-get install rclone" in (
         capsys.readouterr().out
     )
+
+
+def test_a_client_that_npm_cannot_install_is_told_as_such(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "JAVASCRIPT", tmp_path / "javascript")
+    monkeypatch.setattr(dev, "npm_ci_command", lambda: [sys.executable, "-c", "raise SystemExit('no such package')"])
+    notes: dict[str, str] = {}
+
+    command.install_from_npm([replace(GRAPH_CLIENT_JS, package="absent")], notes)
+
+    assert notes == {"graph-client-js": "it could not be installed from npm"}
+    assert "no such package" in capsys.readouterr().err
+    assert sorted(path.name for path in (tmp_path / "javascript").iterdir()) == [
+        ".npmrc",
+        "package-lock.json",
+        "package.json",
+    ]
 
 
 def test_a_client_whose_tests_were_all_skipped_was_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
