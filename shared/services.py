@@ -120,6 +120,7 @@ class Services:
         self.trouble_of_telling: Exception | None = None  # of the timer's last minute in this process
         self.last_scans: dict[tuple[str, str], datetime] = {}  # the same by drive and Input folder
         self.last_notification: datetime | None = None  # that this process was given
+        self.seen_checked_in: dict[str, datetime] = {}  # by drive: when a filed file was last seen not checked out
 
     def now(self) -> datetime:
         """Return the present moment, in UTC."""
