@@ -34,6 +34,7 @@ from local_cloud.finance_operations.packages import (
     PackageBroken,
     Row,
     data_file,
+    folded,
     read_package,
     write_package,
 )
@@ -53,6 +54,11 @@ DEADLOCK: Final = (
 # https://github.com/MicrosoftDocs/dynamics-365-unified-operations-public/issues/1335
 COMPOSITE_NEEDS_PROJECT: Final = (
     "A data project must exist before importing a package consisting of a composite data entity."
+)
+# Assumed: that F&O says this, in the words of any record that is there already, where a package lists an entity twice.
+ENTITY_TWICE: Final = (
+    "Cannot create a record in Entities for a processing group (DMFDefinitionGroupEntity). Entity: {entity}.\n"
+    "The record already exists."
 )
 # Assumed: that F&O says this, of all it says in contention, while an earlier execution of the project is running.
 PROJECT_BUSY: Final = (
@@ -222,8 +228,8 @@ class DataManagement:
             raise ActionRefused(f"The data project '{order.data_project}' exists and overwrite has not been specified.")
 
     def _is_composite(self, package: Package) -> bool:
-        labels = {each.casefold() for each in self.behaviour.composite_entities}
-        return any(entity.name.casefold() in labels for entity in package.entities)
+        labels = {folded(each) for each in self.behaviour.composite_entities}
+        return any(folded(entity.name) in labels for entity in package.entities)
 
     def _check_company(self, company: str) -> None:
         if company.upper() not in {each.upper() for each in self.behaviour.legal_entities}:
@@ -251,18 +257,31 @@ class DataManagement:
                 for chunk in response.iter_content(_CHUNK):
                     file.write(chunk)
                 file.seek(0)
-                return self._known_entities(read_package(file))
+                return self._with_each_entity_once(self._known_entities(read_package(file)))
         except requests.RequestException as error:
             raise ActionRefused("Unable to connect to the remote server") from error
 
     def _known_entities(self, package: Package) -> Package:
         known = self.behaviour.entities
         if known is not None:
-            labels = {each.casefold() for each in known}
+            labels = {folded(each) for each in known}
             for entity in package.entities:
-                if entity.name.casefold() not in labels:
+                if folded(entity.name) not in labels:
                     raise PackageBroken(f"Entity {entity.name} does not exist in the target environment")
         return package
+
+    def _with_each_entity_once(self, package: Package) -> Package:
+        """Return the package with the rows of an entity that is listed twice as one. Raises PackageBroken."""
+        once: dict[str, EntityData] = {}
+        for entity in package.entities:
+            first = once.get(folded(entity.name))
+            if first is not None:
+                if self.behaviour.entity_listed_twice == "refuse":
+                    raise PackageBroken(ENTITY_TWICE.format(entity=entity.name))
+                fields = tuple(dict.fromkeys([*first.fields, *entity.fields]))
+                entity = replace(first, fields=fields, rows=(*first.rows, *entity.rows))
+            once[folded(entity.name)] = entity
+        return replace(package, entities=tuple(once.values()))
 
     def _note_failed(self, order: ImportOrder, message: str) -> None:
         self._store.save_execution(
@@ -562,7 +581,7 @@ class DataManagement:
     def _entity_run(self, execution_id: str, entity: str) -> tuple[Execution | None, EntityRun | None]:
         execution = self._execution(execution_id)
         runs: Iterable[EntityRun] = execution.entities if execution else ()
-        return execution, next((run for run in runs if run.entity.casefold() == entity.casefold()), None)
+        return execution, next((run for run in runs if folded(run.entity) == folded(entity)), None)
 
     def _settle(self) -> None:
         """Let the executions that have ended by now take effect, in the order in which they ended."""

@@ -44,6 +44,9 @@ class Behaviour:
     key_fields: Mapping[str, str] | None = None  # entity -> its key field; otherwise the first column is the key
     max_value_length: int = 255  # characters; a longer value does not fit into its staging column
     repeated_execution_id: Literal["refuse", "new", "same"] = "refuse"  # what F&O really does is documented nowhere
+    # A manifest that lists an entity twice; what F&O does is documented nowhere. refuse: as the index of a project's
+    # lines would; both: the rows of both files are imported, in the manifest's order.
+    entity_listed_twice: Literal["refuse", "both"] = "refuse"
     parallel_imports_fail: bool = True  # two ImportFromPackage calls at one time end in a deadlock
     failed_import_leaves_execution: bool = False  # a refused package leaves a Failed execution under its id
     never_ends: bool = False  # executions stay Executing, as with a dead batch service

@@ -4,9 +4,12 @@ What is wrong with a package is said in F&O's own words (``PackageBroken``). Wha
 that is ``data_management``'s business.
 """
 
+import contextlib
 import csv
 import io
+import lzma
 import re
+import unicodedata
 import uuid
 import zipfile
 import zlib
@@ -20,7 +23,6 @@ import openpyxl
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 from openpyxl.cell import WriteOnlyCell
-from openpyxl.utils.exceptions import InvalidFileException
 
 NAMESPACE: Final = "http://schemas.microsoft.com/dynamics/2015/01/DataManagement"
 _INSTANCE: Final = "http://www.w3.org/2001/XMLSchema-instance"
@@ -29,6 +31,20 @@ _MANIFEST_TYPE: Final = (
 )
 _XLSX_SHEET_NAME: Final = 31  # characters; Excel's limit
 _NOT_IN_XML: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")  # https://www.w3.org/TR/xml/#charsets
+
+# How a zip breaks off: RuntimeError is an encrypted entry, ValueError and OSError an offset that leads nowhere.
+_NOT_UNPACKED: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    OSError,
+)
+# LookupError: an encoding that there is not.
+_NOT_PARSED: Final = (ParseError, DefusedXmlException, ValueError, LookupError)
 
 type Row = Mapping[str, str]  # field -> value; a value that is not there is ""
 type _AsRecord = Callable[[str, Sequence[str], Row], str]
@@ -82,8 +98,8 @@ def read_package(file: IO[bytes]) -> Package:
     try:
         with zipfile.ZipFile(file) as archive:
             return _Unpacked(archive, folder).package()
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        # RuntimeError: an encrypted entry. A file that is no zip unpacks to nothing, so that the header is missing.
+    except _NOT_UNPACKED as error:
+        # A file that is no zip unpacks to nothing, so that the header is missing.
         raise PackageBroken(_missing(folder, "PackageHeader.xml")) from error
 
 
@@ -99,13 +115,21 @@ def write_package(data_project: str, entities: Sequence[EntityData]) -> bytes:
     return buffer.getvalue()
 
 
+def folded(name: str) -> str:
+    """Return a name as it is compared: of entities as the database does, of files as Windows does.
+
+    Neither regards case. Assumed: a letter with its accent is one however it is written (NFC or NFD).
+    """
+    return unicodedata.normalize("NFC", name).casefold()
+
+
 class _Unpacked:
     """The entries of a package's zip, as if unpacked into a folder on Windows."""
 
     def __init__(self, archive: zipfile.ZipFile, folder: str) -> None:
         self._archive = archive
         self._folder = folder
-        self._at_root = {entry.filename.casefold(): entry for entry in archive.infolist()}  # Windows ignores case
+        self._at_root = {folded(entry.filename): entry for entry in archive.infolist()}
 
     def package(self) -> Package:
         self._parse("PackageHeader.xml", "DataManagementPackageHeader")
@@ -113,7 +137,8 @@ class _Unpacked:
         listed = manifest.iterfind(f"{_ns('PackageEntityList')}/{_ns('DataManagementPackageEntityData')}")
         return Package(
             data_project=_text(manifest, "DefinitionGroupName"),
-            entities=tuple(self._entity(element) for element in listed),
+            # Assumed: what is disabled is not even looked at, so that it needs no file and no map.
+            entities=tuple(self._entity(element) for element in listed if not _is_disabled(element)),
         )
 
     def _entity(self, element: Element) -> EntityData:
@@ -129,7 +154,7 @@ class _Unpacked:
     def _parse(self, file_name: str, root_name: str) -> Element:
         try:
             root = fromstring(self._read(file_name))
-        except (ParseError, DefusedXmlException, ValueError) as error:
+        except _NOT_PARSED as error:
             raise PackageBroken(f"XML is not in correct format. {error}") from error
         if root.tag != _ns(root_name):
             namespace, _, name = root.tag.rpartition("}")
@@ -140,7 +165,7 @@ class _Unpacked:
         return root
 
     def _read(self, file_name: str) -> bytes:
-        entry = self._at_root.get(file_name.casefold())
+        entry = self._at_root.get(folded(file_name))
         if entry is None or entry.is_dir():
             raise PackageBroken(_missing(self._folder, file_name))
         return self._archive.read(entry)
@@ -148,6 +173,8 @@ class _Unpacked:
 
 def _mapped(entity: str, source_format: str, maps: Sequence[FieldMap], table: _Table) -> EntityData:
     place = {column.casefold(): number for number, column in enumerate(table.columns)}
+    if maps and table.lines and not table.columns:
+        raise _wrong_mapping(entity)  # an empty first line
     if table.columns and any(each.column.casefold() not in place for each in maps):
         raise _wrong_mapping(entity)
     in_order = sorted(maps, key=lambda each: place.get(each.column.casefold(), 0))
@@ -194,13 +221,11 @@ def _from_lines(entity: str, text: str, delimiter: str) -> _Table:
 def _from_workbook(content: bytes, sheet: str) -> _Table:
     try:
         workbook = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
-    except (zipfile.BadZipFile, InvalidFileException, KeyError, ValueError) as error:
+        with contextlib.closing(workbook):
+            page = workbook[sheet.rstrip("$")] if sheet.rstrip("$") in workbook.sheetnames else workbook.worksheets[0]
+            return _as_table([_cell(value) for value in line] for line in page.iter_rows(values_only=True))
+    except Exception as error:  # openpyxl passes on whatever a damaged part of a workbook makes Python raise
         raise PackageBroken(f"The Excel file cannot be opened: {error}") from error  # Assumed: the words
-    try:
-        page = workbook[sheet.rstrip("$")] if sheet.rstrip("$") in workbook.sheetnames else workbook.worksheets[0]
-        return _as_table([_cell(value) for value in line] for line in page.iter_rows(values_only=True))
-    finally:
-        workbook.close()
 
 
 def _cell(value: object) -> str:
@@ -214,7 +239,7 @@ def _cell(value: object) -> str:
 def _from_xml(content: bytes) -> _Table:
     try:
         root = fromstring(content)
-    except (ParseError, DefusedXmlException, ValueError) as error:
+    except _NOT_PARSED as error:
         raise PackageBroken(f"XML is not in correct format. {error}") from error
     records = [
         dict(record.attrib) | {field.tag.rpartition("}")[2]: field.text or "" for field in record} for record in root
@@ -350,6 +375,10 @@ def _ns(name: str) -> str:
 
 def _text(element: Element, name: str) -> str:
     return (element.findtext(_ns(name)) or "").strip()
+
+
+def _is_disabled(element: Element) -> bool:
+    return _text(element, "Disable").casefold() in ("true", "1", "yes")
 
 
 def _file_name(entity: str) -> str:

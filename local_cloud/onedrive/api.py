@@ -63,6 +63,11 @@ class Asked:
     parts: Mapping[str, str | None]  # of the route
 
     @property
+    def by(self) -> str:
+        """Who asks, as in Item.checked_out_by."""
+        return self.claims.user or self.claims.app_id
+
+    @property
     def query(self) -> Mapping[str, str]:
         return options(self.request.query)
 
@@ -130,6 +135,8 @@ class Api:
             ("PUT", "content"): self._put_content,
             ("POST", "createUploadSession"): self._create_upload_session,
             ("POST", "copy"): self._copy_item,
+            ("POST", "checkin"): self._check_in,
+            ("POST", "checkout"): self._check_out,
             ("GET", "delta"): self._delta,
         }
 
@@ -302,7 +309,9 @@ class Api:
 
         def change() -> dict[str, object]:
             item = self._find(address)
-            changed = self._drive.change(item.item_id, parent_id=parent_id, name=name, times=times, if_match=match)
+            changed = self._drive.change(
+                item.item_id, parent_id=parent_id, name=name, times=times, if_match=match, by=asked.by
+            )
             shown = self._shapes.whole(changed, select=selected(asked.query))
             if not self._knobs.changes_tell_download_url:
                 shown.pop(DOWNLOAD_URL, None)
@@ -313,7 +322,22 @@ class Api:
     async def _delete_item(self, asked: Asked, address: Address) -> web.Response:
         known_query(asked.query)
         match = if_match(asked.request)
-        await asyncio.to_thread(lambda: self._drive.delete(self._find(address).item_id, if_match=match))
+        await asyncio.to_thread(lambda: self._drive.delete(self._find(address).item_id, if_match=match, by=asked.by))
+        return json_answer(204)
+
+    async def _check_in(self, asked: Asked, address: Address) -> web.Response:
+        known_query(asked.query)
+        body = await json_body(asked.request, ("comment", "checkInAs"))
+        text_of(body, "comment")
+        if text_of(body, "checkInAs") not in (None, "published", "unspecified"):
+            raise misuse("checkInAs is neither published nor unspecified.")
+        await asyncio.to_thread(lambda: self._drive.check_in(self._find(address).item_id, asked.by))
+        return json_answer(204)
+
+    async def _check_out(self, asked: Asked, address: Address) -> web.Response:
+        known_query(asked.query)
+        await json_body(asked.request, (), may_be_empty=True)
+        await asyncio.to_thread(lambda: self._drive.check_out(self._find(address).item_id, asked.by))
         return json_answer(204)
 
     async def _list_children(self, asked: Asked, address: Address) -> web.Response:
@@ -397,6 +421,7 @@ class Api:
                 conflict=conflict,
                 if_match=target.if_match,
                 times=times_of(said),
+                by=asked.by,
             )
             session = self._uploads.create(target, declared_bytes=size, waits_for_commit=waits)
             return {
@@ -425,7 +450,7 @@ class Api:
         async def copy() -> None:
             await asyncio.sleep(self._knobs.copy_takes_s)
             try:
-                copied = await asyncio.to_thread(self._drive.copy, item.item_id, parent_id, name, conflict)
+                copied = await asyncio.to_thread(self._drive.copy, item.item_id, parent_id, name, conflict, by=asked.by)
                 operation.item_id = copied.item_id
             except GraphError as error:
                 operation.error = error
@@ -472,12 +497,14 @@ class Api:
         match = if_match(asked.request)
         if address.names:
             parent = self._drive.find(address.item_id or self._drive.root_id, address.names[:-1])
-            return Target(parent_id=parent.item_id, name=address.names[-1], conflict=conflict, if_match=match)
+            return Target(
+                parent_id=parent.item_id, name=address.names[-1], conflict=conflict, if_match=match, by=asked.by
+            )
         item = self._find(address)
         if item.is_folder:
             raise misuse("The content of a folder cannot be replaced.")
         check_match(item, match)
-        return Target(parent_id=item.parent_id, name=item.name, conflict="replace", if_match=match)
+        return Target(parent_id=item.parent_id, name=item.name, conflict="replace", if_match=match, by=asked.by)
 
     def _parent_id(self, body: Mapping[str, object]) -> str | None:
         """Return the folder that a parentReference names, None when there is none. Raises GraphError 400."""

@@ -19,11 +19,13 @@ from typing import Final
 from local_cloud.onedrive.disk import Entry, Stat, entries, everything, stat_of
 from local_cloud.onedrive.errors import (
     GraphError,
+    checked_out_already,
     columns_not_filled,
     item_not_found,
     locked,
     misuse,
     name_already_exists,
+    not_checked_out,
     on_hold,
     resource_modified,
 )
@@ -35,6 +37,7 @@ from local_cloud.onedrive.quick_xor import hashing_of
 
 ROOT_GUID: Final = "00000000-0000-0000-0000-000000000001"
 CONFLICT_BEHAVIORS: Final = frozenset({"fail", "replace", "rename"})
+PERSON: Final = "a person"  # who has checked out what the setting checked_out names
 LEFT_KEPT_S: Final = 600.0  # seconds that the memory of what left a folder is kept; no lag is longer
 
 
@@ -266,12 +269,16 @@ class Drive:
         name: str | None = None,
         times: Times | None = None,
         if_match: str | None = None,
+        by: str = "",
     ) -> Item:
-        """Move, rename, or set the times of an item; its id stays. Raises GraphError 400, 403, 404, 409, 412, 423."""
+        """Move, rename, or set the times of an item; its id stays. by: who wants it, as in Item.checked_out_by.
+
+        Raises GraphError 400, 403, 404, 409, 412, 423.
+        """
         with self._lock:
             item = self.get(item_id)
             check_match(item, if_match)
-            self._refuse_if_protected(item)
+            self._refuse_if_protected(item, by)
             if item.is_root:
                 raise GraphError(400, "invalidRequest", "The root cannot be changed.")
             parent = self._folder(parent_id or item.parent_id)
@@ -284,12 +291,12 @@ class Drive:
                 item = self._save(replace(item, stat=stat_of(path), version=item.version + 1))
             return item
 
-    def delete(self, item_id: str, *, if_match: str | None = None) -> None:
+    def delete(self, item_id: str, *, if_match: str | None = None, by: str = "") -> None:
         """Move an item to the recycle bin, with all that is in it. Raises GraphError 400, 403, 404, 412, 423."""
         with self._lock:
             item = self.get(item_id)
             check_match(item, if_match)
-            self._refuse_if_protected(item)
+            self._refuse_if_protected(item, by)
             if item.is_root:
                 raise GraphError(400, "invalidRequest", "The root cannot be deleted.")
             self.path_of(item).replace(self._recycle_bin / f"{self._sequence}-{item.item_id}-{item.name}")
@@ -307,10 +314,12 @@ class Drive:
         quick_xor: str | None,
         times: Times | None = None,
         if_match: str | None = None,
+        by: str = "",
     ) -> tuple[Item, bool]:
         """Let an uploaded file appear in the drive; `content` is moved there. Return the item, and whether it is new.
 
-        Raises GraphError 400, 403, 404, 409, 412, 423; the content is still where it was then.
+        by: who uploaded it, as in Item.checked_out_by. Raises GraphError 400, 403, 404, 409, 412, 423; the content is
+        still where it was then.
         """
         with self._lock:
             parent = self._folder(parent_id)
@@ -324,7 +333,7 @@ class Drive:
                 elif conflict == "fail" or existing.is_folder:
                     raise name_already_exists()
                 else:
-                    self._refuse_if_protected(existing)
+                    self._refuse_if_protected(existing, by)
                     name = existing.name
             elif if_match is not None:
                 raise resource_modified()
@@ -332,12 +341,43 @@ class Drive:
                 os.utime(content, (times.modified_s, times.modified_s))
             path = self.path_of(parent) / name
             _into_place(content, path)
+            holder = by if self._knobs.requires_check_out else ""
             if existing is not None:
-                return self._save(existing.refilled(stat_of(path), quick_xor=quick_xor)), False
+                refilled = existing.refilled(stat_of(path), quick_xor=quick_xor)
+                return self._save(replace(refilled, checked_out_by=holder or existing.checked_out_by)), False
             created_s = None if times is None else times.created_s
-            return self._add(parent_id, name, stat=stat_of(path), quick_xor=quick_xor, created_s=created_s), True
+            item = self._add(
+                parent_id, name, stat=stat_of(path), quick_xor=quick_xor, created_s=created_s, checked_out_by=holder
+            )
+            return item, True
 
-    def copy(self, item_id: str, parent_id: str, name: str, conflict: str) -> Item:
+    def holder(self, item: Item) -> str:
+        """Return who has the file checked out, as in Item.checked_out_by."""
+        if item.is_folder:
+            return ""
+        return PERSON if matches(item.name, self._knobs.checked_out) is not None else item.checked_out_by
+
+    def check_in(self, item_id: str, by: str) -> None:
+        """Let everybody see the file as it is now. Raises GraphError 400, 404, 423."""
+        with self._lock:
+            item = self.get(item_id)
+            if not self.holder(item):
+                raise not_checked_out()
+            self._refuse_if_protected(item, by)
+            self._save(replace(item, checked_out_by="", version=item.version + 1))
+
+    def check_out(self, item_id: str, by: str) -> None:
+        """Keep others from changing the file. Raises GraphError 400, 404, 423, 500."""
+        with self._lock:
+            item = self.get(item_id)
+            if item.is_folder:
+                raise GraphError(400, "invalidRequest", "A folder cannot be checked out.")
+            if self.holder(item) not in ("", by):
+                raise checked_out_already()
+            self._refuse_if_protected(item, by)
+            self._save(replace(item, checked_out_by=by, version=item.version + 1))
+
+    def copy(self, item_id: str, parent_id: str, name: str, conflict: str, *, by: str = "") -> Item:
         """Copy a file, or a folder with all that is in it. Raises GraphError 400, 404, 409."""
         item, parent = self.get(item_id), self.get(parent_id)
         half = self.uploads_folder / f"copy-{new_guid()}"
@@ -345,7 +385,7 @@ class Drive:
             shutil.copytree(self.path_of(item), half)
         else:
             shutil.copy2(self.path_of(item), half)
-            return self.fill(half, parent.item_id, name, conflict=conflict, quick_xor=item.quick_xor)[0]
+            return self.fill(half, parent.item_id, name, conflict=conflict, quick_xor=item.quick_xor, by=by)[0]
         with self._lock:
             self._check_place(parent, name)
             if self._lookup(parent, name) is not None:
@@ -493,6 +533,7 @@ class Drive:
         quick_xor: str | None = None,
         created_s: float | None = None,
         seen_s: float = 0.0,
+        checked_out_by: str = "",
     ) -> Item:
         guid, now = new_guid(), self._clock()
         return self._save(
@@ -507,6 +548,7 @@ class Drive:
                 quick_xor=quick_xor,
                 placed_s=now,
                 seen_s=0.0 if is_folder else seen_s,
+                checked_out_by=checked_out_by,
             )
         )
 
@@ -559,7 +601,9 @@ class Drive:
             number += 1
         return numbered(name, number, is_folder=is_folder)
 
-    def _refuse_if_protected(self, item: Item) -> None:
+    def _refuse_if_protected(self, item: Item, by: str) -> None:
+        if self.holder(item) not in ("", by):
+            raise locked("notAllowed")
         pattern = matches(item.name, self._knobs.locked)
         if pattern is not None:
             raise locked(self._knobs.locked[pattern])

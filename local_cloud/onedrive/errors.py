@@ -90,6 +90,16 @@ def columns_not_filled(operation: str) -> GraphError:
     raise ValueError(f"no operation is called {operation}")
 
 
+def not_checked_out() -> GraphError:
+    """https://github.com/microsoftgraph/msgraph-sdk-dotnet/issues/628; Assumed: the status and the code."""
+    return GraphError(400, "invalidRequest", "The file is not checked out.")
+
+
+def checked_out_already() -> GraphError:
+    """https://github.com/microsoftgraph/microsoft-graph-docs/issues/20076"""
+    return GraphError(500, "generalException", "General exception while processing.")
+
+
 def locked(shape: str) -> GraphError:
     """Return one of the three refusals that have been seen for a file that someone has open."""
     match shape:

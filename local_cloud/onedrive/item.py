@@ -4,7 +4,7 @@ import base64
 import hashlib
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Self
 
 from local_cloud.onedrive.disk import Stat
@@ -29,6 +29,7 @@ class Item:
     seen_s: float = 0.0  # when this content was first seen on disk; 0 when it is known to be whole
     sequence: int = 0  # number of its last change among all changes of the drive
     deleted: bool = False
+    checked_out_by: str = ""  # the app id or the person that has it checked out; "" for nobody
 
     @property
     def is_root(self) -> bool:
@@ -63,7 +64,10 @@ class Item:
     @classmethod
     def from_row(cls, row: Mapping[str, object]) -> Self:
         """Raises TypeError or KeyError for a row of another version of this class."""
-        values = {each.name: row[each.name] for each in fields(cls)}
+        values = {
+            each.name: row[each.name] if each.default is MISSING else row.get(each.name, each.default)
+            for each in fields(cls)
+        }
         stat = values.pop("stat")
         if not isinstance(stat, dict):
             raise TypeError("stat")

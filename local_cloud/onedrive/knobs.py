@@ -25,11 +25,21 @@ class Knobs:
     changes_tell_download_url: bool = True  # Assumed: as the answer to an upload does
     takes_needless_tokens: bool = False  # pre-authenticated addresses bear an Authorization header, as until 2023
     ignore_range: bool = False  # downloads answer 200 with everything, whatever Range asks for
+    # Items do not show @microsoft.graph.downloadUrl (labels, Conditional Access): only /content leads to their bytes.
+    # https://github.com/SharePoint/sp-dev-docs/issues/5715
+    hide_download_url: bool = False
     missing_hash: Sequence[str] = ()  # names of files that show no quickXorHash
+    # Names of files whose size is told as about double, with the right quickXorHash.
+    # https://github.com/microsoftgraph/microsoft-graph-docs/issues/9776
+    wrong_size: Sequence[str] = ()
     hash_at_once_bytes: int = 64 * 1024 * 1024  # larger files on disk get their hash some time after they are seen
     malware: Sequence[str] = ()  # names of files with the malware facet, whose download is refused
-    # Name to one of LOCK_SHAPES: 423 on a change. notAllowed is what a file gives that a person has checked out.
+    # Name to one of LOCK_SHAPES: 423 on a change. notAllowed is also what checked_out gives.
     locked: Mapping[str, str] = field(default_factory=dict)
+    # The library requires check-out: what is uploaded stays checked out to whoever uploaded it, until POST .../checkin.
+    requires_check_out: bool = False
+    # Names of files that a person has checked out: 423 on a change by anybody else.
+    checked_out: Sequence[str] = ()
     # Names of files with a hold, or a label as a record: 403 on a change. https://github.com/abraunegg/onedrive/issues/338
     held: Sequence[str] = ()
     # The library has a column that is required or validated: no file is moved, no upload session is opened (400 both),

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote
 
+from local_cloud.onedrive import drive
 from local_cloud.onedrive.drive import Drive, Times
 from local_cloud.onedrive.errors import misuse
 from local_cloud.onedrive.item import Item
@@ -38,6 +39,7 @@ SELECTABLE: Final = frozenset(
         "pendingOperations",
         "shared",
         "package",
+        "publication",
         "remoteItem",
         "description",
         "content.downloadUrl",
@@ -66,7 +68,9 @@ class Shapes:
 
     def item(self, item: Item, *, select: frozenset[str] | None = None) -> dict[str, object]:
         """Return a driveItem; select: only these properties, of SELECTABLE."""
-        wants_download = select is None or select & {DOWNLOAD_URL, "content.downloadUrl"}
+        wants_download = not self._knobs.hide_download_url and (
+            select is None or select & {DOWNLOAD_URL, "content.downloadUrl"}
+        )
         shown: dict[str, object] = {}
         if not item.is_folder and wants_download:
             shown[DOWNLOAD_URL] = self._links.download(item.guid, self._knobs.download_url_life_s)
@@ -76,7 +80,7 @@ class Shapes:
         shown |= {
             "id": item.item_id,
             "name": item.name,
-            "size": item.stat.size_bytes,
+            "size": self._size(item),
             "eTag": item.etag,
             "createdDateTime": created,
             "lastModifiedDateTime": modified,
@@ -92,6 +96,8 @@ class Shapes:
             shown["cTag"] = item.ctag  # folders have none in OneDrive for Business
             shown["file"] = self._file(item, with_hash=select is None or "file" in select)
         shown |= self._facets(item)
+        if select is not None and "publication" in select and not item.is_folder:
+            shown["publication"] = self._publication(item)  # not returned by default, as the driveItem page says
         if select is None:
             return shown
         return {name: value for name, value in shown.items() if name in select or name == DOWNLOAD_URL}
@@ -116,7 +122,7 @@ class Shapes:
                 "deleted": {"state": "deleted"},
                 "parentReference": {"driveId": self._drive.drive_id, "driveType": "business", "id": item.parent_id},
             }
-        shown = self.item(item, select=SELECTABLE - {DOWNLOAD_URL, "content.downloadUrl", "cTag"})
+        shown = self.item(item, select=SELECTABLE - {DOWNLOAD_URL, "content.downloadUrl", "cTag", "publication"})
         if isinstance(parent := shown["parentReference"], dict):
             if not self._knobs.delta_paths:
                 parent.pop("path", None)
@@ -153,6 +159,22 @@ class Shapes:
                 "siteId": "22222222-2222-2222-2222-222222222222",
             }
         return parent
+
+    def _size(self, item: Item) -> int:
+        size = item.stat.size_bytes
+        return size if item.is_folder or matches(item.name, self._knobs.wrong_size) is None else 2 * size + 2
+
+    def _publication(self, item: Item) -> dict[str, object]:
+        """https://learn.microsoft.com/graph/api/resources/publicationfacet"""
+        version = f"{item.content_version}.0"
+        match self._drive.holder(item):
+            case "":
+                return {"level": "published", "versionId": version}
+            case drive.PERSON:
+                return {"level": "checkout", "versionId": version, "checkedOutBy": PERSON}
+            case holder:  # Assumed: an app stands there as the identity of kind application, as in createdBy
+                by = {"application": {"id": holder, "displayName": "An app"}}
+                return {"level": "checkout", "versionId": version, "checkedOutBy": by}
 
     def _file(self, item: Item, *, with_hash: bool) -> dict[str, object]:
         file: dict[str, object] = {"mimeType": mime_type(item.name)}

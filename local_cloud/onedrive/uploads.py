@@ -35,6 +35,7 @@ class Target:
     conflict: str
     if_match: str | None = None
     times: Times | None = None
+    by: str = ""  # who uploads, as in Item.checked_out_by
 
 
 @dataclass(slots=True, kw_only=True)
@@ -232,6 +233,7 @@ class Uploads:
             quick_xor=quick_xor,
             times=target.times,
             if_match=target.if_match,
+            by=target.by,
         )
 
     def _drop_expired(self) -> None:

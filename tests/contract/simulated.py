@@ -5,12 +5,14 @@ The app's clients reach them as in Azure: a managed identity's token over HTTP, 
 
 import time
 import uuid
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import pytest
+import requests
 
 from local_cloud.entra import Entra
 from local_cloud.faults import Action, Fault, FaultPlan
@@ -136,6 +138,34 @@ class SimulatedGraph(_Simulated):
     def downloads(self) -> Http:
         """Return what the app calls pre-authenticated addresses with."""
         return self.opened(Http(service="OneDrive content", token=None, request_id_header="request-id"))
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: object = None,
+        data: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        permissions: Sequence[str] | None = None,
+        app_id: str = "an app",
+    ) -> requests.Response:
+        """Call Graph as any HTTP client may. path: what follows the version, encoded; redirects are not followed."""
+        token = self.identity.desk.issue(self.simulator.graph_url, app_id=app_id, permissions=permissions)
+        return requests.request(
+            method,
+            f"{self.url}/{path}",
+            json=json,
+            data=data,
+            headers={"Authorization": f"Bearer {token}", **(headers or {})},
+            allow_redirects=False,
+            timeout=30,
+        )
+
+    @property
+    def drive(self) -> str:
+        """The address of the drive, below the version."""
+        return f"drives/{self.simulator.drive_id}"
 
     def onedrive(self, *, drive: str = "", token: TokenSource | None = None) -> OneDrive:
         drive = drive or f"drives/{self.simulator.drive_id}"

@@ -378,3 +378,33 @@ def test_a_database_file_remembers_everything(
 
         assert Caller(after, desk, session).status() == "Succeeded"
         assert [each.rows for each in after.effects] == [1]
+
+
+TWICE = (
+    Entity(name="Currencies", columns=("CODE",), rows=[("EUR",)]),
+    Entity(name="CURRENCIES", columns=("CODE", "TXT"), rows=[("USD", "Dollar")], file_name="Currencies 2.csv"),
+)
+
+
+def test_an_entity_that_is_listed_twice_is_refused_in_words(
+    caller: Caller, simulator: FinanceOperationsSimulator
+) -> None:
+    answered = caller.import_package(build_package(entities=TWICE))
+
+    assert "CURRENCIES" in reason(answered)
+    assert "already exists" in reason(answered)
+    assert simulator.executions == []
+
+
+def test_an_entity_that_is_listed_twice_may_be_imported_from_both_files(
+    caller: Caller, simulator: FinanceOperationsSimulator, clock: HandClock
+) -> None:
+    simulator.change(entity_listed_twice="both")
+
+    caller.import_package(build_package(entities=TWICE))
+    clock.pass_by(60)
+
+    assert caller.status() == "Succeeded"
+    assert simulator.rows("Currencies", "USMF") == [{"CODE": "EUR"}, {"CODE": "USD", "TXT": "Dollar"}]
+    (execution,) = simulator.executions
+    assert [(run.entity, run.staged) for run in execution.entities] == [("Currencies", 2)]

@@ -1,6 +1,9 @@
 """What the simulated F&O makes of a package, and what it says of one that it cannot read."""
 
+import contextlib
 import io
+import unicodedata
+import warnings
 import zipfile
 
 import pytest
@@ -8,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local_cloud.finance_operations.packages import EntityData, PackageBroken, read_package, write_package
-from tests.packages import Entity, build_package, zip_of
+from tests.packages import Entity, SourceFormat, build_package, data_file, manifest, zip_of
 
 FORMATS = ("EXCEL", "CSV", "CSV-Unicode", "TAB", "XML-Element", "XML-Attribute")
 VALUES = st.text(st.characters(min_codepoint=32, max_codepoint=0xD7FF, exclude_categories=("Cc", "Cs")), max_size=20)
@@ -125,3 +128,76 @@ def test_without_a_map_no_row_is_read_and_nobody_complains() -> None:
     manifest = f'{before}<EntityMapList i:nil="true"/>{rest.partition("</EntityMapList>")[2]}'
 
     assert read(zip_of(entries | {"Manifest.xml": manifest.encode("utf-16")})).rows == ()
+
+
+def test_a_disabled_entity_needs_no_file_and_no_map() -> None:
+    entities = [Entity(name="Currencies"), Entity(name="Units", columns=())]
+    listed = manifest("Cases", entities, encoding="utf-8").decode()
+    listed = listed.replace("<EntityMapList></EntityMapList>", "<Disable>true</Disable>")
+    package = build_package(
+        entities=entities, encoding="utf-8", replace={"Manifest.xml": listed.encode(), "Units.csv": None}
+    )
+
+    assert read(package).name == "Currencies"
+
+
+@pytest.mark.parametrize(
+    ("listed", "in_the_zip"),
+    [
+        ("Currencies.csv", "CURRENCIES.CSV"),
+        ("ÄÖÜ.csv", "äöü.csv"),
+        (unicodedata.normalize("NFC", "Salariés.csv"), unicodedata.normalize("NFD", "Salariés.csv")),
+        (unicodedata.normalize("NFD", "Salariés.csv"), unicodedata.normalize("NFC", "Salariés.CSV")),
+    ],
+    ids=["case", "case of umlauts", "decomposed in the zip", "decomposed in the manifest"],
+)
+def test_data_files_are_found_as_leniently_as_the_manifest(listed: str, in_the_zip: str) -> None:
+    entity = Entity(name="Currencies", file_name=listed)
+    package = build_package(entities=[entity], replace={listed: None, in_the_zip: data_file(entity)})
+
+    assert len(read(package).rows) == 1
+
+
+DAMAGED = {
+    "an empty first line": {"Fixed asset major type.csv": b"\r\nA,Alpha\r\n"},
+    "an encoding that there is not": {"Manifest.xml": b'<?xml version="1.0" encoding="utf-99"?><a/>'},
+}
+
+
+@pytest.mark.parametrize("replaced", DAMAGED.values(), ids=DAMAGED.keys())
+def test_what_is_damaged_inside_is_refused_in_words(replaced: dict[str, bytes]) -> None:
+    assert broken(build_package(replace=replaced))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    source_format=st.sampled_from(["CSV", "CSV-Unicode", "EXCEL", "XML"]),
+    at=st.floats(0, 1, exclude_max=True),
+    cut=st.integers(0, 12),
+    put=st.binary(max_size=6),
+    in_workbook=st.booleans(),
+)
+def test_no_damage_to_a_package_makes_the_simulator_fail(
+    source_format: SourceFormat, at: float, cut: int, put: bytes, in_workbook: bool
+) -> None:
+    def damaged(content: bytes) -> bytes:
+        start = int(at * len(content))
+        return content[:start] + put + content[start + cut :]
+
+    package = build_package(source_format=source_format)
+    if in_workbook and source_format == "EXCEL":
+        name = "Fixed asset major type.xlsx"
+        parts = _entries(_entries(package)[name])
+        part = sorted(parts)[int(at * len(parts))]
+        package = build_package(replace={name: zip_of({**parts, part: damaged(parts[part])})}, source_format="EXCEL")
+    else:
+        package = damaged(package)
+
+    with contextlib.suppress(PackageBroken), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # openpyxl's, of parts that it leaves out
+        read_package(io.BytesIO(package))
+
+
+def _entries(content: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
