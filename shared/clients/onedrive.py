@@ -206,6 +206,7 @@ class OneDrive:
                 f"/{_item(item_id)}/checkin",
                 "check in",
                 json={"checkInAs": "published", "comment": _CHECK_IN_COMMENT},
+                ok=(HTTPStatus.NO_CONTENT,),  # a page of a proxy's is none
                 explain=partial(_not_checked_in, what=f"item {item_id}"),
             )
         except AppError:
