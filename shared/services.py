@@ -28,7 +28,7 @@ from shared.clients.credentials import (
     certificate_ends,
 )
 from shared.clients.http import Http, TokenSource, allowed_s
-from shared.clients.onedrive import OneDrive
+from shared.clients.onedrive import DriveItem, OneDrive
 from shared.clients.outbox import Outbox
 from shared.clients.reservations import Reservations
 from shared.clients.run_store import CONTAINER, RunStore
@@ -119,7 +119,10 @@ class Services:
         self.alerts_looked_at: dict[str, float] = {}  # when this process has looked last whether an alert is over
         self.trouble_of_telling: Exception | None = None  # of the timer's last minute in this process
         self.last_scans: dict[tuple[str, str], datetime] = {}  # the same by drive and Input folder
+        # By drive and Input folder: what lay there at that scan and is no file, which the app leaves where it is.
+        self.last_strays: dict[tuple[str, str], Sequence[DriveItem]] = {}
         self.last_notification: datetime | None = None  # that this process was given
+        self.seen_checked_in: dict[str, datetime] = {}  # by drive: when a filed file was last seen not checked out
 
     def now(self) -> datetime:
         """Return the present moment, in UTC."""

@@ -27,6 +27,7 @@ from shared.domain.integrations import (
     Unfit,
     from_simple,
     is_loopback,
+    matches_name,
     parse_addresses,
     parse_drive,
     parse_environment_url,
@@ -77,6 +78,7 @@ _ALL: Final = (
     Setting("IMPORT_COMPANY", example="USMF"),
     Setting("IMPORT_OVERWRITE", "true", "true"),
     Setting("IMPORT_STRICT_ORDER", "false", "true"),
+    Setting("IMPORT_IGNORED_NAMES", "*.tmp; *.partial; *.crdownload; ~$*; .~lock*", "*.tmp; *.bak; Archive"),
     Setting("EXPORT_DATA_PROJECT", example="Asset-Major-Types-Export"),
     Setting("EXPORT_COMPANY", example="USMF"),
     Setting("OUTPUT_FOLDER", "Output", "LogicAppsIntegration/Demo01/Output"),
@@ -133,6 +135,9 @@ _ALL: Final = (
     Setting("AzureWebJobsStorage__clientId", example="11111111-2222-3333-4444-555555555555"),
 )
 SETTINGS: Final[Mapping[str, Setting]] = {setting.name: setting for setting in _ALL}
+
+# Left out, they have their default; set to an empty text, there is nothing of the kind.
+EMPTY_MEANS_NONE: Final = frozenset({"INPUT_FOLDER", "IMPORT_IGNORED_NAMES"})
 
 # A setting that begins so and resembles one of ours is a misspelt one; anything else in the environment is not ours.
 _OUR_PREFIXES: Final = (
@@ -219,6 +224,7 @@ class Settings:
     alert_webhook_secret: Secret | None  # base64, perhaps with "whsec_" before it
     alert_remind_after: timedelta | None  # None: nobody is reminded
     app_url: str  # where people reach the app, without a slash at the end; empty where nobody knows
+    import_ignored_names: tuple[str, ...]  # patterns with * and ?, of what is left alone in an Input folder
     import_stuck_after: timedelta
     export_stuck_after: timedelta
     submit_grace_s: float  # how long F&O may take to know of an execution that was sent to it
@@ -272,6 +278,7 @@ def read_settings(environ: Mapping[str, str], *, app_folder: Path = APP_FOLDER) 
         alert_webhook_secret=read.optional("ALERT_WEBHOOK_SECRET", _parse_webhook_secret),
         alert_remind_after=timedelta(hours=remind_after_hours) if remind_after_hours else None,
         app_url=_app_url(read),
+        import_ignored_names=_ignored_names(read),
         import_stuck_after=timedelta(minutes=read.number("IMPORT_STUCK_AFTER_MINUTES", least=0.01, most=week_minutes)),
         export_stuck_after=timedelta(minutes=read.number("EXPORT_STUCK_AFTER_MINUTES", least=0.01, most=week_minutes)),
         submit_grace_s=read.number("SUBMIT_GRACE_SECONDS", least=0, most=3600),
@@ -314,6 +321,8 @@ class _Reader:
         unused = {*(() if has_import else SIMPLE_IMPORT), *(() if has_export else SIMPLE_EXPORT)}
         for setting in SETTINGS.values():
             value = self.given(setting.name)
+            if setting.name in EMPTY_MEANS_NONE and not value and self.is_named(setting.name):
+                continue
             if shown := value or ("" if setting.name in unused else setting.default):
                 if setting.is_secret:
                     shown = repr(Secret(value))
@@ -443,6 +452,26 @@ def _onedrive_sign_in(read: _Reader) -> Literal["app", "user"]:
                 "ONEDRIVE_SIGN_IN", "must be app (the app's own identity) or user (a person who signs in once)."
             )
             return "app"
+
+
+def _ignored_names(read: _Reader) -> tuple[str, ...]:
+    name = "IMPORT_IGNORED_NAMES"
+    if not read.given(name) and read.is_named(name):
+        return ()
+    return tuple(part.strip() for part in read.text(name, _parse_names).split(";") if part.strip())
+
+
+# Names that have nothing in common but what all packages have. A pattern that means both leaves every package alone.
+_ANY_PACKAGES: Final = ("USMF_Customers_001.zip", "dat.zip")
+
+
+def _parse_names(text: str) -> str:
+    for part in (part.strip() for part in text.split(";")):
+        if "/" in part or "\\" in part:
+            raise Unfit(f"holds {part}, which is a path: give names, as they stand in the Input folder.")
+        if part and all(matches_name(name, (part,)) for name in _ANY_PACKAGES):
+            raise Unfit(f"holds {part}, which leaves every package alone: nothing would be imported.")
+    return text
 
 
 def _alerts(read: _Reader) -> AlertRoute:

@@ -1,4 +1,4 @@
-"""OneDrive through Microsoft Graph: list, look, move, upload. One verb, one call; bytes of downloads are transfer.py's.
+"""OneDrive through Microsoft Graph: list, look, move, upload, check in. Bytes of downloads are transfer.py's.
 
 Graph's driveItem becomes a ``DriveItem`` here. Items are addressed by id wherever there is one: ids never change within
 a drive, while a read by path can lag minutes behind a change.
@@ -6,18 +6,20 @@ a drive, while a read by path can lag minutes behind a change.
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, NoReturn, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 import requests
 
 from shared.clients.http import Explain, Http, Refusal, json_object
+from shared.domain.quick_xor_hash import QuickXorHash
 from shared.errors import (
     AppError,
     FileRejected,
@@ -52,6 +54,13 @@ _LONGEST_NAME: Final = 255  # characters
 _BAD_NAME: Final = ("invalidPath", "nameContainsInvalidCharacters")
 _LONG_PATH: Final = "pathIsTooLong"
 
+# The codes of a 409 that is about the name. Any other 409 on a chunk passes: OneDrive says so while it is busy with the
+# session, and has mostly taken the chunk. https://github.com/home-assistant/core/issues/137098
+# https://learn.microsoft.com/graph/api/driveitem-createuploadsession#handle-upload-errors
+_NAME_IS_TAKEN: Final = ("nameAlreadyExists", "upload_name_conflict")
+# So often a chunk is sent again that such a 409 has kept from being received.
+_CONFLICTS: Final = 3
+
 _MALWARE: Final = ("malwareDetected", "virusSuspicious")
 _DRIVE_FULL: Final = ("quotaLimitReached", "insufficientStorage")
 
@@ -66,6 +75,18 @@ _PLAIN: Final = frozenset({401, 407, 408, 410, 429})
 _LONGEST_POSITION: Final = 15  # digits of a position in a file: OneDrive takes files of up to 250 GB
 
 _UNKNOWN_TIME: Final = datetime.min.replace(tzinfo=UTC)
+
+_HASH_OF_NOTHING: Final = QuickXorHash().base64()
+
+# What Graph answers if the content is to be had elsewhere: 302, as documented, and its kin.
+# https://learn.microsoft.com/graph/api/driveitem-get-content#response
+_ELSEWHERE: Final = frozenset({301, 302, 303, 307, 308})
+
+# The level of an item that this identity has checked out. Observed: of what somebody else has checked out, Graph says
+# "published". https://github.com/microsoftgraph/microsoft-graph-docs-contrib/issues/6407
+_CHECKED_OUT: Final = "checkout"
+# Stands beside the version in its history.
+_CHECK_IN_COMMENT: Final = "Checked in by the app that moves files between this library and Dynamics 365 F&O"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +106,14 @@ class DriveItem:
     has_malware: bool
     is_pending: bool  # OneDrive is still receiving or processing the content
     web_url: str
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the file holds nothing yet. A library may tell a wrong size, of 0 too; a hash of content is right.
+
+        Observed: https://github.com/microsoftgraph/microsoft-graph-docs-contrib/issues/9776
+        """
+        return self.size_bytes == 0 and self.quick_xor_hash in (None, _HASH_OF_NOTHING)
 
 
 class OneDrive:
@@ -127,7 +156,11 @@ class OneDrive:
         Folders, notebooks and shortcuts are left out. Their download URLs may be missing or old: ``get`` the item.
         Raises NotFound where the folder is not there; NeedsPerson; TryAgain. Any of them may come between two items.
         """
-        return (item for item in self._children(folder_id) if item.is_file)
+        return (item for item in self.list_items(folder_id) if item.is_file)
+
+    def list_items(self, folder_id: str) -> Iterator[DriveItem]:
+        """The same with folders, notebooks and shortcuts, whose ``is_file`` is False."""
+        return self._children(folder_id)
 
     def get(self, item_id: str) -> DriveItem:
         """Return the item with a fresh download URL.
@@ -136,6 +169,63 @@ class OneDrive:
         """
         explain = partial(_meaning_for_file, what=f"item {item_id}")
         return _drive_item(json_object(self._call("GET", f"/{_item(item_id)}", "get item", explain=explain)))
+
+    def content_url(self, item_id: str) -> SecretUrl:
+        """Return where the content of a file that tells no download URL is to be had, without our token.
+
+        Observed: Graph leaves the URL out for good where a label, Conditional Access or an unmanaged device limits what
+        may be downloaded. https://github.com/SharePoint/sp-dev-docs/issues/5715
+        Raises what ``get`` raises.
+        """
+        answer = self._call(
+            "GET",
+            f"/{_item(item_id)}/content",
+            "get content",
+            stream=True,  # should the content itself come, it is not read
+            ok=(HTTPStatus.OK, *_ELSEWHERE),
+            explain=partial(_meaning_for_file, what=f"item {item_id}"),
+        )
+        with closing(answer):
+            location = answer.headers.get("Location", "") if answer.status_code in _ELSEWHERE else ""
+            return SecretUrl(urljoin(answer.url, location)) if location else _incomplete("get content")
+
+    def check_in(self, item_id: str) -> bool:
+        """Check a file in if this identity has it checked out; return whether it had.
+
+        A library that requires check-out keeps what an app has written checked out: nobody else sees it.
+        May be repeated after any error. Raises NotFound, ItemLocked, Refused (the rules of the library, such as columns
+        that are required), NeedsPerson, TryAgain.
+        """
+        if not self._is_checked_out(item_id):
+            return False
+        try:
+            # "published": as a major version, which readers see in a library with drafts, too.
+            # https://learn.microsoft.com/graph/api/driveitem-checkin
+            self._call(
+                "POST",
+                f"/{_item(item_id)}/checkin",
+                "check in",
+                json={"checkInAs": "published", "comment": _CHECK_IN_COMMENT},
+                ok=(HTTPStatus.NO_CONTENT,),  # a page of a proxy's is none
+                explain=partial(_not_checked_in, what=f"item {item_id}"),
+            )
+        except AppError:
+            if self._is_checked_out(item_id):
+                raise
+            # The answer to an earlier try was lost, or a person has done it.
+            log.info("item.was_checked_in", item_id=item_id)
+        return True
+
+    def _is_checked_out(self, item_id: str) -> bool:
+        """Return whether this identity has the item checked out; False where the drive knows no check-out."""
+        explain = partial(_meaning_for_file, what=f"item {item_id}")
+        try:
+            # Not in the usual answers: https://learn.microsoft.com/graph/api/resources/driveitem#properties
+            answer = self._call("GET", f"/{_item(item_id)}?$select=id,publication", "get publication", explain=explain)
+        except Refused as error:
+            log.info("item.no_publication", item_id=item_id, reason=error.message)  # a personal OneDrive, say
+            return False
+        return _text(_object(json_object(answer), "publication"), "level").casefold() == _CHECKED_OUT
 
     def find(self, path: str) -> DriveItem | None:
         """Return what is at the path below the root ("" is the root itself), or None.
@@ -268,6 +358,8 @@ class OneDrive:
         json: object | None = None,
         data: bytes | None = None,
         idempotent: bool = True,
+        stream: bool = False,
+        ok: Collection[int] = (200, 201, 202, 204),
     ) -> requests.Response:
         """where: what follows the drive in the URL, percent-encoded."""
         return self._http.call(
@@ -278,6 +370,8 @@ class OneDrive:
             headers=headers,
             json=json,
             data=data,
+            stream=stream,
+            ok=ok,
             explain=explain,
         )
 
@@ -330,6 +424,10 @@ class OneDrive:
         return root
 
 
+class _Conflict(TryAgain):
+    """OneDrive is busy with an upload session: it may have received the chunk or not."""
+
+
 class UploadSession:
     """An upload of one file in chunks, in order. Use it as a context manager: it cancels what was not finished."""
 
@@ -352,7 +450,8 @@ class UploadSession:
         """Send the bytes from position ``start``; return the item after the last chunk, None before.
 
         chunk: CHUNK bytes, or another multiple of 320 KiB; only the last one may have any length.
-        What OneDrive has already received of the chunk is not sent again.
+        What OneDrive has already received of the chunk is not sent again. Where it is busy with the session (a 409 that
+        is not about the name), it is asked how far it is, and the upload goes on from there.
 
         Raises NameTaken if a file of that name has come meanwhile; ItemLocked; Refused; NeedsPerson if the drive is
         full; TryAgain: the session is gone or its position is elsewhere. Look for the file before opening a new one:
@@ -361,17 +460,26 @@ class UploadSession:
         end = start + len(chunk)
         if not chunk or end > self._size_bytes or (end < self._size_bytes and len(chunk) % _UNIT):
             raise ValueError(f"a chunk of {len(chunk)} bytes at {start} does not fit an upload of {self._size_bytes}")
-        position = start
+        position, conflicts = start, 0
         while True:
-            answer = self._send(position, chunk[position - start :])
-            if answer.status_code in (HTTPStatus.OK, HTTPStatus.CREATED):
-                # Only with the item at hand: a proxy's page in its place leaves a session that holds the name.
-                item = _drive_item(json_object(answer))
-                self._ended = True
-                return item
-            # 416: OneDrive has these bytes, or some of them; an acknowledgement was lost on the way.
-            refused = answer.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
-            reached = self.resume_from() if refused else _next_position(json_object(answer), otherwise=end)
+            try:
+                answer = self._send(position, chunk[position - start :])
+            except _Conflict:
+                reached, conflicts = self.resume_from(), conflicts + 1
+                # Nothing of it has arrived; or all has, and OneDrive has not made the file of it: the same once more.
+                if reached == position or reached == end == self._size_bytes:
+                    if conflicts > _CONFLICTS:
+                        raise
+                    continue
+            else:
+                if answer.status_code in (HTTPStatus.OK, HTTPStatus.CREATED):
+                    # Only with the item at hand: a proxy's page in its place leaves a session that holds the name.
+                    item = _drive_item(json_object(answer))
+                    self._ended = True
+                    return item
+                # 416: OneDrive has these bytes, or some of them; an acknowledgement was lost on the way.
+                refused = answer.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+                reached = self.resume_from() if refused else _next_position(json_object(answer), otherwise=end)
             if reached == end < self._size_bytes:
                 return None
             # What is left of a chunk must be a multiple as well, and with less than the chunk nothing can be made up.
@@ -526,6 +634,19 @@ def _common_meaning(refusal: Refusal, what: str) -> AppError | None:
             return None
 
 
+def _not_checked_in(refusal: Refusal, *, what: str) -> AppError | None:
+    """What a refusal to check in means: the file is there, and nobody but the app sees it."""
+    if not 400 <= refusal.status < 500 or refusal.status in _PLAIN | {404, 423}:
+        return _meaning_for_file(refusal, what=what)
+    if refusal.status == HTTPStatus.CONFLICT:
+        return TryAgain(f"OneDrive is busy with {what}: {refusal.words}", call=refusal.call)
+    return Refused(
+        f"OneDrive does not check {what} in, so nobody but the app sees it: {refusal.words}. The library requires "
+        "check-out, and may have columns that are required: take one of the two rules away, or use another library",
+        call=refusal.call,
+    )
+
+
 def _better_name(operation: str) -> str:
     """Return what to do about a name that OneDrive does not take: of an import's file, or one that the app has made."""
     if operation == "move item":
@@ -537,10 +658,13 @@ def _better_name(operation: str) -> str:
 
 
 def _conflict(refusal: Refusal, what: str) -> AppError:
-    creating = refusal.call.operation in {"create upload session", "create folder", "upload file"}
     # An open upload session takes the name as well, with varying codes.
     # https://github.com/OneDrive/onedrive-api-docs/issues/747
-    if creating or refusal.has_code("nameAlreadyExists"):
+    creating = refusal.call.operation in {"create upload session", "create folder"}
+    # Only an upload that may replace is idempotent. Of such a one no name is taken, but the file may be busy.
+    # https://github.com/OneDrive/onedrive-api-docs/issues/1415
+    adding = refusal.call.operation == "upload file" and not refusal.idempotent
+    if creating or adding or refusal.has_code(*_NAME_IS_TAKEN):
         return NameTaken(f"OneDrive has the name of {what} already: {refusal.words}", call=refusal.call)
     return TryAgain(f"OneDrive is busy with {what}: {refusal.words}", call=refusal.call)
 
@@ -576,8 +700,10 @@ def _session_meaning(refusal: Refusal, *, name: str) -> AppError | None:
                 f"The upload session of '{name}' has expired ({refusal.words}). The upload starts again from new",
                 call=refusal.call,
             )
-        case 409:
+        case 409 if refusal.has_code(*_NAME_IS_TAKEN):
             return NameTaken(f"OneDrive has a file '{name}' already: {refusal.words}", call=refusal.call)
+        case 409:
+            return _Conflict(f"OneDrive is busy with the upload of '{name}': {refusal.words}", call=refusal.call)
         case _:
             return _meaning_for_file(refusal, what=f"'{name}'", name=name)
 

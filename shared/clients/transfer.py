@@ -123,17 +123,49 @@ class OpenPackage:
 
 
 @contextmanager
-def open_package(url: SecretUrl, size_bytes: int, http: Http) -> Iterator[OpenPackage]:
-    """Open a package of which the size is known; a small one is fetched once, of a large one only what is read.
+def open_package(url: SecretUrl, size_bytes: int, http: Http, *, quick_xor_hash: str = "") -> Iterator[OpenPackage]:
+    """Open a package; a small one is fetched once, of a large one only what is read.
+
+    size_bytes, quick_xor_hash (base64, "" for none): as OneDrive tells them. The size may be wrong; then the bytes that
+    have this hash are the package, and no others are handed out. Without a hash the size decides.
+    Observed: https://github.com/microsoftgraph/microsoft-graph-docs-contrib/issues/9776
 
     Raises what ``read_chunks`` raises, here and while the package is read.
     """
-    if size_bytes <= IN_MEMORY:
-        content = b"".join(read_chunks(url, http, size_bytes))
+    content = _read_at_once(url, http, None if quick_xor_hash else size_bytes) if size_bytes <= IN_MEMORY else None
+    if content is not None:
+        if len(content) != size_bytes:
+            _require_hash((content,), quick_xor_hash, size_bytes, url)
         yield OpenPackage(io.BytesIO(content), lambda: iter((content,)))
         return
-    with _RangedFile(url, http, size_bytes) as ranged, io.BufferedReader(ranged, _PIECE // 16) as file:
-        yield OpenPackage(file, ranged.chunks)
+    with _RangedFile(url, http, size_bytes) as ranged:
+        if quick_xor_hash and ranged.find_size() != size_bytes:
+            _require_hash(ranged.chunks(), quick_xor_hash, size_bytes, url)
+        with io.BufferedReader(ranged, _PIECE // 16) as file:
+            yield OpenPackage(file, ranged.chunks)
+
+
+def _read_at_once(url: SecretUrl, http: Http, size_bytes: int | None) -> bytes | None:
+    """Return a whole file of this size (None: of any size); None if it has more than IN_MEMORY bytes."""
+    content = bytearray()
+    with closing(_get(url, http, ok=(HTTPStatus.OK,))) as answer:
+        for piece in _body(answer, _announced(answer) if size_bytes is None else size_bytes):
+            content += piece
+            if len(content) > IN_MEMORY:
+                return None
+    return bytes(content)
+
+
+def _require_hash(chunks: Iterable[bytes], quick_xor_hash: str, told_bytes: int, url: SecretUrl) -> None:
+    """Raise DataDamaged unless bytes of which OneDrive tells another number have the hash that it tells."""
+    checksum = QuickXorHash()
+    for chunk in chunks:
+        checksum.update(chunk)
+    if checksum.base64() != quick_xor_hash:
+        raise DataDamaged(
+            f"{url} handed out {checksum.size_bytes:,} bytes with the quickXorHash {checksum.base64()}; OneDrive tells "
+            f"{told_bytes:,} bytes with {quick_xor_hash}"
+        )
 
 
 class _RangedFile(io.RawIOBase):
@@ -149,6 +181,25 @@ class _RangedFile(io.RawIOBase):
 
     def chunks(self) -> Iterator[bytes]:
         return read_chunks(self._url, self._http, self._size_bytes)
+
+    def find_size(self) -> int:
+        """Return how many bytes the server has, whatever was told, and go by that from now on.
+
+        It is asked for the range in which the file should end, which whoever reads a zip reads first.
+        """
+        number = max(self._size_bytes - 1, 0) // _RANGE
+        start = number * _RANGE
+        with closing(_get_range(self._url, self._http, start, start + _RANGE)) as answer:
+            match answer.status_code:
+                case HTTPStatus.OK:
+                    size_bytes = _announced(answer)
+                case HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                    size_bytes = _count(answer.headers.get("Content-Range", "").removeprefix("bytes */"))
+                case _:
+                    size_bytes = _total_of(answer, start)
+                    self._ranges[number] = b"".join(_body(answer, min(start + _RANGE, size_bytes) - start))
+        self._size_bytes = self._size_bytes if size_bytes is None else size_bytes
+        return self._size_bytes
 
     def readable(self) -> bool:
         return True

@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
@@ -209,6 +210,24 @@ class Integrations:
     def export_named(self, name: str) -> ExportFlow | None:
         """Return the export of that name; None where it is not configured (any more)."""
         return next((flow for flow in self.exports if flow.name == name), None)
+
+    def leads_to_ours(self, drive: str, folder: str, name: str) -> bool:
+        """Return whether what has this name in a folder is a folder of the settings, or one of them lies in it."""
+        within = f"{_folded(folder)}/{_folded(name)}/"
+        paths = (path for flow in self.flows if flow.drive == drive for path in _paths(flow))
+        return any(f"{_folded(path)}/".startswith(within) for path in paths)
+
+
+def matches_name(name: str, patterns: Iterable[str]) -> bool:
+    """Return whether a name is one of those that the patterns mean: * stands for any letters, ? for one.
+
+    Case does not count, as in OneDrive.
+    """
+    return any(fnmatchcase(_folded(name), _folded(pattern).replace("[", "[[]")) for pattern in patterns)
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def parse_integrations(
@@ -641,6 +660,12 @@ def _import_problems(imports: Sequence[ImportFlow], label: Callable[[str], str])
                 # Else one import's leavings are the next one's input, round and round.
                 yield Problem(label(path), f"is {folder}, which {label(owner)} reads. Use another folder.")
             seen.setdefault(folded, key)
+
+
+def _paths(flow: ImportFlow | ExportFlow) -> tuple[str, ...]:
+    if isinstance(flow, ExportFlow):
+        return (flow.output_folder,)
+    return (flow.input_folder, *(folder for _, folder in _destinations(flow)))
 
 
 def _destinations(flow: ImportFlow) -> tuple[tuple[str, str], ...]:

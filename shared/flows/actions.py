@@ -167,10 +167,7 @@ def _is_unchanged(then: FileFacts, item: DriveItem) -> bool:
     """Return whether a file holds what it held; moving and renaming it changes its eTag alone."""
     if then.etag and then.etag == item.etag:
         return True
-    return bool(then.quick_xor_hash) and (then.quick_xor_hash, then.size_bytes) == (
-        item.quick_xor_hash,
-        item.size_bytes,
-    )
+    return bool(then.quick_xor_hash) and then.quick_xor_hash == item.quick_xor_hash
 
 
 def _export_of(old: Run, services: Services) -> Run | Answer:

@@ -82,10 +82,21 @@ def _put(run: Run, onedrive: OneDrive, folder_id: str, ending: str, content: byt
     """Write one file beside the run's own; what OneDrive refuses (a path too long, say) must not hold the lane up."""
     stem = PurePosixPath(run.file.name).stem[: LONGEST_NAME - len(ending) - 1]
     try:
-        return onedrive.upload_small(folder_id, f"{stem}.{ending}", content, replace=True)
+        written = onedrive.upload_small(folder_id, f"{stem}.{ending}", content, replace=True)
     except (FileRejected, Refused) as error:
         log.warning("report.refused", reason=error.message)
         return None
+    _check_in(written, onedrive)
+    return written
+
+
+def _check_in(written: DriveItem, onedrive: OneDrive) -> None:
+    """Let people see a report in a library that requires check-out; what is refused must not hold the lane up."""
+    try:
+        if onedrive.check_in(written.item_id):
+            log.info("file.checked_in", name=written.name)
+    except Refused as error:
+        log.warning("file.not_checked_in", name=written.name, reason=error.message)
 
 
 def _details(run: Run, fno: FinanceOperations) -> _Details:

@@ -1,15 +1,17 @@
-"""The last good scan of each Input folder: noted every minute, and told of when it is long ago.
+"""The last good scan of each Input folder, and what lies there that is no file: noted every minute, and told of.
 
-One note, ``watch/look``, holds it for all folders. Whatever keeps a folder from being scanned counts: a refusal, a
+One note, ``watch/look``, holds both for all folders. Whatever keeps a folder from being scanned counts: a refusal, a
 folder that cannot be made or found, a scan that hangs, a bug.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from shared.clients.onedrive import DriveItem
 from shared.domain.alert import Alert, key_of_text
 from shared.domain.integrations import ImportFlow
 from shared.domain.run import FlowKind
@@ -22,6 +24,12 @@ from shared.services import Services
 # How old the last good scan of a folder may be; if there was none, how long ago the first scan.
 OVERDUE: Final = timedelta(minutes=15)
 
+# How long something that is no file may lie in an Input folder before a person hears of it.
+STRAY_AFTER: Final = timedelta(minutes=5)
+# So many of them are known of one folder, and so many characters of a name.
+_MOST_STRAYS: Final = 20
+_LONGEST_NAME: Final = 255
+
 # The note, and the text in it that says when the timer scanned last at all. Older versions wrote nothing else into it.
 NOTE: Final = "look"
 AT: Final = "at"
@@ -32,6 +40,16 @@ _LONGEST: Final = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stray:
+    """Something in an Input folder that is no file: a folder, a notebook, a shortcut. The app leaves it where it is."""
+
+    item_id: str
+    name: str
+    is_folder: bool
+    since: datetime  # the first scan that saw it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FolderScan:
     """What is known of the scans of one Input folder."""
 
@@ -39,6 +57,7 @@ class FolderScan:
     last_good: datetime | None
     first: datetime | None  # the first scan, if none was good yet
     words: str  # why the last scan failed; "" if it did not
+    strays: tuple[Stray, ...] = ()  # as of the last good scan
 
     @property
     def since(self) -> datetime | None:
@@ -71,7 +90,25 @@ def _scan(flow: ImportFlow, content: Mapping[str, str], now: datetime) -> Folder
         last_good=moment("last good"),
         first=moment("first"),
         words=content.get(_name(flow, "failed"), ""),
+        strays=_strays(content.get(_name(flow, "strays"), "[]")),
     )
+
+
+def _strays(text: str) -> tuple[Stray, ...]:
+    """Return what a note says of strays; nothing of one that cannot be read: the next scan sees it again."""
+    try:
+        told = json.loads(text)
+        return tuple(
+            Stray(
+                item_id=str(each["id"]),
+                name=str(each["name"]),
+                is_folder=each["folder"] is True,
+                since=datetime.fromisoformat(each["since"]).astimezone(UTC),
+            )
+            for each in told
+        )
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        return ()
 
 
 def _name(flow: ImportFlow, what: str) -> str:
@@ -102,7 +139,8 @@ def note_scans(ended: Mapping[str, Attempt[int]], began: datetime, services: Ser
 
 
 def _after(before: FolderScan, attempt: Attempt[int] | None, began: datetime, services: Services) -> FolderScan:
-    known = services.last_scans.get((before.flow.drive, before.flow.input_folder))
+    place = (before.flow.drive, before.flow.input_folder)
+    known = services.last_scans.get(place)
     last_good = max((moment for moment in (before.last_good, known) if moment), default=None)
     is_good = (attempt is not None and attempt.error is None) or (known is not None and known >= began)
     return FolderScan(
@@ -110,6 +148,23 @@ def _after(before: FolderScan, attempt: Attempt[int] | None, began: datetime, se
         last_good=last_good,
         first=None if last_good else before.first or began,
         words="" if is_good else _words(attempt),
+        strays=_strays_after(before, services.last_strays.get(place), services.now()) if is_good else before.strays,
+    )
+
+
+def _strays_after(before: FolderScan, seen: Sequence[DriveItem] | None, now: datetime) -> tuple[Stray, ...]:
+    if seen is None:
+        return before.strays
+    since = {each.item_id: each.since for each in before.strays if each.since <= now}
+    ordered = sorted(seen, key=lambda item: (since.get(item.item_id, now), item.item_id))
+    return tuple(
+        Stray(
+            item_id=item.item_id,
+            name=item.name[:_LONGEST_NAME],
+            is_folder=item.is_folder,
+            since=since.get(item.item_id, now),
+        )
+        for item in ordered[:_MOST_STRAYS]
     )
 
 
@@ -131,6 +186,12 @@ def _texts(scan: FolderScan) -> Iterator[tuple[str, str]]:
         yield _name(scan.flow, "first"), scan.first.isoformat()
     if scan.words:
         yield _name(scan.flow, "failed"), scan.words[:_LONGEST]
+    if scan.strays:
+        told = [
+            {"id": each.item_id, "name": each.name, "folder": each.is_folder, "since": each.since.isoformat()}
+            for each in scan.strays
+        ]
+        yield _name(scan.flow, "strays"), json.dumps(told)
 
 
 def scan_alerts(scans: Iterable[FolderScan], services: Services) -> list[Alert]:
@@ -158,4 +219,29 @@ def _alert(scan: FolderScan, since: datetime) -> Alert:
         stays=True,
         flow=FlowKind.IMPORT.value,
         integration=flow.name,
+    )
+
+
+def stray_alerts(scans: Iterable[FolderScan], services: Services) -> list[Alert]:
+    """Return the alerts about what has lain in an Input folder for a while and is no file."""
+    now = services.now()
+    return [_stray_alert(scan.flow, each) for scan in scans for each in scan.strays if now - each.since >= STRAY_AFTER]
+
+
+def _stray_alert(flow: ImportFlow, stray: Stray) -> Alert:
+    what, into = ("a folder", "into no folder in it") if stray.is_folder else ("no file", "at files only")
+    return Alert(
+        key=key_of_text(telling.STRAY, f"{flow.drive}\n{stray.item_id}"),
+        title=f"{flow.name}: '{stray.name}' in '{flow.input_folder}' is {what}",
+        text=(
+            f"'{stray.name}' has been in the Input folder '{flow.input_folder}' of {flow.drive} since "
+            f"{stray.since:%Y-%m-%d %H:%M} UTC and is {what}. Nothing in it is imported: the app looks at the files "
+            f"directly in the Input folder, {into}. Copy the packages themselves into the Input folder, then move or "
+            "delete it. If it is to stay, add its name to IMPORT_IGNORED_NAMES."
+        ),
+        since=stray.since,
+        stays=True,
+        flow=FlowKind.IMPORT.value,
+        integration=flow.name,
+        file_name=stray.name,
     )

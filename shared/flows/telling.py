@@ -66,6 +66,7 @@ OPEN_RUN: Final = "run"
 ENDED_RUN: Final = "ended"
 WATCH: Final = "watch"
 SCAN: Final = "scan"
+STRAY: Final = "stray"  # lies in an Input folder and is no file
 CREDENTIAL: Final = "credential"
 GIVEN_UP: Final = "given-up"
 STOPPED: Final = "stopped"
@@ -74,7 +75,7 @@ DAMAGED: Final = "damaged"  # what follows is the key of the alert that cannot b
 
 
 # What the health page shows of the app as a whole.
-SHOWN_AREAS: Final = frozenset({WATCH, CREDENTIAL, STOPPED, RECORD, DAMAGED})
+SHOWN_AREAS: Final = frozenset({WATCH, STRAY, CREDENTIAL, STOPPED, RECORD, DAMAGED})
 
 
 # -- what is told of a run

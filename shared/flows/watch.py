@@ -20,14 +20,14 @@ from shared.clients.run_store import Mark, OpenLanes, key_of, order_behind
 from shared.clients.subscriptions import Subscription, SubscriptionExists
 from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK, LOOKS
 from shared.domain.alert import Alert
-from shared.domain.integrations import ImportFlow
+from shared.domain.integrations import ImportFlow, matches_name
 from shared.domain.run import FileFacts, FlowKind, Run, State, new_run
 from shared.duties import Attempt, StillRunning, attempted, gravest
 from shared.errors import AppError, NeedsPerson, NotFound, TryAgain
 from shared.flows import lanes, reserving, telling
 from shared.flows.lanes import see_to_lanes
 from shared.flows.notes import change_note, moment_of, read_note
-from shared.flows.scans import FolderScan, note_scans, scan_alerts
+from shared.flows.scans import FolderScan, note_scans, scan_alerts, stray_alerts
 from shared.locks import WAIT_S, CallLock
 from shared.log import log
 from shared.services import Services
@@ -196,11 +196,20 @@ def _scan(flow: ImportFlow, open_runs: "_OpenRuns", services: Services) -> int:
 
 
 def _files_of(flow: ImportFlow, services: Services) -> list[DriveItem]:
+    """Return the files of an Input folder but those whose names are left alone; note what is no file."""
     try:
-        return list(services.onedrive(flow.drive).list_files(services.folder_id(flow.drive, flow.input_folder)))
+        items = list(services.onedrive(flow.drive).list_items(services.folder_id(flow.drive, flow.input_folder)))
     except NotFound:
         services.forget_folder(flow.drive, flow.input_folder)  # it was renamed or deleted; made anew at the next look
         raise
+    ignored = services.settings.import_ignored_names
+    seen = [item for item in items if not matches_name(item.name, ignored)]
+    if len(seen) < len(items):
+        log.info("look.left_alone", integration=flow.name, items=len(items) - len(seen))
+    is_ours = partial(services.integrations.leads_to_ours, flow.drive, flow.input_folder)
+    strays = [item for item in seen if not item.is_file and not is_ours(item.name)]
+    services.last_strays[flow.drive, flow.input_folder] = strays
+    return [item for item in seen if item.is_file]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,7 +276,7 @@ def _new_run(flow: ImportFlow, item: DriveItem, begun: str, now: datetime) -> Ru
             modified=item.last_modified,
             quick_xor_hash=item.quick_xor_hash or "",
             folder=flow.input_folder,
-            is_complete=item.size_bytes > 0 and not item.is_pending and not item.has_malware,
+            is_complete=not item.is_empty and not item.is_pending and not item.has_malware,
             web_url=item.web_url,
         ),
     )
@@ -381,6 +390,7 @@ def _standing(tick: _Tick, services: Services) -> tuple[dict[str, list[Alert]], 
     noted: list[FolderScan] | None = tick.results.get(NOTE_SCANS)
     if noted is not None:
         standing[telling.SCAN] = scan_alerts(noted, services)
+        standing[telling.STRAY] = stray_alerts(noted, services)
     open_lanes: OpenLanes | None = tick.results.get(WAKE_LANES)
     if open_lanes is not None:
         standing[telling.STOPPED] = lanes.alerts_of_lanes(open_lanes, services)

@@ -518,6 +518,73 @@ def test_a_session_whose_key_has_run_out_begins_the_upload_anew(target: OneDrive
         session.put(0, THREE_CHUNKS[:UNIT])
 
 
+# What OneDrive answered in https://github.com/home-assistant/core/issues/137098
+BUSY = {
+    "error": {
+        "code": "resourceModified",
+        "message": "Optimistic concurrency failure during fragmented upload.",
+        "innerError": {"request-id": "0"},
+    }
+}
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+@pytest.mark.parametrize("is_taken", [True, False], ids=["it was taken", "it was not"])
+def test_an_upload_goes_on_from_where_it_is_after_a_409_that_passes(
+    target: OneDriveTarget, graph: SimulatedGraph, nth: int, is_taken: bool
+) -> None:
+    graph.content_fault("PUT", faults.status(409, body=BUSY, handled=is_taken), nth=nth)
+
+    item = target.upload("USMF_1.zip", THREE_CHUNKS)
+
+    assert target.content(item.item_id) == THREE_CHUNKS
+    assert graph.statuses("PUT", "").count(409) == 1
+    assert graph.statuses("POST", "createUploadSession") == [200]
+
+
+def test_a_last_chunk_that_such_a_409_has_kept_out_is_sent_again(target: OneDriveTarget, graph: SimulatedGraph) -> None:
+    graph.content_fault("PUT", faults.status(409, body=BUSY), nth=3)
+
+    assert target.content(target.upload("USMF_1.zip", THREE_CHUNKS).item_id) == THREE_CHUNKS
+
+
+def test_a_session_that_stays_busy_is_given_up_and_its_name_is_not_taken(
+    target: OneDriveTarget, graph: SimulatedGraph
+) -> None:
+    graph.content_fault("PUT", faults.status(409, body=BUSY), nth=2, times=None)
+
+    with pytest.raises(TryAgain, match="busy with the upload") as caught:
+        target.upload("USMF_1.zip", THREE_CHUNKS)
+
+    assert not isinstance(caught.value, NameTaken)
+    graph.faults.clear()
+    assert target.content(target.upload("USMF_1.zip", THREE_CHUNKS).item_id) == THREE_CHUNKS
+
+
+@pytest.mark.parametrize("code", ["nameAlreadyExists", "upload_name_conflict"])
+def test_a_409_about_the_name_says_that_the_name_is_taken(
+    target: OneDriveTarget, graph: SimulatedGraph, code: str
+) -> None:
+    graph.content_fault("PUT", faults.status(409, body={"error": {"code": code, "message": "no"}}), nth=3)
+
+    with pytest.raises(NameTaken):
+        target.upload("USMF_1.zip", THREE_CHUNKS)
+
+
+def test_an_upload_that_replaces_meets_a_busy_file_and_not_a_taken_name(
+    target: OneDriveTarget, graph: SimulatedGraph
+) -> None:
+    target.put("USMF_1.report.txt")
+    graph.fault("PUT", "/content", faults.status(409, body=BUSY))
+
+    with pytest.raises(TryAgain, match="busy") as caught:
+        target.onedrive.upload_small(target.folder.item_id, "USMF_1.report.txt", b"report", replace=True)
+
+    assert not isinstance(caught.value, NameTaken)
+    item = target.onedrive.upload_small(target.folder.item_id, "USMF_1.report.txt", b"report", replace=True)
+    assert target.content(item.item_id) == b"report"
+
+
 def test_a_second_upload_of_one_name_waits_for_the_first(target: OneDriveTarget) -> None:
     first = open_session(target)
 
@@ -604,6 +671,99 @@ def test_a_file_that_was_replaced_since_it_was_looked_at_is_damaged(target: OneD
 
     with pytest.raises(DataDamaged):
         b"".join(read_chunks(item.download_url, target.downloads, item.size_bytes))
+
+
+def test_content_without_a_download_address_is_had_by_its_own_address_and_without_a_token(
+    target: OneDriveTarget, graph: SimulatedGraph
+) -> None:
+    graph.knobs.hide_download_url = True
+    item = target.onedrive.get(target.put("USMF_1.zip", b"content").item_id)
+    assert item.download_url is None
+    graph.faults.forget_calls()
+
+    url = target.onedrive.content_url(item.item_id)
+
+    assert b"".join(read_chunks(url, target.downloads, item.size_bytes)) == b"content"
+    assert [(call.service, call.status) for call in graph.faults.calls] == [("graph", 302), ("graph-content", 200)]
+    assert "tempauth" not in f"{url!r} {url}"
+
+
+# Check-out
+
+
+def level(graph: SimulatedGraph, item: DriveItem) -> str:
+    """Return how Graph shows the file to any client."""
+    shown = graph.call("GET", f"{graph.drive}/items/{item.item_id}?$select=id,publication").json()
+    return str(shown["publication"]["level"])
+
+
+def test_what_the_app_has_written_into_a_library_with_check_out_is_checked_in(
+    target: OneDriveTarget, graph: SimulatedGraph
+) -> None:
+    graph.knobs.requires_check_out = True
+    item = target.upload("USMF_1.zip", THREE_CHUNKS)
+    assert level(graph, item) == "checkout"
+
+    assert target.onedrive.check_in(item.item_id)
+
+    assert level(graph, item) == "published"
+    assert not target.onedrive.check_in(item.item_id)
+
+
+def test_what_is_not_checked_out_is_not_checked_in(target: OneDriveTarget, graph: SimulatedGraph) -> None:
+    item = target.put("USMF_1.zip")
+
+    assert not target.onedrive.check_in(item.item_id)
+
+    assert graph.statuses("POST", "/checkin") == []
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [faults.lost_after(), faults.status(504, handled=True), faults.reset_before()],
+    ids=["lost", "504", "reset"],
+)
+def test_a_check_in_whose_answer_was_lost_is_done_all_the_same(
+    target: OneDriveTarget, graph: SimulatedGraph, fault: faults.Action
+) -> None:
+    graph.knobs.requires_check_out = True
+    item = target.put("USMF_1.zip")
+    graph.fault("POST", "/checkin", fault)
+
+    assert target.onedrive.check_in(item.item_id)
+
+    assert level(graph, item) == "published"
+
+
+def test_what_a_person_has_checked_out_is_left_to_the_person(target: OneDriveTarget, graph: SimulatedGraph) -> None:
+    item = target.put("USMF_1.zip")
+    graph.knobs.checked_out = ("USMF_1.zip",)
+
+    with pytest.raises(ItemLocked, match="checked out"):
+        target.onedrive.check_in(item.item_id)
+
+
+@pytest.mark.parametrize("status", [400, 403])
+def test_a_check_in_that_the_library_refuses_says_who_sees_the_file(
+    target: OneDriveTarget, graph: SimulatedGraph, status: int
+) -> None:
+    graph.knobs.requires_check_out = True
+    item = target.put("USMF_1.zip")
+    body = {"error": {"code": "invalidRequest", "message": "You must fill out all required properties."}}
+    graph.fault("POST", "/checkin", faults.status(status, body=body))
+
+    with pytest.raises(Refused, match=r"nobody but the app sees it: .*required properties.*columns"):
+        target.onedrive.check_in(item.item_id)
+
+
+@pytest.mark.parametrize("status", [400, 405])
+def test_a_drive_that_knows_no_check_out_has_nothing_checked_out(
+    target: OneDriveTarget, graph: SimulatedGraph, status: int
+) -> None:
+    item = target.put("USMF_1.zip")
+    graph.fault("GET", "publication", faults.status(status, body={"error": {"code": "invalidRequest"}}))
+
+    assert not target.onedrive.check_in(item.item_id)
 
 
 # Two implementations of one checksum

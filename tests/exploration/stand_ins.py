@@ -734,6 +734,13 @@ class OneDriveStandIn(StandIn):
         )
         return (_drive_item(item_id, item) for item_id, item in items)
 
+    def list_items(self, folder_id: str) -> Iterator[DriveItem]:
+        return self.list_files(folder_id)  # there are no folders in folders here
+
+    def check_in(self, item_id: str) -> bool:
+        """Nothing is checked out here: it would change neither content nor place of a file."""
+        return False
+
     def get(self, item_id: str) -> DriveItem:
         words = f"asks OneDrive for {item_id}"
         return _drive_item(*self._read(words, lambda world: world.item(item_id), LANE, Fate.HIDDEN, about=item_id))
@@ -898,7 +905,9 @@ class TransferStandIn(StandIn):
     """The functions of ``clients/transfer.py`` that flows call by name."""
 
     @contextmanager
-    def open_package(self, url: SecretUrl, size_bytes: int, http: Http) -> Iterator[OpenPackage]:
+    def open_package(
+        self, url: SecretUrl, size_bytes: int, http: Http, *, quick_xor_hash: str = ""
+    ) -> Iterator[OpenPackage]:
         content = content_of(_blob_of(url))
         yield OpenPackage(BytesIO(content), lambda: iter((content,)))
 

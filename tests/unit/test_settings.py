@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from shared.domain.integrations import AlertRoute
 from shared.errors import SettingsInvalid
 from shared.secret import Secret, SecretUrl
-from shared.settings import AZURITE, SETTINGS, Settings, SignIn, read_settings
+from shared.settings import AZURITE, EMPTY_MEANS_NONE, SETTINGS, Settings, SignIn, read_settings
 
 CLIENT_ID = "11111111-2222-3333-4444-555555555555"
 IMPORT = {
@@ -77,8 +77,30 @@ def test_an_empty_input_folder_means_no_import() -> None:
     assert len(settings.integrations.exports) == 1
 
 
+def test_names_that_programs_give_to_unfinished_files_are_left_alone_unless_told() -> None:
+    assert _read(IMPORT).import_ignored_names == ("*.tmp", "*.partial", "*.crdownload", "~$*", ".~lock*")
+    assert _read(IMPORT, IMPORT_IGNORED_NAMES=" *.bak ;; Archive").import_ignored_names == ("*.bak", "Archive")
+    nothing = _read(IMPORT, IMPORT_IGNORED_NAMES="")
+    assert nothing.import_ignored_names == ()
+    assert "IMPORT_IGNORED_NAMES" not in {setting.name for setting in nothing.in_force}
+
+
+@pytest.mark.parametrize("pattern", ["*", "*.zip", "*.*", "???*.ZIP"])
+def test_a_pattern_that_leaves_every_package_alone_is_refused(pattern: str) -> None:
+    (line,) = _refused(IMPORT, IMPORT_IGNORED_NAMES=f"*.tmp; {pattern}")
+
+    assert line.startswith(f"IMPORT_IGNORED_NAMES holds {pattern}, which leaves every package alone")
+
+
+@pytest.mark.parametrize("path", ["Archive/*.zip", "Archive\\old"])
+def test_a_path_among_the_names_to_leave_alone_is_refused(path: str) -> None:
+    (line,) = _refused(IMPORT, IMPORT_IGNORED_NAMES=path)
+
+    assert line.startswith(f"IMPORT_IGNORED_NAMES holds {path}, which is a path")
+
+
 def test_other_empty_settings_count_as_not_set() -> None:
-    empty = {name: "" for name in SETTINGS if name not in IMPORT and name != "INPUT_FOLDER"}
+    empty = dict.fromkeys(SETTINGS.keys() - IMPORT.keys() - EMPTY_MEANS_NONE, "")
 
     assert _read(IMPORT, empty) == _read(IMPORT)
 
@@ -377,6 +399,7 @@ OTHER: dict[str, str] = {
     "IMPORT_DATA_PROJECT": "Other",
     "IMPORT_COMPANY": "OTH",
     "IMPORT_OVERWRITE": "false",
+    "IMPORT_IGNORED_NAMES": "*.bak",
     "IMPORT_STRICT_ORDER": "true",
     "EXPORT_DATA_PROJECT": "Other",
     "EXPORT_COMPANY": "OTH",

@@ -9,6 +9,7 @@ import pytest
 
 from shared.clients.http import Http
 from shared.clients.onedrive import CHUNK, DriveItem, OneDrive, UploadSession
+from shared.clients.transfer import read_chunks
 from shared.errors import (
     AnswerLost,
     AppError,
@@ -84,7 +85,70 @@ def refused(status: int, *, code: str = "invalidRequest", inner: str = "", messa
     return Answer(status=status, body={"error": error})
 
 
+# Content that has its own address
+
+
+def test_the_token_does_not_go_where_a_redirect_leads_and_the_address_prints_without_its_key() -> None:
+    with Server(Answer(body=b"content")) as elsewhere, Server() as server, a_drive(server) as drive:
+        key = "?tempauth=v1.a%2Bb"
+        server.then(Answer(status=302, headers={"Location": f"{elsewhere.url}/download{key}"}))
+
+        url = drive.content_url("01FILE")
+
+        downloads = Http(service="OneDrive content", token=None, request_id_header="request-id")
+        assert b"".join(read_chunks(url, downloads, 7)) == b"content"
+        downloads.close()
+    assert server.requests_line_by_line() == ["GET /v1.0/drives/b!abc/items/01FILE/content"]
+    assert server.received[0].headers["authorization"] == "Bearer graph-token"
+    assert elsewhere.requests_line_by_line() == [f"GET /download{key}"]
+    assert "authorization" not in elsewhere.received[0].headers
+    assert "v1.a" not in f"{url!r}{url}"
+
+
+def test_a_redirect_to_a_path_is_one_at_the_same_host() -> None:
+    with Server(Answer(status=302, headers={"Location": "/download?tempauth=x"})) as server, a_drive(server) as drive:
+        assert drive.content_url("01FILE").reveal() == f"{server.url}/download?tempauth=x"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [Answer(status=302), Answer(status=200, body=b"the content itself"), Answer(status=503)],
+    ids=["a redirect to nowhere", "the content itself", "503"],
+)
+def test_content_without_an_address_is_asked_for_again(answer: Answer) -> None:
+    assert type(error_from(answer, doing=lambda drive: drive.content_url("01FILE"))) is TryAgain
+
+
+def test_an_address_that_is_not_encrypted_is_not_asked() -> None:
+    with (
+        Server(Answer(status=302, headers={"Location": "http://contoso.example/x?tempauth=key"})) as server,
+        a_drive(server) as drive,
+    ):
+        url = drive.content_url("01FILE")
+        downloads = Http(service="OneDrive content", token=None, request_id_header="request-id")
+        with pytest.raises(NeedsPerson, match="no https address"):
+            list(read_chunks(url, downloads, 7))
+        downloads.close()
+
+
 # Reading items
+
+
+@pytest.mark.parametrize(
+    ("size", "hashes", "is_empty"),
+    [
+        (0, {}, True),
+        (0, {"quickXorHash": "AAAAAAAAAAAAAAAAAAAAAAAAAAA="}, True),
+        (0, {"quickXorHash": "SgAAAAAAAAAAAAAAAQAAAAAAAAA="}, False),
+        (None, {"quickXorHash": "SgAAAAAAAAAAAAAAAQAAAAAAAAA="}, False),
+        (1, {}, False),
+    ],
+)
+def test_a_file_is_empty_if_neither_its_size_nor_its_hash_says_otherwise(
+    size: int | None, hashes: dict[str, str], is_empty: bool
+) -> None:
+    with Server(sample("item_file", size=size, file={"hashes": hashes})) as server, a_drive(server) as drive:
+        assert drive.get("01FILE").is_empty is is_empty
 
 
 def test_a_file_is_read_with_all_that_the_app_needs() -> None:

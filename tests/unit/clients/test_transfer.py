@@ -250,6 +250,72 @@ def test_looking_into_a_large_package_keeps_little_of_it(http: Http) -> None:
     assert server.asked[0].headers["range"] == server.asked[-1].headers["range"]
 
 
+# Libraries that tell a wrong size
+
+SMALL_AND_LARGE = pytest.mark.parametrize("content", [CONTENT, LARGE], ids=["small", "large"])
+WRONG_SIZES = pytest.mark.parametrize(
+    "told", [0, 1, len(CONTENT) * 2, len(LARGE) - 1, len(LARGE) + 1, 2 * len(LARGE)], ids=str
+)
+
+
+@SMALL_AND_LARGE
+@WRONG_SIZES
+@pytest.mark.parametrize("knows_ranges", [True, False], ids=["ranges", "no ranges"])
+def test_a_package_with_the_right_hash_is_read_whatever_size_was_told(
+    http: Http, content: bytes, told: int, knows_ranges: bool
+) -> None:
+    checksum = QuickXorHash(content).base64()
+    with (
+        answering(serving(content, knows_ranges=knows_ranges)) as server,
+        open_package(url_of(server), told, http, quick_xor_hash=checksum) as package,
+    ):
+        package.file.seek(-100, io.SEEK_END)
+        assert package.file.read() == content[-100:]
+        assert b"".join(package.chunks()) == content
+
+
+@SMALL_AND_LARGE
+@WRONG_SIZES
+def test_of_bytes_with_another_size_and_another_hash_none_is_handed_out(http: Http, content: bytes, told: int) -> None:
+    """A proxy's page, say: were it looked into, a good file would be refused as no zip."""
+    checksum = QuickXorHash(b"the file").base64()
+    with (
+        answering(serving(content)) as server,
+        pytest.raises(DataDamaged),
+        open_package(url_of(server), told, http, quick_xor_hash=checksum) as package,
+    ):
+        package.file.read(1)
+
+
+@SMALL_AND_LARGE
+@pytest.mark.parametrize("by", [-1, 1])
+def test_without_a_hash_the_size_decides(http: Http, content: bytes, by: int) -> None:
+    with (
+        answering(serving(content)) as server,
+        pytest.raises(DataDamaged),
+        open_package(url_of(server), len(content) + by, http) as package,
+    ):
+        package.file.read()
+
+
+def test_a_right_size_costs_no_call_more_because_there_is_a_hash(http: Http) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("Manifest.xml", b"x")
+        archive.writestr("data.csv", LARGE)
+    content = buffer.getvalue()
+    asked = []
+    for checksum in ("", QuickXorHash(content).base64()):
+        with (
+            answering(serving(content)) as server,
+            open_package(url_of(server), len(content), http, quick_xor_hash=checksum) as package,
+        ):
+            assert zipfile.ZipFile(package.file).namelist() == ["Manifest.xml", "data.csv"]
+        asked.append(len(server.asked))
+
+    assert asked[0] == asked[1]
+
+
 @pytest.mark.parametrize("knows_ranges", [True, False])
 @pytest.mark.parametrize("chunk_bytes", [320 * 1024, BLOCK, 5 * 1024 * 1024])
 def test_an_export_is_read_in_chunks_of_the_size_that_is_wanted(knows_ranges: bool, chunk_bytes: int) -> None:

@@ -18,6 +18,7 @@ from shared.domain.integrations import (
     Problem,
     Unfit,
     from_simple,
+    matches_name,
     parse_drive,
     parse_environment_url,
     parse_folder,
@@ -580,3 +581,23 @@ def test_a_drive_in_its_one_form_stays_as_it_is(text: str) -> None:
     except Unfit:
         return
     assert parse_drive(drive) == drive
+
+
+# Names that are left alone
+
+
+@pytest.mark.parametrize(
+    ("name", "is_meant"),
+    [
+        ("USMF_1.zip.tmp", True),
+        ("USMF_1.ZIP.TMP", True),
+        ("~$USMF.xlsx", True),
+        ("Gro\u0308\u00dfe", True),
+        ("[draft] USMF.zip", True),
+        ("USMF_1.zip", False),
+        ("tmp", False),
+        ("d USMF.zip", False),
+    ],
+)
+def test_a_pattern_means_names_in_any_case_and_spelling(name: str, is_meant: bool) -> None:
+    assert matches_name(name, ("*.tmp", "~$*", "Gr\u00f6\u00dfe", "[draft]*")) is is_meant

@@ -403,7 +403,7 @@ def test_of_10_000_files_that_wait_each_gets_one_run_and_the_oldest_goes_first(
     """How little a lane of any length costs is held in the contract of the run store."""
     began = datetime(2026, 1, 1, tzinfo=UTC)
     items = [_item(number, began + timedelta(seconds=(number * 7919) % 10_000)) for number in range(10_000)]
-    monkeypatch.setattr(OneDrive, "list_files", lambda _drive, _folder: iter(items))
+    monkeypatch.setattr(OneDrive, "list_items", lambda _drive, _folder: iter(items))
     store = InMemory()
     world.services.store = store
 

@@ -165,7 +165,7 @@ def _bug(world: World) -> None:
     def broken(*_: object) -> None:
         raise KeyError("renewed")
 
-    world.monkeypatch.setattr(OneDrive, "list_files", broken)
+    world.monkeypatch.setattr(OneDrive, "list_items", broken)
 
 
 FAILURES: Final[dict[str, Callable[[World], None]]] = {
