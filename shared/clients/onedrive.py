@@ -82,8 +82,8 @@ _HASH_OF_NOTHING: Final = QuickXorHash().base64()
 # https://learn.microsoft.com/graph/api/driveitem-get-content#response
 _ELSEWHERE: Final = frozenset({301, 302, 303, 307, 308})
 
-# The level of an item that this identity has checked out. Observed: of what somebody else has checked out, Graph says
-# "published". https://github.com/microsoftgraph/microsoft-graph-docs-contrib/issues/6407
+# The level of an item that is checked out. Observed, in 2019: to an app Graph tells only what apps have checked out.
+# https://github.com/microsoftgraph/microsoft-graph-docs-contrib/issues/6407
 _CHECKED_OUT: Final = "checkout"
 # Stands beside the version in its history.
 _CHECK_IN_COMMENT: Final = "Checked in by the app that moves files between this library and Dynamics 365 F&O"
@@ -187,16 +187,33 @@ class OneDrive:
         )
         with closing(answer):
             location = answer.headers.get("Location", "") if answer.status_code in _ELSEWHERE else ""
-            return SecretUrl(urljoin(answer.url, location)) if location else _incomplete("get content")
+            try:
+                return SecretUrl(urljoin(answer.url, location)) if location else _incomplete("get content")
+            except ValueError:  # from None: it may quote the address
+                raise TryAgain("Microsoft Graph gave an address for a file's content that is none") from None
+
+    def is_checked_out(self, item_id: str) -> bool:
+        """Return whether the item is checked out, as far as this identity can see; False if the drive cannot tell.
+
+        Raises NotFound, NeedsPerson, TryAgain.
+        """
+        explain = partial(_no_publication, what=f"item {item_id}")
+        try:
+            # Not in the usual answers: https://learn.microsoft.com/graph/api/resources/driveitem#properties
+            answer = self._call("GET", f"/{_item(item_id)}?$select=id,publication", "get publication", explain=explain)
+        except Refused as error:
+            log.info("item.no_publication", item_id=item_id, reason=error.message)  # a personal OneDrive, say
+            return False
+        return _text(_object(json_object(answer), "publication"), "level").casefold() == _CHECKED_OUT
 
     def check_in(self, item_id: str) -> bool:
-        """Check a file in if this identity has it checked out; return whether it had.
+        """Check a file in if it is checked out; return whether it was.
 
         A library that requires check-out keeps what an app has written checked out: nobody else sees it.
-        May be repeated after any error. Raises NotFound, ItemLocked, Refused (the rules of the library, such as columns
-        that are required), NeedsPerson, TryAgain.
+        May be repeated after any error. Raises NotFound, ItemLocked (a person has it checked out), Refused (the rules
+        of the library, such as columns that are required), NeedsPerson, TryAgain.
         """
-        if not self._is_checked_out(item_id):
+        if not self.is_checked_out(item_id):
             return False
         try:
             # "published": as a major version, which readers see in a library with drafts, too.
@@ -210,22 +227,11 @@ class OneDrive:
                 explain=partial(_not_checked_in, what=f"item {item_id}"),
             )
         except AppError:
-            if self._is_checked_out(item_id):
+            if self.is_checked_out(item_id):
                 raise
             # The answer to an earlier try was lost, or a person has done it.
             log.info("item.was_checked_in", item_id=item_id)
         return True
-
-    def _is_checked_out(self, item_id: str) -> bool:
-        """Return whether this identity has the item checked out; False where the drive knows no check-out."""
-        explain = partial(_meaning_for_file, what=f"item {item_id}")
-        try:
-            # Not in the usual answers: https://learn.microsoft.com/graph/api/resources/driveitem#properties
-            answer = self._call("GET", f"/{_item(item_id)}?$select=id,publication", "get publication", explain=explain)
-        except Refused as error:
-            log.info("item.no_publication", item_id=item_id, reason=error.message)  # a personal OneDrive, say
-            return False
-        return _text(_object(json_object(answer), "publication"), "level").casefold() == _CHECKED_OUT
 
     def find(self, path: str) -> DriveItem | None:
         """Return what is at the path below the root ("" is the root itself), or None.
@@ -632,6 +638,12 @@ def _common_meaning(refusal: Refusal, what: str) -> AppError | None:
             return _drive_is_full(refusal)
         case _:
             return None
+
+
+def _no_publication(refusal: Refusal, *, what: str) -> AppError | None:
+    if refusal.status in (HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED):
+        return Refused(f"OneDrive does not tell whether {what} is checked out: {refusal.words}", call=refusal.call)
+    return _meaning_for_file(refusal, what=what)
 
 
 def _not_checked_in(refusal: Refusal, *, what: str) -> AppError | None:

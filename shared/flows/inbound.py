@@ -48,7 +48,6 @@ from shared.errors import (
     NeedsPerson,
     NotComplete,
     NotFound,
-    Refused,
     TryAgain,
 )
 from shared.flows import execution, report, reserving
@@ -454,14 +453,8 @@ def _check_in(run: Run, item: DriveItem, onedrive: OneDrive, services: Services)
     seen = services.seen_checked_in.get(drive)
     if seen and now - seen < CHECK_OUT_LOOK:
         return
-    try:
-        if onedrive.check_in(item.item_id):
-            log.info("file.checked_in", name=item.name)
-            return
-    except Refused as error:  # the file is imported and filed: the lane must not wait
-        log.warning("file.not_checked_in", name=item.name, reason=error.message)
-        return
-    services.seen_checked_in[drive] = now
+    if not report.check_in(item, onedrive):
+        services.seen_checked_in[drive] = now
 
 
 def _is_new(run: Run, item: DriveItem) -> bool:

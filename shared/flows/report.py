@@ -18,7 +18,7 @@ from shared.clients.onedrive import DriveItem, OneDrive
 from shared.clients.transfer import read_small
 from shared.domain.advice import what_to_do
 from shared.domain.run import LONGEST_NAME, Outcome, Run
-from shared.errors import AppError, DetailsMissing, FileRejected, Refused, TryAgain
+from shared.errors import AppError, DetailsMissing, FileRejected, NeedsPerson, Refused, TryAgain
 from shared.flows import execution
 from shared.flows.telling import passed_words
 from shared.log import log
@@ -86,17 +86,27 @@ def _put(run: Run, onedrive: OneDrive, folder_id: str, ending: str, content: byt
     except (FileRejected, Refused) as error:
         log.warning("report.refused", reason=error.message)
         return None
-    _check_in(written, onedrive)
+    check_in(written, onedrive)
     return written
 
 
-def _check_in(written: DriveItem, onedrive: OneDrive) -> None:
-    """Let people see a report in a library that requires check-out; what is refused must not hold the lane up."""
+def check_in(item: DriveItem, onedrive: OneDrive) -> bool:
+    """Let people see a file in a library that requires check-out; return False if it is certain that they do.
+
+    Nothing but passing trouble with a file that is checked out may hold the lane up: that raises TryAgain.
+    """
     try:
-        if onedrive.check_in(written.item_id):
-            log.info("file.checked_in", name=written.name)
-    except Refused as error:
-        log.warning("file.not_checked_in", name=written.name, reason=error.message)
+        if not onedrive.is_checked_out(item.item_id):
+            return False
+    except AppError as error:
+        log.warning("file.not_checked_in", name=item.name, reason=error.message)
+        return True
+    try:
+        if onedrive.check_in(item.item_id):
+            log.info("file.checked_in", name=item.name)
+    except (Refused, NeedsPerson) as error:
+        log.warning("file.not_checked_in", name=item.name, reason=error.message)
+    return True
 
 
 def _details(run: Run, fno: FinanceOperations) -> _Details:

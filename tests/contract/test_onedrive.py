@@ -756,7 +756,7 @@ def test_a_check_in_that_the_library_refuses_says_who_sees_the_file(
         target.onedrive.check_in(item.item_id)
 
 
-@pytest.mark.parametrize("status", [400, 405])
+@pytest.mark.parametrize("status", [400, 405, 501])
 def test_a_drive_that_knows_no_check_out_has_nothing_checked_out(
     target: OneDriveTarget, graph: SimulatedGraph, status: int
 ) -> None:

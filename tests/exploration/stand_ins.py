@@ -737,8 +737,11 @@ class OneDriveStandIn(StandIn):
     def list_items(self, folder_id: str) -> Iterator[DriveItem]:
         return self.list_files(folder_id)  # there are no folders in folders here
 
-    def check_in(self, item_id: str) -> bool:
+    def is_checked_out(self, item_id: str) -> bool:
         """Nothing is checked out here: it would change neither content nor place of a file."""
+        return False
+
+    def check_in(self, item_id: str) -> bool:
         return False
 
     def get(self, item_id: str) -> DriveItem:

@@ -112,8 +112,13 @@ def test_a_redirect_to_a_path_is_one_at_the_same_host() -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [Answer(status=302), Answer(status=200, body=b"the content itself"), Answer(status=503)],
-    ids=["a redirect to nowhere", "the content itself", "503"],
+    [
+        Answer(status=302),
+        Answer(status=302, headers={"Location": "http://[::1/x?tempauth=key"}),
+        Answer(status=200, body=b"the content itself"),
+        Answer(status=503),
+    ],
+    ids=["a redirect to nowhere", "no address", "the content itself", "503"],
 )
 def test_content_without_an_address_is_asked_for_again(answer: Answer) -> None:
     assert type(error_from(answer, doing=lambda drive: drive.content_url("01FILE"))) is TryAgain

@@ -244,6 +244,31 @@ def test_a_report_that_a_library_does_not_check_in_keeps_no_lane_from_going_on(m
     }
 
 
+@pytest.mark.parametrize("status", [400, 403, 404, 500, 501])
+def test_a_drive_that_never_tells_what_is_checked_out_holds_no_import_up(make_world: MakeWorld, status: int) -> None:
+    world = make_world()
+    world.faults.add(graph_fault("GET", "publication", faults.status(status), times=None))
+    world.put("USMF_1.zip", b"no zip")
+    world.put("USMF_2.zip")
+    began = world.clock.now()
+
+    look_and_finish(world)
+
+    assert world.files("Success") == ["USMF_2.zip"]
+    assert len(world.files("Error")) == 2
+    assert (world.clock.now() - began).total_seconds() < 120
+
+
+def test_a_failed_file_that_is_not_checked_in_at_once_is_checked_in_a_moment_later(make_world: MakeWorld) -> None:
+    world = make_world(knobs=Knobs(requires_check_out=True))
+    world.put("USMF_1.zip", b"no zip")
+    world.faults.add(graph_fault("POST", "/checkin", faults.status(503)))
+
+    look_and_finish(world)
+
+    assert set(publication(world, "Error").values()) == {"published"}
+
+
 def test_a_file_that_a_person_has_checked_out_waits_and_the_others_go_on(make_world: MakeWorld) -> None:
     world = make_world(settings=ALERTS)
     world.onedrive.knobs.checked_out = ("USMF_1.zip",)
