@@ -430,7 +430,7 @@ def file_away(run: Run, services: Services) -> Run:
         item = found if is_there else _moved(run, onedrive.move, folder, services, etag=found.etag)
     run = replace(run, file=replace(_facts(run, item, folder), name=item.name))
     if not succeeded:
-        run = report.put_beside(run, onedrive, folder_id, _finance(run, services), services)
+        run = report.put_beside(run, onedrive, folder, folder_id, _finance(run, services), services)
         if run.due > services.now():
             return run  # F&O is still making its error files
     return run.moved_to(State.FILED, services.now())
