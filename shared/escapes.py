@@ -205,7 +205,7 @@ def read_json(text: str | bytes, *, mend: bool = False, **options: Any) -> Any:
     """
     try:
         if isinstance(text, bytes | bytearray):
-            text = text.decode(json.detect_encoding(text), "replace" if mend else "strict")
+            text = text.decode(json.detect_encoding(text), "surrogatepass" if mend else "strict")
         value = json.loads(text, **options)
         if not _may_hold_halves(text):
             return value

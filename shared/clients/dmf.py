@@ -28,7 +28,7 @@ from shared.errors import (
     RemoteCall,
     TryAgain,
 )
-from shared.escapes import json_text, odata_text, one_line, query_value, read_json
+from shared.escapes import json_text, odata_text, query_value, read_json, whole_text
 from shared.log import log
 from shared.secret import SecretUrl, redacted
 
@@ -797,4 +797,4 @@ def _row_error(*, message: str, record_id: str = "", field: str = "") -> RowErro
 
 
 def _shown(text: str) -> str:
-    return redacted(one_line(text))
+    return redacted(" ".join(whole_text(text).split()))

@@ -38,11 +38,11 @@ def is_at(url: str, origin: str) -> bool:
     return origin_of(url) != "" and origin_of(url) == origin_of(origin)
 
 
-def next_page(page: Mapping[str, Any], called: str, seen: set[str], *, service: str, what: str) -> str:
+def next_page(page: Mapping[str, Any], called: str, seen: set[str], *, service: str, what: str, setting: str) -> str:
     """Return the link to the next page of a listing, "" behind the last one; it is safe to call with the token.
 
     page: the answer. called: an address of the service as the settings give it. seen: links that were followed in this
-    listing; the new one is added. what: what is listed, in a person's words.
+    listing; the new one is added. what: what is listed, in a person's words. setting: which one holds the address.
 
     Raises NeedsPerson: the link leads to another origin; TryAgain: to a page that was seen already, or it is no text.
     """
@@ -54,7 +54,7 @@ def next_page(page: Mapping[str, Any], called: str, seen: set[str], *, service: 
     if not is_at(link, called):
         raise NeedsPerson(
             f"{service} says that {what} goes on at another address ({_host(link)}), which does not get the app's "
-            "token, so it is not read. Check the address of the service in the settings, and the proxy on the way"
+            f"token. Check {setting} in the settings, and the proxy on the way"
         )
     if link in seen:
         raise TryAgain(f"{service} lists {what} in a circle")
@@ -69,6 +69,19 @@ def keyed_link(value: object) -> SecretUrl | None:
     """
     link = value.strip() if isinstance(value, str) else ""
     return SecretUrl(link) if origin_of(link) else None
+
+
+def required_link(value: object, *, service: str, what: str, setting: str) -> SecretUrl:
+    """Return a link that holds its own key. Raises TryAgain for a value that is no web address.
+
+    what: what it leads to, in a person's words; setting: which one holds the service's address.
+    """
+    if link := keyed_link(value):
+        return link
+    raise TryAgain(
+        f"{service} answered without the address of {what}. The app asks again; if it stays so, check {setting} in the "
+        "settings, and the proxy on the way"
+    )
 
 
 def _host(link: str) -> str:

@@ -17,7 +17,7 @@ from typing import Any, Final, NoReturn, Self
 import requests
 
 from shared.clients.http import Explain, Http, Refusal, json_object
-from shared.clients.links import keyed_link, next_page
+from shared.clients.links import keyed_link, next_page, required_link
 from shared.errors import (
     AppError,
     FileRejected,
@@ -254,7 +254,8 @@ class OneDrive:
             json={"item": {"@microsoft.graph.conflictBehavior": "fail", "name": name, "fileSize": size_bytes}},
             explain=partial(_meaning_for_file, what=f"'{name}'", name=name),
         )
-        url = keyed_link(json_object(answer).get("uploadUrl")) or _incomplete("create upload session")
+        said = json_object(answer).get("uploadUrl")
+        url = required_link(said, service="Microsoft Graph", what=f"the upload of '{name}'", setting="GRAPH_URL")
         return UploadSession(self._uploads, url, name=name, size_bytes=size_bytes)
 
     def _call(
@@ -289,7 +290,8 @@ class OneDrive:
             page = json_object(answer)
             # A page may be empty and still have a next one.
             yield from map(_drive_item, _objects(page, "value"))
-            link = next_page(page, self._graph_url, links, service="Microsoft Graph", what=f"folder {folder_id}")
+            what = f"folder {folder_id}"
+            link = next_page(page, self._graph_url, links, service="Microsoft Graph", what=what, setting="GRAPH_URL")
             if not link:
                 return
             answer = self._http.call("GET", link, operation="list children", idempotent=True, explain=explain)

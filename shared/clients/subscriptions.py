@@ -136,7 +136,10 @@ class Subscriptions:
             for one in listed if isinstance(listed, list) else ():
                 subscription = _subscription(one)
                 found[subscription.subscription_id] = subscription
-            link = next_page(page, self._url, links, service="Microsoft Graph", what="the app's subscriptions")
+            if str(page.get("@odata.nextLink")) in links:
+                break  # in a circle: all of it was read
+            what = "the app's subscriptions"
+            link = next_page(page, self._url, links, service="Microsoft Graph", what=what, setting="GRAPH_URL")
         return tuple(found.values())
 
 

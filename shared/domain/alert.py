@@ -191,7 +191,7 @@ class Message:
 
 def row_line(row: FailedRow) -> str:
     """Return a row error as one line."""
-    return one_line("  ".join(part for part in (row.record_id, row.field, row.message) if part))
+    return "  ".join(one_line(part) for part in (row.record_id, row.field, row.message) if part)
 
 
 def rows_heading(alert: Alert) -> str:

@@ -29,7 +29,7 @@ MAX_HEADER_BYTES: Final = 1024 * 1024
 # Bytes of XML for each byte of it in the zip. Manifests in UTF-16 reach 40 to 50, of 300 fields that are named alike
 # 82; a few KiB that were made to cost seconds of CPU come to 750 and more. Below MIN_XML_BYTES no ratio does harm.
 MAX_XML_RATIO: Final = 200
-MIN_XML_BYTES: Final = 1024 * 1024
+MIN_XML_BYTES: Final = 1280 * 1024
 MAX_XML_DEPTH: Final = 32  # a manifest nests 7 deep, one with query filters some more
 MAX_XML_ELEMENTS: Final = 1_000_000  # that manifest of 33 MB has some 330,000
 # Bytes of one tag, comment or the like. The parser keeps it whole: two million attributes would take a gigabyte.
@@ -338,13 +338,13 @@ def _finished_elements(
         while True:
             chunk = source.read(_CHUNK)
             read_bytes += len(chunk)
+            if read_bytes > limit_bytes:
+                raise FileRejected(f"{name} is larger than {limit_bytes // 2**20} MiB unpacked. Split the package.")
             if read_bytes > dense_bytes:
                 raise FileRejected(
                     f"{name} unpacks to more than {MAX_XML_RATIO} times its size in the zip, which no real one does. "
                     f"{_EXPORT_ANEW}"
                 )
-            if read_bytes > limit_bytes:
-                raise FileRejected(f"{name} is larger than {limit_bytes // 2**20} MiB unpacked. Split the package.")
             try:
                 if chunk:
                     parser.feed(chunk)

@@ -300,7 +300,7 @@ class Run:
     failed_rows_total: int = 0
     summary_url: str = ""  # F&O's page about the execution, where it was asked for one
     report_url: str = ""  # OneDrive's page about the report beside the file
-    report_files: tuple[ReportFile, ...] = ()  # what was put beside the file, by this run and those that it runs again
+    report_files: tuple[ReportFile, ...] = ()  # what it has put beside the file
     trouble: Trouble | None = None
     furthest: State | None = None  # how far it ever came; None: its state says it
     failing_since: datetime | None = None  # the first failed try since then

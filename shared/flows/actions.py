@@ -151,7 +151,7 @@ def _import_of(old: Run, services: Services) -> Run | Answer:
     if not _is_unchanged(old.file, item):
         return _refused(f"{name} has been changed since. Move it into {flow.input_folder} to import it as it is now.")
     now = services.now()
-    new = new_run(
+    return new_run(
         flow=FlowKind.IMPORT,
         state=State.FOUND,
         integration=flow.name,
@@ -161,7 +161,6 @@ def _import_of(old: Run, services: Services) -> Run | Answer:
         data_project=flow.data_project,
         file=replace(old.file, name=item.name, etag=item.etag, is_complete=True, web_url=item.web_url),
     )
-    return replace(new, report_files=old.report_files)
 
 
 def _is_unchanged(then: FileFacts, item: DriveItem) -> bool:

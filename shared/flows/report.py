@@ -17,9 +17,11 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from shared.clients.dmf import FinanceOperations, RowError
+from shared.clients.http import Http
 from shared.clients.onedrive import DriveItem, OneDrive
 from shared.clients.transfer import read_small
 from shared.domain.quick_xor_hash import QuickXorHash
+from shared.domain.record import Damaged
 from shared.domain.run import LONGEST_NAME, Outcome, ReportFile, Run, name_with
 from shared.errors import AppError, DetailsMissing, FileRejected, NameTaken, NotFound, Refused, TryAgain
 from shared.escapes import csv_cell, file_name_part, plain_text
@@ -40,6 +42,8 @@ TRIES_FOR_DETAILS: Final = 4
 # Rows that the report itself quotes; the CSV holds all of them.
 ROWS_QUOTED: Final = 5
 
+REPORT: Final = "report.txt"
+LONGEST_REPORT: Final = 256 * 1024  # bytes; what is longer is none
 _ENDING: Final = re.compile(r"\.[A-Za-z0-9]{1,8}")
 
 # Bytes of one of F&O's error files that are copied; larger ones can be had in F&O.
@@ -85,7 +89,7 @@ def put_beside(
         return later.waiting(ERROR_FILE_LOOK_S, services.now())
     reason = _reason(run, details.rows)
     run = execution.with_details(replace(run, reason=reason), details.rows, details.summary_url)
-    beside = _Folder(run, onedrive, folder, folder_id)
+    beside = _Folder(run, _earlier(run, services), onedrive, services.downloads, folder, folder_id)
     try:
         report = _written(beside, run, details, services)
     except AppError as error:
@@ -105,16 +109,28 @@ def _written(beside: "_Folder", run: Run, details: "_Details", services: Service
             beside.put(ending, content)
     if details.rows or details.raw.strip() not in ("", "[]"):
         beside.put("errors.csv", errors_csv(details.rows, details.raw))
-    return beside.put("report.txt", plain_text(redacted(_report(run, details))).encode("utf-8-sig"))
+    return beside.put(REPORT, plain_text(redacted(_report(run, details))).encode("utf-8-sig"))
+
+
+def _earlier(run: Run, services: Services) -> Run | None:
+    """Return the run whose work a run does again, and whose report it may replace."""
+    try:
+        return services.store.run_at(run.again_of) if run.again_of else None
+    except Damaged:
+        return None
 
 
 class _Folder:
     """Where the run's file lies; what is put beside it replaces nothing but what the app has put there itself."""
 
-    def __init__(self, run: Run, onedrive: OneDrive, path: str, folder_id: str) -> None:
-        """path, folder_id: of the folder, below the drive's root."""
+    def __init__(
+        self, run: Run, earlier: Run | None, onedrive: OneDrive, downloads: Http, path: str, folder_id: str
+    ) -> None:
+        """earlier: the run whose work this one does again; path, folder_id: of the folder, below the drive's root."""
         self.run = run  # with the files of its report as they are by now
+        self._earlier = earlier
         self._onedrive = onedrive
+        self._downloads = downloads
         self._path = path
         self._folder_id = folder_id
 
@@ -135,6 +151,8 @@ class _Folder:
             return self._upload(own_name, content, replace=True)
         if self._is_ours(name):
             return self._upload(name, content, replace=True)
+        if name.endswith(f".{REPORT}") and (old_name := self._old_name()):
+            return self._upload(old_name, content, replace=True)
         try:
             return self._upload(name, content, replace=False)
         except NameTaken:
@@ -146,12 +164,33 @@ class _Folder:
 
     def _is_ours(self, name: str) -> bool:
         """Return whether a name is that of a file which the run has saved, and which still lies there."""
-        for known in self.run.report_files:
+        for known in (*self.run.report_files, *(self._earlier.report_files if self._earlier else ())):
             if known.name == name:
                 with suppress(NotFound):
                     item = self._onedrive.get(known.item_id)
                     return (item.parent_id, item.name) == (self._folder_id, name)
         return False
+
+    def _old_name(self) -> str:
+        """Return the name of a report that an older version has written, "" if there is none.
+
+        It named reports ``NAME.report.txt`` for ``NAME.zip``, and saved where they are and not which.
+        """
+        runs = [run for run in (self.run, self._earlier) if run and not run.report_files]
+        urls = {run.report_url for run in runs if run.report_url}
+        if not urls and (self.run.fresh or not runs):
+            return ""  # nobody has written one
+        name = f"{PurePosixPath(self.run.file.name).stem[: LONGEST_NAME - len(REPORT) - 1]}.{REPORT}"
+        item = self._onedrive.find(f"{self._path}/{name}")
+        if item is None or not item.is_file:
+            return ""
+        return name if item.web_url in urls or self._names_the_run(item) else ""
+
+    def _names_the_run(self, item: DriveItem) -> bool:
+        """Return whether a file is a report of this run, whose host was killed before that was saved."""
+        if item.download_url is None or item.size_bytes > LONGEST_REPORT:
+            return False
+        return self.run.run_id.encode() in read_small(item.download_url, self._downloads, LONGEST_REPORT)
 
     def _same(self, name: str, content: bytes) -> DriveItem | None:
         """Return the file of that name if it holds just this content."""
