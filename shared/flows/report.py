@@ -129,6 +129,8 @@ class _Folder:
         """earlier: the run whose work this one does again; path, folder_id: of the folder, below the drive's root."""
         self.run = run  # with the files of its report as they are by now
         self._earlier = earlier
+        # Those of which an older version may have written the report.
+        self._may_be_old = [each for each in (run, earlier) if each and not each.report_files]
         self._onedrive = onedrive
         self._downloads = downloads
         self._path = path
@@ -176,9 +178,8 @@ class _Folder:
 
         It named reports ``NAME.report.txt`` for ``NAME.zip``, and saved where they are and not which.
         """
-        runs = [run for run in (self.run, self._earlier) if run and not run.report_files]
-        urls = {run.report_url for run in runs if run.report_url}
-        if not urls and (self.run.fresh or not runs):
+        urls = {run.report_url for run in self._may_be_old if run.report_url}
+        if not urls and (self.run.fresh or not self._may_be_old):
             return ""  # nobody has written one
         name = f"{PurePosixPath(self.run.file.name).stem[: LONGEST_NAME - len(REPORT) - 1]}.{REPORT}"
         item = self._onedrive.find(f"{self._path}/{name}")
