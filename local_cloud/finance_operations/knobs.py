@@ -44,6 +44,10 @@ class Behaviour:
     key_fields: Mapping[str, str] | None = None  # entity -> its key field; otherwise the first column is the key
     max_value_length: int = 255  # characters; a longer value does not fit into its staging column
     repeated_execution_id: Literal["refuse", "new", "same"] = "refuse"  # what F&O really does is documented nowhere
+    # F&O names executions itself, whatever id it is sent: with this, a dash and a random text. "": as it is sent.
+    # Observed: with the data project's name in any script, or "ExportPackage-5/5/2026 09:19:44 am",
+    # https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/71
+    names_executions: str = ""
     parallel_imports_fail: bool = True  # two ImportFromPackage calls at one time end in a deadlock
     failed_import_leaves_execution: bool = False  # a refused package leaves a Failed execution under its id
     never_ends: bool = False  # executions stay Executing, as with a dead batch service

@@ -38,6 +38,7 @@ from shared.escapes import (
     metadata_text,
     metadata_value,
     read_json,
+    whole_text,
 )
 from shared.log import log
 from shared.secret import redacted
@@ -726,7 +727,7 @@ def _is_stop(blob_name: str) -> bool:
 
 
 def _stop_name(lane: str, integration: str) -> str:
-    return f"open/{lane}/{_STOPPED}{hashlib.sha256(integration.encode()).hexdigest()[:12]}"
+    return f"open/{lane}/{_STOPPED}{hashlib.sha256(whole_text(integration).encode()).hexdigest()[:12]}"
 
 
 def _stop(blob: "BlobProperties") -> Stop | None:

@@ -369,6 +369,7 @@ def poll(run: Run, services: Services) -> Run:
     run = _with_reserved(run, services)
     fno = _finance(run, services)
     polled = execution.poll(run, fno, services)
+    run = polled.of(run)
     if polled.is_forgotten:
         return run.finished(Outcome.UNKNOWN, execution.forgotten(run), services.now())
     if not polled.status.is_final:
