@@ -105,12 +105,12 @@ _JWT: Final = re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}(?:\.[A-Za-z
 _IN_HOST: Final = re.compile(r"(://[^\s/:@\"'<>?#\\]{1,100}:)[^\s/@\"'<>?#\\]{1,200}@")
 # Addresses of webhooks, and of files of a personal OneDrive, that are keys in themselves: whoever has one may use it.
 # https://api.slack.com/messaging/webhooks, https://learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors
-_SLASH: Final = r"(?:\\?/|%2F)"
+_SLASH: Final = r"(?:\\{0,4}/|%2F)"
 _WEBHOOK: Final = re.compile(
     rf"(?i)\b((?:hooks\.slack(?:-gov)?\.com{_SLASH}(?:services|workflows|triggers)"
     rf"|(?:webhook|outlook)\.office(?:365)?\.com{_SLASH}webhook[a-z0-9]*"
     rf"|discord(?:app)?\.com{_SLASH}api{_SLASH}webhooks|files\.1drv\.com){_SLASH}"
-    r"|api\.telegram\.org/bot)(?:[^\s\"'<>?&\\]|\\/)+"
+    r"|api\.telegram\.org/bot)(?:[^\s\"'<>?&\\]|\\{1,4}/)+"
 )
 
 _NAME_HINTS: Final = (

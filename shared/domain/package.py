@@ -32,6 +32,9 @@ MAX_XML_RATIO: Final = 200
 MIN_XML_BYTES: Final = 1280 * 1024
 MAX_XML_DEPTH: Final = 32  # a manifest nests 7 deep, one with query filters some more
 MAX_XML_ELEMENTS: Final = 1_000_000  # that manifest of 33 MB has some 330,000
+# Elements for each byte in the zip: real manifests have up to 1.1. Each costs some microseconds.
+MAX_XML_DENSITY: Final = 4
+MIN_XML_ELEMENTS: Final = 50_000
 # Bytes of one tag, comment or the like. The parser keeps it whole: two million attributes would take a gigabyte.
 MAX_XML_TOKEN_BYTES: Final = 1024 * 1024
 MAX_TEXT: Final = 1024  # characters kept of an element's text; names in F&O are far shorter
@@ -330,7 +333,7 @@ def _finished_elements(
     from defusedxml.ElementTree import DefusedXMLParser, ParseError
 
     name = _shown(entry.orig_filename)
-    target = _Elements(entry.orig_filename, root, wanted)
+    target = _Elements(entry, root, wanted)
     dense_bytes = max(MAX_XML_RATIO * entry.compress_size, MIN_XML_BYTES)
     parser = DefusedXMLParser(target=target, forbid_dtd=True)
     read_bytes = 0
@@ -368,8 +371,9 @@ def _finished_elements(
 class _Elements:
     """What the XML parser calls: keeps the path to where it is, and the elements that ended."""
 
-    def __init__(self, name: str, root: str, wanted: Set[tuple[str, ...]]) -> None:
-        self._name = name
+    def __init__(self, entry: zipfile.ZipInfo, root: str, wanted: Set[tuple[str, ...]]) -> None:
+        self._name = entry.orig_filename
+        self._most = min(MAX_XML_ELEMENTS, max(MIN_XML_ELEMENTS, MAX_XML_DENSITY * entry.compress_size))
         self._root = root
         self._wanted = wanted
         self._longest_path = max((len(path) for path in wanted), default=0)
@@ -380,8 +384,10 @@ class _Elements:
 
     def start(self, tag: str, _attributes: Mapping[str, str]) -> None:
         self._count += 1
-        if self._count > MAX_XML_ELEMENTS:
-            raise FileRejected(f"{_shown(self._name)} has more than {MAX_XML_ELEMENTS:,} elements. Split the package.")
+        if self._count > self._most:
+            too_dense = f"No real one of its size has so many. {_EXPORT_ANEW}"
+            to_do = "Split the package." if self._most == MAX_XML_ELEMENTS else too_dense
+            raise FileRejected(f"{_shown(self._name)} has more than {self._most:,} elements. {to_do}")
         if len(self._path) >= MAX_XML_DEPTH:
             raise FileRejected(f"{_shown(self._name)} nests elements more than {MAX_XML_DEPTH} deep. {_EXPORT_ANEW}")
         if len(tag) > MAX_TEXT:  # with its namespace, which is repeated in every element of it
