@@ -12,6 +12,7 @@ import azure.functions as func
 
 from operations import pages
 from shared.errors import AppError
+from shared.escapes import read_json
 from shared.flows import actions, health, history
 from shared.flows.actions import Answer, Asked
 from shared.flows.offers import NEEDS_WHY, Verb
@@ -74,7 +75,7 @@ def _acted(req: func.HttpRequest) -> pages.Answer:
             HTTPStatus.FORBIDDEN, "Send the key in the header x-functions-key; in the address it is no leave to act."
         )
     try:
-        verb, what = Verb(req.route_params["verb"]), req.get_json()
+        verb, what = Verb(req.route_params["verb"]), read_json(req.get_body())
     except ValueError:
         verb, what = None, None
     if verb is None or not isinstance(what, dict):

@@ -15,11 +15,11 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Final, TextIO
-from urllib.parse import quote
 
 import requests
 
 from shared.domain.integrations import Unfit, parse_service_url
+from shared.escapes import path_segment, read_json, terminal_text
 
 URL: Final = "RUNS_URL"
 KEY: Final = "RUNS_KEY"
@@ -79,7 +79,7 @@ class App:
 
 def _object(answer: requests.Response) -> Json:
     try:
-        content = answer.json()
+        content = read_json(answer.content, mend=True)
     except ValueError:
         content = None
     if not isinstance(content, dict):
@@ -163,7 +163,7 @@ def _run(app: App, named: str) -> Json:
         if not found:
             raise Trouble(f"There is no run {named} among the newest. Give its address, the end of its page's URL.")
         address = found[0]["address"]
-    return app.get(f"/api/runs/{quote(address, safe='')}.json")[0]
+    return app.get(f"/api/runs/{path_segment(address, safe='')}.json")[0]
 
 
 # -- what is done
@@ -274,8 +274,7 @@ def _require_yes(words: str) -> None:
 
 def _say(text: str, stream: TextIO | None = None) -> None:
     """Write a line for a person; no file's name and no word of F&O's steers the terminal."""
-    shown = "".join(sign if sign.isprintable() or sign == "\n" else "\N{REPLACEMENT CHARACTER}" for sign in text)
-    (stream or sys.stdout).write(f"{shown}\n")
+    (stream or sys.stdout).write(f"{terminal_text(text)}\n")
 
 
 def _print_json(content: Json) -> int:

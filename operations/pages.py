@@ -7,7 +7,6 @@ nothing from anywhere, and may talk to the app alone. jinja2 is imported at the 
 """
 
 import hashlib
-import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
@@ -16,10 +15,10 @@ from functools import cache
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote, urlencode
 
 from shared.domain.record import EXTRA
 from shared.domain.run import FlowKind, Outcome, State
+from shared.escapes import json_text, path_segment, plain_text, query_value
 from shared.flows import actions, health, history
 
 if TYPE_CHECKING:
@@ -150,7 +149,7 @@ def trouble(words: str, asked: Asked, *, as_json: bool) -> Answer:
 
 
 def _json(status: HTTPStatus, content: object) -> Answer:
-    body = json.dumps(content, default=_plain, ensure_ascii=False)
+    body = json_text(content, default=_plain)
     return Answer(status=status, body=body, mimetype="application/json", headers=_HEADERS)
 
 
@@ -204,7 +203,8 @@ def link(asked: Asked, path: str = "", *, base: str = RUNS, **query: object) -> 
     values = {name: str(value) for name, value in query.items() if value not in (None, "")}
     if code := asked.query.get("code"):
         values["code"] = code
-    return base + quote(path) + ("?" + urlencode(values) if values else "")
+    query_text = "&".join(f"{name}={query_value(value)}" for name, value in values.items())
+    return base + path_segment(path, safe="/") + (f"?{query_text}" if query_text else "")
 
 
 @cache
@@ -215,6 +215,8 @@ def _templates() -> "Environment":
     environment = Environment(
         loader=FileSystemLoader([_HERE / "templates", _HERE / "static"]),
         autoescape=True,
+        # Before it is escaped. What is escaped already, and what is no text, has another type.
+        finalize=lambda value: plain_text(value) if type(value) is str else value,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

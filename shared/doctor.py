@@ -22,6 +22,7 @@ import requests
 
 from shared.domain.integrations import Unfit, parse_service_url
 from shared.errors import AppError, NeedsPerson, SettingsInvalid
+from shared.escapes import read_json, terminal_text
 from shared.flows.health import Grade, check_health
 from shared.log import LOGGER_NAME
 from shared.services import Services, quiet_libraries
@@ -116,7 +117,7 @@ def _asked_of(url: str) -> dict[str, Any]:
             "happens' in docs/operations.md"
         )
     try:
-        found = answer.json()
+        found = read_json(answer.content, mend=True)
     except ValueError:
         found = None
     if not isinstance(found, dict) or "checks" not in found or "grade" not in found:
@@ -149,7 +150,7 @@ def _told(found: Mapping[str, Any]) -> str:
     warnings = sum(Grade(check["grade"]) is Grade.WARNING for check in checks)
     verdict = f"{troubles} in trouble, {warnings} to know about, {len(checks) - troubles - warnings} well."
     version = f" Version {found['version']}." if "version" in found else ""
-    return "\n".join([*lines, "", verdict + version])
+    return terminal_text("\n".join([*lines, "", verdict + version]))
 
 
 def _lines(check: Mapping[str, Any]) -> list[str]:

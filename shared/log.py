@@ -4,7 +4,6 @@
 every line below it. INFO: as meant. WARNING: will be retried by itself. ERROR: a person must look.
 """
 
-import json
 import logging
 import traceback
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from contextvars import ContextVar
 from datetime import datetime
 from typing import Final
 
+from shared.escapes import json_text
 from shared.secret import redacted
 
 type Value = object  # anything json.dumps takes, or anything whose str() may be shown
@@ -61,7 +61,7 @@ class EventLog:
 
 
 def _line(record: dict[str, Value]) -> str:
-    return redacted(json.dumps(record, default=_shown, ensure_ascii=False))
+    return redacted(json_text(record, default=_shown))
 
 
 def _shown(value: object) -> str:

@@ -229,7 +229,12 @@ class Services:
 
     @built_once
     def _graph(self) -> Http:
-        return Http(service="Microsoft Graph", token=self.graph_token, request_id_header="request-id")
+        return Http(
+            service="Microsoft Graph",
+            token=self.graph_token,
+            request_id_header="request-id",
+            origin=self.settings.graph_url,
+        )
 
     @property
     def _graph_v1(self) -> str:
@@ -271,7 +276,9 @@ class Services:
         with self._lock:
             if environment_url not in self._environments:
                 token = self.finance_operations_token(environment_url)
-                self._environments[environment_url] = FinanceOperations(environment_url, finance_operations_http(token))
+                self._environments[environment_url] = FinanceOperations(
+                    environment_url, finance_operations_http(token, environment_url)
+                )
             return self._environments[environment_url]
 
     def finance_operations_token(self, environment_url: str) -> TokenSource:
@@ -394,6 +401,7 @@ def _storage_options(retry: Callable[..., Any]) -> dict[str, Any]:
         # Two short retries, which sleep inside the call; what lasts longer is the runner's to try again.
         "retry_policy": retry(backoff=STORAGE_RETRY_S, retry_total=2, random_jitter_range=0),
         "transport": storage_transport(connection_timeout=5, read_timeout=30),
+        "permit_redirects": False,  # the SDK would follow them with all that the account's own requests hold
     }
 
 

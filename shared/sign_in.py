@@ -5,7 +5,6 @@ and what comes of it lies in the app's storage (``clients/token_cache.py``), whe
 """
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from shared.errors import AppError, SettingsInvalid
+from shared.escapes import read_json
 from shared.services import Services
 from shared.settings import APP_FOLDER, read_settings
 
@@ -64,7 +64,7 @@ def with_file(environ: Mapping[str, str], file: Path | None = None) -> Mapping[s
         return environ
     path = file or LOCAL_SETTINGS
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = read_json(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise SettingsInvalid(f"{path} cannot be read: {error}") from error
     values = content.get("Values") if isinstance(content, dict) else None

@@ -187,6 +187,8 @@ class DataManagement:
         return order.execution_id
 
     def _with_own_id[O: (ImportOrder, ExportOrder)](self, order: O) -> O:
+        if self.behaviour.names_executions:
+            return replace(order, execution_id=f"{self.behaviour.names_executions}-{uuid.uuid4().hex.upper()}")
         if order.execution_id and not (
             self.behaviour.repeated_execution_id == "new" and self._store_knows(order.execution_id)
         ):

@@ -47,6 +47,10 @@ class Behaviour:
     # A manifest that lists an entity twice; what F&O does is documented nowhere. refuse: as the index of a project's
     # lines would; both: the rows of both files are imported, in the manifest's order.
     entity_listed_twice: Literal["refuse", "both"] = "refuse"
+    # F&O names executions itself, whatever id it is sent: with this, a dash and a random text. "": as it is sent.
+    # Observed: with the data project's name in any script, or "ExportPackage-5/5/2026 09:19:44 am",
+    # https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/71
+    names_executions: str = ""
     parallel_imports_fail: bool = True  # two ImportFromPackage calls at one time end in a deadlock
     failed_import_leaves_execution: bool = False  # a refused package leaves a Failed execution under its id
     never_ends: bool = False  # executions stay Executing, as with a dead batch service

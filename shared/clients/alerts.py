@@ -7,17 +7,16 @@ could not be sent is the business of ``flows/telling.py``: none of the services 
 import base64
 import hashlib
 import hmac
-import json
 import re
 from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
 from typing import Any, Final, Protocol
-from urllib.parse import quote
 
 from shared.clients.http import Http, Refusal
 from shared.domain.alert import Message, Notice, Word, notice_to_json, row_line, rows_heading
 from shared.errors import AppError, NeedsPerson
+from shared.escapes import cut, json_text, one_line, path_segment, plain_text
 from shared.log import log
 from shared.secret import Secret, SecretUrl, redacted
 
@@ -28,6 +27,8 @@ TIMEOUT_S: Final = (5.0, 15.0)
 # Bytes of a card with its envelope. Teams takes about 28 KB with everything in it; a little is left for what the
 # workflow adds. https://learn.microsoft.com/connectors/teams/#known-issues-and-limitations-with-actions
 CARD_LIMIT: Final = 25_000
+# Characters of a subject; the text has all that a longer title says.
+LONGEST_SUBJECT: Final = 255
 CUT_OFF: Final = "The rest was cut off: Teams takes no longer message."
 
 
@@ -54,7 +55,7 @@ class MailAlerts:
         recipient: one address, or several with ``;`` or ``,`` between them.
         http: with a token that has Mail.Send.
         """
-        mailbox = f"users/{quote(sender, safe='@')}" if sender else "me"
+        mailbox = f"users/{path_segment(sender, safe='@')}" if sender else "me"
         self.name = _name("mail", recipient)
         self._url = f"{graph_url.rstrip('/')}/{mailbox}/sendMail"
         self._sender = sender
@@ -67,8 +68,8 @@ class MailAlerts:
         Raises NeedsPerson: no permission, or the sender has no mailbox; AnswerLost: it may have been sent; TryAgain.
         """
         mail = {
-            "subject": " ".join(message.title.split()),
-            "body": {"contentType": "Text", "content": message.text},
+            "subject": one_line(message.title, LONGEST_SUBJECT),
+            "body": {"contentType": "Text", "content": plain_text(message.text)},
             "toRecipients": [{"emailAddress": {"address": address}} for address in self._recipients],
         }
         self._http.call(
@@ -137,14 +138,13 @@ class WebhookAlerts:
         Raises NeedsPerson: the receiver refuses it; TryAgain. Doing it twice is harmless: the id says that it is the
         same.
         """
-        body = json.dumps(
+        body = json_text(
             {
                 "format": 1,
                 "id": message.message_id,
                 "title": message.title,
                 "alerts": [notice_to_json(notice) for notice in message.notices],
-            },
-            ensure_ascii=False,
+            }
         ).encode()
         sent = str(int(self._clock().timestamp()))
         headers = {"Content-Type": "application/json", "webhook-id": message.message_id, "webhook-timestamp": sent}
@@ -215,7 +215,7 @@ def _card_within_limit(message: Message) -> bytes:
 def _blocks(message: Message) -> Iterator[dict[str, Any]]:
     first = message.notices[0]
     colour = _COLOURS[first.word] if all(notice.word is first.word for notice in message.notices) else "default"
-    yield _text(_cut(message.title, 500), size="large", weight="bolder", color=colour)
+    yield _text(cut(message.title, 500), size="large", weight="bolder", color=colour)
     if len(message.notices) > 1:
         yield from (_text(line) for line in message.digest_lines)
     else:
@@ -226,12 +226,12 @@ def _blocks_of(notice: Notice) -> Iterator[dict[str, Any]]:
     alert = notice.alert
     if notice.lead:
         yield _text(notice.lead, isSubtle=True)
-    yield _text(_cut(alert.text, 4_000))
+    yield _text(cut(alert.text, 4_000))
     for label, value in alert.facts:
-        yield _runs({"text": f"{label}: ", "weight": "bolder"}, {"text": _cut(value, 500)})
+        yield _runs({"text": f"{label}: ", "weight": "bolder"}, {"text": cut(value, 500)})
     if alert.rows:
         yield _text(rows_heading(alert), weight="bolder")
-        yield from (_text(_cut(row_line(row), 600), fontType="monospace") for row in alert.rows)
+        yield from (_text(cut(row_line(row), 600), fontType="monospace") for row in alert.rows)
 
 
 def _envelope(message: Message, blocks: list[dict[str, Any]]) -> bytes:
@@ -246,7 +246,7 @@ def _envelope(message: Message, blocks: list[dict[str, Any]]) -> bytes:
     if actions := [{"type": "Action.OpenUrl", "title": words, "url": url} for words, url in _links(message)]:
         card["actions"] = actions
     attachment = {"contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": None, "content": card}
-    return json.dumps({"type": "message", "attachments": [attachment]}, ensure_ascii=False).encode()
+    return json_text({"type": "message", "attachments": [attachment]}).encode()
 
 
 def _links(message: Message) -> tuple[tuple[str, str], ...]:
@@ -260,11 +260,8 @@ def _text(text: str, **style: Any) -> dict[str, Any]:
 
 
 def _runs(*runs: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "RichTextBlock", "inlines": [{"type": "TextRun", **run} for run in runs]}
-
-
-def _cut(text: str, longest: int) -> str:
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+    inlines = [{"type": "TextRun", **run, "text": plain_text(run["text"])} for run in runs]
+    return {"type": "RichTextBlock", "inlines": inlines}
 
 
 # -- what refusals mean

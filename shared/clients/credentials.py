@@ -4,7 +4,6 @@ Both libraries keep tokens until they run out; here stands how they are set up a
 imported on first use, because an HTTP call that needs no token should not pay for them at a cold start.
 """
 
-import json
 import re
 import time
 from base64 import urlsafe_b64decode
@@ -20,6 +19,7 @@ import requests
 from shared.clients.http import allowed_s
 from shared.clients.storage import identity_transport
 from shared.errors import AppError, ItemChanged, NeedsPerson, RemoteCall, TryAgain
+from shared.escapes import read_json
 from shared.locks import WAIT_S, CallLock
 from shared.log import log
 from shared.secret import Secret
@@ -227,8 +227,8 @@ def token_facts(token: str) -> TokenFacts:
     """
     try:
         payload = token.split(".")[1]
-        said = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    except (IndexError, ValueError, RecursionError):
+        said = read_json(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), mend=True)
+    except (IndexError, ValueError):
         return TokenFacts(app_id="", permissions=None)
     if not isinstance(said, dict):
         return TokenFacts(app_id="", permissions=None)
@@ -418,7 +418,8 @@ def _session() -> requests.Session:
 class _Session(requests.Session):
     def request(self, method: Any, url: Any, **options: Any) -> requests.Response:  # type: ignore[override]  # as msal calls it
         timeout_s = (allowed_s(_CONNECT_S), allowed_s(_READ_S))
-        return super().request(method, url, **{**options, "timeout": timeout_s})
+        # A redirect would take the refresh token along, to wherever it leads.
+        return super().request(method, url, **{**options, "timeout": timeout_s, "allow_redirects": False})
 
 
 def _sign_in_needed(answer: Mapping[str, Any]) -> AppError:

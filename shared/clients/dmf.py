@@ -7,17 +7,16 @@ texts are judged here too (``explain``). Bytes do not pass through here: ``trans
 https://learn.microsoft.com/dynamics365/fin-ops-core/dev-itpro/data-entities/data-management-api
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
-from urllib.parse import quote, urlsplit
 
 import requests
 
 from shared.clients.http import TIMEOUT_S, Http, Refusal, TokenSource, json_object, lost
+from shared.clients.links import keyed_link
 from shared.domain.advice import Cause, Said, advice_on, is_contention
 from shared.errors import (
     AnswerLost,
@@ -30,8 +29,9 @@ from shared.errors import (
     RemoteCall,
     TryAgain,
 )
+from shared.escapes import json_text, odata_text, query_value, read_json, whole_text
 from shared.log import log
-from shared.secret import SecretUrl
+from shared.secret import SecretUrl, redacted
 
 SERVICE: Final = "F&O"
 
@@ -159,14 +159,18 @@ class EntityProgress:
         return self.target_status.casefold() in _NEVER_STARTED and not (self.target_created or self.target_updated)
 
 
-def finance_operations_http(token: TokenSource) -> Http:
-    """Return the Http that ``FinanceOperations`` wants: it knows F&O's headers and what F&O's refusals mean."""
+def finance_operations_http(token: TokenSource, base_url: str = "") -> Http:
+    """Return the Http that ``FinanceOperations`` wants: it knows F&O's headers and what F&O's refusals mean.
+
+    base_url: the environment that the token is for; calls to anywhere else are refused. "": to nowhere.
+    """
     return Http(
         service=SERVICE,
         token=token,
         explain=explain,
         request_id_header=_REQUEST_ID_HEADER,
         client_request_id_header=_CLIENT_REQUEST_ID_HEADER,
+        origin=base_url,
     )
 
 
@@ -198,8 +202,8 @@ class FinanceOperations:
         if isinstance(value, str):
             # A JSON document within a JSON string today, an object in the documents of 2018.
             try:
-                value = json.loads(value)
-            except (ValueError, RecursionError):
+                value = read_json(value, mend=True)
+            except ValueError:
                 value = None
         place = value if isinstance(value, dict) else {}
         url = _url(place.get("BlobUrl"))
@@ -548,8 +552,7 @@ def _without_prefix(text: str) -> str:
 
 def _equals(field: str, text: str) -> str:
     """Return an OData condition for an address."""
-    # Quotes within OData strings are doubled, then everything is percent-encoded.
-    return quote("{} eq '{}'".format(field, text.replace("'", "''")), safe="")
+    return query_value(f"{field} eq {odata_text(text)}")
 
 
 def _value(answer: requests.Response) -> object:
@@ -588,22 +591,17 @@ def _status(value: object) -> ExecutionStatus:
 
 def _url(value: object) -> SecretUrl | None:
     text = _text(value)
-    if text.startswith("http"):
-        try:
-            urlsplit(text)
-        except ValueError:  # brackets that hold no IPv6 address
-            log.warning("fo.not_a_url", answered=repr(SecretUrl(text))[:200])
-            return None
-        return SecretUrl(text)
-    if text:
-        log.warning("fo.not_a_url", answered=text[:200])
-    return None
+    url = keyed_link(text)
+    if text and url is None:
+        # It may hold a key all the same: http://[...?sig=...
+        log.warning("fo.not_a_url", answered=repr(SecretUrl(text))[:200] if text.startswith("http") else text[:200])
+    return url
 
 
 def _text(value: object) -> str:
     """Return a value of JSON as text; a list or an object in the place of one stays JSON."""
     if isinstance(value, (dict, list)):
-        return json.dumps(value, ensure_ascii=False)
+        return json_text(value)
     return "" if value is None else str(value).strip()
 
 
@@ -636,11 +634,11 @@ def parse_execution_errors(value: object) -> ExecutionErrors:
     A row that says nothing at all is none.
     """
     if isinstance(value, list):
-        return ExecutionErrors(rows=_rows(value), raw=json.dumps(value, ensure_ascii=False))
+        return ExecutionErrors(rows=_rows(value), raw=json_text(value))
     raw = _text(value)
     try:
-        parsed = json.loads(raw or "[]", strict=False)
-    except (ValueError, RecursionError):
+        parsed = read_json(raw or "[]", mend=True, strict=False)
+    except ValueError:
         return ExecutionErrors(rows=_rows_of_broken_json(raw), raw=raw)
     return ExecutionErrors(rows=_rows(parsed if isinstance(parsed, list) else [parsed]), raw=raw)
 
@@ -658,7 +656,7 @@ def _row(value: object) -> RowError:
         return _row_error(message=_text(value))
     row = {str(key).casefold(): _text(text) for key, text in value.items()}
     if "errormessage" not in row:
-        return _row_error(message=json.dumps(value, ensure_ascii=False))
+        return _row_error(message=json_text(value))
     return _row_error(record_id=row.get("recordid", ""), field=row.get("field", ""), message=row["errormessage"])
 
 
@@ -686,9 +684,9 @@ def _unquoted(text: str) -> str:
 
 
 def _row_error(*, message: str, record_id: str = "", field: str = "") -> RowError:
-    return RowError(record_id=_one_line(record_id), field=_one_line(field), message=_one_line(message))
+    """Return a row error; what it quotes of keys and tokens goes out here, before anything is made of it."""
+    return RowError(record_id=_shown(record_id), field=_shown(field), message=_shown(message))
 
 
-def _one_line(text: str) -> str:
-    """Return the text on one line, with halves of characters (as JSON escapes may hold) put together or replaced."""
-    return " ".join(text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").split())
+def _shown(text: str) -> str:
+    return redacted(" ".join(whole_text(text).split()))

@@ -8,7 +8,6 @@ when to try again.
 
 import io
 import ipaddress
-import json as json_text
 import ssl
 import threading
 import time
@@ -27,8 +26,10 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import MaxRetryError, NewConnectionError
 
+from shared.clients.links import origin_of
 from shared.domain.run import RemoteCallRecord
 from shared.errors import AnswerLost, AppError, ItemChanged, ItemLocked, NeedsPerson, NotFound, RemoteCall, TryAgain
+from shared.escapes import header_value, is_header_value, json_text, one_line, read_json
 from shared.log import log
 from shared.secret import SecretUrl
 from shared.version import VERSION
@@ -47,6 +48,7 @@ IDLE_S: Final = 60.0
 
 _TEXT_LIMIT: Final = 2_000  # characters of a service's own words that an error message quotes
 _CODE_LIMIT: Final = 200  # characters of an error code; real ones are shorter than 60
+_LONGEST_REQUEST_ID: Final = 100  # characters; real ones are GUIDs, or two of them
 
 # Bytes of an answer that is read as a whole. The longest known are F&O's lists of row errors, of a few megabytes.
 _BODY_LIMIT: Final = 64 * 1024 * 1024
@@ -173,10 +175,12 @@ class Http:
         explain: Explain | None = None,
         request_id_header: str,
         client_request_id_header: str = "client-request-id",
+        origin: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """service: its name in messages; token: None for pre-authenticated URLs, which must never see our token.
 
+        origin: an address of the service; with a token, calls to any other origin are refused. "": to none.
         request_id_header: the answer's header that names the request for the service's support.
         client_request_id_header: the request's header that carries our own id.
         clock: seconds, for the age of idle connections.
@@ -186,6 +190,7 @@ class Http:
         self._explain = explain
         self._request_id_header = request_id_header
         self._client_request_id_header = client_request_id_header
+        self._origin = origin_of(origin)
         self._clock = clock
         self._adapter = HTTPAdapter(pool_connections=8, pool_maxsize=32, max_retries=0)
         self._environment = Environment()
@@ -224,13 +229,15 @@ class Http:
         explain: what error codes mean for this very call; asked before the service's own.
 
         Raises what ``explain`` or the service's ``Explain`` says, otherwise:
-        NeedsPerson: 401 with a fresh token, 403, 507, a redirect, a wrong address or certificate, another 4xx.
+        NeedsPerson: 401 with a fresh token, 403, 507, a redirect, a wrong address or certificate, another 4xx, an
+        address that our token is not for.
         TryAgain: throttled (429), unreachable, or a passing failure of an idempotent call.
         AnswerLost: a failure of a call that is not idempotent after it may have been handled.
         NotFound (404, 410), ItemChanged (412), ItemLocked (423).
         """
         request = _prepared(method, url, headers=headers, json=json, data=data, stream=stream)
-        request.headers[self._client_request_id_header] = _client_request_id.get() or str(uuid.uuid4())
+        self._require_own_origin(str(request.url), operation)
+        request.headers[self._client_request_id_header] = header_value(_client_request_id.get()) or str(uuid.uuid4())
         connect_s, read_s = map(allowed_s, timeout_s)
         ask = _Ask(operation=operation, idempotent=idempotent, stream=stream, timeout_s=(connect_s, read_s))
 
@@ -245,9 +252,24 @@ class Http:
         setattr(answer, _ASKED, (self._remote_call(answer, ask), idempotent))
         return answer
 
+    def _require_own_origin(self, url: str, operation: str) -> None:
+        """Raise NeedsPerson if our token would go to another origin than the one of the service."""
+        if self._token is None or not self._origin or origin_of(url) == self._origin:
+            return
+        raise NeedsPerson(
+            f"{self._service} is at {self._origin}, and '{operation}' leads to {urlsplit(url).hostname}, which does "
+            "not get the app's token. Nothing was sent. Check the addresses in the settings, and the proxy on the way"
+        )
+
     def _authorized(self, request: requests.PreparedRequest, ask: "_Ask", *, refresh: bool) -> requests.Response:
         if self._token is not None:
-            request.headers["Authorization"] = f"Bearer {self._token.token(refresh=refresh)}"
+            token = self._token.token(refresh=refresh)
+            if not token.isascii() or not is_header_value(token):
+                raise NeedsPerson(
+                    f"The sign-in for {self._service} gave a token with characters that no token has. Check who "
+                    "answers at the sign-in address (the identity endpoint, or AZURE_AUTHORITY_HOST), and the proxy"
+                )
+            request.headers["Authorization"] = f"Bearer {token}"
         try:
             return self._sent(request, ask)
         except requests.ConnectionError as error:
@@ -284,7 +306,7 @@ class Http:
                         service=self._service,
                         operation=ask.operation,
                         status=None if answer is None else answer.status_code,
-                        request_id="" if answer is None else answer.headers.get(self._request_id_header, ""),
+                        request_id=self._request_id(answer),
                         took_s=round(time.perf_counter() - started, 3),
                         began=began,
                     )
@@ -314,7 +336,7 @@ class Http:
             service=self._service,
             operation=ask.operation,
             status=None if answer is None else answer.status_code,
-            request_id="" if answer is None else answer.headers.get(self._request_id_header, ""),
+            request_id=self._request_id(answer),
         )
         host = urlsplit(request.url or "").hostname or "?"
         if _is_cause(error, ssl.SSLCertVerificationError):
@@ -358,13 +380,16 @@ class Http:
             idempotent=ask.idempotent,
         )
 
+    def _request_id(self, answer: requests.Response | None) -> str:
+        return "" if answer is None else one_line(answer.headers.get(self._request_id_header, ""), _LONGEST_REQUEST_ID)
+
     def _remote_call(self, answer: requests.Response, ask: "_Ask", *, code: str = "") -> RemoteCall:
         return RemoteCall(
             service=self._service,
             operation=ask.operation,
             status=answer.status_code,
             code=code,
-            request_id=answer.headers.get(self._request_id_header, ""),
+            request_id=self._request_id(answer),
         )
 
 
@@ -528,14 +553,16 @@ def _prepared(
         "Accept": "*/*" if stream else "application/json",
         # Ranges and lengths of a file are about its bytes as they are.
         "Accept-Encoding": "identity" if stream else "gzip",
-        **(headers or {}),
+        **{name: value if is_header_value(value) else header_value(value) for name, value in (headers or {}).items()},
     }
     # As a file, a body is sent piece by piece; bytes would have to be gone within the time to connect, and on a slow
     # line 10 MiB are not. Observed with urllib3 2.8.
-    body = io.BytesIO(data) if data else data
+    body: bytes | io.BytesIO | None = io.BytesIO(data) if data else data
+    if json is not None:
+        body, all_headers["Content-Type"] = json_text(json).encode(), "application/json"
     request = _Request()
     try:
-        request.prepare(method=method, url=raw, headers=all_headers, json=json, data=body, auth=_as_it_is)
+        request.prepare(method=method, url=raw, headers=all_headers, data=body, auth=_as_it_is)
     except requests.RequestException:  # from None: it quotes the URL
         raise NeedsPerson(
             f"{SecretUrl(raw)} is no address, so nothing is sent to it. Check the addresses in the settings"
@@ -635,7 +662,7 @@ def _reason(answer: requests.Response) -> tuple[tuple[str, ...], str]:
     while isinstance(level, dict):
         keys = {str(key).casefold(): value for key, value in level.items()}
         if isinstance(code := keys.get("code"), str) and code:
-            codes.append(code[:_CODE_LIMIT])
+            codes.append(one_line(code, _CODE_LIMIT))
         if isinstance(message := keys.get("message"), str) and message:
             if level is error:
                 text = message
@@ -648,10 +675,8 @@ def _reason(answer: requests.Response) -> tuple[tuple[str, ...], str]:
 def _json(answer: requests.Response) -> object:
     """Return what a body of JSON says, None for anything else. Halves of characters, which nobody can write, go out."""
     try:
-        value: object = json_text.loads(answer.content)
-        if b"\\ud" in answer.content.lower():
-            value = json_text.loads(json_text.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
-    except (ValueError, RecursionError):  # RecursionError: nested by the thousand
+        value: object = read_json(answer.content, mend=True)
+    except ValueError:
         return None
     return value
 

@@ -14,11 +14,12 @@ from functools import partial
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, NoReturn, Self
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import urljoin
 
 import requests
 
 from shared.clients.http import Explain, Http, Refusal, json_object
+from shared.clients.links import keyed_link, next_page, required_link
 from shared.domain.quick_xor_hash import QuickXorHash
 from shared.errors import (
     AppError,
@@ -31,6 +32,7 @@ from shared.errors import (
     Refused,
     TryAgain,
 )
+from shared.escapes import path_segment
 from shared.log import log
 from shared.secret import SecretUrl
 
@@ -127,8 +129,7 @@ class OneDrive:
         """
         self._drive = drive.strip("/")
         self._drive_url = f"{graph_url.rstrip('/')}/{_encoded(self._drive.split('/'))}"
-        graph = urlsplit(graph_url)
-        self._origin = f"{graph.scheme}://{graph.netloc}/".casefold()
+        self._graph_url = graph_url
         self._http = http
         self._uploads = uploads
         self._drive_id: str | None = None
@@ -187,10 +188,11 @@ class OneDrive:
         )
         with closing(answer):
             location = answer.headers.get("Location", "") if answer.status_code in _ELSEWHERE else ""
-            try:
-                return SecretUrl(urljoin(answer.url, location)) if location else _incomplete("get content")
-            except ValueError:  # from None: it may quote the address
-                raise TryAgain("Microsoft Graph gave an address for a file's content that is none") from None
+        try:
+            link = location and urljoin(answer.url, location)
+        except ValueError:
+            link = ""
+        return required_link(link, service="Microsoft Graph", what="the content of a file", setting="GRAPH_URL")
 
     def is_checked_out(self, item_id: str) -> bool:
         """Return whether the item is checked out, as far as this identity can see; False if the drive cannot tell.
@@ -350,8 +352,9 @@ class OneDrive:
             json={"item": {"@microsoft.graph.conflictBehavior": "fail", "name": name, "fileSize": size_bytes}},
             explain=partial(_meaning_for_file, what=f"'{name}'", name=name),
         )
-        url = _text(json_object(answer), "uploadUrl") or _incomplete("create upload session")
-        return UploadSession(self._uploads, SecretUrl(url), name=name, size_bytes=size_bytes)
+        said = json_object(answer).get("uploadUrl")
+        url = required_link(said, service="Microsoft Graph", what=f"the upload of '{name}'", setting="GRAPH_URL")
+        return UploadSession(self._uploads, url, name=name, size_bytes=size_bytes)
 
     def _call(
         self,
@@ -389,17 +392,10 @@ class OneDrive:
             page = json_object(answer)
             # A page may be empty and still have a next one.
             yield from map(_drive_item, _objects(page, "value"))
-            link = _text(page, "@odata.nextLink")
+            what = f"folder {folder_id}"
+            link = next_page(page, self._graph_url, links, service="Microsoft Graph", what=what, setting="GRAPH_URL")
             if not link:
                 return
-            if link in links:
-                raise TryAgain(f"Microsoft Graph lists folder {folder_id} in a circle")
-            if not link.casefold().startswith(self._origin):
-                raise NeedsPerson(
-                    f"Microsoft Graph says that folder {folder_id} goes on at another address, which does not get the "
-                    "app's token. Check GRAPH_URL in the settings, and the proxy on the way"
-                )
-            links.add(link)
             answer = self._http.call("GET", link, operation="list children", idempotent=True, explain=explain)
 
     def _create_folder(self, parent: DriveItem, name: str) -> DriveItem:
@@ -736,7 +732,7 @@ def _drive_item(wire: Mapping[str, Any]) -> DriveItem:
     https://learn.microsoft.com/graph/api/resources/driveitem
     """
     file = _object(wire, "file")
-    url = _text(wire, "@microsoft.graph.downloadUrl") or _text(wire, "@content.downloadUrl")
+    download = _text(wire, "@microsoft.graph.downloadUrl") or _text(wire, "@content.downloadUrl")
     size = wire.get("size")
     is_elsewhere = wire.get("remoteItem") is not None  # a shortcut to another drive
     return DriveItem(
@@ -747,7 +743,7 @@ def _drive_item(wire: Mapping[str, Any]) -> DriveItem:
         parent_id=_text(_object(wire, "parentReference"), "id"),
         last_modified=_time(wire.get("lastModifiedDateTime")),
         quick_xor_hash=_text(_object(file, "hashes"), "quickXorHash") or None,
-        download_url=SecretUrl(url) if url else None,
+        download_url=keyed_link(download),
         is_file=wire.get("file") is not None and not is_elsewhere,
         is_folder=wire.get("folder") is not None and not is_elsewhere,
         has_malware=wire.get("malware") is not None,
@@ -792,7 +788,7 @@ def _item(item_id: str) -> str:
 
 def _encoded(segments: Iterable[str]) -> str:
     """Return the path percent-encoded segment by segment: '#', '%', '+' and blanks are ordinary letters in names."""
-    return "/".join(quote(segment, safe="!@") for segment in segments)
+    return "/".join(path_segment(segment) for segment in segments)
 
 
 def _segments(path: str) -> list[str]:

@@ -8,11 +8,11 @@ forgotten, stands in ``domain/alert.py``.
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
-from urllib.parse import quote, unquote
 
 from shared.clients.storage import all_of, explained, in_container
 from shared.domain.alert import Alert, alert_from_json, alert_of_state, alert_state, alert_to_json
 from shared.errors import ItemChanged, NeedsPerson
+from shared.escapes import metadata_text, metadata_value
 
 if TYPE_CHECKING:
     from azure.storage.blob import BlobProperties, ContainerClient
@@ -121,16 +121,15 @@ class Outbox:
 
 
 def _metadata(alert: Alert) -> dict[str, str]:
-    # A header's value is ASCII, and spaces would be folded before it is signed.
-    state = quote(alert_state(alert), safe='{}":,/()')
+    state = metadata_value(alert_state(alert))
     return {STATE: state} if len(state) <= LONGEST_STATE else {}
 
 
 def _row(blob: "BlobProperties") -> Row:
     key = blob.name[len(FOLDER) :]
     state = (blob.metadata or {}).get(STATE)
-    with suppress(ValueError, RecursionError):  # of another version, or somebody else's: the record is read
-        return Row(key, alert_of_state(key, unquote(state)) if state else None)
+    with suppress(ValueError):  # of another version, or somebody else's: the record is read
+        return Row(key, alert_of_state(key, metadata_text(state)) if state else None)
     return Row(key, None)
 
 

@@ -12,7 +12,6 @@ next in ``domain/lane.py``.
 
 import binascii
 import hashlib
-import json
 import re
 import threading
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -23,14 +22,26 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
-from urllib.parse import quote, unquote
 
 from shared.clients.storage import all_of, error_code, in_container, pages_of, storage_error, storage_errors
 from shared.domain.lane import LaneRow, Stop, is_enough
 from shared.domain.record import Damaged, run_from_json, run_to_json
 from shared.domain.run import FlowKind, Outcome, Run, State, Successor
 from shared.errors import AppError, TryAgain
+from shared.escapes import (
+    METADATA_LIMIT,
+    blob_part,
+    blob_part_text,
+    cut,
+    json_text,
+    metadata_json,
+    metadata_text,
+    metadata_value,
+    read_json,
+    whole_text,
+)
 from shared.log import log
+from shared.secret import redacted
 
 if TYPE_CHECKING:
     from azure.storage.blob import BlobLeaseClient, BlobProperties, ContainerClient
@@ -49,8 +60,10 @@ RENEW_EVERY_S: Final = 10.0
 _ORDER_TIME: Final = "%Y%m%dT%H%M%S%fZ"  # sorts as it runs
 _ORDER_LENGTH: Final = len("20260123T010203123456Z")
 
-# Characters of a text in a run's row. A quoted character takes up to 12 bytes, all metadata of a blob at most 8 KiB.
-# https://learn.microsoft.com/rest/api/storageservices/setting-and-retrieving-properties-and-metadata-for-blob-resources
+# Bytes of metadata for what a list shows of a run, or what is said of a stop or a pause; names, times and a state take
+# the rest.
+LONGEST_ROW: Final = METADATA_LIMIT - 512
+# Characters of a text in a run's row, which is cut further if its letters take many bytes.
 _LONGEST: Final = {"file": 255, "data_project": 100, "words": 120}
 _LONGEST_OTHER: Final = 64
 LONGEST_STOP: Final = 500  # characters of what stops a flow
@@ -162,7 +175,8 @@ class RunStore:
         from azure.core.exceptions import ResourceExistsError
 
         record = run_to_json(run)
-        metadata = _metadata(run) | _whole(record)
+        metadata = _metadata(run)
+        metadata |= _whole(record, METADATA_LIMIT - sum(len(name) + len(value) for name, value in metadata.items()))
         try:
             self._in_container(
                 lambda: self._blob(_open_name(run)).upload_blob(record.encode(), overwrite=False, metadata=metadata)
@@ -370,7 +384,7 @@ class RunStore:
         from azure.core.exceptions import ResourceExistsError
 
         said = {"by": pause.by, "why": pause.why, "since": pause.since.astimezone(UTC).isoformat()}
-        metadata = {"pause": quote(json.dumps(said, ensure_ascii=False))}
+        metadata = {"pause": metadata_json(said, LONGEST_ROW)}
         try:
             self._in_container(
                 lambda: self._blob(f"open/{pause.lane}/{_PAUSED}").upload_blob(b"", overwrite=False, metadata=metadata)
@@ -401,12 +415,12 @@ class RunStore:
         said = {
             "integration": stop.integration,
             "refusal": stop.refusal,
-            "text": _cut(stop.text, LONGEST_STOP),
+            "text": cut(stop.text, LONGEST_STOP),
             "since": stop.since.astimezone(UTC).isoformat(),
         }
         metadata = {
             "due": stop.next_try.astimezone(UTC).isoformat(),
-            "stop": _quoted(json.dumps(said, ensure_ascii=False)),
+            "stop": metadata_json(said, LONGEST_ROW),
         }
         self._in_container(
             lambda: self._blob(_stop_name(stop.lane, stop.integration)).upload_blob(
@@ -595,7 +609,7 @@ class RunStore:
                     raise
                 return Mark({}, None)
             record = download.readall()
-            return Mark(_texts(record) if anew else json.loads(record), download.properties.etag)
+            return Mark(_texts(record) if anew else read_json(record), download.properties.etag)
 
         return self._in_container(read)
 
@@ -605,7 +619,7 @@ class RunStore:
         from azure.core.exceptions import ResourceExistsError, ResourceModifiedError
 
         blob = self._blob(f"watch/{name}")
-        content = json.dumps(mark.content).encode()
+        content = json_text(mark.content).encode()
         try:
             if mark.etag is None:
                 written = self._in_container(lambda: blob.upload_blob(content, overwrite=False))
@@ -628,8 +642,8 @@ class RunStore:
 def _texts(record: bytes) -> dict[str, str]:
     """Return the texts of a note; what is none is passed over."""
     try:
-        content = json.loads(record)
-    except (ValueError, RecursionError):
+        content = read_json(record, mend=True)
+    except ValueError:
         content = None
     if not isinstance(content, dict):
         log.error("note.damaged", note=record[:200].decode(errors="replace"))
@@ -696,13 +710,13 @@ def _lane_and_marker(blob_name: str) -> tuple[str, str]:
 
 
 def _stop_name(lane: str, integration: str) -> str:
-    return f"open/{lane}/{_STOPPED}{hashlib.sha256(integration.encode()).hexdigest()[:12]}"
+    return f"open/{lane}/{_STOPPED}{hashlib.sha256(whole_text(integration).encode()).hexdigest()[:12]}"
 
 
 def _stop(blob: "BlobProperties") -> Stop | None:
     """Return what a stop says; None if it cannot be read: then it stops nothing, and a refusal writes it anew."""
     try:
-        said = json.loads(unquote(blob.metadata["stop"]))
+        said = read_json(metadata_text(blob.metadata["stop"]))
         return Stop(
             lane=blob.name.split("/", 2)[1],
             integration=str(said["integration"]),
@@ -771,7 +785,7 @@ def _pause(blob: "BlobProperties") -> Pause:
     """Return who has paused a lane; one that does not say so pauses it all the same."""
     lane = blob.name.split("/", 2)[1]
     try:
-        said = json.loads(unquote(blob.metadata["pause"]))
+        said = read_json(metadata_text(blob.metadata["pause"]))
         return Pause(lane=lane, by=said["by"], why=said["why"], since=datetime.fromisoformat(said["since"]))
     except (KeyError, TypeError, ValueError):
         return Pause(lane=lane, by="somebody", why="", since=blob.last_modified)
@@ -838,11 +852,11 @@ def _metadata(run: Run) -> dict[str, str]:
         "refusal": run.held.refusal if run.held and not run.held.is_cleared else "",
         "place": run.order[:_ORDER_LENGTH],
     }
-    cut = {name: _cut(text, _LONGEST.get(name, _LONGEST_OTHER)) for name, text in shown.items() if text}
+    short = {name: cut(text, _LONGEST.get(name, _LONGEST_OTHER)) for name, text in shown.items() if text}
     return {
         "due": run.due.astimezone(UTC).isoformat(),
         "state": run.state.value,
-        "row": _quoted(json.dumps(cut, ensure_ascii=False, separators=(",", ":"))),
+        "row": metadata_json(short, LONGEST_ROW),
     }
 
 
@@ -857,7 +871,7 @@ def _new_run(row: "BlobProperties") -> Run | None:
     """Return the run that stands whole in a listing; None if it has to be read."""
     whole = row.metadata.get(WHOLE)
     try:
-        return replace(run_from_json(unquote(whole)), record_etag=_etag_of(row)) if whole else None
+        return replace(run_from_json(metadata_text(whole)), record_etag=_etag_of(row)) if whole else None
     except Damaged:
         return None
 
@@ -867,19 +881,13 @@ def _etag_of(row: "BlobProperties") -> str:
     return f'"{row.etag.strip('"')}"'
 
 
-def _whole(record: str) -> dict[str, str]:
-    """Return a new run's record as it fits into metadata; nothing where it is long, and the blob has to be read."""
-    quoted = _quoted(record)
-    return {WHOLE: quoted} if len(quoted) <= LONGEST_WHOLE else {}
+def _whole(record: str, left: int) -> dict[str, str]:
+    """Return a new run's record as it fits into metadata; nothing if it is long, and the blob has to be read.
 
-
-def _quoted(text: str) -> str:
-    """Return a text as a header takes it: in ASCII, and without spaces, which would be folded before it is signed."""
-    return quote(text, safe='{}":,/()')
-
-
-def _cut(text: str, longest: int) -> str:
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+    left: bytes that the rest of the metadata leaves for it.
+    """
+    value = metadata_value(record)
+    return {WHOLE: value} if len(value) <= min(LONGEST_WHOLE, left - len(WHOLE)) else {}
 
 
 def _position(behind: str) -> tuple[date, str] | None:
@@ -947,7 +955,7 @@ def _damaged_row(row: LaneRow) -> RunRow:
 
 
 def _shown(metadata: Mapping[str, str]) -> dict[str, str]:
-    shown = json.loads(unquote(metadata["row"]))
+    shown = read_json(metadata_text(metadata["row"]), mend=True)
     if not isinstance(shown, dict):
         raise ValueError("what a list shows of a run is no object")
     return {str(name): str(value) for name, value in shown.items()}
@@ -966,7 +974,7 @@ def _row(metadata: Mapping[str, str], shown: Mapping[str, str], address: str, *,
         data_project=shown.get("data_project", ""),
         execution_id=shown.get("execution_id", ""),
         file_name=shown.get("file", ""),
-        words=shown.get("words", ""),
+        words=redacted(shown.get("words", "")),
         needs_person="needs_person" in shown,
         opened=datetime.fromisoformat(shown["opened"]),
         due=datetime.fromisoformat(metadata["due"]),
@@ -981,7 +989,7 @@ def order_of(when: datetime, key: str) -> str:
     """Return a run's place in its lane: sorts by time, then by key, and is safe in a blob's name."""
     # Observed: glibc writes the year 1, which stands for "unknown", with one digit.
     moment = f"{when.astimezone(UTC):{_ORDER_TIME}}".zfill(_ORDER_LENGTH)
-    return f"{moment}-{quote(key, safe='')}"
+    return f"{moment}-{blob_part(key)}"
 
 
 def order_behind(other: str, when: datetime, key: str) -> str:
@@ -996,8 +1004,13 @@ def moment_of(order: str) -> datetime:
 
 
 def key_of(order: str) -> str:
-    """Return the key that a place in a lane was made from."""
-    return unquote(order.partition("-")[2])
+    """Return the key that a place in a lane was made from, as ``kept_key`` returns it."""
+    return blob_part_text(order.partition("-")[2])
+
+
+def kept_key(key: str) -> str:
+    """Return what places in lanes keep of a key: all of it, or a beginning and a digest of one that is very long."""
+    return blob_part_text(blob_part(key))
 
 
 def _explained(error: Exception, operation: str) -> AppError:

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from shared.clients.http import Http, Refusal, json_object
+from shared.clients.links import next_page
 from shared.errors import AppError, NeedsPerson, NotFound, RemoteCall, TryAgain
+from shared.escapes import path_segment, query_value
 from shared.secret import Secret, SecretUrl
 
 # https://learn.microsoft.com/graph/api/resources/subscription#subscription-lifetime
@@ -100,7 +102,7 @@ class Subscriptions:
         """
         answer = self._http.call(
             "PATCH",
-            f"{self._url}/{quote(subscription_id, safe='')}",
+            f"{self._url}/{path_segment(subscription_id, safe='')}",
             operation="renew subscription",
             idempotent=True,
             json={"expirationDateTime": _wire_time(expires)},
@@ -112,7 +114,7 @@ class Subscriptions:
         """End a subscription; one that is gone already is as good. Raises NeedsPerson, TryAgain."""
         self._http.call(
             "DELETE",
-            f"{self._url}/{quote(subscription_id, safe='')}",
+            f"{self._url}/{path_segment(subscription_id, safe='')}",
             operation="delete subscription",
             idempotent=True,
             ok=(200, 202, 204, 404),
@@ -127,14 +129,17 @@ class Subscriptions:
         found: dict[str, Subscription] = {}
         links: set[str] = set()
         link = self._url
-        while link and link not in links:
-            links.add(link)
+        while link:
             answer = self._http.call("GET", link, operation="list subscriptions", idempotent=True, explain=_meaning)
             page = json_object(answer)
-            for one in page.get("value") or ():
+            listed = page.get("value")
+            for one in listed if isinstance(listed, list) else ():
                 subscription = _subscription(one)
                 found[subscription.subscription_id] = subscription
-            link = page.get("@odata.nextLink") or ""
+            if str(page.get("@odata.nextLink")) in links:
+                break  # in a circle: all of it was read
+            what = "the app's subscriptions"
+            link = next_page(page, self._url, links, service="Microsoft Graph", what=what, setting="GRAPH_URL")
         return tuple(found.values())
 
 
@@ -148,7 +153,7 @@ def shake_hands(notification_url: SecretUrl, http: Http) -> None:
     address = notification_url.reveal()
     answer = http.call(
         "POST",
-        SecretUrl(f"{address}{'&' if urlsplit(address).query else '?'}validationToken={quote(token, safe='')}"),
+        SecretUrl(f"{address}{'&' if urlsplit(address).query else '?'}validationToken={query_value(token)}"),
         operation="validation handshake",
         idempotent=True,
         data=b"",
@@ -230,7 +235,7 @@ def _subscription(wire: Mapping[str, Any]) -> Subscription:
             expires=expires.astimezone(UTC) if expires.tzinfo else expires.replace(tzinfo=UTC),
             notification_url=SecretUrl(str(wire.get("notificationUrl") or "")),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:  # OverflowError: the year 1 east of Greenwich
         raise TryAgain("Microsoft Graph described a subscription without its id or its end") from error
 
 

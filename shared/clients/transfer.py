@@ -517,6 +517,7 @@ def _writing(url: SecretUrl) -> "Iterator[BlobClient]":
             # One retry after a quarter of a second for a connection that broke. The rest is the runner's.
             retry_policy=LinearRetry(backoff=0.25, retry_total=1, random_jitter_range=0),  # type: ignore[arg-type]  # seconds may be a fraction
             transport=_transport(),
+            permit_redirects=False,
         )
     except ValueError as error:
         raise NeedsPerson(f"{url} is not the address of a blob") from error

@@ -5,7 +5,6 @@ Pure values. Where alerts are kept until everybody was told is ``clients/outbox.
 """
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
@@ -13,6 +12,7 @@ from enum import StrEnum
 from typing import Any, Final, NoReturn
 
 from shared.domain.run import FailedRow
+from shared.escapes import cut, json_text, one_line, read_json, whole_text
 
 # Row errors that an alert quotes; the report and the run's page have more of them.
 ROWS_QUOTED: Final = 5
@@ -101,7 +101,7 @@ class Alert:
             ("Execution id", self.execution_id),
             ("Run id", self.run_id),
         )
-        return tuple((label, value) for label, value in known if value)
+        return tuple((label, one_line(value)) for label, value in known if value)
 
     @property
     def links(self) -> tuple[tuple[str, str], ...]:
@@ -126,7 +126,7 @@ class Notice:
     @property
     def title(self) -> str:
         """One line."""
-        title = " ".join(self.alert.title.split())
+        title = one_line(self.alert.title)
         match self.word:
             case Word.NEW:
                 return title
@@ -191,7 +191,7 @@ class Message:
 
 def row_line(row: FailedRow) -> str:
     """Return a row error as one line."""
-    return "  ".join(part for part in (row.record_id, row.field, row.message) if part)
+    return "  ".join(one_line(part) for part in (row.record_id, row.field, row.message) if part)
 
 
 def rows_heading(alert: Alert) -> str:
@@ -214,8 +214,7 @@ def _whole_text(notice: Notice) -> str:
 
 
 def _digest_line(notice: Notice) -> str:
-    line = f"{notice.title}: {' '.join(notice.alert.text.split())}"
-    return line if len(line) <= DIGEST_LINE else f"{line[: DIGEST_LINE - 1]}…"
+    return cut(f"{notice.title}: {one_line(notice.alert.text)}", DIGEST_LINE)
 
 
 def _minute(moment: datetime) -> str:
@@ -224,7 +223,7 @@ def _minute(moment: datetime) -> str:
 
 def key_of_text(area: str, text: str) -> str:
     """Return the key of a trouble that is known by its words alone."""
-    return f"{area}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    return f"{area}-{hashlib.sha256(whole_text(text).encode()).hexdigest()[:16]}"
 
 
 def notice_to_json(notice: Notice) -> dict[str, Any]:
@@ -261,7 +260,7 @@ def alert_to_json(alert: Alert) -> str:
     rows = [{"record_id": row.record_id, "field": row.field, "message": row.message} for row in alert.rows]
     content = {**asdict(replace(alert, rows=())), "rows": rows}
     del content["record_etag"]
-    return json.dumps(content, default=_instant_text, ensure_ascii=False)
+    return json_text(content, default=_instant_text)
 
 
 def alert_from_json(text: str | bytes, etag: str = "") -> Alert:
@@ -270,12 +269,10 @@ def alert_from_json(text: str | bytes, etag: str = "") -> Alert:
     Raises ValueError, with the reason in words, for a text that is no alert: then no part of it is believed.
     """
     try:
-        content = json.loads(text)
+        content = read_json(text, mend=True)
         return _alert(content, etag) if isinstance(content, dict) else _refuse("it is no JSON object")
     except KeyError as error:
         raise ValueError(f"{error} is missing") from error
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
 
 
 def _alert(content: Mapping[str, Any], etag: str) -> Alert:
@@ -341,12 +338,12 @@ def alert_state(alert: Alert) -> str:
     """Return what decides whom an alert is to be told next, as a short text."""
     content = {name: getattr(alert, name) for name in _STATE}
     told = {channel: asdict(told) for channel, told in alert.told.items()}
-    return json.dumps({**content, "told": told}, default=_instant_text, ensure_ascii=False)
+    return json_text({**content, "told": told}, default=_instant_text)
 
 
 def alert_of_state(key: str, state: str, etag: str = "") -> Alert:
     """Return the alert of such a text, without its words. Raises ValueError for a text of another kind."""
-    content = json.loads(state)
+    content = read_json(state, mend=True)
     if not isinstance(content, dict) or not content.keys() >= set(_STATE):
         _refuse("it is no state")
     return _alert({name: content[name] for name in _STATE} | {"key": key, "title": "", "text": ""}, etag)

@@ -6,12 +6,12 @@ looked for is ``flows/watch.py``.
 """
 
 import hmac
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from shared.escapes import read_json
 from shared.secret import Secret
 
 # A notification takes some 500 bytes, and one body may carry many.
@@ -76,8 +76,8 @@ def parse_notification(body: bytes, *, max_bytes: int = MAX_BODY_BYTES) -> tuple
     if len(body) > max_bytes:
         raise BadNotification(413, f"The body is larger than {max_bytes} bytes.")
     try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):  # RecursionError: nested by the thousand
+        document = read_json(body, mend=True)
+    except ValueError:
         raise BadNotification(400, "The body is not JSON.") from None
     listed = document.get("value") if isinstance(document, dict) else None
     if not isinstance(listed, list) or not listed:

@@ -12,7 +12,7 @@ import unicodedata
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
@@ -29,8 +29,15 @@ MAX_DIRECTORY_BYTES: Final = 8 * 1024 * 1024  # 10,000 entries with long names t
 # A field map takes about 900 bytes in UTF-16, so a manifest of 365 entities with 100 fields each comes to 33 MB.
 MAX_MANIFEST_BYTES: Final = 64 * 1024 * 1024
 MAX_HEADER_BYTES: Final = 1024 * 1024
-MAX_XML_DEPTH: Final = 64  # a manifest nests 7 deep
+# Bytes of XML for each byte of it in the zip. Manifests in UTF-16 reach 40 to 50, of 300 fields that are named alike
+# 82; a few KiB that were made to cost seconds of CPU come to 750 and more. Below MIN_XML_BYTES no ratio does harm.
+MAX_XML_RATIO: Final = 200
+MIN_XML_BYTES: Final = 1280 * 1024
+MAX_XML_DEPTH: Final = 32  # a manifest nests 7 deep, one with query filters some more
 MAX_XML_ELEMENTS: Final = 1_000_000  # that manifest of 33 MB has some 330,000
+# Elements for each byte in the zip: real manifests have up to 1.1. Each costs some microseconds.
+MAX_XML_DENSITY: Final = 4
+MIN_XML_ELEMENTS: Final = 50_000
 # Bytes of one tag, comment or the like. The parser keeps it whole: two million attributes would take a gigabyte.
 MAX_XML_TOKEN_BYTES: Final = 1024 * 1024
 MAX_TEXT: Final = 1024  # characters kept of an element's text; names in F&O are far shorter
@@ -77,6 +84,8 @@ _FILE_PATH: Final = (*_ENTITY_PATH, f"{{{NAMESPACE}}}InputFilePath")
 _DISABLE_PATH: Final = (*_ENTITY_PATH, f"{{{NAMESPACE}}}Disable")
 _YES: Final = frozenset({"true", "1", "yes"})
 _MAP_PATH: Final = (*_ENTITY_PATH, f"{{{NAMESPACE}}}EntityMapList", f"{{{NAMESPACE}}}EntityMap")
+# The elements of a manifest that are kept; of all others only their nesting is followed.
+_WANTED: Final = frozenset({_PROJECT_PATH, _ENTITY_PATH, _NAME_PATH, _FILE_PATH, _MAP_PATH})
 
 _EXPORT_ANEW: Final = (
     "Export the data project again with 'Generate data package', or correct the package and put it back."
@@ -251,16 +260,15 @@ def _readable(entry: zipfile.ZipInfo) -> zipfile.ZipInfo:
 
 
 def _check_header(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
-    for path, _text in _finished_elements(archive, entry, MAX_HEADER_BYTES):
-        _check_root(entry.orig_filename, path[0], _HEADER_ROOT)
+    for _ in _finished_elements(archive, entry, MAX_HEADER_BYTES, _HEADER_ROOT, wanted=frozenset()):
+        pass  # that its root is right, and that all of it is XML, is all there is to know
 
 
 def _read_manifest(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> tuple[str, list[_Declared]]:
     data_project = name = file_name = ""
     maps, is_disabled = 0, False
     declared: list[_Declared] = []
-    for path, text in _finished_elements(archive, entry, MAX_MANIFEST_BYTES):
-        _check_root(entry.orig_filename, path[0], _MANIFEST_ROOT)
+    for path, text in _finished_elements(archive, entry, MAX_MANIFEST_BYTES, _MANIFEST_ROOT, wanted=_WANTED):
         # An element ends after those inside it, so an entity is complete when it ends itself.
         if path == _MAP_PATH:
             maps += 1
@@ -470,15 +478,24 @@ def _encodings_of(name: str) -> Iterator[bytes]:
 
 
 def _finished_elements(
-    archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limit_bytes: int
+    archive: zipfile.ZipFile,
+    entry: zipfile.ZipInfo,
+    limit_bytes: int,
+    root: str,
+    *,
+    wanted: Set[tuple[str, ...]],
 ) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield the path and text of each element as it ends, holding no tree: strangers choose how large the XML is."""
+    """Yield path and text of each wanted element as it ends, holding no tree: strangers choose how large the XML is.
+
+    root: the tag that the document must have.
+    """
     # Imported here because only this step of an import needs it.
     from defusedxml.common import DefusedXmlException
     from defusedxml.ElementTree import DefusedXMLParser, ParseError
 
     name = _shown(entry.orig_filename)
-    target = _Elements(name)
+    target = _Elements(entry, root, wanted)
+    dense_bytes = max(MAX_XML_RATIO * entry.compress_size, MIN_XML_BYTES)
     parser = DefusedXMLParser(target=target, forbid_dtd=True)
     read_bytes = 0
     with archive.open(entry) as source:
@@ -487,6 +504,11 @@ def _finished_elements(
             read_bytes += len(chunk)
             if read_bytes > limit_bytes:
                 raise FileRejected(f"{name} is larger than {limit_bytes // 2**20} MiB unpacked. Split the package.")
+            if read_bytes > dense_bytes:
+                raise FileRejected(
+                    f"{name} unpacks to more than {MAX_XML_RATIO} times its size in the zip, which no real one does. "
+                    f"{_EXPORT_ANEW}"
+                )
             try:
                 if chunk:
                     parser.feed(chunk)
@@ -510,8 +532,12 @@ def _finished_elements(
 class _Elements:
     """What the XML parser calls: keeps the path to where it is, and the elements that ended."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, entry: zipfile.ZipInfo, root: str, wanted: Set[tuple[str, ...]]) -> None:
+        self._name = entry.orig_filename
+        self._most = min(MAX_XML_ELEMENTS, max(MIN_XML_ELEMENTS, MAX_XML_DENSITY * entry.compress_size))
+        self._root = root
+        self._wanted = wanted
+        self._longest_path = max((len(path) for path in wanted), default=0)
         self._path: list[str] = []
         self._text = ""
         self._finished: list[tuple[tuple[str, ...], str]] = []
@@ -519,20 +545,30 @@ class _Elements:
 
     def start(self, tag: str, _attributes: Mapping[str, str]) -> None:
         self._count += 1
-        if self._count > MAX_XML_ELEMENTS:
-            raise FileRejected(f"{self._name} has more than {MAX_XML_ELEMENTS:,} elements. Split the package.")
+        if self._count > self._most:
+            too_dense = f"No real one of its size has so many. {_EXPORT_ANEW}"
+            to_do = "Split the package." if self._most == MAX_XML_ELEMENTS else too_dense
+            raise FileRejected(f"{_shown(self._name)} has more than {self._most:,} elements. {to_do}")
         if len(self._path) >= MAX_XML_DEPTH:
-            raise FileRejected(f"{self._name} nests elements more than {MAX_XML_DEPTH} deep. {_EXPORT_ANEW}")
+            raise FileRejected(f"{_shown(self._name)} nests elements more than {MAX_XML_DEPTH} deep. {_EXPORT_ANEW}")
         if len(tag) > MAX_TEXT:  # with its namespace, which is repeated in every element of it
-            raise FileRejected(f"{self._name} names an element or a namespace of {len(tag):,} letters. {_EXPORT_ANEW}")
+            raise FileRejected(
+                f"{_shown(self._name)} names an element or a namespace of {len(tag):,} letters. {_EXPORT_ANEW}"
+            )
+        if not self._path:
+            _check_root(self._name, tag, self._root)
         self._path.append(tag)
         self._text = ""
 
     def data(self, text: str) -> None:
-        self._text += text[: MAX_TEXT - len(self._text)]
+        if len(self._text) < MAX_TEXT and len(self._path) <= self._longest_path:
+            self._text += text[: MAX_TEXT - len(self._text)]
 
     def end(self, _tag: str) -> None:
-        self._finished.append((tuple(self._path), self._text))
+        if len(self._path) <= self._longest_path:
+            path = tuple(self._path)
+            if path in self._wanted:
+                self._finished.append((path, self._text))
         self._path.pop()
         self._text = ""
 

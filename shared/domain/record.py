@@ -4,7 +4,6 @@ A record is read only if every field is of the right kind. Any other is ``Damage
 A field that this version does not know is kept and written back.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import UTC, datetime
@@ -14,6 +13,8 @@ from types import NoneType, UnionType
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
 from shared.domain.run import Run
+from shared.escapes import json_text, read_json
+from shared.secret import redacted
 
 # What only one process knows: whether it has just entered the state, the keys to file and package, the version read.
 NOT_SAVED: Final = frozenset({"fresh", "download_url", "package_url", "record_etag"})
@@ -24,11 +25,14 @@ OLDEST_FORMAT: Final = 1
 
 EXTRA: Final = "extra"  # the field that keeps what this version does not know
 
+# Fields of services' own words: an older version may have saved a key that a service had quoted in them.
+_WORDS: Final = frozenset({"reason", "text", "error", "message", "why"})
+
 # Fields that came with format 2 or later are left out if they say nothing: a new run's record is to fit into a listing.
 _SINCE_2: Final = frozenset(
     {
         *("never_began", "seen", "about", "furthest", "failing_since", "lost_submits", "not_found", "held_name_looks"),
-        *("detail_tries", "are_rows_told"),
+        *("detail_tries", "are_rows_told", "report_files"),
         *("resubmits", "held", "waits", "reserved", "environment_url", "cancelled_in", "passed_by", "passed_by_total"),
     }
 )
@@ -40,7 +44,7 @@ class Damaged(ValueError):
 
 def run_to_json(run: Run) -> str:
     """Return the record of a run. It holds no secret: the keys to file and package, and all tokens, stay out of it."""
-    return json.dumps({"format": RECORD_FORMAT, **_written(run)}, ensure_ascii=False, default=_plain)
+    return json_text({"format": RECORD_FORMAT, **_written(run)}, default=_plain)
 
 
 def _written(value: Any) -> dict[str, object]:
@@ -61,8 +65,8 @@ def _plain(value: object) -> object:
 def run_from_json(text: str | bytes) -> Run:
     """Return the run of a record. Raises Damaged for a text that is no record which this version can read."""
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        content = read_json(text, mend=True)
+    except ValueError as error:
         raise Damaged(f"it is not JSON ({type(error).__name__})") from error
     if not isinstance(content, dict):
         raise Damaged("it is no JSON object")
@@ -107,6 +111,11 @@ def _plain_reader(kind: type) -> Reader:
     return read
 
 
+def _field_reader(name: str, kind: Any) -> Reader:
+    read = _reader(kind)
+    return (lambda value, where: redacted(read(value, where))) if name in _WORDS else read
+
+
 def _moment(value: object, where: str) -> datetime:
     try:
         moment = datetime.fromisoformat(value)  # type: ignore[arg-type]  # what is no text raises TypeError
@@ -143,7 +152,9 @@ class _Field:
 def _object_reader(kind: type) -> Reader:
     hints = get_type_hints(kind)
     known = {
-        each.name: _Field(_reader(hints[each.name]), each.default is MISSING and each.default_factory is MISSING)
+        each.name: _Field(
+            _field_reader(each.name, hints[each.name]), each.default is MISSING and each.default_factory is MISSING
+        )
         for each in fields(kind)
         if each.name not in NOT_SAVED and each.name != EXTRA
     }

@@ -6,11 +6,12 @@ F&O runs one execution of a data project at a time, and redefines a project unde
 """
 
 import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
+
+from shared.escapes import json_text, read_json
 
 
 def project_name(data_project: str) -> str:
@@ -71,7 +72,7 @@ RESERVATION_FORMAT: Final = 1
 
 def reservation_to_json(reservation: Reservation) -> str:
     """Return the record of a reservation."""
-    return json.dumps(
+    return json_text(
         {
             "format": RESERVATION_FORMAT,
             "environment_url": reservation.environment_url,
@@ -83,15 +84,14 @@ def reservation_to_json(reservation: Reservation) -> str:
             ],
             "waiting": _party(reservation.waiting),
             "asked": _text(reservation.asked) if reservation.asked else None,
-        },
-        ensure_ascii=False,
+        }
     )
 
 
 def reservation_from_json(text: str | bytes, etag: str = "") -> Reservation:
     """Return the reservation of a record. Raises ValueError for a text that is none which this version can read."""
     try:
-        content = json.loads(text)
+        content = read_json(text, mend=True)
         if content["format"] != RESERVATION_FORMAT:
             raise ValueError("another version of the app wrote it")
         return Reservation(
@@ -110,7 +110,7 @@ def reservation_from_json(text: str | bytes, etag: str = "") -> Reservation:
             asked=_moment(content["asked"]) if content.get("asked") else None,
             record_etag=etag,
         )
-    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"this is no record of a reservation ({type(error).__name__})") from error
 
 

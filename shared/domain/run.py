@@ -248,6 +248,15 @@ class Successor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReportFile:
+    """A file that the app has put beside a failed one, and may replace by a newer one."""
+
+    name: str
+    item_id: str
+    extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FailedRow:
     """One row, or one thing, that F&O could not do, in its words."""
 
@@ -292,6 +301,7 @@ class Run:
     are_rows_told: bool = False  # F&O has told its row errors, or that there are none
     summary_url: str = ""  # F&O's page about the execution, where it was asked for one
     report_url: str = ""  # OneDrive's page about the report beside the file
+    report_files: tuple[ReportFile, ...] = ()  # what it has put beside the file
     trouble: Trouble | None = None
     furthest: State | None = None  # how far it ever came; None: its state says it
     failing_since: datetime | None = None  # the first failed try since then
@@ -447,6 +457,11 @@ class Run:
     def is_aside(self) -> bool:
         """Whether other runs of its lane pass it."""
         return self.state is State.CANCELLED or (self.held is not None and self.held.is_aside)
+
+    def with_report_file(self, file: ReportFile) -> "Run":
+        """Return the run with one more file of its report, or with a newer one of that name."""
+        others = tuple(each for each in self.report_files if each.name != file.name)
+        return replace(self, report_files=(*others, file))
 
     def submitting(self, submission: Submission, now: datetime) -> "Run":
         """Return the run with one more execution id, about to be sent."""

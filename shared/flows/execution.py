@@ -142,6 +142,15 @@ class Polled:
     status: ExecutionStatus
     is_found: bool = True  # F&O knows it
     is_forgotten: bool = False  # and never will: its history is cleared away
+    known_as: str = ""  # the id that F&O knows it by, if that is not the one that it answered with
+
+    def of(self, run: Run) -> Run:
+        """Return the run with the id that F&O knows its execution by as its last one."""
+        if not self.known_as:
+            return run
+        log.info("submission.found", execution_id=self.known_as)
+        last = next(each for each in run.submissions if each.execution_id == self.known_as)
+        return replace(run, submissions=(*(each for each in run.submissions if each is not last), last))
 
 
 def poll(run: Run, fno: FinanceOperations, services: Services) -> Polled:
@@ -155,6 +164,8 @@ def poll(run: Run, fno: FinanceOperations, services: Services) -> Polled:
             return polled
         if polled.status.is_final:
             services.note_took(run.lane, age_s)
+            return polled
+        if polled.known_as:
             return polled
         wait_s = _stay_s(run, age_s, services)
         if wait_s is None:
@@ -182,6 +193,8 @@ def _polled_now(run: Run, fno: FinanceOperations, services: Services) -> Polled:
         status = fno.execution_status(run.execution_id)
     except NotFound as error:
         log.info("execution.not_found", reason=error.message)
+        if (sent_as := _sent_as(run)) and is_known(sent_as, fno):
+            return Polled(status=ExecutionStatus.UNKNOWN, known_as=sent_as)
         status, is_found = ExecutionStatus.UNKNOWN, False
     if status is not ExecutionStatus.UNKNOWN or polled_for <= UNKNOWN_GRACE:
         return Polled(status=status, is_found=is_found)
@@ -192,6 +205,13 @@ def _polled_now(run: Run, fno: FinanceOperations, services: Services) -> Polled:
     if status is ExecutionStatus.SUCCEEDED and _has_row_errors(run.execution_id, fno):
         status = ExecutionStatus.PARTIALLY_SUCCEEDED  # an entity that is done may have lost rows all the same
     return Polled(status=status)  # found: by its details, if not by its status
+
+
+def _sent_as(run: Run) -> str:
+    """Return the id that the last submit was sent with if F&O has answered it with another one, else ""."""
+    if len(run.submissions) < 2 or run.submissions[-2].chosen != run.submissions[-1].chosen:
+        return ""
+    return run.submissions[-2].execution_id
 
 
 def _has_row_errors(execution_id: str, fno: FinanceOperations) -> bool:

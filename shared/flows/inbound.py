@@ -372,6 +372,7 @@ def poll(run: Run, services: Services) -> Run:
     run = _with_reserved(run, services)
     fno = _finance(run, services)
     polled = execution.poll(run, fno, services)
+    run = polled.of(run)
     if polled.is_forgotten:
         return run.finished(Outcome.UNKNOWN, execution.forgotten(run), services.now())
     if not polled.status.is_final:
@@ -433,7 +434,7 @@ def file_away(run: Run, services: Services) -> Run:
         item = found if is_there else _moved(run, onedrive.move, folder, services, etag=found.etag)
     run = replace(run, file=replace(_facts(run, item, folder), name=item.name))
     if not succeeded:
-        run = report.put_beside(run, onedrive, folder_id, _finance(run, services), services)
+        run = report.put_beside(run, onedrive, folder, folder_id, _finance(run, services), services)
         if run.due > services.now():
             return run  # F&O is still making its error files
     try:

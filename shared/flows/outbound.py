@@ -217,6 +217,7 @@ def poll(run: Run, services: Services) -> Run:
     run = _with_reserved(run, services)
     fno, now = _finance(run, services), services.now()
     polled = execution.poll(run, fno, services)
+    run = polled.of(run)
     if polled.is_forgotten:
         return _failed(run, Outcome.UNKNOWN, execution.forgotten(run), now)
     status = polled.status

@@ -1,12 +1,15 @@
 """What a person finds beside a failed file: what happened in F&O's words, which rows, and what to do.
 
-For ``NAME.zip`` in the Error folder: ``NAME.report.txt``, ``NAME.errors.csv`` (rows), and F&O's own error files,
-``NAME.<entity>.error-keys.txt`` and ``NAME.<entity>.staging-errors.<ending>``. Writing them twice gives the same files.
+For ``NAME.zip`` in the Error folder: ``NAME.zip.report.txt``, ``NAME.zip.errors.csv`` (rows), and F&O's own error
+files, ``NAME.zip.<entity>.error-keys.txt`` and ``NAME.zip.<entity>.staging-errors.<ending>``. If somebody else's file
+has the name, the run's id is added: ``NAME.zip.report (3f9c0a7b12de).txt``. Writing them twice gives the same files.
 """
 
 import csv
 import io
+import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import PurePosixPath
@@ -14,12 +17,17 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from shared.clients.dmf import FinanceOperations, RowError
+from shared.clients.http import Http
 from shared.clients.onedrive import DriveItem, OneDrive
 from shared.clients.transfer import read_small
 from shared.domain.advice import what_to_do
-from shared.domain.run import LONGEST_NAME, Outcome, Run
-from shared.errors import AppError, DetailsMissing, FileRejected, NeedsPerson, Refused, TryAgain
+from shared.domain.quick_xor_hash import QuickXorHash
+from shared.domain.record import Damaged
+from shared.domain.run import LONGEST_NAME, Outcome, ReportFile, Run, name_with
+from shared.errors import AppError, DetailsMissing, FileRejected, NameTaken, NeedsPerson, NotFound, Refused, TryAgain
+from shared.escapes import csv_cell, file_name_part, plain_text
 from shared.flows import execution
+from shared.flows.runner import StepFailed
 from shared.flows.telling import passed_words
 from shared.log import log
 from shared.secret import SecretUrl, redacted
@@ -35,6 +43,10 @@ TRIES_FOR_DETAILS: Final = 4
 # Rows that the report itself quotes; the CSV holds all of them.
 ROWS_QUOTED: Final = 5
 
+REPORT: Final = "report.txt"
+LONGEST_REPORT: Final = 256 * 1024  # bytes; what is longer is none
+_ENDING: Final = re.compile(r"\.[A-Za-z0-9]{1,8}")
+
 # Bytes of one of F&O's error files that are copied; larger ones can be had in F&O.
 ERROR_FILE_LIMIT: Final = 32 * 1024 * 1024
 
@@ -46,17 +58,20 @@ class _Details:
     summary_url: str = ""
     rows: Sequence[RowError] | None = None  # None: F&O did not hand them out
     raw: str = ""
-    files: dict[str, SecretUrl] = field(default_factory=dict)  # by the ending that goes behind the file's stem
+    files: dict[str, SecretUrl] = field(default_factory=dict)  # by the ending that goes behind the file's name
     notes: list[str] = field(default_factory=list)  # what could not be had, in words
     error_keys_of: tuple[str, ...] = ()  # entities that have a file of error keys, or will have one
     is_waiting: bool = False  # F&O is still writing one
 
 
-def put_beside(run: Run, onedrive: OneDrive, folder_id: str, fno: FinanceOperations, services: Services) -> Run:
+def put_beside(
+    run: Run, onedrive: OneDrive, folder: str, folder_id: str, fno: FinanceOperations, services: Services
+) -> Run:
     """Write the report of a failed run beside its file; return the run with its reason in F&O's words.
 
-    The run comes back with a due time in the future where F&O is still making its error files. Raises TryAgain for
-    passing trouble; after a few tries the report is written with a note of what is missing.
+    folder, folder_id: where its file lies by now. The run comes back with a due time in the future while F&O is still
+    making its error files. Raises TryAgain for passing trouble, within StepFailed if something was written already;
+    after a few tries the report is written with a note of what is missing.
     """
     details = _details(run, fno)
     run = replace(run, error_keys_of=details.error_keys_of)
@@ -65,29 +80,35 @@ def put_beside(run: Run, onedrive: OneDrive, folder_id: str, fno: FinanceOperati
         return later.waiting(ERROR_FILE_LOOK_S, services.now())
     reason = _reason(run, details.rows or ())
     run = execution.with_details(replace(run, reason=reason), details.rows, details.summary_url)
-    put = partial(_put, run, onedrive, folder_id)
+    beside = _Folder(run, _earlier(run, services), onedrive, services.downloads, folder, folder_id)
+    try:
+        report = _written(beside, run, details, services)
+    except AppError as error:
+        if beside.run.report_files == run.report_files:
+            raise
+        raise StepFailed(beside.run, error) from error
+    log.info("report.written", rows=len(details.rows or ()), files=len(details.files), missing=details.notes)
+    return replace(beside.run, report_url=report.web_url if report else "")
+
+
+def _written(beside: "_Folder", run: Run, details: "_Details", services: Services) -> DriveItem | None:
+    """Put all that is known beside the file, the report last; return that, None if OneDrive refuses it."""
     for ending, url in details.files.items():
         read = partial(read_small, url, services.downloads, ERROR_FILE_LIMIT)
         content = _had(f"the file {ending}", run, details, read)
         if content is not None:
-            put(ending, content)
+            beside.put(ending, content)
     if details.rows or details.raw.strip() not in ("", "[]"):
-        put("errors.csv", errors_csv(details.rows or (), details.raw))
-    report = put("report.txt", redacted(_report(run, details)).encode("utf-8-sig"))
-    log.info("report.written", rows=len(details.rows or ()), files=len(details.files), missing=details.notes)
-    return replace(run, report_url=report.web_url if report else "")
+        beside.put("errors.csv", errors_csv(details.rows or (), details.raw))
+    return beside.put(REPORT, plain_text(redacted(_report(run, details))).encode("utf-8-sig"))
 
 
-def _put(run: Run, onedrive: OneDrive, folder_id: str, ending: str, content: bytes) -> DriveItem | None:
-    """Write one file beside the run's own; what OneDrive refuses (a path too long, say) must not hold the lane up."""
-    stem = PurePosixPath(run.file.name).stem[: LONGEST_NAME - len(ending) - 1]
+def _earlier(run: Run, services: Services) -> Run | None:
+    """Return the run whose work a run does again, and whose report it may replace."""
     try:
-        written = onedrive.upload_small(folder_id, f"{stem}.{ending}", content, replace=True)
-    except (FileRejected, Refused) as error:
-        log.warning("report.refused", reason=error.message)
+        return services.store.run_at(run.again_of) if run.again_of else None
+    except Damaged:
         return None
-    check_in(written, onedrive)
-    return written
 
 
 def check_in(item: DriveItem, onedrive: OneDrive) -> bool:
@@ -109,6 +130,89 @@ def check_in(item: DriveItem, onedrive: OneDrive) -> bool:
     return True
 
 
+class _Folder:
+    """Where the run's file lies; what is put beside it replaces nothing but what the app has put there itself."""
+
+    def __init__(
+        self, run: Run, earlier: Run | None, onedrive: OneDrive, downloads: Http, path: str, folder_id: str
+    ) -> None:
+        """earlier: the run whose work this one does again; path, folder_id: of the folder, below the drive's root."""
+        self.run = run  # with the files of its report as they are by now
+        self._earlier = earlier
+        # Those of which an older version may have written the report.
+        self._may_be_old = [each for each in (run, earlier) if each and not each.report_files]
+        self._onedrive = onedrive
+        self._downloads = downloads
+        self._path = path
+        self._folder_id = folder_id
+
+    def put(self, ending: str, content: bytes) -> DriveItem | None:
+        """Write one file; what OneDrive refuses (a path too long, say) must not hold the lane up, and gives None."""
+        name = f"{self.run.file.name[: LONGEST_NAME - len(ending) - 1]}.{ending}"
+        try:
+            item = self._written(name, content)
+        except (FileRejected, Refused) as error:
+            log.warning("report.refused", reason=error.message)
+            return None
+        self.run = self.run.with_report_file(ReportFile(name=item.name, item_id=item.item_id))
+        check_in(item, self._onedrive)
+        return item
+
+    def _written(self, name: str, content: bytes) -> DriveItem:
+        own_name = name_with(name, self.run.run_id)
+        if self._is_ours(own_name):
+            return self._upload(own_name, content, replace=True)
+        if self._is_ours(name):
+            return self._upload(name, content, replace=True)
+        if name.endswith(f".{REPORT}") and (old_name := self._old_name()):
+            return self._upload(old_name, content, replace=True)
+        try:
+            return self._upload(name, content, replace=False)
+        except NameTaken:
+            # By an earlier try, whose host was killed before it was saved; or by somebody else, whose file stays.
+            return self._same(name, content) or self._upload(own_name, content, replace=True)
+
+    def _upload(self, name: str, content: bytes, *, replace: bool) -> DriveItem:
+        return self._onedrive.upload_small(self._folder_id, name, content, replace=replace)
+
+    def _is_ours(self, name: str) -> bool:
+        """Return whether a name is that of a file which the run has saved, and which still lies there."""
+        for known in (*self.run.report_files, *(self._earlier.report_files if self._earlier else ())):
+            if known.name == name:
+                with suppress(NotFound):
+                    item = self._onedrive.get(known.item_id)
+                    return (item.parent_id, item.name) == (self._folder_id, name)
+        return False
+
+    def _old_name(self) -> str:
+        """Return the name of a report that an older version has written, "" if there is none.
+
+        It named reports ``NAME.report.txt`` for ``NAME.zip``, and saved where they are and not which.
+        """
+        urls = {run.report_url for run in self._may_be_old if run.report_url}
+        if not urls and (self.run.fresh or not self._may_be_old):
+            return ""  # nobody has written one
+        name = f"{PurePosixPath(self.run.file.name).stem[: LONGEST_NAME - len(REPORT) - 1]}.{REPORT}"
+        item = self._onedrive.find(f"{self._path}/{name}")
+        if item is None or not item.is_file:
+            return ""
+        return name if item.web_url in urls or self._names_the_run(item) else ""
+
+    def _names_the_run(self, item: DriveItem) -> bool:
+        """Return whether a file is a report of this run, whose host was killed before that was saved."""
+        if item.size_bytes > LONGEST_REPORT:
+            return False
+        url = item.download_url or self._onedrive.content_url(item.item_id)
+        return self.run.run_id.encode() in read_small(url, self._downloads, LONGEST_REPORT)
+
+    def _same(self, name: str, content: bytes) -> DriveItem | None:
+        """Return the file of that name if it holds just this content."""
+        item = self._onedrive.find(f"{self._path}/{name}")
+        checksum = QuickXorHash()
+        checksum.update(content)
+        return item if item and item.is_file and item.quick_xor_hash == checksum.base64() else None
+
+
 def _details(run: Run, fno: FinanceOperations) -> _Details:
     details = _Details()
     if run.outcome in (Outcome.REJECTED, Outcome.UNKNOWN, Outcome.GIVEN_UP):
@@ -123,8 +227,9 @@ def _details(run: Run, fno: FinanceOperations) -> _Details:
     for entity in run.entities:
         ask = partial(fno.staging_error_file_url, execution_id, entity)
         if staging := _had(f"the staging errors of {entity}", run, details, ask):
-            ending = PurePosixPath(urlsplit(staging.reveal()).path).suffix or ".txt"
-            details.files[f"{_in_file_name(entity)}.staging-errors{ending}"] = staging
+            ending = PurePosixPath(urlsplit(staging.reveal()).path).suffix
+            ending = ending if _ENDING.fullmatch(ending) else ".txt"
+            details.files[f"{file_name_part(entity)}.staging-errors{ending}"] = staging
     _find_error_keys(run, fno, details)
     return details
 
@@ -148,15 +253,11 @@ def _find_error_keys(run: Run, fno: FinanceOperations, details: _Details) -> Non
         ask = partial(fno.error_keys_file_url, run.execution_id, entity)
         keys = _had(f"the error keys of {entity}", run, details, ask)
         if keys:
-            details.files[f"{_in_file_name(entity)}.error-keys.txt"] = keys
+            details.files[f"{file_name_part(entity)}.error-keys.txt"] = keys
         elif run.report_attempts < ERROR_FILE_LOOKS:
             details.is_waiting = True
         else:
             details.notes.append(f"F&O had not written the error keys of {entity} in time.")
-
-
-def _in_file_name(entity: str) -> str:
-    return "".join(c if c.isalnum() or c in " -_" else "_" for c in entity)
 
 
 def _had[Value](what: str, run: Run, details: _Details, fetch: Callable[[], Value]) -> Value | None:
@@ -218,10 +319,8 @@ def errors_csv(rows: Sequence[RowError], raw: str) -> bytes:
         writer.writerows((_cell(row.record_id), _cell(row.field), _cell(row.message)) for row in rows)
     else:
         writer.writerow(("", "", _cell(raw)))
-    return redacted(text.getvalue()).encode("utf-8-sig")
+    return text.getvalue().encode("utf-8-sig")
 
 
 def _cell(value: str) -> str:
-    """Return a value that a spreadsheet shows as it is: one that begins like a formula is quoted, not computed."""
-    # https://owasp.org/www-community/attacks/CSV_Injection
-    return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    return csv_cell(redacted(value))

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from shared.clients.http import allowed_s, waiting_at_most
 from shared.clients.onedrive import DriveItem
-from shared.clients.run_store import Mark, OpenLanes, key_of, order_behind
+from shared.clients.run_store import Mark, OpenLanes, kept_key, key_of, order_behind
 from shared.clients.subscriptions import Subscription, SubscriptionExists
 from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK, LOOKS
 from shared.domain.alert import Alert
@@ -248,7 +248,7 @@ class _OpenRuns:
 
 
 def _open_runs_of(flow: ImportFlow, files: Sequence[DriveItem], known: _KnownRuns, services: Services) -> int:
-    new = [item for item in files if item.item_id not in known.item_ids]
+    new = [item for item in files if kept_key(item.item_id) not in known.item_ids]
     if not new:
         return 0
     begun = services.store.begun(flow.lane) if flow.lane in known.lanes else ""

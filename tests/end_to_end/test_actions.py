@@ -133,7 +133,7 @@ def test_a_run_is_checked_and_cancelled_and_f_and_o_may_go_on(stage: Stage) -> N
     assert "F&O may have this import" in cancelled.json()["said"]
     assert (over["outcome"], over["folder"]) == ("GivenUp", "/Error")
     assert over["reason"].startswith("Cancelled by ben: the wrong file.")
-    assert "USMF_GiveUp_001.report.txt" in stage.files("Error")
+    assert "USMF_GiveUp_001.zip.report.txt" in stage.files("Error")
     stage.finance_operations.end_now(run["execution_id"])
 
 

@@ -53,7 +53,7 @@ def test_a_file_that_fails_is_filed_in_error_with_a_report(stage: Stage, name: s
     record = stage.ended(name)
 
     assert record["file"]["folder"] == "/Error"
-    report = (stage.folder / "Error" / name).with_suffix(".report.txt").read_text(encoding="utf-8-sig")
+    report = (stage.folder / "Error" / f"{name}.report.txt").read_text(encoding="utf-8-sig")
     assert words in report
 
 

@@ -48,6 +48,7 @@ def text_of(run: Run) -> str:
             (min(run.attempts, _MOST_ATTEMPTS), since(run.failing_since, _FAILING_S)),
             (run.trouble and run.trouble.about.value, (run.furthest or state).value),
             (run.report_attempts, run.error_keys_of, run.lost_submits, run.not_found, run.held_name_looks),
+            tuple(each.name for each in run.report_files),
             _text_of_held(run.held),
             _text_of_wait(run.waits),
             bool(run.reserved),

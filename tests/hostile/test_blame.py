@@ -132,7 +132,7 @@ CALLS: Final[Mapping[str, Callable[[Clients], object]]] = {
     "get item": lambda them: them.drive.get("01FILE"),
     "move item": Clients.move,
     "delete item": lambda them: them.drive.delete("01FILE"),
-    "upload file": lambda them: them.drive.upload_small("01TO", "USMF_x.report.txt", b"x", replace=True),
+    "upload file": lambda them: them.drive.upload_small("01TO", "USMF_x.zip.report.txt", b"x", replace=True),
     "create upload session": lambda them: them.drive.open_upload("01TO", "USMF_x.zip", 5),
     "upload chunk": lambda them: them.upload().put(0, b"12345"),
     "download a package": Clients.read_package,

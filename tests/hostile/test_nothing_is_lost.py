@@ -59,9 +59,9 @@ def test_every_bad_file_goes_to_error_unchanged_with_the_reason_and_f_and_o_neve
         contents, True
     )
     for name, (_, _, to_do) in BAD_PACKAGES.items():
-        assert to_do in (error / f"{name.removesuffix('.zip')}.report.txt").read_text("utf-8-sig")
+        assert to_do in (error / f"{name}.report.txt").read_text("utf-8-sig")
     for name in BAD_NAMES:
-        report = (error / f"{name.removesuffix('.zip')}.report.txt").read_text("utf-8-sig")
+        report = (error / f"{name}.report.txt").read_text("utf-8-sig")
         assert "Rename it so that it does: USMF_Customers_001.zip" in report
     assert world.imports() == [("USMF", 1)]
 
@@ -118,7 +118,7 @@ def test_row_errors_that_nobody_can_read_still_make_a_report(make_world: MakeWor
     world.look()
     world.run_until_quiet()
 
-    assert {"USMF_x.zip", "USMF_x.report.txt", "USMF_x.errors.csv"} <= set(world.files("Error"))
-    assert "bad" in (world.folder / "Error" / "USMF_x.report.txt").read_text("utf-8-sig")
+    assert {"USMF_x.zip", "USMF_x.zip.report.txt", "USMF_x.zip.errors.csv"} <= set(world.files("Error"))
+    assert "bad" in (world.folder / "Error" / "USMF_x.zip.report.txt").read_text("utf-8-sig")
     (run,) = world.ended_runs()
     assert run.outcome in (Outcome.FAILED, Outcome.PARTIALLY_SUCCEEDED)

@@ -7,6 +7,7 @@ import io
 import random
 import re
 import struct
+import time
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -328,6 +329,41 @@ def test_a_manifest_of_endless_elements_is_read_up_to_a_limit(monkeypatch: pytes
 
     with pytest.raises(FileRejected, match=r"'Manifest.xml' has more than 10,000 elements. Split the package."):
         check_package(io.BytesIO(with_manifest(ROOT + "<a/>" * 50_000)))
+
+
+ENTITY = "<PackageEntityList><DataManagementPackageEntityData>{}</DataManagementPackageEntityData></PackageEntityList>"
+# Each takes a few KiB in the zip.
+DENSE = {
+    "deep and wide": "<a>" * 60 + "<b/>" * 400_000 + "</a>" * 60,
+    "wide": "<b/>" * 900_000,
+    "deep, again and again": ("<a>" * 25 + "</a>" * 25) * 50_000,
+    "line breaks": "\n" * 20_000_000,
+    "references": "&amp;" * 4_000_000,
+    "field maps": ENTITY.format(f"<EntityMapList>{'<EntityMap/>' * 900_000}</EntityMapList>"),
+    "names": ENTITY.format("<EntityName>x</EntityName>" * 600_000),
+    "attributes": f"<a {' '.join(f'x{number}=""' for number in range(30_000))}/>" * 20,
+}
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_a_manifest_of_a_few_kib_costs_no_second(name: str) -> None:
+    content = with_manifest(f"{ROOT}{DENSE[name]}</DataManagementPackageManifest>")
+    began = time.process_time()
+
+    with pytest.raises(FileRejected) as refusal:
+        check_package(io.BytesIO(content))
+
+    assert time.process_time() - began < 1
+    assert ANEW in refusal.value.message
+
+
+def test_a_manifest_of_200_entities_with_300_fields_that_are_named_alike_is_read() -> None:
+    columns = [f"FIELD{number}" for number in range(300)]
+    entities = [Entity(name=f"Entity {number}", columns=columns, rows=()) for number in range(200)]
+
+    facts = check_package(io.BytesIO(build_package(entities=entities)))
+
+    assert len(facts.entities) == 200
 
 
 def test_a_manifest_of_more_entities_than_fo_has_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -437,8 +437,8 @@ def test_a_bad_package_is_refused_with_what_is_wrong(name: str) -> None:
 )
 def test_xml_is_read_up_to_a_limit(monkeypatch: pytest.MonkeyPatch, name: str, limit: str) -> None:
     monkeypatch.setattr(package, limit, 2**20)
-    content = f'<a xmlns="{package.NAMESPACE}">{" " * 2**22}</a>'.encode()
-    # The root is told when it ends, so only the limit can end this early.
+    root = {"Manifest.xml": "DataManagementPackageManifest", "PackageHeader.xml": "DataManagementPackageHeader"}[name]
+    content = f'<{root} xmlns="{package.NAMESPACE}">{" " * 2**22}</{root}>'.encode()
     archive = build_package(replace={name: content})
 
     with pytest.raises(FileRejected, match="larger than 1 MiB"):

@@ -407,7 +407,7 @@ def test_a_run_that_is_cancelled_before_f_and_o_heard_of_it_is_filed_in_error_an
     assert "so nothing of it is imported" in answer.said
     assert (over.outcome, over.file.folder) == (Outcome.GIVEN_UP, "/Error")
     assert over.reason.startswith("Cancelled by anna@contoso.com: wrong file. F&O was not told of this file")
-    report = (world.folder / "Error" / "USMF_Rows_001.report.txt").read_text("utf-8-sig")
+    report = (world.folder / "Error" / "USMF_Rows_001.zip.report.txt").read_text("utf-8-sig")
     assert "Cancelled by anna@contoso.com: wrong file." in report
     assert world.calls("ImportFromPackage") == 0
 
@@ -424,7 +424,7 @@ def test_cancelling_what_f_and_o_may_have_says_that_f_and_o_may_go_on_and_never_
     assert "F&O may have this import, and may go on and import the rows" in answer.said
     assert run.execution_id in answer.said
     assert at(world, answer.run).outcome is Outcome.GIVEN_UP
-    assert world.files("Error") == ["USMF_Rows_001.report.txt", NAME]
+    assert world.files("Error") == [NAME, "USMF_Rows_001.zip.report.txt"]
     assert world.calls("ImportFromPackage") <= 1
 
 

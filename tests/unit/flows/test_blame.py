@@ -137,7 +137,7 @@ def test_a_report_that_finds_no_space_in_the_library_waits_for_it(make_world: Ma
     assert [run.state for run in world.all_open_runs()] == [State.FINISHED]
     world.onedrive.knobs.quota_full = False
     world.run_until_quiet(at_most_s=3600)
-    assert world.files("Error") == ["USMF_1.report.txt", "USMF_1.zip"]
+    assert world.files("Error") == ["USMF_1.zip", "USMF_1.zip.report.txt"]
 
 
 @pytest.mark.parametrize("refused", [False, True], ids=["it can be moved", "its move is refused"])

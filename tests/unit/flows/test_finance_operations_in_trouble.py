@@ -61,7 +61,7 @@ def test_an_import_that_a_person_cancels_is_filed_in_error_with_what_to_do(make_
 
     (run,) = world.ended_runs()
     assert run.outcome is Outcome.CANCELED
-    report = (world.folder / "Error" / "USMF_1.report.txt").read_text("utf-8-sig")
+    report = (world.folder / "Error" / "USMF_1.zip.report.txt").read_text("utf-8-sig")
     assert "A person canceled the execution" in report
     assert len(world.mails()) == 1
     assert world.imports() == []
@@ -80,7 +80,7 @@ def test_an_import_that_fo_has_forgotten_is_told_filed_in_error_and_frees_its_la
     first, second = world.ended_runs()
     assert (first.outcome, second.outcome) == (Outcome.UNKNOWN, Outcome.SUCCEEDED)
     assert "USMF_1.zip" in world.files("Error")
-    report = (world.folder / "Error" / "USMF_1.report.txt").read_text("utf-8-sig")
+    report = (world.folder / "Error" / "USMF_1.zip.report.txt").read_text("utf-8-sig")
     assert first.execution_id in report
     assert "See in F&O whether the rows are there" in report
     (mail,) = world.mails()
@@ -148,9 +148,9 @@ def test_error_keys_that_fo_never_writes_are_named_as_missing_in_the_report(make
 
     look_and_finish(world)
 
-    report = (world.folder / "Error" / "USMF_1.report.txt").read_text("utf-8-sig")
+    report = (world.folder / "Error" / "USMF_1.zip.report.txt").read_text("utf-8-sig")
     assert "had not written the error keys" in report
-    assert "USMF_1.errors.csv" in world.files("Error")
+    assert "USMF_1.zip.errors.csv" in world.files("Error")
 
 
 # Data projects in use

@@ -303,7 +303,7 @@ def test_a_failed_import_shows_its_rows_its_links_and_every_call_with_its_reques
     assert view.failed_rows_total == 2
     links = dict(view.links)
     assert links["The file in OneDrive"].endswith("/Error/USMF_Rows_001.zip")
-    assert links["The report in OneDrive"].endswith("/Error/USMF_Rows_001.report.txt")
+    assert links["The report in OneDrive"].endswith("/Error/USMF_Rows_001.zip.report.txt")
     assert links["Execution summary in F&O"].startswith(world.fno.url)
     calls = [call for step in view.steps for call in step.record.calls]
     assert "ImportFromPackage" in [call.operation for call in calls]

@@ -98,14 +98,14 @@ def test_rows_that_fail_are_told_in_a_report_and_a_csv_beside_the_file(world: Wo
     assert world.imports() == [("USMF", 1)]
     files = world.files("Error")
     assert "USMF_Customers_001.zip" in files
-    assert "USMF_Customers_001.errors.csv" in files
+    assert "USMF_Customers_001.zip.errors.csv" in files
     (run,) = world.ended_runs()
     assert run.outcome is Outcome.PARTIALLY_SUCCEEDED
-    report = (world.folder / "Error" / "USMF_Customers_001.report.txt").read_text(encoding="utf-8-sig")
+    report = (world.folder / "Error" / "USMF_Customers_001.zip.report.txt").read_text(encoding="utf-8-sig")
     assert "PartiallySucceeded" in report
     assert run.execution_id in report
     assert "http" in report  # the link to F&O's execution summary
-    rows = (world.folder / "Error" / "USMF_Customers_001.errors.csv").read_text(encoding="utf-8-sig")
+    rows = (world.folder / "Error" / "USMF_Customers_001.zip.errors.csv").read_text(encoding="utf-8-sig")
     assert "#ERROR here" in rows
     assert any(name.endswith(".error-keys.txt") for name in files)
 
@@ -128,8 +128,8 @@ def test_a_file_that_is_no_package_goes_to_error_with_what_to_do_and_never_reach
 
     assert world.imports() == []
     assert world.calls("GetAzureWriteUrl") == 0
-    assert world.files("Error") == ["USMF_Letter.report.txt", "USMF_Letter.zip"]
-    report = (world.folder / "Error" / "USMF_Letter.report.txt").read_text(encoding="utf-8-sig")
+    assert world.files("Error") == ["USMF_Letter.zip", "USMF_Letter.zip.report.txt"]
+    report = (world.folder / "Error" / "USMF_Letter.zip.report.txt").read_text(encoding="utf-8-sig")
     assert "not a zip" in report
     assert "copy it to Input again" in report
 
@@ -153,7 +153,7 @@ def test_a_company_that_f_and_o_does_not_know_is_refused_in_f_and_os_words(world
 
     (run,) = world.ended_runs()
     assert run.outcome is Outcome.REJECTED
-    assert world.files("Error") == ["XXXX_Customers.report.txt", "XXXX_Customers.zip"]
+    assert world.files("Error") == ["XXXX_Customers.zip", "XXXX_Customers.zip.report.txt"]
 
 
 @pytest.mark.parametrize("folder", ["Processing", "Success"])
@@ -264,7 +264,7 @@ def test_a_file_that_stays_empty_goes_to_error_after_ten_minutes(world: World) -
     (run,) = world.ended_runs()
     assert run.outcome is Outcome.REJECTED
     assert "empty for 10 minutes" in run.reason
-    assert world.files("Error") == ["USMF_Customers_001.report.txt", "USMF_Customers_001.zip"]
+    assert world.files("Error") == ["USMF_Customers_001.zip", "USMF_Customers_001.zip.report.txt"]
 
 
 def test_a_file_that_is_replaced_while_it_waits_is_imported_with_its_new_content(world: World) -> None:

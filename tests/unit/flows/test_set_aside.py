@@ -85,7 +85,7 @@ def test_who_was_taken_up_after_later_files_says_so_in_record_report_and_alert(m
 
     run = next(run for run in world.ended_runs() if run.file.name == "USMF_1.zip")
     assert sorted(run.passed_by) == ["USMF_2.zip", "USMF_3.zip"]
-    report = (world.folder / "Error" / "USMF_1.report.txt").read_text("utf-8-sig")
+    report = (world.folder / "Error" / "USMF_1.zip.report.txt").read_text("utf-8-sig")
     assert "USMF_2.zip" in report
     assert "USMF_3.zip" in report
     ended = next(mail for mail in world.onedrive.mails if "Rejected" in mail.subject)

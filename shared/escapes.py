@@ -1,0 +1,240 @@
+"""Text that others wrote, made fit for the place that it is put into: one function for each place.
+
+Names of files, F&O's ids and messages, OneDrive's answers and what people type may hold anything: line breaks, halves
+of surrogate pairs, NUL, letters of any script, formula signs, quotes. Nothing here raises, and text that is harmless in
+its place stays as it is, so that what older versions have saved is still found. ``read_json`` is the other direction:
+JSON that others wrote. HTML is escaped by the templates (``operations/pages.py``) after ``plain_text``.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from urllib.parse import quote, unquote
+
+# Bytes of all metadata of a blob, names included.
+# https://learn.microsoft.com/rest/api/storageservices/setting-and-retrieving-properties-and-metadata-for-blob-resources
+METADATA_LIMIT: Final = 8 * 1024
+
+_REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
+_ELLIPSIS: Final = "…"
+
+# Characters of a header's value. Servers take 8 KiB of all headers, some of them 4.
+_LONGEST_HEADER: Final = 256
+# Characters of a part of a blob's name, which has 1,024 at most.
+# https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata
+_LONGEST_BLOB_PART: Final = 400
+_DIGEST: Final = 16  # hex digits that stand for what was cut off
+
+# Line breaks and tabs are kept in a text of several lines; other control characters mean nothing to a reader.
+_CONTROLS: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_PLAIN_HEADER: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+_LATIN_1_HEADER: Final = re.compile(r"[\x21-\x7e\xa0-\xff](?:[\x20-\x7e\xa0-\xff]*[\x21-\x7e\xa0-\xff])?")
+_IN_HEADERS: Final = "!#$&'()*+,/:;=?@[]\"<>{}|^` "
+
+# At the start of a cell a spreadsheet takes these for a formula, the wide ones in East Asian versions.
+# https://owasp.org/www-community/attacks/CSV_Injection
+_FORMULA_SIGNS: Final = "=+\\-@\uff1d\uff0b\uff0d\uff20"
+# Where another cell may begin: at the start, and, if the spreadsheet's list separator is a semicolon or a tab, behind
+# those and behind a line break. Blanks and quotes do not keep a sign from being the first one.
+_CELL_START: Final = re.compile(rf'(\A[\s";]*+|[\s";]++)([{_FORMULA_SIGNS}]?)')
+_CELL_ENDS: Final = re.compile(r"[;\t\r\n]")
+
+
+# -- text
+
+
+def whole_text(text: str) -> str:
+    """Return the text as UTF-8 can carry it: halves of surrogate pairs are put together, or replaced.
+
+    For JSON, records, logs and whatever else takes any character.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def plain_text(text: str) -> str:
+    """Return the text as a person can read it, on as many lines as it has: mail, Teams, CSV, HTML, reports."""
+    return _CONTROLS.sub(_REPLACEMENT, whole_text(text))
+
+
+def one_line(text: str, longest: int | None = None) -> str:
+    """Return the text on one line, cut to so many characters: subjects of mails, titles, names in a list."""
+    line = _CONTROLS.sub(_REPLACEMENT, " ".join(whole_text(text).split()))
+    return line if longest is None else cut(line, longest)
+
+
+def cut(text: str, longest: int) -> str:
+    """Return the text, or as much of it as so many characters hold, with dots at its end."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}{_ELLIPSIS}"
+
+
+def terminal_text(text: str) -> str:
+    """Return the text so that nothing in it steers a terminal; line breaks are kept."""
+    shown = whole_text(text)
+    return "".join(sign if sign.isprintable() or sign == "\n" else _REPLACEMENT for sign in shown)
+
+
+# -- HTTP
+
+
+def header_value(text: str) -> str:
+    """Return the text as the value of a header: printable ASCII, anything else percent-encoded, cut if it is long.
+
+    One that is fit already stays as it is; "" for an empty text.
+    """
+    if len(text) <= _LONGEST_HEADER and (not text or _PLAIN_HEADER.fullmatch(text)):
+        return text
+    return _cut_quoted(whole_text(text).strip(), _IN_HEADERS, _LONGEST_HEADER)
+
+
+def is_header_value(text: str) -> bool:
+    """Return whether HTTP can carry the text byte for byte as a header's value: printable, and Latin-1 at most."""
+    return not text or _LATIN_1_HEADER.fullmatch(text) is not None
+
+
+def path_segment(text: str, safe: str = "!@") -> str:
+    """Return the text as one segment of a URL's path, or as a value in its query; safe: what need not be encoded.
+
+    '#', '%', '+', '/' and blanks are ordinary letters in names. A segment of one or two dots would mean a folder.
+    """
+    return "%2E" * len(text) if text in (".", "..") else quote(whole_text(text), safe=safe)
+
+
+def query_value(text: str) -> str:
+    """Return the text as a value in a URL's query."""
+    return quote(whole_text(text), safe="")
+
+
+def odata_text(text: str) -> str:
+    """Return the text as a literal of OData, not yet encoded for a URL: in quotes, with quotes inside doubled."""
+    return "'{}'".format(text.replace("'", "''"))
+
+
+# -- storage
+
+
+def blob_part(text: str) -> str:
+    """Return the text as a part of a blob's name, without a slash; the same text always gives the same part.
+
+    Of a text that is too long the rest is told by a digest; ``blob_part_text`` cannot give that back.
+    """
+    part = query_value(text)
+    if len(part) <= _LONGEST_BLOB_PART:
+        return part
+    digest = hashlib.sha256(whole_text(text).encode()).hexdigest()[:_DIGEST]
+    return f"{_cut_quoted(whole_text(text), '', _LONGEST_BLOB_PART - _DIGEST - 1)}~{digest}"
+
+
+def blob_part_text(part: str) -> str:
+    """Return what a part of a blob's name was made from, for people to read."""
+    return unquote(part)
+
+
+def metadata_value(text: str) -> str:
+    """Return the text as the value of a blob's metadata, which is a header: ASCII, without blanks and line breaks.
+
+    Blanks would be folded before the header is signed. A character takes up to 12 bytes.
+    """
+    return quote(whole_text(text), safe='{}":,/()')
+
+
+def metadata_text(value: str) -> str:
+    """Return what ``metadata_value`` was made from."""
+    return unquote(value)
+
+
+def metadata_json(texts: Mapping[str, str], at_most: int) -> str:
+    """Return texts by name as one value of metadata of at most so many bytes: the longest ones are cut until it fits.
+
+    at_most: at least what the names and one character of each text take.
+    """
+    kept = dict(texts)
+    while True:
+        value = metadata_value(json_text(kept, separators=(",", ":")))
+        if len(value) <= at_most:
+            return value
+        longest = max(kept, key=lambda name: len(metadata_value(kept[name])))
+        if len(kept[longest]) < 2:
+            return value
+        kept[longest] = cut(kept[longest].removesuffix(_ELLIPSIS), max(len(kept[longest]) * 3 // 4, 1))
+
+
+# -- files
+
+
+def file_name_part(text: str) -> str:
+    """Return the text as a part of a file's name that every system takes: letters, digits, blanks, dashes."""
+    return "".join(sign if sign.isalnum() or sign in " -_" else "_" for sign in whole_text(text))
+
+
+def csv_cell(text: str) -> str:
+    """Return the text as a cell that a spreadsheet shows and does not compute, whatever its list separator is.
+
+    A formula sign at the start, or behind a semicolon, a tab or a line break, gets an apostrophe before it. Quoting the
+    cell is the CSV writer's part.
+    """
+    return _CELL_START.sub(_defused, plain_text(text))
+
+
+def _defused(found: re.Match[str]) -> str:
+    before, sign = found.groups()
+    if sign and (found.start() == 0 or _CELL_ENDS.search(before)):
+        return f"{before}'{sign}"
+    return found[0]
+
+
+# -- JSON
+
+
+def json_text(content: object, *, default: Callable[[Any], object] | None = None, **style: Any) -> str:
+    """Return the content as JSON that UTF-8 can carry; default and style: as ``json.dumps`` takes them."""
+    return whole_text(json.dumps(content, default=default, ensure_ascii=False, **style))
+
+
+def read_json(text: str | bytes, *, mend: bool = False, **options: Any) -> Any:
+    """Return what JSON says that others wrote; options: as ``json.loads`` takes them.
+
+    mend: replace halves of surrogate pairs, as in a service's answer, of which the rest is wanted all the same.
+
+    Raises ValueError for what is no JSON, is nested by the thousand, or (unless it is mended) holds such a half.
+    """
+    try:
+        if isinstance(text, bytes | bytearray):
+            text = text.decode(json.detect_encoding(text), "surrogatepass" if mend else "strict")
+        value = json.loads(text, **options)
+        if not _may_hold_halves(text):
+            return value
+        written = json.dumps(value, ensure_ascii=False)
+        whole = whole_text(written)
+        if whole == written:
+            return value
+        if mend:
+            return json.loads(whole, **options)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    raise ValueError("it holds half a character (a lone surrogate)")
+
+
+def _may_hold_halves(text: str) -> bool:
+    return "\\ud" in text or "\\uD" in text or whole_text(text) is not text
+
+
+# -- how it is done
+
+
+def _cut_quoted(text: str, safe: str, longest: int) -> str:
+    """Return the text percent-encoded, and cut between two characters."""
+    parts: list[str] = []
+    length = 0
+    for sign in text[:longest]:
+        part = quote(sign, safe=safe)
+        length += len(part)
+        if length > longest:
+            break
+        parts.append(part)
+    return "".join(parts)

@@ -1,0 +1,375 @@
+"""Hostile texts, pushed through every place that text of others is put into: header, path, query, blob, mail and so on.
+
+Each place is tried as the app uses it: over a socket, in Azurite, in a page, in a file.
+"""
+
+import csv
+import email
+import io
+import json
+import logging
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from typing import Final
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
+from azure.storage.blob import BlobServiceClient, ContainerClient
+
+from local_cloud.receivers import text_of
+from operations import pages
+from shared import escapes
+from shared.clients.alerts import MailAlerts, TeamsAlerts, WebhookAlerts, alerts_http
+from shared.clients.dmf import FinanceOperations, RowError, finance_operations_http
+from shared.clients.http import Http, correlated
+from shared.clients.onedrive import OneDrive
+from shared.clients.outbox import Outbox
+from shared.clients.run_store import Pause, RunStore, order_of
+from shared.domain.alert import alert_from_json, alert_to_json
+from shared.domain.lane import Stop
+from shared.domain.record import run_from_json, run_to_json
+from shared.domain.reservation import Reservation, reservation_from_json, reservation_to_json
+from shared.domain.run import FailedRow, FileFacts, FlowKind, Held, Outcome, Run, State, Submission, Trouble
+from shared.flows import history
+from shared.flows.report import errors_csv
+from shared.log import LOGGER_NAME, log
+from shared.secret import SecretUrl
+from tests.alerts import a_message, an_alert
+from tests.hostile.test_answers import OneToken
+from tests.unit.clients.answering import Answer, AnsweringServer, answering
+from tests.world import World
+
+NOW: Final = datetime(2026, 11, 29, 8, 0, tzinfo=UTC)
+FOUR_SCRIPTS: Final = "日Жא😀" * 75
+
+TEXTS: Final = {
+    "nothing": "",
+    "a blank": " ",
+    "line breaks": "first\r\nX-Injected: yes\n\u2028third\x85fourth",
+    "half a character": "half \ud83d of a pair",
+    "both halves of a character": "\ud83d\ude00",
+    "300 letters of four scripts": FOUR_SCRIPTS,
+    "ten thousand letters": "x" * 10_000,
+    "formula signs": "=cmd|'/c calc'!A1;=1+1;\t@SUM(A1)\n+1\r-1;\"=2\"",
+    "quotes": "it's \"quoted\" and ``'' \\\" so",
+    "NUL and other controls": "a\0b\x1b[31m\x7f\x9b2J",
+    "what means something in an address": "../a/./b?c=d&e=f#g%00%2e;h+i@j:k\\l",
+    "dots": "..",
+    "a page": "<script>alert(1)</script><!-- ]]> {{ 7*7 }} {% raw %} ${x} %s",
+    "a link": "[click](javascript:alert(1)) https://evil.example",
+    "right to left": "\u202etxt.exe",
+    "JSON": '{"a": "\\u0000\\ud800", "b": [1]}',
+}
+
+
+@pytest.fixture(params=TEXTS.values(), ids=list(TEXTS))
+def text(request: pytest.FixtureRequest) -> str:
+    value: str = request.param
+    return value
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[AnsweringServer]:
+    with answering(lambda _: Answer(body=b'{"value": []}')) as server:
+        yield server
+
+
+def is_whole(text: str) -> bool:
+    """Return whether UTF-8 can carry it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def letters(text: str) -> str:
+    """Return what must be left of a text wherever there is room for it."""
+    return escapes.whole_text(text)
+
+
+# -- HTTP
+
+
+def test_it_is_one_value_of_a_header_and_nothing_else(text: str, server: AnsweringServer) -> None:
+    http = Http(service="F&O", token=None, request_id_header="request-id")
+    with correlated(text):
+        http.call("GET", f"{server.url}/x", operation="x", idempotent=True, headers={"If-Match": text})
+    http.close()
+
+    asked = server.asked[-1]
+    assert "x-injected" not in asked.headers
+    value = asked.headers["client-request-id"]
+    assert value
+    assert value.isascii()
+    assert value.isprintable()
+    assert len(value) <= 256
+    assert escapes.header_value(escapes.header_value("Import-1")) == "Import-1"
+
+
+def test_it_is_one_segment_of_a_path_in_onedrive(text: str, server: AnsweringServer) -> None:
+    http = Http(service="Microsoft Graph", token=OneToken(), request_id_header="request-id", origin=server.url)
+    server.handler = lambda _: Answer(body=json.dumps({"id": "x", "name": "x"}).encode())
+    OneDrive(f"{server.url}/v1.0", "me/drive", http, http).get(text or "x")
+    http.close()
+
+    path = server.asked[-1].path
+    assert path.startswith("/v1.0/me/drive/items/")
+    segment = path.removeprefix("/v1.0/me/drive/items/")
+    assert not set(segment) & set('/?# \\"<>')
+    assert segment not in (".", "..")
+    assert unquote(segment) == letters(text or "x")
+
+
+def test_it_is_one_literal_of_a_query_at_f_and_o(text: str, server: AnsweringServer) -> None:
+    http = finance_operations_http(OneToken(), server.url)
+    server.handler = lambda _: Answer(body=b'{"value": []}')
+    FinanceOperations(server.url, http).job_details(text or "x")
+    http.close()
+
+    query = parse_qs(urlsplit(server.asked[-1].path).query, keep_blank_values=True)
+    assert list(query) == ["$filter", "$select"]
+    (condition,) = query["$filter"]
+    assert condition == "JobId eq '{}'".format(letters(text or "x").replace("'", "''"))
+
+
+# -- storage
+
+
+@pytest.fixture
+def container(azurite_connection: str) -> Iterator[ContainerClient]:
+    with BlobServiceClient.from_connection_string(azurite_connection, retry_total=0) as service:
+        yield service.get_container_client(f"runs-{uuid.uuid4().hex}")
+
+
+def a_row(text: str) -> FailedRow:
+    return FailedRow(record_id=text, field=text, message=text)
+
+
+def a_run(text: str, key: str) -> Run:
+    """Return a run of which every text is this one."""
+    return Run(
+        run_id="0123456789ab",
+        flow=FlowKind.IMPORT,
+        integration=text or "import",
+        lane="in-1",
+        state=State.FOUND,
+        state_since=NOW,
+        due=NOW,
+        opened=NOW,
+        file=FileFacts(name=text, item_id=key, folder=text, web_url=text),
+        order=order_of(NOW, key),
+        data_project=text,
+        company=text,
+        entities=(text,),
+        submissions=(Submission(execution_id=text, chosen=NOW),),
+        reason=text,
+        failed_rows=(FailedRow(record_id=text, field=text, message=text),),
+        trouble=Trouble(text=text, since=NOW),
+        held=Held(since=NOW, text=text, refusal=text),
+    )
+
+
+def test_it_is_kept_in_records_names_and_metadata_of_blobs(text: str, container: ContainerClient) -> None:
+    store = RunStore(container)
+    run = a_run(text, text)
+
+    assert store.create(run)
+    assert not store.create(run)
+    store.pause(Pause(lane="in-1", by=text, why=text * 2, since=NOW))
+    store.stop(Stop(lane="in-1", integration=text, refusal=text, text=text, since=NOW, next_try=NOW))
+
+    (row,) = store.open_rows()
+    assert (row.damage, is_whole(row.file_name), is_whole(row.words)) == ("", True, True)
+    assert row.file_name == escapes.cut(row.file_name, 255)
+    assert row.file_name.removesuffix("…") in letters(text)
+    read = store.run_at(row.address)
+    assert read is not None
+    assert (read.file.name, read.submissions[0].execution_id) == (letters(text), letters(text))
+    assert store.of_same_file(replace(run, lane="in-2"))
+    paused = store.paused("in-1")
+    assert paused is not None
+    assert paused.why.removesuffix("…") in letters(text * 2)
+    (stop,) = store.open_lanes().stops
+    assert stop.text.removesuffix("…") in letters(text)
+    for blob in container.list_blobs(include=["metadata"]):
+        assert len(blob.name) <= 1024
+        assert sum(len(name) + len(value) for name, value in (blob.metadata or {}).items()) <= 8192
+        assert all(value.isascii() and value.isprintable() for value in (blob.metadata or {}).values())
+    store.end(store.save(replace(read, state=State.FILED, outcome=Outcome.FAILED, ended=NOW)))
+    (ended,) = [each for rows in store.ended_rows(NOW.date()) for each in rows.rows]
+    assert ended.file_name == row.file_name
+
+
+def test_it_is_kept_in_records_of_alerts_and_reservations(text: str, container: ContainerClient) -> None:
+    outbox = Outbox(container)
+    alert = an_alert(
+        title=text,
+        text=text,
+        file_name=text,
+        integration=text,
+        rows=(a_row(text),),
+    )
+
+    assert outbox.put(alert)
+
+    kept = outbox.read(alert.key)
+    assert kept is not None
+    assert kept.file_name == letters(text)
+    assert is_whole(alert_to_json(alert))
+    assert alert_from_json(alert_to_json(alert)).text == kept.text
+    reservation = Reservation(environment_url="https://contoso.example", name=f"project:{text}", holder=None)
+    assert reservation_from_json(reservation_to_json(reservation)).name == f"project:{letters(text)}"
+    assert run_from_json(run_to_json(a_run(text, "key")).encode()).file.name == letters(text)
+
+
+# -- people
+
+
+def test_it_is_one_line_of_json_in_the_log(text: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, LOGGER_NAME)
+
+    log.info("x", key=text, other=[text], name=text)
+
+    line = caplog.messages[-1]
+    assert "\n" not in line
+    assert is_whole(line)
+    assert json.loads(line)["event"] == "x"
+
+
+def test_it_is_the_subject_and_the_text_of_a_mail(text: str, server: AnsweringServer) -> None:
+    http = Http(service="Microsoft Graph", token=OneToken(), request_id_header="request-id")
+    server.handler = lambda _: Answer(status=202)
+    mails = MailAlerts(f"{server.url}/v1.0", text or "me@contoso.com", "ops@contoso.com", http)
+    mails.send(a_message(an_alert(title=text, text=text)))
+    http.close()
+
+    asked = server.asked[-1]
+    assert asked.path.endswith("/sendMail")
+    assert asked.path.count("/") == 4
+    mail = json.loads(asked.body)["message"]
+    assert len(mail["subject"]) <= 255
+    assert "\n" not in mail["subject"]
+    assert "\r" not in mail["subject"]
+    assert "\0" not in asked.body.decode() + mail["subject"] + mail["body"]["content"]
+    written = email.message.EmailMessage()
+    written["Subject"] = mail["subject"]  # raises for a line break
+    assert is_whole(mail["body"]["content"])
+
+
+def test_it_is_a_text_run_of_a_card_and_a_text_in_the_json_of_a_webhook(text: str, server: AnsweringServer) -> None:
+    http = alerts_http()
+    server.handler = lambda _: Answer(status=202)
+    message = a_message(an_alert(title=f"Failed {text}", text=text, file_name=text, rows=(a_row(text),)))
+    TeamsAlerts(SecretUrl(f"{server.url}/teams"), http).send(message)
+    WebhookAlerts(SecretUrl(f"{server.url}/hook"), None, http, clock=lambda: NOW).send(message)
+    http.close()
+
+    card, posted = (json.loads(asked.body.decode()) for asked in server.asked[-2:])
+    assert is_whole(text_of(card["attachments"][0]["content"]))
+    assert "\0" not in text_of(card["attachments"][0]["content"])
+    assert posted["alerts"][0]["file"] == letters(text)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_it_is_no_formula_in_a_csv_whatever_the_list_separator_is(text: str, delimiter: str) -> None:
+    rows = [RowError(record_id=text, field=text, message=text)]
+
+    for content in (errors_csv(rows, ""), errors_csv((), text)):
+        shown = content.decode("utf-8-sig")
+        cells = [cell for row in csv.reader(io.StringIO(shown, newline=""), delimiter=delimiter) for cell in row]
+        lines = [cell for line in shown.splitlines() for cell in line.split(delimiter)]
+        starts = [cell.lstrip(' "\r\n') for cell in (*cells, *lines)]
+        assert not [start for start in starts if start.startswith(tuple("=+-@\uff1d\uff0b\uff0d\uff20"))]
+        assert "\0" not in shown
+
+
+class Texts(HTMLParser):
+    """Collects the tags and the texts of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.texts: list[str] = []
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [value or "" for name, value in attrs if name == "href"]
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def test_it_is_text_in_a_page_and_in_its_json(text: str) -> None:
+    shown = pages.Asked(query={"text": text, "code": text}, user=text)
+    view = history.run_view(a_run(text, "key"), None)
+
+    page, harmless = (
+        pages.run_page(each, pages.Asked(query={})) for each in (view, history.run_view(a_run("harmless", "key"), None))
+    )
+    content, plain = Texts(), Texts()
+    content.feed(page.body)
+    plain.feed(harmless.body)
+
+    assert "\0" not in page.body
+    assert page.body.encode()
+    assert set(content.tags) <= set(plain.tags)
+    assert not [link for link in content.links if link.casefold().startswith("javascript:")]
+    assert json.loads(pages.as_json(view, shown).body)["reason"] == letters(text)
+    assert pages.link(shown, "/x", text=text).encode().isascii()
+
+
+def test_it_is_text_on_a_terminal_and_a_part_of_a_files_name(text: str) -> None:
+    assert all(sign.isprintable() or sign == "\n" for sign in escapes.terminal_text(text))
+    assert not set(escapes.file_name_part(text)) & set('"*:<>?/\\|\0\r\n.')
+
+
+def test_the_same_place_of_a_lane_is_made_of_the_same_long_key_and_of_no_other() -> None:
+    one, other = FOUR_SCRIPTS + "1", FOUR_SCRIPTS + "2"
+
+    assert escapes.blob_part(one) == escapes.blob_part(one)
+    assert escapes.blob_part(one) != escapes.blob_part(other)
+    assert escapes.blob_part("01ABC!7") == "01ABC%217"  # as older versions have saved it
+
+
+def test_a_file_with_a_very_long_id_has_one_run_however_often_it_is_seen(make_world_for_ids: World) -> None:
+    world = make_world_for_ids
+    world.put("USMF_1.zip")
+    (item,) = world.services.onedrive(f"drives/{world.onedrive.drive_id}").list_files(
+        world.services.folder_id(f"drives/{world.onedrive.drive_id}", "Input")
+    )
+    long = replace(item, item_id=FOUR_SCRIPTS)
+    world.monkeypatch.setattr(OneDrive, "list_files", lambda _self, _folder: iter([long]))
+
+    world.look()
+    world.look()
+
+    assert len(world.open_runs()) == 1
+
+
+@pytest.fixture
+def make_world_for_ids(tmp_path: object, azurite_connection: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    with World(tmp_path, azurite_connection, monkeypatch) as world:  # type: ignore[arg-type]
+        yield world
+
+
+# -- JSON of others
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"a": "\\ud800"}', b'{"\\udfff": 1}', b'{"a": "\xed\xa0\x80"}', b"[" * 100_000, b"\xff", b"", b"nope"]
+)
+def test_json_that_holds_half_a_character_or_nests_by_the_thousand_is_refused_as_no_json(body: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        escapes.read_json(body)
+
+
+def test_half_a_character_in_a_services_answer_is_mended_and_the_rest_is_read() -> None:
+    assert escapes.read_json(b'{"a": "x\\ud800", "b": "\\ud83d\\ude00"}', mend=True) == {
+        "a": "x\N{REPLACEMENT CHARACTER}",
+        "b": "😀",
+    }

@@ -1,0 +1,190 @@
+"""Links that answers give, and redirects: our token goes to the origin that was called, and nowhere else."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from azure.core.exceptions import HttpResponseError
+from azure.storage.blob import BlobServiceClient
+
+from local_cloud import faults
+from local_cloud.faults import Fault
+from shared.clients.dmf import FinanceOperations, finance_operations_http
+from shared.clients.http import Http
+from shared.clients.links import is_at, origin_of
+from shared.clients.onedrive import OneDrive
+from shared.clients.subscriptions import Subscriptions
+from shared.clients.transfer import empty_blob, read_small
+from shared.errors import AppError, NeedsPerson, TryAgain
+from shared.secret import SecretUrl
+from shared.services import _storage_options
+from tests.hostile.test_answers import OneToken
+from tests.unit.clients.answering import Answer, AnsweringServer, Asked, answering
+from tests.world import World
+
+A_FILE = {"id": "01A", "name": "a.zip", "size": 1, "file": {}}
+A_SUBSCRIPTION = {"id": "s1", "resource": "/drives/x/root", "expirationDateTime": "2026-12-20T11:00:00Z"}
+
+
+@pytest.fixture
+def evil() -> Iterator[AnsweringServer]:
+    """Somebody else's server, on another port."""
+    with answering(lambda _: Answer(body=b'{"value": []}')) as server:
+        yield server
+
+
+@contextmanager
+def graph_that_answers(answer: Callable[[Asked], Answer]) -> Iterator[tuple[AnsweringServer, Http]]:
+    with answering(answer) as server:
+        http = Http(
+            service="Microsoft Graph", token=OneToken(), request_id_header="request-id", origin=f"{server.url}/v1.0"
+        )
+        yield server, http
+        http.close()
+
+
+# What reads a listing page by page, and what is on a page of it.
+LISTINGS: dict[str, tuple[Callable[[str, Http], object], object]] = {
+    "files": (lambda url, http: list(OneDrive(url, "me/drive", http, http).list_files("01I")), A_FILE),
+    "subscriptions": (lambda url, http: Subscriptions(url, http).list(), A_SUBSCRIPTION),
+}
+
+
+@pytest.mark.parametrize("name", LISTINGS)
+def test_no_listing_follows_a_next_link_to_another_origin_with_the_token(name: str, evil: AnsweringServer) -> None:
+    read, row = LISTINGS[name]
+    page = {"value": [row], "@odata.nextLink": f"{evil.url}/v1.0/next?$skiptoken=1"}
+    with (
+        graph_that_answers(lambda _: Answer(body=json.dumps(page).encode())) as (server, http),
+        pytest.raises(NeedsPerson, match=r"another address .* does not get the app's token. Check GRAPH_URL"),
+    ):
+        read(f"{server.url}/v1.0", http)
+
+    assert evil.asked == []
+
+
+@pytest.mark.parametrize("name", LISTINGS)
+def test_a_listing_goes_on_at_its_own_origin(name: str) -> None:
+    read, row = LISTINGS[name]
+
+    def page(asked: Asked) -> Answer:
+        link = f"{server.url.upper()}{asked.path}{'&' if '?' in asked.path else '?'}$skiptoken=1"
+        more = {} if "skiptoken" in asked.path else {"@odata.nextLink": link}
+        return Answer(body=json.dumps({"value": [row], **more}).encode())
+
+    with graph_that_answers(page) as (server, http):
+        read(f"{server.url}/v1.0", http)
+        assert len(server.asked) == 2
+        assert all(asked.headers["authorization"] == "Bearer made-up-token" for asked in server.asked)
+
+
+@pytest.mark.parametrize("link", [7, ["x"], {"a": 1}, True])
+def test_a_next_link_that_is_no_text_is_asked_for_again(link: object) -> None:
+    page = {"value": [], "@odata.nextLink": link}
+    with (
+        graph_that_answers(lambda _: Answer(body=json.dumps(page).encode())) as (server, http),
+        pytest.raises(TryAgain, match="no text"),
+    ):
+        Subscriptions(f"{server.url}/v1.0", http).list()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://graph.microsoft.com@evil.example/x",
+        "https://graph.microsoft.com:443@evil.example/x",
+        "https://graph.microsoft.com\\@evil.example/x",
+        "https://graph.microsoft.com.evil.example/x",
+        "https://graph.microsoft.com:444/x",
+        "http://graph.microsoft.com/x",
+        "https://evil.example/https://graph.microsoft.com/x",
+        "https://graph.micro\nsoft.com/x",
+        "https://graph.microsoft.com /x",
+        "https:/graph.microsoft.com/x",
+        "//graph.microsoft.com/x",
+        "/v1.0/x",
+        "https://[",
+        "https://graph.microsoft.com:x/",
+        "https://gr\u0430ph.microsoft.com/x",
+        "",
+    ],
+)
+def test_an_address_that_two_readers_could_take_for_two_hosts_is_not_that_of_graph(url: str) -> None:
+    assert not is_at(url, "https://graph.microsoft.com/v1.0")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://graph.microsoft.com/v1.0/x?y=a@b", "HTTPS://Graph.Microsoft.com:443/x", "https://graph.microsoft.com"],
+)
+def test_case_and_the_usual_port_make_no_other_origin(url: str) -> None:
+    assert is_at(url, "https://graph.microsoft.com/v1.0")
+    assert origin_of(url) == "https://graph.microsoft.com:443"
+
+
+def test_a_call_with_a_token_to_another_origin_is_not_made(evil: AnsweringServer) -> None:
+    with (
+        graph_that_answers(lambda _: Answer()) as (_, http),
+        pytest.raises(NeedsPerson, match="does not get the app's token"),
+    ):
+        http.call("GET", f"{evil.url}/v1.0/x", operation="x", idempotent=True)
+
+    assert evil.asked == []
+
+
+def test_the_apps_own_clients_are_bound_to_their_services(evil: AnsweringServer, world: World) -> None:
+    environment = world.services.integrations.imports[0].environment_url
+    for http in (world.services._graph, world.services.finance_operations(environment)._http):
+        with pytest.raises(NeedsPerson, match="does not get the app's token"):
+            http.call("GET", f"{evil.url}/x", operation="x", idempotent=True)
+
+    assert evil.asked == []
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_followed_neither_with_a_token_nor_without(status: int, evil: AnsweringServer) -> None:
+    away = Answer(status=status, headers={"Location": f"{evil.url}/x"})
+    with graph_that_answers(lambda _: away) as (server, http):
+        plain = Http(service="OneDrive content", token=None, request_id_header="request-id")
+        fno = FinanceOperations(server.url, finance_operations_http(OneToken(), server.url))
+        for call in (
+            lambda: OneDrive(f"{server.url}/v1.0", "me/drive", http, plain).get("01A"),
+            lambda: fno.execution_status("1"),
+            lambda: read_small(SecretUrl(f"{server.url}/x?sig=1"), plain, 10),
+            lambda: empty_blob(SecretUrl(f"{server.url}/container/x.zip?sig=1")),
+        ):
+            with pytest.raises(AppError):
+                call()
+        plain.close()
+
+    assert evil.asked == []
+
+
+@pytest.mark.parametrize("status", [302, 307, 308])
+def test_the_apps_own_storage_is_not_followed_elsewhere(status: int, evil: AnsweringServer) -> None:
+    from azure.storage.blob import LinearRetry
+
+    away = Answer(status=status, headers={"Location": f"{evil.url}/x"})
+    with (
+        answering(lambda _: away) as server,
+        BlobServiceClient(f"{server.url}/account", credential="a2V5", **_storage_options(LinearRetry)) as blobs,
+        pytest.raises(HttpResponseError),
+    ):
+        blobs.get_blob_client("runs", "x").download_blob().readall()
+
+    assert evil.asked == []
+
+
+def test_a_foreign_next_link_in_input_is_told_and_goes_away_with_its_cause(world: World, evil: AnsweringServer) -> None:
+    page = {"value": [], "@odata.nextLink": f"{evil.url}/v1.0/next"}
+    world.faults.add(Fault("graph", "GET", "/children", 1, 1, do=faults.status(200, body=page)))
+    world.put("USMF_1.zip")
+
+    with pytest.raises(NeedsPerson, match="another address"):
+        world.look()
+    world.look()
+    world.run_until_quiet()
+
+    assert evil.asked == []
+    assert world.files("Success") == ["USMF_1.zip"]

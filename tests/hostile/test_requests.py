@@ -1,0 +1,80 @@
+"""Requests that no page of ours sends: answered in words, with 400, and never with a crash."""
+
+import json
+
+import azure.functions as func
+import pytest
+
+from operations import answers
+from shared import services as built
+from shared.domain.record import Damaged
+from tests.world import World
+
+BODIES = {
+    "nested by the thousand": b'{"run": ' + b"[" * 100_000,
+    "half a character in the reason": b'{"run": "x", "why": "\\ud800"}',
+    "half a character in a name": b'{"\\udfff": "x", "why": "y"}',
+    "raw half a character": b'{"why": "\xed\xa0\x80"}',
+    "no UTF-8": b'{"why": "\xff"}',
+    "a number of five thousand digits": b'{"why": ' + b"9" * 5_000 + b"}",
+    "a list": b"[]",
+    "nothing": b"",
+    "a form": b"why=x",
+}
+
+
+@pytest.fixture
+def app(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setattr(built, "_built", world.services)
+    return world
+
+
+def act(verb: str, body: bytes) -> func.HttpResponse:
+    return answers.act(
+        func.HttpRequest(
+            method="POST",
+            url=f"https://app.example/api/actions/{verb}",
+            headers={"x-functions-key": "key", "content-type": "application/json"},
+            params={},
+            route_params={"verb": verb},
+            body=body,
+        )
+    )
+
+
+@pytest.mark.parametrize("name", BODIES)
+@pytest.mark.parametrize("verb", ["give-up", "pause", "run-all-again", "look-now", "no-verb"])
+def test_a_body_that_is_no_json_object_is_answered_with_400_and_nothing_is_done(
+    app: World, verb: str, name: str
+) -> None:
+    answer = act(verb, BODIES[name])
+
+    assert answer.status_code == 400
+    said = json.loads(answer.get_body())
+    assert said["done"] is False
+    assert "Send JSON" in said["said"]
+
+
+@pytest.mark.parametrize("text", ["a\0b", "日Жא😀" * 75, "'\"><script>", "x" * 10_000])
+def test_texts_of_any_letters_are_taken_as_they_are(app: World, text: str) -> None:
+    answer = act("pause", json.dumps({"name": text, "by": text, "why": text}).encode())
+
+    assert answer.status_code in (200, 404)
+    answer.get_body().decode()
+    name = app.services.integrations.imports[0].name
+    assert act("pause", json.dumps({"name": name, "by": text, "why": text}).encode()).status_code == 200
+    (pause,) = app.services.store.open_rows_and_pauses()[1]
+    assert pause.why.removesuffix("…") in text
+
+
+def test_records_that_nest_by_the_thousand_are_damaged_and_no_crash() -> None:
+    from shared.domain.alert import alert_from_json, alert_of_state
+    from shared.domain.record import run_from_json
+    from shared.domain.reservation import reservation_from_json
+
+    deep = '{"a": ' + "[" * 100_000
+    with pytest.raises(Damaged):
+        run_from_json(deep)
+    for read in (alert_from_json, reservation_from_json, lambda text: alert_of_state("run-1", text)):
+        with pytest.raises(ValueError, match=r"."):
+            read(deep)
