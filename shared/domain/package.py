@@ -85,7 +85,7 @@ _DISABLE_PATH: Final = (*_ENTITY_PATH, f"{{{NAMESPACE}}}Disable")
 _YES: Final = frozenset({"true", "1", "yes"})
 _MAP_PATH: Final = (*_ENTITY_PATH, f"{{{NAMESPACE}}}EntityMapList", f"{{{NAMESPACE}}}EntityMap")
 # The elements of a manifest that are kept; of all others only their nesting is followed.
-_WANTED: Final = frozenset({_PROJECT_PATH, _ENTITY_PATH, _NAME_PATH, _FILE_PATH, _MAP_PATH})
+_WANTED: Final = frozenset({_PROJECT_PATH, _ENTITY_PATH, _NAME_PATH, _FILE_PATH, _DISABLE_PATH, _MAP_PATH})
 
 _EXPORT_ANEW: Final = (
     "Export the data project again with 'Generate data package', or correct the package and put it back."
