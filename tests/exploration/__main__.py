@@ -6,7 +6,7 @@ import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import UTC, datetime
 from typing import Final
 
@@ -55,8 +55,9 @@ def main(arguments: Sequence[str]) -> int:
     ]
     with ProcessPoolExecutor(options.jobs) as pool:
         shares = [pool.submit(_explored, scenario, bound, give_up) for scenario, bound in chosen]
+        for share in as_completed(shares):
+            sys.stderr.write("\r" + "\n".join(_rows(share.result())) + "\n")  # what is known if it ends early
         results = [share.result() for share in shares]
-    sys.stderr.write("\n")
     table = list(_as_table(results, time.monotonic() - began))
     lines = list(map(_as_json, results)) if options.json else table
     sys.stdout.write("\n".join([*lines, ""]))
@@ -95,18 +96,22 @@ def _as_json(result: Result) -> str:
 
 
 def _as_table(results: Sequence[Result], took_s: float) -> Iterator[str]:
-    yield f"{'':<54} {'faults':>6} {'stalls':>6} {'histories':>11} {'states':>11} {'seconds':>8}"
+    yield f"{'':<58} {'faults':>6} {'stalls':>6} {'histories':>11} {'states':>11} {'seconds':>8}"
     for result in results:
-        yield (
-            f"{result.scenario.words:<54} {result.bound.faults:>6} {result.bound.stalls:>6} {result.histories:>11,} "
-            f"{result.states:>11,} {result.took_s:>8.0f}{'' if result.is_complete else '  time was up'}"
-        )
-        if result.broken:
-            yield from ("A PROMISE IS BROKEN, by this shortest history:", *result.history, f"So {result.broken}.", "")
+        yield from _rows(result)
     histories, states = sum(result.histories for result in results), sum(result.states for result in results)
     verdict = "a promise is broken" if any(result.broken for result in results) else "no promise is broken"
     yield f"{histories:,} histories through {states:,} states in {took_s:.0f} s: {verdict}."
     yield f"{datetime.now(UTC):%Y-%m-%d}, {machine()}"
+
+
+def _rows(result: Result) -> Iterator[str]:
+    yield (
+        f"{result.scenario.words:<58} {result.bound.faults:>6} {result.bound.stalls:>6} {result.histories:>11,} "
+        f"{result.states:>11,} {result.took_s:>8.0f}{'' if result.is_complete else '  time was up'}"
+    )
+    if result.broken:
+        yield from ("A PROMISE IS BROKEN, by this shortest history:", *result.history, f"So {result.broken}.", "")
 
 
 if __name__ == "__main__":

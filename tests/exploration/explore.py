@@ -96,8 +96,11 @@ def _after(state: State, move: Move, scheduler: Scheduler) -> tuple[State, Mappi
 
 
 def _implied(state: State, scheduler: Scheduler, *, faults: bool) -> Move | None:
-    """Return the move after which alone a state is looked at; a wake-up too many could be gone by then, though."""
-    if len(state.world.messages) > promises.MOST_MESSAGES:
+    """Return the move after which alone a state is looked at; a wake-up too many could be gone by then, though.
+
+    Nor is there one if a worker goes on for ever: what comes next would never be looked at.
+    """
+    if len(state.world.messages) > promises.MOST_MESSAGES or promises.most_effects(state) > promises.MOST_EFFECTS:
         return None
     return scheduler.implied(state, faults=faults)
 

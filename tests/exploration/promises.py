@@ -19,6 +19,9 @@ from tests.exploration.world import ERROR, INPUT, OUTPUT, PROCESSING, SUCCESS, I
 MOST_MESSAGES: Final = 4
 BY_A_PERSON: Final = 2
 
+# Effects that one invocation may have before it waits or ends; those of the busiest are a tenth of it.
+MOST_EFFECTS: Final = 1_000
+
 # Seconds that a file may wait for a wake-up that is on its way; a person who cancels sends one that comes after seven.
 SOON_S: Final = 30
 
@@ -27,7 +30,14 @@ _BEFORE_ALL: Final = frozenset({State.FOUND, State.PLANNED})
 
 def broken_at_once(state: RunningState, faults: int, at_rest_after_s: int) -> str:
     """Return which promise is broken in this state, whatever comes next; empty if none is."""
+    if most_effects(state) > MOST_EFFECTS:
+        return "a worker goes on for ever, and time stands still"
     return next(_broken_at_once(state.world, faults, at_rest_after_s), "")
+
+
+def most_effects(state: RunningState) -> int:
+    """Return how many effects the invocation has had by now that has had the most."""
+    return max((worker.stage.number for worker in state.workers if worker), default=0)
 
 
 def _broken_at_once(world: World, faults: int, at_rest_after_s: int) -> Iterator[str]:

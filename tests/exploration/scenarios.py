@@ -232,7 +232,7 @@ CANCELLED: Final = Scenario(
     settings=(_IMPORT,),
     files=("USMF_one.zip",),
     to_come=(f"{CANCEL} one",),
-    bounds=(Bound(2, 1),),
+    bounds=(Bound(2, 0), Bound(1, 1)),
 )
 CANCELLED_OF_TWO: Final = Scenario(
     name="cancelled-of-two",

@@ -416,9 +416,9 @@ class ExploredServices(Services):
         """Do one after the other: another order comes to the same."""
         return [act(item) for item in items]
 
-    def pause(self, seconds: float) -> None:
-        """Go on at once: by so little may a wake-up come before its run is due. Fail if more is waited for."""
-        assert seconds <= runner.CLOCKS_DIFFER_BY.total_seconds(), f"{seconds} seconds are waited for"
+    def pause(self, seconds: float) -> NoReturn:
+        """Fail: no invocation is to wait, for all moments are whole seconds, and there is one clock."""
+        raise AssertionError(f"{seconds} seconds are waited for")
 
     def note_took(self, lane: str, seconds: float) -> None:
         """Remember nothing: when somebody polls is explored in any case."""
@@ -997,6 +997,7 @@ def stand_ins(settings: Sequence[Settings], port: Port) -> Iterator[tuple[Explor
             "shared.flows.inbound.empty_blob": transfer.empty_blob,
             "shared.flows.inbound.check_package": _check_once,
             "shared.flows.inbound.new_execution_id": new_execution_id,
+            "shared.flows.runner.CLOCKS_DIFFER_BY": timedelta(0),  # there is one clock
             "shared.flows.outbound.QuickXorHash": ChecksumStandIn,
             "shared.flows.outbound.open_blob": transfer.open_blob,
             "shared.flows.outbound.new_execution_id": new_execution_id,
