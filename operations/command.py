@@ -6,7 +6,6 @@ neither in the shell's history nor among the processes of the machine; it is sen
 
 import argparse
 import getpass
-import json
 import os
 import re
 import sys
@@ -19,7 +18,7 @@ from typing import Any, Final, TextIO
 import requests
 
 from shared.domain.integrations import Unfit, parse_service_url
-from shared.escapes import path_segment, read_json, terminal_text
+from shared.escapes import json_text, path_segment, read_json, terminal_text
 
 URL: Final = "RUNS_URL"
 KEY: Final = "RUNS_KEY"
@@ -278,7 +277,7 @@ def _say(text: str, stream: TextIO | None = None) -> None:
 
 
 def _print_json(content: Json) -> int:
-    sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(json_text(content, indent=2) + "\n")
     return 0
 
 

@@ -5,7 +5,6 @@ it asks (``--url``). The checks themselves stand in ``flows/health.py``.
 """
 
 import argparse
-import json
 import logging
 import os
 import sys
@@ -22,7 +21,7 @@ import requests
 
 from shared.domain.integrations import Unfit, parse_service_url
 from shared.errors import AppError, NeedsPerson, SettingsInvalid
-from shared.escapes import read_json, terminal_text
+from shared.escapes import json_text, read_json, terminal_text
 from shared.flows.health import Grade, check_health
 from shared.log import LOGGER_NAME
 from shared.services import Services, quiet_libraries
@@ -70,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = {"grade": Grade.TROUBLE, "checks": [_check(error, "The app" if given.url else "Settings")]}
     except KeyboardInterrupt:
         return 130
-    _print(json.dumps(found, indent=2, default=_plain, ensure_ascii=False) if given.json else _told(found))
+    _print(json_text(found, indent=2, default=_plain) if given.json else _told(found))
     return 1 if found["grade"] == Grade.TROUBLE else 0
 
 

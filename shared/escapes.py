@@ -25,6 +25,7 @@ _LONGEST_HEADER: Final = 256
 # Characters of a part of a blob's name, which has 1,024 at most.
 # https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata
 _LONGEST_BLOB_PART: Final = 400
+_CUT_NO_SHORTER: Final = 16  # characters: a text says something still
 _DIGEST: Final = 16  # hex digits that stand for what was cut off
 
 # Line breaks and tabs are kept in a text of several lines; other control characters mean nothing to a reader.
@@ -148,20 +149,22 @@ def metadata_text(value: str) -> str:
     return unquote(value)
 
 
-def metadata_json(texts: Mapping[str, str], at_most: int) -> str:
+def metadata_json(texts: Mapping[str, str], at_most: int, *, keep: str = "") -> str:
     """Return texts by name as one value of metadata of at most so many bytes: the longest ones are cut until it fits.
 
-    at_most: at least what the names and one character of each text take.
+    at_most: at least what the names and some characters of each text take. keep: the name of the text that is cut last.
     """
     kept = dict(texts)
     while True:
         value = metadata_value(json_text(kept, separators=(",", ":")))
         if len(value) <= at_most:
             return value
-        longest = max(kept, key=lambda name: len(metadata_value(kept[name])))
-        if len(kept[longest]) < 2:
+        lengths = {name: len(metadata_value(text)) for name, text in kept.items() if len(text) > _CUT_NO_SHORTER}
+        others = lengths.keys() - {keep}
+        if not lengths:
             return value
-        kept[longest] = cut(kept[longest].removesuffix(_ELLIPSIS), max(len(kept[longest]) * 3 // 4, 1))
+        longest = max(sorted(others or lengths), key=lambda name: lengths[name])
+        kept[longest] = cut(kept[longest].removesuffix(_ELLIPSIS), len(kept[longest]) * 3 // 4)
 
 
 # -- files

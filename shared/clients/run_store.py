@@ -62,7 +62,7 @@ _ORDER_LENGTH: Final = len("20260123T010203123456Z")
 
 # Bytes of metadata for what a list shows of a run, or what is said of a stop or a pause; names, times and a state take
 # the rest.
-LONGEST_ROW: Final = METADATA_LIMIT - 512
+LONGEST_ROW: Final = METADATA_LIMIT - 128
 # Characters of a text in a run's row, which is cut further if its letters take many bytes.
 _LONGEST: Final = {"file": 255, "data_project": 100, "words": 120}
 _LONGEST_OTHER: Final = 64
@@ -856,7 +856,7 @@ def _metadata(run: Run) -> dict[str, str]:
     return {
         "due": run.due.astimezone(UTC).isoformat(),
         "state": run.state.value,
-        "row": metadata_json(short, LONGEST_ROW),
+        "row": metadata_json(short, LONGEST_ROW, keep="file"),
     }
 
 

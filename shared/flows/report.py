@@ -17,7 +17,6 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from shared.clients.dmf import FinanceOperations, RowError
-from shared.clients.http import Http
 from shared.clients.onedrive import DriveItem, OneDrive
 from shared.clients.transfer import read_small
 from shared.domain.advice import what_to_do
@@ -80,7 +79,7 @@ def put_beside(
         return later.waiting(ERROR_FILE_LOOK_S, services.now())
     reason = _reason(run, details.rows or ())
     run = execution.with_details(replace(run, reason=reason), details.rows, details.summary_url)
-    beside = _Folder(run, _earlier(run, services), onedrive, services.downloads, folder, folder_id)
+    beside = _Folder(run, _earlier(run, services), onedrive, folder, folder_id, services)
     try:
         report = _written(beside, run, details, services)
     except AppError as error:
@@ -134,7 +133,7 @@ class _Folder:
     """Where the run's file lies; what is put beside it replaces nothing but what the app has put there itself."""
 
     def __init__(
-        self, run: Run, earlier: Run | None, onedrive: OneDrive, downloads: Http, path: str, folder_id: str
+        self, run: Run, earlier: Run | None, onedrive: OneDrive, path: str, folder_id: str, services: Services
     ) -> None:
         """earlier: the run whose work this one does again; path, folder_id: of the folder, below the drive's root."""
         self.run = run  # with the files of its report as they are by now
@@ -142,7 +141,7 @@ class _Folder:
         # Those of which an older version may have written the report.
         self._may_be_old = [each for each in (run, earlier) if each and not each.report_files]
         self._onedrive = onedrive
-        self._downloads = downloads
+        self._services = services
         self._path = path
         self._folder_id = folder_id
 
@@ -203,7 +202,7 @@ class _Folder:
         if item.size_bytes > LONGEST_REPORT:
             return False
         url = item.download_url or self._onedrive.content_url(item.item_id)
-        return self.run.run_id.encode() in read_small(url, self._downloads, LONGEST_REPORT)
+        return self.run.run_id.encode() in read_small(url, self._services.downloads, LONGEST_REPORT)
 
     def _same(self, name: str, content: bytes) -> DriveItem | None:
         """Return the file of that name if it holds just this content."""

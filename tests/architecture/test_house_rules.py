@@ -49,6 +49,22 @@ def test_the_product_waits_in_two_places_which_say_why() -> None:
     assert all(_says_why(path, line) for path, line in waits)
 
 
+# What makes text of others fit for a place, and what reads JSON of others.
+ESCAPES = {"quote", "quote_plus", "unquote", "urlencode", "dumps", "loads", "get_json"}
+
+
+def test_text_and_json_of_others_are_escaped_and_read_in_one_module() -> None:
+    found = {
+        path
+        for path in product_files()
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in ESCAPES
+    }
+
+    # The settings' JSON is read where it stands, because its reader tells of names that stand twice.
+    assert found == {"shared/escapes.py", "shared/domain/integrations.py"}
+
+
 def test_nothing_in_the_product_is_asynchronous_so_that_no_call_can_stop_an_event_loop() -> None:
     found = [
         (path, node.lineno)
