@@ -5,6 +5,7 @@ them. A fault takes no real time: a hang is the timeout's error at once. The sim
 process; those come from other threads and are left alone.
 """
 
+import json
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -47,6 +48,10 @@ class FaultKind(StrEnum):
     UNAUTHORIZED = "401 once"
     FORBIDDEN = "403"
     LOCKED = "423"
+    BUSY = "409 on a chunk, not handled"
+    BUSY_HANDLED = "409 on a chunk, handled"
+    OTHER_SCRIPTS = "503 in other scripts"
+    FOREIGN_LINK = "a next page elsewhere"
     HANG = "hang, not handled"
     HANG_HANDLED = "hang, handled"
     CUT = "body cut short"
@@ -62,6 +67,19 @@ class OutgoingCall:
     number: int
     label: str
     is_onedrives: bool = False
+    is_chunk: bool = False  # of an upload into OneDrive
+    is_listing: bool = False  # of Graph's, whose answer may name a next page
+
+    def can_meet(self, kind: FaultKind) -> bool:
+        """Return whether a fault of this kind can befall the call."""
+        match kind:
+            case FaultKind.LOCKED:
+                return self.is_onedrives
+            case FaultKind.BUSY | FaultKind.BUSY_HANDLED:
+                return self.is_chunk
+            case FaultKind.FOREIGN_LINK:
+                return self.is_listing
+        return True
 
     def __str__(self) -> str:
         return f"{self.number:02d} {self.label}"
@@ -78,6 +96,7 @@ class Interception:
     dead: bool = False
     in_app: bool = False
     saved: set[str] = field(default_factory=set)  # the states in which storage has taken a run's record
+    led_away: list[str] = field(default_factory=list)  # calls to where no service is: they are not made
 
     @contextmanager
     def app(self) -> Iterator[None]:
@@ -92,6 +111,20 @@ class Interception:
         """Let a new process begin."""
         self.dead = False
 
+
+# Where a link leads that is not the called service's; nothing is there.
+ELSEWHERE: Final = "elsewhere.example"
+
+# Words that fit into no header: letters outside Latin-1, line breaks, half of a surrogate pair, NUL, quotes.
+OTHER_SCRIPTS: Final = "Клиенты 客户 العملاء ग्राहक\r\n=1+1;\t\"<b>' \x00\ud83d"
+
+_JSON: Final = {"Content-Type": "application/json"}
+_BUSY: Final = json.dumps({"error": {"code": "resourceModified", "message": "ETag does not match"}}).encode()
+_ERROR_IN_OTHER_SCRIPTS: Final = json.dumps({"error": {"code": OTHER_SCRIPTS, "message": OTHER_SCRIPTS}}).encode()
+# What urllib3 makes of bytes beyond ASCII in a header: each is a letter of Latin-1.
+_HEADERS_IN_OTHER_SCRIPTS: Final = {
+    name: "Клиенты 客户".encode().decode("latin-1") for name in ("request-id", "ms-dyn-aid", "x-ms-request-id")
+}
 
 type Send = Callable[..., requests.Response]
 
@@ -116,8 +149,11 @@ def intercepted(at: int | None = None, kind: FaultKind | None = None) -> Iterato
             return real(adapter, request, *args, **options)
         if state.dead:
             raise PowerCut
+        if urlsplit(request.url or "").hostname == ELSEWHERE:
+            state.led_away.append(label_of(request))
+            raise requests.ConnectionError("No such host", request=request)
         number = len(state.calls)
-        state.calls.append(OutgoingCall(number, label_of(request), _is_onedrives(request)))
+        state.calls.append(_call(number, request))
 
         def handle() -> requests.Response:
             answer = real(adapter, request, *args, **options)
@@ -158,6 +194,38 @@ def answered(status: int, pattern: str, *, nth: int = 1, times: int | None = 1) 
         yield befallen
 
 
+@contextmanager
+def in_other_scripts() -> Iterator[None]:
+    """Let every answer that the app gets carry words in other scripts: in headers, and in JSON beside what is known."""
+    real: Send = HTTPAdapter.send
+
+    def send(adapter: HTTPAdapter, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
+        answer = real(adapter, request, *args, **options)
+        if not threading.current_thread().name.startswith(_PRODUCT_THREADS):
+            return answer
+        answer.headers.update(_HEADERS_IN_OTHER_SCRIPTS)
+        if "json" not in answer.headers.get("Content-Type", "") or options.get("stream"):
+            return answer
+        words = _with_other_scripts(answer.json())
+        return _made(request, answer.status_code, {**_without_length(answer.headers)}, json.dumps(words).encode())
+
+    with patch.object(HTTPAdapter, "send", send), patch.object(Services, "attempt_all", _in_this_thread):
+        yield
+
+
+def _with_other_scripts(value: Any) -> Any:
+    """Return JSON with a field more in every object, and other words in every message."""
+    match value:
+        case dict():
+            words = {
+                key: OTHER_SCRIPTS if key == "message" else _with_other_scripts(each) for key, each in value.items()
+            }
+            return {**words, "слова": OTHER_SCRIPTS}
+        case list():
+            return [_with_other_scripts(each) for each in value]
+    return value
+
+
 def _befallen(
     state: Interception, request: requests.PreparedRequest, handle: Callable[[], requests.Response]
 ) -> requests.Response:
@@ -190,6 +258,16 @@ def _befallen(
             return _made(request, 403)
         case FaultKind.LOCKED:
             return _made(request, 423)
+        case FaultKind.BUSY:
+            return _made(request, 409, _JSON, _BUSY)
+        case FaultKind.BUSY_HANDLED:
+            handle().close()
+            return _made(request, 409, _JSON, _BUSY)
+        case FaultKind.OTHER_SCRIPTS:
+            return _made(request, 503, {**_JSON, **_HEADERS_IN_OTHER_SCRIPTS}, _ERROR_IN_OTHER_SCRIPTS)
+        case FaultKind.FOREIGN_LINK:
+            page = handle().json() | {"@odata.nextLink": f"https://{ELSEWHERE}{urlsplit(request.url or '').path}"}
+            return _made(request, 200, _JSON, json.dumps(page).encode())
         case FaultKind.HANG:
             raise requests.ReadTimeout("Read timed out", request=request)
         case FaultKind.HANG_HANDLED:
@@ -229,8 +307,7 @@ def _cut(request: requests.PreparedRequest, whole: requests.Response) -> request
     content = whole.content
     if not content:
         raise requests.ConnectionError("Connection reset by peer", request=request)
-    own = {"content-encoding", "content-length", "transfer-encoding"}
-    headers = {name: value for name, value in whole.headers.items() if name.lower() not in own}
+    headers = _without_length(whole.headers)
     raw = HTTPResponse(
         body=BytesIO(content[: len(content) // 2]),
         status=whole.status_code,
@@ -242,9 +319,23 @@ def _cut(request: requests.PreparedRequest, whole: requests.Response) -> request
     return HTTPAdapter().build_response(request, raw)
 
 
-def _is_onedrives(request: requests.PreparedRequest) -> bool:
-    """Return whether a call goes to Graph, or to one of OneDrive's addresses that need no token."""
-    return urlsplit(request.url or "").path.startswith(("/v1.0/", "/personal/"))
+def _without_length(headers: Mapping[str, str]) -> dict[str, str]:
+    own = {"content-encoding", "content-length", "transfer-encoding"}
+    return {name: value for name, value in headers.items() if name.lower() not in own}
+
+
+def _call(number: int, request: requests.PreparedRequest) -> OutgoingCall:
+    path = urlsplit(request.url or "").path
+    return OutgoingCall(
+        number,
+        label_of(request),
+        # Graph, or one of OneDrive's addresses that need no token.
+        is_onedrives=path.startswith(("/v1.0/", "/personal/")),
+        is_chunk=request.method == "PUT" and "Content-Range" in request.headers,
+        is_listing=request.method == "GET"
+        and path.startswith("/v1.0/")
+        and path.endswith(("/children", "/subscriptions")),
+    )
 
 
 _IDS: Final = (

@@ -24,7 +24,7 @@ from shared.flows import actions, offers, runner
 from shared.flows.actions import Asked
 from shared.flows.runner import Flow
 from shared.services import Services
-from tests.faults.interception import PowerCut
+from tests.faults.interception import PowerCut, in_other_scripts
 from tests.faults.matrix import ROWS, Stage, Verdict, broken, left_over, places_of, rows_of, tick_of_timer
 from tests.packages import build_package
 from tests.world import World
@@ -73,7 +73,7 @@ def verdict_on(scenario: Scenario, stage: Stage) -> Verdict[str]:
 
 def scenarios() -> list[Scenario]:
     """Return all scenarios."""
-    return [*_refused_items(), *_refused_listings(), *_refused_submits(), *_damaged_records()]
+    return [*_refused_items(), *_refused_listings(), *_refused_submits(), *_damaged_records(), *_other_scripts()]
 
 
 # -- an item, and a listing, that OneDrive refuses
@@ -347,6 +347,50 @@ def _do_by_hand_what_is_left(world: World, name: str, effects: int) -> None:
     if name in world.files("Processing"):
         there = "Success" if len(world.fno.effects) > effects else "Input"
         (world.folder / "Processing" / name).replace(world.folder / there / name)
+
+
+# -- words of others that fit into no header
+
+
+def _other_scripts() -> Iterator[Scenario]:
+    words = "every answer holds words in other scripts, and F&O names executions itself"
+    yield Scenario(f"{words}; two files", _files_in_other_scripts("", "Success"))
+    yield Scenario(f"{words}; a file that fails", _files_in_other_scripts("Failed", "Error"))
+    yield Scenario(f"{words}; an export", _export_in_other_scripts)
+
+
+def _files_in_other_scripts(outcome: str, folder: str) -> Play:
+    def play(world: World, prefix: str) -> Iterator[Promise]:
+        names = [f"{prefix}_Ключ_客户_{number}.zip" for number in (1, 2)]
+        with _named_in_other_scripts(world, outcome):
+            for name in names:
+                world.put(name, build_package(rows=ROWS))
+            minutes = _until_all_is_over(world, lambda: world.files("Input") != [])
+            yield f"all was over within {WITHIN_MIN} minutes", minutes < WITHIN_MIN, True
+            yield f"each file is in {folder}", [places_of(world, name) for name in names], [[folder]] * len(names)
+            outcomes = [run.outcome for run in world.ended_runs()]
+            yield "each run has ended once", outcomes, [Outcome(outcome or "Succeeded")] * len(names)
+            reports = [name for name in world.files("Error") if name.endswith(".report.txt")]
+            yield "a report lies beside each failed file", len(reports), len(names) if outcome else 0
+            yield from left_over(world)
+
+    return play
+
+
+def _export_in_other_scripts(world: World, _prefix: str) -> Iterator[Promise]:
+    with _named_in_other_scripts(world, ""):
+        world.start_exports()
+        yield from _export_is_well(world)
+
+
+@contextmanager
+def _named_in_other_scripts(world: World, outcome: str) -> Iterator[None]:
+    world.fno.change(names_executions="Клиенты 客户 العملاء", outcome=outcome)
+    try:
+        with in_other_scripts():
+            yield
+    finally:
+        world.fno.change(names_executions="", outcome="")
 
 
 # -- time, and what is promised
