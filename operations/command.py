@@ -1,7 +1,7 @@
 """The pages about runs for a command line: ``python dev.py runs`` lists, shows and acts, against any running app.
 
-Verbs are named as ``az logicapp run`` names them. The key comes from a file or from the environment, so that it stands
-neither in the shell's history nor among the processes of the machine; it is sent as a header, as the pages do.
+Verbs are called as the buttons of the pages are; ``resubmit``, the word of ``az logicapp run``, stays another word for
+``run-again``. The key comes from a file or from the environment (``shared/command_line.py``); it is sent as a header.
 """
 
 import argparse
@@ -13,26 +13,17 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Any, Final, TextIO
 from urllib.parse import quote
 
 import requests
 
-from shared.domain.integrations import Unfit, parse_service_url
+from shared import command_line
+from shared.command_line import KEY, URL
+from shared.flows import filters
+from shared.flows.filters import NotUnderstood
 
-URL: Final = "RUNS_URL"
-KEY: Final = "RUNS_KEY"
 TIMEOUT_S: Final = 120  # a run again of many asks OneDrive for each file
-FILTERS: Final[Mapping[str, str]] = {
-    "flow": "import, export, or the name of one",
-    "company": "company",
-    "project": "data project",
-    "state": "a state, such as executing",
-    "outcome": "an outcome, such as Failed, or NotSucceeded",
-    "day": "the day of opening in UTC, such as 2026-11-28",
-    "text": "a part of the file's name, the execution id or the run id",
-}
 RUN_ID: Final = re.compile(r"[0-9a-f]{12}")
 
 type Json = dict[str, Any]
@@ -51,7 +42,7 @@ class App:
         self._session.headers.update({"x-functions-key": key, "Accept": "application/json"})
 
     def get(self, path: str, **query: str) -> tuple[Json, datetime]:
-        """Return what the app shows, and when by its own clock. Raises Trouble."""
+        """Return what the app shows, and when by its own clock. Raises Trouble; NotUnderstood in the app's words."""
         answer = self._asked("GET", path, params=query)
         if answer.status_code != requests.codes.ok:
             raise Trouble(_said(answer))
@@ -59,7 +50,7 @@ class App:
         return _object(answer), parsedate_to_datetime(seen) if seen else datetime.now(UTC)
 
     def act(self, verb: str, what: Mapping[str, str]) -> Json:
-        """Return what came of a verb. Raises Trouble where it could not be asked for."""
+        """Return what came of a verb. Raises Trouble if it could not be asked for, NotUnderstood as ``get``."""
         answer = self._asked("POST", f"/api/actions/{verb}", json=what)
         if answer.status_code not in (200, 404, 409):
             raise Trouble(_said(answer))
@@ -74,6 +65,8 @@ class App:
             raise Trouble(f"{self._url} does not answer: {type(error).__name__}.") from error
         if answer.status_code in (401, 403):
             raise Trouble(f"{self._url} does not take the key. Which one it wants is told in docs/operations.md.")
+        if answer.status_code == requests.codes.bad_request:
+            raise NotUnderstood(_said(answer))
         return answer
 
 
@@ -104,13 +97,19 @@ def list_runs(app: App, options: argparse.Namespace) -> int:
     for run in lines:
         _say(_line(run))
     if not lines:
-        _say("No run fits.")
+        _say("No run matches.")
+        if options.flow and options.flow.casefold() not in (name.casefold() for name in _flows(shown)):
+            _say(f"The settings have no flow {options.flow!r}; there are: {', '.join(_flows(shown))}.")
     if shown["position"]:
         _say("There are older ones; filter to see them.")
     for lane in shown["lanes"]:
         if pause := lane["pause"]:
             _say(f"Paused: {lane['name']}, by {pause['by']} since {_time(pause['since'])}: {pause['why']}")
     return 0
+
+
+def _flows(shown: Json) -> list[str]:
+    return ["import", "export", *shown.get("flows", ())]
 
 
 def _line(run: Json) -> str:
@@ -169,19 +168,24 @@ def _run(app: App, named: str) -> Json:
 # -- what is done
 
 
-def resubmit(app: App, options: argparse.Namespace) -> int:
+def run_again(app: App, options: argparse.Namespace) -> int:
     """Run again: F&O imports every row once more. One run, or with --all every ended one that the filters show."""
     if options.all == bool(options.run):
-        raise Trouble("Name one run, or give --all with filters.")
+        raise NotUnderstood("Name one run, or give --all with filters.")
+    given = _filters(options)
+    if options.run and given:
+        named = ", ".join(f"--{name}" for name in given)
+        raise NotUnderstood(f"{named}: a filter goes with --all, not with one run. Leave it out.")
     if not options.all:
         return _about_run("run-again", app, options)
-    filters = _filters(options)
-    shown, seen = app.get("/api/runs.json", **filters)
+    shown, seen = app.get("/api/runs.json", **given)
     offer = _offered("run-all-again", shown)
     if offer:
         some = [line["run"]["file_name"] for line in shown["ended"] if not line["run"]["has_again"]]
         offer = f"{offer}\nThe newest of them: {', '.join(some[:10]) or 'none'}."
-    return _done("run-all-again", {**filters, "before": seen.isoformat()}, offer, app, options)
+    if offer and options.yes:
+        _say(offer, sys.stderr)  # how many and which: also for who reads it only afterwards
+    return _done("run-all-again", {**given, "before": seen.isoformat()}, offer, app, options)
 
 
 def cancel(app: App, options: argparse.Namespace) -> int:
@@ -275,22 +279,27 @@ def _require_yes(words: str) -> None:
 def _say(text: str, stream: TextIO | None = None) -> None:
     """Write a line for a person; no file's name and no word of F&O's steers the terminal."""
     shown = "".join(sign if sign.isprintable() or sign == "\n" else "\N{REPLACEMENT CHARACTER}" for sign in text)
-    (stream or sys.stdout).write(f"{shown}\n")
+    command_line.say(shown, stream)
 
 
 def _print_json(content: Json) -> int:
-    sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    # Where the output cannot show every character, JSON's own way to write them loses none.
+    command_line.say(json.dumps(content, indent=2, ensure_ascii=not command_line.is_unicode(sys.stdout)))
     return 0
 
 
 def _filters(options: argparse.Namespace) -> dict[str, str]:
-    return {name: getattr(options, name) for name in FILTERS if getattr(options, name)}
+    """Return the filters that were given. Raises NotUnderstood, as the app does: an older one might pass them over."""
+    given = {name: str(getattr(options, name)) for name in filters.NAMES if getattr(options, name, None) is not None}
+    if empty := [f"--{name}" for name, value in given.items() if not value.strip()]:
+        raise NotUnderstood(f"{', '.join(empty)}: empty. Leave it out, or say what it is.")
+    filters.read_filters(given)
+    return given
 
 
 def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--url", default=environment.get(URL, ""), help=f"address of the app; or the variable {URL}")
-    common.add_argument("--key-file", type=Path, help=f"file with a function key; or the key in the variable {KEY}")
+    command_line.add_app_arguments(common, address=environment.get(URL, ""))
     common.add_argument("--json", action="store_true", help="print what the app answers, as JSON")
     acting = argparse.ArgumentParser(add_help=False, parents=[common])
     acting.add_argument("--reason", default="", help="why; stands in the history")
@@ -298,9 +307,9 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         "--by", default=_user(), help="who; the app prefers the name of who has signed in (%(default)s)"
     )
     acting.add_argument("--yes", action="store_true", help="do not ask once more")
-    filters = argparse.ArgumentParser(add_help=False)
-    for name, words in FILTERS.items():
-        filters.add_argument(f"--{name}", default="", help=words)
+    filtering = argparse.ArgumentParser(add_help=False)
+    for name, words in filters.NAMES.items():
+        filtering.add_argument(f"--{name}", default=None, help=words)
 
     top = argparse.ArgumentParser(
         prog="dev.py runs",
@@ -311,28 +320,35 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     verbs = top.add_subparsers(required=True, metavar="COMMAND")
 
     def verb(
-        name: str, do: Callable[[App, argparse.Namespace], int], *parents: argparse.ArgumentParser
+        name: str,
+        do: Callable[[App, argparse.Namespace], int],
+        *parents: argparse.ArgumentParser,
+        once_called: Sequence[str] = (),
     ) -> argparse.ArgumentParser:
-        added = verbs.add_parser(name, help=do.__doc__, description=do.__doc__, parents=parents)
+        added = verbs.add_parser(name, help=do.__doc__, description=do.__doc__, parents=parents, aliases=once_called)
         added.set_defaults(do=do)
         return added
 
-    verb("list", list_runs, common, filters)
+    verb("list", list_runs, common, filtering)
     for each in (
         verb("show", show, common),
         verb("cancel", cancel, acting),
         verb("submit-again", submit_again, acting),
         verb("free-project", free_project, acting),
         verb("put-aside", put_aside, acting),
-        verb("check", check, acting),
+        verb("check-now", check, acting, once_called=("check",)),
     ):
         each.add_argument("run", metavar="RUN", help="a run id as list shows it, or a run's address")
-    again = verb("resubmit", resubmit, acting, filters)
+    again = verb("run-again", run_again, acting, filtering, once_called=("resubmit",))
     again.add_argument("run", metavar="RUN", nargs="?", default="", help="a run id as list shows it, or its address")
     again.add_argument("--all", action="store_true", help="every ended run that the filters show, 50 at a time")
-    for each in (verb("pause", pause, acting), verb("resume", resume, acting), verb("export", export, acting)):
+    for each in (
+        verb("pause", pause, acting),
+        verb("resume", resume, acting),
+        verb("export-now", export, acting, once_called=("export",)),
+    ):
         each.add_argument("flow", metavar="FLOW", help="its name in the settings, or a lane's")
-    verb("look", look, acting)
+    verb("look-now", look, acting, once_called=("look",))
     return top
 
 
@@ -345,22 +361,15 @@ def _user() -> str:
 
 def _app(options: argparse.Namespace, environment: Mapping[str, str]) -> App:
     if not options.url:
-        raise Trouble(f"Say which app: --url https://APP.azurewebsites.net, or the variable {URL}.")
-    try:
-        url = parse_service_url(options.url)
-    except Unfit as unfit:
-        raise Trouble(f"The address {unfit}") from None
-    try:
-        key = options.key_file.read_text("utf-8-sig").strip() if options.key_file else environment.get(KEY, "").strip()
-    except (OSError, ValueError) as error:
-        raise Trouble(f"The key file cannot be read: {error}") from error
-    if not key.isascii() or not key.isprintable():
-        raise Trouble("The key has characters that no key has.")
+        raise NotUnderstood(f"Say which app: --url https://APP.azurewebsites.net, or the variable {URL}.")
+    url = command_line.read_address(options.url)
+    key = command_line.read_key(options.key_file, environment)
     return App(url, key or "none")  # an app on this machine may want none
 
 
 def main(arguments: Sequence[str]) -> int:
     """Do one command; return its exit code: 0 done, 1 refused or not possible, 2 not understood."""
+    command_line.prepare_output()
     environment = dict(os.environ)  # RUNS_URL and RUNS_KEY, for people who do not want to name them each time
     options = _parser(environment).parse_args(arguments)
     try:
@@ -368,6 +377,11 @@ def main(arguments: Sequence[str]) -> int:
     except Trouble as trouble:
         _say(str(trouble), sys.stderr)
         return 1
+    except (NotUnderstood, command_line.NotAnApp) as not_understood:
+        _say(str(not_understood), sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
     return result
 
 

@@ -51,6 +51,7 @@ async function renew() {
     for (const each of part.querySelectorAll("details[id]")) each.open = opened.get(each.id) ?? each.open;
     old.replaceWith(document.adoptNode(part));
   }
+  ask.dataset.before = page.getElementById("ask").dataset.before;
   document.title = page.querySelector("title").textContent;
   if (focused && document.activeElement?.id !== focused) {
     document.getElementById(focused)?.focus({ preventScroll: true });
@@ -81,7 +82,8 @@ document.addEventListener("click", (event) => {
 });
 
 function open(button) {
-  pressed = { verb: button.dataset.act, what: JSON.parse(button.dataset.what) };
+  // "before" is when what the words count was seen; the page may be renewed while the dialog is open.
+  pressed = { verb: button.dataset.act, what: JSON.parse(button.dataset.what), before: ask.dataset.before };
   part("title").textContent = part("do").textContent = button.textContent;
   part("words").textContent = button.dataset.words;
   part("why").required = "needsWhy" in button.dataset;
@@ -113,7 +115,7 @@ async function act() {
 
 // The key goes in a header: a page of somebody else's could send an address, and could not send this.
 async function told() {
-  const asked = { ...pressed.what, why: part("why").value, by: part("by")?.value ?? "", before: ask.dataset.before };
+  const asked = { ...pressed.what, why: part("why").value, by: part("by")?.value ?? "", before: pressed.before };
   const answer = await fetch(`${ask.dataset.actions}/${pressed.verb}`, {
     method: "POST",
     headers: { "Content-Type": "application/json", "x-functions-key": key || "none" },

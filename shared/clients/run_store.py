@@ -319,7 +319,8 @@ class RunStore:
 
         What is not asked for is not listed: the newest cost the same however many there are.
         newest, oldest: days in UTC; only_failed: those of which a person was told; behind: the position of rows that
-        were seen already, any other text is none; at_once: how many rows one call of storage is to bring.
+        were seen already (``is_position``), any other text is none; at_once: how many rows one call of storage is to
+        bring.
         """
         folder = "failed" if only_failed else "ended"
         newest, marker = _position(behind) or (newest, "")
@@ -897,6 +898,11 @@ def _quoted(text: str) -> str:
 
 def _cut(text: str, longest: int) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def is_position(text: str) -> bool:
+    """Return whether a text may be the position of a row, as ``ended_rows`` takes it."""
+    return _position(text) is not None
 
 
 def _position(behind: str) -> tuple[date, str] | None:

@@ -12,13 +12,14 @@ from itertools import groupby
 from typing import Final
 from urllib.parse import urlsplit
 
-from shared.clients.run_store import Pause, Rows, RunRow, address_of, address_of_successor
+from shared.clients.run_store import Pause, Rows, RunRow, address_of, address_of_successor, is_position
 from shared.domain.integrations import Integrations
 from shared.domain.lane import choose
 from shared.domain.record import Damaged
-from shared.domain.run import MOVES, FailedRow, FlowKind, Outcome, Run, State, StepRecord, Submission
+from shared.domain.run import FailedRow, FlowKind, Outcome, Run, State, StepRecord, Submission
 from shared.flows import inbound, offers, outbound, reserving, telling
-from shared.flows.offers import Offer
+from shared.flows.filters import Filters, NotUnderstood
+from shared.flows.offers import Offer, ToRunAgain
 from shared.flows.telling import passed_words
 from shared.services import Services
 
@@ -27,6 +28,8 @@ from shared.services import Services
 PAGE: Final = 50
 AT_ONCE_FILTERED: Final = 500
 LOOKED_THROUGH: Final = 2_000
+# Runs that are run again at once: each asks OneDrive for its file.
+AGAIN_AT_ONCE: Final = 50
 # Open runs that a page shows; all of them are counted.
 OPEN_SHOWN: Final = 100
 # Failures of today that are counted; behind them "and more" is said.
@@ -96,83 +99,6 @@ class Place(StrEnum):
     ENDED = "ended"
 
 
-# The choice of outcomes that a list offers beside the outcomes themselves.
-NOT_SUCCEEDED: Final = "NotSucceeded"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filters:
-    """What a list is to show; what is empty filters nothing. Texts are compared regardless of case."""
-
-    flow: str = ""  # "import", "export", or the name of one in the settings
-    company: str = ""
-    data_project: str = ""
-    state: State | None = None
-    outcome: str = ""  # an outcome, or NOT_SUCCEEDED
-    day: date | None = None  # on which runs were opened, in UTC
-    text: str = ""  # in the file's name, the execution id or the run id
-
-    @property
-    def is_any(self) -> bool:
-        """Whether anything is filtered."""
-        return self != Filters()
-
-    def fit(self, row: RunRow) -> bool:
-        """Return whether a run is to be shown."""
-        return (
-            (not self.flow or self.flow.casefold() in (row.flow.value, row.integration.casefold()))
-            and (not self.company or self.company.casefold() == row.company.casefold())
-            and (not self.data_project or self.data_project.casefold() == row.data_project.casefold())
-            and self.state in (None, row.state)
-            and (not self.outcome or self._fits_outcome(row))
-            and self.day in (None, row.opened.date())
-            and any(self.text.casefold() in each.casefold() for each in (row.file_name, row.execution_id, row.run_id))
-        )
-
-    def _fits_outcome(self, row: RunRow) -> bool:
-        if row.outcome is None:
-            return False
-        return row.outcome.needs_telling if self.outcome == NOT_SUCCEEDED else row.outcome.value == self.outcome
-
-    @property
-    def only_failed(self) -> bool:
-        """Whether only runs can fit that were not wholly successful."""
-        failed = {NOT_SUCCEEDED, *(outcome.value for outcome in Outcome if outcome.needs_telling)}
-        return self.outcome in failed
-
-    @property
-    def no_ended(self) -> bool:
-        """Whether no run that has ended can fit."""
-        return self.state is not None and all(moves[self.state] for moves in MOVES.values() if self.state in moves)
-
-
-def read_filters(values: Mapping[str, str]) -> Filters:
-    """Return the filters of a query; what cannot be understood filters nothing."""
-    return Filters(
-        flow=values.get("flow", ""),
-        company=values.get("company", ""),
-        data_project=values.get("project", ""),
-        state=_state(values.get("state", "")),
-        outcome=values.get("outcome", ""),
-        day=_day(values.get("day", "")),
-        text=values.get("text", ""),
-    )
-
-
-def _state(text: str) -> State | None:
-    try:
-        return State(text)  # words of older versions included
-    except ValueError:
-        return None
-
-
-def _day(text: str) -> date | None:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        return None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
     """One run in a list."""
@@ -224,10 +150,13 @@ class LaneView:
 
 
 def list_runs(filters: Filters, behind: str, services: Services) -> RunList:
-    """Return one page of runs. Raises TryAgain and NeedsPerson for trouble with the app's storage.
+    """Return one page of runs.
 
     behind: the position that the page before this one ended with, "" for the first.
+    Raises NotUnderstood for another text; TryAgain and NeedsPerson for trouble with the app's storage.
     """
+    if behind and not is_position(behind):
+        raise NotUnderstood("behind: this is not a position in the list. Open the first page, and go on from there.")
     open_rows, pauses = services.store.open_rows_and_pauses()
     open_rows = _with_damage(open_rows, services)
     open_lines = placed(open_rows, frozenset(pause.lane for pause in pauses))
@@ -245,7 +174,7 @@ def list_runs(filters: Filters, behind: str, services: Services) -> RunList:
         today=services.now().date(),
         flows=(*(flow.name for flow in integrations.imports), *(flow.name for flow in integrations.exports)),
         lanes=tuple(lanes(integrations, pauses)),
-        offers=offers.of_list(filters_any=filters.is_any and bool(ended)),
+        offers=offers.of_list(to_run_again(filters, services.now(), services) if filters.is_any else None),
     )
 
 
@@ -329,17 +258,24 @@ def _failed_today(services: Services) -> tuple[int, bool]:
     return len(first.rows), not first.is_last_of_day
 
 
-def ended_before(filters: Filters, moment: datetime, services: Services) -> Iterator[RunRow]:
-    """Yield the ended runs that a filter shows and that were opened before a moment, newest first.
+def to_run_again(filters: Filters, moment: datetime, services: Services) -> ToRunAgain:
+    """Return which ended runs are run again if all that a filter shows are: the newest first, as many as go at once.
 
-    Looks no further than a page does before it lets the person decide.
+    moment: when the person saw the list. What was opened since, or was run again already, is left out. Looks no
+    further than a page does before it lets the person decide.
     """
+    if filters.no_ended:
+        return ToRunAgain(rows=(), has_more=False)
+    found: list[RunRow] = []
     looked_through = 0
     for rows in _ended_rows(filters, "", services):
-        yield from (row for row in rows.rows if row.opened < moment and filters.fit(row))
+        found += [row for row in rows.rows if row.opened < moment and not row.has_again and filters.fit(row)]
         looked_through += len(rows.rows)
+        if len(found) > AGAIN_AT_ONCE:
+            break
         if looked_through >= LOOKED_THROUGH:
-            return
+            return ToRunAgain(rows=tuple(found), has_more=False, looked_back_to=rows.rows[-1].opened)
+    return ToRunAgain(rows=tuple(found[:AGAIN_AT_ONCE]), has_more=len(found) > AGAIN_AT_ONCE)
 
 
 def _ended_page(filters: Filters, behind: str, services: Services) -> tuple[list[Line], str, datetime | None]:

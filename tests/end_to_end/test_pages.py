@@ -97,6 +97,35 @@ def test_filters_reach_the_list(stage: Stage, failed: dict[str, Any]) -> None:
     assert names(f"text={execution_id}&company=DEMF") == []
 
 
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("day=31.12.2020", "YYYY-MM-DD"),
+        ("state=nonsense", "Use one of: found, claimed"),
+        ("outcome=fialed", "Use one of: NotSucceeded, Succeeded"),
+        ("state=found&state=claimed", "'found,claimed' is not a state"),
+        ("outcom=Failed", "Filter by: flow, company, project, state, outcome, day, text"),
+        ("behind=nonsense", "not a position"),
+    ],
+)
+def test_a_filter_that_cannot_be_read_is_refused_with_what_is_allowed(stage: Stage, query: str, told: str) -> None:
+    page = get(stage, f"/api/runs?{query}", Accept="text/html")
+    as_json = get(stage, f"/api/runs.json?{query}")
+
+    assert (page.status_code, as_json.status_code) == (400, 400)
+    assert told in as_json.json()["error"]
+    assert "Not understood" in page.text
+
+
+def test_how_thoroughly_the_health_is_looked_at_is_not_guessed(stage: Stage) -> None:
+    answer = get(stage, "/api/health.json?thorough=perhaps")
+
+    assert answer.status_code == 400
+    assert "thorough: 'perhaps' is not understood. Use one of: yes," in answer.json()["error"]
+    thorough = get(stage, "/api/health.json?thorough=true").json()
+    assert "Webhook" in [check["name"] for check in thorough["checks"]]
+
+
 def test_the_name_of_who_has_signed_in_is_shown(stage: Stage) -> None:
     page = get(stage, "/api/runs", **{"X-MS-CLIENT-PRINCIPAL-NAME": "anna@contoso.com", "Accept": "text/html"})
 
@@ -120,6 +149,18 @@ def test_in_a_browser_a_failed_run_is_opened_from_the_list_and_its_row_errors_ar
     step = browser.find_element("css selector", "#step-2 summary")
     step.send_keys("\n")  # with the keyboard
     assert until(browser, lambda page: "GetAzureWriteUrl" in page.find_element("css selector", "#step-2 table").text)
+
+
+def test_in_a_browser_a_filter_that_cannot_be_read_shows_what_is_allowed_and_no_runs(
+    stage: Stage, failed: dict[str, Any], browser: "Chrome"
+) -> None:
+    open_list(browser, stage, f"&text={failed['file_name']}&day=31.12.2020")
+
+    assert browser.find_element("css selector", "h1").text == "Not understood"
+    assert "Write it as YYYY-MM-DD" in browser.find_element("id", "main").text
+    assert browser.find_elements("css selector", "tbody tr, [data-act]") == []
+    browser.find_element("link text", "Runs").click()
+    until(browser, lambda page: page.find_element("css selector", "h1").text == "Runs")
 
 
 def test_in_a_browser_a_file_name_made_of_html_stays_text(stage: Stage, browser: "Chrome") -> None:

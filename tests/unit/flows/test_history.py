@@ -1,6 +1,7 @@
 """What a person sees of the runs: figures, filters, pages, and one run as the way that it went."""
 
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -20,7 +21,8 @@ from shared.domain.run import (
     new_run,
 )
 from shared.flows import execution, history, inbound, outbound
-from shared.flows.history import NOT_SUCCEEDED, Ahead, Filters, Place, read_filters
+from shared.flows.filters import NOT_SUCCEEDED, Filters, NotUnderstood, read_filters
+from shared.flows.history import Ahead, Place
 from tests.packages import build_package
 from tests.world import World
 
@@ -128,24 +130,46 @@ FAILED = a_row(state=State.FILED, outcome=Outcome.PARTIALLY_SUCCEEDED, ended=NOW
         ({"project": "vendors"}, a_row(), False),
         ({"state": "found"}, a_row(), True),
         ({"state": "filed"}, a_row(), False),
-        ({"state": "no such state"}, a_row(), True),
+        ({"state": "Found"}, a_row(), True),
+        ({"state": "uploaded"}, a_row(state=State.CLAIMED), True),
         ({"outcome": NOT_SUCCEEDED}, FAILED, True),
         ({"outcome": "PartiallySucceeded"}, FAILED, True),
+        ({"outcome": "partiallysucceeded"}, FAILED, True),
         ({"outcome": "Failed"}, FAILED, False),
         ({"outcome": NOT_SUCCEEDED}, a_row(), False),
         ({"outcome": NOT_SUCCEEDED}, a_row(outcome=Outcome.SUCCEEDED), False),
         ({"day": "2026-11-02"}, a_row(), True),
         ({"day": "2026-11-03"}, a_row(), False),
-        ({"day": "yesterday"}, a_row(), True),
         ({"text": "customers_0"}, a_row(), True),
         ({"text": "-20261102"}, a_row(), True),
         ({"text": "0123456789AB"}, a_row(), True),
+        ({"text": " customers_0 "}, a_row(), True),
         ({"text": "vendors"}, a_row(), False),
         ({"company": "USMF", "text": "vendors"}, a_row(), False),
     ],
 )
 def test_a_run_is_shown_where_it_fits_every_filter(query: dict[str, str], row: RunRow, fits: bool) -> None:
     assert read_filters(query).fit(row) is fits
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ({"state": "nonsense"}, "state: 'nonsense' is not a state. Use one of: found, claimed,"),
+        ({"outcome": "fialed"}, "outcome: 'fialed' is not an outcome. Use one of: NotSucceeded, Succeeded,"),
+        ({"day": "31.12.2020"}, "day: '31.12.2020' is not a day. Write it as YYYY-MM-DD"),
+        ({"text": "x", "day": "yesterday", "state": "?"}, "state: '?' is not a state."),
+        ({"text": "x", "day": "yesterday", "state": "?"}, "day: 'yesterday' is not a day."),
+    ],
+)
+def test_a_filter_that_cannot_be_read_is_refused_with_what_is_allowed(query: dict[str, str], told: str) -> None:
+    with pytest.raises(NotUnderstood, match=re.escape(told)):
+        read_filters(query)
+
+
+def test_a_position_that_is_none_is_refused_instead_of_the_first_page(world: World) -> None:
+    with pytest.raises(NotUnderstood, match="behind"):
+        history.list_runs(Filters(), "nonsense", world.services)
 
 
 def test_only_filters_that_failures_alone_can_fit_look_through_failures_alone() -> None:

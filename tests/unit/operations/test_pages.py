@@ -26,7 +26,8 @@ from shared.domain.run import (
     new_run,
 )
 from shared.flows import actions, health, history, offers
-from shared.flows.history import Ahead, DamagedView, Filters, LaneView, Later, Line, Place, RunList, Tiles
+from shared.flows.filters import Filters
+from shared.flows.history import Ahead, DamagedView, LaneView, Later, Line, Place, RunList, Tiles
 from shared.settings import SettingInForce
 from tests.unit.flows.test_history import a_row
 
@@ -134,7 +135,7 @@ def a_list(*, position: str = "", filters: Filters | None = None) -> RunList:
                 offers=offers.of_lane(HOSTILE, FlowKind.EXPORT, is_paused=False),
             ),
         ),
-        offers=offers.of_list(filters_any=True),
+        offers=offers.of_list(offers.ToRunAgain(rows=(hostile,), has_more=False)),
     )
 
 
