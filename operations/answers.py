@@ -53,7 +53,7 @@ _DONE_BY: Final[Mapping[Verb, Deed]] = {
         do=lambda what, asked, services: actions.run_all_again(
             read_filters(what), _moment(what.get("before"), services), asked, services
         ),
-        takes=tuple(NAMES),
+        takes=NAMES,
     ),
     Verb.CHECK_NOW: Deed(
         do=lambda what, asked, services: actions.check_now(what.get("run", ""), asked, services), takes=_RUN

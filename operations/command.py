@@ -5,7 +5,6 @@ Verbs are called as the buttons of the pages are; ``resubmit``, the word of ``az
 """
 
 import argparse
-import getpass
 import json
 import os
 import re
@@ -18,8 +17,7 @@ from urllib.parse import quote
 
 import requests
 
-from shared import command_line
-from shared.command_line import KEY, URL
+from shared import arguments, command_line
 from shared.flows import filters
 from shared.flows.filters import NotUnderstood
 
@@ -170,14 +168,9 @@ def _run(app: App, named: str) -> Json:
 
 def run_again(app: App, options: argparse.Namespace) -> int:
     """Run again: F&O imports every row once more. One run, or with --all every ended one that the filters show."""
-    if options.all == bool(options.run):
-        raise NotUnderstood("Name one run, or give --all with filters.")
-    given = _filters(options)
-    if options.run and given:
-        named = ", ".join(f"--{name}" for name in given)
-        raise NotUnderstood(f"{named}: a filter goes with --all, not with one run. Leave it out.")
     if not options.all:
         return _about_run("run-again", app, options)
+    given = _filters(options)
     shown, seen = app.get("/api/runs.json", **given)
     offer = _offered("run-all-again", shown)
     if offer:
@@ -290,90 +283,41 @@ def _print_json(content: Json) -> int:
 
 def _filters(options: argparse.Namespace) -> dict[str, str]:
     """Return the filters that were given. Raises NotUnderstood, as the app does: an older one might pass them over."""
-    given = {name: str(getattr(options, name)) for name in filters.NAMES if getattr(options, name, None) is not None}
-    if empty := [f"--{name}" for name, value in given.items() if not value.strip()]:
-        raise NotUnderstood(f"{', '.join(empty)}: empty. Leave it out, or say what it is.")
+    given = arguments.given_filters(options)
     filters.read_filters(given)
     return given
 
 
-def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
-    command_line.add_app_arguments(common, address=environment.get(URL, ""))
-    common.add_argument("--json", action="store_true", help="print what the app answers, as JSON")
-    acting = argparse.ArgumentParser(add_help=False, parents=[common])
-    acting.add_argument("--reason", default="", help="why; stands in the history")
-    acting.add_argument(
-        "--by", default=_user(), help="who; the app prefers the name of who has signed in (%(default)s)"
-    )
-    acting.add_argument("--yes", action="store_true", help="do not ask once more")
-    filtering = argparse.ArgumentParser(add_help=False)
-    for name, words in filters.NAMES.items():
-        filtering.add_argument(f"--{name}", default=None, help=words)
-
-    top = argparse.ArgumentParser(
-        prog="dev.py runs",
-        description="List, show and act on the runs of an app.",
-        epilog="Example: dev.py runs list --url https://APP.azurewebsites.net --key-file key.txt --outcome Failed. "
-        f"The variables {URL} and {KEY} stand in for --url and --key-file.",
-    )
-    verbs = top.add_subparsers(required=True, metavar="COMMAND")
-
-    def verb(
-        name: str,
-        do: Callable[[App, argparse.Namespace], int],
-        *parents: argparse.ArgumentParser,
-        once_called: Sequence[str] = (),
-    ) -> argparse.ArgumentParser:
-        added = verbs.add_parser(name, help=do.__doc__, description=do.__doc__, parents=parents, aliases=once_called)
-        added.set_defaults(do=do)
-        return added
-
-    verb("list", list_runs, common, filtering)
-    for each in (
-        verb("show", show, common),
-        verb("cancel", cancel, acting),
-        verb("submit-again", submit_again, acting),
-        verb("free-project", free_project, acting),
-        verb("put-aside", put_aside, acting),
-        verb("check-now", check, acting, once_called=("check",)),
-    ):
-        each.add_argument("run", metavar="RUN", help="a run id as list shows it, or a run's address")
-    again = verb("run-again", run_again, acting, filtering, once_called=("resubmit",))
-    again.add_argument("run", metavar="RUN", nargs="?", default="", help="a run id as list shows it, or its address")
-    again.add_argument("--all", action="store_true", help="every ended run that the filters show, 50 at a time")
-    for each in (
-        verb("pause", pause, acting),
-        verb("resume", resume, acting),
-        verb("export-now", export, acting, once_called=("export",)),
-    ):
-        each.add_argument("flow", metavar="FLOW", help="its name in the settings, or a lane's")
-    verb("look-now", look, acting, once_called=("look",))
-    return top
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        return ""
+_DONE_BY: Final[Mapping[str, Callable[[App, argparse.Namespace], int]]] = {
+    "list": list_runs,
+    "show": show,
+    "run-again": run_again,
+    "check-now": check,
+    "cancel": cancel,
+    "submit-again": submit_again,
+    "free-project": free_project,
+    "put-aside": put_aside,
+    "pause": pause,
+    "resume": resume,
+    "export-now": export,
+    "look-now": look,
+}
 
 
 def _app(options: argparse.Namespace, environment: Mapping[str, str]) -> App:
-    if not options.url:
-        raise NotUnderstood(f"Say which app: --url https://APP.azurewebsites.net, or the variable {URL}.")
     url = command_line.read_address(options.url)
     key = command_line.read_key(options.key_file, environment)
     return App(url, key or "none")  # an app on this machine may want none
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(given: Sequence[str]) -> int:
     """Do one command; return its exit code: 0 done, 1 refused or not possible, 2 not understood."""
     command_line.prepare_output()
     environment = dict(os.environ)  # RUNS_URL and RUNS_KEY, for people who do not want to name them each time
-    options = _parser(environment).parse_args(arguments)
+    options = arguments.runs(given, environment)
     try:
-        result: int = options.do(_app(options, environment), options)
+        _filters(options)
+        return _DONE_BY[options.verb](_app(options, environment), options)
     except Trouble as trouble:
         _say(str(trouble), sys.stderr)
         return 1
@@ -382,7 +326,6 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    return result
 
 
 if __name__ == "__main__":

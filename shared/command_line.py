@@ -3,19 +3,17 @@
 A key is never an argument, and never a part of an address: others on the machine can read those, and shells keep them.
 """
 
-import argparse
 import errno
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TextIO
 from urllib.parse import parse_qs, urlsplit
 
+from shared.arguments import KEY
 from shared.domain.integrations import Unfit, parse_service_url
-
-URL: Final = "RUNS_URL"
-KEY: Final = "RUNS_KEY"
 
 # Pages of the app as a browser shows their addresses; behind --url they mean the app.
 PAGES: Final = ("/api/runs", "/api/health", "/api/runs.json", "/api/health.json")
@@ -24,21 +22,12 @@ PAGES: Final = ("/api/runs", "/api/health", "/api/runs.json", "/api/health.json"
 _CLOSED: Final = (errno.EPIPE, errno.EINVAL)
 
 
+# Where azure-identity finds the managed identity's endpoint: it reads the environment itself.
+IDENTITY: Final = ("IDENTITY_ENDPOINT", "IDENTITY_HEADER")
+
+
 class NotAnApp(Exception):
     """The address or the key of a running app cannot be used; the text says why, and what to give."""
-
-
-def add_app_arguments(parser: argparse.ArgumentParser, *, address: str) -> None:
-    """Add the options that name a running app; address: what is used without --url."""
-    parser.add_argument(
-        "--url", metavar="ADDRESS", default=address, help=f"of a running app: https://HOST; or the variable {URL}"
-    )
-    parser.add_argument(
-        "--key-file",
-        type=Path,
-        metavar="FILE",
-        help=f"a file that holds a function key; or the key in the variable {KEY}. Never as part of an address",
-    )
 
 
 def read_address(text: str) -> str:
@@ -69,6 +58,28 @@ def read_key(file: Path | None, environment: Mapping[str, str]) -> str:
     if not key.isascii() or not key.isprintable():
         raise NotAnApp("The key has characters that no key has.")
     return key
+
+
+@contextmanager
+def identity_of(settings: Mapping[str, str], environ: MutableMapping[str, str]) -> Iterator[None]:
+    """Let azure-identity find the endpoint that stands in these settings, and none of this machine's, meanwhile.
+
+    environ: the process's, which azure-identity reads.
+    """
+    before = {name: environ.get(name) for name in IDENTITY}
+    _set({name: settings.get(name) for name in IDENTITY}, environ)
+    try:
+        yield
+    finally:
+        _set(before, environ)
+
+
+def _set(values: Mapping[str, str | None], environ: MutableMapping[str, str]) -> None:
+    for name, value in values.items():
+        if value:
+            environ[name] = value
+        else:
+            environ.pop(name, None)
 
 
 def prepare_output() -> None:

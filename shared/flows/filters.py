@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Final
 
+from shared.arguments import FILTERS
 from shared.domain.run import MOVES, Outcome, State
 
 if TYPE_CHECKING:
@@ -13,16 +14,7 @@ if TYPE_CHECKING:
 # The choice of outcomes that a list offers beside the outcomes themselves.
 NOT_SUCCEEDED: Final = "NotSucceeded"
 
-# As filters are called in addresses, in the JSON of an action and on the command line, with what each takes.
-NAMES: Final[Mapping[str, str]] = {
-    "flow": "import, export, or the name of one",
-    "company": "company",
-    "project": "data project",
-    "state": "a state, such as executing",
-    "outcome": f"an outcome, such as Failed, or {NOT_SUCCEEDED}",
-    "day": "the day of opening in UTC, such as 2026-11-28",
-    "text": "a part of the file's name, the execution id or the run id",
-}
+NAMES: Final = tuple(FILTERS)
 OUTCOMES: Final = (NOT_SUCCEEDED, *(outcome.value for outcome in Outcome))
 
 

@@ -82,7 +82,7 @@ ACTION_WORDS: Final[Mapping[str, str]] = {
     "check_now": "Check now",
     "give_up": "Cancel",
     "submit_again": "Submit again",
-    "export_now": "Run export now",
+    "export_now": "Export now",
 }
 # Of the runs that did one's work again, as many are shown.
 LATER_SHOWN: Final = 20

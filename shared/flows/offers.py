@@ -58,7 +58,7 @@ def of_run(run: Run, *, is_paused: bool, is_holding: bool = False) -> tuple[Offe
         return (*again, *free)
     offers = []
     if not is_paused:
-        words = "The app looks at this run now, instead of when it is due."
+        words = "The app checks this run now, instead of when it is due."
         offers.append(Offer(verb=Verb.CHECK_NOW, label="Check now", words=words))
     if may_submit_again(run):
         offers.append(Offer(verb=Verb.SUBMIT_AGAIN, label="Submit again", words=_when_submitted_again(run)))
@@ -160,7 +160,7 @@ def of_lane(name: str, kind: FlowKind, *, is_paused: bool) -> tuple[Offer, ...]:
     if kind is FlowKind.IMPORT:
         return (pause,)
     words = f"F&O begins the export {name} now, whenever its next one is due."
-    return (pause, Offer(verb=Verb.EXPORT_NOW, label="Run export now", words=words))
+    return (pause, Offer(verb=Verb.EXPORT_NOW, label="Export now", words=words))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """What a person does about runs, through the functions host: over HTTP, from a command line, and in a real browser."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ import requests
 from selenium.webdriver.common.keys import Keys
 
 from local_cloud.cloud import ROOT
+from shared.arguments import VERBS
+from shared.flows.offers import Verb
 from tests.end_to_end.browsing import KEY, TIMEOUT_S, TakePicture, click_run, get, listed, open_list, until
 from tests.end_to_end.stage import Stage
 from tests.packages import build_package
@@ -193,21 +196,23 @@ def test_an_export_is_run_now(stage: Stage) -> None:
     answer = post(stage, "export-now", {"name": "groups out"})
 
     run = ended(stage, answer.json()["run"])
-    assert run["steps"][0]["title"] == "Run export now"
+    assert run["steps"][0]["title"] == "Export now"
     assert (run["flow"], run["folder"]) == ("export", "/Output")
 
 
 # -- from the command line
 
 
-def command(stage: Stage, *arguments: str, key: str = KEY["x-functions-key"]) -> subprocess.CompletedProcess[str]:
+def command(
+    stage: Stage, *arguments: str, key: str = KEY["x-functions-key"], encoding: str = "utf-8"
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "operations.command", *arguments],
         cwd=ROOT,
-        env={"RUNS_URL": stage.host_url, "RUNS_KEY": key, "PYTHONIOENCODING": "utf-8"},
+        env={"RUNS_URL": stage.host_url, "RUNS_KEY": key, "PYTHONIOENCODING": encoding},
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        encoding="utf-8",
+        encoding=encoding,
         timeout=60,
         check=False,
     )
@@ -289,6 +294,50 @@ def test_the_command_finds_outcomes_and_states_however_they_are_written(
     assert found.stdout.startswith(never_again["run_id"])
     assert (no_flow.returncode, no_flow.stdout.splitlines()[0]) == (0, "No run matches.")
     assert "The settings have no flow 'no such flow'; there are: import, export, " in no_flow.stdout
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_the_command_prints_what_an_output_cannot_show_as_question_marks_and_loses_nothing_of_json(
+    stage: Stage, encoding: str
+) -> None:
+    name = "USMF_Žluťoučký_001.zip"
+    if not listed(stage, name):
+        stage.put(name, build_package(entity="Encodings"))
+        stage.ended(name)
+        stage.wait_for(lambda: listed(stage, name), "the run in the list")
+
+    told = command(stage, "list", "--text", "ou", "--company", "USMF", encoding=encoding)
+    as_json = command(stage, "list", "--text", "ou", "--json", encoding=encoding)
+
+    assert (told.returncode, told.stderr) == (0, "")
+    assert name.encode(encoding, "replace").decode(encoding) in told.stdout
+    assert name in [line["run"]["file_name"] for line in json.loads(as_json.stdout)["ended"]]
+
+
+def test_the_command_ends_well_when_its_reader_has_read_enough(stage: Stage, never_again: dict[str, Any]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as nobody:
+        ended = subprocess.run(
+            [sys.executable, "-m", "operations.command", "list"],
+            cwd=ROOT,
+            env={"RUNS_URL": stage.host_url, "RUNS_KEY": KEY["x-functions-key"]},
+            stdout=nobody,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            timeout=60,
+            check=False,
+        )
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_commands_are_called_as_the_buttons_are_and_older_names_stay() -> None:
+    """One about many has a switch, not a name of its own; "give-up" is the address of the button Cancel."""
+    of_buttons = {verb.value for verb in Verb} - {"run-all-again", "give-up"}
+
+    assert {*of_buttons, "cancel", "list", "show"} == set(VERBS)
+    assert {older for names, _ in VERBS.values() for older in names} == {"resubmit", "check", "export", "look"}
 
 
 def test_the_command_cancels_pauses_and_resumes(stage: Stage) -> None:
