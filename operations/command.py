@@ -144,8 +144,11 @@ def show(app: App, options: argparse.Namespace) -> int:
     for step in run["steps"]:
         record = step["record"]
         by = f" by {record['by']}: {record['why']}" if record["by"] else ""
-        failed = f"  FAILED: {record['error']}" if record["error"] else ""
-        _say(f"  {_time(record['began'])}  {step['title']}{by}{failed}")
+        # An older app does not tell what came of a step.
+        mark = step.get("mark") or ("failed" if record["error"] else "done")
+        told = [step.get("words", ""), ", ".join(step.get("refusals", ())), record["error"]]
+        words = f"  {mark}: {'. '.join(filter(None, told))}" if any(told) else f"  {mark}"
+        _say(f"  {_time(record['began'])}  {step['title']}{by}{'' if record['by'] else words}")
     for row in run["failed_rows"]:
         _say(f"  row {row['record_id']}  {row['field']}  {row['message']}")
     return 0

@@ -44,11 +44,15 @@ async function renew() {
   inert.innerHTML = await answer.text();
   const page = inert.content;
   const focused = document.activeElement?.id;
-  const opened = new Map([...document.querySelectorAll("details[id]")].map((each) => [each.id, each.open]));
+  const before = new Map([...document.querySelectorAll("details[id]")].map((each) => [each.id, each]));
   for (const old of document.querySelectorAll("[data-live]")) {
     const part = page.getElementById(old.id);
     if (!part) return false;
-    for (const each of part.querySelectorAll("details[id]")) each.open = opened.get(each.id) ?? each.open;
+    for (const each of part.querySelectorAll("details[id]")) {
+      const then = before.get(each.id);
+      const isNews = "opens" in each.dataset && !(then && "opens" in then.dataset); // refused since it was shown last
+      if (then && !isNews) each.open = then.open;
+    }
     old.replaceWith(document.adoptNode(part));
   }
   ask.dataset.before = page.getElementById("ask").dataset.before;

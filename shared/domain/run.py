@@ -173,6 +173,11 @@ class RemoteCallRecord:
     began: datetime
     extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether it was answered with 400 or more, or not at all."""
+        return self.status is None or self.status >= 400
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRecord:
@@ -184,7 +189,9 @@ class StepRecord:
     took_s: float
     calls: tuple[RemoteCallRecord, ...] = ()
     error: str = ""
-    times: int = 1  # how many of these there were in a row; began is the first's, the rest is the last's
+    times: int = (
+        1  # how many of these there were in a row; began is the first's, the rest the last's, with refused calls
+    )
     by: str = ""  # the person who did it; "": the app
     why: str = ""  # what that person gave as the reason
     extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
@@ -256,6 +263,9 @@ class FailedRow:
     message: str
     extra: Mapping[str, object] = dataclasses.field(default=NOTHING_MORE, compare=False, repr=False)
 
+
+# Calls that were refused, that steps without an error which are counted together keep beside the calls of the last one.
+REFUSED_CALLS_KEPT: Final = 5
 
 # Steps that a record keeps: enough for hours of trouble, bounded so that a record stays small.
 STEPS_KEPT: Final = 200
@@ -469,7 +479,9 @@ class Run:
                 getattr(last, name) == getattr(record, name) for name in ("step", "state", "error", "by", "why")
             )
             if is_alike and bool(last.calls) == bool(record.calls):
-                merged = replace(record, began=last.began, times=last.times + 1)
+                refused = [] if record.error else [call for call in last.calls if call.is_refused]
+                calls = (*refused[-REFUSED_CALLS_KEPT:], *record.calls)
+                merged = replace(record, began=last.began, times=last.times + 1, calls=calls)
                 return replace(self, steps=(*self.steps[:-1], merged))
         return replace(self, steps=(*self.steps, record)[-STEPS_KEPT:])
 

@@ -16,7 +16,17 @@ from shared.clients.run_store import Pause, Rows, RunRow, address_of, address_of
 from shared.domain.integrations import Integrations
 from shared.domain.lane import choose
 from shared.domain.record import Damaged
-from shared.domain.run import FailedRow, FlowKind, Outcome, Run, State, StepRecord, Submission
+from shared.domain.run import (
+    PROGRESS,
+    FailedRow,
+    FlowKind,
+    Outcome,
+    RemoteCallRecord,
+    Run,
+    State,
+    StepRecord,
+    Submission,
+)
 from shared.flows import inbound, offers, outbound, reserving, telling
 from shared.flows.filters import Filters, NotUnderstood
 from shared.flows.offers import Offer, ToRunAgain
@@ -84,6 +94,8 @@ ACTION_WORDS: Final[Mapping[str, str]] = {
     "submit_again": "Submit again",
     "export_now": "Export now",
 }
+# Steps in records that older versions have written; what they led to cannot be told from the states of this one.
+OLDER_STEPS: Final = frozenset({"upload", "watch"})
 # Of the runs that did one's work again, as many are shown.
 LATER_SHOWN: Final = 20
 
@@ -310,6 +322,15 @@ def _ended_rows(filters: Filters, behind: str, services: Services) -> Iterator[R
 # -- one run
 
 
+class Mark(StrEnum):
+    """What came of a step."""
+
+    DONE = "done"
+    NOT_YET = "not yet"  # it was refused, had to wait, or changed nothing; it was, or will be, tried again
+    FAILED = "failed"
+    PERSON = "by a person"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepView:
     """One step on the way of a run."""
@@ -318,6 +339,9 @@ class StepView:
     title: str
     record: StepRecord
     waited: timedelta | None  # between the step before and this one
+    mark: Mark = Mark.DONE
+    refusals: tuple[str, ...] = ()  # calls that were answered with 400 or more, or not at all: "ExportToPackage 400"
+    words: str = ""  # what F&O said at its end, if that was not success
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -474,7 +498,7 @@ def run_view(
         took=run.ended - run.opened if run.ended else None,
         links=_links(run),
         submissions=run.submissions,
-        steps=tuple(_steps(run.steps)),
+        steps=tuple(_steps(run)),
         next=None if run.ended else _next(run, ahead, pause),
         failed_rows=run.failed_rows,
         failed_rows_total=run.failed_rows_total,
@@ -504,18 +528,48 @@ def _links(run: Run) -> tuple[tuple[str, str], ...]:
     return tuple((words, url) for words, url in known if urlsplit(url).scheme in ("https", "http"))
 
 
-def _steps(records: Sequence[StepRecord]) -> Iterator[StepView]:
+def _steps(run: Run) -> Iterator[StepView]:
     before: datetime | None = None
-    for number, record in enumerate(records, 1):
+    for number, record in enumerate(run.steps, 1):
+        is_last = number == len(run.steps)
+        after = run.state if is_last else run.steps[number].state
+        mark, words = _mark(record, after, run, is_last=is_last)
         yield StepView(
             number=number,
             title=STEP_WORDS.get(record.step) or ACTION_WORDS.get(record.step, record.step),
             record=record,
             waited=max(record.began - before, timedelta(0)) if before else None,
+            mark=mark,
+            refusals=tuple(dict.fromkeys(filter(None, map(_refusal, record.calls)))),
+            words=words,
         )
         # Of steps that were counted only the first one's beginning is known; the last one's calls say when it was.
         began = record.began if record.times == 1 else max((call.began for call in record.calls), default=record.began)
         before = began + timedelta(seconds=record.took_s)
+
+
+def _mark(record: StepRecord, after: State, run: Run, *, is_last: bool) -> tuple[Mark, str]:
+    """Return what came of a step, and F&O's word for an end that was not success; after: the state that it led to."""
+    if record.by:
+        return Mark.PERSON, ""
+    has_moved = PROGRESS[after] > PROGRESS[record.state]
+    if record.error:
+        is_final = has_moved or (is_last and run.trouble is not None)
+        return (Mark.FAILED if is_final else Mark.NOT_YET), ""
+    if record.step in OLDER_STEPS:
+        return Mark.DONE, ""
+    if not has_moved or after is State.WITHDRAWN:
+        return Mark.NOT_YET, ""
+    if record.state is State.EXECUTING and run.outcome and run.outcome.needs_telling:
+        return Mark.FAILED, f"F&O ended it as {run.outcome.value}"
+    return Mark.DONE, ""
+
+
+def _refusal(call: RemoteCallRecord) -> str:
+    """Return how a call was refused, "" if it was not."""
+    if not call.is_refused:
+        return ""
+    return f"{call.operation}: no answer" if call.status is None else f"{call.operation} {call.status}"
 
 
 def _next(run: Run, ahead: Ahead | None, pause: Pause | None) -> Next:

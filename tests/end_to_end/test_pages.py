@@ -8,6 +8,7 @@ import pytest
 import requests
 from azure.storage.blob import ContainerClient
 
+from local_cloud.faults import Fault, status
 from shared.clients.run_store import RunStore, order_of
 from shared.domain.run import FileFacts, FlowKind, Outcome, State, new_run
 from tests.end_to_end.browsing import TIMEOUT_S, click_run, get, listed, open_list, until
@@ -161,6 +162,37 @@ def test_in_a_browser_a_filter_that_cannot_be_read_shows_what_is_allowed_and_no_
     assert browser.find_elements("css selector", "tbody tr, [data-act]") == []
     browser.find_element("link text", "Runs").click()
     until(browser, lambda page: page.find_element("css selector", "h1").text == "Runs")
+
+
+def test_in_a_browser_what_was_refused_is_not_green_and_stands_open_in_the_steps(
+    stage: Stage, browser: "Chrome"
+) -> None:
+    name = "USMF_PageRefused_001.zip"
+    stage.faults.add(Fault("graph", "PATCH", "/items/", 1, 1, do=status(503)))
+    stage.faults.add(Fault("finance_operations", "POST", r"\.ImportFromPackage$", 1, 1, do=status(429)))
+    stage.put(name, build_package(entity="PageRefused", rows=(("A", "Alpha"), ("B", "#ERROR"))))
+    stage.ended(name)
+
+    open_list(browser, stage)
+    click_run(browser, name)
+
+    steps = [
+        (
+            step.get_attribute("class"),
+            step.find_element("css selector", ".mark").text,
+            step.get_attribute("open") is not None,
+            " ".join(step.find_element("css selector", ".what").text.split()),
+        )
+        for step in browser.find_elements("css selector", ".way details")
+    ]
+    refused = [each for each in steps if " 503" in each[3] or " 429" in each[3]]
+    assert len(refused) == 2
+    assert {each[:3] for each in refused} == {("warn", "↻", True)}
+    assert "ImportFromPackage 429" in refused[1][3]
+    (poll,) = [each for each in steps if each[3].startswith("Ask F&O how far it is")]
+    assert (poll[0], poll[1]) == ("bad", "✕")
+    assert "F&O ended it as PartiallySucceeded" in poll[3]
+    assert steps[-1][:3] == ("good", "✓", False)
 
 
 def test_in_a_browser_a_file_name_made_of_html_stays_text(stage: Stage, browser: "Chrome") -> None:

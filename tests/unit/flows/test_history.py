@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from local_cloud.faults import Fault, status
 from shared.clients.dmf import RowError
 from shared.clients.run_store import RunRow, address_of
 from shared.domain.record import run_from_json, run_to_json
@@ -15,14 +16,16 @@ from shared.domain.run import (
     FileFacts,
     FlowKind,
     Outcome,
+    RemoteCallRecord,
     Run,
     State,
     StepRecord,
+    Trouble,
     new_run,
 )
 from shared.flows import execution, history, inbound, outbound
 from shared.flows.filters import NOT_SUCCEEDED, Filters, NotUnderstood, read_filters
-from shared.flows.history import Ahead, Place
+from shared.flows.history import Ahead, Mark, Place
 from tests.packages import build_package
 from tests.world import World
 
@@ -275,6 +278,90 @@ def test_a_step_tells_how_long_the_run_had_waited_for_it() -> None:
         ("Move the file to Processing", None),
         ("Check the package, upload it to F&O, reserve the data project", 8 * SECOND),
     ]
+
+
+def marks(run: Run) -> list[tuple[str, Mark]]:
+    return [(step.record.step, step.mark) for step in history.run_view(run, None).steps]
+
+
+def a_step(step: str, state: State, **facts: Any) -> StepRecord:
+    return replace(StepRecord(step=step, state=state, began=NOW, took_s=1.0), **facts)
+
+
+def test_a_step_that_led_nowhere_is_no_step_that_was_done() -> None:
+    run = a_run(
+        steps=(
+            a_step("claim", State.FOUND, error="it is locked", times=15),
+            a_step("claim", State.FOUND),
+            a_step("prepare", State.CLAIMED),  # another run has the data project
+            a_step("prepare", State.CLAIMED, error="it is busy"),
+            a_step("check_now", State.CLAIMED, by="Anna"),
+            a_step("prepare", State.CLAIMED),
+            a_step("submit", State.SUBMITTING, error="F&O is busy"),
+            a_step("prepare", State.CLAIMED),
+            a_step("submit", State.SUBMITTING),
+        ),
+        state=State.EXECUTING,
+    )
+
+    assert [mark for _, mark in marks(run)] == [
+        Mark.NOT_YET,
+        Mark.DONE,
+        Mark.NOT_YET,
+        Mark.NOT_YET,
+        Mark.PERSON,
+        Mark.DONE,
+        Mark.NOT_YET,
+        Mark.DONE,
+        Mark.DONE,
+    ]
+
+
+def test_a_step_that_ends_a_run_badly_or_needs_a_person_has_failed() -> None:
+    rejected = a_run(steps=(a_step("prepare", State.CLAIMED, error="no package"),), state=State.FINISHED)
+    needs = a_run(
+        steps=(a_step("claim", State.FOUND, error="403"),), trouble=Trouble(text="403", since=NOW), state=State.FOUND
+    )
+    gone = a_run(steps=(a_step("claim", State.FOUND),), state=State.WITHDRAWN, outcome=Outcome.WITHDRAWN)
+
+    assert [marks(run)[0][1] for run in (rejected, needs, gone)] == [Mark.FAILED, Mark.FAILED, Mark.NOT_YET]
+
+
+def test_a_step_of_an_older_version_is_told_as_it_was() -> None:
+    run = a_run(steps=(a_step("upload", State.CLAIMED), a_step("submit", State.SUBMITTING)), state=State.EXECUTING)
+
+    assert [mark for _, mark in marks(run)] == [Mark.DONE, Mark.DONE]
+
+
+def test_a_poll_that_ended_partially_succeeded_and_a_refused_call_are_told_in_the_steps(world: World) -> None:
+    world.faults.add(Fault("finance_operations", "POST", r"\.ImportFromPackage$", 1, 2, do=status(503)))
+    world.put("USMF_Marks_001.zip", build_package(rows=(("A", "Alpha"), ("B", "#ERROR"))))
+    world.look()
+    world.run_until_quiet()
+    (run,) = world.ended_runs()
+
+    steps = shown(world, address_of(run)).steps
+
+    submits = [step for step in steps if step.record.step == "submit"]
+    assert [step.mark for step in submits][-1] is Mark.DONE
+    assert {step.mark for step in submits[:-1]} == {Mark.NOT_YET}
+    assert submits[0].refusals == ("ImportFromPackage 503",)
+    (poll,) = [step for step in steps if step.record.step == "poll"]
+    assert (poll.mark, poll.words) == (Mark.FAILED, "F&O ended it as PartiallySucceeded")
+
+
+def test_what_was_refused_stays_in_a_step_that_was_counted() -> None:
+    refused = RemoteCallRecord(
+        service="F&O", operation="GetExecutionSummaryStatus", status=400, request_id="", took_s=0.1, began=NOW
+    )
+    run = a_run()
+    for call in (refused, replace(refused, status=200), *(replace(refused, status=500) for _ in range(9))):
+        run = run.with_step(a_step("poll", State.EXECUTING, calls=(call,)))
+
+    (step,) = history.run_view(run, None).steps
+    assert step.refusals == ("GetExecutionSummaryStatus 500",)
+    assert len(step.record.calls) == 6
+    assert step.record.times == 11
 
 
 def test_a_run_behind_another_waits_for_its_turn() -> None:
