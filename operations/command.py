@@ -92,8 +92,8 @@ def list_runs(app: App, options: argparse.Namespace) -> int:
     if options.json:
         return _print_json(shown)
     lines = [line["run"] for line in (*shown["under_way"], *shown["ended"])]
-    for run in lines:
-        _say(_line(run))
+    for line in (*shown["under_way"], *shown["ended"]):
+        _say(_line(line))
     if not lines:
         _say("No run matches.")
         if options.flow and options.flow.casefold() not in (name.casefold() for name in _flows(shown)):
@@ -110,11 +110,18 @@ def _flows(shown: Json) -> list[str]:
     return ["import", "export", *shown.get("flows", ())]
 
 
-def _line(run: Json) -> str:
-    status = run["outcome"] or ("needs a person" if run["needs_person"] else run["state"])
+def _line(line: Json) -> str:
+    run = line["run"]
+    status = _status(line["place"], run["outcome"])
+    turn = f"  no. {line['turn']} in its queue" if line.get("turn") else ""
     company = f" {run['company']}" if run["company"] else ""
-    words = f"  {run['words']}" if run["words"] else ""
+    words = f"{turn}  {run['words']}" if run["words"] else turn
     return f"{run['run_id']}  {_time(run['opened'])}  {status:<18} {run['file_name']}{company}{words}"
+
+
+def _status(place: str, outcome: str | None) -> str:
+    """Return the word for a run that the pages use."""
+    return (outcome or "Ended") if place == "ended" else place
 
 
 def _time(text: str) -> str:
@@ -129,7 +136,9 @@ def show(app: App, options: argparse.Namespace) -> int:
     if "damage" in run:
         _say(f"The record of this run cannot be read: {run['damage']}.")
         return 0
-    _say(f"{run['file_name']}: {run['outcome'] or run['state']}. {run['state_words']}")
+    # An older app does not tell the place.
+    place = run.get("place") or ("ended" if run["ended"] else run["state"])
+    _say(f"{run['file_name']}: {_status(place, run['outcome'])}. {run['state_words']}")
     if run["next"]:
         _say(f"Waits for {run['next']['waits_for']}.")
     for words in (run["trouble"], run["reason"], run["passed"]):

@@ -92,6 +92,7 @@ def list_page(view: history.RunList, asked: Asked) -> Answer:
         code=asked.query.get("code", ""),
         filtered=filtered,
         is_first="behind" not in asked.query,
+        shown=_described(view.filters),
         poll=link(Asked(query={}), ".json", behind=asked.query.get("behind", ""), **filtered),
         etag=_etag(_json(HTTPStatus.OK, view)),
         today=view.today,
@@ -99,6 +100,25 @@ def list_page(view: history.RunList, asked: Asked) -> Answer:
         states=[(state.value, state.value) for state in State],
         outcomes=[(filters.NOT_SUCCEEDED, "not succeeded"), *((outcome.value, outcome.value) for outcome in Outcome)],
     )
+
+
+def _described(chosen: filters.Filters) -> str:
+    """Return which runs a list shows."""
+    if not chosen.is_any:
+        return "All runs"
+    if chosen == filters.Filters(outcome=filters.NOT_SUCCEEDED, day=chosen.day) and chosen.day:
+        return f"Failed on {chosen.day} (UTC)"
+    outcome = "not succeeded" if chosen.outcome == filters.NOT_SUCCEEDED else chosen.outcome
+    parts = {
+        "flow": chosen.flow,
+        "company": chosen.company,
+        "data project": chosen.data_project,
+        "state": chosen.state.value if chosen.state else "",
+        "outcome": outcome,
+        "opened on": str(chosen.day or ""),
+        "with": chosen.text,
+    }
+    return f"Runs: {', '.join(f'{name} {value}' for name, value in parts.items() if value)}"
 
 
 def run_page(view: history.RunView | history.DamagedView | None, asked: Asked) -> Answer:

@@ -125,6 +125,7 @@ class RunRow:
     is_aside: bool = False  # others of its lane pass it
     place: str = ""  # the time with which its place in the lane begins
     damage: str = ""  # what is wrong with its record; then not all of the rest is known
+    waited_s: float | None = None  # of the time from its opening to its end; None: an older version did not keep it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -855,6 +856,7 @@ def _metadata(run: Run) -> dict[str, str]:
         "aside": "yes" if run.is_aside else "",
         "refusal": run.held.refusal if run.held and not run.held.is_cleared else "",
         "place": run.order[:_ORDER_LENGTH],
+        "waited": "" if run.waited_s is None else str(run.waited_s),
     }
     cut = {name: _cut(text, _LONGEST.get(name, _LONGEST_OTHER)) for name, text in shown.items() if text}
     return {
@@ -997,6 +999,7 @@ def _row(metadata: Mapping[str, str], shown: Mapping[str, str], address: str, *,
         has_again="again" in shown,
         is_aside="aside" in shown,
         place=shown.get("place", ""),
+        waited_s=float(shown["waited"]) if "waited" in shown else None,
     )
 
 

@@ -316,6 +316,7 @@ class Run:
     cancelled_in: State | None = None  # the state in which a person cancelled it
     passed_by: tuple[str, ...] = ()  # the first files of its flow that were taken up before it, though they came later
     passed_by_total: int = 0
+    waited_s: float | None = None  # seconds until it was taken up, and for what other runs had; None: not known
     steps: tuple[StepRecord, ...] = ()
     ended: datetime | None = None
     again: Successor | None = None  # chosen, and saved here, before it is opened: so there is one, whoever asks twice
@@ -359,11 +360,16 @@ class Run:
         """
         if state not in MOVES[self.flow][self.state] or state is State.CANCELLED:
             raise ValueError(f"{self.flow} run {self.run_id} cannot move from {self.state} to {state}")
-        moved = replace(self, state=state, state_since=now, due=now, fresh=True)
+        moved = replace(self, state=state, state_since=now, due=now, fresh=True, waited_s=self._waited_s(now))
         furthest = self.furthest or self.state
         if PROGRESS[state] <= PROGRESS[furthest]:
             return replace(moved, furthest=furthest)
         return replace(moved, furthest=state, trouble=None).with_a_good_try()
+
+    def _waited_s(self, now: datetime) -> float | None:
+        """Return for how long it has waited once it leaves its state: until it was taken up the first time."""
+        is_first = PROGRESS[self.furthest or self.state] == 0
+        return round((now - self.opened).total_seconds(), 3) if is_first else self.waited_s
 
     def finished(self, outcome: Outcome, reason: str, now: datetime) -> "Run":
         """Return an import whose outcome is known."""
@@ -386,6 +392,7 @@ class Run:
             state=State.CANCELLED,
             furthest=State.CANCELLED,
             cancelled_in=self.state,
+            waited_s=self.waits_no_more(now)._waited_s(now),
             state_since=now,
             due=now,
             outcome=self.outcome if self.outcome and self.flow is FlowKind.IMPORT else Outcome.GIVEN_UP,
@@ -429,9 +436,12 @@ class Run:
         text = f"{self.file.name} has waited for {wait.what} for {minutes:.0f} minutes. {wait.holder}".strip()
         return waits.troubled(text, now, About.WAITING)
 
-    def waits_no_more(self) -> "Run":
+    def waits_no_more(self, now: datetime) -> "Run":
         """Return the run that got what it has waited for."""
-        return replace(self, waits=None).without_trouble(About.WAITING)
+        waited_s = self.waited_s
+        if self.waits and waited_s is not None:  # before it is taken up all of the time counts
+            waited_s = round(waited_s + (now - self.waits.since).total_seconds(), 3)
+        return replace(self, waits=None, waited_s=waited_s).without_trouble(About.WAITING)
 
     def troubled(self, text: str, now: datetime, about: About = About.OTHER) -> "Run":
         """Return the run flagged for attention; an existing flag is kept."""

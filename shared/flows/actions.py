@@ -14,7 +14,6 @@ from typing import Final
 
 from shared.clients.onedrive import DriveItem
 from shared.clients.run_store import (
-    Lane,
     LeaseTaken,
     Pause,
     RecordChanged,
@@ -24,7 +23,7 @@ from shared.clients.run_store import (
     order_behind,
 )
 from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK
-from shared.domain.lane import LaneRow, choose
+from shared.domain.lane import ahead_of, choose
 from shared.domain.record import Damaged
 from shared.domain.run import About, FileFacts, FlowKind, Run, State, StepRecord, Successor, new_run
 from shared.errors import AppError, NotFound
@@ -243,7 +242,7 @@ def check_now(address: str, asked: Asked, services: Services) -> Answer | None:
     if pause := services.store.paused(run.lane):
         return _refused(f"{pause.by} has paused its lane. Resume it first.", address)
     listed = services.store.lane(run.lane)
-    if ahead := _ahead(run, listed):
+    if ahead := ahead_of(run.order, listed.rows, listed.stops):
         return _refused(f"It waits for its turn behind {ahead.file_name}. Check that one.", ahead.address)
     try:
         with services.store.lease(run.lane):
@@ -258,17 +257,6 @@ def check_now(address: str, asked: Asked, services: Services) -> Answer | None:
     _wake(run.lane, services, place=run.order)
     log.info("action.check_now", run_id=run.run_id, lane=run.lane, by=asked.by, why=asked.why)
     return Answer(done=True, said="The app looks at it now.", run=address)
-
-
-def _ahead(run: Run, listed: Lane) -> LaneRow | None:
-    """Return the run that is worked at before another one may begin; None if it may be worked at itself."""
-    own = next((row for row in listed.rows if row.order == run.order), None)
-    if own is not None and not own.is_waiting:
-        return None
-    choice = choose(listed.rows, listed.stops)
-    under_way = next((row for row in listed.rows if not row.is_waiting and not row.is_passed), None)
-    ahead = under_way or (choice.row if choice else None)
-    return None if ahead is None or ahead.order == run.order else ahead
 
 
 def give_up(address: str, asked: Asked, services: Services) -> Answer | None:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from shared.clients.run_store import Pause, Rows, RunRow, address_of, address_of_successor, is_position
 from shared.domain.integrations import Integrations
-from shared.domain.lane import choose
+from shared.domain.lane import SECOND, ahead_of
 from shared.domain.record import Damaged
 from shared.domain.run import (
     PROGRESS,
@@ -40,8 +40,10 @@ AT_ONCE_FILTERED: Final = 500
 LOOKED_THROUGH: Final = 2_000
 # Runs that are run again at once: each asks OneDrive for its file.
 AGAIN_AT_ONCE: Final = 50
-# Open runs that a page shows; all of them are counted.
+# Open runs that a page shows: of those that need a person, of those that run, and of all together; a few of the others
+# are shown however many these are. All of them are counted.
 OPEN_SHOWN: Final = 100
+OTHERS_SHOWN: Final = 10
 # Failures of today that are counted; behind them "and more" is said.
 FAILURES_COUNTED: Final = 200
 
@@ -101,13 +103,16 @@ LATER_SHOWN: Final = 20
 
 
 class Place(StrEnum):
-    """Where a run stands among the others, in a word."""
+    """Where a run stands among the others, in the one word that the list, its page and the command line use.
 
-    RUNNING = "running"  # under way, or the next of its lane
-    WAITING = "waiting"  # behind another run of its lane
-    ASIDE = "set aside"  # others of its lane pass it
-    PAUSED = "paused"  # under way, or the next, of a lane that a person has stopped
+    In the order in which a list shows them.
+    """
+
     NEEDS_PERSON = "needs a person"
+    RUNNING = "running"  # under way, or the next of its lane
+    PAUSED = "paused"  # under way, or the next, of a lane that a person has stopped
+    ASIDE = "set aside"  # others of its lane pass it
+    WAITING = "waiting"  # behind another run of its lane
     ENDED = "ended"
 
 
@@ -118,6 +123,8 @@ class Line:
     run: RunRow
     place: Place
     took: timedelta | None  # from its opening to its end
+    waited: timedelta | None = None  # of that, until it was taken up, and for what other runs had; None: not known
+    turn: int = 0  # of a run that waits: 1 is the next of its lane
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +146,7 @@ class RunList:
 
     tiles: Tiles
     filters: Filters
-    under_way: tuple[Line, ...]  # who needs a person first, then the newest first; only on the first page
+    under_way: tuple[Line, ...]  # in the order of Place, those that wait by their turns; only on the first page
     under_way_total: int  # of those that the filters let through
     ended: tuple[Line, ...]  # the newest first
     position: str  # where the next page begins; "" where there is none
@@ -178,7 +185,7 @@ def list_runs(filters: Filters, behind: str, services: Services) -> RunList:
     return RunList(
         tiles=tiles(open_lines, *_failed_today(services)),
         filters=filters,
-        under_way=tuple(fitting[:OPEN_SHOWN]),
+        under_way=tuple(_shown(fitting)),
         under_way_total=len(fitting),
         ended=tuple(ended),
         position=position,
@@ -209,14 +216,14 @@ def lanes(integrations: Integrations, pauses: Sequence[Pause]) -> Iterator[LaneV
 
 
 def placed(rows: Iterable[RunRow], paused: frozenset[str] = frozenset()) -> list[Line]:
-    """Return open runs for a list: who needs a person first, then the newest first.
+    """Return open runs for a list: who needs a person, what runs, then what waits, in the order of its turns.
 
     rows: as the store lists them, lane by lane, the oldest of each first; paused: lanes that stand still.
     """
     lines: list[Line] = []
     for lane, of_lane in groupby(rows, key=lambda row: row.lane):
-        is_busy = False
-        for row in sorted(of_lane, key=_is_to_begin):  # who is under way comes before who waits for it
+        is_busy, turn = False, 0
+        for row in sorted(of_lane, key=_by_turn):  # who is under way comes before who waits for it
             place = Place.WAITING
             if row.needs_person or row.damage:
                 place = Place.NEEDS_PERSON
@@ -225,13 +232,29 @@ def placed(rows: Iterable[RunRow], paused: frozenset[str] = frozenset()) -> list
             elif not _is_to_begin(row) or not is_busy:
                 place = Place.PAUSED if lane in paused else Place.RUNNING
             is_busy = is_busy or not row.is_aside
-            lines.append(Line(run=row, place=place, took=None))
-    newest_first = sorted(lines, key=lambda line: line.run.opened, reverse=True)
-    return sorted(newest_first, key=lambda line: line.place is not Place.NEEDS_PERSON)
+            turn += place is Place.WAITING
+            lines.append(Line(run=row, place=place, took=None, turn=turn if place is Place.WAITING else 0))
+    places = list(Place)
+    return sorted(lines, key=lambda line: (places.index(line.place), line.turn, line.run.opened))
+
+
+def _by_turn(row: RunRow) -> tuple[bool, str, str]:
+    """Return by what the runs of a lane are sorted: as ``domain/lane.py`` takes them up."""
+    if not _is_to_begin(row):
+        return False, "", ""
+    return True, row.place[:SECOND], row.file_name.casefold() if row.place else ""
 
 
 def _is_to_begin(row: RunRow) -> bool:
     return row.state in (State.FOUND, State.PLANNED)
+
+
+def _shown(lines: Sequence[Line]) -> list[Line]:
+    """Return the open runs that a page shows: however many wait, or need a person, those that run are among them."""
+    first = [line for line in lines if line.place is Place.NEEDS_PERSON][:OPEN_SHOWN]
+    running = [line for line in lines if line.place is Place.RUNNING][:OPEN_SHOWN]
+    others = [line for line in lines if line.place not in (Place.NEEDS_PERSON, Place.RUNNING)]
+    return [*first, *running, *others[: max(OPEN_SHOWN - len(first) - len(running), OTHERS_SHOWN)]]
 
 
 def _with_damage(rows: list[RunRow], services: Services) -> list[RunRow]:
@@ -291,22 +314,32 @@ def to_run_again(filters: Filters, moment: datetime, services: Services) -> ToRu
 
 
 def _ended_page(filters: Filters, behind: str, services: Services) -> tuple[list[Line], str, datetime | None]:
-    """Return the ended runs of one page, where the next page begins, and how far a filtered page has looked."""
+    """Return the ended runs of one page, where the next page begins, and how far a filtered page has looked.
+
+    There is a next page only if it shows a run, or if so many were looked through that the person decides.
+    """
     lines: list[Line] = []
-    looked_through, last = 0, None
+    looked_through, last, full_at = 0, None, ""
     for rows in _ended_rows(filters, behind, services):
-        lines += [
-            Line(run=row, place=Place.ENDED, took=row.ended - row.opened if row.ended else None)
-            for row in rows.rows
-            if filters.fit(row)
-        ]
+        fitting = [row for row in rows.rows if filters.fit(row)]
+        if full_at and fitting:
+            return lines, full_at, None
+        lines += [_ended_line(row) for row in fitting]
         looked_through += len(rows.rows)
         last = rows.rows[-1].opened if rows.rows else last
-        if len(lines) >= PAGE:
-            return lines, rows.position, None
         if looked_through >= LOOKED_THROUGH:
-            return lines, rows.position, last
+            return lines, full_at or rows.position, last
+        if len(lines) >= PAGE and not full_at:
+            if not filters.is_any and not rows.is_last_of_day:
+                return lines, rows.position, None  # the listing said that it goes on
+            full_at = rows.position
     return lines, "", None
+
+
+def _ended_line(row: RunRow) -> Line:
+    took = row.ended - row.opened if row.ended else None
+    waited = None if took is None or row.waited_s is None else min(timedelta(seconds=row.waited_s), took)
+    return Line(run=row, place=Place.ENDED, took=took, waited=waited)
 
 
 def _ended_rows(filters: Filters, behind: str, services: Services) -> Iterator[Rows]:
@@ -407,6 +440,8 @@ class RunView:
     offers: tuple[Offer, ...]
     is_aside: bool = False
     passed: str = ""  # which later files were taken up before it, in words
+    place: Place = Place.ENDED
+    waited: timedelta | None = None  # of the time that it took, as in a list
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -429,22 +464,28 @@ def show_run(address: str, services: Services) -> RunView | DamagedView | None:
     if run is None:
         return None
     pause = None if run.ended else services.store.paused(run.lane)
+    can_be_again = run.ended is None or run.again is not None or _can_be_again(run, services)
     is_holding = run.cancelled_in is not None and run.may_be_with_fo and reserving.is_holding(run, services)
     ahead = None if run.ended else _ahead(run, services)
-    return run_view(run, ahead, pause=pause, later=tuple(_later(run, services)), is_holding=is_holding)
+    later = tuple(_later(run, services))
+    return run_view(run, ahead, pause=pause, later=later, is_holding=is_holding, can_be_again=can_be_again)
+
+
+def _can_be_again(run: Run, services: Services) -> bool:
+    """Return whether nothing that the app itself knows stands against running it again."""
+    if run.flow is FlowKind.IMPORT:
+        return services.integrations.import_named(run.integration) is not None
+    flow = services.integrations.export_named(run.integration)
+    return flow is not None and services.store.head(flow.lane) is None
 
 
 def _ahead(run: Run, services: Services) -> Ahead | None:
     """Return the run that goes first, if a run waits for its turn in its lane."""
-    listed = services.store.lane(run.lane)
     if run.state not in (State.FOUND, State.PLANNED) or run.is_aside:
         return None
-    under_way = next((row for row in listed.rows if not row.is_waiting and not row.is_passed), None)
-    choice = choose(listed.rows, listed.stops)
-    row = under_way or (choice.row if choice else None)
-    if row is None or row.order == run.order:
-        return None
-    return Ahead(address=row.address, run_id=row.run_id, file_name=row.file_name)
+    listed = services.store.lane(run.lane)
+    row = ahead_of(run.order, listed.rows, listed.stops)
+    return None if row is None else Ahead(address=row.address, run_id=row.run_id, file_name=row.file_name)
 
 
 def _later(run: Run, services: Services) -> Iterator[Later]:
@@ -472,11 +513,14 @@ def run_view(
     pause: Pause | None = None,
     later: tuple[Later, ...] = (),
     is_holding: bool = False,
+    can_be_again: bool = True,
 ) -> RunView:
     """Return a run as a person reads it.
 
-    ahead: the run of its lane that goes first; pause: what stops the lane; is_holding: it is cancelled and reserves.
+    ahead: the run of its lane that goes first; pause: what stops the lane; is_holding: it is cancelled and reserves;
+    can_be_again: nothing that is known stands against running it again.
     """
+    took = run.ended - run.opened if run.ended else None
     return RunView(
         address=address_of(run),
         run_id=run.run_id,
@@ -495,7 +539,9 @@ def run_view(
         trouble=run.trouble.text if run.trouble else "",
         opened=run.opened,
         ended=run.ended,
-        took=run.ended - run.opened if run.ended else None,
+        took=took,
+        waited=None if took is None or run.waited_s is None else min(timedelta(seconds=run.waited_s), took),
+        place=_place(run, ahead, pause),
         links=_links(run),
         submissions=run.submissions,
         steps=tuple(_steps(run)),
@@ -506,10 +552,29 @@ def run_view(
         again_number=run.again_number,
         later=later,
         pause=pause,
-        offers=offers.of_run(run, is_paused=pause is not None, is_holding=is_holding),
+        offers=offers.of_run(
+            run,
+            is_paused=pause is not None,
+            is_holding=is_holding,
+            is_behind=ahead is not None,
+            can_be_again=can_be_again,
+        ),
         is_aside=not run.ended and run.is_aside,
         passed=passed_words(run),
     )
+
+
+def _place(run: Run, ahead: Ahead | None, pause: Pause | None) -> Place:
+    """Return the same word as ``placed``."""
+    if run.ended:
+        return Place.ENDED
+    if run.trouble:
+        return Place.NEEDS_PERSON
+    if run.is_aside:
+        return Place.ASIDE
+    if ahead:
+        return Place.WAITING
+    return Place.PAUSED if pause else Place.RUNNING
 
 
 def _state_words(run: Run) -> str:

@@ -50,14 +50,22 @@ class Offer:
         return self.verb in NEEDS_WHY
 
 
-def of_run(run: Run, *, is_paused: bool, is_holding: bool = False) -> tuple[Offer, ...]:
-    """Return what may be done about a run; is_paused: its lane is; is_holding: it is cancelled and reserves still."""
+def of_run(
+    run: Run, *, is_paused: bool, is_holding: bool = False, is_behind: bool = False, can_be_again: bool = True
+) -> tuple[Offer, ...]:
+    """Return what may be done about a run: nothing that is known to be refused.
+
+    is_paused: its lane is; is_holding: it is cancelled and reserves still; is_behind: it waits for its turn;
+    can_be_again: nothing that is known stands against running it again.
+    """
     free = (Offer(verb=Verb.FREE_PROJECT, label="Free the project now", words=when_freed(run)),) if is_holding else ()
     if run.ended:
-        again = () if run.again else (Offer(verb=Verb.RUN_AGAIN, label="Run again", words=_again(run)),)
+        again = (
+            () if run.again or not can_be_again else (Offer(verb=Verb.RUN_AGAIN, label="Run again", words=_again(run)),)
+        )
         return (*again, *free)
     offers = []
-    if not is_paused:
+    if not is_paused and not is_behind:
         words = "The app checks this run now, instead of when it is due."
         offers.append(Offer(verb=Verb.CHECK_NOW, label="Check now", words=words))
     if may_submit_again(run):

@@ -433,6 +433,34 @@ def test_a_run_that_waits_for_its_turn_is_not_checked_but_the_one_ahead_is_named
     assert NAME in answer.said
 
 
+def offered(world: World, address: str) -> list[Verb]:
+    view = history.show_run(address, world.services)
+    assert view is not None
+    return [offer.verb for offer in view.offers]
+
+
+def test_what_is_always_refused_is_not_offered(both_ways: World) -> None:
+    world = both_ways
+    old = failed(world)
+    world.start_exports()
+    world.run_until_quiet()
+    (export,) = [run for run in world.ended_runs() if run.flow is FlowKind.EXPORT]
+    assert Verb.RUN_AGAIN in offered(world, address_of(export))
+    assert Verb.RUN_AGAIN in offered(world, address_of(old))
+
+    for number in range(2):
+        world.put(f"USMF_{number}.zip")
+    world.look()
+    (lane,) = world.heads()
+    world.wake(lane)
+    first, second = sorted(world.services.store.open_rows(), key=lambda row: row.file_name)
+    actions.export_now("export", ANNA, world.services)
+
+    assert Verb.CHECK_NOW in offered(world, first.address)
+    assert Verb.CHECK_NOW not in offered(world, second.address)
+    assert Verb.RUN_AGAIN not in offered(world, address_of(export))
+
+
 # Cancel
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from local_cloud.faults import Fault, status
+from local_cloud.finance_operations.knobs import Speed
 from shared.clients.dmf import RowError
-from shared.clients.run_store import RunRow, address_of
+from shared.clients.run_store import Pause, RunRow, address_of
 from shared.domain.record import run_from_json, run_to_json
 from shared.domain.run import (
     FileFacts,
@@ -27,6 +28,7 @@ from shared.flows import execution, history, inbound, outbound
 from shared.flows.filters import NOT_SUCCEEDED, Filters, NotUnderstood, read_filters
 from shared.flows.history import Ahead, Mark, Place
 from tests.packages import build_package
+from tests.unit.flows.conftest import MakeWorld
 from tests.world import World
 
 NOW = datetime(2026, 11, 2, 8, 30, tzinfo=UTC)
@@ -71,7 +73,7 @@ def a_row(**facts: Any) -> RunRow:
 # The list
 
 
-def test_the_head_of_a_lane_is_running_the_others_wait_and_who_needs_a_person_comes_first() -> None:
+def test_who_needs_a_person_comes_first_then_what_runs_then_what_waits_by_its_turn() -> None:
     rows = [
         a_row(run_id="a", lane="in-1", opened=NOW),
         a_row(run_id="b", lane="in-1", opened=NOW + SECOND),
@@ -80,15 +82,112 @@ def test_the_head_of_a_lane_is_running_the_others_wait_and_who_needs_a_person_co
         a_row(run_id="e", lane="in-3", opened=NOW + 4 * SECOND),
     ]
 
-    lines = [(line.run.run_id, line.place) for line in history.placed(rows)]
+    lines = [(line.run.run_id, line.place, line.turn) for line in history.placed(rows)]
 
     assert lines == [
-        ("c", Place.NEEDS_PERSON),
-        ("e", Place.RUNNING),
-        ("d", Place.WAITING),
-        ("b", Place.WAITING),
-        ("a", Place.RUNNING),
+        ("c", Place.NEEDS_PERSON, 0),
+        ("a", Place.RUNNING, 0),
+        ("e", Place.RUNNING, 0),
+        ("b", Place.WAITING, 1),
+        ("d", Place.WAITING, 1),
     ]
+
+
+def test_files_wait_in_the_order_in_which_the_lane_takes_them_up() -> None:
+    """Of one second by name, whatever the part of the second."""
+    rows = [
+        a_row(run_id="a", state=State.EXECUTING, place="20261102T083009000000Z"),
+        a_row(run_id="b", file_name="USMF_3.zip", place="20261102T083000000000Z"),
+        a_row(run_id="c", file_name="USMF_2.zip", place="20261102T083000500000Z"),
+        a_row(run_id="d", file_name="USMF_1.zip", place="20261102T083001000000Z", opened=NOW - 9 * SECOND),
+    ]
+
+    lines = [(line.run.run_id, line.turn) for line in history.placed(rows)]
+
+    assert lines == [("a", 0), ("c", 1), ("b", 2), ("d", 3)]
+
+
+def test_what_runs_is_shown_however_many_wait_or_need_a_person(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "OPEN_SHOWN", 3)
+    monkeypatch.setattr(history, "OTHERS_SHOWN", 1)
+    for number in range(6):
+        world.put(f"USMF_{number}.zip")
+    world.look()
+    world.wake(next(iter(world.heads())))
+
+    listed = history.list_runs(Filters(), "", world.services)
+
+    assert [(line.run.file_name, line.place, line.turn) for line in listed.under_way] == [
+        ("USMF_0.zip", Place.RUNNING, 0),
+        ("USMF_1.zip", Place.WAITING, 1),
+        ("USMF_2.zip", Place.WAITING, 2),
+    ]
+    assert listed.under_way_total == 6
+
+
+def test_older_runs_are_offered_only_where_there_are_some(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world.clock, "present", datetime(2026, 11, 2, 12, 0, tzinfo=UTC))
+    monkeypatch.setattr(history, "PAGE", 2)
+    monkeypatch.setattr(history, "AT_ONCE_FILTERED", 2)
+    for number in range(4):
+        ended(world, number, company="DEMF" if number < 2 else "USMF")
+    ended(world, 60 * 24 * 3)
+
+    pages = [history.list_runs(Filters(), "", world.services)]
+    while pages[-1].position:
+        pages.append(history.list_runs(Filters(), pages[-1].position, world.services))
+    demf = history.list_runs(Filters(company="DEMF"), "", world.services)
+    usmf = history.list_runs(Filters(company="USMF"), "", world.services)
+
+    assert list(map(numbers, pages)) == [[0, 1], [2, 3], [60 * 24 * 3]]
+    assert (numbers(demf), demf.position) == ([0, 1], "")
+    assert numbers(usmf) == [2, 3]
+    assert numbers(history.list_runs(Filters(company="USMF"), usmf.position, world.services)) == [60 * 24 * 3]
+
+
+def test_how_long_a_run_waited_and_ran_is_told_apart(make_world: MakeWorld) -> None:
+    world = make_world(speed=Speed(seconds_per_execution=60.0))
+    for number in range(2):
+        world.put(f"USMF_{number}.zip")
+    world.look()
+    world.run_until_quiet()
+
+    first, second = sorted(history.list_runs(Filters(), "", world.services).ended, key=lambda line: line.run.file_name)
+
+    assert first.waited is not None
+    assert first.waited < 5 * SECOND
+    assert first.took is not None
+    assert second.waited is not None
+    assert second.took is not None
+    assert 60 * SECOND <= second.waited <= second.took - 60 * SECOND
+    view = shown(world, second.run.address)
+    assert (view.waited, view.took) == (second.waited, second.took)
+
+
+def test_of_a_run_of_an_older_version_the_whole_time_is_told(world: World) -> None:
+    ended(world, 1)
+
+    (line,) = history.list_runs(Filters(), "", world.services).ended
+
+    assert (line.took, line.waited) == (SECOND, None)
+
+
+def test_a_run_has_the_same_word_in_the_list_and_on_its_page(world: World) -> None:
+    for number in range(3):
+        world.put(f"USMF_{number}.zip")
+    world.look()
+    (lane,) = world.heads()
+    world.wake(lane)
+
+    def words() -> list[tuple[Place, Place]]:
+        lines = history.list_runs(Filters(), "", world.services).under_way
+        return [(line.place, shown(world, line.run.address).place) for line in lines]
+
+    under_way = words()
+    world.services.store.pause(Pause(lane=lane, by="Anna", why="to see", since=NOW))
+
+    assert under_way == [(place, place) for place in (Place.RUNNING, Place.WAITING, Place.WAITING)]
+    assert words() == [(place, place) for place in (Place.PAUSED, Place.WAITING, Place.WAITING)]
 
 
 def test_the_head_of_a_paused_lane_is_paused_and_counts_as_waiting() -> None:
