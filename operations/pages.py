@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from shared.domain.record import EXTRA
 from shared.domain.run import FlowKind, Outcome, State
 from shared.escapes import json_text, path_segment, plain_text, query_value
-from shared.flows import actions, health, history
+from shared.flows import actions, filters, health, history
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 RUNS: Final = "/api/runs"
 ACTIONS: Final = "/api/actions"
 HEALTH: Final = "/api/health"
-
-# What may stand in the address of the list, beside the key and the position.
-FILTERS: Final = frozenset({"flow", "company", "project", "state", "outcome", "day", "text"})
 
 _HERE: Final = Path(__file__).parent
 
@@ -85,7 +82,7 @@ def _etag(answer: Answer) -> str:
 
 def list_page(view: history.RunList, asked: Asked) -> Answer:
     """Return the list of runs as a page."""
-    filtered = {name: value for name, value in asked.query.items() if name in FILTERS}
+    filtered = {name: value for name, value in asked.query.items() if name in filters.NAMES and value.strip()}
     return _page(
         HTTPStatus.OK,
         "runs.html",
@@ -94,13 +91,33 @@ def list_page(view: history.RunList, asked: Asked) -> Answer:
         code=asked.query.get("code", ""),
         filtered=filtered,
         is_first="behind" not in asked.query,
+        shown=_described(view.filters),
         poll=link(Asked(query={}), ".json", behind=asked.query.get("behind", ""), **filtered),
         etag=_etag(_json(HTTPStatus.OK, view)),
         today=view.today,
         flows=[*((flow.value, f"all {flow.value}s") for flow in FlowKind), *((name, name) for name in view.flows)],
         states=[(state.value, state.value) for state in State],
-        outcomes=[(history.NOT_SUCCEEDED, "not succeeded"), *((outcome.value, outcome.value) for outcome in Outcome)],
+        outcomes=[(filters.NOT_SUCCEEDED, "not succeeded"), *((outcome.value, outcome.value) for outcome in Outcome)],
     )
+
+
+def _described(chosen: filters.Filters) -> str:
+    """Return which runs a list shows."""
+    if not chosen.is_any:
+        return "All runs"
+    if chosen == filters.Filters(outcome=filters.NOT_SUCCEEDED, day=chosen.day) and chosen.day:
+        return f"Failed on {chosen.day} (UTC)"
+    outcome = "not succeeded" if chosen.outcome == filters.NOT_SUCCEEDED else chosen.outcome
+    parts = {
+        "flow": chosen.flow,
+        "company": chosen.company,
+        "data project": chosen.data_project,
+        "state": chosen.state.value if chosen.state else "",
+        "outcome": outcome,
+        "opened on": str(chosen.day or ""),
+        "with": chosen.text,
+    }
+    return f"Runs: {', '.join(f'{name} {value}' for name, value in parts.items() if value)}"
 
 
 def run_page(view: history.RunView | history.DamagedView | None, asked: Asked) -> Answer:
@@ -143,9 +160,18 @@ def _status(found: health.Health) -> HTTPStatus:
 
 def trouble(words: str, asked: Asked, *, as_json: bool) -> Answer:
     """Return what keeps the app from answering, in words."""
+    return _in_words(HTTPStatus.SERVICE_UNAVAILABLE, "Something is in the way", words, asked, as_json=as_json)
+
+
+def not_understood(words: str, asked: Asked, *, as_json: bool) -> Answer:
+    """Return what in a request cannot be read, and what is allowed."""
+    return _in_words(HTTPStatus.BAD_REQUEST, "Not understood", words, asked, as_json=as_json)
+
+
+def _in_words(status: HTTPStatus, title: str, words: str, asked: Asked, *, as_json: bool) -> Answer:
     if as_json:
-        return _json(HTTPStatus.SERVICE_UNAVAILABLE, {"error": words})
-    return _page(HTTPStatus.SERVICE_UNAVAILABLE, "trouble.html", asked, title="Something is in the way", words=words)
+        return _json(status, {"error": words})
+    return _page(status, "trouble.html", asked, title=title, words=words)
 
 
 def _json(status: HTTPStatus, content: object) -> Answer:
@@ -222,7 +248,7 @@ def _templates() -> "Environment":
         lstrip_blocks=True,
     )
     environment.filters |= {"moment": _moment, "duration": duration, "size": _size}
-    environment.globals |= {"PLACE": history.Place, "NOT_SUCCEEDED": history.NOT_SUCCEEDED, "GRADE": health.Grade}
+    environment.globals |= {"PLACE": history.Place, "NOT_SUCCEEDED": filters.NOT_SUCCEEDED, "GRADE": health.Grade}
     return environment
 
 

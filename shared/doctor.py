@@ -9,18 +9,17 @@ import logging
 import os
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import asdict
 from datetime import date
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any, Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import requests
 
-from shared.domain.integrations import Unfit, parse_service_url
-from shared.errors import AppError, NeedsPerson, SettingsInvalid
+from shared import arguments, command_line
+from shared.errors import AppError, NeedsPerson
 from shared.escapes import json_text, read_json, terminal_text
 from shared.flows.health import Grade, check_health
 from shared.log import LOGGER_NAME
@@ -39,48 +38,45 @@ _NO_IDENTITY: Final = {
     "name": "This machine",
     "grade": Grade.WARNING,
     "words": "It has no managed identity, so the app cannot sign in from here.",
-    "to_do": "Ask the running app with --url, or give the settings of an app registration.",
+    "to_do": "Ask the running app with --url and --key-file, or give the settings of an app registration.",
 }
 
-_DESCRIPTION: Final = """\
-Look whether the app is well: its settings, its storage, its permissions of Microsoft Graph, F&O, companies and data
-projects, the webhook, lanes and queues. Nothing is changed.
 
-Without --url this machine looks, with the settings of the environment; those that are missing there are taken from a
-local.settings.json. With --url the running app looks, with its own identity, and this command shows what it says: give
-the address of its health page, as the browser has it."""
+def main(given_arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code: 0 well (perhaps with warnings), 1 trouble, 2 not understood, 130 given up.
 
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code: 0 well (perhaps with warnings), 1 trouble, 130 given up."""
-    parser = argparse.ArgumentParser(
-        prog="python -m shared.doctor", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--settings", type=Path, metavar="FILE", help="a file like local.settings.json.example")
-    parser.add_argument("--url", metavar="ADDRESS", help="of a running app: https://HOST/api/health?code=KEY")
-    parser.add_argument("--json", action="store_true", help="print all that was found as JSON")
-    given = parser.parse_args(arguments)
-    if given.url and given.settings:
-        parser.error("with --url the app goes by its own settings, so --settings has no place beside it")
+    The exit code 2 is also that of arguments that cannot be read.
+    """
+    command_line.prepare_output()
+    given = arguments.doctor(given_arguments, os.environ)
     try:
         # The command runs outside the host, which would have put the app's settings into the environment.
-        found = _asked_of(given.url) if given.url else _found_here(with_file(os.environ, given.settings))
+        found = _found_by_app(given, os.environ) if given.url else _found_here(given, os.environ)
+    except command_line.NotAnApp as error:
+        command_line.say(str(error), sys.stderr)
+        return 2
     except AppError as error:
         found = {"grade": Grade.TROUBLE, "checks": [_check(error, "The app" if given.url else "Settings")]}
     except KeyboardInterrupt:
         return 130
-    _print(json_text(found, indent=2, default=_plain) if given.json else _told(found))
+    if given.json:
+        ensure_ascii = not command_line.is_unicode(sys.stdout)
+        command_line.say(json_text(found, indent=2, default=_plain, ensure_ascii=ensure_ascii))
+    else:
+        command_line.say(terminal_text(_told(found)))
     return 1 if found["grade"] == Grade.TROUBLE else 0
 
 
-def _found_here(environ: Mapping[str, str]) -> dict[str, Any]:
+def _found_here(given: argparse.Namespace, machine: MutableMapping[str, str]) -> dict[str, Any]:
     """Return what this machine finds."""
+    environ = with_file(machine, given.settings)
     quiet_libraries()
     logger = logging.getLogger(LOGGER_NAME)
     level = logger.level
     logger.setLevel(logging.CRITICAL)  # what the app would log is told in words here
     try:
-        found = asdict(check_health(lambda: Services(read_settings(environ)), thorough=True))
+        with command_line.identity_of(environ, machine):
+            found = asdict(check_health(lambda: Services(read_settings(environ)), thorough=True))
     finally:
         logger.setLevel(level)
     if not any(environ.get(name) for name in _SIGN_INS):
@@ -88,9 +84,13 @@ def _found_here(environ: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
-def _asked_of(url: str) -> dict[str, Any]:
-    """Return what a running app says of itself. Raises NeedsPerson where it does not say anything of that kind."""
-    address, key = _taken_apart(url)
+def _found_by_app(given: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a running app says of itself.
+
+    Raises NotAnApp for an address or a key that cannot be used, NeedsPerson if nothing of that kind is said.
+    """
+    address = command_line.read_address(given.url)
+    key = command_line.read_key(given.key_file, environ)
     host = urlsplit(address).hostname
     try:
         answer = requests.get(
@@ -107,8 +107,8 @@ def _asked_of(url: str) -> dict[str, Any]:
         ) from None
     if answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         raise NeedsPerson(
-            f"{host} refuses the key (HTTP {answer.status_code}). Give the address of the health page with a function "
-            "key behind ?code=; 'az functionapp keys list' shows the keys"
+            f"{host} refuses the key (HTTP {answer.status_code}). Give a function key with --key-file FILE or in the "
+            "variable RUNS_KEY; 'az functionapp keys list' shows the keys"
         )
     if answer.status_code == HTTPStatus.NOT_FOUND:
         raise NeedsPerson(
@@ -124,16 +124,6 @@ def _asked_of(url: str) -> dict[str, Any]:
             f"{host} answers something else than its health (HTTP {answer.status_code}). Check the address"
         )
     return found
-
-
-def _taken_apart(url: str) -> tuple[str, str]:
-    """Return the app's address without a slash at its end, and the key. Raises SettingsInvalid."""
-    try:
-        parts = urlsplit(url)
-        address = parse_service_url(f"{parts.scheme}://{parts.netloc}")
-    except (Unfit, ValueError) as error:
-        raise SettingsInvalid(f"The address given with --url {error}") from None
-    return address, parse_qs(parts.query).get("code", [""])[0]
 
 
 def _check(error: AppError, name: str) -> dict[str, object]:
@@ -163,10 +153,6 @@ def _lines(check: Mapping[str, Any]) -> list[str]:
 
 def _plain(value: object) -> str:
     return value.isoformat() if isinstance(value, date) else str(value)  # a datetime is a date, too
-
-
-def _print(text: str) -> None:
-    print(text, flush=True)  # noqa: T201  # a command talks to its person
 
 
 if __name__ == "__main__":

@@ -194,9 +194,11 @@ def _defused(found: re.Match[str]) -> str:
 # -- JSON
 
 
-def json_text(content: object, *, default: Callable[[Any], object] | None = None, **style: Any) -> str:
+def json_text(
+    content: object, *, default: Callable[[Any], object] | None = None, ensure_ascii: bool = False, **style: Any
+) -> str:
     """Return the content as JSON that UTF-8 can carry; default and style: as ``json.dumps`` takes them."""
-    return whole_text(json.dumps(content, default=default, ensure_ascii=False, **style))
+    return whole_text(json.dumps(content, default=default, ensure_ascii=ensure_ascii, **style))
 
 
 def read_json(text: str | bytes, *, mend: bool = False, **options: Any) -> Any:

@@ -25,6 +25,7 @@ from shared.clients.credentials import (
     Credential,
     ManagedIdentity,
     SignedInUser,
+    StorageIdentity,
     certificate_ends,
 )
 from shared.clients.http import Http, TokenSource, allowed_s
@@ -32,7 +33,7 @@ from shared.clients.onedrive import DriveItem, OneDrive
 from shared.clients.outbox import Outbox
 from shared.clients.reservations import Reservations
 from shared.clients.run_store import CONTAINER, RunStore
-from shared.clients.storage import identity_transport, storage_transport
+from shared.clients.storage import storage_transport
 from shared.clients.subscriptions import Subscriptions
 from shared.clients.token_cache import BlobTokenCache
 from shared.clients.wake_queue import WakeQueue
@@ -48,7 +49,6 @@ from shared.settings import Credentials, Settings, read_settings
 from shared.turns import Turns
 
 if TYPE_CHECKING:
-    from azure.identity import ManagedIdentityCredential
     from azure.storage.blob import BlobServiceClient
     from azure.storage.queue import QueueServiceClient
 
@@ -386,13 +386,8 @@ class Services:
         return QueueServiceClient(storage.queue_url, credential=self._storage_identity, **options)
 
     @built_once
-    def _storage_identity(self) -> "ManagedIdentityCredential":
-        from azure.identity import ManagedIdentityCredential
-
-        return ManagedIdentityCredential(
-            client_id=self.settings.storage.client_id or None,
-            transport=identity_transport(connection_timeout=5, read_timeout=30),
-        )
+    def _storage_identity(self) -> StorageIdentity:
+        return StorageIdentity(self.settings.storage.client_id)
 
 
 def _storage_options(retry: Callable[..., Any]) -> dict[str, Any]:

@@ -4,13 +4,13 @@ Needed only where ONEDRIVE_SIGN_IN is ``user``; the app's own identity needs no 
 and what comes of it lies in the app's storage (``clients/token_cache.py``), where all instances of the app find it.
 """
 
-import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from shared import arguments, command_line
 from shared.errors import AppError, SettingsInvalid
 from shared.escapes import read_json
 from shared.services import Services
@@ -18,33 +18,18 @@ from shared.settings import APP_FOLDER, read_settings
 
 LOCAL_SETTINGS: Final = APP_FOLDER / "local.settings.json"
 
-_DESCRIPTION: Final = """\
-Sign a person in to OneDrive, so that the app can act for them. Needed once where ONEDRIVE_SIGN_IN is user, and again
-when the sign-in has ended: after 90 days without use, a changed password or an administrator's order.
 
-The app's settings are taken from the environment; those that are missing there, from a local.settings.json. The
-sign-in is kept in the storage account of AzureWebJobsStorage: for an app in Azure, give its connection string."""
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(given_arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0 signed in, 1 not, 130 given up."""
-    parser = argparse.ArgumentParser(
-        prog="python -m shared.sign_in",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--settings",
-        type=Path,
-        metavar="FILE",
-        help=f"a file like local.settings.json.example (default: {LOCAL_SETTINGS.name} of the app, if it is there)",
-    )
-    given = parser.parse_args(arguments)
+    command_line.prepare_output()
+    given = arguments.sign_in(given_arguments, os.environ)
     try:
         # The command runs outside the host, which would have put the app's settings into the environment.
-        services = Services(read_settings(with_file(os.environ, given.settings)))
+        environ = with_file(os.environ, given.settings)
+        services = Services(read_settings(environ))
         _print("Sign in as the person whose OneDrive holds the folders. This can be done on any device.")
-        name = services.signed_in_user.sign_in(_print)
+        with command_line.identity_of(environ, os.environ):
+            name = services.signed_in_user.sign_in(_print)
     except AppError as error:
         _print(f"Not signed in. {error}")
         return 1
@@ -72,11 +57,15 @@ def with_file(environ: Mapping[str, str], file: Path | None = None) -> Mapping[s
         raise SettingsInvalid(f"{path} must have an object 'Values' of texts, as local.settings.json.example has.")
     if content.get("IsEncrypted"):
         raise SettingsInvalid(f"{path} is encrypted. Run 'func settings decrypt' in its folder.")
-    return {**values, **{name: value for name, value in environ.items() if value}}
+    there = {name: value for name, value in environ.items() if value}
+    if file and any(name in values for name in command_line.IDENTITY):
+        # The identity of a file that was named is meant, not one that this machine happens to have.
+        there = {name: value for name, value in there.items() if name not in command_line.IDENTITY}
+    return {**values, **there}
 
 
 def _print(line: str) -> None:
-    print(line, flush=True)  # noqa: T201  # a command talks to its person
+    command_line.say(line)
 
 
 if __name__ == "__main__":

@@ -147,6 +147,10 @@ class FinanceOperationsSimulator:
         with self._lock:
             self._violations.clear()
 
+    def has_project(self, name: str) -> bool:
+        """Return whether there is a data project of that name."""
+        return self._management.has_project(name)
+
     def rows(self, entity: str, company: str) -> list[Row]:
         """Return the rows that have been imported of an entity (its label) in a company."""
         return [row for _, row in self._management.rows(entity, company)]

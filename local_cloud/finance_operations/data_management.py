@@ -568,6 +568,11 @@ class DataManagement:
             execution for execution in found if now >= execution.times.details_known and not execution.is_forgotten(now)
         ]
 
+    def has_project(self, name: str) -> bool:
+        """Return whether there is a data project of that name."""
+        with self._lock:
+            return self._store.project(name) is not None
+
     def effects(self) -> list[Effect]:
         """Return what imports have brought into the target so far, in order."""
         with self._lock:

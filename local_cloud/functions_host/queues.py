@@ -159,7 +159,8 @@ class QueueListener:
             page = await anext(pages, None)
             messages = [message async for message in page] if page is not None else []
         except ResourceNotFoundError:
-            self._note(f"The queue '{self._name}' does not exist yet; waiting for it")
+            # No warning: nobody has written to it since the app's first start.
+            self._note(f"The queue '{self._name}' does not exist yet; waiting for it", logging.INFO)
         except AzureError as error:
             self._note(f"The queue '{self._name}' cannot be read: {type(error).__name__}: {error}")
         else:
@@ -167,9 +168,9 @@ class QueueListener:
             return messages
         return []
 
-    def _note(self, trouble: str) -> None:
+    def _note(self, trouble: str, level: int = logging.WARNING) -> None:
         if trouble != self._trouble:
-            log.warning("%s", trouble)
+            log.log(level, "%s", trouble)
             self._trouble = trouble
 
     async def _process(self, message: QueueMessage) -> None:

@@ -44,13 +44,18 @@ async function renew() {
   inert.innerHTML = await answer.text();
   const page = inert.content;
   const focused = document.activeElement?.id;
-  const opened = new Map([...document.querySelectorAll("details[id]")].map((each) => [each.id, each.open]));
+  const before = new Map([...document.querySelectorAll("details[id]")].map((each) => [each.id, each]));
   for (const old of document.querySelectorAll("[data-live]")) {
     const part = page.getElementById(old.id);
     if (!part) return false;
-    for (const each of part.querySelectorAll("details[id]")) each.open = opened.get(each.id) ?? each.open;
+    for (const each of part.querySelectorAll("details[id]")) {
+      const then = before.get(each.id);
+      const isNews = "opens" in each.dataset && !(then && "opens" in then.dataset); // refused since it was shown last
+      if (then && !isNews) each.open = then.open;
+    }
     old.replaceWith(document.adoptNode(part));
   }
+  ask.dataset.before = page.getElementById("ask").dataset.before;
   document.title = page.querySelector("title").textContent;
   if (focused && document.activeElement?.id !== focused) {
     document.getElementById(focused)?.focus({ preventScroll: true });
@@ -81,7 +86,8 @@ document.addEventListener("click", (event) => {
 });
 
 function open(button) {
-  pressed = { verb: button.dataset.act, what: JSON.parse(button.dataset.what) };
+  // "before" is when what the words count was seen; the page may be renewed while the dialog is open.
+  pressed = { verb: button.dataset.act, what: JSON.parse(button.dataset.what), before: ask.dataset.before };
   part("title").textContent = part("do").textContent = button.textContent;
   part("words").textContent = button.dataset.words;
   part("why").required = "needsWhy" in button.dataset;
@@ -113,7 +119,7 @@ async function act() {
 
 // The key goes in a header: a page of somebody else's could send an address, and could not send this.
 async function told() {
-  const asked = { ...pressed.what, why: part("why").value, by: part("by")?.value ?? "", before: ask.dataset.before };
+  const asked = { ...pressed.what, why: part("why").value, by: part("by")?.value ?? "", before: pressed.before };
   const answer = await fetch(`${ask.dataset.actions}/${pressed.verb}`, {
     method: "POST",
     headers: { "Content-Type": "application/json", "x-functions-key": key || "none" },

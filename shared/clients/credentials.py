@@ -4,6 +4,7 @@ Both libraries keep tokens until they run out; here stands how they are set up a
 imported on first use, because an HTTP call that needs no token should not pay for them at a cold start.
 """
 
+import os
 import re
 import time
 from base64 import urlsafe_b64decode
@@ -26,6 +27,7 @@ from shared.secret import Secret
 
 if TYPE_CHECKING:
     import msal  # type: ignore[import-untyped]  # it ships no types
+    from azure.core.credentials import AccessToken
     from azure.identity import CertificateCredential, ClientSecretCredential, ManagedIdentityCredential
 
     type AzureCredential = ClientSecretCredential | CertificateCredential | ManagedIdentityCredential
@@ -72,6 +74,21 @@ class ClientCertificate:
     password: Secret | None = None
 
 
+# Where Azure tells an app of its managed identity. Without any of them azure-identity would ask the metadata address of
+# the machine, 169.254.169.254: that is another identity, or a wait for nobody.
+# https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference
+_ENDPOINTS: Final = ("IDENTITY_ENDPOINT", "MSI_ENDPOINT", "AZURE_FEDERATED_TOKEN_FILE")
+
+
+def require_identity_endpoint() -> None:
+    """Raise NeedsPerson if Azure gives this process no managed identity."""
+    if not any(os.environ.get(name) for name in _ENDPOINTS):
+        raise NeedsPerson(
+            "There is no managed identity here (IDENTITY_ENDPOINT is not set). In Azure, switch the managed identity "
+            "of the Function App on; elsewhere, give the settings of an app registration"
+        )
+
+
 type Credential = ManagedIdentity | ClientSecret | ClientCertificate
 
 
@@ -106,6 +123,26 @@ class _Held:
     def living(self) -> str:
         """Return the token, "" if it does not live for long any more."""
         return self._token if self._ends - time.time() > _LIVES_S else ""
+
+
+class StorageIdentity:
+    """The managed identity of the app, for the storage SDK, which asks it for tokens and keeps them."""
+
+    def __init__(self, client_id: str) -> None:
+        """client_id: of a user-assigned identity; "" for the system-assigned one."""
+        self._client_id = client_id
+        self._credential: ManagedIdentityCredential | None = None
+
+    def get_token(self, *scopes: str, **options: Any) -> "AccessToken":
+        """Return a token. Raises what azure-identity does, and NeedsPerson if Azure gives no identity here."""
+        from azure.identity import ManagedIdentityCredential
+
+        require_identity_endpoint()
+        if self._credential is None:
+            transport = identity_transport(connection_timeout=5, read_timeout=30)
+            self._credential = ManagedIdentityCredential(client_id=self._client_id or None, transport=transport)
+        token: AccessToken = self._credential.get_token(*scopes, **options)
+        return token
 
 
 class AppIdentity:
@@ -173,6 +210,7 @@ class AppIdentity:
         }
         match self._settings:
             case ManagedIdentity(client_id=client_id):
+                require_identity_endpoint()
                 return identity.ManagedIdentityCredential(client_id=client_id or None, **options)
             case ClientSecret(tenant_id=tenant_id, client_id=client_id, secret=secret):
                 return identity.ClientSecretCredential(tenant_id, client_id, secret.reveal(), **authority, **options)

@@ -138,6 +138,7 @@ class RunRow:
     is_aside: bool = False  # others of its lane pass it
     place: str = ""  # the time with which its place in the lane begins
     damage: str = ""  # what is wrong with its record; then not all of the rest is known
+    waited_s: float | None = None  # of the time from its opening to its end; None: an older version did not keep it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -332,7 +333,8 @@ class RunStore:
 
         What is not asked for is not listed: the newest cost the same however many there are.
         newest, oldest: days in UTC; only_failed: those of which a person was told; behind: the position of rows that
-        were seen already, any other text is none; at_once: how many rows one call of storage is to bring.
+        were seen already (``is_position``), any other text is none; at_once: how many rows one call of storage is to
+        bring.
         """
         folder = "failed" if only_failed else "ended"
         newest, marker = _position(behind) or (newest, "")
@@ -851,6 +853,7 @@ def _metadata(run: Run) -> dict[str, str]:
         "aside": "yes" if run.is_aside else "",
         "refusal": run.held.refusal if run.held and not run.held.is_cleared else "",
         "place": run.order[:_ORDER_LENGTH],
+        "waited": "" if run.waited_s is None else str(run.waited_s),
     }
     short = {name: cut(text, _LONGEST.get(name, _LONGEST_OTHER)) for name, text in shown.items() if text}
     return {
@@ -888,6 +891,11 @@ def _whole(record: str, left: int) -> dict[str, str]:
     """
     value = metadata_value(record)
     return {WHOLE: value} if len(value) <= min(LONGEST_WHOLE, left - len(WHOLE)) else {}
+
+
+def is_position(text: str) -> bool:
+    """Return whether a text may be the position of a row, as ``ended_rows`` takes it."""
+    return _position(text) is not None
 
 
 def _position(behind: str) -> tuple[date, str] | None:
@@ -982,6 +990,7 @@ def _row(metadata: Mapping[str, str], shown: Mapping[str, str], address: str, *,
         has_again="again" in shown,
         is_aside="aside" in shown,
         place=shown.get("place", ""),
+        waited_s=float(shown["waited"]) if "waited" in shown else None,
     )
 
 

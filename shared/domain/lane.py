@@ -12,7 +12,7 @@ from typing import Final
 
 from shared.domain.run import Run, State
 
-_SECOND: Final = len("20260123T010203")  # of the time with which a place begins
+SECOND: Final = len("20260123T010203")  # of the time with which a place begins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,12 +83,30 @@ def choose(rows: Sequence[LaneRow], stops: Sequence[Stop] = ()) -> Choice | None
     return min(kept, key=lambda each: (each.due, each.row.order), default=None)
 
 
+def ahead_of(order: str, rows: Sequence[LaneRow], stops: Sequence[Stop] = ()) -> LaneRow | None:
+    """Return the run that is worked at before the one at this place may begin; None if that one may be worked at.
+
+    rows: as for ``choose``; one that waits far behind is not among them.
+    """
+    own = next((row for row in rows if row.order == order), None)
+    if own is not None and not own.is_waiting:
+        return None
+    under_way = next((row for row in rows if not row.is_waiting and not row.is_passed), None)
+    if under_way is not None:
+        return under_way
+    stopped = {stop.integration for stop in stops}
+    if own is not None and own.integration in stopped:
+        return None
+    first = next(_first_waiting([row for row in rows if row.integration not in stopped]), None)
+    return None if first is None or first.row.order == order else first.row
+
+
 def _first_waiting(rows: Sequence[LaneRow]) -> Iterator[Choice]:
     """Yield the file that is next: the oldest; of those of one second the first by name."""
     waiting = [row for row in rows if row.is_waiting]
     if waiting:
-        second = waiting[0].order[:_SECOND]
-        first = min((row for row in waiting if row.order[:_SECOND] == second), key=lambda row: row.file_name.casefold())
+        second = waiting[0].order[:SECOND]
+        first = min((row for row in waiting if row.order[:SECOND] == second), key=lambda row: row.file_name.casefold())
         yield Choice(row=first, due=first.due)
 
 
@@ -121,7 +139,7 @@ def is_enough(rows: Sequence[LaneRow], stops: Sequence[Stop] = ()) -> bool:
     """
     stopped = {stop.integration for stop in stops}
     waiting = next((row for row in rows if row.is_waiting and row.integration not in stopped), None)
-    return waiting is not None and rows[-1].order[:_SECOND] > waiting.order[:_SECOND]
+    return waiting is not None and rows[-1].order[:SECOND] > waiting.order[:SECOND]
 
 
 def by_lane(rows: Sequence[LaneRow]) -> Iterator[tuple[str, list[LaneRow]]]:

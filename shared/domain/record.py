@@ -34,6 +34,7 @@ _SINCE_2: Final = frozenset(
         *("never_began", "seen", "about", "furthest", "failing_since", "lost_submits", "not_found", "held_name_looks"),
         *("detail_tries", "are_rows_told", "report_files"),
         *("resubmits", "held", "waits", "reserved", "environment_url", "cancelled_in", "passed_by", "passed_by_total"),
+        "waited_s",
     }
 )
 
@@ -50,7 +51,12 @@ def run_to_json(run: Run) -> str:
 def _written(value: Any) -> dict[str, object]:
     shown = {each: getattr(value, each) for each in value.__dataclass_fields__ if each not in NOT_SAVED}
     more = shown.pop(EXTRA, {})
-    return {**more, **{name: each for name, each in shown.items() if each or name not in _SINCE_2}}
+    return {**more, **{name: each for name, each in shown.items() if name not in _SINCE_2 or _says(each)}}
+
+
+def _says(value: object) -> bool:
+    """Return whether a value says more than that there is none; no time at all is a time."""
+    return bool(value) or isinstance(value, float)
 
 
 def _plain(value: object) -> object:

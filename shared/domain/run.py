@@ -173,6 +173,11 @@ class RemoteCallRecord:
     began: datetime
     extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether it was answered with 400 or more, or not at all."""
+        return self.status is None or self.status >= 400
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRecord:
@@ -184,7 +189,9 @@ class StepRecord:
     took_s: float
     calls: tuple[RemoteCallRecord, ...] = ()
     error: str = ""
-    times: int = 1  # how many of these there were in a row; began is the first's, the rest is the last's
+    times: int = (
+        1  # how many of these there were in a row; began is the first's, the rest the last's, with refused calls
+    )
     by: str = ""  # the person who did it; "": the app
     why: str = ""  # what that person gave as the reason
     extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
@@ -266,6 +273,9 @@ class FailedRow:
     extra: Mapping[str, object] = dataclasses.field(default=NOTHING_MORE, compare=False, repr=False)
 
 
+# Calls that were refused, that steps without an error which are counted together keep beside the calls of the last one.
+REFUSED_CALLS_KEPT: Final = 5
+
 # Steps that a record keeps: enough for hours of trouble, bounded so that a record stays small.
 STEPS_KEPT: Final = 200
 
@@ -317,6 +327,7 @@ class Run:
     cancelled_in: State | None = None  # the state in which a person cancelled it
     passed_by: tuple[str, ...] = ()  # the first files of its flow that were taken up before it, though they came later
     passed_by_total: int = 0
+    waited_s: float | None = None  # seconds until it was taken up, and for what other runs had; None: not known
     steps: tuple[StepRecord, ...] = ()
     ended: datetime | None = None
     again: Successor | None = None  # chosen, and saved here, before it is opened: so there is one, whoever asks twice
@@ -360,11 +371,16 @@ class Run:
         """
         if state not in MOVES[self.flow][self.state] or state is State.CANCELLED:
             raise ValueError(f"{self.flow} run {self.run_id} cannot move from {self.state} to {state}")
-        moved = replace(self, state=state, state_since=now, due=now, fresh=True)
+        moved = replace(self, state=state, state_since=now, due=now, fresh=True, waited_s=self._waited_s(now))
         furthest = self.furthest or self.state
         if PROGRESS[state] <= PROGRESS[furthest]:
             return replace(moved, furthest=furthest)
         return replace(moved, furthest=state, trouble=None).with_a_good_try()
+
+    def _waited_s(self, now: datetime) -> float | None:
+        """Return for how long it has waited once it leaves its state: until it was taken up the first time."""
+        is_first = PROGRESS[self.furthest or self.state] == 0
+        return round((now - self.opened).total_seconds(), 3) if is_first else self.waited_s
 
     def finished(self, outcome: Outcome, reason: str, now: datetime) -> "Run":
         """Return an import whose outcome is known."""
@@ -387,6 +403,7 @@ class Run:
             state=State.CANCELLED,
             furthest=State.CANCELLED,
             cancelled_in=self.state,
+            waited_s=self.waits_no_more(now)._waited_s(now),
             state_since=now,
             due=now,
             outcome=self.outcome if self.outcome and self.flow is FlowKind.IMPORT else Outcome.GIVEN_UP,
@@ -430,9 +447,12 @@ class Run:
         text = f"{self.file.name} has waited for {wait.what} for {minutes:.0f} minutes. {wait.holder}".strip()
         return waits.troubled(text, now, About.WAITING)
 
-    def waits_no_more(self) -> "Run":
+    def waits_no_more(self, now: datetime) -> "Run":
         """Return the run that got what it has waited for."""
-        return replace(self, waits=None).without_trouble(About.WAITING)
+        waited_s = self.waited_s
+        if self.waits and waited_s is not None:  # before it is taken up all of the time counts
+            waited_s = round(waited_s + (now - self.waits.since).total_seconds(), 3)
+        return replace(self, waits=None, waited_s=waited_s).without_trouble(About.WAITING)
 
     def troubled(self, text: str, now: datetime, about: About = About.OTHER) -> "Run":
         """Return the run flagged for attention; an existing flag is kept."""
@@ -485,7 +505,9 @@ class Run:
                 getattr(last, name) == getattr(record, name) for name in ("step", "state", "error", "by", "why")
             )
             if is_alike and bool(last.calls) == bool(record.calls):
-                merged = replace(record, began=last.began, times=last.times + 1)
+                refused = [] if record.error else [call for call in last.calls if call.is_refused]
+                calls = (*refused[-REFUSED_CALLS_KEPT:], *record.calls)
+                merged = replace(record, began=last.began, times=last.times + 1, calls=calls)
                 return replace(self, steps=(*self.steps[:-1], merged))
         return replace(self, steps=(*self.steps, record)[-STEPS_KEPT:])
 

@@ -10,12 +10,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import islice
 from typing import Final
 
 from shared.clients.onedrive import DriveItem
 from shared.clients.run_store import (
-    Lane,
     LeaseTaken,
     Pause,
     RecordChanged,
@@ -25,11 +23,12 @@ from shared.clients.run_store import (
     order_behind,
 )
 from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK
-from shared.domain.lane import LaneRow, choose
+from shared.domain.lane import ahead_of, choose
 from shared.domain.record import Damaged
 from shared.domain.run import About, FileFacts, FlowKind, Run, State, StepRecord, Successor, new_run
 from shared.errors import AppError, NotFound
 from shared.flows import history, offers, outbound, reserving, watch
+from shared.flows.filters import Filters
 from shared.log import log
 from shared.services import Services
 
@@ -38,8 +37,6 @@ TRIES: Final = 5
 # Seconds after which a worker that was at a run when it was cancelled has let go of the lane, without waking anybody:
 # it stays with an execution for 5 (POLL_STAY_SECONDS). One that needs longer is followed by the minute's timer.
 LET_GO_S: Final = 7.0
-# Runs that are run again at once: each asks OneDrive for its file.
-AT_ONCE: Final = 50
 A_LANE: Final = re.compile(r"(in|out)-[a-z0-9-]+")
 NOBODY: Final = "somebody with the key"
 
@@ -198,7 +195,7 @@ def _stands(lane: str, services: Services) -> str:
     return f"It waits: {pause.by} has paused the lane." if pause else ""
 
 
-def run_all_again(filters: history.Filters, before: datetime, asked: Asked, services: Services) -> Answer:
+def run_all_again(filters: Filters, before: datetime, asked: Asked, services: Services) -> Answer:
     """Run again every ended run that a filter shows and that was opened before a moment, as many as go at once.
 
     before: when the person saw the list. A run that was opened since, perhaps by the same person's first press, is none
@@ -206,12 +203,17 @@ def run_all_again(filters: history.Filters, before: datetime, asked: Asked, serv
     """
     if not filters.is_any:
         return _refused("Filter the list first: without a filter everything would be imported once more.")
-    rows = (row for row in history.ended_before(filters, before, services) if not row.has_again)
-    found = list(islice(rows, AT_ONCE + 1))
-    each = tuple(answer for row in found[:AT_ONCE] if (answer := _one_of_many(row, asked, services)))
+    if filters.no_ended:
+        return _refused(
+            f"No run in the state {filters.state} has ended, so none can be run again. Leave the state out."
+        )
+    found = history.to_run_again(filters, before, services)
+    each = tuple(answer for row in found.rows if (answer := _one_of_many(row, asked, services)))
     done = sum(answer.done for answer in each)
     said = f"{done} of {len(each)} are run again."
-    if len(found) > AT_ONCE:
+    if not each:
+        said = "Nothing was done: no ended run matches that was not run again already."
+    if found.has_more:
         said += " There are more: do it once more when these have begun."
     return Answer(done=True, said=said, each=each)
 
@@ -237,7 +239,7 @@ def check_now(address: str, asked: Asked, services: Services) -> Answer | None:
     if pause := services.store.paused(run.lane):
         return _refused(f"{pause.by} has paused its lane. Resume it first.", address)
     listed = services.store.lane(run.lane)
-    if ahead := _ahead(run, listed):
+    if ahead := ahead_of(run.order, listed.rows, listed.stops):
         return _refused(f"It waits for its turn behind {ahead.file_name}. Check that one.", ahead.address)
     try:
         with services.store.lease(run.lane):
@@ -252,17 +254,6 @@ def check_now(address: str, asked: Asked, services: Services) -> Answer | None:
     _wake(run.lane, services, place=run.order)
     log.info("action.check_now", run_id=run.run_id, lane=run.lane, by=asked.by, why=asked.why)
     return Answer(done=True, said="The app looks at it now.", run=address)
-
-
-def _ahead(run: Run, listed: Lane) -> LaneRow | None:
-    """Return the run that is worked at before another one may begin; None if it may be worked at itself."""
-    own = next((row for row in listed.rows if row.order == run.order), None)
-    if own is not None and not own.is_waiting:
-        return None
-    choice = choose(listed.rows, listed.stops)
-    under_way = next((row for row in listed.rows if not row.is_waiting and not row.is_passed), None)
-    ahead = under_way or (choice.row if choice else None)
-    return None if ahead is None or ahead.order == run.order else ahead
 
 
 def give_up(address: str, asked: Asked, services: Services) -> Answer | None:

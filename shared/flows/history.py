@@ -12,14 +12,25 @@ from itertools import groupby
 from typing import Final
 from urllib.parse import urlsplit
 
-from shared.clients.run_store import Pause, Rows, RunRow, address_of, address_of_successor
+from shared.clients.run_store import Pause, Rows, RunRow, address_of, address_of_successor, is_position
 from shared.domain.advice import what_to_do
 from shared.domain.integrations import Integrations
-from shared.domain.lane import choose
+from shared.domain.lane import SECOND, ahead_of
 from shared.domain.record import Damaged
-from shared.domain.run import MOVES, FailedRow, FlowKind, Outcome, Run, State, StepRecord, Submission
+from shared.domain.run import (
+    PROGRESS,
+    FailedRow,
+    FlowKind,
+    Outcome,
+    RemoteCallRecord,
+    Run,
+    State,
+    StepRecord,
+    Submission,
+)
 from shared.flows import inbound, offers, outbound, reserving, telling
-from shared.flows.offers import Offer
+from shared.flows.filters import Filters, NotUnderstood
+from shared.flows.offers import Offer, ToRunAgain
 from shared.flows.telling import passed_words
 from shared.services import Services
 
@@ -28,8 +39,12 @@ from shared.services import Services
 PAGE: Final = 50
 AT_ONCE_FILTERED: Final = 500
 LOOKED_THROUGH: Final = 2_000
-# Open runs that a page shows; all of them are counted.
+# Runs that are run again at once: each asks OneDrive for its file.
+AGAIN_AT_ONCE: Final = 50
+# Open runs that a page shows: of those that need a person, of those that run, and of all together; a few of the others
+# are shown however many these are. All of them are counted.
 OPEN_SHOWN: Final = 100
+OTHERS_SHOWN: Final = 10
 # Failures of today that are counted; behind them "and more" is said.
 FAILURES_COUNTED: Final = 200
 
@@ -80,98 +95,26 @@ ACTION_WORDS: Final[Mapping[str, str]] = {
     "check_now": "Check now",
     "give_up": "Cancel",
     "submit_again": "Submit again",
-    "export_now": "Run export now",
+    "export_now": "Export now",
 }
+# Steps in records that older versions have written; what they led to cannot be told from the states of this one.
+OLDER_STEPS: Final = frozenset({"upload", "watch"})
 # Of the runs that did one's work again, as many are shown.
 LATER_SHOWN: Final = 20
 
 
 class Place(StrEnum):
-    """Where a run stands among the others, in a word."""
+    """Where a run stands among the others, in the one word that the list, its page and the command line use.
 
-    RUNNING = "running"  # under way, or the next of its lane
-    WAITING = "waiting"  # behind another run of its lane
-    ASIDE = "set aside"  # others of its lane pass it
-    PAUSED = "paused"  # under way, or the next, of a lane that a person has stopped
+    In the order in which a list shows them.
+    """
+
     NEEDS_PERSON = "needs a person"
+    RUNNING = "running"  # under way, or the next of its lane
+    PAUSED = "paused"  # under way, or the next, of a lane that a person has stopped
+    ASIDE = "set aside"  # others of its lane pass it
+    WAITING = "waiting"  # behind another run of its lane
     ENDED = "ended"
-
-
-# The choice of outcomes that a list offers beside the outcomes themselves.
-NOT_SUCCEEDED: Final = "NotSucceeded"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filters:
-    """What a list is to show; what is empty filters nothing. Texts are compared regardless of case."""
-
-    flow: str = ""  # "import", "export", or the name of one in the settings
-    company: str = ""
-    data_project: str = ""
-    state: State | None = None
-    outcome: str = ""  # an outcome, or NOT_SUCCEEDED
-    day: date | None = None  # on which runs were opened, in UTC
-    text: str = ""  # in the file's name, the execution id or the run id
-
-    @property
-    def is_any(self) -> bool:
-        """Whether anything is filtered."""
-        return self != Filters()
-
-    def fit(self, row: RunRow) -> bool:
-        """Return whether a run is to be shown."""
-        return (
-            (not self.flow or self.flow.casefold() in (row.flow.value, row.integration.casefold()))
-            and (not self.company or self.company.casefold() == row.company.casefold())
-            and (not self.data_project or self.data_project.casefold() == row.data_project.casefold())
-            and self.state in (None, row.state)
-            and (not self.outcome or self._fits_outcome(row))
-            and self.day in (None, row.opened.date())
-            and any(self.text.casefold() in each.casefold() for each in (row.file_name, row.execution_id, row.run_id))
-        )
-
-    def _fits_outcome(self, row: RunRow) -> bool:
-        if row.outcome is None:
-            return False
-        return row.outcome.needs_telling if self.outcome == NOT_SUCCEEDED else row.outcome.value == self.outcome
-
-    @property
-    def only_failed(self) -> bool:
-        """Whether only runs can fit that were not wholly successful."""
-        failed = {NOT_SUCCEEDED, *(outcome.value for outcome in Outcome if outcome.needs_telling)}
-        return self.outcome in failed
-
-    @property
-    def no_ended(self) -> bool:
-        """Whether no run that has ended can fit."""
-        return self.state is not None and all(moves[self.state] for moves in MOVES.values() if self.state in moves)
-
-
-def read_filters(values: Mapping[str, str]) -> Filters:
-    """Return the filters of a query; what cannot be understood filters nothing."""
-    return Filters(
-        flow=values.get("flow", ""),
-        company=values.get("company", ""),
-        data_project=values.get("project", ""),
-        state=_state(values.get("state", "")),
-        outcome=values.get("outcome", ""),
-        day=_day(values.get("day", "")),
-        text=values.get("text", ""),
-    )
-
-
-def _state(text: str) -> State | None:
-    try:
-        return State(text)  # words of older versions included
-    except ValueError:
-        return None
-
-
-def _day(text: str) -> date | None:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +124,8 @@ class Line:
     run: RunRow
     place: Place
     took: timedelta | None  # from its opening to its end
+    waited: timedelta | None = None  # of that, until it was taken up, and for what other runs had; None: not known
+    turn: int = 0  # of a run that waits: 1 is the next of its lane
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,7 +147,7 @@ class RunList:
 
     tiles: Tiles
     filters: Filters
-    under_way: tuple[Line, ...]  # who needs a person first, then the newest first; only on the first page
+    under_way: tuple[Line, ...]  # in the order of Place, those that wait by their turns; only on the first page
     under_way_total: int  # of those that the filters let through
     ended: tuple[Line, ...]  # the newest first
     position: str  # where the next page begins; "" where there is none
@@ -225,10 +170,13 @@ class LaneView:
 
 
 def list_runs(filters: Filters, behind: str, services: Services) -> RunList:
-    """Return one page of runs. Raises TryAgain and NeedsPerson for trouble with the app's storage.
+    """Return one page of runs.
 
     behind: the position that the page before this one ended with, "" for the first.
+    Raises NotUnderstood for another text; TryAgain and NeedsPerson for trouble with the app's storage.
     """
+    if behind and not is_position(behind):
+        raise NotUnderstood("behind: this is not a position in the list. Open the first page, and go on from there.")
     open_rows, pauses = services.store.open_rows_and_pauses()
     open_rows = _with_damage(open_rows, services)
     open_lines = placed(open_rows, frozenset(pause.lane for pause in pauses))
@@ -238,7 +186,7 @@ def list_runs(filters: Filters, behind: str, services: Services) -> RunList:
     return RunList(
         tiles=tiles(open_lines, *_failed_today(services)),
         filters=filters,
-        under_way=tuple(fitting[:OPEN_SHOWN]),
+        under_way=tuple(_shown(fitting)),
         under_way_total=len(fitting),
         ended=tuple(ended),
         position=position,
@@ -246,7 +194,7 @@ def list_runs(filters: Filters, behind: str, services: Services) -> RunList:
         today=services.now().date(),
         flows=(*(flow.name for flow in integrations.imports), *(flow.name for flow in integrations.exports)),
         lanes=tuple(lanes(integrations, pauses)),
-        offers=offers.of_list(filters_any=filters.is_any and bool(ended)),
+        offers=offers.of_list(to_run_again(filters, services.now(), services) if filters.is_any else None),
     )
 
 
@@ -269,14 +217,14 @@ def lanes(integrations: Integrations, pauses: Sequence[Pause]) -> Iterator[LaneV
 
 
 def placed(rows: Iterable[RunRow], paused: frozenset[str] = frozenset()) -> list[Line]:
-    """Return open runs for a list: who needs a person first, then the newest first.
+    """Return open runs for a list: who needs a person, what runs, then what waits, in the order of its turns.
 
     rows: as the store lists them, lane by lane, the oldest of each first; paused: lanes that stand still.
     """
     lines: list[Line] = []
     for lane, of_lane in groupby(rows, key=lambda row: row.lane):
-        is_busy = False
-        for row in sorted(of_lane, key=_is_to_begin):  # who is under way comes before who waits for it
+        is_busy, turn = False, 0
+        for row in sorted(of_lane, key=_by_turn):  # who is under way comes before who waits for it
             place = Place.WAITING
             if row.needs_person or row.damage:
                 place = Place.NEEDS_PERSON
@@ -285,13 +233,29 @@ def placed(rows: Iterable[RunRow], paused: frozenset[str] = frozenset()) -> list
             elif not _is_to_begin(row) or not is_busy:
                 place = Place.PAUSED if lane in paused else Place.RUNNING
             is_busy = is_busy or not row.is_aside
-            lines.append(Line(run=row, place=place, took=None))
-    newest_first = sorted(lines, key=lambda line: line.run.opened, reverse=True)
-    return sorted(newest_first, key=lambda line: line.place is not Place.NEEDS_PERSON)
+            turn += place is Place.WAITING
+            lines.append(Line(run=row, place=place, took=None, turn=turn if place is Place.WAITING else 0))
+    places = list(Place)
+    return sorted(lines, key=lambda line: (places.index(line.place), line.turn, line.run.opened))
+
+
+def _by_turn(row: RunRow) -> tuple[bool, str, str]:
+    """Return by what the runs of a lane are sorted: as ``domain/lane.py`` takes them up."""
+    if not _is_to_begin(row):
+        return False, "", ""
+    return True, row.place[:SECOND], row.file_name.casefold() if row.place else ""
 
 
 def _is_to_begin(row: RunRow) -> bool:
     return row.state in (State.FOUND, State.PLANNED)
+
+
+def _shown(lines: Sequence[Line]) -> list[Line]:
+    """Return the open runs that a page shows: however many wait, or need a person, those that run are among them."""
+    first = [line for line in lines if line.place is Place.NEEDS_PERSON][:OPEN_SHOWN]
+    running = [line for line in lines if line.place is Place.RUNNING][:OPEN_SHOWN]
+    others = [line for line in lines if line.place not in (Place.NEEDS_PERSON, Place.RUNNING)]
+    return [*first, *running, *others[: max(OPEN_SHOWN - len(first) - len(running), OTHERS_SHOWN)]]
 
 
 def _with_damage(rows: list[RunRow], services: Services) -> list[RunRow]:
@@ -330,36 +294,53 @@ def _failed_today(services: Services) -> tuple[int, bool]:
     return len(first.rows), not first.is_last_of_day
 
 
-def ended_before(filters: Filters, moment: datetime, services: Services) -> Iterator[RunRow]:
-    """Yield the ended runs that a filter shows and that were opened before a moment, newest first.
+def to_run_again(filters: Filters, moment: datetime, services: Services) -> ToRunAgain:
+    """Return which ended runs are run again if all that a filter shows are: the newest first, as many as go at once.
 
-    Looks no further than a page does before it lets the person decide.
+    moment: when the person saw the list. What was opened since, or was run again already, is left out. Looks no
+    further than a page does before it lets the person decide.
     """
+    if filters.no_ended:
+        return ToRunAgain(rows=(), has_more=False)
+    found: list[RunRow] = []
     looked_through = 0
     for rows in _ended_rows(filters, "", services):
-        yield from (row for row in rows.rows if row.opened < moment and filters.fit(row))
+        found += [row for row in rows.rows if row.opened < moment and not row.has_again and filters.fit(row)]
         looked_through += len(rows.rows)
+        if len(found) > AGAIN_AT_ONCE:
+            break
         if looked_through >= LOOKED_THROUGH:
-            return
+            return ToRunAgain(rows=tuple(found), has_more=False, looked_back_to=rows.rows[-1].opened)
+    return ToRunAgain(rows=tuple(found[:AGAIN_AT_ONCE]), has_more=len(found) > AGAIN_AT_ONCE)
 
 
 def _ended_page(filters: Filters, behind: str, services: Services) -> tuple[list[Line], str, datetime | None]:
-    """Return the ended runs of one page, where the next page begins, and how far a filtered page has looked."""
+    """Return the ended runs of one page, where the next page begins, and how far a filtered page has looked.
+
+    There is a next page only if it shows a run, or if so many were looked through that the person decides.
+    """
     lines: list[Line] = []
-    looked_through, last = 0, None
+    looked_through, last, full_at = 0, None, ""
     for rows in _ended_rows(filters, behind, services):
-        lines += [
-            Line(run=row, place=Place.ENDED, took=row.ended - row.opened if row.ended else None)
-            for row in rows.rows
-            if filters.fit(row)
-        ]
+        fitting = [row for row in rows.rows if filters.fit(row)]
+        if full_at and fitting:
+            return lines, full_at, None
+        lines += [_ended_line(row) for row in fitting]
         looked_through += len(rows.rows)
         last = rows.rows[-1].opened if rows.rows else last
-        if len(lines) >= PAGE:
-            return lines, rows.position, None
         if looked_through >= LOOKED_THROUGH:
-            return lines, rows.position, last
+            return lines, full_at or rows.position, last
+        if len(lines) >= PAGE and not full_at:
+            if not filters.is_any and not rows.is_last_of_day:
+                return lines, rows.position, None  # the listing said that it goes on
+            full_at = rows.position
     return lines, "", None
+
+
+def _ended_line(row: RunRow) -> Line:
+    took = row.ended - row.opened if row.ended else None
+    waited = None if took is None or row.waited_s is None else min(timedelta(seconds=row.waited_s), took)
+    return Line(run=row, place=Place.ENDED, took=took, waited=waited)
 
 
 def _ended_rows(filters: Filters, behind: str, services: Services) -> Iterator[Rows]:
@@ -375,6 +356,15 @@ def _ended_rows(filters: Filters, behind: str, services: Services) -> Iterator[R
 # -- one run
 
 
+class Mark(StrEnum):
+    """What came of a step."""
+
+    DONE = "done"
+    NOT_YET = "not yet"  # it was refused, had to wait, or changed nothing; it was, or will be, tried again
+    FAILED = "failed"
+    PERSON = "by a person"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepView:
     """One step on the way of a run."""
@@ -383,6 +373,9 @@ class StepView:
     title: str
     record: StepRecord
     waited: timedelta | None  # between the step before and this one
+    mark: Mark = Mark.DONE
+    refusals: tuple[str, ...] = ()  # calls that were answered with 400 or more, or not at all: "ExportToPackage 400"
+    words: str = ""  # what F&O said at its end, if that was not success
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -448,6 +441,8 @@ class RunView:
     offers: tuple[Offer, ...]
     is_aside: bool = False
     passed: str = ""  # which later files were taken up before it, in words
+    place: Place = Place.ENDED
+    waited: timedelta | None = None  # of the time that it took, as in a list
     to_do: str = ""  # what a person is to do about a run that has ended
 
 
@@ -471,22 +466,28 @@ def show_run(address: str, services: Services) -> RunView | DamagedView | None:
     if run is None:
         return None
     pause = None if run.ended else services.store.paused(run.lane)
+    can_be_again = run.ended is None or run.again is not None or _can_be_again(run, services)
     is_holding = run.cancelled_in is not None and run.may_be_with_fo and reserving.is_holding(run, services)
     ahead = None if run.ended else _ahead(run, services)
-    return run_view(run, ahead, pause=pause, later=tuple(_later(run, services)), is_holding=is_holding)
+    later = tuple(_later(run, services))
+    return run_view(run, ahead, pause=pause, later=later, is_holding=is_holding, can_be_again=can_be_again)
+
+
+def _can_be_again(run: Run, services: Services) -> bool:
+    """Return whether nothing that the app itself knows stands against running it again."""
+    if run.flow is FlowKind.IMPORT:
+        return services.integrations.import_named(run.integration) is not None
+    flow = services.integrations.export_named(run.integration)
+    return flow is not None and services.store.head(flow.lane) is None
 
 
 def _ahead(run: Run, services: Services) -> Ahead | None:
     """Return the run that goes first, if a run waits for its turn in its lane."""
-    listed = services.store.lane(run.lane)
     if run.state not in (State.FOUND, State.PLANNED) or run.is_aside:
         return None
-    under_way = next((row for row in listed.rows if not row.is_waiting and not row.is_passed), None)
-    choice = choose(listed.rows, listed.stops)
-    row = under_way or (choice.row if choice else None)
-    if row is None or row.order == run.order:
-        return None
-    return Ahead(address=row.address, run_id=row.run_id, file_name=row.file_name)
+    listed = services.store.lane(run.lane)
+    row = ahead_of(run.order, listed.rows, listed.stops)
+    return None if row is None else Ahead(address=row.address, run_id=row.run_id, file_name=row.file_name)
 
 
 def _later(run: Run, services: Services) -> Iterator[Later]:
@@ -514,11 +515,14 @@ def run_view(
     pause: Pause | None = None,
     later: tuple[Later, ...] = (),
     is_holding: bool = False,
+    can_be_again: bool = True,
 ) -> RunView:
     """Return a run as a person reads it.
 
-    ahead: the run of its lane that goes first; pause: what stops the lane; is_holding: it is cancelled and reserves.
+    ahead: the run of its lane that goes first; pause: what stops the lane; is_holding: it is cancelled and reserves;
+    can_be_again: nothing that is known stands against running it again.
     """
+    took = run.ended - run.opened if run.ended else None
     return RunView(
         address=address_of(run),
         run_id=run.run_id,
@@ -537,10 +541,12 @@ def run_view(
         trouble=run.trouble.text if run.trouble else "",
         opened=run.opened,
         ended=run.ended,
-        took=run.ended - run.opened if run.ended else None,
+        took=took,
+        waited=None if took is None or run.waited_s is None else min(timedelta(seconds=run.waited_s), took),
+        place=_place(run, ahead, pause),
         links=_links(run),
         submissions=run.submissions,
-        steps=tuple(_steps(run.steps)),
+        steps=tuple(_steps(run)),
         next=None if run.ended else _next(run, ahead, pause),
         failed_rows=run.failed_rows,
         failed_rows_total=run.failed_rows_total,
@@ -548,11 +554,30 @@ def run_view(
         again_number=run.again_number,
         later=later,
         pause=pause,
-        offers=offers.of_run(run, is_paused=pause is not None, is_holding=is_holding),
+        offers=offers.of_run(
+            run,
+            is_paused=pause is not None,
+            is_holding=is_holding,
+            is_behind=ahead is not None,
+            can_be_again=can_be_again,
+        ),
         is_aside=not run.ended and run.is_aside,
         passed=passed_words(run),
         to_do=what_to_do(run) if run.ended else "",
     )
+
+
+def _place(run: Run, ahead: Ahead | None, pause: Pause | None) -> Place:
+    """Return the same word as ``placed``."""
+    if run.ended:
+        return Place.ENDED
+    if run.trouble:
+        return Place.NEEDS_PERSON
+    if run.is_aside:
+        return Place.ASIDE
+    if ahead:
+        return Place.WAITING
+    return Place.PAUSED if pause else Place.RUNNING
 
 
 def _state_words(run: Run) -> str:
@@ -571,18 +596,48 @@ def _links(run: Run) -> tuple[tuple[str, str], ...]:
     return tuple((words, url) for words, url in known if urlsplit(url).scheme in ("https", "http"))
 
 
-def _steps(records: Sequence[StepRecord]) -> Iterator[StepView]:
+def _steps(run: Run) -> Iterator[StepView]:
     before: datetime | None = None
-    for number, record in enumerate(records, 1):
+    for number, record in enumerate(run.steps, 1):
+        is_last = number == len(run.steps)
+        after = run.state if is_last else run.steps[number].state
+        mark, words = _mark(record, after, run, is_last=is_last)
         yield StepView(
             number=number,
             title=STEP_WORDS.get(record.step) or ACTION_WORDS.get(record.step, record.step),
             record=record,
             waited=max(record.began - before, timedelta(0)) if before else None,
+            mark=mark,
+            refusals=tuple(dict.fromkeys(filter(None, map(_refusal, record.calls)))),
+            words=words,
         )
         # Of steps that were counted only the first one's beginning is known; the last one's calls say when it was.
         began = record.began if record.times == 1 else max((call.began for call in record.calls), default=record.began)
         before = began + timedelta(seconds=record.took_s)
+
+
+def _mark(record: StepRecord, after: State, run: Run, *, is_last: bool) -> tuple[Mark, str]:
+    """Return what came of a step, and F&O's word for an end that was not success; after: the state that it led to."""
+    if record.by:
+        return Mark.PERSON, ""
+    has_moved = PROGRESS[after] > PROGRESS[record.state]
+    if record.error:
+        is_final = has_moved or (is_last and run.trouble is not None)
+        return (Mark.FAILED if is_final else Mark.NOT_YET), ""
+    if record.step in OLDER_STEPS:
+        return Mark.DONE, ""
+    if not has_moved or after is State.WITHDRAWN:
+        return Mark.NOT_YET, ""
+    if record.state is State.EXECUTING and run.outcome and run.outcome.needs_telling:
+        return Mark.FAILED, f"F&O ended it as {run.outcome.value}"
+    return Mark.DONE, ""
+
+
+def _refusal(call: RemoteCallRecord) -> str:
+    """Return how a call was refused, "" if it was not."""
+    if not call.is_refused:
+        return ""
+    return f"{call.operation}: no answer" if call.status is None else f"{call.operation} {call.status}"
 
 
 def _next(run: Run, ahead: Ahead | None, pause: Pause | None) -> Next:

@@ -204,7 +204,7 @@ def prepare(run: Run, services: Services) -> Run:
         log.info("package.key_lost", blob=package.blob_name)
         return replace(run, package=None, package_url=None)  # uploaded anew at once
     chosen = Submission(execution_id=execution_id, chosen=services.now(), blob_name=package.blob_name)
-    submitting = run.waits_no_more().submitting(chosen, services.now())
+    submitting = run.waits_no_more(services.now()).submitting(chosen, services.now())
     return replace(submitting, package=replace(package, key_expires=expires), package_url=url)
 
 

@@ -4,8 +4,10 @@ What is then done is ``actions.py``; who may do it is asked in ``operations/``.
 """
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 
+from shared.clients.run_store import RunRow
 from shared.domain.run import WITH_FO, FlowKind, Outcome, Run, State
 from shared.flows.execution import LOST_SUBMITS
 
@@ -48,15 +50,23 @@ class Offer:
         return self.verb in NEEDS_WHY
 
 
-def of_run(run: Run, *, is_paused: bool, is_holding: bool = False) -> tuple[Offer, ...]:
-    """Return what may be done about a run; is_paused: its lane is; is_holding: it is cancelled and reserves still."""
+def of_run(
+    run: Run, *, is_paused: bool, is_holding: bool = False, is_behind: bool = False, can_be_again: bool = True
+) -> tuple[Offer, ...]:
+    """Return what may be done about a run: nothing that is known to be refused.
+
+    is_paused: its lane is; is_holding: it is cancelled and reserves still; is_behind: it waits for its turn;
+    can_be_again: nothing that is known stands against running it again.
+    """
     free = (Offer(verb=Verb.FREE_PROJECT, label="Free the project now", words=when_freed(run)),) if is_holding else ()
     if run.ended:
-        again = () if run.again else (Offer(verb=Verb.RUN_AGAIN, label="Run again", words=_again(run)),)
+        again = (
+            () if run.again or not can_be_again else (Offer(verb=Verb.RUN_AGAIN, label="Run again", words=_again(run)),)
+        )
         return (*again, *free)
     offers = []
-    if not is_paused:
-        words = "The app looks at this run now, instead of when it is due."
+    if not is_paused and not is_behind:
+        words = "The app checks this run now, instead of when it is due."
         offers.append(Offer(verb=Verb.CHECK_NOW, label="Check now", words=words))
     if may_submit_again(run):
         offers.append(Offer(verb=Verb.SUBMIT_AGAIN, label="Submit again", words=_when_submitted_again(run)))
@@ -158,16 +168,44 @@ def of_lane(name: str, kind: FlowKind, *, is_paused: bool) -> tuple[Offer, ...]:
     if kind is FlowKind.IMPORT:
         return (pause,)
     words = f"F&O begins the export {name} now, whenever its next one is due."
-    return (pause, Offer(verb=Verb.EXPORT_NOW, label="Run export now", words=words))
+    return (pause, Offer(verb=Verb.EXPORT_NOW, label="Export now", words=words))
 
 
-def of_list(*, filters_any: bool) -> tuple[Offer, ...]:
-    """Return what may be done about a list; filters_any: it is filtered, and shows runs that have ended."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToRunAgain:
+    """The ended runs that are run again if all that a list shows are: the newest first, as many as go at once."""
+
+    rows: tuple[RunRow, ...]
+    has_more: bool
+    looked_back_to: datetime | None = None  # set if older runs were not looked at: there may be more
+
+
+def of_list(again: ToRunAgain | None) -> tuple[Offer, ...]:
+    """Return what may be done about a list; again: what running all of it again touches, None if it is not filtered."""
     look = Offer(verb=Verb.LOOK_NOW, label="Look at Input now", words="The app lists every Input folder now.")
-    if not filters_any:
+    if again is None or not again.rows:
         return (look,)
     words = (
-        "Every ended run that the filter shows is run again, the newest first, those on the next pages included. F&O "
-        "will import the rows of each file once more. What was run again already is left out."
+        f"{_counted(again)} F&O will import the rows of each file once more, and export each data project once more. "
+        "What was run again already is left out, and so is what was opened after this list was shown."
     )
     return (look, Offer(verb=Verb.RUN_ALL_AGAIN, label="Run all of these again", words=words))
+
+
+def _counted(again: ToRunAgain) -> str:
+    """Return how many runs are run again, and which: people read this before they say yes."""
+    newest, oldest = again.rows[0], again.rows[-1]
+    more = " There are more that match: do it once more for those." if again.has_more else ""
+    if again.looked_back_to:
+        more = f" Runs from before {_moment(again.looked_back_to)} are not touched: filter by day to reach them."
+    if len(again.rows) == 1:
+        return f"1 ended run is run again: {newest.file_name}, opened {_moment(newest.opened)}.{more}"
+    which = "The newest" if again.has_more else "All"
+    return (
+        f"{which} {len(again.rows)} ended runs that match the filter are run again, on whatever page they stand, "
+        f"opened from {_moment(oldest.opened)} to {_moment(newest.opened)}.{more}"
+    )
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

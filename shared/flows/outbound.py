@@ -162,7 +162,7 @@ def choose_id(run: Run, services: Services) -> Run:
     now = services.now()
     execution_id = new_execution_id(run.data_project, now)
     run = reserving.reserve(run, _flow(run, services).environment_url, execution_id, services)
-    return run.waits_no_more().submitting(Submission(execution_id=execution_id, chosen=now), now)
+    return run.waits_no_more(now).submitting(Submission(execution_id=execution_id, chosen=now), now)
 
 
 def submit(run: Run, services: Services) -> Run:

@@ -155,6 +155,21 @@ def _note_waiting(run: Run, there: Reservation, services: Services) -> None:
             services.reservations.save(replace(there, waiting=_party(run, services)))
 
 
+def is_under_way(address: str, services: Services) -> bool:
+    """Return whether the run that has a name is worked at: then it is that run which a person hears of if it hangs.
+
+    One that a person has cancelled is not, and neither is one that has ended or whose record cannot be read. Raises
+    nothing: what cannot be found out now counts as under way until it can.
+    """
+    try:
+        run = services.store.run_at(address)
+    except Damaged:
+        return False
+    except AppError:
+        return True
+    return run is not None and run.ended is None and run.cancelled_in is None
+
+
 def _party(run: Run, services: Services) -> Party:
     return Party(
         run_id=run.run_id,

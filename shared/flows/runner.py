@@ -250,7 +250,7 @@ def _submitted(before: Run, run: Run, lane: Lane, flow: Flow, services: Services
         if lock is None:
             return _saved(run, services)
         with lock:
-            saved = services.store.save(run.waits_no_more())
+            saved = services.store.save(run.waits_no_more(services.now()))
             after = _attempted(saved, lane, flow, services)
         return _saved(after, services)
     except LeaseTaken:
@@ -332,7 +332,10 @@ def _blamed(run: Run, error: AppError, step: str, lane: Lane, flow: Flow, servic
         case NameReserved():
             log.info("run.waits", step=step, what=error.what, holder=error.holder)
             wait = error.wait(now)
-            return run.waiting_for(wait, _busy_wait_s(run, wait, now), flow.stuck_after(services), now), ""
+            waits = run.waiting_for(wait, _busy_wait_s(run, wait, now), flow.stuck_after(services), now)
+            if waits.trouble and not run.trouble and reserving.is_under_way(error.holder_address, services):
+                waits = replace(waits, trouble=None)  # the app itself keeps it busy, and tells if that run hangs
+            return waits, ""
         case FileRejected() if run.flow is FlowKind.IMPORT and run.state not in TO_BE_FILED:
             log.warning("run.rejected", step=step, reason=text)
             return run.finished(Outcome.REJECTED, error.message, now), text

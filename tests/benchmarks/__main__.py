@@ -5,7 +5,6 @@ is to be reached. Nothing is asserted about time: the command ends with 0 howeve
 benchmark broke.
 """
 
-import argparse
 import json
 import shlex
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.architecture.generated import machine, renew
+from tests.arguments import bench as read_arguments
 from tests.benchmarks import (
     backlog,
     calls,
@@ -57,15 +57,7 @@ BENCHMARKS: Final[Mapping[str, Measure]] = {
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; return its exit code."""
-    parser = argparse.ArgumentParser(prog="dev.py bench", description=__doc__)
-    parser.add_argument(
-        "--only", action="append", choices=BENCHMARKS, metavar="NAME", help=f"one of: {', '.join(BENCHMARKS)}"
-    )
-    parser.add_argument("--quick", action="store_true", help="scaled down, to see that it works; figures say little")
-    parser.add_argument("--runs", type=int, default=1, metavar="N", help="measure N times, and tell the medians")
-    parser.add_argument("--json", action="store_true", help="print the figures, samples and details as JSON")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="also put the table into this document")
-    options = parser.parse_args(arguments)
+    options = read_arguments(arguments, {}, list(BENCHMARKS))
     names = [name for name in BENCHMARKS if name in (options.only or BENCHMARKS)]
     progress = Progress(sys.stderr, of=len(names) * options.runs)
     runs: dict[str, list[list[Figure]]] = {name: [] for name in names}

@@ -19,7 +19,7 @@ from operations import pages
 from shared.clients.run_store import RunStore, _name_in, order_of
 from shared.domain.run import FileFacts, FlowKind, Outcome, RemoteCallRecord, Run, State, StepRecord, new_run
 from shared.flows import history
-from shared.flows.history import Filters
+from shared.flows.filters import Filters
 from shared.services import Services
 from shared.settings import read_settings
 from tests.benchmarks.figures import Figure, Limit, Sample

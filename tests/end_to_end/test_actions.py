@@ -1,6 +1,7 @@
 """What a person does about runs, through the functions host: over HTTP, from a command line, and in a real browser."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ import requests
 from selenium.webdriver.common.keys import Keys
 
 from local_cloud.cloud import ROOT
+from shared.arguments import VERBS
+from shared.flows.offers import Verb
 from tests.end_to_end.browsing import KEY, TIMEOUT_S, TakePicture, click_run, get, listed, open_list, until
 from tests.end_to_end.stage import Stage
 from tests.packages import build_package
@@ -100,7 +103,8 @@ def test_an_action_with_the_key_in_the_address_alone_is_refused(stage: Stage) ->
     [
         ("run-again", {"run": "1793608200123-0123456789ab"}, 404),
         ("run-again", {}, 404),
-        ("run-again", {"run": ["not", "text"]}, 404),
+        ("run-again", {"run": ["not", "text"]}, 400),
+        ("run-again", {"run": "1793608200123-0123456789ab", "outcome": "Failed"}, 400),
         ("run-again", ["not", "an", "object"], 400),
         ("no-such-verb", {}, 400),
         ("give-up", {"run": "1793608200123-0123456789ab"}, 400),
@@ -110,7 +114,10 @@ def test_an_action_with_the_key_in_the_address_alone_is_refused(stage: Stage) ->
         ("resume", {"name": "../../ended"}, 404),
         ("export-now", {"name": "no such export"}, 404),
         ("run-all-again", {}, 409),
-        ("run-all-again", {"before": "yesterday", "outcome": "NotSucceeded", "text": "no such file"}, 200),
+        ("run-all-again", {"outcome": "NotSucceeded", "text": "no such file"}, 200),
+        ("run-all-again", {"before": "yesterday", "outcome": "NotSucceeded", "text": "no such file"}, 400),
+        ("run-all-again", {"before": "2026-11-28T08:30:00", "text": "no such file"}, 400),
+        ("run-all-again", {"text": "no such file", "state": "executing"}, 409),
     ],
 )
 def test_what_cannot_be_done_is_answered_in_words(stage: Stage, verb: str, what: object, status: int) -> None:
@@ -120,6 +127,35 @@ def test_what_cannot_be_done_is_answered_in_words(stage: Stage, verb: str, what:
     assert answer.json()["said"]
     assert answer.headers["Cache-Control"] == "no-store"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"day": "31.12.2020"}, "YYYY-MM-DD"),
+        ({"day": 20201231}, "day: must be a text"),
+        ({"day": ""}, "day: is empty"),
+        ({"state": "nonsense"}, "Use one of: found, claimed"),
+        ({"outcome": "fialed"}, "Use one of: NotSucceeded, Succeeded"),
+        ({"outcom": "Failed"}, "Send only: flow, company, project, state, outcome, day, text"),
+        ({"run": "1793608200123-0123456789ab"}, "'run' is not known here"),
+        ({"before": "31.12.2020"}, "before: '31.12.2020' is not a moment"),
+    ],
+)
+def test_a_filter_that_cannot_be_read_makes_an_action_about_many_touch_nothing(
+    stage: Stage, never_again: dict[str, Any], wrong: dict[str, object], told: str
+) -> None:
+    answer = post(stage, "run-all-again", {"text": never_again["file_name"], **wrong})
+
+    assert (answer.status_code, answer.json()["done"]) == (400, False)
+    assert told in answer.json()["said"]
+    assert shown(stage, never_again["address"])["later"] == []
+
+
+@pytest.fixture(scope="module")
+def never_again(stage: Stage) -> dict[str, Any]:
+    """A failed run that no request of these tests may run again."""
+    return failed(stage, "USMF_NeverAgain_001.zip")
 
 
 def test_a_run_is_checked_and_cancelled_and_f_and_o_may_go_on(stage: Stage) -> None:
@@ -160,21 +196,23 @@ def test_an_export_is_run_now(stage: Stage) -> None:
     answer = post(stage, "export-now", {"name": "groups out"})
 
     run = ended(stage, answer.json()["run"])
-    assert run["steps"][0]["title"] == "Run export now"
+    assert run["steps"][0]["title"] == "Export now"
     assert (run["flow"], run["folder"]) == ("export", "/Output")
 
 
 # -- from the command line
 
 
-def command(stage: Stage, *arguments: str, key: str = KEY["x-functions-key"]) -> subprocess.CompletedProcess[str]:
+def command(
+    stage: Stage, *arguments: str, key: str = KEY["x-functions-key"], encoding: str = "utf-8"
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "operations.command", *arguments],
         cwd=ROOT,
-        env={"RUNS_URL": stage.host_url, "RUNS_KEY": key, "PYTHONIOENCODING": "utf-8"},
+        env={"RUNS_URL": stage.host_url, "RUNS_KEY": key, "PYTHONIOENCODING": encoding},
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        encoding="utf-8",
+        encoding=encoding,
         timeout=60,
         check=False,
     )
@@ -207,9 +245,99 @@ def test_the_command_resubmits_all_that_a_filter_shows(stage: Stage) -> None:
     everything = command(stage, "resubmit", "--all", "--yes")
 
     assert done.stdout.startswith("2 of 2 are run again."), done.stderr
+    assert "All 2 ended runs that match the filter are run again" in done.stderr
+    assert "USMF_CommandAll_2.zip, USMF_CommandAll_1.zip" in done.stderr
     stage.wait_for(lambda: how_many_ended(stage, "USMF_CommandAll") == 4, "the end of the new runs")
     assert everything.returncode == 1
     assert "Filter the list first" in everything.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--day", "31.12.2020"), "YYYY-MM-DD"),
+        (("--day", ""), "--day: empty"),
+        (("--state", "nonsense"), "Use one of: found, claimed"),
+        (("--outcome", "fialed"), "Use one of: NotSucceeded, Succeeded"),
+        (("--outcom",), "outcom"),
+    ],
+)
+@pytest.mark.parametrize("verb", [("list",), ("run-again", "--all", "--yes"), ("resubmit", "--all", "--yes")])
+def test_the_command_ends_with_2_for_a_filter_that_cannot_be_read_and_does_nothing(
+    stage: Stage, never_again: dict[str, Any], verb: tuple[str, ...], arguments: tuple[str, ...], told: str
+) -> None:
+    ended = command(stage, *verb, "--text", never_again["file_name"], *arguments)
+
+    assert ended.returncode == 2
+    assert told in ended.stderr
+    assert ended.stdout == ""
+    assert shown(stage, never_again["address"])["later"] == []
+
+
+def test_the_command_takes_no_filter_beside_one_run(stage: Stage, never_again: dict[str, Any]) -> None:
+    one = command(stage, "run-again", never_again["run_id"], "--day", "2020-12-31", "--yes")
+    neither = command(stage, "run-again", "--yes")
+
+    assert (one.returncode, neither.returncode) == (2, 2)
+    assert "a filter goes with --all" in one.stderr
+    assert shown(stage, never_again["address"])["later"] == []
+
+
+def test_the_command_finds_outcomes_and_states_however_they_are_written(
+    stage: Stage, never_again: dict[str, Any]
+) -> None:
+    name = never_again["file_name"]
+
+    found = command(stage, "list", "--text", name, "--outcome", "PARTIALLYsucceeded", "--state", "Filed")
+    no_flow = command(stage, "list", "--text", name, "--flow", "no such flow")
+
+    assert found.stdout.startswith(never_again["run_id"])
+    assert (no_flow.returncode, no_flow.stdout.splitlines()[0]) == (0, "No run matches.")
+    assert "The settings have no flow 'no such flow'; there are: import, export, " in no_flow.stdout
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_the_command_prints_what_an_output_cannot_show_as_question_marks_and_loses_nothing_of_json(
+    stage: Stage, encoding: str
+) -> None:
+    name = "USMF_Žluťoučký_001.zip"
+    if not listed(stage, name):
+        stage.put(name, build_package(entity="Encodings"))
+        stage.ended(name)
+        stage.wait_for(lambda: listed(stage, name), "the run in the list")
+
+    told = command(stage, "list", "--text", "ou", "--company", "USMF", encoding=encoding)
+    as_json = command(stage, "list", "--text", "ou", "--json", encoding=encoding)
+
+    assert (told.returncode, told.stderr) == (0, "")
+    assert name.encode(encoding, "replace").decode(encoding) in told.stdout
+    assert name in [line["run"]["file_name"] for line in json.loads(as_json.stdout)["ended"]]
+
+
+def test_the_command_ends_well_when_its_reader_has_read_enough(stage: Stage, never_again: dict[str, Any]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as nobody:
+        ended = subprocess.run(
+            [sys.executable, "-m", "operations.command", "list"],
+            cwd=ROOT,
+            env={"RUNS_URL": stage.host_url, "RUNS_KEY": KEY["x-functions-key"]},
+            stdout=nobody,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            timeout=60,
+            check=False,
+        )
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_commands_are_called_as_the_buttons_are_and_older_names_stay() -> None:
+    """One about many has a switch, not a name of its own; "give-up" is the address of the button Cancel."""
+    of_buttons = {verb.value for verb in Verb} - {"run-all-again", "give-up"}
+
+    assert {*of_buttons, "cancel", "list", "show"} == set(VERBS)
+    assert {older for names, _ in VERBS.values() for older in names} == {"resubmit", "check", "export", "look"}
 
 
 def test_the_command_cancels_pauses_and_resumes(stage: Stage) -> None:
@@ -235,7 +363,7 @@ def test_the_command_says_what_keeps_it_from_its_work(stage: Stage, tmp_path: Pa
     unknown = command(stage, "show", "0123456789ab")
 
     for told in (wrong_key, no_file, not_there, not_ours, plain_http, unknown):
-        assert told.returncode == 1
+        assert told.returncode == (2 if told in (no_file, plain_http) else 1)
         assert told.stdout == ""
         assert "Traceback" not in told.stderr
     assert "does not take the key" in wrong_key.stderr
@@ -371,8 +499,12 @@ def test_in_a_browser_all_that_a_filter_shows_is_run_again(stage: Stage, browser
         failed(stage, f"USMF_PressAll_{number}.zip")
     open_list(browser, stage, "&text=USMF_PressAll&outcome=NotSucceeded")
 
-    press(browser, "run-all-again", why="mended").click()
+    do = press(browser, "run-all-again", why="mended")
+    words = browser.find_element("id", "ask-words").text
+    do.click()
 
+    assert "All 2 ended runs that match the filter are run again" in words
+    assert " UTC to " in words
     said = until(browser, lambda page: [each.text for each in page.find_elements("css selector", "#ask-each li")])
     assert sorted(said) == [f"USMF_PressAll_{number}.zip: A new run is open." for number in (1, 2)]
     assert browser.find_element("id", "ask-said").text == "2 of 2 are run again."

@@ -3,13 +3,15 @@
 import json
 import logging
 import os
-from collections.abc import Mapping
+import socket
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 import requests
 
+from operations import command as runs
 from shared import doctor
 from shared.log import LOGGER_NAME
 from shared.version import VERSION
@@ -61,8 +63,11 @@ def test_the_webhook_is_called_as_graph_does_when_everything_is_looked_at(stage:
 # The doctor
 
 
-def test_the_doctor_shows_what_a_running_app_says_of_itself(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
-    code = doctor.main(["--url", f"{stage.host_url}/api/health?code={KEY}"])
+@pytest.mark.parametrize("page", ["", "/", "/api/health"])
+def test_the_doctor_shows_what_a_running_app_says_of_itself(
+    stage: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str], page: str
+) -> None:
+    code = doctor.main(["--url", f"{stage.host_url}{page}", "--key-file", str(key_file(tmp_path))])
 
     shown = capsys.readouterr().out
     # F&O knows the data project of the stage's export only once another test has imported it.
@@ -76,9 +81,7 @@ def test_the_doctor_looks_by_itself_with_a_settings_file(
     stage: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clear(monkeypatch)
-    settings = settings_file(tmp_path, stage.settings)
-    for name in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER"):  # azure-identity reads them itself
-        monkeypatch.setenv(name, stage.settings[name])
+    settings = settings_file(tmp_path, stage.settings)  # with IDENTITY_ENDPOINT, which azure-identity reads itself
 
     level = logging.getLogger(LOGGER_NAME).level
 
@@ -116,6 +119,49 @@ def test_the_doctor_says_that_a_laptop_has_no_managed_identity(
     assert "It has no managed identity" in capsys.readouterr().out
 
 
+def test_the_doctor_goes_by_the_identity_of_the_file_that_it_was_given(
+    stage: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clear(monkeypatch)
+    with closed_port() as port:
+        monkeypatch.setenv("IDENTITY_ENDPOINT", f"http://127.0.0.1:{port}/msi/token")
+        monkeypatch.setenv("IDENTITY_HEADER", "of this machine")
+
+        doctor.main(["--settings", str(settings_file(tmp_path, stage.settings)), "--json"])
+
+    grades = {check["name"]: check["grade"] for check in json.loads(capsys.readouterr().out)["checks"]}
+    assert grades["Permissions of Microsoft Graph"] == "ok"
+    assert os.environ["IDENTITY_HEADER"] == "of this machine"
+
+
+def test_the_doctor_without_an_identity_calls_no_address_of_the_machine(
+    stage: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clear(monkeypatch)
+    called: list[str] = []
+    connect = socket.socket.connect
+
+    def noted(self: socket.socket, address: Any) -> None:
+        called.append(str(address[0]))
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", noted)
+    settings = {name: value for name, value in stage.settings.items() if not name.startswith("IDENTITY_")}
+
+    code = doctor.main(["--settings", str(settings_file(tmp_path, settings))])
+
+    assert code == 1
+    assert "There is no managed identity here" in capsys.readouterr().out
+    assert called
+    assert set(called) <= {"127.0.0.1", "::1"}
+
+
+def key_file(folder: Path, key: str = KEY) -> Path:
+    file = folder / "key.txt"
+    file.write_text(f"{key}\n", encoding="utf-8")
+    return file
+
+
 def settings_file(folder: Path, values: Mapping[str, Any]) -> Path:
     file = folder / "settings.json"
     file.write_text(json.dumps({"Values": dict(values)}), encoding="utf-8")
@@ -133,24 +179,47 @@ def clear(monkeypatch: pytest.MonkeyPatch) -> None:
     ("url", "words"),
     [
         ("{host}/api/health", "refuses the key (HTTP 401)"),
-        ("{host}/api/health?code=another", "refuses the key (HTTP 401)"),
-        ("{fo}/api/health?code=k", "has no health page (HTTP 404)"),
-        ("http://contoso.azurewebsites.net/api/health?code=k", "must begin with https://"),
-        ("contoso", "must be a URL that begins with https://"),
+        ("{fo}/api/health", "has no health page (HTTP 404)"),
     ],
 )
 def test_the_doctor_says_why_a_running_app_tells_nothing(
-    stage: Stage, capsys: pytest.CaptureFixture[str], url: str, words: str
+    stage: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str], url: str, words: str
 ) -> None:
-    code = doctor.main(["--url", url.format(host=stage.host_url, fo=stage.entra_url)])
+    address = url.format(host=stage.host_url, fo=stage.entra_url)
+
+    code = doctor.main(["--url", address, "--key-file", str(key_file(tmp_path, "another"))])
 
     assert code == 1
     assert words in " ".join(capsys.readouterr().out.split())
 
 
-def test_the_doctor_says_that_an_app_cannot_be_reached(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("https://contoso.azurewebsites.net/api/health?code=the-key", "holds a key (?code=...)"),
+        ("http://contoso.azurewebsites.net/api/health", "must begin with https://"),
+        ("https://contoso.azurewebsites.net/another/page", "must be the address alone"),
+        ("contoso", "must be a URL that begins with https://"),
+    ],
+)
+@pytest.mark.parametrize("command", [doctor.main, lambda arguments: runs.main(["list", *arguments])])
+def test_an_address_that_cannot_be_used_or_holds_a_key_is_not_understood(
+    capsys: pytest.CaptureFixture[str], command: Callable[[list[str]], int], url: str, words: str
+) -> None:
+    assert command(["--url", url]) == 2
+
+    printed = capsys.readouterr()
+    assert words in printed.err
+    assert "the-key" not in printed.err
+    assert printed.out == ""
+
+
+def test_the_doctor_says_that_an_app_cannot_be_reached(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNS_KEY", "the-key")
     with closed_port() as port:
-        code = doctor.main(["--url", f"http://127.0.0.1:{port}/api/health?code=the-key"])
+        code = doctor.main(["--url", f"http://127.0.0.1:{port}"])
 
     shown = capsys.readouterr().out
     assert (code, "cannot be reached" in shown, "the-key" in shown) == (1, True, False)

@@ -1,5 +1,6 @@
 """The pages about runs through the functions host, and in a real browser where there is one."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -8,6 +9,7 @@ import pytest
 import requests
 from azure.storage.blob import ContainerClient
 
+from local_cloud.faults import Fault, status
 from shared.clients.run_store import RunStore, order_of
 from shared.domain.run import FileFacts, FlowKind, Outcome, State, new_run
 from tests.end_to_end.browsing import TIMEOUT_S, click_run, get, listed, open_list, until
@@ -97,6 +99,35 @@ def test_filters_reach_the_list(stage: Stage, failed: dict[str, Any]) -> None:
     assert names(f"text={execution_id}&company=DEMF") == []
 
 
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("day=31.12.2020", "YYYY-MM-DD"),
+        ("state=nonsense", "Use one of: found, claimed"),
+        ("outcome=fialed", "Use one of: NotSucceeded, Succeeded"),
+        ("state=found&state=claimed", "'found,claimed' is not a state"),
+        ("outcom=Failed", "Filter by: flow, company, project, state, outcome, day, text"),
+        ("behind=nonsense", "not a position"),
+    ],
+)
+def test_a_filter_that_cannot_be_read_is_refused_with_what_is_allowed(stage: Stage, query: str, told: str) -> None:
+    page = get(stage, f"/api/runs?{query}", Accept="text/html")
+    as_json = get(stage, f"/api/runs.json?{query}")
+
+    assert (page.status_code, as_json.status_code) == (400, 400)
+    assert told in as_json.json()["error"]
+    assert "Not understood" in page.text
+
+
+def test_how_thoroughly_the_health_is_looked_at_is_not_guessed(stage: Stage) -> None:
+    answer = get(stage, "/api/health.json?thorough=perhaps")
+
+    assert answer.status_code == 400
+    assert "thorough: 'perhaps' is not understood. Use one of: yes," in answer.json()["error"]
+    thorough = get(stage, "/api/health.json?thorough=true").json()
+    assert "Webhook" in [check["name"] for check in thorough["checks"]]
+
+
 def test_the_name_of_who_has_signed_in_is_shown(stage: Stage) -> None:
     page = get(stage, "/api/runs", **{"X-MS-CLIENT-PRINCIPAL-NAME": "anna@contoso.com", "Accept": "text/html"})
 
@@ -120,6 +151,151 @@ def test_in_a_browser_a_failed_run_is_opened_from_the_list_and_its_row_errors_ar
     step = browser.find_element("css selector", "#step-2 summary")
     step.send_keys("\n")  # with the keyboard
     assert until(browser, lambda page: "GetAzureWriteUrl" in page.find_element("css selector", "#step-2 table").text)
+
+
+def test_in_a_browser_a_filter_that_cannot_be_read_shows_what_is_allowed_and_no_runs(
+    stage: Stage, failed: dict[str, Any], browser: "Chrome"
+) -> None:
+    open_list(browser, stage, f"&text={failed['file_name']}&day=31.12.2020")
+
+    assert browser.find_element("css selector", "h1").text == "Not understood"
+    assert "Write it as YYYY-MM-DD" in browser.find_element("id", "main").text
+    assert browser.find_elements("css selector", "tbody tr, [data-act]") == []
+    browser.find_element("link text", "Runs").click()
+    until(browser, lambda page: page.find_element("css selector", "h1").text == "Runs")
+
+
+def rows(browser: "Chrome") -> list[list[str]]:
+    """Return badge, file and last column of every run that the list shows."""
+    return [
+        [row.find_element("css selector", each).text for each in (".badge", "th a", "td:last-child")]
+        for row in browser.find_elements("css selector", "#lists tbody tr")
+    ]
+
+
+def test_in_a_browser_the_list_shows_what_runs_then_what_waits_with_its_place_and_a_word_is_the_same_on_the_page(
+    stage: Stage, browser: "Chrome"
+) -> None:
+    names = [f"USMF_PageQueue_{number}.zip" for number in range(3)]
+    usual_s = stage.finance_operations.speed.seconds_per_execution
+    stage.finance_operations.change(seconds_per_execution=3600.0)
+    try:
+        stage.put(names[0], build_package(entity="PageQueue"))
+        execution_id = stage.wait_for(lambda: _executing(stage, names[0]), "the execution")
+        for name in names[1:]:
+            stage.put(name, build_package(entity="PageQueue"))
+            stage.wait_for(lambda: listed(stage, name), "the run in the list")  # noqa: B023  # looked at in this turn
+    finally:
+        stage.finance_operations.change(seconds_per_execution=usual_s)
+    open_list(browser, stage, "&text=PageQueue")
+    shown = rows(browser)
+    words = []
+    for name in names:
+        open_list(browser, stage, "&text=PageQueue")
+        click_run(browser, name)
+        buttons = [each.get_attribute("data-act") for each in browser.find_elements("css selector", "[data-act]")]
+        words.append((browser.find_element("css selector", "#run .badge").text, "check-now" in buttons))
+
+    stage.finance_operations.end_now(execution_id)
+    for name in names:
+        stage.ended(name)
+    open_list(browser, stage, f"&text={names[2]}")
+
+    assert [(badge, name) for badge, name, _ in shown] == [
+        ("running", names[0]),
+        ("waiting", names[1]),
+        ("waiting", names[2]),
+    ]
+    assert [last for _, _, last in shown[1:]] == ["at its turn: no. 1 in its queue", "at its turn: no. 2 in its queue"]
+    assert words == [("running", True), ("waiting", False), ("waiting", False)]
+    ((badge, _, took),) = rows(browser)
+    assert badge == "Succeeded"
+    assert re.fullmatch(r"waited [0-9.]+ s, ran [0-9.]+ s", took)
+
+
+def test_in_a_browser_a_cancelled_run_is_not_green(stage: Stage, browser: "Chrome") -> None:
+    _keep_ended_run(stage, "USMF_PageCancelled.zip", Outcome.GIVEN_UP)
+    _keep_ended_run(stage, "USMF_PageTaken.zip", Outcome.WITHDRAWN)
+
+    for name, kind in (("USMF_PageCancelled.zip", "warn"), ("USMF_PageTaken.zip", "idle")):
+        open_list(browser, stage, f"&text={name}")
+        in_list = browser.find_element("css selector", "#lists .badge").get_attribute("class")
+        click_run(browser, name)
+        on_page = browser.find_element("css selector", "#run .badge").get_attribute("class")
+        end = browser.find_element("css selector", ".way .end").get_attribute("class")
+        assert (in_list, on_page, end) == (f"badge {kind}", f"badge {kind}", f"end {kind}")
+
+
+def test_in_a_browser_failed_today_opens_that_list_and_leads_on_and_back(
+    stage: Stage, failed: dict[str, Any], browser: "Chrome"
+) -> None:
+    for number in range(60):
+        _keep_ended_run(stage, f"USMF_FailedToday_{number}.zip", Outcome.FAILED)
+    open_list(browser, stage)
+    count = browser.find_element("id", "failed-today").text
+
+    browser.find_element("id", "failed-today").click()
+    until(browser, lambda page: page.find_element("id", "shown").text.startswith("Failed on "))
+    first = rows(browser)
+    is_seen = browser.execute_script(
+        "const top = document.getElementById('shown').getBoundingClientRect().top; return top >= 0 && top < innerHeight"
+    )
+
+    assert is_seen
+    assert len(first) == int(count)
+    assert {badge for badge, _, _ in first} <= {"Failed", "PartiallySucceeded", "Rejected", "Canceled", "Unknown"}
+    assert browser.find_elements("id", "older") == []  # all of them are there
+    browser.find_element("id", "all-runs").click()
+    until(browser, lambda page: page.find_element("id", "shown").text == "All runs")
+    older = browser.find_element("id", "older")
+    browser.execute_script("arguments[0].scrollIntoView()", older)
+    older.click()
+    until(browser, lambda page: page.find_element("id", "newest"))
+    assert rows(browser)
+    browser.find_element("id", "newest").click()
+    until(browser, lambda page: not page.find_elements("id", "newest"))
+
+
+def test_in_a_browser_older_never_leads_to_an_empty_page(stage: Stage, browser: "Chrome") -> None:
+    """Just as many runs as a page holds, and none behind them."""
+    for number in range(50):
+        _keep_ended_run(stage, f"USMF_JustAPage_{number}.zip", lane="in-just-a-page")
+
+    open_list(browser, stage, "&text=JustAPage")
+
+    assert len(rows(browser)) == 50
+    assert browser.find_elements("id", "older") == []
+
+
+def test_in_a_browser_what_was_refused_is_not_green_and_stands_open_in_the_steps(
+    stage: Stage, browser: "Chrome"
+) -> None:
+    name = "USMF_PageRefused_001.zip"
+    stage.faults.add(Fault("graph", "PATCH", "/items/", 1, 1, do=status(503)))
+    stage.faults.add(Fault("finance_operations", "POST", r"\.ImportFromPackage$", 1, 1, do=status(429)))
+    stage.put(name, build_package(entity="PageRefused", rows=(("A", "Alpha"), ("B", "#ERROR"))))
+    stage.ended(name)
+
+    open_list(browser, stage)
+    click_run(browser, name)
+
+    steps = [
+        (
+            step.get_attribute("class"),
+            step.find_element("css selector", ".mark").text,
+            step.get_attribute("open") is not None,
+            " ".join(step.find_element("css selector", ".what").text.split()),
+        )
+        for step in browser.find_elements("css selector", ".way details")
+    ]
+    refused = [each for each in steps if " 503" in each[3] or " 429" in each[3]]
+    assert len(refused) == 2
+    assert {each[:3] for each in refused} == {("warn", "↻", True)}
+    assert "ImportFromPackage 429" in refused[1][3]
+    (poll,) = [each for each in steps if each[3].startswith("Ask F&O how far it is")]
+    assert (poll[0], poll[1]) == ("bad", "✕")
+    assert "F&O ended it as PartiallySucceeded" in poll[3]
+    assert steps[-1][:3] == ("good", "✓", False)
 
 
 def test_in_a_browser_a_file_name_made_of_html_stays_text(stage: Stage, browser: "Chrome") -> None:
@@ -149,14 +325,14 @@ def _checks(page: "Chrome") -> set[str]:
     return {each.text for each in page.find_elements("css selector", ".checks tbody th")}
 
 
-def _keep_ended_run(stage: Stage, file_name: str) -> None:
-    """Put a run into the history that OneDrive would not allow: it takes no such name, and we do not rely on that."""
+def _keep_ended_run(stage: Stage, file_name: str, outcome: Outcome = Outcome.SUCCEEDED, lane: str = "in-pages") -> None:
+    """Put a run into the history without running it: one whose name OneDrive would not allow, or one of many."""
     now = datetime.now(UTC)
     run = new_run(
         flow=FlowKind.IMPORT,
         state=State.FOUND,
         integration="import",
-        lane="in-pages",
+        lane=lane,
         order=order_of(now, "html"),
         file=FileFacts(name=file_name),
         now=now,
@@ -164,8 +340,8 @@ def _keep_ended_run(stage: Stage, file_name: str) -> None:
     with ContainerClient.from_connection_string(stage.azurite.connection_string, "runs") as container:
         store = RunStore(container)
         store.create(run)
-        (head,) = map(store.read_row, store.lane("in-pages").rows)
-        store.end(replace(head, state=State.FILED, outcome=Outcome.SUCCEEDED, ended=now))
+        (head,) = map(store.read_row, store.lane(lane).rows)
+        store.end(replace(head, state=State.FILED, outcome=outcome, ended=now))
 
 
 def test_in_a_browser_the_page_of_a_run_follows_it_to_its_end_by_itself(stage: Stage, browser: "Chrome") -> None:

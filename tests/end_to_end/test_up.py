@@ -87,6 +87,14 @@ def test_a_file_copied_into_the_printed_folder_is_filed_and_ctrl_c_ends_everythi
 
     (folder / "USMF_Copied_001.zip").write_bytes(build_package())
     _wait_for_file(folder.parent / "Success" / "USMF_Copied_001.zip", up)
+    up.wait_for(r"(USMF_Copied_001\.zip  Processing -> Success, Succeeded)$")
+    moved = [line for line in up.printed.splitlines() if "USMF_Copied_001.zip" in line]
+    assert [line.partition("  USMF")[2] for line in moved] == [
+        "_Copied_001.zip  Input -> Processing",
+        "_Copied_001.zip  Processing -> Success, Succeeded",
+    ]
+    assert '{"event"' not in up.printed
+    assert "step.done" in (tmp_path / "home" / "host.log").read_text("utf-8")
     if sys.platform == "linux":
         assert len(processes_with(up.marker)) >= 3  # itself, Azurite, the functions host
 
@@ -102,8 +110,9 @@ def test_a_file_copied_into_the_printed_folder_is_filed_and_ctrl_c_ends_everythi
 
 
 def test_where_well_known_ports_are_taken_it_runs_on_any_free_ones(tmp_path: Path) -> None:
-    with closing(Running(tmp_path / "home", "--free-ports")) as up:
+    with closing(Running(tmp_path / "home", "--free-ports", "--export", "Customers:USMF")) as up:
         up.wait_for(r"^(Ctrl-C stops everything)")
+        how = up.wait_for(r"^(F&O has no data project Customers yet.*)$")
 
         up.process.send_signal(signal.SIGINT)
 
@@ -111,6 +120,8 @@ def test_where_well_known_ports_are_taken_it_runs_on_any_free_ones(tmp_path: Pat
     assert len(up.ports) >= 5
     assert up.ports.isdisjoint(astuple(KNOWN_PORTS))
     assert "UseDevelopmentStorage" not in up.printed  # it stands for the well-known ports
+    assert "An import makes it" in how
+    assert f"copy the package as USMF_NAME.zip into {(tmp_path / 'home').resolve() / 'OneDrive' / 'Input'}" in how
 
 
 def test_ports_that_are_taken_are_told_before_anything_is_started(tmp_path: Path) -> None:

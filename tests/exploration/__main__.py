@@ -1,51 +1,23 @@
 """``python -m tests.exploration``, called by ``dev.py explore``: all histories of all scenarios, or of some."""
 
-import argparse
 import json
-import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from datetime import UTC, datetime
-from typing import Final
 
 from tests.architecture.generated import SCENARIOS as DOCUMENT
 from tests.architecture.generated import as_text, machine, renew
+from tests.arguments import explore as read_arguments
 from tests.exploration.explore import Result, explore
 from tests.exploration.scenarios import SCENARIOS, Bound, Scenario
-
-MOST: Final = 99
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; return 0 only if no history breaks a promise."""
-    parser = argparse.ArgumentParser(prog="dev.py explore", description=__doc__)
-    parser.add_argument(
-        "--faults",
-        type=int,
-        default=MOST,
-        metavar="N",
-        help="at most so many in one history (default: as many as each scenario goes to)",
-    )
-    parser.add_argument(
-        "--stalls", type=int, default=MOST, metavar="N", help="of these, at most so many workers that stand still"
-    )
-    parser.add_argument(
-        "--seconds", type=float, default=math.inf, metavar="N", help="end after so long, complete or not"
-    )
-    parser.add_argument("--only", default="", metavar="NAMES", help=", ".join(each.name for each in SCENARIOS))
-    parser.add_argument("--jobs", type=int, default=2, help="processes side by side (default %(default)s)")
-    parser.add_argument("--json", action="store_true", help="one JSON object a scenario")
-    parser.add_argument(
-        "--output", action="store_true", help="also put the figures of the whole into the docs, if all holds"
-    )
-    options = parser.parse_args(arguments)
-    names = options.only.split(",") if options.only else [each.name for each in SCENARIOS]
-    if unknown := set(names) - {each.name for each in SCENARIOS}:
-        parser.error(f"there is no scenario {', '.join(sorted(unknown))}")
-    if options.output and (options.only or min(options.faults, options.stalls) < MOST or options.seconds < math.inf):
-        parser.error("--output is for the whole exploration: leave --only, --faults, --stalls and --seconds out")
+    options = read_arguments(arguments, {}, [each.name for each in SCENARIOS])
+    names = options.only
     began, give_up = time.monotonic(), time.time() + options.seconds
     chosen = [
         (each, bound)

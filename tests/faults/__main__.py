@@ -1,6 +1,5 @@
 """``python -m tests.faults``, called by ``dev.py faults``: the whole fault matrix and all scenarios, or a part."""
 
-import argparse
 import json
 import re
 import sys
@@ -11,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from tests.architecture.generated import SCENARIOS, as_text, machine, renew
+from tests.arguments import faults as read_arguments
 from tests.faults.interception import FaultKind
 from tests.faults.matrix import Case, Verdict, a_stage, cases
 from tests.faults.scenarios import Scenario, scenarios, verdict_on
@@ -24,19 +24,7 @@ _MARKS: Final = {True: ".", False: "X", None: " "}
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; return 0 only if every promise held in every case."""
-    parser = argparse.ArgumentParser(prog="dev.py faults", description=__doc__)
-    parser.add_argument(
-        "--only", default="", metavar="REGEX", help="only cases whose name matches, e.g. 'import.*killed'"
-    )
-    parser.add_argument(
-        "--every", type=int, default=1, metavar="N", help="only every N-th case, spread over the matrix"
-    )
-    parser.add_argument("--jobs", type=int, default=2, help="processes side by side (default %(default)s)")
-    parser.add_argument("--json", action="store_true", help="one JSON object a case, then a summary")
-    parser.add_argument("--output", action="store_true", help="also put the table of the whole matrix into the docs")
-    options = parser.parse_args(arguments)
-    if options.output and (options.only or options.every > 1):
-        parser.error("--output is for the whole matrix: leave --only and --every out")
+    options = read_arguments(arguments, {})
     began = time.monotonic()
     verdicts: list[Judged] = []
     with ProcessPoolExecutor(options.jobs) as pool:

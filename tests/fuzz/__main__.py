@@ -1,6 +1,5 @@
 """``python -m tests.fuzz``, called by ``dev.py fuzz``: each property with thousands of examples, new ones each time."""
 
-import argparse
 import re
 import secrets
 import sys
@@ -11,15 +10,14 @@ from typing import Final
 
 import pytest
 
+from tests.arguments import fuzz as read_arguments
+
 PROPERTIES: Final = Path(__file__).with_name("test_properties.py")
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; return 0 only if every property held for every example."""
-    parser = argparse.ArgumentParser(prog="dev.py fuzz", description=__doc__)
-    parser.add_argument("--examples", type=int, default=100_000, help="in all, shared evenly (default %(default)s)")
-    parser.add_argument("--seed", type=int, help="that of an earlier run, to see the same examples again")
-    options = parser.parse_args(arguments)
+    options = read_arguments(arguments, {})
     seed = secrets.randbelow(2**32) if options.seed is None else options.seed
     count = len(re.findall(r"(?m)^def test_", PROPERTIES.read_text("utf-8")))
     progress = _Progress(count, examples_each=-(-options.examples // count))

@@ -1,6 +1,5 @@
 """python dev.py live: let the contract suites run against real services, clean up, and say which assumptions held."""
 
-import argparse
 import contextlib
 import json
 import signal
@@ -17,6 +16,8 @@ from typing import Any, Final, NoReturn
 import dev
 from shared.errors import AppError
 from shared.secret import redacted
+from tests.arguments import SUITES
+from tests.arguments import live as read_arguments
 from tests.live.assumptions import HELD, NOT_CHECKED, NOT_HELD, Verdict, assumptions, judged
 from tests.live.run import (
     COMPANY_VARIABLE,
@@ -27,32 +28,14 @@ from tests.live.run import (
     LiveRun,
 )
 
-SUITES: Final = ("onedrive", "finance_operations", "subscriptions")
 # What the contract writes with: tests/contract/finance_operations_contract.py.
 ENTITY: Final = "Fixed asset major type"
 ROWS: Final = "A, B, CT1 and CT2"
 
-_DESCRIPTION: Final = """\
-Let the contract suites run against the OneDrive, the F&O environment and the notifications that a settings file names,
-clean up, and say which of the app's assumptions held. It says first what it will do and asks for the environment's
-host name. Use a sandbox, and a company whose fixed asset major types nobody needs. More: docs/live.md"""
-
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; returns 0 where all went well, 1 where not, 2 where nothing was done, 130 when broken off."""
-    parser = argparse.ArgumentParser(
-        prog="dev.py live", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--settings", type=Path, required=True, metavar="FILE", help="a file like local.settings.json.example"
-    )
-    parser.add_argument("--only", choices=SUITES, help="only this suite")
-    parser.add_argument(
-        "--company", default="", metavar="NAME", help="F&O's company to import into (default: that of the settings)"
-    )
-    parser.add_argument("--yes", action="store_true", help="do not ask for the host name")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    options = parser.parse_args(arguments)
+    options = read_arguments(arguments, {})
     suites = (options.only,) if options.only else SUITES
     name = f"{PREFIX}{datetime.now(UTC):%Y%m%d%H%M%S}"
     try:

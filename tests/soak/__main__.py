@@ -1,16 +1,15 @@
 """``python -m tests.soak``, called by ``dev.py soak``: two hosts under random faults and kills, until all has ended."""
 
-import argparse
 import json
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Final
 
 from tests.architecture.generated import SCENARIOS, renew
+from tests.arguments import soak as read_arguments
 from tests.soak.drive import Result, Soak
 from tests.soak.plan import make_plan
 from tests.soak.scene import Log
@@ -22,18 +21,7 @@ PROGRESS_S: Final = 1.0
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; return 0 only if every promise held."""
-    parser = argparse.ArgumentParser(prog="dev.py soak", description=__doc__)
-    parser.add_argument("--seed", type=int, default=4, help="of packages, faults and kills (default %(default)s)")
-    parser.add_argument("--packages", type=int, default=500, metavar="N", help="(default %(default)s)")
-    parser.add_argument("--projects", type=int, default=20, metavar="N", help="lanes of imports (default %(default)s)")
-    parser.add_argument("--exports", type=int, default=20, metavar="N", help="lanes of exports (default %(default)s)")
-    parser.add_argument(
-        "--minutes", type=float, default=40, metavar="N", help="what takes longer has failed (default %(default)s)"
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object")
-    parser.add_argument("--record", action="store_true", help="put the figures into docs/scenarios.md, if all is well")
-    parser.add_argument("--log", type=Path, metavar="FILE", help="keep what both hosts print")
-    options = parser.parse_args(arguments)
+    options = read_arguments(arguments, {})
     plan = make_plan(
         seed=options.seed,
         packages=options.packages,

@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 import dev
+from dev import ROOT
 from local_cloud.processes import ChildProcess
+from tests import arguments
+from tests.benchmarks.__main__ import BENCHMARKS
+from tests.exploration.scenarios import SCENARIOS
+from tests.witnesses.clients import CLIENTS
 
 THIS_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -29,9 +34,24 @@ FAILS = python("print('line 3 is wrong'); raise SystemExit(4)")
 
 
 def test_it_can_be_read_by_python_3_8() -> None:
-    source = Path(dev.__file__).read_text(encoding="utf-8")
+    modules = [ROOT / f"{name.replace('.', '/')}.py" for name in ("dev", *sorted(set(dev.READ_BY.values())))]
 
-    ast.parse(source, feature_version=(3, 8))
+    for module in modules:
+        tree = ast.parse(module.read_text(encoding="utf-8"), feature_version=(3, 8))
+        imported = {name for node in ast.walk(tree) for name in _imported(node)}
+        assert imported <= sys.stdlib_module_names | {"__future__"}
+
+
+def _imported(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name.partition(".")[0] for alias in node.names]
+    return [str(node.module).partition(".")[0]] if isinstance(node, ast.ImportFrom) else []
+
+
+def test_what_can_be_chosen_is_what_there_is() -> None:
+    assert set(arguments.BENCHMARKS) == set(BENCHMARKS)
+    assert set(arguments.SCENARIOS) == {scenario.name for scenario in SCENARIOS}
+    assert set(arguments.WITNESSES) == {client.name for client in CLIENTS}
 
 
 def test_the_wanted_python_is_the_one_of_the_file_that_azure_tools_read() -> None:
@@ -243,8 +263,22 @@ def test_an_unknown_command_is_an_error(capsys: pytest.CaptureFixture[str]) -> N
     assert "there is no command dmeo" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["demo", "up", "test", "faults", "witnesses", "sign-in"])
-def test_arguments_are_passed_on_as_they_are(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("demo", ["--json"]),
+        ("up", ["--free-ports", "--export", "Asset Groups:USMF"]),
+        ("test", ["--json", "-k", "a b"]),
+        ("faults", ["--only", "import.*killed"]),
+        ("witnesses", ["--allow-missing", "--only", "msal"]),
+        ("runs", ["list", "--url", "https://contoso.azurewebsites.net", "--text", "a b"]),
+        ("doctor", ["--json"]),
+        ("sign-in", []),
+    ],
+)
+def test_arguments_are_passed_on_as_they_are(
+    monkeypatch: pytest.MonkeyPatch, command: str, arguments: list[str]
+) -> None:
     handed_over: list[str] = []
 
     def hand_over(line: list[str]) -> int:
@@ -254,8 +288,55 @@ def test_arguments_are_passed_on_as_they_are(monkeypatch: pytest.MonkeyPatch, co
     monkeypatch.setattr(dev, "prepare", lambda azurite: None)
     monkeypatch.setattr(dev, "hand_over", hand_over)
 
-    assert dev.main([command, "--json", "-k", "a b"]) == 3
-    assert handed_over[-3:] == ["--json", "-k", "a b"]
+    assert dev.main([command, *arguments]) == 3
+    assert handed_over[len(handed_over) - len(arguments) :] == arguments
+
+
+@pytest.mark.parametrize("command", dev.COMMANDS)
+def test_the_help_of_a_command_prepares_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    monkeypatch.setattr(dev, "prepare", lambda azurite: pytest.fail("prepared"))
+
+    with pytest.raises(SystemExit, match=r"^0$"):
+        dev.main([command, "--help"])
+
+    assert f"usage: dev.py {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["demo", "--package", "no such file.zip"], "there is no file no such file.zip"),
+        (["up", "--export", "Customers"], "must be PROJECT:COMPANY"),
+        (["up", "--seconds", "-1"], "no number of seconds"),
+        (["up", "--prot", "1"], "unrecognized arguments"),
+        (["runs"], "COMMAND"),
+        (["runs", "list", "--url", "https://contoso.azurewebsites.net", "--day", ""], "--day: empty"),
+        (["runs", "list", "--url", ""], "say which app"),
+        (["runs", "run-again", "--url", "https://contoso.azurewebsites.net"], "name one run, or give --all"),
+        (["doctor", "--settings", "no such file"], "there is no file no such file"),
+        (["doctor", "--key-file", "no such file", "--url", "https://x"], "there is no file no such file"),
+        (["sign-in", "--settings", "no such file"], "there is no file no such file"),
+        (["faults", "--only", "("], "no regular expression"),
+        (["faults", "--every", "0"], "must be 1 or more"),
+        (["explore", "--only", "nonsense"], "there is no scenario nonsense; there are: two-files, "),
+        (["bench", "--only", "nonsense"], "invalid choice: 'nonsense'"),
+        (["soak", "--packages", "many"], "invalid"),
+        (["fuzz", "--examples", "0"], "must be 1 or more"),
+        (["witnesses", "--only", "nonsense"], "invalid choice: 'nonsense'"),
+        (["live"], "--settings"),
+    ],
+)
+def test_arguments_that_cannot_be_read_are_refused_before_anything_is_prepared(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+) -> None:
+    monkeypatch.setattr(dev, "prepare", lambda azurite: pytest.fail("prepared"))
+
+    with pytest.raises(SystemExit, match=r"^2$"):
+        dev.main(arguments)
+
+    assert told in capsys.readouterr().err
 
 
 def test_trouble_is_told_without_a_traceback(

@@ -3,7 +3,6 @@
 A client that cannot be run is reported as such and counts as a failure, unless --allow-missing says otherwise.
 """
 
-import argparse
 import json
 import os
 import shutil
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import dev
+from tests.arguments import witnesses as read_arguments
 from tests.witnesses.clients import CLIENTS, JAVASCRIPT, Client, Source
 from tests.witnesses.report import FILE_VARIABLE, ONLY_VARIABLE
 
@@ -47,11 +47,7 @@ class Verdict:
 def main(arguments: Sequence[str]) -> int:
     """Run the command; returns its exit code."""
     names = [client.name for client in CLIENTS]
-    parser = argparse.ArgumentParser(prog="dev.py witnesses", description=dev.witnesses.__doc__)
-    parser.add_argument("--only", action="append", choices=names, metavar="NAME", help=f"one of: {', '.join(names)}")
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    parser.add_argument("--allow-missing", action="store_true", help="a client that cannot be run is no failure")
-    options = parser.parse_args(arguments)
+    options = read_arguments(arguments, {}, names)
     chosen = [client for client in CLIENTS if client.name in (options.only or names)]
     notes: dict[str, str] = {}
     python = install_from_pypi(chosen, notes)

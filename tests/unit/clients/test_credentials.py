@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import socket
 import ssl
 import subprocess
 import sys
@@ -34,6 +35,7 @@ from shared.clients.credentials import (
     Credential,
     ManagedIdentity,
     SignedInUser,
+    StorageIdentity,
     certificate_ends,
 )
 from shared.errors import AppError, ItemChanged, NeedsPerson, TryAgain
@@ -332,6 +334,19 @@ def test_an_identity_endpoint_that_is_not_there_is_asked_later(monkeypatch: pyte
     assert type(error_of(AppIdentity(ManagedIdentity(), SCOPE).token)) is TryAgain
 
 
+def test_without_an_identity_of_azures_the_metadata_address_of_the_machine_is_not_called(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER", "MSI_ENDPOINT", "AZURE_FEDERATED_TOKEN_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(socket.socket, "connect", lambda _self, address: pytest.fail(f"{address} was called"))
+
+    for ask in (AppIdentity(ManagedIdentity(), SCOPE).token, lambda: StorageIdentity("").get_token(SCOPE).token):
+        error = error_of(ask)
+        assert type(error) is NeedsPerson
+        assert "There is no managed identity here" in str(error)
+
+
 # A signed-in user
 
 
@@ -584,7 +599,6 @@ def test_an_environment_variable_counts_more_than_the_settings_file(
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (None, "cannot be read"),
         ("{", "cannot be read"),
         ("[]", "Values"),
         ('{"Values": {"FO_URL": 1}}', "Values"),
@@ -593,11 +607,10 @@ def test_an_environment_variable_counts_more_than_the_settings_file(
     ],
 )
 def test_settings_that_cannot_be_used_are_told(
-    content: str | None, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    content: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "settings.json"
-    if content is not None:
-        file.write_text(content, encoding="utf-8")
+    file.write_text(content, encoding="utf-8")
 
     assert sign_in.main(["--settings", str(file)]) == 1
 

@@ -274,7 +274,7 @@ def test_a_wait_beyond_the_limit_is_told_once_with_who_has_it_and_is_over_with_t
         "USMF_Customers_001.zip has waited for the data project Customers for 61 minutes. USMF_1.zip uses it."
     )
     assert told.waiting_for(A_WAIT, 5.0, AN_HOUR, NOW + 2 * AN_HOUR).trouble == told.trouble
-    assert (told.waits_no_more().waits, told.waits_no_more().trouble) == (None, None)
+    assert (told.waits_no_more(NOW).waits, told.waits_no_more(NOW).trouble) == (None, None)
 
 
 # A person cancels

@@ -1,9 +1,11 @@
 """What a person does about runs: each verb, asked once, asked twice, and asked while a worker is at the lane."""
 
+import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -13,7 +15,7 @@ from shared.domain.run import FlowKind, Outcome, Run, State
 from shared.errors import TryAgain
 from shared.flows import actions, history, inbound, lanes, runner
 from shared.flows.actions import Answer, Asked
-from shared.flows.history import NOT_SUCCEEDED, Filters
+from shared.flows.filters import NOT_SUCCEEDED, Filters
 from shared.flows.offers import Verb
 from shared.services import Services
 from tests.packages import build_package
@@ -332,12 +334,52 @@ def test_of_very_many_some_are_run_again_and_it_is_said_that_there_are_more(
     for number in range(3):
         failed(world, f"USMF_{number}.zip")
     world.clock.advance(1)
-    monkeypatch.setattr(actions, "AT_ONCE", 2)
+    monkeypatch.setattr(history, "AGAIN_AT_ONCE", 2)
 
     answer = actions.run_all_again(Filters(outcome=NOT_SUCCEEDED), world.clock.now(), ANNA, world.services)
 
     assert len(answer.each) == 2
     assert "There are more" in answer.said
+
+
+def test_before_all_are_run_again_it_is_said_how_many_and_which_and_just_those_are(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.clock.present = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
+    for number in range(4):
+        failed(world, f"USMF_{number}.zip")
+        world.clock.advance(3600)
+    filters, seen = Filters(outcome=NOT_SUCCEEDED), world.clock.now()
+    monkeypatch.setattr(history, "AGAIN_AT_ONCE", 3)
+
+    offer = history.list_runs(filters, "", world.services).offers[-1]
+    answer = actions.run_all_again(filters, seen, ANNA, world.services)
+    rest = history.list_runs(filters, "", world.services).offers[-1]
+
+    assert "The newest 3 ended runs" in offer.words
+    assert re.search(r"opened from 2026-11-02 09:\d\d:\d\d UTC to 2026-11-02 11:\d\d:\d\d UTC\.", offer.words)
+    assert "There are more" in offer.words
+    assert [each.said.partition(":")[0] for each in answer.each] == ["USMF_3.zip", "USMF_2.zip", "USMF_1.zip"]
+    assert rest.words.startswith("1 ended run is run again: USMF_0.zip, opened 2026-11-02 08:")
+
+
+def test_runs_in_a_state_in_which_none_has_ended_are_not_run_again(world: World) -> None:
+    answer = actions.run_all_again(Filters(state=State.EXECUTING), world.clock.now(), ANNA, world.services)
+
+    assert not answer.done
+    assert "No run in the state executing has ended" in answer.said
+
+
+def test_running_all_again_is_not_offered_where_it_would_do_nothing(world: World) -> None:
+    failed(world, "USMF_1.zip")
+    world.clock.advance(1)
+    filters = Filters(outcome=NOT_SUCCEEDED)
+    offered = [offer.verb for offer in history.list_runs(filters, "", world.services).offers]
+
+    actions.run_all_again(filters, world.clock.now(), ANNA, world.services)
+
+    assert offered == [Verb.LOOK_NOW, Verb.RUN_ALL_AGAIN]
+    assert [offer.verb for offer in history.list_runs(filters, "", world.services).offers] == [Verb.LOOK_NOW]
 
 
 # Check now
@@ -389,6 +431,34 @@ def test_a_run_that_waits_for_its_turn_is_not_checked_but_the_one_ahead_is_named
     assert answer is not None
     assert (answer.done, answer.run) == (False, address_of(run))
     assert NAME in answer.said
+
+
+def offered(world: World, address: str) -> list[Verb]:
+    view = history.show_run(address, world.services)
+    assert view is not None
+    return [offer.verb for offer in view.offers]
+
+
+def test_what_is_always_refused_is_not_offered(both_ways: World) -> None:
+    world = both_ways
+    old = failed(world)
+    world.start_exports()
+    world.run_until_quiet()
+    (export,) = [run for run in world.ended_runs() if run.flow is FlowKind.EXPORT]
+    assert Verb.RUN_AGAIN in offered(world, address_of(export))
+    assert Verb.RUN_AGAIN in offered(world, address_of(old))
+
+    for number in range(2):
+        world.put(f"USMF_{number}.zip")
+    world.look()
+    (lane,) = world.heads()
+    world.wake(lane)
+    first, second = sorted(world.services.store.open_rows(), key=lambda row: row.file_name)
+    actions.export_now("export", ANNA, world.services)
+
+    assert Verb.CHECK_NOW in offered(world, first.address)
+    assert Verb.CHECK_NOW not in offered(world, second.address)
+    assert Verb.RUN_AGAIN not in offered(world, address_of(export))
 
 
 # Cancel

@@ -9,6 +9,7 @@ from azure.storage.blob import BlobServiceClient
 from shared.domain.run import Outcome, State
 from shared.flows import actions, health, history, lanes, watch
 from shared.flows.actions import Asked
+from shared.flows.filters import Filters
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, as_soon_as
 from tests.world import World
@@ -103,7 +104,7 @@ def test_it_is_reported_and_shown_and_other_lanes_pages_health_and_the_timer_go_
     assert world.files("Two/Success") == ["USMF_3.zip"]
     (mail,) = [mail for mail in world.mails() if "damaged" in mail.subject]
     assert place in mail.content
-    listed = history.list_runs(history.Filters(), "", world.services)
+    listed = history.list_runs(Filters(), "", world.services)
     assert any(line.run.damage for line in listed.under_way)
     found = health.check_health(lambda: world.services)
     assert found.grade is health.Grade.TROUBLE

@@ -1,27 +1,34 @@
 """What a person sees of the runs: figures, filters, pages, and one run as the way that it went."""
 
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from local_cloud.faults import Fault, status
+from local_cloud.finance_operations.knobs import Speed
 from shared.clients.dmf import RowError
-from shared.clients.run_store import RunRow, address_of
+from shared.clients.run_store import Pause, RunRow, address_of
 from shared.domain.record import run_from_json, run_to_json
 from shared.domain.run import (
     FileFacts,
     FlowKind,
     Outcome,
+    RemoteCallRecord,
     Run,
     State,
     StepRecord,
+    Trouble,
     new_run,
 )
 from shared.flows import execution, history, inbound, outbound
-from shared.flows.history import NOT_SUCCEEDED, Ahead, Filters, Place, read_filters
+from shared.flows.filters import NOT_SUCCEEDED, Filters, NotUnderstood, read_filters
+from shared.flows.history import Ahead, Mark, Place
 from tests.packages import build_package
+from tests.unit.flows.conftest import MakeWorld
 from tests.world import World
 
 NOW = datetime(2026, 11, 2, 8, 30, tzinfo=UTC)
@@ -66,7 +73,7 @@ def a_row(**facts: Any) -> RunRow:
 # The list
 
 
-def test_the_head_of_a_lane_is_running_the_others_wait_and_who_needs_a_person_comes_first() -> None:
+def test_who_needs_a_person_comes_first_then_what_runs_then_what_waits_by_its_turn() -> None:
     rows = [
         a_row(run_id="a", lane="in-1", opened=NOW),
         a_row(run_id="b", lane="in-1", opened=NOW + SECOND),
@@ -75,15 +82,112 @@ def test_the_head_of_a_lane_is_running_the_others_wait_and_who_needs_a_person_co
         a_row(run_id="e", lane="in-3", opened=NOW + 4 * SECOND),
     ]
 
-    lines = [(line.run.run_id, line.place) for line in history.placed(rows)]
+    lines = [(line.run.run_id, line.place, line.turn) for line in history.placed(rows)]
 
     assert lines == [
-        ("c", Place.NEEDS_PERSON),
-        ("e", Place.RUNNING),
-        ("d", Place.WAITING),
-        ("b", Place.WAITING),
-        ("a", Place.RUNNING),
+        ("c", Place.NEEDS_PERSON, 0),
+        ("a", Place.RUNNING, 0),
+        ("e", Place.RUNNING, 0),
+        ("b", Place.WAITING, 1),
+        ("d", Place.WAITING, 1),
     ]
+
+
+def test_files_wait_in_the_order_in_which_the_lane_takes_them_up() -> None:
+    """Of one second by name, whatever the part of the second."""
+    rows = [
+        a_row(run_id="a", state=State.EXECUTING, place="20261102T083009000000Z"),
+        a_row(run_id="b", file_name="USMF_3.zip", place="20261102T083000000000Z"),
+        a_row(run_id="c", file_name="USMF_2.zip", place="20261102T083000500000Z"),
+        a_row(run_id="d", file_name="USMF_1.zip", place="20261102T083001000000Z", opened=NOW - 9 * SECOND),
+    ]
+
+    lines = [(line.run.run_id, line.turn) for line in history.placed(rows)]
+
+    assert lines == [("a", 0), ("c", 1), ("b", 2), ("d", 3)]
+
+
+def test_what_runs_is_shown_however_many_wait_or_need_a_person(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "OPEN_SHOWN", 3)
+    monkeypatch.setattr(history, "OTHERS_SHOWN", 1)
+    for number in range(6):
+        world.put(f"USMF_{number}.zip")
+    world.look()
+    world.wake(next(iter(world.heads())))
+
+    listed = history.list_runs(Filters(), "", world.services)
+
+    assert [(line.run.file_name, line.place, line.turn) for line in listed.under_way] == [
+        ("USMF_0.zip", Place.RUNNING, 0),
+        ("USMF_1.zip", Place.WAITING, 1),
+        ("USMF_2.zip", Place.WAITING, 2),
+    ]
+    assert listed.under_way_total == 6
+
+
+def test_older_runs_are_offered_only_where_there_are_some(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world.clock, "present", datetime(2026, 11, 2, 12, 0, tzinfo=UTC))
+    monkeypatch.setattr(history, "PAGE", 2)
+    monkeypatch.setattr(history, "AT_ONCE_FILTERED", 2)
+    for number in range(4):
+        ended(world, number, company="DEMF" if number < 2 else "USMF")
+    ended(world, 60 * 24 * 3)
+
+    pages = [history.list_runs(Filters(), "", world.services)]
+    while pages[-1].position:
+        pages.append(history.list_runs(Filters(), pages[-1].position, world.services))
+    demf = history.list_runs(Filters(company="DEMF"), "", world.services)
+    usmf = history.list_runs(Filters(company="USMF"), "", world.services)
+
+    assert list(map(numbers, pages)) == [[0, 1], [2, 3], [60 * 24 * 3]]
+    assert (numbers(demf), demf.position) == ([0, 1], "")
+    assert numbers(usmf) == [2, 3]
+    assert numbers(history.list_runs(Filters(company="USMF"), usmf.position, world.services)) == [60 * 24 * 3]
+
+
+def test_how_long_a_run_waited_and_ran_is_told_apart(make_world: MakeWorld) -> None:
+    world = make_world(speed=Speed(seconds_per_execution=60.0))
+    for number in range(2):
+        world.put(f"USMF_{number}.zip")
+    world.look()
+    world.run_until_quiet()
+
+    first, second = sorted(history.list_runs(Filters(), "", world.services).ended, key=lambda line: line.run.file_name)
+
+    assert first.waited is not None
+    assert first.waited < 5 * SECOND
+    assert first.took is not None
+    assert second.waited is not None
+    assert second.took is not None
+    assert 60 * SECOND <= second.waited <= second.took - 60 * SECOND
+    view = shown(world, second.run.address)
+    assert (view.waited, view.took) == (second.waited, second.took)
+
+
+def test_of_a_run_of_an_older_version_the_whole_time_is_told(world: World) -> None:
+    ended(world, 1)
+
+    (line,) = history.list_runs(Filters(), "", world.services).ended
+
+    assert (line.took, line.waited) == (SECOND, None)
+
+
+def test_a_run_has_the_same_word_in_the_list_and_on_its_page(world: World) -> None:
+    for number in range(3):
+        world.put(f"USMF_{number}.zip")
+    world.look()
+    (lane,) = world.heads()
+    world.wake(lane)
+
+    def words() -> list[tuple[Place, Place]]:
+        lines = history.list_runs(Filters(), "", world.services).under_way
+        return [(line.place, shown(world, line.run.address).place) for line in lines]
+
+    under_way = words()
+    world.services.store.pause(Pause(lane=lane, by="Anna", why="to see", since=NOW))
+
+    assert under_way == [(place, place) for place in (Place.RUNNING, Place.WAITING, Place.WAITING)]
+    assert words() == [(place, place) for place in (Place.PAUSED, Place.WAITING, Place.WAITING)]
 
 
 def test_the_head_of_a_paused_lane_is_paused_and_counts_as_waiting() -> None:
@@ -128,24 +232,46 @@ FAILED = a_row(state=State.FILED, outcome=Outcome.PARTIALLY_SUCCEEDED, ended=NOW
         ({"project": "vendors"}, a_row(), False),
         ({"state": "found"}, a_row(), True),
         ({"state": "filed"}, a_row(), False),
-        ({"state": "no such state"}, a_row(), True),
+        ({"state": "Found"}, a_row(), True),
+        ({"state": "uploaded"}, a_row(state=State.CLAIMED), True),
         ({"outcome": NOT_SUCCEEDED}, FAILED, True),
         ({"outcome": "PartiallySucceeded"}, FAILED, True),
+        ({"outcome": "partiallysucceeded"}, FAILED, True),
         ({"outcome": "Failed"}, FAILED, False),
         ({"outcome": NOT_SUCCEEDED}, a_row(), False),
         ({"outcome": NOT_SUCCEEDED}, a_row(outcome=Outcome.SUCCEEDED), False),
         ({"day": "2026-11-02"}, a_row(), True),
         ({"day": "2026-11-03"}, a_row(), False),
-        ({"day": "yesterday"}, a_row(), True),
         ({"text": "customers_0"}, a_row(), True),
         ({"text": "-20261102"}, a_row(), True),
         ({"text": "0123456789AB"}, a_row(), True),
+        ({"text": " customers_0 "}, a_row(), True),
         ({"text": "vendors"}, a_row(), False),
         ({"company": "USMF", "text": "vendors"}, a_row(), False),
     ],
 )
 def test_a_run_is_shown_where_it_fits_every_filter(query: dict[str, str], row: RunRow, fits: bool) -> None:
     assert read_filters(query).fit(row) is fits
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ({"state": "nonsense"}, "state: 'nonsense' is not a state. Use one of: found, claimed,"),
+        ({"outcome": "fialed"}, "outcome: 'fialed' is not an outcome. Use one of: NotSucceeded, Succeeded,"),
+        ({"day": "31.12.2020"}, "day: '31.12.2020' is not a day. Write it as YYYY-MM-DD"),
+        ({"text": "x", "day": "yesterday", "state": "?"}, "state: '?' is not a state."),
+        ({"text": "x", "day": "yesterday", "state": "?"}, "day: 'yesterday' is not a day."),
+    ],
+)
+def test_a_filter_that_cannot_be_read_is_refused_with_what_is_allowed(query: dict[str, str], told: str) -> None:
+    with pytest.raises(NotUnderstood, match=re.escape(told)):
+        read_filters(query)
+
+
+def test_a_position_that_is_none_is_refused_instead_of_the_first_page(world: World) -> None:
+    with pytest.raises(NotUnderstood, match="behind"):
+        history.list_runs(Filters(), "nonsense", world.services)
 
 
 def test_only_filters_that_failures_alone_can_fit_look_through_failures_alone() -> None:
@@ -251,6 +377,90 @@ def test_a_step_tells_how_long_the_run_had_waited_for_it() -> None:
         ("Move the file to Processing", None),
         ("Check the package, upload it to F&O, reserve the data project", 8 * SECOND),
     ]
+
+
+def marks(run: Run) -> list[tuple[str, Mark]]:
+    return [(step.record.step, step.mark) for step in history.run_view(run, None).steps]
+
+
+def a_step(step: str, state: State, **facts: Any) -> StepRecord:
+    return replace(StepRecord(step=step, state=state, began=NOW, took_s=1.0), **facts)
+
+
+def test_a_step_that_led_nowhere_is_no_step_that_was_done() -> None:
+    run = a_run(
+        steps=(
+            a_step("claim", State.FOUND, error="it is locked", times=15),
+            a_step("claim", State.FOUND),
+            a_step("prepare", State.CLAIMED),  # another run has the data project
+            a_step("prepare", State.CLAIMED, error="it is busy"),
+            a_step("check_now", State.CLAIMED, by="Anna"),
+            a_step("prepare", State.CLAIMED),
+            a_step("submit", State.SUBMITTING, error="F&O is busy"),
+            a_step("prepare", State.CLAIMED),
+            a_step("submit", State.SUBMITTING),
+        ),
+        state=State.EXECUTING,
+    )
+
+    assert [mark for _, mark in marks(run)] == [
+        Mark.NOT_YET,
+        Mark.DONE,
+        Mark.NOT_YET,
+        Mark.NOT_YET,
+        Mark.PERSON,
+        Mark.DONE,
+        Mark.NOT_YET,
+        Mark.DONE,
+        Mark.DONE,
+    ]
+
+
+def test_a_step_that_ends_a_run_badly_or_needs_a_person_has_failed() -> None:
+    rejected = a_run(steps=(a_step("prepare", State.CLAIMED, error="no package"),), state=State.FINISHED)
+    needs = a_run(
+        steps=(a_step("claim", State.FOUND, error="403"),), trouble=Trouble(text="403", since=NOW), state=State.FOUND
+    )
+    gone = a_run(steps=(a_step("claim", State.FOUND),), state=State.WITHDRAWN, outcome=Outcome.WITHDRAWN)
+
+    assert [marks(run)[0][1] for run in (rejected, needs, gone)] == [Mark.FAILED, Mark.FAILED, Mark.NOT_YET]
+
+
+def test_a_step_of_an_older_version_is_told_as_it_was() -> None:
+    run = a_run(steps=(a_step("upload", State.CLAIMED), a_step("submit", State.SUBMITTING)), state=State.EXECUTING)
+
+    assert [mark for _, mark in marks(run)] == [Mark.DONE, Mark.DONE]
+
+
+def test_a_poll_that_ended_partially_succeeded_and_a_refused_call_are_told_in_the_steps(world: World) -> None:
+    world.faults.add(Fault("finance_operations", "POST", r"\.ImportFromPackage$", 1, 2, do=status(503)))
+    world.put("USMF_Marks_001.zip", build_package(rows=(("A", "Alpha"), ("B", "#ERROR"))))
+    world.look()
+    world.run_until_quiet()
+    (run,) = world.ended_runs()
+
+    steps = shown(world, address_of(run)).steps
+
+    submits = [step for step in steps if step.record.step == "submit"]
+    assert [step.mark for step in submits][-1] is Mark.DONE
+    assert {step.mark for step in submits[:-1]} == {Mark.NOT_YET}
+    assert submits[0].refusals == ("ImportFromPackage 503",)
+    (poll,) = [step for step in steps if step.record.step == "poll"]
+    assert (poll.mark, poll.words) == (Mark.FAILED, "F&O ended it as PartiallySucceeded")
+
+
+def test_what_was_refused_stays_in_a_step_that_was_counted() -> None:
+    refused = RemoteCallRecord(
+        service="F&O", operation="GetExecutionSummaryStatus", status=400, request_id="", took_s=0.1, began=NOW
+    )
+    run = a_run()
+    for call in (refused, replace(refused, status=200), *(replace(refused, status=500) for _ in range(9))):
+        run = run.with_step(a_step("poll", State.EXECUTING, calls=(call,)))
+
+    (step,) = history.run_view(run, None).steps
+    assert step.refusals == ("GetExecutionSummaryStatus 500",)
+    assert len(step.record.calls) == 6
+    assert step.record.times == 11
 
 
 def test_a_run_behind_another_waits_for_its_turn() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Behaviour, Speed
+from shared.clients.run_store import address_of
 from shared.domain.reservation import Reservation, project_name
 from shared.domain.run import Outcome, Run, State
 from shared.flows import actions, history, lanes, reserving, watch
@@ -129,11 +130,29 @@ def test_an_export_that_waits_goes_before_imports_that_were_opened_later(make_wo
     assert submitted == ["import", "export", "import", "import"]
 
 
-def test_a_wait_beyond_the_stuck_limit_is_reported_and_is_no_failure_before(make_world: MakeWorld) -> None:
-    world = make_world(
-        settings={**TWO_LANES, "IMPORT_STUCK_AFTER_MINUTES": "60"}, speed=Speed(seconds_per_execution=4 * 3600.0)
-    )
+STUCK_SOON = {**TWO_LANES, "IMPORT_STUCK_AFTER_MINUTES": "60"}
+
+
+def test_a_wait_for_a_run_that_is_under_way_is_no_alarm_however_long_it_is(make_world: MakeWorld) -> None:
+    """That run tells by itself that F&O has been working on it for long."""
+    world = make_world(settings=STUCK_SOON, speed=Speed(seconds_per_execution=4 * 3600.0))
     execute_first(world)
+
+    for _ in range(12):
+        for name in ("fixed", "manifest"):
+            let_pass(world, lane_of(world, name), timedelta(minutes=5))
+
+    assert [mail for mail in world.mails() if "USMF_2.zip" in mail.subject] == []
+    (mail,) = world.mails()
+    assert "USMF_1.zip" in mail.subject
+    assert "has been working on execution" in mail.content
+
+
+def test_a_wait_for_what_a_cancelled_run_left_over_is_reported_beyond_the_stuck_limit(make_world: MakeWorld) -> None:
+    world = make_world(settings=STUCK_SOON, speed=Speed(seconds_per_execution=4 * 3600.0))
+    execute_first(world)
+    actions.give_up(address_of(run_of(world, "USMF_1.zip")), ME, world.services)
+    world.wake(lane_of(world, "fixed"))
     let_pass(world, lane_of(world, "manifest"), timedelta(minutes=50))
     assert [mail for mail in world.mails() if "USMF_2.zip" in mail.subject] == []
 

@@ -22,7 +22,7 @@ from local_cloud.finance_operations.executions import Operation
 from shared.clients.run_store import RunRow
 from shared.flows import actions, history
 from shared.flows.actions import Asked
-from shared.flows.history import Filters
+from shared.flows.filters import Filters
 from tests.conftest import clean_environment
 from tests.packages import Entity, build_package
 from tests.saved_state import SAVED_2026_11_29, SavedState, SavedWorld, saved_world

@@ -13,7 +13,7 @@ from local_cloud import faults
 from local_cloud.finance_operations.knobs import Behaviour
 from shared.domain.run import Outcome
 from shared.flows import history
-from shared.flows.history import Filters
+from shared.flows.filters import Filters
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeTold, MakeWorld
 from tests.unit.flows.trouble import fno_fault, look_and_finish

@@ -285,10 +285,15 @@ def test_a_missing_queue_is_waited_for_and_not_created(
     azurite_connection: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario() -> None:
+        caplog.set_level(logging.INFO, "Host.Queues")
         async with bench(azurite_connection, create=False) as at:
             run = Recorder()
             at.listen(run)
             await until(lambda: asyncio.sleep(0, "does not exist yet" in caplog.text))
+            assert [each.getMessage() for each in caplog.records if each.name == "Host.Queues"] == [
+                f"The queue '{at.queue.queue_name}' does not exist yet; waiting for it"
+            ]
+            assert {each.levelno for each in caplog.records if each.name == "Host.Queues"} == {logging.INFO}
             await at.queue.create_queue()  # fails where it has been created
             await at.queue.send_message(b64("late"))
             await until(run.has_run)

@@ -1,0 +1,76 @@
+"""What ``demo`` and ``up`` take: for the commands themselves, and for ``dev.py``.
+
+Standard library and Python 3.8 only: dev.py reads the arguments, and shows --help, before anything is prepared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+
+def demo(arguments: Sequence[str] | None, _environment: Mapping[str, str]) -> argparse.Namespace:
+    """Read the arguments of ``demo``. Exits with 2 for what cannot be read."""
+    parser = argparse.ArgumentParser(
+        prog="dev.py demo", description="Packages travel from OneDrive into F&O, and an export comes back."
+    )
+    parser.add_argument(
+        "--package",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a data package of your own instead of the three of the demo; its name begins with the company, as in "
+        "USMF_Customers_001.zip; may be given several times",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object a line: state changes, then a summary")
+    options = parser.parse_args(arguments)
+    missing = [str(file) for file in options.package if not file.is_file()]
+    if missing:
+        parser.error(f"there is no file {', '.join(missing)}")
+    return options
+
+
+def up(arguments: Sequence[str] | None, _environment: Mapping[str, str]) -> argparse.Namespace:
+    """Read the arguments of ``up``. Exits with 2 for what cannot be read."""
+    parser = argparse.ArgumentParser(
+        prog="dev.py up",
+        description="The app and the local cloud left running, with a OneDrive folder to drop files into.",
+    )
+    where = parser.add_mutually_exclusive_group()  # local.settings.json.example names the well-known ports
+    where.add_argument(
+        "--no-host",
+        action="store_true",
+        help="do not run the app: start it yourself with Core Tools (func start)",
+    )
+    where.add_argument(
+        "--free-ports",
+        action="store_true",
+        help="listen on any free ports: beside another dev.py up, func start or Azurite on the well-known ones",
+    )
+    parser.add_argument("--seconds", type=_seconds, default=5.0, help="how long an execution of F&O takes (default 5)")
+    parser.add_argument(
+        "--export", type=_export, default=None, metavar="PROJECT:COMPANY", help="export every 30 seconds"
+    )
+    parser.add_argument("--home", type=Path, metavar="FOLDER", help="where everything is kept (default .local/up)")
+    return parser.parse_args(arguments)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not math.isfinite(seconds) or seconds < 0:
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds")
+    return seconds
+
+
+def _export(text: str) -> tuple[str, str]:
+    """Return data project and company."""
+    project, _, company = (part.strip() for part in text.rpartition(":"))
+    if not project or not company:
+        raise argparse.ArgumentTypeError(f"{text!r} must be PROJECT:COMPANY, such as Asset-Groups:USMF")
+    return project, company
+
+
+READ: Mapping[str, Callable[[Sequence[str] | None, Mapping[str, str]], argparse.Namespace]] = {"demo": demo, "up": up}
