@@ -110,8 +110,7 @@ def run(packages: Sequence[Path], *, as_json: bool) -> int:
         )
         with cloud:
             cloud.run_function("keep_watch")  # what the minute's timer does: subscribe to changes, look
-            packages_text = "1 package" if len(files) == 1 else f"{len(files)} packages"
-            screen.line(f"\nCopying {packages_text} into {cloud.folder / 'Input'}\n")
+            screen.line(f"\n{copying(len(files), cloud.folder / 'Input')}\n")
             travelling = _travel(cloud, files, screen)
             delivered = _come_back(cloud, export, screen) if _any_succeeded(travelling) else None
             summary = _summary(cloud, travelling, delivered)
@@ -119,6 +118,11 @@ def run(packages: Sequence[Path], *, as_json: bool) -> int:
             _show_log(home / "host.log", screen)
     _show_summary(summary, screen)
     return 0 if summary["ok"] else 1
+
+
+def copying(count: int, folder: Path) -> str:
+    """Return what is said while packages are copied."""
+    return f"Copying {'1 package' if count == 1 else f'{count} packages'} into {folder}"
 
 
 def _travel(cloud: LocalCloud, files: Sequence[tuple[Path, str]], screen: Screen) -> list[Travelling]:

@@ -293,7 +293,8 @@ def _lane_checks(lanes: Sequence[Lane], now: datetime) -> Iterator[Check]:
             yield Check(name=name, grade=grade, words=f"{row.file_name} needs a person: {row.words}")
         if len(lane.need_person) > NEED_PERSON_SHOWN:
             more = len(lane.need_person) - NEED_PERSON_SHOWN
-            yield Check(name=name, grade=Grade.WARNING, words=f"{more} more runs need a person.")
+            words = "1 more run needs a person." if more == 1 else f"{more} more runs need a person."
+            yield Check(name=name, grade=Grade.WARNING, words=words)
         if head.needs_person or head.damage:
             continue
         if now - head.due > LANE_LEFT_ALONE:
@@ -320,9 +321,13 @@ def _queue_checks(queues: Sequence[Queue]) -> Iterator[Check]:
             yield Check(
                 name=f"Queue {queue.name}",
                 grade=Grade.WARNING,
-                words=f"The host gave up on {queue.length.given_up} messages of {FUNCTIONS[queue.name]}.",
+                words=f"The host gave up on {_counted(queue.length.given_up, 'message')} of {FUNCTIONS[queue.name]}.",
                 to_do="The timer tells a person of them and empties the queue; see 'Queues' in docs/operations.md.",
             )
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 # -- what other services tell

@@ -342,6 +342,8 @@ def test_commands_are_called_as_the_buttons_are_and_older_names_stay() -> None:
 
 def test_the_command_cancels_pauses_and_resumes(stage: Stage) -> None:
     run = held(stage, "USMF_CommandCancel_001.zip")
+    assert "  running " in command(stage, "list", "--text", "CommandCancel").stdout
+    assert command(stage, "show", run["run_id"]).stdout.startswith("USMF_CommandCancel_001.zip: running. ")
 
     cancelled = command(stage, "cancel", run["address"], "--reason", "wrong", "--yes")
     paused = command(stage, "pause", "import Huge", "--reason", "to see", "--yes")

@@ -3,13 +3,16 @@
 import socket
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 import requests
 from aiohttp import web
 
 from local_cloud.cloud import reserved_port
+from local_cloud.demo import copying
 from local_cloud.server import Server
+from local_cloud.up import Movements
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can keep a port for somebody")
@@ -30,3 +33,35 @@ def _any_free_port() -> socket.socket:
     taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     taken.bind(("127.0.0.1", 0))
     return taken
+
+
+def test_the_demo_counts_its_packages_as_people_do() -> None:
+    assert copying(1, Path("Input")) == "Copying 1 package into Input"
+    assert copying(3, Path("Input")) == "Copying 3 packages into Input"
+
+
+def test_of_the_hosts_log_only_the_movements_of_files_are_shown_and_all_of_it_is_kept(tmp_path: Path) -> None:
+    shown: list[str] = []
+    say = Movements(tmp_path / "host.log", shown.append)
+    lines = [
+        "Functions:",
+        '[2026-11-29T12:00:00.000Z] {"event": "look.done", "opened": 1}',
+        '[2026-11-29T12:00:01.000Z] {"event": "file.claimed", "file": "a.zip"}',
+        '[2026-11-29T12:00:02.000Z] {"event": "run.ended", "file": "a.zip", "state": "filed", "outcome": "Failed", '
+        '"reason": "no rows"}',
+        '[2026-11-29T12:00:03.000Z] {"event": "export.delivered", "name": "b.zip"}',
+        '[2026-11-29T12:00:04.000Z] {"event": "run.ended", "file": "b.zip", "state": "delivered"}',
+        '[2026-11-29T12:00:05.000Z] {"event": "run.ended", "file": "c.zip", "state": "withdrawn", "outcome": "Gone"}',
+        "[2026-11-29T12:00:06.000Z] {not JSON",
+    ]
+
+    for line in lines:
+        say(line)
+
+    assert [line.partition("  ")[2].partition("  ")[2] for line in shown] == [
+        "a.zip  Input -> Processing",
+        "a.zip  Processing -> Error, Failed: no rows",
+        "b.zip  F&O -> Output",
+        "c.zip  Gone",
+    ]
+    assert (tmp_path / "host.log").read_text("utf-8").splitlines() == lines
