@@ -21,7 +21,10 @@ SCENARIOS = (
     *("both-ways", "cancelled", "cancelled-of-two", "cancelled-export", "held", "stopped", "no-submits", "damaged"),
     "renamed",
 )
-WITNESSES = ("msgraph-sdk", "rclone", "onedrive", "d365fo-client", "fo-samples", "azure-identity", "msal")
+WITNESSES = (
+    *("msgraph-sdk", "graph-client-js", "onedrive-personal-sdk", "rclone", "onedrive"),
+    *("d365fo-client", "fo-samples", "azure-identity", "msal"),
+)
 SUITES = ("onedrive", "finance_operations", "subscriptions")
 MOST = 99  # faults in one history of the exploration
 
