@@ -9,10 +9,22 @@ from collections.abc import Iterator
 from typing import Final
 
 from shared.domain.run import State
-from tests.exploration.access import lane_of
+from tests.exploration.access import LANE_WORK, lane_of
 from tests.exploration.scheduler import State as RunningState
 from tests.exploration.scheduler import next_of_lanes, undelivered
-from tests.exploration.world import ERROR, INPUT, OUTPUT, PROCESSING, SUCCESS, Item, World, is_in, package_of, row_of
+from tests.exploration.world import (
+    ERROR,
+    INPUT,
+    OUTPUT,
+    PROCESSING,
+    SUCCESS,
+    Item,
+    Message,
+    World,
+    is_in,
+    package_of,
+    row_of,
+)
 
 # Wake-ups of one lane, or looks, that may be in a queue at one time without a fault that makes more of them. A person
 # who cancels sends two.
@@ -48,9 +60,14 @@ def _broken_at_once(world: World, faults: int, at_rest_after_s: int) -> Iterator
         if times > 1:
             yield f"{content}.zip was imported {times} times"
     most = MOST_MESSAGES + faults + BY_A_PERSON * len(world.cancelled)
-    for queue, count in Counter(message.queue for message in world.messages.values()).items():
+    for (queue, lane), count in Counter(map(_of_whom, world.messages.values())).items():
         if count > most:
-            yield f"{count} messages are in {queue}, and more come"
+            yield f"{count} messages {f'for {lane} ' if lane else ''}are in {queue}, and more come"
+
+
+def _of_whom(message: Message) -> tuple[str, str]:
+    """Return the queue of a message, and the lane that it wakes, "" for a look."""
+    return message.queue, lane_of(message.text) if message.queue in LANE_WORK else ""
 
 
 def broken_while_waiting(state: RunningState) -> str:
