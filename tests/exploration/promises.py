@@ -54,6 +54,9 @@ def most_effects(state: RunningState) -> int:
 
 def _broken_at_once(world: World, faults: int, at_rest_after_s: int) -> Iterator[str]:
     yield from world.bugs
+    for record in world.records.values():
+        if record.run.trouble and record.run.trouble.text.startswith("The app has a bug"):
+            yield record.run.trouble.text
     if world.turned_back_s + world.now > at_rest_after_s:
         yield f"after {at_rest_after_s / 3600:g} hours it has not come to rest"
     for content, times in Counter(world.effects).items():

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import pytest
 
@@ -231,6 +232,23 @@ def with_later_files_before_a_busy_one(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(LaneRow, "is_passed", property(is_passed))
 
 
+def with_a_bug_in_a_step(patch: pytest.MonkeyPatch) -> None:
+    def buggy(run: Run, services: Services) -> Run:
+        raise AttributeError("no such thing")
+
+    steps = {**inbound.STEPS, State.FINISHED: buggy}
+    patch.setattr(inbound, "FLOW", replace(inbound.FLOW, steps=steps))
+
+
+def with_a_wait_that_is_over_at_once(patch: pytest.MonkeyPatch) -> None:
+    waiting_for = Run.waiting_for
+
+    def due_now(run: Run, *arguments: Any) -> Run:
+        return replace(waiting_for(run, *arguments), due=run.due)
+
+    patch.setattr(Run, "waiting_for", due_now)
+
+
 def with_only(scenario: Scenario, *faults: str) -> Scenario:
     """Return a scenario in which nothing else goes wrong, so that it is followed in seconds."""
     return replace(scenario, only=frozenset(faults))
@@ -243,6 +261,13 @@ IN_USE = "was submitted while its data project was in use"
 GIVEN_BACK = "project:customers was given back while F&O was at work on it"
 
 BROKEN: dict[str, tuple[Mutation, Scenario, Bound, str]] = {
+    "a step has a bug": (with_a_bug_in_a_step, SLOW_FNO, Bound(0, 0), "The app has a bug: AttributeError"),
+    "who waits for a name asks again at once": (
+        with_a_wait_that_is_over_at_once,
+        TWO_LANES,
+        Bound(0, 0),
+        "a worker goes on for ever",
+    ),
     "no package is fenced": (without_the_fence, ONE_FILE, Bound(1, 0), TWICE),
     "the id is saved after the call": (with_the_id_saved_after_the_call, ONE_FILE, Bound(1, 0), TWICE),
     "records are written unconditionally": (with_unconditional_writes, SLOW_FNO, Bound(1, 1), IN_USE),
