@@ -101,10 +101,10 @@ def _as_table(verdicts: Sequence[Judged], took_s: float) -> Iterator[str]:
         yield f"  {number:2d} {kind}"
     held = {(v.case.flow, v.case.call, v.case.kind): not v.broken for v in verdicts if isinstance(v.case, Case)}
     yield ""
-    yield f"  {'call':<68}" + "".join(f"{number:3d}" for number in range(len(FaultKind)))
+    yield f"  {'call':<50}" + "".join(f"{number:3d}" for number in range(len(FaultKind)))
     for flow, call in dict.fromkeys((flow, call) for flow, call, _ in held):
         marks = "".join(f"  {_MARKS[held.get((flow, call, kind))]}" for kind in FaultKind)
-        yield f"  {f'{flow} {call}'[:68]:<68}{marks}"
+        yield f"  {f'{flow} {call}'[:50]:<50}{marks}"
     lasting = [verdict for verdict in verdicts if isinstance(verdict.case, str)]
     yield ""
     yield from (f"  {_MARKS[not verdict.broken]} {verdict.case}" for verdict in lasting)
