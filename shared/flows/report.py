@@ -39,6 +39,9 @@ ERROR_FILE_LOOK_S: Final = 5.0
 # Tries to get what F&O does not hand out before the report is written without it.
 TRIES_FOR_DETAILS: Final = 4
 
+# Failed tries of the step after which a file stays checked out.
+TRIES_TO_CHECK_IN: Final = 4
+
 # Rows that the report itself quotes; the CSV holds all of them.
 ROWS_QUOTED: Final = 5
 
@@ -110,10 +113,11 @@ def _earlier(run: Run, services: Services) -> Run | None:
         return None
 
 
-def check_in(item: DriveItem, onedrive: OneDrive) -> bool:
+def check_in(run: Run, item: DriveItem, onedrive: OneDrive) -> bool:
     """Let people see a file in a library that requires check-out; return False if it is certain that they do.
 
-    Nothing but passing trouble with a file that is checked out may hold the lane up: that raises TryAgain.
+    Raises what the check-in raises if it may pass and was tried a few times at most: nothing may hold the lane up for
+    long, for the outcome is known.
     """
     try:
         if not onedrive.is_checked_out(item.item_id):
@@ -124,7 +128,9 @@ def check_in(item: DriveItem, onedrive: OneDrive) -> bool:
     try:
         if onedrive.check_in(item.item_id):
             log.info("file.checked_in", name=item.name)
-    except (Refused, NeedsPerson) as error:
+    except AppError as error:
+        if not isinstance(error, Refused | NeedsPerson) and run.attempts < TRIES_TO_CHECK_IN:
+            raise
         log.warning("file.not_checked_in", name=item.name, reason=error.message)
     return True
 
@@ -154,7 +160,7 @@ class _Folder:
             log.warning("report.refused", reason=error.message)
             return None
         self.run = self.run.with_report_file(ReportFile(name=item.name, item_id=item.item_id))
-        check_in(item, self._onedrive)
+        check_in(self.run, item, self._onedrive)
         return item
 
     def _written(self, name: str, content: bytes) -> DriveItem:

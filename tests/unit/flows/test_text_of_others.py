@@ -11,6 +11,7 @@ import pytest
 
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Behaviour
+from shared.clients.dmf import ExecutionStatus, FinanceOperations
 from shared.domain.run import Outcome
 from shared.flows import history
 from shared.flows.filters import Filters
@@ -56,6 +57,30 @@ def test_an_execution_that_f_and_o_knows_only_by_the_id_that_it_was_sent_is_foll
     assert (world.files("Success"), run.outcome) == (["USMF_1.zip"], Outcome.SUCCEEDED)
     assert {each.execution_id for each in run.submissions} == {answered, run.execution_id}
     assert run.execution_id != answered
+    assert len(world.imports()) == 1
+
+
+def test_an_id_that_f_and_o_answered_with_and_calls_unknown_is_followed_under_the_one_that_was_sent(
+    world: World,
+) -> None:
+    """GetExecutionSummaryStatus may say Unknown, instead of an error, of an id that F&O has never seen."""
+    answered = "Import-5/5/2026 09:19:44 am"
+    do = faults.status(200, body={"value": answered}, handled=True)
+    world.faults.add(fno_fault("ImportFromPackage", do, times=None))
+    ask = FinanceOperations.execution_status
+
+    def unknown(fno: FinanceOperations, execution_id: str) -> ExecutionStatus:
+        return ExecutionStatus.UNKNOWN if execution_id == answered else ask(fno, execution_id)
+
+    world.monkeypatch.setattr(FinanceOperations, "execution_status", unknown)
+    world.put("USMF_1.zip")
+
+    look_and_finish(world)
+
+    (run,) = world.ended_runs()
+    assert (world.files("Success"), run.outcome) == (["USMF_1.zip"], Outcome.SUCCEEDED)
+    assert run.ended is not None
+    assert (run.ended - run.opened).total_seconds() < 120
     assert len(world.imports()) == 1
 
 
