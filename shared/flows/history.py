@@ -533,7 +533,8 @@ def run_view(
     """Return a run as a person reads it.
 
     ahead: the run of its lane that goes first; pause: what stops the lane; is_holding: it is cancelled and reserves;
-    can_be_again: nothing that is known stands against running it again; has_others_before: in a list it waits behind them.
+    can_be_again: nothing that is known stands against running it again; has_others_before: it waits behind others in a
+    list.
     """
     took = run.ended - run.opened if run.ended else None
     return RunView(

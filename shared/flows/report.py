@@ -23,7 +23,17 @@ from shared.domain.advice import what_to_do
 from shared.domain.quick_xor_hash import QuickXorHash
 from shared.domain.record import Damaged
 from shared.domain.run import LONGEST_NAME, Outcome, ReportFile, Run, name_with
-from shared.errors import AppError, DetailsMissing, FileRejected, NameTaken, NeedsPerson, NotFound, Refused, TryAgain
+from shared.errors import (
+    AppError,
+    DetailsMissing,
+    FileRejected,
+    ItemLocked,
+    NameTaken,
+    NeedsPerson,
+    NotFound,
+    Refused,
+    TryAgain,
+)
 from shared.escapes import csv_cell, file_name_part, plain_text
 from shared.flows import execution
 from shared.flows.runner import StepFailed
@@ -168,7 +178,10 @@ class _Folder:
         if self._is_ours(own_name):
             return self._upload(own_name, content, replace=True)
         if self._is_ours(name):
-            return self._upload(name, content, replace=True)
+            try:
+                return self._upload(name, content, replace=True)
+            except ItemLocked:  # somebody reads it, perhaps for days
+                return self._upload(own_name, content, replace=True)
         if name.endswith(f".{REPORT}") and (old_name := self._old_name()):
             return self._upload(old_name, content, replace=True)
         try:
@@ -207,8 +220,12 @@ class _Folder:
         """Return whether a file is a report of this run, whose host was killed before that was saved."""
         if item.size_bytes > LONGEST_REPORT:
             return False
-        url = item.download_url or self._onedrive.content_url(item.item_id)
-        return self.run.run_id.encode() in read_small(url, self._services.downloads, LONGEST_REPORT)
+        try:
+            url = item.download_url or self._onedrive.content_url(item.item_id)
+            return self.run.run_id.encode() in read_small(url, self._services.downloads, LONGEST_REPORT)
+        except AppError as error:  # it may be anybody's, and then nothing of it is the run's business
+            log.info("report.not_read", name=item.name, reason=error.message)
+            return False
 
     def _same(self, name: str, content: bytes) -> DriveItem | None:
         """Return the file of that name if it holds just this content."""

@@ -255,7 +255,7 @@ def test_every_button_of_a_page_sends_what_the_app_takes() -> None:
 
     for button in buttons:
         sent = json.loads(str(button["data-what"])) | {"why": "", "by": "", "before": NOW.isoformat()}
-        answers._told(sent, answers._DONE_BY[offers.Verb(button["data-act"])].takes)
+        answers._told(sent, answers._DONE_BY[offers.Verb(str(button["data-act"]))].takes)
 
     assert {"look-now", "run-all-again", "put-aside"} <= {each["data-act"] for each in buttons}
 
