@@ -14,7 +14,7 @@ import socket
 import struct
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -112,7 +112,8 @@ class Fault:
 
     service: the name that the simulator gave to `FaultPlan.middleware`, or "*". method: "POST", or "*".
     path_regex: searched in the decoded path, without the query. nth: the first call to fail, counting those that match
-    since the fault was added, from 1. times: how many calls fail from there on; None for all of them.
+    since the fault was added, from 1. times: how many calls fail from there on; None for all of them. query_key: what
+    must stand in the query, such as "$select"; "" for any query.
 
     Each fault counts every call it matches. Where two are due at one call, the one added first acts.
     """
@@ -123,17 +124,19 @@ class Fault:
     nth: int = 1
     times: int | None = 1
     do: Action = field(kw_only=True)
+    query_key: str = field(default="", kw_only=True)
 
     def __post_init__(self) -> None:
         if self.nth < 1 or (self.times is not None and self.times < 1):
             raise ValueError("nth and times count from 1")
         re.compile(self.path_regex)
 
-    def matches(self, service: str, method: str, path: str) -> bool:
+    def matches(self, service: str, method: str, path: str, query_keys: Collection[str] = ()) -> bool:
         return (
             self.service in (ANY, service)
             and self.method.upper() in (ANY, method.upper())
             and re.search(self.path_regex, path) is not None
+            and (not self.query_key or self.query_key in query_keys)
         )
 
     def is_due(self, count: int) -> bool:
@@ -257,7 +260,7 @@ class FaultPlan:
         with self._lock:
             due: Action | None = None
             for fault, count in self._faults:
-                if fault.matches(service, request.method, request.path):
+                if fault.matches(service, request.method, request.path, request.query):
                     count[0] += 1
                     if due is None and fault.is_due(count[0]):
                         due = fault.do
@@ -497,6 +500,7 @@ def fault_to_json(fault: Fault) -> dict[str, object]:
         "path_regex": fault.path_regex,
         "nth": fault.nth,
         "times": fault.times,
+        **({"query_key": fault.query_key} if fault.query_key else {}),
         "do": do,
     }
 
@@ -507,13 +511,13 @@ def fault_from_json(value: object) -> Fault:
     {"service": "graph", "method": "PATCH", "path_regex": "/items/", "nth": 1, "times": 2,
      "do": {"action": "status", "code": 429, "headers": {"Retry-After": "1"}}}
 
-    Only "do" must be there: service and method are "*" unless told, path_regex is "", nth and times are 1, times may
-    be null. An action without parameters may be written as its name: "do": "lost_after".
+    Only "do" must be there: service and method are "*" unless told, path_regex and query_key are "", nth and times are
+    1, times may be null. An action without parameters may be written as its name: "do": "lost_after".
     Raises ValueError for anything that is not so.
     """
     if not isinstance(value, dict):
         raise ValueError("a fault is a JSON object")
-    _refuse_unknown(value, {"service", "method", "path_regex", "nth", "times", "do"})
+    _refuse_unknown(value, {"service", "method", "path_regex", "query_key", "nth", "times", "do"})
     try:
         return Fault(
             service=_text(value, "service", ANY),
@@ -522,6 +526,7 @@ def fault_from_json(value: object) -> Fault:
             nth=_whole_number(value, "nth"),
             times=None if "times" in value and value["times"] is None else _whole_number(value, "times"),
             do=_action_from_json(value.get("do")),
+            query_key=_text(value, "query_key", ""),
         )
     except re.PatternError as error:
         raise ValueError(f"path_regex: {error}") from error

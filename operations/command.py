@@ -292,10 +292,14 @@ def _print_json(content: Json) -> int:
 
 
 def _filters(options: argparse.Namespace) -> dict[str, str]:
-    """Return the filters that were given. Raises NotUnderstood, as the app does: an older one might pass them over."""
+    """Return the filters that were given, as every version of the app writes them.
+
+    Raises NotUnderstood, as the app does: an older one passes over what it cannot read.
+    """
     given = arguments.given_filters(options)
-    filters.read_filters(given)
-    return given
+    read = filters.read_filters(given)
+    known = {"state": read.state.value if read.state else "", "outcome": read.outcome, "day": str(read.day or "")}
+    return {name: known.get(name) or value for name, value in given.items()}
 
 
 _DONE_BY: Final[Mapping[str, Callable[[App, argparse.Namespace], int]]] = {

@@ -5,12 +5,15 @@ key in it (upload, download, SAS) is a ``SecretUrl`` and is called by an ``Http`
 followed by either.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from shared.errors import NeedsPerson, TryAgain
 from shared.secret import SecretUrl
+
+_BEHIND_HOST: Final = re.compile(r"(?<=[^:/?#])[/?#].*", re.DOTALL)
 
 _PORTS: Final[Mapping[str, int]] = {"https": 443, "http": 80}
 
@@ -65,9 +68,11 @@ def next_page(page: Mapping[str, Any], called: str, seen: set[str], *, service: 
 def keyed_link(value: object) -> SecretUrl | None:
     """Return a link that holds its own key, for an ``Http`` without a token; None for a value that is no web address.
 
-    uploadUrl, downloadUrl, Location, and the addresses of blobs with a SAS.
+    uploadUrl, downloadUrl, Location, and the addresses of blobs with a SAS. Blanks behind the host are percent-encoded:
+    .NET writes them as they are in Uri.ToString(), and names of blobs and files may hold some.
     """
     link = value.strip() if isinstance(value, str) else ""
+    link = _BEHIND_HOST.sub(lambda found: found[0].replace(" ", "%20"), link)
     return SecretUrl(link) if origin_of(link) else None
 
 

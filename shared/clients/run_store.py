@@ -611,7 +611,7 @@ class RunStore:
                     raise
                 return Mark({}, None)
             record = download.readall()
-            return Mark(_texts(record) if anew else read_json(record), download.properties.etag)
+            return Mark(_texts(record) if anew else read_json(record, mend=True), download.properties.etag)
 
         return self._in_container(read)
 

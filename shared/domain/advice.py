@@ -311,7 +311,7 @@ _NOT_REPORTED: Final = (
     "columns or elements differ from the mapping; a composite entity was imported with overwrite, or before its data "
     "project existed; a service of F&O was out of reach."
 )
-_OF_EXPORT: Final = "The next export starts by itself; at once: press Run export now below the list of runs."
+_OF_EXPORT: Final = "The next export starts by itself; at once: press Export now below the list of runs."
 _OTHERS: Final[Mapping[Outcome, str]] = {
     Outcome.CANCELED: "A person canceled the execution in F&O. Copy the file to Input again to import it after all.",
     Outcome.UNKNOWN: "See in F&O whether the rows are there before you copy the file to Input again.",

@@ -193,9 +193,10 @@ def _polled_now(run: Run, fno: FinanceOperations, services: Services) -> Polled:
         status = fno.execution_status(run.execution_id)
     except NotFound as error:
         log.info("execution.not_found", reason=error.message)
-        if (sent_as := _sent_as(run)) and is_known(sent_as, fno):
-            return Polled(status=ExecutionStatus.UNKNOWN, known_as=sent_as)
         status, is_found = ExecutionStatus.UNKNOWN, False
+    # "Unknown" is also what F&O may say about an id that it has never seen.
+    if status is ExecutionStatus.UNKNOWN and (sent_as := _sent_as(run)) and is_known(sent_as, fno):
+        return Polled(status=status, known_as=sent_as)
     if status is not ExecutionStatus.UNKNOWN or polled_for <= UNKNOWN_GRACE:
         return Polled(status=status, is_found=is_found)
     entities = fno.job_details(run.execution_id)

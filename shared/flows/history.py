@@ -468,9 +468,17 @@ def show_run(address: str, services: Services) -> RunView | DamagedView | None:
     pause = None if run.ended else services.store.paused(run.lane)
     can_be_again = run.ended is None or run.again is not None or _can_be_again(run, services)
     is_holding = run.cancelled_in is not None and run.may_be_with_fo and reserving.is_holding(run, services)
-    ahead = None if run.ended else _ahead(run, services)
+    ahead, has_others_before = (None, False) if run.ended else _ahead(run, services)
     later = tuple(_later(run, services))
-    return run_view(run, ahead, pause=pause, later=later, is_holding=is_holding, can_be_again=can_be_again)
+    return run_view(
+        run,
+        ahead,
+        pause=pause,
+        later=later,
+        is_holding=is_holding,
+        can_be_again=can_be_again,
+        has_others_before=has_others_before,
+    )
 
 
 def _can_be_again(run: Run, services: Services) -> bool:
@@ -481,13 +489,17 @@ def _can_be_again(run: Run, services: Services) -> bool:
     return flow is not None and services.store.head(flow.lane) is None
 
 
-def _ahead(run: Run, services: Services) -> Ahead | None:
-    """Return the run that goes first, if a run waits for its turn in its lane."""
+def _ahead(run: Run, services: Services) -> tuple[Ahead | None, bool]:
+    """Return the run that goes first, if a run waits for its turn in its lane; and whether it has others before it.
+
+    Of a flow that stands still none goes first: any of its runs can be checked now. A list shows them by their turns.
+    """
     if run.state not in (State.FOUND, State.PLANNED) or run.is_aside:
-        return None
+        return None, False
     listed = services.store.lane(run.lane)
     row = ahead_of(run.order, listed.rows, listed.stops)
-    return None if row is None else Ahead(address=row.address, run_id=row.run_id, file_name=row.file_name)
+    ahead = None if row is None else Ahead(address=row.address, run_id=row.run_id, file_name=row.file_name)
+    return ahead, ahead_of(run.order, listed.rows) is not None
 
 
 def _later(run: Run, services: Services) -> Iterator[Later]:
@@ -516,11 +528,13 @@ def run_view(
     later: tuple[Later, ...] = (),
     is_holding: bool = False,
     can_be_again: bool = True,
+    has_others_before: bool = False,
 ) -> RunView:
     """Return a run as a person reads it.
 
     ahead: the run of its lane that goes first; pause: what stops the lane; is_holding: it is cancelled and reserves;
-    can_be_again: nothing that is known stands against running it again.
+    can_be_again: nothing that is known stands against running it again; has_others_before: it waits behind others in a
+    list.
     """
     took = run.ended - run.opened if run.ended else None
     return RunView(
@@ -543,7 +557,7 @@ def run_view(
         ended=run.ended,
         took=took,
         waited=None if took is None or run.waited_s is None else min(timedelta(seconds=run.waited_s), took),
-        place=_place(run, ahead, pause),
+        place=_place(run, pause, is_behind=ahead is not None or has_others_before),
         links=_links(run),
         submissions=run.submissions,
         steps=tuple(_steps(run)),
@@ -567,7 +581,7 @@ def run_view(
     )
 
 
-def _place(run: Run, ahead: Ahead | None, pause: Pause | None) -> Place:
+def _place(run: Run, pause: Pause | None, *, is_behind: bool) -> Place:
     """Return the same word as ``placed``."""
     if run.ended:
         return Place.ENDED
@@ -575,7 +589,7 @@ def _place(run: Run, ahead: Ahead | None, pause: Pause | None) -> Place:
         return Place.NEEDS_PERSON
     if run.is_aside:
         return Place.ASIDE
-    if ahead:
+    if is_behind:
         return Place.WAITING
     return Place.PAUSED if pause else Place.RUNNING
 

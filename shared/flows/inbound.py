@@ -454,7 +454,7 @@ def _check_in(run: Run, item: DriveItem, onedrive: OneDrive, services: Services)
     seen = services.seen_checked_in.get(drive)
     if seen and now - seen < CHECK_OUT_LOOK:
         return
-    if not report.check_in(item, onedrive):
+    if not report.check_in(run, item, onedrive):
         services.seen_checked_in[drive] = now
 
 

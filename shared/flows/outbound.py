@@ -53,6 +53,8 @@ NO_ADDRESS_AFTER: Final = timedelta(minutes=15)
 # After this time its own count of rows is believed, so that the next export need not wait.
 NOTHING_AFTER: Final = timedelta(minutes=1)
 NOTHING: Final = "(nothing)"  # in the place of a file's name; no file of OneDrive's is called so by this app
+# Failed tries of the step after which an export is delivered though OneDrive does not tell whether it is checked out.
+TRIES_TO_ASK: Final = 4
 # An upload that nobody goes on with holds its name for 15 minutes in OneDrive for Business, and the next one may break
 # off as well: this many looks, at least so many seconds apart, take more than an hour. Assumed: a personal OneDrive,
 # which keeps uploads for days, does not hold their names.
@@ -280,9 +282,7 @@ def _delivered(run: Run, submission: Submission, package: RemoteFile, services: 
         except NotFound:
             services.forget_folder(flow.drive, flow.output_folder)  # made anew at the next try
             raise
-    # In a library that requires check-out nobody sees it before that. If it fails, the next try finds the file.
-    if services.onedrive(flow.drive).check_in(item.item_id):
-        log.info("file.checked_in", name=item.name)
+    _check_in(run, item, services.onedrive(flow.drive))
     log.info("export.delivered", name=item.name, size_bytes=package.size_bytes, execution=submission.execution_id)
     delivered = run.with_submission(replace(submission, delivered_as=item.name))
     file = replace(
@@ -296,6 +296,24 @@ def _delivered(run: Run, submission: Submission, package: RemoteFile, services: 
         web_url=item.web_url,
     )
     return replace(delivered, file=file if is_first else run.file, due=services.now())
+
+
+def _check_in(run: Run, item: DriveItem, onedrive: OneDrive) -> None:
+    """Check an export in: in a library that requires check-out nobody sees it before that.
+
+    If it fails, the next try finds the file. A drive that does not tell whether it is checked out, after a few tries,
+    holds no export up.
+    """
+    try:
+        if not onedrive.is_checked_out(item.item_id):
+            return
+    except AppError as error:
+        if run.attempts < TRIES_TO_ASK:
+            raise
+        log.warning("file.not_checked_in", name=item.name, reason=error.message)
+        return
+    if onedrive.check_in(item.item_id):
+        log.info("file.checked_in", name=item.name)
 
 
 def _undelivered(run: Run, fno: FinanceOperations) -> Iterator[Submission]:

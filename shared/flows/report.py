@@ -23,7 +23,17 @@ from shared.domain.advice import what_to_do
 from shared.domain.quick_xor_hash import QuickXorHash
 from shared.domain.record import Damaged
 from shared.domain.run import LONGEST_NAME, Outcome, ReportFile, Run, name_with
-from shared.errors import AppError, DetailsMissing, FileRejected, NameTaken, NeedsPerson, NotFound, Refused, TryAgain
+from shared.errors import (
+    AppError,
+    DetailsMissing,
+    FileRejected,
+    ItemLocked,
+    NameTaken,
+    NeedsPerson,
+    NotFound,
+    Refused,
+    TryAgain,
+)
 from shared.escapes import csv_cell, file_name_part, plain_text
 from shared.flows import execution
 from shared.flows.runner import StepFailed
@@ -38,6 +48,9 @@ ERROR_FILE_LOOK_S: Final = 5.0
 
 # Tries to get what F&O does not hand out before the report is written without it.
 TRIES_FOR_DETAILS: Final = 4
+
+# Failed tries of the step after which a file stays checked out.
+TRIES_TO_CHECK_IN: Final = 4
 
 # Rows that the report itself quotes; the CSV holds all of them.
 ROWS_QUOTED: Final = 5
@@ -110,10 +123,11 @@ def _earlier(run: Run, services: Services) -> Run | None:
         return None
 
 
-def check_in(item: DriveItem, onedrive: OneDrive) -> bool:
+def check_in(run: Run, item: DriveItem, onedrive: OneDrive) -> bool:
     """Let people see a file in a library that requires check-out; return False if it is certain that they do.
 
-    Nothing but passing trouble with a file that is checked out may hold the lane up: that raises TryAgain.
+    Raises what the check-in raises if it may pass and was tried a few times at most: nothing may hold the lane up for
+    long, for the outcome is known.
     """
     try:
         if not onedrive.is_checked_out(item.item_id):
@@ -124,7 +138,9 @@ def check_in(item: DriveItem, onedrive: OneDrive) -> bool:
     try:
         if onedrive.check_in(item.item_id):
             log.info("file.checked_in", name=item.name)
-    except (Refused, NeedsPerson) as error:
+    except AppError as error:
+        if not isinstance(error, Refused | NeedsPerson) and run.attempts < TRIES_TO_CHECK_IN:
+            raise
         log.warning("file.not_checked_in", name=item.name, reason=error.message)
     return True
 
@@ -154,7 +170,7 @@ class _Folder:
             log.warning("report.refused", reason=error.message)
             return None
         self.run = self.run.with_report_file(ReportFile(name=item.name, item_id=item.item_id))
-        check_in(item, self._onedrive)
+        check_in(self.run, item, self._onedrive)
         return item
 
     def _written(self, name: str, content: bytes) -> DriveItem:
@@ -162,7 +178,10 @@ class _Folder:
         if self._is_ours(own_name):
             return self._upload(own_name, content, replace=True)
         if self._is_ours(name):
-            return self._upload(name, content, replace=True)
+            try:
+                return self._upload(name, content, replace=True)
+            except ItemLocked:  # somebody reads it, perhaps for days
+                return self._upload(own_name, content, replace=True)
         if name.endswith(f".{REPORT}") and (old_name := self._old_name()):
             return self._upload(old_name, content, replace=True)
         try:
@@ -201,8 +220,12 @@ class _Folder:
         """Return whether a file is a report of this run, whose host was killed before that was saved."""
         if item.size_bytes > LONGEST_REPORT:
             return False
-        url = item.download_url or self._onedrive.content_url(item.item_id)
-        return self.run.run_id.encode() in read_small(url, self._services.downloads, LONGEST_REPORT)
+        try:
+            url = item.download_url or self._onedrive.content_url(item.item_id)
+            return self.run.run_id.encode() in read_small(url, self._services.downloads, LONGEST_REPORT)
+        except AppError as error:  # it may be anybody's, and then nothing of it is the run's business
+            log.info("report.not_read", name=item.name, reason=error.message)
+            return False
 
     def _same(self, name: str, content: bytes) -> DriveItem | None:
         """Return the file of that name if it holds just this content."""

@@ -5,7 +5,6 @@ folder that cannot be made or found, a scan that hangs, a bug.
 """
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,6 +16,7 @@ from shared.domain.integrations import ImportFlow
 from shared.domain.run import FlowKind
 from shared.duties import Attempt
 from shared.errors import AppError
+from shared.escapes import json_text, read_json
 from shared.flows import telling
 from shared.flows.notes import change_note, moment_of
 from shared.services import Services
@@ -97,7 +97,7 @@ def _scan(flow: ImportFlow, content: Mapping[str, str], now: datetime) -> Folder
 def _strays(text: str) -> tuple[Stray, ...]:
     """Return what a note says of strays; nothing of one that cannot be read: the next scan sees it again."""
     try:
-        told = json.loads(text)
+        told = read_json(text, mend=True)
         return tuple(
             Stray(
                 item_id=str(each["id"]),
@@ -107,7 +107,7 @@ def _strays(text: str) -> tuple[Stray, ...]:
             )
             for each in told
         )
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+    except (ValueError, TypeError, KeyError, OverflowError):
         return ()
 
 
@@ -191,7 +191,7 @@ def _texts(scan: FolderScan) -> Iterator[tuple[str, str]]:
             {"id": each.item_id, "name": each.name, "folder": each.is_folder, "since": each.since.isoformat()}
             for each in scan.strays
         ]
-        yield _name(scan.flow, "strays"), json.dumps(told)
+        yield _name(scan.flow, "strays"), json_text(told)
 
 
 def scan_alerts(scans: Iterable[FolderScan], services: Services) -> list[Alert]:

@@ -12,7 +12,7 @@ from local_cloud import faults
 from local_cloud.faults import Fault
 from shared.clients.dmf import FinanceOperations, finance_operations_http
 from shared.clients.http import Http
-from shared.clients.links import is_at, origin_of
+from shared.clients.links import is_at, keyed_link, origin_of
 from shared.clients.onedrive import OneDrive
 from shared.clients.subscriptions import Subscriptions
 from shared.clients.transfer import empty_blob, read_small
@@ -121,6 +121,15 @@ def test_an_address_that_two_readers_could_take_for_two_hosts_is_not_that_of_gra
 def test_case_and_the_usual_port_make_no_other_origin(url: str) -> None:
     assert is_at(url, "https://graph.microsoft.com/v1.0")
     assert origin_of(url) == "https://graph.microsoft.com:443"
+
+
+def test_blanks_behind_the_host_of_a_link_with_a_key_are_encoded_and_in_a_host_there_are_none() -> None:
+    """.NET's Uri.ToString() writes them as they are, and names of blobs and files hold some."""
+    link = keyed_link("https://acme.blob.core.windows.net/dmf/Customer groups.zip?sv=1&sig=ab%2B")
+
+    assert link is not None
+    assert link.reveal() == "https://acme.blob.core.windows.net/dmf/Customer%20groups.zip?sv=1&sig=ab%2B"
+    assert [keyed_link(url) for url in ("https://a b/c", "https:// a/b", "https://a\n/b", "a b")] == [None] * 4
 
 
 def test_a_call_with_a_token_to_another_origin_is_not_made(evil: AnsweringServer) -> None:

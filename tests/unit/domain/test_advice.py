@@ -7,8 +7,10 @@ from typing import Final
 import pytest
 
 from shared.clients.dmf import parse_execution_errors
+from shared.domain import advice
 from shared.domain.advice import SHOWN, Cause, Said, advice_on, is_contention, what_to_do
 from shared.domain.run import FailedRow, FileFacts, FlowKind, Outcome, Run, State, Submission, new_run
+from shared.flows.offers import Verb, of_lane
 from tests.fo_samples import fo_samples
 
 NOW: Final = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
@@ -234,3 +236,11 @@ def test_every_outcome_has_something_to_do_or_nothing(flow: FlowKind, outcome: O
     elif flow is FlowKind.IMPORT:
         assert said.endswith(".")
     assert ("Input" in said and flow is FlowKind.EXPORT) is False
+
+
+def test_advice_calls_buttons_as_the_pages_do() -> None:
+    (label,) = (
+        offer.label for offer in of_lane("x", FlowKind.EXPORT, is_paused=False) if offer.verb is Verb.EXPORT_NOW
+    )
+
+    assert f"press {label} below the list of runs" in advice._OF_EXPORT

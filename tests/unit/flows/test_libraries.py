@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from local_cloud import faults
-from local_cloud.faults import fault_from_json
+from local_cloud.faults import Fault, fault_from_json
 from local_cloud.onedrive import Knobs
 from local_cloud.receivers import Receivers
 from shared.clients import transfer
@@ -42,6 +42,16 @@ def publication(world: World, folder: str) -> dict[str, str]:
         asked = f"{address}/items/{item['id']}?$select=publication"
         told[item["name"]] = requests.get(asked, headers=headers, timeout=10).json()["publication"]["level"]
     return told
+
+
+def asked_for_publication(do: faults.Action, *, times: int | None = None) -> Fault:
+    """Return a fault of the question whether a file is checked out: the one call that says what it selects."""
+    return Fault("graph", "GET", "/items/", times=times, do=do, query_key="$select")
+
+
+def faulted(world: World) -> list[str]:
+    """Return the calls that a fault was done to: a fault that meets none proves nothing."""
+    return [call.path for call in world.faults.calls if call.fault]
 
 
 def put_package(world: World, size: str) -> None:
@@ -131,13 +141,15 @@ def test_in_a_library_that_tells_wrong_sizes_an_export_is_uploaded_once_and_stay
 
 def test_an_export_that_is_there_already_is_known_by_its_hash_whatever_its_size(make_world: MakeWorld) -> None:
     world = prepared(make_world(settings=EXPORTS, knobs=Knobs(wrong_size=("*",))))
-    world.faults.add(graph_fault("GET", "publication", faults.status(503)))
+    world.faults.add(asked_for_publication(faults.status(503), times=1))
 
     run = export(world)
 
     assert run.state is State.DELIVERED
     assert len(world.files("Output")) == 1
-    assert [call.method for call in world.faults.calls if call.method == "DELETE"] == []
+    deleted = [call.path for call in world.faults.calls if call.method == "DELETE" and call.service == "graph"]
+    assert deleted == []  # what ends is the upload session of the second try
+    assert faulted(world)
 
 
 @pytest.mark.parametrize("size", ["small", "large"])
@@ -247,7 +259,7 @@ def test_a_report_that_a_library_does_not_check_in_keeps_no_lane_from_going_on(m
 @pytest.mark.parametrize("status", [400, 403, 404, 500, 501])
 def test_a_drive_that_never_tells_what_is_checked_out_holds_no_import_up(make_world: MakeWorld, status: int) -> None:
     world = make_world()
-    world.faults.add(graph_fault("GET", "publication", faults.status(status), times=None))
+    world.faults.add(asked_for_publication(faults.status(status)))
     world.put("USMF_1.zip", b"no zip")
     world.put("USMF_2.zip")
     began = world.clock.now()
@@ -257,6 +269,40 @@ def test_a_drive_that_never_tells_what_is_checked_out_holds_no_import_up(make_wo
     assert world.files("Success") == ["USMF_2.zip"]
     assert len(world.files("Error")) == 2
     assert (world.clock.now() - began).total_seconds() < 120
+    assert faulted(world)
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 500, 501])
+def test_a_drive_that_never_tells_what_is_checked_out_holds_no_export_up(make_world: MakeWorld, status: int) -> None:
+    world = prepared(make_world(settings=EXPORTS))
+    world.faults.add(asked_for_publication(faults.status(status)))
+    began = world.clock.now()
+
+    run = export(world)
+
+    assert run.state is State.DELIVERED
+    assert len(world.files("Output")) == 1
+    assert (world.clock.now() - began).total_seconds() < 600
+    assert world.mails() == []
+    assert faulted(world)
+
+
+@pytest.mark.parametrize("status", [404, 409, 423, 500, 503])
+def test_a_check_in_that_fails_for_ever_holds_no_import_up(make_world: MakeWorld, status: int) -> None:
+    world = make_world(settings={**ALERTS, "IMPORT_STRICT_ORDER": "true"}, knobs=Knobs(requires_check_out=True))
+    world.faults.add(graph_fault("POST", "/checkin", faults.status(status), times=None))
+    world.put("USMF_1.zip", b"no zip")
+    world.put("USMF_2.zip")
+    began = world.clock.now()
+
+    look_and_finish(world)
+
+    assert {run.file.name: run.outcome for run in world.ended_runs()} == {
+        "USMF_1.zip": Outcome.REJECTED,
+        "USMF_2.zip": Outcome.SUCCEEDED,
+    }
+    assert len(world.files("Error")) == 2
+    assert (world.clock.now() - began).total_seconds() < 600
 
 
 def test_a_failed_file_that_is_not_checked_in_at_once_is_checked_in_a_moment_later(make_world: MakeWorld) -> None:

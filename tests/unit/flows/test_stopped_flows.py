@@ -11,8 +11,9 @@ from local_cloud.onedrive import Knobs
 from shared.domain.lane import Stop
 from shared.domain.run import Held, Run
 from shared.errors import TryAgain
-from shared.flows import actions, watch
+from shared.flows import actions, history, watch
 from shared.flows.actions import Asked
+from shared.flows.filters import Filters
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, graph_fault, let_pass
@@ -230,3 +231,14 @@ def test_a_file_that_got_through_goes_on_though_the_others_could_not_be_let_on(m
     assert [run.attempts for run in world.all_open_runs()] == [0, 0]
     world.run_until_quiet()
     assert world.files("Success") == ["USMF_1.zip", "USMF_2.zip"]
+
+
+def test_a_run_of_a_flow_that_stands_still_has_the_same_word_in_the_list_and_on_its_page(world: World) -> None:
+    lane = seen_in_turn(world, "USMF_1.zip", "USMF_2.zip", "USMF_3.zip")
+    set_aside(world, "USMF_1.zip", is_flows=True)
+    stop(world, lane)
+
+    lines = history.list_runs(Filters(), "", world.services).under_way
+
+    pages = [history.show_run(line.run.address, world.services) for line in lines]
+    assert [line.place for line in lines] == [page.place for page in pages if isinstance(page, history.RunView)]

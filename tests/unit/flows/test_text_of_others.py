@@ -11,12 +11,15 @@ import pytest
 
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Behaviour
+from shared.clients.dmf import ExecutionStatus, FinanceOperations
 from shared.domain.run import Outcome
-from shared.flows import history
+from shared.errors import NeedsPerson
+from shared.flows import actions, history, report
+from shared.flows.actions import Asked
 from shared.flows.filters import Filters
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeTold, MakeWorld
-from tests.unit.flows.trouble import fno_fault, look_and_finish
+from tests.unit.flows.trouble import fno_fault, graph_fault, look_and_finish
 from tests.world import World
 
 # As F&O was seen to name executions, and as nobody has seen it yet.
@@ -56,6 +59,30 @@ def test_an_execution_that_f_and_o_knows_only_by_the_id_that_it_was_sent_is_foll
     assert (world.files("Success"), run.outcome) == (["USMF_1.zip"], Outcome.SUCCEEDED)
     assert {each.execution_id for each in run.submissions} == {answered, run.execution_id}
     assert run.execution_id != answered
+    assert len(world.imports()) == 1
+
+
+def test_an_id_that_f_and_o_answered_with_and_calls_unknown_is_followed_under_the_one_that_was_sent(
+    world: World,
+) -> None:
+    """GetExecutionSummaryStatus may say Unknown, instead of an error, of an id that F&O has never seen."""
+    answered = "Import-5/5/2026 09:19:44 am"
+    do = faults.status(200, body={"value": answered}, handled=True)
+    world.faults.add(fno_fault("ImportFromPackage", do, times=None))
+    ask = FinanceOperations.execution_status
+
+    def unknown(fno: FinanceOperations, execution_id: str) -> ExecutionStatus:
+        return ExecutionStatus.UNKNOWN if execution_id == answered else ask(fno, execution_id)
+
+    world.monkeypatch.setattr(FinanceOperations, "execution_status", unknown)
+    world.put("USMF_1.zip")
+
+    look_and_finish(world)
+
+    (run,) = world.ended_runs()
+    assert (world.files("Success"), run.outcome) == (["USMF_1.zip"], Outcome.SUCCEEDED)
+    assert run.ended is not None
+    assert (run.ended - run.opened).total_seconds() < 120
     assert len(world.imports()) == 1
 
 
@@ -147,3 +174,34 @@ def test_a_report_whose_host_was_killed_before_it_was_saved_is_there_once(world:
     look_and_finish(world)
 
     assert sorted(world.files("Error")) == ["USMF_1.zip", "USMF_1.zip.report.txt"]
+
+
+def test_a_report_that_a_person_has_open_holds_no_run_up_that_would_replace_it(world: World) -> None:
+    world.put("USMF_1.zip", b"Dear Sir or Madam")
+    look_and_finish(world)
+    (first,) = history.list_runs(Filters(), "", world.services).ended
+    actions.run_again(first.run.address, Asked(by="Ada", why=""), world.services)
+    locked = faults.status(423, body={"error": {"code": "resourceLocked", "message": "The file is open."}})
+    world.faults.add(graph_fault("PUT", r"USMF_1\.zip\.report\.txt", locked, times=None))
+    began = world.clock.now()
+
+    world.run_until_quiet(at_most_s=7200)
+
+    assert (world.clock.now() - began).total_seconds() < 60
+    second = next(run for run in world.ended_runs() if run.again_of)
+    assert f"USMF_1.zip.report ({second.run_id}).txt" in world.files("Error")
+
+
+def test_a_persons_file_of_an_older_reports_name_that_cannot_be_read_holds_no_report_up(world: World) -> None:
+    (world.folder / "Error" / "USMF_1.report.txt").write_text("a person's own notes")
+    world.put("USMF_1.zip", b"Dear Sir or Madam")
+    world.faults.add(graph_fault("PUT", "report", faults.status(503)))
+    world.monkeypatch.setattr(report, "read_small", refuse_to_read)
+
+    look_and_finish(world)
+
+    assert "USMF_1.zip.report.txt" in world.files("Error")
+
+
+def refuse_to_read(*_: object) -> bytes:
+    raise NeedsPerson("a label keeps the file from being downloaded")

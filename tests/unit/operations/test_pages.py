@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from operations import pages
+from operations import answers, pages
 from operations.pages import Asked
 from shared.clients.run_store import Pause
 from shared.clients.wake_queue import QueueLength
@@ -239,6 +239,25 @@ def test_the_next_page_keeps_the_filter_and_nothing_else_of_the_query() -> None:
 
     (older,) = [link for link in page.links() if "behind" in link]
     assert older == "/api/runs?behind=2026%2F11%2F02~x&company=USMF#lists"
+
+
+def test_every_button_of_a_page_sends_what_the_app_takes() -> None:
+    """Nothing that an action is told is passed over: what it does not know is refused."""
+    asked = Asked(query={"company": "USMF", "outcome": "Failed", "text": " a b "})
+    listed = replace(a_list(), offers=offers.of_list(offers.ToRunAgain(rows=(a_row(),), has_more=False)))
+    shown = [
+        pages.list_page(listed, asked),
+        pages.run_page(a_hostile_view(), asked),
+        pages.run_page(history.run_view(a_hostile_run(), None), asked),
+        pages.run_page(a_damaged_view(), asked),
+    ]
+    buttons = [each for page in shown for each in Elements(page.body).all("button") if "data-act" in each]
+
+    for button in buttons:
+        sent = json.loads(str(button["data-what"])) | {"why": "", "by": "", "before": NOW.isoformat()}
+        answers._told(sent, answers._DONE_BY[offers.Verb(str(button["data-act"]))].takes)
+
+    assert {"look-now", "run-all-again", "put-aside"} <= {each["data-act"] for each in buttons}
 
 
 def test_json_is_answered_with_304_to_who_has_it_already() -> None:
