@@ -143,7 +143,7 @@ def _told(what: object, takes: Sequence[str]) -> What:
     A filter that is passed over makes an action about many touch more than was meant.
     """
     if not isinstance(what, dict):
-        raise NotUnderstood("Send a JSON object.")
+        raise NotUnderstood("Send JSON: an object with a text for each name.")
     allowed = (*takes, *FOR_ALL)
     wrong: list[str] = []
     for name, value in what.items():

@@ -112,11 +112,18 @@ def tell_of_end(run: Run, services: Services) -> None:
             key=f"{ENDED_RUN}-{run.run_id}",
             title=f"{_what(run)}: {run.outcome.value}",
             text=" ".join(
-                part for part in (run.reason or "F&O gave no reason.", what_to_do(run), passed_words(run)) if part
+                _ended(part)
+                for part in (run.reason or "F&O gave no reason", what_to_do(run), passed_words(run))
+                if part
             ),
             since=run.ended or services.now(),
         )
     )
+
+
+def _ended(text: str) -> str:
+    """Return words of a service or of ours with a full stop, so that more can follow."""
+    return text if text.endswith((".", "!", "?", ":")) else f"{text}."
 
 
 def _about(run: Run, services: Services) -> Alert:

@@ -552,7 +552,7 @@ def test_a_run_that_ends_badly_is_told_once_with_its_reason(make_world: MakeWorl
 
     (mail,) = world.mails()
     assert mail.subject == "import, USMF_1.zip: Rejected"
-    assert mail.content.splitlines()[0] == "No company"
+    assert mail.content.splitlines()[0].startswith("No company. Nothing was imported. ")
 
 
 def test_every_line_about_a_run_names_it(world: World, caplog: pytest.LogCaptureFixture) -> None:
