@@ -83,6 +83,11 @@ DECISIONS: Final = (
         check="test_the_answer_to_a_move_tells_what_the_item_tells",
     ),
     Decision(
+        path="shared/flows/inbound.py",
+        words="a move checks nothing out",
+        why_not="needs a library that requires check-out",
+    ),
+    Decision(
         path="shared/flows/outbound.py",
         words="no package at all",
         why_not="needs a data project whose filter finds no row",
