@@ -7,6 +7,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any, Final
 
+from shared.domain.lane import SECOND
 from tests.soak.plan import Package
 
 CANCELLED: Final = "GivenUp"  # the outcome of a run that a person has cancelled
@@ -131,6 +132,11 @@ def _imported_once(history: History, by_file: Mapping[str, Sequence[Record]]) ->
         yield f"F&O ran an execution that no run knows of: {execution_id}"
 
 
+def _place(record: Record) -> tuple[str, str]:
+    """Return what a lane's files are taken up by: the second of their place, then their names."""
+    return record["order"][:SECOND], record["file"]["name"].casefold()
+
+
 def _in_order(history: History, by_file: Mapping[str, Sequence[Record]]) -> Iterator[str]:
     """An older file may come behind a newer one only if it was not known yet when that was begun, or was set aside.
 
@@ -144,7 +150,7 @@ def _in_order(history: History, by_file: Mapping[str, Sequence[Record]]) -> Iter
             lanes[package.lane] += [(number, record) for number in turns]
     for lane, imports in sorted(lanes.items()):
         for (_, before), (_, after) in pairwise(sorted(imports, key=lambda each: each[0])):
-            is_older = after["order"] < before["order"]
+            is_older = _place(after) < _place(before)
             if (
                 is_older
                 and not _was_passed(after, before, history)

@@ -162,6 +162,15 @@ def test_an_older_file_that_came_later_may_be_imported_later() -> None:
     assert broken(swapped(a_history(records=[late, a_record(SECOND, 2)]))) == []
 
 
+def test_files_of_one_second_are_imported_in_the_order_of_their_names() -> None:
+    second = "20261102T120000"
+    records = [a_record(FIRST, 1, order=f"{second}000001Z-b"), a_record(SECOND, 2, order=f"{second}000000Z-a")]
+    good = a_history(records=records)
+
+    assert broken(good) == []
+    assert broken(swapped(good)) == ["in a, USMF_a_1.zip was known and older, and was imported after USMF_a_2.zip"]
+
+
 def test_a_cancelled_run_may_have_been_imported_once_or_not_at_all() -> None:
     good = cancelled(a_history())
 
