@@ -419,7 +419,8 @@ class World:
             return False
         kept = [each.reservation.executions for each in self.reservations.values()]
         asked = [each for executions in kept for each in executions if each.execution_id == order.execution_id]
-        sent = (each for record in self.records.values() for each in record.run.submissions)
+        records = (*self.records.values(), *self.ended.values())  # a person may have cancelled it since
+        sent = (each for record in records for each in record.run.submissions)
         is_missing = any(each.execution_id == order.execution_id and each.missing_since for each in sent)
         return is_missing or not asked or any(each.not_found for each in asked)
 
