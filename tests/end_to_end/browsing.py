@@ -69,6 +69,22 @@ def until[T](browser: "Chrome", look: Callable[["Chrome"], T]) -> T:
     return WebDriverWait(browser, TIMEOUT_S, ignored_exceptions=ignored).until(look)
 
 
+def shown[T](browser: "Chrome", look: Callable[["Chrome"], T]) -> T:
+    """Return what the page shows now; read anew if it renews itself meanwhile."""
+    return until(browser, lambda page: (look(page),))[0]
+
+
+def rows(browser: "Chrome") -> list[list[str]]:
+    """Return badge, file and last column of every run that the list shows."""
+    return shown(
+        browser,
+        lambda page: [
+            [row.find_element("css selector", each).text for each in (".badge", "th a", "td:last-child")]
+            for row in page.find_elements("css selector", "#lists tbody tr")
+        ],
+    )
+
+
 def open_list(browser: "Chrome", stage: Stage, query: str = "") -> None:
     browser.get(f"{stage.host_url}/api/runs?code={KEY['x-functions-key']}{query}")
 

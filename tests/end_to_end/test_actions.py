@@ -14,7 +14,7 @@ from selenium.webdriver.common.keys import Keys
 from local_cloud.cloud import ROOT
 from shared.arguments import VERBS
 from shared.flows.offers import Verb
-from tests.end_to_end.browsing import KEY, TIMEOUT_S, TakePicture, click_run, get, listed, open_list, until
+from tests.end_to_end.browsing import KEY, TIMEOUT_S, TakePicture, click_run, get, listed, open_list, rows, until
 from tests.end_to_end.stage import Stage
 from tests.packages import build_package
 
@@ -436,10 +436,7 @@ def test_in_a_browser_the_list_shows_what_is_under_way_what_waits_and_what_is_pa
         stage.wait_for(lambda: listed(stage, "DEMF_Customers_002.zip"), "the run that waits")
         open_list(browser, stage)
 
-        places = {
-            row.find_element("css selector", "th a").text: row.find_element("css selector", ".badge").text
-            for row in browser.find_elements("css selector", "#lists tbody tr")
-        }
+        places = {file_name: badge for badge, file_name, _ in rows(browser)}
         assert (places["USMF_Vendors_014.zip"], places["DEMF_Customers_002.zip"]) == ("running", "waiting")
         assert "import Huge is paused by Anna since" in browser.find_element("id", "tiles").text
         take_picture("runs")

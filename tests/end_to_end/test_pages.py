@@ -12,7 +12,7 @@ from azure.storage.blob import ContainerClient
 from local_cloud.faults import Fault, status
 from shared.clients.run_store import RunStore, order_of
 from shared.domain.run import FileFacts, FlowKind, Outcome, State, new_run
-from tests.end_to_end.browsing import TIMEOUT_S, click_run, get, listed, open_list, until
+from tests.end_to_end.browsing import TIMEOUT_S, click_run, get, listed, open_list, rows, shown, until
 from tests.end_to_end.stage import Stage
 from tests.packages import build_package
 
@@ -165,12 +165,9 @@ def test_in_a_browser_a_filter_that_cannot_be_read_shows_what_is_allowed_and_no_
     until(browser, lambda page: page.find_element("css selector", "h1").text == "Runs")
 
 
-def rows(browser: "Chrome") -> list[list[str]]:
-    """Return badge, file and last column of every run that the list shows."""
-    return [
-        [row.find_element("css selector", each).text for each in (".badge", "th a", "td:last-child")]
-        for row in browser.find_elements("css selector", "#lists tbody tr")
-    ]
+def word_and_whether_it_can_be_checked_now(page: "Chrome") -> tuple[str, bool]:
+    buttons = [each.get_attribute("data-act") for each in page.find_elements("css selector", "[data-act]")]
+    return page.find_element("css selector", "#run .badge").text, "check-now" in buttons
 
 
 def test_in_a_browser_the_list_shows_what_runs_then_what_waits_with_its_place_and_a_word_is_the_same_on_the_page(
@@ -188,25 +185,25 @@ def test_in_a_browser_the_list_shows_what_runs_then_what_waits_with_its_place_an
     finally:
         stage.finance_operations.change(seconds_per_execution=usual_s)
     open_list(browser, stage, "&text=PageQueue")
-    shown = rows(browser)
+    listing = rows(browser)
     words = []
     for name in names:
         open_list(browser, stage, "&text=PageQueue")
         click_run(browser, name)
-        buttons = [each.get_attribute("data-act") for each in browser.find_elements("css selector", "[data-act]")]
-        words.append((browser.find_element("css selector", "#run .badge").text, "check-now" in buttons))
+        words.append(shown(browser, word_and_whether_it_can_be_checked_now))
 
     stage.finance_operations.end_now(execution_id)
     for name in names:
         stage.ended(name)
     open_list(browser, stage, f"&text={names[2]}")
 
-    assert [(badge, name) for badge, name, _ in shown] == [
+    assert [(badge, name) for badge, name, _ in listing] == [
         ("running", names[0]),
         ("waiting", names[1]),
         ("waiting", names[2]),
     ]
-    assert [last for _, _, last in shown[1:]] == ["at its turn: no. 1 in its queue", "at its turn: no. 2 in its queue"]
+    turns = [last for _, _, last in listing[1:]]
+    assert turns == ["at its turn: no. 1 in its queue", "at its turn: no. 2 in its queue"]
     assert words == [("running", True), ("waiting", False), ("waiting", False)]
     ((badge, _, took),) = rows(browser)
     assert badge == "Succeeded"
@@ -279,15 +276,18 @@ def test_in_a_browser_what_was_refused_is_not_green_and_stands_open_in_the_steps
     open_list(browser, stage)
     click_run(browser, name)
 
-    steps = [
-        (
-            step.get_attribute("class"),
-            step.find_element("css selector", ".mark").text,
-            step.get_attribute("open") is not None,
-            " ".join(step.find_element("css selector", ".what").text.split()),
-        )
-        for step in browser.find_elements("css selector", ".way details")
-    ]
+    steps = shown(
+        browser,
+        lambda page: [
+            (
+                step.get_attribute("class"),
+                step.find_element("css selector", ".mark").text,
+                step.get_attribute("open") is not None,
+                " ".join(step.find_element("css selector", ".what").text.split()),
+            )
+            for step in page.find_elements("css selector", ".way details")
+        ],
+    )
     refused = [each for each in steps if " 503" in each[3] or " 429" in each[3]]
     assert len(refused) == 2
     assert {each[:3] for each in refused} == {("warn", "↻", True)}

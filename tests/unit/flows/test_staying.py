@@ -84,7 +84,7 @@ def test_an_execution_is_saved_before_anybody_waits_for_it(
 def test_an_execution_that_goes_by_another_id_than_was_sent_is_saved_before_it_is_asked_for(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker that takes over must know both ids. F&O knows this one only by the id that was sent: that is followed."""
+    """A worker that takes over must know both. F&O knows this one only by the id that was sent: that is followed."""
     world = make_world(speed=Speed(seconds_per_execution=0.0))
     lane = found(world)
     saved = world.saved_states()
