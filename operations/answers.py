@@ -46,40 +46,31 @@ FOR_ALL: Final = ("why", "by", "before")
 _RUN: Final = ("run",)
 _NAME: Final = ("name",)
 
+
+def _of_run(act: Callable[[str, Asked, Services], Answer | None]) -> Deed:
+    return Deed(do=lambda what, asked, services: act(what.get("run", ""), asked, services), takes=_RUN)
+
+
+def _of_flow(act: Callable[[str, Asked, Services], Answer | None]) -> Deed:
+    return Deed(do=lambda what, asked, services: act(what.get("name", ""), asked, services), takes=_NAME)
+
+
 _DONE_BY: Final[Mapping[Verb, Deed]] = {
-    Verb.RUN_AGAIN: Deed(
-        do=lambda what, asked, services: actions.run_again(what.get("run", ""), asked, services), takes=_RUN
-    ),
+    Verb.RUN_AGAIN: _of_run(actions.run_again),
     Verb.RUN_ALL_AGAIN: Deed(
         do=lambda what, asked, services: actions.run_all_again(
             read_filters(what), _moment(what.get("before"), services), asked, services
         ),
         takes=NAMES,
     ),
-    Verb.CHECK_NOW: Deed(
-        do=lambda what, asked, services: actions.check_now(what.get("run", ""), asked, services), takes=_RUN
-    ),
-    Verb.GIVE_UP: Deed(
-        do=lambda what, asked, services: actions.give_up(what.get("run", ""), asked, services), takes=_RUN
-    ),
-    Verb.SUBMIT_AGAIN: Deed(
-        do=lambda what, asked, services: actions.submit_again(what.get("run", ""), asked, services), takes=_RUN
-    ),
-    Verb.FREE_PROJECT: Deed(
-        do=lambda what, asked, services: actions.free_project(what.get("run", ""), asked, services), takes=_RUN
-    ),
-    Verb.PUT_ASIDE: Deed(
-        do=lambda what, asked, services: actions.put_aside(what.get("run", ""), asked, services), takes=_RUN
-    ),
-    Verb.PAUSE: Deed(
-        do=lambda what, asked, services: actions.pause(what.get("name", ""), asked, services), takes=_NAME
-    ),
-    Verb.RESUME: Deed(
-        do=lambda what, asked, services: actions.resume(what.get("name", ""), asked, services), takes=_NAME
-    ),
-    Verb.EXPORT_NOW: Deed(
-        do=lambda what, asked, services: actions.export_now(what.get("name", ""), asked, services), takes=_NAME
-    ),
+    Verb.CHECK_NOW: _of_run(actions.check_now),
+    Verb.GIVE_UP: _of_run(actions.give_up),
+    Verb.SUBMIT_AGAIN: _of_run(actions.submit_again),
+    Verb.FREE_PROJECT: _of_run(actions.free_project),
+    Verb.PUT_ASIDE: _of_run(actions.put_aside),
+    Verb.PAUSE: _of_flow(actions.pause),
+    Verb.RESUME: _of_flow(actions.resume),
+    Verb.EXPORT_NOW: _of_flow(actions.export_now),
     Verb.LOOK_NOW: Deed(do=lambda _what, asked, services: actions.look_now(asked, services)),
 }
 

@@ -48,10 +48,10 @@ def main(given_arguments: Sequence[str] | None = None) -> int:
     The exit code 2 is also that of arguments that cannot be read.
     """
     command_line.prepare_output()
-    given = arguments.doctor(given_arguments, os.environ)
+    environ = os.environ  # RUNS_KEY, and the app's settings: outside the host nobody else has read them
+    given = arguments.doctor(given_arguments, environ)
     try:
-        # The command runs outside the host, which would have put the app's settings into the environment.
-        found = _found_by_app(given, os.environ) if given.url else _found_here(given, os.environ)
+        found = _found_by_app(given, environ) if given.url else _found_here(given, environ)
     except command_line.NotAnApp as error:
         command_line.say(str(error), sys.stderr)
         return 2

@@ -22,13 +22,13 @@ LOCAL_SETTINGS: Final = APP_FOLDER / "local.settings.json"
 def main(given_arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0 signed in, 1 not, 130 given up."""
     command_line.prepare_output()
-    given = arguments.sign_in(given_arguments, os.environ)
+    machine = os.environ  # the app's settings: outside the host nobody else has read them
+    given = arguments.sign_in(given_arguments, machine)
     try:
-        # The command runs outside the host, which would have put the app's settings into the environment.
-        environ = with_file(os.environ, given.settings)
+        environ = with_file(machine, given.settings)
         services = Services(read_settings(environ))
         _print("Sign in as the person whose OneDrive holds the folders. This can be done on any device.")
-        with command_line.identity_of(environ, os.environ):
+        with command_line.identity_of(environ, machine):
             name = services.signed_in_user.sign_in(_print)
     except AppError as error:
         _print(f"Not signed in. {error}")

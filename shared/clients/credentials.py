@@ -82,6 +82,7 @@ _ENDPOINTS: Final = ("IDENTITY_ENDPOINT", "MSI_ENDPOINT", "AZURE_FEDERATED_TOKEN
 
 def require_identity_endpoint() -> None:
     """Raise NeedsPerson if Azure gives this process no managed identity."""
+    # azure-identity reads the environment itself, so this looks where it will.
     if not any(os.environ.get(name) for name in _ENDPOINTS):
         raise NeedsPerson(
             "There is no managed identity here (IDENTITY_ENDPOINT is not set). In Azure, switch the managed identity "

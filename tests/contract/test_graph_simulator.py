@@ -435,11 +435,16 @@ def test_a_property_that_a_drive_does_not_have_cannot_be_selected(graph: Simulat
     graph.simulator.violations.clear()
 
 
+def _delta(graph: SimulatedGraph, query: str) -> str:
+    """Return the address of the changes to a drive, from its root on."""
+    return "/".join((graph.drive, "root", f"delta?{query}"))
+
+
 def test_in_a_delta_only_what_is_selected_is_shown_and_what_is_gone_is_still_told(
     graph: SimulatedGraph, folder: str
 ) -> None:
     kept, gone = _put(graph, f"{folder}/a.zip"), _put(graph, f"{folder}/b.zip")
-    latest = graph.call("GET", f"{graph.drive}/root/delta?token=latest&$select=name").json()["@odata.deltaLink"]
+    latest = graph.call("GET", _delta(graph, "token=latest&$select=name")).json()["@odata.deltaLink"]
     graph.call("PATCH", f"{graph.drive}/items/{kept['id']}", json={"name": "c.zip"})
     graph.call("DELETE", f"{graph.drive}/items/{gone['id']}")
 
@@ -457,7 +462,7 @@ def test_a_timestamp_is_as_good_as_a_token(graph: SimulatedGraph, folder: str) -
     graph.clock.pass_by(5)
     after = _put(graph, f"{folder}/after.zip")
 
-    answer = graph.call("GET", f"{graph.drive}/root/delta?token={moment.replace(':', '%3A')}")
+    answer = graph.call("GET", _delta(graph, f"token={moment.replace(':', '%3A')}"))
 
     assert answer.status_code == 200
     ids = [each["id"] for each in answer.json()["value"]]
@@ -467,7 +472,7 @@ def test_a_timestamp_is_as_good_as_a_token(graph: SimulatedGraph, folder: str) -
 
 
 def test_a_token_that_is_neither_ours_nor_a_timestamp_stays_refused(graph: SimulatedGraph) -> None:
-    assert graph.call("GET", f"{graph.drive}/root/delta?token=yesterday").status_code == 400
+    assert graph.call("GET", _delta(graph, "token=yesterday")).status_code == 400
     graph.simulator.violations.clear()
 
 

@@ -254,7 +254,7 @@ CANCELLED_EXPORT: Final = Scenario(
 )
 HELD: Final = Scenario(
     name="held",
-    words="two files of one lane, any of which OneDrive keeps back",
+    words="two files of one lane, either of which OneDrive refuses",
     settings=(_IMPORT,),
     files=("USMF_one.zip", "USMF_two.zip"),
     troubles=frozenset({Fate.HIDDEN, Fate.LOCKED, Fate.LOCKED_LONG, Fate.FORBIDDEN}),

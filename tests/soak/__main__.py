@@ -77,7 +77,7 @@ def _as_text(result: Result, command: str) -> Iterator[str]:
             {name.partition(" ")[2]: n for name, n in result.faults.items() if name.startswith(f"{service} ")}
         )
         told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-        yield f"{calls:>12,} calls to {service}, of which fell: {told or 'none'}"
+        yield f"{calls:>12,} calls to {service}, failed: {told or 'none'}"
     yield from (f"BROKEN: {each}" for each in result.broken[:SHOWN])
     if len(result.broken) > SHOWN:
         yield f"... and {len(result.broken) - SHOWN} more"
