@@ -23,7 +23,7 @@ SCENARIOS = (
 )
 WITNESSES = (
     *("msgraph-sdk", "graph-client-js", "onedrive-personal-sdk", "rclone", "onedrive"),
-    *("d365fo-client", "fo-samples", "azure-identity", "msal"),
+    *("d365fo-client", "fo-samples", "azure-identity", "msal", "azure-cli", "published-app"),
 )
 SUITES = ("onedrive", "finance_operations", "subscriptions")
 MOST = 99  # faults in one history of the exploration
@@ -174,10 +174,11 @@ def witnesses(
     """Read the arguments of ``witnesses``. Exits with 2 for what cannot be read."""
     parser = argparse.ArgumentParser(
         prog="dev.py witnesses",
-        description="Let clients that others wrote judge the simulators, and say what each of them exercised.",
+        description="Let clients that others wrote judge simulators and instructions, and say what each exercised.",
     )
     _add_only(parser, names)
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument("--install", action="store_true", help="only install them; dev.py test then runs their tests")
     parser.add_argument("--allow-missing", action="store_true", help="a client that cannot be run is no failure")
     return parser.parse_args(arguments)
 

@@ -13,10 +13,11 @@ import pytest
 
 from local_cloud.finance_operations.knobs import Speed
 from local_cloud.receivers import Receivers
-from tests.end_to_end.browsing import PICTURES, TakePicture, new_browser
+from tests.end_to_end.browsing import KEYS, PICTURES, TakePicture, new_browser
 from tests.end_to_end.demos import DEFAULT, FAILING, Demo, Demos, failing_package
 from tests.end_to_end.killed import KilledHost
 from tests.end_to_end.stage import NO_MINUTE_TIMER, PROMPT_QUEUES, Stage
+from tests.instructions import Shell, keys_to_set
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -76,6 +77,11 @@ def stage(tmp_path_factory: pytest.TempPathFactory, receivers: Receivers) -> Ite
             "TOLD_WEBHOOK": receivers.webhook_url,
             "TOLD_TEAMS": receivers.teams_url,
             "ALERT_WEBHOOK_SECRET": SIGNED_WITH,
+            "LOCAL_FUNCTIONS_HOST_KEYS": ";".join(
+                f"{function}/{name}={KEYS[name]}"
+                for name, functions in keys_to_set(Shell.BASH).items()
+                for function in functions
+            ),
         },
         speed=Speed(seconds_per_execution=0.3, not_found_s=0.1),
     )

@@ -235,6 +235,9 @@ def test_an_answer_leaves_in_one_write(host: RunningHost) -> None:
             assert connection.recv(65_536).endswith(b"\r\n\r\nspecial")
 
 
+LOCKED_BY = {"default": "k1", "_master": "k2", "function/one": "k3", "admin/one": "k4", "other/one": "k5"}
+
+
 @pytest.fixture(scope="module")
 def locked() -> Iterator[str]:
     """A front with keys: functions called as their levels, which only say that they have run."""
@@ -254,7 +257,7 @@ def locked() -> Iterator[str]:
         return Outcome(succeeded=True, returned=TypedData(string="ran"))
 
     app = web.Application()
-    app.router.add_route("*", "/{path:.*}", HttpFront(functions, Keys({"default": "k1", "_master": "k2"}), run).handle)
+    app.router.add_route("*", "/{path:.*}", HttpFront(functions, Keys(LOCKED_BY), run).handle)
     with Server(app) as server:
         yield server.url
 
@@ -268,6 +271,11 @@ def locked() -> Iterator[str]:
         ("function", "k1", None, 200),
         ("function", None, "k1", 200),
         ("function", "k2", None, 200),
+        ("function", "k3", None, 200),
+        ("function", None, "k3", 200),
+        ("function", "k4", None, 401),
+        ("function", "k5", None, 401),
+        ("admin", "k4", None, 401),
         ("admin", "k1", None, 401),
         ("admin", "k2", None, 200),
     ],
