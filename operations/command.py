@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, TextIO
 
@@ -186,6 +186,9 @@ def run_again(app: App, options: argparse.Namespace) -> int:
         return _about_run("run-again", app, options)
     given = _filters(options)
     shown, seen = app.get("/api/runs.json", **given)
+    # HTTP tells whole seconds; what was opened in the last of them and is shown counts as seen.
+    opened = [datetime.fromisoformat(line["run"]["opened"]) for line in shown["ended"]]
+    seen = max([seen, *(each + timedelta.resolution for each in opened)])
     offer = _offered("run-all-again", shown)
     if offer:
         some = [line["run"]["file_name"] for line in shown["ended"] if not line["run"]["has_again"]]
