@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from local_cloud.functions_host.flex.demand import Demand, NoDemand
@@ -77,16 +77,17 @@ class Scaled:
             instance.drain()
 
     async def end(self, grace_s: float) -> bool:
-        """Let all instances end, once it looks no more; say whether all did so by themselves."""
-        for instance in self.instances:
-            instance.leave_alone()
+        """Let all instances end, once it looks no more; say whether nothing had to be cut off for that."""
+        for instance in self._live():
+            instance.drain()
         if self._running:
             await asyncio.wait(self._running.values(), timeout=grace_s)
         late = list(self.instances)
         for instance in late:
             instance.kill()
+        was_cut_off = any(instance.is_busy for instance in late)
         await asyncio.gather(*self._running.values())
-        return not late
+        return not was_cut_off
 
     async def an_instance(self, *, concurrency: int | None = None) -> Instance:
         """Return the instance that has least to do; wait for one if there is none, or each has its fill of requests."""
@@ -169,16 +170,3 @@ class Scaled:
         self._change.set()
         self._change = asyncio.Event()
         self._notify()
-
-
-def describe(groups: Sequence[Scaled]) -> str:
-    """Say which groups have instances, in words for people."""
-    told, without = [], []
-    for scaled in groups:
-        starting = sum(instance.state is State.STARTING for instance in scaled.instances)
-        serving = sum(instance.state is State.SERVING for instance in scaled.instances)
-        if starting or serving:
-            told.append(f"{scaled.group.name} {serving}{f' ({starting} starting)' if starting else ''}")
-        else:
-            without.append(scaled.group.name)
-    return "; ".join([*([", ".join(told)] if told else []), *([f"none of {', '.join(without)}"] if without else [])])

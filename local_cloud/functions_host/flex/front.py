@@ -16,6 +16,7 @@ from local_cloud.functions_host.flex.controller import Scaled
 
 # What is not answered by then is given up. https://learn.microsoft.com/azure/azure-functions/functions-scale#timeout
 LIMIT_S: Final = 230.0
+_AGAIN_S: Final = 0.05  # until a request that an instance has not taken is given to another
 # These belong to one connection, not to the request. https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1
 _OF_THE_CONNECTION: Final = (
     *("Connection", "Keep-Alive", "TE", "Trailer", "Transfer-Encoding", "Upgrade", "Expect", "Content-Length"),
@@ -88,7 +89,7 @@ class Front:
                     status=answer.status, headers=_end_to_end(CIMultiDict(answer.headers)), body=content
                 )
         except aiohttp.ClientConnectorError:
-            await asyncio.sleep(0)  # lets the end of the instance be noticed
+            await asyncio.sleep(_AGAIN_S)  # its end is noticed meanwhile
             return None
         finally:
             instance.end_request()

@@ -25,7 +25,6 @@ from local_cloud.functions_host.bindings import (
     describe,
     read_function,
 )
-from local_cloud.functions_host.flex import controller
 from local_cloud.functions_host.flex.controller import Scaled
 from local_cloud.functions_host.flex.demand import Demand, HttpDemand, NoDemand, QueueDemand, TimerDemand
 from local_cloud.functions_host.flex.front import Front
@@ -33,6 +32,8 @@ from local_cloud.functions_host.flex.groups import HTTP, Group, scale_groups
 from local_cloud.functions_host.flex.instance import Assignment
 from local_cloud.functions_host.flex.journal import Journal
 from local_cloud.functions_host.flex.options import FlexOptions
+from local_cloud.functions_host.flex.words import LINE
+from local_cloud.functions_host.flex.words import describe as describe_instances
 from local_cloud.functions_host.host import EXIT_BROKEN, HostOptions, host_id
 from local_cloud.functions_host.http import MASTER_KEY, MAX_BODY_BYTES
 from local_cloud.functions_host.runtime import AppUnusable, IndexedFunction
@@ -74,6 +75,7 @@ class FlexHost:
         self._groups: dict[str, Scaled] = {}
         self._looking: set[asyncio.Task[None]] = set()
         self._calls: set[asyncio.Task[None]] = set()  # by hand
+        self._is_stopping = False
         self._told = ""  # which groups have instances, as it was said last
         self._runner: web.AppRunner | None = None
         self._began = time.monotonic()
@@ -129,6 +131,7 @@ class FlexHost:
 
     async def stop(self, grace_s: float) -> bool:
         """Let all instances end; say whether all invocations have ended before."""
+        self._is_stopping = True
         for scaled in self._groups.values():
             scaled.stop()
         if self._looking:
@@ -138,8 +141,7 @@ class FlexHost:
         if self._runner:
             for site in list(self._runner.sites):
                 await site.stop()
-        was_busy = any(instance.is_busy for scaled in self._groups.values() for instance in scaled.instances)
-        ended = await asyncio.gather(*(scaled.end(grace_s + was_busy) for scaled in self._groups.values()))
+        ended = await asyncio.gather(*(scaled.end(grace_s) for scaled in self._groups.values()))
         if self._runner:
             await self._runner.cleanup()
         await self._front.close()
@@ -277,9 +279,11 @@ class FlexHost:
                 log.error("The call of %s by hand was refused with HTTP %d", function.name, status)
 
     def _tell_instances(self) -> None:
-        if (now := controller.describe(list(self._groups.values()))) != self._told:
+        if self._is_stopping:
+            return
+        if (now := describe_instances(list(self._groups.values()))) != self._told:
             self._told = now
-            log.info("Instances: %s", now)
+            log.info(LINE, now)
 
     def _watch(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)

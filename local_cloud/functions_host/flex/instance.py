@@ -134,6 +134,7 @@ async def _run(assignment: Assignment, worker: PlaceholderWorker, stdin: _Stdin,
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     if host.ended.done():
         return host.ended.result()
+    _report(what="draining")
     stopping = asyncio.create_task(host.stop(assignment.drain_s))
     waited_for: set[asyncio.Future[Any]] = {stopping, asyncio.create_task(left_alone.wait())}
     await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)

@@ -98,12 +98,6 @@ class Instance:
         self._enter(State.STOPPING)
         self._write(DRAIN)
 
-    def leave_alone(self) -> None:
-        """Let it end within the seconds of grace, as when the front has ended."""
-        self._enter(State.STOPPING)
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-
     def kill(self) -> None:
         """End it at once, as when its machine loses power."""
         with contextlib.suppress(ProcessLookupError):  # it has ended by itself
@@ -138,6 +132,9 @@ class Instance:
                 if self.state is State.STARTING:
                     self._enter(State.SERVING)
                 self._note("started", at=time.time())
+            case "draining":  # somebody else has told it to
+                if self.state is not State.STOPPING:
+                    self._enter(State.STOPPING)
             case "listening":
                 self.is_listening = True
                 self._idle_since = time.monotonic()
