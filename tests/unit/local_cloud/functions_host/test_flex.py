@@ -75,11 +75,15 @@ class Scene:
         self._journal = journal
         self.queue = queue
 
+    def group(self, name: str) -> Mapping[str, Any]:
+        answer = requests.get(f"{self.host.url}/admin/host/instances", timeout=PATIENCE_S).json()
+        (found,) = (each for each in answer["groups"] if each["group"] == name)
+        group: Mapping[str, Any] = found
+        return group
+
     def instances(self, group: str) -> list[Mapping[str, Any]]:
         """Return those of a group that serve."""
-        answer = requests.get(f"{self.host.url}/admin/host/instances", timeout=PATIENCE_S).json()
-        (found,) = (each["instances"] for each in answer["groups"] if each["group"] == group)
-        return [instance for instance in found if instance["state"] == "serving"]
+        return [instance for instance in self.group(group)["instances"] if instance["state"] == "serving"]
 
     def get(self, path: str) -> str:
         answer = requests.get(f"{self.host.url}/api/{path}", timeout=PATIENCE_S)
@@ -213,7 +217,8 @@ def test_requests_beyond_the_fill_of_an_instance_get_more_instances_up_to_the_li
     with scenes.start(*STAYS, *few) as scene, ThreadPoolExecutor(3) as pool:
         answers = [pool.submit(scene.get, "slow") for _ in range(3)]
         eventually(lambda: sum(len(each["executing"]) for each in scene.instances("http")) == 2)
-        assert len(scene.instances("http")) == 2
+        eventually(lambda: scene.group("http")["wanted"] == 3)
+        assert len(scene.group("http")["instances"]) == 2
 
         scene.go_on()
 
@@ -280,7 +285,8 @@ def test_a_request_whose_instance_is_killed_is_answered_with_502(scenes: Scenes)
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send to another process")
 def test_an_instance_that_is_asked_to_end_finishes_what_it_does_while_another_takes_what_comes(scenes: Scenes) -> None:
-    with scenes.start(*STAYS) as scene, ThreadPoolExecutor(1) as pool:
+    # The wake-up of the other gives the first one time to end too early.
+    with scenes.start(*STAYS, "--wake-up-seconds", "4") as scene, ThreadPoolExecutor(1) as pool:
         answer = pool.submit(scene.get, "slow")
         scene.host.has_printed("go-on waits")
         (asked,) = scene.instances("http")
