@@ -154,7 +154,12 @@ def soak(arguments: Sequence[str] | None, environment: Mapping[str, str]) -> arg
     )
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument("--record", action="store_true", help="put the figures into docs/scenarios.md, if all is well")
-    parser.add_argument("--log", type=Path, metavar="FILE", help="keep what both hosts print")
+    parser.add_argument("--log", type=Path, metavar="FILE", help="keep what the hosts print")
+    parser.add_argument(
+        "--flex",
+        action="store_true",
+        help="one host that runs the app as Azure Flex Consumption does; its instances are killed and replaced",
+    )
     return parser.parse_args(arguments)
 
 

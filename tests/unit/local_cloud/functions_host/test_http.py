@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -95,11 +96,29 @@ def off(req: func.HttpRequest) -> func.HttpResponse:
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHost]:
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     values = {"PYTHON_THREADPOOL_THREAD_COUNT": "2", "AzureWebJobs.off.Disabled": "true", "FROM_FILE": "file"}
-    app = write_app(tmp_path_factory.mktemp("http"), APP, values=values)
-    with running_host(app) as running:
+    return write_app(tmp_path_factory.mktemp("http"), APP, values=values)
+
+
+@pytest.fixture(scope="module")
+def one_process(sample: Path) -> Iterator[RunningHost]:
+    with running_host(sample) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def flex(sample: Path) -> Iterator[RunningHost]:
+    """The functions run in another process than the one that is called."""
+    with running_host(sample, "--flex", "--wake-up-seconds", "0") as running:
+        yield running
+
+
+@pytest.fixture(params=["one_process", "flex"])
+def host(request: pytest.FixtureRequest) -> RunningHost:
+    running: RunningHost = request.getfixturevalue(request.param)
+    (running.app / "go-on").unlink(missing_ok=True)
+    return running
 
 
 def echoed(response: requests.Response) -> dict[str, Any]:
@@ -203,10 +222,12 @@ def test_a_disabled_function_is_not_found(host: RunningHost) -> None:
     host.has_printed(r"^\s+off: .* \(disabled\)$")
 
 
-def test_sync_functions_share_as_many_threads_as_the_setting_says(host: RunningHost) -> None:
+def test_sync_functions_share_as_many_threads_as_the_setting_says(one_process: RunningHost) -> None:
     # PYTHON_THREADPOOL_THREAD_COUNT: https://learn.microsoft.com/azure/azure-functions/python-scale-performance-reference
     with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(lambda _: requests.get(f"{host.url}/api/together", timeout=PATIENCE_S).text, range(4)))
+        answers = list(
+            pool.map(lambda _: requests.get(f"{one_process.url}/api/together", timeout=PATIENCE_S).text, range(4))
+        )
     assert answers == ["2", "2", "2", "2"]
 
 
