@@ -9,6 +9,7 @@ import azure.functions as func
 from shared.clients.wake_queue import IMPORT_WORK, LOOKS
 from shared.domain.notification import BadNotification, read_notifications, validation_token
 from shared.flows import watch
+from shared.flows.processes import noted
 from shared.log import log
 from shared.secret import Secret
 from shared.services import services
@@ -51,12 +52,14 @@ def _answer(status: int, text: str) -> func.HttpResponse:
 
 
 @inbound.queue_trigger(arg_name="msg", queue_name=LOOKS, connection=STORAGE)
+@noted
 def look_for_files(msg: func.QueueMessage) -> None:
     """Look for new files in the Input folders, because Graph said that something changed."""
     watch.look(msg.get_body().decode(), services())
 
 
 @inbound.queue_trigger(arg_name="msg", queue_name=IMPORT_WORK, connection=STORAGE)
+@noted
 def advance_imports(msg: func.QueueMessage) -> None:
     """Do what is due in one lane of imports."""
     from shared.flows import inbound as flow
@@ -65,6 +68,7 @@ def advance_imports(msg: func.QueueMessage) -> None:
 
 
 @inbound.timer_trigger(arg_name="timer", schedule="0 * * * * *", run_on_startup=False, use_monitor=False)
+@noted
 def keep_watch(timer: func.TimerRequest) -> None:  # noqa: ARG001  # the host passes it by name
     """Every minute: look, wake lanes whose wake-up was lost, keep the Graph subscription alive."""
     watch.keep_watch(services())

@@ -6,12 +6,14 @@ The flow is loaded at its first use: what starts a cold host is mostly a notific
 import azure.functions as func
 
 from shared.clients.wake_queue import EXPORT_WORK
+from shared.flows.processes import noted
 from shared.services import services
 
 outbound = func.Blueprint()  # type: ignore[no-untyped-call]  # azure-functions does not annotate it
 
 
 @outbound.timer_trigger(arg_name="timer", schedule="%OUTBOUND_SCHEDULE%", run_on_startup=False, use_monitor=False)
+@noted
 def start_exports(timer: func.TimerRequest) -> None:  # noqa: ARG001  # the host passes it by name
     """Start each export that is due and is not running yet."""
     from shared.flows import outbound as flow
@@ -20,6 +22,7 @@ def start_exports(timer: func.TimerRequest) -> None:  # noqa: ARG001  # the host
 
 
 @outbound.queue_trigger(arg_name="msg", queue_name=EXPORT_WORK, connection="AzureWebJobsStorage")
+@noted
 def advance_exports(msg: func.QueueMessage) -> None:
     """Do what is due in one lane of exports."""
     from shared.flows import outbound as flow

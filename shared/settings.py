@@ -64,6 +64,9 @@ class Setting:
     has_key: bool = False  # an address whose query holds a key; the rest of it may be shown
 
 
+# The name under which azure-functions-runtime reads it, too.
+THREADS: Final = "PYTHON_THREADPOOL_THREAD_COUNT"
+
 _ALL: Final = (
     Setting("FO_URL", example=EXAMPLE_URL),
     Setting("ONEDRIVE_DRIVE", example=EXAMPLE_DRIVE),
@@ -115,6 +118,7 @@ _ALL: Final = (
     Setting("POLL_STAY_SECONDS", "5", "5"),
     Setting("POLL_FIRST_SECONDS", "2", "2"),
     Setting("POLL_LONGEST_SECONDS", "300", "300"),
+    Setting(THREADS, "64", "64"),
     Setting("AZURE_TENANT_ID", example="contoso.onmicrosoft.com"),
     Setting("AZURE_CLIENT_ID", example="11111111-2222-3333-4444-555555555555"),
     Setting("AZURE_CLIENT_SECRET", example="the secret's value (not its id)", is_secret=True),
@@ -231,6 +235,7 @@ class Settings:
     poll_stay_s: float  # how long a worker stays with a young execution; 0: not at all
     poll_first_s: float  # bounds of the growing wait between two looks at an execution
     poll_longest_s: float
+    threads: int  # invocations that one process runs at the same time
     in_force: tuple[SettingInForce, ...] = field(compare=False)  # those that are set or have a default
 
     @property
@@ -285,6 +290,7 @@ def read_settings(environ: Mapping[str, str], *, app_folder: Path = APP_FOLDER) 
         poll_stay_s=read.number("POLL_STAY_SECONDS", least=0, most=60),
         poll_first_s=poll_first_s,
         poll_longest_s=poll_longest_s,
+        threads=read.whole_number(THREADS, least=1, most=1000),
         in_force=tuple(read.in_force()),
     )
     if settings.is_mailed and onedrive_sign_in == "app":
@@ -357,6 +363,18 @@ class _Reader:
         default = SETTINGS[name].default
         value = self._parsed(name, self.given(name) or default, parse)
         return float(default) if value is None else value
+
+    def whole_number(self, name: str, *, least: int, most: int) -> int:
+        """Return a whole number within bounds; the default if it is wrong."""
+
+        def parse(text: str) -> int:
+            if re.fullmatch(r"\d+", text, re.ASCII) is None or not least <= int(text) <= most:
+                raise Unfit(f"must be a whole number from {least} to {most}.")
+            return int(text)
+
+        default = SETTINGS[name].default
+        value = self._parsed(name, self.given(name) or default, parse)
+        return int(default) if value is None else value
 
     def require(self, name: str, why: str) -> None:
         """Note a setting that is not set."""

@@ -24,10 +24,12 @@ from shared.errors import AppError, SettingsInvalid, TryAgain
 from shared.flows import telling
 from shared.flows.lanes import next_of_lanes
 from shared.flows.notes import moment_of, read_note
+from shared.flows.processes import ProcessNote, process_notes
 from shared.flows.scans import AT, NOTE, FolderScan, scans_of
 from shared.flows.watch import FUNCTIONS, subscription_note
 from shared.services import Services
-from shared.settings import SettingInForce
+from shared.settings import THREADS, SettingInForce
+from shared.thread_pool import thread_pool_size
 from shared.version import VERSION
 
 # Seconds that one call may take here, and after which no other service is asked: a monitor waits for the answer.
@@ -115,6 +117,8 @@ class Health:
     subscriptions: tuple[SubscriptionState, ...] = ()
     lanes: tuple[Lane, ...] = ()
     queues: tuple[Queue, ...] = ()
+    threads: int | None = None  # of the process that answers; None if Azure's runtime has not loaded it
+    processes: tuple[ProcessNote, ...] = ()
     settings: tuple[SettingInForce, ...] = ()
 
 
@@ -135,6 +139,7 @@ def check_health(build: Callable[[], Services], *, thorough: bool = False) -> He
         now=services.now(),
         process_began=services.began,
         last_notification=services.last_notification,
+        threads=thread_pool_size(),
         settings=services.settings.in_force,
     )
     with waiting_at_most(CALL_S):
@@ -168,12 +173,14 @@ def _with_storage(health: Health, services: Services) -> Health:
     noted = read_note(NOTE, services).content
     last_look = moment_of(noted.get(AT))
     subscriptions = tuple(_subscriptions(services))
+    processes = process_notes(services)
     return replace(
         health,
         last_look=last_look,
         subscriptions=subscriptions,
         lanes=lanes,
         queues=queues,
+        processes=processes,
         checks=(
             Check(name="Storage", grade=Grade.OK, words="The app may read its records and its queues."),
             _look_check(last_look, now),
@@ -182,6 +189,7 @@ def _with_storage(health: Health, services: Services) -> Health:
             *_notification_checks(subscriptions, services),
             *_lane_checks(lanes, now),
             *_queue_checks(queues),
+            _thread_check(health.threads, processes, services.settings.threads),
         ),
     )
 
@@ -324,6 +332,28 @@ def _queue_checks(queues: Sequence[Queue]) -> Iterator[Check]:
                 words=f"The host gave up on {_counted(queue.length.given_up, 'message')} of {FUNCTIONS[queue.name]}.",
                 to_do="The timer tells a person of them and empties the queue; see 'Queues' in docs/operations.md.",
             )
+
+
+def _thread_check(own: int | None, processes: Sequence[ProcessNote], set_to: int) -> Check:
+    """Return the check of the thread pools: of the process that answers, and of those that have noted themselves."""
+    told = [f"{own} in the process that answers here"] if own is not None else []
+    told += [f"{note.threads} in that of {note.function} (noted {_moment(note.noted)})" for note in processes]
+    sizes = {note.threads for note in processes} | ({own} if own is not None else set())
+    if sizes <= {set_to}:
+        words = f"Invocations at the same time: {set_to}. {_sentence(told) or 'No process has noted itself yet.'}"
+        return Check(name="Threads", grade=Grade.OK, words=words)
+    return Check(
+        name="Threads",
+        grade=Grade.WARNING,
+        words=f"{THREADS} is {set_to}, but not all processes run so many invocations at the same time. "
+        f"{_sentence(told)}",
+        to_do="A process that has noted itself before the setting was changed notes itself anew when it runs next. "
+        "If it stays: 'Threads' in docs/operations.md.",
+    )
+
+
+def _sentence(parts: Sequence[str]) -> str:
+    return f"{', '.join(parts)}." if parts else ""
 
 
 def _counted(count: int, what: str) -> str:
