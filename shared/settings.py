@@ -35,6 +35,7 @@ from shared.domain.integrations import (
     parse_service_url,
     parse_webhook_url,
 )
+from shared.domain.schedule import Schedule, parse_schedule
 from shared.errors import SettingsInvalid
 from shared.secret import Secret, SecretUrl, redacted
 
@@ -156,18 +157,6 @@ _ADDRESS: Final = re.compile(r"[^@\s;,<>]+@[^@\s;,<>]+\.[^@\s;,<>]+")
 _TENANT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
 _CLIENT_ID: Final = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _ACCOUNT: Final = re.compile(r"[a-z0-9]{3,24}")
-_MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_WEEKDAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-# The six fields of NCRONTAB: name, least, most, names that stand for numbers.
-# https://learn.microsoft.com/azure/azure-functions/functions-bindings-timer#ncrontab-expressions
-_SCHEDULE_FIELDS: Final[tuple[tuple[str, int, int, tuple[str, ...]], ...]] = (
-    ("second", 0, 59, ()),
-    ("minute", 0, 59, ()),
-    ("hour", 0, 23, ()),
-    ("day", 1, 31, ()),
-    ("month", 1, 12, _MONTHS),
-    ("day of the week", 0, 6, _WEEKDAYS),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,7 +209,7 @@ class Settings:
     sign_in: SignIn | None  # there when onedrive_sign_in is "user"
     credentials: Credentials
     storage: StorageSettings
-    outbound_schedule: str  # NCRONTAB; for reading only, the host takes it from the environment itself
+    outbound_schedule: Schedule | None  # for reading only, the host takes it from the environment itself
     notification_url: SecretUrl | None  # None: the app looks every minute and is not notified
     client_state: Secret | None  # there when notification_url is
     alerts: AlertRoute  # of all flows that name no way of their own; without any, alerts go to the log
@@ -275,7 +264,7 @@ def read_settings(environ: Mapping[str, str], *, app_folder: Path = APP_FOLDER) 
         sign_in=_sign_in(read) if onedrive_sign_in == "user" else None,
         credentials=_credentials(read, app_folder),
         storage=_storage(read),
-        outbound_schedule=read.text("OUTBOUND_SCHEDULE", _parse_schedule),
+        outbound_schedule=read.optional("OUTBOUND_SCHEDULE", parse_schedule),
         notification_url=notification_url,
         client_state=read.optional("CLIENT_STATE", _parse_client_state),
         alerts=_alerts(read),
@@ -661,35 +650,6 @@ def _parse_date(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise Unfit("must be a date: year-month-day.") from None
-
-
-def _parse_schedule(text: str) -> str:
-    fields = text.split()
-    if len(fields) != len(_SCHEDULE_FIELDS):
-        raise Unfit("must be an NCRONTAB expression of six fields: second minute hour day month day-of-week.")
-    for given, (name, least, most, names) in zip(fields, _SCHEDULE_FIELDS, strict=True):
-        if not all(_is_schedule_part(part, least, most, names) for part in given.split(",")):
-            raise Unfit(f"has a {name} field that NCRONTAB does not take; it counts from {least} to {most}.")
-    return " ".join(fields)
-
-
-def _is_schedule_part(part: str, least: int, most: int, names: tuple[str, ...]) -> bool:
-    """Return whether a field's part is a value, a range or *, each perhaps with a step: "5", "mon-fri", "*/30"."""
-    values, slash, step = part.partition("/")
-    if slash and (re.fullmatch(r"\d{1,2}", step, re.ASCII) is None or int(step) == 0):
-        return False
-    if values == "*":
-        return True
-    first, dash, last = values.partition("-")
-    numbers = [_schedule_value(each, least, names) for each in ((first, last) if dash else (first,))]
-    return all(number is not None and least <= number <= most for number in numbers)
-
-
-def _schedule_value(text: str, least: int, names: tuple[str, ...]) -> int | None:
-    if re.fullmatch(r"\d{1,2}", text, re.ASCII):
-        return int(text)
-    short = text.casefold()
-    return names.index(short) + least if short in names else None
 
 
 def _host_of(text: str) -> str:
