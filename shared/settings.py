@@ -188,6 +188,8 @@ class StorageSettings:
     blob_url: str = ""
     queue_url: str = ""
     client_id: str = ""  # of a user-assigned managed identity; empty for the system-assigned one
+    names_credential: bool = False  # the host is told to use that identity too, and not whichever it finds first
+    has_empty_text: bool = False  # an empty connection string stands beside the addresses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -561,6 +563,8 @@ def _storage(read: _Reader) -> StorageSettings:
         blob_url=blob_url or (f"https://{account}.blob.core.windows.net" if account else ""),
         queue_url=queue_url or (f"https://{account}.queue.core.windows.net" if account else ""),
         client_id=read.text("AzureWebJobsStorage__clientId", _parse_client_id),
+        names_credential=bool(read.given("AzureWebJobsStorage__credential")),
+        has_empty_text=bool(identity_names) and connection_string is None and read.is_named("AzureWebJobsStorage"),
     )
 
 

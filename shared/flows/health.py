@@ -28,7 +28,7 @@ from shared.flows.processes import ProcessNote, process_notes
 from shared.flows.scans import AT, NOTE, FolderScan, scans_of
 from shared.flows.watch import FUNCTIONS, subscription_note
 from shared.services import Services
-from shared.settings import THREADS, SettingInForce
+from shared.settings import THREADS, Credentials, SettingInForce, Settings, StorageSettings
 from shared.thread_pool import thread_pool_size
 from shared.version import VERSION
 
@@ -147,7 +147,8 @@ def check_health(build: Callable[[], Services], *, thorough: bool = False) -> He
             found = _with_storage(own, services)
         except AppError as error:
             found = replace(own, checks=(_failed("Storage", error),))
-        return _graded(replace(found, checks=(*found.checks, *_others(services, thorough=thorough))))
+        host = _host_storage_checks(services.settings)
+        return _graded(replace(found, checks=(*host, *found.checks, *_others(services, thorough=thorough))))
 
 
 def _graded(health: Health) -> Health:
@@ -159,6 +160,75 @@ def _failed(name: str, error: AppError, to_do: str = "") -> Check:
     """Return the check that ended with an error: trouble, unless a service that did answer is busy or in trouble."""
     passes = isinstance(error, TryAgain) and error.call is not None and error.call.status is not None
     return Check(name=name, grade=Grade.WARNING if passes else Grade.TROUBLE, words=str(error), to_do=to_do)
+
+
+# -- what the settings tell
+
+
+def _host_storage_checks(settings: Settings) -> Iterator[Check]:
+    """Return whether the host and the app use the storage account as the same identity, as far as the settings say.
+
+    Nothing is asked: where the host cannot reach its storage, no function runs, and only the doctor can tell.
+    """
+    storage, name = settings.storage, "Identity for storage"
+    if storage.connection_string:
+        yield Check(
+            name=name, grade=Grade.OK, words="The host and the app use the connection string in AzureWebJobsStorage."
+        )
+        return
+    if storage.has_empty_text:
+        # https://github.com/Azure/azure-functions-host/issues/11796
+        yield Check(
+            name=name,
+            grade=Grade.TROUBLE,
+            words="AzureWebJobsStorage is there and empty. The host reads it before the AzureWebJobsStorage__... "
+            "settings, and finds no storage account in it.",
+            to_do="Delete the app setting AzureWebJobsStorage.",
+        )
+    yield _host_identity_check(name, settings.credentials, storage)
+
+
+def _host_identity_check(name: str, credentials: Credentials, storage: StorageSettings) -> Check:
+    app = _identity(storage.client_id)
+    is_registration = bool(credentials.client_secret or credentials.certificate_path)
+    if storage.names_credential:
+        words = f"The host and the app use the storage account as {app}."
+        if storage.client_id or is_registration or not credentials.client_id:
+            return Check(name=name, grade=Grade.OK, words=words)
+        return Check(
+            name=name,
+            grade=Grade.WARNING,
+            words=f"{words} AZURE_CLIENT_ID names {_identity(credentials.client_id)}.",
+            to_do="If the app has no system-assigned identity, or that has no role on the storage account, set "
+            "AzureWebJobsStorage__clientId to the same client id.",
+        )
+    # Without a credential the host takes what DefaultAzureCredential finds: the AZURE_... variables come first, and
+    # AzureWebJobsStorage__clientId is not read. https://github.com/Azure/azure-functions-host/issues/10904
+    # https://learn.microsoft.com/dotnet/azure/sdk/authentication/credential-chains#defaultazurecredential-overview
+    host = f"the app registration {credentials.client_id}" if is_registration else _identity(credentials.client_id)
+    clients = f" and AzureWebJobsStorage__clientId={storage.client_id}" if storage.client_id else ""
+    to_do = f"Set AzureWebJobsStorage__credential=managedidentity{clients}."
+    if host != app:
+        also = "" if storage.client_id else " For a user-assigned identity set AzureWebJobsStorage__clientId, too."
+        return Check(
+            name=name,
+            grade=Grade.TROUBLE,
+            words=f"The settings let the host use the storage account as {host}, and the app as {app}: "
+            "AzureWebJobsStorage__credential is missing, so the host takes the identity of the AZURE_... settings, or "
+            "the one that Azure gives it.",
+            to_do=to_do + also,
+        )
+    return Check(
+        name=name,
+        grade=Grade.WARNING if storage.client_id else Grade.OK,
+        words=f"The host and the app use the storage account as {app}. AzureWebJobsStorage__credential is missing: the "
+        "host looks for an identity by itself, and finds this one as long as no AZURE_... setting names another.",
+        to_do=to_do,
+    )
+
+
+def _identity(client_id: str) -> str:
+    return f"the user-assigned identity {client_id}" if client_id else "the system-assigned identity"
 
 
 # -- what the app's storage tells
