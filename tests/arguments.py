@@ -13,8 +13,8 @@ from pathlib import Path
 
 # What --only chooses from; each command holds its own list against these (tests/unit/test_arguments.py).
 BENCHMARKS = (
-    *("small_packages", "lane_idle", "first_touch", "large_in", "large_out", "memory", "webhook", "cold_start"),
-    *("calls", "waiting", "backlog", "set_aside", "history"),
+    *("small_packages", "lane_idle", "first_touch", "large_in", "large_out", "memory"),
+    *("small_instance", "webhook", "cold_start", "calls", "waiting", "backlog", "set_aside", "history"),
 )
 SCENARIOS = (
     *("two-files", "slow", "one-export", "export", "later", "older", "looks", "two-lanes", "paused", "one-each-way"),

@@ -1,0 +1,54 @@
+"""Room in memory for packages on their way: so many at once that the process stays small, the others wait a little.
+
+A process takes 24 queue messages at a time (host.json), and each may be about a large package. An instance of 512 MB
+has about half of that for the app's process.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from shared.errors import TryAgain
+
+# What a package on its way takes in memory, whatever its size: four blocks of 4 MiB on their way to F&O's storage, one
+# that is filled, one that is read; or three chunks of 7.5 MiB on their way to OneDrive. Observed: 24 of 256 MiB at once
+# took 33 MB each into F&O and 24 MB each out of it (docs/performance.md, small_instance).
+LARGE_BYTES: Final = 32 * 1024 * 1024
+# A small one is kept as a whole, twice for a moment. Beside the content there is what reading a zip takes.
+_COPIES: Final = 2
+_AROUND_BYTES: Final = 1024 * 1024
+
+# Three large packages at once, or 24 of one MiB. Beside them lie about 95 MB of the app and its libraries.
+ROOM_BYTES: Final = 3 * LARGE_BYTES
+
+# Seconds that a package waits for room within its invocation. The instance is billed meanwhile for those that have it,
+# and to wait in the queue costs calls to storage; but a message that waits takes the place of one about a small file.
+WAIT_S: Final = 30.0
+
+
+class NoRoom(TryAgain):
+    """So many packages are on their way in this process that this one has to wait."""
+
+
+class Room:
+    """The room of one process. Those that fit go, in whatever order they came."""
+
+    def __init__(self, size_bytes: int = ROOM_BYTES) -> None:
+        self._free_bytes = size_bytes
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def taken(self, package_bytes: int) -> Iterator[None]:
+        """Have the room that a package of this size needs while the block runs. Raises NoRoom if it takes too long."""
+        needed = min(package_bytes * _COPIES + _AROUND_BYTES, LARGE_BYTES)
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._free_bytes >= needed, WAIT_S):
+                raise NoRoom("Other large packages are on their way. It follows when one of them has arrived")
+            self._free_bytes -= needed
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free_bytes += needed
+                self._changed.notify_all()
