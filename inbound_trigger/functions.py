@@ -1,12 +1,11 @@
-"""How Azure wakes the app for OneDrive -> F&O: each function parses, calls a flow and answers, in a few lines.
+"""How Azure wakes the app for OneDrive -> F&O, and for all work: each function parses, calls a flow and answers.
 
-Functions are named for the person who reads Azure's logs. What happens is told in ``shared/flows``. The import itself
-is loaded when there is one: what starts a cold host is mostly a notification, which waits for an answer.
+Functions are named for the person who reads Azure's logs. What happens is told in ``shared/flows``.
 """
 
 import azure.functions as func
 
-from shared.clients.wake_queue import IMPORT_WORK, LOOKS
+from shared.clients.wake_queue import WORK
 from shared.domain.notification import BadNotification, read_notifications, validation_token
 from shared.flows import watch
 from shared.log import log
@@ -23,9 +22,9 @@ _PLAIN = {"X-Content-Type-Options": "nosniff"}
 
 
 @inbound.route(route="receive_notification", methods=["POST"], auth_level=func.AuthLevel.FUNCTION)
-@inbound.queue_output(arg_name="looks", queue_name=LOOKS, connection=STORAGE)
-def receive_notification(req: func.HttpRequest, looks: func.Out[str]) -> func.HttpResponse:
-    """Answer Graph: its handshake with its token, its notifications with 202 once a look is certain to follow.
+@inbound.queue_output(arg_name="scan", queue_name=WORK, connection=STORAGE)
+def receive_notification(req: func.HttpRequest, scan: func.Out[str]) -> func.HttpResponse:
+    """Answer Graph: its handshake with its token, its notifications with 202 once a scan is certain to follow.
 
     The host writes the wake-up before it answers, and answers 500 where the queue does not take it: Graph sends again.
     Nothing else is called here, because Graph waits three seconds at most.
@@ -42,7 +41,7 @@ def receive_notification(req: func.HttpRequest, looks: func.Out[str]) -> func.Ht
         return _answer(error.status, error.reason)
     app.last_notification = app.now()
     log.info("notification.received", notifications=len(notifications))
-    watch.ask_for_look(app, at_once=looks.set)
+    watch.ask_for_look(app, at_once=scan.set)
     return _answer(202, "")
 
 
@@ -50,21 +49,18 @@ def _answer(status: int, text: str) -> func.HttpResponse:
     return func.HttpResponse(text, status_code=status, mimetype="text/plain", charset="utf-8", headers=_PLAIN)
 
 
-@inbound.queue_trigger(arg_name="msg", queue_name=LOOKS, connection=STORAGE)
-def look_for_files(msg: func.QueueMessage) -> None:
-    """Look for new files in the Input folders, because Graph said that something changed."""
-    watch.look(msg.get_body().decode(), services())
+@inbound.queue_trigger(arg_name="msg", queue_name=WORK, connection=STORAGE)
+def work(msg: func.QueueMessage) -> None:
+    """Scan the Input folders because Graph said that something changed, or do what is due in lanes of both ways.
 
+    One function, because each has instances of its own on Flex Consumption: what one remembers, no other knows.
+    """
+    from shared.flows import work as flow  # loaded here: the webhook, which Graph waits for, needs none of it
 
-@inbound.queue_trigger(arg_name="msg", queue_name=IMPORT_WORK, connection=STORAGE)
-def advance_imports(msg: func.QueueMessage) -> None:
-    """Do what is due in one lane of imports."""
-    from shared.flows import inbound as flow
-
-    flow.advance_imports(msg.get_body().decode(), services())
+    flow.work(msg.get_body().decode(), services())
 
 
 @inbound.timer_trigger(arg_name="timer", schedule="0 * * * * *", run_on_startup=False, use_monitor=False)
 def keep_watch(timer: func.TimerRequest) -> None:  # noqa: ARG001  # the host passes it by name
-    """Every minute: look, wake lanes whose wake-up was lost, keep the Graph subscription alive."""
+    """Every minute: scan, wake lanes that are due, keep the Graph subscription alive, tell people."""
     watch.keep_watch(services())

@@ -1,11 +1,10 @@
-"""How Azure wakes the app for F&O -> OneDrive: each function calls a flow. What happens is told in ``shared/flows``.
+"""How Azure starts exports, F&O -> OneDrive. What becomes of them is up to the function ``work``.
 
 The flow is loaded at its first use: what starts a cold host is mostly a notification, which waits for an answer.
 """
 
 import azure.functions as func
 
-from shared.clients.wake_queue import EXPORT_WORK
 from shared.services import services
 
 outbound = func.Blueprint()  # type: ignore[no-untyped-call]  # azure-functions does not annotate it
@@ -17,11 +16,3 @@ def start_exports(timer: func.TimerRequest) -> None:  # noqa: ARG001  # the host
     from shared.flows import outbound as flow
 
     flow.start_exports(services())
-
-
-@outbound.queue_trigger(arg_name="msg", queue_name=EXPORT_WORK, connection="AzureWebJobsStorage")
-def advance_exports(msg: func.QueueMessage) -> None:
-    """Do what is due in one lane of exports."""
-    from shared.flows import outbound as flow
-
-    flow.advance_exports(msg.get_body().decode(), services())

@@ -117,6 +117,7 @@ class Services:
         self.reserved: dict[tuple[str, str], Reservation] = {}  # as this process wrote them last: a hint
         self._fo_tokens: dict[str, TokenSource] = {}
         self.began = self.now()  # when this process did
+        self.older_queues_read: datetime | None = None  # when this process has looked into their poison queues last
         self.last_look: datetime | None = None  # of this process, and one that went well
         self.alerts_looked_at: dict[str, float] = {}  # when this process has looked last whether an alert is over
         self.trouble_of_telling: Exception | None = None  # of the timer's last minute in this process

@@ -32,6 +32,7 @@ from local_cloud.onedrive.index import Index
 from local_cloud.onedrive.item import Item, item_id_of
 from local_cloud.onedrive.subscriptions import Subscription
 from local_cloud.receivers import Receivers
+from shared.clients.wake_queue import WORK
 from tests.contract.receiver import Receiver
 from tests.world import World
 
@@ -187,7 +188,7 @@ class Host:
             self._take()
             if due := [each for each in self._waiting if each.visible <= now]:
                 self._waiting.remove(due[0])
-                self._world.deliver(due[0].queue, due[0].text)
+                self._world.deliver(due[0].text)
             elif next_tick <= now:
                 self._world.start_exports()
                 self._world.keep_watch()
@@ -202,8 +203,8 @@ class Host:
     def _take(self) -> None:
         """Take over what the app has sent since the last time."""
         sent, now = self._world.wakes.sent, self._world.clock.now()
-        for queue, text, delay_s in sent[self._taken :]:
-            self._waiting.append(Message(queue=queue, text=text, visible=now + timedelta(seconds=delay_s)))
+        for text, delay_s in sent[self._taken :]:
+            self._waiting.append(Message(queue=WORK, text=text, visible=now + timedelta(seconds=delay_s)))
         self._taken = len(sent)
 
 
@@ -278,7 +279,7 @@ def saved_world(
             messages = [each for each in messages if each.is_poison]
         stack.enter_context(_storage_filled(saved, world, addresses, messages))
         _remember_subscriptions(saved, world, addresses)
-        host = Host(world, (each for each in messages if not each.is_poison))
+        host = Host(world, (each for each in messages if each.queue == WORK))  # the queues of older versions stay
         yield SavedWorld(saved=saved, world=world, addresses=addresses, host=host, webhook=webhook)
 
 

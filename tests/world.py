@@ -31,10 +31,11 @@ from local_cloud.tokens import TokenDesk
 from shared.clients.outbox import Outbox
 from shared.clients.reservations import Reservations
 from shared.clients.run_store import RunStore
-from shared.clients.wake_queue import LOOKS, POISON, QueueLength, WakeQueue
+from shared.clients.wake_queue import POISON, WORK, QueueLength, WakeQueue
 from shared.domain.record import run_from_json
 from shared.domain.run import FlowKind, Run, State
 from shared.flows import inbound, lanes, outbound, telling, watch
+from shared.flows.work import work
 from shared.services import Services
 from shared.settings import read_settings
 from tests.packages import build_package
@@ -208,12 +209,9 @@ class World:
         advance = inbound.advance_imports if lane.startswith("in-") else outbound.advance_exports
         advance(lane, self.services)
 
-    def deliver(self, queue: str, text: str) -> None:
-        """Deliver one message of a queue."""
-        if queue == LOOKS:
-            watch.look(text, self.services)
-        else:
-            self.wake(text)
+    def deliver(self, text: str) -> None:
+        """Deliver one message."""
+        work(text, self.services)
 
     def keep_watch(self) -> None:
         """Do what the minute's timer does."""
@@ -294,9 +292,13 @@ class World:
         """Return how many calls of an F&O action or a Graph path reached the simulators."""
         return sum(operation in call.path for call in self.faults.calls)
 
-    def messages(self, queue: str) -> list[tuple[str, float]]:
-        """Take all messages out of a queue, also those that wait: text and seconds until they are visible."""
-        return [(text, delay_s) for name, text, delay_s in self.wakes.sent if name == queue]
+    def wakes_of_lanes(self) -> list[tuple[str, float]]:
+        """Return the messages that were sent for lanes: each text, and seconds until it is visible."""
+        return [sent for sent in self.wakes.sent if not watch.is_scan(sent[0])]
+
+    def scans_asked_for(self) -> list[tuple[str, float]]:
+        """Return the messages that were sent for scans, in the same form."""
+        return [sent for sent in self.wakes.sent if watch.is_scan(sent[0])]
 
     def written(self) -> str:
         """Return all that the app has written but its log: records, notes, reports, mails, queue messages."""
@@ -309,7 +311,7 @@ class World:
             if file.suffix != ".zip"
         ]
         parts += [str(mail) for mail in self.onedrive.mails]
-        parts += [text for _, text, _ in self.wakes.sent]
+        parts += [text for text, _ in self.wakes.sent]
         return "\n".join(parts)
 
     def queue_name(self, queue: str) -> str:
@@ -342,20 +344,20 @@ class _OwnQueues(WakeQueue):
     """The real queues under names of this world's own; notes what was sent, because delayed messages cannot be read."""
 
     def __init__(self, service: QueueServiceClient, own: str) -> None:
-        super().__init__(service)
-        self._own = own
-        self.sent: list[tuple[str, str, float]] = []
+        super().__init__(service, queue=f"{WORK}-{own}")
+        self._suffix = own
+        self.sent: list[tuple[str, float]] = []
 
-    def send(self, queue: str, text: str, *, delay_s: float = 0.0) -> None:
-        super().send(f"{queue}-{self._own}", text, delay_s=delay_s)
-        self.sent.append((queue, text, delay_s))
+    def send(self, text: str, *, delay_s: float = 0.0) -> None:
+        super().send(text, delay_s=delay_s)
+        self.sent.append((text, delay_s))
 
     def length(self, queue: str) -> QueueLength:
-        return super().length(f"{queue}-{self._own}")
+        return super().length(f"{queue}-{self._suffix}")
 
     @contextmanager
     def given_up(self, queue: str) -> Iterator[list[str]]:
-        with super().given_up(f"{queue}-{self._own}") as texts:
+        with super().given_up(f"{queue}-{self._suffix}") as texts:
             yield texts
 
 

@@ -771,6 +771,7 @@ def _lane_row(blob: "BlobProperties") -> LaneRow:
         is_aside="aside" in shown,
         refusal=shown.get("refusal", ""),
         damage=damage,
+        saved=blob.last_modified,
         record_etag=_etag_of(blob),
         whole=None if damage else _new_run(blob),
     )

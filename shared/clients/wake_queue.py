@@ -1,4 +1,4 @@
-"""Wake-ups: queue messages that say "look now" or "this lane may have work", now or after a delay.
+"""Wake-ups: queue messages that say "scan now" or "these lanes may have work", now or after a delay.
 
 Also those that the Functions host gave up on, because their function failed again and again.
 
@@ -8,7 +8,7 @@ the queue's own visibility timeout, which bindings cannot set: hence the SDK.
 
 import base64
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -18,9 +18,14 @@ from shared.clients.storage import storage_error, storage_errors
 if TYPE_CHECKING:
     from azure.storage.queue import QueueClient, QueueMessage, QueueServiceClient
 
-LOOKS: Final = "inbound-looks"
-IMPORT_WORK: Final = "inbound-work"
-EXPORT_WORK: Final = "outbound-work"
+WORK: Final = "work"
+# The queues of older versions, each with its function. Nobody reads their messages any more: the timer finds what they
+# were about. What the host gave up on there is still told of.
+OLDER_QUEUES: Final[Mapping[str, str]] = {
+    "inbound-looks": "look_for_files",
+    "inbound-work": "advance_imports",
+    "outbound-work": "advance_exports",
+}
 
 # https://learn.microsoft.com/rest/api/storageservices/put-message: at most 7 days, and below the message's life.
 LONGEST_DELAY_S: Final = 6 * 24 * 3600
@@ -42,20 +47,21 @@ class QueueLength:
 
 
 class WakeQueue:
-    """Sends wake-ups. Queues are made at the first use."""
+    """Sends wake-ups. The queue is made at its first use."""
 
-    def __init__(self, service: "QueueServiceClient") -> None:
+    def __init__(self, service: "QueueServiceClient", *, queue: str = WORK) -> None:
         self._service = service
-        self._clients: dict[str, QueueClient] = {}
+        self._queue = queue
+        self._own: QueueClient | None = None
 
-    def send(self, queue: str, text: str, *, delay_s: float = 0.0) -> None:
+    def send(self, text: str, *, delay_s: float = 0.0) -> None:
         """Send one message that becomes visible after delay_s seconds. Raises TryAgain, NeedsPerson."""
         from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 
-        client = self._client(queue)
+        client = self._client()
         # Storage counts whole seconds. Rounded up, because a wake-up that comes before its run is due has no effect.
         delay = min(max(math.ceil(delay_s), 0), LONGEST_DELAY_S)
-        with _explained(f"send to {queue}"):
+        with _explained(f"send to {self._queue}"):
             try:
                 client.send_message(text, visibility_timeout=delay)
             except ResourceNotFoundError:
@@ -84,7 +90,7 @@ class WakeQueue:
         """
         from azure.core.exceptions import ResourceNotFoundError
 
-        # Not _client: what is put aside need not be base64, which is one of the reasons for it.
+        # Another client than for sending: what is put aside need not be base64, which is one of the reasons for it.
         poison = self._service.get_queue_client(queue + POISON)
         messages: list[QueueMessage] = []
         with _explained(f"read {queue}{POISON}"), suppress(ResourceNotFoundError):  # the host makes it when it needs it
@@ -95,13 +101,13 @@ class WakeQueue:
             with _explained(f"clear {queue}{POISON}"), suppress(ResourceNotFoundError):  # a person was quicker
                 poison.delete_message(message.id, message.pop_receipt)
 
-    def _client(self, queue: str) -> "QueueClient":
+    def _client(self) -> "QueueClient":
         from azure.storage.queue import TextBase64EncodePolicy
 
-        if queue not in self._clients:
+        if self._own is None:
             # The host decodes base64 unless host.json says otherwise.
-            self._clients[queue] = self._service.get_queue_client(queue, message_encode_policy=TextBase64EncodePolicy())
-        return self._clients[queue]
+            self._own = self._service.get_queue_client(self._queue, message_encode_policy=TextBase64EncodePolicy())
+        return self._own
 
 
 @contextmanager

@@ -30,6 +30,7 @@ class LaneRow:
     is_aside: bool = False  # others pass it
     refusal: str = ""  # the ambiguous refusal that it has met last, and that counts
     damage: str = ""  # what is wrong with its record; "": nothing that is known
+    saved: datetime | None = field(default=None, compare=False)  # by storage's clock
     record_etag: str = field(default="", compare=False)
     whole: Run | None = field(default=None, compare=False)  # a run that nobody has worked at yet stands in the listing
 

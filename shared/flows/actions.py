@@ -22,7 +22,6 @@ from shared.clients.run_store import (
     address_of_successor,
     order_behind,
 )
-from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK
 from shared.domain.lane import ahead_of, choose
 from shared.domain.record import Damaged
 from shared.domain.run import About, FileFacts, FlowKind, Run, State, StepRecord, Successor, new_run
@@ -70,8 +69,7 @@ def _noted(run: Run, step: str, asked: Asked, now: datetime) -> Run:
 
 def _wake(lane: str, services: Services, *, place: str = "", delay_s: float = 0.0) -> None:
     """place: of a run that a worker might not see among the first of its lane."""
-    text = f"{lane} {place}".strip()
-    services.wakes.send(IMPORT_WORK if lane.startswith("in-") else EXPORT_WORK, text, delay_s=delay_s)
+    services.wakes.send(f"{lane} {place}".strip(), delay_s=delay_s)
 
 
 def _wake_when_due(lane: str, services: Services) -> None:

@@ -17,7 +17,7 @@ from shared.clients.credentials import token_facts
 from shared.clients.http import waiting_at_most
 from shared.clients.run_store import RunRow
 from shared.clients.subscriptions import shake_hands
-from shared.clients.wake_queue import QueueLength
+from shared.clients.wake_queue import OLDER_QUEUES, WORK, QueueLength
 from shared.domain.alert import Alert
 from shared.domain.integrations import ExportFlow
 from shared.errors import AppError, SettingsInvalid, TryAgain
@@ -25,7 +25,7 @@ from shared.flows import telling
 from shared.flows.lanes import next_of_lanes
 from shared.flows.notes import moment_of, read_note
 from shared.flows.scans import AT, NOTE, FolderScan, scans_of
-from shared.flows.watch import FUNCTIONS, subscription_note
+from shared.flows.watch import WORK_FUNCTION, subscription_note
 from shared.services import Services
 from shared.settings import SettingInForce
 from shared.version import VERSION
@@ -164,7 +164,8 @@ def _with_storage(health: Health, services: Services) -> Health:
     now, store = services.now(), services.store
     open_lanes = store.open_lanes()
     lanes = _lanes(store.open_rows(), {choice.row.address for choice in next_of_lanes(open_lanes).values()})
-    queues = tuple(Queue(name=queue, length=services.wakes.length(queue)) for queue in FUNCTIONS)
+    queues = tuple(Queue(name=queue, length=services.wakes.length(queue)) for queue in (WORK, *OLDER_QUEUES))
+    queues = tuple(queue for queue in queues if queue.name == WORK or queue.length.given_up)
     noted = read_note(NOTE, services).content
     last_look = moment_of(noted.get(AT))
     subscriptions = tuple(_subscriptions(services))
@@ -317,11 +318,12 @@ def _lane_checks(lanes: Sequence[Lane], now: datetime) -> Iterator[Check]:
 
 def _queue_checks(queues: Sequence[Queue]) -> Iterator[Check]:
     for queue in queues:
+        function = OLDER_QUEUES.get(queue.name, WORK_FUNCTION)
         if queue.length.given_up:
             yield Check(
                 name=f"Queue {queue.name}",
                 grade=Grade.WARNING,
-                words=f"The host gave up on {_counted(queue.length.given_up, 'message')} of {FUNCTIONS[queue.name]}.",
+                words=f"The host gave up on {_counted(queue.length.given_up, 'message')} of {function}.",
                 to_do="The timer tells a person of them and empties the queue; see 'Queues' in docs/operations.md.",
             )
 

@@ -23,7 +23,6 @@ from shared.clients.dmf import (
 )
 from shared.clients.onedrive import DriveItem, OneDrive
 from shared.clients.transfer import SasExpired, empty_blob, open_package, stream_to_blob
-from shared.clients.wake_queue import IMPORT_WORK
 from shared.domain.advice import is_contention
 from shared.domain.integrations import ImportFlow
 from shared.domain.package import check_package, company_of
@@ -583,7 +582,6 @@ STEPS: Final[Mapping[State, Step]] = {
 
 FLOW: Final = Flow(
     steps=STEPS,
-    queue=IMPORT_WORK,
     stuck_after=lambda services: services.settings.import_stuck_after,
     lock=import_lock,
     keeps_order=keeps_order,

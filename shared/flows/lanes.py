@@ -1,25 +1,34 @@
-"""What the timer does about lanes as a whole: wakes those that are overdue, says which flows and records stand still.
+"""What the timer does about lanes as a whole: wakes those that are due, says which flows and records stand still.
 
 One listing of all open runs serves all of it. What moves a run is ``runner.py``.
 """
 
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Final
 
 from shared.clients.run_store import OpenLanes
-from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK
 from shared.domain.alert import Alert
 from shared.domain.lane import Choice, LaneRow, Stop, by_lane, choose, is_enough
 from shared.domain.run import State
 from shared.duties import gravest
 from shared.flows import telling
+from shared.flows.runner import LEFT_TO_TIMER_S
 from shared.log import log
 from shared.services import Services
 
 # Seconds that a wake-up may be late before the timer sends another one.
 OVERDUE_S: Final = 30.0
+# A lane whose wait was left to the timer is woken by the last tick before its run is due. Ticks come every minute, and
+# some seconds late.
+AHEAD_S: Final = 65.0
+# The clocks of storage, which says since when a run waits, and of this host may differ by so many seconds.
+CLOCKS_DIFFER_BY_S: Final = 5.0
+# Lanes that one message wakes, so that many that wait ask Azure for few instances; and by how many seconds one of them
+# may come later for it. They are worked at side by side.
+LANES_IN_MESSAGE: Final = 25
+TOGETHER_S: Final = 15.0
 # Seconds in which all of them are woken; what is not, is a minute later.
 WAKE_S: Final = 9.0
 
@@ -32,33 +41,62 @@ def next_of_lanes(lanes: OpenLanes) -> dict[str, Choice]:
 
 
 def see_to_lanes(services: Services) -> OpenLanes:
-    """List all open runs, wake overdue lanes, and return what was listed."""
+    """List all open runs, wake lanes that are due, and return what was listed."""
     listed = services.store.open_lanes()
-    wake_overdue(listed, services)
+    wake_lanes(listed, services)
     return listed
 
 
-def wake_overdue_lanes(services: Services) -> int:
-    """Wake each lane whose next run is overdue; return how many. A lost message costs a minute, never a file."""
-    return wake_overdue(services.store.open_lanes(), services)
+def wake_lanes(lanes: OpenLanes, services: Services) -> int:
+    """Wake each lane that is overdue, and each whose wait ends before the next tick and has no message.
 
-
-def wake_overdue(lanes: OpenLanes, services: Services) -> int:
-    """The same, for a listing that is there already. Raises the gravest error once all were tried."""
-    overdue = services.now() - timedelta(seconds=OVERDUE_S)
-    rows, stops = dict(by_lane(lanes.rows)), _stops_by_lane(lanes)
-    late = {lane: choice for lane, choice in next_of_lanes(lanes).items() if choice.due < overdue}
+    Return how many. A lost message costs a minute, never a file. Raises the gravest error once all were tried.
+    """
+    wakes = list(_wakes(lanes, services.now()))
     work: dict[str, Callable[[], None]] = {}
-    for lane, choice in late.items():
-        log.warning("lane.overdue", lane=lane, due=choice.due)
-        text = (
-            lane if _is_among_the_first(choice.row, rows[lane], stops.get(lane, [])) else f"{lane} {choice.row.order}"
-        )
-        queue = IMPORT_WORK if lane.startswith("in-") else EXPORT_WORK
-        work[f"wake {lane}"] = partial(services.wakes.send, queue, text)
+    for together in _batches(wakes):
+        delay_s = max(delay_s for _, delay_s in together)
+        text = "\n".join(text for text, _ in together)
+        work[f"wake {text}"] = partial(services.wakes.send, text, delay_s=delay_s)
     if error := gravest(services.attempt_all(work, limit_s=WAKE_S)):
         raise error
-    return len(late)
+    return len(wakes)
+
+
+type Wake = tuple[str, float]  # a line of a message, and in how many seconds it is to come
+
+
+def _wakes(lanes: OpenLanes, now: datetime) -> Iterator[Wake]:
+    rows, stops = dict(by_lane(lanes.rows)), _stops_by_lane(lanes)
+    for lane, choice in next_of_lanes(lanes).items():
+        in_s = (choice.due - now).total_seconds()
+        is_overdue = in_s < -OVERDUE_S
+        if is_overdue:
+            log.warning("lane.overdue", lane=lane, due=choice.due)
+        if is_overdue or (0 <= in_s < AHEAD_S and _is_left_to_timer(choice)):
+            is_first = _is_among_the_first(choice.row, rows[lane], stops.get(lane, []))
+            yield (lane if is_first else f"{lane} {choice.row.order}"), max(in_s, 0.0)
+
+
+def _is_left_to_timer(choice: Choice) -> bool:
+    """Return whether no message was sent for a wait, as far as can be told: its run was saved so long before its end.
+
+    A wait that is taken for a long one by mistake costs a message too many.
+    """
+    saved = choice.row.saved
+    return saved is not None and (choice.due - saved).total_seconds() >= LEFT_TO_TIMER_S - CLOCKS_DIFFER_BY_S
+
+
+def _batches(wakes: Sequence[Wake]) -> Iterator[list[Wake]]:
+    """Yield the wakes that one message makes, the first to come first."""
+    together: list[Wake] = []
+    for wake in sorted(wakes, key=lambda wake: wake[1]):
+        if together and (len(together) == LANES_IN_MESSAGE or wake[1] - together[0][1] > TOGETHER_S):
+            yield together
+            together = []
+        together.append(wake)
+    if together:
+        yield together
 
 
 def _stops_by_lane(lanes: OpenLanes) -> dict[str, list[Stop]]:

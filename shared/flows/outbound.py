@@ -17,7 +17,6 @@ from shared.clients.dmf import ExecutionStatus, FinanceOperations
 from shared.clients.onedrive import CHUNK, DriveItem, OneDrive
 from shared.clients.run_store import Mark, RecordChanged, order_of
 from shared.clients.transfer import RemoteFile, open_blob
-from shared.clients.wake_queue import EXPORT_WORK
 from shared.domain.integrations import ExportFlow
 from shared.domain.quick_xor_hash import QuickXorHash
 from shared.domain.run import (
@@ -123,7 +122,7 @@ def _opened(run: Run, mark: Mark, last: Run | None, services: Services) -> bool:
     if not services.store.create(run):
         return False
     log.info("export.planned", integration=run.integration, file=run.file.name)
-    services.wakes.send(EXPORT_WORK, run.lane)
+    services.wakes.send(run.lane)
     return True
 
 
@@ -454,4 +453,4 @@ STEPS: Final[Mapping[State, Step]] = {
     State.READY: deliver,
 }
 
-FLOW: Final = Flow(steps=STEPS, queue=EXPORT_WORK, stuck_after=lambda services: services.settings.export_stuck_after)
+FLOW: Final = Flow(steps=STEPS, stuck_after=lambda services: services.settings.export_stuck_after)

@@ -12,11 +12,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from shared.clients.run_store import Mark, RecordChanged, address_of
-from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK
 from shared.domain.lane import LaneRow
 from shared.domain.record import Damaged
 from shared.domain.reservation import Party, Reservation, Reserved, project_name
-from shared.domain.run import WITH_FO, FlowKind, Run, State, Wait
+from shared.domain.run import WITH_FO, Run, State, Wait
 from shared.duties import gravest
 from shared.errors import AppError, ItemChanged, NotFound, TryAgain
 from shared.log import log
@@ -265,7 +264,7 @@ def _let_go_on(waiting: Party, services: Services) -> None:
         if run is None or run.ended or run.waits is None:
             return
         services.store.save(replace(run, due=services.now()))
-        services.wakes.send(IMPORT_WORK if run.flow is FlowKind.IMPORT else EXPORT_WORK, run.lane)
+        services.wakes.send(run.lane)
     except (AppError, Damaged) as error:
         log.info("reservation.not_handed_on", run_id=waiting.run_id, reason=str(error))
 

@@ -60,10 +60,9 @@ def _never(_run: Run, _services: Services) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flow:
-    """What a lane's runs go through, and the queue that wakes the lane."""
+    """What a lane's runs go through."""
 
     steps: Mapping[State, Step]
-    queue: str
     stuck_after: Callable[[Services], timedelta]
     # What is held from before a run is saved as SUBMITTING until F&O has answered; None: nothing.
     lock: Callable[[Run, Services], AbstractContextManager[None] | None] = _no_lock
@@ -74,6 +73,10 @@ class Flow:
 # Seconds after which a lane's worker hands over to a new invocation between two runs; one run may take longer. Far
 # below functionTimeout in host.json.
 WORK_S: Final = 120.0
+
+# Seconds from which a wait is left to the minute's timer. A message that waits asks Azure for instances all the while:
+# as many as there are messages, divided by batchSize. See docs/decisions/0023.
+LEFT_TO_TIMER_S: Final = 60.0
 
 # A wake-up that was sent by another host may come a moment before its run is due by this host's clock.
 CLOCKS_DIFFER_BY: Final = timedelta(seconds=1)
@@ -112,7 +115,7 @@ PASSED_BY_LOOKED_THROUGH: Final = 2_000
 
 
 def advance(text: str, flow: Flow, services: Services) -> None:
-    """Do what is due in a lane, then see that a wake-up is on its way if anything is left.
+    """Do what is due in a lane, then see that a wake-up is on its way if anything is left that does not wait for long.
 
     text: the lane, and behind a blank perhaps the place of a run in it that is not among the first.
     Ends at once if another worker holds the lane. Raises TryAgain or NeedsPerson only for trouble with the app's own
@@ -133,7 +136,7 @@ def advance(text: str, flow: Flow, services: Services) -> None:
     # A wake-up that came while we held the lease has ended without effect; what it was about is for us to see.
     choice = _choice(_listed(lane, damaged, services))
     if choice and choice.due <= services.now():
-        services.wakes.send(flow.queue, lane)
+        services.wakes.send(lane)
 
 
 def _listed(lane: str, damaged: set[str], services: Services) -> Lane:
@@ -157,8 +160,9 @@ def _work(lane: str, place: str, damaged: set[str], flow: Flow, services: Servic
             return
         now = services.now()
         if choice.due > now + CLOCKS_DIFFER_BY:
-            if has_worked:  # else whoever was at work last has sent its wake-up
-                services.wakes.send(flow.queue, lane, delay_s=(choice.due - now).total_seconds())
+            wait_s = (choice.due - now).total_seconds()
+            if has_worked and wait_s < LEFT_TO_TIMER_S:  # if it has not, whoever was at work last has sent its wake-up
+                services.wakes.send(lane, delay_s=wait_s)
             return
         if (now - began).total_seconds() > WORK_S:
             return  # what is left is due, so the look after the lease is released sends a wake-up

@@ -8,6 +8,7 @@ lane within a duty: what hangs or breaks keeps nothing else from being done.
 """
 
 import hashlib
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,7 +19,7 @@ from shared.clients.http import allowed_s, waiting_at_most
 from shared.clients.onedrive import DriveItem
 from shared.clients.run_store import Mark, OpenLanes, kept_key, key_of, order_behind
 from shared.clients.subscriptions import Subscription, SubscriptionExists
-from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK, LOOKS
+from shared.clients.wake_queue import OLDER_QUEUES, WORK
 from shared.domain.alert import Alert
 from shared.domain.integrations import ImportFlow, matches_name
 from shared.domain.run import FileFacts, FlowKind, Run, State, new_run
@@ -35,6 +36,9 @@ from shared.services import Services
 # A notification may come before the listing shows the file (5 to 60 seconds were seen), so a look that finds nothing
 # new looks again after these seconds.
 LOOK_AGAIN_S: Final = (5.0, 20.0, 60.0)
+
+# By how much the clocks of two instances may differ: the one that was notified, and the one that scans.
+CLOCKS_DIFFER_BY: Final = timedelta(seconds=2)
 
 # Where no folder holds a file the open runs need not be known, so they are asked for once one does. A run that ends
 # between the two would leave its file in the listing and its name out of the runs, and get a second one. No run takes
@@ -87,12 +91,12 @@ CALLS_S: Final = {SCAN: SCAN_CALL_S, KEEP_SUBSCRIPTIONS: SUBSCRIBE_CALL_S, TELL_
 # Folders that one scan lists at the same time. With 50 that hang, the last one is begun after SCAN_CALL_S.
 SCANS_AT_ONCE: Final = 25
 
-# Each queue with the function that its messages wake, as the person finds it in Azure's logs.
-FUNCTIONS: Final[Mapping[str, str]] = {
-    LOOKS: "look_for_files",
-    IMPORT_WORK: "advance_imports",
-    EXPORT_WORK: "advance_exports",
-}
+# Time between two looks of a process into the poison queues of older versions, to which nothing comes any more.
+OLDER_LOOK: Final = timedelta(hours=1)
+# The queue's function, as the person finds it in Azure's logs.
+WORK_FUNCTION: Final = "work"
+# What begins a message that asks for a scan.
+SCAN_MESSAGE: Final = "scan"
 # What cannot be worked on is given up again every few minutes, because the timer wakes its lane; a person hears of it
 # once in this time.
 TELL_AGAIN_AFTER: Final = timedelta(days=1)
@@ -101,8 +105,13 @@ LONGEST_TEXT_TOLD: Final = 200
 
 
 def wake_text(moment: datetime, tries: int = 0) -> str:
-    """Return the message that asks for a look: from when on, and how often it was put off."""
-    return f"look {moment.isoformat()} {tries}"
+    """Return the message that asks for a scan: from when on, and how often it was put off."""
+    return f"{SCAN_MESSAGE} {moment.isoformat()} {tries}"
+
+
+def is_scan(message: str) -> bool:
+    """Return whether a message asks for a scan; the others wake lanes."""
+    return message.split()[:1] == [SCAN_MESSAGE]
 
 
 def ask_for_look(services: Services, at_once: Callable[[str], object]) -> None:
@@ -116,7 +125,7 @@ def ask_for_look(services: Services, at_once: Callable[[str], object]) -> None:
     def send(delay_s: float) -> None:
         text = wake_text(now + timedelta(seconds=delay_s))
         if delay_s:
-            services.wakes.send(LOOKS, text, delay_s=delay_s)
+            services.wakes.send(text, delay_s=delay_s)
         else:
             at_once(text)
 
@@ -124,26 +133,32 @@ def ask_for_look(services: Services, at_once: Callable[[str], object]) -> None:
         log.info("notification.covered")
 
 
-def look(message: str, services: Services) -> None:
-    """Answer one wake-up: look, unless this process has begun a look since the wake-up was meant to come.
+def look(message: str, services: Services) -> str:
+    """Answer one message that asks for a scan: scan, unless this process has begun to since it was meant to come.
 
-    Raises TryAgain or NeedsPerson where a folder cannot be listed or storage fails; the host then delivers the message
-    again.
+    Return the lane to go on with, "" if there is none; all others in which runs were opened are woken. Where a folder
+    could not be listed another scan is asked for. Raises TryAgain or NeedsPerson where the queue does not take that;
+    the host then delivers the message again.
     """
     now = services.now()
     asked, tries = _parsed(message, now)
-    if services.looks.has_begun_since(asked):
+    # One that was put off tells of nothing that has happened at that moment.
+    if services.looks.has_begun_since(asked if tries else asked + CLOCKS_DIFFER_BY):
         log.info("look.covered", asked=asked)
-        return
+        return ""
     services.looks.begin(now)
+    lanes_found = _LanesFound(services, keeps_last=True)
+    scans = _scan_all(services, lanes_found, limit_s=None)
+    failed = gravest(scans)
     try:
-        found = open_new_runs(services)
-    except AppError:
-        # The host delivers this message again, which then counts as answered: the next look is asked for here.
-        _look_again_later(tries, services)
+        if failed or (not _opened(scans) and not services.looks.is_echo(asked)):
+            _look_again_later(tries, services)
+        if failed and not isinstance(failed, AppError):
+            raise failed
+    except Exception:
+        lanes_found.wake_kept()
         raise
-    if not found and not services.looks.is_echo(asked):
-        _look_again_later(tries, services)
+    return lanes_found.kept
 
 
 def _look_again_later(tries: int, services: Services) -> None:
@@ -154,7 +169,7 @@ def _look_again_later(tries: int, services: Services) -> None:
     now = services.now()
     moment = now + timedelta(seconds=delay_s)
     if services.looks.put_off(now, moment):
-        services.wakes.send(LOOKS, wake_text(moment, tries + 1), delay_s=delay_s)
+        services.wakes.send(wake_text(moment, tries + 1), delay_s=delay_s)
 
 
 def open_new_runs(services: Services) -> int:
@@ -163,36 +178,82 @@ def open_new_runs(services: Services) -> int:
     A folder that cannot be listed, or takes long, does not keep the others from being scanned; its error is raised at
     the end.
     """
-    return _sum(_scan_all(services, limit_s=None))
+    return _sum(_scan_all(services, _LanesFound(services), limit_s=None))
 
 
-def _scan_all(services: Services, *, limit_s: float | None) -> dict[str, Attempt[int]]:
+class _LanesFound:
+    """Wakes the lanes in which a scan opens runs.
+
+    keeps_last: the lane of the last folder to be scanned is left to whoever scans, which spares a message; those before
+    it are woken at once, because a folder behind them may hang.
+    """
+
+    def __init__(self, services: Services, *, keeps_last: bool = False) -> None:
+        self._services = services
+        self._keeps_last = keeps_last
+        self._lock = threading.Lock()
+        self._left = len(services.integrations.imports)
+        self.kept = ""
+
+    def end_folder(self, lane: str) -> None:
+        """Take note that a folder has been scanned; lane: the one in which runs were opened, "" if none was.
+
+        Raises TryAgain, NeedsPerson.
+        """
+        with self._lock:
+            self._left -= 1
+            is_kept = self._keeps_last and not self._left
+        if is_kept:
+            self.kept = lane
+        elif lane:
+            self._services.wakes.send(lane)
+
+    def wake_kept(self) -> None:
+        """Wake the lane that was kept, because nobody goes on with it."""
+        if self.kept:
+            self._services.wakes.send(self.kept)
+
+
+def _opened(scans: Mapping[str, Attempt[int]]) -> int:
+    return sum(scan.result or 0 for scan in scans.values())
+
+
+def _scan_all(services: Services, found: _LanesFound, *, limit_s: float | None) -> dict[str, Attempt[int]]:
     """Scan every Input folder; return how many runs were opened for each import, by its name, or what went wrong."""
     flows = services.integrations.imports
     open_runs = _OpenRuns(services)
-    work = {f"scan {flow.name}": partial(_scan, flow, open_runs, services) for flow in flows}
+    work = {f"scan {flow.name}": partial(_scan, flow, open_runs, found, services) for flow in flows}
     ended = services.attempt_all(work, limit_s=limit_s, at_once=SCANS_AT_ONCE)
     scans = {flow.name: ended[f"scan {flow.name}"] for flow in flows}
     for name, scan in scans.items():
         if scan.error:
             log.error("look.failed", integration=name, reason=str(scan.error))
-    log.info("look.done", opened=sum(scan.result or 0 for scan in scans.values()))
+    log.info("look.done", opened=_opened(scans))
     if not scans or any(scan.error is None for scan in scans.values()):
         services.last_look = services.now()
     return scans
 
 
-def _scan(flow: ImportFlow, open_runs: "_OpenRuns", services: Services) -> int:
+def _scan(flow: ImportFlow, open_runs: "_OpenRuns", found: _LanesFound, services: Services) -> int:
     """List one Input folder and open a run for each file that has none; return how many were opened."""
-    asked, opened = services.now(), 0
-    files = _files_of(flow, services)
-    if files:
-        known = open_runs.known()
-        if known.read - asked > LISTING_HOLDS:
-            files = _files_of(flow, services)
-        opened = _open_runs_of(flow, files, known, services)
+    opened = 0
+    try:
+        opened = _open_runs_in(flow, open_runs, services)
+    finally:
+        found.end_folder(flow.lane if opened else "")
     services.last_scans[flow.drive, flow.input_folder] = services.now()
     return opened
+
+
+def _open_runs_in(flow: ImportFlow, open_runs: "_OpenRuns", services: Services) -> int:
+    asked = services.now()
+    files = _files_of(flow, services)
+    if not files:
+        return 0
+    known = open_runs.known()
+    if known.read - asked > LISTING_HOLDS:
+        files = _files_of(flow, services)
+    return _open_runs_of(flow, files, known, services)
 
 
 def _files_of(flow: ImportFlow, services: Services) -> list[DriveItem]:
@@ -253,10 +314,7 @@ def _open_runs_of(flow: ImportFlow, files: Sequence[DriveItem], known: _KnownRun
         return 0
     begun = services.store.begun(flow.lane) if flow.lane in known.lanes else ""
     runs = [_new_run(flow, item, begun, services.now()) for item in new]
-    opened = sum(services.side_by_side(services.store.create, runs))
-    if opened:
-        services.wakes.send(IMPORT_WORK, flow.lane)
-    return opened
+    return sum(services.side_by_side(services.store.create, runs))
 
 
 def _new_run(flow: ImportFlow, item: DriveItem, begun: str, now: datetime) -> Run:
@@ -313,7 +371,7 @@ def keep_watch(services: Services) -> None:
         FIRST_S,
         {
             MAKE_FOLDERS: lambda: make_folders(services),
-            SCAN: lambda: _scan_all(services, limit_s=INNER_S),
+            SCAN: lambda: _scan_all(services, _LanesFound(services), limit_s=INNER_S),
             WAKE_LANES: lambda: see_to_lanes(services),
             TELL_OF_GIVEN_UP: lambda: tell_of_given_up(services),
             SEE_CREDENTIAL: lambda: telling.credential_alerts(services),
@@ -459,8 +517,15 @@ def tell_of_given_up(services: Services) -> int:
     Nothing is lost with them: what they were about is looked at every minute. But something made their function fail.
     A crash before they are deleted tells once more; the other order might never tell.
     """
-    work = {f"tell of {queue}": partial(_tell_of_given_up, queue, services) for queue in FUNCTIONS}
-    return _sum(services.attempt_all(work, limit_s=INNER_S))
+    queues = [WORK]
+    now, last = services.now(), services.older_queues_read
+    if last is None or now - last >= OLDER_LOOK:
+        queues += OLDER_QUEUES
+    work = {f"tell of {queue}": partial(_tell_of_given_up, queue, services) for queue in queues}
+    told = _sum(services.attempt_all(work, limit_s=INNER_S))
+    if len(queues) > 1:
+        services.older_queues_read = now
+    return told
 
 
 def _tell_of_given_up(queue: str, services: Services) -> int:
@@ -476,12 +541,12 @@ def _tell_of_given_up(queue: str, services: Services) -> int:
 def _tell_of_news(queue: str, texts: Sequence[str], services: Services) -> None:
     now = services.now()
     told = _told_of_late(read_note(GIVEN_UP, services).content, now)
-    # The first word tells one from the other: a lane, or "look", behind which the time stands.
-    by_what = {f"{queue} {text.partition(' ')[0]}": text for text in texts}
+    # The first word tells one from the other: a lane, or "scan", behind which the time stands.
+    by_what = {f"{queue} {(text.split() or [''])[0]}": text for text in texts}
     news = {what: text for what, text in by_what.items() if what not in told}
     if not news:
         return
-    function, listed = FUNCTIONS[queue], "\n".join(f"- {text}" for text in news.values())
+    function, listed = OLDER_QUEUES.get(queue, WORK_FUNCTION), "\n".join(f"- {text}" for text in news.values())
     alert = telling.given_up_alert(
         queue,
         " ".join(sorted(news)),

@@ -16,7 +16,6 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from local_cloud.finance_operations.blobs import DOWNLOADS, UPLOADS
 from local_cloud.storage import ACCOUNT
 from shared.clients.run_store import CONTAINER
-from shared.clients.wake_queue import LOOKS
 
 _LINE: Final = re.compile(r'"(?P<method>[A-Z]+) (?P<target>\S+) HTTP/1\.[01]" (?P<status>\d{3})')
 # What differs from run to run in a name: an order, a day and a run's id, a message's id, an execution's id.
@@ -84,9 +83,7 @@ def parsed(line: str) -> StorageCall | None:
 
 def _whose(method: str, place: str, rest: str, query: dict[str, str]) -> Whose:
     if rest.startswith("messages"):
-        if method != "POST":
-            return Whose.HOST
-        return Whose.LOOK if place.startswith(LOOKS) else Whose.RUN
+        return Whose.RUN if method == "POST" else Whose.HOST  # the log does not say what a message asks for
     if place.startswith(CONTAINER):  # a world's container has a name of its own
         is_look = rest.startswith("watch/") or query.get("prefix") == "open/"
         return Whose.LOOK if is_look else Whose.RUN

@@ -100,9 +100,8 @@ def test_the_table_says_what_is_to_be_reached_and_whether_it_was() -> None:
             "List Blobs runs/open",
         ),
         ("GET /devstoreaccount1/runs/watch/looks HTTP/1.1", Whose.LOOK, "Get Blob runs/watch/looks"),
-        ("POST /devstoreaccount1/inbound-work/messages HTTP/1.1", Whose.RUN, "Put Message inbound-work/messages"),
-        ("POST /devstoreaccount1/inbound-looks/messages HTTP/1.1", Whose.LOOK, "Put Message inbound-looks/messages"),
-        ("GET /devstoreaccount1/inbound-work/messages HTTP/1.1", Whose.HOST, "Get Messages inbound-work/messages"),
+        ("POST /devstoreaccount1/work/messages HTTP/1.1", Whose.RUN, "Put Message work/messages"),
+        ("GET /devstoreaccount1/work/messages HTTP/1.1", Whose.HOST, "Get Messages work/messages"),
         (
             "PUT /devstoreaccount1/dmf/Project-20261123T160223-4dff6583f7a6.zip?sig=x HTTP/1.1",
             Whose.RUN,

@@ -14,7 +14,7 @@ from typing import Any, Final
 from azure.storage.queue import QueueClient
 
 from local_cloud.cloud import ROOT
-from shared.clients.wake_queue import LOOKS
+from shared.clients.wake_queue import WORK
 from tests.benchmarks.figures import Figure, Limit, Sample, percentile
 from tests.benchmarks.stage import a_stage
 from tests.benchmarks.trial import Trial, run_child
@@ -108,6 +108,6 @@ def _notification(stage: Stage) -> dict[str, str]:
 
 def _until_drained(stage: Stage) -> None:
     """Wait until no look waits or is at work, but for those that are put off."""
-    with QueueClient.from_connection_string(stage.azurite.connection_string, LOOKS) as queue:
+    with QueueClient.from_connection_string(stage.azurite.connection_string, WORK) as queue:
         stage.wait_for(lambda: not queue.peek_messages(), "the end of the looks", within_s=DRAINED_WITHIN_S)
     time.sleep(0.5)  # the last message has left the queue, but its look may still be at work, and shows nowhere

@@ -25,8 +25,8 @@ def name(queues: QueueServiceClient) -> Iterator[str]:
 
 
 @pytest.fixture
-def wakes(queues: QueueServiceClient) -> WakeQueue:
-    return WakeQueue(queues)
+def wakes(queues: QueueServiceClient, name: str) -> WakeQueue:
+    return WakeQueue(queues, queue=name)
 
 
 def visible(queues: QueueServiceClient, name: str) -> list[str]:
@@ -54,14 +54,14 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[requests.PreparedRequest]:
 
 
 def test_the_queue_is_made_at_the_first_wake_up(wakes: WakeQueue, queues: QueueServiceClient, name: str) -> None:
-    wakes.send(name, "look")
+    wakes.send("scan")
 
     assert count(queues, name) == 1
 
 
 def test_a_new_queue_takes_the_wake_ups_of_many_workers_at_once(queues: QueueServiceClient, name: str) -> None:
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda number: WakeQueue(queues).send(name, f"in-{number}"), range(8)))
+        list(pool.map(lambda number: WakeQueue(queues, queue=name).send(f"in-{number}"), range(8)))
 
     assert count(queues, name) == 8
 
@@ -69,16 +69,16 @@ def test_a_new_queue_takes_the_wake_ups_of_many_workers_at_once(queues: QueueSer
 def test_a_wake_up_is_base64_text_as_the_functions_host_expects(
     wakes: WakeQueue, queues: QueueServiceClient, name: str
 ) -> None:
-    wakes.send(name, "look 2026-11-02T08:30:00+00:00 0 ä")
+    wakes.send("scan 2026-11-02T08:30:00+00:00 0 ä")
 
     (content,) = visible(queues, name)
-    assert base64.b64decode(content, validate=True).decode() == "look 2026-11-02T08:30:00+00:00 0 ä"
+    assert base64.b64decode(content, validate=True).decode() == "scan 2026-11-02T08:30:00+00:00 0 ä"
 
 
 def test_a_delayed_wake_up_is_there_and_not_yet_visible(
     wakes: WakeQueue, queues: QueueServiceClient, name: str
 ) -> None:
-    wakes.send(name, "in-1", delay_s=3600)
+    wakes.send("in-1", delay_s=3600)
 
     assert count(queues, name) == 1
     assert visible(queues, name) == []
@@ -88,7 +88,7 @@ def test_a_wake_up_becomes_visible_after_its_delay(wakes: WakeQueue, queues: Que
     client = queues.get_queue_client(name)
     before = datetime.now(UTC)
     client.create_queue()
-    wakes.send(name, "in-1", delay_s=1)
+    wakes.send("in-1", delay_s=1)
 
     wait_for(lambda: visible(queues, name))
 
@@ -113,7 +113,7 @@ def test_a_wake_up_never_comes_before_its_run_is_due(
     queues.create_queue(name)
     requests_sent = sent(monkeypatch)
 
-    wakes.send(name, "in-1", delay_s=delay_s)
+    wakes.send("in-1", delay_s=delay_s)
 
     (request,) = requests_sent
     assert f"visibilitytimeout={asked}" in str(request.url).split("?")[1].split("&")
@@ -127,9 +127,9 @@ def test_a_queue_storage_that_is_out_of_reach_is_tried_again_later() -> None:
     )
     with (
         QueueServiceClient.from_connection_string(unreachable, retry_total=0) as service,
-        pytest.raises(TryAgain, match="inbound-work"),
+        pytest.raises(TryAgain, match="send to work"),
     ):
-        WakeQueue(service).send("inbound-work", "in-1")
+        WakeQueue(service).send("in-1")
 
 
 def test_a_wrong_key_to_the_queue_storage_needs_a_person_who_is_told_which_setting(azurite_connection: str) -> None:
@@ -140,7 +140,7 @@ def test_a_wrong_key_to_the_queue_storage_needs_a_person_who_is_told_which_setti
         QueueServiceClient.from_connection_string(wrong, retry_total=0) as service,
         pytest.raises(NeedsPerson, match="AzureWebJobsStorage") as caught,
     ):
-        WakeQueue(service).send("inbound-work", "in-1")
+        WakeQueue(service).send("in-1")
 
     assert caught.value.call is not None
     assert caught.value.call.status == 403
@@ -156,7 +156,7 @@ def given_up_by_the_host(queues: QueueServiceClient, name: str, *contents: str) 
 def test_what_the_host_gave_up_on_is_handed_out_as_it_was_sent_and_is_gone_then(
     wakes: WakeQueue, queues: QueueServiceClient, name: str
 ) -> None:
-    wakes.send(name, "in-1")
+    wakes.send("in-1")
     given_up_by_the_host(queues, name, *visible(queues, name), "no base64")
 
     with wakes.given_up(name) as texts:
@@ -168,7 +168,7 @@ def test_what_the_host_gave_up_on_is_handed_out_as_it_was_sent_and_is_gone_then(
 def test_what_could_not_be_told_is_kept_and_hidden_from_others_meanwhile(
     wakes: WakeQueue, queues: QueueServiceClient, name: str
 ) -> None:
-    wakes.send(name, "in-1")
+    wakes.send("in-1")
     given_up_by_the_host(queues, name, "no base64")
 
     with pytest.raises(TryAgain, match="mail"), wakes.given_up(name):
@@ -180,7 +180,7 @@ def test_what_could_not_be_told_is_kept_and_hidden_from_others_meanwhile(
 
 
 def test_an_app_whose_host_never_gave_up_has_nothing_to_tell(wakes: WakeQueue, name: str) -> None:
-    wakes.send(name, "in-1")
+    wakes.send("in-1")
 
     with wakes.given_up(name) as texts:
         assert texts == []
@@ -189,7 +189,7 @@ def test_an_app_whose_host_never_gave_up_has_nothing_to_tell(wakes: WakeQueue, n
 def test_a_message_that_a_person_has_cleared_meanwhile_is_no_trouble(
     wakes: WakeQueue, queues: QueueServiceClient, name: str
 ) -> None:
-    wakes.send(name, "in-1")
+    wakes.send("in-1")
     given_up_by_the_host(queues, name, "no base64")
 
     with wakes.given_up(name) as texts:
@@ -201,12 +201,12 @@ def test_a_message_that_a_person_has_cleared_meanwhile_is_no_trouble(
 def test_the_length_of_a_queue_counts_what_waits_and_what_was_given_up(
     wakes: WakeQueue, queues: QueueServiceClient, name: str
 ) -> None:
-    wakes.send(name, "in-1")
-    wakes.send(name, "in-2", delay_s=3600)
+    wakes.send("in-1")
+    wakes.send("in-2", delay_s=3600)
     given_up_by_the_host(queues, name, "no base64")
 
     assert wakes.length(name) == QueueLength(waiting=2, given_up=1)
 
 
-def test_a_queue_that_was_not_made_yet_is_empty(wakes: WakeQueue) -> None:
-    assert wakes.length(f"wakes-{uuid.uuid4().hex}") == QueueLength(waiting=0, given_up=0)
+def test_a_queue_that_was_not_made_yet_is_empty(queues: QueueServiceClient) -> None:
+    assert WakeQueue(queues).length(f"wakes-{uuid.uuid4().hex}") == QueueLength(waiting=0, given_up=0)

@@ -19,7 +19,7 @@ from local_cloud.processes import ChildProcess
 from shared.domain.looks import LOOK_EVERY_S
 from tests.end_to_end.stage import NO_MINUTE_TIMER, Stage
 
-QUEUE = "inbound-looks"
+QUEUE = "work"
 KEY = "the-function-key"
 CLIENT_STATE = "only-graph-and-we-know-this"
 TIMEOUT_S = 60
@@ -71,7 +71,7 @@ class Webhook:
 def _webhook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Webhook]:
     with Stage(
         tmp_path_factory.mktemp("notified"),
-        app_settings={**NO_MINUTE_TIMER, "AzureWebJobs.look_for_files.Disabled": "true"},
+        app_settings={**NO_MINUTE_TIMER, "AzureWebJobs.work.Disabled": "true"},
         function_key=KEY,
         client_state=CLIENT_STATE,
     ) as stage:

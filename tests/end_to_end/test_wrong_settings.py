@@ -10,11 +10,9 @@ from tests.end_to_end.stage import Stage
 
 FUNCTIONS = {
     "receive_notification",
-    "look_for_files",
-    "advance_imports",
+    "work",
     "keep_watch",
     "start_exports",
-    "advance_exports",
 }
 PAGES = {  # and the path of each
     "show_runs": "runs",

@@ -7,13 +7,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK, LOOKS
+from shared.flows import watch
 from tests.exploration.stand_ins import Effect, Kind
 
+# What an invocation is for. The queue's messages are of the first three kinds.
+SCAN: Final = "a scan"
+IMPORTS: Final = "a lane of imports"
+EXPORTS: Final = "a lane of exports"
 MINUTE: Final = "the minute's timer"
 SCHEDULE: Final = "the schedule of exports"
 PERSON: Final = "a person"
-LANE_WORK: Final = frozenset({IMPORT_WORK, EXPORT_WORK})
+LANE_WORK: Final = frozenset({IMPORTS, EXPORTS})
 
 # What an effect reads is in the lower bits, what it writes in the upper ones.
 _WRITES: Final = 32
@@ -21,7 +25,7 @@ _ALL_READS: Final = (1 << _WRITES) - 1
 
 # What others than lanes' workers read, and what they write.
 _OWN: Final = {
-    LOOKS: (("input",), ("rows",)),
+    SCAN: (("input",), ("rows",)),
     MINUTE: (("input", "fno"), ("rows", "notes", "names")),
     SCHEDULE: ((), ("rows", "notes")),
     PERSON: ((), ("rows", "names")),
@@ -33,9 +37,11 @@ def lane_of(text: str) -> str:
     return text.partition(" ")[0]
 
 
-def queue_of(lane: str) -> str:
-    """Return the queue that wakes a lane."""
-    return IMPORT_WORK if lane.startswith("in-") else EXPORT_WORK
+def kind_of(text: str) -> str:
+    """Return what a message is for."""
+    if watch.is_scan(text):
+        return SCAN
+    return IMPORTS if text.startswith("in-") else EXPORTS
 
 
 def is_conflict(mine: int, others: int) -> bool:

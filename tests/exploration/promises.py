@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from shared.domain.run import State
-from tests.exploration.access import LANE_WORK, lane_of
+from tests.exploration.access import LANE_WORK, kind_of, lane_of
 from tests.exploration.scheduler import State as RunningState
 from tests.exploration.scheduler import next_of_lanes, undelivered
 from tests.exploration.world import (
@@ -63,14 +63,15 @@ def _broken_at_once(world: World, faults: int, at_rest_after_s: int) -> Iterator
         if times > 1:
             yield f"{content}.zip was imported {times} times"
     most = MOST_MESSAGES + faults + BY_A_PERSON * len(world.cancelled)
-    for (queue, lane), count in Counter(map(_of_whom, world.messages.values())).items():
+    for whom, count in Counter(map(_for_whom, world.messages.values())).items():
         if count > most:
-            yield f"{count} messages {f'for {lane} ' if lane else ''}are in {queue}, and more come"
+            yield f"{count} messages for {whom} are in the queue, and more come"
 
 
-def _of_whom(message: Message) -> tuple[str, str]:
-    """Return the queue of a message, and the lane that it wakes, "" for a look."""
-    return message.queue, lane_of(message.text) if message.queue in LANE_WORK else ""
+def _for_whom(message: Message) -> str:
+    """Return the lane that a message wakes, or that it asks for a scan."""
+    kind = kind_of(message.text)
+    return lane_of(message.text) if kind in LANE_WORK else kind
 
 
 def broken_while_waiting(state: RunningState) -> str:

@@ -11,10 +11,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from shared.clients.wake_queue import IMPORT_WORK
 from shared.domain.lane import Stop
 from shared.domain.reservation import Party, Reservation
 from shared.domain.run import FlowKind, Run
+from tests.exploration.access import IMPORTS, kind_of
 from tests.exploration.moments import Deadline, Instant
 from tests.exploration.sameness import names_of
 from tests.exploration.scheduler import State
@@ -101,7 +101,7 @@ class _Renaming:
 
     def wake_up(self, message: Message) -> str:
         """Return the text of a wake-up, which may name a run's place."""
-        return message.text if message.queue == IMPORT_WORK else self.text(message.text)
+        return message.text if kind_of(message.text) == IMPORTS else self.text(message.text)
 
     def instant(self, moment: Instant) -> Instant:
         """Return a moment as it is after the clock was turned back."""

@@ -31,10 +31,9 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from shared.clients.run_store import key_of as item_of
-from shared.clients.wake_queue import LOOKS
 from shared.domain.lane import Stop
 from shared.flows.lanes import OVERDUE_S
-from tests.exploration.access import LANE_WORK
+from tests.exploration.access import LANE_WORK, SCAN, kind_of
 from tests.exploration.moments import EPOCH
 from tests.exploration.scheduler import Stage, State, Worker, undelivered
 from tests.exploration.texts import text_of_stop
@@ -90,8 +89,8 @@ def _numbers_and_names(state: State) -> tuple[list[int], dict[str, int]]:
 
 
 def _has_looks(state: State) -> bool:
-    return any(message.queue == LOOKS for message in state.world.messages.values()) or any(
-        worker.stage.invocation.handler == LOOKS for worker in state.workers if worker
+    return any(kind_of(message.text) == SCAN for message in state.world.messages.values()) or any(
+        worker.stage.invocation.handler == SCAN for worker in state.workers if worker
     )
 
 
@@ -281,13 +280,13 @@ def _stops(stops: Mapping[tuple[str, str], Stop]) -> str:
 
 
 def _messages(messages: Mapping[str, Message]) -> object:
-    return sorted((message.queue, _shown(message), message.visible) for message in messages.values())
+    return sorted((_shown(message), message.visible) for message in messages.values())
 
 
 def _shown(message: Message) -> str:
     """Return a wake-up without the place in a lane that it may name: states that are one may differ in it."""
     lane, _, order = message.text.partition(" ")
-    return f"{lane} {item_of(order)}" if message.queue in LANE_WORK and order else message.text
+    return f"{lane} {item_of(order)}" if kind_of(message.text) in LANE_WORK and order else message.text
 
 
 def _items(items: Mapping[str, Item]) -> object:

@@ -6,9 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK, LOOKS
 from shared.settings import Settings, read_settings
-from tests.exploration.access import MINUTE, SCHEDULE
+from tests.exploration.access import EXPORTS, IMPORTS, MINUTE, SCAN, SCHEDULE
 from tests.exploration.scheduler import CANCEL, PAUSE, RENAME, SETTINGS, SLOTS, Rules, Scheduler, State, put_file
 from tests.exploration.stand_ins import Fate, Port, know_contents, stand_ins
 from tests.exploration.world import ALL, CONTENT, METADATA, World
@@ -69,7 +68,7 @@ class Scenario:
     to_come: tuple[str, ...] = ()  # what comes at any moment: files, rows, a person who cancels
     timers: tuple[str, ...] = ()  # that come at any moment, and later when they find something to do
     shown_after_s: int = 0  # how long F&O says "not found" about an execution that it has accepted
-    may_stall: frozenset[str] = frozenset({IMPORT_WORK, EXPORT_WORK})
+    may_stall: frozenset[str] = frozenset({IMPORTS, EXPORTS})
     troubles: frozenset[Fate] = frozenset()  # how a service may refuse
     damages: tuple[tuple[str, str], ...] = ()  # whose record may become unreadable, and what of it
     only: frozenset[str] = frozenset()  # kinds of faults, if not all of them are of interest
@@ -169,7 +168,7 @@ LOOKS_AT_ONCE: Final = Scenario(
     files=("USMF_one.zip",),
     timers=(MINUTE,),
     bounds=(Bound(2, 1),),
-    may_stall=frozenset({LOOKS, MINUTE}),
+    may_stall=frozenset({SCAN, MINUTE}),
 )
 ONE_EXPORT: Final = Scenario(
     name="one-export",

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 from shared.clients.run_store import key_of as item_of
-from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK, LOOKS
 from shared.domain.lane import Choice
 from shared.domain.record import Damaged
 from shared.domain.run import WITH_FO, FlowKind, Run
@@ -19,7 +18,19 @@ from shared.errors import AnswerLost, AppError, Refused, TryAgain
 from shared.flows import actions, inbound, lanes, outbound, reserving, watch
 from shared.flows.execution import LOST_SUBMITS
 from shared.services import Services
-from tests.exploration.access import LANE_WORK, MINUTE, PERSON, SCHEDULE, Access, is_conflict, lane_of
+from tests.exploration.access import (
+    EXPORTS,
+    IMPORTS,
+    LANE_WORK,
+    MINUTE,
+    PERSON,
+    SCAN,
+    SCHEDULE,
+    Access,
+    is_conflict,
+    kind_of,
+    lane_of,
+)
 from tests.exploration.moments import Instant, instant
 from tests.exploration.stand_ins import (
     ROWS,
@@ -98,9 +109,9 @@ def _act(text: str, services: ExploredServices) -> None:
 type Verb = Callable[[str, actions.Asked, Services], actions.Answer | None]
 type Handler = Callable[[str, ExploredServices], object]
 HANDLERS: Final[Mapping[str, Handler]] = {
-    LOOKS: lambda text, services: watch.look(text, services),
-    IMPORT_WORK: lambda text, services: inbound.advance_imports(text, services),
-    EXPORT_WORK: lambda text, services: outbound.advance_exports(text, services),
+    SCAN: lambda text, services: watch.look(text, services),
+    IMPORTS: lambda text, services: inbound.advance_imports(text, services),
+    EXPORTS: lambda text, services: outbound.advance_exports(text, services),
     MINUTE: lambda _, services: watch.keep_watch(services),
     SCHEDULE: lambda _, services: outbound.start_exports(services),
     PERSON: _act,
@@ -122,7 +133,7 @@ FAULTS: Final[Mapping[Kind, tuple[Fate, ...]]] = {
 class Invocation(NamedTuple):
     """What a worker was started for."""
 
-    handler: str  # a queue, a timer, or a person's request
+    handler: str  # a scan, a lane's work, a timer, or a person's request
     text: str
     message: Message | None
     message_id: str
@@ -206,6 +217,7 @@ class Followed(NamedTuple):
     unseen: tuple[Callable[[World], None], ...]  # what it does before that nobody sees
     failed: bool = False  # it ends with an error of ours, so the host delivers its message again
     bug: str = ""
+    goes_on: str = ""  # the lane with which its worker goes on, as ``flows/work.py`` does: of a scan
 
 
 class Worker(NamedTuple):
@@ -250,7 +262,7 @@ class State(NamedTuple):
             and all(
                 w is None or (w.stage.invocation.handler in LANE_WORK and w.stage.run is None) for w in self.workers
             )
-            and not any(message.queue not in LANE_WORK for message in world.messages.values())
+            and not any(kind_of(message.text) not in LANE_WORK for message in world.messages.values())
             and not world.in_folders(INPUT)
             and not undelivered(world)
         )
@@ -470,7 +482,7 @@ class Scheduler:
             case "start":
                 message = world.messages[move.which]
                 world.messages = without(world.messages, move.which)
-                return self._started(state, world, message.queue, message.text, message, move.which)
+                return self._started(state, world, kind_of(message.text), message.text, message, move.which)
             case "timer":
                 world.timers = tuple(timer for timer in world.timers if timer != move.which)
                 return self._started(state, world, move.which, "", None, "")
@@ -496,11 +508,23 @@ class Scheduler:
     def _started(
         self, state: State, world: World, handler: str, text: str, message: Message | None, message_id: str
     ) -> State:
+        slot = _PERSONS_SLOT if handler == PERSON else state.workers.index(None)
+        return self._begins(state, slot, world, handler, text, message, message_id)
+
+    def _begins(
+        self,
+        state: State,
+        slot: int,
+        world: World,
+        handler: str,
+        text: str,
+        message: Message | None,
+        message_id: str,
+    ) -> State:
         world.invocations += 1
         invocation = Invocation(handler, text, message, message_id, world.now, str(world.invocations), world.settings)
         if invocation not in self._begun:
             self._begun[invocation] = self._run(invocation, 0, Known())
-        slot = _PERSONS_SLOT if handler == PERSON else state.workers.index(None)
         return self._goes_on(state, slot, world, invocation, self._begun[invocation])
 
     def _made(self, world: World, stage: Stage, fate: Fate) -> Followed:
@@ -523,14 +547,15 @@ class Scheduler:
         # Whoever goes on from less than all answers has begun with its lane as a whole, or has come to that.
         text = f"{invocation.lane} on" if known.mind else invocation.text
         try:
-            HANDLERS[invocation.handler](text, services)
+            answer = HANDLERS[invocation.handler](text, services)
         except Paused:
             return Followed(entry, self._stage(invocation, number, known), tuple(port.unseen))
         except AppError:
             return Followed(entry, None, tuple(port.unseen), failed=True)
         except Exception as error:  # noqa: BLE001  # whatever it is: a flow must not raise it
             return Followed(entry, None, (), bug=f"{invocation.handler} raised {type(error).__name__}: {error}")
-        return Followed(entry, None, tuple(port.unseen))
+        goes_on = str(answer) if invocation.handler == SCAN else ""
+        return Followed(entry, None, tuple(port.unseen), goes_on=goes_on)
 
     def _stage(self, invocation: Invocation, number: int, known: Known) -> Stage:
         """Return the stage at which an invocation has stopped, with as few answers as it keeps in mind."""
@@ -561,6 +586,10 @@ class Scheduler:
             return _with(state, slot, world, Worker(followed.stage))
         if followed.bug:
             world.note_bug(followed.bug)
+        if followed.goes_on:
+            # It knows nothing else any more. If it dies, the message that comes again is the one that asked for a scan.
+            lane = followed.goes_on
+            return self._begins(state, slot, world, kind_of(lane), lane, invocation.message, invocation.message_id)
         if followed.failed:
             _redeliver(world, invocation, AFTER_FAILURE_S)
         elif invocation.message_id in world.messages:
@@ -587,12 +616,12 @@ class Scheduler:
             if worker and number != slot and not worker.has_just_stopped(world.now):
                 others |= self._access_until_end(worker.stage, held)
         for _, message in world.visible():
-            others |= access.until_end(message.queue, message.text, held)
+            others |= access.until_end(kind_of(message.text), message.text, held)
         for timer in world.timers:
             others |= access.until_end(timer, "", held)
         for what in world.to_come:
             if what.endswith(".zip") and not what.startswith(RENAME):
-                others |= access.until_end(LOOKS, "", held) | access.of_coming()
+                others |= access.until_end(SCAN, "", held) | access.of_coming()
             elif what.startswith(RENAME):
                 others |= access.of_renaming()
             elif what.startswith(CANCEL):
@@ -804,7 +833,7 @@ def put_file(world: World, path: str) -> None:
 
 
 def _ask_for_look(world: World) -> None:
-    message = Message(LOOKS, watch.wake_text(world.now.moment), world.now.ending(0))
+    message = Message(watch.wake_text(world.now.moment), world.now.ending(0))
     if message not in world.messages.values():
         world.send(message)
 

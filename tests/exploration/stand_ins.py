@@ -6,6 +6,7 @@ the same answers are never tried twice. The effect itself is made by ``scheduler
 """
 
 import logging
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -34,7 +35,7 @@ from shared.domain.reservation import Reservation
 from shared.domain.run import Run, State
 from shared.duties import Attempt, attempted
 from shared.errors import AppError, ItemChanged, TryAgain
-from shared.flows import runner
+from shared.flows import runner, watch
 from shared.flows.runner import WORK_S
 from shared.log import LOGGER_NAME
 from shared.secret import SecretUrl
@@ -703,12 +704,12 @@ def _holder(reservation: Reservation) -> str:
 class QueueStandIn(StandIn):
     """Wake-ups."""
 
-    def send(self, queue: str, text: str, *, delay_s: float = 0.0) -> None:
+    def send(self, text: str, *, delay_s: float = 0.0) -> None:
         wait_s = max(-(-delay_s // 1), 0)
         when = f", to come in {wait_s:.0f} s" if wait_s else ""
         self._write(
-            f"sends a wake-up to {queue}{when}",
-            lambda world: world.send(Message(queue, text, world.now.ending(wait_s))),
+            f"sends a wake-up for {'a scan' if watch.is_scan(text) else text.partition(' ')[0]}{when}",
+            lambda world: world.send(Message(text, world.now.ending(wait_s))),
             kind=Kind.SEND,
         )
 
@@ -1001,6 +1002,10 @@ def stand_ins(settings: Sequence[Settings], port: Port) -> Iterator[tuple[Explor
             "shared.flows.inbound.check_package": _check_once,
             "shared.flows.inbound.new_execution_id": new_execution_id,
             "shared.flows.runner.CLOCKS_DIFFER_BY": timedelta(0),  # there is one clock
+            # A wait that is left to the timer is the same as one whose message comes late.
+            "shared.flows.runner.LEFT_TO_TIMER_S": math.inf,
+            # Lanes of one message are worked at side by side, as those of several are.
+            "shared.flows.lanes.LANES_IN_MESSAGE": 1,
             "shared.flows.outbound.QuickXorHash": ChecksumStandIn,
             "shared.flows.outbound.open_blob": transfer.open_blob,
             "shared.flows.outbound.new_execution_id": new_execution_id,

@@ -139,7 +139,7 @@ def without_looking_after_the_last_export(patch: pytest.MonkeyPatch) -> None:
 
 
 def without_the_minutes_timer(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(lanes, "wake_overdue", lambda open_lanes, services: 0)
+    patch.setattr(lanes, "wake_lanes", lambda open_lanes, services: 0)
 
 
 def without_asking_whose_the_file_is(patch: pytest.MonkeyPatch) -> None:

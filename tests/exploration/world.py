@@ -168,9 +168,8 @@ class Lease(NamedTuple):
 
 
 class Message(NamedTuple):
-    """A wake-up in a queue."""
+    """A wake-up in the queue."""
 
-    queue: str
     text: str
     visible: Deadline
     tries: int = 0
@@ -709,15 +708,15 @@ class World:
     # -- wake-ups
 
     def send(self, message: Message) -> None:
-        """Put a message into its queue."""
+        """Put a message into the queue."""
         self.messages = {**self.messages, self.new_id(): message}
 
     def visible(self) -> Iterator[tuple[str, Message]]:
         """Yield the messages that can be taken now, of equal ones the first."""
-        seen: set[tuple[str, str]] = set()
+        seen: set[str] = set()
         for number, message in self.messages.items():
-            if message.visible <= self.now and message[:2] not in seen:
-                seen.add(message[:2])
+            if message.visible <= self.now and message.text not in seen:
+                seen.add(message.text)
                 yield number, message
 
 

@@ -42,7 +42,7 @@ def a_history(**changes: Any) -> History:
         imported=[Imported("id-1", 2), Imported("id-2", 1)],
         exported={"out": ["2-0", "1-0", "1-1"]},
         to_export={"out": ["1-0", "1-1", "2-0"]},
-        messages={"inbound-work": 0, "inbound-work-poison": 0},
+        messages={"work": 0, "work-poison": 0},
         given_up=1,
         told=1,
         ticks=[(0, NOON), (1, NOON + timedelta(minutes=1))],
@@ -140,7 +140,7 @@ SPOILT: Final[Mapping[str, tuple[Callable[[History], History], str]]] = {
         "USMF_a_1.zip was to be in a/Error, and is in ['a/Success']",
     ),
     "a lease": (lambda good: replace(good, leases=["locks/a"]), "a lease is held: locks/a"),
-    "a message": (lambda good: replace(good, messages={"inbound-work": 2}), "2 messages are in inbound-work"),
+    "a message": (lambda good: replace(good, messages={"work": 2}), "2 messages are in work"),
     "a message given up and not told": (lambda good: replace(good, told=0), "a person was told of 0"),
     "two timers": (
         lambda good: replace(good, ticks=[*good.ticks, (1, NOON + timedelta(seconds=1))]),

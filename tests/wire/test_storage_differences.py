@@ -10,7 +10,7 @@ from azure.storage.queue import QueueServiceClient
 
 from shared.clients.http import recording
 from shared.clients.transfer import SasExpired, empty_blob, open_blob, stream_to_blob
-from shared.clients.wake_queue import LONGEST_DELAY_S, LOOKS, WakeQueue
+from shared.clients.wake_queue import LONGEST_DELAY_S, WakeQueue
 from shared.errors import NotFound
 from shared.secret import SecretUrl
 from tests.unit.clients.answering import Answer, AnsweringServer, Asked, answering
@@ -133,7 +133,7 @@ def test_no_wake_up_is_delayed_by_more_than_storage_takes() -> None:
     with answering(lambda _asked: taken) as storage:
         connection = f"AccountName=account;AccountKey={AZURITES_KEY};QueueEndpoint={storage.url}/account"
         with QueueServiceClient.from_connection_string(connection, retry_total=0) as queues:
-            WakeQueue(queues).send(LOOKS, "look", delay_s=30 * 24 * 3600)
+            WakeQueue(queues).send("scan", delay_s=30 * 24 * 3600)
 
     [asked] = storage.asked
     assert int(query_of(asked)["visibilitytimeout"]) == LONGEST_DELAY_S < 7 * 24 * 3600

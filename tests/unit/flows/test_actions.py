@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 import pytest
 
 from shared.clients.run_store import RecordChanged, RunStore, address_of
-from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK
 from shared.domain.run import FlowKind, Outcome, Run, State
 from shared.errors import TryAgain
 from shared.flows import actions, history, inbound, lanes, runner
@@ -393,7 +392,7 @@ def test_a_run_that_waits_is_looked_at_now(world: World) -> None:
     world.wake(run.lane)
 
     assert answer.done
-    assert (IMPORT_WORK, run.lane, 0.0) in world.wakes.sent
+    assert (run.lane, 0.0) in world.wakes.sent
     assert at(world, answer.run).outcome is Outcome.SUCCEEDED
     assert [(step.by, step.why) for step in at(world, answer.run).steps if step.by] == [(ANNA.by, ANNA.why)]
 
@@ -520,7 +519,7 @@ def test_a_run_that_is_cancelled_while_a_worker_is_at_it_is_never_sent_to_f_and_
     (over,) = world.ended_runs()
     assert (over.outcome, over.file.folder) == (Outcome.GIVEN_UP, "/Error")
     assert world.calls("ImportFromPackage") == 0
-    assert (IMPORT_WORK, f"{lane} {over.order}", actions.LET_GO_S) in world.wakes.sent
+    assert (f"{lane} {over.order}", actions.LET_GO_S) in world.wakes.sent
 
 
 def test_a_run_that_is_cancelled_while_a_worker_tells_f_and_o_says_that_f_and_o_may_have_it(
@@ -583,7 +582,7 @@ def test_a_run_that_is_cancelled_while_it_waits_is_filed_at_once_and_the_one_ahe
     (_, second) = world.services.store.open_rows()
 
     answer = actions.give_up(second.address, ANNA, world.services)
-    (wake_up,) = [text for text, delay_s in world.messages(IMPORT_WORK) if " " in text and not delay_s]
+    (wake_up,) = [text for text, delay_s in world.wakes_of_lanes() if " " in text and not delay_s]
     world.wake(wake_up)
 
     assert answer is not None
@@ -655,7 +654,7 @@ def test_a_lane_that_is_resumed_goes_on_by_itself(world: World) -> None:
     answer = actions.resume("Import", ANNA, world.services)
 
     assert answer is not None
-    assert world.wakes.sent == [(IMPORT_WORK, run.lane, 0.0)]
+    assert world.wakes.sent == [(run.lane, 0.0)]
     world.run_until_quiet()
     assert [over.outcome for over in world.ended_runs()] == [Outcome.SUCCEEDED]
 
@@ -688,9 +687,9 @@ def test_the_minutes_timer_does_not_call_a_paused_lane_overdue(world: World) -> 
     actions.pause("import", ANNA, world.services)
     world.clock.advance(2 * 3600)
 
-    assert lanes.wake_overdue_lanes(world.services) == 0
+    assert lanes.wake_lanes(world.services.store.open_lanes(), world.services) == 0
     actions.resume("import", ANNA, world.services)
-    assert lanes.wake_overdue_lanes(world.services) == 1
+    assert lanes.wake_lanes(world.services.store.open_lanes(), world.services) == 1
     assert world.open_runs()[0].run_id == run.run_id
 
 
@@ -739,7 +738,7 @@ def test_an_export_is_run_now_although_it_is_not_due_and_twice_is_once(make_worl
     assert first is not None
     assert second is not None
     assert first.run == second.run
-    assert (EXPORT_WORK in {queue for queue, _, _ in world.wakes.sent}, first.done, second.done) == (True, True, True)
+    assert (any(text.startswith("out-") for text, _ in world.wakes.sent), first.done, second.done) == (True, True, True)
     assert world.calls("ExportToPackage") == 2
     assert at(world, first.run).steps[0].by == ANNA.by
     assert actions.export_now("no such export", ANNA, world.services) is None

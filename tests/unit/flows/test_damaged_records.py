@@ -195,4 +195,4 @@ def test_a_lane_is_not_asked_again_and_again_for_a_record_that_cannot_be_read(ma
     for _ in range(5):
         world.wake(place.split("/")[0])
     assert world.wakes.sent == []
-    assert lanes.wake_overdue_lanes(world.services) <= 2
+    assert lanes.wake_lanes(world.services.store.open_lanes(), world.services) <= 2

@@ -14,7 +14,6 @@ from local_cloud.onedrive import Knobs
 from local_cloud.onedrive.knobs import LOCK_SHAPES
 from shared.clients.onedrive import DriveItem, OneDrive
 from shared.clients.run_store import OpenLanes, RunStore
-from shared.clients.wake_queue import IMPORT_WORK
 from shared.domain.lane import LaneRow
 from shared.domain.run import Outcome, Run, State
 from shared.errors import TryAgain
@@ -410,7 +409,7 @@ def test_of_10_000_files_that_wait_each_gets_one_run_and_the_oldest_goes_first(
 
     head = store.open_lanes().rows[0]
     assert store.runs[head.lane, head.order].file.modified == began
-    assert world.messages(IMPORT_WORK) == [(head.lane, 0)]
+    assert world.wakes_of_lanes() == [(head.lane, 0)]
     assert len(store.runs) == 10_000
 
 

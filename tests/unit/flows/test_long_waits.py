@@ -13,7 +13,6 @@ from azure.core.pipeline.transport import RequestsTransport
 
 from local_cloud.finance_operations.knobs import Speed
 from local_cloud.onedrive import Knobs
-from shared.clients.wake_queue import IMPORT_WORK
 from shared.domain.run import Held
 from shared.flows import actions, lanes, watch
 from shared.flows.actions import Asked
@@ -66,9 +65,7 @@ def delivered_in_time(world: World, until: timedelta, *, most: int) -> int:
 
     def take() -> None:
         waiting.extend(
-            (world.clock.now() + timedelta(seconds=delay_s), text)
-            for queue, text, delay_s in world.wakes.sent
-            if queue == IMPORT_WORK
+            (world.clock.now() + timedelta(seconds=delay_s), text) for text, delay_s in world.wakes_of_lanes()
         )
         world.wakes.sent.clear()
 
@@ -84,7 +81,7 @@ def delivered_in_time(world: World, until: timedelta, *, most: int) -> int:
         else:
             first = min(waiting, key=lambda each: each[0])
             waiting.remove(first)
-            world.wake(first[1])
+            world.deliver(first[1])
             delivered += 1
             assert delivered <= most, "the wake-ups multiply"
         take()
@@ -101,7 +98,7 @@ def test_wake_ups_do_not_multiply_while_files_are_set_aside(make_world: MakeWorl
         due = world.clock.now() + timedelta(seconds=10 * number)
         world.services.store.save(replace(run, held=held, attempts=9, due=due))
     for _ in range(5):  # notifications of other changes
-        world.wakes.send(IMPORT_WORK, world.all_open_runs()[0].lane)
+        world.wakes.send(world.all_open_runs()[0].lane)
 
     delivered = delivered_in_time(world, timedelta(minutes=11), most=10 + 4 * files)
 
@@ -119,7 +116,7 @@ def test_a_paused_lane_with_a_file_that_is_set_aside_is_left_alone_until_it_is_r
 
     world.clock.advance(1800)
     world.wake(lane)
-    assert lanes.wake_overdue_lanes(world.services) == 0
+    assert lanes.wake_lanes(world.services.store.open_lanes(), world.services) == 0
     assert world.calls("/items/") == 0
 
     actions.resume(lane, ME, world.services)

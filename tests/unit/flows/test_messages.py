@@ -12,7 +12,7 @@ from local_cloud import faults
 from local_cloud.faults import Fault
 from local_cloud.finance_operations.knobs import Speed
 from shared.clients.run_store import moment_of
-from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK, LOOKS
+from shared.clients.wake_queue import OLDER_QUEUES, WORK
 from shared.domain.run import FlowKind, Outcome, State
 from shared.flows import watch
 from shared.flows.watch import wake_text
@@ -34,10 +34,11 @@ MINUTE_S: Final = 60.0
 WITHIN_S: Final = 4 * 3600.0
 MAILED: Final = {"ALERT_RECIPIENT": "ops@contoso.com", "ALERT_SENDER": "app@contoso.com"}
 
+# What older versions were woken by.
+OLDER: Final = (("inbound-looks", "look now 0"), ("inbound-work", "in-3"), ("outbound-work", "out-2"))
+
 # For one package, with what doubled ones add; more would be chains that multiply.
 MOST_MESSAGES: Final = 8
-
-type Message = tuple[str, str]  # queue, text
 
 
 class Delivery:
@@ -54,7 +55,7 @@ class Delivery:
         copies: int = 1,
         late_s: float = 0.0,
         shuffled: random.Random | None = None,
-        lost: Callable[[str, str], bool] = lambda _queue, _text: False,
+        lost: Callable[[str], bool] = lambda _text: False,
     ) -> None:
         self.world = world
         self._copies = copies
@@ -62,7 +63,7 @@ class Delivery:
         self._shuffled = shuffled
         self._lost = lost
         self._taken = 0  # of what the world has sent
-        self._waiting: list[tuple[float, Message]] = []  # when it is visible, in seconds of the world's clock
+        self._waiting: list[tuple[float, str]] = []  # when each is visible, in seconds of the world's clock
         self._next_minute = world.clock.seconds()
 
     def until_all_has_ended(self) -> None:
@@ -92,15 +93,15 @@ class Delivery:
             yield
             self._turn()
 
-    def _visible(self) -> list[tuple[float, Message]]:
+    def _visible(self) -> list[tuple[float, str]]:
         return [entry for entry in self._waiting if entry[0] <= self.world.clock.seconds()]
 
     def _take(self, *, by_timer: bool = False) -> None:
         """Take over what was sent since the last time."""
         now = self.world.clock.seconds()
-        for queue, text, delay_s in self.world.wakes.sent[self._taken :]:
-            if by_timer or not self._lost(queue, text):
-                self._waiting += [(now + delay_s + self._late_s, (queue, text))] * self._copies
+        for text, delay_s in self.world.wakes.sent[self._taken :]:
+            if by_timer or not self._lost(text):
+                self._waiting += [(now + delay_s + self._late_s, text)] * self._copies
         self._taken = len(self.world.wakes.sent)
 
     def _turn(self) -> None:
@@ -108,11 +109,7 @@ class Delivery:
         if visible := self._visible():
             entry = self._shuffled.choice(visible) if self._shuffled else visible[0]
             self._waiting.remove(entry)
-            queue, text = entry[1]
-            if queue == LOOKS:
-                watch.look(text, self.world.services)
-            else:
-                self.world.wake(text)
+            self.world.deliver(entry[1])
             return
         soonest = min([self._next_minute, *(at for at, _ in self._waiting)])
         self.world.clock.advance(max(soonest - self.world.clock.seconds(), 0.0))
@@ -150,7 +147,7 @@ BADLY_DELIVERED: Final[Mapping[str, Mapping[str, Any]]] = {
     "three times": {"copies": 3},
     "five minutes late": {"late_s": 300.0},
     "in any order, twice": {"copies": 2, "shuffled": random.Random(4)},
-    "never, but for those of the timer": {"lost": lambda _queue, _text: True},
+    "never, but for those of the timer": {"lost": lambda _text: True},
 }
 
 
@@ -166,7 +163,7 @@ def test_every_package_is_imported_once_and_in_order_although_messages_come(make
 
     assert_all_ended_once_in_order(world)
     by_timer = 2 * (world.clock.seconds() - began) / MINUTE_S  # one a lane and minute at most
-    assert len(world.messages(IMPORT_WORK)) <= 2 * EACH * MOST_MESSAGES + by_timer
+    assert len(world.wakes_of_lanes()) <= 2 * EACH * MOST_MESSAGES + by_timer
 
 
 # What keeps a run in a state long enough for its queue to be emptied.
@@ -238,8 +235,8 @@ def test_a_message_that_the_host_gave_up_on_is_told_and_the_minutes_look_saves_i
     world = make_world(settings=MAILED)
     world.put("USMF_1.zip")
 
-    def given_up(queue: str, text: str) -> bool:
-        world.give_up_on(queue, text)
+    def given_up(text: str) -> bool:
+        world.give_up_on(WORK, text)
         return True
 
     Delivery(world, lost=given_up).until_all_has_ended()
@@ -249,9 +246,9 @@ def test_a_message_that_the_host_gave_up_on_is_told_and_the_minutes_look_saves_i
     assert world.files("Success") == ["USMF_1.zip"]
     (mail,) = world.mails()  # one for all of one lane
     (run,) = world.ended_runs()
-    assert mail.subject == "Messages of inbound-work were given up"
+    assert mail.subject == "Messages of work were given up"
     assert run.lane in mail.content
-    assert "advance_imports" in mail.content
+    assert "The function work failed" in mail.content
 
 
 def test_what_is_given_up_again_and_again_is_told_once_a_day_and_logged_each_time(
@@ -260,7 +257,7 @@ def test_what_is_given_up_again_and_again_is_told_once_a_day_and_logged_each_tim
     world = make_world(settings=MAILED)
 
     for _ in range(3):
-        world.give_up_on(LOOKS, wake_text(world.clock.now()))
+        world.give_up_on(WORK, wake_text(world.clock.now()))
         watch.keep_watch(world.services)
         watch.keep_watch(world.services)
         world.clock.advance(MINUTE_S)
@@ -268,28 +265,45 @@ def test_what_is_given_up_again_and_again_is_told_once_a_day_and_logged_each_tim
     assert caplog.text.count('"message.given_up"') == 3
 
     world.clock.advance(watch.TELL_AGAIN_AFTER.total_seconds())
-    world.give_up_on(LOOKS, wake_text(world.clock.now()))
+    world.give_up_on(WORK, wake_text(world.clock.now()))
     watch.keep_watch(world.services)
     assert len(world.mails()) == 2
 
 
-def test_each_lane_and_each_queue_that_is_given_up_on_is_told(make_world: MakeWorld) -> None:
+def test_each_lane_that_is_given_up_on_is_told(make_world: MakeWorld) -> None:
     world = make_world(settings=MAILED)
 
-    for queue, text in ((IMPORT_WORK, "in-1"), (IMPORT_WORK, "in-2"), (EXPORT_WORK, "out-1"), (LOOKS, "look now 0")):
-        world.give_up_on(queue, text)
+    for text in ("in-1", "in-2\nout-1", "scan now 0"):
+        world.give_up_on(WORK, text)
         watch.keep_watch(world.services)
 
-    assert [mail.subject.split()[2] for mail in world.mails()] == [IMPORT_WORK, IMPORT_WORK, EXPORT_WORK, LOOKS]
+    assert [mail.subject.split()[2] for mail in world.mails()] == [WORK] * 3
     assert "in-2" in world.mails()[1].content
     assert "in-1" not in world.mails()[1].content
+
+
+def test_what_an_older_version_was_given_up_on_is_told_within_the_hour(make_world: MakeWorld) -> None:
+    world = make_world(settings=MAILED)
+    watch.keep_watch(world.services)
+
+    for queue, text in OLDER:
+        world.give_up_on(queue, text)
+    watch.keep_watch(world.services)
+    assert world.mails() == []  # nothing comes to these queues any more, so they are not looked into every minute
+
+    world.clock.advance(watch.OLDER_LOOK.total_seconds())
+    watch.keep_watch(world.services)
+    told = "\n".join(mail.content for mail in world.mails())
+    assert [function for function in OLDER_QUEUES.values() if f"The function {function} failed" in told] == list(
+        OLDER_QUEUES.values()
+    )
 
 
 def test_a_given_up_message_that_could_not_be_told_is_told_when_mail_goes_again(make_world: MakeWorld) -> None:
     world = make_world(settings=MAILED)
     world.faults.add(Fault("graph", "POST", "sendMail", do=faults.status(503)))
 
-    world.give_up_on(IMPORT_WORK, "in-1")
+    world.give_up_on(WORK, "in-1")
     watch.keep_watch(world.services)
     assert world.onedrive.mails == []
     watch.keep_watch(world.services)

@@ -25,7 +25,6 @@ from shared.clients.dmf import FinanceOperations
 from shared.clients.onedrive import DriveItem, UploadSession
 from shared.clients.run_store import Mark
 from shared.clients.transfer import stream_to_blob
-from shared.clients.wake_queue import EXPORT_WORK
 from shared.domain.run import Outcome, Run, State, name_with
 from shared.flows import outbound
 from tests.packages import build_package
@@ -176,7 +175,7 @@ def test_each_export_holds_what_changed_since_the_one_before(exporting: World) -
 def test_a_lane_is_woken_for_the_start_and_for_each_wait_and_not_more(exporting: World) -> None:
     export(exporting)
 
-    delays = [delay_s for _, delay_s in exporting.messages(EXPORT_WORK)]
+    delays = [delay_s for _, delay_s in exporting.wakes_of_lanes()]
     assert delays[0] == 0
     assert all(delay_s > 0 for delay_s in delays[1:])
     (run,) = exporting.ended_runs()

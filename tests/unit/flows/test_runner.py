@@ -12,12 +12,11 @@ import pytest
 from local_cloud import faults
 from local_cloud.faults import Fault
 from shared.clients.run_store import Lane, Pause, order_of
-from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK
 from shared.domain.lane import choose
 from shared.domain.run import FileFacts, FlowKind, Outcome, Run, State, new_run
 from shared.errors import FileRejected, NeedsPerson, TryAgain
 from shared.flows import runner
-from shared.flows.runner import Flow, Step
+from shared.flows.runner import LEFT_TO_TIMER_S, Flow, Step
 from shared.services import Services
 from tests.unit.flows.conftest import MakeWorld
 from tests.world import World
@@ -42,12 +41,12 @@ def opened(world: World, name: str = "USMF_1.zip", *, lane: str = LANE, flow: Fl
     return run
 
 
-def a_flow(steps: Mapping[State, Step], *, queue: str = IMPORT_WORK) -> Flow:
-    return Flow(steps=steps, queue=queue, stuck_after=lambda _services: timedelta(hours=1))
+def a_flow(steps: Mapping[State, Step]) -> Flow:
+    return Flow(steps=steps, stuck_after=lambda _services: timedelta(hours=1))
 
 
-def advance(world: World, steps: Mapping[State, Step], *, lane: str = LANE, queue: str = IMPORT_WORK) -> None:
-    runner.advance(lane, a_flow(steps, queue=queue), world.services)
+def advance(world: World, steps: Mapping[State, Step], *, lane: str = LANE) -> None:
+    runner.advance(lane, a_flow(steps), world.services)
 
 
 def head(world: World, lane: str = LANE) -> Run:
@@ -90,7 +89,16 @@ def woken_again(world: World, steps: Mapping[State, Step], times: int) -> list[f
     for _ in range(times):
         world.clock.present = max(world.clock.present, head(world).due)
         advance(world, steps)
-    return [delay_s for _, delay_s in world.messages(IMPORT_WORK)]
+    return [delay_s for _, delay_s in world.wakes_of_lanes()]
+
+
+def waits_between(world: World, steps: Mapping[State, Step], times: int) -> list[float]:
+    """Wake the lane whenever its head is due; return for how many seconds it then had to wait, each time."""
+    waits: list[float] = []
+    for _ in range(times):
+        woken_again(world, steps, 1)
+        waits.append((head(world).due - world.clock.now()).total_seconds())
+    return waits
 
 
 # One worker
@@ -103,24 +111,24 @@ def test_a_lane_that_another_worker_holds_is_left_alone(world: World) -> None:
         advance(world, {State.FOUND: never})
 
     assert head(world) == run
-    assert world.messages(IMPORT_WORK) == []
+    assert world.wakes_of_lanes() == []
 
 
 def test_a_lane_without_runs_is_left_at_once(world: World) -> None:
     advance(world, {State.FOUND: never})
 
-    assert world.messages(IMPORT_WORK) == []
+    assert world.wakes_of_lanes() == []
 
 
 def test_a_run_that_is_not_due_is_left_alone_and_its_own_wake_up_is_on_its_way_already(world: World) -> None:
     opened(world)
     advance(world, {State.FOUND: wait_30_s})
-    assert world.messages(IMPORT_WORK) == [(LANE, 30)]
+    assert world.wakes_of_lanes() == [(LANE, 30)]
 
     for _ in range(5):
         advance(world, {State.FOUND: never})
 
-    assert world.messages(IMPORT_WORK) == [(LANE, 30)]
+    assert world.wakes_of_lanes() == [(LANE, 30)]
 
 
 def test_of_workers_that_are_woken_at_once_one_does_the_step_once(world: World) -> None:
@@ -156,7 +164,7 @@ def test_what_a_step_did_is_dropped_where_another_worker_has_written_the_run_mea
     advance(world, {State.FOUND: overtaken, State.CLAIMED: never})
 
     assert (head(world).state, head(world).attempts) == (State.FOUND, 7)
-    assert len(world.messages(IMPORT_WORK)) == 1  # for whoever finds the lane free
+    assert len(world.wakes_of_lanes()) == 1  # for whoever finds the lane free
     assert "lane.lost" in caplog.text
 
 
@@ -190,7 +198,7 @@ def test_steps_follow_each_other_until_one_has_to_wait(world: World) -> None:
         ("move", State.CLAIMED),
         ("wait_30_s", State.FINISHED),
     ]
-    assert world.messages(IMPORT_WORK) == [(LANE, 30)]
+    assert world.wakes_of_lanes() == [(LANE, 30)]
 
 
 def test_each_step_is_saved_before_the_next_begins(world: World) -> None:
@@ -259,7 +267,7 @@ def test_runs_of_a_lane_follow_each_other_oldest_first(world: World) -> None:
 
     assert order == ["USMF_0.zip", "USMF_1.zip", "USMF_2.zip"]
     assert world.heads() == {}
-    assert world.messages(IMPORT_WORK) == []
+    assert world.wakes_of_lanes() == []
 
 
 def test_a_pause_is_seen_before_the_next_run(world: World) -> None:
@@ -274,7 +282,7 @@ def test_a_pause_is_seen_before_the_next_run(world: World) -> None:
     advance(world, {State.FOUND: paused_meanwhile})
 
     assert [run.file.name for run in world.ended_runs()] == ["USMF_0.zip"]
-    assert world.messages(IMPORT_WORK) == []
+    assert world.wakes_of_lanes() == []
 
 
 def test_a_run_that_another_worker_ended_since_the_lane_was_listed_is_not_ended_twice(world: World) -> None:
@@ -301,7 +309,7 @@ def test_a_run_that_waits_holds_back_the_runs_behind_it(world: World) -> None:
     advance(world, {State.FOUND: wait_30_s})
 
     assert head(world).file.name == "USMF_0.zip"
-    assert world.messages(IMPORT_WORK) == [(LANE, 30)]
+    assert world.wakes_of_lanes() == [(LANE, 30)]
 
 
 def test_work_is_handed_over_after_two_minutes_with_one_wake_up(world: World) -> None:
@@ -314,15 +322,15 @@ def test_work_is_handed_over_after_two_minutes_with_one_wake_up(world: World) ->
 
     advance(world, {State.FOUND: slow})
     assert len(world.ended_runs()) == 2
-    assert world.messages(IMPORT_WORK) == [(LANE, 0)]
+    assert world.wakes_of_lanes() == [(LANE, 0)]
 
     advance(world, {State.FOUND: slow})
     assert len(world.ended_runs()) == 4
-    assert world.messages(IMPORT_WORK) == [(LANE, 0), (LANE, 0)]
+    assert world.wakes_of_lanes() == [(LANE, 0), (LANE, 0)]
 
     advance(world, {State.FOUND: slow})
     assert len(world.ended_runs()) == 5
-    assert len(world.messages(IMPORT_WORK)) == 2
+    assert len(world.wakes_of_lanes()) == 2
 
 
 def test_a_run_that_came_while_the_lane_was_being_left_gets_a_wake_up(
@@ -341,7 +349,7 @@ def test_a_run_that_came_while_the_lane_was_being_left_gets_a_wake_up(
     with monkeypatch.context() as patched:
         patched.setattr(world.services.store, "lease", left_late)
         advance(world, {State.FOUND: end})
-    assert world.messages(IMPORT_WORK) == [(LANE, 0)]
+    assert world.wakes_of_lanes() == [(LANE, 0)]
 
     advance(world, {State.FOUND: end})
     assert len(world.ended_runs()) == 2
@@ -365,14 +373,23 @@ def test_the_calls_of_a_step_are_kept_with_it(world: World) -> None:
 # Trying again
 
 
-def test_the_same_trouble_is_tried_again_after_longer_and_longer_with_one_wake_up_each(world: World) -> None:
+def test_the_same_trouble_is_tried_again_after_longer_and_longer(world: World) -> None:
     opened(world)
 
-    delays = woken_again(world, {State.FOUND: failing(TryAgain("F&O is away"))}, 12)
+    waits = waits_between(world, {State.FOUND: failing(TryAgain("F&O is away"))}, 12)
 
-    assert delays == [2, 4, 8, 16, 32, 64, 128, 256, 300, 90, 300, 300]  # 90: to tell a person in time
+    assert waits == [2, 4, 8, 16, 32, 64, 128, 256, 300, 90, 300, 300]  # 90: to tell a person in time
     (step,) = head(world).steps
     assert (step.times, step.error) == (12, "F&O is away")
+
+
+def test_each_wait_below_a_minute_has_one_wake_up_and_a_longer_one_is_left_to_the_timer(world: World) -> None:
+    opened(world)
+
+    waits = waits_between(world, {State.FOUND: failing(TryAgain("F&O is away"))}, 12)
+
+    assert world.wakes_of_lanes() == [(LANE, wait_s) for wait_s in waits if wait_s < LEFT_TO_TIMER_S]
+    assert len(world.wakes_of_lanes()) == 5
 
 
 @pytest.mark.parametrize(("asked_s", "waited_s"), [(77.0, 77), (0.5, 2), (4000.0, 4000)])
@@ -381,7 +398,7 @@ def test_a_service_that_says_how_long_to_wait_is_left_alone_for_so_long(
 ) -> None:
     opened(world)
 
-    assert woken_again(world, {State.FOUND: failing(TryAgain("later", retry_after_s=asked_s))}, 1) == [waited_s]
+    assert waits_between(world, {State.FOUND: failing(TryAgain("later", retry_after_s=asked_s))}, 1) == [waited_s]
     assert head(world).due == world.clock.now() + timedelta(seconds=waited_s)
 
 
@@ -478,11 +495,11 @@ def test_an_export_has_no_file_to_refuse_so_a_person_is_told(make_world: MakeWor
 
     for _ in range(2):
         world.clock.present = max(world.clock.present, head(world, "out-test").due)
-        advance(world, {State.PLANNED: failing(FileRejected("no such name"))}, lane="out-test", queue=EXPORT_WORK)
+        advance(world, {State.PLANNED: failing(FileRejected("no such name"))}, lane="out-test")
 
     assert head(world, "out-test").state is State.PLANNED
     assert len(world.mails()) == 1
-    assert world.messages(EXPORT_WORK) == [("out-test", 2), ("out-test", 4)]
+    assert world.wakes_of_lanes() == [("out-test", 2), ("out-test", 4)]
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("x"), KeyError("x")])

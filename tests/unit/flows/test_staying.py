@@ -10,7 +10,6 @@ from local_cloud.cloud import ROOT
 from local_cloud.finance_operations.knobs import Speed
 from local_cloud.functions_host.settings import AppSettings, read_host_json
 from shared.clients.dmf import FinanceOperations
-from shared.clients.wake_queue import IMPORT_WORK
 from shared.domain.run import State
 from shared.flows import execution
 from tests.unit.flows.conftest import MakeWorld
@@ -42,7 +41,7 @@ def test_an_execution_of_a_few_seconds_is_filed_by_the_worker_that_began_it(make
 
     assert world.files("Success") == ["USMF_1.zip"]
     assert 0 <= seconds_late(world) <= 0.5
-    assert [delay_s for _, delay_s in world.messages(IMPORT_WORK)] == [0.0]  # that of the look
+    assert [delay_s for _, delay_s in world.wakes_of_lanes()] == [0.0]  # that of the look
 
 
 def test_a_wake_up_is_asked_for_as_early_as_storage_and_the_poll_of_the_queue_can_make_it_late() -> None:
@@ -114,7 +113,7 @@ def test_a_worker_gives_way_when_an_execution_takes_longer(make_world: MakeWorld
     (run,) = world.open_runs()
     assert run.state is State.EXECUTING
     assert world.clock.now() - began <= timedelta(seconds=3)
-    assert [delay_s for _, delay_s in world.messages(IMPORT_WORK)] == [0.0, (run.due - world.clock.now()).seconds]
+    assert [delay_s for _, delay_s in world.wakes_of_lanes()] == [0.0, (run.due - world.clock.now()).seconds]
 
 
 def test_the_next_execution_of_a_lane_is_seen_to_end_at_once_if_it_takes_as_long_as_the_last(world: World) -> None:
@@ -145,7 +144,7 @@ def test_without_a_stay_every_look_goes_through_the_queue(make_world: MakeWorld)
     world.wake(found(world))
 
     assert world.calls(STATUS) == 0
-    assert [delay_s for _, delay_s in world.messages(IMPORT_WORK)] == [0.0, 2.0]
+    assert [delay_s for _, delay_s in world.wakes_of_lanes()] == [0.0, 2.0]
 
 
 def test_trouble_while_a_worker_stays_is_tried_again_later_and_the_package_is_imported_once(world: World) -> None:

@@ -15,7 +15,7 @@ from tests.unit.flows.trouble import IMPORT_STATES, as_soon_as, look_and_finish
 from tests.world import World
 
 # Calls of the app to its records, leases and wake-ups; F&O's blobs are not among them.
-OWN_STORAGE: Final = r"^\w+ /(runs-|inbound-work)"
+OWN_STORAGE: Final = r"^\w+ /(runs-|work)"
 
 
 def test_a_record_that_another_worker_has_just_written_is_left_to_it_in_every_state(world: World) -> None:

@@ -277,7 +277,7 @@ def test_trouble_whose_alert_could_not_be_kept_is_told_with_the_next_try_and_del
         patched.setattr(telling_world.services.outbox, "put", storage_is_away)
         lane = into_trouble(telling_world)
     assert "alert.not_kept" in caplog.text
-    assert telling_world.wakes.sent[-1][1] == lane  # its wake-up is on its way
+    assert telling_world.wakes.sent[-1][0] == lane  # its wake-up is on its way
     let_pass(telling_world, lane, timedelta(minutes=2))
     telling_world.tell_people()
 

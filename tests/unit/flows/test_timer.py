@@ -11,7 +11,7 @@ import pytest
 from local_cloud import faults
 from local_cloud.faults import Fault
 from local_cloud.receivers import Receivers
-from shared.clients.wake_queue import IMPORT_WORK, LOOKS
+from shared.clients.wake_queue import WORK
 from shared.domain.run import FileFacts, FlowKind, Run, State, new_run
 from shared.errors import AppError, NeedsPerson, TryAgain
 from shared.flows import lanes, scans, telling, watch
@@ -77,7 +77,7 @@ def with_something_for_every_duty(make_notified: MakeNotified, receivers: Receiv
     watch.open_new_runs(world.services)
     world.put("USMF_2.zip")
     world.clock.advance(lanes.OVERDUE_S + 1)
-    world.give_up_on(IMPORT_WORK, "in-1")
+    world.give_up_on(WORK, "in-1")
     return world
 
 
@@ -87,8 +87,8 @@ def done(world: World, receivers: Receivers) -> set[str]:
     signs = {
         watch.MAKE_FOLDERS: (world.folder / "Error").is_dir(),
         watch.SCAN: len(world.services.store.open_places()) == 2,
-        watch.WAKE_LANES: len(world.messages(IMPORT_WORK)) > 1,
-        watch.TELL_OF_GIVEN_UP: "Messages of inbound-work were given up" in told_titles(receivers),
+        watch.WAKE_LANES: len(world.wakes_of_lanes()) > 1,
+        watch.TELL_OF_GIVEN_UP: "Messages of work were given up" in told_titles(receivers),
         watch.NOTE_SCANS: health.last_look == world.clock.now() or bool(world.services.store.read_mark("look").content),
         watch.KEEP_SUBSCRIPTIONS: len(world.onedrive.subscriptions) == 1,
     }
@@ -242,40 +242,40 @@ def test_a_queue_that_cannot_be_read_keeps_no_other_queue_from_being_told(
 ) -> None:
     tell = watch._tell_of_given_up
 
-    def broken_for_looks(queue: str, services: Any) -> int:
-        if queue == LOOKS:
+    def broken_for_an_older_one(queue: str, services: Any) -> int:
+        if queue == "inbound-looks":
             raise KeyError(queue)
         return tell(queue, services)
 
-    monkeypatch.setattr(watch, "_tell_of_given_up", broken_for_looks)
-    told.give_up_on(IMPORT_WORK, "in-1")
+    monkeypatch.setattr(watch, "_tell_of_given_up", broken_for_an_older_one)
+    told.give_up_on(WORK, "in-1")
 
     assert isinstance(tick(told), KeyError)
 
-    assert "Messages of inbound-work were given up" in told_titles(receivers)
+    assert "Messages of work were given up" in told_titles(receivers)
 
 
-def test_a_lane_that_cannot_be_woken_keeps_no_other_lane_asleep(make_world: MakeWorld) -> None:
+def test_lanes_that_cannot_be_woken_keep_no_lane_of_another_message_asleep(make_world: MakeWorld) -> None:
     world = make_world(settings={"INTEGRATIONS": FIFTY_IMPORTS})
-    for number in range(3):
+    for number in range(lanes.LANES_IN_MESSAGE + 2):
         (world.folder / str(number) / "Input").mkdir(parents=True)
         (world.folder / str(number) / "Input" / "USMF_1.zip").write_bytes(b"x")
     watch.open_new_runs(world.services)
     world.clock.advance(lanes.OVERDUE_S + 1)
-    first, *others = sorted(world.heads())
     send = world.wakes.send
     world.wakes.sent.clear()
 
-    def refuse_first(queue: str, text: str, *, delay_s: float = 0.0) -> None:
-        if text == first:
+    def refuse_the_full_one(text: str, *, delay_s: float = 0.0) -> None:
+        if len(text.splitlines()) == lanes.LANES_IN_MESSAGE:
             raise TryAgain("the queue does not take it")
-        send(queue, text, delay_s=delay_s)
+        send(text, delay_s=delay_s)
 
-    world.monkeypatch.setattr(world.wakes, "send", refuse_first)
+    world.monkeypatch.setattr(world.wakes, "send", refuse_the_full_one)
 
     assert isinstance(tick(world), TryAgain)
 
-    assert sorted(text for text, _ in world.messages(IMPORT_WORK)) == others
+    ((text, _),) = world.wakes_of_lanes()
+    assert len(text.splitlines()) == 2
 
 
 def test_a_record_that_cannot_be_read_keeps_no_lane_from_being_woken(told: World, receivers: Receivers) -> None:
@@ -288,7 +288,7 @@ def test_a_record_that_cannot_be_read_keeps_no_lane_from_being_woken(told: World
 
     assert tick(told) is None
 
-    assert {text for text, _ in told.messages(IMPORT_WORK)} >= {lane}
+    assert {text for text, _ in told.wakes_of_lanes()} >= {lane}
     assert any(title.startswith("The record of a run is damaged") for title in told_titles(receivers))
 
 
@@ -320,11 +320,11 @@ def test_a_damaged_note_of_what_was_told_is_written_anew(
     told: World, receivers: Receivers, note: str, content: bytes
 ) -> None:
     write_record(told, f"watch/{note}", content)
-    told.give_up_on(IMPORT_WORK, "in-1")
+    told.give_up_on(WORK, "in-1")
 
     assert tick(told) is None
 
-    assert told_titles(receivers) == ["Messages of inbound-work were given up"]
+    assert told_titles(receivers) == ["Messages of work were given up"]
     assert told.services.store.read_mark(note).content
 
 
@@ -339,7 +339,7 @@ def test_a_tick_with_50_flows_ends_in_time_while_graph_hangs_and_all_else_is_don
     world.put("USMF_1.zip")
     world.services.store.create(_overdue_run(world))
     world.services.tell(an_alert(key="ended-1"))
-    world.give_up_on(IMPORT_WORK, "in-1")
+    world.give_up_on(WORK, "in-1")
     world.services.graph_token.token()
     world.faults.add(Fault("graph", "*", "", 1, None, do=faults.hang(120)))
 
@@ -350,8 +350,8 @@ def test_a_tick_with_50_flows_ends_in_time_while_graph_hangs_and_all_else_is_don
         assert took_s < TICK_S, f"tick {number} took {took_s:.1f} s"
         world.clock.advance(60)
 
-    assert len(world.messages(IMPORT_WORK)) == 3
-    assert "Messages of inbound-work were given up" in told_titles(receivers)
+    assert len(world.wakes_of_lanes()) == 3
+    assert "Messages of work were given up" in told_titles(receivers)
     assert an_alert().title in told_titles(receivers)
     note = world.services.store.read_mark(scans.NOTE).content
     assert sum(name.endswith(" failed") for name in note) == FLOWS

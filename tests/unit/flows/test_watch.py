@@ -10,17 +10,20 @@ import pytest
 from local_cloud import faults
 from local_cloud.faults import Fault
 from local_cloud.onedrive import Knobs
+from shared.clients.onedrive import DriveItem
 from shared.clients.subscriptions import LONGEST_LIFE
-from shared.clients.wake_queue import EXPORT_WORK, IMPORT_WORK, LOOKS
+from shared.domain.integrations import ImportFlow
 from shared.domain.looks import ECHO, LOOK_EVERY_S
 from shared.domain.run import Outcome, State
 from shared.errors import NeedsPerson, TryAgain
 from shared.flows import lanes, watch
-from shared.flows.watch import wake_text
+from shared.flows.runner import LEFT_TO_TIMER_S
+from shared.flows.watch import CLOCKS_DIFFER_BY, wake_text
 from shared.secret import Secret, SecretUrl
+from shared.services import Services
 from tests.contract.receiver import Receiver
 from tests.unit.flows.conftest import MakeNotified, MakeWorld
-from tests.world import World
+from tests.world import World, wait_for
 
 THREE_IMPORTS: Final = json.dumps(
     {
@@ -47,32 +50,95 @@ def notified(world: World) -> str:
     return wake_text(world.clock.now())
 
 
-def look(world: World, message: str = "") -> None:
-    watch.look(message or notified(world), world.services)
+def look(world: World, message: str = "") -> str:
+    """Answer a message that asks for a scan; return the lane that its function would go on with."""
+    return watch.look(message or notified(world), world.services)
 
 
 # A look
 
 
-def test_a_new_file_is_seen_by_the_first_look_and_its_lane_is_woken_once(world: World) -> None:
+def test_a_scan_goes_on_with_the_lane_of_a_new_file_itself_without_a_message(world: World) -> None:
     world.put("USMF_1.zip")
 
-    look(world)
+    world.deliver(notified(world))
 
-    (lane,) = world.heads()
-    assert world.messages(IMPORT_WORK) == [(lane, 0)]
-    assert world.messages(LOOKS) == []
+    assert world.files("Processing") == ["USMF_1.zip"]
+    assert [delay_s for _, delay_s in world.wakes_of_lanes()] == [2]  # for the poll of its execution
+    assert world.scans_asked_for() == []
 
 
-def test_a_look_that_was_asked_for_before_the_last_one_began_is_done_already(world: World) -> None:
+def test_a_scan_that_finds_files_of_several_lanes_goes_on_with_one_and_wakes_the_others(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(settings={"INTEGRATIONS": THREE_IMPORTS})
+    for folder in ("Customers", "Vendors", "Assets"):
+        (world.folder / folder / "Input").mkdir(parents=True)
+        (world.folder / folder / "Input" / "USMF_1.zip").write_bytes(b"x")
+
+    kept = look(world)
+
+    woken = [text for text, _ in world.wakes_of_lanes()]
+    assert sorted([kept, *woken]) == sorted(world.heads())
+    assert len(woken) == 2
+
+
+def test_a_folder_that_hangs_holds_up_no_lane_in_which_the_scan_has_found_a_file(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lane that a scan goes on with is that of the last folder: by then nothing is left to wait for."""
+    world = make_world(settings={"INTEGRATIONS": THREE_IMPORTS})
+    (world.folder / "Customers" / "Input").mkdir(parents=True)
+    (world.folder / "Customers" / "Input" / "USMF_1.zip").write_bytes(b"x")
+    files_of, woken_by_then = watch._files_of, list[tuple[str, float]]()
+
+    def hanging(flow: ImportFlow, services: Services) -> list[DriveItem]:
+        if flow.name == "vendors":
+            wait_for(lambda: world.wakes_of_lanes(), timeout_s=10)
+            woken_by_then.extend(world.wakes_of_lanes())
+        return files_of(flow, services)
+
+    monkeypatch.setattr(watch, "_files_of", hanging)
+
+    assert look(world) == ""
+    assert woken_by_then == [(lane, 0) for lane in world.heads()]
+
+
+def test_a_lane_is_woken_all_the_same_if_the_scan_that_found_its_file_breaks(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world()
+    world.put("USMF_1.zip")
+    # A bug of another folder, which has none of its own here.
+    monkeypatch.setattr(watch, "gravest", lambda _scans: KeyError("a bug"))
+
+    with pytest.raises(KeyError):
+        look(world)
+
+    assert world.wakes_of_lanes() == [(lane, 0) for lane in world.heads()]
+
+
+def test_a_scan_that_was_asked_for_before_the_last_one_began_is_done_already(world: World) -> None:
     earlier = notified(world)
-    world.clock.advance(1)
+    world.clock.advance(CLOCKS_DIFFER_BY.total_seconds())
     look(world)
     before = listings(world)
 
     look(world, earlier)
 
     assert listings(world) == before
+
+
+def test_a_scan_that_began_by_a_clock_that_may_be_ahead_covers_nothing(world: World) -> None:
+    """Who asks and who scans are instances with clocks of their own. What is covered by mistake costs a minute."""
+    earlier = notified(world)
+    world.clock.advance(CLOCKS_DIFFER_BY.total_seconds() - 0.1)
+    look(world)
+    before = listings(world)
+
+    look(world, earlier)
+
+    assert listings(world) == before + 1
 
 
 def test_a_look_that_is_asked_for_after_the_last_one_began_is_done(world: World) -> None:
@@ -89,12 +155,12 @@ def test_a_look_that_finds_nothing_looks_again_after_5_20_and_60_seconds_and_the
     look(world)
 
     for seconds in (5, 20, 60):
-        text, delay_s = world.messages(LOOKS)[-1]
+        text, delay_s = world.scans_asked_for()[-1]
         assert delay_s == seconds
         world.clock.advance(delay_s)
         look(world, text)
 
-    assert [delay_s for _, delay_s in world.messages(LOOKS)] == [5, 20, 60]
+    assert [delay_s for _, delay_s in world.scans_asked_for()] == [5, 20, 60]
     assert listings(world) == 4
 
 
@@ -102,13 +168,13 @@ def test_a_file_that_the_listing_shows_late_is_found_by_a_later_look(make_world:
     world = make_world()
     look(world)
     world.put("USMF_1.zip")
-    text, delay_s = world.messages(LOOKS)[-1]
+    text, delay_s = world.scans_asked_for()[-1]
     world.clock.advance(delay_s)
 
     look(world, text)
 
     assert len(world.heads()) == 1
-    assert len(world.messages(LOOKS)) == 1  # found: nothing more to look for
+    assert len(world.scans_asked_for()) == 1  # found: nothing more to look for
 
 
 def test_a_storm_of_notifications_makes_one_look_and_one_later_look(world: World) -> None:
@@ -116,13 +182,13 @@ def test_a_storm_of_notifications_makes_one_look_and_one_later_look(world: World
     for _ in range(50):
         world.clock.advance(0.01)
         storm.append(notified(world))
-    world.clock.advance(0.01)
+    world.clock.advance(CLOCKS_DIFFER_BY.total_seconds())
 
     for message in storm:
         look(world, message)
 
     assert listings(world) == 1
-    assert [delay_s for _, delay_s in world.messages(LOOKS)] == [5]
+    assert [delay_s for _, delay_s in world.scans_asked_for()] == [5]
 
 
 def test_a_storm_that_lasts_a_minute_never_has_more_than_a_few_looks_ahead(world: World) -> None:
@@ -138,14 +204,14 @@ def test_a_storm_that_lasts_a_minute_never_has_more_than_a_few_looks_ahead(world
         for message in [*due, notified(world)]:
             look(world, message)
             looked += 1
-        new = world.messages(LOOKS)[sent:]
+        new = world.scans_asked_for()[sent:]
         sent += len(new)
         ahead += [(world.clock.now() + timedelta(seconds=delay_s), text) for text, delay_s in new]
         most_ahead = max(most_ahead, len(ahead))
 
     assert looked > 60
-    assert most_ahead <= 6
-    assert listings(world) <= 66
+    assert most_ahead <= 8
+    assert listings(world) <= 75
 
 
 def test_a_message_of_another_kind_asks_for_a_look_too(world: World) -> None:
@@ -162,11 +228,9 @@ def test_a_look_whose_listing_failed_is_made_again_soon(world: World) -> None:
     world.faults.add(graph_fault("GET", "/children", faults.status(503)))
     message = notified(world)
 
-    with pytest.raises(TryAgain):
-        look(world, message)
-    ((text, delay_s),) = world.messages(LOOKS)
+    look(world, message)  # the message has been answered: another one asks for the next scan
+    ((text, delay_s),) = world.scans_asked_for()
     world.clock.advance(delay_s)
-    look(world, message)  # the host delivers it again
     look(world, text)
 
     assert delay_s <= 5
@@ -204,11 +268,11 @@ def test_a_look_that_finds_nothing_after_a_change_of_our_own_looks_no_more(world
     world.run_until_quiet()
 
     look(world)
-    assert world.messages(LOOKS) == []
+    assert world.scans_asked_for() == []
 
     world.clock.advance(ECHO.total_seconds() + 1)
     look(world)
-    assert [delay_s for _, delay_s in world.messages(LOOKS)] == [5]
+    assert [delay_s for _, delay_s in world.scans_asked_for()] == [5]
 
 
 def test_notifications_in_a_row_ask_for_one_look_at_once_and_one_three_seconds_later(world: World) -> None:
@@ -218,7 +282,7 @@ def test_notifications_in_a_row_ask_for_one_look_at_once_and_one_three_seconds_l
         world.clock.advance(0.1)
 
     assert len(at_once) == 1
-    ((text, delay_s),) = world.messages(LOOKS)
+    ((text, delay_s),) = world.scans_asked_for()
     assert delay_s == LOOK_EVERY_S
 
     world.clock.advance(delay_s)
@@ -248,7 +312,7 @@ def test_new_files_of_many_lanes_wake_each_lane_once(make_world: MakeWorld) -> N
 
     assert world.look() == 6
 
-    lanes = [text for text, _ in world.messages(IMPORT_WORK)]
+    lanes = [text for text, _ in world.wakes_of_lanes()]
     assert sorted(lanes) == sorted(world.heads())
     assert len(lanes) == 2
 
@@ -325,7 +389,7 @@ def test_the_timer_sees_a_file_that_no_notification_told_of(world: World) -> Non
     keep_watch(world)
 
     (lane,) = world.heads()
-    assert world.messages(IMPORT_WORK) == [(lane, 0)]
+    assert world.wakes_of_lanes() == [(lane, 0)]
 
 
 def test_a_lane_whose_wake_up_was_lost_is_woken_once_at_each_tick(world: World) -> None:
@@ -335,11 +399,11 @@ def test_a_lane_whose_wake_up_was_lost_is_woken_once_at_each_tick(world: World) 
 
     world.clock.advance(lanes.OVERDUE_S + 1)
     keep_watch(world)
-    assert world.messages(IMPORT_WORK) == [(lane, 0)] * 2
+    assert world.wakes_of_lanes() == [(lane, 0)] * 2
 
     world.clock.advance(60)
     keep_watch(world)
-    assert world.messages(IMPORT_WORK) == [(lane, 0)] * 3
+    assert world.wakes_of_lanes() == [(lane, 0)] * 3
 
 
 def test_a_lane_that_is_not_overdue_is_left_alone(world: World) -> None:
@@ -350,7 +414,7 @@ def test_a_lane_that_is_not_overdue_is_left_alone(world: World) -> None:
 
     keep_watch(world)
 
-    assert world.messages(IMPORT_WORK) == [(lane, 0)]
+    assert world.wakes_of_lanes() == [(lane, 0)]
 
 
 def test_a_lane_whose_head_waits_is_left_alone_however_long_the_others_have_waited(world: World) -> None:
@@ -363,10 +427,10 @@ def test_a_lane_whose_head_waits_is_left_alone_however_long_the_others_have_wait
 
     keep_watch(world)
 
-    assert len(world.messages(IMPORT_WORK)) == 1
+    assert len(world.wakes_of_lanes()) == 1
 
 
-def test_an_export_whose_wake_up_was_lost_is_woken_in_its_own_queue(make_world: MakeWorld) -> None:
+def test_an_export_whose_wake_up_was_lost_is_woken(make_world: MakeWorld) -> None:
     world = make_world(settings={"EXPORT_DATA_PROJECT": "Assets", "EXPORT_COMPANY": "USMF"})
     world.start_exports()
     (lane,) = world.heads()
@@ -374,8 +438,78 @@ def test_an_export_whose_wake_up_was_lost_is_woken_in_its_own_queue(make_world: 
 
     keep_watch(world)
 
-    assert world.messages(EXPORT_WORK) == [(lane, 0)] * 2
-    assert world.messages(IMPORT_WORK) == []
+    assert world.wakes_of_lanes() == [(lane, 0)] * 2
+
+
+def with_lanes_that_wait(make_world: MakeWorld, *waits_s: float) -> World:
+    """Return a world with a lane for each wait, whose run has just been put off for so long and is polled then."""
+    imports = [
+        {"name": f"flow-{number}", "inputFolder": f"{number}/Input", "dataProject": f"P{number}"}
+        for number in range(len(waits_s))
+    ]
+    # By storage's clock, which says since when a run waits.
+    world = make_world(settings={"INTEGRATIONS": json.dumps({"imports": imports})}, at=datetime.now(UTC))
+    for number in range(len(waits_s)):
+        (world.folder / str(number) / "Input").mkdir(parents=True)
+        (world.folder / str(number) / "Input" / "USMF_1.zip").write_bytes(b"x")
+    world.look()
+    for run in world.all_open_runs():
+        wait_s = waits_s[int(run.integration.removeprefix("flow-"))]
+        world.services.store.save(replace(run, state=State.CLAIMED).waiting(wait_s, world.clock.now()))
+    world.wakes.sent.clear()
+    return world
+
+
+def test_a_lane_whose_long_wait_ends_before_the_next_tick_is_woken_in_time(make_world: MakeWorld) -> None:
+    world = with_lanes_that_wait(make_world, 300)
+    for _ in range(4):
+        keep_watch(world)
+        assert world.wakes_of_lanes() == []
+        world.clock.advance(60)
+
+    keep_watch(world)
+
+    ((lane, delay_s),) = world.wakes_of_lanes()
+    assert lane in world.heads()
+    assert 59 <= delay_s <= 60
+
+
+def test_a_lane_that_has_a_message_of_its_own_is_not_woken_by_the_timer_too(make_world: MakeWorld) -> None:
+    world = with_lanes_that_wait(make_world, 40)
+
+    keep_watch(world)
+
+    assert world.wakes_of_lanes() == []
+
+
+def test_a_message_of_its_own_that_waits_below_a_minute_and_the_timer_overlap_without_a_gap(
+    make_world: MakeWorld,
+) -> None:
+    """The clock of storage, which says since when a run waits, may be ahead: then a lane is woken twice, never not."""
+    world = with_lanes_that_wait(make_world, LEFT_TO_TIMER_S - lanes.CLOCKS_DIFFER_BY_S + 1)
+
+    keep_watch(world)
+
+    assert len(world.wakes_of_lanes()) == 1
+
+
+def test_lanes_whose_waits_end_at_about_the_same_time_share_a_message(make_world: MakeWorld) -> None:
+    world = with_lanes_that_wait(make_world, *[240 + number / 10 for number in range(lanes.LANES_IN_MESSAGE + 5)], 290)
+    world.clock.advance(235)
+
+    keep_watch(world)
+
+    messages = [(len(text.splitlines()), round(delay_s)) for text, delay_s in world.wakes_of_lanes()]
+    assert sorted(messages) == [(1, 55), (5, 8), (lanes.LANES_IN_MESSAGE, 7)]
+
+
+def test_each_lane_of_a_message_is_worked_at(make_world: MakeWorld) -> None:
+    world = with_lanes_that_wait(make_world, 240, 241, 242)
+    world.clock.advance(243)
+
+    world.deliver("\n".join(sorted(world.heads())))
+
+    assert all(run.attempts or run.state is not State.CLAIMED for run in world.all_open_runs())
 
 
 def test_one_duty_that_fails_keeps_the_timer_from_none_of_the_others(
@@ -389,7 +523,7 @@ def test_one_duty_that_fails_keeps_the_timer_from_none_of_the_others(
     with pytest.raises(TryAgain):
         keep_watch(world)
 
-    assert len(world.messages(IMPORT_WORK)) == 2
+    assert len(world.wakes_of_lanes()) == 2
     assert '"watch.duty_failed"' in caplog.text
 
 

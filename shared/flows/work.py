@@ -1,0 +1,41 @@
+"""What the one queue function does with a message: it scans, or advances lanes.
+
+A message is plain text and only a hint: ``scan <from when on> <how often put off>``, or a line for each lane, perhaps
+with the place of a run behind a blank. A scan goes on with one lane itself. The flows are loaded when they are needed.
+"""
+
+from functools import partial
+
+from shared.duties import gravest
+from shared.flows import watch
+from shared.log import log
+from shared.services import Services
+
+# Lanes of one message that are worked at side by side.
+LANES_AT_ONCE = 8
+
+
+def work(message: str, services: Services) -> None:
+    """Do what a message asks for. Raises TryAgain or NeedsPerson if the host is to deliver it again."""
+    lines = [watch.look(message, services)] if watch.is_scan(message) else message.splitlines()
+    lanes = [line for line in lines if line.startswith(("in-", "out-"))]
+    if ignored := len([line for line in lines if line and line not in lanes]):
+        log.warning("message.not_understood", text=message, lines=ignored)
+    if len(lanes) == 1:
+        advance_lane(lanes[0], services)
+        return
+    work = {f"advance {lane}": partial(advance_lane, lane, services) for lane in lanes}
+    if error := gravest(services.attempt_all(work, limit_s=None, at_once=LANES_AT_ONCE)):
+        raise error
+
+
+def advance_lane(line: str, services: Services) -> None:
+    """Do what is due in a lane. Raises TryAgain or NeedsPerson for trouble with the app's own storage."""
+    if line.startswith("in-"):
+        from shared.flows import inbound
+
+        inbound.advance_imports(line, services)
+    else:
+        from shared.flows import outbound
+
+        outbound.advance_exports(line, services)
