@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+_FLEX = "run the app as Azure Flex Consumption does: a process per scale group, and none while there is no work"
+
 
 def demo(arguments: Sequence[str] | None, _environment: Mapping[str, str]) -> argparse.Namespace:
     """Read the arguments of ``demo``. Exits with 2 for what cannot be read."""
@@ -26,6 +28,7 @@ def demo(arguments: Sequence[str] | None, _environment: Mapping[str, str]) -> ar
         "USMF_Customers_001.zip; may be given several times",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line: state changes, then a summary")
+    parser.add_argument("--flex", action="store_true", help=_FLEX)
     options = parser.parse_args(arguments)
     missing = [str(file) for file in options.package if not file.is_file()]
     if missing:
@@ -55,7 +58,30 @@ def up(arguments: Sequence[str] | None, _environment: Mapping[str, str]) -> argp
         "--export", type=_export, default=None, metavar="PROJECT:COMPANY", help="export every 30 seconds"
     )
     parser.add_argument("--home", type=Path, metavar="FOLDER", help="where everything is kept (default .local/up)")
-    return parser.parse_args(arguments)
+    parser.add_argument("--flex", action="store_true", help=_FLEX)
+    parser.add_argument(
+        "--always-ready",
+        type=_always_ready,
+        action="append",
+        default=[],
+        metavar="GROUP=N",
+        help="with --flex: instances that are always there, as in http=1 or keep_watch=1; may be given several times",
+    )
+    parser.add_argument(
+        "--idle-seconds", type=_seconds, metavar="N", help="with --flex: an instance goes after so long (default 30)"
+    )
+    parser.add_argument(
+        "--wake-up-seconds", type=_seconds, metavar="N", help="with --flex: what a wake-up takes, at least (default 3)"
+    )
+    options = parser.parse_args(arguments)
+    of_flex = {"--always-ready": options.always_ready or None, "--idle-seconds": options.idle_seconds}
+    of_flex["--wake-up-seconds"] = options.wake_up_seconds
+    if options.no_host and options.flex:
+        parser.error("--flex is how the app is run here, and --no-host does not run it")
+    if not options.flex and any(value is not None for value in of_flex.values()):
+        given = [name for name, value in of_flex.items() if value is not None]
+        parser.error(f"{', '.join(given)}: only with --flex")
+    return options
 
 
 def _seconds(text: str) -> float:
@@ -63,6 +89,14 @@ def _seconds(text: str) -> float:
     if not math.isfinite(seconds) or seconds < 0:
         raise argparse.ArgumentTypeError(f"{text} is no number of seconds")
     return seconds
+
+
+def _always_ready(text: str) -> tuple[str, int]:
+    """Return group and number of instances; Azure writes function:NAME for the group of a function."""
+    group, _, count = text.rpartition("=")
+    if not group or not count.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} must be GROUP=N, such as http=1")
+    return group[len("function:") :] if group.startswith("function:") else group, int(count)
 
 
 def _export(text: str) -> tuple[str, str]:

@@ -24,6 +24,7 @@ from local_cloud.entra import Entra
 from local_cloud.faults import FaultPlan
 from local_cloud.finance_operations.api import FinanceOperationsSimulator
 from local_cloud.finance_operations.knobs import Behaviour, Speed
+from local_cloud.functions_host.flex.options import FlexOptions
 from local_cloud.onedrive import OneDriveSimulator
 from local_cloud.processes import ChildProcess
 from local_cloud.server import Server
@@ -91,6 +92,7 @@ class LocalCloud:
 
     home: a folder of its own; holds the OneDrive folder and, if asked to, what Azurite and F&O keep.
     app_settings: what the app is told beyond the addresses. keep: keep storage and F&O's data in home.
+    flex: let the functions host run the app as Azure Flex Consumption does; all in one process otherwise.
     say: gets a line for each part that is coming up. on_log: gets each line that the functions host prints.
     on_storage: gets each line of Azurite's access log, which is off otherwise.
     """
@@ -106,6 +108,7 @@ class LocalCloud:
         identity_header: str = "",
         client_state: str = "",
         with_host: bool = True,
+        flex: FlexOptions | None = None,
         function_key: str = "",
         keep: bool = False,
         say: Say = lambda _line: None,
@@ -129,6 +132,7 @@ class LocalCloud:
         self._identity_header = identity_header or secrets.token_hex(16)
         self._client_state = client_state or secrets.token_hex(16)
         self._with_host = with_host
+        self._flex = flex
         self._speed = speed or Speed()
         self._behaviour = behaviour or Behaviour()
         self._onedrive_options = dict(onedrive_options or {})
@@ -213,16 +217,29 @@ class LocalCloud:
         """
         command = [sys.executable, "-m", "local_cloud.functions_host", "--app", str(self._app)]
         command += ["--port", str(port), "--lease-seconds", str(LEASE_S)]
-        command += ["--settings", str(self.home / "no.settings.json")]
+        if self._flex:
+            # A placeholder is not to know the app's settings, so they are not in the environment of the host.
+            file, environment = self._settings_file(), _machine()
+            command += self._flex.arguments()
+        else:
+            file, environment = self.home / "no.settings.json", self.environment
+        command += ["--settings", str(file)]
         if self.function_key:
             command += ["--key", f"default={self.function_key}"]
-        host = ChildProcess(command, name="functions host", cwd=ROOT, env=self.environment, on_line=on_log)
+        host = ChildProcess(command, name="functions host", cwd=ROOT, env=environment, on_line=on_log)
         try:
             host.wait_for_line(r"host ready", timeout_s=60)
         except BaseException:
             host.stop()
             raise
         return host
+
+    def _settings_file(self) -> Path:
+        """Write the app's settings as Core Tools reads them; return the file."""
+        file = self.home / "host.settings.json"
+        file.touch(mode=0o600)
+        file.write_text(json.dumps({"IsEncrypted": False, "Values": self.settings}), encoding="utf-8")
+        return file
 
     def kill_host(self) -> None:
         """End the functions host at once, as when an instance of Azure's goes away."""
@@ -280,12 +297,26 @@ class LocalCloud:
 
     def run_function(self, name: str, *, port: int = 0) -> None:
         """Run a timer's function now, as the portal's "Run" does; port: of a host that is not the cloud's own."""
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{port or self.host_port}/admin/functions/{name}",
-            data=b"{}",
+        with urllib.request.urlopen(self._admin("POST", f"functions/{name}", port), timeout=30) as answer:
+            answer.read()
+
+    def _admin(self, method: str, path: str, port: int) -> urllib.request.Request:
+        return urllib.request.Request(
+            f"http://127.0.0.1:{port or self.host_port}/admin/{path}",
+            method=method,
+            data=b"{}" if method == "POST" else None,
             headers={"Content-Type": "application/json", "x-functions-key": self.function_key},
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:
+
+    def instances(self, *, port: int = 0) -> list[dict[str, Any]]:
+        """Return the scale groups of a host in the Flex shape, with their instances."""
+        with urllib.request.urlopen(self._admin("GET", "host/instances", port), timeout=30) as answer:
+            groups: list[dict[str, Any]] = json.loads(answer.read())["groups"]
+        return groups
+
+    def kill_instance(self, instance: str, *, port: int = 0) -> None:
+        """End an instance of a host in the Flex shape at once. Raises HTTPError 404 if there is none of that name."""
+        with urllib.request.urlopen(self._admin("POST", f"host/instances/{instance}/kill", port), timeout=30) as answer:
             answer.read()
 
     def runs(self) -> list[dict[str, Any]]:

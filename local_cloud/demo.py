@@ -19,6 +19,8 @@ from typing import Any, Final
 from local_cloud.cloud import LocalCloud
 from local_cloud.finance_operations.knobs import Speed
 from local_cloud.finance_operations.packages import EntityData, Package, PackageBroken, read_package, write_package
+from local_cloud.functions_host.flex.options import FlexOptions
+from local_cloud.functions_host.flex.words import instances_told
 
 # Seconds that one package may take before the demo gives it up.
 PATIENCE_S: Final = 180.0
@@ -83,6 +85,11 @@ class Screen:
             outcome = f"  {package.outcome}" if package.outcome else ""
             self._print(f"  {package.seconds:5.1f} s  {package.file:<34} {package.state:<11} {package.where}{outcome}")
 
+    def instances(self, told: str) -> None:
+        """Say which scale groups have instances."""
+        self.event("instances", text=told)
+        self.line(f"           Instances: {told}")
+
     def line(self, text: str = "") -> None:
         """Write a line for a person; nothing for a program."""
         if not self._as_json:
@@ -93,8 +100,11 @@ class Screen:
         sys.stdout.flush()
 
 
-def run(packages: Sequence[Path], *, as_json: bool) -> int:
-    """Run the demo; return 0 only if every package ended where it should and the export arrived."""
+def run(packages: Sequence[Path], *, as_json: bool, flex: FlexOptions | None = None) -> int:
+    """Run the demo; return 0 only if every package ended where it should and the export arrived.
+
+    flex: run the app as Azure Flex Consumption does, and tell which scale groups have instances.
+    """
     screen = Screen(as_json=as_json)
     with _own_folder() as home:
         files = [(file, "Success") for file in packages] or list(_default_set(home / "packages"))
@@ -106,7 +116,8 @@ def run(packages: Sequence[Path], *, as_json: bool) -> int:
             speed=Speed(seconds_per_execution=2.0, not_found_s=0.3, not_run_s=0.3),
             function_key="demo",
             say=screen.progress,
-            on_log=_log_writer(home / "host.log"),
+            on_log=_log_writer(home / "host.log", screen),
+            flex=flex,
         )
         with cloud:
             cloud.run_function("keep_watch")  # what the minute's timer does: subscribe to changes, look
@@ -286,10 +297,12 @@ def _own_folder() -> Iterator[Path]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _log_writer(file: Path) -> Callable[[str], None]:
+def _log_writer(file: Path, screen: Screen) -> Callable[[str], None]:
     def write(line: str) -> None:
         with file.open("a", encoding="utf-8") as log:
             log.write(line + os.linesep)
+        if told := instances_told(line):
+            screen.instances(told)
 
     return write
 

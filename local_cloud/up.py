@@ -14,17 +14,27 @@ from typing import Final
 
 from local_cloud.cloud import KNOWN_PORTS, ROOT, LocalCloud, Ports
 from local_cloud.finance_operations.knobs import Speed
+from local_cloud.functions_host.flex.options import FlexOptions
+from local_cloud.functions_host.flex.words import instances_told
 from local_cloud.onedrive import Knobs
 
 HOME: Final = ROOT / ".local" / "up"
 LOG: Final = "host.log"  # all that the functions host prints; on the screen stand the movements of files alone
 
 
-def run(*, home: Path, with_host: bool, free_ports: bool, seconds: float, export: tuple[str, str] | None) -> int:
+def run(
+    *,
+    home: Path,
+    with_host: bool,
+    free_ports: bool,
+    seconds: float,
+    export: tuple[str, str] | None,
+    flex: FlexOptions | None = None,
+) -> int:
     """Start everything on the well-known ports, tell how to use it, and run until Ctrl-C; return the exit code.
 
     home: keeps the OneDrive folder, storage, F&O's data and the log from one time to the next. free_ports: take any
-    others. export: data project and company.
+    others. export: data project and company. flex: run the app as Azure Flex Consumption does.
     """
     if not free_ports and (taken := taken_ports(with_host=with_host)):
         ports = ", ".join(str(port) for port in taken)
@@ -48,6 +58,7 @@ def run(*, home: Path, with_host: bool, free_ports: bool, seconds: float, export
         # A file that is still being copied into the folder carries pendingOperations, as one that is being uploaded.
         onedrive_options={"knobs": Knobs(pending_s=0.6)},
         with_host=with_host,
+        flex=flex,
         say=lambda part: _print(f"  starting {part}"),
         on_log=Movements(home / LOG, _print),
     )
@@ -55,7 +66,7 @@ def run(*, home: Path, with_host: bool, free_ports: bool, seconds: float, export
         if with_host:
             cloud.run_function("keep_watch")  # the subscription is there at once, not at the next full minute
         storage = cloud.azurite.connection_string if free_ports else "UseDevelopmentStorage=true"
-        _print(_directions(cloud, storage, with_host=with_host))
+        _print(_directions(cloud, storage, with_host=with_host, flex=flex))
         if export and not cloud.finance_operations.has_project(export[0]):
             _print(_how_to_make(*export, cloud.folder))
         stopped.wait()
@@ -76,7 +87,10 @@ def _is_taken(port: int) -> bool:
 
 
 class Movements:
-    """Keeps every line of the functions host in a file, and prints those that tell where a file has gone."""
+    """Keeps every line of the functions host in a file, and prints those that tell where a file has gone.
+
+    In the Flex shape also those that tell which scale groups have instances.
+    """
 
     def __init__(self, file: Path, show: Callable[[str], None]) -> None:
         self._file = file
@@ -85,7 +99,9 @@ class Movements:
     def __call__(self, line: str) -> None:
         with self._file.open("a", encoding="utf-8") as log:
             log.write(f"{line}\n")
-        if moved := _movement(line):
+        if told := instances_told(line):
+            self._show(f"  {time.strftime('%H:%M:%S')}  Instances: {told}")
+        elif moved := _movement(line):
             self._show(f"  {time.strftime('%H:%M:%S')}  {moved}")
 
 
@@ -126,7 +142,7 @@ def _how_to_make(project: str, company: str, folder: Path) -> str:
     )
 
 
-def _directions(cloud: LocalCloud, storage: str, *, with_host: bool) -> str:
+def _directions(cloud: LocalCloud, storage: str, *, with_host: bool, flex: FlexOptions | None) -> str:
     folder: Path = cloud.folder
     lines = [
         "",
@@ -148,6 +164,8 @@ def _directions(cloud: LocalCloud, storage: str, *, with_host: bool) -> str:
             f"  The app             {cloud.host_url}",
             f"    its runs          {cloud.host_url}/api/runs",
             f"    its health        {cloud.host_url}/api/health",
+            *([f"    its instances     {cloud.host_url}/admin/host/instances"] if flex else []),
+            *(_about_flex(flex) if flex else []),
             "",
             "An export now:        POST "
             f"{cloud.host_url}/admin/functions/start_exports with the body {{}} (needs --export PROJECT:COMPANY)",
@@ -161,6 +179,14 @@ def _directions(cloud: LocalCloud, storage: str, *, with_host: bool) -> str:
             "  func start",
         ]
     return "\n".join([*lines, "", "Ctrl-C stops everything.", ""])
+
+
+def _about_flex(flex: FlexOptions) -> Sequence[str]:
+    return [
+        "",
+        "It runs as on Azure Flex Consumption: a process for all HTTP functions, and one for each other function.",
+        f"Each goes after {flex.idle_s:g} s without work; a new one takes {flex.wake_up_s:g} s at least.",
+    ]
 
 
 def _print(text: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from local_cloud.functions_host.bindings import Function, HttpTrigger
-from local_cloud.functions_host.http import MASTER_KEY, Keys
+from local_cloud.functions_host.http import Keys
 
 
 class Administered(Protocol):
@@ -48,17 +48,14 @@ class AdminRoutes:
         app.router.add_get("/admin/functions", self._functions)
         app.router.add_post("/admin/functions/{name}", self._run)
 
-    def _admitted(self, request: web.Request) -> bool:
-        return MASTER_KEY not in self._keys.values or self._keys.open(request, "ADMIN")
-
     async def _status(self, request: web.Request) -> web.Response:
-        return web.json_response(self._host.status()) if self._admitted(request) else web.Response(status=401)
+        return web.json_response(self._host.status()) if self._keys.open_admin(request) else web.Response(status=401)
 
     async def _functions(self, request: web.Request) -> web.Response:
-        return web.json_response(self._host.listed()) if self._admitted(request) else web.Response(status=401)
+        return web.json_response(self._host.listed()) if self._keys.open_admin(request) else web.Response(status=401)
 
     async def _drain(self, request: web.Request) -> web.Response:
-        if not self._admitted(request):
+        if not self._keys.open_admin(request):
             return web.Response(status=401)
         self._host.drain()
         return web.Response(status=202)
@@ -68,7 +65,7 @@ class AdminRoutes:
 
         https://learn.microsoft.com/azure/azure-functions/functions-manually-run-non-http
         """
-        if not self._admitted(request):
+        if not self._keys.open_admin(request):
             return web.Response(status=401)
         function = self._host.function(request.match_info["name"])
         if function is None:

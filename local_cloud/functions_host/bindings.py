@@ -118,6 +118,19 @@ def read_function(indexed: IndexedFunction, settings: AppSettings, route_prefix:
     return Function(name=indexed.name, function_id=indexed.function_id, trigger=trigger, queue_outputs=tuple(outputs))
 
 
+def describe(function: Function, url: str, *, is_disabled: bool) -> str:
+    """Say what triggers a function, in a line as Core Tools prints them; url: where the host listens."""
+    note = " (disabled)" if is_disabled else ""
+    match function.trigger:
+        case HttpTrigger() as trigger:
+            methods = f"[{','.join(sorted(trigger.methods))}] " if trigger.methods else ""
+            return f"{function.name}: {methods}{url}/{trigger.route.template}{note}"
+        case QueueTrigger() as trigger:
+            return f"{function.name}: queueTrigger {trigger.queue_name}{note}"
+        case TimerTrigger() as trigger:
+            return f"{function.name}: timerTrigger {trigger.schedule.text}{note}"
+
+
 def queue_messages(data: TypedData) -> list[bytes]:
     """Return the messages that the host makes of the value of a queue output binding.
 

@@ -8,7 +8,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -25,10 +25,11 @@ from local_cloud.functions_host.bindings import (
     HttpTrigger,
     QueueTrigger,
     TimerTrigger,
+    describe,
     read_function,
 )
 from local_cloud.functions_host.http import MAX_BODY_BYTES, HttpFront, Keys
-from local_cloud.functions_host.invocations import Invocations
+from local_cloud.functions_host.invocations import Invocations, TellExecution
 from local_cloud.functions_host.queues import LEASE_S, QueueListener, Wakes, trigger_metadata
 from local_cloud.functions_host.runtime import IndexedFunction, Outcome, TypedData, Worker
 from local_cloud.functions_host.settings import AppSettings, HostJson, HostSettingsInvalid
@@ -48,13 +49,28 @@ class HostOptions:
     root: Path
     keys: Keys
     lease_s: int = LEASE_S
+    only: frozenset[str] | None = None  # the functions of a scale group: all others are left out; None: all run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """Whom the host tells what happens in it."""
+
+    of_execution: TellExecution = lambda _execution: None
+    of_timer: Callable[[], None] = lambda: None  # a timer has the lock, and waits for its time from now on
 
 
 class Host:
     """Runs one app. Make it, start it, wait for ``ended``, stop it; all within one event loop."""
 
     def __init__(
-        self, options: HostOptions, settings: AppSettings, host_json: HostJson, worker: Worker, listening: socket.socket
+        self,
+        options: HostOptions,
+        settings: AppSettings,
+        host_json: HostJson,
+        worker: Worker,
+        listening: socket.socket,
+        told: Told = Told(),
     ) -> None:
         """worker: not started yet. listening: a bound socket; its address is known before the app is imported."""
         self._options = options
@@ -65,8 +81,14 @@ class Host:
         self._keys = options.keys
         self._storage = Storage(settings)
         self._wakes = Wakes()
+        self._told = told
         self._invocations = Invocations(
-            worker, self._storage, self._wakes, host_json, on_timeout=lambda: self._end(EXIT_BROKEN)
+            worker,
+            self._storage,
+            self._wakes,
+            host_json,
+            on_timeout=lambda: self._end(EXIT_BROKEN),
+            tell=told.of_execution,
         )
         self._id = host_id(options.root, settings)
         self._indexed: Sequence[IndexedFunction] = ()
@@ -87,7 +109,9 @@ class Host:
 
     async def start(self) -> None:
         """Index the app and listen to everything that triggers its functions. Raises AppUnusable."""
-        self._indexed = await asyncio.to_thread(self._worker.start)
+        only = self._options.only
+        found = await asyncio.to_thread(self._worker.start)
+        self._indexed = [each for each in found if only is None or each.name in only]
         for indexed in self._indexed:
             if indexed.has_retry_policy:
                 log.warning("The retry policy of '%s' is ignored: the local host has none", indexed.name)
@@ -213,7 +237,12 @@ class Host:
         )
         singleton = Singleton(blobs, self._id, function.name, lease_s=self._options.lease_s)
         self._listeners += [timer, singleton]
-        self._watch(singleton.run(timer.listen), f"listener of {function.name}")
+
+        async def listen() -> None:
+            self._told.of_timer()
+            await timer.listen()
+
+        self._watch(singleton.run(listen), f"listener of {function.name}")
 
     async def _serve(self) -> None:
         usable = [function for function in self._functions.values() if function.name not in self._disabled]
@@ -260,15 +289,7 @@ class Host:
     def _described(self, name: str) -> str:
         if error := self._unusable.get(name):
             return f"{name}: cannot be started: {error}"
-        trigger, note = self._functions[name].trigger, " (disabled)" if name in self._disabled else ""
-        match trigger:
-            case HttpTrigger():
-                methods = f"[{','.join(sorted(trigger.methods))}] " if trigger.methods else ""
-                return f"{name}: {methods}{self.url}/{trigger.route.template}{note}"
-            case QueueTrigger():
-                return f"{name}: queueTrigger {trigger.queue_name}{note}"
-            case TimerTrigger():
-                return f"{name}: timerTrigger {trigger.schedule.text}{note}"
+        return describe(self._functions[name], self.url, is_disabled=name in self._disabled)
 
 
 def host_id(root: Path, settings: AppSettings) -> str:

@@ -5,6 +5,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 from azure.core.exceptions import AzureError
@@ -20,18 +21,42 @@ _NO_METADATA: Final[Mapping[str, TypedData]] = {}
 log = logging.getLogger("Host")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """What one invocation has come to; times are seconds since 1970."""
+
+    invocation_id: str
+    function: str
+    began: float
+    ended: float | None = None  # None while it runs
+    succeeded: bool = False
+
+
+type TellExecution = Callable[[Execution], None]
+
+
 class Invocations:
     """Runs functions and knows which are running."""
 
     def __init__(
-        self, worker: Worker, storage: Storage, wakes: Wakes, host_json: HostJson, on_timeout: Callable[[], None]
+        self,
+        worker: Worker,
+        storage: Storage,
+        wakes: Wakes,
+        host_json: HostJson,
+        on_timeout: Callable[[], None],
+        tell: TellExecution = lambda _execution: None,
     ) -> None:
-        """on_timeout: called when an invocation takes longer than functionTimeout; nothing can be trusted then."""
+        """on_timeout: called when an invocation takes longer than functionTimeout; nothing can be trusted then.
+
+        tell: called when an invocation begins, and when it has ended.
+        """
         self._worker = worker
         self._storage = storage
         self._wakes = wakes
         self._host_json = host_json
         self._on_timeout = on_timeout
+        self._tell = tell
         self.running: set[asyncio.Task[Outcome]] = set()
 
     async def run(
@@ -53,9 +78,12 @@ class Invocations:
         name, invocation_id, began = f"Functions.{function.name}", str(uuid.uuid4()), time.monotonic()
         function_log = logging.getLogger(f"Function.{function.name}")
         function_log.info("Executing '%s' (Reason='%s', Id=%s)", name, reason, invocation_id)
+        execution = Execution(invocation_id=invocation_id, function=function.name, began=time.time())
+        self._tell(execution)
         outcome = await self._in_time(function, invocation_id, data, metadata)
         if outcome.succeeded:
             outcome = await self._with_outputs_written(function, outcome)
+        self._tell(replace(execution, ended=time.time(), succeeded=outcome.succeeded))
         took_ms = (time.monotonic() - began) * 1000
         if outcome.succeeded:
             function_log.info("Executed '%s' (Succeeded, Id=%s, Duration=%.0fms)", name, invocation_id, took_ms)

@@ -8,9 +8,11 @@ its own, so that an async function that blocks stops neither HTTP nor the renewa
 import asyncio
 import os
 import sys
+import tempfile
 import threading
+import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -131,7 +133,7 @@ class Worker:
         os.chdir(self._root)
         self._thread.start()
         runtime.start_threadpool_executor()  # as large as PYTHON_THREADPOOL_THREAD_COUNT says
-        return asyncio.run_coroutine_threadsafe(self._index(), self._loop).result()
+        return self._run(self._index())
 
     def stop(self) -> None:
         """End the loop and the threads. Waits for sync functions that are still running: they cannot be cancelled."""
@@ -150,12 +152,19 @@ class Worker:
         call = self._invoke(function_id, invocation_id, parameter, data, metadata)
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, self._loop))
 
+    def _run[T](self, call: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(call, self._loop).result()
+
     async def _index(self) -> list[IndexedFunction]:
-        started = await runtime.worker_init_request(
-            _request(worker_init_request=SimpleNamespace(capabilities={}, function_app_directory=str(self._root)))
-        )
-        if started.result.status != _StatusResult.Success:
-            raise AppUnusable(f"{started.result.exception.message}\n{started.result.exception.stack_trace}")
+        await self._initialise(self._root)
+        return await self._functions()
+
+    async def _initialise(self, folder: Path) -> None:
+        """Let the runtime index the app in a folder; in one without an app it finds nothing. Raises AppUnusable."""
+        request = SimpleNamespace(capabilities={}, function_app_directory=str(folder))
+        _raise_if_failed(await runtime.worker_init_request(_request(worker_init_request=request)))
+
+    async def _functions(self) -> list[IndexedFunction]:
         listed = await runtime.functions_metadata_request(_request())
         found: list[Any] = listed.function_metadata_results or []
         if not found:
@@ -196,6 +205,59 @@ class Worker:
             return Outcome(succeeded=False, error=exception.message, stack_trace=exception.stack_trace)
         outputs = {binding.name: binding.data for binding in response.output_data if binding.data is not None}
         return Outcome(succeeded=True, returned=response.return_value, outputs=outputs)
+
+
+class PlaceholderWorker(Worker):
+    """A worker that ran before it was given an app, as all instances have that Azure had ready for anybody.
+
+    It starts the thread pool when it begins and again before it takes the app's settings, both times as large as the
+    placeholder's environment says. Only the app itself can start one that is as large as its settings say.
+    https://github.com/Azure/azure-functions-python-worker/blob/dev/workers/proxy_worker/dispatcher.py
+    """
+
+    def __init__(self) -> None:
+        super().__init__(Path())
+        self._environment: Mapping[str, str] = {}
+        self._not_before = 0.0
+
+    def begin(self) -> None:
+        """Run without an app."""
+        self._thread.start()
+        runtime.start_threadpool_executor()
+        with tempfile.TemporaryDirectory(prefix="placeholder-") as empty:
+            self._run(self._initialise(Path(empty)))
+
+    def give(self, root: Path, environment: Mapping[str, str], *, not_before: float) -> None:
+        """Tell what it is to become when it starts.
+
+        root: the app's folder. environment: the whole of it. not_before: when its start may be over at the earliest,
+        in seconds since 1970.
+        """
+        self._root = root
+        self._environment = environment
+        self._not_before = not_before
+
+    def start(self) -> list[IndexedFunction]:
+        """Become an instance of the app: take its environment, then import and index it. Raises AppUnusable."""
+        functions = self._run(self._specialize(self._environment))
+        time.sleep(max(self._not_before - time.time(), 0))  # stands for the platform's part of a wake-up
+        return functions
+
+    async def _specialize(self, environment: Mapping[str, str]) -> list[IndexedFunction]:
+        sys.path.insert(0, str(self._root))
+        if not hasattr(time, "tzset"):
+            setattr(time, "tzset", lambda: None)  # noqa: B010  # the runtime calls it, and Windows has none
+        runtime.start_threadpool_executor()
+        request = SimpleNamespace(function_app_directory=str(self._root), environment_variables=dict(environment))
+        _raise_if_failed(
+            await runtime.function_environment_reload_request(_request(function_environment_reload_request=request))
+        )
+        return await self._functions()
+
+
+def _raise_if_failed(response: Any) -> None:
+    if response.result.status != _StatusResult.Success:
+        raise AppUnusable(f"{response.result.exception.message}\n{response.result.exception.stack_trace}")
 
 
 def _trace_of(data: TypedData) -> str:
