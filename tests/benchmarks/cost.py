@@ -180,9 +180,17 @@ class Journal:
         """Return the invocations of all functions but the timers'."""
         return [each for each in self.invocations if each.function not in TIMERS]
 
-    def most_at_once(self, group: str) -> int:
-        """Return how many instances of a group have been there at the same time, from start to stop."""
-        now = most = 0
+    def there_at(self, group: str, moment: float) -> int:
+        """Return how many instances of a group are there at a moment."""
+        happened = [event.what for event in self.events if event.group == group and event.at < moment]
+        return happened.count("started") - happened.count("stopped")
+
+    def most_at_once(self, group: str, *, at_first: int = 0) -> int:
+        """Return how many instances of a group have been there at the same time, from start to stop.
+
+        at_first: how many there were before the first event.
+        """
+        now = most = at_first
         for event in sorted(self.events, key=lambda event: event.at):
             if event.group == group and event.what in ("started", "stopped"):
                 now += 1 if event.what == "started" else -1

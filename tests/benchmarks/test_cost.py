@@ -70,7 +70,10 @@ def test_instances_count_from_their_start_to_their_stop() -> None:
     times = [("started", "a", 1.0), ("started", "b", 2.0), ("stopped", "a", 3.0), ("started", "c", 4.0)]
     events = [cost.InstanceEvent(what=what, group="work", instance=name, at=at) for what, name, at in times]
 
-    assert cost.Journal(invocations=[], events=events).most_at_once("work") == 2
+    journal = cost.Journal(invocations=[], events=events)
+    assert journal.most_at_once("work") == 2
+    assert journal.there_at("work", 2.5) == 2
+    assert journal.between(2.5).most_at_once("work", at_first=2) == 2
 
 
 # -- prices
