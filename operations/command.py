@@ -1,6 +1,6 @@
 """The pages about runs for a command line: ``python dev.py runs`` lists, shows and acts, against any running app.
 
-Verbs are called as the buttons of the pages are; ``resubmit``, the word of ``az logicapp run``, stays another word for
+Verbs are called as the buttons of the pages are; ``resubmit``, the portal's word for Logic Apps, stays another word for
 ``run-again``. The key comes from a file or from the environment (``shared/command_line.py``); it is sent as a header.
 """
 
@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, TextIO
 
@@ -61,7 +61,10 @@ class App:
         except requests.RequestException as error:
             raise Trouble(f"{self._url} does not answer: {type(error).__name__}.") from error
         if answer.status_code in (401, 403):
-            raise Trouble(f"{self._url} does not take the key. Which one it wants is told in docs/operations.md.")
+            raise Trouble(
+                f"{self._url} does not take the key for this: nothing was done. 'list' and 'show' take the key for "
+                "viewing or the one for acting, all else only the one for acting. See 'Keys' in README.md."
+            )
         if answer.status_code == requests.codes.bad_request:
             raise NotUnderstood(_said(answer))
         return answer
@@ -183,6 +186,9 @@ def run_again(app: App, options: argparse.Namespace) -> int:
         return _about_run("run-again", app, options)
     given = _filters(options)
     shown, seen = app.get("/api/runs.json", **given)
+    # HTTP tells whole seconds; what was opened in the last of them and is shown counts as seen.
+    opened = [datetime.fromisoformat(line["run"]["opened"]) for line in shown["ended"]]
+    seen = max([seen, *(each + timedelta.resolution for each in opened)])
     offer = _offered("run-all-again", shown)
     if offer:
         some = [line["run"]["file_name"] for line in shown["ended"] if not line["run"]["has_again"]]

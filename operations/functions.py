@@ -2,7 +2,8 @@
 
 What they show and do is told in ``answers.py`` and ``shared/flows``. Who may look: the host asks for a function key, in
 the header ``x-functions-key`` or as ``?code=`` in the address. Who may act: with the key in the header only. A page of
-somebody else's can make a browser send an address, and cannot make it send this header.
+somebody else's can make a browser send an address, and cannot make it send this header. Each function has keys of its
+own, so that a key can open all of these but ``act``; which functions get which key stands in the README.
 """
 
 import azure.functions as func

@@ -125,7 +125,8 @@ _ALL: Final = (
     Setting("GRAPH_URL", "https://graph.microsoft.com", "https://graph.microsoft.us"),
     Setting(
         "AzureWebJobsStorage",
-        example="UseDevelopmentStorage=true, or AzureWebJobsStorage__accountName=contosostorage",
+        example="UseDevelopmentStorage=true, or AzureWebJobsStorage__accountName=contosostorage together with "
+        "AzureWebJobsStorage__credential=managedidentity",
         is_secret=True,
     ),
     Setting("AzureWebJobsStorage__accountName", example="contosostorage"),

@@ -24,7 +24,7 @@ SCENARIOS = (
 )
 WITNESSES = (
     *("msgraph-sdk", "graph-client-js", "onedrive-personal-sdk", "rclone", "onedrive"),
-    *("d365fo-client", "fo-samples", "azure-identity", "msal"),
+    *("d365fo-client", "fo-samples", "azure-identity", "msal", "azure-cli", "published-app"),
 )
 SUITES = ("onedrive", "finance_operations", "subscriptions")
 MOST = 99  # faults in one history of the exploration
@@ -161,7 +161,12 @@ def soak(arguments: Sequence[str] | None, environment: Mapping[str, str]) -> arg
     )
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument("--record", action="store_true", help="put the figures into docs/scenarios.md, if all is well")
-    parser.add_argument("--log", type=Path, metavar="FILE", help="keep what both hosts print")
+    parser.add_argument("--log", type=Path, metavar="FILE", help="keep what the hosts print")
+    parser.add_argument(
+        "--flex",
+        action="store_true",
+        help="one host that runs the app as Azure Flex Consumption does; its instances are killed and replaced",
+    )
     return parser.parse_args(arguments)
 
 
@@ -181,10 +186,11 @@ def witnesses(
     """Read the arguments of ``witnesses``. Exits with 2 for what cannot be read."""
     parser = argparse.ArgumentParser(
         prog="dev.py witnesses",
-        description="Let clients that others wrote judge the simulators, and say what each of them exercised.",
+        description="Let clients that others wrote judge simulators and instructions, and say what each exercised.",
     )
     _add_only(parser, names)
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument("--install", action="store_true", help="only install them; dev.py test then runs their tests")
     parser.add_argument("--allow-missing", action="store_true", help="a client that cannot be run is no failure")
     return parser.parse_args(arguments)
 

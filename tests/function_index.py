@@ -8,7 +8,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import local_cloud
 
@@ -17,12 +17,38 @@ class IndexFailed(AssertionError):
     """In Azure this app would have no functions."""
 
 
-def index_app(root: Path) -> dict[str, list[dict[str, Any]]]:
+# Imports all modules of the app in the working folder, and prints where those of this project came from.
+_IMPORT_ALL: Final = """\
+import function_app, importlib, json, operations, pkgutil, shared, sys
+for package in (shared, operations):
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        importlib.import_module(module.name)
+ours = ("function_app", "shared", "inbound_trigger", "outbound_timer", "operations", "local_cloud", "tests")
+print(json.dumps([module.__file__ for name, module in sys.modules.items() if name.split(".")[0] in ours]))
+"""
+
+
+def files_imported_from(root: Path, *, python: str = sys.executable) -> set[str]:
+    """Import every module of the app in a folder; return the files of this project that were read, as paths in it.
+
+    python: in whose environment. Fails where a module cannot be imported, or comes from elsewhere.
+    """
+    command = [python, "-B", "-c", _IMPORT_ALL]
+    ended = subprocess.run(
+        command, cwd=root, capture_output=True, stdin=subprocess.DEVNULL, encoding="utf-8", timeout=60, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    files = [Path(file) for file in json.loads(ended.stdout)]
+    return {file.relative_to(root.resolve()).as_posix() for file in files}
+
+
+def index_app(root: Path, *, python: str = sys.executable) -> dict[str, list[dict[str, Any]]]:
     """Return the bindings of each function of the app in this folder, by the function's name.
 
-    In a process of its own, because the runtime keeps one app a process. Raises IndexFailed.
+    In a process of its own, because the runtime keeps one app a process. python: in whose environment. Raises
+    IndexFailed.
     """
-    command = [sys.executable, "-m", "local_cloud.functions_host.index", str(root)]
+    command = [python, "-m", "local_cloud.functions_host.index", str(root)]
     project = Path(local_cloud.__file__).parents[1]
     ended = subprocess.run(
         command, cwd=project, capture_output=True, stdin=subprocess.DEVNULL, encoding="utf-8", timeout=60, check=False

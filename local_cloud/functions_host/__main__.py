@@ -129,7 +129,8 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help=f"a key for functions of level FUNCTION; {MASTER_KEY}=VALUE opens everything, and closes /admin. "
+        help="a key for functions of level FUNCTION; FUNCTION/NAME=VALUE is for that function alone; "
+        f"{MASTER_KEY}=VALUE opens everything, and closes /admin. "
         f"Without any key all is open, as in Core Tools. Also as the setting {_KEYS_SETTING}, separated by semicolons",
     )
     parser.add_argument(

@@ -29,7 +29,10 @@ type RunRequest = Callable[[Function, TypedData], Awaitable[Outcome]]
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The keys that open functions, by name. Without any, everything is open, as in Core Tools."""
+    """The keys that open functions, by name. Without any, everything is open, as in Core Tools.
+
+    A name such as "show_runs/view" is that of one function's key; any other is the host's and opens them all.
+    """
 
     values: Mapping[str, str]
 
@@ -41,20 +44,25 @@ class Keys:
             raise HostSettingsInvalid(f"{len(wrong)} of {len(split)} function keys are not NAME=VALUE")
         return cls({name: value for name, _, value in split})
 
-    def open(self, request: web.Request, auth_level: str) -> bool:
-        """Whether the request may go on: any key for FUNCTION, only the master key for ADMIN.
+    def open(self, request: web.Request, auth_level: str, function: str = "") -> bool:
+        """Whether the request may go on: a key of the host or of the function for FUNCTION, the master key for ADMIN.
 
         https://learn.microsoft.com/azure/azure-functions/function-keys-how-to
         """
         if not self.values or auth_level == "ANONYMOUS":
             return True
         given = request.headers.get("x-functions-key") or request.query.get("code", "")
-        fitting = [value for name, value in self.values.items() if name == MASTER_KEY or auth_level == "FUNCTION"]
+        fitting = [value for name, value in self.values.items() if _fits(name, auth_level, function)]
         return any([hmac.compare_digest(given.encode(), value.encode()) for value in fitting])  # noqa: C419  # all of them: constant time
 
     def open_admin(self, request: web.Request) -> bool:
         """Whether the request may use the admin routes: with the master key where one is configured."""
         return MASTER_KEY not in self.values or self.open(request, "ADMIN")
+
+
+def _fits(name: str, auth_level: str, function: str) -> bool:
+    of_function, slash, _ = name.rpartition("/")
+    return name == MASTER_KEY or (auth_level == "FUNCTION" and (not slash or of_function == function))
 
 
 class HttpFront:
@@ -73,7 +81,7 @@ class HttpFront:
             route_values = trigger.route.match(path)
             if route_values is None or (trigger.methods and request.method not in trigger.methods):
                 continue
-            if not self._keys.open(request, trigger.auth_level):
+            if not self._keys.open(request, trigger.auth_level, function.name):
                 return web.Response(status=401)
             outcome = await self._run(function, await as_typed_data(request, route_values))
             return as_response(outcome)

@@ -4,6 +4,9 @@
 
 const PATIENCE_MS = 60_000; // the longest wait after answers that did not come
 
+const REFUSED = "The key in the address of this page does not open this: it only shows runs, or it was replaced. "
+  + "Nothing was done. Open the page with the key for acting.";
+
 const said = document.getElementById("said");
 const key = new URLSearchParams(location.search).get("code");
 let waitMs = 0;
@@ -125,7 +128,7 @@ async function told() {
     headers: { "Content-Type": "application/json", "x-functions-key": key || "none" },
     body: JSON.stringify(asked),
   });
-  return answer.status === 401 ? { done: false, said: "The key in the address of this page is not valid." } : answer.json();
+  return answer.status === 401 ? { done: false, said: REFUSED } : answer.json();
 }
 
 async function show(answer) {

@@ -1,22 +1,25 @@
-"""The scenes that tests share: one cloud for most of them, and one whose functions host was killed.
+"""The scenes that tests share: one cloud for most, the same in the Flex shape, and two where something is killed.
 
 On the shared stage a test takes file names and entities of its own.
 """
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from local_cloud.finance_operations.knobs import Speed
+from local_cloud.functions_host.flex.options import FlexOptions
 from local_cloud.receivers import Receivers
-from tests.end_to_end.browsing import PICTURES, TakePicture, new_browser
-from tests.end_to_end.demos import DEFAULT, FAILING, Demo, Demos, failing_package
-from tests.end_to_end.killed import KilledHost
-from tests.end_to_end.stage import NO_MINUTE_TIMER, PROMPT_QUEUES, Stage
+from tests.end_to_end.browsing import KEYS, PICTURES, TakePicture, new_browser
+from tests.end_to_end.demos import DEFAULT, FAILING, FLEX, Demo, Demos, failing_package
+from tests.end_to_end.killed import HOST, INSTANCES, Killed
+from tests.end_to_end.stage import NO_MINUTE_TIMER, PROMPT_QUEUES, QUICK_FLEX, Stage
+from tests.instructions import Shell, keys_to_set
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 GIVEN_UP_AFTER_S = 300  # seconds a test; the first one also starts what all share
 
 # Fixtures that wait for minutes or for other processes most of their time; the first one for the longest.
-BEGUN_FIRST = ("killed_host", "demos")
+BEGUN_FIRST = ("killed", "demos")
 
 # Folder by folder, what is imported from there; "" is the package's own data project.
 IMPORTS = {
@@ -50,8 +53,27 @@ def receivers() -> Iterator[Receivers]:
 
 
 @pytest.fixture(scope="package")
-def stage(tmp_path_factory: pytest.TempPathFactory, receivers: Receivers) -> Iterator[Stage]:
+def one_process(tmp_path_factory: pytest.TempPathFactory, receivers: Receivers) -> Iterator[Stage]:
     """The app in the functions host, subscribed to changes, over everything it talks to."""
+    with _subscribed(tmp_path_factory.mktemp("stage"), receivers) as stage:
+        yield stage
+
+
+@pytest.fixture(scope="package")
+def in_flex(tmp_path_factory: pytest.TempPathFactory, receivers: Receivers) -> Iterator[Stage]:
+    """The same as Azure Flex Consumption runs it."""
+    with _subscribed(tmp_path_factory.mktemp("flex"), receivers, flex=QUICK_FLEX) as stage:
+        yield stage
+
+
+@pytest.fixture
+def stage(one_process: Stage) -> Stage:
+    """What most tests are about."""
+    return one_process
+
+
+@contextmanager
+def _subscribed(home: Path, receivers: Receivers, flex: FlexOptions | None = None) -> Iterator[Stage]:
     flows = {
         "imports": [
             {
@@ -67,7 +89,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory, receivers: Receivers) -> Ite
         ],
     }
     stage = Stage(
-        tmp_path_factory.mktemp("stage"),
+        home,
         app_settings={
             **NO_MINUTE_TIMER,
             **PROMPT_QUEUES,
@@ -76,8 +98,14 @@ def stage(tmp_path_factory: pytest.TempPathFactory, receivers: Receivers) -> Ite
             "TOLD_WEBHOOK": receivers.webhook_url,
             "TOLD_TEAMS": receivers.teams_url,
             "ALERT_WEBHOOK_SECRET": SIGNED_WITH,
+            "LOCAL_FUNCTIONS_HOST_KEYS": ";".join(
+                f"{function}/{name}={KEYS[name]}"
+                for name, functions in keys_to_set(Shell.BASH).items()
+                for function in functions
+            ),
         },
         speed=Speed(seconds_per_execution=0.3, not_found_s=0.1),
+        flex=flex,
     )
     with stage:
         for folder in IMPORTS:
@@ -119,18 +147,25 @@ def _no_complaints(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def killed_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KilledHost]:
-    """A host that was killed in the middle of imports, and started again."""
-    with KilledHost(tmp_path_factory.mktemp("killed")) as scene:
-        yield scene
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Killed]]:
+    """A host that was killed in the middle of imports and started again, and instances that were and are replaced."""
+    with (
+        Killed(tmp_path_factory.mktemp("killed")) as host,
+        Killed(tmp_path_factory.mktemp("killed"), flex=QUICK_FLEX) as instances,
+    ):
+        yield {HOST: host, INSTANCES: instances}
 
 
 @pytest.fixture(scope="session")
 def demos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demos]:
-    """The demo with its own packages, and with one whose rows all fail; they run side by side, as they may."""
+    """The demo with its own packages in both shapes, and with one whose rows all fail; they run side by side."""
     folder = tmp_path_factory.mktemp("demos")
-    with Demo(folder) as default, Demo(folder, "--package", str(failing_package(folder))) as failing:
-        yield {DEFAULT: default, FAILING: failing}
+    with (
+        Demo(folder) as default,
+        Demo(folder, "--package", str(failing_package(folder))) as failing,
+        Demo(folder, "--flex") as flex,
+    ):
+        yield {DEFAULT: default, FAILING: failing, FLEX: flex}
 
 
 @pytest.fixture(scope="session", autouse=True)

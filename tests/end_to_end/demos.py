@@ -18,6 +18,7 @@ from tests.packages import build_package
 GIVEN_UP_AFTER_S: Final = 240
 DEFAULT: Final = "default"  # with its own packages
 FAILING: Final = "failing"  # with one whose rows all fail
+FLEX: Final = "flex"  # with its own packages, as Azure Flex Consumption runs the app
 
 
 @dataclass(frozen=True, slots=True)

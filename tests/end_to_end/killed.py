@@ -1,4 +1,8 @@
-"""A functions host that is killed in the middle of five imports at once, each in another place, and started again."""
+"""What runs the app is killed in the middle of five imports at once, each in another place.
+
+The whole functions host is, and is started again; or in the Flex shape every instance of a queue or timer function, and
+the host replaces them.
+"""
 
 import json
 from dataclasses import dataclass
@@ -11,6 +15,7 @@ from typing import Final, Self
 from local_cloud.faults import Action, Fault, FaultPlan, hang, hold, late
 from local_cloud.finance_operations.api import FinanceOperationsSimulator
 from local_cloud.finance_operations.knobs import Speed
+from local_cloud.functions_host.flex.options import FlexOptions
 from tests.end_to_end.stage import Record, Stage
 from tests.packages import build_package
 
@@ -20,6 +25,9 @@ ANSWERED: Final = "answered"  # F&O has handled ImportFromPackage, its answer ha
 UNHEARD: Final = "unheard"  # ImportFromPackage was sent and never reaches F&O
 FILING: Final = "filing"  # OneDrive has moved the file to Success, its answer has not arrived
 ALL: Final = (EXECUTING, DOWNLOADING, ANSWERED, UNHEARD, FILING)
+
+HOST: Final = "host"  # all functions run in one process
+INSTANCES: Final = "instances"  # each queue and timer function runs in one of its own
 
 LONG_S: Final = 600.0  # how long a call is held up: until long after the kill
 # Each in the worst case a minute: the lease of a lane whose worker is dead (shared/clients/run_store.py), or the time
@@ -33,18 +41,21 @@ class Ended:
     """One import that is over."""
 
     record: Record
-    seconds: float  # from the second start of the host to the end of the run
+    seconds: float  # from the kill, and the second start of a host, to the end of the run
 
 
-class KilledHost:
-    """The scene. As a context manager: within it the host has been killed and started again."""
+class Killed:
+    """The scene. As a context manager: within it the kill has happened, and what was killed is back."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, flex: FlexOptions | None = None) -> None:
+        """flex: kill instances of a host in this shape; None: the whole host, which is one process."""
+        self._is_flex = flex is not None
         self.stage = Stage(
             home,
             app_settings={"SUBMIT_GRACE_SECONDS": "1", "POLL_FIRST_SECONDS": "1", "POLL_LONGEST_SECONDS": "5"},
             speed=Speed(seconds_per_execution=0.2),
             with_host=False,
+            flex=flex,
         )
         # An environment takes imports in turn, so the second one that hangs in ImportFromPackage needs another.
         self.other: FinanceOperationsSimulator
@@ -60,13 +71,17 @@ class KilledHost:
             self.other.start()
             self._start()
             self._bring_each_to_its_place()
-            stage.kill_host()
+            if self._is_flex:
+                self._kill_instances()
+            else:
+                stage.kill_host()
             stage.faults.clear()
             self._others_faults.clear()
             record = stage.record(file_name(EXECUTING))
             assert record is not None
             stage.finance_operations.end_now(record["submissions"][-1]["execution_id"])
-            stage.start_host()
+            if not self._is_flex:
+                stage.start_host()
             self._restarted = datetime.now(UTC)
         except BaseException:
             self._stop()
@@ -109,6 +124,20 @@ class KilledHost:
         self.stage.start_host()
         self.stage.run_function("keep_watch")
         self.stage.wait_for(lambda: self.stage.onedrive.subscriptions, "the subscription")
+
+    def _kill_instances(self) -> None:
+        alone = [group for group in self.stage.instances() if group["group"] != "http"]
+        killed = [instance["instance"] for group in alone for instance in group["instances"]]
+        busy = [instance for group in alone for instance in group["instances"] if instance["executing"]]
+        assert busy, alone
+        for instance in killed:
+            self.stage.kill_instance(instance)
+        self.stage.wait_for(
+            lambda: (
+                not {each["instance"] for group in self.stage.instances() for each in group["instances"]} & set(killed)
+            ),
+            "the end of the instances",
+        )
 
     def _bring_each_to_its_place(self) -> None:
         stage, fno = self.stage, self.stage.finance_operations

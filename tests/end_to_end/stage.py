@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from local_cloud.cloud import LocalCloud
 from local_cloud.finance_operations.store import Effect
+from local_cloud.functions_host.flex.options import FlexOptions
 
 # Seconds that a package may take from Input to its end; far more than it takes, because build machines stall.
 PATIENCE_S: Final = 90.0
@@ -23,6 +24,9 @@ NO_MINUTE_TIMER: Final = {"AzureWebJobs.keep_watch.Disabled": "true"}
 # host.json lets an idle queue rest for 2 s, which every step of every file would wait for. As an app setting:
 # https://learn.microsoft.com/azure/azure-functions/functions-host-json#override-hostjson-values
 PROMPT_QUEUES: Final = {"AzureFunctionsJobHost__extensions__queues__maxPollingInterval": "00:00:00.250"}
+
+# The platform's part of a wake-up, and the time until an instance goes, which tests need not wait for.
+QUICK_FLEX: Final = FlexOptions(wake_up_s=0.0, idle_s=5.0, look_every_s=0.25)
 
 type Record = dict[str, Any]
 

@@ -14,7 +14,20 @@ from selenium.webdriver.common.keys import Keys
 from local_cloud.cloud import ROOT
 from shared.arguments import VERBS
 from shared.flows.offers import Verb
-from tests.end_to_end.browsing import KEY, TIMEOUT_S, TakePicture, click_run, get, listed, open_list, rows, until
+from tests.end_to_end.browsing import (
+    ACT_KEY,
+    GRAPH_KEY,
+    KEY,
+    TIMEOUT_S,
+    VIEW_KEY,
+    TakePicture,
+    click_run,
+    get,
+    listed,
+    open_list,
+    rows,
+    until,
+)
 from tests.end_to_end.stage import Stage
 from tests.packages import build_package
 
@@ -198,6 +211,51 @@ def test_an_export_is_run_now(stage: Stage) -> None:
     run = ended(stage, answer.json()["run"])
     assert run["steps"][0]["title"] == "Export now"
     assert (run["flow"], run["folder"]) == ("export", "/Output")
+
+
+# -- with the keys of the README, each set for its functions alone
+
+VIEWS = ("runs", "runs.json", "runs/1793608200123-0123456789ab", "health", "health.json")
+
+
+@pytest.mark.parametrize("key", [VIEW_KEY, ACT_KEY])
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_key_for_people_opens_every_page(stage: Stage, view: str, key: str) -> None:
+    url = f"{stage.host_url}/api/{view}"
+
+    in_address = requests.get(f"{url}?code={key}", timeout=TIMEOUT_S)
+    in_header = requests.get(url, headers={"x-functions-key": key}, timeout=TIMEOUT_S)
+
+    assert in_address.status_code == in_header.status_code != 401
+
+
+def test_only_the_key_for_acting_lets_somebody_act_and_only_graphs_opens_the_webhook(stage: Stage) -> None:
+    act, webhook = f"{stage.host_url}/api/actions/look-now", f"{stage.host_url}/api/receive_notification"
+    headers = [{"x-functions-key": key} for key in (GRAPH_KEY, VIEW_KEY, ACT_KEY)]
+
+    acted = [requests.post(act, json={}, headers=each, timeout=TIMEOUT_S).status_code for each in headers]
+    notified = [
+        requests.post(f"{webhook}?validationToken=x", headers=each, timeout=TIMEOUT_S).status_code for each in headers
+    ]
+    looked = [
+        requests.get(f"{stage.host_url}/api/{view}", headers=headers[0], timeout=TIMEOUT_S).status_code
+        for view in VIEWS
+    ]
+
+    assert acted == [401, 401, 200]
+    assert notified == [200, 401, 401]
+    assert set(looked) == {401}
+
+
+def test_the_command_shows_with_either_key_and_acts_with_that_for_acting(stage: Stage) -> None:
+    shown_with = [command(stage, "list", key=key).returncode for key in (VIEW_KEY, ACT_KEY)]
+    refused = command(stage, "look-now", "--yes", key=VIEW_KEY)
+    acted = command(stage, "look-now", "--yes", key=ACT_KEY)
+
+    assert shown_with == [0, 0]
+    assert refused.returncode == 1
+    assert "the one for acting" in refused.stderr
+    assert acted.returncode == 0
 
 
 # -- from the command line
@@ -475,6 +533,21 @@ def test_in_a_browser_an_action_that_is_refused_says_why_and_the_keyboard_gets_o
     browser.switch_to.active_element.send_keys(Keys.ESCAPE)
     until(browser, lambda page: not page.find_element("id", "ask").is_displayed())
     assert browser.switch_to.active_element.get_attribute("id") == "act-run-again"
+
+
+def test_in_a_browser_a_button_pressed_with_the_key_for_viewing_says_which_key_it_needs(
+    stage: Stage, browser: "Chrome"
+) -> None:
+    open_list(browser, stage, key=VIEW_KEY)
+    press(browser, "look-now").click()
+    said = until(browser, lambda page: page.find_element("id", "ask-said").text)
+
+    open_list(browser, stage, key=ACT_KEY)
+    press(browser, "look-now").click()
+    until(browser, lambda page: not page.find_element("id", "ask").is_displayed())
+
+    assert "does not open this: it only shows runs" in said
+    assert "Open the page with the key for acting." in said
 
 
 def test_in_a_browser_nothing_is_cancelled_without_a_reason(stage: Stage, browser: "Chrome") -> None:

@@ -1,19 +1,21 @@
 """``python -m local_cloud demo`` as a person runs it: what it says, its exit code, and that nothing stays behind."""
 
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.demos import DEFAULT, FAILING, GIVEN_UP_AFTER_S, Demo, Demos
+from tests.end_to_end.demos import DEFAULT, FAILING, FLEX, GIVEN_UP_AFTER_S, Demo, Demos
 from tests.end_to_end.stage import processes_with
 from tests.world import wait_for
 
 pytestmark = pytest.mark.timeout(GIVEN_UP_AFTER_S + 30)
 
 
-def test_the_demo_exits_0_with_a_summary_that_all_is_well_as_its_last_line(demos: Demos) -> None:
-    demo = demos[DEFAULT].ended
+@pytest.mark.parametrize("shape", [DEFAULT, FLEX])
+def test_the_demo_exits_0_with_a_summary_that_all_is_well_as_its_last_line(demos: Demos, shape: str) -> None:
+    demo = demos[shape].ended
 
     assert (demo.exit_code, demo.errors) == (0, "")
     assert demo.summary["event"] == "summary"
@@ -29,8 +31,9 @@ def test_the_demo_exits_0_with_a_summary_that_all_is_well_as_its_last_line(demos
     assert export["rows_in_export"] == export["rows_in_fo"] > 0
 
 
-def test_the_demo_tells_each_files_states_in_the_order_of_its_way(demos: Demos) -> None:
-    demo = demos[DEFAULT].ended
+@pytest.mark.parametrize("shape", [DEFAULT, FLEX])
+def test_the_demo_tells_each_files_states_in_the_order_of_its_way(demos: Demos, shape: str) -> None:
+    demo = demos[shape].ended
     import_way = ["found", "claimed", "submitting", "executing", "finished", "filed"]
     export_way = ["planned", "submitting", "executing", "ready", "delivered"]
 
@@ -39,6 +42,15 @@ def test_the_demo_tells_each_files_states_in_the_order_of_its_way(demos: Demos) 
         assert demo.states(file)[-1] == "filed"
     _assert_in_order(demo.states(demo.summary["export"]["file"]), export_way)
     assert demo.states(demo.summary["export"]["file"])[-1] == "delivered"
+
+
+def test_the_demo_in_the_flex_shape_tells_which_groups_have_instances(demos: Demos) -> None:
+    told = [event["text"] for event in demos[FLEX].ended.events if event["event"] == "instances"]
+
+    assert any(re.search(r"\bhttp 1\b", text) for text in told)
+    assert any(re.search(r"\bhttp starting\b", text) for text in told)
+    assert re.search("none of .*start_exports", told[0])
+    assert not any(event["event"] == "instances" for event in demos[DEFAULT].ended.events)
 
 
 def _assert_in_order(told: list[str], way: list[str]) -> None:
@@ -58,7 +70,7 @@ def test_a_package_whose_rows_fail_makes_the_demo_exit_1_with_the_reason(demos: 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows the environment of other processes")
-@pytest.mark.parametrize("demo", [DEFAULT, FAILING])
+@pytest.mark.parametrize("demo", [DEFAULT, FAILING, FLEX])
 def test_no_process_is_left_behind_by_the_demo(demos: Demos, demo: str) -> None:
     marker = demos[demo].ended.marker
 

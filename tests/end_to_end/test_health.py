@@ -16,6 +16,7 @@ from shared import doctor
 from shared.log import LOGGER_NAME
 from shared.version import VERSION
 from tests.closed_port import closed_port
+from tests.end_to_end.browsing import ACT_KEY, VIEW_KEY
 from tests.end_to_end.stage import NO_MINUTE_TIMER, Stage
 
 KEY: Final = "the-function-key"
@@ -173,6 +174,17 @@ def clear(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.startswith(("IDENTITY_", "INPUT_", "EXPORT_", "CLIENT_STATE", "NOTIFICATION_")):
             monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize("key", [VIEW_KEY, ACT_KEY])
+def test_the_doctor_takes_either_key_for_people(
+    stage: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str], key: str
+) -> None:
+    doctor.main(["--url", stage.host_url, "--key-file", str(key_file(tmp_path, key)), "--json"])
+
+    assert "Permissions of Microsoft Graph" in {
+        check["name"] for check in json.loads(capsys.readouterr().out)["checks"]
+    }
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ def test_a_notification_is_answered_with_202_once_its_wake_up_is_in_the_queue(we
 
     assert (answer.status_code, answer.content) == (202, b"")
     (message,) = webhook.queued()
-    assert re.fullmatch(r"look \d{4}-\d\d-\d\dT\S+ 0", message)
+    assert re.fullmatch(r"scan \d{4}-\d\d-\d\dT\S+ 0", message)
 
 
 def test_notifications_soon_after_another_share_a_wake_up_that_comes_later(webhook: Webhook) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
@@ -16,7 +15,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from local_cloud.server import Server
 from shared.log import LOGGER_NAME
 from tests.architecture.product import ROOT
-from tests.architecture.test_funcignore import published_files
+from tests.dirty_tree import publish
 from tests.end_to_end.stage import NO_MINUTE_TIMER, PROMPT_QUEUES, Stage
 from tests.packages import build_package
 
@@ -90,10 +89,7 @@ def collector() -> Iterator[Collector]:
 @pytest.fixture(scope="module")
 def telling(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Iterator[Stage]:
     """The app as it is published, changed as the document says."""
-    app = tmp_path_factory.mktemp("app")
-    for path in published_files():
-        (app / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / path, app / path)
+    app = publish(tmp_path_factory.mktemp("app"))
     program = app / "function_app.py"
     program.write_text(f"{documented_lines()}\n\n{program.read_text('utf-8')}", encoding="utf-8")
     host = json.loads((app / "host.json").read_text("utf-8"))

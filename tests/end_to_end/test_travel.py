@@ -15,6 +15,13 @@ from tests.end_to_end.stage import Record, Stage
 from tests.packages import build_package
 
 
+@pytest.fixture(params=["one_process", "in_flex"])
+def stage(request: pytest.FixtureRequest) -> Stage:
+    """What a person sees is the same in both shapes."""
+    stage: Stage = request.getfixturevalue(request.param)
+    return stage
+
+
 def test_the_app_subscribes_to_changes_by_itself_with_its_own_address(stage: Stage) -> None:
     (subscription,) = stage.onedrive.subscriptions
 

@@ -15,6 +15,7 @@ from dataclasses import astuple
 from pathlib import Path
 
 import pytest
+import requests
 
 from local_cloud.cloud import KNOWN_PORTS, ROOT
 from local_cloud.server import LOOPBACK
@@ -107,6 +108,25 @@ def test_a_file_copied_into_the_printed_folder_is_filed_and_ctrl_c_ends_everythi
     for port in up.ports:
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection((LOOPBACK, port), timeout=PATIENCE_S)
+
+
+def test_in_the_flex_shape_it_tells_which_scale_groups_have_instances_as_they_come_and_go(tmp_path: Path) -> None:
+    flex = ("--free-ports", "--flex", "--idle-seconds", "2", "--wake-up-seconds", "0")
+    with closing(Running(tmp_path / "home", *flex)) as up:
+        folder = Path(up.wait_for(r"^ +Input +(\S.*)$"))
+        address = up.wait_for(r"^ +its instances +(\S+)$")
+        up.wait_for(r"(Each goes after 2 s without work; a new one takes 0 s at least\.)")
+
+        (folder / "USMF_Copied_001.zip").write_bytes(build_package())
+
+        _wait_for_file(folder.parent / "Success" / "USMF_Copied_001.zip", up)
+        up.wait_for(r"^ +\d\d:\d\d:\d\d  Instances: .*(http 1)")
+        up.wait_for(r"^ +\d\d:\d\d:\d\d  Instances: .*(none of http)")
+        assert "http" in [group["group"] for group in requests.get(address, timeout=PATIENCE_S).json()["groups"]]
+        up.process.send_signal(signal.SIGINT)
+        assert up.process.wait(PATIENCE_S) == 0, up.printed
+        if sys.platform == "linux":
+            wait_for(lambda: processes_with(up.marker) == [])
 
 
 def test_where_well_known_ports_are_taken_it_runs_on_any_free_ones(tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""``python -m tests.soak``, called by ``dev.py soak``: two hosts under random faults and kills, until all has ended."""
+"""``python -m tests.soak``, called by ``dev.py soak``: two hosts under random faults and kills, until all has ended.
+
+With --flex one host in the Flex shape, whose instances are killed.
+"""
 
 import json
 import sys
@@ -30,13 +33,15 @@ def main(arguments: Sequence[str]) -> int:
         minutes=options.minutes,
     )
     with options.log.open("w", encoding="utf-8") if options.log else nullcontext() as file:
-        result = Soak(plan, minutes=options.minutes, progress=_Progress(), log=Log(file)).run()
+        soak = Soak(plan, minutes=options.minutes, progress=_Progress(), log=Log(file), is_flex=options.flex)
+        result = soak.run()
     sys.stderr.write("\n")
-    command = f"python dev.py soak --seed {options.seed} --packages {options.packages} --projects {options.projects}"
+    block = f"{BLOCK} --flex" if options.flex else BLOCK
+    command = f"python {block} --seed {options.seed} --packages {options.packages} --projects {options.projects}"
     text = "\n".join(_as_text(result, f"{command} --exports {options.exports}"))
     sys.stdout.write(f"{_as_json(result) if options.json else text}\n")
     if options.record and not result.broken:
-        renew(SCENARIOS, BLOCK, f"```text\n{text}\n```")
+        renew(SCENARIOS, block, f"```text\n{text}\n```")
     return 1 if result.broken else 0
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tests.soak.instances import FLEX, Instances
 from tests.soak.plan import HOSTS, Chance, Kill, Plan, Trouble, TroubleKind
 from tests.soak.promises import Record, broken
 from tests.soak.scene import Hosts, Log, Scene, figures_of
@@ -19,6 +20,7 @@ EXPORTS_EVERY_S = 25.0
 LOCKED_AT_LEAST_S = 60.0
 PERSON_LOOKS_EVERY_S = 10.0  # for what only a person may decide
 
+type Runners = Hosts | Instances
 type Progress = Callable[[str, int, int], None]  # what is waited for, done, of
 
 
@@ -35,8 +37,9 @@ class Result:
 class Soak:
     """One soak under way."""
 
-    def __init__(self, plan: Plan, *, minutes: float, progress: Progress, log: Log) -> None:
-        """minutes: after so long what has not ended has failed."""
+    def __init__(self, plan: Plan, *, minutes: float, progress: Progress, log: Log, is_flex: bool = False) -> None:
+        """minutes: after so long what has not ended has failed. is_flex: one host in the Flex shape instead of two."""
+        self._is_flex = is_flex
         self._plan = plan
         self._give_up_s = minutes * 60
         self._progress = progress
@@ -59,7 +62,8 @@ class Soak:
         """Carry the plan out; return what came of it."""
         with tempfile.TemporaryDirectory(prefix="soak-") as home:
             log = self._log
-            with Scene(Path(home), self._plan, self._chance) as scene, _hosts(scene, log) as hosts:
+            flex = FLEX if self._is_flex else None
+            with Scene(Path(home), self._plan, self._chance, flex) as scene, self._hosts(scene) as hosts:
                 self._began = time.monotonic()
                 self._until(lambda: scene.filed() == len(self._plan.packages), "filed", scene, hosts)
                 took_s = self._elapsed_s
@@ -79,7 +83,7 @@ class Soak:
                 self._next_exports_s = float("inf")
                 self._until(scene.is_quiet, "quiet", scene, hosts)
                 hosts.stop()
-                history = scene.history(log, hosts)
+                history = scene.history(log, hosts.died)
                 return Result(
                     broken=(*self._not_in_time(), *broken(history)),
                     figures={
@@ -87,7 +91,7 @@ class Soak:
                         "seconds in all": round(self._elapsed_s, 1),
                         "calls": sum(self._chance.calls.values()),
                         "faults injected": sum(self._chance.injected.values()),
-                        "hosts killed": hosts.kills,
+                        hosts.killed: hosts.kills,
                         **{kind.value: self._had[kind] for kind in TroubleKind},
                         "files set aside": len(self._seen_aside),
                         "submits that a person asked for again": scene.submitted_again,
@@ -102,16 +106,26 @@ class Soak:
                     faults=dict(self._chance.injected),
                 )
 
+    @contextmanager
+    def _hosts(self, scene: Scene) -> Iterator[Runners]:
+        hosts = Instances(scene, self._log) if self._is_flex else Hosts(scene, self._log)
+        try:
+            for host in range(HOSTS):
+                hosts.start(host)
+            yield hosts
+        finally:
+            hosts.stop()
+
     # -- the plan
 
-    def _until(self, is_done: Callable[[], bool], what: str, scene: Scene, hosts: Hosts) -> None:
+    def _until(self, is_done: Callable[[], bool], what: str, scene: Scene, hosts: Runners) -> None:
         """Carry out what is due, until it is done or the time is over."""
         while not is_done() and self._elapsed_s < self._give_up_s:
             self._do_what_is_due(scene, hosts)
             self._progress(what, scene.filed(), len(self._plan.packages))
             time.sleep(LOOK_S)
 
-    def _do_what_is_due(self, scene: Scene, hosts: Hosts) -> None:
+    def _do_what_is_due(self, scene: Scene, hosts: Runners) -> None:
         while self._to_put and self._to_put[0].at_s <= self._elapsed_s:
             package = self._to_put.pop(0)
             scene.put(package)
@@ -150,7 +164,7 @@ class Soak:
                 self._locks.remove((trouble, unlock))
                 unlock()
 
-    def _has_begun(self, trouble: Trouble, scene: Scene, hosts: Hosts) -> bool:
+    def _has_begun(self, trouble: Trouble, scene: Scene, hosts: Runners) -> bool:
         """Begin a trouble, and note when it ends; return False if there is nothing yet that it could befall."""
         end: Callable[[], None] | None
         match trouble.kind:
@@ -170,7 +184,7 @@ class Soak:
         self._ends.append((self._elapsed_s + trouble.for_s, end))
         return True
 
-    def _kill(self, kill: Kill, hosts: Hosts) -> None:
+    def _kill(self, kill: Kill, hosts: Runners) -> None:
         hosts.kill(kill.host)
         self._restarts.append((self._elapsed_s + kill.down_s, kill.host))
 
@@ -196,14 +210,3 @@ class Soak:
             "median seconds from copied to filed": round(statistics.median(seconds), 1),
             "worst seconds from copied to filed": round(max(seconds), 1),
         }
-
-
-@contextmanager
-def _hosts(scene: Scene, log: Log) -> Iterator[Hosts]:
-    hosts = Hosts(scene, log)
-    try:
-        for host in range(HOSTS):
-            hosts.start(host)
-        yield hosts
-    finally:
-        hosts.stop()

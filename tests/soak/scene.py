@@ -23,6 +23,7 @@ from local_cloud.cloud import LocalCloud
 from local_cloud.faults import Fault
 from local_cloud.finance_operations.knobs import Speed
 from local_cloud.finance_operations.packages import read_package
+from local_cloud.functions_host.flex.options import FlexOptions
 from local_cloud.onedrive import Knobs
 from local_cloud.processes import ChildProcess
 from shared.clients.run_store import RunStore, address_of
@@ -71,6 +72,8 @@ class Log:
 class Hosts:
     """Functions hosts that are killed and started again."""
 
+    killed = "hosts killed"
+
     def __init__(self, cloud: LocalCloud, log: Log) -> None:
         self._cloud = cloud
         self._log = log
@@ -117,7 +120,8 @@ class Hosts:
 class Scene(LocalCloud):
     """The cloud, with settings for a plan's imports and exports."""
 
-    def __init__(self, home: Path, plan: Plan, chance: Chance) -> None:
+    def __init__(self, home: Path, plan: Plan, chance: Chance, flex: FlexOptions | None = None) -> None:
+        """flex: the shape that the app is run in; None: each host is one process."""
         self._plan = plan
         self._door: StorageDoor
         lanes = list(dict.fromkeys(package.lane for package in plan.packages))
@@ -131,6 +135,7 @@ class Scene(LocalCloud):
         super().__init__(
             home,
             with_host=False,
+            flex=flex,
             keep=True,  # half an hour of blobs that are gone would fill the memory
             speed=SPEED,
             onedrive_options={"knobs": Knobs(upload_session_life_s=UPLOAD_LIFE_S)},
@@ -372,7 +377,7 @@ class Scene(LocalCloud):
             return False
         return not (self.reservations() or self.standing())
 
-    def history(self, log: Log, hosts: Hosts) -> History:
+    def history(self, log: Log, died: Sequence[str]) -> History:
         """Return all that is left behind, once the hosts have ended."""
         return History(
             packages=self._plan.packages,
@@ -391,7 +396,7 @@ class Scene(LocalCloud):
             given_up=log.counts["given up"],
             told=log.counts["message.given_up"],
             ticks=log.ticks,
-            died=hosts.died,
+            died=died,
             bugs=[*log.bugs, *(f"a damaged record was written over: {name}" for name in self._overwritten)],
             violations=[*self.onedrive.violations, *self.finance_operations.violations],
         )

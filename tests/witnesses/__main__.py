@@ -1,5 +1,7 @@
 """python dev.py witnesses: install the clients that are missing, let them run, and say what each of them exercised.
 
+--install leaves it at the first.
+
 A client that cannot be run is reported as such and counts as a failure, unless --allow-missing says otherwise.
 """
 
@@ -16,7 +18,7 @@ from typing import Any, Final
 
 import dev
 from tests.arguments import witnesses as read_arguments
-from tests.witnesses.clients import CLIENTS, JAVASCRIPT, Client, Source
+from tests.witnesses.clients import CLIENTS, INSTALLED, JAVASCRIPT, Client, Source
 from tests.witnesses.report import FILE_VARIABLE, ONLY_VARIABLE
 
 ENVIRONMENT: Final = dev.LOCAL / "witnesses"  # a virtual environment of their own
@@ -51,8 +53,13 @@ def main(arguments: Sequence[str]) -> int:
     chosen = [client for client in CLIENTS if client.name in (options.only or names)]
     notes: dict[str, str] = {}
     python = install_from_pypi(chosen, notes)
+    install_apart(chosen, notes)
     install_from_debian(chosen, notes)
     install_from_npm(chosen, notes)
+    if options.install:
+        for name, reason in notes.items():
+            complain(f"{name}: {reason}")
+        return 1 if notes and not options.allow_missing else 0
     code, report = run(python, chosen)
     if code not in (0, 1):
         notes = dict.fromkeys(names, f"pytest ended with {code}, see above") | notes
@@ -71,23 +78,41 @@ def install_from_pypi(chosen: Sequence[Client], notes: dict[str, str]) -> str:
     wanted = [client for client in chosen if client.source is Source.PYPI and client.version() is None]
     if not wanted:
         return sys.executable
-    python = dev.script(ENVIRONMENT, "python")
-
-    def install() -> None:
-        dev.run_step(
-            "making an environment for the witnesses", [sys.executable, "-m", "venv", "--clear", str(ENVIRONMENT)]
-        )
-        pip = [python, "-m", "pip", "--disable-pip-version-check", "--no-input"]
-        dev.run_step("installing the witnesses from PyPI", [*pip, "install", "-r", str(REQUIREMENTS)])
-
     try:
-        print_of_it = dev.fingerprint([*dev.REQUIREMENTS, REQUIREMENTS], dev.wanted_python())
-        dev.once(ENVIRONMENT / "installed.sha256", print_of_it, install, again=not Path(python).is_file())
+        make_environment(ENVIRONMENT, "the witnesses", [*dev.REQUIREMENTS, REQUIREMENTS])
     except dev.Trouble as trouble:
         complain(str(trouble))
         notes.update(dict.fromkeys((client.name for client in wanted), "it could not be installed from PyPI"))
         return sys.executable
-    return python
+    return dev.script(ENVIRONMENT, "python")
+
+
+def install_apart(chosen: Sequence[Client], notes: dict[str, str]) -> None:
+    """Install the clients that need an environment of their own; what could not be installed is noted, by client."""
+    for client in chosen:
+        if client.source is not Source.PYPI_APART:
+            continue
+        try:
+            make_environment(client.environment, client.name, client.files)
+        except dev.Trouble as trouble:
+            complain(str(trouble))
+            notes[client.name] = "it could not be installed from PyPI"
+
+
+def make_environment(folder: Path, whose: str, requirements: Sequence[Path]) -> None:
+    """Make a virtual environment with what the last of the files asks for, unless it is there. Raises dev.Trouble.
+
+    requirements: with the files that the last one takes in.
+    """
+    python = dev.script(folder, "python")
+
+    def install() -> None:
+        dev.run_step(f"making an environment for {whose}", [sys.executable, "-m", "venv", "--clear", str(folder)])
+        pip = [python, "-m", "pip", "--disable-pip-version-check", "--no-input"]
+        dev.run_step(f"installing {whose} from PyPI", [*pip, "install", "-r", str(requirements[-1])])
+
+    fingerprint = dev.fingerprint(requirements, dev.wanted_python())
+    dev.once(folder / INSTALLED, fingerprint, install, again=not Path(python).is_file())
 
 
 def install_from_debian(chosen: Sequence[Client], notes: dict[str, str]) -> None:

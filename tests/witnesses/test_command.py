@@ -13,7 +13,7 @@ import pytest
 import dev
 from local_cloud.faults import Call
 from tests.witnesses import __main__ as command
-from tests.witnesses.clients import GRAPH_CLIENT_JS, RCLONE, Client
+from tests.witnesses.clients import AZURE_CLI, GRAPH_CLIENT_JS, RCLONE, Client
 from tests.witnesses.report import verb_of
 
 # What is installed on this machine must not matter: one is there wherever the tests are, the other nowhere.
@@ -94,6 +94,41 @@ def test_a_client_that_npm_cannot_install_is_told_as_such(
     ]
 
 
+def test_a_client_whose_own_environment_cannot_be_made_is_told_as_such(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(dev, "LOCAL", tmp_path)
+    monkeypatch.setattr(dev, "ROOT", tmp_path)
+    (tmp_path / ".python-version").write_text("3.13", encoding="ascii")
+    (tmp_path / "wanted.txt").write_text("./no-such-package", encoding="utf-8")
+    client = replace(AZURE_CLI, name="absent", requirements="wanted.txt")
+    notes: dict[str, str] = {}
+
+    command.install_apart([client], notes)
+
+    assert notes == {"absent": "it could not be installed from PyPI"}
+    assert "no-such-package" in capsys.readouterr().err
+    assert client.version() is None
+
+
+def test_a_client_counts_as_installed_while_its_own_environment_holds_what_is_asked_for_now(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(dev, "LOCAL", tmp_path)
+    monkeypatch.setattr(dev, "ROOT", tmp_path)
+    (tmp_path / ".python-version").write_text("3.13", encoding="ascii")
+    wanted = tmp_path / "wanted.txt"
+    wanted.write_text("pip", encoding="utf-8")
+    client = replace(AZURE_CLI, package="pip", requirements=wanted.name)
+
+    command.install_apart([client], {})
+    installed = client.version()
+    wanted.write_text("pip # and more", encoding="utf-8")
+
+    assert installed is not None
+    assert client.version() is None
+
+
 def test_a_client_whose_tests_were_all_skipped_was_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
     report = {"versions": {"rclone": "1.2"}, "tests": [a_test("skipped", reason="no CA")]}
 
@@ -143,3 +178,13 @@ def test_a_call_is_told_without_ids(service: str, path: str, verb: str) -> None:
     call = Call(service=service, method="GET", path=path, query_keys=(), status=200, at=datetime.now(UTC))
 
     assert verb_of(call) == verb
+
+
+def test_clients_are_only_installed_if_asked_and_one_that_cannot_be_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_ends(monkeypatch, [a_test("failed")], code=1, clients=[PRESENT, ABSENT])
+
+    assert command.main(["--install", "--only", "rclone"]) == 0
+    assert command.main(["--install"]) == 1
+    assert "absent: install it" in capsys.readouterr().err

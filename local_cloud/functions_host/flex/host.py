@@ -268,6 +268,7 @@ class FlexHost:
             log.error("%s cannot be run: %s", function.name, self._unusable.get(function.name))
             return
         instance = await group.an_instance_by_hand()
+        instance.begin_request()
         headers = {"Content-Type": "application/json", "x-functions-key": self._options.keys.values.get(MASTER_KEY, "")}
         url = f"{instance.url}/admin/functions/{function.name}"
         try:
@@ -277,6 +278,8 @@ class FlexHost:
         else:
             if status != 202:
                 log.error("The call of %s by hand was refused with HTTP %d", function.name, status)
+        finally:
+            instance.end_request()
 
     def _tell_instances(self) -> None:
         if self._is_stopping:

@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -95,11 +96,29 @@ def off(req: func.HttpRequest) -> func.HttpResponse:
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHost]:
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     values = {"PYTHON_THREADPOOL_THREAD_COUNT": "2", "AzureWebJobs.off.Disabled": "true", "FROM_FILE": "file"}
-    app = write_app(tmp_path_factory.mktemp("http"), APP, values=values)
-    with running_host(app) as running:
+    return write_app(tmp_path_factory.mktemp("http"), APP, values=values)
+
+
+@pytest.fixture(scope="module")
+def one_process(sample: Path) -> Iterator[RunningHost]:
+    with running_host(sample) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def flex(sample: Path) -> Iterator[RunningHost]:
+    """The functions run in another process than the one that is called."""
+    with running_host(sample, "--flex", "--wake-up-seconds", "0") as running:
+        yield running
+
+
+@pytest.fixture(params=["one_process", "flex"])
+def host(request: pytest.FixtureRequest) -> RunningHost:
+    running: RunningHost = request.getfixturevalue(request.param)
+    (running.app / "go-on").unlink(missing_ok=True)
+    return running
 
 
 def echoed(response: requests.Response) -> dict[str, Any]:
@@ -203,10 +222,12 @@ def test_a_disabled_function_is_not_found(host: RunningHost) -> None:
     host.has_printed(r"^\s+off: .* \(disabled\)$")
 
 
-def test_sync_functions_share_as_many_threads_as_the_setting_says(host: RunningHost) -> None:
+def test_sync_functions_share_as_many_threads_as_the_setting_says(one_process: RunningHost) -> None:
     # PYTHON_THREADPOOL_THREAD_COUNT: https://learn.microsoft.com/azure/azure-functions/python-scale-performance-reference
     with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(lambda _: requests.get(f"{host.url}/api/together", timeout=PATIENCE_S).text, range(4)))
+        answers = list(
+            pool.map(lambda _: requests.get(f"{one_process.url}/api/together", timeout=PATIENCE_S).text, range(4))
+        )
     assert answers == ["2", "2", "2", "2"]
 
 
@@ -235,6 +256,9 @@ def test_an_answer_leaves_in_one_write(host: RunningHost) -> None:
             assert connection.recv(65_536).endswith(b"\r\n\r\nspecial")
 
 
+LOCKED_BY = {"default": "k1", "_master": "k2", "function/one": "k3", "admin/one": "k4", "other/one": "k5"}
+
+
 @pytest.fixture(scope="module")
 def locked() -> Iterator[str]:
     """A front with keys: functions called as their levels, which only say that they have run."""
@@ -254,7 +278,7 @@ def locked() -> Iterator[str]:
         return Outcome(succeeded=True, returned=TypedData(string="ran"))
 
     app = web.Application()
-    app.router.add_route("*", "/{path:.*}", HttpFront(functions, Keys({"default": "k1", "_master": "k2"}), run).handle)
+    app.router.add_route("*", "/{path:.*}", HttpFront(functions, Keys(LOCKED_BY), run).handle)
     with Server(app) as server:
         yield server.url
 
@@ -268,6 +292,11 @@ def locked() -> Iterator[str]:
         ("function", "k1", None, 200),
         ("function", None, "k1", 200),
         ("function", "k2", None, 200),
+        ("function", "k3", None, 200),
+        ("function", None, "k3", 200),
+        ("function", "k4", None, 401),
+        ("function", "k5", None, 401),
+        ("admin", "k4", None, 401),
         ("admin", "k1", None, 401),
         ("admin", "k2", None, 200),
     ],

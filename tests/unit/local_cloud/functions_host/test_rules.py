@@ -11,6 +11,7 @@ HERE = Path(__file__).parent
 LEARN = "https://learn.microsoft.com/azure/azure-functions"
 HOST = "https://github.com/Azure/azure-functions-host/blob/dev/src"
 STORAGE = "https://github.com/Azure/azure-sdk-for-net/tree/main/sdk/storage"
+QUEUES = "Microsoft.Azure.WebJobs.Extensions.Storage.Common/src/Shared/Queues"
 TIMERS = "https://github.com/Azure/azure-webjobs-sdk-extensions/tree/dev/src/WebJobs.Extensions/Extensions/Timers"
 
 
@@ -156,6 +157,68 @@ RULES = (
             "https://github.com/Azure/azure-functions-host/issues/8814",
         ),
         tests=("host::test_an_invocation_over_function_timeout_ends_the_host_and_its_message_comes_back",),
+    ),
+    Rule(
+        text="On Flex Consumption HTTP functions share instances, and every other function has its own.",
+        sources=(f"{LEARN}/event-driven-scaling#per-function-scaling",),
+        tests=(
+            "flex_rules::test_http_functions_share_a_group_and_every_other_function_has_its_own",
+            "flex::test_functions_of_different_groups_run_in_different_processes",
+        ),
+    ),
+    Rule(
+        text="A queue function gets an instance for each batch of messages, delayed ones counted, if one is visible.",
+        sources=(
+            f"{LEARN}/functions-target-based-scaling#storage-queues",
+            f"{STORAGE}/{QUEUES}/QueueMetricsProvider.cs",
+            f"{STORAGE}/{QUEUES}/QueueTargetScaler.cs",
+        ),
+        tests=(
+            "flex_rules::test_messages_ask_for_instances_once_one_of_them_can_be_received",
+            "flex_rules::test_a_queue_is_counted_as_it_is",
+            "flex::test_messages_get_an_instance_for_each_batch",
+            "flex::test_messages_that_are_all_delayed_ask_for_no_instance",
+        ),
+    ),
+    Rule(
+        text="HTTP functions get so many instances that none has more requests at once than it may have.",
+        sources=(f"{LEARN}/functions-concurrency#http-trigger-concurrency",),
+        tests=(
+            "flex_rules::test_requests_ask_for_so_many_instances_that_each_has_its_fill",
+            "flex::test_requests_beyond_the_fill_of_an_instance_get_more_instances_up_to_the_limit",
+        ),
+    ),
+    Rule(
+        text="A timer function has an instance before its tick, and none is started when the app is.",
+        sources=("https://github.com/Azure-Samples/azure-functions-flex-consumption-samples/issues/37",),
+        tests=(
+            "flex_rules::test_a_timer_asks_for_an_instance_shortly_before_its_tick_and_until_one_has_fired_it",
+            "flex::test_a_timer_has_an_instance_for_its_tick_and_none_in_between",
+        ),
+    ),
+    Rule(
+        text="An instance without work goes after half a minute; one that is always ready stays.",
+        sources=(
+            "https://github.com/Azure/Azure-Functions/issues/2581",
+            f"{LEARN}/flex-consumption-plan#always-ready-instances",
+        ),
+        tests=(
+            "flex::test_nothing_runs_until_it_is_needed_and_nothing_after_it_has_had_nothing_to_do_for_a_while",
+            "flex::test_an_instance_that_is_always_ready_is_there_from_the_start_and_stays",
+        ),
+    ),
+    Rule(
+        text="An instance that is stopped ends what runs.",
+        sources=(f"{LEARN}/functions-scale#timeout",),
+        tests=("flex::test_an_instance_that_is_asked_to_end_finishes_what_it_does_while_another_takes_what_comes",),
+    ),
+    Rule(
+        text="The worker of a placeholder starts its thread pool before it has the app's settings.",
+        sources=("https://github.com/Azure/azure-functions-python-worker/blob/dev/workers/proxy_worker/dispatcher.py",),
+        tests=(
+            "flex::test_the_thread_pool_is_as_large_as_the_placeholders_environment_says",
+            "flex::test_an_app_that_starts_the_pool_itself_has_as_many_threads_as_its_settings_say",
+        ),
     ),
 )
 
