@@ -52,7 +52,6 @@ from shared.errors import (
 from shared.flows import execution, report, reserving
 from shared.flows.runner import INCOMPLETE_LOOK_S, Flow, Step, StepFailed, advance
 from shared.log import log
-from shared.room import IMPORT_BYTES
 from shared.secret import SecretUrl
 from shared.services import Services
 
@@ -229,7 +228,7 @@ def _uploaded(run: Run, services: Services) -> Run:
 
     Raises NoRoom if other large packages take the process's memory.
     """
-    with services.room.taken(run.file.size_bytes, at_most=IMPORT_BYTES):
+    with services.room.taken(run.file.size_bytes):
         return _checked_and_streamed(run, services)
 
 

@@ -34,7 +34,6 @@ from shared.errors import AnswerLost, AppError, DataDamaged, NameHeld, NameTaken
 from shared.flows import execution, reserving
 from shared.flows.runner import Flow, Step, advance
 from shared.log import log
-from shared.room import EXPORT_BYTES
 from shared.services import Services
 
 # How every zip begins, and what stands in its last bytes. A proxy on the way may answer a download with a page of its
@@ -275,7 +274,7 @@ def _delivered(run: Run, submission: Submission, package: RemoteFile, services: 
     flow = _flow(run, services)
     is_first = not run.file.item_id
     name = run.file.name if is_first else name_with(run.file.name, submission.execution_id[-12:])
-    with package, services.room.taken(package.size_bytes, at_most=EXPORT_BYTES):
+    with package, services.room.taken(package.size_bytes):
         folder_id = services.folder_id(flow.drive, flow.output_folder)
         try:
             item = _copied(package, services.onedrive(flow.drive), folder_id, name, run)

@@ -117,8 +117,12 @@ def _calls(flex: FlexStage) -> list[str]:
 
 
 def _details(journal: Journal, calls: list[str]) -> dict[str, object]:
+    first = min((each.began for each in journal.invocations), default=0.0)
     return {
-        "executions": [f"{each.function} {each.ended - each.began:.2f} s" for each in journal.invocations],
+        "executions": [
+            f"{each.function} on {each.instance}: {each.began - first:.2f} to {each.ended - first:.2f} s"
+            for each in journal.invocations
+        ],
         "calls to storage": len(calls),
     }
 

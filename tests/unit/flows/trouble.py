@@ -14,7 +14,7 @@ from shared.clients.run_store import Lane
 from shared.domain.run import Run, State
 from shared.flows import runner
 from shared.flows.runner import Flow
-from shared.room import IMPORT_BYTES, ROOM_BYTES
+from shared.room import LARGE_BYTES, ROOM_BYTES
 from shared.services import Services
 from tests.world import World
 
@@ -103,6 +103,6 @@ def write_record(world: World, name: str, content: bytes) -> None:
 def room_taken(world: World) -> Iterator[None]:
     """Let packages of other lanes take all room of the process's memory while the block runs."""
     with ExitStack() as stack:
-        for _ in range(ROOM_BYTES // IMPORT_BYTES):
-            stack.enter_context(world.services.room.taken(IMPORT_BYTES, at_most=IMPORT_BYTES))
+        for _ in range(ROOM_BYTES // LARGE_BYTES):
+            stack.enter_context(world.services.room.taken(LARGE_BYTES))
         yield
