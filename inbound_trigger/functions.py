@@ -8,6 +8,7 @@ import azure.functions as func
 from shared.clients.wake_queue import WORK
 from shared.domain.notification import BadNotification, read_notifications, validation_token
 from shared.flows import watch
+from shared.flows.processes import noted
 from shared.log import log
 from shared.secret import Secret
 from shared.services import services
@@ -50,6 +51,7 @@ def _answer(status: int, text: str) -> func.HttpResponse:
 
 
 @inbound.queue_trigger(arg_name="msg", queue_name=WORK, connection=STORAGE)
+@noted
 def work(msg: func.QueueMessage) -> None:
     """Scan the Input folders because Graph said that something changed, or do what is due in lanes of both ways.
 
@@ -61,6 +63,7 @@ def work(msg: func.QueueMessage) -> None:
 
 
 @inbound.timer_trigger(arg_name="timer", schedule="0 * * * * *", run_on_startup=False, use_monitor=False)
+@noted
 def keep_watch(timer: func.TimerRequest) -> None:  # noqa: ARG001  # the host passes it by name
     """Every minute: scan, wake lanes that are due, keep the Graph subscription alive, tell people."""
     watch.keep_watch(services())

@@ -241,6 +241,12 @@ class LocalCloud:
         file.write_text(json.dumps({"IsEncrypted": False, "Values": self.settings}), encoding="utf-8")
         return file
 
+    def stop_host(self) -> None:
+        """End the functions host as a new version of the app does: it ends what it is doing."""
+        if self._host:
+            self._host.stop()
+            self._host = None
+
     def kill_host(self) -> None:
         """End the functions host at once, as when an instance of Azure's goes away."""
         if self._host:
@@ -248,9 +254,7 @@ class LocalCloud:
             self._host = None
 
     def _stop(self) -> None:
-        if self._host:
-            self._host.stop()
-            self._host = None
+        self.stop_host()
         self._stack.close()
 
     # -- what the app is told

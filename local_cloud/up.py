@@ -167,8 +167,7 @@ def _directions(cloud: LocalCloud, storage: str, *, with_host: bool, flex: FlexO
             *([f"    its instances     {cloud.host_url}/admin/host/instances"] if flex else []),
             *(_about_flex(flex) if flex else []),
             "",
-            "An export now:        POST "
-            f"{cloud.host_url}/admin/functions/start_exports with the body {{}} (needs --export PROJECT:COMPANY)",
+            f"An export now:        dev.py runs export-now export --url {cloud.host_url} (needs --export PROJECT:COMPANY)",
         ]
     else:
         lines += [

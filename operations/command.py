@@ -147,6 +147,7 @@ def show(app: App, options: argparse.Namespace) -> int:
         if words:
             _say(words)
     facts = {"run id": run["run_id"], "company": run["company"], "data project": run["data_project"]}
+    facts |= {"scheduled for": _scheduled(run)}
     facts |= {"opened": _time(run["opened"]), "ended": run["ended"] and _time(run["ended"])}
     facts["execution id"] = ", ".join(each["execution_id"] for each in run["submissions"])
     for name, value in facts.items():
@@ -163,6 +164,14 @@ def show(app: App, options: argparse.Namespace) -> int:
     for row in run["failed_rows"]:
         _say(f"  row {row['record_id']}  {row['field']}  {row['message']}")
     return 0
+
+
+def _scheduled(run: Json) -> str:
+    """Return for when an export was scheduled, and how late it began; "" if it was not, or an older app answers."""
+    if not run.get("scheduled"):
+        return ""
+    late = f", opened {run['late']:.0f} seconds late" if run.get("late") else ""
+    return f"{_time(run['scheduled'])}{late}"
 
 
 def _run(app: App, named: str) -> Json:

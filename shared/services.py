@@ -125,6 +125,7 @@ class Services:
         # By drive and Input folder: what lay there at that scan and is no file, which the app leaves where it is.
         self.last_strays: dict[tuple[str, str], Sequence[DriveItem]] = {}
         self.last_notification: datetime | None = None  # that this process was given
+        self.process_noted: dict[str, datetime] = {}  # by function: when this process has noted itself last
         self.seen_checked_in: dict[str, datetime] = {}  # by drive: when a filed file was last seen not checked out
 
     def now(self) -> datetime:

@@ -35,6 +35,7 @@ from shared.domain.integrations import (
     parse_service_url,
     parse_webhook_url,
 )
+from shared.domain.schedule import Schedule, parse_schedule
 from shared.errors import SettingsInvalid
 from shared.secret import Secret, SecretUrl, redacted
 
@@ -63,6 +64,9 @@ class Setting:
     is_secret: bool = False
     has_key: bool = False  # an address whose query holds a key; the rest of it may be shown
 
+
+# The name under which azure-functions-runtime reads it, too.
+THREADS: Final = "PYTHON_THREADPOOL_THREAD_COUNT"
 
 _ALL: Final = (
     Setting("FO_URL", example=EXAMPLE_URL),
@@ -115,6 +119,7 @@ _ALL: Final = (
     Setting("POLL_STAY_SECONDS", "5", "5"),
     Setting("POLL_FIRST_SECONDS", "2", "2"),
     Setting("POLL_LONGEST_SECONDS", "300", "300"),
+    Setting(THREADS, "64", "64"),
     Setting("AZURE_TENANT_ID", example="contoso.onmicrosoft.com"),
     Setting("AZURE_CLIENT_ID", example="11111111-2222-3333-4444-555555555555"),
     Setting("AZURE_CLIENT_SECRET", example="the secret's value (not its id)", is_secret=True),
@@ -153,18 +158,6 @@ _ADDRESS: Final = re.compile(r"[^@\s;,<>]+@[^@\s;,<>]+\.[^@\s;,<>]+")
 _TENANT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*")
 _CLIENT_ID: Final = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _ACCOUNT: Final = re.compile(r"[a-z0-9]{3,24}")
-_MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_WEEKDAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-# The six fields of NCRONTAB: name, least, most, names that stand for numbers.
-# https://learn.microsoft.com/azure/azure-functions/functions-bindings-timer#ncrontab-expressions
-_SCHEDULE_FIELDS: Final[tuple[tuple[str, int, int, tuple[str, ...]], ...]] = (
-    ("second", 0, 59, ()),
-    ("minute", 0, 59, ()),
-    ("hour", 0, 23, ()),
-    ("day", 1, 31, ()),
-    ("month", 1, 12, _MONTHS),
-    ("day of the week", 0, 6, _WEEKDAYS),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +189,8 @@ class StorageSettings:
     blob_url: str = ""
     queue_url: str = ""
     client_id: str = ""  # of a user-assigned managed identity; empty for the system-assigned one
+    names_credential: bool = False  # the host is told to use that identity too, and not whichever it finds first
+    has_empty_text: bool = False  # an empty connection string stands beside the addresses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,7 +212,7 @@ class Settings:
     sign_in: SignIn | None  # there when onedrive_sign_in is "user"
     credentials: Credentials
     storage: StorageSettings
-    outbound_schedule: str  # NCRONTAB; for reading only, the host takes it from the environment itself
+    outbound_schedule: Schedule | None  # for reading only, the host takes it from the environment itself
     notification_url: SecretUrl | None  # None: the app looks every minute and is not notified
     client_state: Secret | None  # there when notification_url is
     alerts: AlertRoute  # of all flows that name no way of their own; without any, alerts go to the log
@@ -232,6 +227,7 @@ class Settings:
     poll_stay_s: float  # how long a worker stays with a young execution; 0: not at all
     poll_first_s: float  # bounds of the growing wait between two looks at an execution
     poll_longest_s: float
+    threads: int  # invocations that one process runs at the same time
     in_force: tuple[SettingInForce, ...] = field(compare=False)  # those that are set or have a default
 
     @property
@@ -271,7 +267,7 @@ def read_settings(environ: Mapping[str, str], *, app_folder: Path = APP_FOLDER) 
         sign_in=_sign_in(read) if onedrive_sign_in == "user" else None,
         credentials=_credentials(read, app_folder),
         storage=_storage(read),
-        outbound_schedule=read.text("OUTBOUND_SCHEDULE", _parse_schedule),
+        outbound_schedule=read.optional("OUTBOUND_SCHEDULE", parse_schedule),
         notification_url=notification_url,
         client_state=read.optional("CLIENT_STATE", _parse_client_state),
         alerts=_alerts(read),
@@ -286,6 +282,7 @@ def read_settings(environ: Mapping[str, str], *, app_folder: Path = APP_FOLDER) 
         poll_stay_s=read.number("POLL_STAY_SECONDS", least=0, most=60),
         poll_first_s=poll_first_s,
         poll_longest_s=poll_longest_s,
+        threads=read.whole_number(THREADS, least=1, most=1000),
         in_force=tuple(read.in_force()),
     )
     if settings.is_mailed and onedrive_sign_in == "app":
@@ -358,6 +355,18 @@ class _Reader:
         default = SETTINGS[name].default
         value = self._parsed(name, self.given(name) or default, parse)
         return float(default) if value is None else value
+
+    def whole_number(self, name: str, *, least: int, most: int) -> int:
+        """Return a whole number within bounds; the default if it is wrong."""
+
+        def parse(text: str) -> int:
+            if re.fullmatch(r"\d+", text, re.ASCII) is None or not least <= int(text) <= most:
+                raise Unfit(f"must be a whole number from {least} to {most}.")
+            return int(text)
+
+        default = SETTINGS[name].default
+        value = self._parsed(name, self.given(name) or default, parse)
+        return int(default) if value is None else value
 
     def require(self, name: str, why: str) -> None:
         """Note a setting that is not set."""
@@ -555,6 +564,8 @@ def _storage(read: _Reader) -> StorageSettings:
         blob_url=blob_url or (f"https://{account}.blob.core.windows.net" if account else ""),
         queue_url=queue_url or (f"https://{account}.queue.core.windows.net" if account else ""),
         client_id=read.text("AzureWebJobsStorage__clientId", _parse_client_id),
+        names_credential=bool(read.given("AzureWebJobsStorage__credential")),
+        has_empty_text=bool(identity_names) and connection_string is None and read.is_named("AzureWebJobsStorage"),
     )
 
 
@@ -644,35 +655,6 @@ def _parse_date(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise Unfit("must be a date: year-month-day.") from None
-
-
-def _parse_schedule(text: str) -> str:
-    fields = text.split()
-    if len(fields) != len(_SCHEDULE_FIELDS):
-        raise Unfit("must be an NCRONTAB expression of six fields: second minute hour day month day-of-week.")
-    for given, (name, least, most, names) in zip(fields, _SCHEDULE_FIELDS, strict=True):
-        if not all(_is_schedule_part(part, least, most, names) for part in given.split(",")):
-            raise Unfit(f"has a {name} field that NCRONTAB does not take; it counts from {least} to {most}.")
-    return " ".join(fields)
-
-
-def _is_schedule_part(part: str, least: int, most: int, names: tuple[str, ...]) -> bool:
-    """Return whether a field's part is a value, a range or *, each perhaps with a step: "5", "mon-fri", "*/30"."""
-    values, slash, step = part.partition("/")
-    if slash and (re.fullmatch(r"\d{1,2}", step, re.ASCII) is None or int(step) == 0):
-        return False
-    if values == "*":
-        return True
-    first, dash, last = values.partition("-")
-    numbers = [_schedule_value(each, least, names) for each in ((first, last) if dash else (first,))]
-    return all(number is not None and least <= number <= most for number in numbers)
-
-
-def _schedule_value(text: str, least: int, names: tuple[str, ...]) -> int | None:
-    if re.fullmatch(r"\d{1,2}", text, re.ASCII):
-        return int(text)
-    short = text.casefold()
-    return names.index(short) + least if short in names else None
 
 
 def _host_of(text: str) -> str:

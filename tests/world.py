@@ -200,9 +200,12 @@ class World:
         """Look for new files; return how many runs were opened."""
         return watch.open_new_runs(self.services)
 
-    def start_exports(self) -> int:
-        """Do what the export timer does; return how many exports were started."""
-        return outbound.start_exports(self.services)
+    def start_exports(self, *, next_tick: datetime | None = None) -> int:
+        """Do what the export timer does; return how many exports were started.
+
+        next_tick: when the host's monitor expects the next one; a moment to come if a person calls the function.
+        """
+        return outbound.start_exports(self.services, next_tick=next_tick.isoformat() if next_tick else "")
 
     def wake(self, lane: str) -> None:
         """Deliver one wake-up for a lane."""

@@ -192,9 +192,8 @@ class Host:
                     await self._run_message(function, trigger, message, text.encode())
 
                 self._watch(run_message(), f"call of {function.name}")
-            case TimerTrigger():
-                tick = Tick(past_due=False, status=None, reason="This function was called by hand")
-                self._watch(self._run_tick(function, tick), f"call of {function.name}")
+            case TimerTrigger() as timer:
+                self._watch(self._run_timer_by_hand(function, timer), f"call of {function.name}")
             case HttpTrigger():
                 raise ValueError(f"{function.name} is called over HTTP")
 
@@ -225,17 +224,14 @@ class Host:
                 pass  # HttpFront has them all
 
     def _start_timer(self, function: Function, trigger: TimerTrigger) -> None:
-        blobs = self._storage.blobs("")
-        # https://github.com/Azure/azure-webjobs-sdk-extensions/blob/dev/src/WebJobs.Extensions/Extensions/Timers/Scheduling/TimerSchedule.cs
-        monitored = trigger.use_monitor and not trigger.schedule.is_more_often_than_a_minute(datetime.now(UTC))
         timer = TimerListener(
             trigger.schedule,
             partial(self._run_tick, function),
             run_on_startup=trigger.run_on_startup,
-            monitor=Monitor(blobs, self._id, function.name) if monitored else None,
+            monitor=self._monitor(function, trigger),
             clock=lambda: datetime.now(UTC),
         )
-        singleton = Singleton(blobs, self._id, function.name, lease_s=self._options.lease_s)
+        singleton = Singleton(self._storage.blobs(""), self._id, function.name, lease_s=self._options.lease_s)
         self._listeners += [timer, singleton]
 
         async def listen() -> None:
@@ -243,6 +239,22 @@ class Host:
             await timer.listen()
 
         self._watch(singleton.run(listen), f"listener of {function.name}")
+
+    def _monitor(self, function: Function, trigger: TimerTrigger) -> Monitor | None:
+        # https://github.com/Azure/azure-webjobs-sdk-extensions/blob/dev/src/WebJobs.Extensions/Extensions/Timers/Scheduling/TimerSchedule.cs
+        if not trigger.use_monitor or trigger.schedule.is_more_often_than_a_minute(datetime.now(UTC)):
+            return None
+        return Monitor(self._storage.blobs(""), self._id, function.name)
+
+    async def _run_timer_by_hand(self, function: Function, trigger: TimerTrigger) -> None:
+        """Run a timer's function now. Its status is the one that was saved last, which this does not change.
+
+        TimerTriggerBinding.BindAsync:
+        https://github.com/Azure/azure-webjobs-sdk-extensions/blob/dev/src/WebJobs.Extensions/Extensions/Timers/Bindings/TimerTriggerBinding.cs
+        """
+        monitor = self._monitor(function, trigger)
+        status = await monitor.load() if monitor else None
+        await self._run_tick(function, Tick(past_due=False, status=status, reason="This function was called by hand"))
 
     async def _serve(self) -> None:
         usable = [function for function in self._functions.values() if function.name not in self._disabled]

@@ -327,6 +327,8 @@ class Run:
     cancelled_in: State | None = None  # the state in which a person cancelled it
     passed_by: tuple[str, ...] = ()  # the first files of its flow that were taken up before it, though they came later
     passed_by_total: int = 0
+    scheduled: datetime | None = None  # exports: the moment of the schedule that it serves; None: a person asked for it
+    late_s: float | None = None  # exports: seconds between that moment and its opening, if that was late
     waited_s: float | None = None  # seconds until it was taken up, and for what other runs had; None: not known
     steps: tuple[StepRecord, ...] = ()
     ended: datetime | None = None

@@ -24,10 +24,12 @@ from shared.errors import AppError, SettingsInvalid, TryAgain
 from shared.flows import telling
 from shared.flows.lanes import next_of_lanes
 from shared.flows.notes import moment_of, read_note
+from shared.flows.processes import ProcessNote, process_notes
 from shared.flows.scans import AT, NOTE, FolderScan, scans_of
 from shared.flows.watch import WORK_FUNCTION, subscription_note
 from shared.services import Services
-from shared.settings import SettingInForce
+from shared.settings import THREADS, Credentials, SettingInForce, Settings, StorageSettings
+from shared.thread_pool import thread_pool_size
 from shared.version import VERSION
 
 # Seconds that one call may take here, and after which no other service is asked: a monitor waits for the answer.
@@ -115,6 +117,8 @@ class Health:
     subscriptions: tuple[SubscriptionState, ...] = ()
     lanes: tuple[Lane, ...] = ()
     queues: tuple[Queue, ...] = ()
+    threads: int | None = None  # of the process that answers; None if Azure's runtime has not loaded it
+    processes: tuple[ProcessNote, ...] = ()
     settings: tuple[SettingInForce, ...] = ()
 
 
@@ -135,6 +139,7 @@ def check_health(build: Callable[[], Services], *, thorough: bool = False) -> He
         now=services.now(),
         process_began=services.began,
         last_notification=services.last_notification,
+        threads=thread_pool_size(),
         settings=services.settings.in_force,
     )
     with waiting_at_most(CALL_S):
@@ -142,7 +147,8 @@ def check_health(build: Callable[[], Services], *, thorough: bool = False) -> He
             found = _with_storage(own, services)
         except AppError as error:
             found = replace(own, checks=(_failed("Storage", error),))
-        return _graded(replace(found, checks=(*found.checks, *_others(services, thorough=thorough))))
+        host = _host_storage_checks(services.settings)
+        return _graded(replace(found, checks=(*host, *found.checks, *_others(services, thorough=thorough))))
 
 
 def _graded(health: Health) -> Health:
@@ -154,6 +160,75 @@ def _failed(name: str, error: AppError, to_do: str = "") -> Check:
     """Return the check that ended with an error: trouble, unless a service that did answer is busy or in trouble."""
     passes = isinstance(error, TryAgain) and error.call is not None and error.call.status is not None
     return Check(name=name, grade=Grade.WARNING if passes else Grade.TROUBLE, words=str(error), to_do=to_do)
+
+
+# -- what the settings tell
+
+
+def _host_storage_checks(settings: Settings) -> Iterator[Check]:
+    """Return whether the host and the app use the storage account as the same identity, as far as the settings say.
+
+    Nothing is asked: where the host cannot reach its storage, no function runs, and only the doctor can tell.
+    """
+    storage, name = settings.storage, "Identity for storage"
+    if storage.connection_string:
+        yield Check(
+            name=name, grade=Grade.OK, words="The host and the app use the connection string in AzureWebJobsStorage."
+        )
+        return
+    if storage.has_empty_text:
+        # https://github.com/Azure/azure-functions-host/issues/11796
+        yield Check(
+            name=name,
+            grade=Grade.TROUBLE,
+            words="AzureWebJobsStorage is there and empty. The host reads it before the AzureWebJobsStorage__... "
+            "settings, and finds no storage account in it.",
+            to_do="Delete the app setting AzureWebJobsStorage.",
+        )
+    yield _host_identity_check(name, settings.credentials, storage)
+
+
+def _host_identity_check(name: str, credentials: Credentials, storage: StorageSettings) -> Check:
+    app = _identity(storage.client_id)
+    is_registration = bool(credentials.client_secret or credentials.certificate_path)
+    if storage.names_credential:
+        words = f"The host and the app use the storage account as {app}."
+        if storage.client_id or is_registration or not credentials.client_id:
+            return Check(name=name, grade=Grade.OK, words=words)
+        return Check(
+            name=name,
+            grade=Grade.WARNING,
+            words=f"{words} AZURE_CLIENT_ID names {_identity(credentials.client_id)}.",
+            to_do="If the app has no system-assigned identity, or that has no role on the storage account, set "
+            "AzureWebJobsStorage__clientId to the same client id.",
+        )
+    # Without a credential the host takes what DefaultAzureCredential finds: the AZURE_... variables come first, and
+    # AzureWebJobsStorage__clientId is not read. https://github.com/Azure/azure-functions-host/issues/10904
+    # https://learn.microsoft.com/dotnet/azure/sdk/authentication/credential-chains#defaultazurecredential-overview
+    host = f"the app registration {credentials.client_id}" if is_registration else _identity(credentials.client_id)
+    clients = f" and AzureWebJobsStorage__clientId={storage.client_id}" if storage.client_id else ""
+    to_do = f"Set AzureWebJobsStorage__credential=managedidentity{clients}."
+    if host != app:
+        also = "" if storage.client_id else " For a user-assigned identity set AzureWebJobsStorage__clientId, too."
+        return Check(
+            name=name,
+            grade=Grade.TROUBLE,
+            words=f"The settings let the host use the storage account as {host}, and the app as {app}: "
+            "AzureWebJobsStorage__credential is missing, so the host takes the identity of the AZURE_... settings, or "
+            "the one that Azure gives it.",
+            to_do=to_do + also,
+        )
+    return Check(
+        name=name,
+        grade=Grade.WARNING if storage.client_id else Grade.OK,
+        words=f"The host and the app use the storage account as {app}. AzureWebJobsStorage__credential is missing: the "
+        "host looks for an identity by itself, and finds this one as long as no AZURE_... setting names another.",
+        to_do=to_do,
+    )
+
+
+def _identity(client_id: str) -> str:
+    return f"the user-assigned identity {client_id}" if client_id else "the system-assigned identity"
 
 
 # -- what the app's storage tells
@@ -169,12 +244,14 @@ def _with_storage(health: Health, services: Services) -> Health:
     noted = read_note(NOTE, services).content
     last_look = moment_of(noted.get(AT))
     subscriptions = tuple(_subscriptions(services))
+    processes = process_notes(services)
     return replace(
         health,
         last_look=last_look,
         subscriptions=subscriptions,
         lanes=lanes,
         queues=queues,
+        processes=processes,
         checks=(
             Check(name="Storage", grade=Grade.OK, words="The app may read its records and its queues."),
             _look_check(last_look, now),
@@ -183,6 +260,7 @@ def _with_storage(health: Health, services: Services) -> Health:
             *_notification_checks(subscriptions, services),
             *_lane_checks(lanes, now),
             *_queue_checks(queues),
+            _thread_check(health.threads, processes, services.settings.threads),
         ),
     )
 
@@ -326,6 +404,28 @@ def _queue_checks(queues: Sequence[Queue]) -> Iterator[Check]:
                 words=f"The host gave up on {_counted(queue.length.given_up, 'message')} of {function}.",
                 to_do="The timer tells a person of them and empties the queue; see 'Queues' in docs/operations.md.",
             )
+
+
+def _thread_check(own: int | None, processes: Sequence[ProcessNote], set_to: int) -> Check:
+    """Return the check of the thread pools: of the process that answers, and of those that have noted themselves."""
+    told = [f"{own} in the process that answers here"] if own is not None else []
+    told += [f"{note.threads} in that of {note.function} (noted {_moment(note.noted)})" for note in processes]
+    sizes = {note.threads for note in processes} | ({own} if own is not None else set())
+    if sizes <= {set_to}:
+        words = f"Invocations at the same time: {set_to}. {_sentence(told) or 'No process has noted itself yet.'}"
+        return Check(name="Threads", grade=Grade.OK, words=words)
+    return Check(
+        name="Threads",
+        grade=Grade.WARNING,
+        words=f"{THREADS} is {set_to}, but not all processes run so many invocations at the same time. "
+        f"{_sentence(told)}",
+        to_do="A process that has noted itself before the setting was changed notes itself anew when it runs next. "
+        "If it stays: 'Threads' in docs/operations.md.",
+    )
+
+
+def _sentence(parts: Sequence[str]) -> str:
+    return f"{', '.join(parts)}." if parts else ""
 
 
 def _counted(count: int, what: str) -> str:

@@ -444,6 +444,8 @@ class RunView:
     place: Place = Place.ENDED
     waited: timedelta | None = None  # of the time that it took, as in a list
     to_do: str = ""  # what a person is to do about a run that has ended
+    scheduled: datetime | None = None  # the moment of the schedule that an export serves
+    late: timedelta | None = None  # after that moment it was opened, if that was late
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -578,6 +580,8 @@ def run_view(
         is_aside=not run.ended and run.is_aside,
         passed=passed_words(run),
         to_do=what_to_do(run) if run.ended else "",
+        scheduled=run.scheduled,
+        late=None if run.late_s is None else timedelta(seconds=run.late_s),
     )
 
 

@@ -16,9 +16,11 @@ from typing import Final
 from shared.clients.dmf import ExecutionStatus, FinanceOperations
 from shared.clients.onedrive import CHUNK, DriveItem, OneDrive
 from shared.clients.run_store import Mark, RecordChanged, order_of
+from shared.clients.run_store import moment_of as opened_at
 from shared.clients.transfer import RemoteFile, open_blob
 from shared.domain.integrations import ExportFlow
 from shared.domain.quick_xor_hash import QuickXorHash
+from shared.domain.record import Damaged
 from shared.domain.run import (
     FileFacts,
     FlowKind,
@@ -32,6 +34,7 @@ from shared.domain.run import (
 )
 from shared.errors import AnswerLost, AppError, DataDamaged, NameHeld, NameTaken, NotFound, TryAgain
 from shared.flows import execution, reserving
+from shared.flows.notes import moment_of, read_note
 from shared.flows.runner import Flow, Step, advance
 from shared.log import log
 from shared.services import Services
@@ -59,34 +62,95 @@ TRIES_TO_ASK: Final = 4
 # which keeps uploads for days, does not hold their names.
 HELD_S: Final = 180.0
 HELD_LOOKS: Final = 20
-# An export is noted before its run is opened. One that has none after this time never will: its host died between.
-OPENED_WITHIN: Final = timedelta(minutes=1)
+# An export is noted before its run is opened. If its host ended between the two, a later tick opens it. After so long
+# it may have ended, and people may have deleted old records.
+NOTED_WITHIN: Final = timedelta(days=1)
+# The host's timer may fire a moment before it is due ("likely under 1 second due to clock skew").
+# https://github.com/Azure/azure-webjobs-sdk-extensions, Timers/Listener/TimerListener.cs (InvokeJobFunction)
+TICKS_EARLY_BY: Final = timedelta(seconds=2)
+# An export that begins so long after its moment is late, and says so.
+LATE_AFTER: Final = timedelta(seconds=10)
 # After a failed export the next one waits this long: a tick every 30 seconds would repeat the failure, and its alert.
 PAUSE_AFTER_FAILURE: Final = timedelta(minutes=10)
 
 
-def start_exports(services: Services) -> int:
-    """Open a run for each export that is due and has none, and wake its lane; return how many were opened."""
-    open_lanes = {lane for lane, _ in services.store.open_places()}
-    opened = 0
+def start_exports(services: Services, *, next_tick: str = "") -> int:
+    """Open a run for each export that is due and has none, and wake its lane; return how many were opened.
+
+    Each serves the last moment of the schedule that has come, and no moment is served twice: what it served is saved
+    with the run that serves it, so a tick that is late, doubled or was cut off changes nothing
+    (docs/decisions/0024-each-moment-of-the-schedule-once.md).
+    next_tick: when the host would call next by itself, as text; a moment to come means that a person has called.
+    Raises the first error once all exports have been tried.
+    """
+    moment = None if _is_called_by_hand(next_tick, services) else _moment(services)
+    under_way = dict(reversed(services.store.open_places()))  # the first of each lane
+    opened, failed = 0, list[AppError | Damaged]()
     for flow in services.integrations.exports:
-        if flow.lane not in open_lanes:
-            opened += _start_if_due(flow, services)
+        if flow.lane in under_way:
+            _note_skipped(flow, moment, under_way[flow.lane])
+            continue
+        try:
+            opened += _start_if_due(flow, moment, services)
+        except (AppError, Damaged) as error:
+            log.error("export.not_started", integration=flow.name, reason=str(error))
+            failed.append(error)
+    if failed:
+        raise failed[0]
     return opened
 
 
-def _start_if_due(flow: ExportFlow, services: Services) -> bool:
+def _is_called_by_hand(next_tick: str, services: Services) -> bool:
+    """Return whether a person has called the timer's function: the host itself calls when the next tick has come.
+
+    https://github.com/Azure/azure-webjobs-sdk-extensions, Timers/Bindings/TimerTriggerBinding.cs (BindAsync)
+    """
+    due = moment_of(next_tick)
+    return due is not None and due > services.now() + TICKS_EARLY_BY
+
+
+def _moment(services: Services) -> datetime | None:
+    schedule = services.settings.outbound_schedule
+    return schedule.latest(services.now() + TICKS_EARLY_BY) if schedule else None
+
+
+def _note_skipped(flow: ExportFlow, moment: datetime | None, order: str) -> None:
+    """Say that an export is left out because the one before it is under way; order: of the run under way."""
+    if moment and opened_at(order) < moment - TICKS_EARLY_BY:
+        log.info("export.skipped", integration=flow.name, scheduled=moment, reason="the one before it is under way")
+
+
+def _start_if_due(flow: ExportFlow, moment: datetime | None, services: Services) -> bool:
+    """moment: of the schedule, which is to be served; None if a person asks."""
     now = services.now()
-    mark = services.store.read_mark(f"export-{flow.lane}")
+    mark = read_note(f"export-{flow.lane}", services)
     last = _last_run(mark, services)
-    noted_for = now - datetime.fromisoformat(mark.content["opened"]) if mark.content else timedelta.max
-    every = timedelta(seconds=flow.every_s)
-    if noted_for < every and (noted_for < OPENED_WITHIN or (last and last.run_id == mark.content["run_id"])):
+    served = _served(mark)
+    if moment and served and moment <= served:
+        return _open_noted(flow, mark, last, services)
+    since = (moment or now) - (last.scheduled or last.opened) if last else timedelta.max
+    if flow.every_s and since < timedelta(seconds=flow.every_s) - TICKS_EARLY_BY:
         return False
     has_failed = last is not None and last.state in (State.FAILED, State.CANCELLED)
     if last and has_failed and last.ended and now - last.ended < PAUSE_AFTER_FAILURE:
+        log.info("export.skipped", integration=flow.name, scheduled=moment, reason="the last one failed a moment ago")
         return False
-    return _opened(planned(flow, now), mark, last, services)
+    return _opened(replace(planned(flow, now), scheduled=moment), mark, last, services)
+
+
+def _open_noted(flow: ExportFlow, mark: Mark, last: Run | None, services: Services) -> bool:
+    """Open the run that was noted for a moment of the schedule, if its host ended before it opened it.
+
+    It is the same run, in the same place: where another host is about to open it, one of both does.
+    """
+    opened, run_id = moment_of(mark.content.get("opened")), mark.content.get("run_id", "")
+    scheduled = moment_of(mark.content.get("scheduled"))
+    if opened is None or scheduled is None or (last and last.run_id == run_id):
+        return False
+    if services.now() - opened > NOTED_WITHIN:
+        return False
+    run = replace(planned(flow, opened), run_id=run_id, scheduled=scheduled, due=services.now())
+    return _created(run, last, services)
 
 
 def planned(flow: ExportFlow, now: datetime) -> Run:
@@ -106,22 +170,49 @@ def planned(flow: ExportFlow, now: datetime) -> Run:
 
 def start(run: Run, services: Services) -> bool:
     """Open an export that a person asks for, due or not; return False where another one begins at this moment."""
-    mark = services.store.read_mark(f"export-{run.lane}")
+    mark = read_note(f"export-{run.lane}", services)
     return _opened(run, mark, _last_run(mark, services), services)
 
 
 def _opened(run: Run, mark: Mark, last: Run | None, services: Services) -> bool:
-    run = replace(run, submissions=_still_missing(last, services.now()))
-    mark.content = {"opened": run.opened.isoformat(), "run_id": run.run_id}
+    content = {"opened": run.opened.isoformat(), "run_id": run.run_id}
+    content |= {"scheduled": _text_of(run.scheduled), "served": _text_of(run.scheduled or _served(mark))}
     if last:
-        mark.content |= {"last_opened": last.opened.isoformat(), "last_run_id": last.run_id}
+        content |= {"last_opened": last.opened.isoformat(), "last_run_id": last.run_id}
+    mark.content = content
     try:
         services.store.write_mark(f"export-{run.lane}", mark)
     except RecordChanged:
         return False  # another host starts it at this moment
-    if not services.store.create(run):
+    return _created(run, last, services)
+
+
+def _served(mark: Mark) -> datetime | None:
+    """Return the last moment of the schedule that was served; None if none was.
+
+    An older version noted no moment: what came before its last export is over.
+    """
+    if "served" in mark.content:
+        return moment_of(mark.content["served"])
+    opened = moment_of(mark.content.get("opened"))
+    return opened and opened + TICKS_EARLY_BY
+
+
+def _text_of(moment: datetime | None) -> str:
+    return moment.isoformat() if moment else ""
+
+
+def _created(run: Run, last: Run | None, services: Services) -> bool:
+    """Open a run that is noted, and wake its lane; return False if it is open already."""
+    now = services.now()
+    late = now - run.scheduled if run.scheduled else timedelta()
+    if late > LATE_AFTER:
+        run = replace(run, late_s=round(late.total_seconds(), 3))
+    if not services.store.create(replace(run, submissions=_still_missing(last, now))):
         return False
-    log.info("export.planned", integration=run.integration, file=run.file.name)
+    log.info("export.planned", integration=run.integration, file=run.file.name, scheduled=run.scheduled)
+    if run.late_s is not None:
+        log.warning("export.late", integration=run.integration, scheduled=run.scheduled, late_s=run.late_s)
     services.wakes.send(run.lane)
     return True
 
@@ -135,10 +226,9 @@ def _file_name(flow: ExportFlow, now: datetime) -> str:
 def _last_run(mark: Mark, services: Services) -> Run | None:
     """Return the export that was started last, as it ended; where it never came to be, the one before it."""
     for opened, run_id in (("opened", "run_id"), ("last_opened", "last_run_id")):
-        if run_id in mark.content:
-            run = services.store.ended_run(datetime.fromisoformat(mark.content[opened]), mark.content[run_id])
-            if run:
-                return run
+        moment = moment_of(mark.content.get(opened))
+        if moment and run_id in mark.content and (run := services.store.ended_run(moment, mark.content[run_id])):
+            return run
     return None
 
 
@@ -161,9 +251,21 @@ def advance_exports(text: str, services: Services) -> None:
 def choose_id(run: Run, services: Services) -> Run:
     """PLANNED: reserve the data project, and choose the execution id, so that it is saved before it is sent."""
     now = services.now()
+    if run.scheduled and services.store.ended_run(run.opened, run.run_id):
+        return _dropped(run, services)
     execution_id = new_execution_id(run.data_project, now)
     run = reserving.reserve(run, _flow(run, services).environment_url, execution_id, services)
     return run.waits_no_more(now).submitting(Submission(execution_id=execution_id, chosen=now), now)
+
+
+def _dropped(run: Run, services: Services) -> Run:
+    """Delete a run that has been opened, done and ended already: a host that stood still has opened it once more.
+
+    Always raises RecordChanged, as saving it would.
+    """
+    if row := services.store.row_at(run.lane, run.order):
+        services.store.drop(replace(row, record_etag=run.record_etag))
+    raise RecordChanged(f"run {run.run_id} has ended already; a host that stood still had opened it once more")
 
 
 def submit(run: Run, services: Services) -> Run:

@@ -17,7 +17,7 @@ def _says_why(path: str, line: int) -> bool:
     return re.search(r"#(?! noqa| type:) \S", source) is not None
 
 
-def test_a_blind_except_stands_at_the_edge_of_a_duty_and_of_the_runner_alone_and_says_why() -> None:
+def test_a_blind_except_stands_at_the_edge_of_a_duty_of_the_runner_and_of_the_import_alone_and_says_why() -> None:
     blind = [
         (path, node.lineno)
         for path in product_files()
@@ -27,7 +27,7 @@ def test_a_blind_except_stands_at_the_edge_of_a_duty_and_of_the_runner_alone_and
         and not _raises_again(node)
     ]
 
-    assert [path for path, _line in blind] == ["shared/duties.py", "shared/flows/runner.py"]
+    assert [path for path, _line in blind] == ["shared/duties.py", "shared/flows/runner.py", "shared/thread_pool.py"]
     assert all(_says_why(path, line) for path, line in blind)
 
 
@@ -128,3 +128,22 @@ def test_waivers_name_their_rule_and_a_reason() -> None:
 
 def test_no_file_is_a_link_which_windows_cannot_make_and_which_may_lead_out_of_the_project() -> None:
     assert [name for name in files_in_git() if (ROOT / name).is_symlink()] == []
+
+
+def test_every_function_for_which_nobody_waits_notes_its_process() -> None:
+    """The health page tells how many threads each has: a function that is left out would be missing there."""
+    decorators = {
+        node.name: [ast.unparse(each) for each in node.decorator_list]
+        for path in product_files()
+        if path.endswith("/functions.py")
+        for node in parsed(path).body
+        if isinstance(node, ast.FunctionDef)
+    }
+    triggered = {
+        name
+        for name, each in decorators.items()
+        if any(".queue_trigger(" in text or ".timer_trigger(" in text for text in each)
+    }
+
+    assert triggered
+    assert {name for name in triggered if decorators[name][-1] != "noted"} == set()

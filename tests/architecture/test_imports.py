@@ -50,7 +50,9 @@ def test_the_environment_is_read_in_one_place_for_the_app_and_one_for_each_comma
     commands = {(f"{path}.py", "main") for path in ("shared/sign_in", "shared/doctor", "operations/command")}
     # azure-identity reads the environment itself, and so does who looks whether it would find anything there.
     identity = {("shared/clients/credentials.py", "require_identity_endpoint")}
-    assert readers == {("shared/services.py", "services")} | commands | identity
+    # azure-functions-runtime reads the size of its pool from there, and the default has to stand there for it.
+    pool = {("shared/thread_pool.py", "start_thread_pool")}
+    assert readers == {("shared/services.py", "services")} | commands | identity | pool
     assert [path for path in product_files() if imports_of(path) & {"os.environ", "os.getenv"}] == []
 
 

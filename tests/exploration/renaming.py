@@ -172,6 +172,8 @@ class _Renaming:
             due=run.due - self._by,
             opened=run.opened - self._by,
             ended=self._moment(run.ended),
+            scheduled=self._moment(run.scheduled),
+            late_s=None,  # for people
             file=replace(file, item_id=self.text(file.item_id), name=self.text(file.name), etag=self.text(file.etag)),
             package=package
             and replace(

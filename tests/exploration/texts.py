@@ -52,6 +52,8 @@ def text_of(run: Run) -> str:
             _text_of_held(run.held),
             _text_of_wait(run.waits),
             bool(run.reserved),
+            # Before anything is sent, one that the schedule has opened sees whether it was done already.
+            run.scheduled is not None and state is State.PLANNED,
             run.fresh and state in (State.SUBMITTING, State.FINISHED),
             run.download_url is not None and state is State.CLAIMED,
             run.package_url is not None and state in (State.CLAIMED, State.SUBMITTING),

@@ -357,7 +357,10 @@ def test_flows_that_name_their_own_environment_and_drive_need_neither_setting() 
     ["*/30 * * * * *", "0 */5 * * * *", "0 30 9 * * Mon-Fri", "0 0 0 1,15 jan-jun/2 *", "0,30 0-59/10 8-18 * * 1-5"],
 )
 def test_schedules_of_six_fields_are_taken(schedule: str) -> None:
-    assert _read(IMPORT, OUTBOUND_SCHEDULE=schedule).outbound_schedule == schedule
+    found = _read(IMPORT, OUTBOUND_SCHEDULE=schedule).outbound_schedule
+
+    assert found is not None
+    assert found.text == schedule
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:7071/api/receive_notification", "http://localhost/api/x?code=k"])
@@ -423,6 +426,7 @@ OTHER: dict[str, str] = {
     "POLL_STAY_SECONDS": "0",
     "POLL_FIRST_SECONDS": "0.5",
     "POLL_LONGEST_SECONDS": "90",
+    "PYTHON_THREADPOOL_THREAD_COUNT": "32",
     "AZURE_TENANT_ID": "other.com",
     "AZURE_CLIENT_ID": "22222222-2222-3333-4444-555555555555",
     "AZURE_CLIENT_SECRET": "other",

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final, Literal
@@ -16,7 +16,7 @@ from local_cloud.onedrive import Knobs
 from shared.clients.credentials import token_facts
 from shared.clients.wake_queue import WORK
 from shared.domain.run import Trouble
-from shared.flows import watch
+from shared.flows import health, watch
 from shared.flows.health import ALL_CALLS_S, Check, Grade, Health, check_health
 from shared.services import Services
 from shared.settings import read_settings
@@ -475,3 +475,101 @@ def test_a_token_that_tells_nothing_is_not_held_against_anybody(token: str) -> N
     facts = token_facts(token)
 
     assert (facts.app_id, facts.permissions) == ("", None)
+
+
+# Which identity the settings give to the host for its storage
+
+CLIENT: Final = "11111111-2222-3333-4444-555555555555"
+OTHER_CLIENT: Final = "99999999-2222-3333-4444-555555555555"
+ACCOUNT: Final = {"AzureWebJobsStorage__accountName": "contosostorage"}
+CREDENTIAL: Final = {"AzureWebJobsStorage__credential": "managedidentity"}
+OWN: Final = {"AzureWebJobsStorage__clientId": CLIENT}
+REGISTRATION: Final = {
+    "AZURE_TENANT_ID": "contoso.com",
+    "AZURE_CLIENT_ID": OTHER_CLIENT,
+    "AZURE_CLIENT_SECRET": "the secret",
+}
+
+
+def storage_of_the_host(monkeypatch: pytest.MonkeyPatch, settings: Mapping[str, str]) -> list[Check]:
+    """Return what is said of an app with these settings; of its services none is asked."""
+    monkeypatch.setattr(health, "_others", lambda _services, *, thorough: ())
+    monkeypatch.setattr(health, "_with_storage", lambda own, _services: own)
+    basic = {"FO_URL": "https://contoso.operations.dynamics.com", "ONEDRIVE_DRIVE": "drives/b!1"}
+    found = check_health(lambda: Services(read_settings({**basic, **settings})))
+    return [check for check in found.checks if check.name == "Identity for storage"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "identity"),
+    [
+        ({"AzureWebJobsStorage": "UseDevelopmentStorage=true"}, "the connection string in AzureWebJobsStorage"),
+        ({**ACCOUNT, **CREDENTIAL}, "as the system-assigned identity."),
+        ({**ACCOUNT, **CREDENTIAL, **REGISTRATION}, "as the system-assigned identity."),
+        ({**ACCOUNT, **CREDENTIAL, **OWN}, f"as the user-assigned identity {CLIENT}."),
+        ({**ACCOUNT, **CREDENTIAL, **OWN, **REGISTRATION}, f"as the user-assigned identity {CLIENT}."),
+        ({**ACCOUNT, **CREDENTIAL, **OWN, "AZURE_CLIENT_ID": OTHER_CLIENT}, f"as the user-assigned identity {CLIENT}."),
+        (ACCOUNT, "as the system-assigned identity."),
+    ],
+)
+def test_the_identity_that_the_settings_give_to_the_host_is_shown(
+    monkeypatch: pytest.MonkeyPatch, settings: Mapping[str, str], identity: str
+) -> None:
+    (check,) = storage_of_the_host(monkeypatch, settings)
+
+    assert check.grade is Grade.OK
+    assert identity in check.words
+
+
+@pytest.mark.parametrize(
+    ("settings", "host", "app"),
+    [
+        ({**ACCOUNT, **REGISTRATION}, f"the app registration {OTHER_CLIENT}", "the system-assigned identity"),
+        ({**ACCOUNT, **OWN, **REGISTRATION}, f"the app registration {OTHER_CLIENT}", f"identity {CLIENT}"),
+        ({**ACCOUNT, "AZURE_CLIENT_ID": OTHER_CLIENT}, f"identity {OTHER_CLIENT}", "the system-assigned identity"),
+        ({**ACCOUNT, **OWN, "AZURE_CLIENT_ID": OTHER_CLIENT}, f"identity {OTHER_CLIENT}", f"identity {CLIENT}"),
+        ({**ACCOUNT, **OWN}, "the system-assigned identity", f"identity {CLIENT}"),
+    ],
+)
+def test_a_host_that_would_use_its_storage_as_another_identity_is_trouble(
+    monkeypatch: pytest.MonkeyPatch, settings: Mapping[str, str], host: str, app: str
+) -> None:
+    (check,) = storage_of_the_host(monkeypatch, settings)
+
+    assert check.grade is Grade.TROUBLE
+    of_host, of_app = check.words.split(", and the app as ")
+    assert host in of_host
+    assert app in of_app
+    assert "AzureWebJobsStorage__credential=managedidentity" in check.to_do
+    assert ("AzureWebJobsStorage__clientId" in check.to_do) is True
+    assert (f"AzureWebJobsStorage__clientId={CLIENT}" in check.to_do) is (OWN.items() <= settings.items())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {**ACCOUNT, **CREDENTIAL, "AZURE_CLIENT_ID": CLIENT},  # the app may have no system-assigned identity
+        {**ACCOUNT, **OWN, "AZURE_CLIENT_ID": CLIENT},  # the same identity, as long as nobody changes one of the two
+    ],
+)
+def test_an_identity_that_is_named_half_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, settings: Mapping[str, str]
+) -> None:
+    (check,) = storage_of_the_host(monkeypatch, settings)
+
+    assert check.grade is Grade.WARNING
+    assert "AzureWebJobsStorage__" in check.to_do
+
+
+def test_an_empty_connection_string_beside_the_accounts_name_is_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    empty, identity = storage_of_the_host(monkeypatch, {**ACCOUNT, **CREDENTIAL, "AzureWebJobsStorage": ""})
+
+    assert (empty.grade, identity.grade) == (Grade.TROUBLE, Grade.OK)
+    assert "AzureWebJobsStorage is there and empty" in empty.words
+    assert "Delete the app setting AzureWebJobsStorage." in empty.to_do
+
+
+def test_no_secret_stands_in_what_is_said_of_the_hosts_identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    (check,) = storage_of_the_host(monkeypatch, {**ACCOUNT, **REGISTRATION})
+
+    assert "the secret" not in f"{check.words} {check.to_do}"

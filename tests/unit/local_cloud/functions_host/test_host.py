@@ -43,7 +43,7 @@ def process(msg: func.QueueMessage, out: func.Out[bytes], context: func.Context)
 @app.timer_trigger(arg_name="timer", schedule="0 0 0 1 1 *")
 @app.queue_output(arg_name="$return", queue_name="%PREFIX%-done", connection="AzureWebJobsStorage")
 def tick(timer: func.TimerRequest) -> str:
-    return f"tick {timer.past_due}"
+    return f"tick {timer.past_due}, next in month {timer.schedule_status.get('Next', '')[5:10]}"
 
 @app.timer_trigger(arg_name="timer", schedule="* * * * * *")
 @app.retry(strategy="fixed_delay", max_retry_count="3", delay_interval="00:00:01")
@@ -161,7 +161,7 @@ def test_functions_can_be_run_by_hand(host: RunningHost, shared_account: Account
         return requests.post(f"{host.url}/admin/functions/{name}", data=body, timeout=PATIENCE_S).status_code
 
     assert run("tick", "{}") == 202
-    assert shared_account.taken("done") == "tick False"
+    assert shared_account.taken("done") == "tick False, next in month 01-01"
     assert run("process", '{"input": "by hand"}') == 202
     assert json.loads(shared_account.taken("done"))["body"] == "by hand"
     assert (run("elsewhere", "{}"), run("order", "{}"), run("process", "[")) == (404, 400, 400)

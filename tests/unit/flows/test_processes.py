@@ -1,0 +1,179 @@
+"""What processes note of themselves, and what the health page makes of it."""
+
+import sys
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from shared.errors import AppError
+from shared.flows import processes, watch
+from shared.flows.health import Grade
+from shared.flows.processes import AGAIN_AFTER, FORGOTTEN_AFTER, NOTE, note_process, process_notes
+from shared.thread_pool import RUNTIME
+from tests.unit.flows.conftest import MakeWorld
+from tests.unit.flows.test_health import check_named, health_of
+from tests.world import World
+
+
+def run_with(threads: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process be one that Azure's runtime has loaded, with so many threads; None: one that it has not."""
+    runtime = SimpleNamespace(get_threadpool_executor=lambda: SimpleNamespace(_max_workers=threads))
+    if threads is None:
+        monkeypatch.delitem(sys.modules, RUNTIME, raising=False)
+    else:
+        monkeypatch.setitem(sys.modules, RUNTIME, runtime)
+
+
+def noted(world: World) -> dict[str, int]:
+    return {note.function: note.threads for note in process_notes(world.services)}
+
+
+def writes(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return where the names of notes are noted that are written from now on."""
+    written: list[str] = []
+    write = world.services.store.write_mark
+
+    def noting(name: str, mark: Any) -> None:
+        written.append(name)
+        write(name, mark)
+
+    monkeypatch.setattr(world.services.store, "write_mark", noting)
+    return written
+
+
+def test_a_process_notes_its_threads_once_for_each_function_and_again_after_a_day(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_with(64, monkeypatch)
+    written = writes(world, monkeypatch)
+
+    for _ in range(3):
+        note_process("receive", world.services)
+        note_process("send", world.services)
+
+    assert written == [NOTE, NOTE]
+    assert noted(world) == {"receive": 64, "send": 64}
+    world.clock.advance(AGAIN_AFTER.total_seconds())
+    note_process("send", world.services)
+    assert written == [NOTE, NOTE, NOTE]
+
+
+def test_the_process_that_noted_itself_last_is_shown(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_with(6, monkeypatch)
+    note_process("send", world.services)
+    run_with(64, monkeypatch)
+
+    note_process("send", world.new_process())
+
+    assert noted(world) == {"send": 64}
+
+
+def test_a_function_that_no_process_runs_any_more_is_forgotten(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_with(64, monkeypatch)
+    note_process("of an older version", world.services)
+    world.clock.advance(FORGOTTEN_AFTER.total_seconds())
+    assert noted(world) == {}
+
+    note_process("send", world.services)
+
+    assert set(world.services.store.read_mark(NOTE).content) == {"send"}
+
+
+def test_a_process_that_the_runtime_has_not_loaded_notes_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_with(None, monkeypatch)
+
+    note_process("send", world.services)
+
+    assert noted(world) == {}
+
+
+def test_storage_in_trouble_fails_no_function_and_is_not_asked_each_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_with(64, monkeypatch)
+    asked: list[str] = []
+
+    def fail(name: str, **_: object) -> None:
+        asked.append(name)
+        raise AppError("storage is in trouble")
+
+    monkeypatch.setattr(world.services.store, "read_mark", fail)
+
+    for _ in range(3):
+        note_process("send", world.services)
+
+    assert asked == [NOTE]
+
+
+def test_a_function_does_its_work_before_its_process_is_noted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_with(64, monkeypatch)
+    monkeypatch.setattr(processes, "services", lambda: world.services)
+    seen: list[dict[str, int]] = []
+
+    @processes.noted
+    def send(text: str) -> str:
+        seen.append(noted(world))
+        return text
+
+    assert send("a") == "a"
+    assert seen == [{}]
+    assert noted(world) == {"send": 64}
+
+
+def test_a_note_that_is_damaged_is_passed_over(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_with(64, monkeypatch)
+    mark = world.services.store.read_mark(NOTE)
+    mark.content = {"send": "many", "receive": "64 soon", "keep": ""}
+    world.services.store.write_mark(NOTE, mark)
+
+    assert noted(world) == {}
+    note_process("other", world.services)
+    assert noted(world) == {"other": 64}
+
+
+# -- what the health page tells
+
+
+def test_the_health_tells_the_threads_of_every_functions_process_and_of_its_own(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch.keep_watch(world.services)
+    run_with(64, monkeypatch)
+    note_process("send", world.services)
+
+    health = health_of(world)
+
+    check = check_named(health, "Threads")
+    assert check.grade is Grade.OK
+    assert "64 in the process that answers here, 64 in that of send" in check.words
+    assert health.threads == 64
+    assert [(note.function, note.threads) for note in health.processes] == [("send", 64)]
+
+
+@pytest.mark.parametrize(("own", "other"), [(6, 64), (64, 6)])
+def test_a_process_with_fewer_threads_than_the_settings_say_is_told(
+    world: World, monkeypatch: pytest.MonkeyPatch, own: int, other: int
+) -> None:
+    run_with(other, monkeypatch)
+    note_process("send", world.services)
+    run_with(own, monkeypatch)
+
+    check = check_named(health_of(world), "Threads")
+
+    assert check.grade is Grade.WARNING
+    assert "PYTHON_THREADPOOL_THREAD_COUNT is 64" in check.words
+    assert f"{other} in that of send" in check.words
+    assert "docs/operations.md" in check.to_do
+
+
+def test_another_number_of_threads_is_well_if_the_settings_say_it(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world(settings={"PYTHON_THREADPOOL_THREAD_COUNT": "16"})
+    run_with(16, monkeypatch)
+    note_process("send", world.services)
+    world.clock.advance(timedelta(hours=1).total_seconds())
+
+    assert check_named(health_of(world), "Threads").grade is Grade.OK
