@@ -44,6 +44,7 @@ from shared.domain.reservation import Reservation
 from shared.duties import AT_ONCE, Attempt, Duties
 from shared.errors import NeedsPerson
 from shared.locks import WAIT_S, CallLocks
+from shared.room import Room
 from shared.secret import Secret, SecretUrl
 from shared.settings import Credentials, Settings, read_settings
 from shared.turns import Turns
@@ -110,6 +111,7 @@ class Services:
         self._folder_ids: dict[tuple[str, str], str] = {}
         self._import_turns: dict[str, Turns] = {}
         self._took_s: dict[str, float] = {}
+        self.room = Room()  # for packages on their way, in this process
         self.looks = Looks()  # in memory, because a look too many costs little
         self.has_older_reserved = False  # whether this process knows that the runs of older versions have reservations
         self.reserved: dict[tuple[str, str], Reservation] = {}  # as this process wrote them last: a hint

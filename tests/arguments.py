@@ -13,8 +13,9 @@ from pathlib import Path
 
 # What --only chooses from; each command holds its own list against these (tests/unit/test_arguments.py).
 BENCHMARKS = (
-    *("small_packages", "lane_idle", "first_touch", "large_in", "large_out", "memory", "webhook", "cold_start"),
-    *("calls", "waiting", "backlog", "set_aside", "history"),
+    *("small_packages", "lane_idle", "first_touch", "large_in", "large_out", "memory"),
+    *("small_instance", "webhook", "cold_start", "calls", "waiting", "backlog", "set_aside", "history"),
+    *("flex_package", "flex_from_zero", "flex_many", "flex_waiting", "idle_month", "per_1000"),
 )
 SCENARIOS = (
     *("two-files", "slow", "one-export", "export", "later", "older", "looks", "two-lanes", "paused", "one-each-way"),
@@ -132,7 +133,13 @@ def bench(
     parser.add_argument("--quick", action="store_true", help="scaled down, to see that it works; figures say little")
     parser.add_argument("--runs", type=_count, default=1, metavar="N", help="measure N times, and tell the medians")
     parser.add_argument("--json", action="store_true", help="print the figures, samples and details as JSON")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="also put the table into this document")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        action="append",
+        metavar="FILE",
+        help="also put the tables into this document; several times",
+    )
     return parser.parse_args(arguments)
 
 

@@ -58,6 +58,8 @@ class Notifier:
     def __init__(self, subscriptions: Subscriptions, knobs: Knobs, *, site: str) -> None:
         """site: the drive's siteUrl, which some notifications name."""
         self.deliveries: list[Delivery] = []
+        self.held_back = 0  # how often notifications were, because the subscriber answers slowly
+        self.dropped = 0
         self._subscriptions = subscriptions
         self._knobs = knobs
         self._site = site
@@ -135,8 +137,10 @@ class Notifier:
         """Send until it is taken or time is up; what belongs to a subscription goes only as long as that is alive."""
         receiver = self._receivers.setdefault(url, _Receiver())
         if receiver.share(self._knobs.retry_timeout_s, self._knobs) > DROP_SHARE:
+            self.dropped += 1
             return
         if receiver.share(self._knobs.delivery_timeout_s, self._knobs) > SLOW_SHARE:
+            self.held_back += 1
             await asyncio.sleep(self._knobs.slow_window_s * self._knobs.retry_scale)
         began = time.monotonic()
         pause_s = self._knobs.retry_first_s * self._knobs.retry_scale

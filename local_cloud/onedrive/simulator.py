@@ -166,6 +166,11 @@ class OneDriveSimulator:
         return [] if self._subscriptions is None else self._subscriptions.alive()
 
     @property
+    def held_back(self) -> int:
+        """How often notifications were held back or dropped, because whoever is told answers slowly."""
+        return 0 if self._notifier is None else self._notifier.held_back + self._notifier.dropped
+
+    @property
     def deliveries(self) -> Sequence[Delivery]:
         """The calls made to subscribers, oldest first."""
         return [] if self._notifier is None else list(self._notifier.deliveries)

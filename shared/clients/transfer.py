@@ -68,6 +68,10 @@ _RANGE: Final = 512 * 1024  # bytes asked for at a time when a package is looked
 _RANGES_KEPT: Final = 8
 
 
+# Bytes of a blob that are asked for with its size: all of a small package. Those of a larger one wait in memory until
+# there is room for it, so they are few.
+_FIRST: Final = 512 * 1024
+
 _LONGEST_COUNT: Final = 15  # digits of a number of bytes; more is no size of a file
 
 
@@ -253,7 +257,7 @@ class RemoteFile:
     def __init__(self, url: SecretUrl, http: Http) -> None:
         self._url, self._http = url, http
         self._first = b""
-        with closing(_get_range(url, http, 0, BLOCK)) as answer:
+        with closing(_get_range(url, http, 0, _FIRST)) as answer:
             self._knows_ranges = answer.status_code != HTTPStatus.OK
             self._etag = answer.headers.get("ETag", "")
             # Of the whole blob, where its writer gave one or put it at once. Versions before 2016-05-31 tell it of no
@@ -264,7 +268,7 @@ class RemoteFile:
                 raise DataDamaged(f"{url} does not say how many bytes it has")
             self.size_bytes = size_bytes
             if self._knows_ranges and size_bytes:
-                self._first = b"".join(_body(answer, min(BLOCK, size_bytes)))
+                self._first = b"".join(_body(answer, min(_FIRST, size_bytes)))
 
     def chunks(self, chunk_bytes: int = BLOCK) -> Iterator[bytes]:
         """Return the content from its beginning in chunks of this size; only the last one may be smaller.

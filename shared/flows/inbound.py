@@ -224,7 +224,15 @@ def _key(run: Run, package: UploadedPackage, services: Services) -> tuple[Secret
 
 
 def _uploaded(run: Run, services: Services) -> Run:
-    """Return a CLAIMED run with its package in F&O's blob storage: checked, and streamed there."""
+    """Return a CLAIMED run with its package in F&O's blob storage: checked, and streamed there.
+
+    Raises NoRoom if other large packages take the process's memory.
+    """
+    with services.room.taken(run.file.size_bytes):
+        return _checked_and_streamed(run, services)
+
+
+def _checked_and_streamed(run: Run, services: Services) -> Run:
     flow, onedrive = _flow(run, services), _onedrive(run, services)
     # Assumed: the answer to the claiming move tells all that asking for the item does. If it does not, it is asked.
     if run.download_url is None:

@@ -376,7 +376,7 @@ def _delivered(run: Run, submission: Submission, package: RemoteFile, services: 
     flow = _flow(run, services)
     is_first = not run.file.item_id
     name = run.file.name if is_first else name_with(run.file.name, submission.execution_id[-12:])
-    with package:
+    with package, services.room.taken(package.size_bytes):
         folder_id = services.folder_id(flow.drive, flow.output_folder)
         try:
             item = _copied(package, services.onedrive(flow.drive), folder_id, name, run)

@@ -35,6 +35,7 @@ from shared.errors import (
 from shared.flows import reserving, telling
 from shared.flows.reserving import NameReserved
 from shared.log import bound, log
+from shared.room import NoRoom
 from shared.services import Services
 
 type Step = Callable[[Run, Services], Run]
@@ -89,6 +90,9 @@ LONGEST_BUSY_S: Final = 60.0
 # Seconds until the next try of a run whose turn to call ImportFromPackage did not come.
 LOCK_RETRY_S: Final = 5.0
 LOCK: Final = "its turn to call ImportFromPackage"
+# The same for a run whose package finds no room in this process's memory; it has waited there for half a minute.
+ROOM_RETRY_S: Final = 5.0
+ROOM: Final = "room for its package"
 
 # A person hears of tries that fail once they have failed for so long since the run last reached a new state.
 ALERT_AFTER: Final = timedelta(minutes=15)
@@ -340,6 +344,10 @@ def _blamed(run: Run, error: AppError, step: str, lane: Lane, flow: Flow, servic
             if waits.trouble and not run.trouble and reserving.is_under_way(error.holder_address, services):
                 waits = replace(waits, trouble=None)  # the app itself keeps it busy, and tells if that run hangs
             return waits, ""
+        case NoRoom():
+            log.info("run.waits", step=step, what=ROOM, holder=error.message)
+            wait = Wait(what=ROOM, since=now, holder=error.message)
+            return run.waiting_for(wait, ROOM_RETRY_S, flow.stuck_after(services), now), ""
         case FileRejected() if run.flow is FlowKind.IMPORT and run.state not in TO_BE_FILED:
             log.warning("run.rejected", step=step, reason=text)
             return run.finished(Outcome.REJECTED, error.message, now), text
@@ -490,6 +498,8 @@ def _take_back(row: LaneRow, services: Services) -> None:
 
 def _went_well(before: Run, after: Run, step: str, lane: Lane, services: Services) -> Run:
     """Return a run after a step that went well; what kept it from that is over, and what others met may be theirs."""
+    if after.waits and after.waits.what == ROOM:
+        after = after.waits_no_more(services.now())
     if after.state is before.state:
         return after
     if not after.is_over:

@@ -15,6 +15,7 @@ QUIET: Final = {
     "shared/clients/storage.py": {"time.monotonic", "self.session.close"},
     "shared/duties.py": {"begun.keys", "set", "self._left_behind.pop", "self._left_behind.items", "min"},
     "shared/locks.py": {"self._locks.setdefault", "CallLock"},
+    "shared/room.py": {"NoRoom", "self._changed.wait_for", "self._changed.notify_all"},  # WAIT_S
     "shared/services.py": {
         "super().__get__",  # builds a part; tests/unit/test_services.py holds that no part calls anybody then
         "super",

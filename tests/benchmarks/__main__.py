@@ -22,10 +22,17 @@ from tests.benchmarks import (
     calls,
     cold_start,
     first_touch,
+    flex_from_zero,
+    flex_many,
+    flex_package,
+    flex_waiting,
     history,
+    idle_month,
     lane_idle,
     memory,
+    per_1000,
     set_aside,
+    small_instance,
     small_packages,
     transfers,
     waiting,
@@ -33,8 +40,6 @@ from tests.benchmarks import (
 )
 from tests.benchmarks.figures import Figure, combined, markdown, table
 from tests.benchmarks.trial import NotMeasurable, Progress, Trial
-
-BLOCK: Final = "dev.py bench"  # the block of docs/performance.md that --output renews
 
 type Measure = Callable[[Trial], list[Figure]]
 
@@ -45,6 +50,7 @@ BENCHMARKS: Final[Mapping[str, Measure]] = {
     transfers.IN: transfers.measure_in,
     transfers.OUT: transfers.measure_out,
     memory.NAME: memory.measure,
+    small_instance.NAME: small_instance.measure,
     webhook.NAME: webhook.measure,
     cold_start.NAME: cold_start.measure,
     calls.NAME: calls.measure,
@@ -52,7 +58,30 @@ BENCHMARKS: Final[Mapping[str, Measure]] = {
     backlog.NAME: backlog.measure,
     set_aside.NAME: set_aside.measure,
     history.NAME: history.measure,
+    flex_package.NAME: flex_package.measure,
+    flex_from_zero.NAME: flex_from_zero.measure,
+    flex_many.NAME: flex_many.measure,
+    flex_waiting.NAME: flex_waiting.measure,
+    idle_month.NAME: idle_month.measure,
+    per_1000.NAME: per_1000.measure,
 }
+
+COSTS: Final = frozenset({flex_package.NAME, idle_month.NAME, per_1000.NAME})  # what docs/cost.md shows
+FLEX: Final = frozenset({flex_package.NAME, flex_from_zero.NAME, flex_many.NAME, flex_waiting.NAME, *COSTS})
+# The blocks of documents that --output renews, each with the rows that stand in it.
+BLOCK: Final = "dev.py bench"
+FLEX_BLOCK: Final = "dev.py bench, Flex Consumption"
+COST_BLOCK: Final = "dev.py bench, cost"
+
+
+def blocks_of(figures: Sequence[Figure]) -> dict[str, list[Figure]]:
+    """Return which of the figures stand in which block; a block without any is left as it is."""
+    blocks = {
+        BLOCK: [figure for figure in figures if figure.row not in FLEX],
+        FLEX_BLOCK: [figure for figure in figures if figure.row in FLEX],
+        COST_BLOCK: [figure for figure in figures if figure.row in COSTS],
+    }
+    return {block: some for block, some in blocks.items() if some}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -71,8 +100,9 @@ def main(arguments: Sequence[str]) -> int:
     progress.end()
     figures = [figure for each in runs.values() for figure in combined(each)]
     _print(_as_json(figures) if options.json else "\n".join(table(figures)))
-    if options.output:
-        renew(options.output, BLOCK, _as_document(figures, arguments))
+    for document in options.output or ():
+        for block, some in blocks_of(figures).items():
+            renew(document, block, _as_document(some, arguments))
     return 1 if broken else 0
 
 

@@ -1,5 +1,6 @@
-"""What a process takes, as Linux tells it below /proc: memory, and what it writes to disk. Elsewhere: not measured."""
+"""What a process takes, as Linux tells it below /proc: memory, processor, writes to disk. Elsewhere: not measured."""
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -51,6 +52,12 @@ def forget_peak(pid: int | str = "self") -> None:
 def written_mib(pid: int | str = "self") -> float:
     """Return what a process has caused to be written to disk so far, in MiB."""
     return _kib(pid, "io", "write_bytes") / _MIB / _MIB
+
+
+def cpu_s(pid: int) -> float:
+    """Return the seconds of a processor that a process has used so far."""
+    words = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")  # utime and stime, proc(5)
 
 
 def _kib(pid: int | str, file: str, key: str) -> int:

@@ -100,6 +100,8 @@ def _operation(method: str, rest: str, query: dict[str, str]) -> str:
             return "Put Blob" if rest else "Create Container"
         case "PUT", comp:
             return {"lease": "Lease Blob", "block": "Put Block", "blocklist": "Put Block List"}.get(comp, comp)
+        case "GET", "metadata" if not rest:
+            return "Get Queue"
         case "GET", "list":
             return "List Blobs"
         case other, _:

@@ -20,6 +20,7 @@ from local_cloud.faults import Fault
 from local_cloud.finance_operations.executions import Status
 from local_cloud.finance_operations.knobs import Behaviour, Speed
 from local_cloud.onedrive import Knobs
+from shared import room
 from shared.clients.dmf import FinanceOperations
 from shared.clients.onedrive import DriveItem, UploadSession
 from shared.clients.run_store import Mark
@@ -28,7 +29,7 @@ from shared.domain.run import Outcome, Run, State, name_with
 from shared.flows import outbound
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import let_pass
+from tests.unit.flows.trouble import let_pass, room_taken
 from tests.world import ENTITY, World
 
 PROJECT = "Asset-Major-Types-Export"
@@ -139,6 +140,23 @@ def test_an_export_lands_in_output_under_a_name_that_says_what_and_when(exportin
     assert rows == ["A", "B"]
     assert (run.state, run.outcome, run.file.name) == (State.DELIVERED, Outcome.SUCCEEDED, name)
     assert exporting.calls(SUBMIT) == 1
+    assert exporting.mails() == []
+
+
+def test_an_export_for_which_there_is_no_room_is_delivered_later_and_nothing_has_failed(
+    exporting: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "WAIT_S", 0.0)
+    assert exporting.start_exports() == 1
+    (lane,) = exporting.heads()
+    with room_taken(exporting):
+        let_pass(exporting, lane, timedelta(minutes=1))
+    (run,) = exporting.open_runs()
+
+    exporting.run_until_quiet()
+
+    assert (run.state, run.attempts, run.failing_since) == (State.READY, 0, None)
+    assert len(delivered(exporting)) == 1
     assert exporting.mails() == []
 
 

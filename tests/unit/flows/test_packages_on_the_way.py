@@ -11,15 +11,16 @@ import pytest
 from local_cloud import faults
 from local_cloud.faults import Fault
 from local_cloud.onedrive import Knobs
+from shared import room
 from shared.clients import transfer
 from shared.domain.package import PackageFacts, check_package
+from shared.domain.run import State
 from shared.flows import inbound
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import let_pass
+from tests.unit.flows.trouble import ALERTS, let_pass, room_taken
 
 NAME = "USMF_Customers_001.zip"
-ALERTS = {"ALERT_RECIPIENT": "ops@contoso.com", "ALERT_SENDER": "app@contoso.com"}
 
 
 def package_of(rows: int) -> bytes:
@@ -31,7 +32,8 @@ def package_of(rows: int) -> bytes:
 @pytest.fixture
 def make_small(monkeypatch: pytest.MonkeyPatch, make_world: MakeWorld) -> MakeWorld:
     """Make a world in which a package of some 30 kB is a large one: read by ranges, and sent in blocks."""
-    for name, size_bytes in {"IN_MEMORY": 1000, "_RANGE": 4000, "_AT_ONCE": 1000, "BLOCK": 8000}.items():
+    sizes = {"IN_MEMORY": 1000, "_RANGE": 4000, "_FIRST": 4000, "_AT_ONCE": 1000, "BLOCK": 8000}
+    for name, size_bytes in sizes.items():
         monkeypatch.setattr(transfer, name, size_bytes)
     return make_world
 
@@ -114,3 +116,30 @@ def change_unseen(file: Path) -> None:
     content[10] ^= 1
     file.write_bytes(content)
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+# -- room in the process's memory
+
+
+def test_a_package_for_which_there_is_no_room_waits_its_turn_and_nothing_has_failed(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "WAIT_S", 0.0)
+    world = make_world(settings=ALERTS)
+    world.put(NAME, package_of(10))
+    world.look()
+    (lane,) = world.heads()
+
+    with room_taken(world):
+        world.wake(lane)
+
+    (run,) = world.all_open_runs()
+    assert (run.state, run.attempts, run.failing_since) == (State.CLAIMED, 0, None)
+    assert run.waits
+    assert run.waits.what == "room for its package"
+    assert run.due - world.clock.now() <= timedelta(seconds=5)
+    world.run_until_quiet()
+    assert world.imports() == [("USMF", 10)]
+    assert world.mails() == []
+    (ended,) = world.ended_runs()
+    assert ended.waits is None

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import Final
 
@@ -14,6 +14,7 @@ from shared.clients.run_store import Lane
 from shared.domain.run import Run, State
 from shared.flows import runner
 from shared.flows.runner import Flow
+from shared.room import LARGE_BYTES, ROOM_BYTES
 from shared.services import Services
 from tests.world import World
 
@@ -96,3 +97,12 @@ def write_record(world: World, name: str, content: bytes) -> None:
     """Write a record of the app, as somebody else or another version may have left it."""
     with records(world) as container:
         container.upload_blob(name, content, overwrite=True)
+
+
+@contextmanager
+def room_taken(world: World) -> Iterator[None]:
+    """Let packages of other lanes take all room of the process's memory while the block runs."""
+    with ExitStack() as stack:
+        for _ in range(ROOM_BYTES // LARGE_BYTES):
+            stack.enter_context(world.services.room.taken(LARGE_BYTES))
+        yield
