@@ -53,7 +53,7 @@ _LOGIC: Final = "https://gist.github.com/MateuszNad/36d9f449090ea00f8b71a531409c
 _QUOTED: Final = "quoted by others, May 2025"
 _GOLDEN: Final = "a price calculator's own test, West US, 2024"
 _OLD: Final = "quoted by others, July 2020"
-_MEMORY: Final = "from memory: compare it with the price page"
+_MEMORY: Final = "no source at hand: compare it with the price page"
 
 ON_DEMAND_TIME: Final = Price(
     what="Flex Consumption, on demand: execution time", dollars=0.000026, of=1, unit="GB-s", source=_GUIDE,
