@@ -167,7 +167,8 @@ def _directions(cloud: LocalCloud, storage: str, *, with_host: bool, flex: FlexO
             *([f"    its instances     {cloud.host_url}/admin/host/instances"] if flex else []),
             *(_about_flex(flex) if flex else []),
             "",
-            f"An export now:        dev.py runs export-now export --url {cloud.host_url} (needs --export PROJECT:COMPANY)",
+            "An export now:        dev.py runs export-now export "
+            f"--url {cloud.host_url} (needs --export PROJECT:COMPANY)",
         ]
     else:
         lines += [
