@@ -28,6 +28,7 @@ class Whose(StrEnum):
     RUN = "the run"
     LOOK = "looks"
     HOST = "the functions host"
+    CONTROLLER = "the scale controller"
     FINANCE_OPERATIONS = "F&O"
 
 
