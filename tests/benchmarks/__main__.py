@@ -67,7 +67,7 @@ BENCHMARKS: Final[Mapping[str, Measure]] = {
 }
 
 COSTS: Final = frozenset({flex_package.NAME, idle_month.NAME, per_1000.NAME})  # what docs/cost.md shows
-FLEX: Final = frozenset({flex_package.NAME, flex_from_zero.NAME, flex_many.NAME, flex_waiting.NAME, *COSTS})
+FLEX: Final = frozenset({small_instance.NAME, flex_from_zero.NAME, flex_many.NAME, flex_waiting.NAME, *COSTS})
 # The blocks of documents that --output renews, each with the rows that stand in it.
 BLOCK: Final = "dev.py bench"
 FLEX_BLOCK: Final = "dev.py bench, Flex Consumption"

@@ -2,7 +2,7 @@
 
 Each lane has an Input folder and a data project of its own, all of which a scan lists. The minute's timer runs, because
 long waits are left to it. F&O is asked for an execution the more seldom the longer it takes: once all have gone on for
-five minutes, it is seen for as long how many instances of ``work`` there are. Then files appear: the first one meets no
+eight minutes, it is seen for five how many instances of ``work`` there are. Then files appear: the first one meets no
 instance for HTTP, the others meet one.
 """
 
@@ -19,7 +19,7 @@ NAME: Final = "flex_waiting"
 WAITING: Final = 200
 QUICK_WAITING: Final = 20
 HOUR_S: Final = 3600.0
-SETTLES_S: Final = 300.0  # until lanes are due once in POLL_LONGEST_SECONDS
+SETTLES_S: Final = 480.0  # until each lane is due once in two minutes and more, and has no message meanwhile
 SEEN_S: Final = 310.0  # longer than POLL_LONGEST_SECONDS, so that each lane is due once
 QUICK_S: Final = 20.0
 IDLE_S: Final = 30.0
@@ -64,7 +64,11 @@ def measure(trial: Trial) -> list[Figure]:
             samples=(Sample(max(most_while_waiting, most_after)),),
             limits=(Limit("ours", "at most", 2),),
             details={
+                "at the beginning, of 4 at most": whole.between(0, began).most_at_once("work"),
+                "there at first, while they wait": whole.there_at("work", began),
+                "asked for while they wait": len(waited.asked("work")),
                 "while they wait": most_while_waiting,
+                "when files appear": most_after,
                 "invocations of work": len(waited.of("work")),
                 "billed seconds of work": billed_s(waited.of("work")),
                 "seconds": seen_s,

@@ -28,6 +28,7 @@ class Whose(StrEnum):
     RUN = "the run"
     LOOK = "looks"
     HOST = "the functions host"
+    CONTROLLER = "the scale controller"
     FINANCE_OPERATIONS = "F&O"
 
 
@@ -82,6 +83,8 @@ def parsed(line: str) -> StorageCall | None:
 
 
 def _whose(method: str, place: str, rest: str, query: dict[str, str]) -> Whose:
+    if query.get("peekonly") == "true" or (not rest and query.get("comp") == "metadata"):
+        return Whose.CONTROLLER  # nobody else counts a queue's messages, but for the pages
     if rest.startswith("messages"):
         return Whose.RUN if method == "POST" else Whose.HOST  # the log does not say what a message asks for
     if place.startswith(CONTAINER):  # a world's container has a name of its own
@@ -94,6 +97,8 @@ def _whose(method: str, place: str, rest: str, query: dict[str, str]) -> Whose:
 
 def _operation(method: str, rest: str, query: dict[str, str]) -> str:
     if rest.startswith("messages"):
+        if query.get("peekonly") == "true":
+            return "Peek Messages"
         return {"POST": "Put Message", "GET": "Get Messages", "DELETE": "Delete Message"}.get(method, "Update Message")
     match method, query.get("comp", ""):
         case "PUT", "":

@@ -113,6 +113,7 @@ def test_what_runs_on_an_always_ready_instance_is_billed_by_its_own_rates() -> N
         ("Delete Blob runs/open/...", Operation.FREE),
         ("Put Message work/messages", Operation.QUEUE),
         ("Get Messages work/messages", Operation.QUEUE),
+        ("Get Queue work", Operation.QUEUE),
         ("Delete Message work/messages", Operation.QUEUE),
     ],
 )

@@ -101,6 +101,12 @@ def test_the_table_says_what_is_to_be_reached_and_whether_it_was() -> None:
         ),
         ("GET /devstoreaccount1/runs/watch/looks HTTP/1.1", Whose.LOOK, "Get Blob runs/watch/looks"),
         ("POST /devstoreaccount1/work/messages HTTP/1.1", Whose.RUN, "Put Message work/messages"),
+        ("GET /devstoreaccount1/work?comp=metadata HTTP/1.1", Whose.CONTROLLER, "Get Queue work"),
+        (
+            "GET /devstoreaccount1/work/messages?numofmessages=1&peekonly=true HTTP/1.1",
+            Whose.CONTROLLER,
+            "Peek Messages work/messages",
+        ),
         ("GET /devstoreaccount1/work/messages HTTP/1.1", Whose.HOST, "Get Messages work/messages"),
         (
             "PUT /devstoreaccount1/dmf/Project-20261123T160223-4dff6583f7a6.zip?sig=x HTTP/1.1",
