@@ -66,7 +66,7 @@ def in_flex(tmp_path_factory: pytest.TempPathFactory, receivers: Receivers) -> I
         yield stage
 
 
-@pytest.fixture
+@pytest.fixture(scope="package")
 def stage(one_process: Stage) -> Stage:
     """What most tests are about."""
     return one_process
