@@ -29,6 +29,8 @@ CLOCKS_DIFFER_BY_S: Final = 5.0
 # may come later for it. They are worked at side by side.
 LANES_IN_MESSAGE: Final = 25
 TOGETHER_S: Final = 15.0
+# By so much a message comes after its run is due, because a worker whose clock is behind would leave the lane alone.
+AFTER_DUE_S: Final = 2.0
 # Seconds in which all of them are woken; what is not, is a minute later.
 WAKE_S: Final = 9.0
 
@@ -73,9 +75,9 @@ def _wakes(lanes: OpenLanes, now: datetime) -> Iterator[Wake]:
         is_overdue = in_s < -OVERDUE_S
         if is_overdue:
             log.warning("lane.overdue", lane=lane, due=choice.due)
-        if is_overdue or (0 <= in_s < AHEAD_S and _is_left_to_timer(choice)):
+        if is_overdue or (in_s < AHEAD_S and _is_left_to_timer(choice)):
             is_first = _is_among_the_first(choice.row, rows[lane], stops.get(lane, []))
-            yield (lane if is_first else f"{lane} {choice.row.order}"), max(in_s, 0.0)
+            yield (lane if is_first else f"{lane} {choice.row.order}"), max(in_s + AFTER_DUE_S, 0.0)
 
 
 def _is_left_to_timer(choice: Choice) -> bool:
@@ -91,7 +93,8 @@ def _batches(wakes: Sequence[Wake]) -> Iterator[list[Wake]]:
     """Yield the wakes that one message makes, the first to come first."""
     together: list[Wake] = []
     for wake in sorted(wakes, key=lambda wake: wake[1]):
-        if together and (len(together) == LANES_IN_MESSAGE or wake[1] - together[0][1] > TOGETHER_S):
+        longest_s = TOGETHER_S if together and together[0][1] else 0.0  # what is overdue waits for nobody
+        if together and (len(together) == LANES_IN_MESSAGE or wake[1] - together[0][1] > longest_s):
             yield together
             together = []
         together.append(wake)

@@ -8,7 +8,7 @@ reserved for as long as F&O may be working on it.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -68,6 +68,10 @@ NOTED_WITHIN: Final = timedelta(days=1)
 # The host's timer may fire a moment before it is due ("likely under 1 second due to clock skew").
 # https://github.com/Azure/azure-webjobs-sdk-extensions, Timers/Listener/TimerListener.cs (InvokeJobFunction)
 TICKS_EARLY_BY: Final = timedelta(seconds=2)
+# A moment that no tick has served after so long is served by the minute's timer. What was noted and not opened is
+# looked after for so long.
+MISSED_AFTER: Final = timedelta(seconds=90)
+LOOKED_FOR: Final = timedelta(minutes=5)
 # An export that begins so long after its moment is late, and says so.
 LATE_AFTER: Final = timedelta(seconds=10)
 # After a failed export the next one waits this long: a tick every 30 seconds would repeat the failure, and its alert.
@@ -85,13 +89,58 @@ def start_exports(services: Services, *, next_tick: str = "") -> int:
     """
     moment = None if _is_called_by_hand(next_tick, services) else _moment(services)
     under_way = dict(reversed(services.store.open_places()))  # the first of each lane
+    return _start_all(lambda flow: _start_if_due(flow, moment, services), moment, under_way, services)
+
+
+def start_missed_exports(lanes_under_way: Collection[str], services: Services) -> int:
+    """Open the exports whose moment no tick has served: its invocation failed, or its process ended.
+
+    The host takes a tick for done whatever became of it, and rests until the next moment: with a daily schedule an
+    export would be a day late. So the minute's timer looks. lanes_under_way: those with an open run. Raises the first
+    error once all exports have been tried.
+    """
+    schedule = services.settings.outbound_schedule
+    moment = schedule.latest(services.now() - MISSED_AFTER) if schedule else None
+    if moment is None:
+        return 0
+    return _start_all(
+        lambda flow: _start_missed(flow, moment, services), None, dict.fromkeys(lanes_under_way, ""), services
+    )
+
+
+def _start_missed(flow: ExportFlow, moment: datetime, services: Services) -> bool:
+    mark = read_note(f"export-{flow.lane}", services)
+    served, opened = _served(mark), moment_of(mark.content.get("opened"))
+    if served is None or opened is None:
+        return False  # none has been made yet: the first one waits for its moment
+    if moment > served:
+        last = _last_run(mark, services)
+        return not _was_left_out(moment, last) and _start_if_due(flow, moment, services)
+    noted_for = services.now() - opened
+    if not MISSED_AFTER <= noted_for < 2 * LOOKED_FOR:
+        return False
+    return _open_noted(flow, mark, _last_run(mark, services), services)
+
+
+def _was_left_out(moment: datetime, last: Run | None) -> bool:
+    """Return whether a tick left a moment out on purpose: the export before it was under way, or had just failed."""
+    if last is None or last.ended is None:
+        return False
+    has_failed = last.state in (State.FAILED, State.CANCELLED)
+    return moment < last.ended + (PAUSE_AFTER_FAILURE if has_failed else timedelta())
+
+
+def _start_all(
+    start: Callable[[ExportFlow], bool], moment: datetime | None, under_way: Mapping[str, str], services: Services
+) -> int:
+    """Start each export that has no open run; return how many were opened. Raises the first error at the end."""
     opened, failed = 0, list[AppError | Damaged]()
     for flow in services.integrations.exports:
         if flow.lane in under_way:
             _note_skipped(flow, moment, under_way[flow.lane])
             continue
         try:
-            opened += _start_if_due(flow, moment, services)
+            opened += start(flow)
         except (AppError, Damaged) as error:
             log.error("export.not_started", integration=flow.name, reason=str(error))
             failed.append(error)
@@ -126,13 +175,16 @@ def _start_if_due(flow: ExportFlow, moment: datetime | None, services: Services)
     mark = read_note(f"export-{flow.lane}", services)
     last = _last_run(mark, services)
     served = _served(mark)
+    if served and served > now + TICKS_EARLY_BY:
+        log.warning("export.served_in_future", integration=flow.name, served=served)
+        served = None  # a clock was ahead when it was noted
     if moment and served and moment <= served:
         return _open_noted(flow, mark, last, services)
     since = (moment or now) - (last.scheduled or last.opened) if last else timedelta.max
-    if flow.every_s and since < timedelta(seconds=flow.every_s) - TICKS_EARLY_BY:
+    if flow.every_s and -TICKS_EARLY_BY <= since < timedelta(seconds=flow.every_s) - TICKS_EARLY_BY:
         return False
     has_failed = last is not None and last.state in (State.FAILED, State.CANCELLED)
-    if last and has_failed and last.ended and now - last.ended < PAUSE_AFTER_FAILURE:
+    if last and has_failed and last.ended and timedelta() <= now - last.ended < PAUSE_AFTER_FAILURE:
         log.info("export.skipped", integration=flow.name, scheduled=moment, reason="the last one failed a moment ago")
         return False
     return _opened(replace(planned(flow, now), scheduled=moment), mark, last, services)

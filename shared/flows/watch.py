@@ -63,6 +63,7 @@ NOTE_SCANS: Final = "note the scans"
 SETTLE_RESERVATIONS: Final = "settle reservations"
 END_STOPS: Final = "end idle stops"
 TELL_OF_RECORDS: Final = "tell of damaged records"
+START_MISSED: Final = "start missed exports"
 WAKE_LANES: Final = "wake overdue lanes"
 KEEP_SUBSCRIPTIONS: Final = "keep subscriptions"
 TELL_OF_GIVEN_UP: Final = "tell of given up messages"
@@ -406,7 +407,14 @@ def _duties_about_runs(tick: "_Tick", services: Services) -> dict[str, Callable[
         SETTLE_RESERVATIONS: partial(reserving.settle_leftovers, listed.rows, services),
         END_STOPS: partial(lanes.end_idle_stops, listed, services),
         TELL_OF_RECORDS: partial(lanes.tell_of_damaged, listed, services),
+        **({START_MISSED: partial(_start_missed, listed, services)} if services.integrations.exports else {}),
     }
+
+
+def _start_missed(listed: OpenLanes, services: Services) -> int:
+    from shared.flows import outbound  # an app without exports needs none of it
+
+    return outbound.start_missed_exports({row.lane for row in listed.rows}, services)
 
 
 class _Tick:

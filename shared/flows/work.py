@@ -5,14 +5,16 @@ with the place of a run behind a blank. A scan goes on with one lane itself. The
 """
 
 from functools import partial
+from typing import Final
 
-from shared.duties import gravest
 from shared.flows import watch
 from shared.log import log
 from shared.services import Services
 
-# Lanes of one message that are worked at side by side.
-LANES_AT_ONCE = 8
+# Lanes of one message that are worked at side by side. A process works on 24 messages at once.
+LANES_AT_ONCE: Final = 3
+# Seconds until a lane that failed in a message of several comes again, by a message of its own.
+AGAIN_S: Final = 30.0
 
 
 def work(message: str, services: Services) -> None:
@@ -24,9 +26,11 @@ def work(message: str, services: Services) -> None:
     if len(lanes) == 1:
         advance_lane(lanes[0], services)
         return
-    work = {f"advance {lane}": partial(advance_lane, lane, services) for lane in lanes}
-    if error := gravest(services.attempt_all(work, limit_s=None, at_once=LANES_AT_ONCE)):
-        raise error
+    work = {lane: partial(advance_lane, lane, services) for lane in lanes}
+    for lane, attempt in services.attempt_all(work, limit_s=None, at_once=LANES_AT_ONCE).items():
+        if attempt.error:  # the others are done: they are not to come again with it, nor to be given up with it
+            log.error("lane.failed", lane=lane, reason=f"{type(attempt.error).__name__}: {attempt.error}")
+            services.wakes.send(lane, delay_s=AGAIN_S)
 
 
 def advance_lane(line: str, services: Services) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -377,4 +378,93 @@ def test_an_export_that_cannot_be_started_keeps_no_other_from_it_and_the_tick_fa
             world.start_exports()
 
     assert Counter(run.integration for run in world.open_runs()) == Counter({"flow 1": 1, "flow 2": 1})
+    assert world.start_exports() == 1
+
+
+# -- what no tick has served, the minute's timer does
+
+
+def storage_is_away() -> None:
+    raise TryAgain("storage is away")
+
+
+def watched_for(world: World, minutes: int) -> None:
+    """Let the minute's timer tick so often, and no other."""
+    for _ in range(minutes):
+        world.clock.advance(60)
+        with suppress(TryAgain):
+            world.keep_watch()
+
+
+def test_an_export_whose_tick_met_trouble_with_storage_is_started_a_few_minutes_later(
+    hourly: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host takes the tick for done and rests until the next moment."""
+    world = hourly()
+    world.start_exports()
+    end_all(world)
+    world.clock.present = NOON + HOUR
+    with monkeypatch.context() as patched:
+        patched.setattr(world.services.store, "open_places", storage_is_away)
+        with pytest.raises(TryAgain):
+            world.start_exports()
+
+    watched_for(world, 3)
+
+    assert served(world) == [("flow 0", NOON), ("flow 0", NOON + HOUR)]
+
+
+def test_exports_that_a_worker_left_out_when_it_died_alone_are_started_a_few_minutes_later(
+    hourly: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = hourly(10)
+    world.start_exports()
+    end_all(world)
+    world.clock.present = NOON + HOUR
+    create, created = world.services.store.create, list[str]()
+
+    def dies_at_the_fourth(run: Run) -> bool:
+        created.append(run.integration)
+        if len(created) == 4:
+            raise PowerCut
+        return create(run)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.services.store, "create", dies_at_the_fourth)
+        with pytest.raises(PowerCut):
+            world.start_exports()
+    world.services = world.new_process()
+
+    watched_for(world, 3)
+
+    assert [name for name, moment in served(world) if moment == NOON + HOUR] == [f"flow {n}" for n in range(10)]
+
+
+def test_a_moment_that_was_left_out_on_purpose_is_not_made_up_for(hourly: Callable[..., World]) -> None:
+    world = hourly()
+    world.start_exports()
+    world.clock.present = NOON + HOUR
+    assert world.start_exports() == 0  # the one before is under way
+    end_all(world)
+
+    watched_for(world, 5)
+
+    assert served(world) == [("flow 0", NOON)]
+
+
+def test_an_export_that_was_never_made_waits_for_its_moment(hourly: Callable[..., World]) -> None:
+    world = hourly()
+
+    watched_for(world, 5)
+
+    assert served(world) == []
+
+
+def test_a_clock_that_was_ahead_once_keeps_no_export_from_starting(hourly: Callable[..., World]) -> None:
+    world = hourly()
+    world.clock.present = NOON + 72 * HOUR
+    world.start_exports()
+    end_all(world)
+    world.clock.present = NOON + HOUR
+
     assert world.start_exports() == 1

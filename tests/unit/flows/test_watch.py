@@ -16,7 +16,7 @@ from shared.domain.integrations import ImportFlow
 from shared.domain.looks import ECHO, LOOK_EVERY_S
 from shared.domain.run import Outcome, State
 from shared.errors import NeedsPerson, TryAgain
-from shared.flows import lanes, watch
+from shared.flows import lanes, watch, work
 from shared.flows.runner import LEFT_TO_TIMER_S
 from shared.flows.watch import CLOCKS_DIFFER_BY, wake_text
 from shared.secret import Secret, SecretUrl
@@ -471,7 +471,7 @@ def test_a_lane_whose_long_wait_ends_before_the_next_tick_is_woken_in_time(make_
 
     ((lane, delay_s),) = world.wakes_of_lanes()
     assert lane in world.heads()
-    assert 59 <= delay_s <= 60
+    assert 60 <= delay_s - lanes.AFTER_DUE_S + 1 <= 61
 
 
 def test_a_lane_that_has_a_message_of_its_own_is_not_woken_by_the_timer_too(make_world: MakeWorld) -> None:
@@ -500,7 +500,48 @@ def test_lanes_whose_waits_end_at_about_the_same_time_share_a_message(make_world
     keep_watch(world)
 
     messages = [(len(text.splitlines()), round(delay_s)) for text, delay_s in world.wakes_of_lanes()]
-    assert sorted(messages) == [(1, 55), (5, 8), (lanes.LANES_IN_MESSAGE, 7)]
+    assert sorted(messages) == [(1, 57), (5, 10), (lanes.LANES_IN_MESSAGE, 9)]
+
+
+@pytest.mark.parametrize("tick_s", [62.0, 70.0, 89.0])
+def test_a_lane_whose_wait_ended_just_before_a_late_tick_is_woken_by_that(make_world: MakeWorld, tick_s: float) -> None:
+    world = with_lanes_that_wait(make_world, 60)
+    world.clock.advance(tick_s)
+
+    keep_watch(world)
+
+    assert [delay_s for _, delay_s in world.wakes_of_lanes()] == [0]
+
+
+def test_what_is_overdue_does_not_wait_for_a_lane_that_is_due_later(make_world: MakeWorld) -> None:
+    world = with_lanes_that_wait(make_world, 60, 105)
+    world.clock.advance(95)
+
+    keep_watch(world)
+
+    assert sorted(round(delay_s) for _, delay_s in world.wakes_of_lanes()) == [0, 12]
+
+
+def test_a_lane_that_fails_in_a_message_of_several_is_logged_and_comes_again_alone(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = with_lanes_that_wait(make_world, 240, 241, 242)
+    world.clock.advance(243)
+    bad, *others = sorted(world.heads())
+    worked: list[str] = []
+
+    def one_breaks(line: str, _services: Services) -> None:
+        worked.append(line)
+        if line == bad:
+            raise KeyError("a bug")
+
+    monkeypatch.setattr(work, "advance_lane", one_breaks)
+
+    world.deliver("\n".join([bad, *others]))
+
+    assert sorted(worked) == [bad, *others]
+    assert world.wakes_of_lanes() == [(bad, work.AGAIN_S)]
+    assert f'"lane.failed", "lane": "{bad}"' in caplog.text
 
 
 def test_each_lane_of_a_message_is_worked_at(make_world: MakeWorld) -> None:
