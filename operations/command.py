@@ -63,7 +63,8 @@ class App:
         if answer.status_code in (401, 403):
             raise Trouble(
                 f"{self._url} does not take the key for this: nothing was done. 'list' and 'show' take the key for "
-                "viewing or the one for acting, all else only the one for acting. See 'Keys' in README.md."
+                "viewing or the one for acting, all else only the one for acting. See 'Keys, then notifications' in "
+                "README.md."
             )
         if answer.status_code == requests.codes.bad_request:
             raise NotUnderstood(_said(answer))

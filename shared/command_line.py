@@ -53,7 +53,12 @@ def read_key(file: Path | None, environment: Mapping[str, str]) -> str:
     """Return the key from the file or the environment, "" if there is none. Raises NotAnApp."""
     try:
         key = file.read_text("utf-8-sig").strip() if file else environment.get(KEY, "").strip()
-    except (OSError, ValueError) as error:
+    except UnicodeDecodeError as error:
+        raise NotAnApp(
+            f"{file} is not UTF-8, as what PowerShell writes with '>'. There write it with: "
+            "Set-Content FILE KEY -Encoding ascii"
+        ) from error
+    except OSError as error:
         raise NotAnApp(f"The key file cannot be read: {error}") from error
     if not key.isascii() or not key.isprintable():
         raise NotAnApp("The key has characters that no key has.")
