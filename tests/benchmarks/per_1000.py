@@ -8,7 +8,7 @@ and with one always-ready instance for HTTP.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -44,6 +44,7 @@ class Seen:
     file_storage: float  # dollars
     tick: Sequence[Invocation]
     tick_storage: float
+    details: Mapping[str, object]  # of the file
     ready: bool  # whether an always-ready instance takes the HTTP calls
 
     def files_dollars(self, size_mb: int) -> float:
@@ -77,6 +78,7 @@ def figures(without: Seen, with_ready: Seen) -> list[Figure]:
                 unit="dollars",
                 samples=(Sample(without.files_dollars(size_mb), files),),
                 limits=half,
+                details=without.details,
             )
             for size_mb in SIZES_MB
         ),
@@ -113,6 +115,7 @@ def _seen(trial: Trial, *, ready: bool) -> Seen:
         file_storage=storage_dollars(calls),
         tick=tick,
         tick_storage=tick_storage,
+        details=passed.details(),
         ready=ready,
     )
 

@@ -64,6 +64,7 @@ def test_a_thousand_files_are_reached_at_half_of_what_the_logic_app_costs() -> N
             file_storage=0.0,
             tick=[execution("keep_watch", 0, 0.2)],
             tick_storage=0.0,
+            details={},
             ready=False,
         )
 
@@ -82,6 +83,7 @@ def test_an_always_ready_instance_costs_its_baseline_all_month() -> None:
         "file_storage": 0.0,
         "tick": [execution("keep_watch", 0, 0.2)],
         "tick_storage": 0.0,
+        "details": {},
     }
     without, with_one = (per_1000.Seen(**shared, ready=ready) for ready in (False, True))  # type: ignore[arg-type]  # of several types
 
