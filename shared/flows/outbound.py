@@ -96,12 +96,11 @@ def start_missed_exports(lanes_under_way: Collection[str], services: Services) -
     """Open the exports whose moment no tick has served: its invocation failed, or its process ended.
 
     The host takes a tick for done whatever became of it, and rests until the next moment: with a daily schedule an
-    export would be a day late. So the minute's timer looks. lanes_under_way: those with an open run. Raises the first
-    error once all exports have been tried.
+    export would be a day late. So the minute's timer looks, unless another moment has come since: its tick does that.
+    lanes_under_way: those with an open run. Raises the first error once all exports have been tried.
     """
-    schedule = services.settings.outbound_schedule
-    moment = schedule.latest(services.now() - MISSED_AFTER) if schedule else None
-    if moment is None:
+    moment = _moment(services)
+    if moment is None or services.now() - moment < MISSED_AFTER:
         return 0
     return _start_all(
         lambda flow: _start_missed(flow, moment, services), None, dict.fromkeys(lanes_under_way, ""), services
