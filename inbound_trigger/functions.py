@@ -66,4 +66,6 @@ def work(msg: func.QueueMessage) -> None:
 @noted
 def keep_watch(timer: func.TimerRequest) -> None:  # noqa: ARG001  # the host passes it by name
     """Every minute: scan, wake lanes that are due, keep the Graph subscription alive, tell people."""
-    watch.keep_watch(services())
+    from shared.flows import work as flow
+
+    flow.keep_watch(services())

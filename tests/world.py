@@ -35,7 +35,7 @@ from shared.clients.wake_queue import POISON, WORK, QueueLength, WakeQueue
 from shared.domain.record import run_from_json
 from shared.domain.run import FlowKind, Run, State
 from shared.flows import inbound, lanes, outbound, telling, watch
-from shared.flows.work import work
+from shared.flows.work import keep_watch, work
 from shared.services import Services
 from shared.settings import read_settings
 from tests.packages import build_package
@@ -218,7 +218,7 @@ class World:
 
     def keep_watch(self) -> None:
         """Do what the minute's timer does."""
-        watch.keep_watch(self.services)
+        keep_watch(self.services)
 
     def run_until_quiet(self, *, at_most_s: float = 24 * 3600) -> None:
         """Wake each lane whenever its head is due, letting time pass, until no run is open.

@@ -359,12 +359,15 @@ def _parsed(message: str, now: datetime) -> tuple[datetime, int]:
         return now, 0
 
 
-def keep_watch(services: Services) -> None:
+type StartMissed = Callable[[OpenLanes, Services], object]
+
+
+def keep_watch(services: Services, *, start_missed: StartMissed | None = None) -> None:
     """What the minute's timer does: make the folders, scan, wake lanes that are overdue, keep the subscriptions alive.
 
     Last it tells people of all trouble, its own and that of runs and messages. Each duty is done by itself within a
     time limit; one that does not end is left behind, and not begun again while it goes on. The first error is raised at
-    the end.
+    the end. start_missed: starts the exports that no tick of their schedule has started.
     """
     began = services.now()
     tick = _Tick(services)
@@ -388,7 +391,7 @@ def keep_watch(services: Services) -> None:
         {
             NOTE_SCANS: lambda: note_scans(scans, began, services),
             KEEP_SUBSCRIPTIONS: lambda: keep_subscriptions(services, in_doubt=in_doubt),
-            **_duties_about_runs(tick, services),
+            **_duties_about_runs(tick, start_missed, services),
         },
     )
     standing, is_unsure = _standing(tick, services)
@@ -398,7 +401,9 @@ def keep_watch(services: Services) -> None:
         raise next(iter(tick.troubles.values()))
 
 
-def _duties_about_runs(tick: "_Tick", services: Services) -> dict[str, Callable[[], object]]:
+def _duties_about_runs(
+    tick: "_Tick", start_missed: StartMissed | None, services: Services
+) -> dict[str, Callable[[], object]]:
     """Return what is to be done about the open runs that were listed; nothing if they could not be."""
     listed: OpenLanes | None = tick.results.get(WAKE_LANES)
     if listed is None:
@@ -407,14 +412,8 @@ def _duties_about_runs(tick: "_Tick", services: Services) -> dict[str, Callable[
         SETTLE_RESERVATIONS: partial(reserving.settle_leftovers, listed.rows, services),
         END_STOPS: partial(lanes.end_idle_stops, listed, services),
         TELL_OF_RECORDS: partial(lanes.tell_of_damaged, listed, services),
-        **({START_MISSED: partial(_start_missed, listed, services)} if services.integrations.exports else {}),
+        **({START_MISSED: partial(start_missed, listed, services)} if start_missed else {}),
     }
-
-
-def _start_missed(listed: OpenLanes, services: Services) -> int:
-    from shared.flows import outbound  # an app without exports needs none of it
-
-    return outbound.start_missed_exports({row.lane for row in listed.rows}, services)
 
 
 class _Tick:

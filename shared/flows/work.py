@@ -1,4 +1,4 @@
-"""What the one queue function does with a message: it scans, or advances lanes.
+"""What the one queue function does with a message, which scans or advances lanes; and the minute's timer.
 
 A message is plain text and only a hint: ``scan <from when on> <how often put off>``, or a line for each lane, perhaps
 with the place of a run behind a blank. A scan goes on with one lane itself. The flows are loaded when they are needed.
@@ -7,6 +7,7 @@ with the place of a run behind a blank. A scan goes on with one lane itself. The
 from functools import partial
 from typing import Final
 
+from shared.clients.run_store import OpenLanes
 from shared.flows import watch
 from shared.log import log
 from shared.services import Services
@@ -43,3 +44,14 @@ def advance_lane(line: str, services: Services) -> None:
         from shared.flows import outbound
 
         outbound.advance_exports(line, services)
+
+
+def keep_watch(services: Services) -> None:
+    """Do what the minute's timer does, exports included. Raises the first error at the end."""
+    watch.keep_watch(services, start_missed=_start_missed if services.integrations.exports else None)
+
+
+def _start_missed(listed: OpenLanes, services: Services) -> int:
+    from shared.flows import outbound
+
+    return outbound.start_missed_exports({row.lane for row in listed.rows}, services)
