@@ -24,9 +24,8 @@ def start_thread_pool() -> None:
         runtime = _runtime()
         if runtime is None:
             return
-        # The runtime reads the size from the environment itself.
-        if not os.environ.get(THREADS, "").strip():
-            os.environ[THREADS] = SETTINGS[THREADS].default
+        if not os.environ.get(THREADS, "").strip():  # where the runtime reads the size itself
+            os.environ[THREADS] = SETTINGS[THREADS].default  # the runtime has another default
         runtime.start_threadpool_executor()
     except Exception as error:  # noqa: BLE001  # while the app is imported: an error would make all functions vanish
         log.error("thread_pool.not_started", reason=f"{type(error).__name__}: {error}")

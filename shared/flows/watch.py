@@ -156,7 +156,7 @@ def look(message: str, services: Services) -> str:
             _look_again_later(tries, services)
         if failed and not isinstance(failed, AppError):
             raise failed
-    except Exception:
+    except Exception:  # whatever it is goes on to the host: only the lane is not to wait for the next scan
         lanes_found.wake_kept()
         raise
     return lanes_found.kept

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.clients.wake_queue import WORK
 from tests.benchmarks import __main__ as command
 from tests.benchmarks.figures import Figure, Limit, Sample, combined, markdown, percentile, shown, table
 from tests.benchmarks.many_blobs import multiply
@@ -100,14 +101,14 @@ def test_the_table_says_what_is_to_be_reached_and_whether_it_was() -> None:
             "List Blobs runs/open",
         ),
         ("GET /devstoreaccount1/runs/watch/looks HTTP/1.1", Whose.LOOK, "Get Blob runs/watch/looks"),
-        ("POST /devstoreaccount1/work/messages HTTP/1.1", Whose.RUN, "Put Message work/messages"),
+        (f"POST /devstoreaccount1/{WORK}/messages HTTP/1.1", Whose.RUN, "Put Message work/messages"),
         ("GET /devstoreaccount1/work?comp=metadata HTTP/1.1", Whose.CONTROLLER, "Get Queue work"),
         (
-            "GET /devstoreaccount1/work/messages?numofmessages=1&peekonly=true HTTP/1.1",
+            f"GET /devstoreaccount1/{WORK}/messages?numofmessages=1&peekonly=true HTTP/1.1",
             Whose.CONTROLLER,
             "Peek Messages work/messages",
         ),
-        ("GET /devstoreaccount1/work/messages HTTP/1.1", Whose.HOST, "Get Messages work/messages"),
+        (f"GET /devstoreaccount1/{WORK}/messages HTTP/1.1", Whose.HOST, "Get Messages work/messages"),
         (
             "PUT /devstoreaccount1/dmf/Project-20261123T160223-4dff6583f7a6.zip?sig=x HTTP/1.1",
             Whose.RUN,
