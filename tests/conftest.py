@@ -10,10 +10,9 @@ from local_cloud.storage import Azurite
 
 # Every call is held against the reference; see tests/wire.
 from tests.wire.tap import (  # noqa: F401
-    pytest_collection_modifyitems,
     pytest_sessionfinish,
     pytest_terminal_summary,
-    seen_by_all_tests,
+    pytest_testnodedown,
     wire_is_checked,
     wire_is_tapped,
 )
