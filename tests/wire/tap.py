@@ -339,7 +339,12 @@ def _runs_all_tests(config: pytest.Config) -> bool:
 def _report_error(session: pytest.Session, text: str) -> None:
     """Let the session fail with an error that belongs to no test, and is counted in the closing line."""
     report = pytest.TestReport(
-        nodeid="tests/wire", location=("tests/wire", None, ""), keywords={}, outcome="failed", longrepr=text, when="teardown"
+        nodeid="tests/wire",
+        location=("tests/wire", None, ""),
+        keywords={},
+        outcome="failed",
+        longrepr=text,
+        when="teardown",
     )
     session.config.hook.pytest_runtest_logreport(report=report)
     session.exitstatus = pytest.ExitCode.TESTS_FAILED
