@@ -58,7 +58,7 @@ def a_step(step: str = "poll", *, error: str = "", began: datetime = NOW) -> Ste
 
 
 EVERY_STATE = [(flow, state) for flow, moves in MOVES.items() for state in moves]
-EVERY_MOVE = [(flow, state, following) for flow, state in EVERY_STATE for following in MOVES[flow][state]]
+EVERY_MOVE = [(flow, state, following) for flow, state in EVERY_STATE for following in sorted(MOVES[flow][state])]
 # A person alone cancels.
 MOVES_OF_THE_APP = [move for move in EVERY_MOVE if move[2] is not State.CANCELLED]
 # After these the same is begun once more.
