@@ -21,10 +21,12 @@ from shared.settings import SETTINGS
 from shared.version import VERSION
 from tests.architecture.generated import FROM_TABLES, README, ROOT, block
 from tests.architecture.product import attribute_calls, files_in_git, parsed, product_files, product_modules
+from tests.instructions import SETUP
 
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text("utf-8")
 SCENARIOS = (ROOT / "docs" / "scenarios.md").read_text("utf-8")
+LIVE = ROOT / "docs" / "live.md"
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 LEVELS = {"info": "INFO", "warning": "WARNING", "error": "ERROR"}
 
@@ -145,7 +147,7 @@ def test_every_function_is_counted_where_people_are_told_to_count_them() -> None
     number = counted[len(functions)]
 
     assert f"**Are there {number} functions?**" in OPERATIONS
-    assert f"- {number.capitalize()} functions:" in README.read_text("utf-8")
+    assert f"- {number.capitalize()} functions:" in SETUP.read_text("utf-8")
 
 
 # -- questions to the log
@@ -316,6 +318,15 @@ def _functions(path: str) -> set[str]:
 
 # -- README
 
+LONGEST_README = 250
+
+
+def test_the_readme_is_short_and_leads_to_the_set_up() -> None:
+    text = README.read_text("utf-8")
+
+    assert len(text.splitlines()) < LONGEST_README
+    assert all(f"]({page})" in text for page in ("docs/setup.md", "docs/glossary.md", "docs/cost.md"))
+
 
 def test_the_settings_in_the_readme_are_settings() -> None:
     named = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)`", section(README.read_text("utf-8"), "## Settings")))
@@ -324,13 +335,13 @@ def test_the_settings_in_the_readme_are_settings() -> None:
     assert named <= set(SETTINGS) | {"PYTHON_THREADPOOL_THREAD_COUNT"}
 
 
-def test_everything_that_the_product_assumes_is_confessed_in_the_readme() -> None:
+def test_everything_that_the_product_assumes_is_listed_where_a_real_tenant_is_tried() -> None:
     assumed = Counter(
         {path: len(re.findall(r"\bAssumed\b", (ROOT / path).read_text("utf-8"))) for path in product_files()}
     )
 
-    confessed = Counter(first_codes(section(README.read_text("utf-8"), "### What is assumed")))
-    assert confessed == +assumed
+    listed = Counter(first_codes(section(LIVE.read_text("utf-8"), "## What is assumed")))
+    assert listed == +assumed
 
 
 def test_the_output_in_the_readme_is_that_of_a_demo_that_went_well() -> None:
