@@ -41,7 +41,7 @@ WAITING = "waiting for another dev.py, which is preparing this folder"
 # are read, and --help is shown, before anything is prepared.
 READ_BY = {
     **dict.fromkeys(("demo", "up"), "local_cloud.arguments"),
-    **dict.fromkeys(("runs", "doctor", "sign-in"), "shared.arguments"),
+    **dict.fromkeys(("runs", "doctor", "sign-in"), "operations.arguments"),
     **dict.fromkeys(("faults", "explore", "bench", "soak", "fuzz", "witnesses", "live"), "tests.arguments"),
 }
 # Commands whose arguments are those of a program that is installed only by preparing.
@@ -145,7 +145,7 @@ def live(arguments: list[str]) -> int:
 def runs(arguments: list[str]) -> int:
     """List, show and act on the runs of a running app: list, show, cancel, resubmit, pause and more."""
     prepare(azurite=False)
-    return hand_over([venv_python(), "-m", "operations.command", *arguments])
+    return hand_over([venv_python(), "-m", "operations.cli", *arguments])
 
 
 def screenshots(arguments: list[str]) -> int:
@@ -158,13 +158,13 @@ def screenshots(arguments: list[str]) -> int:
 def sign_in(arguments: list[str]) -> int:
     """Sign a user in by device code, for an app that works on that user's OneDrive."""
     prepare(azurite=False)
-    return hand_over([venv_python(), "-m", "shared.sign_in", *arguments])
+    return hand_over([venv_python(), "-m", "operations.sign_in", *arguments])
 
 
 def doctor(arguments: list[str]) -> int:
     """Say in words whether the app is well, here or running in Azure (--url), and what to do."""
     prepare(azurite=False)
-    return hand_over([venv_python(), "-m", "shared.doctor", *arguments])
+    return hand_over([venv_python(), "-m", "operations.doctor", *arguments])
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {

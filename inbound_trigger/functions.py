@@ -1,17 +1,17 @@
 """How Azure wakes the app for OneDrive -> F&O, and for all work: each function parses, calls a flow and answers.
 
-Functions are named for the person who reads Azure's logs. What happens is told in ``shared/flows``.
+Functions are named for the person who reads Azure's logs. What happens is told in ``shared/``.
 """
 
 import azure.functions as func
 
-from shared.clients.wake_queue import WORK
-from shared.domain.notification import BadNotification, read_notifications, validation_token
-from shared.flows import watch
-from shared.flows.processes import noted
+from shared.app import services
+from shared.azure_storage.queue import WORK
+from shared.health.processes import noted
 from shared.log import log
+from shared.scan import scan as scanning
+from shared.scan.notification import BadNotification, read_notifications, validation_token
 from shared.secret import Secret
-from shared.services import services
 
 inbound = func.Blueprint()  # type: ignore[no-untyped-call]  # azure-functions does not annotate it
 
@@ -42,7 +42,7 @@ def receive_notification(req: func.HttpRequest, scan: func.Out[str]) -> func.Htt
         return _answer(error.status, error.reason)
     app.last_notification = app.now()
     log.info("notification.received", notifications=len(notifications))
-    watch.ask_for_look(app, at_once=scan.set)
+    scanning.ask_for_look(app, at_once=scan.set)
     return _answer(202, "")
 
 
@@ -57,7 +57,7 @@ def work(msg: func.QueueMessage) -> None:
 
     One function, because each has instances of its own on Flex Consumption: what one remembers, no other knows.
     """
-    from shared.flows import work as flow  # loaded here: the webhook, which Graph waits for, needs none of it
+    from inbound_trigger import work as flow  # loaded here: the webhook, which Graph waits for, needs none of it
 
     flow.work(msg.get_body().decode(), services())
 
@@ -66,6 +66,6 @@ def work(msg: func.QueueMessage) -> None:
 @noted
 def keep_watch(timer: func.TimerRequest) -> None:  # noqa: ARG001  # the host passes it by name
     """Every minute: scan, wake lanes that are due, keep the Graph subscription alive, tell people."""
-    from shared.flows import work as flow
+    from inbound_trigger import work as flow
 
     flow.keep_watch(services())

@@ -1,4 +1,4 @@
-"""Pages and JSON of what ``history.py`` and ``health.py`` in ``shared/flows`` return.
+"""Pages and JSON of what ``views.py`` and ``shared/health/checks.py`` return.
 
 Knows neither storage nor Azure Functions.
 
@@ -16,10 +16,11 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from shared.domain.record import EXTRA
-from shared.domain.run import FlowKind, Outcome, State
+from operations import actions, filters, views
 from shared.escapes import json_text, path_segment, plain_text, query_value
-from shared.flows import actions, filters, health, history
+from shared.health import checks
+from shared.runs.record import EXTRA
+from shared.runs.run import FlowKind, Outcome, State
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -80,7 +81,7 @@ def _etag(answer: Answer) -> str:
     return f'"{hashlib.sha256(answer.body.encode()).hexdigest()[:32]}"'
 
 
-def list_page(view: history.RunList, asked: Asked) -> Answer:
+def list_page(view: views.RunList, asked: Asked) -> Answer:
     """Return the list of runs as a page."""
     filtered = {name: value for name, value in asked.query.items() if name in filters.NAMES and value.strip()}
     return _page(
@@ -120,12 +121,12 @@ def _described(chosen: filters.Filters) -> str:
     return f"Runs: {', '.join(f'{name} {value}' for name, value in parts.items() if value)}"
 
 
-def run_page(view: history.RunView | history.DamagedView | None, asked: Asked) -> Answer:
+def run_page(view: views.RunView | views.DamagedView | None, asked: Asked) -> Answer:
     """Return one run as a page; None: 404."""
     if view is None:
         words = "There is no such run. Its record may have been cleared away."
         return _page(HTTPStatus.NOT_FOUND, "trouble.html", asked, title="Not found", words=words)
-    if isinstance(view, history.DamagedView):
+    if isinstance(view, views.DamagedView):
         return _page(HTTPStatus.OK, "damaged.html", asked, view=view)
     poll = link(Asked(query={}), f"/{view.address}.json")
     return _page(HTTPStatus.OK, "run.html", asked, view=view, poll=poll, etag=_etag(_json(HTTPStatus.OK, view)))
@@ -143,19 +144,19 @@ def error(status: HTTPStatus, words: str) -> Answer:
     return _json(status, {"done": False, "said": words})
 
 
-def health_page(found: health.Health, asked: Asked) -> Answer:
+def health_page(found: checks.Health, asked: Asked) -> Answer:
     """Return whether the app is well as a page, the worst first."""
-    checks = sorted(found.checks, key=lambda check: list(health.Grade).index(check.grade), reverse=True)
-    return _page(_status(found), "health.html", asked, health=found, checks=checks)
+    ordered = sorted(found.checks, key=lambda check: list(checks.Grade).index(check.grade), reverse=True)
+    return _page(_status(found), "health.html", asked, health=found, checks=ordered)
 
 
-def health_json(found: health.Health, _asked: Asked) -> Answer:
+def health_json(found: checks.Health, _asked: Asked) -> Answer:
     """Return the same as JSON; never 304, because a monitor goes by the status."""
     return _json(_status(found), found)
 
 
-def _status(found: health.Health) -> HTTPStatus:
-    return HTTPStatus.SERVICE_UNAVAILABLE if found.grade is health.Grade.TROUBLE else HTTPStatus.OK
+def _status(found: checks.Health) -> HTTPStatus:
+    return HTTPStatus.SERVICE_UNAVAILABLE if found.grade is checks.Grade.TROUBLE else HTTPStatus.OK
 
 
 def trouble(words: str, asked: Asked, *, as_json: bool) -> Answer:
@@ -248,7 +249,7 @@ def _templates() -> "Environment":
         lstrip_blocks=True,
     )
     environment.filters |= {"moment": _moment, "duration": duration, "size": _size}
-    environment.globals |= {"PLACE": history.Place, "NOT_SUCCEEDED": filters.NOT_SUCCEEDED, "GRADE": health.Grade}
+    environment.globals |= {"PLACE": views.Place, "NOT_SUCCEEDED": filters.NOT_SUCCEEDED, "GRADE": checks.Grade}
     return environment
 
 

@@ -5,8 +5,8 @@ The flow is loaded at its first use: what starts a cold host is mostly a notific
 
 import azure.functions as func
 
-from shared.flows.processes import noted
-from shared.services import services
+from shared.app import services
+from shared.health.processes import noted
 
 outbound = func.Blueprint()  # type: ignore[no-untyped-call]  # azure-functions does not annotate it
 
@@ -15,7 +15,7 @@ outbound = func.Blueprint()  # type: ignore[no-untyped-call]  # azure-functions 
 @noted
 def start_exports(timer: func.TimerRequest) -> None:
     """Start each export that is due and is not running yet. The host's monitor makes up for a tick that was missed."""
-    from shared.flows import outbound as flow
+    from shared.exports import steps as flow
 
     # Missing where the host keeps no monitor: schedules under a minute.
     status = getattr(timer, "schedule_status", None) or {}

@@ -19,7 +19,7 @@
         · SettingsInvalid   settings are missing or wrong; lists all of them
 
 Programming errors stay outside the tree: they surface, with a traceback, and are not retried into silence.
-Errors are raised where the fact is known and judged in one place, ``shared/flows/runner.py``.
+Errors are raised where the fact is known and judged in one place, ``shared/runs/worker.py``.
 """
 
 from dataclasses import dataclass

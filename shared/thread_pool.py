@@ -12,8 +12,8 @@ import sys
 from types import ModuleType
 from typing import Final
 
+from shared.config.settings import SETTINGS, THREADS
 from shared.log import log
-from shared.settings import SETTINGS, THREADS
 
 RUNTIME: Final = "azure_functions_runtime"
 

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from shared.domain.alert import Alert, Message, Notice, Word
-from shared.domain.run import FailedRow
+from shared.alerts.alert import Alert, Message, Notice, Word
+from shared.runs.run import FailedRow
 
 BEGAN: Final = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 ROW: Final = FailedRow(

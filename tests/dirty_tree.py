@@ -17,7 +17,7 @@ DIRT: Final = (
     *(".venv/pyvenv.cfg", ".venv/lib/python3.13/site-packages/shared/x.py", "venv313/pyvenv.cfg", ".venv-3.13/x.py"),
     *("onedrive_env/bin/python", "env/bin/activate"),
     *("__pycache__/function_app.cpython-313.pyc", "shared/__pycache__/log.cpython-313.pyc"),
-    *("shared/flows/__pycache__/watch.cpython-313.pyc", "operations/__pycache__/pages.cpython-313.pyc"),
+    *("shared/scan/__pycache__/scan.cpython-313.pyc", "operations/__pycache__/pages.cpython-313.pyc"),
     *(".vscode/settings.json", ".idea/workspace.xml", ".vs/x.json", "shared/.idea/workspace.xml"),
     *(".local/up/data/x.json", ".mypy_cache/x.json", ".python_packages/lib/site-packages/x.py"),
 )

@@ -19,8 +19,8 @@ class IndexFailed(AssertionError):
 
 # Imports all modules of the app in the working folder, and prints where those of this project came from.
 _IMPORT_ALL: Final = """\
-import function_app, importlib, json, operations, pkgutil, shared, sys
-for package in (shared, operations):
+import function_app, importlib, inbound_trigger, json, operations, outbound_timer, pkgutil, shared, sys
+for package in (shared, inbound_trigger, operations, outbound_timer):
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         importlib.import_module(module.name)
 ours = ("function_app", "shared", "inbound_trigger", "outbound_timer", "operations", "local_cloud", "tests")

@@ -19,6 +19,7 @@ from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob import BlobLeaseClient, BlobProperties, BlobServiceClient, ContainerClient
 from azure.storage.queue import QueueServiceClient, TextBase64EncodePolicy
 
+from inbound_trigger.work import keep_watch, work
 from local_cloud.entra import Entra
 from local_cloud.faults import FaultPlan
 from local_cloud.finance_operations.api import FinanceOperationsSimulator
@@ -28,16 +29,19 @@ from local_cloud.onedrive import Knobs, OneDriveSimulator
 from local_cloud.onedrive.mail import Mail
 from local_cloud.server import Server
 from local_cloud.tokens import TokenDesk
-from shared.clients.outbox import Outbox
-from shared.clients.reservations import Reservations
-from shared.clients.run_store import RunStore
-from shared.clients.wake_queue import POISON, WORK, QueueLength, WakeQueue
-from shared.domain.record import run_from_json
-from shared.domain.run import FlowKind, Run, State
-from shared.flows import inbound, lanes, outbound, telling, watch
-from shared.flows.work import keep_watch, work
-from shared.services import Services
-from shared.settings import read_settings
+from shared.alerts import delivery
+from shared.alerts.outbox import Outbox
+from shared.app import Services
+from shared.azure_storage.queue import POISON, WORK, QueueLength, WakeQueue
+from shared.config.settings import read_settings
+from shared.exports import steps as export_steps
+from shared.imports import steps as import_steps
+from shared.reservations.store import Reservations
+from shared.runs import wake
+from shared.runs.record import run_from_json
+from shared.runs.run import FlowKind, Run, State
+from shared.runs.store import RunStore
+from shared.scan import scan
 from tests.packages import build_package
 
 PROJECT = "Asset-Major-Types"
@@ -198,18 +202,18 @@ class World:
 
     def look(self) -> int:
         """Look for new files; return how many runs were opened."""
-        return watch.open_new_runs(self.services)
+        return scan.open_new_runs(self.services)
 
     def start_exports(self, *, next_tick: datetime | None = None) -> int:
         """Do what the export timer does; return how many exports were started.
 
         next_tick: when the host's monitor expects the next one; a moment to come if a person calls the function.
         """
-        return outbound.start_exports(self.services, next_tick=next_tick.isoformat() if next_tick else "")
+        return export_steps.start_exports(self.services, next_tick=next_tick.isoformat() if next_tick else "")
 
     def wake(self, lane: str) -> None:
         """Deliver one wake-up for a lane."""
-        advance = inbound.advance_imports if lane.startswith("in-") else outbound.advance_exports
+        advance = import_steps.advance_imports if lane.startswith("in-") else export_steps.advance_exports
         advance(lane, self.services)
 
     def deliver(self, text: str) -> None:
@@ -237,7 +241,7 @@ class World:
 
     def tell_people(self) -> None:
         """Do what the minute's timer does last."""
-        telling.tell_people({}, self.services)
+        delivery.tell_people({}, self.services)
 
     # -- where everything is
 
@@ -250,12 +254,12 @@ class World:
     def heads(self) -> dict[str, datetime]:
         """Return when the next run of each lane is due."""
         listed = self.services.store.open_lanes()
-        return {lane: choice.due for lane, choice in lanes.next_of_lanes(listed).items()}
+        return {lane: choice.due for lane, choice in wake.next_of_lanes(listed).items()}
 
     def open_runs(self) -> list[Run]:
         """Return the runs that are next in their lanes."""
         listed = self.services.store.open_lanes()
-        return [self.services.store.read_row(choice.row) for choice in lanes.next_of_lanes(listed).values()]
+        return [self.services.store.read_row(choice.row) for choice in wake.next_of_lanes(listed).values()]
 
     def all_open_runs(self) -> list[Run]:
         """Return all open runs, lane by lane, in the order of their places."""
@@ -297,11 +301,11 @@ class World:
 
     def wakes_of_lanes(self) -> list[tuple[str, float]]:
         """Return the messages that were sent for lanes: each text, and seconds until it is visible."""
-        return [sent for sent in self.wakes.sent if not watch.is_scan(sent[0])]
+        return [sent for sent in self.wakes.sent if not scan.is_scan(sent[0])]
 
     def scans_asked_for(self) -> list[tuple[str, float]]:
         """Return the messages that were sent for scans, in the same form."""
-        return [sent for sent in self.wakes.sent if watch.is_scan(sent[0])]
+        return [sent for sent in self.wakes.sent if scan.is_scan(sent[0])]
 
     def written(self) -> str:
         """Return all that the app has written but its log: records, notes, reports, mails, queue messages."""

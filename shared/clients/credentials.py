@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import requests
 
-from shared.clients.http import allowed_s
-from shared.clients.storage import identity_transport
+from shared.azure_storage.transport import identity_transport
+from shared.clients.http.client import allowed_s
 from shared.errors import AppError, ItemChanged, NeedsPerson, RemoteCall, TryAgain
 from shared.escapes import read_json
 from shared.locks import WAIT_S, CallLock
@@ -292,7 +292,7 @@ class TokenCacheStore(Protocol):
 
 
 class SignedInUser:
-    """Tokens for a person who has signed in once with ``python -m shared.sign_in``; renewed silently ever after.
+    """Tokens for a person who has signed in once with ``python -m operations.sign_in``; renewed silently ever after.
 
     Entra ID gives a new refresh token with every renewal, good for 90 days, so the cache is saved after each.
     """
@@ -469,7 +469,7 @@ def _sign_in_needed(answer: Mapping[str, Any]) -> AppError:
     happened = (
         f"The OneDrive sign-in has ended: {_first_line(text)}" if text else "Nobody has signed in to OneDrive yet"
     )
-    return NeedsPerson(f"{happened}. Run 'python -m shared.sign_in' and sign in", call=call)
+    return NeedsPerson(f"{happened}. Run 'python -m operations.sign_in' and sign in", call=call)
 
 
 def _refused_sign_in(answer: Mapping[str, Any]) -> AppError:

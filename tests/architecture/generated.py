@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Final
 
 from local_cloud.processes import ChildProcess
-from shared.domain.run import EXPORT_MOVES, IMPORT_MOVES, PROGRESS, State
-from shared.flows import inbound, outbound
-from shared.flows.runner import Step
+from shared.exports import steps as export_steps
+from shared.imports import steps as import_steps
+from shared.runs.run import EXPORT_MOVES, IMPORT_MOVES, PROGRESS, State
+from shared.runs.worker import Step
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 ARCHITECTURE: Final = ROOT / "docs" / "architecture.md"
@@ -46,12 +47,12 @@ def state_diagram(moves: Mapping[State, frozenset[State]], steps: Mapping[State,
 
 def import_states() -> str:
     """Return the diagram of an import's states."""
-    return state_diagram(IMPORT_MOVES, inbound.STEPS)
+    return state_diagram(IMPORT_MOVES, import_steps.STEPS)
 
 
 def export_states() -> str:
     """Return the diagram of an export's states."""
-    return state_diagram(EXPORT_MOVES, outbound.STEPS)
+    return state_diagram(EXPORT_MOVES, export_steps.STEPS)
 
 
 def demo_output() -> str:

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 from local_cloud.cloud import KNOWN_PORTS
-from shared.clients.wake_queue import WORK
-from shared.domain.run import MOVES, FileFacts, FlowKind, State, Submission, new_run
-from shared.flows import inbound, outbound
-from shared.settings import SETTINGS
+from shared.azure_storage.queue import WORK
+from shared.config.settings import SETTINGS
+from shared.exports import steps as export_steps
+from shared.imports import steps as import_steps
+from shared.runs.run import MOVES, FileFacts, FlowKind, State, Submission, new_run
 from shared.version import VERSION
 from tests.architecture.generated import FROM_TABLES, README, ROOT, block
 from tests.architecture.product import attribute_calls, files_in_git, parsed, product_files, product_modules
@@ -77,7 +78,7 @@ def test_the_diagrams_show_the_tables_of_moves(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("heading", "flow", "steps"),
-    [("### An import", FlowKind.IMPORT, inbound.STEPS), ("### An export", FlowKind.EXPORT, outbound.STEPS)],
+    [("### An import", FlowKind.IMPORT, import_steps.STEPS), ("### An export", FlowKind.EXPORT, export_steps.STEPS)],
 )
 def test_every_state_stands_in_its_table_with_its_step(
     heading: str, flow: FlowKind, steps: Mapping[State, Any]

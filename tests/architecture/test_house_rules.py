@@ -27,7 +27,11 @@ def test_a_blind_except_stands_at_the_edge_of_a_duty_of_the_runner_and_of_the_im
         and not _raises_again(node)
     ]
 
-    assert [path for path, _line in blind] == ["shared/duties.py", "shared/flows/runner.py", "shared/thread_pool.py"]
+    assert [path for path, _line in blind] == [
+        "shared/concurrency.py",
+        "shared/runs/worker.py",
+        "shared/thread_pool.py",
+    ]
     assert all(_says_why(path, line) for path, line in blind)
 
 
@@ -45,7 +49,11 @@ def test_the_product_waits_in_two_places_which_say_why() -> None:
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("sleep")
     ]
 
-    assert [path for path, _line in waits] == ["shared/services.py", "shared/turns.py", "shared/turns.py"]
+    assert [path for path, _line in waits] == [
+        "shared/app.py",
+        "shared/azure_storage/import_lock.py",
+        "shared/azure_storage/import_lock.py",
+    ]
     assert all(_says_why(path, line) for path, line in waits)
 
 
@@ -62,7 +70,7 @@ def test_text_and_json_of_others_are_escaped_and_read_in_one_module() -> None:
     }
 
     # The settings' JSON is read where it stands, because its reader tells of names that stand twice.
-    assert found == {"shared/escapes.py", "shared/domain/integrations.py"}
+    assert found == {"shared/escapes.py", "shared/config/integrations.py"}
 
 
 def test_nothing_in_the_product_is_asynchronous_so_that_no_call_can_stop_an_event_loop() -> None:

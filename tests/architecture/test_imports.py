@@ -14,8 +14,8 @@ from tests.architecture.product import ROOT, parsed, product_files, product_modu
 TRIGGERS = [
     "function_app.py",
     "inbound_trigger/functions.py",
-    "operations/answers.py",
     "operations/functions.py",
+    "operations/handlers.py",
     "outbound_timer/functions.py",
 ]
 
@@ -47,12 +47,12 @@ def test_the_environment_is_read_in_one_place_for_the_app_and_one_for_each_comma
         if isinstance(node, ast.Attribute) and ast.unparse(node) in {"os.environ", "os.getenv", "os.environb"}
     }
 
-    commands = {(f"{path}.py", "main") for path in ("shared/sign_in", "shared/doctor", "operations/command")}
+    commands = {(f"{path}.py", "main") for path in ("operations/sign_in", "operations/doctor", "operations/cli")}
     # azure-identity reads the environment itself, and so does who looks whether it would find anything there.
     identity = {("shared/clients/credentials.py", "require_identity_endpoint")}
     # azure-functions-runtime reads the size of its pool from there, and the default has to stand there for it.
     pool = {("shared/thread_pool.py", "start_thread_pool")}
-    assert readers == {("shared/services.py", "services")} | commands | identity | pool
+    assert readers == {("shared/app.py", "services")} | commands | identity | pool
     assert [path for path in product_files() if imports_of(path) & {"os.environ", "os.getenv"}] == []
 
 
@@ -64,9 +64,9 @@ def _function_around(path: str, line: int) -> str:
 def test_importing_the_app_imports_nothing_heavy_and_nothing_of_the_local_cloud() -> None:
     found = [str(name) for name in _after_importing_the_app("sorted(sys.modules)")]
 
-    assert "shared.flows.watch" in found
+    assert "shared.scan.scan" in found
     # A cold host is mostly started by a notification, which needs none of these.
-    assert {"shared.flows.inbound", "shared.flows.outbound", "shared.clients.dmf"}.isdisjoint(found)
+    assert {"shared.imports.steps", "shared.exports.steps", "shared.clients.fno.dmf"}.isdisjoint(found)
     assert [name for name in found if _is_in(name, HEAVY)] == []
     assert [name for name in found if _is_in(name, FOREIGN)] == []
 
@@ -76,7 +76,7 @@ def test_importing_the_app_opens_no_connection_and_writes_no_file() -> None:
 
 
 def test_importing_the_app_needs_no_setting_and_builds_nothing() -> None:
-    assert _after_importing_the_app("[sys.modules['shared.services']._built is None]") == [True]
+    assert _after_importing_the_app("[sys.modules['shared.app']._built is None]") == [True]
 
 
 def _after_importing_the_app(expression: str) -> list[object]:
@@ -112,17 +112,19 @@ def _is_in(name: object, packages: tuple[str, ...]) -> bool:
     return any(name == package or str(name).startswith(f"{package}.") for package in packages)
 
 
-def test_the_contract_about_clients_names_all_of_them() -> None:
+def test_the_contract_about_layers_names_every_module() -> None:
+    """A module that no line names may import whatever it likes."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
-    independent = next(contract["modules"] for contract in contracts if "Clients do not know" in contract["name"])
-    clients = [path for path in product_modules() if path.startswith("shared/clients/")]
+    layers = next(contract["layers"] for contract in contracts if contract["name"] == "Layers of the product")
+    named = [module.strip() for layer in layers for module in layer.split("|")]
 
-    named = {path.removesuffix(".py").replace("/", ".") for path in clients} - {
-        "shared.clients.http",
-        "shared.clients.links",
-        "shared.clients.storage",
-    }
-    assert set(independent) == named
+    modules = [path.removesuffix(".py").replace("/", ".") for path in product_modules() if "__init__" not in path]
+    left_out = [
+        module
+        for module in modules
+        if module != "function_app" and not any(f"{module}.".startswith(f"{each}.") for each in named)
+    ]
+    assert left_out == ["shared.thread_pool"]  # function_app calls it before all else
 
 
 @pytest.mark.parametrize("path", product_files())

@@ -11,12 +11,12 @@ LOCKS: Final = frozenset({"Lock", "RLock", "Condition", "Semaphore", "BoundedSem
 # All that the product calls while it holds a lock. None of it calls a service or reads a file: it looks something up in
 # memory, builds an object whose use comes later, closes connections that nobody uses, or waits for a bounded time.
 QUIET: Final = {
-    "shared/clients/http.py": {"self._clock", "self._adapter.close"},
-    "shared/clients/storage.py": {"time.monotonic", "self.session.close"},
-    "shared/duties.py": {"begun.keys", "set", "self._left_behind.pop", "self._left_behind.items", "min"},
+    "shared/clients/http/client.py": {"self._clock", "self._adapter.close"},
+    "shared/azure_storage/transport.py": {"time.monotonic", "self.session.close"},
+    "shared/concurrency.py": {"begun.keys", "set", "self._left_behind.pop", "self._left_behind.items", "min"},
     "shared/locks.py": {"self._locks.setdefault", "CallLock"},
-    "shared/room.py": {"NoRoom", "self._changed.wait_for", "self._changed.notify_all"},  # WAIT_S
-    "shared/services.py": {
+    "shared/package_memory.py": {"NoRoom", "self._changed.wait_for", "self._changed.notify_all"},  # WAIT_S
+    "shared/app.py": {
         "super().__get__",  # builds a part; tests/unit/test_services.py holds that no part calls anybody then
         "super",
         "OneDrive",
@@ -35,7 +35,7 @@ QUIET: Final = {
         "Services",
         "read_settings",
     },
-    "shared/turns.py": {
+    "shared/azure_storage/import_lock.py": {
         "self._wanted.notify",
         "self._wanted.wait_for",  # LINGER_S
         "self._changed.wait_for",  # TURN_WAIT_S
@@ -90,7 +90,7 @@ def test_a_lock_is_waited_for_without_a_with_only_where_waiters_give_up() -> Non
     }
 
     assert {path: calls for path, calls in waits.items() if calls} == {
-        "shared/domain/looks.py": ["self._sending.acquire(timeout=SENDING_S)"],
+        "shared/scan/throttle.py": ["self._sending.acquire(timeout=SENDING_S)"],
         "shared/locks.py": ["self._lock.acquire(timeout=wait_s)"],
     }
 

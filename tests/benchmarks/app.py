@@ -11,14 +11,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from shared.flows import inbound, watch
-from shared.services import Services, services
+from shared.app import Services, services
+from shared.imports import steps as import_steps
+from shared.scan import scan
 from tests.benchmarks import process
 
 
 def look(app: Services) -> int:
     """Look at all Input folders; return how many runs were opened."""
-    return watch.open_new_runs(app)
+    return scan.open_new_runs(app)
 
 
 def listing(app: Services) -> int:
@@ -31,7 +32,7 @@ def listing(app: Services) -> int:
 
 def wake(app: Services, lane: str) -> int:
     """Answer one wake-up of a lane."""
-    inbound.advance_imports(lane, app)
+    import_steps.advance_imports(lane, app)
     return 1
 
 

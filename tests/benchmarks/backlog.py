@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from shared.settings import read_settings
+from shared.config.settings import read_settings
 from tests.benchmarks import process
 from tests.benchmarks.figures import Figure, Limit, Sample
 from tests.benchmarks.stage import a_stage

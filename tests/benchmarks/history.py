@@ -15,13 +15,12 @@ from typing import Final
 from azure.storage.blob import BlobServiceClient
 
 from local_cloud.storage import Azurite
-from operations import pages
-from shared.clients.run_store import RunStore, _name_in, order_of
-from shared.domain.run import FileFacts, FlowKind, Outcome, RemoteCallRecord, Run, State, StepRecord, new_run
-from shared.flows import history
-from shared.flows.filters import Filters
-from shared.services import Services
-from shared.settings import read_settings
+from operations import pages, views
+from operations.filters import Filters
+from shared.app import Services
+from shared.config.settings import read_settings
+from shared.runs.run import FileFacts, FlowKind, Outcome, RemoteCallRecord, Run, State, StepRecord, new_run
+from shared.runs.store import RunStore, _name_in, order_of
 from tests.benchmarks.figures import Figure, Limit, Sample
 from tests.benchmarks.many_blobs import multiply
 from tests.benchmarks.trial import Trial
@@ -80,10 +79,10 @@ def _services(connection_string: str, store: RunStore) -> Services:
 def _newest_page_ms(services: Services) -> float:
     """Open the newest page."""
     began = time.perf_counter()
-    runs = history.list_runs(Filters(), "", services)
+    runs = views.list_runs(Filters(), "", services)
     page = pages.list_page(runs, pages.Asked(query={}))
     took_ms = (time.perf_counter() - began) * 1000
-    assert len(runs.ended) >= history.PAGE
+    assert len(runs.ended) >= views.PAGE
     assert page.status == 200
     return took_ms
 

@@ -1,4 +1,4 @@
-"""What the app relies on in OneDrive, as behaviours of ``clients/onedrive.py`` against any drive.
+"""What the app relies on in OneDrive, as behaviours of ``clients/graph/onedrive.py`` against any drive.
 
 The class runs where a ``target`` fixture says what to run against: the simulator (``test_onedrive.py``), or a folder of
 a real OneDrive for Business. Nothing here turns knobs or makes calls fail.
@@ -14,10 +14,10 @@ from typing import Final
 
 import pytest
 
-from shared.clients.http import Http
-from shared.clients.onedrive import DriveItem, OneDrive
-from shared.clients.transfer import open_package, read_chunks
-from shared.domain.quick_xor_hash import QuickXorHash
+from shared.clients.blobs.quick_xor_hash import QuickXorHash
+from shared.clients.blobs.transfer import open_package, read_chunks
+from shared.clients.graph.onedrive import DriveItem, OneDrive
+from shared.clients.http.client import Http
 from shared.errors import FileRejected, ItemChanged, NameTaken, NeedsPerson, NotFound, TryAgain
 
 UNIT: Final = 320 * 1024  # bytes; chunks of an upload are multiples of it

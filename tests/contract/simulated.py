@@ -22,10 +22,10 @@ from local_cloud.onedrive.mail import Mail
 from local_cloud.server import Server
 from local_cloud.tokens import TokenDesk
 from shared.clients.credentials import AppIdentity, ManagedIdentity
-from shared.clients.dmf import FinanceOperations, finance_operations_http
-from shared.clients.http import Http, TokenSource
-from shared.clients.onedrive import DriveItem, OneDrive
-from shared.clients.subscriptions import Subscriptions
+from shared.clients.fno.dmf import FinanceOperations, finance_operations_http
+from shared.clients.graph.onedrive import DriveItem, OneDrive
+from shared.clients.graph.subscriptions import Subscriptions
+from shared.clients.http.client import Http, TokenSource
 
 
 class HandClock:

@@ -1,4 +1,4 @@
-"""What the app relies on in Graph's change notifications, as behaviours of ``clients/subscriptions.py``.
+"""What the app relies on in Graph's change notifications, as behaviours of ``clients/graph/subscriptions.py``.
 
 The class runs where a ``target`` fixture says what to run against. The address must be one that Graph can reach.
 """
@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.clients.subscriptions import LONGEST_LIFE, Subscription, SubscriptionExists, Subscriptions
+from shared.clients.graph.subscriptions import LONGEST_LIFE, Subscription, SubscriptionExists, Subscriptions
 from shared.errors import NeedsPerson, NotFound
 from shared.secret import Secret, SecretUrl
 

@@ -11,10 +11,10 @@ from jsonschema import Draft202012Validator
 from local_cloud import faults
 from local_cloud.faults import Action, Fault, FaultPlan
 from local_cloud.receivers import CARD_LIMIT, SERVICE, Receivers, text_of
-from shared.clients.alerts import Channel, MailAlerts, TeamsAlerts, WebhookAlerts, alerts_http
-from shared.domain.alert import Word
-from shared.domain.run import FailedRow
+from shared.alerts.alert import Word
+from shared.alerts.channels import Channel, MailAlerts, TeamsAlerts, WebhookAlerts, alerts_http
 from shared.errors import AnswerLost, NeedsPerson, TryAgain
+from shared.runs.run import FailedRow
 from shared.secret import Secret, SecretUrl
 from tests.alerts import BEGAN, a_message, an_alert
 from tests.contract.simulated import FixedToken, SimulatedGraph

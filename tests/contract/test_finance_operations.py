@@ -11,9 +11,9 @@ from local_cloud.faults import FaultPlan
 from local_cloud.finance_operations import FinanceOperationsSimulator
 from local_cloud.finance_operations.executions import Status
 from local_cloud.server import Server
-from shared.clients.dmf import ExecutionStatus, FinanceOperations, PackageUnreadable, finance_operations_http
-from shared.clients.http import Http, recording
-from shared.clients.transfer import SasExpired, empty_blob, read_small, stream_to_blob
+from shared.clients.blobs.transfer import SasExpired, empty_blob, read_small, stream_to_blob
+from shared.clients.fno.dmf import ExecutionStatus, FinanceOperations, PackageUnreadable, finance_operations_http
+from shared.clients.http.client import Http, recording
 from shared.errors import AnswerLost, FileRejected, NeedsPerson, NotFound, ProjectBusy, Refused, TryAgain
 from shared.secret import SecretUrl
 from tests.contract.finance_operations_contract import ENTITY, FinanceOperationsContract, FinanceOperationsTarget

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from local_cloud import faults
 from local_cloud.onedrive.quick_xor import QuickXor
-from shared.clients.onedrive import DriveItem, UploadSession
-from shared.clients.transfer import SasExpired, open_package, read_chunks
-from shared.domain.quick_xor_hash import QuickXorHash
+from shared.clients.blobs.quick_xor_hash import QuickXorHash
+from shared.clients.blobs.transfer import SasExpired, open_package, read_chunks
+from shared.clients.graph.onedrive import DriveItem, UploadSession
 from shared.errors import (
     AnswerLost,
     DataDamaged,

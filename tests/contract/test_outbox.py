@@ -6,8 +6,8 @@ import pytest
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import ContainerClient
 
-from shared.clients.outbox import AlertUnreadable, Outbox
-from shared.domain.alert import Word
+from shared.alerts.alert import Word
+from shared.alerts.outbox import AlertUnreadable, Outbox
 from shared.errors import ItemChanged, NeedsPerson, TryAgain
 from tests.alerts import BEGAN, an_alert
 

@@ -1,4 +1,4 @@
-"""What the app expects of blob storage: reservations as ``clients/reservations.py`` keeps them.
+"""What the app expects of blob storage: reservations as ``reservations/store.py`` keeps them.
 
 The suite needs nothing but an empty container; with another ``container`` fixture it runs against a real account.
 """
@@ -16,10 +16,10 @@ import requests
 from azure.storage.blob import BlobServiceClient, ContainerClient
 from requests.adapters import HTTPAdapter
 
-from shared.clients.reservations import FOLDER, Reservations
-from shared.clients.run_store import RunStore
-from shared.domain.reservation import Party, Reservation, Reserved, blob_name
 from shared.errors import ItemChanged, NeedsPerson, TryAgain
+from shared.reservations.reservation import Party, Reservation, Reserved, blob_name
+from shared.reservations.store import FOLDER, Reservations
+from shared.runs.store import RunStore
 from tests.faults.interception import _made
 
 NOW = datetime(2026, 11, 2, 8, 30, 0, 123456, tzinfo=UTC)

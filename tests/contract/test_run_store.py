@@ -1,4 +1,4 @@
-"""What the app expects of blob storage: runs, leases and marks as ``clients/run_store.py`` keeps them.
+"""What the app expects of blob storage: runs, leases and marks as ``runs/store.py`` keeps them.
 
 The suite needs nothing but an empty container; with another ``container`` fixture it runs against a real account.
 """
@@ -19,8 +19,12 @@ import requests
 from azure.storage.blob import BlobClient, BlobLeaseClient, BlobServiceClient, ContainerClient
 from requests.adapters import HTTPAdapter
 
-from shared.clients import run_store
-from shared.clients.run_store import (
+from shared.errors import NeedsPerson, TryAgain
+from shared.runs import store as run_store
+from shared.runs.lane import LaneRow, Stop
+from shared.runs.record import Damaged, run_to_json
+from shared.runs.run import FileFacts, FlowKind, Held, Outcome, Run, State, Submission, Successor, Trouble
+from shared.runs.store import (
     HEADS_LISTED,
     Lane,
     LeaseTaken,
@@ -35,10 +39,6 @@ from shared.clients.run_store import (
     moment_of,
     order_of,
 )
-from shared.domain.lane import LaneRow, Stop
-from shared.domain.record import Damaged, run_to_json
-from shared.domain.run import FileFacts, FlowKind, Held, Outcome, Run, State, Submission, Successor, Trouble
-from shared.errors import NeedsPerson, TryAgain
 from tests.faults.interception import _made
 from tests.world import wait_for
 

@@ -8,8 +8,8 @@ import requests
 from azure.storage.blob import BlobServiceClient
 from urllib3.connection import HTTPConnection
 
-from shared.clients import storage
-from shared.clients.storage import storage_transport
+from shared.azure_storage import transport
+from shared.azure_storage.transport import storage_transport
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_a_connection_that_nobody_has_used_for_a_minute_is_not_used_again(
     blobs: BlobServiceClient, connected: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blobs.get_account_information()
-    monkeypatch.setattr(storage, "IDLE_S", -1.0)  # as if the minute were over
+    monkeypatch.setattr(transport, "IDLE_S", -1.0)  # as if the minute were over
 
     blobs.get_account_information()
 

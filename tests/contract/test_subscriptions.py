@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from local_cloud import faults
-from shared.clients.subscriptions import SubscriptionExists
+from shared.clients.graph.subscriptions import SubscriptionExists
 from shared.errors import AnswerLost, NeedsPerson, NotFound, TryAgain
 from shared.secret import Secret, SecretUrl
 from tests.contract.receiver import Receiver
@@ -177,6 +177,6 @@ def test_the_subscriptions_of_other_apps_are_not_listed(target: SubscriptionsTar
     target.create()
     other = FixedToken(graph.identity.desk.issue(graph.simulator.graph_url, app_id="another app"))
 
-    from shared.clients.subscriptions import Subscriptions
+    from shared.clients.graph.subscriptions import Subscriptions
 
     assert Subscriptions(graph.url, graph.http(other)).list() == ()

@@ -7,10 +7,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from shared.clients.dmf import FinanceOperations
-from shared.clients.http import Http, recording
-from shared.clients.transfer import BLOCK, SasExpired, empty_blob, open_blob, read_small, stream_to_blob
-from shared.domain.quick_xor_hash import QuickXorHash
+from shared.clients.blobs.quick_xor_hash import QuickXorHash
+from shared.clients.blobs.transfer import BLOCK, SasExpired, empty_blob, open_blob, read_small, stream_to_blob
+from shared.clients.fno.dmf import FinanceOperations
+from shared.clients.http.client import Http, recording
 from shared.errors import DataDamaged, ItemChanged, NotFound
 from shared.secret import SecretUrl
 from tests.contract.finance_operations_contract import FinanceOperationsTarget

@@ -1,4 +1,4 @@
-"""What the app expects of queue storage: wake-ups as ``clients/wake_queue.py`` sends them."""
+"""What the app expects of queue storage: wake-ups as ``azure_storage/queue.py`` sends them."""
 
 import base64
 import uuid
@@ -11,7 +11,7 @@ import pytest
 import requests
 from azure.storage.queue import QueueServiceClient
 
-from shared.clients.wake_queue import LONGEST_DELAY_S, QueueLength, WakeQueue
+from shared.azure_storage.queue import LONGEST_DELAY_S, QueueLength, WakeQueue
 from shared.errors import NeedsPerson, TryAgain
 from tests.world import wait_for
 

@@ -30,8 +30,8 @@ HOST: Final = "host"  # all functions run in one process
 INSTANCES: Final = "instances"  # each queue and timer function runs in one of its own
 
 LONG_S: Final = 600.0  # how long a call is held up: until long after the kill
-# Each in the worst case a minute: the lease of a lane whose worker is dead (shared/clients/run_store.py), or the time
-# after which its run counts as overdue (shared/flows/watch.py), whichever is longer; then until the timer runs, which
+# Each in the worst case a minute: the lease of a lane whose worker is dead (shared/runs/store.py), or the time
+# after which its run counts as overdue (shared/scan/scan.py), whichever is longer; then until the timer runs, which
 # first has to take over the lock of the killed host (the host's semantics); and one for slow machines.
 BACK_WITHIN_S: Final = 180.0
 

@@ -12,8 +12,8 @@ import requests
 from selenium.webdriver.common.keys import Keys
 
 from local_cloud.cloud import ROOT
-from shared.arguments import VERBS
-from shared.flows.offers import Verb
+from operations.arguments import VERBS
+from operations.available_actions import Verb
 from tests.end_to_end.browsing import (
     ACT_KEY,
     GRAPH_KEY,
@@ -265,7 +265,7 @@ def command(
     stage: Stage, *arguments: str, key: str = KEY["x-functions-key"], encoding: str = "utf-8"
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "operations.command", *arguments],
+        [sys.executable, "-m", "operations.cli", *arguments],
         cwd=ROOT,
         env={"RUNS_URL": stage.host_url, "RUNS_KEY": key, "PYTHONIOENCODING": encoding},
         stdin=subprocess.DEVNULL,
@@ -377,7 +377,7 @@ def test_the_command_ends_well_when_its_reader_has_read_enough(stage: Stage, nev
     os.close(reading)
     with os.fdopen(writing, "wb") as nobody:
         ended = subprocess.run(
-            [sys.executable, "-m", "operations.command", "list"],
+            [sys.executable, "-m", "operations.cli", "list"],
             cwd=ROOT,
             env={"RUNS_URL": stage.host_url, "RUNS_KEY": KEY["x-functions-key"]},
             stdout=nobody,

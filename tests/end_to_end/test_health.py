@@ -11,8 +11,8 @@ from typing import Any, Final
 import pytest
 import requests
 
-from operations import command as runs
-from shared import doctor
+from operations import cli as runs
+from operations import doctor
 from shared.log import LOGGER_NAME
 from shared.version import VERSION
 from tests.closed_port import closed_port

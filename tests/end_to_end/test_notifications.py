@@ -16,7 +16,7 @@ from azure.storage.queue import QueueClient, TextBase64DecodePolicy
 
 from local_cloud.cloud import ROOT
 from local_cloud.processes import ChildProcess
-from shared.domain.looks import LOOK_EVERY_S
+from shared.scan.throttle import LOOK_EVERY_S
 from tests.end_to_end.stage import NO_MINUTE_TIMER, Stage
 
 QUEUE = "work"

@@ -10,8 +10,8 @@ import requests
 from azure.storage.blob import ContainerClient
 
 from local_cloud.faults import Fault, status
-from shared.clients.run_store import RunStore, order_of
-from shared.domain.run import FileFacts, FlowKind, Outcome, State, new_run
+from shared.runs.run import FileFacts, FlowKind, Outcome, State, new_run
+from shared.runs.store import RunStore, order_of
 from tests.end_to_end.browsing import TIMEOUT_S, click_run, get, listed, open_list, rows, shown, until
 from tests.end_to_end.stage import Stage
 from tests.packages import build_package

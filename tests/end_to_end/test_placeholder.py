@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from local_cloud.cloud import ROOT
-from shared.settings import SETTINGS, THREADS
+from shared.config.settings import SETTINGS, THREADS
 
 # In the words of the worker: https://github.com/Azure/azure-functions-python-worker, workers/proxy_worker/dispatcher.py
 PLACEHOLDER = """

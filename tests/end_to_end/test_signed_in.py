@@ -19,7 +19,7 @@ from local_cloud.cloud import ROOT
 from local_cloud.entra import DEFAULT_USER, TENANT_ID, Entra, RegisteredApp, server_certificate
 from local_cloud.finance_operations.knobs import Speed
 from local_cloud.server import Server
-from shared.clients.token_cache import BLOB, CONTAINER
+from shared.azure_storage.token_cache import BLOB, CONTAINER
 from tests.end_to_end.stage import NO_MINUTE_TIMER, PROMPT_QUEUES, Stage
 from tests.leaks import leaks
 from tests.packages import build_package
@@ -91,7 +91,7 @@ def test_for_a_person_who_signs_in_with_the_command_the_app_imports_a_file_from_
         }
         stage.start_host()
         stage.run_function("keep_watch")
-        stage.wait_for(lambda: "python -m shared.sign_in" in "\n".join(stage.log), "word that nobody has signed in")
+        stage.wait_for(lambda: "python -m operations.sign_in" in "\n".join(stage.log), "word that nobody has signed in")
 
         _sign_in_with_the_command(stage, tenant, tmp_path / "local.settings.json")
         _assert_a_file_travels(stage)
@@ -109,7 +109,7 @@ def _sign_in_with_the_command(stage: Stage, tenant: Tenant, settings_file: Path)
     """Run the command beside the running app, and enter its code as a person does in a browser."""
     settings_file.write_text(json.dumps({"IsEncrypted": False, "Values": stage.settings}), encoding="utf-8")
     command = subprocess.Popen(
-        [sys.executable, "-m", "shared.sign_in", "--settings", str(settings_file)],
+        [sys.executable, "-m", "operations.sign_in", "--settings", str(settings_file)],
         cwd=ROOT,
         env={**os.environ, "REQUESTS_CA_BUNDLE": str(tenant.ca_file)},
         stdin=subprocess.DEVNULL,

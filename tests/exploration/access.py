@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from shared.flows import watch
+from shared.scan import scan
 from tests.exploration.stand_ins import Effect, Kind
 
 # What an invocation is for. The queue's messages are of the first three kinds.
@@ -39,7 +39,7 @@ def lane_of(text: str) -> str:
 
 def kind_of(text: str) -> str:
     """Return what a message is for."""
-    if watch.is_scan(text):
+    if scan.is_scan(text):
         return SCAN
     return IMPORTS if text.startswith("in-") else EXPORTS
 

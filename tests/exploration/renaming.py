@@ -11,9 +11,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from shared.domain.lane import Stop
-from shared.domain.reservation import Party, Reservation
-from shared.domain.run import FlowKind, Run
+from shared.reservations.reservation import Party, Reservation
+from shared.runs.lane import Stop
+from shared.runs.run import FlowKind, Run
 from tests.exploration.access import IMPORTS, kind_of
 from tests.exploration.moments import Deadline, Instant
 from tests.exploration.sameness import names_of

@@ -30,9 +30,9 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import Any, Final
 
-from shared.clients.run_store import key_of as item_of
-from shared.domain.lane import Stop
-from shared.flows.lanes import OVERDUE_S
+from shared.runs.lane import Stop
+from shared.runs.store import key_of as item_of
+from shared.runs.wake import OVERDUE_S
 from tests.exploration.access import LANE_WORK, SCAN, kind_of
 from tests.exploration.moments import EPOCH
 from tests.exploration.scheduler import Stage, State, Worker, undelivered

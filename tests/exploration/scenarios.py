@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from shared.settings import Settings, read_settings
+from shared.config.settings import Settings, read_settings
 from tests.exploration.access import EXPORTS, IMPORTS, MINUTE, SCAN, SCHEDULE
 from tests.exploration.scheduler import CANCEL, PAUSE, RENAME, SETTINGS, SLOTS, Rules, Scheduler, State, put_file
 from tests.exploration.stand_ins import Fate, Port, know_contents, stand_ins

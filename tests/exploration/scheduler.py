@@ -9,15 +9,20 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
-from shared.clients.run_store import key_of as item_of
-from shared.domain.lane import Choice
-from shared.domain.record import Damaged
-from shared.domain.run import WITH_FO, FlowKind, Run
-from shared.domain.run import State as RunState
+from operations import actions
+from shared.app import Services
 from shared.errors import AnswerLost, AppError, Refused, TryAgain
-from shared.flows import actions, inbound, lanes, outbound, reserving, watch
-from shared.flows.execution import LOST_SUBMITS
-from shared.services import Services
+from shared.execution import LOST_SUBMITS
+from shared.exports import steps as export_steps
+from shared.imports import steps as import_steps
+from shared.reservations import reserve
+from shared.runs import wake
+from shared.runs.lane import Choice
+from shared.runs.record import Damaged
+from shared.runs.run import WITH_FO, FlowKind, Run
+from shared.runs.run import State as RunState
+from shared.runs.store import key_of as item_of
+from shared.scan import scan
 from tests.exploration.access import (
     EXPORTS,
     IMPORTS,
@@ -109,11 +114,11 @@ def _act(text: str, services: ExploredServices) -> None:
 type Verb = Callable[[str, actions.Asked, Services], actions.Answer | None]
 type Handler = Callable[[str, ExploredServices], object]
 HANDLERS: Final[Mapping[str, Handler]] = {
-    SCAN: lambda text, services: watch.look(text, services),
-    IMPORTS: lambda text, services: inbound.advance_imports(text, services),
-    EXPORTS: lambda text, services: outbound.advance_exports(text, services),
-    MINUTE: lambda _, services: watch.keep_watch(services),
-    SCHEDULE: lambda _, services: outbound.start_exports(services),
+    SCAN: lambda text, services: scan.look(text, services),
+    IMPORTS: lambda text, services: import_steps.advance_imports(text, services),
+    EXPORTS: lambda text, services: export_steps.advance_exports(text, services),
+    MINUTE: lambda _, services: scan.keep_watch(services),
+    SCHEDULE: lambda _, services: export_steps.start_exports(services),
     PERSON: _act,
 }
 
@@ -217,7 +222,7 @@ class Followed(NamedTuple):
     unseen: tuple[Callable[[World], None], ...]  # what it does before that nobody sees
     failed: bool = False  # it ends with an error of ours, so the host delivers its message again
     bug: str = ""
-    goes_on: str = ""  # the lane with which its worker goes on, as ``flows/work.py`` does: of a scan
+    goes_on: str = ""  # the lane with which its worker goes on, as ``inbound_trigger/work.py`` does: of a scan
 
 
 class Worker(NamedTuple):
@@ -833,7 +838,7 @@ def put_file(world: World, path: str) -> None:
 
 
 def _ask_for_look(world: World) -> None:
-    message = Message(watch.wake_text(world.now.moment), world.now.ending(0))
+    message = Message(scan.wake_text(world.now.moment), world.now.ending(0))
     if message not in world.messages.values():
         world.send(message)
 
@@ -920,7 +925,7 @@ def _next_useful_minute(world: World) -> int | None:
     known = {item_of(order) for _, order in world.records}
     if any(item_id not in known for item_id, _ in world.in_folders(INPUT)):
         return _next_multiple(world, world.now, 60)
-    useful = [instant(choice.due).after(lanes.OVERDUE_S) for choice in next_of_lanes(world).values()]
+    useful = [instant(choice.due).after(wake.OVERDUE_S) for choice in next_of_lanes(world).values()]
     useful += [moment for name in world.reservations if (moment := _to_be_settled(world, name)) is not None]
     return min((_next_multiple(world, max(world.now, moment), 60) for moment in useful), default=None)
 
@@ -934,7 +939,7 @@ def next_of_lanes(world: World) -> Mapping[str, Choice]:
     rows = tuple(
         replace(row, damage="it cannot be read") if (row.lane, row.order) in unreadable else row for row in listed.rows
     )
-    return lanes.next_of_lanes(listed._replace(rows=rows).of_all())
+    return wake.next_of_lanes(listed._replace(rows=rows).of_all())
 
 
 def _to_be_settled(world: World, name: str) -> Instant | None:
@@ -942,7 +947,7 @@ def _to_be_settled(world: World, name: str) -> Instant | None:
     reservation = world.reservations[name].reservation
     if reservation.holder is None:
         waiting = reservation.waiting
-        return instant(waiting.seen + reserving.WAITS_FOR) if waiting else world.now
+        return instant(waiting.seen + reserve.WAITS_FOR) if waiting else world.now
     run_id = reservation.holder.run_id
     record = next((each for each in world.records.values() if each.run.run_id == run_id), None)
     row = row_of(record) if record else None
@@ -953,9 +958,9 @@ def _to_be_settled(world: World, name: str) -> Instant | None:
         return None
     if record and is_readable and record.run.state in (RunState.FOUND, RunState.CLAIMED, RunState.PLANNED):
         is_left = record.run.is_aside or record.run.lane in world.paused
-        unused_after = reserving.UNUSED_AFTER if is_left else reserving.UNUSED_AT_LAST
+        unused_after = reserve.UNUSED_AFTER if is_left else reserve.UNUSED_AT_LAST
         return instant(reservation.holder.seen + unused_after).after(1)
-    return instant(reservation.asked + reserving.ASKED_EVERY) if reservation.asked else world.now
+    return instant(reservation.asked + reserve.ASKED_EVERY) if reservation.asked else world.now
 
 
 def _next_export(world: World) -> int | None:
@@ -965,7 +970,7 @@ def _next_export(world: World) -> int | None:
     if not is_behind or is_under_way or SCHEDULE in world.timers or world.idle_exports >= EXPORTS_UNTIL_DELIVERED:
         return None
     pauses = [
-        instant(each.run.ended + outbound.PAUSE_AFTER_FAILURE) - 1
+        instant(each.run.ended + export_steps.PAUSE_AFTER_FAILURE) - 1
         for each in world.ended.values()
         if each.run.ended and each.run.state is RunState.CANCELLED and each.run.flow is FlowKind.EXPORT
     ]

@@ -17,30 +17,31 @@ from io import BytesIO
 from typing import Any, Final, NamedTuple, NoReturn, cast
 from unittest.mock import patch
 
-from shared.clients.dmf import EntityProgress, ExecutionStatus, FinanceOperations, WriteUrl
-from shared.clients.http import Http
-from shared.clients.onedrive import DriveItem, OneDrive
-from shared.clients.outbox import Outbox
-from shared.clients.outbox import Row as AlertRow
-from shared.clients.reservations import Reservations
-from shared.clients.run_store import Lane, LeaseTaken, Mark, OpenLanes, Pause, RecordChanged, Rows, RunStore, key_of
-from shared.clients.transfer import OpenPackage, SasExpired, Transferred
-from shared.clients.wake_queue import WakeQueue
-from shared.domain.alert import Alert
-from shared.domain.lane import LaneRow, Stop
-from shared.domain.looks import Looks
-from shared.domain.package import PackageFacts, check_package
-from shared.domain.record import Damaged
-from shared.domain.reservation import Reservation
-from shared.domain.run import Run, State
-from shared.duties import Attempt, attempted
+from shared.alerts.alert import Alert
+from shared.alerts.outbox import Outbox
+from shared.alerts.outbox import Row as AlertRow
+from shared.app import Services
+from shared.azure_storage.queue import WakeQueue
+from shared.clients.blobs.transfer import OpenPackage, SasExpired, Transferred
+from shared.clients.fno.dmf import EntityProgress, ExecutionStatus, FinanceOperations, WriteUrl
+from shared.clients.graph.onedrive import DriveItem, OneDrive
+from shared.clients.http.client import Http
+from shared.concurrency import Attempt, attempted
+from shared.config.settings import Settings
 from shared.errors import AppError, ItemChanged, TryAgain
-from shared.flows import runner, watch
-from shared.flows.runner import WORK_S
+from shared.imports.package import PackageFacts, check_package
 from shared.log import LOGGER_NAME
+from shared.reservations.reservation import Reservation
+from shared.reservations.store import Reservations
+from shared.runs import worker
+from shared.runs.lane import LaneRow, Stop
+from shared.runs.record import Damaged
+from shared.runs.run import Run, State
+from shared.runs.store import Lane, LeaseTaken, Mark, OpenLanes, Pause, RecordChanged, Rows, RunStore, key_of
+from shared.runs.worker import WORK_S
+from shared.scan import scan
+from shared.scan.throttle import Looks
 from shared.secret import SecretUrl
-from shared.services import Services
-from shared.settings import Settings
 from tests.exploration.moments import EPOCH, Deadline, Instant
 from tests.exploration.texts import text_of
 from tests.exploration.world import (
@@ -248,7 +249,7 @@ class Port:
     def list_anew(self, damaged: set[str]) -> None:
         """Note that a lane's worker is about to list its lane.
 
-        Of all answers it has in mind its lease and since when it has it: ``runner._work`` assigns the listing, the
+        Of all answers it has in mind its lease and since when it has it: ``worker._work`` assigns the listing, the
         choice and the run anew, and no step, note of calls or binding of the log reaches across its loop. Beside them
         it knows whether it has worked at a run, and which records it could not read.
         """
@@ -270,8 +271,8 @@ class Port:
     def attempted(self, before: Run, after: Run) -> None:
         """Note that a step of a lane's worker has come to its end, and its run is to be saved.
 
-        ``runner._advance_once`` has in mind the run as it was and as it is to be, and of the former only the state; if
-        it is about to submit, ``runner._submitted`` also what it goes back to if the lock does not come. So it would go
+        ``worker._advance_once`` has in mind the run as it was and as it is to be, and of the former only the state; if
+        it is about to submit, ``worker._submitted`` also what it goes back to if the lock does not come. So it would go
         on in the same way had it found this run at the head of its lane, and done this step at once.
         """
         if len(self.holding) != 1 or not self._may_shorten:
@@ -290,7 +291,7 @@ class Port:
     def come_to(self, run: Run | None) -> None:
         """Note that a lane's worker has saved a run, or ended it (None).
 
-        If the run is due at once, ``runner._advance_until_it_waits`` has in mind the run and the listing: it would go
+        If the run is due at once, ``worker._advance_until_it_waits`` has in mind the run and the listing: it would go
         on in the same way had it found the run at the head of its lane just now, with what only its process knows of
         it. Not if it has been at work for so long that it would hand over. Otherwise it is about to list its lane.
         """
@@ -320,7 +321,7 @@ class Port:
             record_etag=run.record_etag,
             whole=replace(run, steps=()),
         )
-        # ``runner._refused`` and ``_went_well`` ask who else has met a refusal, ``passed_by`` which ones are passed.
+        # ``worker._refused`` and ``_went_well`` ask who else has met a refusal, ``passed_by`` which ones are passed.
         others = tuple(replace(row, whole=None) for row in self._lane.rows if self._counts(row, run))
         rows = Entry(Listed((head, *others), self._lane.stops), None, self._log[self._position - 1].now)
         mind = self._mind()._replace(attempt=attempt)
@@ -344,7 +345,7 @@ class Port:
     def wind_up(self, token: str) -> None:
         """Note that a lane's worker has done its work, and is about to release the lane.
 
-        From here on ``runner.advance`` has in mind the lane and its lease, which records it could not read, and which
+        From here on ``worker.advance`` has in mind the lane and its lease, which records it could not read, and which
         error has ended its work.
         """
         if self.pending is None:
@@ -708,7 +709,7 @@ class QueueStandIn(StandIn):
         wait_s = max(-(-delay_s // 1), 0)
         when = f", to come in {wait_s:.0f} s" if wait_s else ""
         self._write(
-            f"sends a wake-up for {'a scan' if watch.is_scan(text) else text.partition(' ')[0]}{when}",
+            f"sends a wake-up for {'a scan' if scan.is_scan(text) else text.partition(' ')[0]}{when}",
             lambda world: world.send(Message(text, world.now.ending(wait_s))),
             kind=Kind.SEND,
         )
@@ -909,7 +910,7 @@ class PackageStandIn:
 
 
 class TransferStandIn(StandIn):
-    """The functions of ``clients/transfer.py`` that flows call by name."""
+    """The functions of ``clients/blobs/transfer.py`` that flows call by name."""
 
     @contextmanager
     def open_package(
@@ -996,25 +997,25 @@ def stand_ins(settings: Sequence[Settings], port: Port) -> Iterator[tuple[Explor
     logger = logging.getLogger(LOGGER_NAME)
     with ExitStack() as stack:
         for target, stand_in in {
-            "shared.flows.inbound.open_package": transfer.open_package,
-            "shared.flows.inbound.stream_to_blob": transfer.stream_to_blob,
-            "shared.flows.inbound.empty_blob": transfer.empty_blob,
-            "shared.flows.inbound.check_package": _check_once,
-            "shared.flows.inbound.new_execution_id": new_execution_id,
-            "shared.flows.runner.CLOCKS_DIFFER_BY": timedelta(0),  # there is one clock
+            "shared.imports.steps.open_package": transfer.open_package,
+            "shared.imports.steps.stream_to_blob": transfer.stream_to_blob,
+            "shared.imports.steps.empty_blob": transfer.empty_blob,
+            "shared.imports.steps.check_package": _check_once,
+            "shared.imports.steps.new_execution_id": new_execution_id,
+            "shared.runs.worker.CLOCKS_DIFFER_BY": timedelta(0),  # there is one clock
             # A wait that is left to the timer is the same as one whose message comes late.
-            "shared.flows.runner.LEFT_TO_TIMER_S": math.inf,
+            "shared.runs.worker.LEFT_TO_TIMER_S": math.inf,
             # Lanes of one message are worked at side by side, as those of several are.
-            "shared.flows.lanes.LANES_IN_MESSAGE": 1,
-            "shared.flows.outbound.QuickXorHash": ChecksumStandIn,
-            "shared.flows.outbound.open_blob": transfer.open_blob,
-            "shared.flows.outbound.new_execution_id": new_execution_id,
-            "shared.flows.reserving.address_of": lambda run: run.run_id,
-            "shared.flows.reserving._note_adopted": lambda mark, services: None,  # no run is of an older version
-            "shared.flows.telling.tell_people": lambda standing, services, **_: len(services.outbox.rows()),
-            "shared.domain.run.secrets": _Ids(port),
+            "shared.runs.wake.LANES_IN_MESSAGE": 1,
+            "shared.exports.steps.QuickXorHash": ChecksumStandIn,
+            "shared.exports.steps.open_blob": transfer.open_blob,
+            "shared.exports.steps.new_execution_id": new_execution_id,
+            "shared.reservations.reserve.address_of": lambda run: run.run_id,
+            "shared.reservations.reserve._note_adopted": lambda mark, services: None,  # no run is of an older version
+            "shared.alerts.delivery.tell_people": lambda standing, services, **_: len(services.outbox.rows()),
+            "shared.runs.run.secrets": _Ids(port),
             # What a person is answered decides nothing.
-            "shared.flows.actions._stands": lambda lane, services: "",
+            "operations.actions._stands": lambda lane, services: "",
             **_points_of_runner(port),
         }.items():
             stack.enter_context(patch(target, stand_in))
@@ -1025,10 +1026,10 @@ def stand_ins(settings: Sequence[Settings], port: Port) -> Iterator[tuple[Explor
 
 def _points_of_runner(port: Port) -> dict[str, Callable[..., Any]]:
     """Return functions of the runner that tell a port where they are, and do what they do."""
-    work_at, listed = runner._work_at, runner._listed
-    advance_once, attempted = runner._advance_once, runner._attempted
+    work_at, listed = worker._work_at, worker._listed
+    advance_once, attempted = worker._advance_once, worker._attempted
 
-    def _work_at(lane: str, place: str, flow: runner.Flow, services: Services) -> bool:
+    def _work_at(lane: str, place: str, flow: worker.Flow, services: Services) -> bool:
         return port.mind.has_worked if port.mind else work_at(lane, place, flow, services)
 
     def _listed(lane: str, damaged: set[str], services: Services) -> Lane:
@@ -1037,13 +1038,13 @@ def _points_of_runner(port: Port) -> dict[str, Callable[..., Any]]:
         port.listed(found)
         return found
 
-    def _advance_once(run: Run, lane: Lane, flow: runner.Flow, services: Services) -> Run | None:
+    def _advance_once(run: Run, lane: Lane, flow: worker.Flow, services: Services) -> Run | None:
         port.take_up(run, lane)
         after = advance_once(run, lane, flow, services)
         port.come_to(after)
         return after
 
-    def _attempted(run: Run, lane: Lane, flow: runner.Flow, services: Services) -> Run:
+    def _attempted(run: Run, lane: Lane, flow: worker.Flow, services: Services) -> Run:
         if attempt := port.attempt_again():
             return attempt
         after = attempted(run, lane, flow, services)
@@ -1051,4 +1052,4 @@ def _points_of_runner(port: Port) -> dict[str, Callable[..., Any]]:
         return after
 
     here = (_work_at, _listed, _advance_once, _attempted)
-    return {f"shared.flows.runner.{each.__name__}": each for each in here}
+    return {f"shared.runs.worker.{each.__name__}": each for each in here}

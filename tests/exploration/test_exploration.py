@@ -11,13 +11,17 @@ from typing import Any
 
 import pytest
 
-from shared.clients.run_store import LeaseTaken, RecordChanged
-from shared.domain.lane import LaneRow, Stop, choose
-from shared.domain.reservation import Reservation
-from shared.domain.run import Run, State, Submission
-from shared.flows import execution, inbound, lanes, outbound, reserving, runner
-from shared.flows.runner import Flow
-from shared.services import Services
+from shared import execution
+from shared.app import Services
+from shared.exports import steps as export_steps
+from shared.imports import steps as import_steps
+from shared.reservations import reserve
+from shared.reservations.reservation import Reservation
+from shared.runs import wake, worker
+from shared.runs.lane import LaneRow, Stop, choose
+from shared.runs.run import Run, State, Submission
+from shared.runs.store import LeaseTaken, RecordChanged
+from shared.runs.worker import Flow
 from tests.exploration import scheduler
 from tests.exploration.__main__ import main
 from tests.exploration.explore import Result, explore
@@ -93,16 +97,16 @@ def without_the_fence(patch: pytest.MonkeyPatch) -> None:
         now = services.now()
         return run.with_submission(replace(submission, fenced=now)).waiting(services.settings.submit_grace_s, now)
 
-    patch.setattr(inbound, "_fenced", not_fenced)
+    patch.setattr(import_steps, "_fenced", not_fenced)
 
 
 def with_the_id_saved_after_the_call(patch: pytest.MonkeyPatch) -> None:
     def prepare_and_submit(run: Run, services: Services) -> Run:
-        prepared = inbound.prepare(run, services)
-        return inbound.submit(prepared, services) if prepared.state is State.SUBMITTING else prepared
+        prepared = import_steps.prepare(run, services)
+        return import_steps.submit(prepared, services) if prepared.state is State.SUBMITTING else prepared
 
-    steps = {**inbound.STEPS, State.CLAIMED: prepare_and_submit}
-    patch.setattr(inbound, "FLOW", replace(inbound.FLOW, steps=steps))
+    steps = {**import_steps.STEPS, State.CLAIMED: prepare_and_submit}
+    patch.setattr(import_steps, "FLOW", replace(import_steps.FLOW, steps=steps))
 
 
 def with_unconditional_writes(patch: pytest.MonkeyPatch) -> None:
@@ -114,11 +118,11 @@ def without_the_last_look(patch: pytest.MonkeyPatch) -> None:
         lane, _, place = text.partition(" ")
         try:
             with services.store.lease(lane):
-                runner._work(lane, place, set(), flow, services)
+                worker._work(lane, place, set(), flow, services)
         except (LeaseTaken, RecordChanged):
             return
 
-    patch.setattr(inbound, "advance", advance)
+    patch.setattr(import_steps, "advance", advance)
 
 
 def without_asking_before_sending_again(patch: pytest.MonkeyPatch) -> None:
@@ -135,15 +139,15 @@ def with_the_fence_put_up_before_it_is_saved(patch: pytest.MonkeyPatch) -> None:
 
 
 def without_looking_after_the_last_export(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(outbound, "_still_missing", lambda last, now: ())
+    patch.setattr(export_steps, "_still_missing", lambda last, now: ())
 
 
 def without_the_minutes_timer(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(lanes, "wake_lanes", lambda open_lanes, services: 0)
+    patch.setattr(wake, "wake_lanes", lambda open_lanes, services: 0)
 
 
 def without_asking_whose_the_file_is(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(inbound, "_is_anothers", lambda run, services: False)
+    patch.setattr(import_steps, "_is_anothers", lambda run, services: False)
 
 
 def with_that_asked_of_its_own_lane_alone(patch: pytest.MonkeyPatch) -> None:
@@ -156,7 +160,7 @@ def with_that_asked_of_its_own_lane_alone(patch: pytest.MonkeyPatch) -> None:
 
 
 def with_the_reservation_given_back_at_the_post(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(runner, "_needs_reservations", lambda run: run.state is State.SUBMITTING)
+    patch.setattr(worker, "_needs_reservations", lambda run: run.state is State.SUBMITTING)
 
 
 def with_the_reservation_given_back_as_it_is_by_then(patch: pytest.MonkeyPatch) -> None:
@@ -164,9 +168,9 @@ def with_the_reservation_given_back_as_it_is_by_then(patch: pytest.MonkeyPatch) 
         for each in held:
             there = services.reservations.read(each.environment_url, each.name)
             if there and there.holder and each.holder and there.holder.run_id == each.holder.run_id:
-                reserving._free(there, services)
+                reserve._free(there, services)
 
-    patch.setattr(reserving, "free", free_now)
+    patch.setattr(reserve, "free", free_now)
 
 
 def with_a_reservation_without_a_condition(patch: pytest.MonkeyPatch) -> None:
@@ -174,22 +178,22 @@ def with_a_reservation_without_a_condition(patch: pytest.MonkeyPatch) -> None:
 
 
 def without_any_reservation(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(reserving, "reserve", lambda run, environment_url, execution_id, services: run)
+    patch.setattr(reserve, "reserve", lambda run, environment_url, execution_id, services: run)
 
 
 def with_a_reservation_taken_away_before_that_is_written(patch: pytest.MonkeyPatch) -> None:
     def taken_away(reservation: Reservation, run: Run, services: Services) -> bool:
-        return reserving._free(reservation, services)
+        return reserve._free(reservation, services)
 
-    patch.setattr(reserving, "_taken_away", taken_away)
+    patch.setattr(reserve, "_taken_away", taken_away)
 
 
 def with_exports_that_wait_behind_all(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(reserving, "_goes_first", lambda waiting, run, now: False)
+    patch.setattr(reserve, "_goes_first", lambda waiting, run, now: False)
 
 
 def without_a_fence_after_a_cancel(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(inbound, "_may_still_begin", lambda run: False)
+    patch.setattr(import_steps, "_may_still_begin", lambda run: False)
 
 
 def with_the_reservation_given_back_by_a_cancel(patch: pytest.MonkeyPatch) -> None:
@@ -206,8 +210,8 @@ def with_what_is_set_aside_counted_as_ended(patch: pytest.MonkeyPatch) -> None:
     def without_those(rows: tuple[LaneRow, ...], stops: tuple[Stop, ...] = ()) -> object:
         return choose([row for row in rows if not row.is_aside], stops)
 
-    patch.setattr(runner, "choose", without_those)
-    patch.setattr(lanes, "choose", without_those)
+    patch.setattr(worker, "choose", without_those)
+    patch.setattr(wake, "choose", without_those)
 
 
 def with_what_is_set_aside_passed_by_none(patch: pytest.MonkeyPatch) -> None:
@@ -222,7 +226,7 @@ def with_counts_shared_between_kinds(patch: pytest.MonkeyPatch) -> None:
         return replace(after, not_found=after.attempts - 1)
 
     patch.setattr(Run, "failed_once_more", counted_for_all)
-    patch.setattr(runner, "_counted", lambda run, error: run)
+    patch.setattr(worker, "_counted", lambda run, error: run)
 
 
 def with_later_files_before_a_busy_one(patch: pytest.MonkeyPatch) -> None:
@@ -236,8 +240,8 @@ def with_a_bug_in_a_step(patch: pytest.MonkeyPatch) -> None:
     def buggy(run: Run, services: Services) -> Run:
         raise AttributeError("no such thing")
 
-    steps = {**inbound.STEPS, State.FINISHED: buggy}
-    patch.setattr(inbound, "FLOW", replace(inbound.FLOW, steps=steps))
+    steps = {**import_steps.STEPS, State.FINISHED: buggy}
+    patch.setattr(import_steps, "FLOW", replace(import_steps.FLOW, steps=steps))
 
 
 def with_a_wait_that_is_over_at_once(patch: pytest.MonkeyPatch) -> None:

@@ -8,12 +8,7 @@ from typing import Any, cast
 import pytest
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
-from shared.clients.dmf import ExecutionStatus, PackageUnreadable
-from shared.clients.reservations import Reservations
-from shared.clients.run_store import RunStore
-from shared.domain.lane import LaneRow, Stop
-from shared.domain.record import Damaged
-from shared.domain.run import Held, Run, State
+from shared.clients.fno.dmf import ExecutionStatus, PackageUnreadable
 from shared.errors import (
     AnswerLost,
     FileRejected,
@@ -25,6 +20,11 @@ from shared.errors import (
     Refused,
     TryAgain,
 )
+from shared.reservations.store import Reservations
+from shared.runs.lane import LaneRow, Stop
+from shared.runs.record import Damaged
+from shared.runs.run import Held, Run, State
+from shared.runs.store import RunStore
 from tests.contract import test_reservations as names_contract
 from tests.contract import test_run_store as contract
 from tests.exploration.moments import BEGINNING

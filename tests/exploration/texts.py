@@ -6,24 +6,26 @@ A field that is left out here decides nothing; ``sameness.py`` says what that re
 from datetime import datetime
 from typing import Final
 
-from shared.clients.run_store import key_of
-from shared.domain.lane import LaneRow, Stop
-from shared.domain.reservation import Party, Reservation
-from shared.domain.run import WITH_FO, FlowKind, Held, Run, State, UploadedPackage, Wait
-from shared.flows import outbound, reserving, runner
+from shared.exports import steps as export_steps
+from shared.reservations import reserve
+from shared.reservations.reservation import Party, Reservation
+from shared.runs import worker
+from shared.runs.lane import LaneRow, Stop
+from shared.runs.run import WITH_FO, FlowKind, Held, Run, State, UploadedPackage, Wait
+from shared.runs.store import key_of
 from tests.exploration.moments import Due, Instant, instant, since
 
 # Failed tries after which the next wait does not grow any more: 2 s doubled eight times are over 5 minutes.
 _MOST_ATTEMPTS: Final = 8
 # Seconds for which the app counts from a moment.
-_FAILING_S: Final = int(runner.ALERT_AFTER.total_seconds())
-_HELD_S: Final = int(runner.ASIDE_AFTER.total_seconds())
-_WAITS_S: Final = int(2 * runner.LONGEST_BUSY_S)
+_FAILING_S: Final = int(worker.ALERT_AFTER.total_seconds())
+_HELD_S: Final = int(worker.ASIDE_AFTER.total_seconds())
+_WAITS_S: Final = int(2 * worker.LONGEST_BUSY_S)
 _GRACE_S: Final = 181
-_PAUSE_S: Final = int(outbound.PAUSE_AFTER_FAILURE.total_seconds())
-_UNUSED_S: Final = int(reserving.UNUSED_AT_LAST.total_seconds()) + 1
-_WAITING_S: Final = int(reserving.WAITS_FOR.total_seconds())
-_ASKED_S: Final = int(reserving.ASKED_EVERY.total_seconds())
+_PAUSE_S: Final = int(export_steps.PAUSE_AFTER_FAILURE.total_seconds())
+_UNUSED_S: Final = int(reserve.UNUSED_AT_LAST.total_seconds()) + 1
+_WAITING_S: Final = int(reserve.WAITS_FOR.total_seconds())
+_ASKED_S: Final = int(reserve.ASKED_EVERY.total_seconds())
 
 # The text of a run that is kept as long as the run is: runs are shared by many worlds.
 _texts: dict[int, tuple[Run, str]] = {}

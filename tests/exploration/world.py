@@ -11,13 +11,8 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Final, NamedTuple
 
-from shared.clients.dmf import EntityProgress, ExecutionStatus, PackageUnreadable
-from shared.clients.run_store import LEASE_S, Lane, LeaseTaken, OpenLanes, RecordChanged, key_of
-from shared.domain.lane import LaneRow, Stop
-from shared.domain.quick_xor_hash import QuickXorHash
-from shared.domain.record import Damaged
-from shared.domain.reservation import Reservation
-from shared.domain.run import FlowKind, Run, State
+from shared.clients.blobs.quick_xor_hash import QuickXorHash
+from shared.clients.fno.dmf import EntityProgress, ExecutionStatus, PackageUnreadable
 from shared.errors import (
     AnswerLost,
     FileRejected,
@@ -30,7 +25,12 @@ from shared.errors import (
     RemoteCall,
     TryAgain,
 )
-from shared.flows.reserving import WAITS_FOR
+from shared.reservations.reservation import Reservation
+from shared.reservations.reserve import WAITS_FOR
+from shared.runs.lane import LaneRow, Stop
+from shared.runs.record import Damaged
+from shared.runs.run import FlowKind, Run, State
+from shared.runs.store import LEASE_S, Lane, LeaseTaken, OpenLanes, RecordChanged, key_of
 from tests.exploration.moments import BEGINNING, Deadline, Instant
 from tests.exploration.texts import text_of, text_of_reservation, text_of_row, text_of_stop
 from tests.packages import build_package

@@ -25,8 +25,8 @@ from urllib3 import HTTPResponse
 from urllib3.connection import HTTPConnection
 from urllib3.exceptions import MaxRetryError, NewConnectionError
 
-from shared.duties import Attempt, attempted
-from shared.services import Services
+from shared.app import Services
+from shared.concurrency import Attempt, attempted
 
 
 class PowerCut(BaseException):

@@ -17,13 +17,14 @@ from azure.storage.blob import BlobClient, BlobServiceClient
 
 from local_cloud import faults
 from local_cloud.faults import Action, Fault
-from shared.clients.run_store import Lane
-from shared.domain.run import FlowKind, Outcome, Run, State
+from operations import actions, available_actions
+from operations.actions import Asked
+from shared.app import Services
 from shared.errors import AppError
-from shared.flows import actions, offers, runner
-from shared.flows.actions import Asked
-from shared.flows.runner import Flow
-from shared.services import Services
+from shared.runs import worker
+from shared.runs.run import FlowKind, Outcome, Run, State
+from shared.runs.store import Lane
+from shared.runs.worker import Flow
 from tests.faults.interception import PowerCut, in_other_scripts
 from tests.faults.matrix import ROWS, Stage, Verdict, broken, left_over, places_of, rows_of, tick_of_timer
 from tests.packages import build_package
@@ -227,7 +228,7 @@ def _submit_again(world: World) -> None:
     """Do what a person is asked for after five lost submits, if the app has asked."""
     for row in world.services.store.open_rows():
         run = world.services.store.run_at(row.address)
-        if run and offers.may_submit_again(run):
+        if run and available_actions.may_submit_again(run):
             actions.submit_again(row.address, THE_PERSON, world.services)
 
 
@@ -437,16 +438,16 @@ def _work(world: World, minutes: int) -> None:
 
 def _when_in(world: World, state: State, act: Callable[[Run], bool]) -> None:
     """Do something, once, when a run is in a state and its step is about to begin; act returns whether it was done."""
-    attempt = runner._attempted
+    attempt = worker._attempted
 
     def act_and_attempt(run: Run, lane: Lane, flow: Flow, services: Services) -> Run:
         if run.state is state:
-            world.monkeypatch.setattr(runner, "_attempted", attempt)
+            world.monkeypatch.setattr(worker, "_attempted", attempt)
             if not act(run):
-                world.monkeypatch.setattr(runner, "_attempted", act_and_attempt)
+                world.monkeypatch.setattr(worker, "_attempted", act_and_attempt)
         return attempt(run, lane, flow, services)
 
-    world.monkeypatch.setattr(runner, "_attempted", act_and_attempt)
+    world.monkeypatch.setattr(worker, "_attempted", act_and_attempt)
 
 
 def _put_two(world: World, prefix: str) -> list[str]:

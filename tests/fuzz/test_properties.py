@@ -19,16 +19,19 @@ import requests
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from shared.clients import dmf, http, onedrive, transfer
-from shared.clients.dmf import parse_execution_errors
-from shared.clients.http import LONGEST_WAIT_S, Refusal, general_meaning, retry_after_s
-from shared.domain.integrations import Integrations, Unfit, parse_folder, parse_integrations
-from shared.domain.notification import BadNotification, parse_notification, read_notifications, validation_token
-from shared.domain.package import NAMESPACE, PackageFacts, check_package, company_of
-from shared.domain.run import LONGEST_NAME, name_with
+from shared.clients.blobs import transfer
+from shared.clients.fno import dmf
+from shared.clients.fno.dmf import parse_execution_errors
+from shared.clients.graph import onedrive
+from shared.clients.http import client as http
+from shared.clients.http.client import LONGEST_WAIT_S, Refusal, general_meaning, retry_after_s
+from shared.config.integrations import Integrations, Unfit, parse_folder, parse_integrations
+from shared.config.settings import SETTINGS, read_settings
 from shared.errors import AppError, DataDamaged, FileRejected, RemoteCall, SettingsInvalid, TryAgain
+from shared.imports.package import NAMESPACE, PackageFacts, check_package, company_of
+from shared.runs.run import LONGEST_NAME, name_with
+from shared.scan.notification import BadNotification, parse_notification, read_notifications, validation_token
 from shared.secret import Secret, SecretUrl, redacted
-from shared.settings import SETTINGS, read_settings
 from tests.packages import build_package
 
 NOW = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)

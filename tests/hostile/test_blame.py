@@ -10,10 +10,10 @@ from typing import Any, Final
 import pytest
 
 from local_cloud.faults import Action
-from shared.clients.dmf import FinanceOperations, finance_operations_http
-from shared.clients.http import Http
-from shared.clients.onedrive import OneDrive, UploadSession
-from shared.clients.transfer import open_blob, open_package, read_small
+from shared.clients.blobs.transfer import open_blob, open_package, read_small
+from shared.clients.fno.dmf import FinanceOperations, finance_operations_http
+from shared.clients.graph.onedrive import OneDrive, UploadSession
+from shared.clients.http.client import Http
 from shared.errors import AppError, FileRejected
 from shared.secret import SecretUrl
 from tests.hostile.answers import TABLES, AnswerTable, in_body

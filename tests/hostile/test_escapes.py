@@ -20,22 +20,21 @@ import pytest
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
 from local_cloud.receivers import text_of
-from operations import pages
+from operations import pages, views
 from shared import escapes
-from shared.clients.alerts import MailAlerts, TeamsAlerts, WebhookAlerts, alerts_http
-from shared.clients.dmf import FinanceOperations, RowError, finance_operations_http
-from shared.clients.http import Http, correlated
-from shared.clients.onedrive import OneDrive
-from shared.clients.outbox import Outbox
-from shared.clients.run_store import Pause, RunStore, order_of
-from shared.domain.alert import alert_from_json, alert_to_json
-from shared.domain.lane import Stop
-from shared.domain.record import run_from_json, run_to_json
-from shared.domain.reservation import Reservation, reservation_from_json, reservation_to_json
-from shared.domain.run import FailedRow, FileFacts, FlowKind, Held, Outcome, Run, State, Submission, Trouble
-from shared.flows import history
-from shared.flows.report import errors_csv
+from shared.alerts.alert import alert_from_json, alert_to_json
+from shared.alerts.channels import MailAlerts, TeamsAlerts, WebhookAlerts, alerts_http
+from shared.alerts.outbox import Outbox
+from shared.clients.fno.dmf import FinanceOperations, RowError, finance_operations_http
+from shared.clients.graph.onedrive import OneDrive
+from shared.clients.http.client import Http, correlated
+from shared.imports.report import errors_csv
 from shared.log import LOGGER_NAME, log
+from shared.reservations.reservation import Reservation, reservation_from_json, reservation_to_json
+from shared.runs.lane import Stop
+from shared.runs.record import run_from_json, run_to_json
+from shared.runs.run import FailedRow, FileFacts, FlowKind, Held, Outcome, Run, State, Submission, Trouble
+from shared.runs.store import Pause, RunStore, order_of
 from shared.secret import SecretUrl
 from tests.alerts import a_message, an_alert
 from tests.hostile.test_answers import OneToken
@@ -306,10 +305,10 @@ class Texts(HTMLParser):
 
 def test_it_is_text_in_a_page_and_in_its_json(text: str) -> None:
     shown = pages.Asked(query={"text": text, "code": text}, user=text)
-    view = history.run_view(a_run(text, "key"), None)
+    view = views.run_view(a_run(text, "key"), None)
 
     page, harmless = (
-        pages.run_page(each, pages.Asked(query={})) for each in (view, history.run_view(a_run("harmless", "key"), None))
+        pages.run_page(each, pages.Asked(query={})) for each in (view, views.run_view(a_run("harmless", "key"), None))
     )
     content, plain = Texts(), Texts()
     content.feed(page.body)

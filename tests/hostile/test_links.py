@@ -10,15 +10,15 @@ from azure.storage.blob import BlobServiceClient
 
 from local_cloud import faults
 from local_cloud.faults import Fault
-from shared.clients.dmf import FinanceOperations, finance_operations_http
-from shared.clients.http import Http
-from shared.clients.links import is_at, keyed_link, origin_of
-from shared.clients.onedrive import OneDrive
-from shared.clients.subscriptions import Subscriptions
-from shared.clients.transfer import empty_blob, read_small
+from shared.app import _storage_options
+from shared.clients.blobs.transfer import empty_blob, read_small
+from shared.clients.fno.dmf import FinanceOperations, finance_operations_http
+from shared.clients.graph.onedrive import OneDrive
+from shared.clients.graph.subscriptions import Subscriptions
+from shared.clients.http.client import Http
+from shared.clients.http.links import is_at, keyed_link, origin_of
 from shared.errors import AppError, NeedsPerson, TryAgain
 from shared.secret import SecretUrl
-from shared.services import _storage_options
 from tests.hostile.test_answers import OneToken
 from tests.unit.clients.answering import Answer, AnsweringServer, Asked, answering
 from tests.world import World

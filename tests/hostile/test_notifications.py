@@ -7,9 +7,9 @@ import azure.functions as func
 import pytest
 
 from inbound_trigger import functions
-from shared.domain import notification
-from shared.services import Services
-from shared.settings import read_settings
+from shared.app import Services
+from shared.config.settings import read_settings
+from shared.scan import notification
 
 STATE = "only-graph-and-we-know-this"
 

@@ -14,9 +14,9 @@ from collections.abc import Callable
 
 import pytest
 
-from shared.domain import package
-from shared.domain.package import check_package
 from shared.errors import FileRejected
+from shared.imports import package
+from shared.imports.package import check_package
 from tests.packages import Entity, build_package, manifest, zip_of
 
 GOOD = build_package()

@@ -5,9 +5,9 @@ import json
 import azure.functions as func
 import pytest
 
-from operations import answers
-from shared import services as built
-from shared.domain.record import Damaged
+from operations import handlers
+from shared import app as built
+from shared.runs.record import Damaged
 from tests.world import World
 
 BODIES = {
@@ -30,7 +30,7 @@ def app(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 def act(verb: str, body: bytes) -> func.HttpResponse:
-    return answers.act(
+    return handlers.act(
         func.HttpRequest(
             method="POST",
             url=f"https://app.example/api/actions/{verb}",
@@ -68,9 +68,9 @@ def test_texts_of_any_letters_are_taken_as_they_are(app: World, text: str) -> No
 
 
 def test_records_that_nest_by_the_thousand_are_damaged_and_no_crash() -> None:
-    from shared.domain.alert import alert_from_json, alert_of_state
-    from shared.domain.record import run_from_json
-    from shared.domain.reservation import reservation_from_json
+    from shared.alerts.alert import alert_from_json, alert_of_state
+    from shared.reservations.reservation import reservation_from_json
+    from shared.runs.record import run_from_json
 
     deep = '{"a": ' + "[" * 100_000
     with pytest.raises(Damaged):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from shared.config.settings import Settings, read_settings
 from shared.errors import SettingsInvalid
-from shared.settings import Settings, read_settings
 
 SECRET = "known-secret-known-secret"
 GOOD = {

@@ -34,7 +34,7 @@ class Passage:
 class Assumption:
     """Something that is believed, and what decides it."""
 
-    where: str  # "shared/flows/inbound.py:237", "Graph", "F&O"
+    where: str  # "shared/imports/steps.py:237", "Graph", "F&O"
     text: str
     check: str = ""  # the test that decides it; "" for none
     why_not: str = ""  # why no live test decides it
@@ -63,88 +63,88 @@ class Decision:
 
 DECISIONS: Final = (
     Decision(
-        path="shared/clients/dmf.py",
+        path="shared/clients/fno/dmf.py",
         words="F&O has tried no row",
         why_not="needs an execution whose target step F&O never starts",
     ),
     Decision(
-        path="shared/domain/advice.py",
+        path="shared/advice.py",
         words="the words.",
         why_not="F&O's words for it are compared by hand",
     ),
     Decision(
-        path="shared/flows/inbound.py",
+        path="shared/imports/steps.py",
         words="key to the same blob",
         check="test_a_second_key_for_the_same_name_is_one_to_the_same_blob",
     ),
     Decision(
-        path="shared/flows/inbound.py",
+        path="shared/imports/steps.py",
         words="claiming move",
         check="test_the_answer_to_a_move_tells_what_the_item_tells",
     ),
     Decision(
-        path="shared/flows/inbound.py",
+        path="shared/imports/steps.py",
         words="a move checks nothing out",
         why_not="needs a library that requires check-out",
     ),
     Decision(
-        path="shared/flows/outbound.py",
+        path="shared/exports/steps.py",
         words="no package at all",
         why_not="needs a data project whose filter finds no row",
     ),
     Decision(
-        path="shared/flows/outbound.py",
+        path="shared/exports/steps.py",
         words="does not hold their names",
         why_not="needs a personal OneDrive, and an upload that is left unfinished in it",
     ),
     Decision(
-        path="shared/clients/subscriptions.py",
+        path="shared/clients/graph/subscriptions.py",
         words="the app's own subscriptions only",
         why_not="needs a second app with a subscription",
     ),
     Decision(
-        path="shared/clients/dmf.py",
+        path="shared/clients/fno/dmf.py",
         words="wording is not documented",
         belief="An execution id that F&O has already is refused, in words like 'execution id ... already exists'",
         check="test_an_execution_id_that_is_known_is_refused_in_words_that_the_app_understands",
     ),
     Decision(
-        path="shared/clients/dmf.py",
+        path="shared/clients/fno/dmf.py",
         words="by number too",
         belief="A status comes by name; should it be a number, it counts in the order of the documentation",
         check="test_a_status_comes_as_a_name",
     ),
     Decision(
-        path="shared/domain/package.py", words="ZipArchive", check="test_a_package_that_is_not_compressed_is_read"
+        path="shared/imports/package.py", words="ZipArchive", check="test_a_package_that_is_not_compressed_is_read"
     ),
     Decision(
-        path="shared/domain/package.py",
+        path="shared/imports/package.py",
         words="folders beside",
         check="test_a_folder_beside_the_packages_own_files_does_no_harm",
     ),
     Decision(
-        path="shared/domain/package.py",
+        path="shared/imports/package.py",
         words="whose Disable is true",
         check="test_a_disabled_entity_needs_no_data_file_and_no_mapping",
     ),
     Decision(
-        path="shared/domain/package.py",
+        path="shared/imports/package.py",
         words="no place for the rows of the second file",
         belief="F&O refuses a package that lists an entity twice",
         check="test_a_package_that_lists_an_entity_twice_is_refused",
     ),
     Decision(
-        path="shared/domain/package.py",
+        path="shared/imports/package.py",
         words="regardless of case",
         check="test_a_data_file_may_be_written_in_another_case",
     ),
     Decision(
-        path="shared/domain/package.py",
+        path="shared/imports/package.py",
         words="a sign of its own",
         check="test_an_accent_may_be_a_sign_of_its_own_in_the_zip",
     ),
     Decision(
-        path="shared/domain/integrations.py",
+        path="shared/config/integrations.py",
         words="own limit is lower",
         why_not="would leave a data project with a name that F&O's pages may not cope with",
     ),

@@ -14,9 +14,9 @@ from typing import Final
 
 import pytest
 
-from shared.clients.http import Http
-from shared.clients.subscriptions import Subscription
-from shared.domain.integrations import is_loopback
+from shared.clients.graph.subscriptions import Subscription
+from shared.clients.http.client import Http
+from shared.config.integrations import is_loopback
 from shared.errors import NotFound
 from tests.contract.finance_operations_contract import FinanceOperationsTarget
 from tests.contract.onedrive_contract import OneDriveTarget

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Final, Self
 from urllib.parse import urlsplit
 
-from shared.clients.onedrive import DriveItem
-from shared.clients.subscriptions import Subscription
-from shared.domain.integrations import is_loopback
+from operations.sign_in import with_file
+from shared.app import Services
+from shared.clients.graph.onedrive import DriveItem
+from shared.clients.graph.subscriptions import Subscription
+from shared.config.integrations import is_loopback
+from shared.config.settings import Settings, read_settings
 from shared.errors import AppError, NeedsPerson
 from shared.secret import SecretUrl
-from shared.services import Services
-from shared.settings import Settings, read_settings
-from shared.sign_in import with_file
 
 SETTINGS_VARIABLE: Final = "LIVE_SETTINGS"  # the settings file
 RUN_VARIABLE: Final = "LIVE_RUN"  # the run's name; new for each run, so that nothing left in a shell starts one

@@ -7,7 +7,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any, Final
 
-from shared.domain.lane import SECOND
+from shared.runs.lane import SECOND
 from tests.soak.plan import Package
 
 CANCELLED: Final = "GivenUp"  # the outcome of a run that a person has cancelled

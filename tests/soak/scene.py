@@ -26,10 +26,10 @@ from local_cloud.finance_operations.packages import read_package
 from local_cloud.functions_host.flex.options import FlexOptions
 from local_cloud.onedrive import Knobs
 from local_cloud.processes import ChildProcess
-from shared.clients.run_store import RunStore, address_of
-from shared.domain.record import Damaged, run_from_json
-from shared.domain.run import Run, State
-from shared.flows.offers import Verb, may_submit_again
+from operations.available_actions import Verb, may_submit_again
+from shared.runs.record import Damaged, run_from_json
+from shared.runs.run import Run, State
+from shared.runs.store import RunStore, address_of
 from tests.soak.plan import COLUMNS, COMPANY, HOSTS, Chance, Package, Plan, Trouble, entity_of
 from tests.soak.promises import History, Imported, Place, Record
 from tests.soak.storage import PACKAGES, StorageDoor

@@ -9,8 +9,8 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from local_cloud.cloud import ROOT
-from shared import room
-from shared.room import LARGE_BYTES, ROOM_BYTES, NoRoom, Room
+from shared import package_memory
+from shared.package_memory import LARGE_BYTES, ROOM_BYTES, NoRoom, Room
 
 LARGE = 256 * 1024 * 1024
 SMALL = 100_000
@@ -18,7 +18,7 @@ SMALL = 100_000
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "WAIT_S", 0.05)
+    monkeypatch.setattr(package_memory, "WAIT_S", 0.05)
 
 
 @contextmanager
@@ -58,7 +58,7 @@ def test_packages_that_are_kept_as_a_whole_wait_for_each_other_as_well() -> None
 
 
 def test_a_package_that_waits_goes_as_soon_as_another_has_arrived(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "WAIT_S", 30)
+    monkeypatch.setattr(package_memory, "WAIT_S", 30)
     some, arrived, waits = Room(LARGE_BYTES), threading.Event(), threading.Event()
 
     def follow() -> None:
@@ -90,7 +90,7 @@ def test_a_package_that_fails_gives_its_room_back() -> None:
 _MOVES = """
 import re, threading
 from pathlib import Path
-from shared.room import LARGE_BYTES, Room
+from shared.package_memory import LARGE_BYTES, Room
 
 def resident_mib():
     return int(re.search(r"VmRSS:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024

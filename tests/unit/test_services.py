@@ -6,8 +6,8 @@ from typing import Any, NoReturn
 
 import pytest
 
-from shared.services import Services, built_once
-from shared.settings import read_settings
+from shared.app import Services, built_once
+from shared.config.settings import read_settings
 
 
 def some_services(**settings: str) -> Services:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.integrations import AlertRoute
+from shared.config.integrations import AlertRoute
+from shared.config.settings import AZURITE, EMPTY_MEANS_NONE, SETTINGS, Settings, SignIn, read_settings
 from shared.errors import SettingsInvalid
 from shared.secret import Secret, SecretUrl
-from shared.settings import AZURITE, EMPTY_MEANS_NONE, SETTINGS, Settings, SignIn, read_settings
 
 CLIENT_ID = "11111111-2222-3333-4444-555555555555"
 IMPORT = {

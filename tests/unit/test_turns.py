@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from shared import turns
-from shared.clients.run_store import LeaseTaken, RunStore
-from shared.turns import Turns
+from shared.azure_storage import import_lock
+from shared.azure_storage.import_lock import Turns
+from shared.runs.store import LeaseTaken, RunStore
 
 
 class Leases:
@@ -63,7 +63,7 @@ def test_threads_of_one_host_take_turns_with_one_lease() -> None:
 
 
 def test_a_thread_that_comes_a_moment_later_takes_over_the_same_lease(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "LINGER_S", 5.0)
+    monkeypatch.setattr(import_lock, "LINGER_S", 5.0)
     leases = Leases()
     host, is_over = Turns(leases.of("a"), "x"), threading.Event()
 
@@ -75,7 +75,7 @@ def test_a_thread_that_comes_a_moment_later_takes_over_the_same_lease(monkeypatc
     with ThreadPoolExecutor(1) as pool:
         pool.submit(first)
         assert not is_over.wait(0.05)  # it stays for somebody else
-        monkeypatch.setattr(turns, "LINGER_S", 0.0)
+        monkeypatch.setattr(import_lock, "LINGER_S", 0.0)
         with host.turn():
             assert is_over.wait(5)
 
@@ -98,7 +98,7 @@ def test_the_turn_goes_back_when_its_block_fails() -> None:
 def test_a_host_that_does_not_get_the_turn_in_time_says_so_and_can_have_it_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(turns, "TURN_WAIT_S", 0.2)
+    monkeypatch.setattr(import_lock, "TURN_WAIT_S", 0.2)
     leases = Leases()
     one, other = Turns(leases.of("a"), "x"), Turns(leases.of("b"), "x")
 
@@ -110,7 +110,7 @@ def test_a_host_that_does_not_get_the_turn_in_time_says_so_and_can_have_it_later
 
 
 def test_a_thread_that_waited_in_vain_leaves_no_lease_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "TURN_WAIT_S", 0.1)
+    monkeypatch.setattr(import_lock, "TURN_WAIT_S", 0.1)
     leases = Leases()
     host = Turns(leases.of("a"), "x")
 
@@ -128,7 +128,7 @@ def test_a_thread_that_waited_in_vain_leaves_no_lease_behind(monkeypatch: pytest
 
 
 def test_a_busy_host_gives_way_to_another_one_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "HANDED_ON_S", 0.1)
+    monkeypatch.setattr(import_lock, "HANDED_ON_S", 0.1)
     leases = Leases()
     busy, other = Turns(leases.of("a"), "x"), Turns(leases.of("b"), "x")
     is_over = threading.Event()

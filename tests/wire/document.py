@@ -165,9 +165,9 @@ def _storage(examples: dict[str, Example]) -> str:
     rows: list[tuple[str, frozenset[str], str, str, StorageCall | Endpoint]] = [
         (call.operation, call.modules, call.method, call.path, call) for call in storage.CALLS
     ]
-    rows.insert(3, (blob.operation, frozenset({"transfer"}), blob.method, "{container}/{blob}?{sas}", blob))
+    rows.insert(3, (blob.operation, frozenset({"clients/blobs"}), blob.method, "{container}/{blob}?{sas}", blob))
     for operation, modules, method, path, call in rows:
-        made_by = ", ".join(f"`shared/clients/{module}.py`" for module in sorted(modules))
+        made_by = ", ".join(f"`shared/{module}`" for module in sorted(modules))
         lines.append(
             f"| `{operation}` | {made_by} | `{method} {path}` | {call.when} | {call.permission} | {call.repeatable} |"
         )

@@ -18,9 +18,9 @@ _QUEUES: Final = "Storage Queue Data Contributor on the app's own account"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageCall:
-    """One operation of the REST API and which of the app's modules makes it."""
+    """One operation of the REST API and which of the app's folders makes it, as paths below ``shared``."""
 
-    operation: str  # its name in the REST reference; that of shared/clients/transfer.py where it names it
+    operation: str  # its name in the REST reference; that of shared/clients/blobs/transfer.py where it names it
     modules: frozenset[str]  # of shared/clients
     calls: frozenset[str]  # the methods of the clients that make it
     method: str
@@ -35,6 +35,10 @@ class StorageCall:
     def name(self) -> str:
         """Return what it is counted under: F&O's packages and the app's own records are put with the same operation."""
         return f"{self.operation} ({', '.join(sorted(self.modules))})"
+
+    def is_made_by(self, module: str) -> bool:
+        """Return whether a module makes this call; module: its path below ``shared``, without the suffix."""
+        return any(f"{module}/".startswith(f"{each}/") for each in self.modules)
 
     def matches(self, request: Request) -> bool:
         """Return whether a request is this call; the first match counts."""
@@ -73,7 +77,7 @@ GET_BLOB: Final = Endpoint(
 CALLS: Final = (
     StorageCall(
         operation="Put Block List",
-        modules=frozenset({"transfer"}),
+        modules=frozenset({"clients/blobs"}),
         calls=frozenset({"commit_block_list"}),
         method="PUT",
         path="{container}/{blob}?comp=blocklist&{sas}",
@@ -85,7 +89,7 @@ CALLS: Final = (
     ),
     StorageCall(
         operation="Put Block",
-        modules=frozenset({"transfer"}),
+        modules=frozenset({"clients/blobs"}),
         calls=frozenset({"stage_block"}),
         method="PUT",
         path="{container}/{blob}?comp=block&blockid={id}&{sas}",
@@ -97,7 +101,7 @@ CALLS: Final = (
     ),
     StorageCall(
         operation="Put Blob",
-        modules=frozenset({"transfer"}),
+        modules=frozenset({"clients/blobs"}),
         calls=frozenset({"upload_blob"}),
         method="PUT",
         path="{container}/{blob}?{sas}",
@@ -109,7 +113,7 @@ CALLS: Final = (
     ),
     StorageCall(
         operation="Create Container",
-        modules=frozenset({"outbox", "reservations", "run_store", "token_cache"}),
+        modules=frozenset({"alerts", "azure_storage", "reservations", "runs"}),
         calls=frozenset({"create_container"}),
         method="PUT",
         path="{container}?restype=container",
@@ -121,7 +125,7 @@ CALLS: Final = (
     ),
     StorageCall(
         operation="List Blobs",
-        modules=frozenset({"outbox", "reservations", "run_store"}),
+        modules=frozenset({"alerts", "azure_storage", "reservations", "runs"}),
         calls=frozenset({"list_blobs", "list_blob_names"}),
         method="GET",
         path="{container}?restype=container&comp=list&prefix={prefix}",
@@ -135,7 +139,7 @@ CALLS: Final = (
     ),
     StorageCall(
         operation="Lease Blob",
-        modules=frozenset({"run_store"}),
+        modules=frozenset({"azure_storage", "runs"}),
         calls=frozenset({"acquire_lease", "renew", "release"}),
         method="PUT",
         path="{container}/{blob}?comp=lease",
@@ -147,7 +151,7 @@ CALLS: Final = (
     ),
     StorageCall(
         operation="Put Blob",
-        modules=frozenset({"outbox", "reservations", "run_store", "token_cache"}),
+        modules=frozenset({"alerts", "azure_storage", "reservations", "runs"}),
         calls=frozenset({"upload_blob"}),
         method="PUT",
         path="{container}/{blob}",
@@ -160,7 +164,7 @@ CALLS: Final = (
     ),
     StorageCall(
         operation="Get Messages",
-        modules=frozenset({"wake_queue"}),
+        modules=frozenset({"azure_storage"}),
         calls=frozenset({"receive_messages"}),
         method="GET",
         path="{queue}-poison/messages?numofmessages=32&visibilitytimeout=600",
@@ -172,7 +176,7 @@ CALLS: Final = (
     ),
     StorageCall(
         operation="Get Queue Metadata",
-        modules=frozenset({"wake_queue"}),
+        modules=frozenset({"azure_storage"}),
         calls=frozenset({"get_queue_properties"}),
         method="GET",
         path="{queue}?comp=metadata",
@@ -184,7 +188,7 @@ CALLS: Final = (
     ),
     StorageCall(
         operation="Delete Message",
-        modules=frozenset({"wake_queue"}),
+        modules=frozenset({"azure_storage"}),
         calls=frozenset({"delete_message"}),
         method="DELETE",
         path="{queue}-poison/messages/{message}?popreceipt={receipt}",
@@ -196,7 +200,7 @@ CALLS: Final = (
     ),
     StorageCall(
         operation="Get Blob",
-        modules=frozenset({"outbox", "reservations", "run_store", "token_cache"}),
+        modules=frozenset({"alerts", "azure_storage", "reservations", "runs"}),
         calls=frozenset({"download_blob"}),
         method="GET",
         path="{container}/{blob}",
@@ -208,7 +212,7 @@ CALLS: Final = (
     ),
     StorageCall(
         operation="Delete Blob",
-        modules=frozenset({"outbox", "reservations", "run_store"}),
+        modules=frozenset({"alerts", "azure_storage", "reservations", "runs"}),
         calls=frozenset({"delete_blob"}),
         method="DELETE",
         path="{container}/{blob}",
@@ -221,7 +225,7 @@ CALLS: Final = (
     ),
     StorageCall(
         operation="Create Queue",
-        modules=frozenset({"wake_queue"}),
+        modules=frozenset({"azure_storage"}),
         calls=frozenset({"create_queue"}),
         method="PUT",
         path="{queue}",
@@ -233,7 +237,7 @@ CALLS: Final = (
     ),
     StorageCall(
         operation="Put Message",
-        modules=frozenset({"wake_queue"}),
+        modules=frozenset({"azure_storage"}),
         calls=frozenset({"send_message"}),
         method="POST",
         path="{queue}/messages?visibilitytimeout={seconds}",

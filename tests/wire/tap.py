@@ -29,7 +29,7 @@ from requests.adapters import HTTPAdapter
 
 from local_cloud import wire_tap
 from local_cloud.wire_tap import LOG_VARIABLE, Exchange, exchanges_of
-from shared.clients.http import USER_AGENT, Http
+from shared.clients.http.client import USER_AGENT, Http
 from tests.wire import storage
 from tests.wire.check import body_of, endpoints_for, named, wrong_with_answer, wrong_with_request
 from tests.wire.endpoints import OPAQUE, Endpoint, Request
@@ -120,7 +120,7 @@ class Wire:
     def note_storage(self, module: str, request: Request, answer: requests.Response) -> None:
         """Count a call of one of Microsoft's storage clients, which is only asked for its name."""
         for call in storage.CALLS:
-            if module in call.modules and call.matches(request):
+            if call.is_made_by(module) and call.matches(request):
                 with self.lock:
                     self.sent[call.name] += 1
                 if answer.ok and _is_azurite(answer):
@@ -184,7 +184,7 @@ _operation: ContextVar[str | None] = ContextVar("operation", default=None)
 
 def _tapped_sent(original: Callable[..., Any]) -> Callable[..., Any]:
     def sent(self: Http, request: requests.PreparedRequest, ask: Any) -> Any:
-        is_the_apps = _calling_module(skip=(__name__, "shared.clients.http")).startswith("shared.")
+        is_the_apps = _calling_module(skip=(__name__, "shared.clients.http.client")).startswith("shared.")
         token = _operation.set(ask.operation if is_the_apps else "")
         try:
             return original(self, request, ask)
@@ -215,9 +215,10 @@ def _is_azurite(answer: requests.Response) -> bool:
 
 def _note_of_library(request: requests.PreparedRequest, answer: requests.Response) -> None:
     """Take note of what one of Microsoft's libraries has sent for the app."""
-    module = _calling_module(skip=(__name__, "shared.clients.storage"))  # that one only carries the others' calls
-    client = module.removeprefix("shared.clients.")
-    if client != module and client != "credentials":  # the simulated Entra sees those
+    # The transport only carries the others' calls.
+    module = _calling_module(skip=(__name__, "shared.azure_storage.transport"))
+    client = module.removeprefix("shared.").replace(".", "/")
+    if module.startswith("shared.") and client != "clients/credentials":  # the simulated Entra sees those
         WIRE.note_storage(client, _as_request(request), answer)
 
 

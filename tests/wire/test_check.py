@@ -15,7 +15,7 @@ from local_cloud import wire_tap
 from local_cloud.faults import Fault, FaultPlan, status
 from local_cloud.onedrive import OneDriveSimulator
 from local_cloud.tokens import TokenDesk
-from shared.clients.http import USER_AGENT
+from shared.clients.http.client import USER_AGENT
 from tests.wire import tap
 from tests.wire.check import endpoints_for, named, wrong_with_answer, wrong_with_request
 from tests.wire.endpoints import Request
@@ -425,8 +425,8 @@ def test_a_wrong_answer_of_a_simulator_is_seen(
 def test_a_test_fails_whose_client_sends_what_the_reference_does_not_know(tmp_path: Path) -> None:
     test = tmp_path / "test_wrong.py"
     test.write_text(
-        "from shared.clients.http import Http\n"
-        "from shared.clients.subscriptions import Subscriptions\n"
+        "from shared.clients.http.client import Http\n"
+        "from shared.clients.graph.subscriptions import Subscriptions\n"
         "from shared.errors import AppError\n"
         "def test_it():\n"
         "    http = Http(service='Microsoft Graph', token=None, request_id_header='request-id')\n"

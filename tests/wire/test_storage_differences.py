@@ -8,9 +8,9 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from azure.storage.queue import QueueServiceClient
 
-from shared.clients.http import recording
-from shared.clients.transfer import SasExpired, empty_blob, open_blob, stream_to_blob
-from shared.clients.wake_queue import LONGEST_DELAY_S, WakeQueue
+from shared.azure_storage.queue import LONGEST_DELAY_S, WakeQueue
+from shared.clients.blobs.transfer import SasExpired, empty_blob, open_blob, stream_to_blob
+from shared.clients.http.client import recording
 from shared.errors import NotFound
 from shared.secret import SecretUrl
 from tests.unit.clients.answering import Answer, AnsweringServer, Asked, answering

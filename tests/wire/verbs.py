@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-CLIENTS: Final = Path(__file__).resolve().parents[2] / "shared" / "clients"
-# Who makes calls of its own; http.py makes everybody's.
-CALLERS: Final = ("alerts", "credentials", "dmf", "onedrive", "subscriptions", "transfer")
-STORAGE_CALLERS: Final = ("outbox", "reservations", "run_store", "token_cache", "transfer", "wake_queue")
+SHARED: Final = Path(__file__).resolve().parents[2] / "shared"
+# The folders and modules that make calls of their own; clients/http makes everybody's.
+CALLERS: Final = ("alerts/channels", "clients/blobs", "clients/credentials", "clients/fno", "clients/graph")
+STORAGE_CALLERS: Final = ("alerts", "azure_storage", "clients/blobs", "reservations", "runs")
 
 
 @dataclass(frozen=True)
@@ -87,5 +87,6 @@ def methods_called(source: str) -> set[str]:
 
 
 def source_of(module: str) -> str:
-    """Return the source of one of the clients."""
-    return (CLIENTS / f"{module}.py").read_text("utf-8")
+    """Return the source of a module below ``shared``, or of all modules of a folder."""
+    paths = sorted((SHARED / module).glob("*.py")) or [SHARED / f"{module}.py"]
+    return "\n".join(path.read_text("utf-8") for path in paths)

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from shared.clients.alerts import LogAlerts, MailAlerts
-from shared.clients.http import Http
-from shared.domain.alert import Alert, Message, Notice, Word
+from shared.alerts.alert import Alert, Message, Notice, Word
+from shared.alerts.channels import LogAlerts, MailAlerts
+from shared.clients.http.client import Http
 from shared.errors import AnswerLost, AppError, NeedsPerson, TryAgain
 from shared.log import LOGGER_NAME
 from tests.unit.clients.scripted import Answer, GraphToken, Reset, Server, Step, sample

@@ -26,8 +26,8 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
-from shared import sign_in
-from shared.clients import token_cache
+from operations import sign_in
+from shared.azure_storage import token_cache
 from shared.clients.credentials import (
     AppIdentity,
     ClientCertificate,
@@ -438,7 +438,7 @@ def test_a_refused_token_is_renewed_though_it_has_not_run_out(entra: Entra) -> N
 def test_nobody_having_signed_in_needs_a_person(entra: Entra) -> None:
     error = error_of(user(entra, Store()).token)
     assert isinstance(error, NeedsPerson)
-    assert "python -m shared.sign_in" in str(error)
+    assert "python -m operations.sign_in" in str(error)
 
 
 def test_a_sign_in_that_comes_later_is_noticed(entra: Entra) -> None:
@@ -466,7 +466,7 @@ def test_a_sign_in_that_has_ended_needs_a_person(entra: Entra) -> None:
     error = error_of(user(entra, store).token)
     assert isinstance(error, NeedsPerson)
     assert "AADSTS700082" in str(error)
-    assert "python -m shared.sign_in" in str(error)
+    assert "python -m operations.sign_in" in str(error)
 
 
 @pytest.mark.parametrize(
@@ -619,7 +619,7 @@ def test_settings_that_cannot_be_used_are_told(
 
 def test_the_libraries_are_not_imported_before_they_are_needed() -> None:
     code = (
-        "import sys, shared.clients.credentials, shared.clients.onedrive; "
+        "import sys, shared.clients.credentials, shared.clients.graph.onedrive; "
         "print([name for name in ('msal', 'azure.identity', 'azure.core') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)

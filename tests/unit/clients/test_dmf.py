@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.clients.dmf import (
+from shared.advice import is_contention
+from shared.clients.fno.dmf import (
     CompanyUnknown,
     EntityProgress,
     ExecutionStatus,
@@ -24,8 +25,7 @@ from shared.clients.dmf import (
     finance_operations_http,
     parse_execution_errors,
 )
-from shared.clients.http import recording
-from shared.domain.advice import is_contention
+from shared.clients.http.client import recording
 from shared.errors import AnswerLost, AppError, FileRejected, NeedsPerson, NotFound, ProjectBusy, Refused, TryAgain
 from shared.log import LOGGER_NAME
 from shared.secret import SecretUrl

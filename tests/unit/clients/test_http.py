@@ -15,7 +15,7 @@ import pytest
 import requests
 import trustme
 
-from shared.clients.http import (
+from shared.clients.http.client import (
     USER_AGENT,
     Explain,
     Http,
@@ -28,7 +28,6 @@ from shared.clients.http import (
     retry_after_s,
     waiting_at_most,
 )
-from shared.domain.run import RemoteCallRecord
 from shared.errors import (
     AnswerLost,
     AppError,
@@ -41,6 +40,7 @@ from shared.errors import (
     TryAgain,
 )
 from shared.log import LOGGER_NAME
+from shared.runs.run import RemoteCallRecord
 from shared.secret import SecretUrl
 from tests.closed_port import closed_port
 from tests.unit.clients.scripted import Answer, Received, Reset, Server, Silence, sample

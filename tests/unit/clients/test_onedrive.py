@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from shared.clients.http import Http
-from shared.clients.onedrive import CHUNK, DriveItem, OneDrive, UploadSession
-from shared.clients.transfer import read_chunks
+from shared.clients.blobs.transfer import read_chunks
+from shared.clients.graph.onedrive import CHUNK, DriveItem, OneDrive, UploadSession
+from shared.clients.http.client import Http
 from shared.errors import (
     AnswerLost,
     AppError,

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from shared.clients.http import Http
-from shared.clients.subscriptions import LONGEST_LIFE, Subscription, SubscriptionExists, Subscriptions
+from shared.clients.graph.subscriptions import LONGEST_LIFE, Subscription, SubscriptionExists, Subscriptions
+from shared.clients.http.client import Http
 from shared.errors import AnswerLost, AppError, NeedsPerson, NotFound, TryAgain
 from shared.secret import Secret, SecretUrl
 from tests.unit.clients.scripted import Answer, GraphToken, Received, Reset, Server, Step, sample

@@ -21,9 +21,9 @@ from pathlib import Path
 import pytest
 from azure.storage.blob import BlobSasPermissions, BlobServiceClient, generate_blob_sas
 
-from shared.clients import transfer
-from shared.clients.http import Http, recording
-from shared.clients.transfer import (
+from shared.clients.blobs import transfer
+from shared.clients.blobs.quick_xor_hash import QuickXorHash
+from shared.clients.blobs.transfer import (
     BLOCK,
     IN_MEMORY,
     SasExpired,
@@ -34,7 +34,7 @@ from shared.clients.transfer import (
     read_small,
     stream_to_blob,
 )
-from shared.domain.quick_xor_hash import QuickXorHash
+from shared.clients.http.client import Http, recording
 from shared.errors import DataDamaged, FileRejected, ItemChanged, NeedsPerson, NotFound, Refused, TryAgain
 from shared.secret import SecretUrl
 from tests.closed_port import closed_port
@@ -768,7 +768,7 @@ def test_a_slow_line_may_take_longer_for_a_block_than_for_connecting(monkeypatch
 
 def test_the_sdk_is_not_imported_before_a_package_is_moved() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", "import sys, shared.clients.transfer; print('azure.storage.blob' in sys.modules)"],
+        [sys.executable, "-c", "import sys, shared.clients.blobs.transfer; print('azure.storage.blob' in sys.modules)"],
         capture_output=True,
         text=True,
         check=True,

@@ -6,11 +6,11 @@ from typing import Final
 
 import pytest
 
-from shared.clients.dmf import parse_execution_errors
-from shared.domain import advice
-from shared.domain.advice import SHOWN, Cause, Said, advice_on, is_contention, what_to_do
-from shared.domain.run import FailedRow, FileFacts, FlowKind, Outcome, Run, State, Submission, new_run
-from shared.flows.offers import Verb, of_lane
+from operations.available_actions import Verb, of_lane
+from shared import advice
+from shared.advice import SHOWN, Cause, Said, advice_on, is_contention, what_to_do
+from shared.clients.fno.dmf import parse_execution_errors
+from shared.runs.run import FailedRow, FileFacts, FlowKind, Outcome, Run, State, Submission, new_run
 from tests.fo_samples import fo_samples
 
 NOW: Final = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)

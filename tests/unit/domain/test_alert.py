@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from shared.domain.alert import (
+from shared.alerts.alert import (
     DIGEST_LINES,
     Alert,
     Word,
@@ -16,7 +16,7 @@ from shared.domain.alert import (
     alert_to_json,
     at_most,
 )
-from shared.domain.alert import Notice as NoticeOf
+from shared.alerts.alert import Notice as NoticeOf
 from tests.alerts import BEGAN, ROW, a_message, an_alert
 
 DAY = timedelta(days=1)

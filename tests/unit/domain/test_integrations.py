@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from shared.domain.integrations import (
+from shared.config.integrations import (
     AlertRoute,
     ImportFlow,
     Integrations,

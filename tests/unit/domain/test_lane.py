@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.lane import Choice, LaneRow, Stop, by_lane, choose, is_enough
-from shared.domain.run import State
+from shared.runs.lane import Choice, LaneRow, Stop, by_lane, choose, is_enough
+from shared.runs.run import State
 
 NOW = datetime(2026, 11, 2, 8, 30, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.domain.looks import ECHO, LOOK_EVERY_S, Looks
+from shared.scan.throttle import ECHO, LOOK_EVERY_S, Looks
 
 NOW = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain import notification
-from shared.domain.notification import (
+from shared.scan import notification
+from shared.scan.notification import (
     BadNotification,
     is_authentic,
     parse_notification,

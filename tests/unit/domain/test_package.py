@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain import package
-from shared.domain.package import PackageEntity, check_package, company_of
 from shared.errors import AppError, FileRejected, TryAgain
+from shared.imports import package
+from shared.imports.package import PackageEntity, check_package, company_of
 from tests.packages import Entity, build_package, header, manifest, with_unmarked_name, zip_of
 
 SAMPLE = Path(__file__).resolve().parents[4] / "shared" / "data" / "usmf_asset-major-types-01.zip"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.quick_xor_hash import QuickXorHash
+from shared.clients.blobs.quick_xor_hash import QuickXorHash
 
 
 def bit_by_bit(data: bytes) -> str:

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.record import EXTRA, NOT_SAVED, RECORD_FORMAT, Damaged, run_from_json, run_to_json
-from shared.domain.run import (
+from shared.runs.record import EXTRA, NOT_SAVED, RECORD_FORMAT, Damaged, run_from_json, run_to_json
+from shared.runs.run import (
     About,
     FailedRow,
     FileFacts,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.reservation import (
+from shared.reservations.reservation import (
     Party,
     Reservation,
     Reserved,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.run import (
+from shared.runs.run import (
     EXPORT_MOVES,
     IMPORT_MOVES,
     MOVES,

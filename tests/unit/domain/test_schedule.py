@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from local_cloud.functions_host.ncrontab import Schedule as HostSchedule
-from shared.domain.schedule import parse_schedule
+from shared.config.schedule import parse_schedule
 
 
 def at(text: str) -> datetime:

@@ -9,14 +9,16 @@ from datetime import UTC, datetime
 
 import pytest
 
-from shared.clients.run_store import RecordChanged, RunStore, address_of
-from shared.domain.run import FlowKind, Outcome, Run, State
+from operations import actions, views
+from operations.actions import Answer, Asked
+from operations.available_actions import Verb
+from operations.filters import NOT_SUCCEEDED, Filters
+from shared.app import Services
 from shared.errors import TryAgain
-from shared.flows import actions, history, inbound, lanes, runner
-from shared.flows.actions import Answer, Asked
-from shared.flows.filters import NOT_SUCCEEDED, Filters
-from shared.flows.offers import Verb
-from shared.services import Services
+from shared.imports import steps as import_steps
+from shared.runs import wake, worker
+from shared.runs.run import FlowKind, Outcome, Run, State
+from shared.runs.store import RecordChanged, RunStore, address_of
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.test_outbound import PROJECT, prepared
@@ -56,9 +58,9 @@ def under_way(world: World, state: State, name: str = NAME) -> Run:
     world.put(name)
     world.look()
     (lane,) = world.heads()
-    steps = {each: step for each, step in inbound.STEPS.items() if each is not state}
+    steps = {each: step for each, step in import_steps.STEPS.items() if each is not state}
     steps[state] = lambda run, services: run.waiting(3600, services.now())
-    runner.advance(lane, replace(inbound.FLOW, steps=steps), world.services)
+    worker.advance(lane, replace(import_steps.FLOW, steps=steps), world.services)
     (run,) = world.open_runs()
     assert run.state is state
     return run
@@ -92,9 +94,9 @@ def verbs(world: World, run: Run) -> list[Verb]:
     return [offer.verb for offer in shown(world, address_of(run)).offers]
 
 
-def shown(world: World, address: str) -> history.RunView:
-    view = history.show_run(address, world.services)
-    assert isinstance(view, history.RunView)
+def shown(world: World, address: str) -> views.RunView:
+    view = views.show_run(address, world.services)
+    assert isinstance(view, views.RunView)
     return view
 
 
@@ -135,7 +137,7 @@ def test_both_runs_tell_of_each_other_of_who_asked_and_why(world: World) -> None
     assert (first.steps[-1].record.by, first.steps[-1].record.why) == (ANNA.by, ANNA.why)
     assert first.offers == ()
     row = next(
-        line.run for line in history.list_runs(Filters(), "", world.services).ended if line.run.run_id == old.run_id
+        line.run for line in views.list_runs(Filters(), "", world.services).ended if line.run.run_id == old.run_id
     )
     assert row.has_again
 
@@ -333,7 +335,7 @@ def test_of_very_many_some_are_run_again_and_it_is_said_that_there_are_more(
     for number in range(3):
         failed(world, f"USMF_{number}.zip")
     world.clock.advance(1)
-    monkeypatch.setattr(history, "AGAIN_AT_ONCE", 2)
+    monkeypatch.setattr(views, "AGAIN_AT_ONCE", 2)
 
     answer = actions.run_all_again(Filters(outcome=NOT_SUCCEEDED), world.clock.now(), ANNA, world.services)
 
@@ -349,11 +351,11 @@ def test_before_all_are_run_again_it_is_said_how_many_and_which_and_just_those_a
         failed(world, f"USMF_{number}.zip")
         world.clock.advance(3600)
     filters, seen = Filters(outcome=NOT_SUCCEEDED), world.clock.now()
-    monkeypatch.setattr(history, "AGAIN_AT_ONCE", 3)
+    monkeypatch.setattr(views, "AGAIN_AT_ONCE", 3)
 
-    offer = history.list_runs(filters, "", world.services).offers[-1]
+    offer = views.list_runs(filters, "", world.services).offers[-1]
     answer = actions.run_all_again(filters, seen, ANNA, world.services)
-    rest = history.list_runs(filters, "", world.services).offers[-1]
+    rest = views.list_runs(filters, "", world.services).offers[-1]
 
     assert "The newest 3 ended runs" in offer.words
     assert re.search(r"opened from 2026-11-02 09:\d\d:\d\d UTC to 2026-11-02 11:\d\d:\d\d UTC\.", offer.words)
@@ -373,12 +375,12 @@ def test_running_all_again_is_not_offered_where_it_would_do_nothing(world: World
     failed(world, "USMF_1.zip")
     world.clock.advance(1)
     filters = Filters(outcome=NOT_SUCCEEDED)
-    offered = [offer.verb for offer in history.list_runs(filters, "", world.services).offers]
+    offered = [offer.verb for offer in views.list_runs(filters, "", world.services).offers]
 
     actions.run_all_again(filters, world.clock.now(), ANNA, world.services)
 
     assert offered == [Verb.LOOK_NOW, Verb.RUN_ALL_AGAIN]
-    assert [offer.verb for offer in history.list_runs(filters, "", world.services).offers] == [Verb.LOOK_NOW]
+    assert [offer.verb for offer in views.list_runs(filters, "", world.services).offers] == [Verb.LOOK_NOW]
 
 
 # Check now
@@ -433,7 +435,7 @@ def test_a_run_that_waits_for_its_turn_is_not_checked_but_the_one_ahead_is_named
 
 
 def offered(world: World, address: str) -> list[Verb]:
-    view = history.show_run(address, world.services)
+    view = views.show_run(address, world.services)
     assert view is not None
     return [offer.verb for offer in view.offers]
 
@@ -503,15 +505,15 @@ def test_a_run_that_is_cancelled_while_a_worker_is_at_it_is_never_sent_to_f_and_
 ) -> None:
     world.put(NAME)
     world.look()
-    step = inbound.STEPS[state]
+    step = import_steps.STEPS[state]
 
     def done_while_a_person_cancels(run: Run, services: Services) -> Run:
         after = step(run, services)
         cancel(world, run)
         return after
 
-    steps = {**inbound.STEPS, state: done_while_a_person_cancels}
-    monkeypatch.setattr(inbound, "FLOW", replace(inbound.FLOW, steps=steps))
+    steps = {**import_steps.STEPS, state: done_while_a_person_cancels}
+    monkeypatch.setattr(import_steps, "FLOW", replace(import_steps.FLOW, steps=steps))
     (lane,) = world.heads()
     world.wake(lane)
     world.run_until_quiet()
@@ -527,14 +529,14 @@ def test_a_run_that_is_cancelled_while_a_worker_tells_f_and_o_says_that_f_and_o_
 ) -> None:
     world.put(NAME)
     world.look()
-    submit, said = inbound.STEPS[State.SUBMITTING], []
+    submit, said = import_steps.STEPS[State.SUBMITTING], []
 
     def submit_while_a_person_cancels(run: Run, services: Services) -> Run:
         said.append(cancel(world, run).said)
         return submit(run, services)
 
-    steps = {**inbound.STEPS, State.SUBMITTING: submit_while_a_person_cancels}
-    monkeypatch.setattr(inbound, "FLOW", replace(inbound.FLOW, steps=steps))
+    steps = {**import_steps.STEPS, State.SUBMITTING: submit_while_a_person_cancels}
+    monkeypatch.setattr(import_steps, "FLOW", replace(import_steps.FLOW, steps=steps))
     (lane,) = world.heads()
     world.wake(lane)
     world.run_until_quiet()
@@ -666,7 +668,7 @@ def test_a_lane_is_paused_once_by_whoever_is_first(world: World) -> None:
 
     assert answer is not None
     assert answer.said == "It was paused already, by anna@contoso.com: the rows are mended"
-    (lane,) = history.list_runs(Filters(), "", world.services).lanes
+    (lane,) = views.list_runs(Filters(), "", world.services).lanes
     assert lane.pause is not None
     assert (lane.pause.by, lane.pause.why) == (ANNA.by, ANNA.why)
     assert [offer.verb for offer in lane.offers] == [Verb.RESUME]
@@ -687,16 +689,16 @@ def test_the_minutes_timer_does_not_call_a_paused_lane_overdue(world: World) -> 
     actions.pause("import", ANNA, world.services)
     world.clock.advance(2 * 3600)
 
-    assert lanes.wake_lanes(world.services.store.open_lanes(), world.services) == 0
+    assert wake.wake_lanes(world.services.store.open_lanes(), world.services) == 0
     actions.resume("import", ANNA, world.services)
-    assert lanes.wake_lanes(world.services.store.open_lanes(), world.services) == 1
+    assert wake.wake_lanes(world.services.store.open_lanes(), world.services) == 1
     assert world.open_runs()[0].run_id == run.run_id
 
 
 def test_a_paused_lane_whose_flow_left_the_settings_is_shown_and_can_be_resumed(world: World) -> None:
     actions.pause("import", ANNA, world.services)
     lane = world.services.store.open_rows_and_pauses()[1][0].lane
-    (gone,) = history.lanes(
+    (gone,) = views.lanes(
         replace(world.services.integrations, imports=()),
         world.services.store.open_rows_and_pauses()[1],
     )

@@ -13,11 +13,10 @@ import pytest
 
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Behaviour
-from operations import pages
+from operations import pages, views
 from operations.pages import Asked
-from shared.clients.run_store import address_of
-from shared.domain.run import Outcome
-from shared.flows import history
+from shared.runs.run import Outcome
+from shared.runs.store import address_of
 from tests.packages import Entity, build_package, with_unmarked_name
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.test_outbound import PROJECT, prepared
@@ -45,7 +44,7 @@ def told(world: World) -> dict[str, str]:
     """Return what the report, the page and the alert of the one run that has ended say, each on one line."""
     (run,) = world.ended_runs()
     (report,) = (world.folder / "Error").glob("*.report.txt")
-    view = history.show_run(address_of(run), world.services)
+    view = views.show_run(address_of(run), world.services)
     page = html.unescape(pages.run_page(view, Asked(query={})).body)
     (mail,) = world.mails()
     texts = {"report": report.read_text("utf-8-sig"), "page": page, "alert": mail.content}

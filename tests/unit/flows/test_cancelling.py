@@ -7,9 +7,9 @@ import pytest
 
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Speed
-from shared.domain.run import FlowKind, Outcome, Run, State
-from shared.flows import actions, history
-from shared.flows.actions import Asked
+from operations import actions, views
+from operations.actions import Asked
+from shared.runs.run import FlowKind, Outcome, Run, State
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, as_soon_as, fno_fault, graph_fault, let_pass, look_and_finish
 from tests.world import World
@@ -191,6 +191,6 @@ def test_a_run_that_is_cancelled_already_says_so(make_world: MakeWorld) -> None:
     assert not answer.done
     assert "cancelled already" in answer.said
     (row,) = world.services.store.open_rows()
-    view = history.show_run(row.address, world.services)
-    assert isinstance(view, history.RunView)
+    view = views.show_run(row.address, world.services)
+    assert isinstance(view, views.RunView)
     assert [offer.verb.value for offer in view.offers] == ["check-now"]

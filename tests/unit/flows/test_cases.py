@@ -13,9 +13,11 @@ import pytest
 from local_cloud import faults
 from local_cloud.faults import Action
 from local_cloud.finance_operations.knobs import Speed
-from shared.domain.run import Outcome, State
+from operations import views
+from shared import execution
 from shared.errors import AppError
-from shared.flows import execution, history, watch
+from shared.runs.run import Outcome, State
+from shared.scan import scan
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.test_outbound import PROJECT as EXPORTED
@@ -54,15 +56,15 @@ def begin(world: World, *names: str) -> str:
 def told(world: World) -> list[str]:
     """Return what people were told, once the minute's timer has come by."""
     with suppress(AppError):
-        watch.keep_watch(world.services)
+        scan.keep_watch(world.services)
     return [mail.content for mail in world.mails()]
 
 
 def offered(world: World) -> set[str]:
     """Return what a person may do about the one open run."""
     (row,) = world.services.store.open_rows()
-    view = history.show_run(row.address, world.services)
-    assert isinstance(view, history.RunView)
+    view = views.show_run(row.address, world.services)
+    assert isinstance(view, views.RunView)
     return {offer.verb.value for offer in view.offers}
 
 

@@ -10,9 +10,9 @@ import pytest
 from local_cloud import faults
 from local_cloud.faults import Fault
 from local_cloud.receivers import SERVICE, Receivers
+from shared.alerts import delivery
 from shared.errors import TryAgain
-from shared.flows import telling
-from shared.flows.health import Grade, check_health
+from shared.health.checks import Grade, check_health
 from tests.alerts import an_alert
 from tests.unit.flows.conftest import MakeTold
 from tests.unit.flows.trouble import ALERTS, records, told_titles, write_record
@@ -23,7 +23,7 @@ def test_a_webhook_hears_of_it_although_graph_hangs_for_mails(
     make_told: MakeTold, receivers: Receivers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = make_told(**ALERTS)
-    monkeypatch.setattr(telling, "CHANNELS_S", 0.5)
+    monkeypatch.setattr(delivery, "CHANNELS_S", 0.5)
     world.services.tell(an_alert(key="ended-1"))
     world.faults.add(Fault("graph", "*", "", 1, None, do=faults.hang(60)))
 
@@ -51,7 +51,7 @@ def test_a_channel_with_a_bug_keeps_no_other_channel_from_telling(
     def broken(*_: object) -> None:
         raise KeyError("a bug")
 
-    monkeypatch.setattr("shared.clients.alerts.MailAlerts.send", broken)
+    monkeypatch.setattr("shared.alerts.channels.MailAlerts.send", broken)
 
     world.tell_people()
 
@@ -77,7 +77,7 @@ def test_a_channel_that_has_no_room_costs_one_listing_however_many_alerts_wait(
     for number in range(40):
         told.services.tell(an_alert(key=f"ended-{number:03}"))
     receivers._faults.add(Fault(SERVICE, "POST", "", times=None, do=faults.status(503)))
-    for _ in range(telling.MESSAGES):
+    for _ in range(delivery.MESSAGES):
         told.tell_people()
         told.clock.advance(1)
     read: list[str] = []
@@ -105,9 +105,9 @@ def test_alerts_that_an_older_version_has_kept_cost_a_bounded_time_and_none_is_s
             key = f"ended-{number:03}"
             told.services.outbox.put(an_alert(key=key))
             container.get_blob_client(f"alerts/{key}").set_blob_metadata({})  # as older versions have written it
-    monkeypatch.setattr(telling, "BEGIN_S", 0.3)
+    monkeypatch.setattr(delivery, "BEGIN_S", 0.3)
     monkeypatch.setattr(told.services.outbox, "read", slow(told.services.outbox.read))
-    monkeypatch.setattr(telling, "MESSAGES", 1000)
+    monkeypatch.setattr(delivery, "MESSAGES", 1000)
     ticks = 0
     while told.services.outbox.keys():
         began = time.monotonic()
@@ -133,8 +133,8 @@ def test_runs_in_trouble_are_asked_for_in_turn_when_there_is_no_time_for_all(
         asked.append(alert.key)
         return True
 
-    monkeypatch.setitem(telling.IS_OPEN, telling.OPEN_RUN, still_in_trouble)
-    monkeypatch.setattr(telling, "BEGIN_S", 0.2)
+    monkeypatch.setitem(delivery.IS_OPEN, delivery.OPEN_RUN, still_in_trouble)
+    monkeypatch.setattr(delivery, "BEGIN_S", 0.2)
     for _ in range(5):
         told.tell_people()
 

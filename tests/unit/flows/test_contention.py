@@ -8,8 +8,9 @@ import pytest
 
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Behaviour, Speed
-from shared.domain.run import Outcome, State
-from shared.flows import history, inbound
+from operations import views
+from shared.imports import steps as import_steps
+from shared.runs.run import Outcome, State
 from tests.packages import Entity, build_package
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, fno_fault, let_pass, look_and_finish
@@ -136,8 +137,8 @@ def test_one_that_may_have_changed_anything_goes_to_error_with_a_rerun_offered(
     assert world.calls("ImportFromPackage") == 1
     assert "USMF_1.zip" in world.files("Error")
     (row,) = [row for page in world.services.store.ended_rows(world.clock.now().date()) for row in page.rows]
-    view = history.show_run(row.address, world.services)
-    assert isinstance(view, history.RunView)
+    view = views.show_run(row.address, world.services)
+    assert isinstance(view, views.RunView)
     assert "run-again" in {offer.verb.value for offer in view.offers}
 
 
@@ -172,4 +173,4 @@ def test_contention_without_end_is_not_sent_again_for_ever(make_world: MakeWorld
 
     (run,) = world.ended_runs()
     assert (run.state, run.outcome) == (State.FILED, Outcome.FAILED)
-    assert world.calls("ImportFromPackage") == inbound.RESUBMITS + 1
+    assert world.calls("ImportFromPackage") == import_steps.RESUBMITS + 1

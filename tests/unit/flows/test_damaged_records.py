@@ -6,10 +6,13 @@ from typing import Any
 import pytest
 from azure.storage.blob import BlobServiceClient
 
-from shared.domain.run import Outcome, State
-from shared.flows import actions, health, history, lanes, watch
-from shared.flows.actions import Asked
-from shared.flows.filters import Filters
+from operations import actions, views
+from operations.actions import Asked
+from operations.filters import Filters
+from shared.health import checks
+from shared.runs import wake
+from shared.runs.run import Outcome, State
+from shared.scan import scan
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, as_soon_as
 from tests.world import World
@@ -89,7 +92,7 @@ def minutes_go_by(world: World, minutes: int) -> None:
             for lane in list(world.heads()):
                 world.wake(lane)
             world.clock.advance(15)
-        watch.keep_watch(world.services)
+        scan.keep_watch(world.services)
 
 
 @pytest.mark.parametrize("how", HOW)
@@ -104,10 +107,10 @@ def test_it_is_reported_and_shown_and_other_lanes_pages_health_and_the_timer_go_
     assert world.files("Two/Success") == ["USMF_3.zip"]
     (mail,) = [mail for mail in world.mails() if "damaged" in mail.subject]
     assert place in mail.content
-    listed = history.list_runs(Filters(), "", world.services)
+    listed = views.list_runs(Filters(), "", world.services)
     assert any(line.run.damage for line in listed.under_way)
-    found = health.check_health(lambda: world.services)
-    assert found.grade is health.Grade.TROUBLE
+    found = checks.check_health(lambda: world.services)
+    assert found.grade is checks.Grade.TROUBLE
     assert any("damaged" in check.words or "damaged" in check.name for check in found.checks)
 
 
@@ -133,8 +136,8 @@ def test_a_person_may_put_it_aside_and_nothing_is_deleted(make_world: MakeWorld)
     place = a_damaged_one(world, "broken JSON", State.EXECUTING)
     minutes_go_by(world, 2)
     (address,) = [row.address for row in world.services.store.open_rows() if row.file_name == "USMF_1.zip"]
-    view = history.show_run(address, world.services)
-    assert isinstance(view, history.DamagedView)
+    view = views.show_run(address, world.services)
+    assert isinstance(view, views.DamagedView)
     assert [offer.verb.value for offer in view.offers] == ["put-aside"]
 
     answer = actions.put_aside(address, ME, world.services)
@@ -147,7 +150,7 @@ def test_a_person_may_put_it_aside_and_nothing_is_deleted(make_world: MakeWorld)
     world.clock.advance(3600)
     minutes_go_by(world, 20)
     assert world.files("Success") == ["USMF_2.zip"]
-    watch.keep_watch(world.services)
+    scan.keep_watch(world.services)
     assert any(mail.subject.startswith("Over: ") and "damaged" in mail.subject for mail in world.onedrive.mails)
 
 
@@ -195,4 +198,4 @@ def test_a_lane_is_not_asked_again_and_again_for_a_record_that_cannot_be_read(ma
     for _ in range(5):
         world.wake(place.split("/")[0])
     assert world.wakes.sent == []
-    assert lanes.wake_lanes(world.services.store.open_lanes(), world.services) <= 2
+    assert wake.wake_lanes(world.services.store.open_lanes(), world.services) <= 2

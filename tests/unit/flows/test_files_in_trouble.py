@@ -12,11 +12,11 @@ import pytest
 from local_cloud import faults
 from local_cloud.onedrive import Knobs
 from local_cloud.onedrive.knobs import LOCK_SHAPES
-from shared.clients.onedrive import DriveItem, OneDrive
-from shared.clients.run_store import OpenLanes, RunStore
-from shared.domain.lane import LaneRow
-from shared.domain.run import Outcome, Run, State
+from shared.clients.graph.onedrive import DriveItem, OneDrive
 from shared.errors import TryAgain
+from shared.runs.lane import LaneRow
+from shared.runs.run import Outcome, Run, State
+from shared.runs.store import OpenLanes, RunStore
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, IMPORT_STATES, as_soon_as, graph_fault, let_pass, look_and_finish

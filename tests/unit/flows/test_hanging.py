@@ -11,9 +11,9 @@ import pytest
 
 from local_cloud import faults
 from local_cloud.faults import Fault
-from shared.domain import looks
-from shared.domain.looks import Looks
 from shared.errors import AppError, TryAgain
+from shared.scan import throttle
+from shared.scan.throttle import Looks
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import TWO_DRIVES, graph_fault
 from tests.world import World, wait_for
@@ -74,7 +74,7 @@ def test_whoever_needs_the_folder_whose_look_up_hangs_gives_up_with_words(
 ) -> None:
     services, drive = world.services, a_drive_of(world)
     services.folder_id(drive, "/Output")
-    monkeypatch.setattr("shared.services.WAIT_S", 0.2)
+    monkeypatch.setattr("shared.app.WAIT_S", 0.2)
     hang = graph_fault("GET", "/Input$", faults.hang(60))
 
     with (
@@ -131,7 +131,7 @@ def test_whoever_needs_the_token_that_hangs_gives_up_with_words(world: World, mo
 
 
 def test_a_notification_is_answered_although_the_queue_hangs_for_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(looks, "SENDING_S", 0.1)
+    monkeypatch.setattr(throttle, "SENDING_S", 0.1)
     ours, now = Looks(), datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
     is_sending, over, sent = threading.Event(), threading.Event(), list[float]()
 

@@ -13,13 +13,14 @@ from local_cloud import faults
 from local_cloud.faults import Fault
 from local_cloud.finance_operations.knobs import Behaviour
 from local_cloud.onedrive import Knobs
+from shared.app import Services
+from shared.azure_storage.queue import WORK
 from shared.clients.credentials import token_facts
-from shared.clients.wake_queue import WORK
-from shared.domain.run import Trouble
-from shared.flows import health, watch
-from shared.flows.health import ALL_CALLS_S, Check, Grade, Health, check_health
-from shared.services import Services
-from shared.settings import read_settings
+from shared.config.settings import read_settings
+from shared.health import checks
+from shared.health.checks import ALL_CALLS_S, Check, Grade, Health, check_health
+from shared.runs.run import Trouble
+from shared.scan import scan
 from shared.version import VERSION
 from tests.closed_port import closed_port
 from tests.contract.receiver import Receiver
@@ -52,7 +53,7 @@ def check_named(health: Health, name: str) -> Check:
 
 def test_an_app_that_is_well_says_so_and_tells_what_it_found(make_notified: MakeNotified) -> None:
     world = prepared(make_notified(**EXPORT))
-    watch.keep_watch(world.services)
+    scan.keep_watch(world.services)
 
     health = health_of(world, thorough=True)
 
@@ -67,7 +68,7 @@ def test_an_app_that_is_well_says_so_and_tells_what_it_found(make_notified: Make
 
 
 def test_a_look_at_the_health_costs_one_call_of_each_service_and_changes_nothing(world: World) -> None:
-    watch.keep_watch(world.services)
+    scan.keep_watch(world.services)
     before = world.written()
     world.faults.forget_calls()
 
@@ -81,7 +82,7 @@ def test_a_look_at_the_health_costs_one_call_of_each_service_and_changes_nothing
 def test_lanes_are_told_with_their_head_and_their_length(world: World) -> None:
     for number in range(3):
         world.put(f"USMF_{number}.zip")
-    watch.keep_watch(world.services)
+    scan.keep_watch(world.services)
 
     (lane,) = health_of(world).lanes
 
@@ -154,7 +155,7 @@ def _connection_to(port: int) -> str:
 def test_a_timer_that_has_not_looked_yet_is_to_know_and_one_that_looks_no_more_is_trouble(world: World) -> None:
     assert check_named(health_of(world), "Looking").grade is Grade.WARNING
 
-    watch.keep_watch(world.services)
+    scan.keep_watch(world.services)
     assert check_named(health_of(world), "Looking").grade is Grade.OK
 
     world.clock.advance(181)
@@ -164,13 +165,13 @@ def test_a_timer_that_has_not_looked_yet_is_to_know_and_one_that_looks_no_more_i
 
 
 def test_a_look_that_fails_does_not_count_as_one(world: World) -> None:
-    watch.keep_watch(world.services)
+    scan.keep_watch(world.services)
     looked = world.clock.now()
     world.faults.add(graph_fault("GET", "/children", faults.status(503), times=None))
     world.clock.advance(240)
 
     with pytest.raises(Exception, match="HTTP 503"):
-        watch.keep_watch(world.services)
+        scan.keep_watch(world.services)
 
     world.faults.clear()
     health = health_of(world)
@@ -181,7 +182,7 @@ def test_a_look_that_fails_does_not_count_as_one(world: World) -> None:
 def test_what_keeps_the_timer_from_its_work_is_told(world: World) -> None:
     world.faults.add(graph_fault("GET", "/children", faults.status(403), times=None))
     with pytest.raises(Exception, match="does not permit"):
-        watch.keep_watch(world.services)
+        scan.keep_watch(world.services)
 
     check = check_named(health_of(world), "OneDrive cannot be watched")
 
@@ -222,7 +223,7 @@ def test_a_subscription_that_is_missing_or_has_ended_is_told(
 ) -> None:
     world = make_notified()
     if days:
-        watch.keep_subscriptions(world.services)
+        scan.keep_subscriptions(world.services)
         world.clock.advance(days * 24 * 3600)
 
     check = check_named(health_of(world), "Notifications")
@@ -436,7 +437,7 @@ def test_a_webhook_that_cannot_be_reached_is_told_without_its_key(make_world: Ma
 def test_a_service_that_hangs_is_waited_for_eight_seconds_at_most(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.flows.health.CALL_S", 0.2)
+    monkeypatch.setattr("shared.health.checks.CALL_S", 0.2)
     world.faults.add(fno_fault("", faults.hang(30.0), times=None))
 
     check = check_named(health_of(world), "F&O")
@@ -449,7 +450,7 @@ def test_once_the_time_is_up_no_further_service_is_asked(world: World, monkeypat
         world.clock.advance(ALL_CALLS_S + 1)
         return ()
 
-    monkeypatch.setattr("shared.flows.health._graph", slow)
+    monkeypatch.setattr("shared.health.checks._graph", slow)
 
     check = check_named(health_of(world), "F&O")
 
@@ -493,8 +494,8 @@ REGISTRATION: Final = {
 
 def storage_of_the_host(monkeypatch: pytest.MonkeyPatch, settings: Mapping[str, str]) -> list[Check]:
     """Return what is said of an app with these settings; of its services none is asked."""
-    monkeypatch.setattr(health, "_others", lambda _services, *, thorough: ())
-    monkeypatch.setattr(health, "_with_storage", lambda own, _services: own)
+    monkeypatch.setattr(checks, "_others", lambda _services, *, thorough: ())
+    monkeypatch.setattr(checks, "_with_storage", lambda own, _services: own)
     basic = {"FO_URL": "https://contoso.operations.dynamics.com", "ONEDRIVE_DRIVE": "drives/b!1"}
     found = check_health(lambda: Services(read_settings({**basic, **settings})))
     return [check for check in found.checks if check.name == "Identity for storage"]

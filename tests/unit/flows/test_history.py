@@ -10,10 +10,15 @@ import pytest
 
 from local_cloud.faults import Fault, status
 from local_cloud.finance_operations.knobs import Speed
-from shared.clients.dmf import RowError
-from shared.clients.run_store import Pause, RunRow, address_of
-from shared.domain.record import run_from_json, run_to_json
-from shared.domain.run import (
+from operations import views
+from operations.filters import NOT_SUCCEEDED, Filters, NotUnderstood, read_filters
+from operations.views import Ahead, Mark, Place
+from shared import execution
+from shared.clients.fno.dmf import RowError
+from shared.exports import steps as export_steps
+from shared.imports import steps as import_steps
+from shared.runs.record import run_from_json, run_to_json
+from shared.runs.run import (
     FileFacts,
     FlowKind,
     Outcome,
@@ -24,9 +29,7 @@ from shared.domain.run import (
     Trouble,
     new_run,
 )
-from shared.flows import execution, history, inbound, outbound
-from shared.flows.filters import NOT_SUCCEEDED, Filters, NotUnderstood, read_filters
-from shared.flows.history import Ahead, Mark, Place
+from shared.runs.store import Pause, RunRow, address_of
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
 from tests.world import World
@@ -82,7 +85,7 @@ def test_who_needs_a_person_comes_first_then_what_runs_then_what_waits_by_its_tu
         a_row(run_id="e", lane="in-3", opened=NOW + 4 * SECOND),
     ]
 
-    lines = [(line.run.run_id, line.place, line.turn) for line in history.placed(rows)]
+    lines = [(line.run.run_id, line.place, line.turn) for line in views.placed(rows)]
 
     assert lines == [
         ("c", Place.NEEDS_PERSON, 0),
@@ -102,20 +105,20 @@ def test_files_wait_in_the_order_in_which_the_lane_takes_them_up() -> None:
         a_row(run_id="d", file_name="USMF_1.zip", place="20261102T083001000000Z", opened=NOW - 9 * SECOND),
     ]
 
-    lines = [(line.run.run_id, line.turn) for line in history.placed(rows)]
+    lines = [(line.run.run_id, line.turn) for line in views.placed(rows)]
 
     assert lines == [("a", 0), ("c", 1), ("b", 2), ("d", 3)]
 
 
 def test_what_runs_is_shown_however_many_wait_or_need_a_person(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(history, "OPEN_SHOWN", 3)
-    monkeypatch.setattr(history, "OTHERS_SHOWN", 1)
+    monkeypatch.setattr(views, "OPEN_SHOWN", 3)
+    monkeypatch.setattr(views, "OTHERS_SHOWN", 1)
     for number in range(6):
         world.put(f"USMF_{number}.zip")
     world.look()
     world.wake(next(iter(world.heads())))
 
-    listed = history.list_runs(Filters(), "", world.services)
+    listed = views.list_runs(Filters(), "", world.services)
 
     assert [(line.run.file_name, line.place, line.turn) for line in listed.under_way] == [
         ("USMF_0.zip", Place.RUNNING, 0),
@@ -127,22 +130,22 @@ def test_what_runs_is_shown_however_many_wait_or_need_a_person(world: World, mon
 
 def test_older_runs_are_offered_only_where_there_are_some(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(world.clock, "present", datetime(2026, 11, 2, 12, 0, tzinfo=UTC))
-    monkeypatch.setattr(history, "PAGE", 2)
-    monkeypatch.setattr(history, "AT_ONCE_FILTERED", 2)
+    monkeypatch.setattr(views, "PAGE", 2)
+    monkeypatch.setattr(views, "AT_ONCE_FILTERED", 2)
     for number in range(4):
         ended(world, number, company="DEMF" if number < 2 else "USMF")
     ended(world, 60 * 24 * 3)
 
-    pages = [history.list_runs(Filters(), "", world.services)]
+    pages = [views.list_runs(Filters(), "", world.services)]
     while pages[-1].position:
-        pages.append(history.list_runs(Filters(), pages[-1].position, world.services))
-    demf = history.list_runs(Filters(company="DEMF"), "", world.services)
-    usmf = history.list_runs(Filters(company="USMF"), "", world.services)
+        pages.append(views.list_runs(Filters(), pages[-1].position, world.services))
+    demf = views.list_runs(Filters(company="DEMF"), "", world.services)
+    usmf = views.list_runs(Filters(company="USMF"), "", world.services)
 
     assert list(map(numbers, pages)) == [[0, 1], [2, 3], [60 * 24 * 3]]
     assert (numbers(demf), demf.position) == ([0, 1], "")
     assert numbers(usmf) == [2, 3]
-    assert numbers(history.list_runs(Filters(company="USMF"), usmf.position, world.services)) == [60 * 24 * 3]
+    assert numbers(views.list_runs(Filters(company="USMF"), usmf.position, world.services)) == [60 * 24 * 3]
 
 
 def test_how_long_a_run_waited_and_ran_is_told_apart(make_world: MakeWorld) -> None:
@@ -152,7 +155,7 @@ def test_how_long_a_run_waited_and_ran_is_told_apart(make_world: MakeWorld) -> N
     world.look()
     world.run_until_quiet()
 
-    first, second = sorted(history.list_runs(Filters(), "", world.services).ended, key=lambda line: line.run.file_name)
+    first, second = sorted(views.list_runs(Filters(), "", world.services).ended, key=lambda line: line.run.file_name)
 
     assert first.waited is not None
     assert first.waited < 5 * SECOND
@@ -167,7 +170,7 @@ def test_how_long_a_run_waited_and_ran_is_told_apart(make_world: MakeWorld) -> N
 def test_of_a_run_of_an_older_version_the_whole_time_is_told(world: World) -> None:
     ended(world, 1)
 
-    (line,) = history.list_runs(Filters(), "", world.services).ended
+    (line,) = views.list_runs(Filters(), "", world.services).ended
 
     assert (line.took, line.waited) == (SECOND, None)
 
@@ -180,7 +183,7 @@ def test_a_run_has_the_same_word_in_the_list_and_on_its_page(world: World) -> No
     world.wake(lane)
 
     def words() -> list[tuple[Place, Place]]:
-        lines = history.list_runs(Filters(), "", world.services).under_way
+        lines = views.list_runs(Filters(), "", world.services).under_way
         return [(line.place, shown(world, line.run.address).place) for line in lines]
 
     under_way = words()
@@ -193,14 +196,14 @@ def test_a_run_has_the_same_word_in_the_list_and_on_its_page(world: World) -> No
 def test_the_head_of_a_paused_lane_is_paused_and_counts_as_waiting() -> None:
     rows = [a_row(run_id="a"), a_row(run_id="b"), a_row(run_id="c", lane="in-2")]
 
-    lines = history.placed(rows, frozenset({"in-1"}))
+    lines = views.placed(rows, frozenset({"in-1"}))
 
     assert {line.run.run_id: line.place for line in lines} == {
         "a": Place.PAUSED,
         "b": Place.WAITING,
         "c": Place.RUNNING,
     }
-    assert history.tiles(lines, 0, failed_today_or_more=False).waiting == 2
+    assert views.tiles(lines, 0, failed_today_or_more=False).waiting == 2
 
 
 def test_the_tiles_count_what_is_open_and_name_the_one_that_has_waited_longest() -> None:
@@ -208,7 +211,7 @@ def test_the_tiles_count_what_is_open_and_name_the_one_that_has_waited_longest()
         a_row(run_id=f"{lane}{age}", lane=f"in-{lane}", opened=NOW - age * SECOND) for lane in "xy" for age in (9, 5)
     ]
 
-    tiles = history.tiles(history.placed(rows), 3, failed_today_or_more=True)
+    tiles = views.tiles(views.placed(rows), 3, failed_today_or_more=True)
 
     assert (tiles.running, tiles.waiting, tiles.needs_person) == (2, 2, 0)
     assert (tiles.failed_today, tiles.failed_today_or_more) == (3, True)
@@ -271,7 +274,7 @@ def test_a_filter_that_cannot_be_read_is_refused_with_what_is_allowed(query: dic
 
 def test_a_position_that_is_none_is_refused_instead_of_the_first_page(world: World) -> None:
     with pytest.raises(NotUnderstood, match="behind"):
-        history.list_runs(Filters(), "nonsense", world.services)
+        views.list_runs(Filters(), "nonsense", world.services)
 
 
 def test_only_filters_that_failures_alone_can_fit_look_through_failures_alone() -> None:
@@ -307,13 +310,13 @@ def ended(world: World, number: int, outcome: Outcome = Outcome.SUCCEEDED, compa
     return over
 
 
-def numbers(listed: history.RunList) -> list[int]:
+def numbers(listed: views.RunList) -> list[int]:
     return [int(line.run.run_id, 16) for line in listed.ended]
 
 
-def shown(world: World, address: str) -> history.RunView:
-    view = history.show_run(address, world.services)
-    assert isinstance(view, history.RunView)
+def shown(world: World, address: str) -> views.RunView:
+    view = views.show_run(address, world.services)
+    assert isinstance(view, views.RunView)
     return view
 
 
@@ -323,17 +326,17 @@ def test_the_history_is_shown_page_by_page_and_a_filter_looks_no_further_than_is
     monkeypatch.setattr(world.clock, "present", datetime(2026, 11, 2, 0, 5, tzinfo=UTC))  # across midnight
     for number in range(12):
         ended(world, number, company="DEMF" if number == 9 else "USMF")
-    monkeypatch.setattr(history, "PAGE", 4)
-    monkeypatch.setattr(history, "AT_ONCE_FILTERED", 3)
-    monkeypatch.setattr(history, "LOOKED_THROUGH", 6)
+    monkeypatch.setattr(views, "PAGE", 4)
+    monkeypatch.setattr(views, "AT_ONCE_FILTERED", 3)
+    monkeypatch.setattr(views, "LOOKED_THROUGH", 6)
 
     seen: list[int] = []
     position = ""
     while position or not seen:
-        page = history.list_runs(Filters(), position, world.services)
+        page = views.list_runs(Filters(), position, world.services)
         seen, position = seen + numbers(page), page.position
-    filtered = history.list_runs(Filters(company="DEMF"), "", world.services)
-    further = history.list_runs(Filters(company="DEMF"), filtered.position, world.services)
+    filtered = views.list_runs(Filters(company="DEMF"), "", world.services)
+    further = views.list_runs(Filters(company="DEMF"), filtered.position, world.services)
 
     assert seen == list(range(12))
     assert numbers(filtered) == []
@@ -348,30 +351,30 @@ def test_the_failures_of_today_are_counted_and_can_be_listed_alone(world: World)
     ended(world, 3, Outcome.REJECTED)
     ended(world, 60 * 24, Outcome.FAILED)
 
-    listed = history.list_runs(Filters(outcome=NOT_SUCCEEDED), "", world.services)
+    listed = views.list_runs(Filters(outcome=NOT_SUCCEEDED), "", world.services)
 
     assert (listed.tiles.failed_today, listed.tiles.failed_today_or_more) == (2, False)
     assert numbers(listed) == [1, 3, 60 * 24]
-    assert numbers(history.list_runs(Filters(day=date(2026, 11, 1)), "", world.services)) == [60 * 24]
+    assert numbers(views.list_runs(Filters(day=date(2026, 11, 1)), "", world.services)) == [60 * 24]
 
 
 # One run
 
 
 def test_every_step_and_every_state_has_its_words() -> None:
-    steps = {step.__name__ for table in (inbound.STEPS, outbound.STEPS) for step in table.values()}
+    steps = {step.__name__ for table in (import_steps.STEPS, export_steps.STEPS) for step in table.values()}
 
     of_older_versions = {"upload", "watch"}  # in records that they have written
-    assert set(history.STEP_WORDS) == steps | of_older_versions
-    assert set(history.STATE_WORDS) == set(State)
-    assert set(history.WAITS_FOR) == {*inbound.STEPS, *outbound.STEPS}
+    assert set(views.STEP_WORDS) == steps | of_older_versions
+    assert set(views.STATE_WORDS) == set(State)
+    assert set(views.WAITS_FOR) == {*import_steps.STEPS, *export_steps.STEPS}
 
 
 def test_a_step_tells_how_long_the_run_had_waited_for_it() -> None:
     first = StepRecord(step="claim", state=State.FOUND, began=NOW, took_s=2.0)
     second = StepRecord(step="prepare", state=State.CLAIMED, began=NOW + 10 * SECOND, took_s=0.5)
 
-    steps = history.run_view(a_run(steps=(first, second)), None).steps
+    steps = views.run_view(a_run(steps=(first, second)), None).steps
 
     assert [(step.title, step.waited) for step in steps] == [
         ("Move the file to Processing", None),
@@ -380,7 +383,7 @@ def test_a_step_tells_how_long_the_run_had_waited_for_it() -> None:
 
 
 def marks(run: Run) -> list[tuple[str, Mark]]:
-    return [(step.record.step, step.mark) for step in history.run_view(run, None).steps]
+    return [(step.record.step, step.mark) for step in views.run_view(run, None).steps]
 
 
 def a_step(step: str, state: State, **facts: Any) -> StepRecord:
@@ -457,7 +460,7 @@ def test_what_was_refused_stays_in_a_step_that_was_counted() -> None:
     for call in (refused, replace(refused, status=200), *(replace(refused, status=500) for _ in range(9))):
         run = run.with_step(a_step("poll", State.EXECUTING, calls=(call,)))
 
-    (step,) = history.run_view(run, None).steps
+    (step,) = views.run_view(run, None).steps
     assert step.refusals == ("GetExecutionSummaryStatus 500",)
     assert len(step.record.calls) == 6
     assert step.record.times == 11
@@ -466,7 +469,7 @@ def test_what_was_refused_stays_in_a_step_that_was_counted() -> None:
 def test_a_run_behind_another_waits_for_its_turn() -> None:
     ahead = Ahead(address="1-2-3", run_id="ffffffffffff", file_name="USMF_First_001.zip")
 
-    waits = history.run_view(a_run(), ahead).next
+    waits = views.run_view(a_run(), ahead).next
 
     assert waits is not None
     assert (waits.waits_for, waits.behind, waits.looks_again) == ("its turn", ahead, None)
@@ -476,7 +479,7 @@ def test_a_run_whose_step_failed_waits_for_another_try_at_its_due_time() -> None
     failed = StepRecord(step="claim", state=State.FOUND, began=NOW, took_s=2.0, error="throttled")
     run = a_run(steps=(failed,), attempts=3, due=NOW + 8 * SECOND)
 
-    waits = history.run_view(run, None).next
+    waits = views.run_view(run, None).next
 
     assert waits is not None
     assert waits.title == "Move the file to Processing"
@@ -486,7 +489,7 @@ def test_a_run_whose_step_failed_waits_for_another_try_at_its_due_time() -> None
 def test_a_run_that_has_ended_waits_for_nothing() -> None:
     over = a_run(state=State.FILED, ended=NOW + 90 * SECOND, outcome=Outcome.SUCCEEDED)
 
-    view = history.run_view(over, None)
+    view = views.run_view(over, None)
 
     assert (view.next, view.took) == (None, 90 * SECOND)
 
@@ -495,7 +498,7 @@ def test_a_run_that_has_ended_waits_for_nothing() -> None:
 def test_an_address_that_is_no_web_address_is_no_link(address: str) -> None:
     run = a_run(file=FileFacts(name="x.zip", web_url=address), summary_url=address, report_url=address)
 
-    assert history.run_view(run, None).links == ()
+    assert views.run_view(run, None).links == ()
 
 
 def test_a_failed_import_shows_its_rows_its_links_and_every_call_with_its_request_id(world: World) -> None:
@@ -551,10 +554,10 @@ def test_a_run_under_way_is_shown_with_what_it_waits_for(world: World) -> None:
     world.look()
     lane = next(iter(world.heads()))
     world.wake(lane)
-    listed = history.list_runs(Filters(), "", world.services)
+    listed = views.list_runs(Filters(), "", world.services)
 
-    views = [shown(world, line.run.address) for line in listed.under_way]
+    pages_shown = [shown(world, line.run.address) for line in listed.under_way]
 
-    waits = {view.next.waits_for for view in views if view.next}
+    waits = {view.next.waits_for for view in pages_shown if view.next}
     assert waits == {"F&O to end the execution", "its turn"}
     assert (listed.tiles.running, listed.tiles.waiting) == (1, 1)

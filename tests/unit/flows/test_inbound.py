@@ -11,11 +11,11 @@ from local_cloud import faults
 from local_cloud.faults import Fault
 from local_cloud.finance_operations.knobs import Behaviour, Speed
 from local_cloud.onedrive import Knobs
-from shared.clients.run_store import moment_of, order_of
-from shared.clients.transfer import empty_blob
-from shared.domain.record import run_to_json
-from shared.domain.run import Outcome, Run, State
-from shared.flows import inbound
+from shared.clients.blobs.transfer import empty_blob
+from shared.imports import steps as import_steps
+from shared.runs.record import run_to_json
+from shared.runs.run import Outcome, Run, State
+from shared.runs.store import moment_of, order_of
 from shared.secret import SecretUrl
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
@@ -221,7 +221,7 @@ def test_a_file_that_another_run_has_moved_and_not_begun_is_imported_by_the_firs
     world.look()
     (run,) = world.open_runs()
     with monkeypatch.context() as patched:
-        patched.setattr("shared.clients.run_store.RunStore.save", die)
+        patched.setattr("shared.runs.store.RunStore.save", die)
         with pytest.raises(PowerCut):
             world.wake(run.lane)
     assert world.files("Processing") == ["USMF_1.zip"]
@@ -245,7 +245,7 @@ def test_a_file_that_the_run_before_has_moved_is_left_to_that_run(world: World) 
     world.services.store.create(first)
     (world.folder / "Input" / "USMF_1.zip").rename(world.folder / "Processing" / "USMF_1.zip")
 
-    after = inbound.claim(run, world.services)
+    after = import_steps.claim(run, world.services)
 
     assert (after.state, after.outcome) == (State.WITHDRAWN, Outcome.WITHDRAWN)
     world.run_until_quiet()
@@ -359,7 +359,7 @@ def test_a_package_is_imported_once_when_the_process_dies_after_saving_the_id_an
         raise PowerCut
 
     with monkeypatch.context() as patched:
-        patched.setattr("shared.clients.dmf.FinanceOperations.import_from_package", die)
+        patched.setattr("shared.clients.fno.dmf.FinanceOperations.import_from_package", die)
         with pytest.raises(PowerCut):
             world.wake(lane)
     (run,) = world.open_runs()
@@ -413,7 +413,7 @@ def test_the_grace_time_begins_when_the_fence_stands_however_long_that_took(
         world.clock.advance(600)
         empty_blob(url)
 
-    monkeypatch.setattr(inbound, "empty_blob", slowly)
+    monkeypatch.setattr(import_steps, "empty_blob", slowly)
     world.clock.advance(10)
     world.wake(lane)  # not known, so fenced
     fenced_at = world.clock.now()
@@ -451,7 +451,7 @@ def test_a_project_that_is_busy_is_waited_for_and_no_file_fails(make_world: Make
     fno = world.services.finance_operations(world.fno.url)
     # Somebody runs the same data project by hand.
     place = fno.get_azure_write_url("by-hand.zip")
-    from shared.clients.transfer import stream_to_blob
+    from shared.clients.blobs.transfer import stream_to_blob
 
     stream_to_blob(iter([build_package(data_project="Shared")]), place.url)
     fno.import_from_package(package_url=place.url, data_project="Shared", execution_id="by-hand", legal_entity="USMF")
@@ -538,7 +538,7 @@ def test_f_and_o_refusing_the_app_at_the_submit_alerts_once_however_often_it_is_
 def test_a_lane_that_waits_long_for_its_turn_to_call_f_and_o_troubles_nobody(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.turns.TURN_WAIT_S", 0.0)
+    monkeypatch.setattr("shared.azure_storage.import_lock.TURN_WAIT_S", 0.0)
     world = make_world(settings=ALERTS)
     world.put("USMF_1.zip")
     world.look()

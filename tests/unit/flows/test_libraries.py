@@ -14,12 +14,13 @@ from local_cloud import faults
 from local_cloud.faults import Fault, fault_from_json
 from local_cloud.onedrive import Knobs
 from local_cloud.receivers import Receivers
-from shared.clients import transfer
-from shared.domain.alert import Word
-from shared.domain.run import Outcome, State
+from shared.alerts.alert import Word
+from shared.clients.blobs import transfer
 from shared.errors import AppError
-from shared.flows import outbound, watch
-from shared.flows.health import Grade, check_health
+from shared.exports import steps as export_steps
+from shared.health.checks import Grade, check_health
+from shared.runs.run import Outcome, State
+from shared.scan import scan
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeTold, MakeWorld
 from tests.unit.flows.test_outbound import EXPORT, change, export, prepared
@@ -73,7 +74,7 @@ def checkins(world: World) -> int:
 def test_an_export_whose_chunk_meets_a_409_goes_on_and_does_not_wait_for_a_name(make_world: MakeWorld) -> None:
     """Taken from the report, https://github.com/home-assistant/core/issues/137098: the chunk was taken all the same."""
     world = prepared(make_world(settings=EXPORTS))
-    world.monkeypatch.setattr(outbound, "CHUNK", 320 * 1024)
+    world.monkeypatch.setattr(export_steps, "CHUNK", 320 * 1024)
     letters = Random(5)
     change(world, *((f"R{number}", letters.randbytes(120).hex()) for number in range(8000)))
     world.faults.add(
@@ -376,7 +377,7 @@ def minutes_pass(world: World, minutes: int) -> None:
     """Let the minute's timer run, and time pass after each."""
     for _ in range(minutes):
         with suppress(AppError):
-            watch.keep_watch(world.services)
+            scan.keep_watch(world.services)
         world.clock.advance(60)
 
 

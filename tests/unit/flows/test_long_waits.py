@@ -13,9 +13,11 @@ from azure.core.pipeline.transport import RequestsTransport
 
 from local_cloud.finance_operations.knobs import Speed
 from local_cloud.onedrive import Knobs
-from shared.domain.run import Held
-from shared.flows import actions, lanes, watch
-from shared.flows.actions import Asked
+from operations import actions
+from operations.actions import Asked
+from shared.runs import wake
+from shared.runs.run import Held
+from shared.scan import scan
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, let_pass
 from tests.world import PROJECT, World
@@ -76,7 +78,7 @@ def delivered_in_time(world: World, until: timedelta, *, most: int) -> int:
             return delivered
         world.clock.present = max(world.clock.present, due)
         if due == minute:
-            watch.keep_watch(world.services)
+            scan.keep_watch(world.services)
             minute += timedelta(minutes=1)
         else:
             first = min(waiting, key=lambda each: each[0])
@@ -116,7 +118,7 @@ def test_a_paused_lane_with_a_file_that_is_set_aside_is_left_alone_until_it_is_r
 
     world.clock.advance(1800)
     world.wake(lane)
-    assert lanes.wake_lanes(world.services.store.open_lanes(), world.services) == 0
+    assert wake.wake_lanes(world.services.store.open_lanes(), world.services) == 0
     assert world.calls("/items/") == 0
 
     actions.resume(lane, ME, world.services)

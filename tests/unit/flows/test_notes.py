@@ -2,8 +2,8 @@
 
 import pytest
 
-from shared.clients.run_store import Mark, RecordChanged
-from shared.flows.notes import TRIES, change_note, moment_of, read_note
+from shared.azure_storage.checkpoints import TRIES, change_note, moment_of, read_note
+from shared.runs.store import Mark, RecordChanged
 from tests.world import World
 
 

@@ -10,10 +10,10 @@ import pytest
 
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Speed
-from shared.clients.run_store import order_of
-from shared.domain.integrations import ImportFlow
-from shared.domain.run import Outcome, State
-from shared.flows import watch
+from shared.config.integrations import ImportFlow
+from shared.runs.run import Outcome, State
+from shared.runs.store import order_of
+from shared.scan import scan
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, fno_fault, let_pass, look_and_finish
 from tests.world import PROJECT, World
@@ -39,17 +39,17 @@ def two_scans_at_once(world: World, between: Any) -> None:
 
     Both know of no open run.
     """
-    first, opening = world.services, watch._open_runs_of
+    first, opening = world.services, scan._open_runs_of
 
     def late(flow: ImportFlow, files: Any, known: Any, services: Any) -> int:
-        world.monkeypatch.setattr(watch, "_open_runs_of", opening)
+        world.monkeypatch.setattr(scan, "_open_runs_of", opening)
         between()
         second = world.new_process()
-        watch.open_new_runs(second)
+        scan.open_new_runs(second)
         return opening(flow, files, known, first)
 
-    world.monkeypatch.setattr(watch, "_open_runs_of", late)
-    watch.open_new_runs(first)
+    world.monkeypatch.setattr(scan, "_open_runs_of", late)
+    scan.open_new_runs(first)
 
 
 def finish_all(world: World, *settings: dict[str, str]) -> None:

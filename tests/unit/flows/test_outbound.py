@@ -20,13 +20,13 @@ from local_cloud.faults import Fault
 from local_cloud.finance_operations.executions import Status
 from local_cloud.finance_operations.knobs import Behaviour, Speed
 from local_cloud.onedrive import Knobs
-from shared import room
-from shared.clients.dmf import FinanceOperations
-from shared.clients.onedrive import DriveItem, UploadSession
-from shared.clients.run_store import Mark
-from shared.clients.transfer import stream_to_blob
-from shared.domain.run import Outcome, Run, State, name_with
-from shared.flows import outbound
+from shared import package_memory
+from shared.clients.blobs.transfer import stream_to_blob
+from shared.clients.fno.dmf import FinanceOperations
+from shared.clients.graph.onedrive import DriveItem, UploadSession
+from shared.exports import steps as export_steps
+from shared.runs.run import Outcome, Run, State, name_with
+from shared.runs.store import Mark
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import let_pass, room_taken
@@ -146,7 +146,7 @@ def test_an_export_lands_in_output_under_a_name_that_says_what_and_when(exportin
 def test_an_export_for_which_there_is_no_room_is_delivered_later_and_nothing_has_failed(
     exporting: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room, "WAIT_S", 0.0)
+    monkeypatch.setattr(package_memory, "WAIT_S", 0.0)
     assert exporting.start_exports() == 1
     (lane,) = exporting.heads()
     with room_taken(exporting):
@@ -204,7 +204,7 @@ def test_of_two_hosts_that_start_exports_at_the_same_moment_one_starts_it(
 
     def read_and_be_overtaken(name: str, *, anew: bool) -> Mark:
         mark = read(name, anew=anew)
-        started_by_other.append(outbound.start_exports(other))
+        started_by_other.append(export_steps.start_exports(other))
         return mark
 
     monkeypatch.setattr(exporting.services.store, "read_mark", read_and_be_overtaken)
@@ -500,7 +500,7 @@ def test_an_export_is_delivered_once_when_the_process_dies_before_it_can_save(
 @pytest.fixture
 def large(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> World:
     """A world whose export is a package of several chunks."""
-    monkeypatch.setattr(outbound, "CHUNK", 320 * 1024)
+    monkeypatch.setattr(export_steps, "CHUNK", 320 * 1024)
     world = make_world()
     letters = random.Random(1)
     change(world, *((f"R{number}", letters.randbytes(120).hex()) for number in range(8000)))

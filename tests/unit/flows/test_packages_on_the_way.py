@@ -11,11 +11,11 @@ import pytest
 from local_cloud import faults
 from local_cloud.faults import Fault
 from local_cloud.onedrive import Knobs
-from shared import room
-from shared.clients import transfer
-from shared.domain.package import PackageFacts, check_package
-from shared.domain.run import State
-from shared.flows import inbound
+from shared import package_memory
+from shared.clients.blobs import transfer
+from shared.imports import steps as import_steps
+from shared.imports.package import PackageFacts, check_package
+from shared.runs.run import State
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, let_pass, room_taken
@@ -75,11 +75,11 @@ def test_a_package_is_imported_as_it_is_in_the_end_when_it(
 
     def replaced_after_check(file: BinaryIO) -> PackageFacts:
         facts = check_package(file)
-        monkeypatch.setattr(inbound, "check_package", check_package)
+        monkeypatch.setattr(import_steps, "check_package", check_package)
         (world.folder / "Processing" / NAME).write_bytes(package_of(rows))
         return facts
 
-    monkeypatch.setattr(inbound, "check_package", replaced_after_check)
+    monkeypatch.setattr(import_steps, "check_package", replaced_after_check)
 
     world.look()
     world.run_until_quiet()
@@ -124,7 +124,7 @@ def change_unseen(file: Path) -> None:
 def test_a_package_for_which_there_is_no_room_waits_its_turn_and_nothing_has_failed(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room, "WAIT_S", 0.0)
+    monkeypatch.setattr(package_memory, "WAIT_S", 0.0)
     world = make_world(settings=ALERTS)
     world.put(NAME, package_of(10))
     world.look()

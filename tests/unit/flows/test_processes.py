@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from shared.errors import AppError
-from shared.flows import processes, watch
-from shared.flows.health import Grade
-from shared.flows.processes import AGAIN_AFTER, FORGOTTEN_AFTER, NOTE, note_process, process_notes
+from shared.health import processes
+from shared.health.checks import Grade
+from shared.health.processes import AGAIN_AFTER, FORGOTTEN_AFTER, NOTE, note_process, process_notes
+from shared.scan import scan
 from shared.thread_pool import RUNTIME
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.test_health import check_named, health_of
@@ -139,7 +140,7 @@ def test_a_note_that_is_damaged_is_passed_over(world: World, monkeypatch: pytest
 def test_the_health_tells_the_threads_of_every_functions_process_and_of_its_own(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watch.keep_watch(world.services)
+    scan.keep_watch(world.services)
     run_with(64, monkeypatch)
     note_process("send", world.services)
 

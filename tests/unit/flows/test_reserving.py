@@ -8,11 +8,14 @@ import pytest
 
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Behaviour, Speed
-from shared.clients.run_store import address_of
-from shared.domain.reservation import Reservation, project_name
-from shared.domain.run import Outcome, Run, State
-from shared.flows import actions, history, lanes, reserving, watch
-from shared.flows.actions import Asked
+from operations import actions, views
+from operations.actions import Asked
+from shared.reservations import reserve
+from shared.reservations.reservation import Reservation, project_name
+from shared.runs import wake
+from shared.runs.run import Outcome, Run, State
+from shared.runs.store import address_of
+from shared.scan import scan
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, fno_fault, let_pass, look_and_finish
@@ -167,14 +170,14 @@ def test_a_crash_after_the_reservation_blocks_nobody_and_the_run_takes_its_own_a
     world = make_world(settings=TWO_LANES)
     world.put("USMF_1.zip")
     world.look()
-    reserve = reserving.reserve
+    original = reserve.reserve
 
     def reserve_and_die(*args: object) -> Run:
-        world.monkeypatch.setattr(reserving, "reserve", reserve)
-        reserve(*args)  # type: ignore[arg-type]  # as it was called
+        world.monkeypatch.setattr(reserve, "reserve", original)
+        original(*args)  # type: ignore[arg-type]  # as it was called
         raise KeyboardInterrupt
 
-    world.monkeypatch.setattr(reserving, "reserve", reserve_and_die)
+    world.monkeypatch.setattr(reserve, "reserve", reserve_and_die)
     with pytest.raises(KeyboardInterrupt):
         world.wake(lane_of(world, "fixed"))
     assert reservation(world) is not None
@@ -203,7 +206,7 @@ def test_an_ended_run_whose_process_died_before_it_gave_back_frees_the_project_f
     make_world: MakeWorld,
 ) -> None:
     world = make_world(settings=TWO_LANES)
-    world.monkeypatch.setattr(reserving, "give_back", lambda run, services: None)
+    world.monkeypatch.setattr(reserve, "give_back", lambda run, services: None)
     world.put("USMF_1.zip")
     look_and_finish(world)
     world.monkeypatch.undo()
@@ -239,12 +242,12 @@ def test_a_cancelled_run_keeps_the_project_until_f_and_o_has_ended_its_execution
     assert "USMF_1.zip" in world.files("Error")
     assert reservation(world) is not None
     for _ in range(4):
-        watch.keep_watch(world.services)
+        scan.keep_watch(world.services)
         let_pass(world, lane_of(world, "manifest"), timedelta(minutes=1))
     assert world.calls("ImportFromPackage") == 1
 
     world.clock.advance(600)
-    watch.keep_watch(world.services)
+    scan.keep_watch(world.services)
     world.run_until_quiet()
     assert world.calls("ImportFromPackage") == 2
 
@@ -265,7 +268,7 @@ def test_one_that_f_and_o_does_not_know_five_times_after_the_grace_time_is_freed
     asked = 0
     while reservation(world) is not None:
         world.clock.advance(60)
-        watch.keep_watch(world.services)
+        scan.keep_watch(world.services)
         asked += 1
         assert asked < 20
     assert asked >= 5 + 2  # five answers, after the grace time of three minutes
@@ -277,7 +280,7 @@ def test_status_unknown_never_frees_the_project(make_world: MakeWorld) -> None:
 
     for _ in range(30):
         world.clock.advance(60)
-        watch.keep_watch(world.services)
+        scan.keep_watch(world.services)
 
     assert reservation(world) is not None
 
@@ -288,8 +291,8 @@ def test_a_person_may_free_it_with_a_second_action_that_warns(make_world: MakeWo
     (row,) = [
         row for page in world.services.store.ended_rows(world.clock.now().date()) for row in page.rows if row.run_id
     ][:1]
-    view = history.show_run(row.address, world.services)
-    assert isinstance(view, history.RunView)
+    view = views.show_run(row.address, world.services)
+    assert isinstance(view, views.RunView)
     (offer,) = [offer for offer in view.offers if offer.verb.value == "free-project"]
     assert "redefines the project under it" in offer.words
 
@@ -335,7 +338,7 @@ def test_a_reservation_of_a_run_that_is_set_aside_before_it_submitted_is_taken_a
     world.look()
     lane = lane_of(world, "fixed")
     with world.new_process().import_turn(world.fno.url):
-        world.monkeypatch.setattr("shared.turns.TURN_WAIT_S", 0.0)
+        world.monkeypatch.setattr("shared.azure_storage.import_lock.TURN_WAIT_S", 0.0)
         world.wake(lane)
     held = reservation(world)
     assert held is not None
@@ -348,5 +351,5 @@ def test_a_reservation_of_a_run_that_is_set_aside_before_it_submitted_is_taken_a
     assert world.calls("ImportFromPackage") == 1
     actions.resume("fixed", ME, world.services)
     world.run_until_quiet()
-    assert lanes.next_of_lanes(world.services.store.open_lanes()) == {}
+    assert wake.next_of_lanes(world.services.store.open_lanes()) == {}
     assert world.imports() == [("USMF", 1), ("USMF", 1)]

@@ -11,13 +11,13 @@ import pytest
 
 from local_cloud import faults
 from local_cloud.faults import Fault
-from shared.clients.run_store import Lane, Pause, order_of
-from shared.domain.lane import choose
-from shared.domain.run import FileFacts, FlowKind, Outcome, Run, State, new_run
+from shared.app import Services
 from shared.errors import FileRejected, NeedsPerson, TryAgain
-from shared.flows import runner
-from shared.flows.runner import LEFT_TO_TIMER_S, Flow, Step
-from shared.services import Services
+from shared.runs import worker
+from shared.runs.lane import choose
+from shared.runs.run import FileFacts, FlowKind, Outcome, Run, State, new_run
+from shared.runs.store import Lane, Pause, order_of
+from shared.runs.worker import LEFT_TO_TIMER_S, Flow, Step
 from tests.unit.flows.conftest import MakeWorld
 from tests.world import World
 
@@ -46,7 +46,7 @@ def a_flow(steps: Mapping[State, Step]) -> Flow:
 
 
 def advance(world: World, steps: Mapping[State, Step], *, lane: str = LANE) -> None:
-    runner.advance(lane, a_flow(steps), world.services)
+    worker.advance(lane, a_flow(steps), world.services)
 
 
 def head(world: World, lane: str = LANE) -> Run:

@@ -19,10 +19,10 @@ from typing import Any, Final
 import pytest
 
 from local_cloud.finance_operations.executions import Operation
-from shared.clients.run_store import RunRow
-from shared.flows import actions, history
-from shared.flows.actions import Asked
-from shared.flows.filters import Filters
+from operations import actions, views
+from operations.actions import Asked
+from operations.filters import Filters
+from shared.runs.store import RunRow
 from tests.conftest import clean_environment
 from tests.packages import Entity, build_package
 from tests.saved_state import SAVED_2026_11_29, SavedState, SavedWorld, saved_world
@@ -257,7 +257,7 @@ def a_package(flow: str) -> bytes:
 
 def is_done(here: SavedWorld, *, but: Sequence[str] = ()) -> bool:
     """Return whether no run is open, but for those of some flows."""
-    under_way = history.list_runs(Filters(), "", here.world.services).under_way
+    under_way = views.list_runs(Filters(), "", here.world.services).under_way
     return all(line.run.integration in but for line in under_way)
 
 
@@ -271,7 +271,7 @@ def runs_listed(here: SavedWorld, flow: str = "") -> list[RunRow]:
     """Return every run that the page of all runs shows, page by page."""
     rows, behind = [], ""
     while True:
-        page = history.list_runs(Filters(flow=flow), behind, here.world.services)
+        page = views.list_runs(Filters(flow=flow), behind, here.world.services)
         rows += [line.run for line in (*page.under_way, *page.ended)]
         behind = page.position
         if not behind:
@@ -436,10 +436,10 @@ def part_name(blob: str) -> str:
     return blob.split("/")[1]
 
 
-def shown(address: str, after: After) -> history.RunView:
+def shown(address: str, after: After) -> views.RunView:
     """Return the page of a run."""
-    view = history.show_run(address, after.here.world.services)
-    assert isinstance(view, history.RunView), address
+    view = views.show_run(address, after.here.world.services)
+    assert isinstance(view, views.RunView), address
     return view
 
 

@@ -12,11 +12,11 @@ import pytest
 from local_cloud import faults
 from local_cloud.faults import fault_from_json
 from local_cloud.receivers import Receivers
-from shared.clients.onedrive import OneDrive
-from shared.domain.alert import Word
+from shared.alerts.alert import Word
+from shared.clients.graph.onedrive import OneDrive
 from shared.errors import AppError
-from shared.flows import scans, watch
-from shared.flows.health import Check, Grade, check_health
+from shared.health.checks import Check, Grade, check_health
+from shared.scan import folder_scans, scan
 from tests.unit.flows.conftest import MakeTold, MakeWorld
 from tests.unit.flows.trouble import graph_fault, write_record
 from tests.world import World, wait_for
@@ -43,7 +43,7 @@ def tick(world: World, *, minutes: int = 1) -> None:
     """Let the minute's timer run, and time pass after each."""
     for _ in range(minutes):
         with suppress(AppError, KeyError):  # the invocation fails at its end
-            watch.keep_watch(world.services)
+            scan.keep_watch(world.services)
         world.clock.advance(60)
 
 
@@ -133,13 +133,13 @@ def _reset(world: World) -> None:
 
 
 def _hang(world: World) -> None:
-    world.monkeypatch.setitem(watch.CALLS_S, watch.SCAN, 0.1)
+    world.monkeypatch.setitem(scan.CALLS_S, scan.SCAN, 0.1)
     world.faults.add(graph_fault("GET", "/children", faults.hang(60), times=None))
 
 
 def _hang_beyond_all_limits(world: World) -> None:
     """Let the listing take longer than any limit of a call would let it."""
-    world.monkeypatch.setattr(watch, "INNER_S", 0.2)
+    world.monkeypatch.setattr(scan, "INNER_S", 0.2)
     world.faults.add(graph_fault("GET", "/children", faults.hang(60), times=None))
 
 
@@ -281,7 +281,7 @@ def test_a_scan_that_a_notification_asked_for_in_this_process_counts(told: World
     tick(told)
     children = graph_fault("GET", "/children", faults.status(503), times=None)
     for _ in range(20):
-        watch.look(watch.wake_text(told.clock.now()), told.services)
+        scan.look(scan.wake_text(told.clock.now()), told.services)
         told.clock.advance(1)
         told.faults.add(children)
         tick(told)
@@ -291,7 +291,7 @@ def test_a_scan_that_a_notification_asked_for_in_this_process_counts(told: World
 
 
 def test_a_slow_scan_that_ends_after_its_tick_counts(told: World, receivers: Receivers) -> None:
-    told.monkeypatch.setattr(watch, "INNER_S", 0.05)
+    told.monkeypatch.setattr(scan, "INNER_S", 0.05)
     told.faults.add(graph_fault("GET", "/children", faults.late(0.15), times=None))
     for _ in range(20):
         tick(told)
@@ -335,7 +335,7 @@ def test_a_note_of_another_kind_is_written_anew_and_breaks_nothing(
     write_record(told, "watch/look", note)
     assert check_health(told.new_process).checks  # nobody has scanned yet, and the page opens
 
-    watch.keep_watch(told.services)
+    scan.keep_watch(told.services)
 
     assert check_health(told.new_process).last_look == told.clock.now()
     lock(told)
@@ -422,6 +422,6 @@ def test_a_timer_that_does_not_run_is_shown_at_each_folder_after_a_quarter_of_an
 def test_what_is_noted_names_the_folder_for_people_who_read_it(told: World, tmp_path: Path) -> None:
     tick(told)
 
-    note = told.services.store.read_mark(scans.NOTE).content
+    note = told.services.store.read_mark(folder_scans.NOTE).content
 
     assert f"drives/{told.onedrive.drive_id} /Input" in note.values()

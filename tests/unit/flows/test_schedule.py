@@ -9,12 +9,12 @@ from typing import Final
 
 import pytest
 
-from operations import pages
-from shared.clients.run_store import Mark, address_of
-from shared.domain.run import Run
+from operations import actions, pages, views
+from operations.actions import Asked
 from shared.errors import TryAgain
-from shared.flows import actions, history, outbound
-from shared.flows.actions import Asked
+from shared.exports import steps as export_steps
+from shared.runs.run import Run
+from shared.runs.store import Mark, address_of
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.test_outbound import PowerCut
 from tests.world import World
@@ -125,8 +125,8 @@ def test_a_late_export_says_so_in_its_record_on_its_page_and_in_the_log(
     assert (run.scheduled, run.late_s) == (NOON + HOUR, 600)
     (late,) = events(caplog, "export.late")
     assert late["late_s"] == 600
-    view = history.show_run(address_of(run), world.services)
-    assert isinstance(view, history.RunView)
+    view = views.show_run(address_of(run), world.services)
+    assert isinstance(view, views.RunView)
     assert view.late == TEN
     assert "opened 10 min 0 s late, because the app did not run" in page_of(run, world)
 
@@ -148,8 +148,8 @@ def test_an_export_in_time_says_nothing_of_being_late(
 
 
 def page_of(run: Run, world: World) -> str:
-    view = history.show_run(address_of(run), world.services)
-    assert isinstance(view, history.RunView)
+    view = views.show_run(address_of(run), world.services)
+    assert isinstance(view, views.RunView)
     return str(pages.run_page(view, pages.Asked(query={})).body)
 
 
@@ -225,7 +225,7 @@ def test_of_two_hosts_that_end_a_tick_that_was_cut_off_one_opens_the_export(
     opened_by_other: list[int] = []
 
     def be_overtaken(run: Run) -> bool:
-        opened_by_other.append(outbound.start_exports(other))
+        opened_by_other.append(export_steps.start_exports(other))
         return create(run)
 
     monkeypatch.setattr(world.services.store, "create", be_overtaken)
@@ -242,7 +242,7 @@ def test_a_host_that_stood_still_before_it_opened_an_export_does_not_make_it_twi
     other, create = world.new_process(), world.services.store.create
 
     def stand_still(run: Run) -> bool:
-        outbound.start_exports(other)  # which finds it noted and not opened, and ends the tick
+        export_steps.start_exports(other)  # which finds it noted and not opened, and ends the tick
         end_all(world)
         return create(run)
 
@@ -295,7 +295,7 @@ def test_a_person_may_call_the_timers_function_between_two_ticks(hourly: Callabl
 )
 def test_a_tick_is_a_tick_whatever_the_host_tells_of_it(hourly: Callable[..., World], next_tick: str) -> None:
     world = hourly()
-    outbound.start_exports(world.services, next_tick=next_tick)
+    export_steps.start_exports(world.services, next_tick=next_tick)
 
     assert [run.scheduled for run in world.open_runs()] == [NOON]
 

@@ -12,10 +12,11 @@ import requests
 
 from local_cloud import faults
 from local_cloud.faults import Action, Fault
-from shared.domain.run import FlowKind
+from shared.app import quiet_libraries
 from shared.errors import AppError
-from shared.flows import inbound, watch
-from shared.services import quiet_libraries
+from shared.imports import steps as import_steps
+from shared.runs.run import FlowKind
+from shared.scan import scan
 from tests.leaks import leaks
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
@@ -109,7 +110,7 @@ def test_no_key_or_token_is_written_anywhere_when(
     printed: list[str] = []
     while not world.heads():
         assert len(printed) < 20, printed
-        printed.append(as_the_host_does(lambda: watch.keep_watch(world.services)))
+        printed.append(as_the_host_does(lambda: scan.keep_watch(world.services)))
     world.run_until_quiet()
     printed.append(as_the_host_does(world.start_exports))
     world.run_until_quiet()
@@ -133,7 +134,7 @@ def test_the_traceback_of_a_bug_shows_no_key(
             raise KeyError("a bug") from error
 
     log_all(caplog)
-    monkeypatch.setattr(inbound, "check_package", broken)
+    monkeypatch.setattr(import_steps, "check_package", broken)
     world.put("USMF_good.zip")
 
     world.look()

@@ -9,8 +9,9 @@ import pytest
 
 from local_cloud import faults
 from local_cloud.onedrive import Knobs
-from shared.domain.run import Outcome, State
-from shared.flows import runner, watch
+from shared.runs import worker
+from shared.runs.run import Outcome, State
+from shared.scan import scan
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, fno_fault, graph_fault, let_pass
 from tests.world import World
@@ -38,7 +39,7 @@ def minutes_go_by(world: World, minutes: int) -> None:
     (lane, *_) = world.heads() or [""]
     for _ in range(minutes):
         let_pass(world, lane, timedelta(minutes=1))
-        watch.keep_watch(world.services)
+        scan.keep_watch(world.services)
 
 
 def test_a_file_that_somebody_has_open_is_passed_by_the_files_behind_it_after_three_minutes(
@@ -68,7 +69,7 @@ def test_it_is_reported_once_with_the_items_own_words_and_over_when_it_goes_on(m
     world.onedrive.knobs.locked = {}
     minutes_go_by(world, 10)
     world.run_until_quiet()
-    watch.keep_watch(world.services)
+    scan.keep_watch(world.services)
     assert world.files("Success") == ["USMF_1.zip", "USMF_2.zip"]
     assert [mail.subject for mail in world.onedrive.mails if mail.subject.startswith("Over: ")] != []
 
@@ -81,7 +82,7 @@ def test_who_was_taken_up_after_later_files_says_so_in_record_report_and_alert(m
 
     world.onedrive.knobs.locked = {}
     world.run_until_quiet()
-    watch.keep_watch(world.services)
+    scan.keep_watch(world.services)
 
     run = next(run for run in world.ended_runs() if run.file.name == "USMF_1.zip")
     assert sorted(run.passed_by) == ["USMF_2.zip", "USMF_3.zip"]
@@ -190,7 +191,7 @@ def test_two_files_that_meet_the_same_refusal_stop_their_flow_with_one_alert_and
     world.faults.clear()
     minutes_go_by(world, 15)
     world.run_until_quiet()
-    watch.keep_watch(world.services)
+    scan.keep_watch(world.services)
     assert world.files("Success") == ["USMF_1.zip", "USMF_2.zip", "USMF_3.zip"]
     assert world.services.store.open_lanes().stops == []
     assert any("Over" in mail.subject and "one after the other" in mail.subject for mail in world.onedrive.mails)
@@ -261,14 +262,14 @@ def test_an_export_that_is_refused_is_told_at_once(make_world: MakeWorld) -> Non
 def test_a_file_that_cannot_be_filed_is_passed_too(make_world: MakeWorld, state: State) -> None:
     world = make_world(settings=IN_ONE_LANE)
     seen_in_turn(world, "USMF_1.zip", "USMF_2.zip")
-    attempt = runner._attempted
+    attempt = worker._attempted
 
     def lock_when_finished(run: Any, *rest: Any) -> Any:
         if run.state is state and run.file.name == "USMF_1.zip":
             world.onedrive.knobs.locked = {"USMF_1.zip": "resourceLocked"}
         return attempt(run, *rest)
 
-    world.monkeypatch.setattr(runner, "_attempted", lock_when_finished)
+    world.monkeypatch.setattr(worker, "_attempted", lock_when_finished)
     minutes_go_by(world, 10)
 
     assert world.files("Success") == ["USMF_2.zip"]

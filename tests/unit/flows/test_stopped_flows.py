@@ -8,12 +8,13 @@ from datetime import timedelta
 from local_cloud import faults
 from local_cloud.faults import Action
 from local_cloud.onedrive import Knobs
-from shared.domain.lane import Stop
-from shared.domain.run import Held, Run
+from operations import actions, views
+from operations.actions import Asked
+from operations.filters import Filters
 from shared.errors import TryAgain
-from shared.flows import actions, history, watch
-from shared.flows.actions import Asked
-from shared.flows.filters import Filters
+from shared.runs.lane import Stop
+from shared.runs.run import Held, Run
+from shared.scan import scan
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, graph_fault, let_pass
@@ -68,7 +69,7 @@ def tried(world: World) -> list[str]:
 def minutes_go_by(world: World, lane: str, minutes: int) -> None:
     for _ in range(minutes):
         let_pass(world, lane, timedelta(minutes=1))
-        watch.keep_watch(world.services)
+        scan.keep_watch(world.services)
 
 
 def told(world: World) -> list[str]:
@@ -210,7 +211,7 @@ def test_flows_that_f_and_o_refuses_alike_are_told_of_once_for_their_environment
     for run in world.all_open_runs():
         stop(world, run.lane, "submit|F&O|400|", run.integration)
 
-    watch.keep_watch(world.services)
+    scan.keep_watch(world.services)
 
     assert len(told(world)) == 1
 
@@ -225,7 +226,7 @@ def test_a_file_that_got_through_goes_on_though_the_others_could_not_be_let_on(m
         raise TryAgain("the storage is busy")
 
     with world.monkeypatch.context() as patched:
-        patched.setattr("shared.flows.runner._let_others_through", unavailable)
+        patched.setattr("shared.runs.worker._let_others_through", unavailable)
         world.wake(lane)
 
     assert [run.attempts for run in world.all_open_runs()] == [0, 0]
@@ -238,7 +239,7 @@ def test_a_run_of_a_flow_that_stands_still_has_the_same_word_in_the_list_and_on_
     set_aside(world, "USMF_1.zip", is_flows=True)
     stop(world, lane)
 
-    lines = history.list_runs(Filters(), "", world.services).under_way
+    lines = views.list_runs(Filters(), "", world.services).under_way
 
-    pages = [history.show_run(line.run.address, world.services) for line in lines]
-    assert [line.place for line in lines] == [page.place for page in pages if isinstance(page, history.RunView)]
+    pages = [views.show_run(line.run.address, world.services) for line in lines]
+    assert [line.place for line in lines] == [page.place for page in pages if isinstance(page, views.RunView)]

@@ -6,10 +6,10 @@ from typing import Final
 import pytest
 from azure.storage.blob import BlobServiceClient
 
-from shared import services
-from shared.domain.run import Run, State
+from shared import app
 from shared.errors import TryAgain
-from shared.flows import watch
+from shared.runs.run import Run, State
+from shared.scan import scan
 from tests.faults.interception import answered
 from tests.unit.flows.trouble import IMPORT_STATES, as_soon_as, look_and_finish
 from tests.world import World
@@ -51,7 +51,7 @@ def test_a_record_that_another_worker_has_just_written_is_left_to_it_in_every_st
 def test_storage_that_is_throttled_in_any_state_delays_a_file_and_does_no_harm(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(services, "STORAGE_RETRY_S", 0)
+    monkeypatch.setattr(app, "STORAGE_RETRY_S", 0)
     world.services = world.new_process()
     for state in IMPORT_STATES[1:]:
         world.put(f"USMF_{state}.zip")
@@ -80,7 +80,7 @@ def test_a_new_storage_account_gets_its_container_and_its_queues_by_the_first_mi
         assert not blobs.get_container_client(world.container).exists()
     world.put("USMF_1.zip")
 
-    watch.keep_watch(world.services)
+    scan.keep_watch(world.services)
     world.run_until_quiet(at_most_s=600)
 
     assert world.files("Success") == ["USMF_1.zip"]

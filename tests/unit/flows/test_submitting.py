@@ -8,9 +8,12 @@ import pytest
 
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Speed
-from shared.domain.run import Outcome, State
-from shared.flows import actions, inbound, reserving, watch
-from shared.flows.actions import Asked
+from operations import actions
+from operations.actions import Asked
+from shared.imports import steps as import_steps
+from shared.reservations import reserve
+from shared.runs.run import Outcome, State
+from shared.scan import scan
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, as_soon_as, fno_fault, let_pass, look_and_finish
@@ -60,7 +63,7 @@ def test_a_crash_while_waiting_for_the_import_lock_needs_no_fence_and_uses_up_no
 ) -> None:
     world = make_world(settings=IN_ONE_LANE)
     lane = begin(world)
-    monkeypatch.setattr("shared.services.Services.import_turn", lambda *_: die())
+    monkeypatch.setattr("shared.app.Services.import_turn", lambda *_: die())
     with pytest.raises(Killed):
         world.wake(lane)
     monkeypatch.undo()
@@ -144,10 +147,10 @@ def test_a_key_that_runs_out_within_five_minutes_is_asked_for_anew(make_world: M
 def test_a_large_upload_is_saved_so_that_a_crash_does_not_repeat_it(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inbound, "LARGE", 500)  # bytes; 8 MiB would take long here
+    monkeypatch.setattr(import_steps, "LARGE", 500)  # bytes; 8 MiB would take long here
     world = make_world(settings=IN_ONE_LANE)
     lane = begin(world)
-    monkeypatch.setattr(reserving, "reserve", lambda *_: die())
+    monkeypatch.setattr(reserve, "reserve", lambda *_: die())
     with pytest.raises(Killed):
         world.wake(lane)
     monkeypatch.undo()
@@ -161,7 +164,7 @@ def test_a_large_upload_is_saved_so_that_a_crash_does_not_repeat_it(
 
     (ended,) = world.ended_runs()
     assert ended.submissions[0].blob_name == run.package.blob_name
-    assert inbound.LARGE == 8 * 1024 * 1024
+    assert import_steps.LARGE == 8 * 1024 * 1024
 
 
 def test_ids_that_were_lost_stay_on_the_run_until_it_has_ended(make_world: MakeWorld) -> None:
@@ -195,7 +198,7 @@ def test_a_run_that_is_cancelled_after_a_crash_at_the_submit_gives_the_project_b
 
     for _ in range(14):
         let_pass(world, lane, timedelta(minutes=1))
-        watch.keep_watch(world.services)
+        scan.keep_watch(world.services)
 
     assert world.imports() == [("USMF", 1)]
     assert "USMF_1.zip" in world.files("Error")
@@ -212,7 +215,7 @@ def test_data_projects_whose_names_differ_in_case_are_one(make_world: MakeWorld)
     (run,) = world.all_open_runs()
     other = replace(run, run_id="0123456789ab", data_project="CUSTOMERS")
 
-    with pytest.raises(reserving.NameReserved):
-        reserving.reserve(other, world.fno.url, "CUSTOMERS-1", world.services)
-    assert reserving.reserve(other, "https://another.example", "CUSTOMERS-1", world.services).reserved
+    with pytest.raises(reserve.NameReserved):
+        reserve.reserve(other, world.fno.url, "CUSTOMERS-1", world.services)
+    assert reserve.reserve(other, "https://another.example", "CUSTOMERS-1", world.services).reserved
     look_and_finish(world)

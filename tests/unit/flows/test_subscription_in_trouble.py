@@ -8,9 +8,9 @@ from typing import Final
 import pytest
 
 from local_cloud import faults
-from shared.domain.notification import BadNotification, read_notifications
 from shared.errors import AppError
-from shared.flows import watch
+from shared.scan import scan
+from shared.scan.notification import BadNotification, read_notifications
 from shared.secret import Secret
 from tests.contract.receiver import Receiver
 from tests.unit.flows.conftest import MakeNotified
@@ -24,13 +24,13 @@ TIMED_OUT: Final = {
 
 
 def _expires(world: World, _: Receiver) -> None:
-    watch.keep_watch(world.services)
+    scan.keep_watch(world.services)
     world.clock.advance(DAY_S)  # in which the app was off
     world.onedrive.forget_subscription(_the_subscription(world))
 
 
 def _is_deleted(world: World, _: Receiver) -> None:
-    watch.keep_watch(world.services)
+    scan.keep_watch(world.services)
     world.services.subscriptions.delete(_the_subscription(world))
 
 
@@ -47,25 +47,25 @@ def _is_answered_wrongly(world: World, receiver: Receiver) -> None:
 
 
 def _is_forged(world: World, _: Receiver) -> None:
-    watch.keep_watch(world.services)
+    scan.keep_watch(world.services)
     forged = {"subscriptionId": "x", "clientState": "a guess", "changeType": "updated", "resource": "drives/x/root"}
     with pytest.raises(BadNotification):
         read_notifications(json.dumps({"value": [forged]}).encode(), Secret("the-first-secret-of-the-tests"))
 
 
 def _is_doubled(world: World, _: Receiver) -> None:
-    watch.keep_watch(world.services)
+    scan.keep_watch(world.services)
     world.clock.advance(1)
     for _each in range(2):
-        watch.look(watch.wake_text(world.clock.now()), world.services)
+        scan.look(scan.wake_text(world.clock.now()), world.services)
 
 
 def _is_silent_for_a_day(world: World, _: Receiver) -> None:
-    watch.keep_watch(world.services)
+    scan.keep_watch(world.services)
     world.onedrive.knobs.lose_notifications = True
     for _each in range(24):
         world.clock.advance(DAY_S / 24)
-        watch.keep_watch(world.services)
+        scan.keep_watch(world.services)
 
 
 TROUBLES: Final[dict[str, Callable[[World, Receiver], None]]] = {
@@ -89,14 +89,14 @@ def test_a_file_is_imported_once_within_a_minutes_look_when(
     world.put("USMF_1.zip")
 
     with suppress(AppError):  # what is wrong with the subscription is told after the look
-        watch.keep_watch(world.services)
+        scan.keep_watch(world.services)
     world.run_until_quiet(at_most_s=600)
 
     assert world.imports() == [("USMF", 1)]
     assert world.files("Success") == ["USMF_1.zip"]
     world.faults.clear()
     receiver.handshake_text = None
-    watch.keep_watch(world.services)
+    scan.keep_watch(world.services)
     assert len(world.onedrive.subscriptions) == 1
 
 
@@ -105,12 +105,12 @@ def test_a_refused_subscription_is_told_once_and_made_when_it_is_permitted(make_
     _is_refused(world, Receiver())
     for _ in range(3):
         with pytest.raises(AppError):
-            watch.keep_watch(world.services)
+            scan.keep_watch(world.services)
         world.clock.advance(60)
     assert len(world.mails()) == 1
 
     world.faults.clear()
-    watch.keep_watch(world.services)
+    scan.keep_watch(world.services)
 
     assert len(world.onedrive.subscriptions) == 1
     assert len(world.mails()) == 1

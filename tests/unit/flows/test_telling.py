@@ -14,12 +14,13 @@ from local_cloud import faults
 from local_cloud.faults import Fault
 from local_cloud.finance_operations.knobs import Behaviour
 from local_cloud.receivers import SERVICE, Receivers, text_of
-from shared.clients.outbox import Outbox
-from shared.clients.run_store import address_of
-from shared.domain.alert import Alert, Word
-from shared.domain.run import Outcome
+from shared.alerts import delivery
+from shared.alerts.alert import Alert, Word
+from shared.alerts.outbox import Outbox
 from shared.errors import AppError, TryAgain
-from shared.flows import telling, watch
+from shared.runs.run import Outcome
+from shared.runs.store import address_of
+from shared.scan import scan
 from tests.alerts import an_alert
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeNotified, MakeWorld
@@ -553,7 +554,7 @@ def _secret_until(day: str) -> dict[str, str]:
 def _look_on(world: World, day: str) -> None:
     """Let the minute's timer come by on a day. What the secret opens is none of this test's business."""
     world.clock.present = world.clock.present.fromisoformat(f"{day}T12:00:00+00:00")
-    telling.tell_people({telling.CREDENTIAL: telling.credential_alerts(world.services)}, world.services)
+    delivery.tell_people({delivery.CREDENTIAL: delivery.credential_alerts(world.services)}, world.services)
 
 
 def test_a_subscription_that_graph_refuses_is_told_as_such_and_over_when_it_is_made(
@@ -563,9 +564,9 @@ def test_a_subscription_that_graph_refuses_is_told_as_such_and_over_when_it_is_m
     world.faults.add(graph_fault("POST", "/subscriptions", faults.status(403), times=None))
     for _ in range(3):
         with pytest.raises(AppError):
-            watch.keep_watch(world.services)
+            scan.keep_watch(world.services)
     world.faults.clear()
-    watch.keep_watch(world.services)
+    scan.keep_watch(world.services)
 
     assert [alert["title"] for alert in heard(receivers)] == [
         "The subscription cannot be renewed",
@@ -577,14 +578,14 @@ def test_a_subscription_that_passing_trouble_keeps_from_being_renewed_is_told_af
     make_notified: MakeNotified, receivers: Receivers
 ) -> None:
     world = make_notified(ALERT_WEBHOOK_URL=receivers.webhook_url, ALERT_REMIND_AFTER_HOURS="0")
-    watch.keep_watch(world.services)
+    scan.keep_watch(world.services)
     world.faults.add(graph_fault("*", "/subscriptions", faults.status(503), times=None))
 
     told = []
     for _day in range(5):
         world.clock.advance(24 * HOUR_S)
         try:
-            watch.keep_watch(world.services)
+            scan.keep_watch(world.services)
         except AppError:
             told.append(len(heard(receivers)))
 
@@ -602,7 +603,7 @@ def test_trouble_whose_words_hold_another_id_each_time_is_told_once(
         world.faults.clear()
         world.faults.add(graph_fault("GET", "children", faults.status(403, body=body), times=None))
         with pytest.raises(AppError):
-            watch.keep_watch(world.services)
+            scan.keep_watch(world.services)
 
     assert [word for _, word in words(receivers)] == [Word.NEW]
 
@@ -616,7 +617,7 @@ def test_passing_trouble_does_not_say_that_the_other_kind_is_over(
         world.faults.add(graph_fault("GET", "children", do, times=None))
         world.services = world.new_process()
         with pytest.raises(AppError):
-            watch.keep_watch(world.services)
+            scan.keep_watch(world.services)
 
     assert [word for _, word in words(receivers)] == [Word.NEW]
 

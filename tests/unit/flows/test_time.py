@@ -9,12 +9,13 @@ from typing import Final
 import pytest
 
 from local_cloud import faults
-from shared.clients.dmf import FinanceOperations
-from shared.clients.onedrive import DriveItem, UploadSession
-from shared.clients.transfer import stream_to_blob
-from shared.domain.run import Run, State
-from shared.flows import inbound, watch
-from shared.flows.inbound import advance_imports
+from shared.clients.blobs.transfer import stream_to_blob
+from shared.clients.fno.dmf import FinanceOperations
+from shared.clients.graph.onedrive import DriveItem, UploadSession
+from shared.imports import steps as import_steps
+from shared.imports.steps import advance_imports
+from shared.runs.run import Run, State
+from shared.scan import scan
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.test_outbound import EXPORT, change, delivered, export, prepared
 from tests.unit.flows.trouble import ALERTS, IMPORT_STATES, as_soon_as, fno_fault, look_and_finish
@@ -51,11 +52,11 @@ def test_a_file_is_seen_within_a_minutes_look_although_the_last_look_began_on_a_
 ) -> None:
     ahead = world.new_process()
     ahead._clock = lambda: world.clock.now() + SKEW
-    watch.look(watch.wake_text(ahead.now()), ahead)
+    scan.look(scan.wake_text(ahead.now()), ahead)
     world.put("USMF_1.zip")
 
-    watch.look(watch.wake_text(world.clock.now()), world.services)
-    watch.keep_watch(world.services)
+    scan.look(scan.wake_text(world.clock.now()), world.services)
+    scan.keep_watch(world.services)
 
     assert [run.file.name for run in world.open_runs()] == ["USMF_1.zip"]
 
@@ -131,7 +132,7 @@ def test_a_host_that_sleeps_for_a_quarter_of_an_hour_again_and_again_imports_onc
     for _ in range(4):
         world.clock.advance(QUARTER)
         world.services = world.new_process()
-        watch.keep_watch(world.services)
+        scan.keep_watch(world.services)
         for lane in world.heads():
             world.wake(lane)
 
@@ -158,7 +159,7 @@ def test_tokens_that_run_out_during_a_long_transfer_are_replaced_and_nothing_is_
         world.desk.expire_all()
         return put(session, start, chunk)
 
-    monkeypatch.setattr(inbound, "stream_to_blob", slow_import)
+    monkeypatch.setattr(import_steps, "stream_to_blob", slow_import)
     monkeypatch.setattr(UploadSession, "put", slow_export)
     world.put("USMF_1.zip")
     before = len(world.imports())

@@ -11,11 +11,13 @@ import pytest
 from local_cloud import faults
 from local_cloud.faults import Fault
 from local_cloud.receivers import Receivers
-from shared.clients.wake_queue import WORK
-from shared.domain.run import FileFacts, FlowKind, Run, State, new_run
+from shared.alerts import delivery
+from shared.azure_storage.queue import WORK
 from shared.errors import AppError, NeedsPerson, TryAgain
-from shared.flows import lanes, scans, telling, watch
-from shared.flows.health import Grade, check_health
+from shared.health.checks import Grade, check_health
+from shared.runs import wake
+from shared.runs.run import FileFacts, FlowKind, Run, State, new_run
+from shared.scan import folder_scans, scan
 from tests.alerts import an_alert
 from tests.contract.receiver import Receiver
 from tests.unit.flows.conftest import MakeNotified, MakeTold, MakeWorld
@@ -41,17 +43,17 @@ TICK_S: Final = 50 * PART
 def five_times_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the limits of duties, and of calls that hang in these tests, be over five times as soon."""
     for name in ("FIRST_S", "SECOND_S", "TELL_S", "INNER_S"):
-        monkeypatch.setattr(watch, name, getattr(watch, name) * PART)
+        monkeypatch.setattr(scan, name, getattr(scan, name) * PART)
     for name in ("SEND_S", "CHANNELS_S"):
-        monkeypatch.setattr(telling, name, getattr(telling, name) * PART)
-    for duty, seconds in watch.CALLS_S.items():
-        monkeypatch.setitem(watch.CALLS_S, duty, seconds * PART)
+        monkeypatch.setattr(delivery, name, getattr(delivery, name) * PART)
+    for duty, seconds in scan.CALLS_S.items():
+        monkeypatch.setitem(scan.CALLS_S, duty, seconds * PART)
 
 
 def tick(world: World) -> Exception | None:
     """Let the minute's timer run; return how its invocation failed, None if it did not."""
     try:
-        watch.keep_watch(world.services)
+        scan.keep_watch(world.services)
     except Exception as error:  # noqa: BLE001  # whatever it is: that is what the tests look at
         return error
     return None
@@ -60,12 +62,12 @@ def tick(world: World) -> Exception | None:
 # Each duty, and what shows that it was done.
 
 DUTIES: Final = {
-    watch.MAKE_FOLDERS: "make_folders",
-    watch.SCAN: "_scan_all",
-    watch.WAKE_LANES: "see_to_lanes",
-    watch.TELL_OF_GIVEN_UP: "tell_of_given_up",
-    watch.NOTE_SCANS: "note_scans",
-    watch.KEEP_SUBSCRIPTIONS: "keep_subscriptions",
+    scan.MAKE_FOLDERS: "make_folders",
+    scan.SCAN: "_scan_all",
+    scan.WAKE_LANES: "see_to_lanes",
+    scan.TELL_OF_GIVEN_UP: "tell_of_given_up",
+    scan.NOTE_SCANS: "note_scans",
+    scan.KEEP_SUBSCRIPTIONS: "keep_subscriptions",
 }
 
 
@@ -74,9 +76,9 @@ def with_something_for_every_duty(make_notified: MakeNotified, receivers: Receiv
     for folder in ("Processing", "Success", "Error"):
         (world.folder / folder).rmdir()
     world.put("USMF_1.zip")
-    watch.open_new_runs(world.services)
+    scan.open_new_runs(world.services)
     world.put("USMF_2.zip")
-    world.clock.advance(lanes.OVERDUE_S + 1)
+    world.clock.advance(wake.OVERDUE_S + 1)
     world.give_up_on(WORK, "in-1")
     return world
 
@@ -85,12 +87,12 @@ def done(world: World, receivers: Receivers) -> set[str]:
     """Return the duties that were done, by what they have left behind."""
     health = check_health(world.new_process)
     signs = {
-        watch.MAKE_FOLDERS: (world.folder / "Error").is_dir(),
-        watch.SCAN: len(world.services.store.open_places()) == 2,
-        watch.WAKE_LANES: len(world.wakes_of_lanes()) > 1,
-        watch.TELL_OF_GIVEN_UP: "Messages of work were given up" in told_titles(receivers),
-        watch.NOTE_SCANS: health.last_look == world.clock.now() or bool(world.services.store.read_mark("look").content),
-        watch.KEEP_SUBSCRIPTIONS: len(world.onedrive.subscriptions) == 1,
+        scan.MAKE_FOLDERS: (world.folder / "Error").is_dir(),
+        scan.SCAN: len(world.services.store.open_places()) == 2,
+        scan.WAKE_LANES: len(world.wakes_of_lanes()) > 1,
+        scan.TELL_OF_GIVEN_UP: "Messages of work were given up" in told_titles(receivers),
+        scan.NOTE_SCANS: health.last_look == world.clock.now() or bool(world.services.store.read_mark("look").content),
+        scan.KEEP_SUBSCRIPTIONS: len(world.onedrive.subscriptions) == 1,
     }
     return {duty for duty, is_done in signs.items() if is_done}
 
@@ -108,7 +110,7 @@ def test_a_bug_in_one_duty_leaves_the_others_done_and_is_told_and_the_invocation
     def broken(*_: object, **__: object) -> None:
         raise KeyError("expires")
 
-    monkeypatch.setattr(watch, DUTIES[duty], broken)
+    monkeypatch.setattr(scan, DUTIES[duty], broken)
 
     error = tick(world)
 
@@ -128,14 +130,14 @@ def test_a_duty_that_hangs_leaves_the_others_done_and_is_told_and_not_begun_agai
 ) -> None:
     world = with_something_for_every_duty(make_notified, receivers)
     over, begun = threading.Event(), []
-    original = getattr(watch, DUTIES[duty])
+    original = getattr(scan, DUTIES[duty])
 
     def hang(*arguments: Any, **named: Any) -> Any:
         begun.append(duty)
         over.wait(30)
         return original(*arguments, **named)
 
-    monkeypatch.setattr(watch, DUTIES[duty], hang)
+    monkeypatch.setattr(scan, DUTIES[duty], hang)
     try:
         for _ in range(3):
             began = time.monotonic()
@@ -145,17 +147,17 @@ def test_a_duty_that_hangs_leaves_the_others_done_and_is_told_and_not_begun_agai
         assert done(world, receivers) >= DUTIES.keys() - {duty}
         assert begun == [duty]
         does_not_end = f"The timer's duty '{duty}' does not end"
-        assert told_titles(receivers).count(does_not_end) == (0 if duty == watch.SCAN else 1)
+        assert told_titles(receivers).count(does_not_end) == (0 if duty == scan.SCAN else 1)
     finally:
         over.set()
     wait_for(lambda: not world.services._duties._left_behind)
 
     with suppress(AppError):
-        watch.keep_watch(world.services)
+        scan.keep_watch(world.services)
 
     assert begun == [duty] * 2
     assert duty in done(world, receivers)
-    if duty != watch.SCAN:
+    if duty != scan.SCAN:
         assert f"Over: {does_not_end}" in told_titles(receivers)
 
 
@@ -166,13 +168,13 @@ def test_a_bug_that_stays_is_told_once_and_over_when_it_is_mended(
         raise ValueError("a damaged note")
 
     with monkeypatch.context() as patched:
-        patched.setattr(watch, "see_to_lanes", broken)
+        patched.setattr(scan, "see_to_lanes", broken)
         for _ in range(3):
             tick(told)
             told.clock.advance(60)
 
     assert tick(told) is None
-    title = f"The app has a bug in the timer's duty '{watch.WAKE_LANES}'"
+    title = f"The app has a bug in the timer's duty '{scan.WAKE_LANES}'"
     assert told_titles(receivers) == [title, f"Over: {title}"]
 
 
@@ -180,7 +182,7 @@ def test_trouble_of_two_duties_is_told_both(told: World, receivers: Receivers, m
     def refused(_: object) -> None:
         raise NeedsPerson("Give the role Storage Queue Data Contributor")
 
-    monkeypatch.setattr(watch, "tell_of_given_up", refused)
+    monkeypatch.setattr(scan, "tell_of_given_up", refused)
     told.faults.add(graph_fault("GET", "/children", faults.status(403), times=None))
 
     tick(told)
@@ -223,7 +225,7 @@ def test_a_drive_that_hangs_keeps_no_other_drive_from_its_subscription_and_its_s
     make_notified: MakeNotified,
 ) -> None:
     world = make_notified(INTEGRATIONS=TWO_DRIVES)
-    watch.open_new_runs(world.services)
+    scan.open_new_runs(world.services)
     world.faults.add(graph_fault("*", "/users/ada", faults.hang(60), times=None))
     (world.folder / "Bob" / "Input" / "USMF_1.zip").write_bytes(b"x")
 
@@ -240,14 +242,14 @@ def test_a_drive_that_hangs_keeps_no_other_drive_from_its_subscription_and_its_s
 def test_a_queue_that_cannot_be_read_keeps_no_other_queue_from_being_told(
     told: World, receivers: Receivers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tell = watch._tell_of_given_up
+    tell = scan._tell_of_given_up
 
     def broken_for_an_older_one(queue: str, services: Any) -> int:
         if queue == "inbound-looks":
             raise KeyError(queue)
         return tell(queue, services)
 
-    monkeypatch.setattr(watch, "_tell_of_given_up", broken_for_an_older_one)
+    monkeypatch.setattr(scan, "_tell_of_given_up", broken_for_an_older_one)
     told.give_up_on(WORK, "in-1")
 
     assert isinstance(tick(told), KeyError)
@@ -257,16 +259,16 @@ def test_a_queue_that_cannot_be_read_keeps_no_other_queue_from_being_told(
 
 def test_lanes_that_cannot_be_woken_keep_no_lane_of_another_message_asleep(make_world: MakeWorld) -> None:
     world = make_world(settings={"INTEGRATIONS": FIFTY_IMPORTS})
-    for number in range(lanes.LANES_IN_MESSAGE + 2):
+    for number in range(wake.LANES_IN_MESSAGE + 2):
         (world.folder / str(number) / "Input").mkdir(parents=True)
         (world.folder / str(number) / "Input" / "USMF_1.zip").write_bytes(b"x")
-    watch.open_new_runs(world.services)
-    world.clock.advance(lanes.OVERDUE_S + 1)
+    scan.open_new_runs(world.services)
+    world.clock.advance(wake.OVERDUE_S + 1)
     send = world.wakes.send
     world.wakes.sent.clear()
 
     def refuse_the_full_one(text: str, *, delay_s: float = 0.0) -> None:
-        if len(text.splitlines()) == lanes.LANES_IN_MESSAGE:
+        if len(text.splitlines()) == wake.LANES_IN_MESSAGE:
             raise TryAgain("the queue does not take it")
         send(text, delay_s=delay_s)
 
@@ -280,8 +282,8 @@ def test_lanes_that_cannot_be_woken_keep_no_lane_of_another_message_asleep(make_
 
 def test_a_record_that_cannot_be_read_keeps_no_lane_from_being_woken(told: World, receivers: Receivers) -> None:
     told.put("USMF_1.zip")
-    watch.open_new_runs(told.services)
-    told.clock.advance(lanes.OVERDUE_S + 1)
+    scan.open_new_runs(told.services)
+    told.clock.advance(wake.OVERDUE_S + 1)
     (lane,) = told.heads()
     write_record(told, "open/in-aaaa/20260101T000000000000Z-x", b"{")  # no metadata: sorts before the others
     told.wakes.sent.clear()
@@ -302,7 +304,7 @@ def test_a_damaged_note_of_a_subscription_is_written_anew(
     world = make_notified(ALERT_WEBHOOK_URL=receivers.webhook_url)
     assert tick(world) is None
     (drive,) = world.services.integrations.drives
-    name = watch.subscription_note(drive)
+    name = scan.subscription_note(drive)
     before = world.services.store.read_mark(name).content
     write_record(world, f"watch/{name}", content)
     assert check_health(world.new_process).checks  # the page opens
@@ -315,7 +317,7 @@ def test_a_damaged_note_of_a_subscription_is_written_anew(
 
 
 @pytest.mark.parametrize("content", DAMAGED)
-@pytest.mark.parametrize("note", [watch.GIVEN_UP, telling.USED])
+@pytest.mark.parametrize("note", [scan.GIVEN_UP, delivery.USED])
 def test_a_damaged_note_of_what_was_told_is_written_anew(
     told: World, receivers: Receivers, note: str, content: bytes
 ) -> None:
@@ -353,7 +355,7 @@ def test_a_tick_with_50_flows_ends_in_time_while_graph_hangs_and_all_else_is_don
     assert len(world.wakes_of_lanes()) == 3
     assert "Messages of work were given up" in told_titles(receivers)
     assert an_alert().title in told_titles(receivers)
-    note = world.services.store.read_mark(scans.NOTE).content
+    note = world.services.store.read_mark(folder_scans.NOTE).content
     assert sum(name.endswith(" failed") for name in note) == FLOWS
     world.faults.clear()
     world.faults.let_go()
@@ -373,17 +375,17 @@ def _overdue_run(world: World) -> Run:
 
 
 def test_the_limits_of_the_timer_leave_ten_seconds_of_its_minute() -> None:
-    assert watch.FIRST_S + watch.SECOND_S + watch.TELL_S <= 50 - 2
-    assert min(watch.FIRST_S, watch.SECOND_S) > watch.INNER_S
+    assert scan.FIRST_S + scan.SECOND_S + scan.TELL_S <= 50 - 2
+    assert min(scan.FIRST_S, scan.SECOND_S) > scan.INNER_S
     # A call to storage is tried three times, half a second apart.
-    assert 3 * watch.CALL_S + 1 < watch.FIRST_S
-    assert telling.CHANNELS_S < watch.TELL_S
-    assert telling.SEND_S < telling.CHANNELS_S
+    assert 3 * scan.CALL_S + 1 < scan.FIRST_S
+    assert delivery.CHANNELS_S < scan.TELL_S
+    assert delivery.SEND_S < delivery.CHANNELS_S
 
 
 def test_what_is_saved_keeps_its_names() -> None:
     """They are a contract with what older versions have saved."""
-    areas = (telling.WATCH, telling.CREDENTIAL, telling.OPEN_RUN, telling.ENDED_RUN, telling.GIVEN_UP)
+    areas = (delivery.WATCH, delivery.CREDENTIAL, delivery.OPEN_RUN, delivery.ENDED_RUN, delivery.GIVEN_UP)
 
     assert areas == ("watch", "credential", "run", "ended", "given-up")
-    assert (scans.NOTE, scans.AT, telling.USED, watch.GIVEN_UP) == ("look", "at", "alerts", "given-up")
+    assert (folder_scans.NOTE, folder_scans.AT, delivery.USED, scan.GIVEN_UP) == ("look", "at", "alerts", "given-up")

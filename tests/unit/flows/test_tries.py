@@ -6,9 +6,10 @@ import pytest
 
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Behaviour, Speed
-from shared.domain.run import Outcome, Run, State
-from shared.flows import actions, execution, history
-from shared.flows.actions import Asked
+from operations import actions, views
+from operations.actions import Asked
+from shared import execution
+from shared.runs.run import Outcome, Run, State
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, as_soon_as, fno_fault, graph_fault, let_pass, look_and_finish
 from tests.world import World
@@ -86,8 +87,8 @@ def test_a_person_may_submit_again_after_five_lost_submits(make_world: MakeWorld
     let_pass(world, lane, timedelta(hours=1))
     assert world.imports() == []
     (row,) = world.services.store.open_rows()
-    view = history.show_run(row.address, world.services)
-    assert isinstance(view, history.RunView)
+    view = views.show_run(row.address, world.services)
+    assert isinstance(view, views.RunView)
     assert {"submit-again", "give-up"} <= {offer.verb.value for offer in view.offers}
 
     answer = actions.submit_again(row.address, ME, world.services)
@@ -144,7 +145,7 @@ def test_waits_grow_to_five_minutes_for_every_kind_of_error(make_world: MakeWorl
 def test_waiting_for_the_import_lock_or_for_a_grace_time_is_no_failure(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.turns.TURN_WAIT_S", 0.0)
+    monkeypatch.setattr("shared.azure_storage.import_lock.TURN_WAIT_S", 0.0)
     world = make_world(settings=IN_ONE_LANE)
     lane = begin(world)
     with world.new_process().import_turn(world.fno.url):
@@ -249,8 +250,8 @@ def test_an_execution_that_f_and_o_accepted_and_never_shows_is_told_soon_in_its_
     let_pass(world, lane, timedelta(hours=3))
     assert world.calls("ImportFromPackage") == 1
     (row,) = world.services.store.open_rows()
-    view = history.show_run(row.address, world.services)
-    assert isinstance(view, history.RunView)
+    view = views.show_run(row.address, world.services)
+    assert isinstance(view, views.RunView)
     assert "give-up" in {offer.verb.value for offer in view.offers}
 
 

@@ -7,20 +7,22 @@ from typing import Final
 
 import pytest
 
+from inbound_trigger import work
 from local_cloud import faults
 from local_cloud.faults import Fault
 from local_cloud.onedrive import Knobs
-from shared.clients.onedrive import DriveItem
-from shared.clients.subscriptions import LONGEST_LIFE
-from shared.domain.integrations import ImportFlow
-from shared.domain.looks import ECHO, LOOK_EVERY_S
-from shared.domain.run import Outcome, State
+from shared.app import Services
+from shared.clients.graph.onedrive import DriveItem
+from shared.clients.graph.subscriptions import LONGEST_LIFE
+from shared.config.integrations import ImportFlow
 from shared.errors import NeedsPerson, TryAgain
-from shared.flows import lanes, watch, work
-from shared.flows.runner import LEFT_TO_TIMER_S
-from shared.flows.watch import CLOCKS_DIFFER_BY, wake_text
+from shared.runs import wake
+from shared.runs.run import Outcome, State
+from shared.runs.worker import LEFT_TO_TIMER_S
+from shared.scan import scan
+from shared.scan.scan import CLOCKS_DIFFER_BY, wake_text
+from shared.scan.throttle import ECHO, LOOK_EVERY_S
 from shared.secret import Secret, SecretUrl
-from shared.services import Services
 from tests.contract.receiver import Receiver
 from tests.unit.flows.conftest import MakeNotified, MakeWorld
 from tests.world import World, wait_for
@@ -52,7 +54,7 @@ def notified(world: World) -> str:
 
 def look(world: World, message: str = "") -> str:
     """Answer a message that asks for a scan; return the lane that its function would go on with."""
-    return watch.look(message or notified(world), world.services)
+    return scan.look(message or notified(world), world.services)
 
 
 # A look
@@ -90,7 +92,7 @@ def test_a_folder_that_hangs_holds_up_no_lane_in_which_the_scan_has_found_a_file
     world = make_world(settings={"INTEGRATIONS": THREE_IMPORTS})
     (world.folder / "Customers" / "Input").mkdir(parents=True)
     (world.folder / "Customers" / "Input" / "USMF_1.zip").write_bytes(b"x")
-    files_of, woken_by_then = watch._files_of, list[tuple[str, float]]()
+    files_of, woken_by_then = scan._files_of, list[tuple[str, float]]()
 
     def hanging(flow: ImportFlow, services: Services) -> list[DriveItem]:
         if flow.name == "vendors":
@@ -98,7 +100,7 @@ def test_a_folder_that_hangs_holds_up_no_lane_in_which_the_scan_has_found_a_file
             woken_by_then.extend(world.wakes_of_lanes())
         return files_of(flow, services)
 
-    monkeypatch.setattr(watch, "_files_of", hanging)
+    monkeypatch.setattr(scan, "_files_of", hanging)
 
     assert look(world) == ""
     assert woken_by_then == [(lane, 0) for lane in world.heads()]
@@ -110,7 +112,7 @@ def test_a_lane_is_woken_all_the_same_if_the_scan_that_found_its_file_breaks(
     world = make_world()
     world.put("USMF_1.zip")
     # A bug of another folder, which has none of its own here.
-    monkeypatch.setattr(watch, "gravest", lambda _scans: KeyError("a bug"))
+    monkeypatch.setattr(scan, "gravest", lambda _scans: KeyError("a bug"))
 
     with pytest.raises(KeyError):
         look(world)
@@ -248,7 +250,7 @@ def test_a_look_that_stood_still_before_it_knew_the_open_runs_opens_no_second_ru
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.put("USMF_1.zip")
-    watch.open_new_runs(world.new_process())
+    scan.open_new_runs(world.new_process())
     store, open_places = world.services.store, world.services.store.open_places
 
     def overtaken() -> list[tuple[str, str]]:
@@ -278,7 +280,7 @@ def test_a_look_that_finds_nothing_after_a_change_of_our_own_looks_no_more(world
 def test_notifications_in_a_row_ask_for_one_look_at_once_and_one_three_seconds_later(world: World) -> None:
     at_once: list[str] = []
     for _ in range(20):
-        watch.ask_for_look(world.services, at_once=at_once.append)
+        scan.ask_for_look(world.services, at_once=at_once.append)
         world.clock.advance(0.1)
 
     assert len(at_once) == 1
@@ -297,8 +299,8 @@ def test_two_looks_at_the_same_moment_open_one_run_for_a_file(world: World) -> N
     other = world.new_process()
     other.store = world.services.store
 
-    watch.open_new_runs(world.services)
-    watch.open_new_runs(other)
+    scan.open_new_runs(world.services)
+    scan.open_new_runs(other)
 
     assert len(world.all_open_runs()) == 1
 
@@ -380,7 +382,7 @@ def test_a_permission_that_is_missing_is_told_by_the_look(world: World) -> None:
 
 
 def keep_watch(world: World) -> None:
-    watch.keep_watch(world.services)
+    scan.keep_watch(world.services)
 
 
 def test_the_timer_sees_a_file_that_no_notification_told_of(world: World) -> None:
@@ -397,7 +399,7 @@ def test_a_lane_whose_wake_up_was_lost_is_woken_once_at_each_tick(world: World) 
     keep_watch(world)
     (lane,) = world.heads()
 
-    world.clock.advance(lanes.OVERDUE_S + 1)
+    world.clock.advance(wake.OVERDUE_S + 1)
     keep_watch(world)
     assert world.wakes_of_lanes() == [(lane, 0)] * 2
 
@@ -410,7 +412,7 @@ def test_a_lane_that_is_not_overdue_is_left_alone(world: World) -> None:
     world.put("USMF_1.zip")
     keep_watch(world)
     (lane,) = world.heads()
-    world.clock.advance(lanes.OVERDUE_S - 1)
+    world.clock.advance(wake.OVERDUE_S - 1)
 
     keep_watch(world)
 
@@ -471,7 +473,7 @@ def test_a_lane_whose_long_wait_ends_before_the_next_tick_is_woken_in_time(make_
 
     ((lane, delay_s),) = world.wakes_of_lanes()
     assert lane in world.heads()
-    assert 60 <= delay_s - lanes.AFTER_DUE_S + 1 <= 61
+    assert 60 <= delay_s - wake.AFTER_DUE_S + 1 <= 61
 
 
 def test_a_lane_that_has_a_message_of_its_own_is_not_woken_by_the_timer_too(make_world: MakeWorld) -> None:
@@ -486,7 +488,7 @@ def test_a_message_of_its_own_that_waits_below_a_minute_and_the_timer_overlap_wi
     make_world: MakeWorld,
 ) -> None:
     """The clock of storage, which says since when a run waits, may be ahead: then a lane is woken twice, never not."""
-    world = with_lanes_that_wait(make_world, LEFT_TO_TIMER_S - lanes.CLOCKS_DIFFER_BY_S + 1)
+    world = with_lanes_that_wait(make_world, LEFT_TO_TIMER_S - wake.CLOCKS_DIFFER_BY_S + 1)
 
     keep_watch(world)
 
@@ -494,13 +496,13 @@ def test_a_message_of_its_own_that_waits_below_a_minute_and_the_timer_overlap_wi
 
 
 def test_lanes_whose_waits_end_at_about_the_same_time_share_a_message(make_world: MakeWorld) -> None:
-    world = with_lanes_that_wait(make_world, *[240 + number / 10 for number in range(lanes.LANES_IN_MESSAGE + 5)], 290)
+    world = with_lanes_that_wait(make_world, *[240 + number / 10 for number in range(wake.LANES_IN_MESSAGE + 5)], 290)
     world.clock.advance(235)
 
     keep_watch(world)
 
     messages = [(len(text.splitlines()), round(delay_s)) for text, delay_s in world.wakes_of_lanes()]
-    assert sorted(messages) == [(1, 57), (5, 10), (lanes.LANES_IN_MESSAGE, 9)]
+    assert sorted(messages) == [(1, 57), (5, 10), (wake.LANES_IN_MESSAGE, 9)]
 
 
 @pytest.mark.parametrize("tick_s", [62.0, 70.0, 89.0])

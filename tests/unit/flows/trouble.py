@@ -10,12 +10,12 @@ from azure.storage.blob import BlobServiceClient, ContainerClient
 
 from local_cloud.faults import Action, Fault
 from local_cloud.receivers import Receivers
-from shared.clients.run_store import Lane
-from shared.domain.run import Run, State
-from shared.flows import runner
-from shared.flows.runner import Flow
-from shared.room import LARGE_BYTES, ROOM_BYTES
-from shared.services import Services
+from shared.app import Services
+from shared.package_memory import LARGE_BYTES, ROOM_BYTES
+from shared.runs import worker
+from shared.runs.run import Run, State
+from shared.runs.store import Lane
+from shared.runs.worker import Flow
 from tests.world import World
 
 ALERTS: Final = {"ALERT_RECIPIENT": "ops@contoso.com", "ALERT_SENDER": "app@contoso.com"}
@@ -52,15 +52,15 @@ def graph_fault(method: str, path_regex: str, do: Action, *, nth: int = 1, times
 
 def as_soon_as(world: World, state: State, act: Callable[[Run], object]) -> None:
     """Let something happen, once, when a run has just come into a state and before its next step begins."""
-    attempt = runner._attempted
+    attempt = worker._attempted
 
     def act_and_attempt(run: Run, lane: Lane, flow: Flow, services: Services) -> Run:
         if run.state is state:
-            world.monkeypatch.setattr(runner, "_attempted", attempt)
+            world.monkeypatch.setattr(worker, "_attempted", attempt)
             act(run)
         return attempt(run, lane, flow, services)
 
-    world.monkeypatch.setattr(runner, "_attempted", act_and_attempt)
+    world.monkeypatch.setattr(worker, "_attempted", act_and_attempt)
 
 
 def let_pass(world: World, lane: str, time: timedelta) -> None:

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from operations import command
-from shared import arguments
+from operations import arguments, cli
 
 
 def test_filters_are_sent_as_an_older_app_reads_them_too() -> None:
@@ -12,21 +11,21 @@ def test_filters_are_sent_as_an_older_app_reads_them_too() -> None:
     words = ["run-again", "--all", "--state", "Filed", "--outcome", "failed", "--day", "20261128", "--text", "A b"]
     options = arguments.runs([*words, "--url", "http://127.0.0.1:7071"], {})
 
-    assert command._filters(options) == {"state": "filed", "outcome": "Failed", "day": "2026-11-28", "text": "A b"}
+    assert cli._filters(options) == {"state": "filed", "outcome": "Failed", "day": "2026-11-28", "text": "A b"}
 
 
-class _App(command.App):
+class _App(cli.App):
     """An app that has listed one ended run, within the second that it tells as the time of its answer."""
 
     def __init__(self) -> None:
         self.asked: dict[str, str] = {}
 
-    def get(self, path: str, **query: str) -> tuple[command.Json, datetime]:
+    def get(self, path: str, **query: str) -> tuple[cli.Json, datetime]:
         run = {"opened": "2026-11-30T05:42:58.400000+00:00", "file_name": "USMF_1.zip", "has_again": False}
         offers = [{"verb": "run-all-again", "words": "All 1 ended runs that match."}]
         return {"ended": [{"run": run}], "offers": offers}, datetime(2026, 11, 30, 5, 42, 58, tzinfo=UTC)
 
-    def act(self, verb: str, what: Mapping[str, str]) -> command.Json:
+    def act(self, verb: str, what: Mapping[str, str]) -> cli.Json:
         self.asked = dict(what)
         return {"said": "1 of 1 are run again.", "done": True, "each": []}
 
@@ -34,6 +33,6 @@ class _App(command.App):
 def test_a_run_that_is_shown_counts_as_seen_though_http_tells_the_time_in_whole_seconds() -> None:
     app = _App()
 
-    command.run_again(app, arguments.runs(["run-again", "--all", "--text", "x", "--yes", "--url", "http://a"], {}))
+    cli.run_again(app, arguments.runs(["run-again", "--all", "--text", "x", "--yes", "--url", "http://a"], {}))
 
     assert datetime.fromisoformat(app.asked["before"]) > datetime(2026, 11, 30, 5, 42, 58, 400_000, tzinfo=UTC)

@@ -8,11 +8,14 @@ from html.parser import HTMLParser
 
 import pytest
 
-from operations import answers, pages
+from operations import actions, available_actions, handlers, pages, views
+from operations.filters import Filters
 from operations.pages import Asked
-from shared.clients.run_store import Pause
-from shared.clients.wake_queue import QueueLength
-from shared.domain.run import (
+from operations.views import Ahead, DamagedView, LaneView, Later, Line, Place, RunList, Tiles
+from shared.azure_storage.queue import QueueLength
+from shared.config.settings import SettingInForce
+from shared.health import checks
+from shared.runs.run import (
     FailedRow,
     FileFacts,
     FlowKind,
@@ -25,10 +28,7 @@ from shared.domain.run import (
     Trouble,
     new_run,
 )
-from shared.flows import actions, health, history, offers
-from shared.flows.filters import Filters
-from shared.flows.history import Ahead, DamagedView, LaneView, Later, Line, Place, RunList, Tiles
-from shared.settings import SettingInForce
+from shared.runs.store import Pause
 from tests.unit.flows.test_history import a_row
 
 NOW = datetime(2026, 11, 2, 8, 30, tzinfo=UTC)
@@ -90,15 +90,15 @@ def a_hostile_run() -> Run:
     )
 
 
-def a_hostile_view() -> history.RunView:
+def a_hostile_view() -> views.RunView:
     pause = Pause(lane="in-1", by=HOSTILE, why=HOSTILE, since=NOW)
     later = (Later(address=HOSTILE, opened=NOW, words=HOSTILE),)
     ahead = Ahead(address=HOSTILE, run_id=HOSTILE, file_name=HOSTILE)
-    return history.run_view(a_hostile_run(), ahead, pause=pause, later=later, is_holding=True)
+    return views.run_view(a_hostile_run(), ahead, pause=pause, later=later, is_holding=True)
 
 
 def a_damaged_view() -> DamagedView:
-    return DamagedView(address="1-2-3", damage=HOSTILE, offers=offers.of_damaged(HOSTILE))
+    return DamagedView(address="1-2-3", damage=HOSTILE, offers=available_actions.of_damaged(HOSTILE))
 
 
 def a_list(*, position: str = "", filters: Filters | None = None) -> RunList:
@@ -132,24 +132,24 @@ def a_list(*, position: str = "", filters: Filters | None = None) -> RunList:
                 kind=FlowKind.IMPORT,
                 lane="in-1",
                 pause=Pause(lane="in-1", by=HOSTILE, why=HOSTILE, since=NOW),
-                offers=offers.of_lane(HOSTILE, FlowKind.EXPORT, is_paused=False),
+                offers=available_actions.of_lane(HOSTILE, FlowKind.EXPORT, is_paused=False),
             ),
         ),
-        offers=offers.of_list(offers.ToRunAgain(rows=(hostile,), has_more=False)),
+        offers=available_actions.of_list(available_actions.ToRunAgain(rows=(hostile,), has_more=False)),
     )
 
 
-def a_health(grade: health.Grade = health.Grade.TROUBLE) -> health.Health:
-    return health.Health(
+def a_health(grade: checks.Grade = checks.Grade.TROUBLE) -> checks.Health:
+    return checks.Health(
         version=HOSTILE,
         grade=grade,
-        checks=(health.Check(name=HOSTILE, grade=grade, words=HOSTILE, to_do=HOSTILE),),
+        checks=(checks.Check(name=HOSTILE, grade=grade, words=HOSTILE, to_do=HOSTILE),),
         now=NOW,
         process_began=NOW,
         last_look=NOW,
-        subscriptions=(health.SubscriptionState(drive=HOSTILE, since=None, until=NOW),),
-        lanes=(health.Lane(name=HOSTILE, length=2, head=a_row(file_name=HOSTILE)),),
-        queues=(health.Queue(name=HOSTILE, length=QueueLength(waiting=1, given_up=0)),),
+        subscriptions=(checks.SubscriptionState(drive=HOSTILE, since=None, until=NOW),),
+        lanes=(checks.Lane(name=HOSTILE, length=2, head=a_row(file_name=HOSTILE)),),
+        queues=(checks.Queue(name=HOSTILE, length=QueueLength(waiting=1, given_up=0)),),
         settings=(SettingInForce(name=HOSTILE, value=HOSTILE, is_default=False),),
     )
 
@@ -221,7 +221,7 @@ def test_links_carry_the_key_on_where_the_page_was_asked_for_with_one_in_its_add
 
 
 def test_the_key_is_in_no_link_to_others_and_not_in_what_the_page_asks_by_itself() -> None:
-    view = history.run_view(a_hostile_run(), None)
+    view = views.run_view(a_hostile_run(), None)
     page = Elements(pages.run_page(view, Asked(query={"code": "the-key"})).body)
 
     others = [each for each in page.all("a") if str(each["href"]).startswith("http")]
@@ -244,24 +244,26 @@ def test_the_next_page_keeps_the_filter_and_nothing_else_of_the_query() -> None:
 def test_every_button_of_a_page_sends_what_the_app_takes() -> None:
     """Nothing that an action is told is passed over: what it does not know is refused."""
     asked = Asked(query={"company": "USMF", "outcome": "Failed", "text": " a b "})
-    listed = replace(a_list(), offers=offers.of_list(offers.ToRunAgain(rows=(a_row(),), has_more=False)))
+    listed = replace(
+        a_list(), offers=available_actions.of_list(available_actions.ToRunAgain(rows=(a_row(),), has_more=False))
+    )
     shown = [
         pages.list_page(listed, asked),
         pages.run_page(a_hostile_view(), asked),
-        pages.run_page(history.run_view(a_hostile_run(), None), asked),
+        pages.run_page(views.run_view(a_hostile_run(), None), asked),
         pages.run_page(a_damaged_view(), asked),
     ]
     buttons = [each for page in shown for each in Elements(page.body).all("button") if "data-act" in each]
 
     for button in buttons:
         sent = json.loads(str(button["data-what"])) | {"why": "", "by": "", "before": NOW.isoformat()}
-        answers._told(sent, answers._DONE_BY[offers.Verb(str(button["data-act"]))].takes)
+        handlers._told(sent, handlers._DONE_BY[available_actions.Verb(str(button["data-act"]))].takes)
 
     assert {"look-now", "run-all-again", "put-aside"} <= {each["data-act"] for each in buttons}
 
 
 def test_json_is_answered_with_304_to_who_has_it_already() -> None:
-    view = history.run_view(a_hostile_run(), None)
+    view = views.run_view(a_hostile_run(), None)
     first = pages.as_json(view, Asked(query={}))
 
     again = pages.as_json(view, Asked(query={}, etag=first.headers["ETag"]))
@@ -275,7 +277,7 @@ def test_json_is_answered_with_304_to_who_has_it_already() -> None:
 
 
 def test_a_page_knows_the_version_that_it_was_made_of() -> None:
-    view = history.run_view(a_hostile_run(), None)
+    view = views.run_view(a_hostile_run(), None)
 
     page = pages.run_page(view, Asked(query={}))
 
@@ -288,7 +290,7 @@ def test_a_page_knows_the_version_that_it_was_made_of() -> None:
 def test_the_page_of_a_run_that_has_ended_does_not_look_again() -> None:
     over = replace(a_hostile_run(), state=State.FILED, ended=NOW, outcome=Outcome.FAILED, trouble=None)
 
-    page = pages.run_page(history.run_view(over, None), Asked(query={}))
+    page = pages.run_page(views.run_view(over, None), Asked(query={}))
 
     assert not [attributes for _, attributes in Elements(page.body).elements if "data-poll" in attributes]
 
@@ -302,9 +304,9 @@ def test_what_is_not_there_and_what_cannot_be_seen_is_said_in_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("grade", "status"), [(health.Grade.OK, 200), (health.Grade.WARNING, 200), (health.Grade.TROUBLE, 503)]
+    ("grade", "status"), [(checks.Grade.OK, 200), (checks.Grade.WARNING, 200), (checks.Grade.TROUBLE, 503)]
 )
-def test_only_an_app_in_trouble_is_told_to_a_monitor_as_unwell(grade: health.Grade, status: int) -> None:
+def test_only_an_app_in_trouble_is_told_to_a_monitor_as_unwell(grade: checks.Grade, status: int) -> None:
     found = a_health(grade)
 
     page, as_json = pages.health_page(found, Asked(query={})), pages.health_json(found, Asked(query={}, etag="*"))
@@ -315,17 +317,17 @@ def test_only_an_app_in_trouble_is_told_to_a_monitor_as_unwell(grade: health.Gra
 
 
 def test_what_is_in_trouble_stands_at_the_top_of_the_health_page() -> None:
-    grades = (health.Grade.OK, health.Grade.TROUBLE, health.Grade.WARNING, health.Grade.TROUBLE)
-    checks = [health.Check(name=f"check {number}", grade=grade, words="") for number, grade in enumerate(grades)]
+    grades = (checks.Grade.OK, checks.Grade.TROUBLE, checks.Grade.WARNING, checks.Grade.TROUBLE)
+    shown = [checks.Check(name=f"check {number}", grade=grade, words="") for number, grade in enumerate(grades)]
 
-    page = pages.health_page(replace(a_health(), checks=tuple(checks)), Asked(query={}))
+    page = pages.health_page(replace(a_health(), checks=tuple(shown)), Asked(query={}))
 
     assert re.findall(r"check \d", Elements(page.body).text) == ["check 1", "check 3", "check 2", "check 0"]
 
 
 def test_the_health_of_an_app_whose_settings_are_wrong_is_a_page_too() -> None:
-    check = health.Check(name="Settings", grade=health.Grade.TROUBLE, words="FO_URL is missing.")
-    found = health.Health(version="1.0", grade=health.Grade.TROUBLE, checks=(check,))
+    check = checks.Check(name="Settings", grade=checks.Grade.TROUBLE, words="FO_URL is missing.")
+    found = checks.Health(version="1.0", grade=checks.Grade.TROUBLE, checks=(check,))
 
     page = Elements(pages.health_page(found, Asked(query={})).body)
 
@@ -349,7 +351,7 @@ def test_who_has_signed_in_is_shown() -> None:
 def test_a_page_can_be_read_without_seeing_it() -> None:
     for answer in (
         pages.list_page(a_list(), Asked(query={})),
-        pages.run_page(history.run_view(a_hostile_run(), None), Asked(query={})),
+        pages.run_page(views.run_view(a_hostile_run(), None), Asked(query={})),
         pages.run_page(a_damaged_view(), Asked(query={})),
         pages.health_page(a_health(), Asked(query={})),
     ):
@@ -365,7 +367,7 @@ def test_a_page_can_be_read_without_seeing_it() -> None:
 
 
 def test_a_button_tells_what_comes_of_it_and_what_it_is_about() -> None:
-    view = history.run_view(replace(a_hostile_run(), state=State.EXECUTING), None)
+    view = views.run_view(replace(a_hostile_run(), state=State.EXECUTING), None)
 
     buttons = Elements(pages.run_page(view, Asked(query={"code": "the-key"})).body).all("button")
 
@@ -391,7 +393,7 @@ def test_json_of_a_run_says_nothing_that_a_newer_version_has_written_into_its_re
     run = a_hostile_run()
     run = replace(run, steps=tuple(replace(step, extra={"new": "x"}) for step in run.steps), extra={"new": "x"})
 
-    shown = json.loads(pages.as_json(history.run_view(run, None), Asked(query={})).body)
+    shown = json.loads(pages.as_json(views.run_view(run, None), Asked(query={})).body)
 
     assert "extra" not in shown["steps"][0]["record"]
     assert "new" not in str(shown)

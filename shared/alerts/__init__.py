@@ -1,0 +1,1 @@
+"""Tells people about problems: alerts, their channels, their delivery."""

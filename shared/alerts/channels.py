@@ -1,0 +1,298 @@
+"""The ways to reach a person: e-mail through Graph, Teams, any webhook; the log where none of them is set.
+
+A channel sends one message when it is asked to. What is said, to whom, how often, and what happens to a message that
+could not be sent is the business of ``alerts/delivery.py``: none of the services notices a repeated one.
+"""
+
+import base64
+import hashlib
+import hmac
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from functools import partial
+from typing import Any, Final, Protocol
+
+from shared.alerts.alert import Message, Notice, Word, notice_to_json, row_line, rows_heading
+from shared.clients.http.client import Http, Refusal
+from shared.errors import AppError, NeedsPerson
+from shared.escapes import cut, json_text, one_line, path_segment, plain_text
+from shared.log import log
+from shared.secret import Secret, SecretUrl, redacted
+
+# Seconds to connect, and to wait for an answer. Short, because the minute's timer has other duties; a message that was
+# not answered is sent again.
+TIMEOUT_S: Final = (5.0, 15.0)
+
+# Bytes of a card with its envelope. Teams takes about 28 KB with everything in it; a little is left for what the
+# workflow adds. https://learn.microsoft.com/connectors/teams/#known-issues-and-limitations-with-actions
+CARD_LIMIT: Final = 25_000
+# Characters of a subject; the text has all that a longer title says.
+LONGEST_SUBJECT: Final = 255
+CUT_OFF: Final = "The rest was cut off: Teams takes no longer message."
+
+
+class Channel(Protocol):
+    """A way to reach a person."""
+
+    name: str  # what it is and where it leads, without a secret; what was told is remembered under it
+
+    def send(self, message: Message) -> None:
+        """Send the message; an AppError says that it could not be sent."""
+        ...
+
+
+class MailAlerts:
+    """Sends alerts as e-mail through Graph.
+
+    https://learn.microsoft.com/graph/api/user-sendmail
+    """
+
+    def __init__(self, graph_url: str, sender: str, recipient: str, http: Http) -> None:
+        """graph_url: with its version, such as ``https://graph.microsoft.com/v1.0``.
+
+        sender: the mailbox that sends; "" for that of the signed-in user.
+        recipient: one address, or several with ``;`` or ``,`` between them.
+        http: with a token that has Mail.Send.
+        """
+        mailbox = f"users/{path_segment(sender, safe='@')}" if sender else "me"
+        self.name = _name("mail", recipient)
+        self._url = f"{graph_url.rstrip('/')}/{mailbox}/sendMail"
+        self._sender = sender
+        self._recipients = [address.strip() for address in re.split("[;,]", recipient) if address.strip()]
+        self._http = http
+
+    def send(self, message: Message) -> None:
+        """Hand the mail to Exchange, which accepts it at once and delivers it later.
+
+        Raises NeedsPerson: no permission, or the sender has no mailbox; AnswerLost: it may have been sent; TryAgain.
+        """
+        mail = {
+            "subject": one_line(message.title, LONGEST_SUBJECT),
+            "body": {"contentType": "Text", "content": plain_text(message.text)},
+            "toRecipients": [{"emailAddress": {"address": address}} for address in self._recipients],
+        }
+        self._http.call(
+            "POST",
+            self._url,
+            operation="send mail",
+            idempotent=False,
+            json={"message": mail, "saveToSentItems": False},
+            timeout_s=TIMEOUT_S,
+            ok=(202,),  # nothing else is Exchange's word that it has the mail; a sign-in wall answers 200
+            explain=partial(_meaning, sender=self._sender or "the signed-in user"),
+        )
+
+
+class TeamsAlerts:
+    """Posts alerts to Teams, as adaptive cards to a workflow "Post to a channel when a webhook request is received".
+
+    https://learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/how-to/connectors-using
+    Names and F&O's words come from strangers, so they stand in text runs: a text block would read them as Markdown.
+    https://adaptivecards.io/explorer/TextRun.html
+    """
+
+    def __init__(self, url: SecretUrl, http: Http) -> None:
+        """url: of the workflow; whoever has it can post. http: without a token."""
+        self.name = _name("teams", url.reveal())
+        self._url = url
+        self._http = http
+
+    def send(self, message: Message) -> None:
+        """Hand the card to the workflow, which accepts it at once and posts it later.
+
+        Raises NeedsPerson: the workflow is gone, switched off or refuses the card; AnswerLost and TryAgain.
+        """
+        self._http.call(
+            "POST",
+            self._url,
+            operation="post to Teams",
+            idempotent=False,
+            headers={"Content-Type": "application/json"},
+            data=_card_within_limit(message),
+            timeout_s=TIMEOUT_S,
+            # Observed by many clients: 202, for some 200; a sign-in wall's 200 cannot be told from it.
+            ok=(200, 202),
+            explain=partial(_webhook_meaning, setting="ALERT_TEAMS_URL (or alertTeamsUrl)"),
+        )
+
+
+class WebhookAlerts:
+    """Posts alerts as JSON, which ``docs/alert.schema.json`` describes, to any address.
+
+    With a secret the request is signed as Standard Webhooks says, for which there are libraries in most languages:
+    https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+    """
+
+    def __init__(self, url: SecretUrl, secret: Secret | None, http: Http, *, clock: "Clock") -> None:
+        """secret: base64 of the key, as the receiver knows it; http: without a token; clock: returns the time."""
+        self.name = _name("webhook", url.reveal())
+        self._url = url
+        self._secret = secret
+        self._http = http
+        self._clock = clock
+
+    def send(self, message: Message) -> None:
+        """Post the message; every answer of the 200s is taken for a yes.
+
+        Raises NeedsPerson: the receiver refuses it; TryAgain. Doing it twice is harmless: the id says that it is the
+        same.
+        """
+        body = json_text(
+            {
+                "format": 1,
+                "id": message.message_id,
+                "title": message.title,
+                "alerts": [notice_to_json(notice) for notice in message.notices],
+            }
+        ).encode()
+        sent = str(int(self._clock().timestamp()))
+        headers = {"Content-Type": "application/json", "webhook-id": message.message_id, "webhook-timestamp": sent}
+        if self._secret:
+            headers["webhook-signature"] = signature(self._secret, message.message_id, sent, body)
+        self._http.call(
+            "POST",
+            self._url,
+            operation="post to the webhook",
+            idempotent=True,
+            headers=headers,
+            data=body,
+            timeout_s=TIMEOUT_S,
+            explain=partial(_webhook_meaning, setting="ALERT_WEBHOOK_URL (or alertWebhookUrl)"),
+        )
+
+
+class Clock(Protocol):
+    """Where the time comes from."""
+
+    def __call__(self) -> datetime:
+        """Return the present moment, in UTC."""
+        ...
+
+
+class LogAlerts:
+    """Writes alerts into the log as errors; Application Insights can alert on them."""
+
+    name = "log"
+
+    def send(self, message: Message) -> None:
+        """Log the alert."""
+        log.error("alert", title=message.title, text=message.text)
+
+
+def alerts_http() -> Http:
+    """Return HTTP for the webhooks of alerts, whose addresses are keys in themselves."""
+    return Http(service="The webhook for alerts", token=None, request_id_header="x-ms-workflow-run-id")
+
+
+def signature(secret: Secret, message_id: str, timestamp: str, body: bytes) -> str:
+    """Return the header webhook-signature: what proves that a message is ours, and new, and whole."""
+    key = base64.b64decode(secret.reveal().removeprefix("whsec_"))
+    signed = hmac.digest(key, f"{message_id}.{timestamp}.".encode() + body, hashlib.sha256)
+    return f"v1,{base64.b64encode(signed).decode()}"
+
+
+def _name(kind: str, where: str) -> str:
+    return f"{kind}-{hashlib.sha256(where.encode()).hexdigest()[:8]}"
+
+
+# -- the card
+
+_COLOURS: Final = {Word.NEW: "attention", Word.REMINDER: "warning", Word.OVER: "good"}
+
+
+def _card_within_limit(message: Message) -> bytes:
+    """Return the card as Teams takes it; what is too long loses lines from its end, and says so."""
+    blocks = list(_blocks(message))
+    body = _envelope(message, blocks)
+    if len(body) <= CARD_LIMIT:
+        return body
+    while len(blocks) > 1 and len(_envelope(message, [*blocks, _text(CUT_OFF)])) > CARD_LIMIT:
+        del blocks[-1]
+    return _envelope(message, [*blocks, _text(CUT_OFF)])
+
+
+def _blocks(message: Message) -> Iterator[dict[str, Any]]:
+    first = message.notices[0]
+    colour = _COLOURS[first.word] if all(notice.word is first.word for notice in message.notices) else "default"
+    yield _text(cut(message.title, 500), size="large", weight="bolder", color=colour)
+    if len(message.notices) > 1:
+        yield from (_text(line) for line in message.digest_lines)
+    else:
+        yield from _blocks_of(first)
+
+
+def _blocks_of(notice: Notice) -> Iterator[dict[str, Any]]:
+    alert = notice.alert
+    if notice.lead:
+        yield _text(notice.lead, isSubtle=True)
+    yield _text(cut(alert.text, 4_000))
+    for label, value in alert.facts:
+        yield _runs({"text": f"{label}: ", "weight": "bolder"}, {"text": cut(value, 500)})
+    if alert.rows:
+        yield _text(rows_heading(alert), weight="bolder")
+        yield from (_text(cut(row_line(row), 600), fontType="monospace") for row in alert.rows)
+
+
+def _envelope(message: Message, blocks: list[dict[str, Any]]) -> bytes:
+    # 1.4: what all clients of Teams show. https://learn.microsoft.com/microsoftteams/platform/task-modules-and-cards/cards/design-effective-cards
+    card: dict[str, Any] = {
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "type": "AdaptiveCard",
+        "version": "1.4",
+        "msteams": {"width": "Full"},
+        "body": blocks,
+    }
+    if actions := [{"type": "Action.OpenUrl", "title": words, "url": url} for words, url in _links(message)]:
+        card["actions"] = actions
+    attachment = {"contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": None, "content": card}
+    return json_text({"type": "message", "attachments": [attachment]}).encode()
+
+
+def _links(message: Message) -> tuple[tuple[str, str], ...]:
+    if len(message.notices) > 1:
+        return (("All runs", message.pages_url),) if message.pages_url else ()
+    return tuple((words, url) for words, url in message.notices[0].alert.links if len(url) <= 2_000)
+
+
+def _text(text: str, **style: Any) -> dict[str, Any]:
+    return _runs({"text": text, **style})
+
+
+def _runs(*runs: dict[str, Any]) -> dict[str, Any]:
+    inlines = [{"type": "TextRun", **run, "text": plain_text(run["text"])} for run in runs]
+    return {"type": "RichTextBlock", "inlines": inlines}
+
+
+# -- what refusals mean
+
+
+def _meaning(refusal: Refusal, *, sender: str) -> AppError | None:
+    match refusal.status:
+        case 403:
+            return NeedsPerson(
+                f"Microsoft Graph does not permit mail from {sender}: {refusal.words}. Grant the permission Mail.Send "
+                "with consent, and allow this mailbox if Exchange limits the app to some",
+                call=refusal.call,
+            )
+        case 400 | 404:
+            # ErrorInvalidUser, MailboxNotEnabledForRESTAPI: the same request fails until someone mends the settings.
+            return NeedsPerson(
+                f"Microsoft Graph cannot send mail from {sender}: {refusal.words}. Check sender and recipient of "
+                "alerts in the settings; the sender needs a mailbox",
+                call=refusal.call,
+            )
+        case _:
+            return None
+
+
+def _webhook_meaning(refusal: Refusal, *, setting: str) -> AppError | None:
+    match refusal.status:
+        case 400 | 401 | 403 | 404 | 405 | 410 | 413 | 415 | 422:
+            return NeedsPerson(
+                f"The webhook for alerts refuses a message (HTTP {refusal.status}): {redacted(refusal.words)[:300]}. "
+                f"Check {setting}: is the receiver still there and switched on?",
+                call=refusal.call,
+            )
+        case _:
+            return None

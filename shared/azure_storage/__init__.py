@@ -1,0 +1,1 @@
+"""The app's own storage account: connection, leases, checkpoints, queue."""

@@ -1,0 +1,1 @@
+"""Bytes between pre-authenticated URLs and blobs."""

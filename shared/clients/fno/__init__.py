@@ -1,0 +1,1 @@
+"""The Data management package API of Dynamics 365 Finance & Operations."""

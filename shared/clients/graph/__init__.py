@@ -1,0 +1,1 @@
+"""Microsoft Graph: OneDrive and its change notifications."""

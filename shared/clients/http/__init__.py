@@ -1,0 +1,1 @@
+"""One HTTP call, its errors, and the links that answers give."""

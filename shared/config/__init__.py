@@ -1,0 +1,1 @@
+"""What the app is told: its settings, the imports and exports, their schedules."""

@@ -1,1 +1,0 @@
-"""The rules, as pure values: nothing in here talks to anything."""

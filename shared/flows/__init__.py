@@ -1,1 +1,0 @@
-"""What the app does, one file per story."""

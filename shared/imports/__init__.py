@@ -1,0 +1,1 @@
+"""OneDrive to F&O: the steps of an import, and what it needs."""

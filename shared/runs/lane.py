@@ -1,0 +1,149 @@
+"""Which run of a lane is next, and when. Pure: the rows come from ``runs/store.py``.
+
+A lane is an order: its files are taken up one at a time, the oldest first. A run that is set aside is passed, and tried
+again when it is due. Which run may submit is not decided here: its place in a lane proves nothing.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import groupby
+from typing import Final
+
+from shared.runs.run import Run, State
+
+SECOND: Final = len("20260123T010203")  # of the time with which a place begins
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneRow:
+    """What a listing tells of an open run."""
+
+    lane: str
+    order: str
+    due: datetime
+    state: State | None  # None: the record is damaged, and its metadata do not say
+    integration: str = ""
+    file_name: str = ""
+    run_id: str = ""
+    address: str = ""  # by which the run store finds the run
+    is_aside: bool = False  # others pass it
+    refusal: str = ""  # the ambiguous refusal that it has met last, and that counts
+    damage: str = ""  # what is wrong with its record; "": nothing that is known
+    saved: datetime | None = field(default=None, compare=False)  # by storage's clock
+    record_etag: str = field(default="", compare=False)
+    whole: Run | None = field(default=None, compare=False)  # a run that nobody has worked at yet stands in the listing
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether nobody has begun it, and nothing is known against it."""
+        return self.state in (State.FOUND, State.PLANNED) and not self.is_aside and not self.damage
+
+    @property
+    def is_passed(self) -> bool:
+        """Whether other runs pass it: set aside, cancelled, or damaged before anything was sent."""
+        if self.damage:
+            return self.state in (State.FOUND, State.CLAIMED)
+        return self.is_aside or self.state is State.CANCELLED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """A flow that stands still because two of its files met the same refusal: one file tries now and then."""
+
+    lane: str
+    integration: str
+    refusal: str
+    text: str  # what the service said, and what to do
+    since: datetime
+    next_try: datetime
+    record_etag: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The run that is to be worked at next, and from when on."""
+
+    row: LaneRow
+    due: datetime
+
+
+def choose(rows: Sequence[LaneRow], stops: Sequence[Stop] = ()) -> Choice | None:
+    """Return the run of a lane that is due first; None if there is nothing to be done.
+
+    rows: in the order of their places; all that are under way or passed, and the first of those that wait.
+    """
+    stopped = {stop.integration: stop for stop in stops}
+    under_way = [row for row in rows if not row.is_waiting and not row.is_passed]
+    choices = [Choice(row=row, due=row.due) for row in rows if not row.is_waiting and not row.damage]
+    if not under_way:
+        choices += _first_waiting([row for row in rows if row.integration not in stopped])
+    kept = [each for each in choices if not _is_stopped(each.row, stopped)]
+    tried = (_tried_next(rows, stop, under_way) for stop in stops)
+    kept += [each for each in tried if each]
+    return min(kept, key=lambda each: (each.due, each.row.order), default=None)
+
+
+def ahead_of(order: str, rows: Sequence[LaneRow], stops: Sequence[Stop] = ()) -> LaneRow | None:
+    """Return the run that is worked at before the one at this place may begin; None if that one may be worked at.
+
+    rows: as for ``choose``; one that waits far behind is not among them.
+    """
+    own = next((row for row in rows if row.order == order), None)
+    if own is not None and not own.is_waiting:
+        return None
+    under_way = next((row for row in rows if not row.is_waiting and not row.is_passed), None)
+    if under_way is not None:
+        return under_way
+    stopped = {stop.integration for stop in stops}
+    if own is not None and own.integration in stopped:
+        return None
+    first = next(_first_waiting([row for row in rows if row.integration not in stopped]), None)
+    return None if first is None or first.row.order == order else first.row
+
+
+def _first_waiting(rows: Sequence[LaneRow]) -> Iterator[Choice]:
+    """Yield the file that is next: the oldest; of those of one second the first by name."""
+    waiting = [row for row in rows if row.is_waiting]
+    if waiting:
+        second = waiting[0].order[:SECOND]
+        first = min((row for row in waiting if row.order[:SECOND] == second), key=lambda row: row.file_name.casefold())
+        yield Choice(row=first, due=first.due)
+
+
+def _is_stopped(row: LaneRow, stopped: Mapping[str, Stop]) -> bool:
+    """Return whether a run waits for its flow: it has not begun, or has met what stops the flow."""
+    stop = stopped.get(row.integration)
+    return stop is not None and (row.state is State.FOUND or row.refusal == stop.refusal)
+
+
+def _tried_next(rows: Sequence[LaneRow], stop: Stop, under_way: Sequence[LaneRow]) -> Choice | None:
+    """Return the file that tries whether a stopped flow goes on: each time the one whose last try is longest ago.
+
+    A file that nobody has begun is not begun while a run is under way that does not stand still with the flow.
+    """
+    met = [row for row in rows if row.integration == stop.integration and not row.damage]
+    stood = [row for row in met if row.state is not State.CANCELLED and not row.is_waiting]
+    own = [row for row in stood if _is_stopped(row, {stop.integration: stop})]
+    waiting = [row for row in met if row.is_waiting] if all(row in own for row in under_way) else []
+    candidates = [*own, *(choice.row for choice in _first_waiting(waiting))]
+    if not candidates:
+        return None
+    row = min(candidates, key=lambda row: (row.due, row.order))
+    return Choice(row=row, due=max(stop.next_try, row.due))
+
+
+def is_enough(rows: Sequence[LaneRow], stops: Sequence[Stop] = ()) -> bool:
+    """Return whether the first rows of a lane tell which run is next, whatever comes behind them.
+
+    They do once a file that waits was seen, and all others of its second.
+    """
+    stopped = {stop.integration for stop in stops}
+    waiting = next((row for row in rows if row.is_waiting and row.integration not in stopped), None)
+    return waiting is not None and rows[-1].order[:SECOND] > waiting.order[:SECOND]
+
+
+def by_lane(rows: Sequence[LaneRow]) -> Iterator[tuple[str, list[LaneRow]]]:
+    """Yield lanes with their rows. rows: as the store lists them, lane by lane."""
+    for lane, found in groupby(rows, key=lambda row: row.lane):
+        yield lane, list(found)

@@ -1,0 +1,568 @@
+"""A run: what the app decided about one file (import) or one package (export), and what may come next.
+
+The two tables of moves, what people may do included, say what may follow what. Pure values. How a run is written is
+``runs/record.py``, where it is kept ``runs/store.py``; what each state makes the app do is
+``imports/steps.py`` and ``exports/steps.py``; who moves runs is ``runs/worker.py``.
+"""
+
+import dataclasses
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+from shared.secret import SecretUrl
+
+
+class FlowKind(StrEnum):
+    """Which way the data goes."""
+
+    IMPORT = "import"  # OneDrive -> F&O
+    EXPORT = "export"  # F&O -> OneDrive
+
+
+class State(StrEnum):
+    """What is already true of a run. After a crash, this is what we know."""
+
+    # OneDrive to F&O:
+    FOUND = "found"  # the file is in Input and has a run
+    CLAIMED = "claimed"  # the file is in Processing
+    FINISHED = "finished"  # the outcome is known and saved
+    FILED = "filed"  # the file is in Success or Error
+    WITHDRAWN = "withdrawn"  # a person took the file away before F&O was told of it
+    # F&O to OneDrive:
+    PLANNED = "planned"  # an export is due and its file name is fixed
+    READY = "ready"  # F&O has finished the export
+    DELIVERED = "delivered"  # the package is in OneDrive
+    FAILED = "failed"  # F&O has no package for us and will not have one
+    # Both ways:
+    SUBMITTING = "submitting"  # the execution under the last id may or may not have reached F&O
+    EXECUTING = "executing"  # F&O knows the execution
+    CANCELLED = "cancelled"  # a person has ended the run; an import is over once its file is moved
+
+    @classmethod
+    def _missing_(cls, value: object) -> "State | None":
+        """Read what older versions have saved: an uploaded package was a state of its own."""
+        return cls.CLAIMED if value == "uploaded" else None
+
+
+# What may follow what. Only a person's word leads to CANCELLED (``Run.cancelled``), only the app leads elsewhere.
+IMPORT_MOVES: Final[Mapping[State, frozenset[State]]] = {
+    State.FOUND: frozenset({State.CLAIMED, State.FINISHED, State.WITHDRAWN, State.CANCELLED}),
+    State.CLAIMED: frozenset({State.SUBMITTING, State.FINISHED, State.WITHDRAWN, State.CANCELLED}),
+    # Back to CLAIMED only if it is certain that F&O has not begun: nothing was sent, F&O refused, or after the fence.
+    State.SUBMITTING: frozenset({State.EXECUTING, State.CLAIMED, State.FINISHED, State.CANCELLED}),
+    # Back to CLAIMED only if the execution has ended in contention and has certainly changed nothing.
+    State.EXECUTING: frozenset({State.FINISHED, State.CLAIMED, State.CANCELLED}),
+    State.FINISHED: frozenset({State.FILED, State.CANCELLED}),
+    State.CANCELLED: frozenset({State.FILED}),
+    State.FILED: frozenset(),
+    State.WITHDRAWN: frozenset(),
+}
+
+EXPORT_MOVES: Final[Mapping[State, frozenset[State]]] = {
+    State.PLANNED: frozenset({State.SUBMITTING, State.CANCELLED}),
+    State.SUBMITTING: frozenset({State.EXECUTING, State.PLANNED, State.CANCELLED}),
+    State.EXECUTING: frozenset({State.READY, State.FAILED, State.CANCELLED}),
+    State.READY: frozenset({State.DELIVERED, State.FAILED, State.CANCELLED}),
+    State.DELIVERED: frozenset(),
+    State.FAILED: frozenset(),
+    State.CANCELLED: frozenset(),
+}
+
+MOVES: Final[Mapping[FlowKind, Mapping[State, frozenset[State]]]] = {
+    FlowKind.IMPORT: IMPORT_MOVES,
+    FlowKind.EXPORT: EXPORT_MOVES,
+}
+
+# How far a run has come in each state. A move to where it has been before only begins the same thing once more: failed
+# tries go on being counted, and a problem stays open.
+PROGRESS: Final[Mapping[State, int]] = {
+    State.FOUND: 0,
+    State.PLANNED: 0,
+    State.CLAIMED: 1,
+    State.SUBMITTING: 2,
+    State.EXECUTING: 3,
+    State.FINISHED: 4,
+    State.READY: 4,
+    State.CANCELLED: 5,
+    State.FILED: 6,
+    State.DELIVERED: 6,
+    State.WITHDRAWN: 6,
+    State.FAILED: 6,
+}
+
+# States in which F&O may be at work on a run, or may begin at any moment.
+WITH_FO: Final = frozenset({State.SUBMITTING, State.EXECUTING})
+
+# What a record of a newer version says beyond what this version knows; it is kept and written back.
+NOTHING_MORE: Final[Mapping[str, object]] = MappingProxyType({})
+
+
+class Outcome(StrEnum):
+    """How a run went, in the words that a report and an alert use."""
+
+    SUCCEEDED = "Succeeded"
+    PARTIALLY_SUCCEEDED = "PartiallySucceeded"  # some rows are in F&O, some are not
+    FAILED = "Failed"
+    CANCELED = "Canceled"  # by a person in F&O
+    REJECTED = "Rejected"  # never imported: no package, no company, or F&O refused it
+    UNKNOWN = "Unknown"  # F&O had begun, and has forgotten how it ended
+    WITHDRAWN = "Withdrawn"  # a person took the file away
+    GIVEN_UP = "GivenUp"  # a person cancelled the run; F&O may have gone on with it
+
+    @property
+    def needs_telling(self) -> bool:
+        """Whether a person has to hear of it."""
+        return self not in (Outcome.SUCCEEDED, Outcome.WITHDRAWN, Outcome.GIVEN_UP)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileFacts:
+    """The file that a run is about, as it was last seen in OneDrive."""
+
+    name: str  # the name under which a person knows it
+    item_id: str = ""  # OneDrive's id; empty for an export that is not delivered yet
+    size_bytes: int = 0
+    etag: str = ""
+    modified: datetime | None = None
+    quick_xor_hash: str = ""
+    folder: str = ""  # the folder where it is now, for people to read
+    is_complete: bool = True  # false while it is empty, still being written, or held back by OneDrive
+    web_url: str = ""  # OneDrive's page about it, for people; opening it needs a sign-in
+    extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadedPackage:
+    """A blob of F&O's that holds the package. Its address without the key: the key is never saved."""
+
+    blob_name: str  # the uniqueFileName that F&O was asked for
+    blob_path: str  # host and path of the blob, without the query
+    key_expires: datetime | None  # when F&O's key to it runs out
+    extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """One execution id that was chosen, and saved before it was sent. None that F&O may still show is forgotten."""
+
+    execution_id: str
+    chosen: datetime
+    blob_name: str = ""  # imports: the package it was sent with
+    fenced: datetime | None = None  # imports: since when that package is empty, so that a late request can only fail
+    missing_since: datetime | None = None  # when F&O was first asked about it and did not know it
+    delivered_as: str = ""  # exports: the file in OneDrive that holds its package
+    never_began: bool = False  # F&O certainly has not begun it: it was not sent, or was refused
+    seen: datetime | None = None  # when F&O first showed it
+    extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteCallRecord:
+    """One call to a service, as a support ticket needs it."""
+
+    service: str
+    operation: str
+    status: int | None  # HTTP status; None where no answer came
+    request_id: str
+    took_s: float
+    began: datetime
+    extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether it was answered with 400 or more, or not at all."""
+        return self.status is None or self.status >= 400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRecord:
+    """One step of a run: when, how long, what was called, what went wrong. Equal ones in a row are counted."""
+
+    step: str
+    state: State  # the state that the step began in
+    began: datetime
+    took_s: float
+    calls: tuple[RemoteCallRecord, ...] = ()
+    error: str = ""
+    times: int = (
+        1  # how many of these there were in a row; began is the first's, the rest the last's, with refused calls
+    )
+    by: str = ""  # the person who did it; "": the app
+    why: str = ""  # what that person gave as the reason
+    extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
+
+
+class About(StrEnum):
+    """What a problem is about, so that it ends with its cause."""
+
+    OTHER = ""
+    FAILING = "failing"  # tries that fail, or a person who must act; over with a try that goes well
+    ASIDE = "aside"  # OneDrive keeps the file from going on
+    WAITING = "waiting"  # something that another run uses
+    EXECUTION = "execution"  # F&O takes too long, or does not know what it has accepted
+    LOST = "lost"  # submits without an answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """Something about a run that a person should hear of while the run goes on."""
+
+    text: str
+    since: datetime
+    about: About = About.OTHER
+    extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """OneDrive or F&O keeps this run alone from going on; others pass it once it is set aside."""
+
+    since: datetime
+    text: str  # the item's own words
+    refusal: str = ""  # an ambiguous refusal: step, service, status and code; "" if the cause is the file's own
+    is_aside: bool = False  # others pass it
+    is_cleared: bool = False  # another file got through since, so this refusal is about this file
+    is_flows: bool = False  # a second file met the same: the flow is stopped, not the file
+
+    extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """A run waits for something that another one has; that is no failure."""
+
+    what: str  # "the data project Customers"
+    since: datetime
+    holder: str = ""  # who has it, in words
+    holder_address: str = ""  # by which the run store finds that run
+    extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Successor:
+    """The run that a person opened to do the work of an ended one again: all that its record's name is made of."""
+
+    run_id: str
+    opened: datetime
+    lane: str
+    order: str
+    extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportFile:
+    """A file that the app has put beside a failed one, and may replace by a newer one."""
+
+    name: str
+    item_id: str
+    extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedRow:
+    """One row, or one thing, that F&O could not do, in its words."""
+
+    record_id: str
+    field: str
+    message: str
+    extra: Mapping[str, object] = dataclasses.field(default=NOTHING_MORE, compare=False, repr=False)
+
+
+# Calls that were refused, that steps without an error which are counted together keep beside the calls of the last one.
+REFUSED_CALLS_KEPT: Final = 5
+
+# Steps that a record keeps: enough for hours of trouble, bounded so that a record stays small.
+STEPS_KEPT: Final = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One file's or one package's way. Change it through its methods; they keep the rules."""
+
+    run_id: str
+    flow: FlowKind
+    integration: str  # the name of the import or export in the settings
+    lane: str  # runs of one lane go one at a time, oldest first
+    state: State
+    state_since: datetime
+    due: datetime  # when the next step is to be done
+    opened: datetime
+    file: FileFacts
+    order: str  # place in the lane: sorts by age, unique in the lane, and the same whenever the run is opened again
+    data_project: str = ""
+    company: str = ""
+    package: UploadedPackage | None = None
+    entities: tuple[str, ...] = ()
+    submissions: tuple[Submission, ...] = ()
+    outcome: Outcome | None = None
+    reason: str = ""
+    attempts: int = 0  # tries of the next step that failed in a row
+    error_keys_of: tuple[str, ...] | None = (
+        None  # entities whose error keys F&O was asked to write; None: not asked yet
+    )
+    report_attempts: int = 0  # looks for error keys that were not written yet
+    failed_rows: tuple[FailedRow, ...] = ()  # the first of them; all lie beside the file
+    failed_rows_total: int = 0
+    are_rows_told: bool = False  # F&O has told its row errors, or that there are none
+    summary_url: str = ""  # F&O's page about the execution, where it was asked for one
+    report_url: str = ""  # OneDrive's page about the report beside the file
+    report_files: tuple[ReportFile, ...] = ()  # what it has put beside the file
+    trouble: Trouble | None = None
+    furthest: State | None = None  # how far it ever came; None: its state says it
+    failing_since: datetime | None = None  # the first failed try since then
+    lost_submits: int = 0  # submits in a row whose answer was lost
+    not_found: int = 0  # answers "not found" about its file, in a row
+    held_name_looks: int = 0  # looks at a name in Output that an upload holds
+    detail_tries: int = 0  # tries to get what the report tells of a failed execution
+    resubmits: int = 0  # executions that ended in contention and changed nothing
+    held: Held | None = None
+    waits: Wait | None = None
+    environment_url: str = ""  # of F&O, from the first reservation on
+    reserved: tuple[str, ...] = ()  # what it reserves there before a submit: "project:customers"
+    cancelled_in: State | None = None  # the state in which a person cancelled it
+    passed_by: tuple[str, ...] = ()  # the first files of its flow that were taken up before it, though they came later
+    passed_by_total: int = 0
+    scheduled: datetime | None = None  # exports: the moment of the schedule that it serves; None: a person asked for it
+    late_s: float | None = None  # exports: seconds between that moment and its opening, if that was late
+    waited_s: float | None = None  # seconds until it was taken up, and for what other runs had; None: not known
+    steps: tuple[StepRecord, ...] = ()
+    ended: datetime | None = None
+    again: Successor | None = None  # chosen, and saved here, before it is opened: so there is one, whoever asks twice
+    again_of: str = ""  # the address of the run whose work this one does again
+    again_number: int = 0  # how many runs of the same work there were before
+    extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
+
+    # What only this process knows; never saved. A run that was read from the store has none of it.
+    fresh: bool = field(default=False, compare=False)  # the state was entered by this process, and nothing tried since
+    download_url: SecretUrl | None = field(default=None, compare=False)  # of the file as it was just claimed
+    package_url: SecretUrl | None = field(default=None, compare=False)  # the key to the uploaded package
+    record_etag: str = field(default="", compare=False)  # version of the record that this run was read from
+
+    @property
+    def execution_id(self) -> str:
+        """The execution id chosen last, or an empty string."""
+        return self.submissions[-1].execution_id if self.submissions else ""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no step is left."""
+        return not MOVES[self.flow][self.state]
+
+    def log_keys(self) -> dict[str, object]:
+        """What every log line about this run carries."""
+        keys: dict[str, object] = {
+            "run_id": self.run_id,
+            "flow": self.flow.value,
+            "lane": self.lane,
+            "file": self.file.name,
+            "company": self.company,
+            "data_project": self.data_project,
+            "execution_id": self.execution_id,
+        }
+        return {name: value for name, value in keys.items() if value}
+
+    def moved_to(self, state: State, now: datetime) -> "Run":
+        """Return the run in its next state, due at once. Raises ValueError for a move that the tables do not know.
+
+        A state that it had not reached before ends what stood in its way until then.
+        """
+        if state not in MOVES[self.flow][self.state] or state is State.CANCELLED:
+            raise ValueError(f"{self.flow} run {self.run_id} cannot move from {self.state} to {state}")
+        moved = replace(self, state=state, state_since=now, due=now, fresh=True, waited_s=self._waited_s(now))
+        furthest = self.furthest or self.state
+        if PROGRESS[state] <= PROGRESS[furthest]:
+            return replace(moved, furthest=furthest)
+        return replace(moved, furthest=state, trouble=None).with_a_good_try()
+
+    def _waited_s(self, now: datetime) -> float | None:
+        """Return for how long it has waited once it leaves its state: until it was taken up the first time."""
+        is_first = PROGRESS[self.furthest or self.state] == 0
+        return round((now - self.opened).total_seconds(), 3) if is_first else self.waited_s
+
+    def finished(self, outcome: Outcome, reason: str, now: datetime) -> "Run":
+        """Return an import whose outcome is known."""
+        return replace(self.moved_to(State.FINISHED, now), outcome=outcome, reason=reason)
+
+    @property
+    def can_be_cancelled(self) -> bool:
+        """Whether a person may end it."""
+        return State.CANCELLED in MOVES[self.flow][self.state]
+
+    def cancelled(self, reason: str, now: datetime) -> "Run":
+        """Return the run as a person ended it, due at once; the outcome of an import that is known stays.
+
+        Raises ValueError if it is over or cancelled already.
+        """
+        if not self.can_be_cancelled:
+            raise ValueError(f"{self.flow} run {self.run_id} cannot be cancelled in {self.state}")
+        ended = replace(
+            self,
+            state=State.CANCELLED,
+            furthest=State.CANCELLED,
+            cancelled_in=self.state,
+            waited_s=self.waits_no_more(now)._waited_s(now),
+            state_since=now,
+            due=now,
+            outcome=self.outcome if self.outcome and self.flow is FlowKind.IMPORT else Outcome.GIVEN_UP,
+            reason=f"{self.reason} {reason}".strip(),
+            trouble=None,
+            held=None,
+            waits=None,
+            fresh=False,
+            package_url=None,
+        )
+        return ended.with_a_good_try()
+
+    def waiting(self, seconds: float, now: datetime) -> "Run":
+        """Return the run with its next step put off."""
+        return replace(self, due=now + timedelta(seconds=seconds))
+
+    def failed_once_more(self, wait_s: float, now: datetime) -> "Run":
+        """Return the run after a try of its next step that failed; what this process alone knew is dropped."""
+        return replace(
+            self,
+            attempts=self.attempts + 1,
+            failing_since=self.failing_since or now,
+            due=now + timedelta(seconds=wait_s),
+            fresh=False,
+            download_url=None,
+            package_url=None,
+        )
+
+    def with_a_good_try(self) -> "Run":
+        """Return the run after a try that shows that what failed before works; a problem of that kind is over."""
+        is_over = self.trouble is not None and self.trouble.about is About.FAILING
+        return replace(self, attempts=0, failing_since=None, trouble=None if is_over else self.trouble)
+
+    def waiting_for(self, wait: Wait, wait_s: float, stuck_after: timedelta, now: datetime) -> "Run":
+        """Return the run put off because of what another one has; a wait beyond the limit is told, once."""
+        since = self.waits.since if self.waits and self.waits.what == wait.what else wait.since
+        waits = replace(self, waits=replace(wait, since=since)).waiting(wait_s, now)
+        if now - since <= stuck_after:
+            return waits
+        minutes = (now - since).total_seconds() / 60
+        text = f"{self.file.name} has waited for {wait.what} for {minutes:.0f} minutes. {wait.holder}".strip()
+        return waits.troubled(text, now, About.WAITING)
+
+    def waits_no_more(self, now: datetime) -> "Run":
+        """Return the run that got what it has waited for."""
+        waited_s = self.waited_s
+        if self.waits and waited_s is not None:  # before it is taken up all of the time counts
+            waited_s = round(waited_s + (now - self.waits.since).total_seconds(), 3)
+        return replace(self, waits=None, waited_s=waited_s).without_trouble(About.WAITING)
+
+    def troubled(self, text: str, now: datetime, about: About = About.OTHER) -> "Run":
+        """Return the run flagged for attention; an existing flag is kept."""
+        return self if self.trouble else replace(self, trouble=Trouble(text=text, since=now, about=about))
+
+    def without_trouble(self, about: About) -> "Run":
+        """Return the run without a problem of that kind."""
+        return replace(self, trouble=None) if self.trouble and self.trouble.about is about else self
+
+    @property
+    def may_be_with_fo(self) -> bool:
+        """Whether F&O may be working on it, or may begin, as far as its record tells; cancelling does not stop F&O.
+
+        A package that was fenced cannot be imported any more. An export cannot be fenced.
+        """
+        state = self.cancelled_in or self.state
+        if state in WITH_FO:
+            return True
+        return state is State.PLANNED and not all(each.never_began for each in self.submissions)
+
+    @property
+    def is_aside(self) -> bool:
+        """Whether other runs of its lane pass it."""
+        return self.state is State.CANCELLED or (self.held is not None and self.held.is_aside)
+
+    def with_report_file(self, file: ReportFile) -> "Run":
+        """Return the run with one more file of its report, or with a newer one of that name."""
+        others = tuple(each for each in self.report_files if each.name != file.name)
+        return replace(self, report_files=(*others, file))
+
+    def submitting(self, submission: Submission, now: datetime) -> "Run":
+        """Return the run with one more execution id, about to be sent."""
+        return replace(self.moved_to(State.SUBMITTING, now), submissions=(*self.submissions, submission))
+
+    def with_submission(self, changed: Submission) -> "Run":
+        """Return the run with the submission of that execution id replaced."""
+        return replace(
+            self,
+            submissions=tuple(changed if s.execution_id == changed.execution_id else s for s in self.submissions),
+        )
+
+    def with_step(self, record: StepRecord) -> "Run":
+        """Return the run with one more step in its history; one like the last is counted, not added.
+
+        A try that called nobody is not like one that did, whose calls it would hide.
+        """
+        if self.steps:
+            last = self.steps[-1]
+            is_alike = all(
+                getattr(last, name) == getattr(record, name) for name in ("step", "state", "error", "by", "why")
+            )
+            if is_alike and bool(last.calls) == bool(record.calls):
+                refused = [] if record.error else [call for call in last.calls if call.is_refused]
+                calls = (*refused[-REFUSED_CALLS_KEPT:], *record.calls)
+                merged = replace(record, began=last.began, times=last.times + 1, calls=calls)
+                return replace(self, steps=(*self.steps[:-1], merged))
+        return replace(self, steps=(*self.steps, record)[-STEPS_KEPT:])
+
+
+def new_run(
+    *,
+    flow: FlowKind,
+    state: State,
+    integration: str,
+    lane: str,
+    order: str,
+    file: FileFacts,
+    now: datetime,
+    data_project: str = "",
+    company: str = "",
+) -> Run:
+    """Return a run that is opened now and due at once."""
+    return Run(
+        run_id=secrets.token_hex(6),
+        flow=flow,
+        integration=integration,
+        lane=lane,
+        state=state,
+        furthest=state,
+        state_since=now,
+        due=now,
+        opened=now,
+        order=order,
+        file=file,
+        data_project=data_project,
+        company=company,
+    )
+
+
+def new_execution_id(data_project: str, now: datetime) -> str:
+    """Return an id that F&O has not seen: readable, unique, at most 60 of [A-Za-z0-9-].
+
+    It is also the blob's name and the client-request-id, so that one search finds the whole way.
+    """
+    # facts: ids of about 75 characters are known to work, the column's length is not documented.
+    readable = "".join(c if c.isascii() and c.isalnum() else "-" for c in data_project)[:30].strip("-") or "package"
+    return f"{readable}-{now.astimezone(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(6)}"
+
+
+# Characters of a file's name that OneDrive takes.
+# https://support.microsoft.com/office/restrictions-and-limitations-in-onedrive-and-sharepoint-64883a5d-228e-48f5-b3d2-eb39e07630fa
+LONGEST_NAME: Final = 255
+
+
+def name_with(file_name: str, addition: str) -> str:
+    """Return a file name made unique: ``name_with("a.zip", "1f2e")`` is ``a (1f2e).zip``; a long one is cut for it."""
+    stem, dot, suffix = file_name.rpartition(".")
+    if not stem:
+        stem, dot, suffix = file_name, "", ""
+    ending = f" ({addition}){dot}{suffix}"
+    return stem[: LONGEST_NAME - len(ending)] + ending

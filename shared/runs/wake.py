@@ -1,0 +1,134 @@
+"""What the timer does about lanes as a whole: wakes those that are due, says which flows and records stand still.
+
+One listing of all open runs serves all of it. What moves a run is ``runner.py``.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Final
+
+from shared.alerts import delivery
+from shared.alerts.alert import Alert
+from shared.app import Services
+from shared.concurrency import gravest
+from shared.log import log
+from shared.runs.lane import Choice, LaneRow, Stop, by_lane, choose, is_enough
+from shared.runs.run import State
+from shared.runs.store import OpenLanes
+from shared.runs.worker import LEFT_TO_TIMER_S
+
+# Seconds that a wake-up may be late before the timer sends another one.
+OVERDUE_S: Final = 30.0
+# A lane whose wait was left to the timer is woken by the last tick before its run is due. Ticks come every minute, and
+# some seconds late.
+AHEAD_S: Final = 65.0
+# The clocks of storage, which says since when a run waits, and of this host may differ by so many seconds.
+CLOCKS_DIFFER_BY_S: Final = 5.0
+# Lanes that one message wakes, so that many that wait ask Azure for few instances; and by how many seconds one of them
+# may come later for it. They are worked at side by side.
+LANES_IN_MESSAGE: Final = 25
+TOGETHER_S: Final = 15.0
+# By so much a message comes after its run is due, because a worker whose clock is behind would leave the lane alone.
+AFTER_DUE_S: Final = 2.0
+# Seconds in which all of them are woken; what is not, is a minute later.
+WAKE_S: Final = 9.0
+
+
+def next_of_lanes(lanes: OpenLanes) -> dict[str, Choice]:
+    """Return which run of each lane is due first; lanes that are paused, or have nothing to do, are left out."""
+    stops = _stops_by_lane(lanes)
+    choices = {lane: choose(rows, stops.get(lane, [])) for lane, rows in by_lane(lanes.rows)}
+    return {lane: choice for lane, choice in choices.items() if choice and lane not in lanes.paused}
+
+
+def see_to_lanes(services: Services) -> OpenLanes:
+    """List all open runs, wake lanes that are due, and return what was listed."""
+    listed = services.store.open_lanes()
+    wake_lanes(listed, services)
+    return listed
+
+
+def wake_lanes(lanes: OpenLanes, services: Services) -> int:
+    """Wake each lane that is overdue, and each whose wait ends before the next tick and has no message.
+
+    Return how many. A lost message costs a minute, never a file. Raises the gravest error once all were tried.
+    """
+    wakes = list(_wakes(lanes, services.now()))
+    work: dict[str, Callable[[], None]] = {}
+    for together in _batches(wakes):
+        delay_s = max(delay_s for _, delay_s in together)
+        text = "\n".join(text for text, _ in together)
+        work[f"wake {text}"] = partial(services.wakes.send, text, delay_s=delay_s)
+    if error := gravest(services.attempt_all(work, limit_s=WAKE_S)):
+        raise error
+    return len(wakes)
+
+
+type Wake = tuple[str, float]  # a line of a message, and in how many seconds it is to come
+
+
+def _wakes(lanes: OpenLanes, now: datetime) -> Iterator[Wake]:
+    rows, stops = dict(by_lane(lanes.rows)), _stops_by_lane(lanes)
+    for lane, choice in next_of_lanes(lanes).items():
+        in_s = (choice.due - now).total_seconds()
+        is_overdue = in_s < -OVERDUE_S
+        if is_overdue:
+            log.warning("lane.overdue", lane=lane, due=choice.due)
+        if is_overdue or (in_s < AHEAD_S and _is_left_to_timer(choice)):
+            is_first = _is_among_the_first(choice.row, rows[lane], stops.get(lane, []))
+            yield (lane if is_first else f"{lane} {choice.row.order}"), max(in_s + AFTER_DUE_S, 0.0)
+
+
+def _is_left_to_timer(choice: Choice) -> bool:
+    """Return whether no message was sent for a wait, as far as can be told: its run was saved so long before its end.
+
+    A wait that is taken for a long one by mistake costs a message too many.
+    """
+    saved = choice.row.saved
+    return saved is not None and (choice.due - saved).total_seconds() >= LEFT_TO_TIMER_S - CLOCKS_DIFFER_BY_S
+
+
+def _batches(wakes: Sequence[Wake]) -> Iterator[list[Wake]]:
+    """Yield the wakes that one message makes, the first to come first."""
+    together: list[Wake] = []
+    for wake in sorted(wakes, key=lambda wake: wake[1]):
+        longest_s = TOGETHER_S if together and together[0][1] else 0.0  # what is overdue waits for nobody
+        if together and (len(together) == LANES_IN_MESSAGE or wake[1] - together[0][1] > longest_s):
+            yield together
+            together = []
+        together.append(wake)
+    if together:
+        yield together
+
+
+def _stops_by_lane(lanes: OpenLanes) -> dict[str, list[Stop]]:
+    return {lane: [stop for stop in lanes.stops if stop.lane == lane] for lane in {stop.lane for stop in lanes.stops}}
+
+
+def _is_among_the_first(row: LaneRow, rows: list[LaneRow], stops: list[Stop]) -> bool:
+    """Return whether a worker that lists its lane up to the next file that waits sees a run."""
+    seen = next((number for number in range(1, len(rows)) if is_enough(rows[:number], stops)), len(rows))
+    return any(row.order == each.order for each in rows[:seen])
+
+
+def end_idle_stops(lanes: OpenLanes, services: Services) -> int:
+    """Let flows go on that are stopped and have no file left that could find out; return how many."""
+    at_work = {(row.lane, row.integration) for row in lanes.rows if not row.damage and row.state is not State.CANCELLED}
+    idle = [stop for stop in lanes.stops if (stop.lane, stop.integration) not in at_work]
+    for stop in idle:
+        services.store.end_stop(stop.lane, stop.integration)
+    return len(idle)
+
+
+def alerts_of_lanes(lanes: OpenLanes, services: Services) -> list[Alert]:
+    """Return the alerts of flows that are stopped at this moment."""
+    return delivery.stop_alerts(lanes.stops, services)
+
+
+def tell_of_damaged(lanes: OpenLanes, services: Services) -> int:
+    """Keep an alert for each record whose metadata already show that it cannot be read; return how many there are."""
+    damaged = [row for row in lanes.rows if row.damage]
+    for row in damaged:
+        delivery.tell_of_damage(row, services)
+    return len(damaged)
