@@ -62,6 +62,49 @@ def test_the_code_map_names_every_module_of_the_product_once() -> None:
     assert sorted(first_codes(section(ARCHITECTURE, "## Code map"))) == product_modules()
 
 
+def test_the_code_map_is_grouped_by_folder() -> None:
+    groups = re.split(r"(?m)^### ", section(ARCHITECTURE, "## Code map"))[1:]
+    folders = {folder[1]: first_codes(group) for group in groups if (folder := re.match(r"`([\w/]+/)`: ", group))}
+    in_folders = [name for names in folders.values() for name in names]
+
+    assert [name for name in product_modules() if name not in in_folders] == ["function_app.py"]
+    for folder, names in folders.items():
+        assert [name for name in names if folder != _group_of(name, folders)] == []
+
+
+def _group_of(module: str, folders: Iterable[str]) -> str:
+    """Return the nearest folder above a module that the code map has."""
+    return max((folder for folder in folders if module.startswith(folder)), key=len, default="")
+
+
+PLACE = re.compile(r"((?:`\w+`(?: and )?)+) in `([\w/]+\.py)`")
+
+
+def test_the_answers_to_where_do_i_find_name_what_is_there() -> None:
+    places = [
+        (path, name)
+        for names, path in PLACE.findall(section(ARCHITECTURE, "## Where do I find"))
+        for name in re.findall(r"\w+", names.replace("` and `", "` `"))
+    ]
+
+    assert places
+    assert [(path, name) for path, name in places if name not in _defined(path)] == []
+
+
+def _defined(path: str) -> set[str]:
+    """Return the names of all functions, classes and constants of a module."""
+    if not (ROOT / path).is_file():
+        return set()
+    names: set[str] = set()
+    for node in ast.walk(parsed(path)):
+        match node:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                names.add(name)
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                names.add(name)
+    return names
+
+
 def test_the_map_of_the_local_cloud_names_its_parts_once() -> None:
     parts = [each for each in (ROOT / "local_cloud").iterdir() if each.suffix == ".py" or each.is_dir()]
     names = sorted(f"local_cloud/{each.name}" for each in parts if each.name not in {"__init__.py", "__pycache__"})
