@@ -254,7 +254,7 @@ def test_the_questions_that_operators_ask_are_numbered_and_each_has_a_query() ->
 
 # -- troubles
 
-TROUBLES = (ROOT / "docs" / "troubles.md").read_text("utf-8")
+TROUBLES = (ROOT / "docs" / "troubleshooting.md").read_text("utf-8")
 TROUBLE_HEADINGS = re.findall(r"(?m)^### (.+)$", TROUBLES)
 # Words of the pages' script, and of F&O, as its simulator and its recorded answers have them.
 SAID_BY_OTHERS = ("operations/static/*.js", "local_cloud/finance_operations/*.py", "tests/samples/fo/**/*.json")
