@@ -390,7 +390,7 @@ def test_a_folder_that_fails_for_less_than_a_quarter_of_an_hour_is_a_warning_wit
     assert health.grade is check.grade is Grade.WARNING
     assert "Last good scan: " in check.words
     assert "HTTP 423" in check.words
-    assert "docs/troubles.md" in check.to_do
+    assert "docs/troubleshooting.md" in check.to_do
 
 
 def test_one_folder_that_cannot_be_scanned_does_not_say_that_the_timer_stands_still(
