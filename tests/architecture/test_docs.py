@@ -18,7 +18,7 @@ from shared.azure_storage.queue import WORK
 from shared.config.settings import SETTINGS
 from shared.exports import steps as export_steps
 from shared.imports import steps as import_steps
-from shared.runs.run import MOVES, FileFacts, FlowKind, State, Submission, new_run
+from shared.runs.run import MOVES, Direction, FileFacts, State, Submission, new_run
 from shared.version import VERSION
 from tests.architecture.generated import FROM_TABLES, README, ROOT, block
 from tests.architecture.product import attribute_calls, files_in_git, parsed, product_files, product_modules
@@ -121,10 +121,10 @@ def test_the_diagrams_show_the_tables_of_moves(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("heading", "flow", "steps"),
-    [("### An import", FlowKind.IMPORT, import_steps.STEPS), ("### An export", FlowKind.EXPORT, export_steps.STEPS)],
+    [("### An import", Direction.IMPORT, import_steps.STEPS), ("### An export", Direction.EXPORT, export_steps.STEPS)],
 )
 def test_every_state_stands_in_its_table_with_its_step(
-    heading: str, flow: FlowKind, steps: Mapping[State, Any]
+    heading: str, flow: Direction, steps: Mapping[State, Any]
 ) -> None:
     table = {row[0].strip("`"): row[2].strip("`") for row in rows(section(ARCHITECTURE, heading))}
 
@@ -197,7 +197,9 @@ def test_every_function_is_counted_where_people_are_told_to_count_them() -> None
 # -- questions to the log
 
 # What every line of a run carries: Run.log_keys.
-OF_EVERY_RUN = frozenset({"run_id", "flow", "lane", "file", "company", "data_project", "execution_id"})
+OF_EVERY_RUN = frozenset(
+    {"run_id", "direction", "flow_name", "lane", "file", "company", "data_project", "execution_id"}
+)
 QUESTIONS = 10
 
 
@@ -229,11 +231,11 @@ def test_a_query_asks_for_events_and_keys_that_are_logged(query: str) -> None:
 def test_a_runs_lines_carry_what_the_queries_count_on() -> None:
     run = replace(
         new_run(
-            flow=FlowKind.IMPORT,
+            direction=Direction.IMPORT,
             state=State.FOUND,
-            integration="import",
+            flow_name="import",
             lane="in-1",
-            order="1",
+            sort_key="1",
             now=datetime(2026, 11, 2, tzinfo=UTC),
             file=FileFacts(name="USMF_1.zip"),
             company="USMF",

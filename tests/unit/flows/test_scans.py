@@ -234,7 +234,7 @@ def test_each_folder_has_an_alert_of_its_own_for_its_own_people_and_the_others_g
     tick(world, minutes=16)
 
     assert [alert["integration"] for alert in about_scans(receivers)] == ["customers"]
-    assert [run.integration for run in world.open_runs()] == ["vendors"]
+    assert [run.flow_name for run in world.open_runs()] == ["vendors"]
     assert [check.name for check in folder_checks(world)] == ["Input folder /Customers/Input, customers"]
 
 
