@@ -86,14 +86,14 @@ def tell_of_trouble(run: Run, services: Services) -> None:
 
     Raises nothing: a run must not wait for it, and its next try tells again.
     """
-    if run.trouble is None:
+    if run.problem is None:
         return
     alert = replace(
         _about(run, services),
         key=_key_of_trouble(run),
         title=f"{_what(run)} needs attention",
-        text=run.trouble.text,
-        since=run.trouble.since,
+        text=run.problem.text,
+        since=run.problem.since,
         stays=True,
     )
     try:
@@ -128,15 +128,15 @@ def _ended(text: str) -> str:
 
 def _about(run: Run, services: Services) -> Alert:
     """Return an alert with all that is known of a run."""
-    flow = services.integrations.named(run.integration)
+    flow = services.integrations.named(run.flow_name)
     address, app_url = address_of(run), services.settings.app_url
     return Alert(
         key="",
         title="",
         text="",
         since=services.now(),
-        flow=run.flow.value,
-        integration=run.integration,
+        flow=run.direction.value,
+        integration=run.flow_name,
         file_name=run.file.name,
         company=run.company,
         data_project=run.data_project,
@@ -163,12 +163,12 @@ def passed_words(run: Run) -> str:
 
 
 def _what(run: Run) -> str:
-    return f"{run.integration}, {run.file.name}"
+    return f"{run.flow_name}, {run.file.name}"
 
 
 def _key_of_trouble(run: Run) -> str:
     """Return the key of a run's trouble; "" where it is in none."""
-    return f"{OPEN_RUN}-{run.run_id}-{run.trouble.since:%Y%m%dT%H%M%S%f}" if run.trouble else ""
+    return f"{OPEN_RUN}-{run.run_id}-{run.problem.since:%Y%m%dT%H%M%S%f}" if run.problem else ""
 
 
 # -- what is told of records and flows
@@ -180,15 +180,16 @@ def damage_alert(row: LaneRow, services: Services) -> Alert:
     what = "is passed by the others of its lane" if row.is_passed else busy
     app_url = services.settings.app_url
     return Alert(
-        key=key_of_text(RECORD, f"{row.lane}/{row.order}"),
-        title=f"The record of a run is damaged: {row.file_name or row.order}",
-        text=f"The record open/{row.lane}/{row.order} in the container 'runs' cannot be read: {row.damage}. It {what}. "
-        "If a newer version of the app wrote it, deploy that version. Otherwise see in F&O under Data management > Job "
-        "history what became of the file, then press 'Put aside' on its page: the record is moved to damaged/.",
+        key=key_of_text(RECORD, f"{row.lane}/{row.sort_key}"),
+        title=f"The record of a run is damaged: {row.file_name or row.sort_key}",
+        text=f"The record open/{row.lane}/{row.sort_key} in the container 'runs' cannot be read: {row.damage}. "
+        f"It {what}. If a newer version of the app wrote it, deploy that version. Otherwise see in F&O under Data "
+        "management > Job history what became of the file, then press 'Put aside' on its page: the record is moved to "
+        "damaged/.",
         since=services.now(),
         stays=True,
         flow="import" if row.lane.startswith("in-") else "export",
-        integration=row.integration,
+        integration=row.flow_name,
         file_name=row.file_name,
         run_id=row.run_id,
         run_address=row.address,
@@ -198,32 +199,32 @@ def damage_alert(row: LaneRow, services: Services) -> Alert:
 
 def tell_of_damage(row: LaneRow, services: Services) -> None:
     """Keep the alert of a record that cannot be read. Raises nothing: it is told again at the next try."""
-    log.error("record.damaged", lane=row.lane, order=row.order, reason=row.damage)
+    log.error("record.damaged", lane=row.lane, order=row.sort_key, reason=row.damage)
     try:
         services.tell(damage_alert(row, services))
     except AppError as error:
-        log.error("alert.not_kept", title=f"damaged record {row.order}", reason=str(error))
+        log.error("alert.not_kept", title=f"damaged record {row.sort_key}", reason=str(error))
 
 
 def stop_alerts(stops: Sequence[Stop], services: Services) -> list[Alert]:
     """Return the alerts of flows that stand still: one for each flow, or one for the environment if F&O refuses."""
     alerts: dict[str, Alert] = {}
     for stop in stops:
-        flow = services.integrations.named(stop.integration)
+        flow = services.integrations.named(stop.flow_name)
         is_fo = "|F&O|" in stop.refusal
-        scope = flow.environment_url if flow and is_fo else f"{stop.lane} {stop.integration}"
+        scope = flow.environment_url if flow and is_fo else f"{stop.lane} {stop.flow_name}"
         who = "F&O refuses the files" if is_fo else "OneDrive refuses the files"
         key = key_of_text(STOPPED, f"{scope} {stop.refusal}")
         alerts[key] = Alert(
             key=key,
-            title=f"{stop.integration}: {who} one after the other",
-            text=f"At least two files of {stop.integration} met the same refusal, and none got through in between: "
+            title=f"{stop.flow_name}: {who} one after the other",
+            text=f"At least two files of {stop.flow_name} met the same refusal, and none got through in between: "
             f"{stop.text} No file has failed. They wait, one of them tries every few minutes, and all go on by "
             "themselves once it gets through.",
             since=stop.since,
             stays=True,
             flow="import",
-            integration=stop.integration,
+            integration=stop.flow_name,
             fo_url=flow.environment_url if flow and is_fo else "",
         )
     return list(alerts.values())
@@ -511,7 +512,7 @@ def _is_still_damaged(alert: Alert, services: Services) -> bool:
         run = services.store.run_at(alert.run_address)
     except Damaged:
         return True
-    row = services.store.row_at(run.lane, run.order) if run and not run.ended else None
+    row = services.store.row_at(run.lane, run.sort_key) if run and not run.ended else None
     return row is not None and row.damage != ""
 
 

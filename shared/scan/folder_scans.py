@@ -19,7 +19,7 @@ from shared.concurrency import Attempt
 from shared.config.integrations import ImportFlow
 from shared.errors import AppError
 from shared.escapes import json_text, read_json
-from shared.runs.run import FlowKind
+from shared.runs.run import Direction
 
 # How old the last good scan of a folder may be; if there was none, how long ago the first scan.
 OVERDUE: Final = timedelta(minutes=15)
@@ -217,7 +217,7 @@ def _alert(scan: FolderScan, since: datetime) -> Alert:
         text=text,
         since=since,
         stays=True,
-        flow=FlowKind.IMPORT.value,
+        flow=Direction.IMPORT.value,
         integration=flow.name,
     )
 
@@ -241,7 +241,7 @@ def _stray_alert(flow: ImportFlow, stray: Stray) -> Alert:
         ),
         since=stray.since,
         stays=True,
-        flow=FlowKind.IMPORT.value,
+        flow=Direction.IMPORT.value,
         integration=flow.name,
         file_name=stray.name,
     )

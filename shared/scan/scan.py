@@ -30,7 +30,7 @@ from shared.locks import WAIT_S, CallLock
 from shared.log import log
 from shared.reservations import reserve
 from shared.runs import wake
-from shared.runs.run import FileFacts, FlowKind, Run, State, new_run
+from shared.runs.run import Direction, FileFacts, Run, State, new_run
 from shared.runs.store import Mark, OpenLanes, kept_key, key_of, order_behind
 from shared.runs.wake import see_to_lanes
 from shared.scan.folder_scans import FolderScan, note_scans, scan_alerts, stray_alerts
@@ -230,7 +230,7 @@ def _scan_all(services: Services, found: _LanesFound, *, limit_s: float | None) 
     scans = {flow.name: ended[f"scan {flow.name}"] for flow in flows}
     for name, scan in scans.items():
         if scan.error:
-            log.error("look.failed", integration=name, reason=str(scan.error))
+            log.error("look.failed", flow_name=name, reason=str(scan.error))
     log.info("look.done", opened=_opened(scans))
     if not scans or any(scan.error is None for scan in scans.values()):
         services.last_look = services.now()
@@ -269,7 +269,7 @@ def _files_of(flow: ImportFlow, services: Services) -> list[DriveItem]:
     ignored = services.settings.import_ignored_names
     seen = [item for item in items if not matches_name(item.name, ignored)]
     if len(seen) < len(items):
-        log.info("look.left_alone", integration=flow.name, items=len(items) - len(seen))
+        log.info("look.left_alone", flow_name=flow.name, items=len(items) - len(seen))
     is_ours = partial(services.integrations.leads_to_ours, flow.drive, flow.input_folder)
     strays = [item for item in seen if not item.is_file and not is_ours(item.name)]
     services.last_strays[flow.drive, flow.input_folder] = strays
@@ -322,11 +322,11 @@ def _open_runs_of(flow: ImportFlow, files: Sequence[DriveItem], known: _KnownRun
 
 def _new_run(flow: ImportFlow, item: DriveItem, begun: str, now: datetime) -> Run:
     return new_run(
-        flow=FlowKind.IMPORT,
+        direction=Direction.IMPORT,
         state=State.FOUND,
-        integration=flow.name,
+        flow_name=flow.name,
         lane=flow.lane,
-        order=_order(item, begun),
+        sort_key=_order(item, begun),
         now=now,
         data_project=flow.data_project,
         file=FileFacts(
