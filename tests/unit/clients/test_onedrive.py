@@ -487,8 +487,8 @@ def test_a_name_that_breaks_the_rules_and_is_refused_is_the_files(name: str) -> 
     error = error_from(sample("error_bad_name"), doing=moving_to(name))
 
     assert type(error) is FileRejected
-    assert f"OneDrive cannot have the name '{name}': it " in error.message
-    assert error.message.endswith("Rename the file and put it in again")
+    assert f"OneDrive does not allow the name '{name}': it " in error.message
+    assert error.message.endswith("Rename the file and copy it to Input again")
 
 
 @pytest.mark.parametrize(
