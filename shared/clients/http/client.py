@@ -30,7 +30,7 @@ from shared.clients.http.links import origin_of
 from shared.errors import AnswerLost, AppError, ItemChanged, ItemLocked, NeedsPerson, NotFound, RemoteCall, TryAgain
 from shared.escapes import header_value, is_header_value, json_text, one_line, read_json
 from shared.log import log
-from shared.runs.run import RemoteCallRecord
+from shared.runs.values import RemoteCallRecord
 from shared.secret import SecretUrl
 from shared.version import VERSION
 

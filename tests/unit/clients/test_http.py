@@ -40,7 +40,7 @@ from shared.errors import (
     TryAgain,
 )
 from shared.log import LOGGER_NAME
-from shared.runs.run import RemoteCallRecord
+from shared.runs.values import RemoteCallRecord
 from shared.secret import SecretUrl
 from tests.closed_port import closed_port
 from tests.unit.clients.scripted import Answer, Received, Reset, Server, Silence, sample

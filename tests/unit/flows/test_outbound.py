@@ -25,7 +25,8 @@ from shared.clients.blobs.transfer import stream_to_blob
 from shared.clients.fno.dmf import FinanceOperations
 from shared.clients.graph.onedrive import DriveItem, UploadSession
 from shared.exports import steps as export_steps
-from shared.runs.run import Outcome, Run, State, name_with
+from shared.runs.run import Run, name_with
+from shared.runs.states import Outcome, State
 from shared.runs.store import Mark
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
