@@ -22,7 +22,8 @@ from shared.log import log
 from shared.reservations import reserve
 from shared.runs.lane import ahead_of, choose
 from shared.runs.record import Damaged
-from shared.runs.run import About, Direction, FileFacts, Rerun, Run, State, StepRecord, new_run
+from shared.runs.run import Run, new_run
+from shared.runs.states import Direction, State
 from shared.runs.store import (
     LeaseTaken,
     Pause,
@@ -32,6 +33,7 @@ from shared.runs.store import (
     address_of_successor,
     order_behind,
 )
+from shared.runs.values import About, FileFacts, Rerun, StepRecord
 from shared.scan import scan
 
 # Tries to write a decision into a record that a worker writes at the same moment.

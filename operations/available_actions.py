@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from shared.execution import LOST_SUBMITS
-from shared.runs.run import WITH_FO, Direction, Outcome, Run, State
+from shared.runs.run import Run
+from shared.runs.states import WITH_FO, Direction, Outcome, State
 from shared.runs.store import RunRow
 
 

@@ -6,7 +6,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Final
 
 from operations.arguments import FILTERS
-from shared.runs.run import MOVES, Outcome, State
+from shared.runs.states import MOVES, Outcome, State
 
 if TYPE_CHECKING:
     from shared.runs.store import RunRow

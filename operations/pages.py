@@ -20,7 +20,7 @@ from operations import actions, filters, views
 from shared.escapes import json_text, path_segment, plain_text, query_value
 from shared.health import checks
 from shared.runs.record import EXTRA
-from shared.runs.run import Direction, Outcome, State
+from shared.runs.states import Direction, Outcome, State
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -25,18 +25,10 @@ from shared.imports import steps as import_steps
 from shared.reservations import reserve
 from shared.runs.lane import SECOND, ahead_of
 from shared.runs.record import Damaged
-from shared.runs.run import (
-    PROGRESS,
-    Direction,
-    FailedRow,
-    Outcome,
-    RemoteCallRecord,
-    Run,
-    State,
-    StepRecord,
-    Submission,
-)
+from shared.runs.run import Run
+from shared.runs.states import PROGRESS, Direction, Outcome, State
 from shared.runs.store import Pause, Rows, RunRow, address_of, address_of_successor, is_position
+from shared.runs.values import FailedRow, RemoteCallRecord, StepRecord, Submission
 
 # Rows of a page, at least, as long as there are so many; rows that one call of storage brings; and with a filter rows
 # that one page looks through before it lets the person decide whether to look on.

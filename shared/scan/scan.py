@@ -30,8 +30,10 @@ from shared.locks import WAIT_S, CallLock
 from shared.log import log
 from shared.reservations import reserve
 from shared.runs import wake
-from shared.runs.run import Direction, FileFacts, Run, State, new_run
+from shared.runs.run import Run, new_run
+from shared.runs.states import Direction, State
 from shared.runs.store import Mark, OpenLanes, kept_key, key_of, order_behind
+from shared.runs.values import FileFacts
 from shared.runs.wake import see_to_lanes
 from shared.scan.folder_scans import FolderScan, note_scans, scan_alerts, stray_alerts
 

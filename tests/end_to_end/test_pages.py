@@ -10,8 +10,10 @@ import requests
 from azure.storage.blob import ContainerClient
 
 from local_cloud.faults import Fault, status
-from shared.runs.run import Direction, FileFacts, Outcome, State, new_run
+from shared.runs.run import new_run
+from shared.runs.states import Direction, Outcome, State
 from shared.runs.store import RunStore, order_of
+from shared.runs.values import FileFacts
 from tests.end_to_end.browsing import TIMEOUT_S, click_run, get, listed, open_list, rows, shown, until
 from tests.end_to_end.stage import Stage
 from tests.packages import build_package

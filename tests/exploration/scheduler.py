@@ -19,8 +19,9 @@ from shared.reservations import reserve
 from shared.runs import wake
 from shared.runs.lane import Choice
 from shared.runs.record import Damaged
-from shared.runs.run import WITH_FO, Direction, Run
-from shared.runs.run import State as RunState
+from shared.runs.run import Run
+from shared.runs.states import WITH_FO, Direction
+from shared.runs.states import State as RunState
 from shared.runs.store import key_of as item_of
 from shared.scan import scan
 from tests.exploration.access import (
@@ -768,7 +769,7 @@ def _only_looks(run: Run) -> bool:
     if not run.submissions:
         return False
     is_export, last = run.direction is Direction.EXPORT, run.submissions[-1]
-    sends = run.fresh and (is_export or run.package_url is not None)
+    sends = run.in_process.has_chosen_id and (is_export or run.in_process.package_url is not None)
     fences = not is_export and last.missing_since is not None and last.fenced is None
     return not sends and not fences
 

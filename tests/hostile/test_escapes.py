@@ -35,8 +35,10 @@ from shared.log import LOGGER_NAME, log
 from shared.reservations.reservation import Reservation, reservation_from_json, reservation_to_json
 from shared.runs.lane import Stop
 from shared.runs.record import run_from_json, run_to_json
-from shared.runs.run import Direction, FailedRow, FileFacts, Held, Outcome, Problem, Run, State, Submission
+from shared.runs.run import Run
+from shared.runs.states import Direction, Outcome, State
 from shared.runs.store import Pause, RunStore, order_of
+from shared.runs.values import FailedRow, FileFacts, Held, Problem, Submission
 from shared.secret import SecretUrl
 from tests.alerts import a_message, an_alert
 from tests.hostile.test_answers import OneToken

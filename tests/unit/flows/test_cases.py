@@ -16,7 +16,7 @@ from local_cloud.finance_operations.knobs import Speed
 from operations import views
 from shared import execution
 from shared.errors import AppError
-from shared.runs.run import Outcome, State
+from shared.runs.states import Outcome, State
 from shared.scan import scan
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld

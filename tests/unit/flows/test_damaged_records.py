@@ -11,7 +11,7 @@ from operations.actions import Asked
 from operations.filters import Filters
 from shared.health import checks
 from shared.runs import wake
-from shared.runs.run import Outcome, State
+from shared.runs.states import Outcome, State
 from shared.scan import scan
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, as_soon_as

@@ -18,18 +18,10 @@ from shared.clients.fno.row_errors import RowError
 from shared.exports import steps as export_steps
 from shared.imports import steps as import_steps
 from shared.runs.record import run_from_json, run_to_json
-from shared.runs.run import (
-    Direction,
-    FileFacts,
-    Outcome,
-    Problem,
-    RemoteCallRecord,
-    Run,
-    State,
-    StepRecord,
-    new_run,
-)
+from shared.runs.run import Run, new_run
+from shared.runs.states import Direction, Outcome, State
 from shared.runs.store import Pause, RunRow, address_of
+from shared.runs.values import FileFacts, Problem, RemoteCallRecord, StepRecord
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
 from tests.world import World

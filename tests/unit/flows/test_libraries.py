@@ -19,7 +19,7 @@ from shared.clients.blobs import read
 from shared.errors import AppError
 from shared.exports import steps as export_steps
 from shared.health.checks import Grade, check_health
-from shared.runs.run import Outcome, State
+from shared.runs.states import Outcome, State
 from shared.scan import scan
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeTold, MakeWorld

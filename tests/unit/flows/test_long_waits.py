@@ -16,7 +16,7 @@ from local_cloud.onedrive import Knobs
 from operations import actions
 from operations.actions import Asked
 from shared.runs import wake
-from shared.runs.run import Held
+from shared.runs.values import Held
 from shared.scan import scan
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, let_pass

@@ -13,7 +13,8 @@ from operations.actions import Asked
 from shared.reservations import reserve
 from shared.reservations.reservation import Reservation, project_name
 from shared.runs import wake
-from shared.runs.run import Outcome, Run, State
+from shared.runs.run import Run
+from shared.runs.states import Outcome, State
 from shared.runs.store import address_of
 from shared.scan import scan
 from tests.packages import build_package
@@ -337,8 +338,8 @@ def test_a_reservation_of_a_run_that_is_set_aside_before_it_submitted_is_taken_a
     world.put("USMF_1.zip")
     world.look()
     lane = lane_of(world, "fixed")
-    with world.new_process().import_turn(world.fno.url):
-        world.monkeypatch.setattr("shared.azure_storage.import_lock.TURN_WAIT_S", 0.0)
+    with world.new_process().import_lock(world.fno.url):
+        world.monkeypatch.setattr("shared.azure_storage.import_lock.LOCK_WAIT_S", 0.0)
         world.wake(lane)
     held = reservation(world)
     assert held is not None

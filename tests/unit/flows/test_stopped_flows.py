@@ -13,7 +13,8 @@ from operations.actions import Asked
 from operations.filters import Filters
 from shared.errors import TryAgain
 from shared.runs.lane import Stop
-from shared.runs.run import Held, Run
+from shared.runs.run import Run
+from shared.runs.values import Held
 from shared.scan import scan
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld

@@ -12,7 +12,7 @@ from operations import actions
 from operations.actions import Asked
 from shared.imports import steps as import_steps
 from shared.reservations import reserve
-from shared.runs.run import Outcome, State
+from shared.runs.states import Outcome, State
 from shared.scan import scan
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
@@ -63,7 +63,7 @@ def test_a_crash_while_waiting_for_the_import_lock_needs_no_fence_and_uses_up_no
 ) -> None:
     world = make_world(settings=IN_ONE_LANE)
     lane = begin(world)
-    monkeypatch.setattr("shared.app.Services.import_turn", lambda *_: die())
+    monkeypatch.setattr("shared.app.Services.import_lock", lambda *_: die())
     with pytest.raises(Killed):
         world.wake(lane)
     monkeypatch.undo()

@@ -18,7 +18,7 @@ from shared.alerts import delivery
 from shared.alerts.alert import Alert, Word
 from shared.alerts.outbox import Outbox
 from shared.errors import AppError, TryAgain
-from shared.runs.run import Outcome
+from shared.runs.states import Outcome
 from shared.runs.store import address_of
 from shared.scan import scan
 from tests.alerts import an_alert

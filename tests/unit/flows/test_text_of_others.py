@@ -17,7 +17,7 @@ from operations.filters import Filters
 from shared.clients.fno.client import ExecutionStatus, FinanceOperations
 from shared.errors import NeedsPerson
 from shared.imports import report
-from shared.runs.run import Outcome
+from shared.runs.states import Outcome
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeTold, MakeWorld
 from tests.unit.flows.trouble import fno_fault, graph_fault, look_and_finish

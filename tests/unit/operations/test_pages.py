@@ -15,20 +15,10 @@ from operations.views import Ahead, DamagedView, LaneView, Later, Line, Place, R
 from shared.azure_storage.queue import QueueLength
 from shared.config.settings import SettingInForce
 from shared.health import checks
-from shared.runs.run import (
-    Direction,
-    FailedRow,
-    FileFacts,
-    Outcome,
-    Problem,
-    RemoteCallRecord,
-    Run,
-    State,
-    StepRecord,
-    Submission,
-    new_run,
-)
+from shared.runs.run import Run, new_run
+from shared.runs.states import Direction, Outcome, State
 from shared.runs.store import Pause
+from shared.runs.values import FailedRow, FileFacts, Problem, RemoteCallRecord, StepRecord, Submission
 from tests.unit.flows.test_history import a_row
 
 NOW = datetime(2026, 11, 2, 8, 30, tzinfo=UTC)
