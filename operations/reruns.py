@@ -11,7 +11,7 @@ from operations import list_view
 from operations.actions import ActionResult, Requester, add_step, find_run, open_run, refuse
 from operations.filters import Filters
 from shared.app import Services
-from shared.clients.graph.onedrive import DriveItem
+from shared.clients.graph.drive_item import DriveItem
 from shared.errors import AppError, NotFound
 from shared.exports import steps as export_steps
 from shared.log import log

@@ -15,7 +15,7 @@ from operations.filters import NOT_SUCCEEDED, Filters, InvalidRequest, read_filt
 from operations.labels import Place
 from operations.run_view import Mark, RunAhead
 from shared import execution
-from shared.clients.fno.dmf import RowError
+from shared.clients.fno.row_errors import RowError
 from shared.exports import steps as export_steps
 from shared.imports import steps as import_steps
 from shared.runs.record import run_from_json, run_to_json

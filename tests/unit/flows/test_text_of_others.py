@@ -14,7 +14,7 @@ from local_cloud.finance_operations.knobs import Behaviour
 from operations import list_view, reruns, run_view
 from operations.actions import Requester
 from operations.filters import Filters
-from shared.clients.fno.dmf import ExecutionStatus, FinanceOperations
+from shared.clients.fno.client import ExecutionStatus, FinanceOperations
 from shared.errors import NeedsPerson
 from shared.imports import report
 from shared.runs.run import Outcome
