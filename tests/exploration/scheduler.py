@@ -106,13 +106,13 @@ SETTINGS: Final = "the settings are changed"
 def _act(text: str, services: ExploredServices) -> None:
     """Do what a person asks for; text: the verb, and behind a colon the address."""
     verb, _, address = text.partition(": ")
-    asked = actions.Asked(by="a person")
-    verbs: dict[str, Verb] = {CANCEL: actions.give_up, SUBMIT_AGAIN: actions.submit_again, PUT_ASIDE: actions.put_aside}
+    asked = actions.Requester(by="a person")
+    verbs: dict[str, Verb] = {CANCEL: actions.cancel, SUBMIT_AGAIN: actions.submit_again, PUT_ASIDE: actions.put_aside}
     verbs |= {PAUSE: actions.pause, RESUME: actions.resume}
     verbs[verb](address, asked, services)
 
 
-type Verb = Callable[[str, actions.Asked, Services], actions.Answer | None]
+type Verb = Callable[[str, actions.Requester, Services], actions.ActionResult | None]
 type Handler = Callable[[str, ExploredServices], object]
 HANDLERS: Final[Mapping[str, Handler]] = {
     SCAN: lambda text, services: scan.look(text, services),

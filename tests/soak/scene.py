@@ -263,7 +263,7 @@ class Scene(LocalCloud):
         if run is None or not url:
             return False
         self._cancelled.add(run.file.name)  # also if no answer comes
-        said = self._act(url, Verb.GIVE_UP, run)
+        said = self._act(url, Verb.CANCEL, run)
         if said is not None and not said.get("done"):
             self._cancelled.discard(run.file.name)
             return False
