@@ -19,7 +19,7 @@ from shared.clients.fno.row_errors import RowError
 from shared.exports import steps as export_steps
 from shared.imports import steps as import_steps
 from shared.runs.record import run_from_json, run_to_json
-from shared.runs.run import Problem, Run
+from shared.runs.run import Run
 from shared.runs.states import Outcome, State
 from shared.runs.store import Pause, RunRow, address_of
 from shared.runs.values import FileFacts, Problem, RemoteCallRecord, StepRecord

@@ -23,7 +23,6 @@ from shared.runs.states import Direction, Outcome, State
 from shared.runs.store import Pause
 from shared.runs.values import FailedRow, FileFacts, Problem, RemoteCallRecord, StepRecord, Submission
 from tests.builders import a_row
-from tests.unit.flows.test_history import a_row
 
 NOW = datetime(2026, 11, 2, 8, 30, tzinfo=UTC)
 HOSTILE = "<img src=x onerror=alert(1)>\"'</title></style></script><script>alert(2)</script>{{ 7 * 7 }}"
