@@ -18,9 +18,7 @@ from shared.azure_storage.queue import WORK
 from shared.config.settings import SETTINGS
 from shared.exports import steps as export_steps
 from shared.imports import steps as import_steps
-from shared.runs.run import new_run
-from shared.runs.states import MOVES, Direction, State
-from shared.runs.values import FileFacts, Submission
+from shared.runs.run import MOVES, Direction, FileFacts, State, Submission, new_run
 from shared.version import VERSION
 from tests.architecture.generated import FROM_TABLES, README, ROOT, block
 from tests.architecture.product import attribute_calls, files_in_git, parsed, product_files, product_modules
@@ -66,7 +64,7 @@ def test_the_code_map_names_every_module_of_the_product_once() -> None:
 
 def test_the_code_map_is_grouped_by_folder() -> None:
     groups = re.split(r"(?m)^### ", section(ARCHITECTURE, "## Code map"))[1:]
-    folders = {head[1]: first_codes(group) for group in groups if (head := re.match(r"`([\w/]+/)`: ", group))}
+    folders = {found[1]: first_codes(group) for group in groups if (found := re.match(r"`([\w/]+/)`: ", group))}
     in_folders = [name for names in folders.values() for name in names]
 
     assert [name for name in product_modules() if name not in in_folders] == ["function_app.py"]
