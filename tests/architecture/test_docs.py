@@ -18,7 +18,9 @@ from shared.azure_storage.queue import WORK
 from shared.config.settings import SETTINGS
 from shared.exports import steps as export_steps
 from shared.imports import steps as import_steps
-from shared.runs.run import MOVES, Direction, FileFacts, State, Submission, new_run
+from shared.runs.run import new_run
+from shared.runs.states import MOVES, Direction, State
+from shared.runs.values import FileFacts, Submission
 from shared.version import VERSION
 from tests.architecture.generated import FROM_TABLES, README, ROOT, block
 from tests.architecture.product import attribute_calls, files_in_git, parsed, product_files, product_modules
