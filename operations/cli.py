@@ -63,7 +63,7 @@ class App:
             raise Trouble(
                 f"{self._url} does not take the key for this: nothing was done. 'list' and 'show' take the key for "
                 "viewing or the one for acting, all else only the one for acting. See 'Keys, then notifications' in "
-                "README.md."
+                "docs/setup.md."
             )
         if answer.status_code == requests.codes.bad_request:
             raise NotUnderstood(_said(answer))

@@ -108,7 +108,7 @@ def _found_by_app(given: argparse.Namespace, environ: Mapping[str, str]) -> dict
     if answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         raise NeedsPerson(
             f"{host} refuses the key (HTTP {answer.status_code}). Give the key for viewing or the one for acting with "
-            "--key-file FILE or in the variable RUNS_KEY. See 'Keys, then notifications' in README.md"
+            "--key-file FILE or in the variable RUNS_KEY. See 'Keys, then notifications' in docs/setup.md"
         )
     if answer.status_code == HTTPStatus.NOT_FOUND:
         raise NeedsPerson(

@@ -3,7 +3,7 @@
 What they show and do is told in ``handlers.py`` and ``views.py``. Who may look: the host asks for a function key, in
 the header ``x-functions-key`` or as ``?code=`` in the address. Who may act: with the key in the header only. A page of
 somebody else's can make a browser send an address, and cannot make it send this header. Each function has keys of its
-own, so that a key can open all of these but ``act``; which functions get which key stands in the README.
+own, so that a key can open all of these but ``act``; which functions get which key stands in docs/setup.md.
 """
 
 import azure.functions as func

@@ -20,7 +20,7 @@ from operations import actions, filters, views
 from shared.escapes import json_text, path_segment, plain_text, query_value
 from shared.health import checks
 from shared.runs.record import EXTRA
-from shared.runs.run import FlowKind, Outcome, State
+from shared.runs.run import Direction, Outcome, State
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -96,7 +96,7 @@ def list_page(view: views.RunList, asked: Asked) -> Answer:
         poll=link(Asked(query={}), ".json", behind=asked.query.get("behind", ""), **filtered),
         etag=_etag(_json(HTTPStatus.OK, view)),
         today=view.today,
-        flows=[*((flow.value, f"all {flow.value}s") for flow in FlowKind), *((name, name) for name in view.flows)],
+        flows=[*((flow.value, f"all {flow.value}s") for flow in Direction), *((name, name) for name in view.flows)],
         states=[(state.value, state.value) for state in State],
         outcomes=[(filters.NOT_SUCCEEDED, "not succeeded"), *((outcome.value, outcome.value) for outcome in Outcome)],
     )

@@ -27,8 +27,8 @@ from shared.runs.lane import SECOND, ahead_of
 from shared.runs.record import Damaged
 from shared.runs.run import (
     PROGRESS,
+    Direction,
     FailedRow,
-    FlowKind,
     Outcome,
     RemoteCallRecord,
     Run,
@@ -167,7 +167,7 @@ class LaneView:
     """An import or export of the settings with its lane, or a paused lane that the settings do not know any more."""
 
     name: str
-    kind: FlowKind
+    kind: Direction
     lane: str
     pause: Pause | None
     offers: tuple[Offer, ...]
@@ -205,11 +205,11 @@ def list_runs(filters: Filters, behind: str, services: Services) -> RunList:
 def lanes(integrations: Integrations, pauses: Sequence[Pause]) -> Iterator[LaneView]:
     """Yield the flows of the settings with what stops them, then the other lanes that are paused."""
     paused = {pause.lane: pause for pause in pauses}
-    named = [(flow.name, FlowKind.IMPORT, flow.lane) for flow in integrations.imports]
-    named += [(flow.name, FlowKind.EXPORT, flow.lane) for flow in integrations.exports]
+    named = [(flow.name, Direction.IMPORT, flow.lane) for flow in integrations.imports]
+    named += [(flow.name, Direction.EXPORT, flow.lane) for flow in integrations.exports]
     known = {lane for _, _, lane in named}
     named += [
-        (lane, FlowKind.IMPORT if lane.startswith("in-") else FlowKind.EXPORT, lane)
+        (lane, Direction.IMPORT if lane.startswith("in-") else Direction.EXPORT, lane)
         for lane in paused
         if lane not in known
     ]
@@ -420,7 +420,7 @@ class RunView:
 
     address: str
     run_id: str
-    flow: FlowKind
+    flow: Direction
     integration: str
     file_name: str
     size_bytes: int
@@ -478,7 +478,7 @@ def show_run(address: str, services: Services) -> RunView | DamagedView | None:
     if run is None:
         return None
     pause = None if run.ended else services.store.paused(run.lane)
-    can_be_again = run.ended is None or run.again is not None or _can_be_again(run, services)
+    can_be_again = run.ended is None or run.rerun is not None or _can_be_again(run, services)
     is_holding = run.cancelled_in is not None and run.may_be_with_fo and reserve.is_holding(run, services)
     ahead, has_others_before = (None, False) if run.ended else _ahead(run, services)
     later = tuple(_later(run, services))
@@ -495,9 +495,9 @@ def show_run(address: str, services: Services) -> RunView | DamagedView | None:
 
 def _can_be_again(run: Run, services: Services) -> bool:
     """Return whether nothing that the app itself knows stands against running it again."""
-    if run.flow is FlowKind.IMPORT:
-        return services.integrations.import_named(run.integration) is not None
-    flow = services.integrations.export_named(run.integration)
+    if run.direction is Direction.IMPORT:
+        return services.integrations.import_named(run.flow_name) is not None
+    flow = services.integrations.export_named(run.flow_name)
     return flow is not None and services.store.head(flow.lane) is None
 
 
@@ -509,17 +509,17 @@ def _ahead(run: Run, services: Services) -> tuple[Ahead | None, bool]:
     if run.state not in (State.FOUND, State.PLANNED) or run.is_aside:
         return None, False
     listed = services.store.lane(run.lane)
-    row = ahead_of(run.order, listed.rows, listed.stops)
+    row = ahead_of(run.sort_key, listed.rows, listed.stops)
     ahead = None if row is None else Ahead(address=row.address, run_id=row.run_id, file_name=row.file_name)
-    return ahead, ahead_of(run.order, listed.rows) is not None
+    return ahead, ahead_of(run.sort_key, listed.rows) is not None
 
 
 def _later(run: Run, services: Services) -> Iterator[Later]:
     following: Run | None = run
     for _ in range(LATER_SHOWN):
-        if following is None or following.again is None:
+        if following is None or following.rerun is None:
             return
-        successor = following.again
+        successor = following.rerun
         address = address_of_successor(successor)
         try:
             following = services.store.run_at(address)
@@ -552,8 +552,8 @@ def run_view(
     return RunView(
         address=address_of(run),
         run_id=run.run_id,
-        flow=run.flow,
-        integration=run.integration,
+        flow=run.direction,
+        integration=run.flow_name,
         file_name=run.file.name,
         size_bytes=run.file.size_bytes,
         folder=run.file.folder,
@@ -564,7 +564,7 @@ def run_view(
         state_words=_state_words(run),
         outcome=run.outcome,
         reason=run.reason,
-        trouble=run.trouble.text if run.trouble else "",
+        trouble=run.problem.text if run.problem else "",
         opened=run.opened,
         ended=run.ended,
         took=took,
@@ -576,8 +576,8 @@ def run_view(
         next=None if run.ended else _next(run, ahead, pause),
         failed_rows=run.failed_rows,
         failed_rows_total=run.failed_rows_total,
-        again_of=run.again_of,
-        again_number=run.again_number,
+        again_of=run.rerun_of,
+        again_number=run.rerun_count,
         later=later,
         pause=pause,
         offers=available_actions.of_run(
@@ -599,7 +599,7 @@ def _place(run: Run, pause: Pause | None, *, is_behind: bool) -> Place:
     """Return the same word as ``placed``."""
     if run.ended:
         return Place.ENDED
-    if run.trouble:
+    if run.problem:
         return Place.NEEDS_PERSON
     if run.is_aside:
         return Place.ASIDE
@@ -609,9 +609,9 @@ def _place(run: Run, pause: Pause | None, *, is_behind: bool) -> Place:
 
 
 def _state_words(run: Run) -> str:
-    if run.state is State.FILED or (run.state is State.FOUND and run.again_of):
+    if run.state is State.FILED or (run.state is State.FOUND and run.rerun_of):
         return f"The file is in {run.file.folder}."
-    return CANCELLED_WORDS if run.outcome is Outcome.GIVEN_UP else STATE_WORDS[run.state]
+    return CANCELLED_WORDS if run.outcome is Outcome.CANCELLED_BY_PERSON else STATE_WORDS[run.state]
 
 
 def _links(run: Run) -> tuple[tuple[str, str], ...]:
@@ -650,7 +650,7 @@ def _mark(record: StepRecord, after: State, run: Run, *, is_last: bool) -> tuple
         return Mark.PERSON, ""
     has_moved = PROGRESS[after] > PROGRESS[record.state]
     if record.error:
-        is_final = has_moved or (is_last and run.trouble is not None)
+        is_final = has_moved or (is_last and run.problem is not None)
         return (Mark.FAILED if is_final else Mark.NOT_YET), ""
     if record.step in OLDER_STEPS:
         return Mark.DONE, ""
@@ -669,7 +669,7 @@ def _refusal(call: RemoteCallRecord) -> str:
 
 
 def _next(run: Run, ahead: Ahead | None, pause: Pause | None) -> Next:
-    steps = import_steps.STEPS if run.flow is FlowKind.IMPORT else export_steps.STEPS
+    steps = import_steps.STEPS if run.direction is Direction.IMPORT else export_steps.STEPS
     title = STEP_WORDS[steps[run.state].__name__] if run.state in steps else ""
     if ahead:
         return Next(title=title, waits_for="its turn", looks_again=None, behind=ahead)

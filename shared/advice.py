@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from shared.runs.run import FlowKind, Outcome, Run
+from shared.runs.run import Direction, Outcome, Run
 
 _QUOTED: Final = re.compile(r"\"[^\"]*\"|(?<!\w)'[^']*'(?!\w)")
 
@@ -314,10 +314,12 @@ _NOT_REPORTED: Final = (
 )
 _OF_EXPORT: Final = "The next export starts by itself; at once: press Export now below the list of runs."
 _OTHERS: Final[Mapping[Outcome, str]] = {
-    Outcome.CANCELED: "A person canceled the execution in F&O. Copy the file to Input again to import it after all.",
+    Outcome.CANCELED_IN_FO: "It was canceled in F&O. To import it after all, copy the file to Input again.",
     Outcome.UNKNOWN: "See in F&O whether the rows are there before you copy the file to Input again.",
     Outcome.REJECTED: "Nothing was imported. Correct the file as said above and copy it to Input again.",
-    Outcome.GIVEN_UP: "To import it after all, press Run again on the run's page, or copy the file to Input again.",
+    Outcome.CANCELLED_BY_PERSON: (
+        "To import it after all, press Run again on the run's page, or copy the file to Input again."
+    ),
 }
 
 
@@ -326,7 +328,7 @@ def what_to_do(run: Run) -> str:
 
     It goes by the row errors that the run's record keeps, so that report, page and alerts say the same.
     """
-    if run.flow is FlowKind.EXPORT:
+    if run.direction is Direction.EXPORT:
         return _about_export(run)
     match run.outcome:
         case Outcome.FAILED:
@@ -368,7 +370,7 @@ def _about_partly(run: Run) -> Iterator[str]:
 
 
 def _about_export(run: Run) -> str:
-    if run.outcome not in (Outcome.FAILED, Outcome.PARTIALLY_SUCCEEDED, Outcome.CANCELED):
+    if run.outcome not in (Outcome.FAILED, Outcome.PARTIALLY_SUCCEEDED, Outcome.CANCELED_IN_FO):
         return ""
     said = [f"{each.to_do}." for each in _known(run, Said.EXPORT)]
     if run.are_rows_told and not run.failed_rows_total:

@@ -103,8 +103,8 @@ def lost_once_more(run: Run, back_to: State, services: Services) -> Run:
         "these executions. The app sends nothing more by itself; it only asks F&O for them. See in F&O under Data "
         "management > Job history whether one of them is there, then press 'Submit again' or 'Cancel'."
     )
-    told = replace(run, lost_submits=LOST_SUBMITS).without_trouble(About.FAILING)
-    return told.troubled(text, now, About.LOST).waiting(LOST_LOOK_S, now)
+    told = replace(run, lost_submits=LOST_SUBMITS).without_problem(About.FAILING)
+    return told.flagged(text, now, About.LOST).waiting(LOST_LOOK_S, now)
 
 
 def is_known(execution_id: str, fno: FinanceOperations) -> bool:
@@ -131,7 +131,7 @@ def found(run: Run, submission: Submission, now: datetime) -> Run:
     """Return a run whose execution F&O turned out to know; it is the last of its submissions from now on."""
     log.info("submission.found", execution_id=submission.execution_id)
     others = tuple(each for each in run.submissions if each.execution_id != submission.execution_id)
-    run = replace(run, submissions=(*others, submission), lost_submits=0).without_trouble(About.LOST)
+    run = replace(run, submissions=(*others, submission), lost_submits=0).without_problem(About.LOST)
     return run.moved_to(State.EXECUTING, now)
 
 
@@ -251,7 +251,7 @@ def still_running(run: Run, polled: Polled, stuck_after: timedelta, services: Se
         run = run.with_submission(replace(run.submissions[-1], seen=now))
     minutes = elapsed.total_seconds() / 60
     if not polled.is_found and elapsed > UNKNOWN_GRACE:
-        return run.troubled(
+        return run.flagged(
             f"F&O accepted execution {run.execution_id} of data project {run.data_project} {minutes:.0f} minutes ago "
             "and does not know it. It is not sent again: F&O may have imported it all the same. See in F&O under Data "
             "management > Job history whether it is there, perhaps under another id. If it is not, cancel this run "
@@ -260,8 +260,8 @@ def still_running(run: Run, polled: Polled, stuck_after: timedelta, services: Se
             About.EXECUTION,
         )
     if elapsed <= stuck_after:
-        return run if not polled.is_found else run.without_trouble(About.EXECUTION)
-    return run.troubled(
+        return run if not polled.is_found else run.without_problem(About.EXECUTION)
+    return run.flagged(
         f"F&O has been working on execution {run.execution_id} of data project {run.data_project} for {minutes:.0f} "
         f"minutes, and its status is {polled.status.value}. Look at it in F&O under Data management > Job history: is "
         "the batch service running, does the execution hang? The app goes on polling it, and does not send it again.",

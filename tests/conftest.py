@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -10,10 +11,9 @@ from local_cloud.storage import Azurite
 
 # Every call is held against the reference; see tests/wire.
 from tests.wire.tap import (  # noqa: F401
-    pytest_collection_modifyitems,
     pytest_sessionfinish,
     pytest_terminal_summary,
-    seen_by_all_tests,
+    pytest_testnodedown,
     wire_is_checked,
     wire_is_tapped,
 )
@@ -44,9 +44,20 @@ _FOREIGN_PREFIXES = (
 _FOREIGN_NAMES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"})
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Let pytest-xdist share the tests out as side_by_side.py says, unless another way is asked for."""
+    from tests.side_by_side import ByFile  # here: plain runs need no xdist
+
+    if config.getoption("dist") != "load":
+        return None
+    config.option.loadscopereorder = False  # its order is by the number of tests
+    return ByFile(config, log)
+
+
 @pytest.fixture(scope="session")
 def azurite_connection() -> Iterator[str]:
-    """The connection string of an Azurite that the whole session shares: use names of your own for what you make."""
+    """The connection string of an Azurite that the session, or its worker, shares: use names of your own for what you make."""
     with Azurite() as azurite:
         yield azurite.connection_string
 

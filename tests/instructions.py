@@ -13,6 +13,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 DOCUMENTS: Final = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+SETUP: Final = ROOT / "docs" / "setup.md"
 
 _FENCE: Final = re.compile(r"(?ms)^(?P<indent> *)```(?P<language>\w*)\n(?P<code>.*?)^(?P=indent)```$")
 _INLINE: Final = re.compile(r"`(az [^`]+)`")
@@ -127,9 +128,9 @@ def _filled(word: str, variables: Mapping[str, str], text: str) -> str:
 
 
 def keys_to_set(shell: Shell) -> dict[str, set[str]]:
-    """Return the functions that each key is set for by the README's lines for a shell, by the key's value there."""
+    """Return the functions that each key is set for by the set-up's lines for a shell, by the key's value there."""
     keys: dict[str, set[str]] = {}
-    for line in lines_of(ROOT / "README.md"):
+    for line in lines_of(SETUP):
         if line.words[:4] == ("functionapp", "function", "keys", "set") and line.shell is shell:
             keys.setdefault(line.option("--key-value"), set()).add(line.option("--function-name"))
     return keys

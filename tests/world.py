@@ -39,7 +39,7 @@ from shared.imports import steps as import_steps
 from shared.reservations.store import Reservations
 from shared.runs import wake
 from shared.runs.record import run_from_json
-from shared.runs.run import FlowKind, Run, State
+from shared.runs.run import Direction, Run, State
 from shared.runs.store import RunStore
 from shared.scan import scan
 from tests.packages import build_package
@@ -277,7 +277,7 @@ class World:
         self.services.store.save = noting  # type: ignore[method-assign]  # only to look on
         return saved
 
-    def ended_runs(self, flow: FlowKind | None = None) -> list[Run]:
+    def ended_runs(self, flow: Direction | None = None) -> list[Run]:
         """Return the runs that have ended, the first to be opened first."""
         with BlobServiceClient.from_connection_string(self.connection) as blobs:
             container = blobs.get_container_client(self.container)
@@ -285,7 +285,7 @@ class World:
                 container.download_blob(row.name).readall() for row in container.list_blobs(name_starts_with="ended/")
             ]
         runs = sorted((run_from_json(text) for text in texts), key=lambda run: run.opened)
-        return [run for run in runs if flow in (None, run.flow)]
+        return [run for run in runs if flow in (None, run.direction)]
 
     def files(self, folder: str) -> list[str]:
         """Return the names of the files in a folder of the drive."""

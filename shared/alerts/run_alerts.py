@@ -22,14 +22,14 @@ def enqueue_problem(run: Run, services: Services) -> None:
 
     Raises nothing: no run waits for its alert, and the next try of the run queues it.
     """
-    if run.trouble is None:
+    if run.problem is None:
         return
     alert = replace(
         _about(run, services),
         key=_problem_key(run),
         title=f"{_name(run)} needs attention",
-        text=run.trouble.text,
-        since=run.trouble.since,
+        text=run.problem.text,
+        since=run.problem.since,
         is_ongoing=True,
     )
     _enqueue_if_possible(alert, services)
@@ -80,7 +80,7 @@ def passed_by_text(run: Run) -> str:
 
 def enqueue_damaged_record(row: LaneRow, services: Services) -> None:
     """Queue the alert of a record that cannot be read. Raises nothing: the next try queues it."""
-    log.error("record.damaged", lane=row.lane, order=row.order, reason=row.damage)
+    log.error("record.damaged", lane=row.lane, order=row.sort_key, reason=row.damage)
     _enqueue_if_possible(damaged_record_alert(row, services), services)
 
 
@@ -90,16 +90,16 @@ def damaged_record_alert(row: LaneRow, services: Services) -> Alert:
     effect = "does not block its lane" if row.is_passed else busy
     app_url = services.settings.app_url
     return Alert(
-        key=alert_key(Category.DAMAGED_RECORD, f"{row.lane}/{row.order}"),
-        title=f"The record of a run is damaged: {row.file_name or row.order}",
-        text=f"The record open/{row.lane}/{row.order} in the container 'runs' cannot be read: {row.damage}. It "
+        key=alert_key(Category.DAMAGED_RECORD, f"{row.lane}/{row.sort_key}"),
+        title=f"The record of a run is damaged: {row.file_name or row.sort_key}",
+        text=f"The record open/{row.lane}/{row.sort_key} in the container 'runs' cannot be read: {row.damage}. It "
         f"{effect}. If a newer version of the app wrote it, deploy that version. Otherwise see in F&O under Data "
         "management > Job history what became of the file, then press 'Put aside' on its page: the record is moved to "
         "damaged/.",
         since=services.now(),
         is_ongoing=True,
         direction="import" if row.lane.startswith("in-") else "export",
-        flow_name=row.integration,
+        flow_name=row.flow_name,
         file_name=row.file_name,
         run_id=row.run_id,
         run_address=row.address,
@@ -113,7 +113,7 @@ def is_damaged(alert: Alert, services: Services) -> bool:
         run = services.store.run_at(alert.run_address)
     except Damaged:
         return True
-    row = services.store.row_at(run.lane, run.order) if run and not run.ended else None
+    row = services.store.row_at(run.lane, run.sort_key) if run and not run.ended else None
     return row is not None and row.damage != ""
 
 
@@ -121,21 +121,21 @@ def stop_alerts(stops: Sequence[Stop], services: Services) -> list[Alert]:
     """Return the alerts of stopped flows: one for each flow, or one for the environment if F&O refuses."""
     alerts: dict[str, Alert] = {}
     for stop in stops:
-        flow = services.integrations.named(stop.integration)
+        flow = services.integrations.named(stop.flow_name)
         is_fo = "|F&O|" in stop.refusal
-        scope = flow.environment_url if flow and is_fo else f"{stop.lane} {stop.integration}"
+        scope = flow.environment_url if flow and is_fo else f"{stop.lane} {stop.flow_name}"
         service = "F&O" if is_fo else "OneDrive"
         key = alert_key(Category.STOPPED_FLOW, f"{scope} {stop.refusal}")
         alerts[key] = Alert(
             key=key,
-            title=f"{stop.integration}: {service} refuses one file after the other",
-            text=f"At least two files of {stop.integration} met the same refusal, and none got through in between: "
+            title=f"{stop.flow_name}: {service} refuses one file after the other",
+            text=f"At least two files of {stop.flow_name} met the same refusal, and none got through in between: "
             f"{stop.text} No file has failed. They wait, one of them is tried every few minutes, and all go on by "
             "themselves once it gets through.",
             since=stop.since,
             is_ongoing=True,
             direction="import",
-            flow_name=stop.integration,
+            flow_name=stop.flow_name,
             fo_url=flow.environment_url if flow and is_fo else "",
         )
     return list(alerts.values())
@@ -150,11 +150,11 @@ def _enqueue_if_possible(alert: Alert, services: Services) -> None:
 
 def _problem_key(run: Run) -> str:
     """Return the key of the alert about a run's problem; "" if it has none."""
-    return f"{Category.OPEN_RUN.value}-{run.run_id}-{run.trouble.since:%Y%m%dT%H%M%S%f}" if run.trouble else ""
+    return f"{Category.OPEN_RUN.value}-{run.run_id}-{run.problem.since:%Y%m%dT%H%M%S%f}" if run.problem else ""
 
 
 def _name(run: Run) -> str:
-    return f"{run.integration}, {run.file.name}"
+    return f"{run.flow_name}, {run.file.name}"
 
 
 def _with_full_stop(text: str) -> str:
@@ -164,15 +164,15 @@ def _with_full_stop(text: str) -> str:
 
 def _about(run: Run, services: Services) -> Alert:
     """Return an alert with all that is known of a run."""
-    flow = services.integrations.named(run.integration)
+    flow = services.integrations.named(run.flow_name)
     address, app_url = address_of(run), services.settings.app_url
     return Alert(
         key="",
         title="",
         text="",
         since=services.now(),
-        direction=run.flow.value,
-        flow_name=run.integration,
+        direction=run.direction.value,
+        flow_name=run.flow_name,
         file_name=run.file.name,
         company=run.company,
         data_project=run.data_project,

@@ -26,8 +26,8 @@ from shared.log import log
 from shared.reservations import reserve
 from shared.runs.record import Damaged
 from shared.runs.run import (
+    Direction,
     FileFacts,
-    FlowKind,
     Outcome,
     Run,
     State,
@@ -142,7 +142,7 @@ def _start_all(
         try:
             opened += start(flow)
         except (AppError, Damaged) as error:
-            log.error("export.not_started", integration=flow.name, reason=str(error))
+            log.error("export.not_started", flow_name=flow.name, reason=str(error))
             failed.append(error)
     if failed:
         raise failed[0]
@@ -166,7 +166,7 @@ def _moment(services: Services) -> datetime | None:
 def _note_skipped(flow: ExportFlow, moment: datetime | None, order: str) -> None:
     """Say that an export is left out because the one before it is under way; order: of the run under way."""
     if moment and opened_at(order) < moment - TICKS_EARLY_BY:
-        log.info("export.skipped", integration=flow.name, scheduled=moment, reason="the one before it is under way")
+        log.info("export.skipped", flow_name=flow.name, scheduled=moment, reason="the one before it is under way")
 
 
 def _start_if_due(flow: ExportFlow, moment: datetime | None, services: Services) -> bool:
@@ -176,7 +176,7 @@ def _start_if_due(flow: ExportFlow, moment: datetime | None, services: Services)
     last = _last_run(mark, services)
     served = _served(mark)
     if served and served > now + TICKS_EARLY_BY:
-        log.warning("export.served_in_future", integration=flow.name, served=served)
+        log.warning("export.served_in_future", flow_name=flow.name, served=served)
         served = None  # a clock was ahead when it was noted
     if moment and served and moment <= served:
         return _open_noted(flow, mark, last, services)
@@ -185,7 +185,7 @@ def _start_if_due(flow: ExportFlow, moment: datetime | None, services: Services)
         return False
     has_failed = last is not None and last.state in (State.FAILED, State.CANCELLED)
     if last and has_failed and last.ended and timedelta() <= now - last.ended < PAUSE_AFTER_FAILURE:
-        log.info("export.skipped", integration=flow.name, scheduled=moment, reason="the last one failed a moment ago")
+        log.info("export.skipped", flow_name=flow.name, scheduled=moment, reason="the last one failed a moment ago")
         return False
     return _opened(replace(planned(flow, now), scheduled=moment), mark, last, services)
 
@@ -208,11 +208,11 @@ def _open_noted(flow: ExportFlow, mark: Mark, last: Run | None, services: Servic
 def planned(flow: ExportFlow, now: datetime) -> Run:
     """Return an export that is due at once; ``start`` opens it."""
     return new_run(
-        flow=FlowKind.EXPORT,
+        direction=Direction.EXPORT,
         state=State.PLANNED,
-        integration=flow.name,
+        flow_name=flow.name,
         lane=flow.lane,
-        order=order_of(now, flow.name),
+        sort_key=order_of(now, flow.name),
         now=now,
         data_project=flow.data_project,
         company=flow.company,
@@ -262,9 +262,9 @@ def _created(run: Run, last: Run | None, services: Services) -> bool:
         run = replace(run, late_s=round(late.total_seconds(), 3))
     if not services.store.create(replace(run, submissions=_still_missing(last, now))):
         return False
-    log.info("export.planned", integration=run.integration, file=run.file.name, scheduled=run.scheduled)
+    log.info("export.planned", flow_name=run.flow_name, file=run.file.name, scheduled=run.scheduled)
     if run.late_s is not None:
-        log.warning("export.late", integration=run.integration, scheduled=run.scheduled, late_s=run.late_s)
+        log.warning("export.late", flow_name=run.flow_name, scheduled=run.scheduled, late_s=run.late_s)
     services.wakes.send(run.lane)
     return True
 
@@ -315,7 +315,7 @@ def _dropped(run: Run, services: Services) -> Run:
 
     Always raises RecordChanged, as saving it would.
     """
-    if row := services.store.row_at(run.lane, run.order):
+    if row := services.store.row_at(run.lane, run.sort_key):
         services.store.drop(replace(row, record_etag=run.record_etag))
     raise RecordChanged(f"run {run.run_id} has ended already; a host that stood still had opened it once more")
 
@@ -515,7 +515,7 @@ def _without_package(run: Run, submission: Submission, fno: FinanceOperations, s
         "history and download the package there; see whether the export's user may read the company."
     )
     if finished_for < KEPT_FOR:
-        return run.waiting(services.settings.poll_longest_s, now).troubled(text, now)
+        return run.waiting(services.settings.poll_longest_s, now).flagged(text, now)
     return _failed(run, Outcome.FAILED, text, now)
 
 
@@ -593,7 +593,7 @@ def _is_same(there: DriveItem, package: RemoteFile) -> bool:
 
 
 def _flow(run: Run, services: Services) -> ExportFlow:
-    return services.export_flow(run.integration)
+    return services.export_flow(run.flow_name)
 
 
 def _finance(run: Run, services: Services) -> FinanceOperations:

@@ -313,7 +313,7 @@ def _folder_checks(scans: Iterable[FolderScan], now: datetime) -> Iterator[Check
             name=f"Input folder {scan.flow.input_folder}, {scan.flow.name}",
             grade=Grade.TROUBLE if is_overdue else Grade.WARNING,
             words=f"{words} {scan.words}".strip(),
-            to_do="If this stays: 'cannot be scanned' in docs/troubles.md."
+            to_do="If this stays: 'cannot be scanned' in docs/troubleshooting.md."
             if scan.words
             else "See whether the timer runs.",
         )
@@ -508,7 +508,7 @@ def _permission_checks(permissions: frozenset[str] | None, services: Services) -
             name=name,
             grade=Grade.TROUBLE,
             words=f"The permission Files.ReadWrite.All of Microsoft Graph is missing. Granted: {listed}.",
-            to_do="Grant it as an application permission, with an administrator's consent (README, 'Setting it up'). "
+            to_do="Grant it as an application permission, with an administrator's consent (docs/setup.md, step 3). "
             "Azure keeps a managed identity's token for up to a day: what was granted since does not stand in it yet.",
         )
     if services.settings.is_mailed and MAIL not in permissions:

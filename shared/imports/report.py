@@ -118,7 +118,7 @@ def _written(beside: "_Folder", run: Run, details: "_Details", services: Service
 def _earlier(run: Run, services: Services) -> Run | None:
     """Return the run whose work a run does again, and whose report it may replace."""
     try:
-        return services.store.run_at(run.again_of) if run.again_of else None
+        return services.store.run_at(run.rerun_of) if run.rerun_of else None
     except Damaged:
         return None
 
@@ -237,7 +237,7 @@ class _Folder:
 
 def _details(run: Run, fno: FinanceOperations) -> _Details:
     details = _Details()
-    if run.outcome in (Outcome.REJECTED, Outcome.UNKNOWN, Outcome.GIVEN_UP):
+    if run.outcome in (Outcome.REJECTED, Outcome.UNKNOWN, Outcome.CANCELLED_BY_PERSON):
         return details  # F&O never began, has forgotten it, or has not ended it: it has nothing to tell
     execution_id = run.execution_id
     details.summary_url = (

@@ -113,7 +113,7 @@ def _seen_again(run: Run, onedrive: OneDrive, flow: ImportFlow, services: Servic
         if _is_anothers(run, services):
             return _withdrawn(run, "Another run has the same file and imports it.", now)
         return _claimed(run, item, flow, now)  # our own move, whose answer was lost
-    if run.again_of:  # it lies where it was filed, and may be no other than the one that the person saw there
+    if run.rerun_of:  # it lies where it was filed, and may be no other than the one that the person saw there
         gone = "The file was moved, changed or deleted after a person asked for its import once more."
         return run if item and item.etag == run.file.etag else _withdrawn(run, gone, now)
     if item is None or item.parent_id != services.folder_id(flow.drive, flow.input_folder):
@@ -159,7 +159,7 @@ def _is_anothers(run: Run, services: Services) -> bool:
     to begin it finds it gone when it saves.
     """
     for other in services.store.of_same_file(run):
-        if other.state is not State.FOUND or (other.order, other.lane) < (run.order, run.lane):
+        if other.state is not State.FOUND or (other.sort_key, other.lane) < (run.sort_key, run.lane):
             return True
         services.store.drop(other)
     return False
@@ -311,7 +311,7 @@ def _by_whom(error: CompanyUnknown, run: Run, services: Services) -> AppError:
     company = _flow(run, services).company
     if not company:
         return error
-    return NeedsPerson(f"{error.message}. For {run.integration} the settings give it: {company}", call=error.call)
+    return NeedsPerson(f"{error.message}. For {run.flow_name} the settings give it: {company}", call=error.call)
 
 
 def _look_up(run: Run, services: Services) -> Run:
@@ -551,7 +551,7 @@ def _facts(run: Run, item: DriveItem, folder: str) -> FileFacts:
 
 
 def _flow(run: Run, services: Services) -> ImportFlow:
-    return services.import_flow(run.integration)
+    return services.import_flow(run.flow_name)
 
 
 def _onedrive(run: Run, services: Services) -> OneDrive:
@@ -569,7 +569,7 @@ def import_lock(run: Run, services: Services) -> AbstractContextManager[None]:
 
 def keeps_order(run: Run, services: Services) -> bool:
     """Return whether no file of the run's flow may pass it."""
-    flow = services.integrations.import_named(run.integration)
+    flow = services.integrations.import_named(run.flow_name)
     return flow is not None and flow.strict_order
 
 

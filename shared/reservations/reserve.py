@@ -456,9 +456,9 @@ def adopt(rows: Iterable[LaneRow], services: Services) -> int:
         try:
             run = services.store.read_row(row)
         except (Damaged, TryAgain) as error:
-            log.warning("reservation.not_adopted", lane=row.lane, order=row.order, reason=str(error))
+            log.warning("reservation.not_adopted", lane=row.lane, order=row.sort_key, reason=str(error))
             continue
-        flow = services.integrations.named(run.integration)
+        flow = services.integrations.named(run.flow_name)
         if run.reserved or run.state not in WITH_FO or flow is None or not run.data_project:
             continue
         for name in names_of(run):

@@ -20,10 +20,10 @@ class LaneRow:
     """What a listing tells of an open run."""
 
     lane: str
-    order: str
+    sort_key: str
     due: datetime
     state: State | None  # None: the record is damaged, and its metadata do not say
-    integration: str = ""
+    flow_name: str = ""
     file_name: str = ""
     run_id: str = ""
     address: str = ""  # by which the run store finds the run
@@ -52,7 +52,7 @@ class Stop:
     """A flow that stands still because two of its files met the same refusal: one file tries now and then."""
 
     lane: str
-    integration: str
+    flow_name: str
     refusal: str
     text: str  # what the service said, and what to do
     since: datetime
@@ -73,15 +73,15 @@ def choose(rows: Sequence[LaneRow], stops: Sequence[Stop] = ()) -> Choice | None
 
     rows: in the order of their places; all that are under way or passed, and the first of those that wait.
     """
-    stopped = {stop.integration: stop for stop in stops}
+    stopped = {stop.flow_name: stop for stop in stops}
     under_way = [row for row in rows if not row.is_waiting and not row.is_passed]
     choices = [Choice(row=row, due=row.due) for row in rows if not row.is_waiting and not row.damage]
     if not under_way:
-        choices += _first_waiting([row for row in rows if row.integration not in stopped])
+        choices += _first_waiting([row for row in rows if row.flow_name not in stopped])
     kept = [each for each in choices if not _is_stopped(each.row, stopped)]
     tried = (_tried_next(rows, stop, under_way) for stop in stops)
     kept += [each for each in tried if each]
-    return min(kept, key=lambda each: (each.due, each.row.order), default=None)
+    return min(kept, key=lambda each: (each.due, each.row.sort_key), default=None)
 
 
 def ahead_of(order: str, rows: Sequence[LaneRow], stops: Sequence[Stop] = ()) -> LaneRow | None:
@@ -89,31 +89,33 @@ def ahead_of(order: str, rows: Sequence[LaneRow], stops: Sequence[Stop] = ()) ->
 
     rows: as for ``choose``; one that waits far behind is not among them.
     """
-    own = next((row for row in rows if row.order == order), None)
+    own = next((row for row in rows if row.sort_key == order), None)
     if own is not None and not own.is_waiting:
         return None
     under_way = next((row for row in rows if not row.is_waiting and not row.is_passed), None)
     if under_way is not None:
         return under_way
-    stopped = {stop.integration for stop in stops}
-    if own is not None and own.integration in stopped:
+    stopped = {stop.flow_name for stop in stops}
+    if own is not None and own.flow_name in stopped:
         return None
-    first = next(_first_waiting([row for row in rows if row.integration not in stopped]), None)
-    return None if first is None or first.row.order == order else first.row
+    first = next(_first_waiting([row for row in rows if row.flow_name not in stopped]), None)
+    return None if first is None or first.row.sort_key == order else first.row
 
 
 def _first_waiting(rows: Sequence[LaneRow]) -> Iterator[Choice]:
     """Yield the file that is next: the oldest; of those of one second the first by name."""
     waiting = [row for row in rows if row.is_waiting]
     if waiting:
-        second = waiting[0].order[:SECOND]
-        first = min((row for row in waiting if row.order[:SECOND] == second), key=lambda row: row.file_name.casefold())
+        second = waiting[0].sort_key[:SECOND]
+        first = min(
+            (row for row in waiting if row.sort_key[:SECOND] == second), key=lambda row: row.file_name.casefold()
+        )
         yield Choice(row=first, due=first.due)
 
 
 def _is_stopped(row: LaneRow, stopped: Mapping[str, Stop]) -> bool:
     """Return whether a run waits for its flow: it has not begun, or has met what stops the flow."""
-    stop = stopped.get(row.integration)
+    stop = stopped.get(row.flow_name)
     return stop is not None and (row.state is State.FOUND or row.refusal == stop.refusal)
 
 
@@ -122,14 +124,14 @@ def _tried_next(rows: Sequence[LaneRow], stop: Stop, under_way: Sequence[LaneRow
 
     A file that nobody has begun is not begun while a run is under way that does not stand still with the flow.
     """
-    met = [row for row in rows if row.integration == stop.integration and not row.damage]
+    met = [row for row in rows if row.flow_name == stop.flow_name and not row.damage]
     stood = [row for row in met if row.state is not State.CANCELLED and not row.is_waiting]
-    own = [row for row in stood if _is_stopped(row, {stop.integration: stop})]
+    own = [row for row in stood if _is_stopped(row, {stop.flow_name: stop})]
     waiting = [row for row in met if row.is_waiting] if all(row in own for row in under_way) else []
     candidates = [*own, *(choice.row for choice in _first_waiting(waiting))]
     if not candidates:
         return None
-    row = min(candidates, key=lambda row: (row.due, row.order))
+    row = min(candidates, key=lambda row: (row.due, row.sort_key))
     return Choice(row=row, due=max(stop.next_try, row.due))
 
 
@@ -138,9 +140,9 @@ def is_enough(rows: Sequence[LaneRow], stops: Sequence[Stop] = ()) -> bool:
 
     They do once a file that waits was seen, and all others of its second.
     """
-    stopped = {stop.integration for stop in stops}
-    waiting = next((row for row in rows if row.is_waiting and row.integration not in stopped), None)
-    return waiting is not None and rows[-1].order[:SECOND] > waiting.order[:SECOND]
+    stopped = {stop.flow_name for stop in stops}
+    waiting = next((row for row in rows if row.is_waiting and row.flow_name not in stopped), None)
+    return waiting is not None and rows[-1].sort_key[:SECOND] > waiting.sort_key[:SECOND]
 
 
 def by_lane(rows: Sequence[LaneRow]) -> Iterator[tuple[str, list[LaneRow]]]:

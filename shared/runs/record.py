@@ -4,7 +4,7 @@ A record is read only if every field is of the right kind. Any other is ``Damage
 A field that this version does not know is kept and written back.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -22,6 +22,17 @@ NOT_SAVED: Final = frozenset({"fresh", "download_url", "package_url", "record_et
 # 2: states are saved when they are entered, and names are reserved before a submit. 1 is read as well.
 RECORD_FORMAT: Final = 2
 OLDEST_FORMAT: Final = 1
+
+# Fields whose names in a record are older than their names here: a record is a contract with other versions.
+NAMES: Final[Mapping[str, str]] = {
+    "direction": "flow",
+    "flow_name": "integration",
+    "sort_key": "order",
+    "problem": "trouble",
+    "rerun": "again",
+    "rerun_of": "again_of",
+    "rerun_count": "again_number",
+}
 
 EXTRA: Final = "extra"  # the field that keeps what this version does not know
 
@@ -51,7 +62,10 @@ def run_to_json(run: Run) -> str:
 def _written(value: Any) -> dict[str, object]:
     shown = {each: getattr(value, each) for each in value.__dataclass_fields__ if each not in NOT_SAVED}
     more = shown.pop(EXTRA, {})
-    return {**more, **{name: each for name, each in shown.items() if name not in _SINCE_2 or _says(each)}}
+    return {
+        **more,
+        **{NAMES.get(name, name): each for name, each in shown.items() if name not in _SINCE_2 or _says(each)},
+    }
 
 
 def _says(value: object) -> bool:
@@ -151,6 +165,7 @@ def _list_reader(read_item: Reader) -> Reader:
 
 @dataclass(frozen=True, slots=True)
 class _Field:
+    name: str
     read: Reader
     is_required: bool
 
@@ -158,8 +173,10 @@ class _Field:
 def _object_reader(kind: type) -> Reader:
     hints = get_type_hints(kind)
     known = {
-        each.name: _Field(
-            _field_reader(each.name, hints[each.name]), each.default is MISSING and each.default_factory is MISSING
+        NAMES.get(each.name, each.name): _Field(
+            each.name,
+            _field_reader(each.name, hints[each.name]),
+            each.default is MISSING and each.default_factory is MISSING,
         )
         for each in fields(kind)
         if each.name not in NOT_SAVED and each.name != EXTRA
@@ -173,7 +190,7 @@ def _object_reader(kind: type) -> Reader:
         for name in required:
             if name not in value:
                 raise Damaged(f"{where} has no {name}")
-        found = {name: known[name].read(each, name) for name, each in value.items() if name in known}
+        found = {known[name].name: known[name].read(each, name) for name, each in value.items() if name in known}
         more = {name: each for name, each in value.items() if name not in known}
         return kind(**found, **({EXTRA: more} if more and keeps_more else {}))
 

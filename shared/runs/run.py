@@ -17,7 +17,7 @@ from typing import Final
 from shared.secret import SecretUrl
 
 
-class FlowKind(StrEnum):
+class Direction(StrEnum):
     """Which way the data goes."""
 
     IMPORT = "import"  # OneDrive -> F&O
@@ -73,9 +73,9 @@ EXPORT_MOVES: Final[Mapping[State, frozenset[State]]] = {
     State.CANCELLED: frozenset(),
 }
 
-MOVES: Final[Mapping[FlowKind, Mapping[State, frozenset[State]]]] = {
-    FlowKind.IMPORT: IMPORT_MOVES,
-    FlowKind.EXPORT: EXPORT_MOVES,
+MOVES: Final[Mapping[Direction, Mapping[State, frozenset[State]]]] = {
+    Direction.IMPORT: IMPORT_MOVES,
+    Direction.EXPORT: EXPORT_MOVES,
 }
 
 # How far a run has come in each state. A move to where it has been before only begins the same thing once more: failed
@@ -108,16 +108,16 @@ class Outcome(StrEnum):
     SUCCEEDED = "Succeeded"
     PARTIALLY_SUCCEEDED = "PartiallySucceeded"  # some rows are in F&O, some are not
     FAILED = "Failed"
-    CANCELED = "Canceled"  # by a person in F&O
+    CANCELED_IN_FO = "Canceled"  # by a person in F&O
     REJECTED = "Rejected"  # never imported: no package, no company, or F&O refused it
     UNKNOWN = "Unknown"  # F&O had begun, and has forgotten how it ended
     WITHDRAWN = "Withdrawn"  # a person took the file away
-    GIVEN_UP = "GivenUp"  # a person cancelled the run; F&O may have gone on with it
+    CANCELLED_BY_PERSON = "GivenUp"  # a person cancelled the run; F&O may have gone on with it
 
     @property
     def needs_telling(self) -> bool:
         """Whether a person has to hear of it."""
-        return self not in (Outcome.SUCCEEDED, Outcome.WITHDRAWN, Outcome.GIVEN_UP)
+        return self not in (Outcome.SUCCEEDED, Outcome.WITHDRAWN, Outcome.CANCELLED_BY_PERSON)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,7 +209,7 @@ class About(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trouble:
+class Problem:
     """Something about a run that a person should hear of while the run goes on."""
 
     text: str
@@ -244,13 +244,13 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Successor:
+class Rerun:
     """The run that a person opened to do the work of an ended one again: all that its record's name is made of."""
 
     run_id: str
     opened: datetime
     lane: str
-    order: str
+    sort_key: str
     extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
 
 
@@ -285,15 +285,15 @@ class Run:
     """One file's or one package's way. Change it through its methods; they keep the rules."""
 
     run_id: str
-    flow: FlowKind
-    integration: str  # the name of the import or export in the settings
+    direction: Direction
+    flow_name: str  # the name of the import or export in the settings
     lane: str  # runs of one lane go one at a time, oldest first
     state: State
     state_since: datetime
     due: datetime  # when the next step is to be done
     opened: datetime
     file: FileFacts
-    order: str  # place in the lane: sorts by age, unique in the lane, and the same whenever the run is opened again
+    sort_key: str  # place in the lane: sorts by age, unique in the lane, and the same whenever the run is opened again
     data_project: str = ""
     company: str = ""
     package: UploadedPackage | None = None
@@ -312,7 +312,7 @@ class Run:
     summary_url: str = ""  # F&O's page about the execution, where it was asked for one
     report_url: str = ""  # OneDrive's page about the report beside the file
     report_files: tuple[ReportFile, ...] = ()  # what it has put beside the file
-    trouble: Trouble | None = None
+    problem: Problem | None = None
     furthest: State | None = None  # how far it ever came; None: its state says it
     failing_since: datetime | None = None  # the first failed try since then
     lost_submits: int = 0  # submits in a row whose answer was lost
@@ -332,9 +332,9 @@ class Run:
     waited_s: float | None = None  # seconds until it was taken up, and for what other runs had; None: not known
     steps: tuple[StepRecord, ...] = ()
     ended: datetime | None = None
-    again: Successor | None = None  # chosen, and saved here, before it is opened: so there is one, whoever asks twice
-    again_of: str = ""  # the address of the run whose work this one does again
-    again_number: int = 0  # how many runs of the same work there were before
+    rerun: Rerun | None = None  # chosen, and saved here, before it is opened: so there is one, whoever asks twice
+    rerun_of: str = ""  # the address of the run whose work this one does again
+    rerun_count: int = 0  # how many runs of the same work there were before
     extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
 
     # What only this process knows; never saved. A run that was read from the store has none of it.
@@ -351,13 +351,14 @@ class Run:
     @property
     def is_over(self) -> bool:
         """Whether no step is left."""
-        return not MOVES[self.flow][self.state]
+        return not MOVES[self.direction][self.state]
 
     def log_keys(self) -> dict[str, object]:
         """What every log line about this run carries."""
         keys: dict[str, object] = {
             "run_id": self.run_id,
-            "flow": self.flow.value,
+            "direction": self.direction.value,
+            "flow_name": self.flow_name,
             "lane": self.lane,
             "file": self.file.name,
             "company": self.company,
@@ -371,13 +372,13 @@ class Run:
 
         A state that it had not reached before ends what stood in its way until then.
         """
-        if state not in MOVES[self.flow][self.state] or state is State.CANCELLED:
-            raise ValueError(f"{self.flow} run {self.run_id} cannot move from {self.state} to {state}")
+        if state not in MOVES[self.direction][self.state] or state is State.CANCELLED:
+            raise ValueError(f"{self.direction} run {self.run_id} cannot move from {self.state} to {state}")
         moved = replace(self, state=state, state_since=now, due=now, fresh=True, waited_s=self._waited_s(now))
         furthest = self.furthest or self.state
         if PROGRESS[state] <= PROGRESS[furthest]:
             return replace(moved, furthest=furthest)
-        return replace(moved, furthest=state, trouble=None).with_a_good_try()
+        return replace(moved, furthest=state, problem=None).with_a_good_try()
 
     def _waited_s(self, now: datetime) -> float | None:
         """Return for how long it has waited once it leaves its state: until it was taken up the first time."""
@@ -391,7 +392,7 @@ class Run:
     @property
     def can_be_cancelled(self) -> bool:
         """Whether a person may end it."""
-        return State.CANCELLED in MOVES[self.flow][self.state]
+        return State.CANCELLED in MOVES[self.direction][self.state]
 
     def cancelled(self, reason: str, now: datetime) -> "Run":
         """Return the run as a person ended it, due at once; the outcome of an import that is known stays.
@@ -399,7 +400,7 @@ class Run:
         Raises ValueError if it is over or cancelled already.
         """
         if not self.can_be_cancelled:
-            raise ValueError(f"{self.flow} run {self.run_id} cannot be cancelled in {self.state}")
+            raise ValueError(f"{self.direction} run {self.run_id} cannot be cancelled in {self.state}")
         ended = replace(
             self,
             state=State.CANCELLED,
@@ -408,9 +409,11 @@ class Run:
             waited_s=self.waits_no_more(now)._waited_s(now),
             state_since=now,
             due=now,
-            outcome=self.outcome if self.outcome and self.flow is FlowKind.IMPORT else Outcome.GIVEN_UP,
+            outcome=self.outcome
+            if self.outcome and self.direction is Direction.IMPORT
+            else Outcome.CANCELLED_BY_PERSON,
             reason=f"{self.reason} {reason}".strip(),
-            trouble=None,
+            problem=None,
             held=None,
             waits=None,
             fresh=False,
@@ -436,8 +439,8 @@ class Run:
 
     def with_a_good_try(self) -> "Run":
         """Return the run after a try that shows that what failed before works; a problem of that kind is over."""
-        is_over = self.trouble is not None and self.trouble.about is About.FAILING
-        return replace(self, attempts=0, failing_since=None, trouble=None if is_over else self.trouble)
+        is_over = self.problem is not None and self.problem.about is About.FAILING
+        return replace(self, attempts=0, failing_since=None, problem=None if is_over else self.problem)
 
     def waiting_for(self, wait: Wait, wait_s: float, stuck_after: timedelta, now: datetime) -> "Run":
         """Return the run put off because of what another one has; a wait beyond the limit is told, once."""
@@ -447,22 +450,22 @@ class Run:
             return waits
         minutes = (now - since).total_seconds() / 60
         text = f"{self.file.name} has waited for {wait.what} for {minutes:.0f} minutes. {wait.holder}".strip()
-        return waits.troubled(text, now, About.WAITING)
+        return waits.flagged(text, now, About.WAITING)
 
     def waits_no_more(self, now: datetime) -> "Run":
         """Return the run that got what it has waited for."""
         waited_s = self.waited_s
         if self.waits and waited_s is not None:  # before it is taken up all of the time counts
             waited_s = round(waited_s + (now - self.waits.since).total_seconds(), 3)
-        return replace(self, waits=None, waited_s=waited_s).without_trouble(About.WAITING)
+        return replace(self, waits=None, waited_s=waited_s).without_problem(About.WAITING)
 
-    def troubled(self, text: str, now: datetime, about: About = About.OTHER) -> "Run":
+    def flagged(self, text: str, now: datetime, about: About = About.OTHER) -> "Run":
         """Return the run flagged for attention; an existing flag is kept."""
-        return self if self.trouble else replace(self, trouble=Trouble(text=text, since=now, about=about))
+        return self if self.problem else replace(self, problem=Problem(text=text, since=now, about=about))
 
-    def without_trouble(self, about: About) -> "Run":
+    def without_problem(self, about: About) -> "Run":
         """Return the run without a problem of that kind."""
-        return replace(self, trouble=None) if self.trouble and self.trouble.about is about else self
+        return replace(self, problem=None) if self.problem and self.problem.about is about else self
 
     @property
     def may_be_with_fo(self) -> bool:
@@ -516,11 +519,11 @@ class Run:
 
 def new_run(
     *,
-    flow: FlowKind,
+    direction: Direction,
     state: State,
-    integration: str,
+    flow_name: str,
     lane: str,
-    order: str,
+    sort_key: str,
     file: FileFacts,
     now: datetime,
     data_project: str = "",
@@ -529,15 +532,15 @@ def new_run(
     """Return a run that is opened now and due at once."""
     return Run(
         run_id=secrets.token_hex(6),
-        flow=flow,
-        integration=integration,
+        direction=direction,
+        flow_name=flow_name,
         lane=lane,
         state=state,
         furthest=state,
         state_since=now,
         due=now,
         opened=now,
-        order=order,
+        sort_key=sort_key,
         file=file,
         data_project=data_project,
         company=company,

@@ -40,7 +40,7 @@ from shared.escapes import (
 from shared.log import log
 from shared.runs.lane import LaneRow, Stop, is_enough
 from shared.runs.record import Damaged, run_from_json, run_to_json
-from shared.runs.run import FlowKind, Outcome, Run, State, Successor
+from shared.runs.run import Direction, Outcome, Rerun, Run, State
 from shared.secret import redacted
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class RunRow:
 
     address: str  # by which ``RunStore.run_at`` finds it
     run_id: str
-    flow: FlowKind
+    flow: Direction
     integration: str
     lane: str  # of an open run; "" of an ended one
     state: State
@@ -211,10 +211,10 @@ class RunStore:
 
     def read_row(self, row: LaneRow) -> Run:
         """Return the run of a row. Raises Damaged if its record cannot be read; TryAgain if it is gone."""
-        run = row.whole or self._read(f"open/{row.lane}/{row.order}")
+        run = row.whole or self._read(f"open/{row.lane}/{row.sort_key}")
         if run is None:
             raise TryAgain(f"a run of lane {row.lane} ended while it was being read")
-        if (run.lane, run.order) != (row.lane, row.order):
+        if (run.lane, run.sort_key) != (row.lane, row.sort_key):
             raise Damaged("it is the record of another place")
         return run
 
@@ -281,12 +281,12 @@ class RunStore:
 
     def begun(self, lane: str) -> str:
         """Return the order of the last run that is under way in a lane, "" if there is none."""
-        orders = [row.order for row in self.lane(lane).rows if not row.is_waiting and not row.is_passed]
+        orders = [row.sort_key for row in self.lane(lane).rows if not row.is_waiting and not row.is_passed]
         return orders[-1] if orders else ""
 
     def of_same_file(self, run: Run) -> list[LaneRow]:
         """List the other open runs about the same file, whatever lane they are in; rarely asked, it lists all names."""
-        key, own = key_of(run.order), (run.lane, run.order)
+        key, own = key_of(run.sort_key), (run.lane, run.sort_key)
         places = [place for place in self.open_places() if key_of(place[1]) == key and place != own]
         return [row for lane, order in places if (row := self.row_at(lane, order))]
 
@@ -295,14 +295,14 @@ class RunStore:
         from azure.core import MatchConditions
         from azure.core.exceptions import ResourceModifiedError, ResourceNotFoundError
 
-        blob = self._blob(f"open/{row.lane}/{row.order}")
+        blob = self._blob(f"open/{row.lane}/{row.sort_key}")
         try:
             self._in_container(
                 lambda: blob.delete_blob(etag=row.record_etag, match_condition=MatchConditions.IfNotModified)
             )
         except (ResourceModifiedError, ResourceNotFoundError) as error:
             raise RecordChanged(
-                f"another run of {key_of(row.order)} was written by another worker meanwhile"
+                f"another run of {key_of(row.sort_key)} was written by another worker meanwhile"
             ) from error
 
     def open_rows(self) -> list[RunRow]:
@@ -415,7 +415,7 @@ class RunStore:
     def stop(self, stop: Stop) -> None:
         """Stop a flow, or write what is known by now of a stop. The worker of its lane alone does so."""
         said = {
-            "integration": stop.integration,
+            "integration": stop.flow_name,
             "refusal": stop.refusal,
             "text": cut(stop.text, LONGEST_STOP),
             "since": stop.since.astimezone(UTC).isoformat(),
@@ -425,7 +425,7 @@ class RunStore:
             "stop": metadata_json(said, LONGEST_ROW),
         }
         self._in_container(
-            lambda: self._blob(_stop_name(stop.lane, stop.integration)).upload_blob(
+            lambda: self._blob(_stop_name(stop.lane, stop.flow_name)).upload_blob(
                 b"", overwrite=True, metadata=metadata
             )
         )
@@ -679,7 +679,7 @@ def _renewed(lease: "BlobLeaseClient", name: str) -> Iterator[None]:
 
 
 def _open_name(run: Run) -> str:
-    return f"open/{run.lane}/{run.order}"
+    return f"open/{run.lane}/{run.sort_key}"
 
 
 def _name_in(folder: str, opened: datetime, run_id: str) -> str:
@@ -721,7 +721,7 @@ def _stop(blob: "BlobProperties") -> Stop | None:
         said = read_json(metadata_text(blob.metadata["stop"]))
         return Stop(
             lane=blob.name.split("/", 2)[1],
-            integration=str(said["integration"]),
+            flow_name=str(said["integration"]),
             refusal=str(said["refusal"]),
             text=str(said["text"]),
             since=datetime.fromisoformat(said["since"]),
@@ -761,10 +761,10 @@ def _lane_row(blob: "BlobProperties") -> LaneRow:
         damage, address = "its metadata are missing or wrong", _address_of_damaged(blob.name)
     return LaneRow(
         lane=lane,
-        order=order,
+        sort_key=order,
         due=due,
         state=state,
-        integration=shown.get("integration", ""),
+        flow_name=shown.get("integration", ""),
         file_name=shown.get("file", ""),
         run_id=shown.get("run_id", ""),
         address=address,
@@ -794,9 +794,9 @@ def _pause(blob: "BlobProperties") -> Pause:
         return Pause(lane=lane, by="somebody", why="", since=blob.last_modified)
 
 
-def address_of_successor(successor: Successor) -> str:
+def address_of_successor(successor: Rerun) -> str:
     """Return by what ``run_at`` finds the run that does an ended one's work again."""
-    return _address(successor.opened, successor.run_id, f"open/{successor.lane}/{successor.order}")
+    return _address(successor.opened, successor.run_id, f"open/{successor.lane}/{successor.sort_key}")
 
 
 def address_of(run: Run) -> str:
@@ -839,21 +839,21 @@ def _open_name_in(address: re.Match[str]) -> str:
 def _metadata(run: Run) -> dict[str, str]:
     shown = {
         "run_id": run.run_id,
-        "flow": run.flow,
-        "integration": run.integration,
+        "flow": run.direction,
+        "integration": run.flow_name,
         "outcome": run.outcome or "",
         "company": run.company,
         "data_project": run.data_project,
         "execution_id": run.execution_id,
         "file": run.file.name,
         "words": _words(run),
-        "needs_person": "yes" if run.trouble else "",
+        "needs_person": "yes" if run.problem else "",
         "opened": run.opened.astimezone(UTC).isoformat(),
         "ended": run.ended.astimezone(UTC).isoformat() if run.ended else "",
-        "again": "yes" if run.again else "",
+        "again": "yes" if run.rerun else "",
         "aside": "yes" if run.is_aside else "",
         "refusal": run.held.refusal if run.held and not run.held.is_cleared else "",
-        "place": run.order[:_ORDER_LENGTH],
+        "place": run.sort_key[:_ORDER_LENGTH],
         "waited": "" if run.waited_s is None else str(run.waited_s),
     }
     short = {name: cut(text, _LONGEST.get(name, _LONGEST_OTHER)) for name, text in shown.items() if text}
@@ -866,8 +866,8 @@ def _metadata(run: Run) -> dict[str, str]:
 
 def _words(run: Run) -> str:
     """Return what a list says of a run: what a person has to do, or what it waits for, or why it went as it did."""
-    if run.trouble:
-        return run.trouble.text
+    if run.problem:
+        return run.problem.text
     return f"It waits for {run.waits.what}." if run.waits and not run.ended else run.reason
 
 
@@ -933,7 +933,7 @@ def _damaged_ended_row(blob: "BlobProperties") -> RunRow:
     milliseconds = 10**13 - int(newest_first) if newest_first.isdecimal() else 0
     opened = datetime.fromtimestamp(milliseconds / 1000, UTC)
     damage = "its metadata are missing or wrong"
-    row = LaneRow(lane="", order="", due=opened, state=_state_in(blob.metadata or {}), run_id=run_id, damage=damage)
+    row = LaneRow(lane="", sort_key="", due=opened, state=_state_in(blob.metadata or {}), run_id=run_id, damage=damage)
     address = _address(opened, run_id, "") if _RUN_ID.fullmatch(run_id) else ""
     return replace(_damaged_row(row), address=address, opened=opened, due=opened, ended=opened, needs_person=False)
 
@@ -944,8 +944,8 @@ def _damaged_row(row: LaneRow) -> RunRow:
     return RunRow(
         address=row.address,
         run_id=row.run_id or NO_RUN_ID,
-        flow=FlowKind.IMPORT if row.lane.startswith("in-") else FlowKind.EXPORT,
-        integration=row.integration,
+        flow=Direction.IMPORT if row.lane.startswith("in-") else Direction.EXPORT,
+        integration=row.flow_name,
         lane=row.lane,
         state=row.state or State.FOUND,
         outcome=None,
@@ -974,7 +974,7 @@ def _row(metadata: Mapping[str, str], shown: Mapping[str, str], address: str, *,
     return RunRow(
         address=address,
         run_id=shown["run_id"],
-        flow=FlowKind(shown["flow"]),
+        flow=Direction(shown["flow"]),
         integration=shown["integration"],
         lane=lane,
         state=State(metadata["state"]),

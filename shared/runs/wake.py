@@ -77,7 +77,7 @@ def _wakes(lanes: OpenLanes, now: datetime) -> Iterator[Wake]:
             log.warning("lane.overdue", lane=lane, due=choice.due)
         if is_overdue or (in_s < AHEAD_S and _is_left_to_timer(choice)):
             is_first = _is_among_the_first(choice.row, rows[lane], stops.get(lane, []))
-            yield (lane if is_first else f"{lane} {choice.row.order}"), max(in_s + AFTER_DUE_S, 0.0)
+            yield (lane if is_first else f"{lane} {choice.row.sort_key}"), max(in_s + AFTER_DUE_S, 0.0)
 
 
 def _is_left_to_timer(choice: Choice) -> bool:
@@ -109,15 +109,15 @@ def _stops_by_lane(lanes: OpenLanes) -> dict[str, list[Stop]]:
 def _is_among_the_first(row: LaneRow, rows: list[LaneRow], stops: list[Stop]) -> bool:
     """Return whether a worker that lists its lane up to the next file that waits sees a run."""
     seen = next((number for number in range(1, len(rows)) if is_enough(rows[:number], stops)), len(rows))
-    return any(row.order == each.order for each in rows[:seen])
+    return any(row.sort_key == each.sort_key for each in rows[:seen])
 
 
 def end_idle_stops(lanes: OpenLanes, services: Services) -> int:
     """Let flows go on that are stopped and have no file left that could find out; return how many."""
-    at_work = {(row.lane, row.integration) for row in lanes.rows if not row.damage and row.state is not State.CANCELLED}
-    idle = [stop for stop in lanes.stops if (stop.lane, stop.integration) not in at_work]
+    at_work = {(row.lane, row.flow_name) for row in lanes.rows if not row.damage and row.state is not State.CANCELLED}
+    idle = [stop for stop in lanes.stops if (stop.lane, stop.flow_name) not in at_work]
     for stop in idle:
-        services.store.end_stop(stop.lane, stop.integration)
+        services.store.end_stop(stop.lane, stop.flow_name)
     return len(idle)
 
 

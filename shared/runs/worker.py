@@ -36,7 +36,7 @@ from shared.reservations.reservation import Reservation
 from shared.reservations.reserve import NameReserved
 from shared.runs.lane import Choice, LaneRow, Stop, choose
 from shared.runs.record import Damaged
-from shared.runs.run import PROGRESS, About, FlowKind, Held, Outcome, Run, State, StepRecord, Wait
+from shared.runs.run import PROGRESS, About, Direction, Held, Outcome, Run, State, StepRecord, Wait
 from shared.runs.store import Lane, LeaseTaken, RecordChanged
 
 type Step = Callable[[Run, Services], Run]
@@ -143,7 +143,7 @@ def advance(text: str, flow: Flow, services: Services) -> None:
 def _listed(lane: str, damaged: set[str], services: Services) -> Lane:
     """Return what tells which run is next; damaged: the places of records that turned out not to be readable."""
     listed = services.store.lane(lane)
-    rows = tuple(replace(row, damage="it cannot be read") if row.order in damaged else row for row in listed.rows)
+    rows = tuple(replace(row, damage="it cannot be read") if row.sort_key in damaged else row for row in listed.rows)
     return listed._replace(rows=rows)
 
 
@@ -171,7 +171,7 @@ def _work(lane: str, place: str, damaged: set[str], flow: Flow, services: Servic
             services.pause((choice.due - now).total_seconds())
         run = _read(choice.row, services)
         if run is None:
-            damaged.add(choice.row.order)
+            damaged.add(choice.row.sort_key)
         elif run.due > now + CLOCKS_DIFFER_BY:
             raise RecordChanged(f"run {run.run_id} was put off by another worker meanwhile")
         else:
@@ -266,7 +266,7 @@ def _submitted(before: Run, run: Run, lane: Lane, flow: Flow, services: Services
         log.info("import.waits_for_lock")
         back = replace(run, state=before.state, state_since=before.state_since, furthest=before.furthest)
         back = replace(back, submissions=before.submissions, waits=before.waits, fresh=False)
-        back = replace(back, trouble=before.without_trouble(About.FAILING).trouble)
+        back = replace(back, problem=before.without_problem(About.FAILING).problem)
         wait = Wait(what=LOCK, since=services.now(), holder="F&O takes one ImportFromPackage at a time.")
         waiting = back.waiting_for(wait, LOCK_RETRY_S, flow.stuck_after(services), services.now())
         return _saved(waiting, services)
@@ -295,7 +295,7 @@ def _attempted(run: Run, lane: Lane, flow: Flow, services: Services) -> Run:
 
 def _flagged_in_time(run: Run, now: datetime) -> Run:
     """Return the run flagged for attention if its tries have failed for long, or due at the latest when it is to be."""
-    if run.failing_since is None or run.trouble or run.is_over:
+    if run.failing_since is None or run.problem or run.is_over:
         return run
     flagged = run.failing_since + ALERT_AFTER
     if now < flagged:
@@ -305,7 +305,7 @@ def _flagged_in_time(run: Run, now: datetime) -> Run:
 
 def _flagged(run: Run, error: str, now: datetime) -> Run:
     since = f"{run.failing_since or now:%H:%M} UTC"
-    return run.troubled(
+    return run.flagged(
         f"{error} (tried {run.attempts} times since {since}; the app goes on trying)", now, About.FAILING
     )
 
@@ -322,7 +322,7 @@ def _judged(run: Run, step: Step, lane: Lane, flow: Flow, services: Services) ->
         log.error("step.broke", step=step.__name__, exc_info=True)
         text = f"The app has a bug: {type(error).__name__} in step {step.__name__}; the log holds the traceback."
         failed_run = run.failed_once_more(_retry_wait_s(run), services.now())
-        return failed_run.troubled(text, services.now(), About.FAILING), text
+        return failed_run.flagged(text, services.now(), About.FAILING), text
 
 
 def _failed(run: Run, error: AppError, step: str, lane: Lane, flow: Flow, services: Services) -> tuple[Run, str]:
@@ -342,28 +342,28 @@ def _blamed(run: Run, error: AppError, step: str, lane: Lane, flow: Flow, servic
             log.info("run.waits", step=step, what=error.what, holder=error.holder)
             wait = error.wait(now)
             waits = run.waiting_for(wait, _busy_wait_s(run, wait, now), flow.stuck_after(services), now)
-            if waits.trouble and not run.trouble and reserve.is_under_way(error.holder_address, services):
-                waits = replace(waits, trouble=None)  # the app itself keeps it busy, and tells if that run hangs
+            if waits.problem and not run.problem and reserve.is_under_way(error.holder_address, services):
+                waits = replace(waits, problem=None)  # the app itself keeps it busy, and tells if that run hangs
             return waits, ""
         case NoRoom():
             log.info("run.waits", step=step, what=ROOM, holder=error.message)
             wait = Wait(what=ROOM, since=now, holder=error.message)
             return run.waiting_for(wait, ROOM_RETRY_S, flow.stuck_after(services), now), ""
-        case FileRejected() if run.flow is FlowKind.IMPORT and run.state not in TO_BE_FILED:
+        case FileRejected() if run.direction is Direction.IMPORT and run.state not in TO_BE_FILED:
             log.warning("run.rejected", step=step, reason=text)
             return run.finished(Outcome.REJECTED, error.message, now), text
-        case FileRejected() | ItemLocked() | NotComplete() if run.flow is FlowKind.IMPORT:
+        case FileRejected() | ItemLocked() | NotComplete() if run.direction is Direction.IMPORT:
             log.warning("run.held", step=step, reason=text)
             return _held(run, error, "", flow, services), text
-        case Refused() if run.flow is FlowKind.IMPORT and run.state is State.CANCELLED:
+        case Refused() if run.direction is Direction.IMPORT and run.state is State.CANCELLED:
             log.warning("run.held", step=step, reason=text)
             return _held(run, error, "", flow, services), text
-        case Refused() if run.flow is FlowKind.IMPORT and run.state is not State.EXECUTING:
+        case Refused() if run.direction is Direction.IMPORT and run.state is not State.EXECUTING:
             log.error("step.refused", step=step, reason=text, attempts=run.attempts + 1)
             return _refused(run, error, step, lane, flow, services), text
         case FileRejected() | NeedsPerson() | Refused():
             log.error("step.needs_person", step=step, reason=text)
-            return run.failed_once_more(_retry_wait_s(run), now).troubled(text, now, About.FAILING), text
+            return run.failed_once_more(_retry_wait_s(run), now).flagged(text, now, About.FAILING), text
         case _:
             wait_s = _retry_wait_s(run, error)
             log.warning("step.again", step=step, reason=text, attempts=run.attempts + 1, wait_s=wait_s)
@@ -426,7 +426,7 @@ def _held(run: Run, error: AppError, refusal: str, flow: Flow, services: Service
     )
     if keeps_order:
         text = f"{run.file.name} cannot go on, and {passed}: {error}. It is tried again every few minutes."
-    return after.troubled(text, now, About.ASIDE)
+    return after.flagged(text, now, About.ASIDE)
 
 
 def _refused(run: Run, error: Refused, step: str, lane: Lane, flow: Flow, services: Services) -> Run:
@@ -437,13 +437,13 @@ def _refused(run: Run, error: Refused, step: str, lane: Lane, flow: Flow, servic
     others = [
         row
         for row in lane.rows
-        if row.is_aside and row.refusal == refusal and row.integration == run.integration and row.run_id != run.run_id
+        if row.is_aside and row.refusal == refusal and row.flow_name == run.flow_name and row.run_id != run.run_id
     ]
     if others and (stop is None or stop.refusal != refusal):
-        log.error("flow.stopped", integration=run.integration, refusal=refusal, reason=str(error))
+        log.error("flow.stopped", flow_name=run.flow_name, refusal=refusal, reason=str(error))
         stop = Stop(
             lane=run.lane,
-            integration=run.integration,
+            flow_name=run.flow_name,
             refusal=refusal,
             text=str(error),
             since=now,
@@ -456,7 +456,7 @@ def _refused(run: Run, error: Refused, step: str, lane: Lane, flow: Flow, servic
     services.store.stop(replace(stop, next_try=now + timedelta(seconds=STOPPED_TRY_S), text=str(error)))
     held = run.held or Held(since=now, text=error.message)
     held = replace(held, text=error.message, refusal=refusal, is_aside=True, is_flows=True, is_cleared=False)
-    after = run.failed_once_more(STOPPED_TRY_S, now).without_trouble(About.ASIDE).without_trouble(About.FAILING)
+    after = run.failed_once_more(STOPPED_TRY_S, now).without_problem(About.ASIDE).without_problem(About.FAILING)
     return replace(after, held=held, failing_since=None)
 
 
@@ -468,11 +468,11 @@ def _tried_in_vain(run: Run, after: Run, error: AppError, stop: Stop, services: 
     if isinstance(error, Refused) and after.held and after.held.is_flows:
         return after  # the same refusal: the next try is put off already
     services.store.stop(replace(stop, next_try=services.now() + timedelta(seconds=STOPPED_TRY_S)))
-    return replace(after.without_trouble(About.FAILING), failing_since=None) if run.held else after
+    return replace(after.without_problem(About.FAILING), failing_since=None) if run.held else after
 
 
 def _stop_of(run: Run, lane: Lane) -> Stop | None:
-    return next((stop for stop in lane.stops if stop.integration == run.integration), None)
+    return next((stop for stop in lane.stops if stop.flow_name == run.flow_name), None)
 
 
 def _refusal(step: str, error: Refused) -> str:
@@ -494,7 +494,7 @@ def _take_back(row: LaneRow, services: Services) -> None:
     run = _read(row, services)
     if run and run.held:
         held = replace(run.held, is_flows=True)
-        services.store.save(replace(run.without_trouble(About.ASIDE), held=held, failing_since=None))
+        services.store.save(replace(run.without_problem(About.ASIDE), held=held, failing_since=None))
 
 
 def _went_well(before: Run, after: Run, step: str, lane: Lane, services: Services) -> Run:
@@ -511,7 +511,7 @@ def _went_well(before: Run, after: Run, step: str, lane: Lane, services: Service
     held = before.held
     if held is None or (held.refusal and not held.refusal.startswith(f"{step}|")):
         return after
-    cured = replace(after, held=None).without_trouble(About.ASIDE)
+    cured = replace(after, held=None).without_problem(About.ASIDE)
     return _with_those_that_passed(cured, held, services) if held.is_aside else cured
 
 
@@ -519,12 +519,12 @@ def _let_others_through(run: Run, step: str, lane: Lane, services: Services) -> 
     """Let a run's flow go on that stands still at this step; what other files met there is their own from now on."""
     stop = _stop_of(run, lane)
     if stop and stop.refusal.startswith(f"{step}|"):
-        log.info("flow.goes_on", integration=stop.integration, refusal=stop.refusal)
-        services.store.end_stop(stop.lane, stop.integration)
+        log.info("flow.goes_on", flow_name=stop.flow_name, refusal=stop.refusal)
+        services.store.end_stop(stop.lane, stop.flow_name)
     met = [
         row
         for row in lane.rows
-        if row.integration == run.integration and row.run_id != run.run_id and row.refusal.startswith(f"{step}|")
+        if row.flow_name == run.flow_name and row.run_id != run.run_id and row.refusal.startswith(f"{step}|")
     ]
     for row in met[:TOLD_AT_ONCE]:
         _clear(row, services)
@@ -542,16 +542,16 @@ def _with_those_that_passed(run: Run, held: Held, services: Services) -> Run:
     names = [
         row.file_name
         for row in services.store.lane(run.lane).rows
-        if row.integration == run.integration and row.order > run.order and not row.is_waiting and not row.is_passed
+        if row.flow_name == run.flow_name and row.sort_key > run.sort_key and not row.is_waiting and not row.is_passed
     ]
     looked_through = 0
     for rows in services.store.ended_rows(services.now().date(), held.since.date()):
         names += [
             row.file_name
             for row in rows.rows
-            if row.integration == run.integration
+            if row.integration == run.flow_name
             and row.run_id != run.run_id
-            and row.place >= run.order[: len(row.place)]
+            and row.place >= run.sort_key[: len(row.place)]
             and row.place
             and row.ended is not None
             and row.ended >= held.since

@@ -18,7 +18,7 @@ from shared.concurrency import Attempt
 from shared.config.integrations import ImportFlow
 from shared.errors import AppError
 from shared.escapes import json_text, read_json
-from shared.runs.run import FlowKind
+from shared.runs.run import Direction
 
 # How old the last successful scan of a folder may be; if there was none, how long ago the first scan.
 OVERDUE: Final = timedelta(minutes=15)
@@ -216,7 +216,7 @@ def _scan_alert(scan: FolderScan, since: datetime) -> Alert:
         text=text,
         since=since,
         is_ongoing=True,
-        direction=FlowKind.IMPORT.value,
+        direction=Direction.IMPORT.value,
         flow_name=flow.name,
     )
 
@@ -240,7 +240,7 @@ def _stray_alert(flow: ImportFlow, stray: Stray) -> Alert:
         ),
         since=stray.since,
         is_ongoing=True,
-        direction=FlowKind.IMPORT.value,
+        direction=Direction.IMPORT.value,
         flow_name=flow.name,
         file_name=stray.name,
     )

@@ -19,7 +19,7 @@ from shared.config.integrations import ImportFlow, matches_name
 from shared.errors import NotFound
 from shared.locks import WAIT_S, CallLock
 from shared.log import log
-from shared.runs.run import FileFacts, FlowKind, Run, State, new_run
+from shared.runs.run import Direction, FileFacts, Run, State, new_run
 from shared.runs.store import kept_key, key_of, order_behind
 
 # If no folder holds a file, the open runs need not be known, so they are asked for once one does. A run that ends
@@ -88,7 +88,7 @@ def scan_all(services: Services, found: FoundLanes, *, limit_s: float | None) ->
     scans = {flow.name: ended[f"scan {flow.name}"] for flow in flows}
     for name, scan in scans.items():
         if scan.error:
-            log.error("scan.failed", integration=name, reason=str(scan.error))
+            log.error("scan.failed", flow_name=name, reason=str(scan.error))
     log.info("scan.done", opened=count_opened(scans))
     if not scans or any(scan.error is None for scan in scans.values()):
         services.last_scan = services.now()
@@ -127,7 +127,7 @@ def _list_files(flow: ImportFlow, services: Services) -> list[DriveItem]:
     ignored = services.settings.import_ignored_names
     seen = [item for item in items if not matches_name(item.name, ignored)]
     if len(seen) < len(items):
-        log.info("scan.ignored", integration=flow.name, items=len(items) - len(seen))
+        log.info("scan.ignored", flow_name=flow.name, items=len(items) - len(seen))
     is_ours = partial(services.integrations.leads_to_ours, flow.drive, flow.input_folder)
     strays = [item for item in seen if not item.is_file and not is_ours(item.name)]
     services.last_strays[flow.drive, flow.input_folder] = strays
@@ -180,11 +180,11 @@ def _open_runs_for(flow: ImportFlow, files: Sequence[DriveItem], known: _KnownRu
 
 def _new_run(flow: ImportFlow, item: DriveItem, begun: str, now: datetime) -> Run:
     return new_run(
-        flow=FlowKind.IMPORT,
+        direction=Direction.IMPORT,
         state=State.FOUND,
-        integration=flow.name,
+        flow_name=flow.name,
         lane=flow.lane,
-        order=_sort_key(item, begun),
+        sort_key=_sort_key(item, begun),
         now=now,
         data_project=flow.data_project,
         file=FileFacts(

@@ -18,14 +18,16 @@ from shared.azure_storage.queue import WORK
 from shared.config.settings import SETTINGS
 from shared.exports import steps as export_steps
 from shared.imports import steps as import_steps
-from shared.runs.run import MOVES, FileFacts, FlowKind, State, Submission, new_run
+from shared.runs.run import MOVES, Direction, FileFacts, State, Submission, new_run
 from shared.version import VERSION
 from tests.architecture.generated import FROM_TABLES, README, ROOT, block
 from tests.architecture.product import attribute_calls, files_in_git, parsed, product_files, product_modules
+from tests.instructions import SETUP
 
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text("utf-8")
 SCENARIOS = (ROOT / "docs" / "scenarios.md").read_text("utf-8")
+LIVE = ROOT / "docs" / "live.md"
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 LEVELS = {"info": "INFO", "warning": "WARNING", "error": "ERROR"}
 
@@ -60,6 +62,49 @@ def test_the_code_map_names_every_module_of_the_product_once() -> None:
     assert sorted(first_codes(section(ARCHITECTURE, "## Code map"))) == product_modules()
 
 
+def test_the_code_map_is_grouped_by_folder() -> None:
+    groups = re.split(r"(?m)^### ", section(ARCHITECTURE, "## Code map"))[1:]
+    folders = {folder[1]: first_codes(group) for group in groups if (folder := re.match(r"`([\w/]+/)`: ", group))}
+    in_folders = [name for names in folders.values() for name in names]
+
+    assert [name for name in product_modules() if name not in in_folders] == ["function_app.py"]
+    for folder, names in folders.items():
+        assert [name for name in names if folder != _group_of(name, folders)] == []
+
+
+def _group_of(module: str, folders: Iterable[str]) -> str:
+    """Return the nearest folder above a module that the code map has."""
+    return max((folder for folder in folders if module.startswith(folder)), key=len, default="")
+
+
+PLACE = re.compile(r"((?:`\w+`(?: and )?)+) in `([\w/]+\.py)`")
+
+
+def test_the_answers_to_where_do_i_find_name_what_is_there() -> None:
+    places = [
+        (path, name)
+        for names, path in PLACE.findall(section(ARCHITECTURE, "## Where do I find"))
+        for name in re.findall(r"\w+", names.replace("` and `", "` `"))
+    ]
+
+    assert places
+    assert [(path, name) for path, name in places if name not in _defined(path)] == []
+
+
+def _defined(path: str) -> set[str]:
+    """Return the names of all functions, classes and constants of a module."""
+    if not (ROOT / path).is_file():
+        return set()
+    names: set[str] = set()
+    for node in ast.walk(parsed(path)):
+        match node:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                names.add(name)
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                names.add(name)
+    return names
+
+
 def test_the_map_of_the_local_cloud_names_its_parts_once() -> None:
     parts = [each for each in (ROOT / "local_cloud").iterdir() if each.suffix == ".py" or each.is_dir()]
     names = sorted(f"local_cloud/{each.name}" for each in parts if each.name not in {"__init__.py", "__pycache__"})
@@ -76,10 +121,10 @@ def test_the_diagrams_show_the_tables_of_moves(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("heading", "flow", "steps"),
-    [("### An import", FlowKind.IMPORT, import_steps.STEPS), ("### An export", FlowKind.EXPORT, export_steps.STEPS)],
+    [("### An import", Direction.IMPORT, import_steps.STEPS), ("### An export", Direction.EXPORT, export_steps.STEPS)],
 )
 def test_every_state_stands_in_its_table_with_its_step(
-    heading: str, flow: FlowKind, steps: Mapping[State, Any]
+    heading: str, flow: Direction, steps: Mapping[State, Any]
 ) -> None:
     table = {row[0].strip("`"): row[2].strip("`") for row in rows(section(ARCHITECTURE, heading))}
 
@@ -146,13 +191,15 @@ def test_every_function_is_counted_where_people_are_told_to_count_them() -> None
     number = counted[len(functions)]
 
     assert f"**Are there {number} functions?**" in OPERATIONS
-    assert f"- {number.capitalize()} functions:" in README.read_text("utf-8")
+    assert f"- {number.capitalize()} functions:" in SETUP.read_text("utf-8")
 
 
 # -- questions to the log
 
 # What every line of a run carries: Run.log_keys.
-OF_EVERY_RUN = frozenset({"run_id", "flow", "lane", "file", "company", "data_project", "execution_id"})
+OF_EVERY_RUN = frozenset(
+    {"run_id", "direction", "flow_name", "lane", "file", "company", "data_project", "execution_id"}
+)
 QUESTIONS = 10
 
 
@@ -184,11 +231,11 @@ def test_a_query_asks_for_events_and_keys_that_are_logged(query: str) -> None:
 def test_a_runs_lines_carry_what_the_queries_count_on() -> None:
     run = replace(
         new_run(
-            flow=FlowKind.IMPORT,
+            direction=Direction.IMPORT,
             state=State.FOUND,
-            integration="import",
+            flow_name="import",
             lane="in-1",
-            order="1",
+            sort_key="1",
             now=datetime(2026, 11, 2, tzinfo=UTC),
             file=FileFacts(name="USMF_1.zip"),
             company="USMF",
@@ -209,7 +256,7 @@ def test_the_questions_that_operators_ask_are_numbered_and_each_has_a_query() ->
 
 # -- troubles
 
-TROUBLES = (ROOT / "docs" / "troubles.md").read_text("utf-8")
+TROUBLES = (ROOT / "docs" / "troubleshooting.md").read_text("utf-8")
 TROUBLE_HEADINGS = re.findall(r"(?m)^### (.+)$", TROUBLES)
 # Words of the pages' script, and of F&O, as its simulator and its recorded answers have them.
 SAID_BY_OTHERS = ("operations/static/*.js", "local_cloud/finance_operations/*.py", "tests/samples/fo/**/*.json")
@@ -317,6 +364,15 @@ def _functions(path: str) -> set[str]:
 
 # -- README
 
+LONGEST_README = 250
+
+
+def test_the_readme_is_short_and_leads_to_the_set_up() -> None:
+    text = README.read_text("utf-8")
+
+    assert len(text.splitlines()) < LONGEST_README
+    assert all(f"]({page})" in text for page in ("docs/setup.md", "docs/glossary.md", "docs/cost.md"))
+
 
 def test_the_settings_in_the_readme_are_settings() -> None:
     named = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)`", section(README.read_text("utf-8"), "## Settings")))
@@ -325,13 +381,13 @@ def test_the_settings_in_the_readme_are_settings() -> None:
     assert named <= set(SETTINGS) | {"PYTHON_THREADPOOL_THREAD_COUNT"}
 
 
-def test_everything_that_the_product_assumes_is_confessed_in_the_readme() -> None:
+def test_everything_that_the_product_assumes_is_listed_where_a_real_tenant_is_tried() -> None:
     assumed = Counter(
         {path: len(re.findall(r"\bAssumed\b", (ROOT / path).read_text("utf-8"))) for path in product_files()}
     )
 
-    confessed = Counter(first_codes(section(README.read_text("utf-8"), "### What is assumed")))
-    assert confessed == +assumed
+    listed = Counter(first_codes(section(LIVE.read_text("utf-8"), "## What is assumed")))
+    assert listed == +assumed
 
 
 def test_the_output_in_the_readme_is_that_of_a_demo_that_went_well() -> None:

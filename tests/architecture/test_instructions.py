@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.architecture.product import ROOT
-from tests.instructions import LineUnreadable, Shell, all_lines, keys_to_set, lines_of
+from tests.instructions import SETUP, LineUnreadable, Shell, all_lines, keys_to_set, lines_of
 
-README = (ROOT / "README.md").read_text("utf-8")
+STEPS = SETUP.read_text("utf-8")
 WEBHOOK = "receive_notification"
 
 
@@ -40,9 +40,9 @@ def test_no_key_of_the_host_is_made_which_would_open_every_function() -> None:
 
 def test_the_app_is_published_before_its_keys_are_set_and_graph_is_told_last() -> None:
     places = [
-        README.index("func azure functionapp publish APP --python\n"),
-        README.index("az functionapp function keys set"),
-        README.index("NOTIFICATION_URL=https://HOST"),
+        STEPS.index("func azure functionapp publish APP --python\n"),
+        STEPS.index("az functionapp function keys set"),
+        STEPS.index("NOTIFICATION_URL=https://HOST"),
     ]
 
     assert places == sorted(places)

@@ -1,4 +1,4 @@
-"""backlog: one look at 10,000 files in the Input folders of 100 lanes, and one wake-up of one of these lanes.
+"""backlog: one scan of 10,000 files in the Input folders of 100 lanes, and one wake-up of one of these lanes.
 
 Each in a process of its own that has its folders, its token and a connection to storage already. The reference lists
 the same folders through the same client and does nothing about them, before the look. F&O takes hours for an execution,
@@ -22,7 +22,7 @@ NAME: Final = "backlog"
 LANES: Final = 100
 FILES: Final = (1_000, 10_000)
 QUICK_FILES: Final = (100, 300)
-GROWS_AT_MOST: Final = 1.5  # a look's time for a file, with ten times the files: 1 is linear
+GROWS_AT_MOST: Final = 1.5  # a scan's time for a file, with ten times the files: 1 is linear
 HOURS_S: Final = 4 * 3600.0
 
 
@@ -46,7 +46,7 @@ class _Backlog:
 
 
 def measure(trial: Trial) -> list[Figure]:
-    """Return a look's time, memory and growth, and what a wake-up costs."""
+    """Return a scan's time, memory and growth, and what a wake-up costs."""
     small, large = (_measured(trial, files) for files in (QUICK_FILES if trial.quick else FILES))
     seconds = Sample(large.look["took_s"], large.listing["took_s"])
     what = f"{large.files:,} files in {LANES} lanes"
@@ -54,14 +54,14 @@ def measure(trial: Trial) -> list[Figure]:
     return [
         Figure(
             row=NAME,
-            what=f"one look at {what}; reference: listing alone",
+            what=f"one scan of {what}; reference: listing alone",
             unit="s",
             samples=(seconds,),
             limits=(Limit("ours", "under", 60),),
         ),
         Figure(
             row=NAME,
-            what="memory of the process during that look, at its peak",
+            what="memory of the process during that scan, at its peak",
             unit="MiB",
             samples=memory,
             limits=(Limit("ours", "under", 200),),
@@ -70,7 +70,7 @@ def measure(trial: Trial) -> list[Figure]:
         ),
         Figure(
             row=NAME,
-            what=f"a look's time for a file; reference: with {small.files:,} files",
+            what=f"a scan's time for a file; reference: with {small.files:,} files",
             unit="ms",
             samples=(Sample(large.look_ms_a_file, small.look_ms_a_file),),
             limits=(Limit("ratio", "at most", GROWS_AT_MOST),),

@@ -55,7 +55,7 @@ def _measured(trial: Trial, how: str, limit: Limit, *, with_notifications: bool)
             samples = _touched(part, stage, how)
     return Figure(
         row=NAME,
-        what=f"seconds from a file's appearing to its claim, {how}; reference: a look once a minute",
+        what=f"seconds from a file's appearing to its claim, {how}; reference: a scan once a minute",
         unit="s",
         samples=tuple(samples),
         limits=(limit,),

@@ -19,7 +19,7 @@ from operations import pages, views
 from operations.filters import Filters
 from shared.app import Services
 from shared.config.settings import read_settings
-from shared.runs.run import FileFacts, FlowKind, Outcome, RemoteCallRecord, Run, State, StepRecord, new_run
+from shared.runs.run import Direction, FileFacts, Outcome, RemoteCallRecord, Run, State, StepRecord, new_run
 from shared.runs.store import RunStore, _name_in, order_of
 from tests.benchmarks.figures import Figure, Limit, Sample
 from tests.benchmarks.many_blobs import multiply
@@ -118,11 +118,11 @@ def _write_history(folder: Path, sizes: Mapping[str, int]) -> None:
 def _a_run(now: datetime) -> Run:
     """Return a run with the steps and calls of a clean import."""
     run = new_run(
-        flow=FlowKind.IMPORT,
+        direction=Direction.IMPORT,
         state=State.FOUND,
-        integration="import",
+        flow_name="import",
         lane="lane",
-        order=order_of(now, "1"),
+        sort_key=order_of(now, "1"),
         now=now,
         file=FileFacts(name="USMF_Customers_001.zip", item_id="01ABCDEFGHIJKLMNOPQRSTUVWXYZ", size_bytes=18_204),
     )

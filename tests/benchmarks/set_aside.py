@@ -74,7 +74,7 @@ def _wake_up(world: World, aside: int, log: StorageLog) -> int:
     held = Held(since=world.clock.now(), text="somebody has it open", is_aside=True)
     put_aside = replace(run, held=held, due=world.clock.now() + timedelta(hours=1))
     runs = [
-        replace(put_aside, run_id=f"{number:012x}", order=f"20200101T000000{number:06}Z-item-{number}")
+        replace(put_aside, run_id=f"{number:012x}", sort_key=f"20200101T000000{number:06}Z-item-{number}")
         for number in range(aside)
     ]
     assert all(world.services.side_by_side(world.services.store.create, runs))

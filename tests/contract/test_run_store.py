@@ -23,7 +23,7 @@ from shared.errors import NeedsPerson, TryAgain
 from shared.runs import store as run_store
 from shared.runs.lane import LaneRow, Stop
 from shared.runs.record import Damaged, run_to_json
-from shared.runs.run import FileFacts, FlowKind, Held, Outcome, Run, State, Submission, Successor, Trouble
+from shared.runs.run import Direction, FileFacts, Held, Outcome, Problem, Rerun, Run, State, Submission
 from shared.runs.store import (
     HEADS_LISTED,
     Lane,
@@ -59,15 +59,15 @@ def a_run(*, lane: str = "in-1", modified: datetime = NOW, key: str = "", opened
     key = key or f"item-{next(_numbers)}"
     return Run(
         run_id=uuid.uuid4().hex[:12],
-        flow=FlowKind.IMPORT,
-        integration="import",
+        direction=Direction.IMPORT,
+        flow_name="import",
         lane=lane,
         state=State.FOUND,
         state_since=NOW,
         due=NOW,
         opened=opened,
         file=FileFacts(name="USMF_Customers_001.zip", item_id=key, modified=modified),
-        order=order_of(modified, key),
+        sort_key=order_of(modified, key),
     )
 
 
@@ -138,7 +138,7 @@ def test_every_question_to_a_new_storage_account_is_answered(store: RunStore, qu
         "open_places": store.open_places,
         "begun": lambda: store.begun("in-1"),
         "head": lambda: store.head("in-1"),
-        "row_at": lambda: store.row_at("in-1", a_run().order),
+        "row_at": lambda: store.row_at("in-1", a_run().sort_key),
         "ended_rows": lambda: ended_rows(store),
         "ended_run": lambda: store.ended_run(NOW, "none"),
         "run_at": lambda: store.run_at(address_of(a_run())),
@@ -182,9 +182,9 @@ def test_a_run_is_found_again_whatever_its_key_holds(store: RunStore, key: str) 
 
     assert head(store) == run
     (row,) = store.open_lanes().rows
-    assert "/" not in run.order
-    assert (row.lane, row.order, key_of(row.order), moment_of(row.order)) == ("in-1", run.order, key, NOW)
-    assert store.row_at("in-1", run.order) == row
+    assert "/" not in run.sort_key
+    assert (row.lane, row.sort_key, key_of(row.sort_key), moment_of(row.sort_key)) == ("in-1", run.sort_key, key, NOW)
+    assert store.row_at("in-1", run.sort_key) == row
     store.save(replace(head(store), attempts=1))
     store.end(head(store))
     assert store.lane("in-1") == EMPTY
@@ -201,7 +201,7 @@ def test_files_of_one_moment_go_in_the_order_of_their_keys(store: RunStore) -> N
     for key in ("c", "a", "b"):
         store.create(a_run(key=key))
 
-    assert [key_of(row.order) for row in store.open_lanes().rows] == ["a", "b", "c"]
+    assert [key_of(row.sort_key) for row in store.open_lanes().rows] == ["a", "b", "c"]
     assert head(store).file.item_id == "a"
 
 
@@ -262,7 +262,7 @@ def put(
     if state is State.FOUND and not is_aside:
         return run
     held = Held(since=NOW, text="locked", refusal="claim|Microsoft Graph|403|x", is_aside=True) if is_aside else None
-    row = store.row_at(run.lane, run.order)
+    row = store.row_at(run.lane, run.sort_key)
     assert row is not None
     return store.save(replace(store.read_row(row), state=state, held=held))
 
@@ -290,7 +290,7 @@ def test_a_lane_tells_what_is_next_by_one_listing_of_a_few_rows_and_by_two_if_mo
     assert listings(asked) == [str(HEADS_LISTED), str(run_store.REST_LISTED)][:times]
     assert [row.is_aside for row in lane.rows][: others + 1] == [True] * others + [False]
     assert [row.refusal for row in lane.rows[:others]] == ["claim|Microsoft Graph|403|x"] * others
-    assert [key_of(row.order) for row in lane.rows] == [f"{number:03d}" for number in range(len(lane.rows))]
+    assert [key_of(row.sort_key) for row in lane.rows] == [f"{number:03d}" for number in range(len(lane.rows))]
 
 
 def test_a_lane_is_listed_on_until_a_file_that_waits_was_seen_whatever_a_listing_holds(
@@ -324,7 +324,7 @@ def test_all_files_of_one_second_are_listed_before_one_of_them_is_next(
     lane = store.lane("in-1")
 
     assert listings(asked) == ["4", "2", "2"]
-    assert [key_of(row.order) for row in lane.rows] == [f"{number:03d}" for number in range(8)]
+    assert [key_of(row.sort_key) for row in lane.rows] == [f"{number:03d}" for number in range(8)]
 
 
 def test_files_of_one_second_that_end_within_a_listing_need_no_other(
@@ -357,12 +357,12 @@ def test_the_row_of_a_place_is_found_by_one_listing_of_one_row(
         store.create(run)
     asked = spied_on(monkeypatch)
 
-    rows = [store.row_at("in-1", run.order) for run in runs]
+    rows = [store.row_at("in-1", run.sort_key) for run in runs]
 
     assert listings(asked) == ["1"] * 3
     assert [row and row.run_id for row in rows] == [run.run_id for run in runs]
-    assert store.row_at("in-1", runs[0].order[:-1]) is None  # the beginning of a place is none
-    assert store.row_at("in-2", runs[0].order) is None
+    assert store.row_at("in-1", runs[0].sort_key[:-1]) is None  # the beginning of a place is none
+    assert store.row_at("in-2", runs[0].sort_key) is None
 
 
 def test_the_places_of_open_runs_are_told_without_those_that_stop_a_lane(store: RunStore) -> None:
@@ -371,7 +371,7 @@ def test_the_places_of_open_runs_are_told_without_those_that_stop_a_lane(store: 
         store.create(run)
     store.pause(a_pause())
 
-    assert store.open_places() == [(run.lane, run.order) for run in runs]
+    assert store.open_places() == [(run.lane, run.sort_key) for run in runs]
 
 
 def test_a_lane_tells_which_of_its_runs_was_begun_last(store: RunStore) -> None:
@@ -382,9 +382,9 @@ def test_a_lane_tells_which_of_its_runs_was_begun_last(store: RunStore) -> None:
     begun = store.begun("in-1")
     store.save(replace(store.run_at(address_of(second)) or second, held=Held(since=NOW, text="", is_aside=True)))
 
-    assert (before, begun, store.begun("in-2")) == ("", second.order, "")
-    assert store.begun("in-1") == first.order  # others pass the second one
-    assert third.order > second.order
+    assert (before, begun, store.begun("in-2")) == ("", second.sort_key, "")
+    assert store.begun("in-1") == first.sort_key  # others pass the second one
+    assert third.sort_key > second.sort_key
 
 
 def test_the_runs_of_one_file_know_each_other_whatever_lane_they_are_in(store: RunStore) -> None:
@@ -393,9 +393,9 @@ def test_the_runs_of_one_file_know_each_other_whatever_lane_they_are_in(store: R
     for run in (mine, later, elsewhere, a_run(key="01ABC!12"), a_run(key="01ABC!", lane="in-10")):
         store.create(run)
 
-    assert [(row.lane, row.order) for row in store.of_same_file(mine)] == [
-        ("in-1", later.order),
-        ("in-10", elsewhere.order),
+    assert [(row.lane, row.sort_key) for row in store.of_same_file(mine)] == [
+        ("in-1", later.sort_key),
+        ("in-10", elsewhere.sort_key),
     ]
     assert {row.run_id for row in store.of_same_file(elsewhere)} == {mine.run_id, later.run_id}
 
@@ -405,7 +405,7 @@ def test_a_run_that_nobody_has_begun_can_be_dropped_once(store: RunStore) -> Non
     for run in (mine, other):
         store.create(run)
     (listed,) = store.of_same_file(mine)
-    assert (listed.lane, listed.order, listed.state) == ("in-2", other.order, State.FOUND)
+    assert (listed.lane, listed.sort_key, listed.state) == ("in-2", other.sort_key, State.FOUND)
 
     store.drop(listed)
 
@@ -434,8 +434,8 @@ def test_open_runs_tell_due_time_and_state_without_being_read(store: RunStore) -
 
     (row,) = store.open_lanes().rows
 
-    assert (row.lane, row.order, row.due, row.state) == ("in-1", run.order, due, State.EXECUTING)
-    assert (row.run_id, row.integration, row.file_name) == (run.run_id, "import", "USMF_Customers_001.zip")
+    assert (row.lane, row.sort_key, row.due, row.state) == ("in-1", run.sort_key, due, State.EXECUTING)
+    assert (row.run_id, row.flow_name, row.file_name) == (run.run_id, "import", "USMF_Customers_001.zip")
 
 
 def test_open_runs_tell_their_address(store: RunStore) -> None:
@@ -454,7 +454,7 @@ def test_open_runs_are_listed_past_the_first_page(
     list_blobs = container.list_blobs
     monkeypatch.setattr(container, "list_blobs", lambda **options: list_blobs(results_per_page=3, **options))
 
-    orders = [row.order for row in store.open_lanes().rows]
+    orders = [row.sort_key for row in store.open_lanes().rows]
 
     assert len(orders) == 7
     assert orders == sorted(orders)
@@ -616,7 +616,7 @@ def test_failures_are_listed_alone(store: RunStore) -> None:
 
     failed = {row.outcome for row in ended_rows(store, only_failed=True)}
 
-    assert failed == set(Outcome) - {Outcome.SUCCEEDED, Outcome.WITHDRAWN, Outcome.GIVEN_UP}
+    assert failed == set(Outcome) - {Outcome.SUCCEEDED, Outcome.WITHDRAWN, Outcome.CANCELLED_BY_PERSON}
     assert len(ended_rows(store)) == len(Outcome)
 
 
@@ -651,7 +651,7 @@ def test_a_row_tells_of_an_open_run_what_its_record_tells(store: RunStore) -> No
         company="USMF",
         data_project=HOSTILE,
         submissions=(submission,),
-        trouble=Trouble(text=HOSTILE, since=NOW),
+        problem=Problem(text=HOSTILE, since=NOW),
         due=NOW + MINUTE,
         state=State.EXECUTING,
     )
@@ -810,7 +810,7 @@ def test_whether_a_lane_is_paused_costs_a_worker_no_call(store: RunStore, monkey
 def a_stop(integration: str = "Kunden & Müller", **facts: Any) -> Stop:
     stop = Stop(
         lane="in-1",
-        integration=integration,
+        flow_name=integration,
         refusal="claim|Microsoft Graph|403|accessDenied",
         text="ä 100% refusal:  two  spaces",
         since=NOW,
@@ -826,10 +826,10 @@ def test_a_flow_that_is_stopped_says_so_to_whoever_lists_its_lane(store: RunStor
     store.stop(a_stop())
     store.stop(a_stop("vendors"))
 
-    stops = {stop.integration: stop for stop in store.lane("in-1").stops}
+    stops = {stop.flow_name: stop for stop in store.lane("in-1").stops}
     assert stops == {"Kunden & Müller": a_stop(), "vendors": a_stop("vendors")}
     assert store.lane("in-2").stops == ()
-    assert sorted(store.open_lanes().stops, key=lambda stop: stop.integration) == [a_stop(), a_stop("vendors")]
+    assert sorted(store.open_lanes().stops, key=lambda stop: stop.flow_name) == [a_stop(), a_stop("vendors")]
     assert [len(rows) for rows in (store.lane("in-1").rows, store.open_rows(), store.open_places())] == [1, 2, 2]
     assert store.head("in-1") is not None
 
@@ -890,7 +890,7 @@ def test_a_stop_that_cannot_be_read_stops_nothing_and_is_written_anew(
 
 
 def open_name(run: Run) -> str:
-    return f"open/{run.lane}/{run.order}"
+    return f"open/{run.lane}/{run.sort_key}"
 
 
 def break_metadata(container: ContainerClient, run: Run, **metadata: str | None) -> None:
@@ -928,7 +928,7 @@ def test_a_record_whose_metadata_are_wrong_is_shown_as_damaged_and_hides_no_othe
 
     (row, sound), listed = store.lane("in-1").rows, store.open_lanes().rows
 
-    assert (row.lane, row.order, row.damage) == ("in-1", run.order, "its metadata are missing or wrong")
+    assert (row.lane, row.sort_key, row.damage) == ("in-1", run.sort_key, "its metadata are missing or wrong")
     assert not row.is_waiting
     assert (sound.run_id, sound.damage) == (other.run_id, "")
     assert listed == [row, sound]
@@ -936,7 +936,7 @@ def test_a_record_whose_metadata_are_wrong_is_shown_as_damaged_and_hides_no_othe
     assert [(each.damage != "", each.needs_person) for each in shown] == [(True, True), (False, False)]
     with pytest.raises(Damaged, match="metadata are missing or wrong"):
         store.run_at(row.address)
-    assert store.put_aside(row.address) == f"damaged/in-1/{run.order}"
+    assert store.put_aside(row.address) == f"damaged/in-1/{run.sort_key}"
     assert [each.run_id for each in store.lane("in-1").rows] == [other.run_id]
 
 
@@ -953,7 +953,7 @@ def test_a_blob_of_somebody_else_between_the_records_hides_no_run_and_counts_as_
     assert [row.run_id for row in store.open_rows()] == [run.run_id]
     assert [row.run_id for row in store.lane("in-1").rows] == [run.run_id]
     assert store.head("in-1") == store.lane("in-1").rows[0]
-    assert store.open_places() == [("in-1", run.order)]
+    assert store.open_places() == [("in-1", run.sort_key)]
 
 
 @pytest.mark.parametrize(
@@ -1087,7 +1087,7 @@ def test_a_damaged_record_is_put_aside_with_all_that_it_says_and_its_lane_goes_o
 
     there = store.put_aside(address_of(run))
 
-    assert there == f"damaged/in-1/{run.order}"
+    assert there == f"damaged/in-1/{run.sort_key}"
     aside = container.get_blob_client(there).download_blob()
     assert (aside.readall(), aside.properties.metadata) == (b"broken", metadata)
     assert names(container, "open/") == [open_name(other)]
@@ -1110,10 +1110,10 @@ def test_a_damaged_record_is_copied_before_it_is_deleted(
         patched.setattr(BlobClient, "delete_blob", die)
         with pytest.raises(PowerCut):
             store.put_aside(address_of(run))
-    assert names(container, "") == [f"damaged/in-1/{run.order}", open_name(run)]
+    assert names(container, "") == [f"damaged/in-1/{run.sort_key}", open_name(run)]
 
     assert store.put_aside(address_of(run))
-    assert names(container, "") == [f"damaged/in-1/{run.order}"]
+    assert names(container, "") == [f"damaged/in-1/{run.sort_key}"]
 
 
 def test_a_record_that_can_be_read_is_not_put_aside(store: RunStore, container: ContainerClient) -> None:
@@ -1174,20 +1174,20 @@ def test_an_ended_run_is_written_once_more_unless_somebody_else_has(store: RunSt
     ours, theirs = store.run_at(address_of(over)), store.run_at(address_of(over))
     assert ours is not None
     assert theirs is not None
-    successor = Successor(run_id="0123456789ab", opened=NOW, lane="in-1", order=order_of(NOW, "x"))
+    successor = Rerun(run_id="0123456789ab", opened=NOW, lane="in-1", sort_key=order_of(NOW, "x"))
 
-    store.save_ended(replace(ours, again=successor))
+    store.save_ended(replace(ours, rerun=successor))
 
     with pytest.raises(RecordChanged):
         store.save_ended(replace(theirs, reason="late"))
-    assert store.run_at(address_of(over)) == replace(over, again=successor)
+    assert store.run_at(address_of(over)) == replace(over, rerun=successor)
     assert [row.has_again for row in ended_rows(store)] == [True]
     assert [row.has_again for row in ended_rows(store, only_failed=True)] == [True]
 
 
 def test_the_address_of_a_successor_is_that_of_its_run_open_and_ended(store: RunStore) -> None:
     run = a_run(lane="in-ends")
-    address = address_of_successor(Successor(run_id=run.run_id, opened=run.opened, lane=run.lane, order=run.order))
+    address = address_of_successor(Rerun(run_id=run.run_id, opened=run.opened, lane=run.lane, sort_key=run.sort_key))
     store.create(run)
     assert address == address_of(run)
 
@@ -1339,7 +1339,7 @@ def test_notes_of_different_names_do_not_touch_each_other(store: RunStore) -> No
     assert store.read_mark("subscription-1").content == {}
 
 
-# Trouble
+# Problem
 
 
 def every_verb(store: RunStore, run: Run) -> dict[str, Callable[[], object]]:
@@ -1347,7 +1347,7 @@ def every_verb(store: RunStore, run: Run) -> dict[str, Callable[[], object]]:
         with store.lease("in-1"):
             pytest.fail("nothing was held")
 
-    a_row = LaneRow(lane="in-1", order="x", due=NOW, state=State.FOUND, record_etag='"0x1"')
+    a_row = LaneRow(lane="in-1", sort_key="x", due=NOW, state=State.FOUND, record_etag='"0x1"')
     return {
         "create": lambda: store.create(run),
         "lane": lambda: store.lane("in-1"),

@@ -17,7 +17,7 @@ type TakePicture = Callable[[str], None]
 # Where pictures for the documents go, if somebody wants them: ``dev.py screenshots``.
 PICTURES: Final = "SCREENSHOTS_FOLDER"
 KEY: Final = {"x-functions-key": "the-function-key"}
-# The keys that the README tells people to set, each for its functions; KEY is one of the host and opens them all.
+# The keys that docs/setup.md tells people to set, each for its functions; KEY is one of the host and opens them all.
 GRAPH_KEY: Final = "0a" * 32
 VIEW_KEY: Final = "0b" * 32
 ACT_KEY: Final = "0c" * 32

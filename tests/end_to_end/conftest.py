@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 GIVEN_UP_AFTER_S = 300  # seconds a test; the first one also starts what all share
 
+# Whether this process is one of several workers of pytest-xdist.
+SIDE_BY_SIDE = "PYTEST_XDIST_WORKER" in os.environ
+
 # Fixtures that wait for minutes or for other processes most of their time; the first one for the longest.
 BEGUN_FIRST = ("killed", "demos")
 
@@ -43,7 +46,7 @@ TOLD = "Told"
 SIGNED_WITH = "whsec_dGhlIGtleSB0aGF0IHNpZ25zIGFsZXJ0cywgMzIgYi4="
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def receivers() -> Iterator[Receivers]:
     """Where the alerts of one import are posted to."""
     receivers = Receivers(secret=SIGNED_WITH)
@@ -52,21 +55,21 @@ def receivers() -> Iterator[Receivers]:
     receivers.stop()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def one_process(tmp_path_factory: pytest.TempPathFactory, receivers: Receivers) -> Iterator[Stage]:
     """The app in the functions host, subscribed to changes, over everything it talks to."""
     with _subscribed(tmp_path_factory.mktemp("stage"), receivers) as stage:
         yield stage
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def in_flex(tmp_path_factory: pytest.TempPathFactory, receivers: Receivers) -> Iterator[Stage]:
     """The same as Azure Flex Consumption runs it."""
     with _subscribed(tmp_path_factory.mktemp("flex"), receivers, flex=QUICK_FLEX) as stage:
         yield stage
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def stage(one_process: Stage) -> Stage:
     """What most tests are about."""
     return one_process
@@ -116,7 +119,7 @@ def _subscribed(home: Path, receivers: Receivers, flex: FlexOptions | None = Non
         stage.assert_clients_kept_the_rules()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def browser() -> Iterator["Chrome"]:
     """A real browser without a window, where there is one."""
     browser = new_browser()
@@ -170,7 +173,12 @@ def demos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demos]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _begin_what_takes_long(request: pytest.FixtureRequest) -> None:
-    """Kill the host and start the demos before all tests here: those can run while these are waited for."""
+    """Kill the host and start the demos before all tests here: those can run while these are waited for.
+
+    With several workers those that take longest come first, and the others run beside them.
+    """
+    if SIDE_BY_SIDE:
+        return
     wanted = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
     for name in BEGUN_FIRST:
         if name in wanted:
@@ -180,6 +188,8 @@ def _begin_what_takes_long(request: pytest.FixtureRequest) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let the tests of what was begun first come last, and each have time for more than one thing that takes long.
 
+    With several workers they come first, and all tests here before the others.
+
     Where pictures are wanted, only those that take some are run.
     """
     if os.environ.get(PICTURES):
@@ -187,5 +197,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "end_to_end" in item.path.parts and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(GIVEN_UP_AFTER_S))
+    if SIDE_BY_SIDE:
+        items.sort(key=lambda item: "end_to_end" not in item.path.parts)
     for name in reversed(BEGUN_FIRST):
-        items.sort(key=lambda item: name in getattr(item, "fixturenames", ()))
+        items.sort(key=lambda item: name in getattr(item, "fixturenames", ()), reverse=SIDE_BY_SIDE)

@@ -213,7 +213,7 @@ def test_an_export_is_run_now(stage: Stage) -> None:
     assert (run["flow"], run["folder"]) == ("export", "/Output")
 
 
-# -- with the keys of the README, each set for its functions alone
+# -- with the keys of the set-up, each set for its functions alone
 
 VIEWS = ("runs", "runs.json", "runs/1793608200123-0123456789ab", "health", "health.json")
 

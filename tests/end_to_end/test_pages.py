@@ -10,7 +10,7 @@ import requests
 from azure.storage.blob import ContainerClient
 
 from local_cloud.faults import Fault, status
-from shared.runs.run import FileFacts, FlowKind, Outcome, State, new_run
+from shared.runs.run import Direction, FileFacts, Outcome, State, new_run
 from shared.runs.store import RunStore, order_of
 from tests.end_to_end.browsing import TIMEOUT_S, click_run, get, listed, open_list, rows, shown, until
 from tests.end_to_end.stage import Stage
@@ -211,7 +211,7 @@ def test_in_a_browser_the_list_shows_what_runs_then_what_waits_with_its_place_an
 
 
 def test_in_a_browser_a_cancelled_run_is_not_green(stage: Stage, browser: "Chrome") -> None:
-    _keep_ended_run(stage, "USMF_PageCancelled.zip", Outcome.GIVEN_UP)
+    _keep_ended_run(stage, "USMF_PageCancelled.zip", Outcome.CANCELLED_BY_PERSON)
     _keep_ended_run(stage, "USMF_PageTaken.zip", Outcome.WITHDRAWN)
 
     for name, kind in (("USMF_PageCancelled.zip", "warn"), ("USMF_PageTaken.zip", "idle")):
@@ -329,11 +329,11 @@ def _keep_ended_run(stage: Stage, file_name: str, outcome: Outcome = Outcome.SUC
     """Put a run into the history without running it: one whose name OneDrive would not allow, or one of many."""
     now = datetime.now(UTC)
     run = new_run(
-        flow=FlowKind.IMPORT,
+        direction=Direction.IMPORT,
         state=State.FOUND,
-        integration="import",
+        flow_name="import",
         lane=lane,
-        order=order_of(now, "html"),
+        sort_key=order_of(now, "html"),
         file=FileFacts(name=file_name),
         now=now,
     )

@@ -55,8 +55,8 @@ def most_effects(state: RunningState) -> int:
 def _broken_at_once(world: World, faults: int, at_rest_after_s: int) -> Iterator[str]:
     yield from world.bugs
     for record in world.records.values():
-        if record.run.trouble and record.run.trouble.text.startswith("The app has a bug"):
-            yield record.run.trouble.text
+        if record.run.problem and record.run.problem.text.startswith("The app has a bug"):
+            yield record.run.problem.text
     if world.turned_back_s + world.now > at_rest_after_s:
         yield f"after {at_rest_after_s / 3600:g} hours it has not come to rest"
     for content, times in Counter(world.effects).items():
@@ -113,7 +113,7 @@ def _broken_in_the_end(world: World) -> Iterator[str]:
     for _, record in sorted(world.records.items()):
         yield f"the run of {record.run.file.name} is never ended"
     for _, stop in sorted(world.stops.items()):
-        yield f"{stop.integration} is stopped for ever"
+        yield f"{stop.flow_name} is stopped for ever"
     for label in world.files:
         yield from _broken_of_file(world, label)
     delivered = Counter(item.content for _, item in world.in_folders(OUTPUT))

@@ -13,7 +13,7 @@ from typing import Final
 
 from shared.reservations.reservation import Party, Reservation
 from shared.runs.lane import Stop
-from shared.runs.run import FlowKind, Run
+from shared.runs.run import Direction, Run
 from tests.exploration.access import IMPORTS, kind_of
 from tests.exploration.moments import Deadline, Instant
 from tests.exploration.sameness import names_of
@@ -97,7 +97,7 @@ class _Renaming:
 
     def order(self, run: Run) -> str:
         """Return a run's place in its lane: a file's is by its own age, whatever the clock says."""
-        return self.text(run.order) if run.flow is FlowKind.EXPORT else run.order
+        return self.text(run.sort_key) if run.direction is Direction.EXPORT else run.sort_key
 
     def wake_up(self, message: Message) -> str:
         """Return the text of a wake-up, which may name a run's place."""
@@ -167,7 +167,7 @@ class _Renaming:
             run,
             run_id=self.text(run.run_id),
             record_etag=self.text(run.record_etag),
-            order=self.order(run),
+            sort_key=self.order(run),
             state_since=run.state_since - self._by,
             due=run.due - self._by,
             opened=run.opened - self._by,
@@ -196,7 +196,7 @@ class _Renaming:
                 for each in run.submissions
             ),
             reason="",  # words for people, in which moments stand
-            trouble=run.trouble and replace(run.trouble, text="", since=run.trouble.since - self._by),
+            problem=run.problem and replace(run.problem, text="", since=run.problem.since - self._by),
             failing_since=self._moment(run.failing_since),
             held=run.held and replace(run.held, text="", since=run.held.since - self._by),
             waits=run.waits and replace(run.waits, since=run.waits.since - self._by, holder="", holder_address=""),

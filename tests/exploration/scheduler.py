@@ -19,7 +19,7 @@ from shared.reservations import reserve
 from shared.runs import wake
 from shared.runs.lane import Choice
 from shared.runs.record import Damaged
-from shared.runs.run import WITH_FO, FlowKind, Run
+from shared.runs.run import WITH_FO, Direction, Run
 from shared.runs.run import State as RunState
 from shared.runs.store import key_of as item_of
 from shared.scan import scan
@@ -414,7 +414,7 @@ class Scheduler:
             return
         for place, record in world.records.items():
             is_touched = effect.about == record.run.run_id if effect.about else lane in ("", place[0])
-            label = label_of(record.run) if record.run.flow is FlowKind.IMPORT else record.run.flow.value
+            label = label_of(record.run) if record.run.direction is Direction.IMPORT else record.run.direction.value
             if is_touched and label_of(record.run) not in world.damaged:
                 yield from ((place, kind) for each, kind in self.rules.damages if each == label)
 
@@ -767,7 +767,7 @@ def _only_looks(run: Run) -> bool:
         return run.state is RunState.EXECUTING
     if not run.submissions:
         return False
-    is_export, last = run.flow is FlowKind.EXPORT, run.submissions[-1]
+    is_export, last = run.direction is Direction.EXPORT, run.submissions[-1]
     sends = run.fresh and (is_export or run.package_url is not None)
     fences = not is_export and last.missing_since is not None and last.fenced is None
     return not sends and not fences
@@ -871,7 +871,7 @@ def _asked_of(state: State, what: str) -> str:
     """Return what a person is about to ask for, and of which run or lane; "" if there is none at this moment."""
     verb, _, of = what.partition(" ")
     runs = [record.run for record in state.world.records.values() if not record.damage]
-    runs = [run for run in runs if of in (label_of(run), run.flow.value)]
+    runs = [run for run in runs if of in (label_of(run), run.direction.value)]
     if verb == PAUSE:
         stalled = {worker.stage.invocation.lane for worker in state.workers if worker and worker.is_stalled}
         return next((f"{PAUSE}: {run.lane}" for run in runs if run.lane in stalled), "")
@@ -937,7 +937,8 @@ def next_of_lanes(world: World) -> Mapping[str, Choice]:
     listed = world.open_lanes()
     unreadable = {place for place, record in world.records.items() if record.damage}
     rows = tuple(
-        replace(row, damage="it cannot be read") if (row.lane, row.order) in unreadable else row for row in listed.rows
+        replace(row, damage="it cannot be read") if (row.lane, row.sort_key) in unreadable else row
+        for row in listed.rows
     )
     return wake.next_of_lanes(listed._replace(rows=rows).of_all())
 
@@ -966,13 +967,13 @@ def _to_be_settled(world: World, name: str) -> Instant | None:
 def _next_export(world: World) -> int | None:
     """Return when the schedule starts the next export that is of any use, if no other one is under way."""
     is_behind = world.changes or undelivered(world)
-    is_under_way = any(record.run.flow is FlowKind.EXPORT for record in world.records.values())
+    is_under_way = any(record.run.direction is Direction.EXPORT for record in world.records.values())
     if not is_behind or is_under_way or SCHEDULE in world.timers or world.idle_exports >= EXPORTS_UNTIL_DELIVERED:
         return None
     pauses = [
         instant(each.run.ended + export_steps.PAUSE_AFTER_FAILURE) - 1
         for each in world.ended.values()
-        if each.run.ended and each.run.state is RunState.CANCELLED and each.run.flow is FlowKind.EXPORT
+        if each.run.ended and each.run.state is RunState.CANCELLED and each.run.direction is Direction.EXPORT
     ]
     return _next_multiple(world, max([world.now, *pauses]), SCHEDULE_S)
 

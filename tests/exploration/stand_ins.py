@@ -162,7 +162,7 @@ class Entry(NamedTuple):
             places = self.answer.rows
         elif isinstance(self.answer, Record):
             places = (self.answer.run,)
-        return self.text, " ".join(f"{each.lane}/{each.order}" for each in places), self.now
+        return self.text, " ".join(f"{each.lane}/{each.sort_key}" for each in places), self.now
 
 
 class Mind(NamedTuple):
@@ -280,7 +280,7 @@ class Port:
         back = replace(after, state=before.state, due=self.now())
         if after.state is State.SUBMITTING and before.state is not State.SUBMITTING:
             back = replace(back, state_since=before.state_since, furthest=before.furthest)
-            back = replace(back, submissions=before.submissions, waits=before.waits, trouble=before.trouble)
+            back = replace(back, submissions=before.submissions, waits=before.waits, problem=before.problem)
         self._shorten(back, replace(after, steps=()))
 
     def attempt_again(self) -> Run | None:
@@ -314,7 +314,7 @@ class Port:
         """Keep in mind the lease, a run at the head of the lane, and those rows that a step asks for."""
         head = LaneRow(
             lane=run.lane,
-            order=run.order,
+            sort_key=run.sort_key,
             due=_LONG_AGO,
             state=State.EXECUTING,
             run_id=run.run_id,
@@ -329,7 +329,7 @@ class Port:
 
     def _counts(self, row: LaneRow, run: Run) -> bool:
         is_passed = run.state is State.FOUND and may_be_passed(row, self._lane.stops)
-        return row.order != run.order and bool(row.refusal or is_passed)
+        return row.sort_key != run.sort_key and bool(row.refusal or is_passed)
 
     def _mind(self) -> Mind:
         return Mind(self._has_worked, frozenset(self._damaged))
@@ -337,7 +337,7 @@ class Port:
     def passed(self, item_id: str) -> frozenset[tuple[str, str]]:
         """Return which files the worker of a lane may take up a file before, by what it has learnt of the lane."""
         return frozenset(
-            (item_id.removeprefix("file-"), key_of(row.order).removeprefix("file-"))
+            (item_id.removeprefix("file-"), key_of(row.sort_key).removeprefix("file-"))
             for row in self._lane.rows
             if may_be_passed(row, self._lane.stops)
         )
@@ -527,8 +527,8 @@ class StoreStandIn(StandIn):
     def read_row(self, row: LaneRow) -> Run:
         if row.whole:
             return row.whole
-        words = f"reads the run of {row.file_name or row.order}"
-        record = self._read(words, lambda world: world.read(row.lane, row.order), ROWS)
+        words = f"reads the run of {row.file_name or row.sort_key}"
+        record = self._read(words, lambda world: world.read(row.lane, row.sort_key), ROWS)
         if record is None:
             raise TryAgain(f"a run of lane {row.lane} ended while it was being read")
         return record.run
@@ -542,12 +542,12 @@ class StoreStandIn(StandIn):
         return rows[0] if rows else None
 
     def begun(self, lane: str) -> str:
-        orders = [row.order for row in self.lane(lane).rows if not row.is_waiting and not row.is_passed]
+        orders = [row.sort_key for row in self.lane(lane).rows if not row.is_waiting and not row.is_passed]
         return orders[-1] if orders else ""
 
     def of_same_file(self, run: Run) -> list[LaneRow]:
         words = "looks for other runs of the file"
-        return list(self._read(words, lambda world: world.same_file(run.lane, run.order), ROWS).rows)
+        return list(self._read(words, lambda world: world.same_file(run.lane, run.sort_key), ROWS).rows)
 
     def save(self, run: Run) -> Run:
         saved = _as_saved(run)
@@ -576,7 +576,7 @@ class StoreStandIn(StandIn):
     def drop(self, row: LaneRow) -> None:
         self._write_if(
             "deletes the other run of the file",
-            lambda world: world.drop(row.lane, row.order, row.record_etag),
+            lambda world: world.drop(row.lane, row.sort_key, row.record_etag),
             ROWS,
             mistaken=_CHANGED,
         )
@@ -610,7 +610,7 @@ class StoreStandIn(StandIn):
         return Pause(lane=lane, by="a person", why="", since=EPOCH) if is_paused else None
 
     def stop(self, stop: Stop) -> None:
-        self._write(f"writes that {stop.integration} is stopped", lambda world: world.stop(stop), ROWS)
+        self._write(f"writes that {stop.flow_name} is stopped", lambda world: world.stop(stop), ROWS)
 
     def end_stop(self, lane: str, integration: str) -> None:
         words = f"writes that {integration} goes on"

@@ -171,7 +171,7 @@ def test_a_row_tells_the_same_of_a_run(change: Callable[[Run], Run], container: 
         if (changed := change(whole)) is not whole:
             store.save(changed)
         (row,) = store.lane(new.lane).rows
-        assert store.row_at(new.lane, new.order) == row
+        assert store.row_at(new.lane, new.sort_key) == row
         assert store.open_lanes().rows == [row]
         assert store.read_row(row) == changed
         rows.append(row)
@@ -189,12 +189,12 @@ def test_a_row_tells_the_same_of_a_damaged_record(damage: str, state: State, con
     for store in (real, explored):
         store.create(new)
         store.save(replace(store.read_row(store.lane(new.lane).rows[0]), state=state))
-    blob = container.get_blob_client(f"open/{new.lane}/{new.order}")
+    blob = container.get_blob_client(f"open/{new.lane}/{new.sort_key}")
     metadata, content = dict(blob.get_blob_properties().metadata), blob.download_blob().readall()
     if damage != CONTENT:
         metadata = {"due": metadata["due"], "state": metadata["state"], "row": "?"} if damage == METADATA else {}
     blob.upload_blob(content if damage == METADATA else b"?", overwrite=True, metadata=metadata)
-    port.world.damage(new.lane, new.order, damage)
+    port.world.damage(new.lane, new.sort_key, damage)
 
     ((real_row,), (row,)) = real.lane(new.lane).rows, explored.lane(new.lane).rows
 
@@ -207,13 +207,13 @@ def test_a_row_tells_the_same_of_a_damaged_record(damage: str, state: State, con
             with pytest.raises(Damaged):
                 store.read_row(row)
     assert real.put_aside(real_row.address)
-    assert explored.put_aside(f"{new.lane}/{new.order}")
+    assert explored.put_aside(f"{new.lane}/{new.sort_key}")
     assert real.lane(new.lane).rows == explored.lane(new.lane).rows == ()
 
 
 def test_a_stop_and_a_pause_are_told_by_a_listing(container: ContainerClient) -> None:
     stop = Stop(
-        lane="in-1", integration="import", refusal="claim|403", text="no", since=contract.NOW, next_try=contract.NOW
+        lane="in-1", flow_name="import", refusal="claim|403", text="no", since=contract.NOW, next_try=contract.NOW
     )
     for store in (RunStore(container), cast(RunStore, StoreStandIn(OpenPort()))):
         store.create(contract.a_run())

@@ -11,7 +11,7 @@ from shared.reservations import reserve
 from shared.reservations.reservation import Party, Reservation
 from shared.runs import worker
 from shared.runs.lane import LaneRow, Stop
-from shared.runs.run import WITH_FO, FlowKind, Held, Run, State, UploadedPackage, Wait
+from shared.runs.run import WITH_FO, Direction, Held, Run, State, UploadedPackage, Wait
 from shared.runs.store import key_of
 from tests.exploration.moments import Due, Instant, instant, since
 
@@ -40,7 +40,7 @@ def text_of(run: Run) -> str:
     file, state = run.file, run.state
     text = repr(
         (
-            (run.run_id, state.value, run.integration, Due(instant(run.due))),
+            (run.run_id, state.value, run.flow_name, Due(instant(run.due))),
             instant(run.state_since) if state in (State.EXECUTING, State.READY) else "",
             (file.item_id, file.name, file.etag if _may_move_it(run) else "", file.is_complete),
             run.data_project,
@@ -48,7 +48,7 @@ def text_of(run: Run) -> str:
             _texts_of_submissions(run),
             (run.outcome and run.outcome.value, run.cancelled_in and run.cancelled_in.value),
             (min(run.attempts, _MOST_ATTEMPTS), since(run.failing_since, _FAILING_S)),
-            (run.trouble and run.trouble.about.value, (run.furthest or state).value),
+            (run.problem and run.problem.about.value, (run.furthest or state).value),
             (run.report_attempts, run.error_keys_of, run.lost_submits, run.not_found, run.held_name_looks),
             tuple(each.name for each in run.report_files),
             _text_of_held(run.held),
@@ -72,7 +72,7 @@ def text_of(run: Run) -> str:
 def _may_move_it(run: Run) -> bool:
     """Return whether the eTag may still be sent with a move, by who has just seen the file or by who will file it."""
     is_filed_by_it = run.state is not State.CANCELLED and (run.fresh or run.state is not State.FINISHED)
-    return run.flow is FlowKind.IMPORT and is_filed_by_it
+    return run.direction is Direction.IMPORT and is_filed_by_it
 
 
 def _text_of_package(run: Run, package: UploadedPackage | None) -> object:
@@ -100,7 +100,10 @@ def _texts_of_submissions(run: Run) -> object:
     is_submitting = run.state is State.SUBMITTING
     return (
         [
-            (each.execution_id, run.flow is FlowKind.EXPORT and bool(each.missing_since) and not each.delivered_as)
+            (
+                each.execution_id,
+                run.direction is Direction.EXPORT and bool(each.missing_since) and not each.delivered_as,
+            )
             for each in earlier
             if not each.never_began
         ],
@@ -111,7 +114,7 @@ def _texts_of_submissions(run: Run) -> object:
                 bool(each.delivered_as),
                 _or_none(each.fenced) if is_submitting else each.fenced is not None,
                 _or_none(each.missing_since)
-                if is_submitting and run.flow is FlowKind.EXPORT
+                if is_submitting and run.direction is Direction.EXPORT
                 else each.missing_since is not None,
             )
             for each in last
@@ -141,12 +144,12 @@ def text_of_row(row: LaneRow) -> str:
         return f"{text_of(row.whole)}/{row.record_etag}"
     state = row.state and row.state.value
     flags = row.is_aside, row.refusal, bool(row.damage)
-    return repr((key_of(row.order), Due(instant(row.due)), state, row.integration, row.file_name, row.run_id, *flags))
+    return repr((key_of(row.sort_key), Due(instant(row.due)), state, row.flow_name, row.file_name, row.run_id, *flags))
 
 
 def text_of_stop(stop: Stop) -> str:
     """Return all of a flow's stop that decides when it is tried again."""
-    return repr((stop.integration, stop.refusal, Due(instant(stop.next_try))))
+    return repr((stop.flow_name, stop.refusal, Due(instant(stop.next_try))))
 
 
 def text_of_reservation(reservation: Reservation) -> str:

@@ -29,7 +29,7 @@ from shared.reservations.reservation import Reservation
 from shared.reservations.reserve import WAITS_FOR
 from shared.runs.lane import LaneRow, Stop
 from shared.runs.record import Damaged
-from shared.runs.run import FlowKind, Run, State
+from shared.runs.run import Direction, Run, State
 from shared.runs.store import LEASE_S, Lane, LeaseTaken, OpenLanes, RecordChanged, key_of
 from tests.exploration.moments import BEGINNING, Deadline, Instant
 from tests.exploration.texts import text_of, text_of_reservation, text_of_row, text_of_stop
@@ -187,7 +187,7 @@ def is_in(folder: str, kind: str) -> bool:
 
 def label_of(run: Run) -> str:
     """Return by what a run's file is known to the exploration; an export is known by its name."""
-    return run.file.item_id.removeprefix("file-") if run.flow is FlowKind.IMPORT else run.file.name
+    return run.file.item_id.removeprefix("file-") if run.direction is Direction.IMPORT else run.file.name
 
 
 @dataclass(kw_only=True)  # without slots, which are slow to copy
@@ -435,7 +435,7 @@ class World:
 
     def is_passed(self, record: Record) -> bool:
         """Return whether later files of its lane may be imported before a run's."""
-        stops = (self.stops.get((record.run.lane, record.run.integration)),)
+        stops = (self.stops.get((record.run.lane, record.run.flow_name)),)
         row = row_of(record)
         is_damaged = record.damage in (CONTENT, METADATA) and row.state in (State.FOUND, State.CLAIMED)
         return is_damaged or may_be_passed(row, [stop for stop in stops if stop])
@@ -481,7 +481,7 @@ class World:
 
     def create(self, run: Run) -> bool:
         """Save a new run; False if there is one in that place."""
-        if (run.lane, run.order) in self.records:
+        if (run.lane, run.sort_key) in self.records:
             return False
         self._write(run, is_new=True)
         return True
@@ -505,8 +505,8 @@ class World:
 
     def same_file(self, lane: str, order: str) -> SameFile:
         """Return the other open runs of the file of a run."""
-        rows = (row for row in self._rows() if key_of(row.order) == key_of(order))
-        return SameFile(tuple(row for row in rows if (row.lane, row.order) != (lane, order)))
+        rows = (row for row in self._rows() if key_of(row.sort_key) == key_of(order))
+        return SameFile(tuple(row for row in rows if (row.lane, row.sort_key) != (lane, order)))
 
     def row_at(self, lane: str, order: str) -> Listed:
         """Return the row of a place, if there is one."""
@@ -534,14 +534,14 @@ class World:
         self._require_unchanged(run, etag)
         if run.state is State.CANCELLED and label_of(run) not in self.cancelled:
             self.cancelled |= {label_of(run)}
-            if run.flow is FlowKind.EXPORT:
+            if run.direction is Direction.EXPORT:
                 self.not_delivered |= {each.execution_id for each in run.submissions}
         return self._write(run)
 
     def _write(self, run: Run, *, is_new: bool = False) -> str:
         etag = self.new_id()
         record = Record(replace(run, record_etag=etag), etag, is_new)
-        self.records = {**self.records, (run.lane, run.order): record}
+        self.records = {**self.records, (run.lane, run.sort_key): record}
         return etag
 
     def note_end(self, run: Run) -> None:
@@ -558,7 +558,7 @@ class World:
     def drop_open(self, run: Run, etag: str) -> None:
         """Delete the record of an open run. Raises RecordChanged."""
         self._require_unchanged(run, etag)
-        self.records = without(self.records, (run.lane, run.order))
+        self.records = without(self.records, (run.lane, run.sort_key))
 
     def damage(self, lane: str, order: str, kind: str) -> None:
         """Let the record of an open run become unreadable: somebody has written it."""
@@ -583,7 +583,7 @@ class World:
 
     def is_unchanged(self, run: Run, etag: str) -> bool:
         """Return whether the record of an open run is still that version; one that is over never comes back."""
-        there = self.records.get((run.lane, run.order))
+        there = self.records.get((run.lane, run.sort_key))
         return there is not None and there.etag == etag
 
     def _require_unchanged(self, run: Run, etag: str) -> None:
@@ -592,7 +592,7 @@ class World:
 
     def stop(self, stop: Stop) -> None:
         """Stop a flow, or write anew why it is stopped."""
-        self.stops = {**self.stops, (stop.lane, stop.integration): stop}
+        self.stops = {**self.stops, (stop.lane, stop.flow_name): stop}
 
     def end_stop(self, lane: str, integration: str) -> None:
         """Let a flow go on."""
@@ -725,13 +725,13 @@ def row_of(record: Record) -> LaneRow:
     run = record.run
     if record.damage in (METADATA, ALL):
         due, state = (_LONG_AGO, None) if record.damage == ALL else (run.due, run.state)
-        return LaneRow(lane=run.lane, order=run.order, due=due, state=state, damage="its metadata are wrong")
+        return LaneRow(lane=run.lane, sort_key=run.sort_key, due=due, state=state, damage="its metadata are wrong")
     return LaneRow(
         lane=run.lane,
-        order=run.order,
+        sort_key=run.sort_key,
         due=run.due,
         state=run.state,
-        integration=run.integration,
+        flow_name=run.flow_name,
         file_name=run.file.name,
         run_id=run.run_id,
         address=run.run_id,
@@ -750,15 +750,14 @@ def may_be_passed(row: LaneRow, stops: Sequence[Stop]) -> bool:
     if row.damage:
         return row.state in (State.FOUND, State.CLAIMED)
     is_stopped = any(
-        stop.integration == row.integration and (row.state is State.FOUND or row.refusal == stop.refusal)
-        for stop in stops
+        stop.flow_name == row.flow_name and (row.state is State.FOUND or row.refusal == stop.refusal) for stop in stops
     )
     return row.is_aside or row.state is State.CANCELLED or is_stopped
 
 
 def age_of(record: Record) -> tuple[str, str]:
     """Return by what the files of a lane are put into an order: by their time, those of one second by name."""
-    return record.run.order[: len("20260123T010203")], record.run.file.name.casefold()
+    return record.run.sort_key[: len("20260123T010203")], record.run.file.name.casefold()
 
 
 def package_of(changes: tuple[str, ...]) -> str:

@@ -18,7 +18,7 @@ from local_cloud.finance_operations.packages import PackageBroken, read_package
 from local_cloud.storage import Azurite
 from shared import app
 from shared.errors import AppError
-from shared.runs.run import FlowKind, Outcome, State
+from shared.runs.run import Direction, Outcome, State
 from shared.scan import scan
 from tests.faults.interception import FaultKind, Interception, OutgoingCall, PowerCut, intercepted
 from tests.leaks import leaks
@@ -40,10 +40,10 @@ LAST_TICKS: Final = 30
 
 # The states that storage must have taken, and that a run's history must tell of, whatever befell it on the way.
 _STATES: Final = {
-    FlowKind.IMPORT: {State.FOUND, State.CLAIMED, State.SUBMITTING, State.EXECUTING, State.FINISHED},
-    FlowKind.EXPORT: {State.PLANNED, State.SUBMITTING, State.EXECUTING, State.READY},
+    Direction.IMPORT: {State.FOUND, State.CLAIMED, State.SUBMITTING, State.EXECUTING, State.FINISHED},
+    Direction.EXPORT: {State.PLANNED, State.SUBMITTING, State.EXECUTING, State.READY},
 }
-_ENDS: Final = {FlowKind.IMPORT: State.FILED, FlowKind.EXPORT: State.DELIVERED}
+_ENDS: Final = {Direction.IMPORT: State.FILED, Direction.EXPORT: State.DELIVERED}
 
 ROWS: Final = (("A", "Alpha"), ("B", "Beta"))
 
@@ -52,7 +52,7 @@ ROWS: Final = (("A", "Alpha"), ("B", "Beta"))
 class Case:
     """One call of one flow and one fault."""
 
-    flow: FlowKind
+    flow: Direction
     call: OutgoingCall
     kind: FaultKind
 
@@ -76,7 +76,7 @@ class Stage:
         self._log = log
         self._number = 0
 
-    def clean_calls(self, flow: FlowKind) -> list[OutgoingCall]:
+    def clean_calls(self, flow: Direction) -> list[OutgoingCall]:
         """Return the outgoing calls of a run without any fault."""
         with intercepted() as state:
             self._act(flow, state)
@@ -97,12 +97,12 @@ class Stage:
         self.world.begin_anew()
         return self._number
 
-    def _act(self, flow: FlowKind, state: Interception) -> tuple[str, ...]:
+    def _act(self, flow: Direction, state: Interception) -> tuple[str, ...]:
         self.begin_next()
-        act = self._import if flow is FlowKind.IMPORT else self._export
+        act = self._import if flow is Direction.IMPORT else self._export
         return act(state)
 
-    def _common(self, state: Interception, flow: FlowKind) -> Iterator[tuple[str, object, object]]:
+    def _common(self, state: Interception, flow: Direction) -> Iterator[tuple[str, object, object]]:
         world = self.world
         yield "wake-ups did not multiply", len(world.wakes.sent) <= MOST_MESSAGES, True
         yield from left_over(world)
@@ -111,7 +111,7 @@ class Stage:
         yield "nothing secret was written", leaks("\n".join([*self._log.lines, world.written()])), []
         for run in world.ended_runs():
             told = {record.state for record in run.steps if not record.error}
-            yield f"the history of {run.file.name} tells every state", told, _STATES[run.flow]
+            yield f"the history of {run.file.name} tells every state", told, _STATES[run.direction]
 
     # -- the two flows
 
@@ -135,7 +135,7 @@ class Stage:
                     True,
                 ),
                 ("the run has ended as it should", [run.outcome for run in world.ended_runs()], [Outcome.SUCCEEDED]),
-                *self._common(state, FlowKind.IMPORT),
+                *self._common(state, Direction.IMPORT),
             )
         )
 
@@ -148,7 +148,7 @@ class Stage:
             broken(
                 ("the export is in Output, once", [count for count in rows if count], [len(ROWS)]),
                 ("the run has ended as it should", [run.outcome for run in world.ended_runs()], [Outcome.SUCCEEDED]),
-                *self._common(state, FlowKind.EXPORT),
+                *self._common(state, Direction.EXPORT),
             )
         )
 
@@ -276,7 +276,7 @@ def a_stage() -> Iterator[Stage]:
             World(home, azurite.connection_string, monkeypatch, settings=settings, speed=Speed(seconds_per_execution=2))
         )
         stage = Stage(world, stack.enter_context(_heard()))
-        stage.clean_calls(FlowKind.IMPORT)  # F&O has rows to export from now on
+        stage.clean_calls(Direction.IMPORT)  # F&O has rows to export from now on
         yield stage
 
 
@@ -310,7 +310,7 @@ def cases(stage: Stage) -> list[Case]:
     """Return all cases: every call of a clean run of each flow, with every fault that can befall it."""
     return [
         Case(flow, call, kind)
-        for flow in (FlowKind.IMPORT, FlowKind.EXPORT)
+        for flow in (Direction.IMPORT, Direction.EXPORT)
         for call in stage.clean_calls(flow)
         for kind in FaultKind
         if call.can_meet(kind)

@@ -22,7 +22,7 @@ from operations.actions import Asked
 from shared.app import Services
 from shared.errors import AppError
 from shared.runs import worker
-from shared.runs.run import FlowKind, Outcome, Run, State
+from shared.runs.run import Direction, Outcome, Run, State
 from shared.runs.store import Lane
 from shared.runs.worker import Flow
 from tests.faults.interception import PowerCut, in_other_scripts
@@ -299,7 +299,7 @@ def _damaged_in(world: World, state: State, how: str, *, dies: bool) -> Iterator
         kept: list[tuple[BlobClient, bytes, dict[str, str]]] = []
 
         def damage(run: Run) -> bool:
-            blob = container.get_blob_client(f"open/{run.lane}/{run.order}")
+            blob = container.get_blob_client(f"open/{run.lane}/{run.sort_key}")
             kept.append((blob, blob.download_blob().readall(), dict(blob.get_blob_properties().metadata or {})))
             _damage(*kept[0], how)
             if dies:
@@ -494,6 +494,6 @@ def _export_is_well(world: World) -> Iterator[Promise]:
     yield f"all was over within {WITHIN_MIN} minutes", minutes < WITHIN_MIN, True
     packages = [rows_of(file) for file in (world.folder / "Output").iterdir() if file.suffix == ".zip"]
     yield "the export is in Output, once", [count for count in packages if count], [len(ROWS)]
-    outcomes = [run.outcome for run in world.ended_runs(FlowKind.EXPORT)]
+    outcomes = [run.outcome for run in world.ended_runs(Direction.EXPORT)]
     yield "the run has ended as it should", outcomes, [Outcome.SUCCEEDED]
     yield from left_over(world)

@@ -33,7 +33,7 @@ from shared.log import LOGGER_NAME, log
 from shared.reservations.reservation import Reservation, reservation_from_json, reservation_to_json
 from shared.runs.lane import Stop
 from shared.runs.record import run_from_json, run_to_json
-from shared.runs.run import FailedRow, FileFacts, FlowKind, Held, Outcome, Run, State, Submission, Trouble
+from shared.runs.run import Direction, FailedRow, FileFacts, Held, Outcome, Problem, Run, State, Submission
 from shared.runs.store import Pause, RunStore, order_of
 from shared.secret import SecretUrl
 from tests.alerts import a_message, an_alert
@@ -152,22 +152,22 @@ def a_run(text: str, key: str) -> Run:
     """Return a run of which every text is this one."""
     return Run(
         run_id="0123456789ab",
-        flow=FlowKind.IMPORT,
-        integration=text or "import",
+        direction=Direction.IMPORT,
+        flow_name=text or "import",
         lane="in-1",
         state=State.FOUND,
         state_since=NOW,
         due=NOW,
         opened=NOW,
         file=FileFacts(name=text, item_id=key, folder=text, web_url=text),
-        order=order_of(NOW, key),
+        sort_key=order_of(NOW, key),
         data_project=text,
         company=text,
         entities=(text,),
         submissions=(Submission(execution_id=text, chosen=NOW),),
         reason=text,
         failed_rows=(FailedRow(record_id=text, field=text, message=text),),
-        trouble=Trouble(text=text, since=NOW),
+        problem=Problem(text=text, since=NOW),
         held=Held(since=NOW, text=text, refusal=text),
     )
 
@@ -179,7 +179,7 @@ def test_it_is_kept_in_records_names_and_metadata_of_blobs(text: str, container:
     assert store.create(run)
     assert not store.create(run)
     store.pause(Pause(lane="in-1", by=text, why=text * 2, since=NOW))
-    store.stop(Stop(lane="in-1", integration=text, refusal=text, text=text, since=NOW, next_try=NOW))
+    store.stop(Stop(lane="in-1", flow_name=text, refusal=text, text=text, since=NOW, next_try=NOW))
 
     (row,) = store.open_rows()
     assert (row.damage, is_whole(row.file_name), is_whole(row.words)) == ("", True, True)

@@ -224,7 +224,7 @@ class Scene(LocalCloud):
             run, content, metadata = self._an_open_run(which, container)
             if run is None:
                 return None
-            blob = container.get_blob_client(f"open/{run.lane}/{run.order}")
+            blob = container.get_blob_client(f"open/{run.lane}/{run.sort_key}")
             less = {name: value for name, value in metadata.items() if name != "whole"}
             try:
                 written = blob.upload_blob(

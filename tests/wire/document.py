@@ -60,7 +60,7 @@ _SECTIONS: Final[tuple[tuple[str, str, tuple[Endpoint, ...]], ...]] = (
         entra.ENDPOINTS,
     ),
     (
-        "Who is told of trouble",
+        "Who gets alerts",
         "At `ALERT_TEAMS_URL` and `ALERT_WEBHOOK_URL`, which are sent exactly as they were set and never see a token. "
         "Mail goes through Microsoft Graph, above.",
         receivers.ENDPOINTS,
@@ -95,7 +95,7 @@ def _table(endpoints: Iterable[Endpoint]) -> str:
 
 def _path(endpoint: Endpoint) -> str:
     if endpoint.path == OPAQUE:
-        return "{NOTIFICATION_URL}" if endpoint.service is Service.WEBHOOK else "{address that the service handed out}"
+        return "{NOTIFICATION_URL}" if endpoint.service is Service.WEBHOOK else "{address that the service returned}"
     return endpoint.path.replace("{prefix}", "")
 
 

@@ -181,7 +181,7 @@ ENDPOINTS: Final = (
     ),
     _action(
         "ImportFromPackage",
-        when="Once per package, in turn per environment; the execution id is saved before.",
+        when="Once per package, one at a time in an environment; the execution id is saved before.",
         repeatable="no: after a lost answer the app asks for the execution id, and never sends it again blindly",
         body=Fields(
             required={

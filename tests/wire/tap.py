@@ -17,7 +17,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -31,13 +31,16 @@ from local_cloud import wire_tap
 from local_cloud.wire_tap import LOG_VARIABLE, Exchange, exchanges_of
 from shared.clients.http.client import USER_AGENT, Http
 from tests.wire import storage
-from tests.wire.check import body_of, endpoints_for, named, wrong_with_answer, wrong_with_request
+from tests.wire.check import ENDPOINTS, body_of, endpoints_for, named, wrong_with_answer, wrong_with_request
 from tests.wire.endpoints import OPAQUE, Endpoint, Request
 from tests.wire.examples import EXAMPLES_VARIABLE, Example, write_examples
 
 # Microsoft's libraries, which fetch tokens for the app.
 _LIBRARIES: Final = ("azsdk-python-identity/",)
 _OURS: Final = ("shared.", "tests.", "local_cloud.")
+
+SEEN: Final = "wire"  # under which a worker of pytest-xdist tells the controller what it has seen
+DEFAULT_RUN: Final = "not extended"  # pytest's -m in pyproject.toml
 
 
 @dataclass
@@ -64,6 +67,31 @@ class Wire:
         """Return the operations that were seen so far."""
         self._read_log()
         return set(self.sent) | set(self.arrived)
+
+    def as_json(self) -> str:
+        """Return what was seen and what was wrong, for another process."""
+        self._read_log()
+        with self.lock:
+            return json.dumps(
+                {
+                    "sent": self.sent,
+                    "arrived": self.arrived,
+                    "answered": self.answered,
+                    "violations": self.violations,
+                    "examples": [asdict(example) for example in self.examples.values()],
+                }
+            )
+
+    def merge(self, text: str) -> None:
+        """Take in what another process has seen."""
+        other = json.loads(text)
+        with self.lock:
+            self.sent.update(other["sent"])
+            self.arrived.update(other["arrived"])
+            self.answered += other["answered"]
+            self.violations += other["violations"]
+        for example in other["examples"]:
+            self._keep(Example(**example))
 
     def judge_exchange(self, exchange: Exchange) -> None:
         """Judge what came in at a simulator."""
@@ -276,34 +304,55 @@ def wire_is_checked(wire_is_tapped: None) -> Iterator[None]:
         pytest.fail("Against the reference (tests/wire):\n" + "\n".join(found), pytrace=False)
 
 
-@pytest.fixture
-def seen_by_all_tests(request: pytest.FixtureRequest) -> set[str]:
-    """The operations that all other tests have called: whoever asks for them is run last."""
-    config = request.config
-    is_part = any(config.getoption(name, None) for name in ("keyword", "markexpr", "deselect", "lf"))
-    if config.args_source is not pytest.Config.ArgsSource.TESTPATHS or is_part:
-        pytest.skip("only a run of all tests sees all calls")
-    return WIRE.seen()
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let who asks what all tests have seen come last, whatever order the others have."""
-    items.sort(key=lambda item: "seen_by_all_tests" in getattr(item, "fixturenames", ()))
-
-
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail the session for what came after the last test, and keep examples where they are asked for."""
-    if WIRE.violations and session.exitstatus == pytest.ExitCode.OK:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    """Judge the session as a whole, and keep examples where they are asked for; a worker tells what it has seen.
+
+    A call that no test has made is an error of a run of all tests; so is what came after the last test.
+    """
+    config = session.config
+    if hasattr(config, "workeroutput"):
+        config.workeroutput[SEEN] = WIRE.as_json()
+        return
+    errors = list(WIRE.violations)
+    if session.exitstatus == pytest.ExitCode.OK and _runs_all_tests(config):
+        expected = {one.operation for one in ENDPOINTS} | {one.name for one in storage.CALLS}
+        errors += [f"no test has called {name}, which the app can call" for name in sorted(expected - WIRE.seen())]
+    if errors:
+        _report_error(session, "Against the reference (tests/wire):\n" + "\n".join(errors))
     if target := os.environ.get(EXAMPLES_VARIABLE):
         write_examples(Path(target), WIRE.examples.values())
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Take in what a worker of pytest-xdist has seen, once it ends."""
+    if seen := getattr(node, "workeroutput", {}).get(SEEN):
+        WIRE.merge(seen)
+
+
+def _runs_all_tests(config: pytest.Config) -> bool:
+    """Whether every test of the default run has been run."""
+    is_part = any(config.getoption(name, None) for name in ("keyword", "deselect", "lf", "collectonly"))
+    is_part |= config.getoption("markexpr") not in ("", DEFAULT_RUN)
+    return config.args_source is pytest.Config.ArgsSource.TESTPATHS and not is_part
+
+
+def _report_error(session: pytest.Session, text: str) -> None:
+    """Let the session fail with an error that belongs to no test, and is counted in the closing line."""
+    report = pytest.TestReport(
+        nodeid="tests/wire",
+        location=("tests/wire", None, ""),
+        keywords={},
+        outcome="failed",
+        longrepr=text,
+        when="teardown",
+    )
+    session.config.hook.pytest_runtest_logreport(report=report)
+    session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how much was checked."""
-    for violation in WIRE.violations:
-        terminalreporter.write_line(f"against the reference, after the last test: {violation}", red=True)
     if WIRE.sent or WIRE.arrived:
         terminalreporter.write_line(
             f"wire: {sum(WIRE.sent.values()):,} calls sent here, {sum(WIRE.arrived.values()):,} calls and "

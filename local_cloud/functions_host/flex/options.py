@@ -22,7 +22,7 @@ class FlexOptions:
     max_instances: int = 4
     # Instances that are always there, by group. https://learn.microsoft.com/azure/azure-functions/flex-consumption-plan#always-ready-instances
     always_ready: Mapping[str, int] = field(default_factory=dict)
-    # Requests at once on an instance. Python apps get 1 unless perInstanceConcurrency is set; the README sets 16.
+    # Requests at once on an instance. Python apps get 1 unless perInstanceConcurrency is set; docs/setup.md sets 16.
     # https://learn.microsoft.com/azure/azure-functions/functions-concurrency#http-trigger-concurrency
     http_concurrency: int = 16
     # Messages that one instance is there for; 0: batchSize of host.json, as documented. Extensions from 5.3.1 on divide

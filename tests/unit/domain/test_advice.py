@@ -10,7 +10,7 @@ from operations.available_actions import Verb, of_lane
 from shared import advice
 from shared.advice import SHOWN, Cause, Said, advice_on, is_contention, what_to_do
 from shared.clients.fno.dmf import parse_execution_errors
-from shared.runs.run import FailedRow, FileFacts, FlowKind, Outcome, Run, State, Submission, new_run
+from shared.runs.run import Direction, FailedRow, FileFacts, Outcome, Run, State, Submission, new_run
 from tests.fo_samples import fo_samples
 
 NOW: Final = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
@@ -59,16 +59,16 @@ EXPORT_CODES: Final = {"DMF1957": "Unicode", "DMF1965": "filter", "DMF2009": "an
 def a_run(
     *messages: str,
     outcome: Outcome | None = Outcome.FAILED,
-    flow: FlowKind = FlowKind.IMPORT,
+    flow: Direction = Direction.IMPORT,
     are_rows_told: bool = True,
     summary_url: str = "",
 ) -> Run:
     run = new_run(
-        flow=flow,
-        state=State.FOUND if flow is FlowKind.IMPORT else State.PLANNED,
-        integration="customers",
+        direction=flow,
+        state=State.FOUND if flow is Direction.IMPORT else State.PLANNED,
+        flow_name="customers",
         lane="in-1",
-        order="1",
+        sort_key="1",
         file=FileFacts(name="USMF_1.zip"),
         now=NOW,
     )
@@ -226,21 +226,21 @@ def test_after_a_partial_success_the_rows_that_are_in_fo_are_not_to_be_imported_
     assert said.endswith("copying this file to Input again imports every row once more.")
 
 
-@pytest.mark.parametrize("flow", list(FlowKind))
+@pytest.mark.parametrize("flow", list(Direction))
 @pytest.mark.parametrize("outcome", [None, *Outcome])
-def test_every_outcome_has_something_to_do_or_nothing(flow: FlowKind, outcome: Outcome | None) -> None:
+def test_every_outcome_has_something_to_do_or_nothing(flow: Direction, outcome: Outcome | None) -> None:
     said = what_to_do(a_run("DMF1996", outcome=outcome, flow=flow))
 
     if outcome in (None, Outcome.SUCCEEDED, Outcome.WITHDRAWN):
         assert said == ""
-    elif flow is FlowKind.IMPORT:
+    elif flow is Direction.IMPORT:
         assert said.endswith(".")
-    assert ("Input" in said and flow is FlowKind.EXPORT) is False
+    assert ("Input" in said and flow is Direction.EXPORT) is False
 
 
 def test_advice_calls_buttons_as_the_pages_do() -> None:
     (label,) = (
-        offer.label for offer in of_lane("x", FlowKind.EXPORT, is_paused=False) if offer.verb is Verb.EXPORT_NOW
+        offer.label for offer in of_lane("x", Direction.EXPORT, is_paused=False) if offer.verb is Verb.EXPORT_NOW
     )
 
     assert f"press {label} below the list of runs" in advice._OF_EXPORT

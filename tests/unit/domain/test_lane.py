@@ -22,8 +22,8 @@ def a_row(
     """Return the row of a run whose place in the lane is that second."""
     key = key or f"item-{second}"
     order = f"20261102T0830{second:02d}000000Z-{key}"
-    defaults = {"lane": "in-1", "integration": "import", "file_name": f"{key}.zip", "run_id": key}
-    return LaneRow(order=order, state=state, due=due, **{**defaults, **facts})
+    defaults = {"lane": "in-1", "flow_name": "import", "file_name": f"{key}.zip", "run_id": key}
+    return LaneRow(sort_key=order, state=state, due=due, **{**defaults, **facts})
 
 
 def aside(second: int, *, due: datetime, state: State = State.FOUND, **facts: Any) -> LaneRow:
@@ -32,7 +32,7 @@ def aside(second: int, *, due: datetime, state: State = State.FOUND, **facts: An
 
 def a_stop(integration: str = "import", *, next_try: datetime = NOW) -> Stop:
     return Stop(
-        lane="in-1", integration=integration, refusal=REFUSAL, text="It is not permitted.", since=NOW, next_try=next_try
+        lane="in-1", flow_name=integration, refusal=REFUSAL, text="It is not permitted.", since=NOW, next_try=next_try
     )
 
 
@@ -198,7 +198,7 @@ def test_a_file_that_is_set_aside_for_a_reason_of_its_own_may_try_for_its_flow_t
 
 
 def test_a_file_of_another_flow_goes_on_though_one_is_stopped() -> None:
-    rows = [refused(1, due=NOW), a_row(2), a_row(3, integration="vendors", due=NOW + MINUTE)]
+    rows = [refused(1, due=NOW), a_row(2), a_row(3, flow_name="vendors", due=NOW + MINUTE)]
 
     assert chosen(rows, [a_stop(next_try=NOW + 3 * MINUTE)]) == ("item-3", NOW + MINUTE)
 
@@ -212,7 +212,7 @@ def test_a_cancelled_file_of_a_stopped_flow_is_moved_and_tries_nothing() -> None
 
 def test_a_stopped_flow_without_a_file_has_nothing_to_try() -> None:
     assert choose([], [a_stop()]) is None
-    assert chosen([a_row(1, integration="vendors")], [a_stop()]) == ("item-1", NOW)
+    assert chosen([a_row(1, flow_name="vendors")], [a_stop()]) == ("item-1", NOW)
 
 
 def test_no_file_tries_for_a_stopped_flow_while_another_run_is_under_way_if_none_of_its_own_has_met_the_refusal() -> (
@@ -225,14 +225,14 @@ def test_no_file_tries_for_a_stopped_flow_while_another_run_is_under_way_if_none
 
 @pytest.mark.parametrize("integration", ["import", "vendors"])
 def test_no_file_is_begun_for_a_stopped_flow_while_a_run_is_under_way_that_is_not_stopped(integration: str) -> None:
-    under_way = a_row(1, state=State.EXECUTING, due=NOW + 9 * MINUTE, integration=integration)
+    under_way = a_row(1, state=State.EXECUTING, due=NOW + 9 * MINUTE, flow_name=integration)
     rows = [under_way, refused(2, due=NOW + MINUTE), a_row(3, due=NOW)]
 
     assert chosen(rows, [a_stop(next_try=NOW)]) == ("item-2", NOW + MINUTE)
 
 
 def test_of_two_stopped_flows_each_tries_for_itself() -> None:
-    rows = [refused(1, due=NOW), refused(2, due=NOW, integration="vendors")]
+    rows = [refused(1, due=NOW), refused(2, due=NOW, flow_name="vendors")]
     stops = [a_stop(next_try=NOW + 2 * MINUTE), a_stop("vendors", next_try=NOW + MINUTE)]
 
     assert chosen(rows, stops) == ("item-2", NOW + MINUTE)
@@ -269,7 +269,7 @@ def test_a_file_of_a_stopped_flow_does_not_tell_what_waits_behind_it() -> None:
 
     assert is_enough(rows)
     assert not is_enough(rows, [a_stop()])
-    assert is_enough([*rows, a_row(4, integration="vendors"), a_row(5)], [a_stop()])
+    assert is_enough([*rows, a_row(4, flow_name="vendors"), a_row(5)], [a_stop()])
 
 
 _begun = st.sampled_from([State.CLAIMED, State.SUBMITTING, State.EXECUTING, State.FINISHED, State.CANCELLED])
@@ -292,7 +292,7 @@ def test_what_the_first_rows_of_a_lane_tell_all_of_them_tell(
         a_row(
             number,
             state=state,
-            integration=flow,
+            flow_name=flow,
             due=due,
             is_aside=is_aside,
             refusal=REFUSAL if is_aside and is_refused else "",
@@ -302,7 +302,7 @@ def test_what_the_first_rows_of_a_lane_tell_all_of_them_tell(
     second = 10
     for number, (flow, later_s, due) in enumerate(waiting):
         second += later_s
-        rows.append(a_row(second, f"w{number}", integration=flow, due=due, file_name=f"{number * 7 % 5}.zip"))
+        rows.append(a_row(second, f"w{number}", flow_name=flow, due=due, file_name=f"{number * 7 % 5}.zip"))
     stops = [a_stop(flow, next_try=NOW + 4 * MINUTE) for flow in sorted(stopped)]
 
     of_all = choose(rows, stops)

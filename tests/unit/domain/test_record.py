@@ -15,19 +15,19 @@ from hypothesis import strategies as st
 from shared.runs.record import EXTRA, NOT_SAVED, RECORD_FORMAT, Damaged, run_from_json, run_to_json
 from shared.runs.run import (
     About,
+    Direction,
     FailedRow,
     FileFacts,
-    FlowKind,
     Held,
     Outcome,
+    Problem,
     RemoteCallRecord,
     ReportFile,
+    Rerun,
     Run,
     State,
     StepRecord,
     Submission,
-    Successor,
-    Trouble,
     UploadedPackage,
     Wait,
     new_run,
@@ -41,15 +41,15 @@ LATER = NOW + timedelta(seconds=40)
 def a_run() -> Run:
     return Run(
         run_id="0123456789ab",
-        flow=FlowKind.IMPORT,
-        integration="import",
+        direction=Direction.IMPORT,
+        flow_name="import",
         lane="in-1",
         state=State.FOUND,
         state_since=NOW,
         due=NOW,
         opened=NOW,
         file=FileFacts(name="USMF_Customers_001.zip"),
-        order="20261102T083000000000Z-item",
+        sort_key="20261102T083000000000Z-item",
     )
 
 
@@ -68,8 +68,8 @@ def a_full_run() -> Run:
     """Return a run of which every field says something."""
     return Run(
         run_id="0123456789ab",
-        flow=FlowKind.IMPORT,
-        integration="Kunden & Müller",
+        direction=Direction.IMPORT,
+        flow_name="Kunden & Müller",
         lane="in-1",
         state=State.CANCELLED,
         state_since=NOW,
@@ -86,7 +86,7 @@ def a_full_run() -> Run:
             is_complete=False,
             web_url="https://contoso-my.sharepoint.com/a.zip",
         ),
-        order="20261102T083000123456Z-01ABC%217",
+        sort_key="20261102T083000123456Z-01ABC%217",
         data_project="Asset-Major-Types",
         company="USMF",
         package=UploadedPackage(blob_name="a.zip", blob_path="blob.example/dmf/a.zip", key_expires=LATER),
@@ -114,7 +114,7 @@ def a_full_run() -> Run:
         summary_url="https://contoso.operations.dynamics.com/?mi=x",
         report_url="https://contoso-my.sharepoint.com/a.zip.report.txt",
         report_files=(ReportFile(name="a.zip.report.txt", item_id="01REPORT"),),
-        trouble=Trouble(text="stuck", since=NOW, about=About.EXECUTION),
+        problem=Problem(text="stuck", since=NOW, about=About.EXECUTION),
         furthest=State.CANCELLED,
         failing_since=NOW,
         lost_submits=5,
@@ -146,9 +146,9 @@ def a_full_run() -> Run:
             ),
         ),
         ended=LATER,
-        again=Successor(run_id="ba9876543210", opened=LATER, lane="in-1", order="20261102T093000000000Z-01ABC%217"),
-        again_of="1793608200123-00000000aaaa",
-        again_number=1,
+        rerun=Rerun(run_id="ba9876543210", opened=LATER, lane="in-1", sort_key="20261102T093000000000Z-01ABC%217"),
+        rerun_of="1793608200123-00000000aaaa",
+        rerun_count=1,
     )
 
 
@@ -244,13 +244,13 @@ _runs = _built(
     error_keys_of=st.none() | _texts,
     failed_rows=st.lists(_built(FailedRow), max_size=2).map(tuple),
     report_files=st.lists(_built(ReportFile), max_size=2).map(tuple),
-    trouble=st.none() | _built(Trouble),
+    problem=st.none() | _built(Problem),
     held=st.none() | _built(Held),
     waits=st.none() | _built(Wait),
     reserved=_texts,
     passed_by=_texts,
     steps=_steps,
-    again=st.none() | _built(Successor),
+    rerun=st.none() | _built(Rerun),
 )
 
 
@@ -491,7 +491,7 @@ def test_a_record_of_the_version_before_is_read_and_its_upload_belongs_to_a_clai
     assert run.package == UploadedPackage(blob_name="a.zip", blob_path="blob.example/dmf/a.zip", key_expires=LATER)
     (submission,) = run.submissions
     assert (submission.execution_id, submission.fenced, submission.never_began) == ("one", LATER, False)
-    assert run.trouble == Trouble(text="F&O is away", since=NOW)
+    assert run.problem == Problem(text="F&O is away", since=NOW)
     assert (run.steps[0].state, run.steps[0].step) == (State.CLAIMED, "upload")
     assert (run.reserved, run.held, run.failing_since, run.furthest) == ((), None, None, None)
 
@@ -508,11 +508,11 @@ def test_a_record_of_the_version_before_goes_on_as_one_of_this_version() -> None
 def test_a_new_runs_record_says_nothing_that_is_not_known_of_it() -> None:
     """It is to fit into a listing beside what a list shows."""
     run = new_run(
-        flow=FlowKind.IMPORT,
+        direction=Direction.IMPORT,
         state=State.FOUND,
-        integration="import",
+        flow_name="import",
         lane="in-1",
-        order="20261102T083000000000Z-item",
+        sort_key="20261102T083000000000Z-item",
         file=FileFacts(name="USMF_1.zip"),
         now=NOW,
     )

@@ -15,16 +15,16 @@ from shared.runs.run import (
     PROGRESS,
     STEPS_KEPT,
     About,
+    Direction,
     FileFacts,
-    FlowKind,
     Held,
     Outcome,
+    Problem,
     RemoteCallRecord,
     Run,
     State,
     StepRecord,
     Submission,
-    Trouble,
     Wait,
     name_with,
     new_execution_id,
@@ -34,22 +34,22 @@ from shared.secret import SecretUrl
 
 NOW = datetime(2026, 11, 2, 8, 30, 0, 123456, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=40)
-FIRST_STATE = {FlowKind.IMPORT: State.FOUND, FlowKind.EXPORT: State.PLANNED}
+FIRST_STATE = {Direction.IMPORT: State.FOUND, Direction.EXPORT: State.PLANNED}
 A_URL = SecretUrl("https://blob.example/dmf/a?sig=x")
 
 
-def a_run(flow: FlowKind = FlowKind.IMPORT, state: State = State.FOUND) -> Run:
+def a_run(flow: Direction = Direction.IMPORT, state: State = State.FOUND) -> Run:
     return Run(
         run_id="0123456789ab",
-        flow=flow,
-        integration="import",
+        direction=flow,
+        flow_name="import",
         lane="in-1",
         state=state,
         state_since=NOW,
         due=NOW,
         opened=NOW,
         file=FileFacts(name="USMF_Customers_001.zip"),
-        order="20261102T083000000000Z-item",
+        sort_key="20261102T083000000000Z-item",
     )
 
 
@@ -58,22 +58,22 @@ def a_step(step: str = "poll", *, error: str = "", began: datetime = NOW) -> Ste
 
 
 EVERY_STATE = [(flow, state) for flow, moves in MOVES.items() for state in moves]
-EVERY_MOVE = [(flow, state, following) for flow, state in EVERY_STATE for following in MOVES[flow][state]]
+EVERY_MOVE = [(flow, state, following) for flow, state in EVERY_STATE for following in sorted(MOVES[flow][state])]
 # A person alone cancels.
 MOVES_OF_THE_APP = [move for move in EVERY_MOVE if move[2] is not State.CANCELLED]
 # After these the same is begun once more.
 WAYS_BACK = {
-    (FlowKind.IMPORT, State.SUBMITTING, State.CLAIMED),
-    (FlowKind.IMPORT, State.EXECUTING, State.CLAIMED),
-    (FlowKind.EXPORT, State.SUBMITTING, State.PLANNED),
+    (Direction.IMPORT, State.SUBMITTING, State.CLAIMED),
+    (Direction.IMPORT, State.EXECUTING, State.CLAIMED),
+    (Direction.EXPORT, State.SUBMITTING, State.PLANNED),
 }
 
 
 # The tables
 
 
-@pytest.mark.parametrize("flow", list(FlowKind))
-def test_every_state_of_a_flow_can_be_reached_and_leads_to_an_end(flow: FlowKind) -> None:
+@pytest.mark.parametrize("flow", list(Direction))
+def test_every_state_of_a_flow_can_be_reached_and_leads_to_an_end(flow: Direction) -> None:
     moves = MOVES[flow]
 
     reached = reached_from(flow, FIRST_STATE[flow]) | {FIRST_STATE[flow]}
@@ -85,7 +85,7 @@ def test_every_state_of_a_flow_can_be_reached_and_leads_to_an_end(flow: FlowKind
     assert ending == set(moves)
 
 
-def reached_from(flow: FlowKind, state: State) -> set[State]:
+def reached_from(flow: Direction, state: State) -> set[State]:
     reached: set[State] = set(MOVES[flow][state])
     while more := {following for known in reached for following in MOVES[flow][known]} - reached:
         reached |= more
@@ -96,11 +96,11 @@ def test_a_run_ends_filed_withdrawn_delivered_or_failed_and_an_export_also_cance
     over = {(flow, state) for flow, state in EVERY_STATE if a_run(flow, state).is_over}
 
     assert over == {
-        (FlowKind.IMPORT, State.FILED),
-        (FlowKind.IMPORT, State.WITHDRAWN),
-        (FlowKind.EXPORT, State.DELIVERED),
-        (FlowKind.EXPORT, State.FAILED),
-        (FlowKind.EXPORT, State.CANCELLED),
+        (Direction.IMPORT, State.FILED),
+        (Direction.IMPORT, State.WITHDRAWN),
+        (Direction.EXPORT, State.DELIVERED),
+        (Direction.EXPORT, State.FAILED),
+        (Direction.EXPORT, State.CANCELLED),
     }
 
 
@@ -111,28 +111,28 @@ def test_every_state_belongs_to_a_flow_and_knows_how_far_it_is() -> None:
 def test_no_way_leads_from_an_end_or_from_a_cancel_back_to_f_and_o() -> None:
     with_fo = {State.CLAIMED, State.PLANNED, State.SUBMITTING, State.EXECUTING}
 
-    for flow in FlowKind:
+    for flow in Direction:
         for state in set(MOVES[flow]) & {State.FINISHED, State.READY, State.CANCELLED}:
             assert reached_from(flow, state) & with_fo == set()
-    assert State.SUBMITTING not in reached_from(FlowKind.EXPORT, State.EXECUTING)
+    assert State.SUBMITTING not in reached_from(Direction.EXPORT, State.EXECUTING)
 
 
 def test_a_person_may_cancel_a_run_in_every_state_but_the_last_and_once() -> None:
     cannot = {(flow, state) for flow, state in EVERY_STATE if not a_run(flow, state).can_be_cancelled}
 
     ends = {(flow, state) for flow, state in EVERY_STATE if not MOVES[flow][state]}
-    assert cannot == ends | {(FlowKind.IMPORT, State.CANCELLED)}
+    assert cannot == ends | {(Direction.IMPORT, State.CANCELLED)}
 
 
 @pytest.mark.parametrize(("flow", "state", "following"), MOVES_OF_THE_APP)
-def test_an_allowed_move_is_fresh_and_due_at_once(flow: FlowKind, state: State, following: State) -> None:
+def test_an_allowed_move_is_fresh_and_due_at_once(flow: Direction, state: State, following: State) -> None:
     moved = replace(a_run(flow, state), fresh=False).moved_to(following, LATER)
 
     assert (moved.state, moved.state_since, moved.due, moved.fresh) == (following, LATER, LATER, True)
 
 
-@pytest.mark.parametrize("flow", list(FlowKind))
-def test_a_move_that_is_not_in_the_table_is_a_bug_and_raises(flow: FlowKind) -> None:
+@pytest.mark.parametrize("flow", list(Direction))
+def test_a_move_that_is_not_in_the_table_is_a_bug_and_raises(flow: Direction) -> None:
     forbidden = [
         (state, following)
         for state, allowed in MOVES[flow].items()
@@ -154,21 +154,21 @@ def test_an_older_version_of_the_app_saved_an_upload_as_a_state_of_its_own() -> 
 # Progress
 
 
-REFUSED = Trouble(text="F&O refuses the app", since=NOW)
+REFUSED = Problem(text="F&O refuses the app", since=NOW)
 
 
 def failing(run: Run) -> Run:
-    return replace(run, attempts=4, failing_since=NOW, trouble=REFUSED)
+    return replace(run, attempts=4, failing_since=NOW, problem=REFUSED)
 
 
 @pytest.mark.parametrize(("flow", "state", "following"), MOVES_OF_THE_APP)
 def test_a_state_that_a_run_has_not_reached_before_ends_what_stood_in_its_way(
-    flow: FlowKind, state: State, following: State
+    flow: Direction, state: State, following: State
 ) -> None:
     moved = failing(a_run(flow, state)).moved_to(following, LATER)
 
     is_new = (flow, state, following) not in WAYS_BACK
-    assert (moved.attempts, moved.failing_since, moved.trouble) == ((0, None, None) if is_new else (4, NOW, REFUSED))
+    assert (moved.attempts, moved.failing_since, moved.problem) == ((0, None, None) if is_new else (4, NOW, REFUSED))
 
 
 def test_a_run_that_goes_over_the_same_ground_once_more_makes_no_progress_until_it_is_past_it() -> None:
@@ -177,8 +177,8 @@ def test_a_run_that_goes_over_the_same_ground_once_more_makes_no_progress_until_
     again = failing(back).moved_to(State.SUBMITTING, LATER)
     past_it = again.moved_to(State.EXECUTING, LATER)
 
-    assert (again.attempts, again.failing_since, again.trouble) == (4, NOW, REFUSED)
-    assert (past_it.attempts, past_it.failing_since, past_it.trouble) == (0, None, None)
+    assert (again.attempts, again.failing_since, again.problem) == (4, NOW, REFUSED)
+    assert (past_it.attempts, past_it.failing_since, past_it.problem) == (0, None, None)
 
 
 def test_an_execution_that_is_sent_again_after_contention_has_been_as_far_as_executing() -> None:
@@ -211,30 +211,30 @@ def test_failing_counts_from_the_first_of_the_tries_that_failed_in_a_row() -> No
 
 @pytest.mark.parametrize("about", About)
 def test_a_good_try_ends_the_count_and_the_trouble_that_is_about_failed_tries_alone(about: About) -> None:
-    run = replace(a_run(), attempts=4, failing_since=NOW).troubled("away", NOW, about)
+    run = replace(a_run(), attempts=4, failing_since=NOW).flagged("away", NOW, about)
 
     after = run.with_a_good_try()
 
     assert (after.attempts, after.failing_since) == (0, None)
-    assert (after.trouble is None) is (about is About.FAILING)
+    assert (after.problem is None) is (about is About.FAILING)
 
 
-# Trouble
+# Problem
 
 
 def test_trouble_that_is_open_already_stays_as_it_was_told() -> None:
-    run = a_run().troubled("the first", NOW, About.ASIDE)
+    run = a_run().flagged("the first", NOW, About.ASIDE)
 
-    assert run.troubled("the second", LATER, About.LOST) == run
-    assert run.trouble == Trouble(text="the first", since=NOW, about=About.ASIDE)
+    assert run.flagged("the second", LATER, About.LOST) == run
+    assert run.problem == Problem(text="the first", since=NOW, about=About.ASIDE)
 
 
 @pytest.mark.parametrize("about", About)
 def test_trouble_ends_with_its_own_cause_alone(about: About) -> None:
-    run = a_run().troubled("away", NOW, about)
+    run = a_run().flagged("away", NOW, about)
 
-    assert {each for each in About if run.without_trouble(each).trouble is None} == {about}
-    assert a_run().without_trouble(about) == a_run()
+    assert {each for each in About if run.without_problem(each).problem is None} == {about}
+    assert a_run().without_problem(about) == a_run()
 
 
 # Waiting for what another run has
@@ -251,7 +251,7 @@ def test_a_wait_is_no_failure_and_counts_from_its_beginning_whoever_is_waited_fo
     run = run.waiting_for(later, 20.0, AN_HOUR, LATER)
 
     assert run.waits == replace(later, since=NOW)
-    assert (run.attempts, run.failing_since, run.trouble) == (0, None, None)
+    assert (run.attempts, run.failing_since, run.problem) == (0, None, None)
     assert run.due == LATER + timedelta(seconds=20)
 
 
@@ -266,15 +266,15 @@ def test_a_wait_for_something_else_begins_anew() -> None:
 def test_a_wait_beyond_the_limit_is_told_once_with_who_has_it_and_is_over_with_the_wait() -> None:
     run = a_run().waiting_for(A_WAIT, 5.0, AN_HOUR, NOW)
 
-    assert run.waiting_for(A_WAIT, 5.0, AN_HOUR, NOW + AN_HOUR).trouble is None
+    assert run.waiting_for(A_WAIT, 5.0, AN_HOUR, NOW + AN_HOUR).problem is None
     told = run.waiting_for(A_WAIT, 5.0, AN_HOUR, NOW + timedelta(minutes=61))
 
-    assert told.trouble is not None
-    assert told.trouble.text == (
+    assert told.problem is not None
+    assert told.problem.text == (
         "USMF_Customers_001.zip has waited for the data project Customers for 61 minutes. USMF_1.zip uses it."
     )
-    assert told.waiting_for(A_WAIT, 5.0, AN_HOUR, NOW + 2 * AN_HOUR).trouble == told.trouble
-    assert (told.waits_no_more(NOW).waits, told.waits_no_more(NOW).trouble) == (None, None)
+    assert told.waiting_for(A_WAIT, 5.0, AN_HOUR, NOW + 2 * AN_HOUR).problem == told.problem
+    assert (told.waits_no_more(NOW).waits, told.waits_no_more(NOW).problem) == (None, None)
 
 
 # A person cancels
@@ -282,7 +282,7 @@ def test_a_wait_beyond_the_limit_is_told_once_with_who_has_it_and_is_over_with_t
 
 @pytest.mark.parametrize(("flow", "state"), [each for each in EVERY_STATE if a_run(*each).can_be_cancelled])
 def test_a_cancelled_run_is_due_at_once_and_says_by_whom_in_which_state_and_nothing_else_any_more(
-    flow: FlowKind, state: State
+    flow: Direction, state: State
 ) -> None:
     run = replace(failing(a_run(flow, state)), fresh=True, package_url=A_URL, waits=A_WAIT)
     run = replace(run, held=Held(since=NOW, text="locked", is_aside=True))
@@ -290,8 +290,8 @@ def test_a_cancelled_run_is_due_at_once_and_says_by_whom_in_which_state_and_noth
     over = run.cancelled("Cancelled by anna: wrong file.", LATER)
 
     assert (over.state, over.cancelled_in, over.state_since, over.due) == (State.CANCELLED, state, LATER, LATER)
-    assert (over.outcome, over.reason) == (Outcome.GIVEN_UP, "Cancelled by anna: wrong file.")
-    assert (over.attempts, over.failing_since, over.trouble) == (0, None, None)
+    assert (over.outcome, over.reason) == (Outcome.CANCELLED_BY_PERSON, "Cancelled by anna: wrong file.")
+    assert (over.attempts, over.failing_since, over.problem) == (0, None, None)
     assert (over.held, over.waits, over.fresh, over.package_url) == (None, None, False, None)
 
 
@@ -304,7 +304,7 @@ def test_an_outcome_that_is_known_outlives_a_cancel() -> None:
 
 
 @pytest.mark.parametrize(("flow", "state"), [each for each in EVERY_STATE if not a_run(*each).can_be_cancelled])
-def test_a_run_that_is_over_or_cancelled_cannot_be_cancelled(flow: FlowKind, state: State) -> None:
+def test_a_run_that_is_over_or_cancelled_cannot_be_cancelled(flow: Direction, state: State) -> None:
     with pytest.raises(ValueError, match=f"cannot be cancelled in {state}"):
         a_run(flow, state).cancelled("enough", NOW)
 
@@ -379,7 +379,8 @@ def test_log_lines_name_the_execution_once_there_is_one() -> None:
     run = replace(a_run(), submissions=(Submission(execution_id="one", chosen=NOW),))
     assert run.log_keys() == {
         "run_id": "0123456789ab",
-        "flow": "import",
+        "direction": "import",
+        "flow_name": "import",
         "lane": "in-1",
         "file": "USMF_Customers_001.zip",
         "execution_id": "one",
@@ -426,11 +427,11 @@ def test_an_execution_ids_moment_is_told_in_utc() -> None:
 def test_run_ids_differ_and_are_short() -> None:
     ids = {
         new_run(
-            flow=FlowKind.IMPORT,
+            direction=Direction.IMPORT,
             state=State.FOUND,
-            integration="import",
+            flow_name="import",
             lane="in-import",
-            order="1",
+            sort_key="1",
             file=FileFacts(name="a.zip"),
             now=NOW,
         ).run_id

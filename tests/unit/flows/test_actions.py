@@ -17,7 +17,7 @@ from shared.app import Services
 from shared.errors import TryAgain
 from shared.imports import steps as import_steps
 from shared.runs import wake, worker
-from shared.runs.run import FlowKind, Outcome, Run, State
+from shared.runs.run import Direction, Outcome, Run, State
 from shared.runs.store import RecordChanged, RunStore, address_of
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
@@ -188,7 +188,7 @@ def test_a_run_again_whose_process_died_before_it_was_opened_is_opened_by_the_ne
         patch.setattr(RunStore, "create", dies)
         with pytest.raises(TryAgain):
             again(world, old)
-    chosen = at(world, address_of(old)).again
+    chosen = at(world, address_of(old)).rerun
     answer = again(world, old)
     world.run_until_quiet()
 
@@ -265,14 +265,14 @@ def test_an_export_is_run_again_as_a_new_export_once(both_ways: World) -> None:
     world = both_ways
     assert world.start_exports() == 1
     world.run_until_quiet()
-    (old,) = world.ended_runs(FlowKind.EXPORT)
+    (old,) = world.ended_runs(Direction.EXPORT)
     world.clock.advance(5)
 
     first, second = again(world, old), again(world, old)
     world.run_until_quiet()
 
     assert first.run == second.run
-    assert at(world, first.run).again_of == address_of(old)
+    assert at(world, first.run).rerun_of == address_of(old)
     assert world.calls("ExportToPackage") == 2
 
 
@@ -280,7 +280,7 @@ def test_an_export_is_not_run_again_while_another_one_is_under_way(both_ways: Wo
     world = both_ways
     world.start_exports()
     world.run_until_quiet()
-    (old,) = world.ended_runs(FlowKind.EXPORT)
+    (old,) = world.ended_runs(Direction.EXPORT)
     world.clock.advance(60)
     world.start_exports()
 
@@ -288,7 +288,7 @@ def test_an_export_is_not_run_again_while_another_one_is_under_way(both_ways: Wo
 
     assert not answer.done
     assert "is under way" in answer.said
-    assert at(world, address_of(old)).again is None
+    assert at(world, address_of(old)).rerun is None
 
 
 def test_what_is_not_there_is_not_run_again(world: World) -> None:
@@ -445,7 +445,7 @@ def test_what_is_always_refused_is_not_offered(both_ways: World) -> None:
     old = failed(world)
     world.start_exports()
     world.run_until_quiet()
-    (export,) = [run for run in world.ended_runs() if run.flow is FlowKind.EXPORT]
+    (export,) = [run for run in world.ended_runs() if run.direction is Direction.EXPORT]
     assert Verb.RUN_AGAIN in offered(world, address_of(export))
     assert Verb.RUN_AGAIN in offered(world, address_of(old))
 
@@ -476,7 +476,7 @@ def test_a_run_that_is_cancelled_before_f_and_o_heard_of_it_is_filed_in_error_an
 
     over = at(world, answer.run)
     assert "so nothing of it is imported" in answer.said
-    assert (over.outcome, over.file.folder) == (Outcome.GIVEN_UP, "/Error")
+    assert (over.outcome, over.file.folder) == (Outcome.CANCELLED_BY_PERSON, "/Error")
     assert over.reason.startswith("Cancelled by anna@contoso.com: wrong file. F&O was not told of this file")
     report = (world.folder / "Error" / "USMF_Rows_001.zip.report.txt").read_text("utf-8-sig")
     assert "Cancelled by anna@contoso.com: wrong file." in report
@@ -494,7 +494,7 @@ def test_cancelling_what_f_and_o_may_have_says_that_f_and_o_may_go_on_and_never_
 
     assert "F&O may have this import, and may go on and import the rows" in answer.said
     assert run.execution_id in answer.said
-    assert at(world, answer.run).outcome is Outcome.GIVEN_UP
+    assert at(world, answer.run).outcome is Outcome.CANCELLED_BY_PERSON
     assert world.files("Error") == [NAME, "USMF_Rows_001.zip.report.txt"]
     assert world.calls("ImportFromPackage") <= 1
 
@@ -519,9 +519,9 @@ def test_a_run_that_is_cancelled_while_a_worker_is_at_it_is_never_sent_to_f_and_
     world.run_until_quiet()
 
     (over,) = world.ended_runs()
-    assert (over.outcome, over.file.folder) == (Outcome.GIVEN_UP, "/Error")
+    assert (over.outcome, over.file.folder) == (Outcome.CANCELLED_BY_PERSON, "/Error")
     assert world.calls("ImportFromPackage") == 0
-    assert (f"{lane} {over.order}", actions.LET_GO_S) in world.wakes.sent
+    assert (f"{lane} {over.sort_key}", actions.LET_GO_S) in world.wakes.sent
 
 
 def test_a_run_that_is_cancelled_while_a_worker_tells_f_and_o_says_that_f_and_o_may_have_it(
@@ -543,7 +543,7 @@ def test_a_run_that_is_cancelled_while_a_worker_tells_f_and_o_says_that_f_and_o_
 
     (over,) = world.ended_runs()
     assert "F&O may have this import" in said[0]
-    assert over.outcome is Outcome.GIVEN_UP
+    assert over.outcome is Outcome.CANCELLED_BY_PERSON
     assert world.calls("ImportFromPackage") == 1
 
 
@@ -593,7 +593,7 @@ def test_a_run_that_is_cancelled_while_it_waits_is_filed_at_once_and_the_one_ahe
     world.run_until_quiet()
     assert {run.file.name: run.outcome for run in world.ended_runs()} == {
         NAME: Outcome.SUCCEEDED,
-        "USMF_Second_002.zip": Outcome.GIVEN_UP,
+        "USMF_Second_002.zip": Outcome.CANCELLED_BY_PERSON,
     }
     assert world.calls("ImportFromPackage") == 1
 
@@ -625,7 +625,7 @@ def test_an_export_that_is_cancelled_ends_and_the_words_say_what_becomes_of_its_
     world.wake(lane)
 
     over = at(world, answer.run)
-    assert (over.state, over.outcome) == (State.CANCELLED, Outcome.GIVEN_UP)
+    assert (over.state, over.outcome) == (State.CANCELLED, Outcome.CANCELLED_BY_PERSON)
     assert ("no later export holds its changes" in over.reason) is in_fo
     assert world.files("Output") == []
 
@@ -703,7 +703,7 @@ def test_a_paused_lane_whose_flow_left_the_settings_is_shown_and_can_be_resumed(
         world.services.store.open_rows_and_pauses()[1],
     )
 
-    assert (gone.name, gone.kind) == (lane, FlowKind.IMPORT)
+    assert (gone.name, gone.kind) == (lane, Direction.IMPORT)
     answer = actions.resume(gone.name, ANNA, world.services)
     assert answer is not None
     assert answer.done

@@ -9,7 +9,7 @@ from local_cloud import faults
 from local_cloud.finance_operations.knobs import Speed
 from operations import actions, views
 from operations.actions import Asked
-from shared.runs.run import FlowKind, Outcome, Run, State
+from shared.runs.run import Direction, Outcome, Run, State
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, as_soon_as, fno_fault, graph_fault, let_pass, look_and_finish
 from tests.world import World
@@ -56,7 +56,7 @@ def test_an_import_that_is_cancelled_in_any_state_ends_and_the_next_file_goes_on
         assert first.outcome is Outcome.SUCCEEDED
         assert world.files("Success") == ["USMF_1.zip", "USMF_2.zip"]
     else:
-        assert first.outcome is Outcome.GIVEN_UP
+        assert first.outcome is Outcome.CANCELLED_BY_PERSON
         assert "USMF_1.zip" in world.files("Error")
 
 
@@ -97,7 +97,7 @@ def test_what_a_worker_was_about_to_save_is_refused_after_a_cancel(make_world: M
     world.wake(lane)
     world.run_until_quiet()
 
-    assert ended(world, "USMF_1.zip").outcome is Outcome.GIVEN_UP
+    assert ended(world, "USMF_1.zip").outcome is Outcome.CANCELLED_BY_PERSON
     assert "USMF_1.zip" in world.files("Error")
     assert world.services.reservations.holders() != {}  # F&O has it, and has not ended
 
@@ -111,9 +111,9 @@ def test_an_export_that_is_cancelled_in_any_state_is_over_at_once(make_world: Ma
     as_soon_as(world, state, lambda run: cancel(world, run))
     world.run_until_quiet()
 
-    (run,) = world.ended_runs(FlowKind.EXPORT)
+    (run,) = world.ended_runs(Direction.EXPORT)
     assert run.state is State.CANCELLED
-    assert run.outcome is Outcome.GIVEN_UP
+    assert run.outcome is Outcome.CANCELLED_BY_PERSON
     if state is not State.READY:  # there the worker was about to deliver
         assert world.files("Output") == []
 
@@ -138,7 +138,7 @@ def test_a_file_that_cannot_be_moved_keeps_its_run_open_and_its_lane_free(make_w
     world.onedrive.knobs.locked = {}
     world.run_until_quiet()
     assert "USMF_1.zip" in world.files("Error")
-    assert ended(world, "USMF_1.zip").outcome is Outcome.GIVEN_UP
+    assert ended(world, "USMF_1.zip").outcome is Outcome.CANCELLED_BY_PERSON
     assert ended(world, "USMF_2.zip").outcome is Outcome.SUCCEEDED
 
 

@@ -381,11 +381,11 @@ class InMemory(RunStore):
         self.runs: dict[tuple[str, str], Run] = {}
 
     def create(self, run: Run) -> bool:
-        return self.runs.setdefault((run.lane, run.order), run) is run
+        return self.runs.setdefault((run.lane, run.sort_key), run) is run
 
     def open_lanes(self) -> OpenLanes:
         rows = [
-            LaneRow(lane=lane, order=order, due=run.due, state=run.state, file_name=run.file.name)
+            LaneRow(lane=lane, sort_key=order, due=run.due, state=run.state, file_name=run.file.name)
             for (lane, order), run in sorted(self.runs.items(), key=lambda row: row[0])
         ]
         return OpenLanes(rows, [], frozenset())
@@ -408,7 +408,7 @@ def test_of_10_000_files_that_wait_each_gets_one_run_and_the_oldest_goes_first(
     assert world.look() == 0
 
     head = store.open_lanes().rows[0]
-    assert store.runs[head.lane, head.order].file.modified == began
+    assert store.runs[head.lane, head.sort_key].file.modified == began
     assert world.wakes_of_lanes() == [(head.lane, 0)]
     assert len(store.runs) == 10_000
 

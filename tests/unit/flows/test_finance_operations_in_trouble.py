@@ -61,7 +61,7 @@ def test_an_import_that_a_person_cancels_is_filed_in_error_with_what_to_do(make_
     look_and_finish(world)
 
     (run,) = world.ended_runs()
-    assert run.outcome is Outcome.CANCELED
+    assert run.outcome is Outcome.CANCELED_IN_FO
     report = (world.folder / "Error" / "USMF_1.zip.report.txt").read_text("utf-8-sig")
     assert "A person canceled the execution" in report
     assert len(world.mails()) == 1

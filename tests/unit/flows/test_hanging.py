@@ -97,7 +97,7 @@ def test_a_drive_that_hangs_keeps_no_other_drive_from_being_scanned(make_world: 
         wait_for(world.heads)
         assert time.monotonic() - began < 3 * AT_ONCE_S  # Azurite shares this machine
 
-    assert [run.integration for run in world.open_runs()] == ["bob"]
+    assert [run.flow_name for run in world.open_runs()] == ["bob"]
 
 
 def test_a_credential_whose_token_hangs_keeps_no_other_credential_waiting(world: World) -> None:

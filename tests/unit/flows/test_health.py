@@ -19,7 +19,7 @@ from shared.clients.credentials import token_facts
 from shared.config.settings import read_settings
 from shared.health import checks
 from shared.health.checks import ALL_CALLS_S, Check, Grade, Health, check_health
-from shared.runs.run import Trouble
+from shared.runs.run import Problem
 from shared.scan import scan
 from shared.version import VERSION
 from tests.closed_port import closed_port
@@ -194,7 +194,7 @@ def test_a_lane_whose_head_needs_a_person_is_trouble_and_says_what_to_do(world: 
     world.put("USMF_1.zip")
     world.look()
     (run,) = world.open_runs()
-    world.services.store.save(replace(run, trouble=Trouble(text="Give the app the role", since=world.clock.now())))
+    world.services.store.save(replace(run, problem=Problem(text="Give the app the role", since=world.clock.now())))
 
     check = check_named(health_of(world), "Lane in-")
 

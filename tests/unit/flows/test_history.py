@@ -19,14 +19,14 @@ from shared.exports import steps as export_steps
 from shared.imports import steps as import_steps
 from shared.runs.record import run_from_json, run_to_json
 from shared.runs.run import (
+    Direction,
     FileFacts,
-    FlowKind,
     Outcome,
+    Problem,
     RemoteCallRecord,
     Run,
     State,
     StepRecord,
-    Trouble,
     new_run,
 )
 from shared.runs.store import Pause, RunRow, address_of
@@ -40,11 +40,11 @@ SECOND = timedelta(seconds=1)
 
 def a_run(**facts: Any) -> Run:
     run = new_run(
-        flow=FlowKind.IMPORT,
+        direction=Direction.IMPORT,
         state=State.FOUND,
-        integration="import",
+        flow_name="import",
         lane="in-1",
-        order="20261102T083000000000Z-item",
+        sort_key="20261102T083000000000Z-item",
         file=FileFacts(name="USMF_Customers_001.zip"),
         now=NOW,
     )
@@ -55,7 +55,7 @@ def a_row(**facts: Any) -> RunRow:
     row = RunRow(
         address="",
         run_id="0123456789ab",
-        flow=FlowKind.IMPORT,
+        flow=Direction.IMPORT,
         integration="customers in",
         lane="in-1",
         state=State.FOUND,
@@ -422,7 +422,7 @@ def test_a_step_that_led_nowhere_is_no_step_that_was_done() -> None:
 def test_a_step_that_ends_a_run_badly_or_needs_a_person_has_failed() -> None:
     rejected = a_run(steps=(a_step("prepare", State.CLAIMED, error="no package"),), state=State.FINISHED)
     needs = a_run(
-        steps=(a_step("claim", State.FOUND, error="403"),), trouble=Trouble(text="403", since=NOW), state=State.FOUND
+        steps=(a_step("claim", State.FOUND, error="403"),), problem=Problem(text="403", since=NOW), state=State.FOUND
     )
     gone = a_run(steps=(a_step("claim", State.FOUND),), state=State.WITHDRAWN, outcome=Outcome.WITHDRAWN)
 

@@ -187,8 +187,8 @@ def test_an_empty_file_is_waited_for_until_its_content_is_there(world: World) ->
 
 def first_of_two_runs(run: Run) -> Run:
     """Return a run of the same file that comes before the first one in their lane."""
-    earlier = moment_of(run.order) - timedelta(seconds=1)
-    return replace(run, run_id="f" * 12, order=order_of(earlier, run.file.item_id))
+    earlier = moment_of(run.sort_key) - timedelta(seconds=1)
+    return replace(run, run_id="f" * 12, sort_key=order_of(earlier, run.file.item_id))
 
 
 def test_a_file_that_another_run_is_importing_is_left_to_it(make_world: MakeWorld) -> None:
@@ -481,7 +481,7 @@ def test_an_execution_that_hangs_alerts_once_is_watched_on_and_is_never_sent_aga
     assert world.calls(IMPORT) == 1
     (run,) = world.open_runs()
     assert run.state is State.EXECUTING
-    assert run.trouble is not None
+    assert run.problem is not None
     world.fno.end_now(run.execution_id)
     world.run_until_quiet()
     assert world.files("Success") == ["USMF_Customers_001.zip"]

@@ -182,7 +182,7 @@ def open_aside(world: World, number: int) -> None:
     held = Held(since=world.clock.now(), text="locked", is_aside=True)
     put_aside = replace(like, held=held, due=world.clock.now() + timedelta(hours=1))
     runs = [
-        replace(put_aside, run_id=f"{each:012x}", order=f"20200101T000000{each:06}Z-item-{each}")
+        replace(put_aside, run_id=f"{each:012x}", sort_key=f"20200101T000000{each:06}Z-item-{each}")
         for each in range(number)
     ]
     assert all(world.services.side_by_side(world.services.store.create, runs))

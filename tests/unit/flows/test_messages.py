@@ -12,7 +12,7 @@ from local_cloud import faults
 from local_cloud.faults import Fault
 from local_cloud.finance_operations.knobs import Speed
 from shared.azure_storage.queue import OLDER_QUEUES, WORK
-from shared.runs.run import FlowKind, Outcome, State
+from shared.runs.run import Direction, Outcome, State
 from shared.runs.store import moment_of
 from shared.scan import scan
 from shared.scan.scan import wake_text
@@ -133,9 +133,9 @@ def assert_all_ended_once_in_order(world: World) -> None:
     for lane in ("Customers", "Vendors"):
         names = [f"USMF_{lane}_{number}.zip" for number in range(EACH)]
         assert sorted(file.name for file in (world.folder / lane / "Success").iterdir()) == names
-        runs = [run for run in world.ended_runs(FlowKind.IMPORT) if run.integration == lane.lower()]
+        runs = [run for run in world.ended_runs(Direction.IMPORT) if run.flow_name == lane.lower()]
         # The oldest first; of those of one second the first by name.
-        in_order = sorted(runs, key=lambda run: (moment_of(run.order).replace(microsecond=0), run.file.name))
+        in_order = sorted(runs, key=lambda run: (moment_of(run.sort_key).replace(microsecond=0), run.file.name))
         assert [run.outcome for run in runs] == [Outcome.SUCCEEDED] * EACH
         effects = [effect.entity for effect in world.fno.effects if effect.data_project == lane]
         assert effects == [run.file.name for run in in_order]
@@ -213,7 +213,7 @@ def test_an_export_is_delivered_once_although_messages_come(make_world: MakeWorl
 
     Delivery(world, **BADLY_DELIVERED[how]).until_all_has_ended()
 
-    assert [run.outcome for run in world.ended_runs(FlowKind.EXPORT)] == [Outcome.SUCCEEDED]
+    assert [run.outcome for run in world.ended_runs(Direction.EXPORT)] == [Outcome.SUCCEEDED]
     assert world.calls("ExportToPackage") == 1
 
 

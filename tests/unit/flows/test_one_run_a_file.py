@@ -117,7 +117,7 @@ def test_a_second_run_of_a_file_says_that_it_was_imported_and_never_that_it_was_
     (lane,) = world.heads()
     let_pass(world, lane, timedelta(seconds=30))
     order = order_of(world.clock.now() + place, run.file.item_id)
-    second = replace(run, run_id="0123456789ab", order=order, lane=another_lane or lane)
+    second = replace(run, run_id="0123456789ab", sort_key=order, lane=another_lane or lane)
     world.services.store.create(second)
 
     world.run_until_quiet(at_most_s=7200)

@@ -15,7 +15,7 @@ from shared.app import Services
 from shared.errors import FileRejected, NeedsPerson, TryAgain
 from shared.runs import worker
 from shared.runs.lane import choose
-from shared.runs.run import FileFacts, FlowKind, Outcome, Run, State, new_run
+from shared.runs.run import Direction, FileFacts, Outcome, Run, State, new_run
 from shared.runs.store import Lane, Pause, order_of
 from shared.runs.worker import LEFT_TO_TIMER_S, Flow, Step
 from tests.unit.flows.conftest import MakeWorld
@@ -25,15 +25,15 @@ LANE = "in-test"
 ALERTS = {"ALERT_RECIPIENT": "ops@contoso.com", "ALERT_SENDER": "app@contoso.com"}
 
 
-def opened(world: World, name: str = "USMF_1.zip", *, lane: str = LANE, flow: FlowKind = FlowKind.IMPORT) -> Run:
+def opened(world: World, name: str = "USMF_1.zip", *, lane: str = LANE, flow: Direction = Direction.IMPORT) -> Run:
     """Open a run in a lane; the first to be opened is its head."""
     now = world.clock.now()
     run = new_run(
-        flow=flow,
-        state=State.FOUND if flow is FlowKind.IMPORT else State.PLANNED,
-        integration="import",
+        direction=flow,
+        state=State.FOUND if flow is Direction.IMPORT else State.PLANNED,
+        flow_name="import",
         lane=lane,
-        order=order_of(now, name),
+        sort_key=order_of(now, name),
         now=now,
         file=FileFacts(name=name, item_id=name),
     )
@@ -491,7 +491,7 @@ def test_a_file_that_can_never_succeed_is_finished_with_its_reason_and_goes_on_t
 
 def test_an_export_has_no_file_to_refuse_so_a_person_is_told(make_world: MakeWorld) -> None:
     world = make_world(settings=ALERTS)
-    opened(world, lane="out-test", flow=FlowKind.EXPORT)
+    opened(world, lane="out-test", flow=Direction.EXPORT)
 
     for _ in range(2):
         world.clock.present = max(world.clock.present, head(world, "out-test").due)

@@ -234,7 +234,7 @@ def test_each_folder_has_an_alert_of_its_own_for_its_own_people_and_the_others_g
     tick(world, minutes=16)
 
     assert [alert["integration"] for alert in about_scans(receivers)] == ["customers"]
-    assert [run.integration for run in world.open_runs()] == ["vendors"]
+    assert [run.flow_name for run in world.open_runs()] == ["vendors"]
     assert [check.name for check in folder_checks(world)] == ["Input folder /Customers/Input, customers"]
 
 
@@ -390,7 +390,7 @@ def test_a_folder_that_fails_for_less_than_a_quarter_of_an_hour_is_a_warning_wit
     assert health.grade is check.grade is Grade.WARNING
     assert "Last good scan: " in check.words
     assert "HTTP 423" in check.words
-    assert "docs/troubles.md" in check.to_do
+    assert "docs/troubleshooting.md" in check.to_do
 
 
 def test_one_folder_that_cannot_be_scanned_does_not_say_that_the_timer_stands_still(

@@ -54,7 +54,7 @@ def all_runs(world: World) -> list[Run]:
 
 def served(world: World) -> list[tuple[str, datetime | None]]:
     """Return which flow has served which moment, in no order."""
-    return sorted(((run.integration, run.scheduled) for run in all_runs(world)), key=str)
+    return sorted(((run.flow_name, run.scheduled) for run in all_runs(world)), key=str)
 
 
 def events(caplog: pytest.LogCaptureFixture, name: str) -> list[dict[str, object]]:
@@ -377,7 +377,7 @@ def test_an_export_that_cannot_be_started_keeps_no_other_from_it_and_the_tick_fa
         with pytest.raises(TryAgain):
             world.start_exports()
 
-    assert Counter(run.integration for run in world.open_runs()) == Counter({"flow 1": 1, "flow 2": 1})
+    assert Counter(run.flow_name for run in world.open_runs()) == Counter({"flow 1": 1, "flow 2": 1})
     assert world.start_exports() == 1
 
 
@@ -424,7 +424,7 @@ def test_exports_that_a_worker_left_out_when_it_died_alone_are_started_a_few_min
     create, created = world.services.store.create, list[str]()
 
     def dies_at_the_fourth(run: Run) -> bool:
-        created.append(run.integration)
+        created.append(run.flow_name)
         if len(created) == 4:
             raise PowerCut
         return create(run)

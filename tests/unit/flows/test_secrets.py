@@ -15,7 +15,7 @@ from local_cloud.faults import Action, Fault
 from shared.app import quiet_libraries
 from shared.errors import AppError
 from shared.imports import steps as import_steps
-from shared.runs.run import FlowKind
+from shared.runs.run import Direction
 from shared.scan import scan
 from tests.leaks import leaks
 from tests.packages import build_package
@@ -117,7 +117,7 @@ def test_no_key_or_token_is_written_anywhere_when(
     printed.append(as_the_host_does(world.tell_people))
 
     everything = "\n".join([*printed, caplog.text, world.written()])
-    assert {run.flow for run in world.ended_runs()} == set(FlowKind)
+    assert {run.direction for run in world.ended_runs()} == set(Direction)
     assert "USMF_partly" in everything
     assert "alert.failed" in everything  # nobody answers at the webhooks
     assert leaks(everything) == []

@@ -56,9 +56,7 @@ def set_aside(world: World, *names: str, refusal: str = REFUSAL, is_flows: bool 
 def stop(world: World, lane: str, refusal: str = REFUSAL, flow: str = "import") -> None:
     """Let the flow stand still for a refusal."""
     now = world.clock.now()
-    world.services.store.stop(
-        Stop(lane=lane, integration=flow, refusal=refusal, text="on hold", since=now, next_try=now)
-    )
+    world.services.store.stop(Stop(lane=lane, flow_name=flow, refusal=refusal, text="on hold", since=now, next_try=now))
 
 
 def tried(world: World) -> list[str]:
@@ -209,7 +207,7 @@ def test_flows_that_f_and_o_refuses_alike_are_told_of_once_for_their_environment
         (world.folder / name / "Input" / "USMF_1.zip").write_bytes(build_package())
     world.look()
     for run in world.all_open_runs():
-        stop(world, run.lane, "submit|F&O|400|", run.integration)
+        stop(world, run.lane, "submit|F&O|400|", run.flow_name)
 
     scan.keep_watch(world.services)
 

@@ -189,7 +189,7 @@ def test_a_report_that_a_person_has_open_holds_no_run_up_that_would_replace_it(w
     world.run_until_quiet(at_most_s=7200)
 
     assert (world.clock.now() - began).total_seconds() < 60
-    second = next(run for run in world.ended_runs() if run.again_of)
+    second = next(run for run in world.ended_runs() if run.rerun_of)
     assert f"USMF_1.zip.report ({second.run_id}).txt" in world.files("Error")
 
 

@@ -16,7 +16,7 @@ from shared.azure_storage.queue import WORK
 from shared.errors import AppError, NeedsPerson, TryAgain
 from shared.health.checks import Grade, check_health
 from shared.runs import wake
-from shared.runs.run import FileFacts, FlowKind, Run, State, new_run
+from shared.runs.run import Direction, FileFacts, Run, State, new_run
 from shared.scan import folder_scans, scan
 from tests.alerts import an_alert
 from tests.contract.receiver import Receiver
@@ -235,7 +235,7 @@ def test_a_drive_that_hangs_keeps_no_other_drive_from_its_subscription_and_its_s
     world.faults.let_go()
 
     assert took_s < TICK_S
-    assert [run.integration for run in world.open_runs()] == ["bob"]
+    assert [run.flow_name for run in world.open_runs()] == ["bob"]
     assert len(world.onedrive.subscriptions) == 1
 
 
@@ -364,11 +364,11 @@ def test_a_tick_with_50_flows_ends_in_time_while_graph_hangs_and_all_else_is_don
 
 def _overdue_run(world: World) -> Run:
     return new_run(
-        flow=FlowKind.IMPORT,
+        direction=Direction.IMPORT,
         state=State.FOUND,
-        integration="flow-1",
+        flow_name="flow-1",
         lane="in-overdue",
-        order="20260101T000000000000Z-x",
+        sort_key="20260101T000000000000Z-x",
         now=world.clock.now().replace(year=2025),
         file=FileFacts(name="USMF_1.zip"),
     )

@@ -59,8 +59,8 @@ def test_a_person_is_told_after_about_fifteen_minutes_whatever_states_come_betwe
     (mail,) = world.mails()
     assert "USMF_1.zip" in mail.subject
     run = only(world)
-    assert run.trouble is not None
-    assert timedelta(minutes=14) < run.trouble.since - began < timedelta(minutes=19)
+    assert run.problem is not None
+    assert timedelta(minutes=14) < run.problem.since - began < timedelta(minutes=19)
 
 
 def test_a_submit_that_always_fails_is_not_repeated_for_ever(make_world: MakeWorld) -> None:
@@ -73,8 +73,8 @@ def test_a_submit_that_always_fails_is_not_repeated_for_ever(make_world: MakeWor
     assert world.calls("ImportFromPackage") == execution.LOST_SUBMITS
     run = only(world)
     assert run.state is State.SUBMITTING
-    assert run.trouble is not None
-    assert "5 times in a row" in run.trouble.text
+    assert run.problem is not None
+    assert "5 times in a row" in run.problem.text
     assert any("Submit again" in mail.content for mail in world.mails())
 
 

@@ -456,7 +456,7 @@ def with_lanes_that_wait(make_world: MakeWorld, *waits_s: float) -> World:
         (world.folder / str(number) / "Input" / "USMF_1.zip").write_bytes(b"x")
     world.look()
     for run in world.all_open_runs():
-        wait_s = waits_s[int(run.integration.removeprefix("flow-"))]
+        wait_s = waits_s[int(run.flow_name.removeprefix("flow-"))]
         world.services.store.save(replace(run, state=State.CLAIMED).waiting(wait_s, world.clock.now()))
     world.wakes.sent.clear()
     return world

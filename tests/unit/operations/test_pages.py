@@ -16,16 +16,16 @@ from shared.azure_storage.queue import QueueLength
 from shared.config.settings import SettingInForce
 from shared.health import checks
 from shared.runs.run import (
+    Direction,
     FailedRow,
     FileFacts,
-    FlowKind,
     Outcome,
+    Problem,
     RemoteCallRecord,
     Run,
     State,
     StepRecord,
     Submission,
-    Trouble,
     new_run,
 )
 from shared.runs.store import Pause
@@ -59,11 +59,11 @@ class Elements(HTMLParser):
 
 def a_hostile_run() -> Run:
     run = new_run(
-        flow=FlowKind.IMPORT,
+        direction=Direction.IMPORT,
         state=State.FOUND,
-        integration=HOSTILE,
+        flow_name=HOSTILE,
         lane="in-1",
-        order="20261102T083000000000Z-item",
+        sort_key="20261102T083000000000Z-item",
         file=FileFacts(
             name=HOSTILE, folder=HOSTILE, web_url='https://contoso.sharepoint.com/?x="><script>alert(3)</script>'
         ),
@@ -76,7 +76,7 @@ def a_hostile_run() -> Run:
         run,
         entities=(HOSTILE,),
         reason=HOSTILE,
-        trouble=Trouble(text=HOSTILE, since=NOW),
+        problem=Problem(text=HOSTILE, since=NOW),
         submissions=(Submission(execution_id=HOSTILE, chosen=NOW, delivered_as=HOSTILE),),
         failed_rows=(FailedRow(record_id=HOSTILE, field=HOSTILE, message=HOSTILE),),
         failed_rows_total=1,
@@ -84,7 +84,7 @@ def a_hostile_run() -> Run:
             StepRecord(step=HOSTILE, state=State.FOUND, began=NOW, took_s=1.0, error=HOSTILE, calls=(call,)),
             StepRecord(step="check_now", state=State.FOUND, began=NOW, took_s=0.0, by=HOSTILE, why=HOSTILE),
         ),
-        again_of=HOSTILE,
+        rerun_of=HOSTILE,
         passed_by=(HOSTILE,),
         passed_by_total=1,
     )
@@ -129,10 +129,10 @@ def a_list(*, position: str = "", filters: Filters | None = None) -> RunList:
         lanes=(
             LaneView(
                 name=HOSTILE,
-                kind=FlowKind.IMPORT,
+                kind=Direction.IMPORT,
                 lane="in-1",
                 pause=Pause(lane="in-1", by=HOSTILE, why=HOSTILE, since=NOW),
-                offers=available_actions.of_lane(HOSTILE, FlowKind.EXPORT, is_paused=False),
+                offers=available_actions.of_lane(HOSTILE, Direction.EXPORT, is_paused=False),
             ),
         ),
         offers=available_actions.of_list(available_actions.ToRunAgain(rows=(hostile,), has_more=False)),
@@ -288,7 +288,7 @@ def test_a_page_knows_the_version_that_it_was_made_of() -> None:
 
 
 def test_the_page_of_a_run_that_has_ended_does_not_look_again() -> None:
-    over = replace(a_hostile_run(), state=State.FILED, ended=NOW, outcome=Outcome.FAILED, trouble=None)
+    over = replace(a_hostile_run(), state=State.FILED, ended=NOW, outcome=Outcome.FAILED, problem=None)
 
     page = pages.run_page(views.run_view(over, None), Asked(query={}))
 
