@@ -10,7 +10,7 @@ from shared.azure_storage.queue import WORK
 from shared.health.processes import records_process
 from shared.log import log
 from shared.scan.notification import BadNotification, read_notifications, validation_token
-from shared.scan.requests import request_scan
+from shared.scan.scan_requests import request_scan
 from shared.secret import Secret
 
 inbound = func.Blueprint()  # type: ignore[no-untyped-call]  # azure-functions does not annotate it

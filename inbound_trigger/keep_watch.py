@@ -51,8 +51,8 @@ class Duty(StrEnum):
 
 # What an alert about a duty is called, if a person must act before it can be done.
 TITLES: Final = {
-    Duty.MAKE_FOLDERS: "The app cannot read OneDrive",
-    Duty.SCAN: "The app cannot read OneDrive",
+    Duty.MAKE_FOLDERS: "OneDrive cannot be scanned",
+    Duty.SCAN: "OneDrive cannot be scanned",
     Duty.KEEP_SUBSCRIPTIONS: "The subscription cannot be renewed",
 }
 
@@ -121,7 +121,7 @@ def _duties_about_runs(tick: "_Tick", services: Services) -> dict[Duty, Callable
     duties: dict[Duty, Callable[[], object]] = {
         Duty.SETTLE_RESERVATIONS: partial(reserve.settle_leftovers, listed.rows, services),
         Duty.END_STOPS: partial(wake.end_idle_stops, listed, services),
-        Duty.REPORT_DAMAGED_RECORDS: partial(wake.tell_of_damaged, listed, services),
+        Duty.REPORT_DAMAGED_RECORDS: partial(wake.report_damaged_records, listed, services),
     }
     if services.integrations.exports:
         duties[Duty.START_MISSED_EXPORTS] = partial(_start_missed_exports, listed, services)

@@ -1,8 +1,8 @@
 """What the queue function does with a message: scan, or advance lanes.
 
-A message is plain text and only a hint. It asks for a scan (``shared/scan/requests.py``), or has a line for each lane,
-perhaps with the sort key of a run after a space. A scan goes on with one lane itself. Imports and exports are loaded
-when they are needed.
+A message is plain text and only a hint. It asks for a scan (``shared/scan/scan_requests.py``), or has a line for each
+lane, perhaps with the sort key of a run after a space. A scan goes on with one lane itself. Imports and exports are
+loaded when they are needed.
 """
 
 from functools import partial
@@ -10,7 +10,7 @@ from typing import Final
 
 from shared.app import Services
 from shared.log import log
-from shared.scan import requests
+from shared.scan import scan_requests
 
 # Lanes of one message that are advanced side by side. A process works on 24 messages at once.
 LANES_AT_ONCE: Final = 3
@@ -20,7 +20,9 @@ AGAIN_S: Final = 30.0
 
 def work(message: str, services: Services) -> None:
     """Do what a message asks for. Raises TryAgain or NeedsPerson if the host is to deliver it again."""
-    lines = [requests.handle_request(message, services)] if requests.is_request(message) else message.splitlines()
+    lines = (
+        [scan_requests.handle_request(message, services)] if scan_requests.is_request(message) else message.splitlines()
+    )
     lanes = [line for line in lines if line.startswith(("in-", "out-"))]
     if ignored := len([line for line in lines if line and line not in lanes]):
         log.warning("message.not_understood", text=message, lines=ignored)

@@ -10,7 +10,7 @@ import os
 import sys
 import textwrap
 from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from datetime import date
 from http import HTTPStatus
 from typing import Any, Final
@@ -24,7 +24,8 @@ from shared.app import Services, quiet_libraries
 from shared.config.settings import read_settings
 from shared.errors import AppError, NeedsPerson
 from shared.escapes import json_text, read_json, terminal_text
-from shared.health.checks import Grade, check_health
+from shared.health.checks import check_health
+from shared.health.health import Grade, health_to_json
 from shared.log import LOGGER_NAME
 
 HEALTH: Final = "/api/health.json"
@@ -56,7 +57,7 @@ def main(given_arguments: Sequence[str] | None = None) -> int:
         command_line.say(str(error), sys.stderr)
         return 2
     except AppError as error:
-        found = {"grade": Grade.TROUBLE, "checks": [_check(error, "The app" if given.url else "Settings")]}
+        found = {"grade": Grade.PROBLEM, "checks": [_check(error, "The app" if given.url else "Settings")]}
     except KeyboardInterrupt:
         return 130
     if given.json:
@@ -64,7 +65,7 @@ def main(given_arguments: Sequence[str] | None = None) -> int:
         command_line.say(json_text(found, indent=2, default=_plain, ensure_ascii=ensure_ascii))
     else:
         command_line.say(terminal_text(_told(found)))
-    return 1 if found["grade"] == Grade.TROUBLE else 0
+    return 1 if found["grade"] == Grade.PROBLEM else 0
 
 
 def _found_here(given: argparse.Namespace, machine: MutableMapping[str, str]) -> dict[str, Any]:
@@ -76,7 +77,7 @@ def _found_here(given: argparse.Namespace, machine: MutableMapping[str, str]) ->
     logger.setLevel(logging.CRITICAL)  # what the app would log is told in words here
     try:
         with command_line.identity_of(environ, machine):
-            found = asdict(check_health(lambda: Services(read_settings(environ)), thorough=True))
+            found = health_to_json(check_health(lambda: Services(read_settings(environ)), thorough=True))
     finally:
         logger.setLevel(level)
     if not any(environ.get(name) for name in _SIGN_INS):
@@ -127,7 +128,7 @@ def _found_by_app(given: argparse.Namespace, environ: Mapping[str, str]) -> dict
 
 
 def _check(error: AppError, name: str) -> dict[str, object]:
-    return {"name": name, "grade": Grade.TROUBLE, "words": str(error), "to_do": ""}
+    return {"name": name, "grade": Grade.PROBLEM, "words": str(error), "to_do": ""}
 
 
 def _told(found: Mapping[str, Any]) -> str:
@@ -135,7 +136,7 @@ def _told(found: Mapping[str, Any]) -> str:
     order = list(Grade)
     checks = sorted(found["checks"], key=lambda check: order.index(Grade(check["grade"])))
     lines = [line for check in checks for line in _lines(check)]
-    troubles = sum(Grade(check["grade"]) is Grade.TROUBLE for check in checks)
+    troubles = sum(Grade(check["grade"]) is Grade.PROBLEM for check in checks)
     warnings = sum(Grade(check["grade"]) is Grade.WARNING for check in checks)
     verdict = f"{troubles} in trouble, {warnings} to know about, {len(checks) - troubles - warnings} well."
     version = f" Version {found['version']}." if "version" in found else ""
@@ -151,7 +152,9 @@ def _lines(check: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _plain(value: object) -> str:
+def _plain(value: object) -> object:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
     return value.isoformat() if isinstance(value, date) else str(value)  # a datetime is a date, too
 
 

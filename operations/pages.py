@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from operations import actions, filters, views
 from shared.escapes import json_text, path_segment, plain_text, query_value
-from shared.health import checks
+from shared.health import health
 from shared.runs.record import EXTRA
 from shared.runs.run import Direction, Outcome, State
 
@@ -144,19 +144,19 @@ def error(status: HTTPStatus, words: str) -> Answer:
     return _json(status, {"done": False, "said": words})
 
 
-def health_page(found: checks.Health, asked: Asked) -> Answer:
+def health_page(found: health.Health, asked: Asked) -> Answer:
     """Return whether the app is well as a page, the worst first."""
-    ordered = sorted(found.checks, key=lambda check: list(checks.Grade).index(check.grade), reverse=True)
+    ordered = sorted(found.checks, key=lambda check: list(health.Grade).index(check.grade), reverse=True)
     return _page(_status(found), "health.html", asked, health=found, checks=ordered)
 
 
-def health_json(found: checks.Health, _asked: Asked) -> Answer:
+def health_json(found: health.Health, _asked: Asked) -> Answer:
     """Return the same as JSON; never 304, because a monitor goes by the status."""
-    return _json(_status(found), found)
+    return _json(_status(found), health.health_to_json(found))
 
 
-def _status(found: checks.Health) -> HTTPStatus:
-    return HTTPStatus.SERVICE_UNAVAILABLE if found.grade is checks.Grade.TROUBLE else HTTPStatus.OK
+def _status(found: health.Health) -> HTTPStatus:
+    return HTTPStatus.SERVICE_UNAVAILABLE if found.grade is health.Grade.PROBLEM else HTTPStatus.OK
 
 
 def trouble(words: str, asked: Asked, *, as_json: bool) -> Answer:
@@ -249,7 +249,7 @@ def _templates() -> "Environment":
         lstrip_blocks=True,
     )
     environment.filters |= {"moment": _moment, "duration": duration, "size": _size}
-    environment.globals |= {"PLACE": views.Place, "NOT_SUCCEEDED": filters.NOT_SUCCEEDED, "GRADE": checks.Grade}
+    environment.globals |= {"PLACE": views.Place, "NOT_SUCCEEDED": filters.NOT_SUCCEEDED, "GRADE": health.Grade}
     return environment
 
 

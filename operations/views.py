@@ -17,7 +17,7 @@ from operations.available_actions import Offer, ToRunAgain
 from operations.filters import Filters, NotUnderstood
 from shared.advice import what_to_do
 from shared.alerts import delivery
-from shared.alerts.delivery import passed_words
+from shared.alerts.run_alerts import passed_by_text
 from shared.app import Services
 from shared.config.integrations import Integrations
 from shared.exports import steps as export_steps
@@ -268,7 +268,7 @@ def _shown(lines: Sequence[Line]) -> list[Line]:
 
 def _with_damage(rows: list[RunRow], services: Services) -> list[RunRow]:
     """Return the rows with what workers found out about records that cannot be read; a listing does not show it."""
-    damaged = {alert.run_address: alert for alert in delivery.damages(services)}
+    damaged = {alert.run_address: alert for alert in delivery.damaged_record_alerts(services)}
     return [
         replace(row, damage=damaged[row.address].text, words=damaged[row.address].text, needs_person=True)
         if row.address in damaged and not row.damage
@@ -305,7 +305,7 @@ def _failed_today(services: Services) -> tuple[int, bool]:
 def to_run_again(filters: Filters, moment: datetime, services: Services) -> ToRunAgain:
     """Return which ended runs are run again if all that a filter shows are: the newest first, as many as go at once.
 
-    moment: when the person saw the list. What was opened since, or was run again already, is left out. Looks no
+    moment: when the person saw the list. What was opened since, or was run again already, is left out. ScanThrottle no
     further than a page does before it lets the person decide.
     """
     if filters.no_ended:
@@ -588,7 +588,7 @@ def run_view(
             can_be_again=can_be_again,
         ),
         is_aside=not run.ended and run.is_aside,
-        passed=passed_words(run),
+        passed=passed_by_text(run),
         to_do=what_to_do(run) if run.ended else "",
         scheduled=run.scheduled,
         late=None if run.late_s is None else timedelta(seconds=run.late_s),

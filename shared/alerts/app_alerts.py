@@ -28,16 +28,17 @@ def blocked_duty_alert(title: str, duty: str, error: AppError, services: Service
 def broken_duty_alert(duty: str, label: str, error: Exception, services: Services) -> Alert:
     """Return the alert that a duty of the minute's timer has a bug, or does not end; label: what people call it."""
     if isinstance(error, StillRunning):
-        kind, title = "overran", f"The timer's duty '{label}' does not end"
+        kind, title = "overran", f"The timer's duty '{label}' does not finish"
         text = (
-            f"{error.message}. The other duties go on without it. If this stays, restart the function app and report "
-            "it, with the lines duty.overran and duty.still_running of the log."
+            f"{error.message}. The other duties are not affected. If this continues, restart the function app and "
+            "report it, with the log lines duty.overran and duty.still_running."
         )
     else:
         kind, title = type(error).__name__, f"The app has a bug in the timer's duty '{label}'"
         text = (
             f"The app has a bug: {type(error).__name__} in the timer's duty '{label}'; the log holds the traceback "
-            "(duty.broke). Report it with that. The other duties go on, and this one is tried again every minute."
+            "(duty.broke). Report it with the traceback. The other duties are not affected, and this one is tried again "
+            "every minute."
         )
     key = alert_key(Category.TIMER, f"{duty} {kind}")
     return Alert(key=key, title=title, text=text, since=services.now(), is_ongoing=True, duty=duty)
@@ -49,12 +50,12 @@ def credential_alerts(services: Services) -> list[Alert]:
     if expires is None or expires - services.now() > EXPIRES_SOON:
         return []
     what, advice = (
-        ("certificate", "Replace the file AZURE_CLIENT_CERTIFICATE_PATH by a new one, which Entra ID knows.")
+        ("certificate", "Register a new certificate in Entra ID and replace the file AZURE_CLIENT_CERTIFICATE_PATH with it.")
         if credentials.certificate_path
         else (
             "client secret",
-            "Make a new one in Entra ID (App registrations > Certificates & secrets), put its value into "
-            "AZURE_CLIENT_SECRET and its end into CLIENT_SECRET_EXPIRES.",
+            "Create a new one in Entra ID (App registrations > Certificates & secrets), set AZURE_CLIENT_SECRET to its "
+            "value and CLIENT_SECRET_EXPIRES to its expiry date.",
         )
     )
     verb = "expires" if expires > services.now() else "expired"
@@ -62,8 +63,8 @@ def credential_alerts(services: Services) -> list[Alert]:
         Alert(
             key=alert_key(Category.CREDENTIAL, f"{what} {expires}"),
             title=f"The app's {what} {verb} on {expires:%Y-%m-%d}",
-            text=f"The {what} that the app signs in with {verb} on {expires:%Y-%m-%d}. After that nothing works. "
-            f"{advice}",
+            text=f"The {what} that the app signs in with {verb} on {expires:%Y-%m-%d}. After that the app "
+            f"cannot sign in. {advice}",
             since=services.now(),
             is_ongoing=True,
         )

@@ -1,8 +1,8 @@
 """The ways to reach people: e-mail through Graph, Teams, any webhook; the log if none of them is set.
 
-A channel sends one message when it is asked to. What is sent, how often, and what happens to a message that could not be
-sent is decided in ``delivery.py``: none of the services notices a repeated one. A new channel is a class here, its row in
-``CHANNELS``, and its setting (CONTRIBUTING.md, "A channel for alerts").
+A channel sends one message when it is asked to. What is sent, how often, and what happens to a message that could not
+be sent is decided in ``delivery.py``: none of the services notices a repeated one. A new channel is a class here, its
+row in ``CHANNELS``, and its setting.
 """
 
 import base64

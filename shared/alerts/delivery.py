@@ -1,7 +1,7 @@
 """Sends alerts to people: once, again while they stay open, and once they are resolved; many at once as a digest.
 
 Whoever notices a problem only queues an alert (``Services.enqueue_alert``), which costs a clean run nothing and waits
-for no channel. The minute's timer sends what is pending to every channel: what could not be sent is sent later, and what
+for no channel. The minute's timer sends what is pending to every channel: what could not be sent is sent later. What
 was sent is saved afterwards, so a crash in between sends twice rather than never. Channels do not wait for each other,
 and no number of alerts makes a tick long: what there is no time for is left to the next one.
 """
@@ -335,7 +335,7 @@ def _send_through(channel: "Channel", pending: Sequence[Notification], services:
                 if isinstance(attempt.error, TryAgain):
                     break  # it is away, or asks for patience: the others would only take time
                 continue
-            log.info("alert.sent", channel=channel.name, title=message.title, notifications=len(message.notifications))
+            log.info("alert.delivered", channel=channel.name, title=message.title, notifications=len(message.notifications))
             if len(message.notifications) > 1:
                 uses = [services.now()] * MESSAGES  # a digest takes all the room: the rest waits for the next
             sent += _save_sent(message, channel.name, services)
@@ -374,7 +374,7 @@ def _save_sent(message: Message, channel: str, services: Services) -> list[Alert
                 return services.outbox.save(alert.after_notification(channel, notification.kind, services.now()))
             except ItemChanged:  # by another channel's thread
                 alert = services.outbox.read(notification.alert.key)
-        raise TryAgain(f"The alert {notification.alert.key} was changed by others at each of {TRIES} tries to save it")
+        raise TryAgain(f"The alert {notification.alert.key} is being changed by other workers")
 
     work = {f"save alert {each.alert.key} for {channel}": partial(save, each) for each in message.notifications}
     with waiting_at_most(CALL_S):

@@ -48,7 +48,7 @@ class Notification:
             case NotificationKind.REMINDER, _:
                 return f"Open since {_minute(self.alert.since)}."
             case NotificationKind.RESOLVED, datetime() as resolved:
-                return f"Resolved by {_minute(resolved)}. It began at {_minute(self.alert.since)}. The alert was:"
+                return f"Resolved at {_minute(resolved)}. It started at {_minute(self.alert.since)}. The alert was:"
             case _:
                 return ""
 

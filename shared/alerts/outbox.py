@@ -109,7 +109,7 @@ class Outbox:
                 "alerts",
             )
         except (ResourceModifiedError, ResourceNotFoundError) as error:
-            raise ItemChanged(f"the alert {alert.key} was written by another worker meanwhile") from error
+            raise ItemChanged(f"the alert {alert.key} was changed by another worker in the meantime") from error
         return replace(alert, record_etag=str(written["etag"]))
 
     def delete(self, key: str) -> None:
@@ -135,6 +135,6 @@ def _row(blob: "BlobProperties") -> Row:
 
 def _unreadable(key: str, why: str) -> AlertUnreadable:
     return AlertUnreadable(
-        f"The alert {FOLDER}{key} in the container 'runs' cannot be read ({why}), so it is not sent to anybody. The app "
-        "leaves it as it is: look at it, then delete it, or update the app if a newer version has written it"
+        f"The alert {FOLDER}{key} in the container 'runs' cannot be read ({why}), so it is not delivered. The app "
+        "leaves it where it is: check it there, then delete it, or update the app if a newer version wrote it"
     )

@@ -48,7 +48,7 @@ def _report(queue: str, services: Services) -> int:
     with services.wakes.given_up(queue) as messages:
         texts = [message[:LONGEST_QUOTE] for message in messages]
         for text in texts:
-            log.error("message.poisoned", queue=queue, text=text)
+            log.error("message.poison", queue=queue, text=text)
         if texts:
             _report_new(queue, texts, services)
         return len(texts)
@@ -77,11 +77,11 @@ def _alert(queue: str, new: Mapping[str, str], now: datetime) -> Alert:
     function, listed = OLDER_QUEUES.get(queue, WORK_FUNCTION), "\n".join(f"- {text}" for text in new.values())
     return Alert(
         key=alert_key(Category.POISON, f"{queue} {' '.join(sorted(new))} {now}"),
-        title=f"Poison messages in {queue}",
-        text=f"The function {function} failed each time that it was called with:\n{listed}\n\n"
-        "No file is lost: the app scans for files and wakes lanes every minute all the same. But a lane may be stuck "
-        f"until the cause is fixed. The exceptions of {function} in the log show the cause; what to do is in "
-        "docs/operations.md, 'Queues'. The same messages are reported again after a day at the earliest.",
+        title=f"The queue {queue} has poison messages",
+        text=f"The function {function} failed every time it was called with:\n{listed}\n\n"
+        "No file is lost: the app scans for files and wakes lanes every minute anyway. But a lane may not advance "
+        f"until the cause is fixed. The exceptions of {function} in the log show the cause; see 'Queues' in "
+        "docs/operations.md. This alert is repeated after a day at the earliest.",
         since=now,
     )
 

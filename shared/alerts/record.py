@@ -59,7 +59,7 @@ def alert_from_state(key: str, state: str, etag: str = "") -> Alert:
     content = read_json(state, mend=True)
     needed = {_KEYS.get(name, name) for name in (*_STATE, "notified")}
     if not isinstance(content, dict) or not content.keys() >= needed:
-        _refuse("it is not the state of an alert")
+        _refuse("it is not a known state")
     return _alert({name: content[name] for name in needed} | {"key": key, "title": "", "text": ""}, etag)
 
 
@@ -85,7 +85,7 @@ def _alert(content: Mapping[str, Any], etag: str) -> Alert:
 
 def _text(content: Mapping[str, Any], name: str) -> str:
     value = content[name]
-    return value if isinstance(value, str) else _refuse(f"{name} is not a text")
+    return value if isinstance(value, str) else _refuse(f"{name} is not text")
 
 
 def _number(value: object) -> int:

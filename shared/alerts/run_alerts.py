@@ -75,7 +75,7 @@ def passed_by_text(run: Run) -> str:
         return ""
     more = run.passed_by_total - len(run.passed_by)
     names = ", ".join(run.passed_by) + (f" and {more} more" if more > 0 else "")
-    return f"It was set aside for a while, so these later files of its flow were taken up before it: {names}."
+    return f"It was set aside for a while, so these later files of its flow were processed before it: {names}."
 
 
 def enqueue_damaged_record(row: LaneRow, services: Services) -> None:
@@ -86,15 +86,15 @@ def enqueue_damaged_record(row: LaneRow, services: Services) -> None:
 
 def damaged_record_alert(row: LaneRow, services: Services) -> Alert:
     """Return the alert that the record of an open run cannot be read."""
-    busy = "blocks its lane, because F&O may be working on it"
+    busy = "blocks its lane, because F&O may still be processing it"
     effect = "does not block its lane" if row.is_passed else busy
     app_url = services.settings.app_url
     return Alert(
         key=alert_key(Category.DAMAGED_RECORD, f"{row.lane}/{row.sort_key}"),
         title=f"The record of a run is damaged: {row.file_name or row.sort_key}",
         text=f"The record open/{row.lane}/{row.sort_key} in the container 'runs' cannot be read: {row.damage}. It "
-        f"{effect}. If a newer version of the app wrote it, deploy that version. Otherwise see in F&O under Data "
-        "management > Job history what became of the file, then press 'Put aside' on its page: the record is moved to "
+        f"{effect}. If a newer version of the app wrote it, deploy that version. Otherwise check in F&O under Data "
+        "management > Job history what happened to the file, then press 'Put aside' on its page: the record is moved to "
         "damaged/.",
         since=services.now(),
         is_ongoing=True,
@@ -128,10 +128,10 @@ def stop_alerts(stops: Sequence[Stop], services: Services) -> list[Alert]:
         key = alert_key(Category.STOPPED_FLOW, f"{scope} {stop.refusal}")
         alerts[key] = Alert(
             key=key,
-            title=f"{stop.flow_name}: {service} refuses one file after the other",
-            text=f"At least two files of {stop.flow_name} met the same refusal, and none got through in between: "
-            f"{stop.text} No file has failed. They wait, one of them is tried every few minutes, and all go on by "
-            "themselves once it gets through.",
+            title=f"{stop.flow_name}: {service} refuses one file after another",
+            text=f"At least two files of {stop.flow_name} got the same refusal, and none succeeded in between: "
+            f"{stop.text} No file has failed. The files wait; the app tries one of them every few minutes and "
+            "continues with all of them once it succeeds.",
             since=stop.since,
             is_ongoing=True,
             direction="import",

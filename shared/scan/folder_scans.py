@@ -1,7 +1,7 @@
 """The checkpoint of scans: when each Input folder was last scanned, and what it holds that is not a file; and alerts.
 
-One checkpoint, ``watch/look``, holds both for all folders. Whatever keeps a folder from being scanned counts: a refusal,
-a folder that cannot be made or found, a scan that hangs, a bug.
+One checkpoint, ``watch/look``, holds both for all folders. Whatever keeps a folder from being scanned counts: a
+refusal, a folder that cannot be made or found, a scan that hangs, a bug.
 """
 
 import hashlib
@@ -174,7 +174,7 @@ def _error_text(attempt: Attempt[int] | None) -> str:
         case Attempt(error=Exception() as error):
             return f"The app has a bug: {type(error).__name__}; the log holds the traceback (duty.broke)."
         case _:
-            return "The scan was not started, or it is unknown how it ended."
+            return "The scan was not started, or its result is unknown."
 
 
 def _texts(scan: FolderScan) -> Iterator[tuple[str, str]]:
@@ -201,14 +201,14 @@ def scan_alerts(scans: Iterable[FolderScan], services: Services) -> list[Alert]:
 
 def _scan_alert(scan: FolderScan, since: datetime) -> Alert:
     flow = scan.flow
-    last = "The last successful scan was" if scan.last_good else "No scan has succeeded since the first one,"
+    last = "The last successful scan was" if scan.last_good else "No scan has succeeded since the first attempt"
     text = (
         f"The Input folder '{flow.input_folder}' of {flow.drive} cannot be scanned, so no file in it is imported. "
         f"{last} at {since:%Y-%m-%d %H:%M} UTC. The last one failed: {scan.error}\n\n"
         "Open the folder in OneDrive or SharePoint. If its site is archived or locked, have a SharePoint administrator "
         "reactivate or unlock it. If the folder or its library was renamed, moved or deleted, correct the settings. If "
-        "access was denied, grant the permission to the app. The app scans the folder every minute and goes on by "
-        "itself; files wait in it until then."
+        "access was denied, grant the permission to the app. The app scans the folder every minute, so imports "
+        "continue by themselves; files wait in the folder until then."
     )
     return Alert(
         key=scan.alert_key,
@@ -235,8 +235,8 @@ def _stray_alert(flow: ImportFlow, stray: Stray) -> Alert:
         text=(
             f"'{stray.name}' has been in the Input folder '{flow.input_folder}' of {flow.drive} since "
             f"{stray.since:%Y-%m-%d %H:%M} UTC and is {what}. Nothing in it is imported: the app imports only files "
-            "directly in the Input folder. Copy the packages themselves into the Input folder, then move or delete it. "
-            "If it is to stay, add its name to IMPORT_IGNORED_NAMES."
+            "directly in the Input folder, not from its subfolders. Copy the packages themselves into the Input "
+            "folder, then move or delete it. To keep it there, add its name to IMPORT_IGNORED_NAMES."
         ),
         since=stray.since,
         is_ongoing=True,

@@ -87,8 +87,8 @@ def _as_overdue(drive: str, mark: Mark, error: TryAgain, services: Services) -> 
     ends = f" and expires on {expires:%Y-%m-%d}" if expires else ""
     return NeedsPerson(
         f"Graph's subscription for {drive} could not be renewed since {renewed:%Y-%m-%d}{ends}: {error.message}. "
-        "Once it has expired, files are found up to a minute late. Check the status of Microsoft Graph, and the network "
-        "between it and the app",
+        "After that, files are found up to a minute late. Check the service health of Microsoft Graph and the "
+        "network between it and the app",
         call=error.call,
     )
 

@@ -22,9 +22,9 @@ from azure.storage.blob import BlobServiceClient, ContainerClient
 from local_cloud.receivers import text_of
 from operations import pages, views
 from shared import escapes
-from shared.alerts.alert import alert_from_json, alert_to_json
 from shared.alerts.channels import MailAlerts, TeamsAlerts, WebhookAlerts, alerts_http
 from shared.alerts.outbox import Outbox
+from shared.alerts.record import alert_from_json, alert_to_json
 from shared.clients.fno.dmf import FinanceOperations, RowError, finance_operations_http
 from shared.clients.graph.onedrive import OneDrive
 from shared.clients.http.client import Http, correlated
@@ -209,7 +209,7 @@ def test_it_is_kept_in_records_of_alerts_and_reservations(text: str, container: 
         title=text,
         text=text,
         file_name=text,
-        integration=text,
+        flow_name=text,
         rows=(a_row(text),),
     )
 
