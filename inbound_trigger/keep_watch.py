@@ -14,7 +14,7 @@ from shared.alerts.alert import Alert, Category
 from shared.alerts.app_alerts import blocked_duty_alert, broken_duty_alert, credential_alerts
 from shared.alerts.poison_messages import report_poison_messages
 from shared.app import Services
-from shared.clients.http.client import waiting_at_most
+from shared.clients.http.context import waiting_at_most
 from shared.concurrency import Attempt, StillRunning, gravest
 from shared.errors import AppError, TryAgain
 from shared.log import log

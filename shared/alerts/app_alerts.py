@@ -37,8 +37,8 @@ def broken_duty_alert(duty: str, label: str, error: Exception, services: Service
         kind, title = type(error).__name__, f"The app has a bug in the timer's duty '{label}'"
         text = (
             f"The app has a bug: {type(error).__name__} in the timer's duty '{label}'; the log holds the traceback "
-            "(duty.broke). Report it with the traceback. The other duties are not affected, and this one is tried again "
-            "every minute."
+            "(duty.broke). Report it with the traceback. The other duties are not affected, and this one is tried "
+            "again every minute."
         )
     key = alert_key(Category.TIMER, f"{duty} {kind}")
     return Alert(key=key, title=title, text=text, since=services.now(), is_ongoing=True, duty=duty)
@@ -50,7 +50,10 @@ def credential_alerts(services: Services) -> list[Alert]:
     if expires is None or expires - services.now() > EXPIRES_SOON:
         return []
     what, advice = (
-        ("certificate", "Register a new certificate in Entra ID and replace the file AZURE_CLIENT_CERTIFICATE_PATH with it.")
+        (
+            "certificate",
+            "Register a new certificate in Entra ID and replace the file AZURE_CLIENT_CERTIFICATE_PATH with it.",
+        )
         if credentials.certificate_path
         else (
             "client secret",

@@ -17,7 +17,8 @@ from typing import Any, Final, Protocol
 
 from shared.alerts.alert import NotificationKind
 from shared.alerts.message import Message, Notification, notification_to_json, row_line, rows_heading
-from shared.clients.http.client import Http, Refusal
+from shared.clients.http.client import Http
+from shared.clients.http.errors import Refusal
 from shared.config.integrations import AlertRoute
 from shared.config.settings import Settings
 from shared.errors import AppError, NeedsPerson
@@ -85,7 +86,7 @@ class MailAlerts:
             json={"message": mail, "saveToSentItems": False},
             timeout_s=TIMEOUT_S,
             ok=(202,),  # nothing else proves that Exchange has the mail; a sign-in wall answers 200
-            explain=partial(_map_mail_refusal, sender=self._sender or "the signed-in user"),
+            map_error=partial(_map_mail_refusal, sender=self._sender or "the signed-in user"),
         )
 
 
@@ -118,7 +119,7 @@ class TeamsAlerts:
             timeout_s=TIMEOUT_S,
             # Observed by many clients: 202, for some 200; a sign-in wall's 200 cannot be told from it.
             ok=(200, 202),
-            explain=partial(_map_webhook_refusal, setting="ALERT_TEAMS_URL (or alertTeamsUrl)"),
+            map_error=partial(_map_webhook_refusal, setting="ALERT_TEAMS_URL (or alertTeamsUrl)"),
         )
 
 
@@ -162,7 +163,7 @@ class WebhookAlerts:
             headers=headers,
             data=body,
             timeout_s=TIMEOUT_S,
-            explain=partial(_map_webhook_refusal, setting="ALERT_WEBHOOK_URL (or alertWebhookUrl)"),
+            map_error=partial(_map_webhook_refusal, setting="ALERT_WEBHOOK_URL (or alertWebhookUrl)"),
         )
 
 
@@ -310,14 +311,14 @@ def _map_mail_refusal(refusal: Refusal, *, sender: str) -> AppError | None:
     match refusal.status:
         case 403:
             return NeedsPerson(
-                f"Microsoft Graph does not permit mail from {sender}: {refusal.words}. Grant the permission Mail.Send "
+                f"Microsoft Graph does not permit mail from {sender}: {refusal.reason}. Grant the permission Mail.Send "
                 "with consent, and allow this mailbox if Exchange limits the app to some",
                 call=refusal.call,
             )
         case 400 | 404:
             # ErrorInvalidUser, MailboxNotEnabledForRESTAPI: the same request fails until someone mends the settings.
             return NeedsPerson(
-                f"Microsoft Graph cannot send mail from {sender}: {refusal.words}. Check sender and recipient of "
+                f"Microsoft Graph cannot send mail from {sender}: {refusal.reason}. Check sender and recipient of "
                 "alerts in the settings; the sender needs a mailbox",
                 call=refusal.call,
             )
@@ -329,7 +330,7 @@ def _map_webhook_refusal(refusal: Refusal, *, setting: str) -> AppError | None:
     match refusal.status:
         case 400 | 401 | 403 | 404 | 405 | 410 | 413 | 415 | 422:
             return NeedsPerson(
-                f"The webhook for alerts refuses a message (HTTP {refusal.status}): {redacted(refusal.words)[:300]}. "
+                f"The webhook for alerts refuses a message (HTTP {refusal.status}): {redacted(refusal.reason)[:300]}. "
                 f"Check {setting}: is the receiver still there and switched on?",
                 call=refusal.call,
             )

@@ -19,7 +19,7 @@ from shared.alerts.message import Message, Notification, oldest
 from shared.alerts.outbox import AlertUnreadable, Row
 from shared.app import Services
 from shared.azure_storage.checkpoints import change_note, moment_of, read_note
-from shared.clients.http.client import waiting_at_most
+from shared.clients.http.context import waiting_at_most
 from shared.concurrency import NotInTime, attempted
 from shared.errors import ItemChanged, TryAgain
 from shared.log import log
@@ -335,7 +335,9 @@ def _send_through(channel: "Channel", pending: Sequence[Notification], services:
                 if isinstance(attempt.error, TryAgain):
                     break  # it is away, or asks for patience: the others would only take time
                 continue
-            log.info("alert.delivered", channel=channel.name, title=message.title, notifications=len(message.notifications))
+            log.info(
+                "alert.delivered", channel=channel.name, title=message.title, notifications=len(message.notifications)
+            )
             if len(message.notifications) > 1:
                 uses = [services.now()] * MESSAGES  # a digest takes all the room: the rest waits for the next
             sent += _save_sent(message, channel.name, services)

@@ -94,8 +94,8 @@ def damaged_record_alert(row: LaneRow, services: Services) -> Alert:
         title=f"The record of a run is damaged: {row.file_name or row.sort_key}",
         text=f"The record open/{row.lane}/{row.sort_key} in the container 'runs' cannot be read: {row.damage}. It "
         f"{effect}. If a newer version of the app wrote it, deploy that version. Otherwise check in F&O under Data "
-        "management > Job history what happened to the file, then press 'Put aside' on its page: the record is moved to "
-        "damaged/.",
+        "management > Job history what happened to the file, then press 'Put aside' on its page: the record is "
+        "moved to damaged/.",
         since=services.now(),
         is_ongoing=True,
         direction="import" if row.lane.startswith("in-") else "export",

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from shared.app import Services
-from shared.clients.http.client import waiting_at_most
+from shared.clients.http.context import waiting_at_most
 from shared.errors import AppError, SettingsInvalid
 from shared.health.health import Grade, Health, failed_check
 from shared.health.identity_checks import check_host_identity

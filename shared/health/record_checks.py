@@ -209,7 +209,9 @@ def _thread_check(own: int | None, processes: Sequence[ProcessRecord], set_to: i
     parts += [f"{each.threads} in the process of {each.function} (saved {utc_text(each.noted)})" for each in processes]
     sizes = {each.threads for each in processes} | ({own} if own is not None else set())
     if sizes <= {set_to}:
-        message = f"Concurrent invocations for each process: {set_to}. {_sentence(parts) or 'No process has reported yet.'}"
+        message = (
+            f"Concurrent invocations for each process: {set_to}. {_sentence(parts) or 'No process has reported yet.'}"
+        )
         return Check(name="Threads", grade=Grade.OK, message=message)
     return Check(
         name="Threads",

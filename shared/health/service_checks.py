@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from shared.app import Services
-from shared.clients.credentials import token_facts
+from shared.clients.entra.token_facts import token_facts
 from shared.clients.graph.subscriptions import shake_hands
 from shared.config.integrations import ExportFlow
 from shared.errors import AppError
@@ -65,8 +65,8 @@ def _graph(services: Services) -> Iterator[Check]:
 
 def _site_grant(services: Services) -> str:
     return (
-        "Sites.Selected alone gives access to no drive: the drive's site must also grant the app the role write, with POST "
-        f"{services.settings.graph_url}/v1.0/sites/SITE_ID/permissions."
+        "Sites.Selected alone gives access to no drive: the drive's site must also grant the app the role write, with "
+        f"POST {services.settings.graph_url}/v1.0/sites/SITE_ID/permissions."
     )
 
 
@@ -100,8 +100,8 @@ def _permission_checks(permissions: frozenset[str] | None, services: Services) -
             grade=Grade.PROBLEM,
             message=f"The permission Files.ReadWrite.All of Microsoft Graph is missing. Granted: {listed}.",
             advice="Grant it as an application permission, with an administrator's consent (docs/setup.md, step 3). "
-            "Azure caches a managed identity's token for up to a day, so a permission that was granted since then is not in "
-            "it yet.",
+            "Azure caches a managed identity's token for up to a day, so a permission that was granted since then is not "
+            "in it yet.",
         )
     if services.settings.is_mailed and MAIL not in permissions:
         yield Check(

@@ -22,7 +22,7 @@ from shared.runs.run import WITH_FO, Run, State, Wait
 from shared.runs.store import Mark, RecordChanged, address_of
 
 if TYPE_CHECKING:
-    from shared.clients.fno.dmf import FinanceOperations
+    from shared.clients.fno.client import FinanceOperations
 
 # Tries to take a name that somebody writes at the same moment.
 TRIES: Final = 4

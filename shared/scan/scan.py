@@ -12,8 +12,8 @@ from functools import partial
 from typing import Final
 
 from shared.app import Services
-from shared.clients.graph.onedrive import DriveItem
-from shared.clients.http.client import allowed_s
+from shared.clients.graph.drive_item import DriveItem
+from shared.clients.http.context import allowed_s
 from shared.concurrency import Attempt, sum_results
 from shared.config.integrations import ImportFlow, matches_name
 from shared.errors import NotFound
