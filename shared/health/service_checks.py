@@ -100,8 +100,8 @@ def _permission_checks(permissions: frozenset[str] | None, services: Services) -
             grade=Grade.PROBLEM,
             message=f"The permission Files.ReadWrite.All of Microsoft Graph is missing. Granted: {listed}.",
             advice="Grant it as an application permission, with an administrator's consent (docs/setup.md, step 3). "
-            "Azure caches a managed identity's token for up to a day, so a permission that was granted since then is not "
-            "in it yet.",
+            "Azure caches a managed identity's token for up to a day, so a permission that was granted since "
+            "then is not in it yet.",
         )
     if services.settings.is_mailed and MAIL not in permissions:
         yield Check(

@@ -67,7 +67,7 @@ def test_an_app_that_is_well_says_so_and_tells_what_it_found(make_notified: Make
     assert subscription.since == world.clock.now()
     assert subscription.until > world.clock.now() + timedelta(days=28)
     names = {check.name.split(",")[0] for check in health.checks}
-    assert names >= {"Storage", "Looking for files", "Notifications", "Lanes", "OneDrive", "F&O", "Webhook"}
+    assert names >= {"Storage", "Scan for new files", "Notifications", "Lanes", "OneDrive", "F&O", "Webhook"}
 
 
 def test_a_look_at_the_health_costs_one_call_of_each_service_and_changes_nothing(world: World) -> None:
@@ -103,7 +103,7 @@ def test_queues_are_told_with_what_waits_and_what_was_given_up(world: World) -> 
 
     lengths = {queue.name: (queue.length.waiting, queue.length.given_up) for queue in health.queues}
     assert lengths == {WORK: (2, 1), "inbound-looks": (0, 1)}  # one of an older version, as long as it holds some
-    assert check_named(health, f"Queue {WORK}").message == "The host gave up on 1 message of work."
+    assert check_named(health, f"Queue {WORK}").message == "1 poison message of work."
     assert "look_for_files" in check_named(health, "Queue inbound-looks").message
 
 
@@ -187,7 +187,7 @@ def test_what_keeps_the_timer_from_its_work_is_told(world: World) -> None:
     with pytest.raises(Exception, match="does not permit"):
         do_duties(world.services)
 
-    check = check_named(health_of(world), "OneDrive cannot be watched")
+    check = check_named(health_of(world), "OneDrive cannot be scanned")
 
     assert check.grade is Grade.PROBLEM
     assert "does not permit" in check.message
@@ -216,9 +216,9 @@ def test_a_lane_on_which_nobody_works_is_told(world: World, minutes: int, grade:
 @pytest.mark.parametrize(
     ("days", "grade", "words"),
     [
-        (0, Grade.WARNING, "There is no subscription"),
+        (0, Grade.WARNING, "No subscription"),
         (1, Grade.OK, "Subscribed until"),
-        (31, Grade.PROBLEM, "has ended at"),
+        (31, Grade.PROBLEM, "expired at"),
     ],
 )
 def test_a_subscription_that_is_missing_or_has_ended_is_told(
@@ -238,7 +238,7 @@ def test_an_app_without_notifications_is_well(world: World) -> None:
     check = check_named(health_of(world), "Notifications")
 
     assert check.grade is Grade.OK
-    assert "NOTIFICATION_URL is empty" in check.message
+    assert "NOTIFICATION_URL is not set" in check.message
 
 
 # Sign-in and permissions
@@ -281,7 +281,7 @@ def test_sites_selected_beside_files_readwrite_all_is_told_to_limit_nothing(worl
 
     check = check_named(health, "Permissions")
     assert (health.grade, check.grade) == (Grade.WARNING, Grade.WARNING)
-    assert check.message.startswith("Sites.Selected limits nothing as long as Files.ReadWrite.All is granted too")
+    assert check.message.startswith("Sites.Selected has no effect while Files.ReadWrite.All is also granted")
     assert "Take Files.ReadWrite.All away if Sites.Selected is meant" in check.advice
 
 
@@ -295,7 +295,7 @@ def test_sites_selected_needs_the_sites_own_grant(make_world: MakeWorld, *, gran
     drive = check_named(health, "OneDrive")
     assert check_named(health, "Permissions").grade is Grade.OK
     assert drive.grade is (Grade.OK if granted else Grade.PROBLEM)
-    assert ("must grant the app the role write" in drive.advice) is not granted
+    assert ("must also grant the app the role write" in drive.advice) is not granted
 
 
 def test_a_missing_mail_permission_is_told_where_alerts_are_mailed(make_world: MakeWorld) -> None:
@@ -419,7 +419,7 @@ def test_a_webhook_that_does_not_answer_as_graph_wants_it_is_told(
     check = check_named(health_of(world, thorough=True), "Webhook")
 
     assert (check.grade, words in check.message) == (Grade.PROBLEM, True)
-    assert "look of every minute" in check.advice
+    assert "scan that runs every minute" in check.advice
 
 
 def test_a_webhook_that_cannot_be_reached_is_told_without_its_key(make_world: MakeWorld) -> None:
@@ -457,7 +457,7 @@ def test_once_the_time_is_up_no_further_service_is_asked(world: World, monkeypat
 
     check = check_named(health_of(world), "F&O")
 
-    assert (check.grade, "Was not asked" in check.message) == (Grade.WARNING, True)
+    assert (check.grade, "Not checked" in check.message) == (Grade.WARNING, True)
 
 
 # Tokens
@@ -497,7 +497,7 @@ REGISTRATION: Final = {
 
 def storage_of_the_host(monkeypatch: pytest.MonkeyPatch, settings: Mapping[str, str]) -> list[Check]:
     """Return what is said of an app with these settings; of its services none is asked."""
-    monkeypatch.setattr(checks, "_others", lambda _services, *, thorough: ())
+    monkeypatch.setattr(checks, "check_services", lambda _services, *, thorough: ())
     monkeypatch.setattr(checks, "_with_storage", lambda own, _services: own)
     basic = {"FO_URL": "https://contoso.operations.dynamics.com", "ONEDRIVE_DRIVE": "drives/b!1"}
     found = check_health(lambda: Services(read_settings({**basic, **settings})))

@@ -248,7 +248,7 @@ def test_a_message_that_the_host_gave_up_on_is_told_and_the_minutes_look_saves_i
     assert world.files("Success") == ["USMF_1.zip"]
     (mail,) = world.mails()  # one for all of one lane
     (run,) = world.ended_runs()
-    assert mail.subject == "Messages of work were given up"
+    assert mail.subject == "The queue work has poison messages"
     assert run.lane in mail.content
     assert "The function work failed" in mail.content
 

@@ -187,8 +187,8 @@ TOLD: Final[dict[str, Told]] = {
     "finished-rejected, ": NEWS,
     # The mail had heard of one before the update.
     "Messages of inbound-work were given up": Told(mail_new=1, webhook_new=2),
-    "Messages of outbound-work were given up": NEWS,
-    "Messages of inbound-looks were given up": NEWS,
+    "The queue outbound-work has poison messages": NEWS,
+    "The queue inbound-looks has poison messages": NEWS,
 }
 # The process had kept its alert and died before it ended the run; ending it may keep the alert again.
 TOLD_PERHAPS_TWICE: Final = "finished-marked, "

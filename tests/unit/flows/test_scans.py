@@ -88,7 +88,7 @@ def test_an_archived_site_is_told_once_when_the_last_good_scan_is_15_minutes_old
     assert alert["integration"] == "import"
     for part in (
         "'/Input' of drives/",
-        f"The last good scan was at {last_good:%Y-%m-%d %H:%M} UTC",
+        f"The last successful scan was at {last_good:%Y-%m-%d %H:%M} UTC",
         "The resource you are attempting to access is locked",
         "HTTP 423",
         "request id r-423",
@@ -203,7 +203,7 @@ def test_a_folder_is_told_whatever_keeps_it_from_being_scanned_namely(
 
     (alert,) = about_scans(receivers)
     assert alert["word"] == NotificationKind.NEW
-    assert "The last good scan was at" in alert["text"]
+    assert "The last successful scan was at" in alert["text"]
     (check,) = folder_checks(told)
     assert (check.name, check.grade) == ("Input folder /Input, import", Grade.PROBLEM)
 
@@ -393,7 +393,7 @@ def test_a_folder_that_fails_for_less_than_a_quarter_of_an_hour_is_a_warning_wit
 
     (check,) = [check for check in health.checks if check.name.startswith("Input folder")]
     assert health.grade is check.grade is Grade.WARNING
-    assert "Last good scan: " in check.message
+    assert "Last successful scan: " in check.message
     assert "HTTP 423" in check.message
     assert "docs/troubleshooting.md" in check.advice
 
@@ -421,7 +421,7 @@ def test_a_timer_that_does_not_run_is_shown_at_each_folder_after_a_quarter_of_an
 
     (check,) = folder_checks(told)
 
-    assert (check.grade, check.advice) == (Grade.PROBLEM, "See whether the timer runs.")
+    assert (check.grade, check.advice) == (Grade.PROBLEM, "Check that the timer runs.")
 
 
 def test_what_is_noted_names_the_folder_for_people_who_read_it(told: World, tmp_path: Path) -> None:

@@ -194,7 +194,7 @@ def test_two_files_that_meet_the_same_refusal_stop_their_flow_with_one_alert_and
     do_duties(world.services)
     assert world.files("Success") == ["USMF_1.zip", "USMF_2.zip", "USMF_3.zip"]
     assert world.services.store.open_lanes().stops == []
-    assert any("Over" in mail.subject and "one after the other" in mail.subject for mail in world.onedrive.mails)
+    assert any("Resolved" in mail.subject and "one file after another" in mail.subject for mail in world.onedrive.mails)
 
 
 def test_a_stopped_flow_tries_another_file_each_time_new_ones_included(make_world: MakeWorld) -> None:

@@ -329,7 +329,7 @@ def test_open_trouble_is_reminded_of_each_day_and_its_end_is_told_once(
         NotificationKind.RESOLVED,
     ]
     assert len({key for key, _ in words(receivers)}) == 1
-    assert [alert["title"].partition(":")[0] for alert in heard(receivers)[1::2]] == ["Still open", "Over"]
+    assert [alert["title"].partition(":")[0] for alert in heard(receivers)[1::2]] == ["Still open", "Resolved"]
     assert heard(receivers)[-1]["over"] is not None
     assert kept(telling_world) == []
 

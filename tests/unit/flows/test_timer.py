@@ -95,7 +95,7 @@ def done(world: World, receivers: Receivers) -> set[Duty]:
         Duty.MAKE_FOLDERS: (world.folder / "Error").is_dir(),
         Duty.SCAN: len(world.services.store.open_places()) == 2,
         Duty.WAKE_LANES: len(world.wakes_of_lanes()) > 1,
-        Duty.REPORT_POISON_MESSAGES: "Poison messages in work" in told_titles(receivers),
+        Duty.REPORT_POISON_MESSAGES: "The queue work has poison messages" in told_titles(receivers),
         Duty.RECORD_SCANS: health.last_scan == world.clock.now()
         or bool(world.services.store.read_mark("look").content),
         Duty.KEEP_SUBSCRIPTIONS: len(world.onedrive.subscriptions) == 1,
@@ -152,7 +152,7 @@ def test_a_duty_that_hangs_leaves_the_others_done_and_is_told_and_not_begun_agai
             world.clock.advance(60)
         assert done(world, receivers) >= DUTIES.keys() - {duty}
         assert begun == [duty]
-        does_not_end = f"The timer's duty '{duty}' does not end"
+        does_not_end = f"The timer's duty '{duty.label}' does not finish"
         assert told_titles(receivers).count(does_not_end) == (0 if duty == Duty.SCAN else 1)
     finally:
         over.set()
@@ -193,7 +193,7 @@ def test_trouble_of_two_duties_is_told_both(told: World, receivers: Receivers, m
 
     tick(told)
 
-    assert sorted(told_titles(receivers)) == ["The app cannot read OneDrive", "The app cannot report poison messages"]
+    assert sorted(told_titles(receivers)) == ["OneDrive cannot be scanned", "The app cannot report poison messages"]
 
 
 def test_one_duty_in_trouble_for_long_keeps_no_alert_of_another_one_open(
@@ -260,7 +260,7 @@ def test_a_queue_that_cannot_be_read_keeps_no_other_queue_from_being_told(
 
     assert isinstance(tick(told), KeyError)
 
-    assert "Poison messages in work" in told_titles(receivers)
+    assert "The queue work has poison messages" in told_titles(receivers)
 
 
 def test_lanes_that_cannot_be_woken_keep_no_lane_of_another_message_asleep(make_world: MakeWorld) -> None:
@@ -332,7 +332,7 @@ def test_a_damaged_note_of_what_was_told_is_written_anew(
 
     assert tick(told) is None
 
-    assert told_titles(receivers) == ["Poison messages in work"]
+    assert told_titles(receivers) == ["The queue work has poison messages"]
     assert told.services.store.read_mark(note).content
 
 
@@ -359,7 +359,7 @@ def test_a_tick_with_50_flows_ends_in_time_while_graph_hangs_and_all_else_is_don
         world.clock.advance(60)
 
     assert len(world.wakes_of_lanes()) == 3
-    assert "Poison messages in work" in told_titles(receivers)
+    assert "The queue work has poison messages" in told_titles(receivers)
     assert an_alert().title in told_titles(receivers)
     note = world.services.store.read_mark(folder_scans.CHECKPOINT).content
     assert sum(name.endswith(" failed") for name in note) == FLOWS

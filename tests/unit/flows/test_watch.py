@@ -101,7 +101,7 @@ def test_a_folder_that_hangs_holds_up_no_lane_in_which_the_scan_has_found_a_file
             woken_by_then.extend(world.wakes_of_lanes())
         return files_of(flow, services)
 
-    monkeypatch.setattr(scan, "_files_of", hanging)
+    monkeypatch.setattr(scan, "_list_files", hanging)
 
     assert look(world) == ""
     assert woken_by_then == [(lane, 0) for lane in world.heads()]
@@ -113,7 +113,7 @@ def test_a_lane_is_woken_all_the_same_if_the_scan_that_found_its_file_breaks(
     world = make_world()
     world.put("USMF_1.zip")
     # A bug of another folder, which has none of its own here.
-    monkeypatch.setattr(scan, "gravest", lambda _scans: KeyError("a bug"))
+    monkeypatch.setattr(scan_requests, "gravest", lambda _scans: KeyError("a bug"))
 
     with pytest.raises(KeyError):
         look(world)
