@@ -15,7 +15,7 @@ from typing import Final
 from operations import available_actions, views
 from operations.filters import Filters
 from shared.app import Services
-from shared.clients.graph.onedrive import DriveItem
+from shared.clients.graph.drive_item import DriveItem
 from shared.errors import AppError, NotFound
 from shared.exports import steps as export_steps
 from shared.log import log

@@ -24,19 +24,21 @@ from shared.azure_storage.import_lock import ImportLock
 from shared.azure_storage.queue import WakeQueue
 from shared.azure_storage.token_cache import BlobTokenCache
 from shared.azure_storage.transport import storage_transport
-from shared.clients.credentials import (
+from shared.clients.entra.app_identity import (
     AppIdentity,
     ClientCertificate,
     ClientSecret,
     Credential,
     ManagedIdentity,
-    SignedInUser,
     StorageIdentity,
     certificate_ends,
 )
-from shared.clients.graph.onedrive import DriveItem, OneDrive
+from shared.clients.entra.signed_in_user import SignedInUser
+from shared.clients.graph.drive_item import DriveItem
+from shared.clients.graph.onedrive import OneDrive
 from shared.clients.graph.subscriptions import Subscriptions
-from shared.clients.http.client import Http, TokenSource, allowed_s
+from shared.clients.http.client import Http, TokenSource
+from shared.clients.http.context import allowed_s
 from shared.concurrency import AT_ONCE, Attempt, Duties
 from shared.config.integrations import AlertRoute, ExportFlow, ImportFlow, Integrations
 from shared.config.settings import Credentials, Settings, read_settings
@@ -54,7 +56,7 @@ if TYPE_CHECKING:
     from azure.storage.queue import QueueServiceClient
 
     from shared.alerts.channels import Channel
-    from shared.clients.fno.dmf import FinanceOperations
+    from shared.clients.fno.client import FinanceOperations
 
 # Calls to the app's own storage that one look makes at the same time.
 SIDE_BY_SIDE: Final = 8
@@ -275,7 +277,7 @@ class Services:
 
     def finance_operations(self, environment_url: str) -> "FinanceOperations":
         """Return the client of an environment."""
-        from shared.clients.fno.dmf import FinanceOperations, finance_operations_http
+        from shared.clients.fno.client import FinanceOperations, finance_operations_http
 
         with self._lock:
             if environment_url not in self._environments:

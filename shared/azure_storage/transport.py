@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 import requests
 from requests.structures import CaseInsensitiveDict
 
-from shared.clients.http.client import IDLE_S, Environment, allowed_s, retry_after_s
+from shared.clients.http.client import IDLE_S
+from shared.clients.http.context import allowed_s
+from shared.clients.http.errors import retry_after_s
+from shared.clients.http.proxies import ProxySettings
 from shared.errors import AppError, NeedsPerson, RemoteCall, TryAgain
 
 # Threads that may call storage at once: 24 messages of each of three queues, and what they do side by side.
@@ -32,7 +35,7 @@ def storage_transport(**timeouts: float) -> "HttpTransport[Any, Any]":
     """
     from azure.core.pipeline.transport import RequestsTransport
 
-    environment, lock = Environment(), threading.Lock()
+    environment, lock = ProxySettings(), threading.Lock()
 
     class Transport(RequestsTransport):  # type: ignore[misc]  # azure-core types it, but hands it out untyped
         in_flight = 0

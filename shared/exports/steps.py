@@ -17,9 +17,11 @@ from shared import execution
 from shared.app import Services
 from shared.azure_storage.checkpoints import moment_of, read_note
 from shared.clients.blobs.quick_xor_hash import QuickXorHash
-from shared.clients.blobs.transfer import RemoteFile, open_blob
-from shared.clients.fno.dmf import ExecutionStatus, FinanceOperations
-from shared.clients.graph.onedrive import CHUNK, DriveItem, OneDrive
+from shared.clients.blobs.read import RemoteFile, open_blob
+from shared.clients.fno.client import ExecutionStatus, FinanceOperations
+from shared.clients.graph.drive_item import DriveItem
+from shared.clients.graph.onedrive import OneDrive
+from shared.clients.graph.upload import CHUNK
 from shared.config.integrations import ExportFlow
 from shared.errors import AnswerLost, AppError, DataDamaged, NameHeld, NameTaken, NotFound, TryAgain
 from shared.log import log

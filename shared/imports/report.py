@@ -21,9 +21,11 @@ from shared.advice import what_to_do
 from shared.alerts.delivery import passed_words
 from shared.app import Services
 from shared.clients.blobs.quick_xor_hash import QuickXorHash
-from shared.clients.blobs.transfer import read_small
-from shared.clients.fno.dmf import FinanceOperations, RowError
-from shared.clients.graph.onedrive import DriveItem, OneDrive
+from shared.clients.blobs.read import read_small
+from shared.clients.fno.client import FinanceOperations
+from shared.clients.fno.row_errors import RowError
+from shared.clients.graph.drive_item import DriveItem
+from shared.clients.graph.onedrive import OneDrive
 from shared.errors import (
     AppError,
     DetailsMissing,

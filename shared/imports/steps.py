@@ -17,15 +17,13 @@ from typing import Final
 from shared import execution
 from shared.advice import is_contention
 from shared.app import Services
-from shared.clients.blobs.transfer import SasExpired, empty_blob, open_package, stream_to_blob
-from shared.clients.fno.dmf import (
-    CompanyUnknown,
-    EntityProgress,
-    ExecutionStatus,
-    FinanceOperations,
-    PackageUnreadable,
-)
-from shared.clients.graph.onedrive import DriveItem, OneDrive
+from shared.clients.blobs.errors import SasExpired
+from shared.clients.blobs.read import open_package
+from shared.clients.blobs.write import empty_blob, stream_to_blob
+from shared.clients.fno.client import EntityProgress, ExecutionStatus, FinanceOperations
+from shared.clients.fno.refusals import CompanyUnknown, PackageUnreadable
+from shared.clients.graph.drive_item import DriveItem
+from shared.clients.graph.onedrive import OneDrive
 from shared.config.integrations import ImportFlow
 from shared.errors import (
     AnswerLost,

@@ -24,7 +24,7 @@ from shared.runs.store import Mark, RecordChanged, address_of
 from shared.runs.values import Wait
 
 if TYPE_CHECKING:
-    from shared.clients.fno.dmf import FinanceOperations
+    from shared.clients.fno.client import FinanceOperations
 
 # Tries to take a name that somebody writes at the same moment.
 TRIES: Final = 4

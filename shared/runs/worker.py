@@ -15,7 +15,7 @@ from typing import Final
 
 from shared.alerts import delivery
 from shared.app import Services
-from shared.clients.http.client import correlated, recording
+from shared.clients.http.context import RecordedCall, correlated, recording
 from shared.errors import (
     AppError,
     DetailsMissing,
@@ -39,7 +39,7 @@ from shared.runs.record import Damaged
 from shared.runs.run import Run
 from shared.runs.states import PROGRESS, Direction, Outcome, State
 from shared.runs.store import Lane, LeaseTaken, RecordChanged
-from shared.runs.values import About, Held, StepRecord, Wait
+from shared.runs.values import About, Held, RemoteCallRecord, StepRecord, Wait
 
 type Step = Callable[[Run, Services], Run]
 
@@ -285,7 +285,7 @@ def _attempted(run: Run, lane: Lane, flow: Flow, services: Services) -> Run:
         state=run.state,
         began=began,
         took_s=round((services.now() - began).total_seconds(), 3),
-        calls=tuple(calls),
+        calls=tuple(map(_call_record, calls)),
         error=error,
     )
     if not error:
@@ -307,6 +307,17 @@ def _flagged(run: Run, error: str, now: datetime) -> Run:
     since = f"{run.failing_since or now:%H:%M} UTC"
     return run.flagged(
         f"{error} (tried {run.attempts} times since {since}; the app goes on trying)", now, About.FAILING
+    )
+
+
+def _call_record(call: RecordedCall) -> RemoteCallRecord:
+    return RemoteCallRecord(
+        service=call.service,
+        operation=call.operation,
+        status=call.status,
+        request_id=call.request_id,
+        took_s=call.took_s,
+        began=call.began,
     )
 
 

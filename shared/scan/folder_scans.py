@@ -14,7 +14,7 @@ from shared.alerts import delivery
 from shared.alerts.alert import Alert, key_of_text
 from shared.app import Services
 from shared.azure_storage.checkpoints import change_note, moment_of
-from shared.clients.graph.onedrive import DriveItem
+from shared.clients.graph.drive_item import DriveItem
 from shared.concurrency import Attempt
 from shared.config.integrations import ImportFlow
 from shared.errors import AppError

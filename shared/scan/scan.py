@@ -20,9 +20,9 @@ from shared.alerts.alert import Alert
 from shared.app import Services
 from shared.azure_storage.checkpoints import change_note, moment_of, read_note
 from shared.azure_storage.queue import OLDER_QUEUES, WORK
-from shared.clients.graph.onedrive import DriveItem
+from shared.clients.graph.drive_item import DriveItem
 from shared.clients.graph.subscriptions import Subscription, SubscriptionExists
-from shared.clients.http.client import allowed_s, waiting_at_most
+from shared.clients.http.context import allowed_s, waiting_at_most
 from shared.concurrency import Attempt, StillRunning, attempted, gravest
 from shared.config.integrations import ImportFlow, matches_name
 from shared.errors import AppError, NeedsPerson, NotFound, TryAgain

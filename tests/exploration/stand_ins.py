@@ -22,9 +22,12 @@ from shared.alerts.outbox import Outbox
 from shared.alerts.outbox import Row as AlertRow
 from shared.app import Services
 from shared.azure_storage.queue import WakeQueue
-from shared.clients.blobs.transfer import OpenPackage, SasExpired, Transferred
-from shared.clients.fno.dmf import EntityProgress, ExecutionStatus, FinanceOperations, WriteUrl
-from shared.clients.graph.onedrive import DriveItem, OneDrive
+from shared.clients.blobs.errors import SasExpired
+from shared.clients.blobs.read import OpenPackage
+from shared.clients.blobs.write import Transferred
+from shared.clients.fno.client import EntityProgress, ExecutionStatus, FinanceOperations, WriteUrl
+from shared.clients.graph.drive_item import DriveItem
+from shared.clients.graph.onedrive import OneDrive
 from shared.clients.http.client import Http
 from shared.concurrency import Attempt, attempted
 from shared.config.settings import Settings
@@ -912,7 +915,7 @@ class PackageStandIn:
 
 
 class TransferStandIn(StandIn):
-    """The functions of ``clients/blobs/transfer.py`` that flows call by name."""
+    """The functions of ``clients/blobs/read.py`` that flows call by name."""
 
     @contextmanager
     def open_package(

@@ -8,7 +8,8 @@ from typing import Any, cast
 import pytest
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
-from shared.clients.fno.dmf import ExecutionStatus, PackageUnreadable
+from shared.clients.fno.client import ExecutionStatus
+from shared.clients.fno.refusals import PackageUnreadable
 from shared.errors import (
     AnswerLost,
     FileRejected,

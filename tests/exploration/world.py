@@ -12,7 +12,8 @@ from functools import cache
 from typing import Final, NamedTuple
 
 from shared.clients.blobs.quick_xor_hash import QuickXorHash
-from shared.clients.fno.dmf import EntityProgress, ExecutionStatus, PackageUnreadable
+from shared.clients.fno.client import EntityProgress, ExecutionStatus
+from shared.clients.fno.refusals import PackageUnreadable
 from shared.errors import (
     AnswerLost,
     FileRejected,

@@ -25,9 +25,11 @@ from shared import escapes
 from shared.alerts.alert import alert_from_json, alert_to_json
 from shared.alerts.channels import MailAlerts, TeamsAlerts, WebhookAlerts, alerts_http
 from shared.alerts.outbox import Outbox
-from shared.clients.fno.dmf import FinanceOperations, RowError, finance_operations_http
+from shared.clients.fno.client import FinanceOperations, finance_operations_http
+from shared.clients.fno.row_errors import RowError
 from shared.clients.graph.onedrive import OneDrive
-from shared.clients.http.client import Http, correlated
+from shared.clients.http.client import Http
+from shared.clients.http.context import correlated
 from shared.imports.report import errors_csv
 from shared.log import LOGGER_NAME, log
 from shared.reservations.reservation import Reservation, reservation_from_json, reservation_to_json

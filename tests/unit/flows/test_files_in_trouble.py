@@ -12,7 +12,8 @@ import pytest
 from local_cloud import faults
 from local_cloud.onedrive import Knobs
 from local_cloud.onedrive.knobs import LOCK_SHAPES
-from shared.clients.graph.onedrive import DriveItem, OneDrive
+from shared.clients.graph.drive_item import DriveItem
+from shared.clients.graph.onedrive import OneDrive
 from shared.errors import TryAgain
 from shared.runs.lane import LaneRow
 from shared.runs.run import Run

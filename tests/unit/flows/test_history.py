@@ -14,7 +14,7 @@ from operations import views
 from operations.filters import NOT_SUCCEEDED, Filters, NotUnderstood, read_filters
 from operations.views import Ahead, Mark, Place
 from shared import execution
-from shared.clients.fno.dmf import RowError
+from shared.clients.fno.row_errors import RowError
 from shared.exports import steps as export_steps
 from shared.imports import steps as import_steps
 from shared.runs.record import run_from_json, run_to_json

@@ -21,9 +21,10 @@ from local_cloud.finance_operations.executions import Status
 from local_cloud.finance_operations.knobs import Behaviour, Speed
 from local_cloud.onedrive import Knobs
 from shared import package_memory
-from shared.clients.blobs.transfer import stream_to_blob
-from shared.clients.fno.dmf import FinanceOperations
-from shared.clients.graph.onedrive import DriveItem, UploadSession
+from shared.clients.blobs.write import stream_to_blob
+from shared.clients.fno.client import FinanceOperations
+from shared.clients.graph.drive_item import DriveItem
+from shared.clients.graph.upload import UploadSession
 from shared.exports import steps as export_steps
 from shared.runs.run import Run, name_with
 from shared.runs.states import Outcome, State

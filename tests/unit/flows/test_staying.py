@@ -10,7 +10,7 @@ from local_cloud.cloud import ROOT
 from local_cloud.finance_operations.knobs import Speed
 from local_cloud.functions_host.settings import AppSettings, read_host_json
 from shared import execution
-from shared.clients.fno.dmf import FinanceOperations
+from shared.clients.fno.client import FinanceOperations
 from shared.runs.states import State
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.test_inbound import fno_fault

@@ -14,7 +14,7 @@ from local_cloud.finance_operations.knobs import Behaviour
 from operations import actions, views
 from operations.actions import Asked
 from operations.filters import Filters
-from shared.clients.fno.dmf import ExecutionStatus, FinanceOperations
+from shared.clients.fno.client import ExecutionStatus, FinanceOperations
 from shared.errors import NeedsPerson
 from shared.imports import report
 from shared.runs.states import Outcome

@@ -12,7 +12,7 @@ from local_cloud import faults
 from local_cloud.faults import Fault
 from local_cloud.onedrive import Knobs
 from shared.app import Services
-from shared.clients.graph.onedrive import DriveItem
+from shared.clients.graph.drive_item import DriveItem
 from shared.clients.graph.subscriptions import LONGEST_LIFE
 from shared.config.integrations import ImportFlow
 from shared.errors import NeedsPerson, TryAgain
