@@ -52,6 +52,6 @@ def keep_watch(services: Services) -> None:
 
 
 def _start_missed(listed: OpenLanes, services: Services) -> int:
-    from shared.exports import steps as export_steps
+    from shared.exports import schedule as export_schedule
 
-    return export_steps.start_missed_exports({row.lane for row in listed.rows}, services)
+    return export_schedule.start_missed_exports({row.lane for row in listed.rows}, services)

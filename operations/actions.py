@@ -17,7 +17,7 @@ from operations.filters import Filters
 from shared.app import Services
 from shared.clients.graph.drive_item import DriveItem
 from shared.errors import AppError, NotFound
-from shared.exports import steps as export_steps
+from shared.exports import schedule as export_schedule
 from shared.log import log
 from shared.reservations import reserve
 from shared.runs.lane import ahead_of, choose
@@ -178,7 +178,7 @@ def _export_of(old: Run, services: Services) -> Run | Answer:
         return _refused(f"The settings have no export named '{old.flow_name}' any more. Add it first.")
     if head := services.store.head(flow.lane):
         return _refused(f"An export of {flow.data_project} is under way. Wait for its end.", head.address)
-    return export_steps.planned(flow, services.now())
+    return export_schedule.plan(flow, services.now())
 
 
 def _opened(run: Run, services: Services) -> Answer:
@@ -187,7 +187,7 @@ def _opened(run: Run, services: Services) -> Answer:
     One that has ended meanwhile is opened once more and imports nothing: it claims the file by the eTag that it had.
     """
     if run.direction is Direction.EXPORT:
-        if not export_steps.start(run, services):
+        if not export_schedule.start(run, services):
             return _refused("Another export of it begins at this moment. Ask again in a while.")
     else:
         services.store.create(run)
@@ -386,7 +386,7 @@ def export_now(name: str, asked: Asked, services: Services) -> Answer | None:
         return Answer(done=True, said=f"An export of {flow.data_project} is under way already.", run=head.address)
     if pause := services.store.paused(flow.lane):
         return _refused(f"{pause.by} has paused it. Resume it first.")
-    run = _noted(export_steps.planned(flow, services.now()), "export_now", asked, services.now())
+    run = _noted(export_schedule.plan(flow, services.now()), "export_now", asked, services.now())
     log.info("action.export_now", run_id=run.run_id, lane=run.lane, by=asked.by, why=asked.why)
     return _opened(run, services)
 

@@ -15,8 +15,8 @@ outbound = func.Blueprint()  # type: ignore[no-untyped-call]  # azure-functions 
 @noted
 def start_exports(timer: func.TimerRequest) -> None:
     """Start each export that is due and is not running yet. The host's monitor makes up for a tick that was missed."""
-    from shared.exports import steps as flow
+    from shared.exports import schedule
 
     # Missing where the host keeps no monitor: schedules under a minute.
     status = getattr(timer, "schedule_status", None) or {}
-    flow.start_exports(services(), next_tick=str(status.get("Next", "")))
+    schedule.start_exports(services(), next_tick=str(status.get("Next", "")))
