@@ -44,7 +44,7 @@ def move(run: Run, move: Callable[..., DriveItem], folder: str, services: Servic
     """Move the run's file to a folder under its own name; where that is taken, under one that is the run's alone."""
     drive = flow_of(run, services).drive
     folder_id = services.folder_id(drive, folder)
-    services.looks.note_change(services.now())
+    services.scan_throttle.note_change(services.now())
     try:
         try:
             return move(run.file.item_id, to_folder_id=folder_id, name=run.file.name, etag=etag)

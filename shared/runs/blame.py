@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from shared.alerts import delivery
+from shared.alerts import run_alerts
 from shared.app import Services
 from shared.errors import (
     AppError,
@@ -337,5 +337,5 @@ def read_run(row: LaneRow, services: Services) -> Run | None:
     try:
         return services.store.read_row(row)
     except Damaged as damaged:
-        delivery.tell_of_damage(replace(row, damage=str(damaged)), services)
+        run_alerts.enqueue_damaged_record(replace(row, damage=str(damaged)), services)
         return None

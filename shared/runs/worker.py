@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
-from shared.alerts import delivery
+from shared.alerts import run_alerts
 from shared.app import Services
 from shared.clients.http.context import RecordedCall, correlated, recording
 from shared.errors import (
@@ -97,9 +97,7 @@ def _advance_lane(lane: str, place: str, damaged: set[str], machine: StateMachin
         if (now - began).total_seconds() > WORK_S:
             return  # what is left is due, so the look after the lease is released sends a wake-up
         if choice.due > now:
-            services.sleep(
-                (choice.due - now).total_seconds()
-            )  # else F&O would be polled again and again until then
+            services.sleep((choice.due - now).total_seconds())  # else F&O would be polled again and again until then
         run = blame.read_run(choice.row, services)
         if run is None:
             damaged.add(choice.row.sort_key)
@@ -157,7 +155,7 @@ def _save(run: Run, services: Services) -> Run | None:
     # Read before the run is saved: from then on another worker may reserve the same names for it.
     held = reserve.held_by(run, services) if run.reserved and _may_reserve_again(run) else ()
     saved = services.store.save(run)
-    delivery.tell_of_trouble(saved, services)  # what is saved is told of, again with each try until it is kept
+    run_alerts.enqueue_problem(saved, services)  # once it is saved; each try queues it again, in case that failed
     return _free_reservations(saved, held, services)
 
 
@@ -250,7 +248,7 @@ def _conclude(run: Run, services: Services) -> None:
     In this order: a crash between the two keeps the same alert again, the other order might never tell.
     """
     over = replace(run, ended=services.now())
-    delivery.tell_of_end(over, services)
+    run_alerts.enqueue_failure(over, services)
     services.store.end(over)
     if over.reserved and not over.may_be_with_fo:
         reserve.give_back(over, services)

@@ -156,6 +156,16 @@ def test_every_decision_is_linked_from_the_architecture() -> None:
     assert set(re.findall(r"\(decisions/([^)]+)\)", ARCHITECTURE)) == pages
 
 
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/decisions/*.md")), ids=lambda page: page.stem)
+def test_a_decision_that_was_overtaken_says_so_at_its_top_and_in_the_list(page: Path) -> None:
+    second_paragraph = page.read_text("utf-8").split("\n\n")[1]
+    found = re.search(r"(?i)^\*\*((?:in part )?overtaken) by \[decision \d+\]\(\d{4}-", second_paragraph)
+    listed = re.search(rf"\(decisions/{re.escape(page.name)}\)(?:,\s+(.+))?", section(ARCHITECTURE, "## Decisions"))
+
+    assert listed
+    assert (listed[1] or "") == (found[1].lower() if found else "")
+
+
 # -- operations
 
 

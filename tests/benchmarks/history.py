@@ -15,8 +15,9 @@ from typing import Final
 from azure.storage.blob import BlobServiceClient
 
 from local_cloud.storage import Azurite
-from operations import pages, views
+from operations import list_view, pages
 from operations.filters import Filters
+from operations.web import PageRequest
 from shared.app import Services
 from shared.config.settings import read_settings
 from shared.runs.run import Run, new_run
@@ -81,10 +82,10 @@ def _services(connection_string: str, store: RunStore) -> Services:
 def _newest_page_ms(services: Services) -> float:
     """Open the newest page."""
     began = time.perf_counter()
-    runs = views.list_runs(Filters(), "", services)
-    page = pages.list_page(runs, pages.Asked(query={}))
+    runs = list_view.list_runs(Filters(), "", services)
+    page = pages.list_page(runs, PageRequest(query={}))
     took_ms = (time.perf_counter() - began) * 1000
-    assert len(runs.ended) >= views.PAGE
+    assert len(runs.ended) >= list_view.PAGE
     assert page.status == 200
     return took_ms
 

@@ -20,11 +20,12 @@ import pytest
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
 from local_cloud.receivers import text_of
-from operations import pages, views
+from operations import pages, run_view
+from operations.web import PageRequest
 from shared import escapes
-from shared.alerts.alert import alert_from_json, alert_to_json
 from shared.alerts.channels import MailAlerts, TeamsAlerts, WebhookAlerts, alerts_http
 from shared.alerts.outbox import Outbox
+from shared.alerts.record import alert_from_json, alert_to_json
 from shared.clients.fno.client import FinanceOperations, finance_operations_http
 from shared.clients.fno.row_errors import RowError
 from shared.clients.graph.onedrive import OneDrive
@@ -213,7 +214,7 @@ def test_it_is_kept_in_records_of_alerts_and_reservations(text: str, container: 
         title=text,
         text=text,
         file_name=text,
-        integration=text,
+        flow_name=text,
         rows=(a_row(text),),
     )
 
@@ -308,11 +309,12 @@ class Texts(HTMLParser):
 
 
 def test_it_is_text_in_a_page_and_in_its_json(text: str) -> None:
-    shown = pages.Asked(query={"text": text, "code": text}, user=text)
-    view = views.run_view(a_run(text, "key"), None)
+    shown = PageRequest(query={"text": text, "code": text}, user=text)
+    view = run_view.view_run(a_run(text, "key"), None)
 
     page, harmless = (
-        pages.run_page(each, pages.Asked(query={})) for each in (view, views.run_view(a_run("harmless", "key"), None))
+        pages.run_page(each, PageRequest(query={}))
+        for each in (view, run_view.view_run(a_run("harmless", "key"), None))
     )
     content, plain = Texts(), Texts()
     content.feed(page.body)

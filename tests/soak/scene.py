@@ -263,7 +263,7 @@ class Scene(LocalCloud):
         if run is None or not url:
             return False
         self._cancelled.add(run.file.name)  # also if no answer comes
-        said = self._act(url, Verb.GIVE_UP, run)
+        said = self._act(url, Verb.CANCEL, run)
         if said is not None and not said.get("done"):
             self._cancelled.discard(run.file.name)
             return False
@@ -395,7 +395,7 @@ class Scene(LocalCloud):
             leases=self._held_leases(),
             messages=self.messages(),
             given_up=log.counts["given up"],
-            told=log.counts["message.given_up"],
+            told=log.counts["message.poison"],
             ticks=log.ticks,
             died=died,
             bugs=[*log.bugs, *(f"a damaged record was written over: {name}" for name in self._overwritten)],

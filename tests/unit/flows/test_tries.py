@@ -6,8 +6,8 @@ import pytest
 
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Behaviour, Speed
-from operations import actions, views
-from operations.actions import Asked
+from operations import actions, run_view
+from operations.actions import Requester
 from shared import execution
 from shared.runs.run import Run
 from shared.runs.states import Outcome, State
@@ -15,7 +15,7 @@ from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, as_soon_as, fno_fault, graph_fault, let_pass, look_and_finish
 from tests.world import World
 
-ME = Asked(by="Ada", why="a reason")
+ME = Requester(by="Ada", why="a reason")
 IN_ONE_LANE = {"IMPORT_DATA_PROJECT": "Asset-Major-Types", **ALERTS}
 
 
@@ -88,9 +88,9 @@ def test_a_person_may_submit_again_after_five_lost_submits(make_world: MakeWorld
     let_pass(world, lane, timedelta(hours=1))
     assert world.imports() == []
     (row,) = world.services.store.open_rows()
-    view = views.show_run(row.address, world.services)
-    assert isinstance(view, views.RunView)
-    assert {"submit-again", "give-up"} <= {offer.verb.value for offer in view.offers}
+    view = run_view.find_run(row.address, world.services)
+    assert isinstance(view, run_view.RunView)
+    assert {"submit-again", "give-up"} <= {offer.verb.value for offer in view.actions}
 
     answer = actions.submit_again(row.address, ME, world.services)
     assert answer is not None
@@ -251,9 +251,9 @@ def test_an_execution_that_f_and_o_accepted_and_never_shows_is_told_soon_in_its_
     let_pass(world, lane, timedelta(hours=3))
     assert world.calls("ImportFromPackage") == 1
     (row,) = world.services.store.open_rows()
-    view = views.show_run(row.address, world.services)
-    assert isinstance(view, views.RunView)
-    assert "give-up" in {offer.verb.value for offer in view.offers}
+    view = run_view.find_run(row.address, world.services)
+    assert isinstance(view, run_view.RunView)
+    assert "give-up" in {offer.verb.value for offer in view.actions}
 
 
 def test_an_execution_id_that_f_and_o_may_still_show_is_never_dropped(make_world: MakeWorld) -> None:
