@@ -155,7 +155,7 @@ def _save(run: Run, services: Services) -> Run | None:
     # Read before the run is saved: from then on another worker may reserve the same names for it.
     held = reserve.held_by(run, services) if run.reserved and _may_reserve_again(run) else ()
     saved = services.store.save(run)
-    run_alerts.enqueue_problem(saved, services)  # what is saved is told of, again with each try until it is kept
+    run_alerts.enqueue_problem(saved, services)  # once it is saved; each try queues it again, in case that failed
     return _free_reservations(saved, held, services)
 
 
