@@ -6,7 +6,7 @@ Functions are named for the person who reads Azure's logs. What happens is told 
 import azure.functions as func
 
 from shared.app import services
-from shared.azure_storage.queue import WORK
+from shared.azure_storage.queue_names import WORK
 from shared.health.processes import noted
 from shared.log import log
 from shared.scan import scan as scanning
@@ -40,7 +40,7 @@ def receive_notification(req: func.HttpRequest, scan: func.Out[str]) -> func.Htt
     except BadNotification as error:
         log.warning("notification.refused", status=error.status, reason=error.reason)
         return _answer(error.status, error.reason)
-    app.last_notification = app.now()
+    app.scan_memory.last_notification = app.now()
     log.info("notification.received", notifications=len(notifications))
     scanning.ask_for_look(app, at_once=scan.set)
     return _answer(202, "")

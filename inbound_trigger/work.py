@@ -28,10 +28,10 @@ def work(message: str, services: Services) -> None:
         advance_lane(lanes[0], services)
         return
     work = {lane: partial(advance_lane, lane, services) for lane in lanes}
-    for lane, attempt in services.attempt_all(work, limit_s=None, at_once=LANES_AT_ONCE).items():
+    for lane, attempt in services.duties.attempt_all(work, limit_s=None, at_once=LANES_AT_ONCE).items():
         if attempt.error:  # the others are done: they are not to come again with it, nor to be given up with it
             log.error("lane.failed", lane=lane, reason=f"{type(attempt.error).__name__}: {attempt.error}")
-            services.wakes.send(lane, delay_s=AGAIN_S)
+            services.queue.send(lane, delay_s=AGAIN_S)
 
 
 def advance_lane(line: str, services: Services) -> None:
@@ -48,7 +48,7 @@ def advance_lane(line: str, services: Services) -> None:
 
 def keep_watch(services: Services) -> None:
     """Do what the minute's timer does, exports included. Raises the first error at the end."""
-    scan.keep_watch(services, start_missed=_start_missed if services.integrations.exports else None)
+    scan.keep_watch(services, start_missed=_start_missed if services.settings.flows.exports else None)
 
 
 def _start_missed(listed: OpenLanes, services: Services) -> int:

@@ -16,22 +16,15 @@ from operations import available_actions, views
 from operations.filters import Filters
 from shared.app import Services
 from shared.clients.graph.onedrive import DriveItem
-from shared.errors import AppError, NotFound
+from shared.errors import AppError, LeaseTaken, NotFound, RecordChanged
 from shared.exports import steps as export_steps
 from shared.log import log
-from shared.reservations import reserve
+from shared.reservations import release, settle
+from shared.runs.addresses import address_of, address_of_rerun, sort_key_after
 from shared.runs.lane import ahead_of, choose
 from shared.runs.record import Damaged
+from shared.runs.rows import Pause, RunRow
 from shared.runs.run import About, Direction, FileFacts, Rerun, Run, State, StepRecord, new_run
-from shared.runs.store import (
-    LeaseTaken,
-    Pause,
-    RecordChanged,
-    RunRow,
-    address_of,
-    address_of_successor,
-    order_behind,
-)
 from shared.scan import scan
 
 # Tries to write a decision into a record that a worker writes at the same moment.
@@ -72,7 +65,7 @@ def _noted(run: Run, step: str, asked: Asked, now: datetime) -> Run:
 
 def _wake(lane: str, services: Services, *, place: str = "", delay_s: float = 0.0) -> None:
     """place: of a run that a worker might not see among the first of its lane."""
-    services.wakes.send(f"{lane} {place}".strip(), delay_s=delay_s)
+    services.queue.send(f"{lane} {place}".strip(), delay_s=delay_s)
 
 
 def _wake_when_due(lane: str, services: Services) -> None:
@@ -107,8 +100,8 @@ def run_again(address: str, asked: Asked, services: Services) -> Answer | None:
             "It has not ended. Run again now, F&O could import its rows twice. Wait for its end, or cancel it first.",
             address,
         )
-    if old.rerun and services.store.run_at(address_of_successor(old.rerun)):
-        return Answer(done=True, said="It was run again already.", run=address_of_successor(old.rerun))
+    if old.rerun and services.store.run_at(address_of_rerun(old.rerun)):
+        return Answer(done=True, said="It was run again already.", run=address_of_rerun(old.rerun))
     new = _work_of(old, asked, services)
     if isinstance(new, Answer):
         return new
@@ -136,7 +129,7 @@ def _work_of(old: Run, asked: Asked, services: Services) -> Run | Answer:
 
 
 def _import_of(old: Run, services: Services) -> Run | Answer:
-    flow = services.integrations.import_named(old.flow_name)
+    flow = services.settings.flows.import_named(old.flow_name)
     if flow is None:
         return _refused(f"The settings have no import named '{old.flow_name}' any more. Add it first.")
     name = old.file.name
@@ -144,9 +137,9 @@ def _import_of(old: Run, services: Services) -> Run | Answer:
         item = services.onedrive(flow.drive).get(old.file.item_id)
     except NotFound:
         return _refused(f"{name} is not in OneDrive any more. Copy it into {flow.input_folder} to import it.")
-    if item.parent_id == services.folder_id(flow.drive, flow.input_folder):
+    if item.parent_id == services.folders.find(flow.drive, flow.input_folder):
         return _refused(f"{name} lies in {flow.input_folder}, and is imported from there by itself.")
-    if item.parent_id == services.folder_id(flow.drive, flow.processing_folder):
+    if item.parent_id == services.folders.find(flow.drive, flow.processing_folder):
         return _refused(f"{name} lies in {flow.processing_folder}: another run is at it.")
     if not _is_unchanged(old.file, item):
         return _refused(f"{name} has been changed since. Move it into {flow.input_folder} to import it as it is now.")
@@ -156,7 +149,7 @@ def _import_of(old: Run, services: Services) -> Run | Answer:
         state=State.FOUND,
         flow_name=flow.name,
         lane=flow.lane,
-        sort_key=order_behind(head.sort_key if (head := services.store.head(flow.lane)) else "", now, item.item_id),
+        sort_key=sort_key_after(head.sort_key if (head := services.store.head(flow.lane)) else "", now, item.item_id),
         now=now,
         data_project=flow.data_project,
         file=replace(old.file, name=item.name, etag=item.etag, is_complete=True, web_url=item.web_url),
@@ -171,7 +164,7 @@ def _is_unchanged(then: FileFacts, item: DriveItem) -> bool:
 
 
 def _export_of(old: Run, services: Services) -> Run | Answer:
-    flow = services.integrations.export_named(old.flow_name)
+    flow = services.settings.flows.export_named(old.flow_name)
     if flow is None:
         return _refused(f"The settings have no export named '{old.flow_name}' any more. Add it first.")
     if head := services.store.head(flow.lane):
@@ -194,7 +187,7 @@ def _opened(run: Run, services: Services) -> Answer:
 
 
 def _stands(lane: str, services: Services) -> str:
-    pause = services.store.paused(lane)
+    pause = services.store.pause_of(lane)
     return f"It waits: {pause.by} has paused the lane." if pause else ""
 
 
@@ -239,19 +232,19 @@ def check_now(address: str, asked: Asked, services: Services) -> Answer | None:
         return run
     if run.ended:
         return _refused("It has ended.", address)
-    if pause := services.store.paused(run.lane):
+    if pause := services.store.pause_of(run.lane):
         return _refused(f"{pause.by} has paused its lane. Resume it first.", address)
     listed = services.store.lane(run.lane)
     if ahead := ahead_of(run.sort_key, listed.rows, listed.stops):
         return _refused(f"It waits for its turn behind {ahead.file_name}. Check that one.", ahead.address)
     try:
-        with services.store.lease(run.lane):
+        with services.leases.hold(run.lane):
             # What a person asks for is not counted among the answers after which a file may be gone.
             due = replace(run, due=services.now(), not_found=max(run.not_found - 1, 0))
             services.store.save(_noted(due, "check_now", asked, services.now()))
             for stop in listed.stops:
                 if stop.flow_name == run.flow_name:
-                    services.store.stop(replace(stop, next_try=services.now()))
+                    services.store.save_stop(replace(stop, next_try=services.now()))
     except (LeaseTaken, RecordChanged):
         return Answer(done=True, said="The app is processing this run.", run=address)
     _wake(run.lane, services, place=run.sort_key)
@@ -283,7 +276,7 @@ def give_up(address: str, asked: Asked, services: Services) -> Answer | None:
         except RecordChanged:
             continue
         if not run.may_be_with_fo:
-            reserve.give_back(run, services)
+            release.give_back(run, services)
         _wake(run.lane, services, place=run.sort_key)
         _wake(run.lane, services, place=run.sort_key, delay_s=LET_GO_S)
         log.info("action.give_up", run_id=run.run_id, lane=run.lane, by=asked.by, why=asked.why)
@@ -317,7 +310,7 @@ def free_project(address: str, asked: Asked, services: Services) -> Answer | Non
         return run
     if run.cancelled_in is None:
         return _refused("It is not cancelled. Cancel it first.", address)
-    if not reserve.free_now(run, services):
+    if not settle.free_now(run, services):
         return _refused("It reserves nothing any more.", address)
     log.warning("action.free_project", run_id=run.run_id, by=asked.by, why=asked.why)
     return Answer(done=True, said=f"The data project {run.data_project} is free.", run=address)
@@ -346,7 +339,7 @@ def pause(name: str, asked: Asked, services: Services) -> Answer | None:
     lane, flows = _lane(name, services)
     if not flows:
         return None
-    already = services.store.pause(Pause(lane=lane, by=asked.by, why=asked.why, since=services.now()))
+    already = services.store.pause_lane(Pause(lane=lane, by=asked.by, why=asked.why, since=services.now()))
     if already:
         return Answer(done=True, said=f"It was paused already, by {already.by}: {already.why}")
     log.warning("action.pause", lane=lane, by=asked.by, why=asked.why)
@@ -358,7 +351,7 @@ def resume(name: str, asked: Asked, services: Services) -> Answer | None:
     lane, flows = _lane(name, services)
     if not flows and not A_LANE.fullmatch(lane):
         return None
-    if services.store.resume(lane):
+    if services.store.resume_lane(lane):
         log.info("action.resume", lane=lane, by=asked.by, why=asked.why)
     elif not flows:
         return None
@@ -368,7 +361,7 @@ def resume(name: str, asked: Asked, services: Services) -> Answer | None:
 
 def _lane(name: str, services: Services) -> tuple[str, Sequence[str]]:
     """Return the lane of that name, or of the flow of that name, and the flows that go on it."""
-    integrations = services.integrations
+    integrations = services.settings.flows
     lanes = {flow.name: flow.lane for flow in integrations.imports}
     lanes |= {flow.name: flow.lane for flow in integrations.exports}
     lane = next((lane for flow, lane in lanes.items() if flow.casefold() == name.casefold()), name)
@@ -377,12 +370,12 @@ def _lane(name: str, services: Services) -> tuple[str, Sequence[str]]:
 
 def export_now(name: str, asked: Asked, services: Services) -> Answer | None:
     """Begin an export, due or not; None where there is no such export."""
-    flow = next((each for each in services.integrations.exports if each.name.casefold() == name.casefold()), None)
+    flow = next((each for each in services.settings.flows.exports if each.name.casefold() == name.casefold()), None)
     if flow is None:
         return None
     if head := services.store.head(flow.lane):
         return Answer(done=True, said=f"An export of {flow.data_project} is under way already.", run=head.address)
-    if pause := services.store.paused(flow.lane):
+    if pause := services.store.pause_of(flow.lane):
         return _refused(f"{pause.by} has paused it. Resume it first.")
     run = _noted(export_steps.planned(flow, services.now()), "export_now", asked, services.now())
     log.info("action.export_now", run_id=run.run_id, lane=run.lane, by=asked.by, why=asked.why)

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from shared.execution import LOST_SUBMITS
+from shared.runs.rows import RunRow
 from shared.runs.run import WITH_FO, Direction, Outcome, Run, State
-from shared.runs.store import RunRow
 
 
 class Verb(StrEnum):

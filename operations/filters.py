@@ -9,7 +9,7 @@ from operations.arguments import FILTERS
 from shared.runs.run import MOVES, Outcome, State
 
 if TYPE_CHECKING:
-    from shared.runs.store import RunRow
+    from shared.runs.rows import RunRow
 
 # The choice of outcomes that a list offers beside the outcomes themselves.
 NOT_SUCCEEDED: Final = "NotSucceeded"

@@ -19,12 +19,15 @@ from shared.advice import what_to_do
 from shared.alerts import delivery
 from shared.alerts.delivery import passed_words
 from shared.app import Services
-from shared.config.integrations import Integrations
+from shared.config.integrations import Flows
 from shared.exports import steps as export_steps
 from shared.imports import steps as import_steps
-from shared.reservations import reserve
+from shared.reservations import settle
+from shared.runs.addresses import address_of, address_of_rerun, place_at
+from shared.runs.index import Rows, is_position
 from shared.runs.lane import SECOND, ahead_of
 from shared.runs.record import Damaged
+from shared.runs.rows import Pause, RunRow
 from shared.runs.run import (
     PROGRESS,
     Direction,
@@ -36,7 +39,6 @@ from shared.runs.run import (
     StepRecord,
     Submission,
 )
-from shared.runs.store import Pause, Rows, RunRow, address_of, address_of_successor, is_position
 
 # Rows of a page, at least, as long as there are so many; rows that one call of storage brings; and with a filter rows
 # that one page looks through before it lets the person decide whether to look on.
@@ -181,12 +183,12 @@ def list_runs(filters: Filters, behind: str, services: Services) -> RunList:
     """
     if behind and not is_position(behind):
         raise NotUnderstood("behind: this is not a position in the list. Open the first page, and go on from there.")
-    open_rows, pauses = services.store.open_rows_and_pauses()
+    open_rows, pauses = services.index.open_rows_and_pauses()
     open_rows = _with_damage(open_rows, services)
     open_lines = placed(open_rows, frozenset(pause.lane for pause in pauses))
     fitting = [] if behind else [line for line in open_lines if filters.fit(line.run)]
     ended, position, looked_back_to = ([], "", None) if filters.no_ended else _ended_page(filters, behind, services)
-    integrations = services.integrations
+    integrations = services.settings.flows
     return RunList(
         tiles=tiles(open_lines, *_failed_today(services)),
         filters=filters,
@@ -202,7 +204,7 @@ def list_runs(filters: Filters, behind: str, services: Services) -> RunList:
     )
 
 
-def lanes(integrations: Integrations, pauses: Sequence[Pause]) -> Iterator[LaneView]:
+def lanes(integrations: Flows, pauses: Sequence[Pause]) -> Iterator[LaneView]:
     """Yield the flows of the settings with what stops them, then the other lanes that are paused."""
     paused = {pause.lane: pause for pause in pauses}
     named = [(flow.name, Direction.IMPORT, flow.lane) for flow in integrations.imports]
@@ -298,7 +300,7 @@ def tiles(open_lines: Sequence[Line], failed_today: int, failed_today_or_more: b
 def _failed_today(services: Services) -> tuple[int, bool]:
     """Return how many runs that were opened today have failed, and whether there are more than are counted."""
     today = services.now().date()
-    first = next(services.store.ended_rows(today, today, only_failed=True, at_once=FAILURES_COUNTED))
+    first = next(services.index.ended_rows(today, today, only_failed=True, at_once=FAILURES_COUNTED))
     return len(first.rows), not first.is_last_of_day
 
 
@@ -352,11 +354,11 @@ def _ended_line(row: RunRow) -> Line:
 
 
 def _ended_rows(filters: Filters, behind: str, services: Services) -> Iterator[Rows]:
-    return services.store.ended_rows(
+    return services.index.ended_rows(
         filters.day or services.now().date(),
         filters.day,
         only_failed=filters.only_failed,
-        behind=behind,
+        after=behind,
         at_once=AT_ONCE_FILTERED if filters.is_any else PAGE,
     )
 
@@ -471,15 +473,15 @@ def show_run(address: str, services: Services) -> RunView | DamagedView | None:
     try:
         run = services.store.run_at(address)
     except Damaged as damaged:
-        name = services.store.open_place(address)
+        name = place_at(address)
         return DamagedView(
             address=address, damage=str(damaged), offers=available_actions.of_damaged(name) if name else ()
         )
     if run is None:
         return None
-    pause = None if run.ended else services.store.paused(run.lane)
+    pause = None if run.ended else services.store.pause_of(run.lane)
     can_be_again = run.ended is None or run.rerun is not None or _can_be_again(run, services)
-    is_holding = run.cancelled_in is not None and run.may_be_with_fo and reserve.is_holding(run, services)
+    is_holding = run.cancelled_in is not None and run.may_be_with_fo and settle.is_holding(run, services)
     ahead, has_others_before = (None, False) if run.ended else _ahead(run, services)
     later = tuple(_later(run, services))
     return run_view(
@@ -496,8 +498,8 @@ def show_run(address: str, services: Services) -> RunView | DamagedView | None:
 def _can_be_again(run: Run, services: Services) -> bool:
     """Return whether nothing that the app itself knows stands against running it again."""
     if run.direction is Direction.IMPORT:
-        return services.integrations.import_named(run.flow_name) is not None
-    flow = services.integrations.export_named(run.flow_name)
+        return services.settings.flows.import_named(run.flow_name) is not None
+    flow = services.settings.flows.export_named(run.flow_name)
     return flow is not None and services.store.head(flow.lane) is None
 
 
@@ -520,7 +522,7 @@ def _later(run: Run, services: Services) -> Iterator[Later]:
         if following is None or following.rerun is None:
             return
         successor = following.rerun
-        address = address_of_successor(successor)
+        address = address_of_rerun(successor)
         try:
             following = services.store.run_at(address)
         except Damaged:

@@ -163,19 +163,19 @@ def poll(run: Run, fno: FinanceOperations, services: Services) -> Polled:
         if polled.is_forgotten:
             return polled
         if polled.status.is_final:
-            services.note_took(run.lane, age_s)
+            services.last_execution_s[run.lane] = age_s
             return polled
         if polled.known_as:
             return polled
         wait_s = _stay_s(run, age_s, services)
         if wait_s is None:
             return polled
-        services.pause(wait_s)
+        services.sleep(wait_s)  # why: FIRST_LOOK_S; what is waited for has been saved
 
 
 def _stay_s(run: Run, age_s: float, services: Services) -> float | None:
     """Return the seconds until a worker that stays polls again; None if its end is so far off that it gives way."""
-    usual_s = services.usually_takes_s(run.lane)
+    usual_s = services.last_execution_s.get(run.lane)
     away_s = age_s if usual_s is None else min(age_s, abs(age_s - usual_s))
     wait_s = max(away_s * WAIT_SHARE, FIRST_LOOK_S)
     return wait_s if away_s + wait_s <= services.settings.poll_stay_s else None
@@ -275,7 +275,7 @@ def _next_look_s(run: Run, services: Services) -> float:
     settings, age_s = services.settings, _age_s(run, services)
     share = YOUNG_SHARE if age_s < YOUNG_S else WAIT_SHARE
     wait_s = min(max(age_s * share, settings.poll_first_s), settings.poll_longest_s)
-    usual_s = services.usually_takes_s(run.lane) if settings.poll_stay_s else None
+    usual_s = services.last_execution_s.get(run.lane) if settings.poll_stay_s else None
     until_usual_s = (usual_s or 0.0) - WAKE_LATENCY_S - age_s
     return until_usual_s if 0 < until_usual_s < wait_s else wait_s
 

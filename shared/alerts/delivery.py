@@ -18,15 +18,15 @@ from shared.advice import what_to_do
 from shared.alerts.alert import ROWS_QUOTED, Alert, Message, Notice, at_most, key_of_text
 from shared.alerts.outbox import AlertUnreadable, Row
 from shared.app import Services
-from shared.azure_storage.checkpoints import change_note, moment_of, read_note
+from shared.azure_storage.checkpoints import moment_of
 from shared.clients.http.client import waiting_at_most
 from shared.concurrency import NotInTime, StillRunning, attempted
-from shared.errors import AppError, ItemChanged, TryAgain
+from shared.errors import AppError, LeaseTaken, RecordChanged, TryAgain
 from shared.log import log
+from shared.runs.addresses import address_of
 from shared.runs.lane import LaneRow, Stop
 from shared.runs.record import Damaged
 from shared.runs.run import Run
-from shared.runs.store import LeaseTaken, address_of
 
 if TYPE_CHECKING:
     from shared.alerts.channels import Channel
@@ -97,7 +97,7 @@ def tell_of_trouble(run: Run, services: Services) -> None:
         stays=True,
     )
     try:
-        services.tell(alert)
+        services.outbox.put(alert)
     except AppError as error:
         log.error("alert.not_kept", title=alert.title, reason=str(error))
 
@@ -106,7 +106,7 @@ def tell_of_end(run: Run, services: Services) -> None:
     """Keep the alert of a run that has ended badly. Raises storage's errors: the run is then ended once more."""
     if run.outcome is None or not run.outcome.needs_telling:
         return
-    services.tell(
+    services.outbox.put(
         replace(
             _about(run, services),
             key=f"{ENDED_RUN}-{run.run_id}",
@@ -128,7 +128,7 @@ def _ended(text: str) -> str:
 
 def _about(run: Run, services: Services) -> Alert:
     """Return an alert with all that is known of a run."""
-    flow = services.integrations.named(run.flow_name)
+    flow = services.settings.flows.named(run.flow_name)
     address, app_url = address_of(run), services.settings.app_url
     return Alert(
         key="",
@@ -201,7 +201,7 @@ def tell_of_damage(row: LaneRow, services: Services) -> None:
     """Keep the alert of a record that cannot be read. Raises nothing: it is told again at the next try."""
     log.error("record.damaged", lane=row.lane, order=row.sort_key, reason=row.damage)
     try:
-        services.tell(damage_alert(row, services))
+        services.outbox.put(damage_alert(row, services))
     except AppError as error:
         log.error("alert.not_kept", title=f"damaged record {row.sort_key}", reason=str(error))
 
@@ -210,7 +210,7 @@ def stop_alerts(stops: Sequence[Stop], services: Services) -> list[Alert]:
     """Return the alerts of flows that stand still: one for each flow, or one for the environment if F&O refuses."""
     alerts: dict[str, Alert] = {}
     for stop in stops:
-        flow = services.integrations.named(stop.flow_name)
+        flow = services.settings.flows.named(stop.flow_name)
         is_fo = "|F&O|" in stop.refusal
         scope = flow.environment_url if flow and is_fo else f"{stop.lane} {stop.flow_name}"
         who = "F&O refuses the files" if is_fo else "OneDrive refuses the files"
@@ -337,7 +337,7 @@ def tell_people(
         if not rows and not any(standing.values()):
             return 0
         try:
-            with services.store.lease("alerts"):
+            with services.leases.hold("alerts"):
                 return _Telling(rows, services).tell(standing, is_unsure)
         except LeaseTaken:
             return 0  # another worker is at it
@@ -376,10 +376,10 @@ class _Telling:
                 return work[key]()
             except AlertUnreadable as error:
                 return _report_unreadable(key, error, self._services)
-            except ItemChanged:
+            except RecordChanged:
                 return None  # by somebody else, at this moment; it waits for the next time
 
-        ended = self._services.attempt_all(
+        ended = self._services.duties.attempt_all(
             {f"{what} alert {key}": partial(attempt, key) for key in work}, limit_s=PART_S, begin_within_s=BEGIN_S
         )
         for each in ended.values():
@@ -416,7 +416,7 @@ class _Telling:
         gone = [alert for alert in still_open if _area(alert.key) in standing and alert.key not in stands]
         self._about("end", {alert.key: partial(self._over, alert.key) for alert in gone if not is_unsure(alert)})
         # One call for each, so there may not be time for all: those that were looked at last come last.
-        looked_at = self._services.alerts_looked_at
+        looked_at = self._services.alert_memory.checked_at
         asked = [alert for alert in still_open if _area(alert.key) in IS_OPEN]
         asked.sort(key=lambda alert: looked_at.get(alert.key, 0.0))
         self._about("look at", {alert.key: partial(self._look_at, alert) for alert in asked})
@@ -424,7 +424,7 @@ class _Telling:
             looked_at.pop(key, None)
 
     def _look_at(self, alert: Alert) -> Alert | None:
-        self._services.alerts_looked_at[alert.key] = time.monotonic()
+        self._services.alert_memory.checked_at[alert.key] = time.monotonic()
         is_open = IS_OPEN[_area(alert.key)]
         return None if is_open(alert, self._services) else self._over(alert.key)
 
@@ -452,7 +452,7 @@ class _Telling:
             if notices
         }
         spoken: set[str] = set()
-        for attempt in self._services.attempt_all(work, limit_s=CHANNELS_S, at_once=len(work)).values():
+        for attempt in self._services.duties.attempt_all(work, limit_s=CHANNELS_S, at_once=len(work)).values():
             if attempt.error:
                 self._errors.append(attempt.error)
             for alert in attempt.result or ():
@@ -609,7 +609,7 @@ def _with_words(due: Sequence[Notice], channel: str, services: Services) -> list
 
     work = {f"read alert {notice.alert.key} for {channel}": partial(read, notice) for notice in due}
     with waiting_at_most(CALL_S):
-        ended = services.attempt_all(work, limit_s=PART_S, begin_within_s=BEGIN_S)
+        ended = services.duties.attempt_all(work, limit_s=PART_S, begin_within_s=BEGIN_S)
     return [notice for attempt in ended.values() for notice in attempt.result or ()]
 
 
@@ -623,13 +623,13 @@ def _note_told(message: Message, channel: str, services: Services) -> list[Alert
                 return None  # a person has deleted it
             try:
                 return services.outbox.save(alert.after_telling(channel, notice.word, services.now()))
-            except ItemChanged:  # by another channel's thread
+            except RecordChanged:  # by another channel's thread
                 alert = services.outbox.read(notice.alert.key)
         raise TryAgain(f"The alert {notice.alert.key} is written again and again by others")
 
     work = {f"note alert {notice.alert.key} for {channel}": partial(note, notice) for notice in message.notices}
     with waiting_at_most(CALL_S):
-        ended = services.attempt_all(work, limit_s=None)
+        ended = services.duties.attempt_all(work, limit_s=None)
     for attempt in ended.values():
         if attempt.error:
             raise attempt.error
@@ -645,7 +645,7 @@ def _messages(notices: Sequence[Notice], room: int, services: Services) -> list[
 
 def _recent(channel: str, services: Services) -> list[datetime]:
     """Return when a channel was used of late, whether it worked or not."""
-    texts = read_note(USED, services).content.get(channel, "").split()
+    texts = services.checkpoints.read(USED).content.get(channel, "").split()
     moments = [moment for text in texts if (moment := moment_of(text))]
     return [moment for moment in moments if services.now() - moment < WITHIN]
 
@@ -654,4 +654,4 @@ def _note_tries(channel: str, tries: Sequence[datetime], services: Services) -> 
     def note(content: dict[str, str]) -> None:
         content[channel] = " ".join(moment.isoformat() for moment in tries)
 
-    change_note(USED, note, services)
+    services.checkpoints.change(USED, note)

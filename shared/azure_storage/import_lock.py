@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
-from shared.runs.store import LeaseTaken, RunStore
+from shared.azure_storage.leases import Leases
+from shared.errors import LeaseTaken
 
 # Seconds that one worker waits for its turn, asking this often where another host has it. F&O needs about as long for
 # small packages; sent back through the queue, each package would wait for the next look at the queue instead.
@@ -26,9 +27,9 @@ LINGER_S: Final = 0.05
 class Turns:
     """The turns at one thing, as the threads of this process take them."""
 
-    def __init__(self, store: RunStore, name: str) -> None:
+    def __init__(self, leases: Leases, name: str) -> None:
         """name: of the lease."""
-        self._store = store
+        self._leases = leases
         self._name = name
         lock = threading.Lock()
         self._changed = threading.Condition(lock)
@@ -85,7 +86,7 @@ class Turns:
         if self._gives_way:
             time.sleep(2 * TURN_LOOK_S)  # in which another host that waits asks once
         while True:
-            lease = self._store.lease(self._name)
+            lease = self._leases.hold(self._name)
             try:
                 lease.__enter__()
                 return lease

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import requests
 
-from shared.azure_storage.transport import identity_transport
 from shared.clients.http.client import allowed_s
-from shared.errors import AppError, ItemChanged, NeedsPerson, RemoteCall, TryAgain
+from shared.errors import AppError, NeedsPerson, RecordChanged, RemoteCall, TryAgain
 from shared.escapes import read_json
 from shared.locks import WAIT_S, CallLock
 from shared.log import log
@@ -138,9 +137,11 @@ class StorageIdentity:
         """Return a token. Raises what azure-identity does, and NeedsPerson if Azure gives no identity here."""
         from azure.identity import ManagedIdentityCredential
 
+        from shared.azure_storage.transport import sdk_transport
+
         require_identity_endpoint()
         if self._credential is None:
-            transport = identity_transport(connection_timeout=5, read_timeout=30)
+            transport = sdk_transport(connection_timeout=5, read_timeout=30)
             self._credential = ManagedIdentityCredential(client_id=self._client_id or None, transport=transport)
         token: AccessToken = self._credential.get_token(*scopes, **options)
         return token
@@ -199,10 +200,12 @@ class AppIdentity:
     def _new_credential(self) -> "AzureCredential":
         from azure import identity
 
+        from shared.azure_storage.transport import sdk_transport
+
         # Nothing sleeps in an invocation, azure-core's retries neither: the runner tries again.
         options: dict[str, Any] = {
             "retry_total": 0,
-            "transport": identity_transport(connection_timeout=_CONNECT_S, read_timeout=_READ_S),
+            "transport": sdk_transport(connection_timeout=_CONNECT_S, read_timeout=_READ_S),
             "raw_response_hook": self._note_status,
         }
         authority = {
@@ -287,7 +290,7 @@ class TokenCacheStore(Protocol):
         ...
 
     def save(self, serialized: str) -> None:
-        """Replace what ``load`` returned last; raises ItemChanged where somebody else has replaced it since."""
+        """Replace what ``load`` returned last; raises RecordChanged where somebody else has replaced it since."""
         ...
 
 
@@ -400,7 +403,7 @@ class SignedInUser:
     def _save_renewed(self, cache: "msal.SerializableTokenCache") -> None:
         try:
             self._store.save(cache.serialize())
-        except ItemChanged:
+        except RecordChanged:
             # Another process was first, or a person has signed in anew: theirs counts, and our token is good as well.
             self._reload(cache)
         except TryAgain as error:
@@ -411,7 +414,7 @@ class SignedInUser:
         serialized = cache.serialize()
         try:
             self._store.save(serialized)
-        except ItemChanged:
+        except RecordChanged:
             # Whatever came in between is older than what the person has just done.
             self._store.load()
             self._store.save(serialized)

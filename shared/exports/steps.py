@@ -15,15 +15,18 @@ from typing import Final
 
 from shared import execution
 from shared.app import Services
-from shared.azure_storage.checkpoints import moment_of, read_note
+from shared.azure_storage.checkpoints import Checkpoint, moment_of
 from shared.clients.blobs.quick_xor_hash import QuickXorHash
 from shared.clients.blobs.transfer import RemoteFile, open_blob
 from shared.clients.fno.dmf import ExecutionStatus, FinanceOperations
 from shared.clients.graph.onedrive import CHUNK, DriveItem, OneDrive
 from shared.config.integrations import ExportFlow
-from shared.errors import AnswerLost, AppError, DataDamaged, NameHeld, NameTaken, NotFound, TryAgain
+from shared.errors import AnswerLost, AppError, DataDamaged, NameHeld, NameTaken, NotFound, RecordChanged, TryAgain
 from shared.log import log
 from shared.reservations import reserve
+from shared.reservations.reservation import names_of
+from shared.runs.addresses import moment_of as opened_at
+from shared.runs.addresses import sort_key_of
 from shared.runs.record import Damaged
 from shared.runs.run import (
     Direction,
@@ -36,8 +39,6 @@ from shared.runs.run import (
     new_execution_id,
     new_run,
 )
-from shared.runs.store import Mark, RecordChanged, order_of
-from shared.runs.store import moment_of as opened_at
 from shared.runs.worker import Flow, Step, advance
 
 # How every zip begins, and what stands in its last bytes. A proxy on the way may answer a download with a page of its
@@ -109,7 +110,7 @@ def start_missed_exports(lanes_under_way: Collection[str], services: Services) -
 
 
 def _start_missed(flow: ExportFlow, moment: datetime, services: Services) -> bool:
-    mark = read_note(f"export-{flow.lane}", services)
+    mark = services.checkpoints.read(f"export-{flow.lane}")
     served, opened = _served(mark), moment_of(mark.content.get("opened"))
     if served is None or opened is None:
         return False  # none has been made yet: the first one waits for its moment
@@ -135,7 +136,7 @@ def _start_all(
 ) -> int:
     """Start each export that has no open run; return how many were opened. Raises the first error at the end."""
     opened, failed = 0, list[AppError | Damaged]()
-    for flow in services.integrations.exports:
+    for flow in services.settings.flows.exports:
         if flow.lane in under_way:
             _note_skipped(flow, moment, under_way[flow.lane])
             continue
@@ -172,7 +173,7 @@ def _note_skipped(flow: ExportFlow, moment: datetime | None, order: str) -> None
 def _start_if_due(flow: ExportFlow, moment: datetime | None, services: Services) -> bool:
     """moment: of the schedule, which is to be served; None if a person asks."""
     now = services.now()
-    mark = read_note(f"export-{flow.lane}", services)
+    mark = services.checkpoints.read(f"export-{flow.lane}")
     last = _last_run(mark, services)
     served = _served(mark)
     if served and served > now + TICKS_EARLY_BY:
@@ -190,7 +191,7 @@ def _start_if_due(flow: ExportFlow, moment: datetime | None, services: Services)
     return _opened(replace(planned(flow, now), scheduled=moment), mark, last, services)
 
 
-def _open_noted(flow: ExportFlow, mark: Mark, last: Run | None, services: Services) -> bool:
+def _open_noted(flow: ExportFlow, mark: Checkpoint, last: Run | None, services: Services) -> bool:
     """Open the run that was noted for a moment of the schedule, if its host ended before it opened it.
 
     It is the same run, in the same place: where another host is about to open it, one of both does.
@@ -212,7 +213,7 @@ def planned(flow: ExportFlow, now: datetime) -> Run:
         state=State.PLANNED,
         flow_name=flow.name,
         lane=flow.lane,
-        sort_key=order_of(now, flow.name),
+        sort_key=sort_key_of(now, flow.name),
         now=now,
         data_project=flow.data_project,
         company=flow.company,
@@ -222,24 +223,24 @@ def planned(flow: ExportFlow, now: datetime) -> Run:
 
 def start(run: Run, services: Services) -> bool:
     """Open an export that a person asks for, due or not; return False where another one begins at this moment."""
-    mark = read_note(f"export-{run.lane}", services)
+    mark = services.checkpoints.read(f"export-{run.lane}")
     return _opened(run, mark, _last_run(mark, services), services)
 
 
-def _opened(run: Run, mark: Mark, last: Run | None, services: Services) -> bool:
+def _opened(run: Run, mark: Checkpoint, last: Run | None, services: Services) -> bool:
     content = {"opened": run.opened.isoformat(), "run_id": run.run_id}
     content |= {"scheduled": _text_of(run.scheduled), "served": _text_of(run.scheduled or _served(mark))}
     if last:
         content |= {"last_opened": last.opened.isoformat(), "last_run_id": last.run_id}
     mark.content = content
     try:
-        services.store.write_mark(f"export-{run.lane}", mark)
+        services.checkpoints.write(f"export-{run.lane}", mark)
     except RecordChanged:
         return False  # another host starts it at this moment
     return _created(run, last, services)
 
 
-def _served(mark: Mark) -> datetime | None:
+def _served(mark: Checkpoint) -> datetime | None:
     """Return the last moment of the schedule that was served; None if none was.
 
     An older version noted no moment: what came before its last export is over.
@@ -265,7 +266,7 @@ def _created(run: Run, last: Run | None, services: Services) -> bool:
     log.info("export.planned", flow_name=run.flow_name, file=run.file.name, scheduled=run.scheduled)
     if run.late_s is not None:
         log.warning("export.late", flow_name=run.flow_name, scheduled=run.scheduled, late_s=run.late_s)
-    services.wakes.send(run.lane)
+    services.queue.send(run.lane)
     return True
 
 
@@ -275,7 +276,7 @@ def _file_name(flow: ExportFlow, now: datetime) -> str:
     return f"{project}_{flow.company}_{now.astimezone(UTC):%Y%m%d-%H%M%S}.zip"
 
 
-def _last_run(mark: Mark, services: Services) -> Run | None:
+def _last_run(mark: Checkpoint, services: Services) -> Run | None:
     """Return the export that was started last, as it ended; where it never came to be, the one before it."""
     for opened, run_id in (("opened", "run_id"), ("last_opened", "last_run_id")):
         moment = moment_of(mark.content.get(opened))
@@ -316,7 +317,7 @@ def _dropped(run: Run, services: Services) -> Run:
     Always raises RecordChanged, as saving it would.
     """
     if row := services.store.row_at(run.lane, run.sort_key):
-        services.store.drop(replace(row, record_etag=run.record_etag))
+        services.store.delete_waiting(replace(row, record_etag=run.record_etag))
     raise RecordChanged(f"run {run.run_id} has ended already; a host that stood still had opened it once more")
 
 
@@ -364,7 +365,7 @@ def _with_reserved(run: Run, services: Services) -> Run:
     """Return a run with the names that it holds: an older version did not save them."""
     if run.reserved:
         return run
-    return replace(run, environment_url=_flow(run, services).environment_url, reserved=reserve.names_of(run))
+    return replace(run, environment_url=_flow(run, services).environment_url, reserved=names_of(run))
 
 
 def poll(run: Run, services: Services) -> Run:
@@ -429,11 +430,11 @@ def _delivered(run: Run, submission: Submission, package: RemoteFile, services: 
     is_first = not run.file.item_id
     name = run.file.name if is_first else name_with(run.file.name, submission.execution_id[-12:])
     with package, services.room.taken(package.size_bytes):
-        folder_id = services.folder_id(flow.drive, flow.output_folder)
+        folder_id = services.folders.find(flow.drive, flow.output_folder)
         try:
             item = _copied(package, services.onedrive(flow.drive), folder_id, name, run)
         except NotFound:
-            services.forget_folder(flow.drive, flow.output_folder)  # made anew at the next try
+            services.folders.forget(flow.drive, flow.output_folder)  # made anew at the next try
             raise
     _check_in(run, item, services.onedrive(flow.drive))
     log.info("export.delivered", name=item.name, size_bytes=package.size_bytes, execution=submission.execution_id)
@@ -593,7 +594,7 @@ def _is_same(there: DriveItem, package: RemoteFile) -> bool:
 
 
 def _flow(run: Run, services: Services) -> ExportFlow:
-    return services.export_flow(run.flow_name)
+    return services.settings.flows.require_export(run.flow_name)
 
 
 def _finance(run: Run, services: Services) -> FinanceOperations:

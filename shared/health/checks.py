@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 from shared.alerts import delivery
 from shared.alerts.alert import Alert
 from shared.app import Services
-from shared.azure_storage.checkpoints import moment_of, read_note
-from shared.azure_storage.queue import OLDER_QUEUES, WORK, QueueLength
+from shared.azure_storage.checkpoints import moment_of
+from shared.azure_storage.queue import QueueLength
+from shared.azure_storage.queue_names import OLDER_QUEUES, WORK
 from shared.clients.credentials import token_facts
 from shared.clients.graph.subscriptions import shake_hands
 from shared.clients.http.client import waiting_at_most
@@ -25,7 +26,7 @@ from shared.config.integrations import ExportFlow
 from shared.config.settings import THREADS, Credentials, SettingInForce, Settings, StorageSettings
 from shared.errors import AppError, SettingsInvalid, TryAgain
 from shared.health.processes import ProcessNote, process_notes
-from shared.runs.store import RunRow
+from shared.runs.rows import RunRow
 from shared.runs.wake import next_of_lanes
 from shared.scan.folder_scans import AT, NOTE, FolderScan, scans_of
 from shared.scan.scan import WORK_FUNCTION, subscription_note
@@ -137,8 +138,8 @@ def check_health(build: Callable[[], Services], *, thorough: bool = False) -> He
         grade=Grade.OK,
         checks=(),
         now=services.now(),
-        process_began=services.began,
-        last_notification=services.last_notification,
+        process_began=services.started,
+        last_notification=services.scan_memory.last_notification,
         threads=thread_pool_size(),
         settings=services.settings.in_force,
     )
@@ -236,12 +237,11 @@ def _identity(client_id: str) -> str:
 
 def _with_storage(health: Health, services: Services) -> Health:
     """Return what the app has written down about itself. Raises TryAgain and NeedsPerson of storage."""
-    now, store = services.now(), services.store
-    open_lanes = store.open_lanes()
-    lanes = _lanes(store.open_rows(), {choice.row.address for choice in next_of_lanes(open_lanes).values()})
-    queues = tuple(Queue(name=queue, length=services.wakes.length(queue)) for queue in (WORK, *OLDER_QUEUES))
+    now, open_lanes = services.now(), services.store.open_lanes()
+    lanes = _lanes(services.index.open_rows(), {choice.row.address for choice in next_of_lanes(open_lanes).values()})
+    queues = tuple(Queue(name=queue, length=services.queue.length(queue)) for queue in (WORK, *OLDER_QUEUES))
     queues = tuple(queue for queue in queues if queue.name == WORK or queue.length.given_up)
-    noted = read_note(NOTE, services).content
+    noted = services.checkpoints.read(NOTE).content
     last_look = moment_of(noted.get(AT))
     subscriptions = tuple(_subscriptions(services))
     processes = process_notes(services)
@@ -326,15 +326,15 @@ def _standing(alert: Alert) -> Check:
 
 
 def _subscriptions(services: Services) -> Iterator[SubscriptionState]:
-    for drive in sorted({flow.drive for flow in services.integrations.imports}):
-        note = read_note(subscription_note(drive), services).content
+    for drive in sorted({flow.drive for flow in services.settings.flows.imports}):
+        note = services.checkpoints.read(subscription_note(drive)).content
         until = moment_of(note.get("expires"))
         if "id" in note and until:
             yield SubscriptionState(drive=drive, since=moment_of(note.get("since")), until=until)
 
 
 def _notification_checks(subscriptions: Sequence[SubscriptionState], services: Services) -> Iterator[Check]:
-    drives = sorted({flow.drive for flow in services.integrations.imports})
+    drives = sorted({flow.drive for flow in services.settings.flows.imports})
     if drives and not services.settings.notification_url:
         yield Check(
             name="Notifications",
@@ -438,7 +438,7 @@ def _counted(count: int, what: str) -> str:
 def _others(services: Services, *, thorough: bool) -> Iterator[Check]:
     """Ask each service, one after the other, until the time is up."""
     began = services.now()
-    urls = dict.fromkeys(flow.environment_url for flow in services.integrations.flows)
+    urls = dict.fromkeys(flow.environment_url for flow in services.settings.flows.all)
     asked: list[tuple[str, Callable[[], Iterable[Check]]]] = [
         ("Microsoft Graph", partial(_graph, services)),
         *((_fo_name(url), partial(_finance_operations, url, services, thorough=thorough)) for url in urls),
@@ -460,7 +460,7 @@ def _others(services: Services, *, thorough: bool) -> Iterator[Check]:
 def _graph(services: Services) -> Iterator[Check]:
     permissions = token_facts(services.graph_token.token()).permissions
     yield from _permission_checks(permissions, services)
-    for drive in services.integrations.drives:
+    for drive in services.settings.flows.drives:
         name = f"OneDrive, {drive}"
         try:
             services.onedrive(drive).ask_drive_id()
@@ -536,7 +536,7 @@ def _finance_operations(environment_url: str, services: Services, *, thorough: b
         return
     yield Check(name=name, grade=Grade.OK, words=f"F&O lets the app in{f' as {app_id}' if app_id else ''}.")
     if thorough:
-        flows = [flow for flow in services.integrations.flows if flow.environment_url == environment_url]
+        flows = [flow for flow in services.settings.flows.all if flow.environment_url == environment_url]
         companies = sorted({flow.company for flow in flows if flow.company})
         projects = sorted({flow.data_project for flow in flows if isinstance(flow, ExportFlow)})
         for company in companies:

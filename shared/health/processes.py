@@ -11,7 +11,7 @@ from functools import wraps
 from typing import Final
 
 from shared.app import Services, services
-from shared.azure_storage.checkpoints import change_note, moment_of, read_note
+from shared.azure_storage.checkpoints import moment_of
 from shared.errors import AppError
 from shared.log import log
 from shared.thread_pool import thread_pool_size
@@ -57,14 +57,14 @@ def note_process(function: str, services: Services) -> None:
         content[function] = f"{threads} {now.isoformat()}"
 
     try:
-        change_note(NOTE, change, services)
+        services.checkpoints.change(NOTE, change)
     except AppError as error:
         log.warning("process.not_noted", function=function, reason=str(error))
 
 
 def process_notes(services: Services) -> tuple[ProcessNote, ...]:
     """Return what processes have noted lately, by function. Raises TryAgain, NeedsPerson."""
-    notes = (_note_of(name, text) for name, text in sorted(read_note(NOTE, services).content.items()))
+    notes = (_note_of(name, text) for name, text in sorted(services.checkpoints.read(NOTE).content.items()))
     return tuple(note for note in notes if note and _is_recent(note, services.now()))
 
 

@@ -44,6 +44,7 @@ from shared.imports import report
 from shared.imports.package import check_package, company_of
 from shared.log import log
 from shared.reservations import reserve
+from shared.reservations.reservation import names_of
 from shared.runs.run import (
     FileFacts,
     Outcome,
@@ -109,14 +110,14 @@ def _seen_again(run: Run, onedrive: OneDrive, flow: ImportFlow, services: Servic
     """Return a FOUND run after a new look at its file: changed, incomplete, claimed by an earlier try, or gone."""
     now = services.now()
     run, item = _found_again(run, onedrive, services)
-    if item and item.parent_id == services.folder_id(flow.drive, flow.processing_folder):
+    if item and item.parent_id == services.folders.find(flow.drive, flow.processing_folder):
         if _is_anothers(run, services):
             return _withdrawn(run, "Another run has the same file and imports it.", now)
         return _claimed(run, item, flow, now)  # our own move, whose answer was lost
     if run.rerun_of:  # it lies where it was filed, and may be no other than the one that the person saw there
         gone = "The file was moved, changed or deleted after a person asked for its import once more."
         return run if item and item.etag == run.file.etag else _withdrawn(run, gone, now)
-    if item is None or item.parent_id != services.folder_id(flow.drive, flow.input_folder):
+    if item is None or item.parent_id != services.folders.find(flow.drive, flow.input_folder):
         return _withdrawn(run, _where_it_went(run, item, flow, services), now)
     _refuse_malware(item)
     is_complete = not item.is_empty and not item.is_pending
@@ -142,11 +143,13 @@ def _where_it_went(run: Run, item: DriveItem | None, flow: ImportFlow, services:
     """Return why a file that is not in Input any more is none of this run's."""
     if item and _is_anothers(run, services):
         return "Another run has the same file and imports it."
-    others = [each for each in services.integrations.imports if each.drive == flow.drive]
+    others = [each for each in services.settings.flows.imports if each.drive == flow.drive]
     folders = dict.fromkeys(
         folder for each in others for folder in (each.processing_folder, each.success_folder, each.error_folder)
     )
-    folder = next((each for each in folders if item and item.parent_id == services.folder_id(flow.drive, each)), None)
+    folder = next(
+        (each for each in folders if item and item.parent_id == services.folders.find(flow.drive, each)), None
+    )
     if folder:
         return f"The file lies in {folder} already: another run of the app has moved it, or a person has."
     return "The file was taken out of the Input folder before its import began."
@@ -161,7 +164,7 @@ def _is_anothers(run: Run, services: Services) -> bool:
     for other in services.store.of_same_file(run):
         if other.state is not State.FOUND or (other.sort_key, other.lane) < (run.sort_key, run.lane):
             return True
-        services.store.drop(other)
+        services.store.delete_waiting(other)
     return False
 
 
@@ -303,7 +306,7 @@ def submit(run: Run, services: Services) -> Run:
 def _is_where_it_was_moved(item: DriveItem, run: Run, flow: ImportFlow, services: Services) -> bool:
     """Return whether a claimed file is in Processing: that of the settings, or that of the settings when it came."""
     folders = dict.fromkeys((flow.processing_folder, run.file.folder or flow.processing_folder))
-    return any(item.parent_id == services.folder_id(flow.drive, folder) for folder in folders)
+    return any(item.parent_id == services.folders.find(flow.drive, folder) for folder in folders)
 
 
 def _by_whom(error: CompanyUnknown, run: Run, services: Services) -> AppError:
@@ -343,7 +346,7 @@ def _with_reserved(run: Run, services: Services) -> Run:
     """Return a run with the names that it holds: an older version did not save them."""
     if run.reserved or not run.data_project:
         return run
-    return replace(run, environment_url=_flow(run, services).environment_url, reserved=reserve.names_of(run))
+    return replace(run, environment_url=_flow(run, services).environment_url, reserved=names_of(run))
 
 
 def _fenced(run: Run, submission: Submission, services: Services) -> Run:
@@ -427,7 +430,7 @@ def file_away(run: Run, services: Services) -> Run:
     flow, onedrive = _flow(run, services), _onedrive(run, services)
     succeeded = run.outcome is Outcome.SUCCEEDED
     folder = flow.success_folder if succeeded else flow.error_folder
-    folder_id = services.folder_id(flow.drive, folder)
+    folder_id = services.folders.find(flow.drive, folder)
     if run.fresh:
         # If it has been moved or changed since it was uploaded this fails, and the next try looks at it first.
         item = _moved(run, onedrive.move, folder, services, etag=run.file.etag)
@@ -494,8 +497,8 @@ def _fenced_after_cancel(run: Run, services: Services) -> Run:
 def _moved(run: Run, move: Callable[..., DriveItem], folder: str, services: Services, *, etag: str | None) -> DriveItem:
     """Move the run's file to a folder under its own name; where that is taken, under one that is the run's alone."""
     drive = _flow(run, services).drive
-    folder_id = services.folder_id(drive, folder)
-    services.looks.note_change(services.now())
+    folder_id = services.folders.find(drive, folder)
+    services.scan_memory.throttle.note_change(services.now())
     try:
         try:
             return move(run.file.item_id, to_folder_id=folder_id, name=run.file.name, etag=etag)
@@ -503,7 +506,7 @@ def _moved(run: Run, move: Callable[..., DriveItem], folder: str, services: Serv
             own = name_with(run.file.name, run.run_id)
             return move(run.file.item_id, to_folder_id=folder_id, name=own, etag=etag)
     except NotFound:
-        services.forget_folder(drive, folder)  # it may be the folder that is gone: it is made anew at the next try
+        services.folders.forget(drive, folder)  # it may be the folder that is gone: it is made anew at the next try
         raise
 
 
@@ -525,7 +528,7 @@ def _listed(run: Run, onedrive: OneDrive, services: Services) -> DriveItem | Non
     """Return a file that OneDrive denies by its id, if Input or Processing shows it all the same."""
     flow = _flow(run, services)
     for folder in (flow.input_folder, flow.processing_folder):
-        folder_id = services.folder_id(flow.drive, folder)
+        folder_id = services.folders.find(flow.drive, folder)
         for item in onedrive.list_files(folder_id):
             if item.item_id == run.file.item_id:
                 return replace(item, parent_id=folder_id)
@@ -551,7 +554,7 @@ def _facts(run: Run, item: DriveItem, folder: str) -> FileFacts:
 
 
 def _flow(run: Run, services: Services) -> ImportFlow:
-    return services.import_flow(run.flow_name)
+    return services.settings.flows.require_import(run.flow_name)
 
 
 def _onedrive(run: Run, services: Services) -> OneDrive:
@@ -564,12 +567,12 @@ def _finance(run: Run, services: Services) -> FinanceOperations:
 
 def import_lock(run: Run, services: Services) -> AbstractContextManager[None]:
     """Return what keeps other imports of the environment from calling ImportFromPackage."""
-    return services.import_turn(_flow(run, services).environment_url)
+    return services.import_lock(_flow(run, services).environment_url)
 
 
 def keeps_order(run: Run, services: Services) -> bool:
     """Return whether no file of the run's flow may pass it."""
-    flow = services.integrations.import_named(run.flow_name)
+    flow = services.settings.flows.import_named(run.flow_name)
     return flow is not None and flow.strict_order
 
 

@@ -22,22 +22,24 @@ from shared.errors import (
     FileMissing,
     FileRejected,
     ItemLocked,
+    LeaseTaken,
     NameHeld,
     NeedsPerson,
     NotComplete,
     ProjectBusy,
+    RecordChanged,
     Refused,
     TryAgain,
 )
 from shared.log import bound, log
 from shared.package_memory import NoRoom
-from shared.reservations import reserve
+from shared.reservations import release, reserve
 from shared.reservations.reservation import Reservation
 from shared.reservations.reserve import NameReserved
 from shared.runs.lane import Choice, LaneRow, Stop, choose
 from shared.runs.record import Damaged
 from shared.runs.run import PROGRESS, About, Direction, Held, Outcome, Run, State, StepRecord, Wait
-from shared.runs.store import Lane, LeaseTaken, RecordChanged
+from shared.runs.store import Lane
 
 type Step = Callable[[Run, Services], Run]
 
@@ -125,7 +127,7 @@ def advance(text: str, flow: Flow, services: Services) -> None:
     lane, _, place = text.partition(" ")
     damaged: set[str] = set()
     try:
-        with services.store.lease(lane):
+        with services.leases.hold(lane):
             _work(lane, place, damaged, flow, services)
     except LeaseTaken:
         log.info("lane.held_by_another", lane=lane)
@@ -137,7 +139,7 @@ def advance(text: str, flow: Flow, services: Services) -> None:
     # A wake-up that came while we held the lease has ended without effect; what it was about is for us to see.
     choice = _choice(_listed(lane, damaged, services))
     if choice and choice.due <= services.now():
-        services.wakes.send(lane)
+        services.queue.send(lane)
 
 
 def _listed(lane: str, damaged: set[str], services: Services) -> Lane:
@@ -163,12 +165,12 @@ def _work(lane: str, place: str, damaged: set[str], flow: Flow, services: Servic
         if choice.due > now + CLOCKS_DIFFER_BY:
             wait_s = (choice.due - now).total_seconds()
             if has_worked and wait_s < LEFT_TO_TIMER_S:  # if it has not, whoever was at work last has sent its wake-up
-                services.wakes.send(lane, delay_s=wait_s)
+                services.queue.send(lane, delay_s=wait_s)
             return
         if (now - began).total_seconds() > WORK_S:
             return  # what is left is due, so the look after the lease is released sends a wake-up
         if choice.due > now:  # so short a time is waited for; without, F&O would be polled again and again until then
-            services.pause((choice.due - now).total_seconds())
+            services.sleep((choice.due - now).total_seconds())  # a second at most
         run = _read(choice.row, services)
         if run is None:
             damaged.add(choice.row.sort_key)
@@ -225,7 +227,7 @@ def _saved(run: Run, services: Services) -> Run | None:
         _conclude(run, services)
         return None
     # Read before the run is saved: from then on another worker may reserve the same names for it.
-    held = reserve.held_by(run, services) if run.reserved and _may_reserve_again(run) else ()
+    held = release.held_by(run, services) if run.reserved and _may_reserve_again(run) else ()
     saved = services.store.save(run)
     delivery.tell_of_trouble(saved, services)  # what is saved is told of, again with each try until it is kept
     return _without_reservations(saved, held, services)
@@ -243,9 +245,9 @@ def _without_reservations(run: Run, held: Sequence[Reservation], services: Servi
     if not run.reserved or _needs_reservations(run):
         return run
     if _may_reserve_again(run):
-        reserve.free(held, services)
+        release.free(held, services)
     else:
-        reserve.give_back(run, services)
+        release.give_back(run, services)
     return replace(run, reserved=())
 
 
@@ -453,7 +455,7 @@ def _refused(run: Run, error: Refused, step: str, lane: Lane, flow: Flow, servic
             _take_back(row, services)
     if stop is None or stop.refusal != refusal:
         return _held(run, error, refusal, flow, services)
-    services.store.stop(replace(stop, next_try=now + timedelta(seconds=STOPPED_TRY_S), text=str(error)))
+    services.store.save_stop(replace(stop, next_try=now + timedelta(seconds=STOPPED_TRY_S), text=str(error)))
     held = run.held or Held(since=now, text=error.message)
     held = replace(held, text=error.message, refusal=refusal, is_aside=True, is_flows=True, is_cleared=False)
     after = run.failed_once_more(STOPPED_TRY_S, now).without_problem(About.ASIDE).without_problem(About.FAILING)
@@ -467,7 +469,7 @@ def _tried_in_vain(run: Run, after: Run, error: AppError, stop: Stop, services: 
     """
     if isinstance(error, Refused) and after.held and after.held.is_flows:
         return after  # the same refusal: the next try is put off already
-    services.store.stop(replace(stop, next_try=services.now() + timedelta(seconds=STOPPED_TRY_S)))
+    services.store.save_stop(replace(stop, next_try=services.now() + timedelta(seconds=STOPPED_TRY_S)))
     return replace(after.without_problem(About.FAILING), failing_since=None) if run.held else after
 
 
@@ -520,7 +522,7 @@ def _let_others_through(run: Run, step: str, lane: Lane, services: Services) -> 
     stop = _stop_of(run, lane)
     if stop and stop.refusal.startswith(f"{step}|"):
         log.info("flow.goes_on", flow_name=stop.flow_name, refusal=stop.refusal)
-        services.store.end_stop(stop.lane, stop.flow_name)
+        services.store.delete_stop(stop.lane, stop.flow_name)
     met = [
         row
         for row in lane.rows
@@ -545,7 +547,7 @@ def _with_those_that_passed(run: Run, held: Held, services: Services) -> Run:
         if row.flow_name == run.flow_name and row.sort_key > run.sort_key and not row.is_waiting and not row.is_passed
     ]
     looked_through = 0
-    for rows in services.store.ended_rows(services.now().date(), held.since.date()):
+    for rows in services.index.ended_rows(services.now().date(), held.since.date()):
         names += [
             row.file_name
             for row in rows.rows
@@ -574,7 +576,7 @@ def _conclude(run: Run, services: Services) -> None:
     delivery.tell_of_end(over, services)
     services.store.end(over)
     if over.reserved and not over.may_be_with_fo:
-        reserve.give_back(over, services)
+        release.give_back(over, services)
     log.info(
         "run.ended",
         outcome=over.outcome.value if over.outcome else "",

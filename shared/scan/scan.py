@@ -18,20 +18,21 @@ from typing import Any, Final
 from shared.alerts import delivery
 from shared.alerts.alert import Alert
 from shared.app import Services
-from shared.azure_storage.checkpoints import change_note, moment_of, read_note
-from shared.azure_storage.queue import OLDER_QUEUES, WORK
+from shared.azure_storage.checkpoints import Checkpoint, moment_of
+from shared.azure_storage.queue_names import OLDER_QUEUES, WORK
 from shared.clients.graph.onedrive import DriveItem
 from shared.clients.graph.subscriptions import Subscription, SubscriptionExists
 from shared.clients.http.client import allowed_s, waiting_at_most
-from shared.concurrency import Attempt, StillRunning, attempted, gravest
+from shared.concurrency import Attempt, StillRunning, attempted, gravest, map_concurrently
 from shared.config.integrations import ImportFlow, matches_name
 from shared.errors import AppError, NeedsPerson, NotFound, TryAgain
 from shared.locks import WAIT_S, CallLock
 from shared.log import log
-from shared.reservations import reserve
+from shared.reservations import settle
 from shared.runs import wake
+from shared.runs.addresses import kept_key, key_of, sort_key_after
 from shared.runs.run import Direction, FileFacts, Run, State, new_run
-from shared.runs.store import Mark, OpenLanes, kept_key, key_of, order_behind
+from shared.runs.store import OpenLanes
 from shared.runs.wake import see_to_lanes
 from shared.scan.folder_scans import FolderScan, note_scans, scan_alerts, stray_alerts
 
@@ -128,11 +129,11 @@ def ask_for_look(services: Services, at_once: Callable[[str], object]) -> None:
     def send(delay_s: float) -> None:
         text = wake_text(now + timedelta(seconds=delay_s))
         if delay_s:
-            services.wakes.send(text, delay_s=delay_s)
+            services.queue.send(text, delay_s=delay_s)
         else:
             at_once(text)
 
-    if not services.looks.ask(now, send):
+    if not services.scan_memory.throttle.ask(now, send):
         log.info("notification.covered")
 
 
@@ -146,15 +147,15 @@ def look(message: str, services: Services) -> str:
     now = services.now()
     asked, tries = _parsed(message, now)
     # One that was put off tells of nothing that has happened at that moment.
-    if services.looks.has_begun_since(asked if tries else asked + CLOCKS_DIFFER_BY):
+    if services.scan_memory.throttle.has_begun_since(asked if tries else asked + CLOCKS_DIFFER_BY):
         log.info("look.covered", asked=asked)
         return ""
-    services.looks.begin(now)
+    services.scan_memory.throttle.begin(now)
     lanes_found = _LanesFound(services, keeps_last=True)
     scans = _scan_all(services, lanes_found, limit_s=None)
     failed = gravest(scans)
     try:
-        if failed or (not _opened(scans) and not services.looks.is_echo(asked)):
+        if failed or (not _opened(scans) and not services.scan_memory.throttle.is_echo(asked)):
             _look_again_later(tries, services)
         if failed and not isinstance(failed, AppError):
             raise failed
@@ -171,8 +172,8 @@ def _look_again_later(tries: int, services: Services) -> None:
     delay_s = LOOK_AGAIN_S[tries]
     now = services.now()
     moment = now + timedelta(seconds=delay_s)
-    if services.looks.put_off(now, moment):
-        services.wakes.send(wake_text(moment, tries + 1), delay_s=delay_s)
+    if services.scan_memory.throttle.put_off(now, moment):
+        services.queue.send(wake_text(moment, tries + 1), delay_s=delay_s)
 
 
 def open_new_runs(services: Services) -> int:
@@ -195,7 +196,7 @@ class _LanesFound:
         self._services = services
         self._keeps_last = keeps_last
         self._lock = threading.Lock()
-        self._left = len(services.integrations.imports)
+        self._left = len(services.settings.flows.imports)
         self.kept = ""
 
     def end_folder(self, lane: str) -> None:
@@ -209,12 +210,12 @@ class _LanesFound:
         if is_kept:
             self.kept = lane
         elif lane:
-            self._services.wakes.send(lane)
+            self._services.queue.send(lane)
 
     def wake_kept(self) -> None:
         """Wake the lane that was kept, because nobody goes on with it."""
         if self.kept:
-            self._services.wakes.send(self.kept)
+            self._services.queue.send(self.kept)
 
 
 def _opened(scans: Mapping[str, Attempt[int]]) -> int:
@@ -223,17 +224,17 @@ def _opened(scans: Mapping[str, Attempt[int]]) -> int:
 
 def _scan_all(services: Services, found: _LanesFound, *, limit_s: float | None) -> dict[str, Attempt[int]]:
     """Scan every Input folder; return how many runs were opened for each import, by its name, or what went wrong."""
-    flows = services.integrations.imports
+    flows = services.settings.flows.imports
     open_runs = _OpenRuns(services)
     work = {f"scan {flow.name}": partial(_scan, flow, open_runs, found, services) for flow in flows}
-    ended = services.attempt_all(work, limit_s=limit_s, at_once=SCANS_AT_ONCE)
+    ended = services.duties.attempt_all(work, limit_s=limit_s, at_once=SCANS_AT_ONCE)
     scans = {flow.name: ended[f"scan {flow.name}"] for flow in flows}
     for name, scan in scans.items():
         if scan.error:
             log.error("look.failed", flow_name=name, reason=str(scan.error))
     log.info("look.done", opened=_opened(scans))
     if not scans or any(scan.error is None for scan in scans.values()):
-        services.last_look = services.now()
+        services.scan_memory.last_scan = services.now()
     return scans
 
 
@@ -244,7 +245,7 @@ def _scan(flow: ImportFlow, open_runs: "_OpenRuns", found: _LanesFound, services
         opened = _open_runs_in(flow, open_runs, services)
     finally:
         found.end_folder(flow.lane if opened else "")
-    services.last_scans[flow.drive, flow.input_folder] = services.now()
+    services.scan_memory.last_scan_of[flow.drive, flow.input_folder] = services.now()
     return opened
 
 
@@ -262,17 +263,17 @@ def _open_runs_in(flow: ImportFlow, open_runs: "_OpenRuns", services: Services) 
 def _files_of(flow: ImportFlow, services: Services) -> list[DriveItem]:
     """Return the files of an Input folder but those whose names are left alone; note what is no file."""
     try:
-        items = list(services.onedrive(flow.drive).list_items(services.folder_id(flow.drive, flow.input_folder)))
+        items = list(services.onedrive(flow.drive).list_items(services.folders.find(flow.drive, flow.input_folder)))
     except NotFound:
-        services.forget_folder(flow.drive, flow.input_folder)  # it was renamed or deleted; made anew at the next look
+        services.folders.forget(flow.drive, flow.input_folder)  # it was renamed or deleted; made anew at the next look
         raise
     ignored = services.settings.import_ignored_names
     seen = [item for item in items if not matches_name(item.name, ignored)]
     if len(seen) < len(items):
         log.info("look.left_alone", flow_name=flow.name, items=len(items) - len(seen))
-    is_ours = partial(services.integrations.leads_to_ours, flow.drive, flow.input_folder)
+    is_ours = partial(services.settings.flows.leads_to_ours, flow.drive, flow.input_folder)
     strays = [item for item in seen if not item.is_file and not is_ours(item.name)]
-    services.last_strays[flow.drive, flow.input_folder] = strays
+    services.scan_memory.strays_in[flow.drive, flow.input_folder] = strays
     return [item for item in seen if item.is_file]
 
 
@@ -315,9 +316,9 @@ def _open_runs_of(flow: ImportFlow, files: Sequence[DriveItem], known: _KnownRun
     new = [item for item in files if kept_key(item.item_id) not in known.item_ids]
     if not new:
         return 0
-    begun = services.store.begun(flow.lane) if flow.lane in known.lanes else ""
+    begun = services.store.last_under_way(flow.lane) if flow.lane in known.lanes else ""
     runs = [_new_run(flow, item, begun, services.now()) for item in new]
-    return sum(services.side_by_side(services.store.create, runs))
+    return sum(map_concurrently(services.store.create, runs))
 
 
 def _new_run(flow: ImportFlow, item: DriveItem, begun: str, now: datetime) -> Run:
@@ -349,7 +350,7 @@ def _order(item: DriveItem, begun: str) -> str:
     A file can be older than one that came before it: copying keeps the date. It must not become the lane's head while
     F&O works on another file of the lane.
     """
-    return order_behind(begun, item.last_modified, item.item_id)
+    return sort_key_after(begun, item.last_modified, item.item_id)
 
 
 def _parsed(message: str, now: datetime) -> tuple[datetime, int]:
@@ -398,7 +399,7 @@ def keep_watch(services: Services, *, start_missed: StartMissed | None = None) -
     )
     standing, is_unsure = _standing(tick, services)
     tick.do(TELL_S, {TELL_PEOPLE: lambda: delivery.tell_people(standing, services, is_unsure=is_unsure)})
-    services.trouble_of_telling = tick.troubles.get(TELL_PEOPLE)
+    services.alert_memory.delivery_error = tick.troubles.get(TELL_PEOPLE)
     if tick.troubles:
         raise next(iter(tick.troubles.values()))
 
@@ -411,7 +412,7 @@ def _duties_about_runs(
     if listed is None:
         return {}
     return {
-        SETTLE_RESERVATIONS: partial(reserve.settle_leftovers, listed.rows, services),
+        SETTLE_RESERVATIONS: partial(settle.settle_leftovers, listed.rows, services),
         END_STOPS: partial(wake.end_idle_stops, listed, services),
         TELL_OF_RECORDS: partial(wake.tell_of_damaged, listed, services),
         **({START_MISSED: partial(start_missed, listed, services)} if start_missed else {}),
@@ -434,7 +435,7 @@ class _Tick:
                 return duties[duty]()
 
         work = {duty: partial(within_limits, duty) for duty in duties}
-        for duty, attempt in self._services.attempt_all(work, limit_s=limit_s).items():
+        for duty, attempt in self._services.duties.attempt_all(work, limit_s=limit_s).items():
             if attempt.error:
                 self.note(duty, attempt.error)
             else:
@@ -449,8 +450,8 @@ class _Tick:
 def _standing(tick: _Tick, services: Services) -> tuple[dict[str, list[Alert]], Callable[[Alert], bool]]:
     """Return what is in trouble at this moment, by area, and of which other alerts nobody knows if they are over."""
     troubles = dict(tick.troubles)
-    if services.trouble_of_telling:  # of the minute before: this one's comes too late to be told now
-        troubles[TELL_PEOPLE] = services.trouble_of_telling
+    if services.alert_memory.delivery_error:  # of the minute before: this one's comes too late to be told now
+        troubles[TELL_PEOPLE] = services.alert_memory.delivery_error
     standing = {delivery.WATCH: _watch_alerts(troubles, services)}
     if SEE_CREDENTIAL in tick.results:
         standing[delivery.CREDENTIAL] = tick.results[SEE_CREDENTIAL]
@@ -501,14 +502,14 @@ def _sum(ended: Mapping[str, Attempt[int]]) -> int:
 
 def make_folders(services: Services) -> int:
     """Make every folder of every flow that is not there yet; asked of OneDrive once per process. Return how many."""
-    integrations = services.integrations
+    integrations = services.settings.flows
     folders: dict[str, tuple[str, Sequence[str]]] = {
         flow.name: (flow.drive, (flow.input_folder, flow.processing_folder, flow.success_folder, flow.error_folder))
         for flow in integrations.imports
     }
     folders |= {flow.name: (flow.drive, (flow.output_folder,)) for flow in integrations.exports}
     work = {f"make folders of {name}": partial(_make_folders, *each, services) for name, each in folders.items()}
-    return _sum(services.attempt_all(work, limit_s=INNER_S, at_once=SCANS_AT_ONCE))
+    return _sum(services.duties.attempt_all(work, limit_s=INNER_S, at_once=SCANS_AT_ONCE))
 
 
 def _make_folders(drive: str, folders: Sequence[str], services: Services) -> int:
@@ -516,7 +517,7 @@ def _make_folders(drive: str, folders: Sequence[str], services: Services) -> int
 
 
 def _make_folder(drive: str, path: str, services: Services) -> int:
-    services.folder_id(drive, path)
+    services.folders.find(drive, path)
     return 1
 
 
@@ -527,18 +528,18 @@ def tell_of_given_up(services: Services) -> int:
     A crash before they are deleted tells once more; the other order might never tell.
     """
     queues = [WORK]
-    now, last = services.now(), services.older_queues_read
+    now, last = services.now(), services.scan_memory.older_queues_read
     if last is None or now - last >= OLDER_LOOK:
         queues += OLDER_QUEUES
     work = {f"tell of {queue}": partial(_tell_of_given_up, queue, services) for queue in queues}
-    told = _sum(services.attempt_all(work, limit_s=INNER_S))
+    told = _sum(services.duties.attempt_all(work, limit_s=INNER_S))
     if len(queues) > 1:
-        services.older_queues_read = now
+        services.scan_memory.older_queues_read = now
     return told
 
 
 def _tell_of_given_up(queue: str, services: Services) -> int:
-    with services.wakes.given_up(queue) as messages:
+    with services.queue.poison_messages(queue) as messages:
         texts = [message[:LONGEST_TEXT_TOLD] for message in messages]
         for text in texts:
             log.error("message.given_up", queue=queue, text=text)
@@ -549,7 +550,7 @@ def _tell_of_given_up(queue: str, services: Services) -> int:
 
 def _tell_of_news(queue: str, texts: Sequence[str], services: Services) -> None:
     now = services.now()
-    told = _told_of_late(read_note(GIVEN_UP, services).content, now)
+    told = _told_of_late(services.checkpoints.read(GIVEN_UP).content, now)
     # The first word tells one from the other: a lane, or "scan", behind which the time stands.
     by_what = {f"{queue} {(text.split() or [''])[0]}": text for text in texts}
     news = {what: text for what, text in by_what.items() if what not in told}
@@ -566,14 +567,14 @@ def _tell_of_news(queue: str, texts: Sequence[str], services: Services) -> None:
         "in docs/operations.md, 'Queues'. You hear of the same again after a day at the earliest.",
         services,
     )
-    services.tell(alert)
+    services.outbox.put(alert)
 
     def note(content: dict[str, str]) -> None:
         told = _told_of_late(content, now)
         content.clear()
         content.update(told | dict.fromkeys(news, now.isoformat()))
 
-    change_note(GIVEN_UP, note, services)
+    services.checkpoints.change(GIVEN_UP, note)
 
 
 def _told_of_late(content: Mapping[str, str], now: datetime) -> dict[str, str]:
@@ -589,17 +590,17 @@ def keep_subscriptions(services: Services, *, in_doubt: bool = False) -> int:
     """
     if not services.settings.notification_url:
         return 0
-    drives = sorted({flow.drive for flow in services.integrations.imports})
+    drives = sorted({flow.drive for flow in services.settings.flows.imports})
     work = {
         f"keep subscription of {drive}": partial(_keep_subscription, drive, services, in_doubt=in_doubt)
         for drive in drives
     }
-    return _sum(services.attempt_all(work, limit_s=SECOND_S - 1))
+    return _sum(services.duties.attempt_all(work, limit_s=SECOND_S - 1))
 
 
 def _keep_subscription(drive: str, services: Services, *, in_doubt: bool) -> bool:
     name = subscription_note(drive)
-    mark = read_note(name, services)
+    mark = services.checkpoints.read(name)
     wanted = _fingerprint(services)
     is_ours = mark.content.get("address") == wanted
     renewed = moment_of(mark.content.get("renewed"))
@@ -622,7 +623,7 @@ def _keep_subscription(drive: str, services: Services, *, in_doubt: bool) -> boo
         "renewed": now,
         "address": wanted,
     }
-    services.store.write_mark(name, mark)
+    services.checkpoints.write(name, mark)
     log.info(
         "subscription.kept", drive=drive, subscription_id=subscription.subscription_id, expires=subscription.expires
     )
@@ -634,7 +635,7 @@ def subscription_note(drive: str) -> str:
     return f"subscription-{hashlib.sha256(drive.encode()).hexdigest()[:12]}"
 
 
-def _overdue(drive: str, mark: Mark, error: TryAgain, services: Services) -> NeedsPerson | None:
+def _overdue(drive: str, mark: Checkpoint, error: TryAgain, services: Services) -> NeedsPerson | None:
     """Return what a person must hear of a subscription that passing trouble keeps from being renewed for long."""
     renewed, expires = moment_of(mark.content.get("renewed")), moment_of(mark.content.get("expires"))
     if not renewed or services.now() - renewed < TELL_UNRENEWED_AFTER:
@@ -648,7 +649,7 @@ def _overdue(drive: str, mark: Mark, error: TryAgain, services: Services) -> Nee
     )
 
 
-def _renewed(mark: Mark, services: Services) -> Subscription | None:
+def _renewed(mark: Checkpoint, services: Services) -> Subscription | None:
     """Return the subscription of the note with a new life, or None where there is none any more."""
     if "id" not in mark.content:
         return None

@@ -9,7 +9,7 @@ from azure.storage.blob import BlobServiceClient
 from urllib3.connection import HTTPConnection
 
 from shared.azure_storage import transport
-from shared.azure_storage.transport import storage_transport
+from shared.azure_storage.transport import sdk_transport
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def connected(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.fixture
 def blobs(azurite_connection: str) -> Iterator[BlobServiceClient]:
-    transport = storage_transport(connection_timeout=5, read_timeout=30)
+    transport = sdk_transport(connection_timeout=5, read_timeout=30)
     with BlobServiceClient.from_connection_string(azurite_connection, transport=transport) as blobs:
         yield blobs
 
@@ -65,7 +65,7 @@ def test_the_environment_is_read_once_for_a_server_and_obeyed(
     monkeypatch.setattr(requests.Session, "merge_environment_settings", noting)
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    transport = storage_transport(connection_timeout=5, read_timeout=30)
+    transport = sdk_transport(connection_timeout=5, read_timeout=30)
     with BlobServiceClient.from_connection_string(azurite_connection, transport=transport) as blobs:
         for _ in range(3):
             blobs.get_account_information()  # a proxy would refuse it

@@ -13,14 +13,14 @@ import pytest
 
 from shared import execution
 from shared.app import Services
+from shared.errors import LeaseTaken, RecordChanged
 from shared.exports import steps as export_steps
 from shared.imports import steps as import_steps
-from shared.reservations import reserve
+from shared.reservations import release, reserve, settle
 from shared.reservations.reservation import Reservation
 from shared.runs import wake, worker
 from shared.runs.lane import LaneRow, Stop, choose
 from shared.runs.run import Run, State, Submission
-from shared.runs.store import LeaseTaken, RecordChanged
 from shared.runs.worker import Flow
 from tests.exploration import scheduler
 from tests.exploration.__main__ import main
@@ -117,7 +117,7 @@ def without_the_last_look(patch: pytest.MonkeyPatch) -> None:
     def advance(text: str, flow: Flow, services: Services) -> None:
         lane, _, place = text.partition(" ")
         try:
-            with services.store.lease(lane):
+            with services.leases.hold(lane):
                 worker._work(lane, place, set(), flow, services)
         except (LeaseTaken, RecordChanged):
             return
@@ -168,9 +168,9 @@ def with_the_reservation_given_back_as_it_is_by_then(patch: pytest.MonkeyPatch) 
         for each in held:
             there = services.reservations.read(each.environment_url, each.name)
             if there and there.holder and each.holder and there.holder.run_id == each.holder.run_id:
-                reserve._free(there, services)
+                release.free_version(there, services)
 
-    patch.setattr(reserve, "free", free_now)
+    patch.setattr(release, "free", free_now)
 
 
 def with_a_reservation_without_a_condition(patch: pytest.MonkeyPatch) -> None:
@@ -183,9 +183,9 @@ def without_any_reservation(patch: pytest.MonkeyPatch) -> None:
 
 def with_a_reservation_taken_away_before_that_is_written(patch: pytest.MonkeyPatch) -> None:
     def taken_away(reservation: Reservation, run: Run, services: Services) -> bool:
-        return reserve._free(reservation, services)
+        return release.free_version(reservation, services)
 
-    patch.setattr(reserve, "_taken_away", taken_away)
+    patch.setattr(settle, "_take_away", taken_away)
 
 
 def with_exports_that_wait_behind_all(patch: pytest.MonkeyPatch) -> None:

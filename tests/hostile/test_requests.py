@@ -61,9 +61,9 @@ def test_texts_of_any_letters_are_taken_as_they_are(app: World, text: str) -> No
 
     assert answer.status_code in (200, 404)
     answer.get_body().decode()
-    name = app.services.integrations.imports[0].name
+    name = app.services.settings.flows.imports[0].name
     assert act("pause", json.dumps({"name": name, "by": text, "why": text}).encode()).status_code == 200
-    (pause,) = app.services.store.open_rows_and_pauses()[1]
+    (pause,) = app.services.index.open_rows_and_pauses()[1]
     assert pause.why.removesuffix("…") in text
 
 

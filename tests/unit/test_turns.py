@@ -10,26 +10,27 @@ import pytest
 
 from shared.azure_storage import import_lock
 from shared.azure_storage.import_lock import Turns
-from shared.runs.store import LeaseTaken, RunStore
+from shared.azure_storage.leases import Leases
+from shared.errors import LeaseTaken
 
 
-class Leases:
+class LeasesOfHosts:
     """Leases as the store gives them, told apart by who holds them; counts how often one was given."""
 
     def __init__(self) -> None:
         self.holder: object = None
         self.given = 0
 
-    def of(self, host: str) -> RunStore:
-        return _Store(self, host)  # type: ignore[return-value]  # all that turns know of a store
+    def of(self, host: str) -> Leases:
+        return _Host(self, host)  # type: ignore[return-value]  # all that turns know of leases
 
 
-class _Store:
-    def __init__(self, leases: Leases, host: str) -> None:
+class _Host:
+    def __init__(self, leases: LeasesOfHosts, host: str) -> None:
         self._leases, self._host = leases, host
 
     @contextmanager
-    def lease(self, _name: str) -> Iterator[None]:
+    def hold(self, _name: str) -> Iterator[None]:
         if self._leases.holder is not None:
             raise LeaseTaken("another host has it")
         self._leases.holder = self._host
@@ -41,7 +42,7 @@ class _Store:
 
 
 def test_threads_of_one_host_take_turns_with_one_lease() -> None:
-    leases = Leases()
+    leases = LeasesOfHosts()
     host, inside, most = Turns(leases.of("a"), "x"), 0, 0
     together = threading.Barrier(8)
 
@@ -64,7 +65,7 @@ def test_threads_of_one_host_take_turns_with_one_lease() -> None:
 
 def test_a_thread_that_comes_a_moment_later_takes_over_the_same_lease(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_lock, "LINGER_S", 5.0)
-    leases = Leases()
+    leases = LeasesOfHosts()
     host, is_over = Turns(leases.of("a"), "x"), threading.Event()
 
     def first() -> None:
@@ -84,7 +85,7 @@ def test_a_thread_that_comes_a_moment_later_takes_over_the_same_lease(monkeypatc
 
 
 def test_the_turn_goes_back_when_its_block_fails() -> None:
-    leases = Leases()
+    leases = LeasesOfHosts()
     host = Turns(leases.of("a"), "x")
 
     with pytest.raises(ZeroDivisionError), host.turn():
@@ -99,7 +100,7 @@ def test_a_host_that_does_not_get_the_turn_in_time_says_so_and_can_have_it_later
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(import_lock, "TURN_WAIT_S", 0.2)
-    leases = Leases()
+    leases = LeasesOfHosts()
     one, other = Turns(leases.of("a"), "x"), Turns(leases.of("b"), "x")
 
     with one.turn(), pytest.raises(LeaseTaken), other.turn():
@@ -111,7 +112,7 @@ def test_a_host_that_does_not_get_the_turn_in_time_says_so_and_can_have_it_later
 
 def test_a_thread_that_waited_in_vain_leaves_no_lease_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_lock, "TURN_WAIT_S", 0.1)
-    leases = Leases()
+    leases = LeasesOfHosts()
     host = Turns(leases.of("a"), "x")
 
     def wait_in_vain() -> bool:
@@ -129,7 +130,7 @@ def test_a_thread_that_waited_in_vain_leaves_no_lease_behind(monkeypatch: pytest
 
 def test_a_busy_host_gives_way_to_another_one_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_lock, "HANDED_ON_S", 0.1)
-    leases = Leases()
+    leases = LeasesOfHosts()
     busy, other = Turns(leases.of("a"), "x"), Turns(leases.of("b"), "x")
     is_over = threading.Event()
 

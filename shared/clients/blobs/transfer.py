@@ -24,7 +24,6 @@ from urllib.parse import urlsplit
 
 import requests
 
-from shared.azure_storage.transport import storage_transport
 from shared.clients.blobs.quick_xor_hash import QuickXorHash
 from shared.clients.http.client import Http, Refusal, note_call, retry_after_s
 from shared.errors import AppError, DataDamaged, FileRejected, NeedsPerson, NotFound, Refused, RemoteCall, TryAgain
@@ -500,7 +499,10 @@ def _hashed(chunks: Iterable[bytes], checksum: QuickXorHash) -> Iterator[bytes]:
 @cache
 def _transport() -> "HttpTransport[Any, Any]":
     """Return what carries all blobs of this process: a connection of its own for each would cost as much as a blob."""
-    return storage_transport(**_BLOB_TIMEOUTS)
+    from shared.azure_storage.transport import sdk_transport
+
+    transport: HttpTransport[Any, Any] = sdk_transport(**_BLOB_TIMEOUTS)
+    return transport
 
 
 @contextmanager

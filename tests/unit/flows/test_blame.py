@@ -203,7 +203,7 @@ def test_whoever_waits_for_the_import_lock_beyond_the_stuck_limit_says_so(
     world.put("USMF_1.zip")
     world.look()
     (lane,) = world.heads()
-    with world.new_process().import_turn(world.fno.url):
+    with world.new_process().import_lock(world.fno.url):
         let_pass(world, lane, timedelta(minutes=18))
         assert world.mails() == []
         let_pass(world, lane, timedelta(minutes=5))

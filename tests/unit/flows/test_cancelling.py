@@ -21,7 +21,7 @@ EXPORT = {"EXPORT_DATA_PROJECT": "Asset-Major-Types", "EXPORT_COMPANY": "USMF", 
 
 def cancel(world: World, run: Run) -> actions.Answer:
     """Cancel an open run, as a person does from its page."""
-    row = next(row for row in world.services.store.open_rows() if row.run_id == run.run_id)
+    row = next(row for row in world.services.index.open_rows() if row.run_id == run.run_id)
     answer = actions.give_up(row.address, ME, world.services)
     assert answer is not None
     return answer
@@ -190,7 +190,7 @@ def test_a_run_that_is_cancelled_already_says_so(make_world: MakeWorld) -> None:
 
     assert not answer.done
     assert "cancelled already" in answer.said
-    (row,) = world.services.store.open_rows()
+    (row,) = world.services.index.open_rows()
     view = views.show_run(row.address, world.services)
     assert isinstance(view, views.RunView)
     assert [offer.verb.value for offer in view.offers] == ["check-now"]

@@ -24,7 +24,7 @@ def test_a_webhook_hears_of_it_although_graph_hangs_for_mails(
 ) -> None:
     world = make_told(**ALERTS)
     monkeypatch.setattr(delivery, "CHANNELS_S", 0.5)
-    world.services.tell(an_alert(key="ended-1"))
+    world.services.outbox.put(an_alert(key="ended-1"))
     world.faults.add(Fault("graph", "*", "", 1, None, do=faults.hang(60)))
 
     with pytest.raises(TryAgain, match="tell mail-"):
@@ -33,7 +33,7 @@ def test_a_webhook_hears_of_it_although_graph_hangs_for_mails(
 
     world.faults.clear()
     world.faults.let_go()
-    wait_for(lambda: not world.services._duties._left_behind)
+    wait_for(lambda: not world.services.duties._left_behind)
     for _ in range(2):
         world.clock.advance(60)
         world.tell_people()
@@ -46,7 +46,7 @@ def test_a_channel_with_a_bug_keeps_no_other_channel_from_telling(
     make_told: MakeTold, receivers: Receivers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = make_told(**ALERTS)
-    world.services.tell(an_alert(key="ended-1"))
+    world.services.outbox.put(an_alert(key="ended-1"))
 
     def broken(*_: object) -> None:
         raise KeyError("a bug")
@@ -63,7 +63,7 @@ def test_a_channel_with_a_bug_keeps_no_other_channel_from_telling(
 def test_two_channels_that_tell_of_one_alert_at_once_both_note_it(make_told: MakeTold, receivers: Receivers) -> None:
     world = make_told(**ALERTS, ALERT_TEAMS_URL=receivers.teams_url)
     for number in range(5):
-        world.services.tell(an_alert(key=f"ended-{number}"))
+        world.services.outbox.put(an_alert(key=f"ended-{number}"))
 
     world.tell_people()
 
@@ -75,7 +75,7 @@ def test_a_channel_that_has_no_room_costs_one_listing_however_many_alerts_wait(
     told: World, receivers: Receivers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(40):
-        told.services.tell(an_alert(key=f"ended-{number:03}"))
+        told.services.outbox.put(an_alert(key=f"ended-{number:03}"))
     receivers._faults.add(Fault(SERVICE, "POST", "", times=None, do=faults.status(503)))
     for _ in range(delivery.MESSAGES):
         told.tell_people()
@@ -125,7 +125,7 @@ def test_runs_in_trouble_are_asked_for_in_turn_when_there_is_no_time_for_all(
     told: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(60):
-        told.services.tell(an_alert(key=f"run-{number:03}", stays=True, run_address=f"{number:013}-0a1b2c3d4e5f"))
+        told.services.outbox.put(an_alert(key=f"run-{number:03}", stays=True, run_address=f"{number:013}-0a1b2c3d4e5f"))
     asked: list[str] = []
 
     def still_in_trouble(alert: Any, _services: Any) -> bool:
@@ -158,8 +158,8 @@ def test_an_alert_that_cannot_be_read_is_reported_and_left_and_the_others_are_to
     told: World, receivers: Receivers, caplog: pytest.LogCaptureFixture, record: bytes
 ) -> None:
     write_record(told, "alerts/ended-x", record)
-    told.services.tell(an_alert(key="ended-1"))
-    told.services.tell(an_alert(key="zzz-2"))
+    told.services.outbox.put(an_alert(key="ended-1"))
+    told.services.outbox.put(an_alert(key="zzz-2"))
 
     for _ in range(3):
         told.tell_people()
@@ -182,8 +182,8 @@ def test_an_alert_that_cannot_be_read_is_reported_and_left_and_the_others_are_to
 def test_an_alert_whose_record_is_damaged_although_a_listing_knows_it_is_reported(
     told: World, receivers: Receivers
 ) -> None:
-    told.services.tell(an_alert(key="ended-1"))
-    told.services.tell(an_alert(key="ended-2"))
+    told.services.outbox.put(an_alert(key="ended-1"))
+    told.services.outbox.put(an_alert(key="ended-2"))
     with records(told) as container:
         blob = container.get_blob_client("alerts/ended-1")
         blob.upload_blob(b"{", overwrite=True, metadata=blob.get_blob_properties().metadata)

@@ -17,7 +17,9 @@ from shared import execution
 from shared.clients.fno.dmf import RowError
 from shared.exports import steps as export_steps
 from shared.imports import steps as import_steps
+from shared.runs.addresses import address_of
 from shared.runs.record import run_from_json, run_to_json
+from shared.runs.rows import Pause, RunRow
 from shared.runs.run import (
     Direction,
     FileFacts,
@@ -29,7 +31,6 @@ from shared.runs.run import (
     StepRecord,
     new_run,
 )
-from shared.runs.store import Pause, RunRow, address_of
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
 from tests.world import World
@@ -187,7 +188,7 @@ def test_a_run_has_the_same_word_in_the_list_and_on_its_page(world: World) -> No
         return [(line.place, shown(world, line.run.address).place) for line in lines]
 
     under_way = words()
-    world.services.store.pause(Pause(lane=lane, by="Anna", why="to see", since=NOW))
+    world.services.store.pause_lane(Pause(lane=lane, by="Anna", why="to see", since=NOW))
 
     assert under_way == [(place, place) for place in (Place.RUNNING, Place.WAITING, Place.WAITING)]
     assert words() == [(place, place) for place in (Place.PAUSED, Place.WAITING, Place.WAITING)]

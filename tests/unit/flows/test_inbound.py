@@ -13,9 +13,9 @@ from local_cloud.finance_operations.knobs import Behaviour, Speed
 from local_cloud.onedrive import Knobs
 from shared.clients.blobs.transfer import empty_blob
 from shared.imports import steps as import_steps
+from shared.runs.addresses import moment_of, sort_key_of
 from shared.runs.record import run_to_json
 from shared.runs.run import Outcome, Run, State
-from shared.runs.store import moment_of, order_of
 from shared.secret import SecretUrl
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
@@ -188,7 +188,7 @@ def test_an_empty_file_is_waited_for_until_its_content_is_there(world: World) ->
 def first_of_two_runs(run: Run) -> Run:
     """Return a run of the same file that comes before the first one in their lane."""
     earlier = moment_of(run.sort_key) - timedelta(seconds=1)
-    return replace(run, run_id="f" * 12, sort_key=order_of(earlier, run.file.item_id))
+    return replace(run, run_id="f" * 12, sort_key=sort_key_of(earlier, run.file.item_id))
 
 
 def test_a_file_that_another_run_is_importing_is_left_to_it(make_world: MakeWorld) -> None:
@@ -544,7 +544,7 @@ def test_a_lane_that_waits_long_for_its_turn_to_call_f_and_o_troubles_nobody(
     world.look()
     (lane,) = world.heads()
 
-    with world.new_process().import_turn(world.fno.url):  # many other lanes, one after the other
+    with world.new_process().import_lock(world.fno.url):  # many other lanes, one after the other
         let_pass(world, lane, timedelta(minutes=1))
         (run,) = world.open_runs()
         assert (run.state, run.submissions, run.attempts) == (State.CLAIMED, (), 0)

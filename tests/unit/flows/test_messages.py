@@ -11,9 +11,9 @@ import pytest
 from local_cloud import faults
 from local_cloud.faults import Fault
 from local_cloud.finance_operations.knobs import Speed
-from shared.azure_storage.queue import OLDER_QUEUES, WORK
+from shared.azure_storage.queue_names import OLDER_QUEUES, WORK
+from shared.runs.addresses import moment_of
 from shared.runs.run import Direction, Outcome, State
-from shared.runs.store import moment_of
 from shared.scan import scan
 from shared.scan.scan import wake_text
 from tests.packages import build_package

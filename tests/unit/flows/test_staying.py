@@ -65,14 +65,14 @@ def test_an_execution_is_saved_before_anybody_waits_for_it(
 ) -> None:
     world = make_world(speed=Speed(seconds_per_execution=2.0))
     lane = found(world)
-    saved, pause = world.saved_states(), world.services.pause
+    saved, pause = world.saved_states(), world.services.sleep
     saved_by_then: list[list[State]] = []
 
     def noting(seconds: float) -> None:
         saved_by_then.append([*saved])
         pause(seconds)
 
-    monkeypatch.setattr(world.services, "pause", noting)
+    monkeypatch.setattr(world.services, "sleep", noting)
 
     world.wake(lane)
 
@@ -130,7 +130,7 @@ def test_an_execution_that_ends_much_sooner_than_the_last_is_seen_to_end_a_quart
     world = make_world(speed=Speed(seconds_per_execution=600.0))
     lane = found(world)
     world.run_until_quiet()
-    world.services.note_took(lane, 6000.0)
+    world.services.last_execution_s[lane] = 6000.0
 
     found(world, "USMF_2.zip")
     world.run_until_quiet()

@@ -63,7 +63,7 @@ def test_a_crash_while_waiting_for_the_import_lock_needs_no_fence_and_uses_up_no
 ) -> None:
     world = make_world(settings=IN_ONE_LANE)
     lane = begin(world)
-    monkeypatch.setattr("shared.app.Services.import_turn", lambda *_: die())
+    monkeypatch.setattr("shared.app.Services.import_lock", lambda *_: die())
     with pytest.raises(Killed):
         world.wake(lane)
     monkeypatch.undo()
@@ -189,7 +189,7 @@ def test_a_run_that_is_cancelled_after_a_crash_at_the_submit_gives_the_project_b
     with pytest.raises(Killed):
         world.wake(lane)
     new_process(world)
-    (row,) = world.services.store.open_rows()
+    (row,) = world.services.index.open_rows()
     answer = actions.give_up(row.address, ME, world.services)
     assert answer is not None
     assert answer.done

@@ -12,7 +12,7 @@ from local_cloud import faults
 from local_cloud.faults import Fault
 from local_cloud.receivers import Receivers
 from shared.alerts import delivery
-from shared.azure_storage.queue import WORK
+from shared.azure_storage.queue_names import WORK
 from shared.errors import AppError, NeedsPerson, TryAgain
 from shared.health.checks import Grade, check_health
 from shared.runs import wake
@@ -91,7 +91,7 @@ def done(world: World, receivers: Receivers) -> set[str]:
         scan.SCAN: len(world.services.store.open_places()) == 2,
         scan.WAKE_LANES: len(world.wakes_of_lanes()) > 1,
         scan.TELL_OF_GIVEN_UP: "Messages of work were given up" in told_titles(receivers),
-        scan.NOTE_SCANS: health.last_look == world.clock.now() or bool(world.services.store.read_mark("look").content),
+        scan.NOTE_SCANS: health.last_look == world.clock.now() or bool(world.services.checkpoints.read("look").content),
         scan.KEEP_SUBSCRIPTIONS: len(world.onedrive.subscriptions) == 1,
     }
     return {duty for duty, is_done in signs.items() if is_done}
@@ -150,7 +150,7 @@ def test_a_duty_that_hangs_leaves_the_others_done_and_is_told_and_not_begun_agai
         assert told_titles(receivers).count(does_not_end) == (0 if duty == scan.SCAN else 1)
     finally:
         over.set()
-    wait_for(lambda: not world.services._duties._left_behind)
+    wait_for(lambda: not world.services.duties._left_behind)
 
     with suppress(AppError):
         scan.keep_watch(world.services)
@@ -303,16 +303,16 @@ def test_a_damaged_note_of_a_subscription_is_written_anew(
 ) -> None:
     world = make_notified(ALERT_WEBHOOK_URL=receivers.webhook_url)
     assert tick(world) is None
-    (drive,) = world.services.integrations.drives
+    (drive,) = world.services.settings.flows.drives
     name = scan.subscription_note(drive)
-    before = world.services.store.read_mark(name).content
+    before = world.services.checkpoints.read(name).content
     write_record(world, f"watch/{name}", content)
     assert check_health(world.new_process).checks  # the page opens
 
     assert tick(world) is None
 
     assert len(world.onedrive.subscriptions) == 1
-    assert world.services.store.read_mark(name).content["id"] == before["id"]
+    assert world.services.checkpoints.read(name).content["id"] == before["id"]
     assert told_titles(receivers) == []
 
 
@@ -327,7 +327,7 @@ def test_a_damaged_note_of_what_was_told_is_written_anew(
     assert tick(told) is None
 
     assert told_titles(receivers) == ["Messages of work were given up"]
-    assert told.services.store.read_mark(note).content
+    assert told.services.checkpoints.read(note).content
 
 
 # Time
@@ -340,7 +340,7 @@ def test_a_tick_with_50_flows_ends_in_time_while_graph_hangs_and_all_else_is_don
     world = make_told(INTEGRATIONS=FIFTY_IMPORTS, **ALERTS)
     world.put("USMF_1.zip")
     world.services.store.create(_overdue_run(world))
-    world.services.tell(an_alert(key="ended-1"))
+    world.services.outbox.put(an_alert(key="ended-1"))
     world.give_up_on(WORK, "in-1")
     world.services.graph_token.token()
     world.faults.add(Fault("graph", "*", "", 1, None, do=faults.hang(120)))
@@ -355,11 +355,11 @@ def test_a_tick_with_50_flows_ends_in_time_while_graph_hangs_and_all_else_is_don
     assert len(world.wakes_of_lanes()) == 3
     assert "Messages of work were given up" in told_titles(receivers)
     assert an_alert().title in told_titles(receivers)
-    note = world.services.store.read_mark(folder_scans.NOTE).content
+    note = world.services.checkpoints.read(folder_scans.NOTE).content
     assert sum(name.endswith(" failed") for name in note) == FLOWS
     world.faults.clear()
     world.faults.let_go()
-    wait_for(lambda: not world.services._duties._left_behind)
+    wait_for(lambda: not world.services.duties._left_behind)
 
 
 def _overdue_run(world: World) -> Run:

@@ -86,7 +86,7 @@ def test_a_person_may_submit_again_after_five_lost_submits(make_world: MakeWorld
     world.faults.clear()
     let_pass(world, lane, timedelta(hours=1))
     assert world.imports() == []
-    (row,) = world.services.store.open_rows()
+    (row,) = world.services.index.open_rows()
     view = views.show_run(row.address, world.services)
     assert isinstance(view, views.RunView)
     assert {"submit-again", "give-up"} <= {offer.verb.value for offer in view.offers}
@@ -148,7 +148,7 @@ def test_waiting_for_the_import_lock_or_for_a_grace_time_is_no_failure(
     monkeypatch.setattr("shared.azure_storage.import_lock.TURN_WAIT_S", 0.0)
     world = make_world(settings=IN_ONE_LANE)
     lane = begin(world)
-    with world.new_process().import_turn(world.fno.url):
+    with world.new_process().import_lock(world.fno.url):
         let_pass(world, lane, timedelta(minutes=5))
 
     run = only(world)
@@ -249,7 +249,7 @@ def test_an_execution_that_f_and_o_accepted_and_never_shows_is_told_soon_in_its_
     assert "has been working on" not in mail.content
     let_pass(world, lane, timedelta(hours=3))
     assert world.calls("ImportFromPackage") == 1
-    (row,) = world.services.store.open_rows()
+    (row,) = world.services.index.open_rows()
     view = views.show_run(row.address, world.services)
     assert isinstance(view, views.RunView)
     assert "give-up" in {offer.verb.value for offer in view.offers}

@@ -15,6 +15,7 @@ from operations.views import Ahead, DamagedView, LaneView, Later, Line, Place, R
 from shared.azure_storage.queue import QueueLength
 from shared.config.settings import SettingInForce
 from shared.health import checks
+from shared.runs.rows import Pause
 from shared.runs.run import (
     Direction,
     FailedRow,
@@ -28,7 +29,6 @@ from shared.runs.run import (
     Submission,
     new_run,
 )
-from shared.runs.store import Pause
 from tests.unit.flows.test_history import a_row
 
 NOW = datetime(2026, 11, 2, 8, 30, tzinfo=UTC)
