@@ -1,6 +1,6 @@
 """What to do about what F&O says: one table for refusals of a submit, errors of an execution, and errors of its rows.
 
-The client of F&O (``clients/fno/dmf.py``) asks it whose a refusal is; the report beside a file, the run's page and
+The client of F&O (``clients/fno/refusals.py``) asks it whose a refusal is; the report beside a file, the run's page and
 alerts ask it what a person is to do (``what_to_do``). F&O speaks the language of the user that the app is mapped to,
 and the words here are English; codes are the same in all languages. What is not known gets no advice, so that none is
 wrong.
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from shared.runs.run import Direction, Outcome, Run
+from shared.runs.run import Run
+from shared.runs.states import Direction, Outcome
 
 _QUOTED: Final = re.compile(r"\"[^\"]*\"|(?<!\w)'[^']*'(?!\w)")
 

@@ -18,20 +18,20 @@ from typing import TYPE_CHECKING, Any, Final, Self, overload
 from shared.alerts.memory import AlertMemory
 from shared.alerts.outbox import Outbox
 from shared.azure_storage.checkpoints import Checkpoints
-from shared.azure_storage.import_lock import Turns
+from shared.azure_storage.import_lock import ImportLock
 from shared.azure_storage.leases import Leases
 from shared.azure_storage.token_cache import CONTAINER as SIGN_IN
 from shared.azure_storage.token_cache import BlobTokenCache
-from shared.clients.credentials import (
+from shared.clients.entra.app_identity import (
     AppIdentity,
     ClientCertificate,
     ClientSecret,
     Credential,
     ManagedIdentity,
-    SignedInUser,
     StorageIdentity,
     certificate_ends,
 )
+from shared.clients.entra.signed_in_user import SignedInUser
 from shared.clients.graph.folders import FolderIds
 from shared.clients.graph.onedrive import OneDrive
 from shared.clients.graph.subscriptions import Subscriptions
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from shared.azure_storage.account import StorageAccount
     from shared.azure_storage.container import BlobContainer
     from shared.azure_storage.queue import WorkQueue
-    from shared.clients.fno.dmf import FinanceOperations
+    from shared.clients.fno.client import FinanceOperations
 
 CONTAINER: Final = "runs"
 
@@ -97,7 +97,7 @@ class Services:
         self._drives: dict[str, OneDrive] = {}
         self._environments: dict[str, FinanceOperations] = {}
         self._fo_tokens: dict[str, TokenSource] = {}
-        self._import_locks: dict[str, Turns] = {}
+        self._import_locks: dict[str, ImportLock] = {}
         self.duties = Duties()
         self.folders = FolderIds(self.onedrive)
         self.room = Room()  # for packages on their way, in this process
@@ -183,7 +183,7 @@ class Services:
 
     def finance_operations(self, environment_url: str) -> "FinanceOperations":
         """Return the client of an environment."""
-        from shared.clients.fno.dmf import FinanceOperations, finance_operations_http
+        from shared.clients.fno.client import FinanceOperations, finance_operations_http
 
         with self._lock:
             if environment_url not in self._environments:
@@ -205,8 +205,8 @@ class Services:
         with self._lock:
             if environment_url not in self._import_locks:
                 name = f"import-call-{hashlib.sha256(environment_url.encode()).hexdigest()[:12]}"
-                self._import_locks[environment_url] = Turns(self.leases, name)
-            return self._import_locks[environment_url].turn()
+                self._import_locks[environment_url] = ImportLock(self.leases, name)
+            return self._import_locks[environment_url].held()
 
     # -- alerts
 

@@ -9,11 +9,15 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from shared.app import Services
-from shared.clients.fno.dmf import EntityProgress, ExecutionStatus, FinanceOperations, PackageUnreadable, RowError
+from shared.clients.fno.client import EntityProgress, ExecutionStatus, FinanceOperations
+from shared.clients.fno.refusals import PackageUnreadable
+from shared.clients.fno.row_errors import RowError
 from shared.errors import AppError, FileRejected, NeedsPerson, NotFound, ProjectBusy, Refused
 from shared.log import log
 from shared.reservations import reserve
-from shared.runs.run import About, FailedRow, Run, State, Submission
+from shared.runs.run import Run
+from shared.runs.states import State
+from shared.runs.values import About, FailedRow, Submission
 from shared.runs.worker import StepFailed
 from shared.secret import redacted
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from shared.alerts.alert import Alert, Message, Notice, Word
-from shared.runs.run import FailedRow
+from shared.runs.values import FailedRow
 
 BEGAN: Final = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 ROW: Final = FailedRow(

@@ -57,7 +57,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.fixture(scope="session")
 def azurite_connection() -> Iterator[str]:
-    """The connection string of an Azurite that the session, or its worker, shares: use names of your own."""
+    """The connection string of the session's Azurite, one a worker: use names of your own for what you make."""
     with Azurite() as azurite:
         yield azurite.connection_string
 

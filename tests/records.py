@@ -13,8 +13,10 @@ from azure.storage.blob import ContainerClient
 from shared.runs.addresses import sort_key_of
 from shared.runs.lane import Stop
 from shared.runs.rows import Pause
-from shared.runs.run import Direction, FileFacts, Held, Outcome, Run, State
+from shared.runs.run import Run
+from shared.runs.states import Direction, Outcome, State
 from shared.runs.store import RunStore
+from shared.runs.values import FileFacts, Held
 
 NOW = datetime(2026, 11, 2, 8, 30, 0, 123456, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

@@ -38,7 +38,8 @@ from shared.exports import steps as export_steps
 from shared.imports import steps as import_steps
 from shared.runs import wake
 from shared.runs.record import run_from_json
-from shared.runs.run import Direction, Run, State
+from shared.runs.run import Run
+from shared.runs.states import Direction, State
 from shared.scan import scan
 from tests.packages import build_package
 

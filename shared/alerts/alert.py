@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, Final, NoReturn
 
 from shared.escapes import cut, json_text, one_line, read_json, whole_text
-from shared.runs.run import FailedRow
+from shared.runs.values import FailedRow
 
 # Row errors that an alert quotes; the report and the run's page have more of them.
 ROWS_QUOTED: Final = 5

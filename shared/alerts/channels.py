@@ -14,7 +14,8 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from shared.alerts.alert import Message, Notice, Word, notice_to_json, row_line, rows_heading
-from shared.clients.http.client import Http, Refusal
+from shared.clients.http.client import Http
+from shared.clients.http.errors import Refusal
 from shared.errors import AppError, NeedsPerson
 from shared.escapes import cut, json_text, one_line, path_segment, plain_text
 from shared.log import log
@@ -80,7 +81,7 @@ class MailAlerts:
             json={"message": mail, "saveToSentItems": False},
             timeout_s=TIMEOUT_S,
             ok=(202,),  # nothing else is Exchange's word that it has the mail; a sign-in wall answers 200
-            explain=partial(_meaning, sender=self._sender or "the signed-in user"),
+            map_error=partial(_meaning, sender=self._sender or "the signed-in user"),
         )
 
 
@@ -113,7 +114,7 @@ class TeamsAlerts:
             timeout_s=TIMEOUT_S,
             # Observed by many clients: 202, for some 200; a sign-in wall's 200 cannot be told from it.
             ok=(200, 202),
-            explain=partial(_webhook_meaning, setting="ALERT_TEAMS_URL (or alertTeamsUrl)"),
+            map_error=partial(_webhook_meaning, setting="ALERT_TEAMS_URL (or alertTeamsUrl)"),
         )
 
 
@@ -158,7 +159,7 @@ class WebhookAlerts:
             headers=headers,
             data=body,
             timeout_s=TIMEOUT_S,
-            explain=partial(_webhook_meaning, setting="ALERT_WEBHOOK_URL (or alertWebhookUrl)"),
+            map_error=partial(_webhook_meaning, setting="ALERT_WEBHOOK_URL (or alertWebhookUrl)"),
         )
 
 
@@ -271,14 +272,14 @@ def _meaning(refusal: Refusal, *, sender: str) -> AppError | None:
     match refusal.status:
         case 403:
             return NeedsPerson(
-                f"Microsoft Graph does not permit mail from {sender}: {refusal.words}. Grant the permission Mail.Send "
+                f"Microsoft Graph does not permit mail from {sender}: {refusal.reason}. Grant the permission Mail.Send "
                 "with consent, and allow this mailbox if Exchange limits the app to some",
                 call=refusal.call,
             )
         case 400 | 404:
             # ErrorInvalidUser, MailboxNotEnabledForRESTAPI: the same request fails until someone mends the settings.
             return NeedsPerson(
-                f"Microsoft Graph cannot send mail from {sender}: {refusal.words}. Check sender and recipient of "
+                f"Microsoft Graph cannot send mail from {sender}: {refusal.reason}. Check sender and recipient of "
                 "alerts in the settings; the sender needs a mailbox",
                 call=refusal.call,
             )
@@ -290,7 +291,7 @@ def _webhook_meaning(refusal: Refusal, *, setting: str) -> AppError | None:
     match refusal.status:
         case 400 | 401 | 403 | 404 | 405 | 410 | 413 | 415 | 422:
             return NeedsPerson(
-                f"The webhook for alerts refuses a message (HTTP {refusal.status}): {redacted(refusal.words)[:300]}. "
+                f"The webhook for alerts refuses a message (HTTP {refusal.status}): {redacted(refusal.reason)[:300]}. "
                 f"Check {setting}: is the receiver still there and switched on?",
                 call=refusal.call,
             )

@@ -19,7 +19,7 @@ from shared.alerts.alert import ROWS_QUOTED, Alert, Message, Notice, at_most, ke
 from shared.alerts.outbox import AlertUnreadable, Row
 from shared.app import Services
 from shared.azure_storage.checkpoints import moment_of
-from shared.clients.http.client import waiting_at_most
+from shared.clients.http.context import waiting_at_most
 from shared.concurrency import NotInTime, StillRunning, attempted
 from shared.errors import AppError, LeaseTaken, RecordChanged, TryAgain
 from shared.log import log

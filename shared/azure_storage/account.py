@@ -11,7 +11,7 @@ from azure.storage.queue import QueueServiceClient
 from shared.azure_storage.container import BlobContainer
 from shared.azure_storage.queue import WorkQueue
 from shared.azure_storage.transport import sdk_transport
-from shared.clients.credentials import StorageIdentity
+from shared.clients.entra.app_identity import StorageIdentity
 from shared.config.settings import StorageSettings
 
 # Seconds until the SDK tries a call again by itself. It does so twice, asleep inside the call; what lasts longer is for

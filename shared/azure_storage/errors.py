@@ -11,7 +11,7 @@ from azure.core.exceptions import (
     ResourceNotFoundError,
 )
 
-from shared.clients.http.client import retry_after_s
+from shared.clients.http.errors import retry_after_s
 from shared.errors import AppError, NeedsPerson, RemoteCall, TryAgain
 
 # What a call of the storage SDK raises. Observed: ValueError, and its own DeserializationError which is one, for an

@@ -16,7 +16,7 @@ BLOB: Final = "onedrive-token-cache"
 
 
 class BlobTokenCache:
-    """A ``TokenCacheStore`` (clients/credentials.py) in blob storage."""
+    """A ``TokenCacheStore`` (clients/entra/signed_in_user.py) in blob storage."""
 
     def __init__(self, container: "BlobContainer") -> None:
         self._container = container

@@ -9,7 +9,9 @@ from azure.core.pipeline.transport import RequestsTransport
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
-from shared.clients.http.client import IDLE_S, Environment, allowed_s
+from shared.clients.http.client import IDLE_S
+from shared.clients.http.context import allowed_s
+from shared.clients.http.proxies import ProxySettings
 
 # Threads that may call storage at once: 24 messages of the queue, and what each of them does concurrently.
 CONNECTIONS: Final = 100
@@ -34,7 +36,7 @@ class _Adapter(HTTPAdapter):
     def __init__(self) -> None:
         # The SDK tries again by itself, where its clients say so.
         super().__init__(CONNECTIONS, CONNECTIONS, max_retries=Retry(total=False, redirect=False))
-        self._environment = Environment()
+        self._proxies = ProxySettings()
         self._lock = threading.Lock()
         self._in_flight = 0
         self._last_used = time.monotonic()
@@ -50,7 +52,7 @@ class _Adapter(HTTPAdapter):
         connection_timeout, read_timeout = options["timeout"]
         options["timeout"] = (allowed_s(connection_timeout), allowed_s(read_timeout))
         try:
-            return super().send(request, **{**options, **self._environment.of(str(request.url))})
+            return super().send(request, **{**options, **self._proxies.of(str(request.url))})
         finally:
             with self._lock:
                 self._in_flight -= 1

@@ -17,9 +17,11 @@ from shared import execution
 from shared.app import Services
 from shared.azure_storage.checkpoints import Checkpoint, moment_of
 from shared.clients.blobs.quick_xor_hash import QuickXorHash
-from shared.clients.blobs.transfer import RemoteFile, open_blob
-from shared.clients.fno.dmf import ExecutionStatus, FinanceOperations
-from shared.clients.graph.onedrive import CHUNK, DriveItem, OneDrive
+from shared.clients.blobs.read import RemoteFile, open_blob
+from shared.clients.fno.client import ExecutionStatus, FinanceOperations
+from shared.clients.graph.drive_item import DriveItem
+from shared.clients.graph.onedrive import OneDrive
+from shared.clients.graph.upload import CHUNK
 from shared.config.integrations import ExportFlow
 from shared.errors import AnswerLost, AppError, DataDamaged, NameHeld, NameTaken, NotFound, RecordChanged, TryAgain
 from shared.log import log
@@ -28,17 +30,9 @@ from shared.reservations.reservation import names_of
 from shared.runs.addresses import moment_of as opened_at
 from shared.runs.addresses import sort_key_of
 from shared.runs.record import Damaged
-from shared.runs.run import (
-    Direction,
-    FileFacts,
-    Outcome,
-    Run,
-    State,
-    Submission,
-    name_with,
-    new_execution_id,
-    new_run,
-)
+from shared.runs.run import Run, name_with, new_execution_id, new_run
+from shared.runs.states import Direction, Outcome, State
+from shared.runs.values import FileFacts, Submission
 from shared.runs.worker import Flow, Step, advance
 
 # How every zip begins, and what stands in its last bytes. A proxy on the way may answer a download with a page of its
@@ -323,7 +317,7 @@ def _dropped(run: Run, services: Services) -> Run:
 
 def submit(run: Run, services: Services) -> Run:
     """SUBMITTING: tell F&O to export, once. If anyone may have told it already, look instead."""
-    if not run.fresh:
+    if not run.in_process.has_chosen_id:
         return _look_up(run, services)
     try:
         answered = _finance(run, services).export_to_package(

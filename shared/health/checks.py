@@ -19,9 +19,9 @@ from shared.app import Services
 from shared.azure_storage.checkpoints import moment_of
 from shared.azure_storage.queue import QueueLength
 from shared.azure_storage.queue_names import OLDER_QUEUES, WORK
-from shared.clients.credentials import token_facts
+from shared.clients.entra.token_facts import token_facts
 from shared.clients.graph.subscriptions import shake_hands
-from shared.clients.http.client import waiting_at_most
+from shared.clients.http.context import waiting_at_most
 from shared.config.integrations import ExportFlow
 from shared.config.settings import THREADS, Credentials, SettingInForce, Settings, StorageSettings
 from shared.errors import AppError, SettingsInvalid, TryAgain

@@ -3,7 +3,7 @@
 F&O answers a broken package late, with a message that names a temporary file of its own server, or not at all: without
 an EntityMapList an import "succeeds" with no rows. So a package is checked here before F&O hears of it. Only the zip's
 directory, the manifest and the header are read; data files are neither read nor judged. Streaming the package to F&O
-is ``clients/blobs/transfer.py``.
+is ``clients/blobs/read.py``.
 """
 
 import re

@@ -21,9 +21,11 @@ from shared.advice import what_to_do
 from shared.alerts.delivery import passed_words
 from shared.app import Services
 from shared.clients.blobs.quick_xor_hash import QuickXorHash
-from shared.clients.blobs.transfer import read_small
-from shared.clients.fno.dmf import FinanceOperations, RowError
-from shared.clients.graph.onedrive import DriveItem, OneDrive
+from shared.clients.blobs.read import read_small
+from shared.clients.fno.client import FinanceOperations
+from shared.clients.fno.row_errors import RowError
+from shared.clients.graph.drive_item import DriveItem
+from shared.clients.graph.onedrive import OneDrive
 from shared.errors import (
     AppError,
     DetailsMissing,
@@ -38,7 +40,9 @@ from shared.errors import (
 from shared.escapes import csv_cell, file_name_part, plain_text
 from shared.log import log
 from shared.runs.record import Damaged
-from shared.runs.run import LONGEST_NAME, Outcome, ReportFile, Run, name_with
+from shared.runs.run import LONGEST_NAME, Run, name_with
+from shared.runs.states import Outcome
+from shared.runs.values import ReportFile
 from shared.runs.worker import StepFailed
 from shared.secret import SecretUrl, redacted
 
@@ -208,7 +212,7 @@ class _Folder:
         It named reports ``NAME.report.txt`` for ``NAME.zip``, and saved where they are and not which.
         """
         urls = {run.report_url for run in self._may_be_old if run.report_url}
-        if not urls and (self.run.fresh or not self._may_be_old):
+        if not urls and not self._may_be_old:
             return ""  # nobody has written one
         name = f"{PurePosixPath(self.run.file.name).stem[: LONGEST_NAME - len(REPORT) - 1]}.{REPORT}"
         item = self._onedrive.find(f"{self._path}/{name}")

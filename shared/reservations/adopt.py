@@ -12,7 +12,8 @@ from shared.log import log
 from shared.reservations.reservation import Reservation, ReservedExecution, names_of, run_ref
 from shared.runs.lane import LaneRow
 from shared.runs.record import Damaged
-from shared.runs.run import WITH_FO, Run
+from shared.runs.run import Run
+from shared.runs.states import WITH_FO
 
 # When this checkpoint was written last, every run of an older version that may have submitted had a reservation. The
 # minute's timer keeps it so; while the checkpoint is older than this, an older version may be at work.

@@ -22,7 +22,8 @@ from shared.reservations.reservation import (
     run_ref,
 )
 from shared.runs.record import Damaged
-from shared.runs.run import Run, Wait
+from shared.runs.run import Run
+from shared.runs.values import Wait
 
 # Tries to take a name that somebody writes at the same moment.
 TRIES: Final = 4

@@ -19,10 +19,11 @@ from shared.reservations import adopt, release
 from shared.reservations.reservation import Reservation, ReservedExecution
 from shared.runs.lane import LaneRow
 from shared.runs.record import Damaged
-from shared.runs.run import WITH_FO, Run, State
+from shared.runs.run import Run
+from shared.runs.states import WITH_FO, State
 
 if TYPE_CHECKING:
-    from shared.clients.fno.dmf import FinanceOperations
+    from shared.clients.fno.client import FinanceOperations
 
 # A run that has not submitted takes its reservation anew at each try. One that has not done so for this long, because
 # it is set aside or its lane is paused, loses it; whatever keeps it from being processed, after the longer time.

@@ -13,7 +13,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from shared.escapes import blob_part, blob_part_text
-from shared.runs.run import Rerun, Run
+from shared.runs.run import Run
+from shared.runs.values import Rerun
 
 _SORT_TIME: Final = "%Y%m%dT%H%M%S%fZ"  # sorts as it runs
 SORT_TIME_LENGTH: Final = len("20260123T010203123456Z")

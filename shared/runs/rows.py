@@ -21,7 +21,8 @@ from shared.runs.addresses import (
     opened_and_id_in,
 )
 from shared.runs.lane import LaneRow, Stop
-from shared.runs.run import Direction, Outcome, Run, State
+from shared.runs.run import Run
+from shared.runs.states import Direction, Outcome, State
 from shared.secret import redacted
 
 if TYPE_CHECKING:

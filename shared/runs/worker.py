@@ -15,7 +15,7 @@ from typing import Final
 
 from shared.alerts import delivery
 from shared.app import Services
-from shared.clients.http.client import correlated, recording
+from shared.clients.http.context import RecordedCall, correlated, recording
 from shared.errors import (
     AppError,
     DetailsMissing,
@@ -38,8 +38,10 @@ from shared.reservations.reservation import Reservation
 from shared.reservations.reserve import NameReserved
 from shared.runs.lane import Choice, LaneRow, Stop, choose
 from shared.runs.record import Damaged
-from shared.runs.run import PROGRESS, About, Direction, Held, Outcome, Run, State, StepRecord, Wait
+from shared.runs.run import Run
+from shared.runs.states import PROGRESS, Direction, Outcome, State
 from shared.runs.store import Lane
+from shared.runs.values import About, Held, RemoteCallRecord, StepRecord, Wait
 
 type Step = Callable[[Run, Services], Run]
 
@@ -266,9 +268,7 @@ def _submitted(before: Run, run: Run, lane: Lane, flow: Flow, services: Services
         return _saved(after, services)
     except LeaseTaken:
         log.info("import.waits_for_lock")
-        back = replace(run, state=before.state, state_since=before.state_since, furthest=before.furthest)
-        back = replace(back, submissions=before.submissions, waits=before.waits, fresh=False)
-        back = replace(back, problem=before.without_problem(About.FAILING).problem)
+        back = run.not_submitting(before)
         wait = Wait(what=LOCK, since=services.now(), holder="F&O takes one ImportFromPackage at a time.")
         waiting = back.waiting_for(wait, LOCK_RETRY_S, flow.stuck_after(services), services.now())
         return _saved(waiting, services)
@@ -287,7 +287,7 @@ def _attempted(run: Run, lane: Lane, flow: Flow, services: Services) -> Run:
         state=run.state,
         began=began,
         took_s=round((services.now() - began).total_seconds(), 3),
-        calls=tuple(calls),
+        calls=tuple(map(_call_record, calls)),
         error=error,
     )
     if not error:
@@ -309,6 +309,17 @@ def _flagged(run: Run, error: str, now: datetime) -> Run:
     since = f"{run.failing_since or now:%H:%M} UTC"
     return run.flagged(
         f"{error} (tried {run.attempts} times since {since}; the app goes on trying)", now, About.FAILING
+    )
+
+
+def _call_record(call: RecordedCall) -> RemoteCallRecord:
+    return RemoteCallRecord(
+        service=call.service,
+        operation=call.operation,
+        status=call.status,
+        request_id=call.request_id,
+        took_s=call.took_s,
+        began=call.began,
     )
 
 

@@ -14,12 +14,12 @@ from shared.alerts import delivery
 from shared.alerts.alert import Alert, key_of_text
 from shared.app import Services
 from shared.azure_storage.checkpoints import moment_of
-from shared.clients.graph.onedrive import DriveItem
+from shared.clients.graph.drive_item import DriveItem
 from shared.concurrency import Attempt
 from shared.config.integrations import ImportFlow
 from shared.errors import AppError
 from shared.escapes import json_text, read_json
-from shared.runs.run import Direction
+from shared.runs.states import Direction
 
 # How old the last good scan of a folder may be; if there was none, how long ago the first scan.
 OVERDUE: Final = timedelta(minutes=15)

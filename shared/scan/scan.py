@@ -20,9 +20,9 @@ from shared.alerts.alert import Alert
 from shared.app import Services
 from shared.azure_storage.checkpoints import Checkpoint, moment_of
 from shared.azure_storage.queue_names import OLDER_QUEUES, WORK
-from shared.clients.graph.onedrive import DriveItem
+from shared.clients.graph.drive_item import DriveItem
 from shared.clients.graph.subscriptions import Subscription, SubscriptionExists
-from shared.clients.http.client import allowed_s, waiting_at_most
+from shared.clients.http.context import allowed_s, waiting_at_most
 from shared.concurrency import Attempt, StillRunning, attempted, gravest, map_concurrently
 from shared.config.integrations import ImportFlow, matches_name
 from shared.errors import AppError, NeedsPerson, NotFound, TryAgain
@@ -31,8 +31,10 @@ from shared.log import log
 from shared.reservations import settle
 from shared.runs import wake
 from shared.runs.addresses import kept_key, key_of, sort_key_after
-from shared.runs.run import Direction, FileFacts, Run, State, new_run
+from shared.runs.run import Run, new_run
+from shared.runs.states import Direction, State
 from shared.runs.store import OpenLanes
+from shared.runs.values import FileFacts
 from shared.runs.wake import see_to_lanes
 from shared.scan.folder_scans import FolderScan, note_scans, scan_alerts, stray_alerts
 

@@ -15,7 +15,6 @@ TRIGGERS = [
     "function_app.py",
     "inbound_trigger/functions.py",
     "operations/functions.py",
-    "operations/handlers.py",
     "outbound_timer/functions.py",
 ]
 
@@ -49,7 +48,7 @@ def test_the_environment_is_read_in_one_place_for_the_app_and_one_for_each_comma
 
     commands = {(f"{path}.py", "main") for path in ("operations/sign_in", "operations/doctor", "operations/cli")}
     # azure-identity reads the environment itself, and so does who looks whether it would find anything there.
-    identity = {("shared/clients/credentials.py", "require_identity_endpoint")}
+    identity = {("shared/clients/entra/app_identity.py", "require_identity_endpoint")}
     # azure-functions-runtime reads the size of its pool from there, and the default has to stand there for it.
     pool = {("shared/thread_pool.py", "start_thread_pool")}
     assert readers == {("shared/app.py", "services")} | commands | identity | pool
@@ -66,7 +65,7 @@ def test_importing_the_app_imports_nothing_heavy_and_nothing_of_the_local_cloud(
 
     assert "shared.scan.scan" in found
     # A cold host is mostly started by a notification, which needs none of these.
-    assert {"shared.imports.steps", "shared.exports.steps", "shared.clients.fno.dmf"}.isdisjoint(found)
+    assert {"shared.imports.steps", "shared.exports.steps", "shared.clients.fno.client"}.isdisjoint(found)
     assert [name for name in found if _is_in(name, HEAVY)] == []
     assert [name for name in found if _is_in(name, FOREIGN)] == []
 

@@ -1,4 +1,4 @@
-"""What the app relies on in F&O's package API, as behaviours of ``clients/fno/dmf.py`` against any environment.
+"""What the app relies on in F&O's package API, as behaviours of ``clients/fno/client.py`` against any environment.
 
 The class runs where a ``target`` fixture says what to run against: the simulator (``test_finance_operations.py``), or a
 sandbox whose company may be written to. Nothing here turns knobs or makes calls fail.
@@ -14,8 +14,10 @@ from typing import Final
 
 import pytest
 
-from shared.clients.blobs.transfer import empty_blob, open_blob, read_small, stream_to_blob
-from shared.clients.fno.dmf import ExecutionStatus, FinanceOperations, PackageUnreadable
+from shared.clients.blobs.read import open_blob, read_small
+from shared.clients.blobs.write import empty_blob, stream_to_blob
+from shared.clients.fno.client import ExecutionStatus, FinanceOperations
+from shared.clients.fno.refusals import PackageUnreadable
 from shared.clients.http.client import Http
 from shared.errors import FileRejected, NeedsPerson, NotFound, ProjectBusy
 from shared.secret import SecretUrl

@@ -15,8 +15,9 @@ from typing import Final
 import pytest
 
 from shared.clients.blobs.quick_xor_hash import QuickXorHash
-from shared.clients.blobs.transfer import open_package, read_chunks
-from shared.clients.graph.onedrive import DriveItem, OneDrive
+from shared.clients.blobs.read import open_package, read_chunks
+from shared.clients.graph.drive_item import DriveItem
+from shared.clients.graph.onedrive import OneDrive
 from shared.clients.http.client import Http
 from shared.errors import FileRejected, ItemChanged, NameTaken, NeedsPerson, NotFound, TryAgain
 

@@ -21,9 +21,10 @@ from local_cloud.onedrive import Knobs, OneDriveSimulator
 from local_cloud.onedrive.mail import Mail
 from local_cloud.server import Server
 from local_cloud.tokens import TokenDesk
-from shared.clients.credentials import AppIdentity, ManagedIdentity
-from shared.clients.fno.dmf import FinanceOperations, finance_operations_http
-from shared.clients.graph.onedrive import DriveItem, OneDrive
+from shared.clients.entra.app_identity import AppIdentity, ManagedIdentity
+from shared.clients.fno.client import FinanceOperations, finance_operations_http
+from shared.clients.graph.drive_item import DriveItem
+from shared.clients.graph.onedrive import OneDrive
 from shared.clients.graph.subscriptions import Subscriptions
 from shared.clients.http.client import Http, TokenSource
 

@@ -11,9 +11,13 @@ from local_cloud.faults import FaultPlan
 from local_cloud.finance_operations import FinanceOperationsSimulator
 from local_cloud.finance_operations.executions import Status
 from local_cloud.server import Server
-from shared.clients.blobs.transfer import SasExpired, empty_blob, read_small, stream_to_blob
-from shared.clients.fno.dmf import ExecutionStatus, FinanceOperations, PackageUnreadable, finance_operations_http
-from shared.clients.http.client import Http, recording
+from shared.clients.blobs.errors import SasExpired
+from shared.clients.blobs.read import read_small
+from shared.clients.blobs.write import empty_blob, stream_to_blob
+from shared.clients.fno.client import ExecutionStatus, FinanceOperations, finance_operations_http
+from shared.clients.fno.refusals import PackageUnreadable
+from shared.clients.http.client import Http
+from shared.clients.http.context import recording
 from shared.errors import AnswerLost, FileRejected, NeedsPerson, NotFound, ProjectBusy, Refused, TryAgain
 from shared.secret import SecretUrl
 from tests.contract.finance_operations_contract import ENTITY, FinanceOperationsContract, FinanceOperationsTarget

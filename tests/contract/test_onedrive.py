@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from local_cloud import faults
 from local_cloud.onedrive.quick_xor import QuickXor
+from shared.clients.blobs.errors import SasExpired
 from shared.clients.blobs.quick_xor_hash import QuickXorHash
-from shared.clients.blobs.transfer import SasExpired, open_package, read_chunks
-from shared.clients.graph.onedrive import DriveItem, UploadSession
+from shared.clients.blobs.read import open_package, read_chunks
+from shared.clients.graph.drive_item import DriveItem
+from shared.clients.graph.upload import UploadSession
 from shared.errors import (
     AnswerLost,
     DataDamaged,

@@ -11,8 +11,9 @@ from shared.azure_storage.container import BlobContainer
 from shared.runs.addresses import address_of
 from shared.runs.index import RunIndex
 from shared.runs.rows import RunRow
-from shared.runs.run import FileFacts, Outcome, Problem, State, Submission
+from shared.runs.states import Outcome, State
 from shared.runs.store import RunStore
+from shared.runs.values import FileFacts, Problem, Submission
 from tests.records import DAY, MINUTE, NOW, TODAY, a_run, end_one, head, names, spied_on
 
 

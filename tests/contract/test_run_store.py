@@ -22,8 +22,10 @@ from shared.runs.addresses import address_of, address_of_rerun, key_of, moment_o
 from shared.runs.index import RunIndex
 from shared.runs.record import Damaged, run_to_json
 from shared.runs.rows import RunRow
-from shared.runs.run import Held, Outcome, Rerun, Run, State
+from shared.runs.run import Run
+from shared.runs.states import Outcome, State
 from shared.runs.store import HEADS_LISTED, Lane, RunStore
+from shared.runs.values import Held, Rerun
 from tests.records import MINUTE, NOW, TODAY, a_pause, a_run, a_stop, end_one, head, names, put, spied_on
 
 EMPTY = Lane(())

@@ -7,10 +7,14 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from shared.clients.blobs.chunks import BLOCK
+from shared.clients.blobs.errors import SasExpired
 from shared.clients.blobs.quick_xor_hash import QuickXorHash
-from shared.clients.blobs.transfer import BLOCK, SasExpired, empty_blob, open_blob, read_small, stream_to_blob
-from shared.clients.fno.dmf import FinanceOperations
-from shared.clients.http.client import Http, recording
+from shared.clients.blobs.read import open_blob, read_small
+from shared.clients.blobs.write import empty_blob, stream_to_blob
+from shared.clients.fno.client import FinanceOperations
+from shared.clients.http.client import Http
+from shared.clients.http.context import recording
 from shared.errors import DataDamaged, ItemChanged, NotFound
 from shared.secret import SecretUrl
 from tests.contract.finance_operations_contract import FinanceOperationsTarget

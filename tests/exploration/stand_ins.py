@@ -24,10 +24,13 @@ from shared.app import Services
 from shared.azure_storage.checkpoints import Checkpoint, Checkpoints
 from shared.azure_storage.leases import Leases
 from shared.azure_storage.queue import WorkQueue
-from shared.clients.blobs.transfer import OpenPackage, SasExpired, Transferred
-from shared.clients.fno.dmf import EntityProgress, ExecutionStatus, FinanceOperations, WriteUrl
+from shared.clients.blobs.errors import SasExpired
+from shared.clients.blobs.read import OpenPackage
+from shared.clients.blobs.write import Transferred
+from shared.clients.fno.client import EntityProgress, ExecutionStatus, FinanceOperations, WriteUrl
+from shared.clients.graph.drive_item import DriveItem
 from shared.clients.graph.folders import FolderIds
-from shared.clients.graph.onedrive import DriveItem, OneDrive
+from shared.clients.graph.onedrive import OneDrive
 from shared.clients.http.client import Http
 from shared.concurrency import Attempt, Duties, attempted
 from shared.config.settings import Settings
@@ -42,8 +45,10 @@ from shared.runs.index import Rows, RunIndex
 from shared.runs.lane import LaneRow, Stop
 from shared.runs.record import Damaged
 from shared.runs.rows import Pause
-from shared.runs.run import Run, State
+from shared.runs.run import Run
+from shared.runs.states import State
 from shared.runs.store import Lane, OpenLanes, RunStore
+from shared.runs.values import NOTHING_IN_PROCESS
 from shared.runs.worker import WORK_S
 from shared.scan import scan
 from shared.scan.throttle import Looks
@@ -679,7 +684,7 @@ class CheckpointsStandIn(StandIn):
 
 def _as_saved(run: Run) -> Run:
     """Return what another process reads of a run. Its history of steps decides nothing and would only grow."""
-    return replace(run, steps=(), fresh=False, download_url=None, package_url=None, record_etag="")
+    return replace(run, steps=(), in_process=NOTHING_IN_PROCESS, record_etag="")
 
 
 _WRITTEN: Final = RecordChanged("the reservation was written by another worker, so it seems")
@@ -934,7 +939,7 @@ class PackageStandIn:
 
 
 class TransferStandIn(StandIn):
-    """The functions of ``clients/blobs/transfer.py`` that flows call by name."""
+    """The functions of ``clients/blobs/read.py`` that flows call by name."""
 
     @contextmanager
     def open_package(

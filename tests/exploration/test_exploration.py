@@ -20,7 +20,9 @@ from shared.reservations import release, reserve, settle
 from shared.reservations.reservation import Reservation
 from shared.runs import wake, worker
 from shared.runs.lane import LaneRow, Stop, choose
-from shared.runs.run import Run, State, Submission
+from shared.runs.run import Run
+from shared.runs.states import State
+from shared.runs.values import Submission
 from shared.runs.worker import Flow
 from tests.exploration import scheduler
 from tests.exploration.__main__ import main

@@ -11,7 +11,8 @@ from azure.storage.blob import BlobServiceClient, ContainerClient
 from shared.azure_storage.checkpoints import Checkpoints
 from shared.azure_storage.container import BlobContainer
 from shared.azure_storage.leases import Leases
-from shared.clients.fno.dmf import ExecutionStatus, PackageUnreadable
+from shared.clients.fno.client import ExecutionStatus
+from shared.clients.fno.refusals import PackageUnreadable
 from shared.errors import (
     AnswerLost,
     FileRejected,
@@ -26,8 +27,10 @@ from shared.errors import (
 from shared.reservations.store import Reservations
 from shared.runs.lane import LaneRow, Stop
 from shared.runs.record import Damaged
-from shared.runs.run import Held, Run, State
+from shared.runs.run import Run
+from shared.runs.states import State
 from shared.runs.store import RunStore
+from shared.runs.values import Held
 from tests.contract import test_checkpoints as checkpoints_contract
 from tests.contract import test_leases as leases_contract
 from tests.contract import test_reservations as names_contract

@@ -13,7 +13,8 @@ from typing import Final, NamedTuple
 
 from shared.azure_storage.leases import LEASE_S
 from shared.clients.blobs.quick_xor_hash import QuickXorHash
-from shared.clients.fno.dmf import EntityProgress, ExecutionStatus, PackageUnreadable
+from shared.clients.fno.client import EntityProgress, ExecutionStatus
+from shared.clients.fno.refusals import PackageUnreadable
 from shared.errors import (
     AnswerLost,
     FileRejected,
@@ -33,7 +34,8 @@ from shared.reservations.reservation import Reservation
 from shared.runs.addresses import key_of
 from shared.runs.lane import LaneRow, Stop
 from shared.runs.record import Damaged
-from shared.runs.run import Direction, Run, State
+from shared.runs.run import Run
+from shared.runs.states import Direction, State
 from shared.runs.store import Lane, OpenLanes
 from tests.exploration.moments import BEGINNING, Deadline, Instant
 from tests.exploration.texts import text_of, text_of_reservation, text_of_row, text_of_stop

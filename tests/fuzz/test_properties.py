@@ -19,12 +19,13 @@ import requests
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from shared.clients.blobs import transfer
-from shared.clients.fno import dmf
-from shared.clients.fno.dmf import parse_execution_errors
-from shared.clients.graph import onedrive
-from shared.clients.http import client as http
-from shared.clients.http.client import LONGEST_WAIT_S, Refusal, general_meaning, retry_after_s
+from shared.clients.blobs import read
+from shared.clients.fno import refusals as fno
+from shared.clients.fno.row_errors import parse_execution_errors
+from shared.clients.graph import names, upload
+from shared.clients.graph import refusals as graph
+from shared.clients.graph.drive_item import parse_drive_item
+from shared.clients.http.errors import LONGEST_WAIT_S, Refusal, map_status, parse_reason, retry_after_s
 from shared.config.integrations import Flows, Unfit, parse_folder, parse_integrations
 from shared.config.settings import SETTINGS, read_settings
 from shared.errors import AppError, DataDamaged, FileRejected, RemoteCall, SettingsInvalid, TryAgain
@@ -251,11 +252,11 @@ def test_a_name_made_unique_says_so_and_is_no_longer_than_onedrive_takes(name: s
 @given(st.text(max_size=60))
 def test_a_name_that_is_sent_to_onedrive_means_itself_and_nothing_else(name: str) -> None:
     try:
-        onedrive._require_usable_name(name)
+        names.require_usable_name(name)
     except FileRejected as refusal:
         assert "Use plainer names" in refusal.message
         return
-    encoded = onedrive._encoded([name])
+    encoded = names.encode_path([name])
     assert unquote(encoded) == name
     assert encoded.isascii()
     assert set(encoded).isdisjoint("/:?#\\ ")
@@ -272,7 +273,7 @@ def test_a_folder_is_read_once_and_for_all(text: str) -> None:
     except Unfit:
         return
     assert parse_folder(folder) == folder
-    assert onedrive._segments(folder) == folder[1:].split("/")
+    assert names.split_path(folder) == folder[1:].split("/")
     assert folder.isprintable()
 
 
@@ -322,7 +323,7 @@ _RANGE = _HEADER | st.builds("bytes {}-{}/{}".format, st.integers(), st.integers
 @given(_RANGE, st.integers(0, 10**12), st.sampled_from([200, 206, 416]))
 def test_a_range_is_the_one_that_was_asked_for_or_the_data_is_damaged(value: str, start: int, status: int) -> None:
     try:
-        total = transfer._total_of(answer(status, Content_Range=value), start)
+        total = read._total_of(answer(status, Content_Range=value), start)
     except DataDamaged:
         return
     if status != 416 or start:
@@ -335,12 +336,12 @@ def test_a_range_is_the_one_that_was_asked_for_or_the_data_is_damaged(value: str
 def test_a_range_as_servers_write_it_gives_the_size_of_the_file(start: int, length: int, more: int) -> None:
     total = start + length + more
 
-    assert transfer._total_of(answer(206, Content_Range=f"bytes {start}-{start + length}/{total}"), start) == total
+    assert read._total_of(answer(206, Content_Range=f"bytes {start}-{start + length}/{total}"), start) == total
 
 
 @given(_HEADER | st.integers().map(str))
 def test_a_length_is_a_number_of_bytes_or_unknown(value: str) -> None:
-    length = transfer._announced(answer(200, Content_Length=value))
+    length = read._announced(answer(200, Content_Length=value))
 
     assert length is None or 0 <= length < 10**15
 
@@ -350,7 +351,7 @@ def test_a_length_is_a_number_of_bytes_or_unknown(value: str) -> None:
     | st.integers().map(lambda at: {"nextExpectedRanges": [f"{at}-"]})
 )
 def test_an_upload_goes_on_at_a_place_in_a_file_or_where_it_was(status: dict[str, Any]) -> None:
-    position = onedrive._next_position(status, otherwise=17)
+    position = upload._next_position(status, otherwise=17)
 
     assert 0 <= position < 10**15
 
@@ -400,14 +401,14 @@ _ERROR = st.binary(max_size=100) | json_of(
     ["error", "code", "message", "innererror", "innerError", "Message"], _WORDS
 ).map(as_bytes)
 _MEANINGS = (
-    dmf.explain,
-    lambda refusal: onedrive._meaning(refusal, what="folder 'x'"),
-    lambda refusal: onedrive._meaning_for_file(refusal, what="'x.zip'", name="x.zip"),
-    lambda refusal: onedrive._session_meaning(refusal, name="x.zip"),
-    lambda refusal: onedrive._no_such_drive(refusal, drive="drives/x"),
-    transfer._explain,
-    lambda refusal: transfer._no_content(refusal, url=SecretUrl("https://x/y?sig=known")),
-    general_meaning,
+    fno.map_error,
+    lambda refusal: graph.map_folder_error(refusal, what="folder 'x'"),
+    lambda refusal: graph.map_file_error(refusal, what="'x.zip'", name="x.zip"),
+    lambda refusal: graph.map_session_error(refusal, name="x.zip"),
+    lambda refusal: graph.map_drive_error(refusal, drive="drives/x"),
+    read._map_error,
+    lambda refusal: read._map_download_error(refusal, url=SecretUrl("https://x/y?sig=known")),
+    map_status,
 )
 _OPERATIONS = ["ImportFromPackage", "ExportToPackage", "GetAzureWriteUrl", "GetExecutionErrors", "move item"]
 
@@ -416,7 +417,7 @@ _OPERATIONS = ["ImportFromPackage", "ExportToPackage", "GetAzureWriteUrl", "GetE
 def test_a_refusal_becomes_an_error_of_ours_that_is_short_and_keeps_secrets(
     content: bytes, status: int, operation: str, idempotent: bool
 ) -> None:
-    codes, text = http._reason(answer(status, content))
+    codes, text = parse_reason(answer(status, content).content)
     call = RemoteCall(service="F&O", operation=operation, status=status, code=codes[-1] if codes else "")
     refusal = Refusal(
         call=call, status=status, codes=codes, text=text, headers={}, retry_after_s=None, idempotent=idempotent
@@ -430,7 +431,7 @@ def test_a_refusal_becomes_an_error_of_ours_that_is_short_and_keeps_secrets(
             str(error).encode()  # it can be written
         if isinstance(error, FileRejected):
             assert b"malwareDetected" in content  # nothing else of what is made up here is a file's fault
-    assert isinstance(general_meaning(refusal), AppError)
+    assert isinstance(map_status(refusal), AppError)
 
 
 @given(
@@ -441,7 +442,7 @@ def test_a_refusal_becomes_an_error_of_ours_that_is_short_and_keeps_secrets(
 )
 def test_an_item_is_read_as_far_as_it_goes_or_asked_for_again(wire: dict[str, Any]) -> None:
     try:
-        item = onedrive._drive_item(wire)
+        item = parse_drive_item(wire)
     except TryAgain:
         return
     assert item.item_id

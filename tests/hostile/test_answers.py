@@ -13,11 +13,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from shared.clients.blobs.transfer import open_blob, open_package, read_small
-from shared.clients.fno.dmf import ExecutionStatus, FinanceOperations, finance_operations_http, parse_execution_errors
-from shared.clients.graph.onedrive import CHUNK, OneDrive
+from shared.clients.blobs.read import open_blob, open_package, read_small
+from shared.clients.fno.client import ExecutionStatus, FinanceOperations, finance_operations_http
+from shared.clients.fno.row_errors import parse_execution_errors
+from shared.clients.graph.onedrive import OneDrive
+from shared.clients.graph.upload import CHUNK
 from shared.clients.http import client as http
-from shared.clients.http.client import LONGEST_WAIT_S, Http, retry_after_s
+from shared.clients.http.client import Http
+from shared.clients.http.errors import LONGEST_WAIT_S, retry_after_s
 from shared.errors import AnswerLost, AppError, DataDamaged, NeedsPerson, Refused, TryAgain
 from shared.secret import SecretUrl
 from tests.hostile.answers import AnswerTable, Raw, by_themselves, in_body

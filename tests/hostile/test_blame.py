@@ -10,9 +10,10 @@ from typing import Any, Final
 import pytest
 
 from local_cloud.faults import Action
-from shared.clients.blobs.transfer import open_blob, open_package, read_small
-from shared.clients.fno.dmf import FinanceOperations, finance_operations_http
-from shared.clients.graph.onedrive import OneDrive, UploadSession
+from shared.clients.blobs.read import open_blob, open_package, read_small
+from shared.clients.fno.client import FinanceOperations, finance_operations_http
+from shared.clients.graph.onedrive import OneDrive
+from shared.clients.graph.upload import UploadSession
 from shared.clients.http.client import Http
 from shared.errors import AppError, FileRejected
 from shared.secret import SecretUrl

@@ -20,15 +20,18 @@ import pytest
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
 from local_cloud.receivers import text_of
-from operations import pages, views
+from operations import pages, run_view
+from operations.web import PageRequest
 from shared import escapes
 from shared.alerts.alert import alert_from_json, alert_to_json
 from shared.alerts.channels import MailAlerts, TeamsAlerts, WebhookAlerts, alerts_http
 from shared.alerts.outbox import Outbox
 from shared.azure_storage.container import BlobContainer
-from shared.clients.fno.dmf import FinanceOperations, RowError, finance_operations_http
+from shared.clients.fno.client import FinanceOperations, finance_operations_http
+from shared.clients.fno.row_errors import RowError
 from shared.clients.graph.onedrive import OneDrive
-from shared.clients.http.client import Http, correlated
+from shared.clients.http.client import Http
+from shared.clients.http.context import correlated
 from shared.imports.report import errors_csv
 from shared.log import LOGGER_NAME, log
 from shared.reservations.reservation import Reservation, reservation_from_json, reservation_to_json
@@ -37,8 +40,10 @@ from shared.runs.index import RunIndex
 from shared.runs.lane import Stop
 from shared.runs.record import run_from_json, run_to_json
 from shared.runs.rows import Pause
-from shared.runs.run import Direction, FailedRow, FileFacts, Held, Outcome, Problem, Run, State, Submission
+from shared.runs.run import Run
+from shared.runs.states import Direction, Outcome, State
 from shared.runs.store import RunStore
+from shared.runs.values import FailedRow, FileFacts, Held, Problem, Submission
 from shared.secret import SecretUrl
 from tests.alerts import a_message, an_alert
 from tests.hostile.test_answers import OneToken
@@ -308,11 +313,12 @@ class Texts(HTMLParser):
 
 
 def test_it_is_text_in_a_page_and_in_its_json(text: str) -> None:
-    shown = pages.Asked(query={"text": text, "code": text}, user=text)
-    view = views.run_view(a_run(text, "key"), None)
+    shown = PageRequest(query={"text": text, "code": text}, user=text)
+    view = run_view.view_run(a_run(text, "key"), None)
 
     page, harmless = (
-        pages.run_page(each, pages.Asked(query={})) for each in (view, views.run_view(a_run("harmless", "key"), None))
+        pages.run_page(each, PageRequest(query={}))
+        for each in (view, run_view.view_run(a_run("harmless", "key"), None))
     )
     content, plain = Texts(), Texts()
     content.feed(page.body)

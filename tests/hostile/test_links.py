@@ -11,8 +11,9 @@ from azure.storage.blob import BlobServiceClient
 from local_cloud import faults
 from local_cloud.faults import Fault
 from shared.azure_storage.account import _options
-from shared.clients.blobs.transfer import empty_blob, read_small
-from shared.clients.fno.dmf import FinanceOperations, finance_operations_http
+from shared.clients.blobs.read import read_small
+from shared.clients.blobs.write import empty_blob
+from shared.clients.fno.client import FinanceOperations, finance_operations_http
 from shared.clients.graph.onedrive import OneDrive
 from shared.clients.graph.subscriptions import Subscriptions
 from shared.clients.http.client import Http

@@ -63,7 +63,7 @@ class Decision:
 
 DECISIONS: Final = (
     Decision(
-        path="shared/clients/fno/dmf.py",
+        path="shared/clients/fno/client.py",
         words="F&O has tried no row",
         why_not="needs an execution whose target step F&O never starts",
     ),
@@ -103,13 +103,13 @@ DECISIONS: Final = (
         why_not="needs a second app with a subscription",
     ),
     Decision(
-        path="shared/clients/fno/dmf.py",
+        path="shared/clients/fno/refusals.py",
         words="wording is not documented",
         belief="An execution id that F&O has already is refused, in words like 'execution id ... already exists'",
         check="test_an_execution_id_that_is_known_is_refused_in_words_that_the_app_understands",
     ),
     Decision(
-        path="shared/clients/fno/dmf.py",
+        path="shared/clients/fno/client.py",
         words="by number too",
         belief="A status comes by name; should it be a number, it counts in the order of the documentation",
         check="test_a_status_comes_as_a_name",

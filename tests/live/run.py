@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from operations.sign_in import with_file
 from shared.app import Services
-from shared.clients.graph.onedrive import DriveItem
+from shared.clients.graph.drive_item import DriveItem
 from shared.clients.graph.subscriptions import Subscription
 from shared.config.integrations import is_loopback
 from shared.config.settings import Settings, read_settings

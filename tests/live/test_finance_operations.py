@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from shared.clients.fno.dmf import ExecutionStatus
+from shared.clients.fno.client import ExecutionStatus
 from shared.errors import AppError, NotFound
 from tests.contract.finance_operations_contract import FinanceOperationsContract, FinanceOperationsTarget
 from tests.live.run import LiveRun

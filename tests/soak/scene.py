@@ -31,7 +31,8 @@ from shared.azure_storage.container import BlobContainer
 from shared.runs.addresses import address_of
 from shared.runs.index import RunIndex
 from shared.runs.record import Damaged, run_from_json
-from shared.runs.run import Run, State
+from shared.runs.run import Run
+from shared.runs.states import State
 from tests.soak.plan import COLUMNS, COMPANY, HOSTS, Chance, Package, Plan, Trouble, entity_of
 from tests.soak.promises import History, Imported, Place, Record
 from tests.soak.storage import PACKAGES, StorageDoor
@@ -264,7 +265,7 @@ class Scene(LocalCloud):
         if run is None or not url:
             return False
         self._cancelled.add(run.file.name)  # also if no answer comes
-        said = self._act(url, Verb.GIVE_UP, run)
+        said = self._act(url, Verb.CANCEL, run)
         if said is not None and not said.get("done"):
             self._cancelled.discard(run.file.name)
             return False

@@ -12,7 +12,7 @@ from azure.storage.queue import QueueServiceClient
 
 from local_cloud.faults import Fault, FaultPlan, status
 from local_cloud.finance_operations.blobs import Blobs
-from shared.clients.blobs.transfer import stream_to_blob
+from shared.clients.blobs.write import stream_to_blob
 from shared.secret import SecretUrl
 from tests.soak.storage import PACKAGES, SERVICE, StorageDoor
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from shared.clients.http.client import allowed_s, waiting_at_most
+from shared.clients.http.context import allowed_s, waiting_at_most
 from shared.concurrency import Attempt, Duties, NotInTime, Overran, StillRunning, gravest
 from shared.errors import NeedsPerson, TryAgain
 from tests.world import wait_for

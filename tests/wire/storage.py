@@ -20,7 +20,7 @@ _QUEUES: Final = "Storage Queue Data Contributor on the app's own account"
 class StorageCall:
     """One operation of the REST API and which of the app's folders makes it, as paths below ``shared``."""
 
-    operation: str  # its name in the REST reference; that of shared/clients/blobs/transfer.py where it names it
+    operation: str  # its name in the REST reference; that of shared/clients/blobs/write.py where it names it
     modules: frozenset[str]  # of shared/clients
     calls: frozenset[str]  # the methods of the clients that make it
     method: str

@@ -246,7 +246,7 @@ def _note_of_library(request: requests.PreparedRequest, answer: requests.Respons
     # The transport only carries the others' calls.
     module = _calling_module(skip=(__name__, "shared.azure_storage.transport"))
     client = module.removeprefix("shared.").replace(".", "/")
-    if module.startswith("shared.") and client != "clients/credentials":  # the simulated Entra sees those
+    if module.startswith("shared.") and not client.startswith("clients/entra/"):  # the simulated Entra sees those
         WIRE.note_storage(client, _as_request(request), answer)
 
 

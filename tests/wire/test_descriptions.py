@@ -61,7 +61,7 @@ def test_only_the_clients_make_calls() -> None:
 
     # It makes everybody's calls; credentials makes its own through Microsoft's libraries.
     callers = {each for each in callers if not each.startswith("shared/clients/http/")}
-    callers.add("shared/clients/credentials.py")
+    callers.add("shared/clients/entra/app_identity.py")
     named = {path: [each for each in CALLERS if path.startswith(f"shared/{each}")] for path in callers}
     assert [path for path, callers_of in named.items() if not callers_of] == []
     assert {each for callers_of in named.values() for each in callers_of} == set(CALLERS)
@@ -70,7 +70,7 @@ def test_only_the_clients_make_calls() -> None:
 def _is_call(node: ast.AST) -> bool:
     return (
         isinstance(node, ast.Call)
-        and getattr(node.func, "attr", getattr(node.func, "id", "")) in ("call", "note_call")
+        and getattr(node.func, "attr", getattr(node.func, "id", "")) in ("call", "record_call")
         and any(keyword.arg == "operation" for keyword in node.keywords)
     )
 

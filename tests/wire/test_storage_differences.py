@@ -9,8 +9,10 @@ import pytest
 from azure.storage.queue import QueueServiceClient
 
 from shared.azure_storage.queue import LONGEST_DELAY_S, WorkQueue
-from shared.clients.blobs.transfer import SasExpired, empty_blob, open_blob, stream_to_blob
-from shared.clients.http.client import recording
+from shared.clients.blobs.errors import SasExpired
+from shared.clients.blobs.read import open_blob
+from shared.clients.blobs.write import empty_blob, stream_to_blob
+from shared.clients.http.context import recording
 from shared.errors import NotFound
 from shared.secret import SecretUrl
 from tests.unit.clients.answering import Answer, AnsweringServer, Asked, answering

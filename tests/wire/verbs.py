@@ -8,7 +8,7 @@ from typing import Final
 
 SHARED: Final = Path(__file__).resolve().parents[2] / "shared"
 # The folders and modules that make calls of their own; clients/http makes everybody's.
-CALLERS: Final = ("alerts/channels", "clients/blobs", "clients/credentials", "clients/fno", "clients/graph")
+CALLERS: Final = ("alerts/channels", "clients/blobs", "clients/entra", "clients/fno", "clients/graph")
 STORAGE_CALLERS: Final = ("alerts", "azure_storage", "clients/blobs", "reservations", "runs")
 
 

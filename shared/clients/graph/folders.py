@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from shared.clients.graph.onedrive import OneDrive
-from shared.clients.http.client import allowed_s
+from shared.clients.http.context import allowed_s
 from shared.locks import WAIT_S, CallLocks
 
 

@@ -13,7 +13,8 @@ from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from shared.clients.http.client import Http, Refusal, json_object
+from shared.clients.http.client import Http, json_object
+from shared.clients.http.errors import Refusal
 from shared.clients.http.links import next_page
 from shared.errors import AppError, NeedsPerson, NotFound, RemoteCall, TryAgain
 from shared.escapes import path_segment, query_value
@@ -91,7 +92,7 @@ class Subscriptions:
             operation="create subscription",
             idempotent=False,
             json=wire,
-            explain=partial(_meaning, notified=notification_url),
+            map_error=partial(_map_error, notified=notification_url),
         )
         return _subscription(json_object(answer))
 
@@ -106,7 +107,7 @@ class Subscriptions:
             operation="renew subscription",
             idempotent=True,
             json={"expirationDateTime": _wire_time(expires)},
-            explain=_meaning,
+            map_error=_map_error,
         )
         return _subscription(json_object(answer))
 
@@ -118,7 +119,7 @@ class Subscriptions:
             operation="delete subscription",
             idempotent=True,
             ok=(200, 202, 204, 404),
-            explain=_meaning,
+            map_error=_map_error,
         )
 
     def list(self) -> tuple[Subscription, ...]:
@@ -130,7 +131,7 @@ class Subscriptions:
         links: set[str] = set()
         link = self._url
         while link:
-            answer = self._http.call("GET", link, operation="list subscriptions", idempotent=True, explain=_meaning)
+            answer = self._http.call("GET", link, operation="list subscriptions", idempotent=True, map_error=_map_error)
             page = json_object(answer)
             listed = page.get("value")
             for one in listed if isinstance(listed, list) else ():
@@ -158,7 +159,7 @@ def shake_hands(notification_url: SecretUrl, http: Http) -> None:
         idempotent=True,
         data=b"",
         timeout_s=HANDSHAKE_TIMEOUT_S,
-        explain=_handshake_meaning,
+        map_error=_map_handshake_error,
     )
     if answer.text != token:
         raise NeedsPerson(
@@ -167,7 +168,7 @@ def shake_hands(notification_url: SecretUrl, http: Http) -> None:
         )
 
 
-def _handshake_meaning(refusal: Refusal) -> AppError | None:
+def _map_handshake_error(refusal: Refusal) -> AppError | None:
     match refusal.status:
         case 401 | 403:
             return NeedsPerson(
@@ -185,9 +186,9 @@ def _handshake_meaning(refusal: Refusal) -> AppError | None:
             return None
 
 
-def _meaning(refusal: Refusal, *, notified: SecretUrl | None = None) -> AppError | None:
+def _map_error(refusal: Refusal, *, notified: SecretUrl | None = None) -> AppError | None:
     """What Graph's refusals mean for subscriptions."""
-    call, words = refusal.call, refusal.words
+    call, words = refusal.call, refusal.reason
     match refusal.status:
         case 308:
             # Observed for drives that moved to a new backend: no Location, and it goes away by itself.

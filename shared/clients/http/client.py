@@ -2,7 +2,7 @@
 
 Everything that Graph, F&O and pre-authenticated URLs have in common stands here: timeouts, tokens, ids for support
 tickets, and the rule by which a failure becomes TryAgain, AnswerLost or NeedsPerson. What a service's own error codes
-mean is the business of that service's client, which hands in an ``Explain``. Nothing here sleeps: the runner decides
+mean is the business of that service's client, which hands in a ``MapError``. Nothing here sleeps: the runner decides
 when to try again.
 """
 
@@ -14,10 +14,8 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
@@ -26,11 +24,13 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import MaxRetryError, NewConnectionError
 
+from shared.clients.http.context import allowed_s, client_request_id, record_call
+from shared.clients.http.errors import MapError, Refusal, lost, map_status, parse_json, parse_reason, retry_after_s
 from shared.clients.http.links import origin_of
-from shared.errors import AnswerLost, AppError, ItemChanged, ItemLocked, NeedsPerson, NotFound, RemoteCall, TryAgain
-from shared.escapes import header_value, is_header_value, json_text, one_line, read_json
+from shared.clients.http.proxies import ProxySettings
+from shared.errors import AppError, NeedsPerson, RemoteCall, TryAgain
+from shared.escapes import header_value, is_header_value, json_text, one_line
 from shared.log import log
-from shared.runs.run import RemoteCallRecord
 from shared.secret import SecretUrl
 from shared.version import VERSION
 
@@ -46,22 +46,13 @@ TIMEOUT_S: Final = (5.0, 60.0)
 # https://learn.microsoft.com/azure/load-balancer/load-balancer-tcp-reset
 IDLE_S: Final = 60.0
 
-_TEXT_LIMIT: Final = 2_000  # characters of a service's own words that an error message quotes
-_CODE_LIMIT: Final = 200  # characters of an error code; real ones are shorter than 60
 _LONGEST_REQUEST_ID: Final = 100  # characters; real ones are GUIDs, or two of them
 
 # Bytes of an answer that is read as a whole. The longest known are F&O's lists of row errors, of a few megabytes.
 _BODY_LIMIT: Final = 64 * 1024 * 1024
 _PIECE: Final = 1024 * 1024  # bytes read at a time
 
-# Seconds. A service that asks for more is asked again after this time: a date that was written wrongly, or somebody
-# else's answer, must not put a lane off for years.
-LONGEST_WAIT_S: Final = 3600.0
-
 _ASKED: Final = "_asked"  # attribute of an answer: what json_object needs to know about its call
-
-# Statuses that say "not now": the same request may work later.
-_PASSING: Final = frozenset({408, 500, 502, 503, 504, 509})
 
 
 class _TooLarge(requests.RequestException):
@@ -76,94 +67,6 @@ class TokenSource(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """An answer that is not one of those the caller asked for, taken apart."""
-
-    call: RemoteCall
-    status: int
-    codes: tuple[str, ...]  # the service's error codes, the outermost first
-    text: str  # the service's own words, "" where it had none
-    headers: Mapping[str, str]  # names compare without case
-    retry_after_s: float | None
-    idempotent: bool
-
-    def has_code(self, *codes: str) -> bool:
-        """Return whether the service gave one of these codes, at whatever depth and in whatever case."""
-        given = {code.casefold() for code in self.codes}
-        return any(code.casefold() in given for code in codes)
-
-    @property
-    def words(self) -> str:
-        """The service's reason for a person to read: code and text, never empty, without a full stop at its end."""
-        code, text = self.call.code, self.text.rstrip(" .")
-        if text and code and code.casefold() not in text.casefold():
-            return f"{code}: {text}"
-        return text or code or f"HTTP {self.status} without a reason"
-
-
-# What a service's own error codes mean. None: nothing special, the general rules of this module decide.
-type Explain = Callable[[Refusal], AppError | None]
-
-_recorded: ContextVar[list[RemoteCallRecord] | None] = ContextVar("recorded_calls", default=None)
-_client_request_id: ContextVar[str] = ContextVar("client_request_id", default="")
-_longest_wait_s: ContextVar[float | None] = ContextVar("longest_wait_s", default=None)
-
-
-@contextmanager
-def recording() -> Iterator[list[RemoteCallRecord]]:
-    """Collect the remote calls that this thread makes inside the block (other threads: copy the context to them)."""
-    calls: list[RemoteCallRecord] = []
-    token = _recorded.set(calls)
-    try:
-        yield calls
-    finally:
-        _recorded.reset(token)
-
-
-@contextmanager
-def correlated(client_request_id: str) -> Iterator[None]:
-    """Send this id with every call inside the block, so that one search finds a run in the services' logs too."""
-    token = _client_request_id.set(client_request_id)
-    try:
-        yield
-    finally:
-        _client_request_id.reset(token)
-
-
-@contextmanager
-def waiting_at_most(seconds: float) -> Iterator[None]:
-    """Let no call inside the block wait longer than this to connect, nor between two reads: somebody is watching.
-
-    Within a block of a shorter limit, that one holds. Calls to storage and for tokens keep it as well.
-    """
-    token = _longest_wait_s.set(allowed_s(seconds))
-    try:
-        yield
-    finally:
-        _longest_wait_s.reset(token)
-
-
-def allowed_s(seconds: float) -> float:
-    """Return how long a call may wait that would wait so long by itself: less inside ``waiting_at_most``."""
-    return min(seconds, _longest_wait_s.get() or seconds)
-
-
-def note_call(*, service: str, operation: str, status: int | None, request_id: str, began: datetime) -> None:
-    """Add a call that was made without ``Http`` (blob storage) and has just ended to the record of this thread.
-
-    began: when it began, in UTC.
-    """
-    calls = _recorded.get()
-    if calls is not None:
-        took_s = round((datetime.now(UTC) - began).total_seconds(), 3)
-        calls.append(
-            RemoteCallRecord(
-                service=service, operation=operation, status=status, request_id=request_id, took_s=took_s, began=began
-            )
-        )
-
-
 class Http:
     """Makes calls to one service. One object serves all threads and keeps connections open between calls."""
 
@@ -172,7 +75,7 @@ class Http:
         *,
         service: str,
         token: TokenSource | None,
-        explain: Explain | None = None,
+        map_error: MapError | None = None,
         request_id_header: str,
         client_request_id_header: str = "client-request-id",
         origin: str = "",
@@ -187,13 +90,13 @@ class Http:
         """
         self._service = service
         self._token = token
-        self._explain = explain
+        self._map_error = map_error
         self._request_id_header = request_id_header
         self._client_request_id_header = client_request_id_header
         self._origin = origin_of(origin)
         self._clock = clock
         self._adapter = HTTPAdapter(pool_connections=8, pool_maxsize=32, max_retries=0)
-        self._environment = Environment()
+        self._proxies = ProxySettings()
         self._lock = threading.Lock()
         self._in_flight = 0
         self._last_used = clock()
@@ -215,7 +118,7 @@ class Http:
         stream: bool = False,
         timeout_s: tuple[float, float] = TIMEOUT_S,
         ok: Collection[int] = (200, 201, 202, 204),
-        explain: Explain | None = None,
+        map_error: MapError | None = None,
     ) -> requests.Response:
         """Make one call and return the answer; its body has been read unless it is streamed.
 
@@ -226,9 +129,9 @@ class Http:
         stream: leave the body unread; the caller closes the answer.
         timeout_s: seconds to connect, and between two reads.
         ok: the statuses that the caller can use.
-        explain: what error codes mean for this very call; asked before the service's own.
+        map_error: what error codes mean for this very call; asked before the service's own.
 
-        Raises what ``explain`` or the service's ``Explain`` says, otherwise:
+        Raises what ``map_error`` or the service's own says, otherwise:
         NeedsPerson: 401 with a fresh token, 403, 507, a redirect, a wrong address or certificate, another 4xx, an
         address that our token is not for.
         TryAgain: throttled (429), unreachable, or a passing failure of an idempotent call.
@@ -237,7 +140,7 @@ class Http:
         """
         request = _prepared(method, url, headers=headers, json=json, data=data, stream=stream)
         self._require_own_origin(str(request.url), operation)
-        request.headers[self._client_request_id_header] = header_value(_client_request_id.get()) or str(uuid.uuid4())
+        request.headers[self._client_request_id_header] = header_value(client_request_id()) or str(uuid.uuid4())
         connect_s, read_s = map(allowed_s, timeout_s)
         ask = _Ask(operation=operation, idempotent=idempotent, stream=stream, timeout_s=(connect_s, read_s))
 
@@ -248,7 +151,7 @@ class Http:
             log.warning("http.token_refused", service=self._service, operation=operation)
             answer = self._authorized(request, ask, refresh=True)
         if answer.status_code not in ok:
-            raise self._judged(answer, ask, explain)
+            raise self._error_of(answer, ask, map_error)
         setattr(answer, _ASKED, (self._remote_call(answer, ask), idempotent))
         return answer
 
@@ -286,31 +189,26 @@ class Http:
 
     def _sent(self, request: requests.PreparedRequest, ask: "_Ask") -> requests.Response:
         """Send the request once and record it, whether it fails or not."""
-        began, started = datetime.now(UTC), time.perf_counter()
+        began = datetime.now(UTC)
         answer: requests.Response | None = None
         try:
             with self._connections() as adapter:
                 if isinstance(request.body, io.BytesIO):
                     request.body.seek(0)  # an earlier try has read it
-                environment = self._environment.of(str(request.url))
+                environment = self._proxies.of(str(request.url))
                 # Not through a session: nothing is to be added, followed or kept for the next call, cookies above all.
                 answer = adapter.send(request, timeout=ask.timeout_s, stream=True, **environment)
                 if not ask.stream or answer.status_code >= 300:
                     _read(answer)
             return answer
         finally:
-            calls = _recorded.get()
-            if calls is not None:
-                calls.append(
-                    RemoteCallRecord(
-                        service=self._service,
-                        operation=ask.operation,
-                        status=None if answer is None else answer.status_code,
-                        request_id=self._request_id(answer),
-                        took_s=round(time.perf_counter() - started, 3),
-                        began=began,
-                    )
-                )
+            record_call(
+                service=self._service,
+                operation=ask.operation,
+                status=None if answer is None else answer.status_code,
+                request_id=self._request_id(answer),
+                began=began,
+            )
 
     @contextmanager
     def _connections(self) -> Iterator[HTTPAdapter]:
@@ -357,18 +255,18 @@ class Http:
             reason = "ended the connection before its answer was whole"
         return lost(f"{self._service} at {host} {reason}", call=call, idempotent=ask.idempotent)
 
-    def _judged(self, answer: requests.Response, ask: "_Ask", explain: Explain | None) -> AppError:
+    def _error_of(self, answer: requests.Response, ask: "_Ask", map_error: MapError | None) -> AppError:
         """Return the error for an answer that the caller cannot use."""
         refusal = self._refusal(answer, ask)
         if refusal.status == HTTPStatus.TOO_MANY_REQUESTS:
             log.warning("http.throttled", service=self._service, operation=ask.operation, wait_s=refusal.retry_after_s)
-        for meaning in (explain, self._explain):
-            if meaning is not None and (error := meaning(refusal)) is not None:
+        for mapped in (map_error, self._map_error):
+            if mapped is not None and (error := mapped(refusal)) is not None:
                 return error
-        return general_meaning(refusal)
+        return map_status(refusal)
 
     def _refusal(self, answer: requests.Response, ask: "_Ask") -> Refusal:
-        codes, text = _reason(answer)
+        codes, text = parse_reason(answer.content)
         call = self._remote_call(answer, ask, code=codes[-1] if codes else "")
         return Refusal(
             call=call,
@@ -401,77 +299,12 @@ class _Ask:
     timeout_s: tuple[float, float]
 
 
-def general_meaning(refusal: Refusal) -> AppError:
-    """Return the error for an answer that has no meaning special to its service.
-
-    A client's ``Explain`` may call this to build on it.
-    """
-    call, service, words = refusal.call, refusal.call.service, refusal.words
-    match refusal.status:
-        case 429:
-            # Throttled requests are turned away at the door, so this is a proof that nothing was done.
-            return TryAgain(
-                f"{service} throttles {call.operation}: {words}", retry_after_s=refusal.retry_after_s, call=call
-            )
-        case status if status in _PASSING:
-            return lost(
-                f"{service} failed at {call.operation}: {words}",
-                call=call,
-                idempotent=refusal.idempotent,
-                retry_after_s=refusal.retry_after_s,
-            )
-        case 401:
-            return NeedsPerson(
-                f"{service} refuses our sign-in at {call.operation}: {words}. "
-                "Check tenant, client id and secret (or the managed identity) in the settings",
-                call=call,
-            )
-        case 403:
-            return NeedsPerson(
-                f"{service} does not permit {call.operation}: {words}. Give the app's identity the permission for it",
-                call=call,
-            )
-        case 404 | 410:
-            return NotFound(f"{service} does not know what {call.operation} is about: {words}", call=call)
-        case 412:
-            return ItemChanged(f"{call.operation} comes too late, the item has changed: {words}", call=call)
-        case 423:
-            return ItemLocked(f"{call.operation} must wait, the item is locked: {words}", call=call)
-        case 507:
-            return NeedsPerson(f"{service} has no space left for {call.operation}: {words}. Make room", call=call)
-        case status if 200 <= status < 300:
-            return lost(
-                f"{service} answered {call.operation} with HTTP {status}, which means nothing here",
-                call=call,
-                idempotent=refusal.idempotent,
-            )
-        case status if 300 <= status < 400:
-            return NeedsPerson(
-                f"{service} sends {call.operation} to another address (HTTP {status}), which is not followed. "
-                "Check the address in the settings",
-                call=call,
-            )
-        case _:
-            return NeedsPerson(
-                f"{service} refuses {call.operation}: {words}. Check its address in the settings, and the proxy on the "
-                "way; if they are right, ask the support of the service, with the request id",
-                call=call,
-            )
-
-
-def lost(message: str, *, call: RemoteCall, idempotent: bool, retry_after_s: float | None = None) -> TryAgain:
-    """Return TryAgain for an idempotent call, AnswerLost for one that may have been handled."""
-    if idempotent:
-        return TryAgain(message, retry_after_s=retry_after_s, call=call)
-    return AnswerLost(f"{message}; it may have been done all the same", retry_after_s=retry_after_s, call=call)
-
-
 def json_object(answer: requests.Response) -> dict[str, Any]:
     """Return the JSON object in the body of an answer of ``Http.call``.
 
     Raises TryAgain, or AnswerLost where the call is not idempotent, for anything else (an empty body, a proxy's HTML).
     """
-    value = _json(answer)
+    value = parse_json(answer.content)
     if isinstance(value, dict):
         return value
     call, idempotent = getattr(answer, _ASKED)
@@ -480,42 +313,6 @@ def json_object(answer: requests.Response) -> dict[str, Any]:
         call=call,
         idempotent=idempotent,
     )
-
-
-def retry_after_s(headers: Mapping[str, str], *, now: datetime) -> float | None:
-    """Return how many seconds the service asks us to wait, an hour at most, or None where it does not say.
-
-    Retry-After holds seconds or a date; a date is measured against the service's own clock where it sends that.
-    https://www.rfc-editor.org/rfc/rfc9110#name-retry-after
-    """
-    value = headers.get("Retry-After", "").strip()
-    if value.isascii() and value.isdigit():
-        return min(float(value), LONGEST_WAIT_S)
-    due = _http_date(value)
-    if due is None:
-        return None
-    wait_s = (due - (_http_date(headers.get("Date", "")) or now)).total_seconds()
-    return min(max(0.0, wait_s), LONGEST_WAIT_S)
-
-
-class Environment:
-    """What the process's environment says about calls to a server: proxies and trusted certificates.
-
-    HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE and the like, as requests understands them. Read once for each server:
-    requests itself does so at every call, which costs as much as a fifth of a small call to storage.
-    """
-
-    def __init__(self) -> None:
-        self._known: dict[str, Mapping[str, Any]] = {}
-
-    def of(self, url: str) -> Mapping[str, Any]:
-        """Return ``proxies`` and ``verify`` for a call to that address."""
-        parts = urlsplit(url)
-        server = f"{parts.scheme}://{parts.netloc}/"
-        if server not in self._known:
-            found = requests.Session().merge_environment_settings(server, {}, None, None, None)
-            self._known[server] = {"proxies": found["proxies"], "verify": found["verify"]}
-        return self._known[server]
 
 
 class _Request(requests.PreparedRequest):
@@ -639,57 +436,3 @@ def _is_cause(error: BaseException, kind: type[BaseException]) -> bool:
         seen.add(id(one))
         waiting += [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]
     return False
-
-
-def _reason(answer: requests.Response) -> tuple[tuple[str, ...], str]:
-    """Return the error codes, the outermost first, and the service's own words.
-
-    Graph: {"error": {"code", "message", "innerError": {"code", ...}}}, nested and in varying case.
-    F&O: {"error": {"code": "", "message": "An error has occurred.", "innererror": {"message": <the reason>}}}, or
-    {"Message": ...} from a gateway.
-    https://learn.microsoft.com/graph/errors
-    """
-    body = _json(answer)
-    if not isinstance(body, dict):
-        return (), _plain_text(answer)
-    top = {key.casefold(): value for key, value in body.items()}
-    error = top.get("error")
-    if not isinstance(error, dict):
-        return (), str(top.get("message") or top.get("error_description") or error or "")[:_TEXT_LIMIT]
-    codes: list[str] = []
-    inner_text = text = ""
-    level: object = error
-    while isinstance(level, dict):
-        keys = {str(key).casefold(): value for key, value in level.items()}
-        if isinstance(code := keys.get("code"), str) and code:
-            codes.append(one_line(code, _CODE_LIMIT))
-        if isinstance(message := keys.get("message"), str) and message:
-            if level is error:
-                text = message
-            else:
-                inner_text = inner_text or message
-        level = keys.get("innererror")
-    return tuple(codes), (inner_text or text)[:_TEXT_LIMIT]
-
-
-def _json(answer: requests.Response) -> object:
-    """Return what a body of JSON says, None for anything else. Halves of characters, which nobody can write, go out."""
-    try:
-        value: object = read_json(answer.content, mend=True)
-    except ValueError:
-        return None
-    return value
-
-
-def _plain_text(answer: requests.Response) -> str:
-    """Return the body where a person can read it: a gateway's HTML page says nothing that its status does not."""
-    text = answer.content.decode("utf-8", errors="replace").strip()
-    return "" if text.startswith("<") else text[:_TEXT_LIMIT]
-
-
-def _http_date(value: str) -> datetime | None:
-    try:
-        date = parsedate_to_datetime(value)
-    except (ValueError, OverflowError):  # OverflowError: a year or an offset beyond all calendars
-        return None
-    return date if date.tzinfo else date.replace(tzinfo=UTC)

@@ -29,16 +29,16 @@ from cryptography.hazmat.primitives.serialization import (
 from operations import sign_in
 from shared.azure_storage import token_cache
 from shared.azure_storage.container import BlobContainer
-from shared.clients.credentials import (
+from shared.clients.entra.app_identity import (
     AppIdentity,
     ClientCertificate,
     ClientSecret,
     Credential,
     ManagedIdentity,
-    SignedInUser,
     StorageIdentity,
     certificate_ends,
 )
+from shared.clients.entra.signed_in_user import SignedInUser
 from shared.errors import AppError, NeedsPerson, RecordChanged, TryAgain
 from shared.secret import Secret
 from tests.unit.clients.scripted import Answer, Received, Server, Step
@@ -622,7 +622,7 @@ def test_settings_that_cannot_be_used_are_told(
 
 def test_the_libraries_are_not_imported_before_they_are_needed() -> None:
     code = (
-        "import sys, shared.clients.credentials, shared.clients.graph.onedrive; "
+        "import sys, shared.clients.entra.app_identity, shared.clients.entra.signed_in_user; "
         "print([name for name in ('msal', 'azure.identity', 'azure.core') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)

@@ -15,17 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.advice import is_contention
-from shared.clients.fno.dmf import (
-    CompanyUnknown,
-    EntityProgress,
-    ExecutionStatus,
-    FinanceOperations,
-    PackageUnreadable,
-    RowError,
-    finance_operations_http,
-    parse_execution_errors,
-)
-from shared.clients.http.client import recording
+from shared.clients.fno.client import EntityProgress, ExecutionStatus, FinanceOperations, finance_operations_http
+from shared.clients.fno.refusals import CompanyUnknown, PackageUnreadable
+from shared.clients.fno.row_errors import RowError, parse_execution_errors
+from shared.clients.http.context import recording
 from shared.errors import AnswerLost, AppError, FileRejected, NeedsPerson, NotFound, ProjectBusy, Refused, TryAgain
 from shared.log import LOGGER_NAME
 from shared.secret import SecretUrl

@@ -15,19 +15,9 @@ import pytest
 import requests
 import trustme
 
-from shared.clients.http.client import (
-    USER_AGENT,
-    Explain,
-    Http,
-    Refusal,
-    TokenSource,
-    correlated,
-    json_object,
-    note_call,
-    recording,
-    retry_after_s,
-    waiting_at_most,
-)
+from shared.clients.http.client import USER_AGENT, Http, TokenSource, json_object
+from shared.clients.http.context import RecordedCall, correlated, record_call, recording, waiting_at_most
+from shared.clients.http.errors import MapError, Refusal, retry_after_s
 from shared.errors import (
     AnswerLost,
     AppError,
@@ -40,7 +30,6 @@ from shared.errors import (
     TryAgain,
 )
 from shared.log import LOGGER_NAME
-from shared.runs.run import RemoteCallRecord
 from shared.secret import SecretUrl
 from tests.closed_port import closed_port
 from tests.unit.clients.scripted import Answer, Received, Reset, Server, Silence, sample
@@ -61,10 +50,12 @@ class Tokens:
 def an_http(
     *,
     token: TokenSource | None = None,
-    explain: Explain | None = None,
+    map_error: MapError | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Http]:
-    http = Http(service="Microsoft Graph", token=token, explain=explain, request_id_header="request-id", clock=clock)
+    http = Http(
+        service="Microsoft Graph", token=token, map_error=map_error, request_id_header="request-id", clock=clock
+    )
     try:
         yield http
     finally:
@@ -304,11 +295,11 @@ def test_an_error_names_service_operation_status_code_and_request_id() -> None:
 def test_the_innermost_code_is_the_one_that_counts_and_all_are_known() -> None:
     seen: list[Refusal] = []
 
-    def explain(refusal: Refusal) -> AppError:
+    def map_error(refusal: Refusal) -> AppError:
         seen.append(refusal)
         return FileRejected("no", call=refusal.call)
 
-    with Server(sample("error_locked_as_not_allowed")) as server, an_http(explain=explain) as http:
+    with Server(sample("error_locked_as_not_allowed")) as server, an_http(map_error=map_error) as http:
         error = error_of(server, http)
     assert isinstance(error, FileRejected)
     assert seen[0].codes == ("notAllowed", "resourceLocked", "resourceCheckedOut")
@@ -336,13 +327,13 @@ def test_the_innermost_code_is_the_one_that_counts_and_all_are_known() -> None:
 def test_the_services_own_words_are_found(body: object, text: str) -> None:
     seen: list[Refusal] = []
 
-    def explain(refusal: Refusal) -> None:
+    def map_error(refusal: Refusal) -> None:
         seen.append(refusal)
 
-    with Server(Answer(status=400, body=body)) as server, an_http(explain=explain) as http:
+    with Server(Answer(status=400, body=body)) as server, an_http(map_error=map_error) as http:
         error_of(server, http)
     assert seen[0].text == text
-    assert seen[0].words
+    assert seen[0].reason
 
 
 def test_the_explanation_for_a_call_goes_before_that_for_the_service() -> None:
@@ -352,11 +343,11 @@ def test_the_explanation_for_a_call_goes_before_that_for_the_service() -> None:
     def for_call(refusal: Refusal) -> AppError | None:
         return ProjectBusy("call", call=refusal.call) if refusal.status == 500 else None
 
-    with Server(Answer(status=500), Answer(status=400)) as server, an_http(explain=for_service) as http:
+    with Server(Answer(status=500), Answer(status=400)) as server, an_http(map_error=for_service) as http:
         with pytest.raises(ProjectBusy):
-            http.call("POST", f"{server.url}/x", operation="x", idempotent=False, explain=for_call)
+            http.call("POST", f"{server.url}/x", operation="x", idempotent=False, map_error=for_call)
         with pytest.raises(FileRejected):
-            http.call("POST", f"{server.url}/x", operation="x", idempotent=False, explain=for_call)
+            http.call("POST", f"{server.url}/x", operation="x", idempotent=False, map_error=for_call)
 
 
 @pytest.mark.parametrize(
@@ -410,7 +401,7 @@ def test_calls_are_recorded_with_status_and_request_id_each_attempt_on_its_own()
         ask(http, f"{server.url}/x")
         with pytest.raises(TryAgain):
             ask(http, f"{server.url}/x")
-        note_call(service="blob storage", operation="Put Block", status=201, request_id="b", began=datetime.now(UTC))
+        record_call(service="blob storage", operation="Put Block", status=201, request_id="b", began=datetime.now(UTC))
     assert [(one.status, one.request_id) for one in calls] == [
         (401, ""),
         (200, "r-2"),
@@ -421,7 +412,7 @@ def test_calls_are_recorded_with_status_and_request_id_each_attempt_on_its_own()
     assert all(_is_plausible(one) for one in calls)
 
 
-def _is_plausible(record: RemoteCallRecord) -> bool:
+def _is_plausible(record: RecordedCall) -> bool:
     return 0 <= record.took_s < 60 and record.began.tzinfo is UTC
 
 

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from shared.clients.blobs.transfer import read_chunks
-from shared.clients.graph.onedrive import CHUNK, DriveItem, OneDrive, UploadSession
+from shared.clients.blobs.read import read_chunks
+from shared.clients.graph.drive_item import DriveItem
+from shared.clients.graph.onedrive import OneDrive
+from shared.clients.graph.upload import CHUNK, UploadSession
 from shared.clients.http.client import Http
 from shared.errors import (
     AnswerLost,

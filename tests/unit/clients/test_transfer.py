@@ -21,20 +21,14 @@ from pathlib import Path
 import pytest
 from azure.storage.blob import BlobSasPermissions, BlobServiceClient, generate_blob_sas
 
-from shared.clients.blobs import transfer
+from shared.clients.blobs import write
+from shared.clients.blobs.chunks import BLOCK
+from shared.clients.blobs.errors import SasExpired
 from shared.clients.blobs.quick_xor_hash import QuickXorHash
-from shared.clients.blobs.transfer import (
-    BLOCK,
-    IN_MEMORY,
-    SasExpired,
-    empty_blob,
-    open_blob,
-    open_package,
-    read_chunks,
-    read_small,
-    stream_to_blob,
-)
-from shared.clients.http.client import Http, recording
+from shared.clients.blobs.read import IN_MEMORY, open_blob, open_package, read_chunks, read_small
+from shared.clients.blobs.write import empty_blob, stream_to_blob
+from shared.clients.http.client import Http
+from shared.clients.http.context import recording
 from shared.errors import DataDamaged, FileRejected, ItemChanged, NeedsPerson, NotFound, Refused, TryAgain
 from shared.secret import SecretUrl
 from tests.closed_port import closed_port
@@ -734,9 +728,9 @@ def test_no_package_is_sent_to_what_is_not_the_private_address_of_a_blob(url: st
 
 
 def test_a_slow_line_may_take_longer_for_a_block_than_for_connecting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfer, "_BLOB_TIMEOUTS", {"connection_timeout": 1.0, "read_timeout": 60})
+    monkeypatch.setattr(write, "_BLOB_TIMEOUTS", {"connection_timeout": 1.0, "read_timeout": 60})
     large = 16 * 1024 * 1024
-    monkeypatch.setattr(transfer, "BLOCK", large)  # more than the operating system takes off our hands at once
+    monkeypatch.setattr(write, "BLOCK", large)  # more than the operating system takes off our hands at once
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
     listener.bind(("127.0.0.1", 0))
@@ -768,7 +762,11 @@ def test_a_slow_line_may_take_longer_for_a_block_than_for_connecting(monkeypatch
 
 def test_the_sdk_is_not_imported_before_a_package_is_moved() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", "import sys, shared.clients.blobs.transfer; print('azure.storage.blob' in sys.modules)"],
+        [
+            sys.executable,
+            "-c",
+            "import sys, shared.clients.blobs.write; print('azure.storage.blob' in sys.modules)",
+        ],
         capture_output=True,
         text=True,
         check=True,

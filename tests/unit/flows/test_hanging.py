@@ -118,7 +118,7 @@ def test_a_token_that_still_lives_is_given_out_while_the_next_one_hangs(world: W
 
 
 def test_whoever_needs_the_token_that_hangs_gives_up_with_words(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.clients.credentials.WAIT_S", 0.2)
+    monkeypatch.setattr("shared.clients.entra.app_identity.WAIT_S", 0.2)
     token = world.services.graph_token
     hang = Fault("entra", "*", "", 1, 1, do=faults.hang(60))
 

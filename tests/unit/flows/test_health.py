@@ -15,11 +15,11 @@ from local_cloud.finance_operations.knobs import Behaviour
 from local_cloud.onedrive import Knobs
 from shared.app import Services
 from shared.azure_storage.queue_names import WORK
-from shared.clients.credentials import token_facts
+from shared.clients.entra.token_facts import token_facts
 from shared.config.settings import read_settings
 from shared.health import checks
 from shared.health.checks import ALL_CALLS_S, Check, Grade, Health, check_health
-from shared.runs.run import Problem
+from shared.runs.values import Problem
 from shared.scan import scan
 from shared.version import VERSION
 from tests.closed_port import closed_port

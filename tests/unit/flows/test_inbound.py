@@ -11,11 +11,12 @@ from local_cloud import faults
 from local_cloud.faults import Fault
 from local_cloud.finance_operations.knobs import Behaviour, Speed
 from local_cloud.onedrive import Knobs
-from shared.clients.blobs.transfer import empty_blob
+from shared.clients.blobs.write import empty_blob
 from shared.imports import steps as import_steps
 from shared.runs.addresses import moment_of, sort_key_of
 from shared.runs.record import run_to_json
-from shared.runs.run import Outcome, Run, State
+from shared.runs.run import Run
+from shared.runs.states import Outcome, State
 from shared.secret import SecretUrl
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
@@ -359,7 +360,7 @@ def test_a_package_is_imported_once_when_the_process_dies_after_saving_the_id_an
         raise PowerCut
 
     with monkeypatch.context() as patched:
-        patched.setattr("shared.clients.fno.dmf.FinanceOperations.import_from_package", die)
+        patched.setattr("shared.clients.fno.client.FinanceOperations.import_from_package", die)
         with pytest.raises(PowerCut):
             world.wake(lane)
     (run,) = world.open_runs()
@@ -451,7 +452,7 @@ def test_a_project_that_is_busy_is_waited_for_and_no_file_fails(make_world: Make
     fno = world.services.finance_operations(world.fno.url)
     # Somebody runs the same data project by hand.
     place = fno.get_azure_write_url("by-hand.zip")
-    from shared.clients.blobs.transfer import stream_to_blob
+    from shared.clients.blobs.write import stream_to_blob
 
     stream_to_blob(iter([build_package(data_project="Shared")]), place.url)
     fno.import_from_package(package_url=place.url, data_project="Shared", execution_id="by-hand", legal_entity="USMF")
@@ -538,7 +539,7 @@ def test_f_and_o_refusing_the_app_at_the_submit_alerts_once_however_often_it_is_
 def test_a_lane_that_waits_long_for_its_turn_to_call_f_and_o_troubles_nobody(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.azure_storage.import_lock.TURN_WAIT_S", 0.0)
+    monkeypatch.setattr("shared.azure_storage.import_lock.LOCK_WAIT_S", 0.0)
     world = make_world(settings=ALERTS)
     world.put("USMF_1.zip")
     world.look()

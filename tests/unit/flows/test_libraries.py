@@ -15,11 +15,11 @@ from local_cloud.faults import Fault, fault_from_json
 from local_cloud.onedrive import Knobs
 from local_cloud.receivers import Receivers
 from shared.alerts.alert import Word
-from shared.clients.blobs import transfer
+from shared.clients.blobs import read
 from shared.errors import AppError
 from shared.exports import steps as export_steps
 from shared.health.checks import Grade, check_health
-from shared.runs.run import Outcome, State
+from shared.runs.states import Outcome, State
 from shared.scan import scan
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeTold, MakeWorld
@@ -58,8 +58,8 @@ def faulted(world: World) -> list[str]:
 def put_package(world: World, size: str) -> None:
     """Put a package of some 15 kB into Input, which is small, or large: read by ranges."""
     if size == "large":
-        world.monkeypatch.setattr(transfer, "IN_MEMORY", 4 * 1024)
-        world.monkeypatch.setattr(transfer, "_RANGE", 4 * 1024)
+        world.monkeypatch.setattr(read, "IN_MEMORY", 4 * 1024)
+        world.monkeypatch.setattr(read, "_RANGE", 4 * 1024)
     letters = Random(3)
     world.put("USMF_1.zip", build_package(rows=[(f"R{n}", letters.randbytes(12).hex()) for n in range(500)]))
 

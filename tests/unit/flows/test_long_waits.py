@@ -14,16 +14,16 @@ from azure.core.pipeline.transport import RequestsTransport
 from local_cloud.finance_operations.knobs import Speed
 from local_cloud.onedrive import Knobs
 from operations import actions
-from operations.actions import Asked
+from operations.actions import Requester
 from shared.concurrency import map_concurrently
 from shared.runs import wake
-from shared.runs.run import Held
+from shared.runs.values import Held
 from shared.scan import scan
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, let_pass
 from tests.world import PROJECT, World
 
-ME = Asked(by="Ada", why="a reason")
+ME = Requester(by="Ada", why="a reason")
 IN_ONE_LANE = {"IMPORT_DATA_PROJECT": PROJECT, **ALERTS}
 
 

@@ -13,7 +13,7 @@ from local_cloud.faults import Fault
 from local_cloud.finance_operations.knobs import Speed
 from shared.azure_storage.queue_names import OLDER_QUEUES, WORK
 from shared.runs.addresses import moment_of
-from shared.runs.run import Direction, Outcome, State
+from shared.runs.states import Direction, Outcome, State
 from shared.scan import scan
 from shared.scan.scan import wake_text
 from tests.packages import build_package

@@ -12,7 +12,7 @@ from local_cloud import faults
 from local_cloud.finance_operations.knobs import Speed
 from shared.config.integrations import ImportFlow
 from shared.runs.addresses import sort_key_of
-from shared.runs.run import Outcome, State
+from shared.runs.states import Outcome, State
 from shared.scan import scan
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, fno_fault, let_pass, look_and_finish

@@ -22,11 +22,13 @@ from local_cloud.finance_operations.knobs import Behaviour, Speed
 from local_cloud.onedrive import Knobs
 from shared import package_memory
 from shared.azure_storage.checkpoints import Checkpoint
-from shared.clients.blobs.transfer import stream_to_blob
-from shared.clients.fno.dmf import FinanceOperations
-from shared.clients.graph.onedrive import DriveItem, UploadSession
+from shared.clients.blobs.write import stream_to_blob
+from shared.clients.fno.client import FinanceOperations
+from shared.clients.graph.drive_item import DriveItem
+from shared.clients.graph.upload import UploadSession
 from shared.exports import steps as export_steps
-from shared.runs.run import Outcome, Run, State, name_with
+from shared.runs.run import Run, name_with
+from shared.runs.states import Outcome, State
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import let_pass, room_taken

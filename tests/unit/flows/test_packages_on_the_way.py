@@ -12,10 +12,10 @@ from local_cloud import faults
 from local_cloud.faults import Fault
 from local_cloud.onedrive import Knobs
 from shared import package_memory
-from shared.clients.blobs import transfer
+from shared.clients.blobs import read, write
 from shared.imports import steps as import_steps
 from shared.imports.package import PackageFacts, check_package
-from shared.runs.run import State
+from shared.runs.states import State
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, let_pass, room_taken
@@ -32,9 +32,10 @@ def package_of(rows: int) -> bytes:
 @pytest.fixture
 def make_small(monkeypatch: pytest.MonkeyPatch, make_world: MakeWorld) -> MakeWorld:
     """Make a world in which a package of some 30 kB is a large one: read by ranges, and sent in blocks."""
-    sizes = {"IN_MEMORY": 1000, "_RANGE": 4000, "_FIRST": 4000, "_AT_ONCE": 1000, "BLOCK": 8000}
-    for name, size_bytes in sizes.items():
-        monkeypatch.setattr(transfer, name, size_bytes)
+    for name, size_bytes in {"IN_MEMORY": 1000, "_RANGE": 4000, "_FIRST": 4000}.items():
+        monkeypatch.setattr(read, name, size_bytes)
+    for name, size_bytes in {"_AT_ONCE": 1000, "BLOCK": 8000}.items():
+        monkeypatch.setattr(write, name, size_bytes)
     return make_world
 
 

@@ -10,7 +10,7 @@ import pytest
 from local_cloud import faults
 from local_cloud.onedrive import Knobs
 from shared.runs import worker
-from shared.runs.run import Outcome, State
+from shared.runs.states import Outcome, State
 from shared.scan import scan
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, fno_fault, graph_fault, let_pass

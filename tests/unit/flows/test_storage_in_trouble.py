@@ -8,7 +8,8 @@ from azure.storage.blob import BlobServiceClient
 
 from shared import app
 from shared.errors import TryAgain
-from shared.runs.run import Run, State
+from shared.runs.run import Run
+from shared.runs.states import State
 from shared.scan import scan
 from tests.faults.interception import answered
 from tests.unit.flows.trouble import IMPORT_STATES, as_soon_as, look_and_finish

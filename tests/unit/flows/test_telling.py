@@ -19,7 +19,7 @@ from shared.alerts.alert import Alert, Word
 from shared.alerts.outbox import Outbox
 from shared.errors import AppError, TryAgain
 from shared.runs.addresses import address_of
-from shared.runs.run import Outcome
+from shared.runs.states import Outcome
 from shared.scan import scan
 from tests.alerts import an_alert
 from tests.packages import build_package

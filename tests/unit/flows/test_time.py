@@ -9,12 +9,14 @@ from typing import Final
 import pytest
 
 from local_cloud import faults
-from shared.clients.blobs.transfer import stream_to_blob
-from shared.clients.fno.dmf import FinanceOperations
-from shared.clients.graph.onedrive import DriveItem, UploadSession
+from shared.clients.blobs.write import stream_to_blob
+from shared.clients.fno.client import FinanceOperations
+from shared.clients.graph.drive_item import DriveItem
+from shared.clients.graph.upload import UploadSession
 from shared.imports import steps as import_steps
 from shared.imports.steps import advance_imports
-from shared.runs.run import Run, State
+from shared.runs.run import Run
+from shared.runs.states import State
 from shared.scan import scan
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.test_outbound import EXPORT, change, delivered, export, prepared

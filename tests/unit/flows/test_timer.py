@@ -16,7 +16,9 @@ from shared.azure_storage.queue_names import WORK
 from shared.errors import AppError, NeedsPerson, TryAgain
 from shared.health.checks import Grade, check_health
 from shared.runs import wake
-from shared.runs.run import Direction, FileFacts, Run, State, new_run
+from shared.runs.run import Run, new_run
+from shared.runs.states import Direction, State
+from shared.runs.values import FileFacts
 from shared.scan import folder_scans, scan
 from tests.alerts import an_alert
 from tests.contract.receiver import Receiver

@@ -12,12 +12,12 @@ from local_cloud import faults
 from local_cloud.faults import Fault
 from local_cloud.onedrive import Knobs
 from shared.app import Services
-from shared.clients.graph.onedrive import DriveItem
+from shared.clients.graph.drive_item import DriveItem
 from shared.clients.graph.subscriptions import LONGEST_LIFE
 from shared.config.integrations import ImportFlow
 from shared.errors import NeedsPerson, TryAgain
 from shared.runs import wake
-from shared.runs.run import Outcome, State
+from shared.runs.states import Outcome, State
 from shared.runs.worker import LEFT_TO_TIMER_S
 from shared.scan import scan
 from shared.scan.scan import CLOCKS_DIFFER_BY, wake_text

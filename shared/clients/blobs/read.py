@@ -1,69 +1,47 @@
-"""Bytes between pre-authenticated URLs and blobs, in bounded memory and never believed without counting them.
+"""Bytes from pre-authenticated URLs, in bounded memory and never believed without counting them.
 
-The URL alone decides what may be done, so no token passes through here; ``onedrive.py`` and ``dmf.py`` hand URLs out.
-Reading is plain HTTP; writing is azure-storage-blob's, with blocks small enough for the oldest SAS that F&O hands out.
-Nothing here waits: what fails is tried again by the runner, with a new URL.
+The URL alone decides what may be done, so no token passes through here; ``graph/`` and ``fno/`` hand URLs out. Nothing
+here waits: what fails is tried again by the worker, with a new URL.
 """
 
-import base64
 import hashlib
 import io
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Buffer, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from contextvars import copy_context
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import cache, partial
+from functools import partial
 from http import HTTPStatus
-from itertools import chain
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, BinaryIO, Final, Self
 
 import requests
 
 from shared.clients.blobs.quick_xor_hash import QuickXorHash
-from shared.clients.http.client import Http, Refusal, note_call, retry_after_s
-from shared.errors import AppError, DataDamaged, FileRejected, NeedsPerson, NotFound, Refused, RemoteCall, TryAgain
+from shared.clients.http.client import Http
+from shared.clients.http.errors import Refusal
+from shared.errors import AppError, DataDamaged, FileRejected, NeedsPerson, NotFound, Refused, TryAgain
 from shared.secret import SecretUrl
 
 if TYPE_CHECKING:
-    from azure.core.exceptions import HttpResponseError
-    from azure.core.pipeline.transport import HttpTransport
-    from azure.storage.blob import BlobClient
-
-SERVICE: Final = "blob storage"
-_REQUEST_ID_HEADER: Final = "x-ms-request-id"
+    pass
+from shared.clients.blobs.chunks import BLOCK, base64_text, cut_chunks
+from shared.clients.blobs.errors import REQUEST_ID_HEADER, SERVICE, expired
 
 _SCANNED: Final = "x-virus-infected"  # a header of SharePoint's: what its virus scanner has against the file
 
-# Azure Storage handles a request with a SAS by the rules of the SAS's own version. Observed: F&O hands out
-# sv=2014-02-14; before 2016-05-31 a blob can be put at once up to 64 MB, and a block may have 4 MiB.
-# https://learn.microsoft.com/rest/api/storageservices/put-block#remarks
-BLOCK: Final = 4 * 1024 * 1024  # bytes
-
-# Up to this size a package is put at once, in one call instead of two. urllib3 sends the content of that call in the
-# seconds to connect or gives up, so it must be small enough for a slow line. Observed with urllib3 2.8.
-_AT_ONCE: Final = 1024 * 1024  # bytes
-
-# Blocks on their way at the same time. With one being filled: 20 MiB.
-_IN_FLIGHT: Final = 4
-
-# The oldest version that azure-storage-blob 12.31 speaks: everything used here is older than that, and neither Azurite
-# nor an on-premises storage has to know the newest one.
-_API_VERSION: Final = "2019-02-02"
-
-# Seconds to connect, and until an answer to a whole block comes.
-_BLOB_TIMEOUTS: Final[Mapping[str, Any]] = {"connection_timeout": 10, "read_timeout": 60}
 
 _PIECE: Final = 1024 * 1024  # bytes read from a connection at a time
+
 
 # Packages up to this size are read once and kept; larger ones are looked into by ranges before they are streamed.
 IN_MEMORY: Final = 8 * 1024 * 1024  # bytes
 
+
 _RANGE: Final = 512 * 1024  # bytes asked for at a time when a package is looked into
+
+
 _RANGES_KEPT: Final = 8
 
 
@@ -71,22 +49,8 @@ _RANGES_KEPT: Final = 8
 # there is room for it, so they are few.
 _FIRST: Final = 512 * 1024
 
+
 _LONGEST_COUNT: Final = 15  # digits of a number of bytes; more is no size of a file
-
-
-class SasExpired(TryAgain):
-    """A pre-authenticated URL is not accepted (any more): ask for a new one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transferred:
-    """What has arrived in a blob."""
-
-    size_bytes: int
-    quick_xor_hash: str  # base64
-
-
-# Reading
 
 
 def read_chunks(url: SecretUrl, http: Http, size_bytes: int) -> Iterator[bytes]:
@@ -278,11 +242,11 @@ class RemoteFile:
         """
         pieces = self._ranges(chunk_bytes) if self._knows_ranges else self._whole()
         digest, size_bytes = hashlib.md5(usedforsecurity=False), 0
-        for chunk in _cut(pieces, chunk_bytes):
+        for chunk in cut_chunks(pieces, chunk_bytes):
             size_bytes += len(chunk)
             if self._md5:
                 digest.update(chunk)
-                if size_bytes == self.size_bytes and _base64(digest.digest()) != self._md5:
+                if size_bytes == self.size_bytes and base64_text(digest.digest()) != self._md5:
                     raise DataDamaged(f"What came of {self._url} has another MD5 than it has in blob storage")
             yield chunk
 
@@ -332,8 +296,8 @@ def open_blob(url: SecretUrl) -> RemoteFile:
     http = Http(
         service=SERVICE,
         token=None,
-        explain=_explain,
-        request_id_header=_REQUEST_ID_HEADER,
+        map_error=_map_error,
+        request_id_header=REQUEST_ID_HEADER,
         client_request_id_header="x-ms-client-request-id",
     )
     try:
@@ -347,13 +311,13 @@ def _get(
     url: SecretUrl, http: Http, *, ok: tuple[int, ...], headers: Mapping[str, str] | None = None
 ) -> requests.Response:
     """Make a GET of which the body is not read yet. Raises what ``read_chunks`` raises."""
-    explain = partial(_no_content, url=url)
+    map_error = partial(_map_download_error, url=url)
     return http.call(
-        "GET", url, operation="download", idempotent=True, headers=headers, stream=True, ok=ok, explain=explain
+        "GET", url, operation="download", idempotent=True, headers=headers, stream=True, ok=ok, map_error=map_error
     )
 
 
-def _no_content(refusal: Refusal, *, url: SecretUrl) -> AppError | None:
+def _map_download_error(refusal: Refusal, *, url: SecretUrl) -> AppError | None:
     """Return what a refusal to hand out a file means; None if the rules of the service say it all."""
     call = refusal.call
     if refusal.has_code("malwareDetected", "virusSuspicious"):
@@ -361,15 +325,15 @@ def _no_content(refusal: Refusal, *, url: SecretUrl) -> AppError | None:
     match refusal.status:
         case 401 | 403 if _SCANNED not in refusal.headers:
             # No sign-in is involved: the URL has run out, or was never good.
-            return _expired(url, call)
+            return expired(url, call)
         case 400 | 403 if call.service != SERVICE:
             # Observed: malware is also answered with an empty 400. Nothing tells it from another one, and the header is
             # sent as well if the scanner ran out of time.
             # https://github.com/OneDrive/onedrive-api-docs/issues/928
             # https://learn.microsoft.com/openspecs/sharepoint_protocols/ms-wsshp/1c302d04-b76f-44e9-800d-c974250de84d
             return Refused(
-                f"{call.service} does not hand out {url}: {refusal.words}. It may have found malware in the file: open "
-                "it in the browser. If every file is refused, look at the state of the drive and its policies",
+                f"{call.service} does not hand out {url}: {refusal.reason}. It may have found malware in the file: "
+                "open it in the browser. If every file is refused, look at the state of the drive and its policies",
                 call=call,
             )
         case _:
@@ -439,188 +403,7 @@ def _part(pieces: Iterable[bytes], start: int, end: int) -> bytes:
     return bytes(part)
 
 
-def _cut(pieces: Iterable[bytes], chunk_bytes: int) -> Iterator[bytes]:
-    """Return the same bytes in chunks of one size; only the last one may be smaller, and none is empty."""
-    waiting: list[bytes] = []
-    size_bytes = 0
-    for piece in pieces:
-        start = 0
-        while size_bytes + len(piece) - start >= chunk_bytes:
-            end = start + chunk_bytes - size_bytes
-            chunk = b"".join((*waiting, piece[start:end]))
-            waiting.clear()  # what is handed out is not kept here as well
-            yield chunk
-            start, size_bytes = end, 0
-        if start < len(piece):
-            waiting.append(piece[start:])
-            size_bytes += len(piece) - start
-    if waiting:
-        yield b"".join(waiting)
-
-
-def _base64(digest: bytes) -> str:
-    return base64.b64encode(digest).decode("ascii")
-
-
-# Writing
-
-
-def stream_to_blob(chunks: Iterable[bytes], blob_url: SecretUrl) -> Transferred:
-    """Write chunks of any size into a blob, which is there as a whole or not at all; existing content is replaced.
-
-    Raises SasExpired, NeedsPerson, TryAgain, and whatever the chunks raise.
-    """
-    checksum = QuickXorHash()
-    blocks = _cut(_hashed(chunks, checksum), BLOCK)
-    with _writing(blob_url) as blob:
-        first = next(blocks, b"")
-        if len(first) <= _AT_ONCE:  # shorter than a block, so it is all there is
-            _put(blob, blob_url, first)
-        else:
-            _put_blocks(blob, blob_url, chain((first,), blocks))
-    return Transferred(size_bytes=checksum.size_bytes, quick_xor_hash=checksum.base64())
-
-
-def empty_blob(blob_url: SecretUrl) -> None:
-    """Replace a blob's content with nothing, so that whoever reads it from now on finds no package.
-
-    Raises SasExpired, NeedsPerson, TryAgain.
-    """
-    with _writing(blob_url) as blob:
-        _put(blob, blob_url, b"")
-
-
-def _hashed(chunks: Iterable[bytes], checksum: QuickXorHash) -> Iterator[bytes]:
-    for chunk in chunks:
-        checksum.update(chunk)
-        yield chunk
-
-
-@cache
-def _transport() -> "HttpTransport[Any, Any]":
-    """Return what carries all blobs of this process: a connection of its own for each would cost as much as a blob."""
-    from shared.azure_storage.transport import sdk_transport
-
-    transport: HttpTransport[Any, Any] = sdk_transport(**_BLOB_TIMEOUTS)
-    return transport
-
-
-@contextmanager
-def _writing(url: SecretUrl) -> "Iterator[BlobClient]":
-    # Imported where a package is moved: an HTTP call that starts a cold host does not need it.
-    from azure.storage.blob import BlobClient, LinearRetry
-
-    raw = url.reveal()
-    address, _, query = raw.partition("?")
-    parts = urlsplit(raw)
-    if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
-        raise NeedsPerson(f"{url} is no https address, so no package is sent to it")
-    try:
-        # The SDK decodes the query, and a bare plus would become a space; a SAS has no spaces.
-        blob = BlobClient.from_blob_url(
-            f"{address}?{query.replace('+', '%2B')}",
-            api_version=_API_VERSION,
-            # One retry after a quarter of a second for a connection that broke. The rest is the runner's.
-            retry_policy=LinearRetry(backoff=0.25, retry_total=1, random_jitter_range=0),  # type: ignore[arg-type]  # seconds may be a fraction
-            transport=_transport(),
-            permit_redirects=False,
-        )
-    except ValueError as error:
-        raise NeedsPerson(f"{url} is not the address of a blob") from error
-    yield blob
-
-
-def _put(blob: "BlobClient", url: SecretUrl, content: bytes) -> None:
-    _noted("Put Blob", url, lambda: blob.upload_blob(content, overwrite=True, headers=_md5_of(content)))
-
-
-def _put_blocks(blob: "BlobClient", url: SecretUrl, blocks: Iterator[bytes]) -> None:
-    from azure.storage.blob import BlobBlock
-
-    names: list[str] = []
-    in_flight: deque[Future[None]] = deque()
-    with ThreadPoolExecutor(_IN_FLIGHT, thread_name_prefix="blocks") as pool:
-        try:
-            for block in blocks:
-                if len(in_flight) == _IN_FLIGHT:
-                    in_flight.popleft().result()
-                names.append(f"{len(names):08d}")  # all names must have one length
-                # The context carries this run's record of calls and log keys into the worker.
-                in_flight.append(pool.submit(copy_context().run, _put_block, blob, url, names[-1], block))
-            while in_flight:
-                in_flight.popleft().result()
-        finally:
-            for future in in_flight:
-                future.cancel()
-    _noted("Put Block List", url, lambda: blob.commit_block_list([BlobBlock(block_id=name) for name in names]))
-
-
-def _put_block(blob: "BlobClient", url: SecretUrl, name: str, block: bytes) -> None:
-    # As a file it is sent piece by piece, each with a timeout of its own: see _AT_ONCE.
-    body, headers = io.BytesIO(block), _md5_of(block)
-    _noted("Put Block", url, lambda: blob.stage_block(name, body, length=len(block), headers=headers))
-
-
-def _md5_of(content: bytes) -> dict[str, str]:
-    """Return the header with which storage takes the content only as it is; every version knows it.
-
-    The SDK's own validate_content reads by 4 KiB and holds up the other threads.
-    https://learn.microsoft.com/rest/api/storageservices/put-block#request-headers
-    """
-    return {"Content-MD5": _base64(hashlib.md5(content, usedforsecurity=False).digest())}
-
-
-def _noted(operation: str, url: SecretUrl, act: Callable[[], Mapping[str, Any]]) -> None:
-    """Make one call of the SDK: record it for the run's history, and raise what its failure means."""
-    from azure.core.exceptions import AzureError, HttpResponseError, ServiceRequestError
-
-    began = datetime.now(UTC)
-    status: int | None = None
-    request_id = ""
-    try:
-        answer = act()
-        status, request_id = HTTPStatus.CREATED, str(answer.get("request_id") or "")
-    except HttpResponseError as error:
-        refused = _refused(operation, url, error)
-        if refused.call:
-            status, request_id = refused.call.status, refused.call.request_id
-        raise refused from error
-    except AzureError as error:
-        what = "is unreachable" if isinstance(error, ServiceRequestError) else "did not answer"
-        cause = type(error.inner_exception or error).__name__
-        call = RemoteCall(service=SERVICE, operation=operation)
-        raise TryAgain(f"The blob storage of {url} {what} ({cause})", call=call) from error
-    finally:
-        note_call(service=SERVICE, operation=operation, status=status, request_id=request_id, began=began)
-
-
-def _refused(operation: str, url: SecretUrl, error: "HttpResponseError") -> AppError:
-    headers: Mapping[str, str] = getattr(error.response, "headers", {})
-    call = RemoteCall(
-        service=SERVICE,
-        operation=operation,
-        status=error.status_code,
-        code=headers.get("x-ms-error-code", ""),
-        request_id=headers.get(_REQUEST_ID_HEADER, ""),
-    )
-    words = call.code or (error.reason or "no reason given")
-    match error.status_code:
-        case 400 if call.code == "Md5Mismatch":
-            return DataDamaged(f"What reached blob storage for {url} has another MD5 than what was sent", call=call)
-        case 401 | 403:
-            return _expired(url, call)
-        case 404:
-            return NotFound(f"There is no place for {url}: {words}", call=call)
-        case 409 | 412:
-            return TryAgain(f"{url} is in use by someone else: {words}. A new name is needed", call=call)
-        case 408 | 429 | 500 | 502 | 503 | 504:
-            wait_s = retry_after_s(headers, now=datetime.now(UTC))
-            return TryAgain(f"Blob storage cannot write {url} now: {words}", retry_after_s=wait_s, call=call)
-        case _:
-            return NeedsPerson(f"Blob storage refuses to write {url}: {words}", call=call)
-
-
-def _explain(refusal: Refusal) -> AppError | None:
+def _map_error(refusal: Refusal) -> AppError | None:
     """Return what a refusal to read a blob means; None where the general rules say it all."""
     call, code = refusal.call, refusal.headers.get("x-ms-error-code", "no reason given")
     match refusal.status:
@@ -632,14 +415,3 @@ def _explain(refusal: Refusal) -> AppError | None:
             return TryAgain(f"Blob storage cannot hand out the package now: {code}", call=call)
         case _:
             return None
-
-
-def _expired(url: SecretUrl, call: RemoteCall) -> SasExpired:
-    ends = url.expires
-    if ends and ends > datetime.now(UTC):
-        return SasExpired(
-            f"{url} is not accepted, although it is valid until {ends:%Y-%m-%d %H:%M:%S} UTC. If a new one is refused "
-            "as well, a firewall of the storage keeps the app out",
-            call=call,
-        )
-    return SasExpired(f"{url} is not accepted any more; a new one is needed", call=call)

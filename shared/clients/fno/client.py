@@ -2,36 +2,30 @@
 
 The vendor's names are mapped here, once: ``definitionGroupId`` is a data project, ``legalEntityId`` a legal entity
 (company), ``executionId`` an execution id. F&O puts the reason of a refusal into the text and not into the status, so
-texts are judged here too (``explain``). Bytes do not pass through here: ``transfer.py`` moves packages.
+texts are classified too (``refusals.py``). Bytes do not pass through here: ``blobs/`` moves packages.
 
 https://learn.microsoft.com/dynamics365/fin-ops-core/dev-itpro/data-entities/data-management-api
 """
 
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 import requests
 
-from shared.advice import Cause, Said, advice_on, is_contention
-from shared.clients.http.client import TIMEOUT_S, Http, Refusal, TokenSource, json_object, lost
+from shared.clients.fno.refusals import map_error
+from shared.clients.fno.row_errors import ExecutionErrors, parse_execution_errors, text_of
+from shared.clients.http.client import TIMEOUT_S, Http, TokenSource, json_object
 from shared.clients.http.links import keyed_link
 from shared.errors import (
     AnswerLost,
-    AppError,
-    FileRejected,
-    NeedsPerson,
-    NotFound,
-    ProjectBusy,
-    Refused,
     RemoteCall,
     TryAgain,
 )
-from shared.escapes import json_text, odata_text, query_value, read_json, whole_text
+from shared.escapes import odata_text, query_value, read_json
 from shared.log import log
-from shared.secret import SecretUrl, redacted
+from shared.secret import SecretUrl
 
 SERVICE: Final = "F&O"
 
@@ -46,22 +40,10 @@ _ACTIONS: Final = "/data/DataManagementDefinitionGroups/Microsoft.Dynamics.DataE
 # went on; waiting longer would hold an invocation for nothing, because a lost answer is looked up anyway.
 SUBMIT_TIMEOUT_S: Final = 180.0
 
-# Seconds to wait where a throttled answer does not say so.
-# https://learn.microsoft.com/dynamics365/fin-ops-core/dev-itpro/data-entities/priority-based-throttling
-_THROTTLED_S: Final = 30.0
-
 # What ExportToPackage answers instead of an id when it did not start.
 # Observed: Microsoft's Logic App sample repeats the call while it sees this id.
 _LONGEST_ID: Final = 200  # characters; what is longer is a page or a message, and no id
 _NO_EXECUTION: Final = frozenset({"", "00000000-0000-0000-0000-000000000000"})
-
-
-class PackageUnreadable(TryAgain):
-    """F&O could not fetch the package from the URL it was given, and imported nothing: upload it anew."""
-
-
-class CompanyUnknown(FileRejected):
-    """F&O does not have the company: the file's fault if its name says it, the flow's if the settings do."""
 
 
 class ExecutionStatus(StrEnum):
@@ -97,23 +79,6 @@ class WriteUrl:
 
     blob_id: str  # a GUID without braces
     url: SecretUrl  # a SAS for reading and writing; Observed: valid for about 30 minutes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowError:
-    """One row, or one thing, that an execution could not do."""
-
-    record_id: str
-    field: str
-    message: str  # on one line
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExecutionErrors:
-    """What GetExecutionErrors answered."""
-
-    rows: tuple[RowError, ...]
-    raw: str  # as F&O sent it; may be megabytes
 
 
 # Words for the state of one entity, which no source defines: free text, compared without case.
@@ -167,7 +132,7 @@ def finance_operations_http(token: TokenSource, base_url: str = "") -> Http:
     return Http(
         service=SERVICE,
         token=token,
-        explain=explain,
+        map_error=map_error,
         request_id_header=_REQUEST_ID_HEADER,
         client_request_id_header=_CLIENT_REQUEST_ID_HEADER,
         origin=base_url,
@@ -213,7 +178,7 @@ class FinanceOperations:
                 "the blob storage of the environment",
                 call=_remote_call("GetAzureWriteUrl", answer),
             )
-        return WriteUrl(blob_id=_text(place.get("BlobId")).strip("{}"), url=url)
+        return WriteUrl(blob_id=text_of(place.get("BlobId")).strip("{}"), url=url)
 
     def import_from_package(
         self,
@@ -298,7 +263,7 @@ class FinanceOperations:
 
         Raises NotFound.
         """
-        return _text(_value(self._ask("GetExecutionSummaryPageUrl", execution_id)))
+        return text_of(_value(self._ask("GetExecutionSummaryPageUrl", execution_id)))
 
     def execution_errors(self, execution_id: str) -> ExecutionErrors:
         """Return what an execution could not do, also where F&O's list of it is not valid JSON.
@@ -312,7 +277,9 @@ class FinanceOperations:
 
         entity: its label, as in the package's manifest. Raises NotFound.
         """
-        return _text(_value(self._ask("GenerateImportTargetErrorKeysFile", execution_id, entity))).casefold() == "true"
+        return (
+            text_of(_value(self._ask("GenerateImportTargetErrorKeysFile", execution_id, entity))).casefold() == "true"
+        )
 
     def error_keys_file_url(self, execution_id: str, entity: str) -> SecretUrl | None:
         """Return where the file of ``generate_error_keys_file`` can be read, None while F&O writes it.
@@ -350,9 +317,9 @@ class FinanceOperations:
         rows = json_object(answer).get("value")
         return tuple(
             EntityProgress(
-                entity=_text(row.get("EntityName")),
-                staging_status=_text(row.get("StagingStatus")),
-                target_status=_text(row.get("TargetStatus")),
+                entity=text_of(row.get("EntityName")),
+                staging_status=text_of(row.get("StagingStatus")),
+                target_status=text_of(row.get("TargetStatus")),
                 staging_created=_count(row.get("StagingRecordsCreatedCount")),
                 target_created=_count(row.get("TargetRecordsCreatedCount")),
                 target_updated=_count(row.get("TargetRecordsUpdatedCount")),
@@ -396,160 +363,6 @@ class FinanceOperations:
         )
 
 
-# What F&O says, and what it means. F&O's language is that of the user the app is mapped to; the patterns are English.
-# In another language no file fails by mistake: what is not understood is Refused.
-
-# Observed: "Exception occurred while executing action <action> on Entity <entity>: <the reason>", with HTTP 400 in the
-# cloud and 500 on-premises. It proves that the action ran and ended with this refusal; a 400 without it is about the
-# request, or comes from a proxy. https://github.com/microsoft/Recurring-Flows-Scheduler/issues/75
-_ACTION_FAILED: Final = re.compile(r"Exception occurred while executing action\s+\S+(?: on Entity [^\s:]+)?\s*:?\s*")
-
-# Words that mean contention in the answer to a submit only: rows of an import are told in similar ones.
-_IN_USE: Final = re.compile(
-    r"(?i)record already exists|cannot edit a record"
-    r"|\b(?:already|currently|still) (?:being )?(?:running|executing|executed|processed|in (?:progress|process|use))"
-    r"|\banother (?:execution|job|process|user|import|export|instance)\b"
-    r"|\b(?:execution|job|project|group)\b[^.]{0,80} is (?:running|executing|in (?:progress|process|use))\b"
-)
-
-# Our own id, used a second time: the first request has arrived after all.
-# Assumed: F&O's wording is not documented.
-_ID_IS_KNOWN: Final = re.compile(
-    r"(?is)execution\s*id\b[^.]{0,120}\balready exists|\bDMFDefinitionGroupExecution\b.*\balready exists"
-)
-
-# F&O reads the package over HTTP; this is how .NET and Azure Storage say that it could not.
-_PACKAGE_UNREADABLE: Final = re.compile(
-    r"(?i)remote server returned an error: \((?:403|404|409|410)\)|server failed to authenticate the request"
-    r"|specified (?:blob|container|resource) does not exist|\bBlobNotFound\b|\bAuthenticationFailed\b"
-)
-
-# The database or the network below F&O, not the package.
-_PASSING: Final = re.compile(
-    r"(?i)timeout expired|timed out|transport-level error|network-related|connection was (?:forcibly )?closed"
-    r"|unable to connect to the remote server|remote name could not be resolved|request was aborted"
-    r"|remote server returned an error: \(5\d\d\)|high resource utili[sz]ation|maintenance mode"
-)
-
-_NOT_FOUND: Final = re.compile(r"(?i)(?:not|n't) (?:be )?found|does not exist")
-
-# Observed: https://github.com/microsoft/Recurring-Flows-Scheduler/issues/71
-_NO_SUCH_EXECUTION: Final = re.compile(r"(?i)\bexecution\b[^.\n]{0,40}\bnot found")
-
-# What F&O's own tables of errors call an error; Refused is counted by it.
-_ERROR_CODE: Final = re.compile(r"\b(?:DMF\d{3,4}|FF\d{3}|MAP\d{3})\b")
-
-
-def explain(refusal: Refusal) -> AppError | None:
-    """Return what a refusal by F&O means; None if the general rules say it all."""
-    call = refusal.call
-    reason = (_without_prefix(refusal.text) or refusal.words).rstrip(" .")
-    match refusal.status:
-        case 429:
-            wait_s = _THROTTLED_S if refusal.retry_after_s is None else refusal.retry_after_s
-            return TryAgain(f"F&O throttles {call.operation}: {reason}", retry_after_s=wait_s, call=call)
-        case 403:
-            return Refused(
-                f"F&O denied access to {call.operation}: {reason}. If it denies every call, enter the app's client id "
-                "in F&O under System administration > Setup > Microsoft Entra ID applications, with a user whose roles "
-                "permit data management",
-                call=call,
-            )
-        case status if 300 <= status < 400:
-            return NeedsPerson(
-                f"F&O sends {call.operation} to another address (HTTP {status}), usually a sign-in page: the base URL "
-                "in the settings is wrong. It is the address of the environment in the browser, without a path; "
-                "on-premises it ends with /namespaces/AXSF",
-                call=call,
-            )
-        case 404 | 410:
-            return NeedsPerson(
-                f"There is no {call.operation} at the address of F&O: {reason}. Check the base URL in the settings; "
-                "if it is right, the platform is too old for this action",
-                call=call,
-            )
-        case 401 | 407 | 408:
-            return None
-        case status if 400 <= status < 500 or _ACTION_FAILED.search(refusal.text):
-            return _refused(refusal, reason)
-        case _:
-            return None
-
-
-def _refused(refusal: Refusal, reason: str) -> AppError:
-    """Return the error for a call that F&O, or what stands before it, refuses; reason: in F&O's words."""
-    call, operation = refusal.call, refusal.call.operation
-    if not call.code and (code := _ERROR_CODE.search(reason)):
-        call = replace(call, code=code[0])
-    starts = operation in ("ImportFromPackage", "ExportToPackage")
-    if starts and _ID_IS_KNOWN.search(reason):
-        return AnswerLost(f"F&O has this execution id already, so an earlier {operation} arrived: {reason}", call=call)
-    if starts and (is_contention(reason) or _IN_USE.search(reason)):
-        return ProjectBusy(f"F&O cannot start {operation} now: {reason}. The app tries again by itself", call=call)
-    if operation == "ImportFromPackage" and _PACKAGE_UNREADABLE.search(reason):
-        return PackageUnreadable(f"F&O could not read the package from its blob storage: {reason}", call=call)
-    if _PASSING.search(reason) or is_contention(reason):
-        # An action that ran out of time may have started its batch job before.
-        return lost(f"F&O failed at {operation}: {reason}", call=call, idempotent=not starts)
-    if not starts and _NO_SUCH_EXECUTION.search(reason):
-        return NotFound(f"{operation} finds nothing: {reason}", call=call)
-    if not _ACTION_FAILED.search(refusal.text):
-        return Refused(
-            f"F&O does not accept the call of {operation}: {reason}. If it accepts no other either, check the base URL "
-            "in the settings, the proxy or firewall before F&O, and whether F&O was updated; Microsoft's support asks "
-            "for the request id",
-            call=call,
-        )
-    match operation:
-        case "ImportFromPackage":
-            return _refused_import(reason, call)
-        case "ExportToPackage":
-            known = advice_on(reason, Said.EXPORT)
-            to_do = known.to_do if known else "Check the data project and its entities in F&O"
-            return NeedsPerson(f"F&O refuses to export: {reason}. {to_do}", call=call)
-        case "GetAzureWriteUrl":
-            return NeedsPerson(
-                f"F&O gives no place to upload a package to: {reason}. Ask Microsoft's support about the blob storage "
-                "of the environment, with the request id",
-                call=call,
-            )
-        case _ if _NOT_FOUND.search(reason):
-            return NotFound(f"{operation} finds nothing: {reason}", call=call)
-        case _:
-            # Questions may be asked again; F&O fails at some of them while an execution is being set up.
-            return TryAgain(f"F&O failed at {operation}: {reason}", call=call)
-
-
-def _refused_import(reason: str, call: RemoteCall) -> AppError:
-    """Return the error for an import whose action ran and said no: the flow's, the file's, or nobody knows whose."""
-    advice = advice_on(reason, Said.SUBMIT)
-    to_do = advice.to_do if advice else ""
-    match advice and advice.cause:
-        case Cause.FLOW:
-            return NeedsPerson(f"F&O refuses the package because of the flow: {reason}. {to_do}", call=call)
-        case Cause.COMPANY:
-            return CompanyUnknown(f"F&O refuses the package: {reason}. {to_do}", call=call)
-        case Cause.FILE:
-            return FileRejected(f"F&O refuses the package: {reason}. {to_do}", call=call)
-    # Nobody can say whose it is.
-    by_hand = (
-        "If it refuses others too, import one of them by hand in F&O (Data management > Import): the form shows more "
-        "of the reason"
-    )
-    if advice:
-        return Refused(f"F&O refuses the package: {reason}. {to_do}. {by_hand}", call=call)
-    return Refused(f"F&O refuses the package for a reason that the app does not know: {reason}. {by_hand}", call=call)
-
-
-def _without_prefix(text: str) -> str:
-    """Return the reason without the words that F&O puts before every one of them.
-
-    >>> _without_prefix("Exception occurred while executing action ImportFromPackage on Entity X: Wrong company")
-    'Wrong company'
-    """
-    return _ACTION_FAILED.sub("", text, count=1).strip()
-
-
 def _equals(field: str, text: str) -> str:
     """Return an OData condition for an address."""
     return query_value(f"{field} eq {odata_text(text)}")
@@ -568,7 +381,7 @@ def _started(action: str, answer: requests.Response, execution_id: str) -> str:
 
     Raises AnswerLost where the answer holds none.
     """
-    answered = _text(_value(answer))
+    answered = text_of(_value(answer))
     if answered in _NO_EXECUTION or len(answered) > _LONGEST_ID:
         raise AnswerLost(
             f"F&O answered {action} without an execution id; it may have started all the same",
@@ -581,7 +394,7 @@ def _started(action: str, answer: requests.Response, execution_id: str) -> str:
 
 def _status(value: object) -> ExecutionStatus:
     """Return the status that F&O gave: by name; by number too, in the order of the documents (Assumed)."""
-    text = _text(value)
+    text = text_of(value)
     for number, status in enumerate(ExecutionStatus):
         if text.casefold() in (status.casefold(), str(number)):
             return status
@@ -590,19 +403,12 @@ def _status(value: object) -> ExecutionStatus:
 
 
 def _url(value: object) -> SecretUrl | None:
-    text = _text(value)
+    text = text_of(value)
     url = keyed_link(text)
     if text and url is None:
         # It may hold a key all the same: http://[...?sig=...
         log.warning("fo.not_a_url", answered=repr(SecretUrl(text))[:200] if text.startswith("http") else text[:200])
     return url
-
-
-def _text(value: object) -> str:
-    """Return a value of JSON as text; a list or an object in the place of one stays JSON."""
-    if isinstance(value, (dict, list)):
-        return json_text(value)
-    return "" if value is None else str(value).strip()
 
 
 def _count(value: object) -> int:
@@ -616,77 +422,3 @@ def _remote_call(action: str, answer: requests.Response) -> RemoteCall:
         status=answer.status_code,
         request_id=answer.headers.get(_REQUEST_ID_HEADER, ""),
     )
-
-
-# F&O builds its list of errors by hand: quotes and line ends within messages are not escaped, so neither are
-# backslashes undone in a list that is not valid JSON.
-# Observed: in a list of 3,506 rows.
-# The patterns begin with a sign and not with blanks: with those, a message that holds a thousand blanks takes hours.
-_BETWEEN_ROWS: Final = re.compile(r'\}\s*,\s*\{(?=\s*"RecordId"\s*:)')
-_BEFORE_RECORD_ID: Final = re.compile(r'\s*"RecordId"\s*:')
-_BEFORE_FIELD: Final = re.compile(r',\s*"Field"\s*:')
-_BEFORE_MESSAGE: Final = re.compile(r',\s*"ErrorMessage"\s*:')
-
-
-def parse_execution_errors(value: object) -> ExecutionErrors:
-    """Return the rows in the ``value`` of GetExecutionErrors. Nothing is lost: what has no form becomes a message.
-
-    A row that says nothing at all is none.
-    """
-    if isinstance(value, list):
-        return ExecutionErrors(rows=_rows(value), raw=json_text(value))
-    raw = _text(value)
-    try:
-        parsed = read_json(raw or "[]", mend=True, strict=False)
-    except ValueError:
-        return ExecutionErrors(rows=_rows_of_broken_json(raw), raw=raw)
-    return ExecutionErrors(rows=_rows(parsed if isinstance(parsed, list) else [parsed]), raw=raw)
-
-
-def _rows(values: list[object]) -> tuple[RowError, ...]:
-    return _that_say_something(_row(value) for value in values)
-
-
-def _that_say_something(rows: Iterable[RowError]) -> tuple[RowError, ...]:
-    return tuple(row for row in rows if row.record_id or row.field or row.message)
-
-
-def _row(value: object) -> RowError:
-    if not isinstance(value, dict):
-        return _row_error(message=_text(value))
-    row = {str(key).casefold(): _text(text) for key, text in value.items()}
-    if "errormessage" not in row:
-        return _row_error(message=json_text(value))
-    return _row_error(record_id=row.get("recordid", ""), field=row.get("field", ""), message=row["errormessage"])
-
-
-def _rows_of_broken_json(raw: str) -> tuple[RowError, ...]:
-    inside = raw.strip().removeprefix("[").lstrip().removeprefix("{")
-    inside = inside.removesuffix("]").rstrip().removesuffix("}")
-    return _that_say_something(_row_of_broken_json(piece) for piece in _BETWEEN_ROWS.split(inside) if piece.strip())
-
-
-def _row_of_broken_json(piece: str) -> RowError:
-    begin = _BEFORE_RECORD_ID.match(piece)
-    field = _BEFORE_FIELD.search(piece, begin.end()) if begin else None
-    message = _BEFORE_MESSAGE.search(piece, field.end()) if field else None
-    if not begin or not field or not message:
-        return _row_error(message=piece)
-    return _row_error(
-        record_id=_unquoted(piece[begin.end() : field.start()]),
-        field=_unquoted(piece[field.end() : message.start()]),
-        message=_unquoted(piece[message.end() :]),
-    )
-
-
-def _unquoted(text: str) -> str:
-    return text.strip().removeprefix('"').removesuffix('"')
-
-
-def _row_error(*, message: str, record_id: str = "", field: str = "") -> RowError:
-    """Return a row error; what it quotes of keys and tokens goes out here, before anything is made of it."""
-    return RowError(record_id=_shown(record_id), field=_shown(field), message=_shown(message))
-
-
-def _shown(text: str) -> str:
-    return redacted(" ".join(whole_text(text).split()))

@@ -1,0 +1,32 @@
+"""What a pre-authenticated URL that is not accepted means."""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from shared.errors import RemoteCall, TryAgain
+from shared.secret import SecretUrl
+
+if TYPE_CHECKING:
+    pass
+
+
+SERVICE: Final = "blob storage"
+
+
+REQUEST_ID_HEADER: Final = "x-ms-request-id"
+
+
+class SasExpired(TryAgain):
+    """A pre-authenticated URL is not accepted (any more): ask for a new one."""
+
+
+def expired(url: SecretUrl, call: RemoteCall) -> SasExpired:
+    """Return the error for a URL that is not accepted: it has run out, or was never good."""
+    ends = url.expires
+    if ends and ends > datetime.now(UTC):
+        return SasExpired(
+            f"{url} is not accepted, although it is valid until {ends:%Y-%m-%d %H:%M:%S} UTC. If a new one is refused "
+            "as well, a firewall of the storage keeps the app out",
+            call=call,
+        )
+    return SasExpired(f"{url} is not accepted any more; a new one is needed", call=call)

@@ -1,0 +1,1 @@
+"""Tokens from Entra ID: for the app's own identity and for a signed-in user."""
