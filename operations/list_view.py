@@ -186,7 +186,7 @@ def _shown(lines: Sequence[Line]) -> list[Line]:
 
 def _with_damage(rows: list[RunRow], services: Services) -> list[RunRow]:
     """Return the rows with what workers found out about records that cannot be read; a listing does not show it."""
-    damaged = {alert.run_address: alert for alert in delivery.damages(services)}
+    damaged = {alert.run_address: alert for alert in delivery.damaged_record_alerts(services)}
     return [
         replace(row, damage=damaged[row.address].text, words=damaged[row.address].text, needs_person=True)
         if row.address in damaged and not row.damage

@@ -9,7 +9,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from functools import cached_property
@@ -37,7 +37,6 @@ from shared.clients.graph.onedrive import OneDrive
 from shared.clients.graph.subscriptions import Subscriptions
 from shared.clients.http.client import Http, TokenSource
 from shared.concurrency import Duties
-from shared.config.integrations import AlertRoute
 from shared.config.settings import Credentials, Settings, read_settings
 from shared.errors import NeedsPerson
 from shared.package_memory import Room
@@ -48,7 +47,7 @@ from shared.scan.memory import ScanMemory
 from shared.secret import Secret, SecretUrl
 
 if TYPE_CHECKING:
-    from shared.alerts.channels import Channel
+    from shared.alerts.channels import Channel, ChannelParts
     from shared.azure_storage.account import StorageAccount
     from shared.azure_storage.container import BlobContainer
     from shared.azure_storage.queue import WorkQueue
@@ -106,7 +105,7 @@ class Services:
         self.scan_memory = ScanMemory()
         self.alert_memory = AlertMemory()
         self.last_execution_s: dict[str, float] = {}  # by lane: seconds that its last execution took
-        self.process_noted: dict[str, datetime] = {}  # by function: when this process has noted itself last
+        self.process_recorded: dict[str, datetime] = {}  # by function: when this process last recorded itself
         self.seen_checked_in: dict[str, datetime] = {}  # by drive: when a filed file was last seen not checked out
 
     # -- OneDrive
@@ -211,30 +210,18 @@ class Services:
     # -- alerts
 
     def channels(self, flow_name: str) -> "list[Channel]":
-        """Return who is told of an import or export, or (with "") of the app itself: the log if nobody is set."""
-        from shared.alerts.channels import LogAlerts
+        """Return the channels for alerts about a flow, or (with "") about the app itself; the log if none is set."""
+        from shared.alerts.channels import build_channels
 
-        settings = self.settings
-        flow = settings.flows.named(flow_name)
-        route = flow.alerts.else_to(settings.alerts) if flow else settings.alerts
-        return list(self._channels(route)) or [LogAlerts()]
-
-    def _channels(self, route: AlertRoute) -> "Iterator[Channel]":
-        from shared.alerts.channels import MailAlerts, TeamsAlerts, WebhookAlerts
-
-        settings = self.settings
-        if route.recipient:
-            yield MailAlerts(self._graph_v1, settings.alert_sender, route.recipient, self._graph)
-        if route.teams_url:
-            yield TeamsAlerts(route.teams_url, self._webhooks)
-        if route.webhook_url:
-            yield WebhookAlerts(route.webhook_url, settings.alert_webhook_secret, self._webhooks, clock=self.now)
+        flow = self.settings.flows.named(flow_name)
+        route = flow.alerts.else_to(self.settings.alerts) if flow else self.settings.alerts
+        return build_channels(route, self._channel_parts)
 
     @built_once
-    def _webhooks(self) -> Http:
-        from shared.alerts.channels import alerts_http
+    def _channel_parts(self) -> "ChannelParts":
+        from shared.alerts.channels import ChannelParts, alerts_http
 
-        return alerts_http()
+        return ChannelParts(settings=self.settings, graph=self._graph, webhooks=alerts_http(), clock=self.now)
 
     @cached_property
     def credential_ends(self) -> datetime | None:

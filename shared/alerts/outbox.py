@@ -1,15 +1,15 @@
-"""Where alerts are kept until everybody was told: one small blob for each trouble, ``alerts/<key>`` beside the runs.
+"""Where alerts are kept until they are delivered and resolved: one small blob each, ``alerts/<key>`` beside the runs.
 
-The name is the trouble's key, so telling of it twice is one create-if-absent. What decides whether there is anything to
-say stands in the blob's metadata, so that a listing tells it of all alerts. What an alert means, and when it may be
-forgotten, stands in ``alerts/alert.py``.
+The name is the alert's key, so queueing it twice is one create-if-absent. What decides whether anything is pending is
+in the blob's metadata, so one listing shows it for all alerts.
 """
 
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from shared.alerts.alert import Alert, alert_from_json, alert_of_state, alert_state, alert_to_json
+from shared.alerts.alert import Alert
+from shared.alerts.record import alert_from_json, alert_from_state, alert_state, alert_to_json
 from shared.errors import NeedsPerson
 from shared.escapes import metadata_text, metadata_value
 
@@ -28,10 +28,10 @@ class AlertUnreadable(NeedsPerson):
 
 
 class Row(NamedTuple):
-    """What a listing tells of an alert."""
+    """What a listing shows of an alert."""
 
     key: str
-    state: Alert | None  # without its words; None if only the record tells it: older versions wrote no state
+    state: Alert | None  # without title and text; None if only the record has it: older versions wrote no state
 
 
 class Outbox:
@@ -41,19 +41,19 @@ class Outbox:
         self._container = container
 
     def put(self, alert: Alert) -> bool:
-        """Queue an alert for delivery; return False if its problem is known already, and nothing is changed."""
+        """Save a new alert; return False, and change nothing, if there is one of its key."""
         return self._container.create(FOLDER + alert.key, alert_to_json(alert).encode(), _metadata(alert)) is not None
 
     def keys(self) -> list[str]:
-        """Return the keys of all alerts that are kept. One listing, which reads none of them."""
+        """Return the keys of all alerts. One listing, which reads none of them."""
         return [row.key for row in self.rows()]
 
     def rows(self) -> list[Row]:
-        """Return all alerts that are kept, without their texts. One listing, which reads none of them."""
+        """Return all alerts, without title and text. One listing, which reads none of them."""
         return [_row(blob) for blob in self._container.list_rows(FOLDER)]
 
     def read(self, key: str) -> Alert | None:
-        """Return an alert, or None if it is not kept any more. Raises AlertUnreadable."""
+        """Return an alert, or None if it was deleted. Raises AlertUnreadable."""
         blob = self._container.read(FOLDER + key)
         if blob is None:
             return None
@@ -72,8 +72,8 @@ class Outbox:
         )
         return replace(alert, record_etag=etag)
 
-    def forget(self, key: str) -> None:
-        """Delete an alert that is delivered and resolved. One that is gone already is fine."""
+    def delete(self, key: str) -> None:
+        """Delete an alert. One that is gone already is fine."""
         self._container.delete(FOLDER + key)
 
 
@@ -86,12 +86,12 @@ def _row(blob: "BlobRow") -> Row:
     key = blob.name[len(FOLDER) :]
     state = blob.metadata.get(STATE)
     with suppress(ValueError):  # of another version, or somebody else's: the record is read
-        return Row(key, alert_of_state(key, metadata_text(state)) if state else None)
+        return Row(key, alert_from_state(key, metadata_text(state)) if state else None)
     return Row(key, None)
 
 
 def _unreadable(key: str, why: str) -> AlertUnreadable:
     return AlertUnreadable(
-        f"The alert {FOLDER}{key} in the container 'runs' cannot be read ({why}), so nobody is told of it. It is left "
-        "where it is: look at it there, then delete it, or update the app if a newer version has written it"
+        f"The alert {FOLDER}{key} in the container 'runs' cannot be read ({why}), so it is not delivered. The app "
+        "leaves it where it is: check it there, then delete it, or update the app if a newer version wrote it"
     )

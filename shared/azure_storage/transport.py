@@ -3,6 +3,7 @@
 import threading
 import time
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import requests
 from azure.core.pipeline.transport import RequestsTransport
@@ -11,7 +12,7 @@ from urllib3.util.retry import Retry
 
 from shared.clients.http.client import IDLE_S
 from shared.clients.http.context import allowed_s
-from shared.clients.http.proxies import ProxySettings
+from shared.clients.http.proxies import ca_bundle, proxy_for
 
 # Threads that may call storage at once: 24 messages of the queue, and what each of them does concurrently.
 CONNECTIONS: Final = 100
@@ -36,7 +37,6 @@ class _Adapter(HTTPAdapter):
     def __init__(self) -> None:
         # The SDK tries again by itself, where its clients say so.
         super().__init__(CONNECTIONS, CONNECTIONS, max_retries=Retry(total=False, redirect=False))
-        self._proxies = ProxySettings()
         self._lock = threading.Lock()
         self._in_flight = 0
         self._last_used = time.monotonic()
@@ -50,9 +50,14 @@ class _Adapter(HTTPAdapter):
                 self.close()  # its connections; new ones are made
             self._in_flight += 1
         connection_timeout, read_timeout = options["timeout"]
-        options["timeout"] = (allowed_s(connection_timeout), allowed_s(read_timeout))
+        proxy = proxy_for(str(request.url))
+        options |= {
+            "timeout": (allowed_s(connection_timeout), allowed_s(read_timeout)),
+            "proxies": {urlsplit(str(request.url)).scheme: proxy} if proxy else {},
+            "verify": ca_bundle(),
+        }
         try:
-            return super().send(request, **{**options, **self._proxies.of(str(request.url))})
+            return super().send(request, **options)
         finally:
             with self._lock:
                 self._in_flight -= 1

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from shared import execution
 from shared.advice import what_to_do
-from shared.alerts.delivery import passed_words
+from shared.alerts.run_alerts import passed_by_text
 from shared.app import Services
 from shared.clients.blobs.quick_xor_hash import QuickXorHash
 from shared.clients.blobs.read import read_small
@@ -322,7 +322,7 @@ def _report(run: Run, details: _Details) -> str:
         f"Run id:        {run.run_id}",
         f"Found:         {run.opened:%Y-%m-%d %H:%M:%S} UTC",
     ]
-    if passed := passed_words(run):
+    if passed := passed_by_text(run):
         lines += ["", passed]
     if details.rows:
         lines += ["", f"Row errors ({len(details.rows)}, all of them in the .errors.csv beside this file):"]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from shared.alerts import delivery
+from shared.alerts import run_alerts
 from shared.app import Services
 from shared.clients.http.context import RecordedCall, correlated, recording
 from shared.errors import (
@@ -199,7 +199,7 @@ def _read(row: LaneRow, services: Services) -> Run | None:
     try:
         return services.store.read_row(row)
     except Damaged as damaged:
-        delivery.tell_of_damage(replace(row, damage=str(damaged)), services)
+        run_alerts.enqueue_damaged_record(replace(row, damage=str(damaged)), services)
         return None
 
 
@@ -231,7 +231,7 @@ def _saved(run: Run, services: Services) -> Run | None:
     # Read before the run is saved: from then on another worker may reserve the same names for it.
     held = release.held_by(run, services) if run.reserved and _may_reserve_again(run) else ()
     saved = services.store.save(run)
-    delivery.tell_of_trouble(saved, services)  # what is saved is told of, again with each try until it is kept
+    run_alerts.enqueue_problem(saved, services)  # once it is saved; each try queues it again, in case that failed
     return _without_reservations(saved, held, services)
 
 
@@ -584,7 +584,7 @@ def _conclude(run: Run, services: Services) -> None:
     In this order: a crash between the two keeps the same alert again, the other order might never tell.
     """
     over = replace(run, ended=services.now())
-    delivery.tell_of_end(over, services)
+    run_alerts.enqueue_failure(over, services)
     services.store.end(over)
     if over.reserved and not over.may_be_with_fo:
         release.give_back(over, services)

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from shared.clients.graph.drive_item import DriveItem
-from shared.scan.throttle import Looks
+from shared.scan.throttle import ScanThrottle
 
 
 @dataclass(slots=True)
 class ScanMemory:
     """Of one process; folders are keys of drive and path."""
 
-    throttle: Looks = field(default_factory=Looks)
+    throttle: ScanThrottle = field(default_factory=ScanThrottle)
     last_scan: datetime | None = None  # of one that went well
     last_scan_of: dict[tuple[str, str], datetime] = field(default_factory=dict)  # the same by Input folder
     # By Input folder: what lay there at that scan and is no file, which the app leaves where it is.

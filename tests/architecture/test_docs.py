@@ -66,7 +66,7 @@ def test_the_code_map_names_every_module_of_the_product_once() -> None:
 
 def test_the_code_map_is_grouped_by_folder() -> None:
     groups = re.split(r"(?m)^### ", section(ARCHITECTURE, "## Code map"))[1:]
-    folders = {head[1]: first_codes(group) for group in groups if (head := re.match(r"`([\w/]+/)`: ", group))}
+    folders = {found[1]: first_codes(group) for group in groups if (found := re.match(r"`([\w/]+/)`: ", group))}
     in_folders = [name for names in folders.values() for name in names]
 
     assert [name for name in product_modules() if name not in in_folders] == ["function_app.py"]

@@ -328,7 +328,7 @@ def test_in_a_browser_the_health_of_the_app_is_one_click_from_its_runs(stage: St
     browser.find_element("id", "thorough").click()
 
     until(browser, lambda page: "Webhook" in _checks(page))
-    assert {"Storage", "Looking for files", "Lanes"} <= _checks(browser)
+    assert {"Storage", "Scan for new files", "Lanes"} <= _checks(browser)
 
 
 def _checks(page: "Chrome") -> set[str]:

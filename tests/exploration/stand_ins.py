@@ -50,8 +50,8 @@ from shared.runs.states import State
 from shared.runs.store import Lane, OpenLanes, RunStore
 from shared.runs.values import NOTHING_IN_PROCESS
 from shared.runs.worker import WORK_S
-from shared.scan import scan
-from shared.scan.throttle import Looks
+from shared.scan import scan_requests
+from shared.scan.throttle import ScanThrottle
 from shared.secret import SecretUrl
 from tests.exploration.moments import EPOCH, Deadline, Instant
 from tests.exploration.texts import text_of
@@ -443,14 +443,14 @@ class _OneAfterTheOther(Duties):
         return {name: attempted(name, act) for name, act in work.items()}
 
 
-class _Forgetful(Looks):
+class _Forgetful(ScanThrottle):
     """Remembers nothing, as if each look were made by another process: every message makes one."""
 
-    def begin(self, now: datetime) -> None:
+    def start(self, now: datetime) -> None:
         """Forget it."""
 
-    def put_off(self, now: datetime, moment: datetime) -> bool:
-        """Let the look come again."""
+    def repeat(self, now: datetime, moment: datetime) -> bool:
+        """Let the scan be repeated."""
         return True
 
     def note_change(self, now: datetime) -> None:
@@ -738,7 +738,7 @@ class QueueStandIn(StandIn):
         wait_s = max(-(-delay_s // 1), 0)
         when = f", to come in {wait_s:.0f} s" if wait_s else ""
         self._write(
-            f"sends a wake-up for {'a scan' if scan.is_scan(text) else text.partition(' ')[0]}{when}",
+            f"sends a wake-up for {'a scan' if scan_requests.is_request(text) else text.partition(' ')[0]}{when}",
             lambda world: world.send(Message(text, world.now.ending(wait_s))),
             kind=Kind.SEND,
         )

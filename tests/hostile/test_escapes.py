@@ -23,9 +23,9 @@ from local_cloud.receivers import text_of
 from operations import pages, run_view
 from operations.web import PageRequest
 from shared import escapes
-from shared.alerts.alert import alert_from_json, alert_to_json
 from shared.alerts.channels import MailAlerts, TeamsAlerts, WebhookAlerts, alerts_http
 from shared.alerts.outbox import Outbox
+from shared.alerts.record import alert_from_json, alert_to_json
 from shared.azure_storage.container import BlobContainer
 from shared.clients.fno.client import FinanceOperations, finance_operations_http
 from shared.clients.fno.row_errors import RowError
@@ -218,7 +218,7 @@ def test_it_is_kept_in_records_of_alerts_and_reservations(text: str, container: 
         title=text,
         text=text,
         file_name=text,
-        integration=text,
+        flow_name=text,
         rows=(a_row(text),),
     )
 

@@ -397,7 +397,7 @@ class Scene(LocalCloud):
             leases=self._held_leases(),
             messages=self.messages(),
             given_up=log.counts["given up"],
-            told=log.counts["message.given_up"],
+            told=log.counts["message.poison"],
             ticks=log.ticks,
             died=died,
             bugs=[*log.bugs, *(f"a damaged record was written over: {name}" for name in self._overwritten)],

@@ -11,6 +11,7 @@ from typing import Final
 
 import pytest
 
+from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from local_cloud.faults import Fault
 from local_cloud.finance_operations.knobs import Behaviour, Speed
@@ -18,7 +19,6 @@ from local_cloud.onedrive import Knobs
 from shared.errors import AppError
 from shared.reservations.reservation import project_name
 from shared.runs.states import Outcome, State
-from shared.scan import scan
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, fno_fault, graph_fault, let_pass
 from tests.world import PROJECT
@@ -100,7 +100,7 @@ def test_no_file_fails_a_person_is_told_what_to_do_and_all_goes_on_when_it_is_cu
     assert world.ended_runs() == []
     assert world.files("Error") == world.files("Success") == []
     with suppress(AppError):  # of the scan
-        scan.keep_watch(world.services)
+        do_duties(world.services)
     mails = world.mails()
     assert any(trouble.advice.casefold() in mail.content.casefold() for mail in mails), [m.content for m in mails]
     assert len(mails) <= 2

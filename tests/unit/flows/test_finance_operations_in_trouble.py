@@ -352,7 +352,7 @@ def test_an_hour_of_maintenance_loses_no_export(make_world: MakeWorld, begin: Ca
     (lane,) = world.heads()
     begin(world)
     let_pass(world, lane, timedelta(hours=1))
-    world.tell_people()
+    world.deliver_alerts()
 
     world.faults.clear()
     world.run_until_quiet()

@@ -531,7 +531,7 @@ def test_f_and_o_refusing_the_app_at_the_submit_alerts_once_however_often_it_is_
     world.look()
     world.run_until_quiet()
 
-    world.tell_people()
+    world.deliver_alerts()
     assert len(world.onedrive.mails) == 1
     assert world.imports() == [("USMF", 1)]
 

@@ -462,7 +462,7 @@ def test_new_trouble_after_progress_is_told_anew(make_world: MakeWorld) -> None:
     world = make_world(settings=ALERTS)
     opened(world)
     woken_again(world, {State.FOUND: failing(NeedsPerson("first"))}, 2)
-    world.tell_people()
+    world.deliver_alerts()
 
     woken_again(world, {State.FOUND: moving(State.CLAIMED), State.CLAIMED: failing(NeedsPerson("second"))}, 2)
 
@@ -532,9 +532,9 @@ def test_an_alert_that_cannot_be_sent_delays_nothing(
     opened(world)
 
     woken_again(world, {State.FOUND: failing(NeedsPerson("Grant the permission"))}, 1)
-    world.tell_people()
+    world.deliver_alerts()
     woken_again(world, {State.FOUND: failing(FileRejected("No company")), State.FINISHED: moving(State.FILED)}, 1)
-    world.tell_people()
+    world.deliver_alerts()
 
     assert [run.outcome for run in world.ended_runs()] == [Outcome.REJECTED]
     assert caplog.text.count("alert.failed") >= 2

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Speed
 from operations import actions
@@ -13,7 +14,6 @@ from operations.actions import Requester
 from shared.imports import steps as import_steps
 from shared.reservations import reserve
 from shared.runs.states import Outcome, State
-from shared.scan import scan
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, as_soon_as, fno_fault, let_pass, look_and_finish
@@ -198,7 +198,7 @@ def test_a_run_that_is_cancelled_after_a_crash_at_the_submit_gives_the_project_b
 
     for _ in range(14):
         let_pass(world, lane, timedelta(minutes=1))
-        scan.keep_watch(world.services)
+        do_duties(world.services)
 
     assert world.imports() == [("USMF", 1)]
     assert "USMF_1.zip" in world.files("Error")

@@ -104,7 +104,7 @@ def test_a_secret_in_a_row_error_is_in_no_record_page_alert_or_report(make_told:
     world.put("USMF_1.zip", build_package(rows=(("B", "#ERROR here"),)))
 
     look_and_finish(world)
-    world.tell_people()
+    world.deliver_alerts()
 
     beside = b"".join(
         path.read_bytes() for path in (world.folder / "Error").iterdir() if path.suffix in (".txt", ".csv")

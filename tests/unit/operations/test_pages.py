@@ -17,7 +17,7 @@ from operations.run_view import DamagedView, RerunView, RunAhead
 from operations.web import PageRequest, PageResponse
 from shared.azure_storage.queue import QueueLength
 from shared.config.settings import SettingInForce
-from shared.health import checks
+from shared.health import health
 from shared.runs.rows import Pause
 from shared.runs.run import Run, new_run
 from shared.runs.states import Direction, Outcome, State
@@ -132,17 +132,17 @@ def a_list(*, position: str = "", filters: Filters | None = None) -> RunList:
     )
 
 
-def a_health(grade: checks.Grade = checks.Grade.TROUBLE) -> checks.Health:
-    return checks.Health(
+def a_health(grade: health.Grade = health.Grade.PROBLEM) -> health.Health:
+    return health.Health(
         version=HOSTILE,
         grade=grade,
-        checks=(checks.Check(name=HOSTILE, grade=grade, words=HOSTILE, to_do=HOSTILE),),
+        checks=(health.Check(name=HOSTILE, grade=grade, message=HOSTILE, advice=HOSTILE),),
         now=NOW,
         process_began=NOW,
-        last_look=NOW,
-        subscriptions=(checks.SubscriptionState(drive=HOSTILE, since=None, until=NOW),),
-        lanes=(checks.Lane(name=HOSTILE, length=2, head=a_row(file_name=HOSTILE)),),
-        queues=(checks.Queue(name=HOSTILE, length=QueueLength(waiting=1, given_up=0)),),
+        last_scan=NOW,
+        subscriptions=(health.SubscriptionState(drive=HOSTILE, since=None, until=NOW),),
+        lanes=(health.Lane(name=HOSTILE, length=2, head=a_row(file_name=HOSTILE)),),
+        queues=(health.Queue(name=HOSTILE, length=QueueLength(waiting=1, given_up=0)),),
         settings=(SettingInForce(name=HOSTILE, value=HOSTILE, is_default=False),),
     )
 
@@ -297,9 +297,9 @@ def test_what_is_not_there_and_what_cannot_be_seen_is_said_in_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("grade", "status"), [(checks.Grade.OK, 200), (checks.Grade.WARNING, 200), (checks.Grade.TROUBLE, 503)]
+    ("grade", "status"), [(health.Grade.OK, 200), (health.Grade.WARNING, 200), (health.Grade.PROBLEM, 503)]
 )
-def test_only_an_app_in_trouble_is_told_to_a_monitor_as_unwell(grade: checks.Grade, status: int) -> None:
+def test_only_an_app_in_trouble_is_told_to_a_monitor_as_unwell(grade: health.Grade, status: int) -> None:
     found = a_health(grade)
 
     page, as_json = (
@@ -313,8 +313,8 @@ def test_only_an_app_in_trouble_is_told_to_a_monitor_as_unwell(grade: checks.Gra
 
 
 def test_what_is_in_trouble_stands_at_the_top_of_the_health_page() -> None:
-    grades = (checks.Grade.OK, checks.Grade.TROUBLE, checks.Grade.WARNING, checks.Grade.TROUBLE)
-    shown = [checks.Check(name=f"check {number}", grade=grade, words="") for number, grade in enumerate(grades)]
+    grades = (health.Grade.OK, health.Grade.PROBLEM, health.Grade.WARNING, health.Grade.PROBLEM)
+    shown = [health.Check(name=f"check {number}", grade=grade, message="") for number, grade in enumerate(grades)]
 
     page = pages.health_page(replace(a_health(), checks=tuple(shown)), PageRequest(query={}))
 
@@ -322,8 +322,8 @@ def test_what_is_in_trouble_stands_at_the_top_of_the_health_page() -> None:
 
 
 def test_the_health_of_an_app_whose_settings_are_wrong_is_a_page_too() -> None:
-    check = checks.Check(name="Settings", grade=checks.Grade.TROUBLE, words="FO_URL is missing.")
-    found = checks.Health(version="1.0", grade=checks.Grade.TROUBLE, checks=(check,))
+    check = health.Check(name="Settings", grade=health.Grade.PROBLEM, message="FO_URL is missing.")
+    found = health.Health(version="1.0", grade=health.Grade.PROBLEM, checks=(check,))
 
     page = Elements(pages.health_page(found, PageRequest(query={})).body)
 
