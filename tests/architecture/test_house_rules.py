@@ -50,7 +50,6 @@ def test_the_product_waits_in_two_places_which_say_why_and_no_step_does() -> Non
     ]
 
     assert [path for path, _line in waits] == [
-        "shared/app.py",
         "shared/azure_storage/import_lock.py",
         "shared/azure_storage/import_lock.py",
         "shared/runs/worker.py",

@@ -17,7 +17,7 @@ from inbound_trigger.keep_watch import do_duties
 from local_cloud.finance_operations.knobs import Speed
 from local_cloud.finance_operations.packages import PackageBroken, read_package
 from local_cloud.storage import Azurite
-from shared import app
+from shared.azure_storage import account
 from shared.errors import AppError
 from shared.runs.states import Direction, Outcome, State
 from tests.faults.interception import FaultKind, Interception, OutgoingCall, PowerCut, intercepted
@@ -263,7 +263,7 @@ def a_stage() -> Iterator[Stage]:
         azurite = stack.enter_context(Azurite())
         monkeypatch = stack.enter_context(pytest.MonkeyPatch.context())
         # A fault takes no real time: what the SDK does by itself before it tries storage again proves nothing here.
-        monkeypatch.setattr(app, "STORAGE_RETRY_S", 0)
+        monkeypatch.setattr(account, "RETRY_S", 0)
         settings = {
             "EXPORT_DATA_PROJECT": "Asset-Major-Types",
             "EXPORT_COMPANY": "USMF",

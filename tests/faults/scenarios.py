@@ -227,7 +227,7 @@ def _an_export(fault: Fault, minutes: int) -> Play:
 
 def _submit_again(world: World) -> None:
     """Do what a person is asked for after five lost submits, if the app has asked."""
-    for row in world.services.store.open_rows():
+    for row in world.services.index.open_rows():
         run = world.services.store.run_at(row.address)
         if run and available_actions.may_submit_again(run):
             actions.submit_again(row.address, THE_PERSON, world.services)
@@ -331,7 +331,7 @@ def _damage(blob: BlobClient, content: bytes, metadata: dict[str, str], how: str
 
 def _put_aside(world: World) -> None:
     """Do what the alert of a damaged record asks a person for."""
-    for row in world.services.store.open_rows():
+    for row in world.services.index.open_rows():
         if row.damage or _cannot_be_read(row.address, world):
             actions.put_aside(row.address, THE_PERSON, world.services)
 

@@ -15,7 +15,7 @@ from local_cloud.faults import Fault
 from local_cloud.finance_operations.knobs import Behaviour
 from local_cloud.onedrive import Knobs
 from shared.app import Services
-from shared.azure_storage.queue import WORK
+from shared.azure_storage.queue_names import WORK
 from shared.clients.entra.token_facts import token_facts
 from shared.config.settings import read_settings
 from shared.health import checks
@@ -94,8 +94,8 @@ def test_lanes_are_told_with_their_head_and_their_length(world: World) -> None:
 
 
 def test_queues_are_told_with_what_waits_and_what_was_given_up(world: World) -> None:
-    world.services.wakes.send("scan")
-    world.services.wakes.send("scan", delay_s=60)
+    world.services.queue.send("scan")
+    world.services.queue.send("scan", delay_s=60)
     world.give_up_on(WORK, "in-lane")
     world.give_up_on("inbound-looks", "look")
 

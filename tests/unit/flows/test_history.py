@@ -18,10 +18,11 @@ from shared import execution
 from shared.clients.fno.row_errors import RowError
 from shared.exports import steps as export_steps
 from shared.imports import steps as import_steps
+from shared.runs.addresses import address_of
 from shared.runs.record import run_from_json, run_to_json
+from shared.runs.rows import Pause, RunRow
 from shared.runs.run import Run
 from shared.runs.states import Outcome, State
-from shared.runs.store import Pause, RunRow, address_of
 from shared.runs.values import FileFacts, Problem, RemoteCallRecord, StepRecord
 from tests.builders import NOON, a_row, a_run
 from tests.packages import build_package
@@ -147,7 +148,7 @@ def test_a_run_has_the_same_word_in_the_list_and_on_its_page(world: World) -> No
         return [(line.place, shown(world, line.run.address).place) for line in lines]
 
     under_way = words()
-    world.services.store.pause(Pause(lane=lane, by="Anna", why="to see", since=NOON))
+    world.services.store.pause_lane(Pause(lane=lane, by="Anna", why="to see", since=NOON))
 
     assert under_way == [(place, place) for place in (Place.RUNNING, Place.WAITING, Place.WAITING)]
     assert words() == [(place, place) for place in (Place.PAUSED, Place.WAITING, Place.WAITING)]

@@ -18,9 +18,9 @@ from operations.web import PageRequest, PageResponse
 from shared.azure_storage.queue import QueueLength
 from shared.config.settings import SettingInForce
 from shared.health import health
+from shared.runs.rows import Pause
 from shared.runs.run import Run, new_run
 from shared.runs.states import Direction, Outcome, State
-from shared.runs.store import Pause
 from shared.runs.values import FailedRow, FileFacts, Problem, RemoteCallRecord, StepRecord, Submission
 from tests.builders import a_row
 
