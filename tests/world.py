@@ -19,7 +19,8 @@ from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob import BlobLeaseClient, BlobProperties, BlobServiceClient, ContainerClient
 from azure.storage.queue import QueueServiceClient, TextBase64EncodePolicy
 
-from inbound_trigger.work import keep_watch, work
+from inbound_trigger.keep_watch import do_duties
+from inbound_trigger.work import work
 from local_cloud.entra import Entra
 from local_cloud.faults import FaultPlan
 from local_cloud.finance_operations.api import FinanceOperationsSimulator
@@ -30,18 +31,18 @@ from local_cloud.onedrive.mail import Mail
 from local_cloud.server import Server
 from local_cloud.tokens import TokenDesk
 from shared.alerts import delivery
-from shared.alerts.outbox import Outbox
 from shared.app import Services
-from shared.azure_storage.queue import POISON, WORK, QueueLength, WakeQueue
+from shared.azure_storage.queue import QueueLength, WorkQueue
+from shared.azure_storage.queue_names import POISON, WORK
 from shared.config.settings import read_settings
+from shared.exports import schedule as export_schedule
 from shared.exports import steps as export_steps
 from shared.imports import steps as import_steps
-from shared.reservations.store import Reservations
 from shared.runs import wake
 from shared.runs.record import run_from_json
-from shared.runs.run import Direction, Run, State
-from shared.runs.store import RunStore
-from shared.scan import scan
+from shared.runs.run import Run
+from shared.runs.states import Direction, State
+from shared.scan import scan, scan_requests
 from tests.packages import build_package
 
 PROJECT = "Asset-Major-Types"
@@ -152,12 +153,9 @@ class World:
         )
         services = Services(settings, clock=self.clock.now, sleep=self.clock.advance)
         # Azurite is shared by all tests; this world has a container and queues of its own.
-        self._stack.callback(services._blobs.close)
-        self._stack.callback(services._queues.close)
-        services.store = RunStore(services._blobs.get_container_client(self.container))
-        services.outbox = Outbox(services._blobs.get_container_client(self.container))
-        services.reservations = Reservations(services._blobs.get_container_client(self.container))
-        services.wakes = _OwnQueues(services._queues, self._own)
+        self._stack.callback(services.storage.close)
+        services.container = services.storage.container(self.container)
+        services.queue = _OwnQueues(services.storage.queues, self._own)
         return services
 
     def begin_anew(self) -> None:
@@ -209,7 +207,7 @@ class World:
 
         next_tick: when the host's monitor expects the next one; a moment to come if a person calls the function.
         """
-        return export_steps.start_exports(self.services, next_tick=next_tick.isoformat() if next_tick else "")
+        return export_schedule.start_exports(self.services, next_tick=next_tick.isoformat() if next_tick else "")
 
     def wake(self, lane: str) -> None:
         """Deliver one wake-up for a lane."""
@@ -222,7 +220,7 @@ class World:
 
     def keep_watch(self) -> None:
         """Do what the minute's timer does."""
-        keep_watch(self.services)
+        do_duties(self.services)
 
     def run_until_quiet(self, *, at_most_s: float = 24 * 3600) -> None:
         """Wake each lane whenever its head is due, letting time pass, until no run is open.
@@ -239,17 +237,17 @@ class World:
             self.wake(lane)
         assert self.heads() == {}, [run.steps[-3:] for run in self.open_runs()]
 
-    def tell_people(self) -> None:
+    def deliver_alerts(self) -> None:
         """Do what the minute's timer does last."""
-        delivery.tell_people({}, self.services)
+        delivery.deliver_alerts({}, self.services)
 
     # -- where everything is
 
     def mails(self) -> list[Mail]:
-        """Return all mails about trouble, once the minute's timer has come by; words that it is over left out."""
-        self.tell_people()
+        """Return all mails about problems, once the minute's timer has run, without those that one is resolved."""
+        self.deliver_alerts()
         mails = self.onedrive.mails[self._mails_before :]
-        return [mail for mail in mails if not mail.subject.startswith("Over: ")]
+        return [mail for mail in mails if not mail.subject.startswith("Resolved: ")]
 
     def heads(self) -> dict[str, datetime]:
         """Return when the next run of each lane is due."""
@@ -301,11 +299,11 @@ class World:
 
     def wakes_of_lanes(self) -> list[tuple[str, float]]:
         """Return the messages that were sent for lanes: each text, and seconds until it is visible."""
-        return [sent for sent in self.wakes.sent if not scan.is_scan(sent[0])]
+        return [sent for sent in self.wakes.sent if not scan_requests.is_request(sent[0])]
 
     def scans_asked_for(self) -> list[tuple[str, float]]:
         """Return the messages that were sent for scans, in the same form."""
-        return [sent for sent in self.wakes.sent if scan.is_scan(sent[0])]
+        return [sent for sent in self.wakes.sent if scan_requests.is_request(sent[0])]
 
     def written(self) -> str:
         """Return all that the app has written but its log: records, notes, reports, mails, queue messages."""
@@ -328,7 +326,7 @@ class World:
 
     def give_up_on(self, queue: str, text: str) -> None:
         """Do what the host does with a message whose function failed again and again."""
-        poison = self.services._queues.get_queue_client(
+        poison = self.services.storage.queues.get_queue_client(
             self.queue_name(queue + POISON), message_encode_policy=TextBase64EncodePolicy()
         )
         with suppress(ResourceExistsError):
@@ -338,7 +336,7 @@ class World:
     @property
     def wakes(self) -> "_OwnQueues":
         """The queues, with what was sent to them."""
-        wakes = self.services.wakes
+        wakes = self.services.queue
         assert isinstance(wakes, _OwnQueues)
         return wakes
 
@@ -347,7 +345,7 @@ def _rows_if_any(container: ContainerClient, prefix: str) -> list[BlobProperties
     return list(container.list_blobs(name_starts_with=prefix)) if container.exists() else []
 
 
-class _OwnQueues(WakeQueue):
+class _OwnQueues(WorkQueue):
     """The real queues under names of this world's own; notes what was sent, because delayed messages cannot be read."""
 
     def __init__(self, service: QueueServiceClient, own: str) -> None:
@@ -363,8 +361,8 @@ class _OwnQueues(WakeQueue):
         return super().length(f"{queue}-{self._suffix}")
 
     @contextmanager
-    def given_up(self, queue: str) -> Iterator[list[str]]:
-        with super().given_up(f"{queue}-{self._suffix}") as texts:
+    def poison_messages(self, queue: str) -> Iterator[list[str]]:
+        with super().poison_messages(f"{queue}-{self._suffix}") as texts:
             yield texts
 
 

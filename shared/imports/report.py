@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from shared import execution
 from shared.advice import what_to_do
-from shared.alerts.delivery import passed_words
+from shared.alerts.run_alerts import passed_by_text
 from shared.app import Services
 from shared.clients.blobs.quick_xor_hash import QuickXorHash
 from shared.clients.blobs.read import read_small
@@ -39,9 +39,11 @@ from shared.errors import (
 )
 from shared.escapes import csv_cell, file_name_part, plain_text
 from shared.log import log
+from shared.runs.machine import StepFailed
 from shared.runs.record import Damaged
-from shared.runs.run import LONGEST_NAME, Outcome, ReportFile, Run, name_with
-from shared.runs.worker import StepFailed
+from shared.runs.run import LONGEST_NAME, Run, name_with
+from shared.runs.states import Outcome
+from shared.runs.values import ReportFile
 from shared.secret import SecretUrl, redacted
 
 # F&O makes its error-key files in the background: how often we look for one, and seconds between two looks.
@@ -93,7 +95,7 @@ def put_beside(
         later = replace(run, report_attempts=run.report_attempts + 1)
         return later.waiting(ERROR_FILE_LOOK_S, services.now())
     reason = _reason(run, details.rows or ())
-    run = execution.with_details(replace(run, reason=reason), details.rows, details.summary_url)
+    run = execution.record_details(replace(run, reason=reason), details.rows, details.summary_url)
     beside = _Folder(run, _earlier(run, services), onedrive, folder, folder_id, services)
     try:
         report = _written(beside, run, details, services)
@@ -210,7 +212,7 @@ class _Folder:
         It named reports ``NAME.report.txt`` for ``NAME.zip``, and saved where they are and not which.
         """
         urls = {run.report_url for run in self._may_be_old if run.report_url}
-        if not urls and (self.run.fresh or not self._may_be_old):
+        if not urls and not self._may_be_old:
             return ""  # nobody has written one
         name = f"{PurePosixPath(self.run.file.name).stem[: LONGEST_NAME - len(REPORT) - 1]}.{REPORT}"
         item = self._onedrive.find(f"{self._path}/{name}")
@@ -281,7 +283,7 @@ def _find_error_keys(run: Run, fno: FinanceOperations, details: _Details) -> Non
         elif run.report_attempts < ERROR_FILE_LOOKS:
             details.is_waiting = True
         else:
-            details.notes.append(f"F&O had not written the error keys of {entity} in time.")
+            details.notes.append(f"F&O did not write the error keys of {entity} in time.")
 
 
 def _had[Value](what: str, run: Run, details: _Details, fetch: Callable[[], Value]) -> Value | None:
@@ -291,7 +293,7 @@ def _had[Value](what: str, run: Run, details: _Details, fetch: Callable[[], Valu
     except AppError as error:
         if isinstance(error, TryAgain) and run.detail_tries < TRIES_FOR_DETAILS:
             raise DetailsMissing(error.message, retry_after_s=error.retry_after_s, call=error.call) from error
-        details.notes.append(f"F&O did not hand out {what}: {error}")
+        details.notes.append(f"F&O did not return {what}: {error}")
         return None
 
 
@@ -300,7 +302,7 @@ def _reason(run: Run, rows: Sequence[RowError]) -> str:
     if not rows or run.outcome is Outcome.REJECTED:
         return run.reason
     first = f"{len(rows)} row errors, the first: {rows[0].message}"
-    return f"F&O ended the execution as {run.outcome.value if run.outcome else ''}: {first}"
+    return f"The execution ended in F&O with status {run.outcome.value if run.outcome else ''}: {first}"
 
 
 def _report(run: Run, details: _Details) -> str:
@@ -320,18 +322,18 @@ def _report(run: Run, details: _Details) -> str:
         f"Run id:        {run.run_id}",
         f"Found:         {run.opened:%Y-%m-%d %H:%M:%S} UTC",
     ]
-    if passed := passed_words(run):
+    if passed := passed_by_text(run):
         lines += ["", passed]
     if details.rows:
         lines += ["", f"Row errors ({len(details.rows)}, all of them in the .errors.csv beside this file):"]
         lines += [f"  {row.record_id}  {row.field}  {row.message}" for row in details.rows[:ROWS_QUOTED]]
     if details.notes:
-        lines += ["", "What is missing here:", *(f"  {note}" for note in details.notes)]
+        lines += ["", "Missing from this report:", *(f"  {note}" for note in details.notes)]
     return "\r\n".join(lines) + "\r\n"
 
 
 def _execution_id(run: Run, outcome: Outcome) -> str:
-    return run.execution_id if run.execution_id and outcome is not Outcome.REJECTED else "- (F&O did not begin)"
+    return run.execution_id if run.execution_id and outcome is not Outcome.REJECTED else "- (F&O did not start)"
 
 
 def errors_csv(rows: Sequence[RowError], raw: str) -> bytes:

@@ -8,13 +8,13 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
-from shared.alerts import delivery
+from shared.alerts import run_alerts
 from shared.alerts.alert import Alert
 from shared.app import Services
 from shared.concurrency import gravest
 from shared.log import log
 from shared.runs.lane import Choice, LaneRow, Stop, by_lane, choose, is_enough
-from shared.runs.run import State
+from shared.runs.states import State
 from shared.runs.store import OpenLanes
 from shared.runs.worker import LEFT_TO_TIMER_S
 
@@ -59,8 +59,8 @@ def wake_lanes(lanes: OpenLanes, services: Services) -> int:
     for together in _batches(wakes):
         delay_s = max(delay_s for _, delay_s in together)
         text = "\n".join(text for text, _ in together)
-        work[f"wake {text}"] = partial(services.wakes.send, text, delay_s=delay_s)
-    if error := gravest(services.attempt_all(work, limit_s=WAKE_S)):
+        work[f"wake {text}"] = partial(services.queue.send, text, delay_s=delay_s)
+    if error := gravest(services.duties.attempt_all(work, limit_s=WAKE_S)):
         raise error
     return len(wakes)
 
@@ -117,18 +117,18 @@ def end_idle_stops(lanes: OpenLanes, services: Services) -> int:
     at_work = {(row.lane, row.flow_name) for row in lanes.rows if not row.damage and row.state is not State.CANCELLED}
     idle = [stop for stop in lanes.stops if (stop.lane, stop.flow_name) not in at_work]
     for stop in idle:
-        services.store.end_stop(stop.lane, stop.flow_name)
+        services.store.delete_stop(stop.lane, stop.flow_name)
     return len(idle)
 
 
 def alerts_of_lanes(lanes: OpenLanes, services: Services) -> list[Alert]:
     """Return the alerts of flows that are stopped at this moment."""
-    return delivery.stop_alerts(lanes.stops, services)
+    return run_alerts.stop_alerts(lanes.stops, services)
 
 
-def tell_of_damaged(lanes: OpenLanes, services: Services) -> int:
-    """Keep an alert for each record whose metadata already show that it cannot be read; return how many there are."""
+def report_damaged_records(lanes: OpenLanes, services: Services) -> int:
+    """Queue an alert for each record whose metadata show that it cannot be read; return how many there are."""
     damaged = [row for row in lanes.rows if row.damage]
     for row in damaged:
-        delivery.tell_of_damage(row, services)
+        run_alerts.enqueue_damaged_record(row, services)
     return len(damaged)

@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 
 from local_cloud.cloud import KNOWN_PORTS
-from shared.azure_storage.queue import WORK
+from shared.azure_storage.queue_names import WORK
 from shared.config.settings import SETTINGS
 from shared.exports import steps as export_steps
 from shared.imports import steps as import_steps
-from shared.runs.run import MOVES, Direction, FileFacts, State, Submission, new_run
+from shared.runs.run import new_run
+from shared.runs.states import MOVES, Direction, State
+from shared.runs.values import FileFacts, Submission
 from shared.version import VERSION
 from tests.architecture.generated import FROM_TABLES, README, ROOT, block
 from tests.architecture.product import attribute_calls, files_in_git, parsed, product_files, product_modules
@@ -64,7 +66,7 @@ def test_the_code_map_names_every_module_of_the_product_once() -> None:
 
 def test_the_code_map_is_grouped_by_folder() -> None:
     groups = re.split(r"(?m)^### ", section(ARCHITECTURE, "## Code map"))[1:]
-    folders = {folder[1]: first_codes(group) for group in groups if (folder := re.match(r"`([\w/]+/)`: ", group))}
+    folders = {found[1]: first_codes(group) for group in groups if (found := re.match(r"`([\w/]+/)`: ", group))}
     in_folders = [name for names in folders.values() for name in names]
 
     assert [name for name in product_modules() if name not in in_folders] == ["function_app.py"]
@@ -152,6 +154,16 @@ def test_every_decision_is_linked_from_the_architecture() -> None:
 
     assert {name for name in pages if not re.fullmatch(r"\d{4}-[a-z0-9-]+\.md", name)} == set()
     assert set(re.findall(r"\(decisions/([^)]+)\)", ARCHITECTURE)) == pages
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/decisions/*.md")), ids=lambda page: page.stem)
+def test_a_decision_that_was_overtaken_says_so_at_its_top_and_in_the_list(page: Path) -> None:
+    second_paragraph = page.read_text("utf-8").split("\n\n")[1]
+    found = re.search(r"(?i)^\*\*((?:in part )?overtaken) by \[decision \d+\]\(\d{4}-", second_paragraph)
+    listed = re.search(rf"\(decisions/{re.escape(page.name)}\)(?:,\s+(.+))?", section(ARCHITECTURE, "## Decisions"))
+
+    assert listed
+    assert (listed[1] or "") == (found[1].lower() if found else "")
 
 
 # -- operations

@@ -15,12 +15,17 @@ from typing import Final
 from azure.storage.blob import BlobServiceClient
 
 from local_cloud.storage import Azurite
-from operations import pages, views
+from operations import list_view, pages
 from operations.filters import Filters
+from operations.web import PageRequest
 from shared.app import Services
+from shared.azure_storage.container import BlobContainer
 from shared.config.settings import read_settings
-from shared.runs.run import Direction, FileFacts, Outcome, RemoteCallRecord, Run, State, StepRecord, new_run
-from shared.runs.store import RunStore, _name_in, order_of
+from shared.runs.addresses import ended_name, sort_key_of
+from shared.runs.run import Run, new_run
+from shared.runs.states import Direction, Outcome, State
+from shared.runs.store import RunStore
+from shared.runs.values import FileFacts, RemoteCallRecord, StepRecord
 from tests.benchmarks.figures import Figure, Limit, Sample
 from tests.benchmarks.many_blobs import multiply
 from tests.benchmarks.trial import Trial
@@ -45,7 +50,8 @@ def measure(trial: Trial) -> list[Figure]:
         BlobServiceClient.from_connection_string(azurite.connection_string) as blobs,
     ):
         ours, reference = (
-            _services(azurite.connection_string, RunStore(blobs.get_container_client(name))) for name in ("many", "few")
+            _services(azurite.connection_string, RunStore(BlobContainer(blobs.get_container_client(name))))
+            for name in ("many", "few")
         )
         samples = []
         for number in range(PAIRS + 1):
@@ -79,10 +85,10 @@ def _services(connection_string: str, store: RunStore) -> Services:
 def _newest_page_ms(services: Services) -> float:
     """Open the newest page."""
     began = time.perf_counter()
-    runs = views.list_runs(Filters(), "", services)
-    page = pages.list_page(runs, pages.Asked(query={}))
+    runs = list_view.list_runs(Filters(), "", services)
+    page = pages.list_page(runs, PageRequest(query={}))
     took_ms = (time.perf_counter() - began) * 1000
-    assert len(runs.ended) >= views.PAGE
+    assert len(runs.ended) >= list_view.PAGE
     assert page.status == 200
     return took_ms
 
@@ -98,9 +104,7 @@ def _write_history(folder: Path, sizes: Mapping[str, int]) -> None:
     """Let an Azurite in this folder hold this many ended runs, by container."""
     now = datetime.now(UTC)
     names = {
-        container: [
-            _name_in("ended", now - timedelta(days=DAYS) * number / size, f"{number:012x}") for number in range(size)
-        ]
+        container: [ended_name(now - timedelta(days=DAYS) * number / size, f"{number:012x}") for number in range(size)]
         for container, size in sizes.items()
     }
     with (
@@ -108,7 +112,7 @@ def _write_history(folder: Path, sizes: Mapping[str, int]) -> None:
         BlobServiceClient.from_connection_string(azurite.connection_string) as blobs,
     ):
         for container in names:
-            store = RunStore(blobs.get_container_client(container))
+            store = RunStore(BlobContainer(blobs.get_container_client(container)))
             store.create(_a_run(now))
             (run,) = map(store.read_row, store.lane("lane").rows)
             store.end(replace(run, state=State.FILED, ended=now, outcome=Outcome.SUCCEEDED))
@@ -122,7 +126,7 @@ def _a_run(now: datetime) -> Run:
         state=State.FOUND,
         flow_name="import",
         lane="lane",
-        sort_key=order_of(now, "1"),
+        sort_key=sort_key_of(now, "1"),
         now=now,
         file=FileFacts(name="USMF_Customers_001.zip", item_id="01ABCDEFGHIJKLMNOPQRSTUVWXYZ", size_bytes=18_204),
     )

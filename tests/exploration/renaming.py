@@ -11,9 +11,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from shared.reservations.reservation import Party, Reservation
+from shared.reservations.reservation import Reservation, RunRef
 from shared.runs.lane import Stop
-from shared.runs.run import Direction, Run
+from shared.runs.run import Run
+from shared.runs.states import Direction
 from tests.exploration.access import IMPORTS, kind_of
 from tests.exploration.moments import Deadline, Instant
 from tests.exploration.sameness import names_of
@@ -151,7 +152,7 @@ class _Renaming:
             asked=self._moment(reservation.asked),
         )
 
-    def _party(self, party: Party | None) -> Party | None:
+    def _party(self, party: RunRef | None) -> RunRef | None:
         return party and replace(
             party,
             run_id=self.text(party.run_id),

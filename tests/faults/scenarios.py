@@ -18,13 +18,14 @@ from azure.storage.blob import BlobClient, BlobServiceClient
 from local_cloud import faults
 from local_cloud.faults import Action, Fault
 from operations import actions, available_actions
-from operations.actions import Asked
+from operations.actions import Requester
 from shared.app import Services
 from shared.errors import AppError
 from shared.runs import worker
-from shared.runs.run import Direction, Outcome, Run, State
+from shared.runs.machine import StateMachine
+from shared.runs.run import Run
+from shared.runs.states import Direction, Outcome, State
 from shared.runs.store import Lane
-from shared.runs.worker import Flow
 from tests.faults.interception import PowerCut, in_other_scripts
 from tests.faults.matrix import ROWS, Stage, Verdict, broken, left_over, places_of, rows_of, tick_of_timer
 from tests.packages import build_package
@@ -39,7 +40,7 @@ SELDOM_MIN: Final = 5
 TRIES_IN_VAIN: Final = 2  # the first may have met a dead worker's lease
 MOST_WAKES: Final = 120  # of all lanes in one minute; more is a loop
 
-THE_PERSON: Final = Asked(by="Ada", why="the matrix of faults")
+THE_PERSON: Final = Requester(by="Ada", why="the matrix of faults")
 ON_HOLD: Final = {"error": {"code": "accessDenied", "message": "This item is on hold."}}
 IS_LOCKED: Final = {"error": {"code": "resourceLocked", "message": "The resource is locked."}}
 BAD_REQUEST: Final = {"error": {"code": "", "message": "The request is not valid."}}
@@ -226,7 +227,7 @@ def _an_export(fault: Fault, minutes: int) -> Play:
 
 def _submit_again(world: World) -> None:
     """Do what a person is asked for after five lost submits, if the app has asked."""
-    for row in world.services.store.open_rows():
+    for row in world.services.index.open_rows():
         run = world.services.store.run_at(row.address)
         if run and available_actions.may_submit_again(run):
             actions.submit_again(row.address, THE_PERSON, world.services)
@@ -330,7 +331,7 @@ def _damage(blob: BlobClient, content: bytes, metadata: dict[str, str], how: str
 
 def _put_aside(world: World) -> None:
     """Do what the alert of a damaged record asks a person for."""
-    for row in world.services.store.open_rows():
+    for row in world.services.index.open_rows():
         if row.damage or _cannot_be_read(row.address, world):
             actions.put_aside(row.address, THE_PERSON, world.services)
 
@@ -438,16 +439,16 @@ def _work(world: World, minutes: int) -> None:
 
 def _when_in(world: World, state: State, act: Callable[[Run], bool]) -> None:
     """Do something, once, when a run is in a state and its step is about to begin; act returns whether it was done."""
-    attempt = worker._attempted
+    attempt = worker._attempt
 
-    def act_and_attempt(run: Run, lane: Lane, flow: Flow, services: Services) -> Run:
+    def act_and_attempt(run: Run, lane: Lane, machine: StateMachine, services: Services) -> Run:
         if run.state is state:
-            world.monkeypatch.setattr(worker, "_attempted", attempt)
+            world.monkeypatch.setattr(worker, "_attempt", attempt)
             if not act(run):
-                world.monkeypatch.setattr(worker, "_attempted", act_and_attempt)
-        return attempt(run, lane, flow, services)
+                world.monkeypatch.setattr(worker, "_attempt", act_and_attempt)
+        return attempt(run, lane, machine, services)
 
-    world.monkeypatch.setattr(worker, "_attempted", act_and_attempt)
+    world.monkeypatch.setattr(worker, "_attempt", act_and_attempt)
 
 
 def _put_two(world: World, prefix: str) -> list[str]:

@@ -27,9 +27,12 @@ from local_cloud.functions_host.flex.options import FlexOptions
 from local_cloud.onedrive import Knobs
 from local_cloud.processes import ChildProcess
 from operations.available_actions import Verb, may_submit_again
+from shared.azure_storage.container import BlobContainer
+from shared.runs.addresses import address_of
+from shared.runs.index import RunIndex
 from shared.runs.record import Damaged, run_from_json
-from shared.runs.run import Run, State
-from shared.runs.store import RunStore, address_of
+from shared.runs.run import Run
+from shared.runs.states import State
 from tests.soak.plan import COLUMNS, COMPANY, HOSTS, Chance, Package, Plan, Trouble, entity_of
 from tests.soak.promises import History, Imported, Place, Record
 from tests.soak.storage import PACKAGES, StorageDoor
@@ -200,7 +203,7 @@ class Scene(LocalCloud):
     def set_aside(self) -> set[str]:
         """Return the files that others pass at this moment."""
         with self._container() as container:
-            rows = [row for row in RunStore(container).open_rows() if row.is_aside and not row.damage]
+            rows = [row for row in RunIndex(BlobContainer(container)).open_rows() if row.is_aside and not row.damage]
             return {row.file_name for row in rows if row.state is not State.CANCELLED}
 
     def refuse_listings(self) -> Callable[[], None]:
@@ -262,7 +265,7 @@ class Scene(LocalCloud):
         if run is None or not url:
             return False
         self._cancelled.add(run.file.name)  # also if no answer comes
-        said = self._act(url, Verb.GIVE_UP, run)
+        said = self._act(url, Verb.CANCEL, run)
         if said is not None and not said.get("done"):
             self._cancelled.discard(run.file.name)
             return False
@@ -394,7 +397,7 @@ class Scene(LocalCloud):
             leases=self._held_leases(),
             messages=self.messages(),
             given_up=log.counts["given up"],
-            told=log.counts["message.given_up"],
+            told=log.counts["message.poison"],
             ticks=log.ticks,
             died=died,
             bugs=[*log.bugs, *(f"a damaged record was written over: {name}" for name in self._overwritten)],

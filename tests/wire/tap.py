@@ -51,6 +51,7 @@ class Wire:
     arrived: Counter[str] = field(default_factory=Counter)  # at the simulators, per operation, from any process
     answered: int = 0  # answers of simulators that were judged
     violations: list[str] = field(default_factory=list)
+    keeps_examples: bool = field(default_factory=lambda: EXAMPLES_VARIABLE in os.environ)  # they take time to make
     examples: dict[str, Example] = field(default_factory=dict)
     log: Path | None = None  # where clouds in other processes write what they see
     read_up_to: int = 0  # bytes of it
@@ -132,7 +133,7 @@ class Wire:
             return
         with self.lock:
             self.arrived[endpoint.operation] += 1
-        if exchange.status in endpoint.answers and not wrong:
+        if self.keeps_examples and exchange.status in endpoint.answers and not wrong:
             self._keep(Example.of(endpoint, request, exchange))
 
     def judge_sent(self, operation: str, request: Request) -> None:
@@ -158,7 +159,7 @@ class Wire:
         self, operation: str, path: str, request: Request, status: int, headers: Mapping[str, str]
     ) -> None:
         """Keep an example of a call to blob storage, which no simulator sees, if Azurite has done it."""
-        if 200 <= status < 300 and headers.get("Server", "").startswith("Azurite"):
+        if self.keeps_examples and 200 <= status < 300 and headers.get("Server", "").startswith("Azurite"):
             self._keep(Example.of_storage(operation, path, request, status, headers))
 
     def _keep(self, example: Example) -> None:

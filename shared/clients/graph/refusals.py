@@ -129,8 +129,8 @@ def map_file_error(refusal: Refusal, *, what: str, name: str = "") -> AppError |
             plainer = " If only this file is refused, try a plainer name." if call.operation == "move item" else ""
             return Refused(
                 f"OneDrive refuses '{call.operation}' for {what}: {words}.{plainer} If others are refused too, check "
-                "the settings of the library: required or validated columns and required check-out prevent the app from "
-                "adding and moving files",
+                "the settings of the library: required or validated columns and required check-out prevent the app "
+                "from adding and moving files",
                 call=call,
             )
 
@@ -188,7 +188,8 @@ def _conflict_error(refusal: Refusal, what: str) -> AppError:
 
 def _drive_full_error(refusal: Refusal) -> AppError:
     return NeedsPerson(
-        f"The OneDrive is full, '{refusal.call.operation}' was refused: {refusal.reason}. Free some space or raise the quota",
+        f"The OneDrive is full, '{refusal.call.operation}' was refused: {refusal.reason}. Free some space or raise "
+        "the quota",
         call=refusal.call,
     )
 

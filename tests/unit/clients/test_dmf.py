@@ -464,7 +464,7 @@ def test_a_call_that_is_refused_before_its_action_ran_blames_nobody(action: str,
 
     assert type(refusal) is Refused
     assert refusal.message.startswith(f"F&O rejects the call {action}: ")
-    assert "If it accepts no other either, " in refusal.message
+    assert "If it rejects all others too, " in refusal.message
     assert refusal.call is not None
     assert refusal.call.status == status
 

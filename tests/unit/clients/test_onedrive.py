@@ -438,7 +438,9 @@ def test_a_file_that_a_library_refuses_is_blamed_for_nothing(doing: Callable[[On
 
     assert type(error) is Refused
     assert "List data validation failed." in error.message
-    assert "If others are refused too, see the settings of the library: columns that are required" in error.message
+    assert (
+        "If others are refused too, check the settings of the library: required or validated columns" in error.message
+    )
     assert "Rename the file" not in error.message
     assert error.call is not None
     assert (error.call.status, error.call.code) == (status, "invalidRequest")

@@ -10,14 +10,14 @@ from typing import Any, Final
 
 import pytest
 
+from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from local_cloud.faults import Action
 from local_cloud.finance_operations.knobs import Speed
-from operations import views
+from operations import run_view
 from shared import execution
 from shared.errors import AppError
-from shared.runs.run import Outcome, State
-from shared.scan import scan
+from shared.runs.states import Outcome, State
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.test_outbound import PROJECT as EXPORTED
@@ -56,24 +56,24 @@ def begin(world: World, *names: str) -> str:
 def told(world: World) -> list[str]:
     """Return what people were told, once the minute's timer has come by."""
     with suppress(AppError):
-        scan.keep_watch(world.services)
+        do_duties(world.services)
     return [mail.content for mail in world.mails()]
 
 
 def offered(world: World) -> set[str]:
     """Return what a person may do about the one open run."""
-    (row,) = world.services.store.open_rows()
-    view = views.show_run(row.address, world.services)
-    assert isinstance(view, views.RunView)
-    return {offer.verb.value for offer in view.offers}
+    (row,) = world.services.index.open_rows()
+    view = run_view.find_run(row.address, world.services)
+    assert isinstance(view, run_view.RunView)
+    return {offer.verb.value for offer in view.actions}
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        # https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/110
+        # https://github.com/microsoft/Recurring-Flows-Scheduler/issues/110
         faults.status(500, body={"Message": "An error has occurred."}),
-        # https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/10
+        # https://github.com/microsoft/Recurring-Flows-Scheduler/issues/10
         faults.status(400, body=ran("ImportFromPackage", "The remote server returned an error: (403) Forbidden.")),
     ],
     ids=["import_always_500", "import_always_unreadable"],
@@ -201,7 +201,7 @@ def test_item_403_hold_sets_the_file_aside_with_its_own_words_and_imports_the_ot
     assert "USMF_1.zip" in world.files("Success")
 
 
-# https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/71
+# https://github.com/microsoft/Recurring-Flows-Scheduler/issues/71
 STATUS_NOT_FOUND: Final = ran("GetExecutionSummaryStatus", "Execution details were not found for execution id: X")
 
 

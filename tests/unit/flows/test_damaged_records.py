@@ -6,18 +6,19 @@ from typing import Any
 import pytest
 from azure.storage.blob import BlobServiceClient
 
-from operations import actions, views
-from operations.actions import Asked
+from inbound_trigger.keep_watch import do_duties
+from operations import actions, list_view, run_view
+from operations.actions import Requester
 from operations.filters import Filters
 from shared.health import checks
+from shared.health.health import Grade
 from shared.runs import wake
-from shared.runs.run import Outcome, State
-from shared.scan import scan
+from shared.runs.states import Outcome, State
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, as_soon_as
 from tests.world import World
 
-ME = Asked(by="Ada", why="it is broken")
+ME = Requester(by="Ada", why="it is broken")
 TWO_FLOWS = {
     "INTEGRATIONS": json.dumps(
         {
@@ -92,7 +93,7 @@ def minutes_go_by(world: World, minutes: int) -> None:
             for lane in list(world.heads()):
                 world.wake(lane)
             world.clock.advance(15)
-        scan.keep_watch(world.services)
+        do_duties(world.services)
 
 
 @pytest.mark.parametrize("how", HOW)
@@ -107,11 +108,11 @@ def test_it_is_reported_and_shown_and_other_lanes_pages_health_and_the_timer_go_
     assert world.files("Two/Success") == ["USMF_3.zip"]
     (mail,) = [mail for mail in world.mails() if "damaged" in mail.subject]
     assert place in mail.content
-    listed = views.list_runs(Filters(), "", world.services)
+    listed = list_view.list_runs(Filters(), "", world.services)
     assert any(line.run.damage for line in listed.under_way)
     found = checks.check_health(lambda: world.services)
-    assert found.grade is checks.Grade.TROUBLE
-    assert any("damaged" in check.words or "damaged" in check.name for check in found.checks)
+    assert found.grade is Grade.PROBLEM
+    assert any("damaged" in check.message or "damaged" in check.name for check in found.checks)
 
 
 @pytest.mark.parametrize("how", ["newer", "broken JSON", "wrong types"])
@@ -135,10 +136,10 @@ def test_a_person_may_put_it_aside_and_nothing_is_deleted(make_world: MakeWorld)
     world = make_world(settings=TWO_FLOWS)
     place = a_damaged_one(world, "broken JSON", State.EXECUTING)
     minutes_go_by(world, 2)
-    (address,) = [row.address for row in world.services.store.open_rows() if row.file_name == "USMF_1.zip"]
-    view = views.show_run(address, world.services)
-    assert isinstance(view, views.DamagedView)
-    assert [offer.verb.value for offer in view.offers] == ["put-aside"]
+    (address,) = [row.address for row in world.services.index.open_rows() if row.file_name == "USMF_1.zip"]
+    view = run_view.find_run(address, world.services)
+    assert isinstance(view, run_view.DamagedView)
+    assert [offer.verb.value for offer in view.actions] == ["put-aside"]
 
     answer = actions.put_aside(address, ME, world.services)
 
@@ -150,14 +151,14 @@ def test_a_person_may_put_it_aside_and_nothing_is_deleted(make_world: MakeWorld)
     world.clock.advance(3600)
     minutes_go_by(world, 20)
     assert world.files("Success") == ["USMF_2.zip"]
-    scan.keep_watch(world.services)
-    assert any(mail.subject.startswith("Over: ") and "damaged" in mail.subject for mail in world.onedrive.mails)
+    do_duties(world.services)
+    assert any(mail.subject.startswith("Resolved: ") and "damaged" in mail.subject for mail in world.onedrive.mails)
 
 
 def test_a_record_that_can_be_read_is_not_put_aside(world: World) -> None:
     world.put("USMF_1.zip")
     world.look()
-    (row,) = world.services.store.open_rows()
+    (row,) = world.services.index.open_rows()
 
     answer = actions.put_aside(row.address, ME, world.services)
 
@@ -176,7 +177,6 @@ def test_an_unknown_field_alone_is_kept_and_written_back(world: World) -> None:
         content["colour"] = "green"
         content["file"]["shape"] = {"round": True}
         metadata = dict(blob.get_blob_properties().metadata or {})
-        metadata.pop("whole")
         blob.upload_blob(json.dumps(content).encode(), overwrite=True, metadata=metadata)
 
     world.run_until_quiet()

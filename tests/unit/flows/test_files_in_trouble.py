@@ -16,7 +16,8 @@ from shared.clients.graph.drive_item import DriveItem
 from shared.clients.graph.onedrive import OneDrive
 from shared.errors import TryAgain
 from shared.runs.lane import LaneRow
-from shared.runs.run import Outcome, Run, State
+from shared.runs.run import Run
+from shared.runs.states import Outcome, State
 from shared.runs.store import OpenLanes, RunStore
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
@@ -369,7 +370,7 @@ def test_files_that_onedrive_denies_for_a_moment_are_neither_given_up_nor_taken_
 
 
 def _input_of(world: World) -> tuple[OneDrive, str]:
-    return _drive(world), world.services.folder_id(f"drives/{world.onedrive.drive_id}", "Input")
+    return _drive(world), world.services.folders.find(f"drives/{world.onedrive.drive_id}", "Input")
 
 
 # Many

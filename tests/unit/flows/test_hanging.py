@@ -13,7 +13,7 @@ from local_cloud import faults
 from local_cloud.faults import Fault
 from shared.errors import AppError, TryAgain
 from shared.scan import throttle
-from shared.scan.throttle import Looks
+from shared.scan.throttle import ScanThrottle
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import TWO_DRIVES, graph_fault
 from tests.world import World, wait_for
@@ -50,22 +50,22 @@ def at_once() -> Iterator[None]:
 
 
 def a_drive_of(world: World) -> str:
-    return world.services.integrations.imports[0].drive
+    return world.services.settings.flows.imports[0].drive
 
 
 def test_a_folder_whose_look_up_hangs_keeps_nothing_else_waiting(world: World) -> None:
     services, drive = world.services, a_drive_of(world)
-    services.folder_id(drive, "/Output")  # so that the app has a token
+    services.folders.find(drive, "/Output")  # so that the app has a token
     hang = graph_fault("GET", "/Input$", faults.hang(60))
 
-    with hanging(world, hang, lambda: services.folder_id(drive, "/Input")), at_once():
-        services.folder_id(drive, "/Success")
-        services.folder_id(drive, "/Output")
+    with hanging(world, hang, lambda: services.folders.find(drive, "/Input")), at_once():
+        services.folders.find(drive, "/Success")
+        services.folders.find(drive, "/Output")
         services.onedrive(drive).drive_id()
-        services.forget_folder(drive, "/Success")
+        services.folders.forget(drive, "/Success")
         services.finance_operations(world.fno.url)
         services.finance_operations_token(world.fno.url).token()
-        with services.import_turn(world.fno.url):
+        with services.import_lock(world.fno.url):
             pass
 
 
@@ -73,18 +73,18 @@ def test_whoever_needs_the_folder_whose_look_up_hangs_gives_up_with_words(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     services, drive = world.services, a_drive_of(world)
-    services.folder_id(drive, "/Output")
+    services.folders.find(drive, "/Output")
     monkeypatch.setattr("shared.app.WAIT_S", 0.2)
     hang = graph_fault("GET", "/Input$", faults.hang(60))
 
     with (
-        hanging(world, hang, lambda: services.folder_id(drive, "/Input")),
+        hanging(world, hang, lambda: services.folders.find(drive, "/Input")),
         at_once(),
         pytest.raises(TryAgain, match="tried to find the folder '/Input'"),
     ):
-        services.folder_id(drive, "/Input")
+        services.folders.find(drive, "/Input")
 
-    assert services.folder_id(drive, "/Input")
+    assert services.folders.find(drive, "/Input")
 
 
 def test_a_drive_that_hangs_keeps_no_other_drive_from_being_scanned(make_world: MakeWorld) -> None:
@@ -132,18 +132,18 @@ def test_whoever_needs_the_token_that_hangs_gives_up_with_words(world: World, mo
 
 def test_a_notification_is_answered_although_the_queue_hangs_for_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throttle, "SENDING_S", 0.1)
-    ours, now = Looks(), datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
+    ours, now = ScanThrottle(), datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
     is_sending, over, sent = threading.Event(), threading.Event(), list[float]()
 
     def hang(_delay_s: float) -> None:
         is_sending.set()
         over.wait(30)
 
-    thread = threading.Thread(target=lambda: ours.ask(now, hang))
+    thread = threading.Thread(target=lambda: ours.request(now, hang))
     thread.start()
     is_sending.wait(10)
     with at_once():
-        assert ours.ask(now, sent.append)  # nobody knows yet whether the other one will be sent
+        assert ours.request(now, sent.append)  # nobody knows yet whether the other one will be sent
     over.set()
     thread.join()
 
@@ -151,15 +151,15 @@ def test_a_notification_is_answered_although_the_queue_hangs_for_another_one(mon
 
 
 def test_notifications_whose_message_is_sent_quickly_share_it() -> None:
-    ours, now = Looks(), datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
-    ours.ask(now, lambda _delay_s: None)
+    ours, now = ScanThrottle(), datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
+    ours.request(now, lambda _delay_s: None)
     sent: list[float] = []
 
     def slowly(delay_s: float) -> None:
         time.sleep(0.05)  # long enough for all threads to ask while the message is being sent
         sent.append(delay_s)
 
-    threads = [threading.Thread(target=lambda: ours.ask(now, slowly)) for _ in range(10)]
+    threads = [threading.Thread(target=lambda: ours.request(now, slowly)) for _ in range(10)]
     for thread in threads:
         thread.start()
     for thread in threads:

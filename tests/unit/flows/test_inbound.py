@@ -13,9 +13,10 @@ from local_cloud.finance_operations.knobs import Behaviour, Speed
 from local_cloud.onedrive import Knobs
 from shared.clients.blobs.write import empty_blob
 from shared.imports import steps as import_steps
+from shared.runs.addresses import moment_of, sort_key_of
 from shared.runs.record import run_to_json
-from shared.runs.run import Outcome, Run, State
-from shared.runs.store import moment_of, order_of
+from shared.runs.run import Run
+from shared.runs.states import Outcome, State
 from shared.secret import SecretUrl
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
@@ -188,7 +189,7 @@ def test_an_empty_file_is_waited_for_until_its_content_is_there(world: World) ->
 def first_of_two_runs(run: Run) -> Run:
     """Return a run of the same file that comes before the first one in their lane."""
     earlier = moment_of(run.sort_key) - timedelta(seconds=1)
-    return replace(run, run_id="f" * 12, sort_key=order_of(earlier, run.file.item_id))
+    return replace(run, run_id="f" * 12, sort_key=sort_key_of(earlier, run.file.item_id))
 
 
 def test_a_file_that_another_run_is_importing_is_left_to_it(make_world: MakeWorld) -> None:
@@ -413,7 +414,7 @@ def test_the_grace_time_begins_when_the_fence_stands_however_long_that_took(
         world.clock.advance(600)
         empty_blob(url)
 
-    monkeypatch.setattr(import_steps, "empty_blob", slowly)
+    monkeypatch.setattr("shared.imports.fence.empty_blob", slowly)
     world.clock.advance(10)
     world.wake(lane)  # not known, so fenced
     fenced_at = world.clock.now()
@@ -530,7 +531,7 @@ def test_f_and_o_refusing_the_app_at_the_submit_alerts_once_however_often_it_is_
     world.look()
     world.run_until_quiet()
 
-    world.tell_people()
+    world.deliver_alerts()
     assert len(world.onedrive.mails) == 1
     assert world.imports() == [("USMF", 1)]
 
@@ -538,13 +539,13 @@ def test_f_and_o_refusing_the_app_at_the_submit_alerts_once_however_often_it_is_
 def test_a_lane_that_waits_long_for_its_turn_to_call_f_and_o_troubles_nobody(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.azure_storage.import_lock.TURN_WAIT_S", 0.0)
+    monkeypatch.setattr("shared.azure_storage.import_lock.LOCK_WAIT_S", 0.0)
     world = make_world(settings=ALERTS)
     world.put("USMF_1.zip")
     world.look()
     (lane,) = world.heads()
 
-    with world.new_process().import_turn(world.fno.url):  # many other lanes, one after the other
+    with world.new_process().import_lock(world.fno.url):  # many other lanes, one after the other
         let_pass(world, lane, timedelta(minutes=1))
         (run,) = world.open_runs()
         assert (run.state, run.submissions, run.attempts) == (State.CLAIMED, (), 0)

@@ -11,18 +11,19 @@ from typing import Any
 import pytest
 from azure.core.pipeline.transport import RequestsTransport
 
+from inbound_trigger.keep_watch import do_duties
 from local_cloud.finance_operations.knobs import Speed
 from local_cloud.onedrive import Knobs
 from operations import actions
-from operations.actions import Asked
+from operations.actions import Requester
+from shared.concurrency import map_concurrently
 from shared.runs import wake
-from shared.runs.run import Held
-from shared.scan import scan
+from shared.runs.values import Held
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, let_pass
 from tests.world import PROJECT, World
 
-ME = Asked(by="Ada", why="a reason")
+ME = Requester(by="Ada", why="a reason")
 IN_ONE_LANE = {"IMPORT_DATA_PROJECT": PROJECT, **ALERTS}
 
 
@@ -49,11 +50,11 @@ def test_a_file_that_is_locked_for_hours_is_told_once_and_then_as_often_as_remin
 
     for _ in range(7):
         let_pass(world, lane, timedelta(minutes=20))
-        world.tell_people()
+        world.deliver_alerts()
 
     assert len(world.mails()) == 3  # after three minutes, one hour and two
     assert len({mail.subject.partition(": ")[2] for mail in world.mails()}) <= 2
-    assert [mail for mail in world.onedrive.mails if mail.subject.startswith("Over: ")] == []
+    assert [mail for mail in world.onedrive.mails if mail.subject.startswith("Resolved: ")] == []
 
 
 def delivered_in_time(world: World, until: timedelta, *, most: int) -> int:
@@ -78,7 +79,7 @@ def delivered_in_time(world: World, until: timedelta, *, most: int) -> int:
             return delivered
         world.clock.present = max(world.clock.present, due)
         if due == minute:
-            scan.keep_watch(world.services)
+            do_duties(world.services)
             minute += timedelta(minutes=1)
         else:
             first = min(waiting, key=lambda each: each[0])
@@ -185,7 +186,7 @@ def open_aside(world: World, number: int) -> None:
         replace(put_aside, run_id=f"{each:012x}", sort_key=f"20200101T000000{each:06}Z-item-{each}")
         for each in range(number)
     ]
-    assert all(world.services.side_by_side(world.services.store.create, runs))
+    assert all(map_concurrently(world.services.store.create, runs))
 
 
 def requests_of_a_wake_up(world: World, aside: int) -> int:

@@ -19,17 +19,17 @@ from typing import Any, Final
 import pytest
 
 from local_cloud.finance_operations.executions import Operation
-from operations import actions, views
-from operations.actions import Asked
+from operations import actions, list_view, reruns, run_view
+from operations.actions import Requester
 from operations.filters import Filters
-from shared.runs.store import RunRow
+from shared.runs.rows import RunRow
 from tests.conftest import clean_environment
 from tests.packages import Entity, build_package
 from tests.saved_state import SAVED_2026_11_29, SavedState, SavedWorld, saved_world
 
 pytestmark = pytest.mark.timeout(300)  # seconds; the first test of each kind lets a day pass
 
-ANNA: Final = Asked(by="anna@contoso.com", why="it goes on")
+ANNA: Final = Requester(by="anna@contoso.com", why="it goes on")
 PAUSED: Final = ("paused", "paused-empty", "out-paused")
 DAY: Final = timedelta(days=1)
 SUCCEEDED: Final = ("Succeeded",)
@@ -187,8 +187,8 @@ TOLD: Final[dict[str, Told]] = {
     "finished-rejected, ": NEWS,
     # The mail had heard of one before the update.
     "Messages of inbound-work were given up": Told(mail_new=1, webhook_new=2),
-    "Messages of outbound-work were given up": NEWS,
-    "Messages of inbound-looks were given up": NEWS,
+    "The queue outbound-work has poison messages": NEWS,
+    "The queue inbound-looks has poison messages": NEWS,
 }
 # The process had kept its alert and died before it ended the run; ending it may keep the alert again.
 TOLD_PERHAPS_TWICE: Final = "finished-marked, "
@@ -235,9 +235,9 @@ def gone_on(here: SavedWorld) -> After:
         assert actions.resume(flow, ANNA, world.services)
     (failed,) = runs_listed(here, "again-not-opened")
     for _ in range(2):
-        pressed = actions.run_again(failed.address, ANNA, world.services)
+        pressed = reruns.run_again(failed.address, ANNA, world.services)
         assert pressed
-        assert pressed.done, pressed.said
+        assert pressed.done, pressed.message
     a_day_later = world.clock.now() + DAY
     here.host.run(until=lambda: world.clock.now() > a_day_later and is_done(here), at_most=2 * DAY, every=DAY / 8)
     return After(
@@ -257,7 +257,7 @@ def a_package(flow: str) -> bytes:
 
 def is_done(here: SavedWorld, *, but: Sequence[str] = ()) -> bool:
     """Return whether no run is open, but for those of some flows."""
-    under_way = views.list_runs(Filters(), "", here.world.services).under_way
+    under_way = list_view.list_runs(Filters(), "", here.world.services).under_way
     return all(line.run.integration in but for line in under_way)
 
 
@@ -271,7 +271,7 @@ def runs_listed(here: SavedWorld, flow: str = "") -> list[RunRow]:
     """Return every run that the page of all runs shows, page by page."""
     rows, behind = [], ""
     while True:
-        page = views.list_runs(Filters(flow=flow), behind, here.world.services)
+        page = list_view.list_runs(Filters(flow=flow), behind, here.world.services)
         rows += [line.run for line in (*page.under_way, *page.ended)]
         behind = page.position
         if not behind:
@@ -436,10 +436,10 @@ def part_name(blob: str) -> str:
     return blob.split("/")[1]
 
 
-def shown(address: str, after: After) -> views.RunView:
+def shown(address: str, after: After) -> run_view.RunView:
     """Return the page of a run."""
-    view = views.show_run(address, after.here.world.services)
-    assert isinstance(view, views.RunView), address
+    view = run_view.find_run(address, after.here.world.services)
+    assert isinstance(view, run_view.RunView), address
     return view
 
 
@@ -453,10 +453,10 @@ def test_every_run_can_be_read_step_by_step(after: After) -> None:
 def test_a_run_that_was_run_again_is_shown_with_those_that_followed(after: After) -> None:
     first, second, third = (shown(row.address, after) for row in after.runs_of("again"))
 
-    assert [later.words for later in first.later] == ["GivenUp", "PartiallySucceeded"]
-    assert second.again_of == first.address
+    assert [rerun.result for rerun in first.reruns] == ["Cancelled by a person", "PartiallySucceeded"]
+    assert second.rerun_of == first.address
     assert third.steps[0].record.by == "anna@contoso.com"
-    assert shown(third.again_of, after).run_id == second.run_id
+    assert shown(third.rerun_of, after).run_id == second.run_id
 
 
 def test_the_address_of_a_run_in_an_alert_of_before_is_still_good(after: After) -> None:
@@ -481,9 +481,9 @@ def test_people_are_told_what_they_have_not_heard_and_nothing_twice(after: After
     assert {
         title: Told(
             mail_new=count(mail, title),
-            mail_over=count(mail, f"Over: {title}"),
+            mail_over=count(mail, f"Resolved: {title}"),
             webhook_new=count(webhook, title),
-            webhook_over=count(webhook, f"Over: {title}"),
+            webhook_over=count(webhook, f"Resolved: {title}"),
         )
         for title in TOLD
     } == TOLD
@@ -492,13 +492,13 @@ def test_people_are_told_what_they_have_not_heard_and_nothing_twice(after: After
 def test_what_nobody_had_heard_of_is_told(after: After) -> None:
     for said in (mails(after), posts(after)):
         assert count(said, TOLD_PERHAPS_TWICE) in (1, 2)
-        assert [count(said, f"Over: {title}") for title in TOLD_IN_THE_END] == [1, 1]
+        assert [count(said, f"Resolved: {title}") for title in TOLD_IN_THE_END] == [1, 1]
         assert max(count(said, title) for title in TOLD_IN_THE_END) <= 1
 
 
 def test_nothing_else_is_told_and_nothing_is_left_to_tell(after: After) -> None:
     titles = (*TOLD, *TOLD_IN_THE_END, TOLD_PERHAPS_TWICE)
-    known = tuple(f"{word}{title}" for title in titles for word in ("", "Over: "))
+    known = tuple(f"{word}{title}" for title in titles for word in ("", "Resolved: "))
 
     assert [line for line in (*mails(after), *posts(after)) if not line.startswith(known)] == []
     assert after.here.blobs("alerts/") == []
@@ -538,7 +538,7 @@ def test_messages_that_the_host_gave_up_on_are_told_with_their_words_and_taken_a
         assert sum(message.text in text for text in texts) == 1, message.text
     assert sum(told_before in text for text in texts) == 1  # which is the one from before the update
     for queue in ("inbound-looks", "inbound-work", "outbound-work"):
-        assert after.here.world.services.wakes.length(queue).given_up == 0
+        assert after.here.world.services.queue.length(queue).given_up == 0
 
 
 # Graph's subscription

@@ -9,17 +9,19 @@ from typing import Final
 
 import pytest
 
-from operations import actions, pages, views
-from operations.actions import Asked
+from operations import actions, pages, run_view
+from operations.actions import Requester
+from operations.web import PageRequest
+from shared.azure_storage.checkpoints import Checkpoint
 from shared.errors import TryAgain
-from shared.exports import steps as export_steps
+from shared.exports import schedule as export_schedule
+from shared.runs.addresses import address_of
 from shared.runs.run import Run
-from shared.runs.store import Mark, address_of
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.test_outbound import PowerCut
 from tests.world import World
 
-ANNA: Final = Asked(by="anna@contoso.com", why="it is needed now")
+ANNA: Final = Requester(by="anna@contoso.com", why="it is needed now")
 HOUR: Final = timedelta(hours=1)
 TEN: Final = timedelta(minutes=10)
 NOON: Final = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -43,7 +45,7 @@ def hourly(make_world: MakeWorld) -> Callable[..., World]:
 def end_all(world: World) -> None:
     """Let a person end the exports that are open, long enough ago that the next one does not wait because of it."""
     for run in world.open_runs():
-        actions.give_up(address_of(run), ANNA, world.services)
+        actions.cancel(address_of(run), ANNA, world.services)
         world.wake(run.lane)
     assert world.open_runs() == []
 
@@ -125,8 +127,8 @@ def test_a_late_export_says_so_in_its_record_on_its_page_and_in_the_log(
     assert (run.scheduled, run.late_s) == (NOON + HOUR, 600)
     (late,) = events(caplog, "export.late")
     assert late["late_s"] == 600
-    view = views.show_run(address_of(run), world.services)
-    assert isinstance(view, views.RunView)
+    view = run_view.find_run(address_of(run), world.services)
+    assert isinstance(view, run_view.RunView)
     assert view.late == TEN
     assert "opened 10 min 0 s late, because the app did not run" in page_of(run, world)
 
@@ -148,9 +150,9 @@ def test_an_export_in_time_says_nothing_of_being_late(
 
 
 def page_of(run: Run, world: World) -> str:
-    view = views.show_run(address_of(run), world.services)
-    assert isinstance(view, views.RunView)
-    return str(pages.run_page(view, pages.Asked(query={})).body)
+    view = run_view.find_run(address_of(run), world.services)
+    assert isinstance(view, run_view.RunView)
+    return str(pages.run_page(view, PageRequest(query={})).body)
 
 
 def test_a_late_export_does_not_put_the_next_one_off(hourly: Callable[..., World]) -> None:
@@ -225,7 +227,7 @@ def test_of_two_hosts_that_end_a_tick_that_was_cut_off_one_opens_the_export(
     opened_by_other: list[int] = []
 
     def be_overtaken(run: Run) -> bool:
-        opened_by_other.append(export_steps.start_exports(other))
+        opened_by_other.append(export_schedule.start_exports(other))
         return create(run)
 
     monkeypatch.setattr(world.services.store, "create", be_overtaken)
@@ -242,7 +244,7 @@ def test_a_host_that_stood_still_before_it_opened_an_export_does_not_make_it_twi
     other, create = world.new_process(), world.services.store.create
 
     def stand_still(run: Run) -> bool:
-        export_steps.start_exports(other)  # which finds it noted and not opened, and ends the tick
+        export_schedule.start_exports(other)  # which finds it noted and not opened, and ends the tick
         end_all(world)
         return create(run)
 
@@ -295,7 +297,7 @@ def test_a_person_may_call_the_timers_function_between_two_ticks(hourly: Callabl
 )
 def test_a_tick_is_a_tick_whatever_the_host_tells_of_it(hourly: Callable[..., World], next_tick: str) -> None:
     world = hourly()
-    export_steps.start_exports(world.services, next_tick=next_tick)
+    export_schedule.start_exports(world.services, next_tick=next_tick)
 
     assert [run.scheduled for run in world.open_runs()] == [NOON]
 
@@ -304,9 +306,9 @@ def test_a_tick_is_a_tick_whatever_the_host_tells_of_it(hourly: Callable[..., Wo
 
 
 def noted_by_an_older_version(world: World, opened: datetime) -> None:
-    (flow,) = world.services.integrations.exports
-    world.services.store.write_mark(
-        f"export-{flow.lane}", Mark({"opened": opened.isoformat(), "run_id": "0123456789ab"}, None)
+    (flow,) = world.services.settings.flows.exports
+    world.services.checkpoints.write(
+        f"export-{flow.lane}", Checkpoint({"opened": opened.isoformat(), "run_id": "0123456789ab"}, None)
     )
 
 
@@ -364,16 +366,16 @@ def test_an_export_that_cannot_be_started_keeps_no_other_from_it_and_the_tick_fa
     hourly: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = hourly(3)
-    write = world.services.store.write_mark
-    first = world.services.integrations.exports[0].lane
+    write = world.services.checkpoints.write
+    first = world.services.settings.flows.exports[0].lane
 
-    def failing(name: str, mark: Mark) -> None:
+    def failing(name: str, mark: Checkpoint) -> None:
         if name == f"export-{first}":
             raise TryAgain("storage is busy")
         write(name, mark)
 
     with monkeypatch.context() as patch:
-        patch.setattr(world.services.store, "write_mark", failing)
+        patch.setattr(world.services.checkpoints, "write", failing)
         with pytest.raises(TryAgain):
             world.start_exports()
 

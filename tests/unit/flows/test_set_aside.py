@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from local_cloud.onedrive import Knobs
 from shared.runs import worker
-from shared.runs.run import Outcome, State
-from shared.scan import scan
+from shared.runs.states import Outcome, State
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, fno_fault, graph_fault, let_pass
 from tests.world import World
@@ -39,7 +39,7 @@ def minutes_go_by(world: World, minutes: int) -> None:
     (lane, *_) = world.heads() or [""]
     for _ in range(minutes):
         let_pass(world, lane, timedelta(minutes=1))
-        scan.keep_watch(world.services)
+        do_duties(world.services)
 
 
 def test_a_file_that_somebody_has_open_is_passed_by_the_files_behind_it_after_three_minutes(
@@ -69,9 +69,9 @@ def test_it_is_reported_once_with_the_items_own_words_and_over_when_it_goes_on(m
     world.onedrive.knobs.locked = {}
     minutes_go_by(world, 10)
     world.run_until_quiet()
-    scan.keep_watch(world.services)
+    do_duties(world.services)
     assert world.files("Success") == ["USMF_1.zip", "USMF_2.zip"]
-    assert [mail.subject for mail in world.onedrive.mails if mail.subject.startswith("Over: ")] != []
+    assert [mail.subject for mail in world.onedrive.mails if mail.subject.startswith("Resolved: ")] != []
 
 
 def test_who_was_taken_up_after_later_files_says_so_in_record_report_and_alert(make_world: MakeWorld) -> None:
@@ -82,7 +82,7 @@ def test_who_was_taken_up_after_later_files_says_so_in_record_report_and_alert(m
 
     world.onedrive.knobs.locked = {}
     world.run_until_quiet()
-    scan.keep_watch(world.services)
+    do_duties(world.services)
 
     run = next(run for run in world.ended_runs() if run.file.name == "USMF_1.zip")
     assert sorted(run.passed_by) == ["USMF_2.zip", "USMF_3.zip"]
@@ -91,7 +91,7 @@ def test_who_was_taken_up_after_later_files_says_so_in_record_report_and_alert(m
     assert "USMF_3.zip" in report
     ended = next(mail for mail in world.onedrive.mails if "Rejected" in mail.subject)
     assert "USMF_2.zip" in ended.content
-    over = next(mail for mail in world.onedrive.mails if mail.subject.startswith("Over: "))
+    over = next(mail for mail in world.onedrive.mails if mail.subject.startswith("Resolved: "))
     assert "USMF_3.zip" in over.content
 
 
@@ -130,7 +130,7 @@ def test_a_run_that_is_set_aside_keeps_its_record_and_counts_as_open(make_world:
     minutes_go_by(world, 6)
 
     assert world.services.store.open_places() == [before]
-    (row,) = world.services.store.open_rows()
+    (row,) = world.services.index.open_rows()
     assert row.is_aside
     assert world.look() == 0
 
@@ -153,7 +153,7 @@ def test_a_lane_whose_only_run_is_set_aside_is_not_asked_for_more_than_every_few
 def refuse_moves(world: World, *names: str, code: int = 403, body: dict[str, Any] = ON_HOLD) -> None:
     """Let OneDrive refuse to move these files; none: every file."""
     drive = world.services.onedrive(f"drives/{world.onedrive.drive_id}")
-    folder = world.services.folder_id(f"drives/{world.onedrive.drive_id}", "/Input")
+    folder = world.services.folders.find(f"drives/{world.onedrive.drive_id}", "/Input")
     ids = [item.item_id for item in drive.list_files(folder) if item.name in names]
     path = f"/items/({'|'.join(ids)})$" if names else "/items/"
     world.faults.add(graph_fault("PATCH", path, faults.status(code, body=body), times=None))
@@ -191,10 +191,10 @@ def test_two_files_that_meet_the_same_refusal_stop_their_flow_with_one_alert_and
     world.faults.clear()
     minutes_go_by(world, 15)
     world.run_until_quiet()
-    scan.keep_watch(world.services)
+    do_duties(world.services)
     assert world.files("Success") == ["USMF_1.zip", "USMF_2.zip", "USMF_3.zip"]
     assert world.services.store.open_lanes().stops == []
-    assert any("Over" in mail.subject and "one after the other" in mail.subject for mail in world.onedrive.mails)
+    assert any("Resolved" in mail.subject and "one file after another" in mail.subject for mail in world.onedrive.mails)
 
 
 def test_a_stopped_flow_tries_another_file_each_time_new_ones_included(make_world: MakeWorld) -> None:
@@ -262,14 +262,14 @@ def test_an_export_that_is_refused_is_told_at_once(make_world: MakeWorld) -> Non
 def test_a_file_that_cannot_be_filed_is_passed_too(make_world: MakeWorld, state: State) -> None:
     world = make_world(settings=IN_ONE_LANE)
     seen_in_turn(world, "USMF_1.zip", "USMF_2.zip")
-    attempt = worker._attempted
+    attempt = worker._attempt
 
     def lock_when_finished(run: Any, *rest: Any) -> Any:
         if run.state is state and run.file.name == "USMF_1.zip":
             world.onedrive.knobs.locked = {"USMF_1.zip": "resourceLocked"}
         return attempt(run, *rest)
 
-    world.monkeypatch.setattr(worker, "_attempted", lock_when_finished)
+    world.monkeypatch.setattr(worker, "_attempt", lock_when_finished)
     minutes_go_by(world, 10)
 
     assert world.files("Success") == ["USMF_2.zip"]

@@ -5,22 +5,23 @@ import os
 from dataclasses import replace
 from datetime import timedelta
 
+from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from local_cloud.faults import Action
 from local_cloud.onedrive import Knobs
-from operations import actions, views
-from operations.actions import Asked
+from operations import actions, list_view, run_view
+from operations.actions import Requester
 from operations.filters import Filters
 from shared.errors import TryAgain
 from shared.runs.lane import Stop
-from shared.runs.run import Held, Run
-from shared.scan import scan
+from shared.runs.run import Run
+from shared.runs.values import Held
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, graph_fault, let_pass
 from tests.world import World
 
-ME = Asked(by="Ada", why="a reason")
+ME = Requester(by="Ada", why="a reason")
 IN_ONE_LANE = {"IMPORT_DATA_PROJECT": "Asset-Major-Types", **ALERTS}
 ON_HOLD = {"error": {"code": "accessDenied", "message": "This item is on hold and cannot be moved."}}
 REFUSAL = "claim|Microsoft Graph|403|accessDenied"
@@ -56,7 +57,9 @@ def set_aside(world: World, *names: str, refusal: str = REFUSAL, is_flows: bool 
 def stop(world: World, lane: str, refusal: str = REFUSAL, flow: str = "import") -> None:
     """Let the flow stand still for a refusal."""
     now = world.clock.now()
-    world.services.store.stop(Stop(lane=lane, flow_name=flow, refusal=refusal, text="on hold", since=now, next_try=now))
+    world.services.store.save_stop(
+        Stop(lane=lane, flow_name=flow, refusal=refusal, text="on hold", since=now, next_try=now)
+    )
 
 
 def tried(world: World) -> list[str]:
@@ -67,7 +70,7 @@ def tried(world: World) -> list[str]:
 def minutes_go_by(world: World, lane: str, minutes: int) -> None:
     for _ in range(minutes):
         let_pass(world, lane, timedelta(minutes=1))
-        scan.keep_watch(world.services)
+        do_duties(world.services)
 
 
 def told(world: World) -> list[str]:
@@ -109,7 +112,7 @@ def test_a_file_that_is_taken_out_of_input_does_not_count_as_one_that_got_throug
 
     assert "USMF_3.zip" not in {run.file.name for run in world.all_open_runs()}
     assert len(world.services.store.open_lanes().stops) == 1
-    assert [mail for mail in world.onedrive.mails if mail.subject.startswith("Over: ")] == []
+    assert [mail for mail in world.onedrive.mails if mail.subject.startswith("Resolved: ")] == []
 
 
 def test_a_locked_file_ends_the_stop_of_its_flow_if_no_other_file_is_left(make_world: MakeWorld) -> None:
@@ -119,9 +122,9 @@ def test_a_locked_file_ends_the_stop_of_its_flow_if_no_other_file_is_left(make_w
     set_aside(world, "USMF_1.zip", "USMF_2.zip", is_flows=True)
     set_aside(world, "USMF_3.zip", refusal="")
     stop(world, lane)
-    for row in world.services.store.open_rows():
+    for row in world.services.index.open_rows():
         if row.file_name != "USMF_3.zip":
-            actions.give_up(row.address, ME, world.services)
+            actions.cancel(row.address, ME, world.services)
     world.onedrive.knobs.locked = {}
 
     minutes_go_by(world, lane, 8)
@@ -209,7 +212,7 @@ def test_flows_that_f_and_o_refuses_alike_are_told_of_once_for_their_environment
     for run in world.all_open_runs():
         stop(world, run.lane, "submit|F&O|400|", run.flow_name)
 
-    scan.keep_watch(world.services)
+    do_duties(world.services)
 
     assert len(told(world)) == 1
 
@@ -224,7 +227,7 @@ def test_a_file_that_got_through_goes_on_though_the_others_could_not_be_let_on(m
         raise TryAgain("the storage is busy")
 
     with world.monkeypatch.context() as patched:
-        patched.setattr("shared.runs.worker._let_others_through", unavailable)
+        patched.setattr("shared.runs.blame._let_others_through", unavailable)
         world.wake(lane)
 
     assert [run.attempts for run in world.all_open_runs()] == [0, 0]
@@ -237,7 +240,7 @@ def test_a_run_of_a_flow_that_stands_still_has_the_same_word_in_the_list_and_on_
     set_aside(world, "USMF_1.zip", is_flows=True)
     stop(world, lane)
 
-    lines = views.list_runs(Filters(), "", world.services).under_way
+    lines = list_view.list_runs(Filters(), "", world.services).under_way
 
-    pages = [views.show_run(line.run.address, world.services) for line in lines]
-    assert [line.place for line in lines] == [page.place for page in pages if isinstance(page, views.RunView)]
+    pages = [run_view.find_run(line.run.address, world.services) for line in lines]
+    assert [line.place for line in lines] == [page.place for page in pages if isinstance(page, run_view.RunView)]

@@ -6,20 +6,21 @@ from typing import Any
 
 import pytest
 
+from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Speed
 from operations import actions
-from operations.actions import Asked
+from operations.actions import Requester
 from shared.imports import steps as import_steps
+from shared.imports import upload
 from shared.reservations import reserve
-from shared.runs.run import Outcome, State
-from shared.scan import scan
+from shared.runs.states import Outcome, State
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, as_soon_as, fno_fault, let_pass, look_and_finish
 from tests.world import PROJECT, World
 
-ME = Asked(by="Ada", why="a reason")
+ME = Requester(by="Ada", why="a reason")
 IN_ONE_LANE = {"IMPORT_DATA_PROJECT": PROJECT, **ALERTS}
 RAN = "Exception occurred while executing action ImportFromPackage on Entity DataManagementDefinitionGroup: "
 BUSY = faults.status(400, body={"error": {"innererror": {"message": f"{RAN}the project is already running"}}})
@@ -63,7 +64,7 @@ def test_a_crash_while_waiting_for_the_import_lock_needs_no_fence_and_uses_up_no
 ) -> None:
     world = make_world(settings=IN_ONE_LANE)
     lane = begin(world)
-    monkeypatch.setattr("shared.app.Services.import_turn", lambda *_: die())
+    monkeypatch.setattr("shared.app.Services.import_lock", lambda *_: die())
     with pytest.raises(Killed):
         world.wake(lane)
     monkeypatch.undo()
@@ -164,7 +165,7 @@ def test_a_large_upload_is_saved_so_that_a_crash_does_not_repeat_it(
 
     (ended,) = world.ended_runs()
     assert ended.submissions[0].blob_name == run.package.blob_name
-    assert import_steps.LARGE == 8 * 1024 * 1024
+    assert upload.LARGE == 8 * 1024 * 1024
 
 
 def test_ids_that_were_lost_stay_on_the_run_until_it_has_ended(make_world: MakeWorld) -> None:
@@ -189,8 +190,8 @@ def test_a_run_that_is_cancelled_after_a_crash_at_the_submit_gives_the_project_b
     with pytest.raises(Killed):
         world.wake(lane)
     new_process(world)
-    (row,) = world.services.store.open_rows()
-    answer = actions.give_up(row.address, ME, world.services)
+    (row,) = world.services.index.open_rows()
+    answer = actions.cancel(row.address, ME, world.services)
     assert answer is not None
     assert answer.done
     world.put("USMF_2.zip")
@@ -198,7 +199,7 @@ def test_a_run_that_is_cancelled_after_a_crash_at_the_submit_gives_the_project_b
 
     for _ in range(14):
         let_pass(world, lane, timedelta(minutes=1))
-        scan.keep_watch(world.services)
+        do_duties(world.services)
 
     assert world.imports() == [("USMF", 1)]
     assert "USMF_1.zip" in world.files("Error")
