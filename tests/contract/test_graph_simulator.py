@@ -3,15 +3,12 @@
 Everything here is sent as an HTTP client would send it: the app's own client is not asked.
 """
 
-from typing import Any, Final
+from typing import Any
 
 import pytest
 import requests
 
 from tests.contract.simulated import SimulatedGraph
-
-UNIT: Final = 320 * 1024  # bytes; chunks of an upload are multiples of it
-CONFLICT: Final = "@microsoft.graph.conflictBehavior"
 
 
 def _put(graph: SimulatedGraph, path: str, content: bytes = b"content", *, app_id: str = "an app") -> dict[str, object]:
