@@ -1,4 +1,4 @@
-"""What the commands ``runs``, ``doctor`` and ``sign-in`` take: for the commands themselves, and for ``dev.py``.
+"""Arguments of the commands ``runs``, ``doctor`` and ``sign-in``: for the commands themselves, and for ``dev.py``.
 
 Standard library and Python 3.8 only: dev.py reads the arguments, and shows --help, before anything is prepared.
 """
@@ -13,64 +13,64 @@ from pathlib import Path
 URL = "RUNS_URL"
 KEY = "RUNS_KEY"
 
-# As filters are called in addresses, in the JSON of an action and on the command line, with what each takes.
+# Names of the filters in addresses, in the JSON of an action and on the command line, with what each takes.
 FILTERS: Mapping[str, str] = {
-    "flow": "import, export, or the name of one",
+    "flow": "import, export, or the name of a flow",
     "company": "company",
     "project": "data project",
-    "state": "a state, such as executing",
-    "outcome": "an outcome, such as Failed, or NotSucceeded",
-    "day": "the day of opening in UTC, such as 2026-11-28",
-    "text": "a part of the file's name, the execution id or the run id",
+    "state": "a state, for example executing",
+    "outcome": "an outcome, for example Failed, or NotSucceeded",
+    "day": "the day on which runs were opened, in UTC, for example 2026-11-28",
+    "text": "part of the file name, the execution id or the run id",
 }
 
-_RUN = "a run id as list shows it, or a run's address"
-_FLOW = "its name in the settings, or a lane's"
+_RUN = "a run id as 'list' shows it, or the address of a run"
+_FLOW = "the name of a flow in the settings, or of a lane"
 
-# Each command of ``runs``: its name, which is that of the button on the pages, older names, and what it does.
+# Each command of ``runs``: its name, which is that of the button on the pages, other names, and what it does.
 VERBS: Mapping[str, tuple[tuple[str, ...], str]] = {
-    "list": ((), "Show the runs: who needs a person, what runs, what waits, then what has ended, the newest first."),
+    "list": ((), "Show the runs: those that need a person, that run, that wait, then those that ended, newest first."),
     "show": ((), "Show one run, step by step."),
     "run-again": (
         ("resubmit",),
-        "Run again: F&O imports every row once more. One run, or with --all every ended one that the filters show.",
+        "Run again: F&O gets every row once more. One run, or with --all all ended runs that match the filters.",
     ),
     "check-now": (("check",), "Let the app check an open run now."),
-    "cancel": ((), "Cancel an open run; what F&O has got already it may go on with."),
-    "submit-again": ((), "Submit a run once more whose submits were all lost."),
-    "free-project": ((), "Free the data project of a cancelled run, whatever F&O does."),
-    "put-aside": ((), "Move a damaged record out of its lane's way; nothing is deleted."),
-    "pause": ((), "Pause a flow, and every other one of its data project."),
+    "cancel": ((), "Cancel an open run. F&O may continue with what it has received."),
+    "submit-again": ((), "Submit a run again after all its submits were lost."),
+    "free-project": ((), "Free the data project of a cancelled run, regardless of F&O."),
+    "put-aside": ((), "Move a damaged record away so that its lane continues. Nothing is deleted."),
+    "pause": ((), "Pause a flow, and every other flow of its data project."),
     "resume": ((), "Resume a paused flow."),
-    "export-now": (("export",), "Begin an export now."),
-    "look-now": (("look",), "Let the app list the Input folders now."),
+    "export-now": (("export",), "Start an export now."),
+    "scan-now": (("look-now", "look"), "Let the app scan the Input folders now."),
 }
 
 _DOCTOR = """\
-Look whether the app is well: its settings, its storage, its permissions of Microsoft Graph, F&O, companies and data
-projects, the webhook, lanes and queues. Nothing is changed.
+Check the app: its settings, its storage, its permissions in Microsoft Graph, F&O, companies and data projects, the
+webhook, lanes and queues. Nothing is changed.
 
-Without --url this machine looks, with the settings of the environment; those that are missing there are taken from a
-local.settings.json. With --url the running app looks, with its own identity, and this command shows what it says."""
+Without --url the checks run on this machine, with the settings of the environment; those that are missing there are
+taken from local.settings.json. With --url they run in the app, with its own identity."""
 
 _SIGN_IN = """\
-Sign a person in to OneDrive, so that the app can act for them. Needed once where ONEDRIVE_SIGN_IN is user, and again
-when the sign-in has ended: after 90 days without use, a changed password or an administrator's order.
+Sign a person in to OneDrive, so that the app can act for them. Needed once if ONEDRIVE_SIGN_IN is user, and again when
+the sign-in has expired: after 90 days without use, a changed password, or if an administrator revokes it.
 
-The app's settings are taken from the environment; those that are missing there, from a local.settings.json. The
-sign-in is kept in the storage account of AzureWebJobsStorage: for an app in Azure, give its connection string."""
+The app's settings are taken from the environment; those that are missing there, from local.settings.json. The sign-in
+is saved in the storage account of AzureWebJobsStorage: for an app in Azure, set its connection string."""
 
 
 def _add_app(parser: argparse.ArgumentParser, *, address: str, or_variable: str = "") -> None:
-    """Add the options that name a running app; address: what is used without --url."""
+    """Add the options that name a running app; address: the default."""
     parser.add_argument(
-        "--url", metavar="ADDRESS", default=address, help=f"of a running app: https://HOST{or_variable}"
+        "--url", metavar="ADDRESS", default=address, help=f"address of a running app: https://HOST{or_variable}"
     )
     parser.add_argument(
         "--key-file",
         type=_file,
         metavar="FILE",
-        help=f"a file that holds a function key; or the key in the variable {KEY}. It is never a part of an address",
+        help=f"a file with a function key. Or set the variable {KEY} to the key. Never put a key into an address",
     )
 
 
@@ -88,25 +88,25 @@ def _user() -> str:
 
 
 def runs(arguments: Sequence[str] | None, environment: Mapping[str, str]) -> argparse.Namespace:
-    """Read the arguments of ``runs``; verb is the command's name. Exits with 2 for what cannot be read."""
+    """Read the arguments of ``runs``; verb is the command's name. Exits with 2 if they are invalid."""
     common = argparse.ArgumentParser(add_help=False)
     _add_app(common, address=environment.get(URL, ""), or_variable=f"; or the variable {URL}")
-    common.add_argument("--json", action="store_true", help="print what the app answers, as JSON")
+    common.add_argument("--json", action="store_true", help="print the answer of the app as JSON")
     acting = argparse.ArgumentParser(add_help=False, parents=[common])
-    acting.add_argument("--reason", default="", help="why; stands in the history")
+    acting.add_argument("--reason", default="", help="why; saved in the history")
     acting.add_argument(
-        "--by", default=_user(), help="who; the app prefers the name of who has signed in (%(default)s)"
+        "--by", default=_user(), help="who asks; ignored if a user has signed in to the app (default: %(default)s)"
     )
-    acting.add_argument("--yes", action="store_true", help="do not ask once more")
+    acting.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     filtering = argparse.ArgumentParser(add_help=False)
     for name, words in FILTERS.items():
         filtering.add_argument(f"--{name}", default=None, help=words)
 
     top = argparse.ArgumentParser(
         prog="dev.py runs",
-        description="List, show and act on the runs of an app. Commands are called as the buttons of the pages are.",
+        description="List, show and act on the runs of an app. Commands have the names of the buttons on the pages.",
         epilog="Example: dev.py runs list --url https://APP.azurewebsites.net --key-file key.txt --outcome Failed. "
-        f"The variables {URL} and {KEY} stand in for --url and --key-file.",
+        f"Instead of --url and --key-file you can set the variables {URL} and {KEY}.",
     )
     verbs = top.add_subparsers(required=True, metavar="COMMAND", dest="verb")
     for verb, (older, words) in VERBS.items():
@@ -119,8 +119,8 @@ def runs(arguments: Sequence[str] | None, environment: Mapping[str, str]) -> arg
             added.add_argument("flow", metavar="FLOW", help=_FLOW)
         elif verb == "run-again":
             added.add_argument("run", metavar="RUN", nargs="?", default="", help=_RUN)
-            added.add_argument("--all", action="store_true", help="every ended run that the filters show, 50 at a time")
-        elif verb not in ("list", "look-now"):
+            added.add_argument("--all", action="store_true", help="all ended runs that match the filters, 50 at a time")
+        elif verb not in ("list", "scan-now"):
             added.add_argument("run", metavar="RUN", help=_RUN)
     options = top.parse_args(arguments)
     _check_runs(options, top)
@@ -128,7 +128,7 @@ def runs(arguments: Sequence[str] | None, environment: Mapping[str, str]) -> arg
 
 
 def given_filters(options: argparse.Namespace) -> dict[str, str]:
-    """Return the filters that stand on the command line, empty ones too."""
+    """Return the filters on the command line, empty ones too."""
     if options.verb not in ("list", "run-again"):
         return {}
     return {name: str(getattr(options, name)) for name in FILTERS if getattr(options, name) is not None}
@@ -138,35 +138,35 @@ def _check_runs(options: argparse.Namespace, parser: argparse.ArgumentParser) ->
     filters = given_filters(options)
     empty = [f"--{name}" for name, value in filters.items() if not value.strip()]
     if empty:
-        parser.error(f"{', '.join(empty)}: empty. Leave it out, or say what it is.")
+        parser.error(f"{', '.join(empty)}: empty. Give a value, or leave it out.")
     if options.verb == "run-again":
         if options.all == bool(options.run):
-            parser.error("name one run, or give --all with filters.")
+            parser.error("name one run, or use --all with filters.")
         if options.run and filters:
             named = ", ".join(f"--{name}" for name in filters)
-            parser.error(f"{named}: a filter goes with --all, not with one run. Leave it out.")
+            parser.error(f"{named}: filters need --all and cannot be used with one run.")
     if not options.url:
-        parser.error(f"say which app: --url https://APP.azurewebsites.net, or the variable {URL}.")
+        parser.error(f"which app? Use --url https://APP.azurewebsites.net, or set the variable {URL}.")
 
 
 def doctor(arguments: Sequence[str] | None, _environment: Mapping[str, str]) -> argparse.Namespace:
-    """Read the arguments of ``doctor``. Exits with 2 for what cannot be read."""
+    """Read the arguments of ``doctor``. Exits with 2 if they are invalid."""
     parser = argparse.ArgumentParser(
         prog="dev.py doctor", description=_DOCTOR, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--settings", type=_file, metavar="FILE", help="a file like local.settings.json.example")
     _add_app(parser, address="")
-    parser.add_argument("--json", action="store_true", help="print all that was found as JSON")
+    parser.add_argument("--json", action="store_true", help="print all results as JSON")
     options = parser.parse_args(arguments)
     if options.url and options.settings:
-        parser.error("with --url the app goes by its own settings, so --settings has no place beside it")
+        parser.error("--url and --settings cannot be used together: a running app uses its own settings")
     if options.key_file and not options.url:
-        parser.error("--key-file is for a running app: say which with --url")
+        parser.error("--key-file needs --url: it is the key of a running app")
     return options
 
 
 def sign_in(arguments: Sequence[str] | None, _environment: Mapping[str, str]) -> argparse.Namespace:
-    """Read the arguments of ``sign-in``. Exits with 2 for what cannot be read."""
+    """Read the arguments of ``sign-in``. Exits with 2 if they are invalid."""
     parser = argparse.ArgumentParser(
         prog="dev.py sign-in", description=_SIGN_IN, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,14 +1,16 @@
-"""What a person may do about a run, a record, a flow or a list, and what is said before it is done. Pure words.
+"""What a person may do about a run, a record, a flow or a list, and what each action will do. Reads nothing.
 
-What is then done is ``actions.py``; who may do it is asked in ``operations/``.
+The actions themselves are in ``actions.py`` and ``reruns.py``; who may ask for one is decided in ``handlers.py``.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 
+from operations.labels import outcome_label, time_text
 from shared.execution import LOST_SUBMITS
-from shared.runs.run import WITH_FO, Direction, Outcome, Run, State
+from shared.runs.run import Run
+from shared.runs.states import WITH_FO, Direction, Outcome, State
 from shared.runs.store import RunRow
 
 
@@ -18,61 +20,64 @@ class Verb(StrEnum):
     RUN_AGAIN = "run-again"
     RUN_ALL_AGAIN = "run-all-again"
     CHECK_NOW = "check-now"
-    GIVE_UP = "give-up"  # cancel
+    CANCEL = "give-up"
     SUBMIT_AGAIN = "submit-again"
     FREE_PROJECT = "free-project"
     PUT_ASIDE = "put-aside"
     PAUSE = "pause"
     RESUME = "resume"
     EXPORT_NOW = "export-now"
-    LOOK_NOW = "look-now"
+    SCAN_NOW = "look-now"
 
     @classmethod
     def _missing_(cls, value: object) -> "Verb | None":
-        return cls.GIVE_UP if value == "cancel" else None
+        """Accept the words of the buttons where the address has an older one."""
+        return {"cancel": cls.CANCEL, "scan-now": cls.SCAN_NOW}.get(str(value))
 
 
-# Verbs that are not done without a reason.
-NEEDS_WHY = frozenset({Verb.GIVE_UP, Verb.PAUSE, Verb.SUBMIT_AGAIN, Verb.FREE_PROJECT, Verb.PUT_ASIDE})
+# Verbs that need a reason.
+NEEDS_WHY = frozenset({Verb.CANCEL, Verb.PAUSE, Verb.SUBMIT_AGAIN, Verb.FREE_PROJECT, Verb.PUT_ASIDE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
-    """One thing that a person may do, with what comes of it."""
+class ActionOption:
+    """One thing that a person may do: its button, and what it will do."""
 
     verb: Verb
     label: str
-    words: str
+    effect: str
 
     @property
     def needs_why(self) -> bool:
-        """Whether it is not done without a reason."""
+        """Whether it needs a reason."""
         return self.verb in NEEDS_WHY
 
 
 def of_run(
-    run: Run, *, is_paused: bool, is_holding: bool = False, is_behind: bool = False, can_be_again: bool = True
-) -> tuple[Offer, ...]:
+    run: Run, *, is_paused: bool, is_holding: bool = False, is_behind: bool = False, can_rerun: bool = True
+) -> tuple[ActionOption, ...]:
     """Return what may be done about a run: nothing that is known to be refused.
 
-    is_paused: its lane is; is_holding: it is cancelled and reserves still; is_behind: it waits for its turn;
-    can_be_again: nothing that is known stands against running it again.
+    is_paused: its lane is; is_holding: it is cancelled and still has a reservation; is_behind: it waits for its turn;
+    can_rerun: nothing that is known prevents a rerun.
     """
-    free = (Offer(verb=Verb.FREE_PROJECT, label="Free the project now", words=when_freed(run)),) if is_holding else ()
+    options = []
     if run.ended:
-        again = (
-            () if run.rerun or not can_be_again else (Offer(verb=Verb.RUN_AGAIN, label="Run again", words=_again(run)),)
+        if can_rerun and not run.rerun:
+            options.append(ActionOption(verb=Verb.RUN_AGAIN, label="Run again", effect=_effect_of_rerun(run)))
+    else:
+        if not is_paused and not is_behind:
+            effect = "The app checks this run now instead of at its due time."
+            options.append(ActionOption(verb=Verb.CHECK_NOW, label="Check now", effect=effect))
+        if may_submit_again(run):
+            options.append(ActionOption(verb=Verb.SUBMIT_AGAIN, label="Submit again", effect=_effect_of_submit(run)))
+        if run.can_be_cancelled:
+            options.append(ActionOption(verb=Verb.CANCEL, label="Cancel", effect=effect_of_cancel(run)))
+    if is_holding:
+        options.append(
+            ActionOption(verb=Verb.FREE_PROJECT, label="Free the project now", effect=_effect_of_freeing(run))
         )
-        return (*again, *free)
-    offers = []
-    if not is_paused and not is_behind:
-        words = "The app checks this run now, instead of when it is due."
-        offers.append(Offer(verb=Verb.CHECK_NOW, label="Check now", words=words))
-    if may_submit_again(run):
-        offers.append(Offer(verb=Verb.SUBMIT_AGAIN, label="Submit again", words=_when_submitted_again(run)))
-    if run.can_be_cancelled:
-        offers.append(Offer(verb=Verb.GIVE_UP, label="Cancel", words=when_cancelled(run)))
-    return (*offers, *free)
+    return tuple(options)
 
 
 def may_submit_again(run: Run) -> bool:
@@ -80,99 +85,99 @@ def may_submit_again(run: Run) -> bool:
     return not run.ended and run.state is State.SUBMITTING and run.lost_submits >= LOST_SUBMITS
 
 
-def _when_submitted_again(run: Run) -> str:
+def _effect_of_submit(run: Run) -> str:
     return (
-        f"F&O gets {run.file.name} once more, under a new execution id. If one of the earlier executions is there "
-        f"after all, F&O does it twice: see {_job_history(run)} first."
+        f"F&O gets {run.file.name} once more, with a new execution id. If F&O did receive one of the earlier "
+        f"executions, the file is processed twice: check {_job_history(run)} first."
     )
 
 
-def when_freed(run: Run) -> str:
-    """Return what comes of freeing what a cancelled run has reserved."""
+def _effect_of_freeing(run: Run) -> str:
     return (
-        f"Other runs of the data project {run.data_project} may submit at once. If F&O is still working on one "
-        "of its executions, F&O redefines the project under it, and rows may be lost or mixed up: see "
+        f"Other runs of the data project {run.data_project} may submit at once. If F&O is still processing one "
+        "of its executions, F&O redefines the project meanwhile, and rows may be lost or mixed up: check "
         f"{_job_history(run)} that it has ended."
     )
 
 
-def of_damaged(name: str) -> tuple[Offer, ...]:
+def of_damaged(name: str) -> tuple[ActionOption, ...]:
     """Return what may be done about a record that cannot be read."""
-    words = (
-        f"The record is moved to damaged/{name}, and its lane goes on. Nothing is deleted. If F&O may be working on "
-        "its file, see F&O under Data management > Job history first. A file that is still in Input is taken up anew."
+    effect = (
+        f"The record is moved to damaged/{name}, and its lane continues. Nothing is deleted. If F&O may be processing "
+        "its file, check F&O under Data management > Job history first. A file that is still in Input gets a new run."
     )
-    return (Offer(verb=Verb.PUT_ASIDE, label="Put aside", words=words),)
+    return (ActionOption(verb=Verb.PUT_ASIDE, label="Put aside", effect=effect),)
 
 
-def _again(run: Run) -> str:
+def _effect_of_rerun(run: Run) -> str:
     if run.direction is Direction.EXPORT:
         return (
-            f"F&O will export {run.data_project} of {run.company} once more. With incremental push the package holds "
-            "only what has changed since the last export that F&O made."
+            f"F&O will export {run.data_project} of {run.company} once more. With incremental push the package "
+            "contains only what has changed since the last export that F&O made."
         )
-    words = f"F&O will import the rows of {run.file.name} once more, from the file as it lies in {run.file.folder}."
+    effect = f"F&O will import the rows of {run.file.name} once more, from the file as it is now in {run.file.folder}."
     match run.outcome:
         case Outcome.SUCCEEDED:
-            return f"{words} All of them are in F&O already."
+            return f"{effect} All of them are in F&O already."
         case Outcome.PARTIALLY_SUCCEEDED:
-            return f"{words} Those without an error are in F&O already."
+            return f"{effect} Those without an error are in F&O already."
         case Outcome.CANCELLED_BY_PERSON | Outcome.UNKNOWN if run.submissions:
-            return f"{words} They may be in F&O already: see {_job_history(run)} first."
-    return words
-
-
-def when_cancelled(run: Run) -> str:
-    """Return what comes of cancelling a run."""
-    if run.direction is Direction.EXPORT:
-        if run.state is State.PLANNED:
-            return "F&O was not told of this export, and will not be."
-        return (
-            f"F&O may go on with the export {run.execution_id}, and its package is not delivered. With incremental "
-            f"push no later export holds its changes: download the package in {_job_history(run)}. {_STAYS_RESERVED}"
-        )
-    if run.state in WITH_FO:
-        return (
-            f"F&O may have this import, and may go on and import the rows: cancelling does not stop F&O. Cancel it in "
-            f"{_job_history(run)} too. The app sends nothing more, and moves the file to Error. {_STAYS_RESERVED}"
-        )
-    if run.outcome:
-        return (
-            f"Its outcome, {run.outcome.value}, is known and stays. The app passes it, and files it as soon as "
-            "OneDrive lets it."
-        )
-    return "F&O was not told of this file, so nothing of it is imported. The app moves it to Error."
+            return f"{effect} They may be in F&O already: check {_job_history(run)} first."
+    return effect
 
 
 _STAYS_RESERVED = (
-    "Other runs of its data project wait until F&O has ended the execution, or does not know it for good; 'Free the "
+    "Other runs of its data project wait until the execution has ended in F&O, or F&O no longer knows it; 'Free the "
     "project now' ends that wait."
 )
 
 
+def effect_of_cancel(run: Run) -> str:
+    """Return what cancelling a run does."""
+    if run.direction is Direction.EXPORT:
+        if run.state is State.PLANNED:
+            return "This export was not submitted to F&O, and will not be."
+        return (
+            f"F&O may continue with the export {run.execution_id}, and its package is not delivered. With incremental "
+            f"push no later export contains its changes: download the package in {_job_history(run)}. {_STAYS_RESERVED}"
+        )
+    if run.state in WITH_FO:
+        return (
+            "F&O may have received this import, and may continue and import the rows: cancelling does not stop F&O. "
+            f"Cancel it in {_job_history(run)} too. The app submits nothing more, and moves the file to Error. "
+            f"{_STAYS_RESERVED}"
+        )
+    if run.outcome:
+        return (
+            f"Its outcome, {outcome_label(run.outcome)}, is known and stays. The lane continues, and the app moves the "
+            "file as soon as OneDrive allows it."
+        )
+    return "The file was not submitted to F&O, so none of it is imported. The app moves it to Error."
+
+
 def _job_history(run: Run) -> str:
-    named = f" (execution {run.execution_id})" if run.execution_id else ""
-    return f"F&O under Data management > Job history{named}"
+    execution = f" (execution {run.execution_id})" if run.execution_id else ""
+    return f"F&O under Data management > Job history{execution}"
 
 
-def of_lane(name: str, kind: Direction, *, is_paused: bool) -> tuple[Offer, ...]:
+def of_lane(name: str, direction: Direction, *, is_paused: bool) -> tuple[ActionOption, ...]:
     """Return what may be done about a flow and its lane."""
     if is_paused:
-        return (Offer(verb=Verb.RESUME, label="Resume", words=f"{name} goes on where it stands."),)
-    pause = Offer(
-        verb=Verb.PAUSE,
-        label="Pause",
-        words=f"Nothing of {name} is begun and nothing is asked of F&O until it is resumed; every flow of the same "
-        "data project stands still with it. What F&O has begun goes on there. New files are seen, and wait.",
+        effect = f"{name} continues where it stopped."
+        return (ActionOption(verb=Verb.RESUME, label="Resume", effect=effect),)
+    effect = (
+        f"The app starts no run of {name} and asks F&O nothing until it is resumed; every other flow of the same data "
+        "project is paused with it. What F&O has started continues there. The app still finds new files, and they wait."
     )
-    if kind is Direction.IMPORT:
+    pause = ActionOption(verb=Verb.PAUSE, label="Pause", effect=effect)
+    if direction is Direction.IMPORT:
         return (pause,)
-    words = f"F&O begins the export {name} now, whenever its next one is due."
-    return (pause, Offer(verb=Verb.EXPORT_NOW, label="Export now", words=words))
+    effect = f"The export {name} starts now, regardless of its schedule."
+    return (pause, ActionOption(verb=Verb.EXPORT_NOW, label="Export now", effect=effect))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToRunAgain:
+class RerunCandidates:
     """The ended runs that are run again if all that a list shows are: the newest first, as many as go at once."""
 
     rows: tuple[RunRow, ...]
@@ -180,32 +185,29 @@ class ToRunAgain:
     looked_back_to: datetime | None = None  # set if older runs were not looked at: there may be more
 
 
-def of_list(again: ToRunAgain | None) -> tuple[Offer, ...]:
-    """Return what may be done about a list; again: what running all of it again touches, None if it is not filtered."""
-    look = Offer(verb=Verb.LOOK_NOW, label="Look at Input now", words="The app lists every Input folder now.")
-    if again is None or not again.rows:
-        return (look,)
-    words = (
-        f"{_counted(again)} F&O will import the rows of each file once more, and export each data project once more. "
-        "What was run again already is left out, and so is what was opened after this list was shown."
+def of_list(candidates: RerunCandidates | None) -> tuple[ActionOption, ...]:
+    """Return what may be done about a list; candidates: None if it is not filtered."""
+    effect = "The app scans every Input folder now."
+    scan = ActionOption(verb=Verb.SCAN_NOW, label="Scan Input now", effect=effect)
+    if candidates is None or not candidates.rows:
+        return (scan,)
+    effect = (
+        f"{_count(candidates)} F&O will import the rows of each file once more, and export each data project once "
+        "more. Runs that were run again already, or were opened after this list was shown, are left out."
     )
-    return (look, Offer(verb=Verb.RUN_ALL_AGAIN, label="Run all of these again", words=words))
+    return (scan, ActionOption(verb=Verb.RUN_ALL_AGAIN, label="Run all of these again", effect=effect))
 
 
-def _counted(again: ToRunAgain) -> str:
+def _count(candidates: RerunCandidates) -> str:
     """Return how many runs are run again, and which: people read this before they say yes."""
-    newest, oldest = again.rows[0], again.rows[-1]
-    more = " There are more that match: do it once more for those." if again.has_more else ""
-    if again.looked_back_to:
-        more = f" Runs from before {_moment(again.looked_back_to)} are not touched: filter by day to reach them."
-    if len(again.rows) == 1:
-        return f"1 ended run is run again: {newest.file_name}, opened {_moment(newest.opened)}.{more}"
-    which = "The newest" if again.has_more else "All"
+    newest, oldest = candidates.rows[0], candidates.rows[-1]
+    more = " More runs match: repeat this for those." if candidates.has_more else ""
+    if candidates.looked_back_to:
+        more = f" Runs from before {time_text(candidates.looked_back_to)} are not touched: filter by day to reach them."
+    if len(candidates.rows) == 1:
+        return f"1 ended run is run again: {newest.file_name}, opened {time_text(newest.opened)}.{more}"
+    which = "The newest" if candidates.has_more else "All"
     return (
-        f"{which} {len(again.rows)} ended runs that match the filter are run again, on whatever page they stand, "
-        f"opened from {_moment(oldest.opened)} to {_moment(newest.opened)}.{more}"
+        f"{which} {len(candidates.rows)} ended runs that match the filter are run again, on whatever page they are, "
+        f"opened from {time_text(oldest.opened)} to {time_text(newest.opened)}.{more}"
     )
-
-
-def _moment(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

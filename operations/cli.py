@@ -1,6 +1,6 @@
 """The pages about runs for a command line: ``python dev.py runs`` lists, shows and acts, against any running app.
 
-Verbs are called as the buttons of the pages are; ``resubmit``, the portal's word for Logic Apps, stays another word for
+Verbs have the names of the buttons on the pages; ``resubmit``, the portal's word for Logic Apps, is accepted for
 ``run-again``. The key comes from a file or from the environment (``command_line.py``); it is sent as a header.
 """
 
@@ -15,9 +15,10 @@ from typing import Any, Final, TextIO
 
 import requests
 
-from operations import arguments, command_line, filters
-from operations.filters import NotUnderstood
+from operations import arguments, command_line, filters, labels
+from operations.filters import InvalidRequest
 from shared.escapes import json_text, path_segment, read_json, terminal_text
+from shared.runs.states import Outcome
 
 TIMEOUT_S: Final = 120  # a run again of many asks OneDrive for each file
 RUN_ID: Final = re.compile(r"[0-9a-f]{12}")
@@ -25,8 +26,8 @@ RUN_ID: Final = re.compile(r"[0-9a-f]{12}")
 type Json = dict[str, Any]
 
 
-class Trouble(Exception):
-    """What keeps the command from its work, in words for the person at the keyboard."""
+class CommandError(Exception):
+    """The command cannot do what it was asked for; the text says why."""
 
 
 class App:
@@ -38,35 +39,35 @@ class App:
         self._session.headers.update({"x-functions-key": key, "Accept": "application/json"})
 
     def get(self, path: str, **query: str) -> tuple[Json, datetime]:
-        """Return what the app shows, and when by its own clock. Raises Trouble; NotUnderstood in the app's words."""
-        answer = self._asked("GET", path, params=query)
+        """Return what the app shows, and when by its clock. Raises CommandError; InvalidRequest with the app's text."""
+        answer = self._send("GET", path, params=query)
         if answer.status_code != requests.codes.ok:
-            raise Trouble(_said(answer))
+            raise CommandError(_message(answer))
         seen = answer.headers.get("Date")
         return _object(answer), parsedate_to_datetime(seen) if seen else datetime.now(UTC)
 
-    def act(self, verb: str, what: Mapping[str, str]) -> Json:
-        """Return what came of a verb. Raises Trouble if it could not be asked for, NotUnderstood as ``get``."""
-        answer = self._asked("POST", f"/api/actions/{verb}", json=what)
+    def act(self, verb: str, parameters: Mapping[str, str]) -> Json:
+        """Return what came of a verb. Raises CommandError if it could not be asked for, InvalidRequest as ``get``."""
+        answer = self._send("POST", f"/api/actions/{verb}", json=parameters)
         if answer.status_code not in (200, 404, 409):
-            raise Trouble(_said(answer))
+            raise CommandError(_message(answer))
         return _object(answer)
 
-    def _asked(self, method: str, path: str, **options: Any) -> requests.Response:
+    def _send(self, method: str, path: str, **options: Any) -> requests.Response:
         try:
             answer = self._session.request(
                 method, self._url + path, timeout=TIMEOUT_S, allow_redirects=False, **options
             )
         except requests.RequestException as error:
-            raise Trouble(f"{self._url} does not answer: {type(error).__name__}.") from error
+            raise CommandError(f"{self._url} does not answer: {type(error).__name__}.") from error
         if answer.status_code in (401, 403):
-            raise Trouble(
-                f"{self._url} does not take the key for this: nothing was done. 'list' and 'show' take the key for "
-                "viewing or the one for acting, all else only the one for acting. See 'Keys, then notifications' in "
-                "docs/setup.md."
+            raise CommandError(
+                f"{self._url} does not accept the key for this, so nothing was done. 'list' and 'show' accept the "
+                "key for viewing or the key for acting, everything else only the key for acting. See 'Keys, then "
+                "notifications' in docs/setup.md."
             )
         if answer.status_code == requests.codes.bad_request:
-            raise NotUnderstood(_said(answer))
+            raise InvalidRequest(_message(answer))
         return answer
 
 
@@ -76,11 +77,11 @@ def _object(answer: requests.Response) -> Json:
     except ValueError:
         content = None
     if not isinstance(content, dict):
-        raise Trouble(f"What answers at {answer.url.partition('?')[0]} is not this app (HTTP {answer.status_code}).")
+        raise CommandError(f"{answer.url.partition('?')[0]} is not this app (HTTP {answer.status_code}).")
     return content
 
 
-def _said(answer: requests.Response) -> str:
+def _message(answer: requests.Response) -> str:
     content = _object(answer)
     return str(content.get("said") or content.get("error") or f"The app answered HTTP {answer.status_code}.")
 
@@ -93,37 +94,33 @@ def list_runs(app: App, options: argparse.Namespace) -> int:
     shown, _ = app.get("/api/runs.json", **_filters(options))
     if options.json:
         return _print_json(shown)
-    lines = [line["run"] for line in (*shown["under_way"], *shown["ended"])]
-    for line in (*shown["under_way"], *shown["ended"]):
+    lines = [*shown["under_way"], *shown["ended"]]
+    for line in lines:
         _say(_line(line))
     if not lines:
         _say("No run matches.")
-        if options.flow and options.flow.casefold() not in (name.casefold() for name in _flows(shown)):
-            _say(f"The settings have no flow {options.flow!r}; there are: {', '.join(_flows(shown))}.")
     if shown["position"]:
-        _say("There are older ones; filter to see them.")
+        _say("There are older runs. Use filters to see them.")
     for lane in shown["lanes"]:
         if pause := lane["pause"]:
             _say(f"Paused: {lane['name']}, by {pause['by']} since {_time(pause['since'])}: {pause['why']}")
     return 0
 
 
-def _flows(shown: Json) -> list[str]:
-    return ["import", "export", *shown.get("flows", ())]
-
-
 def _line(line: Json) -> str:
     run = line["run"]
     status = _status(line["place"], run["outcome"])
-    turn = f"  no. {line['turn']} in its queue" if line.get("turn") else ""
+    turn = f"  no. {line['turn']} in the queue" if line.get("turn") else ""
     company = f" {run['company']}" if run["company"] else ""
-    words = f"{turn}  {run['words']}" if run["words"] else turn
-    return f"{run['run_id']}  {_time(run['opened'])}  {status:<18} {run['file_name']}{company}{words}"
+    text = f"{turn}  {run['words']}" if run["words"] else turn
+    return f"{run['run_id']}  {_time(run['opened'])}  {status:<21} {run['file_name']}{company}{text}"
 
 
 def _status(place: str, outcome: str | None) -> str:
-    """Return the word for a run that the pages use."""
-    return (outcome or "Ended") if place == "ended" else place
+    """Return the status of a run as the pages show it."""
+    if place != "ended":
+        return place
+    return labels.outcome_label(Outcome(outcome)) if outcome in set(Outcome) else outcome or "Ended"
 
 
 def _time(text: str) -> str:
@@ -138,14 +135,13 @@ def show(app: App, options: argparse.Namespace) -> int:
     if "damage" in run:
         _say(f"The record of this run cannot be read: {run['damage']}.")
         return 0
-    # An older app does not tell the place.
+    # An older app does not return the place.
     place = run.get("place") or ("ended" if run["ended"] else run["state"])
     _say(f"{run['file_name']}: {_status(place, run['outcome'])}. {run['state_words']}")
     if run["next"]:
         _say(f"Waits for {run['next']['waits_for']}.")
-    for words in (run["trouble"], run["reason"], run["passed"]):
-        if words:
-            _say(words)
+    for text in filter(None, (run["trouble"], run["reason"], run["passed"])):
+        _say(text)
     facts = {"run id": run["run_id"], "company": run["company"], "data project": run["data_project"]}
     facts |= {"scheduled for": _scheduled(run)}
     facts |= {"opened": _time(run["opened"]), "ended": run["ended"] and _time(run["ended"])}
@@ -156,18 +152,18 @@ def show(app: App, options: argparse.Namespace) -> int:
     for step in run["steps"]:
         record = step["record"]
         by = f" by {record['by']}: {record['why']}" if record["by"] else ""
-        # An older app does not tell what came of a step.
+        # An older app does not return what came of a step.
         mark = step.get("mark") or ("failed" if record["error"] else "done")
-        told = [step.get("words", ""), ", ".join(step.get("refusals", ())), record["error"]]
-        words = f"  {mark}: {'. '.join(filter(None, told))}" if any(told) else f"  {mark}"
-        _say(f"  {_time(record['began'])}  {step['title']}{by}{'' if record['by'] else words}")
+        details = [step.get("words", ""), ", ".join(step.get("refusals", ())), record["error"]]
+        result = f"  {mark}: {'. '.join(filter(None, details))}" if any(details) else f"  {mark}"
+        _say(f"  {_time(record['began'])}  {step['title']}{by}{'' if record['by'] else result}")
     for row in run["failed_rows"]:
         _say(f"  row {row['record_id']}  {row['field']}  {row['message']}")
     return 0
 
 
 def _scheduled(run: Json) -> str:
-    """Return for when an export was scheduled, and how late it began; "" if it was not, or an older app answers."""
+    """Return when an export was scheduled, and how late it started; "" if it was not, or an older app answers."""
     if not run.get("scheduled"):
         return ""
     late = f", opened {run['late']:.0f} seconds late" if run.get("late") else ""
@@ -175,13 +171,15 @@ def _scheduled(run: Json) -> str:
 
 
 def _run(app: App, named: str) -> Json:
-    """Return a run by its address or its run id. Raises Trouble where there is none."""
+    """Return a run by its address or its run id. Raises CommandError if there is none."""
     address = named
     if RUN_ID.fullmatch(named):
         shown, _ = app.get("/api/runs.json", text=named)
         found = [line["run"] for line in (*shown["under_way"], *shown["ended"]) if line["run"]["run_id"] == named]
         if not found:
-            raise Trouble(f"There is no run {named} among the newest. Give its address, the end of its page's URL.")
+            raise CommandError(
+                f"There is no run {named} among the newest. Use its address instead: the end of the URL of its page."
+            )
         address = found[0]["address"]
     return app.get(f"/api/runs/{path_segment(address, safe='')}.json")[0]
 
@@ -190,25 +188,25 @@ def _run(app: App, named: str) -> Json:
 
 
 def run_again(app: App, options: argparse.Namespace) -> int:
-    """Run again: F&O imports every row once more. One run, or with --all every ended one that the filters show."""
+    """Run one run again, or with --all every ended one that the filters show."""
     if not options.all:
         return _about_run("run-again", app, options)
     given = _filters(options)
     shown, seen = app.get("/api/runs.json", **given)
-    # HTTP tells whole seconds; what was opened in the last of them and is shown counts as seen.
+    # The header Date has whole seconds; what was opened in the last of them and is shown counts as seen.
     opened = [datetime.fromisoformat(line["run"]["opened"]) for line in shown["ended"]]
     seen = max([seen, *(each + timedelta.resolution for each in opened)])
-    offer = _offered("run-all-again", shown)
-    if offer:
+    effect = _effect("run-all-again", shown)
+    if effect:
         some = [line["run"]["file_name"] for line in shown["ended"] if not line["run"]["has_again"]]
-        offer = f"{offer}\nThe newest of them: {', '.join(some[:10]) or 'none'}."
-    if offer and options.yes:
-        _say(offer, sys.stderr)  # how many and which: also for who reads it only afterwards
-    return _done("run-all-again", {**given, "before": seen.isoformat()}, offer, app, options)
+        effect = f"{effect}\nThe newest of them: {', '.join(some[:10]) or 'none'}."
+    if effect and options.yes:
+        _say(effect, sys.stderr)  # how many and which: also for who reads it only afterwards
+    return _act("run-all-again", {**given, "before": seen.isoformat()}, effect, app, options)
 
 
 def cancel(app: App, options: argparse.Namespace) -> int:
-    """Cancel an open run; what F&O has got already it may go on with."""
+    """Cancel an open run."""
     return _about_run("give-up", app, options)
 
 
@@ -228,51 +226,51 @@ def put_aside(app: App, options: argparse.Namespace) -> int:
 
 
 def check(app: App, options: argparse.Namespace) -> int:
-    """Let the app look at an open run now."""
+    """Let the app check an open run now."""
     return _about_run("check-now", app, options)
 
 
 def _about_run(verb: str, app: App, options: argparse.Namespace) -> int:
     run = _run(app, options.run)
-    return _done(verb, {"run": run["address"]}, _offered(verb, run), app, options)
+    return _act(verb, {"run": run["address"]}, _effect(verb, run), app, options)
 
 
 def pause(app: App, options: argparse.Namespace) -> int:
-    """Let a flow, and every other one of its data project, stand still."""
+    """Pause a flow, and every other one of its data project."""
     return _about_flow("pause", app, options)
 
 
 def resume(app: App, options: argparse.Namespace) -> int:
-    """Let a paused flow go on."""
+    """Resume a paused flow."""
     return _about_flow("resume", app, options)
 
 
 def export(app: App, options: argparse.Namespace) -> int:
-    """Begin an export now."""
+    """Start an export now."""
     return _about_flow("export-now", app, options)
 
 
 def _about_flow(verb: str, app: App, options: argparse.Namespace) -> int:
     shown, _ = app.get("/api/runs.json")
     lane: Json = next((lane for lane in shown["lanes"] if options.flow.casefold() == lane["name"].casefold()), {})
-    return _done(verb, {"name": options.flow}, _offered(verb, lane), app, options)
+    return _act(verb, {"name": options.flow}, _effect(verb, lane), app, options)
 
 
-def look(app: App, options: argparse.Namespace) -> int:
-    """Let the app list the Input folders now."""
-    return _done("look-now", {}, "", app, options)
+def scan(app: App, options: argparse.Namespace) -> int:
+    """Let the app scan the Input folders now."""
+    return _act("look-now", {}, "", app, options)
 
 
-def _offered(verb: str, view: Json) -> str:
-    """Return what comes of a verb in the app's words, "" where it is not offered: the app then says why."""
-    return next((str(offer["words"]) for offer in view.get("offers", ()) if offer["verb"] == verb), "")
+def _effect(verb: str, view: Json) -> str:
+    """Return what the app says that a verb will do, "" if it is not available: the app then says why."""
+    return next((str(option["words"]) for option in view.get("offers", ()) if option["verb"] == verb), "")
 
 
-def _done(verb: str, what: Mapping[str, str], words: str, app: App, options: argparse.Namespace) -> int:
-    """Ask the person, then the app; return 0 where it is done, 1 where it was refused."""
-    if words and not options.yes:
-        _require_yes(words)
-    answer = app.act(verb, {**what, "why": options.reason, "by": options.by})
+def _act(verb: str, target: Mapping[str, str], effect: str, app: App, options: argparse.Namespace) -> int:
+    """Ask the person, then the app; return 0 if it is done, 1 if it was refused."""
+    if effect and not options.yes:
+        _confirm(effect)
+    answer = app.act(verb, {**target, "why": options.reason, "by": options.by})
     if options.json:
         _print_json(answer)
     else:
@@ -282,21 +280,21 @@ def _done(verb: str, what: Mapping[str, str], words: str, app: App, options: arg
     return 0 if answer["done"] else 1
 
 
-def _require_yes(words: str) -> None:
-    _say(words, sys.stderr)
+def _confirm(effect: str) -> None:
+    _say(effect, sys.stderr)
     if not sys.stdin.isatty():
-        raise Trouble("Give --yes to do it.")
-    sys.stderr.write("Do it? [y/N] ")
+        raise CommandError("Use --yes to confirm.")
+    sys.stderr.write("Continue? [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().casefold() not in ("y", "yes"):
-        raise Trouble("Nothing was done.")
+        raise CommandError("Nothing was done.")
 
 
 # -- the command line
 
 
 def _say(text: str, stream: TextIO | None = None) -> None:
-    """Write a line for a person; no file's name and no word of F&O's steers the terminal."""
+    """Write a line for a person; no name of a file and no message of F&O's controls the terminal."""
     command_line.say(terminal_text(text), stream)
 
 
@@ -307,9 +305,9 @@ def _print_json(content: Json) -> int:
 
 
 def _filters(options: argparse.Namespace) -> dict[str, str]:
-    """Return the filters that were given, as every version of the app writes them.
+    """Return the filters on the command line, as every version of the app reads them.
 
-    Raises NotUnderstood, as the app does: an older one passes over what it cannot read.
+    Raises InvalidRequest, as the app does: an older one ignores what it cannot read.
     """
     given = arguments.given_filters(options)
     read = filters.read_filters(given)
@@ -317,7 +315,7 @@ def _filters(options: argparse.Namespace) -> dict[str, str]:
     return {name: known.get(name) or value for name, value in given.items()}
 
 
-_DONE_BY: Final[Mapping[str, Callable[[App, argparse.Namespace], int]]] = {
+_COMMANDS: Final[Mapping[str, Callable[[App, argparse.Namespace], int]]] = {
     "list": list_runs,
     "show": show,
     "run-again": run_again,
@@ -329,29 +327,29 @@ _DONE_BY: Final[Mapping[str, Callable[[App, argparse.Namespace], int]]] = {
     "pause": pause,
     "resume": resume,
     "export-now": export,
-    "look-now": look,
+    "scan-now": scan,
 }
 
 
 def _app(options: argparse.Namespace, environment: Mapping[str, str]) -> App:
     url = command_line.read_address(options.url)
     key = command_line.read_key(options.key_file, environment)
-    return App(url, key or "none")  # an app on this machine may want none
+    return App(url, key or "none")  # an app on this machine may need none
 
 
 def main(given: Sequence[str]) -> int:
-    """Do one command; return its exit code: 0 done, 1 refused or not possible, 2 not understood."""
+    """Do one command; return its exit code: 0 done, 1 refused or not possible, 2 invalid arguments."""
     command_line.prepare_output()
-    environment = dict(os.environ)  # RUNS_URL and RUNS_KEY, for people who do not want to name them each time
+    environment = dict(os.environ)  # RUNS_URL and RUNS_KEY, so that people need not type them each time
     options = arguments.runs(given, environment)
     try:
         _filters(options)
-        return _DONE_BY[options.verb](_app(options, environment), options)
-    except Trouble as trouble:
-        _say(str(trouble), sys.stderr)
+        return _COMMANDS[options.verb](_app(options, environment), options)
+    except CommandError as error:
+        _say(str(error), sys.stderr)
         return 1
-    except (NotUnderstood, command_line.NotAnApp) as not_understood:
-        _say(str(not_understood), sys.stderr)
+    except (InvalidRequest, command_line.InvalidAddress) as error:
+        _say(str(error), sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

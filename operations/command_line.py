@@ -1,4 +1,4 @@
-"""What the commands ``runs``, ``doctor`` and ``sign-in`` share: how they name a running app, and how they print.
+"""What the commands ``runs``, ``doctor`` and ``sign-in`` share: address and key of a running app, and printing.
 
 A key is never an argument, and never a part of an address: others on the machine can read those, and shells keep them.
 """
@@ -26,48 +26,48 @@ _CLOSED: Final = (errno.EPIPE, errno.EINVAL)
 IDENTITY: Final = ("IDENTITY_ENDPOINT", "IDENTITY_HEADER")
 
 
-class NotAnApp(Exception):
-    """The address or the key of a running app cannot be used; the text says why, and what to give."""
+class InvalidAddress(Exception):
+    """The address or the key of a running app cannot be used; the text says why, and what to use."""
 
 
 def read_address(text: str) -> str:
-    """Return the address of an app, without a slash at its end. Raises NotAnApp."""
+    """Return the address of an app, without a slash at its end. Raises InvalidAddress."""
     try:
         parts = urlsplit(text)
         holds_key = "code" in parse_qs(parts.query, keep_blank_values=True)
         path = parts.path.rstrip("/")
     except ValueError:
-        raise NotAnApp("The address is not a URL.") from None
+        raise InvalidAddress("The address is not a URL.") from None
     if holds_key:
-        raise NotAnApp(
-            "The address holds a key (?code=...). Others can read it there: leave it out, and give the key with "
+        raise InvalidAddress(
+            "The address contains a key (?code=...), where others can read it. Remove it, and pass the key with "
             f"--key-file FILE or in the variable {KEY}."
         )
     try:
         return parse_service_url(text.removesuffix("/").removesuffix(path) if path in PAGES else text)
     except Unfit as unfit:
-        raise NotAnApp(f"The address {unfit}") from None
+        raise InvalidAddress(f"The address {unfit}") from None
 
 
 def read_key(file: Path | None, environment: Mapping[str, str]) -> str:
-    """Return the key from the file or the environment, "" if there is none. Raises NotAnApp."""
+    """Return the key from the file or the environment, "" if there is none. Raises InvalidAddress."""
     try:
         key = file.read_text("utf-8-sig").strip() if file else environment.get(KEY, "").strip()
     except UnicodeDecodeError as error:
-        raise NotAnApp(
-            f"{file} is not UTF-8, as what PowerShell writes with '>'. There write it with: "
+        raise InvalidAddress(
+            f"{file} is not UTF-8; PowerShell's '>' writes such files. Write it with: "
             "Set-Content FILE KEY -Encoding ascii"
         ) from error
     except OSError as error:
-        raise NotAnApp(f"The key file cannot be read: {error}") from error
+        raise InvalidAddress(f"The key file cannot be read: {error}") from error
     if not key.isascii() or not key.isprintable():
-        raise NotAnApp("The key has characters that no key has.")
+        raise InvalidAddress("The key contains invalid characters.")
     return key
 
 
 @contextmanager
 def identity_of(settings: Mapping[str, str], environ: MutableMapping[str, str]) -> Iterator[None]:
-    """Let azure-identity find the endpoint that stands in these settings, and none of this machine's, meanwhile.
+    """Let azure-identity find the endpoint of these settings, and none of this machine's, meanwhile.
 
     environ: the process's, which azure-identity reads.
     """
@@ -90,7 +90,7 @@ def _set(values: Mapping[str, str | None], environ: MutableMapping[str, str]) ->
 def prepare_output() -> None:
     """Let no character of a file's name end a command: an output in ASCII or cp1252 shows a question mark for it."""
     for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)  # a test's stand-in has none
+        reconfigure = getattr(stream, "reconfigure", None)  # a test's fake has none
         if reconfigure:
             reconfigure(errors="replace")
 

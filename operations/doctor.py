@@ -1,7 +1,7 @@
-"""Says in words whether the app is well, and what a person is to do: ``python -m operations.doctor``.
+"""Checks the app and says what a person must do: ``python -m operations.doctor``.
 
-Two ways to look: here, with the settings of the environment or of a file, and through a running app, whose health page
-it asks (``--url``). The checks themselves stand in ``health/checks.py``.
+Either here, with the settings of the environment or of a file, or through a running app, whose health page it asks
+(``--url``). The checks themselves are in ``shared/health/checks.py``.
 """
 
 import argparse
@@ -38,22 +38,21 @@ _SIGN_INS: Final = ("AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH", "IDE
 _NO_IDENTITY: Final = {
     "name": "This machine",
     "grade": Grade.WARNING,
-    "words": "It has no managed identity, so the app cannot sign in from here.",
-    "to_do": "Ask the running app with --url and --key-file, or give the settings of an app registration.",
+    "words": "It has no managed identity, so the app cannot sign in here.",
+    "to_do": "Check the running app with --url and --key-file, or use the settings of an app registration.",
 }
 
 
 def main(given_arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code: 0 well (perhaps with warnings), 1 trouble, 2 not understood, 130 given up.
-
-    The exit code 2 is also that of arguments that cannot be read.
+    """Run the command; return its exit code: 0 no problems (perhaps warnings), 1 problems, 2 invalid arguments, 130
+    interrupted.
     """
     command_line.prepare_output()
     environ = os.environ  # RUNS_KEY, and the app's settings: outside the host nobody else has read them
     given = arguments.doctor(given_arguments, environ)
     try:
-        found = _found_by_app(given, environ) if given.url else _found_here(given, environ)
-    except command_line.NotAnApp as error:
+        found = _check_running_app(given, environ) if given.url else _check_here(given, environ)
+    except command_line.InvalidAddress as error:
         command_line.say(str(error), sys.stderr)
         return 2
     except AppError as error:
@@ -64,17 +63,17 @@ def main(given_arguments: Sequence[str] | None = None) -> int:
         ensure_ascii = not command_line.is_unicode(sys.stdout)
         command_line.say(json_text(found, indent=2, default=_plain, ensure_ascii=ensure_ascii))
     else:
-        command_line.say(terminal_text(_told(found)))
+        command_line.say(terminal_text(_report(found)))
     return 1 if found["grade"] == Grade.PROBLEM else 0
 
 
-def _found_here(given: argparse.Namespace, machine: MutableMapping[str, str]) -> dict[str, Any]:
-    """Return what this machine finds."""
+def _check_here(given: argparse.Namespace, machine: MutableMapping[str, str]) -> dict[str, Any]:
+    """Run the checks on this machine."""
     environ = with_file(machine, given.settings)
     quiet_libraries()
     logger = logging.getLogger(LOGGER_NAME)
     level = logger.level
-    logger.setLevel(logging.CRITICAL)  # what the app would log is told in words here
+    logger.setLevel(logging.CRITICAL)  # the report says what the app would log
     try:
         with command_line.identity_of(environ, machine):
             found = health_to_json(check_health(lambda: Services(read_settings(environ)), thorough=True))
@@ -85,10 +84,10 @@ def _found_here(given: argparse.Namespace, machine: MutableMapping[str, str]) ->
     return found
 
 
-def _found_by_app(given: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return what a running app says of itself.
+def _check_running_app(given: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return the health of a running app.
 
-    Raises NotAnApp for an address or a key that cannot be used, NeedsPerson if nothing of that kind is said.
+    Raises InvalidAddress for an address or a key that cannot be used, NeedsPerson if the answer is not its health.
     """
     address = command_line.read_address(given.url)
     key = command_line.read_key(given.key_file, environ)
@@ -103,12 +102,12 @@ def _found_by_app(given: argparse.Namespace, environ: Mapping[str, str]) -> dict
         )
     except requests.RequestException as error:
         raise NeedsPerson(
-            f"{host} cannot be reached or does not answer ({type(error).__name__}). Check the address, and whether the "
-            "function app is started"
+            f"{host} cannot be reached ({type(error).__name__}). Check the address, and that the function app "
+            "is running"
         ) from None
     if answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         raise NeedsPerson(
-            f"{host} refuses the key (HTTP {answer.status_code}). Give the key for viewing or the one for acting with "
+            f"{host} refuses the key (HTTP {answer.status_code}). Pass the key for viewing or the key for acting with "
             "--key-file FILE or in the variable RUNS_KEY. See 'Keys, then notifications' in docs/setup.md"
         )
     if answer.status_code == HTTPStatus.NOT_FOUND:
@@ -121,9 +120,7 @@ def _found_by_app(given: argparse.Namespace, environ: Mapping[str, str]) -> dict
     except ValueError:
         found = None
     if not isinstance(found, dict) or "checks" not in found or "grade" not in found:
-        raise NeedsPerson(
-            f"{host} answers something else than its health (HTTP {answer.status_code}). Check the address"
-        )
+        raise NeedsPerson(f"{host} did not return its health (HTTP {answer.status_code}). Check the address")
     return found
 
 
@@ -131,20 +128,24 @@ def _check(error: AppError, name: str) -> dict[str, object]:
     return {"name": name, "grade": Grade.PROBLEM, "words": str(error), "to_do": ""}
 
 
-def _told(found: Mapping[str, Any]) -> str:
-    """Return the checks for a terminal: what is in trouble comes last, where it is seen."""
+def _report(found: Mapping[str, Any]) -> str:
+    """Return the checks for a terminal: problems come last, where they are seen."""
     order = list(Grade)
     checks = sorted(found["checks"], key=lambda check: order.index(Grade(check["grade"])))
     lines = [line for check in checks for line in _lines(check)]
-    troubles = sum(Grade(check["grade"]) is Grade.PROBLEM for check in checks)
+    problems = sum(Grade(check["grade"]) is Grade.PROBLEM for check in checks)
     warnings = sum(Grade(check["grade"]) is Grade.WARNING for check in checks)
-    verdict = f"{troubles} in trouble, {warnings} to know about, {len(checks) - troubles - warnings} well."
+    verdict = f"{_count(problems, 'problem')}, {_count(warnings, 'warning')}, {len(checks) - problems - warnings} ok."
     version = f" Version {found['version']}." if "version" in found else ""
     return terminal_text("\n".join([*lines, "", verdict + version]))
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def _lines(check: Mapping[str, Any]) -> list[str]:
-    mark = {"ok": "ok", "warning": "WARNING", "trouble": "TROUBLE"}[Grade(check["grade"]).value]
+    mark = {"ok": "ok", "warning": "WARNING", "trouble": "PROBLEM"}[Grade(check["grade"]).value]
     lines = [f"{mark:<8} {check['name']}"]
     for text in (check["words"], check["to_do"] and f"What to do: {check['to_do']}"):
         for paragraph in str(text).splitlines():

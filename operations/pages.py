@@ -1,26 +1,30 @@
-"""Pages and JSON of what ``views.py`` and ``shared/health/checks.py`` return.
+"""Pages and JSON of what the views and ``shared/health/checks.py`` return.
 
-Knows neither storage nor Azure Functions.
-
-Everything that is shown comes from outside (names of files, words of F&O) and is escaped by the templates. A page loads
-nothing from anywhere, and may talk to the app alone. jinja2 is imported at the first page, not with the app.
+Knows neither storage nor Azure Functions. Everything that is shown comes from outside (names of files, F&O's messages)
+and is escaped by the templates. A page loads nothing from anywhere, and may talk to the app alone. jinja2 is imported
+at the first page, not with the app.
 """
 
 import hashlib
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from operations import actions, filters, views
+from operations import filters, labels
+from operations.actions import ActionResult
+from operations.labels import outcome_label
+from operations.list_view import RunList
+from operations.run_view import DamagedView, RunView
+from operations.web import PageRequest, PageResponse
 from shared.escapes import json_text, path_segment, plain_text, query_value
 from shared.health import health
-from shared.runs.record import EXTRA
-from shared.runs.run import Direction, Outcome, State
+from shared.runs import record
+from shared.runs.states import Direction, Outcome, State
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -41,68 +45,63 @@ _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
 }
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What a request tells beside its path."""
-
-    query: Mapping[str, str]
-    user: str = ""  # who has signed in, where App Service authentication is on; to be shown, it proves nothing
-    etag: str = ""  # of what the asker has
-    seen: str = ""  # when: what is done about all that a page shows is about nothing newer
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What is sent back."""
-
-    status: int
-    body: str
-    mimetype: str
-    headers: Mapping[str, str]
+# Keys of the JSON that are older than the names of the fields: programs read them.
+KEYS: Final[Mapping[str, str]] = {
+    **record.NAMES,
+    "actions": "offers",
+    "effect": "words",
+    "figures": "tiles",
+    "fo_status": "words",
+    "message": "said",
+    "next_check": "looks_again",
+    "reruns": "later",
+    "result": "words",
+    "run_ahead": "behind",
+    "state_text": "state_words",
+}
 
 
-def as_json(content: object | None, asked: Asked) -> Answer:
-    """Return it as JSON, or 304 where the asker has it already; None: 404."""
+def as_json(content: object | None, request: PageRequest) -> PageResponse:
+    """Return it as JSON, or 304 if the client has it already; None: 404."""
     if content is None:
         return _json(HTTPStatus.NOT_FOUND, {"error": "There is no such run."})
-    answer = _json(HTTPStatus.OK, content)
-    etag = _etag(answer)
-    is_known = etag == asked.etag.removeprefix("W/")
-    return Answer(
-        status=HTTPStatus.NOT_MODIFIED if is_known else HTTPStatus.OK,
-        body="" if is_known else answer.body,
-        mimetype=answer.mimetype,
-        headers={**answer.headers, "ETag": etag},
-    )
+    response = _json(HTTPStatus.OK, content)
+    etag = _etag(response)
+    headers = {**response.headers, "ETag": etag}
+    if etag == request.etag.removeprefix("W/"):
+        return replace(response, status=HTTPStatus.NOT_MODIFIED, body="", headers=headers)
+    return replace(response, headers=headers)
 
 
-def _etag(answer: Answer) -> str:
-    return f'"{hashlib.sha256(answer.body.encode()).hexdigest()[:32]}"'
+def _etag(response: PageResponse) -> str:
+    return f'"{hashlib.sha256(response.body.encode()).hexdigest()[:32]}"'
 
 
-def list_page(view: views.RunList, asked: Asked) -> Answer:
+def list_page(view: RunList, request: PageRequest) -> PageResponse:
     """Return the list of runs as a page."""
-    filtered = {name: value for name, value in asked.query.items() if name in filters.NAMES and value.strip()}
+    filtered = {name: value for name, value in request.query.items() if name in filters.NAMES and value.strip()}
     return _page(
         HTTPStatus.OK,
         "runs.html",
-        asked,
+        request,
         view=view,
-        code=asked.query.get("code", ""),
+        code=request.query.get("code", ""),
         filtered=filtered,
-        is_first="behind" not in asked.query,
-        shown=_described(view.filters),
-        poll=link(Asked(query={}), ".json", behind=asked.query.get("behind", ""), **filtered),
+        is_first="behind" not in request.query,
+        shown=_title(view.filters),
+        poll=link(PageRequest(query={}), ".json", behind=request.query.get("behind", ""), **filtered),
         etag=_etag(_json(HTTPStatus.OK, view)),
         today=view.today,
-        flows=[*((flow.value, f"all {flow.value}s") for flow in Direction), *((name, name) for name in view.flows)],
+        flows=[*((each.value, f"all {each.value}s") for each in Direction), *((name, name) for name in view.flows)],
         states=[(state.value, state.value) for state in State],
-        outcomes=[(filters.NOT_SUCCEEDED, "not succeeded"), *((outcome.value, outcome.value) for outcome in Outcome)],
+        outcomes=[
+            (filters.NOT_SUCCEEDED, "not succeeded"),
+            *((outcome.value, outcome_label(outcome)) for outcome in Outcome),
+        ],
     )
 
 
-def _described(chosen: filters.Filters) -> str:
+def _title(chosen: filters.Filters) -> str:
     """Return which runs a list shows."""
     if not chosen.is_any:
         return "All runs"
@@ -114,43 +113,43 @@ def _described(chosen: filters.Filters) -> str:
         "company": chosen.company,
         "data project": chosen.data_project,
         "state": chosen.state.value if chosen.state else "",
-        "outcome": outcome,
+        "outcome": outcome_label(Outcome(outcome)) if outcome in set(Outcome) else outcome,
         "opened on": str(chosen.day or ""),
         "with": chosen.text,
     }
     return f"Runs: {', '.join(f'{name} {value}' for name, value in parts.items() if value)}"
 
 
-def run_page(view: views.RunView | views.DamagedView | None, asked: Asked) -> Answer:
+def run_page(view: RunView | DamagedView | None, request: PageRequest) -> PageResponse:
     """Return one run as a page; None: 404."""
     if view is None:
-        words = "There is no such run. Its record may have been cleared away."
-        return _page(HTTPStatus.NOT_FOUND, "trouble.html", asked, title="Not found", words=words)
-    if isinstance(view, views.DamagedView):
-        return _page(HTTPStatus.OK, "damaged.html", asked, view=view)
-    poll = link(Asked(query={}), f"/{view.address}.json")
-    return _page(HTTPStatus.OK, "run.html", asked, view=view, poll=poll, etag=_etag(_json(HTTPStatus.OK, view)))
+        message = "There is no such run. Its record may have been deleted."
+        return _page(HTTPStatus.NOT_FOUND, "message.html", request, title="Not found", message=message)
+    if isinstance(view, DamagedView):
+        return _page(HTTPStatus.OK, "damaged.html", request, view=view)
+    poll = link(PageRequest(query={}), f"/{view.address}.json")
+    return _page(HTTPStatus.OK, "run.html", request, view=view, poll=poll, etag=_etag(_json(HTTPStatus.OK, view)))
 
 
-def acted(answer: actions.Answer | None) -> Answer:
-    """Return what came of what a person did; None: what it was about is not there."""
-    if answer is None:
+def action_result(result: ActionResult | None) -> PageResponse:
+    """Return what came of an action; None: what it was about does not exist."""
+    if result is None:
         return error(HTTPStatus.NOT_FOUND, "There is no such run, flow or lane.")
-    return _json(HTTPStatus.OK if answer.done else HTTPStatus.CONFLICT, answer)
+    return _json(HTTPStatus.OK if result.done else HTTPStatus.CONFLICT, result)
 
 
-def error(status: HTTPStatus, words: str) -> Answer:
-    """Return why nothing was done, as JSON."""
-    return _json(status, {"done": False, "said": words})
+def error(status: HTTPStatus, message: str) -> PageResponse:
+    """Return why an action was not done, as JSON."""
+    return _json(status, ActionResult(done=False, message=message))
 
 
-def health_page(found: health.Health, asked: Asked) -> Answer:
+def health_page(found: health.Health, request: PageRequest) -> PageResponse:
     """Return whether the app is well as a page, the worst first."""
     ordered = sorted(found.checks, key=lambda check: list(health.Grade).index(check.grade), reverse=True)
-    return _page(_status(found), "health.html", asked, health=found, checks=ordered)
+    return _page(_status(found), "health.html", request, health=found, checks=ordered)
 
 
-def health_json(found: health.Health, _asked: Asked) -> Answer:
+def health_json(found: health.Health) -> PageResponse:
     """Return the same as JSON; never 304, because a monitor goes by the status."""
     return _json(_status(found), health.health_to_json(found))
 
@@ -159,31 +158,33 @@ def _status(found: health.Health) -> HTTPStatus:
     return HTTPStatus.SERVICE_UNAVAILABLE if found.grade is health.Grade.PROBLEM else HTTPStatus.OK
 
 
-def trouble(words: str, asked: Asked, *, as_json: bool) -> Answer:
-    """Return what keeps the app from answering, in words."""
-    return _in_words(HTTPStatus.SERVICE_UNAVAILABLE, "Something is in the way", words, asked, as_json=as_json)
+def not_available(message: str, request: PageRequest) -> PageResponse:
+    """Return what keeps the app from answering."""
+    return _message(HTTPStatus.SERVICE_UNAVAILABLE, "The app cannot answer", message, request)
 
 
-def not_understood(words: str, asked: Asked, *, as_json: bool) -> Answer:
+def invalid_request(message: str, request: PageRequest) -> PageResponse:
     """Return what in a request cannot be read, and what is allowed."""
-    return _in_words(HTTPStatus.BAD_REQUEST, "Not understood", words, asked, as_json=as_json)
+    return _message(HTTPStatus.BAD_REQUEST, "Invalid request", message, request)
 
 
-def _in_words(status: HTTPStatus, title: str, words: str, asked: Asked, *, as_json: bool) -> Answer:
-    if as_json:
-        return _json(status, {"error": words})
-    return _page(status, "trouble.html", asked, title=title, words=words)
+def _message(status: HTTPStatus, title: str, message: str, request: PageRequest) -> PageResponse:
+    if request.wants_json:
+        return _json(status, {"error": message})
+    return _page(status, "message.html", request, title=title, message=message)
 
 
-def _json(status: HTTPStatus, content: object) -> Answer:
+def _json(status: HTTPStatus, content: object) -> PageResponse:
     body = json_text(content, default=_plain)
-    return Answer(status=status, body=body, mimetype="application/json", headers=_HEADERS)
+    return PageResponse(status=status, body=body, mimetype="application/json", headers=_HEADERS)
 
 
 def _plain(value: object) -> object:
     """Return a value that JSON does not know as one that it knows; durations in seconds."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {each.name: getattr(value, each.name) for each in fields(value) if each.name != EXTRA}
+        names = [each.name for each in fields(value) if each.name != record.EXTRA]
+        keys = {} if isinstance(value, filters.Filters) else KEYS
+        return {keys.get(name, name): getattr(value, name) for name in names}
     match value:
         case datetime():
             return value.astimezone(UTC).isoformat()
@@ -191,10 +192,10 @@ def _plain(value: object) -> object:
             return value.isoformat()
         case timedelta():
             return value.total_seconds()
-    raise TypeError(f"{type(value).__name__} cannot stand in JSON")
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
-def _page(status: HTTPStatus, template: str, asked: Asked, **content: object) -> Answer:
+def _page(status: HTTPStatus, template: str, request: PageRequest, **content: object) -> PageResponse:
     nonce = secrets.token_urlsafe(16)
     body = (
         _templates()
@@ -202,19 +203,19 @@ def _page(status: HTTPStatus, template: str, asked: Asked, **content: object) ->
         .render(
             **content,
             nonce=nonce,
-            user=asked.user,
-            seen=asked.seen,
+            user=request.user,
+            seen=request.received,
             runs=RUNS,
             actions=ACTIONS,
-            link=lambda path="", **query: link(asked, path, **query),
-            health_link=lambda **query: link(asked, base=HEALTH, **query),
+            link=lambda path="", **query: link(request, path, **query),
+            health_link=lambda **query: link(request, base=HEALTH, **query),
         )
     )
     policy = (
         f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; "
         "img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     )
-    return Answer(
+    return PageResponse(
         status=status,
         body=body,
         mimetype="text/html",
@@ -222,13 +223,13 @@ def _page(status: HTTPStatus, template: str, asked: Asked, **content: object) ->
     )
 
 
-def link(asked: Asked, path: str = "", *, base: str = RUNS, **query: object) -> str:
+def link(request: PageRequest, path: str = "", *, base: str = RUNS, **query: object) -> str:
     """Return the address of another page of ours, with the key in it if this page was asked for with one in its own.
 
     A browser that follows a link can send no header, so the key has to stand there.
     """
     values = {name: str(value) for name, value in query.items() if value not in (None, "")}
-    if code := asked.query.get("code"):
+    if code := request.query.get("code"):
         values["code"] = code
     query_text = "&".join(f"{name}={query_value(value)}" for name, value in values.items())
     return base + path_segment(path, safe="/") + (f"?{query_text}" if query_text else "")
@@ -248,17 +249,18 @@ def _templates() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"moment": _moment, "duration": duration, "size": _size}
-    environment.globals |= {"PLACE": views.Place, "NOT_SUCCEEDED": filters.NOT_SUCCEEDED, "GRADE": health.Grade}
+    environment.filters |= {
+        "moment": labels.time_text,
+        "duration": duration_text,
+        "size": _size_text,
+        "outcome_label": outcome_label,
+    }
+    environment.globals |= {"PLACE": labels.Place, "NOT_SUCCEEDED": filters.NOT_SUCCEEDED}
     return environment
 
 
-def _moment(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def duration(span: timedelta | float) -> str:
-    """Return a duration in words: ``0.35 s``, ``12 s``, ``3 min 5 s``, ``2 h 5 min``, ``3 d 4 h``."""
+def duration_text(span: timedelta | float) -> str:
+    """Return a duration as text: ``0.35 s``, ``12 s``, ``3 min 5 s``, ``2 h 5 min``, ``3 d 4 h``."""
     seconds = span.total_seconds() if isinstance(span, timedelta) else span
     if seconds < 10:
         return f"{seconds:.2f} s"
@@ -268,7 +270,7 @@ def duration(span: timedelta | float) -> str:
     return f"{seconds:.0f} s"
 
 
-def _size(size_bytes: int) -> str:
+def _size_text(size_bytes: int) -> str:
     for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
         if size_bytes >= unit:
             return f"{size_bytes / unit:.1f} {name}"

@@ -1,7 +1,7 @@
 """Signs a person in to OneDrive once, so that the app can act for them: ``python -m operations.sign_in``.
 
-Needed only where ONEDRIVE_SIGN_IN is ``user``; the app's own identity needs no sign-in. It goes by the app's settings,
-and what comes of it lies in the app's storage (``azure_storage/token_cache.py``), where all instances find it.
+Needed only if ONEDRIVE_SIGN_IN is ``user``; the app's own identity needs no sign-in. It uses the app's settings, and
+saves the sign-in in the app's storage (``azure_storage/token_cache.py``), where all instances find it.
 """
 
 import os
@@ -20,14 +20,14 @@ LOCAL_SETTINGS: Final = APP_FOLDER / "local.settings.json"
 
 
 def main(given_arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code: 0 signed in, 1 not, 130 given up."""
+    """Run the command; return its exit code: 0 signed in, 1 not, 130 interrupted."""
     command_line.prepare_output()
     machine = os.environ  # the app's settings: outside the host nobody else has read them
     given = arguments.sign_in(given_arguments, machine)
     try:
         environ = with_file(machine, given.settings)
         services = Services(read_settings(environ))
-        _print("Sign in as the person whose OneDrive holds the folders. This can be done on any device.")
+        _print("Sign in as the person whose OneDrive contains the folders. You can do this on any device.")
         with command_line.identity_of(environ, machine):
             name = services.signed_in_user.sign_in(_print)
     except AppError as error:
@@ -36,7 +36,7 @@ def main(given_arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _print("Not signed in.")
         return 130
-    _print(f"Signed in as {name}. The app finds the sign-in by itself and renews it; this is needed only once.")
+    _print(f"Signed in as {name}. The app uses and renews this sign-in; you need to do this only once.")
     return 0
 
 
@@ -54,7 +54,7 @@ def with_file(environ: Mapping[str, str], file: Path | None = None) -> Mapping[s
         raise SettingsInvalid(f"{path} cannot be read: {error}") from error
     values = content.get("Values") if isinstance(content, dict) else None
     if not isinstance(values, dict) or not all(isinstance(value, str) for value in values.values()):
-        raise SettingsInvalid(f"{path} must have an object 'Values' of texts, as local.settings.json.example has.")
+        raise SettingsInvalid(f"{path} must contain an object 'Values' of strings, like local.settings.json.example.")
     if content.get("IsEncrypted"):
         raise SettingsInvalid(f"{path} is encrypted. Run 'func settings decrypt' in its folder.")
     there = {name: value for name, value in environ.items() if value}

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, overload
 
 from shared.alerts.alert import Alert
 from shared.alerts.outbox import Outbox
-from shared.azure_storage.import_lock import Turns
+from shared.azure_storage.import_lock import ImportLock
 from shared.azure_storage.queue import WakeQueue
 from shared.azure_storage.token_cache import BlobTokenCache
 from shared.azure_storage.transport import storage_transport
@@ -111,7 +111,7 @@ class Services:
         self._drives: dict[str, OneDrive] = {}
         self._environments: dict[str, FinanceOperations] = {}
         self._folder_ids: dict[tuple[str, str], str] = {}
-        self._import_turns: dict[str, Turns] = {}
+        self._import_locks: dict[str, ImportLock] = {}
         self._took_s: dict[str, float] = {}
         self.room = Room()  # for packages on their way, in this process
         self.scan_throttle = ScanThrottle()  # in memory, because a scan too many costs little
@@ -294,13 +294,13 @@ class Services:
                 self._fo_tokens[environment_url] = self._app_identity(_audience(environment_url))
             return self._fo_tokens[environment_url]
 
-    def import_turn(self, environment_url: str) -> AbstractContextManager[None]:
-        """Hold the turn to call ImportFromPackage in an environment. Raises LeaseTaken when it does not come soon."""
+    def import_lock(self, environment_url: str) -> AbstractContextManager[None]:
+        """Hold the lock of an environment to call ImportFromPackage. Raises LeaseTaken if it does not come soon."""
         with self._lock:
-            if environment_url not in self._import_turns:
+            if environment_url not in self._import_locks:
                 name = f"import-call-{hashlib.sha256(environment_url.encode()).hexdigest()[:12]}"
-                self._import_turns[environment_url] = Turns(self.store, name)
-            return self._import_turns[environment_url].turn()
+                self._import_locks[environment_url] = ImportLock(self.store, name)
+            return self._import_locks[environment_url].held()
 
     # -- alerts
 

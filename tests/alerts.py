@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from shared.alerts.alert import Alert, NotificationKind
 from shared.alerts.message import Message, Notification
-from shared.runs.run import FailedRow
+from shared.runs.values import FailedRow
 
 BEGAN: Final = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 ROW: Final = FailedRow(

@@ -40,7 +40,8 @@ from shared.imports import steps as import_steps
 from shared.reservations.store import Reservations
 from shared.runs import wake
 from shared.runs.record import run_from_json
-from shared.runs.run import Direction, Run, State
+from shared.runs.run import Run
+from shared.runs.states import Direction, State
 from shared.runs.store import RunStore
 from shared.scan import scan, scan_requests
 from tests.packages import build_package

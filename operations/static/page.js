@@ -4,7 +4,7 @@
 
 const PATIENCE_MS = 60_000; // the longest wait after answers that did not come
 
-const REFUSED = "The key in the address of this page does not open this: it only shows runs, or it was replaced. "
+const REFUSED = "The key in the address of this page is not allowed to do this: it is only for viewing, or it was replaced. "
   + "Nothing was done. Open the page with the key for acting.";
 
 const said = document.getElementById("said");
@@ -15,7 +15,7 @@ function source() {
   return document.querySelector("[data-poll]");
 }
 
-async function look() {
+async function refresh() {
   const part = source();
   if (!part) return; // the run has ended
   const everyMs = Number(part.dataset.everyS) * 1000;
@@ -24,13 +24,13 @@ async function look() {
       waitMs = (await hasChanged(part)) && !(await renew()) ? everyMs * 2 : everyMs;
     } catch {
       waitMs = Math.min(Math.max(waitMs, everyMs) * 2, PATIENCE_MS);
-      say("The app does not answer; what you see may be old. Trying again.");
+      say("The app does not answer, so this page may be out of date. Trying again.");
     }
   }
-  setTimeout(look, waitMs || everyMs);
+  setTimeout(refresh, waitMs || everyMs);
 }
 
-// The key goes in a header here, so that it does not stand in the log of each look.
+// The key goes in a header here, so that it does not appear in the log of every request.
 async function hasChanged(part) {
   const headers = { Accept: "application/json", "If-None-Match": part.dataset.etag };
   if (key) headers["x-functions-key"] = key;
@@ -77,7 +77,7 @@ function inLocalTime() {
   for (const each of document.querySelectorAll("time")) each.title = new Date(each.dateTime).toLocaleString();
 }
 
-// -- what a person does: asked once more, in words, before it is done
+// -- what a person does, after a confirmation
 
 const ask = document.getElementById("ask");
 const part = (name) => document.getElementById(`ask-${name}`);
@@ -89,10 +89,10 @@ document.addEventListener("click", (event) => {
 });
 
 function open(button) {
-  // "before" is when what the words count was seen; the page may be renewed while the dialog is open.
-  pressed = { verb: button.dataset.act, what: JSON.parse(button.dataset.what), before: ask.dataset.before };
+  // "before" is when the runs that the effect counts were seen; the page may be renewed while the dialog is open.
+  pressed = { verb: button.dataset.act, target: JSON.parse(button.dataset.target), before: ask.dataset.before };
   part("title").textContent = part("do").textContent = button.textContent;
-  part("words").textContent = button.dataset.words;
+  part("effect").textContent = button.dataset.effect;
   part("why").required = "needsWhy" in button.dataset;
   part("why").value = "";
   for (const each of ask.querySelectorAll("label, #ask-do")) each.hidden = false;
@@ -110,19 +110,19 @@ part("form").addEventListener("submit", (event) => {
 });
 
 async function act() {
-  part("do").disabled = true; // pressed twice it would be done once all the same
+  part("do").disabled = true; // pressed twice, it would still be done once
   try {
-    const answer = await told();
+    const answer = await send();
     if (answer.done) await show(answer);
     else complain(answer.said);
   } catch {
-    complain("The app does not answer; whether it was done cannot be said. Pressing again does no harm.");
+    complain("The app does not answer, so the result is unknown. You can safely press the button again.");
   }
 }
 
 // The key goes in a header: a page of somebody else's could send an address, and could not send this.
-async function told() {
-  const asked = { ...pressed.what, why: part("why").value, by: part("by")?.value ?? "", before: pressed.before };
+async function send() {
+  const asked = { ...pressed.target, why: part("why").value, by: part("by")?.value ?? "", before: pressed.before };
   const answer = await fetch(`${ask.dataset.actions}/${pressed.verb}`, {
     method: "POST",
     headers: { "Content-Type": "application/json", "x-functions-key": key || "none" },
@@ -150,11 +150,11 @@ async function show(answer) {
   say(answer.said);
 }
 
-function complain(words) {
-  part("said").textContent = words;
+function complain(text) {
+  part("said").textContent = text;
   part("said").hidden = false;
   part("do").disabled = false;
 }
 
 inLocalTime();
-setTimeout(look, 1000);
+setTimeout(refresh, 1000);

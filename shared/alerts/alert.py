@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Final
 
 from shared.escapes import one_line, whole_text
-from shared.runs.run import FailedRow
+from shared.runs.values import FailedRow
 
 # Row errors that an alert quotes; the report and the run's page have more of them.
 ROWS_QUOTED: Final = 5

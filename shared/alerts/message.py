@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from shared.alerts.alert import Alert, NotificationKind
 from shared.escapes import cut, one_line
-from shared.runs.run import FailedRow
+from shared.runs.values import FailedRow
 
 # Lines of a digest, and characters of each.
 DIGEST_LINES: Final = 100

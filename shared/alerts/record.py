@@ -10,7 +10,7 @@ from typing import Any, Final, NoReturn
 
 from shared.alerts.alert import Alert, LastNotification, NotificationKind
 from shared.escapes import json_text, read_json
-from shared.runs.run import FailedRow
+from shared.runs.values import FailedRow
 
 # Keys that differ from the names of the fields.
 _KEYS: Final = {

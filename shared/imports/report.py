@@ -40,7 +40,9 @@ from shared.errors import (
 from shared.escapes import csv_cell, file_name_part, plain_text
 from shared.log import log
 from shared.runs.record import Damaged
-from shared.runs.run import LONGEST_NAME, Outcome, ReportFile, Run, name_with
+from shared.runs.run import LONGEST_NAME, Run, name_with
+from shared.runs.states import Outcome
+from shared.runs.values import ReportFile
 from shared.runs.worker import StepFailed
 from shared.secret import SecretUrl, redacted
 
@@ -210,7 +212,7 @@ class _Folder:
         It named reports ``NAME.report.txt`` for ``NAME.zip``, and saved where they are and not which.
         """
         urls = {run.report_url for run in self._may_be_old if run.report_url}
-        if not urls and (self.run.fresh or not self._may_be_old):
+        if not urls and not self._may_be_old:
             return ""  # nobody has written one
         name = f"{PurePosixPath(self.run.file.name).stem[: LONGEST_NAME - len(REPORT) - 1]}.{REPORT}"
         item = self._onedrive.find(f"{self._path}/{name}")

@@ -14,7 +14,7 @@ from shared.app import Services
 from shared.concurrency import gravest
 from shared.log import log
 from shared.runs.lane import Choice, LaneRow, Stop, by_lane, choose, is_enough
-from shared.runs.run import State
+from shared.runs.states import State
 from shared.runs.store import OpenLanes
 from shared.runs.worker import LEFT_TO_TIMER_S
 

@@ -36,8 +36,10 @@ from shared.reservations.reservation import Reservation
 from shared.reservations.reserve import NameReserved
 from shared.runs.lane import Choice, LaneRow, Stop, choose
 from shared.runs.record import Damaged
-from shared.runs.run import PROGRESS, About, Direction, Held, Outcome, RemoteCallRecord, Run, State, StepRecord, Wait
+from shared.runs.run import Run
+from shared.runs.states import PROGRESS, Direction, Outcome, State
 from shared.runs.store import Lane, LeaseTaken, RecordChanged
+from shared.runs.values import About, Held, RemoteCallRecord, StepRecord, Wait
 
 type Step = Callable[[Run, Services], Run]
 
@@ -264,9 +266,7 @@ def _submitted(before: Run, run: Run, lane: Lane, flow: Flow, services: Services
         return _saved(after, services)
     except LeaseTaken:
         log.info("import.waits_for_lock")
-        back = replace(run, state=before.state, state_since=before.state_since, furthest=before.furthest)
-        back = replace(back, submissions=before.submissions, waits=before.waits, fresh=False)
-        back = replace(back, problem=before.without_problem(About.FAILING).problem)
+        back = run.not_submitting(before)
         wait = Wait(what=LOCK, since=services.now(), holder="F&O takes one ImportFromPackage at a time.")
         waiting = back.waiting_for(wait, LOCK_RETRY_S, flow.stuck_after(services), services.now())
         return _saved(waiting, services)

@@ -18,7 +18,7 @@ from shared.concurrency import Attempt
 from shared.config.integrations import ImportFlow
 from shared.errors import AppError
 from shared.escapes import json_text, read_json
-from shared.runs.run import Direction
+from shared.runs.states import Direction
 
 # How old the last successful scan of a folder may be; if there was none, how long ago the first scan.
 OVERDUE: Final = timedelta(minutes=15)

@@ -19,8 +19,10 @@ from shared.config.integrations import ImportFlow, matches_name
 from shared.errors import NotFound
 from shared.locks import WAIT_S, CallLock
 from shared.log import log
-from shared.runs.run import Direction, FileFacts, Run, State, new_run
+from shared.runs.run import Run, new_run
+from shared.runs.states import Direction, State
 from shared.runs.store import kept_key, key_of, order_behind
+from shared.runs.values import FileFacts
 
 # If no folder holds a file, the open runs need not be known, so they are asked for once one does. A run that ends
 # between the two would leave its file in the listing and its name out of the runs, and get a second one. No run takes

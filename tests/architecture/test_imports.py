@@ -15,7 +15,6 @@ TRIGGERS = [
     "function_app.py",
     "inbound_trigger/functions.py",
     "operations/functions.py",
-    "operations/handlers.py",
     "outbound_timer/functions.py",
 ]
 

@@ -15,12 +15,15 @@ from typing import Final
 from azure.storage.blob import BlobServiceClient
 
 from local_cloud.storage import Azurite
-from operations import pages, views
+from operations import list_view, pages
 from operations.filters import Filters
+from operations.web import PageRequest
 from shared.app import Services
 from shared.config.settings import read_settings
-from shared.runs.run import Direction, FileFacts, Outcome, RemoteCallRecord, Run, State, StepRecord, new_run
+from shared.runs.run import Run, new_run
+from shared.runs.states import Direction, Outcome, State
 from shared.runs.store import RunStore, _name_in, order_of
+from shared.runs.values import FileFacts, RemoteCallRecord, StepRecord
 from tests.benchmarks.figures import Figure, Limit, Sample
 from tests.benchmarks.many_blobs import multiply
 from tests.benchmarks.trial import Trial
@@ -79,10 +82,10 @@ def _services(connection_string: str, store: RunStore) -> Services:
 def _newest_page_ms(services: Services) -> float:
     """Open the newest page."""
     began = time.perf_counter()
-    runs = views.list_runs(Filters(), "", services)
-    page = pages.list_page(runs, pages.Asked(query={}))
+    runs = list_view.list_runs(Filters(), "", services)
+    page = pages.list_page(runs, PageRequest(query={}))
     took_ms = (time.perf_counter() - began) * 1000
-    assert len(runs.ended) >= views.PAGE
+    assert len(runs.ended) >= list_view.PAGE
     assert page.status == 200
     return took_ms
 

@@ -14,7 +14,7 @@ from local_cloud.receivers import CARD_LIMIT, SERVICE, Receivers, text_of
 from shared.alerts.alert import NotificationKind
 from shared.alerts.channels import Channel, MailAlerts, TeamsAlerts, WebhookAlerts, alerts_http
 from shared.errors import AnswerLost, NeedsPerson, TryAgain
-from shared.runs.run import FailedRow
+from shared.runs.values import FailedRow
 from shared.secret import Secret, SecretUrl
 from tests.alerts import BEGAN, a_message, an_alert
 from tests.contract.simulated import FixedToken, SimulatedGraph

@@ -146,13 +146,13 @@ def test_what_cannot_be_done_is_answered_in_words(stage: Stage, verb: str, what:
     ("wrong", "told"),
     [
         ({"day": "31.12.2020"}, "YYYY-MM-DD"),
-        ({"day": 20201231}, "day: must be a text"),
+        ({"day": 20201231}, "day: must be a string"),
         ({"day": ""}, "day: is empty"),
         ({"state": "nonsense"}, "Use one of: found, claimed"),
         ({"outcome": "fialed"}, "Use one of: NotSucceeded, Succeeded"),
         ({"outcom": "Failed"}, "Send only: flow, company, project, state, outcome, day, text"),
         ({"run": "1793608200123-0123456789ab"}, "'run' is not known here"),
-        ({"before": "31.12.2020"}, "before: '31.12.2020' is not a moment"),
+        ({"before": "31.12.2020"}, "before: '31.12.2020' is not a time"),
     ],
 )
 def test_a_filter_that_cannot_be_read_makes_an_action_about_many_touch_nothing(
@@ -179,7 +179,7 @@ def test_a_run_is_checked_and_cancelled_and_f_and_o_may_go_on(stage: Stage) -> N
 
     over = ended(stage, run["address"])
     assert checked.status_code == cancelled.status_code == 200
-    assert "F&O may have this import" in cancelled.json()["said"]
+    assert "F&O may have received this import" in cancelled.json()["said"]
     assert (over["outcome"], over["folder"]) == ("GivenUp", "/Error")
     assert over["reason"].startswith("Cancelled by ben: the wrong file.")
     assert "USMF_GiveUp_001.zip.report.txt" in stage.files("Error")
@@ -249,12 +249,12 @@ def test_only_the_key_for_acting_lets_somebody_act_and_only_graphs_opens_the_web
 
 def test_the_command_shows_with_either_key_and_acts_with_that_for_acting(stage: Stage) -> None:
     shown_with = [command(stage, "list", key=key).returncode for key in (VIEW_KEY, ACT_KEY)]
-    refused = command(stage, "look-now", "--yes", key=VIEW_KEY)
-    acted = command(stage, "look-now", "--yes", key=ACT_KEY)
+    refused = command(stage, "scan-now", "--yes", key=VIEW_KEY)
+    acted = command(stage, "scan-now", "--yes", key=ACT_KEY)
 
     assert shown_with == [0, 0]
     assert refused.returncode == 1
-    assert "the one for acting" in refused.stderr
+    assert "the key for acting" in refused.stderr
     assert acted.returncode == 0
 
 
@@ -337,7 +337,7 @@ def test_the_command_takes_no_filter_beside_one_run(stage: Stage, never_again: d
     neither = command(stage, "run-again", "--yes")
 
     assert (one.returncode, neither.returncode) == (2, 2)
-    assert "a filter goes with --all" in one.stderr
+    assert "filters need --all" in one.stderr
     assert shown(stage, never_again["address"])["later"] == []
 
 
@@ -347,11 +347,13 @@ def test_the_command_finds_outcomes_and_states_however_they_are_written(
     name = never_again["file_name"]
 
     found = command(stage, "list", "--text", name, "--outcome", "PARTIALLYsucceeded", "--state", "Filed")
+    nothing = command(stage, "list", "--text", "no such file")
     no_flow = command(stage, "list", "--text", name, "--flow", "no such flow")
 
     assert found.stdout.startswith(never_again["run_id"])
-    assert (no_flow.returncode, no_flow.stdout.splitlines()[0]) == (0, "No run matches.")
-    assert "The settings have no flow 'no such flow'; there are: import, export, " in no_flow.stdout
+    assert (nothing.returncode, nothing.stdout.splitlines()[0]) == (0, "No run matches.")
+    assert (no_flow.returncode, no_flow.stdout) == (2, "")
+    assert "'no such flow' is not a flow in the settings. Use one of: import, export, import, " in no_flow.stderr
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
@@ -391,11 +393,13 @@ def test_the_command_ends_well_when_its_reader_has_read_enough(stage: Stage, nev
 
 
 def test_commands_are_called_as_the_buttons_are_and_older_names_stay() -> None:
-    """One about many has a switch, not a name of its own; "give-up" is the address of the button Cancel."""
-    of_buttons = {verb.value for verb in Verb} - {"run-all-again", "give-up"}
+    """One about many has a switch, not a name of its own; two addresses have older names than their buttons."""
+    of_buttons = {verb.value for verb in Verb} - {"run-all-again", "give-up", "look-now"}
+    older = {name for names, _ in VERBS.values() for name in names}
 
-    assert {*of_buttons, "cancel", "list", "show"} == set(VERBS)
-    assert {older for names, _ in VERBS.values() for older in names} == {"resubmit", "check", "export", "look"}
+    assert {*of_buttons, "cancel", "scan-now", "list", "show"} == set(VERBS)
+    assert {Verb("cancel"), Verb("scan-now")} == {Verb("give-up"), Verb("look-now")}
+    assert older == {"resubmit", "check", "export", "look-now", "look"}
 
 
 def test_the_command_cancels_pauses_and_resumes(stage: Stage) -> None:
@@ -426,7 +430,7 @@ def test_the_command_says_what_keeps_it_from_its_work(stage: Stage, tmp_path: Pa
         assert told.returncode == (2 if told in (no_file, plain_http) else 1)
         assert told.stdout == ""
         assert "Traceback" not in told.stderr
-    assert "does not take the key" in wrong_key.stderr
+    assert "does not accept the key" in wrong_key.stderr
     assert "There is no run 0123456789ab" in unknown.stderr
 
 
@@ -469,18 +473,18 @@ def test_in_a_browser_a_failed_run_is_run_again_and_the_new_run_is_seen_to_succe
     take_picture("run")
 
     do = press(browser, "run-again", why="the field is longer now", by="Anna")
-    words = browser.find_element("id", "ask-words").text
+    words = browser.find_element("id", "ask-effect").text
     take_picture("run-again")
     do.click()
 
-    until(browser, lambda page: page.find_element("id", "again-of"))
+    until(browser, lambda page: page.find_element("id", "rerun-of"))
     until(browser, lambda page: page.find_element("css selector", ".badge").text == "Succeeded")
     assert cells == ["US-002", "US-003"]
     assert f"F&O will import the rows of {name} once more" in words
     assert "by Anna: the field is longer now" in browser.find_element("id", "step-1-title").text
     assert len(browser.find_elements("css selector", "[data-act]")) == 1
-    browser.find_element("id", "again-of").click()
-    until(browser, lambda page: page.find_element("id", "later-1"))
+    browser.find_element("id", "rerun-of").click()
+    until(browser, lambda page: page.find_element("id", "rerun-1"))
     assert browser.find_elements("css selector", "[data-act]") == []
 
 
@@ -528,7 +532,7 @@ def test_in_a_browser_an_action_that_is_refused_says_why_and_the_keyboard_gets_o
 
     browser.switch_to.active_element.send_keys("\n")
 
-    until(browser, lambda page: "is not in OneDrive any more" in page.find_element("id", "ask-said").text)
+    until(browser, lambda page: "is no longer in OneDrive" in page.find_element("id", "ask-said").text)
     assert browser.find_element("id", "ask-said").get_attribute("role") == "alert"
     browser.switch_to.active_element.send_keys(Keys.ESCAPE)
     until(browser, lambda page: not page.find_element("id", "ask").is_displayed())
@@ -546,7 +550,7 @@ def test_in_a_browser_a_button_pressed_with_the_key_for_viewing_says_which_key_i
     press(browser, "look-now").click()
     until(browser, lambda page: not page.find_element("id", "ask").is_displayed())
 
-    assert "does not open this: it only shows runs" in said
+    assert "is not allowed to do this" in said
     assert "Open the page with the key for acting." in said
 
 
@@ -562,7 +566,7 @@ def test_in_a_browser_nothing_is_cancelled_without_a_reason(stage: Stage, browse
 
     browser.find_element("id", "ask-why").send_keys("it hangs")
     browser.find_element("id", "ask-do").click()
-    until(browser, lambda page: page.find_element("css selector", ".badge").text == "GivenUp")
+    until(browser, lambda page: page.find_element("css selector", ".badge").text == "Cancelled by a person")
     stage.finance_operations.end_now(run["execution_id"])
 
 
@@ -572,7 +576,7 @@ def test_in_a_browser_all_that_a_filter_shows_is_run_again(stage: Stage, browser
     open_list(browser, stage, "&text=USMF_PressAll&outcome=NotSucceeded")
 
     do = press(browser, "run-all-again", why="mended")
-    words = browser.find_element("id", "ask-words").text
+    words = browser.find_element("id", "ask-effect").text
     do.click()
 
     assert "All 2 ended runs that match the filter are run again" in words

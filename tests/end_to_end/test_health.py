@@ -72,7 +72,7 @@ def test_the_doctor_shows_what_a_running_app_says_of_itself(
 
     shown = capsys.readouterr().out
     # F&O knows the data project of the stage's export only once another test has imported it.
-    assert code == (1 if "TROUBLE  F&O" in shown else 0)
+    assert code == (1 if "PROBLEM  F&O" in shown else 0)
     assert "ok       Webhook" in shown
     assert f"Version {VERSION}." in shown
     assert KEY not in shown
@@ -104,10 +104,10 @@ def test_the_doctor_says_all_that_is_wrong_with_settings_and_ends_with_1(
 
     shown = capsys.readouterr().out
     assert code == 1
-    assert "TROUBLE  Settings" in shown
+    assert "PROBLEM  Settings" in shown
     assert "- FO_URL must be a URL" in shown
     assert "- ONEDRIVE_DRIVE is missing" in shown
-    assert shown.rstrip().endswith(f"1 in trouble, 1 to know about, 0 well. Version {VERSION}.")
+    assert shown.rstrip().endswith(f"1 problem, 1 warning, 0 ok. Version {VERSION}.")
 
 
 def test_the_doctor_says_that_a_laptop_has_no_managed_identity(

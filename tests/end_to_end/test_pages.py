@@ -10,8 +10,10 @@ import requests
 from azure.storage.blob import ContainerClient
 
 from local_cloud.faults import Fault, status
-from shared.runs.run import Direction, FileFacts, Outcome, State, new_run
+from shared.runs.run import new_run
+from shared.runs.states import Direction, Outcome, State
 from shared.runs.store import RunStore, order_of
+from shared.runs.values import FileFacts
 from tests.end_to_end.browsing import TIMEOUT_S, click_run, get, listed, open_list, rows, shown, until
 from tests.end_to_end.stage import Stage
 from tests.packages import build_package
@@ -116,14 +118,14 @@ def test_a_filter_that_cannot_be_read_is_refused_with_what_is_allowed(stage: Sta
 
     assert (page.status_code, as_json.status_code) == (400, 400)
     assert told in as_json.json()["error"]
-    assert "Not understood" in page.text
+    assert "Invalid request" in page.text
 
 
 def test_how_thoroughly_the_health_is_looked_at_is_not_guessed(stage: Stage) -> None:
     answer = get(stage, "/api/health.json?thorough=perhaps")
 
     assert answer.status_code == 400
-    assert "thorough: 'perhaps' is not understood. Use one of: yes," in answer.json()["error"]
+    assert "thorough: 'perhaps' is not valid. Use one of: yes," in answer.json()["error"]
     thorough = get(stage, "/api/health.json?thorough=true").json()
     assert "Webhook" in [check["name"] for check in thorough["checks"]]
 
@@ -158,7 +160,7 @@ def test_in_a_browser_a_filter_that_cannot_be_read_shows_what_is_allowed_and_no_
 ) -> None:
     open_list(browser, stage, f"&text={failed['file_name']}&day=31.12.2020")
 
-    assert browser.find_element("css selector", "h1").text == "Not understood"
+    assert browser.find_element("css selector", "h1").text == "Invalid request"
     assert "Write it as YYYY-MM-DD" in browser.find_element("id", "main").text
     assert browser.find_elements("css selector", "tbody tr, [data-act]") == []
     browser.find_element("link text", "Runs").click()
@@ -203,7 +205,7 @@ def test_in_a_browser_the_list_shows_what_runs_then_what_waits_with_its_place_an
         ("waiting", names[2]),
     ]
     turns = [last for _, _, last in listing[1:]]
-    assert turns == ["at its turn: no. 1 in its queue", "at its turn: no. 2 in its queue"]
+    assert turns == ["no. 1 in the queue", "no. 2 in the queue"]
     assert words == [("running", True), ("waiting", False), ("waiting", False)]
     ((badge, _, took),) = rows(browser)
     assert badge == "Succeeded"
@@ -240,7 +242,13 @@ def test_in_a_browser_failed_today_opens_that_list_and_leads_on_and_back(
 
     assert is_seen
     assert len(first) == int(count)
-    assert {badge for badge, _, _ in first} <= {"Failed", "PartiallySucceeded", "Rejected", "Canceled", "Unknown"}
+    assert {badge for badge, _, _ in first} <= {
+        "Failed",
+        "PartiallySucceeded",
+        "Rejected",
+        "Canceled in F&O",
+        "Unknown",
+    }
     assert browser.find_elements("id", "older") == []  # all of them are there
     browser.find_element("id", "all-runs").click()
     until(browser, lambda page: page.find_element("id", "shown").text == "All runs")
@@ -292,7 +300,7 @@ def test_in_a_browser_what_was_refused_is_not_green_and_stands_open_in_the_steps
     assert len(refused) == 2
     assert {each[:3] for each in refused} == {("warn", "↻", True)}
     assert "ImportFromPackage 429" in refused[1][3]
-    (poll,) = [each for each in steps if each[3].startswith("Ask F&O how far it is")]
+    (poll,) = [each for each in steps if each[3].startswith("Ask F&O for the status")]
     assert (poll[0], poll[1]) == ("bad", "✕")
     assert "F&O ended it as PartiallySucceeded" in poll[3]
     assert steps[-1][:3] == ("good", "✓", False)

@@ -20,8 +20,9 @@ from shared.reservations import reserve
 from shared.runs import wake
 from shared.runs.lane import Choice
 from shared.runs.record import Damaged
-from shared.runs.run import WITH_FO, Direction, Run
-from shared.runs.run import State as RunState
+from shared.runs.run import Run
+from shared.runs.states import WITH_FO, Direction
+from shared.runs.states import State as RunState
 from shared.runs.store import key_of as item_of
 from shared.scan import scan_requests
 from tests.exploration.access import (
@@ -106,13 +107,13 @@ SETTINGS: Final = "the settings are changed"
 def _act(text: str, services: ExploredServices) -> None:
     """Do what a person asks for; text: the verb, and behind a colon the address."""
     verb, _, address = text.partition(": ")
-    asked = actions.Asked(by="a person")
-    verbs: dict[str, Verb] = {CANCEL: actions.give_up, SUBMIT_AGAIN: actions.submit_again, PUT_ASIDE: actions.put_aside}
+    asked = actions.Requester(by="a person")
+    verbs: dict[str, Verb] = {CANCEL: actions.cancel, SUBMIT_AGAIN: actions.submit_again, PUT_ASIDE: actions.put_aside}
     verbs |= {PAUSE: actions.pause, RESUME: actions.resume}
     verbs[verb](address, asked, services)
 
 
-type Verb = Callable[[str, actions.Asked, Services], actions.Answer | None]
+type Verb = Callable[[str, actions.Requester, Services], actions.ActionResult | None]
 type Handler = Callable[[str, ExploredServices], object]
 HANDLERS: Final[Mapping[str, Handler]] = {
     SCAN: lambda text, services: scan_requests.handle_request(text, services),
@@ -769,7 +770,7 @@ def _only_looks(run: Run) -> bool:
     if not run.submissions:
         return False
     is_export, last = run.direction is Direction.EXPORT, run.submissions[-1]
-    sends = run.fresh and (is_export or run.package_url is not None)
+    sends = run.in_process.has_chosen_id and (is_export or run.in_process.package_url is not None)
     fences = not is_export and last.missing_since is not None and last.fenced is None
     return not sends and not fences
 

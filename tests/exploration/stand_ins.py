@@ -39,8 +39,10 @@ from shared.reservations.store import Reservations
 from shared.runs import worker
 from shared.runs.lane import LaneRow, Stop
 from shared.runs.record import Damaged
-from shared.runs.run import Run, State
+from shared.runs.run import Run
+from shared.runs.states import State
 from shared.runs.store import Lane, LeaseTaken, Mark, OpenLanes, Pause, RecordChanged, Rows, RunStore, key_of
+from shared.runs.values import NOTHING_IN_PROCESS
 from shared.runs.worker import WORK_S
 from shared.scan import scan_requests
 from shared.scan.throttle import ScanThrottle
@@ -401,7 +403,7 @@ class ExploredServices(Services):
         return self._fno
 
     @contextmanager
-    def import_turn(self, environment_url: str) -> Iterator[None]:
+    def import_lock(self, environment_url: str) -> Iterator[None]:
         """Hold the turn to import; waiting ten seconds for it is the same as not getting it at once."""
         with self.store.lease(TURN):
             yield
@@ -663,7 +665,7 @@ class StoreStandIn(StandIn):
 
 def _as_saved(run: Run) -> Run:
     """Return what another process reads of a run. Its history of steps decides nothing and would only grow."""
-    return replace(run, steps=(), fresh=False, download_url=None, package_url=None, record_etag="")
+    return replace(run, steps=(), in_process=NOTHING_IN_PROCESS, record_etag="")
 
 
 _WRITTEN: Final = ItemChanged("the reservation was written by another worker, so it seems")

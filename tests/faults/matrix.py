@@ -19,7 +19,7 @@ from local_cloud.finance_operations.packages import PackageBroken, read_package
 from local_cloud.storage import Azurite
 from shared import app
 from shared.errors import AppError
-from shared.runs.run import Direction, Outcome, State
+from shared.runs.states import Direction, Outcome, State
 from tests.faults.interception import FaultKind, Interception, OutgoingCall, PowerCut, intercepted
 from tests.leaks import leaks
 from tests.packages import build_package

@@ -18,11 +18,12 @@ from azure.storage.blob import BlobClient, BlobServiceClient
 from local_cloud import faults
 from local_cloud.faults import Action, Fault
 from operations import actions, available_actions
-from operations.actions import Asked
+from operations.actions import Requester
 from shared.app import Services
 from shared.errors import AppError
 from shared.runs import worker
-from shared.runs.run import Direction, Outcome, Run, State
+from shared.runs.run import Run
+from shared.runs.states import Direction, Outcome, State
 from shared.runs.store import Lane
 from shared.runs.worker import Flow
 from tests.faults.interception import PowerCut, in_other_scripts
@@ -39,7 +40,7 @@ SELDOM_MIN: Final = 5
 TRIES_IN_VAIN: Final = 2  # the first may have met a dead worker's lease
 MOST_WAKES: Final = 120  # of all lanes in one minute; more is a loop
 
-THE_PERSON: Final = Asked(by="Ada", why="the matrix of faults")
+THE_PERSON: Final = Requester(by="Ada", why="the matrix of faults")
 ON_HOLD: Final = {"error": {"code": "accessDenied", "message": "This item is on hold."}}
 IS_LOCKED: Final = {"error": {"code": "resourceLocked", "message": "The resource is locked."}}
 BAD_REQUEST: Final = {"error": {"code": "", "message": "The request is not valid."}}

@@ -20,7 +20,8 @@ import pytest
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
 from local_cloud.receivers import text_of
-from operations import pages, views
+from operations import pages, run_view
+from operations.web import PageRequest
 from shared import escapes
 from shared.alerts.channels import MailAlerts, TeamsAlerts, WebhookAlerts, alerts_http
 from shared.alerts.outbox import Outbox
@@ -35,8 +36,10 @@ from shared.log import LOGGER_NAME, log
 from shared.reservations.reservation import Reservation, reservation_from_json, reservation_to_json
 from shared.runs.lane import Stop
 from shared.runs.record import run_from_json, run_to_json
-from shared.runs.run import Direction, FailedRow, FileFacts, Held, Outcome, Problem, Run, State, Submission
+from shared.runs.run import Run
+from shared.runs.states import Direction, Outcome, State
 from shared.runs.store import Pause, RunStore, order_of
+from shared.runs.values import FailedRow, FileFacts, Held, Problem, Submission
 from shared.secret import SecretUrl
 from tests.alerts import a_message, an_alert
 from tests.hostile.test_answers import OneToken
@@ -306,11 +309,12 @@ class Texts(HTMLParser):
 
 
 def test_it_is_text_in_a_page_and_in_its_json(text: str) -> None:
-    shown = pages.Asked(query={"text": text, "code": text}, user=text)
-    view = views.run_view(a_run(text, "key"), None)
+    shown = PageRequest(query={"text": text, "code": text}, user=text)
+    view = run_view.view_run(a_run(text, "key"), None)
 
     page, harmless = (
-        pages.run_page(each, pages.Asked(query={})) for each in (view, views.run_view(a_run("harmless", "key"), None))
+        pages.run_page(each, PageRequest(query={}))
+        for each in (view, run_view.view_run(a_run("harmless", "key"), None))
     )
     content, plain = Texts(), Texts()
     content.feed(page.body)

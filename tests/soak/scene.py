@@ -28,7 +28,8 @@ from local_cloud.onedrive import Knobs
 from local_cloud.processes import ChildProcess
 from operations.available_actions import Verb, may_submit_again
 from shared.runs.record import Damaged, run_from_json
-from shared.runs.run import Run, State
+from shared.runs.run import Run
+from shared.runs.states import State
 from shared.runs.store import RunStore, address_of
 from tests.soak.plan import COLUMNS, COMPANY, HOSTS, Chance, Package, Plan, Trouble, entity_of
 from tests.soak.promises import History, Imported, Place, Record
@@ -262,7 +263,7 @@ class Scene(LocalCloud):
         if run is None or not url:
             return False
         self._cancelled.add(run.file.name)  # also if no answer comes
-        said = self._act(url, Verb.GIVE_UP, run)
+        said = self._act(url, Verb.CANCEL, run)
         if said is not None and not said.get("done"):
             self._cancelled.discard(run.file.name)
             return False

@@ -52,6 +52,7 @@ class Wire:
     arrived: Counter[str] = field(default_factory=Counter)  # at the simulators, per operation, from any process
     answered: int = 0  # answers of simulators that were judged
     violations: list[str] = field(default_factory=list)
+    keeps_examples: bool = field(default_factory=lambda: EXAMPLES_VARIABLE in os.environ)  # they take time to make
     examples: dict[str, Example] = field(default_factory=dict)
     log: Path | None = None  # where clouds in other processes write what they see
     read_up_to: int = 0  # bytes of it
@@ -133,7 +134,7 @@ class Wire:
             return
         with self.lock:
             self.arrived[endpoint.operation] += 1
-        if exchange.status in endpoint.answers and not wrong:
+        if self.keeps_examples and exchange.status in endpoint.answers and not wrong:
             self._keep(Example.of(endpoint, request, exchange))
 
     def judge_sent(self, operation: str, request: Request) -> None:
@@ -151,14 +152,14 @@ class Wire:
             if call.is_made_by(module) and call.matches(request):
                 with self.lock:
                     self.sent[call.name] += 1
-                if answer.ok and _is_azurite(answer):
+                if self.keeps_examples and answer.ok and _is_azurite(answer):
                     self._keep(Example.of_storage(call.operation, call.path, request, answer))
                 return
         self._complain(f"storage, from {module}", request, ["no such call is described"])
 
     def note_blob(self, operation: str, request: Request, answer: requests.Response) -> None:
         """Keep an example of a plain HTTP call to blob storage, which no simulator sees."""
-        if answer.ok:
+        if self.keeps_examples and answer.ok:
             self._keep(Example.of_storage(operation, storage.GET_BLOB.path, request, answer))
 
     def _keep(self, example: Example) -> None:

@@ -9,22 +9,23 @@ from datetime import UTC, datetime
 
 import pytest
 
-from operations import actions, views
-from operations.actions import Answer, Asked
+from operations import actions, list_view, reruns, run_view
+from operations.actions import ActionResult, Requester
 from operations.available_actions import Verb
 from operations.filters import NOT_SUCCEEDED, Filters
 from shared.app import Services
 from shared.errors import TryAgain
 from shared.imports import steps as import_steps
 from shared.runs import wake, worker
-from shared.runs.run import Direction, Outcome, Run, State
+from shared.runs.run import Run
+from shared.runs.states import Direction, Outcome, State
 from shared.runs.store import RecordChanged, RunStore, address_of
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.test_outbound import PROJECT, prepared
 from tests.world import World
 
-ANNA = Asked(by="anna@contoso.com", why="the rows are mended")
+ANNA = Requester(by="anna@contoso.com", why="the rows are mended")
 BAD_ROWS = (("A", "Alpha"), ("B", "#ERROR"))
 NAME = "USMF_Rows_001.zip"
 
@@ -66,19 +67,19 @@ def under_way(world: World, state: State, name: str = NAME) -> Run:
     return run
 
 
-def again(world: World, run: Run) -> Answer:
-    answer = actions.run_again(address_of(run), ANNA, world.services)
+def again(world: World, run: Run) -> ActionResult:
+    answer = reruns.run_again(address_of(run), ANNA, world.services)
     assert answer is not None
     return answer
 
 
-def cancel(world: World, run: Run, why: str = "wrong file") -> Answer:
-    answer = actions.give_up(address_of(run), Asked(by="anna@contoso.com", why=why), world.services)
+def cancel(world: World, run: Run, why: str = "wrong file") -> ActionResult:
+    answer = actions.cancel(address_of(run), Requester(by="anna@contoso.com", why=why), world.services)
     assert answer is not None
     return answer
 
 
-def check_now(world: World, run: Run) -> Answer:
+def check_now(world: World, run: Run) -> ActionResult:
     answer = actions.check_now(address_of(run), ANNA, world.services)
     assert answer is not None
     return answer
@@ -91,12 +92,12 @@ def at(world: World, address: str) -> Run:
 
 
 def verbs(world: World, run: Run) -> list[Verb]:
-    return [offer.verb for offer in shown(world, address_of(run)).offers]
+    return [offer.verb for offer in shown(world, address_of(run)).actions]
 
 
-def shown(world: World, address: str) -> views.RunView:
-    view = views.show_run(address, world.services)
-    assert isinstance(view, views.RunView)
+def shown(world: World, address: str) -> run_view.RunView:
+    view = run_view.find_run(address, world.services)
+    assert isinstance(view, run_view.RunView)
     return view
 
 
@@ -129,15 +130,15 @@ def test_both_runs_tell_of_each_other_of_who_asked_and_why(world: World) -> None
     world.run_until_quiet()
 
     first, last = shown(world, address_of(old)), shown(world, third.run)
-    assert [later.address for later in first.later] == [second.run, third.run]
-    assert [later.words for later in first.later] == ["PartiallySucceeded", "PartiallySucceeded"]
-    assert (last.again_number, last.again_of) == (2, address_of(at(world, second.run)))
+    assert [later.address for later in first.reruns] == [second.run, third.run]
+    assert [later.result for later in first.reruns] == ["PartiallySucceeded", "PartiallySucceeded"]
+    assert (last.rerun_count, last.rerun_of) == (2, address_of(at(world, second.run)))
     step = last.steps[0]
     assert (step.title, step.record.by, step.record.why) == ("Run again", ANNA.by, ANNA.why)
     assert (first.steps[-1].record.by, first.steps[-1].record.why) == (ANNA.by, ANNA.why)
-    assert first.offers == ()
+    assert first.actions == ()
     row = next(
-        line.run for line in views.list_runs(Filters(), "", world.services).ended if line.run.run_id == old.run_id
+        line.run for line in list_view.list_runs(Filters(), "", world.services).ended if line.run.run_id == old.run_id
     )
     assert row.has_again
 
@@ -152,7 +153,7 @@ def test_run_again_pressed_twice_opens_one_run_also_where_the_first_has_ended(wo
     world.run_until_quiet()
 
     assert first.run == second.run == third.run
-    assert "already" in second.said
+    assert "already" in second.message
     assert world.calls("ImportFromPackage") == 2
 
 
@@ -163,7 +164,7 @@ def test_of_many_who_press_run_again_at_the_same_moment_all_get_one_run(world: W
     def press() -> str:
         services = world.new_process()
         together.wait()
-        answer = actions.run_again(address_of(old), ANNA, services)
+        answer = reruns.run_again(address_of(old), ANNA, services)
         assert answer is not None
         return answer.run
 
@@ -216,7 +217,7 @@ def test_a_run_that_is_open_is_not_run_again(world: World) -> None:
     answer = again(world, run)
 
     assert not answer.done
-    assert "could import its rows twice" in answer.said
+    assert "could import its rows twice" in answer.message
     assert len(world.open_runs()) == 1
 
 
@@ -226,11 +227,11 @@ def test_a_file_that_is_gone_or_changed_or_back_in_input_is_not_run_again_and_th
     (world.folder / "Error" / "USMF_2.zip").write_bytes(build_package())
     (world.folder / "Error" / "USMF_3.zip").rename(world.folder / "Input" / "USMF_3.zip")
 
-    words = [again(world, run).said for run in (gone, changed, back)]
+    words = [again(world, run).message for run in (gone, changed, back)]
 
-    assert "is not in OneDrive any more" in words[0]
-    assert "has been changed since" in words[1]
-    assert "lies in /Input, and is imported from there" in words[2]
+    assert "is no longer in OneDrive" in words[0]
+    assert "has changed since" in words[1]
+    assert "is in /Input; the app imports it from there" in words[2]
     assert world.heads() == {}
 
 
@@ -287,12 +288,12 @@ def test_an_export_is_not_run_again_while_another_one_is_under_way(both_ways: Wo
     answer = again(world, old)
 
     assert not answer.done
-    assert "is under way" in answer.said
+    assert "is running" in answer.message
     assert at(world, address_of(old)).rerun is None
 
 
 def test_what_is_not_there_is_not_run_again(world: World) -> None:
-    for verb in (actions.run_again, actions.check_now, actions.give_up):
+    for verb in (reruns.run_again, actions.check_now, actions.cancel):
         assert verb("1793608200123-0123456789ab", ANNA, world.services) is None
         assert verb("nonsense", ANNA, world.services) is None
 
@@ -309,13 +310,13 @@ def test_all_that_a_filter_shows_is_run_again_once_and_nothing_that_came_later(w
     seen = world.clock.now()
     filters = Filters(outcome=NOT_SUCCEEDED)
 
-    first = actions.run_all_again(filters, seen, ANNA, world.services)
+    first = reruns.run_all_again(filters, seen, ANNA, world.services)
     world.clock.advance(1)
     world.run_until_quiet()
-    second = actions.run_all_again(filters, seen, ANNA, world.services)
+    second = reruns.run_all_again(filters, seen, ANNA, world.services)
 
-    assert sorted(each.said.partition(":")[0] for each in first.each) == names
-    assert first.said == "3 of 3 are run again."
+    assert sorted(each.message.partition(":")[0] for each in first.each) == names
+    assert first.message == "3 of 3 are run again."
     assert second.each == ()
     assert world.calls("ImportFromPackage") == 4 + 3
 
@@ -323,7 +324,7 @@ def test_all_that_a_filter_shows_is_run_again_once_and_nothing_that_came_later(w
 def test_without_a_filter_nothing_is_run_again(world: World) -> None:
     failed(world)
 
-    answer = actions.run_all_again(Filters(), world.clock.now(), ANNA, world.services)
+    answer = reruns.run_all_again(Filters(), world.clock.now(), ANNA, world.services)
 
     assert not answer.done
     assert world.heads() == {}
@@ -335,12 +336,12 @@ def test_of_very_many_some_are_run_again_and_it_is_said_that_there_are_more(
     for number in range(3):
         failed(world, f"USMF_{number}.zip")
     world.clock.advance(1)
-    monkeypatch.setattr(views, "AGAIN_AT_ONCE", 2)
+    monkeypatch.setattr(list_view, "RERUNS_AT_ONCE", 2)
 
-    answer = actions.run_all_again(Filters(outcome=NOT_SUCCEEDED), world.clock.now(), ANNA, world.services)
+    answer = reruns.run_all_again(Filters(outcome=NOT_SUCCEEDED), world.clock.now(), ANNA, world.services)
 
     assert len(answer.each) == 2
-    assert "There are more" in answer.said
+    assert "More runs match" in answer.message
 
 
 def test_before_all_are_run_again_it_is_said_how_many_and_which_and_just_those_are(
@@ -351,36 +352,36 @@ def test_before_all_are_run_again_it_is_said_how_many_and_which_and_just_those_a
         failed(world, f"USMF_{number}.zip")
         world.clock.advance(3600)
     filters, seen = Filters(outcome=NOT_SUCCEEDED), world.clock.now()
-    monkeypatch.setattr(views, "AGAIN_AT_ONCE", 3)
+    monkeypatch.setattr(list_view, "RERUNS_AT_ONCE", 3)
 
-    offer = views.list_runs(filters, "", world.services).offers[-1]
-    answer = actions.run_all_again(filters, seen, ANNA, world.services)
-    rest = views.list_runs(filters, "", world.services).offers[-1]
+    offer = list_view.list_runs(filters, "", world.services).actions[-1]
+    answer = reruns.run_all_again(filters, seen, ANNA, world.services)
+    rest = list_view.list_runs(filters, "", world.services).actions[-1]
 
-    assert "The newest 3 ended runs" in offer.words
-    assert re.search(r"opened from 2026-11-02 09:\d\d:\d\d UTC to 2026-11-02 11:\d\d:\d\d UTC\.", offer.words)
-    assert "There are more" in offer.words
-    assert [each.said.partition(":")[0] for each in answer.each] == ["USMF_3.zip", "USMF_2.zip", "USMF_1.zip"]
-    assert rest.words.startswith("1 ended run is run again: USMF_0.zip, opened 2026-11-02 08:")
+    assert "The newest 3 ended runs" in offer.effect
+    assert re.search(r"opened from 2026-11-02 09:\d\d:\d\d UTC to 2026-11-02 11:\d\d:\d\d UTC\.", offer.effect)
+    assert "More runs match" in offer.effect
+    assert [each.message.partition(":")[0] for each in answer.each] == ["USMF_3.zip", "USMF_2.zip", "USMF_1.zip"]
+    assert rest.effect.startswith("1 ended run is run again: USMF_0.zip, opened 2026-11-02 08:")
 
 
 def test_runs_in_a_state_in_which_none_has_ended_are_not_run_again(world: World) -> None:
-    answer = actions.run_all_again(Filters(state=State.EXECUTING), world.clock.now(), ANNA, world.services)
+    answer = reruns.run_all_again(Filters(state=State.EXECUTING), world.clock.now(), ANNA, world.services)
 
     assert not answer.done
-    assert "No run in the state executing has ended" in answer.said
+    assert "No run in the state executing has ended" in answer.message
 
 
 def test_running_all_again_is_not_offered_where_it_would_do_nothing(world: World) -> None:
     failed(world, "USMF_1.zip")
     world.clock.advance(1)
     filters = Filters(outcome=NOT_SUCCEEDED)
-    offered = [offer.verb for offer in views.list_runs(filters, "", world.services).offers]
+    offered = [offer.verb for offer in list_view.list_runs(filters, "", world.services).actions]
 
-    actions.run_all_again(filters, world.clock.now(), ANNA, world.services)
+    reruns.run_all_again(filters, world.clock.now(), ANNA, world.services)
 
-    assert offered == [Verb.LOOK_NOW, Verb.RUN_ALL_AGAIN]
-    assert [offer.verb for offer in views.list_runs(filters, "", world.services).offers] == [Verb.LOOK_NOW]
+    assert offered == [Verb.SCAN_NOW, Verb.RUN_ALL_AGAIN]
+    assert [offer.verb for offer in list_view.list_runs(filters, "", world.services).actions] == [Verb.SCAN_NOW]
 
 
 # Check now
@@ -417,7 +418,7 @@ def test_check_now_leaves_a_worker_that_is_at_the_lane_alone(world: World) -> No
     with world.services.store.lease(run.lane):
         answer = check_now(world, run)
 
-    assert (answer.done, answer.said) == (True, "The app is processing this run.")
+    assert (answer.done, answer.message) == (True, "The app is processing this run.")
     assert world.open_runs() == [run]
 
 
@@ -431,13 +432,13 @@ def test_a_run_that_waits_for_its_turn_is_not_checked_but_the_one_ahead_is_named
 
     assert answer is not None
     assert (answer.done, answer.run) == (False, address_of(run))
-    assert NAME in answer.said
+    assert NAME in answer.message
 
 
 def offered(world: World, address: str) -> list[Verb]:
-    view = views.show_run(address, world.services)
+    view = run_view.find_run(address, world.services)
     assert view is not None
-    return [offer.verb for offer in view.offers]
+    return [offer.verb for offer in view.actions]
 
 
 def test_what_is_always_refused_is_not_offered(both_ways: World) -> None:
@@ -475,9 +476,9 @@ def test_a_run_that_is_cancelled_before_f_and_o_heard_of_it_is_filed_in_error_an
     world.run_until_quiet()
 
     over = at(world, answer.run)
-    assert "so nothing of it is imported" in answer.said
+    assert "so none of it is imported" in answer.message
     assert (over.outcome, over.file.folder) == (Outcome.CANCELLED_BY_PERSON, "/Error")
-    assert over.reason.startswith("Cancelled by anna@contoso.com: wrong file. F&O was not told of this file")
+    assert over.reason.startswith("Cancelled by anna@contoso.com: wrong file. The file was not submitted to F&O")
     report = (world.folder / "Error" / "USMF_Rows_001.zip.report.txt").read_text("utf-8-sig")
     assert "Cancelled by anna@contoso.com: wrong file." in report
     assert world.calls("ImportFromPackage") == 0
@@ -492,8 +493,8 @@ def test_cancelling_what_f_and_o_may_have_says_that_f_and_o_may_go_on_and_never_
     answer = cancel(world, run)
     world.run_until_quiet()
 
-    assert "F&O may have this import, and may go on and import the rows" in answer.said
-    assert run.execution_id in answer.said
+    assert "F&O may have received this import, and may continue and import the rows" in answer.message
+    assert run.execution_id in answer.message
     assert at(world, answer.run).outcome is Outcome.CANCELLED_BY_PERSON
     assert world.files("Error") == [NAME, "USMF_Rows_001.zip.report.txt"]
     assert world.calls("ImportFromPackage") <= 1
@@ -521,7 +522,7 @@ def test_a_run_that_is_cancelled_while_a_worker_is_at_it_is_never_sent_to_f_and_
     (over,) = world.ended_runs()
     assert (over.outcome, over.file.folder) == (Outcome.CANCELLED_BY_PERSON, "/Error")
     assert world.calls("ImportFromPackage") == 0
-    assert (f"{lane} {over.sort_key}", actions.LET_GO_S) in world.wakes.sent
+    assert (f"{lane} {over.sort_key}", world.services.settings.poll_stay_s + actions.LET_GO_S) in world.wakes.sent
 
 
 def test_a_run_that_is_cancelled_while_a_worker_tells_f_and_o_says_that_f_and_o_may_have_it(
@@ -532,7 +533,7 @@ def test_a_run_that_is_cancelled_while_a_worker_tells_f_and_o_says_that_f_and_o_
     submit, said = import_steps.STEPS[State.SUBMITTING], []
 
     def submit_while_a_person_cancels(run: Run, services: Services) -> Run:
-        said.append(cancel(world, run).said)
+        said.append(cancel(world, run).message)
         return submit(run, services)
 
     steps = {**import_steps.STEPS, State.SUBMITTING: submit_while_a_person_cancels}
@@ -542,7 +543,7 @@ def test_a_run_that_is_cancelled_while_a_worker_tells_f_and_o_says_that_f_and_o_
     world.run_until_quiet()
 
     (over,) = world.ended_runs()
-    assert "F&O may have this import" in said[0]
+    assert "F&O may have received this import" in said[0]
     assert over.outcome is Outcome.CANCELLED_BY_PERSON
     assert world.calls("ImportFromPackage") == 1
 
@@ -573,7 +574,7 @@ def test_cancelling_twice_is_cancelling_once(world: World) -> None:
     third = cancel(world, run)
 
     assert [answer.done for answer in (first, second, third)] == [True, False, False]
-    assert "It is cancelled already" in second.said
+    assert "It is cancelled already" in second.message
     assert at(world, address_of(run)).reason.startswith("Cancelled by anna@contoso.com: wrong file.")
 
 
@@ -583,7 +584,7 @@ def test_a_run_that_is_cancelled_while_it_waits_is_filed_at_once_and_the_one_ahe
     world.look()
     (_, second) = world.services.store.open_rows()
 
-    answer = actions.give_up(second.address, ANNA, world.services)
+    answer = actions.cancel(second.address, ANNA, world.services)
     (wake_up,) = [text for text, delay_s in world.wakes_of_lanes() if " " in text and not delay_s]
     world.wake(wake_up)
 
@@ -626,7 +627,7 @@ def test_an_export_that_is_cancelled_ends_and_the_words_say_what_becomes_of_its_
 
     over = at(world, answer.run)
     assert (over.state, over.outcome) == (State.CANCELLED, Outcome.CANCELLED_BY_PERSON)
-    assert ("no later export holds its changes" in over.reason) is in_fo
+    assert ("no later export contains its changes" in over.reason) is in_fo
     assert world.files("Output") == []
 
 
@@ -664,14 +665,14 @@ def test_a_lane_that_is_resumed_goes_on_by_itself(world: World) -> None:
 def test_a_lane_is_paused_once_by_whoever_is_first(world: World) -> None:
     actions.pause("import", ANNA, world.services)
 
-    answer = actions.pause("import", Asked(by="ben", why="me too"), world.services)
+    answer = actions.pause("import", Requester(by="ben", why="me too"), world.services)
 
     assert answer is not None
-    assert answer.said == "It was paused already, by anna@contoso.com: the rows are mended"
-    (lane,) = views.list_runs(Filters(), "", world.services).lanes
+    assert answer.message == "Already paused by anna@contoso.com: the rows are mended"
+    (lane,) = list_view.list_runs(Filters(), "", world.services).lanes
     assert lane.pause is not None
     assert (lane.pause.by, lane.pause.why) == (ANNA.by, ANNA.why)
-    assert [offer.verb for offer in lane.offers] == [Verb.RESUME]
+    assert [offer.verb for offer in lane.actions] == [Verb.RESUME]
 
 
 def test_resuming_twice_is_resuming_once_and_an_unknown_flow_is_said_to_be_unknown(world: World) -> None:
@@ -698,7 +699,7 @@ def test_the_minutes_timer_does_not_call_a_paused_lane_overdue(world: World) -> 
 def test_a_paused_lane_whose_flow_left_the_settings_is_shown_and_can_be_resumed(world: World) -> None:
     actions.pause("import", ANNA, world.services)
     lane = world.services.store.open_rows_and_pauses()[1][0].lane
-    (gone,) = views.lanes(
+    (gone,) = list_view.list_lanes(
         replace(world.services.integrations, imports=()),
         world.services.store.open_rows_and_pauses()[1],
     )
@@ -717,10 +718,10 @@ def test_a_run_of_a_paused_lane_says_so_and_is_not_checked(world: World) -> None
     answer = check_now(world, run)
 
     assert view.next is not None
-    assert (view.next.waits_for, view.next.looks_again) == ("the lane to be resumed", None)
-    assert [offer.verb for offer in view.offers] == [Verb.GIVE_UP]
+    assert (view.next.waits_for, view.next.next_check) == ("the lane to be resumed", None)
+    assert [offer.verb for offer in view.actions] == [Verb.CANCEL]
     assert not answer.done
-    assert cancel(world, run).said.endswith("It waits: anna@contoso.com has paused the lane.")
+    assert cancel(world, run).message.endswith("It waits: anna@contoso.com has paused the lane.")
 
 
 # Export now and look now
@@ -759,9 +760,9 @@ def test_an_export_that_is_paused_is_not_run_now(both_ways: World) -> None:
 def test_looking_now_opens_a_run_for_each_new_file_once(world: World) -> None:
     world.put(NAME)
 
-    answers = [actions.look_now(ANNA, world.services) for _ in range(2)]
+    answers = [actions.scan_now(ANNA, world.services) for _ in range(2)]
 
-    assert [answer.said for answer in answers] == ["New files: 1.", "New files: 0."]
+    assert [answer.message for answer in answers] == ["New files: 1.", "New files: 0."]
     assert len(world.services.store.open_rows()) == 1
 
 
@@ -770,7 +771,7 @@ def test_looking_now_opens_a_run_for_each_new_file_once(world: World) -> None:
 
 def test_what_can_be_done_about_a_run_is_offered_and_nothing_else(world: World) -> None:
     run = under_way(world, State.EXECUTING)
-    assert verbs(world, run) == [Verb.CHECK_NOW, Verb.GIVE_UP]
+    assert verbs(world, run) == [Verb.CHECK_NOW, Verb.CANCEL]
 
     world.run_until_quiet()
     assert verbs(world, run) == [Verb.RUN_AGAIN]

@@ -13,9 +13,9 @@ import pytest
 
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Behaviour
-from operations import pages, views
-from operations.pages import Asked
-from shared.runs.run import Outcome
+from operations import pages, run_view
+from operations.web import PageRequest
+from shared.runs.states import Outcome
 from shared.runs.store import address_of
 from tests.packages import Entity, build_package, with_unmarked_name
 from tests.unit.flows.conftest import MakeWorld
@@ -44,8 +44,8 @@ def told(world: World) -> dict[str, str]:
     """Return what the report, the page and the alert of the one run that has ended say, each on one line."""
     (run,) = world.ended_runs()
     (report,) = (world.folder / "Error").glob("*.report.txt")
-    view = views.show_run(address_of(run), world.services)
-    page = html.unescape(pages.run_page(view, Asked(query={})).body)
+    view = run_view.find_run(address_of(run), world.services)
+    page = html.unescape(pages.run_page(view, PageRequest(query={})).body)
     (mail,) = world.mails()
     texts = {"report": report.read_text("utf-8-sig"), "page": page, "alert": mail.content}
     return {where: " ".join(text.split()) for where, text in texts.items()}

@@ -7,22 +7,23 @@ import pytest
 
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Speed
-from operations import actions, views
-from operations.actions import Asked
-from shared.runs.run import Direction, Outcome, Run, State
+from operations import actions, run_view
+from operations.actions import Requester
+from shared.runs.run import Run
+from shared.runs.states import Direction, Outcome, State
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, as_soon_as, fno_fault, graph_fault, let_pass, look_and_finish
 from tests.world import World
 
-ME = Asked(by="Ada", why="sent by mistake")
+ME = Requester(by="Ada", why="sent by mistake")
 IN_ONE_LANE = {"IMPORT_DATA_PROJECT": "Asset-Major-Types", **ALERTS}
 EXPORT = {"EXPORT_DATA_PROJECT": "Asset-Major-Types", "EXPORT_COMPANY": "USMF", **ALERTS}
 
 
-def cancel(world: World, run: Run) -> actions.Answer:
+def cancel(world: World, run: Run) -> actions.ActionResult:
     """Cancel an open run, as a person does from its page."""
     row = next(row for row in world.services.store.open_rows() if row.run_id == run.run_id)
-    answer = actions.give_up(row.address, ME, world.services)
+    answer = actions.cancel(row.address, ME, world.services)
     assert answer is not None
     return answer
 
@@ -189,8 +190,8 @@ def test_a_run_that_is_cancelled_already_says_so(make_world: MakeWorld) -> None:
     answer = cancel(world, run)
 
     assert not answer.done
-    assert "cancelled already" in answer.said
+    assert "cancelled already" in answer.message
     (row,) = world.services.store.open_rows()
-    view = views.show_run(row.address, world.services)
-    assert isinstance(view, views.RunView)
-    assert [offer.verb.value for offer in view.offers] == ["check-now"]
+    view = run_view.find_run(row.address, world.services)
+    assert isinstance(view, run_view.RunView)
+    assert [offer.verb.value for offer in view.actions] == ["check-now"]

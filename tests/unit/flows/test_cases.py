@@ -14,10 +14,10 @@ from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from local_cloud.faults import Action
 from local_cloud.finance_operations.knobs import Speed
-from operations import views
+from operations import run_view
 from shared import execution
 from shared.errors import AppError
-from shared.runs.run import Outcome, State
+from shared.runs.states import Outcome, State
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.test_outbound import PROJECT as EXPORTED
@@ -63,9 +63,9 @@ def told(world: World) -> list[str]:
 def offered(world: World) -> set[str]:
     """Return what a person may do about the one open run."""
     (row,) = world.services.store.open_rows()
-    view = views.show_run(row.address, world.services)
-    assert isinstance(view, views.RunView)
-    return {offer.verb.value for offer in view.offers}
+    view = run_view.find_run(row.address, world.services)
+    assert isinstance(view, run_view.RunView)
+    return {offer.verb.value for offer in view.actions}
 
 
 @pytest.mark.parametrize(

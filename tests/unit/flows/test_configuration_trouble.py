@@ -10,7 +10,7 @@ from local_cloud.faults import Fault
 from shared.alerts import delivery
 from shared.alerts.alert import Category
 from shared.runs import wake
-from shared.runs.run import Outcome, State
+from shared.runs.states import Outcome, State
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.test_outbound import EXPORT, delivered, prepared
 from tests.unit.flows.trouble import as_soon_as, fno_fault, graph_fault, let_pass

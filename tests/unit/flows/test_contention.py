@@ -8,9 +8,9 @@ import pytest
 
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Behaviour, Speed
-from operations import views
+from operations import run_view
 from shared.imports import steps as import_steps
-from shared.runs.run import Outcome, State
+from shared.runs.states import Outcome, State
 from tests.packages import Entity, build_package
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, fno_fault, let_pass, look_and_finish
@@ -137,9 +137,9 @@ def test_one_that_may_have_changed_anything_goes_to_error_with_a_rerun_offered(
     assert world.calls("ImportFromPackage") == 1
     assert "USMF_1.zip" in world.files("Error")
     (row,) = [row for page in world.services.store.ended_rows(world.clock.now().date()) for row in page.rows]
-    view = views.show_run(row.address, world.services)
-    assert isinstance(view, views.RunView)
-    assert "run-again" in {offer.verb.value for offer in view.offers}
+    view = run_view.find_run(row.address, world.services)
+    assert isinstance(view, run_view.RunView)
+    assert "run-again" in {offer.verb.value for offer in view.actions}
 
 
 def test_the_details_must_tell_of_every_entity_of_the_package(make_world: MakeWorld) -> None:

@@ -7,18 +7,18 @@ import pytest
 from azure.storage.blob import BlobServiceClient
 
 from inbound_trigger.keep_watch import do_duties
-from operations import actions, views
-from operations.actions import Asked
+from operations import actions, list_view, run_view
+from operations.actions import Requester
 from operations.filters import Filters
 from shared.health import checks
 from shared.health.health import Grade
 from shared.runs import wake
-from shared.runs.run import Outcome, State
+from shared.runs.states import Outcome, State
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, as_soon_as
 from tests.world import World
 
-ME = Asked(by="Ada", why="it is broken")
+ME = Requester(by="Ada", why="it is broken")
 TWO_FLOWS = {
     "INTEGRATIONS": json.dumps(
         {
@@ -108,7 +108,7 @@ def test_it_is_reported_and_shown_and_other_lanes_pages_health_and_the_timer_go_
     assert world.files("Two/Success") == ["USMF_3.zip"]
     (mail,) = [mail for mail in world.mails() if "damaged" in mail.subject]
     assert place in mail.content
-    listed = views.list_runs(Filters(), "", world.services)
+    listed = list_view.list_runs(Filters(), "", world.services)
     assert any(line.run.damage for line in listed.under_way)
     found = checks.check_health(lambda: world.services)
     assert found.grade is Grade.PROBLEM
@@ -137,9 +137,9 @@ def test_a_person_may_put_it_aside_and_nothing_is_deleted(make_world: MakeWorld)
     place = a_damaged_one(world, "broken JSON", State.EXECUTING)
     minutes_go_by(world, 2)
     (address,) = [row.address for row in world.services.store.open_rows() if row.file_name == "USMF_1.zip"]
-    view = views.show_run(address, world.services)
-    assert isinstance(view, views.DamagedView)
-    assert [offer.verb.value for offer in view.offers] == ["put-aside"]
+    view = run_view.find_run(address, world.services)
+    assert isinstance(view, run_view.DamagedView)
+    assert [offer.verb.value for offer in view.actions] == ["put-aside"]
 
     answer = actions.put_aside(address, ME, world.services)
 

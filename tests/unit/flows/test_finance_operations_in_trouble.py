@@ -14,7 +14,7 @@ from local_cloud.finance_operations.knobs import Behaviour, Speed
 from shared import execution
 from shared.clients.blobs.write import stream_to_blob
 from shared.imports import steps as import_steps
-from shared.runs.run import Outcome, State
+from shared.runs.states import Outcome, State
 from tests.faults.interception import answered
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld

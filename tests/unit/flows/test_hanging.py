@@ -65,7 +65,7 @@ def test_a_folder_whose_look_up_hangs_keeps_nothing_else_waiting(world: World) -
         services.forget_folder(drive, "/Success")
         services.finance_operations(world.fno.url)
         services.finance_operations_token(world.fno.url).token()
-        with services.import_turn(world.fno.url):
+        with services.import_lock(world.fno.url):
             pass
 
 

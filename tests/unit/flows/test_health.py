@@ -19,7 +19,7 @@ from shared.config.settings import read_settings
 from shared.health.checks import check_health
 from shared.health.health import Check, Grade, Health
 from shared.health.service_checks import ALL_CALLS_S
-from shared.runs.run import Problem
+from shared.runs.values import Problem
 from shared.scan.subscriptions import keep_subscriptions
 from shared.version import VERSION
 from tests.closed_port import closed_port

@@ -21,7 +21,7 @@ from shared.errors import AppError
 from shared.exports import steps as export_steps
 from shared.health.checks import check_health
 from shared.health.health import Grade
-from shared.runs.run import Outcome, State
+from shared.runs.states import Outcome, State
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeTold, MakeWorld
 from tests.unit.flows.test_outbound import EXPORT, change, export, prepared

@@ -15,14 +15,14 @@ from inbound_trigger.keep_watch import do_duties
 from local_cloud.finance_operations.knobs import Speed
 from local_cloud.onedrive import Knobs
 from operations import actions
-from operations.actions import Asked
+from operations.actions import Requester
 from shared.runs import wake
-from shared.runs.run import Held
+from shared.runs.values import Held
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, let_pass
 from tests.world import PROJECT, World
 
-ME = Asked(by="Ada", why="a reason")
+ME = Requester(by="Ada", why="a reason")
 IN_ONE_LANE = {"IMPORT_DATA_PROJECT": PROJECT, **ALERTS}
 
 

@@ -14,7 +14,7 @@ from local_cloud.faults import Fault
 from local_cloud.finance_operations.knobs import Speed
 from shared.alerts import poison_messages
 from shared.azure_storage.queue import OLDER_QUEUES, WORK
-from shared.runs.run import Direction, Outcome, State
+from shared.runs.states import Direction, Outcome, State
 from shared.runs.store import moment_of
 from shared.scan import scan_requests
 from shared.scan.scan_requests import request_message

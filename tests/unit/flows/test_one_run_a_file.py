@@ -11,7 +11,7 @@ import pytest
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Speed
 from shared.config.integrations import ImportFlow
-from shared.runs.run import Outcome, State
+from shared.runs.states import Outcome, State
 from shared.runs.store import order_of
 from shared.scan import scan
 from tests.unit.flows.conftest import MakeWorld

@@ -9,12 +9,13 @@ import pytest
 from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Behaviour, Speed
-from operations import actions, views
-from operations.actions import Asked
+from operations import actions, run_view
+from operations.actions import Requester
 from shared.reservations import reserve
 from shared.reservations.reservation import Reservation, project_name
 from shared.runs import wake
-from shared.runs.run import Outcome, Run, State
+from shared.runs.run import Run
+from shared.runs.states import Outcome, State
 from shared.runs.store import address_of
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
@@ -43,7 +44,7 @@ TWO_LANES = {
     ),
     **ALERTS,
 }
-ME = Asked(by="Ada", why="a reason")
+ME = Requester(by="Ada", why="a reason")
 
 
 def put_other(world: World, name: str) -> None:
@@ -154,7 +155,7 @@ def test_a_wait_for_a_run_that_is_under_way_is_no_alarm_however_long_it_is(make_
 def test_a_wait_for_what_a_cancelled_run_left_over_is_reported_beyond_the_stuck_limit(make_world: MakeWorld) -> None:
     world = make_world(settings=STUCK_SOON, speed=Speed(seconds_per_execution=4 * 3600.0))
     execute_first(world)
-    actions.give_up(address_of(run_of(world, "USMF_1.zip")), ME, world.services)
+    actions.cancel(address_of(run_of(world, "USMF_1.zip")), ME, world.services)
     world.wake(lane_of(world, "fixed"))
     let_pass(world, lane_of(world, "manifest"), timedelta(minutes=50))
     assert [mail for mail in world.mails() if "USMF_2.zip" in mail.subject] == []
@@ -228,7 +229,7 @@ def cancelled_while_executing(world: World) -> Run:
     execute_first(world)
     run = run_of(world, "USMF_1.zip")
     row = next(row for row in world.services.store.open_rows() if row.run_id == run.run_id)
-    answer = actions.give_up(row.address, ME, world.services)
+    answer = actions.cancel(row.address, ME, world.services)
     assert answer is not None
     assert answer.done
     let_pass(world, lane_of(world, "fixed"), timedelta(seconds=10))
@@ -260,7 +261,7 @@ def test_one_that_f_and_o_does_not_know_five_times_after_the_grace_time_is_freed
     let_pass(world, lane_of(world, "fixed"), timedelta(seconds=5))
     assert run_of(world, "USMF_1.zip").state is State.SUBMITTING
     (row,) = world.services.store.open_rows()
-    actions.give_up(row.address, ME, world.services)
+    actions.cancel(row.address, ME, world.services)
     world.faults.clear()
     let_pass(world, lane_of(world, "fixed"), timedelta(seconds=10))
     assert "USMF_1.zip" in world.files("Error")
@@ -291,10 +292,10 @@ def test_a_person_may_free_it_with_a_second_action_that_warns(make_world: MakeWo
     (row,) = [
         row for page in world.services.store.ended_rows(world.clock.now().date()) for row in page.rows if row.run_id
     ][:1]
-    view = views.show_run(row.address, world.services)
-    assert isinstance(view, views.RunView)
-    (offer,) = [offer for offer in view.offers if offer.verb.value == "free-project"]
-    assert "redefines the project under it" in offer.words
+    view = run_view.find_run(row.address, world.services)
+    assert isinstance(view, run_view.RunView)
+    (offer,) = [offer for offer in view.actions if offer.verb.value == "free-project"]
+    assert "redefines the project under it" in offer.effect
 
     answer = actions.free_project(row.address, ME, world.services)
     assert answer is not None
@@ -337,8 +338,8 @@ def test_a_reservation_of_a_run_that_is_set_aside_before_it_submitted_is_taken_a
     world.put("USMF_1.zip")
     world.look()
     lane = lane_of(world, "fixed")
-    with world.new_process().import_turn(world.fno.url):
-        world.monkeypatch.setattr("shared.azure_storage.import_lock.TURN_WAIT_S", 0.0)
+    with world.new_process().import_lock(world.fno.url):
+        world.monkeypatch.setattr("shared.azure_storage.import_lock.LOCK_WAIT_S", 0.0)
         world.wake(lane)
     held = reservation(world)
     assert held is not None

@@ -15,8 +15,10 @@ from shared.app import Services
 from shared.errors import FileRejected, NeedsPerson, TryAgain
 from shared.runs import worker
 from shared.runs.lane import choose
-from shared.runs.run import Direction, FileFacts, Outcome, Run, State, new_run
+from shared.runs.run import Run, new_run
+from shared.runs.states import Direction, Outcome, State
 from shared.runs.store import Lane, Pause, order_of
+from shared.runs.values import FileFacts
 from shared.runs.worker import LEFT_TO_TIMER_S, Flow, Step
 from tests.unit.flows.conftest import MakeWorld
 from tests.world import World
@@ -215,7 +217,6 @@ def test_each_step_is_saved_before_the_next_begins(world: World) -> None:
         advance(world, {State.FOUND: moving(State.CLAIMED), State.CLAIMED: die})
 
     assert head(world).state is State.CLAIMED
-    assert not head(world).fresh
     with world.services.store.lease(LANE):
         pass  # the lane was given back
 
@@ -237,20 +238,6 @@ def test_every_state_is_saved_when_it_is_entered(world: World) -> None:
 
     assert saved == [State.CLAIMED, State.SUBMITTING, State.EXECUTING, State.FINISHED]
     assert [run.state for run in world.ended_runs()] == [State.FILED]
-
-
-def test_a_state_is_fresh_to_the_process_that_entered_it_until_a_try_fails(world: World) -> None:
-    opened(world)
-    seen: list[bool] = []
-
-    def look(run: Run, services: Services) -> Run:
-        seen.append(run.fresh)
-        raise TryAgain("not yet")
-
-    steps = {State.FOUND: moving(State.CLAIMED), State.CLAIMED: look}
-    woken_again(world, steps, 2)
-
-    assert seen == [True, False]
 
 
 def test_runs_of_a_lane_follow_each_other_oldest_first(world: World) -> None:

@@ -19,8 +19,8 @@ from typing import Any, Final
 import pytest
 
 from local_cloud.finance_operations.executions import Operation
-from operations import actions, views
-from operations.actions import Asked
+from operations import actions, list_view, reruns, run_view
+from operations.actions import Requester
 from operations.filters import Filters
 from shared.runs.store import RunRow
 from tests.conftest import clean_environment
@@ -29,7 +29,7 @@ from tests.saved_state import SAVED_2026_11_29, SavedState, SavedWorld, saved_wo
 
 pytestmark = pytest.mark.timeout(300)  # seconds; the first test of each kind lets a day pass
 
-ANNA: Final = Asked(by="anna@contoso.com", why="it goes on")
+ANNA: Final = Requester(by="anna@contoso.com", why="it goes on")
 PAUSED: Final = ("paused", "paused-empty", "out-paused")
 DAY: Final = timedelta(days=1)
 SUCCEEDED: Final = ("Succeeded",)
@@ -236,9 +236,9 @@ def gone_on(here: SavedWorld) -> After:
         assert actions.resume(flow, ANNA, world.services)
     (failed,) = runs_listed(here, "again-not-opened")
     for _ in range(2):
-        pressed = actions.run_again(failed.address, ANNA, world.services)
+        pressed = reruns.run_again(failed.address, ANNA, world.services)
         assert pressed
-        assert pressed.done, pressed.said
+        assert pressed.done, pressed.message
     a_day_later = world.clock.now() + DAY
     here.host.run(until=lambda: world.clock.now() > a_day_later and is_done(here), at_most=2 * DAY, every=DAY / 8)
     return After(
@@ -258,7 +258,7 @@ def a_package(flow: str) -> bytes:
 
 def is_done(here: SavedWorld, *, but: Sequence[str] = ()) -> bool:
     """Return whether no run is open, but for those of some flows."""
-    under_way = views.list_runs(Filters(), "", here.world.services).under_way
+    under_way = list_view.list_runs(Filters(), "", here.world.services).under_way
     return all(line.run.integration in but for line in under_way)
 
 
@@ -272,7 +272,7 @@ def runs_listed(here: SavedWorld, flow: str = "") -> list[RunRow]:
     """Return every run that the page of all runs shows, page by page."""
     rows, behind = [], ""
     while True:
-        page = views.list_runs(Filters(flow=flow), behind, here.world.services)
+        page = list_view.list_runs(Filters(flow=flow), behind, here.world.services)
         rows += [line.run for line in (*page.under_way, *page.ended)]
         behind = page.position
         if not behind:
@@ -437,10 +437,10 @@ def part_name(blob: str) -> str:
     return blob.split("/")[1]
 
 
-def shown(address: str, after: After) -> views.RunView:
+def shown(address: str, after: After) -> run_view.RunView:
     """Return the page of a run."""
-    view = views.show_run(address, after.here.world.services)
-    assert isinstance(view, views.RunView), address
+    view = run_view.find_run(address, after.here.world.services)
+    assert isinstance(view, run_view.RunView), address
     return view
 
 
@@ -454,10 +454,10 @@ def test_every_run_can_be_read_step_by_step(after: After) -> None:
 def test_a_run_that_was_run_again_is_shown_with_those_that_followed(after: After) -> None:
     first, second, third = (shown(row.address, after) for row in after.runs_of("again"))
 
-    assert [later.words for later in first.later] == ["GivenUp", "PartiallySucceeded"]
-    assert second.again_of == first.address
+    assert [rerun.result for rerun in first.reruns] == ["Cancelled by a person", "PartiallySucceeded"]
+    assert second.rerun_of == first.address
     assert third.steps[0].record.by == "anna@contoso.com"
-    assert shown(third.again_of, after).run_id == second.run_id
+    assert shown(third.rerun_of, after).run_id == second.run_id
 
 
 def test_the_address_of_a_run_in_an_alert_of_before_is_still_good(after: After) -> None:

@@ -9,8 +9,9 @@ from typing import Final
 
 import pytest
 
-from operations import actions, pages, views
-from operations.actions import Asked
+from operations import actions, pages, run_view
+from operations.actions import Requester
+from operations.web import PageRequest
 from shared.errors import TryAgain
 from shared.exports import steps as export_steps
 from shared.runs.run import Run
@@ -19,7 +20,7 @@ from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.test_outbound import PowerCut
 from tests.world import World
 
-ANNA: Final = Asked(by="anna@contoso.com", why="it is needed now")
+ANNA: Final = Requester(by="anna@contoso.com", why="it is needed now")
 HOUR: Final = timedelta(hours=1)
 TEN: Final = timedelta(minutes=10)
 NOON: Final = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -43,7 +44,7 @@ def hourly(make_world: MakeWorld) -> Callable[..., World]:
 def end_all(world: World) -> None:
     """Let a person end the exports that are open, long enough ago that the next one does not wait because of it."""
     for run in world.open_runs():
-        actions.give_up(address_of(run), ANNA, world.services)
+        actions.cancel(address_of(run), ANNA, world.services)
         world.wake(run.lane)
     assert world.open_runs() == []
 
@@ -125,8 +126,8 @@ def test_a_late_export_says_so_in_its_record_on_its_page_and_in_the_log(
     assert (run.scheduled, run.late_s) == (NOON + HOUR, 600)
     (late,) = events(caplog, "export.late")
     assert late["late_s"] == 600
-    view = views.show_run(address_of(run), world.services)
-    assert isinstance(view, views.RunView)
+    view = run_view.find_run(address_of(run), world.services)
+    assert isinstance(view, run_view.RunView)
     assert view.late == TEN
     assert "opened 10 min 0 s late, because the app did not run" in page_of(run, world)
 
@@ -148,9 +149,9 @@ def test_an_export_in_time_says_nothing_of_being_late(
 
 
 def page_of(run: Run, world: World) -> str:
-    view = views.show_run(address_of(run), world.services)
-    assert isinstance(view, views.RunView)
-    return str(pages.run_page(view, pages.Asked(query={})).body)
+    view = run_view.find_run(address_of(run), world.services)
+    assert isinstance(view, run_view.RunView)
+    return str(pages.run_page(view, PageRequest(query={})).body)
 
 
 def test_a_late_export_does_not_put_the_next_one_off(hourly: Callable[..., World]) -> None:

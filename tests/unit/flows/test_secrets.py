@@ -16,7 +16,7 @@ from local_cloud.faults import Action, Fault
 from shared.app import quiet_libraries
 from shared.errors import AppError
 from shared.imports import steps as import_steps
-from shared.runs.run import Direction
+from shared.runs.states import Direction
 from tests.leaks import leaks
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld

@@ -11,7 +11,7 @@ from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from local_cloud.onedrive import Knobs
 from shared.runs import worker
-from shared.runs.run import Outcome, State
+from shared.runs.states import Outcome, State
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, fno_fault, graph_fault, let_pass
 from tests.world import World

@@ -9,18 +9,19 @@ from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from local_cloud.faults import Action
 from local_cloud.onedrive import Knobs
-from operations import actions, views
-from operations.actions import Asked
+from operations import actions, list_view, run_view
+from operations.actions import Requester
 from operations.filters import Filters
 from shared.errors import TryAgain
 from shared.runs.lane import Stop
-from shared.runs.run import Held, Run
+from shared.runs.run import Run
+from shared.runs.values import Held
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, graph_fault, let_pass
 from tests.world import World
 
-ME = Asked(by="Ada", why="a reason")
+ME = Requester(by="Ada", why="a reason")
 IN_ONE_LANE = {"IMPORT_DATA_PROJECT": "Asset-Major-Types", **ALERTS}
 ON_HOLD = {"error": {"code": "accessDenied", "message": "This item is on hold and cannot be moved."}}
 REFUSAL = "claim|Microsoft Graph|403|accessDenied"
@@ -121,7 +122,7 @@ def test_a_locked_file_ends_the_stop_of_its_flow_if_no_other_file_is_left(make_w
     stop(world, lane)
     for row in world.services.store.open_rows():
         if row.file_name != "USMF_3.zip":
-            actions.give_up(row.address, ME, world.services)
+            actions.cancel(row.address, ME, world.services)
     world.onedrive.knobs.locked = {}
 
     minutes_go_by(world, lane, 8)
@@ -237,7 +238,7 @@ def test_a_run_of_a_flow_that_stands_still_has_the_same_word_in_the_list_and_on_
     set_aside(world, "USMF_1.zip", is_flows=True)
     stop(world, lane)
 
-    lines = views.list_runs(Filters(), "", world.services).under_way
+    lines = list_view.list_runs(Filters(), "", world.services).under_way
 
-    pages = [views.show_run(line.run.address, world.services) for line in lines]
-    assert [line.place for line in lines] == [page.place for page in pages if isinstance(page, views.RunView)]
+    pages = [run_view.find_run(line.run.address, world.services) for line in lines]
+    assert [line.place for line in lines] == [page.place for page in pages if isinstance(page, run_view.RunView)]

@@ -9,7 +9,8 @@ from azure.storage.blob import BlobServiceClient
 from inbound_trigger.keep_watch import do_duties
 from shared import app
 from shared.errors import TryAgain
-from shared.runs.run import Run, State
+from shared.runs.run import Run
+from shared.runs.states import State
 from tests.faults.interception import answered
 from tests.unit.flows.trouble import IMPORT_STATES, as_soon_as, look_and_finish
 from tests.world import World

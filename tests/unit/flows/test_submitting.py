@@ -10,16 +10,16 @@ from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Speed
 from operations import actions
-from operations.actions import Asked
+from operations.actions import Requester
 from shared.imports import steps as import_steps
 from shared.reservations import reserve
-from shared.runs.run import Outcome, State
+from shared.runs.states import Outcome, State
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, as_soon_as, fno_fault, let_pass, look_and_finish
 from tests.world import PROJECT, World
 
-ME = Asked(by="Ada", why="a reason")
+ME = Requester(by="Ada", why="a reason")
 IN_ONE_LANE = {"IMPORT_DATA_PROJECT": PROJECT, **ALERTS}
 RAN = "Exception occurred while executing action ImportFromPackage on Entity DataManagementDefinitionGroup: "
 BUSY = faults.status(400, body={"error": {"innererror": {"message": f"{RAN}the project is already running"}}})
@@ -63,7 +63,7 @@ def test_a_crash_while_waiting_for_the_import_lock_needs_no_fence_and_uses_up_no
 ) -> None:
     world = make_world(settings=IN_ONE_LANE)
     lane = begin(world)
-    monkeypatch.setattr("shared.app.Services.import_turn", lambda *_: die())
+    monkeypatch.setattr("shared.app.Services.import_lock", lambda *_: die())
     with pytest.raises(Killed):
         world.wake(lane)
     monkeypatch.undo()
@@ -190,7 +190,7 @@ def test_a_run_that_is_cancelled_after_a_crash_at_the_submit_gives_the_project_b
         world.wake(lane)
     new_process(world)
     (row,) = world.services.store.open_rows()
-    answer = actions.give_up(row.address, ME, world.services)
+    answer = actions.cancel(row.address, ME, world.services)
     assert answer is not None
     assert answer.done
     world.put("USMF_2.zip")

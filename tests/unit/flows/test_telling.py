@@ -20,7 +20,7 @@ from shared.alerts.alert import Alert, Category, NotificationKind
 from shared.alerts.app_alerts import credential_alerts
 from shared.alerts.outbox import Outbox
 from shared.errors import AppError, TryAgain
-from shared.runs.run import Outcome
+from shared.runs.states import Outcome
 from shared.runs.store import address_of
 from tests.alerts import an_alert
 from tests.packages import build_package

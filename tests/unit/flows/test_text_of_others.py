@@ -11,13 +11,13 @@ import pytest
 
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Behaviour
-from operations import actions, views
-from operations.actions import Asked
+from operations import list_view, reruns, run_view
+from operations.actions import Requester
 from operations.filters import Filters
 from shared.clients.fno.client import ExecutionStatus, FinanceOperations
 from shared.errors import NeedsPerson
 from shared.imports import report
-from shared.runs.run import Outcome
+from shared.runs.states import Outcome
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeTold, MakeWorld
 from tests.unit.flows.trouble import fno_fault, graph_fault, look_and_finish
@@ -44,7 +44,7 @@ def test_a_file_is_filed_whatever_f_and_o_names_its_execution(make_world: MakeWo
     assert {"USMF_2.zip", "USMF_2.zip.report.txt", "USMF_2.zip.errors.csv"} <= set(world.files("Error"))
     assert "has a bug" not in world.written()
     assert all(run.execution_id.startswith(name) for run in world.ended_runs())
-    shown = views.list_runs(Filters(text=name[:20]), "", world.services)
+    shown = list_view.list_runs(Filters(text=name[:20]), "", world.services)
     assert len(shown.ended) == 2
 
 
@@ -110,8 +110,8 @@ def test_a_secret_in_a_row_error_is_in_no_record_page_alert_or_report(make_told:
         path.read_bytes() for path in (world.folder / "Error").iterdir() if path.suffix in (".txt", ".csv")
     ).decode()
     (run,) = world.ended_runs()
-    (line,) = views.list_runs(Filters(), "", world.services).ended
-    page = views.show_run(line.run.address, world.services)
+    (line,) = list_view.list_runs(Filters(), "", world.services).ended
+    page = run_view.find_run(line.run.address, world.services)
     everywhere = "\n".join([world.written(), beside, repr(run), repr(line), repr(page)])
     assert "Cannot read" in run.reason
     assert "Cannot read" in beside
@@ -180,8 +180,8 @@ def test_a_report_whose_host_was_killed_before_it_was_saved_is_there_once(world:
 def test_a_report_that_a_person_has_open_holds_no_run_up_that_would_replace_it(world: World) -> None:
     world.put("USMF_1.zip", b"Dear Sir or Madam")
     look_and_finish(world)
-    (first,) = views.list_runs(Filters(), "", world.services).ended
-    actions.run_again(first.run.address, Asked(by="Ada", why=""), world.services)
+    (first,) = list_view.list_runs(Filters(), "", world.services).ended
+    reruns.run_again(first.run.address, Requester(by="Ada", why=""), world.services)
     locked = faults.status(423, body={"error": {"code": "resourceLocked", "message": "The file is open."}})
     world.faults.add(graph_fault("PUT", r"USMF_1\.zip\.report\.txt", locked, times=None))
     began = world.clock.now()

@@ -16,7 +16,8 @@ from shared.clients.graph.drive_item import DriveItem
 from shared.clients.graph.upload import UploadSession
 from shared.imports import steps as import_steps
 from shared.imports.steps import advance_imports
-from shared.runs.run import Run, State
+from shared.runs.run import Run
+from shared.runs.states import State
 from shared.scan import scan_requests
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.test_outbound import EXPORT, change, delivered, export, prepared

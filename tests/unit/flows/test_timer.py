@@ -20,7 +20,9 @@ from shared.errors import AppError, NeedsPerson, TryAgain
 from shared.health.checks import check_health
 from shared.health.health import Grade
 from shared.runs import wake
-from shared.runs.run import Direction, FileFacts, Run, State, new_run
+from shared.runs.run import Run, new_run
+from shared.runs.states import Direction, State
+from shared.runs.values import FileFacts
 from shared.scan import folder_scans, scan
 from shared.scan.subscriptions import subscription_checkpoint
 from tests.alerts import an_alert

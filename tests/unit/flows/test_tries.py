@@ -6,15 +6,16 @@ import pytest
 
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Behaviour, Speed
-from operations import actions, views
-from operations.actions import Asked
+from operations import actions, run_view
+from operations.actions import Requester
 from shared import execution
-from shared.runs.run import Outcome, Run, State
+from shared.runs.run import Run
+from shared.runs.states import Outcome, State
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, as_soon_as, fno_fault, graph_fault, let_pass, look_and_finish
 from tests.world import World
 
-ME = Asked(by="Ada", why="a reason")
+ME = Requester(by="Ada", why="a reason")
 IN_ONE_LANE = {"IMPORT_DATA_PROJECT": "Asset-Major-Types", **ALERTS}
 
 
@@ -87,9 +88,9 @@ def test_a_person_may_submit_again_after_five_lost_submits(make_world: MakeWorld
     let_pass(world, lane, timedelta(hours=1))
     assert world.imports() == []
     (row,) = world.services.store.open_rows()
-    view = views.show_run(row.address, world.services)
-    assert isinstance(view, views.RunView)
-    assert {"submit-again", "give-up"} <= {offer.verb.value for offer in view.offers}
+    view = run_view.find_run(row.address, world.services)
+    assert isinstance(view, run_view.RunView)
+    assert {"submit-again", "give-up"} <= {offer.verb.value for offer in view.actions}
 
     answer = actions.submit_again(row.address, ME, world.services)
     assert answer is not None
@@ -145,10 +146,10 @@ def test_waits_grow_to_five_minutes_for_every_kind_of_error(make_world: MakeWorl
 def test_waiting_for_the_import_lock_or_for_a_grace_time_is_no_failure(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.azure_storage.import_lock.TURN_WAIT_S", 0.0)
+    monkeypatch.setattr("shared.azure_storage.import_lock.LOCK_WAIT_S", 0.0)
     world = make_world(settings=IN_ONE_LANE)
     lane = begin(world)
-    with world.new_process().import_turn(world.fno.url):
+    with world.new_process().import_lock(world.fno.url):
         let_pass(world, lane, timedelta(minutes=5))
 
     run = only(world)
@@ -250,9 +251,9 @@ def test_an_execution_that_f_and_o_accepted_and_never_shows_is_told_soon_in_its_
     let_pass(world, lane, timedelta(hours=3))
     assert world.calls("ImportFromPackage") == 1
     (row,) = world.services.store.open_rows()
-    view = views.show_run(row.address, world.services)
-    assert isinstance(view, views.RunView)
-    assert "give-up" in {offer.verb.value for offer in view.offers}
+    view = run_view.find_run(row.address, world.services)
+    assert isinstance(view, run_view.RunView)
+    assert "give-up" in {offer.verb.value for offer in view.actions}
 
 
 def test_an_execution_id_that_f_and_o_may_still_show_is_never_dropped(make_world: MakeWorld) -> None:

@@ -18,7 +18,7 @@ from shared.clients.graph.subscriptions import LONGEST_LIFE
 from shared.config.integrations import ImportFlow
 from shared.errors import NeedsPerson, TryAgain
 from shared.runs import wake
-from shared.runs.run import Outcome, State
+from shared.runs.states import Outcome, State
 from shared.runs.worker import LEFT_TO_TIMER_S
 from shared.scan import scan, scan_requests
 from shared.scan.scan_requests import CLOCKS_DIFFER_BY, request_message

@@ -8,28 +8,21 @@ from html.parser import HTMLParser
 
 import pytest
 
-from operations import actions, available_actions, handlers, pages, views
+from operations import available_actions, handlers, pages, run_view
+from operations.actions import ActionResult
 from operations.filters import Filters
-from operations.pages import Asked
-from operations.views import Ahead, DamagedView, LaneView, Later, Line, Place, RunList, Tiles
+from operations.labels import Place
+from operations.list_view import Figures, LaneView, Line, RunList
+from operations.run_view import DamagedView, RerunView, RunAhead
+from operations.web import PageRequest, PageResponse
 from shared.azure_storage.queue import QueueLength
 from shared.config.settings import SettingInForce
 from shared.health import health
-from shared.runs.run import (
-    Direction,
-    FailedRow,
-    FileFacts,
-    Outcome,
-    Problem,
-    RemoteCallRecord,
-    Run,
-    State,
-    StepRecord,
-    Submission,
-    new_run,
-)
+from shared.runs.run import Run, new_run
+from shared.runs.states import Direction, Outcome, State
 from shared.runs.store import Pause
-from tests.unit.flows.test_history import a_row
+from shared.runs.values import FailedRow, FileFacts, Problem, RemoteCallRecord, StepRecord, Submission
+from tests.builders import a_row
 
 NOW = datetime(2026, 11, 2, 8, 30, tzinfo=UTC)
 HOSTILE = "<img src=x onerror=alert(1)>\"'</title></style></script><script>alert(2)</script>{{ 7 * 7 }}"
@@ -90,21 +83,21 @@ def a_hostile_run() -> Run:
     )
 
 
-def a_hostile_view() -> views.RunView:
+def a_hostile_view() -> run_view.RunView:
     pause = Pause(lane="in-1", by=HOSTILE, why=HOSTILE, since=NOW)
-    later = (Later(address=HOSTILE, opened=NOW, words=HOSTILE),)
-    ahead = Ahead(address=HOSTILE, run_id=HOSTILE, file_name=HOSTILE)
-    return views.run_view(a_hostile_run(), ahead, pause=pause, later=later, is_holding=True)
+    rerun = RerunView(address=HOSTILE, opened=NOW, result=HOSTILE)
+    ahead = RunAhead(address=HOSTILE, run_id=HOSTILE, file_name=HOSTILE)
+    return run_view.view_run(a_hostile_run(), ahead, pause=pause, reruns=(rerun,), is_holding=True)
 
 
 def a_damaged_view() -> DamagedView:
-    return DamagedView(address="1-2-3", damage=HOSTILE, offers=available_actions.of_damaged(HOSTILE))
+    return DamagedView(address="1-2-3", damage=HOSTILE, actions=available_actions.of_damaged(HOSTILE))
 
 
 def a_list(*, position: str = "", filters: Filters | None = None) -> RunList:
     hostile = a_row(file_name=HOSTILE, words=HOSTILE, company=HOSTILE, data_project=HOSTILE, integration=HOSTILE)
     return RunList(
-        tiles=Tiles(
+        figures=Figures(
             running=1,
             waiting=2,
             needs_person=3,
@@ -132,10 +125,10 @@ def a_list(*, position: str = "", filters: Filters | None = None) -> RunList:
                 kind=Direction.IMPORT,
                 lane="in-1",
                 pause=Pause(lane="in-1", by=HOSTILE, why=HOSTILE, since=NOW),
-                offers=available_actions.of_lane(HOSTILE, Direction.EXPORT, is_paused=False),
+                actions=available_actions.of_lane(HOSTILE, Direction.EXPORT, is_paused=False),
             ),
         ),
-        offers=available_actions.of_list(available_actions.ToRunAgain(rows=(hostile,), has_more=False)),
+        actions=available_actions.of_list(available_actions.RerunCandidates(rows=(hostile,), has_more=False)),
     )
 
 
@@ -154,14 +147,14 @@ def a_health(grade: health.Grade = health.Grade.PROBLEM) -> health.Health:
     )
 
 
-@pytest.mark.parametrize("name", ["list", "run", "damaged", "trouble", "health"])
+@pytest.mark.parametrize("name", ["list", "run", "damaged", "message", "health"])
 def test_what_comes_from_outside_stays_text(name: str) -> None:
-    asked = Asked(query={"code": HOSTILE, "text": HOSTILE}, user=HOSTILE)
+    asked = PageRequest(query={"code": HOSTILE, "text": HOSTILE}, user=HOSTILE)
     answer = {
         "list": lambda: pages.list_page(a_list(position=HOSTILE), asked),
         "run": lambda: pages.run_page(a_hostile_view(), asked),
         "damaged": lambda: pages.run_page(a_damaged_view(), asked),
-        "trouble": lambda: pages.trouble(HOSTILE, asked, as_json=False),
+        "message": lambda: pages.not_available(HOSTILE, asked),
         "health": lambda: pages.health_page(a_health(), asked),
     }[name]()
 
@@ -175,14 +168,14 @@ def test_what_comes_from_outside_stays_text(name: str) -> None:
 
 @pytest.mark.parametrize("status", [200, 404, 503])
 def test_a_page_may_load_nothing_and_its_own_parts_only_under_a_nonce_of_their_own(status: int) -> None:
-    def answered() -> pages.Answer:
-        asked = Asked(query={})
+    def answered() -> PageResponse:
+        asked = PageRequest(query={})
         match status:
             case 200:
                 return pages.list_page(a_list(), asked)
             case 404:
                 return pages.run_page(None, asked)
-        return pages.trouble("no storage", asked, as_json=False)
+        return pages.not_available("no storage", asked)
 
     first, second = answered(), answered()
     policy = dict(each.strip().partition(" ")[::2] for each in first.headers["Content-Security-Policy"].split(";"))
@@ -209,8 +202,8 @@ def test_a_page_may_load_nothing_and_its_own_parts_only_under_a_nonce_of_their_o
 
 
 def test_links_carry_the_key_on_where_the_page_was_asked_for_with_one_in_its_address() -> None:
-    with_key = Elements(pages.list_page(a_list(position="2026/11/02~x"), Asked(query={"code": "k&y"})).body)
-    without = pages.list_page(a_list(position="2026/11/02~x"), Asked(query={})).body
+    with_key = Elements(pages.list_page(a_list(position="2026/11/02~x"), PageRequest(query={"code": "k&y"})).body)
+    without = pages.list_page(a_list(position="2026/11/02~x"), PageRequest(query={})).body
 
     ours = [link for link in with_key.links() if link.startswith("/api/runs")]
     assert len(ours) == 7
@@ -221,8 +214,8 @@ def test_links_carry_the_key_on_where_the_page_was_asked_for_with_one_in_its_add
 
 
 def test_the_key_is_in_no_link_to_others_and_not_in_what_the_page_asks_by_itself() -> None:
-    view = views.run_view(a_hostile_run(), None)
-    page = Elements(pages.run_page(view, Asked(query={"code": "the-key"})).body)
+    view = run_view.view_run(a_hostile_run(), None)
+    page = Elements(pages.run_page(view, PageRequest(query={"code": "the-key"})).body)
 
     others = [each for each in page.all("a") if str(each["href"]).startswith("http")]
     polls = [attributes["data-poll"] for _, attributes in page.elements if "data-poll" in attributes]
@@ -233,7 +226,7 @@ def test_the_key_is_in_no_link_to_others_and_not_in_what_the_page_asks_by_itself
 
 
 def test_the_next_page_keeps_the_filter_and_nothing_else_of_the_query() -> None:
-    asked = Asked(query={"company": "USMF", "behind": "old", "evil": "x"})
+    asked = PageRequest(query={"company": "USMF", "behind": "old", "evil": "x"})
 
     page = Elements(pages.list_page(a_list(position="2026/11/02~x"), asked).body)
 
@@ -243,32 +236,32 @@ def test_the_next_page_keeps_the_filter_and_nothing_else_of_the_query() -> None:
 
 def test_every_button_of_a_page_sends_what_the_app_takes() -> None:
     """Nothing that an action is told is passed over: what it does not know is refused."""
-    asked = Asked(query={"company": "USMF", "outcome": "Failed", "text": " a b "})
+    asked = PageRequest(query={"company": "USMF", "outcome": "Failed", "text": " a b "})
     listed = replace(
-        a_list(), offers=available_actions.of_list(available_actions.ToRunAgain(rows=(a_row(),), has_more=False))
+        a_list(), actions=available_actions.of_list(available_actions.RerunCandidates(rows=(a_row(),), has_more=False))
     )
     shown = [
         pages.list_page(listed, asked),
         pages.run_page(a_hostile_view(), asked),
-        pages.run_page(views.run_view(a_hostile_run(), None), asked),
+        pages.run_page(run_view.view_run(a_hostile_run(), None), asked),
         pages.run_page(a_damaged_view(), asked),
     ]
     buttons = [each for page in shown for each in Elements(page.body).all("button") if "data-act" in each]
 
     for button in buttons:
-        sent = json.loads(str(button["data-what"])) | {"why": "", "by": "", "before": NOW.isoformat()}
-        handlers._told(sent, handlers._DONE_BY[available_actions.Verb(str(button["data-act"]))].takes)
+        sent = json.loads(str(button["data-target"])) | {"why": "", "by": "", "before": NOW.isoformat()}
+        handlers._read_parameters(sent, handlers.ACTIONS[available_actions.Verb(str(button["data-act"]))].takes)
 
     assert {"look-now", "run-all-again", "put-aside"} <= {each["data-act"] for each in buttons}
 
 
 def test_json_is_answered_with_304_to_who_has_it_already() -> None:
-    view = views.run_view(a_hostile_run(), None)
-    first = pages.as_json(view, Asked(query={}))
+    view = run_view.view_run(a_hostile_run(), None)
+    first = pages.as_json(view, PageRequest(query={}))
 
-    again = pages.as_json(view, Asked(query={}, etag=first.headers["ETag"]))
-    weak = pages.as_json(view, Asked(query={}, etag="W/" + first.headers["ETag"]))
-    changed = pages.as_json(replace(view, state=State.CLAIMED), Asked(query={}, etag=first.headers["ETag"]))
+    again = pages.as_json(view, PageRequest(query={}, etag=first.headers["ETag"]))
+    weak = pages.as_json(view, PageRequest(query={}, etag="W/" + first.headers["ETag"]))
+    changed = pages.as_json(replace(view, state=State.CLAIMED), PageRequest(query={}, etag=first.headers["ETag"]))
 
     assert (first.status, again.status, weak.status, changed.status) == (200, 304, 304, 200)
     assert again.body == ""
@@ -277,11 +270,11 @@ def test_json_is_answered_with_304_to_who_has_it_already() -> None:
 
 
 def test_a_page_knows_the_version_that_it_was_made_of() -> None:
-    view = views.run_view(a_hostile_run(), None)
+    view = run_view.view_run(a_hostile_run(), None)
 
-    page = pages.run_page(view, Asked(query={}))
+    page = pages.run_page(view, PageRequest(query={}))
 
-    etag = pages.as_json(view, Asked(query={})).headers["ETag"]
+    etag = pages.as_json(view, PageRequest(query={})).headers["ETag"]
     assert [attributes["data-etag"] for _, attributes in Elements(page.body).elements if "data-etag" in attributes] == [
         etag
     ]
@@ -290,17 +283,17 @@ def test_a_page_knows_the_version_that_it_was_made_of() -> None:
 def test_the_page_of_a_run_that_has_ended_does_not_look_again() -> None:
     over = replace(a_hostile_run(), state=State.FILED, ended=NOW, outcome=Outcome.FAILED, problem=None)
 
-    page = pages.run_page(views.run_view(over, None), Asked(query={}))
+    page = pages.run_page(run_view.view_run(over, None), PageRequest(query={}))
 
     assert not [attributes for _, attributes in Elements(page.body).elements if "data-poll" in attributes]
 
 
 def test_what_is_not_there_and_what_cannot_be_seen_is_said_in_words() -> None:
-    asked = Asked(query={})
+    asked = PageRequest(query={})
 
     assert pages.as_json(None, asked).status == pages.run_page(None, asked).status == 404
-    assert pages.trouble("no role", asked, as_json=True).status == 503
-    assert json.loads(pages.trouble("no role", asked, as_json=True).body) == {"error": "no role"}
+    not_available = pages.not_available("no role", replace(asked, wants_json=True))
+    assert (not_available.status, json.loads(not_available.body)) == (503, {"error": "no role"})
 
 
 @pytest.mark.parametrize(
@@ -309,7 +302,10 @@ def test_what_is_not_there_and_what_cannot_be_seen_is_said_in_words() -> None:
 def test_only_an_app_in_trouble_is_told_to_a_monitor_as_unwell(grade: health.Grade, status: int) -> None:
     found = a_health(grade)
 
-    page, as_json = pages.health_page(found, Asked(query={})), pages.health_json(found, Asked(query={}, etag="*"))
+    page, as_json = (
+        pages.health_page(found, PageRequest(query={})),
+        pages.health_json(found),
+    )
 
     assert page.status == as_json.status == status
     assert json.loads(as_json.body)["grade"] == grade.value
@@ -320,7 +316,7 @@ def test_what_is_in_trouble_stands_at_the_top_of_the_health_page() -> None:
     grades = (health.Grade.OK, health.Grade.PROBLEM, health.Grade.WARNING, health.Grade.PROBLEM)
     shown = [health.Check(name=f"check {number}", grade=grade, message="") for number, grade in enumerate(grades)]
 
-    page = pages.health_page(replace(a_health(), checks=tuple(shown)), Asked(query={}))
+    page = pages.health_page(replace(a_health(), checks=tuple(shown)), PageRequest(query={}))
 
     assert re.findall(r"check \d", Elements(page.body).text) == ["check 1", "check 3", "check 2", "check 0"]
 
@@ -329,14 +325,14 @@ def test_the_health_of_an_app_whose_settings_are_wrong_is_a_page_too() -> None:
     check = health.Check(name="Settings", grade=health.Grade.PROBLEM, message="FO_URL is missing.")
     found = health.Health(version="1.0", grade=health.Grade.PROBLEM, checks=(check,))
 
-    page = Elements(pages.health_page(found, Asked(query={})).body)
+    page = Elements(pages.health_page(found, PageRequest(query={})).body)
 
     assert "FO_URL is missing." in page.text
     assert "Queues" not in page.text
 
 
 def test_the_pages_lead_to_each_other_with_the_key() -> None:
-    page = Elements(pages.health_page(a_health(), Asked(query={"code": "k&y"})).body)
+    page = Elements(pages.health_page(a_health(), PageRequest(query={"code": "k&y"})).body)
 
     assert "/api/runs?code=k%26y" in page.links()
     assert "/api/health?code=k%26y" in page.links()
@@ -344,16 +340,19 @@ def test_the_pages_lead_to_each_other_with_the_key() -> None:
 
 
 def test_who_has_signed_in_is_shown() -> None:
-    assert "Signed in as anna@contoso.com" in pages.list_page(a_list(), Asked(query={}, user="anna@contoso.com")).body
-    assert "Signed in" not in pages.list_page(a_list(), Asked(query={})).body
+    assert (
+        "Signed in as anna@contoso.com"
+        in pages.list_page(a_list(), PageRequest(query={}, user="anna@contoso.com")).body
+    )
+    assert "Signed in" not in pages.list_page(a_list(), PageRequest(query={})).body
 
 
 def test_a_page_can_be_read_without_seeing_it() -> None:
     for answer in (
-        pages.list_page(a_list(), Asked(query={})),
-        pages.run_page(views.run_view(a_hostile_run(), None), Asked(query={})),
-        pages.run_page(a_damaged_view(), Asked(query={})),
-        pages.health_page(a_health(), Asked(query={})),
+        pages.list_page(a_list(), PageRequest(query={})),
+        pages.run_page(run_view.view_run(a_hostile_run(), None), PageRequest(query={})),
+        pages.run_page(a_damaged_view(), PageRequest(query={})),
+        pages.health_page(a_health(), PageRequest(query={})),
     ):
         page = Elements(answer.body)
         ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
@@ -367,25 +366,25 @@ def test_a_page_can_be_read_without_seeing_it() -> None:
 
 
 def test_a_button_tells_what_comes_of_it_and_what_it_is_about() -> None:
-    view = views.run_view(replace(a_hostile_run(), state=State.EXECUTING), None)
+    view = run_view.view_run(replace(a_hostile_run(), state=State.EXECUTING), None)
 
-    buttons = Elements(pages.run_page(view, Asked(query={"code": "the-key"})).body).all("button")
+    buttons = Elements(pages.run_page(view, PageRequest(query={"code": "the-key"})).body).all("button")
 
     (cancel,) = [button for button in buttons if button.get("data-act") == "give-up"]
-    assert json.loads(str(cancel["data-what"])) == {"run": view.address}
-    assert "F&O may have this import" in str(cancel["data-words"])
+    assert json.loads(str(cancel["data-target"])) == {"run": view.address}
+    assert "F&O may have received this import" in str(cancel["data-effect"])
     assert "data-needs-why" in cancel
     assert cancel["type"] == "button"
     assert "the-key" not in str(buttons)
 
 
 def test_the_page_of_a_damaged_record_says_what_is_wrong_and_offers_to_put_it_aside() -> None:
-    page = Elements(pages.run_page(a_damaged_view(), Asked(query={})).body)
+    page = Elements(pages.run_page(a_damaged_view(), PageRequest(query={})).body)
 
     (put_aside,) = [button for button in page.all("button") if button.get("data-act")]
-    assert (put_aside["data-act"], json.loads(str(put_aside["data-what"]))) == ("put-aside", {"run": "1-2-3"})
+    assert (put_aside["data-act"], json.loads(str(put_aside["data-target"]))) == ("put-aside", {"run": "1-2-3"})
     assert "cannot be read" in page.text
-    as_json = json.loads(pages.as_json(a_damaged_view(), Asked(query={})).body)
+    as_json = json.loads(pages.as_json(a_damaged_view(), PageRequest(query={})).body)
     assert (as_json["address"], as_json["damage"], as_json["ended"]) == ("1-2-3", HOSTILE, None)
 
 
@@ -393,23 +392,23 @@ def test_json_of_a_run_says_nothing_that_a_newer_version_has_written_into_its_re
     run = a_hostile_run()
     run = replace(run, steps=tuple(replace(step, extra={"new": "x"}) for step in run.steps), extra={"new": "x"})
 
-    shown = json.loads(pages.as_json(views.run_view(run, None), Asked(query={})).body)
+    shown = json.loads(pages.as_json(run_view.view_run(run, None), PageRequest(query={})).body)
 
     assert "extra" not in shown["steps"][0]["record"]
     assert "new" not in str(shown)
 
 
 def test_whose_name_is_known_is_not_asked_for_it() -> None:
-    known, unknown = (pages.list_page(a_list(), Asked(query={}, user=user)).body for user in ("anna", ""))
+    known, unknown = (pages.list_page(a_list(), PageRequest(query={}, user=user)).body for user in ("anna", ""))
 
     assert 'id="ask-by"' not in known
     assert 'id="ask-by"' in unknown
 
 
 def test_what_was_done_is_answered_with_what_came_of_it() -> None:
-    done, refused = (pages.acted(actions.Answer(done=done, said="so", run="1-2")) for done in (True, False))
+    done, refused = (pages.action_result(ActionResult(done=done, message="so", run="1-2")) for done in (True, False))
 
-    assert (done.status, refused.status, pages.acted(None).status) == (200, 409, 404)
+    assert (done.status, refused.status, pages.action_result(None).status) == (200, 409, 404)
     assert json.loads(done.body) == {"done": True, "said": "so", "run": "1-2", "each": []}
     assert done.headers["Cache-Control"] == "no-store"
 
@@ -427,4 +426,4 @@ def test_what_was_done_is_answered_with_what_came_of_it() -> None:
     ],
 )
 def test_durations_are_said_as_people_say_them(seconds: float, words: str) -> None:
-    assert pages.duration(seconds) == words
+    assert pages.duration_text(seconds) == words

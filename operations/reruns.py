@@ -1,0 +1,137 @@
+"""Run again: a new run of an ended run's file, or of every one that a filter shows.
+
+Which run that is to be is saved in the ended one before it is opened. So whoever asks twice, or at the same moment as
+somebody else, gets the same one; and should the app die in between, the next who asks opens it.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+
+from operations import list_view
+from operations.actions import ActionResult, Requester, add_step, find_run, open_run, refuse
+from operations.filters import Filters
+from shared.app import Services
+from shared.clients.graph.drive_item import DriveItem
+from shared.errors import AppError, NotFound
+from shared.exports import steps as export_steps
+from shared.log import log
+from shared.runs.run import Run, new_run
+from shared.runs.states import Direction, State
+from shared.runs.store import RecordChanged, RunRow, address_of, address_of_successor, order_behind
+from shared.runs.values import FileFacts, Rerun
+
+
+def run_again(address: str, requester: Requester, services: Services) -> ActionResult | None:
+    """Open a rerun of an ended run; None if there is no such run."""
+    old = find_run(address, services)
+    if not isinstance(old, Run):
+        return old
+    if old.ended is None:
+        return refuse(
+            "This run has not ended, so F&O could import its rows twice. Wait until it ends, or cancel it first.",
+            address,
+        )
+    if old.rerun and services.store.run_at(address_of_successor(old.rerun)):
+        return ActionResult(done=True, message="It was run again already.", run=address_of_successor(old.rerun))
+    new = _plan(old, requester, services)
+    if isinstance(new, ActionResult):
+        return new
+    if old.rerun is None:
+        rerun = Rerun(run_id=new.run_id, opened=new.opened, lane=new.lane, sort_key=new.sort_key)
+        try:
+            services.store.save_ended(replace(add_step(old, "run_again", requester, services.now()), rerun=rerun))
+        except RecordChanged:
+            return run_again(address, requester, services)  # somebody else asked at this moment
+    log.info(
+        "action.run_again",
+        run_id=old.run_id,
+        new_run_id=new.run_id,
+        lane=new.lane,
+        by=requester.by,
+        why=requester.why,
+    )
+    return open_run(new, services)
+
+
+def _plan(old: Run, requester: Requester, services: Services) -> Run | ActionResult:
+    """Return the rerun of an ended run, not opened yet; or why there can be none."""
+    new = _plan_import(old, services) if old.direction is Direction.IMPORT else _plan_export(old, services)
+    if isinstance(new, ActionResult):
+        return new
+    if chosen := old.rerun:  # it was chosen before, and not opened
+        new = replace(new, run_id=chosen.run_id, opened=chosen.opened, lane=chosen.lane, sort_key=chosen.sort_key)
+    new = replace(new, rerun_of=address_of(old), rerun_count=old.rerun_count + 1)
+    return add_step(new, "run_again", requester, services.now())
+
+
+def _plan_import(old: Run, services: Services) -> Run | ActionResult:
+    flow = services.integrations.import_named(old.flow_name)
+    if flow is None:
+        return refuse(f"The settings no longer have an import named '{old.flow_name}'. Add it first.")
+    name = old.file.name
+    try:
+        item = services.onedrive(flow.drive).get(old.file.item_id)
+    except NotFound:
+        return refuse(f"{name} is no longer in OneDrive. Copy it into {flow.input_folder} to import it.")
+    if item.parent_id == services.folder_id(flow.drive, flow.input_folder):
+        return refuse(f"{name} is in {flow.input_folder}; the app imports it from there by itself.")
+    if item.parent_id == services.folder_id(flow.drive, flow.processing_folder):
+        return refuse(f"{name} is in {flow.processing_folder}: another run is processing it.")
+    if not _is_unchanged(old.file, item):
+        return refuse(f"{name} has changed since then. Move it into {flow.input_folder} to import it as it is now.")
+    now = services.now()
+    head = services.store.head(flow.lane)
+    return new_run(
+        direction=Direction.IMPORT,
+        state=State.FOUND,
+        flow_name=flow.name,
+        lane=flow.lane,
+        sort_key=order_behind(head.sort_key if head else "", now, item.item_id),
+        now=now,
+        data_project=flow.data_project,
+        file=replace(old.file, name=item.name, etag=item.etag, is_complete=True, web_url=item.web_url),
+    )
+
+
+def _is_unchanged(then: FileFacts, item: DriveItem) -> bool:
+    """Return whether a file has the content that it had; moving and renaming it changes its eTag alone."""
+    if then.etag and then.etag == item.etag:
+        return True
+    return bool(then.quick_xor_hash) and then.quick_xor_hash == item.quick_xor_hash
+
+
+def _plan_export(old: Run, services: Services) -> Run | ActionResult:
+    flow = services.integrations.export_named(old.flow_name)
+    if flow is None:
+        return refuse(f"The settings no longer have an export named '{old.flow_name}'. Add it first.")
+    if head := services.store.head(flow.lane):
+        return refuse(f"An export of {flow.data_project} is running. Wait until it ends.", head.address)
+    return export_steps.planned(flow, services.now())
+
+
+def run_all_again(filters: Filters, before: datetime, requester: Requester, services: Services) -> ActionResult:
+    """Run again every ended run that a filter shows and that was opened before a moment, as many as go at once.
+
+    before: when the person saw the list. A run that was opened since, perhaps by the same person's first press, is none
+    of those that were meant.
+    """
+    if not filters.is_any:
+        return refuse("Filter the list first: without a filter every file would be imported once more.")
+    if filters.no_ended:
+        return refuse(f"No run in the state {filters.state} has ended, so none can be run again. Leave the state out.")
+    found = list_view.find_reruns(filters, before, services)
+    each = tuple(result for row in found.rows if (result := _run_one_again(row, requester, services)))
+    message = f"{sum(result.done for result in each)} of {len(each)} are run again."
+    if not each:
+        message = "Nothing to do: no ended run matches that was not run again already."
+    if found.has_more:
+        message += " More runs match: repeat this when these have started."
+    return ActionResult(done=True, message=message, each=each)
+
+
+def _run_one_again(row: RunRow, requester: Requester, services: Services) -> ActionResult | None:
+    try:
+        result = run_again(row.address, requester, services)
+    except AppError as error:
+        result = refuse(str(error), row.address)
+    return result and replace(result, message=f"{row.file_name}: {result.message}")
