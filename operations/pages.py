@@ -255,7 +255,7 @@ def _templates() -> "Environment":
         "size": _size_text,
         "outcome_label": outcome_label,
     }
-    environment.globals |= {"PLACE": labels.Place, "NOT_SUCCEEDED": filters.NOT_SUCCEEDED, "GRADE": health.Grade}
+    environment.globals |= {"PLACE": labels.Place, "NOT_SUCCEEDED": filters.NOT_SUCCEEDED}
     return environment
 
 
