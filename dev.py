@@ -72,6 +72,7 @@ def up(arguments: list[str]) -> int:
 def test(arguments: list[str]) -> int:
     """Run the tests; takes pytest's arguments (-k WORDS, -x, a file ...), --cov to measure what they cover."""
     prepare(azurite=True)
+    keep_bytecode()
     return hand_over([*pytest_command(arguments), *arguments])
 
 
@@ -88,6 +89,7 @@ def check(arguments: list[str]) -> int:
             parser.error(f"there is no stage {name}; there are: {', '.join(known)}")
     chosen = {name: command for name, command in known.items() if not options.stage or name in options.stage}
     prepare(azurite="tests" in chosen)
+    keep_bytecode()
     return run_stages(chosen, keep_going=options.keep_going, last_is_shown="tests" in chosen)
 
 
@@ -204,6 +206,11 @@ def pytest_command(arguments: Sequence[str] = ()) -> list[str]:
     """The command that runs the tests: side by side, unless the arguments name a file, for which that costs more."""
     names_a_file = any((ROOT / each.partition("::")[0]).exists() for each in arguments)
     return [venv_python(), "-m", "pytest", *([] if names_a_file else ["-n", TESTS_AT_ONCE])]
+
+
+def keep_bytecode() -> None:
+    """Let modules stay compiled: each of the tests' workers and hosts would compile them all again."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def main(arguments: Sequence[str]) -> int:

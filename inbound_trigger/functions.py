@@ -1,16 +1,16 @@
-"""How Azure wakes the app for OneDrive -> F&O, and for all work: each function parses, calls a flow and answers.
+"""The Azure functions for OneDrive -> F&O, and for all work: each parses its trigger, calls the app and answers.
 
-Functions are named for the person who reads Azure's logs. What happens is told in ``shared/``.
+Functions are named for the person who reads Azure's logs. What they do is in ``shared/``.
 """
 
 import azure.functions as func
 
 from shared.app import services
 from shared.azure_storage.queue import WORK
-from shared.health.processes import noted
+from shared.health.processes import records_process
 from shared.log import log
-from shared.scan import scan as scanning
 from shared.scan.notification import BadNotification, read_notifications, validation_token
+from shared.scan.scan_requests import request_scan
 from shared.secret import Secret
 
 inbound = func.Blueprint()  # type: ignore[no-untyped-call]  # azure-functions does not annotate it
@@ -27,8 +27,8 @@ _PLAIN = {"X-Content-Type-Options": "nosniff"}
 def receive_notification(req: func.HttpRequest, scan: func.Out[str]) -> func.HttpResponse:
     """Answer Graph: its handshake with its token, its notifications with 202 once a scan is certain to follow.
 
-    The host writes the wake-up before it answers, and answers 500 where the queue does not take it: Graph sends again.
-    Nothing else is called here, because Graph waits three seconds at most.
+    The host writes the queue message before it answers, and answers 500 if the queue does not accept it: Graph sends
+    again. Nothing else is called here, because Graph waits three seconds at most.
     """
     try:
         token = validation_token(req.params)
@@ -42,7 +42,7 @@ def receive_notification(req: func.HttpRequest, scan: func.Out[str]) -> func.Htt
         return _answer(error.status, error.reason)
     app.last_notification = app.now()
     log.info("notification.received", notifications=len(notifications))
-    scanning.ask_for_look(app, at_once=scan.set)
+    request_scan(app, at_once=scan.set)
     return _answer(202, "")
 
 
@@ -51,21 +51,22 @@ def _answer(status: int, text: str) -> func.HttpResponse:
 
 
 @inbound.queue_trigger(arg_name="msg", queue_name=WORK, connection=STORAGE)
-@noted
+@records_process
 def work(msg: func.QueueMessage) -> None:
-    """Scan the Input folders because Graph said that something changed, or do what is due in lanes of both ways.
+    """Scan the Input folders because Graph said that something changed, or do what is due in lanes.
 
-    One function, because each has instances of its own on Flex Consumption: what one remembers, no other knows.
+    One function for scans and both directions: on Flex Consumption each function has instances of its own, which share
+    no memory.
     """
-    from inbound_trigger import work as flow  # loaded here: the webhook, which Graph waits for, needs none of it
+    from inbound_trigger import work as dispatch  # loaded here: the webhook, which Graph waits for, needs none of it
 
-    flow.work(msg.get_body().decode(), services())
+    dispatch.work(msg.get_body().decode(), services())
 
 
 @inbound.timer_trigger(arg_name="timer", schedule="0 * * * * *", run_on_startup=False, use_monitor=False)
-@noted
+@records_process
 def keep_watch(timer: func.TimerRequest) -> None:  # noqa: ARG001  # the host passes it by name
-    """Every minute: scan, wake lanes that are due, keep the Graph subscription alive, tell people."""
-    from inbound_trigger import work as flow
+    """Every minute: scan, wake lanes that are due, keep the Graph subscriptions alive, deliver alerts."""
+    from inbound_trigger.keep_watch import do_duties
 
-    flow.keep_watch(services())
+    do_duties(services())

@@ -19,8 +19,15 @@ from shared.log import log
 from shared.reservations import reserve
 from shared.runs.lane import ahead_of, choose
 from shared.runs.record import Damaged
-from shared.runs.run import About, Direction, Run, State, StepRecord
-from shared.runs.store import LeaseTaken, Pause, RecordChanged, address_of
+from shared.runs.run import Run
+from shared.runs.states import Direction, State
+from shared.runs.store import (
+    LeaseTaken,
+    Pause,
+    RecordChanged,
+    address_of,
+)
+from shared.runs.values import About, StepRecord
 from shared.scan import scan
 
 # Tries to write a decision into a record that a worker writes at the same moment.

@@ -18,7 +18,7 @@ import requests
 from operations import arguments, command_line, filters, labels
 from operations.filters import InvalidRequest
 from shared.escapes import json_text, path_segment, read_json, terminal_text
-from shared.runs.run import Outcome
+from shared.runs.states import Outcome
 
 TIMEOUT_S: Final = 120  # a run again of many asks OneDrive for each file
 RUN_ID: Final = re.compile(r"[0-9a-f]{12}")

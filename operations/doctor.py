@@ -10,7 +10,7 @@ import os
 import sys
 import textwrap
 from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from datetime import date
 from http import HTTPStatus
 from typing import Any, Final
@@ -24,7 +24,8 @@ from shared.app import Services, quiet_libraries
 from shared.config.settings import read_settings
 from shared.errors import AppError, NeedsPerson
 from shared.escapes import json_text, read_json, terminal_text
-from shared.health.checks import Grade, check_health
+from shared.health.checks import check_health
+from shared.health.health import Grade, health_to_json
 from shared.log import LOGGER_NAME
 
 HEALTH: Final = "/api/health.json"
@@ -55,7 +56,7 @@ def main(given_arguments: Sequence[str] | None = None) -> int:
         command_line.say(str(error), sys.stderr)
         return 2
     except AppError as error:
-        found = {"grade": Grade.TROUBLE, "checks": [_check(error, "The app" if given.url else "Settings")]}
+        found = {"grade": Grade.PROBLEM, "checks": [_check(error, "The app" if given.url else "Settings")]}
     except KeyboardInterrupt:
         return 130
     if given.json:
@@ -63,7 +64,7 @@ def main(given_arguments: Sequence[str] | None = None) -> int:
         command_line.say(json_text(found, indent=2, default=_plain, ensure_ascii=ensure_ascii))
     else:
         command_line.say(terminal_text(_report(found)))
-    return 1 if found["grade"] == Grade.TROUBLE else 0
+    return 1 if found["grade"] == Grade.PROBLEM else 0
 
 
 def _check_here(given: argparse.Namespace, machine: MutableMapping[str, str]) -> dict[str, Any]:
@@ -75,7 +76,7 @@ def _check_here(given: argparse.Namespace, machine: MutableMapping[str, str]) ->
     logger.setLevel(logging.CRITICAL)  # the report says what the app would log
     try:
         with command_line.identity_of(environ, machine):
-            found = asdict(check_health(lambda: Services(read_settings(environ)), thorough=True))
+            found = health_to_json(check_health(lambda: Services(read_settings(environ)), thorough=True))
     finally:
         logger.setLevel(level)
     if not any(environ.get(name) for name in _SIGN_INS):
@@ -124,7 +125,7 @@ def _check_running_app(given: argparse.Namespace, environ: Mapping[str, str]) ->
 
 
 def _check(error: AppError, name: str) -> dict[str, object]:
-    return {"name": name, "grade": Grade.TROUBLE, "words": str(error), "to_do": ""}
+    return {"name": name, "grade": Grade.PROBLEM, "words": str(error), "to_do": ""}
 
 
 def _report(found: Mapping[str, Any]) -> str:
@@ -132,7 +133,7 @@ def _report(found: Mapping[str, Any]) -> str:
     order = list(Grade)
     checks = sorted(found["checks"], key=lambda check: order.index(Grade(check["grade"])))
     lines = [line for check in checks for line in _lines(check)]
-    problems = sum(Grade(check["grade"]) is Grade.TROUBLE for check in checks)
+    problems = sum(Grade(check["grade"]) is Grade.PROBLEM for check in checks)
     warnings = sum(Grade(check["grade"]) is Grade.WARNING for check in checks)
     verdict = f"{_count(problems, 'problem')}, {_count(warnings, 'warning')}, {len(checks) - problems - warnings} ok."
     version = f" Version {found['version']}." if "version" in found else ""
@@ -152,7 +153,9 @@ def _lines(check: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _plain(value: object) -> str:
+def _plain(value: object) -> object:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
     return value.isoformat() if isinstance(value, date) else str(value)  # a datetime is a date, too
 
 

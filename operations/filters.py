@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from operations.arguments import FILTERS
 from operations.labels import outcome_label
-from shared.runs.run import MOVES, Direction, Outcome, State
+from shared.runs.states import MOVES, Direction, Outcome, State
 
 if TYPE_CHECKING:
     from shared.runs.store import RunRow

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 
-from shared.runs.run import Outcome, Run, State
+from shared.runs.run import Run
+from shared.runs.states import Outcome, State
 
 
 class Place(StrEnum):

@@ -18,7 +18,7 @@ from shared.alerts import delivery
 from shared.app import Services
 from shared.config.integrations import Integrations
 from shared.runs.lane import SECOND
-from shared.runs.run import Direction, State
+from shared.runs.states import Direction, State
 from shared.runs.store import Pause, Rows, RunRow, is_position
 
 # Rows of a page, at least, as long as there are so many; rows that one call of storage brings; and with a filter rows
@@ -185,7 +185,7 @@ def _shown(lines: Sequence[Line]) -> list[Line]:
 
 def _with_damage(rows: list[RunRow], services: Services) -> list[RunRow]:
     """Return the rows with what workers found out about records that cannot be read; a listing does not show it."""
-    damaged = {alert.run_address: alert for alert in delivery.damages(services)}
+    damaged = {alert.run_address: alert for alert in delivery.damaged_record_alerts(services)}
     return [
         replace(row, damage=damaged[row.address].text, words=damaged[row.address].text, needs_person=True)
         if row.address in damaged and not row.damage

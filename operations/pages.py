@@ -23,9 +23,9 @@ from operations.list_view import LaneView, RunList
 from operations.run_view import DamagedView, Next, RerunView, RunView, StepView
 from operations.web import PageRequest, PageResponse
 from shared.escapes import json_text, path_segment, plain_text, query_value
-from shared.health import checks
+from shared.health import health
 from shared.runs import record
-from shared.runs.run import Direction, Outcome, State
+from shared.runs.states import Direction, Outcome, State
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -143,19 +143,19 @@ def error(status: HTTPStatus, message: str) -> PageResponse:
     return _json(status, ActionResult(done=False, message=message))
 
 
-def health_page(found: checks.Health, request: PageRequest) -> PageResponse:
+def health_page(found: health.Health, request: PageRequest) -> PageResponse:
     """Return whether the app is well as a page, the worst first."""
-    ordered = sorted(found.checks, key=lambda check: list(checks.Grade).index(check.grade), reverse=True)
+    ordered = sorted(found.checks, key=lambda check: list(health.Grade).index(check.grade), reverse=True)
     return _page(_status(found), "health.html", request, health=found, checks=ordered)
 
 
-def health_json(found: checks.Health) -> PageResponse:
+def health_json(found: health.Health) -> PageResponse:
     """Return the same as JSON; never 304, because a monitor goes by the status."""
-    return _json(_status(found), found)
+    return _json(_status(found), health.health_to_json(found))
 
 
-def _status(found: checks.Health) -> HTTPStatus:
-    return HTTPStatus.SERVICE_UNAVAILABLE if found.grade is checks.Grade.TROUBLE else HTTPStatus.OK
+def _status(found: health.Health) -> HTTPStatus:
+    return HTTPStatus.SERVICE_UNAVAILABLE if found.grade is health.Grade.PROBLEM else HTTPStatus.OK
 
 
 def not_available(message: str, request: PageRequest) -> PageResponse:
@@ -255,7 +255,7 @@ def _templates() -> "Environment":
         "size": _size_text,
         "outcome_label": outcome_label,
     }
-    environment.globals |= {"PLACE": labels.Place, "NOT_SUCCEEDED": filters.NOT_SUCCEEDED}
+    environment.globals |= {"PLACE": labels.Place, "NOT_SUCCEEDED": filters.NOT_SUCCEEDED, "GRADE": health.Grade}
     return environment
 
 

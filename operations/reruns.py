@@ -15,8 +15,10 @@ from shared.clients.graph.drive_item import DriveItem
 from shared.errors import AppError, NotFound
 from shared.exports import steps as export_steps
 from shared.log import log
-from shared.runs.run import Direction, FileFacts, Rerun, Run, State, new_run
+from shared.runs.run import Run, new_run
+from shared.runs.states import Direction, State
 from shared.runs.store import RecordChanged, RunRow, address_of, address_of_successor, order_behind
+from shared.runs.values import FileFacts, Rerun
 
 
 def run_again(address: str, requester: Requester, services: Services) -> ActionResult | None:

@@ -14,25 +14,17 @@ from operations import available_actions
 from operations.available_actions import ActionOption
 from operations.labels import ACTION_TITLE, OLDER_STEPS, STEP_TITLE, WAITS_FOR, Place, outcome_label, state_text
 from shared.advice import what_to_do
-from shared.alerts.delivery import passed_words
+from shared.alerts.run_alerts import passed_by_text
 from shared.app import Services
 from shared.exports import steps as export_steps
 from shared.imports import steps as import_steps
 from shared.reservations import reserve
 from shared.runs.lane import ahead_of
 from shared.runs.record import Damaged
-from shared.runs.run import (
-    PROGRESS,
-    Direction,
-    FailedRow,
-    Outcome,
-    RemoteCallRecord,
-    Run,
-    State,
-    StepRecord,
-    Submission,
-)
+from shared.runs.run import Run
+from shared.runs.states import PROGRESS, Direction, Outcome, State
 from shared.runs.store import Pause, address_of, address_of_successor
+from shared.runs.values import FailedRow, RemoteCallRecord, StepRecord, Submission
 
 # Of the reruns of a run, as many are shown.
 RERUNS_SHOWN: Final = 20
@@ -256,7 +248,7 @@ def view_run(
             can_rerun=can_rerun,
         ),
         is_aside=not run.ended and run.is_aside,
-        passed=passed_words(run),
+        passed=passed_by_text(run),
         to_do=what_to_do(run) if run.ended else "",
         scheduled=run.scheduled,
         late=None if run.late_s is None else timedelta(seconds=run.late_s),

@@ -1,1 +1,1 @@
-"""How Azure wakes the app for F&O -> OneDrive."""
+"""How Azure starts exports from F&O to OneDrive."""

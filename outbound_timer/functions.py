@@ -1,22 +1,22 @@
-"""How Azure starts exports, F&O -> OneDrive. What becomes of them is up to the function ``work``.
+"""The Azure function that starts exports, F&O -> OneDrive. The function ``work`` does the rest.
 
-The flow is loaded at its first use: what starts a cold host is mostly a notification, which waits for an answer.
+Exports are loaded at the first use: a cold host is mostly started by a notification, which waits for an answer.
 """
 
 import azure.functions as func
 
 from shared.app import services
-from shared.health.processes import noted
+from shared.health.processes import records_process
 
 outbound = func.Blueprint()  # type: ignore[no-untyped-call]  # azure-functions does not annotate it
 
 
 @outbound.timer_trigger(arg_name="timer", schedule="%OUTBOUND_SCHEDULE%", run_on_startup=False, use_monitor=True)
-@noted
+@records_process
 def start_exports(timer: func.TimerRequest) -> None:
     """Start each export that is due and is not running yet. The host's monitor makes up for a tick that was missed."""
-    from shared.exports import steps as flow
+    from shared.exports import steps as export_steps
 
-    # Missing where the host keeps no monitor: schedules under a minute.
+    # Missing if the host keeps no monitor: schedules under a minute.
     status = getattr(timer, "schedule_status", None) or {}
-    flow.start_exports(services(), next_tick=str(status.get("Next", "")))
+    export_steps.start_exports(services(), next_tick=str(status.get("Next", "")))

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from shared.runs.run import Direction, Outcome, Run
+from shared.runs.run import Run
+from shared.runs.states import Direction, Outcome
 
 _QUOTED: Final = re.compile(r"\"[^\"]*\"|(?<!\w)'[^']*'(?!\w)")
 

@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from contextvars import copy_context
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, overload
 
 from shared.alerts.alert import Alert
 from shared.alerts.outbox import Outbox
-from shared.azure_storage.import_lock import Turns
+from shared.azure_storage.import_lock import ImportLock
 from shared.azure_storage.queue import WakeQueue
 from shared.azure_storage.token_cache import BlobTokenCache
 from shared.azure_storage.transport import storage_transport
@@ -40,7 +40,7 @@ from shared.clients.graph.subscriptions import Subscriptions
 from shared.clients.http.client import Http, TokenSource
 from shared.clients.http.context import allowed_s
 from shared.concurrency import AT_ONCE, Attempt, Duties
-from shared.config.integrations import AlertRoute, ExportFlow, ImportFlow, Integrations
+from shared.config.integrations import ExportFlow, ImportFlow, Integrations
 from shared.config.settings import Credentials, Settings, read_settings
 from shared.errors import NeedsPerson
 from shared.locks import WAIT_S, CallLocks
@@ -48,14 +48,14 @@ from shared.package_memory import Room
 from shared.reservations.reservation import Reservation
 from shared.reservations.store import Reservations
 from shared.runs.store import CONTAINER, RunStore
-from shared.scan.throttle import Looks
+from shared.scan.throttle import ScanThrottle
 from shared.secret import Secret, SecretUrl
 
 if TYPE_CHECKING:
     from azure.storage.blob import BlobServiceClient
     from azure.storage.queue import QueueServiceClient
 
-    from shared.alerts.channels import Channel
+    from shared.alerts.channels import Channel, ChannelParts
     from shared.clients.fno.client import FinanceOperations
 
 # Calls to the app's own storage that one look makes at the same time.
@@ -111,23 +111,23 @@ class Services:
         self._drives: dict[str, OneDrive] = {}
         self._environments: dict[str, FinanceOperations] = {}
         self._folder_ids: dict[tuple[str, str], str] = {}
-        self._import_turns: dict[str, Turns] = {}
+        self._import_locks: dict[str, ImportLock] = {}
         self._took_s: dict[str, float] = {}
         self.room = Room()  # for packages on their way, in this process
-        self.looks = Looks()  # in memory, because a look too many costs little
+        self.scan_throttle = ScanThrottle()  # in memory, because a scan too many costs little
         self.has_older_reserved = False  # whether this process knows that the runs of older versions have reservations
         self.reserved: dict[tuple[str, str], Reservation] = {}  # as this process wrote them last: a hint
         self._fo_tokens: dict[str, TokenSource] = {}
         self.began = self.now()  # when this process did
-        self.older_queues_read: datetime | None = None  # when this process has looked into their poison queues last
-        self.last_look: datetime | None = None  # of this process, and one that went well
-        self.alerts_looked_at: dict[str, float] = {}  # when this process has looked last whether an alert is over
-        self.trouble_of_telling: Exception | None = None  # of the timer's last minute in this process
-        self.last_scans: dict[tuple[str, str], datetime] = {}  # the same by drive and Input folder
-        # By drive and Input folder: what lay there at that scan and is no file, which the app leaves where it is.
+        self.older_queues_read: datetime | None = None  # when this process last read their poison queues
+        self.last_scan: datetime | None = None  # of this process, of those that succeeded
+        self.alerts_checked: dict[str, float] = {}  # by key: when this process last checked whether it is resolved
+        self.delivery_error: Exception | None = None  # of alerts, in the timer's last minute in this process
+        self.last_scans: dict[tuple[str, str], datetime] = {}  # the same, by drive and Input folder
+        # By drive and Input folder: what that scan saw that is not a file, which the app leaves where it is.
         self.last_strays: dict[tuple[str, str], Sequence[DriveItem]] = {}
         self.last_notification: datetime | None = None  # that this process was given
-        self.process_noted: dict[str, datetime] = {}  # by function: when this process has noted itself last
+        self.process_recorded: dict[str, datetime] = {}  # by function: when this process last recorded itself
         self.seen_checked_in: dict[str, datetime] = {}  # by drive: when a filed file was last seen not checked out
 
     def now(self) -> datetime:
@@ -294,48 +294,36 @@ class Services:
                 self._fo_tokens[environment_url] = self._app_identity(_audience(environment_url))
             return self._fo_tokens[environment_url]
 
-    def import_turn(self, environment_url: str) -> AbstractContextManager[None]:
-        """Hold the turn to call ImportFromPackage in an environment. Raises LeaseTaken when it does not come soon."""
+    def import_lock(self, environment_url: str) -> AbstractContextManager[None]:
+        """Hold the lock of an environment to call ImportFromPackage. Raises LeaseTaken if it does not come soon."""
         with self._lock:
-            if environment_url not in self._import_turns:
+            if environment_url not in self._import_locks:
                 name = f"import-call-{hashlib.sha256(environment_url.encode()).hexdigest()[:12]}"
-                self._import_turns[environment_url] = Turns(self.store, name)
-            return self._import_turns[environment_url].turn()
+                self._import_locks[environment_url] = ImportLock(self.store, name)
+            return self._import_locks[environment_url].held()
 
-    # -- a person
+    # -- alerts
 
-    def tell(self, alert: Alert) -> None:
-        """Keep an alert until everybody was told; one that is known already stays as it is. Raises storage's errors.
+    def enqueue_alert(self, alert: Alert) -> None:
+        """Queue an alert for delivery; idempotent by key. Raises storage's errors.
 
-        Nobody is told here: a channel that fails or hangs must hold up no lane.
+        Nothing is sent here: a channel that fails or hangs must hold up no lane.
         """
         self.outbox.put(alert)
 
-    def channels(self, integration: str) -> "list[Channel]":
-        """Return who is told of an import or export, or (with "") of the app itself: the log if nobody is set."""
-        from shared.alerts.channels import LogAlerts
+    def channels(self, flow_name: str) -> "list[Channel]":
+        """Return the channels for alerts about a flow, or (with "") about the app itself; the log if none is set."""
+        from shared.alerts.channels import build_channels
 
-        settings = self.settings
-        flow = self.integrations.named(integration)
-        route = flow.alerts.else_to(settings.alerts) if flow else settings.alerts
-        return list(self._channels(route)) or [LogAlerts()]
-
-    def _channels(self, route: AlertRoute) -> "Iterator[Channel]":
-        from shared.alerts.channels import MailAlerts, TeamsAlerts, WebhookAlerts
-
-        settings = self.settings
-        if route.recipient:
-            yield MailAlerts(self._graph_v1, settings.alert_sender, route.recipient, self._graph)
-        if route.teams_url:
-            yield TeamsAlerts(route.teams_url, self._webhooks)
-        if route.webhook_url:
-            yield WebhookAlerts(route.webhook_url, settings.alert_webhook_secret, self._webhooks, clock=self.now)
+        flow = self.integrations.named(flow_name)
+        route = flow.alerts.else_to(self.settings.alerts) if flow else self.settings.alerts
+        return build_channels(route, self._channel_parts)
 
     @built_once
-    def _webhooks(self) -> Http:
-        from shared.alerts.channels import alerts_http
+    def _channel_parts(self) -> "ChannelParts":
+        from shared.alerts.channels import ChannelParts, alerts_http
 
-        return alerts_http()
+        return ChannelParts(settings=self.settings, graph=self._graph, webhooks=alerts_http(), clock=self.now)
 
     @cached_property
     def credential_ends(self) -> datetime | None:
@@ -365,7 +353,7 @@ class Services:
 
     @built_once
     def outbox(self) -> Outbox:
-        """Alerts that are to be told."""
+        """Alerts that are to be delivered."""
         return Outbox(self._blobs.get_container_client(CONTAINER))
 
     @built_once

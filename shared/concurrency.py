@@ -61,6 +61,13 @@ def gravest(attempts: Mapping[str, Attempt[Any]]) -> Exception | None:
     return min((attempt.error for attempt in attempts.values() if attempt.error), key=_rank, default=None)
 
 
+def sum_results(attempts: Mapping[str, Attempt[int]]) -> int:
+    """Return the sum of the results. Raises the gravest error, once all were tried."""
+    if error := gravest(attempts):
+        raise error
+    return sum(attempt.result or 0 for attempt in attempts.values())
+
+
 def _rank(error: Exception) -> int:
     match error:
         case Overran():

@@ -111,6 +111,11 @@ def query_value(text: str) -> str:
     return quote(whole_text(text), safe="")
 
 
+def decoded(text: str) -> str:
+    """Return what a part of a URL was made from."""
+    return unquote(text)
+
+
 def odata_text(text: str) -> str:
     """Return the text as a literal of OData, not yet encoded for a URL: in quotes, with quotes inside doubled."""
     return "'{}'".format(text.replace("'", "''"))

@@ -15,7 +15,9 @@ from shared.clients.fno.row_errors import RowError
 from shared.errors import AppError, FileRejected, NeedsPerson, NotFound, ProjectBusy, Refused
 from shared.log import log
 from shared.reservations import reserve
-from shared.runs.run import About, FailedRow, Run, State, Submission
+from shared.runs.run import Run
+from shared.runs.states import State
+from shared.runs.values import About, FailedRow, Submission
 from shared.runs.worker import StepFailed
 from shared.secret import redacted
 

@@ -3,8 +3,9 @@
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from shared.alerts.alert import Alert, Message, Notice, Word
-from shared.runs.run import FailedRow
+from shared.alerts.alert import Alert, NotificationKind
+from shared.alerts.message import Message, Notification
+from shared.runs.values import FailedRow
 
 BEGAN: Final = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 ROW: Final = FailedRow(
@@ -19,8 +20,8 @@ def an_alert(**changes: Any) -> Alert:
         "title": "import, USMF_Größe 😀.zip: Failed",
         "text": "F&O ended the execution as Failed: 7 row errors, the first: no *such* [type](https://evil.example)",
         "since": BEGAN,
-        "flow": "import",
-        "integration": "import",
+        "direction": "import",
+        "flow_name": "import",
         "file_name": "USMF_Größe 😀.zip",
         "company": "USMF",
         "data_project": "Asset-Major-Types",
@@ -36,9 +37,9 @@ def an_alert(**changes: Any) -> Alert:
     return Alert(**{**content, **changes})
 
 
-def a_message(*alerts: Alert, word: Word = Word.NEW) -> Message:
+def a_message(*alerts: Alert, kind: NotificationKind = NotificationKind.NEW) -> Message:
     """Return the message about these alerts, by default about one."""
     return Message(
-        notices=tuple(Notice(alert=alert, word=word) for alert in alerts or (an_alert(),)),
+        notifications=tuple(Notification(alert=alert, kind=kind) for alert in alerts or (an_alert(),)),
         pages_url="https://fo.contoso.com/api/runs",
     )

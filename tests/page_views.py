@@ -13,20 +13,11 @@ from operations.list_view import Figures, LaneView, Line, RunList
 from operations.run_view import DamagedView, RerunView, RunAhead, RunView
 from shared.azure_storage.queue import QueueLength
 from shared.config.settings import SettingInForce
-from shared.health import checks
-from shared.runs.run import (
-    Direction,
-    FailedRow,
-    FileFacts,
-    Outcome,
-    Problem,
-    RemoteCallRecord,
-    Run,
-    State,
-    StepRecord,
-    Submission,
-)
+from shared.health import health
+from shared.runs.run import Run
+from shared.runs.states import Direction, Outcome, State
 from shared.runs.store import Pause
+from shared.runs.values import FailedRow, FileFacts, Problem, RemoteCallRecord, StepRecord, Submission
 from tests.builders import NOON, a_row, a_run
 
 HOSTILE: Final = "<img src=x onerror=alert(1)>\"'</title></style></script><script>alert(2)</script>{{ 7 * 7 }}"
@@ -117,16 +108,16 @@ def hostile_list(*, position: str = "") -> RunList:
     )
 
 
-def hostile_health(grade: checks.Grade = checks.Grade.TROUBLE) -> checks.Health:
-    return checks.Health(
+def hostile_health(grade: health.Grade = health.Grade.PROBLEM) -> health.Health:
+    return health.Health(
         version=HOSTILE,
         grade=grade,
-        checks=(checks.Check(name=HOSTILE, grade=grade, words=HOSTILE, to_do=HOSTILE),),
+        checks=(health.Check(name=HOSTILE, grade=grade, message=HOSTILE, advice=HOSTILE),),
         now=NOON,
         process_began=NOON,
-        last_look=NOON,
-        subscriptions=(checks.SubscriptionState(drive=HOSTILE, since=None, until=NOON),),
-        lanes=(checks.Lane(name=HOSTILE, length=2, head=a_row(file_name=HOSTILE)),),
-        queues=(checks.Queue(name=HOSTILE, length=QueueLength(waiting=1, given_up=0)),),
+        last_scan=NOON,
+        subscriptions=(health.SubscriptionState(drive=HOSTILE, since=None, until=NOON),),
+        lanes=(health.Lane(name=HOSTILE, length=2, head=a_row(file_name=HOSTILE)),),
+        queues=(health.Queue(name=HOSTILE, length=QueueLength(waiting=1, given_up=0)),),
         settings=(SettingInForce(name=HOSTILE, value=HOSTILE, is_default=False),),
     )

@@ -19,7 +19,8 @@ from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob import BlobLeaseClient, BlobProperties, BlobServiceClient, ContainerClient
 from azure.storage.queue import QueueServiceClient, TextBase64EncodePolicy
 
-from inbound_trigger.work import keep_watch, work
+from inbound_trigger.keep_watch import do_duties
+from inbound_trigger.work import work
 from local_cloud.entra import Entra
 from local_cloud.faults import FaultPlan
 from local_cloud.finance_operations.api import FinanceOperationsSimulator
@@ -39,9 +40,10 @@ from shared.imports import steps as import_steps
 from shared.reservations.store import Reservations
 from shared.runs import wake
 from shared.runs.record import run_from_json
-from shared.runs.run import Direction, Run, State
+from shared.runs.run import Run
+from shared.runs.states import Direction, State
 from shared.runs.store import RunStore
-from shared.scan import scan
+from shared.scan import scan, scan_requests
 from tests.packages import build_package
 
 PROJECT = "Asset-Major-Types"
@@ -222,7 +224,7 @@ class World:
 
     def keep_watch(self) -> None:
         """Do what the minute's timer does."""
-        keep_watch(self.services)
+        do_duties(self.services)
 
     def run_until_quiet(self, *, at_most_s: float = 24 * 3600) -> None:
         """Wake each lane whenever its head is due, letting time pass, until no run is open.
@@ -239,17 +241,17 @@ class World:
             self.wake(lane)
         assert self.heads() == {}, [run.steps[-3:] for run in self.open_runs()]
 
-    def tell_people(self) -> None:
+    def deliver_alerts(self) -> None:
         """Do what the minute's timer does last."""
-        delivery.tell_people({}, self.services)
+        delivery.deliver_alerts({}, self.services)
 
     # -- where everything is
 
     def mails(self) -> list[Mail]:
-        """Return all mails about trouble, once the minute's timer has come by; words that it is over left out."""
-        self.tell_people()
+        """Return all mails about problems, once the minute's timer has run, without those that one is resolved."""
+        self.deliver_alerts()
         mails = self.onedrive.mails[self._mails_before :]
-        return [mail for mail in mails if not mail.subject.startswith("Over: ")]
+        return [mail for mail in mails if not mail.subject.startswith("Resolved: ")]
 
     def heads(self) -> dict[str, datetime]:
         """Return when the next run of each lane is due."""
@@ -301,11 +303,11 @@ class World:
 
     def wakes_of_lanes(self) -> list[tuple[str, float]]:
         """Return the messages that were sent for lanes: each text, and seconds until it is visible."""
-        return [sent for sent in self.wakes.sent if not scan.is_scan(sent[0])]
+        return [sent for sent in self.wakes.sent if not scan_requests.is_request(sent[0])]
 
     def scans_asked_for(self) -> list[tuple[str, float]]:
         """Return the messages that were sent for scans, in the same form."""
-        return [sent for sent in self.wakes.sent if scan.is_scan(sent[0])]
+        return [sent for sent in self.wakes.sent if scan_requests.is_request(sent[0])]
 
     def written(self) -> str:
         """Return all that the app has written but its log: records, notes, reports, mails, queue messages."""

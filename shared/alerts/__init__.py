@@ -1,1 +1,1 @@
-"""Tells people about problems: alerts, their channels, their delivery."""
+"""Tells people about problems: alerts, the outbox that keeps them, the channels, their delivery."""

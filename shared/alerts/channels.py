@@ -1,21 +1,26 @@
-"""The ways to reach a person: e-mail through Graph, Teams, any webhook; the log where none of them is set.
+"""The ways to reach people: e-mail through Graph, Teams, any webhook; the log if none of them is set.
 
-A channel sends one message when it is asked to. What is said, to whom, how often, and what happens to a message that
-could not be sent is the business of ``alerts/delivery.py``: none of the services notices a repeated one.
+A channel sends one message when it is asked to. What is sent, how often, and what happens to a message that could not
+be sent is decided in ``delivery.py``: none of the services notices a repeated one. A new channel is a class here, its
+row in ``CHANNELS``, and its setting.
 """
 
 import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any, Final, Protocol
 
-from shared.alerts.alert import Message, Notice, Word, notice_to_json, row_line, rows_heading
+from shared.alerts.alert import NotificationKind
+from shared.alerts.message import Message, Notification, notification_to_json, row_line, rows_heading
 from shared.clients.http.client import Http
 from shared.clients.http.errors import Refusal
+from shared.config.integrations import AlertRoute
+from shared.config.settings import Settings
 from shared.errors import AppError, NeedsPerson
 from shared.escapes import cut, json_text, one_line, path_segment, plain_text
 from shared.log import log
@@ -30,16 +35,16 @@ TIMEOUT_S: Final = (5.0, 15.0)
 CARD_LIMIT: Final = 25_000
 # Characters of a subject; the text has all that a longer title says.
 LONGEST_SUBJECT: Final = 255
-CUT_OFF: Final = "The rest was cut off: Teams takes no longer message."
+CUT_OFF: Final = "The rest was cut off: Teams accepts no longer messages."
 
 
 class Channel(Protocol):
-    """A way to reach a person."""
+    """A way to reach people."""
 
-    name: str  # what it is and where it leads, without a secret; what was told is remembered under it
+    name: str  # kind and address, without a secret; alerts remember under it what was sent
 
     def send(self, message: Message) -> None:
-        """Send the message; an AppError says that it could not be sent."""
+        """Send the message. Raises an AppError if it could not be sent."""
         ...
 
 
@@ -80,8 +85,8 @@ class MailAlerts:
             idempotent=False,
             json={"message": mail, "saveToSentItems": False},
             timeout_s=TIMEOUT_S,
-            ok=(202,),  # nothing else is Exchange's word that it has the mail; a sign-in wall answers 200
-            map_error=partial(_meaning, sender=self._sender or "the signed-in user"),
+            ok=(202,),  # nothing else proves that Exchange has the mail; a sign-in wall answers 200
+            map_error=partial(_map_mail_refusal, sender=self._sender or "the signed-in user"),
         )
 
 
@@ -89,7 +94,7 @@ class TeamsAlerts:
     """Posts alerts to Teams, as adaptive cards to a workflow "Post to a channel when a webhook request is received".
 
     https://learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/how-to/connectors-using
-    Names and F&O's words come from strangers, so they stand in text runs: a text block would read them as Markdown.
+    Names and F&O's messages come from others, so they are put into text runs: a text block would read them as Markdown.
     https://adaptivecards.io/explorer/TextRun.html
     """
 
@@ -114,7 +119,7 @@ class TeamsAlerts:
             timeout_s=TIMEOUT_S,
             # Observed by many clients: 202, for some 200; a sign-in wall's 200 cannot be told from it.
             ok=(200, 202),
-            map_error=partial(_webhook_meaning, setting="ALERT_TEAMS_URL (or alertTeamsUrl)"),
+            map_error=partial(_map_webhook_refusal, setting="ALERT_TEAMS_URL (or alertTeamsUrl)"),
         )
 
 
@@ -134,23 +139,22 @@ class WebhookAlerts:
         self._clock = clock
 
     def send(self, message: Message) -> None:
-        """Post the message; every answer of the 200s is taken for a yes.
+        """Post the message; every answer of the 200s means that it was accepted.
 
-        Raises NeedsPerson: the receiver refuses it; TryAgain. Doing it twice is harmless: the id says that it is the
-        same.
+        Raises NeedsPerson: the receiver refuses it; TryAgain. Sending it twice is harmless: the id is the same.
         """
         body = json_text(
             {
                 "format": 1,
                 "id": message.message_id,
                 "title": message.title,
-                "alerts": [notice_to_json(notice) for notice in message.notices],
+                "alerts": [notification_to_json(each) for each in message.notifications],
             }
         ).encode()
-        sent = str(int(self._clock().timestamp()))
-        headers = {"Content-Type": "application/json", "webhook-id": message.message_id, "webhook-timestamp": sent}
+        timestamp = str(int(self._clock().timestamp()))
+        headers = {"Content-Type": "application/json", "webhook-id": message.message_id, "webhook-timestamp": timestamp}
         if self._secret:
-            headers["webhook-signature"] = signature(self._secret, message.message_id, sent, body)
+            headers["webhook-signature"] = signature(self._secret, message.message_id, timestamp, body)
         self._http.call(
             "POST",
             self._url,
@@ -159,7 +163,7 @@ class WebhookAlerts:
             headers=headers,
             data=body,
             timeout_s=TIMEOUT_S,
-            map_error=partial(_webhook_meaning, setting="ALERT_WEBHOOK_URL (or alertWebhookUrl)"),
+            map_error=partial(_map_webhook_refusal, setting="ALERT_WEBHOOK_URL (or alertWebhookUrl)"),
         )
 
 
@@ -167,7 +171,7 @@ class Clock(Protocol):
     """Where the time comes from."""
 
     def __call__(self) -> datetime:
-        """Return the present moment, in UTC."""
+        """Return the current time, in UTC."""
         ...
 
 
@@ -187,7 +191,7 @@ def alerts_http() -> Http:
 
 
 def signature(secret: Secret, message_id: str, timestamp: str, body: bytes) -> str:
-    """Return the header webhook-signature: what proves that a message is ours, and new, and whole."""
+    """Return the header webhook-signature, which proves that a message is ours, new and complete."""
     key = base64.b64decode(secret.reveal().removeprefix("whsec_"))
     signed = hmac.digest(key, f"{message_id}.{timestamp}.".encode() + body, hashlib.sha256)
     return f"v1,{base64.b64encode(signed).decode()}"
@@ -197,13 +201,48 @@ def _name(kind: str, where: str) -> str:
     return f"{kind}-{hashlib.sha256(where.encode()).hexdigest()[:8]}"
 
 
+# -- which channels there are
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelParts:
+    """What channels are built of."""
+
+    settings: Settings
+    graph: Http  # with the app's token
+    webhooks: Http  # without a token
+    clock: Clock
+
+
+# Every channel: the field of a route that holds its address, and what builds it for an address.
+CHANNELS: Final[Mapping[str, Callable[[Any, ChannelParts], Channel]]] = {
+    "recipient": lambda address, parts: MailAlerts(
+        f"{parts.settings.graph_url}/v1.0", parts.settings.alert_sender, address, parts.graph
+    ),
+    "teams_url": lambda url, parts: TeamsAlerts(url, parts.webhooks),
+    "webhook_url": lambda url, parts: WebhookAlerts(
+        url, parts.settings.alert_webhook_secret, parts.webhooks, clock=parts.clock
+    ),
+}
+
+
+def build_channels(route: AlertRoute, parts: ChannelParts) -> list[Channel]:
+    """Return a channel for each address of a route; the log if it has none."""
+    addresses = {field: getattr(route, field) for field in CHANNELS}
+    return [CHANNELS[field](address, parts) for field, address in addresses.items() if address] or [LogAlerts()]
+
+
 # -- the card
 
-_COLOURS: Final = {Word.NEW: "attention", Word.REMINDER: "warning", Word.OVER: "good"}
+_COLOURS: Final = {
+    NotificationKind.NEW: "attention",
+    NotificationKind.REMINDER: "warning",
+    NotificationKind.RESOLVED: "good",
+}
 
 
 def _card_within_limit(message: Message) -> bytes:
-    """Return the card as Teams takes it; what is too long loses lines from its end, and says so."""
+    """Return the card as Teams accepts it; one that is too long loses lines from its end, and says so."""
     blocks = list(_blocks(message))
     body = _envelope(message, blocks)
     if len(body) <= CARD_LIMIT:
@@ -214,19 +253,19 @@ def _card_within_limit(message: Message) -> bytes:
 
 
 def _blocks(message: Message) -> Iterator[dict[str, Any]]:
-    first = message.notices[0]
-    colour = _COLOURS[first.word] if all(notice.word is first.word for notice in message.notices) else "default"
+    first = message.notifications[0]
+    colour = _COLOURS[first.kind] if all(each.kind is first.kind for each in message.notifications) else "default"
     yield _text(cut(message.title, 500), size="large", weight="bolder", color=colour)
-    if len(message.notices) > 1:
+    if len(message.notifications) > 1:
         yield from (_text(line) for line in message.digest_lines)
     else:
         yield from _blocks_of(first)
 
 
-def _blocks_of(notice: Notice) -> Iterator[dict[str, Any]]:
-    alert = notice.alert
-    if notice.lead:
-        yield _text(notice.lead, isSubtle=True)
+def _blocks_of(notification: Notification) -> Iterator[dict[str, Any]]:
+    alert = notification.alert
+    if notification.lead:
+        yield _text(notification.lead, isSubtle=True)
     yield _text(cut(alert.text, 4_000))
     for label, value in alert.facts:
         yield _runs({"text": f"{label}: ", "weight": "bolder"}, {"text": cut(value, 500)})
@@ -244,16 +283,16 @@ def _envelope(message: Message, blocks: list[dict[str, Any]]) -> bytes:
         "msteams": {"width": "Full"},
         "body": blocks,
     }
-    if actions := [{"type": "Action.OpenUrl", "title": words, "url": url} for words, url in _links(message)]:
+    if actions := [{"type": "Action.OpenUrl", "title": label, "url": url} for label, url in _links(message)]:
         card["actions"] = actions
     attachment = {"contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": None, "content": card}
     return json_text({"type": "message", "attachments": [attachment]}).encode()
 
 
 def _links(message: Message) -> tuple[tuple[str, str], ...]:
-    if len(message.notices) > 1:
+    if len(message.notifications) > 1:
         return (("All runs", message.pages_url),) if message.pages_url else ()
-    return tuple((words, url) for words, url in message.notices[0].alert.links if len(url) <= 2_000)
+    return tuple((label, url) for label, url in message.notifications[0].alert.links if len(url) <= 2_000)
 
 
 def _text(text: str, **style: Any) -> dict[str, Any]:
@@ -265,10 +304,10 @@ def _runs(*runs: dict[str, Any]) -> dict[str, Any]:
     return {"type": "RichTextBlock", "inlines": inlines}
 
 
-# -- what refusals mean
+# -- refusals
 
 
-def _meaning(refusal: Refusal, *, sender: str) -> AppError | None:
+def _map_mail_refusal(refusal: Refusal, *, sender: str) -> AppError | None:
     match refusal.status:
         case 403:
             return NeedsPerson(
@@ -287,7 +326,7 @@ def _meaning(refusal: Refusal, *, sender: str) -> AppError | None:
             return None
 
 
-def _webhook_meaning(refusal: Refusal, *, setting: str) -> AppError | None:
+def _map_webhook_refusal(refusal: Refusal, *, setting: str) -> AppError | None:
     match refusal.status:
         case 400 | 401 | 403 | 404 | 405 | 410 | 413 | 415 | 422:
             return NeedsPerson(

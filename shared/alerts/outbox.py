@@ -1,15 +1,15 @@
-"""Where alerts are kept until everybody was told: one small blob for each trouble, ``alerts/<key>`` beside the runs.
+"""Where alerts are kept until they are delivered and resolved: one small blob each, ``alerts/<key>`` beside the runs.
 
-The name is the trouble's key, so telling of it twice is one create-if-absent. What decides whether there is anything to
-say stands in the blob's metadata, so that a listing tells it of all alerts. What an alert means, and when it may be
-forgotten, stands in ``alerts/alert.py``.
+The name is the alert's key, so queueing it twice is one create-if-absent. What decides whether anything is pending is
+in the blob's metadata, so one listing shows it for all alerts.
 """
 
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from shared.alerts.alert import Alert, alert_from_json, alert_of_state, alert_state, alert_to_json
+from shared.alerts.alert import Alert
+from shared.alerts.record import alert_from_json, alert_from_state, alert_state, alert_to_json
 from shared.azure_storage.transport import all_of, explained, in_container
 from shared.errors import ItemChanged, NeedsPerson
 from shared.escapes import metadata_text, metadata_value
@@ -29,10 +29,10 @@ class AlertUnreadable(NeedsPerson):
 
 
 class Row(NamedTuple):
-    """What a listing tells of an alert."""
+    """What a listing shows of an alert."""
 
     key: str
-    state: Alert | None  # without its words; None if only the record tells it: older versions wrote no state
+    state: Alert | None  # without title and text; None if only the record has it: older versions wrote no state
 
 
 class Outbox:
@@ -42,7 +42,7 @@ class Outbox:
         self._container = container
 
     def put(self, alert: Alert) -> bool:
-        """Keep a new alert; return False where its trouble is known already, and nothing is changed."""
+        """Save a new alert; return False, and change nothing, if there is one of its key."""
         from azure.core.exceptions import ResourceExistsError
 
         def put() -> bool:
@@ -57,11 +57,11 @@ class Outbox:
         return in_container(self._container, put, "alerts")
 
     def keys(self) -> list[str]:
-        """Return the keys of all alerts that are kept. One listing, which reads none of them."""
+        """Return the keys of all alerts. One listing, which reads none of them."""
         return [row.key for row in self.rows()]
 
     def rows(self) -> list[Row]:
-        """Return all alerts that are kept, without their words. One listing, which reads none of them."""
+        """Return all alerts, without title and text. One listing, which reads none of them."""
         from azure.core.exceptions import ResourceNotFoundError
 
         def listed() -> list[Row]:
@@ -73,7 +73,7 @@ class Outbox:
             return []  # the container of a new app is not there yet
 
     def read(self, key: str) -> Alert | None:
-        """Return an alert, or None where it is not kept any more. Raises AlertUnreadable."""
+        """Return an alert, or None if it was deleted. Raises AlertUnreadable."""
         from azure.core.exceptions import ResourceNotFoundError
 
         def read() -> tuple[bytes, str]:
@@ -93,7 +93,7 @@ class Outbox:
         return alert
 
     def save(self, alert: Alert) -> Alert:
-        """Write an alert back; return it with its new version. Raises ItemChanged where it was written since."""
+        """Write an alert back; return it with its new version. Raises ItemChanged if it was written meanwhile."""
         from azure.core import MatchConditions
         from azure.core.exceptions import ResourceModifiedError, ResourceNotFoundError
 
@@ -109,11 +109,11 @@ class Outbox:
                 "alerts",
             )
         except (ResourceModifiedError, ResourceNotFoundError) as error:
-            raise ItemChanged(f"the alert {alert.key} was written by another worker meanwhile") from error
+            raise ItemChanged(f"the alert {alert.key} was changed by another worker in the meantime") from error
         return replace(alert, record_etag=str(written["etag"]))
 
-    def forget(self, key: str) -> None:
-        """Delete an alert of which everybody was told all. One that is gone already is fine."""
+    def delete(self, key: str) -> None:
+        """Delete an alert. One that is gone already is fine."""
         from azure.core.exceptions import ResourceNotFoundError
 
         with suppress(ResourceNotFoundError):
@@ -129,12 +129,12 @@ def _row(blob: "BlobProperties") -> Row:
     key = blob.name[len(FOLDER) :]
     state = (blob.metadata or {}).get(STATE)
     with suppress(ValueError):  # of another version, or somebody else's: the record is read
-        return Row(key, alert_of_state(key, metadata_text(state)) if state else None)
+        return Row(key, alert_from_state(key, metadata_text(state)) if state else None)
     return Row(key, None)
 
 
 def _unreadable(key: str, why: str) -> AlertUnreadable:
     return AlertUnreadable(
-        f"The alert {FOLDER}{key} in the container 'runs' cannot be read ({why}), so nobody is told of it. It is left "
-        "where it is: look at it there, then delete it, or update the app if a newer version has written it"
+        f"The alert {FOLDER}{key} in the container 'runs' cannot be read ({why}), so it is not delivered. The app "
+        "leaves it where it is: check it there, then delete it, or update the app if a newer version wrote it"
     )

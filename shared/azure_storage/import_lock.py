@@ -1,95 +1,64 @@
-"""Turns: something that one worker may do at a time, among all threads of all hosts.
+"""The import lock: one call of ImportFromPackage at a time in an environment, among all threads of all hosts.
 
-A lease keeps the hosts apart. Within a host the lease is handed from thread to thread, because taking it anew for each
-costs two calls to storage, and asking for one that another thread has, a call each time.
+A lease keeps the hosts apart. Within a host a lock stands before it, so that one thread at a time asks storage.
 """
 
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from shared.runs.store import LeaseTaken, RunStore
 
-# Seconds that one worker waits for its turn, asking this often where another host has it. F&O needs about as long for
-# small packages; sent back through the queue, each package would wait for the next look at the queue instead.
-TURN_WAIT_S: Final = 10.0
-TURN_LOOK_S: Final = 0.1
-# Seconds for which threads of one host may hand the turn on, while other hosts may be waiting for it.
-HANDED_ON_S: Final = 5.0
-# Seconds for which a thread stays with the turn that nobody waits for: with many data projects at work the next package
-# is on its way, and two calls to storage take longer.
-LINGER_S: Final = 0.05
+# Seconds that a worker waits for the lock, asking this often if another host has it. F&O needs about as long for small
+# packages; sent back through the queue, each package would wait for the next poll of the queue instead.
+LOCK_WAIT_S: Final = 10.0
+ASK_EVERY_S: Final = 0.1
+# Seconds after which a host whose threads follow each other without a gap lets another host ask once.
+BUSY_S: Final = 5.0
 
 
-class Turns:
-    """The turns at one thing, as the threads of this process take them."""
+class ImportLock:
+    """The lock of one environment, as the threads of this process take it."""
 
     def __init__(self, store: RunStore, name: str) -> None:
         """name: of the lease."""
         self._store = store
         self._name = name
-        lock = threading.Lock()
-        self._changed = threading.Condition(lock)
-        self._wanted = threading.Condition(lock)  # somebody has begun to wait
-        self._is_busy = False
-        self._waiting = 0
-        self._lease: AbstractContextManager[None] | None = None
-        self._leased_at = 0.0
-        self._gives_way = False
+        self._of_process = threading.Lock()
+        self._released = 0.0
+        self._busy_since = 0.0
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Hold the turn while the block runs. Raises LeaseTaken where it does not come soon; TryAgain, NeedsPerson."""
-        give_up = time.monotonic() + TURN_WAIT_S
-        self._begin(give_up)
+    def held(self) -> Iterator[None]:
+        """Hold the lock while the block runs. Raises LeaseTaken if it does not come soon; TryAgain, NeedsPerson."""
+        give_up = time.monotonic() + LOCK_WAIT_S
+        if not self._of_process.acquire(timeout=LOCK_WAIT_S):
+            raise LeaseTaken(f"other threads of this host hold {self._name}")
         try:
-            if self._lease is None:
-                self._lease = self._taken(give_up)
-                self._leased_at = time.monotonic()
-            yield
+            self._give_way_if_busy()
+            with ExitStack() as lease:
+                self._take(lease, give_up)
+                yield
         finally:
-            self._end()
+            self._released = time.monotonic()
+            self._of_process.release()
 
-    def _begin(self, give_up: float) -> None:
-        with self._changed:
-            self._waiting += 1
-            self._wanted.notify()
-            try:
-                if not self._changed.wait_for(lambda: not self._is_busy, give_up - time.monotonic()):
-                    raise LeaseTaken(f"other threads of this host hold {self._name}")
-                self._is_busy = True
-            finally:
-                self._waiting -= 1
-
-    def _end(self) -> None:
-        with self._changed:
-            if self._lease:
-                self._wanted.wait_for(lambda: self._waiting, LINGER_S)
-            is_handed_on = self._waiting > 0 and time.monotonic() - self._leased_at < HANDED_ON_S
-            self._gives_way = self._waiting > 0 and not is_handed_on
-            if is_handed_on or not self._lease:
-                self._set_free()  # in the same breath, so that whoever is counted on is still there to take it
-                return
-            lease, self._lease = self._lease, None
-        lease.__exit__(None, None, None)
-        with self._changed:
-            self._set_free()
-
-    def _set_free(self) -> None:
-        self._is_busy = False
-        self._changed.notify()
-
-    def _taken(self, give_up: float) -> AbstractContextManager[None]:
-        if self._gives_way:
-            time.sleep(2 * TURN_LOOK_S)  # in which another host that waits asks once
+    def _take(self, lease: ExitStack, give_up: float) -> None:
         while True:
-            lease = self._store.lease(self._name)
             try:
-                lease.__enter__()
-                return lease
+                lease.enter_context(self._store.lease(self._name))
+                return
             except LeaseTaken:
                 if time.monotonic() > give_up:
                     raise
-            time.sleep(TURN_LOOK_S)  # the queue would take longer; see TURN_WAIT_S
+            time.sleep(ASK_EVERY_S)  # the queue would take longer; see LOCK_WAIT_S
+
+    def _give_way_if_busy(self) -> None:
+        now = time.monotonic()
+        if now - self._released > 2 * ASK_EVERY_S:
+            self._busy_since = now
+        elif now - self._busy_since > BUSY_S:
+            time.sleep(2 * ASK_EVERY_S)  # another host that waits asks meanwhile
+            self._busy_since = time.monotonic()

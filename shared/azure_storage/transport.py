@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 import requests
 from requests.structures import CaseInsensitiveDict
@@ -13,7 +14,7 @@ from requests.structures import CaseInsensitiveDict
 from shared.clients.http.client import IDLE_S
 from shared.clients.http.context import allowed_s
 from shared.clients.http.errors import retry_after_s
-from shared.clients.http.proxies import ProxySettings
+from shared.clients.http.proxies import ca_bundle, proxy_for
 from shared.errors import AppError, NeedsPerson, RemoteCall, TryAgain
 
 # Threads that may call storage at once: 24 messages of each of three queues, and what they do side by side.
@@ -35,7 +36,7 @@ def storage_transport(**timeouts: float) -> "HttpTransport[Any, Any]":
     """
     from azure.core.pipeline.transport import RequestsTransport
 
-    environment, lock = ProxySettings(), threading.Lock()
+    lock = threading.Lock()
 
     class Transport(RequestsTransport):  # type: ignore[misc]  # azure-core types it, but hands it out untyped
         in_flight = 0
@@ -46,15 +47,15 @@ def storage_transport(**timeouts: float) -> "HttpTransport[Any, Any]":
                 if not self.in_flight and time.monotonic() - self.last_used > IDLE_S:
                     self.session.close()  # its connections; it goes on with new ones
                 self.in_flight += 1
-            found = environment.of(request.url)
+            proxy = proxy_for(request.url)
             try:
                 return super().send(
                     request,
                     **{
                         **options,
                         **_limits(self, options),
-                        "proxies": found["proxies"],
-                        "connection_verify": found["verify"],
+                        "proxies": {urlsplit(request.url).scheme: proxy} if proxy else {},
+                        "connection_verify": ca_bundle(),
                     },
                 )
             finally:

@@ -27,19 +27,11 @@ from shared.errors import AnswerLost, AppError, DataDamaged, NameHeld, NameTaken
 from shared.log import log
 from shared.reservations import reserve
 from shared.runs.record import Damaged
-from shared.runs.run import (
-    Direction,
-    FileFacts,
-    Outcome,
-    Run,
-    State,
-    Submission,
-    name_with,
-    new_execution_id,
-    new_run,
-)
+from shared.runs.run import Run, name_with, new_execution_id, new_run
+from shared.runs.states import Direction, Outcome, State
 from shared.runs.store import Mark, RecordChanged, order_of
 from shared.runs.store import moment_of as opened_at
+from shared.runs.values import FileFacts, Submission
 from shared.runs.worker import Flow, Step, advance
 
 # How every zip begins, and what stands in its last bytes. A proxy on the way may answer a download with a page of its
@@ -324,7 +316,7 @@ def _dropped(run: Run, services: Services) -> Run:
 
 def submit(run: Run, services: Services) -> Run:
     """SUBMITTING: tell F&O to export, once. If anyone may have told it already, look instead."""
-    if not run.fresh:
+    if not run.in_process.has_chosen_id:
         return _look_up(run, services)
     try:
         answered = _finance(run, services).export_to_package(

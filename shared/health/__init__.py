@@ -1,1 +1,1 @@
-"""Whether the app is well: the checks, and the doctor who says them in words."""
+"""Whether the app works: its checks, and what its processes record of themselves."""

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from shared import execution
 from shared.advice import what_to_do
-from shared.alerts.delivery import passed_words
+from shared.alerts.run_alerts import passed_by_text
 from shared.app import Services
 from shared.clients.blobs.quick_xor_hash import QuickXorHash
 from shared.clients.blobs.read import read_small
@@ -40,7 +40,9 @@ from shared.errors import (
 from shared.escapes import csv_cell, file_name_part, plain_text
 from shared.log import log
 from shared.runs.record import Damaged
-from shared.runs.run import LONGEST_NAME, Outcome, ReportFile, Run, name_with
+from shared.runs.run import LONGEST_NAME, Run, name_with
+from shared.runs.states import Outcome
+from shared.runs.values import ReportFile
 from shared.runs.worker import StepFailed
 from shared.secret import SecretUrl, redacted
 
@@ -210,7 +212,7 @@ class _Folder:
         It named reports ``NAME.report.txt`` for ``NAME.zip``, and saved where they are and not which.
         """
         urls = {run.report_url for run in self._may_be_old if run.report_url}
-        if not urls and (self.run.fresh or not self._may_be_old):
+        if not urls and not self._may_be_old:
             return ""  # nobody has written one
         name = f"{PurePosixPath(self.run.file.name).stem[: LONGEST_NAME - len(REPORT) - 1]}.{REPORT}"
         item = self._onedrive.find(f"{self._path}/{name}")
@@ -320,7 +322,7 @@ def _report(run: Run, details: _Details) -> str:
         f"Run id:        {run.run_id}",
         f"Found:         {run.opened:%Y-%m-%d %H:%M:%S} UTC",
     ]
-    if passed := passed_words(run):
+    if passed := passed_by_text(run):
         lines += ["", passed]
     if details.rows:
         lines += ["", f"Row errors ({len(details.rows)}, all of them in the .errors.csv beside this file):"]

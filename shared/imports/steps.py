@@ -42,16 +42,9 @@ from shared.imports import report
 from shared.imports.package import check_package, company_of
 from shared.log import log
 from shared.reservations import reserve
-from shared.runs.run import (
-    FileFacts,
-    Outcome,
-    Run,
-    State,
-    Submission,
-    UploadedPackage,
-    name_with,
-    new_execution_id,
-)
+from shared.runs.run import Run, name_with, new_execution_id
+from shared.runs.states import Outcome, State
+from shared.runs.values import FileFacts, Submission, UploadedPackage
 from shared.runs.worker import INCOMPLETE_LOOK_S, Flow, Step, StepFailed, advance
 from shared.secret import SecretUrl
 
@@ -170,7 +163,8 @@ def _claimed(run: Run, item: DriveItem, flow: ImportFlow, now: datetime) -> Run:
 
 
 def _as_seen(run: Run, item: DriveItem, flow: ImportFlow) -> Run:
-    return replace(run, file=_facts(run, item, flow.processing_folder), download_url=item.download_url)
+    in_process = replace(run.in_process, download_url=item.download_url)
+    return replace(run, file=_facts(run, item, flow.processing_folder), in_process=in_process)
 
 
 def _withdrawn(run: Run, reason: str, now: datetime) -> Run:
@@ -201,10 +195,15 @@ def prepare(run: Run, services: Services) -> Run:
         raise StepFailed(run, error) from error  # with what it has reserved, which is then given back
     if url is None:
         log.info("package.key_lost", blob=package.blob_name)
-        return replace(run, package=None, package_url=None)  # uploaded anew at once
+        return _without_package(run)  # uploaded anew at once
     chosen = Submission(execution_id=execution_id, chosen=services.now(), blob_name=package.blob_name)
     submitting = run.waits_no_more(services.now()).submitting(chosen, services.now())
-    return replace(submitting, package=replace(package, key_expires=expires), package_url=url)
+    in_process = replace(submitting.in_process, package_url=url)
+    return replace(submitting, package=replace(package, key_expires=expires), in_process=in_process)
+
+
+def _without_package(run: Run) -> Run:
+    return replace(run, package=None, in_process=replace(run.in_process, package_url=None))
 
 
 def _is_usable(run: Run) -> bool:
@@ -217,7 +216,7 @@ def _is_usable(run: Run) -> bool:
 
 def _key(run: Run, package: UploadedPackage, services: Services) -> tuple[SecretUrl | None, datetime | None]:
     """Return a key to the uploaded package that is good for long enough; (None, None) if F&O gives none."""
-    url, expires = run.package_url, package.key_expires
+    url, expires = run.in_process.package_url, package.key_expires
     if url is None or (expires and expires - services.now() < KEY_MARGIN):
         return _key_again(package, _finance(run, services))
     return url, expires
@@ -235,14 +234,14 @@ def _uploaded(run: Run, services: Services) -> Run:
 def _checked_and_streamed(run: Run, services: Services) -> Run:
     flow, onedrive = _flow(run, services), _onedrive(run, services)
     # Assumed: the answer to the claiming move tells all that asking for the item does. If it does not, it is asked.
-    if run.download_url is None:
+    if run.in_process.download_url is None:
         run, item = _found_again(run, onedrive, services)
         if item is None or not _is_where_it_was_moved(item, run, flow, services):
             taken_out = "The file was taken out of the Processing folder before its import began."
             return _withdrawn(run, taken_out, services.now())
         _refuse_malware(item)
         run = _as_seen(run, item, flow)
-    url = run.download_url or onedrive.content_url(run.file.item_id)
+    url = run.in_process.download_url or onedrive.content_url(run.file.item_id)
 
     company, file = flow.company or company_of(run.file.name), run.file
     with open_package(url, file.size_bytes, services.downloads, quick_xor_hash=file.quick_xor_hash) as package:
@@ -261,12 +260,11 @@ def _checked_and_streamed(run: Run, services: Services) -> Run:
     log.info("package.uploaded", size_bytes=sent.size_bytes, data_project=data_project, company=company)
     return replace(
         run,
-        download_url=None,
         company=company,
         data_project=data_project,
         entities=tuple(entity.name for entity in facts.entities),
         package=UploadedPackage(blob_name=blob_name, blob_path=target.url.address, key_expires=target.url.expires),
-        package_url=target.url,
+        in_process=replace(run.in_process, download_url=None, package_url=target.url),
     )
 
 
@@ -275,11 +273,12 @@ def submit(run: Run, services: Services) -> Run:
 
     The worker holds the import lock of the environment: in parallel F&O fails these calls.
     """
-    if not run.fresh or run.package_url is None:
+    package_url = run.in_process.package_url
+    if not run.in_process.has_chosen_id or package_url is None:
         return _look_up(run, services)
     try:
         answered = _finance(run, services).import_from_package(
-            package_url=run.package_url,
+            package_url=package_url,
             data_project=run.data_project,
             execution_id=run.execution_id,
             legal_entity=run.company,
@@ -288,8 +287,7 @@ def submit(run: Run, services: Services) -> Run:
     except AnswerLost:
         raise
     except PackageUnreadable as error:
-        without = replace(run, package=None, package_url=None)
-        raise execution.not_begun(without, error, State.CLAIMED, services.now()) from error
+        raise execution.not_begun(_without_package(run), error, State.CLAIMED, services.now()) from error
     except CompanyUnknown as error:
         raise execution.not_begun(run, _by_whom(error, run, services), State.CLAIMED, services.now()) from error
     except AppError as error:
@@ -426,8 +424,8 @@ def file_away(run: Run, services: Services) -> Run:
     succeeded = run.outcome is Outcome.SUCCEEDED
     folder = flow.success_folder if succeeded else flow.error_folder
     folder_id = services.folder_id(flow.drive, folder)
-    if run.fresh:
-        # If it has been moved or changed since it was uploaded this fails, and the next try looks at it first.
+    if _is_where_it_was_seen(run, folder):
+        # If it has been moved or changed since it was seen this fails, and the next try looks at it first.
         item = _moved(run, onedrive.move, folder, services, etag=run.file.etag)
     else:
         run, found = _found_again(run, onedrive, services)
@@ -449,6 +447,12 @@ def file_away(run: Run, services: Services) -> Run:
     except AppError as error:
         raise StepFailed(run, error) from error  # with what is known of the report
     return run.moved_to(State.FILED, services.now())
+
+
+def _is_where_it_was_seen(run: Run, folder: str) -> bool:
+    """Return whether nobody of the app has tried to move the file to a folder, as far as the record tells."""
+    is_untried = run.state is State.FINISHED and run.attempts == 0 and run.file.folder != folder
+    return is_untried and run.file.etag != ""
 
 
 def _check_in(run: Run, item: DriveItem, onedrive: OneDrive, services: Services) -> None:
@@ -493,7 +497,7 @@ def _moved(run: Run, move: Callable[..., DriveItem], folder: str, services: Serv
     """Move the run's file to a folder under its own name; where that is taken, under one that is the run's alone."""
     drive = _flow(run, services).drive
     folder_id = services.folder_id(drive, folder)
-    services.looks.note_change(services.now())
+    services.scan_throttle.note_change(services.now())
     try:
         try:
             return move(run.file.item_id, to_folder_id=folder_id, name=run.file.name, etag=etag)
@@ -562,7 +566,7 @@ def _finance(run: Run, services: Services) -> FinanceOperations:
 
 def import_lock(run: Run, services: Services) -> AbstractContextManager[None]:
     """Return what keeps other imports of the environment from calling ImportFromPackage."""
-    return services.import_turn(_flow(run, services).environment_url)
+    return services.import_lock(_flow(run, services).environment_url)
 
 
 def keeps_order(run: Run, services: Services) -> bool:

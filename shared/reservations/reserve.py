@@ -18,8 +18,10 @@ from shared.log import log
 from shared.reservations.reservation import Party, Reservation, Reserved, project_name
 from shared.runs.lane import LaneRow
 from shared.runs.record import Damaged
-from shared.runs.run import WITH_FO, Run, State, Wait
+from shared.runs.run import Run
+from shared.runs.states import WITH_FO, State
 from shared.runs.store import Mark, RecordChanged, address_of
+from shared.runs.values import Wait
 
 if TYPE_CHECKING:
     from shared.clients.fno.client import FinanceOperations

@@ -10,7 +10,8 @@ from datetime import datetime
 from itertools import groupby
 from typing import Final
 
-from shared.runs.run import Run, State
+from shared.runs.run import Run
+from shared.runs.states import State
 
 SECOND: Final = len("20260123T010203")  # of the time with which a place begins
 

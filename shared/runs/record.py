@@ -17,7 +17,7 @@ from shared.runs.run import Run
 from shared.secret import redacted
 
 # What only one process knows: whether it has just entered the state, the keys to file and package, the version read.
-NOT_SAVED: Final = frozenset({"fresh", "download_url", "package_url", "record_etag"})
+NOT_SAVED: Final = frozenset({"in_process", "record_etag"})
 
 # 2: states are saved when they are entered, and names are reserved before a submit. 1 is read as well.
 RECORD_FORMAT: Final = 2

@@ -1,277 +1,32 @@
-"""A run: what the app decided about one file (import) or one package (export), and what may come next.
+"""A run: what the app decided about one file (import) or one package (export). Pure.
 
-The two tables of moves, what people may do included, say what may follow what. Pure values. How a run is written is
-``runs/record.py``, where it is kept ``runs/store.py``; what each state makes the app do is
-``imports/steps.py`` and ``exports/steps.py``; who moves runs is ``runs/worker.py``.
+Change a run through its methods; they keep the rules of ``runs/states.py``. How a run is written is ``runs/record.py``,
+where it is kept ``runs/store.py``, who advances it ``runs/worker.py``.
 """
 
-import dataclasses
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
-from types import MappingProxyType
 from typing import Final
 
-from shared.secret import SecretUrl
-
-
-class Direction(StrEnum):
-    """Which way the data goes."""
-
-    IMPORT = "import"  # OneDrive -> F&O
-    EXPORT = "export"  # F&O -> OneDrive
-
-
-class State(StrEnum):
-    """What is already true of a run. After a crash, this is what we know."""
-
-    # OneDrive to F&O:
-    FOUND = "found"  # the file is in Input and has a run
-    CLAIMED = "claimed"  # the file is in Processing
-    FINISHED = "finished"  # the outcome is known and saved
-    FILED = "filed"  # the file is in Success or Error
-    WITHDRAWN = "withdrawn"  # a person took the file away before F&O was told of it
-    # F&O to OneDrive:
-    PLANNED = "planned"  # an export is due and its file name is fixed
-    READY = "ready"  # F&O has finished the export
-    DELIVERED = "delivered"  # the package is in OneDrive
-    FAILED = "failed"  # F&O has no package for us and will not have one
-    # Both ways:
-    SUBMITTING = "submitting"  # the execution under the last id may or may not have reached F&O
-    EXECUTING = "executing"  # F&O knows the execution
-    CANCELLED = "cancelled"  # a person has ended the run; an import is over once its file is moved
-
-    @classmethod
-    def _missing_(cls, value: object) -> "State | None":
-        """Read what older versions have saved: an uploaded package was a state of its own."""
-        return cls.CLAIMED if value == "uploaded" else None
-
-
-# What may follow what. Only a person's word leads to CANCELLED (``Run.cancelled``), only the app leads elsewhere.
-IMPORT_MOVES: Final[Mapping[State, frozenset[State]]] = {
-    State.FOUND: frozenset({State.CLAIMED, State.FINISHED, State.WITHDRAWN, State.CANCELLED}),
-    State.CLAIMED: frozenset({State.SUBMITTING, State.FINISHED, State.WITHDRAWN, State.CANCELLED}),
-    # Back to CLAIMED only if it is certain that F&O has not begun: nothing was sent, F&O refused, or after the fence.
-    State.SUBMITTING: frozenset({State.EXECUTING, State.CLAIMED, State.FINISHED, State.CANCELLED}),
-    # Back to CLAIMED only if the execution has ended in contention and has certainly changed nothing.
-    State.EXECUTING: frozenset({State.FINISHED, State.CLAIMED, State.CANCELLED}),
-    State.FINISHED: frozenset({State.FILED, State.CANCELLED}),
-    State.CANCELLED: frozenset({State.FILED}),
-    State.FILED: frozenset(),
-    State.WITHDRAWN: frozenset(),
-}
-
-EXPORT_MOVES: Final[Mapping[State, frozenset[State]]] = {
-    State.PLANNED: frozenset({State.SUBMITTING, State.CANCELLED}),
-    State.SUBMITTING: frozenset({State.EXECUTING, State.PLANNED, State.CANCELLED}),
-    State.EXECUTING: frozenset({State.READY, State.FAILED, State.CANCELLED}),
-    State.READY: frozenset({State.DELIVERED, State.FAILED, State.CANCELLED}),
-    State.DELIVERED: frozenset(),
-    State.FAILED: frozenset(),
-    State.CANCELLED: frozenset(),
-}
-
-MOVES: Final[Mapping[Direction, Mapping[State, frozenset[State]]]] = {
-    Direction.IMPORT: IMPORT_MOVES,
-    Direction.EXPORT: EXPORT_MOVES,
-}
-
-# How far a run has come in each state. A move to where it has been before only begins the same thing once more: failed
-# tries go on being counted, and a problem stays open.
-PROGRESS: Final[Mapping[State, int]] = {
-    State.FOUND: 0,
-    State.PLANNED: 0,
-    State.CLAIMED: 1,
-    State.SUBMITTING: 2,
-    State.EXECUTING: 3,
-    State.FINISHED: 4,
-    State.READY: 4,
-    State.CANCELLED: 5,
-    State.FILED: 6,
-    State.DELIVERED: 6,
-    State.WITHDRAWN: 6,
-    State.FAILED: 6,
-}
-
-# States in which F&O may be at work on a run, or may begin at any moment.
-WITH_FO: Final = frozenset({State.SUBMITTING, State.EXECUTING})
-
-# What a record of a newer version says beyond what this version knows; it is kept and written back.
-NOTHING_MORE: Final[Mapping[str, object]] = MappingProxyType({})
-
-
-class Outcome(StrEnum):
-    """How a run went, in the words that a report and an alert use."""
-
-    SUCCEEDED = "Succeeded"
-    PARTIALLY_SUCCEEDED = "PartiallySucceeded"  # some rows are in F&O, some are not
-    FAILED = "Failed"
-    CANCELED_IN_FO = "Canceled"  # by a person in F&O
-    REJECTED = "Rejected"  # never imported: no package, no company, or F&O refused it
-    UNKNOWN = "Unknown"  # F&O had begun, and has forgotten how it ended
-    WITHDRAWN = "Withdrawn"  # a person took the file away
-    CANCELLED_BY_PERSON = "GivenUp"  # a person cancelled the run; F&O may have gone on with it
-
-    @property
-    def needs_telling(self) -> bool:
-        """Whether a person has to hear of it."""
-        return self not in (Outcome.SUCCEEDED, Outcome.WITHDRAWN, Outcome.CANCELLED_BY_PERSON)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileFacts:
-    """The file that a run is about, as it was last seen in OneDrive."""
-
-    name: str  # the name under which a person knows it
-    item_id: str = ""  # OneDrive's id; empty for an export that is not delivered yet
-    size_bytes: int = 0
-    etag: str = ""
-    modified: datetime | None = None
-    quick_xor_hash: str = ""
-    folder: str = ""  # the folder where it is now, for people to read
-    is_complete: bool = True  # false while it is empty, still being written, or held back by OneDrive
-    web_url: str = ""  # OneDrive's page about it, for people; opening it needs a sign-in
-    extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UploadedPackage:
-    """A blob of F&O's that holds the package. Its address without the key: the key is never saved."""
-
-    blob_name: str  # the uniqueFileName that F&O was asked for
-    blob_path: str  # host and path of the blob, without the query
-    key_expires: datetime | None  # when F&O's key to it runs out
-    extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
-    """One execution id that was chosen, and saved before it was sent. None that F&O may still show is forgotten."""
-
-    execution_id: str
-    chosen: datetime
-    blob_name: str = ""  # imports: the package it was sent with
-    fenced: datetime | None = None  # imports: since when that package is empty, so that a late request can only fail
-    missing_since: datetime | None = None  # when F&O was first asked about it and did not know it
-    delivered_as: str = ""  # exports: the file in OneDrive that holds its package
-    never_began: bool = False  # F&O certainly has not begun it: it was not sent, or was refused
-    seen: datetime | None = None  # when F&O first showed it
-    extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RemoteCallRecord:
-    """One call to a service, as a support ticket needs it."""
-
-    service: str
-    operation: str
-    status: int | None  # HTTP status; None where no answer came
-    request_id: str
-    took_s: float
-    began: datetime
-    extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
-
-    @property
-    def is_refused(self) -> bool:
-        """Whether it was answered with 400 or more, or not at all."""
-        return self.status is None or self.status >= 400
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepRecord:
-    """One step of a run: when, how long, what was called, what went wrong. Equal ones in a row are counted."""
-
-    step: str
-    state: State  # the state that the step began in
-    began: datetime
-    took_s: float
-    calls: tuple[RemoteCallRecord, ...] = ()
-    error: str = ""
-    times: int = (
-        1  # how many of these there were in a row; began is the first's, the rest the last's, with refused calls
-    )
-    by: str = ""  # the person who did it; "": the app
-    why: str = ""  # what that person gave as the reason
-    extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
-
-
-class About(StrEnum):
-    """What a problem is about, so that it ends with its cause."""
-
-    OTHER = ""
-    FAILING = "failing"  # tries that fail, or a person who must act; over with a try that goes well
-    ASIDE = "aside"  # OneDrive keeps the file from going on
-    WAITING = "waiting"  # something that another run uses
-    EXECUTION = "execution"  # F&O takes too long, or does not know what it has accepted
-    LOST = "lost"  # submits without an answer
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """Something about a run that a person should hear of while the run goes on."""
-
-    text: str
-    since: datetime
-    about: About = About.OTHER
-    extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
-    """OneDrive or F&O keeps this run alone from going on; others pass it once it is set aside."""
-
-    since: datetime
-    text: str  # the item's own words
-    refusal: str = ""  # an ambiguous refusal: step, service, status and code; "" if the cause is the file's own
-    is_aside: bool = False  # others pass it
-    is_cleared: bool = False  # another file got through since, so this refusal is about this file
-    is_flows: bool = False  # a second file met the same: the flow is stopped, not the file
-
-    extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wait:
-    """A run waits for something that another one has; that is no failure."""
-
-    what: str  # "the data project Customers"
-    since: datetime
-    holder: str = ""  # who has it, in words
-    holder_address: str = ""  # by which the run store finds that run
-    extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rerun:
-    """The run that a person opened to do the work of an ended one again: all that its record's name is made of."""
-
-    run_id: str
-    opened: datetime
-    lane: str
-    sort_key: str
-    extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportFile:
-    """A file that the app has put beside a failed one, and may replace by a newer one."""
-
-    name: str
-    item_id: str
-    extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailedRow:
-    """One row, or one thing, that F&O could not do, in its words."""
-
-    record_id: str
-    field: str
-    message: str
-    extra: Mapping[str, object] = dataclasses.field(default=NOTHING_MORE, compare=False, repr=False)
-
+from shared.runs.states import MOVES, PROGRESS, WITH_FO, Direction, Outcome, State
+from shared.runs.values import (
+    NOTHING_IN_PROCESS,
+    NOTHING_MORE,
+    About,
+    FailedRow,
+    FileFacts,
+    Held,
+    InProcess,
+    Problem,
+    ReportFile,
+    Rerun,
+    StepRecord,
+    Submission,
+    UploadedPackage,
+    Wait,
+)
 
 # Calls that were refused, that steps without an error which are counted together keep beside the calls of the last one.
 REFUSED_CALLS_KEPT: Final = 5
@@ -337,10 +92,7 @@ class Run:
     rerun_count: int = 0  # how many runs of the same work there were before
     extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
 
-    # What only this process knows; never saved. A run that was read from the store has none of it.
-    fresh: bool = field(default=False, compare=False)  # the state was entered by this process, and nothing tried since
-    download_url: SecretUrl | None = field(default=None, compare=False)  # of the file as it was just claimed
-    package_url: SecretUrl | None = field(default=None, compare=False)  # the key to the uploaded package
+    in_process: InProcess = field(default=NOTHING_IN_PROCESS, compare=False)  # never saved
     record_etag: str = field(default="", compare=False)  # version of the record that this run was read from
 
     @property
@@ -374,7 +126,9 @@ class Run:
         """
         if state not in MOVES[self.direction][self.state] or state is State.CANCELLED:
             raise ValueError(f"{self.direction} run {self.run_id} cannot move from {self.state} to {state}")
-        moved = replace(self, state=state, state_since=now, due=now, fresh=True, waited_s=self._waited_s(now))
+        in_process = replace(self.in_process, has_chosen_id=False, is_end_near=False)
+        moved = replace(self, state=state, state_since=now, due=now, in_process=in_process)
+        moved = replace(moved, waited_s=self._waited_s(now))
         furthest = self.furthest or self.state
         if PROGRESS[state] <= PROGRESS[furthest]:
             return replace(moved, furthest=furthest)
@@ -416,8 +170,7 @@ class Run:
             problem=None,
             held=None,
             waits=None,
-            fresh=False,
-            package_url=None,
+            in_process=NOTHING_IN_PROCESS,
         )
         return ended.with_a_good_try()
 
@@ -432,9 +185,7 @@ class Run:
             attempts=self.attempts + 1,
             failing_since=self.failing_since or now,
             due=now + timedelta(seconds=wait_s),
-            fresh=False,
-            download_url=None,
-            package_url=None,
+            in_process=NOTHING_IN_PROCESS,
         )
 
     def with_a_good_try(self) -> "Run":
@@ -490,7 +241,16 @@ class Run:
 
     def submitting(self, submission: Submission, now: datetime) -> "Run":
         """Return the run with one more execution id, about to be sent."""
-        return replace(self.moved_to(State.SUBMITTING, now), submissions=(*self.submissions, submission))
+        in_process = replace(self.in_process, has_chosen_id=True)
+        submissions = (*self.submissions, submission)
+        return replace(self.moved_to(State.SUBMITTING, now), submissions=submissions, in_process=in_process)
+
+    def not_submitting(self, before: "Run") -> "Run":
+        """Return the run as it was before it chose an id that was neither saved nor sent; what was prepared stays."""
+        back = replace(self, state=before.state, state_since=before.state_since, furthest=before.furthest)
+        back = replace(back, submissions=before.submissions, waits=before.waits)
+        back = replace(back, problem=before.without_problem(About.FAILING).problem)
+        return replace(back, in_process=replace(self.in_process, has_chosen_id=False))
 
     def with_submission(self, changed: Submission) -> "Run":
         """Return the run with the submission of that execution id replaced."""

@@ -40,7 +40,9 @@ from shared.escapes import (
 from shared.log import log
 from shared.runs.lane import LaneRow, Stop, is_enough
 from shared.runs.record import Damaged, run_from_json, run_to_json
-from shared.runs.run import Direction, Outcome, Rerun, Run, State
+from shared.runs.run import Run
+from shared.runs.states import Direction, Outcome, State
+from shared.runs.values import Rerun
 from shared.secret import redacted
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
-from shared.alerts import delivery
+from shared.alerts import run_alerts
 from shared.alerts.alert import Alert
 from shared.app import Services
 from shared.concurrency import gravest
 from shared.log import log
 from shared.runs.lane import Choice, LaneRow, Stop, by_lane, choose, is_enough
-from shared.runs.run import State
+from shared.runs.states import State
 from shared.runs.store import OpenLanes
 from shared.runs.worker import LEFT_TO_TIMER_S
 
@@ -123,12 +123,12 @@ def end_idle_stops(lanes: OpenLanes, services: Services) -> int:
 
 def alerts_of_lanes(lanes: OpenLanes, services: Services) -> list[Alert]:
     """Return the alerts of flows that are stopped at this moment."""
-    return delivery.stop_alerts(lanes.stops, services)
+    return run_alerts.stop_alerts(lanes.stops, services)
 
 
-def tell_of_damaged(lanes: OpenLanes, services: Services) -> int:
-    """Keep an alert for each record whose metadata already show that it cannot be read; return how many there are."""
+def report_damaged_records(lanes: OpenLanes, services: Services) -> int:
+    """Queue an alert for each record whose metadata show that it cannot be read; return how many there are."""
     damaged = [row for row in lanes.rows if row.damage]
     for row in damaged:
-        delivery.tell_of_damage(row, services)
+        run_alerts.enqueue_damaged_record(row, services)
     return len(damaged)

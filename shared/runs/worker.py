@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from shared.alerts import delivery
+from shared.alerts import run_alerts
 from shared.app import Services
 from shared.clients.http.context import RecordedCall, correlated, recording
 from shared.errors import (
@@ -36,8 +36,10 @@ from shared.reservations.reservation import Reservation
 from shared.reservations.reserve import NameReserved
 from shared.runs.lane import Choice, LaneRow, Stop, choose
 from shared.runs.record import Damaged
-from shared.runs.run import PROGRESS, About, Direction, Held, Outcome, RemoteCallRecord, Run, State, StepRecord, Wait
+from shared.runs.run import Run
+from shared.runs.states import PROGRESS, Direction, Outcome, State
 from shared.runs.store import Lane, LeaseTaken, RecordChanged
+from shared.runs.values import About, Held, RemoteCallRecord, StepRecord, Wait
 
 type Step = Callable[[Run, Services], Run]
 
@@ -195,7 +197,7 @@ def _read(row: LaneRow, services: Services) -> Run | None:
     try:
         return services.store.read_row(row)
     except Damaged as damaged:
-        delivery.tell_of_damage(replace(row, damage=str(damaged)), services)
+        run_alerts.enqueue_damaged_record(replace(row, damage=str(damaged)), services)
         return None
 
 
@@ -227,7 +229,7 @@ def _saved(run: Run, services: Services) -> Run | None:
     # Read before the run is saved: from then on another worker may reserve the same names for it.
     held = reserve.held_by(run, services) if run.reserved and _may_reserve_again(run) else ()
     saved = services.store.save(run)
-    delivery.tell_of_trouble(saved, services)  # what is saved is told of, again with each try until it is kept
+    run_alerts.enqueue_problem(saved, services)  # once it is saved; each try queues it again, in case that failed
     return _without_reservations(saved, held, services)
 
 
@@ -264,9 +266,7 @@ def _submitted(before: Run, run: Run, lane: Lane, flow: Flow, services: Services
         return _saved(after, services)
     except LeaseTaken:
         log.info("import.waits_for_lock")
-        back = replace(run, state=before.state, state_since=before.state_since, furthest=before.furthest)
-        back = replace(back, submissions=before.submissions, waits=before.waits, fresh=False)
-        back = replace(back, problem=before.without_problem(About.FAILING).problem)
+        back = run.not_submitting(before)
         wait = Wait(what=LOCK, since=services.now(), holder="F&O takes one ImportFromPackage at a time.")
         waiting = back.waiting_for(wait, LOCK_RETRY_S, flow.stuck_after(services), services.now())
         return _saved(waiting, services)
@@ -582,7 +582,7 @@ def _conclude(run: Run, services: Services) -> None:
     In this order: a crash between the two keeps the same alert again, the other order might never tell.
     """
     over = replace(run, ended=services.now())
-    delivery.tell_of_end(over, services)
+    run_alerts.enqueue_failure(over, services)
     services.store.end(over)
     if over.reserved and not over.may_be_with_fo:
         reserve.give_back(over, services)

@@ -64,7 +64,7 @@ def read_notifications(body: bytes, client_state: Secret) -> tuple[Notification,
     """
     notifications = parse_notification(body)
     if not is_authentic(notifications, client_state):
-        raise BadNotification(401, "clientState is not the one of our subscription.")
+        raise BadNotification(401, "clientState does not match our subscription.")
     return notifications
 
 

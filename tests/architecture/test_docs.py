@@ -18,7 +18,9 @@ from shared.azure_storage.queue import WORK
 from shared.config.settings import SETTINGS
 from shared.exports import steps as export_steps
 from shared.imports import steps as import_steps
-from shared.runs.run import MOVES, Direction, FileFacts, State, Submission, new_run
+from shared.runs.run import new_run
+from shared.runs.states import MOVES, Direction, State
+from shared.runs.values import FileFacts, Submission
 from shared.version import VERSION
 from tests.architecture.generated import FROM_TABLES, README, ROOT, block
 from tests.architecture.product import attribute_calls, files_in_git, parsed, product_files, product_modules
@@ -152,6 +154,16 @@ def test_every_decision_is_linked_from_the_architecture() -> None:
 
     assert {name for name in pages if not re.fullmatch(r"\d{4}-[a-z0-9-]+\.md", name)} == set()
     assert set(re.findall(r"\(decisions/([^)]+)\)", ARCHITECTURE)) == pages
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/decisions/*.md")), ids=lambda page: page.stem)
+def test_a_decision_that_was_overtaken_says_so_at_its_top_and_in_the_list(page: Path) -> None:
+    second_paragraph = page.read_text("utf-8").split("\n\n")[1]
+    found = re.search(r"(?i)^\*\*((?:in part )?overtaken) by \[decision \d+\]\(\d{4}-", second_paragraph)
+    listed = re.search(rf"\(decisions/{re.escape(page.name)}\)(?:,\s+(.+))?", section(ARCHITECTURE, "## Decisions"))
+
+    assert listed
+    assert (listed[1] or "") == (found[1].lower() if found else "")
 
 
 # -- operations

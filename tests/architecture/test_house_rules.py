@@ -138,7 +138,7 @@ def test_no_file_is_a_link_which_windows_cannot_make_and_which_may_lead_out_of_t
     assert [name for name in files_in_git() if (ROOT / name).is_symlink()] == []
 
 
-def test_every_function_for_which_nobody_waits_notes_its_process() -> None:
+def test_every_function_for_which_nobody_waits_records_its_process() -> None:
     """The health page tells how many threads each has: a function that is left out would be missing there."""
     decorators = {
         node.name: [ast.unparse(each) for each in node.decorator_list]
@@ -154,4 +154,4 @@ def test_every_function_for_which_nobody_waits_notes_its_process() -> None:
     }
 
     assert triggered
-    assert {name for name in triggered if decorators[name][-1] != "noted"} == set()
+    assert {name for name in triggered if decorators[name][-1] != "records_process"} == set()

@@ -50,8 +50,10 @@ def test_the_environment_is_read_in_one_place_for_the_app_and_one_for_each_comma
     # azure-identity reads the environment itself, and so does who looks whether it would find anything there.
     identity = {("shared/clients/entra/app_identity.py", "require_identity_endpoint")}
     # azure-functions-runtime reads the size of its pool from there, and the default has to stand there for it.
+    # All of Azure's libraries read it too: what is trusted must be one thing.
+    certificates = {("shared/clients/http/proxies.py", "ca_bundle")}
     pool = {("shared/thread_pool.py", "start_thread_pool")}
-    assert readers == {("shared/app.py", "services")} | commands | identity | pool
+    assert readers == {("shared/app.py", "services")} | commands | identity | certificates | pool
     assert [path for path in product_files() if imports_of(path) & {"os.environ", "os.getenv"}] == []
 
 

@@ -11,7 +11,7 @@ LOCKS: Final = frozenset({"Lock", "RLock", "Condition", "Semaphore", "BoundedSem
 # All that the product calls while it holds a lock. None of it calls a service or reads a file: it looks something up in
 # memory, builds an object whose use comes later, closes connections that nobody uses, or waits for a bounded time.
 QUIET: Final = {
-    "shared/clients/http/client.py": {"self._clock", "self._adapter.close"},
+    "shared/clients/http/client.py": {"self._clock", "self.close"},
     "shared/azure_storage/transport.py": {"time.monotonic", "self.session.close"},
     "shared/concurrency.py": {"begun.keys", "set", "self._left_behind.pop", "self._left_behind.items", "min"},
     "shared/locks.py": {"self._locks.setdefault", "CallLock"},
@@ -28,20 +28,12 @@ QUIET: Final = {
         "hashlib.sha256(environment_url.encode()).hexdigest",
         "hashlib.sha256",
         "environment_url.encode",
-        "Turns",
-        "self._import_turns[environment_url].turn",  # is entered by the caller
+        "ImportLock",
+        "self._import_locks[environment_url].held",  # is entered by the caller
         "quiet_libraries",
         "sys.setswitchinterval",
         "Services",
         "read_settings",
-    },
-    "shared/azure_storage/import_lock.py": {
-        "self._wanted.notify",
-        "self._wanted.wait_for",  # LINGER_S
-        "self._changed.wait_for",  # TURN_WAIT_S
-        "self._set_free",
-        "time.monotonic",
-        "LeaseTaken",
     },
 }
 
@@ -92,6 +84,7 @@ def test_a_lock_is_waited_for_without_a_with_only_where_waiters_give_up() -> Non
     assert {path: calls for path, calls in waits.items() if calls} == {
         "shared/scan/throttle.py": ["self._sending.acquire(timeout=SENDING_S)"],
         "shared/locks.py": ["self._lock.acquire(timeout=wait_s)"],
+        "shared/azure_storage/import_lock.py": ["self._of_process.acquire(timeout=LOCK_WAIT_S)"],
     }
 
 

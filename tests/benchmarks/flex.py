@@ -29,7 +29,7 @@ QUIET_S: Final = 90.0
 QUICK_QUIET_S: Final = 8.0
 
 _STATUS: Final = "GetExecutionSummaryStatus"
-_SCANNED: Final = '"look.done"'
+_SCANNED: Final = '"scan.done"'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,8 +20,10 @@ from operations.filters import Filters
 from operations.web import PageRequest
 from shared.app import Services
 from shared.config.settings import read_settings
-from shared.runs.run import Direction, FileFacts, Outcome, RemoteCallRecord, Run, State, StepRecord, new_run
+from shared.runs.run import Run, new_run
+from shared.runs.states import Direction, Outcome, State
 from shared.runs.store import RunStore, _name_in, order_of
+from shared.runs.values import FileFacts, RemoteCallRecord, StepRecord
 from tests.benchmarks.figures import Figure, Limit, Sample
 from tests.benchmarks.many_blobs import multiply
 from tests.benchmarks.trial import Trial

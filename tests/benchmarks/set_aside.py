@@ -12,7 +12,7 @@ import pytest
 
 from local_cloud.finance_operations.knobs import Speed
 from local_cloud.storage import Azurite
-from shared.runs.run import Held
+from shared.runs.values import Held
 from tests.benchmarks.figures import Figure, Limit, Sample
 from tests.benchmarks.storage_log import StorageLog, Whose
 from tests.benchmarks.trial import Trial

@@ -11,10 +11,10 @@ from jsonschema import Draft202012Validator
 from local_cloud import faults
 from local_cloud.faults import Action, Fault, FaultPlan
 from local_cloud.receivers import CARD_LIMIT, SERVICE, Receivers, text_of
-from shared.alerts.alert import Word
+from shared.alerts.alert import NotificationKind
 from shared.alerts.channels import Channel, MailAlerts, TeamsAlerts, WebhookAlerts, alerts_http
 from shared.errors import AnswerLost, NeedsPerson, TryAgain
-from shared.runs.run import FailedRow
+from shared.runs.values import FailedRow
 from shared.secret import Secret, SecretUrl
 from tests.alerts import BEGAN, a_message, an_alert
 from tests.contract.simulated import FixedToken, SimulatedGraph
@@ -225,10 +225,10 @@ def test_teams_that_is_away_is_tried_again(posting: Posting, fault: Action) -> N
 # Webhook
 
 
-@pytest.mark.parametrize("word", Word)
-def test_an_alert_is_json_as_the_schema_says(posting: Posting, word: Word) -> None:
-    over = BEGAN if word is Word.OVER else None
-    posting.webhook.send(a_message(an_alert(over=over), word=word))
+@pytest.mark.parametrize("word", NotificationKind)
+def test_an_alert_is_json_as_the_schema_says(posting: Posting, word: NotificationKind) -> None:
+    over = BEGAN if word is NotificationKind.RESOLVED else None
+    posting.webhook.send(a_message(an_alert(resolved=over), kind=word))
 
     (delivery,) = posting.receivers.deliveries
     assert list(Draft202012Validator(SCHEMA).iter_errors(delivery.content)) == []
@@ -262,8 +262,8 @@ def test_a_receiver_can_check_that_an_alert_is_ours_and_whole(posting: Posting) 
 
 
 def test_an_alert_that_is_sent_again_has_the_same_id_and_another_word_has_another(posting: Posting) -> None:
-    for word in (Word.NEW, Word.NEW, Word.OVER):
-        posting.webhook.send(a_message(word=word))
+    for word in (NotificationKind.NEW, NotificationKind.NEW, NotificationKind.RESOLVED):
+        posting.webhook.send(a_message(kind=word))
 
     first, again, over = [delivery.message_id for delivery in posting.receivers.deliveries]
     assert first == again != over

@@ -6,7 +6,7 @@ import pytest
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import ContainerClient
 
-from shared.alerts.alert import Word
+from shared.alerts.alert import NotificationKind
 from shared.alerts.outbox import AlertUnreadable, Outbox
 from shared.errors import ItemChanged, NeedsPerson, TryAgain
 from tests.alerts import BEGAN, an_alert
@@ -16,7 +16,7 @@ def test_the_first_alert_of_a_new_app_makes_the_container(container: ContainerCl
     outbox = Outbox(container)
     assert outbox.keys() == []
     assert outbox.read("ended-1") is None
-    outbox.forget("ended-1")
+    outbox.delete("ended-1")
 
     assert outbox.put(an_alert(key="ended-1"))
 
@@ -29,12 +29,12 @@ def test_a_trouble_is_kept_once_and_what_was_told_of_it_stays(container: Contain
     (key,) = outbox.keys()
     kept = outbox.read(key)
     assert kept is not None
-    outbox.save(kept.after_telling("mail-1", Word.NEW, BEGAN))
+    outbox.save(kept.after_notification("mail-1", NotificationKind.NEW, BEGAN))
 
     assert not outbox.put(an_alert(text="the second"))
 
     again = outbox.read(key)
-    assert again == an_alert(text="the first").after_telling("mail-1", Word.NEW, BEGAN)
+    assert again == an_alert(text="the first").after_notification("mail-1", NotificationKind.NEW, BEGAN)
 
 
 def test_what_another_worker_has_written_or_forgotten_meanwhile_is_not_overwritten(container: ContainerClient) -> None:
@@ -43,10 +43,10 @@ def test_what_another_worker_has_written_or_forgotten_meanwhile_is_not_overwritt
     kept = outbox.read(an_alert().key)
     assert kept is not None
 
-    saved = outbox.save(replace(kept, over=BEGAN))
+    saved = outbox.save(replace(kept, resolved=BEGAN))
     with pytest.raises(ItemChanged):
         outbox.save(kept)
-    outbox.forget(kept.key)
+    outbox.delete(kept.key)
     with pytest.raises(ItemChanged):
         outbox.save(saved)
 
@@ -55,18 +55,18 @@ def test_what_another_worker_has_written_or_forgotten_meanwhile_is_not_overwritt
 
 def test_a_listing_tells_of_every_alert_what_decides_whom_it_is_to_be_told(container: ContainerClient) -> None:
     outbox = Outbox(container)
-    outbox.put(an_alert(key="ended-1", integration="Kunden & Lieferanten ä 😀"))
-    outbox.put(an_alert(key="run-2", stays=True))
+    outbox.put(an_alert(key="ended-1", flow_name="Kunden & Lieferanten ä 😀"))
+    outbox.put(an_alert(key="run-2", is_ongoing=True))
     kept = outbox.read("run-2")
     assert kept is not None
-    outbox.save(kept.after_telling("mail-1", Word.NEW, BEGAN))
+    outbox.save(kept.after_notification("mail-1", NotificationKind.NEW, BEGAN))
 
     ended, run = outbox.rows()
 
     assert ended.state is not None
-    assert (ended.key, ended.state.integration, ended.state.stays) == ("ended-1", "Kunden & Lieferanten ä 😀", False)
+    assert (ended.key, ended.state.flow_name, ended.state.is_ongoing) == ("ended-1", "Kunden & Lieferanten ä 😀", False)
     assert run.state is not None
-    assert (run.key, run.state.stays, run.state.told["mail-1"].word) == ("run-2", True, Word.NEW)
+    assert (run.key, run.state.is_ongoing, run.state.notified["mail-1"].kind) == ("run-2", True, NotificationKind.NEW)
 
 
 def test_an_alert_that_an_older_version_has_kept_or_whose_state_is_long_has_to_be_read(
@@ -119,6 +119,6 @@ def test_storage_that_refuses_or_fails_is_said_in_the_apps_words(
         monkeypatch.setattr(container, verb, fail)
     outbox = Outbox(container)
 
-    for call in (lambda: outbox.put(an_alert()), outbox.keys, lambda: outbox.read("x"), lambda: outbox.forget("x")):
+    for call in (lambda: outbox.put(an_alert()), outbox.keys, lambda: outbox.read("x"), lambda: outbox.delete("x")):
         with pytest.raises(error):
             call()

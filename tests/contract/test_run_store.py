@@ -23,7 +23,8 @@ from shared.errors import NeedsPerson, TryAgain
 from shared.runs import store as run_store
 from shared.runs.lane import LaneRow, Stop
 from shared.runs.record import Damaged, run_to_json
-from shared.runs.run import Direction, FileFacts, Held, Outcome, Problem, Rerun, Run, State, Submission
+from shared.runs.run import Run
+from shared.runs.states import Direction, Outcome, State
 from shared.runs.store import (
     HEADS_LISTED,
     Lane,
@@ -39,6 +40,7 @@ from shared.runs.store import (
     moment_of,
     order_of,
 )
+from shared.runs.values import FileFacts, Held, Problem, Rerun, Submission
 from tests.faults.interception import _made
 from tests.world import wait_for
 

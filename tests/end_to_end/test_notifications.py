@@ -16,7 +16,7 @@ from azure.storage.queue import QueueClient, TextBase64DecodePolicy
 
 from local_cloud.cloud import ROOT
 from local_cloud.processes import ChildProcess
-from shared.scan.throttle import LOOK_EVERY_S
+from shared.scan.throttle import SCAN_EVERY_S
 from tests.end_to_end.stage import NO_MINUTE_TIMER, Stage
 
 QUEUE = "work"
@@ -41,7 +41,7 @@ class Webhook:
 
     def be_quiet(self) -> None:
         """Wait until a notification asks for a look at once, whatever came before."""
-        time.sleep(max(0.0, self._posted_at + 2 * LOOK_EVERY_S - time.monotonic()))  # nothing shows it
+        time.sleep(max(0.0, self._posted_at + 2 * SCAN_EVERY_S - time.monotonic()))  # nothing shows it
 
     def asked_for(self) -> int:
         """Return how many messages are in the queue, those that are to come later included."""

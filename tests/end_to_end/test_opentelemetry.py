@@ -137,7 +137,7 @@ def test_lines_of_one_invocation_share_a_trace_and_others_have_another(telling: 
     for _ in range(2):
         telling.run_function("keep_watch")
 
-    looks = telling.wait_for(lambda: looks if len(looks := collector.said("look.done")) >= 2 else None, "two looks")
+    looks = telling.wait_for(lambda: looks if len(looks := collector.said("scan.done")) >= 2 else None, "two looks")
 
     traces = [line.trace for line in looks]
     assert all(traces)

@@ -10,8 +10,10 @@ import requests
 from azure.storage.blob import ContainerClient
 
 from local_cloud.faults import Fault, status
-from shared.runs.run import Direction, FileFacts, Outcome, State, new_run
+from shared.runs.run import new_run
+from shared.runs.states import Direction, Outcome, State
 from shared.runs.store import RunStore, order_of
+from shared.runs.values import FileFacts
 from tests.end_to_end.browsing import TIMEOUT_S, click_run, get, listed, open_list, rows, shown, until
 from tests.end_to_end.stage import Stage
 from tests.packages import build_package
@@ -324,7 +326,7 @@ def test_in_a_browser_the_health_of_the_app_is_one_click_from_its_runs(stage: St
     browser.find_element("id", "thorough").click()
 
     until(browser, lambda page: "Webhook" in _checks(page))
-    assert {"Storage", "Looking for files", "Lanes"} <= _checks(browser)
+    assert {"Storage", "Scan for new files", "Lanes"} <= _checks(browser)
 
 
 def _checks(page: "Chrome") -> set[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from shared.scan import scan
+from shared.scan import scan_requests
 from tests.exploration.stand_ins import Effect, Kind
 
 # What an invocation is for. The queue's messages are of the first three kinds.
@@ -39,7 +39,7 @@ def lane_of(text: str) -> str:
 
 def kind_of(text: str) -> str:
     """Return what a message is for."""
-    if scan.is_scan(text):
+    if scan_requests.is_request(text):
         return SCAN
     return IMPORTS if text.startswith("in-") else EXPORTS
 

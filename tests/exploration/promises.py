@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from shared.runs.run import State
+from shared.runs.states import State
 from tests.exploration.access import LANE_WORK, kind_of, lane_of
 from tests.exploration.scheduler import State as RunningState
 from tests.exploration.scheduler import next_of_lanes, undelivered

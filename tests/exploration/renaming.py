@@ -13,7 +13,8 @@ from typing import Final
 
 from shared.reservations.reservation import Party, Reservation
 from shared.runs.lane import Stop
-from shared.runs.run import Direction, Run
+from shared.runs.run import Run
+from shared.runs.states import Direction
 from tests.exploration.access import IMPORTS, kind_of
 from tests.exploration.moments import Deadline, Instant
 from tests.exploration.sameness import names_of

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
+from inbound_trigger.keep_watch import do_duties
 from operations import actions
 from shared.app import Services
 from shared.errors import AnswerLost, AppError, Refused, TryAgain
@@ -19,10 +20,11 @@ from shared.reservations import reserve
 from shared.runs import wake
 from shared.runs.lane import Choice
 from shared.runs.record import Damaged
-from shared.runs.run import WITH_FO, Direction, Run
-from shared.runs.run import State as RunState
+from shared.runs.run import Run
+from shared.runs.states import WITH_FO, Direction
+from shared.runs.states import State as RunState
 from shared.runs.store import key_of as item_of
-from shared.scan import scan
+from shared.scan import scan_requests
 from tests.exploration.access import (
     EXPORTS,
     IMPORTS,
@@ -114,10 +116,10 @@ def _act(text: str, services: ExploredServices) -> None:
 type Verb = Callable[[str, actions.Requester, Services], actions.ActionResult | None]
 type Handler = Callable[[str, ExploredServices], object]
 HANDLERS: Final[Mapping[str, Handler]] = {
-    SCAN: lambda text, services: scan.look(text, services),
+    SCAN: lambda text, services: scan_requests.handle_request(text, services),
     IMPORTS: lambda text, services: import_steps.advance_imports(text, services),
     EXPORTS: lambda text, services: export_steps.advance_exports(text, services),
-    MINUTE: lambda _, services: scan.keep_watch(services),
+    MINUTE: lambda _, services: do_duties(services),
     SCHEDULE: lambda _, services: export_steps.start_exports(services),
     PERSON: _act,
 }
@@ -768,7 +770,7 @@ def _only_looks(run: Run) -> bool:
     if not run.submissions:
         return False
     is_export, last = run.direction is Direction.EXPORT, run.submissions[-1]
-    sends = run.fresh and (is_export or run.package_url is not None)
+    sends = run.in_process.has_chosen_id and (is_export or run.in_process.package_url is not None)
     fences = not is_export and last.missing_since is not None and last.fenced is None
     return not sends and not fences
 
@@ -838,7 +840,7 @@ def put_file(world: World, path: str) -> None:
 
 
 def _ask_for_look(world: World) -> None:
-    message = Message(scan.wake_text(world.now.moment), world.now.ending(0))
+    message = Message(scan_requests.request_message(world.now.moment), world.now.ending(0))
     if message not in world.messages.values():
         world.send(message)
 

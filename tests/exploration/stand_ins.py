@@ -39,11 +39,13 @@ from shared.reservations.store import Reservations
 from shared.runs import worker
 from shared.runs.lane import LaneRow, Stop
 from shared.runs.record import Damaged
-from shared.runs.run import Run, State
+from shared.runs.run import Run
+from shared.runs.states import State
 from shared.runs.store import Lane, LeaseTaken, Mark, OpenLanes, Pause, RecordChanged, Rows, RunStore, key_of
+from shared.runs.values import NOTHING_IN_PROCESS
 from shared.runs.worker import WORK_S
-from shared.scan import scan
-from shared.scan.throttle import Looks
+from shared.scan import scan_requests
+from shared.scan.throttle import ScanThrottle
 from shared.secret import SecretUrl
 from tests.exploration.moments import EPOCH, Deadline, Instant
 from tests.exploration.texts import text_of
@@ -380,13 +382,13 @@ class ExploredServices(Services):
         self.outbox = cast(Outbox, OutboxStandIn(port))
         self._onedrive = cast(OneDrive, OneDriveStandIn(port))
         self._fno = cast(FinanceOperations, FinanceOperationsStandIn(port))
-        self.looks = _Forgetful()
+        self.scan_throttle = _Forgetful()
         self.reserved = _NoMemory()
         self.has_older_reserved = True  # no run is of an older version
 
     def forget(self) -> None:
         """Forget what a process remembers: all histories share this one."""
-        self.last_look = None
+        self.last_scan = None
 
     def onedrive(self, drive: str) -> OneDrive:
         """Return the one drive that there is."""
@@ -401,7 +403,7 @@ class ExploredServices(Services):
         return self._fno
 
     @contextmanager
-    def import_turn(self, environment_url: str) -> Iterator[None]:
+    def import_lock(self, environment_url: str) -> Iterator[None]:
         """Hold the turn to import; waiting ten seconds for it is the same as not getting it at once."""
         with self.store.lease(TURN):
             yield
@@ -428,18 +430,18 @@ class ExploredServices(Services):
     def note_took(self, lane: str, seconds: float) -> None:
         """Remember nothing: when somebody polls is explored in any case."""
 
-    def tell(self, alert: Alert) -> None:
-        """Tell nobody: what a person is told decides nothing here."""
+    def enqueue_alert(self, alert: Alert) -> None:
+        """Queue nothing: what people are told decides nothing here."""
 
 
-class _Forgetful(Looks):
+class _Forgetful(ScanThrottle):
     """Remembers nothing, as if each look were made by another process: every message makes one."""
 
-    def begin(self, now: datetime) -> None:
+    def start(self, now: datetime) -> None:
         """Forget it."""
 
-    def put_off(self, now: datetime, moment: datetime) -> bool:
-        """Let the look come again."""
+    def repeat(self, now: datetime, moment: datetime) -> bool:
+        """Let the scan be repeated."""
         return True
 
     def note_change(self, now: datetime) -> None:
@@ -663,7 +665,7 @@ class StoreStandIn(StandIn):
 
 def _as_saved(run: Run) -> Run:
     """Return what another process reads of a run. Its history of steps decides nothing and would only grow."""
-    return replace(run, steps=(), fresh=False, download_url=None, package_url=None, record_etag="")
+    return replace(run, steps=(), in_process=NOTHING_IN_PROCESS, record_etag="")
 
 
 _WRITTEN: Final = ItemChanged("the reservation was written by another worker, so it seems")
@@ -712,7 +714,7 @@ class QueueStandIn(StandIn):
         wait_s = max(-(-delay_s // 1), 0)
         when = f", to come in {wait_s:.0f} s" if wait_s else ""
         self._write(
-            f"sends a wake-up for {'a scan' if scan.is_scan(text) else text.partition(' ')[0]}{when}",
+            f"sends a wake-up for {'a scan' if scan_requests.is_request(text) else text.partition(' ')[0]}{when}",
             lambda world: world.send(Message(text, world.now.ending(wait_s))),
             kind=Kind.SEND,
         )
@@ -1015,7 +1017,9 @@ def stand_ins(settings: Sequence[Settings], port: Port) -> Iterator[tuple[Explor
             "shared.exports.steps.new_execution_id": new_execution_id,
             "shared.reservations.reserve.address_of": lambda run: run.run_id,
             "shared.reservations.reserve._note_adopted": lambda mark, services: None,  # no run is of an older version
-            "shared.alerts.delivery.tell_people": lambda standing, services, **_: len(services.outbox.rows()),
+            "shared.alerts.delivery.deliver_alerts": lambda active, services, **_: len(services.outbox.rows()),
+            # Exports are started by their schedule alone here.
+            "inbound_trigger.keep_watch._start_missed_exports": lambda listed, services: 0,
             "shared.runs.run.secrets": _Ids(port),
             # What a person is answered decides nothing.
             "operations.actions._stands": lambda lane, services: "",

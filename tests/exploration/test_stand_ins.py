@@ -24,8 +24,10 @@ from shared.errors import (
 from shared.reservations.store import Reservations
 from shared.runs.lane import LaneRow, Stop
 from shared.runs.record import Damaged
-from shared.runs.run import Held, Run, State
+from shared.runs.run import Run
+from shared.runs.states import State
 from shared.runs.store import RunStore
+from shared.runs.values import Held
 from tests.contract import test_reservations as names_contract
 from tests.contract import test_run_store as contract
 from tests.exploration.moments import BEGINNING

@@ -11,8 +11,10 @@ from shared.reservations import reserve
 from shared.reservations.reservation import Party, Reservation
 from shared.runs import worker
 from shared.runs.lane import LaneRow, Stop
-from shared.runs.run import WITH_FO, Direction, Held, Run, State, UploadedPackage, Wait
+from shared.runs.run import Run
+from shared.runs.states import WITH_FO, Direction, State
 from shared.runs.store import key_of
+from shared.runs.values import Held, UploadedPackage, Wait
 from tests.exploration.moments import Due, Instant, instant, since
 
 # Failed tries after which the next wait does not grow any more: 2 s doubled eight times are over 5 minutes.
@@ -56,9 +58,10 @@ def text_of(run: Run) -> str:
             bool(run.reserved),
             # Before anything is sent, one that the schedule has opened sees whether it was done already.
             run.scheduled is not None and state is State.PLANNED,
-            run.fresh and state in (State.SUBMITTING, State.FINISHED),
-            run.download_url is not None and state is State.CLAIMED,
-            run.package_url is not None and state in (State.CLAIMED, State.SUBMITTING),
+            run.in_process.has_chosen_id and state is State.SUBMITTING,
+            file.folder if state is State.FINISHED else "",
+            run.in_process.download_url is not None and state is State.CLAIMED,
+            run.in_process.package_url is not None and state in (State.CLAIMED, State.SUBMITTING),
             since(run.opened, 0),  # of runs that want one name, who was opened first: ``sameness.py`` compares them
             since(run.ended, _PAUSE_S) if state in (State.FAILED, State.CANCELLED) else run.ended is not None,
         )
@@ -71,7 +74,7 @@ def text_of(run: Run) -> str:
 
 def _may_move_it(run: Run) -> bool:
     """Return whether the eTag may still be sent with a move, by who has just seen the file or by who will file it."""
-    is_filed_by_it = run.state is not State.CANCELLED and (run.fresh or run.state is not State.FINISHED)
+    is_filed_by_it = run.state is not State.CANCELLED and (run.attempts == 0 or run.state is not State.FINISHED)
     return run.direction is Direction.IMPORT and is_filed_by_it
 
 

@@ -30,7 +30,8 @@ from shared.reservations.reservation import Reservation
 from shared.reservations.reserve import WAITS_FOR
 from shared.runs.lane import LaneRow, Stop
 from shared.runs.record import Damaged
-from shared.runs.run import Direction, Run, State
+from shared.runs.run import Run
+from shared.runs.states import Direction, State
 from shared.runs.store import LEASE_S, Lane, LeaseTaken, OpenLanes, RecordChanged, key_of
 from tests.exploration.moments import BEGINNING, Deadline, Instant
 from tests.exploration.texts import text_of, text_of_reservation, text_of_row, text_of_stop

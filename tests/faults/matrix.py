@@ -13,13 +13,13 @@ from typing import Final
 
 import pytest
 
+from inbound_trigger.keep_watch import do_duties
 from local_cloud.finance_operations.knobs import Speed
 from local_cloud.finance_operations.packages import PackageBroken, read_package
 from local_cloud.storage import Azurite
 from shared import app
 from shared.errors import AppError
-from shared.runs.run import Direction, Outcome, State
-from shared.scan import scan
+from shared.runs.states import Direction, Outcome, State
 from tests.faults.interception import FaultKind, Interception, OutgoingCall, PowerCut, intercepted
 from tests.leaks import leaks
 from tests.packages import build_package
@@ -121,7 +121,7 @@ class Stage:
         content = build_package(rows=ROWS)
         effects = len(world.fno.effects)
         world.put(name, content)
-        until_quiet(world, state, lambda: scan.keep_watch(world.services), lambda: bool(world.files("Input")))
+        until_quiet(world, state, lambda: do_duties(world.services), lambda: bool(world.files("Input")))
         taken = [(effect.company, effect.rows) for effect in world.fno.effects[effects:]]
         return tuple(
             broken(
@@ -215,14 +215,14 @@ def left_over(world: World) -> Iterator[tuple[str, object, object]]:
 def tick_of_timer(world: World) -> None:
     """Do what the minute's timer does; what it could not do it does in the next minute."""
     with suppress(AppError):
-        scan.keep_watch(world.services)
+        do_duties(world.services)
 
 
 def _standing_alerts(world: World) -> list[str]:
     outbox = world.services.outbox
     keys = outbox.keys()
     kept = [alert for key in keys if (alert := outbox.read(key))]
-    return [alert.title for alert in kept if alert.stays and not alert.over]
+    return [alert.title for alert in kept if alert.is_ongoing and not alert.resolved]
 
 
 def broken(*promises: tuple[str, object, object]) -> Iterator[str]:

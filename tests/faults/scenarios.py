@@ -22,7 +22,8 @@ from operations.actions import Requester
 from shared.app import Services
 from shared.errors import AppError
 from shared.runs import worker
-from shared.runs.run import Direction, Outcome, Run, State
+from shared.runs.run import Run
+from shared.runs.states import Direction, Outcome, State
 from shared.runs.store import Lane
 from shared.runs.worker import Flow
 from tests.faults.interception import PowerCut, in_other_scripts

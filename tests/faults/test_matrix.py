@@ -6,10 +6,10 @@ from tests.faults.__main__ import chosen
 from tests.faults.matrix import a_stage, cases
 from tests.faults.scenarios import scenarios, verdict_on
 
-# Shares no factor with the number of faults, so that every fault and most calls come up: about 50 cases.
-EVERY = 37
+# Shares no factor with the number of faults, so that every fault comes up: about 20 cases.
+EVERY = 97
 # Of each kind: a file that is refused, a listing, refused submits, records of both flows.
-EVERY_SCENARIO = 13
+EVERY_SCENARIO = 29
 
 
 def test_a_proxys_page_in_place_of_a_package_is_never_delivered() -> None:
@@ -25,7 +25,7 @@ def test_every_promise_holds_whichever_call_fails_in_whichever_way() -> None:
     with a_stage() as stage:
         verdicts = [stage.verdict(case) for case in chosen(cases(stage), "", EVERY)]
 
-    assert len(verdicts) > 30
+    assert len(verdicts) > 15
     assert [f"{verdict.case}: {verdict.broken}" for verdict in verdicts if verdict.broken] == []
 
 
@@ -34,5 +34,5 @@ def test_every_promise_holds_however_long_something_is_refused_and_whichever_rec
     with a_stage() as stage:
         verdicts = [verdict_on(scenario, stage) for scenario in chosen(scenarios(), "", EVERY_SCENARIO)]
 
-    assert len(verdicts) > 5
+    assert len(verdicts) > 2
     assert [f"{verdict.case}: {verdict.broken}" for verdict in verdicts if verdict.broken] == []

@@ -361,7 +361,7 @@ def test_a_body_that_is_not_packed_as_it_says_is_tried_again(
 ) -> None:
     answers(NOT_PACKED.answer(encoding))
 
-    with pytest.raises(TryAgain, match=r"before its answer was whole|not a JSON object"):
+    with pytest.raises(TryAgain, match=r"before its answer was complete|not a JSON object"):
         fo.execution_status("x")
 
 

@@ -23,9 +23,9 @@ from local_cloud.receivers import text_of
 from operations import pages, run_view
 from operations.web import PageRequest
 from shared import escapes
-from shared.alerts.alert import alert_from_json, alert_to_json
 from shared.alerts.channels import MailAlerts, TeamsAlerts, WebhookAlerts, alerts_http
 from shared.alerts.outbox import Outbox
+from shared.alerts.record import alert_from_json, alert_to_json
 from shared.clients.fno.client import FinanceOperations, finance_operations_http
 from shared.clients.fno.row_errors import RowError
 from shared.clients.graph.onedrive import OneDrive
@@ -36,8 +36,10 @@ from shared.log import LOGGER_NAME, log
 from shared.reservations.reservation import Reservation, reservation_from_json, reservation_to_json
 from shared.runs.lane import Stop
 from shared.runs.record import run_from_json, run_to_json
-from shared.runs.run import Direction, FailedRow, FileFacts, Held, Outcome, Problem, Run, State, Submission
+from shared.runs.run import Run
+from shared.runs.states import Direction, Outcome, State
 from shared.runs.store import Pause, RunStore, order_of
+from shared.runs.values import FailedRow, FileFacts, Held, Problem, Submission
 from shared.secret import SecretUrl
 from tests.alerts import a_message, an_alert
 from tests.hostile.test_answers import OneToken
@@ -212,7 +214,7 @@ def test_it_is_kept_in_records_of_alerts_and_reservations(text: str, container: 
         title=text,
         text=text,
         file_name=text,
-        integration=text,
+        flow_name=text,
         rows=(a_row(text),),
     )
 

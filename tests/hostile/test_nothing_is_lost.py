@@ -4,7 +4,7 @@ import pytest
 
 from local_cloud import faults
 from local_cloud.faults import Action, Fault
-from shared.runs.run import Outcome
+from shared.runs.states import Outcome
 from tests.hostile.answers import AnswerTable, of_fault
 from tests.hostile.test_packages import CASES
 from tests.packages import build_package

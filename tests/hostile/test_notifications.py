@@ -22,7 +22,7 @@ def body_of(*items: object) -> bytes:
     return json.dumps({"value": list(items)}).encode()
 
 
-class Looks(func.Out[str]):
+class ScanThrottle(func.Out[str]):
     """Keeps what is put into the queue."""
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ def called(
     )
     monkeypatch.setattr(functions, "services", lambda: Services(settings))
     request = func.HttpRequest(method="POST", url="/api/receive_notification", params=dict(params or {}), body=body)
-    looks = Looks()
+    looks = ScanThrottle()
     answer = functions.receive_notification.build().get_user_function()(request, looks)
     assert answer.mimetype == "text/plain"
     return answer.status_code, answer.get_body().decode(), looks.queued

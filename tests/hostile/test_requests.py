@@ -58,13 +58,13 @@ def test_texts_of_any_letters_are_taken_as_they_are(app: World, text: str) -> No
 
 
 def test_records_that_nest_by_the_thousand_are_damaged_and_no_crash() -> None:
-    from shared.alerts.alert import alert_from_json, alert_of_state
+    from shared.alerts.record import alert_from_json, alert_from_state
     from shared.reservations.reservation import reservation_from_json
     from shared.runs.record import run_from_json
 
     deep = '{"a": ' + "[" * 100_000
     with pytest.raises(Damaged):
         run_from_json(deep)
-    for read in (alert_from_json, reservation_from_json, lambda text: alert_of_state("run-1", text)):
+    for read in (alert_from_json, reservation_from_json, lambda text: alert_from_state("run-1", text)):
         with pytest.raises(ValueError, match=r"."):
             read(deep)

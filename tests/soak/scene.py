@@ -28,7 +28,8 @@ from local_cloud.onedrive import Knobs
 from local_cloud.processes import ChildProcess
 from operations.available_actions import Verb, may_submit_again
 from shared.runs.record import Damaged, run_from_json
-from shared.runs.run import Run, State
+from shared.runs.run import Run
+from shared.runs.states import State
 from shared.runs.store import RunStore, address_of
 from tests.soak.plan import COLUMNS, COMPANY, HOSTS, Chance, Package, Plan, Trouble, entity_of
 from tests.soak.promises import History, Imported, Place, Record
@@ -394,7 +395,7 @@ class Scene(LocalCloud):
             leases=self._held_leases(),
             messages=self.messages(),
             given_up=log.counts["given up"],
-            told=log.counts["message.given_up"],
+            told=log.counts["message.poison"],
             ticks=log.ticks,
             died=died,
             bugs=[*log.bugs, *(f"a damaged record was written over: {name}" for name in self._overwritten)],

@@ -16,10 +16,8 @@ from http import HTTPStatus
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Final, Self
 
-import requests
-
 from shared.clients.blobs.quick_xor_hash import QuickXorHash
-from shared.clients.http.client import Http
+from shared.clients.http.client import BODY_ERRORS, Http, Response
 from shared.clients.http.errors import Refusal
 from shared.errors import AppError, DataDamaged, FileRejected, NeedsPerson, NotFound, Refused, TryAgain
 from shared.secret import SecretUrl
@@ -157,7 +155,7 @@ class _RangedFile(io.RawIOBase):
         number = max(self._size_bytes - 1, 0) // _RANGE
         start = number * _RANGE
         with closing(_get_range(self._url, self._http, start, start + _RANGE)) as answer:
-            match answer.status_code:
+            match answer.status:
                 case HTTPStatus.OK:
                     size_bytes = _announced(answer)
                 case HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
@@ -203,7 +201,7 @@ class _RangedFile(io.RawIOBase):
         start = number * _RANGE
         end = min(start + _RANGE, self._size_bytes)
         with closing(_get_range(self._url, self._http, start, end)) as answer:
-            is_whole = answer.status_code == HTTPStatus.OK
+            is_whole = answer.status == HTTPStatus.OK
             total = _announced(answer) if is_whole else _total_of(answer, start)
             if total not in (None, self._size_bytes):
                 raise DataDamaged(f"{self._url} has {total:,} bytes instead of {self._size_bytes:,}")
@@ -221,7 +219,7 @@ class RemoteFile:
         self._url, self._http = url, http
         self._first = b""
         with closing(_get_range(url, http, 0, _FIRST)) as answer:
-            self._knows_ranges = answer.status_code != HTTPStatus.OK
+            self._knows_ranges = answer.status != HTTPStatus.OK
             self._etag = answer.headers.get("ETag", "")
             # Of the whole blob, where its writer gave one or put it at once. Versions before 2016-05-31 tell it of no
             # range. https://learn.microsoft.com/rest/api/storageservices/get-blob#response-headers
@@ -271,7 +269,7 @@ class RemoteFile:
 
     def _range(self, start: int, end: int) -> bytes:
         with closing(_get_range(self._url, self._http, start, end, etag=self._etag)) as answer:
-            if answer.status_code != HTTPStatus.PARTIAL_CONTENT or _total_of(answer, start) != self.size_bytes:
+            if answer.status != HTTPStatus.PARTIAL_CONTENT or _total_of(answer, start) != self.size_bytes:
                 raise DataDamaged(f"{self._url} is no longer the file of {self.size_bytes:,} bytes that it was")
             return b"".join(_body(answer, end - start))
 
@@ -307,9 +305,7 @@ def open_blob(url: SecretUrl) -> RemoteFile:
         raise
 
 
-def _get(
-    url: SecretUrl, http: Http, *, ok: tuple[int, ...], headers: Mapping[str, str] | None = None
-) -> requests.Response:
+def _get(url: SecretUrl, http: Http, *, ok: tuple[int, ...], headers: Mapping[str, str] | None = None) -> Response:
     """Make a GET of which the body is not read yet. Raises what ``read_chunks`` raises."""
     map_error = partial(_map_download_error, url=url)
     return http.call(
@@ -340,7 +336,7 @@ def _map_download_error(refusal: Refusal, *, url: SecretUrl) -> AppError | None:
             return None
 
 
-def _get_range(url: SecretUrl, http: Http, start: int, end: int, *, etag: str = "") -> requests.Response:
+def _get_range(url: SecretUrl, http: Http, start: int, end: int, *, etag: str = "") -> Response:
     """Ask for the bytes from start up to, not including, end; answered with 206, 200 and the whole file, or 416.
 
     etag: of the only content that is wanted.
@@ -352,12 +348,12 @@ def _if_match(etag: str) -> Mapping[str, str]:
     return {"If-Match": etag} if etag else {}
 
 
-def _total_of(answer: requests.Response, start: int) -> int:
+def _total_of(answer: Response, start: int) -> int:
     """Return the size of the whole file from the answer to a range that begins at start.
 
     Raises DataDamaged where the answer is about another range.
     """
-    if answer.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and start == 0:
+    if answer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and start == 0:
         return 0
     given, _, total = answer.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
     size_bytes = _count(total)
@@ -366,7 +362,7 @@ def _total_of(answer: requests.Response, start: int) -> int:
     return size_bytes
 
 
-def _announced(answer: requests.Response) -> int | None:
+def _announced(answer: Response) -> int | None:
     """Return the size of the body as its head says, None where it does not (chunked)."""
     return _count(answer.headers.get("Content-Length", ""))
 
@@ -376,17 +372,17 @@ def _count(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= _LONGEST_COUNT else None
 
 
-def _body(answer: requests.Response, size_bytes: int | None) -> Iterator[bytes]:
+def _body(answer: Response, size_bytes: int | None) -> Iterator[bytes]:
     """Stream a body. Raises DataDamaged unless it has the expected size (None: unless it ends as HTTP says)."""
     received = 0
     expected = "an unknown number of" if size_bytes is None else f"{size_bytes:,}"
     try:
-        for piece in answer.iter_content(_PIECE):
+        for piece in answer.chunks(_PIECE):
             received += len(piece)
             if size_bytes is not None and received > size_bytes:
                 raise DataDamaged(f"More than the expected {expected} bytes came")
             yield piece
-    except requests.RequestException as error:
+    except BODY_ERRORS as error:
         raise DataDamaged(f"The connection ended before {expected} bytes had come") from error
     if size_bytes is not None and received != size_bytes:
         raise DataDamaged(f"Only {received:,} of {expected} bytes came")

@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-import requests
-
 from shared.clients.fno.refusals import map_error
 from shared.clients.fno.row_errors import ExecutionErrors, parse_execution_errors, text_of
-from shared.clients.http.client import TIMEOUT_S, Http, TokenSource, json_object
+from shared.clients.http.client import TIMEOUT_S, Http, Response, TokenSource, json_object
 from shared.clients.http.links import keyed_link
 from shared.errors import (
     AnswerLost,
@@ -345,13 +343,13 @@ class FinanceOperations:
         )
         return bool(json_object(answer).get("value"))
 
-    def _ask(self, action: str, execution_id: str, entity: str | None = None) -> requests.Response:
+    def _ask(self, action: str, execution_id: str, entity: str | None = None) -> Response:
         body: dict[str, object] = {"executionId": execution_id}
         if entity is not None:
             body["entityName"] = entity
         return self._post(action, body)
 
-    def _post(self, action: str, body: Mapping[str, object], *, idempotent: bool = True) -> requests.Response:
+    def _post(self, action: str, body: Mapping[str, object], *, idempotent: bool = True) -> Response:
         connect_s, read_s = TIMEOUT_S
         return self._http.call(
             "POST",
@@ -368,7 +366,7 @@ def _equals(field: str, text: str) -> str:
     return query_value(f"{field} eq {odata_text(text)}")
 
 
-def _value(answer: requests.Response) -> object:
+def _value(answer: Response) -> object:
     """Return the ``value`` of an answer: flat in what F&O sends, nested in what its documents show."""
     value = json_object(answer).get("value")
     if isinstance(value, dict) and "value" in value:
@@ -376,7 +374,7 @@ def _value(answer: requests.Response) -> object:
     return value
 
 
-def _started(action: str, answer: requests.Response, execution_id: str) -> str:
+def _started(action: str, answer: Response, execution_id: str) -> str:
     """Return the id under which F&O runs the execution.
 
     Raises AnswerLost where the answer holds none.
@@ -415,10 +413,10 @@ def _count(value: object) -> int:
     return value if isinstance(value, int) else 0
 
 
-def _remote_call(action: str, answer: requests.Response) -> RemoteCall:
+def _remote_call(action: str, answer: Response) -> RemoteCall:
     return RemoteCall(
         service=SERVICE,
         operation=action,
-        status=answer.status_code,
+        status=answer.status,
         request_id=answer.headers.get(_REQUEST_ID_HEADER, ""),
     )

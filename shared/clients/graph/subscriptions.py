@@ -161,7 +161,7 @@ def shake_hands(notification_url: SecretUrl, http: Http) -> None:
         timeout_s=HANDSHAKE_TIMEOUT_S,
         map_error=_map_handshake_error,
     )
-    if answer.text != token:
+    if answer.body != token.encode():
         raise NeedsPerson(
             f"{urlsplit(address).hostname} answers the handshake with something else than the token, so that is not "
             "receive_notification. NOTIFICATION_URL must be the whole address of that function"

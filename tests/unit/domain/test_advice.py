@@ -10,7 +10,9 @@ from operations.available_actions import Verb, of_lane
 from shared import advice
 from shared.advice import SHOWN, Cause, Said, advice_on, is_contention, what_to_do
 from shared.clients.fno.row_errors import parse_execution_errors
-from shared.runs.run import Direction, FailedRow, FileFacts, Outcome, Run, State, Submission, new_run
+from shared.runs.run import Run, new_run
+from shared.runs.states import Direction, Outcome, State
+from shared.runs.values import FailedRow, FileFacts, Submission
 from tests.fo_samples import fo_samples
 
 NOW: Final = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)

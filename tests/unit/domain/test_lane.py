@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.runs.lane import Choice, LaneRow, Stop, by_lane, choose, is_enough
-from shared.runs.run import State
+from shared.runs.states import State
 
 NOW = datetime(2026, 11, 2, 8, 30, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

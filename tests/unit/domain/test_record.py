@@ -13,24 +13,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.runs.record import EXTRA, NOT_SAVED, RECORD_FORMAT, Damaged, run_from_json, run_to_json
-from shared.runs.run import (
+from shared.runs.run import Run, new_run
+from shared.runs.states import Direction, Outcome, State
+from shared.runs.values import (
+    NOTHING_IN_PROCESS,
     About,
-    Direction,
     FailedRow,
     FileFacts,
     Held,
-    Outcome,
+    InProcess,
     Problem,
     RemoteCallRecord,
     ReportFile,
     Rerun,
-    Run,
-    State,
     StepRecord,
     Submission,
     UploadedPackage,
     Wait,
-    new_run,
 )
 from shared.secret import SecretUrl
 
@@ -261,7 +260,8 @@ def test_any_run_survives_its_record(run: Run) -> None:
 
 def test_what_only_this_process_knows_is_never_saved() -> None:
     key = SecretUrl("https://blob.example/dmf/a?sig=topsecret")
-    run = replace(a_run(), fresh=True, package_url=key, download_url=key, record_etag='"0x8D"')
+    in_process = InProcess(has_chosen_id=True, package_url=key, download_url=key)
+    run = replace(a_run(), in_process=in_process, record_etag='"0x8D"')
 
     text = run_to_json(run)
     read = run_from_json(text)
@@ -269,7 +269,7 @@ def test_what_only_this_process_knows_is_never_saved() -> None:
     assert not NOT_SAVED & set(json.loads(text))
     assert "topsecret" not in text
     assert "0x8D" not in text
-    assert (read.fresh, read.package_url, read.download_url, read.record_etag) == (False, None, None, "")
+    assert (read.in_process, read.record_etag) == (NOTHING_IN_PROCESS, "")
 
 
 def test_every_field_that_is_not_saved_is_left_out_of_comparisons() -> None:

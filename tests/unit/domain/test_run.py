@@ -8,27 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.runs.run import (
-    EXPORT_MOVES,
-    IMPORT_MOVES,
-    MOVES,
-    PROGRESS,
-    STEPS_KEPT,
+from shared.runs.run import STEPS_KEPT, Run, name_with, new_execution_id, new_run
+from shared.runs.states import EXPORT_MOVES, IMPORT_MOVES, MOVES, PROGRESS, Direction, Outcome, State
+from shared.runs.values import (
+    NOTHING_IN_PROCESS,
     About,
-    Direction,
     FileFacts,
     Held,
-    Outcome,
+    InProcess,
     Problem,
     RemoteCallRecord,
-    Run,
-    State,
     StepRecord,
     Submission,
     Wait,
-    name_with,
-    new_execution_id,
-    new_run,
 )
 from shared.secret import SecretUrl
 
@@ -36,6 +28,7 @@ NOW = datetime(2026, 11, 2, 8, 30, 0, 123456, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=40)
 FIRST_STATE = {Direction.IMPORT: State.FOUND, Direction.EXPORT: State.PLANNED}
 A_URL = SecretUrl("https://blob.example/dmf/a?sig=x")
+KNOWN = InProcess(has_chosen_id=True, package_url=A_URL, download_url=A_URL)
 
 
 def a_run(flow: Direction = Direction.IMPORT, state: State = State.FOUND) -> Run:
@@ -125,10 +118,10 @@ def test_a_person_may_cancel_a_run_in_every_state_but_the_last_and_once() -> Non
 
 
 @pytest.mark.parametrize(("flow", "state", "following"), MOVES_OF_THE_APP)
-def test_an_allowed_move_is_fresh_and_due_at_once(flow: Direction, state: State, following: State) -> None:
-    moved = replace(a_run(flow, state), fresh=False).moved_to(following, LATER)
+def test_an_allowed_move_is_due_at_once(flow: Direction, state: State, following: State) -> None:
+    moved = a_run(flow, state).moved_to(following, LATER)
 
-    assert (moved.state, moved.state_since, moved.due, moved.fresh) == (following, LATER, LATER, True)
+    assert (moved.state, moved.state_since, moved.due) == (following, LATER, LATER)
 
 
 @pytest.mark.parametrize("flow", list(Direction))
@@ -190,16 +183,32 @@ def test_an_execution_that_is_sent_again_after_contention_has_been_as_far_as_exe
     assert submitted.moved_to(State.FINISHED, LATER).attempts == 0
 
 
+# What only this process knows
+
+
+def test_an_id_is_known_to_be_unsent_until_the_run_leaves_its_state_or_a_try_fails() -> None:
+    chosen = Submission(execution_id="one", chosen=NOW)
+    before = replace(a_run(state=State.CLAIMED), in_process=InProcess(package_url=A_URL))
+
+    submitting = before.submitting(chosen, NOW)
+
+    assert submitting.in_process == InProcess(has_chosen_id=True, package_url=A_URL)
+    assert not submitting.failed_once_more(2.0, NOW).in_process.has_chosen_id
+    assert not submitting.moved_to(State.EXECUTING, NOW).in_process.has_chosen_id
+    assert submitting.not_submitting(before) == before
+    assert submitting.not_submitting(before).in_process == before.in_process
+
+
 # Tries
 
 
 def test_a_failed_try_is_counted_put_off_and_drops_what_only_this_process_knew() -> None:
-    run = replace(a_run(), attempts=1, fresh=True, package_url=A_URL, download_url=A_URL)
+    run = replace(a_run(), attempts=1, in_process=KNOWN)
 
     after = run.failed_once_more(8.0, LATER)
 
     assert (after.attempts, after.due) == (2, LATER + timedelta(seconds=8))
-    assert (after.fresh, after.package_url, after.download_url) == (False, None, None)
+    assert after.in_process == NOTHING_IN_PROCESS
 
 
 def test_failing_counts_from_the_first_of_the_tries_that_failed_in_a_row() -> None:
@@ -284,7 +293,7 @@ def test_a_wait_beyond_the_limit_is_told_once_with_who_has_it_and_is_over_with_t
 def test_a_cancelled_run_is_due_at_once_and_says_by_whom_in_which_state_and_nothing_else_any_more(
     flow: Direction, state: State
 ) -> None:
-    run = replace(failing(a_run(flow, state)), fresh=True, package_url=A_URL, waits=A_WAIT)
+    run = replace(failing(a_run(flow, state)), in_process=KNOWN, waits=A_WAIT)
     run = replace(run, held=Held(since=NOW, text="locked", is_aside=True))
 
     over = run.cancelled("Cancelled by anna: wrong file.", LATER)
@@ -292,7 +301,7 @@ def test_a_cancelled_run_is_due_at_once_and_says_by_whom_in_which_state_and_noth
     assert (over.state, over.cancelled_in, over.state_since, over.due) == (State.CANCELLED, state, LATER, LATER)
     assert (over.outcome, over.reason) == (Outcome.CANCELLED_BY_PERSON, "Cancelled by anna: wrong file.")
     assert (over.attempts, over.failing_since, over.problem) == (0, None, None)
-    assert (over.held, over.waits, over.fresh, over.package_url) == (None, None, False, None)
+    assert (over.held, over.waits, over.in_process) == (None, None, NOTHING_IN_PROCESS)
 
 
 def test_an_outcome_that_is_known_outlives_a_cancel() -> None:

@@ -17,7 +17,8 @@ from shared.app import Services
 from shared.errors import TryAgain
 from shared.imports import steps as import_steps
 from shared.runs import wake, worker
-from shared.runs.run import Direction, Outcome, Run, State
+from shared.runs.run import Run
+from shared.runs.states import Direction, Outcome, State
 from shared.runs.store import RecordChanged, RunStore, address_of
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld

@@ -15,7 +15,7 @@ from local_cloud import faults
 from local_cloud.finance_operations.knobs import Behaviour
 from operations import pages, run_view
 from operations.web import PageRequest
-from shared.runs.run import Outcome
+from shared.runs.states import Outcome
 from shared.runs.store import address_of
 from tests.packages import Entity, build_package, with_unmarked_name
 from tests.unit.flows.conftest import MakeWorld

@@ -11,14 +11,14 @@ from typing import Final
 
 import pytest
 
+from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from local_cloud.faults import Fault
 from local_cloud.finance_operations.knobs import Behaviour, Speed
 from local_cloud.onedrive import Knobs
 from shared.errors import AppError
 from shared.reservations.reservation import project_name
-from shared.runs.run import Outcome, State
-from shared.scan import scan
+from shared.runs.states import Outcome, State
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, fno_fault, graph_fault, let_pass
 from tests.world import PROJECT
@@ -100,7 +100,7 @@ def test_no_file_fails_a_person_is_told_what_to_do_and_all_goes_on_when_it_is_cu
     assert world.ended_runs() == []
     assert world.files("Error") == world.files("Success") == []
     with suppress(AppError):  # of the scan
-        scan.keep_watch(world.services)
+        do_duties(world.services)
     mails = world.mails()
     assert any(trouble.advice.casefold() in mail.content.casefold() for mail in mails), [m.content for m in mails]
     assert len(mails) <= 2
@@ -197,13 +197,13 @@ def test_a_project_is_not_kept_by_a_run_that_gets_no_key_to_its_package(make_wor
 def test_whoever_waits_for_the_import_lock_beyond_the_stuck_limit_says_so(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.azure_storage.import_lock.TURN_WAIT_S", 0.0)
+    monkeypatch.setattr("shared.azure_storage.import_lock.LOCK_WAIT_S", 0.0)
     monkeypatch.setattr("shared.runs.worker.LOCK_RETRY_S", 60.0)
     world = make_world(settings={**IN_ONE_LANE, "IMPORT_STUCK_AFTER_MINUTES": "20"})
     world.put("USMF_1.zip")
     world.look()
     (lane,) = world.heads()
-    with world.new_process().import_turn(world.fno.url):
+    with world.new_process().import_lock(world.fno.url):
         let_pass(world, lane, timedelta(minutes=18))
         assert world.mails() == []
         let_pass(world, lane, timedelta(minutes=5))

@@ -9,7 +9,8 @@ from local_cloud import faults
 from local_cloud.finance_operations.knobs import Speed
 from operations import actions, run_view
 from operations.actions import Requester
-from shared.runs.run import Direction, Outcome, Run, State
+from shared.runs.run import Run
+from shared.runs.states import Direction, Outcome, State
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, as_soon_as, fno_fault, graph_fault, let_pass, look_and_finish
 from tests.world import World

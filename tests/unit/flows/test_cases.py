@@ -10,14 +10,14 @@ from typing import Any, Final
 
 import pytest
 
+from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from local_cloud.faults import Action
 from local_cloud.finance_operations.knobs import Speed
 from operations import run_view
 from shared import execution
 from shared.errors import AppError
-from shared.runs.run import Outcome, State
-from shared.scan import scan
+from shared.runs.states import Outcome, State
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.test_outbound import PROJECT as EXPORTED
@@ -56,7 +56,7 @@ def begin(world: World, *names: str) -> str:
 def told(world: World) -> list[str]:
     """Return what people were told, once the minute's timer has come by."""
     with suppress(AppError):
-        scan.keep_watch(world.services)
+        do_duties(world.services)
     return [mail.content for mail in world.mails()]
 
 

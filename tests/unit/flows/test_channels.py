@@ -11,8 +11,10 @@ from local_cloud import faults
 from local_cloud.faults import Fault
 from local_cloud.receivers import SERVICE, Receivers
 from shared.alerts import delivery
+from shared.alerts.alert import Category
 from shared.errors import TryAgain
-from shared.health.checks import Grade, check_health
+from shared.health.checks import check_health
+from shared.health.health import Grade
 from tests.alerts import an_alert
 from tests.unit.flows.conftest import MakeTold
 from tests.unit.flows.trouble import ALERTS, records, told_titles, write_record
@@ -24,11 +26,11 @@ def test_a_webhook_hears_of_it_although_graph_hangs_for_mails(
 ) -> None:
     world = make_told(**ALERTS)
     monkeypatch.setattr(delivery, "CHANNELS_S", 0.5)
-    world.services.tell(an_alert(key="ended-1"))
+    world.services.enqueue_alert(an_alert(key="ended-1"))
     world.faults.add(Fault("graph", "*", "", 1, None, do=faults.hang(60)))
 
     with pytest.raises(TryAgain, match="tell mail-"):
-        world.tell_people()
+        world.deliver_alerts()
     assert len(receivers.deliveries) == 1
 
     world.faults.clear()
@@ -36,7 +38,7 @@ def test_a_webhook_hears_of_it_although_graph_hangs_for_mails(
     wait_for(lambda: not world.services._duties._left_behind)
     for _ in range(2):
         world.clock.advance(60)
-        world.tell_people()
+        world.deliver_alerts()
     assert len(world.onedrive.mails) == 1
     assert len(receivers.deliveries) == 1
     assert world.services.outbox.keys() == []
@@ -46,14 +48,14 @@ def test_a_channel_with_a_bug_keeps_no_other_channel_from_telling(
     make_told: MakeTold, receivers: Receivers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = make_told(**ALERTS)
-    world.services.tell(an_alert(key="ended-1"))
+    world.services.enqueue_alert(an_alert(key="ended-1"))
 
     def broken(*_: object) -> None:
         raise KeyError("a bug")
 
     monkeypatch.setattr("shared.alerts.channels.MailAlerts.send", broken)
 
-    world.tell_people()
+    world.deliver_alerts()
 
     assert len(receivers.deliveries) == 1
     (kept,) = world.services.outbox.keys()
@@ -63,9 +65,9 @@ def test_a_channel_with_a_bug_keeps_no_other_channel_from_telling(
 def test_two_channels_that_tell_of_one_alert_at_once_both_note_it(make_told: MakeTold, receivers: Receivers) -> None:
     world = make_told(**ALERTS, ALERT_TEAMS_URL=receivers.teams_url)
     for number in range(5):
-        world.services.tell(an_alert(key=f"ended-{number}"))
+        world.services.enqueue_alert(an_alert(key=f"ended-{number}"))
 
-    world.tell_people()
+    world.deliver_alerts()
 
     assert world.services.outbox.keys() == []
     assert (len(receivers.deliveries), len(receivers.cards), len(world.onedrive.mails)) == (5, 5, 5)
@@ -75,15 +77,15 @@ def test_a_channel_that_has_no_room_costs_one_listing_however_many_alerts_wait(
     told: World, receivers: Receivers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(40):
-        told.services.tell(an_alert(key=f"ended-{number:03}"))
+        told.services.enqueue_alert(an_alert(key=f"ended-{number:03}"))
     receivers._faults.add(Fault(SERVICE, "POST", "", times=None, do=faults.status(503)))
     for _ in range(delivery.MESSAGES):
-        told.tell_people()
+        told.deliver_alerts()
         told.clock.advance(1)
     read: list[str] = []
     monkeypatch.setattr(told.services.outbox, "read", read.append)
 
-    told.tell_people()
+    told.deliver_alerts()
 
     assert read == []
     assert len(told.services.outbox.keys()) == 40
@@ -111,7 +113,7 @@ def test_alerts_that_an_older_version_has_kept_cost_a_bounded_time_and_none_is_s
     ticks = 0
     while told.services.outbox.keys():
         began = time.monotonic()
-        told.tell_people()
+        told.deliver_alerts()
         assert time.monotonic() - began < 5
         told.clock.advance(60)
         ticks += 1
@@ -125,7 +127,9 @@ def test_runs_in_trouble_are_asked_for_in_turn_when_there_is_no_time_for_all(
     told: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(60):
-        told.services.tell(an_alert(key=f"run-{number:03}", stays=True, run_address=f"{number:013}-0a1b2c3d4e5f"))
+        told.services.enqueue_alert(
+            an_alert(key=f"run-{number:03}", is_ongoing=True, run_address=f"{number:013}-0a1b2c3d4e5f")
+        )
     asked: list[str] = []
 
     def still_in_trouble(alert: Any, _services: Any) -> bool:
@@ -133,10 +137,10 @@ def test_runs_in_trouble_are_asked_for_in_turn_when_there_is_no_time_for_all(
         asked.append(alert.key)
         return True
 
-    monkeypatch.setitem(delivery.IS_OPEN, delivery.OPEN_RUN, still_in_trouble)
+    monkeypatch.setitem(delivery.IS_ACTIVE, Category.OPEN_RUN, still_in_trouble)
     monkeypatch.setattr(delivery, "BEGIN_S", 0.2)
     for _ in range(5):
-        told.tell_people()
+        told.deliver_alerts()
 
     assert len(set(asked)) == 60
     assert max(asked.count(key) for key in asked) - min(asked.count(key) for key in asked) <= 1
@@ -158,11 +162,11 @@ def test_an_alert_that_cannot_be_read_is_reported_and_left_and_the_others_are_to
     told: World, receivers: Receivers, caplog: pytest.LogCaptureFixture, record: bytes
 ) -> None:
     write_record(told, "alerts/ended-x", record)
-    told.services.tell(an_alert(key="ended-1"))
-    told.services.tell(an_alert(key="zzz-2"))
+    told.services.enqueue_alert(an_alert(key="ended-1"))
+    told.services.enqueue_alert(an_alert(key="zzz-2"))
 
     for _ in range(3):
-        told.tell_people()
+        told.deliver_alerts()
         told.clock.advance(60)
 
     assert sorted(told_titles(receivers)) == ["An alert cannot be read", an_alert().title, an_alert().title]
@@ -171,25 +175,25 @@ def test_an_alert_that_cannot_be_read_is_reported_and_left_and_the_others_are_to
         assert container.download_blob("alerts/ended-x").readall() == record
     (check,) = [check for check in check_health(told.new_process).checks if check.name == "An alert cannot be read"]
     assert check.grade is Grade.WARNING
-    assert "alerts/ended-x" in check.words
+    assert "alerts/ended-x" in check.message
 
-    told.services.outbox.forget("ended-x")
-    told.tell_people()
-    assert told_titles(receivers)[-1] == "Over: An alert cannot be read"
+    told.services.outbox.delete("ended-x")
+    told.deliver_alerts()
+    assert told_titles(receivers)[-1] == "Resolved: An alert cannot be read"
     assert told.services.outbox.keys() == []
 
 
 def test_an_alert_whose_record_is_damaged_although_a_listing_knows_it_is_reported(
     told: World, receivers: Receivers
 ) -> None:
-    told.services.tell(an_alert(key="ended-1"))
-    told.services.tell(an_alert(key="ended-2"))
+    told.services.enqueue_alert(an_alert(key="ended-1"))
+    told.services.enqueue_alert(an_alert(key="ended-2"))
     with records(told) as container:
         blob = container.get_blob_client("alerts/ended-1")
         blob.upload_blob(b"{", overwrite=True, metadata=blob.get_blob_properties().metadata)
 
     for _ in range(2):
-        told.tell_people()
+        told.deliver_alerts()
         told.clock.advance(60)
 
     assert sorted(told_titles(receivers)) == ["An alert cannot be read", an_alert().title]
@@ -199,6 +203,6 @@ def test_a_newer_versions_alert_with_more_in_it_is_told(told: World, receivers: 
     more = {**GOOD, "rows": [{"record_id": "1", "field": "F", "message": "m", "column": 7}], "severity": "high"}
     write_record(told, "alerts/ended-x", json.dumps(more).encode())
 
-    told.tell_people()
+    told.deliver_alerts()
 
     assert told_titles(receivers) == ["t"]

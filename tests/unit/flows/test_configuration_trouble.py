@@ -8,8 +8,9 @@ import pytest
 from local_cloud import faults
 from local_cloud.faults import Fault
 from shared.alerts import delivery
+from shared.alerts.alert import Category
 from shared.runs import wake
-from shared.runs.run import Outcome, State
+from shared.runs.states import Outcome, State
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.test_outbound import EXPORT, delivered, prepared
 from tests.unit.flows.trouble import as_soon_as, fno_fault, graph_fault, let_pass
@@ -87,9 +88,9 @@ def test_the_lane_stops_tells_once_moves_no_file_and_goes_on_by_itself_when_mend
 def alerts(world: World, caplog: pytest.LogCaptureFixture) -> int:
     """Return how often a person was told of trouble; without a mail's address that is an error in the log."""
     standing = wake.alerts_of_lanes(world.services.store.open_lanes(), world.services)
-    delivery.tell_people({delivery.STOPPED: standing}, world.services)
+    delivery.deliver_alerts({Category.STOPPED_FLOW: standing}, world.services)
     told = [record.getMessage() for record in caplog.records if '"event": "alert"' in record.getMessage()]
-    return sum('"title": "Over: ' not in line for line in told)
+    return sum('"title": "Resolved: ' not in line for line in told)
 
 
 EXPORT_TROUBLES: Final = {

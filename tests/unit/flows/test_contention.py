@@ -10,7 +10,7 @@ from local_cloud import faults
 from local_cloud.finance_operations.knobs import Behaviour, Speed
 from operations import run_view
 from shared.imports import steps as import_steps
-from shared.runs.run import Outcome, State
+from shared.runs.states import Outcome, State
 from tests.packages import Entity, build_package
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, fno_fault, let_pass, look_and_finish

@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 from azure.storage.blob import BlobServiceClient
 
+from inbound_trigger.keep_watch import do_duties
 from operations import actions, list_view, run_view
 from operations.actions import Requester
 from operations.filters import Filters
 from shared.health import checks
+from shared.health.health import Grade
 from shared.runs import wake
-from shared.runs.run import Outcome, State
-from shared.scan import scan
+from shared.runs.states import Outcome, State
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, as_soon_as
 from tests.world import World
@@ -92,7 +93,7 @@ def minutes_go_by(world: World, minutes: int) -> None:
             for lane in list(world.heads()):
                 world.wake(lane)
             world.clock.advance(15)
-        scan.keep_watch(world.services)
+        do_duties(world.services)
 
 
 @pytest.mark.parametrize("how", HOW)
@@ -110,8 +111,8 @@ def test_it_is_reported_and_shown_and_other_lanes_pages_health_and_the_timer_go_
     listed = list_view.list_runs(Filters(), "", world.services)
     assert any(line.run.damage for line in listed.under_way)
     found = checks.check_health(lambda: world.services)
-    assert found.grade is checks.Grade.TROUBLE
-    assert any("damaged" in check.words or "damaged" in check.name for check in found.checks)
+    assert found.grade is Grade.PROBLEM
+    assert any("damaged" in check.message or "damaged" in check.name for check in found.checks)
 
 
 @pytest.mark.parametrize("how", ["newer", "broken JSON", "wrong types"])
@@ -150,8 +151,8 @@ def test_a_person_may_put_it_aside_and_nothing_is_deleted(make_world: MakeWorld)
     world.clock.advance(3600)
     minutes_go_by(world, 20)
     assert world.files("Success") == ["USMF_2.zip"]
-    scan.keep_watch(world.services)
-    assert any(mail.subject.startswith("Over: ") and "damaged" in mail.subject for mail in world.onedrive.mails)
+    do_duties(world.services)
+    assert any(mail.subject.startswith("Resolved: ") and "damaged" in mail.subject for mail in world.onedrive.mails)
 
 
 def test_a_record_that_can_be_read_is_not_put_aside(world: World) -> None:

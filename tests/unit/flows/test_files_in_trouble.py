@@ -16,7 +16,8 @@ from shared.clients.graph.drive_item import DriveItem
 from shared.clients.graph.onedrive import OneDrive
 from shared.errors import TryAgain
 from shared.runs.lane import LaneRow
-from shared.runs.run import Outcome, Run, State
+from shared.runs.run import Run
+from shared.runs.states import Outcome, State
 from shared.runs.store import OpenLanes, RunStore
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld

@@ -14,7 +14,7 @@ from local_cloud.finance_operations.knobs import Behaviour, Speed
 from shared import execution
 from shared.clients.blobs.write import stream_to_blob
 from shared.imports import steps as import_steps
-from shared.runs.run import Outcome, State
+from shared.runs.states import Outcome, State
 from tests.faults.interception import answered
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
@@ -352,7 +352,7 @@ def test_an_hour_of_maintenance_loses_no_export(make_world: MakeWorld, begin: Ca
     (lane,) = world.heads()
     begin(world)
     let_pass(world, lane, timedelta(hours=1))
-    world.tell_people()
+    world.deliver_alerts()
 
     world.faults.clear()
     world.run_until_quiet()

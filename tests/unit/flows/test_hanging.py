@@ -13,7 +13,7 @@ from local_cloud import faults
 from local_cloud.faults import Fault
 from shared.errors import AppError, TryAgain
 from shared.scan import throttle
-from shared.scan.throttle import Looks
+from shared.scan.throttle import ScanThrottle
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import TWO_DRIVES, graph_fault
 from tests.world import World, wait_for
@@ -65,7 +65,7 @@ def test_a_folder_whose_look_up_hangs_keeps_nothing_else_waiting(world: World) -
         services.forget_folder(drive, "/Success")
         services.finance_operations(world.fno.url)
         services.finance_operations_token(world.fno.url).token()
-        with services.import_turn(world.fno.url):
+        with services.import_lock(world.fno.url):
             pass
 
 
@@ -132,18 +132,18 @@ def test_whoever_needs_the_token_that_hangs_gives_up_with_words(world: World, mo
 
 def test_a_notification_is_answered_although_the_queue_hangs_for_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throttle, "SENDING_S", 0.1)
-    ours, now = Looks(), datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
+    ours, now = ScanThrottle(), datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
     is_sending, over, sent = threading.Event(), threading.Event(), list[float]()
 
     def hang(_delay_s: float) -> None:
         is_sending.set()
         over.wait(30)
 
-    thread = threading.Thread(target=lambda: ours.ask(now, hang))
+    thread = threading.Thread(target=lambda: ours.request(now, hang))
     thread.start()
     is_sending.wait(10)
     with at_once():
-        assert ours.ask(now, sent.append)  # nobody knows yet whether the other one will be sent
+        assert ours.request(now, sent.append)  # nobody knows yet whether the other one will be sent
     over.set()
     thread.join()
 
@@ -151,15 +151,15 @@ def test_a_notification_is_answered_although_the_queue_hangs_for_another_one(mon
 
 
 def test_notifications_whose_message_is_sent_quickly_share_it() -> None:
-    ours, now = Looks(), datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
-    ours.ask(now, lambda _delay_s: None)
+    ours, now = ScanThrottle(), datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
+    ours.request(now, lambda _delay_s: None)
     sent: list[float] = []
 
     def slowly(delay_s: float) -> None:
         time.sleep(0.05)  # long enough for all threads to ask while the message is being sent
         sent.append(delay_s)
 
-    threads = [threading.Thread(target=lambda: ours.ask(now, slowly)) for _ in range(10)]
+    threads = [threading.Thread(target=lambda: ours.request(now, slowly)) for _ in range(10)]
     for thread in threads:
         thread.start()
     for thread in threads:

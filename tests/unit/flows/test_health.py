@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 import pytest
 
+from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from local_cloud.faults import Fault
 from local_cloud.finance_operations.knobs import Behaviour
@@ -18,9 +19,11 @@ from shared.azure_storage.queue import WORK
 from shared.clients.entra.token_facts import token_facts
 from shared.config.settings import read_settings
 from shared.health import checks
-from shared.health.checks import ALL_CALLS_S, Check, Grade, Health, check_health
-from shared.runs.run import Problem
-from shared.scan import scan
+from shared.health.checks import check_health
+from shared.health.health import Check, Grade, Health
+from shared.health.service_checks import ALL_CALLS_S
+from shared.runs.values import Problem
+from shared.scan.subscriptions import keep_subscriptions
 from shared.version import VERSION
 from tests.closed_port import closed_port
 from tests.contract.receiver import Receiver
@@ -53,22 +56,22 @@ def check_named(health: Health, name: str) -> Check:
 
 def test_an_app_that_is_well_says_so_and_tells_what_it_found(make_notified: MakeNotified) -> None:
     world = prepared(make_notified(**EXPORT))
-    scan.keep_watch(world.services)
+    do_duties(world.services)
 
     health = health_of(world, thorough=True)
 
     assert (health.grade, not_well(health)) == (Grade.OK, [])
     assert health.version == VERSION
-    assert health.last_look == world.clock.now()
+    assert health.last_scan == world.clock.now()
     (subscription,) = health.subscriptions
     assert subscription.since == world.clock.now()
     assert subscription.until > world.clock.now() + timedelta(days=28)
     names = {check.name.split(",")[0] for check in health.checks}
-    assert names >= {"Storage", "Looking for files", "Notifications", "Lanes", "OneDrive", "F&O", "Webhook"}
+    assert names >= {"Storage", "Scan for new files", "Notifications", "Lanes", "OneDrive", "F&O", "Webhook"}
 
 
 def test_a_look_at_the_health_costs_one_call_of_each_service_and_changes_nothing(world: World) -> None:
-    scan.keep_watch(world.services)
+    do_duties(world.services)
     before = world.written()
     world.faults.forget_calls()
 
@@ -82,7 +85,7 @@ def test_a_look_at_the_health_costs_one_call_of_each_service_and_changes_nothing
 def test_lanes_are_told_with_their_head_and_their_length(world: World) -> None:
     for number in range(3):
         world.put(f"USMF_{number}.zip")
-    scan.keep_watch(world.services)
+    do_duties(world.services)
 
     (lane,) = health_of(world).lanes
 
@@ -100,8 +103,8 @@ def test_queues_are_told_with_what_waits_and_what_was_given_up(world: World) -> 
 
     lengths = {queue.name: (queue.length.waiting, queue.length.given_up) for queue in health.queues}
     assert lengths == {WORK: (2, 1), "inbound-looks": (0, 1)}  # one of an older version, as long as it holds some
-    assert check_named(health, f"Queue {WORK}").words == "The host gave up on 1 message of work."
-    assert "look_for_files" in check_named(health, "Queue inbound-looks").words
+    assert check_named(health, f"Queue {WORK}").message == "1 poison message of work."
+    assert "look_for_files" in check_named(health, "Queue inbound-looks").message
 
 
 def test_the_settings_in_force_are_told_without_secrets(make_notified: MakeNotified) -> None:
@@ -125,9 +128,9 @@ def test_wrong_settings_are_all_that_is_told() -> None:
     health = check_health(lambda: Services(read_settings({"FO_URL": "nowhere"})))
 
     (check,) = health.checks
-    assert (health.grade, check.name) == (Grade.TROUBLE, "Settings")
-    assert "- FO_URL must be a URL" in check.words
-    assert "- ONEDRIVE_DRIVE is missing" in check.words
+    assert (health.grade, check.name) == (Grade.PROBLEM, "Settings")
+    assert "- FO_URL must be a URL" in check.message
+    assert "- ONEDRIVE_DRIVE is missing" in check.message
 
 
 def test_storage_that_cannot_be_reached_is_trouble_and_the_services_are_asked_all_the_same(
@@ -140,7 +143,7 @@ def test_storage_that_cannot_be_reached_is_trouble_and_the_services_are_asked_al
         health = health_of(world)
     world.connection, world.services = azurite, own_services
 
-    assert check_named(health, "Storage").grade is Grade.TROUBLE
+    assert check_named(health, "Storage").grade is Grade.PROBLEM
     assert check_named(health, "OneDrive").grade is check_named(health, "F&O").grade is Grade.OK
 
 
@@ -155,39 +158,39 @@ def _connection_to(port: int) -> str:
 def test_a_timer_that_has_not_looked_yet_is_to_know_and_one_that_looks_no_more_is_trouble(world: World) -> None:
     assert check_named(health_of(world), "Looking").grade is Grade.WARNING
 
-    scan.keep_watch(world.services)
+    do_duties(world.services)
     assert check_named(health_of(world), "Looking").grade is Grade.OK
 
     world.clock.advance(181)
     check = check_named(health_of(world), "Looking")
-    assert check.grade is Grade.TROUBLE
-    assert "'Nothing happens'" in check.to_do
+    assert check.grade is Grade.PROBLEM
+    assert "'Nothing happens'" in check.advice
 
 
 def test_a_look_that_fails_does_not_count_as_one(world: World) -> None:
-    scan.keep_watch(world.services)
+    do_duties(world.services)
     looked = world.clock.now()
     world.faults.add(graph_fault("GET", "/children", faults.status(503), times=None))
     world.clock.advance(240)
 
     with pytest.raises(Exception, match="HTTP 503"):
-        scan.keep_watch(world.services)
+        do_duties(world.services)
 
     world.faults.clear()
     health = health_of(world)
-    assert health.last_look == looked
-    assert check_named(health, "Looking").grade is Grade.TROUBLE
+    assert health.last_scan == looked
+    assert check_named(health, "Looking").grade is Grade.PROBLEM
 
 
 def test_what_keeps_the_timer_from_its_work_is_told(world: World) -> None:
     world.faults.add(graph_fault("GET", "/children", faults.status(403), times=None))
     with pytest.raises(Exception, match="does not permit"):
-        scan.keep_watch(world.services)
+        do_duties(world.services)
 
-    check = check_named(health_of(world), "OneDrive cannot be watched")
+    check = check_named(health_of(world), "OneDrive cannot be scanned")
 
-    assert check.grade is Grade.TROUBLE
-    assert "does not permit" in check.words
+    assert check.grade is Grade.PROBLEM
+    assert "does not permit" in check.message
 
 
 def test_a_lane_whose_head_needs_a_person_is_trouble_and_says_what_to_do(world: World) -> None:
@@ -198,10 +201,10 @@ def test_a_lane_whose_head_needs_a_person_is_trouble_and_says_what_to_do(world: 
 
     check = check_named(health_of(world), "Lane in-")
 
-    assert (check.grade, check.words) == (Grade.TROUBLE, "USMF_1.zip needs a person: Give the app the role")
+    assert (check.grade, check.message) == (Grade.PROBLEM, "USMF_1.zip needs a person: Give the app the role")
 
 
-@pytest.mark.parametrize(("minutes", "grade"), [(4, Grade.WARNING), (36, Grade.TROUBLE)])
+@pytest.mark.parametrize(("minutes", "grade"), [(4, Grade.WARNING), (36, Grade.PROBLEM)])
 def test_a_lane_on_which_nobody_works_is_told(world: World, minutes: int, grade: Grade) -> None:
     world.put("USMF_1.zip")
     world.look()
@@ -213,9 +216,9 @@ def test_a_lane_on_which_nobody_works_is_told(world: World, minutes: int, grade:
 @pytest.mark.parametrize(
     ("days", "grade", "words"),
     [
-        (0, Grade.WARNING, "There is no subscription"),
+        (0, Grade.WARNING, "No subscription"),
         (1, Grade.OK, "Subscribed until"),
-        (31, Grade.TROUBLE, "has ended at"),
+        (31, Grade.PROBLEM, "expired at"),
     ],
 )
 def test_a_subscription_that_is_missing_or_has_ended_is_told(
@@ -223,19 +226,19 @@ def test_a_subscription_that_is_missing_or_has_ended_is_told(
 ) -> None:
     world = make_notified()
     if days:
-        scan.keep_subscriptions(world.services)
+        keep_subscriptions(world.services, limit_s=10)
         world.clock.advance(days * 24 * 3600)
 
     check = check_named(health_of(world), "Notifications")
 
-    assert (check.grade, words in check.words) == (grade, True)
+    assert (check.grade, words in check.message) == (grade, True)
 
 
 def test_an_app_without_notifications_is_well(world: World) -> None:
     check = check_named(health_of(world), "Notifications")
 
     assert check.grade is Grade.OK
-    assert "NOTIFICATION_URL is empty" in check.words
+    assert "NOTIFICATION_URL is not set" in check.message
 
 
 # Sign-in and permissions
@@ -248,9 +251,9 @@ def test_no_token_is_told_with_where_to_look(world: World) -> None:
 
     for name in ("Microsoft Graph", "F&O"):
         check = check_named(health, name)
-        assert check.grade is Grade.TROUBLE
-        assert "Entra ID gave no token for" in check.words
-        assert "Switch the managed identity of the Function App on" in check.words
+        assert check.grade is Grade.PROBLEM
+        assert "Entra ID gave no token for" in check.message
+        assert "Switch the managed identity of the Function App on" in check.message
 
 
 def test_a_missing_files_permission_is_named_with_what_is_granted_and_what_to_do(world: World) -> None:
@@ -259,16 +262,16 @@ def test_a_missing_files_permission_is_named_with_what_is_granted_and_what_to_do
     health = health_of(world)
 
     permission, drive = check_named(health, "Permissions"), check_named(health, "OneDrive")
-    assert (permission.grade, drive.grade) == (Grade.TROUBLE, Grade.TROUBLE)
-    assert permission.words == "The permission Files.ReadWrite.All of Microsoft Graph is missing. Granted: Mail.Send."
-    assert "application permission" in permission.to_do
-    assert "HTTP 403" in drive.words
+    assert (permission.grade, drive.grade) == (Grade.PROBLEM, Grade.PROBLEM)
+    assert permission.message == "The permission Files.ReadWrite.All of Microsoft Graph is missing. Granted: Mail.Send."
+    assert "application permission" in permission.advice
+    assert "HTTP 403" in drive.message
 
 
 def test_an_identity_without_any_permission_is_told(world: World) -> None:
     world.entra.permissions = ()
 
-    assert "Granted: none." in check_named(health_of(world), "Permissions").words
+    assert "Granted: none." in check_named(health_of(world), "Permissions").message
 
 
 def test_sites_selected_beside_files_readwrite_all_is_told_to_limit_nothing(world: World) -> None:
@@ -278,8 +281,8 @@ def test_sites_selected_beside_files_readwrite_all_is_told_to_limit_nothing(worl
 
     check = check_named(health, "Permissions")
     assert (health.grade, check.grade) == (Grade.WARNING, Grade.WARNING)
-    assert check.words.startswith("Sites.Selected limits nothing as long as Files.ReadWrite.All is granted too")
-    assert "Take Files.ReadWrite.All away if Sites.Selected is meant" in check.to_do
+    assert check.message.startswith("Sites.Selected has no effect while Files.ReadWrite.All is also granted")
+    assert "Take Files.ReadWrite.All away if Sites.Selected is meant" in check.advice
 
 
 @pytest.mark.parametrize("granted", [True, False])
@@ -291,8 +294,8 @@ def test_sites_selected_needs_the_sites_own_grant(make_world: MakeWorld, *, gran
 
     drive = check_named(health, "OneDrive")
     assert check_named(health, "Permissions").grade is Grade.OK
-    assert drive.grade is (Grade.OK if granted else Grade.TROUBLE)
-    assert ("must grant the app the role write" in drive.to_do) is not granted
+    assert drive.grade is (Grade.OK if granted else Grade.PROBLEM)
+    assert ("must also grant the app the role write" in drive.advice) is not granted
 
 
 def test_a_missing_mail_permission_is_told_where_alerts_are_mailed(make_world: MakeWorld) -> None:
@@ -301,10 +304,10 @@ def test_a_missing_mail_permission_is_told_where_alerts_are_mailed(make_world: M
 
     (check,) = [each for each in not_well(health_of(world)) if each.name.startswith("Permissions")]
 
-    assert (check.grade, "Mail.Send is missing" in check.words) == (Grade.WARNING, True)
+    assert (check.grade, "Mail.Send is missing" in check.message) == (Grade.WARNING, True)
 
 
-@pytest.mark.parametrize(("sign_in", "grade"), [("app", Grade.TROUBLE), ("user", Grade.OK)])
+@pytest.mark.parametrize(("sign_in", "grade"), [("app", Grade.PROBLEM), ("user", Grade.OK)])
 def test_a_person_needs_no_permission_for_the_drives_of_others(
     world: World, sign_in: Literal["app", "user"], grade: Grade
 ) -> None:
@@ -331,8 +334,8 @@ def test_a_drive_that_does_not_exist_is_told(make_world: MakeWorld) -> None:
 
     check = check_named(health_of(world), "OneDrive")
 
-    assert check.grade is Grade.TROUBLE
-    assert "OneDrive has no drive 'drives/b!nobodys'" in check.words
+    assert check.grade is Grade.PROBLEM
+    assert "OneDrive has no drive 'drives/b!nobodys'" in check.message
 
 
 # F&O
@@ -343,9 +346,9 @@ def test_an_app_that_f_and_o_does_not_know_is_told_the_form_and_its_client_id(ma
 
     check = check_named(health_of(world), "F&O")
 
-    assert check.grade is Grade.TROUBLE
-    assert "System administration > Setup > Microsoft Entra ID applications" in check.words
-    assert check.to_do == f"The app's client id is {world.entra.system_identity}."
+    assert check.grade is Grade.PROBLEM
+    assert "System administration > Setup > Microsoft Entra ID applications" in check.message
+    assert check.advice == f"The app's client id is {world.entra.system_identity}."
 
 
 def test_an_address_that_leads_to_a_sign_in_page_is_told_to_be_wrong(world: World) -> None:
@@ -353,8 +356,8 @@ def test_an_address_that_leads_to_a_sign_in_page_is_told_to_be_wrong(world: Worl
 
     check = check_named(health_of(world), "F&O")
 
-    assert check.grade is Grade.TROUBLE
-    assert "the base URL in the settings is wrong" in check.words
+    assert check.grade is Grade.PROBLEM
+    assert "the base URL in the settings is wrong" in check.message
 
 
 def test_an_environment_that_cannot_be_reached_is_trouble_and_one_that_throttles_is_not(
@@ -369,7 +372,7 @@ def test_an_environment_that_cannot_be_reached_is_trouble_and_one_that_throttles
 
         check = check_named(health_of(world), "F&O")
 
-    assert (check.grade, "unreachable" in check.words) == (Grade.TROUBLE, True)
+    assert (check.grade, "unreachable" in check.message) == (Grade.PROBLEM, True)
 
 
 def test_an_unknown_company_and_an_unknown_data_project_are_told(make_world: MakeWorld) -> None:
@@ -377,12 +380,12 @@ def test_an_unknown_company_and_an_unknown_data_project_are_told(make_world: Mak
 
     health = health_of(world, thorough=True)
 
-    in_trouble = [check for check in health.checks if check.grade is Grade.TROUBLE]
+    in_trouble = [check for check in health.checks if check.grade is Grade.PROBLEM]
     assert [check.name for check in in_trouble] == [
         "F&O, 127.0.0.1, company ZZZZ",
         "F&O, 127.0.0.1, data project No-Such-Project",
     ]
-    assert all(check.to_do.startswith("Check the name in the settings") for check in in_trouble)
+    assert all(check.advice.startswith("Check the name in the settings") for check in in_trouble)
 
 
 def test_what_the_user_in_f_and_o_may_not_read_is_not_called_missing(make_world: MakeWorld) -> None:
@@ -393,7 +396,7 @@ def test_what_the_user_in_f_and_o_may_not_read_is_not_called_missing(make_world:
 
     unknown = [check for check in not_well(health) if check.name.startswith("F&O")]
     assert [check.grade for check in unknown] == [Grade.WARNING] * 2
-    assert all(check.words.startswith("This could not be found out") for check in unknown)
+    assert all(check.message.startswith("This could not be found out") for check in unknown)
 
 
 # The webhook
@@ -415,8 +418,8 @@ def test_a_webhook_that_does_not_answer_as_graph_wants_it_is_told(
 
     check = check_named(health_of(world, thorough=True), "Webhook")
 
-    assert (check.grade, words in check.words) == (Grade.TROUBLE, True)
-    assert "look of every minute" in check.to_do
+    assert (check.grade, words in check.message) == (Grade.PROBLEM, True)
+    assert "scan that runs every minute" in check.advice
 
 
 def test_a_webhook_that_cannot_be_reached_is_told_without_its_key(make_world: MakeWorld) -> None:
@@ -427,7 +430,7 @@ def test_a_webhook_that_cannot_be_reached_is_told_without_its_key(make_world: Ma
         health = health_of(world, thorough=True)
 
     check = check_named(health, "Webhook")
-    assert (check.grade, "unreachable" in check.words) == (Grade.TROUBLE, True)
+    assert (check.grade, "unreachable" in check.message) == (Grade.PROBLEM, True)
     assert "the-function-key" not in str(health)
 
 
@@ -442,7 +445,7 @@ def test_a_service_that_hangs_is_waited_for_eight_seconds_at_most(
 
     check = check_named(health_of(world), "F&O")
 
-    assert "did not answer in time" in check.words
+    assert "did not answer in time" in check.message
 
 
 def test_once_the_time_is_up_no_further_service_is_asked(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -450,11 +453,11 @@ def test_once_the_time_is_up_no_further_service_is_asked(world: World, monkeypat
         world.clock.advance(ALL_CALLS_S + 1)
         return ()
 
-    monkeypatch.setattr("shared.health.checks._graph", slow)
+    monkeypatch.setattr("shared.health.service_checks._graph", slow)
 
     check = check_named(health_of(world), "F&O")
 
-    assert (check.grade, "Was not asked" in check.words) == (Grade.WARNING, True)
+    assert (check.grade, "Not checked" in check.message) == (Grade.WARNING, True)
 
 
 # Tokens
@@ -494,7 +497,7 @@ REGISTRATION: Final = {
 
 def storage_of_the_host(monkeypatch: pytest.MonkeyPatch, settings: Mapping[str, str]) -> list[Check]:
     """Return what is said of an app with these settings; of its services none is asked."""
-    monkeypatch.setattr(checks, "_others", lambda _services, *, thorough: ())
+    monkeypatch.setattr(checks, "check_services", lambda _services, *, thorough: ())
     monkeypatch.setattr(checks, "_with_storage", lambda own, _services: own)
     basic = {"FO_URL": "https://contoso.operations.dynamics.com", "ONEDRIVE_DRIVE": "drives/b!1"}
     found = check_health(lambda: Services(read_settings({**basic, **settings})))
@@ -519,7 +522,7 @@ def test_the_identity_that_the_settings_give_to_the_host_is_shown(
     (check,) = storage_of_the_host(monkeypatch, settings)
 
     assert check.grade is Grade.OK
-    assert identity in check.words
+    assert identity in check.message
 
 
 @pytest.mark.parametrize(
@@ -537,13 +540,13 @@ def test_a_host_that_would_use_its_storage_as_another_identity_is_trouble(
 ) -> None:
     (check,) = storage_of_the_host(monkeypatch, settings)
 
-    assert check.grade is Grade.TROUBLE
-    of_host, of_app = check.words.split(", and the app as ")
+    assert check.grade is Grade.PROBLEM
+    of_host, of_app = check.message.split(", and the app as ")
     assert host in of_host
     assert app in of_app
-    assert "AzureWebJobsStorage__credential=managedidentity" in check.to_do
-    assert ("AzureWebJobsStorage__clientId" in check.to_do) is True
-    assert (f"AzureWebJobsStorage__clientId={CLIENT}" in check.to_do) is (OWN.items() <= settings.items())
+    assert "AzureWebJobsStorage__credential=managedidentity" in check.advice
+    assert ("AzureWebJobsStorage__clientId" in check.advice) is True
+    assert (f"AzureWebJobsStorage__clientId={CLIENT}" in check.advice) is (OWN.items() <= settings.items())
 
 
 @pytest.mark.parametrize(
@@ -559,18 +562,18 @@ def test_an_identity_that_is_named_half_is_a_warning(
     (check,) = storage_of_the_host(monkeypatch, settings)
 
     assert check.grade is Grade.WARNING
-    assert "AzureWebJobsStorage__" in check.to_do
+    assert "AzureWebJobsStorage__" in check.advice
 
 
 def test_an_empty_connection_string_beside_the_accounts_name_is_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
     empty, identity = storage_of_the_host(monkeypatch, {**ACCOUNT, **CREDENTIAL, "AzureWebJobsStorage": ""})
 
-    assert (empty.grade, identity.grade) == (Grade.TROUBLE, Grade.OK)
-    assert "AzureWebJobsStorage is there and empty" in empty.words
-    assert "Delete the app setting AzureWebJobsStorage." in empty.to_do
+    assert (empty.grade, identity.grade) == (Grade.PROBLEM, Grade.OK)
+    assert "AzureWebJobsStorage is there and empty" in empty.message
+    assert "Delete the app setting AzureWebJobsStorage." in empty.advice
 
 
 def test_no_secret_stands_in_what_is_said_of_the_hosts_identity(monkeypatch: pytest.MonkeyPatch) -> None:
     (check,) = storage_of_the_host(monkeypatch, {**ACCOUNT, **REGISTRATION})
 
-    assert "the secret" not in f"{check.words} {check.to_do}"
+    assert "the secret" not in f"{check.message} {check.advice}"

@@ -14,11 +14,8 @@ from operations.run_view import Mark
 from shared import execution
 from shared.clients.fno.row_errors import RowError
 from shared.runs.record import run_from_json, run_to_json
-from shared.runs.run import (
-    Outcome,
-    Run,
-    State,
-)
+from shared.runs.run import Run
+from shared.runs.states import Outcome, State
 from shared.runs.store import Pause, address_of
 from tests.builders import NOON, a_run
 from tests.packages import build_package

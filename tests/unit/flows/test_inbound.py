@@ -14,7 +14,8 @@ from local_cloud.onedrive import Knobs
 from shared.clients.blobs.write import empty_blob
 from shared.imports import steps as import_steps
 from shared.runs.record import run_to_json
-from shared.runs.run import Outcome, Run, State
+from shared.runs.run import Run
+from shared.runs.states import Outcome, State
 from shared.runs.store import moment_of, order_of
 from shared.secret import SecretUrl
 from tests.packages import build_package
@@ -530,7 +531,7 @@ def test_f_and_o_refusing_the_app_at_the_submit_alerts_once_however_often_it_is_
     world.look()
     world.run_until_quiet()
 
-    world.tell_people()
+    world.deliver_alerts()
     assert len(world.onedrive.mails) == 1
     assert world.imports() == [("USMF", 1)]
 
@@ -538,13 +539,13 @@ def test_f_and_o_refusing_the_app_at_the_submit_alerts_once_however_often_it_is_
 def test_a_lane_that_waits_long_for_its_turn_to_call_f_and_o_troubles_nobody(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.azure_storage.import_lock.TURN_WAIT_S", 0.0)
+    monkeypatch.setattr("shared.azure_storage.import_lock.LOCK_WAIT_S", 0.0)
     world = make_world(settings=ALERTS)
     world.put("USMF_1.zip")
     world.look()
     (lane,) = world.heads()
 
-    with world.new_process().import_turn(world.fno.url):  # many other lanes, one after the other
+    with world.new_process().import_lock(world.fno.url):  # many other lanes, one after the other
         let_pass(world, lane, timedelta(minutes=1))
         (run,) = world.open_runs()
         assert (run.state, run.submissions, run.attempts) == (State.CLAIMED, (), 0)

@@ -10,17 +10,18 @@ from typing import Any, Final
 import pytest
 import requests
 
+from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from local_cloud.faults import Fault, fault_from_json
 from local_cloud.onedrive import Knobs
 from local_cloud.receivers import Receivers
-from shared.alerts.alert import Word
+from shared.alerts.alert import NotificationKind
 from shared.clients.blobs import read
 from shared.errors import AppError
 from shared.exports import steps as export_steps
-from shared.health.checks import Grade, check_health
-from shared.runs.run import Outcome, State
-from shared.scan import scan
+from shared.health.checks import check_health
+from shared.health.health import Grade
+from shared.runs.states import Outcome, State
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeTold, MakeWorld
 from tests.unit.flows.test_outbound import EXPORT, change, export, prepared
@@ -377,7 +378,7 @@ def minutes_pass(world: World, minutes: int) -> None:
     """Let the minute's timer run, and time pass after each."""
     for _ in range(minutes):
         with suppress(AppError):
-            scan.keep_watch(world.services)
+            do_duties(world.services)
         world.clock.advance(60)
 
 
@@ -407,7 +408,7 @@ def test_a_folder_dropped_into_input_is_told_once_after_some_minutes_and_over_wh
 
     dropped.rename(told.folder / "March")
     minutes_pass(told, 3)
-    assert [alert["word"] for alert in about_strays(receivers)] == [Word.NEW, Word.OVER]
+    assert [alert["word"] for alert in about_strays(receivers)] == [NotificationKind.NEW, NotificationKind.RESOLVED]
     assert told.imports() == []
 
 
@@ -432,7 +433,7 @@ def test_a_folder_is_told_once_by_whichever_process_and_stays_told_while_the_lis
     told.services = told.new_process()
     minutes_pass(told, 3)
 
-    assert [alert["word"] for alert in about_strays(receivers)] == [Word.NEW]
+    assert [alert["word"] for alert in about_strays(receivers)] == [NotificationKind.NEW]
 
 
 def test_folders_of_the_settings_and_names_that_are_left_alone_are_not_told(

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from azure.core.pipeline.transport import RequestsTransport
 
+from inbound_trigger.keep_watch import do_duties
 from local_cloud.finance_operations.knobs import Speed
 from local_cloud.onedrive import Knobs
 from operations import actions
 from operations.actions import Requester
 from shared.runs import wake
-from shared.runs.run import Held
-from shared.scan import scan
+from shared.runs.values import Held
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, let_pass
 from tests.world import PROJECT, World
@@ -49,11 +49,11 @@ def test_a_file_that_is_locked_for_hours_is_told_once_and_then_as_often_as_remin
 
     for _ in range(7):
         let_pass(world, lane, timedelta(minutes=20))
-        world.tell_people()
+        world.deliver_alerts()
 
     assert len(world.mails()) == 3  # after three minutes, one hour and two
     assert len({mail.subject.partition(": ")[2] for mail in world.mails()}) <= 2
-    assert [mail for mail in world.onedrive.mails if mail.subject.startswith("Over: ")] == []
+    assert [mail for mail in world.onedrive.mails if mail.subject.startswith("Resolved: ")] == []
 
 
 def delivered_in_time(world: World, until: timedelta, *, most: int) -> int:
@@ -78,7 +78,7 @@ def delivered_in_time(world: World, until: timedelta, *, most: int) -> int:
             return delivered
         world.clock.present = max(world.clock.present, due)
         if due == minute:
-            scan.keep_watch(world.services)
+            do_duties(world.services)
             minute += timedelta(minutes=1)
         else:
             first = min(waiting, key=lambda each: each[0])

@@ -8,14 +8,16 @@ from typing import Any, Final
 
 import pytest
 
+from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from local_cloud.faults import Fault
 from local_cloud.finance_operations.knobs import Speed
+from shared.alerts import poison_messages
 from shared.azure_storage.queue import OLDER_QUEUES, WORK
-from shared.runs.run import Direction, Outcome, State
+from shared.runs.states import Direction, Outcome, State
 from shared.runs.store import moment_of
-from shared.scan import scan
-from shared.scan.scan import wake_text
+from shared.scan import scan_requests
+from shared.scan.scan_requests import request_message
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
 from tests.world import PROJECT, World
@@ -115,7 +117,7 @@ class Delivery:
         self.world.clock.advance(max(soonest - self.world.clock.seconds(), 0.0))
         if self.world.clock.seconds() >= self._next_minute:
             self._next_minute += MINUTE_S
-            scan.keep_watch(self.world.services)
+            do_duties(self.world.services)
             self._take(by_timer=True)
 
 
@@ -191,7 +193,7 @@ def test_a_queue_that_is_emptied_by_hand_costs_minutes_and_no_file_in(make_world
     if fault:
         world.faults.add(fault)
     delivery = Delivery(world)
-    scan.look(wake_text(world.clock.now()), world.services)
+    scan_requests.handle_request(request_message(world.clock.now()), world.services)
     while not world.open_runs() or world.open_runs()[0].state is not state:
         world.clock.present = max(world.clock.present, *world.heads().values())
         world.wake(next(iter(world.heads())))
@@ -240,13 +242,13 @@ def test_a_message_that_the_host_gave_up_on_is_told_and_the_minutes_look_saves_i
         return True
 
     Delivery(world, lost=given_up).until_all_has_ended()
-    scan.keep_watch(world.services)
+    do_duties(world.services)
 
     assert world.imports() == [("USMF", 1)]
     assert world.files("Success") == ["USMF_1.zip"]
     (mail,) = world.mails()  # one for all of one lane
     (run,) = world.ended_runs()
-    assert mail.subject == "Messages of work were given up"
+    assert mail.subject == "The queue work has poison messages"
     assert run.lane in mail.content
     assert "The function work failed" in mail.content
 
@@ -257,16 +259,16 @@ def test_what_is_given_up_again_and_again_is_told_once_a_day_and_logged_each_tim
     world = make_world(settings=MAILED)
 
     for _ in range(3):
-        world.give_up_on(WORK, wake_text(world.clock.now()))
-        scan.keep_watch(world.services)
-        scan.keep_watch(world.services)
+        world.give_up_on(WORK, request_message(world.clock.now()))
+        do_duties(world.services)
+        do_duties(world.services)
         world.clock.advance(MINUTE_S)
     assert len(world.mails()) == 1
-    assert caplog.text.count('"message.given_up"') == 3
+    assert caplog.text.count('"message.poison"') == 3
 
-    world.clock.advance(scan.TELL_AGAIN_AFTER.total_seconds())
-    world.give_up_on(WORK, wake_text(world.clock.now()))
-    scan.keep_watch(world.services)
+    world.clock.advance(poison_messages.REPORT_AGAIN_AFTER.total_seconds())
+    world.give_up_on(WORK, request_message(world.clock.now()))
+    do_duties(world.services)
     assert len(world.mails()) == 2
 
 
@@ -275,7 +277,7 @@ def test_each_lane_that_is_given_up_on_is_told(make_world: MakeWorld) -> None:
 
     for text in ("in-1", "in-2\nout-1", "scan now 0"):
         world.give_up_on(WORK, text)
-        scan.keep_watch(world.services)
+        do_duties(world.services)
 
     assert [mail.subject.split()[2] for mail in world.mails()] == [WORK] * 3
     assert "in-2" in world.mails()[1].content
@@ -284,15 +286,15 @@ def test_each_lane_that_is_given_up_on_is_told(make_world: MakeWorld) -> None:
 
 def test_what_an_older_version_was_given_up_on_is_told_within_the_hour(make_world: MakeWorld) -> None:
     world = make_world(settings=MAILED)
-    scan.keep_watch(world.services)
+    do_duties(world.services)
 
     for queue, text in OLDER:
         world.give_up_on(queue, text)
-    scan.keep_watch(world.services)
+    do_duties(world.services)
     assert world.mails() == []  # nothing comes to these queues any more, so they are not looked into every minute
 
-    world.clock.advance(scan.OLDER_LOOK.total_seconds())
-    scan.keep_watch(world.services)
+    world.clock.advance(poison_messages.READ_OLDER_EVERY.total_seconds())
+    do_duties(world.services)
     told = "\n".join(mail.content for mail in world.mails())
     assert [function for function in OLDER_QUEUES.values() if f"The function {function} failed" in told] == list(
         OLDER_QUEUES.values()
@@ -304,8 +306,8 @@ def test_a_given_up_message_that_could_not_be_told_is_told_when_mail_goes_again(
     world.faults.add(Fault("graph", "POST", "sendMail", do=faults.status(503)))
 
     world.give_up_on(WORK, "in-1")
-    scan.keep_watch(world.services)
+    do_duties(world.services)
     assert world.onedrive.mails == []
-    scan.keep_watch(world.services)
+    do_duties(world.services)
 
     assert len(world.onedrive.mails) == 1

@@ -11,7 +11,7 @@ import pytest
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Speed
 from shared.config.integrations import ImportFlow
-from shared.runs.run import Outcome, State
+from shared.runs.states import Outcome, State
 from shared.runs.store import order_of
 from shared.scan import scan
 from tests.unit.flows.conftest import MakeWorld
@@ -39,16 +39,16 @@ def two_scans_at_once(world: World, between: Any) -> None:
 
     Both know of no open run.
     """
-    first, opening = world.services, scan._open_runs_of
+    first, opening = world.services, scan._open_runs_for
 
     def late(flow: ImportFlow, files: Any, known: Any, services: Any) -> int:
-        world.monkeypatch.setattr(scan, "_open_runs_of", opening)
+        world.monkeypatch.setattr(scan, "_open_runs_for", opening)
         between()
         second = world.new_process()
         scan.open_new_runs(second)
         return opening(flow, files, known, first)
 
-    world.monkeypatch.setattr(scan, "_open_runs_of", late)
+    world.monkeypatch.setattr(scan, "_open_runs_for", late)
     scan.open_new_runs(first)
 
 

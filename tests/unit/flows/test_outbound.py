@@ -26,7 +26,8 @@ from shared.clients.fno.client import FinanceOperations
 from shared.clients.graph.drive_item import DriveItem
 from shared.clients.graph.upload import UploadSession
 from shared.exports import steps as export_steps
-from shared.runs.run import Outcome, Run, State, name_with
+from shared.runs.run import Run, name_with
+from shared.runs.states import Outcome, State
 from shared.runs.store import Mark
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld

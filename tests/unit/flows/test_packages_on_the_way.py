@@ -15,7 +15,7 @@ from shared import package_memory
 from shared.clients.blobs import read, write
 from shared.imports import steps as import_steps
 from shared.imports.package import PackageFacts, check_package
-from shared.runs.run import State
+from shared.runs.states import State
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, let_pass, room_taken

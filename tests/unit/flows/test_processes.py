@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from inbound_trigger.keep_watch import do_duties
 from shared.errors import AppError
 from shared.health import processes
-from shared.health.checks import Grade
-from shared.health.processes import AGAIN_AFTER, FORGOTTEN_AFTER, NOTE, note_process, process_notes
-from shared.scan import scan
+from shared.health.health import Grade
+from shared.health.processes import CHECKPOINT, FORGET_AFTER, RECORD_EVERY, read_process_records, record_process
 from shared.thread_pool import RUNTIME
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.test_health import check_named, health_of
@@ -28,7 +28,7 @@ def run_with(threads: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def noted(world: World) -> dict[str, int]:
-    return {note.function: note.threads for note in process_notes(world.services)}
+    return {note.function: note.threads for note in read_process_records(world.services)}
 
 
 def writes(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -44,48 +44,48 @@ def writes(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return written
 
 
-def test_a_process_notes_its_threads_once_for_each_function_and_again_after_a_day(
+def test_a_read_process_records_its_threads_once_for_each_function_and_again_after_a_day(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_with(64, monkeypatch)
     written = writes(world, monkeypatch)
 
     for _ in range(3):
-        note_process("receive", world.services)
-        note_process("send", world.services)
+        record_process("receive", world.services)
+        record_process("send", world.services)
 
-    assert written == [NOTE, NOTE]
+    assert written == [CHECKPOINT, CHECKPOINT]
     assert noted(world) == {"receive": 64, "send": 64}
-    world.clock.advance(AGAIN_AFTER.total_seconds())
-    note_process("send", world.services)
-    assert written == [NOTE, NOTE, NOTE]
+    world.clock.advance(RECORD_EVERY.total_seconds())
+    record_process("send", world.services)
+    assert written == [CHECKPOINT, CHECKPOINT, CHECKPOINT]
 
 
 def test_the_process_that_noted_itself_last_is_shown(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     run_with(6, monkeypatch)
-    note_process("send", world.services)
+    record_process("send", world.services)
     run_with(64, monkeypatch)
 
-    note_process("send", world.new_process())
+    record_process("send", world.new_process())
 
     assert noted(world) == {"send": 64}
 
 
 def test_a_function_that_no_process_runs_any_more_is_forgotten(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     run_with(64, monkeypatch)
-    note_process("of an older version", world.services)
-    world.clock.advance(FORGOTTEN_AFTER.total_seconds())
+    record_process("of an older version", world.services)
+    world.clock.advance(FORGET_AFTER.total_seconds())
     assert noted(world) == {}
 
-    note_process("send", world.services)
+    record_process("send", world.services)
 
-    assert set(world.services.store.read_mark(NOTE).content) == {"send"}
+    assert set(world.services.store.read_mark(CHECKPOINT).content) == {"send"}
 
 
 def test_a_process_that_the_runtime_has_not_loaded_notes_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     run_with(None, monkeypatch)
 
-    note_process("send", world.services)
+    record_process("send", world.services)
 
     assert noted(world) == {}
 
@@ -103,9 +103,9 @@ def test_storage_in_trouble_fails_no_function_and_is_not_asked_each_time(
     monkeypatch.setattr(world.services.store, "read_mark", fail)
 
     for _ in range(3):
-        note_process("send", world.services)
+        record_process("send", world.services)
 
-    assert asked == [NOTE]
+    assert asked == [CHECKPOINT]
 
 
 def test_a_function_does_its_work_before_its_process_is_noted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +113,7 @@ def test_a_function_does_its_work_before_its_process_is_noted(world: World, monk
     monkeypatch.setattr(processes, "services", lambda: world.services)
     seen: list[dict[str, int]] = []
 
-    @processes.noted
+    @processes.records_process
     def send(text: str) -> str:
         seen.append(noted(world))
         return text
@@ -125,12 +125,12 @@ def test_a_function_does_its_work_before_its_process_is_noted(world: World, monk
 
 def test_a_note_that_is_damaged_is_passed_over(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     run_with(64, monkeypatch)
-    mark = world.services.store.read_mark(NOTE)
+    mark = world.services.store.read_mark(CHECKPOINT)
     mark.content = {"send": "many", "receive": "64 soon", "keep": ""}
-    world.services.store.write_mark(NOTE, mark)
+    world.services.store.write_mark(CHECKPOINT, mark)
 
     assert noted(world) == {}
-    note_process("other", world.services)
+    record_process("other", world.services)
     assert noted(world) == {"other": 64}
 
 
@@ -140,15 +140,15 @@ def test_a_note_that_is_damaged_is_passed_over(world: World, monkeypatch: pytest
 def test_the_health_tells_the_threads_of_every_functions_process_and_of_its_own(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scan.keep_watch(world.services)
+    do_duties(world.services)
     run_with(64, monkeypatch)
-    note_process("send", world.services)
+    record_process("send", world.services)
 
     health = health_of(world)
 
     check = check_named(health, "Threads")
     assert check.grade is Grade.OK
-    assert "64 in the process that answers here, 64 in that of send" in check.words
+    assert "64 in the process that answers here, 64 in that of send" in check.message
     assert health.threads == 64
     assert [(note.function, note.threads) for note in health.processes] == [("send", 64)]
 
@@ -158,15 +158,15 @@ def test_a_process_with_fewer_threads_than_the_settings_say_is_told(
     world: World, monkeypatch: pytest.MonkeyPatch, own: int, other: int
 ) -> None:
     run_with(other, monkeypatch)
-    note_process("send", world.services)
+    record_process("send", world.services)
     run_with(own, monkeypatch)
 
     check = check_named(health_of(world), "Threads")
 
     assert check.grade is Grade.WARNING
-    assert "PYTHON_THREADPOOL_THREAD_COUNT is 64" in check.words
-    assert f"{other} in that of send" in check.words
-    assert "docs/operations.md" in check.to_do
+    assert "PYTHON_THREADPOOL_THREAD_COUNT is 64" in check.message
+    assert f"{other} in that of send" in check.message
+    assert "docs/operations.md" in check.advice
 
 
 def test_another_number_of_threads_is_well_if_the_settings_say_it(
@@ -174,7 +174,7 @@ def test_another_number_of_threads_is_well_if_the_settings_say_it(
 ) -> None:
     world = make_world(settings={"PYTHON_THREADPOOL_THREAD_COUNT": "16"})
     run_with(16, monkeypatch)
-    note_process("send", world.services)
+    record_process("send", world.services)
     world.clock.advance(timedelta(hours=1).total_seconds())
 
     assert check_named(health_of(world), "Threads").grade is Grade.OK

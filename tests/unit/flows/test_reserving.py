@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Behaviour, Speed
 from operations import actions, run_view
@@ -13,9 +14,9 @@ from operations.actions import Requester
 from shared.reservations import reserve
 from shared.reservations.reservation import Reservation, project_name
 from shared.runs import wake
-from shared.runs.run import Outcome, Run, State
+from shared.runs.run import Run
+from shared.runs.states import Outcome, State
 from shared.runs.store import address_of
-from shared.scan import scan
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, fno_fault, let_pass, look_and_finish
@@ -242,12 +243,12 @@ def test_a_cancelled_run_keeps_the_project_until_f_and_o_has_ended_its_execution
     assert "USMF_1.zip" in world.files("Error")
     assert reservation(world) is not None
     for _ in range(4):
-        scan.keep_watch(world.services)
+        do_duties(world.services)
         let_pass(world, lane_of(world, "manifest"), timedelta(minutes=1))
     assert world.calls("ImportFromPackage") == 1
 
     world.clock.advance(600)
-    scan.keep_watch(world.services)
+    do_duties(world.services)
     world.run_until_quiet()
     assert world.calls("ImportFromPackage") == 2
 
@@ -268,7 +269,7 @@ def test_one_that_f_and_o_does_not_know_five_times_after_the_grace_time_is_freed
     asked = 0
     while reservation(world) is not None:
         world.clock.advance(60)
-        scan.keep_watch(world.services)
+        do_duties(world.services)
         asked += 1
         assert asked < 20
     assert asked >= 5 + 2  # five answers, after the grace time of three minutes
@@ -280,7 +281,7 @@ def test_status_unknown_never_frees_the_project(make_world: MakeWorld) -> None:
 
     for _ in range(30):
         world.clock.advance(60)
-        scan.keep_watch(world.services)
+        do_duties(world.services)
 
     assert reservation(world) is not None
 
@@ -337,8 +338,8 @@ def test_a_reservation_of_a_run_that_is_set_aside_before_it_submitted_is_taken_a
     world.put("USMF_1.zip")
     world.look()
     lane = lane_of(world, "fixed")
-    with world.new_process().import_turn(world.fno.url):
-        world.monkeypatch.setattr("shared.azure_storage.import_lock.TURN_WAIT_S", 0.0)
+    with world.new_process().import_lock(world.fno.url):
+        world.monkeypatch.setattr("shared.azure_storage.import_lock.LOCK_WAIT_S", 0.0)
         world.wake(lane)
     held = reservation(world)
     assert held is not None

@@ -15,8 +15,10 @@ from shared.app import Services
 from shared.errors import FileRejected, NeedsPerson, TryAgain
 from shared.runs import worker
 from shared.runs.lane import choose
-from shared.runs.run import Direction, FileFacts, Outcome, Run, State, new_run
+from shared.runs.run import Run, new_run
+from shared.runs.states import Direction, Outcome, State
 from shared.runs.store import Lane, Pause, order_of
+from shared.runs.values import FileFacts
 from shared.runs.worker import LEFT_TO_TIMER_S, Flow, Step
 from tests.unit.flows.conftest import MakeWorld
 from tests.world import World
@@ -215,7 +217,6 @@ def test_each_step_is_saved_before_the_next_begins(world: World) -> None:
         advance(world, {State.FOUND: moving(State.CLAIMED), State.CLAIMED: die})
 
     assert head(world).state is State.CLAIMED
-    assert not head(world).fresh
     with world.services.store.lease(LANE):
         pass  # the lane was given back
 
@@ -237,20 +238,6 @@ def test_every_state_is_saved_when_it_is_entered(world: World) -> None:
 
     assert saved == [State.CLAIMED, State.SUBMITTING, State.EXECUTING, State.FINISHED]
     assert [run.state for run in world.ended_runs()] == [State.FILED]
-
-
-def test_a_state_is_fresh_to_the_process_that_entered_it_until_a_try_fails(world: World) -> None:
-    opened(world)
-    seen: list[bool] = []
-
-    def look(run: Run, services: Services) -> Run:
-        seen.append(run.fresh)
-        raise TryAgain("not yet")
-
-    steps = {State.FOUND: moving(State.CLAIMED), State.CLAIMED: look}
-    woken_again(world, steps, 2)
-
-    assert seen == [True, False]
 
 
 def test_runs_of_a_lane_follow_each_other_oldest_first(world: World) -> None:
@@ -473,7 +460,7 @@ def test_new_trouble_after_progress_is_told_anew(make_world: MakeWorld) -> None:
     world = make_world(settings=ALERTS)
     opened(world)
     woken_again(world, {State.FOUND: failing(NeedsPerson("first"))}, 2)
-    world.tell_people()
+    world.deliver_alerts()
 
     woken_again(world, {State.FOUND: moving(State.CLAIMED), State.CLAIMED: failing(NeedsPerson("second"))}, 2)
 
@@ -543,9 +530,9 @@ def test_an_alert_that_cannot_be_sent_delays_nothing(
     opened(world)
 
     woken_again(world, {State.FOUND: failing(NeedsPerson("Grant the permission"))}, 1)
-    world.tell_people()
+    world.deliver_alerts()
     woken_again(world, {State.FOUND: failing(FileRejected("No company")), State.FINISHED: moving(State.FILED)}, 1)
-    world.tell_people()
+    world.deliver_alerts()
 
     assert [run.outcome for run in world.ended_runs()] == [Outcome.REJECTED]
     assert caplog.text.count("alert.failed") >= 2

@@ -187,8 +187,8 @@ TOLD: Final[dict[str, Told]] = {
     "finished-rejected, ": NEWS,
     # The mail had heard of one before the update.
     "Messages of inbound-work were given up": Told(mail_new=1, webhook_new=2),
-    "Messages of outbound-work were given up": NEWS,
-    "Messages of inbound-looks were given up": NEWS,
+    "The queue outbound-work has poison messages": NEWS,
+    "The queue inbound-looks has poison messages": NEWS,
 }
 # The process had kept its alert and died before it ended the run; ending it may keep the alert again.
 TOLD_PERHAPS_TWICE: Final = "finished-marked, "
@@ -481,9 +481,9 @@ def test_people_are_told_what_they_have_not_heard_and_nothing_twice(after: After
     assert {
         title: Told(
             mail_new=count(mail, title),
-            mail_over=count(mail, f"Over: {title}"),
+            mail_over=count(mail, f"Resolved: {title}"),
             webhook_new=count(webhook, title),
-            webhook_over=count(webhook, f"Over: {title}"),
+            webhook_over=count(webhook, f"Resolved: {title}"),
         )
         for title in TOLD
     } == TOLD
@@ -492,13 +492,13 @@ def test_people_are_told_what_they_have_not_heard_and_nothing_twice(after: After
 def test_what_nobody_had_heard_of_is_told(after: After) -> None:
     for said in (mails(after), posts(after)):
         assert count(said, TOLD_PERHAPS_TWICE) in (1, 2)
-        assert [count(said, f"Over: {title}") for title in TOLD_IN_THE_END] == [1, 1]
+        assert [count(said, f"Resolved: {title}") for title in TOLD_IN_THE_END] == [1, 1]
         assert max(count(said, title) for title in TOLD_IN_THE_END) <= 1
 
 
 def test_nothing_else_is_told_and_nothing_is_left_to_tell(after: After) -> None:
     titles = (*TOLD, *TOLD_IN_THE_END, TOLD_PERHAPS_TWICE)
-    known = tuple(f"{word}{title}" for title in titles for word in ("", "Over: "))
+    known = tuple(f"{word}{title}" for title in titles for word in ("", "Resolved: "))
 
     assert [line for line in (*mails(after), *posts(after)) if not line.startswith(known)] == []
     assert after.here.blobs("alerts/") == []

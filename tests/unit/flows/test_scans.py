@@ -9,14 +9,17 @@ from typing import Any, Final
 
 import pytest
 
+from inbound_trigger import keep_watch
+from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from local_cloud.faults import fault_from_json
 from local_cloud.receivers import Receivers
-from shared.alerts.alert import Word
+from shared.alerts.alert import NotificationKind
 from shared.clients.graph.onedrive import OneDrive
 from shared.errors import AppError
-from shared.health.checks import Check, Grade, check_health
-from shared.scan import folder_scans, scan
+from shared.health.checks import check_health
+from shared.health.health import Check, Grade
+from shared.scan import folder_scans, scan_requests
 from tests.unit.flows.conftest import MakeTold, MakeWorld
 from tests.unit.flows.trouble import graph_fault, write_record
 from tests.world import World, wait_for
@@ -43,7 +46,7 @@ def tick(world: World, *, minutes: int = 1) -> None:
     """Let the minute's timer run, and time pass after each."""
     for _ in range(minutes):
         with suppress(AppError, KeyError):  # the invocation fails at its end
-            scan.keep_watch(world.services)
+            do_duties(world.services)
         world.clock.advance(60)
 
 
@@ -85,7 +88,7 @@ def test_an_archived_site_is_told_once_when_the_last_good_scan_is_15_minutes_old
     assert alert["integration"] == "import"
     for part in (
         "'/Input' of drives/",
-        f"The last good scan was at {last_good:%Y-%m-%d %H:%M} UTC",
+        f"The last successful scan was at {last_good:%Y-%m-%d %H:%M} UTC",
         "The resource you are attempting to access is locked",
         "HTTP 423",
         "request id r-423",
@@ -96,7 +99,7 @@ def test_an_archived_site_is_told_once_when_the_last_good_scan_is_15_minutes_old
 
     told.faults.clear()
     tick(told, minutes=3)
-    assert words(receivers) == [Word.NEW, Word.OVER]
+    assert words(receivers) == [NotificationKind.NEW, NotificationKind.RESOLVED]
 
 
 def test_the_fault_that_a_user_reported_is_told_within_16_scans_and_health_is_bad_then(
@@ -114,10 +117,10 @@ def test_the_fault_that_a_user_reported_is_told_within_16_scans_and_health_is_ba
 
     tick(told, minutes=16)
 
-    assert words(receivers) == [Word.NEW]
+    assert words(receivers) == [NotificationKind.NEW]
     assert "No scan has succeeded since the first one, at" in about_scans(receivers)[0]["text"]
     (check,) = folder_checks(told)
-    assert check.grade is Grade.TROUBLE
+    assert check.grade is Grade.PROBLEM
 
 
 def _refuse(status: int) -> Callable[[World], None]:
@@ -133,13 +136,13 @@ def _reset(world: World) -> None:
 
 
 def _hang(world: World) -> None:
-    world.monkeypatch.setitem(scan.CALLS_S, scan.SCAN, 0.1)
+    world.monkeypatch.setitem(keep_watch.CALLS_S, keep_watch.Duty.SCAN, 0.1)
     world.faults.add(graph_fault("GET", "/children", faults.hang(60), times=None))
 
 
 def _hang_beyond_all_limits(world: World) -> None:
     """Let the listing take longer than any limit of a call would let it."""
-    world.monkeypatch.setattr(scan, "INNER_S", 0.2)
+    world.monkeypatch.setattr(keep_watch, "INNER_S", 0.2)
     world.faults.add(graph_fault("GET", "/children", faults.hang(60), times=None))
 
 
@@ -199,10 +202,10 @@ def test_a_folder_is_told_whatever_keeps_it_from_being_scanned_namely(
     told.faults.let_go()
 
     (alert,) = about_scans(receivers)
-    assert alert["word"] == Word.NEW
-    assert "The last good scan was at" in alert["text"]
+    assert alert["word"] == NotificationKind.NEW
+    assert "The last successful scan was at" in alert["text"]
     (check,) = folder_checks(told)
-    assert (check.name, check.grade) == ("Input folder /Input, import", Grade.TROUBLE)
+    assert (check.name, check.grade) == ("Input folder /Input, import", Grade.PROBLEM)
 
 
 def test_a_folder_that_cannot_be_made_because_a_file_has_its_name_is_told_15_minutes_after_the_first_try(
@@ -274,14 +277,14 @@ def test_the_last_good_scan_is_known_after_a_restart(told: World, receivers: Rec
         tick(told)
         told.services = told.new_process()
 
-    assert words(receivers) == [Word.NEW]
+    assert words(receivers) == [NotificationKind.NEW]
 
 
 def test_a_scan_that_a_notification_asked_for_in_this_process_counts(told: World, receivers: Receivers) -> None:
     tick(told)
     children = graph_fault("GET", "/children", faults.status(503), times=None)
     for _ in range(20):
-        scan.look(scan.wake_text(told.clock.now()), told.services)
+        scan_requests.handle_request(scan_requests.request_message(told.clock.now()), told.services)
         told.clock.advance(1)
         told.faults.add(children)
         tick(told)
@@ -291,14 +294,14 @@ def test_a_scan_that_a_notification_asked_for_in_this_process_counts(told: World
 
 
 def test_a_slow_scan_that_ends_after_its_tick_counts(told: World, receivers: Receivers) -> None:
-    told.monkeypatch.setattr(scan, "INNER_S", 0.05)
+    told.monkeypatch.setattr(keep_watch, "INNER_S", 0.05)
     told.faults.add(graph_fault("GET", "/children", faults.late(0.15), times=None))
     for _ in range(20):
         tick(told)
         wait_for(lambda: not told.services._duties._left_behind)
 
     assert about_scans(receivers) == []
-    assert Grade.TROUBLE not in [check.grade for check in folder_checks(told)]
+    assert Grade.PROBLEM not in [check.grade for check in folder_checks(told)]
 
 
 def test_a_folder_that_is_taken_out_of_the_settings_is_told_as_over(make_told: MakeTold, receivers: Receivers) -> None:
@@ -313,7 +316,9 @@ def test_a_folder_that_is_taken_out_of_the_settings_is_told_as_over(make_told: M
     world.services = world.new_process()
     tick(world)
 
-    assert [alert["integration"] for alert in about_scans(receivers) if alert["word"] == Word.OVER] == ["vendors"]
+    assert [alert["integration"] for alert in about_scans(receivers) if alert["word"] == NotificationKind.RESOLVED] == [
+        "vendors"
+    ]
 
 
 NOTES: Final[dict[str, bytes]] = {
@@ -335,12 +340,12 @@ def test_a_note_of_another_kind_is_written_anew_and_breaks_nothing(
     write_record(told, "watch/look", note)
     assert check_health(told.new_process).checks  # nobody has scanned yet, and the page opens
 
-    scan.keep_watch(told.services)
+    do_duties(told.services)
 
-    assert check_health(told.new_process).last_look == told.clock.now()
+    assert check_health(told.new_process).last_scan == told.clock.now()
     lock(told)
     tick(told, minutes=17)
-    assert words(receivers) == [Word.NEW]
+    assert words(receivers) == [NotificationKind.NEW]
 
 
 def test_a_note_that_is_damaged_while_a_folder_fails_does_not_say_that_it_is_over(
@@ -354,7 +359,7 @@ def test_a_note_that_is_damaged_while_a_folder_fails_does_not_say_that_it_is_ove
 
     tick(told, minutes=30)
 
-    assert words(receivers) == [Word.NEW]
+    assert words(receivers) == [NotificationKind.NEW]
 
 
 def test_moments_that_a_clock_far_ahead_has_written_keep_nobody_from_hearing_of_it(
@@ -368,7 +373,7 @@ def test_moments_that_a_clock_far_ahead_has_written_keep_nobody_from_hearing_of_
 
     tick(told, minutes=17)
 
-    assert words(receivers) == [Word.NEW]
+    assert words(receivers) == [NotificationKind.NEW]
 
 
 # What the health page shows
@@ -388,9 +393,9 @@ def test_a_folder_that_fails_for_less_than_a_quarter_of_an_hour_is_a_warning_wit
 
     (check,) = [check for check in health.checks if check.name.startswith("Input folder")]
     assert health.grade is check.grade is Grade.WARNING
-    assert "Last good scan: " in check.words
-    assert "HTTP 423" in check.words
-    assert "docs/troubleshooting.md" in check.to_do
+    assert "Last successful scan: " in check.message
+    assert "HTTP 423" in check.message
+    assert "docs/troubleshooting.md" in check.advice
 
 
 def test_one_folder_that_cannot_be_scanned_does_not_say_that_the_timer_stands_still(
@@ -404,8 +409,8 @@ def test_one_folder_that_cannot_be_scanned_does_not_say_that_the_timer_stands_st
     tick(world, minutes=16)
 
     health = check_health(world.new_process)
-    assert health.grade is Grade.TROUBLE
-    assert {check.name.partition(" /")[0] for check in health.checks if check.grade is Grade.TROUBLE} == {
+    assert health.grade is Grade.PROBLEM
+    assert {check.name.partition(" /")[0] for check in health.checks if check.grade is Grade.PROBLEM} == {
         "Input folder"
     }
 
@@ -416,12 +421,12 @@ def test_a_timer_that_does_not_run_is_shown_at_each_folder_after_a_quarter_of_an
 
     (check,) = folder_checks(told)
 
-    assert (check.grade, check.to_do) == (Grade.TROUBLE, "See whether the timer runs.")
+    assert (check.grade, check.advice) == (Grade.PROBLEM, "Check that the timer runs.")
 
 
 def test_what_is_noted_names_the_folder_for_people_who_read_it(told: World, tmp_path: Path) -> None:
     tick(told)
 
-    note = told.services.store.read_mark(folder_scans.NOTE).content
+    note = told.services.store.read_mark(folder_scans.CHECKPOINT).content
 
     assert f"drives/{told.onedrive.drive_id} /Input" in note.values()

@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 import pytest
 import requests
 
+from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from local_cloud.faults import Action, Fault
 from shared.app import quiet_libraries
 from shared.errors import AppError
 from shared.imports import steps as import_steps
-from shared.runs.run import Direction
-from shared.scan import scan
+from shared.runs.states import Direction
 from tests.leaks import leaks
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
@@ -110,11 +110,11 @@ def test_no_key_or_token_is_written_anywhere_when(
     printed: list[str] = []
     while not world.heads():
         assert len(printed) < 20, printed
-        printed.append(as_the_host_does(lambda: scan.keep_watch(world.services)))
+        printed.append(as_the_host_does(lambda: do_duties(world.services)))
     world.run_until_quiet()
     printed.append(as_the_host_does(world.start_exports))
     world.run_until_quiet()
-    printed.append(as_the_host_does(world.tell_people))
+    printed.append(as_the_host_does(world.deliver_alerts))
 
     everything = "\n".join([*printed, caplog.text, world.written()])
     assert {run.direction for run in world.ended_runs()} == set(Direction)

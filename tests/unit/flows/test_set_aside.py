@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from local_cloud.onedrive import Knobs
 from shared.runs import worker
-from shared.runs.run import Outcome, State
-from shared.scan import scan
+from shared.runs.states import Outcome, State
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, fno_fault, graph_fault, let_pass
 from tests.world import World
@@ -39,7 +39,7 @@ def minutes_go_by(world: World, minutes: int) -> None:
     (lane, *_) = world.heads() or [""]
     for _ in range(minutes):
         let_pass(world, lane, timedelta(minutes=1))
-        scan.keep_watch(world.services)
+        do_duties(world.services)
 
 
 def test_a_file_that_somebody_has_open_is_passed_by_the_files_behind_it_after_three_minutes(
@@ -69,9 +69,9 @@ def test_it_is_reported_once_with_the_items_own_words_and_over_when_it_goes_on(m
     world.onedrive.knobs.locked = {}
     minutes_go_by(world, 10)
     world.run_until_quiet()
-    scan.keep_watch(world.services)
+    do_duties(world.services)
     assert world.files("Success") == ["USMF_1.zip", "USMF_2.zip"]
-    assert [mail.subject for mail in world.onedrive.mails if mail.subject.startswith("Over: ")] != []
+    assert [mail.subject for mail in world.onedrive.mails if mail.subject.startswith("Resolved: ")] != []
 
 
 def test_who_was_taken_up_after_later_files_says_so_in_record_report_and_alert(make_world: MakeWorld) -> None:
@@ -82,7 +82,7 @@ def test_who_was_taken_up_after_later_files_says_so_in_record_report_and_alert(m
 
     world.onedrive.knobs.locked = {}
     world.run_until_quiet()
-    scan.keep_watch(world.services)
+    do_duties(world.services)
 
     run = next(run for run in world.ended_runs() if run.file.name == "USMF_1.zip")
     assert sorted(run.passed_by) == ["USMF_2.zip", "USMF_3.zip"]
@@ -91,7 +91,7 @@ def test_who_was_taken_up_after_later_files_says_so_in_record_report_and_alert(m
     assert "USMF_3.zip" in report
     ended = next(mail for mail in world.onedrive.mails if "Rejected" in mail.subject)
     assert "USMF_2.zip" in ended.content
-    over = next(mail for mail in world.onedrive.mails if mail.subject.startswith("Over: "))
+    over = next(mail for mail in world.onedrive.mails if mail.subject.startswith("Resolved: "))
     assert "USMF_3.zip" in over.content
 
 
@@ -191,10 +191,10 @@ def test_two_files_that_meet_the_same_refusal_stop_their_flow_with_one_alert_and
     world.faults.clear()
     minutes_go_by(world, 15)
     world.run_until_quiet()
-    scan.keep_watch(world.services)
+    do_duties(world.services)
     assert world.files("Success") == ["USMF_1.zip", "USMF_2.zip", "USMF_3.zip"]
     assert world.services.store.open_lanes().stops == []
-    assert any("Over" in mail.subject and "one after the other" in mail.subject for mail in world.onedrive.mails)
+    assert any("Resolved" in mail.subject and "one file after another" in mail.subject for mail in world.onedrive.mails)
 
 
 def test_a_stopped_flow_tries_another_file_each_time_new_ones_included(make_world: MakeWorld) -> None:

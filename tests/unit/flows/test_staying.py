@@ -11,7 +11,7 @@ from local_cloud.finance_operations.knobs import Speed
 from local_cloud.functions_host.settings import AppSettings, read_host_json
 from shared import execution
 from shared.clients.fno.client import FinanceOperations
-from shared.runs.run import State
+from shared.runs.states import State
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.test_inbound import fno_fault
 from tests.world import World

@@ -5,6 +5,7 @@ import os
 from dataclasses import replace
 from datetime import timedelta
 
+from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from local_cloud.faults import Action
 from local_cloud.onedrive import Knobs
@@ -13,8 +14,8 @@ from operations.actions import Requester
 from operations.filters import Filters
 from shared.errors import TryAgain
 from shared.runs.lane import Stop
-from shared.runs.run import Held, Run
-from shared.scan import scan
+from shared.runs.run import Run
+from shared.runs.values import Held
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, graph_fault, let_pass
@@ -67,7 +68,7 @@ def tried(world: World) -> list[str]:
 def minutes_go_by(world: World, lane: str, minutes: int) -> None:
     for _ in range(minutes):
         let_pass(world, lane, timedelta(minutes=1))
-        scan.keep_watch(world.services)
+        do_duties(world.services)
 
 
 def told(world: World) -> list[str]:
@@ -109,7 +110,7 @@ def test_a_file_that_is_taken_out_of_input_does_not_count_as_one_that_got_throug
 
     assert "USMF_3.zip" not in {run.file.name for run in world.all_open_runs()}
     assert len(world.services.store.open_lanes().stops) == 1
-    assert [mail for mail in world.onedrive.mails if mail.subject.startswith("Over: ")] == []
+    assert [mail for mail in world.onedrive.mails if mail.subject.startswith("Resolved: ")] == []
 
 
 def test_a_locked_file_ends_the_stop_of_its_flow_if_no_other_file_is_left(make_world: MakeWorld) -> None:
@@ -209,7 +210,7 @@ def test_flows_that_f_and_o_refuses_alike_are_told_of_once_for_their_environment
     for run in world.all_open_runs():
         stop(world, run.lane, "submit|F&O|400|", run.flow_name)
 
-    scan.keep_watch(world.services)
+    do_duties(world.services)
 
     assert len(told(world)) == 1
 

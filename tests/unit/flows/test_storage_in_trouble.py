@@ -6,10 +6,11 @@ from typing import Final
 import pytest
 from azure.storage.blob import BlobServiceClient
 
+from inbound_trigger.keep_watch import do_duties
 from shared import app
 from shared.errors import TryAgain
-from shared.runs.run import Run, State
-from shared.scan import scan
+from shared.runs.run import Run
+from shared.runs.states import State
 from tests.faults.interception import answered
 from tests.unit.flows.trouble import IMPORT_STATES, as_soon_as, look_and_finish
 from tests.world import World
@@ -80,7 +81,7 @@ def test_a_new_storage_account_gets_its_container_and_its_queues_by_the_first_mi
         assert not blobs.get_container_client(world.container).exists()
     world.put("USMF_1.zip")
 
-    scan.keep_watch(world.services)
+    do_duties(world.services)
     world.run_until_quiet(at_most_s=600)
 
     assert world.files("Success") == ["USMF_1.zip"]

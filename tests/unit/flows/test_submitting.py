@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
+from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Speed
 from operations import actions
 from operations.actions import Requester
 from shared.imports import steps as import_steps
 from shared.reservations import reserve
-from shared.runs.run import Outcome, State
-from shared.scan import scan
+from shared.runs.states import Outcome, State
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, as_soon_as, fno_fault, let_pass, look_and_finish
@@ -63,7 +63,7 @@ def test_a_crash_while_waiting_for_the_import_lock_needs_no_fence_and_uses_up_no
 ) -> None:
     world = make_world(settings=IN_ONE_LANE)
     lane = begin(world)
-    monkeypatch.setattr("shared.app.Services.import_turn", lambda *_: die())
+    monkeypatch.setattr("shared.app.Services.import_lock", lambda *_: die())
     with pytest.raises(Killed):
         world.wake(lane)
     monkeypatch.undo()
@@ -198,7 +198,7 @@ def test_a_run_that_is_cancelled_after_a_crash_at_the_submit_gives_the_project_b
 
     for _ in range(14):
         let_pass(world, lane, timedelta(minutes=1))
-        scan.keep_watch(world.services)
+        do_duties(world.services)
 
     assert world.imports() == [("USMF", 1)]
     assert "USMF_1.zip" in world.files("Error")

@@ -7,9 +7,10 @@ from typing import Final
 
 import pytest
 
+from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from shared.errors import AppError
-from shared.scan import scan
+from shared.scan import scan_requests
 from shared.scan.notification import BadNotification, read_notifications
 from shared.secret import Secret
 from tests.contract.receiver import Receiver
@@ -24,13 +25,13 @@ TIMED_OUT: Final = {
 
 
 def _expires(world: World, _: Receiver) -> None:
-    scan.keep_watch(world.services)
+    do_duties(world.services)
     world.clock.advance(DAY_S)  # in which the app was off
     world.onedrive.forget_subscription(_the_subscription(world))
 
 
 def _is_deleted(world: World, _: Receiver) -> None:
-    scan.keep_watch(world.services)
+    do_duties(world.services)
     world.services.subscriptions.delete(_the_subscription(world))
 
 
@@ -47,25 +48,25 @@ def _is_answered_wrongly(world: World, receiver: Receiver) -> None:
 
 
 def _is_forged(world: World, _: Receiver) -> None:
-    scan.keep_watch(world.services)
+    do_duties(world.services)
     forged = {"subscriptionId": "x", "clientState": "a guess", "changeType": "updated", "resource": "drives/x/root"}
     with pytest.raises(BadNotification):
         read_notifications(json.dumps({"value": [forged]}).encode(), Secret("the-first-secret-of-the-tests"))
 
 
 def _is_doubled(world: World, _: Receiver) -> None:
-    scan.keep_watch(world.services)
+    do_duties(world.services)
     world.clock.advance(1)
     for _each in range(2):
-        scan.look(scan.wake_text(world.clock.now()), world.services)
+        scan_requests.handle_request(scan_requests.request_message(world.clock.now()), world.services)
 
 
 def _is_silent_for_a_day(world: World, _: Receiver) -> None:
-    scan.keep_watch(world.services)
+    do_duties(world.services)
     world.onedrive.knobs.lose_notifications = True
     for _each in range(24):
         world.clock.advance(DAY_S / 24)
-        scan.keep_watch(world.services)
+        do_duties(world.services)
 
 
 TROUBLES: Final[dict[str, Callable[[World, Receiver], None]]] = {
@@ -89,14 +90,14 @@ def test_a_file_is_imported_once_within_a_minutes_look_when(
     world.put("USMF_1.zip")
 
     with suppress(AppError):  # what is wrong with the subscription is told after the look
-        scan.keep_watch(world.services)
+        do_duties(world.services)
     world.run_until_quiet(at_most_s=600)
 
     assert world.imports() == [("USMF", 1)]
     assert world.files("Success") == ["USMF_1.zip"]
     world.faults.clear()
     receiver.handshake_text = None
-    scan.keep_watch(world.services)
+    do_duties(world.services)
     assert len(world.onedrive.subscriptions) == 1
 
 
@@ -105,12 +106,12 @@ def test_a_refused_subscription_is_told_once_and_made_when_it_is_permitted(make_
     _is_refused(world, Receiver())
     for _ in range(3):
         with pytest.raises(AppError):
-            scan.keep_watch(world.services)
+            do_duties(world.services)
         world.clock.advance(60)
     assert len(world.mails()) == 1
 
     world.faults.clear()
-    scan.keep_watch(world.services)
+    do_duties(world.services)
 
     assert len(world.onedrive.subscriptions) == 1
     assert len(world.mails()) == 1

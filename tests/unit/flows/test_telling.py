@@ -10,17 +10,18 @@ from typing import Any, Final, cast
 import pytest
 from azure.storage.blob import BlobServiceClient
 
+from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from local_cloud.faults import Fault
 from local_cloud.finance_operations.knobs import Behaviour
 from local_cloud.receivers import SERVICE, Receivers, text_of
 from shared.alerts import delivery
-from shared.alerts.alert import Alert, Word
+from shared.alerts.alert import Alert, Category, NotificationKind
+from shared.alerts.app_alerts import credential_alerts
 from shared.alerts.outbox import Outbox
 from shared.errors import AppError, TryAgain
-from shared.runs.run import Outcome
+from shared.runs.states import Outcome
 from shared.runs.store import address_of
-from shared.scan import scan
 from tests.alerts import an_alert
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeNotified, MakeWorld
@@ -97,13 +98,13 @@ def out_of_trouble(world: World) -> None:
 
 def many_alerts(world: World, count: int, first: int = 0) -> None:
     for number in range(first, first + count):
-        world.services.tell(an_alert(key=f"ended-{number:04}", since=world.clock.now()))
+        world.services.enqueue_alert(an_alert(key=f"ended-{number:04}", since=world.clock.now()))
 
 
 def minutes_pass(world: World, minutes: int) -> None:
     for _ in range(minutes):
         world.clock.advance(60)
-        world.tell_people()
+        world.deliver_alerts()
 
 
 # What an alert says
@@ -112,7 +113,7 @@ def minutes_pass(world: World, minutes: int) -> None:
 def test_an_alert_of_a_failed_import_says_all_that_a_person_needs(telling_world: World, receivers: Receivers) -> None:
     telling_world.put("USMF_Customers_001.zip", BAD)
     look_and_finish(telling_world)
-    telling_world.tell_people()
+    telling_world.deliver_alerts()
 
     (alert,) = heard(receivers)
     (run,) = telling_world.ended_runs()
@@ -140,7 +141,7 @@ def test_the_link_to_a_run_that_goes_on_finds_it_then_and_after_its_end(
     telling_world: World, receivers: Receivers
 ) -> None:
     into_trouble(telling_world)
-    telling_world.tell_people()
+    telling_world.deliver_alerts()
 
     (alert,) = heard(receivers)
     address = alert["links"]["run"].removeprefix(f"{APP_URL}/api/runs/")
@@ -157,7 +158,7 @@ def test_an_alert_goes_to_every_channel_that_is_set(make_telling: MakeTelling, r
     world.put("USMF_1.zip", b"no package")
 
     look_and_finish(world)
-    world.tell_people()
+    world.deliver_alerts()
 
     (card,) = receivers.cards
     (mail,) = world.onedrive.mails
@@ -179,7 +180,7 @@ def test_a_flow_may_have_people_of_its_own(make_telling: MakeTelling, receivers:
     (world.folder / "Others" / "USMF_2.zip").write_bytes(b"no package")
 
     look_and_finish(world)
-    world.tell_people()
+    world.deliver_alerts()
 
     assert {(mail.subject.partition(",")[0], mail.recipients) for mail in world.onedrive.mails} == {
         ("assets", ("a@b.de",)),
@@ -193,8 +194,8 @@ def test_without_a_channel_an_alert_is_an_error_in_the_log_once(world: World, ca
     world.put("USMF_1.zip", b"no package")
     look_and_finish(world)
 
-    world.tell_people()
-    world.tell_people()
+    world.deliver_alerts()
+    world.deliver_alerts()
 
     lines = [json.loads(record.getMessage()) for record in caplog.records if '"event": "alert"' in record.getMessage()]
     assert [line["title"] for line in lines] == ["import, USMF_1.zip: Rejected"]
@@ -219,10 +220,10 @@ def test_trouble_that_is_noticed_again_and_again_is_told_once(telling_world: Wor
 
     for _ in range(10):
         let_pass(telling_world, lane, timedelta(minutes=2))
-        telling_world.tell_people()
+        telling_world.deliver_alerts()
 
     ((_, word),) = words(receivers)
-    assert word == Word.NEW
+    assert word == NotificationKind.NEW
 
 
 def test_an_alert_of_a_failed_run_is_forgotten_once_it_was_told(telling_world: World, receivers: Receivers) -> None:
@@ -242,7 +243,7 @@ def test_two_timers_at_once_tell_once(telling_world: World, receivers: Receivers
 
     def tell(_: int) -> None:
         barrier.wait()
-        telling_world.tell_people()
+        telling_world.deliver_alerts()
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(tell, range(2)))
@@ -261,7 +262,7 @@ def test_a_crash_between_telling_and_noting_tells_twice_under_one_id(
     with monkeypatch.context() as patched:
         patched.setattr(telling_world.services.outbox, "save", storage_is_away)
         with pytest.raises(TryAgain):
-            telling_world.tell_people()
+            telling_world.deliver_alerts()
     minutes_pass(telling_world, 2)
 
     first, again = receivers.deliveries
@@ -277,12 +278,12 @@ def test_trouble_whose_alert_could_not_be_kept_is_told_with_the_next_try_and_del
     with monkeypatch.context() as patched:
         patched.setattr(telling_world.services.outbox, "put", storage_is_away)
         lane = into_trouble(telling_world)
-    assert "alert.not_kept" in caplog.text
+    assert "alert.not_queued" in caplog.text
     assert telling_world.wakes.sent[-1][0] == lane  # its wake-up is on its way
     let_pass(telling_world, lane, timedelta(minutes=2))
-    telling_world.tell_people()
+    telling_world.deliver_alerts()
 
-    assert [word for _, word in words(receivers)] == [Word.NEW]
+    assert [word for _, word in words(receivers)] == [NotificationKind.NEW]
 
 
 def test_a_failed_run_whose_alert_could_not_be_kept_ends_later_and_is_told(
@@ -301,7 +302,7 @@ def test_a_failed_run_whose_alert_could_not_be_kept_ends_later_and_is_told(
             telling_world.wake(lane)
     assert telling_world.ended_runs() == []
     telling_world.run_until_quiet()
-    telling_world.tell_people()
+    telling_world.deliver_alerts()
 
     assert len(heard(receivers)) == len(telling_world.ended_runs()) == 1
 
@@ -314,16 +315,21 @@ def test_open_trouble_is_reminded_of_each_day_and_its_end_is_told_once(
 ) -> None:
     lane = into_trouble(telling_world)
     for _ in range(3 * 12):
-        telling_world.tell_people()
+        telling_world.deliver_alerts()
         telling_world.clock.advance(2 * HOUR_S)
         telling_world.wake(lane)
 
     out_of_trouble(telling_world)
     minutes_pass(telling_world, 3)
 
-    assert [word for _, word in words(receivers)] == [Word.NEW, Word.REMINDER, Word.REMINDER, Word.OVER]
+    assert [word for _, word in words(receivers)] == [
+        NotificationKind.NEW,
+        NotificationKind.REMINDER,
+        NotificationKind.REMINDER,
+        NotificationKind.RESOLVED,
+    ]
     assert len({key for key, _ in words(receivers)}) == 1
-    assert [alert["title"].partition(":")[0] for alert in heard(receivers)[1::2]] == ["Still open", "Over"]
+    assert [alert["title"].partition(":")[0] for alert in heard(receivers)[1::2]] == ["Still open", "Resolved"]
     assert heard(receivers)[-1]["over"] is not None
     assert kept(telling_world) == []
 
@@ -336,11 +342,11 @@ def test_how_often_is_reminded_is_a_setting(
     lane = into_trouble(world)
 
     for _ in range(24):
-        world.tell_people()
+        world.deliver_alerts()
         world.clock.advance(HOUR_S)
         world.wake(lane)
 
-    assert [word for _, word in words(receivers)].count(Word.REMINDER) == reminders
+    assert [word for _, word in words(receivers)].count(NotificationKind.REMINDER) == reminders
 
 
 def test_an_execution_that_hangs_is_told_and_its_end_too(make_telling: MakeTelling, receivers: Receivers) -> None:
@@ -349,14 +355,14 @@ def test_an_execution_that_hangs_is_told_and_its_end_too(make_telling: MakeTelli
     world.look()
     (lane,) = world.heads()
     let_pass(world, lane, timedelta(hours=1))
-    world.tell_people()
+    world.deliver_alerts()
 
     (run,) = world.open_runs()
     world.fno.end_now(run.execution_id)
     world.run_until_quiet()
-    world.tell_people()
+    world.deliver_alerts()
 
-    assert [word for _, word in words(receivers)] == [Word.NEW, Word.OVER]
+    assert [word for _, word in words(receivers)] == [NotificationKind.NEW, NotificationKind.RESOLVED]
     assert "hang" in heard(receivers)[0]["text"]
     assert world.files("Success") == ["USMF_1.zip"]
 
@@ -366,14 +372,14 @@ def test_trouble_that_is_over_before_anybody_could_be_told_is_told_as_over(
 ) -> None:
     into_trouble(telling_world)
     break_down(receivers)
-    telling_world.tell_people()
+    telling_world.deliver_alerts()
     out_of_trouble(telling_world)
     receivers._faults.clear()
 
     minutes_pass(telling_world, 2)
 
     ((_, word),) = words(receivers)
-    assert word == Word.OVER
+    assert word == NotificationKind.RESOLVED
     assert "sign-in" in heard(receivers)[0]["text"]
 
 
@@ -381,45 +387,45 @@ def test_trouble_that_ends_in_a_failure_is_over_and_the_failure_is_told(
     telling_world: World, receivers: Receivers
 ) -> None:
     into_trouble(telling_world)
-    telling_world.tell_people()
+    telling_world.deliver_alerts()
     telling_world.faults.clear()
     (telling_world.folder / "Processing" / "USMF_1.zip").write_bytes(b"no package any more")
 
     telling_world.run_until_quiet()
-    telling_world.tell_people()
+    telling_world.deliver_alerts()
 
     said = [(key.partition("-")[0], word) for key, word in words(receivers)]
-    assert said[0] == ("run", Word.NEW)
-    assert sorted(said[1:]) == [("ended", Word.NEW), ("run", Word.OVER)]
+    assert said[0] == ("run", NotificationKind.NEW)
+    assert sorted(said[1:]) == [("ended", NotificationKind.NEW), ("run", NotificationKind.RESOLVED)]
 
 
 def test_trouble_of_a_run_whose_record_a_person_deleted_is_over(telling_world: World, receivers: Receivers) -> None:
     into_trouble(telling_world)
-    telling_world.tell_people()
+    telling_world.deliver_alerts()
     with BlobServiceClient.from_connection_string(telling_world.connection) as blobs:
         container = blobs.get_container_client(telling_world.container)
         for row in list(container.list_blobs(name_starts_with="open/")):
             container.delete_blob(row.name)
 
-    telling_world.tell_people()
+    telling_world.deliver_alerts()
 
-    assert [word for _, word in words(receivers)] == [Word.NEW, Word.OVER]
+    assert [word for _, word in words(receivers)] == [NotificationKind.NEW, NotificationKind.RESOLVED]
 
 
 def test_a_record_that_cannot_be_read_keeps_its_alert_open_and_lets_others_be_told(
     telling_world: World, receivers: Receivers
 ) -> None:
     into_trouble(telling_world)
-    telling_world.tell_people()
+    telling_world.deliver_alerts()
     with BlobServiceClient.from_connection_string(telling_world.connection) as blobs:
         container = blobs.get_container_client(telling_world.container)
         (row,) = container.list_blobs(name_starts_with="open/")
         container.upload_blob(row.name, b"{", overwrite=True)
     many_alerts(telling_world, 1)
 
-    telling_world.tell_people()
+    telling_world.deliver_alerts()
 
-    assert [word for _, word in words(receivers)] == [Word.NEW, Word.NEW]
+    assert [word for _, word in words(receivers)] == [NotificationKind.NEW, NotificationKind.NEW]
 
 
 # A storm
@@ -429,7 +435,7 @@ def test_a_storm_becomes_one_digest_and_what_comes_later_waits_for_the_next(
     telling_world: World, receivers: Receivers
 ) -> None:
     many_alerts(telling_world, 30)
-    telling_world.tell_people()
+    telling_world.deliver_alerts()
     for minute in range(10):
         many_alerts(telling_world, 3, first=100 + 10 * minute)
         minutes_pass(telling_world, 1)
@@ -463,7 +469,7 @@ def test_a_few_alerts_at_once_are_told_one_by_one_oldest_first(telling_world: Wo
         telling_world.clock.advance(-1)
         many_alerts(telling_world, 1, first=number)
 
-    telling_world.tell_people()
+    telling_world.deliver_alerts()
 
     assert [key for key, _ in words(receivers)] == ["ended-0003", "ended-0001", "ended-0002"]
     assert len(receivers.deliveries) == 3
@@ -512,13 +518,13 @@ def test_a_channel_that_fails_is_not_tried_more_than_five_times_in_a_quarter_of_
 def test_a_channel_that_is_set_anew_hears_of_what_is_open(make_telling: MakeTelling, receivers: Receivers) -> None:
     world = make_telling(settings={**ALERTS, "ALERT_WEBHOOK_URL": ""})
     into_trouble(world)
-    world.tell_people()
+    world.deliver_alerts()
 
     world._more_settings["ALERT_WEBHOOK_URL"] = receivers.webhook_url
     world.services = world.new_process()
-    world.tell_people()
+    world.deliver_alerts()
 
-    assert [word for _, word in words(receivers)] == [Word.NEW]
+    assert [word for _, word in words(receivers)] == [NotificationKind.NEW]
     assert len(world.onedrive.mails) == 1
 
 
@@ -539,7 +545,7 @@ def test_a_client_secret_that_ends_soon_is_told_a_month_before_and_over_when_it_
     world.services = world.new_process()
     _look_on(world, "2027-06-21")
 
-    assert [word for _, word in words(receivers)] == [Word.NEW, Word.OVER]
+    assert [word for _, word in words(receivers)] == [NotificationKind.NEW, NotificationKind.RESOLVED]
 
 
 def _secret_until(day: str) -> dict[str, str]:
@@ -554,7 +560,7 @@ def _secret_until(day: str) -> dict[str, str]:
 def _look_on(world: World, day: str) -> None:
     """Let the minute's timer come by on a day. What the secret opens is none of this test's business."""
     world.clock.present = world.clock.present.fromisoformat(f"{day}T12:00:00+00:00")
-    delivery.tell_people({delivery.CREDENTIAL: delivery.credential_alerts(world.services)}, world.services)
+    delivery.deliver_alerts({Category.CREDENTIAL: credential_alerts(world.services)}, world.services)
 
 
 def test_a_subscription_that_graph_refuses_is_told_as_such_and_over_when_it_is_made(
@@ -564,13 +570,13 @@ def test_a_subscription_that_graph_refuses_is_told_as_such_and_over_when_it_is_m
     world.faults.add(graph_fault("POST", "/subscriptions", faults.status(403), times=None))
     for _ in range(3):
         with pytest.raises(AppError):
-            scan.keep_watch(world.services)
+            do_duties(world.services)
     world.faults.clear()
-    scan.keep_watch(world.services)
+    do_duties(world.services)
 
     assert [alert["title"] for alert in heard(receivers)] == [
         "The subscription cannot be renewed",
-        "Over: The subscription cannot be renewed",
+        "Resolved: The subscription cannot be renewed",
     ]
 
 
@@ -578,14 +584,14 @@ def test_a_subscription_that_passing_trouble_keeps_from_being_renewed_is_told_af
     make_notified: MakeNotified, receivers: Receivers
 ) -> None:
     world = make_notified(ALERT_WEBHOOK_URL=receivers.webhook_url, ALERT_REMIND_AFTER_HOURS="0")
-    scan.keep_watch(world.services)
+    do_duties(world.services)
     world.faults.add(graph_fault("*", "/subscriptions", faults.status(503), times=None))
 
     told = []
     for _day in range(5):
         world.clock.advance(24 * HOUR_S)
         try:
-            scan.keep_watch(world.services)
+            do_duties(world.services)
         except AppError:
             told.append(len(heard(receivers)))
 
@@ -603,9 +609,9 @@ def test_trouble_whose_words_hold_another_id_each_time_is_told_once(
         world.faults.clear()
         world.faults.add(graph_fault("GET", "children", faults.status(403, body=body), times=None))
         with pytest.raises(AppError):
-            scan.keep_watch(world.services)
+            do_duties(world.services)
 
-    assert [word for _, word in words(receivers)] == [Word.NEW]
+    assert [word for _, word in words(receivers)] == [NotificationKind.NEW]
 
 
 def test_passing_trouble_does_not_say_that_the_other_kind_is_over(
@@ -617,17 +623,17 @@ def test_passing_trouble_does_not_say_that_the_other_kind_is_over(
         world.faults.add(graph_fault("GET", "children", do, times=None))
         world.services = world.new_process()
         with pytest.raises(AppError):
-            scan.keep_watch(world.services)
+            do_duties(world.services)
 
-    assert [word for _, word in words(receivers)] == [Word.NEW]
+    assert [word for _, word in words(receivers)] == [NotificationKind.NEW]
 
 
 def test_what_another_worker_is_telling_is_left_to_it(telling_world: World, receivers: Receivers) -> None:
     many_alerts(telling_world, 1)
 
     with telling_world.services.store.lease("alerts"):
-        telling_world.tell_people()
+        telling_world.deliver_alerts()
     assert heard(receivers) == []
-    telling_world.tell_people()
+    telling_world.deliver_alerts()
 
-    assert [word for _, word in words(receivers)] == [Word.NEW]
+    assert [word for _, word in words(receivers)] == [NotificationKind.NEW]

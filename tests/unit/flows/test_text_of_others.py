@@ -17,7 +17,7 @@ from operations.filters import Filters
 from shared.clients.fno.client import ExecutionStatus, FinanceOperations
 from shared.errors import NeedsPerson
 from shared.imports import report
-from shared.runs.run import Outcome
+from shared.runs.states import Outcome
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeTold, MakeWorld
 from tests.unit.flows.trouble import fno_fault, graph_fault, look_and_finish
@@ -104,7 +104,7 @@ def test_a_secret_in_a_row_error_is_in_no_record_page_alert_or_report(make_told:
     world.put("USMF_1.zip", build_package(rows=(("B", "#ERROR here"),)))
 
     look_and_finish(world)
-    world.tell_people()
+    world.deliver_alerts()
 
     beside = b"".join(
         path.read_bytes() for path in (world.folder / "Error").iterdir() if path.suffix in (".txt", ".csv")

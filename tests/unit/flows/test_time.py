@@ -8,6 +8,7 @@ from typing import Final
 
 import pytest
 
+from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from shared.clients.blobs.write import stream_to_blob
 from shared.clients.fno.client import FinanceOperations
@@ -15,8 +16,9 @@ from shared.clients.graph.drive_item import DriveItem
 from shared.clients.graph.upload import UploadSession
 from shared.imports import steps as import_steps
 from shared.imports.steps import advance_imports
-from shared.runs.run import Run, State
-from shared.scan import scan
+from shared.runs.run import Run
+from shared.runs.states import State
+from shared.scan import scan_requests
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.test_outbound import EXPORT, change, delivered, export, prepared
 from tests.unit.flows.trouble import ALERTS, IMPORT_STATES, as_soon_as, fno_fault, look_and_finish
@@ -53,11 +55,11 @@ def test_a_file_is_seen_within_a_minutes_look_although_the_last_look_began_on_a_
 ) -> None:
     ahead = world.new_process()
     ahead._clock = lambda: world.clock.now() + SKEW
-    scan.look(scan.wake_text(ahead.now()), ahead)
+    scan_requests.handle_request(scan_requests.request_message(ahead.now()), ahead)
     world.put("USMF_1.zip")
 
-    scan.look(scan.wake_text(world.clock.now()), world.services)
-    scan.keep_watch(world.services)
+    scan_requests.handle_request(scan_requests.request_message(world.clock.now()), world.services)
+    do_duties(world.services)
 
     assert [run.file.name for run in world.open_runs()] == ["USMF_1.zip"]
 
@@ -133,7 +135,7 @@ def test_a_host_that_sleeps_for_a_quarter_of_an_hour_again_and_again_imports_onc
     for _ in range(4):
         world.clock.advance(QUARTER)
         world.services = world.new_process()
-        scan.keep_watch(world.services)
+        do_duties(world.services)
         for lane in world.heads():
             world.wake(lane)
 

@@ -8,16 +8,23 @@ from typing import Any, Final
 
 import pytest
 
+from inbound_trigger import keep_watch
+from inbound_trigger.keep_watch import Duty, do_duties
 from local_cloud import faults
 from local_cloud.faults import Fault
 from local_cloud.receivers import Receivers
-from shared.alerts import delivery
+from shared.alerts import delivery, poison_messages
+from shared.alerts.alert import Category
 from shared.azure_storage.queue import WORK
 from shared.errors import AppError, NeedsPerson, TryAgain
-from shared.health.checks import Grade, check_health
+from shared.health.checks import check_health
+from shared.health.health import Grade
 from shared.runs import wake
-from shared.runs.run import Direction, FileFacts, Run, State, new_run
+from shared.runs.run import Run, new_run
+from shared.runs.states import Direction, State
+from shared.runs.values import FileFacts
 from shared.scan import folder_scans, scan
+from shared.scan.subscriptions import subscription_checkpoint
 from tests.alerts import an_alert
 from tests.contract.receiver import Receiver
 from tests.unit.flows.conftest import MakeNotified, MakeTold, MakeWorld
@@ -42,18 +49,18 @@ TICK_S: Final = 50 * PART
 @pytest.fixture
 def five_times_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the limits of duties, and of calls that hang in these tests, be over five times as soon."""
-    for name in ("FIRST_S", "SECOND_S", "TELL_S", "INNER_S"):
-        monkeypatch.setattr(scan, name, getattr(scan, name) * PART)
+    for name in ("FIRST_S", "SECOND_S", "DELIVER_S", "INNER_S", "SUBSCRIPTIONS_S"):
+        monkeypatch.setattr(keep_watch, name, getattr(keep_watch, name) * PART)
     for name in ("SEND_S", "CHANNELS_S"):
         monkeypatch.setattr(delivery, name, getattr(delivery, name) * PART)
-    for duty, seconds in scan.CALLS_S.items():
-        monkeypatch.setitem(scan.CALLS_S, duty, seconds * PART)
+    for duty, seconds in keep_watch.CALLS_S.items():
+        monkeypatch.setitem(keep_watch.CALLS_S, duty, seconds * PART)
 
 
 def tick(world: World) -> Exception | None:
     """Let the minute's timer run; return how its invocation failed, None if it did not."""
     try:
-        scan.keep_watch(world.services)
+        do_duties(world.services)
     except Exception as error:  # noqa: BLE001  # whatever it is: that is what the tests look at
         return error
     return None
@@ -62,12 +69,12 @@ def tick(world: World) -> Exception | None:
 # Each duty, and what shows that it was done.
 
 DUTIES: Final = {
-    scan.MAKE_FOLDERS: "make_folders",
-    scan.SCAN: "_scan_all",
-    scan.WAKE_LANES: "see_to_lanes",
-    scan.TELL_OF_GIVEN_UP: "tell_of_given_up",
-    scan.NOTE_SCANS: "note_scans",
-    scan.KEEP_SUBSCRIPTIONS: "keep_subscriptions",
+    Duty.MAKE_FOLDERS: (keep_watch, "make_folders"),
+    Duty.SCAN: (keep_watch, "scan_all"),
+    Duty.WAKE_LANES: (wake, "see_to_lanes"),
+    Duty.REPORT_POISON_MESSAGES: (keep_watch, "report_poison_messages"),
+    Duty.RECORD_SCANS: (keep_watch, "record_scans"),
+    Duty.KEEP_SUBSCRIPTIONS: (keep_watch, "keep_subscriptions"),
 }
 
 
@@ -83,16 +90,17 @@ def with_something_for_every_duty(make_notified: MakeNotified, receivers: Receiv
     return world
 
 
-def done(world: World, receivers: Receivers) -> set[str]:
+def done(world: World, receivers: Receivers) -> set[Duty]:
     """Return the duties that were done, by what they have left behind."""
     health = check_health(world.new_process)
     signs = {
-        scan.MAKE_FOLDERS: (world.folder / "Error").is_dir(),
-        scan.SCAN: len(world.services.store.open_places()) == 2,
-        scan.WAKE_LANES: len(world.wakes_of_lanes()) > 1,
-        scan.TELL_OF_GIVEN_UP: "Messages of work were given up" in told_titles(receivers),
-        scan.NOTE_SCANS: health.last_look == world.clock.now() or bool(world.services.store.read_mark("look").content),
-        scan.KEEP_SUBSCRIPTIONS: len(world.onedrive.subscriptions) == 1,
+        Duty.MAKE_FOLDERS: (world.folder / "Error").is_dir(),
+        Duty.SCAN: len(world.services.store.open_places()) == 2,
+        Duty.WAKE_LANES: len(world.wakes_of_lanes()) > 1,
+        Duty.REPORT_POISON_MESSAGES: "The queue work has poison messages" in told_titles(receivers),
+        Duty.RECORD_SCANS: health.last_scan == world.clock.now()
+        or bool(world.services.store.read_mark("look").content),
+        Duty.KEEP_SUBSCRIPTIONS: len(world.onedrive.subscriptions) == 1,
     }
     return {duty for duty, is_done in signs.items() if is_done}
 
@@ -103,41 +111,41 @@ def test_a_bug_in_one_duty_leaves_the_others_done_and_is_told_and_the_invocation
     receivers: Receivers,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
-    duty: str,
+    duty: Duty,
 ) -> None:
     world = with_something_for_every_duty(make_notified, receivers)
 
     def broken(*_: object, **__: object) -> None:
         raise KeyError("expires")
 
-    monkeypatch.setattr(scan, DUTIES[duty], broken)
+    monkeypatch.setattr(*DUTIES[duty], broken)
 
     error = tick(world)
 
     assert isinstance(error, KeyError)
     assert done(world, receivers) >= DUTIES.keys() - {duty}
-    assert f"The app has a bug in the timer's duty '{duty}'" in told_titles(receivers)
+    assert f"The app has a bug in the timer's duty '{duty.label}'" in told_titles(receivers)
     assert '"duty.broke"' in caplog.text
     assert "in broken" in caplog.text  # the traceback
     check = next(check for check in check_health(world.new_process).checks if check.name.startswith("The app has"))
-    assert check.grade is Grade.TROUBLE
+    assert check.grade is Grade.PROBLEM
 
 
 @pytest.mark.parametrize("duty", DUTIES)
 @pytest.mark.usefixtures("five_times_faster")
 def test_a_duty_that_hangs_leaves_the_others_done_and_is_told_and_not_begun_again_until_it_ends(
-    make_notified: MakeNotified, receivers: Receivers, monkeypatch: pytest.MonkeyPatch, duty: str
+    make_notified: MakeNotified, receivers: Receivers, monkeypatch: pytest.MonkeyPatch, duty: Duty
 ) -> None:
     world = with_something_for_every_duty(make_notified, receivers)
     over, begun = threading.Event(), []
-    original = getattr(scan, DUTIES[duty])
+    original = getattr(*DUTIES[duty])
 
     def hang(*arguments: Any, **named: Any) -> Any:
         begun.append(duty)
         over.wait(30)
         return original(*arguments, **named)
 
-    monkeypatch.setattr(scan, DUTIES[duty], hang)
+    monkeypatch.setattr(*DUTIES[duty], hang)
     try:
         for _ in range(3):
             began = time.monotonic()
@@ -146,19 +154,19 @@ def test_a_duty_that_hangs_leaves_the_others_done_and_is_told_and_not_begun_agai
             world.clock.advance(60)
         assert done(world, receivers) >= DUTIES.keys() - {duty}
         assert begun == [duty]
-        does_not_end = f"The timer's duty '{duty}' does not end"
-        assert told_titles(receivers).count(does_not_end) == (0 if duty == scan.SCAN else 1)
+        does_not_end = f"The timer's duty '{duty.label}' does not finish"
+        assert told_titles(receivers).count(does_not_end) == (0 if duty == Duty.SCAN else 1)
     finally:
         over.set()
     wait_for(lambda: not world.services._duties._left_behind)
 
     with suppress(AppError):
-        scan.keep_watch(world.services)
+        do_duties(world.services)
 
     assert begun == [duty] * 2
     assert duty in done(world, receivers)
-    if duty != scan.SCAN:
-        assert f"Over: {does_not_end}" in told_titles(receivers)
+    if duty != Duty.SCAN:
+        assert f"Resolved: {does_not_end}" in told_titles(receivers)
 
 
 def test_a_bug_that_stays_is_told_once_and_over_when_it_is_mended(
@@ -168,26 +176,26 @@ def test_a_bug_that_stays_is_told_once_and_over_when_it_is_mended(
         raise ValueError("a damaged note")
 
     with monkeypatch.context() as patched:
-        patched.setattr(scan, "see_to_lanes", broken)
+        patched.setattr(wake, "see_to_lanes", broken)
         for _ in range(3):
             tick(told)
             told.clock.advance(60)
 
     assert tick(told) is None
-    title = f"The app has a bug in the timer's duty '{scan.WAKE_LANES}'"
-    assert told_titles(receivers) == [title, f"Over: {title}"]
+    title = f"The app has a bug in the timer's duty '{Duty.WAKE_LANES.label}'"
+    assert told_titles(receivers) == [title, f"Resolved: {title}"]
 
 
 def test_trouble_of_two_duties_is_told_both(told: World, receivers: Receivers, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(_: object) -> None:
+    def refused(*_: object, **__: object) -> None:
         raise NeedsPerson("Give the role Storage Queue Data Contributor")
 
-    monkeypatch.setattr(scan, "tell_of_given_up", refused)
+    monkeypatch.setattr(keep_watch, "report_poison_messages", refused)
     told.faults.add(graph_fault("GET", "/children", faults.status(403), times=None))
 
     tick(told)
 
-    assert sorted(told_titles(receivers)) == ["OneDrive cannot be watched", "The app cannot tell of given up messages"]
+    assert sorted(told_titles(receivers)) == ["OneDrive cannot be scanned", "The app cannot report poison messages"]
 
 
 def test_one_duty_in_trouble_for_long_keeps_no_alert_of_another_one_open(
@@ -202,7 +210,7 @@ def test_one_duty_in_trouble_for_long_keeps_no_alert_of_another_one_open(
     tick(world)
 
     title = "The subscription cannot be renewed"
-    assert told_titles(receivers) == [title, f"Over: {title}"]
+    assert told_titles(receivers) == [title, f"Resolved: {title}"]
 
 
 # Within a duty
@@ -242,19 +250,19 @@ def test_a_drive_that_hangs_keeps_no_other_drive_from_its_subscription_and_its_s
 def test_a_queue_that_cannot_be_read_keeps_no_other_queue_from_being_told(
     told: World, receivers: Receivers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tell = scan._tell_of_given_up
+    tell = poison_messages._report
 
     def broken_for_an_older_one(queue: str, services: Any) -> int:
         if queue == "inbound-looks":
             raise KeyError(queue)
         return tell(queue, services)
 
-    monkeypatch.setattr(scan, "_tell_of_given_up", broken_for_an_older_one)
+    monkeypatch.setattr(poison_messages, "_report", broken_for_an_older_one)
     told.give_up_on(WORK, "in-1")
 
     assert isinstance(tick(told), KeyError)
 
-    assert "Messages of work were given up" in told_titles(receivers)
+    assert "The queue work has poison messages" in told_titles(receivers)
 
 
 def test_lanes_that_cannot_be_woken_keep_no_lane_of_another_message_asleep(make_world: MakeWorld) -> None:
@@ -304,7 +312,7 @@ def test_a_damaged_note_of_a_subscription_is_written_anew(
     world = make_notified(ALERT_WEBHOOK_URL=receivers.webhook_url)
     assert tick(world) is None
     (drive,) = world.services.integrations.drives
-    name = scan.subscription_note(drive)
+    name = subscription_checkpoint(drive)
     before = world.services.store.read_mark(name).content
     write_record(world, f"watch/{name}", content)
     assert check_health(world.new_process).checks  # the page opens
@@ -317,7 +325,7 @@ def test_a_damaged_note_of_a_subscription_is_written_anew(
 
 
 @pytest.mark.parametrize("content", DAMAGED)
-@pytest.mark.parametrize("note", [scan.GIVEN_UP, delivery.USED])
+@pytest.mark.parametrize("note", [poison_messages.REPORTED, delivery.USED])
 def test_a_damaged_note_of_what_was_told_is_written_anew(
     told: World, receivers: Receivers, note: str, content: bytes
 ) -> None:
@@ -326,7 +334,7 @@ def test_a_damaged_note_of_what_was_told_is_written_anew(
 
     assert tick(told) is None
 
-    assert told_titles(receivers) == ["Messages of work were given up"]
+    assert told_titles(receivers) == ["The queue work has poison messages"]
     assert told.services.store.read_mark(note).content
 
 
@@ -340,7 +348,7 @@ def test_a_tick_with_50_flows_ends_in_time_while_graph_hangs_and_all_else_is_don
     world = make_told(INTEGRATIONS=FIFTY_IMPORTS, **ALERTS)
     world.put("USMF_1.zip")
     world.services.store.create(_overdue_run(world))
-    world.services.tell(an_alert(key="ended-1"))
+    world.services.enqueue_alert(an_alert(key="ended-1"))
     world.give_up_on(WORK, "in-1")
     world.services.graph_token.token()
     world.faults.add(Fault("graph", "*", "", 1, None, do=faults.hang(120)))
@@ -353,9 +361,9 @@ def test_a_tick_with_50_flows_ends_in_time_while_graph_hangs_and_all_else_is_don
         world.clock.advance(60)
 
     assert len(world.wakes_of_lanes()) == 3
-    assert "Messages of work were given up" in told_titles(receivers)
+    assert "The queue work has poison messages" in told_titles(receivers)
     assert an_alert().title in told_titles(receivers)
-    note = world.services.store.read_mark(folder_scans.NOTE).content
+    note = world.services.store.read_mark(folder_scans.CHECKPOINT).content
     assert sum(name.endswith(" failed") for name in note) == FLOWS
     world.faults.clear()
     world.faults.let_go()
@@ -375,17 +383,31 @@ def _overdue_run(world: World) -> Run:
 
 
 def test_the_limits_of_the_timer_leave_ten_seconds_of_its_minute() -> None:
-    assert scan.FIRST_S + scan.SECOND_S + scan.TELL_S <= 50 - 2
-    assert min(scan.FIRST_S, scan.SECOND_S) > scan.INNER_S
+    assert keep_watch.FIRST_S + keep_watch.SECOND_S + keep_watch.DELIVER_S <= 50 - 2
+    assert min(keep_watch.FIRST_S, keep_watch.SECOND_S) > keep_watch.INNER_S
     # A call to storage is tried three times, half a second apart.
-    assert 3 * scan.CALL_S + 1 < scan.FIRST_S
-    assert delivery.CHANNELS_S < scan.TELL_S
+    assert 3 * keep_watch.CALL_S + 1 < keep_watch.FIRST_S
+    assert delivery.CHANNELS_S < keep_watch.DELIVER_S
     assert delivery.SEND_S < delivery.CHANNELS_S
 
 
 def test_what_is_saved_keeps_its_names() -> None:
     """They are a contract with what older versions have saved."""
-    areas = (delivery.WATCH, delivery.CREDENTIAL, delivery.OPEN_RUN, delivery.ENDED_RUN, delivery.GIVEN_UP)
-
-    assert areas == ("watch", "credential", "run", "ended", "given-up")
-    assert (folder_scans.NOTE, folder_scans.AT, delivery.USED, scan.GIVEN_UP) == ("look", "at", "alerts", "given-up")
+    assert [each.value for each in Category] == [
+        "run",
+        "ended",
+        "watch",
+        "scan",
+        "stray",
+        "credential",
+        "given-up",
+        "stopped",
+        "record",
+        "damaged",
+    ]
+    assert (folder_scans.CHECKPOINT, folder_scans.AT, delivery.USED, poison_messages.REPORTED) == (
+        "look",
+        "at",
+        "alerts",
+        "given-up",
+    )

@@ -9,7 +9,8 @@ from local_cloud.finance_operations.knobs import Behaviour, Speed
 from operations import actions, run_view
 from operations.actions import Requester
 from shared import execution
-from shared.runs.run import Outcome, Run, State
+from shared.runs.run import Run
+from shared.runs.states import Outcome, State
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, as_soon_as, fno_fault, graph_fault, let_pass, look_and_finish
 from tests.world import World
@@ -145,10 +146,10 @@ def test_waits_grow_to_five_minutes_for_every_kind_of_error(make_world: MakeWorl
 def test_waiting_for_the_import_lock_or_for_a_grace_time_is_no_failure(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.azure_storage.import_lock.TURN_WAIT_S", 0.0)
+    monkeypatch.setattr("shared.azure_storage.import_lock.LOCK_WAIT_S", 0.0)
     world = make_world(settings=IN_ONE_LANE)
     lane = begin(world)
-    with world.new_process().import_turn(world.fno.url):
+    with world.new_process().import_lock(world.fno.url):
         let_pass(world, lane, timedelta(minutes=5))
 
     run = only(world)

@@ -8,6 +8,7 @@ from typing import Final
 import pytest
 
 from inbound_trigger import work
+from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from local_cloud.faults import Fault
 from local_cloud.onedrive import Knobs
@@ -17,11 +18,11 @@ from shared.clients.graph.subscriptions import LONGEST_LIFE
 from shared.config.integrations import ImportFlow
 from shared.errors import NeedsPerson, TryAgain
 from shared.runs import wake
-from shared.runs.run import Outcome, State
+from shared.runs.states import Outcome, State
 from shared.runs.worker import LEFT_TO_TIMER_S
-from shared.scan import scan
-from shared.scan.scan import CLOCKS_DIFFER_BY, wake_text
-from shared.scan.throttle import ECHO, LOOK_EVERY_S
+from shared.scan import scan, scan_requests
+from shared.scan.scan_requests import CLOCKS_DIFFER_BY, request_message
+from shared.scan.throttle import ECHO, SCAN_EVERY_S
 from shared.secret import Secret, SecretUrl
 from tests.contract.receiver import Receiver
 from tests.unit.flows.conftest import MakeNotified, MakeWorld
@@ -49,12 +50,12 @@ def listings(world: World) -> int:
 
 def notified(world: World) -> str:
     """Return the message that a notification which comes now is queued as."""
-    return wake_text(world.clock.now())
+    return request_message(world.clock.now())
 
 
 def look(world: World, message: str = "") -> str:
     """Answer a message that asks for a scan; return the lane that its function would go on with."""
-    return scan.look(message or notified(world), world.services)
+    return scan_requests.handle_request(message or notified(world), world.services)
 
 
 # A look
@@ -92,7 +93,7 @@ def test_a_folder_that_hangs_holds_up_no_lane_in_which_the_scan_has_found_a_file
     world = make_world(settings={"INTEGRATIONS": THREE_IMPORTS})
     (world.folder / "Customers" / "Input").mkdir(parents=True)
     (world.folder / "Customers" / "Input" / "USMF_1.zip").write_bytes(b"x")
-    files_of, woken_by_then = scan._files_of, list[tuple[str, float]]()
+    files_of, woken_by_then = scan._list_files, list[tuple[str, float]]()
 
     def hanging(flow: ImportFlow, services: Services) -> list[DriveItem]:
         if flow.name == "vendors":
@@ -100,7 +101,7 @@ def test_a_folder_that_hangs_holds_up_no_lane_in_which_the_scan_has_found_a_file
             woken_by_then.extend(world.wakes_of_lanes())
         return files_of(flow, services)
 
-    monkeypatch.setattr(scan, "_files_of", hanging)
+    monkeypatch.setattr(scan, "_list_files", hanging)
 
     assert look(world) == ""
     assert woken_by_then == [(lane, 0) for lane in world.heads()]
@@ -112,7 +113,7 @@ def test_a_lane_is_woken_all_the_same_if_the_scan_that_found_its_file_breaks(
     world = make_world()
     world.put("USMF_1.zip")
     # A bug of another folder, which has none of its own here.
-    monkeypatch.setattr(scan, "gravest", lambda _scans: KeyError("a bug"))
+    monkeypatch.setattr(scan_requests, "gravest", lambda _scans: KeyError("a bug"))
 
     with pytest.raises(KeyError):
         look(world)
@@ -280,12 +281,12 @@ def test_a_look_that_finds_nothing_after_a_change_of_our_own_looks_no_more(world
 def test_notifications_in_a_row_ask_for_one_look_at_once_and_one_three_seconds_later(world: World) -> None:
     at_once: list[str] = []
     for _ in range(20):
-        scan.ask_for_look(world.services, at_once=at_once.append)
+        scan_requests.request_scan(world.services, at_once=at_once.append)
         world.clock.advance(0.1)
 
     assert len(at_once) == 1
     ((text, delay_s),) = world.scans_asked_for()
-    assert delay_s == LOOK_EVERY_S
+    assert delay_s == SCAN_EVERY_S
 
     world.clock.advance(delay_s)
     world.put("USMF_1.zip")
@@ -367,7 +368,7 @@ def test_a_folder_that_cannot_be_listed_does_not_keep_the_others_from_being_look
         world.look()
 
     assert len(world.heads()) == 2
-    assert '"look.failed"' in caplog.text
+    assert '"scan.failed"' in caplog.text
     assert world.look() == 1
 
 
@@ -382,7 +383,7 @@ def test_a_permission_that_is_missing_is_told_by_the_look(world: World) -> None:
 
 
 def keep_watch(world: World) -> None:
-    scan.keep_watch(world.services)
+    do_duties(world.services)
 
 
 def test_the_timer_sees_a_file_that_no_notification_told_of(world: World) -> None:
@@ -567,7 +568,7 @@ def test_one_duty_that_fails_keeps_the_timer_from_none_of_the_others(
         keep_watch(world)
 
     assert len(world.wakes_of_lanes()) == 2
-    assert '"watch.duty_failed"' in caplog.text
+    assert '"duty.failed"' in caplog.text
 
 
 def test_what_only_a_person_can_mend_is_told_once_however_often_the_timer_meets_it(make_world: MakeWorld) -> None:

@@ -13,7 +13,8 @@ from local_cloud.receivers import Receivers
 from shared.app import Services
 from shared.package_memory import LARGE_BYTES, ROOM_BYTES
 from shared.runs import worker
-from shared.runs.run import Run, State
+from shared.runs.run import Run
+from shared.runs.states import State
 from shared.runs.store import Lane
 from shared.runs.worker import Flow
 from tests.world import World

@@ -45,7 +45,7 @@ def test_of_the_hosts_log_only_the_movements_of_files_are_shown_and_all_of_it_is
     say = Movements(tmp_path / "host.log", shown.append)
     lines = [
         "Functions:",
-        '[2026-11-29T12:00:00.000Z] {"event": "look.done", "opened": 1}',
+        '[2026-11-29T12:00:00.000Z] {"event": "scan.done", "opened": 1}',
         '[2026-11-29T12:00:01.000Z] {"event": "file.claimed", "file": "a.zip"}',
         '[2026-11-29T12:00:02.000Z] {"event": "run.ended", "file": "a.zip", "state": "filed", "outcome": "Failed", '
         '"reason": "no rows"}',

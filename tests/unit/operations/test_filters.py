@@ -5,7 +5,7 @@ import re
 import pytest
 
 from operations.filters import NOT_SUCCEEDED, Filters, InvalidRequest, read_filters
-from shared.runs.run import Outcome, State
+from shared.runs.states import Outcome, State
 from shared.runs.store import RunRow
 from tests.builders import NOON, a_row
 

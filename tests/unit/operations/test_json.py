@@ -7,7 +7,8 @@ from typing import Any
 from operations import pages, run_view
 from operations.actions import ActionResult
 from operations.web import PageRequest
-from shared.runs.run import State, StepRecord
+from shared.runs.states import State
+from shared.runs.values import StepRecord
 from tests.builders import NOON
 from tests.page_views import HOSTILE, damaged_view, hostile_health, hostile_list, hostile_run, hostile_view
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from operations import list_view
 from operations.labels import Place
-from shared.runs.run import State
+from shared.runs.states import State
 from tests.builders import NOON, a_row
 
 SECOND = timedelta(seconds=1)

@@ -11,8 +11,8 @@ from operations import available_actions, handlers, pages, run_view
 from operations.actions import ActionResult
 from operations.available_actions import RerunCandidates, Verb
 from operations.web import PageRequest, PageResponse
-from shared.health import checks
-from shared.runs.run import Outcome, State
+from shared.health import health
+from shared.runs.states import Outcome, State
 from tests.builders import NOON, a_row
 from tests.page_views import (
     HOSTILE,
@@ -82,7 +82,7 @@ def test_a_page_may_load_nothing_and_its_own_parts_only_under_a_nonce_of_their_o
 def test_links_carry_the_key_on_if_the_page_was_asked_for_with_one_in_its_address() -> None:
     listed = hostile_list(position="2026/11/02~x")
     with_key = Elements(pages.list_page(listed, PageRequest(query={"code": "k&y"})).body)
-    health = Elements(pages.health_page(hostile_health(), PageRequest(query={"code": "k&y"})).body)
+    health_page = Elements(pages.health_page(hostile_health(), PageRequest(query={"code": "k&y"})).body)
     without = pages.list_page(listed, PLAIN).body
 
     ours = [link for link in with_key.links() if link.startswith("/api/runs")]
@@ -92,7 +92,7 @@ def test_links_carry_the_key_on_if_the_page_was_asked_for_with_one_in_its_addres
     assert "code=" not in without
     assert 'name="code"' not in without
     expected = {"/api/runs?code=k%26y", "/api/health?code=k%26y", "/api/health?thorough=yes&code=k%26y"}
-    assert expected <= set(health.links())
+    assert expected <= set(health_page.links())
 
 
 def test_the_key_is_in_no_link_to_others_and_not_in_what_the_page_asks_by_itself() -> None:
@@ -157,9 +157,9 @@ def test_who_cancelled_a_run_is_said_on_its_page_and_in_the_list(outcome: str, l
 
 
 @pytest.mark.parametrize(
-    ("grade", "status"), [(checks.Grade.OK, 200), (checks.Grade.WARNING, 200), (checks.Grade.TROUBLE, 503)]
+    ("grade", "status"), [(health.Grade.OK, 200), (health.Grade.WARNING, 200), (health.Grade.PROBLEM, 503)]
 )
-def test_only_an_app_in_trouble_is_told_to_a_monitor_as_unwell(grade: checks.Grade, status: int) -> None:
+def test_only_an_app_in_trouble_is_told_to_a_monitor_as_unwell(grade: health.Grade, status: int) -> None:
     found = hostile_health(grade)
 
     page, as_json = pages.health_page(found, PLAIN), pages.health_json(found)
@@ -169,8 +169,8 @@ def test_only_an_app_in_trouble_is_told_to_a_monitor_as_unwell(grade: checks.Gra
 
 
 def test_problems_stand_at_the_top_of_the_health_page() -> None:
-    grades = (checks.Grade.OK, checks.Grade.TROUBLE, checks.Grade.WARNING, checks.Grade.TROUBLE)
-    shown = [checks.Check(name=f"check {number}", grade=grade, words="") for number, grade in enumerate(grades)]
+    grades = (health.Grade.OK, health.Grade.PROBLEM, health.Grade.WARNING, health.Grade.PROBLEM)
+    shown = [health.Check(name=f"check {number}", grade=grade, message="") for number, grade in enumerate(grades)]
 
     page = pages.health_page(replace(hostile_health(), checks=tuple(shown)), PLAIN)
 
@@ -178,8 +178,8 @@ def test_problems_stand_at_the_top_of_the_health_page() -> None:
 
 
 def test_the_health_of_an_app_whose_settings_are_wrong_is_a_page_too() -> None:
-    check = checks.Check(name="Settings", grade=checks.Grade.TROUBLE, words="FO_URL is missing.")
-    found = checks.Health(version="1.0", grade=checks.Grade.TROUBLE, checks=(check,))
+    check = health.Check(name="Settings", grade=health.Grade.PROBLEM, message="FO_URL is missing.")
+    found = health.Health(version="1.0", grade=health.Grade.PROBLEM, checks=(check,))
 
     page = Elements(pages.health_page(found, PLAIN).body)
 

@@ -10,7 +10,9 @@ from operations import labels, run_view
 from operations.run_view import Mark, RunAhead
 from shared.exports import steps as export_steps
 from shared.imports import steps as import_steps
-from shared.runs.run import FileFacts, Outcome, Problem, RemoteCallRecord, Run, State, StepRecord
+from shared.runs.run import Run
+from shared.runs.states import Outcome, State
+from shared.runs.values import FileFacts, Problem, RemoteCallRecord, StepRecord
 from tests.builders import NOON, a_run
 
 SECOND = timedelta(seconds=1)

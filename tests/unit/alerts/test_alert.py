@@ -6,56 +6,48 @@ from datetime import timedelta
 
 import pytest
 
-from shared.alerts.alert import (
-    DIGEST_LINES,
-    Alert,
-    Word,
-    alert_from_json,
-    alert_of_state,
-    alert_state,
-    alert_to_json,
-    at_most,
-)
-from shared.alerts.alert import Notice as NoticeOf
+from shared.alerts.alert import Alert, NotificationKind
+from shared.alerts.message import DIGEST_LINES, Notification, oldest
+from shared.alerts.record import alert_from_json, alert_from_state, alert_state, alert_to_json
 from tests.alerts import BEGAN, ROW, a_message, an_alert
 
 DAY = timedelta(days=1)
-OPEN = an_alert(stays=True)
-OVER = replace(OPEN, over=BEGAN + DAY)
+OPEN = an_alert(is_ongoing=True)
+OVER = replace(OPEN, resolved=BEGAN + DAY)
 
 
-def told(alert: Alert, word: Word) -> Alert:
-    return alert.after_telling("mail-1", word, BEGAN)
+def told(alert: Alert, word: NotificationKind) -> Alert:
+    return alert.after_notification("mail-1", word, BEGAN)
 
 
 @pytest.mark.parametrize(
     ("alert", "later", "due"),
     [
-        (an_alert(), DAY, Word.NEW),
-        (told(an_alert(), Word.NEW), 100 * DAY, None),
-        (OPEN, DAY, Word.NEW),
-        (told(OPEN, Word.NEW), DAY - timedelta(seconds=1), None),
-        (told(OPEN, Word.NEW), DAY, Word.REMINDER),
-        (told(OPEN, Word.REMINDER), DAY, Word.REMINDER),
-        (OVER, DAY, Word.OVER),
-        (told(OVER, Word.NEW), DAY, Word.OVER),
-        (told(OVER, Word.REMINDER), DAY, Word.OVER),
-        (told(OVER, Word.OVER), 100 * DAY, None),
-        (OPEN.after_telling("teams-1", Word.NEW, BEGAN), DAY, Word.NEW),
+        (an_alert(), DAY, NotificationKind.NEW),
+        (told(an_alert(), NotificationKind.NEW), 100 * DAY, None),
+        (OPEN, DAY, NotificationKind.NEW),
+        (told(OPEN, NotificationKind.NEW), DAY - timedelta(seconds=1), None),
+        (told(OPEN, NotificationKind.NEW), DAY, NotificationKind.REMINDER),
+        (told(OPEN, NotificationKind.REMINDER), DAY, NotificationKind.REMINDER),
+        (OVER, DAY, NotificationKind.RESOLVED),
+        (told(OVER, NotificationKind.NEW), DAY, NotificationKind.RESOLVED),
+        (told(OVER, NotificationKind.REMINDER), DAY, NotificationKind.RESOLVED),
+        (told(OVER, NotificationKind.RESOLVED), 100 * DAY, None),
+        (OPEN.after_notification("teams-1", NotificationKind.NEW, BEGAN), DAY, NotificationKind.NEW),
     ],
 )
 def test_what_is_due_follows_from_what_the_channel_was_told_last(
-    alert: Alert, later: timedelta, due: Word | None
+    alert: Alert, later: timedelta, due: NotificationKind | None
 ) -> None:
-    assert alert.word_due("mail-1", BEGAN + later, DAY) is due
+    assert alert.next_notification("mail-1", BEGAN + later, DAY) is due
 
 
 def test_without_reminders_open_trouble_is_told_once() -> None:
-    assert told(OPEN, Word.NEW).word_due("mail-1", BEGAN + 100 * DAY, None) is None
+    assert told(OPEN, NotificationKind.NEW).next_notification("mail-1", BEGAN + 100 * DAY, None) is None
 
 
 def test_only_what_stays_is_kept_after_it_was_told() -> None:
-    assert [alert.may_end for alert in (an_alert(), OPEN, OVER)] == [True, False, True]
+    assert [alert.is_closed for alert in (an_alert(), OPEN, OVER)] == [True, False, True]
 
 
 def test_a_message_reads_from_what_happened_to_where_to_go_on() -> None:
@@ -81,12 +73,17 @@ def test_a_message_reads_from_what_happened_to_where_to_go_on() -> None:
 @pytest.mark.parametrize(
     ("alert", "word", "title", "lead"),
     [
-        (OPEN, Word.REMINDER, "Still open: a b", "Open since 2026-03-01 12:00 UTC."),
-        (OVER, Word.OVER, "Over: a b", "Over by 2026-03-02 12:00 UTC. It began at 2026-03-01 12:00 UTC"),
+        (OPEN, NotificationKind.REMINDER, "Still open: a b", "Open since 2026-03-01 12:00 UTC."),
+        (
+            OVER,
+            NotificationKind.RESOLVED,
+            "Resolved: a b",
+            "Resolved by 2026-03-02 12:00 UTC. It began at 2026-03-01 12:00 UTC",
+        ),
     ],
 )
-def test_a_reminder_and_the_end_say_so(alert: Alert, word: Word, title: str, lead: str) -> None:
-    message = a_message(replace(alert, title="a\r\nb"), word=word)
+def test_a_reminder_and_the_end_say_so(alert: Alert, word: NotificationKind, title: str, lead: str) -> None:
+    message = a_message(replace(alert, title="a\r\nb"), kind=word)
 
     assert message.title == title
     assert message.text.startswith(lead)
@@ -111,41 +108,46 @@ def test_a_digest_has_a_line_for_each_trouble_and_says_how_many_more_there_are()
 
 
 def test_the_oldest_troubles_come_first() -> None:
-    notices = [NoticeOf(alert=an_alert(key=str(n), since=BEGAN - n * DAY), word=Word.NEW) for n in (1, 3, 2)]
+    notices = [
+        Notification(alert=an_alert(key=str(n), since=BEGAN - n * DAY), kind=NotificationKind.NEW) for n in (1, 3, 2)
+    ]
 
-    assert [notice.alert.key for notice in at_most(2, notices)] == ["3", "2"]
+    assert [notice.alert.key for notice in oldest(2, notices)] == ["3", "2"]
 
 
 def test_an_alert_comes_back_from_its_record() -> None:
-    alert = replace(told(OVER, Word.OVER), rows=(ROW,))
+    alert = replace(told(OVER, NotificationKind.RESOLVED), rows=(ROW,))
 
     assert alert_from_json(alert_to_json(alert)) == alert
 
 
 def test_an_alert_comes_back_from_its_state_without_its_words() -> None:
-    alert = replace(told(OVER, Word.OVER), integration="Kunden ä", run_address="1-a", duty="scan")
+    alert = replace(told(OVER, NotificationKind.RESOLVED), flow_name="Kunden ä", run_address="1-a", duty="scan")
 
-    state = alert_of_state(alert.key, alert_state(alert), "etag")
+    state = alert_from_state(alert.key, alert_state(alert), "etag")
 
     assert state == Alert(
         key=alert.key,
         title="",
         text="",
         since=alert.since,
-        stays=True,
-        integration="Kunden ä",
+        is_ongoing=True,
+        flow_name="Kunden ä",
         run_address="1-a",
         duty="scan",
-        over=alert.over,
-        told=alert.told,
+        resolved=alert.resolved,
+        notified=alert.notified,
     )
-    assert [state.word_due(channel, BEGAN + 9 * DAY, DAY) for channel in ("mail-1", "teams-1")] == [None, Word.OVER]
+    assert [state.next_notification(channel, BEGAN + 9 * DAY, DAY) for channel in ("mail-1", "teams-1")] == [
+        None,
+        NotificationKind.RESOLVED,
+    ]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "5", "{}", '{"since": "2026-03-01T12:00:00+00:00"}'])
 def test_a_text_of_another_kind_is_no_state(text: str) -> None:
     with pytest.raises(ValueError):
-        alert_of_state("run-1", text)
+        alert_from_state("run-1", text)
 
 
 RECORD = {"key": "run-1", "title": "t", "text": "x", "since": BEGAN.isoformat()}
@@ -158,22 +160,22 @@ RECORD = {"key": "run-1", "title": "t", "text": "x", "since": BEGAN.isoformat()}
         (b"{", "Expecting property name"),
         (b"\xff\xfe\x00", "codec can't decode"),
         (b"[" * 100_000, "nested too deeply"),
-        (b"[]", "no JSON object"),
-        (b"5", "no JSON object"),
-        ({"title": None}, "title is no text"),
-        ({"integration": 5}, "integration is no text"),
+        (b"[]", "not a JSON object"),
+        (b"5", "not a JSON object"),
+        ({"title": None}, "title is not a text"),
+        ({"integration": 5}, "integration is not a text"),
         ({"since": "yesterday"}, "yesterday"),
-        ({"since": 5}, "5 is no moment"),
-        ({"since": "0001-01-01T00:00:00+05:00"}, "is no moment"),
-        ({"over": ["now"]}, "is no moment"),
-        ({"rows": "one"}, "rows is no list"),
-        ({"rows": [5]}, "a row is no JSON object"),
+        ({"since": 5}, "5 is not a time"),
+        ({"since": "0001-01-01T00:00:00+05:00"}, "is not a time"),
+        ({"over": ["now"]}, "is not a time"),
+        ({"rows": "one"}, "rows is not a list"),
+        ({"rows": [5]}, "a row is not a JSON object"),
         ({"rows": [{"record_id": "1"}]}, "'field' is missing"),
-        ({"rows_total": "7"}, "rows_total is no number"),
-        ({"told": [5]}, "told is no JSON object"),
-        ({"told": {"mail-1": "new"}}, "what mail-1 was told"),
+        ({"rows_total": "7"}, "rows_total is not a number"),
+        ({"told": [5]}, "told is not a JSON object"),
+        ({"told": {"mail-1": "new"}}, "told of mail-1"),
         ({"told": {"mail-1": {"word": "snoozed", "at": BEGAN.isoformat()}}}, "snoozed"),
-        ({"told": {"mail-1": {"word": "new", "at": 5}}}, "at is no text"),
+        ({"told": {"mail-1": {"word": "new", "at": 5}}}, "at is not a text"),
     ],
 )
 def test_a_record_that_is_no_alert_is_refused_with_the_reason(record: bytes | dict[str, object], why: str) -> None:

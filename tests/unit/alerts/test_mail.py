@@ -8,23 +8,24 @@ from datetime import UTC, datetime
 
 import pytest
 
-from shared.alerts.alert import Alert, Message, Notice, Word
+from shared.alerts.alert import Alert, NotificationKind
 from shared.alerts.channels import LogAlerts, MailAlerts
+from shared.alerts.message import Message, Notification
 from shared.clients.http.client import Http
 from shared.errors import AnswerLost, AppError, NeedsPerson, TryAgain
 from shared.log import LOGGER_NAME
 from tests.unit.clients.scripted import Answer, GraphToken, Reset, Server, Step, sample
 
 ALERT = Message(
-    notices=(
-        Notice(
+    notifications=(
+        Notification(
             alert=Alert(
                 key="ended-1",
                 title="USMF_a.zip was not\nimported",
                 text="3 of 120 rows failed.\nSee USMF_a.errors.csv",
                 since=datetime(2026, 3, 1, tzinfo=UTC),
             ),
-            word=Word.NEW,
+            kind=NotificationKind.NEW,
         ),
     )
 )

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.scan.throttle import ECHO, LOOK_EVERY_S, Looks
+from shared.scan.throttle import ECHO, SCAN_EVERY_S, ScanThrottle
 
 NOW = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
 
@@ -15,35 +15,35 @@ def later(seconds: float) -> datetime:
     return NOW + timedelta(seconds=seconds)
 
 
-def asked(looks: Looks, now: datetime) -> list[float]:
+def asked(looks: ScanThrottle, now: datetime) -> list[float]:
     """Return in how many seconds the look is to come that is asked for now; empty where none is needed."""
     sent: list[float] = []
-    looks.ask(now, sent.append)
+    looks.request(now, sent.append)
     return sent
 
 
 def test_the_first_notification_asks_for_a_look_at_once() -> None:
-    assert asked(Looks(), NOW) == [0]
+    assert asked(ScanThrottle(), NOW) == [0]
 
 
 def test_notifications_soon_after_a_look_share_one_that_is_put_off() -> None:
-    looks = Looks()
+    looks = ScanThrottle()
     asked(looks, NOW)
 
     assert [asked(looks, later(seconds)) for seconds in (0.4, 0.9, 1.7, 3.3)] == [[3], [], [], []]
 
 
 def test_a_notification_after_a_quiet_time_asks_for_a_look_at_once() -> None:
-    looks = Looks()
+    looks = ScanThrottle()
     asked(looks, NOW)
 
-    assert asked(looks, later(LOOK_EVERY_S)) == [0]
+    assert asked(looks, later(SCAN_EVERY_S)) == [0]
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_every_notification_is_followed_by_a_look_within_six_seconds_and_looks_keep_their_distance(seed: int) -> None:
     chance = random.Random(seed)
-    looks, moment = Looks(), 0.0
+    looks, moment = ScanThrottle(), 0.0
     notified, begun = [], []
     for _ in range(300):
         moment += chance.choice((0.0, 0.01, 0.3, 0.9, 2.9, 3.0, 3.1, 9.0))
@@ -51,49 +51,49 @@ def test_every_notification_is_followed_by_a_look_within_six_seconds_and_looks_k
         begun += [moment + delay_s for delay_s in asked(looks, later(moment))]
 
     for each in notified:
-        assert any(each <= look <= each + 2 * LOOK_EVERY_S for look in begun)
-    assert all(second - first >= LOOK_EVERY_S - 1e-6 for first, second in itertools.pairwise(begun))
+        assert any(each <= look <= each + 2 * SCAN_EVERY_S for look in begun)
+    assert all(second - first >= SCAN_EVERY_S - 1e-6 for first, second in itertools.pairwise(begun))
 
 
 def test_a_look_that_could_not_be_asked_for_stands_for_no_other() -> None:
     def refused(_delay_s: float) -> None:
         raise ConnectionError
 
-    looks = Looks()
+    looks = ScanThrottle()
     asked(looks, NOW)
     with pytest.raises(ConnectionError):
-        looks.ask(later(1), refused)
+        looks.request(later(1), refused)
 
     assert asked(looks, later(1)) == [2]
 
 
 def test_a_clock_that_is_turned_back_keeps_no_notification_from_being_followed_by_a_look() -> None:
-    looks = Looks()
+    looks = ScanThrottle()
     asked(looks, later(3600))
 
     assert asked(looks, NOW) == [0]
 
 
 def test_a_look_answers_all_that_asked_for_one_before_it_began() -> None:
-    looks = Looks()
-    looks.begin(NOW)
+    looks = ScanThrottle()
+    looks.start(NOW)
 
-    assert looks.has_begun_since(NOW)
-    assert looks.has_begun_since(later(-1))
-    assert not looks.has_begun_since(later(0.001))
+    assert looks.has_started_since(NOW)
+    assert looks.has_started_since(later(-1))
+    assert not looks.has_started_since(later(0.001))
 
 
 def test_of_looks_that_are_put_off_the_one_that_comes_first_is_enough() -> None:
-    looks = Looks()
-    assert looks.put_off(NOW, later(20))
+    looks = ScanThrottle()
+    assert looks.repeat(NOW, later(20))
 
-    assert not looks.put_off(later(1), later(21))
-    assert looks.put_off(later(1), later(6))
-    assert looks.put_off(later(7), later(27))  # that one has come
+    assert not looks.repeat(later(1), later(21))
+    assert looks.repeat(later(1), later(6))
+    assert looks.repeat(later(7), later(27))  # that one has come
 
 
 def test_a_notification_soon_after_a_change_of_our_own_may_be_its_echo() -> None:
-    looks = Looks()
+    looks = ScanThrottle()
     assert not looks.is_echo(NOW)
 
     looks.note_change(NOW)

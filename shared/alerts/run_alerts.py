@@ -1,0 +1,189 @@
+"""Alerts about runs, their records and their flows: what they say, and whether their problem is still there.
+
+Queueing an alert waits for no channel. ``delivery.py`` sends it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from shared.advice import what_to_do
+from shared.alerts.alert import ROWS_QUOTED, Alert, Category, alert_key
+from shared.app import Services
+from shared.errors import AppError
+from shared.log import log
+from shared.runs.lane import LaneRow, Stop
+from shared.runs.record import Damaged
+from shared.runs.run import Run
+from shared.runs.store import address_of
+
+
+def enqueue_problem(run: Run, services: Services) -> None:
+    """Queue the alert of a saved run that needs attention; one that is queued already is left as it is.
+
+    Raises nothing: no run waits for its alert, and the next try of the run queues it.
+    """
+    if run.problem is None:
+        return
+    alert = replace(
+        _about(run, services),
+        key=_problem_key(run),
+        title=f"{_name(run)} needs attention",
+        text=run.problem.text,
+        since=run.problem.since,
+        is_ongoing=True,
+    )
+    _enqueue_if_possible(alert, services)
+
+
+def enqueue_failure(run: Run, services: Services) -> None:
+    """Queue the alert of a run that has failed. Raises storage's errors: the run is then ended once more."""
+    if run.outcome is None or not run.outcome.needs_telling:
+        return
+    parts = (run.reason or "F&O gave no reason", what_to_do(run), passed_by_text(run))
+    services.enqueue_alert(
+        replace(
+            _about(run, services),
+            key=f"{Category.ENDED_RUN.value}-{run.run_id}",
+            title=f"{_name(run)}: {run.outcome.value}",
+            text=" ".join(_with_full_stop(part) for part in parts if part),
+            since=run.ended or services.now(),
+        )
+    )
+
+
+def has_problem(alert: Alert, services: Services) -> bool:
+    """Return whether the run of an alert still has the problem; True if its record cannot be read."""
+    try:
+        run = services.store.run_at(alert.run_address)
+    except Damaged:
+        return True
+    return run is not None and not run.ended and _problem_key(run) == alert.key
+
+
+def passed_by_text_of(alert: Alert, services: Services) -> str:
+    """Return which later files were taken up before the run of an alert, if it was set aside and has gone on."""
+    try:
+        run = services.store.run_at(alert.run_address)
+    except Damaged:
+        return ""
+    return passed_by_text(run) if run else ""
+
+
+def passed_by_text(run: Run) -> str:
+    """Return which later files were taken up before a run that was set aside; "" if none was."""
+    if not run.passed_by:
+        return ""
+    more = run.passed_by_total - len(run.passed_by)
+    names = ", ".join(run.passed_by) + (f" and {more} more" if more > 0 else "")
+    return f"It was set aside for a while, so these later files of its flow were processed before it: {names}."
+
+
+def enqueue_damaged_record(row: LaneRow, services: Services) -> None:
+    """Queue the alert of a record that cannot be read. Raises nothing: the next try queues it."""
+    log.error("record.damaged", lane=row.lane, order=row.sort_key, reason=row.damage)
+    _enqueue_if_possible(damaged_record_alert(row, services), services)
+
+
+def damaged_record_alert(row: LaneRow, services: Services) -> Alert:
+    """Return the alert that the record of an open run cannot be read."""
+    busy = "blocks its lane, because F&O may still be processing it"
+    effect = "does not block its lane" if row.is_passed else busy
+    app_url = services.settings.app_url
+    return Alert(
+        key=alert_key(Category.DAMAGED_RECORD, f"{row.lane}/{row.sort_key}"),
+        title=f"The record of a run is damaged: {row.file_name or row.sort_key}",
+        text=f"The record open/{row.lane}/{row.sort_key} in the container 'runs' cannot be read: {row.damage}. It "
+        f"{effect}. If a newer version of the app wrote it, deploy that version. Otherwise check in F&O under Data "
+        "management > Job history what happened to the file, then press 'Put aside' on its page: the record is "
+        "moved to damaged/.",
+        since=services.now(),
+        is_ongoing=True,
+        direction="import" if row.lane.startswith("in-") else "export",
+        flow_name=row.flow_name,
+        file_name=row.file_name,
+        run_id=row.run_id,
+        run_address=row.address,
+        run_url=f"{app_url}/api/runs/{row.address}" if app_url else "",
+    )
+
+
+def is_damaged(alert: Alert, services: Services) -> bool:
+    """Return whether the record of an alert still cannot be read."""
+    try:
+        run = services.store.run_at(alert.run_address)
+    except Damaged:
+        return True
+    row = services.store.row_at(run.lane, run.sort_key) if run and not run.ended else None
+    return row is not None and row.damage != ""
+
+
+def stop_alerts(stops: Sequence[Stop], services: Services) -> list[Alert]:
+    """Return the alerts of stopped flows: one for each flow, or one for the environment if F&O refuses."""
+    alerts: dict[str, Alert] = {}
+    for stop in stops:
+        flow = services.integrations.named(stop.flow_name)
+        is_fo = "|F&O|" in stop.refusal
+        scope = flow.environment_url if flow and is_fo else f"{stop.lane} {stop.flow_name}"
+        service = "F&O" if is_fo else "OneDrive"
+        key = alert_key(Category.STOPPED_FLOW, f"{scope} {stop.refusal}")
+        alerts[key] = Alert(
+            key=key,
+            title=f"{stop.flow_name}: {service} refuses one file after another",
+            text=f"At least two files of {stop.flow_name} got the same refusal, and none succeeded in between: "
+            f"{stop.text} No file has failed. The files wait; the app tries one of them every few minutes and "
+            "continues with all of them once it succeeds.",
+            since=stop.since,
+            is_ongoing=True,
+            direction="import",
+            flow_name=stop.flow_name,
+            fo_url=flow.environment_url if flow and is_fo else "",
+        )
+    return list(alerts.values())
+
+
+def _enqueue_if_possible(alert: Alert, services: Services) -> None:
+    try:
+        services.enqueue_alert(alert)
+    except AppError as error:
+        log.error("alert.not_queued", title=alert.title, reason=str(error))
+
+
+def _problem_key(run: Run) -> str:
+    """Return the key of the alert about a run's problem; "" if it has none."""
+    return f"{Category.OPEN_RUN.value}-{run.run_id}-{run.problem.since:%Y%m%dT%H%M%S%f}" if run.problem else ""
+
+
+def _name(run: Run) -> str:
+    return f"{run.flow_name}, {run.file.name}"
+
+
+def _with_full_stop(text: str) -> str:
+    """Return a text of a service or of ours so that another sentence can follow."""
+    return text if text.endswith((".", "!", "?", ":")) else f"{text}."
+
+
+def _about(run: Run, services: Services) -> Alert:
+    """Return an alert with all that is known of a run."""
+    flow = services.integrations.named(run.flow_name)
+    address, app_url = address_of(run), services.settings.app_url
+    return Alert(
+        key="",
+        title="",
+        text="",
+        since=services.now(),
+        direction=run.direction.value,
+        flow_name=run.flow_name,
+        file_name=run.file.name,
+        company=run.company,
+        data_project=run.data_project,
+        execution_id=run.execution_id,
+        outcome=run.outcome.value if run.outcome else "",
+        run_id=run.run_id,
+        run_address=address,
+        rows=run.failed_rows[:ROWS_QUOTED],
+        rows_total=run.failed_rows_total,
+        run_url=f"{app_url}/api/runs/{address}" if app_url else "",
+        fo_url=run.summary_url or (flow.environment_url if flow else ""),
+        report_url=run.report_url,
+        file_url=run.file.web_url,
+    )
