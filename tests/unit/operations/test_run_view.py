@@ -8,8 +8,6 @@ import pytest
 
 from operations import labels, run_view
 from operations.run_view import Mark, RunAhead
-from shared.exports import steps as export_steps
-from shared.imports import steps as import_steps
 from shared.runs.run import Run
 from shared.runs.states import Outcome, State
 from shared.runs.values import FileFacts, Problem, RemoteCallRecord, StepRecord
@@ -24,14 +22,6 @@ def a_step(step: str, state: State, **facts: Any) -> StepRecord:
 
 def marks(run: Run) -> list[Mark]:
     return [step.mark for step in run_view.view_run(run, None).steps]
-
-
-def test_every_step_and_every_state_has_its_text() -> None:
-    steps = {step.__name__ for table in (import_steps.STEPS, export_steps.STEPS) for step in table.values()}
-
-    assert set(labels.STEP_TITLE) == steps | labels.OLDER_STEPS
-    assert set(labels.STATE_TEXT) == set(State)
-    assert set(labels.WAITS_FOR) == {*import_steps.STEPS, *export_steps.STEPS}
 
 
 def test_a_step_says_how_long_the_run_had_waited_for_it() -> None:
