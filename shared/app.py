@@ -134,9 +134,9 @@ class Services:
         """Return the present moment, in UTC."""
         return self._clock()
 
-    def pause(self, seconds: float) -> None:
-        """Let a moment pass within an invocation. What is waited for has been saved."""
-        self._sleep(seconds)  # why: FIRST_LOOK_S in execution.py
+    def sleep(self, seconds: float) -> None:
+        """Let a moment pass within an invocation: only the worker of a lane may, for what is saved already."""
+        self._sleep(seconds)  # why: FIRST_POLL_S in execution.py
 
     def side_by_side[Item, Result](self, act: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """Return what comes of each item; those that wait for a service wait together. Raises the first error."""

@@ -22,10 +22,10 @@ from operations.actions import Requester
 from shared.app import Services
 from shared.errors import AppError
 from shared.runs import worker
+from shared.runs.machine import StateMachine
 from shared.runs.run import Run
 from shared.runs.states import PROGRESS, Direction, Outcome, State
 from shared.runs.store import Lane
-from shared.runs.worker import Flow
 from tests.faults.interception import PowerCut, in_other_scripts
 from tests.faults.matrix import (
     ROWS,
@@ -447,16 +447,16 @@ def _work(world: World, minutes: int) -> None:
 
 def _when_in(world: World, state: State, act: Callable[[Run], bool]) -> None:
     """Do something, once, when a run is in a state and its step is about to begin; act returns whether it was done."""
-    attempt = worker._attempted
+    attempt = worker._attempt
 
-    def act_and_attempt(run: Run, lane: Lane, flow: Flow, services: Services) -> Run:
+    def act_and_attempt(run: Run, lane: Lane, machine: StateMachine, services: Services) -> Run:
         if run.state is state:
-            world.monkeypatch.setattr(worker, "_attempted", attempt)
+            world.monkeypatch.setattr(worker, "_attempt", attempt)
             if not act(run):
-                world.monkeypatch.setattr(worker, "_attempted", act_and_attempt)
-        return attempt(run, lane, flow, services)
+                world.monkeypatch.setattr(worker, "_attempt", act_and_attempt)
+        return attempt(run, lane, machine, services)
 
-    world.monkeypatch.setattr(worker, "_attempted", act_and_attempt)
+    world.monkeypatch.setattr(worker, "_attempt", act_and_attempt)
 
 
 def _put_two(world: World, prefix: str) -> list[str]:

@@ -239,7 +239,7 @@ def test_of_very_many_row_errors_a_record_keeps_the_first_and_the_count() -> Non
     message = "https://a.blob.core.windows.net/x?sig=abc " + "x" * 1_000
     rows = [RowError(record_id=str(number), field="NAME", message=message) for number in range(5_000)]
 
-    run = execution.with_details(a_run(), rows, "")
+    run = execution.record_details(a_run(), rows, "")
 
     assert run.failed_rows_total == 5_000
     assert [row.record_id for row in run.failed_rows] == [str(number) for number in range(100)]
