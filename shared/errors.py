@@ -12,6 +12,8 @@
         · ItemLocked        someone has the file open or checked out (423)
         · ProjectBusy       F&O runs another execution of the data project, or its tables are in contention
         · DetailsMissing    F&O does not hand out what a report tells about a failed execution
+        · RecordChanged     another worker has written the record since it was read
+        · LeaseTaken        another worker holds the lease
         · DataDamaged       bytes arrived short or with another hash than they were sent with
     * FileRejected          this file can never succeed as it is
     * Refused               a service says no and not why: about this file, or about all? The second file tells
@@ -101,6 +103,14 @@ class ItemLocked(TryAgain):
 
 class ProjectBusy(TryAgain):
     """F&O cannot start this data project now: another execution runs, or its tables are in contention."""
+
+
+class RecordChanged(TryAgain):
+    """Another worker has written this record since it was read."""
+
+
+class LeaseTaken(TryAgain):
+    """Another worker holds this lease."""
 
 
 class DataDamaged(TryAgain):

@@ -128,7 +128,11 @@ def test_the_contract_about_layers_names_every_module() -> None:
     assert left_out == ["shared.thread_pool"]  # function_app calls it before all else
 
 
-@pytest.mark.parametrize("path", product_files())
+# The lazily loaded boundary: the storage SDK is imported here in the ordinary way, and these are loaded at first use.
+LOADED_LATE = [f"shared/azure_storage/{name}.py" for name in ("account", "container", "errors", "queue", "transport")]
+
+
+@pytest.mark.parametrize("path", [path for path in product_files() if path not in LOADED_LATE])
 def test_no_module_imports_something_heavy_at_its_top(path: str) -> None:
     at_the_top = {
         name

@@ -9,7 +9,7 @@ from azure.storage.blob import BlobServiceClient
 from urllib3.connection import HTTPConnection
 
 from shared.azure_storage import transport
-from shared.azure_storage.transport import storage_transport
+from shared.azure_storage.transport import sdk_transport
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def connected(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.fixture
 def blobs(azurite_connection: str) -> Iterator[BlobServiceClient]:
-    transport = storage_transport(connection_timeout=5, read_timeout=30)
+    transport = sdk_transport(connection_timeout=5, read_timeout=30)
     with BlobServiceClient.from_connection_string(azurite_connection, transport=transport) as blobs:
         yield blobs
 
@@ -54,7 +54,7 @@ def test_a_connection_that_nobody_has_used_for_a_minute_is_not_used_again(
 
 def test_the_environments_proxies_are_obeyed(azurite_connection: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    transport = storage_transport(connection_timeout=5, read_timeout=30)
+    transport = sdk_transport(connection_timeout=5, read_timeout=30)
     with BlobServiceClient.from_connection_string(azurite_connection, transport=transport, retry_total=0) as blobs:
         with pytest.raises(ServiceRequestError):
             blobs.get_account_information()

@@ -10,9 +10,11 @@ import requests
 from azure.storage.blob import ContainerClient
 
 from local_cloud.faults import Fault, status
+from shared.azure_storage.container import BlobContainer
+from shared.runs.addresses import sort_key_of
 from shared.runs.run import new_run
 from shared.runs.states import Direction, Outcome, State
-from shared.runs.store import RunStore, order_of
+from shared.runs.store import RunStore
 from shared.runs.values import FileFacts
 from tests.end_to_end.browsing import TIMEOUT_S, click_run, get, listed, open_list, rows, shown, until
 from tests.end_to_end.stage import Stage
@@ -341,12 +343,12 @@ def _keep_ended_run(stage: Stage, file_name: str, outcome: Outcome = Outcome.SUC
         state=State.FOUND,
         flow_name="import",
         lane=lane,
-        sort_key=order_of(now, "html"),
+        sort_key=sort_key_of(now, "html"),
         file=FileFacts(name=file_name),
         now=now,
     )
     with ContainerClient.from_connection_string(stage.azurite.connection_string, "runs") as container:
-        store = RunStore(container)
+        store = RunStore(BlobContainer(container))
         store.create(run)
         (head,) = map(store.read_row, store.lane(lane).rows)
         store.end(replace(head, state=State.FILED, outcome=outcome, ended=now))

@@ -27,7 +27,7 @@ from shared.clients.graph import refusals as graph
 from shared.clients.graph.drive_item import parse_drive_item
 from shared.clients.http.client import Response
 from shared.clients.http.errors import LONGEST_WAIT_S, Refusal, map_status, parse_reason, retry_after_s
-from shared.config.integrations import Integrations, Unfit, parse_folder, parse_integrations
+from shared.config.integrations import Flows, Unfit, parse_folder, parse_integrations
 from shared.config.settings import SETTINGS, read_settings
 from shared.errors import AppError, DataDamaged, FileRejected, RemoteCall, SettingsInvalid, TryAgain
 from shared.imports.package import NAMESPACE, PackageFacts, check_package, company_of
@@ -482,13 +482,13 @@ _FLOW_KEYS = [
 def test_integrations_are_flows_or_a_list_of_what_is_wrong(text: str) -> None:
     outcome = parse_integrations(text)
 
-    if not isinstance(outcome, Integrations):
+    if not isinstance(outcome, Flows):
         assert outcome
         assert all(
             problem.setting.startswith("INTEGRATIONS") and problem.wrong.endswith((".", "?")) for problem in outcome
         )
         return
-    assert outcome.flows
+    assert outcome.all
 
 
 @given(st.dictionaries(st.sampled_from(sorted(SETTINGS)), st.text(max_size=30) | st.sampled_from(_FLOW_WORDS)))

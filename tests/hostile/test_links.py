@@ -10,7 +10,7 @@ from azure.storage.blob import BlobServiceClient
 
 from local_cloud import faults
 from local_cloud.faults import Fault
-from shared.app import _storage_options
+from shared.azure_storage.account import _options
 from shared.clients.blobs.read import read_small
 from shared.clients.blobs.write import empty_blob
 from shared.clients.fno.client import FinanceOperations, finance_operations_http
@@ -144,7 +144,7 @@ def test_a_call_with_a_token_to_another_origin_is_not_made(evil: AnsweringServer
 
 
 def test_the_apps_own_clients_are_bound_to_their_services(evil: AnsweringServer, world: World) -> None:
-    environment = world.services.integrations.imports[0].environment_url
+    environment = world.services.settings.flows.imports[0].environment_url
     for http in (world.services._graph, world.services.finance_operations(environment)._http):
         with pytest.raises(NeedsPerson, match="does not send its token there"):
             http.call("GET", f"{evil.url}/x", operation="x", idempotent=True)
@@ -178,7 +178,7 @@ def test_the_apps_own_storage_is_not_followed_elsewhere(status: int, evil: Answe
     away = Answer(status=status, headers={"Location": f"{evil.url}/x"})
     with (
         answering(lambda _: away) as server,
-        BlobServiceClient(f"{server.url}/account", credential="a2V5", **_storage_options(LinearRetry)) as blobs,
+        BlobServiceClient(f"{server.url}/account", credential="a2V5", **_options(LinearRetry)) as blobs,
         pytest.raises(HttpResponseError),
     ):
         blobs.get_blob_client("runs", "x").download_blob().readall()

@@ -64,7 +64,7 @@ INTEGRATIONS: dict[str, tuple[str, str, str]] = {
         "Did you mean inputFolder",
     ),
     "a key of ten thousand letters": (imports(an_import(**{"x" * 10_000: 1})), "is unknown", "Known are: name"),
-    "no folder": (imports({"name": "a"}), "imports[0].inputFolder is missing", "Example: Integrations/Customers/Input"),
+    "no folder": (imports({"name": "a"}), "imports[0].inputFolder is missing", "Example: Flows/Customers/Input"),
     "a folder that is a number": (imports(an_import(inputFolder=7)), "imports[0].inputFolder must be text", "Example:"),
     "a folder that climbs out": (
         imports(an_import(inputFolder="../Input")),
@@ -229,5 +229,5 @@ def test_a_setting_that_cannot_be_meant_is_told_by_its_name_and_never_with_a_sec
 
 
 def test_the_settings_that_these_cases_change_are_good(tmp_path: Path) -> None:
-    assert settings_of(tmp_path, {}).integrations.imports
-    assert settings_of(tmp_path, {"INTEGRATIONS": imports(an_import())}).integrations.imports[0].name == "customers"
+    assert settings_of(tmp_path, {}).flows.imports
+    assert settings_of(tmp_path, {"INTEGRATIONS": imports(an_import())}).flows.imports[0].name == "customers"

@@ -18,7 +18,6 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from shared.azure_storage.transport import storage_transport
 from shared.clients.blobs.quick_xor_hash import QuickXorHash
 from shared.clients.http.context import record_call
 from shared.clients.http.errors import retry_after_s
@@ -92,7 +91,10 @@ def _hashed(chunks: Iterable[bytes], checksum: QuickXorHash) -> Iterator[bytes]:
 @cache
 def _transport() -> "HttpTransport[Any, Any]":
     """Return what carries all blobs of this process: a connection of its own for each would cost as much as a blob."""
-    return storage_transport(**_BLOB_TIMEOUTS)
+    from shared.azure_storage.transport import sdk_transport
+
+    transport: HttpTransport[Any, Any] = sdk_transport(**_BLOB_TIMEOUTS)
+    return transport
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from shared.azure_storage.transport import identity_transport
 from shared.clients.http.context import allowed_s
 from shared.errors import AppError, NeedsPerson, RemoteCall, TryAgain
 from shared.locks import WAIT_S, CallLock
@@ -98,9 +97,11 @@ class StorageIdentity:
         """Return a token. Raises what azure-identity does, and NeedsPerson if Azure gives no identity here."""
         from azure.identity import ManagedIdentityCredential
 
+        from shared.azure_storage.transport import sdk_transport
+
         require_identity_endpoint()
         if self._credential is None:
-            transport = identity_transport(connection_timeout=5, read_timeout=30)
+            transport = sdk_transport(connection_timeout=5, read_timeout=30)
             self._credential = ManagedIdentityCredential(client_id=self._client_id or None, transport=transport)
         token: AccessToken = self._credential.get_token(*scopes, **options)
         return token
@@ -159,10 +160,12 @@ class AppIdentity:
     def _new_credential(self) -> "AzureCredential":
         from azure import identity
 
+        from shared.azure_storage.transport import sdk_transport
+
         # Nothing sleeps in an invocation, azure-core's retries neither: the runner tries again.
         options: dict[str, Any] = {
             "retry_total": 0,
-            "transport": identity_transport(connection_timeout=CONNECT_S, read_timeout=READ_S),
+            "transport": sdk_transport(connection_timeout=CONNECT_S, read_timeout=READ_S),
             "raw_response_hook": self._note_status,
         }
         authority = {

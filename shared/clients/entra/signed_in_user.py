@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import requests
 
 from shared.clients.http.context import allowed_s
-from shared.errors import AppError, ItemChanged, NeedsPerson, RemoteCall, TryAgain
+from shared.errors import AppError, NeedsPerson, RecordChanged, RemoteCall, TryAgain
 from shared.locks import WAIT_S, CallLock
 from shared.log import log
 
@@ -33,7 +33,7 @@ class TokenCacheStore(Protocol):
         ...
 
     def save(self, serialized: str) -> None:
-        """Replace what ``load`` returned last; raises ItemChanged where somebody else has replaced it since."""
+        """Replace what ``load`` returned last; raises RecordChanged where somebody else has replaced it since."""
         ...
 
 
@@ -146,7 +146,7 @@ class SignedInUser:
     def _save_renewed(self, cache: "msal.SerializableTokenCache") -> None:
         try:
             self._store.save(cache.serialize())
-        except ItemChanged:
+        except RecordChanged:
             # Another process was first, or a person has signed in anew: theirs counts, and our token is good as well.
             self._reload(cache)
         except TryAgain as error:
@@ -157,7 +157,7 @@ class SignedInUser:
         serialized = cache.serialize()
         try:
             self._store.save(serialized)
-        except ItemChanged:
+        except RecordChanged:
             # Whatever came in between is older than what the person has just done.
             self._store.load()
             self._store.save(serialized)

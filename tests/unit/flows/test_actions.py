@@ -14,12 +14,13 @@ from operations.actions import ActionResult, Requester
 from operations.available_actions import Verb
 from operations.filters import NOT_SUCCEEDED, Filters
 from shared.app import Services
-from shared.errors import TryAgain
+from shared.errors import RecordChanged, TryAgain
 from shared.imports import steps as import_steps
 from shared.runs import wake, worker
+from shared.runs.addresses import address_of
 from shared.runs.run import Run
 from shared.runs.states import Direction, Outcome, State
-from shared.runs.store import RecordChanged, RunStore, address_of
+from shared.runs.store import RunStore
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.test_outbound import PROJECT, prepared
@@ -61,7 +62,7 @@ def under_way(world: World, state: State, name: str = NAME) -> Run:
     (lane,) = world.heads()
     steps = {each: step for each, step in import_steps.STEPS.items() if each is not state}
     steps[state] = lambda run, services: run.waiting(3600, services.now())
-    worker.advance(lane, replace(import_steps.FLOW, steps=steps), world.services)
+    worker.advance(lane, replace(import_steps.MACHINE, steps=steps), world.services)
     (run,) = world.open_runs()
     assert run.state is state
     return run
@@ -415,7 +416,7 @@ def test_check_now_pressed_again_and_again_makes_no_file_count_as_gone(world: Wo
 def test_check_now_leaves_a_worker_that_is_at_the_lane_alone(world: World) -> None:
     run = under_way(world, State.EXECUTING)
 
-    with world.services.store.lease(run.lane):
+    with world.services.leases.hold(run.lane):
         answer = check_now(world, run)
 
     assert (answer.done, answer.message) == (True, "The app is processing this run.")
@@ -426,7 +427,7 @@ def test_a_run_that_waits_for_its_turn_is_not_checked_but_the_one_ahead_is_named
     run = under_way(world, State.EXECUTING)
     world.put("USMF_Second_002.zip")
     world.look()
-    (_, second) = world.services.store.open_rows()
+    (_, second) = world.services.index.open_rows()
 
     answer = actions.check_now(second.address, ANNA, world.services)
 
@@ -455,7 +456,7 @@ def test_what_is_always_refused_is_not_offered(both_ways: World) -> None:
     world.look()
     (lane,) = world.heads()
     world.wake(lane)
-    first, second = sorted(world.services.store.open_rows(), key=lambda row: row.file_name)
+    first, second = sorted(world.services.index.open_rows(), key=lambda row: row.file_name)
     actions.export_now("export", ANNA, world.services)
 
     assert Verb.CHECK_NOW in offered(world, first.address)
@@ -514,7 +515,7 @@ def test_a_run_that_is_cancelled_while_a_worker_is_at_it_is_never_sent_to_f_and_
         return after
 
     steps = {**import_steps.STEPS, state: done_while_a_person_cancels}
-    monkeypatch.setattr(import_steps, "FLOW", replace(import_steps.FLOW, steps=steps))
+    monkeypatch.setattr(import_steps, "MACHINE", replace(import_steps.MACHINE, steps=steps))
     (lane,) = world.heads()
     world.wake(lane)
     world.run_until_quiet()
@@ -537,7 +538,7 @@ def test_a_run_that_is_cancelled_while_a_worker_tells_f_and_o_says_that_f_and_o_
         return submit(run, services)
 
     steps = {**import_steps.STEPS, State.SUBMITTING: submit_while_a_person_cancels}
-    monkeypatch.setattr(import_steps, "FLOW", replace(import_steps.FLOW, steps=steps))
+    monkeypatch.setattr(import_steps, "MACHINE", replace(import_steps.MACHINE, steps=steps))
     (lane,) = world.heads()
     world.wake(lane)
     world.run_until_quiet()
@@ -582,7 +583,7 @@ def test_a_run_that_is_cancelled_while_it_waits_is_filed_at_once_and_the_one_ahe
     under_way(world, State.EXECUTING)
     world.put("USMF_Second_002.zip")
     world.look()
-    (_, second) = world.services.store.open_rows()
+    (_, second) = world.services.index.open_rows()
 
     answer = actions.cancel(second.address, ANNA, world.services)
     (wake_up,) = [text for text, delay_s in world.wakes_of_lanes() if " " in text and not delay_s]
@@ -643,7 +644,7 @@ def test_a_paused_lane_claims_nothing_asks_nothing_and_sees_new_files(world: Wor
 
     world.wake(run.lane)
 
-    assert [run.state for run in world.services.store.open_rows()] == [State.FOUND]
+    assert [run.state for run in world.services.index.open_rows()] == [State.FOUND]
     assert world.faults.calls == []
     assert world.files("Input") == [NAME]
 
@@ -698,10 +699,10 @@ def test_the_minutes_timer_does_not_call_a_paused_lane_overdue(world: World) -> 
 
 def test_a_paused_lane_whose_flow_left_the_settings_is_shown_and_can_be_resumed(world: World) -> None:
     actions.pause("import", ANNA, world.services)
-    lane = world.services.store.open_rows_and_pauses()[1][0].lane
+    lane = world.services.index.open_rows_and_pauses()[1][0].lane
     (gone,) = list_view.list_lanes(
-        replace(world.services.integrations, imports=()),
-        world.services.store.open_rows_and_pauses()[1],
+        replace(world.services.settings.flows, imports=()),
+        world.services.index.open_rows_and_pauses()[1],
     )
 
     assert (gone.name, gone.kind) == (lane, Direction.IMPORT)
@@ -763,7 +764,7 @@ def test_looking_now_opens_a_run_for_each_new_file_once(world: World) -> None:
     answers = [actions.scan_now(ANNA, world.services) for _ in range(2)]
 
     assert [answer.message for answer in answers] == ["New files: 1.", "New files: 0."]
-    assert len(world.services.store.open_rows()) == 1
+    assert len(world.services.index.open_rows()) == 1
 
 
 # What is offered

@@ -21,14 +21,14 @@ from local_cloud.finance_operations.executions import Status
 from local_cloud.finance_operations.knobs import Behaviour, Speed
 from local_cloud.onedrive import Knobs
 from shared import package_memory
+from shared.azure_storage.checkpoints import Checkpoint
 from shared.clients.blobs.write import stream_to_blob
 from shared.clients.fno.client import FinanceOperations
 from shared.clients.graph.drive_item import DriveItem
 from shared.clients.graph.upload import UploadSession
-from shared.exports import steps as export_steps
+from shared.exports import schedule as export_schedule
 from shared.runs.run import Run, name_with
 from shared.runs.states import Outcome, State
-from shared.runs.store import Mark
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import let_pass, room_taken
@@ -201,15 +201,15 @@ def test_no_tick_starts_a_second_export_while_one_is_under_way(exporting: World)
 def test_of_two_hosts_that_start_exports_at_the_same_moment_one_starts_it(
     exporting: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other, read = exporting.new_process(), exporting.services.store.read_mark
+    other, read = exporting.new_process(), exporting.services.checkpoints.read
     started_by_other: list[int] = []
 
-    def read_and_be_overtaken(name: str, *, anew: bool) -> Mark:
-        mark = read(name, anew=anew)
-        started_by_other.append(export_steps.start_exports(other))
+    def read_and_be_overtaken(name: str) -> Checkpoint:
+        mark = read(name)
+        started_by_other.append(export_schedule.start_exports(other))
         return mark
 
-    monkeypatch.setattr(exporting.services.store, "read_mark", read_and_be_overtaken)
+    monkeypatch.setattr(exporting.services.checkpoints, "read", read_and_be_overtaken)
 
     assert exporting.start_exports() == 0
     assert started_by_other == [1]
@@ -502,7 +502,7 @@ def test_an_export_is_delivered_once_when_the_process_dies_before_it_can_save(
 @pytest.fixture
 def large(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> World:
     """A world whose export is a package of several chunks."""
-    monkeypatch.setattr(export_steps, "CHUNK", 320 * 1024)
+    monkeypatch.setattr("shared.exports.delivery.CHUNK", 320 * 1024)
     world = make_world()
     letters = random.Random(1)
     change(world, *((f"R{number}", letters.randbytes(120).hex()) for number in range(8000)))
@@ -588,8 +588,8 @@ def test_a_file_of_its_own_name_whose_last_answer_was_lost_is_found_and_not_put_
 
 def upload_holding(name: str, world: World) -> UploadSession:
     """Open an upload that holds a name in Output."""
-    drive = world.services.integrations.exports[0].drive
-    return world.services.onedrive(drive).open_upload(world.services.folder_id(drive, "Output"), name, size_bytes=1)
+    drive = world.services.settings.flows.exports[0].drive
+    return world.services.onedrive(drive).open_upload(world.services.folders.find(drive, "Output"), name, size_bytes=1)
 
 
 def test_a_name_that_an_upload_holds_is_waited_for_because_it_may_be_another_workers(

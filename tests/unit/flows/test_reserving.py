@@ -11,12 +11,12 @@ from local_cloud import faults
 from local_cloud.finance_operations.knobs import Behaviour, Speed
 from operations import actions, run_view
 from operations.actions import Requester
-from shared.reservations import reserve
+from shared.reservations import release, reserve
 from shared.reservations.reservation import Reservation, project_name
 from shared.runs import wake
+from shared.runs.addresses import address_of
 from shared.runs.run import Run
 from shared.runs.states import Outcome, State
-from shared.runs.store import address_of
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, fno_fault, let_pass, look_and_finish
@@ -56,7 +56,7 @@ def put_other(world: World, name: str) -> None:
 
 def lane_of(world: World, flow: str) -> str:
     """Return the lane of a flow."""
-    found = world.services.integrations.named(flow)
+    found = world.services.settings.flows.named(flow)
     assert found is not None
     return found.lane
 
@@ -207,7 +207,7 @@ def test_an_ended_run_whose_process_died_before_it_gave_back_frees_the_project_f
     make_world: MakeWorld,
 ) -> None:
     world = make_world(settings=TWO_LANES)
-    world.monkeypatch.setattr(reserve, "give_back", lambda run, services: None)
+    world.monkeypatch.setattr(release, "give_back", lambda run, services: None)
     world.put("USMF_1.zip")
     look_and_finish(world)
     world.monkeypatch.undo()
@@ -228,7 +228,7 @@ def test_an_ended_run_whose_process_died_before_it_gave_back_frees_the_project_f
 def cancelled_while_executing(world: World) -> Run:
     execute_first(world)
     run = run_of(world, "USMF_1.zip")
-    row = next(row for row in world.services.store.open_rows() if row.run_id == run.run_id)
+    row = next(row for row in world.services.index.open_rows() if row.run_id == run.run_id)
     answer = actions.cancel(row.address, ME, world.services)
     assert answer is not None
     assert answer.done
@@ -260,7 +260,7 @@ def test_one_that_f_and_o_does_not_know_five_times_after_the_grace_time_is_freed
     world.look()
     let_pass(world, lane_of(world, "fixed"), timedelta(seconds=5))
     assert run_of(world, "USMF_1.zip").state is State.SUBMITTING
-    (row,) = world.services.store.open_rows()
+    (row,) = world.services.index.open_rows()
     actions.cancel(row.address, ME, world.services)
     world.faults.clear()
     let_pass(world, lane_of(world, "fixed"), timedelta(seconds=10))
@@ -290,7 +290,7 @@ def test_a_person_may_free_it_with_a_second_action_that_warns(make_world: MakeWo
     world = make_world(settings=TWO_LANES, speed=SLOW)
     cancelled_while_executing(world)
     (row,) = [
-        row for page in world.services.store.ended_rows(world.clock.now().date()) for row in page.rows if row.run_id
+        row for page in world.services.index.ended_rows(world.clock.now().date()) for row in page.rows if row.run_id
     ][:1]
     view = run_view.find_run(row.address, world.services)
     assert isinstance(view, run_view.RunView)

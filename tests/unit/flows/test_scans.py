@@ -118,7 +118,7 @@ def test_the_fault_that_a_user_reported_is_told_within_16_scans_and_health_is_ba
     tick(told, minutes=16)
 
     assert words(receivers) == [NotificationKind.NEW]
-    assert "No scan has succeeded since the first one, at" in about_scans(receivers)[0]["text"]
+    assert "No scan has succeeded since the first attempt at" in about_scans(receivers)[0]["text"]
     (check,) = folder_checks(told)
     assert check.grade is Grade.PROBLEM
 
@@ -219,7 +219,7 @@ def test_a_folder_that_cannot_be_made_because_a_file_has_its_name_is_told_15_min
     tick(world)
 
     (alert,) = about_scans(receivers)
-    assert "No scan has succeeded since the first one" in alert["text"]
+    assert "No scan has succeeded since the first attempt" in alert["text"]
     assert "OneDrive has something else by the name 'Packages'" in alert["text"]
 
 
@@ -230,7 +230,7 @@ def test_each_folder_has_an_alert_of_its_own_for_its_own_people_and_the_others_g
     flows["imports"][0]["alertWebhookUrl"] = "%ONE%"
     world = make_world(settings={"INTEGRATIONS": json.dumps(flows), "ONE": receivers.webhook_url})
     tick(world)
-    customers = world.services.folder_id(world.services.integrations.imports[0].drive, "/Customers/Input")
+    customers = world.services.folders.find(world.services.settings.flows.imports[0].drive, "/Customers/Input")
     lock(world, customers)
     (world.folder / "Vendors" / "Input" / "USMF_1.zip").write_bytes(b"x")
 
@@ -245,7 +245,7 @@ def test_two_folders_that_fail_for_two_reasons_are_told_one_by_one(make_told: Ma
     world = make_told(INTEGRATIONS=TWO_IMPORTS)
     tick(world)
     customers, vendors = (
-        world.services.folder_id(flow.drive, flow.input_folder) for flow in world.services.integrations.imports
+        world.services.folders.find(flow.drive, flow.input_folder) for flow in world.services.settings.flows.imports
     )
     lock(world, customers)
     world.faults.add(graph_fault("GET", vendors, faults.status(503), times=None))
@@ -298,7 +298,7 @@ def test_a_slow_scan_that_ends_after_its_tick_counts(told: World, receivers: Rec
     told.faults.add(graph_fault("GET", "/children", faults.late(0.15), times=None))
     for _ in range(20):
         tick(told)
-        wait_for(lambda: not told.services._duties._left_behind)
+        wait_for(lambda: not told.services.duties._left_behind)
 
     assert about_scans(receivers) == []
     assert Grade.PROBLEM not in [check.grade for check in folder_checks(told)]
@@ -385,7 +385,7 @@ def test_a_folder_that_fails_for_less_than_a_quarter_of_an_hour_is_a_warning_wit
     world = make_told(INTEGRATIONS=TWO_IMPORTS)
     tick(world)
     assert folder_checks(world) == []
-    customers = world.services.folder_id(world.services.integrations.imports[0].drive, "/Customers/Input")
+    customers = world.services.folders.find(world.services.settings.flows.imports[0].drive, "/Customers/Input")
     lock(world, customers)
     tick(world, minutes=5)
 
@@ -403,7 +403,7 @@ def test_one_folder_that_cannot_be_scanned_does_not_say_that_the_timer_stands_st
 ) -> None:
     world = make_told(INTEGRATIONS=TWO_IMPORTS)
     tick(world)
-    customers = world.services.folder_id(world.services.integrations.imports[0].drive, "/Customers/Input")
+    customers = world.services.folders.find(world.services.settings.flows.imports[0].drive, "/Customers/Input")
     lock(world, customers)
 
     tick(world, minutes=16)
@@ -427,6 +427,6 @@ def test_a_timer_that_does_not_run_is_shown_at_each_folder_after_a_quarter_of_an
 def test_what_is_noted_names_the_folder_for_people_who_read_it(told: World, tmp_path: Path) -> None:
     tick(told)
 
-    note = told.services.store.read_mark(folder_scans.CHECKPOINT).content
+    note = told.services.checkpoints.read(folder_scans.CHECKPOINT).content
 
     assert f"drives/{told.onedrive.drive_id} /Input" in note.values()

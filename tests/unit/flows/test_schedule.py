@@ -12,10 +12,11 @@ import pytest
 from operations import actions, pages, run_view
 from operations.actions import Requester
 from operations.web import PageRequest
+from shared.azure_storage.checkpoints import Checkpoint
 from shared.errors import TryAgain
-from shared.exports import steps as export_steps
+from shared.exports import schedule as export_schedule
+from shared.runs.addresses import address_of
 from shared.runs.run import Run
-from shared.runs.store import Mark, address_of
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.test_outbound import PowerCut
 from tests.world import World
@@ -226,7 +227,7 @@ def test_of_two_hosts_that_end_a_tick_that_was_cut_off_one_opens_the_export(
     opened_by_other: list[int] = []
 
     def be_overtaken(run: Run) -> bool:
-        opened_by_other.append(export_steps.start_exports(other))
+        opened_by_other.append(export_schedule.start_exports(other))
         return create(run)
 
     monkeypatch.setattr(world.services.store, "create", be_overtaken)
@@ -243,7 +244,7 @@ def test_a_host_that_stood_still_before_it_opened_an_export_does_not_make_it_twi
     other, create = world.new_process(), world.services.store.create
 
     def stand_still(run: Run) -> bool:
-        export_steps.start_exports(other)  # which finds it noted and not opened, and ends the tick
+        export_schedule.start_exports(other)  # which finds it noted and not opened, and ends the tick
         end_all(world)
         return create(run)
 
@@ -296,7 +297,7 @@ def test_a_person_may_call_the_timers_function_between_two_ticks(hourly: Callabl
 )
 def test_a_tick_is_a_tick_whatever_the_host_tells_of_it(hourly: Callable[..., World], next_tick: str) -> None:
     world = hourly()
-    export_steps.start_exports(world.services, next_tick=next_tick)
+    export_schedule.start_exports(world.services, next_tick=next_tick)
 
     assert [run.scheduled for run in world.open_runs()] == [NOON]
 
@@ -305,9 +306,9 @@ def test_a_tick_is_a_tick_whatever_the_host_tells_of_it(hourly: Callable[..., Wo
 
 
 def noted_by_an_older_version(world: World, opened: datetime) -> None:
-    (flow,) = world.services.integrations.exports
-    world.services.store.write_mark(
-        f"export-{flow.lane}", Mark({"opened": opened.isoformat(), "run_id": "0123456789ab"}, None)
+    (flow,) = world.services.settings.flows.exports
+    world.services.checkpoints.write(
+        f"export-{flow.lane}", Checkpoint({"opened": opened.isoformat(), "run_id": "0123456789ab"}, None)
     )
 
 
@@ -365,16 +366,16 @@ def test_an_export_that_cannot_be_started_keeps_no_other_from_it_and_the_tick_fa
     hourly: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = hourly(3)
-    write = world.services.store.write_mark
-    first = world.services.integrations.exports[0].lane
+    write = world.services.checkpoints.write
+    first = world.services.settings.flows.exports[0].lane
 
-    def failing(name: str, mark: Mark) -> None:
+    def failing(name: str, mark: Checkpoint) -> None:
         if name == f"export-{first}":
             raise TryAgain("storage is busy")
         write(name, mark)
 
     with monkeypatch.context() as patch:
-        patch.setattr(world.services.store, "write_mark", failing)
+        patch.setattr(world.services.checkpoints, "write", failing)
         with pytest.raises(TryAgain):
             world.start_exports()
 

@@ -57,7 +57,9 @@ def set_aside(world: World, *names: str, refusal: str = REFUSAL, is_flows: bool 
 def stop(world: World, lane: str, refusal: str = REFUSAL, flow: str = "import") -> None:
     """Let the flow stand still for a refusal."""
     now = world.clock.now()
-    world.services.store.stop(Stop(lane=lane, flow_name=flow, refusal=refusal, text="on hold", since=now, next_try=now))
+    world.services.store.save_stop(
+        Stop(lane=lane, flow_name=flow, refusal=refusal, text="on hold", since=now, next_try=now)
+    )
 
 
 def tried(world: World) -> list[str]:
@@ -120,7 +122,7 @@ def test_a_locked_file_ends_the_stop_of_its_flow_if_no_other_file_is_left(make_w
     set_aside(world, "USMF_1.zip", "USMF_2.zip", is_flows=True)
     set_aside(world, "USMF_3.zip", refusal="")
     stop(world, lane)
-    for row in world.services.store.open_rows():
+    for row in world.services.index.open_rows():
         if row.file_name != "USMF_3.zip":
             actions.cancel(row.address, ME, world.services)
     world.onedrive.knobs.locked = {}
@@ -225,7 +227,7 @@ def test_a_file_that_got_through_goes_on_though_the_others_could_not_be_let_on(m
         raise TryAgain("the storage is busy")
 
     with world.monkeypatch.context() as patched:
-        patched.setattr("shared.runs.worker._let_others_through", unavailable)
+        patched.setattr("shared.runs.blame._let_others_through", unavailable)
         world.wake(lane)
 
     assert [run.attempts for run in world.all_open_runs()] == [0, 0]

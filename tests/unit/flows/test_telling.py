@@ -20,8 +20,8 @@ from shared.alerts.alert import Alert, Category, NotificationKind
 from shared.alerts.app_alerts import credential_alerts
 from shared.alerts.outbox import Outbox
 from shared.errors import AppError, TryAgain
+from shared.runs.addresses import address_of
 from shared.runs.states import Outcome
-from shared.runs.store import address_of
 from tests.alerts import an_alert
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeNotified, MakeWorld
@@ -98,7 +98,7 @@ def out_of_trouble(world: World) -> None:
 
 def many_alerts(world: World, count: int, first: int = 0) -> None:
     for number in range(first, first + count):
-        world.services.enqueue_alert(an_alert(key=f"ended-{number:04}", since=world.clock.now()))
+        world.services.outbox.put(an_alert(key=f"ended-{number:04}", since=world.clock.now()))
 
 
 def minutes_pass(world: World, minutes: int) -> None:
@@ -631,7 +631,7 @@ def test_passing_trouble_does_not_say_that_the_other_kind_is_over(
 def test_what_another_worker_is_telling_is_left_to_it(telling_world: World, receivers: Receivers) -> None:
     many_alerts(telling_world, 1)
 
-    with telling_world.services.store.lease("alerts"):
+    with telling_world.services.leases.hold("alerts"):
         telling_world.deliver_alerts()
     assert heard(receivers) == []
     telling_world.deliver_alerts()

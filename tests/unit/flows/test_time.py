@@ -14,7 +14,6 @@ from shared.clients.blobs.write import stream_to_blob
 from shared.clients.fno.client import FinanceOperations
 from shared.clients.graph.drive_item import DriveItem
 from shared.clients.graph.upload import UploadSession
-from shared.imports import steps as import_steps
 from shared.imports.steps import advance_imports
 from shared.runs.run import Run
 from shared.runs.states import State
@@ -30,7 +29,7 @@ SKEW: Final = timedelta(minutes=5)
 
 def test_two_hosts_whose_clocks_differ_by_five_minutes_import_every_file_once_and_in_order(world: World) -> None:
     ahead = world.new_process()
-    ahead._clock = lambda: world.clock.now() + SKEW
+    ahead.now = lambda: world.clock.now() + SKEW
     world.faults.add(fno_fault("ImportFromPackage", faults.lost_after(), nth=2))
     for number in range(3):
         world.put(f"USMF_{number}.zip")
@@ -54,7 +53,7 @@ def test_a_file_is_seen_within_a_minutes_look_although_the_last_look_began_on_a_
     world: World,
 ) -> None:
     ahead = world.new_process()
-    ahead._clock = lambda: world.clock.now() + SKEW
+    ahead.now = lambda: world.clock.now() + SKEW
     scan_requests.handle_request(scan_requests.request_message(ahead.now()), ahead)
     world.put("USMF_1.zip")
 
@@ -162,7 +161,7 @@ def test_tokens_that_run_out_during_a_long_transfer_are_replaced_and_nothing_is_
         world.desk.expire_all()
         return put(session, start, chunk)
 
-    monkeypatch.setattr(import_steps, "stream_to_blob", slow_import)
+    monkeypatch.setattr("shared.imports.upload.stream_to_blob", slow_import)
     monkeypatch.setattr(UploadSession, "put", slow_export)
     world.put("USMF_1.zip")
     before = len(world.imports())
