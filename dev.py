@@ -204,7 +204,7 @@ def stages(*, fix: bool) -> dict[str, list[str]]:
 
 def pytest_command(arguments: Sequence[str] = ()) -> list[str]:
     """The command that runs the tests: side by side, unless the arguments name a file, for which that costs more."""
-    names_a_file = any((ROOT / each.partition("::")[0]).exists() for each in arguments)
+    names_a_file = any((ROOT / each.partition("::")[0]).is_file() for each in arguments)
     return [venv_python(), "-m", "pytest", *([] if names_a_file else ["-n", TESTS_AT_ONCE])]
 
 

@@ -220,6 +220,27 @@ def test_a_stage_that_a_signal_ended_has_failed() -> None:
     assert dev.run_stages({"lint": code}, keep_going=False, last_is_shown=False) == 128 + 9
 
 
+@pytest.mark.parametrize(
+    ("arguments", "side_by_side"),
+    [
+        ([], True),
+        (["-k", "words", "--cov"], True),
+        (["tests/unit/test_dev.py::test_x"], False),
+        (["-x", "tests"], True),
+    ],
+)
+def test_tests_run_side_by_side_unless_a_file_is_named(arguments: list[str], side_by_side: bool) -> None:
+    assert ("-n" in dev.pytest_command(arguments)) is side_by_side
+
+
+def test_what_the_tests_start_may_keep_compiled_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+
+    dev.keep_bytecode()
+
+    assert "PYTHONDONTWRITEBYTECODE" not in dev.child_environment()
+
+
 def test_tests_are_the_last_stage_of_the_check() -> None:
     assert list(dev.stages(fix=False))[-1] == "tests"
 
