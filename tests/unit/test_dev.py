@@ -110,11 +110,11 @@ def test_the_tools_own_settings_of_their_folders_are_respected(tmp_path: Path) -
 def test_a_python_that_cannot_be_brought_leaves_a_word_on_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_network(what: str, command: list[str], *, more: Mapping[str, str] | None = None) -> None:
         if "uv" in what.split():
-            raise dev.Trouble("no route to host")
+            raise dev.SetupError("no route to host")
 
     monkeypatch.setattr(dev, "run_step", no_network)
 
-    with pytest.raises(dev.Trouble, match=rf"(?s)no route to host.*Please install Python {THIS_VERSION}"):
+    with pytest.raises(dev.SetupError, match=rf"(?s)no route to host.*Please install Python {THIS_VERSION}"):
         dev.bring_python()
 
 
@@ -158,11 +158,11 @@ def test_an_installation_that_failed_is_done_again(tmp_path: Path) -> None:
 
     def fail() -> None:
         attempts.append(1)
-        raise dev.Trouble("no network")
+        raise dev.SetupError("no network")
 
     marker.write_text("of an older installation")
     for _ in range(2):
-        with pytest.raises(dev.Trouble):
+        with pytest.raises(dev.SetupError):
             dev.once(marker, "wanted", fail)
 
     assert len(attempts) == 2
@@ -170,7 +170,7 @@ def test_an_installation_that_failed_is_done_again(tmp_path: Path) -> None:
 
 
 def test_a_step_that_fails_shows_all_that_it_said(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(dev.Trouble, match="line 3 is wrong"):
+    with pytest.raises(dev.SetupError, match="line 3 is wrong"):
         dev.run_step("installing", FAILS)
 
     assert "FAILED" in capsys.readouterr().err
@@ -347,7 +347,7 @@ def test_trouble_is_told_without_a_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def no_network(azurite: bool) -> None:
-        raise dev.Trouble("no network; try again later")
+        raise dev.SetupError("no network; try again later")
 
     monkeypatch.setattr(dev, "prepare", no_network)
 
