@@ -674,14 +674,15 @@ def test_a_slow_line_may_take_longer_for_a_block_than_for_connecting(monkeypatch
     pace = threading.Event()  # never set: waiting for it is the line's slowness
 
     def take_slowly() -> None:
-        connection, _ = listener.accept()
-        with connection, connection.makefile("rb", buffering=0) as line:
-            while head := b"".join(takewhile(lambda text: text != b"\r\n", line)):
+        for _ in ("the block", "the list of blocks"):
+            connection, _ = listener.accept()
+            with connection, connection.makefile("rb", buffering=0) as line:
+                head = b"".join(takewhile(lambda text: text != b"\r\n", line))
                 size = int(head.lower().partition(b"content-length:")[2].split()[0])
                 while size and (piece := connection.recv(min(size, 128 * 1024))):
                     size -= len(piece)
                     pace.wait(0.01)  # 128 times at least: more than the time to connect, each time far less
-                connection.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
+                connection.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
     line = threading.Thread(target=take_slowly, daemon=True)
     line.start()
