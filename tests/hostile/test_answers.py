@@ -124,7 +124,7 @@ def test_without_a_place_to_upload_to_nothing_is_sent_and_it_is_asked_again(
 ) -> None:
     answers(NO_PLACE[name])
 
-    with pytest.raises(TryAgain, match=r"F&O answered GetAzureWriteUrl with(?:out a URL| something)") as caught:
+    with pytest.raises(TryAgain, match=r"F&O answered GetAzureWriteUrl with(?:out an upload URL| something)") as caught:
         fo.get_azure_write_url("x.zip")
 
     assert caught.value.call is not None
@@ -155,7 +155,7 @@ def test_an_import_whose_answer_holds_no_id_is_looked_up_and_never_sent_again(
     server = answers(NO_ID[name])
     before = len(server.asked)
 
-    with pytest.raises(AnswerLost, match=r"may have (?:started|been done) all the same") as caught:
+    with pytest.raises(AnswerLost, match=r"may have (?:started|been done) anyway") as caught:
         start(fo)
 
     assert len(server.asked) == before + 1
@@ -177,7 +177,7 @@ REFUSALS: AnswerTable[tuple[object, str]] = AnswerTable(
         ),
         "a reason a hundred thousand errors deep": (
             b'{"error": ' + b'{"innererror": ' * 100_000,
-            "F&O does not accept",
+            "F&O rejects the call",
         ),
         "a code of a million letters": (
             {"error": {"code": "X" * 1_000_000, "message": "Wrong company"}},
@@ -189,7 +189,7 @@ REFUSALS: AnswerTable[tuple[object, str]] = AnswerTable(
             "Wrong company",
         ),
         "a reason that is no UTF-8": (b"Wrong company \xff\xfe\xfa", "Wrong company"),
-        "a reason that is bytes of anything": (bytes(range(256)) * 10, "F&O does not accept"),
+        "a reason that is bytes of anything": (bytes(range(256)) * 10, "F&O rejects the call"),
         "a page of HTML": (b"<html>" + b"<p>" * 100_000, "HTTP 400 without a reason"),
         "nothing": (b"", "HTTP 400 without a reason"),
         "the key to the package": (
@@ -344,7 +344,7 @@ def test_of_an_endless_answer_only_so_much_is_read(
 
     with pytest.raises(TryAgain, match=r"F&O at .* answered with more than 2 MiB"):
         fo.execution_status("x")
-    with pytest.raises(AnswerLost, match="answered with more than 2 MiB; it may have been done all the same"):
+    with pytest.raises(AnswerLost, match="answered with more than 2 MiB; it may have been done anyway"):
         start(fo)
 
 
@@ -490,7 +490,7 @@ def test_an_upload_that_stands_at_no_place_in_the_file_begins_anew(
     body = {"uploadUrl": f"{server.url}/up", "nextExpectedRanges": [POSITIONS[name]]}
     server.handler = lambda asked: Answer(status=416) if asked.method == "PUT" else in_body(body)
     with (
-        pytest.raises(TryAgain, match="It starts again from new"),
+        pytest.raises(TryAgain, match="It starts over"),
         drive.open_upload("01OUT", "x.zip", CHUNK) as upload,
     ):
         upload.put(0, bytes(CHUNK))

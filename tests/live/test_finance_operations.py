@@ -99,7 +99,7 @@ def test_an_execution_id_that_is_known_is_refused_in_words_that_the_app_understa
     refusal = refusal_of(lambda: target.submit(execution_id=execution_id), record_property)
 
     assert refusal is not None
-    assert "has this execution id already" in refusal.message
+    assert "already has this execution id" in refusal.message
 
 
 def test_a_status_comes_as_a_name(target: FinanceOperationsTarget, record_property: Seen) -> None:

@@ -128,8 +128,8 @@ def _require_hash(chunks: Iterable[bytes], quick_xor_hash: str, told_bytes: int,
         checksum.update(chunk)
     if checksum.base64() != quick_xor_hash:
         raise DataDamaged(
-            f"{url} handed out {checksum.size_bytes:,} bytes with the quickXorHash {checksum.base64()}; OneDrive tells "
-            f"{told_bytes:,} bytes with {quick_xor_hash}"
+            f"{url} returned {checksum.size_bytes:,} bytes with the quickXorHash {checksum.base64()}, but OneDrive "
+            f"reports {told_bytes:,} bytes with {quick_xor_hash}"
         )
 
 
@@ -245,7 +245,7 @@ class RemoteFile:
             if self._md5:
                 digest.update(chunk)
                 if size_bytes == self.size_bytes and base64_text(digest.digest()) != self._md5:
-                    raise DataDamaged(f"What came of {self._url} has another MD5 than it has in blob storage")
+                    raise DataDamaged(f"The content of {self._url} does not match its MD5 in blob storage")
             yield chunk
 
     def _whole(self) -> Iterator[bytes]:
@@ -317,7 +317,9 @@ def _map_download_error(refusal: Refusal, *, url: SecretUrl) -> AppError | None:
     """Return what a refusal to hand out a file means; None if the rules of the service say it all."""
     call = refusal.call
     if refusal.has_code("malwareDetected", "virusSuspicious"):
-        return FileRejected("OneDrive found malware in the file. Have the system that wrote it examined", call=call)
+        return FileRejected(
+            "OneDrive found malware in the file. Have the system that created the file checked", call=call
+        )
     match refusal.status:
         case 401 | 403 if _SCANNED not in refusal.headers:
             # No sign-in is involved: the URL has run out, or was never good.
@@ -328,8 +330,8 @@ def _map_download_error(refusal: Refusal, *, url: SecretUrl) -> AppError | None:
             # https://github.com/OneDrive/onedrive-api-docs/issues/928
             # https://learn.microsoft.com/openspecs/sharepoint_protocols/ms-wsshp/1c302d04-b76f-44e9-800d-c974250de84d
             return Refused(
-                f"{call.service} does not hand out {url}: {refusal.reason}. It may have found malware in the file: "
-                "open it in the browser. If every file is refused, look at the state of the drive and its policies",
+                f"{call.service} does not return {url}: {refusal.reason}. It may have found malware in the file: "
+                "open it in the browser. If every file is refused, check the state of the drive and its policies",
                 call=call,
             )
         case _:
@@ -358,7 +360,7 @@ def _total_of(answer: Response, start: int) -> int:
     given, _, total = answer.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
     size_bytes = _count(total)
     if not given.startswith(f"{start}-") or size_bytes is None:
-        raise DataDamaged(f"Bytes {start:,} and on were asked for, and another range came")
+        raise DataDamaged(f"Bytes from {start:,} on were requested, but another range was returned")
     return size_bytes
 
 
@@ -380,12 +382,12 @@ def _body(answer: Response, size_bytes: int | None) -> Iterator[bytes]:
         for piece in answer.chunks(_PIECE):
             received += len(piece)
             if size_bytes is not None and received > size_bytes:
-                raise DataDamaged(f"More than the expected {expected} bytes came")
+                raise DataDamaged(f"More than the expected {expected} bytes were received")
             yield piece
     except BODY_ERRORS as error:
-        raise DataDamaged(f"The connection ended before {expected} bytes had come") from error
+        raise DataDamaged(f"The connection ended before {expected} bytes were received") from error
     if size_bytes is not None and received != size_bytes:
-        raise DataDamaged(f"Only {received:,} of {expected} bytes came")
+        raise DataDamaged(f"Only {received:,} of {expected} bytes were received")
 
 
 def _part(pieces: Iterable[bytes], start: int, end: int) -> bytes:
@@ -408,6 +410,6 @@ def _map_error(refusal: Refusal) -> AppError | None:
                 f"The package is no longer in blob storage: {code}. F&O keeps packages for 7 days", call=call
             )
         case 409:
-            return TryAgain(f"Blob storage cannot hand out the package now: {code}", call=call)
+            return TryAgain(f"Blob storage cannot return the package now: {code}", call=call)
         case _:
             return None

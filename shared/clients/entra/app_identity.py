@@ -61,8 +61,8 @@ def require_identity_endpoint() -> None:
     # azure-identity reads the environment itself, so this looks where it will.
     if not any(os.environ.get(name) for name in _ENDPOINTS):
         raise NeedsPerson(
-            "There is no managed identity here (IDENTITY_ENDPOINT is not set). In Azure, switch the managed identity "
-            "of the Function App on; elsewhere, give the settings of an app registration"
+            "There is no managed identity here (IDENTITY_ENDPOINT is not set). In Azure, turn on the managed "
+            "identity of the Function App; elsewhere, enter an app registration in the settings"
         )
 
 
@@ -206,7 +206,7 @@ class AppIdentity:
 def _where_to_look(credential: Credential) -> str:
     match credential:
         case ManagedIdentity():
-            return "Switch the managed identity of the Function App on, and check its client id in the settings"
+            return "Turn on the managed identity of the Function App, and check its client id in the settings"
         case ClientSecret():
             return "Check tenant id, client id and secret in the settings"
         case ClientCertificate(path=path):

@@ -172,7 +172,7 @@ class FinanceOperations:
         url = _url(place.get("BlobUrl"))
         if url is None:
             raise TryAgain(
-                "F&O answered GetAzureWriteUrl without a URL to upload to. The app asks again; if it stays so, look at "
+                "F&O answered GetAzureWriteUrl without an upload URL. The app tries again; if this continues, check "
                 "the blob storage of the environment",
                 call=_remote_call("GetAzureWriteUrl", answer),
             )
@@ -382,7 +382,7 @@ def _started(action: str, answer: Response, execution_id: str) -> str:
     answered = text_of(_value(answer))
     if answered in _NO_EXECUTION or len(answered) > _LONGEST_ID:
         raise AnswerLost(
-            f"F&O answered {action} without an execution id; it may have started all the same",
+            f"F&O answered {action} without an execution id; it may have started anyway",
             call=_remote_call(action, answer),
         )
     if answered != execution_id:

@@ -376,6 +376,6 @@ class OneDrive:
 def _require_folder(item: DriveItem, path: str) -> None:
     if not item.is_folder:
         raise NeedsPerson(
-            f"'{path}' cannot be a folder: OneDrive has something else by the name '{item.name}'. "
-            "Rename that, or use another folder in the settings"
+            f"'{path}' cannot be a folder: OneDrive already has another item named '{item.name}'. "
+            "Rename it, or use another folder in the settings"
         )

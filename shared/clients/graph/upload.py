@@ -87,9 +87,7 @@ class UploadSession:
             # What is left of a chunk must be a multiple as well, and with less than the chunk nothing can be made up.
             is_sendable = position < reached < end and (end == self._size_bytes or not (end - reached) % _UNIT)
             if not is_sendable:
-                raise TryAgain(
-                    f"The upload of '{self._name}' stands at byte {reached}, not at {end}. It starts again from new"
-                )
+                raise TryAgain(f"The upload of '{self._name}' is at byte {reached}, not at {end}. It starts over")
             position = reached
 
     def resume_from(self) -> int:

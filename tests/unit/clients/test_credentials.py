@@ -227,7 +227,7 @@ def test_a_certificate_that_cannot_be_read_needs_a_person(entra: Entra, tmp_path
     ("code", "text", "advice"),
     [
         ("invalid_client", "AADSTS7000215: Invalid client secret provided.\r\nTrace ID: x", "not its id"),
-        ("invalid_client", "AADSTS7000222: The provided client secret keys are expired.", "make a new one"),
+        ("invalid_client", "AADSTS7000222: The provided client secret keys are expired.", "create a new one"),
         ("unauthorized_client", "AADSTS700016: Application with identifier was not found", "client id"),
         ("invalid_resource", "AADSTS500011: The resource principal was not found", "F&O address"),
         ("invalid_grant", "AADSTS65001: The user or administrator has not consented", "consent"),

@@ -463,8 +463,8 @@ def test_a_call_that_is_refused_before_its_action_ran_blames_nobody(action: str,
     refusal = error_of(action, Answer(status=status, body=body))
 
     assert type(refusal) is Refused
-    assert refusal.message.startswith(f"F&O does not accept the call of {action}: ")
-    assert "If it accepts no other either, " in refusal.message
+    assert refusal.message.startswith(f"F&O rejects the call {action}: ")
+    assert "If it rejects all others too, " in refusal.message
     assert refusal.call is not None
     assert refusal.call.status == status
 
@@ -740,7 +740,7 @@ def test_the_innermost_words_are_shown(body: object, shown: str) -> None:
     with finance_operations(Answer(status=400, body=content)) as (fo, _), pytest.raises(Refused) as caught:
         ASKS["ImportFromPackage"](fo)
 
-    assert caught.value.message.startswith(f"F&O does not accept the call of ImportFromPackage: {shown}. ")
+    assert caught.value.message.startswith(f"F&O rejects the call ImportFromPackage: {shown}. ")
 
 
 def test_no_errors_are_no_rows() -> None:

@@ -438,7 +438,9 @@ def test_a_file_that_a_library_refuses_is_blamed_for_nothing(doing: Callable[[On
 
     assert type(error) is Refused
     assert "List data validation failed." in error.message
-    assert "If others are refused too, see the settings of the library: columns that are required" in error.message
+    assert (
+        "If others are refused too, check the settings of the library: required or validated columns" in error.message
+    )
     assert "Rename the file" not in error.message
     assert error.call is not None
     assert (error.call.status, error.call.code) == (status, "invalidRequest")
@@ -487,8 +489,8 @@ def test_a_name_that_breaks_the_rules_and_is_refused_is_the_files(name: str) -> 
     error = error_from(sample("error_bad_name"), doing=moving_to(name))
 
     assert type(error) is FileRejected
-    assert f"OneDrive cannot have the name '{name}': it " in error.message
-    assert error.message.endswith("Rename the file and put it in again")
+    assert f"OneDrive does not allow the name '{name}': it " in error.message
+    assert error.message.endswith("Rename the file and copy it to Input again")
 
 
 @pytest.mark.parametrize(

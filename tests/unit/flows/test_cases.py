@@ -113,7 +113,7 @@ def test_an_import_that_never_works_is_tried_ever_more_rarely_and_told_after_a_q
                 faults.status(400, body=of_fo("InvokeAction - Model state is invalid.")),
                 times=None,
             ),
-            "F&O does not accept the call",
+            "F&O rejects the call",
         ),
         (
             fno_fault(

@@ -251,7 +251,7 @@ def test_no_token_is_told_with_where_to_look(world: World) -> None:
         check = check_named(health, name)
         assert check.grade is Grade.PROBLEM
         assert "Entra ID gave no token for" in check.message
-        assert "Switch the managed identity of the Function App on" in check.message
+        assert "Turn on the managed identity of the Function App" in check.message
 
 
 def test_a_missing_files_permission_is_named_with_what_is_granted_and_what_to_do(world: World) -> None:
@@ -405,7 +405,7 @@ def test_what_the_user_in_f_and_o_may_not_read_is_not_called_missing(make_world:
     [
         (lambda receiver: setattr(receiver, "handshake_status", 401), "refuses the key in NOTIFICATION_URL"),
         (lambda receiver: setattr(receiver, "handshake_status", 404), "There is no receive_notification"),
-        (lambda receiver: setattr(receiver, "handshake_text", "<html>"), "something else than the token"),
+        (lambda receiver: setattr(receiver, "handshake_text", "<html>"), "did not return the token"),
     ],
 )
 def test_a_webhook_that_does_not_answer_as_graph_wants_it_is_told(

@@ -220,7 +220,7 @@ def test_a_folder_that_cannot_be_made_because_a_file_has_its_name_is_told_15_min
 
     (alert,) = about_scans(receivers)
     assert "No scan has succeeded since the first attempt" in alert["text"]
-    assert "OneDrive has something else by the name 'Packages'" in alert["text"]
+    assert "OneDrive already has another item named 'Packages'" in alert["text"]
 
 
 def test_each_folder_has_an_alert_of_its_own_for_its_own_people_and_the_others_go_on(
