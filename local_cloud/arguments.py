@@ -87,7 +87,7 @@ def up(arguments: Sequence[str] | None, _environment: Mapping[str, str]) -> argp
 def _seconds(text: str) -> float:
     seconds = float(text)
     if not math.isfinite(seconds) or seconds < 0:
-        raise argparse.ArgumentTypeError(f"{text} is no number of seconds")
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds")
     return seconds
 
 

@@ -15,7 +15,7 @@ from operations import available_actions
 from operations.available_actions import effect_of_cancel
 from shared.app import Services
 from shared.errors import LeaseTaken, RecordChanged
-from shared.exports import steps as export_steps
+from shared.exports import schedule as export_schedule
 from shared.log import log
 from shared.reservations import release, settle
 from shared.runs.addresses import address_of
@@ -269,7 +269,7 @@ def export_now(name: str, requester: Requester, services: Services) -> ActionRes
         return ActionResult(done=True, message=message, run=head.address)
     if pause := services.store.pause_of(flow.lane):
         return refuse(f"{pause.by} has paused it. Resume it first.")
-    run = add_step(export_steps.planned(flow, services.now()), "export_now", requester, services.now())
+    run = add_step(export_schedule.plan(flow, services.now()), "export_now", requester, services.now())
     log.info("action.export_now", run_id=run.run_id, lane=run.lane, by=requester.by, why=requester.why)
     return open_run(run, services)
 
@@ -280,7 +280,7 @@ def open_run(run: Run, services: Services) -> ActionResult:
     One that has ended meanwhile is opened once more and imports nothing: it claims the file by the eTag that it had.
     """
     if run.direction is Direction.EXPORT:
-        if not export_steps.start(run, services):
+        if not export_schedule.start(run, services):
             return refuse("Another export of this data project is starting right now. Try again in a moment.")
     else:
         services.store.create(run)

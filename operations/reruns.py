@@ -13,7 +13,7 @@ from operations.filters import Filters
 from shared.app import Services
 from shared.clients.graph.drive_item import DriveItem
 from shared.errors import AppError, NotFound, RecordChanged
-from shared.exports import steps as export_steps
+from shared.exports import schedule as export_schedule
 from shared.log import log
 from shared.runs.addresses import address_of, address_of_rerun, sort_key_after
 from shared.runs.rows import RunRow
@@ -107,7 +107,7 @@ def _plan_export(old: Run, services: Services) -> Run | ActionResult:
         return refuse(f"The settings no longer have an export named '{old.flow_name}'. Add it first.")
     if head := services.store.head(flow.lane):
         return refuse(f"An export of {flow.data_project} is running. Wait until it ends.", head.address)
-    return export_steps.planned(flow, services.now())
+    return export_schedule.plan(flow, services.now())
 
 
 def run_all_again(filters: Filters, before: datetime, requester: Requester, services: Services) -> ActionResult:

@@ -15,8 +15,8 @@ outbound = func.Blueprint()  # type: ignore[no-untyped-call]  # azure-functions 
 @records_process
 def start_exports(timer: func.TimerRequest) -> None:
     """Start each export that is due and is not running yet. The host's monitor makes up for a tick that was missed."""
-    from shared.exports import steps as export_steps
+    from shared.exports import schedule
 
     # Missing if the host keeps no monitor: schedules under a minute.
     status = getattr(timer, "schedule_status", None) or {}
-    export_steps.start_exports(services(), next_tick=str(status.get("Next", "")))
+    schedule.start_exports(services(), next_tick=str(status.get("Next", "")))

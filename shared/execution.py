@@ -1,6 +1,6 @@
-"""What both flows do about an execution of F&O: is it known, how far is it, when is it stuck, how long to wait.
+"""What imports and exports do alike about an execution of F&O: submit, look up, poll; is it stuck, when to poll again.
 
-An execution takes seconds or hours at the same cost: nothing here waits, it only says when to look again.
+Nothing here waits. An execution takes seconds or hours at the same cost; a run says when it is due for its next poll.
 """
 
 from collections.abc import Sequence
@@ -15,22 +15,22 @@ from shared.clients.fno.row_errors import RowError
 from shared.errors import AppError, FileRejected, NeedsPerson, NotFound, ProjectBusy, Refused
 from shared.log import log
 from shared.reservations import reserve
+from shared.runs.machine import StepFailed
 from shared.runs.run import Run
 from shared.runs.states import State
 from shared.runs.values import About, FailedRow, Submission
-from shared.runs.worker import StepFailed
 from shared.secret import redacted
 
-# Of the time that an execution has taken already, wait this share before the next look, and less while it is young: a
-# job of 2 hours is looked at about 50 times, and its end is seen at most a quarter late, one of half a minute at most a
+# Of the time that an execution has taken already, wait this share before the next poll, and less while it is young: a
+# job of 2 hours is polled about 50 times, and its end is seen at most a quarter late, one of half a minute at most a
 # tenth, within the bounds of the settings.
 WAIT_SHARE: Final = 0.25
 YOUNG_SHARE: Final = 0.1
 YOUNG_S: Final = 60.0
 
-# A worker stays with an execution for POLL_STAY_SECONDS after its begin and about its usual end, looking this often at
+# A worker stays with an execution for POLL_STAY_SECONDS after its begin and about its usual end, polling this often at
 # first: most take a few seconds, and the way through the queue takes as long again. See docs/decisions/0011.
-FIRST_LOOK_S: Final = 0.25
+FIRST_POLL_S: Final = 0.25
 # A wake-up comes up to 1.5 seconds late: storage delays by whole seconds, and the host polls its queue every half
 # second (maxPollingInterval in host.json). So it is asked for that much before.
 WAKE_LATENCY_S: Final = 1.5
@@ -48,7 +48,7 @@ REFUSED_KEPT: Final = 50
 # After so many submits in a row of which the answer was lost, a person decides whether there is another one.
 LOST_SUBMITS: Final = 5
 # Seconds between two look-ups of a run that a person is to decide about.
-LOST_LOOK_S: Final = 300.0
+LOST_POLL_S: Final = 300.0
 
 # Seconds until an execution that ended in contention is sent again, at least.
 CONTENTION_S: Final = 5.0
@@ -58,7 +58,7 @@ ROWS_KEPT: Final = 100
 MESSAGE_KEPT: Final = 500
 
 
-def begun(run: Run, answered_id: str, services: Services) -> Run:
+def record_accepted(run: Run, answered_id: str, services: Services) -> Run:
     """Return a run whose execution F&O has accepted, under the id that it answered with: ours, as documented."""
     settings, now = services.settings, services.now()
     wait_s = 0.0 if settings.poll_stay_s else settings.poll_first_s
@@ -71,12 +71,12 @@ def begun(run: Run, answered_id: str, services: Services) -> Run:
     return replace(executing, submissions=(*run.submissions, its_own))
 
 
-def not_begun(run: Run, error: AppError, back_to: State, now: datetime) -> StepFailed:
+def record_refusal(run: Run, error: AppError, back_to: State, now: datetime) -> StepFailed:
     """Return the failure of a submit after which it is certain that F&O has not begun; the next try gets its own id.
 
     An id that never reached F&O is unused and goes; one that F&O has refused stays, for F&O may show it.
     """
-    log.warning("submit.not_begun", reason=str(error))
+    log.warning("submit.refused", reason=str(error))
     is_refused = isinstance(error, ProjectBusy | PackageUnreadable | FileRejected | Refused | NeedsPerson)
     if is_refused:
         run = replace(run.with_submission(replace(run.submissions[-1], never_began=True)), lost_submits=0)
@@ -93,7 +93,7 @@ def _without_old_refusals(submissions: tuple[Submission, ...]) -> tuple[Submissi
     return tuple(each for each in submissions if each.execution_id not in dropped)
 
 
-def lost_once_more(run: Run, back_to: State, services: Services) -> Run:
+def record_lost_submit(run: Run, back_to: State, services: Services) -> Run:
     """Return a run of which a submit was lost for good: to be sent again, but for the fifth time in a row.
 
     Then it only looks up, and a person decides: whatever keeps answers from coming, F&O may have done something.
@@ -103,12 +103,13 @@ def lost_once_more(run: Run, back_to: State, services: Services) -> Run:
         return replace(run.moved_to(back_to, now), lost_submits=run.lost_submits + 1)
     log.error("submission.lost_too_often", times=run.lost_submits + 1)
     text = (
-        f"F&O's answer to the submit of {run.file.name} was lost {LOST_SUBMITS} times in a row, and F&O knows none of "
-        "these executions. The app sends nothing more by itself; it only asks F&O for them. See in F&O under Data "
-        "management > Job history whether one of them is there, then press 'Submit again' or 'Cancel'."
+        f"F&O's response to the submit of {run.file.name} was lost {LOST_SUBMITS} times in a row, and F&O does not "
+        "know any of these executions. The app does not submit it again by itself; it only keeps looking for them. "
+        "Check in F&O under Data management > Job history whether one of them exists, then press 'Submit again' or "
+        "'Cancel'."
     )
     told = replace(run, lost_submits=LOST_SUBMITS).without_problem(About.FAILING)
-    return told.flagged(text, now, About.LOST).waiting(LOST_LOOK_S, now)
+    return told.flagged(text, now, About.LOST).waiting(LOST_POLL_S, now)
 
 
 def is_known(execution_id: str, fno: FinanceOperations) -> bool:
@@ -131,7 +132,7 @@ def known_submission(run: Run, fno: FinanceOperations) -> Submission | None:
     return next((each for each in asked if is_known(each.execution_id, fno)), None)
 
 
-def found(run: Run, submission: Submission, now: datetime) -> Run:
+def record_found(run: Run, submission: Submission, now: datetime) -> Run:
     """Return a run whose execution F&O turned out to know; it is the last of its submissions from now on."""
     log.info("submission.found", execution_id=submission.execution_id)
     others = tuple(each for each in run.submissions if each.execution_id != submission.execution_id)
@@ -158,30 +159,18 @@ class Polled:
 
 
 def poll(run: Run, fno: FinanceOperations, services: Services) -> Polled:
-    """Return how far the execution of a run is.
-
-    While it may end at any moment F&O is asked again and again, as if its answer took so long: see _stay_s.
-    """
-    while True:
-        polled, age_s = _polled_now(run, fno, services), _age_s(run, services)
-        if polled.is_forgotten:
-            return polled
-        if polled.status.is_final:
-            services.last_execution_s[run.lane] = age_s
-            return polled
-        if polled.known_as:
-            return polled
-        wait_s = _stay_s(run, age_s, services)
-        if wait_s is None:
-            return polled
-        services.sleep(wait_s)  # why: FIRST_LOOK_S; what is waited for has been saved
+    """Ask F&O once how far the execution of a run is. Unknown for longer than the grace is settled by its entities."""
+    polled = _ask(run, fno, services)
+    if polled.status.is_final:
+        services.last_execution_s[run.lane] = _age_s(run, services)
+    return polled
 
 
 def _stay_s(run: Run, age_s: float, services: Services) -> float | None:
-    """Return the seconds until a worker that stays polls again; None if its end is so far off that it gives way."""
+    """Return the seconds until a worker that stays polls again; None if the end is so far off that it does not stay."""
     usual_s = services.last_execution_s.get(run.lane)
     away_s = age_s if usual_s is None else min(age_s, abs(age_s - usual_s))
-    wait_s = max(away_s * WAIT_SHARE, FIRST_LOOK_S)
+    wait_s = max(away_s * WAIT_SHARE, FIRST_POLL_S)
     return wait_s if away_s + wait_s <= services.settings.poll_stay_s else None
 
 
@@ -189,8 +178,7 @@ def _age_s(run: Run, services: Services) -> float:
     return (services.now() - run.state_since).total_seconds()
 
 
-def _polled_now(run: Run, fno: FinanceOperations, services: Services) -> Polled:
-    """Return what F&O says now. Unknown for longer than the grace is settled by the entities."""
+def _ask(run: Run, fno: FinanceOperations, services: Services) -> Polled:
     polled_for = services.now() - run.state_since
     is_found = True
     try:
@@ -226,11 +214,11 @@ def _has_row_errors(execution_id: str, fno: FinanceOperations) -> bool:
         return False  # as it does not know the status of this execution, either
 
 
-def forgotten(run: Run) -> str:
+def forgotten_message(run: Run) -> str:
     """Return what a person is told about an execution that F&O has forgotten."""
     return (
-        f"F&O had begun execution {run.execution_id} of data project {run.data_project} at "
-        f"{run.state_since:%Y-%m-%d %H:%M} UTC and does not know it any more, so nobody can say how it ended."
+        f"F&O started execution {run.execution_id} of data project {run.data_project} at "
+        f"{run.state_since:%Y-%m-%d %H:%M} UTC but no longer knows it, so its outcome is unknown."
     )
 
 
@@ -243,23 +231,29 @@ def _status_by_entities(entities: tuple[EntityProgress, ...]) -> ExecutionStatus
     return ExecutionStatus.FAILED if failed == len(entities) else ExecutionStatus.PARTIALLY_SUCCEEDED
 
 
-def still_running(run: Run, polled: Polled, stuck_after: timedelta, services: Services) -> Run:
-    """Return a run whose execution goes on, due for its next poll; a person is told of one that is stuck, once.
+def put_off_poll(run: Run, polled: Polled, stuck_after: timedelta, services: Services) -> Run:
+    """Return a run whose execution goes on, due for its next poll; flagged, once, if it is stuck.
 
     So is one that F&O has accepted and does not show. Either is polled on, and never sent again: F&O may be at work.
+    While it may end at any moment the next poll is the worker's own, and nothing else is noted.
     """
     now = services.now()
     elapsed = now - run.state_since
-    run = run.with_a_good_try().waiting(_next_look_s(run, services), now)
+    stay_s = _stay_s(run, elapsed.total_seconds(), services)
+    run = run.with_a_good_try()
+    run = replace(run, in_process=replace(run.in_process, is_end_near=stay_s is not None))
+    if stay_s is not None:
+        return run.waiting(stay_s, now)
+    run = run.waiting(_next_poll_s(run, services), now)
     if polled.is_found and polled.status is not ExecutionStatus.UNKNOWN and run.submissions[-1].seen is None:
         run = run.with_submission(replace(run.submissions[-1], seen=now))
     minutes = elapsed.total_seconds() / 60
     if not polled.is_found and elapsed > UNKNOWN_GRACE:
         return run.flagged(
             f"F&O accepted execution {run.execution_id} of data project {run.data_project} {minutes:.0f} minutes ago "
-            "and does not know it. It is not sent again: F&O may have imported it all the same. See in F&O under Data "
-            "management > Job history whether it is there, perhaps under another id. If it is not, cancel this run "
-            "and run it again. Until then the app goes on asking.",
+            "but does not know it. It is not submitted again, because F&O may have imported it anyway. Check in F&O "
+            "under Data management > Job history whether it exists, perhaps under another id. If not, cancel this run "
+            "and run it again. Until then the app keeps asking F&O.",
             now,
             About.EXECUTION,
         )
@@ -268,13 +262,13 @@ def still_running(run: Run, polled: Polled, stuck_after: timedelta, services: Se
     return run.flagged(
         f"F&O has been working on execution {run.execution_id} of data project {run.data_project} for {minutes:.0f} "
         f"minutes, and its status is {polled.status.value}. Look at it in F&O under Data management > Job history: is "
-        "the batch service running, does the execution hang? The app goes on polling it, and does not send it again.",
+        "the batch service running, does the execution hang? The app keeps polling it and does not submit it again.",
         now,
         About.EXECUTION,
     )
 
 
-def _next_look_s(run: Run, services: Services) -> float:
+def _next_poll_s(run: Run, services: Services) -> float:
     """Return the seconds until the next poll: longer each time, but one comes just before the usual end."""
     settings, age_s = services.settings, _age_s(run, services)
     share = YOUNG_SHARE if age_s < YOUNG_S else WAIT_SHARE
@@ -284,7 +278,7 @@ def _next_look_s(run: Run, services: Services) -> float:
     return until_usual_s if 0 < until_usual_s < wait_s else wait_s
 
 
-def with_details(run: Run, rows: Sequence[RowError] | None, summary_url: str) -> Run:
+def record_details(run: Run, rows: Sequence[RowError] | None, summary_url: str) -> Run:
     """Return a run with what F&O tells about its execution, as much of it as a record keeps.
 
     rows: None if F&O did not hand them out.

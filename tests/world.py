@@ -35,6 +35,7 @@ from shared.app import Services
 from shared.azure_storage.queue import QueueLength, WorkQueue
 from shared.azure_storage.queue_names import POISON, WORK
 from shared.config.settings import read_settings
+from shared.exports import schedule as export_schedule
 from shared.exports import steps as export_steps
 from shared.imports import steps as import_steps
 from shared.runs import wake
@@ -206,7 +207,7 @@ class World:
 
         next_tick: when the host's monitor expects the next one; a moment to come if a person calls the function.
         """
-        return export_steps.start_exports(self.services, next_tick=next_tick.isoformat() if next_tick else "")
+        return export_schedule.start_exports(self.services, next_tick=next_tick.isoformat() if next_tick else "")
 
     def wake(self, lane: str) -> None:
         """Deliver one wake-up for a lane."""

@@ -39,11 +39,11 @@ from shared.errors import (
 )
 from shared.escapes import csv_cell, file_name_part, plain_text
 from shared.log import log
+from shared.runs.machine import StepFailed
 from shared.runs.record import Damaged
 from shared.runs.run import LONGEST_NAME, Run, name_with
 from shared.runs.states import Outcome
 from shared.runs.values import ReportFile
-from shared.runs.worker import StepFailed
 from shared.secret import SecretUrl, redacted
 
 # F&O makes its error-key files in the background: how often we look for one, and seconds between two looks.
@@ -95,7 +95,7 @@ def put_beside(
         later = replace(run, report_attempts=run.report_attempts + 1)
         return later.waiting(ERROR_FILE_LOOK_S, services.now())
     reason = _reason(run, details.rows or ())
-    run = execution.with_details(replace(run, reason=reason), details.rows, details.summary_url)
+    run = execution.record_details(replace(run, reason=reason), details.rows, details.summary_url)
     beside = _Folder(run, _earlier(run, services), onedrive, folder, folder_id, services)
     try:
         report = _written(beside, run, details, services)
@@ -283,7 +283,7 @@ def _find_error_keys(run: Run, fno: FinanceOperations, details: _Details) -> Non
         elif run.report_attempts < ERROR_FILE_LOOKS:
             details.is_waiting = True
         else:
-            details.notes.append(f"F&O had not written the error keys of {entity} in time.")
+            details.notes.append(f"F&O did not write the error keys of {entity} in time.")
 
 
 def _had[Value](what: str, run: Run, details: _Details, fetch: Callable[[], Value]) -> Value | None:
@@ -293,7 +293,7 @@ def _had[Value](what: str, run: Run, details: _Details, fetch: Callable[[], Valu
     except AppError as error:
         if isinstance(error, TryAgain) and run.detail_tries < TRIES_FOR_DETAILS:
             raise DetailsMissing(error.message, retry_after_s=error.retry_after_s, call=error.call) from error
-        details.notes.append(f"F&O did not hand out {what}: {error}")
+        details.notes.append(f"F&O did not return {what}: {error}")
         return None
 
 
@@ -302,7 +302,7 @@ def _reason(run: Run, rows: Sequence[RowError]) -> str:
     if not rows or run.outcome is Outcome.REJECTED:
         return run.reason
     first = f"{len(rows)} row errors, the first: {rows[0].message}"
-    return f"F&O ended the execution as {run.outcome.value if run.outcome else ''}: {first}"
+    return f"The execution ended in F&O with status {run.outcome.value if run.outcome else ''}: {first}"
 
 
 def _report(run: Run, details: _Details) -> str:
@@ -328,12 +328,12 @@ def _report(run: Run, details: _Details) -> str:
         lines += ["", f"Row errors ({len(details.rows)}, all of them in the .errors.csv beside this file):"]
         lines += [f"  {row.record_id}  {row.field}  {row.message}" for row in details.rows[:ROWS_QUOTED]]
     if details.notes:
-        lines += ["", "What is missing here:", *(f"  {note}" for note in details.notes)]
+        lines += ["", "Missing from this report:", *(f"  {note}" for note in details.notes)]
     return "\r\n".join(lines) + "\r\n"
 
 
 def _execution_id(run: Run, outcome: Outcome) -> str:
-    return run.execution_id if run.execution_id and outcome is not Outcome.REJECTED else "- (F&O did not begin)"
+    return run.execution_id if run.execution_id and outcome is not Outcome.REJECTED else "- (F&O did not start)"
 
 
 def errors_csv(rows: Sequence[RowError], raw: str) -> bytes:

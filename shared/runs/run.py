@@ -143,6 +143,10 @@ class Run:
         """Return an import whose outcome is known."""
         return replace(self.moved_to(State.FINISHED, now), outcome=outcome, reason=reason)
 
+    def withdrawn(self, reason: str, now: datetime) -> "Run":
+        """Return an import whose file a person, or another run, has taken."""
+        return replace(self.moved_to(State.WITHDRAWN, now), outcome=Outcome.WITHDRAWN, reason=reason)
+
     @property
     def can_be_cancelled(self) -> bool:
         """Whether a person may end it."""

@@ -18,8 +18,8 @@ from typing import Final
 from local_cloud.processes import ChildProcess
 from shared.exports import steps as export_steps
 from shared.imports import steps as import_steps
+from shared.runs.machine import Step
 from shared.runs.states import EXPORT_MOVES, IMPORT_MOVES, PROGRESS, State
-from shared.runs.worker import Step
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 ARCHITECTURE: Final = ROOT / "docs" / "architecture.md"

@@ -14,6 +14,7 @@ from operations import actions
 from shared.app import Services
 from shared.errors import AnswerLost, AppError, Refused, TryAgain
 from shared.execution import LOST_SUBMITS
+from shared.exports import schedule as export_schedule
 from shared.exports import steps as export_steps
 from shared.imports import steps as import_steps
 from shared.reservations import release, settle
@@ -120,7 +121,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     IMPORTS: lambda text, services: import_steps.advance_imports(text, services),
     EXPORTS: lambda text, services: export_steps.advance_exports(text, services),
     MINUTE: lambda _, services: do_duties(services),
-    SCHEDULE: lambda _, services: export_steps.start_exports(services),
+    SCHEDULE: lambda _, services: export_schedule.start_exports(services),
     PERSON: _act,
 }
 
@@ -973,7 +974,7 @@ def _next_export(world: World) -> int | None:
     if not is_behind or is_under_way or SCHEDULE in world.timers or world.idle_exports >= EXPORTS_UNTIL_DELIVERED:
         return None
     pauses = [
-        instant(each.run.ended + export_steps.PAUSE_AFTER_FAILURE) - 1
+        instant(each.run.ended + export_schedule.PAUSE_AFTER_FAILURE) - 1
         for each in world.ended.values()
         if each.run.ended and each.run.state is RunState.CANCELLED and each.run.direction is Direction.EXPORT
     ]

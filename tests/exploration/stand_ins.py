@@ -43,6 +43,7 @@ from shared.runs import worker
 from shared.runs.addresses import key_of
 from shared.runs.index import Rows, RunIndex
 from shared.runs.lane import LaneRow, Stop
+from shared.runs.machine import StateMachine
 from shared.runs.record import Damaged
 from shared.runs.rows import Pause
 from shared.runs.run import Run
@@ -209,7 +210,7 @@ _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 class Port:
     """The way of the flows to the world: gives the answers of a log, then stops at the next effect.
 
-    At three points of ``runner.py`` a lane's worker has forgotten most of what it was told. There the log is replaced
+    At three points of ``runs/worker.py`` the worker has forgotten most of what it was told. There the log is replaced
     by a shorter one that brings it to the same point with the same in mind; so histories that differ only in what was
     forgotten become one. What is forgotten is read from the code: see ``list_anew``, ``attempted`` and ``come_to``.
     """
@@ -260,9 +261,9 @@ class Port:
     def list_anew(self, damaged: set[str]) -> None:
         """Note that a lane's worker is about to list its lane.
 
-        Of all answers it has in mind its lease and since when it has it: ``worker._work`` assigns the listing, the
-        choice and the run anew, and no step, note of calls or binding of the log reaches across its loop. Beside them
-        it knows whether it has worked at a run, and which records it could not read.
+        Of all answers it has in mind its lease and since when it has it: ``worker._advance_lane`` assigns the listing,
+        the choice and the run anew, and no step, note of calls or binding of the log reaches across its loop. Beside
+        these it knows whether it has worked at a run, and which records it could not read.
         """
         if self.mind:
             damaged |= self.mind.damaged
@@ -283,7 +284,7 @@ class Port:
         """Note that a step of a lane's worker has come to its end, and its run is to be saved.
 
         ``worker._advance_once`` has in mind the run as it was and as it is to be, and of the former only the state; if
-        it is about to submit, ``worker._submitted`` also what it goes back to if the lock does not come. So it would go
+        it is about to submit, ``worker._submit`` also what it goes back to if the lock does not come. So it would go
         on in the same way had it found this run at the head of its lane, and done this step at once.
         """
         if len(self.holding) != 1 or not self._may_shorten:
@@ -331,7 +332,7 @@ class Port:
             run_id=run.run_id,
             record_etag=run.record_etag,
         )
-        # ``worker._refused`` and ``_went_well`` ask who else has met a refusal, ``passed_by`` which ones are passed.
+        # ``blame._hold_or_stop`` and ``record_success`` ask who else has met a refusal, ``passed_by`` who is passed.
         others = tuple(row for row in self._lane.rows if self._counts(row, run))
         now = self._log[self._position - 1].now
         rows = Entry(Listed((head, *others), self._lane.stops), None, now)
@@ -441,6 +442,10 @@ class _OneAfterTheOther(Duties):
     ) -> dict[str, Attempt[Result]]:
         """Do each piece."""
         return {name: attempted(name, act) for name, act in work.items()}
+
+    def sleep(self, seconds: float) -> NoReturn:
+        """Fail: no invocation is to wait, for all moments are whole seconds, and there is one clock."""
+        raise AssertionError(f"{seconds} seconds are waited for")
 
 
 class _Forgetful(ScanThrottle):
@@ -1026,29 +1031,32 @@ def stand_ins(settings: Sequence[Settings], port: Port) -> Iterator[tuple[Explor
     logger = logging.getLogger(LOGGER_NAME)
     with ExitStack() as stack:
         for target, stand_in in {
-            "shared.imports.steps.open_package": transfer.open_package,
-            "shared.imports.steps.stream_to_blob": transfer.stream_to_blob,
-            "shared.imports.steps.empty_blob": transfer.empty_blob,
-            "shared.imports.steps.check_package": _check_once,
+            "shared.imports.upload.open_package": transfer.open_package,
+            "shared.imports.upload.stream_to_blob": transfer.stream_to_blob,
+            "shared.imports.fence.empty_blob": transfer.empty_blob,
+            "shared.imports.upload.check_package": _check_once,
             "shared.imports.steps.new_execution_id": new_execution_id,
+            "shared.imports.upload.new_execution_id": new_execution_id,
             "shared.runs.worker.CLOCKS_DIFFER_BY": timedelta(0),  # there is one clock
             "shared.scan.scan.map_concurrently": lambda act, items: [act(item) for item in items],
             # A wait that is left to the timer is the same as one whose message comes late.
             "shared.runs.worker.LEFT_TO_TIMER_S": math.inf,
             # Lanes of one message are worked at side by side, as those of several are.
             "shared.runs.wake.LANES_IN_MESSAGE": 1,
-            "shared.exports.steps.QuickXorHash": ChecksumStandIn,
-            "shared.exports.steps.open_blob": transfer.open_blob,
+            "shared.exports.delivery.QuickXorHash": ChecksumStandIn,
+            "shared.exports.delivery.open_blob": transfer.open_blob,
             "shared.exports.steps.new_execution_id": new_execution_id,
             "shared.reservations.reservation.address_of": lambda run: run.run_id,
             "shared.reservations.adopt.note_adopted": lambda checkpoint, services: (
                 None
             ),  # no run is of an older version
-            "shared.alerts.delivery.tell_people": lambda standing, services, **_: len(services.outbox.rows()),
+            "shared.alerts.delivery.deliver_alerts": lambda active, services, **_: len(services.outbox.rows()),
+            # Exports are started by their schedule alone here.
+            "inbound_trigger.keep_watch._start_missed_exports": lambda listed, services: 0,
             "shared.runs.run.secrets": _Ids(port),
             # What a person is answered decides nothing.
             "operations.actions._stands": lambda lane, services: "",
-            **_points_of_runner(port),
+            **_points_of_worker(port),
         }.items():
             stack.enter_context(patch(target, stand_in))
         stack.callback(logger.setLevel, logger.level)
@@ -1056,32 +1064,32 @@ def stand_ins(settings: Sequence[Settings], port: Port) -> Iterator[tuple[Explor
         yield tuple(ExploredServices(each, port) for each in settings)
 
 
-def _points_of_runner(port: Port) -> dict[str, Callable[..., Any]]:
-    """Return functions of the runner that tell a port where they are, and do what they do."""
-    work_at, listed = worker._work_at, worker._listed
-    advance_once, attempted = worker._advance_once, worker._attempted
+def _points_of_worker(port: Port) -> dict[str, Callable[..., Any]]:
+    """Return functions of the worker that tell a port where they are, and do what they do."""
+    advance_at, list_lane = worker._advance_at, worker._list_lane
+    advance_once, attempt = worker._advance_once, worker._attempt
 
-    def _work_at(lane: str, place: str, flow: worker.Flow, services: Services) -> bool:
-        return port.mind.has_worked if port.mind else work_at(lane, place, flow, services)
+    def _advance_at(lane: str, place: str, machine: StateMachine, services: Services) -> bool:
+        return port.mind.has_worked if port.mind else advance_at(lane, place, machine, services)
 
-    def _listed(lane: str, damaged: set[str], services: Services) -> Lane:
+    def _list_lane(lane: str, damaged: set[str], services: Services) -> Lane:
         port.list_anew(damaged)
-        found = listed(lane, damaged, services)
+        found = list_lane(lane, damaged, services)
         port.listed(found)
         return found
 
-    def _advance_once(run: Run, lane: Lane, flow: worker.Flow, services: Services) -> Run | None:
+    def _advance_once(run: Run, lane: Lane, machine: StateMachine, services: Services) -> Run | None:
         port.take_up(run, lane)
-        after = advance_once(run, lane, flow, services)
+        after = advance_once(run, lane, machine, services)
         port.come_to(after)
         return after
 
-    def _attempted(run: Run, lane: Lane, flow: worker.Flow, services: Services) -> Run:
-        if attempt := port.attempt_again():
-            return attempt
-        after = attempted(run, lane, flow, services)
+    def _attempt(run: Run, lane: Lane, machine: StateMachine, services: Services) -> Run:
+        if known := port.attempt_again():
+            return known
+        after = attempt(run, lane, machine, services)
         port.attempted(run, after)
         return after
 
-    here = (_work_at, _listed, _advance_once, _attempted)
+    here = (_advance_at, _list_lane, _advance_once, _attempt)
     return {f"shared.runs.worker.{each.__name__}": each for each in here}

@@ -15,16 +15,18 @@ from _pytest.mark.structures import ParameterSet
 from shared import execution
 from shared.app import Services
 from shared.errors import LeaseTaken, RecordChanged
-from shared.exports import steps as export_steps
+from shared.exports import schedule as export_schedule
+from shared.imports import fence as import_fence
+from shared.imports import file as import_file
 from shared.imports import steps as import_steps
 from shared.reservations import release, reserve, settle
 from shared.reservations.reservation import Reservation
-from shared.runs import wake, worker
+from shared.runs import blame, wake, worker
 from shared.runs.lane import LaneRow, Stop, choose
+from shared.runs.machine import StateMachine
 from shared.runs.run import Run
 from shared.runs.states import State
 from shared.runs.values import Submission
-from shared.runs.worker import Flow
 from tests.exploration import scheduler
 from tests.exploration.__main__ import main
 from tests.exploration.explore import Result, explore
@@ -100,7 +102,8 @@ def without_the_fence(patch: pytest.MonkeyPatch) -> None:
         now = services.now()
         return run.with_submission(replace(submission, fenced=now)).waiting(services.settings.submit_grace_s, now)
 
-    patch.setattr(import_steps, "_fenced", not_fenced)
+    patch.setattr(import_steps, "fence", not_fenced)
+    patch.setattr(import_fence, "fence", not_fenced)
 
 
 def with_the_id_saved_after_the_call(patch: pytest.MonkeyPatch) -> None:
@@ -109,7 +112,7 @@ def with_the_id_saved_after_the_call(patch: pytest.MonkeyPatch) -> None:
         return import_steps.submit(prepared, services) if prepared.state is State.SUBMITTING else prepared
 
     steps = {**import_steps.STEPS, State.CLAIMED: prepare_and_submit}
-    patch.setattr(import_steps, "FLOW", replace(import_steps.FLOW, steps=steps))
+    patch.setattr(import_steps, "MACHINE", replace(import_steps.MACHINE, steps=steps))
 
 
 def with_unconditional_writes(patch: pytest.MonkeyPatch) -> None:
@@ -117,11 +120,11 @@ def with_unconditional_writes(patch: pytest.MonkeyPatch) -> None:
 
 
 def without_the_last_look(patch: pytest.MonkeyPatch) -> None:
-    def advance(text: str, flow: Flow, services: Services) -> None:
+    def advance(text: str, machine: StateMachine, services: Services) -> None:
         lane, _, place = text.partition(" ")
         try:
             with services.leases.hold(lane):
-                worker._work(lane, place, set(), flow, services)
+                worker._advance_lane(lane, place, set(), machine, services)
         except (LeaseTaken, RecordChanged):
             return
 
@@ -142,7 +145,7 @@ def with_the_fence_put_up_before_it_is_saved(patch: pytest.MonkeyPatch) -> None:
 
 
 def without_looking_after_the_last_export(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(export_steps, "_still_missing", lambda last, now: ())
+    patch.setattr(export_schedule, "_still_missing", lambda last, now: ())
 
 
 def without_the_minutes_timer(patch: pytest.MonkeyPatch) -> None:
@@ -150,7 +153,8 @@ def without_the_minutes_timer(patch: pytest.MonkeyPatch) -> None:
 
 
 def without_asking_whose_the_file_is(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(import_steps, "_is_anothers", lambda run, services: False)
+    patch.setattr(import_steps, "belongs_to_another_run", lambda run, services: False)
+    patch.setattr(import_file, "belongs_to_another_run", lambda run, services: False)
 
 
 def with_that_asked_of_its_own_lane_alone(patch: pytest.MonkeyPatch) -> None:
@@ -196,7 +200,7 @@ def with_exports_that_wait_behind_all(patch: pytest.MonkeyPatch) -> None:
 
 
 def without_a_fence_after_a_cancel(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(import_steps, "_may_still_begin", lambda run: False)
+    patch.setattr(import_steps, "may_still_start", lambda run: False)
 
 
 def with_the_reservation_given_back_by_a_cancel(patch: pytest.MonkeyPatch) -> None:
@@ -229,7 +233,7 @@ def with_counts_shared_between_kinds(patch: pytest.MonkeyPatch) -> None:
         return replace(after, not_found=after.attempts - 1)
 
     patch.setattr(Run, "failed_once_more", counted_for_all)
-    patch.setattr(worker, "_counted", lambda run, error: run)
+    patch.setattr(blame, "_count", lambda run, error: run)
 
 
 def with_later_files_before_a_busy_one(patch: pytest.MonkeyPatch) -> None:
@@ -244,7 +248,7 @@ def with_a_bug_in_a_step(patch: pytest.MonkeyPatch) -> None:
         raise AttributeError("no such thing")
 
     steps = {**import_steps.STEPS, State.FINISHED: buggy}
-    patch.setattr(import_steps, "FLOW", replace(import_steps.FLOW, steps=steps))
+    patch.setattr(import_steps, "MACHINE", replace(import_steps.MACHINE, steps=steps))
 
 
 def with_a_wait_that_is_over_at_once(patch: pytest.MonkeyPatch) -> None:

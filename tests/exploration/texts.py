@@ -6,10 +6,10 @@ A field that is left out here decides nothing; ``sameness.py`` says what that re
 from datetime import datetime
 from typing import Final
 
-from shared.exports import steps as export_steps
+from shared.exports import schedule as export_schedule
 from shared.reservations import release, settle
 from shared.reservations.reservation import Reservation, RunRef
-from shared.runs import worker
+from shared.runs import blame
 from shared.runs.addresses import key_of
 from shared.runs.lane import LaneRow, Stop
 from shared.runs.run import Run
@@ -20,11 +20,11 @@ from tests.exploration.moments import Due, Instant, instant, since
 # Failed tries after which the next wait does not grow any more: 2 s doubled eight times are over 5 minutes.
 _MOST_ATTEMPTS: Final = 8
 # Seconds for which the app counts from a moment.
-_FAILING_S: Final = int(worker.ALERT_AFTER.total_seconds())
-_HELD_S: Final = int(worker.ASIDE_AFTER.total_seconds())
-_WAITS_S: Final = int(2 * worker.LONGEST_BUSY_S)
+_FAILING_S: Final = int(blame.ALERT_AFTER.total_seconds())
+_HELD_S: Final = int(blame.ASIDE_AFTER.total_seconds())
+_WAITS_S: Final = int(2 * blame.LONGEST_BUSY_S)
 _GRACE_S: Final = 181
-_PAUSE_S: Final = int(export_steps.PAUSE_AFTER_FAILURE.total_seconds())
+_PAUSE_S: Final = int(export_schedule.PAUSE_AFTER_FAILURE.total_seconds())
 _UNUSED_S: Final = int(settle.UNUSED_AT_LAST.total_seconds()) + 1
 _WAITING_S: Final = int(release.WAITS_FOR.total_seconds())
 _ASKED_S: Final = int(settle.ASKED_EVERY.total_seconds())

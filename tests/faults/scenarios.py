@@ -22,12 +22,22 @@ from operations.actions import Requester
 from shared.app import Services
 from shared.errors import AppError
 from shared.runs import worker
+from shared.runs.machine import StateMachine
 from shared.runs.run import Run
-from shared.runs.states import Direction, Outcome, State
+from shared.runs.states import PROGRESS, Direction, Outcome, State
 from shared.runs.store import Lane
-from shared.runs.worker import Flow
 from tests.faults.interception import PowerCut, in_other_scripts
-from tests.faults.matrix import ROWS, Stage, Verdict, broken, left_over, places_of, rows_of, tick_of_timer
+from tests.faults.matrix import (
+    ROWS,
+    Stage,
+    Verdict,
+    broken,
+    left_over,
+    places_of,
+    rows_of,
+    states_to_save,
+    tick_of_timer,
+)
 from tests.packages import build_package
 from tests.world import World
 
@@ -236,18 +246,16 @@ def _submit_again(world: World) -> None:
 # -- records that are damaged
 
 _HOW: Final = ("cut short", "of a newer version", "without metadata")
-_IMPORT_STATES: Final = (State.FOUND, State.CLAIMED, State.SUBMITTING, State.EXECUTING, State.FINISHED)
-_EXPORT_STATES: Final = (State.PLANNED, State.SUBMITTING, State.EXECUTING, State.READY)
 
 
 def _damaged_records() -> Iterator[Scenario]:
-    for state in _IMPORT_STATES:
+    for state in sorted(states_to_save(Direction.IMPORT), key=PROGRESS.__getitem__):
         for how, dies in (*((how, True) for how in _HOW), (_HOW[0], False)):
             worker = "its worker dies" if dies else "its worker goes on"
             name = f"the record of an import is damaged in {state}, {how}; {worker}"
             yield Scenario(f"{name}; restored", _damaged_import(state, how, dies=dies, is_restored=True))
             yield Scenario(f"{name}; put aside", _damaged_import(state, how, dies=dies, is_restored=False))
-    for state in _EXPORT_STATES:
+    for state in sorted(states_to_save(Direction.EXPORT), key=PROGRESS.__getitem__):
         for dies in (True, False):
             worker = "its worker dies" if dies else "its worker goes on"
             name = f"the record of an export is damaged in {state}; {worker}"
@@ -439,16 +447,16 @@ def _work(world: World, minutes: int) -> None:
 
 def _when_in(world: World, state: State, act: Callable[[Run], bool]) -> None:
     """Do something, once, when a run is in a state and its step is about to begin; act returns whether it was done."""
-    attempt = worker._attempted
+    attempt = worker._attempt
 
-    def act_and_attempt(run: Run, lane: Lane, flow: Flow, services: Services) -> Run:
+    def act_and_attempt(run: Run, lane: Lane, machine: StateMachine, services: Services) -> Run:
         if run.state is state:
-            world.monkeypatch.setattr(worker, "_attempted", attempt)
+            world.monkeypatch.setattr(worker, "_attempt", attempt)
             if not act(run):
-                world.monkeypatch.setattr(worker, "_attempted", act_and_attempt)
-        return attempt(run, lane, flow, services)
+                world.monkeypatch.setattr(worker, "_attempt", act_and_attempt)
+        return attempt(run, lane, machine, services)
 
-    world.monkeypatch.setattr(worker, "_attempted", act_and_attempt)
+    world.monkeypatch.setattr(worker, "_attempt", act_and_attempt)
 
 
 def _put_two(world: World, prefix: str) -> list[str]:

@@ -3,7 +3,7 @@
 from collections import Counter
 from itertools import pairwise
 
-from shared.runs.worker import ASIDE_AFTER
+from shared.runs.blame import ASIDE_AFTER
 from tests.soak.plan import FAULTS, HOSTS, LOCKED_S, SUBMITS_REFUSED_WITH, Chance, TroubleKind, make_plan
 
 

@@ -62,7 +62,7 @@ def under_way(world: World, state: State, name: str = NAME) -> Run:
     (lane,) = world.heads()
     steps = {each: step for each, step in import_steps.STEPS.items() if each is not state}
     steps[state] = lambda run, services: run.waiting(3600, services.now())
-    worker.advance(lane, replace(import_steps.FLOW, steps=steps), world.services)
+    worker.advance(lane, replace(import_steps.MACHINE, steps=steps), world.services)
     (run,) = world.open_runs()
     assert run.state is state
     return run
@@ -515,7 +515,7 @@ def test_a_run_that_is_cancelled_while_a_worker_is_at_it_is_never_sent_to_f_and_
         return after
 
     steps = {**import_steps.STEPS, state: done_while_a_person_cancels}
-    monkeypatch.setattr(import_steps, "FLOW", replace(import_steps.FLOW, steps=steps))
+    monkeypatch.setattr(import_steps, "MACHINE", replace(import_steps.MACHINE, steps=steps))
     (lane,) = world.heads()
     world.wake(lane)
     world.run_until_quiet()
@@ -538,7 +538,7 @@ def test_a_run_that_is_cancelled_while_a_worker_tells_f_and_o_says_that_f_and_o_
         return submit(run, services)
 
     steps = {**import_steps.STEPS, State.SUBMITTING: submit_while_a_person_cancels}
-    monkeypatch.setattr(import_steps, "FLOW", replace(import_steps.FLOW, steps=steps))
+    monkeypatch.setattr(import_steps, "MACHINE", replace(import_steps.MACHINE, steps=steps))
     (lane,) = world.heads()
     world.wake(lane)
     world.run_until_quiet()

@@ -9,7 +9,7 @@ import pytest
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Behaviour, Speed
 from operations import run_view
-from shared.imports import steps as import_steps
+from shared.imports.contention import RESUBMITS
 from shared.runs.states import Outcome, State
 from tests.packages import Entity, build_package
 from tests.unit.flows.conftest import MakeWorld
@@ -173,4 +173,4 @@ def test_contention_without_end_is_not_sent_again_for_ever(make_world: MakeWorld
 
     (run,) = world.ended_runs()
     assert (run.state, run.outcome) == (State.FILED, Outcome.FAILED)
-    assert world.calls("ImportFromPackage") == import_steps.RESUBMITS + 1
+    assert world.calls("ImportFromPackage") == RESUBMITS + 1

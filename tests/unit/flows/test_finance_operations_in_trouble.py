@@ -13,7 +13,7 @@ from local_cloud.finance_operations.executions import Status
 from local_cloud.finance_operations.knobs import Behaviour, Speed
 from shared import execution
 from shared.clients.blobs.write import stream_to_blob
-from shared.imports import steps as import_steps
+from shared.imports.fence import KEY_MARGIN
 from shared.runs.states import Outcome, State
 from tests.faults.interception import answered
 from tests.packages import build_package
@@ -378,7 +378,7 @@ def test_a_fence_that_only_time_can_put_up_allows_for_a_clock_that_is_five_minut
     (run,) = world.open_runs()
     assert run.package is not None
     assert run.package.key_expires is not None
-    fenced = run.package.key_expires + import_steps.KEY_MARGIN
+    fenced = run.package.key_expires + KEY_MARGIN
     let_pass(world, lane, fenced - world.clock.now())
     (run,) = world.open_runs()
     assert (run.submissions[0].fenced, world.calls("ImportFromPackage")) == (None, 1)

@@ -414,7 +414,7 @@ def test_the_grace_time_begins_when_the_fence_stands_however_long_that_took(
         world.clock.advance(600)
         empty_blob(url)
 
-    monkeypatch.setattr(import_steps, "empty_blob", slowly)
+    monkeypatch.setattr("shared.imports.fence.empty_blob", slowly)
     world.clock.advance(10)
     world.wake(lane)  # not known, so fenced
     fenced_at = world.clock.now()

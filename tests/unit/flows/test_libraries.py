@@ -18,7 +18,6 @@ from local_cloud.receivers import Receivers
 from shared.alerts.alert import NotificationKind
 from shared.clients.blobs import read
 from shared.errors import AppError
-from shared.exports import steps as export_steps
 from shared.health.checks import check_health
 from shared.health.health import Grade
 from shared.runs.states import Outcome, State
@@ -75,7 +74,7 @@ def checkins(world: World) -> int:
 def test_an_export_whose_chunk_meets_a_409_goes_on_and_does_not_wait_for_a_name(make_world: MakeWorld) -> None:
     """Taken from the report, https://github.com/home-assistant/core/issues/137098: the chunk was taken all the same."""
     world = prepared(make_world(settings=EXPORTS))
-    world.monkeypatch.setattr(export_steps, "CHUNK", 320 * 1024)
+    world.monkeypatch.setattr("shared.exports.delivery.CHUNK", 320 * 1024)
     letters = Random(5)
     change(world, *((f"R{number}", letters.randbytes(120).hex()) for number in range(8000)))
     world.faults.add(

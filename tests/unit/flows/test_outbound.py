@@ -26,7 +26,7 @@ from shared.clients.blobs.write import stream_to_blob
 from shared.clients.fno.client import FinanceOperations
 from shared.clients.graph.drive_item import DriveItem
 from shared.clients.graph.upload import UploadSession
-from shared.exports import steps as export_steps
+from shared.exports import schedule as export_schedule
 from shared.runs.run import Run, name_with
 from shared.runs.states import Outcome, State
 from tests.packages import build_package
@@ -206,7 +206,7 @@ def test_of_two_hosts_that_start_exports_at_the_same_moment_one_starts_it(
 
     def read_and_be_overtaken(name: str) -> Checkpoint:
         mark = read(name)
-        started_by_other.append(export_steps.start_exports(other))
+        started_by_other.append(export_schedule.start_exports(other))
         return mark
 
     monkeypatch.setattr(exporting.services.checkpoints, "read", read_and_be_overtaken)
@@ -502,7 +502,7 @@ def test_an_export_is_delivered_once_when_the_process_dies_before_it_can_save(
 @pytest.fixture
 def large(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> World:
     """A world whose export is a package of several chunks."""
-    monkeypatch.setattr(export_steps, "CHUNK", 320 * 1024)
+    monkeypatch.setattr("shared.exports.delivery.CHUNK", 320 * 1024)
     world = make_world()
     letters = random.Random(1)
     change(world, *((f"R{number}", letters.randbytes(120).hex()) for number in range(8000)))

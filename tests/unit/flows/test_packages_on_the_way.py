@@ -13,7 +13,6 @@ from local_cloud.faults import Fault
 from local_cloud.onedrive import Knobs
 from shared import package_memory
 from shared.clients.blobs import read, write
-from shared.imports import steps as import_steps
 from shared.imports.package import PackageFacts, check_package
 from shared.runs.states import State
 from tests.packages import build_package
@@ -76,11 +75,11 @@ def test_a_package_is_imported_as_it_is_in_the_end_when_it(
 
     def replaced_after_check(file: BinaryIO) -> PackageFacts:
         facts = check_package(file)
-        monkeypatch.setattr(import_steps, "check_package", check_package)
+        monkeypatch.setattr("shared.imports.upload.check_package", check_package)
         (world.folder / "Processing" / NAME).write_bytes(package_of(rows))
         return facts
 
-    monkeypatch.setattr(import_steps, "check_package", replaced_after_check)
+    monkeypatch.setattr("shared.imports.upload.check_package", replaced_after_check)
 
     world.look()
     world.run_until_quiet()

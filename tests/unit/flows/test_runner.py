@@ -16,12 +16,13 @@ from shared.errors import FileRejected, NeedsPerson, TryAgain
 from shared.runs import worker
 from shared.runs.addresses import sort_key_of
 from shared.runs.lane import choose
+from shared.runs.machine import StateMachine, Step
 from shared.runs.rows import Pause
 from shared.runs.run import Run, new_run
 from shared.runs.states import Direction, Outcome, State
 from shared.runs.store import Lane
 from shared.runs.values import FileFacts
-from shared.runs.worker import LEFT_TO_TIMER_S, Flow, Step
+from shared.runs.worker import LEFT_TO_TIMER_S
 from tests.unit.flows.conftest import MakeWorld
 from tests.world import World
 
@@ -45,8 +46,8 @@ def opened(world: World, name: str = "USMF_1.zip", *, lane: str = LANE, flow: Di
     return run
 
 
-def a_flow(steps: Mapping[State, Step]) -> Flow:
-    return Flow(steps=steps, stuck_after=lambda _services: timedelta(hours=1))
+def a_flow(steps: Mapping[State, Step]) -> StateMachine:
+    return StateMachine(steps=steps, stuck_after=lambda _services: timedelta(hours=1))
 
 
 def advance(world: World, steps: Mapping[State, Step], *, lane: str = LANE) -> None:

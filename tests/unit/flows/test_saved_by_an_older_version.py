@@ -186,7 +186,8 @@ TOLD: Final[dict[str, Told]] = {
     "finished-waiting, ": NEWS,
     "finished-rejected, ": NEWS,
     # The mail had heard of one before the update.
-    "Messages of inbound-work were given up": Told(mail_new=1, webhook_new=2),
+    "Messages of inbound-work were given up": Told(mail_new=0),
+    "The queue inbound-work has poison messages": NEWS,
     "The queue outbound-work has poison messages": NEWS,
     "The queue inbound-looks has poison messages": NEWS,
 }

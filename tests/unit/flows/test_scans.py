@@ -118,7 +118,7 @@ def test_the_fault_that_a_user_reported_is_told_within_16_scans_and_health_is_ba
     tick(told, minutes=16)
 
     assert words(receivers) == [NotificationKind.NEW]
-    assert "No scan has succeeded since the first one, at" in about_scans(receivers)[0]["text"]
+    assert "No scan has succeeded since the first attempt at" in about_scans(receivers)[0]["text"]
     (check,) = folder_checks(told)
     assert check.grade is Grade.PROBLEM
 
@@ -219,7 +219,7 @@ def test_a_folder_that_cannot_be_made_because_a_file_has_its_name_is_told_15_min
     tick(world)
 
     (alert,) = about_scans(receivers)
-    assert "No scan has succeeded since the first one" in alert["text"]
+    assert "No scan has succeeded since the first attempt" in alert["text"]
     assert "OneDrive has something else by the name 'Packages'" in alert["text"]
 
 

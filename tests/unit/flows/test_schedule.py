@@ -14,7 +14,7 @@ from operations.actions import Requester
 from operations.web import PageRequest
 from shared.azure_storage.checkpoints import Checkpoint
 from shared.errors import TryAgain
-from shared.exports import steps as export_steps
+from shared.exports import schedule as export_schedule
 from shared.runs.addresses import address_of
 from shared.runs.run import Run
 from tests.unit.flows.conftest import MakeWorld
@@ -227,7 +227,7 @@ def test_of_two_hosts_that_end_a_tick_that_was_cut_off_one_opens_the_export(
     opened_by_other: list[int] = []
 
     def be_overtaken(run: Run) -> bool:
-        opened_by_other.append(export_steps.start_exports(other))
+        opened_by_other.append(export_schedule.start_exports(other))
         return create(run)
 
     monkeypatch.setattr(world.services.store, "create", be_overtaken)
@@ -244,7 +244,7 @@ def test_a_host_that_stood_still_before_it_opened_an_export_does_not_make_it_twi
     other, create = world.new_process(), world.services.store.create
 
     def stand_still(run: Run) -> bool:
-        export_steps.start_exports(other)  # which finds it noted and not opened, and ends the tick
+        export_schedule.start_exports(other)  # which finds it noted and not opened, and ends the tick
         end_all(world)
         return create(run)
 
@@ -297,7 +297,7 @@ def test_a_person_may_call_the_timers_function_between_two_ticks(hourly: Callabl
 )
 def test_a_tick_is_a_tick_whatever_the_host_tells_of_it(hourly: Callable[..., World], next_tick: str) -> None:
     world = hourly()
-    export_steps.start_exports(world.services, next_tick=next_tick)
+    export_schedule.start_exports(world.services, next_tick=next_tick)
 
     assert [run.scheduled for run in world.open_runs()] == [NOON]
 

@@ -15,7 +15,6 @@ from local_cloud import faults
 from local_cloud.faults import Action, Fault
 from shared.app import quiet_libraries
 from shared.errors import AppError
-from shared.imports import steps as import_steps
 from shared.runs.states import Direction
 from tests.leaks import leaks
 from tests.packages import build_package
@@ -134,7 +133,7 @@ def test_the_traceback_of_a_bug_shows_no_key(
             raise KeyError("a bug") from error
 
     log_all(caplog)
-    monkeypatch.setattr(import_steps, "check_package", broken)
+    monkeypatch.setattr("shared.imports.upload.check_package", broken)
     world.put("USMF_good.zip")
 
     world.look()

@@ -262,14 +262,14 @@ def test_an_export_that_is_refused_is_told_at_once(make_world: MakeWorld) -> Non
 def test_a_file_that_cannot_be_filed_is_passed_too(make_world: MakeWorld, state: State) -> None:
     world = make_world(settings=IN_ONE_LANE)
     seen_in_turn(world, "USMF_1.zip", "USMF_2.zip")
-    attempt = worker._attempted
+    attempt = worker._attempt
 
     def lock_when_finished(run: Any, *rest: Any) -> Any:
         if run.state is state and run.file.name == "USMF_1.zip":
             world.onedrive.knobs.locked = {"USMF_1.zip": "resourceLocked"}
         return attempt(run, *rest)
 
-    world.monkeypatch.setattr(worker, "_attempted", lock_when_finished)
+    world.monkeypatch.setattr(worker, "_attempt", lock_when_finished)
     minutes_go_by(world, 10)
 
     assert world.files("Success") == ["USMF_2.zip"]

@@ -227,7 +227,7 @@ def test_a_file_that_got_through_goes_on_though_the_others_could_not_be_let_on(m
         raise TryAgain("the storage is busy")
 
     with world.monkeypatch.context() as patched:
-        patched.setattr("shared.runs.worker._let_others_through", unavailable)
+        patched.setattr("shared.runs.blame._let_others_through", unavailable)
         world.wake(lane)
 
     assert [run.attempts for run in world.all_open_runs()] == [0, 0]

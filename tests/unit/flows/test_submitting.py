@@ -12,6 +12,7 @@ from local_cloud.finance_operations.knobs import Speed
 from operations import actions
 from operations.actions import Requester
 from shared.imports import steps as import_steps
+from shared.imports import upload
 from shared.reservations import reserve
 from shared.runs.states import Outcome, State
 from tests.packages import build_package
@@ -164,7 +165,7 @@ def test_a_large_upload_is_saved_so_that_a_crash_does_not_repeat_it(
 
     (ended,) = world.ended_runs()
     assert ended.submissions[0].blob_name == run.package.blob_name
-    assert import_steps.LARGE == 8 * 1024 * 1024
+    assert upload.LARGE == 8 * 1024 * 1024
 
 
 def test_ids_that_were_lost_stay_on_the_run_until_it_has_ended(make_world: MakeWorld) -> None:

@@ -14,7 +14,6 @@ from shared.clients.blobs.write import stream_to_blob
 from shared.clients.fno.client import FinanceOperations
 from shared.clients.graph.drive_item import DriveItem
 from shared.clients.graph.upload import UploadSession
-from shared.imports import steps as import_steps
 from shared.imports.steps import advance_imports
 from shared.runs.run import Run
 from shared.runs.states import State
@@ -162,7 +161,7 @@ def test_tokens_that_run_out_during_a_long_transfer_are_replaced_and_nothing_is_
         world.desk.expire_all()
         return put(session, start, chunk)
 
-    monkeypatch.setattr(import_steps, "stream_to_blob", slow_import)
+    monkeypatch.setattr("shared.imports.upload.stream_to_blob", slow_import)
     monkeypatch.setattr(UploadSession, "put", slow_export)
     world.put("USMF_1.zip")
     before = len(world.imports())

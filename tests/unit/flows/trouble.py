@@ -13,10 +13,10 @@ from local_cloud.receivers import Receivers
 from shared.app import Services
 from shared.package_memory import LARGE_BYTES, ROOM_BYTES
 from shared.runs import worker
+from shared.runs.machine import StateMachine
 from shared.runs.run import Run
 from shared.runs.states import State
 from shared.runs.store import Lane
-from shared.runs.worker import Flow
 from tests.world import World
 
 ALERTS: Final = {"ALERT_RECIPIENT": "ops@contoso.com", "ALERT_SENDER": "app@contoso.com"}
@@ -53,15 +53,15 @@ def graph_fault(method: str, path_regex: str, do: Action, *, nth: int = 1, times
 
 def as_soon_as(world: World, state: State, act: Callable[[Run], object]) -> None:
     """Let something happen, once, when a run has just come into a state and before its next step begins."""
-    attempt = worker._attempted
+    attempt = worker._attempt
 
-    def act_and_attempt(run: Run, lane: Lane, flow: Flow, services: Services) -> Run:
+    def act_and_attempt(run: Run, lane: Lane, machine: StateMachine, services: Services) -> Run:
         if run.state is state:
-            world.monkeypatch.setattr(worker, "_attempted", attempt)
+            world.monkeypatch.setattr(worker, "_attempt", attempt)
             act(run)
-        return attempt(run, lane, flow, services)
+        return attempt(run, lane, machine, services)
 
-    world.monkeypatch.setattr(worker, "_attempted", act_and_attempt)
+    world.monkeypatch.setattr(worker, "_attempt", act_and_attempt)
 
 
 def let_pass(world: World, lane: str, time: timedelta) -> None:

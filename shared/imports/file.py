@@ -1,0 +1,160 @@
+"""The file of an import in OneDrive: where it is, what it is, and how the app moves it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from shared.app import Services
+from shared.clients.fno.client import FinanceOperations
+from shared.clients.graph.drive_item import DriveItem
+from shared.clients.graph.onedrive import OneDrive
+from shared.config.integrations import ImportFlow
+from shared.errors import (
+    FileMissing,
+    FileRejected,
+    NameTaken,
+    NotFound,
+)
+from shared.log import log
+from shared.runs.run import Run, name_with
+from shared.runs.states import State
+from shared.runs.values import FileFacts
+
+# OneDrive may answer 404 for an item that it has just shown (seen for up to minutes). After so many answers in a row
+# the folders in which the app would have it are listed; only if none shows it, it is gone.
+NOT_FOUND_BEFORE_GONE: Final = 5
+
+
+def flow_of(run: Run, services: Services) -> ImportFlow:
+    """Return the import that a run belongs to. Raises NeedsPerson if the settings do not know it any more."""
+    return services.settings.flows.require_import(run.flow_name)
+
+
+def onedrive_of(run: Run, services: Services) -> OneDrive:
+    """Return the client of its drive."""
+    return services.onedrive(flow_of(run, services).drive)
+
+
+def finance_of(run: Run, services: Services) -> FinanceOperations:
+    """Return the client of its F&O environment."""
+    return services.finance_operations(flow_of(run, services).environment_url)
+
+
+def move(run: Run, move: Callable[..., DriveItem], folder: str, services: Services, *, etag: str | None) -> DriveItem:
+    """Move the run's file to a folder under its own name; where that is taken, under one that is the run's alone."""
+    drive = flow_of(run, services).drive
+    folder_id = services.folders.find(drive, folder)
+    services.scan_memory.throttle.note_change(services.now())
+    try:
+        try:
+            return move(run.file.item_id, to_folder_id=folder_id, name=run.file.name, etag=etag)
+        except NameTaken:
+            own = name_with(run.file.name, run.run_id)
+            return move(run.file.item_id, to_folder_id=folder_id, name=own, etag=etag)
+    except NotFound:
+        services.folders.forget(drive, folder)  # it may be the folder that is gone: it is made anew at the next try
+        raise
+
+
+def find_again(run: Run, onedrive: OneDrive, services: Services) -> tuple[Run, DriveItem | None]:
+    """Find the file by its id; None once it is gone. Raises FileMissing while it may only seem so."""
+    try:
+        item: DriveItem | None = onedrive.get(run.file.item_id)
+    except NotFound as error:
+        if run.not_found + 1 < NOT_FOUND_BEFORE_GONE:
+            raise FileMissing(error.message, call=error.call) from error
+        item = _find_in_folders(run, onedrive, services)
+        if item is None:
+            log.warning("file.gone", item_id=run.file.item_id, not_found=run.not_found + 1)
+            return run, None
+    return (replace(run, not_found=0) if run.not_found else run), item
+
+
+def _find_in_folders(run: Run, onedrive: OneDrive, services: Services) -> DriveItem | None:
+    """Return a file that OneDrive denies by its id, if Input or Processing shows it all the same."""
+    flow = flow_of(run, services)
+    for folder in (flow.input_folder, flow.processing_folder):
+        folder_id = services.folders.find(flow.drive, folder)
+        for item in onedrive.list_files(folder_id):
+            if item.item_id == run.file.item_id:
+                return replace(item, parent_id=folder_id)
+    return None
+
+
+def refuse_malware(item: DriveItem) -> None:
+    """Raise FileRejected for a file in which OneDrive found malware."""
+    if item.has_malware:
+        raise FileRejected(
+            f"OneDrive found malware in {item.name}, so it is not imported. Have the system that created the file "
+            "checked."
+        )
+
+
+def facts_of(run: Run, item: DriveItem, folder: str) -> FileFacts:
+    """Return the file of a run as OneDrive shows it now, in a folder."""
+    return replace(
+        run.file,
+        size_bytes=item.size_bytes,
+        etag=item.etag,
+        quick_xor_hash=item.quick_xor_hash or "",
+        folder=folder,
+        web_url=item.web_url,
+    )
+
+
+def with_facts_of(run: Run, item: DriveItem, flow: ImportFlow) -> Run:
+    """Return a run whose file was just seen in Processing."""
+    in_process = replace(run.in_process, download_url=item.download_url)
+    return replace(run, file=facts_of(run, item, flow.processing_folder), in_process=in_process)
+
+
+def belongs_to_another_run(run: Run, services: Services) -> bool:
+    """Return whether another run has a FOUND run's file: scans at once may open two, in different places and lanes.
+
+    Of two that nobody has begun the first has the file. The other one is deleted, so that a worker that is still about
+    to begin it finds it gone when it saves.
+    """
+    for other in services.store.of_same_file(run):
+        if other.state is not State.FOUND or (other.sort_key, other.lane) < (run.sort_key, run.lane):
+            return True
+        services.store.delete_waiting(other)
+    return False
+
+
+def has_new_content(run: Run, item: DriveItem) -> bool:
+    """Return whether a cancelled run's file holds something else by now."""
+    then = run.file
+    if then.quick_xor_hash and item.quick_xor_hash:
+        return then.quick_xor_hash != item.quick_xor_hash
+    return then.size_bytes != item.size_bytes
+
+
+def why_not_in_input(run: Run, item: DriveItem | None, flow: ImportFlow, services: Services) -> str:
+    """Return why a file that is not in Input any more is none of this run's."""
+    if item and belongs_to_another_run(run, services):
+        return "Another run has the same file and imports it."
+    others = [each for each in services.settings.flows.imports if each.drive == flow.drive]
+    folders = dict.fromkeys(
+        folder for each in others for folder in (each.processing_folder, each.success_folder, each.error_folder)
+    )
+    folder = next(
+        (each for each in folders if item and item.parent_id == services.folders.find(flow.drive, each)), None
+    )
+    if folder:
+        return f"The file is already in {folder}: another run or a person moved it."
+    return "The file was removed from the Input folder before its import started."
+
+
+def is_in_processing(item: DriveItem, run: Run, flow: ImportFlow, services: Services) -> bool:
+    """Return whether a claimed file is in Processing: that of the settings, or that of the settings when it came."""
+    folders = dict.fromkeys((flow.processing_folder, run.file.folder or flow.processing_folder))
+    return any(item.parent_id == services.folders.find(flow.drive, folder) for folder in folders)
+
+
+def why_incomplete(item: DriveItem) -> str:
+    """Return what a person is told about a file that cannot be imported yet."""
+    if item.is_empty:
+        return f"{item.name} is still empty"
+    if item.is_pending:
+        return f"OneDrive is still processing {item.name}"
+    return f"{item.name} is still being written: it changed since the last check"

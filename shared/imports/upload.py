@@ -1,0 +1,97 @@
+"""The package of an import on its way into F&O's blob storage: checked, streamed, and the key to it."""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from shared.app import Services
+from shared.clients.blobs.read import open_package
+from shared.clients.blobs.write import stream_to_blob
+from shared.errors import (
+    DataDamaged,
+)
+from shared.imports.fence import KEY_MARGIN, ask_key_again
+from shared.imports.file import (
+    finance_of,
+    find_again,
+    flow_of,
+    is_in_processing,
+    onedrive_of,
+    refuse_malware,
+    with_facts_of,
+)
+from shared.imports.package import check_package, company_of
+from shared.log import log
+from shared.runs.run import Run, new_execution_id
+from shared.runs.values import UploadedPackage
+from shared.secret import SecretUrl
+
+# Bytes from which an upload is saved when it is done, so that a crash does not repeat it.
+LARGE: Final = 8 * 1024 * 1024
+
+
+def without_package(run: Run) -> Run:
+    """Return a run whose package is to be uploaded anew."""
+    return replace(run, package=None, in_process=replace(run.in_process, package_url=None))
+
+
+def has_usable_upload(run: Run) -> bool:
+    """Return whether the uploaded package may be sent: it never was with a lost answer, and is not fenced."""
+    package = run.package
+    return package is not None and all(
+        each.never_began and each.fenced is None for each in run.submissions if each.blob_name == package.blob_name
+    )
+
+
+def key_to(run: Run, package: UploadedPackage, services: Services) -> tuple[SecretUrl | None, datetime | None]:
+    """Return a key to the uploaded package that is good for long enough; (None, None) if F&O gives none."""
+    url, expires = run.in_process.package_url, package.key_expires
+    if url is None or (expires and expires - services.now() < KEY_MARGIN):
+        return ask_key_again(package, finance_of(run, services))
+    return url, expires
+
+
+def upload(run: Run, services: Services) -> Run:
+    """Check the package of a CLAIMED run, and stream it into F&O's blob storage.
+
+    Raises NoRoom if other large packages take the process's memory.
+    """
+    with services.room.taken(run.file.size_bytes):
+        return _check_and_stream(run, services)
+
+
+def _check_and_stream(run: Run, services: Services) -> Run:
+    flow, onedrive = flow_of(run, services), onedrive_of(run, services)
+    # Assumed: the answer to the claiming move tells all that asking for the item does. If it does not, it is asked.
+    if run.in_process.download_url is None:
+        run, item = find_again(run, onedrive, services)
+        if item is None or not is_in_processing(item, run, flow, services):
+            removed = "The file was removed from the Processing folder before its import started."
+            return run.withdrawn(removed, services.now())
+        refuse_malware(item)
+        run = with_facts_of(run, item, flow)
+    url = run.in_process.download_url or onedrive.content_url(run.file.item_id)
+
+    company, file = flow.company or company_of(run.file.name), run.file
+    with open_package(url, file.size_bytes, services.downloads, quick_xor_hash=file.quick_xor_hash) as package:
+        facts = check_package(package.file)
+        data_project = facts.project_for(flow.data_project)
+        blob_name = f"{new_execution_id(data_project, services.now())}.zip"
+        target = finance_of(run, services).get_azure_write_url(blob_name)
+        sent = stream_to_blob(package.chunks(), target.url)
+    # A library may tell a wrong size: it decides only where there is no hash.
+    if sent.quick_xor_hash != file.quick_xor_hash if file.quick_xor_hash else sent.size_bytes != file.size_bytes:
+        raise DataDamaged(
+            f"{file.name} was changed during the upload: {sent.size_bytes} of {file.size_bytes} bytes, quickXorHash "
+            f"{sent.quick_xor_hash} instead of {file.quick_xor_hash}. Nothing was imported; it is uploaded again."
+        )
+
+    log.info("package.uploaded", size_bytes=sent.size_bytes, data_project=data_project, company=company)
+    return replace(
+        run,
+        company=company,
+        data_project=data_project,
+        entities=tuple(entity.name for entity in facts.entities),
+        package=UploadedPackage(blob_name=blob_name, blob_path=target.url.address, key_expires=target.url.expires),
+        in_process=replace(run.in_process, download_url=None, package_url=target.url),
+    )
