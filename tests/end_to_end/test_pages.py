@@ -365,7 +365,7 @@ def test_in_a_browser_the_page_of_a_run_follows_it_to_its_end_by_itself(stage: S
         stage.finance_operations.change(seconds_per_execution=usual_s)
     open_list(browser, stage)
     click_run(browser, name)
-    assert "waits for F&O to end the execution" in browser.find_element("css selector", ".way").text
+    assert "waits for F&O to finish the execution" in browser.find_element("css selector", ".way").text
     link = browser.find_element("id", "link-1")
     browser.execute_script("arguments[0].focus()", link)
 
