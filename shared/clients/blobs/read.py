@@ -1,7 +1,8 @@
 """Bytes from pre-authenticated URLs, in bounded memory and never believed without counting them.
 
 The URL alone decides what may be done, so no token passes through here; ``graph/`` and ``fno/`` hand URLs out. Nothing
-here waits: what fails is tried again by the worker, with a new URL.
+here waits: what fails is tried again by the worker, with a new URL. Above 400 lines because a package is read in two
+ways, from OneDrive by ranges and from a blob in chunks, with the same distrust of what servers say of their answers.
 """
 
 import hashlib

@@ -4,6 +4,7 @@ The vendor's names are mapped here, once: ``definitionGroupId`` is a data projec
 (company), ``executionId`` an execution id. F&O puts the reason of a refusal into the text and not into the status, so
 texts are classified too (``refusals.py``). Bytes do not pass through here: ``blobs/`` moves packages.
 
+Above 400 lines because every action says what it takes, returns and raises; there is nothing in it but that.
 https://learn.microsoft.com/dynamics365/fin-ops-core/dev-itpro/data-entities/data-management-api
 """
 
@@ -16,11 +17,7 @@ from shared.clients.fno.refusals import map_error
 from shared.clients.fno.row_errors import ExecutionErrors, parse_execution_errors, text_of
 from shared.clients.http.client import TIMEOUT_S, Http, Response, TokenSource, json_object
 from shared.clients.http.links import keyed_link
-from shared.errors import (
-    AnswerLost,
-    RemoteCall,
-    TryAgain,
-)
+from shared.errors import AnswerLost, RemoteCall, TryAgain
 from shared.escapes import odata_text, query_value, read_json
 from shared.log import log
 from shared.secret import SecretUrl
@@ -38,9 +35,10 @@ _ACTIONS: Final = "/data/DataManagementDefinitionGroups/Microsoft.Dynamics.DataE
 # went on; waiting longer would hold an invocation for nothing, because a lost answer is looked up anyway.
 SUBMIT_TIMEOUT_S: Final = 180.0
 
+_LONGEST_ID: Final = 200  # characters; what is longer is a page or a message, and no id
+
 # What ExportToPackage answers instead of an id when it did not start.
 # Observed: Microsoft's Logic App sample repeats the call while it sees this id.
-_LONGEST_ID: Final = 200  # characters; what is longer is a page or a message, and no id
 _NO_EXECUTION: Final = frozenset({"", "00000000-0000-0000-0000-000000000000"})
 
 

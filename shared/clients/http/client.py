@@ -3,7 +3,7 @@
 Everything that Graph, F&O and pre-authenticated URLs have in common stands here: timeouts, tokens, ids for support
 tickets, and the rule by which a failure becomes TryAgain, AnswerLost or NeedsPerson. What a service's own error codes
 mean is the business of that service's client, which hands in a ``MapError``. Nothing here sleeps: the worker decides
-when to try again.
+when to try again. Above 400 lines because a call and what its failure means change together.
 """
 
 import io

@@ -61,16 +61,6 @@ def test_a_read_process_records_its_threads_once_for_each_function_and_again_aft
     assert written == [CHECKPOINT, CHECKPOINT, CHECKPOINT]
 
 
-def test_the_process_that_noted_itself_last_is_shown(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_with(6, monkeypatch)
-    record_process("send", world.services)
-    run_with(64, monkeypatch)
-
-    record_process("send", world.new_process())
-
-    assert noted(world) == {"send": 64}
-
-
 def test_a_function_that_no_process_runs_any_more_is_forgotten(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     run_with(64, monkeypatch)
     record_process("of an older version", world.services)

@@ -208,21 +208,6 @@ def test_a_folder_is_told_whatever_keeps_it_from_being_scanned_namely(
     assert (check.name, check.grade) == ("Input folder /Input, import", Grade.PROBLEM)
 
 
-def test_a_folder_that_cannot_be_made_because_a_file_has_its_name_is_told_15_minutes_after_the_first_try(
-    make_told: MakeTold, receivers: Receivers
-) -> None:
-    world = make_told(INPUT_FOLDER="Packages", PROCESSING_FOLDER="Processing")
-    (world.folder / "Packages").write_bytes(b"somebody's file")
-    tick(world, minutes=15)
-    assert about_scans(receivers) == []
-
-    tick(world)
-
-    (alert,) = about_scans(receivers)
-    assert "No scan has succeeded since the first attempt" in alert["text"]
-    assert "OneDrive already has another item named 'Packages'" in alert["text"]
-
-
 def test_each_folder_has_an_alert_of_its_own_for_its_own_people_and_the_others_go_on(
     make_world: MakeWorld, receivers: Receivers
 ) -> None:
@@ -239,22 +224,6 @@ def test_each_folder_has_an_alert_of_its_own_for_its_own_people_and_the_others_g
     assert [alert["integration"] for alert in about_scans(receivers)] == ["customers"]
     assert [run.flow_name for run in world.open_runs()] == ["vendors"]
     assert [check.name for check in folder_checks(world)] == ["Input folder /Customers/Input, customers"]
-
-
-def test_two_folders_that_fail_for_two_reasons_are_told_one_by_one(make_told: MakeTold, receivers: Receivers) -> None:
-    world = make_told(INTEGRATIONS=TWO_IMPORTS)
-    tick(world)
-    customers, vendors = (
-        world.services.folders.find(flow.drive, flow.input_folder) for flow in world.services.settings.flows.imports
-    )
-    lock(world, customers)
-    world.faults.add(graph_fault("GET", vendors, faults.status(503), times=None))
-
-    tick(world, minutes=16)
-
-    texts = {alert["integration"]: alert["text"] for alert in about_scans(receivers)}
-    assert "HTTP 423" in texts["customers"]
-    assert "HTTP 503" in texts["vendors"]
 
 
 def test_a_scan_that_fails_now_and_then_is_told_to_nobody(told: World, receivers: Receivers) -> None:

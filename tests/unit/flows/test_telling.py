@@ -226,16 +226,6 @@ def test_trouble_that_is_noticed_again_and_again_is_told_once(telling_world: Wor
     assert word == NotificationKind.NEW
 
 
-def test_an_alert_of_a_failed_run_is_forgotten_once_it_was_told(telling_world: World, receivers: Receivers) -> None:
-    telling_world.put("USMF_1.zip", b"no package")
-    look_and_finish(telling_world)
-
-    minutes_pass(telling_world, 3)
-
-    assert len(heard(receivers)) == 1
-    assert kept(telling_world) == []
-
-
 def test_two_timers_at_once_tell_once(telling_world: World, receivers: Receivers) -> None:
     many_alerts(telling_world, 1)
     break_down(receivers, faults.late(0.5))
@@ -624,16 +614,5 @@ def test_passing_trouble_does_not_say_that_the_other_kind_is_over(
         world.services = world.new_process()
         with pytest.raises(AppError):
             do_duties(world.services)
-
-    assert [word for _, word in words(receivers)] == [NotificationKind.NEW]
-
-
-def test_what_another_worker_is_telling_is_left_to_it(telling_world: World, receivers: Receivers) -> None:
-    many_alerts(telling_world, 1)
-
-    with telling_world.services.leases.hold("alerts"):
-        telling_world.deliver_alerts()
-    assert heard(receivers) == []
-    telling_world.deliver_alerts()
 
     assert [word for _, word in words(receivers)] == [NotificationKind.NEW]
