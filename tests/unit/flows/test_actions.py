@@ -21,9 +21,9 @@ from shared.runs.addresses import address_of
 from shared.runs.run import Run
 from shared.runs.states import Direction, Outcome, State
 from shared.runs.store import RunStore
+from tests.exports import PROJECT, prepared
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.test_outbound import PROJECT, prepared
 from tests.world import World
 
 ANNA = Requester(by="anna@contoso.com", why="the rows are mended")
