@@ -17,17 +17,17 @@ from operations import pages, run_view
 from operations.web import PageRequest
 from shared.runs.addresses import address_of
 from shared.runs.states import Outcome
+from tests.exports import PROJECT, prepared
 from tests.packages import Entity, build_package, with_unmarked_name
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.test_outbound import PROJECT, prepared
 from tests.unit.flows.trouble import ALERTS, fno_fault, look_and_finish
 from tests.world import World
 
 type Bad = Literal["Failed", "PartiallySucceeded"]
 
-# https://github.com/microsoft/Recurring-Flows-Scheduler/issues/92, and the author of dmf_package_import.py
+# https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/92, and the author of dmf_package_import.py
 NOT_UNICODE: Final = "Selected file is not Unicode. '0' 'Currencies' record(s) inserted in staging."
-# https://github.com/microsoft/Recurring-Flows-Scheduler/issues/57
+# https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/57
 DATA_TABLE: Final = (
     "A DataTable named 'SALESORDERHEADER' already belongs to this DataSet. '0' record(s) inserted in staging."
 )

@@ -18,10 +18,10 @@ from operations import run_view
 from shared import execution
 from shared.errors import AppError
 from shared.runs.states import Outcome, State
+from tests.exports import PROJECT as EXPORTED
+from tests.exports import prepared
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.test_outbound import PROJECT as EXPORTED
-from tests.unit.flows.test_outbound import prepared
 from tests.unit.flows.trouble import ALERTS, fno_fault, graph_fault, let_pass, look_and_finish
 from tests.world import PROJECT, World
 
@@ -71,9 +71,9 @@ def offered(world: World) -> set[str]:
 @pytest.mark.parametrize(
     "answer",
     [
-        # https://github.com/microsoft/Recurring-Flows-Scheduler/issues/110
+        # https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/110
         faults.status(500, body={"Message": "An error has occurred."}),
-        # https://github.com/microsoft/Recurring-Flows-Scheduler/issues/10
+        # https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/10
         faults.status(400, body=ran("ImportFromPackage", "The remote server returned an error: (403) Forbidden.")),
     ],
     ids=["import_always_500", "import_always_unreadable"],
@@ -201,7 +201,7 @@ def test_item_403_hold_sets_the_file_aside_with_its_own_words_and_imports_the_ot
     assert "USMF_1.zip" in world.files("Success")
 
 
-# https://github.com/microsoft/Recurring-Flows-Scheduler/issues/71
+# https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/71
 STATUS_NOT_FOUND: Final = ran("GetExecutionSummaryStatus", "Execution details were not found for execution id: X")
 
 

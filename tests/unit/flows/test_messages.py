@@ -233,7 +233,7 @@ def test_a_message_that_means_nothing_does_nothing(world: World, text: str) -> N
 # What the host gave up on
 
 
-def test_a_message_that_the_host_gave_up_on_is_told_and_the_minutes_look_saves_its_run(make_world: MakeWorld) -> None:
+def test_a_message_that_the_host_gave_up_on_is_told_and_the_minutes_scan_saves_its_run(make_world: MakeWorld) -> None:
     world = make_world(settings=MAILED)
     world.put("USMF_1.zip")
 

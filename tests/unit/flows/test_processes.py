@@ -13,8 +13,8 @@ from shared.health import processes
 from shared.health.health import Grade
 from shared.health.processes import CHECKPOINT, FORGET_AFTER, RECORD_EVERY, read_process_records, record_process
 from shared.thread_pool import RUNTIME
+from tests.health import check_named, health_of
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.test_health import check_named, health_of
 from tests.world import World
 
 
@@ -59,16 +59,6 @@ def test_a_read_process_records_its_threads_once_for_each_function_and_again_aft
     world.clock.advance(RECORD_EVERY.total_seconds())
     record_process("send", world.services)
     assert written == [CHECKPOINT, CHECKPOINT, CHECKPOINT]
-
-
-def test_the_process_that_noted_itself_last_is_shown(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_with(6, monkeypatch)
-    record_process("send", world.services)
-    run_with(64, monkeypatch)
-
-    record_process("send", world.new_process())
-
-    assert noted(world) == {"send": 64}
 
 
 def test_a_function_that_no_process_runs_any_more_is_forgotten(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,8 +17,8 @@ from shared.errors import TryAgain
 from shared.exports import schedule as export_schedule
 from shared.runs.addresses import address_of
 from shared.runs.run import Run
+from tests.faults.interception import PowerCut
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.test_outbound import PowerCut
 from tests.world import World
 
 ANNA: Final = Requester(by="anna@contoso.com", why="it is needed now")

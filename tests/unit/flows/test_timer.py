@@ -213,6 +213,33 @@ def test_one_duty_in_trouble_for_long_keeps_no_alert_of_another_one_open(
     assert told_titles(receivers) == [title, f"Resolved: {title}"]
 
 
+def test_what_only_a_person_can_mend_is_told_once_however_often_the_timer_meets_it(make_world: MakeWorld) -> None:
+    world = make_world(settings={"ALERT_RECIPIENT": "ops@contoso.com", "ALERT_SENDER": "app@contoso.com"})
+    forbidden = graph_fault("GET", "/drives/", faults.status(403), times=None)
+    passing = graph_fault("GET", "/drives/", faults.status(503), times=None)
+
+    for fault, kind in (
+        (forbidden, NeedsPerson),
+        (forbidden, NeedsPerson),
+        (passing, TryAgain),
+        (forbidden, NeedsPerson),
+    ):
+        world.faults.clear()
+        world.faults.add(fault)
+        with pytest.raises(kind):
+            world.keep_watch()
+    assert len(world.mails()) == 1
+    assert "Files.ReadWrite.All" in world.mails()[0].content
+
+    world.faults.clear()
+    world.keep_watch()
+    world.services = world.new_process()
+    world.faults.add(forbidden)
+    with pytest.raises(NeedsPerson):
+        world.keep_watch()
+    assert len(world.mails()) == 2
+
+
 # Within a duty
 
 
