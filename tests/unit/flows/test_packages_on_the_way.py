@@ -86,7 +86,7 @@ def test_a_package_is_imported_as_it_is_in_the_end_when_it(
 
     assert world.imports() == [("USMF", rows)]
     (run,) = world.ended_runs()
-    assert [step.error for step in run.steps if "bytes came" in step.error]
+    assert [step.error for step in run.steps if "bytes were received" in step.error]
 
 
 def test_a_package_whose_hash_does_not_match_is_fetched_again_then_told_and_never_imported(
