@@ -16,12 +16,11 @@ from shared.escapes import decoded
 
 def proxy_for(url: str) -> str:
     """Return the address of the proxy for a call, "" for none: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY."""
-    parts = urlsplit(url)
-    if proxy_bypass(parts.netloc.rpartition("@")[2]):
+    parts, proxies = urlsplit(url), getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy or proxy_bypass(parts.netloc.rpartition("@")[2]):
         return ""
-    proxies = getproxies()
-    proxy = proxies.get(parts.scheme) or proxies.get("all", "")
-    return proxy if "://" in proxy or not proxy else f"http://{proxy}"
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def ca_bundle() -> str:
