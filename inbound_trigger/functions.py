@@ -6,7 +6,7 @@ Functions are named for the person who reads Azure's logs. What they do is in ``
 import azure.functions as func
 
 from shared.app import services
-from shared.azure_storage.queue import WORK
+from shared.azure_storage.queue_names import WORK
 from shared.health.processes import records_process
 from shared.log import log
 from shared.scan.notification import BadNotification, read_notifications, validation_token
@@ -40,7 +40,7 @@ def receive_notification(req: func.HttpRequest, scan: func.Out[str]) -> func.Htt
     except BadNotification as error:
         log.warning("notification.refused", status=error.status, reason=error.reason)
         return _answer(error.status, error.reason)
-    app.last_notification = app.now()
+    app.scan_memory.last_notification = app.now()
     log.info("notification.received", notifications=len(notifications))
     request_scan(app, at_once=scan.set)
     return _answer(202, "")

@@ -18,7 +18,7 @@ from shared.clients.http.context import waiting_at_most
 from shared.concurrency import Attempt, StillRunning, gravest
 from shared.errors import AppError, TryAgain
 from shared.log import log
-from shared.reservations import reserve
+from shared.reservations import settle
 from shared.runs import wake
 from shared.runs.store import OpenLanes
 from shared.scan.folder_scans import FolderScan, record_scans, scan_alerts, stray_alerts
@@ -108,7 +108,7 @@ def do_duties(services: Services) -> None:
     active, is_unsure = _active_alerts(tick, services)
     deliver = partial(delivery.deliver_alerts, active, services, is_unsure=is_unsure)
     tick.do(DELIVER_S, {Duty.DELIVER_ALERTS: deliver})
-    services.delivery_error = tick.errors.get(Duty.DELIVER_ALERTS)
+    services.alert_memory.delivery_error = tick.errors.get(Duty.DELIVER_ALERTS)
     if tick.errors:
         raise next(iter(tick.errors.values()))
 
@@ -119,11 +119,11 @@ def _duties_about_runs(tick: "_Tick", services: Services) -> dict[Duty, Callable
     if listed is None:
         return {}
     duties: dict[Duty, Callable[[], object]] = {
-        Duty.SETTLE_RESERVATIONS: partial(reserve.settle_leftovers, listed.rows, services),
+        Duty.SETTLE_RESERVATIONS: partial(settle.settle_leftovers, listed.rows, services),
         Duty.END_STOPS: partial(wake.end_idle_stops, listed, services),
         Duty.REPORT_DAMAGED_RECORDS: partial(wake.report_damaged_records, listed, services),
     }
-    if services.integrations.exports:
+    if services.settings.flows.exports:
         duties[Duty.START_MISSED_EXPORTS] = partial(_start_missed_exports, listed, services)
     return duties
 
@@ -150,7 +150,7 @@ class _Tick:
             with waiting_at_most(CALLS_S.get(duty, CALL_S)):
                 return duties[duty]()
 
-        ended = self._services.attempt_all(
+        ended = self._services.duties.attempt_all(
             {duty.label: partial(within_limits, duty) for duty in duties}, limit_s=limit_s
         )
         for duty in duties:
@@ -169,8 +169,8 @@ class _Tick:
 def _active_alerts(tick: _Tick, services: Services) -> tuple[dict[str, list[Alert]], Callable[[Alert], bool]]:
     """Return the active alerts by category, and what says of which other alerts it is unknown if they are resolved."""
     errors = dict(tick.errors)
-    if services.delivery_error:  # of the minute before: this one's comes too late to be sent now
-        errors[Duty.DELIVER_ALERTS] = services.delivery_error
+    if services.alert_memory.delivery_error:  # of the minute before: this one's comes too late to be sent now
+        errors[Duty.DELIVER_ALERTS] = services.alert_memory.delivery_error
     active: dict[str, list[Alert]] = {Category.TIMER: _duty_alerts(errors, services)}
     if Duty.CHECK_CREDENTIAL in tick.results:
         active[Category.CREDENTIAL] = tick.results[Duty.CHECK_CREDENTIAL]

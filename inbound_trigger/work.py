@@ -30,10 +30,10 @@ def work(message: str, services: Services) -> None:
         advance_lane(lanes[0], services)
         return
     pieces = {lane: partial(advance_lane, lane, services) for lane in lanes}
-    for lane, attempt in services.attempt_all(pieces, limit_s=None, at_once=LANES_AT_ONCE).items():
+    for lane, attempt in services.duties.attempt_all(pieces, limit_s=None, at_once=LANES_AT_ONCE).items():
         if attempt.error:  # the others are done: they must not be delivered again, nor become poison, with it
             log.error("lane.failed", lane=lane, reason=f"{type(attempt.error).__name__}: {attempt.error}")
-            services.wakes.send(lane, delay_s=AGAIN_S)
+            services.queue.send(lane, delay_s=AGAIN_S)
 
 
 def advance_lane(line: str, services: Services) -> None:

@@ -25,7 +25,7 @@ def demo(arguments: Sequence[str] | None, _environment: Mapping[str, str]) -> ar
         default=[],
         metavar="FILE",
         help="a data package of your own instead of the three of the demo; its name begins with the company, as in "
-        "USMF_Customers_001.zip; may be given several times",
+        "USMF_Customers_001.zip; can be repeated",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line: state changes, then a summary")
     parser.add_argument("--flex", action="store_true", help=_FLEX)
@@ -57,7 +57,7 @@ def up(arguments: Sequence[str] | None, _environment: Mapping[str, str]) -> argp
     parser.add_argument(
         "--export", type=_export, default=None, metavar="PROJECT:COMPANY", help="export every 30 seconds"
     )
-    parser.add_argument("--home", type=Path, metavar="FOLDER", help="where everything is kept (default .local/up)")
+    parser.add_argument("--home", type=Path, metavar="FOLDER", help="folder for all files (default .local/up)")
     parser.add_argument("--flex", action="store_true", help=_FLEX)
     parser.add_argument(
         "--always-ready",
@@ -65,19 +65,25 @@ def up(arguments: Sequence[str] | None, _environment: Mapping[str, str]) -> argp
         action="append",
         default=[],
         metavar="GROUP=N",
-        help="with --flex: instances that are always there, as in http=1 or keep_watch=1; may be given several times",
+        help="with --flex: instances that are always there, as in http=1 or keep_watch=1; can be repeated",
     )
     parser.add_argument(
-        "--idle-seconds", type=_seconds, metavar="N", help="with --flex: an instance goes after so long (default 30)"
+        "--idle-seconds",
+        type=_seconds,
+        metavar="N",
+        help="with --flex: remove an instance after N seconds without work (default 30)",
     )
     parser.add_argument(
-        "--wake-up-seconds", type=_seconds, metavar="N", help="with --flex: what a wake-up takes, at least (default 3)"
+        "--wake-up-seconds",
+        type=_seconds,
+        metavar="N",
+        help="with --flex: a wake-up takes at least N seconds (default 3)",
     )
     options = parser.parse_args(arguments)
     of_flex = {"--always-ready": options.always_ready or None, "--idle-seconds": options.idle_seconds}
     of_flex["--wake-up-seconds"] = options.wake_up_seconds
     if options.no_host and options.flex:
-        parser.error("--flex is how the app is run here, and --no-host does not run it")
+        parser.error("--flex and --no-host cannot be used together: --flex says how the app is run")
     if not options.flex and any(value is not None for value in of_flex.values()):
         given = [name for name, value in of_flex.items() if value is not None]
         parser.error(f"{', '.join(given)}: only with --flex")
@@ -87,7 +93,7 @@ def up(arguments: Sequence[str] | None, _environment: Mapping[str, str]) -> argp
 def _seconds(text: str) -> float:
     seconds = float(text)
     if not math.isfinite(seconds) or seconds < 0:
-        raise argparse.ArgumentTypeError(f"{text} is no number of seconds")
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds")
     return seconds
 
 
@@ -95,7 +101,7 @@ def _always_ready(text: str) -> tuple[str, int]:
     """Return group and number of instances; Azure writes function:NAME for the group of a function."""
     group, _, count = text.rpartition("=")
     if not group or not count.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} must be GROUP=N, such as http=1")
+        raise argparse.ArgumentTypeError(f"{text!r} must be GROUP=N, for example http=1")
     return group[len("function:") :] if group.startswith("function:") else group, int(count)
 
 
@@ -103,7 +109,7 @@ def _export(text: str) -> tuple[str, str]:
     """Return data project and company."""
     project, _, company = (part.strip() for part in text.rpartition(":"))
     if not project or not company:
-        raise argparse.ArgumentTypeError(f"{text!r} must be PROJECT:COMPANY, such as Asset-Groups:USMF")
+        raise argparse.ArgumentTypeError(f"{text!r} must be PROJECT:COMPANY, for example Asset-Groups:USMF")
     return project, company
 
 

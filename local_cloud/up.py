@@ -38,8 +38,8 @@ def run(
     """
     if not free_ports and (taken := taken_ports(with_host=with_host)):
         ports = ", ".join(str(port) for port in taken)
-        sys.stderr.write(f"Taken on this machine: port {ports}. Stop the other dev.py up, func start or Azurite")
-        sys.stderr.write(", or say --free-ports.\n" if with_host else ".\n")
+        sys.stderr.write(f"In use on this machine: port {ports}. Stop the other dev.py up, func start or Azurite")
+        sys.stderr.write(", or use --free-ports.\n" if with_host else ".\n")
         return 1
     home = home.resolve()
     home.mkdir(parents=True, exist_ok=True)
@@ -136,7 +136,7 @@ def _export_settings(export: tuple[str, str] | None) -> dict[str, str]:
 
 def _how_to_make(project: str, company: str, folder: Path) -> str:
     return (
-        f"F&O has no data project {project} yet, so its export is refused. An import makes it: give {project} as the "
+        f"F&O has no data project {project} yet, so its export is refused. An import creates it: use {project} as the "
         f"DefinitionGroupName in a package's Manifest.xml, and copy the package as {company}_NAME.zip into "
         f"{folder / 'Input'}.\n"
     )
@@ -185,7 +185,7 @@ def _about_flex(flex: FlexOptions) -> Sequence[str]:
     return [
         "",
         "It runs as on Azure Flex Consumption: a process for all HTTP functions, and one for each other function.",
-        f"Each goes after {flex.idle_s:g} s without work; a new one takes {flex.wake_up_s:g} s at least.",
+        f"Each is removed after {flex.idle_s:g} s without work; a new one takes at least {flex.wake_up_s:g} s.",
     ]
 
 

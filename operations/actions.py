@@ -14,19 +14,16 @@ from typing import Final
 from operations import available_actions
 from operations.available_actions import effect_of_cancel
 from shared.app import Services
+from shared.errors import LeaseTaken, RecordChanged
 from shared.exports import schedule as export_schedule
 from shared.log import log
-from shared.reservations import reserve
+from shared.reservations import release, settle
+from shared.runs.addresses import address_of
 from shared.runs.lane import ahead_of, choose
 from shared.runs.record import Damaged
+from shared.runs.rows import Pause
 from shared.runs.run import Run
 from shared.runs.states import Direction, State
-from shared.runs.store import (
-    LeaseTaken,
-    Pause,
-    RecordChanged,
-    address_of,
-)
 from shared.runs.values import About, StepRecord
 from shared.scan import scan
 
@@ -82,12 +79,12 @@ def find_run(address: str, services: Services) -> Run | ActionResult | None:
 
 def wake_lane(lane: str, services: Services, *, sort_key: str = "", delay_s: float = 0.0) -> None:
     """Ask a worker to advance a lane; sort_key: of a run that it might not see among the first of its lane."""
-    services.wakes.send(f"{lane} {sort_key}".strip(), delay_s=delay_s)
+    services.queue.send(f"{lane} {sort_key}".strip(), delay_s=delay_s)
 
 
 def say_if_paused(lane: str, services: Services) -> str:
     """Return a sentence if the lane is paused, "" otherwise."""
-    pause = services.store.paused(lane)
+    pause = services.store.pause_of(lane)
     return f"It waits: {pause.by} has paused the lane." if pause else ""
 
 
@@ -101,19 +98,19 @@ def check_now(address: str, requester: Requester, services: Services) -> ActionR
         return run
     if run.ended:
         return refuse(_ENDED, address)
-    if pause := services.store.paused(run.lane):
+    if pause := services.store.pause_of(run.lane):
         return refuse(f"{pause.by} has paused its lane. Resume it first.", address)
     listed = services.store.lane(run.lane)
     if ahead := ahead_of(run.sort_key, listed.rows, listed.stops):
         return refuse(f"This run waits for its turn after {ahead.file_name}. Check that run instead.", ahead.address)
     try:
-        with services.store.lease(run.lane):
+        with services.leases.hold(run.lane):
             # What a person asks for is not counted among the answers after which a file may be gone.
             due = replace(run, due=services.now(), not_found=max(run.not_found - 1, 0))
             services.store.save(add_step(due, "check_now", requester, services.now()))
             for stop in listed.stops:
                 if stop.flow_name == run.flow_name:
-                    services.store.stop(replace(stop, next_try=services.now()))
+                    services.store.save_stop(replace(stop, next_try=services.now()))
     except (LeaseTaken, RecordChanged):
         return ActionResult(done=True, message="The app is processing this run.", run=address)
     wake_lane(run.lane, services, sort_key=run.sort_key)
@@ -144,7 +141,7 @@ def cancel(address: str, requester: Requester, services: Services) -> ActionResu
     if not isinstance(run, Run):
         return run
     if not run.may_be_with_fo:
-        reserve.give_back(run, services)
+        release.give_back(run, services)
     wake_lane(run.lane, services, sort_key=run.sort_key)
     let_go_s = services.settings.poll_stay_s + LET_GO_S
     wake_lane(run.lane, services, sort_key=run.sort_key, delay_s=let_go_s)
@@ -196,7 +193,7 @@ def free_project(address: str, requester: Requester, services: Services) -> Acti
         return run
     if run.cancelled_in is None:
         return refuse("This run is not cancelled. Cancel it first.", address)
-    if not reserve.free_now(run, services):
+    if not settle.free_now(run, services):
         return refuse("This run no longer has a reservation.", address)
     log.warning("action.free_project", run_id=run.run_id, by=requester.by, why=requester.why)
     return ActionResult(done=True, message=f"The data project {run.data_project} is free.", run=address)
@@ -225,7 +222,7 @@ def pause(name: str, requester: Requester, services: Services) -> ActionResult |
     lane, flows = _find_lane(name, services)
     if not flows:
         return None
-    already = services.store.pause(Pause(lane=lane, by=requester.by, why=requester.why, since=services.now()))
+    already = services.store.pause_lane(Pause(lane=lane, by=requester.by, why=requester.why, since=services.now()))
     if already:
         return ActionResult(done=True, message=f"Already paused by {already.by}: {already.why}")
     log.warning("action.pause", lane=lane, by=requester.by, why=requester.why)
@@ -237,7 +234,7 @@ def resume(name: str, requester: Requester, services: Services) -> ActionResult 
     lane, flows = _find_lane(name, services)
     if not flows and not LANE_NAME.fullmatch(lane):
         return None
-    if services.store.resume(lane):
+    if services.store.resume_lane(lane):
         log.info("action.resume", lane=lane, by=requester.by, why=requester.why)
     elif not flows:
         return None
@@ -255,7 +252,7 @@ def _wake_when_due(lane: str, services: Services) -> None:
 
 def _find_lane(name: str, services: Services) -> tuple[str, Sequence[str]]:
     """Return the lane of that name, or of the flow of that name, and the flows that use it."""
-    integrations = services.integrations
+    integrations = services.settings.flows
     lanes = {flow.name: flow.lane for flow in integrations.imports}
     lanes |= {flow.name: flow.lane for flow in integrations.exports}
     lane = next((lane for flow, lane in lanes.items() if flow.casefold() == name.casefold()), name)
@@ -264,13 +261,13 @@ def _find_lane(name: str, services: Services) -> tuple[str, Sequence[str]]:
 
 def export_now(name: str, requester: Requester, services: Services) -> ActionResult | None:
     """Start an export, due or not; None if there is no such export."""
-    flow = next((each for each in services.integrations.exports if each.name.casefold() == name.casefold()), None)
+    flow = next((each for each in services.settings.flows.exports if each.name.casefold() == name.casefold()), None)
     if flow is None:
         return None
     if head := services.store.head(flow.lane):
         message = f"An export of {flow.data_project} is running already."
         return ActionResult(done=True, message=message, run=head.address)
-    if pause := services.store.paused(flow.lane):
+    if pause := services.store.pause_of(flow.lane):
         return refuse(f"{pause.by} has paused it. Resume it first.")
     run = add_step(export_schedule.plan(flow, services.now()), "export_now", requester, services.now())
     log.info("action.export_now", run_id=run.run_id, lane=run.lane, by=requester.by, why=requester.why)

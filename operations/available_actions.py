@@ -9,9 +9,9 @@ from enum import StrEnum
 
 from operations.labels import outcome_label, time_text
 from shared.execution import LOST_SUBMITS
+from shared.runs.rows import RunRow
 from shared.runs.run import Run
 from shared.runs.states import WITH_FO, Direction, Outcome, State
-from shared.runs.store import RunRow
 
 
 class Verb(StrEnum):

@@ -10,7 +10,7 @@ from operations.labels import outcome_label
 from shared.runs.states import MOVES, Direction, Outcome, State
 
 if TYPE_CHECKING:
-    from shared.runs.store import RunRow
+    from shared.runs.rows import RunRow
 
 # The choice of outcomes that a list offers beside the outcomes themselves.
 NOT_SUCCEEDED: Final = "NotSucceeded"

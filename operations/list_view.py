@@ -16,10 +16,11 @@ from operations.filters import Filters, InvalidRequest
 from operations.labels import Place
 from shared.alerts import delivery
 from shared.app import Services
-from shared.config.integrations import Integrations
+from shared.config.integrations import Flows
+from shared.runs.index import Rows, is_position
 from shared.runs.lane import SECOND
+from shared.runs.rows import Pause, RunRow
 from shared.runs.states import Direction, State
-from shared.runs.store import Pause, Rows, RunRow, is_position
 
 # Rows of a page, at least, as long as there are so many; rows that one call of storage brings; and with a filter rows
 # that one page looks through before it lets the person decide whether to look on.
@@ -97,11 +98,11 @@ def list_runs(filters: Filters, behind: str, services: Services) -> RunList:
     """
     if behind and not is_position(behind):
         raise InvalidRequest("behind: this is not a position in the list. Open the first page, and go on from there.")
-    open_rows, pauses = services.store.open_rows_and_pauses()
+    open_rows, pauses = services.index.open_rows_and_pauses()
     open_lines = sort_open(_with_damage(open_rows, services), frozenset(pause.lane for pause in pauses))
     matching = [] if behind else [line for line in open_lines if filters.match(line.run)]
     ended, position, looked_back_to = ([], "", None) if filters.no_ended else _ended_page(filters, behind, services)
-    integrations = services.integrations
+    integrations = services.settings.flows
     flows = (*(flow.name for flow in integrations.imports), *(flow.name for flow in integrations.exports))
     if not (matching or ended or behind or looked_back_to):
         filters.require_flow(flows)
@@ -121,7 +122,7 @@ def list_runs(filters: Filters, behind: str, services: Services) -> RunList:
     )
 
 
-def list_lanes(integrations: Integrations, pauses: Sequence[Pause]) -> Iterator[LaneView]:
+def list_lanes(integrations: Flows, pauses: Sequence[Pause]) -> Iterator[LaneView]:
     """Yield the flows of the settings with what stops them, then the other lanes that are paused."""
     paused = {pause.lane: pause for pause in pauses}
     named = [(flow.name, Direction.IMPORT, flow.lane) for flow in integrations.imports]
@@ -215,7 +216,7 @@ def count_figures(open_lines: Sequence[Line], failed_today: int, failed_today_or
 def _failed_today(services: Services) -> tuple[int, bool]:
     """Return how many runs that were opened today have failed, and whether there are more than are counted."""
     today = services.now().date()
-    first = next(services.store.ended_rows(today, today, only_failed=True, at_once=FAILURES_COUNTED))
+    first = next(services.index.ended_rows(today, today, only_failed=True, at_once=FAILURES_COUNTED))
     return len(first.rows), not first.is_last_of_day
 
 
@@ -272,10 +273,10 @@ def _ended_line(row: RunRow) -> Line:
 
 
 def _ended_rows(filters: Filters, behind: str, services: Services) -> Iterator[Rows]:
-    return services.store.ended_rows(
+    return services.index.ended_rows(
         filters.day or services.now().date(),
         filters.day,
         only_failed=filters.only_failed,
-        behind=behind,
+        after=behind,
         at_once=AT_ONCE_FILTERED if filters.is_any else PAGE,
     )

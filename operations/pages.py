@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Final
 
 from operations import filters, labels
 from operations.actions import ActionResult
+from operations.available_actions import ActionOption
 from operations.labels import outcome_label
-from operations.list_view import RunList
-from operations.run_view import DamagedView, RunView
+from operations.list_view import LaneView, RunList
+from operations.run_view import DamagedView, Next, RerunView, RunView, StepView
 from operations.web import PageRequest, PageResponse
 from shared.escapes import json_text, path_segment, plain_text, query_value
 from shared.health import health
@@ -45,19 +46,18 @@ _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
 }
 
-# Keys of the JSON that are older than the names of the fields: programs read them.
-KEYS: Final[Mapping[str, str]] = {
-    **record.NAMES,
-    "actions": "offers",
-    "effect": "words",
-    "figures": "tiles",
-    "fo_status": "words",
-    "message": "said",
-    "next_check": "looks_again",
-    "reruns": "later",
-    "result": "words",
-    "run_ahead": "behind",
-    "state_text": "state_words",
+# Keys of the JSON that are older than the names of the fields: programs read them. Those of records hold everywhere.
+_ACTIONS_KEY: Final = {"actions": "offers"}
+KEYS: Final[Mapping[type, Mapping[str, str]]] = {
+    ActionOption: {"effect": "words"},
+    ActionResult: {"message": "said"},
+    DamagedView: _ACTIONS_KEY,
+    LaneView: _ACTIONS_KEY,
+    Next: {"next_check": "looks_again", "run_ahead": "behind"},
+    RerunView: {"result": "words"},
+    RunList: {"figures": "tiles", **_ACTIONS_KEY},
+    RunView: {"reruns": "later", "state_text": "state_words", **_ACTIONS_KEY},
+    StepView: {"fo_status": "words"},
 }
 
 
@@ -182,8 +182,8 @@ def _json(status: HTTPStatus, content: object) -> PageResponse:
 def _plain(value: object) -> object:
     """Return a value that JSON does not know as one that it knows; durations in seconds."""
     if is_dataclass(value) and not isinstance(value, type):
+        keys = {**record.NAMES, **KEYS.get(type(value), {})}
         names = [each.name for each in fields(value) if each.name != record.EXTRA]
-        keys = {} if isinstance(value, filters.Filters) else KEYS
         return {keys.get(name, name): getattr(value, name) for name in names}
     match value:
         case datetime():
@@ -255,7 +255,7 @@ def _templates() -> "Environment":
         "size": _size_text,
         "outcome_label": outcome_label,
     }
-    environment.globals |= {"PLACE": labels.Place, "NOT_SUCCEEDED": filters.NOT_SUCCEEDED, "GRADE": health.Grade}
+    environment.globals |= {"PLACE": labels.Place, "NOT_SUCCEEDED": filters.NOT_SUCCEEDED}
     return environment
 
 

@@ -12,12 +12,13 @@ from operations.actions import ActionResult, Requester, add_step, find_run, open
 from operations.filters import Filters
 from shared.app import Services
 from shared.clients.graph.drive_item import DriveItem
-from shared.errors import AppError, NotFound
+from shared.errors import AppError, NotFound, RecordChanged
 from shared.exports import schedule as export_schedule
 from shared.log import log
+from shared.runs.addresses import address_of, address_of_rerun, sort_key_after
+from shared.runs.rows import RunRow
 from shared.runs.run import Run, new_run
 from shared.runs.states import Direction, State
-from shared.runs.store import RecordChanged, RunRow, address_of, address_of_successor, order_behind
 from shared.runs.values import FileFacts, Rerun
 
 
@@ -31,8 +32,8 @@ def run_again(address: str, requester: Requester, services: Services) -> ActionR
             "This run has not ended, so F&O could import its rows twice. Wait until it ends, or cancel it first.",
             address,
         )
-    if old.rerun and services.store.run_at(address_of_successor(old.rerun)):
-        return ActionResult(done=True, message="It was run again already.", run=address_of_successor(old.rerun))
+    if old.rerun and services.store.run_at(address_of_rerun(old.rerun)):
+        return ActionResult(done=True, message="It was run again already.", run=address_of_rerun(old.rerun))
     new = _plan(old, requester, services)
     if isinstance(new, ActionResult):
         return new
@@ -65,7 +66,7 @@ def _plan(old: Run, requester: Requester, services: Services) -> Run | ActionRes
 
 
 def _plan_import(old: Run, services: Services) -> Run | ActionResult:
-    flow = services.integrations.import_named(old.flow_name)
+    flow = services.settings.flows.import_named(old.flow_name)
     if flow is None:
         return refuse(f"The settings no longer have an import named '{old.flow_name}'. Add it first.")
     name = old.file.name
@@ -73,9 +74,9 @@ def _plan_import(old: Run, services: Services) -> Run | ActionResult:
         item = services.onedrive(flow.drive).get(old.file.item_id)
     except NotFound:
         return refuse(f"{name} is no longer in OneDrive. Copy it into {flow.input_folder} to import it.")
-    if item.parent_id == services.folder_id(flow.drive, flow.input_folder):
+    if item.parent_id == services.folders.find(flow.drive, flow.input_folder):
         return refuse(f"{name} is in {flow.input_folder}; the app imports it from there by itself.")
-    if item.parent_id == services.folder_id(flow.drive, flow.processing_folder):
+    if item.parent_id == services.folders.find(flow.drive, flow.processing_folder):
         return refuse(f"{name} is in {flow.processing_folder}: another run is processing it.")
     if not _is_unchanged(old.file, item):
         return refuse(f"{name} has changed since then. Move it into {flow.input_folder} to import it as it is now.")
@@ -86,7 +87,7 @@ def _plan_import(old: Run, services: Services) -> Run | ActionResult:
         state=State.FOUND,
         flow_name=flow.name,
         lane=flow.lane,
-        sort_key=order_behind(head.sort_key if head else "", now, item.item_id),
+        sort_key=sort_key_after(head.sort_key if head else "", now, item.item_id),
         now=now,
         data_project=flow.data_project,
         file=replace(old.file, name=item.name, etag=item.etag, is_complete=True, web_url=item.web_url),
@@ -101,7 +102,7 @@ def _is_unchanged(then: FileFacts, item: DriveItem) -> bool:
 
 
 def _plan_export(old: Run, services: Services) -> Run | ActionResult:
-    flow = services.integrations.export_named(old.flow_name)
+    flow = services.settings.flows.export_named(old.flow_name)
     if flow is None:
         return refuse(f"The settings no longer have an export named '{old.flow_name}'. Add it first.")
     if head := services.store.head(flow.lane):

@@ -18,12 +18,13 @@ from shared.alerts.run_alerts import passed_by_text
 from shared.app import Services
 from shared.exports import steps as export_steps
 from shared.imports import steps as import_steps
-from shared.reservations import reserve
+from shared.reservations import settle
+from shared.runs.addresses import address_of, address_of_rerun, place_at
 from shared.runs.lane import ahead_of
 from shared.runs.record import Damaged
+from shared.runs.rows import Pause
 from shared.runs.run import Run
 from shared.runs.states import PROGRESS, Direction, Outcome, State
-from shared.runs.store import Pause, address_of, address_of_successor
 from shared.runs.values import FailedRow, RemoteCallRecord, StepRecord, Submission
 
 # Of the reruns of a run, as many are shown.
@@ -137,7 +138,7 @@ def find_run(address: str, services: Services) -> RunView | DamagedView | None:
     try:
         run = services.store.run_at(address)
     except Damaged as damaged:
-        name = services.store.open_place(address)
+        name = place_at(address)
         options = available_actions.of_damaged(name) if name else ()
         return DamagedView(address=address, damage=str(damaged), actions=options)
     if run is None:
@@ -146,9 +147,9 @@ def find_run(address: str, services: Services) -> RunView | DamagedView | None:
     return view_run(
         run,
         run_ahead,
-        pause=None if run.ended else services.store.paused(run.lane),
+        pause=None if run.ended else services.store.pause_of(run.lane),
         reruns=tuple(_reruns(run, services)),
-        is_holding=run.cancelled_in is not None and run.may_be_with_fo and reserve.is_holding(run, services),
+        is_holding=run.cancelled_in is not None and run.may_be_with_fo and settle.is_holding(run, services),
         can_rerun=run.ended is None or run.rerun is not None or _can_rerun(run, services),
         is_behind=is_behind,
     )
@@ -157,8 +158,8 @@ def find_run(address: str, services: Services) -> RunView | DamagedView | None:
 def _can_rerun(run: Run, services: Services) -> bool:
     """Return whether nothing that the app itself knows prevents a rerun."""
     if run.direction is Direction.IMPORT:
-        return services.integrations.import_named(run.flow_name) is not None
-    flow = services.integrations.export_named(run.flow_name)
+        return services.settings.flows.import_named(run.flow_name) is not None
+    flow = services.settings.flows.export_named(run.flow_name)
     return flow is not None and services.store.head(flow.lane) is None
 
 
@@ -181,7 +182,7 @@ def _reruns(run: Run, services: Services) -> Iterator[RerunView]:
         if following is None or following.rerun is None:
             return
         rerun = following.rerun
-        address = address_of_successor(rerun)
+        address = address_of_rerun(rerun)
         try:
             following = services.store.run_at(address)
         except Damaged:

@@ -1,29 +1,27 @@
-"""Everything outside the process, built once from the settings, on first use.
+"""The composition root: what is built from the settings, once, at its first use. It does nothing else.
 
-The only place where real parts are chosen and put together; what they do stands in ``clients/``. Nothing is built at
-import: an error while ``function_app`` is imported would make all functions vanish in Azure with hardly a trace.
+Nothing is built at import: an error while ``function_app`` is imported would make all functions vanish in Azure with
+hardly a trace. The storage SDK is loaded with the first use of storage.
 """
 
 import hashlib
 import logging
 import os
-import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from contextvars import copy_context
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Self, overload
 
-from shared.alerts.alert import Alert
+from shared.alerts.memory import AlertMemory
 from shared.alerts.outbox import Outbox
+from shared.azure_storage.checkpoints import Checkpoints
 from shared.azure_storage.import_lock import ImportLock
-from shared.azure_storage.queue import WakeQueue
+from shared.azure_storage.leases import Leases
+from shared.azure_storage.token_cache import CONTAINER as SIGN_IN
 from shared.azure_storage.token_cache import BlobTokenCache
-from shared.azure_storage.transport import storage_transport
 from shared.clients.entra.app_identity import (
     AppIdentity,
     ClientCertificate,
@@ -34,39 +32,28 @@ from shared.clients.entra.app_identity import (
     certificate_ends,
 )
 from shared.clients.entra.signed_in_user import SignedInUser
-from shared.clients.graph.drive_item import DriveItem
+from shared.clients.graph.folders import FolderIds
 from shared.clients.graph.onedrive import OneDrive
 from shared.clients.graph.subscriptions import Subscriptions
 from shared.clients.http.client import Http, TokenSource
-from shared.clients.http.context import allowed_s
-from shared.concurrency import AT_ONCE, Attempt, Duties
-from shared.config.integrations import ExportFlow, ImportFlow, Integrations
+from shared.concurrency import Duties
 from shared.config.settings import Credentials, Settings, read_settings
 from shared.errors import NeedsPerson
-from shared.locks import WAIT_S, CallLocks
 from shared.package_memory import Room
-from shared.reservations.reservation import Reservation
 from shared.reservations.store import Reservations
-from shared.runs.store import CONTAINER, RunStore
-from shared.scan.throttle import ScanThrottle
+from shared.runs.index import RunIndex
+from shared.runs.store import RunStore
+from shared.scan.memory import ScanMemory
 from shared.secret import Secret, SecretUrl
 
 if TYPE_CHECKING:
-    from azure.storage.blob import BlobServiceClient
-    from azure.storage.queue import QueueServiceClient
-
     from shared.alerts.channels import Channel, ChannelParts
+    from shared.azure_storage.account import StorageAccount
+    from shared.azure_storage.container import BlobContainer
+    from shared.azure_storage.queue import WorkQueue
     from shared.clients.fno.client import FinanceOperations
 
-# Calls to the app's own storage that one look makes at the same time.
-SIDE_BY_SIDE: Final = 8
-
-# Seconds for which a thread that computes keeps the others waiting; Python's default is 0.005. Threads here mostly wait
-# for services, and the one whose turn it is to import makes all others wait for it. See docs/performance.md.
-SWITCH_S: Final = 0.001
-
-# Seconds until the storage SDK tries a call again by itself.
-STORAGE_RETRY_S: Final = 0.5
+CONTAINER: Final = "runs"
 
 
 class built_once[Part](cached_property[Part]):  # noqa: N801  # used as the decorator that it extends
@@ -103,89 +90,23 @@ class Services:
     ) -> None:
         """clock: returns the present moment in UTC; sleep: lets so many seconds pass. Both are given by tests."""
         self.settings = settings
-        self._clock = clock or (lambda: datetime.now(UTC))
-        self._sleep = sleep
+        self.now = clock or (lambda: datetime.now(UTC))
+        self.sleep = sleep
         self._lock = threading.RLock()  # for moments: nothing is called while it is held
-        self._folder_locks = CallLocks()
-        self._duties = Duties()
         self._drives: dict[str, OneDrive] = {}
         self._environments: dict[str, FinanceOperations] = {}
-        self._folder_ids: dict[tuple[str, str], str] = {}
-        self._import_locks: dict[str, ImportLock] = {}
-        self._took_s: dict[str, float] = {}
-        self.room = Room()  # for packages on their way, in this process
-        self.scan_throttle = ScanThrottle()  # in memory, because a scan too many costs little
-        self.has_older_reserved = False  # whether this process knows that the runs of older versions have reservations
-        self.reserved: dict[tuple[str, str], Reservation] = {}  # as this process wrote them last: a hint
         self._fo_tokens: dict[str, TokenSource] = {}
-        self.began = self.now()  # when this process did
-        self.older_queues_read: datetime | None = None  # when this process last read their poison queues
-        self.last_scan: datetime | None = None  # of this process, of those that succeeded
-        self.alerts_checked: dict[str, float] = {}  # by key: when this process last checked whether it is resolved
-        self.delivery_error: Exception | None = None  # of alerts, in the timer's last minute in this process
-        self.last_scans: dict[tuple[str, str], datetime] = {}  # the same, by drive and Input folder
-        # By drive and Input folder: what that scan saw that is not a file, which the app leaves where it is.
-        self.last_strays: dict[tuple[str, str], Sequence[DriveItem]] = {}
-        self.last_notification: datetime | None = None  # that this process was given
+        self._import_locks: dict[str, ImportLock] = {}
+        self.duties = Duties()
+        self.folders = FolderIds(self.onedrive)
+        self.room = Room()  # for packages on their way, in this process
+        # What this process remembers. Other instances do not know it: a hint, never a proof.
+        self.started = self.now()
+        self.scan_memory = ScanMemory()
+        self.alert_memory = AlertMemory()
+        self.last_execution_s: dict[str, float] = {}  # by lane: seconds that its last execution took
         self.process_recorded: dict[str, datetime] = {}  # by function: when this process last recorded itself
         self.seen_checked_in: dict[str, datetime] = {}  # by drive: when a filed file was last seen not checked out
-
-    def now(self) -> datetime:
-        """Return the present moment, in UTC."""
-        return self._clock()
-
-    def sleep(self, seconds: float) -> None:
-        """Let a moment pass within an invocation: only the worker of a lane may, for what is saved already."""
-        self._sleep(seconds)  # why: FIRST_POLL_S in execution.py
-
-    def side_by_side[Item, Result](self, act: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-        """Return what comes of each item; those that wait for a service wait together. Raises the first error."""
-        if len(items) < 2:
-            return [act(item) for item in items]
-        with ThreadPoolExecutor(min(SIDE_BY_SIDE, len(items)), thread_name_prefix="side") as pool:
-            # The context carries log keys into the threads.
-            return [each.result() for each in [pool.submit(copy_context().run, act, item) for item in items]]
-
-    def attempt_all[Result](
-        self,
-        work: Mapping[str, Callable[[], Result]],
-        *,
-        limit_s: float | None,
-        begin_within_s: float | None = None,
-        at_once: int = AT_ONCE,
-    ) -> dict[str, Attempt[Result]]:
-        """Do each piece of work by itself and return how each ended, as ``Duties.attempt_all`` says."""
-        return self._duties.attempt_all(work, limit_s=limit_s, begin_within_s=begin_within_s, at_once=at_once)
-
-    def note_took(self, lane: str, seconds: float) -> None:
-        """Remember how long an execution of a lane took."""
-        self._took_s[lane] = seconds
-
-    def usually_takes_s(self, lane: str) -> float | None:
-        """Return how long the last execution of a lane took that this process has seen; None where there was none.
-
-        A hint for when to look, which is why it is not saved.
-        """
-        return self._took_s.get(lane)
-
-    @property
-    def integrations(self) -> Integrations:
-        """What the user configured."""
-        return self.settings.integrations
-
-    def import_flow(self, name: str) -> ImportFlow:
-        """Return the import of that name. Raises NeedsPerson where the settings do not know it any more."""
-        if flow := self.integrations.import_named(name):
-            return flow
-        raise NeedsPerson(
-            f"The settings have no import named '{name}' any more, and a file of it is under way. Add it."
-        )
-
-    def export_flow(self, name: str) -> ExportFlow:
-        """Return the export of that name. Raises NeedsPerson where the settings do not know it any more."""
-        if flow := self.integrations.export_named(name):
-            return flow
-        raise NeedsPerson(f"The settings have no export named '{name}' any more, and one is under way. Add it.")
 
     # -- OneDrive
 
@@ -195,22 +116,6 @@ class Services:
             if drive not in self._drives:
                 self._drives[drive] = OneDrive(self._graph_v1, drive, self._graph, self.downloads)
             return self._drives[drive]
-
-    def folder_id(self, drive: str, path: str) -> str:
-        """Return the id of a folder, which is made if it is missing; asked once per process.
-
-        Raises TryAgain if another thread has asked for this folder and got no answer for ten seconds.
-        """
-        if known := self._folder_ids.get((drive, path)):
-            return known
-        with self._folder_locks.of((drive, path)).held(f"find the folder '{path}'", wait_s=allowed_s(WAIT_S)):
-            known = self._folder_ids.get((drive, path)) or self.onedrive(drive).ensure_folder(path).item_id
-            self._folder_ids[drive, path] = known
-            return known
-
-    def forget_folder(self, drive: str, path: str) -> None:
-        """Look for a folder anew at its next use: a person may have renamed or deleted it."""
-        self._folder_ids.pop((drive, path), None)
 
     @built_once
     def subscriptions(self) -> Subscriptions:
@@ -265,7 +170,7 @@ class Services:
             client_id=settings.sign_in.client_id,
             tenant=settings.sign_in.tenant,
             scopes=[f"{settings.graph_url}/{permission}" for permission in permissions],
-            store=BlobTokenCache(self._blobs),
+            store=BlobTokenCache(self.storage.container(SIGN_IN)),
             authority_host=settings.credentials.authority_host,
         )
 
@@ -295,27 +200,20 @@ class Services:
             return self._fo_tokens[environment_url]
 
     def import_lock(self, environment_url: str) -> AbstractContextManager[None]:
-        """Hold the lock of an environment to call ImportFromPackage. Raises LeaseTaken if it does not come soon."""
+        """Hold the right to call ImportFromPackage in an environment. Raises LeaseTaken if it does not come soon."""
         with self._lock:
             if environment_url not in self._import_locks:
                 name = f"import-call-{hashlib.sha256(environment_url.encode()).hexdigest()[:12]}"
-                self._import_locks[environment_url] = ImportLock(self.store, name)
+                self._import_locks[environment_url] = ImportLock(self.leases, name)
             return self._import_locks[environment_url].held()
 
     # -- alerts
-
-    def enqueue_alert(self, alert: Alert) -> None:
-        """Queue an alert for delivery; idempotent by key. Raises storage's errors.
-
-        Nothing is sent here: a channel that fails or hangs must hold up no lane.
-        """
-        self.outbox.put(alert)
 
     def channels(self, flow_name: str) -> "list[Channel]":
         """Return the channels for alerts about a flow, or (with "") about the app itself; the log if none is set."""
         from shared.alerts.channels import build_channels
 
-        flow = self.integrations.named(flow_name)
+        flow = self.settings.flows.named(flow_name)
         route = flow.alerts.else_to(self.settings.alerts) if flow else self.settings.alerts
         return build_channels(route, self._channel_parts)
 
@@ -343,55 +241,51 @@ class Services:
 
     @built_once
     def store(self) -> RunStore:
-        """Runs, leases and marks."""
-        return RunStore(self._blobs.get_container_client(CONTAINER))
+        """Records of runs."""
+        return RunStore(self.container)
+
+    @built_once
+    def index(self) -> RunIndex:
+        """Lists of runs."""
+        return RunIndex(self.container)
+
+    @built_once
+    def leases(self) -> Leases:
+        """Exclusive rights among all hosts."""
+        return Leases(self.container)
+
+    @built_once
+    def checkpoints(self) -> Checkpoints:
+        """Small saved notes about the app's own work."""
+        return Checkpoints(self.container)
 
     @built_once
     def reservations(self) -> Reservations:
         """Who may use which name of F&O."""
-        return Reservations(self._blobs.get_container_client(CONTAINER))
+        return Reservations(self.container)
 
     @built_once
     def outbox(self) -> Outbox:
         """Alerts that are to be delivered."""
-        return Outbox(self._blobs.get_container_client(CONTAINER))
+        return Outbox(self.container)
 
     @built_once
-    def wakes(self) -> WakeQueue:
-        """Wake-ups."""
-        return WakeQueue(self._queues)
+    def queue(self) -> "WorkQueue":
+        """The queue of wake-ups."""
+        return self.storage.queue()
 
     @built_once
-    def _blobs(self) -> "BlobServiceClient":
-        from azure.storage.blob import BlobServiceClient, LinearRetry
-
-        storage, options = self.settings.storage, _storage_options(LinearRetry)
-        if storage.connection_string:
-            return BlobServiceClient.from_connection_string(storage.connection_string.reveal(), **options)
-        return BlobServiceClient(storage.blob_url, credential=self._storage_identity, **options)
+    def container(self) -> "BlobContainer":
+        """The container that holds all of these but the queue."""
+        return self.storage.container(CONTAINER)
 
     @built_once
-    def _queues(self) -> "QueueServiceClient":
-        from azure.storage.queue import LinearRetry, QueueServiceClient
+    def storage(self) -> "StorageAccount":
+        """The app's storage account."""
+        from shared.azure_storage.account import StorageAccount
 
-        storage, options = self.settings.storage, _storage_options(LinearRetry)
-        if storage.connection_string:
-            return QueueServiceClient.from_connection_string(storage.connection_string.reveal(), **options)
-        return QueueServiceClient(storage.queue_url, credential=self._storage_identity, **options)
-
-    @built_once
-    def _storage_identity(self) -> StorageIdentity:
-        return StorageIdentity(self.settings.storage.client_id)
-
-
-def _storage_options(retry: Callable[..., Any]) -> dict[str, Any]:
-    """Return options for a client of the app's own storage; retry: the SDK's policy with a fixed wait."""
-    return {
-        # Two short retries, which sleep inside the call; what lasts longer is the runner's to try again.
-        "retry_policy": retry(backoff=STORAGE_RETRY_S, retry_total=2, random_jitter_range=0),
-        "transport": storage_transport(connection_timeout=5, read_timeout=30),
-        "permit_redirects": False,  # the SDK would follow them with all that the account's own requests hold
-    }
+        settings = self.settings.storage
+        return StorageAccount(settings, StorageIdentity(settings.client_id))
 
 
 def _credential(credentials: Credentials) -> Credential:
@@ -435,6 +329,5 @@ def services() -> Services:
     with _build_lock:
         if _built is None:
             quiet_libraries()
-            sys.setswitchinterval(SWITCH_S)
             _built = Services(read_settings(os.environ))  # where Azure puts the app's settings; read here alone
         return _built

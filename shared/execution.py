@@ -162,13 +162,13 @@ def poll(run: Run, fno: FinanceOperations, services: Services) -> Polled:
     """Ask F&O once how far the execution of a run is. Unknown for longer than the grace is settled by its entities."""
     polled = _ask(run, fno, services)
     if polled.status.is_final:
-        services.note_took(run.lane, _age_s(run, services))
+        services.last_execution_s[run.lane] = _age_s(run, services)
     return polled
 
 
 def _stay_s(run: Run, age_s: float, services: Services) -> float | None:
     """Return the seconds until a worker that stays polls again; None if the end is so far off that it does not stay."""
-    usual_s = services.usually_takes_s(run.lane)
+    usual_s = services.last_execution_s.get(run.lane)
     away_s = age_s if usual_s is None else min(age_s, abs(age_s - usual_s))
     wait_s = max(away_s * WAIT_SHARE, FIRST_POLL_S)
     return wait_s if away_s + wait_s <= services.settings.poll_stay_s else None
@@ -273,7 +273,7 @@ def _next_poll_s(run: Run, services: Services) -> float:
     settings, age_s = services.settings, _age_s(run, services)
     share = YOUNG_SHARE if age_s < YOUNG_S else WAIT_SHARE
     wait_s = min(max(age_s * share, settings.poll_first_s), settings.poll_longest_s)
-    usual_s = services.usually_takes_s(run.lane) if settings.poll_stay_s else None
+    usual_s = services.last_execution_s.get(run.lane) if settings.poll_stay_s else None
     until_usual_s = (usual_s or 0.0) - WAKE_LATENCY_S - age_s
     return until_usual_s if 0 < until_usual_s < wait_s else wait_s
 

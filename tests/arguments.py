@@ -53,7 +53,7 @@ def _pattern(text: str) -> str:
     try:
         re.compile(text)
     except re.error as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {error}") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a regular expression: {error}") from None
     return text
 
 
@@ -101,7 +101,7 @@ def explore(
         type=_none_or_more,
         default=MOST,
         metavar="N",
-        help="of these, at most so many workers that stand still",
+        help="of these, at most N workers that stop",
     )
     parser.add_argument(
         "--seconds", type=float, default=math.inf, metavar="N", help="end after so long, complete or not"
@@ -191,7 +191,7 @@ def witnesses(
     _add_only(parser, names)
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--install", action="store_true", help="only install them; dev.py test then runs their tests")
-    parser.add_argument("--allow-missing", action="store_true", help="a client that cannot be run is no failure")
+    parser.add_argument("--allow-missing", action="store_true", help="a client that cannot be run is not a failure")
     return parser.parse_args(arguments)
 
 

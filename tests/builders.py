@@ -4,9 +4,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from shared.runs.rows import RunRow
 from shared.runs.run import Run, new_run
 from shared.runs.states import Direction, State
-from shared.runs.store import RunRow
 from shared.runs.values import FileFacts
 
 NOON: Final = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)

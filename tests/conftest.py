@@ -8,6 +8,7 @@ import pytest
 from hypothesis import settings
 
 from local_cloud.storage import Azurite
+from tests.side_by_side import IS_WORKER, ByFile, turn_of
 
 # Every call is held against the reference; see tests/wire.
 from tests.wire.tap import (  # noqa: F401
@@ -22,37 +23,25 @@ from tests.wire.tap import (  # noqa: F401
 settings.register_profile("suite", derandomize=True, deadline=None, database=None)
 settings.load_profile("suite")
 
-# What the app, the Azure SDKs and the proxies of a company network would read from the developer's own shell.
-_FOREIGN_PREFIXES = (
-    "ALERT_",
-    "APP_URL",
-    "AZURE_",
-    "AzureWebJobs",
-    "CLIENT_SECRET_EXPIRES",
-    "DMF_",
-    "FO_",
-    "FUNCTIONS_",
-    "GRAPH_",
-    "IDENTITY_",
-    "INBOUND_",
-    "INTEGRATIONS",
-    "MSI_",
-    "ONEDRIVE_",
-    "OUTBOUND_",
-    "WEBSITE_",
-)
+# What the Azure SDKs and the functions host read from the developer's own shell, beside the settings of the app.
+_OF_OTHERS = ("AzureWebJobs", "FUNCTIONS_", "IDENTITY_", "MSI_")
 _FOREIGN_NAMES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"})
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Let pytest-xdist share the tests out as side_by_side.py says, unless another way is asked for."""
-    from tests.side_by_side import ByFile  # here: plain runs need no xdist
-
     if config.getoption("dist") != "load":
         return None
     config.option.loadscopereorder = False  # its order is by the number of tests
     return ByFile(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Bring to the front what takes longest, so that nobody waits for it alone at the end."""
+    if IS_WORKER:
+        items.sort(key=turn_of)
 
 
 @pytest.fixture(scope="session")
@@ -68,9 +57,17 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     clean_environment(monkeypatch)
 
 
+def foreign_prefixes() -> tuple[str, ...]:
+    """Return how the names begin that no test takes from this machine: those of all settings, up to the first ``_``."""
+    from shared.config.settings import SETTINGS  # here: the tests of dev.py need nothing of the product
+
+    ours = {"".join(name.partition("_")[:2]) for name in SETTINGS}
+    return (*sorted(ours), *_OF_OTHERS)
+
+
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take away what this machine sets; for fixtures that live longer than a test."""
     for name in list(os.environ):
-        if name.startswith(_FOREIGN_PREFIXES) or name.upper() in _FOREIGN_NAMES:
+        if name.startswith(foreign_prefixes()) or name.upper() in _FOREIGN_NAMES:
             monkeypatch.delenv(name)
     monkeypatch.setenv("NETRC", "there-is-none")  # requests would send what it finds there in place of a storage key

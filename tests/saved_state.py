@@ -32,7 +32,7 @@ from local_cloud.onedrive.index import Index
 from local_cloud.onedrive.item import Item, item_id_of
 from local_cloud.onedrive.subscriptions import Subscription
 from local_cloud.receivers import Receivers
-from shared.azure_storage.queue import WORK
+from shared.azure_storage.queue_names import WORK
 from tests.contract.receiver import Receiver
 from tests.world import World
 

@@ -31,19 +31,17 @@ from local_cloud.onedrive.mail import Mail
 from local_cloud.server import Server
 from local_cloud.tokens import TokenDesk
 from shared.alerts import delivery
-from shared.alerts.outbox import Outbox
 from shared.app import Services
-from shared.azure_storage.queue import POISON, WORK, QueueLength, WakeQueue
+from shared.azure_storage.queue import QueueLength, WorkQueue
+from shared.azure_storage.queue_names import POISON, WORK
 from shared.config.settings import read_settings
 from shared.exports import schedule as export_schedule
 from shared.exports import steps as export_steps
 from shared.imports import steps as import_steps
-from shared.reservations.store import Reservations
 from shared.runs import wake
 from shared.runs.record import run_from_json
 from shared.runs.run import Run
 from shared.runs.states import Direction, State
-from shared.runs.store import RunStore
 from shared.scan import scan, scan_requests
 from tests.packages import build_package
 
@@ -155,12 +153,9 @@ class World:
         )
         services = Services(settings, clock=self.clock.now, sleep=self.clock.advance)
         # Azurite is shared by all tests; this world has a container and queues of its own.
-        self._stack.callback(services._blobs.close)
-        self._stack.callback(services._queues.close)
-        services.store = RunStore(services._blobs.get_container_client(self.container))
-        services.outbox = Outbox(services._blobs.get_container_client(self.container))
-        services.reservations = Reservations(services._blobs.get_container_client(self.container))
-        services.wakes = _OwnQueues(services._queues, self._own)
+        self._stack.callback(services.storage.close)
+        services.container = services.storage.container(self.container)
+        services.queue = _OwnQueues(services.storage.queues, self._own)
         return services
 
     def begin_anew(self) -> None:
@@ -331,7 +326,7 @@ class World:
 
     def give_up_on(self, queue: str, text: str) -> None:
         """Do what the host does with a message whose function failed again and again."""
-        poison = self.services._queues.get_queue_client(
+        poison = self.services.storage.queues.get_queue_client(
             self.queue_name(queue + POISON), message_encode_policy=TextBase64EncodePolicy()
         )
         with suppress(ResourceExistsError):
@@ -341,7 +336,7 @@ class World:
     @property
     def wakes(self) -> "_OwnQueues":
         """The queues, with what was sent to them."""
-        wakes = self.services.wakes
+        wakes = self.services.queue
         assert isinstance(wakes, _OwnQueues)
         return wakes
 
@@ -350,7 +345,7 @@ def _rows_if_any(container: ContainerClient, prefix: str) -> list[BlobProperties
     return list(container.list_blobs(name_starts_with=prefix)) if container.exists() else []
 
 
-class _OwnQueues(WakeQueue):
+class _OwnQueues(WorkQueue):
     """The real queues under names of this world's own; notes what was sent, because delayed messages cannot be read."""
 
     def __init__(self, service: QueueServiceClient, own: str) -> None:
@@ -366,8 +361,8 @@ class _OwnQueues(WakeQueue):
         return super().length(f"{queue}-{self._suffix}")
 
     @contextmanager
-    def given_up(self, queue: str) -> Iterator[list[str]]:
-        with super().given_up(f"{queue}-{self._suffix}") as texts:
+    def poison_messages(self, queue: str) -> Iterator[list[str]]:
+        with super().poison_messages(f"{queue}-{self._suffix}") as texts:
             yield texts
 
 

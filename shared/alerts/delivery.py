@@ -18,12 +18,11 @@ from shared.alerts.alert import Alert, Category, category_of
 from shared.alerts.message import Message, Notification, oldest
 from shared.alerts.outbox import AlertUnreadable, Row
 from shared.app import Services
-from shared.azure_storage.checkpoints import change_note, moment_of, read_note
+from shared.azure_storage.checkpoints import moment_of
 from shared.clients.http.context import waiting_at_most
 from shared.concurrency import NotInTime, attempted
-from shared.errors import ItemChanged, TryAgain
+from shared.errors import LeaseTaken, RecordChanged, TryAgain
 from shared.log import log
-from shared.runs.store import LeaseTaken
 
 if TYPE_CHECKING:
     from shared.alerts.channels import Channel
@@ -104,7 +103,7 @@ def deliver_alerts(
         if not rows and not any(active.values()):
             return 0
         try:
-            with services.store.lease("alerts"):
+            with services.leases.hold("alerts"):
                 return _Delivery(rows, services).run(active, is_unsure)
         except LeaseTaken:
             return 0  # another worker is delivering them
@@ -143,10 +142,10 @@ class _Delivery:
                 return work[key]()
             except AlertUnreadable as error:
                 return _report_unreadable(key, error, self._services)
-            except ItemChanged:
+            except RecordChanged:
                 return None  # by another worker at this moment; it waits for the next time
 
-        ended = self._services.attempt_all(
+        ended = self._services.duties.attempt_all(
             {f"{verb} alert {key}": partial(attempt, key) for key in work}, limit_s=PART_S, begin_within_s=BEGIN_S
         )
         for each in ended.values():
@@ -185,7 +184,7 @@ class _Delivery:
             "resolve", {alert.key: partial(self._mark_resolved, alert.key) for alert in gone if not is_unsure(alert)}
         )
         # One call for each, so there may not be time for all: those that were checked last come last.
-        checked = self._services.alerts_checked
+        checked = self._services.alert_memory.checked_at
         asked = [alert for alert in still_open if category_of(alert.key) in IS_ACTIVE]
         asked.sort(key=lambda alert: checked.get(alert.key, 0.0))
         self._for_each("check", {alert.key: partial(self._check, alert) for alert in asked})
@@ -193,7 +192,7 @@ class _Delivery:
             checked.pop(key, None)
 
     def _check(self, alert: Alert) -> Alert | None:
-        self._services.alerts_checked[alert.key] = time.monotonic()
+        self._services.alert_memory.checked_at[alert.key] = time.monotonic()
         is_active = IS_ACTIVE[category_of(alert.key)]
         return None if is_active(alert, self._services) else self._mark_resolved(alert.key)
 
@@ -222,7 +221,7 @@ class _Delivery:
             if notifications
         }
         sent: set[str] = set()
-        for attempt in self._services.attempt_all(work, limit_s=CHANNELS_S, at_once=len(work)).values():
+        for attempt in self._services.duties.attempt_all(work, limit_s=CHANNELS_S, at_once=len(work)).values():
             if attempt.error:
                 self._errors.append(attempt.error)
             for alert in attempt.result or ():
@@ -360,7 +359,7 @@ def _read_texts(pending: Sequence[Notification], channel: str, services: Service
 
     work = {f"read alert {each.alert.key} for {channel}": partial(read, each) for each in pending}
     with waiting_at_most(CALL_S):
-        ended = services.attempt_all(work, limit_s=PART_S, begin_within_s=BEGIN_S)
+        ended = services.duties.attempt_all(work, limit_s=PART_S, begin_within_s=BEGIN_S)
     return [notification for attempt in ended.values() for notification in attempt.result or ()]
 
 
@@ -374,13 +373,13 @@ def _save_sent(message: Message, channel: str, services: Services) -> list[Alert
                 return None  # a person has deleted it
             try:
                 return services.outbox.save(alert.after_notification(channel, notification.kind, services.now()))
-            except ItemChanged:  # by another channel's thread
+            except RecordChanged:  # by another channel's thread
                 alert = services.outbox.read(notification.alert.key)
         raise TryAgain(f"The alert {notification.alert.key} is being changed by other workers")
 
     work = {f"save alert {each.alert.key} for {channel}": partial(save, each) for each in message.notifications}
     with waiting_at_most(CALL_S):
-        ended = services.attempt_all(work, limit_s=None)
+        ended = services.duties.attempt_all(work, limit_s=None)
     for attempt in ended.values():
         if attempt.error:
             raise attempt.error
@@ -398,7 +397,7 @@ def _messages(notifications: Sequence[Notification], room: int, services: Servic
 
 def _recent_uses(channel: str, services: Services) -> list[datetime]:
     """Return when a channel was used lately, whether it worked or not."""
-    texts = read_note(USED, services).content.get(channel, "").split()
+    texts = services.checkpoints.read(USED).content.get(channel, "").split()
     moments = [moment for text in texts if (moment := moment_of(text))]
     return [moment for moment in moments if services.now() - moment < WITHIN]
 
@@ -407,4 +406,4 @@ def _save_uses(channel: str, uses: Sequence[datetime], services: Services) -> No
     def change(content: dict[str, str]) -> None:
         content[channel] = " ".join(moment.isoformat() for moment in uses)
 
-    change_note(USED, change, services)
+    services.checkpoints.change(USED, change)

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from shared.alerts.alert import Alert
 from shared.alerts.record import alert_from_json, alert_from_state, alert_state, alert_to_json
-from shared.azure_storage.transport import all_of, explained, in_container
-from shared.errors import ItemChanged, NeedsPerson
+from shared.errors import NeedsPerson
 from shared.escapes import metadata_text, metadata_value
 
 if TYPE_CHECKING:
-    from azure.storage.blob import BlobProperties, ContainerClient
+    from shared.azure_storage.container import BlobContainer, BlobRow
 
 FOLDER: Final = "alerts/"
 STATE: Final = "state"
@@ -36,25 +35,14 @@ class Row(NamedTuple):
 
 
 class Outbox:
-    """Alerts in a blob container, which is made at the first use. All verbs raise TryAgain and NeedsPerson."""
+    """Alerts in a blob container. All verbs raise TryAgain and NeedsPerson."""
 
-    def __init__(self, container: "ContainerClient") -> None:
+    def __init__(self, container: "BlobContainer") -> None:
         self._container = container
 
     def put(self, alert: Alert) -> bool:
         """Save a new alert; return False, and change nothing, if there is one of its key."""
-        from azure.core.exceptions import ResourceExistsError
-
-        def put() -> bool:
-            try:
-                self._container.upload_blob(
-                    FOLDER + alert.key, alert_to_json(alert).encode(), overwrite=False, metadata=_metadata(alert)
-                )
-            except ResourceExistsError:
-                return False
-            return True
-
-        return in_container(self._container, put, "alerts")
+        return self._container.create(FOLDER + alert.key, alert_to_json(alert).encode(), _metadata(alert)) is not None
 
     def keys(self) -> list[str]:
         """Return the keys of all alerts. One listing, which reads none of them."""
@@ -62,30 +50,15 @@ class Outbox:
 
     def rows(self) -> list[Row]:
         """Return all alerts, without title and text. One listing, which reads none of them."""
-        from azure.core.exceptions import ResourceNotFoundError
-
-        def listed() -> list[Row]:
-            return [_row(blob) for blob in all_of(self._container.list_blobs(FOLDER, include=["metadata"]))]
-
-        try:
-            return explained(listed, "alerts")
-        except ResourceNotFoundError:
-            return []  # the container of a new app is not there yet
+        return [_row(blob) for blob in self._container.list_rows(FOLDER)]
 
     def read(self, key: str) -> Alert | None:
         """Return an alert, or None if it was deleted. Raises AlertUnreadable."""
-        from azure.core.exceptions import ResourceNotFoundError
-
-        def read() -> tuple[bytes, str]:
-            download = self._container.download_blob(FOLDER + key)
-            return download.readall(), str(download.properties.etag)
-
-        try:
-            record, etag = explained(read, "alerts")
-        except ResourceNotFoundError:
+        blob = self._container.read(FOLDER + key)
+        if blob is None:
             return None
         try:
-            alert = alert_from_json(record, etag=etag)
+            alert = alert_from_json(blob.content, etag=blob.etag)
         except ValueError as error:
             raise _unreadable(key, str(error)) from error
         if alert.key != key:
@@ -93,31 +66,15 @@ class Outbox:
         return alert
 
     def save(self, alert: Alert) -> Alert:
-        """Write an alert back; return it with its new version. Raises ItemChanged if it was written meanwhile."""
-        from azure.core import MatchConditions
-        from azure.core.exceptions import ResourceModifiedError, ResourceNotFoundError
-
-        try:
-            written = explained(
-                lambda: self._container.get_blob_client(FOLDER + alert.key).upload_blob(
-                    alert_to_json(alert).encode(),
-                    overwrite=True,
-                    metadata=_metadata(alert),
-                    etag=alert.record_etag,
-                    match_condition=MatchConditions.IfNotModified,
-                ),
-                "alerts",
-            )
-        except (ResourceModifiedError, ResourceNotFoundError) as error:
-            raise ItemChanged(f"the alert {alert.key} was changed by another worker in the meantime") from error
-        return replace(alert, record_etag=str(written["etag"]))
+        """Write an alert back; return it with its new version. Raises RecordChanged if it was written since."""
+        etag = self._container.replace(
+            FOLDER + alert.key, alert_to_json(alert).encode(), _metadata(alert), etag=alert.record_etag
+        )
+        return replace(alert, record_etag=etag)
 
     def delete(self, key: str) -> None:
         """Delete an alert. One that is gone already is fine."""
-        from azure.core.exceptions import ResourceNotFoundError
-
-        with suppress(ResourceNotFoundError):
-            explained(lambda: self._container.delete_blob(FOLDER + key), "alerts")
+        self._container.delete(FOLDER + key)
 
 
 def _metadata(alert: Alert) -> dict[str, str]:
@@ -125,9 +82,9 @@ def _metadata(alert: Alert) -> dict[str, str]:
     return {STATE: state} if len(state) <= LONGEST_STATE else {}
 
 
-def _row(blob: "BlobProperties") -> Row:
+def _row(blob: "BlobRow") -> Row:
     key = blob.name[len(FOLDER) :]
-    state = (blob.metadata or {}).get(STATE)
+    state = blob.metadata.get(STATE)
     with suppress(ValueError):  # of another version, or somebody else's: the record is read
         return Row(key, alert_from_state(key, metadata_text(state)) if state else None)
     return Row(key, None)

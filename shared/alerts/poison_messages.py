@@ -10,8 +10,8 @@ from typing import Final
 
 from shared.alerts.alert import Alert, Category, alert_key
 from shared.app import Services
-from shared.azure_storage.checkpoints import change_note, moment_of, read_note
-from shared.azure_storage.queue import OLDER_QUEUES, WORK
+from shared.azure_storage.checkpoints import moment_of
+from shared.azure_storage.queue_names import OLDER_QUEUES, WORK
 from shared.concurrency import sum_results
 from shared.log import log
 
@@ -34,18 +34,18 @@ def report_poison_messages(services: Services, *, limit_s: float) -> int:
     A crash before they are deleted reports them once more; the other order might never report them.
     """
     queues = [WORK]
-    now, last = services.now(), services.older_queues_read
+    now, last = services.now(), services.scan_memory.older_queues_read
     if last is None or now - last >= READ_OLDER_EVERY:
         queues += OLDER_QUEUES
     work = {f"report poison messages of {queue}": partial(_report, queue, services) for queue in queues}
-    count = sum_results(services.attempt_all(work, limit_s=limit_s))
+    count = sum_results(services.duties.attempt_all(work, limit_s=limit_s))
     if len(queues) > 1:
-        services.older_queues_read = now
+        services.scan_memory.older_queues_read = now
     return count
 
 
 def _report(queue: str, services: Services) -> int:
-    with services.wakes.given_up(queue) as messages:
+    with services.queue.poison_messages(queue) as messages:
         texts = [message[:LONGEST_QUOTE] for message in messages]
         for text in texts:
             log.error("message.poison", queue=queue, text=text)
@@ -56,20 +56,20 @@ def _report(queue: str, services: Services) -> int:
 
 def _report_new(queue: str, texts: Sequence[str], services: Services) -> None:
     now = services.now()
-    reported = _lately_reported(read_note(REPORTED, services).content, now)
+    reported = _lately_reported(services.checkpoints.read(REPORTED).content, now)
     # The first word tells one from the other: a lane, or "scan", which is followed by a time.
     by_subject = {f"{queue} {(text.split() or [''])[0]}": text for text in texts}
     new = {subject: text for subject, text in by_subject.items() if subject not in reported}
     if not new:
         return
-    services.enqueue_alert(_alert(queue, new, now))
+    services.outbox.put(_alert(queue, new, now))
 
     def change(content: dict[str, str]) -> None:
         kept = _lately_reported(content, now)
         content.clear()
         content.update(kept | dict.fromkeys(new, now.isoformat()))
 
-    change_note(REPORTED, change, services)
+    services.checkpoints.change(REPORTED, change)
 
 
 def _alert(queue: str, new: Mapping[str, str], now: datetime) -> Alert:

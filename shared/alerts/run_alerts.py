@@ -11,10 +11,10 @@ from shared.alerts.alert import ROWS_QUOTED, Alert, Category, alert_key
 from shared.app import Services
 from shared.errors import AppError
 from shared.log import log
+from shared.runs.addresses import address_of
 from shared.runs.lane import LaneRow, Stop
 from shared.runs.record import Damaged
 from shared.runs.run import Run
-from shared.runs.store import address_of
 
 
 def enqueue_problem(run: Run, services: Services) -> None:
@@ -40,7 +40,7 @@ def enqueue_failure(run: Run, services: Services) -> None:
     if run.outcome is None or not run.outcome.needs_telling:
         return
     parts = (run.reason or "F&O gave no reason", what_to_do(run), passed_by_text(run))
-    services.enqueue_alert(
+    services.outbox.put(
         replace(
             _about(run, services),
             key=f"{Category.ENDED_RUN.value}-{run.run_id}",
@@ -121,7 +121,7 @@ def stop_alerts(stops: Sequence[Stop], services: Services) -> list[Alert]:
     """Return the alerts of stopped flows: one for each flow, or one for the environment if F&O refuses."""
     alerts: dict[str, Alert] = {}
     for stop in stops:
-        flow = services.integrations.named(stop.flow_name)
+        flow = services.settings.flows.named(stop.flow_name)
         is_fo = "|F&O|" in stop.refusal
         scope = flow.environment_url if flow and is_fo else f"{stop.lane} {stop.flow_name}"
         service = "F&O" if is_fo else "OneDrive"
@@ -143,7 +143,7 @@ def stop_alerts(stops: Sequence[Stop], services: Services) -> list[Alert]:
 
 def _enqueue_if_possible(alert: Alert, services: Services) -> None:
     try:
-        services.enqueue_alert(alert)
+        services.outbox.put(alert)
     except AppError as error:
         log.error("alert.not_queued", title=alert.title, reason=str(error))
 
@@ -164,7 +164,7 @@ def _with_full_stop(text: str) -> str:
 
 def _about(run: Run, services: Services) -> Alert:
     """Return an alert with all that is known of a run."""
-    flow = services.integrations.named(run.flow_name)
+    flow = services.settings.flows.named(run.flow_name)
     address, app_url = address_of(run), services.settings.app_url
     return Alert(
         key="",

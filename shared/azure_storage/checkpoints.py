@@ -1,46 +1,87 @@
-"""Small saved notes about the app's own work, ``watch/<name>``, as flows read and change them.
+"""Checkpoints: small saved notes about the app's own work (last scan, subscription, last export).
 
-A note that is damaged, or that another version of the app has written, counts as empty in the parts that cannot be
-read: what it said is found out again, and nothing stands still for it.
+Kept as blobs ``watch/<name>``. One that is damaged, or that another version of the app has written, counts as empty in
+the parts that cannot be read: what it said is found out again, and nothing stands still for it.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from shared.app import Services
-from shared.runs.store import Mark, RecordChanged
+from shared.errors import RecordChanged
+from shared.escapes import json_text, read_json
+from shared.log import log
 
-# Tries to change a note that another worker, or another thread, changes at the same moment.
+if TYPE_CHECKING:
+    from shared.azure_storage.container import BlobContainer
+
+# Tries to change a checkpoint that another worker, or another thread, changes at the same moment.
 TRIES: Final = 10
 
 
-def read_note(name: str, services: Services) -> Mark:
-    """Return a note; an empty one if there is none, or none that can be read. Raises TryAgain, NeedsPerson."""
-    return services.store.read_mark(name, anew=True)
+@dataclass(slots=True)
+class Checkpoint:
+    """What a checkpoint says, and its version, so that two writers cannot overwrite each other unseen."""
+
+    content: dict[str, str]
+    etag: str | None  # None: there is none yet
 
 
-def change_note(name: str, change: Callable[[dict[str, str]], None], services: Services) -> None:
-    """Read a note, let its content be changed, and write it; again if somebody else has written it meanwhile.
+class Checkpoints:
+    """Checkpoints in a blob container. All verbs raise TryAgain and NeedsPerson."""
 
-    change: changes the content in place; it may be called several times. Raises RecordChanged, TryAgain, NeedsPerson.
-    """
-    for tries_left in reversed(range(TRIES)):
-        mark = read_note(name, services)
-        change(mark.content)
-        try:
-            services.store.write_mark(name, mark)
-        except RecordChanged:
-            if not tries_left:
-                raise
+    def __init__(self, container: "BlobContainer") -> None:
+        self._container = container
+
+    def read(self, name: str) -> Checkpoint:
+        """Return a checkpoint; an empty one if there is none, or none that can be read."""
+        blob = self._container.read(f"watch/{name}")
+        return Checkpoint(_texts(blob.content), blob.etag) if blob else Checkpoint({}, None)
+
+    def write(self, name: str, checkpoint: Checkpoint) -> None:
+        """Save a checkpoint that was read before. Raises RecordChanged if another worker has written it since."""
+        blob, content = f"watch/{name}", json_text(checkpoint.content).encode()
+        if checkpoint.etag is None:
+            checkpoint.etag = self._container.create(blob, content)
+            if checkpoint.etag is None:
+                raise RecordChanged(f"{blob} was written by another worker meanwhile")
         else:
-            return
+            checkpoint.etag = self._container.replace(blob, content, etag=checkpoint.etag)
+
+    def change(self, name: str, change: Callable[[dict[str, str]], None]) -> None:
+        """Read a checkpoint, let its content be changed, and write it; again if another worker was quicker.
+
+        change: changes the content in place; it may be called several times. Raises RecordChanged after ten tries.
+        """
+        for tries_left in reversed(range(TRIES)):
+            checkpoint = self.read(name)
+            change(checkpoint.content)
+            try:
+                self.write(name, checkpoint)
+            except RecordChanged:
+                if not tries_left:
+                    raise
+            else:
+                return
 
 
 def moment_of(text: str | None) -> datetime | None:
-    """Return the moment of a note's text, in UTC; None for a text that is none."""
+    """Return the moment that a text of a checkpoint tells, in UTC; None if it tells none."""
     try:
         moment = datetime.fromisoformat(text or "")
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError):  # OverflowError: the year 1 east of Greenwich
         return None
+
+
+def _texts(record: bytes) -> dict[str, str]:
+    """Return the texts of a checkpoint; what is none is left out."""
+    try:
+        content = read_json(record, mend=True)
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        log.error("checkpoint.damaged", content=record[:200].decode(errors="replace"))
+        return {}
+    return {name: text for name, text in content.items() if isinstance(text, str)}

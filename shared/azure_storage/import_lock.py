@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
-from shared.runs.store import LeaseTaken, RunStore
+from shared.azure_storage.leases import Leases
+from shared.errors import LeaseTaken
 
 # Seconds that a worker waits for the lock, asking this often if another host has it. F&O needs about as long for small
 # packages; sent back through the queue, each package would wait for the next poll of the queue instead.
@@ -22,9 +23,9 @@ BUSY_S: Final = 5.0
 class ImportLock:
     """The lock of one environment, as the threads of this process take it."""
 
-    def __init__(self, store: RunStore, name: str) -> None:
+    def __init__(self, leases: Leases, name: str) -> None:
         """name: of the lease."""
-        self._store = store
+        self._leases = leases
         self._name = name
         self._of_process = threading.Lock()
         self._released = 0.0
@@ -48,7 +49,7 @@ class ImportLock:
     def _take(self, lease: ExitStack, give_up: float) -> None:
         while True:
             try:
-                lease.enter_context(self._store.lease(self._name))
+                lease.enter_context(self._leases.hold(self._name))
                 return
             except LeaseTaken:
                 if time.monotonic() > give_up:

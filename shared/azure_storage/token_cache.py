@@ -4,14 +4,12 @@ The blob holds a refresh token. Whoever may read the app's storage account can a
 how to keep others out.
 """
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from shared.azure_storage.transport import storage_error, storage_errors
-from shared.errors import AppError, ItemChanged
+from shared.errors import RecordChanged
 
 if TYPE_CHECKING:
-    from azure.storage.blob import BlobServiceClient
+    from shared.azure_storage.container import BlobContainer
 
 CONTAINER: Final = "sign-in"
 BLOB: Final = "onedrive-token-cache"
@@ -20,51 +18,25 @@ BLOB: Final = "onedrive-token-cache"
 class BlobTokenCache:
     """A ``TokenCacheStore`` (clients/entra/signed_in_user.py) in blob storage."""
 
-    def __init__(self, blobs: "BlobServiceClient") -> None:
-        self._container = blobs.get_container_client(CONTAINER)
+    def __init__(self, container: "BlobContainer") -> None:
+        self._container = container
         self._etag: str | None = None
 
     def load(self) -> str | None:
-        """Return what was saved last, or None where nobody has signed in. Raises TryAgain, NeedsPerson."""
-        from azure.core.exceptions import ResourceNotFoundError
-
-        try:
-            download = self._container.download_blob(BLOB)
-            self._etag = download.properties.etag
-            return download.readall().decode()
-        except ResourceNotFoundError:
-            self._etag = None
-            return None
-        except storage_errors() as error:
-            raise _explained(error, "read sign-in") from error
+        """Return what was saved last, or None if nobody has signed in. Raises TryAgain, NeedsPerson."""
+        blob = self._container.read(BLOB)
+        self._etag = blob.etag if blob else None
+        return blob.content.decode() if blob else None
 
     def save(self, serialized: str) -> None:
         """Save the cache.
 
-        Raises ItemChanged where it was saved by somebody else since it was loaded; TryAgain, NeedsPerson.
+        Raises RecordChanged if somebody else has saved it since it was loaded; TryAgain, NeedsPerson.
         """
-        from azure.core import MatchConditions
-        from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
-
-        blob, content = self._container.get_blob_client(BLOB), serialized.encode()
-        try:
-            if self._etag is None:
-                try:
-                    written = blob.upload_blob(content, overwrite=False)
-                except ResourceNotFoundError:
-                    with suppress(ResourceExistsError):  # another process was quicker
-                        self._container.create_container()
-                    written = blob.upload_blob(content, overwrite=False)
-            else:
-                written = blob.upload_blob(
-                    content, overwrite=True, etag=self._etag, match_condition=MatchConditions.IfNotModified
-                )
-        except (ResourceExistsError, ResourceModifiedError) as error:
-            raise ItemChanged("Another process has saved the sign-in since it was read") from error
-        except storage_errors() as error:
-            raise _explained(error, "save sign-in") from error
-        self._etag = str(written["etag"])
-
-
-def _explained(error: Exception, operation: str) -> AppError:
-    return storage_error(error, service="blob storage", operation=operation, role="Storage Blob Data Owner")
+        content = serialized.encode()
+        if self._etag is not None:
+            self._etag = self._container.replace(BLOB, content, etag=self._etag)
+            return
+        self._etag = self._container.create(BLOB, content)
+        if self._etag is None:
+            raise RecordChanged("Another process has saved the sign-in since it was read")

@@ -17,6 +17,7 @@ from fnmatch import fnmatchcase
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
+from shared.errors import NeedsPerson
 from shared.secret import SecretUrl
 
 MAX_FLOW_NAME: Final = 60  # characters
@@ -183,38 +184,52 @@ class ExportFlow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Integrations:
+class Flows:
     """All flows, checked against each other."""
 
     imports: tuple[ImportFlow, ...] = ()
     exports: tuple[ExportFlow, ...] = ()
 
     @property
-    def flows(self) -> tuple[ImportFlow | ExportFlow, ...]:
-        """Return all flows, imports first."""
+    def all(self) -> tuple[ImportFlow | ExportFlow, ...]:
+        """All flows, imports first."""
         return (*self.imports, *self.exports)
 
     @property
     def drives(self) -> tuple[str, ...]:
         """Return the drives that are watched or written to, each once."""
-        return tuple(dict.fromkeys(flow.drive for flow in self.flows))
+        return tuple(dict.fromkeys(flow.drive for flow in self.all))
 
     def named(self, name: str) -> ImportFlow | ExportFlow | None:
-        """Return the flow of that name; None where it is not configured (any more)."""
-        return next((flow for flow in self.flows if flow.name == name), None)
+        """Return the flow of that name; None if it is not configured (any more)."""
+        return next((flow for flow in self.all if flow.name == name), None)
 
     def import_named(self, name: str) -> ImportFlow | None:
-        """Return the import of that name; None where it is not configured (any more)."""
+        """Return the import of that name; None if it is not configured (any more)."""
         return next((flow for flow in self.imports if flow.name == name), None)
 
     def export_named(self, name: str) -> ExportFlow | None:
-        """Return the export of that name; None where it is not configured (any more)."""
+        """Return the export of that name; None if it is not configured (any more)."""
         return next((flow for flow in self.exports if flow.name == name), None)
+
+    def require_import(self, name: str) -> ImportFlow:
+        """Return the import of that name. Raises NeedsPerson if it is not configured any more."""
+        if flow := self.import_named(name):
+            return flow
+        raise NeedsPerson(
+            f"The settings have no import named '{name}' any more, and a file of it is under way. Add it."
+        )
+
+    def require_export(self, name: str) -> ExportFlow:
+        """Return the export of that name. Raises NeedsPerson if it is not configured any more."""
+        if flow := self.export_named(name):
+            return flow
+        raise NeedsPerson(f"The settings have no export named '{name}' any more, and one is under way. Add it.")
 
     def leads_to_ours(self, drive: str, folder: str, name: str) -> bool:
         """Return whether what has this name in a folder is a folder of the settings, or one of them lies in it."""
         within = f"{_folded(folder)}/{_folded(name)}/"
-        paths = (path for flow in self.flows if flow.drive == drive for path in _paths(flow))
+        paths = (path for flow in self.all if flow.drive == drive for path in _paths(flow))
         return any(f"{_folded(path)}/".startswith(within) for path in paths)
 
 
@@ -232,7 +247,7 @@ def _folded(name: str) -> str:
 
 def parse_integrations(
     text: str, *, environment_url: str = "", drive: str = "", setting: Callable[[str], str] = lambda _name: ""
-) -> Integrations | list[Problem]:
+) -> Flows | list[Problem]:
     """Return the flows of an INTEGRATIONS text, or all that is wrong with it.
 
     environment_url, drive: stand in for flows that name none of their own; parsed already. setting: returns the app
@@ -249,9 +264,7 @@ def parse_integrations(
     return _read_document(document, defaults, lambda path: f"INTEGRATIONS, {path}" if path else "INTEGRATIONS", setting)
 
 
-def from_simple(
-    values: Mapping[str, str], *, environment_url: str = "", drive: str = ""
-) -> Integrations | list[Problem]:
+def from_simple(values: Mapping[str, str], *, environment_url: str = "", drive: str = "") -> Flows | list[Problem]:
     """Return the one import and the one export of the simple settings, or all that is wrong with them.
 
     values: by setting name. INPUT_FOLDER empty means no import, EXPORT_DATA_PROJECT empty no export; other settings may
@@ -442,7 +455,7 @@ def _read_document(
     defaults: Mapping[str, str],
     label: Callable[[str], str],
     setting: Callable[[str], str] = lambda _name: "",
-) -> Integrations | list[Problem]:
+) -> Flows | list[Problem]:
     if not isinstance(document, dict):
         return [Problem(label(""), "must be a JSON object.", _DOCUMENT_EXAMPLE)]
     problems = _unknown_keys(document, _DOCUMENT_KEYS, "", label)
@@ -463,7 +476,7 @@ def _read_document(
         problems += _export_problems(exports, label)
     if problems:
         return list(dict.fromkeys(problems))  # FO_URL may be missing in both flows; once is enough
-    return Integrations(imports=tuple(imports), exports=tuple(exports))
+    return Flows(imports=tuple(imports), exports=tuple(exports))
 
 
 def _items(

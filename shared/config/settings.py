@@ -22,7 +22,7 @@ from shared.config.integrations import (
     SIMPLE_EXPORT,
     SIMPLE_IMPORT,
     AlertRoute,
-    Integrations,
+    Flows,
     Problem,
     Unfit,
     from_simple,
@@ -206,7 +206,7 @@ class SettingInForce:
 class Settings:
     """Everything that is configured, checked."""
 
-    integrations: Integrations
+    flows: Flows
     graph_url: str  # without version and slash: "https://graph.microsoft.com"
     onedrive_sign_in: Literal["app", "user"]
     sign_in: SignIn | None  # there when onedrive_sign_in is "user"
@@ -233,7 +233,7 @@ class Settings:
     @property
     def is_mailed(self) -> bool:
         """Whether anybody is told of anything by e-mail."""
-        routes = (self.alerts, *(flow.alerts for flow in self.integrations.flows))
+        routes = (self.alerts, *(flow.alerts for flow in self.flows.all))
         return any(route.recipient for route in routes)
 
 
@@ -246,10 +246,10 @@ def read_settings(environ: Mapping[str, str], *, app_folder: Path = APP_FOLDER) 
     read = _Reader(environ)
     read.note_misspelt()
     onedrive_sign_in = _onedrive_sign_in(read)
-    integrations = _integrations(read, app_folder)
-    if onedrive_sign_in == "app" and "me/drive" in integrations.drives:
+    flows = _flows(read, app_folder)
+    if onedrive_sign_in == "app" and "me/drive" in flows.drives:
         read.refuse("ONEDRIVE_SIGN_IN", "must be user where a drive is me/drive: an app has no OneDrive of its own.")
-    if integrations.exports or read.given("EXPORT_DATA_PROJECT"):
+    if flows.exports or read.given("EXPORT_DATA_PROJECT"):
         read.require("OUTBOUND_SCHEDULE", "exports need it, and Azure takes it from the settings itself")
     notification_url = read.optional("NOTIFICATION_URL", _parse_notification_url)
     if notification_url:
@@ -261,7 +261,7 @@ def read_settings(environ: Mapping[str, str], *, app_folder: Path = APP_FOLDER) 
         read.refuse("POLL_LONGEST_SECONDS", "must not be less than POLL_FIRST_SECONDS.")
     week_minutes = 7 * 24 * 60  # after a week F&O forgets executions and deletes their packages
     settings = Settings(
-        integrations=integrations,
+        flows=flows,
         graph_url=read.text("GRAPH_URL", parse_service_url),
         onedrive_sign_in=onedrive_sign_in,
         sign_in=_sign_in(read) if onedrive_sign_in == "user" else None,
@@ -409,10 +409,10 @@ class _Reader:
             return None
 
 
-def _integrations(read: _Reader, app_folder: Path) -> Integrations:
+def _flows(read: _Reader, app_folder: Path) -> Flows:
     environment_url = read.text("FO_URL", parse_environment_url) or (_STAND_IN_URL if read.given("FO_URL") else "")
     drive = read.text("ONEDRIVE_DRIVE", parse_drive) or (_STAND_IN_DRIVE if read.given("ONEDRIVE_DRIVE") else "")
-    parsed: Integrations | list[Problem] = []
+    parsed: Flows | list[Problem] = []
     if read.given("INTEGRATIONS"):
         simple = [name for name in (*SIMPLE_IMPORT, *SIMPLE_EXPORT) if read.given(name)]
         if simple:
@@ -422,10 +422,10 @@ def _integrations(read: _Reader, app_folder: Path) -> Integrations:
             parsed = parse_integrations(text, environment_url=environment_url, drive=drive, setting=read.anything)
     else:
         parsed = from_simple(_simple_values(read), environment_url=environment_url, drive=drive)
-    if isinstance(parsed, Integrations):
+    if isinstance(parsed, Flows):
         return parsed
     read.note(*parsed)
-    return Integrations()
+    return Flows()
 
 
 def _simple_values(read: _Reader) -> dict[str, str]:

@@ -45,15 +45,15 @@ def open_package_of(submission: Submission, fno: FinanceOperations) -> RemoteFil
 
 def deliver_package(run: Run, submission: Submission, package: RemoteFile, services: Services) -> Run:
     """Return the run with one more of its packages in the Output folder."""
-    flow = services.export_flow(run.flow_name)
+    flow = services.settings.flows.require_export(run.flow_name)
     is_first = not run.file.item_id
     name = run.file.name if is_first else name_with(run.file.name, submission.execution_id[-12:])
     with package, services.room.taken(package.size_bytes):
-        folder_id = services.folder_id(flow.drive, flow.output_folder)
+        folder_id = services.folders.find(flow.drive, flow.output_folder)
         try:
             item = _copy_into(package, services.onedrive(flow.drive), folder_id, name, run)
         except NotFound:
-            services.forget_folder(flow.drive, flow.output_folder)  # made anew at the next try
+            services.folders.forget(flow.drive, flow.output_folder)  # made anew at the next try
             raise
     _check_in(run, item, services.onedrive(flow.drive))
     log.info("export.delivered", name=item.name, size_bytes=package.size_bytes, execution=submission.execution_id)

@@ -11,16 +11,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from shared.app import Services
-from shared.azure_storage.checkpoints import moment_of, read_note
+from shared.azure_storage.checkpoints import Checkpoint, moment_of
 from shared.config.integrations import ExportFlow
-from shared.errors import AppError
+from shared.errors import AppError, RecordChanged
 from shared.exports.delivery import KEPT_FOR
 from shared.log import log
+from shared.runs.addresses import moment_of as opened_at
+from shared.runs.addresses import sort_key_of
 from shared.runs.record import Damaged
 from shared.runs.run import Run, new_run
 from shared.runs.states import Direction, State
-from shared.runs.store import Mark, RecordChanged, order_of
-from shared.runs.store import moment_of as opened_at
 from shared.runs.values import FileFacts, Submission
 
 # An export is noted before its run is opened. If its host ended between the two, a later tick opens it. After so long
@@ -69,7 +69,7 @@ def start_missed_exports(lanes_under_way: Collection[str], services: Services) -
 
 
 def _start_missed(flow: ExportFlow, moment: datetime, services: Services) -> bool:
-    mark = read_note(f"export-{flow.lane}", services)
+    mark = services.checkpoints.read(f"export-{flow.lane}")
     served, opened = _last_served(mark), moment_of(mark.content.get("opened"))
     if served is None or opened is None:
         return False  # none has been made yet: the first one waits for its moment
@@ -95,7 +95,7 @@ def _start_all(
 ) -> int:
     """Start each export that has no open run; return how many were opened. Raises the first error at the end."""
     opened, failed = 0, list[AppError | Damaged]()
-    for flow in services.integrations.exports:
+    for flow in services.settings.flows.exports:
         if flow.lane in under_way:
             _note_skipped(flow, moment, under_way[flow.lane])
             continue
@@ -132,7 +132,7 @@ def _note_skipped(flow: ExportFlow, moment: datetime | None, order: str) -> None
 def _start_if_due(flow: ExportFlow, moment: datetime | None, services: Services) -> bool:
     """moment: of the schedule, which is to be served; None if a person asks."""
     now = services.now()
-    mark = read_note(f"export-{flow.lane}", services)
+    mark = services.checkpoints.read(f"export-{flow.lane}")
     last = _last_run(mark, services)
     served = _last_served(mark)
     if served and served > now + TICKS_EARLY_BY:
@@ -155,7 +155,7 @@ def _start_if_due(flow: ExportFlow, moment: datetime | None, services: Services)
     return _note_and_open(replace(plan(flow, now), scheduled=moment), mark, last, services)
 
 
-def _open_noted(flow: ExportFlow, mark: Mark, last: Run | None, services: Services) -> bool:
+def _open_noted(flow: ExportFlow, mark: Checkpoint, last: Run | None, services: Services) -> bool:
     """Open the run that was noted for a moment of the schedule, if its host ended before it opened it.
 
     It is the same run, in the same place: where another host is about to open it, one of both does.
@@ -177,7 +177,7 @@ def plan(flow: ExportFlow, now: datetime) -> Run:
         state=State.PLANNED,
         flow_name=flow.name,
         lane=flow.lane,
-        sort_key=order_of(now, flow.name),
+        sort_key=sort_key_of(now, flow.name),
         now=now,
         data_project=flow.data_project,
         company=flow.company,
@@ -187,24 +187,24 @@ def plan(flow: ExportFlow, now: datetime) -> Run:
 
 def start(run: Run, services: Services) -> bool:
     """Open an export that a person asks for, due or not; return False where another one begins at this moment."""
-    mark = read_note(f"export-{run.lane}", services)
+    mark = services.checkpoints.read(f"export-{run.lane}")
     return _note_and_open(run, mark, _last_run(mark, services), services)
 
 
-def _note_and_open(run: Run, mark: Mark, last: Run | None, services: Services) -> bool:
+def _note_and_open(run: Run, mark: Checkpoint, last: Run | None, services: Services) -> bool:
     content = {"opened": run.opened.isoformat(), "run_id": run.run_id}
     content |= {"scheduled": _moment_text(run.scheduled), "served": _moment_text(run.scheduled or _last_served(mark))}
     if last:
         content |= {"last_opened": last.opened.isoformat(), "last_run_id": last.run_id}
     mark.content = content
     try:
-        services.store.write_mark(f"export-{run.lane}", mark)
+        services.checkpoints.write(f"export-{run.lane}", mark)
     except RecordChanged:
         return False  # another host starts it at this moment
     return _open(run, last, services)
 
 
-def _last_served(mark: Mark) -> datetime | None:
+def _last_served(mark: Checkpoint) -> datetime | None:
     """Return the last moment of the schedule that was served; None if none was.
 
     An older version noted no moment: what came before its last export is over.
@@ -230,7 +230,7 @@ def _open(run: Run, last: Run | None, services: Services) -> bool:
     log.info("export.planned", flow_name=run.flow_name, file=run.file.name, scheduled=run.scheduled)
     if run.late_s is not None:
         log.warning("export.late", flow_name=run.flow_name, scheduled=run.scheduled, late_s=run.late_s)
-    services.wakes.send(run.lane)
+    services.queue.send(run.lane)
     return True
 
 
@@ -240,7 +240,7 @@ def _file_name(flow: ExportFlow, now: datetime) -> str:
     return f"{project}_{flow.company}_{now.astimezone(UTC):%Y%m%d-%H%M%S}.zip"
 
 
-def _last_run(mark: Mark, services: Services) -> Run | None:
+def _last_run(mark: Checkpoint, services: Services) -> Run | None:
     """Return the export that was started last, as it ended; where it never came to be, the one before it."""
     for opened, run_id in (("opened", "run_id"), ("last_opened", "last_run_id")):
         moment = moment_of(mark.content.get(opened))

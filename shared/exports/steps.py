@@ -16,14 +16,14 @@ from shared import execution
 from shared.app import Services
 from shared.clients.fno.client import ExecutionStatus, FinanceOperations
 from shared.config.integrations import ExportFlow
-from shared.errors import AnswerLost, AppError, NotFound, TryAgain
+from shared.errors import AnswerLost, AppError, NotFound, RecordChanged, TryAgain
 from shared.exports.delivery import KEPT_FOR, deliver_package, open_package_of
 from shared.log import log
 from shared.reservations import reserve
+from shared.reservations.reservation import names_of
 from shared.runs.machine import StateMachine, Step
 from shared.runs.run import Run, new_execution_id
 from shared.runs.states import Outcome, State
-from shared.runs.store import RecordChanged
 from shared.runs.values import Submission
 from shared.runs.worker import advance
 
@@ -57,7 +57,7 @@ def _drop(run: Run, services: Services) -> Run:
     Always raises RecordChanged, as saving it would.
     """
     if row := services.store.row_at(run.lane, run.sort_key):
-        services.store.drop(replace(row, record_etag=run.record_etag))
+        services.store.delete_waiting(replace(row, record_etag=run.record_etag))
     raise RecordChanged(f"run {run.run_id} has ended already; a stalled host had opened it again")
 
 
@@ -105,7 +105,7 @@ def _with_reserved(run: Run, services: Services) -> Run:
     """Return a run with the names that it holds: an older version did not save them."""
     if run.reserved:
         return run
-    return replace(run, environment_url=_flow(run, services).environment_url, reserved=reserve.names_of(run))
+    return replace(run, environment_url=_flow(run, services).environment_url, reserved=names_of(run))
 
 
 def poll(run: Run, services: Services) -> Run:
@@ -217,7 +217,7 @@ def _has_no_rows(execution_id: str, fno: FinanceOperations) -> bool:
 
 
 def _flow(run: Run, services: Services) -> ExportFlow:
-    return services.export_flow(run.flow_name)
+    return services.settings.flows.require_export(run.flow_name)
 
 
 def _finance(run: Run, services: Services) -> FinanceOperations:

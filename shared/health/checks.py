@@ -37,8 +37,8 @@ def check_health(build: Callable[[], Services], *, thorough: bool = False) -> He
         grade=Grade.OK,
         checks=(),
         now=services.now(),
-        process_began=services.began,
-        last_notification=services.last_notification,
+        process_began=services.started,
+        last_notification=services.scan_memory.last_notification,
         threads=thread_pool_size(),
         settings=services.settings.in_force,
     )

@@ -9,7 +9,7 @@ from shared.azure_storage.queue import QueueLength
 from shared.config.settings import SettingInForce
 from shared.errors import AppError, TryAgain
 from shared.health.processes import ProcessRecord
-from shared.runs.store import RunRow
+from shared.runs.rows import RunRow
 
 # Keys of the JSON that differ from the names of the fields.
 _KEYS: Final = {"last_scan": "last_look", "message": "words", "advice": "to_do"}

@@ -11,7 +11,7 @@ from functools import wraps
 from typing import Final
 
 from shared.app import Services, services
-from shared.azure_storage.checkpoints import change_note, moment_of, read_note
+from shared.azure_storage.checkpoints import moment_of
 from shared.errors import AppError
 from shared.log import log
 from shared.thread_pool import thread_pool_size
@@ -57,14 +57,14 @@ def record_process(function: str, services: Services) -> None:
         content[function] = f"{threads} {now.isoformat()}"
 
     try:
-        change_note(CHECKPOINT, change, services)
+        services.checkpoints.change(CHECKPOINT, change)
     except AppError as error:
         log.warning("process.not_recorded", function=function, reason=str(error))
 
 
 def read_process_records(services: Services) -> tuple[ProcessRecord, ...]:
     """Return what processes have recorded lately, by function. Raises TryAgain, NeedsPerson."""
-    records = (_parse(name, text) for name, text in sorted(read_note(CHECKPOINT, services).content.items()))
+    records = (_parse(name, text) for name, text in sorted(services.checkpoints.read(CHECKPOINT).content.items()))
     return tuple(record for record in records if record and _is_recent(record, services.now()))
 
 

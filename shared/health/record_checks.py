@@ -10,12 +10,12 @@ from shared.alerts import delivery
 from shared.alerts.alert import Alert, Category, category_of
 from shared.alerts.poison_messages import WORK_FUNCTION
 from shared.app import Services
-from shared.azure_storage.checkpoints import moment_of, read_note
-from shared.azure_storage.queue import OLDER_QUEUES, WORK
+from shared.azure_storage.checkpoints import moment_of
+from shared.azure_storage.queue_names import OLDER_QUEUES, WORK
 from shared.config.settings import THREADS
 from shared.health.health import Check, Grade, Health, Lane, Queue, SubscriptionState, utc_text
 from shared.health.processes import ProcessRecord, read_process_records
-from shared.runs.store import RunRow
+from shared.runs.rows import RunRow
 from shared.runs.wake import next_of_lanes
 from shared.scan.folder_scans import AT, CHECKPOINT, FolderScan, parse_scans
 from shared.scan.subscriptions import subscription_checkpoint
@@ -33,12 +33,11 @@ NEED_PERSON_SHOWN: Final = 5
 
 def with_records(health: Health, services: Services) -> Health:
     """Return the health with what the app's own storage shows. Raises TryAgain and NeedsPerson of storage."""
-    now, store = services.now(), services.store
-    open_lanes = store.open_lanes()
-    lanes = _lanes(store.open_rows(), {choice.row.address for choice in next_of_lanes(open_lanes).values()})
-    queues = tuple(Queue(name=queue, length=services.wakes.length(queue)) for queue in (WORK, *OLDER_QUEUES))
+    now, open_lanes = services.now(), services.store.open_lanes()
+    lanes = _lanes(services.index.open_rows(), {choice.row.address for choice in next_of_lanes(open_lanes).values()})
+    queues = tuple(Queue(name=queue, length=services.queue.length(queue)) for queue in (WORK, *OLDER_QUEUES))
     queues = tuple(queue for queue in queues if queue.name == WORK or queue.length.given_up)
-    recorded = read_note(CHECKPOINT, services).content
+    recorded = services.checkpoints.read(CHECKPOINT).content
     last_scan = moment_of(recorded.get(AT))
     subscriptions = tuple(_subscriptions(services))
     processes = read_process_records(services)
@@ -123,15 +122,15 @@ def _alert_check(alert: Alert) -> Check:
 
 
 def _subscriptions(services: Services) -> Iterator[SubscriptionState]:
-    for drive in sorted({flow.drive for flow in services.integrations.imports}):
-        saved = read_note(subscription_checkpoint(drive), services).content
+    for drive in sorted({flow.drive for flow in services.settings.flows.imports}):
+        saved = services.checkpoints.read(subscription_checkpoint(drive)).content
         until = moment_of(saved.get("expires"))
         if "id" in saved and until:
             yield SubscriptionState(drive=drive, since=moment_of(saved.get("since")), until=until)
 
 
 def _notification_checks(subscriptions: Sequence[SubscriptionState], services: Services) -> Iterator[Check]:
-    drives = sorted({flow.drive for flow in services.integrations.imports})
+    drives = sorted({flow.drive for flow in services.settings.flows.imports})
     if drives and not services.settings.notification_url:
         yield Check(
             name="Notifications",

@@ -29,7 +29,7 @@ _NO_EXECUTION: Final = "health-check"
 def check_services(services: Services, *, thorough: bool) -> Iterator[Check]:
     """Ask each service, one after the other, until the time is up."""
     began = services.now()
-    urls = dict.fromkeys(flow.environment_url for flow in services.integrations.flows)
+    urls = dict.fromkeys(flow.environment_url for flow in services.settings.flows.all)
     asked: list[tuple[str, Callable[[], Iterable[Check]]]] = [
         ("Microsoft Graph", partial(_graph, services)),
         *((_fo_name(url), partial(_finance_operations, url, services, thorough=thorough)) for url in urls),
@@ -51,7 +51,7 @@ def check_services(services: Services, *, thorough: bool) -> Iterator[Check]:
 def _graph(services: Services) -> Iterator[Check]:
     permissions = token_facts(services.graph_token.token()).permissions
     yield from _permission_checks(permissions, services)
-    for drive in services.integrations.drives:
+    for drive in services.settings.flows.drives:
         name = f"OneDrive, {drive}"
         try:
             services.onedrive(drive).ask_drive_id()
@@ -128,7 +128,7 @@ def _finance_operations(environment_url: str, services: Services, *, thorough: b
         return
     yield Check(name=name, grade=Grade.OK, message=f"F&O accepts the app{f' as {app_id}' if app_id else ''}.")
     if thorough:
-        flows = [flow for flow in services.integrations.flows if flow.environment_url == environment_url]
+        flows = [flow for flow in services.settings.flows.all if flow.environment_url == environment_url]
         companies = sorted({flow.company for flow in flows if flow.company})
         projects = sorted({flow.data_project for flow in flows if isinstance(flow, ExportFlow)})
         for company in companies:

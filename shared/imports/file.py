@@ -27,7 +27,7 @@ NOT_FOUND_BEFORE_GONE: Final = 5
 
 def flow_of(run: Run, services: Services) -> ImportFlow:
     """Return the import that a run belongs to. Raises NeedsPerson if the settings do not know it any more."""
-    return services.import_flow(run.flow_name)
+    return services.settings.flows.require_import(run.flow_name)
 
 
 def onedrive_of(run: Run, services: Services) -> OneDrive:
@@ -43,8 +43,8 @@ def finance_of(run: Run, services: Services) -> FinanceOperations:
 def move(run: Run, move: Callable[..., DriveItem], folder: str, services: Services, *, etag: str | None) -> DriveItem:
     """Move the run's file to a folder under its own name; where that is taken, under one that is the run's alone."""
     drive = flow_of(run, services).drive
-    folder_id = services.folder_id(drive, folder)
-    services.scan_throttle.note_change(services.now())
+    folder_id = services.folders.find(drive, folder)
+    services.scan_memory.throttle.note_change(services.now())
     try:
         try:
             return move(run.file.item_id, to_folder_id=folder_id, name=run.file.name, etag=etag)
@@ -52,7 +52,7 @@ def move(run: Run, move: Callable[..., DriveItem], folder: str, services: Servic
             own = name_with(run.file.name, run.run_id)
             return move(run.file.item_id, to_folder_id=folder_id, name=own, etag=etag)
     except NotFound:
-        services.forget_folder(drive, folder)  # it may be the folder that is gone: it is made anew at the next try
+        services.folders.forget(drive, folder)  # it may be the folder that is gone: it is made anew at the next try
         raise
 
 
@@ -74,7 +74,7 @@ def _find_in_folders(run: Run, onedrive: OneDrive, services: Services) -> DriveI
     """Return a file that OneDrive denies by its id, if Input or Processing shows it all the same."""
     flow = flow_of(run, services)
     for folder in (flow.input_folder, flow.processing_folder):
-        folder_id = services.folder_id(flow.drive, folder)
+        folder_id = services.folders.find(flow.drive, folder)
         for item in onedrive.list_files(folder_id):
             if item.item_id == run.file.item_id:
                 return replace(item, parent_id=folder_id)
@@ -117,7 +117,7 @@ def belongs_to_another_run(run: Run, services: Services) -> bool:
     for other in services.store.of_same_file(run):
         if other.state is not State.FOUND or (other.sort_key, other.lane) < (run.sort_key, run.lane):
             return True
-        services.store.drop(other)
+        services.store.delete_waiting(other)
     return False
 
 
@@ -133,11 +133,13 @@ def why_not_in_input(run: Run, item: DriveItem | None, flow: ImportFlow, service
     """Return why a file that is not in Input any more is none of this run's."""
     if item and belongs_to_another_run(run, services):
         return "Another run has the same file and imports it."
-    others = [each for each in services.integrations.imports if each.drive == flow.drive]
+    others = [each for each in services.settings.flows.imports if each.drive == flow.drive]
     folders = dict.fromkeys(
         folder for each in others for folder in (each.processing_folder, each.success_folder, each.error_folder)
     )
-    folder = next((each for each in folders if item and item.parent_id == services.folder_id(flow.drive, each)), None)
+    folder = next(
+        (each for each in folders if item and item.parent_id == services.folders.find(flow.drive, each)), None
+    )
     if folder:
         return f"The file is already in {folder}: another run or a person moved it."
     return "The file was removed from the Input folder before its import started."
@@ -146,7 +148,7 @@ def why_not_in_input(run: Run, item: DriveItem | None, flow: ImportFlow, service
 def is_in_processing(item: DriveItem, run: Run, flow: ImportFlow, services: Services) -> bool:
     """Return whether a claimed file is in Processing: that of the settings, or that of the settings when it came."""
     folders = dict.fromkeys((flow.processing_folder, run.file.folder or flow.processing_folder))
-    return any(item.parent_id == services.folder_id(flow.drive, folder) for folder in folders)
+    return any(item.parent_id == services.folders.find(flow.drive, folder) for folder in folders)
 
 
 def why_incomplete(item: DriveItem) -> str:

@@ -52,6 +52,7 @@ from shared.imports.file import (
 from shared.imports.upload import LARGE, has_usable_upload, key_to, upload, without_package
 from shared.log import log
 from shared.reservations import reserve
+from shared.reservations.reservation import names_of
 from shared.runs.blame import INCOMPLETE_RETRY_S
 from shared.runs.machine import StateMachine, Step, StepFailed
 from shared.runs.run import Run, new_execution_id
@@ -95,14 +96,14 @@ def _check_again(run: Run, onedrive: OneDrive, flow: ImportFlow, services: Servi
     """Check the file of a FOUND run again: changed, incomplete, claimed by an earlier try, or gone."""
     now = services.now()
     run, item = find_again(run, onedrive, services)
-    if item and item.parent_id == services.folder_id(flow.drive, flow.processing_folder):
+    if item and item.parent_id == services.folders.find(flow.drive, flow.processing_folder):
         if belongs_to_another_run(run, services):
             return run.withdrawn("Another run has the same file and imports it.", now)
         return _record_claim(run, item, flow, now)  # our own move, whose answer was lost
     if run.rerun_of:  # it lies where it was filed, and may be no other than the one that the person saw there
         gone = "The file was moved, changed or deleted after a person requested another import of it."
         return run if item and item.etag == run.file.etag else run.withdrawn(gone, now)
-    if item is None or item.parent_id != services.folder_id(flow.drive, flow.input_folder):
+    if item is None or item.parent_id != services.folders.find(flow.drive, flow.input_folder):
         return run.withdrawn(why_not_in_input(run, item, flow, services), now)
     refuse_malware(item)
     is_complete = not item.is_empty and not item.is_pending
@@ -224,7 +225,7 @@ def _with_reserved(run: Run, services: Services) -> Run:
     """Return a run with the names that it holds: an older version did not save them."""
     if run.reserved or not run.data_project:
         return run
-    return replace(run, environment_url=flow_of(run, services).environment_url, reserved=reserve.names_of(run))
+    return replace(run, environment_url=flow_of(run, services).environment_url, reserved=names_of(run))
 
 
 def poll(run: Run, services: Services) -> Run:
@@ -263,7 +264,7 @@ def file_away(run: Run, services: Services) -> Run:
     flow, onedrive = flow_of(run, services), onedrive_of(run, services)
     succeeded = run.outcome is Outcome.SUCCEEDED
     folder = flow.success_folder if succeeded else flow.error_folder
-    folder_id = services.folder_id(flow.drive, folder)
+    folder_id = services.folders.find(flow.drive, folder)
     if _is_untouched(run, folder):
         # If it was moved or changed since, this fails, and the next try looks where it is.
         item = move(run, onedrive.move, folder, services, etag=run.file.etag)
@@ -316,7 +317,7 @@ def import_lock(run: Run, services: Services) -> AbstractContextManager[None]:
 
 def keeps_order(run: Run, services: Services) -> bool:
     """Return whether no file of the run's flow may pass it."""
-    flow = services.integrations.import_named(run.flow_name)
+    flow = services.settings.flows.import_named(run.flow_name)
     return flow is not None and flow.strict_order
 
 

@@ -2,7 +2,7 @@
 
 F&O runs one execution of a data project at a time, and redefines a project under a running execution. So a run reserves
 ``project:<data project>`` before it submits, whatever its lane, flow or direction. Pure values; who may take one is
-``reservations/reserve.py``, where they are kept ``reservations/store.py``.
+``reserve.py``, where they are kept ``store.py``.
 """
 
 import hashlib
@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from shared.escapes import json_text, read_json
+from shared.runs.addresses import address_of
+from shared.runs.run import Run
 
 
 def project_name(data_project: str) -> str:
@@ -20,8 +22,8 @@ def project_name(data_project: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Party:
-    """A run that has a reservation, or waits for it."""
+class RunRef:
+    """A run that holds a reservation, or waits for it."""
 
     run_id: str
     address: str  # by which the run store finds it
@@ -31,7 +33,7 @@ class Party:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reserved:
+class ReservedExecution:
     """An execution id under which F&O may use the name."""
 
     execution_id: str
@@ -45,9 +47,9 @@ class Reservation:
 
     environment_url: str
     name: str  # "project:customers"
-    holder: Party | None
-    executions: tuple[Reserved, ...] = ()
-    waiting: Party | None = None  # of those that wait, the one that was opened first: it goes first
+    holder: RunRef | None
+    executions: tuple[ReservedExecution, ...] = ()
+    waiting: RunRef | None = None  # of those that wait, the one that was opened first: it goes first
     asked: datetime | None = None  # when F&O was last asked about executions that nobody follows any more
     record_etag: str = field(default="", compare=False)
 
@@ -55,16 +57,26 @@ class Reservation:
         """Return whether it is that run's."""
         return self.holder is not None and self.holder.run_id == run_id
 
-    def taken(self, holder: Party, executions: Iterable[Reserved]) -> "Reservation":
+    def taken_by(self, holder: RunRef, executions: Iterable[ReservedExecution]) -> "Reservation":
         """Return it in the hands of a run; an id that is known already keeps what is known of it."""
         known = {each.execution_id for each in self.executions}
         added = tuple(each for each in executions if each.execution_id not in known)
         waiting = None if self.waiting and self.waiting.run_id == holder.run_id else self.waiting
         return replace(self, holder=holder, executions=(*self.executions, *added), waiting=waiting)
 
-    def given_back(self) -> "Reservation":
+    def freed(self) -> "Reservation":
         """Return it free, for who waits for it."""
         return replace(self, holder=None, executions=(), asked=None)
+
+
+def names_of(run: Run) -> tuple[str, ...]:
+    """Return the names that an execution of a run uses."""
+    return (project_name(run.data_project),)
+
+
+def run_ref(run: Run, now: datetime) -> RunRef:
+    """Return how a reservation names a run that asks for it now."""
+    return RunRef(run_id=run.run_id, address=address_of(run), file_name=run.file.name, opened=run.opened, seen=now)
 
 
 RESERVATION_FORMAT: Final = 1
@@ -77,12 +89,12 @@ def reservation_to_json(reservation: Reservation) -> str:
             "format": RESERVATION_FORMAT,
             "environment_url": reservation.environment_url,
             "name": reservation.name,
-            "holder": _party(reservation.holder),
+            "holder": _write_ref(reservation.holder),
             "executions": [
                 {"execution_id": each.execution_id, "chosen": _text(each.chosen), "not_found": each.not_found}
                 for each in reservation.executions
             ],
-            "waiting": _party(reservation.waiting),
+            "waiting": _write_ref(reservation.waiting),
             "asked": _text(reservation.asked) if reservation.asked else None,
         }
     )
@@ -97,16 +109,16 @@ def reservation_from_json(text: str | bytes, etag: str = "") -> Reservation:
         return Reservation(
             environment_url=str(content["environment_url"]),
             name=str(content["name"]),
-            holder=_party_of(content["holder"]),
+            holder=_read_ref(content["holder"]),
             executions=tuple(
-                Reserved(
+                ReservedExecution(
                     execution_id=str(each["execution_id"]),
                     chosen=_moment(each["chosen"]),
                     not_found=int(each.get("not_found", 0)),
                 )
                 for each in content["executions"]
             ),
-            waiting=_party_of(content.get("waiting")),
+            waiting=_read_ref(content.get("waiting")),
             asked=_moment(content["asked"]) if content.get("asked") else None,
             record_etag=etag,
         )
@@ -123,22 +135,22 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
 
-def _party(party: Party | None) -> dict[str, str] | None:
-    if party is None:
+def _write_ref(ref: RunRef | None) -> dict[str, str] | None:
+    if ref is None:
         return None
     return {
-        "run_id": party.run_id,
-        "address": party.address,
-        "file_name": party.file_name,
-        "opened": _text(party.opened),
-        "seen": _text(party.seen),
+        "run_id": ref.run_id,
+        "address": ref.address,
+        "file_name": ref.file_name,
+        "opened": _text(ref.opened),
+        "seen": _text(ref.seen),
     }
 
 
-def _party_of(content: dict[str, Any] | None) -> Party | None:
+def _read_ref(content: dict[str, Any] | None) -> RunRef | None:
     if content is None:
         return None
-    return Party(
+    return RunRef(
         run_id=str(content["run_id"]),
         address=str(content["address"]),
         file_name=str(content["file_name"]),

@@ -4,100 +4,67 @@ Every write is conditional: of two runs that want the same name one gets it. Wha
 ``reservations/reservation.py``.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from shared.azure_storage.transport import all_of, in_container
-from shared.errors import ItemChanged
 from shared.reservations.reservation import Reservation, blob_name, reservation_from_json, reservation_to_json
 
 if TYPE_CHECKING:
-    from azure.storage.blob import ContainerClient
+    from shared.azure_storage.container import BlobContainer
 
 FOLDER: Final = "reservations/"
 HOLDER: Final = "holder"  # the metadata that name the run
 
 
 class Reservations:
-    """Reservations in a blob container, which is made at the first use. All verbs raise TryAgain and NeedsPerson."""
+    """Reservations in a blob container. All verbs raise TryAgain and NeedsPerson."""
 
-    def __init__(self, container: "ContainerClient") -> None:
+    def __init__(self, container: "BlobContainer") -> None:
         self._container = container
+        self._written: dict[tuple[str, str], Reservation] = {}
+        self.are_older_adopted = False  # whether this process knows that runs of older versions have reservations
 
     def create(self, reservation: Reservation) -> Reservation | None:
         """Keep a new reservation; return None if there is one of that name already."""
-        from azure.core.exceptions import ResourceExistsError
+        etag = self._container.create(_name(reservation), _content(reservation), _metadata(reservation))
+        return self._remember(replace(reservation, record_etag=etag)) if etag else None
 
-        def create() -> Reservation:
-            written = self._container.get_blob_client(_name(reservation)).upload_blob(
-                reservation_to_json(reservation).encode(), overwrite=False, metadata=_metadata(reservation)
-            )
-            return replace(reservation, record_etag=str(written["etag"]))
+    def last_written(self, environment_url: str, name: str) -> Reservation | None:
+        """Return a reservation as this process wrote it last: a hint that saves a call; None if it did not."""
+        return self._written.get((environment_url, name))
 
-        try:
-            return self._in_container(create)
-        except ResourceExistsError:
-            return None
+    def _remember(self, reservation: Reservation) -> Reservation:
+        self._written[reservation.environment_url, reservation.name] = reservation
+        return reservation
 
     def read(self, environment_url: str, name: str) -> Reservation | None:
         """Return the reservation of a name; None if nobody has it. Raises ValueError if its record is damaged."""
-        return self._read(FOLDER + blob_name(environment_url, name))
+        return self.read_at(FOLDER + blob_name(environment_url, name))
 
     def holders(self) -> dict[str, str]:
         """Return who has each name: by its place, for ``read_at``, the run's id, "" if it is free. One listing."""
-        blobs = self._in_container(
-            lambda: all_of(self._container.list_blobs(name_starts_with=FOLDER, include=["metadata"]))
-        )
-        return {blob.name: (blob.metadata or {}).get(HOLDER, "") for blob in blobs}
+        return {row.name: row.metadata.get(HOLDER, "") for row in self._container.list_rows(FOLDER)}
 
     def read_at(self, place: str) -> Reservation | None:
         """Return a reservation of ``holders``; None if it is gone. Raises ValueError if its record is damaged."""
-        return self._read(place)
-
-    def _read(self, name: str) -> Reservation | None:
-        from azure.core.exceptions import ResourceNotFoundError
-
-        def read() -> tuple[bytes, str]:
-            download = self._container.get_blob_client(name).download_blob()
-            return download.readall(), str(download.properties.etag)
-
-        try:
-            content, etag = self._in_container(read)
-        except ResourceNotFoundError:
-            return None
-        return reservation_from_json(content, etag)
+        blob = self._container.read(place)
+        return reservation_from_json(blob.content, blob.etag) if blob else None
 
     def save(self, reservation: Reservation) -> Reservation:
-        """Write a reservation over the version that was read. Raises ItemChanged if it was written since."""
-        from azure.core import MatchConditions
-
-        with _conditionally(reservation):
-            written = self._in_container(
-                lambda: self._container.get_blob_client(_name(reservation)).upload_blob(
-                    reservation_to_json(reservation).encode(),
-                    overwrite=True,
-                    metadata=_metadata(reservation),
-                    etag=reservation.record_etag,
-                    match_condition=MatchConditions.IfNotModified,
-                )
-            )
-        return replace(reservation, record_etag=str(written["etag"]))
+        """Write a reservation over the version that was read. Raises RecordChanged if it was written since."""
+        etag = self._container.replace(
+            _name(reservation), _content(reservation), _metadata(reservation), etag=reservation.record_etag
+        )
+        return self._remember(replace(reservation, record_etag=etag))
 
     def delete(self, reservation: Reservation) -> None:
-        """Delete the version that was read. Raises ItemChanged if it was written since, or is gone."""
-        from azure.core import MatchConditions
+        """Delete the version that was read. Raises RecordChanged if it was written since, or is gone."""
+        self._written.pop((reservation.environment_url, reservation.name), None)
+        self._container.delete_version(_name(reservation), reservation.record_etag)
 
-        with _conditionally(reservation):
-            self._in_container(
-                lambda: self._container.get_blob_client(_name(reservation)).delete_blob(
-                    etag=reservation.record_etag, match_condition=MatchConditions.IfNotModified
-                )
-            )
 
-    def _in_container[Result](self, call: Callable[[], Result]) -> Result:
-        return in_container(self._container, call, "reservations")
+def _content(reservation: Reservation) -> bytes:
+    return reservation_to_json(reservation).encode()
 
 
 def _metadata(reservation: Reservation) -> dict[str, str]:
@@ -106,13 +73,3 @@ def _metadata(reservation: Reservation) -> dict[str, str]:
 
 def _name(reservation: Reservation) -> str:
     return FOLDER + blob_name(reservation.environment_url, reservation.name)
-
-
-@contextmanager
-def _conditionally(reservation: Reservation) -> Iterator[None]:
-    from azure.core.exceptions import ResourceModifiedError, ResourceNotFoundError
-
-    try:
-        yield
-    except (ResourceModifiedError, ResourceNotFoundError) as error:
-        raise ItemChanged(f"the reservation of {reservation.name} was written by another worker meanwhile") from error

@@ -223,7 +223,7 @@ def _hold_or_stop(run: Run, error: Refused, step: str, lane: Lane, machine: Stat
             _take_back(row, services)
     if stop is None or stop.refusal != refusal:
         return _hold(run, error, refusal, machine, services)
-    services.store.stop(replace(stop, next_try=now + timedelta(seconds=STOPPED_TRY_S), text=str(error)))
+    services.store.save_stop(replace(stop, next_try=now + timedelta(seconds=STOPPED_TRY_S), text=str(error)))
     held = run.held or Held(since=now, text=error.message)
     held = replace(held, text=error.message, refusal=refusal, is_aside=True, is_flows=True, is_cleared=False)
     after = run.failed_once_more(STOPPED_TRY_S, now).without_problem(About.ASIDE).without_problem(About.FAILING)
@@ -237,7 +237,7 @@ def _put_off_next_try(run: Run, after: Run, error: AppError, stop: Stop, service
     """
     if isinstance(error, Refused) and after.held and after.held.is_flows:
         return after  # the same refusal: the next try is put off already
-    services.store.stop(replace(stop, next_try=services.now() + timedelta(seconds=STOPPED_TRY_S)))
+    services.store.save_stop(replace(stop, next_try=services.now() + timedelta(seconds=STOPPED_TRY_S)))
     return replace(after.without_problem(About.FAILING), failing_since=None) if run.held else after
 
 
@@ -290,7 +290,7 @@ def _let_others_through(run: Run, step: str, lane: Lane, services: Services) -> 
     stop = _find_stop(run, lane)
     if stop and stop.refusal.startswith(f"{step}|"):
         log.info("flow.resumed", flow_name=stop.flow_name, refusal=stop.refusal)
-        services.store.end_stop(stop.lane, stop.flow_name)
+        services.store.delete_stop(stop.lane, stop.flow_name)
     met = [
         row
         for row in lane.rows
@@ -315,7 +315,7 @@ def _add_those_that_passed(run: Run, held: Held, services: Services) -> Run:
         if row.flow_name == run.flow_name and row.sort_key > run.sort_key and not row.is_waiting and not row.is_passed
     ]
     searched = 0
-    for rows in services.store.ended_rows(services.now().date(), held.since.date()):
+    for rows in services.index.ended_rows(services.now().date(), held.since.date()):
         names += [
             row.file_name
             for row in rows.rows

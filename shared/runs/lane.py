@@ -10,7 +10,6 @@ from datetime import datetime
 from itertools import groupby
 from typing import Final
 
-from shared.runs.run import Run
 from shared.runs.states import State
 
 SECOND: Final = len("20260123T010203")  # of the time with which a place begins
@@ -33,7 +32,6 @@ class LaneRow:
     damage: str = ""  # what is wrong with its record; "": nothing that is known
     saved: datetime | None = field(default=None, compare=False)  # by storage's clock
     record_etag: str = field(default="", compare=False)
-    whole: Run | None = field(default=None, compare=False)  # a run that nobody has worked at yet stands in the listing
 
     @property
     def is_waiting(self) -> bool:

@@ -59,8 +59,8 @@ def wake_lanes(lanes: OpenLanes, services: Services) -> int:
     for together in _batches(wakes):
         delay_s = max(delay_s for _, delay_s in together)
         text = "\n".join(text for text, _ in together)
-        work[f"wake {text}"] = partial(services.wakes.send, text, delay_s=delay_s)
-    if error := gravest(services.attempt_all(work, limit_s=WAKE_S)):
+        work[f"wake {text}"] = partial(services.queue.send, text, delay_s=delay_s)
+    if error := gravest(services.duties.attempt_all(work, limit_s=WAKE_S)):
         raise error
     return len(wakes)
 
@@ -117,7 +117,7 @@ def end_idle_stops(lanes: OpenLanes, services: Services) -> int:
     at_work = {(row.lane, row.flow_name) for row in lanes.rows if not row.damage and row.state is not State.CANCELLED}
     idle = [stop for stop in lanes.stops if (stop.lane, stop.flow_name) not in at_work]
     for stop in idle:
-        services.store.end_stop(stop.lane, stop.flow_name)
+        services.store.delete_stop(stop.lane, stop.flow_name)
     return len(idle)
 
 

@@ -15,16 +15,18 @@ from shared.app import Services
 from shared.clients.http.context import RecordedCall, correlated, recording
 from shared.errors import (
     AppError,
+    LeaseTaken,
+    RecordChanged,
 )
 from shared.log import bound, log
-from shared.reservations import reserve
+from shared.reservations import release
 from shared.reservations.reservation import Reservation
 from shared.runs import blame
 from shared.runs.lane import Choice, choose
 from shared.runs.machine import StateMachine, Step, StepFailed
 from shared.runs.run import Run
 from shared.runs.states import State
-from shared.runs.store import Lane, LeaseTaken, RecordChanged
+from shared.runs.store import Lane
 from shared.runs.values import About, RemoteCallRecord, StepRecord, Wait
 
 # Seconds after which a lane's worker hands over to a new invocation between two runs; one run may take longer. Far
@@ -54,7 +56,7 @@ def advance(text: str, machine: StateMachine, services: Services) -> None:
     lane, _, place = text.partition(" ")
     damaged: set[str] = set()
     try:
-        with services.store.lease(lane):
+        with services.leases.hold(lane):
             _advance_lane(lane, place, damaged, machine, services)
     except LeaseTaken:
         log.info("lane.held_by_another", lane=lane)
@@ -66,7 +68,7 @@ def advance(text: str, machine: StateMachine, services: Services) -> None:
     # A wake-up that came while we held the lease has ended without effect; what it was about is for us to see.
     choice = _choice(_list_lane(lane, damaged, services))
     if choice and choice.due <= services.now():
-        services.wakes.send(lane)
+        services.queue.send(lane)
 
 
 def _list_lane(lane: str, damaged: set[str], services: Services) -> Lane:
@@ -92,7 +94,7 @@ def _advance_lane(lane: str, place: str, damaged: set[str], machine: StateMachin
         if choice.due > now + CLOCKS_DIFFER_BY:
             wait_s = (choice.due - now).total_seconds()
             if has_worked and wait_s < LEFT_TO_TIMER_S:  # if it has not, whoever was at work last has sent its wake-up
-                services.wakes.send(lane, delay_s=wait_s)
+                services.queue.send(lane, delay_s=wait_s)
             return
         if (now - began).total_seconds() > WORK_S:
             return  # what is left is due, so the look after the lease is released sends a wake-up
@@ -153,7 +155,7 @@ def _save(run: Run, services: Services) -> Run | None:
         _conclude(run, services)
         return None
     # Read before the run is saved: from then on another worker may reserve the same names for it.
-    held = reserve.held_by(run, services) if run.reserved and _may_reserve_again(run) else ()
+    held = release.held_by(run, services) if run.reserved and _may_reserve_again(run) else ()
     saved = services.store.save(run)
     run_alerts.enqueue_problem(saved, services)  # once it is saved; each try queues it again, in case that failed
     return _free_reservations(saved, held, services)
@@ -171,9 +173,9 @@ def _free_reservations(run: Run, held: Sequence[Reservation], services: Services
     if not run.reserved or _needs_reservations(run):
         return run
     if _may_reserve_again(run):
-        reserve.free(held, services)
+        release.free(held, services)
     else:
-        reserve.give_back(run, services)
+        release.give_back(run, services)
     return replace(run, reserved=())
 
 
@@ -251,7 +253,7 @@ def _conclude(run: Run, services: Services) -> None:
     run_alerts.enqueue_failure(over, services)
     services.store.end(over)
     if over.reserved and not over.may_be_with_fo:
-        reserve.give_back(over, services)
+        release.give_back(over, services)
     log.info(
         "run.ended",
         outcome=over.outcome.value if over.outcome else "",

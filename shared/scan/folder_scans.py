@@ -12,7 +12,7 @@ from typing import Final
 
 from shared.alerts.alert import Alert, Category, alert_key
 from shared.app import Services
-from shared.azure_storage.checkpoints import change_note, moment_of
+from shared.azure_storage.checkpoints import moment_of
 from shared.clients.graph.drive_item import DriveItem
 from shared.concurrency import Attempt
 from shared.config.integrations import ImportFlow
@@ -75,7 +75,7 @@ class FolderScan:
 
 def parse_scans(content: Mapping[str, str], services: Services) -> list[FolderScan]:
     """Return what a checkpoint says of the folder of each import, in the order of the settings."""
-    return [_parse_scan(flow, content, services.now()) for flow in services.integrations.imports]
+    return [_parse_scan(flow, content, services.now()) for flow in services.settings.flows.imports]
 
 
 def _parse_scan(flow: ImportFlow, content: Mapping[str, str], now: datetime) -> FolderScan:
@@ -130,16 +130,16 @@ def record_scans(ended: Mapping[str, Attempt[int]], started: datetime, services:
         for name in [name for name in content if name.startswith(_FOLDER)]:
             del content[name]  # of a folder that is not in the settings any more
         content.update(text for scan in scans for text in _texts(scan))
-        if services.last_scan:
-            content[AT] = services.last_scan.isoformat()
+        if services.scan_memory.last_scan:
+            content[AT] = services.scan_memory.last_scan.isoformat()
 
-    change_note(CHECKPOINT, change, services)
+    services.checkpoints.change(CHECKPOINT, change)
     return scans
 
 
 def _after(before: FolderScan, attempt: Attempt[int] | None, started: datetime, services: Services) -> FolderScan:
     place = (before.flow.drive, before.flow.input_folder)
-    known = services.last_scans.get(place)
+    known = services.scan_memory.last_scan_of.get(place)
     last_good = max((moment for moment in (before.last_good, known) if moment), default=None)
     is_good = (attempt is not None and attempt.error is None) or (known is not None and known >= started)
     return FolderScan(
@@ -147,7 +147,9 @@ def _after(before: FolderScan, attempt: Attempt[int] | None, started: datetime, 
         last_good=last_good,
         first=None if last_good else before.first or started,
         error="" if is_good else _error_text(attempt),
-        strays=_strays_after(before, services.last_strays.get(place), services.now()) if is_good else before.strays,
+        strays=_strays_after(before, services.scan_memory.strays_in.get(place), services.now())
+        if is_good
+        else before.strays,
     )
 
 

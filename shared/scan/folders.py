@@ -13,14 +13,14 @@ def make_folders(services: Services, *, limit_s: float) -> int:
 
     A folder that cannot be made keeps no other from being made; the gravest error is raised at the end.
     """
-    integrations = services.integrations
+    integrations = services.settings.flows
     folders: dict[str, tuple[str, Sequence[str]]] = {
         flow.name: (flow.drive, (flow.input_folder, flow.processing_folder, flow.success_folder, flow.error_folder))
         for flow in integrations.imports
     }
     folders |= {flow.name: (flow.drive, (flow.output_folder,)) for flow in integrations.exports}
     work = {f"make folders of {name}": partial(_make_folders, *each, services) for name, each in folders.items()}
-    return sum_results(services.attempt_all(work, limit_s=limit_s, at_once=SCANS_AT_ONCE))
+    return sum_results(services.duties.attempt_all(work, limit_s=limit_s, at_once=SCANS_AT_ONCE))
 
 
 def _make_folders(drive: str, paths: Sequence[str], services: Services) -> int:
@@ -28,5 +28,5 @@ def _make_folders(drive: str, paths: Sequence[str], services: Services) -> int:
 
 
 def _make_folder(drive: str, path: str, services: Services) -> int:
-    services.folder_id(drive, path)
+    services.folders.find(drive, path)
     return 1

@@ -14,14 +14,14 @@ from typing import Final
 from shared.app import Services
 from shared.clients.graph.drive_item import DriveItem
 from shared.clients.http.context import allowed_s
-from shared.concurrency import Attempt, sum_results
+from shared.concurrency import Attempt, map_concurrently, sum_results
 from shared.config.integrations import ImportFlow, matches_name
 from shared.errors import NotFound
 from shared.locks import WAIT_S, CallLock
 from shared.log import log
+from shared.runs.addresses import kept_key, key_of, sort_key_after
 from shared.runs.run import Run, new_run
 from shared.runs.states import Direction, State
-from shared.runs.store import kept_key, key_of, order_behind
 from shared.runs.values import FileFacts
 
 # If no folder holds a file, the open runs need not be known, so they are asked for once one does. A run that ends
@@ -54,7 +54,7 @@ class FoundLanes:
         self._services = services
         self._keeps_last = keeps_last
         self._lock = threading.Lock()
-        self._left = len(services.integrations.imports)
+        self._left = len(services.settings.flows.imports)
         self.kept = ""
 
     def end_folder(self, lane: str) -> None:
@@ -68,12 +68,12 @@ class FoundLanes:
         if is_kept:
             self.kept = lane
         elif lane:
-            self._services.wakes.send(lane)
+            self._services.queue.send(lane)
 
     def wake_kept(self) -> None:
         """Wake the lane that was kept, because nobody goes on with it."""
         if self.kept:
-            self._services.wakes.send(self.kept)
+            self._services.queue.send(self.kept)
 
 
 def count_opened(scans: Mapping[str, Attempt[int]]) -> int:
@@ -83,17 +83,17 @@ def count_opened(scans: Mapping[str, Attempt[int]]) -> int:
 
 def scan_all(services: Services, found: FoundLanes, *, limit_s: float | None) -> dict[str, Attempt[int]]:
     """Scan every Input folder; return for each import, by its name, how many runs were opened, or what went wrong."""
-    flows = services.integrations.imports
+    flows = services.settings.flows.imports
     open_runs = _OpenRuns(services)
     work = {f"scan {flow.name}": partial(_scan, flow, open_runs, found, services) for flow in flows}
-    ended = services.attempt_all(work, limit_s=limit_s, at_once=SCANS_AT_ONCE)
+    ended = services.duties.attempt_all(work, limit_s=limit_s, at_once=SCANS_AT_ONCE)
     scans = {flow.name: ended[f"scan {flow.name}"] for flow in flows}
     for name, scan in scans.items():
         if scan.error:
             log.error("scan.failed", flow_name=name, reason=str(scan.error))
     log.info("scan.done", opened=count_opened(scans))
     if not scans or any(scan.error is None for scan in scans.values()):
-        services.last_scan = services.now()
+        services.scan_memory.last_scan = services.now()
     return scans
 
 
@@ -104,7 +104,7 @@ def _scan(flow: ImportFlow, open_runs: "_OpenRuns", found: FoundLanes, services:
         opened = _open_runs_in(flow, open_runs, services)
     finally:
         found.end_folder(flow.lane if opened else "")
-    services.last_scans[flow.drive, flow.input_folder] = services.now()
+    services.scan_memory.last_scan_of[flow.drive, flow.input_folder] = services.now()
     return opened
 
 
@@ -122,17 +122,17 @@ def _open_runs_in(flow: ImportFlow, open_runs: "_OpenRuns", services: Services) 
 def _list_files(flow: ImportFlow, services: Services) -> list[DriveItem]:
     """Return the files of an Input folder, without those whose names are ignored; note what is not a file."""
     try:
-        items = list(services.onedrive(flow.drive).list_items(services.folder_id(flow.drive, flow.input_folder)))
+        items = list(services.onedrive(flow.drive).list_items(services.folders.find(flow.drive, flow.input_folder)))
     except NotFound:
-        services.forget_folder(flow.drive, flow.input_folder)  # renamed or deleted; the next scan makes it anew
+        services.folders.forget(flow.drive, flow.input_folder)  # renamed or deleted; the next scan makes it anew
         raise
     ignored = services.settings.import_ignored_names
     seen = [item for item in items if not matches_name(item.name, ignored)]
     if len(seen) < len(items):
         log.info("scan.ignored", flow_name=flow.name, items=len(items) - len(seen))
-    is_ours = partial(services.integrations.leads_to_ours, flow.drive, flow.input_folder)
+    is_ours = partial(services.settings.flows.leads_to_ours, flow.drive, flow.input_folder)
     strays = [item for item in seen if not item.is_file and not is_ours(item.name)]
-    services.last_strays[flow.drive, flow.input_folder] = strays
+    services.scan_memory.strays_in[flow.drive, flow.input_folder] = strays
     return [item for item in seen if item.is_file]
 
 
@@ -175,9 +175,9 @@ def _open_runs_for(flow: ImportFlow, files: Sequence[DriveItem], known: _KnownRu
     new = [item for item in files if kept_key(item.item_id) not in known.item_ids]
     if not new:
         return 0
-    begun = services.store.begun(flow.lane) if flow.lane in known.lanes else ""
+    begun = services.store.last_under_way(flow.lane) if flow.lane in known.lanes else ""
     runs = [_new_run(flow, item, begun, services.now()) for item in new]
-    return sum(services.side_by_side(services.store.create, runs))
+    return sum(map_concurrently(services.store.create, runs))
 
 
 def _new_run(flow: ImportFlow, item: DriveItem, begun: str, now: datetime) -> Run:
@@ -209,4 +209,4 @@ def _sort_key(item: DriveItem, begun: str) -> str:
     A file can be older than one that came before it: copying keeps the date. It must not become the lane's first run
     while F&O works on another file of the lane.
     """
-    return order_behind(begun, item.last_modified, item.item_id)
+    return sort_key_after(begun, item.last_modified, item.item_id)

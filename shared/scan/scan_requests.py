@@ -44,11 +44,11 @@ def request_scan(services: Services, at_once: Callable[[str], object]) -> None:
     def send(delay_s: float) -> None:
         message = request_message(now + timedelta(seconds=delay_s))
         if delay_s:
-            services.wakes.send(message, delay_s=delay_s)
+            services.queue.send(message, delay_s=delay_s)
         else:
             at_once(message)
 
-    if not services.scan_throttle.request(now, send):
+    if not services.scan_memory.throttle.request(now, send):
         log.info("notification.covered")
 
 
@@ -62,15 +62,15 @@ def handle_request(message: str, services: Services) -> str:
     now = services.now()
     due, repeats = _parse(message, now)
     # A repetition was not sent because of something that happened at that moment.
-    if services.scan_throttle.has_started_since(due if repeats else due + CLOCKS_DIFFER_BY):
+    if services.scan_memory.throttle.has_started_since(due if repeats else due + CLOCKS_DIFFER_BY):
         log.info("scan.covered", asked=due)
         return ""
-    services.scan_throttle.start(now)
+    services.scan_memory.throttle.start(now)
     found = FoundLanes(services, keeps_last=True)
     scans = scan_all(services, found, limit_s=None)
     failed = gravest(scans)
     try:
-        if failed or (not count_opened(scans) and not services.scan_throttle.is_echo(due)):
+        if failed or (not count_opened(scans) and not services.scan_memory.throttle.is_echo(due)):
             _repeat_later(repeats, services)
         if failed and not isinstance(failed, AppError):
             raise failed
@@ -87,8 +87,8 @@ def _repeat_later(repeats: int, services: Services) -> None:
     delay_s = REPEAT_AFTER_S[repeats]
     now = services.now()
     moment = now + timedelta(seconds=delay_s)
-    if services.scan_throttle.repeat(now, moment):
-        services.wakes.send(request_message(moment, repeats + 1), delay_s=delay_s)
+    if services.scan_memory.throttle.repeat(now, moment):
+        services.queue.send(request_message(moment, repeats + 1), delay_s=delay_s)
 
 
 def _parse(message: str, now: datetime) -> tuple[datetime, int]:

@@ -10,12 +10,11 @@ from functools import partial
 from typing import Final
 
 from shared.app import Services
-from shared.azure_storage.checkpoints import moment_of, read_note
+from shared.azure_storage.checkpoints import Checkpoint, moment_of
 from shared.clients.graph.subscriptions import Subscription, SubscriptionExists
 from shared.concurrency import sum_results
 from shared.errors import NeedsPerson, NotFound, TryAgain
 from shared.log import log
-from shared.runs.store import Mark
 
 # Graph accepts at most 42,300 minutes for a drive. https://learn.microsoft.com/graph/api/resources/subscription
 SUBSCRIPTION_LIFE: Final = timedelta(minutes=42_000)
@@ -34,17 +33,17 @@ def keep_subscriptions(services: Services, *, limit_s: float, in_doubt: bool = F
     """
     if not services.settings.notification_url:
         return 0
-    drives = sorted({flow.drive for flow in services.integrations.imports})
+    drives = sorted({flow.drive for flow in services.settings.flows.imports})
     work = {
         f"keep subscription of {drive}": partial(_keep_subscription, drive, services, in_doubt=in_doubt)
         for drive in drives
     }
-    return sum_results(services.attempt_all(work, limit_s=limit_s))
+    return sum_results(services.duties.attempt_all(work, limit_s=limit_s))
 
 
 def _keep_subscription(drive: str, services: Services, *, in_doubt: bool) -> bool:
     name = subscription_checkpoint(drive)
-    mark = read_note(name, services)
+    mark = services.checkpoints.read(name)
     wanted = _fingerprint(services)
     is_ours = mark.content.get("address") == wanted
     renewed = moment_of(mark.content.get("renewed"))
@@ -67,7 +66,7 @@ def _keep_subscription(drive: str, services: Services, *, in_doubt: bool) -> boo
         "renewed": now,
         "address": wanted,
     }
-    services.store.write_mark(name, mark)
+    services.checkpoints.write(name, mark)
     log.info(
         "subscription.kept", drive=drive, subscription_id=subscription.subscription_id, expires=subscription.expires
     )
@@ -79,7 +78,7 @@ def subscription_checkpoint(drive: str) -> str:
     return f"subscription-{hashlib.sha256(drive.encode()).hexdigest()[:12]}"
 
 
-def _as_overdue(drive: str, mark: Mark, error: TryAgain, services: Services) -> NeedsPerson | None:
+def _as_overdue(drive: str, mark: Checkpoint, error: TryAgain, services: Services) -> NeedsPerson | None:
     """Return the error for people if a subscription could not be renewed for long; None if it is not long yet."""
     renewed, expires = moment_of(mark.content.get("renewed")), moment_of(mark.content.get("expires"))
     if not renewed or services.now() - renewed < REPORT_UNRENEWED_AFTER:
@@ -93,7 +92,7 @@ def _as_overdue(drive: str, mark: Mark, error: TryAgain, services: Services) -> 
     )
 
 
-def _renew(mark: Mark, services: Services) -> Subscription | None:
+def _renew(mark: Checkpoint, services: Services) -> Subscription | None:
     """Renew the subscription of the checkpoint and return it; None if there is none any more."""
     if "id" not in mark.content:
         return None

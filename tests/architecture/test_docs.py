@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from local_cloud.cloud import KNOWN_PORTS
-from shared.azure_storage.queue import WORK
+from shared.azure_storage.queue_names import WORK
 from shared.config.settings import SETTINGS
 from shared.exports import steps as export_steps
 from shared.imports import steps as import_steps

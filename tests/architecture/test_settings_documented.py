@@ -57,8 +57,8 @@ def test_the_example_names_every_default_that_it_repeats_as_it_is() -> None:
 def test_the_example_works_as_it_is() -> None:
     settings = read_settings(EXAMPLE["Values"])
 
-    assert [flow.input_folder for flow in settings.integrations.imports] == ["/Input"]
-    assert settings.integrations.drives == ("drives/b!local",)
+    assert [flow.input_folder for flow in settings.flows.imports] == ["/Input"]
+    assert settings.flows.drives == ("drives/b!local",)
 
 
 # facts of the samples: https://github.com/microsoft/Dynamics-AX-Integration, FileBasedIntegrationSamples

@@ -136,9 +136,7 @@ def _line(source: str, position: int) -> int:
 def main(arguments: Sequence[str]) -> int:
     """Print the texts; return 0."""
     parser = argparse.ArgumentParser(prog="python -m tests.architecture.texts", description=__doc__)
-    parser.add_argument(
-        "words", nargs="?", default="", metavar="REGEX", help="only texts that match, whatever the case"
-    )
+    parser.add_argument("words", nargs="?", default="", metavar="REGEX", help="only texts that match, in any case")
     wanted = re.compile(parser.parse_args(arguments).words, re.IGNORECASE)
     for path, texts in groupby((text for text in all_texts() if wanted.search(text.text)), lambda each: each.path):
         sys.stdout.write(f"\n{path}\n")

@@ -25,8 +25,8 @@ def look(app: Services) -> int:
 def listing(app: Services) -> int:
     """List all Input folders, as a look does, and do nothing about it; return how many files there are."""
     return sum(
-        len(list(app.onedrive(flow.drive).list_files(app.folder_id(flow.drive, flow.input_folder))))
-        for flow in app.integrations.imports
+        len(list(app.onedrive(flow.drive).list_files(app.folders.find(flow.drive, flow.input_folder))))
+        for flow in app.settings.flows.imports
     )
 
 
@@ -43,9 +43,9 @@ def main(arguments: Sequence[str]) -> None:
     """Do it and print what it took."""
     app = services()
     # What a warm process has: folders, a token, the imports of the storage SDK and its first connection.
-    for flow in app.integrations.imports:
-        app.folder_id(flow.drive, flow.input_folder)
-    app.store.read_mark("looks")
+    for flow in app.settings.flows.imports:
+        app.folders.find(flow.drive, flow.input_folder)
+    app.checkpoints.read("looks")
     memory_mib = process.memory_mib() if process.IS_MEASURED else None
     began = time.perf_counter()
     done = WORK[arguments[0]](app, *arguments[1:])

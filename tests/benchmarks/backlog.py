@@ -116,7 +116,7 @@ def _measured(trial: Trial, files: int) -> _Backlog:
         app("listing")  # OneDrive hashes what it has not seen before
         listing, look = app("listing"), app("look")
         assert listing["done"] == look["done"] == files
-        flow = read_settings(stage.settings).integrations.import_named(lanes[LANES // 2])
+        flow = read_settings(stage.settings).flows.import_named(lanes[LANES // 2])
         assert flow
         wake = app("wake", flow.lane)
         return _Backlog(files=files, listing=listing, look=look, wake=wake, wake_calls=log.counted(Whose.RUN))

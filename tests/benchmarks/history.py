@@ -19,10 +19,12 @@ from operations import list_view, pages
 from operations.filters import Filters
 from operations.web import PageRequest
 from shared.app import Services
+from shared.azure_storage.container import BlobContainer
 from shared.config.settings import read_settings
+from shared.runs.addresses import ended_name, sort_key_of
 from shared.runs.run import Run, new_run
 from shared.runs.states import Direction, Outcome, State
-from shared.runs.store import RunStore, _name_in, order_of
+from shared.runs.store import RunStore
 from shared.runs.values import FileFacts, RemoteCallRecord, StepRecord
 from tests.benchmarks.figures import Figure, Limit, Sample
 from tests.benchmarks.many_blobs import multiply
@@ -48,7 +50,8 @@ def measure(trial: Trial) -> list[Figure]:
         BlobServiceClient.from_connection_string(azurite.connection_string) as blobs,
     ):
         ours, reference = (
-            _services(azurite.connection_string, RunStore(blobs.get_container_client(name))) for name in ("many", "few")
+            _services(azurite.connection_string, RunStore(BlobContainer(blobs.get_container_client(name))))
+            for name in ("many", "few")
         )
         samples = []
         for number in range(PAIRS + 1):
@@ -101,9 +104,7 @@ def _write_history(folder: Path, sizes: Mapping[str, int]) -> None:
     """Let an Azurite in this folder hold this many ended runs, by container."""
     now = datetime.now(UTC)
     names = {
-        container: [
-            _name_in("ended", now - timedelta(days=DAYS) * number / size, f"{number:012x}") for number in range(size)
-        ]
+        container: [ended_name(now - timedelta(days=DAYS) * number / size, f"{number:012x}") for number in range(size)]
         for container, size in sizes.items()
     }
     with (
@@ -111,7 +112,7 @@ def _write_history(folder: Path, sizes: Mapping[str, int]) -> None:
         BlobServiceClient.from_connection_string(azurite.connection_string) as blobs,
     ):
         for container in names:
-            store = RunStore(blobs.get_container_client(container))
+            store = RunStore(BlobContainer(blobs.get_container_client(container)))
             store.create(_a_run(now))
             (run,) = map(store.read_row, store.lane("lane").rows)
             store.end(replace(run, state=State.FILED, ended=now, outcome=Outcome.SUCCEEDED))
@@ -125,7 +126,7 @@ def _a_run(now: datetime) -> Run:
         state=State.FOUND,
         flow_name="import",
         lane="lane",
-        sort_key=order_of(now, "1"),
+        sort_key=sort_key_of(now, "1"),
         now=now,
         file=FileFacts(name="USMF_Customers_001.zip", item_id="01ABCDEFGHIJKLMNOPQRSTUVWXYZ", size_bytes=18_204),
     )

@@ -12,6 +12,7 @@ import pytest
 
 from local_cloud.finance_operations.knobs import Speed
 from local_cloud.storage import Azurite
+from shared.concurrency import map_concurrently
 from shared.runs.values import Held
 from tests.benchmarks.figures import Figure, Limit, Sample
 from tests.benchmarks.storage_log import StorageLog, Whose
@@ -77,7 +78,7 @@ def _wake_up(world: World, aside: int, log: StorageLog) -> int:
         replace(put_aside, run_id=f"{number:012x}", sort_key=f"20200101T000000{number:06}Z-item-{number}")
         for number in range(aside)
     ]
-    assert all(world.services.side_by_side(world.services.store.create, runs))
+    assert all(map_concurrently(world.services.store.create, runs))
     log.forget()
     world.wake(run.lane)
     calls = len(log.calls(Whose.RUN))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.azure_storage.queue import WORK
+from shared.azure_storage.queue_names import WORK
 from tests.benchmarks import __main__ as command
 from tests.benchmarks.figures import Figure, Limit, Sample, combined, markdown, percentile, shown, table
 from tests.benchmarks.many_blobs import multiply

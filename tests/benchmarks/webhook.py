@@ -14,7 +14,7 @@ from typing import Any, Final
 from azure.storage.queue import QueueClient
 
 from local_cloud.cloud import ROOT
-from shared.azure_storage.queue import WORK
+from shared.azure_storage.queue_names import WORK
 from tests.benchmarks.figures import Figure, Limit, Sample, percentile
 from tests.benchmarks.stage import a_stage
 from tests.benchmarks.trial import Trial, run_child

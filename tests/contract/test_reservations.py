@@ -16,8 +16,9 @@ import requests
 from azure.storage.blob import BlobServiceClient, ContainerClient
 from requests.adapters import HTTPAdapter
 
-from shared.errors import ItemChanged, NeedsPerson, TryAgain
-from shared.reservations.reservation import Party, Reservation, Reserved, blob_name
+from shared.azure_storage.container import BlobContainer
+from shared.errors import NeedsPerson, RecordChanged, TryAgain
+from shared.reservations.reservation import Reservation, ReservedExecution, RunRef, blob_name
 from shared.reservations.store import FOLDER, Reservations
 from shared.runs.store import RunStore
 from tests.faults.interception import _made
@@ -29,11 +30,11 @@ NAME = "project:größe & 100%"
 
 @pytest.fixture
 def reservations(container: ContainerClient) -> Reservations:
-    return Reservations(container)
+    return Reservations(BlobContainer(container))
 
 
-def a_party(run_id: str = "0123456789ab") -> Party:
-    return Party(run_id=run_id, address=f"1-{run_id}", file_name="USMF_Größe.zip", opened=NOW, seen=NOW)
+def a_party(run_id: str = "0123456789ab") -> RunRef:
+    return RunRef(run_id=run_id, address=f"1-{run_id}", file_name="USMF_Größe.zip", opened=NOW, seen=NOW)
 
 
 def a_reservation(run_id: str = "0123456789ab", *, name: str = NAME) -> Reservation:
@@ -41,7 +42,7 @@ def a_reservation(run_id: str = "0123456789ab", *, name: str = NAME) -> Reservat
         environment_url=ENVIRONMENT,
         name=name,
         holder=a_party(run_id),
-        executions=(Reserved(execution_id=f"of-{run_id}", chosen=NOW),),
+        executions=(ReservedExecution(execution_id=f"of-{run_id}", chosen=NOW),),
     )
 
 
@@ -100,10 +101,10 @@ def test_a_reservation_is_written_by_who_has_taken_or_read_it(reservations: Rese
     taken = created(reservations)
 
     saved = reservations.save(replace(taken, waiting=a_party("ba9876543210")))
-    once_more = reservations.save(saved.taken(a_party("cccccccccccc"), ()))
+    once_more = reservations.save(saved.taken_by(a_party("cccccccccccc"), ()))
     read = reservations.read(ENVIRONMENT, NAME)
     assert read == once_more
-    again = reservations.save(read.given_back())
+    again = reservations.save(read.freed())
 
     assert reservations.read(ENVIRONMENT, NAME) == again
     assert (again.holder, again.waiting) == (None, a_party("ba9876543210"))
@@ -113,11 +114,11 @@ def test_a_reservation_that_was_written_since_it_was_read_is_neither_overwritten
     reservations: Reservations,
 ) -> None:
     stale = created(reservations)
-    newer = reservations.save(stale.taken(a_party("ba9876543210"), ()))
+    newer = reservations.save(stale.taken_by(a_party("ba9876543210"), ()))
 
-    with pytest.raises(ItemChanged):
-        reservations.save(stale.given_back())
-    with pytest.raises(ItemChanged):
+    with pytest.raises(RecordChanged):
+        reservations.save(stale.freed())
+    with pytest.raises(RecordChanged):
         reservations.delete(stale)
 
     assert reservations.read(ENVIRONMENT, NAME) == newer
@@ -130,7 +131,7 @@ def test_a_reservation_that_is_deleted_is_free_and_is_not_brought_back(reservati
 
     assert reservations.read(ENVIRONMENT, NAME) is None
     for late in (reservations.save, reservations.delete):
-        with pytest.raises(ItemChanged):
+        with pytest.raises(RecordChanged):
             late(taken)
     assert created(reservations, "ba9876543210").is_held_by("ba9876543210")
 
@@ -140,7 +141,7 @@ def test_a_reservation_of_the_holder_before_cannot_free_the_name_of_the_next(res
     reservations.delete(before)
     created(reservations)  # the same in every byte
 
-    with pytest.raises(ItemChanged):
+    with pytest.raises(RecordChanged):
         reservations.delete(before)
 
 
@@ -151,8 +152,8 @@ def test_one_listing_tells_who_has_each_name(reservations: Reservations, monkeyp
     assert reservations.holders() == {}
     created(reservations, "0123456789ab", name="project:a")
     created(reservations, "ba9876543210", name="project:b")
-    free = reservations.save(created(reservations, "cccccccccccc", name="project:c").given_back())
-    reservations.save(created(reservations, name="project:d").taken(a_party("dddddddddddd"), ()))
+    free = reservations.save(created(reservations, "cccccccccccc", name="project:c").freed())
+    reservations.save(created(reservations, name="project:d").taken_by(a_party("dddddddddddd"), ()))
     asked: list[requests.PreparedRequest] = []
     send = requests.Session.send
 
@@ -184,7 +185,7 @@ def test_the_place_of_a_reservation_that_is_gone_leads_to_nothing(reservations: 
 def test_a_reservation_is_not_taken_for_a_run(reservations: Reservations, container: ContainerClient) -> None:
     created(reservations)
 
-    store = RunStore(container)
+    store = RunStore(BlobContainer(container))
     assert (store.open_lanes().rows, store.open_places()) == ([], [])
 
 
@@ -234,7 +235,7 @@ def test_storage_that_is_out_of_reach_is_tried_again_later(verb: str) -> None:
         "BlobEndpoint=http://127.0.0.1:9/devstoreaccount1;"
     )
     with BlobServiceClient.from_connection_string(unreachable, retry_total=0) as blobs:
-        act = every_verb(Reservations(blobs.get_container_client("runs")))[verb]
+        act = every_verb(Reservations(BlobContainer(blobs.get_container_client("runs"))))[verb]
         with pytest.raises(TryAgain) as caught:
             act()
 
@@ -249,7 +250,7 @@ def test_a_wrong_key_to_the_storage_account_needs_a_person_who_is_told_which_set
         "AccountKey=bm90aGluZw==" if part.startswith("AccountKey=") else part for part in azurite_connection.split(";")
     )
     with BlobServiceClient.from_connection_string(wrong, retry_total=0) as blobs:
-        act = every_verb(Reservations(blobs.get_container_client(f"runs-{uuid.uuid4().hex}")))[verb]
+        act = every_verb(Reservations(BlobContainer(blobs.get_container_client(f"runs-{uuid.uuid4().hex}"))))[verb]
         with pytest.raises(NeedsPerson, match="AzureWebJobsStorage"):
             act()
 

@@ -11,7 +11,7 @@ import pytest
 import requests
 from azure.storage.queue import QueueServiceClient
 
-from shared.azure_storage.queue import LONGEST_DELAY_S, QueueLength, WakeQueue
+from shared.azure_storage.queue import LONGEST_DELAY_S, QueueLength, WorkQueue
 from shared.errors import NeedsPerson, TryAgain
 from tests.world import wait_for
 
@@ -25,8 +25,8 @@ def name(queues: QueueServiceClient) -> Iterator[str]:
 
 
 @pytest.fixture
-def wakes(queues: QueueServiceClient, name: str) -> WakeQueue:
-    return WakeQueue(queues, queue=name)
+def wakes(queues: QueueServiceClient, name: str) -> WorkQueue:
+    return WorkQueue(queues, queue=name)
 
 
 def visible(queues: QueueServiceClient, name: str) -> list[str]:
@@ -53,7 +53,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[requests.PreparedRequest]:
     return asked
 
 
-def test_the_queue_is_made_at_the_first_wake_up(wakes: WakeQueue, queues: QueueServiceClient, name: str) -> None:
+def test_the_queue_is_made_at_the_first_wake_up(wakes: WorkQueue, queues: QueueServiceClient, name: str) -> None:
     wakes.send("scan")
 
     assert count(queues, name) == 1
@@ -61,13 +61,13 @@ def test_the_queue_is_made_at_the_first_wake_up(wakes: WakeQueue, queues: QueueS
 
 def test_a_new_queue_takes_the_wake_ups_of_many_workers_at_once(queues: QueueServiceClient, name: str) -> None:
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda number: WakeQueue(queues, queue=name).send(f"in-{number}"), range(8)))
+        list(pool.map(lambda number: WorkQueue(queues, queue=name).send(f"in-{number}"), range(8)))
 
     assert count(queues, name) == 8
 
 
 def test_a_wake_up_is_base64_text_as_the_functions_host_expects(
-    wakes: WakeQueue, queues: QueueServiceClient, name: str
+    wakes: WorkQueue, queues: QueueServiceClient, name: str
 ) -> None:
     wakes.send("scan 2026-11-02T08:30:00+00:00 0 ä")
 
@@ -76,7 +76,7 @@ def test_a_wake_up_is_base64_text_as_the_functions_host_expects(
 
 
 def test_a_delayed_wake_up_is_there_and_not_yet_visible(
-    wakes: WakeQueue, queues: QueueServiceClient, name: str
+    wakes: WorkQueue, queues: QueueServiceClient, name: str
 ) -> None:
     wakes.send("in-1", delay_s=3600)
 
@@ -84,7 +84,7 @@ def test_a_delayed_wake_up_is_there_and_not_yet_visible(
     assert visible(queues, name) == []
 
 
-def test_a_wake_up_becomes_visible_after_its_delay(wakes: WakeQueue, queues: QueueServiceClient, name: str) -> None:
+def test_a_wake_up_becomes_visible_after_its_delay(wakes: WorkQueue, queues: QueueServiceClient, name: str) -> None:
     client = queues.get_queue_client(name)
     before = datetime.now(UTC)
     client.create_queue()
@@ -107,7 +107,7 @@ def test_a_wake_up_becomes_visible_after_its_delay(wakes: WakeQueue, queues: Que
     ],
 )
 def test_a_wake_up_never_comes_before_its_run_is_due(
-    wakes: WakeQueue, queues: QueueServiceClient, name: str, monkeypatch: pytest.MonkeyPatch, delay_s: float, asked: str
+    wakes: WorkQueue, queues: QueueServiceClient, name: str, monkeypatch: pytest.MonkeyPatch, delay_s: float, asked: str
 ) -> None:
     """Storage counts whole seconds. One that came early would end without effect, and the run would be forgotten."""
     queues.create_queue(name)
@@ -129,7 +129,7 @@ def test_a_queue_storage_that_is_out_of_reach_is_tried_again_later() -> None:
         QueueServiceClient.from_connection_string(unreachable, retry_total=0) as service,
         pytest.raises(TryAgain, match="send to work"),
     ):
-        WakeQueue(service).send("in-1")
+        WorkQueue(service).send("in-1")
 
 
 def test_a_wrong_key_to_the_queue_storage_needs_a_person_who_is_told_which_setting(azurite_connection: str) -> None:
@@ -140,7 +140,7 @@ def test_a_wrong_key_to_the_queue_storage_needs_a_person_who_is_told_which_setti
         QueueServiceClient.from_connection_string(wrong, retry_total=0) as service,
         pytest.raises(NeedsPerson, match="AzureWebJobsStorage") as caught,
     ):
-        WakeQueue(service).send("in-1")
+        WorkQueue(service).send("in-1")
 
     assert caught.value.call is not None
     assert caught.value.call.status == 403
@@ -154,52 +154,52 @@ def given_up_by_the_host(queues: QueueServiceClient, name: str, *contents: str) 
 
 
 def test_what_the_host_gave_up_on_is_handed_out_as_it_was_sent_and_is_gone_then(
-    wakes: WakeQueue, queues: QueueServiceClient, name: str
+    wakes: WorkQueue, queues: QueueServiceClient, name: str
 ) -> None:
     wakes.send("in-1")
     given_up_by_the_host(queues, name, *visible(queues, name), "no base64")
 
-    with wakes.given_up(name) as texts:
+    with wakes.poison_messages(name) as texts:
         assert texts == ["in-1", "no base64"]
 
     assert count(queues, f"{name}-poison") == 0
 
 
 def test_what_could_not_be_told_is_kept_and_hidden_from_others_meanwhile(
-    wakes: WakeQueue, queues: QueueServiceClient, name: str
+    wakes: WorkQueue, queues: QueueServiceClient, name: str
 ) -> None:
     wakes.send("in-1")
     given_up_by_the_host(queues, name, "no base64")
 
-    with pytest.raises(TryAgain, match="mail"), wakes.given_up(name):
+    with pytest.raises(TryAgain, match="mail"), wakes.poison_messages(name):
         raise TryAgain("no mail today")
 
-    with wakes.given_up(name) as texts:
+    with wakes.poison_messages(name) as texts:
         assert texts == []
     assert count(queues, f"{name}-poison") == 1
 
 
-def test_an_app_whose_host_never_gave_up_has_nothing_to_tell(wakes: WakeQueue, name: str) -> None:
+def test_an_app_whose_host_never_gave_up_has_nothing_to_tell(wakes: WorkQueue, name: str) -> None:
     wakes.send("in-1")
 
-    with wakes.given_up(name) as texts:
+    with wakes.poison_messages(name) as texts:
         assert texts == []
 
 
 def test_a_message_that_a_person_has_cleared_meanwhile_is_no_trouble(
-    wakes: WakeQueue, queues: QueueServiceClient, name: str
+    wakes: WorkQueue, queues: QueueServiceClient, name: str
 ) -> None:
     wakes.send("in-1")
     given_up_by_the_host(queues, name, "no base64")
 
-    with wakes.given_up(name) as texts:
+    with wakes.poison_messages(name) as texts:
         queues.get_queue_client(f"{name}-poison").clear_messages()
 
     assert texts == ["no base64"]
 
 
 def test_the_length_of_a_queue_counts_what_waits_and_what_was_given_up(
-    wakes: WakeQueue, queues: QueueServiceClient, name: str
+    wakes: WorkQueue, queues: QueueServiceClient, name: str
 ) -> None:
     wakes.send("in-1")
     wakes.send("in-2", delay_s=3600)
@@ -209,4 +209,4 @@ def test_the_length_of_a_queue_counts_what_waits_and_what_was_given_up(
 
 
 def test_a_queue_that_was_not_made_yet_is_empty(queues: QueueServiceClient) -> None:
-    assert WakeQueue(queues).length(f"wakes-{uuid.uuid4().hex}") == QueueLength(waiting=0, given_up=0)
+    assert WorkQueue(queues).length(f"wakes-{uuid.uuid4().hex}") == QueueLength(waiting=0, given_up=0)

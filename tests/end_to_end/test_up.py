@@ -115,7 +115,7 @@ def test_in_the_flex_shape_it_tells_which_scale_groups_have_instances_as_they_co
     with closing(Running(tmp_path / "home", *flex)) as up:
         folder = Path(up.wait_for(r"^ +Input +(\S.*)$"))
         address = up.wait_for(r"^ +its instances +(\S+)$")
-        up.wait_for(r"(Each goes after 2 s without work; a new one takes 0 s at least\.)")
+        up.wait_for(r"(Each is removed after 2 s without work; a new one takes at least 0 s\.)")
 
         (folder / "USMF_Copied_001.zip").write_bytes(build_package())
 
@@ -140,7 +140,7 @@ def test_where_well_known_ports_are_taken_it_runs_on_any_free_ones(tmp_path: Pat
     assert len(up.ports) >= 5
     assert up.ports.isdisjoint(astuple(KNOWN_PORTS))
     assert "UseDevelopmentStorage" not in up.printed  # it stands for the well-known ports
-    assert "An import makes it" in how
+    assert "An import creates it" in how
     assert f"copy the package as USMF_NAME.zip into {(tmp_path / 'home').resolve() / 'OneDrive' / 'Input'}" in how
 
 

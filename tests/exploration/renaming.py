@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from shared.reservations.reservation import Party, Reservation
+from shared.reservations.reservation import Reservation, RunRef
 from shared.runs.lane import Stop
 from shared.runs.run import Run
 from shared.runs.states import Direction
@@ -152,7 +152,7 @@ class _Renaming:
             asked=self._moment(reservation.asked),
         )
 
-    def _party(self, party: Party | None) -> Party | None:
+    def _party(self, party: RunRef | None) -> RunRef | None:
         return party and replace(
             party,
             run_id=self.text(party.run_id),

@@ -30,8 +30,8 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import Any, Final
 
+from shared.runs.addresses import key_of as item_of
 from shared.runs.lane import Stop
-from shared.runs.store import key_of as item_of
 from shared.runs.wake import OVERDUE_S
 from tests.exploration.access import LANE_WORK, SCAN, kind_of
 from tests.exploration.moments import EPOCH

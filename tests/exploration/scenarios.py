@@ -122,7 +122,7 @@ class Scenario:
 
 
 def _lanes(settings: Sequence[Settings]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(flow.lane for each in settings for flow in each.integrations.flows))
+    return tuple(dict.fromkeys(flow.lane for each in settings for flow in each.flows.all))
 
 
 TWO_FILES: Final = Scenario(

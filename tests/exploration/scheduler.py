@@ -17,14 +17,14 @@ from shared.execution import LOST_SUBMITS
 from shared.exports import schedule as export_schedule
 from shared.exports import steps as export_steps
 from shared.imports import steps as import_steps
-from shared.reservations import reserve
+from shared.reservations import release, settle
 from shared.runs import wake
+from shared.runs.addresses import key_of as item_of
 from shared.runs.lane import Choice
 from shared.runs.record import Damaged
 from shared.runs.run import Run
 from shared.runs.states import WITH_FO, Direction
 from shared.runs.states import State as RunState
-from shared.runs.store import key_of as item_of
 from shared.scan import scan_requests
 from tests.exploration.access import (
     EXPORTS,
@@ -951,7 +951,7 @@ def _to_be_settled(world: World, name: str) -> Instant | None:
     reservation = world.reservations[name].reservation
     if reservation.holder is None:
         waiting = reservation.waiting
-        return instant(waiting.seen + reserve.WAITS_FOR) if waiting else world.now
+        return instant(waiting.seen + release.WAITS_FOR) if waiting else world.now
     run_id = reservation.holder.run_id
     record = next((each for each in world.records.values() if each.run.run_id == run_id), None)
     row = row_of(record) if record else None
@@ -962,9 +962,9 @@ def _to_be_settled(world: World, name: str) -> Instant | None:
         return None
     if record and is_readable and record.run.state in (RunState.FOUND, RunState.CLAIMED, RunState.PLANNED):
         is_left = record.run.is_aside or record.run.lane in world.paused
-        unused_after = reserve.UNUSED_AFTER if is_left else reserve.UNUSED_AT_LAST
+        unused_after = settle.UNUSED_AFTER if is_left else settle.UNUSED_AT_LAST
         return instant(reservation.holder.seen + unused_after).after(1)
-    return instant(reservation.asked + reserve.ASKED_EVERY) if reservation.asked else world.now
+    return instant(reservation.asked + settle.ASKED_EVERY) if reservation.asked else world.now
 
 
 def _next_export(world: World) -> int | None:

@@ -21,28 +21,34 @@ from shared.alerts.alert import Alert
 from shared.alerts.outbox import Outbox
 from shared.alerts.outbox import Row as AlertRow
 from shared.app import Services
-from shared.azure_storage.queue import WakeQueue
+from shared.azure_storage.checkpoints import Checkpoint, Checkpoints
+from shared.azure_storage.leases import Leases
+from shared.azure_storage.queue import WorkQueue
 from shared.clients.blobs.errors import SasExpired
 from shared.clients.blobs.read import OpenPackage
 from shared.clients.blobs.write import Transferred
 from shared.clients.fno.client import EntityProgress, ExecutionStatus, FinanceOperations, WriteUrl
 from shared.clients.graph.drive_item import DriveItem
+from shared.clients.graph.folders import FolderIds
 from shared.clients.graph.onedrive import OneDrive
 from shared.clients.http.client import Http
-from shared.concurrency import Attempt, attempted
+from shared.concurrency import Attempt, Duties, attempted
 from shared.config.settings import Settings
-from shared.errors import AppError, ItemChanged, TryAgain
+from shared.errors import AppError, LeaseTaken, RecordChanged, TryAgain
 from shared.imports.package import PackageFacts, check_package
 from shared.log import LOGGER_NAME
 from shared.reservations.reservation import Reservation
 from shared.reservations.store import Reservations
 from shared.runs import worker
+from shared.runs.addresses import key_of
+from shared.runs.index import Rows, RunIndex
 from shared.runs.lane import LaneRow, Stop
 from shared.runs.machine import StateMachine
 from shared.runs.record import Damaged
+from shared.runs.rows import Pause
 from shared.runs.run import Run
 from shared.runs.states import State
-from shared.runs.store import Lane, LeaseTaken, Mark, OpenLanes, Pause, RecordChanged, Rows, RunStore, key_of
+from shared.runs.store import Lane, OpenLanes, RunStore
 from shared.runs.values import NOTHING_IN_PROCESS
 from shared.runs.worker import WORK_S
 from shared.scan import scan_requests
@@ -325,13 +331,14 @@ class Port:
             state=State.EXECUTING,
             run_id=run.run_id,
             record_etag=run.record_etag,
-            whole=replace(run, steps=()),
         )
         # ``blame._hold_or_stop`` and ``record_success`` ask who else has met a refusal, ``passed_by`` who is passed.
-        others = tuple(replace(row, whole=None) for row in self._lane.rows if self._counts(row, run))
-        rows = Entry(Listed((head, *others), self._lane.stops), None, self._log[self._position - 1].now)
+        others = tuple(row for row in self._lane.rows if self._counts(row, run))
+        now = self._log[self._position - 1].now
+        rows = Entry(Listed((head, *others), self._lane.stops), None, now)
+        read = Entry(Record(replace(run, steps=()), run.record_etag), None, now)
         mind = self._mind()._replace(attempt=attempt)
-        self.past = Past(self._position, (self._log[0], rows), self._ids, mind)
+        self.past = Past(self._position, (self._log[0], rows, read), self._ids, mind)
 
     def _counts(self, row: LaneRow, run: Run) -> bool:
         is_passed = run.state is State.FOUND and may_be_passed(row, self._lane.stops)
@@ -365,39 +372,32 @@ class Port:
             self.unseen.append(apply)
 
 
-class _NoMemory(dict[Any, Any]):
-    """Remembers nothing: a reservation is read before it is given back, as another process would."""
-
-    def __setitem__(self, key: object, value: object) -> None:
-        """Forget it."""
-
-
 class ExploredServices(Services):
     """The parts that flows work with, over one port."""
 
     def __init__(self, settings: Settings, port: Port) -> None:
         super().__init__(settings, clock=port.now)
         self.store = cast(RunStore, StoreStandIn(port))
+        self.index = cast(RunIndex, IndexStandIn())
+        self.leases = cast(Leases, LeasesStandIn(port))
+        self.checkpoints = cast(Checkpoints, CheckpointsStandIn(port))
         self.reservations = cast(Reservations, ReservationsStandIn(port))
-        self.wakes = cast(WakeQueue, QueueStandIn(port))
+        self.queue = cast(WorkQueue, QueueStandIn(port))
         self.outbox = cast(Outbox, OutboxStandIn(port))
         self._onedrive = cast(OneDrive, OneDriveStandIn(port))
         self._fno = cast(FinanceOperations, FinanceOperationsStandIn(port))
-        self.scan_throttle = _Forgetful()
-        self.reserved = _NoMemory()
-        self.has_older_reserved = True  # no run is of an older version
+        self.scan_memory.throttle = _Forgetful()
+        self.duties = _OneAfterTheOther()
+        self.folders = _Folders(self.onedrive)
+        self.last_execution_s = _NoMemory()
 
     def forget(self) -> None:
         """Forget what a process remembers: all histories share this one."""
-        self.last_scan = None
+        self.scan_memory.last_scan = None
 
     def onedrive(self, drive: str) -> OneDrive:
         """Return the one drive that there is."""
         return self._onedrive
-
-    def folder_id(self, drive: str, path: str) -> str:
-        """Return a folder's id, which is its name here."""
-        return path.strip("/")
 
     def finance_operations(self, environment_url: str) -> FinanceOperations:
         """Return the one environment that there is."""
@@ -406,8 +406,31 @@ class ExploredServices(Services):
     @contextmanager
     def import_lock(self, environment_url: str) -> Iterator[None]:
         """Hold the turn to import; waiting ten seconds for it is the same as not getting it at once."""
-        with self.store.lease(TURN):
+        with self.leases.hold(TURN):
             yield
+
+    def sleep(self, seconds: float) -> NoReturn:
+        """Fail: no invocation is to wait, for all moments are whole seconds, and there is one clock."""
+        raise AssertionError(f"{seconds} seconds are waited for")
+
+
+class _NoMemory(dict[str, float]):
+    """Remembers nothing: when somebody polls is explored in any case."""
+
+    def __setitem__(self, key: str, value: float) -> None:
+        """Forget it."""
+
+
+class _Folders(FolderIds):
+    """A folder's id is its name here."""
+
+    def find(self, drive: str, path: str) -> str:
+        """Return it."""
+        return path.strip("/")
+
+
+class _OneAfterTheOther(Duties):
+    """Does one after the other in this thread; in what order, and within what time, is not explored."""
 
     def attempt_all[Result](
         self,
@@ -417,22 +440,12 @@ class ExploredServices(Services):
         begin_within_s: float | None = None,
         at_once: int = 1,
     ) -> dict[str, Attempt[Result]]:
-        """Do one after the other in this thread; in what order, and within what time, is not explored."""
+        """Do each piece."""
         return {name: attempted(name, act) for name, act in work.items()}
-
-    def side_by_side[Item, Result](self, act: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-        """Do one after the other: another order comes to the same."""
-        return [act(item) for item in items]
 
     def sleep(self, seconds: float) -> NoReturn:
         """Fail: no invocation is to wait, for all moments are whole seconds, and there is one clock."""
         raise AssertionError(f"{seconds} seconds are waited for")
-
-    def note_took(self, lane: str, seconds: float) -> None:
-        """Remember nothing: when somebody polls is explored in any case."""
-
-    def enqueue_alert(self, alert: Alert) -> None:
-        """Queue nothing: what people are told decides nothing here."""
 
 
 class _Forgetful(ScanThrottle):
@@ -531,8 +544,6 @@ class StoreStandIn(StandIn):
         return list(self._read("lists the names of the open runs", World.places, ROWS))
 
     def read_row(self, row: LaneRow) -> Run:
-        if row.whole:
-            return row.whole
         words = f"reads the run of {row.file_name or row.sort_key}"
         record = self._read(words, lambda world: world.read(row.lane, row.sort_key), ROWS)
         if record is None:
@@ -547,7 +558,7 @@ class StoreStandIn(StandIn):
         rows = self.lane(lane).rows
         return rows[0] if rows else None
 
-    def begun(self, lane: str) -> str:
+    def last_under_way(self, lane: str) -> str:
         orders = [row.sort_key for row in self.lane(lane).rows if not row.is_waiting and not row.is_passed]
         return orders[-1] if orders else ""
 
@@ -579,7 +590,7 @@ class StoreStandIn(StandIn):
             about=run.run_id,
         )
 
-    def drop(self, row: LaneRow) -> None:
+    def delete_waiting(self, row: LaneRow) -> None:
         self._write_if(
             "deletes the other run of the file",
             lambda world: world.drop(row.lane, row.sort_key, row.record_etag),
@@ -595,35 +606,43 @@ class StoreStandIn(StandIn):
         record = self._read("reads the export before this one", lambda world: world.ended.get(run_id), LANE)
         return record.run if record else None
 
-    def ended_rows(self, newest: object, oldest: object = None) -> Iterator[Rows]:
-        """Return no ended run: which of them have passed a file is told to people and decides nothing."""
-        return iter(())
-
     def put_aside(self, address: str) -> str:
         """address: lane and place of the record."""
         lane, _, order = address.partition("/")
         return self._write("puts the damaged record aside", lambda world: world.put_aside(lane, order), ROWS)
 
-    def pause(self, pause: Pause) -> Pause | None:
+    def pause_lane(self, pause: Pause) -> Pause | None:
         words = f"pauses {pause.lane}"
         return None if self._write(words, lambda world: world.pause(pause.lane), ROWS) else pause
 
-    def resume(self, lane: str) -> bool:
+    def resume_lane(self, lane: str) -> bool:
         return self._write(f"resumes {lane}", lambda world: world.resume(lane), ROWS)
 
-    def paused(self, lane: str) -> Pause | None:
+    def pause_of(self, lane: str) -> Pause | None:
         is_paused = self._read("asks if the lane is paused", lambda world: lane in world.paused, ROWS)
         return Pause(lane=lane, by="a person", why="", since=EPOCH) if is_paused else None
 
-    def stop(self, stop: Stop) -> None:
+    def save_stop(self, stop: Stop) -> None:
         self._write(f"writes that {stop.flow_name} is stopped", lambda world: world.stop(stop), ROWS)
 
-    def end_stop(self, lane: str, integration: str) -> None:
+    def delete_stop(self, lane: str, integration: str) -> None:
         words = f"writes that {integration} goes on"
         self._write(words, lambda world: world.end_stop(lane, integration), ROWS)
 
+
+class IndexStandIn:
+    """Lists for people."""
+
+    def ended_rows(self, newest: object, oldest: object = None) -> Iterator[Rows]:
+        """Return no ended run: which of them have passed a file is told to people and decides nothing."""
+        return iter(())
+
+
+class LeasesStandIn(StandIn):
+    """Leases, as ``Leases`` gives them."""
+
     @contextmanager
-    def lease(self, name: str) -> Iterator[None]:
+    def hold(self, name: str) -> Iterator[None]:
         is_turn = name == TURN
         what, touches = ("the turn to import", TURNS) if is_turn else ("the lane", LEASES)
         token = self._taken(name, what, touches)
@@ -636,7 +655,7 @@ class StoreStandIn(StandIn):
             try:
                 self._write(f"releases {what}", lambda world: world.release(name, token), touches, kind=Kind.RELEASE)
             except TryAgain:
-                # As the store does: the lease runs out by itself.
+                # As the app does: the lease runs out by itself.
                 self._port.do_unseen(lambda world: world.forsake(frozenset({token})))
             self._port.holding -= {token}
 
@@ -650,11 +669,15 @@ class StoreStandIn(StandIn):
             self._port.do_unseen(lambda world: world.forsake(frozenset({world.leases[name].token})))
             raise
 
-    def read_mark(self, name: str, *, anew: bool = False) -> Mark:
-        note = self._read(f"reads the note {name}", lambda world: world.marks.get(name), NOTES)
-        return Mark({}, None) if note is None else Mark(dict(note.content), note.etag)
 
-    def write_mark(self, name: str, mark: Mark) -> None:
+class CheckpointsStandIn(StandIn):
+    """Checkpoints; written conditionally, as ``Checkpoints`` does."""
+
+    def read(self, name: str) -> Checkpoint:
+        note = self._read(f"reads the note {name}", lambda world: world.marks.get(name), NOTES)
+        return Checkpoint({}, None) if note is None else Checkpoint(dict(note.content), note.etag)
+
+    def write(self, name: str, mark: Checkpoint) -> None:
         content = tuple(mark.content.items())
         mark.etag = self._write_if(
             f"writes the note {name}",
@@ -669,11 +692,16 @@ def _as_saved(run: Run) -> Run:
     return replace(run, steps=(), in_process=NOTHING_IN_PROCESS, record_etag="")
 
 
-_WRITTEN: Final = ItemChanged("the reservation was written by another worker, so it seems")
+_WRITTEN: Final = RecordChanged("the reservation was written by another worker, so it seems")
 
 
 class ReservationsStandIn(StandIn):
     """Reservations of the one environment; written conditionally, as ``Reservations`` does."""
+
+    are_older_adopted = True  # no run is of an older version
+
+    def last_written(self, _environment_url: str, _name: str) -> None:
+        """Remember nothing: a reservation is read before it is given back, as another process would."""
 
     def create(self, reservation: Reservation) -> Reservation | None:
         words = f"reserves {reservation.name} for {_holder(reservation)}"
@@ -721,7 +749,7 @@ class QueueStandIn(StandIn):
         )
 
     @contextmanager
-    def given_up(self, queue: str) -> Iterator[list[str]]:  # as the real one is called
+    def poison_messages(self, queue: str) -> Iterator[list[str]]:  # as the real one is called
         yield []  # telling a person of them moves nothing here
 
 
@@ -1010,6 +1038,7 @@ def stand_ins(settings: Sequence[Settings], port: Port) -> Iterator[tuple[Explor
             "shared.imports.steps.new_execution_id": new_execution_id,
             "shared.imports.upload.new_execution_id": new_execution_id,
             "shared.runs.worker.CLOCKS_DIFFER_BY": timedelta(0),  # there is one clock
+            "shared.scan.scan.map_concurrently": lambda act, items: [act(item) for item in items],
             # A wait that is left to the timer is the same as one whose message comes late.
             "shared.runs.worker.LEFT_TO_TIMER_S": math.inf,
             # Lanes of one message are worked at side by side, as those of several are.
@@ -1017,8 +1046,10 @@ def stand_ins(settings: Sequence[Settings], port: Port) -> Iterator[tuple[Explor
             "shared.exports.delivery.QuickXorHash": ChecksumStandIn,
             "shared.exports.delivery.open_blob": transfer.open_blob,
             "shared.exports.steps.new_execution_id": new_execution_id,
-            "shared.reservations.reserve.address_of": lambda run: run.run_id,
-            "shared.reservations.reserve._note_adopted": lambda mark, services: None,  # no run is of an older version
+            "shared.reservations.reservation.address_of": lambda run: run.run_id,
+            "shared.reservations.adopt.note_adopted": lambda checkpoint, services: (
+                None
+            ),  # no run is of an older version
             "shared.alerts.delivery.deliver_alerts": lambda active, services, **_: len(services.outbox.rows()),
             # Exports are started by their schedule alone here.
             "inbound_trigger.keep_watch._start_missed_exports": lambda listed, services: 0,

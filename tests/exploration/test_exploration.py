@@ -14,18 +14,18 @@ from _pytest.mark.structures import ParameterSet
 
 from shared import execution
 from shared.app import Services
+from shared.errors import LeaseTaken, RecordChanged
 from shared.exports import schedule as export_schedule
 from shared.imports import fence as import_fence
 from shared.imports import file as import_file
 from shared.imports import steps as import_steps
-from shared.reservations import reserve
+from shared.reservations import release, reserve, settle
 from shared.reservations.reservation import Reservation
 from shared.runs import blame, wake, worker
 from shared.runs.lane import LaneRow, Stop, choose
 from shared.runs.machine import StateMachine
 from shared.runs.run import Run
 from shared.runs.states import State
-from shared.runs.store import LeaseTaken, RecordChanged
 from shared.runs.values import Submission
 from tests.exploration import scheduler
 from tests.exploration.__main__ import main
@@ -123,7 +123,7 @@ def without_the_last_look(patch: pytest.MonkeyPatch) -> None:
     def advance(text: str, machine: StateMachine, services: Services) -> None:
         lane, _, place = text.partition(" ")
         try:
-            with services.store.lease(lane):
+            with services.leases.hold(lane):
                 worker._advance_lane(lane, place, set(), machine, services)
         except (LeaseTaken, RecordChanged):
             return
@@ -175,9 +175,9 @@ def with_the_reservation_given_back_as_it_is_by_then(patch: pytest.MonkeyPatch) 
         for each in held:
             there = services.reservations.read(each.environment_url, each.name)
             if there and there.holder and each.holder and there.holder.run_id == each.holder.run_id:
-                reserve._free(there, services)
+                release.free_version(there, services)
 
-    patch.setattr(reserve, "free", free_now)
+    patch.setattr(release, "free", free_now)
 
 
 def with_a_reservation_without_a_condition(patch: pytest.MonkeyPatch) -> None:
@@ -190,9 +190,9 @@ def without_any_reservation(patch: pytest.MonkeyPatch) -> None:
 
 def with_a_reservation_taken_away_before_that_is_written(patch: pytest.MonkeyPatch) -> None:
     def taken_away(reservation: Reservation, run: Run, services: Services) -> bool:
-        return reserve._free(reservation, services)
+        return release.free_version(reservation, services)
 
-    patch.setattr(reserve, "_taken_away", taken_away)
+    patch.setattr(settle, "_take_away", taken_away)
 
 
 def with_exports_that_wait_behind_all(patch: pytest.MonkeyPatch) -> None:

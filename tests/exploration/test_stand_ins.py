@@ -8,6 +8,9 @@ from typing import Any, cast
 import pytest
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
+from shared.azure_storage.checkpoints import Checkpoints
+from shared.azure_storage.container import BlobContainer
+from shared.azure_storage.leases import Leases
 from shared.clients.fno.client import ExecutionStatus
 from shared.clients.fno.refusals import PackageUnreadable
 from shared.errors import (
@@ -28,11 +31,20 @@ from shared.runs.run import Run
 from shared.runs.states import State
 from shared.runs.store import RunStore
 from shared.runs.values import Held
+from tests.contract import test_checkpoints as checkpoints_contract
+from tests.contract import test_leases as leases_contract
 from tests.contract import test_reservations as names_contract
 from tests.contract import test_run_store as contract
 from tests.exploration.moments import BEGINNING
 from tests.exploration.scenarios import EXPORT, SLOW_FNO
-from tests.exploration.stand_ins import Effect, Port, ReservationsStandIn, StoreStandIn
+from tests.exploration.stand_ins import (
+    CheckpointsStandIn,
+    Effect,
+    LeasesStandIn,
+    Port,
+    ReservationsStandIn,
+    StoreStandIn,
+)
 from tests.exploration.world import (
     ALL,
     ALL_ITEMS,
@@ -52,6 +64,7 @@ from tests.exploration.world import (
     Refusal,
     World,
 )
+from tests.records import NOW, a_pause, a_run
 
 PROJECT = "Customers"
 
@@ -77,7 +90,6 @@ class OpenPort(Port):
         contract.test_a_file_has_one_run_however_often_it_is_opened,
         contract.test_a_lanes_head_is_its_oldest_file_whatever_the_other_lanes_hold,
         contract.test_files_of_one_moment_go_in_the_order_of_their_keys,
-        contract.test_a_run_that_somebody_has_worked_at_is_read,
         contract.test_a_run_that_has_ended_since_it_was_listed_is_gone,
         contract.test_the_places_of_open_runs_are_told_without_those_that_stop_a_lane,
         contract.test_the_runs_of_one_file_know_each_other_whatever_lane_they_are_in,
@@ -90,20 +102,40 @@ class OpenPort(Port):
         contract.test_a_run_that_was_written_meanwhile_is_not_taken_out_of_its_lane,
         contract.test_what_has_not_ended_is_not_found_among_the_ended,
         contract.test_a_stop_is_written_anew_with_each_try_and_ended_once,
-        contract.test_a_lease_that_is_held_is_not_given_to_another_worker,
-        contract.test_a_lease_that_was_given_back_is_free_at_once,
-        contract.test_a_lease_is_given_back_where_the_work_fails,
-        contract.test_leases_of_different_names_do_not_touch_each_other,
-        contract.test_a_note_is_empty_until_it_is_written_and_then_read_back,
-        contract.test_a_note_can_be_written_again_by_who_wrote_it,
-        contract.test_of_two_who_write_a_new_note_one_hears_of_the_other,
-        contract.test_of_two_who_change_a_note_one_hears_of_the_other,
-        contract.test_notes_of_different_names_do_not_touch_each_other,
     ],
     ids=lambda test: test.__name__,
 )
 def test_the_run_store_keeps_its_contract(test: Any) -> None:
     test(cast(RunStore, StoreStandIn(OpenPort())))
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        leases_contract.test_a_lease_that_is_held_is_not_given_to_another_worker,
+        leases_contract.test_a_lease_that_was_given_back_is_free_at_once,
+        leases_contract.test_a_lease_is_given_back_where_the_work_fails,
+        leases_contract.test_leases_of_different_names_do_not_touch_each_other,
+    ],
+    ids=lambda test: test.__name__,
+)
+def test_leases_keep_their_contract(test: Any) -> None:
+    test(cast(Leases, LeasesStandIn(OpenPort())))
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        checkpoints_contract.test_a_note_is_empty_until_it_is_written_and_then_read_back,
+        checkpoints_contract.test_a_note_can_be_written_again_by_who_wrote_it,
+        checkpoints_contract.test_of_two_who_write_a_new_note_one_hears_of_the_other,
+        checkpoints_contract.test_of_two_who_change_a_note_one_hears_of_the_other,
+        checkpoints_contract.test_notes_of_different_names_do_not_touch_each_other,
+    ],
+    ids=lambda test: test.__name__,
+)
+def test_checkpoints_keep_their_contract(test: Any) -> None:
+    test(cast(Checkpoints, CheckpointsStandIn(OpenPort())))
 
 
 @pytest.mark.parametrize(
@@ -130,7 +162,7 @@ def test_a_reservation_tells_who_has_it_and_is_read_at_its_place() -> None:
 
     assert names.holders() == {kept.name: "~1~"}
     assert names.read_at(kept.name) == kept
-    names.save(kept.given_back())
+    names.save(kept.freed())
     assert names.holders() == {kept.name: ""}
 
 
@@ -145,10 +177,10 @@ def container(azurite_connection: str) -> Iterator[ContainerClient]:
 
 def comparable(row: LaneRow) -> LaneRow:
     """Return a row without what the two sides make in their own way."""
-    return replace(row, address="", damage="damaged" if row.damage else "", record_etag="", whole=None)
+    return replace(row, address="", damage="damaged" if row.damage else "", record_etag="")
 
 
-HELD_BACK = Held(since=contract.NOW, text="locked", refusal="claim|Microsoft Graph|403|accessDenied", is_aside=True)
+HELD_BACK = Held(since=NOW, text="locked", refusal="claim|Microsoft Graph|403|accessDenied", is_aside=True)
 
 
 @pytest.mark.parametrize(
@@ -159,19 +191,18 @@ HELD_BACK = Held(since=contract.NOW, text="locked", refusal="claim|Microsoft Gra
         lambda run: replace(run, held=HELD_BACK),
         lambda run: replace(run, held=replace(HELD_BACK, is_aside=False)),
         lambda run: replace(run, held=replace(HELD_BACK, is_cleared=True)),
-        lambda run: run.cancelled("by a person", contract.NOW),
+        lambda run: run.cancelled("by a person", NOW),
     ],
     ids=["new", "claimed", "set aside", "refused", "cleared", "cancelled"],
 )
 def test_a_row_tells_the_same_of_a_run(change: Callable[[Run], Run], container: ContainerClient) -> None:
-    real, explored = RunStore(container), StoreStandIn(OpenPort())
-    new = contract.a_run(key="item")
+    real, explored = RunStore(BlobContainer(container)), StoreStandIn(OpenPort())
+    new = a_run(key="item")
     rows: list[LaneRow] = []
     for store in (real, cast(RunStore, explored)):
         store.create(new)
-        whole = store.lane(new.lane).rows[0].whole
-        assert whole
-        if (changed := change(whole)) is not whole:
+        opened = store.read_row(store.lane(new.lane).rows[0])
+        if (changed := change(opened)) is not opened:
             store.save(changed)
         (row,) = store.lane(new.lane).rows
         assert store.row_at(new.lane, new.sort_key) == row
@@ -180,15 +211,14 @@ def test_a_row_tells_the_same_of_a_run(change: Callable[[Run], Run], container: 
         rows.append(row)
 
     assert comparable(rows[0]) == comparable(rows[1])
-    assert bool(rows[0].whole) is bool(rows[1].whole)
 
 
 @pytest.mark.parametrize("state", [State.CLAIMED, State.SUBMITTING, State.EXECUTING])
 @pytest.mark.parametrize("damage", [CONTENT, METADATA, ALL])
 def test_a_row_tells_the_same_of_a_damaged_record(damage: str, state: State, container: ContainerClient) -> None:
-    real, port = RunStore(container), OpenPort()
+    real, port = RunStore(BlobContainer(container)), OpenPort()
     explored = cast(RunStore, StoreStandIn(port))
-    new = contract.a_run(key="item")
+    new = a_run(key="item")
     for store in (real, explored):
         store.create(new)
         store.save(replace(store.read_row(store.lane(new.lane).rows[0]), state=state))
@@ -215,19 +245,17 @@ def test_a_row_tells_the_same_of_a_damaged_record(damage: str, state: State, con
 
 
 def test_a_stop_and_a_pause_are_told_by_a_listing(container: ContainerClient) -> None:
-    stop = Stop(
-        lane="in-1", flow_name="import", refusal="claim|403", text="no", since=contract.NOW, next_try=contract.NOW
-    )
-    for store in (RunStore(container), cast(RunStore, StoreStandIn(OpenPort()))):
-        store.create(contract.a_run())
-        store.stop(stop)
+    stop = Stop(lane="in-1", flow_name="import", refusal="claim|403", text="no", since=NOW, next_try=NOW)
+    for store in (RunStore(BlobContainer(container)), cast(RunStore, StoreStandIn(OpenPort()))):
+        store.create(a_run())
+        store.save_stop(stop)
         assert store.lane("in-1").stops == (stop,)
         assert store.open_lanes().stops == [stop]
-        assert store.pause(contract.a_pause()) is None
+        assert store.pause_lane(a_pause()) is None
         assert store.lane("in-1").is_paused
-        assert store.pause(contract.a_pause()) is not None
-        assert store.resume("in-1")
-        store.end_stop("in-1", "import")
+        assert store.pause_lane(a_pause()) is not None
+        assert store.resume_lane("in-1")
+        store.delete_stop("in-1", "import")
         assert store.lane("in-1").stops == ()
 
 

@@ -7,13 +7,13 @@ from datetime import datetime
 from typing import Final
 
 from shared.exports import schedule as export_schedule
-from shared.reservations import reserve
-from shared.reservations.reservation import Party, Reservation
+from shared.reservations import release, settle
+from shared.reservations.reservation import Reservation, RunRef
 from shared.runs import blame
+from shared.runs.addresses import key_of
 from shared.runs.lane import LaneRow, Stop
 from shared.runs.run import Run
 from shared.runs.states import WITH_FO, Direction, State
-from shared.runs.store import key_of
 from shared.runs.values import Held, UploadedPackage, Wait
 from tests.exploration.moments import Due, Instant, instant, since
 
@@ -25,9 +25,9 @@ _HELD_S: Final = int(blame.ASIDE_AFTER.total_seconds())
 _WAITS_S: Final = int(2 * blame.LONGEST_BUSY_S)
 _GRACE_S: Final = 181
 _PAUSE_S: Final = int(export_schedule.PAUSE_AFTER_FAILURE.total_seconds())
-_UNUSED_S: Final = int(reserve.UNUSED_AT_LAST.total_seconds()) + 1
-_WAITING_S: Final = int(reserve.WAITS_FOR.total_seconds())
-_ASKED_S: Final = int(reserve.ASKED_EVERY.total_seconds())
+_UNUSED_S: Final = int(settle.UNUSED_AT_LAST.total_seconds()) + 1
+_WAITING_S: Final = int(release.WAITS_FOR.total_seconds())
+_ASKED_S: Final = int(settle.ASKED_EVERY.total_seconds())
 
 # The text of a run that is kept as long as the run is: runs are shared by many worlds.
 _texts: dict[int, tuple[Run, str]] = {}
@@ -143,8 +143,6 @@ def _text_of_wait(wait: Wait | None) -> object:
 
 def text_of_row(row: LaneRow) -> str:
     """Return all of a listing's row that decides what a worker does; its version too, if it may be used."""
-    if row.whole:
-        return f"{text_of(row.whole)}/{row.record_etag}"
     state = row.state and row.state.value
     flags = row.is_aside, row.refusal, bool(row.damage)
     return repr((key_of(row.sort_key), Due(instant(row.due)), state, row.flow_name, row.file_name, row.run_id, *flags))
@@ -169,7 +167,7 @@ def text_of_reservation(reservation: Reservation) -> str:
     )
 
 
-def _text_of_party(party: Party | None, counted_s: int) -> object:
+def _text_of_party(party: RunRef | None, counted_s: int) -> object:
     return None if party is None else (party.run_id, since(party.seen, counted_s))
 
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Final, NamedTuple
 
+from shared.azure_storage.leases import LEASE_S
 from shared.clients.blobs.quick_xor_hash import QuickXorHash
 from shared.clients.fno.client import EntityProgress, ExecutionStatus
 from shared.clients.fno.refusals import PackageUnreadable
@@ -19,20 +20,23 @@ from shared.errors import (
     FileRejected,
     ItemChanged,
     ItemLocked,
+    LeaseTaken,
     NameTaken,
     NotFound,
     ProjectBusy,
+    RecordChanged,
     Refused,
     RemoteCall,
     TryAgain,
 )
+from shared.reservations.release import WAITS_FOR
 from shared.reservations.reservation import Reservation
-from shared.reservations.reserve import WAITS_FOR
+from shared.runs.addresses import key_of
 from shared.runs.lane import LaneRow, Stop
 from shared.runs.record import Damaged
 from shared.runs.run import Run
 from shared.runs.states import Direction, State
-from shared.runs.store import LEASE_S, Lane, LeaseTaken, OpenLanes, RecordChanged, key_of
+from shared.runs.store import Lane, OpenLanes
 from tests.exploration.moments import BEGINNING, Deadline, Instant
 from tests.exploration.texts import text_of, text_of_reservation, text_of_row, text_of_stop
 from tests.packages import build_package
@@ -105,11 +109,10 @@ class Record(NamedTuple):
 
     run: Run
     etag: str
-    is_new: bool = False  # nobody has saved it since it was opened
     damage: str = ""  # what of it cannot be read
 
     def __repr__(self) -> str:
-        return f"{text_of(self.run)}/{self.etag}/{self.is_new}/{self.damage}"
+        return f"{text_of(self.run)}/{self.etag}/{self.damage}"
 
 
 class Listed(NamedTuple):
@@ -485,7 +488,7 @@ class World:
         """Save a new run; False if there is one in that place."""
         if (run.lane, run.sort_key) in self.records:
             return False
-        self._write(run, is_new=True)
+        self._write(run)
         return True
 
     def lane(self, lane: str) -> Listed:
@@ -540,9 +543,9 @@ class World:
                 self.not_delivered |= {each.execution_id for each in run.submissions}
         return self._write(run)
 
-    def _write(self, run: Run, *, is_new: bool = False) -> str:
+    def _write(self, run: Run) -> str:
         etag = self.new_id()
-        record = Record(replace(run, record_etag=etag), etag, is_new)
+        record = Record(replace(run, record_etag=etag), etag)
         self.records = {**self.records, (run.lane, run.sort_key): record}
         return etag
 
@@ -668,7 +671,7 @@ class World:
         return tuple((name, holder.run_id if holder else "") for name, holder in sorted(kept.items()))
 
     def save_reservation(self, reservation: Reservation) -> str:
-        """Write a reservation over the version that was read; return the new one. Raises ItemChanged."""
+        """Write a reservation over the version that was read; return the new one. Raises RecordChanged."""
         before = self._required(reservation)
         if reservation.holder is None:
             self._require_ended(before)
@@ -676,7 +679,7 @@ class World:
         return self._kept(reservation)
 
     def delete_reservation(self, reservation: Reservation) -> None:
-        """Delete the version that was read. Raises ItemChanged."""
+        """Delete the version that was read. Raises RecordChanged."""
         self._require_ended(self._required(reservation))
         self.reservations = without(self.reservations, reservation.name)
 
@@ -688,7 +691,7 @@ class World:
     def _required(self, reservation: Reservation) -> Reservation:
         there = self.reservations.get(reservation.name)
         if there is None or there.etag != reservation.record_etag:
-            raise ItemChanged(f"the reservation of {reservation.name} was written by another worker")
+            raise RecordChanged(f"the reservation of {reservation.name} was written by another worker")
         return there.reservation
 
     def _require_ended(self, reservation: Reservation) -> None:
@@ -740,7 +743,6 @@ def row_of(record: Record) -> LaneRow:
         is_aside=run.is_aside,
         refusal=run.held.refusal if run.held and not run.held.is_cleared else "",
         record_etag=record.etag,
-        whole=run if record.is_new else None,
     )
 
 

@@ -25,8 +25,7 @@ from urllib3 import HTTPResponse
 from urllib3.connection import HTTPConnection
 from urllib3.exceptions import MaxRetryError, NewConnectionError
 
-from shared.app import Services
-from shared.concurrency import Attempt, attempted
+from shared.concurrency import Attempt, Duties, attempted
 
 
 class PowerCut(BaseException):
@@ -132,7 +131,7 @@ _PRODUCT_THREADS: Final = ("MainThread", "blocks", "ranges")
 
 
 def _in_this_thread(
-    _services: Services, work: Mapping[str, Callable[[], object]], **_limits: object
+    _duties: Duties, work: Mapping[str, Callable[[], object]], **_limits: object
 ) -> dict[str, Attempt[object]]:
     """Do the timer's duties one after the other: a process that dies in one of them does not come to the next."""
     return {name: attempted(name, act) for name, act in work.items()}
@@ -167,7 +166,7 @@ def intercepted(at: int | None = None, kind: FaultKind | None = None) -> Iterato
         state.fired = True
         return _befallen(state, request, handle)
 
-    with patch.object(HTTPAdapter, "send", send), patch.object(Services, "attempt_all", _in_this_thread):
+    with patch.object(HTTPAdapter, "send", send), patch.object(Duties, "attempt_all", _in_this_thread):
         yield state
 
 
@@ -190,7 +189,7 @@ def answered(status: int, pattern: str, *, nth: int = 1, times: int | None = 1) 
                 return _made(request, status)
         return real(adapter, request, *args, **options)
 
-    with patch.object(HTTPAdapter, "send", send), patch.object(Services, "attempt_all", _in_this_thread):
+    with patch.object(HTTPAdapter, "send", send), patch.object(Duties, "attempt_all", _in_this_thread):
         yield befallen
 
 
@@ -209,7 +208,7 @@ def in_other_scripts() -> Iterator[None]:
         words = _with_other_scripts(answer.json())
         return _made(request, answer.status_code, {**_without_length(answer.headers)}, json.dumps(words).encode())
 
-    with patch.object(HTTPAdapter, "send", send), patch.object(Services, "attempt_all", _in_this_thread):
+    with patch.object(HTTPAdapter, "send", send), patch.object(Duties, "attempt_all", _in_this_thread):
         yield
 
 

@@ -17,8 +17,10 @@ from inbound_trigger.keep_watch import do_duties
 from local_cloud.finance_operations.knobs import Speed
 from local_cloud.finance_operations.packages import PackageBroken, read_package
 from local_cloud.storage import Azurite
-from shared import app
+from shared.azure_storage import account
 from shared.errors import AppError
+from shared.exports import steps as export_steps
+from shared.imports import steps as import_steps
 from shared.runs.states import Direction, Outcome, State
 from tests.faults.interception import FaultKind, Interception, OutgoingCall, PowerCut, intercepted
 from tests.leaks import leaks
@@ -38,14 +40,15 @@ MOST_MESSAGES: Final = 60
 # Ticks of the minute's timer within which all that is left of a run must be gone once it has ended.
 LAST_TICKS: Final = 30
 
-# The states that storage must have taken, and that a run's history must tell of, whatever befell it on the way.
-_STATES: Final = {
-    Direction.IMPORT: {State.FOUND, State.CLAIMED, State.SUBMITTING, State.EXECUTING, State.FINISHED},
-    Direction.EXPORT: {State.PLANNED, State.SUBMITTING, State.EXECUTING, State.READY},
-}
 _ENDS: Final = {Direction.IMPORT: State.FILED, Direction.EXPORT: State.DELIVERED}
 
 ROWS: Final = (("A", "Alpha"), ("B", "Beta"))
+
+
+def states_to_save(direction: Direction) -> set[State]:
+    """Return the states that storage must have taken, and that a run's history must tell of, whatever befell it."""
+    steps = import_steps.STEPS if direction is Direction.IMPORT else export_steps.STEPS
+    return set(steps) - {State.CANCELLED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +110,11 @@ class Stage:
         yield "wake-ups did not multiply", len(world.wakes.sent) <= MOST_MESSAGES, True
         yield from left_over(world)
         yield "nothing was asked of an address that is not the service's", state.led_away, []
-        yield "every state was saved", state.saved, {each.value for each in _STATES[flow] | {_ENDS[flow]}}
+        yield "every state was saved", state.saved, {each.value for each in states_to_save(flow) | {_ENDS[flow]}}
         yield "nothing secret was written", leaks("\n".join([*self._log.lines, world.written()])), []
         for run in world.ended_runs():
             told = {record.state for record in run.steps if not record.error}
-            yield f"the history of {run.file.name} tells every state", told, _STATES[run.direction]
+            yield f"the history of {run.file.name} tells every state", told, states_to_save(run.direction)
 
     # -- the two flows
 
@@ -263,7 +266,7 @@ def a_stage() -> Iterator[Stage]:
         azurite = stack.enter_context(Azurite())
         monkeypatch = stack.enter_context(pytest.MonkeyPatch.context())
         # A fault takes no real time: what the SDK does by itself before it tries storage again proves nothing here.
-        monkeypatch.setattr(app, "STORAGE_RETRY_S", 0)
+        monkeypatch.setattr(account, "RETRY_S", 0)
         settings = {
             "EXPORT_DATA_PROJECT": "Asset-Major-Types",
             "EXPORT_COMPANY": "USMF",

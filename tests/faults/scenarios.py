@@ -24,10 +24,20 @@ from shared.errors import AppError
 from shared.runs import worker
 from shared.runs.machine import StateMachine
 from shared.runs.run import Run
-from shared.runs.states import Direction, Outcome, State
+from shared.runs.states import PROGRESS, Direction, Outcome, State
 from shared.runs.store import Lane
 from tests.faults.interception import PowerCut, in_other_scripts
-from tests.faults.matrix import ROWS, Stage, Verdict, broken, left_over, places_of, rows_of, tick_of_timer
+from tests.faults.matrix import (
+    ROWS,
+    Stage,
+    Verdict,
+    broken,
+    left_over,
+    places_of,
+    rows_of,
+    states_to_save,
+    tick_of_timer,
+)
 from tests.packages import build_package
 from tests.world import World
 
@@ -227,7 +237,7 @@ def _an_export(fault: Fault, minutes: int) -> Play:
 
 def _submit_again(world: World) -> None:
     """Do what a person is asked for after five lost submits, if the app has asked."""
-    for row in world.services.store.open_rows():
+    for row in world.services.index.open_rows():
         run = world.services.store.run_at(row.address)
         if run and available_actions.may_submit_again(run):
             actions.submit_again(row.address, THE_PERSON, world.services)
@@ -236,18 +246,16 @@ def _submit_again(world: World) -> None:
 # -- records that are damaged
 
 _HOW: Final = ("cut short", "of a newer version", "without metadata")
-_IMPORT_STATES: Final = (State.FOUND, State.CLAIMED, State.SUBMITTING, State.EXECUTING, State.FINISHED)
-_EXPORT_STATES: Final = (State.PLANNED, State.SUBMITTING, State.EXECUTING, State.READY)
 
 
 def _damaged_records() -> Iterator[Scenario]:
-    for state in _IMPORT_STATES:
+    for state in sorted(states_to_save(Direction.IMPORT), key=PROGRESS.__getitem__):
         for how, dies in (*((how, True) for how in _HOW), (_HOW[0], False)):
             worker = "its worker dies" if dies else "its worker goes on"
             name = f"the record of an import is damaged in {state}, {how}; {worker}"
             yield Scenario(f"{name}; restored", _damaged_import(state, how, dies=dies, is_restored=True))
             yield Scenario(f"{name}; put aside", _damaged_import(state, how, dies=dies, is_restored=False))
-    for state in _EXPORT_STATES:
+    for state in sorted(states_to_save(Direction.EXPORT), key=PROGRESS.__getitem__):
         for dies in (True, False):
             worker = "its worker dies" if dies else "its worker goes on"
             name = f"the record of an export is damaged in {state}; {worker}"
@@ -331,7 +339,7 @@ def _damage(blob: BlobClient, content: bytes, metadata: dict[str, str], how: str
 
 def _put_aside(world: World) -> None:
     """Do what the alert of a damaged record asks a person for."""
-    for row in world.services.store.open_rows():
+    for row in world.services.index.open_rows():
         if row.damage or _cannot_be_read(row.address, world):
             actions.put_aside(row.address, THE_PERSON, world.services)
 

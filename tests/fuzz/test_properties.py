@@ -15,9 +15,9 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-import requests
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from urllib3 import HTTPHeaderDict, HTTPResponse
 
 from shared.clients.blobs import read
 from shared.clients.fno import refusals as fno
@@ -25,8 +25,9 @@ from shared.clients.fno.row_errors import parse_execution_errors
 from shared.clients.graph import names, upload
 from shared.clients.graph import refusals as graph
 from shared.clients.graph.drive_item import parse_drive_item
+from shared.clients.http.client import Response
 from shared.clients.http.errors import LONGEST_WAIT_S, Refusal, map_status, parse_reason, retry_after_s
-from shared.config.integrations import Integrations, Unfit, parse_folder, parse_integrations
+from shared.config.integrations import Flows, Unfit, parse_folder, parse_integrations
 from shared.config.settings import SETTINGS, read_settings
 from shared.errors import AppError, DataDamaged, FileRejected, RemoteCall, SettingsInvalid, TryAgain
 from shared.imports.manifest import NAMESPACE
@@ -310,12 +311,12 @@ def test_a_wait_until_a_date_is_measured_by_the_services_own_clock(wait_s: int, 
     assert retry_after_s({"Retry-After": str(wait_s)}, now=NOW) == wait_s
 
 
-def answer(status: int, content: bytes = b"", **headers: str) -> requests.Response:
-    made = requests.Response()
-    made.status_code = status
-    made._content = content
-    made.headers.update({name.replace("_", "-"): value for name, value in headers.items()})
-    return made
+def answer(status: int, content: bytes = b"", **headers: str) -> Response:
+    named = HTTPHeaderDict({name.replace("_", "-"): value for name, value in headers.items()})
+    call = RemoteCall(service="a service", operation="an operation", status=status)
+    return Response(
+        call=call, idempotent=True, url="", status=status, headers=named, body=content, _raw=HTTPResponse(status=status)
+    )
 
 
 _RANGE = _HEADER | st.builds("bytes {}-{}/{}".format, st.integers(), st.integers(), _HEADER | st.integers().map(str))
@@ -418,7 +419,7 @@ _OPERATIONS = ["ImportFromPackage", "ExportToPackage", "GetAzureWriteUrl", "GetE
 def test_a_refusal_becomes_an_error_of_ours_that_is_short_and_keeps_secrets(
     content: bytes, status: int, operation: str, idempotent: bool
 ) -> None:
-    codes, text = parse_reason(answer(status, content).content)
+    codes, text = parse_reason(content)
     call = RemoteCall(service="F&O", operation=operation, status=status, code=codes[-1] if codes else "")
     refusal = Refusal(
         call=call, status=status, codes=codes, text=text, headers={}, retry_after_s=None, idempotent=idempotent
@@ -482,13 +483,13 @@ _FLOW_KEYS = [
 def test_integrations_are_flows_or_a_list_of_what_is_wrong(text: str) -> None:
     outcome = parse_integrations(text)
 
-    if not isinstance(outcome, Integrations):
+    if not isinstance(outcome, Flows):
         assert outcome
         assert all(
             problem.setting.startswith("INTEGRATIONS") and problem.wrong.endswith((".", "?")) for problem in outcome
         )
         return
-    assert outcome.flows
+    assert outcome.all
 
 
 @given(st.dictionaries(st.sampled_from(sorted(SETTINGS)), st.text(max_size=30) | st.sampled_from(_FLOW_WORDS)))

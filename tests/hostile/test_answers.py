@@ -23,18 +23,11 @@ from shared.clients.http.client import Http
 from shared.clients.http.errors import LONGEST_WAIT_S, retry_after_s
 from shared.errors import AnswerLost, AppError, DataDamaged, NeedsPerson, Refused, TryAgain
 from shared.secret import SecretUrl
-from tests.hostile.answers import AnswerTable, Raw, by_themselves, in_body
+from tests.hostile.answers import AnswerTable, OneToken, Raw, by_themselves, in_body
 from tests.unit.clients.answering import Answer, AnsweringServer, answering
 
 DEEP = b'{"value": ' * 100_000
 NOW = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
-
-
-class OneToken:
-    """A token source that always has the same token."""
-
-    def token(self, *, refresh: bool = False) -> str:
-        return "made-up-token"
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +117,7 @@ def test_without_a_place_to_upload_to_nothing_is_sent_and_it_is_asked_again(
 ) -> None:
     answers(NO_PLACE[name])
 
-    with pytest.raises(TryAgain, match=r"F&O answered GetAzureWriteUrl with(?:out a URL| something)") as caught:
+    with pytest.raises(TryAgain, match=r"F&O answered GetAzureWriteUrl with(?:out an upload URL| something)") as caught:
         fo.get_azure_write_url("x.zip")
 
     assert caught.value.call is not None
@@ -155,7 +148,7 @@ def test_an_import_whose_answer_holds_no_id_is_looked_up_and_never_sent_again(
     server = answers(NO_ID[name])
     before = len(server.asked)
 
-    with pytest.raises(AnswerLost, match=r"may have (?:started|been done) all the same") as caught:
+    with pytest.raises(AnswerLost, match=r"may have (?:started|been done) anyway") as caught:
         start(fo)
 
     assert len(server.asked) == before + 1
@@ -177,7 +170,7 @@ REFUSALS: AnswerTable[tuple[object, str]] = AnswerTable(
         ),
         "a reason a hundred thousand errors deep": (
             b'{"error": ' + b'{"innererror": ' * 100_000,
-            "F&O does not accept",
+            "F&O rejects the call",
         ),
         "a code of a million letters": (
             {"error": {"code": "X" * 1_000_000, "message": "Wrong company"}},
@@ -189,7 +182,7 @@ REFUSALS: AnswerTable[tuple[object, str]] = AnswerTable(
             "Wrong company",
         ),
         "a reason that is no UTF-8": (b"Wrong company \xff\xfe\xfa", "Wrong company"),
-        "a reason that is bytes of anything": (bytes(range(256)) * 10, "F&O does not accept"),
+        "a reason that is bytes of anything": (bytes(range(256)) * 10, "F&O rejects the call"),
         "a page of HTML": (b"<html>" + b"<p>" * 100_000, "HTTP 400 without a reason"),
         "nothing": (b"", "HTTP 400 without a reason"),
         "the key to the package": (
@@ -344,7 +337,7 @@ def test_of_an_endless_answer_only_so_much_is_read(
 
     with pytest.raises(TryAgain, match=r"F&O at .* answered with more than 2 MiB"):
         fo.execution_status("x")
-    with pytest.raises(AnswerLost, match="answered with more than 2 MiB; it may have been done all the same"):
+    with pytest.raises(AnswerLost, match="answered with more than 2 MiB; it may have been done anyway"):
         start(fo)
 
 
@@ -361,7 +354,7 @@ def test_a_body_that_is_not_packed_as_it_says_is_tried_again(
 ) -> None:
     answers(NOT_PACKED.answer(encoding))
 
-    with pytest.raises(TryAgain, match=r"before its answer was whole|not a JSON object"):
+    with pytest.raises(TryAgain, match=r"before its answer was complete|not a JSON object"):
         fo.execution_status("x")
 
 
@@ -490,7 +483,7 @@ def test_an_upload_that_stands_at_no_place_in_the_file_begins_anew(
     body = {"uploadUrl": f"{server.url}/up", "nextExpectedRanges": [POSITIONS[name]]}
     server.handler = lambda asked: Answer(status=416) if asked.method == "PUT" else in_body(body)
     with (
-        pytest.raises(TryAgain, match="It starts again from new"),
+        pytest.raises(TryAgain, match="It starts over"),
         drive.open_upload("01OUT", "x.zip", CHUNK) as upload,
     ):
         upload.put(0, bytes(CHUNK))

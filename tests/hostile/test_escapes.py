@@ -26,6 +26,7 @@ from shared import escapes
 from shared.alerts.channels import MailAlerts, TeamsAlerts, WebhookAlerts, alerts_http
 from shared.alerts.outbox import Outbox
 from shared.alerts.record import alert_from_json, alert_to_json
+from shared.azure_storage.container import BlobContainer
 from shared.clients.fno.client import FinanceOperations, finance_operations_http
 from shared.clients.fno.row_errors import RowError
 from shared.clients.graph.onedrive import OneDrive
@@ -34,15 +35,18 @@ from shared.clients.http.context import correlated
 from shared.imports.report import errors_csv
 from shared.log import LOGGER_NAME, log
 from shared.reservations.reservation import Reservation, reservation_from_json, reservation_to_json
+from shared.runs.addresses import sort_key_of
+from shared.runs.index import RunIndex
 from shared.runs.lane import Stop
 from shared.runs.record import run_from_json, run_to_json
+from shared.runs.rows import Pause
 from shared.runs.run import Run
 from shared.runs.states import Direction, Outcome, State
-from shared.runs.store import Pause, RunStore, order_of
+from shared.runs.store import RunStore
 from shared.runs.values import FailedRow, FileFacts, Held, Problem, Submission
 from shared.secret import SecretUrl
 from tests.alerts import a_message, an_alert
-from tests.hostile.test_answers import OneToken
+from tests.hostile.answers import OneToken
 from tests.unit.clients.answering import Answer, AnsweringServer, answering
 from tests.world import World
 
@@ -165,7 +169,7 @@ def a_run(text: str, key: str) -> Run:
         due=NOW,
         opened=NOW,
         file=FileFacts(name=text, item_id=key, folder=text, web_url=text),
-        sort_key=order_of(NOW, key),
+        sort_key=sort_key_of(NOW, key),
         data_project=text,
         company=text,
         entities=(text,),
@@ -178,15 +182,15 @@ def a_run(text: str, key: str) -> Run:
 
 
 def test_it_is_kept_in_records_names_and_metadata_of_blobs(text: str, container: ContainerClient) -> None:
-    store = RunStore(container)
+    store, index = RunStore(BlobContainer(container)), RunIndex(BlobContainer(container))
     run = a_run(text, text)
 
     assert store.create(run)
     assert not store.create(run)
-    store.pause(Pause(lane="in-1", by=text, why=text * 2, since=NOW))
-    store.stop(Stop(lane="in-1", flow_name=text, refusal=text, text=text, since=NOW, next_try=NOW))
+    store.pause_lane(Pause(lane="in-1", by=text, why=text * 2, since=NOW))
+    store.save_stop(Stop(lane="in-1", flow_name=text, refusal=text, text=text, since=NOW, next_try=NOW))
 
-    (row,) = store.open_rows()
+    (row,) = index.open_rows()
     assert (row.damage, is_whole(row.file_name), is_whole(row.words)) == ("", True, True)
     assert row.file_name == escapes.cut(row.file_name, 255)
     assert row.file_name.removesuffix("…") in letters(text)
@@ -194,7 +198,7 @@ def test_it_is_kept_in_records_names_and_metadata_of_blobs(text: str, container:
     assert read is not None
     assert (read.file.name, read.submissions[0].execution_id) == (letters(text), letters(text))
     assert store.of_same_file(replace(run, lane="in-2"))
-    paused = store.paused("in-1")
+    paused = store.pause_of("in-1")
     assert paused is not None
     assert paused.why.removesuffix("…") in letters(text * 2)
     (stop,) = store.open_lanes().stops
@@ -204,12 +208,12 @@ def test_it_is_kept_in_records_names_and_metadata_of_blobs(text: str, container:
         assert sum(len(name) + len(value) for name, value in (blob.metadata or {}).items()) <= 8192
         assert all(value.isascii() and value.isprintable() for value in (blob.metadata or {}).values())
     store.end(store.save(replace(read, state=State.FILED, outcome=Outcome.FAILED, ended=NOW)))
-    (ended,) = [each for rows in store.ended_rows(NOW.date()) for each in rows.rows]
+    (ended,) = [each for rows in index.ended_rows(NOW.date()) for each in rows.rows]
     assert ended.file_name == row.file_name
 
 
 def test_it_is_kept_in_records_of_alerts_and_reservations(text: str, container: ContainerClient) -> None:
-    outbox = Outbox(container)
+    outbox = Outbox(BlobContainer(container))
     alert = an_alert(
         title=text,
         text=text,
@@ -345,7 +349,7 @@ def test_a_file_with_a_very_long_id_has_one_run_however_often_it_is_seen(make_wo
     world = make_world_for_ids
     world.put("USMF_1.zip")
     (item,) = world.services.onedrive(f"drives/{world.onedrive.drive_id}").list_files(
-        world.services.folder_id(f"drives/{world.onedrive.drive_id}", "Input")
+        world.services.folders.find(f"drives/{world.onedrive.drive_id}", "Input")
     )
     long = replace(item, item_id=FOUR_SCRIPTS)
     world.monkeypatch.setattr(OneDrive, "list_files", lambda _self, _folder: iter([long]))

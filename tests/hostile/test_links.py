@@ -10,7 +10,7 @@ from azure.storage.blob import BlobServiceClient
 
 from local_cloud import faults
 from local_cloud.faults import Fault
-from shared.app import _storage_options
+from shared.azure_storage.account import _options
 from shared.clients.blobs.read import read_small
 from shared.clients.blobs.write import empty_blob
 from shared.clients.fno.client import FinanceOperations, finance_operations_http
@@ -20,7 +20,7 @@ from shared.clients.http.client import Http
 from shared.clients.http.links import is_at, keyed_link, origin_of
 from shared.errors import AppError, NeedsPerson, TryAgain
 from shared.secret import SecretUrl
-from tests.hostile.test_answers import OneToken
+from tests.hostile.answers import OneToken
 from tests.unit.clients.answering import Answer, AnsweringServer, Asked, answering
 from tests.world import World
 
@@ -58,7 +58,7 @@ def test_no_listing_follows_a_next_link_to_another_origin_with_the_token(name: s
     page = {"value": [row], "@odata.nextLink": f"{evil.url}/v1.0/next?$skiptoken=1"}
     with (
         graph_that_answers(lambda _: Answer(body=json.dumps(page).encode())) as (server, http),
-        pytest.raises(NeedsPerson, match=r"another address .* does not get the app's token. Check GRAPH_URL"),
+        pytest.raises(NeedsPerson, match=r"another address .* does not send its token there. Check GRAPH_URL"),
     ):
         read(f"{server.url}/v1.0", http)
 
@@ -85,7 +85,7 @@ def test_a_next_link_that_is_no_text_is_asked_for_again(link: object) -> None:
     page = {"value": [], "@odata.nextLink": link}
     with (
         graph_that_answers(lambda _: Answer(body=json.dumps(page).encode())) as (server, http),
-        pytest.raises(TryAgain, match="no text"),
+        pytest.raises(TryAgain, match="invalid link"),
     ):
         Subscriptions(f"{server.url}/v1.0", http).list()
 
@@ -136,7 +136,7 @@ def test_blanks_behind_the_host_of_a_link_with_a_key_are_encoded_and_in_a_host_t
 def test_a_call_with_a_token_to_another_origin_is_not_made(evil: AnsweringServer) -> None:
     with (
         graph_that_answers(lambda _: Answer()) as (_, http),
-        pytest.raises(NeedsPerson, match="does not get the app's token"),
+        pytest.raises(NeedsPerson, match="does not send its token there"),
     ):
         http.call("GET", f"{evil.url}/v1.0/x", operation="x", idempotent=True)
 
@@ -144,9 +144,9 @@ def test_a_call_with_a_token_to_another_origin_is_not_made(evil: AnsweringServer
 
 
 def test_the_apps_own_clients_are_bound_to_their_services(evil: AnsweringServer, world: World) -> None:
-    environment = world.services.integrations.imports[0].environment_url
+    environment = world.services.settings.flows.imports[0].environment_url
     for http in (world.services._graph, world.services.finance_operations(environment)._http):
-        with pytest.raises(NeedsPerson, match="does not get the app's token"):
+        with pytest.raises(NeedsPerson, match="does not send its token there"):
             http.call("GET", f"{evil.url}/x", operation="x", idempotent=True)
 
     assert evil.asked == []
@@ -178,7 +178,7 @@ def test_the_apps_own_storage_is_not_followed_elsewhere(status: int, evil: Answe
     away = Answer(status=status, headers={"Location": f"{evil.url}/x"})
     with (
         answering(lambda _: away) as server,
-        BlobServiceClient(f"{server.url}/account", credential="a2V5", **_storage_options(LinearRetry)) as blobs,
+        BlobServiceClient(f"{server.url}/account", credential="a2V5", **_options(LinearRetry)) as blobs,
         pytest.raises(HttpResponseError),
     ):
         blobs.get_blob_client("runs", "x").download_blob().readall()

@@ -51,9 +51,9 @@ def test_texts_of_any_letters_are_taken_as_they_are(app: World, text: str) -> No
     answer = act("pause", json.dumps({"name": text, "by": text, "why": text}).encode())
 
     assert answer.status in (200, 404)
-    name = app.services.integrations.imports[0].name
+    name = app.services.settings.flows.imports[0].name
     assert act("pause", json.dumps({"name": name, "by": text, "why": text}).encode()).status == 200
-    (pause,) = app.services.store.open_rows_and_pauses()[1]
+    (pause,) = app.services.index.open_rows_and_pauses()[1]
     assert pause.why.removesuffix("…") in text
 
 

@@ -229,5 +229,5 @@ def test_a_setting_that_cannot_be_meant_is_told_by_its_name_and_never_with_a_sec
 
 
 def test_the_settings_that_these_cases_change_are_good(tmp_path: Path) -> None:
-    assert settings_of(tmp_path, {}).integrations.imports
-    assert settings_of(tmp_path, {"INTEGRATIONS": imports(an_import())}).integrations.imports[0].name == "customers"
+    assert settings_of(tmp_path, {}).flows.imports
+    assert settings_of(tmp_path, {"INTEGRATIONS": imports(an_import())}).flows.imports[0].name == "customers"

@@ -45,7 +45,7 @@ class LiveRun:
             if variable in values:
                 os.environ.setdefault(variable, values[variable])
         settings = read_settings(values)
-        if not settings.integrations.flows:
+        if not settings.flows.all:
             raise NeedsPerson("The settings have no import and no export, so no drive and no environment.")
         return cls(name=name, settings=settings, company=company or _company(settings))
 
@@ -73,12 +73,12 @@ class LiveRun:
     @property
     def drive(self) -> str:
         """The drive of the first flow."""
-        return self.settings.integrations.flows[0].drive
+        return self.settings.flows.all[0].drive
 
     @property
     def environment_url(self) -> str:
         """The F&O environment of the first flow."""
-        return self.settings.integrations.flows[0].environment_url
+        return self.settings.flows.all[0].environment_url
 
     @property
     def environment_host(self) -> str:
@@ -155,4 +155,4 @@ class LiveRun:
 
 
 def _company(settings: Settings) -> str:
-    return next((flow.company for flow in settings.integrations.flows if flow.company), "")
+    return next((flow.company for flow in settings.flows.all if flow.company), "")

@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from shared.clients.fno.client import ExecutionStatus
+from shared.clients.http.client import json_object
 from shared.errors import AppError, NotFound
 from tests.contract.finance_operations_contract import FinanceOperationsContract, FinanceOperationsTarget
 from tests.live.run import LiveRun
@@ -98,13 +99,13 @@ def test_an_execution_id_that_is_known_is_refused_in_words_that_the_app_understa
     refusal = refusal_of(lambda: target.submit(execution_id=execution_id), record_property)
 
     assert refusal is not None
-    assert "has this execution id already" in refusal.message
+    assert "already has this execution id" in refusal.message
 
 
 def test_a_status_comes_as_a_name(target: FinanceOperationsTarget, record_property: Seen) -> None:
     execution_id = target.imported()
 
-    value = target.fno._ask("GetExecutionSummaryStatus", execution_id).json().get("value")
+    value = json_object(target.fno._ask("GetExecutionSummaryStatus", execution_id)).get("value")
 
     record_property("seen", f"{value!r}")
     assert str(value) in set(ExecutionStatus)

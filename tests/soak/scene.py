@@ -27,10 +27,12 @@ from local_cloud.functions_host.flex.options import FlexOptions
 from local_cloud.onedrive import Knobs
 from local_cloud.processes import ChildProcess
 from operations.available_actions import Verb, may_submit_again
+from shared.azure_storage.container import BlobContainer
+from shared.runs.addresses import address_of
+from shared.runs.index import RunIndex
 from shared.runs.record import Damaged, run_from_json
 from shared.runs.run import Run
 from shared.runs.states import State
-from shared.runs.store import RunStore, address_of
 from tests.soak.plan import COLUMNS, COMPANY, HOSTS, Chance, Package, Plan, Trouble, entity_of
 from tests.soak.promises import History, Imported, Place, Record
 from tests.soak.storage import PACKAGES, StorageDoor
@@ -201,7 +203,7 @@ class Scene(LocalCloud):
     def set_aside(self) -> set[str]:
         """Return the files that others pass at this moment."""
         with self._container() as container:
-            rows = [row for row in RunStore(container).open_rows() if row.is_aside and not row.damage]
+            rows = [row for row in RunIndex(BlobContainer(container)).open_rows() if row.is_aside and not row.damage]
             return {row.file_name for row in rows if row.state is not State.CANCELLED}
 
     def refuse_listings(self) -> Callable[[], None]:

@@ -110,11 +110,11 @@ def test_the_tools_own_settings_of_their_folders_are_respected(tmp_path: Path) -
 def test_a_python_that_cannot_be_brought_leaves_a_word_on_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_network(what: str, command: list[str], *, more: Mapping[str, str] | None = None) -> None:
         if "uv" in what.split():
-            raise dev.Trouble("no route to host")
+            raise dev.SetupError("no route to host")
 
     monkeypatch.setattr(dev, "run_step", no_network)
 
-    with pytest.raises(dev.Trouble, match=rf"(?s)no route to host.*Please install Python {THIS_VERSION}"):
+    with pytest.raises(dev.SetupError, match=rf"(?s)no route to host.*Please install Python {THIS_VERSION}"):
         dev.bring_python()
 
 
@@ -158,11 +158,11 @@ def test_an_installation_that_failed_is_done_again(tmp_path: Path) -> None:
 
     def fail() -> None:
         attempts.append(1)
-        raise dev.Trouble("no network")
+        raise dev.SetupError("no network")
 
     marker.write_text("of an older installation")
     for _ in range(2):
-        with pytest.raises(dev.Trouble):
+        with pytest.raises(dev.SetupError):
             dev.once(marker, "wanted", fail)
 
     assert len(attempts) == 2
@@ -170,7 +170,7 @@ def test_an_installation_that_failed_is_done_again(tmp_path: Path) -> None:
 
 
 def test_a_step_that_fails_shows_all_that_it_said(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(dev.Trouble, match="line 3 is wrong"):
+    with pytest.raises(dev.SetupError, match="line 3 is wrong"):
         dev.run_step("installing", FAILS)
 
     assert "FAILED" in capsys.readouterr().err
@@ -218,6 +218,27 @@ def test_a_stage_that_a_signal_ended_has_failed() -> None:
     code = python("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
 
     assert dev.run_stages({"lint": code}, keep_going=False, last_is_shown=False) == 128 + 9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "side_by_side"),
+    [
+        ([], True),
+        (["-k", "words", "--cov"], True),
+        (["tests/unit/test_dev.py::test_x"], False),
+        (["-x", "tests"], True),
+    ],
+)
+def test_tests_run_side_by_side_unless_a_file_is_named(arguments: list[str], side_by_side: bool) -> None:
+    assert ("-n" in dev.pytest_command(arguments)) is side_by_side
+
+
+def test_what_the_tests_start_may_keep_compiled_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+
+    dev.keep_bytecode()
+
+    assert "PYTHONDONTWRITEBYTECODE" not in dev.child_environment()
 
 
 def test_tests_are_the_last_stage_of_the_check() -> None:
@@ -309,20 +330,24 @@ def test_the_help_of_a_command_prepares_nothing(
     [
         (["demo", "--package", "no such file.zip"], "there is no file no such file.zip"),
         (["up", "--export", "Customers"], "must be PROJECT:COMPANY"),
-        (["up", "--seconds", "-1"], "no number of seconds"),
+        (["up", "--seconds", "-1"], "not a number of seconds"),
         (["up", "--prot", "1"], "unrecognized arguments"),
         (["up", "--idle-seconds", "5"], "--idle-seconds: only with --flex"),
         (["up", "--always-ready", "http=1"], "--always-ready: only with --flex"),
         (["up", "--flex", "--always-ready", "http"], "must be GROUP=N"),
-        (["up", "--flex", "--no-host"], "--no-host does not run it"),
+        (["up", "--flex", "--no-host"], "cannot be used together"),
         (["runs"], "COMMAND"),
         (["runs", "list", "--url", "https://contoso.azurewebsites.net", "--day", ""], "--day: empty"),
-        (["runs", "list", "--url", ""], "say which app"),
-        (["runs", "run-again", "--url", "https://contoso.azurewebsites.net"], "name one run, or give --all"),
+        (["runs", "list", "--url", ""], "which app?"),
+        (["runs", "run-again", "--url", "https://contoso.azurewebsites.net"], "name one run, or use --all"),
+        (
+            ["runs", "run-again", "0123456789ab", "--day", "2020-12-31", "--url", "https://contoso.azurewebsites.net"],
+            "filters need --all",
+        ),
         (["doctor", "--settings", "no such file"], "there is no file no such file"),
         (["doctor", "--key-file", "no such file", "--url", "https://x"], "there is no file no such file"),
         (["sign-in", "--settings", "no such file"], "there is no file no such file"),
-        (["faults", "--only", "("], "no regular expression"),
+        (["faults", "--only", "("], "not a regular expression"),
         (["faults", "--every", "0"], "must be 1 or more"),
         (["explore", "--only", "nonsense"], "there is no scenario nonsense; there are: two-files, "),
         (["bench", "--only", "nonsense"], "invalid choice: 'nonsense'"),
@@ -347,7 +372,7 @@ def test_trouble_is_told_without_a_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def no_network(azurite: bool) -> None:
-        raise dev.Trouble("no network; try again later")
+        raise dev.SetupError("no network; try again later")
 
     monkeypatch.setattr(dev, "prepare", no_network)
 

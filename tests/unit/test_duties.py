@@ -137,7 +137,7 @@ def test_pieces_that_may_be_begun_for_a_while_only_are_waited_for_and_the_others
         {str(number): lambda: time.sleep(0.1) for number in range(100)}, limit_s=10, begin_within_s=LIMIT_S, at_once=2
     )
 
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 3  # all of them would take five seconds
     errors = [each.error for each in ended.values() if each.error]
     assert 90 <= len(errors) < 100
     assert not any(isinstance(error, Overran) for error in errors)

@@ -49,8 +49,8 @@ def _refused(*groups: dict[str, str], **values: str) -> list[str]:
 def test_three_settings_are_enough_for_an_import() -> None:
     settings = _read(IMPORT)
 
-    (flow,) = settings.integrations.imports
-    assert not settings.integrations.exports
+    (flow,) = settings.flows.imports
+    assert not settings.flows.exports
     assert flow.environment_url == "https://contoso.operations.dynamics.com"
     assert flow.drive == "users/integration@contoso.com/drive"
     assert flow.input_folder == "/Input"
@@ -65,7 +65,7 @@ def test_three_settings_are_enough_for_an_import() -> None:
 
 
 def test_an_export_needs_three_more() -> None:
-    (flow,) = _read(IMPORT, EXPORT).integrations.exports
+    (flow,) = _read(IMPORT, EXPORT).flows.exports
 
     assert (flow.data_project, flow.company, flow.output_folder, flow.every_s) == ("Ledger", "USMF", "/Output", 0)
 
@@ -73,8 +73,8 @@ def test_an_export_needs_three_more() -> None:
 def test_an_empty_input_folder_means_no_import() -> None:
     settings = _read(IMPORT, EXPORT, INPUT_FOLDER="")
 
-    assert not settings.integrations.imports
-    assert len(settings.integrations.exports) == 1
+    assert not settings.flows.imports
+    assert len(settings.flows.exports) == 1
 
 
 def test_names_that_programs_give_to_unfinished_files_are_left_alone_unless_told() -> None:
@@ -339,7 +339,7 @@ def test_integrations_are_read_from_text_and_from_a_file_in_the_app(tmp_path: Pa
     from_file = read_settings(IMPORT | {"INTEGRATIONS": "integrations.json"}, app_folder=tmp_path)
 
     assert from_text == from_file
-    assert from_text.integrations.imports[0].environment_url == "https://contoso.operations.dynamics.com"
+    assert from_text.flows.imports[0].environment_url == "https://contoso.operations.dynamics.com"
 
 
 def test_flows_that_name_their_own_environment_and_drive_need_neither_setting() -> None:
@@ -349,7 +349,7 @@ def test_flows_that_name_their_own_environment_and_drive_need_neither_setting() 
         {"AzureWebJobsStorage": "UseDevelopmentStorage=true", "INTEGRATIONS": json.dumps({"imports": [flow]})}
     )
 
-    assert settings.integrations.imports[0].environment_url == "https://a.com"
+    assert settings.flows.imports[0].environment_url == "https://a.com"
 
 
 @pytest.mark.parametrize(
@@ -634,4 +634,4 @@ def test_any_values_are_read_or_refused_and_never_crash(values: dict[str, str]) 
         settings = read_settings(IMPORT | values)
     except SettingsInvalid:
         return
-    assert settings.integrations.flows
+    assert settings.flows.all

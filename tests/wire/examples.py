@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import quote, urlsplit
 
-import requests
-
 from local_cloud.wire_tap import Exchange
 from tests.wire.check import body_of
 from tests.wire.endpoints import OPAQUE, Endpoint, Proof, Request, Service
@@ -107,7 +105,7 @@ class Example:
         )
 
     @classmethod
-    def of_storage(cls, operation: str, path: str, request: Request, answer: requests.Response) -> Self:
+    def of_storage(cls, operation: str, path: str, request: Request, status: int, headers: Mapping[str, str]) -> Self:
         """Return the example that a call of Azurite makes; its bodies are files and XML and not shown.
 
         path: of the endpoint, as a template.
@@ -124,9 +122,9 @@ class Example:
             headers=_shown(request.headers, _SHOWN_OF_STORAGE)
             | ({} if is_signed else {"authorization": f"Bearer {HIDDEN}"}),
             body=None,
-            status=answer.status_code,
+            status=status,
             answer_headers=_shown(
-                {name.lower(): value for name, value in answer.headers.items()},
+                {name.lower(): value for name, value in headers.items()},
                 ("content-type", "content-range", "etag", "x-ms-version"),
             ),
             answer=None,

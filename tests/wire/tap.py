@@ -8,15 +8,13 @@ service, so only the simulators' own are judged, and those to everybody.
 ``tests/conftest.py`` brings the fixture and the hooks of this module into every test.
 """
 
-import io
 import json
 import os
 import sys
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextvars import ContextVar
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -29,7 +27,8 @@ from requests.adapters import HTTPAdapter
 
 from local_cloud import wire_tap
 from local_cloud.wire_tap import LOG_VARIABLE, Exchange, exchanges_of
-from shared.clients.http.client import USER_AGENT, Http
+from shared.clients.http import client as http
+from shared.clients.http.client import USER_AGENT, Http, Response
 from tests.wire import storage
 from tests.wire.check import ENDPOINTS, body_of, endpoints_for, named, wrong_with_answer, wrong_with_request
 from tests.wire.endpoints import OPAQUE, Endpoint, Request
@@ -152,15 +151,16 @@ class Wire:
             if call.is_made_by(module) and call.matches(request):
                 with self.lock:
                     self.sent[call.name] += 1
-                if self.keeps_examples and answer.ok and _is_azurite(answer):
-                    self._keep(Example.of_storage(call.operation, call.path, request, answer))
+                self.keep_storage(call.operation, call.path, request, answer.status_code, answer.headers)
                 return
         self._complain(f"storage, from {module}", request, ["no such call is described"])
 
-    def note_blob(self, operation: str, request: Request, answer: requests.Response) -> None:
-        """Keep an example of a plain HTTP call to blob storage, which no simulator sees."""
-        if self.keeps_examples and answer.ok:
-            self._keep(Example.of_storage(operation, storage.GET_BLOB.path, request, answer))
+    def keep_storage(
+        self, operation: str, path: str, request: Request, status: int, headers: Mapping[str, str]
+    ) -> None:
+        """Keep an example of a call to blob storage, which no simulator sees, if Azurite has done it."""
+        if self.keeps_examples and 200 <= status < 300 and headers.get("Server", "").startswith("Azurite"):
+            self._keep(Example.of_storage(operation, path, request, status, headers))
 
     def _keep(self, example: Example) -> None:
         with self.lock:
@@ -207,39 +207,27 @@ def _is_from_the_app(exchange: Exchange) -> bool:
     return agent == USER_AGENT or agent.startswith(_LIBRARIES) or exchange.headers.get("x-client-sku") == "MSAL.Python"
 
 
-# What Http is about to send: its operation, or "" where a test calls Http by itself.
-_operation: ContextVar[str | None] = ContextVar("operation", default=None)
-
-
-def _tapped_sent(original: Callable[..., Any]) -> Callable[..., Any]:
-    def sent(self: Http, request: requests.PreparedRequest, ask: Any) -> Any:
-        is_the_apps = _calling_module(skip=(__name__, "shared.clients.http.client")).startswith("shared.")
-        token = _operation.set(ask.operation if is_the_apps else "")
-        try:
-            return original(self, request, ask)
-        finally:
-            _operation.reset(token)
-
-    return sent
-
-
-def _tapped_send(original: Callable[..., Any]) -> Callable[..., Any]:
-    def send(self: HTTPAdapter, request: requests.PreparedRequest, **options: Any) -> Any:
-        operation = _operation.get()
-        if operation:
-            WIRE.judge_sent(operation, _as_request(request))
-        answer = original(self, request, **options)
-        if operation is None:
-            _note_of_library(request, answer)
-        elif operation and _is_azurite(answer):
-            WIRE.note_blob(operation, _as_request(request), answer)
-        return answer
+def _tapped_http(original: Callable[..., Response]) -> Callable[..., Response]:
+    def send(self: Http, sent: http.Request) -> Response:
+        is_the_apps = _calling_module(skip=(__name__, http.__name__)).startswith("shared.")  # else a test calls Http
+        request = _as_request(sent.method, sent.url, sent.headers, sent.body)
+        if is_the_apps:
+            WIRE.judge_sent(sent.operation, request)
+        response = original(self, sent)
+        if is_the_apps:
+            WIRE.keep_storage(sent.operation, storage.GET_BLOB.path, request, response.status, response.headers)
+        return response
 
     return send
 
 
-def _is_azurite(answer: requests.Response) -> bool:
-    return answer.headers.get("Server", "").startswith("Azurite")
+def _tapped_library(original: Callable[..., Any]) -> Callable[..., Any]:
+    def send(self: HTTPAdapter, request: requests.PreparedRequest, **options: Any) -> Any:
+        answer = original(self, request, **options)
+        _note_of_library(request, answer)
+        return answer
+
+    return send
 
 
 def _note_of_library(request: requests.PreparedRequest, answer: requests.Response) -> None:
@@ -248,7 +236,8 @@ def _note_of_library(request: requests.PreparedRequest, answer: requests.Respons
     module = _calling_module(skip=(__name__, "shared.azure_storage.transport"))
     client = module.removeprefix("shared.").replace(".", "/")
     if module.startswith("shared.") and not client.startswith("clients/entra/"):  # the simulated Entra sees those
-        WIRE.note_storage(client, _as_request(request), answer)
+        sent = _as_request(request.method or "", request.url or "", request.headers, request.body)
+        WIRE.note_storage(client, sent, answer)
 
 
 def _calling_module(*, skip: tuple[str, ...]) -> str:
@@ -262,17 +251,14 @@ def _calling_module(*, skip: tuple[str, ...]) -> str:
     return ""
 
 
-def _as_request(request: requests.PreparedRequest) -> Request:
-    parts = urlsplit(request.url or "")
-    headers = {name.lower(): _text(value) for name, value in request.headers.items()}
-    kind = headers.get("content-type", "")
-    content: object = request.body  # what Http sends piece by piece is a file
-    if isinstance(content, io.BytesIO):
-        content = content.getvalue()
+def _as_request(method: str, url: str, headers: Mapping[str, str | bytes], content: object) -> Request:
+    parts = urlsplit(url)
+    lower = {name.lower(): _text(value) for name, value in headers.items()}
+    kind = lower.get("content-type", "")
     is_file = kind.split(";")[0] not in ("application/json", "application/x-www-form-urlencoded")
     text = _text(content) if isinstance(content, (bytes, str)) and not is_file else None
     target = f"{parts.path}?{parts.query}" if parts.query else parts.path
-    return Request(method=request.method or "", target=target, headers=headers, body=body_of(kind, text))
+    return Request(method=method, target=target, headers=lower, body=body_of(kind, text))
 
 
 def _text(value: str | bytes) -> str:
@@ -288,8 +274,8 @@ def wire_is_tapped() -> Iterator[None]:
     with tempfile.TemporaryDirectory(prefix="wire-") as folder, pytest.MonkeyPatch.context() as patch:
         WIRE.log = Path(folder) / "exchanges.jsonl"
         patch.setenv(LOG_VARIABLE, str(WIRE.log))
-        patch.setattr(Http, "_sent", _tapped_sent(Http._sent))
-        patch.setattr(HTTPAdapter, "send", _tapped_send(HTTPAdapter.send))
+        patch.setattr(Http, "_send", _tapped_http(Http._send))
+        patch.setattr(HTTPAdapter, "send", _tapped_library(HTTPAdapter.send))
         wire_tap.listeners.append(WIRE.judge_exchange)
         yield
         wire_tap.listeners.remove(WIRE.judge_exchange)

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from azure.storage.queue import QueueServiceClient
 
-from shared.azure_storage.queue import LONGEST_DELAY_S, WakeQueue
+from shared.azure_storage.queue import LONGEST_DELAY_S, WorkQueue
 from shared.clients.blobs.errors import SasExpired
 from shared.clients.blobs.read import open_blob
 from shared.clients.blobs.write import empty_blob, stream_to_blob
@@ -135,7 +135,7 @@ def test_no_wake_up_is_delayed_by_more_than_storage_takes() -> None:
     with answering(lambda _asked: taken) as storage:
         connection = f"AccountName=account;AccountKey={AZURITES_KEY};QueueEndpoint={storage.url}/account"
         with QueueServiceClient.from_connection_string(connection, retry_total=0) as queues:
-            WakeQueue(queues).send("scan", delay_s=30 * 24 * 3600)
+            WorkQueue(queues).send("scan", delay_s=30 * 24 * 3600)
 
     [asked] = storage.asked
     assert int(query_of(asked)["visibilitytimeout"]) == LONGEST_DELAY_S < 7 * 24 * 3600

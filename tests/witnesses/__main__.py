@@ -80,7 +80,7 @@ def install_from_pypi(chosen: Sequence[Client], notes: dict[str, str]) -> str:
         return sys.executable
     try:
         make_environment(ENVIRONMENT, "the witnesses", [*dev.REQUIREMENTS, REQUIREMENTS])
-    except dev.Trouble as trouble:
+    except dev.SetupError as trouble:
         complain(str(trouble))
         notes.update(dict.fromkeys((client.name for client in wanted), "it could not be installed from PyPI"))
         return sys.executable
@@ -94,13 +94,13 @@ def install_apart(chosen: Sequence[Client], notes: dict[str, str]) -> None:
             continue
         try:
             make_environment(client.environment, client.name, client.files)
-        except dev.Trouble as trouble:
+        except dev.SetupError as trouble:
             complain(str(trouble))
             notes[client.name] = "it could not be installed from PyPI"
 
 
 def make_environment(folder: Path, whose: str, requirements: Sequence[Path]) -> None:
-    """Make a virtual environment with what the last of the files asks for, unless it is there. Raises dev.Trouble.
+    """Make a virtual environment with what the last of the files asks for, unless it is there. Raises dev.SetupError.
 
     requirements: with the files that the last one takes in.
     """
@@ -132,7 +132,7 @@ def install_from_debian(chosen: Sequence[Client], notes: dict[str, str]) -> None
         dev.run_step(
             f"installing {' and '.join(packages)} from Debian", [apt, "install", "-y", *packages], more=quietly
         )
-    except dev.Trouble as trouble:
+    except dev.SetupError as trouble:
         complain(str(trouble))
         notes.update(dict.fromkeys((client.name for client in missing), "it could not be installed from Debian"))
 
@@ -152,7 +152,7 @@ def install_from_npm(chosen: Sequence[Client], notes: dict[str, str]) -> None:
     try:
         is_gone = any(client.version() is None for client in wanted)
         dev.once(JAVASCRIPT / "installed.sha256", dev.fingerprint(NPM_FILES), install, again=is_gone)
-    except dev.Trouble as trouble:
+    except dev.SetupError as trouble:
         complain(str(trouble))
         notes.update(dict.fromkeys((client.name for client in wanted), "it could not be installed from npm"))
 

@@ -2,11 +2,7 @@
 
 import base64
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    pass
-
+from typing import Final
 
 # Azure Storage handles a request with a SAS by the rules of the SAS's own version. Observed: F&O hands out
 # sv=2014-02-14; before 2016-05-31 a blob can be put at once up to 64 MB, and a block may have 4 MiB.

@@ -26,7 +26,7 @@ def expired(url: SecretUrl, call: RemoteCall) -> SasExpired:
     if ends and ends > datetime.now(UTC):
         return SasExpired(
             f"{url} is not accepted, although it is valid until {ends:%Y-%m-%d %H:%M:%S} UTC. If a new one is refused "
-            "as well, a firewall of the storage keeps the app out",
+            "too, a firewall of the storage account blocks the app",
             call=call,
         )
     return SasExpired(f"{url} is not accepted any more; a new one is needed", call=call)

@@ -1,7 +1,8 @@
 """Bytes from pre-authenticated URLs, in bounded memory and never believed without counting them.
 
 The URL alone decides what may be done, so no token passes through here; ``graph/`` and ``fno/`` hand URLs out. Nothing
-here waits: what fails is tried again by the worker, with a new URL.
+here waits: what fails is tried again by the worker, with a new URL. Above 400 lines because a package is read in two
+ways, from OneDrive by ranges and from a blob in chunks, with the same distrust of what servers say of their answers.
 """
 
 import hashlib
@@ -16,10 +17,8 @@ from http import HTTPStatus
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Final, Self
 
-import requests
-
 from shared.clients.blobs.quick_xor_hash import QuickXorHash
-from shared.clients.http.client import Http
+from shared.clients.http.client import BODY_ERRORS, Http, Response
 from shared.clients.http.errors import Refusal
 from shared.errors import AppError, DataDamaged, FileRejected, NeedsPerson, NotFound, Refused, TryAgain
 from shared.secret import SecretUrl
@@ -130,8 +129,8 @@ def _require_hash(chunks: Iterable[bytes], quick_xor_hash: str, told_bytes: int,
         checksum.update(chunk)
     if checksum.base64() != quick_xor_hash:
         raise DataDamaged(
-            f"{url} handed out {checksum.size_bytes:,} bytes with the quickXorHash {checksum.base64()}; OneDrive tells "
-            f"{told_bytes:,} bytes with {quick_xor_hash}"
+            f"{url} returned {checksum.size_bytes:,} bytes with the quickXorHash {checksum.base64()}, but OneDrive "
+            f"reports {told_bytes:,} bytes with {quick_xor_hash}"
         )
 
 
@@ -157,7 +156,7 @@ class _RangedFile(io.RawIOBase):
         number = max(self._size_bytes - 1, 0) // _RANGE
         start = number * _RANGE
         with closing(_get_range(self._url, self._http, start, start + _RANGE)) as answer:
-            match answer.status_code:
+            match answer.status:
                 case HTTPStatus.OK:
                     size_bytes = _announced(answer)
                 case HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
@@ -203,7 +202,7 @@ class _RangedFile(io.RawIOBase):
         start = number * _RANGE
         end = min(start + _RANGE, self._size_bytes)
         with closing(_get_range(self._url, self._http, start, end)) as answer:
-            is_whole = answer.status_code == HTTPStatus.OK
+            is_whole = answer.status == HTTPStatus.OK
             total = _announced(answer) if is_whole else _total_of(answer, start)
             if total not in (None, self._size_bytes):
                 raise DataDamaged(f"{self._url} has {total:,} bytes instead of {self._size_bytes:,}")
@@ -221,7 +220,7 @@ class RemoteFile:
         self._url, self._http = url, http
         self._first = b""
         with closing(_get_range(url, http, 0, _FIRST)) as answer:
-            self._knows_ranges = answer.status_code != HTTPStatus.OK
+            self._knows_ranges = answer.status != HTTPStatus.OK
             self._etag = answer.headers.get("ETag", "")
             # Of the whole blob, where its writer gave one or put it at once. Versions before 2016-05-31 tell it of no
             # range. https://learn.microsoft.com/rest/api/storageservices/get-blob#response-headers
@@ -247,7 +246,7 @@ class RemoteFile:
             if self._md5:
                 digest.update(chunk)
                 if size_bytes == self.size_bytes and base64_text(digest.digest()) != self._md5:
-                    raise DataDamaged(f"What came of {self._url} has another MD5 than it has in blob storage")
+                    raise DataDamaged(f"The content of {self._url} does not match its MD5 in blob storage")
             yield chunk
 
     def _whole(self) -> Iterator[bytes]:
@@ -271,7 +270,7 @@ class RemoteFile:
 
     def _range(self, start: int, end: int) -> bytes:
         with closing(_get_range(self._url, self._http, start, end, etag=self._etag)) as answer:
-            if answer.status_code != HTTPStatus.PARTIAL_CONTENT or _total_of(answer, start) != self.size_bytes:
+            if answer.status != HTTPStatus.PARTIAL_CONTENT or _total_of(answer, start) != self.size_bytes:
                 raise DataDamaged(f"{self._url} is no longer the file of {self.size_bytes:,} bytes that it was")
             return b"".join(_body(answer, end - start))
 
@@ -307,9 +306,7 @@ def open_blob(url: SecretUrl) -> RemoteFile:
         raise
 
 
-def _get(
-    url: SecretUrl, http: Http, *, ok: tuple[int, ...], headers: Mapping[str, str] | None = None
-) -> requests.Response:
+def _get(url: SecretUrl, http: Http, *, ok: tuple[int, ...], headers: Mapping[str, str] | None = None) -> Response:
     """Make a GET of which the body is not read yet. Raises what ``read_chunks`` raises."""
     map_error = partial(_map_download_error, url=url)
     return http.call(
@@ -321,7 +318,9 @@ def _map_download_error(refusal: Refusal, *, url: SecretUrl) -> AppError | None:
     """Return what a refusal to hand out a file means; None if the rules of the service say it all."""
     call = refusal.call
     if refusal.has_code("malwareDetected", "virusSuspicious"):
-        return FileRejected("OneDrive found malware in the file. Have the system that wrote it examined", call=call)
+        return FileRejected(
+            "OneDrive found malware in the file. Have the system that created the file checked", call=call
+        )
     match refusal.status:
         case 401 | 403 if _SCANNED not in refusal.headers:
             # No sign-in is involved: the URL has run out, or was never good.
@@ -332,15 +331,15 @@ def _map_download_error(refusal: Refusal, *, url: SecretUrl) -> AppError | None:
             # https://github.com/OneDrive/onedrive-api-docs/issues/928
             # https://learn.microsoft.com/openspecs/sharepoint_protocols/ms-wsshp/1c302d04-b76f-44e9-800d-c974250de84d
             return Refused(
-                f"{call.service} does not hand out {url}: {refusal.reason}. It may have found malware in the file: "
-                "open it in the browser. If every file is refused, look at the state of the drive and its policies",
+                f"{call.service} does not return {url}: {refusal.reason}. It may have found malware in the file: "
+                "open it in the browser. If every file is refused, check the state of the drive and its policies",
                 call=call,
             )
         case _:
             return None
 
 
-def _get_range(url: SecretUrl, http: Http, start: int, end: int, *, etag: str = "") -> requests.Response:
+def _get_range(url: SecretUrl, http: Http, start: int, end: int, *, etag: str = "") -> Response:
     """Ask for the bytes from start up to, not including, end; answered with 206, 200 and the whole file, or 416.
 
     etag: of the only content that is wanted.
@@ -352,21 +351,21 @@ def _if_match(etag: str) -> Mapping[str, str]:
     return {"If-Match": etag} if etag else {}
 
 
-def _total_of(answer: requests.Response, start: int) -> int:
+def _total_of(answer: Response, start: int) -> int:
     """Return the size of the whole file from the answer to a range that begins at start.
 
     Raises DataDamaged where the answer is about another range.
     """
-    if answer.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and start == 0:
+    if answer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and start == 0:
         return 0
     given, _, total = answer.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
     size_bytes = _count(total)
     if not given.startswith(f"{start}-") or size_bytes is None:
-        raise DataDamaged(f"Bytes {start:,} and on were asked for, and another range came")
+        raise DataDamaged(f"Bytes from {start:,} on were requested, but another range was returned")
     return size_bytes
 
 
-def _announced(answer: requests.Response) -> int | None:
+def _announced(answer: Response) -> int | None:
     """Return the size of the body as its head says, None where it does not (chunked)."""
     return _count(answer.headers.get("Content-Length", ""))
 
@@ -376,20 +375,20 @@ def _count(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= _LONGEST_COUNT else None
 
 
-def _body(answer: requests.Response, size_bytes: int | None) -> Iterator[bytes]:
+def _body(answer: Response, size_bytes: int | None) -> Iterator[bytes]:
     """Stream a body. Raises DataDamaged unless it has the expected size (None: unless it ends as HTTP says)."""
     received = 0
     expected = "an unknown number of" if size_bytes is None else f"{size_bytes:,}"
     try:
-        for piece in answer.iter_content(_PIECE):
+        for piece in answer.chunks(_PIECE):
             received += len(piece)
             if size_bytes is not None and received > size_bytes:
-                raise DataDamaged(f"More than the expected {expected} bytes came")
+                raise DataDamaged(f"More than the expected {expected} bytes were received")
             yield piece
-    except requests.RequestException as error:
-        raise DataDamaged(f"The connection ended before {expected} bytes had come") from error
+    except BODY_ERRORS as error:
+        raise DataDamaged(f"The connection ended before {expected} bytes were received") from error
     if size_bytes is not None and received != size_bytes:
-        raise DataDamaged(f"Only {received:,} of {expected} bytes came")
+        raise DataDamaged(f"Only {received:,} of {expected} bytes were received")
 
 
 def _part(pieces: Iterable[bytes], start: int, end: int) -> bytes:
@@ -412,6 +411,6 @@ def _map_error(refusal: Refusal) -> AppError | None:
                 f"The package is no longer in blob storage: {code}. F&O keeps packages for 7 days", call=call
             )
         case 409:
-            return TryAgain(f"Blob storage cannot hand out the package now: {code}", call=call)
+            return TryAgain(f"Blob storage cannot return the package now: {code}", call=call)
         case _:
             return None

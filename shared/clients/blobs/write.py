@@ -18,7 +18,6 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from shared.azure_storage.transport import storage_transport
 from shared.clients.blobs.quick_xor_hash import QuickXorHash
 from shared.clients.http.context import record_call
 from shared.clients.http.errors import retry_after_s
@@ -92,7 +91,10 @@ def _hashed(chunks: Iterable[bytes], checksum: QuickXorHash) -> Iterator[bytes]:
 @cache
 def _transport() -> "HttpTransport[Any, Any]":
     """Return what carries all blobs of this process: a connection of its own for each would cost as much as a blob."""
-    return storage_transport(**_BLOB_TIMEOUTS)
+    from shared.azure_storage.transport import sdk_transport
+
+    transport: HttpTransport[Any, Any] = sdk_transport(**_BLOB_TIMEOUTS)
+    return transport
 
 
 @contextmanager
@@ -104,13 +106,13 @@ def _writing(url: SecretUrl) -> "Iterator[BlobClient]":
     address, _, query = raw.partition("?")
     parts = urlsplit(raw)
     if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
-        raise NeedsPerson(f"{url} is no https address, so no package is sent to it")
+        raise NeedsPerson(f"{url} is not an https address, so no package is sent to it")
     try:
         # The SDK decodes the query, and a bare plus would become a space; a SAS has no spaces.
         blob = BlobClient.from_blob_url(
             f"{address}?{query.replace('+', '%2B')}",
             api_version=_API_VERSION,
-            # One retry after a quarter of a second for a connection that broke. The rest is the runner's.
+            # One retry after a quarter of a second for a connection that broke. The rest is the worker's.
             retry_policy=LinearRetry(backoff=0.25, retry_total=1, random_jitter_range=0),  # type: ignore[arg-type]  # seconds may be a fraction
             transport=_transport(),
             permit_redirects=False,
@@ -196,11 +198,11 @@ def _to_app_error(operation: str, url: SecretUrl, error: "HttpResponseError") ->
     words = call.code or (error.reason or "no reason given")
     match error.status_code:
         case 400 if call.code == "Md5Mismatch":
-            return DataDamaged(f"What reached blob storage for {url} has another MD5 than what was sent", call=call)
+            return DataDamaged(f"The content that arrived at {url} does not match the MD5 of what was sent", call=call)
         case 401 | 403:
             return expired(url, call)
         case 404:
-            return NotFound(f"There is no place for {url}: {words}", call=call)
+            return NotFound(f"The container of {url} does not exist: {words}", call=call)
         case 409 | 412:
             return TryAgain(f"{url} is in use by someone else: {words}. A new name is needed", call=call)
         case 408 | 429 | 500 | 502 | 503 | 504:

@@ -10,7 +10,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from shared.azure_storage.transport import identity_transport
 from shared.clients.http.context import allowed_s
 from shared.errors import AppError, NeedsPerson, RemoteCall, TryAgain
 from shared.locks import WAIT_S, CallLock
@@ -62,8 +61,8 @@ def require_identity_endpoint() -> None:
     # azure-identity reads the environment itself, so this looks where it will.
     if not any(os.environ.get(name) for name in _ENDPOINTS):
         raise NeedsPerson(
-            "There is no managed identity here (IDENTITY_ENDPOINT is not set). In Azure, switch the managed identity "
-            "of the Function App on; elsewhere, give the settings of an app registration"
+            "There is no managed identity here (IDENTITY_ENDPOINT is not set). In Azure, turn on the managed "
+            "identity of the Function App; elsewhere, enter an app registration in the settings"
         )
 
 
@@ -98,9 +97,11 @@ class StorageIdentity:
         """Return a token. Raises what azure-identity does, and NeedsPerson if Azure gives no identity here."""
         from azure.identity import ManagedIdentityCredential
 
+        from shared.azure_storage.transport import sdk_transport
+
         require_identity_endpoint()
         if self._credential is None:
-            transport = identity_transport(connection_timeout=5, read_timeout=30)
+            transport = sdk_transport(connection_timeout=5, read_timeout=30)
             self._credential = ManagedIdentityCredential(client_id=self._client_id or None, transport=transport)
         token: AccessToken = self._credential.get_token(*scopes, **options)
         return token
@@ -159,10 +160,12 @@ class AppIdentity:
     def _new_credential(self) -> "AzureCredential":
         from azure import identity
 
+        from shared.azure_storage.transport import sdk_transport
+
         # Nothing sleeps in an invocation, azure-core's retries neither: the runner tries again.
         options: dict[str, Any] = {
             "retry_total": 0,
-            "transport": identity_transport(connection_timeout=CONNECT_S, read_timeout=READ_S),
+            "transport": sdk_transport(connection_timeout=CONNECT_S, read_timeout=READ_S),
             "raw_response_hook": self._note_status,
         }
         authority = {
@@ -203,7 +206,7 @@ class AppIdentity:
 def _where_to_look(credential: Credential) -> str:
     match credential:
         case ManagedIdentity():
-            return "Switch the managed identity of the Function App on, and check its client id in the settings"
+            return "Turn on the managed identity of the Function App, and check its client id in the settings"
         case ClientSecret():
             return "Check tenant id, client id and secret in the settings"
         case ClientCertificate(path=path):

@@ -17,17 +17,17 @@ SERVICE: Final = "Entra ID"
 
 # https://learn.microsoft.com/entra/identity-platform/reference-error-codes
 _ADVICE: Final[Mapping[str, str]] = {
-    "AADSTS7000215": "The client secret is wrong: put the secret's value, not its id, into the settings",
-    "AADSTS7000222": "The client secret has expired: make a new one and put it into the settings",
+    "AADSTS7000215": "The client secret is wrong: set it to the secret's value, not its id",
+    "AADSTS7000222": "The client secret has expired: create a new one and enter it in the settings",
     "AADSTS700027": "The certificate is not registered with the app, or has expired: upload it to the app registration",
     "AADSTS700016": "The tenant does not know this client id: check both in the settings",
     "AADSTS90002": "There is no such tenant: check the tenant id in the settings",
     "AADSTS900023": "There is no such tenant: check the tenant id in the settings",
     "AADSTS500011": "The tenant does not know the service behind this address: check the F&O address in the settings",
-    "AADSTS65001": "Nobody has consented: have an administrator grant consent for the app's permissions",
-    "AADSTS7000218": "The app registration does not allow public client flows: switch them on under Authentication",
+    "AADSTS65001": "Consent is missing: have an administrator grant consent for the app's permissions",
+    "AADSTS7000218": "The app registration does not allow public client flows: turn them on under Authentication",
     "AADSTS7000112": "The app registration is disabled: have an administrator enable it",
-    "AADSTS53003": "A Conditional Access policy stands against it: have an administrator exempt this app",
+    "AADSTS53003": "A Conditional Access policy blocks it: have an administrator exempt this app",
 }
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import requests
 
 from shared.clients.http.context import allowed_s
-from shared.errors import AppError, ItemChanged, NeedsPerson, RemoteCall, TryAgain
+from shared.errors import AppError, NeedsPerson, RecordChanged, RemoteCall, TryAgain
 from shared.locks import WAIT_S, CallLock
 from shared.log import log
 
@@ -33,7 +33,7 @@ class TokenCacheStore(Protocol):
         ...
 
     def save(self, serialized: str) -> None:
-        """Replace what ``load`` returned last; raises ItemChanged where somebody else has replaced it since."""
+        """Replace what ``load`` returned last; raises RecordChanged where somebody else has replaced it since."""
         ...
 
 
@@ -146,7 +146,7 @@ class SignedInUser:
     def _save_renewed(self, cache: "msal.SerializableTokenCache") -> None:
         try:
             self._store.save(cache.serialize())
-        except ItemChanged:
+        except RecordChanged:
             # Another process was first, or a person has signed in anew: theirs counts, and our token is good as well.
             self._reload(cache)
         except TryAgain as error:
@@ -157,7 +157,7 @@ class SignedInUser:
         serialized = cache.serialize()
         try:
             self._store.save(serialized)
-        except ItemChanged:
+        except RecordChanged:
             # Whatever came in between is older than what the person has just done.
             self._store.load()
             self._store.save(serialized)
@@ -214,7 +214,9 @@ def _renewal_error(answer: Mapping[str, Any]) -> AppError:
     )
     if answer.get("error") in PASSING_CODES or error_code_in(text) in PASSING_CODES:
         return TryAgain(f"Entra ID cannot renew the sign-in now: {first_line(text)}", call=call)
-    happened = f"The OneDrive sign-in has ended: {first_line(text)}" if text else "Nobody has signed in to OneDrive yet"
+    happened = (
+        f"The OneDrive sign-in has expired: {first_line(text)}" if text else "Nobody has signed in to OneDrive yet"
+    )
     return NeedsPerson(f"{happened}. Run 'python -m operations.sign_in' and sign in", call=call)
 
 
@@ -227,7 +229,7 @@ def _sign_in_error(answer: Mapping[str, Any]) -> AppError:
         case "expired_token" | "code_expired" | "authorization_pending":
             advice = "The code was not used in time; start again"
         case "temporarily_unavailable" | "server_error":
-            return TryAgain(f"Entra ID cannot sign anybody in now: {first_line(text)}", call=call)
+            return TryAgain(f"Entra ID cannot process a sign-in right now: {first_line(text)}", call=call)
         case _:
             advice = advice_on(text) or "Check client id and tenant, and that the app allows public client flows"
     return NeedsPerson(f"The sign-in did not succeed: {first_line(text)}. {advice}", call=call)

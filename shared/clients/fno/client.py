@@ -4,6 +4,7 @@ The vendor's names are mapped here, once: ``definitionGroupId`` is a data projec
 (company), ``executionId`` an execution id. F&O puts the reason of a refusal into the text and not into the status, so
 texts are classified too (``refusals.py``). Bytes do not pass through here: ``blobs/`` moves packages.
 
+Above 400 lines because every action says what it takes, returns and raises; there is nothing in it but that.
 https://learn.microsoft.com/dynamics365/fin-ops-core/dev-itpro/data-entities/data-management-api
 """
 
@@ -12,17 +13,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-import requests
-
 from shared.clients.fno.refusals import map_error
 from shared.clients.fno.row_errors import ExecutionErrors, parse_execution_errors, text_of
-from shared.clients.http.client import TIMEOUT_S, Http, TokenSource, json_object
+from shared.clients.http.client import TIMEOUT_S, Http, Response, TokenSource, json_object
 from shared.clients.http.links import keyed_link
-from shared.errors import (
-    AnswerLost,
-    RemoteCall,
-    TryAgain,
-)
+from shared.errors import AnswerLost, RemoteCall, TryAgain
 from shared.escapes import odata_text, query_value, read_json
 from shared.log import log
 from shared.secret import SecretUrl
@@ -40,9 +35,10 @@ _ACTIONS: Final = "/data/DataManagementDefinitionGroups/Microsoft.Dynamics.DataE
 # went on; waiting longer would hold an invocation for nothing, because a lost answer is looked up anyway.
 SUBMIT_TIMEOUT_S: Final = 180.0
 
+_LONGEST_ID: Final = 200  # characters; what is longer is a page or a message, and no id
+
 # What ExportToPackage answers instead of an id when it did not start.
 # Observed: Microsoft's Logic App sample repeats the call while it sees this id.
-_LONGEST_ID: Final = 200  # characters; what is longer is a page or a message, and no id
 _NO_EXECUTION: Final = frozenset({"", "00000000-0000-0000-0000-000000000000"})
 
 
@@ -174,7 +170,7 @@ class FinanceOperations:
         url = _url(place.get("BlobUrl"))
         if url is None:
             raise TryAgain(
-                "F&O answered GetAzureWriteUrl without a URL to upload to. The app asks again; if it stays so, look at "
+                "F&O answered GetAzureWriteUrl without an upload URL. The app tries again; if this continues, check "
                 "the blob storage of the environment",
                 call=_remote_call("GetAzureWriteUrl", answer),
             )
@@ -345,13 +341,13 @@ class FinanceOperations:
         )
         return bool(json_object(answer).get("value"))
 
-    def _ask(self, action: str, execution_id: str, entity: str | None = None) -> requests.Response:
+    def _ask(self, action: str, execution_id: str, entity: str | None = None) -> Response:
         body: dict[str, object] = {"executionId": execution_id}
         if entity is not None:
             body["entityName"] = entity
         return self._post(action, body)
 
-    def _post(self, action: str, body: Mapping[str, object], *, idempotent: bool = True) -> requests.Response:
+    def _post(self, action: str, body: Mapping[str, object], *, idempotent: bool = True) -> Response:
         connect_s, read_s = TIMEOUT_S
         return self._http.call(
             "POST",
@@ -368,7 +364,7 @@ def _equals(field: str, text: str) -> str:
     return query_value(f"{field} eq {odata_text(text)}")
 
 
-def _value(answer: requests.Response) -> object:
+def _value(answer: Response) -> object:
     """Return the ``value`` of an answer: flat in what F&O sends, nested in what its documents show."""
     value = json_object(answer).get("value")
     if isinstance(value, dict) and "value" in value:
@@ -376,7 +372,7 @@ def _value(answer: requests.Response) -> object:
     return value
 
 
-def _started(action: str, answer: requests.Response, execution_id: str) -> str:
+def _started(action: str, answer: Response, execution_id: str) -> str:
     """Return the id under which F&O runs the execution.
 
     Raises AnswerLost where the answer holds none.
@@ -384,7 +380,7 @@ def _started(action: str, answer: requests.Response, execution_id: str) -> str:
     answered = text_of(_value(answer))
     if answered in _NO_EXECUTION or len(answered) > _LONGEST_ID:
         raise AnswerLost(
-            f"F&O answered {action} without an execution id; it may have started all the same",
+            f"F&O answered {action} without an execution id; it may have started anyway",
             call=_remote_call(action, answer),
         )
     if answered != execution_id:
@@ -415,10 +411,10 @@ def _count(value: object) -> int:
     return value if isinstance(value, int) else 0
 
 
-def _remote_call(action: str, answer: requests.Response) -> RemoteCall:
+def _remote_call(action: str, answer: Response) -> RemoteCall:
     return RemoteCall(
         service=SERVICE,
         operation=action,
-        status=answer.status_code,
+        status=answer.status,
         request_id=answer.headers.get(_REQUEST_ID_HEADER, ""),
     )

@@ -100,8 +100,8 @@ def map_error(refusal: Refusal) -> AppError | None:
             )
         case 404 | 410:
             return NeedsPerson(
-                f"There is no {call.operation} at the address of F&O: {reason}. Check the base URL in the settings; "
-                "if it is right, the platform is too old for this action",
+                f"F&O has no {call.operation} at this address: {reason}. Check the base URL in the settings; "
+                "if it is right, its platform version is too old for this action",
                 call=call,
             )
         case 401 | 407 | 408:
@@ -119,7 +119,7 @@ def _classify(refusal: Refusal, reason: str) -> AppError:
         call = replace(call, code=code[0])
     starts = operation in ("ImportFromPackage", "ExportToPackage")
     if starts and _ID_IS_KNOWN.search(reason):
-        return AnswerLost(f"F&O has this execution id already, so an earlier {operation} arrived: {reason}", call=call)
+        return AnswerLost(f"F&O already has this execution id, so an earlier {operation} arrived: {reason}", call=call)
     if starts and (is_contention(reason) or _IN_USE.search(reason)):
         return ProjectBusy(f"F&O cannot start {operation} now: {reason}. The app tries again by itself", call=call)
     if operation == "ImportFromPackage" and _PACKAGE_UNREADABLE.search(reason):
@@ -128,12 +128,12 @@ def _classify(refusal: Refusal, reason: str) -> AppError:
         # An action that ran out of time may have started its batch job before.
         return lost(f"F&O failed at {operation}: {reason}", call=call, idempotent=not starts)
     if not starts and _NO_SUCH_EXECUTION.search(reason):
-        return NotFound(f"{operation} finds nothing: {reason}", call=call)
+        return NotFound(f"{operation} found nothing: {reason}", call=call)
     if not _ACTION_FAILED.search(refusal.text):
         return Refused(
-            f"F&O does not accept the call of {operation}: {reason}. If it accepts no other either, check the base URL "
-            "in the settings, the proxy or firewall before F&O, and whether F&O was updated; Microsoft's support asks "
-            "for the request id",
+            f"F&O rejects the call {operation}: {reason}. If it rejects all others too, check the base URL in the "
+            "settings, the proxy or firewall in front of F&O, and whether F&O was updated; Microsoft support needs the "
+            "request id",
             call=call,
         )
     match operation:
@@ -145,12 +145,12 @@ def _classify(refusal: Refusal, reason: str) -> AppError:
             return NeedsPerson(f"F&O refuses to export: {reason}. {to_do}", call=call)
         case "GetAzureWriteUrl":
             return NeedsPerson(
-                f"F&O gives no place to upload a package to: {reason}. Ask Microsoft's support about the blob storage "
-                "of the environment, with the request id",
+                f"F&O returns no upload location: {reason}. Contact Microsoft support about the blob storage of the "
+                "environment, with the request id",
                 call=call,
             )
         case _ if _NOT_FOUND.search(reason):
-            return NotFound(f"{operation} finds nothing: {reason}", call=call)
+            return NotFound(f"{operation} found nothing: {reason}", call=call)
         case _:
             # Questions may be asked again; F&O fails at some of them while an execution is being set up.
             return TryAgain(f"F&O failed at {operation}: {reason}", call=call)
@@ -170,7 +170,7 @@ def _classify_import(reason: str, call: RemoteCall) -> AppError:
     # Nobody can say whose it is.
     by_hand = (
         "If it refuses others too, import one of them by hand in F&O (Data management > Import): the form shows more "
-        "of the reason"
+        "details"
     )
     if advice:
         return Refused(f"F&O refuses the package: {reason}. {to_do}. {by_hand}", call=call)

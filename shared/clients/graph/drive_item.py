@@ -73,7 +73,7 @@ def parse_drive_item(wire: Mapping[str, Any]) -> DriveItem:
 
 def raise_incomplete(operation: str) -> NoReturn:
     """Raise TryAgain for an answer without what the app cannot do without."""
-    raise TryAgain(f"Microsoft Graph left the most important part out of its answer to '{operation}'")
+    raise TryAgain(f"Microsoft Graph's answer to '{operation}' lacks a required part")
 
 
 def text_in(wire: Mapping[str, Any], key: str) -> str:

@@ -30,7 +30,7 @@ _LONGEST_NAME: Final = 255  # characters
 def name_advice(operation: str) -> str:
     """Return what to do about a name that OneDrive does not take: of an import's file, or one that the app has made."""
     if operation == "move item":
-        return "Rename the file and put it in again"
+        return "Rename the file and copy it to Input again"
     return (
         "The name is made of the flow's data project and company, or of the name of the file that a report is about. "
         "Use plainer names there, or a folder nearer to the root"
@@ -51,7 +51,7 @@ def split_path(path: str) -> list[str]:
     """Return the names in a path below the root. Raises NeedsPerson for one that leads elsewhere."""
     segments = [segment for segment in re.split(r"[/\\]", path) if segment]
     if any(segment in {".", ".."} for segment in segments):
-        raise NeedsPerson(f"'{path}' is not a folder that OneDrive can have. Check the folders in the settings")
+        raise NeedsPerson(f"'{path}' is not a valid folder path in OneDrive. Check the folders in the settings")
     return segments
 
 
@@ -59,7 +59,7 @@ def require_usable_name(name: str) -> None:
     """Raise FileRejected for a name that would mean something else in a URL of Graph's colon syntax."""
     if not name or name in {".", ".."} or not _NOT_IN_NAMES.isdisjoint(name):
         fault = name_fault(name) or "it means a folder"
-        raise FileRejected(f"OneDrive cannot have the name '{name}': {fault}. {name_advice('upload file')}")
+        raise FileRejected(f"OneDrive does not allow the name '{name}': {fault}. {name_advice('upload file')}")
 
 
 def name_fault(name: str) -> str:
@@ -76,7 +76,7 @@ def name_fault(name: str) -> str:
     if any(letter in _NOT_IN_NAMES or ord(letter) < 32 for letter in name):
         return 'it has one of " * : < > ? / \\ | or a control character'
     if name != name.strip(" ") or name.endswith("."):
-        return "it begins or ends with a blank, or ends with a dot"
+        return "it begins or ends with a space, or ends with a dot"
     if folded in _RESERVED_NAMES or "_vti_" in folded or name.startswith("~$"):
         return "it is reserved"
     return ""

@@ -11,8 +11,6 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import urljoin
 
-import requests
-
 from shared.clients.graph.drive_item import (
     DriveItem,
     object_in,
@@ -30,7 +28,7 @@ from shared.clients.graph.refusals import (
     map_publication_error,
 )
 from shared.clients.graph.upload import UploadSession
-from shared.clients.http.client import Http, json_object
+from shared.clients.http.client import Http, Response, json_object
 from shared.clients.http.errors import MapError
 from shared.clients.http.links import next_page, required_link
 from shared.errors import (
@@ -132,7 +130,7 @@ class OneDrive:
             map_error=partial(map_file_error, what=f"item {item_id}"),
         )
         with closing(answer):
-            location = answer.headers.get("Location", "") if answer.status_code in _ELSEWHERE else ""
+            location = answer.headers.get("Location", "") if answer.status in _ELSEWHERE else ""
         try:
             link = location and urljoin(answer.url, location)
         except ValueError:
@@ -316,7 +314,7 @@ class OneDrive:
         idempotent: bool = True,
         stream: bool = False,
         ok: Collection[int] = (200, 201, 202, 204),
-    ) -> requests.Response:
+    ) -> Response:
         """where: what follows the drive in the URL, percent-encoded."""
         return self._http.call(
             method,
@@ -359,7 +357,7 @@ class OneDrive:
         except NameTaken:
             return self._named_child(parent, name)
         # Observed: 201 with an empty body; the folder is there, and a second POST would only clash with it.
-        return parse_drive_item(json_object(answer)) if answer.content else self._named_child(parent, name)
+        return parse_drive_item(json_object(answer)) if answer.body else self._named_child(parent, name)
 
     def _named_child(self, parent: DriveItem, name: str) -> DriveItem:
         """Return the child by listing its parent, which is ahead of a read by path."""
@@ -378,6 +376,6 @@ class OneDrive:
 def _require_folder(item: DriveItem, path: str) -> None:
     if not item.is_folder:
         raise NeedsPerson(
-            f"'{path}' cannot be a folder: OneDrive has something else by the name '{item.name}'. "
-            "Rename that, or use another folder in the settings"
+            f"'{path}' cannot be a folder: OneDrive already has another item named '{item.name}'. "
+            "Rename it, or use another folder in the settings"
         )

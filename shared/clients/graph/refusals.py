@@ -64,8 +64,8 @@ def map_folder_error(refusal: Refusal, *, what: str) -> AppError | None:
         case 423:
             # Observed: https://github.com/microsoftgraph/microsoft-graph-docs-contrib/issues/7121
             return ItemLocked(
-                f"OneDrive says that {what} is locked: {words}. It says so of a site that is archived or read-only: "
-                "have the site unlocked. The app asks again by itself",
+                f"{what} is locked in OneDrive: {words}. Sites that are archived or read-only are locked: "
+                "have the site unlocked. The app tries again by itself",
                 call=call,
             )
         case 403:
@@ -99,7 +99,8 @@ def map_file_error(refusal: Refusal, *, what: str, name: str = "") -> AppError |
         case 423:
             # Three shapes: resourceLocked, or accessDenied/notAllowed with an inner code; the status is the same.
             return ItemLocked(
-                f"Someone has {what} open or checked out: {words}. It goes on when they close it", call=call
+                f"Someone has {what} open or checked out: {words}. The app continues when they close it or check it in",
+                call=call,
             )
         case status if not 400 <= status < 500 or status in _PLAIN:
             return None
@@ -108,8 +109,8 @@ def map_file_error(refusal: Refusal, *, what: str, name: str = "") -> AppError |
         case 403:
             # Observed: a hold or a label as a record: https://github.com/abraunegg/onedrive/issues/338
             return Refused(
-                f"Microsoft Graph does not permit '{call.operation}' for {what}: {words}. A hold, a label, a policy or "
-                "permissions of its own may protect it: look at its details in OneDrive. If every file is refused, "
+                f"Microsoft Graph does not permit '{call.operation}' for {what}: {words}. A hold, label, policy or "
+                "unique permissions may protect it: check its details in OneDrive. If every file is refused, "
                 f"grant {_RIGHT}",
                 call=call,
             )
@@ -120,15 +121,15 @@ def map_file_error(refusal: Refusal, *, what: str, name: str = "") -> AppError |
         case _ if name and (refusal.has_code(*_BAD_NAME) or name_fault(name)):
             fault = name_fault(name) or words
             return FileRejected(
-                f"OneDrive cannot have the name '{name}': {fault}. {name_advice(call.operation)}", call=call
+                f"OneDrive does not allow the name '{name}': {fault}. {name_advice(call.operation)}", call=call
             )
         case _:
             # Observed: columns that are required or validated, https://github.com/OneDrive/onedrive-api-docs/issues/1038
             # and https://github.com/SharePoint/sp-dev-docs/issues/10819
             plainer = " If only this file is refused, try a plainer name." if call.operation == "move item" else ""
             return Refused(
-                f"OneDrive refuses '{call.operation}' for {what}: {words}.{plainer} If others are refused too, see the "
-                "settings of the library: columns that are required or validated, and required check-out, keep the app "
+                f"OneDrive refuses '{call.operation}' for {what}: {words}.{plainer} If others are refused too, check "
+                "the settings of the library: required or validated columns and required check-out prevent the app "
                 "from adding and moving files",
                 call=call,
             )
@@ -146,7 +147,7 @@ def _map_common_error(refusal: Refusal, what: str) -> AppError | None:
         case 409:
             return _conflict_error(refusal, what)
         case 412:
-            return ItemChanged(f"{what} has changed in OneDrive since it was looked at: {words}", call=call)
+            return ItemChanged(f"{what} has changed in OneDrive since the last check: {words}", call=call)
         case status if status == 507 or (status in (400, 403, 413) and refusal.has_code(*_DRIVE_FULL)):
             return _drive_full_error(refusal)
         case _:
@@ -156,7 +157,7 @@ def _map_common_error(refusal: Refusal, what: str) -> AppError | None:
 def map_publication_error(refusal: Refusal, *, what: str) -> AppError | None:
     """What a refusal to tell of a check-out means: not every drive knows them."""
     if refusal.status in (HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED):
-        return Refused(f"OneDrive does not tell whether {what} is checked out: {refusal.reason}", call=refusal.call)
+        return Refused(f"OneDrive does not say whether {what} is checked out: {refusal.reason}", call=refusal.call)
     return map_file_error(refusal, what=what)
 
 
@@ -167,8 +168,8 @@ def map_check_in_error(refusal: Refusal, *, what: str) -> AppError | None:
     if refusal.status == HTTPStatus.CONFLICT:
         return TryAgain(f"OneDrive is busy with {what}: {refusal.reason}", call=refusal.call)
     return Refused(
-        f"OneDrive does not check {what} in, so nobody but the app sees it: {refusal.reason}. The library requires "
-        "check-out, and may have columns that are required: take one of the two rules away, or use another library",
+        f"OneDrive does not check {what} in, so only the app can see it: {refusal.reason}. The library requires "
+        "check-out and may also have required columns: remove one of the two rules, or use another library",
         call=refusal.call,
     )
 
@@ -181,13 +182,14 @@ def _conflict_error(refusal: Refusal, what: str) -> AppError:
     # https://github.com/OneDrive/onedrive-api-docs/issues/1415
     adding = refusal.call.operation == "upload file" and not refusal.idempotent
     if creating or adding or refusal.has_code(*_NAME_IS_TAKEN):
-        return NameTaken(f"OneDrive has the name of {what} already: {refusal.reason}", call=refusal.call)
+        return NameTaken(f"The name of {what} already exists in OneDrive: {refusal.reason}", call=refusal.call)
     return TryAgain(f"OneDrive is busy with {what}: {refusal.reason}", call=refusal.call)
 
 
 def _drive_full_error(refusal: Refusal) -> AppError:
     return NeedsPerson(
-        f"The OneDrive is full, '{refusal.call.operation}' was refused: {refusal.reason}. Make room or raise the quota",
+        f"The OneDrive is full, '{refusal.call.operation}' was refused: {refusal.reason}. Free some space or raise "
+        "the quota",
         call=refusal.call,
     )
 
@@ -208,18 +210,18 @@ def map_session_error(refusal: Refusal, *, name: str) -> AppError | None:
     match refusal.status:
         case 404 | 410:
             return TryAgain(
-                f"The upload session of '{name}' is gone ({refusal.reason}). The upload starts again from new",
+                f"The upload session of '{name}' is gone ({refusal.reason}). The upload starts over",
                 call=refusal.call,
             )
         case 401 | 403 if not refusal.has_code(*_DRIVE_FULL, *_MALWARE):
             # The key in the URL ends before the session does.
             # https://github.com/abraunegg/onedrive/issues/3355
             return TryAgain(
-                f"The upload session of '{name}' has expired ({refusal.reason}). The upload starts again from new",
+                f"The upload session of '{name}' has expired ({refusal.reason}). The upload starts over",
                 call=refusal.call,
             )
         case 409 if refusal.has_code(*_NAME_IS_TAKEN):
-            return NameTaken(f"OneDrive has a file '{name}' already: {refusal.reason}", call=refusal.call)
+            return NameTaken(f"The name of '{name}' already exists in OneDrive: {refusal.reason}", call=refusal.call)
         case 409:
             return SessionBusy(f"OneDrive is busy with the upload of '{name}': {refusal.reason}", call=refusal.call)
         case _:

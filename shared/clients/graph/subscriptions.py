@@ -161,9 +161,9 @@ def shake_hands(notification_url: SecretUrl, http: Http) -> None:
         timeout_s=HANDSHAKE_TIMEOUT_S,
         map_error=_map_handshake_error,
     )
-    if answer.text != token:
+    if answer.body != token.encode():
         raise NeedsPerson(
-            f"{urlsplit(address).hostname} answers the handshake with something else than the token, so that is not "
+            f"{urlsplit(address).hostname} did not return the token of the handshake, so it is not "
             "receive_notification. NOTIFICATION_URL must be the whole address of that function"
         )
 
@@ -173,12 +173,12 @@ def _map_handshake_error(refusal: Refusal) -> AppError | None:
         case 401 | 403:
             return NeedsPerson(
                 f"The webhook refuses the key in NOTIFICATION_URL (HTTP {refusal.status}). Put the function key of "
-                "receive_notification behind ?code=, and let no sign-in or firewall stand before it",
+                "receive_notification after ?code=, and make sure that no sign-in or firewall blocks the address",
                 call=refusal.call,
             )
         case 404:
             return NeedsPerson(
-                "There is no receive_notification at the address in NOTIFICATION_URL. Check the address; where it is "
+                "There is no receive_notification at the address in NOTIFICATION_URL. Check the address; if it is "
                 "right, the app could not be loaded",
                 call=refusal.call,
             )
@@ -193,13 +193,13 @@ def _map_error(refusal: Refusal, *, notified: SecretUrl | None = None) -> AppErr
         case 308:
             # Observed for drives that moved to a new backend: no Location, and it goes away by itself.
             # https://github.com/OneDrive/onedrive-api-docs/issues/1895
-            return TryAgain(f"Microsoft Graph redirects '{call.operation}' to nowhere", call=call)
+            return TryAgain(f"Microsoft Graph redirects '{call.operation}' without giving an address", call=call)
         case 404:
             return NotFound(f"Microsoft Graph has no such subscription or drive: {words}", call=call)
         case 409:
             known = _GUID.search(refusal.text)
             return SubscriptionExists(
-                f"Microsoft Graph has this subscription already: {words}",
+                f"Microsoft Graph already has this subscription: {words}",
                 subscription_id=known.group() if known else "",
                 call=call,
             )
@@ -214,7 +214,7 @@ def _map_error(refusal: Refusal, *, notified: SecretUrl | None = None) -> AppErr
             return NeedsPerson(
                 f"Microsoft Graph does not permit '{call.operation}': {words}. Grant the permission "
                 "Files.ReadWrite.All with consent, or delete subscriptions that nobody needs. Until then the app finds "
-                "new files by looking every minute",
+                "new files by the scan that runs every minute",
                 call=call,
             )
         case _:

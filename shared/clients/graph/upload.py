@@ -6,11 +6,9 @@ from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, Self
 
-import requests
-
 from shared.clients.graph.drive_item import DriveItem, parse_drive_item
 from shared.clients.graph.refusals import SessionBusy, map_session_error
-from shared.clients.http.client import Http, json_object
+from shared.clients.http.client import Http, Response, json_object
 from shared.errors import (
     AppError,
     TryAgain,
@@ -76,22 +74,20 @@ class UploadSession:
                         raise
                     continue
             else:
-                if answer.status_code in (HTTPStatus.OK, HTTPStatus.CREATED):
+                if answer.status in (HTTPStatus.OK, HTTPStatus.CREATED):
                     # Only with the item at hand: a proxy's page in its place leaves a session that holds the name.
                     item = parse_drive_item(json_object(answer))
                     self._ended = True
                     return item
                 # 416: OneDrive has these bytes, or some of them; an acknowledgement was lost on the way.
-                refused = answer.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+                refused = answer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
                 reached = self.resume_from() if refused else _next_position(json_object(answer), otherwise=end)
             if reached == end < self._size_bytes:
                 return None
             # What is left of a chunk must be a multiple as well, and with less than the chunk nothing can be made up.
             is_sendable = position < reached < end and (end == self._size_bytes or not (end - reached) % _UNIT)
             if not is_sendable:
-                raise TryAgain(
-                    f"The upload of '{self._name}' stands at byte {reached}, not at {end}. It starts again from new"
-                )
+                raise TryAgain(f"The upload of '{self._name}' is at byte {reached}, not at {end}. It starts over")
             position = reached
 
     def resume_from(self) -> int:
@@ -121,7 +117,7 @@ class UploadSession:
             # OneDrive drops the session by itself after a while; the error that led here matters more.
             log.warning("upload.cancel_failed", name=self._name, error=str(error))
 
-    def _send(self, position: int, part: bytes) -> requests.Response:
+    def _send(self, position: int, part: bytes) -> Response:
         return self._http.call(
             "PUT",
             self._url,

@@ -81,16 +81,18 @@ def map_status(refusal: Refusal) -> AppError:
                 call=call,
             )
         case 404 | 410:
-            return NotFound(f"{service} does not know what {call.operation} is about: {reason}", call=call)
+            return NotFound(f"{service} did not find the target of {call.operation}: {reason}", call=call)
         case 412:
-            return ItemChanged(f"{call.operation} comes too late, the item has changed: {reason}", call=call)
+            return ItemChanged(f"{call.operation} was refused because the item has changed: {reason}", call=call)
         case 423:
-            return ItemLocked(f"{call.operation} must wait, the item is locked: {reason}", call=call)
+            return ItemLocked(f"{call.operation} must wait because the item is locked: {reason}", call=call)
         case 507:
-            return NeedsPerson(f"{service} has no space left for {call.operation}: {reason}. Make room", call=call)
+            return NeedsPerson(
+                f"{service} has no space left for {call.operation}: {reason}. Free some space", call=call
+            )
         case status if 200 <= status < 300:
             return lost(
-                f"{service} answered {call.operation} with the unexpected status HTTP {status}",
+                f"{service} answered {call.operation} with HTTP {status}, which the app does not expect",
                 call=call,
                 idempotent=refusal.idempotent,
             )
@@ -103,7 +105,7 @@ def map_status(refusal: Refusal) -> AppError:
         case _:
             return NeedsPerson(
                 f"{service} refuses {call.operation}: {reason}. Check its address in the settings, and any proxy in "
-                "between; if they are right, ask the support of the service, with the request id",
+                "between; if they are right, contact the support of the service with the request id",
                 call=call,
             )
 
@@ -112,7 +114,7 @@ def lost(message: str, *, call: RemoteCall, idempotent: bool, retry_after_s: flo
     """Return TryAgain for an idempotent call, AnswerLost for one that may have been handled."""
     if idempotent:
         return TryAgain(message, retry_after_s=retry_after_s, call=call)
-    return AnswerLost(f"{message}; it may have been done all the same", retry_after_s=retry_after_s, call=call)
+    return AnswerLost(f"{message}; it may have been done anyway", retry_after_s=retry_after_s, call=call)
 
 
 def retry_after_s(headers: Mapping[str, str], *, now: datetime) -> float | None:

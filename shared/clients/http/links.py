@@ -53,14 +53,14 @@ def next_page(page: Mapping[str, Any], called: str, seen: set[str], *, service: 
     if not link:
         return ""
     if not isinstance(link, str):
-        raise TryAgain(f"{service} gave a link to the next page of {what} that is no text. The app asks again")
+        raise TryAgain(f"{service} returned an invalid link to the next page of {what}. The app tries again")
     if not is_at(link, called):
         raise NeedsPerson(
-            f"{service} says that {what} goes on at another address ({_host(link)}), which does not get the app's "
-            f"token. Check {setting} in the settings, and the proxy on the way"
+            f"{service} says that {what} continues at another address ({_host(link)}). The app does not send its "
+            f"token there. Check {setting} in the settings, and the proxy"
         )
     if link in seen:
-        raise TryAgain(f"{service} lists {what} in a circle")
+        raise TryAgain(f"{service} returns the same page of {what} again and again")
     seen.add(link)
     return link
 
@@ -84,8 +84,8 @@ def required_link(value: object, *, service: str, what: str, setting: str) -> Se
     if link := keyed_link(value):
         return link
     raise TryAgain(
-        f"{service} answered without the address of {what}. The app asks again; if it stays so, check {setting} in the "
-        "settings, and the proxy on the way"
+        f"{service} answered without the address of {what}. The app tries again; if this continues, check {setting} in "
+        "the settings, and the proxy"
     )
 
 

@@ -78,7 +78,7 @@ def test_a_message_reads_from_what_happened_to_where_to_go_on() -> None:
             OVER,
             NotificationKind.RESOLVED,
             "Resolved: a b",
-            "Resolved by 2026-03-02 12:00 UTC. It began at 2026-03-01 12:00 UTC",
+            "Resolved at 2026-03-02 12:00 UTC. It started at 2026-03-01 12:00 UTC",
         ),
     ],
 )
@@ -162,8 +162,8 @@ RECORD = {"key": "run-1", "title": "t", "text": "x", "since": BEGAN.isoformat()}
         (b"[" * 100_000, "nested too deeply"),
         (b"[]", "not a JSON object"),
         (b"5", "not a JSON object"),
-        ({"title": None}, "title is not a text"),
-        ({"integration": 5}, "integration is not a text"),
+        ({"title": None}, "title is not text"),
+        ({"integration": 5}, "integration is not text"),
         ({"since": "yesterday"}, "yesterday"),
         ({"since": 5}, "5 is not a time"),
         ({"since": "0001-01-01T00:00:00+05:00"}, "is not a time"),
@@ -175,7 +175,7 @@ RECORD = {"key": "run-1", "title": "t", "text": "x", "since": BEGAN.isoformat()}
         ({"told": [5]}, "told is not a JSON object"),
         ({"told": {"mail-1": "new"}}, "told of mail-1"),
         ({"told": {"mail-1": {"word": "snoozed", "at": BEGAN.isoformat()}}}, "snoozed"),
-        ({"told": {"mail-1": {"word": "new", "at": 5}}}, "at is not a text"),
+        ({"told": {"mail-1": {"word": "new", "at": 5}}}, "at is not text"),
     ],
 )
 def test_a_record_that_is_no_alert_is_refused_with_the_reason(record: bytes | dict[str, object], why: str) -> None:

@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from operations import sign_in
 from shared.azure_storage import token_cache
+from shared.azure_storage.container import BlobContainer
 from shared.clients.entra.app_identity import (
     AppIdentity,
     ClientCertificate,
@@ -38,7 +39,7 @@ from shared.clients.entra.app_identity import (
     certificate_ends,
 )
 from shared.clients.entra.signed_in_user import SignedInUser
-from shared.errors import AppError, ItemChanged, NeedsPerson, TryAgain
+from shared.errors import AppError, NeedsPerson, RecordChanged, TryAgain
 from shared.secret import Secret
 from tests.unit.clients.scripted import Answer, Received, Server, Step
 
@@ -226,7 +227,7 @@ def test_a_certificate_that_cannot_be_read_needs_a_person(entra: Entra, tmp_path
     ("code", "text", "advice"),
     [
         ("invalid_client", "AADSTS7000215: Invalid client secret provided.\r\nTrace ID: x", "not its id"),
-        ("invalid_client", "AADSTS7000222: The provided client secret keys are expired.", "make a new one"),
+        ("invalid_client", "AADSTS7000222: The provided client secret keys are expired.", "create a new one"),
         ("unauthorized_client", "AADSTS700016: Application with identifier was not found", "client id"),
         ("invalid_resource", "AADSTS500011: The resource principal was not found", "F&O address"),
         ("invalid_grant", "AADSTS65001: The user or administrator has not consented", "consent"),
@@ -367,7 +368,7 @@ class Store:
         if self.refuses:
             raise self.refuses
         if self.kept != self.seen:
-            raise ItemChanged("somebody else has saved")
+            raise RecordChanged("somebody else has saved")
         self.kept = self.seen = serialized
         self.saves += 1
 
@@ -569,7 +570,9 @@ def test_the_command_signs_in_and_keeps_the_result_in_the_apps_storage(
 
     assert "Signed in as ann@contoso.com" in capsys.readouterr().out
     with BlobServiceClient.from_connection_string(azurite_connection) as storage:
-        assert "refresh-1" in (token_cache.BlobTokenCache(storage).load() or "")
+        assert "refresh-1" in (
+            token_cache.BlobTokenCache(BlobContainer(storage.get_container_client(token_cache.CONTAINER))).load() or ""
+        )
 
 
 def test_the_command_says_what_went_wrong(

@@ -5,17 +5,17 @@ import socket
 import ssl
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
 import pytest
-import requests
 import trustme
 
-from shared.clients.http.client import USER_AGENT, Http, TokenSource, json_object
+from shared.clients.http.client import USER_AGENT, Http, Response, TokenSource, json_object
 from shared.clients.http.context import RecordedCall, correlated, record_call, recording, waiting_at_most
 from shared.clients.http.errors import MapError, Refusal, retry_after_s
 from shared.errors import (
@@ -62,7 +62,7 @@ def an_http(
         http.close()
 
 
-def ask(http: Http, url: str | SecretUrl, *, idempotent: bool = True, read_s: float = 60) -> requests.Response:
+def ask(http: Http, url: str | SecretUrl, *, idempotent: bool = True, read_s: float = 60) -> Response:
     method = "GET" if idempotent else "POST"
     return http.call(method, url, operation="move item", idempotent=idempotent, timeout_s=(5, read_s))
 
@@ -114,7 +114,7 @@ def test_a_name_and_password_in_a_url_are_not_sent() -> None:
 
 @pytest.mark.parametrize("url", ["https://*.example.com/x", "https://.example.com/x"])
 def test_a_host_that_cannot_be_one_is_not_asked_for(url: str) -> None:
-    with an_http() as http, pytest.raises(NeedsPerson, match="is no address"):
+    with an_http() as http, pytest.raises(NeedsPerson, match="is not a valid address"):
         ask(http, url)
 
 
@@ -183,7 +183,7 @@ def test_a_name_that_nobody_knows_is_unreachable(idempotent: bool) -> None:
 
 def test_an_idempotent_call_is_repeated_once_after_a_reset() -> None:
     with Server(Reset(), Answer()) as server, an_http() as http:
-        assert ask(http, f"{server.url}/x").status_code == 200
+        assert ask(http, f"{server.url}/x").status == 200
 
 
 def test_an_idempotent_call_is_not_repeated_twice() -> None:
@@ -281,7 +281,7 @@ def test_a_redirect_is_never_followed() -> None:
 def test_a_status_that_the_caller_can_use_is_no_error() -> None:
     with Server(Answer(status=416)) as server, an_http() as http:
         answer = http.call("PUT", f"{server.url}/x", operation="upload chunk", idempotent=True, ok=(416,))
-    assert answer.status_code == 416
+    assert answer.status == 416
 
 
 def test_an_error_names_service_operation_status_code_and_request_id() -> None:
@@ -389,9 +389,9 @@ def test_a_streamed_body_is_left_to_the_caller() -> None:
     with (
         Server(Answer(body=b"abc")) as server,
         an_http() as http,
-        http.call("GET", f"{server.url}/x", operation="download", idempotent=True, stream=True) as answer,
+        closing(http.call("GET", f"{server.url}/x", operation="download", idempotent=True, stream=True)) as answer,
     ):
-        assert list(answer.iter_content(2)) == [b"ab", b"c"]
+        assert list(answer.chunks(2)) == [b"ab", b"c"]
     assert server.received[0].headers["accept-encoding"] == "identity"
 
 
@@ -487,3 +487,48 @@ def test_each_throttled_answer_is_logged_with_the_call_and_the_wait(caplog: pyte
         "operation": "move item",
         "wait_s": 17.0,
     }
+
+
+# -- what the environment says
+
+
+def test_a_proxy_is_used_with_its_sign_in_unless_the_host_is_excepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Server(Answer()) as proxy, Server(Answer()) as server, an_http() as http:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url.replace("//", "//me:a%20secret@"))
+        ask(http, f"{server.url}/x?y=%2F")
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        ask(http, f"{server.url}/z")
+
+    assert [one.target for one in proxy.received] == [f"{server.url}/x?y=%2F"]
+    assert proxy.received[0].headers["proxy-authorization"] == f"Basic {b64encode(b'me:a secret').decode()}"
+    assert [one.target for one in server.received] == ["/z"]
+
+
+@pytest.mark.parametrize("idempotent", [True, False])
+def test_a_proxy_that_does_not_let_a_call_through_has_sent_nothing(
+    idempotent: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closed_port() as port, an_http() as http:
+        monkeypatch.setenv("HTTPS_PROXY", f"127.0.0.1:{port}")
+        with pytest.raises(TryAgain, match=r"graph\.example\.com is unreachable; nothing was sent") as caught:
+            ask(http, "https://graph.example.com/x", idempotent=idempotent)
+    assert type(caught.value) is TryAgain
+
+
+def test_a_proxy_of_another_kind_needs_a_person(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "socks5://127.0.0.1:1")
+    with an_http() as http, pytest.raises(NeedsPerson, match="HTTPS_PROXY"):
+        ask(http, "https://graph.example.com/x")
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_certificates_of_the_environments_own_authority_are_trusted(
+    variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    bundle = tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+    monkeypatch.setenv(variable, str(bundle))
+    with Server(Answer(), tls=context) as server, an_http() as http:
+        assert ask(http, f"{server.url}/x").status == 200

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 
@@ -13,7 +12,6 @@ from shared.clients.graph.onedrive import OneDrive
 from shared.clients.graph.upload import CHUNK, UploadSession
 from shared.clients.http.client import Http
 from shared.errors import (
-    AnswerLost,
     AppError,
     FileRejected,
     ItemChanged,
@@ -25,7 +23,7 @@ from shared.errors import (
     TryAgain,
 )
 from shared.secret import SecretUrl
-from tests.unit.clients.scripted import Answer, GraphToken, Received, Reset, Server, Step, sample
+from tests.unit.clients.scripted import Answer, GraphToken, Received, Server, Step, sample
 
 UNIT = 320 * 1024
 
@@ -234,7 +232,7 @@ def test_a_listing_that_goes_in_a_circle_ends() -> None:
         again = f"{server.url}/v1.0/drives/b!abc/items/01INBOX/children?$skiptoken=again"
         return Answer(body={"value": [], "@odata.nextLink": again})
 
-    with Server(route=page) as server, a_drive(server) as drive, pytest.raises(TryAgain, match="circle"):
+    with Server(route=page) as server, a_drive(server) as drive, pytest.raises(TryAgain, match="again and again"):
         listing(drive)
 
 
@@ -251,22 +249,10 @@ def test_the_drives_id_is_asked_once() -> None:
     assert server.requests_line_by_line() == ["GET /v1.0/users/ops@contoso.com/drive"]
 
 
-@pytest.mark.parametrize("status", [400, 404])
-def test_a_drive_that_does_not_exist_needs_a_person(status: int) -> None:
-    error = error_from(Answer(status=status), doing=lambda drive: drive.drive_id())
-    assert isinstance(error, NeedsPerson)
-    assert "drives/b!abc" in str(error)
-
-
 def test_names_in_a_path_are_encoded_one_by_one() -> None:
     with Server(sample("item_folder", name="100% #1 + 'a&b'")) as server, a_drive(server) as drive:
         assert drive.find("/In/100% #1 + 'a&b'/") is not None
     assert server.requests_line_by_line() == ["GET /v1.0/drives/b!abc/root:/In/100%25%20%231%20%2B%20%27a%26b%27"]
-
-
-def test_what_is_not_there_is_not_found() -> None:
-    with Server(sample("error_not_found")) as server, a_drive(server) as drive:
-        assert drive.find("In") is None
 
 
 def test_an_item_of_another_name_is_not_what_was_looked_for() -> None:
@@ -285,55 +271,9 @@ def test_a_folder_that_is_there_costs_one_call() -> None:
         assert drive.ensure_folder("Processing").item_id == "01PROCESSING"
 
 
-def test_every_missing_folder_is_created() -> None:
-    with (
-        Server(
-            sample("error_not_found"),  # In/Processing
-            sample("item_root"),
-            sample("error_not_found"),  # In
-            sample("folder_created", name="In", id="01IN"),
-            sample("error_not_found"),  # In/Processing
-            sample("folder_created"),
-        ) as server,
-        a_drive(server) as drive,
-    ):
-        assert drive.ensure_folder("In/Processing").item_id == "01PROCESSING"
-    created = [one for one in server.received if one.method == "POST"]
-    assert [one.target for one in created] == [
-        "/v1.0/drives/b!abc/items/01ROOT/children",
-        "/v1.0/drives/b!abc/items/01IN/children",
-    ]
-    assert created[1].json() == {
-        "name": "Processing",
-        "folder": {},
-        "@microsoft.graph.conflictBehavior": "fail",
-    }
-
-
-@pytest.mark.parametrize("answer", [sample("error_name_taken"), Answer(status=201)], ids=["409", "201 without a body"])
-def test_a_folder_that_somebody_else_created_or_that_came_without_a_body_is_found_in_its_parent(answer: Answer) -> None:
-    children = Answer(body={"value": [{"id": "x", "name": "Other", "folder": {}}, sample("item_folder").body]})
-    with (
-        Server(sample("error_not_found"), sample("item_root"), sample("error_not_found"), answer, children) as server,
-        a_drive(server) as drive,
-    ):
-        assert drive.ensure_folder("Processing").item_id == "01PROCESSING"
-
-
-def test_a_folder_that_is_taken_but_not_yet_listed_is_tried_again() -> None:
-    steps = (sample("error_not_found"), sample("item_root"), sample("error_not_found"), sample("error_name_taken"))
-    error = error_from(*steps, Answer(body={"value": []}), doing=lambda drive: drive.ensure_folder("Processing"))
-    assert isinstance(error, NotFound)
-
-
 def test_a_parent_that_was_just_created_may_not_be_known_yet() -> None:
     steps = (sample("error_not_found"), sample("item_root"), sample("error_not_found"), sample("error_not_found"))
     assert isinstance(error_from(*steps, doing=lambda drive: drive.ensure_folder("Processing")), NotFound)
-
-
-def test_a_file_in_the_place_of_a_folder_needs_a_person() -> None:
-    error = error_from(sample("item_file"), doing=lambda drive: drive.ensure_folder("USMF_customers.zip"))
-    assert isinstance(error, NeedsPerson)
 
 
 def test_a_folder_on_a_drive_that_is_not_there_needs_a_person() -> None:
@@ -351,19 +291,6 @@ def test_a_move_names_folder_name_and_the_version_that_was_looked_at() -> None:
     assert (sent.method, sent.target) == ("PATCH", "/v1.0/drives/b!abc/items/01FILE")
     assert sent.headers["if-match"] == '"{E},1"'
     assert sent.json() == {"parentReference": {"id": "01TO"}, "name": "a.zip"}
-
-
-def test_a_move_of_whatever_version_sends_no_condition() -> None:
-    with Server(sample("item_file")) as server, a_drive(server) as drive:
-        drive.move("01FILE", to_folder_id="01TO", name="a.zip", etag=None)
-    assert "if-match" not in server.received[0].headers
-
-
-@pytest.mark.parametrize("refusal", ["error_item_changed", "error_name_taken"])
-def test_a_move_that_has_happened_already_is_a_success(refusal: str) -> None:
-    there = sample("item_file", name="a.zip", parentReference={"id": "01TO"})
-    with Server(Reset(), sample(refusal), there) as server, a_drive(server) as drive:
-        assert moving(drive).parent_id == "01TO"
 
 
 @pytest.mark.parametrize(("refusal", "kind"), [("error_item_changed", ItemChanged), ("error_name_taken", NameTaken)])
@@ -438,7 +365,9 @@ def test_a_file_that_a_library_refuses_is_blamed_for_nothing(doing: Callable[[On
 
     assert type(error) is Refused
     assert "List data validation failed." in error.message
-    assert "If others are refused too, see the settings of the library: columns that are required" in error.message
+    assert (
+        "If others are refused too, check the settings of the library: required or validated columns" in error.message
+    )
     assert "Rename the file" not in error.message
     assert error.call is not None
     assert (error.call.status, error.call.code) == (status, "invalidRequest")
@@ -487,8 +416,8 @@ def test_a_name_that_breaks_the_rules_and_is_refused_is_the_files(name: str) -> 
     error = error_from(sample("error_bad_name"), doing=moving_to(name))
 
     assert type(error) is FileRejected
-    assert f"OneDrive cannot have the name '{name}': it " in error.message
-    assert error.message.endswith("Rename the file and put it in again")
+    assert f"OneDrive does not allow the name '{name}': it " in error.message
+    assert error.message.endswith("Rename the file and copy it to Input again")
 
 
 @pytest.mark.parametrize(
@@ -518,17 +447,6 @@ def test_a_quota_that_is_reached_stops_the_flow(code: str, status: int) -> None:
     assert "full" in error.message
 
 
-def test_a_listing_of_a_locked_site_is_made_again_and_says_what_to_do() -> None:
-    error = error_from(sample("error_locked"), doing=listing)
-
-    assert isinstance(error, ItemLocked)
-    assert "have the site unlocked" in error.message
-
-
-def test_a_full_drive_is_named() -> None:
-    assert "full" in str(error_from(sample("error_quota"), doing=uploading))
-
-
 def test_a_bad_request_that_no_file_can_be_blamed_for_needs_a_person() -> None:
     assert isinstance(error_from(sample("error_bad_name"), doing=listing), NeedsPerson)
 
@@ -548,19 +466,6 @@ def test_a_small_file_is_written_in_one_request(content: bytes, replace: bool, b
     )
     assert sent.body == content
     assert sent.headers["content-length"] == str(len(content))
-
-
-def test_a_small_upload_whose_name_is_taken_says_so() -> None:
-    assert isinstance(error_from(sample("error_name_taken"), doing=uploading), NameTaken)
-
-
-def test_a_small_upload_that_may_have_arrived_is_not_sent_twice() -> None:
-    assert isinstance(error_from(Reset(), doing=uploading), AnswerLost)
-
-
-def test_a_small_upload_that_replaces_may_be_sent_twice() -> None:
-    with Server(Reset(), sample("item_file")) as server, a_drive(server) as drive:
-        drive.upload_small("01TO", "a.csv", b"x", replace=True)
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a:b", "a?b", 'a"b'])
@@ -592,16 +497,6 @@ def an_upload(*steps: Step, size_bytes: int) -> Iterator[tuple[Server, UploadSes
         yield server, session
 
 
-def test_a_session_fails_on_a_clash_instead_of_replacing() -> None:
-    with Server(sample("upload_session")) as server, a_drive(server) as drive:
-        opening(drive)
-    sent = server.received[0]
-    assert (sent.method, sent.target) == ("POST", "/v1.0/drives/b!abc/items/01TO:/a.zip:/createUploadSession")
-    assert sent.json() == {
-        "item": {"@microsoft.graph.conflictBehavior": "fail", "name": "a.zip", "fileSize": 10},
-    }
-
-
 def test_chunks_go_in_order_without_our_token_to_the_url_as_it_was_issued() -> None:
     size = 2 * UNIT + 10
     content = bytes(range(256)) * (size // 256 + 1)
@@ -623,24 +518,6 @@ def test_chunks_go_in_order_without_our_token_to_the_url_as_it_was_issued() -> N
     assert b"".join(one.body for one in server.received) == content[:size]
 
 
-def test_a_chunk_that_arrived_though_its_answer_was_lost_is_not_sent_again() -> None:
-    with an_upload(Reset(), sample("error_range"), accepted(f"{UNIT}-"), size_bytes=2 * UNIT) as (server, session):
-        assert session.put(0, bytes(UNIT)) is None
-    assert [one.method for one in server.received] == ["PUT", "PUT", "GET"]
-
-
-def test_only_the_rest_of_a_chunk_is_sent_where_a_part_has_arrived() -> None:
-    with an_upload(
-        sample("error_range"),
-        Answer(body={"nextExpectedRanges": [f"{UNIT}-"]}),
-        sample("item_file"),
-        size_bytes=2 * UNIT,
-    ) as (server, session):
-        assert session.put(0, bytes(UNIT) + b"x" * UNIT) is not None
-    assert server.received[2].headers["content-range"] == f"bytes {UNIT}-{2 * UNIT - 1}/{2 * UNIT}"
-    assert server.received[2].body == b"x" * UNIT
-
-
 @pytest.mark.parametrize("position", [0, 3 * UNIT])
 def test_a_session_that_stands_elsewhere_starts_again(position: int) -> None:
     with (
@@ -650,7 +527,7 @@ def test_a_session_that_stands_elsewhere_starts_again(position: int) -> None:
             Answer(status=204),
             size_bytes=4 * UNIT,
         ) as (_, session),
-        pytest.raises(TryAgain, match="starts again"),
+        pytest.raises(TryAgain, match="starts over"),
         session,
     ):
         session.put(UNIT, bytes(UNIT))
@@ -683,34 +560,8 @@ def test_a_refused_chunk_becomes_the_error_that_says_what_to_do(refusal: Answer,
     assert type(caught.value) is kind
 
 
-def test_a_session_whose_last_answer_was_lost_is_gone() -> None:
-    with an_upload(Reset(), sample("error_session_gone"), size_bytes=5) as (_, session), pytest.raises(TryAgain):
-        session.put(0, b"12345")
-
-
-def test_the_name_being_taken_shows_when_a_session_is_opened() -> None:
-    assert isinstance(error_from(sample("error_name_taken"), doing=opening), NameTaken)
-
-
-def test_another_upload_of_the_same_name_takes_it_too() -> None:
-    busy = Answer(status=409, body={"error": {"code": "conflict", "message": "currently being uploaded"}})
-    assert isinstance(error_from(busy, doing=opening), NameTaken)
-
-
 def test_a_session_without_its_url_is_none() -> None:
     assert type(error_from(Answer(body={}), doing=opening)) is TryAgain
-
-
-def test_an_abandoned_upload_is_cancelled() -> None:
-    with an_upload(Answer(status=204), size_bytes=5) as (server, session), pytest.raises(KeyError), session:
-        raise KeyError
-    assert server.requests_line_by_line() == ["DELETE /up?guid=1&tempauth=v1.a%2Bb"]
-
-
-@pytest.mark.parametrize("answer", [Answer(status=404), Answer(status=500)])
-def test_cancelling_never_hides_the_error_that_led_to_it(answer: Answer) -> None:
-    with an_upload(answer, size_bytes=5) as (_, session), pytest.raises(KeyError), session:
-        raise KeyError
 
 
 def test_an_upload_whose_last_answer_is_a_page_gives_its_name_free() -> None:
@@ -747,12 +598,6 @@ def test_an_empty_file_cannot_have_a_session() -> None:
 def test_the_chunk_is_one_that_graph_takes() -> None:
     assert CHUNK % UNIT == 0
     assert 5 * 1024**2 <= CHUNK <= 10 * 1024**2
-
-
-def test_reads_pass_through_a_reset_connection() -> None:
-    steps: list[Any] = [Reset(), sample("item_file")]
-    with Server(*steps) as server, a_drive(server) as drive:
-        assert drive.get("01FILE").name == "USMF_customers.zip"
 
 
 @pytest.mark.parametrize("answer", [Answer(status=204), sample("error_not_found")])

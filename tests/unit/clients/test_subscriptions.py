@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from shared.clients.graph.subscriptions import LONGEST_LIFE, Subscription, SubscriptionExists, Subscriptions
+from shared.clients.graph.subscriptions import Subscription, SubscriptionExists, Subscriptions
 from shared.clients.http.client import Http
-from shared.errors import AnswerLost, AppError, NeedsPerson, NotFound, TryAgain
+from shared.errors import AppError, NeedsPerson, TryAgain
 from shared.secret import Secret, SecretUrl
-from tests.unit.clients.scripted import Answer, GraphToken, Received, Reset, Server, Step, sample
+from tests.unit.clients.scripted import Answer, GraphToken, Received, Server, Step, sample
 
 ID = "7f105c7d-2dc5-4530-97cd-4e7ae6534c07"
 URL = SecretUrl("https://app.azurewebsites.net/api/notifications?code=k3y")
@@ -70,59 +70,15 @@ def test_a_lifecycle_address_is_sent_where_there_is_one() -> None:
     assert server.received[0].json()["expirationDateTime"] == "2026-10-20T11:00:00Z"
 
 
-def test_a_subscription_that_exists_is_named_so_that_it_can_be_adopted() -> None:
-    error = error_from(sample("error_subscription_exists"), doing=creating)
-    assert isinstance(error, SubscriptionExists)
-    assert error.subscription_id == ID
-
-
 def test_a_subscription_that_exists_without_a_name_has_an_empty_one() -> None:
     error = error_from(Answer(status=409), doing=creating)
     assert isinstance(error, SubscriptionExists)
     assert error.subscription_id == ""
 
 
-@pytest.mark.parametrize("refusal", ["error_validation_timed_out", "error_validation_failed"])
-def test_a_failed_handshake_is_tried_again_and_says_what_to_check(refusal: str) -> None:
-    error = error_from(sample(refusal), doing=creating)
-    assert type(error) is TryAgain
-    assert "app.azurewebsites.net" in str(error)
-    assert "k3y" not in str(error)
-
-
 @pytest.mark.parametrize("refusal", ["error_subscription_too_long", "error_subscription_forbidden"])
 def test_a_refused_subscription_needs_a_person(refusal: str) -> None:
     assert isinstance(error_from(sample(refusal), doing=creating), NeedsPerson)
-
-
-def test_the_missing_permission_is_named() -> None:
-    assert "Files.ReadWrite.All" in str(error_from(sample("error_subscription_forbidden"), doing=creating))
-
-
-def test_a_subscription_is_never_created_twice_after_a_lost_answer() -> None:
-    assert isinstance(error_from(Reset(), doing=creating), AnswerLost)
-
-
-def test_renewing_moves_the_end() -> None:
-    with Server(sample("subscription")) as server, subscriptions_at(server) as subscriptions:
-        assert renewing(subscriptions).expires == EXPIRES
-    assert server.requests_line_by_line() == [f"PATCH /v1.0/subscriptions/{ID}"]
-    assert server.received[0].json() == {"expirationDateTime": "2026-10-20T11:00:00Z"}
-
-
-def test_renewing_one_that_is_gone_says_so() -> None:
-    assert isinstance(error_from(sample("error_not_found"), doing=renewing), NotFound)
-
-
-def test_a_redirect_to_nowhere_passes() -> None:
-    assert type(error_from(Answer(status=308), doing=renewing)) is TryAgain
-
-
-@pytest.mark.parametrize("status", [204, 404])
-def test_deleting_one_that_is_gone_is_as_good(status: int) -> None:
-    with Server(Answer(status=status)) as server, subscriptions_at(server) as subscriptions:
-        subscriptions.delete(ID)
-    assert server.requests_line_by_line() == [f"DELETE /v1.0/subscriptions/{ID}"]
 
 
 def test_all_pages_of_the_list_are_read() -> None:
@@ -149,7 +105,3 @@ def test_a_subscription_without_id_or_end_is_none(body: dict[str, object]) -> No
 
 def test_the_function_key_does_not_print() -> None:
     assert "k3y" not in repr(SUBSCRIPTION)
-
-
-def test_the_longest_life_is_just_under_thirty_days() -> None:
-    assert timedelta(days=29) < LONGEST_LIFE < timedelta(days=30)

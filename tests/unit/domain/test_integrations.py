@@ -13,8 +13,8 @@ from jsonschema import Draft202012Validator
 
 from shared.config.integrations import (
     AlertRoute,
+    Flows,
     ImportFlow,
-    Integrations,
     Problem,
     Unfit,
     from_simple,
@@ -31,9 +31,9 @@ DRIVE = "drives/b!local"
 SCHEMA = json.loads(Path(__file__).parents[3].joinpath("docs", "integrations.schema.json").read_text("utf-8"))
 
 
-def _parsed(document: object) -> Integrations:
+def _parsed(document: object) -> Flows:
     parsed = parse_integrations(json.dumps(document), environment_url=URL, drive=DRIVE)
-    assert isinstance(parsed, Integrations), "\n".join(map(str, parsed))
+    assert isinstance(parsed, Flows), "\n".join(map(str, parsed))
     return parsed
 
 
@@ -111,7 +111,7 @@ def test_a_flow_may_name_who_is_told_and_the_secret_addresses_by_the_name_of_a_s
 
     parsed = parse_integrations(text, environment_url=URL, drive=DRIVE, setting={"CUSTOMERS_TEAMS": url}.__getitem__)
 
-    assert isinstance(parsed, Integrations)
+    assert isinstance(parsed, Flows)
     (flow,) = parsed.imports
     assert flow.alerts == AlertRoute(recipient="a@b.de;c@d.de", teams_url=SecretUrl(url))
     assert "the-signature" not in repr(flow)
@@ -154,7 +154,7 @@ def test_flows_are_found_by_name() -> None:
     assert parsed.import_named("ledger") is None
     assert parsed.named("ledger") is parsed.exports[0]
     assert parsed.export_named("gone") is None
-    assert parsed.flows == (*parsed.imports, *parsed.exports)
+    assert parsed.all == (*parsed.imports, *parsed.exports)
 
 
 def test_an_export_may_feed_an_import() -> None:
@@ -425,17 +425,17 @@ _JSON = st.recursive(
 def test_any_json_is_read_or_refused_and_never_crashes(document: object) -> None:
     parsed = parse_integrations(json.dumps(document))
 
-    assert isinstance(parsed, Integrations) or parsed
+    assert isinstance(parsed, Flows) or parsed
 
 
 # Simple settings.
 
 
-def _simple(**values: str) -> Integrations | list[Problem]:
+def _simple(**values: str) -> Flows | list[Problem]:
     return from_simple(values, environment_url=URL, drive=DRIVE)
 
 
-def _told(parsed: Integrations | list[Problem]) -> list[str]:
+def _told(parsed: Flows | list[Problem]) -> list[str]:
     assert isinstance(parsed, list)
     return [str(problem) for problem in parsed]
 
@@ -465,8 +465,8 @@ def test_a_flow_that_is_absent_is_no_mistake() -> None:
     only_import = _simple(INPUT_FOLDER="Input", EXPORT_DATA_PROJECT="")
     only_export = _simple(INPUT_FOLDER="", EXPORT_DATA_PROJECT="E", EXPORT_COMPANY="USMF", OUTPUT_FOLDER="O")
 
-    assert isinstance(only_import, Integrations)
-    assert isinstance(only_export, Integrations)
+    assert isinstance(only_import, Flows)
+    assert isinstance(only_export, Flows)
     assert (len(only_import.imports), len(only_import.exports)) == (1, 0)
     assert (len(only_export.imports), len(only_export.exports)) == (0, 1)
 

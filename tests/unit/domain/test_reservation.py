@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.reservations.reservation import (
-    Party,
     Reservation,
-    Reserved,
+    ReservedExecution,
+    RunRef,
     blob_name,
     project_name,
     reservation_from_json,
@@ -25,13 +25,13 @@ LATER = NOW + timedelta(seconds=40)
 ENVIRONMENT = "https://contoso.operations.dynamics.com"
 
 
-def a_party(run_id: str = "0123456789ab", **facts: Any) -> Party:
-    party = Party(run_id=run_id, address=f"1-{run_id}", file_name="USMF_Größe 1.zip", opened=NOW, seen=LATER)
+def a_party(run_id: str = "0123456789ab", **facts: Any) -> RunRef:
+    party = RunRef(run_id=run_id, address=f"1-{run_id}", file_name="USMF_Größe 1.zip", opened=NOW, seen=LATER)
     return replace(party, **facts)
 
 
-def reserved(execution_id: str, *, not_found: int = 0) -> Reserved:
-    return Reserved(execution_id=execution_id, chosen=NOW, not_found=not_found)
+def reserved(execution_id: str, *, not_found: int = 0) -> ReservedExecution:
+    return ReservedExecution(execution_id=execution_id, chosen=NOW, not_found=not_found)
 
 
 def a_reservation(**facts: Any) -> Reservation:
@@ -56,7 +56,7 @@ def test_a_reservation_is_held_by_the_run_that_it_names_alone() -> None:
 
 
 def test_a_reservation_that_is_taken_names_its_new_holder_and_keeps_every_execution() -> None:
-    after = a_reservation().taken(a_party("cccccccccccc"), (reserved("two"),))
+    after = a_reservation().taken_by(a_party("cccccccccccc"), (reserved("two"),))
 
     assert after.is_held_by("cccccccccccc")
     assert after.executions == (reserved("one", not_found=2), reserved("two"))
@@ -64,17 +64,17 @@ def test_a_reservation_that_is_taken_names_its_new_holder_and_keeps_every_execut
 
 
 def test_an_execution_that_is_known_already_keeps_what_is_known_of_it() -> None:
-    assert a_reservation().taken(a_party(), (reserved("one"),)).executions == a_reservation().executions
+    assert a_reservation().taken_by(a_party(), (reserved("one"),)).executions == a_reservation().executions
 
 
 def test_who_has_waited_for_a_reservation_waits_no_more_once_it_has_it() -> None:
     waiting = a_party("ba9876543210")
 
-    assert a_reservation().taken(waiting, ()).waiting is None
+    assert a_reservation().taken_by(waiting, ()).waiting is None
 
 
 def test_a_reservation_that_is_given_back_is_free_for_who_waits_for_it() -> None:
-    after = a_reservation().given_back()
+    after = a_reservation().freed()
 
     assert (after.holder, after.executions, after.asked) == (None, (), None)
     assert after.waiting == a_reservation().waiting
@@ -124,7 +124,7 @@ def test_a_reservation_comes_back_from_its_record(reservation: Reservation) -> N
 
 
 _instants = st.datetimes(min_value=datetime(2020, 1, 1), max_value=datetime(2040, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  # hypothesis wants naive bounds
-_parties = st.builds(Party, opened=_instants, seen=_instants)
+_parties = st.builds(RunRef, opened=_instants, seen=_instants)
 
 
 @given(
@@ -132,7 +132,9 @@ _parties = st.builds(Party, opened=_instants, seen=_instants)
         Reservation,
         holder=st.none() | _parties,
         waiting=st.none() | _parties,
-        executions=st.lists(st.builds(Reserved, chosen=_instants, not_found=st.integers(0, 9)), max_size=3).map(tuple),
+        executions=st.lists(
+            st.builds(ReservedExecution, chosen=_instants, not_found=st.integers(0, 9)), max_size=3
+        ).map(tuple),
         asked=st.none() | _instants,
         record_etag=st.just(""),
     )

@@ -14,15 +14,16 @@ from operations.actions import ActionResult, Requester
 from operations.available_actions import Verb
 from operations.filters import NOT_SUCCEEDED, Filters
 from shared.app import Services
-from shared.errors import TryAgain
+from shared.errors import RecordChanged, TryAgain
 from shared.imports import steps as import_steps
 from shared.runs import wake, worker
+from shared.runs.addresses import address_of
 from shared.runs.run import Run
 from shared.runs.states import Direction, Outcome, State
-from shared.runs.store import RecordChanged, RunStore, address_of
+from shared.runs.store import RunStore
+from tests.exports import PROJECT, prepared
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.test_outbound import PROJECT, prepared
 from tests.world import World
 
 ANNA = Requester(by="anna@contoso.com", why="the rows are mended")
@@ -292,12 +293,6 @@ def test_an_export_is_not_run_again_while_another_one_is_under_way(both_ways: Wo
     assert at(world, address_of(old)).rerun is None
 
 
-def test_what_is_not_there_is_not_run_again(world: World) -> None:
-    for verb in (reruns.run_again, actions.check_now, actions.cancel):
-        assert verb("1793608200123-0123456789ab", ANNA, world.services) is None
-        assert verb("nonsense", ANNA, world.services) is None
-
-
 # Run again all of them
 
 
@@ -321,29 +316,6 @@ def test_all_that_a_filter_shows_is_run_again_once_and_nothing_that_came_later(w
     assert world.calls("ImportFromPackage") == 4 + 3
 
 
-def test_without_a_filter_nothing_is_run_again(world: World) -> None:
-    failed(world)
-
-    answer = reruns.run_all_again(Filters(), world.clock.now(), ANNA, world.services)
-
-    assert not answer.done
-    assert world.heads() == {}
-
-
-def test_of_very_many_some_are_run_again_and_it_is_said_that_there_are_more(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for number in range(3):
-        failed(world, f"USMF_{number}.zip")
-    world.clock.advance(1)
-    monkeypatch.setattr(list_view, "RERUNS_AT_ONCE", 2)
-
-    answer = reruns.run_all_again(Filters(outcome=NOT_SUCCEEDED), world.clock.now(), ANNA, world.services)
-
-    assert len(answer.each) == 2
-    assert "More runs match" in answer.message
-
-
 def test_before_all_are_run_again_it_is_said_how_many_and_which_and_just_those_are(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -363,13 +335,6 @@ def test_before_all_are_run_again_it_is_said_how_many_and_which_and_just_those_a
     assert "More runs match" in offer.effect
     assert [each.message.partition(":")[0] for each in answer.each] == ["USMF_3.zip", "USMF_2.zip", "USMF_1.zip"]
     assert rest.effect.startswith("1 ended run is run again: USMF_0.zip, opened 2026-11-02 08:")
-
-
-def test_runs_in_a_state_in_which_none_has_ended_are_not_run_again(world: World) -> None:
-    answer = reruns.run_all_again(Filters(state=State.EXECUTING), world.clock.now(), ANNA, world.services)
-
-    assert not answer.done
-    assert "No run in the state executing has ended" in answer.message
 
 
 def test_running_all_again_is_not_offered_where_it_would_do_nothing(world: World) -> None:
@@ -415,7 +380,7 @@ def test_check_now_pressed_again_and_again_makes_no_file_count_as_gone(world: Wo
 def test_check_now_leaves_a_worker_that_is_at_the_lane_alone(world: World) -> None:
     run = under_way(world, State.EXECUTING)
 
-    with world.services.store.lease(run.lane):
+    with world.services.leases.hold(run.lane):
         answer = check_now(world, run)
 
     assert (answer.done, answer.message) == (True, "The app is processing this run.")
@@ -426,7 +391,7 @@ def test_a_run_that_waits_for_its_turn_is_not_checked_but_the_one_ahead_is_named
     run = under_way(world, State.EXECUTING)
     world.put("USMF_Second_002.zip")
     world.look()
-    (_, second) = world.services.store.open_rows()
+    (_, second) = world.services.index.open_rows()
 
     answer = actions.check_now(second.address, ANNA, world.services)
 
@@ -455,7 +420,7 @@ def test_what_is_always_refused_is_not_offered(both_ways: World) -> None:
     world.look()
     (lane,) = world.heads()
     world.wake(lane)
-    first, second = sorted(world.services.store.open_rows(), key=lambda row: row.file_name)
+    first, second = sorted(world.services.index.open_rows(), key=lambda row: row.file_name)
     actions.export_now("export", ANNA, world.services)
 
     assert Verb.CHECK_NOW in offered(world, first.address)
@@ -582,7 +547,7 @@ def test_a_run_that_is_cancelled_while_it_waits_is_filed_at_once_and_the_one_ahe
     under_way(world, State.EXECUTING)
     world.put("USMF_Second_002.zip")
     world.look()
-    (_, second) = world.services.store.open_rows()
+    (_, second) = world.services.index.open_rows()
 
     answer = actions.cancel(second.address, ANNA, world.services)
     (wake_up,) = [text for text, delay_s in world.wakes_of_lanes() if " " in text and not delay_s]
@@ -643,7 +608,7 @@ def test_a_paused_lane_claims_nothing_asks_nothing_and_sees_new_files(world: Wor
 
     world.wake(run.lane)
 
-    assert [run.state for run in world.services.store.open_rows()] == [State.FOUND]
+    assert [run.state for run in world.services.index.open_rows()] == [State.FOUND]
     assert world.faults.calls == []
     assert world.files("Input") == [NAME]
 
@@ -698,10 +663,10 @@ def test_the_minutes_timer_does_not_call_a_paused_lane_overdue(world: World) -> 
 
 def test_a_paused_lane_whose_flow_left_the_settings_is_shown_and_can_be_resumed(world: World) -> None:
     actions.pause("import", ANNA, world.services)
-    lane = world.services.store.open_rows_and_pauses()[1][0].lane
+    lane = world.services.index.open_rows_and_pauses()[1][0].lane
     (gone,) = list_view.list_lanes(
-        replace(world.services.integrations, imports=()),
-        world.services.store.open_rows_and_pauses()[1],
+        replace(world.services.settings.flows, imports=()),
+        world.services.index.open_rows_and_pauses()[1],
     )
 
     assert (gone.name, gone.kind) == (lane, Direction.IMPORT)
@@ -763,7 +728,7 @@ def test_looking_now_opens_a_run_for_each_new_file_once(world: World) -> None:
     answers = [actions.scan_now(ANNA, world.services) for _ in range(2)]
 
     assert [answer.message for answer in answers] == ["New files: 1.", "New files: 0."]
-    assert len(world.services.store.open_rows()) == 1
+    assert len(world.services.index.open_rows()) == 1
 
 
 # What is offered

@@ -15,11 +15,11 @@ from local_cloud import faults
 from local_cloud.finance_operations.knobs import Behaviour
 from operations import pages, run_view
 from operations.web import PageRequest
+from shared.runs.addresses import address_of
 from shared.runs.states import Outcome
-from shared.runs.store import address_of
+from tests.exports import PROJECT, prepared
 from tests.packages import Entity, build_package, with_unmarked_name
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.test_outbound import PROJECT, prepared
 from tests.unit.flows.trouble import ALERTS, fno_fault, look_and_finish
 from tests.world import World
 

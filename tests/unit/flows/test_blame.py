@@ -51,7 +51,7 @@ class Trouble:
 
 
 TROUBLES: Final = {
-    "F&O does not accept the call": Trouble(
+    "F&O rejects the call": Trouble(
         fault=refused_by_fo("InvokeAction - Model state is invalid."), advice="check the base URL"
     ),
     "F&O needs the data project first": Trouble(

@@ -22,7 +22,7 @@ EXPORT = {"EXPORT_DATA_PROJECT": "Asset-Major-Types", "EXPORT_COMPANY": "USMF", 
 
 def cancel(world: World, run: Run) -> actions.ActionResult:
     """Cancel an open run, as a person does from its page."""
-    row = next(row for row in world.services.store.open_rows() if row.run_id == run.run_id)
+    row = next(row for row in world.services.index.open_rows() if row.run_id == run.run_id)
     answer = actions.cancel(row.address, ME, world.services)
     assert answer is not None
     return answer
@@ -191,7 +191,7 @@ def test_a_run_that_is_cancelled_already_says_so(make_world: MakeWorld) -> None:
 
     assert not answer.done
     assert "cancelled already" in answer.message
-    (row,) = world.services.store.open_rows()
+    (row,) = world.services.index.open_rows()
     view = run_view.find_run(row.address, world.services)
     assert isinstance(view, run_view.RunView)
     assert [offer.verb.value for offer in view.actions] == ["check-now"]

@@ -18,10 +18,10 @@ from operations import run_view
 from shared import execution
 from shared.errors import AppError
 from shared.runs.states import Outcome, State
+from tests.exports import PROJECT as EXPORTED
+from tests.exports import prepared
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.test_outbound import PROJECT as EXPORTED
-from tests.unit.flows.test_outbound import prepared
 from tests.unit.flows.trouble import ALERTS, fno_fault, graph_fault, let_pass, look_and_finish
 from tests.world import PROJECT, World
 
@@ -62,7 +62,7 @@ def told(world: World) -> list[str]:
 
 def offered(world: World) -> set[str]:
     """Return what a person may do about the one open run."""
-    (row,) = world.services.store.open_rows()
+    (row,) = world.services.index.open_rows()
     view = run_view.find_run(row.address, world.services)
     assert isinstance(view, run_view.RunView)
     return {offer.verb.value for offer in view.actions}
@@ -113,7 +113,7 @@ def test_an_import_that_never_works_is_tried_ever_more_rarely_and_told_after_a_q
                 faults.status(400, body=of_fo("InvokeAction - Model state is invalid.")),
                 times=None,
             ),
-            "F&O does not accept the call",
+            "F&O rejects the call",
         ),
         (
             fno_fault(

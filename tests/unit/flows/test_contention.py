@@ -136,7 +136,7 @@ def test_one_that_may_have_changed_anything_goes_to_error_with_a_rerun_offered(
 
     assert world.calls("ImportFromPackage") == 1
     assert "USMF_1.zip" in world.files("Error")
-    (row,) = [row for page in world.services.store.ended_rows(world.clock.now().date()) for row in page.rows]
+    (row,) = [row for page in world.services.index.ended_rows(world.clock.now().date()) for row in page.rows]
     view = run_view.find_run(row.address, world.services)
     assert isinstance(view, run_view.RunView)
     assert "run-again" in {offer.verb.value for offer in view.actions}

@@ -136,7 +136,7 @@ def test_a_person_may_put_it_aside_and_nothing_is_deleted(make_world: MakeWorld)
     world = make_world(settings=TWO_FLOWS)
     place = a_damaged_one(world, "broken JSON", State.EXECUTING)
     minutes_go_by(world, 2)
-    (address,) = [row.address for row in world.services.store.open_rows() if row.file_name == "USMF_1.zip"]
+    (address,) = [row.address for row in world.services.index.open_rows() if row.file_name == "USMF_1.zip"]
     view = run_view.find_run(address, world.services)
     assert isinstance(view, run_view.DamagedView)
     assert [offer.verb.value for offer in view.actions] == ["put-aside"]
@@ -158,7 +158,7 @@ def test_a_person_may_put_it_aside_and_nothing_is_deleted(make_world: MakeWorld)
 def test_a_record_that_can_be_read_is_not_put_aside(world: World) -> None:
     world.put("USMF_1.zip")
     world.look()
-    (row,) = world.services.store.open_rows()
+    (row,) = world.services.index.open_rows()
 
     answer = actions.put_aside(row.address, ME, world.services)
 
@@ -177,7 +177,6 @@ def test_an_unknown_field_alone_is_kept_and_written_back(world: World) -> None:
         content["colour"] = "green"
         content["file"]["shape"] = {"round": True}
         metadata = dict(blob.get_blob_properties().metadata or {})
-        metadata.pop("whole")
         blob.upload_blob(json.dumps(content).encode(), overwrite=True, metadata=metadata)
 
     world.run_until_quiet()

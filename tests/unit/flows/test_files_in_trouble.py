@@ -370,7 +370,7 @@ def test_files_that_onedrive_denies_for_a_moment_are_neither_given_up_nor_taken_
 
 
 def _input_of(world: World) -> tuple[OneDrive, str]:
-    return _drive(world), world.services.folder_id(f"drives/{world.onedrive.drive_id}", "Input")
+    return _drive(world), world.services.folders.find(f"drives/{world.onedrive.drive_id}", "Input")
 
 
 # Many

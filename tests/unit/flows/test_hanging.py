@@ -50,41 +50,41 @@ def at_once() -> Iterator[None]:
 
 
 def a_drive_of(world: World) -> str:
-    return world.services.integrations.imports[0].drive
+    return world.services.settings.flows.imports[0].drive
 
 
-def test_a_folder_whose_look_up_hangs_keeps_nothing_else_waiting(world: World) -> None:
+def test_a_folder_whose_scan_up_hangs_keeps_nothing_else_waiting(world: World) -> None:
     services, drive = world.services, a_drive_of(world)
-    services.folder_id(drive, "/Output")  # so that the app has a token
+    services.folders.find(drive, "/Output")  # so that the app has a token
     hang = graph_fault("GET", "/Input$", faults.hang(60))
 
-    with hanging(world, hang, lambda: services.folder_id(drive, "/Input")), at_once():
-        services.folder_id(drive, "/Success")
-        services.folder_id(drive, "/Output")
+    with hanging(world, hang, lambda: services.folders.find(drive, "/Input")), at_once():
+        services.folders.find(drive, "/Success")
+        services.folders.find(drive, "/Output")
         services.onedrive(drive).drive_id()
-        services.forget_folder(drive, "/Success")
+        services.folders.forget(drive, "/Success")
         services.finance_operations(world.fno.url)
         services.finance_operations_token(world.fno.url).token()
         with services.import_lock(world.fno.url):
             pass
 
 
-def test_whoever_needs_the_folder_whose_look_up_hangs_gives_up_with_words(
+def test_whoever_needs_the_folder_whose_scan_up_hangs_gives_up_with_words(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     services, drive = world.services, a_drive_of(world)
-    services.folder_id(drive, "/Output")
+    services.folders.find(drive, "/Output")
     monkeypatch.setattr("shared.app.WAIT_S", 0.2)
     hang = graph_fault("GET", "/Input$", faults.hang(60))
 
     with (
-        hanging(world, hang, lambda: services.folder_id(drive, "/Input")),
+        hanging(world, hang, lambda: services.folders.find(drive, "/Input")),
         at_once(),
         pytest.raises(TryAgain, match="tried to find the folder '/Input'"),
     ):
-        services.folder_id(drive, "/Input")
+        services.folders.find(drive, "/Input")
 
-    assert services.folder_id(drive, "/Input")
+    assert services.folders.find(drive, "/Input")
 
 
 def test_a_drive_that_hangs_keeps_no_other_drive_from_being_scanned(make_world: MakeWorld) -> None:

@@ -1,8 +1,7 @@
 """What the health page and the doctor say: everything well, and each trouble in words with what to do."""
 
 import base64
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final, Literal
@@ -15,10 +14,8 @@ from local_cloud.faults import Fault
 from local_cloud.finance_operations.knobs import Behaviour
 from local_cloud.onedrive import Knobs
 from shared.app import Services
-from shared.azure_storage.queue import WORK
-from shared.clients.entra.token_facts import token_facts
+from shared.azure_storage.queue_names import WORK
 from shared.config.settings import read_settings
-from shared.health import checks
 from shared.health.checks import check_health
 from shared.health.health import Check, Grade, Health
 from shared.health.service_checks import ALL_CALLS_S
@@ -27,8 +24,10 @@ from shared.scan.subscriptions import keep_subscriptions
 from shared.version import VERSION
 from tests.closed_port import closed_port
 from tests.contract.receiver import Receiver
+from tests.exports import PROJECT, prepared
+from tests.health import check_named, health_of
+from tests.tokens import a_token
 from tests.unit.flows.conftest import MakeNotified, MakeWorld
-from tests.unit.flows.test_outbound import PROJECT, prepared
 from tests.unit.flows.trouble import ALERTS, fno_fault, graph_fault
 from tests.world import World
 
@@ -36,19 +35,8 @@ LOGIN: Final = faults.status(302, {"Location": "https://login.microsoftonline.co
 EXPORT: Final = {"EXPORT_DATA_PROJECT": PROJECT, "EXPORT_COMPANY": "USMF"}
 
 
-def health_of(world: World, *, thorough: bool = False) -> Health:
-    """Return what a new process finds, which has no token yet."""
-    return check_health(world.new_process, thorough=thorough)
-
-
 def not_well(health: Health) -> list[Check]:
     return [check for check in health.checks if check.grade is not Grade.OK]
-
-
-def check_named(health: Health, name: str) -> Check:
-    """Return the check whose name begins so."""
-    (check,) = [check for check in health.checks if check.name.startswith(name)]
-    return check
 
 
 # All is well
@@ -94,8 +82,8 @@ def test_lanes_are_told_with_their_head_and_their_length(world: World) -> None:
 
 
 def test_queues_are_told_with_what_waits_and_what_was_given_up(world: World) -> None:
-    world.services.wakes.send("scan")
-    world.services.wakes.send("scan", delay_s=60)
+    world.services.queue.send("scan")
+    world.services.queue.send("scan", delay_s=60)
     world.give_up_on(WORK, "in-lane")
     world.give_up_on("inbound-looks", "look")
 
@@ -155,21 +143,21 @@ def _connection_to(port: int) -> str:
     )
 
 
-def test_a_timer_that_has_not_looked_yet_is_to_know_and_one_that_looks_no_more_is_trouble(world: World) -> None:
-    assert check_named(health_of(world), "Looking").grade is Grade.WARNING
+def test_a_timer_that_has_not_scanned_yet_is_a_warning_and_one_that_scans_no_more_is_a_problem(world: World) -> None:
+    assert check_named(health_of(world), "Scan for new files").grade is Grade.WARNING
 
     do_duties(world.services)
-    assert check_named(health_of(world), "Looking").grade is Grade.OK
+    assert check_named(health_of(world), "Scan for new files").grade is Grade.OK
 
     world.clock.advance(181)
-    check = check_named(health_of(world), "Looking")
+    check = check_named(health_of(world), "Scan for new files")
     assert check.grade is Grade.PROBLEM
     assert "'Nothing happens'" in check.advice
 
 
-def test_a_look_that_fails_does_not_count_as_one(world: World) -> None:
+def test_a_scan_that_fails_does_not_count_as_one(world: World) -> None:
     do_duties(world.services)
-    looked = world.clock.now()
+    scanned = world.clock.now()
     world.faults.add(graph_fault("GET", "/children", faults.status(503), times=None))
     world.clock.advance(240)
 
@@ -178,8 +166,8 @@ def test_a_look_that_fails_does_not_count_as_one(world: World) -> None:
 
     world.faults.clear()
     health = health_of(world)
-    assert health.last_scan == looked
-    assert check_named(health, "Looking").grade is Grade.PROBLEM
+    assert health.last_scan == scanned
+    assert check_named(health, "Scan for new files").grade is Grade.PROBLEM
 
 
 def test_what_keeps_the_timer_from_its_work_is_told(world: World) -> None:
@@ -253,7 +241,7 @@ def test_no_token_is_told_with_where_to_look(world: World) -> None:
         check = check_named(health, name)
         assert check.grade is Grade.PROBLEM
         assert "Entra ID gave no token for" in check.message
-        assert "Switch the managed identity of the Function App on" in check.message
+        assert "Turn on the managed identity of the Function App" in check.message
 
 
 def test_a_missing_files_permission_is_named_with_what_is_granted_and_what_to_do(world: World) -> None:
@@ -282,7 +270,7 @@ def test_sites_selected_beside_files_readwrite_all_is_told_to_limit_nothing(worl
     check = check_named(health, "Permissions")
     assert (health.grade, check.grade) == (Grade.WARNING, Grade.WARNING)
     assert check.message.startswith("Sites.Selected has no effect while Files.ReadWrite.All is also granted")
-    assert "Take Files.ReadWrite.All away if Sites.Selected is meant" in check.advice
+    assert "Remove Files.ReadWrite.All if you want Sites.Selected" in check.advice
 
 
 @pytest.mark.parametrize("granted", [True, False])
@@ -396,7 +384,7 @@ def test_what_the_user_in_f_and_o_may_not_read_is_not_called_missing(make_world:
 
     unknown = [check for check in not_well(health) if check.name.startswith("F&O")]
     assert [check.grade for check in unknown] == [Grade.WARNING] * 2
-    assert all(check.message.startswith("This could not be found out") for check in unknown)
+    assert all(check.message.startswith("This could not be checked") for check in unknown)
 
 
 # The webhook
@@ -407,7 +395,7 @@ def test_what_the_user_in_f_and_o_may_not_read_is_not_called_missing(make_world:
     [
         (lambda receiver: setattr(receiver, "handshake_status", 401), "refuses the key in NOTIFICATION_URL"),
         (lambda receiver: setattr(receiver, "handshake_status", 404), "There is no receive_notification"),
-        (lambda receiver: setattr(receiver, "handshake_text", "<html>"), "something else than the token"),
+        (lambda receiver: setattr(receiver, "handshake_text", "<html>"), "did not return the token"),
     ],
 )
 def test_a_webhook_that_does_not_answer_as_graph_wants_it_is_told(
@@ -458,122 +446,3 @@ def test_once_the_time_is_up_no_further_service_is_asked(world: World, monkeypat
     check = check_named(health_of(world), "F&O")
 
     assert (check.grade, "Not checked" in check.message) == (Grade.WARNING, True)
-
-
-# Tokens
-
-
-def a_token(**claims: object) -> str:
-    payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
-    return f"head.{payload}.signature"
-
-
-def test_an_apps_roles_a_persons_scopes_and_the_client_id_are_read_from_a_token() -> None:
-    assert token_facts(a_token(appid="app", roles=["A", "B"])).permissions == frozenset("AB")
-    assert token_facts(a_token(azp="app", scp="C D")).permissions == frozenset("CD")
-    assert token_facts(a_token(azp="app")).app_id == token_facts(a_token(appid="app")).app_id == "app"
-
-
-@pytest.mark.parametrize("token", ["", "EwB4A8l6BAAU", "a.b.c", "a.!.c", "head.W10.signature", "a.AAAA.c"])
-def test_a_token_that_tells_nothing_is_not_held_against_anybody(token: str) -> None:
-    facts = token_facts(token)
-
-    assert (facts.app_id, facts.permissions) == ("", None)
-
-
-# Which identity the settings give to the host for its storage
-
-CLIENT: Final = "11111111-2222-3333-4444-555555555555"
-OTHER_CLIENT: Final = "99999999-2222-3333-4444-555555555555"
-ACCOUNT: Final = {"AzureWebJobsStorage__accountName": "contosostorage"}
-CREDENTIAL: Final = {"AzureWebJobsStorage__credential": "managedidentity"}
-OWN: Final = {"AzureWebJobsStorage__clientId": CLIENT}
-REGISTRATION: Final = {
-    "AZURE_TENANT_ID": "contoso.com",
-    "AZURE_CLIENT_ID": OTHER_CLIENT,
-    "AZURE_CLIENT_SECRET": "the secret",
-}
-
-
-def storage_of_the_host(monkeypatch: pytest.MonkeyPatch, settings: Mapping[str, str]) -> list[Check]:
-    """Return what is said of an app with these settings; of its services none is asked."""
-    monkeypatch.setattr(checks, "check_services", lambda _services, *, thorough: ())
-    monkeypatch.setattr(checks, "_with_storage", lambda own, _services: own)
-    basic = {"FO_URL": "https://contoso.operations.dynamics.com", "ONEDRIVE_DRIVE": "drives/b!1"}
-    found = check_health(lambda: Services(read_settings({**basic, **settings})))
-    return [check for check in found.checks if check.name == "Identity for storage"]
-
-
-@pytest.mark.parametrize(
-    ("settings", "identity"),
-    [
-        ({"AzureWebJobsStorage": "UseDevelopmentStorage=true"}, "the connection string in AzureWebJobsStorage"),
-        ({**ACCOUNT, **CREDENTIAL}, "as the system-assigned identity."),
-        ({**ACCOUNT, **CREDENTIAL, **REGISTRATION}, "as the system-assigned identity."),
-        ({**ACCOUNT, **CREDENTIAL, **OWN}, f"as the user-assigned identity {CLIENT}."),
-        ({**ACCOUNT, **CREDENTIAL, **OWN, **REGISTRATION}, f"as the user-assigned identity {CLIENT}."),
-        ({**ACCOUNT, **CREDENTIAL, **OWN, "AZURE_CLIENT_ID": OTHER_CLIENT}, f"as the user-assigned identity {CLIENT}."),
-        (ACCOUNT, "as the system-assigned identity."),
-    ],
-)
-def test_the_identity_that_the_settings_give_to_the_host_is_shown(
-    monkeypatch: pytest.MonkeyPatch, settings: Mapping[str, str], identity: str
-) -> None:
-    (check,) = storage_of_the_host(monkeypatch, settings)
-
-    assert check.grade is Grade.OK
-    assert identity in check.message
-
-
-@pytest.mark.parametrize(
-    ("settings", "host", "app"),
-    [
-        ({**ACCOUNT, **REGISTRATION}, f"the app registration {OTHER_CLIENT}", "the system-assigned identity"),
-        ({**ACCOUNT, **OWN, **REGISTRATION}, f"the app registration {OTHER_CLIENT}", f"identity {CLIENT}"),
-        ({**ACCOUNT, "AZURE_CLIENT_ID": OTHER_CLIENT}, f"identity {OTHER_CLIENT}", "the system-assigned identity"),
-        ({**ACCOUNT, **OWN, "AZURE_CLIENT_ID": OTHER_CLIENT}, f"identity {OTHER_CLIENT}", f"identity {CLIENT}"),
-        ({**ACCOUNT, **OWN}, "the system-assigned identity", f"identity {CLIENT}"),
-    ],
-)
-def test_a_host_that_would_use_its_storage_as_another_identity_is_trouble(
-    monkeypatch: pytest.MonkeyPatch, settings: Mapping[str, str], host: str, app: str
-) -> None:
-    (check,) = storage_of_the_host(monkeypatch, settings)
-
-    assert check.grade is Grade.PROBLEM
-    of_host, of_app = check.message.split(", and the app as ")
-    assert host in of_host
-    assert app in of_app
-    assert "AzureWebJobsStorage__credential=managedidentity" in check.advice
-    assert ("AzureWebJobsStorage__clientId" in check.advice) is True
-    assert (f"AzureWebJobsStorage__clientId={CLIENT}" in check.advice) is (OWN.items() <= settings.items())
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {**ACCOUNT, **CREDENTIAL, "AZURE_CLIENT_ID": CLIENT},  # the app may have no system-assigned identity
-        {**ACCOUNT, **OWN, "AZURE_CLIENT_ID": CLIENT},  # the same identity, as long as nobody changes one of the two
-    ],
-)
-def test_an_identity_that_is_named_half_is_a_warning(
-    monkeypatch: pytest.MonkeyPatch, settings: Mapping[str, str]
-) -> None:
-    (check,) = storage_of_the_host(monkeypatch, settings)
-
-    assert check.grade is Grade.WARNING
-    assert "AzureWebJobsStorage__" in check.advice
-
-
-def test_an_empty_connection_string_beside_the_accounts_name_is_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
-    empty, identity = storage_of_the_host(monkeypatch, {**ACCOUNT, **CREDENTIAL, "AzureWebJobsStorage": ""})
-
-    assert (empty.grade, identity.grade) == (Grade.PROBLEM, Grade.OK)
-    assert "AzureWebJobsStorage is there and empty" in empty.message
-    assert "Delete the app setting AzureWebJobsStorage." in empty.advice
-
-
-def test_no_secret_stands_in_what_is_said_of_the_hosts_identity(monkeypatch: pytest.MonkeyPatch) -> None:
-    (check,) = storage_of_the_host(monkeypatch, {**ACCOUNT, **REGISTRATION})
-
-    assert "the secret" not in f"{check.message} {check.advice}"

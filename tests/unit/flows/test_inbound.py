@@ -13,10 +13,10 @@ from local_cloud.finance_operations.knobs import Behaviour, Speed
 from local_cloud.onedrive import Knobs
 from shared.clients.blobs.write import empty_blob
 from shared.imports import steps as import_steps
+from shared.runs.addresses import moment_of, sort_key_of
 from shared.runs.record import run_to_json
 from shared.runs.run import Run
 from shared.runs.states import Outcome, State
-from shared.runs.store import moment_of, order_of
 from shared.secret import SecretUrl
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
@@ -189,7 +189,7 @@ def test_an_empty_file_is_waited_for_until_its_content_is_there(world: World) ->
 def first_of_two_runs(run: Run) -> Run:
     """Return a run of the same file that comes before the first one in their lane."""
     earlier = moment_of(run.sort_key) - timedelta(seconds=1)
-    return replace(run, run_id="f" * 12, sort_key=order_of(earlier, run.file.item_id))
+    return replace(run, run_id="f" * 12, sort_key=sort_key_of(earlier, run.file.item_id))
 
 
 def test_a_file_that_another_run_is_importing_is_left_to_it(make_world: MakeWorld) -> None:

@@ -21,9 +21,9 @@ from shared.errors import AppError
 from shared.health.checks import check_health
 from shared.health.health import Grade
 from shared.runs.states import Outcome, State
+from tests.exports import EXPORT, change, export, prepared
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeTold, MakeWorld
-from tests.unit.flows.test_outbound import EXPORT, change, export, prepared
 from tests.unit.flows.trouble import ALERTS, graph_fault, look_and_finish
 from tests.world import World
 

@@ -16,6 +16,7 @@ from local_cloud.finance_operations.knobs import Speed
 from local_cloud.onedrive import Knobs
 from operations import actions
 from operations.actions import Requester
+from shared.concurrency import map_concurrently
 from shared.runs import wake
 from shared.runs.values import Held
 from tests.unit.flows.conftest import MakeWorld
@@ -185,7 +186,7 @@ def open_aside(world: World, number: int) -> None:
         replace(put_aside, run_id=f"{each:012x}", sort_key=f"20200101T000000{each:06}Z-item-{each}")
         for each in range(number)
     ]
-    assert all(world.services.side_by_side(world.services.store.create, runs))
+    assert all(map_concurrently(world.services.store.create, runs))
 
 
 def requests_of_a_wake_up(world: World, aside: int) -> int:

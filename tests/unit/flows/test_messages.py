@@ -13,9 +13,9 @@ from local_cloud import faults
 from local_cloud.faults import Fault
 from local_cloud.finance_operations.knobs import Speed
 from shared.alerts import poison_messages
-from shared.azure_storage.queue import OLDER_QUEUES, WORK
+from shared.azure_storage.queue_names import OLDER_QUEUES, WORK
+from shared.runs.addresses import moment_of
 from shared.runs.states import Direction, Outcome, State
-from shared.runs.store import moment_of
 from shared.scan import scan_requests
 from shared.scan.scan_requests import request_message
 from tests.packages import build_package
@@ -233,7 +233,7 @@ def test_a_message_that_means_nothing_does_nothing(world: World, text: str) -> N
 # What the host gave up on
 
 
-def test_a_message_that_the_host_gave_up_on_is_told_and_the_minutes_look_saves_its_run(make_world: MakeWorld) -> None:
+def test_a_message_that_the_host_gave_up_on_is_told_and_the_minutes_scan_saves_its_run(make_world: MakeWorld) -> None:
     world = make_world(settings=MAILED)
     world.put("USMF_1.zip")
 

@@ -2,43 +2,43 @@
 
 import pytest
 
-from shared.azure_storage.checkpoints import TRIES, change_note, moment_of, read_note
-from shared.runs.store import Mark, RecordChanged
+from shared.azure_storage.checkpoints import TRIES, Checkpoint, moment_of
+from shared.errors import RecordChanged
 from tests.world import World
 
 
 def test_a_note_that_another_writes_at_the_same_moment_holds_what_both_have_written(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = world.services.store
-    change_note("alerts", lambda content: content.update(mail="1"), world.services)
-    write, rivals = store.write_mark, iter(["teams", "webhook"])
+    checkpoints = world.services.checkpoints
+    checkpoints.change("alerts", lambda content: content.update(mail="1"))
+    write, rivals = checkpoints.write, iter(["teams", "webhook"])
 
-    def write_after_a_rival(name: str, mark: Mark) -> None:
+    def write_after_a_rival(name: str, mark: Checkpoint) -> None:
         if rival := next(rivals, ""):
-            theirs = store.read_mark(name)
+            theirs = checkpoints.read(name)
             theirs.content[rival] = "1"
             write(name, theirs)
         write(name, mark)
 
-    monkeypatch.setattr(store, "write_mark", write_after_a_rival)
+    monkeypatch.setattr(checkpoints, "write", write_after_a_rival)
 
-    change_note("alerts", lambda content: content.update(log="1"), world.services)
+    world.services.checkpoints.change("alerts", lambda content: content.update(log="1"))
 
-    assert read_note("alerts", world.services).content == dict.fromkeys(("mail", "teams", "webhook", "log"), "1")
+    assert world.services.checkpoints.read("alerts").content == dict.fromkeys(("mail", "teams", "webhook", "log"), "1")
 
 
 def test_a_note_that_others_write_again_and_again_is_given_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     tries: list[str] = []
 
-    def refuse(name: str, _mark: Mark) -> None:
+    def refuse(name: str, _mark: Checkpoint) -> None:
         tries.append(name)
         raise RecordChanged("written by another worker")
 
-    monkeypatch.setattr(world.services.store, "write_mark", refuse)
+    monkeypatch.setattr(world.services.checkpoints, "write", refuse)
 
     with pytest.raises(RecordChanged):
-        change_note("alerts", lambda content: content.update(log="1"), world.services)
+        world.services.checkpoints.change("alerts", lambda content: content.update(log="1"))
 
     assert len(tries) == TRIES
 

@@ -11,8 +11,8 @@ import pytest
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Speed
 from shared.config.integrations import ImportFlow
+from shared.runs.addresses import sort_key_of
 from shared.runs.states import Outcome, State
-from shared.runs.store import order_of
 from shared.scan import scan
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, fno_fault, let_pass, look_and_finish
@@ -86,7 +86,7 @@ def test_a_file_that_is_renamed_and_touched_between_two_scans_is_imported_once(m
 
     def rename() -> None:
         drive = f"drives/{world.onedrive.drive_id}"
-        folder_id, onedrive = world.services.folder_id(drive, "/Input"), world.services.onedrive(drive)
+        folder_id, onedrive = world.services.folders.find(drive, "/Input"), world.services.onedrive(drive)
         (item,) = onedrive.list_files(folder_id)
         onedrive.move(item.item_id, to_folder_id=folder_id, name="USMF_one.zip", etag=None)
         os.utime(world.folder / "Input" / "USMF_one.zip", (1_700_000_000, 1_700_000_000))
@@ -116,7 +116,7 @@ def test_a_second_run_of_a_file_says_that_it_was_imported_and_never_that_it_was_
     (run,) = world.all_open_runs()
     (lane,) = world.heads()
     let_pass(world, lane, timedelta(seconds=30))
-    order = order_of(world.clock.now() + place, run.file.item_id)
+    order = sort_key_of(world.clock.now() + place, run.file.item_id)
     second = replace(run, run_id="0123456789ab", sort_key=order, lane=another_lane or lane)
     world.services.store.create(second)
 

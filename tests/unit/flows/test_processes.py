@@ -13,8 +13,8 @@ from shared.health import processes
 from shared.health.health import Grade
 from shared.health.processes import CHECKPOINT, FORGET_AFTER, RECORD_EVERY, read_process_records, record_process
 from shared.thread_pool import RUNTIME
+from tests.health import check_named, health_of
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.test_health import check_named, health_of
 from tests.world import World
 
 
@@ -34,13 +34,13 @@ def noted(world: World) -> dict[str, int]:
 def writes(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return where the names of notes are noted that are written from now on."""
     written: list[str] = []
-    write = world.services.store.write_mark
+    write = world.services.checkpoints.write
 
     def noting(name: str, mark: Any) -> None:
         written.append(name)
         write(name, mark)
 
-    monkeypatch.setattr(world.services.store, "write_mark", noting)
+    monkeypatch.setattr(world.services.checkpoints, "write", noting)
     return written
 
 
@@ -61,16 +61,6 @@ def test_a_read_process_records_its_threads_once_for_each_function_and_again_aft
     assert written == [CHECKPOINT, CHECKPOINT, CHECKPOINT]
 
 
-def test_the_process_that_noted_itself_last_is_shown(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_with(6, monkeypatch)
-    record_process("send", world.services)
-    run_with(64, monkeypatch)
-
-    record_process("send", world.new_process())
-
-    assert noted(world) == {"send": 64}
-
-
 def test_a_function_that_no_process_runs_any_more_is_forgotten(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     run_with(64, monkeypatch)
     record_process("of an older version", world.services)
@@ -79,7 +69,7 @@ def test_a_function_that_no_process_runs_any_more_is_forgotten(world: World, mon
 
     record_process("send", world.services)
 
-    assert set(world.services.store.read_mark(CHECKPOINT).content) == {"send"}
+    assert set(world.services.checkpoints.read(CHECKPOINT).content) == {"send"}
 
 
 def test_a_process_that_the_runtime_has_not_loaded_notes_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +90,7 @@ def test_storage_in_trouble_fails_no_function_and_is_not_asked_each_time(
         asked.append(name)
         raise AppError("storage is in trouble")
 
-    monkeypatch.setattr(world.services.store, "read_mark", fail)
+    monkeypatch.setattr(world.services.checkpoints, "read", fail)
 
     for _ in range(3):
         record_process("send", world.services)
@@ -125,9 +115,9 @@ def test_a_function_does_its_work_before_its_process_is_noted(world: World, monk
 
 def test_a_note_that_is_damaged_is_passed_over(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     run_with(64, monkeypatch)
-    mark = world.services.store.read_mark(CHECKPOINT)
+    mark = world.services.checkpoints.read(CHECKPOINT)
     mark.content = {"send": "many", "receive": "64 soon", "keep": ""}
-    world.services.store.write_mark(CHECKPOINT, mark)
+    world.services.checkpoints.write(CHECKPOINT, mark)
 
     assert noted(world) == {}
     record_process("other", world.services)

@@ -11,12 +11,12 @@ from local_cloud import faults
 from local_cloud.finance_operations.knobs import Behaviour, Speed
 from operations import actions, run_view
 from operations.actions import Requester
-from shared.reservations import reserve
+from shared.reservations import release, reserve
 from shared.reservations.reservation import Reservation, project_name
 from shared.runs import wake
+from shared.runs.addresses import address_of
 from shared.runs.run import Run
 from shared.runs.states import Outcome, State
-from shared.runs.store import address_of
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, fno_fault, let_pass, look_and_finish
@@ -56,7 +56,7 @@ def put_other(world: World, name: str) -> None:
 
 def lane_of(world: World, flow: str) -> str:
     """Return the lane of a flow."""
-    found = world.services.integrations.named(flow)
+    found = world.services.settings.flows.named(flow)
     assert found is not None
     return found.lane
 
@@ -134,7 +134,7 @@ def test_an_export_that_waits_goes_before_imports_that_were_opened_later(make_wo
     assert submitted == ["import", "export", "import", "import"]
 
 
-STUCK_SOON = {**TWO_LANES, "IMPORT_STUCK_AFTER_MINUTES": "60"}
+STUCK_SOON = {**TWO_LANES, "IMPORT_STUCK_AFTER_MINUTES": "20"}
 
 
 def test_a_wait_for_a_run_that_is_under_way_is_no_alarm_however_long_it_is(make_world: MakeWorld) -> None:
@@ -142,7 +142,7 @@ def test_a_wait_for_a_run_that_is_under_way_is_no_alarm_however_long_it_is(make_
     world = make_world(settings=STUCK_SOON, speed=Speed(seconds_per_execution=4 * 3600.0))
     execute_first(world)
 
-    for _ in range(12):
+    for _ in range(4):
         for name in ("fixed", "manifest"):
             let_pass(world, lane_of(world, name), timedelta(minutes=5))
 
@@ -157,10 +157,10 @@ def test_a_wait_for_what_a_cancelled_run_left_over_is_reported_beyond_the_stuck_
     execute_first(world)
     actions.cancel(address_of(run_of(world, "USMF_1.zip")), ME, world.services)
     world.wake(lane_of(world, "fixed"))
-    let_pass(world, lane_of(world, "manifest"), timedelta(minutes=50))
+    let_pass(world, lane_of(world, "manifest"), timedelta(minutes=16))
     assert [mail for mail in world.mails() if "USMF_2.zip" in mail.subject] == []
 
-    let_pass(world, lane_of(world, "manifest"), timedelta(minutes=20))
+    let_pass(world, lane_of(world, "manifest"), timedelta(minutes=8))
 
     (mail,) = [mail for mail in world.mails() if "USMF_2.zip" in mail.subject]
     assert "has waited for the data project" in mail.content
@@ -207,7 +207,7 @@ def test_an_ended_run_whose_process_died_before_it_gave_back_frees_the_project_f
     make_world: MakeWorld,
 ) -> None:
     world = make_world(settings=TWO_LANES)
-    world.monkeypatch.setattr(reserve, "give_back", lambda run, services: None)
+    world.monkeypatch.setattr(release, "give_back", lambda run, services: None)
     world.put("USMF_1.zip")
     look_and_finish(world)
     world.monkeypatch.undo()
@@ -228,7 +228,7 @@ def test_an_ended_run_whose_process_died_before_it_gave_back_frees_the_project_f
 def cancelled_while_executing(world: World) -> Run:
     execute_first(world)
     run = run_of(world, "USMF_1.zip")
-    row = next(row for row in world.services.store.open_rows() if row.run_id == run.run_id)
+    row = next(row for row in world.services.index.open_rows() if row.run_id == run.run_id)
     answer = actions.cancel(row.address, ME, world.services)
     assert answer is not None
     assert answer.done
@@ -260,7 +260,7 @@ def test_one_that_f_and_o_does_not_know_five_times_after_the_grace_time_is_freed
     world.look()
     let_pass(world, lane_of(world, "fixed"), timedelta(seconds=5))
     assert run_of(world, "USMF_1.zip").state is State.SUBMITTING
-    (row,) = world.services.store.open_rows()
+    (row,) = world.services.index.open_rows()
     actions.cancel(row.address, ME, world.services)
     world.faults.clear()
     let_pass(world, lane_of(world, "fixed"), timedelta(seconds=10))
@@ -290,7 +290,7 @@ def test_a_person_may_free_it_with_a_second_action_that_warns(make_world: MakeWo
     world = make_world(settings=TWO_LANES, speed=SLOW)
     cancelled_while_executing(world)
     (row,) = [
-        row for page in world.services.store.ended_rows(world.clock.now().date()) for row in page.rows if row.run_id
+        row for page in world.services.index.ended_rows(world.clock.now().date()) for row in page.rows if row.run_id
     ][:1]
     view = run_view.find_run(row.address, world.services)
     assert isinstance(view, run_view.RunView)

@@ -14,11 +14,13 @@ from local_cloud.faults import Fault
 from shared.app import Services
 from shared.errors import FileRejected, NeedsPerson, TryAgain
 from shared.runs import worker
+from shared.runs.addresses import sort_key_of
 from shared.runs.lane import choose
 from shared.runs.machine import StateMachine, Step
+from shared.runs.rows import Pause
 from shared.runs.run import Run, new_run
 from shared.runs.states import Direction, Outcome, State
-from shared.runs.store import Lane, Pause, order_of
+from shared.runs.store import Lane
 from shared.runs.values import FileFacts
 from shared.runs.worker import LEFT_TO_TIMER_S
 from tests.unit.flows.conftest import MakeWorld
@@ -36,7 +38,7 @@ def opened(world: World, name: str = "USMF_1.zip", *, lane: str = LANE, flow: Di
         state=State.FOUND if flow is Direction.IMPORT else State.PLANNED,
         flow_name="import",
         lane=lane,
-        sort_key=order_of(now, name),
+        sort_key=sort_key_of(now, name),
         now=now,
         file=FileFacts(name=name, item_id=name),
     )
@@ -110,7 +112,7 @@ def waits_between(world: World, steps: Mapping[State, Step], times: int) -> list
 def test_a_lane_that_another_worker_holds_is_left_alone(world: World) -> None:
     run = opened(world)
 
-    with world.services.store.lease(LANE):
+    with world.services.leases.hold(LANE):
         advance(world, {State.FOUND: never})
 
     assert head(world) == run
@@ -141,7 +143,7 @@ def test_of_workers_that_are_woken_at_once_one_does_the_step_once(world: World) 
 
     def step(run: Run, services: Services) -> Run:
         done.append(1)
-        services.store.read_mark("long enough for the others")
+        services.checkpoints.read("long enough for the others")
         return end(run, services)
 
     def wake(_: int) -> None:
@@ -218,7 +220,7 @@ def test_each_step_is_saved_before_the_next_begins(world: World) -> None:
         advance(world, {State.FOUND: moving(State.CLAIMED), State.CLAIMED: die})
 
     assert head(world).state is State.CLAIMED
-    with world.services.store.lease(LANE):
+    with world.services.leases.hold(LANE):
         pass  # the lane was given back
 
 
@@ -264,7 +266,7 @@ def test_a_pause_is_seen_before_the_next_run(world: World) -> None:
     opened(world, "USMF_1.zip")
 
     def paused_meanwhile(run: Run, services: Services) -> Run:
-        services.store.pause(Pause(lane=LANE, by="ada", why="month end", since=services.now()))
+        services.store.pause_lane(Pause(lane=LANE, by="ada", why="month end", since=services.now()))
         return end(run, services)
 
     advance(world, {State.FOUND: paused_meanwhile})
@@ -326,7 +328,7 @@ def test_a_run_that_came_while_the_lane_was_being_left_gets_a_wake_up(
 ) -> None:
     """Its own wake-up found the lane held, and ended."""
     opened(world, "USMF_0.zip")
-    lease = world.services.store.lease
+    lease = world.services.leases.hold
 
     @contextmanager
     def left_late(name: str) -> Iterator[None]:
@@ -335,7 +337,7 @@ def test_a_run_that_came_while_the_lane_was_being_left_gets_a_wake_up(
             opened(world, "USMF_1.zip")
 
     with monkeypatch.context() as patched:
-        patched.setattr(world.services.store, "lease", left_late)
+        patched.setattr(world.services.leases, "hold", left_late)
         advance(world, {State.FOUND: end})
     assert world.wakes_of_lanes() == [(LANE, 0)]
 

@@ -22,7 +22,7 @@ from local_cloud.finance_operations.executions import Operation
 from operations import actions, list_view, reruns, run_view
 from operations.actions import Requester
 from operations.filters import Filters
-from shared.runs.store import RunRow
+from shared.runs.rows import RunRow
 from tests.conftest import clean_environment
 from tests.packages import Entity, build_package
 from tests.saved_state import SAVED_2026_11_29, SavedState, SavedWorld, saved_world
@@ -186,7 +186,8 @@ TOLD: Final[dict[str, Told]] = {
     "finished-waiting, ": NEWS,
     "finished-rejected, ": NEWS,
     # The mail had heard of one before the update.
-    "Messages of inbound-work were given up": Told(mail_new=1, webhook_new=2),
+    "Messages of inbound-work were given up": Told(mail_new=0),
+    "The queue inbound-work has poison messages": NEWS,
     "The queue outbound-work has poison messages": NEWS,
     "The queue inbound-looks has poison messages": NEWS,
 }
@@ -538,7 +539,7 @@ def test_messages_that_the_host_gave_up_on_are_told_with_their_words_and_taken_a
         assert sum(message.text in text for text in texts) == 1, message.text
     assert sum(told_before in text for text in texts) == 1  # which is the one from before the update
     for queue in ("inbound-looks", "inbound-work", "outbound-work"):
-        assert after.here.world.services.wakes.length(queue).given_up == 0
+        assert after.here.world.services.queue.length(queue).given_up == 0
 
 
 # Graph's subscription

@@ -12,12 +12,13 @@ import pytest
 from operations import actions, pages, run_view
 from operations.actions import Requester
 from operations.web import PageRequest
+from shared.azure_storage.checkpoints import Checkpoint
 from shared.errors import TryAgain
 from shared.exports import schedule as export_schedule
+from shared.runs.addresses import address_of
 from shared.runs.run import Run
-from shared.runs.store import Mark, address_of
+from tests.faults.interception import PowerCut
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.test_outbound import PowerCut
 from tests.world import World
 
 ANNA: Final = Requester(by="anna@contoso.com", why="it is needed now")
@@ -305,9 +306,9 @@ def test_a_tick_is_a_tick_whatever_the_host_tells_of_it(hourly: Callable[..., Wo
 
 
 def noted_by_an_older_version(world: World, opened: datetime) -> None:
-    (flow,) = world.services.integrations.exports
-    world.services.store.write_mark(
-        f"export-{flow.lane}", Mark({"opened": opened.isoformat(), "run_id": "0123456789ab"}, None)
+    (flow,) = world.services.settings.flows.exports
+    world.services.checkpoints.write(
+        f"export-{flow.lane}", Checkpoint({"opened": opened.isoformat(), "run_id": "0123456789ab"}, None)
     )
 
 
@@ -365,16 +366,16 @@ def test_an_export_that_cannot_be_started_keeps_no_other_from_it_and_the_tick_fa
     hourly: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = hourly(3)
-    write = world.services.store.write_mark
-    first = world.services.integrations.exports[0].lane
+    write = world.services.checkpoints.write
+    first = world.services.settings.flows.exports[0].lane
 
-    def failing(name: str, mark: Mark) -> None:
+    def failing(name: str, mark: Checkpoint) -> None:
         if name == f"export-{first}":
             raise TryAgain("storage is busy")
         write(name, mark)
 
     with monkeypatch.context() as patch:
-        patch.setattr(world.services.store, "write_mark", failing)
+        patch.setattr(world.services.checkpoints, "write", failing)
         with pytest.raises(TryAgain):
             world.start_exports()
 

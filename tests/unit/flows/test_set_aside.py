@@ -130,7 +130,7 @@ def test_a_run_that_is_set_aside_keeps_its_record_and_counts_as_open(make_world:
     minutes_go_by(world, 6)
 
     assert world.services.store.open_places() == [before]
-    (row,) = world.services.store.open_rows()
+    (row,) = world.services.index.open_rows()
     assert row.is_aside
     assert world.look() == 0
 
@@ -153,7 +153,7 @@ def test_a_lane_whose_only_run_is_set_aside_is_not_asked_for_more_than_every_few
 def refuse_moves(world: World, *names: str, code: int = 403, body: dict[str, Any] = ON_HOLD) -> None:
     """Let OneDrive refuse to move these files; none: every file."""
     drive = world.services.onedrive(f"drives/{world.onedrive.drive_id}")
-    folder = world.services.folder_id(f"drives/{world.onedrive.drive_id}", "/Input")
+    folder = world.services.folders.find(f"drives/{world.onedrive.drive_id}", "/Input")
     ids = [item.item_id for item in drive.list_files(folder) if item.name in names]
     path = f"/items/({'|'.join(ids)})$" if names else "/items/"
     world.faults.add(graph_fault("PATCH", path, faults.status(code, body=body), times=None))

@@ -13,7 +13,7 @@ from shared import execution
 from shared.clients.fno.client import FinanceOperations
 from shared.runs.states import State
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.test_inbound import fno_fault
+from tests.unit.flows.trouble import fno_fault
 from tests.world import World
 
 STATUS = "GetExecutionSummaryStatus"
@@ -132,7 +132,7 @@ def test_an_execution_that_ends_much_sooner_than_the_last_is_seen_to_end_a_quart
     world = make_world(speed=Speed(seconds_per_execution=600.0))
     lane = found(world)
     world.run_until_quiet()
-    world.services.note_took(lane, 6000.0)
+    world.services.last_execution_s[lane] = 6000.0
 
     found(world, "USMF_2.zip")
     world.run_until_quiet()

@@ -57,7 +57,9 @@ def set_aside(world: World, *names: str, refusal: str = REFUSAL, is_flows: bool 
 def stop(world: World, lane: str, refusal: str = REFUSAL, flow: str = "import") -> None:
     """Let the flow stand still for a refusal."""
     now = world.clock.now()
-    world.services.store.stop(Stop(lane=lane, flow_name=flow, refusal=refusal, text="on hold", since=now, next_try=now))
+    world.services.store.save_stop(
+        Stop(lane=lane, flow_name=flow, refusal=refusal, text="on hold", since=now, next_try=now)
+    )
 
 
 def tried(world: World) -> list[str]:
@@ -120,7 +122,7 @@ def test_a_locked_file_ends_the_stop_of_its_flow_if_no_other_file_is_left(make_w
     set_aside(world, "USMF_1.zip", "USMF_2.zip", is_flows=True)
     set_aside(world, "USMF_3.zip", refusal="")
     stop(world, lane)
-    for row in world.services.store.open_rows():
+    for row in world.services.index.open_rows():
         if row.file_name != "USMF_3.zip":
             actions.cancel(row.address, ME, world.services)
     world.onedrive.knobs.locked = {}

@@ -190,7 +190,7 @@ def test_a_run_that_is_cancelled_after_a_crash_at_the_submit_gives_the_project_b
     with pytest.raises(Killed):
         world.wake(lane)
     new_process(world)
-    (row,) = world.services.store.open_rows()
+    (row,) = world.services.index.open_rows()
     answer = actions.cancel(row.address, ME, world.services)
     assert answer is not None
     assert answer.done

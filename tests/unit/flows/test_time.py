@@ -18,8 +18,8 @@ from shared.imports.steps import advance_imports
 from shared.runs.run import Run
 from shared.runs.states import State
 from shared.scan import scan_requests
+from tests.exports import EXPORT, change, delivered, export, prepared
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.test_outbound import EXPORT, change, delivered, export, prepared
 from tests.unit.flows.trouble import ALERTS, IMPORT_STATES, as_soon_as, fno_fault, look_and_finish
 from tests.world import World
 
@@ -29,7 +29,7 @@ SKEW: Final = timedelta(minutes=5)
 
 def test_two_hosts_whose_clocks_differ_by_five_minutes_import_every_file_once_and_in_order(world: World) -> None:
     ahead = world.new_process()
-    ahead._clock = lambda: world.clock.now() + SKEW
+    ahead.now = lambda: world.clock.now() + SKEW
     world.faults.add(fno_fault("ImportFromPackage", faults.lost_after(), nth=2))
     for number in range(3):
         world.put(f"USMF_{number}.zip")
@@ -53,7 +53,7 @@ def test_a_file_is_seen_within_a_minutes_look_although_the_last_look_began_on_a_
     world: World,
 ) -> None:
     ahead = world.new_process()
-    ahead._clock = lambda: world.clock.now() + SKEW
+    ahead.now = lambda: world.clock.now() + SKEW
     scan_requests.handle_request(scan_requests.request_message(ahead.now()), ahead)
     world.put("USMF_1.zip")
 

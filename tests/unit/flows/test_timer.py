@@ -15,7 +15,7 @@ from local_cloud.faults import Fault
 from local_cloud.receivers import Receivers
 from shared.alerts import delivery, poison_messages
 from shared.alerts.alert import Category
-from shared.azure_storage.queue import WORK
+from shared.azure_storage.queue_names import WORK
 from shared.errors import AppError, NeedsPerson, TryAgain
 from shared.health.checks import check_health
 from shared.health.health import Grade
@@ -99,7 +99,7 @@ def done(world: World, receivers: Receivers) -> set[Duty]:
         Duty.WAKE_LANES: len(world.wakes_of_lanes()) > 1,
         Duty.REPORT_POISON_MESSAGES: "The queue work has poison messages" in told_titles(receivers),
         Duty.RECORD_SCANS: health.last_scan == world.clock.now()
-        or bool(world.services.store.read_mark("look").content),
+        or bool(world.services.checkpoints.read("look").content),
         Duty.KEEP_SUBSCRIPTIONS: len(world.onedrive.subscriptions) == 1,
     }
     return {duty for duty, is_done in signs.items() if is_done}
@@ -158,7 +158,7 @@ def test_a_duty_that_hangs_leaves_the_others_done_and_is_told_and_not_begun_agai
         assert told_titles(receivers).count(does_not_end) == (0 if duty == Duty.SCAN else 1)
     finally:
         over.set()
-    wait_for(lambda: not world.services._duties._left_behind)
+    wait_for(lambda: not world.services.duties._left_behind)
 
     with suppress(AppError):
         do_duties(world.services)
@@ -211,6 +211,33 @@ def test_one_duty_in_trouble_for_long_keeps_no_alert_of_another_one_open(
 
     title = "The subscription cannot be renewed"
     assert told_titles(receivers) == [title, f"Resolved: {title}"]
+
+
+def test_what_only_a_person_can_mend_is_told_once_however_often_the_timer_meets_it(make_world: MakeWorld) -> None:
+    world = make_world(settings={"ALERT_RECIPIENT": "ops@contoso.com", "ALERT_SENDER": "app@contoso.com"})
+    forbidden = graph_fault("GET", "/drives/", faults.status(403), times=None)
+    passing = graph_fault("GET", "/drives/", faults.status(503), times=None)
+
+    for fault, kind in (
+        (forbidden, NeedsPerson),
+        (forbidden, NeedsPerson),
+        (passing, TryAgain),
+        (forbidden, NeedsPerson),
+    ):
+        world.faults.clear()
+        world.faults.add(fault)
+        with pytest.raises(kind):
+            world.keep_watch()
+    assert len(world.mails()) == 1
+    assert "Files.ReadWrite.All" in world.mails()[0].content
+
+    world.faults.clear()
+    world.keep_watch()
+    world.services = world.new_process()
+    world.faults.add(forbidden)
+    with pytest.raises(NeedsPerson):
+        world.keep_watch()
+    assert len(world.mails()) == 2
 
 
 # Within a duty
@@ -311,16 +338,16 @@ def test_a_damaged_note_of_a_subscription_is_written_anew(
 ) -> None:
     world = make_notified(ALERT_WEBHOOK_URL=receivers.webhook_url)
     assert tick(world) is None
-    (drive,) = world.services.integrations.drives
+    (drive,) = world.services.settings.flows.drives
     name = subscription_checkpoint(drive)
-    before = world.services.store.read_mark(name).content
+    before = world.services.checkpoints.read(name).content
     write_record(world, f"watch/{name}", content)
     assert check_health(world.new_process).checks  # the page opens
 
     assert tick(world) is None
 
     assert len(world.onedrive.subscriptions) == 1
-    assert world.services.store.read_mark(name).content["id"] == before["id"]
+    assert world.services.checkpoints.read(name).content["id"] == before["id"]
     assert told_titles(receivers) == []
 
 
@@ -335,7 +362,7 @@ def test_a_damaged_note_of_what_was_told_is_written_anew(
     assert tick(told) is None
 
     assert told_titles(receivers) == ["The queue work has poison messages"]
-    assert told.services.store.read_mark(note).content
+    assert told.services.checkpoints.read(note).content
 
 
 # Time
@@ -348,7 +375,7 @@ def test_a_tick_with_50_flows_ends_in_time_while_graph_hangs_and_all_else_is_don
     world = make_told(INTEGRATIONS=FIFTY_IMPORTS, **ALERTS)
     world.put("USMF_1.zip")
     world.services.store.create(_overdue_run(world))
-    world.services.enqueue_alert(an_alert(key="ended-1"))
+    world.services.outbox.put(an_alert(key="ended-1"))
     world.give_up_on(WORK, "in-1")
     world.services.graph_token.token()
     world.faults.add(Fault("graph", "*", "", 1, None, do=faults.hang(120)))
@@ -363,11 +390,11 @@ def test_a_tick_with_50_flows_ends_in_time_while_graph_hangs_and_all_else_is_don
     assert len(world.wakes_of_lanes()) == 3
     assert "The queue work has poison messages" in told_titles(receivers)
     assert an_alert().title in told_titles(receivers)
-    note = world.services.store.read_mark(folder_scans.CHECKPOINT).content
+    note = world.services.checkpoints.read(folder_scans.CHECKPOINT).content
     assert sum(name.endswith(" failed") for name in note) == FLOWS
     world.faults.clear()
     world.faults.let_go()
-    wait_for(lambda: not world.services._duties._left_behind)
+    wait_for(lambda: not world.services.duties._left_behind)
 
 
 def _overdue_run(world: World) -> Run:

@@ -87,7 +87,7 @@ def test_a_person_may_submit_again_after_five_lost_submits(make_world: MakeWorld
     world.faults.clear()
     let_pass(world, lane, timedelta(hours=1))
     assert world.imports() == []
-    (row,) = world.services.store.open_rows()
+    (row,) = world.services.index.open_rows()
     view = run_view.find_run(row.address, world.services)
     assert isinstance(view, run_view.RunView)
     assert {"submit-again", "give-up"} <= {offer.verb.value for offer in view.actions}
@@ -250,7 +250,7 @@ def test_an_execution_that_f_and_o_accepted_and_never_shows_is_told_soon_in_its_
     assert "has been working on" not in mail.content
     let_pass(world, lane, timedelta(hours=3))
     assert world.calls("ImportFromPackage") == 1
-    (row,) = world.services.store.open_rows()
+    (row,) = world.services.index.open_rows()
     view = run_view.find_run(row.address, world.services)
     assert isinstance(view, run_view.RunView)
     assert "give-up" in {offer.verb.value for offer in view.actions}

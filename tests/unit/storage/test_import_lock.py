@@ -10,25 +10,26 @@ import pytest
 
 from shared.azure_storage import import_lock
 from shared.azure_storage.import_lock import ImportLock
-from shared.runs.store import LeaseTaken, RunStore
+from shared.azure_storage.leases import Leases
+from shared.errors import LeaseTaken
 
 
-class Leases:
+class LeasesOfHosts:
     """Leases as the store gives them, told apart by who holds them."""
 
     def __init__(self) -> None:
         self.holder: object = None
 
-    def of(self, host: str) -> RunStore:
-        return _Store(self, host)  # type: ignore[return-value]  # all that the lock knows of a store
+    def of(self, host: str) -> Leases:
+        return _Host(self, host)  # type: ignore[return-value]  # all that the lock knows of leases
 
 
-class _Store:
-    def __init__(self, leases: Leases, host: str) -> None:
+class _Host:
+    def __init__(self, leases: LeasesOfHosts, host: str) -> None:
         self._leases, self._host = leases, host
 
     @contextmanager
-    def lease(self, _name: str) -> Iterator[None]:
+    def hold(self, _name: str) -> Iterator[None]:
         if self._leases.holder is not None:
             raise LeaseTaken("another host has it")
         self._leases.holder = self._host
@@ -39,7 +40,7 @@ class _Store:
 
 
 def test_threads_of_one_host_have_the_lock_one_at_a_time() -> None:
-    leases = Leases()
+    leases = LeasesOfHosts()
     host, inside, most = ImportLock(leases.of("a"), "x"), 0, 0
     together = threading.Barrier(8)
 
@@ -60,7 +61,7 @@ def test_threads_of_one_host_have_the_lock_one_at_a_time() -> None:
 
 
 def test_the_lock_is_released_when_its_block_fails() -> None:
-    leases = Leases()
+    leases = LeasesOfHosts()
     host = ImportLock(leases.of("a"), "x")
 
     with pytest.raises(ZeroDivisionError), host.held():
@@ -75,7 +76,7 @@ def test_a_host_that_does_not_get_the_lock_in_time_says_so_and_can_have_it_later
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(import_lock, "LOCK_WAIT_S", 0.2)
-    leases = Leases()
+    leases = LeasesOfHosts()
     one, other = ImportLock(leases.of("a"), "x"), ImportLock(leases.of("b"), "x")
 
     with one.held(), pytest.raises(LeaseTaken), other.held():
@@ -87,7 +88,7 @@ def test_a_host_that_does_not_get_the_lock_in_time_says_so_and_can_have_it_later
 
 def test_a_thread_that_waited_in_vain_leaves_no_lease_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_lock, "LOCK_WAIT_S", 0.1)
-    leases = Leases()
+    leases = LeasesOfHosts()
     host = ImportLock(leases.of("a"), "x")
 
     def wait_in_vain() -> bool:
@@ -105,7 +106,7 @@ def test_a_thread_that_waited_in_vain_leaves_no_lease_behind(monkeypatch: pytest
 
 def test_a_busy_host_gives_way_to_another_one_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_lock, "BUSY_S", 0.1)
-    leases = Leases()
+    leases = LeasesOfHosts()
     busy, other = ImportLock(leases.of("a"), "x"), ImportLock(leases.of("b"), "x")
     is_over = threading.Event()
 

@@ -12,16 +12,6 @@ from tests.unit.local_cloud.onedrive.graph import DEADLINE_S, UNIT, Clock, Graph
 CONTENT = bytes(range(256)) * (UNIT * 2 // 256) + b"the rest"  # two chunks and a bit
 
 
-def test_a_small_upload_makes_a_file_and_then_replaces_it(graph: Graph) -> None:
-    """§3.8: 201 new, 200 replaced; the default is replace; §3.10: the content's tag changes."""
-    first = graph.call("PUT", "root:/a.zip:/content", data=b"one")
-    assert (first.status_code, (graph.folder / "a.zip").read_bytes()) == (201, b"one")
-    second = graph.call("PUT", "root:/A.zip:/content", data=b"two")
-    assert (second.status_code, (graph.folder / "a.zip").read_bytes()) == (200, b"two")
-    assert second.json()["id"] == first.json()["id"]
-    assert second.json()["cTag"] != first.json()["cTag"]
-
-
 def test_a_small_upload_can_fail_on_a_clash_or_take_another_name(graph: Graph) -> None:
     """§3.8: conflictBehavior fail, rename."""
     graph.put("a.tar.gz", b"one")
@@ -30,13 +20,6 @@ def test_a_small_upload_can_fail_on_a_clash_or_take_another_name(graph: Graph) -
     other = graph.call("PUT", "root:/a.tar.gz:/content?@microsoft.graph.conflictBehavior=rename", data=b"two")
     assert (other.status_code, other.json()["name"]) == (201, "a.tar 1.gz")
     assert (graph.folder / "a.tar.gz").read_bytes() == b"one"
-
-
-def test_an_empty_file_is_uploaded_in_one_piece(graph: Graph) -> None:
-    """§3.8, §8 #34: 0-byte files."""
-    folder_id = graph.folder_id("Input")
-    assert graph.call("PUT", f"items/{folder_id}:/empty.zip:/content", data=b"").json()["size"] == 0
-    assert (graph.folder / "Input/empty.zip").read_bytes() == b""
 
 
 def test_the_content_of_an_item_is_replaced_only_if_it_matches(graph: Graph) -> None:
@@ -53,29 +36,6 @@ def test_an_upload_that_a_fault_delays_arrives_whole(graph: Graph) -> None:
     graph.faults.add(Fault("graph", "PUT", "content", do=late(0.01)))
     graph.call("PUT", "root:/a.zip:/content", data=CONTENT)
     assert (graph.folder / "a.zip").read_bytes() == CONTENT
-
-
-def test_a_session_takes_a_file_in_chunks(graph: Graph) -> None:
-    """§3.9: 202 with what is expected next, 201 with the item at the end; the file is not seen before."""
-    url = graph.open_session("a.bin", fileSize=len(CONTENT))
-    assert url.startswith(graph.simulator.content_url)
-    first = graph.send(url, 0, CONTENT[:UNIT], len(CONTENT))
-    assert (first.status_code, first.json()["nextExpectedRanges"]) == (202, [f"{UNIT}-"])
-    assert graph.names_in("") == []
-    last = graph.send(url, UNIT, CONTENT[UNIT:], len(CONTENT))
-    assert (last.status_code, last.json()["size"]) == (201, len(CONTENT))
-    assert (graph.folder / "a.bin").read_bytes() == CONTENT
-    from_disk = graph.item("a.bin")["file"]["hashes"]
-    assert last.json()["file"]["hashes"] == from_disk
-    assert graph.violations == []
-
-
-def test_a_session_says_what_it_expects_in_either_spelling(graph: Graph) -> None:
-    """§3.9, §8 #31: "a-" or "a-b"."""
-    graph.knobs.open_ended_ranges = False
-    url = graph.open_session("a.bin")
-    graph.send(url, 0, CONTENT[:UNIT], len(CONTENT))
-    assert graph.plain.get(url, timeout=DEADLINE_S).json()["nextExpectedRanges"] == [f"{UNIT}-{len(CONTENT) - 1}"]
 
 
 def test_a_session_keeps_the_times_it_was_given(graph: Graph) -> None:
@@ -166,16 +126,6 @@ def test_a_chunk_that_breaks_off_is_taken_back_or_kept_in_part(graph: Graph, kee
     assert graph.violations == []
 
 
-def test_a_cancelled_session_is_gone(graph: Graph) -> None:
-    """§3.9: DELETE gives 204, then 404."""
-    url = graph.open_session("a.bin")
-    assert graph.plain.delete(url, timeout=DEADLINE_S).status_code == 204
-    gone = graph.plain.get(url, timeout=DEADLINE_S)
-    assert gone.status_code == 404
-    assert gone.json()["error"]["innerError"]["code"] == "uploadSessionNotFound"
-    assert list((graph.folder.parent / ".OneDrive.onedrive/uploads").iterdir()) == []
-
-
 def test_a_session_expires_when_nobody_calls_it(graph: Graph, clock: Clock) -> None:
     """§3.9: about 15 minutes, sliding."""
     url = graph.open_session("a.bin")
@@ -247,15 +197,6 @@ def test_a_session_for_an_empty_file_is_refused(graph: Graph) -> None:
     """§3.8, §8 #34."""
     body = {"item": {"fileSize": 0}}
     assert graph.post("root:/a.bin:/createUploadSession", body).status_code == 400
-
-
-def test_a_session_can_wait_for_its_commit(graph: Graph) -> None:
-    """§3.9: deferCommit, then POST of nothing."""
-    url = graph.post("root:/a.bin:/createUploadSession", {"deferCommit": True}).json()["uploadUrl"]
-    assert graph.send(url, 0, b"all", 3).status_code == 202
-    assert graph.names_in("") == []
-    assert graph.plain.post(url, timeout=DEADLINE_S).status_code == 201
-    assert graph.names_in("") == ["a.bin"]
 
 
 def test_a_full_drive_takes_nothing(graph: Graph) -> None:

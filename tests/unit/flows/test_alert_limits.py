@@ -26,7 +26,7 @@ def test_a_webhook_hears_of_it_although_graph_hangs_for_mails(
 ) -> None:
     world = make_told(**ALERTS)
     monkeypatch.setattr(delivery, "CHANNELS_S", 0.5)
-    world.services.enqueue_alert(an_alert(key="ended-1"))
+    world.services.outbox.put(an_alert(key="ended-1"))
     world.faults.add(Fault("graph", "*", "", 1, None, do=faults.hang(60)))
 
     with pytest.raises(TryAgain, match="tell mail-"):
@@ -35,7 +35,7 @@ def test_a_webhook_hears_of_it_although_graph_hangs_for_mails(
 
     world.faults.clear()
     world.faults.let_go()
-    wait_for(lambda: not world.services._duties._left_behind)
+    wait_for(lambda: not world.services.duties._left_behind)
     for _ in range(2):
         world.clock.advance(60)
         world.deliver_alerts()
@@ -48,7 +48,7 @@ def test_a_channel_with_a_bug_keeps_no_other_channel_from_telling(
     make_told: MakeTold, receivers: Receivers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = make_told(**ALERTS)
-    world.services.enqueue_alert(an_alert(key="ended-1"))
+    world.services.outbox.put(an_alert(key="ended-1"))
 
     def broken(*_: object) -> None:
         raise KeyError("a bug")
@@ -65,7 +65,7 @@ def test_a_channel_with_a_bug_keeps_no_other_channel_from_telling(
 def test_two_channels_that_tell_of_one_alert_at_once_both_note_it(make_told: MakeTold, receivers: Receivers) -> None:
     world = make_told(**ALERTS, ALERT_TEAMS_URL=receivers.teams_url)
     for number in range(5):
-        world.services.enqueue_alert(an_alert(key=f"ended-{number}"))
+        world.services.outbox.put(an_alert(key=f"ended-{number}"))
 
     world.deliver_alerts()
 
@@ -77,7 +77,7 @@ def test_a_channel_that_has_no_room_costs_one_listing_however_many_alerts_wait(
     told: World, receivers: Receivers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(40):
-        told.services.enqueue_alert(an_alert(key=f"ended-{number:03}"))
+        told.services.outbox.put(an_alert(key=f"ended-{number:03}"))
     receivers._faults.add(Fault(SERVICE, "POST", "", times=None, do=faults.status(503)))
     for _ in range(delivery.MESSAGES):
         told.deliver_alerts()
@@ -127,7 +127,7 @@ def test_runs_in_trouble_are_asked_for_in_turn_when_there_is_no_time_for_all(
     told: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(60):
-        told.services.enqueue_alert(
+        told.services.outbox.put(
             an_alert(key=f"run-{number:03}", is_ongoing=True, run_address=f"{number:013}-0a1b2c3d4e5f")
         )
     asked: list[str] = []
@@ -162,8 +162,8 @@ def test_an_alert_that_cannot_be_read_is_reported_and_left_and_the_others_are_to
     told: World, receivers: Receivers, caplog: pytest.LogCaptureFixture, record: bytes
 ) -> None:
     write_record(told, "alerts/ended-x", record)
-    told.services.enqueue_alert(an_alert(key="ended-1"))
-    told.services.enqueue_alert(an_alert(key="zzz-2"))
+    told.services.outbox.put(an_alert(key="ended-1"))
+    told.services.outbox.put(an_alert(key="zzz-2"))
 
     for _ in range(3):
         told.deliver_alerts()
@@ -186,8 +186,8 @@ def test_an_alert_that_cannot_be_read_is_reported_and_left_and_the_others_are_to
 def test_an_alert_whose_record_is_damaged_although_a_listing_knows_it_is_reported(
     told: World, receivers: Receivers
 ) -> None:
-    told.services.enqueue_alert(an_alert(key="ended-1"))
-    told.services.enqueue_alert(an_alert(key="ended-2"))
+    told.services.outbox.put(an_alert(key="ended-1"))
+    told.services.outbox.put(an_alert(key="ended-2"))
     with records(told) as container:
         blob = container.get_blob_client("alerts/ended-1")
         blob.upload_blob(b"{", overwrite=True, metadata=blob.get_blob_properties().metadata)

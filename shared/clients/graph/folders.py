@@ -1,0 +1,30 @@
+"""Ids of OneDrive folders, each looked up once per process; a folder that is missing is made."""
+
+from collections.abc import Callable
+
+from shared.clients.graph.onedrive import OneDrive
+from shared.clients.http.context import allowed_s
+from shared.locks import WAIT_S, CallLocks
+
+
+class FolderIds:
+    """Ids by drive and path. All methods may be called by several threads at once."""
+
+    def __init__(self, onedrive: Callable[[str], OneDrive]) -> None:
+        """onedrive: returns the client of a drive."""
+        self._onedrive = onedrive
+        self._ids: dict[tuple[str, str], str] = {}
+        self._locks = CallLocks()
+
+    def find(self, drive: str, path: str) -> str:
+        """Return the id of a folder. Raises TryAgain if another thread has asked and got no answer for ten seconds."""
+        if known := self._ids.get((drive, path)):
+            return known
+        with self._locks.of((drive, path)).held(f"find the folder '{path}'", wait_s=allowed_s(WAIT_S)):
+            found = self._ids.get((drive, path)) or self._onedrive(drive).ensure_folder(path).item_id
+            self._ids[drive, path] = found
+            return found
+
+    def forget(self, drive: str, path: str) -> None:
+        """Look for a folder anew at its next use: a person may have renamed or deleted it."""
+        self._ids.pop((drive, path), None)

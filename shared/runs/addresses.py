@@ -1,0 +1,148 @@
+"""Names of records: a run's sort key, the blobs that hold its record, and the address by which pages find it. Pure.
+
+Open runs are ``open/<lane>/<sort key>``: the name follows from the file alone, so opening twice is one
+create-if-absent, and it sorts by age. Ended runs are ``ended/<yyyy>/<mm>/<dd>/<newest first>-<run id>``, and those that
+failed also ``failed/...``.
+"""
+
+import binascii
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from shared.escapes import blob_part, blob_part_text
+from shared.runs.run import Run
+from shared.runs.values import Rerun
+
+_SORT_TIME: Final = "%Y%m%dT%H%M%S%fZ"  # sorts as it runs
+SORT_TIME_LENGTH: Final = len("20260123T010203123456Z")
+
+NO_RUN_ID: Final = "0" * 12  # of a record that does not tell its run's
+RUN_ID: Final = re.compile("[0-9a-f]{12}")
+
+# A lane, and a sort key in it as ``sort_key_of`` makes it. Addresses come from outside: nothing else may be read
+# through one.
+_PLACE: Final = re.compile(r"[a-z0-9-]+/[0-9]{8}T[0-9]{12}Z-[A-Za-z0-9._~%-]*")
+_ADDRESS: Final = re.compile(r"(?P<opened_ms>[0-9]{13})-(?P<run_id>[0-9a-f]{12})(?:-(?P<open>[A-Za-z0-9_-]{1,1500}))?")
+
+
+# -- sort keys
+
+
+def sort_key_of(when: datetime, key: str) -> str:
+    """Return a run's sort key: by time, then by key; safe in a blob's name."""
+    # Observed: glibc writes the year 1, which stands for "unknown", with one digit.
+    moment = f"{when.astimezone(UTC):{_SORT_TIME}}".zfill(SORT_TIME_LENGTH)
+    return f"{moment}-{blob_part(key)}"
+
+
+def sort_key_after(other: str, when: datetime, key: str) -> str:
+    """Return a run's sort key by time, but after another one ("": after none)."""
+    sort_key = sort_key_of(when, key)
+    return sort_key if sort_key > other else sort_key_of(moment_of(other) + timedelta(microseconds=1), key)
+
+
+def moment_of(sort_key: str) -> datetime:
+    """Return the moment that a sort key was made from."""
+    return datetime.strptime(sort_key.partition("-")[0], _SORT_TIME).replace(tzinfo=UTC)
+
+
+def key_of(sort_key: str) -> str:
+    """Return the key that a sort key was made from, as ``kept_key`` returns it."""
+    return blob_part_text(sort_key.partition("-")[2])
+
+
+def kept_key(key: str) -> str:
+    """Return what sort keys keep of a key: all of it, or a beginning and a digest of one that is very long."""
+    return blob_part_text(blob_part(key))
+
+
+# -- blobs
+
+
+def open_name(lane: str, sort_key: str) -> str:
+    """Return the name of an open run's record."""
+    return f"open/{lane}/{sort_key}"
+
+
+def is_open_name(blob_name: str) -> bool:
+    """Return whether a blob under ``open/`` is a record of the app's: people may put blobs of their own there."""
+    return _PLACE.fullmatch(blob_name.removeprefix("open/")) is not None
+
+
+def ended_name(opened: datetime, run_id: str, folder: str = "ended") -> str:
+    """Return the name of an ended run's record; folder: "failed" for the row of one that failed."""
+    # The time of opening, not of ending: ending twice after a crash then writes the same record.
+    newest_first = 10**13 - _milliseconds(opened)
+    return f"{folder}/{opened.astimezone(UTC):%Y/%m/%d}/{newest_first:013d}-{run_id}"
+
+
+def opened_and_id_in(ended_name: str) -> tuple[datetime, str]:
+    """Return what the name of an ended run's record tells of it: when it was opened, and its id."""
+    newest_first, _, run_id = ended_name.rpartition("/")[2].partition("-")
+    milliseconds = 10**13 - int(newest_first) if newest_first.isdecimal() else 0
+    return datetime.fromtimestamp(milliseconds / 1000, UTC), run_id
+
+
+# -- addresses
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """What an address says."""
+
+    opened: datetime
+    run_id: str
+    open_name: str  # "" if it is that of an ended run
+
+
+def address_of(run: Run) -> str:
+    """Return the address of a run: safe in a URL, and good for as long as the run's record is kept."""
+    return build_address(run.opened, run.run_id, "" if run.ended else open_name(run.lane, run.sort_key))
+
+
+def address_of_rerun(rerun: Rerun) -> str:
+    """Return the address of the run that does an ended one's work again."""
+    return build_address(rerun.opened, rerun.run_id, open_name(rerun.lane, rerun.sort_key))
+
+
+def address_of_damaged(open_name: str) -> str:
+    """Return the address of a record that does not tell which run it is of."""
+    return build_address(datetime.fromtimestamp(0, UTC), NO_RUN_ID, open_name)
+
+
+def build_address(opened: datetime, run_id: str, open_name: str = "") -> str:
+    """Return an address from what it says."""
+    # A lane and a sort key hold percent signs, which servers on the way decode once too often.
+    place = urlsafe_b64encode(open_name.removeprefix("open/").encode()).decode().rstrip("=")
+    return f"{_milliseconds(opened):013d}-{run_id}{place and '-'}{place}"
+
+
+def parse_address(text: str) -> Address | None:
+    """Return what an address says; None for a text that is none."""
+    found = _ADDRESS.fullmatch(text)
+    if found is None:
+        return None
+    opened = datetime.fromtimestamp(int(found["opened_ms"]) / 1000, UTC)
+    return Address(opened=opened, run_id=found["run_id"], open_name=_decoded(found["open"] or ""))
+
+
+def place_at(address: str) -> str:
+    """Return lane and sort key of the open run that an address speaks of, "" if it speaks of none."""
+    found = parse_address(address)
+    return found.open_name.removeprefix("open/") if found else ""
+
+
+def _decoded(encoded: str) -> str:
+    """Return the name of an open record from an address, "" if it is none."""
+    try:
+        place = urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode(errors="replace")
+    except binascii.Error:
+        return ""
+    return f"open/{place}" if _PLACE.fullmatch(place) else ""
+
+
+def _milliseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)

@@ -1,0 +1,165 @@
+"""The minute's timer wakes lanes whose wake-up was lost or was left to it; what the queue function does with them."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from inbound_trigger import work
+from shared.app import Services
+from shared.runs import wake
+from shared.runs.states import State
+from shared.runs.worker import LEFT_TO_TIMER_S
+from tests.unit.flows.conftest import MakeWorld
+from tests.world import World
+
+
+def test_the_timer_sees_a_file_that_no_notification_told_of(world: World) -> None:
+    world.put("USMF_1.zip")
+
+    world.keep_watch()
+
+    (lane,) = world.heads()
+    assert world.wakes_of_lanes() == [(lane, 0)]
+
+
+def test_a_lane_whose_wake_up_was_lost_is_woken_once_at_each_tick(world: World) -> None:
+    world.put("USMF_1.zip")
+    world.keep_watch()
+    (lane,) = world.heads()
+
+    world.clock.advance(wake.OVERDUE_S + 1)
+    world.keep_watch()
+    assert world.wakes_of_lanes() == [(lane, 0)] * 2
+
+    world.clock.advance(60)
+    world.keep_watch()
+    assert world.wakes_of_lanes() == [(lane, 0)] * 3
+
+
+def test_a_lane_that_is_not_overdue_is_left_alone(world: World) -> None:
+    world.put("USMF_1.zip")
+    world.keep_watch()
+    (lane,) = world.heads()
+    world.clock.advance(wake.OVERDUE_S - 1)
+
+    world.keep_watch()
+
+    assert world.wakes_of_lanes() == [(lane, 0)]
+
+
+def test_a_lane_whose_head_waits_is_left_alone_however_long_the_others_have_waited(world: World) -> None:
+    for number in range(3):
+        world.put(f"USMF_{number}.zip")
+    world.keep_watch()
+    run = world.open_runs()[0]
+    world.services.store.save(run.waiting(3600, world.clock.now()))
+    world.clock.advance(1800)
+
+    world.keep_watch()
+
+    assert len(world.wakes_of_lanes()) == 1
+
+
+def with_lanes_that_wait(make_world: MakeWorld, *waits_s: float) -> World:
+    """Return a world with a lane for each wait, whose run has just been put off for so long and is polled then."""
+    imports = [
+        {"name": f"flow-{number}", "inputFolder": f"{number}/Input", "dataProject": f"P{number}"}
+        for number in range(len(waits_s))
+    ]
+    # By storage's clock, which says since when a run waits.
+    world = make_world(settings={"INTEGRATIONS": json.dumps({"imports": imports})}, at=datetime.now(UTC))
+    for number in range(len(waits_s)):
+        (world.folder / str(number) / "Input").mkdir(parents=True)
+        (world.folder / str(number) / "Input" / "USMF_1.zip").write_bytes(b"x")
+    world.look()
+    for run in world.all_open_runs():
+        wait_s = waits_s[int(run.flow_name.removeprefix("flow-"))]
+        world.services.store.save(replace(run, state=State.CLAIMED).waiting(wait_s, world.clock.now()))
+    world.wakes.sent.clear()
+    return world
+
+
+def test_a_lane_whose_long_wait_ends_before_the_next_tick_is_woken_in_time(make_world: MakeWorld) -> None:
+    world = with_lanes_that_wait(make_world, 300)
+    for _ in range(4):
+        world.keep_watch()
+        assert world.wakes_of_lanes() == []
+        world.clock.advance(60)
+
+    world.keep_watch()
+
+    ((lane, delay_s),) = world.wakes_of_lanes()
+    assert lane in world.heads()
+    assert 60 <= delay_s - wake.AFTER_DUE_S + 1 <= 61
+
+
+def test_a_lane_that_has_a_message_of_its_own_is_not_woken_by_the_timer_too(make_world: MakeWorld) -> None:
+    world = with_lanes_that_wait(make_world, 40)
+
+    world.keep_watch()
+
+    assert world.wakes_of_lanes() == []
+
+
+def test_a_message_of_its_own_that_waits_below_a_minute_and_the_timer_overlap_without_a_gap(
+    make_world: MakeWorld,
+) -> None:
+    """The clock of storage, which says since when a run waits, may be ahead: then a lane is woken twice, never not."""
+    world = with_lanes_that_wait(make_world, LEFT_TO_TIMER_S - wake.CLOCKS_DIFFER_BY_S + 1)
+
+    world.keep_watch()
+
+    assert len(world.wakes_of_lanes()) == 1
+
+
+def test_lanes_whose_waits_end_at_about_the_same_time_share_a_message(make_world: MakeWorld) -> None:
+    world = with_lanes_that_wait(make_world, *[240 + number / 10 for number in range(wake.LANES_IN_MESSAGE + 5)], 290)
+    world.clock.advance(235)
+
+    world.keep_watch()
+
+    messages = [(len(text.splitlines()), round(delay_s)) for text, delay_s in world.wakes_of_lanes()]
+    assert sorted(messages) == [(1, 57), (5, 10), (wake.LANES_IN_MESSAGE, 9)]
+
+
+@pytest.mark.parametrize("tick_s", [62.0, 70.0, 89.0])
+def test_a_lane_whose_wait_ended_just_before_a_late_tick_is_woken_by_that(make_world: MakeWorld, tick_s: float) -> None:
+    world = with_lanes_that_wait(make_world, 60)
+    world.clock.advance(tick_s)
+
+    world.keep_watch()
+
+    assert [delay_s for _, delay_s in world.wakes_of_lanes()] == [0]
+
+
+def test_what_is_overdue_does_not_wait_for_a_lane_that_is_due_later(make_world: MakeWorld) -> None:
+    world = with_lanes_that_wait(make_world, 60, 105)
+    world.clock.advance(95)
+
+    world.keep_watch()
+
+    assert sorted(round(delay_s) for _, delay_s in world.wakes_of_lanes()) == [0, 12]
+
+
+def test_a_lane_that_fails_in_a_message_of_several_is_logged_and_comes_again_alone(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = with_lanes_that_wait(make_world, 240, 241, 242)
+    world.clock.advance(243)
+    bad, *others = sorted(world.heads())
+    worked: list[str] = []
+
+    def one_breaks(line: str, _services: Services) -> None:
+        worked.append(line)
+        if line == bad:
+            raise KeyError("a bug")
+
+    monkeypatch.setattr(work, "advance_lane", one_breaks)
+
+    world.deliver("\n".join([bad, *others]))
+
+    assert sorted(worked) == [bad, *others]
+    assert world.wakes_of_lanes() == [(bad, work.AGAIN_S)]
+    assert f'"lane.failed", "lane": "{bad}"' in caplog.text
