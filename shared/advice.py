@@ -99,9 +99,9 @@ _TABLE: Final = (
     # https://github.com/MicrosoftDocs/dynamics-365-unified-operations-public/issues/1335
     _advice(Cause.FLOW, r"data project must exist before importing", _CREATE_PROJECT),
     # A composite entity that is imported with overwrite.
-    # https://github.com/microsoft/Recurring-Flows-Scheduler/issues/57
+    # https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/57
     _advice(Cause.FLOW, r"A DataTable named .{0,200} already belongs to this DataSet", _CREATE_PROJECT),
-    # https://github.com/microsoft/Recurring-Flows-Scheduler/issues/54
+    # https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/54
     _advice(
         Cause.FLOW,
         r"exists and overwrite has not been specified",
@@ -110,7 +110,7 @@ _TABLE: Final = (
     ),
     # -- the company
     # Observed: an import for a company that does not exist is refused. Assumed: the words.
-    # https://github.com/microsoft/Recurring-Flows-Scheduler/issues/100
+    # https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/100
     _advice(
         Cause.COMPANY,
         r"\b(?:company|legal ?entity(?:id)?|data ?area(?:id)?)\b[^,;\n]{0,60}"
@@ -123,7 +123,7 @@ _TABLE: Final = (
     # -- the file
     # "Could not find file 'C:\...\PackageHeader.xml'", and the elements by name, as .NET's serializer says them.
     # https://github.com/microsoft/Dynamics-AX-Integration/issues/37
-    # https://github.com/microsoft/Recurring-Flows-Scheduler/issues/47
+    # https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/47
     _advice(
         Cause.FILE,
         r"\bPackageHeader\b|\bManifest\.xml\b|\bDataManagementPackage|zip contains folder",
@@ -161,7 +161,7 @@ _TABLE: Final = (
         "endian) with a byte order mark and CR LF. Save the data file so, or name the format that it has",
     ),
     # The manifest's SourceFormat wins over the data project's.
-    # https://github.com/microsoft/Recurring-Flows-Scheduler/issues/92
+    # https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/92
     _advice(
         Cause.FILE,
         r"\bfile is unicode\b",
@@ -177,7 +177,7 @@ _TABLE: Final = (
     ),
     # "XML is not in correct format-Exception from HRESULT: 0xC0010009" is also said of columns that are missing.
     # Observed: and of a package that is imported twice at a time.
-    # https://github.com/microsoft/Recurring-Flows-Scheduler/issues/33
+    # https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/33
     _advice(
         Cause.FILE,
         rf"xml is not in correct format|\b0xC0010009\b|{_code('DMF1830')}",

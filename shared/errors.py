@@ -1,27 +1,27 @@
-"""What can go wrong, sorted by what must happen next.
+"""What can go wrong, sorted by what must happen next: whose problem it is.
 
 * AppError
-    * TryAgain              later the same may work; the runner decides when
-        · AnswerLost        the request may or may not have been handled: look before sending again
+    * TryAgain              time: later the same may work; the worker decides when
+        · AnswerLost        the request may or may not have been handled: check before sending again
         · NotFound          the service does not know the thing (yet, or any more)
-            · FileMissing   OneDrive does not know the run's file; several in a row may mean that it is gone
+            · FileMissing   OneDrive does not know the run's file; several in a row mean that it is gone
         · NameTaken         a file of that name is there already
         · NameHeld          an upload that has not ended holds the name
         · NotComplete       the file is empty, is still being written, or OneDrive holds it back
-        · ItemChanged       the file is no longer the one that was looked at (412)
+        · ItemChanged       the file is no longer the one that was listed (412)
         · ItemLocked        someone has the file open or checked out (423)
         · ProjectBusy       F&O runs another execution of the data project, or its tables are in contention
-        · DetailsMissing    F&O does not hand out what a report tells about a failed execution
+        · DetailsMissing    F&O does not return the details that a report has of a failed execution
         · RecordChanged     another worker has written the record since it was read
         · LeaseTaken        another worker holds the lease
         · DataDamaged       bytes arrived short or with another hash than they were sent with
-    * FileRejected          this file can never succeed as it is
-    * Refused               a service says no and not why: about this file, or about all? The second file tells
-    * NeedsPerson           no file can succeed until a person acts: credentials, permission, address, quota
+    * FileRejected          the file: it can never succeed as it is
+    * Refused               the file or all of a flow: a service refuses without a clear reason; a second file decides
+    * NeedsPerson           the flow or the environment: no file succeeds until a person acts
         · SettingsInvalid   settings are missing or wrong; lists all of them
 
 Programming errors stay outside the tree: they surface, with a traceback, and are not retried into silence.
-Errors are raised where the fact is known and judged in one place, ``shared/runs/worker.py``.
+Errors are raised where the fact is known; what follows is decided in one place, ``shared/runs/worker.py``.
 """
 
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class RemoteCall:
 
     service: str  # "Microsoft Graph", "F&O", "blob storage", "Entra ID"
     operation: str  # the verb in the service's own words: "ImportFromPackage", "move item"
-    status: int | None = None  # HTTP status; None where no answer came
+    status: int | None = None  # HTTP status; None if no answer came
     code: str = ""  # the service's error code, e.g. "itemNotFound"
     request_id: str = ""  # Graph: request-id; F&O: ms-dyn-aid; storage: x-ms-request-id
 
@@ -94,7 +94,7 @@ class NameTaken(TryAgain):
 
 
 class ItemChanged(TryAgain):
-    """The file is no longer the one that was looked at."""
+    """The file is no longer the one that was listed."""
 
 
 class ItemLocked(TryAgain):
@@ -118,7 +118,7 @@ class DataDamaged(TryAgain):
 
 
 class DetailsMissing(TryAgain):
-    """F&O does not hand out now what a report is to tell about a failed execution."""
+    """F&O does not return the details of a failed execution now."""
 
 
 class FileRejected(AppError):
@@ -126,10 +126,10 @@ class FileRejected(AppError):
 
 
 class Refused(AppError):
-    """A service refuses, and nobody can say yet whether it refuses this file or every file.
+    """A service refuses, and it is unknown whether it refuses this file or every file.
 
     A 403, a 400 that is about the request, a library's 400. First only the file waits; if a second file of the flow
-    meets the same, it is the flow's. The message ends with what to do in that case; ``call`` has status and code.
+    gets the same refusal, the flow stops. The message ends with what to do then; ``call`` has status and code.
     """
 
 

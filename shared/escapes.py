@@ -1,8 +1,8 @@
-"""Text that others wrote, made fit for the place that it is put into: one function for each place.
+"""Text that others wrote, escaped for the place that it is put into: one function for each place.
 
 Names of files, F&O's ids and messages, OneDrive's answers and what people type may hold anything: line breaks, halves
 of surrogate pairs, NUL, letters of any script, formula signs, quotes. Nothing here raises, and text that is harmless in
-its place stays as it is, so that what older versions have saved is still found. ``read_json`` is the other direction:
+its place stays as it is, so what older versions have saved is still found. ``read_json`` is the other direction:
 JSON that others wrote. HTML is escaped by the templates (``operations/pages.py``) after ``plain_text``.
 """
 
@@ -38,7 +38,7 @@ _IN_HEADERS: Final = "!#$&'()*+,/:;=?@[]\"<>{}|^` "
 # https://owasp.org/www-community/attacks/CSV_Injection
 _FORMULA_SIGNS: Final = "=+\\-@\uff1d\uff0b\uff0d\uff20"
 # Where another cell may begin: at the start, and, if the spreadsheet's list separator is a semicolon or a tab, behind
-# those and behind a line break. Blanks and quotes do not keep a sign from being the first one.
+# those and behind a line break. Spaces and quotes before a sign do not change that.
 _CELL_START: Final = re.compile(rf'(\A[\s";]*+|[\s";]++)([{_FORMULA_SIGNS}]?)')
 _CELL_ENDS: Final = re.compile(r"[;\t\r\n]")
 
@@ -47,7 +47,7 @@ _CELL_ENDS: Final = re.compile(r"[;\t\r\n]")
 
 
 def whole_text(text: str) -> str:
-    """Return the text as UTF-8 can carry it: halves of surrogate pairs are put together, or replaced.
+    """Return the text so that UTF-8 can encode it: halves of surrogate pairs are joined, or replaced.
 
     For JSON, records, logs and whatever else takes any character.
     """
@@ -59,7 +59,7 @@ def whole_text(text: str) -> str:
 
 
 def plain_text(text: str) -> str:
-    """Return the text as a person can read it, on as many lines as it has: mail, Teams, CSV, HTML, reports."""
+    """Return the text without control characters, on as many lines as it has: mail, Teams, CSV, HTML, reports."""
     return _CONTROLS.sub(_REPLACEMENT, whole_text(text))
 
 
@@ -70,12 +70,12 @@ def one_line(text: str, longest: int | None = None) -> str:
 
 
 def cut(text: str, longest: int) -> str:
-    """Return the text, or as much of it as so many characters hold, with dots at its end."""
+    """Return the text, cut to so many characters if it is longer, with an ellipsis at its end."""
     return text if len(text) <= longest else f"{text[: longest - 1]}{_ELLIPSIS}"
 
 
 def terminal_text(text: str) -> str:
-    """Return the text so that nothing in it steers a terminal; line breaks are kept."""
+    """Return the text without control sequences for a terminal; line breaks are kept."""
     shown = whole_text(text)
     return "".join(sign if sign.isprintable() or sign == "\n" else _REPLACEMENT for sign in shown)
 
@@ -86,7 +86,7 @@ def terminal_text(text: str) -> str:
 def header_value(text: str) -> str:
     """Return the text as the value of a header: printable ASCII, anything else percent-encoded, cut if it is long.
 
-    One that is fit already stays as it is; "" for an empty text.
+    One that needs no change stays as it is; "" for an empty text.
     """
     if len(text) <= _LONGEST_HEADER and (not text or _PLAIN_HEADER.fullmatch(text)):
         return text
@@ -101,7 +101,7 @@ def is_header_value(text: str) -> bool:
 def path_segment(text: str, safe: str = "!@") -> str:
     """Return the text as one segment of a URL's path, or as a value in its query; safe: what need not be encoded.
 
-    '#', '%', '+', '/' and blanks are ordinary letters in names. A segment of one or two dots would mean a folder.
+    '#', '%', '+', '/' and spaces are ordinary characters in names. A segment of one or two dots would mean a folder.
     """
     return "%2E" * len(text) if text in (".", "..") else quote(whole_text(text), safe=safe)
 
@@ -127,7 +127,7 @@ def odata_text(text: str) -> str:
 def blob_part(text: str) -> str:
     """Return the text as a part of a blob's name, without a slash; the same text always gives the same part.
 
-    Of a text that is too long the rest is told by a digest; ``blob_part_text`` cannot give that back.
+    The end of a text that is too long is replaced by a digest; ``blob_part_text`` cannot restore it.
     """
     part = query_value(text)
     if len(part) <= _LONGEST_BLOB_PART:
@@ -137,14 +137,14 @@ def blob_part(text: str) -> str:
 
 
 def blob_part_text(part: str) -> str:
-    """Return what a part of a blob's name was made from, for people to read."""
+    """Return the text that a part of a blob's name was made from, for people to read."""
     return unquote(part)
 
 
 def metadata_value(text: str) -> str:
-    """Return the text as the value of a blob's metadata, which is a header: ASCII, without blanks and line breaks.
+    """Return the text as the value of a blob's metadata, which is a header: ASCII, without spaces and line breaks.
 
-    Blanks would be folded before the header is signed. A character takes up to 12 bytes.
+    Spaces would be folded before the header is signed. A character takes up to 12 bytes.
     """
     return quote(whole_text(text), safe='{}":,/()')
 
@@ -176,7 +176,7 @@ def metadata_json(texts: Mapping[str, str], at_most: int, *, keep: str = "") -> 
 
 
 def file_name_part(text: str) -> str:
-    """Return the text as a part of a file's name that every system takes: letters, digits, blanks, dashes."""
+    """Return the text as a part of a file's name that every system accepts: letters, digits, spaces, dashes."""
     return "".join(sign if sign.isalnum() or sign in " -_" else "_" for sign in whole_text(text))
 
 
@@ -202,16 +202,16 @@ def _defused(found: re.Match[str]) -> str:
 def json_text(
     content: object, *, default: Callable[[Any], object] | None = None, ensure_ascii: bool = False, **style: Any
 ) -> str:
-    """Return the content as JSON that UTF-8 can carry; default and style: as ``json.dumps`` takes them."""
+    """Return the content as JSON that UTF-8 can encode; default and style: as ``json.dumps`` takes them."""
     return whole_text(json.dumps(content, default=default, ensure_ascii=ensure_ascii, **style))
 
 
 def read_json(text: str | bytes, *, mend: bool = False, **options: Any) -> Any:
-    """Return what JSON says that others wrote; options: as ``json.loads`` takes them.
+    """Parse JSON that others wrote; options: as ``json.loads`` takes them.
 
-    mend: replace halves of surrogate pairs, as in a service's answer, of which the rest is wanted all the same.
+    mend: replace halves of surrogate pairs, as in a service's answer whose rest is needed anyway.
 
-    Raises ValueError for what is no JSON, is nested by the thousand, or (unless it is mended) holds such a half.
+    Raises ValueError for a text that is not JSON, is nested too deeply, or (without mend) holds such a half.
     """
     try:
         if isinstance(text, bytes | bytearray):
@@ -234,7 +234,7 @@ def _may_hold_halves(text: str) -> bool:
     return "\\ud" in text or "\\uD" in text or whole_text(text) is not text
 
 
-# -- how it is done
+# -- helpers
 
 
 def _cut_quoted(text: str, safe: str, longest: int) -> str:

@@ -1,7 +1,7 @@
 """Logs as named events with keys: one JSON line each, so that Application Insights can query them with parse_json.
 
-``log.info("step.done", step="upload", size_bytes=18_204)``. The runner binds run id and execution id once; they are in
-every line below it. INFO: as meant. WARNING: will be retried by itself. ERROR: a person must look.
+``log.info("step.done", step="upload", size_bytes=18_204)``. The worker binds run id and execution id once; they are in
+every line below it. INFO: as intended. WARNING: the app retries. ERROR: a person must look.
 """
 
 import logging
@@ -34,21 +34,21 @@ def bound(**keys: Value) -> Iterator[None]:
 
 
 class EventLog:
-    """Writes named events. Everything that a line says is redacted on its way out."""
+    """Writes named events. Every line is redacted before it is written."""
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
 
     def info(self, event: str, **keys: Value) -> None:
-        """Log something that went as meant."""
+        """Log something that went as intended."""
         self._write(logging.INFO, event, keys, exc_info=False)
 
     def warning(self, event: str, **keys: Value) -> None:
-        """Log trouble that the app will try again by itself."""
+        """Log a failure that the app retries by itself."""
         self._write(logging.WARNING, event, keys, exc_info=False)
 
     def error(self, event: str, *, exc_info: bool = False, **keys: Value) -> None:
-        """Log trouble that a person must look at; exc_info adds the traceback of the error being handled."""
+        """Log a problem that a person must look at; exc_info adds the traceback of the error being handled."""
         self._write(logging.ERROR, event, keys, exc_info=exc_info)
 
     def _write(self, level: int, event: str, keys: dict[str, Value], *, exc_info: bool) -> None:

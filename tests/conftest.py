@@ -8,6 +8,7 @@ import pytest
 from hypothesis import settings
 
 from local_cloud.storage import Azurite
+from tests.side_by_side import IS_WORKER, ByFile, turn_of
 
 # Every call is held against the reference; see tests/wire.
 from tests.wire.tap import (  # noqa: F401
@@ -30,12 +31,17 @@ _FOREIGN_NAMES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "REQUESTS_
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Let pytest-xdist share the tests out as side_by_side.py says, unless another way is asked for."""
-    from tests.side_by_side import ByFile  # here: plain runs need no xdist
-
     if config.getoption("dist") != "load":
         return None
     config.option.loadscopereorder = False  # its order is by the number of tests
     return ByFile(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Bring to the front what takes longest, so that nobody waits for it alone at the end."""
+    if IS_WORKER:
+        items.sort(key=turn_of)
 
 
 @pytest.fixture(scope="session")

@@ -82,11 +82,11 @@ _EXAMPLES: Final[Mapping[str, str]] = {
     "name": "customers",
     "environmentUrl": EXAMPLE_URL,
     "drive": EXAMPLE_DRIVE,
-    "inputFolder": "Flows/Customers/Input",
-    "processingFolder": "Flows/Customers/Processing",
-    "successFolder": "Flows/Customers/Success",
-    "errorFolder": "Flows/Customers/Error",
-    "outputFolder": "Flows/Customers/Output",
+    "inputFolder": "Integrations/Customers/Input",
+    "processingFolder": "Integrations/Customers/Processing",
+    "successFolder": "Integrations/Customers/Success",
+    "errorFolder": "Integrations/Customers/Error",
+    "outputFolder": "Integrations/Customers/Output",
     "dataProject": "Asset-Major-Types",
     "company": "USMF",
     "overwrite": "true",
@@ -148,7 +148,7 @@ class ImportFlow:
     name: str  # unique among all flows; for people and logs
     environment_url: str  # without a slash at the end
     drive: str  # "drives/<id>", "users/<name>/drive" or "me/drive"
-    input_folder: str  # all four are absolute paths in the drive: "/Flows/Input"
+    input_folder: str  # all four are absolute paths in the drive: "/Integrations/Input"
     processing_folder: str
     success_folder: str
     error_folder: str
@@ -341,8 +341,8 @@ def parse_drive(text: str) -> str:
 def parse_folder(text: str) -> str:
     """Return a folder as an absolute path in its drive; slashes around and between are tolerated. Raises Unfit.
 
-    >>> parse_folder("Flows\\\\Input/")
-    '/Flows/Input'
+    >>> parse_folder("Integrations\\\\Input/")
+    '/Integrations/Input'
     """
     names = [name for name in text.replace("\\", "/").split("/") if name]
     if not names:
@@ -417,7 +417,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-_DOCUMENT_EXAMPLE: Final = '{"imports": [{"name": "customers", "inputFolder": "Flows/Customers/Input"}]}'
+_DOCUMENT_EXAMPLE: Final = '{"imports": [{"name": "customers", "inputFolder": "Integrations/Customers/Input"}]}'
 
 
 def _object_of(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -1,8 +1,7 @@
-"""What Microsoft Graph may say to our webhook, checked as pure functions.
+"""Graph's calls of our webhook, parsed and checked. Pure.
 
-A notification carries no file and is not signed: it only means "look now", so all that is checked is that it is well
-formed and knows our clientState. Answering within three seconds is the trigger's part (``inbound_trigger/``); what is
-looked for is ``scan/scan.py``.
+A change notification names no file and is not signed: it only means "scan now", so all that is checked is that it is
+well formed and has our clientState. Answering within three seconds is the trigger's part (``inbound_trigger/``).
 """
 
 import hmac
@@ -33,21 +32,21 @@ class BadNotification(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Notification:
-    """One notification: something changed in a drive, or something happened to the subscription itself."""
+class ChangeNotification:
+    """Something changed in a drive, or something happened to the subscription itself."""
 
     subscription_id: str
-    client_state: Secret  # empty where the sender gave none
+    client_state: Secret  # empty if the sender gave none
     change_type: str = ""  # "updated" for drives; empty on lifecycle notifications
     resource: str = ""  # "drives/b!.../root", without a leading slash; never names an item
     lifecycle_event: str = ""  # "reauthorizationRequired", "subscriptionRemoved", "missed"; empty on changes
 
 
 def validation_token(params: Mapping[str, str]) -> str | None:
-    """Return the token of a validation handshake, to be sent back as plain text; None where this is no handshake.
+    """Return the token of a validation handshake, to be sent back as plain text; None if this is not a handshake.
 
     params: the query, already decoded once, as Azure Functions hands it over.
-    Raises BadNotification where the token is not what Graph would send, so that nothing else is reflected.
+    Raises BadNotification if Graph would not send such a token, so nothing else is sent back.
     """
     token = params.get("validationToken")
     if token is None:
@@ -57,10 +56,10 @@ def validation_token(params: Mapping[str, str]) -> str | None:
     return token
 
 
-def read_notifications(body: bytes, client_state: Secret) -> tuple[Notification, ...]:
-    """Return the notifications of a body that come from our own subscription.
+def read_notifications(body: bytes, client_state: Secret) -> tuple[ChangeNotification, ...]:
+    """Return the notifications of a body, checked to come from our own subscription.
 
-    Raises BadNotification: 413 too large, 400 malformed, 401 where one of them does not know our clientState.
+    Raises BadNotification: 413 too large, 400 malformed, 401 if one of them does not have our clientState.
     """
     notifications = parse_notification(body)
     if not is_authentic(notifications, client_state):
@@ -68,8 +67,8 @@ def read_notifications(body: bytes, client_state: Secret) -> tuple[Notification,
     return notifications
 
 
-def parse_notification(body: bytes, *, max_bytes: int = MAX_BODY_BYTES) -> tuple[Notification, ...]:
-    """Return the notifications of a body, at least one; unknown fields are let through.
+def parse_notification(body: bytes, *, max_bytes: int = MAX_BODY_BYTES) -> tuple[ChangeNotification, ...]:
+    """Return the notifications of a body, at least one; unknown fields are ignored.
 
     Raises BadNotification: 413 for a body above max_bytes, 400 for one that is not a list of notifications.
     """
@@ -82,24 +81,24 @@ def parse_notification(body: bytes, *, max_bytes: int = MAX_BODY_BYTES) -> tuple
     listed = document.get("value") if isinstance(document, dict) else None
     if not isinstance(listed, list) or not listed:
         raise BadNotification(400, "The body has no list of notifications in 'value'.")
-    return tuple(_notification(each) for each in listed)
+    return tuple(_parse_one(each) for each in listed)
 
 
-def is_authentic(notifications: Sequence[Notification], client_state: Secret) -> bool:
-    """Return whether there is a notification and all of them know our clientState; takes the same time either way."""
+def is_authentic(notifications: Sequence[ChangeNotification], client_state: Secret) -> bool:
+    """Return whether there is a notification and all of them have our clientState; takes the same time either way."""
     ours = _comparable(client_state)
     # A list and not a generator, so that the first stranger does not end the comparison.
     matches = [hmac.compare_digest(_comparable(each.client_state), ours) for each in notifications]
     return bool(ours) and bool(matches) and all(matches)
 
 
-def _notification(item: object) -> Notification:
+def _parse_one(item: object) -> ChangeNotification:
     if not isinstance(item, dict):
         raise BadNotification(400, "A notification in 'value' is not an object.")
     subscription_id = _text(item, "subscriptionId")
     if not subscription_id:
         raise BadNotification(400, "A notification has no subscriptionId.")
-    return Notification(
+    return ChangeNotification(
         subscription_id=subscription_id,
         client_state=Secret(_text(item, "clientState")),
         change_type=_text(item, "changeType"),

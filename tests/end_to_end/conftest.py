@@ -20,14 +20,12 @@ from tests.end_to_end.demos import DEFAULT, FAILING, FLEX, Demo, Demos, failing_
 from tests.end_to_end.killed import HOST, INSTANCES, Killed
 from tests.end_to_end.stage import NO_MINUTE_TIMER, PROMPT_QUEUES, QUICK_FLEX, Stage
 from tests.instructions import Shell, keys_to_set
+from tests.side_by_side import IS_WORKER
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
 GIVEN_UP_AFTER_S = 300  # seconds a test; the first one also starts what all share
-
-# Whether this process is one of several workers of pytest-xdist.
-SIDE_BY_SIDE = "PYTEST_XDIST_WORKER" in os.environ
 
 # Fixtures that wait for minutes or for other processes most of their time; the first one for the longest.
 BEGUN_FIRST = ("killed", "demos")
@@ -175,9 +173,9 @@ def demos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demos]:
 def _begin_what_takes_long(request: pytest.FixtureRequest) -> None:
     """Kill the host and start the demos before all tests here: those can run while these are waited for.
 
-    With several workers those that take longest come first, and the others run beside them.
+    With several workers each starts what its own tests need.
     """
-    if SIDE_BY_SIDE:
+    if IS_WORKER:
         return
     wanted = {name for item in request.session.items for name in getattr(item, "fixturenames", ())}
     for name in BEGUN_FIRST:
@@ -188,7 +186,7 @@ def _begin_what_takes_long(request: pytest.FixtureRequest) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let the tests of what was begun first come last, and each have time for more than one thing that takes long.
 
-    With several workers they come first, and all tests here before the others.
+    With several workers tests/side_by_side.py has another order.
 
     Where pictures are wanted, only those that take some are run.
     """
@@ -197,7 +195,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "end_to_end" in item.path.parts and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(GIVEN_UP_AFTER_S))
-    if SIDE_BY_SIDE:
-        items.sort(key=lambda item: "end_to_end" not in item.path.parts)
     for name in reversed(BEGUN_FIRST):
-        items.sort(key=lambda item: name in getattr(item, "fixturenames", ()), reverse=SIDE_BY_SIDE)
+        items.sort(key=lambda item: name in getattr(item, "fixturenames", ()))

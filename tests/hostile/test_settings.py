@@ -64,7 +64,7 @@ INTEGRATIONS: dict[str, tuple[str, str, str]] = {
         "Did you mean inputFolder",
     ),
     "a key of ten thousand letters": (imports(an_import(**{"x" * 10_000: 1})), "is unknown", "Known are: name"),
-    "no folder": (imports({"name": "a"}), "imports[0].inputFolder is missing", "Example: Flows/Customers/Input"),
+    "no folder": (imports({"name": "a"}), "imports[0].inputFolder is missing", "Example: Integrations/Customers/Input"),
     "a folder that is a number": (imports(an_import(inputFolder=7)), "imports[0].inputFolder must be text", "Example:"),
     "a folder that climbs out": (
         imports(an_import(inputFolder="../Input")),

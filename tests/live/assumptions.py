@@ -73,12 +73,12 @@ DECISIONS: Final = (
         why_not="F&O's words for it are compared by hand",
     ),
     Decision(
-        path="shared/imports/steps.py",
+        path="shared/imports/fence.py",
         words="key to the same blob",
         check="test_a_second_key_for_the_same_name_is_one_to_the_same_blob",
     ),
     Decision(
-        path="shared/imports/steps.py",
+        path="shared/imports/upload.py",
         words="claiming move",
         check="test_the_answer_to_a_move_tells_what_the_item_tells",
     ),
@@ -93,7 +93,7 @@ DECISIONS: Final = (
         why_not="needs a data project whose filter finds no row",
     ),
     Decision(
-        path="shared/exports/steps.py",
+        path="shared/exports/delivery.py",
         words="does not hold their names",
         why_not="needs a personal OneDrive, and an upload that is left unfinished in it",
     ),

@@ -1,7 +1,7 @@
 """The package API of Finance & Operations, as Microsoft's page describes it and live environments have answered.
 
 The page gives names and types; what it leaves open (statuses, the error envelope) is as seen in public records of live
-environments: github.com/microsoft/Recurring-Flows-Scheduler and github.com/microsoft/Dynamics-AX-Integration.
+environments: github.com/microsoft/Recurring-Integrations-Scheduler and github.com/microsoft/Dynamics-AX-Integration.
 """
 
 import re
@@ -39,7 +39,7 @@ _PERMISSION: Final = f"{_ENTRY}, with a user whose roles permit data management"
 # throttling; 502, 504: the gateway.
 _REFUSALS: Final = frozenset({400, 401, 403, 404, 429, 500, 502, 503, 504})
 
-# Observed: https://github.com/microsoft/Recurring-Flows-Scheduler/issues/54 (the envelope), and
+# Observed: https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/54 (the envelope), and
 # https://github.com/microsoft/Dynamics-AX-Integration/issues/33 (the gateway's).
 _INNER: Final = Fields(
     required={"message": TEXT, "type": TEXT, "stacktrace": TEXT}, optional={"internalexception": OBJECT}
@@ -234,7 +234,7 @@ ENDPOINTS: Final = (
         body=_EXECUTION,
         answer=_TEXT_VALUE,
         # The page does not have it; Microsoft's own scheduler calls it.
-        source="https://github.com/microsoft/Recurring-Flows-Scheduler",
+        source="https://github.com/microsoft/Recurring-Integrations-Scheduler",
     ),
     _action(
         "GetExecutionErrors",

@@ -384,6 +384,19 @@ def test_a_wrong_call_of_the_app_is_seen_where_it_comes_in(wire: Wire, onedrive:
     assert wire.take_violations() == []
 
 
+def test_what_workers_have_seen_is_put_together(wire: Wire, onedrive: OneDriveSimulator) -> None:
+    ask(onedrive, "/v1.0/me/drive?$top=5")
+    of_all = Wire()
+
+    for _ in range(2):
+        of_all.merge(wire.as_json())
+
+    assert of_all.seen() == wire.seen()
+    assert of_all.answered == 2 * wire.answered
+    assert sum(of_all.arrived.values()) == 2 * sum(wire.arrived.values()) > 0
+    assert of_all.take_violations() == 2 * wire.take_violations() != []
+
+
 def test_what_others_ask_of_a_simulator_is_their_own_business(wire: Wire, onedrive: OneDriveSimulator) -> None:
     ask(onedrive, "/v1.0/me/drive?$top=5", agent="rclone/1.75")
 

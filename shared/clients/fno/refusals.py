@@ -37,7 +37,7 @@ class CompanyUnknown(FileRejected):
 
 # Observed: "Exception occurred while executing action <action> on Entity <entity>: <the reason>", with HTTP 400 in the
 # cloud and 500 on-premises. It proves that the action ran and ended with this refusal; a 400 without it is about the
-# request, or comes from a proxy. https://github.com/microsoft/Recurring-Flows-Scheduler/issues/75
+# request, or comes from a proxy. https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/75
 _ACTION_FAILED: Final = re.compile(r"Exception occurred while executing action\s+\S+(?: on Entity [^\s:]+)?\s*:?\s*")
 
 # Words that mean contention in the answer to a submit only: rows of an import are told in similar ones.
@@ -69,7 +69,7 @@ _PASSING: Final = re.compile(
 
 _NOT_FOUND: Final = re.compile(r"(?i)(?:not|n't) (?:be )?found|does not exist")
 
-# Observed: https://github.com/microsoft/Recurring-Flows-Scheduler/issues/71
+# Observed: https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/71
 _NO_SUCH_EXECUTION: Final = re.compile(r"(?i)\bexecution\b[^.\n]{0,40}\bnot found")
 
 # What F&O's own tables of errors call an error; Refused is counted by it.

@@ -312,7 +312,7 @@ def test_the_innermost_code_is_the_one_that_counts_and_all_are_known() -> None:
     ("body", "text"),
     [
         # D365 F&O, an OData action that failed, and a gateway.
-        # https://github.com/microsoft/Recurring-Flows-Scheduler/issues/54
+        # https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/54
         (
             {"error": {"code": "", "message": "An error has occurred.", "innererror": {"message": "The data project"}}},
             "The data project",

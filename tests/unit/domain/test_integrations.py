@@ -379,7 +379,7 @@ def test_every_key_of_the_schema_is_one_of_the_parsers() -> None:
     assert _all_keys(GOOD["every key"]) == in_schema
 
 
-@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "Flows.json", "{'imports': []}"])
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "Integrations.json", "{'imports': []}"])
 def test_what_is_no_json_is_refused_with_an_example(text: str) -> None:
     problems = parse_integrations(text)
 

@@ -25,9 +25,9 @@ from tests.world import World
 
 type Bad = Literal["Failed", "PartiallySucceeded"]
 
-# https://github.com/microsoft/Recurring-Flows-Scheduler/issues/92, and the author of dmf_package_import.py
+# https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/92, and the author of dmf_package_import.py
 NOT_UNICODE: Final = "Selected file is not Unicode. '0' 'Currencies' record(s) inserted in staging."
-# https://github.com/microsoft/Recurring-Flows-Scheduler/issues/57
+# https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/57
 DATA_TABLE: Final = (
     "A DataTable named 'SALESORDERHEADER' already belongs to this DataSet. '0' record(s) inserted in staging."
 )

@@ -71,9 +71,9 @@ def offered(world: World) -> set[str]:
 @pytest.mark.parametrize(
     "answer",
     [
-        # https://github.com/microsoft/Recurring-Flows-Scheduler/issues/110
+        # https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/110
         faults.status(500, body={"Message": "An error has occurred."}),
-        # https://github.com/microsoft/Recurring-Flows-Scheduler/issues/10
+        # https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/10
         faults.status(400, body=ran("ImportFromPackage", "The remote server returned an error: (403) Forbidden.")),
     ],
     ids=["import_always_500", "import_always_unreadable"],
@@ -201,7 +201,7 @@ def test_item_403_hold_sets_the_file_aside_with_its_own_words_and_imports_the_ot
     assert "USMF_1.zip" in world.files("Success")
 
 
-# https://github.com/microsoft/Recurring-Flows-Scheduler/issues/71
+# https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/71
 STATUS_NOT_FOUND: Final = ran("GetExecutionSummaryStatus", "Execution details were not found for execution id: X")
 
 

@@ -134,7 +134,7 @@ def test_an_export_that_waits_goes_before_imports_that_were_opened_later(make_wo
     assert submitted == ["import", "export", "import", "import"]
 
 
-STUCK_SOON = {**TWO_LANES, "IMPORT_STUCK_AFTER_MINUTES": "60"}
+STUCK_SOON = {**TWO_LANES, "IMPORT_STUCK_AFTER_MINUTES": "20"}
 
 
 def test_a_wait_for_a_run_that_is_under_way_is_no_alarm_however_long_it_is(make_world: MakeWorld) -> None:
@@ -142,7 +142,7 @@ def test_a_wait_for_a_run_that_is_under_way_is_no_alarm_however_long_it_is(make_
     world = make_world(settings=STUCK_SOON, speed=Speed(seconds_per_execution=4 * 3600.0))
     execute_first(world)
 
-    for _ in range(12):
+    for _ in range(4):
         for name in ("fixed", "manifest"):
             let_pass(world, lane_of(world, name), timedelta(minutes=5))
 
@@ -157,10 +157,10 @@ def test_a_wait_for_what_a_cancelled_run_left_over_is_reported_beyond_the_stuck_
     execute_first(world)
     actions.cancel(address_of(run_of(world, "USMF_1.zip")), ME, world.services)
     world.wake(lane_of(world, "fixed"))
-    let_pass(world, lane_of(world, "manifest"), timedelta(minutes=50))
+    let_pass(world, lane_of(world, "manifest"), timedelta(minutes=16))
     assert [mail for mail in world.mails() if "USMF_2.zip" in mail.subject] == []
 
-    let_pass(world, lane_of(world, "manifest"), timedelta(minutes=20))
+    let_pass(world, lane_of(world, "manifest"), timedelta(minutes=8))
 
     (mail,) = [mail for mail in world.mails() if "USMF_2.zip" in mail.subject]
     assert "has waited for the data project" in mail.content

@@ -1,8 +1,8 @@
-"""Whoever must hear of trouble hears of it once, again while it is open, and when it is over, whatever breaks."""
+"""People hear of a problem once, again while it is open, and when it is resolved, whatever breaks."""
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any, Final, cast
@@ -32,19 +32,11 @@ APP_URL: Final = "https://fo.contoso.com"
 BAD: Final = build_package(rows=(("A", "Alpha"), ("B", "#ERROR one"), ("C", "#ERROR two")))
 HOUR_S: Final = 3600
 
-type MakeTelling = Callable[..., World]
+type MakeAlerting = Callable[..., World]
 
 
 @pytest.fixture
-def receivers() -> Iterator[Receivers]:
-    receivers = Receivers()
-    receivers.start()
-    yield receivers
-    receivers.stop()
-
-
-@pytest.fixture
-def make_telling(make_world: MakeWorld, receivers: Receivers) -> MakeTelling:
+def make_alerting(make_world: MakeWorld, receivers: Receivers) -> MakeAlerting:
     """Make a world that posts its alerts to the webhook, and whose faults are the receivers' too."""
 
     def make(*, settings: dict[str, str] | None = None, **options: Any) -> World:
@@ -57,8 +49,8 @@ def make_telling(make_world: MakeWorld, receivers: Receivers) -> MakeTelling:
 
 
 @pytest.fixture
-def telling_world(make_telling: MakeTelling) -> World:
-    return make_telling()
+def world(make_alerting: MakeAlerting) -> World:
+    return make_alerting()
 
 
 def heard(receivers: Receivers) -> list[dict[str, Any]]:
@@ -110,13 +102,13 @@ def minutes_pass(world: World, minutes: int) -> None:
 # What an alert says
 
 
-def test_an_alert_of_a_failed_import_says_all_that_a_person_needs(telling_world: World, receivers: Receivers) -> None:
-    telling_world.put("USMF_Customers_001.zip", BAD)
-    look_and_finish(telling_world)
-    telling_world.deliver_alerts()
+def test_an_alert_of_a_failed_import_says_all_that_a_person_needs(world: World, receivers: Receivers) -> None:
+    world.put("USMF_Customers_001.zip", BAD)
+    look_and_finish(world)
+    world.deliver_alerts()
 
     (alert,) = heard(receivers)
-    (run,) = telling_world.ended_runs()
+    (run,) = world.ended_runs()
     assert alert["title"] == "import, USMF_Customers_001.zip: PartiallySucceeded"
     assert (alert["file"], alert["company"], alert["dataProject"]) == (
         "USMF_Customers_001.zip",
@@ -137,24 +129,22 @@ def test_an_alert_of_a_failed_import_says_all_that_a_person_needs(telling_world:
     assert alert["over"] is None
 
 
-def test_the_link_to_a_run_that_goes_on_finds_it_then_and_after_its_end(
-    telling_world: World, receivers: Receivers
-) -> None:
-    into_trouble(telling_world)
-    telling_world.deliver_alerts()
+def test_the_link_to_a_run_that_goes_on_finds_it_then_and_after_its_end(world: World, receivers: Receivers) -> None:
+    into_trouble(world)
+    world.deliver_alerts()
 
     (alert,) = heard(receivers)
     address = alert["links"]["run"].removeprefix(f"{APP_URL}/api/runs/")
-    assert telling_world.services.store.run_at(address) is not None
-    out_of_trouble(telling_world)
-    found = telling_world.services.store.run_at(address)
+    assert world.services.store.run_at(address) is not None
+    out_of_trouble(world)
+    found = world.services.store.run_at(address)
     assert found is not None
     assert found.run_id == alert["runId"]
-    assert alert["links"]["financeOperations"] == telling_world.fno.url
+    assert alert["links"]["financeOperations"] == world.fno.url
 
 
-def test_an_alert_goes_to_every_channel_that_is_set(make_telling: MakeTelling, receivers: Receivers) -> None:
-    world = make_telling(settings={**ALERTS, "ALERT_TEAMS_URL": receivers.teams_url})
+def test_an_alert_goes_to_every_channel_that_is_set(make_alerting: MakeAlerting, receivers: Receivers) -> None:
+    world = make_alerting(settings={**ALERTS, "ALERT_TEAMS_URL": receivers.teams_url})
     world.put("USMF_1.zip", b"no package")
 
     look_and_finish(world)
@@ -167,14 +157,14 @@ def test_an_alert_goes_to_every_channel_that_is_set(make_telling: MakeTelling, r
     assert (text_of(card).splitlines()[0], mail.subject, alert["title"]) == (title, title, title)
 
 
-def test_a_flow_may_have_people_of_its_own(make_telling: MakeTelling, receivers: Receivers) -> None:
+def test_a_flow_may_have_people_of_its_own(make_alerting: MakeAlerting, receivers: Receivers) -> None:
     flows = {
         "imports": [
             {"name": "assets", "inputFolder": "Input", "alertTeamsUrl": "%ASSETS_TEAMS%", "alertRecipient": "a@b.de"},
             {"name": "others", "inputFolder": "Others"},
         ]
     }
-    world = make_telling(settings={**ALERTS, "INTEGRATIONS": json.dumps(flows), "ASSETS_TEAMS": receivers.teams_url})
+    world = make_alerting(settings={**ALERTS, "INTEGRATIONS": json.dumps(flows), "ASSETS_TEAMS": receivers.teams_url})
     (world.folder / "Others").mkdir()
     world.put("USMF_1.zip", b"no package")
     (world.folder / "Others" / "USMF_2.zip").write_bytes(b"no package")
@@ -190,7 +180,10 @@ def test_a_flow_may_have_people_of_its_own(make_telling: MakeTelling, receivers:
     assert sorted(alert["integration"] for alert in heard(receivers)) == ["assets", "others"]
 
 
-def test_without_a_channel_an_alert_is_an_error_in_the_log_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_a_channel_an_alert_is_an_error_in_the_log_once(
+    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = make_world()
     world.put("USMF_1.zip", b"no package")
     look_and_finish(world)
 
@@ -205,35 +198,35 @@ def test_without_a_channel_an_alert_is_an_error_in_the_log_once(world: World, ca
 # Once
 
 
-def test_a_clean_run_asks_the_outbox_nothing(telling_world: World) -> None:
-    telling_world.services.outbox = cast(Outbox, None)  # whoever asks it anything breaks
-    telling_world.put("USMF_1.zip")
+def test_a_clean_run_asks_the_outbox_nothing(world: World) -> None:
+    world.services.outbox = cast(Outbox, None)  # whoever asks it anything breaks
+    world.put("USMF_1.zip")
 
-    look_and_finish(telling_world)
+    look_and_finish(world)
 
-    assert [run.outcome for run in telling_world.ended_runs()] == [Outcome.SUCCEEDED]
-    assert telling_world.imports() == [("USMF", 1)]
+    assert [run.outcome for run in world.ended_runs()] == [Outcome.SUCCEEDED]
+    assert world.imports() == [("USMF", 1)]
 
 
-def test_trouble_that_is_noticed_again_and_again_is_told_once(telling_world: World, receivers: Receivers) -> None:
-    lane = into_trouble(telling_world)
+def test_trouble_that_is_noticed_again_and_again_is_told_once(world: World, receivers: Receivers) -> None:
+    lane = into_trouble(world)
 
     for _ in range(10):
-        let_pass(telling_world, lane, timedelta(minutes=2))
-        telling_world.deliver_alerts()
+        let_pass(world, lane, timedelta(minutes=2))
+        world.deliver_alerts()
 
     ((_, word),) = words(receivers)
     assert word == NotificationKind.NEW
 
 
-def test_two_timers_at_once_tell_once(telling_world: World, receivers: Receivers) -> None:
-    many_alerts(telling_world, 1)
+def test_two_timers_at_once_tell_once(world: World, receivers: Receivers) -> None:
+    many_alerts(world, 1)
     break_down(receivers, faults.late(0.5))
     barrier = threading.Barrier(2)
 
     def tell(_: int) -> None:
         barrier.wait()
-        telling_world.deliver_alerts()
+        world.deliver_alerts()
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(tell, range(2)))
@@ -242,75 +235,73 @@ def test_two_timers_at_once_tell_once(telling_world: World, receivers: Receivers
 
 
 def test_a_crash_between_telling_and_noting_tells_twice_under_one_id(
-    telling_world: World, receivers: Receivers, monkeypatch: pytest.MonkeyPatch
+    world: World, receivers: Receivers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    many_alerts(telling_world, 1)
+    many_alerts(world, 1)
 
     def storage_is_away(_: Alert) -> Alert:
         raise TryAgain("storage is away")
 
     with monkeypatch.context() as patched:
-        patched.setattr(telling_world.services.outbox, "save", storage_is_away)
+        patched.setattr(world.services.outbox, "save", storage_is_away)
         with pytest.raises(TryAgain):
-            telling_world.deliver_alerts()
-    minutes_pass(telling_world, 2)
+            world.deliver_alerts()
+    minutes_pass(world, 2)
 
     first, again = receivers.deliveries
     assert first.message_id == again.message_id
 
 
 def test_trouble_whose_alert_could_not_be_kept_is_told_with_the_next_try_and_delays_nothing(
-    telling_world: World, receivers: Receivers, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    world: World, receivers: Receivers, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def storage_is_away(_: Alert) -> bool:
         raise TryAgain("storage is away")
 
     with monkeypatch.context() as patched:
-        patched.setattr(telling_world.services.outbox, "put", storage_is_away)
-        lane = into_trouble(telling_world)
+        patched.setattr(world.services.outbox, "put", storage_is_away)
+        lane = into_trouble(world)
     assert "alert.not_queued" in caplog.text
-    assert telling_world.wakes.sent[-1][0] == lane  # its wake-up is on its way
-    let_pass(telling_world, lane, timedelta(minutes=2))
-    telling_world.deliver_alerts()
+    assert world.wakes.sent[-1][0] == lane  # its wake-up is on its way
+    let_pass(world, lane, timedelta(minutes=2))
+    world.deliver_alerts()
 
     assert [word for _, word in words(receivers)] == [NotificationKind.NEW]
 
 
 def test_a_failed_run_whose_alert_could_not_be_kept_ends_later_and_is_told(
-    telling_world: World, receivers: Receivers, monkeypatch: pytest.MonkeyPatch
+    world: World, receivers: Receivers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    telling_world.put("USMF_1.zip", b"no package")
-    telling_world.look()
-    (lane,) = telling_world.heads()
+    world.put("USMF_1.zip", b"no package")
+    world.look()
+    (lane,) = world.heads()
 
     def storage_is_away(_: Alert) -> bool:
         raise TryAgain("storage is away")
 
     with monkeypatch.context() as patched:
-        patched.setattr(telling_world.services.outbox, "put", storage_is_away)
+        patched.setattr(world.services.outbox, "put", storage_is_away)
         with pytest.raises(TryAgain):
-            telling_world.wake(lane)
-    assert telling_world.ended_runs() == []
-    telling_world.run_until_quiet()
-    telling_world.deliver_alerts()
+            world.wake(lane)
+    assert world.ended_runs() == []
+    world.run_until_quiet()
+    world.deliver_alerts()
 
-    assert len(heard(receivers)) == len(telling_world.ended_runs()) == 1
+    assert len(heard(receivers)) == len(world.ended_runs()) == 1
 
 
 # Open, and over
 
 
-def test_open_trouble_is_reminded_of_each_day_and_its_end_is_told_once(
-    telling_world: World, receivers: Receivers
-) -> None:
-    lane = into_trouble(telling_world)
+def test_open_trouble_is_reminded_of_each_day_and_its_end_is_told_once(world: World, receivers: Receivers) -> None:
+    lane = into_trouble(world)
     for _ in range(3 * 12):
-        telling_world.deliver_alerts()
-        telling_world.clock.advance(2 * HOUR_S)
-        telling_world.wake(lane)
+        world.deliver_alerts()
+        world.clock.advance(2 * HOUR_S)
+        world.wake(lane)
 
-    out_of_trouble(telling_world)
-    minutes_pass(telling_world, 3)
+    out_of_trouble(world)
+    minutes_pass(world, 3)
 
     assert [word for _, word in words(receivers)] == [
         NotificationKind.NEW,
@@ -321,14 +312,14 @@ def test_open_trouble_is_reminded_of_each_day_and_its_end_is_told_once(
     assert len({key for key, _ in words(receivers)}) == 1
     assert [alert["title"].partition(":")[0] for alert in heard(receivers)[1::2]] == ["Still open", "Resolved"]
     assert heard(receivers)[-1]["over"] is not None
-    assert kept(telling_world) == []
+    assert kept(world) == []
 
 
 @pytest.mark.parametrize(("hours", "reminders"), [("0", 0), ("6", 3)])
 def test_how_often_is_reminded_is_a_setting(
-    make_telling: MakeTelling, receivers: Receivers, hours: str, reminders: int
+    make_alerting: MakeAlerting, receivers: Receivers, hours: str, reminders: int
 ) -> None:
-    world = make_telling(settings={"ALERT_REMIND_AFTER_HOURS": hours})
+    world = make_alerting(settings={"ALERT_REMIND_AFTER_HOURS": hours})
     lane = into_trouble(world)
 
     for _ in range(24):
@@ -339,8 +330,8 @@ def test_how_often_is_reminded_is_a_setting(
     assert [word for _, word in words(receivers)].count(NotificationKind.REMINDER) == reminders
 
 
-def test_an_execution_that_hangs_is_told_and_its_end_too(make_telling: MakeTelling, receivers: Receivers) -> None:
-    world = make_telling(settings={"IMPORT_STUCK_AFTER_MINUTES": "30"}, behaviour=Behaviour(never_ends=True))
+def test_an_execution_that_hangs_is_told_and_its_end_too(make_alerting: MakeAlerting, receivers: Receivers) -> None:
+    world = make_alerting(settings={"IMPORT_STUCK_AFTER_MINUTES": "30"}, behaviour=Behaviour(never_ends=True))
     world.put("USMF_1.zip")
     world.look()
     (lane,) = world.heads()
@@ -357,63 +348,59 @@ def test_an_execution_that_hangs_is_told_and_its_end_too(make_telling: MakeTelli
     assert world.files("Success") == ["USMF_1.zip"]
 
 
-def test_trouble_that_is_over_before_anybody_could_be_told_is_told_as_over(
-    telling_world: World, receivers: Receivers
-) -> None:
-    into_trouble(telling_world)
+def test_trouble_that_is_over_before_anybody_could_be_told_is_told_as_over(world: World, receivers: Receivers) -> None:
+    into_trouble(world)
     break_down(receivers)
-    telling_world.deliver_alerts()
-    out_of_trouble(telling_world)
+    world.deliver_alerts()
+    out_of_trouble(world)
     receivers._faults.clear()
 
-    minutes_pass(telling_world, 2)
+    minutes_pass(world, 2)
 
     ((_, word),) = words(receivers)
     assert word == NotificationKind.RESOLVED
     assert "sign-in" in heard(receivers)[0]["text"]
 
 
-def test_trouble_that_ends_in_a_failure_is_over_and_the_failure_is_told(
-    telling_world: World, receivers: Receivers
-) -> None:
-    into_trouble(telling_world)
-    telling_world.deliver_alerts()
-    telling_world.faults.clear()
-    (telling_world.folder / "Processing" / "USMF_1.zip").write_bytes(b"no package any more")
+def test_trouble_that_ends_in_a_failure_is_over_and_the_failure_is_told(world: World, receivers: Receivers) -> None:
+    into_trouble(world)
+    world.deliver_alerts()
+    world.faults.clear()
+    (world.folder / "Processing" / "USMF_1.zip").write_bytes(b"no package any more")
 
-    telling_world.run_until_quiet()
-    telling_world.deliver_alerts()
+    world.run_until_quiet()
+    world.deliver_alerts()
 
     said = [(key.partition("-")[0], word) for key, word in words(receivers)]
     assert said[0] == ("run", NotificationKind.NEW)
     assert sorted(said[1:]) == [("ended", NotificationKind.NEW), ("run", NotificationKind.RESOLVED)]
 
 
-def test_trouble_of_a_run_whose_record_a_person_deleted_is_over(telling_world: World, receivers: Receivers) -> None:
-    into_trouble(telling_world)
-    telling_world.deliver_alerts()
-    with BlobServiceClient.from_connection_string(telling_world.connection) as blobs:
-        container = blobs.get_container_client(telling_world.container)
+def test_trouble_of_a_run_whose_record_a_person_deleted_is_over(world: World, receivers: Receivers) -> None:
+    into_trouble(world)
+    world.deliver_alerts()
+    with BlobServiceClient.from_connection_string(world.connection) as blobs:
+        container = blobs.get_container_client(world.container)
         for row in list(container.list_blobs(name_starts_with="open/")):
             container.delete_blob(row.name)
 
-    telling_world.deliver_alerts()
+    world.deliver_alerts()
 
     assert [word for _, word in words(receivers)] == [NotificationKind.NEW, NotificationKind.RESOLVED]
 
 
 def test_a_record_that_cannot_be_read_keeps_its_alert_open_and_lets_others_be_told(
-    telling_world: World, receivers: Receivers
+    world: World, receivers: Receivers
 ) -> None:
-    into_trouble(telling_world)
-    telling_world.deliver_alerts()
-    with BlobServiceClient.from_connection_string(telling_world.connection) as blobs:
-        container = blobs.get_container_client(telling_world.container)
+    into_trouble(world)
+    world.deliver_alerts()
+    with BlobServiceClient.from_connection_string(world.connection) as blobs:
+        container = blobs.get_container_client(world.container)
         (row,) = container.list_blobs(name_starts_with="open/")
         container.upload_blob(row.name, b"{", overwrite=True)
-    many_alerts(telling_world, 1)
+    many_alerts(world, 1)
 
-    telling_world.deliver_alerts()
+    world.deliver_alerts()
 
     assert [word for _, word in words(receivers)] == [NotificationKind.NEW, NotificationKind.NEW]
 
@@ -421,45 +408,43 @@ def test_a_record_that_cannot_be_read_keeps_its_alert_open_and_lets_others_be_to
 # A storm
 
 
-def test_a_storm_becomes_one_digest_and_what_comes_later_waits_for_the_next(
-    telling_world: World, receivers: Receivers
-) -> None:
-    many_alerts(telling_world, 30)
-    telling_world.deliver_alerts()
+def test_a_storm_becomes_one_digest_and_what_comes_later_waits_for_the_next(world: World, receivers: Receivers) -> None:
+    many_alerts(world, 30)
+    world.deliver_alerts()
     for minute in range(10):
-        many_alerts(telling_world, 3, first=100 + 10 * minute)
-        minutes_pass(telling_world, 1)
+        many_alerts(world, 3, first=100 + 10 * minute)
+        minutes_pass(world, 1)
     assert len(receivers.deliveries) == 1
 
-    minutes_pass(telling_world, 6)
+    minutes_pass(world, 6)
 
     assert [delivery.content["title"] for delivery in receivers.deliveries] == [
         "30 alerts: 30 new",
         "30 alerts: 30 new",
     ]
     assert len({key for key, _ in words(receivers)}) == 60
-    assert kept(telling_world) == []
+    assert kept(world) == []
 
 
 def test_trouble_that_trickles_makes_no_more_than_five_messages_in_a_quarter_of_an_hour(
-    telling_world: World, receivers: Receivers
+    world: World, receivers: Receivers
 ) -> None:
     for minute in range(60):
-        many_alerts(telling_world, 1, first=minute)
-        minutes_pass(telling_world, 1)
+        many_alerts(world, 1, first=minute)
+        minutes_pass(world, 1)
 
-    minutes_pass(telling_world, 30)
+    minutes_pass(world, 30)
 
     assert len(receivers.deliveries) <= 5 * 4
     assert len({key for key, _ in words(receivers)}) == 60
 
 
-def test_a_few_alerts_at_once_are_told_one_by_one_oldest_first(telling_world: World, receivers: Receivers) -> None:
+def test_a_few_alerts_at_once_are_told_one_by_one_oldest_first(world: World, receivers: Receivers) -> None:
     for number in (2, 1, 3):
-        telling_world.clock.advance(-1)
-        many_alerts(telling_world, 1, first=number)
+        world.clock.advance(-1)
+        many_alerts(world, 1, first=number)
 
-    telling_world.deliver_alerts()
+    world.deliver_alerts()
 
     assert [key for key, _ in words(receivers)] == ["ended-0003", "ended-0001", "ended-0002"]
     assert len(receivers.deliveries) == 3
@@ -474,9 +459,9 @@ def test_a_few_alerts_at_once_are_told_one_by_one_oldest_first(telling_world: Wo
     ids=lambda do: f"{do.kind.value} {do.code or ''}",
 )
 def test_a_channel_that_fails_holds_up_no_run_and_no_other_channel_and_hears_all_later(
-    make_telling: MakeTelling, receivers: Receivers, do: faults.Action
+    make_alerting: MakeAlerting, receivers: Receivers, do: faults.Action
 ) -> None:
-    world = make_telling(settings=ALERTS)
+    world = make_alerting(settings=ALERTS)
     break_down(receivers, do)
     world.put("USMF_1.zip", b"no package")
     world.put("USMF_2.zip")
@@ -495,18 +480,18 @@ def test_a_channel_that_fails_holds_up_no_run_and_no_other_channel_and_hears_all
 
 
 def test_a_channel_that_fails_is_not_tried_more_than_five_times_in_a_quarter_of_an_hour(
-    telling_world: World, receivers: Receivers
+    world: World, receivers: Receivers
 ) -> None:
     break_down(receivers, faults.lost_after())  # it takes each message, and nobody can know
-    many_alerts(telling_world, 1)
+    many_alerts(world, 1)
 
-    minutes_pass(telling_world, 15)
+    minutes_pass(world, 15)
 
     assert len(receivers._faults.calls) <= 2 * 5  # a lost answer of an idempotent call is asked for once more
 
 
-def test_a_channel_that_is_set_anew_hears_of_what_is_open(make_telling: MakeTelling, receivers: Receivers) -> None:
-    world = make_telling(settings={**ALERTS, "ALERT_WEBHOOK_URL": ""})
+def test_a_channel_that_is_set_anew_hears_of_what_is_open(make_alerting: MakeAlerting, receivers: Receivers) -> None:
+    world = make_alerting(settings={**ALERTS, "ALERT_WEBHOOK_URL": ""})
     into_trouble(world)
     world.deliver_alerts()
 
@@ -522,9 +507,9 @@ def test_a_channel_that_is_set_anew_hears_of_what_is_open(make_telling: MakeTell
 
 
 def test_a_client_secret_that_ends_soon_is_told_a_month_before_and_over_when_it_is_renewed(
-    make_telling: MakeTelling, receivers: Receivers
+    make_alerting: MakeAlerting, receivers: Receivers
 ) -> None:
-    world = make_telling(settings={**_secret_until("2027-06-30"), "ALERT_REMIND_AFTER_HOURS": "0"})
+    world = make_alerting(settings={**_secret_until("2027-06-30"), "ALERT_REMIND_AFTER_HOURS": "0"})
     for day, told in (("2027-05-30", 0), ("2027-06-01", 1), ("2027-06-20", 1)):
         _look_on(world, day)
         assert len(heard(receivers)) == told
@@ -591,9 +576,9 @@ def test_a_subscription_that_passing_trouble_keeps_from_being_renewed_is_told_af
 
 
 def test_trouble_whose_words_hold_another_id_each_time_is_told_once(
-    make_telling: MakeTelling, receivers: Receivers
+    make_alerting: MakeAlerting, receivers: Receivers
 ) -> None:
-    world = make_telling()
+    world = make_alerting()
     for trace in ("0a1b2c3d-1111-2222-3333-444455556666", "ffffffff-1111-2222-3333-444455556666"):
         body = {"error": {"code": "accessDenied", "message": f"Not permitted. Trace {trace}, at 2026-03-01T12:00:07Z"}}
         world.faults.clear()
@@ -605,9 +590,9 @@ def test_trouble_whose_words_hold_another_id_each_time_is_told_once(
 
 
 def test_passing_trouble_does_not_say_that_the_other_kind_is_over(
-    make_telling: MakeTelling, receivers: Receivers
+    make_alerting: MakeAlerting, receivers: Receivers
 ) -> None:
-    world = make_telling()
+    world = make_alerting()
     for do in (faults.status(403), faults.status(503), faults.status(403)):
         world.faults.clear()
         world.faults.add(graph_fault("GET", "children", do, times=None))
