@@ -130,7 +130,7 @@ def test_a_late_export_says_so_in_its_record_on_its_page_and_in_the_log(
     view = run_view.find_run(address_of(run), world.services)
     assert isinstance(view, run_view.RunView)
     assert view.late == TEN
-    assert "opened 10 min 0 s late, because the app did not run" in page_of(run, world)
+    assert "opened 10 min 0 s late, because the app was not running" in page_of(run, world)
 
 
 def test_an_export_in_time_says_nothing_of_being_late(
@@ -347,7 +347,7 @@ def test_an_export_that_is_under_way_at_its_next_moment_is_left_out_and_the_log_
         assert world.start_exports() == 0
 
     (skipped,) = events(caplog, "export.skipped")
-    assert (skipped["integration"], skipped["scheduled"]) == ("flow 0", (NOON + HOUR).isoformat())
+    assert (skipped["flow_name"], skipped["scheduled"]) == ("flow 0", (NOON + HOUR).isoformat())
 
 
 def test_a_tick_that_comes_twice_calls_no_export_left_out(
