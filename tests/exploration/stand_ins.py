@@ -1055,7 +1055,7 @@ def stand_ins(settings: Sequence[Settings], port: Port) -> Iterator[tuple[Explor
             "inbound_trigger.keep_watch._start_missed_exports": lambda listed, services: 0,
             "shared.runs.run.secrets": _Ids(port),
             # What a person is answered decides nothing.
-            "operations.actions._stands": lambda lane, services: "",
+            "operations.actions.say_if_paused": lambda lane, services: "",
             **_points_of_worker(port),
         }.items():
             stack.enter_context(patch(target, stand_in))

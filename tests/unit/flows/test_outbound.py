@@ -115,15 +115,16 @@ def test_each_export_holds_what_changed_since_the_one_before(exporting: World) -
     assert [files[name] for name in exports] == [["A", "B"], ["C"], [], ["A", "D"]]
 
 
-def test_a_lane_is_woken_for_the_start_and_for_each_wait_and_not_more(exporting: World) -> None:
+def test_a_lane_is_woken_for_the_start_and_for_each_wait_and_not_more(make_world: MakeWorld) -> None:
+    exporting = prepared(make_world(settings={"POLL_STAY_SECONDS": "0"}))
     export(exporting)
 
     delays = [delay_s for _, delay_s in exporting.wakes_of_lanes()]
     assert delays[0] == 0
     assert all(delay_s > 0 for delay_s in delays[1:])
     (run,) = exporting.ended_runs()
-    looks = sum(step.times for step in run.steps if step.step == "poll")
-    assert len(delays) == looks  # one for the start, and one for each look but the last
+    polls = sum(step.times for step in run.steps if step.step == "poll")
+    assert len(delays) == polls + 1  # one for the start, and one before each poll
 
 
 def test_no_tick_starts_a_second_export_while_one_is_under_way(exporting: World) -> None:

@@ -347,7 +347,7 @@ def test_an_export_that_is_under_way_at_its_next_moment_is_left_out_and_the_log_
         assert world.start_exports() == 0
 
     (skipped,) = events(caplog, "export.skipped")
-    assert (skipped["integration"], skipped["scheduled"]) == ("flow 0", (NOON + HOUR).isoformat())
+    assert (skipped["flow_name"], skipped["scheduled"]) == ("flow 0", (NOON + HOUR).isoformat())
 
 
 def test_a_tick_that_comes_twice_calls_no_export_left_out(

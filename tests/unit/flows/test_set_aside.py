@@ -184,7 +184,7 @@ def test_two_files_that_meet_the_same_refusal_stop_their_flow_with_one_alert_and
     assert world.files("Input") == ["USMF_1.zip", "USMF_2.zip", "USMF_3.zip"]
     assert world.files("Error") == []
     told = [mail.subject for mail in world.mails()]
-    assert len([subject for subject in told if "one after the other" in subject]) == 1
+    assert len([subject for subject in told if "one file after another" in subject]) == 1
     assert len(told) <= 2  # the first file's own word came before anybody could know
     assert world.services.store.open_lanes().stops != []
 
@@ -238,7 +238,7 @@ def test_f_and_o_that_refuses_every_submit_at_the_request_stops_the_flow_and_rej
 
     assert world.files("Error") == []
     assert world.files("Processing") == ["USMF_1.zip", "USMF_2.zip"]
-    assert any("F&O refuses the files one after the other" in mail.subject for mail in world.mails())
+    assert any("F&O refuses one file after another" in mail.subject for mail in world.mails())
     world.faults.clear()
     world.run_until_quiet()
     assert world.imports() == [("USMF", 1), ("USMF", 1)]

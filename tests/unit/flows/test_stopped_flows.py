@@ -92,7 +92,7 @@ def test_once_a_good_file_got_through_files_that_are_really_on_hold_do_not_stop_
 
     assert world.files("Success") == ["USMF_3.zip", "USMF_4.zip"]
     assert world.services.store.open_lanes().stops == []
-    assert len([subject for subject in told(world) if "one after the other" in subject]) == 1
+    assert len([subject for subject in told(world) if "one file after another" in subject]) == 1
     world.put("USMF_5.zip")
     world.look()
     let_pass(world, lane, timedelta(minutes=1))
