@@ -295,7 +295,7 @@ def test_a_person_may_free_it_with_a_second_action_that_warns(make_world: MakeWo
     view = run_view.find_run(row.address, world.services)
     assert isinstance(view, run_view.RunView)
     (offer,) = [offer for offer in view.actions if offer.verb.value == "free-project"]
-    assert "redefines the project under it" in offer.effect
+    assert "redefines the project" in offer.effect
 
     answer = actions.free_project(row.address, ME, world.services)
     assert answer is not None

@@ -7,7 +7,7 @@ import pytest
 from azure.storage.blob import BlobServiceClient
 
 from inbound_trigger.keep_watch import do_duties
-from shared import app
+from shared.azure_storage import account
 from shared.errors import TryAgain
 from shared.runs.run import Run
 from shared.runs.states import State
@@ -52,7 +52,7 @@ def test_a_record_that_another_worker_has_just_written_is_left_to_it_in_every_st
 def test_storage_that_is_throttled_in_any_state_delays_a_file_and_does_no_harm(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app, "STORAGE_RETRY_S", 0)
+    monkeypatch.setattr(account, "RETRY_S", 0)
     world.services = world.new_process()
     for state in IMPORT_STATES[1:]:
         world.put(f"USMF_{state}.zip")
