@@ -376,7 +376,7 @@ class ExploredServices(Services):
     """The parts that flows work with, over one port."""
 
     def __init__(self, settings: Settings, port: Port) -> None:
-        super().__init__(settings, clock=port.now)
+        super().__init__(settings, clock=port.now, sleep=_never_sleep)
         self.store = cast(RunStore, StoreStandIn(port))
         self.index = cast(RunIndex, IndexStandIn())
         self.leases = cast(Leases, LeasesStandIn(port))
@@ -409,9 +409,10 @@ class ExploredServices(Services):
         with self.leases.hold(TURN):
             yield
 
-    def sleep(self, seconds: float) -> NoReturn:
-        """Fail: no invocation is to wait, for all moments are whole seconds, and there is one clock."""
-        raise AssertionError(f"{seconds} seconds are waited for")
+
+def _never_sleep(seconds: float) -> NoReturn:
+    """Fail: no invocation is to wait, for all moments are whole seconds, and there is one clock."""
+    raise AssertionError(f"{seconds} seconds are waited for")
 
 
 class _NoMemory(dict[str, float]):
@@ -442,10 +443,6 @@ class _OneAfterTheOther(Duties):
     ) -> dict[str, Attempt[Result]]:
         """Do each piece."""
         return {name: attempted(name, act) for name, act in work.items()}
-
-    def sleep(self, seconds: float) -> NoReturn:
-        """Fail: no invocation is to wait, for all moments are whole seconds, and there is one clock."""
-        raise AssertionError(f"{seconds} seconds are waited for")
 
 
 class _Forgetful(ScanThrottle):
@@ -685,6 +682,10 @@ class CheckpointsStandIn(StandIn):
             NOTES,
             mistaken=_CHANGED,
         )
+
+    def change(self, name: str, change: Callable[[dict[str, str]], None]) -> None:
+        """Read and write as the real one does."""
+        Checkpoints.change(cast(Checkpoints, self), name, change)
 
 
 def _as_saved(run: Run) -> Run:
