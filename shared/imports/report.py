@@ -212,7 +212,8 @@ class _Folder:
         It named reports ``NAME.report.txt`` for ``NAME.zip``, and saved where they are and not which.
         """
         urls = {run.report_url for run in self._may_be_old if run.report_url}
-        if not urls and not self._may_be_old:
+        is_of_this_process = self.run.state_since >= self._services.started  # so no older version has filed it
+        if not urls and (is_of_this_process or not self._may_be_old):
             return ""  # nobody has written one
         name = f"{PurePosixPath(self.run.file.name).stem[: LONGEST_NAME - len(REPORT) - 1]}.{REPORT}"
         item = self._onedrive.find(f"{self._path}/{name}")

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from local_cloud.finance_operations.blobs import DOWNLOADS, UPLOADS
 from local_cloud.storage import ACCOUNT
-from shared.azure_storage.token_cache import CONTAINER
+from shared.app import CONTAINER
 
 _LINE: Final = re.compile(r'"(?P<method>[A-Z]+) (?P<target>\S+) HTTP/1\.[01]" (?P<status>\d{3})')
 # What differs from run to run in a name: an order, a day and a run's id, a message's id, an execution's id.

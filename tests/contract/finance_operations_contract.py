@@ -255,7 +255,7 @@ class FinanceOperationsContract:
     ) -> None:
         execution_id = target.new_id()
 
-        with pytest.raises(FileRejected, match="file's name"):
+        with pytest.raises(FileRejected, match="first part of the file name"):
             target.submit(company="XX9", execution_id=execution_id)
 
         assert not target.is_known(execution_id)

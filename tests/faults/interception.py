@@ -1,7 +1,7 @@
 """Faults on any outgoing call of the app: Graph, pre-authenticated URLs, F&O, Entra, blobs and queues alike.
 
-All of them leave through one place, requests' HTTPAdapter, whether our Http, the storage SDK or azure-identity makes
-them. A fault takes no real time: a hang is the timeout's error at once. The simulators make calls of their own in this
+All of them leave through one place, urllib3's pools of connections, whether our Http, the storage SDK or azure-identity
+makes them. A fault takes no real time: a hang is the timeout's error at once. The simulators make calls of their own in this
 process; those come from other threads and are left alone.
 """
 
@@ -19,11 +19,10 @@ from typing import Any, Final
 from unittest.mock import patch
 from urllib.parse import urlsplit
 
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3 import HTTPResponse
+from urllib3 import HTTPConnectionPool, HTTPResponse
 from urllib3.connection import HTTPConnection
-from urllib3.exceptions import MaxRetryError, NewConnectionError
+from urllib3.exceptions import NewConnectionError, ProtocolError, ReadTimeoutError
+from urllib3.response import BaseHTTPResponse
 
 from shared.concurrency import Attempt, Duties, attempted
 
@@ -125,7 +124,23 @@ _HEADERS_IN_OTHER_SCRIPTS: Final = {
     name: "Клиенты 客户".encode().decode("latin-1") for name in ("request-id", "ms-dyn-aid", "x-ms-request-id")
 }
 
-type Send = Callable[..., requests.Response]
+type Send = Callable[..., BaseHTTPResponse]
+
+
+@dataclass(frozen=True, slots=True)
+class SentRequest:
+    """A request as it leaves through a pool of connections."""
+
+    pool: HTTPConnectionPool
+    method: str
+    url: str
+    headers: Mapping[str, str]
+
+
+def _request_of(pool: HTTPConnectionPool, method: str, target: str, headers: Mapping[str, str] | None) -> SentRequest:
+    url = target if "://" in target else f"{pool.scheme}://{pool.host}:{pool.port}{target}"
+    return SentRequest(pool, method, url, headers or {})
+
 
 _PRODUCT_THREADS: Final = ("MainThread", "blocks", "ranges")
 
@@ -141,23 +156,34 @@ def _in_this_thread(
 def intercepted(at: int | None = None, kind: FaultKind | None = None) -> Iterator[Interception]:
     """Record every call that the app makes, and let one of them fail."""
     state = Interception([], at, kind)
-    real: Send = HTTPAdapter.send
+    real: Send = HTTPConnectionPool.urlopen
 
-    def send(adapter: HTTPAdapter, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
+    def send(
+        pool: HTTPConnectionPool,
+        method: str,
+        url: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> BaseHTTPResponse:
+        def really() -> BaseHTTPResponse:
+            return real(pool, method, url, body=body, headers=headers, **options)
+
         if not state.in_app or not threading.current_thread().name.startswith(_PRODUCT_THREADS):
-            return real(adapter, request, *args, **options)
+            return really()
         if state.dead:
             raise PowerCut
-        if urlsplit(request.url or "").hostname == ELSEWHERE:
+        request = _request_of(pool, method, url, headers)
+        if urlsplit(request.url).hostname == ELSEWHERE:
             state.led_away.append(label_of(request))
-            raise requests.ConnectionError("No such host", request=request)
+            raise _no_connection("No such host")
         number = len(state.calls)
         state.calls.append(_call(number, request))
 
-        def handle() -> requests.Response:
-            answer = real(adapter, request, *args, **options)
-            is_run = any(folder in (request.url or "") for folder in ("/open/", "/ended/"))
-            if is_run and answer.status_code == 201 and (saved := request.headers.get("x-ms-meta-state")):
+        def handle() -> BaseHTTPResponse:
+            answer = really()
+            is_run = any(folder in request.url for folder in ("/open/", "/ended/"))
+            if is_run and answer.status == 201 and (saved := request.headers.get("x-ms-meta-state")):
                 state.saved.add(saved)
             return answer
 
@@ -166,7 +192,7 @@ def intercepted(at: int | None = None, kind: FaultKind | None = None) -> Iterato
         state.fired = True
         return _befallen(state, request, handle)
 
-    with patch.object(HTTPAdapter, "send", send), patch.object(Duties, "attempt_all", _in_this_thread):
+    with patch.object(HTTPConnectionPool, "urlopen", send), patch.object(Duties, "attempt_all", _in_this_thread):
         yield state
 
 
@@ -177,38 +203,47 @@ def answered(status: int, pattern: str, *, nth: int = 1, times: int | None = 1) 
     nth: the first of the matching calls to be answered so; times: how many, None for all from there on.
     """
     seen, befallen = 0, list[str]()
-    real: Send = HTTPAdapter.send
+    real: Send = HTTPConnectionPool.urlopen
 
-    def send(adapter: HTTPAdapter, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
+    def send(
+        pool: HTTPConnectionPool,
+        method: str,
+        url: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> BaseHTTPResponse:
         nonlocal seen
+        request = _request_of(pool, method, url, headers)
         label = label_of(request)
         if threading.current_thread().name.startswith(_PRODUCT_THREADS) and re.search(pattern, label):
             seen += 1
             if seen >= nth and (times is None or seen < nth + times):
                 befallen.append(label)
                 return _made(request, status)
-        return real(adapter, request, *args, **options)
+        return real(pool, method, url, body=body, headers=headers, **options)
 
-    with patch.object(HTTPAdapter, "send", send), patch.object(Duties, "attempt_all", _in_this_thread):
+    with patch.object(HTTPConnectionPool, "urlopen", send), patch.object(Duties, "attempt_all", _in_this_thread):
         yield befallen
 
 
 @contextmanager
 def in_other_scripts() -> Iterator[None]:
     """Let every answer that the app gets carry words in other scripts: in headers, and in JSON beside what is known."""
-    real: Send = HTTPAdapter.send
+    real: Send = HTTPConnectionPool.urlopen
 
-    def send(adapter: HTTPAdapter, request: requests.PreparedRequest, *args: Any, **options: Any) -> requests.Response:
-        answer = real(adapter, request, *args, **options)
+    def send(pool: HTTPConnectionPool, method: str, url: str, *args: Any, **options: Any) -> BaseHTTPResponse:
+        answer = real(pool, method, url, *args, **options)
         if not threading.current_thread().name.startswith(_PRODUCT_THREADS):
             return answer
         answer.headers.update(_HEADERS_IN_OTHER_SCRIPTS)
-        if "json" not in answer.headers.get("Content-Type", "") or options.get("stream"):
+        if "json" not in answer.headers.get("Content-Type", ""):
             return answer
-        words = _with_other_scripts(answer.json())
-        return _made(request, answer.status_code, {**_without_length(answer.headers)}, json.dumps(words).encode())
+        words = _with_other_scripts(json.loads(answer.read(decode_content=True) or b"null"))
+        request = _request_of(pool, method, url, options.get("headers"))
+        return _made(request, answer.status, _without_length(answer.headers), json.dumps(words).encode())
 
-    with patch.object(HTTPAdapter, "send", send), patch.object(Duties, "attempt_all", _in_this_thread):
+    with patch.object(HTTPConnectionPool, "urlopen", send), patch.object(Duties, "attempt_all", _in_this_thread):
         yield
 
 
@@ -225,19 +260,15 @@ def _with_other_scripts(value: Any) -> Any:
     return value
 
 
-def _befallen(
-    state: Interception, request: requests.PreparedRequest, handle: Callable[[], requests.Response]
-) -> requests.Response:
+def _befallen(state: Interception, request: SentRequest, handle: Callable[[], BaseHTTPResponse]) -> BaseHTTPResponse:
     match state.kind:
         case FaultKind.REFUSED:
-            reason = NewConnectionError(HTTPConnection("127.0.0.1"), "Connection refused")
-            pool: Any = None
-            raise requests.ConnectionError(MaxRetryError(pool, request.url or "", reason), request=request)
+            raise _no_connection("Connection refused")
         case FaultKind.RESET:
-            raise requests.ConnectionError("Connection reset by peer", request=request)
+            raise _reset()
         case FaultKind.LOST:
             handle().close()
-            raise requests.ConnectionError("Connection reset by peer", request=request)
+            raise _reset()
         case FaultKind.THROTTLED_S:
             return _made(request, 429, {"Retry-After": "7"})
         case FaultKind.THROTTLED_DATE:
@@ -265,13 +296,14 @@ def _befallen(
         case FaultKind.OTHER_SCRIPTS:
             return _made(request, 503, {**_JSON, **_HEADERS_IN_OTHER_SCRIPTS}, _ERROR_IN_OTHER_SCRIPTS)
         case FaultKind.FOREIGN_LINK:
-            page = handle().json() | {"@odata.nextLink": f"https://{ELSEWHERE}{urlsplit(request.url or '').path}"}
+            page = json.loads(handle().read(decode_content=True))
+            page |= {"@odata.nextLink": f"https://{ELSEWHERE}{urlsplit(request.url).path}"}
             return _made(request, 200, _JSON, json.dumps(page).encode())
         case FaultKind.HANG:
-            raise requests.ReadTimeout("Read timed out", request=request)
+            raise ReadTimeoutError(request.pool, request.url, "Read timed out")
         case FaultKind.HANG_HANDLED:
             handle().close()
-            raise requests.ReadTimeout("Read timed out", request=request)
+            raise ReadTimeoutError(request.pool, request.url, "Read timed out")
         case FaultKind.CUT:
             return _cut(request, handle())
         case FaultKind.GARBAGE:
@@ -286,11 +318,19 @@ def _befallen(
     raise AssertionError(state.kind)
 
 
+def _no_connection(why: str) -> NewConnectionError:
+    return NewConnectionError(HTTPConnection("127.0.0.1"), why)
+
+
+def _reset() -> ProtocolError:
+    return ProtocolError("Connection reset by peer", ConnectionResetError(104, "Connection reset by peer"))
+
+
 def _made(
-    request: requests.PreparedRequest, status: int, headers: dict[str, str] | None = None, body: bytes = b""
-) -> requests.Response:
+    request: SentRequest, status: int, headers: dict[str, str] | None = None, body: bytes = b""
+) -> BaseHTTPResponse:
     """Return an answer that no service gave."""
-    raw = HTTPResponse(
+    return HTTPResponse(
         body=BytesIO(body),
         status=status,
         headers={"Content-Length": str(len(body)), **(headers or {})},
@@ -298,24 +338,21 @@ def _made(
         enforce_content_length=True,
         request_method=request.method,
     )
-    return HTTPAdapter().build_response(request, raw)
 
 
-def _cut(request: requests.PreparedRequest, whole: requests.Response) -> requests.Response:
+def _cut(request: SentRequest, whole: BaseHTTPResponse) -> BaseHTTPResponse:
     """Return the real answer with the second half of its body missing."""
-    content = whole.content
+    content = whole.read(decode_content=True)
     if not content:
-        raise requests.ConnectionError("Connection reset by peer", request=request)
-    headers = _without_length(whole.headers)
-    raw = HTTPResponse(
+        raise _reset()
+    return HTTPResponse(
         body=BytesIO(content[: len(content) // 2]),
-        status=whole.status_code,
-        headers={**headers, "Content-Length": str(len(content))},
+        status=whole.status,
+        headers={**_without_length(whole.headers), "Content-Length": str(len(content))},
         preload_content=False,
         enforce_content_length=True,
         request_method=request.method,
     )
-    return HTTPAdapter().build_response(request, raw)
 
 
 def _without_length(headers: Mapping[str, str]) -> dict[str, str]:
@@ -323,8 +360,8 @@ def _without_length(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in headers.items() if name.lower() not in own}
 
 
-def _call(number: int, request: requests.PreparedRequest) -> OutgoingCall:
-    path = urlsplit(request.url or "").path
+def _call(number: int, request: SentRequest) -> OutgoingCall:
+    path = urlsplit(request.url).path
     return OutgoingCall(
         number,
         label_of(request),
@@ -349,9 +386,9 @@ _IDS: Final = (
 )
 
 
-def label_of(request: requests.PreparedRequest) -> str:
+def label_of(request: SentRequest) -> str:
     """Return what a call is, without what differs from run to run."""
-    parts = urlsplit(request.url or "")
+    parts = urlsplit(request.url)
     path = parts.path.removeprefix("/data/DataManagementDefinitionGroups/Microsoft.Dynamics.DataEntities.")
     for pattern, stands_for in _IDS:
         path = pattern.sub(stands_for, path)

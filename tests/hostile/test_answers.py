@@ -442,7 +442,7 @@ def test_the_token_is_not_sent_to_wherever_a_next_page_is_said_to_be(
     server = answers(NEXT_PAGES.answer(link))
     before = len(server.asked)
 
-    with pytest.raises(NeedsPerson, match=r"does not get the app's token. Check GRAPH_URL"):
+    with pytest.raises(NeedsPerson, match=r"does not send its token there. Check GRAPH_URL"):
         list(drive.list_files("01INPUT"))
 
     assert len(server.asked) == before + 1
@@ -535,7 +535,7 @@ def test_a_range_that_is_not_what_was_asked_for_is_fetched_again(
     server = answers(RANGES.answer(name))
     url = SecretUrl(f"{server.url}/x?tempauth=known")
 
-    with pytest.raises(DataDamaged, match="another range came"):
+    with pytest.raises(DataDamaged, match="another range was returned"):
         open_blob(url)
     with pytest.raises(DataDamaged), open_package(url, 20_000_000, downloads) as opened:
         opened.file.read(5)

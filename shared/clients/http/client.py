@@ -271,7 +271,7 @@ class Http:
                     target,
                     body=request.open_body(),
                     headers=request.headers,
-                    timeout=Timeout(*request.timeout_s),
+                    timeout=Timeout(connect=request.timeout_s[0], read=request.timeout_s[1]),
                     retries=False,
                     redirect=False,
                     assert_same_host=False,

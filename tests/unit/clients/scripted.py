@@ -34,6 +34,7 @@ class Answer:
     body: object = None  # None: empty; bytes as they are; anything else as JSON
     headers: Mapping[str, str] = field(default_factory=dict)
     cut: int = 0  # bytes of the body that are announced but never sent
+    after_s: float = 0.0  # seconds until it comes
 
     def wire(self) -> bytes:
         match self.body:
@@ -166,6 +167,7 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
             )
             match server.step_for(request):
                 case Answer() as answer:
+                    time.sleep(answer.after_s)  # what a slow service takes
                     self.wfile.write(answer.wire())
                     self.close_connection = bool(answer.cut)
                 case Reset():

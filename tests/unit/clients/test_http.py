@@ -204,6 +204,15 @@ def test_silence_is_not_waited_for_twice(idempotent: bool, kind: type[AppError])
     assert "did not answer in time" in str(error)
 
 
+def test_an_answer_may_take_longer_than_connecting() -> None:
+    with Server(Answer(body={"a": 1}, after_s=0.6)) as server, an_http() as http:
+        response = http.call(
+            "GET", f"{server.url}/x", operation="look", idempotent=False, timeout_s=(0.2, 30.0), stream=False
+        )
+
+    assert json_object(response) == {"a": 1}
+
+
 @pytest.mark.parametrize(("idempotent", "kind"), [(True, TryAgain), (False, AnswerLost)])
 def test_half_an_answer_is_no_answer(idempotent: bool, kind: type[AppError]) -> None:
     with Server(Answer(body={"value": "abc"}, cut=5)) as server, an_http() as http:

@@ -63,7 +63,7 @@ def test_an_import_that_a_person_cancels_is_filed_in_error_with_what_to_do(make_
     (run,) = world.ended_runs()
     assert run.outcome is Outcome.CANCELED_IN_FO
     report = (world.folder / "Error" / "USMF_1.zip.report.txt").read_text("utf-8-sig")
-    assert "A person canceled the execution" in report
+    assert "It was canceled in F&O" in report
     assert len(world.mails()) == 1
     assert world.imports() == []
 
@@ -83,7 +83,7 @@ def test_an_import_that_fo_has_forgotten_is_told_filed_in_error_and_frees_its_la
     assert "USMF_1.zip" in world.files("Error")
     report = (world.folder / "Error" / "USMF_1.zip.report.txt").read_text("utf-8-sig")
     assert first.execution_id in report
-    assert "See in F&O whether the rows are there" in report
+    assert "Check in F&O whether the rows exist" in report
     (mail,) = world.mails()
     assert "nobody can say how it ended" in mail.content
 
@@ -139,7 +139,7 @@ def test_a_package_that_fo_has_deleted_after_seven_days_is_told_and_the_next_exp
 
     assert (run.state, run.outcome) == (State.FAILED, Outcome.FAILED)
     (mail,) = world.mails()
-    assert "hands out no package" in mail.content
+    assert "but returns no package" in mail.content
     assert export(world).state is State.DELIVERED
 
 

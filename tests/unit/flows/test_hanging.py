@@ -74,7 +74,7 @@ def test_whoever_needs_the_folder_whose_scan_up_hangs_gives_up_with_words(
 ) -> None:
     services, drive = world.services, a_drive_of(world)
     services.folders.find(drive, "/Output")
-    monkeypatch.setattr("shared.app.WAIT_S", 0.2)
+    monkeypatch.setattr("shared.clients.graph.folders.WAIT_S", 0.2)
     hang = graph_fault("GET", "/Input$", faults.hang(60))
 
     with (

@@ -462,4 +462,4 @@ def test_a_notebook_and_a_shortcut_in_input_are_told_as_no_files(told: World, re
     minutes_pass(told, 8)
 
     titles = {alert["title"] for alert in about_strays(receivers)}
-    assert titles == {f"import: '{name}' in '/Input' is no file" for name in ("Minutes", "USMF_1.zip")}
+    assert titles == {f"import: '{name}' in '/Input' is not a file" for name in ("Minutes", "USMF_1.zip")}

@@ -138,7 +138,7 @@ def test_the_health_tells_the_threads_of_every_functions_process_and_of_its_own(
 
     check = check_named(health, "Threads")
     assert check.grade is Grade.OK
-    assert "64 in the process that answers here, 64 in that of send" in check.message
+    assert "64 in the process that answers here, 64 in the process of send" in check.message
     assert health.threads == 64
     assert [(note.function, note.threads) for note in health.processes] == [("send", 64)]
 
