@@ -21,7 +21,6 @@ from shared.config.integrations import (
     matches_name,
     parse_drive,
     parse_environment_url,
-    parse_folder,
     parse_integrations,
 )
 from shared.secret import SecretUrl
@@ -409,25 +408,6 @@ def test_all_that_is_wrong_is_told_together() -> None:
     assert refusal.count("\n") == 3
 
 
-_JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(["imports", "exports", "name", "inputFolder", "drive", "company", "everySeconds"]), inner
-        )
-    ),
-    max_leaves=15,
-)
-
-
-@given(_JSON)
-def test_any_json_is_read_or_refused_and_never_crashes(document: object) -> None:
-    parsed = parse_integrations(json.dumps(document))
-
-    assert isinstance(parsed, Flows) or parsed
-
-
 # Simple settings.
 
 
@@ -561,17 +541,6 @@ def test_any_text_is_an_address_or_unfit(text: str) -> None:
     except Unfit:
         return
     assert parse_environment_url(url) == url
-
-
-@given(st.text())
-def test_a_folder_in_its_one_form_stays_as_it_is(text: str) -> None:
-    try:
-        folder = parse_folder(text)
-    except Unfit:
-        return
-    assert parse_folder(folder) == folder
-    assert folder.startswith("/")
-    assert not folder.endswith("/")
 
 
 @given(st.text())

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from shared.errors import AppError, FileRejected, TryAgain
 from shared.imports import package
@@ -449,10 +447,6 @@ def test_xml_is_read_up_to_a_limit(monkeypatch: pytest.MonkeyPatch, name: str, l
         check_package(io.BytesIO(archive))
 
 
-def test_at_least_25_bad_packages_are_held_here() -> None:
-    assert len(BAD) >= 25
-
-
 def test_a_strangers_name_stands_in_the_refusal_on_one_line_and_cut() -> None:
     long_name = "../" + "x" * 5_000
 
@@ -484,25 +478,6 @@ def test_the_apps_own_errors_pass_through() -> None:
 
     with pytest.raises(Expired):
         check_package(Remote(_GOOD))
-
-
-@given(st.binary(max_size=400))
-def test_any_bytes_are_refused_in_words_and_never_crash(data: bytes) -> None:
-    with pytest.raises(FileRejected):
-        check_package(io.BytesIO(data))
-
-
-@given(st.data())
-def test_a_damaged_package_is_taken_or_refused_and_never_crashes(data: st.DataObject) -> None:
-    content = bytearray(_GOOD)
-    for _ in range(data.draw(st.integers(1, 8))):
-        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-
-    try:
-        facts = check_package(io.BytesIO(bytes(content)))
-    except FileRejected:
-        return
-    assert facts.entities
 
 
 # Companies.
@@ -540,20 +515,6 @@ def test_the_company_stands_before_the_first_underscore(file_name: str, company:
 def test_a_name_without_a_company_is_refused_with_an_example(file_name: str) -> None:
     with pytest.raises(FileRejected, match=r"USMF_Customers_001\.zip"):
         company_of(file_name)
-
-
-@given(st.from_regex(r"[A-Za-z0-9]{1,4}", fullmatch=True), st.text())
-def test_every_company_code_is_found_whatever_follows(company: str, rest: str) -> None:
-    assert company_of(f"{company}_{rest}") == company.upper()
-
-
-@given(st.text())
-def test_a_company_is_1_to_4_capital_letters_or_digits_or_the_file_is_refused(file_name: str) -> None:
-    try:
-        company = company_of(file_name)
-    except FileRejected:
-        return
-    assert re.fullmatch(r"[A-Z0-9]{1,4}", company)
 
 
 class _Counted(io.BytesIO):

@@ -123,26 +123,6 @@ def test_a_reservation_comes_back_from_its_record(reservation: Reservation) -> N
     assert "0x1" not in text
 
 
-_instants = st.datetimes(min_value=datetime(2020, 1, 1), max_value=datetime(2040, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  # hypothesis wants naive bounds
-_parties = st.builds(RunRef, opened=_instants, seen=_instants)
-
-
-@given(
-    st.builds(
-        Reservation,
-        holder=st.none() | _parties,
-        waiting=st.none() | _parties,
-        executions=st.lists(
-            st.builds(ReservedExecution, chosen=_instants, not_found=st.integers(0, 9)), max_size=3
-        ).map(tuple),
-        asked=st.none() | _instants,
-        record_etag=st.just(""),
-    )
-)
-def test_any_reservation_survives_its_record(reservation: Reservation) -> None:
-    assert reservation_from_json(reservation_to_json(reservation).encode()) == reservation
-
-
 def test_moments_are_saved_in_utc() -> None:
     east = timezone(timedelta(hours=5, minutes=30))
 
