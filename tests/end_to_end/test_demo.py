@@ -2,11 +2,10 @@
 
 import re
 import sys
-from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.demos import DEFAULT, FAILING, FLEX, GIVEN_UP_AFTER_S, Demo, Demos
+from tests.end_to_end.demos import DEFAULT, FAILING, FLEX, GIVEN_UP_AFTER_S, Demos
 from tests.end_to_end.stage import processes_with
 from tests.world import wait_for
 
@@ -75,11 +74,3 @@ def test_no_process_is_left_behind_by_the_demo(demos: Demos, demo: str) -> None:
     marker = demos[demo].ended.marker
 
     wait_for(lambda: processes_with(marker) == [])
-
-
-def test_a_package_that_is_not_there_is_told_before_anything_starts(tmp_path: Path) -> None:
-    with Demo(tmp_path, "--package", str(tmp_path / "missing.zip")) as demo:
-        ended = demo.ended
-
-    assert (ended.exit_code, ended.events) == (2, [])
-    assert "missing.zip" in ended.errors

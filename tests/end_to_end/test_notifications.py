@@ -43,10 +43,6 @@ class Webhook:
         """Wait until a notification asks for a look at once, whatever came before."""
         time.sleep(max(0.0, self._posted_at + 2 * SCAN_EVERY_S - time.monotonic()))  # nothing shows it
 
-    def asked_for(self) -> int:
-        """Return how many messages are in the queue, those that are to come later included."""
-        return int(self._queue.get_queue_properties().approximate_message_count or 0)
-
     def post(self, body: object = None, *, query: str = "", key: str = KEY) -> requests.Response:
         """Send a body (JSON, unless it is bytes) with this query."""
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -118,11 +114,6 @@ def test_a_token_that_looks_like_a_page_comes_back_inert(webhook: Webhook) -> No
     assert answer.text == "<script>alert(1)</script>"
 
 
-def test_a_token_that_graph_would_not_send_is_refused(webhook: Webhook) -> None:
-    assert webhook.post(query="validationToken=a%00b").status_code == 400
-    assert webhook.post(query=f"validationToken={'x' * 4000}").status_code == 400
-
-
 def test_a_notification_is_answered_with_202_once_its_wake_up_is_in_the_queue(webhook: Webhook) -> None:
     webhook.be_quiet()
 
@@ -131,13 +122,6 @@ def test_a_notification_is_answered_with_202_once_its_wake_up_is_in_the_queue(we
     assert (answer.status_code, answer.content) == (202, b"")
     (message,) = webhook.queued()
     assert re.fullmatch(r"scan \d{4}-\d\d-\d\dT\S+ 0", message)
-
-
-def test_notifications_soon_after_another_share_a_wake_up_that_comes_later(webhook: Webhook) -> None:
-    webhook.be_quiet()
-
-    assert [webhook.post(notifications()).status_code for _ in range(6)] == [202] * 6
-    assert 1 < webhook.asked_for() < 6  # two, unless the machine stalls for seconds in between
 
 
 def test_many_notifications_in_one_body_make_one_wake_up(webhook: Webhook) -> None:
@@ -151,13 +135,6 @@ def test_many_notifications_in_one_body_make_one_wake_up(webhook: Webhook) -> No
 @pytest.mark.parametrize("client_state", ["somebody-elses-clientstate", "", None])
 def test_a_notification_with_another_client_state_is_refused(webhook: Webhook, client_state: str | None) -> None:
     assert webhook.post(notifications(clientState=client_state)).status_code == 401
-    assert webhook.queued() == []
-
-
-def test_one_stranger_among_the_notifications_refuses_all(webhook: Webhook) -> None:
-    body = {"value": notifications()["value"] + notifications(clientState="a-stranger's")["value"]}
-
-    assert webhook.post(body).status_code == 401
     assert webhook.queued() == []
 
 
@@ -182,13 +159,6 @@ def test_a_body_of_more_than_a_mebibyte_is_refused(webhook: Webhook) -> None:
 def test_without_the_function_key_nothing_is_taken(webhook: Webhook, key: str) -> None:
     assert webhook.post(notifications(), key=key).status_code == 401
     assert webhook.queued() == []
-
-
-def test_a_get_finds_nothing(webhook: Webhook) -> None:
-    answer = requests.get(f"{webhook.url}?code={KEY}&validationToken=x", timeout=TIMEOUT_S)
-
-    assert answer.status_code in (404, 405)
-    assert answer.text != "x"
 
 
 def test_a_notification_whose_wake_up_the_queue_does_not_take_gets_a_5xx_so_that_graph_sends_it_again(
