@@ -480,7 +480,6 @@ def test_everything_that_is_wrong_is_told_together_and_once() -> None:
 
 
 WRONG: dict[str, tuple[dict[str, str], str]] = {
-    "plain http": ({"FO_URL": "http://contoso.com"}, "FO_URL must begin with https"),
     "a copied address": ({"FO_URL": "https://contoso.com/?cmp=USMF&mi=Home"}, "FO_URL must be the address alone"),
     "Graph with its version": (
         {"GRAPH_URL": "https://graph.microsoft.com/v1.0"},
@@ -500,21 +499,10 @@ WRONG: dict[str, tuple[dict[str, str], str]] = {
     "nothing to do": ({"INPUT_FOLDER": ""}, "nothing to do"),
     "the same folder twice": ({"ERROR_FOLDER": "Success"}, "ERROR_FOLDER is /Success, as SUCCESS_FOLDER"),
     "a folder inside Input": ({"ERROR_FOLDER": "Input/Error"}, "ERROR_FOLDER is /Input/Error, which lies inside"),
-    "overwrite that is neither": ({"IMPORT_OVERWRITE": "maybe"}, "IMPORT_OVERWRITE must be true or false"),
-    "a notification over http": (
-        NOTIFIED | {"NOTIFICATION_URL": "http://app.com/api/x"},
-        "NOTIFICATION_URL must begin",
-    ),
-    "a notification to a host": (NOTIFIED | {"NOTIFICATION_URL": "https://app.com/"}, "the whole address"),
     "a notification with a mark": (NOTIFIED | {"NOTIFICATION_URL": "https://app.com/api/x?code=a#b"}, "without '#'"),
     "no client state": ({"NOTIFICATION_URL": NOTIFIED["NOTIFICATION_URL"]}, "CLIENT_STATE is missing"),
-    "a client state that can be guessed": (NOTIFIED | {"CLIENT_STATE": "secret"}, "CLIENT_STATE must be 16 to 128"),
     "a client state that Graph refuses": (NOTIFIED | {"CLIENT_STATE": "x" * 129}, "CLIENT_STATE must be 16 to 128"),
     "an alert that nobody sends": ({"ALERT_RECIPIENT": "a@contoso.com"}, "ALERT_SENDER is missing"),
-    "a recipient without a host": (
-        {"ALERT_RECIPIENT": "a", "ALERT_SENDER": "b@c.de"},
-        "ALERT_RECIPIENT must be an e-m",
-    ),
     "two senders": ({"ALERT_SENDER": "a@b.cd;b@b.cd"}, "ALERT_SENDER must be an e-mail address"),
     "a secret without its tenant": (
         {"AZURE_CLIENT_SECRET": "s"},
@@ -524,11 +512,8 @@ WRONG: dict[str, tuple[dict[str, str], str]] = {
         {"AZURE_CLIENT_SECRET": "s", "AZURE_CLIENT_CERTIFICATE_PATH": "x"},
         "AZURE_CLIENT_CERTIFICATE_PATH stands against AZURE_CLIENT_SECRET",
     ),
-    "a certificate that is not there": ({"AZURE_CLIENT_CERTIFICATE_PATH": "x.pem"}, "is not the path of a file"),
     "an application's name for its id": ({"AZURE_CLIENT_ID": "my-app"}, "AZURE_CLIENT_ID must be a client id"),
     "a tenant's address": ({"AZURE_TENANT_ID": "https://contoso.com"}, "AZURE_TENANT_ID must be a tenant's"),
-    "a number that is none": ({"SUBMIT_GRACE_SECONDS": "soon"}, "SUBMIT_GRACE_SECONDS must be a number from 0 to 3600"),
-    "a number without end": ({"IMPORT_STUCK_AFTER_MINUTES": "inf"}, "must be a number from 0.01 to 10080"),
     "a number with a comma": ({"POLL_FIRST_SECONDS": "0,5"}, "POLL_FIRST_SECONDS must be a number"),
     "no wait at all": ({"POLL_FIRST_SECONDS": "0"}, "POLL_FIRST_SECONDS must be a number from 0.1"),
     "bounds that cross": ({"POLL_FIRST_SECONDS": "900"}, "POLL_LONGEST_SECONDS must not be less"),
@@ -550,18 +535,7 @@ WRONG: dict[str, tuple[dict[str, str], str]] = {
         {"INTEGRATIONS": '{"imports": [{"name": "a", "inputFolder": "A"}]}', "IMPORT_COMPANY": "USMF"},
         "INTEGRATIONS stands against IMPORT_COMPANY",
     ),
-    "integrations that are no JSON": ({"INTEGRATIONS": "{"}, "INTEGRATIONS is not JSON"),
-    "integrations that are not there": ({"INTEGRATIONS": "nowhere.json"}, "neither JSON nor the path of a file"),
-    "integrations with a mistake": (
-        {"INTEGRATIONS": '{"imports": [{"name": "a", "inputFolder": "A", "company": "?"}]}'},
-        r"INTEGRATIONS, imports\[0\].company must be",
-    ),
-    "a misspelt setting": ({"IMPORT_COMPNAY": "USMF"}, r"IMPORT_COMPNAY is no setting .* mean IMPORT_COMPANY\?"),
     "a half remembered setting": ({"ONEDRIVE_SIGNIN": "user"}, r"Did you mean ONEDRIVE_SIGN_IN\?"),
-    "a Key Vault that gave nothing": (
-        {"AZURE_CLIENT_SECRET": "@Microsoft.KeyVault(SecretUri=https://x.vault.azure.net/secrets/s)"},
-        "AZURE_CLIENT_SECRET is a reference that Azure could not resolve",
-    ),
 }
 
 
@@ -590,19 +564,6 @@ def test_what_is_no_schedule_is_refused(schedule: str) -> None:
 
 def test_a_misspelt_setting_beside_the_right_one_is_let_be() -> None:
     _read(IMPORT, IMPORT_COMPANY="USMF", IMPORT_COMPANY_2="USRT")
-
-
-def test_a_refusal_shows_no_secret() -> None:
-    lines = _refused(
-        FO_URL="https://user:topsecret1@contoso.com",
-        NOTIFICATION_URL="http://app.com/api/x?code=topsecret2",
-        CLIENT_STATE="topsecret3",
-        AzureWebJobsStorage="AccountKey=topsecret4",
-        AZURE_CLIENT_SECRET="topsecret5",
-        INTEGRATIONS='{"topsecret": "topsecret6"}',
-    )
-
-    assert not re.search(r"topsecret\d", "\n".join(lines))
 
 
 def test_one_problem_is_told_in_the_singular() -> None:

