@@ -1,7 +1,5 @@
 """What a person is told to do about what F&O says, and that nothing is said about what is not known."""
 
-from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Final
 
 import pytest
@@ -10,12 +8,12 @@ from operations.available_actions import Verb, of_lane
 from shared import advice
 from shared.advice import SHOWN, Cause, Said, advice_on, is_contention, what_to_do
 from shared.clients.fno.row_errors import parse_execution_errors
-from shared.runs.run import Run, new_run
-from shared.runs.states import Direction, Outcome, State
-from shared.runs.values import FailedRow, FileFacts, Submission
+from shared.runs.run import Run
+from shared.runs.states import Direction, Outcome
+from shared.runs.values import FailedRow, Submission
+from tests import builders
 from tests.fo_samples import fo_samples
 
-NOW: Final = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
 SUMMARY: Final = "https://contoso.operations.dynamics.com/?mi=DMFExecutionHistorySummary"
 
 # The codes of Microsoft's page that an import or its file can meet, for each a word of the advice.
@@ -65,24 +63,16 @@ def a_run(
     are_rows_told: bool = True,
     summary_url: str = "",
 ) -> Run:
-    run = new_run(
-        direction=flow,
-        state=State.FOUND if flow is Direction.IMPORT else State.PLANNED,
-        flow_name="customers",
-        lane="in-1",
-        sort_key="1",
-        file=FileFacts(name="USMF_1.zip"),
-        now=NOW,
-    )
     rows = tuple(FailedRow(record_id="", field="", message=message) for message in messages)
-    return replace(
-        run,
+    return builders.a_run(
+        direction=flow,
+        flow_name="customers",
         outcome=outcome,
         failed_rows=rows,
         failed_rows_total=len(rows),
         are_rows_told=are_rows_told,
         summary_url=summary_url,
-        submissions=(Submission(execution_id="exec-7", chosen=NOW),),
+        submissions=(Submission(execution_id="exec-7", chosen=builders.NOON),),
     )
 
 
