@@ -87,6 +87,7 @@ def test_links_carry_the_key_on_if_the_page_was_asked_for_with_one_in_its_addres
 
     ours = [link for link in with_key.links() if link.startswith("/api/runs")]
     assert len(ours) == 7
+    assert any("outcome=NotSucceeded" in link and "day=" in link and link.endswith("#lists") for link in ours)
     assert all(link.partition("#")[0].endswith("code=k%26y") for link in ours)
     assert {"type": "hidden", "name": "code", "value": "k&y"} in with_key.all("input")
     assert "code=" not in without
