@@ -197,14 +197,6 @@ def test_tests_run_side_by_side_unless_a_file_is_named(arguments: list[str], sid
     assert ("-n" in dev.pytest_command(arguments)) is side_by_side
 
 
-def test_what_the_tests_start_may_keep_compiled_modules(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
-
-    dev.keep_bytecode()
-
-    assert "PYTHONDONTWRITEBYTECODE" not in dev.child_environment()
-
-
 def test_tests_are_the_last_stage_of_the_check() -> None:
     assert list(dev.stages(fix=False))[-1] == "tests"
 
