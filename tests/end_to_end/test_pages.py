@@ -146,10 +146,8 @@ def test_in_a_browser_the_list_shows_what_runs_then_what_waits_with_its_place(st
         stage.ended(name)
     open_list(browser, stage, f"&text={names[2]}")
 
-    assert listing[0][:2] == ("running", names[0])
-    assert [tuple(each) for each in listing[1:]] == [
-        ("waiting", names[number], f"no. {number} in the queue") for number in (1, 2)
-    ]
+    assert listing[0][:2] == ["running", names[0]]
+    assert listing[1:] == [["waiting", names[number], f"no. {number} in the queue"] for number in (1, 2)]
     ((badge, _, took),) = rows(browser)
     assert badge == "Succeeded"
     assert re.fullmatch(r"waited [0-9.]+ s, ran [0-9.]+ s", took)

@@ -387,7 +387,8 @@ def test_log_lines_name_execution_company_and_data_project_once_they_are_known()
     new["file"] = "USMF_Customers_001.zip"
     assert a_run().log_keys() == new
     known = {"company": "USMF", "data_project": "Customers"}
-    run = replace(a_run(), submissions=(Submission(execution_id="one", chosen=NOW),), **known)
+    run = replace(a_run(), company="USMF", data_project="Customers")
+    run = replace(run, submissions=(Submission(execution_id="one", chosen=NOW),))
     assert run.log_keys() == {**new, **known, "execution_id": "one"}
 
 
