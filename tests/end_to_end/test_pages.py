@@ -126,7 +126,14 @@ def test_in_a_browser_a_failed_run_is_opened_from_the_list_and_its_row_errors_ar
     assert until(browser, lambda page: "GetAzureWriteUrl" in page.find_element("css selector", "#step-2 table").text)
 
 
-def test_in_a_browser_the_list_shows_what_runs_then_what_waits_with_its_place(stage: Stage, browser: "Chrome") -> None:
+def word_and_whether_it_can_be_checked_now(page: "Chrome") -> tuple[str, bool]:
+    buttons = [each.get_attribute("data-act") for each in page.find_elements("css selector", "[data-act]")]
+    return page.find_element("css selector", "#run .badge").text, "check-now" in buttons
+
+
+def test_in_a_browser_the_list_shows_what_runs_then_what_waits_with_its_place_and_a_word_is_the_same_on_the_page(
+    stage: Stage, browser: "Chrome"
+) -> None:
     names = [f"USMF_PageQueue_{number}.zip" for number in range(3)]
     usual_s = stage.finance_operations.speed.seconds_per_execution
     stage.finance_operations.change(seconds_per_execution=3600.0)
@@ -140,14 +147,25 @@ def test_in_a_browser_the_list_shows_what_runs_then_what_waits_with_its_place(st
         stage.finance_operations.change(seconds_per_execution=usual_s)
     open_list(browser, stage, "&text=PageQueue")
     listing = rows(browser)
+    words = []
+    for name in names:
+        open_list(browser, stage, "&text=PageQueue")
+        click_run(browser, name)
+        words.append(shown(browser, word_and_whether_it_can_be_checked_now))
 
     stage.finance_operations.end_now(execution_id)
     for name in names:
         stage.ended(name)
     open_list(browser, stage, f"&text={names[2]}")
 
-    assert listing[0][:2] == ["running", names[0]]
-    assert listing[1:] == [["waiting", names[number], f"no. {number} in the queue"] for number in (1, 2)]
+    assert [(badge, name) for badge, name, _ in listing] == [
+        ("running", names[0]),
+        ("waiting", names[1]),
+        ("waiting", names[2]),
+    ]
+    turns = [last for _, _, last in listing[1:]]
+    assert turns == ["no. 1 in the queue", "no. 2 in the queue"]
+    assert words == [("running", True), ("waiting", False), ("waiting", False)]
     ((badge, _, took),) = rows(browser)
     assert badge == "Succeeded"
     assert re.fullmatch(r"waited [0-9.]+ s, ran [0-9.]+ s", took)

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from shared.alerts.alert import Alert, NotificationKind
-from shared.alerts.message import DIGEST_LINES
+from shared.alerts.message import DIGEST_LINES, Notification, oldest
 from shared.alerts.record import alert_from_json, alert_from_state, alert_state, alert_to_json
 from tests.alerts import BEGAN, ROW, a_message, an_alert
 
@@ -105,6 +105,14 @@ def test_a_digest_has_a_line_for_each_trouble_and_says_how_many_more_there_are()
     assert lines[0].startswith("- Run 0: too long too long")
     assert lines[0].endswith("…")
     assert lines[DIGEST_LINES:] == ["- ... and 50 more", "", "All runs: https://fo.contoso.com/api/runs"]
+
+
+def test_the_oldest_troubles_come_first() -> None:
+    notices = [
+        Notification(alert=an_alert(key=str(n), since=BEGAN - n * DAY), kind=NotificationKind.NEW) for n in (1, 3, 2)
+    ]
+
+    assert [notice.alert.key for notice in oldest(2, notices)] == ["3", "2"]
 
 
 def test_an_alert_comes_back_from_its_state_without_its_words() -> None:
