@@ -1,6 +1,7 @@
 """What is taken for a data package, and what is refused, in which words."""
 
 import io
+import os
 import re
 import struct
 import zipfile
@@ -165,6 +166,17 @@ def test_folders_beside_the_packages_own_files_are_let_through() -> None:
     check_package(io.BytesIO(build_package(replace=extra)))
 
 
+def test_data_files_are_never_read() -> None:
+    rows = [[os.urandom(500).hex(), "x"] for _ in range(2_000)]
+    data = build_package(rows=rows)
+    file = _Counted(data)
+
+    check_package(file)
+
+    assert len(data) > 1_000_000
+    assert file.read_bytes < 150_000
+
+
 def test_the_flows_data_project_wins_over_the_packages() -> None:
     facts = check_package(io.BytesIO(build_package(data_project="Theirs")))
 
@@ -279,6 +291,16 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "a manifest that is cut off": (
         lambda: build_package(replace={"Manifest.xml": manifest("P", [Entity(name="E")])[:-60]}),
         "'Manifest.xml' is not well-formed",
+    ),
+    "a header that is too large": (
+        lambda: build_package(
+            replace={
+                "PackageHeader.xml": (
+                    f'<DataManagementPackageHeader xmlns="{NAMESPACE}">{" " * 2**22}</DataManagementPackageHeader>'
+                ).encode()
+            }
+        ),
+        "larger than 1 MiB",
     ),
     "an empty manifest": (lambda: build_package(replace={"Manifest.xml": b""}), "'Manifest.xml' is not well-formed"),
     "a manifest of another namespace": (
@@ -424,3 +446,14 @@ def test_the_company_stands_before_the_first_underscore(file_name: str, company:
 def test_a_name_without_a_company_is_refused_with_an_example(file_name: str) -> None:
     with pytest.raises(FileRejected, match=r"USMF_Customers_001\.zip"):
         company_of(file_name)
+
+
+class _Counted(io.BytesIO):
+    """A file that counts what is read of it."""
+
+    read_bytes = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        content = super().read(size)
+        self.read_bytes += len(content)
+        return content
