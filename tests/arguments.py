@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-# What --only chooses from; each command holds its own list against these (tests/unit/test_arguments.py).
+# What --only chooses from; each command holds its own list against these (tests/unit/test_dev.py).
 BENCHMARKS = (
     *("small_packages", "lane_idle", "first_touch", "large_in", "large_out", "memory"),
     *("small_instance", "webhook", "cold_start", "calls", "waiting", "backlog", "set_aside", "history"),

@@ -34,10 +34,6 @@ class Ended:
     def summary(self) -> dict[str, Any]:
         return self.events[-1]
 
-    def states(self, file: str) -> list[str]:
-        """Return the states of a file, in the order they were told."""
-        return [event["state"] for event in self.events if event["event"] == "state" and event["file"] == file]
-
 
 class Demo:
     """A run of the demo. As a context manager: it is killed at the end, if it has not ended by then."""

@@ -145,10 +145,8 @@ def test_what_cannot_be_done_is_answered_in_words(stage: Stage, verb: str, what:
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ({"day": "31.12.2020"}, "YYYY-MM-DD"),
         ({"day": 20201231}, "day: must be a string"),
         ({"day": ""}, "day: is empty"),
-        ({"state": "nonsense"}, "Use one of: found, claimed"),
         ({"outcome": "fialed"}, "Use one of: NotSucceeded, Succeeded"),
         ({"outcom": "Failed"}, "Send only: flow, company, project, state, outcome, day, text"),
         ({"run": "1793608200123-0123456789ab"}, "'run' is not known here"),
@@ -169,17 +167,6 @@ def test_a_filter_that_cannot_be_read_makes_an_action_about_many_touch_nothing(
 def never_again(stage: Stage) -> dict[str, Any]:
     """A failed run that no request of these tests may run again."""
     return failed(stage, "USMF_NeverAgain_001.zip")
-
-
-def test_an_export_is_run_now(stage: Stage) -> None:
-    stage.put("DEMF_Now_001.zip", build_package(data_project="Asset-Groups", entity="Asset groups"))
-    stage.ended("DEMF_Now_001.zip")
-
-    answer = post(stage, "export-now", {"name": "groups out"})
-
-    run = ended(stage, answer.json()["run"])
-    assert run["steps"][0]["title"] == "Export now"
-    assert (run["flow"], run["folder"]) == ("export", "/Output")
 
 
 # -- with the keys of the set-up, each set for its functions alone
@@ -262,21 +249,6 @@ def test_the_command_lists_shows_and_resubmits(stage: Stage) -> None:
     assert done.returncode == 0
     new = ended(stage, json.loads(done.stdout)["run"])
     assert (new["steps"][0]["record"]["by"], new["again_number"]) == ("ben", 1)
-
-
-def test_the_command_resubmits_all_that_a_filter_shows(stage: Stage) -> None:
-    for number in (1, 2):
-        failed(stage, f"USMF_CommandAll_{number}.zip")
-
-    done = command(stage, "resubmit", "--all", "--text", "USMF_CommandAll", "--outcome", "NotSucceeded", "--yes")
-    everything = command(stage, "resubmit", "--all", "--yes")
-
-    assert done.stdout.startswith("2 of 2 are run again."), done.stderr
-    assert "All 2 ended runs that match the filter are run again" in done.stderr
-    assert "USMF_CommandAll_2.zip, USMF_CommandAll_1.zip" in done.stderr
-    stage.wait_for(lambda: how_many_ended(stage, "USMF_CommandAll") == 4, "the end of the new runs")
-    assert everything.returncode == 1
-    assert "Filter the list first" in everything.stdout
 
 
 def test_the_command_finds_outcomes_and_states_however_they_are_written(
@@ -490,22 +462,6 @@ def test_in_a_browser_a_button_pressed_with_the_key_for_viewing_says_which_key_i
 
     assert "is not allowed to do this" in said
     assert "Open the page with the key for acting." in said
-
-
-def test_in_a_browser_nothing_is_cancelled_without_a_reason(stage: Stage, browser: "Chrome") -> None:
-    run = held(stage, "USMF_NoReason_001.zip")
-    open_list(browser, stage)
-    click_run(browser, run["file_name"])
-
-    press(browser, "give-up").click()
-    assert browser.execute_script("return document.querySelector('#ask-why:invalid') !== null")
-    assert browser.find_element("id", "ask").is_displayed()
-    assert shown(stage, run["address"])["ended"] is None
-
-    browser.find_element("id", "ask-why").send_keys("it hangs")
-    browser.find_element("id", "ask-do").click()
-    until(browser, lambda page: page.find_element("css selector", ".badge").text == "Cancelled by a person")
-    stage.finance_operations.end_now(run["execution_id"])
 
 
 def test_in_a_browser_all_that_a_filter_shows_is_run_again(stage: Stage, browser: "Chrome") -> None:

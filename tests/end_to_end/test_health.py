@@ -16,7 +16,6 @@ from operations import doctor
 from shared.log import LOGGER_NAME
 from shared.version import VERSION
 from tests.closed_port import closed_port
-from tests.end_to_end.browsing import ACT_KEY, VIEW_KEY
 from tests.end_to_end.stage import NO_MINUTE_TIMER, Stage
 
 KEY: Final = "the-function-key"
@@ -52,13 +51,6 @@ def test_a_notification_is_told_by_the_process_that_was_given_it(stage: Stage) -
     (stage.folder / "Input" / "Sub").mkdir(exist_ok=True)  # a change that is no file
 
     stage.wait_for(lambda: get(stage, "/api/health.json").json()["last_notification"], "the notification")
-
-
-def test_the_webhook_is_called_as_graph_does_when_everything_is_looked_at(stage: Stage) -> None:
-    found = get(stage, "/api/health.json?thorough=yes").json()
-
-    (webhook,) = [check for check in found["checks"] if check["name"] == "Webhook"]
-    assert webhook["grade"] == "ok"
 
 
 # The doctor
@@ -174,17 +166,6 @@ def clear(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.startswith(("IDENTITY_", "INPUT_", "EXPORT_", "CLIENT_STATE", "NOTIFICATION_")):
             monkeypatch.delenv(name)
-
-
-@pytest.mark.parametrize("key", [VIEW_KEY, ACT_KEY])
-def test_the_doctor_takes_either_key_for_people(
-    stage: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str], key: str
-) -> None:
-    doctor.main(["--url", stage.host_url, "--key-file", str(key_file(tmp_path, key)), "--json"])
-
-    assert "Permissions of Microsoft Graph" in {
-        check["name"] for check in json.loads(capsys.readouterr().out)["checks"]
-    }
 
 
 @pytest.mark.parametrize(

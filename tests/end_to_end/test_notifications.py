@@ -118,11 +118,6 @@ def test_a_token_that_looks_like_a_page_comes_back_inert(webhook: Webhook) -> No
     assert answer.text == "<script>alert(1)</script>"
 
 
-def test_a_token_that_graph_would_not_send_is_refused(webhook: Webhook) -> None:
-    assert webhook.post(query="validationToken=a%00b").status_code == 400
-    assert webhook.post(query=f"validationToken={'x' * 4000}").status_code == 400
-
-
 def test_a_notification_is_answered_with_202_once_its_wake_up_is_in_the_queue(webhook: Webhook) -> None:
     webhook.be_quiet()
 
@@ -154,13 +149,6 @@ def test_a_notification_with_another_client_state_is_refused(webhook: Webhook, c
     assert webhook.queued() == []
 
 
-def test_one_stranger_among_the_notifications_refuses_all(webhook: Webhook) -> None:
-    body = {"value": notifications()["value"] + notifications(clientState="a-stranger's")["value"]}
-
-    assert webhook.post(body).status_code == 401
-    assert webhook.queued() == []
-
-
 @pytest.mark.parametrize(
     "body",
     [b"", b"{", b"[]", b'{"value": []}', b'{"value": "x"}', b'{"value": [1]}', b'{"value": [{}]}', b"\xff\xfe"],
@@ -173,22 +161,10 @@ def test_a_malformed_body_is_refused_with_a_reason(webhook: Webhook, body: bytes
     assert webhook.queued() == []
 
 
-def test_a_body_of_more_than_a_mebibyte_is_refused(webhook: Webhook) -> None:
-    assert webhook.post(notifications(resource="x" * 1024 * 1024)).status_code == 413
-    assert webhook.queued() == []
-
-
 @pytest.mark.parametrize("key", ["a-wrong-key", ""])
 def test_without_the_function_key_nothing_is_taken(webhook: Webhook, key: str) -> None:
     assert webhook.post(notifications(), key=key).status_code == 401
     assert webhook.queued() == []
-
-
-def test_a_get_finds_nothing(webhook: Webhook) -> None:
-    answer = requests.get(f"{webhook.url}?code={KEY}&validationToken=x", timeout=TIMEOUT_S)
-
-    assert answer.status_code in (404, 405)
-    assert answer.text != "x"
 
 
 def test_a_notification_whose_wake_up_the_queue_does_not_take_gets_a_5xx_so_that_graph_sends_it_again(

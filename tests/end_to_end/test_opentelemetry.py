@@ -133,17 +133,6 @@ def test_a_line_belongs_to_the_trace_of_the_call_that_it_is_about(telling: Stage
     assert len(handshakes) == 1
 
 
-def test_lines_of_one_invocation_share_a_trace_and_others_have_another(telling: Stage, collector: Collector) -> None:
-    for _ in range(2):
-        telling.run_function("keep_watch")
-
-    looks = telling.wait_for(lambda: looks if len(looks := collector.said("scan.done")) >= 2 else None, "two looks")
-
-    traces = [line.trace for line in looks]
-    assert all(traces)
-    assert len(set(traces)) == len(traces)
-
-
 def test_no_key_arrives_at_the_collector(telling: Stage, collector: Collector) -> None:
     said = json.dumps([line.said for line in collector.lines])
 

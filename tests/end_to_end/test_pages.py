@@ -1,29 +1,18 @@
 """The pages about runs through the functions host, and in a real browser where there is one."""
 
 import re
-from dataclasses import replace
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
-from azure.storage.blob import ContainerClient
 
 from local_cloud.faults import Fault, status
-from shared.azure_storage.container import BlobContainer
-from shared.runs.addresses import sort_key_of
-from shared.runs.run import new_run
-from shared.runs.states import Direction, Outcome, State
-from shared.runs.store import RunStore
-from shared.runs.values import FileFacts
 from tests.end_to_end.browsing import TIMEOUT_S, click_run, get, listed, open_list, rows, shown, until
 from tests.end_to_end.stage import Stage
 from tests.packages import build_package
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
-
-HTML_NAME: Final = "USMF_<img src=x onerror=\"document.title='hacked'\"><script>document.title='hacked'</script>.zip"
 
 
 @pytest.fixture(scope="module")
@@ -182,42 +171,6 @@ def test_in_a_browser_the_list_shows_what_runs_then_what_waits_with_its_place_an
     assert re.fullmatch(r"waited [0-9.]+ s, ran [0-9.]+ s", took)
 
 
-def test_in_a_browser_failed_today_opens_that_list_and_leads_on_and_back(
-    stage: Stage, failed: dict[str, Any], browser: "Chrome"
-) -> None:
-    for number in range(60):
-        _keep_ended_run(stage, f"USMF_FailedToday_{number}.zip", Outcome.FAILED)
-    open_list(browser, stage)
-    count = browser.find_element("id", "failed-today").text
-
-    browser.find_element("id", "failed-today").click()
-    until(browser, lambda page: page.find_element("id", "shown").text.startswith("Failed on "))
-    first = rows(browser)
-    is_seen = browser.execute_script(
-        "const top = document.getElementById('shown').getBoundingClientRect().top; return top >= 0 && top < innerHeight"
-    )
-
-    assert is_seen
-    assert len(first) == int(count)
-    assert {badge for badge, _, _ in first} <= {
-        "Failed",
-        "PartiallySucceeded",
-        "Rejected",
-        "Canceled in F&O",
-        "Unknown",
-    }
-    assert browser.find_elements("id", "older") == []  # all of them are there
-    browser.find_element("id", "all-runs").click()
-    until(browser, lambda page: page.find_element("id", "shown").text == "All runs")
-    older = browser.find_element("id", "older")
-    browser.execute_script("arguments[0].scrollIntoView()", older)
-    older.click()
-    until(browser, lambda page: page.find_element("id", "newest"))
-    assert rows(browser)
-    browser.find_element("id", "newest").click()
-    until(browser, lambda page: not page.find_elements("id", "newest"))
-
-
 def test_in_a_browser_what_was_refused_is_not_green_and_stands_open_in_the_steps(
     stage: Stage, browser: "Chrome"
 ) -> None:
@@ -250,52 +203,6 @@ def test_in_a_browser_what_was_refused_is_not_green_and_stands_open_in_the_steps
     assert (poll[0], poll[1]) == ("bad", "✕")
     assert "F&O ended it as PartiallySucceeded" in poll[3]
     assert steps[-1][:3] == ("good", "✓", False)
-
-
-def test_in_a_browser_a_file_name_made_of_html_stays_text(stage: Stage, browser: "Chrome") -> None:
-    _keep_ended_run(stage, HTML_NAME)
-
-    open_list(browser, stage, "&text=hacked")
-    title = browser.title
-    click_run(browser, HTML_NAME)
-
-    assert title == "Runs"
-    assert browser.title == HTML_NAME
-    assert browser.find_elements("tag name", "img") == []
-
-
-def test_in_a_browser_the_health_of_the_app_is_one_click_from_its_runs(stage: Stage, browser: "Chrome") -> None:
-    open_list(browser, stage)
-
-    browser.find_element("link text", "Health").click()
-    until(browser, lambda page: page.find_element("css selector", "h1").text == "Health")
-    browser.find_element("id", "thorough").click()
-
-    until(browser, lambda page: "Webhook" in _checks(page))
-    assert {"Storage", "Scan for new files", "Lanes"} <= _checks(browser)
-
-
-def _checks(page: "Chrome") -> set[str]:
-    return {each.text for each in page.find_elements("css selector", ".checks tbody th")}
-
-
-def _keep_ended_run(stage: Stage, file_name: str, outcome: Outcome = Outcome.SUCCEEDED, lane: str = "in-pages") -> None:
-    """Put a run into the history without running it: one whose name OneDrive would not allow, or one of many."""
-    now = datetime.now(UTC)
-    run = new_run(
-        direction=Direction.IMPORT,
-        state=State.FOUND,
-        flow_name="import",
-        lane=lane,
-        sort_key=sort_key_of(now, "html"),
-        file=FileFacts(name=file_name),
-        now=now,
-    )
-    with ContainerClient.from_connection_string(stage.azurite.connection_string, "runs") as container:
-        store = RunStore(BlobContainer(container))
-        store.create(run)
-        (head,) = map(store.read_row, store.lane(lane).rows)
-        store.end(replace(head, state=State.FILED, outcome=outcome, ended=now))
 
 
 def test_in_a_browser_the_page_of_a_run_follows_it_to_its_end_by_itself(stage: Stage, browser: "Chrome") -> None:

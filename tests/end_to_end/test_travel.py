@@ -47,23 +47,6 @@ def test_a_file_copied_into_input_is_claimed_within_seconds_imported_once_and_fi
     assert any(delivery.status == 202 for delivery in stage.onedrive.deliveries)
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "words"),
-    [
-        ("USMF_NoPackage_001.zip", b"Dear Sir or Madam", "not a zip"),
-        ("USMF_RowFails_001.zip", build_package(entity="RowFails", rows=(("A", "#ERROR"),)), "#ERROR"),
-    ],
-)
-def test_a_file_that_fails_is_filed_in_error_with_a_report(stage: Stage, name: str, content: bytes, words: str) -> None:
-    stage.put(name, content)
-
-    record = stage.ended(name)
-
-    assert record["file"]["folder"] == "/Error"
-    report = (stage.folder / "Error" / f"{name}.report.txt").read_text(encoding="utf-8-sig")
-    assert words in report
-
-
 def test_an_export_that_is_due_lands_in_output_as_a_package_with_the_rows_of_fo(stage: Stage) -> None:
     rows = [("G1", "Group 1"), ("G2", "Group 2"), ("G3", "Grüne Gruppe")]
     stage.put("DEMF_Groups_001.zip", build_package(data_project="Asset-Groups", entity="Asset groups", rows=rows))

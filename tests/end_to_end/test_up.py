@@ -11,7 +11,6 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
-from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -127,21 +126,6 @@ def test_in_the_flex_shape_it_tells_which_scale_groups_have_instances_as_they_co
         assert up.process.wait(PATIENCE_S) == 0, up.printed
         if sys.platform == "linux":
             wait_for(lambda: processes_with(up.marker) == [])
-
-
-def test_where_well_known_ports_are_taken_it_runs_on_any_free_ones(tmp_path: Path) -> None:
-    with closing(Running(tmp_path / "home", "--free-ports", "--export", "Customers:USMF")) as up:
-        up.wait_for(r"^(Ctrl-C stops everything)")
-        how = up.wait_for(r"^(F&O has no data project Customers yet.*)$")
-
-        up.process.send_signal(signal.SIGINT)
-
-        assert up.process.wait(PATIENCE_S) == 0, up.printed
-    assert len(up.ports) >= 5
-    assert up.ports.isdisjoint(astuple(KNOWN_PORTS))
-    assert "UseDevelopmentStorage" not in up.printed  # it stands for the well-known ports
-    assert "An import creates it" in how
-    assert f"copy the package as USMF_NAME.zip into {(tmp_path / 'home').resolve() / 'OneDrive' / 'Input'}" in how
 
 
 def test_ports_that_are_taken_are_told_before_anything_is_started(tmp_path: Path) -> None:

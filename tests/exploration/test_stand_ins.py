@@ -11,18 +11,13 @@ from azure.storage.blob import BlobServiceClient, ContainerClient
 from shared.azure_storage.checkpoints import Checkpoints
 from shared.azure_storage.container import BlobContainer
 from shared.azure_storage.leases import Leases
-from shared.clients.fno.client import ExecutionStatus
 from shared.clients.fno.refusals import PackageUnreadable
 from shared.errors import (
     AnswerLost,
-    FileRejected,
     ItemChanged,
     ItemLocked,
     NameTaken,
-    NotFound,
-    ProjectBusy,
     Refused,
-    TryAgain,
 )
 from shared.reservations.store import Reservations
 from shared.runs.lane import LaneRow, Stop
@@ -36,7 +31,7 @@ from tests.contract import test_leases as leases_contract
 from tests.contract import test_reservations as names_contract
 from tests.contract import test_run_store as contract
 from tests.exploration.moments import BEGINNING
-from tests.exploration.scenarios import EXPORT, SLOW_FNO
+from tests.exploration.scenarios import SLOW_FNO
 from tests.exploration.stand_ins import (
     CheckpointsStandIn,
     Effect,
@@ -50,16 +45,13 @@ from tests.exploration.world import (
     ALL_ITEMS,
     BAD_REQUEST,
     CONTENT,
-    EXECUTION_S,
     FORBIDDEN,
-    HIDDEN,
     INPUT,
     KEY_LIFE_S,
     LOCKED,
     METADATA,
     NO_ANSWER,
     PROCESSING,
-    SESSION_LIFE_S,
     Order,
     Refusal,
     World,
@@ -281,13 +273,6 @@ def test_a_move_changes_the_etag_and_is_refused_with_an_old_one(world: World) ->
         world.move("file-one", INPUT, before.name, before.etag)
 
 
-def test_a_move_to_where_the_file_is_already_changes_nothing(world: World) -> None:
-    _, before = world.item("file-one")
-    _, moved = world.move("file-one", PROCESSING, before.name, before.etag)
-
-    assert world.move("file-one", PROCESSING, before.name, before.etag) == ("file-one", moved)
-
-
 def test_a_name_is_taken_by_a_file_and_by_an_open_upload(world: World) -> None:
     world.put(PROCESSING, "USMF_one.zip", "other")
     with pytest.raises(NameTaken):
@@ -298,17 +283,6 @@ def test_a_name_is_taken_by_a_file_and_by_an_open_upload(world: World) -> None:
         world.open_session(INPUT, "new.zip")
     world.cancel_session(session)
     world.open_session(INPUT, "new.zip")
-
-
-def test_an_upload_is_seen_after_its_last_chunk_and_gone_after_a_while(world: World) -> None:
-    first, second = world.open_session(INPUT, "first.zip"), world.open_session(INPUT, "second.zip")
-
-    _, item = world.finish_session(first, "PK with rows")
-    world.pass_time(SESSION_LIFE_S)
-
-    assert [each.name for _, each in world.children(INPUT)] == ["USMF_one.zip", item.name]
-    with pytest.raises(TryAgain):
-        world.finish_session(second, "PK with rows")
 
 
 def test_a_file_that_is_kept_back_is_not_moved_for_a_while(world: World) -> None:
@@ -326,16 +300,6 @@ def test_a_file_that_is_kept_back_is_not_moved_for_a_while(world: World) -> None
     assert world.move("file-one", PROCESSING, "USMF_one.zip", None)[1].folder == PROCESSING
 
 
-def test_a_file_that_is_denied_is_in_no_listing_for_a_while(world: World) -> None:
-    world.keep_back("file-one", HIDDEN, 20)
-
-    with pytest.raises(NotFound):
-        world.item("file-one")
-    assert world.children(INPUT) == ()
-    world.pass_time(20)
-    assert world.children(INPUT)[0][0] == "file-one"
-
-
 # F&O
 
 
@@ -343,68 +307,11 @@ def an_import(execution_id: str, blob: str = "a.zip", key_ends: int = KEY_LIFE_S
     return Order(execution_id, PROJECT, blob, BEGINNING.ending(key_ends))
 
 
-def test_an_execution_is_not_found_at_first_then_runs_then_is_done(world: World) -> None:
-    world.arrive(an_import("x"))
-
-    with pytest.raises(NotFound):
-        world.status("x")
-    assert world.details("x") == ()
-    world.shown_after_s = 0
-    world.pass_time(EXECUTION_S)
-    world.blobs = {"b.zip": "two"}
-    world.arrive(an_import("y", "b.zip"))
-    assert world.status("y") is ExecutionStatus.EXECUTING
-    world.pass_time(2 * EXECUTION_S)
-    assert world.status("y") is ExecutionStatus.SUCCEEDED
-    assert world.effects == ("one", "two")
-
-
-def test_a_package_is_read_when_the_request_arrives(world: World) -> None:
-    world.blobs = {"a.zip": ""}
-
-    with pytest.raises(FileRejected):
-        world.arrive(an_import("x"))
-
-    assert world.effects == ()
-
-
 def test_a_package_cannot_be_read_without_its_key(world: World) -> None:
     with pytest.raises(PackageUnreadable):
         world.arrive(an_import("x", key_ends=0))
     with pytest.raises(PackageUnreadable):
         world.arrive(an_import("x", blob="unknown.zip"))
-
-
-def test_one_execution_of_a_data_project_runs_at_a_time(world: World) -> None:
-    world.arrive(an_import("x"))
-
-    with pytest.raises(ProjectBusy):
-        world.arrive(an_import("y"))
-
-    assert world.effects == ("one",)
-    assert world.bugs == ("one was submitted while its data project was in use",)
-
-
-def test_an_id_that_fno_knows_protects_from_nothing(world: World) -> None:
-    world.arrive(an_import("x"))
-    world.pass_time(EXECUTION_S)
-
-    world.arrive(an_import("x"))
-
-    assert world.effects == ("one", "one")
-
-
-def test_a_change_is_in_one_export_alone() -> None:
-    world = EXPORT.start().world
-    first, second = Order("x", PROJECT), Order("y", PROJECT)
-
-    world.arrive(first)
-    world.pass_time(EXECUTION_S)
-    world.arrive(second)
-    world.pass_time(2 * EXECUTION_S)
-
-    assert world.package("x") == "PK with row 1"
-    assert world.package("y") == "PK with nothing"
 
 
 @pytest.mark.parametrize(("status", "error"), [(BAD_REQUEST, Refused), (NO_ANSWER, AnswerLost)])

@@ -8,7 +8,6 @@ import requests
 from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError, ResourceModifiedError
 from azure.storage.blob import BlobServiceClient
-from azure.storage.queue import QueueServiceClient
 
 from local_cloud.faults import Fault, FaultPlan, status
 from local_cloud.finance_operations.blobs import Blobs
@@ -47,17 +46,6 @@ def test_blobs_leases_and_conditions_go_through_the_door(door: str, azurite_conn
         with pytest.raises(ResourceModifiedError):
             blob.delete_blob(etag='"0x1"', match_condition=MatchConditions.IfNotModified)
     assert {call.service for call in plan.calls} == {SERVICE}
-
-
-def test_messages_go_through_the_door(door: str) -> None:
-    with QueueServiceClient.from_connection_string(door, retry_total=0) as queues:
-        queue = queues.create_queue(f"door-{uuid.uuid4().hex}")
-        queue.send_message("a wake-up", visibility_timeout=0)
-
-        (message,) = queue.receive_messages(max_messages=32)
-        queue.delete_message(message)
-
-    assert message.content == "a wake-up"
 
 
 def test_a_call_fails_at_the_door_when_the_plan_says_so(door: str, plan: FaultPlan) -> None:

@@ -40,13 +40,9 @@ def test_three_large_packages_are_on_their_way_at_once_and_the_fourth_waits() ->
         pass  # nobody has kept any of it
 
 
-def test_as_many_small_packages_as_a_process_takes_messages_do_not_wait() -> None:
-    with on_their_way(Room(), *[SMALL] * 24):
-        pass
-
-
-def test_small_packages_go_beside_two_large_ones() -> None:
-    with on_their_way(Room(), LARGE, LARGE, *[SMALL] * 20):
+@pytest.mark.parametrize("sizes", [[SMALL] * 24, [LARGE, LARGE, *[SMALL] * 20]], ids=["small", "beside large"])
+def test_as_many_small_packages_as_a_process_takes_messages_do_not_wait(sizes: list[int]) -> None:
+    with on_their_way(Room(), *sizes):
         pass
 
 

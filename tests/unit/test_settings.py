@@ -6,8 +6,6 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from shared.config.integrations import AlertRoute
 from shared.config.settings import AZURITE, EMPTY_MEANS_NONE, SETTINGS, Settings, SignIn, read_settings
@@ -213,16 +211,6 @@ def test_the_end_of_a_client_secret_is_a_date() -> None:
     assert line.startswith("CLIENT_SECRET_EXPIRES must be a date")
 
 
-def test_a_client_secret_is_read_with_its_tenant() -> None:
-    credentials = _read(
-        IMPORT, AZURE_TENANT_ID="contoso.com", AZURE_CLIENT_ID=CLIENT_ID, AZURE_CLIENT_SECRET="s"
-    ).credentials
-
-    assert (credentials.tenant_id, credentials.client_id) == ("contoso.com", CLIENT_ID)
-    assert credentials.client_secret == Secret("s")
-    assert credentials.authority_host == "https://login.microsoftonline.com"
-
-
 def test_a_certificate_is_found_in_the_app(tmp_path: Path) -> None:
     tmp_path.joinpath("app.pem").write_text("x", "utf-8")
 
@@ -245,12 +233,6 @@ def test_a_certificate_is_found_in_the_app(tmp_path: Path) -> None:
 
 def test_azurite_is_known_by_its_short_name() -> None:
     assert _read(IMPORT).storage.connection_string == Secret(AZURITE)
-
-
-def test_a_connection_string_is_kept_as_it_is() -> None:
-    text = "DefaultEndpointsProtocol=https;AccountName=x;AccountKey=a==;EndpointSuffix=core.windows.net"
-
-    assert _read(IMPORT, AzureWebJobsStorage=text).storage.connection_string == Secret(text)
 
 
 @pytest.mark.parametrize(
@@ -390,23 +372,18 @@ def test_secrets_are_not_shown() -> None:
 # Every setting counts.
 
 OTHER: dict[str, str] = {
+    **dict.fromkeys(("INPUT_FOLDER", "PROCESSING_FOLDER", "SUCCESS_FOLDER", "ERROR_FOLDER", "OUTPUT_FOLDER"), "Other"),
+    **dict.fromkeys(("IMPORT_DATA_PROJECT", "EXPORT_DATA_PROJECT"), "Other"),
     "FO_URL": "https://other.com",
     "ONEDRIVE_DRIVE": "drives/b!other",
     "ONEDRIVE_SIGN_IN": "user",
     "SIGN_IN_CLIENT_ID": "22222222-2222-3333-4444-555555555555",
     "SIGN_IN_TENANT": "other.com",
-    "INPUT_FOLDER": "Other",
-    "PROCESSING_FOLDER": "Other",
-    "SUCCESS_FOLDER": "Other",
-    "ERROR_FOLDER": "Other",
-    "IMPORT_DATA_PROJECT": "Other",
     "IMPORT_COMPANY": "OTH",
     "IMPORT_OVERWRITE": "false",
     "IMPORT_IGNORED_NAMES": "*.bak",
     "IMPORT_STRICT_ORDER": "true",
-    "EXPORT_DATA_PROJECT": "Other",
     "EXPORT_COMPANY": "OTH",
-    "OUTPUT_FOLDER": "Other",
     "OUTBOUND_SCHEDULE": "0 0 0 * * *",
     "INTEGRATIONS": "{}",
     "NOTIFICATION_URL": "https://other.com/api/receive_notification",
@@ -498,7 +475,6 @@ def test_everything_that_is_wrong_is_told_together_and_once() -> None:
 
 
 WRONG: dict[str, tuple[dict[str, str], str]] = {
-    "plain http": ({"FO_URL": "http://contoso.com"}, "FO_URL must begin with https"),
     "a copied address": ({"FO_URL": "https://contoso.com/?cmp=USMF&mi=Home"}, "FO_URL must be the address alone"),
     "Graph with its version": (
         {"GRAPH_URL": "https://graph.microsoft.com/v1.0"},
@@ -518,21 +494,10 @@ WRONG: dict[str, tuple[dict[str, str], str]] = {
     "nothing to do": ({"INPUT_FOLDER": ""}, "nothing to do"),
     "the same folder twice": ({"ERROR_FOLDER": "Success"}, "ERROR_FOLDER is /Success, as SUCCESS_FOLDER"),
     "a folder inside Input": ({"ERROR_FOLDER": "Input/Error"}, "ERROR_FOLDER is /Input/Error, which lies inside"),
-    "overwrite that is neither": ({"IMPORT_OVERWRITE": "maybe"}, "IMPORT_OVERWRITE must be true or false"),
-    "a notification over http": (
-        NOTIFIED | {"NOTIFICATION_URL": "http://app.com/api/x"},
-        "NOTIFICATION_URL must begin",
-    ),
-    "a notification to a host": (NOTIFIED | {"NOTIFICATION_URL": "https://app.com/"}, "the whole address"),
     "a notification with a mark": (NOTIFIED | {"NOTIFICATION_URL": "https://app.com/api/x?code=a#b"}, "without '#'"),
     "no client state": ({"NOTIFICATION_URL": NOTIFIED["NOTIFICATION_URL"]}, "CLIENT_STATE is missing"),
-    "a client state that can be guessed": (NOTIFIED | {"CLIENT_STATE": "secret"}, "CLIENT_STATE must be 16 to 128"),
     "a client state that Graph refuses": (NOTIFIED | {"CLIENT_STATE": "x" * 129}, "CLIENT_STATE must be 16 to 128"),
     "an alert that nobody sends": ({"ALERT_RECIPIENT": "a@contoso.com"}, "ALERT_SENDER is missing"),
-    "a recipient without a host": (
-        {"ALERT_RECIPIENT": "a", "ALERT_SENDER": "b@c.de"},
-        "ALERT_RECIPIENT must be an e-m",
-    ),
     "two senders": ({"ALERT_SENDER": "a@b.cd;b@b.cd"}, "ALERT_SENDER must be an e-mail address"),
     "a secret without its tenant": (
         {"AZURE_CLIENT_SECRET": "s"},
@@ -542,11 +507,8 @@ WRONG: dict[str, tuple[dict[str, str], str]] = {
         {"AZURE_CLIENT_SECRET": "s", "AZURE_CLIENT_CERTIFICATE_PATH": "x"},
         "AZURE_CLIENT_CERTIFICATE_PATH stands against AZURE_CLIENT_SECRET",
     ),
-    "a certificate that is not there": ({"AZURE_CLIENT_CERTIFICATE_PATH": "x.pem"}, "is not the path of a file"),
     "an application's name for its id": ({"AZURE_CLIENT_ID": "my-app"}, "AZURE_CLIENT_ID must be a client id"),
     "a tenant's address": ({"AZURE_TENANT_ID": "https://contoso.com"}, "AZURE_TENANT_ID must be a tenant's"),
-    "a number that is none": ({"SUBMIT_GRACE_SECONDS": "soon"}, "SUBMIT_GRACE_SECONDS must be a number from 0 to 3600"),
-    "a number without end": ({"IMPORT_STUCK_AFTER_MINUTES": "inf"}, "must be a number from 0.01 to 10080"),
     "a number with a comma": ({"POLL_FIRST_SECONDS": "0,5"}, "POLL_FIRST_SECONDS must be a number"),
     "no wait at all": ({"POLL_FIRST_SECONDS": "0"}, "POLL_FIRST_SECONDS must be a number from 0.1"),
     "bounds that cross": ({"POLL_FIRST_SECONDS": "900"}, "POLL_LONGEST_SECONDS must not be less"),
@@ -568,18 +530,7 @@ WRONG: dict[str, tuple[dict[str, str], str]] = {
         {"INTEGRATIONS": '{"imports": [{"name": "a", "inputFolder": "A"}]}', "IMPORT_COMPANY": "USMF"},
         "INTEGRATIONS stands against IMPORT_COMPANY",
     ),
-    "integrations that are no JSON": ({"INTEGRATIONS": "{"}, "INTEGRATIONS is not JSON"),
-    "integrations that are not there": ({"INTEGRATIONS": "nowhere.json"}, "neither JSON nor the path of a file"),
-    "integrations with a mistake": (
-        {"INTEGRATIONS": '{"imports": [{"name": "a", "inputFolder": "A", "company": "?"}]}'},
-        r"INTEGRATIONS, imports\[0\].company must be",
-    ),
-    "a misspelt setting": ({"IMPORT_COMPNAY": "USMF"}, r"IMPORT_COMPNAY is no setting .* mean IMPORT_COMPANY\?"),
     "a half remembered setting": ({"ONEDRIVE_SIGNIN": "user"}, r"Did you mean ONEDRIVE_SIGN_IN\?"),
-    "a Key Vault that gave nothing": (
-        {"AZURE_CLIENT_SECRET": "@Microsoft.KeyVault(SecretUri=https://x.vault.azure.net/secrets/s)"},
-        "AZURE_CLIENT_SECRET is a reference that Azure could not resolve",
-    ),
 }
 
 
@@ -610,28 +561,6 @@ def test_a_misspelt_setting_beside_the_right_one_is_let_be() -> None:
     _read(IMPORT, IMPORT_COMPANY="USMF", IMPORT_COMPANY_2="USRT")
 
 
-def test_a_refusal_shows_no_secret() -> None:
-    lines = _refused(
-        FO_URL="https://user:topsecret1@contoso.com",
-        NOTIFICATION_URL="http://app.com/api/x?code=topsecret2",
-        CLIENT_STATE="topsecret3",
-        AzureWebJobsStorage="AccountKey=topsecret4",
-        AZURE_CLIENT_SECRET="topsecret5",
-        INTEGRATIONS='{"topsecret": "topsecret6"}',
-    )
-
-    assert not re.search(r"topsecret\d", "\n".join(lines))
-
-
 def test_one_problem_is_told_in_the_singular() -> None:
     with pytest.raises(SettingsInvalid, match=r"^One setting is missing or wrong"):
         _read(IMPORT, FO_URL="")
-
-
-@given(st.dictionaries(st.sampled_from(list(SETTINGS)), st.text(max_size=40), max_size=6))
-def test_any_values_are_read_or_refused_and_never_crash(values: dict[str, str]) -> None:
-    try:
-        settings = read_settings(IMPORT | values)
-    except SettingsInvalid:
-        return
-    assert settings.flows.all

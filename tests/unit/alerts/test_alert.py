@@ -115,12 +115,6 @@ def test_the_oldest_troubles_come_first() -> None:
     assert [notice.alert.key for notice in oldest(2, notices)] == ["3", "2"]
 
 
-def test_an_alert_comes_back_from_its_record() -> None:
-    alert = replace(told(OVER, NotificationKind.RESOLVED), rows=(ROW,))
-
-    assert alert_from_json(alert_to_json(alert)) == alert
-
-
 def test_an_alert_comes_back_from_its_state_without_its_words() -> None:
     alert = replace(told(OVER, NotificationKind.RESOLVED), flow_name="Kunden ä", run_address="1-a", duty="scan")
 

@@ -1,7 +1,5 @@
 """What a person is told to do about what F&O says, and that nothing is said about what is not known."""
 
-from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Final
 
 import pytest
@@ -10,50 +8,40 @@ from operations.available_actions import Verb, of_lane
 from shared import advice
 from shared.advice import SHOWN, Cause, Said, advice_on, is_contention, what_to_do
 from shared.clients.fno.row_errors import parse_execution_errors
-from shared.runs.run import Run, new_run
-from shared.runs.states import Direction, Outcome, State
-from shared.runs.values import FailedRow, FileFacts, Submission
+from shared.runs.run import Run
+from shared.runs.states import Direction, Outcome
+from shared.runs.values import FailedRow, Submission
+from tests import builders
 from tests.fo_samples import fo_samples
 
-NOW: Final = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
 SUMMARY: Final = "https://contoso.operations.dynamics.com/?mi=DMFExecutionHistorySummary"
 
 # The codes of Microsoft's page that an import or its file can meet, for each a word of the advice.
 # https://learn.microsoft.com/dynamics365/fin-ops-core/dev-itpro/data-entities/dm-error-descriptions
 CODES: Final = {
-    "DMF023": "temporarily unavailable",
+    **dict.fromkeys(
+        (
+            *("DMF023", "DMF042", "DMF1968", "DMF1995", "DMF1997", "DMF2008", "DMF2028", "DMF2037", "DMF2043"),
+            *("DMF2045", "DMF2048"),
+        ),
+        "temporarily unavailable",
+    ),
     "DMF040": "ExcelSheetName",
-    "DMF042": "temporarily unavailable",
     "DMF1830": "XML",
     "DMF1855": "SourceFormat",
-    "DMF1959": "duplicates",
-    "DMF1961": "composite",
-    "DMF1963": "composite",
-    "DMF1966": "mapping",
-    "DMF1968": "temporarily unavailable",
-    "DMF1995": "temporarily unavailable",
-    "DMF1996": "one after the other",
-    "DMF1997": "temporarily unavailable",
+    **dict.fromkeys(("DMF1959", "DMF2057"), "duplicates"),
+    **dict.fromkeys(("DMF1961", "DMF1963", "MAP011"), "composite"),
+    **dict.fromkeys(("DMF1966", "DMF2022", "DMF2060"), "mapping"),
+    **dict.fromkeys(("DMF1996", "DMF2036"), "one after the other"),
     "DMF1999": "delimiter",
-    "DMF2008": "temporarily unavailable",
     "DMF2016": "dates",
     "DMF2018": "does not fit its column",
-    "DMF2022": "mapping",
     "DMF2025": "column that is mapped is missing",
-    "DMF2028": "temporarily unavailable",
-    "DMF2036": "one after the other",
-    "DMF2037": "temporarily unavailable",
     "DMF2039": "one Excel file at a time",
-    "DMF2043": "temporarily unavailable",
-    "DMF2045": "temporarily unavailable",
-    "DMF2048": "temporarily unavailable",
     "DMF2050": "one value per column",
     "DMF2053": "at least one",
     "DMF2055": "control characters",
-    "DMF2057": "duplicates",
-    "DMF2060": "mapping",
     "FF004": "first line",
-    "MAP011": "composite",
 }
 EXPORT_CODES: Final = {"DMF1957": "Unicode", "DMF1965": "filter", "DMF2009": "another format", "DMF2042": "filter"}
 
@@ -65,24 +53,16 @@ def a_run(
     are_rows_told: bool = True,
     summary_url: str = "",
 ) -> Run:
-    run = new_run(
-        direction=flow,
-        state=State.FOUND if flow is Direction.IMPORT else State.PLANNED,
-        flow_name="customers",
-        lane="in-1",
-        sort_key="1",
-        file=FileFacts(name="USMF_1.zip"),
-        now=NOW,
-    )
     rows = tuple(FailedRow(record_id="", field="", message=message) for message in messages)
-    return replace(
-        run,
+    return builders.a_run(
+        direction=flow,
+        flow_name="customers",
         outcome=outcome,
         failed_rows=rows,
         failed_rows_total=len(rows),
         are_rows_told=are_rows_told,
         summary_url=summary_url,
-        submissions=(Submission(execution_id="exec-7", chosen=NOW),),
+        submissions=(Submission(execution_id="exec-7", chosen=builders.NOON),),
     )
 
 

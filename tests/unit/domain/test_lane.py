@@ -241,27 +241,10 @@ def test_of_two_stopped_flows_each_tries_for_itself() -> None:
 # How many rows are enough
 
 
-def test_nothing_seen_is_not_enough() -> None:
-    assert not is_enough([])
-
-
 def test_a_file_that_waits_is_enough_once_one_of_a_later_second_was_seen() -> None:
     assert not is_enough([a_row(1)])
     assert not is_enough([a_row(1, "a"), a_row(1, "b")])
     assert is_enough([a_row(1, "a"), a_row(1, "b"), a_row(2)])
-
-
-def test_runs_that_are_under_way_set_aside_or_damaged_are_not_enough_however_many() -> None:
-    rows = [
-        a_row(1, state=State.EXECUTING),
-        *(aside(second, due=NOW) for second in range(2, 6)),
-        a_row(7, damage="broken"),
-        a_row(8, state=State.CANCELLED),
-    ]
-
-    assert not is_enough(rows)
-    assert not is_enough([*rows, a_row(9)])
-    assert is_enough([*rows, a_row(9), a_row(10)])
 
 
 def test_a_file_of_a_stopped_flow_does_not_tell_what_waits_behind_it() -> None:

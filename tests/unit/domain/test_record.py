@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import fields, is_dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any, get_type_hints
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.runs.record import EXTRA, NOT_SAVED, RECORD_FORMAT, Damaged, run_from_json, run_to_json
-from shared.runs.run import Run, new_run
+from shared.runs.run import Run
 from shared.runs.states import Direction, Outcome, State
 from shared.runs.values import (
     NOTHING_IN_PROCESS,
@@ -220,44 +220,6 @@ def test_a_record_of_a_run_that_has_just_been_opened_comes_back_as_it_was() -> N
     assert run_from_json(run_to_json(a_run())) == a_run()
 
 
-_instants = st.datetimes(min_value=datetime(2020, 1, 1), max_value=datetime(2040, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  # hypothesis wants naive bounds
-_texts = st.lists(st.text(max_size=9), max_size=3).map(tuple)
-
-
-def _built(kind: type, **options: Any) -> st.SearchStrategy[Any]:
-    """Return what makes values of a type; every field that is saved may say anything."""
-    moments = {datetime: _instants, datetime | None: st.none() | _instants}
-    saved = {each: hint for each, hint in get_type_hints(kind).items() if each not in NOT_SAVED | {EXTRA}}
-    return st.builds(kind, **{each: moments.get(hint, ...) for each, hint in saved.items()} | options)
-
-
-_seconds = st.floats(0, 1e6)
-_calls = st.lists(_built(RemoteCallRecord, took_s=_seconds), max_size=2).map(tuple)
-_steps = st.lists(_built(StepRecord, took_s=_seconds, calls=_calls), max_size=2).map(tuple)
-_runs = _built(
-    Run,
-    file=_built(FileFacts),
-    package=st.none() | _built(UploadedPackage),
-    entities=_texts,
-    submissions=st.lists(_built(Submission), max_size=3).map(tuple),
-    error_keys_of=st.none() | _texts,
-    failed_rows=st.lists(_built(FailedRow), max_size=2).map(tuple),
-    report_files=st.lists(_built(ReportFile), max_size=2).map(tuple),
-    problem=st.none() | _built(Problem),
-    held=st.none() | _built(Held),
-    waits=st.none() | _built(Wait),
-    reserved=_texts,
-    passed_by=_texts,
-    steps=_steps,
-    rerun=st.none() | _built(Rerun),
-)
-
-
-@given(_runs)
-def test_any_run_survives_its_record(run: Run) -> None:
-    assert run_from_json(run_to_json(run).encode()) == run
-
-
 def test_what_only_this_process_knows_is_never_saved() -> None:
     key = SecretUrl("https://blob.example/dmf/a?sig=topsecret")
     in_process = InProcess(has_chosen_id=True, package_url=key, download_url=key)
@@ -437,85 +399,3 @@ def test_a_record_that_something_has_changed_is_read_or_damaged_and_nothing_else
     except Damaged:
         return
     assert run_from_json(run_to_json(run)) == run
-
-
-# Records of version 1
-
-
-OLD = """
-{
-  "format": 1, "run_id": "0123456789ab", "flow": "import", "integration": "Kunden & Müller", "lane": "in-1",
-  "state": "uploaded", "state_since": "2026-11-02T08:30:00.123456+00:00",
-  "due": "2026-11-02T08:30:40.123456+00:00", "opened": "2026-11-02T08:30:00.123456+00:00",
-  "file": {
-    "name": "USMF_Größe 100%.zip", "item_id": "01ABC!7", "size_bytes": 7897, "etag": "\\"{85B04C8E},2\\"",
-    "modified": "2026-11-02T08:30:00.123456+00:00", "quick_xor_hash": "SgAAAAAAAAAAAAAAAQAAAAAAAAA=",
-    "folder": "/Processing", "is_complete": true, "web_url": "https://contoso-my.sharepoint.com/a.zip"
-  },
-  "order": "20261102T083000123456Z-01ABC%217", "data_project": "Customers", "company": "USMF",
-  "package": {
-    "blob_name": "a.zip", "blob_path": "blob.example/dmf/a.zip", "key_expires": "2026-11-02T08:30:40.123456+00:00"
-  },
-  "entities": ["Customers V3"],
-  "submissions": [
-    {
-      "execution_id": "one", "chosen": "2026-11-02T08:30:00.123456+00:00", "blob_name": "a.zip",
-      "fenced": "2026-11-02T08:30:40.123456+00:00", "missing_since": "2026-11-02T08:30:00.123456+00:00",
-      "delivered_as": ""
-    }
-  ],
-  "outcome": null, "reason": "", "attempts": 3, "error_keys_of": null, "report_attempts": 0, "failed_rows": [],
-  "failed_rows_total": 0, "summary_url": "", "report_url": "",
-  "trouble": {"text": "F&O is away", "since": "2026-11-02T08:30:00.123456+00:00"},
-  "steps": [
-    {
-      "step": "upload", "state": "uploaded", "began": "2026-11-02T08:30:00.123456+00:00", "took_s": 0.125,
-      "calls": [
-        {
-          "service": "F&O", "operation": "GetExecutionSummaryStatus", "status": null, "request_id": "8d3c",
-          "took_s": 1.5, "began": "2026-11-02T08:30:00.123456+00:00"
-        }
-      ],
-      "error": "no answer", "times": 7, "by": "", "why": ""
-    }
-  ],
-  "ended": null, "again": null, "again_of": "", "again_number": 0
-}
-"""
-
-
-def test_a_record_of_the_version_before_is_read_and_its_upload_belongs_to_a_claimed_file() -> None:
-    run = run_from_json(OLD)
-
-    assert (run.state, run.attempts, run.due) == (State.CLAIMED, 3, LATER)
-    assert run.package == UploadedPackage(blob_name="a.zip", blob_path="blob.example/dmf/a.zip", key_expires=LATER)
-    (submission,) = run.submissions
-    assert (submission.execution_id, submission.fenced, submission.never_began) == ("one", LATER, False)
-    assert run.problem == Problem(text="F&O is away", since=NOW)
-    assert (run.steps[0].state, run.steps[0].step) == (State.CLAIMED, "upload")
-    assert (run.reserved, run.held, run.failing_since, run.furthest) == ((), None, None, None)
-
-
-def test_a_record_of_the_version_before_goes_on_as_one_of_this_version() -> None:
-    run = run_from_json(OLD).submitting(Submission(execution_id="two", chosen=LATER), LATER)
-
-    read = run_from_json(run_to_json(run))
-
-    assert (read.state, read.execution_id, read.attempts) == (State.SUBMITTING, "two", 0)
-    assert content_of(read)["format"] == RECORD_FORMAT
-
-
-def test_a_new_runs_record_says_nothing_that_is_not_known_of_it() -> None:
-    """It is to fit into a listing beside what a list shows."""
-    run = new_run(
-        direction=Direction.IMPORT,
-        state=State.FOUND,
-        flow_name="import",
-        lane="in-1",
-        sort_key="20261102T083000000000Z-item",
-        file=FileFacts(name="USMF_1.zip"),
-        now=NOW,
-    )
-
-    since_2 = set(FULL) - set(json.loads(OLD))
-    assert set(content_of(run)) & since_2 == {"furthest"}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.runs.run import STEPS_KEPT, Run, name_with, new_execution_id, new_run
+from shared.runs.run import STEPS_KEPT, Run, name_with, new_execution_id
 from shared.runs.states import EXPORT_MOVES, IMPORT_MOVES, MOVES, PROGRESS, Direction, Outcome, State
 from shared.runs.values import (
     NOTHING_IN_PROCESS,
@@ -23,6 +23,7 @@ from shared.runs.values import (
     Wait,
 )
 from shared.secret import SecretUrl
+from tests import builders
 
 NOW = datetime(2026, 11, 2, 8, 30, 0, 123456, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=40)
@@ -362,10 +363,8 @@ def test_equal_steps_in_a_row_become_one_with_the_first_beginning_and_the_last_r
 @pytest.mark.parametrize(
     "other",
     [
-        a_step("prepare"),
-        a_step(error="other words"),
-        replace(a_step(), state=State.SUBMITTING),
-        replace(a_step(), calls=(A_CALL,)),
+        *(a_step("prepare"), a_step(error="other words")),
+        *(replace(a_step(), state=State.SUBMITTING), replace(a_step(), calls=(A_CALL,))),
     ],
     ids=["another step", "another error", "another state", "calls where there were none"],
 )
@@ -383,23 +382,14 @@ def test_a_history_keeps_its_last_steps_and_stays_small() -> None:
     assert run.steps[0].error == "error 25"
 
 
-def test_log_lines_name_the_execution_once_there_is_one() -> None:
-    assert "execution_id" not in a_run().log_keys()
-    run = replace(a_run(), submissions=(Submission(execution_id="one", chosen=NOW),))
-    assert run.log_keys() == {
-        "run_id": "0123456789ab",
-        "direction": "import",
-        "flow_name": "import",
-        "lane": "in-1",
-        "file": "USMF_Customers_001.zip",
-        "execution_id": "one",
-    }
-
-
-def test_log_lines_name_company_and_data_project_once_they_are_known() -> None:
+def test_log_lines_name_execution_company_and_data_project_once_they_are_known() -> None:
+    new = {"run_id": "0123456789ab", "direction": "import", "flow_name": "import", "lane": "in-1"}
+    new["file"] = "USMF_Customers_001.zip"
+    assert a_run().log_keys() == new
+    known = {"company": "USMF", "data_project": "Customers"}
     run = replace(a_run(), company="USMF", data_project="Customers")
-
-    assert {"company": "USMF", "data_project": "Customers"}.items() <= run.log_keys().items()
+    run = replace(run, submissions=(Submission(execution_id="one", chosen=NOW),))
+    assert run.log_keys() == {**new, **known, "execution_id": "one"}
 
 
 def test_what_two_people_did_one_after_the_other_is_told_of_both() -> None:
@@ -415,7 +405,7 @@ def test_what_two_people_did_one_after_the_other_is_told_of_both() -> None:
 
 
 def test_an_execution_id_is_readable_and_fits_into_fo() -> None:
-    execution_id = new_execution_id("Asset-Major-Types", NOW)
+    execution_id = new_execution_id("Asset-Major-Types", NOW.astimezone(timezone(timedelta(hours=-8))))
 
     assert re.fullmatch(r"Asset-Major-Types-20261102T083000-[0-9a-f]{12}", execution_id)
 
@@ -429,23 +419,8 @@ def test_no_two_execution_ids_are_alike() -> None:
     assert len({new_execution_id("Assets", NOW) for _ in range(1000)}) == 1000
 
 
-def test_an_execution_ids_moment_is_told_in_utc() -> None:
-    assert "T083000-" in new_execution_id("Assets", NOW.astimezone(timezone(timedelta(hours=-8))))
-
-
 def test_run_ids_differ_and_are_short() -> None:
-    ids = {
-        new_run(
-            direction=Direction.IMPORT,
-            state=State.FOUND,
-            flow_name="import",
-            lane="in-import",
-            sort_key="1",
-            file=FileFacts(name="a.zip"),
-            now=NOW,
-        ).run_id
-        for _ in range(1000)
-    }
+    ids = {builders.a_run().run_id for _ in range(1000)}
     assert len(ids) == 1000
     assert all(re.fullmatch(r"[0-9a-f]{12}", run_id) for run_id in ids)
 

@@ -87,6 +87,7 @@ def test_links_carry_the_key_on_if_the_page_was_asked_for_with_one_in_its_addres
 
     ours = [link for link in with_key.links() if link.startswith("/api/runs")]
     assert len(ours) == 7
+    assert any("outcome=NotSucceeded" in link and "day=" in link and link.endswith("#lists") for link in ours)
     assert all(link.partition("#")[0].endswith("code=k%26y") for link in ours)
     assert {"type": "hidden", "name": "code", "value": "k&y"} in with_key.all("input")
     assert "code=" not in without
@@ -133,16 +134,6 @@ def test_every_button_of_a_page_sends_what_the_app_takes() -> None:
     assert {"look-now", "run-all-again", "put-aside"} <= {each["data-act"] for each in buttons}
 
 
-def test_a_page_knows_the_version_that_it_was_made_of_until_its_run_has_ended() -> None:
-    view = run_view.view_run(hostile_run(), None)
-    ended = replace(hostile_run(), state=State.FILED, ended=NOON, outcome=Outcome.FAILED, problem=None)
-
-    page, over = (Elements(pages.run_page(each, PLAIN).body) for each in (view, run_view.view_run(ended, None)))
-
-    assert page.values("data-etag") == [pages.as_json(view, PLAIN).headers["ETag"]]
-    assert over.values("data-poll") == over.values("data-etag") == []
-
-
 @pytest.mark.parametrize(("outcome", "label"), [("GivenUp", "Cancelled by a person"), ("Canceled", "Canceled in F&O")])
 def test_who_cancelled_a_run_is_said_on_its_page_and_in_the_list(outcome: str, label: str) -> None:
     run = replace(hostile_run(), state=State.FILED, ended=NOON, outcome=Outcome(outcome), problem=None)
@@ -177,16 +168,6 @@ def test_problems_stand_at_the_top_of_the_health_page() -> None:
     page = pages.health_page(replace(hostile_health(), checks=tuple(shown)), PLAIN)
 
     assert re.findall(r"check \d", Elements(page.body).text) == ["check 1", "check 3", "check 2", "check 0"]
-
-
-def test_the_health_of_an_app_whose_settings_are_wrong_is_a_page_too() -> None:
-    check = health.Check(name="Settings", grade=health.Grade.PROBLEM, message="FO_URL is missing.")
-    found = health.Health(version="1.0", grade=health.Grade.PROBLEM, checks=(check,))
-
-    page = Elements(pages.health_page(found, PLAIN).body)
-
-    assert "FO_URL is missing." in page.text
-    assert "Queues" not in page.text
 
 
 def test_a_signed_in_user_is_shown_and_not_asked_for_a_name() -> None:

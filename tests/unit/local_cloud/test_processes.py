@@ -15,7 +15,7 @@ import pytest
 from local_cloud.processes import ChildFailed, ChildProcess
 from tests.closed_port import closed_port
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PATIENCE_S = 60.0  # costs nothing when all is well
 on_posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no polite signal")
 
