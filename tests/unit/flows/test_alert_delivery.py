@@ -13,7 +13,6 @@ from azure.storage.blob import BlobServiceClient
 from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from local_cloud.faults import Fault
-from local_cloud.finance_operations.knobs import Behaviour
 from local_cloud.receivers import SERVICE, Receivers, text_of
 from shared.alerts import delivery
 from shared.alerts.alert import Alert, Category, NotificationKind
@@ -315,39 +314,6 @@ def test_open_trouble_is_reminded_of_each_day_and_its_end_is_told_once(world: Wo
     assert kept(world) == []
 
 
-@pytest.mark.parametrize(("hours", "reminders"), [("0", 0), ("6", 3)])
-def test_how_often_is_reminded_is_a_setting(
-    make_alerting: MakeAlerting, receivers: Receivers, hours: str, reminders: int
-) -> None:
-    world = make_alerting(settings={"ALERT_REMIND_AFTER_HOURS": hours})
-    lane = into_trouble(world)
-
-    for _ in range(24):
-        world.deliver_alerts()
-        world.clock.advance(HOUR_S)
-        world.wake(lane)
-
-    assert [word for _, word in words(receivers)].count(NotificationKind.REMINDER) == reminders
-
-
-def test_an_execution_that_hangs_is_told_and_its_end_too(make_alerting: MakeAlerting, receivers: Receivers) -> None:
-    world = make_alerting(settings={"IMPORT_STUCK_AFTER_MINUTES": "30"}, behaviour=Behaviour(never_ends=True))
-    world.put("USMF_1.zip")
-    world.look()
-    (lane,) = world.heads()
-    let_pass(world, lane, timedelta(hours=1))
-    world.deliver_alerts()
-
-    (run,) = world.open_runs()
-    world.fno.end_now(run.execution_id)
-    world.run_until_quiet()
-    world.deliver_alerts()
-
-    assert [word for _, word in words(receivers)] == [NotificationKind.NEW, NotificationKind.RESOLVED]
-    assert "hang" in heard(receivers)[0]["text"]
-    assert world.files("Success") == ["USMF_1.zip"]
-
-
 def test_trouble_that_is_over_before_anybody_could_be_told_is_told_as_over(world: World, receivers: Receivers) -> None:
     into_trouble(world)
     break_down(receivers)
@@ -439,17 +405,6 @@ def test_trouble_that_trickles_makes_no_more_than_five_messages_in_a_quarter_of_
     assert len({key for key, _ in words(receivers)}) == 60
 
 
-def test_a_few_alerts_at_once_are_told_one_by_one_oldest_first(world: World, receivers: Receivers) -> None:
-    for number in (2, 1, 3):
-        world.clock.advance(-1)
-        many_alerts(world, 1, first=number)
-
-    world.deliver_alerts()
-
-    assert [key for key, _ in words(receivers)] == ["ended-0003", "ended-0001", "ended-0002"]
-    assert len(receivers.deliveries) == 3
-
-
 # A channel that fails
 
 
@@ -477,17 +432,6 @@ def test_a_channel_that_fails_holds_up_no_run_and_no_other_channel_and_hears_all
     assert len(receivers.deliveries) == before + 1
     assert len(world.onedrive.mails) == 1
     assert kept(world) == []
-
-
-def test_a_channel_that_fails_is_not_tried_more_than_five_times_in_a_quarter_of_an_hour(
-    world: World, receivers: Receivers
-) -> None:
-    break_down(receivers, faults.lost_after())  # it takes each message, and nobody can know
-    many_alerts(world, 1)
-
-    minutes_pass(world, 15)
-
-    assert len(receivers._faults.calls) <= 2 * 5  # a lost answer of an idempotent call is asked for once more
 
 
 def test_a_channel_that_is_set_anew_hears_of_what_is_open(make_alerting: MakeAlerting, receivers: Receivers) -> None:
@@ -583,20 +527,6 @@ def test_trouble_whose_words_hold_another_id_each_time_is_told_once(
         body = {"error": {"code": "accessDenied", "message": f"Not permitted. Trace {trace}, at 2026-03-01T12:00:07Z"}}
         world.faults.clear()
         world.faults.add(graph_fault("GET", "children", faults.status(403, body=body), times=None))
-        with pytest.raises(AppError):
-            do_duties(world.services)
-
-    assert [word for _, word in words(receivers)] == [NotificationKind.NEW]
-
-
-def test_passing_trouble_does_not_say_that_the_other_kind_is_over(
-    make_alerting: MakeAlerting, receivers: Receivers
-) -> None:
-    world = make_alerting()
-    for do in (faults.status(403), faults.status(503), faults.status(403)):
-        world.faults.clear()
-        world.faults.add(graph_fault("GET", "children", do, times=None))
-        world.services = world.new_process()
         with pytest.raises(AppError):
             do_duties(world.services)
 

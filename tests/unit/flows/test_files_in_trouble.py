@@ -21,7 +21,7 @@ from shared.runs.states import Outcome, State
 from shared.runs.store import OpenLanes, RunStore
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import ALERTS, IMPORT_STATES, as_soon_as, graph_fault, let_pass, look_and_finish
+from tests.unit.flows.trouble import IMPORT_STATES, as_soon_as, graph_fault, let_pass, look_and_finish
 from tests.world import FOLDERS, World
 
 BAD_ROW: Final = (("B", "#ERROR here"),)
@@ -71,22 +71,6 @@ def test_a_file_that_is_deleted_and_put_in_anew_while_it_waits_is_imported_once(
 
     assert world.imports() == [("USMF", 2)]
     assert {run.outcome for run in world.ended_runs()} == {Outcome.WITHDRAWN, Outcome.SUCCEEDED}
-
-
-def test_a_package_costs_graph_two_moves_and_a_download_and_one_question_more_where_the_move_tells_no_address(
-    make_world: MakeWorld,
-) -> None:
-    world = make_world()
-    world.put("USMF_first.zip")
-    look_and_finish(world)  # after that the process knows its folders
-    for is_told, calls in ((True, ["PATCH", "GET", "PATCH"]), (False, ["PATCH", "GET", "GET", "PATCH"])):
-        world.onedrive.knobs.changes_tell_download_url = is_told
-        world.put(f"USMF_{is_told}.zip")
-        world.look()
-        world.faults.forget_calls()
-        world.run_until_quiet()
-
-        assert [call.method for call in world.faults.calls if call.service.startswith("graph")] == calls
 
 
 # What a person does in the middle of it
@@ -230,22 +214,6 @@ def test_a_path_of_400_letters_travels_and_one_that_would_grow_longer_is_told_in
     assert grows in world.files(f"{deep}/Er")
     (refused,) = [run for run in world.ended_runs() if run.outcome is Outcome.REJECTED]
     assert "too long" in refused.reason
-
-
-def test_a_report_for_which_the_path_is_too_long_keeps_no_lane_from_going_on(make_world: MakeWorld) -> None:
-    deep = "/".join(["d" * 60] * 4)
-    world = make_world(settings={**ALERTS, "ERROR_FOLDER": deep})
-    world.look()
-    name = f"USMF_{'n' * (400 - len(deep) - 1 - 9)}.zip"
-    world.put(name, b"Dear Sir or Madam")
-
-    look_and_finish(world)
-
-    assert world.files(deep) == [name]
-    (run,) = world.ended_runs()
-    assert run.outcome is Outcome.REJECTED
-    (mail,) = world.mails()
-    assert "not a zip" in mail.content
 
 
 @pytest.mark.parametrize("status", [400, 403])

@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -19,7 +18,7 @@ from shared.clients.graph.onedrive import OneDrive
 from shared.errors import AppError
 from shared.health.checks import check_health
 from shared.health.health import Check, Grade
-from shared.scan import folder_scans, scan_requests
+from shared.scan import scan_requests
 from tests.unit.flows.conftest import MakeTold, MakeWorld
 from tests.unit.flows.trouble import graph_fault, write_record
 from tests.world import World, wait_for
@@ -376,11 +375,3 @@ def test_a_timer_that_does_not_run_is_shown_at_each_folder_after_a_quarter_of_an
     (check,) = folder_checks(told)
 
     assert (check.grade, check.advice) == (Grade.PROBLEM, "Check that the timer runs.")
-
-
-def test_what_is_noted_names_the_folder_for_people_who_read_it(told: World, tmp_path: Path) -> None:
-    tick(told)
-
-    note = told.services.checkpoints.read(folder_scans.CHECKPOINT).content
-
-    assert f"drives/{told.onedrive.drive_id} /Input" in note.values()

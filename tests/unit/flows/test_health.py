@@ -170,17 +170,6 @@ def test_a_scan_that_fails_does_not_count_as_one(world: World) -> None:
     assert check_named(health, "Scan for new files").grade is Grade.PROBLEM
 
 
-def test_what_keeps_the_timer_from_its_work_is_told(world: World) -> None:
-    world.faults.add(graph_fault("GET", "/children", faults.status(403), times=None))
-    with pytest.raises(Exception, match="does not permit"):
-        do_duties(world.services)
-
-    check = check_named(health_of(world), "OneDrive cannot be scanned")
-
-    assert check.grade is Grade.PROBLEM
-    assert "does not permit" in check.message
-
-
 def test_a_lane_whose_head_needs_a_person_is_trouble_and_says_what_to_do(world: World) -> None:
     world.put("USMF_1.zip")
     world.look()

@@ -105,17 +105,6 @@ def test_a_subscription_that_graph_has_dropped_is_made_anew_at_its_renewal(make_
     assert (created(world), renewed(world)) == (2, 1)
 
 
-def test_a_file_that_the_timer_found_first_lets_the_subscription_be_looked_at(make_notified: MakeNotified) -> None:
-    world = make_notified()
-    world.keep_watch()
-    world.onedrive.forget_subscription(subscription_id(world))
-    world.put("USMF_1.zip")
-
-    world.keep_watch()
-
-    assert len(world.onedrive.subscriptions) == 1
-
-
 def test_a_subscription_that_graph_has_of_us_already_is_adopted(
     make_notified: MakeNotified, receiver: Receiver
 ) -> None:
