@@ -5,10 +5,9 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import Any, Final, cast
+from typing import Any, Final, NoReturn, cast
 
 import pytest
-from azure.storage.blob import BlobServiceClient
 
 from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
@@ -24,7 +23,7 @@ from shared.runs.states import Outcome
 from tests.alerts import an_alert
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeNotified, MakeWorld
-from tests.unit.flows.trouble import ALERTS, fno_fault, graph_fault, let_pass, look_and_finish
+from tests.unit.flows.trouble import ALERTS, fno_fault, graph_fault, heard, let_pass, look_and_finish, records
 from tests.world import World
 
 APP_URL: Final = "https://fo.contoso.com"
@@ -50,11 +49,6 @@ def make_alerting(make_world: MakeWorld, receivers: Receivers) -> MakeAlerting:
 @pytest.fixture
 def world(make_alerting: MakeAlerting) -> World:
     return make_alerting()
-
-
-def heard(receivers: Receivers) -> list[dict[str, Any]]:
-    """Return every alert that the webhook took, those of digests one by one."""
-    return [alert for delivery in receivers.deliveries for alert in delivery.content["alerts"]]
 
 
 def words(receivers: Receivers) -> list[tuple[str, str]]:
@@ -87,6 +81,10 @@ def out_of_trouble(world: World) -> None:
     world.run_until_quiet()
 
 
+def storage_is_away(_: Alert) -> NoReturn:
+    raise TryAgain("storage is away")
+
+
 def many_alerts(world: World, count: int, first: int = 0) -> None:
     for number in range(first, first + count):
         world.services.outbox.put(an_alert(key=f"ended-{number:04}", since=world.clock.now()))
@@ -108,38 +106,23 @@ def test_an_alert_of_a_failed_import_says_all_that_a_person_needs(world: World, 
 
     (alert,) = heard(receivers)
     (run,) = world.ended_runs()
-    assert alert["title"] == "import, USMF_Customers_001.zip: PartiallySucceeded"
-    assert (alert["file"], alert["company"], alert["dataProject"]) == (
-        "USMF_Customers_001.zip",
-        "USMF",
-        "Asset-Major-Types",
-    )
+    expected = {
+        "title": "import, USMF_Customers_001.zip: PartiallySucceeded",
+        "file": "USMF_Customers_001.zip",
+        "company": "USMF",
+        "dataProject": "Asset-Major-Types",
+        "outcome": "PartiallySucceeded",
+        "executionId": run.execution_id,
+        "runId": run.run_id,
+        "rowErrorsTotal": 2,
+        "over": None,
+    }
+    assert {name: alert[name] for name in expected} == expected
     assert "2 row errors" in alert["text"]
-    assert (alert["outcome"], alert["executionId"], alert["runId"]) == (
-        "PartiallySucceeded",
-        run.execution_id,
-        run.run_id,
-    )
-    assert alert["rowErrorsTotal"] == 2
     assert "#ERROR one" in str(alert["rowErrors"][0])
     assert alert["links"]["run"] == f"{APP_URL}/api/runs/{address_of(run)}"
     assert alert["links"]["financeOperations"] == run.summary_url != ""
     assert alert["links"]["report"] == run.report_url != ""
-    assert alert["over"] is None
-
-
-def test_the_link_to_a_run_that_goes_on_finds_it_then_and_after_its_end(world: World, receivers: Receivers) -> None:
-    into_trouble(world)
-    world.deliver_alerts()
-
-    (alert,) = heard(receivers)
-    address = alert["links"]["run"].removeprefix(f"{APP_URL}/api/runs/")
-    assert world.services.store.run_at(address) is not None
-    out_of_trouble(world)
-    found = world.services.store.run_at(address)
-    assert found is not None
-    assert found.run_id == alert["runId"]
-    assert alert["links"]["financeOperations"] == world.fno.url
 
 
 def test_an_alert_goes_to_every_channel_that_is_set(make_alerting: MakeAlerting, receivers: Receivers) -> None:
@@ -214,8 +197,9 @@ def test_trouble_that_is_noticed_again_and_again_is_told_once(world: World, rece
         let_pass(world, lane, timedelta(minutes=2))
         world.deliver_alerts()
 
-    ((_, word),) = words(receivers)
-    assert word == NotificationKind.NEW
+    (alert,) = heard(receivers)
+    assert alert["word"] == NotificationKind.NEW
+    assert alert["links"]["financeOperations"] == world.fno.url
 
 
 def test_two_timers_at_once_tell_once(world: World, receivers: Receivers) -> None:
@@ -238,9 +222,6 @@ def test_a_crash_between_telling_and_noting_tells_twice_under_one_id(
 ) -> None:
     many_alerts(world, 1)
 
-    def storage_is_away(_: Alert) -> Alert:
-        raise TryAgain("storage is away")
-
     with monkeypatch.context() as patched:
         patched.setattr(world.services.outbox, "save", storage_is_away)
         with pytest.raises(TryAgain):
@@ -254,9 +235,6 @@ def test_a_crash_between_telling_and_noting_tells_twice_under_one_id(
 def test_trouble_whose_alert_could_not_be_kept_is_told_with_the_next_try_and_delays_nothing(
     world: World, receivers: Receivers, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def storage_is_away(_: Alert) -> bool:
-        raise TryAgain("storage is away")
-
     with monkeypatch.context() as patched:
         patched.setattr(world.services.outbox, "put", storage_is_away)
         lane = into_trouble(world)
@@ -274,9 +252,6 @@ def test_a_failed_run_whose_alert_could_not_be_kept_ends_later_and_is_told(
     world.put("USMF_1.zip", b"no package")
     world.look()
     (lane,) = world.heads()
-
-    def storage_is_away(_: Alert) -> bool:
-        raise TryAgain("storage is away")
 
     with monkeypatch.context() as patched:
         patched.setattr(world.services.outbox, "put", storage_is_away)
@@ -345,8 +320,7 @@ def test_trouble_that_ends_in_a_failure_is_over_and_the_failure_is_told(world: W
 def test_trouble_of_a_run_whose_record_a_person_deleted_is_over(world: World, receivers: Receivers) -> None:
     into_trouble(world)
     world.deliver_alerts()
-    with BlobServiceClient.from_connection_string(world.connection) as blobs:
-        container = blobs.get_container_client(world.container)
+    with records(world) as container:
         for row in list(container.list_blobs(name_starts_with="open/")):
             container.delete_blob(row.name)
 
@@ -360,8 +334,7 @@ def test_a_record_that_cannot_be_read_keeps_its_alert_open_and_lets_others_be_to
 ) -> None:
     into_trouble(world)
     world.deliver_alerts()
-    with BlobServiceClient.from_connection_string(world.connection) as blobs:
-        container = blobs.get_container_client(world.container)
+    with records(world) as container:
         (row,) = container.list_blobs(name_starts_with="open/")
         container.upload_blob(row.name, b"{", overwrite=True)
     many_alerts(world, 1)

@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 import pytest
-from azure.storage.blob import BlobServiceClient
 
 from inbound_trigger.keep_watch import do_duties
 from operations import actions, list_view, run_view
@@ -15,7 +14,7 @@ from shared.health.health import Grade
 from shared.runs import wake
 from shared.runs.states import Outcome, State
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import ALERTS, as_soon_as
+from tests.unit.flows.trouble import ALERTS, as_soon_as, records
 from tests.world import World
 
 ME = Requester(by="Ada", why="it is broken")
@@ -24,14 +23,7 @@ TWO_FLOWS = {
         {
             "imports": [
                 {"name": "one", "inputFolder": "Input", "dataProject": "Asset-Major-Types"},
-                {
-                    "name": "two",
-                    "inputFolder": "Two/Input",
-                    "processingFolder": "Two/Processing",
-                    "successFolder": "Two/Success",
-                    "errorFolder": "Two/Error",
-                    "dataProject": "Customers",
-                },
+                {"name": "two", "inputFolder": "Two/Input", "dataProject": "Customers"},
             ]
         }
     ),
@@ -41,8 +33,8 @@ TWO_FLOWS = {
 
 def damage(world: World, place: str, how: str) -> None:
     """Damage the record of an open run."""
-    with BlobServiceClient.from_connection_string(world.connection) as blobs:
-        blob = blobs.get_container_client(world.container).get_blob_client(f"open/{place}")
+    with records(world) as container:
+        blob = container.get_blob_client(f"open/{place}")
         content = json.loads(blob.download_blob().readall())
         metadata: dict[str, str] | None = dict(blob.get_blob_properties().metadata or {})
         assert metadata is not None
@@ -145,8 +137,7 @@ def test_a_person_may_put_it_aside_and_nothing_is_deleted(make_world: MakeWorld)
 
     assert answer is not None
     assert answer.done
-    with BlobServiceClient.from_connection_string(world.connection) as blobs:
-        container = blobs.get_container_client(world.container)
+    with records(world) as container:
         assert container.download_blob(f"damaged/{place}").readall() == b'{"format": 2, "run_id'
     world.clock.advance(3600)
     minutes_go_by(world, 20)
@@ -171,8 +162,8 @@ def test_an_unknown_field_alone_is_kept_and_written_back(world: World) -> None:
     world.put("USMF_1.zip")
     world.look()
     (place,) = ["/".join(place) for place in world.services.store.open_places()]
-    with BlobServiceClient.from_connection_string(world.connection) as blobs:
-        blob = blobs.get_container_client(world.container).get_blob_client(f"open/{place}")
+    with records(world) as container:
+        blob = container.get_blob_client(f"open/{place}")
         content: dict[str, Any] = json.loads(blob.download_blob().readall())
         content["colour"] = "green"
         content["file"]["shape"] = {"round": True}
@@ -183,8 +174,7 @@ def test_an_unknown_field_alone_is_kept_and_written_back(world: World) -> None:
 
     (run,) = world.ended_runs()
     assert run.outcome is Outcome.SUCCEEDED
-    with BlobServiceClient.from_connection_string(world.connection) as blobs:
-        container = blobs.get_container_client(world.container)
+    with records(world) as container:
         (name,) = [row.name for row in container.list_blobs(name_starts_with="ended/")]
         ended = json.loads(container.download_blob(name).readall())
     assert ended["colour"] == "green"

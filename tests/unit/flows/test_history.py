@@ -228,18 +228,3 @@ def test_of_very_many_row_errors_a_record_keeps_the_first_and_the_count() -> Non
     assert run.failed_rows[0].message.startswith("https://a.blob.core.windows.net/x?sig=*** xxx")
     assert len(run.failed_rows[0].message) == 500
     assert run_from_json(run_to_json(run)) == run
-
-
-def test_a_run_under_way_is_shown_with_what_it_waits_for(world: World) -> None:
-    world.put("USMF_First_001.zip")
-    world.put("USMF_Second_002.zip")
-    world.look()
-    lane = next(iter(world.heads()))
-    world.wake(lane)
-    listed = list_view.list_runs(Filters(), "", world.services)
-
-    pages_shown = [shown(world, line.run.address) for line in listed.under_way]
-
-    waits = {view.next.waits_for for view in pages_shown if view.next}
-    assert waits == {"F&O to finish the execution", "its turn"}
-    assert (listed.figures.running, listed.figures.waiting) == (1, 1)

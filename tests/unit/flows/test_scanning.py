@@ -1,6 +1,5 @@
 """Scans: how new files are found, by notifications and every minute, and how few scans a storm costs."""
 
-import json
 from typing import Final
 
 import pytest
@@ -13,20 +12,12 @@ from shared.errors import TryAgain
 from shared.runs.states import Outcome
 from shared.scan import scan, scan_requests
 from shared.scan.scan_requests import CLOCKS_DIFFER_BY, request_message
-from shared.scan.throttle import ECHO, SCAN_EVERY_S
+from shared.scan.throttle import ECHO
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import graph_fault
+from tests.unit.flows.trouble import graph_fault, imports_of
 from tests.world import World, wait_for
 
-THREE_IMPORTS: Final = json.dumps(
-    {
-        "imports": [
-            {"name": "customers", "inputFolder": "Customers/Input", "dataProject": "Customers"},
-            {"name": "vendors", "inputFolder": "Vendors/Input", "dataProject": "Vendors"},
-            {"name": "assets", "inputFolder": "Assets/Input", "dataProject": "Assets"},
-        ]
-    }
-)
+THREE_IMPORTS: Final = imports_of("customers", "vendors", "assets")
 
 
 def listings(world: World) -> int:
@@ -208,23 +199,6 @@ def test_a_scan_that_finds_nothing_after_a_change_of_our_own_scans_no_more(world
     world.clock.advance(ECHO.total_seconds() + 1)
     look(world)
     assert [delay_s for _, delay_s in world.scans_asked_for()] == [5]
-
-
-def test_notifications_in_a_row_ask_for_one_scan_at_once_and_one_three_seconds_later(world: World) -> None:
-    at_once: list[str] = []
-    for _ in range(20):
-        scan_requests.request_scan(world.services, at_once=at_once.append)
-        world.clock.advance(0.1)
-
-    assert len(at_once) == 1
-    ((text, delay_s),) = world.scans_asked_for()
-    assert delay_s == SCAN_EVERY_S
-
-    world.clock.advance(delay_s)
-    world.put("USMF_1.zip")
-    look(world, at_once[0])
-    look(world, text)
-    assert len(world.heads()) == 1
 
 
 def test_folders_in_input_are_left_alone(world: World) -> None:

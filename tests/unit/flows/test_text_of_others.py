@@ -3,8 +3,6 @@
 That each escape holds for itself is tested in ``tests/hostile/test_escapes.py``.
 """
 
-import csv
-import io
 from typing import Final
 
 import pytest
@@ -116,20 +114,6 @@ def test_a_secret_in_a_row_error_is_in_no_record_page_alert_or_report(make_told:
     assert "Cannot read" in run.reason
     assert "Cannot read" in beside
     assert "-secret" not in everywhere
-
-
-def test_a_formula_sign_behind_a_list_separator_starts_no_formula_in_the_csv(world: World) -> None:
-    message = "Value; =1+1 is wrong;@SUM(A1)"
-    rows = f'[{{"RecordId":"=2","Field":"A","ErrorMessage":"{message}"}}]'
-    world.faults.add(fno_fault("GetExecutionErrors", faults.status(200, body={"value": rows}), times=None))
-    world.put("USMF_1.zip", build_package(rows=(("B", "#ERROR here"),)))
-
-    look_and_finish(world)
-
-    text = (world.folder / "Error" / "USMF_1.zip.errors.csv").read_text("utf-8-sig")
-    for delimiter in ",;\t":
-        cells = [cell.lstrip(' "') for row in csv.reader(io.StringIO(text), delimiter=delimiter) for cell in row]
-        assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))], delimiter
 
 
 # Reports

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
@@ -20,6 +20,18 @@ from shared.runs.store import Lane
 from tests.world import World
 
 ALERTS: Final = {"ALERT_RECIPIENT": "ops@contoso.com", "ALERT_SENDER": "app@contoso.com"}
+
+
+def imports_of(*names: str) -> str:
+    """Return the setting INTEGRATIONS with imports of these names, each with a folder and a data project of its own."""
+    return json.dumps(
+        {
+            "imports": [
+                {"name": name, "inputFolder": f"{name.title()}/Input", "dataProject": name.title()} for name in names
+            ]
+        }
+    )
+
 
 # One drive under two addresses, of which one may be in trouble.
 TWO_DRIVES: Final = json.dumps(
@@ -79,9 +91,15 @@ def look_and_finish(world: World) -> None:
     world.run_until_quiet(at_most_s=7200)
 
 
+def heard(receivers: Receivers, kind: str = "") -> list[dict[str, Any]]:
+    """Return every alert of a kind that the webhook took, those of digests one by one; of all kinds if it is empty."""
+    alerts = [alert for delivery in receivers.deliveries for alert in delivery.content["alerts"]]
+    return [alert for alert in alerts if alert["key"].startswith(kind)]
+
+
 def told_titles(receivers: Receivers) -> list[str]:
-    """Return the titles of all alerts that the webhook took, those of digests one by one."""
-    return [alert["title"] for delivery in receivers.deliveries for alert in delivery.content["alerts"]]
+    """Return the titles of all alerts that the webhook took."""
+    return [alert["title"] for alert in heard(receivers)]
 
 
 @contextmanager
