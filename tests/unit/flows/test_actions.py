@@ -24,6 +24,7 @@ from shared.runs.store import RunStore
 from tests.exports import PROJECT, prepared
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
+from tests.unit.flows.trouble import lane_of
 from tests.world import World
 
 ANNA = Requester(by="anna@contoso.com", why="the rows are mended")
@@ -56,9 +57,7 @@ def ended(world: World, name: str) -> Run:
 
 def under_way(world: World, state: State, name: str = NAME) -> Run:
     """Return the run of a new file, which has just come to a state and waits in it."""
-    world.put(name)
-    world.look()
-    (lane,) = world.heads()
+    lane = lane_of(world, name)
     steps = {**import_steps.STEPS, state: lambda run, services: run.waiting(3600, services.now())}
     worker.advance(lane, replace(import_steps.MACHINE, steps=steps), world.services)
     (run,) = world.open_runs()
@@ -299,7 +298,12 @@ def test_all_that_a_filter_shows_is_run_again_once_and_nothing_that_came_later(w
     seen = world.clock.now()
     filters = Filters(outcome=NOT_SUCCEEDED)
 
+    def offered_for_all() -> list[Verb]:
+        return [offer.verb for offer in list_view.list_runs(filters, "", world.services).actions]
+
+    assert offered_for_all() == [Verb.SCAN_NOW, Verb.RUN_ALL_AGAIN]
     first = reruns.run_all_again(filters, seen, ANNA, world.services)
+    assert offered_for_all() == [Verb.SCAN_NOW]
     world.clock.advance(1)
     world.run_until_quiet()
     second = reruns.run_all_again(filters, seen, ANNA, world.services)
@@ -329,18 +333,6 @@ def test_before_all_are_run_again_it_is_said_how_many_and_which_and_just_those_a
     assert "More runs match" in offer.effect
     assert [each.message.partition(":")[0] for each in answer.each] == ["USMF_3.zip", "USMF_2.zip", "USMF_1.zip"]
     assert rest.effect.startswith("1 ended run is run again: USMF_0.zip, opened 2026-11-02 08:")
-
-
-def test_running_all_again_is_not_offered_where_it_would_do_nothing(world: World) -> None:
-    failed(world, "USMF_1.zip")
-    world.clock.advance(1)
-    filters = Filters(outcome=NOT_SUCCEEDED)
-    offered = [offer.verb for offer in list_view.list_runs(filters, "", world.services).actions]
-
-    reruns.run_all_again(filters, world.clock.now(), ANNA, world.services)
-
-    assert offered == [Verb.SCAN_NOW, Verb.RUN_ALL_AGAIN]
-    assert [offer.verb for offer in list_view.list_runs(filters, "", world.services).actions] == [Verb.SCAN_NOW]
 
 
 # Check now
@@ -600,12 +592,7 @@ def test_a_lane_is_paused_once_by_whoever_is_first(world: World) -> None:
     assert (lane.pause.by, lane.pause.why) == (ANNA.by, ANNA.why)
     assert [offer.verb for offer in lane.actions] == [Verb.RESUME]
 
-
-def test_resuming_twice_is_resuming_once_and_an_unknown_flow_is_said_to_be_unknown(world: World) -> None:
-    actions.pause("import", ANNA, world.services)
-
     answers = [actions.resume("import", ANNA, world.services) for _ in range(2)]
-
     assert [answer and answer.done for answer in answers] == [True, True]
     assert actions.pause("no such flow", ANNA, world.services) is None
     assert actions.resume("no such flow", ANNA, world.services) is None

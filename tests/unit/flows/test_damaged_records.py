@@ -107,23 +107,6 @@ def test_it_is_reported_and_shown_and_other_lanes_pages_health_and_the_timer_go_
     assert any("damaged" in check.message or "damaged" in check.name for check in found.checks)
 
 
-@pytest.mark.parametrize("how", ["newer", "broken JSON", "wrong types"])
-def test_it_keeps_its_own_lane_busy_only_if_something_may_have_been_sent(make_world: MakeWorld, how: str) -> None:
-    world = make_world(settings=TWO_FLOWS)
-    a_damaged_one(world, how)
-    minutes_go_by(world, 4)
-    assert world.files("Success") == ["USMF_2.zip"]
-
-
-@pytest.mark.parametrize("how", ["newer", "broken JSON"])
-def test_a_damaged_run_that_f_and_o_may_be_working_on_keeps_its_lane(make_world: MakeWorld, how: str) -> None:
-    world = make_world(settings=TWO_FLOWS)
-    a_damaged_one(world, how, State.EXECUTING)
-    minutes_go_by(world, 4)
-    assert world.files("Success") == []
-    assert world.calls("ImportFromPackage") == 2  # its own, and that of the other lane
-
-
 def test_a_person_may_put_it_aside_and_nothing_is_deleted(make_world: MakeWorld) -> None:
     world = make_world(settings=TWO_FLOWS)
     place = a_damaged_one(world, "broken JSON", State.EXECUTING)

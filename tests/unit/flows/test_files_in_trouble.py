@@ -4,7 +4,6 @@ import string
 import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -21,7 +20,7 @@ from shared.runs.states import Outcome, State
 from shared.runs.store import OpenLanes, RunStore
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import IMPORT_STATES, as_soon_as, graph_fault, let_pass, look_and_finish
+from tests.unit.flows.trouble import IMPORT_STATES, as_soon_as, graph_fault, lane_of, let_pass, look_and_finish
 from tests.world import FOLDERS, World
 
 BAD_ROW: Final = (("B", "#ERROR here"),)
@@ -33,9 +32,7 @@ BAD_ROW: Final = (("B", "#ERROR here"),)
 def test_a_file_that_is_still_being_written_stays_in_input_until_it_is_whole(make_world: MakeWorld) -> None:
     world = make_world(knobs=Knobs(pending_s=3600))
     package = build_package(rows=(("A", "Alpha"), ("B", "Beta")))
-    world.put("USMF_1.zip", package[: len(package) // 2])
-    world.look()
-    (lane,) = world.heads()
+    lane = lane_of(world, "USMF_1.zip", package[: len(package) // 2])
     let_pass(world, lane, timedelta(seconds=15))
     assert world.files("Input") == ["USMF_1.zip"]
 
@@ -49,15 +46,13 @@ def test_a_file_that_is_still_being_written_stays_in_input_until_it_is_whole(mak
 
 def test_a_file_that_is_written_on_after_its_claim_is_imported_as_it_is_when_it_is_sent(world: World) -> None:
     world.put("USMF_1.zip", b"only a beginning")
-    as_soon_as(world, State.CLAIMED, lambda _: _write(world.folder / "Processing" / "USMF_1.zip", build_package()))
+    as_soon_as(
+        world, State.CLAIMED, lambda _: (world.folder / "Processing" / "USMF_1.zip").write_bytes(build_package())
+    )
 
     look_and_finish(world)
 
     assert world.imports() == [("USMF", 1)]
-
-
-def _write(file: Path, content: bytes) -> None:
-    file.write_bytes(content)
 
 
 def test_a_file_that_is_deleted_and_put_in_anew_while_it_waits_is_imported_once(world: World) -> None:
@@ -237,9 +232,7 @@ def test_a_file_that_somebody_has_open_is_claimed_and_filed_when_it_is_closed(
     make_world: MakeWorld, shape: str
 ) -> None:
     world = make_world(knobs=Knobs(locked={"USMF_1.zip": shape}))
-    world.put("USMF_1.zip")
-    world.look()
-    (lane,) = world.heads()
+    lane = lane_of(world)
     let_pass(world, lane, timedelta(seconds=5))
     assert world.files("Input") == ["USMF_1.zip"]
 

@@ -19,7 +19,7 @@ from tests.exports import EXPORT, delivered, export, prepared
 from tests.faults.interception import answered
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import ALERTS, as_soon_as, fno_fault, let_pass, look_and_finish
+from tests.unit.flows.trouble import ALERTS, as_soon_as, fno_fault, lane_of, let_pass, look_and_finish
 from tests.world import PROJECT, World
 
 GOOD_AND_BAD: Final = (("A", "Alpha"), ("B", "#ERROR here"))
@@ -39,9 +39,7 @@ def polls_every(seconds: int) -> dict[str, str]:
 def test_an_import_that_stays_unknown_for_ever_ends_as_its_entities_and_rows_say(
     make_world: MakeWorld, rows: tuple[tuple[str, str], ...], outcome: Outcome
 ) -> None:
-    world = make_world(
-        settings={"POLL_FIRST_SECONDS": "240", "POLL_LONGEST_SECONDS": "240"}, behaviour=Behaviour(outcome="Unknown")
-    )
+    world = make_world(settings=polls_every(240), behaviour=Behaviour(outcome="Unknown"))
     world.put("USMF_1.zip", build_package(rows=rows))
 
     look_and_finish(world)
@@ -91,14 +89,7 @@ def test_an_import_that_fo_has_forgotten_is_told_filed_in_error_and_frees_its_la
 def test_an_execution_that_fo_does_not_find_for_hours_is_watched_on_and_ends_as_fo_says_in_the_end(
     make_world: MakeWorld,
 ) -> None:
-    world = make_world(
-        settings={
-            **ALERTS,
-            "POLL_FIRST_SECONDS": "1800",
-            "POLL_LONGEST_SECONDS": "1800",
-            "IMPORT_STUCK_AFTER_MINUTES": "60",
-        }
-    )
+    world = make_world(settings={**ALERTS, **polls_every(1800), "IMPORT_STUCK_AFTER_MINUTES": "60"})
     world.put("USMF_1.zip")
     gone = faults.status(400, body={"error": {"message": "x", "innererror": {"message": "Execution was not found"}}})
     world.faults.add(fno_fault("GetExecutionSummaryStatus", gone, times=None))
@@ -164,9 +155,7 @@ def test_a_project_that_a_dead_execution_blocks_is_told_once_and_goes_on_when_a_
     world = make_world(settings={**ALERTS, "IMPORT_DATA_PROJECT": "Shared"}, behaviour=Behaviour(never_ends=True))
     by_hand(world, "Shared", "dead")
     world.fno.change(never_ends=False)
-    world.put("USMF_1.zip")
-    world.look()
-    (lane,) = world.heads()
+    lane = lane_of(world)
     let_pass(world, lane, timedelta(minutes=20))
     (run,) = world.open_runs()
     assert world.calls("ImportFromPackage") > 9
@@ -224,9 +213,7 @@ def test_words_of_contention_fail_no_file_and_no_export(make_world: MakeWorld) -
 
 def test_a_key_that_runs_out_before_the_upload_is_asked_for_anew(world: World) -> None:
     world.fno.change(write_url_life_s=-60.0)
-    world.put("USMF_1.zip")
-    world.look()
-    (lane,) = world.heads()
+    lane = lane_of(world)
     world.wake(lane)
     assert [run.state for run in world.open_runs()] == [State.CLAIMED]
 
@@ -252,9 +239,7 @@ def test_a_key_that_runs_out_during_the_upload_lets_the_package_be_sent_anew(wor
 def test_a_key_that_runs_out_before_the_import_is_replaced_without_a_second_upload(world: World) -> None:
     """Another execution was in the way for longer than F&O's keys live."""
     by_hand(world, PROJECT, "by-hand")
-    world.put("USMF_1.zip")
-    world.look()
-    (lane,) = world.heads()
+    lane = lane_of(world)
     world.wake(lane)
     (waiting,) = world.open_runs()
     assert waiting.package is not None
@@ -329,9 +314,7 @@ def test_an_hour_of_maintenance_fails_no_file_is_told_once_and_is_made_up_for_by
     make_world: MakeWorld, begin: Callable[[World], None]
 ) -> None:
     world = make_world(settings={**ALERTS, "EXPORT_DATA_PROJECT": PROJECT, "EXPORT_COMPANY": "USMF"})
-    world.put("USMF_1.zip")
-    world.look()
-    (lane,) = world.heads()
+    lane = lane_of(world)
     begin(world)
     let_pass(world, lane, timedelta(hours=1))
     assert len(world.mails()) == 1
@@ -342,22 +325,6 @@ def test_an_hour_of_maintenance_fails_no_file_is_told_once_and_is_made_up_for_by
 
     assert world.imports() == [("USMF", 1)]
     assert world.files("Success") == ["USMF_1.zip"]
-    assert len(world.mails()) == 1
-
-
-@pytest.mark.parametrize("begin", list(BEGINS.values())[1:3], ids=list(BEGINS)[1:3])
-def test_an_hour_of_maintenance_loses_no_export(make_world: MakeWorld, begin: Callable[[World], None]) -> None:
-    world = prepared(make_world(settings={**EXPORT, **ALERTS}))
-    world.start_exports()
-    (lane,) = world.heads()
-    begin(world)
-    let_pass(world, lane, timedelta(hours=1))
-    world.deliver_alerts()
-
-    world.faults.clear()
-    world.run_until_quiet()
-
-    assert list(delivered(world).values()) == [["A", "B"]]
     assert len(world.mails()) == 1
 
 

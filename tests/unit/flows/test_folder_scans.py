@@ -11,7 +11,6 @@ import pytest
 from inbound_trigger import keep_watch
 from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
-from local_cloud.faults import fault_from_json
 from local_cloud.receivers import Receivers
 from shared.alerts.alert import NotificationKind
 from shared.clients.graph.onedrive import OneDrive
@@ -97,14 +96,7 @@ def test_the_fault_that_a_user_reported_is_told_within_16_scans_and_health_is_ba
     told: World, receivers: Receivers
 ) -> None:
     """Taken from the issue: every listing of the drive answers 423, from the first one on."""
-    case = {
-        "service": "graph",
-        "method": "GET",
-        "path_regex": "/children",
-        "times": None,
-        "do": {"action": "status", "code": 423, "body": LOCKED},
-    }
-    told.faults.add(fault_from_json(case))
+    lock(told)
 
     tick(told, minutes=16)
 

@@ -5,12 +5,10 @@ from typing import Any
 
 import pytest
 
-from local_cloud.faults import Fault, status
 from local_cloud.finance_operations.knobs import Speed
 from operations import list_view, run_view
 from operations.filters import NOT_SUCCEEDED, Filters, InvalidRequest
 from operations.labels import Place
-from operations.run_view import Mark
 from shared import execution
 from shared.clients.fno.row_errors import RowError
 from shared.runs.addresses import address_of
@@ -176,23 +174,6 @@ def test_the_failures_of_today_are_counted_and_can_be_listed_alone(world: World)
 
 
 # One run
-
-
-def test_a_poll_that_ended_partially_succeeded_and_a_refused_call_are_told_in_the_steps(world: World) -> None:
-    world.faults.add(Fault("finance_operations", "POST", r"\.ImportFromPackage$", 1, 2, do=status(503)))
-    world.put("USMF_Marks_001.zip", build_package(rows=(("A", "Alpha"), ("B", "#ERROR"))))
-    world.look()
-    world.run_until_quiet()
-    (run,) = world.ended_runs()
-
-    steps = shown(world, address_of(run)).steps
-
-    submits = [step for step in steps if step.record.step == "submit"]
-    assert [step.mark for step in submits][-1] is Mark.DONE
-    assert {step.mark for step in submits[:-1]} == {Mark.NOT_YET}
-    assert submits[0].refusals == ("ImportFromPackage 503",)
-    (poll,) = [step for step in steps if step.record.step == "poll"]
-    assert (poll.mark, poll.fo_status) == (Mark.FAILED, "F&O ended it as PartiallySucceeded")
 
 
 def test_a_failed_import_shows_its_rows_its_links_and_every_call_with_its_request_id(world: World) -> None:

@@ -166,21 +166,6 @@ def test_an_app_that_cannot_be_reached_yet_is_subscribed_by_a_later_tick(
     assert len(world.onedrive.subscriptions) == 1
 
 
-@pytest.mark.parametrize("fault", [faults.lost_after(), faults.status(504, handled=True)])
-def test_a_subscription_whose_making_was_not_answered_is_adopted_at_the_next_tick(
-    make_notified: MakeNotified, fault: faults.Action
-) -> None:
-    world = make_notified()
-    world.faults.add(graph_fault("POST", "/subscriptions", fault))
-    with pytest.raises(TryAgain):
-        world.keep_watch()
-    first = subscription_id(world)
-
-    world.keep_watch()
-
-    assert subscription_id(world) == first
-
-
 def test_a_refusal_that_does_not_name_the_subscription_lets_it_be_looked_up(
     make_notified: MakeNotified, receiver: Receiver
 ) -> None:

@@ -407,21 +407,6 @@ def test_the_limits_of_the_timer_leave_ten_seconds_of_its_minute() -> None:
 
 def test_what_is_saved_keeps_its_names() -> None:
     """They are a contract with what older versions have saved."""
-    assert [each.value for each in Category] == [
-        "run",
-        "ended",
-        "watch",
-        "scan",
-        "stray",
-        "credential",
-        "given-up",
-        "stopped",
-        "record",
-        "damaged",
-    ]
-    assert (folder_scans.CHECKPOINT, folder_scans.AT, delivery.USED, poison_messages.REPORTED) == (
-        "look",
-        "at",
-        "alerts",
-        "given-up",
-    )
+    assert " ".join(Category) == "run ended watch scan stray credential given-up stopped record damaged"
+    notes = (folder_scans.CHECKPOINT, folder_scans.AT, delivery.USED, poison_messages.REPORTED)
+    assert notes == ("look", "at", "alerts", "given-up")
