@@ -2,10 +2,9 @@
 
 import json
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import Any, Final, NoReturn, cast
+from typing import Final, NoReturn, cast
 
 import pytest
 
@@ -22,7 +21,7 @@ from shared.runs.addresses import address_of
 from shared.runs.states import Outcome
 from tests.alerts import an_alert
 from tests.packages import build_package
-from tests.unit.flows.conftest import MakeNotified, MakeWorld
+from tests.unit.flows.conftest import MakeNotified, MakeTold, MakeWorld
 from tests.unit.flows.trouble import ALERTS, fno_fault, graph_fault, heard, lane_of, let_pass, look_and_finish, records
 from tests.world import World
 
@@ -30,25 +29,10 @@ APP_URL: Final = "https://fo.contoso.com"
 BAD: Final = build_package(rows=(("A", "Alpha"), ("B", "#ERROR one"), ("C", "#ERROR two")))
 HOUR_S: Final = 3600
 
-type MakeAlerting = Callable[..., World]
-
 
 @pytest.fixture
-def make_alerting(make_world: MakeWorld, receivers: Receivers) -> MakeAlerting:
-    """Make a world that posts its alerts to the webhook, and whose faults are the receivers' too."""
-
-    def make(*, settings: dict[str, str] | None = None, **options: Any) -> World:
-        told_where = {"ALERT_WEBHOOK_URL": receivers.webhook_url, "APP_URL": APP_URL}
-        world = make_world(settings={**told_where, **(settings or {})}, **options)
-        receivers._faults.clear()
-        return world
-
-    return make
-
-
-@pytest.fixture
-def world(make_alerting: MakeAlerting) -> World:
-    return make_alerting()
+def world(told: World) -> World:
+    return told
 
 
 def words(receivers: Receivers) -> list[tuple[str, str]]:
@@ -97,7 +81,8 @@ def minutes_pass(world: World, minutes: int) -> None:
 # What an alert says
 
 
-def test_an_alert_of_a_failed_import_says_all_that_a_person_needs(world: World, receivers: Receivers) -> None:
+def test_an_alert_of_a_failed_import_says_all_that_a_person_needs(make_told: MakeTold, receivers: Receivers) -> None:
+    world = make_told(APP_URL=APP_URL)
     world.put("USMF_Customers_001.zip", BAD)
     look_and_finish(world)
     world.deliver_alerts()
@@ -123,8 +108,8 @@ def test_an_alert_of_a_failed_import_says_all_that_a_person_needs(world: World, 
     assert alert["links"]["report"] == run.report_url != ""
 
 
-def test_an_alert_goes_to_every_channel_that_is_set(make_alerting: MakeAlerting, receivers: Receivers) -> None:
-    world = make_alerting(settings={**ALERTS, "ALERT_TEAMS_URL": receivers.teams_url})
+def test_an_alert_goes_to_every_channel_that_is_set(make_told: MakeTold, receivers: Receivers) -> None:
+    world = make_told(**ALERTS, ALERT_TEAMS_URL=receivers.teams_url)
     world.put("USMF_1.zip", b"no package")
 
     look_and_finish(world)
@@ -137,14 +122,14 @@ def test_an_alert_goes_to_every_channel_that_is_set(make_alerting: MakeAlerting,
     assert (text_of(card).splitlines()[0], mail.subject, alert["title"]) == (title, title, title)
 
 
-def test_a_flow_may_have_people_of_its_own(make_alerting: MakeAlerting, receivers: Receivers) -> None:
+def test_a_flow_may_have_people_of_its_own(make_told: MakeTold, receivers: Receivers) -> None:
     flows = {
         "imports": [
             {"name": "assets", "inputFolder": "Input", "alertTeamsUrl": "%ASSETS_TEAMS%", "alertRecipient": "a@b.de"},
             {"name": "others", "inputFolder": "Others"},
         ]
     }
-    world = make_alerting(settings={**ALERTS, "INTEGRATIONS": json.dumps(flows), "ASSETS_TEAMS": receivers.teams_url})
+    world = make_told(**{**ALERTS, "INTEGRATIONS": json.dumps(flows), "ASSETS_TEAMS": receivers.teams_url})
     (world.folder / "Others").mkdir()
     world.put("USMF_1.zip", b"no package")
     (world.folder / "Others" / "USMF_2.zip").write_bytes(b"no package")
@@ -383,9 +368,9 @@ def test_trouble_that_trickles_makes_no_more_than_five_messages_in_a_quarter_of_
     ids=lambda do: f"{do.kind.value} {do.code or ''}",
 )
 def test_a_channel_that_fails_holds_up_no_run_and_no_other_channel_and_hears_all_later(
-    make_alerting: MakeAlerting, receivers: Receivers, do: faults.Action
+    make_told: MakeTold, receivers: Receivers, do: faults.Action
 ) -> None:
-    world = make_alerting(settings=ALERTS)
+    world = make_told(**ALERTS)
     break_down(receivers, do)
     world.put("USMF_1.zip", b"no package")
     world.put("USMF_2.zip")
@@ -403,8 +388,8 @@ def test_a_channel_that_fails_holds_up_no_run_and_no_other_channel_and_hears_all
     assert kept(world) == []
 
 
-def test_a_channel_that_is_set_anew_hears_of_what_is_open(make_alerting: MakeAlerting, receivers: Receivers) -> None:
-    world = make_alerting(settings={**ALERTS, "ALERT_WEBHOOK_URL": ""})
+def test_a_channel_that_is_set_anew_hears_of_what_is_open(make_told: MakeTold, receivers: Receivers) -> None:
+    world = make_told(**{**ALERTS, "ALERT_WEBHOOK_URL": ""})
     into_trouble(world)
     world.deliver_alerts()
 
@@ -420,9 +405,9 @@ def test_a_channel_that_is_set_anew_hears_of_what_is_open(make_alerting: MakeAle
 
 
 def test_a_client_secret_that_ends_soon_is_told_a_month_before_and_over_when_it_is_renewed(
-    make_alerting: MakeAlerting, receivers: Receivers
+    make_told: MakeTold, receivers: Receivers
 ) -> None:
-    world = make_alerting(settings={**_secret_until("2027-06-30"), "ALERT_REMIND_AFTER_HOURS": "0"})
+    world = make_told(**{**_secret_until("2027-06-30"), "ALERT_REMIND_AFTER_HOURS": "0"})
     for day, told in (("2027-05-30", 0), ("2027-06-01", 1), ("2027-06-20", 1)):
         _look_on(world, day)
         assert len(heard(receivers)) == told
@@ -488,10 +473,7 @@ def test_a_subscription_that_passing_trouble_keeps_from_being_renewed_is_told_af
     assert "could not be renewed since" in heard(receivers)[0]["text"]
 
 
-def test_trouble_whose_words_hold_another_id_each_time_is_told_once(
-    make_alerting: MakeAlerting, receivers: Receivers
-) -> None:
-    world = make_alerting()
+def test_trouble_whose_words_hold_another_id_each_time_is_told_once(world: World, receivers: Receivers) -> None:
     for trace in ("0a1b2c3d-1111-2222-3333-444455556666", "ffffffff-1111-2222-3333-444455556666"):
         body = {"error": {"code": "accessDenied", "message": f"Not permitted. Trace {trace}, at 2026-03-01T12:00:07Z"}}
         world.faults.clear()

@@ -94,9 +94,7 @@ def test_a_lane_whose_long_wait_ends_before_the_next_tick_is_woken_in_time(make_
     [
         pytest.param([40], 0, [], id="a lane has a message of its own"),
         *[pytest.param([60], late_s, [0], id=f"a tick comes after {late_s} s") for late_s in (62.0, 70.0, 89.0)],
-        pytest.param(
-            [60, 105], 95, [0, pytest.approx(12, abs=0.5)], id="one lane is overdue and another one is due later"
-        ),
+        pytest.param([60, 105], 95, [0, pytest.approx(12, abs=0.5)], id="one lane is overdue, another is due later"),
     ],
 )
 def test_the_timer_wakes_each_lane_in_time_and_none_too_often_if(
