@@ -469,6 +469,29 @@ def test_a_run_that_is_cancelled_while_a_worker_is_at_it_is_never_sent_to_f_and_
     assert (f"{lane} {over.sort_key}", world.services.settings.poll_stay_s + actions.LET_GO_S) in world.wakes.sent
 
 
+def test_a_run_that_is_cancelled_while_a_worker_tells_f_and_o_says_that_f_and_o_may_have_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.put(NAME)
+    world.look()
+    submit, said = import_steps.STEPS[State.SUBMITTING], []
+
+    def submit_while_a_person_cancels(run: Run, services: Services) -> Run:
+        said.append(cancel(world, run).message)
+        return submit(run, services)
+
+    steps = {**import_steps.STEPS, State.SUBMITTING: submit_while_a_person_cancels}
+    monkeypatch.setattr(import_steps, "MACHINE", replace(import_steps.MACHINE, steps=steps))
+    (lane,) = world.heads()
+    world.wake(lane)
+    world.run_until_quiet()
+
+    (over,) = world.ended_runs()
+    assert "F&O may have received this import" in said[0]
+    assert over.outcome is Outcome.CANCELLED_BY_PERSON
+    assert world.calls("ImportFromPackage") == 1
+
+
 def test_cancelling_gives_way_to_a_worker_that_writes_at_the_same_moment_and_asks_anew(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

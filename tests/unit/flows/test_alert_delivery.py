@@ -362,6 +362,17 @@ def test_trouble_that_trickles_makes_no_more_than_five_messages_in_a_quarter_of_
 # A channel that fails
 
 
+def test_a_few_alerts_at_once_are_told_one_by_one_oldest_first(world: World, receivers: Receivers) -> None:
+    for number in (2, 1, 3):
+        world.clock.advance(-1)
+        many_alerts(world, 1, first=number)
+
+    world.deliver_alerts()
+
+    assert [key for key, _ in words(receivers)] == ["ended-0003", "ended-0001", "ended-0002"]
+    assert len(receivers.deliveries) == 3
+
+
 @pytest.mark.parametrize(
     "do",
     [faults.status(503), faults.status(404), faults.status(429), faults.lost_after(), faults.reset_before()],

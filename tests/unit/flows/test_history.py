@@ -13,9 +13,10 @@ from shared import execution
 from shared.clients.fno.row_errors import RowError
 from shared.runs.addresses import address_of
 from shared.runs.record import run_from_json, run_to_json
+from shared.runs.rows import Pause
 from shared.runs.run import Run
 from shared.runs.states import Outcome, State
-from tests.builders import a_run
+from tests.builders import NOON, a_run
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
 from tests.world import World
@@ -91,6 +92,24 @@ def test_of_a_run_of_an_older_version_the_whole_time_is_told(world: World) -> No
     (line,) = list_view.list_runs(Filters(), "", world.services).ended
 
     assert (line.took, line.waited) == (SECOND, None)
+
+
+def test_a_run_has_the_same_word_in_the_list_and_on_its_page(world: World) -> None:
+    for number in range(3):
+        world.put(f"USMF_{number}.zip")
+    world.look()
+    (lane,) = world.heads()
+    world.wake(lane)
+
+    def words() -> list[tuple[Place, Place]]:
+        lines = list_view.list_runs(Filters(), "", world.services).under_way
+        return [(line.place, shown(world, line.run.address).place) for line in lines]
+
+    under_way = words()
+    world.services.store.pause_lane(Pause(lane=lane, by="Anna", why="to see", since=NOON))
+
+    assert under_way == [(place, place) for place in (Place.RUNNING, Place.WAITING, Place.WAITING)]
+    assert words() == [(place, place) for place in (Place.PAUSED, Place.WAITING, Place.WAITING)]
 
 
 def test_a_position_that_is_none_is_refused_instead_of_the_first_page(world: World) -> None:

@@ -12,7 +12,7 @@ from shared.errors import TryAgain
 from shared.runs.states import Outcome
 from shared.scan import scan, scan_requests
 from shared.scan.scan_requests import CLOCKS_DIFFER_BY, request_message
-from shared.scan.throttle import ECHO
+from shared.scan.throttle import ECHO, SCAN_EVERY_S
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import graph_fault, imports_of
 from tests.world import World, wait_for
@@ -199,6 +199,23 @@ def test_a_scan_that_finds_nothing_after_a_change_of_our_own_scans_no_more(world
     world.clock.advance(ECHO.total_seconds() + 1)
     look(world)
     assert [delay_s for _, delay_s in world.scans_asked_for()] == [5]
+
+
+def test_notifications_in_a_row_ask_for_one_scan_at_once_and_one_three_seconds_later(world: World) -> None:
+    at_once: list[str] = []
+    for _ in range(20):
+        scan_requests.request_scan(world.services, at_once=at_once.append)
+        world.clock.advance(0.1)
+
+    assert len(at_once) == 1
+    ((text, delay_s),) = world.scans_asked_for()
+    assert delay_s == SCAN_EVERY_S
+
+    world.clock.advance(delay_s)
+    world.put("USMF_1.zip")
+    look(world, at_once[0])
+    look(world, text)
+    assert len(world.heads()) == 1
 
 
 def test_folders_in_input_are_left_alone(world: World) -> None:
