@@ -51,9 +51,11 @@ class Trouble:
 
 
 TROUBLES: Final = {
+    # https://github.com/MicrosoftDocs/dynamics-365-unified-operations-public/issues/1403
     "F&O rejects the call": Trouble(
         fault=refused_by_fo("InvokeAction - Model state is invalid."), advice="check the base URL"
     ),
+    # https://github.com/MicrosoftDocs/dynamics-365-unified-operations-public/issues/1335
     "F&O needs the data project first": Trouble(
         fault=refused_by_fo(
             f"{RAN}A data project must exist before importing a package consisting of a composite data entity."
@@ -65,6 +67,8 @@ TROUBLES: Final = {
         advice="The settings of flow import name the company OTH",
         settings={"IMPORT_COMPANY": "OTH"},
     ),
+    # https://github.com/OneDrive/onedrive-api-docs/issues/1038
+    # https://github.com/SharePoint/sp-dev-docs/issues/10819
     "the library wants a column": Trouble(
         fault=refused_by_graph("PATCH", "/items/", 400, "invalidRequest", "List data validation failed."),
         advice="column",
@@ -111,18 +115,6 @@ def test_no_file_fails_a_person_is_told_what_to_do_and_all_goes_on_when_it_is_cu
     assert [rows for _, rows in world.imports()] == [1, 1]
     assert [run.outcome for run in world.ended_runs()] == [Outcome.SUCCEEDED] * 2
     assert world.files("Success") == ["USMF_1.zip", "USMF_2.zip"]
-
-
-def test_a_company_that_the_files_name_gives_is_the_files_own_fault(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE)
-    world.put("OTH_1.zip")
-    world.put("USMF_2.zip")
-    world.look()
-
-    world.run_until_quiet(at_most_s=600)
-
-    assert "OTH_1.zip" in world.files("Error")
-    assert world.files("Success") == ["USMF_2.zip"]
 
 
 def test_a_report_that_finds_no_space_in_the_library_waits_for_it(make_world: MakeWorld) -> None:

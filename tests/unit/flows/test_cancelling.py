@@ -1,7 +1,6 @@
 """A person may cancel a run in every state: it is saved at once, its lane goes on, and nothing is imported twice."""
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
@@ -9,6 +8,7 @@ from local_cloud import faults
 from local_cloud.finance_operations.knobs import Speed
 from operations import actions, run_view
 from operations.actions import Requester
+from shared.runs.addresses import address_of
 from shared.runs.run import Run
 from shared.runs.states import Direction, Outcome, State
 from tests.unit.flows.conftest import MakeWorld
@@ -80,29 +80,6 @@ def test_a_cancel_while_the_request_is_on_its_way_fences_the_package_before_the_
     assert world.imports() == []
 
 
-def test_what_a_worker_was_about_to_save_is_refused_after_a_cancel(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE, speed=Speed(seconds_per_execution=30.0))
-    world.put("USMF_1.zip")
-    world.look()
-    (lane,) = world.heads()
-    submit = world.services.finance_operations(world.fno.url).import_from_package
-
-    def cancel_and_submit(**arguments: Any) -> str:
-        (run,) = world.open_runs()
-        cancel(world, run)
-        return submit(**arguments)
-
-    world.monkeypatch.setattr(
-        world.services.finance_operations(world.fno.url), "import_from_package", cancel_and_submit
-    )
-    world.wake(lane)
-    world.run_until_quiet()
-
-    assert ended(world, "USMF_1.zip").outcome is Outcome.CANCELLED_BY_PERSON
-    assert "USMF_1.zip" in world.files("Error")
-    assert world.services.reservations.holders() != {}  # F&O has it, and has not ended
-
-
 @pytest.mark.parametrize("state", [State.PLANNED, State.SUBMITTING, State.EXECUTING, State.READY])
 def test_an_export_that_is_cancelled_in_any_state_is_over_at_once(make_world: MakeWorld, state: State) -> None:
     world = make_world(settings=EXPORT, speed=Speed(seconds_per_execution=30.0))
@@ -135,6 +112,9 @@ def test_a_file_that_cannot_be_moved_keeps_its_run_open_and_its_lane_free(make_w
     (open_run,) = world.all_open_runs()
     assert open_run.state is State.CANCELLED
     assert world.look() == 0  # it is no new file
+    view = run_view.find_run(address_of(open_run), world.services)
+    assert isinstance(view, run_view.RunView)
+    assert [offer.verb.value for offer in view.actions] == ["check-now"]
 
     world.onedrive.knobs.locked = {}
     world.run_until_quiet()
@@ -177,21 +157,3 @@ def test_a_cancelled_file_on_hold_is_not_reported_as_its_flows_trouble(make_worl
 
     assert world.services.store.open_lanes().stops == []
     assert {run.state for run in world.all_open_runs()} == {State.CANCELLED}
-
-
-def test_a_run_that_is_cancelled_already_says_so(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE)
-    world.put("USMF_1.zip")
-    world.look()
-    world.onedrive.knobs.locked = {"USMF_1.zip": "resourceLocked"}
-    (run,) = world.open_runs()
-    cancel(world, run)
-
-    answer = cancel(world, run)
-
-    assert not answer.done
-    assert "cancelled already" in answer.message
-    (row,) = world.services.index.open_rows()
-    view = run_view.find_run(row.address, world.services)
-    assert isinstance(view, run_view.RunView)
-    assert [offer.verb.value for offer in view.actions] == ["check-now"]

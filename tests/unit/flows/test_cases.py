@@ -104,59 +104,6 @@ def test_an_import_that_never_works_is_tried_ever_more_rarely_and_told_after_a_q
 # https://github.com/MicrosoftDocs/dynamics-365-unified-operations-public/issues/1335
 # https://github.com/OneDrive/onedrive-api-docs/issues/1038
 # https://github.com/SharePoint/sp-dev-docs/issues/10819
-@pytest.mark.parametrize(
-    ("fault", "advice"),
-    [
-        (
-            fno_fault(
-                "ImportFromPackage",
-                faults.status(400, body=of_fo("InvokeAction - Model state is invalid.")),
-                times=None,
-            ),
-            "F&O rejects the call",
-        ),
-        (
-            fno_fault(
-                "ImportFromPackage",
-                faults.status(
-                    400,
-                    body=ran(
-                        "ImportFromPackage",
-                        "A data project must exist before importing a package consisting of a composite data entity.",
-                    ),
-                ),
-                times=None,
-            ),
-            "Create the data project once in F&O (Data management > Import), with the composite entity, and set "
-            "overwrite to false",
-        ),
-        (
-            graph_fault(
-                "PATCH",
-                "/items/",
-                faults.status(400, body=of_graph("invalidRequest", "List data validation failed.")),
-                times=None,
-            ),
-            "column",
-        ),
-    ],
-    ids=["import_400_model_state", "import_400_composite_needs_project", "move_400_column"],
-)
-def test_no_file_goes_to_error_for_what_every_file_would_meet(
-    make_world: MakeWorld, fault: faults.Fault, advice: str
-) -> None:
-    world = make_world(settings=IN_ONE_LANE)
-    world.faults.add(fault)
-    lane = begin(world, "USMF_1.zip", "USMF_2.zip")
-
-    let_pass(world, lane, timedelta(minutes=10))
-
-    assert world.ended_runs() == []
-    assert world.files("Error") == []
-    assert any(advice in each for each in told(world))
-    world.faults.clear()
-    world.run_until_quiet(at_most_s=3600)
-    assert world.files("Success") == ["USMF_1.zip", "USMF_2.zip"]
 
 
 def test_upload_session_400_column_keeps_the_export_until_the_library_takes_it(make_world: MakeWorld) -> None:
@@ -181,24 +128,6 @@ def test_upload_session_400_column_keeps_the_export_until_the_library_takes_it(m
     world.faults.clear()
     world.run_until_quiet(at_most_s=3600)
     assert [run.state for run in world.ended_runs()] == [State.DELIVERED]
-
-
-def test_item_403_hold_sets_the_file_aside_with_its_own_words_and_imports_the_others(make_world: MakeWorld) -> None:
-    words = "This item is on hold or labelled as a record and cannot be moved."
-    world = make_world(settings=IN_ONE_LANE)
-    lane = begin(world, "USMF_1.zip", "USMF_2.zip", "USMF_3.zip")
-    (item,) = [run.file.item_id for run in world.all_open_runs() if run.file.name == "USMF_1.zip"]
-    held = faults.status(403, body=of_graph("accessDenied", words))
-    world.faults.add(graph_fault("PATCH", f"/items/{item}", held, times=None))
-
-    let_pass(world, lane, timedelta(minutes=6))
-
-    assert world.files("Success") == ["USMF_2.zip", "USMF_3.zip"]
-    (said,) = told(world)
-    assert words in said
-    world.faults.clear()
-    world.run_until_quiet(at_most_s=3600)
-    assert "USMF_1.zip" in world.files("Success")
 
 
 # https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/71

@@ -98,39 +98,30 @@ def test_an_execution_that_ended_in_contention_and_changed_nothing_is_sent_again
     assert world.files("Success") == ["USMF_1.zip"]
 
 
-@pytest.mark.parametrize(
-    "details",
-    [
-        [],
-        [detail(created=1)],
-        [detail(updated=1)],
-        [detail(target="Error")],
-        [detail(target="Waiting")],
-        [detail(target="Executing")],
-        [detail("Customer groups")],
-        [detail(), detail(created=1)],
-        [detail(created=1), detail()],
-        [detail(), detail("Customer groups", updated=2)],
-    ],
-    ids=[
-        "no details",
-        "created",
-        "updated",
-        "target step ended",
-        "target step waits",
-        "target step runs",
-        "another entity",
-        "listed again with a row",
-        "listed before with a row",
-        "one more that has rows",
-    ],
-)
+OTHER = "Customer groups"
+MAY_HAVE_CHANGED: dict[str, tuple[list[dict[str, Any]], str, list[str]]] = {
+    "no details": ([], DEADLOCK, [ENTITY]),
+    "created": ([detail(created=1)], DEADLOCK, [ENTITY]),
+    "updated": ([detail(updated=1)], DEADLOCK, [ENTITY]),
+    "target step ended": ([detail(target="Error")], DEADLOCK, [ENTITY]),
+    "target step waits": ([detail(target="Waiting")], DEADLOCK, [ENTITY]),
+    "target step runs": ([detail(target="Executing")], DEADLOCK, [ENTITY]),
+    "another entity": ([detail(OTHER)], DEADLOCK, [ENTITY]),
+    "listed again with a row": ([detail(), detail(created=1)], DEADLOCK, [ENTITY]),
+    "listed before with a row": ([detail(created=1), detail()], DEADLOCK, [ENTITY]),
+    "one more that has rows": ([detail(), detail(OTHER, updated=2)], DEADLOCK, [ENTITY]),
+    "an entity without details": ([detail()], DEADLOCK, [ENTITY, OTHER]),
+    "errors in other words": ([detail()], "Major type A does not exist.", [ENTITY]),
+}
+
+
+@pytest.mark.parametrize(("details", "words", "entities"), MAY_HAVE_CHANGED.values(), ids=list(MAY_HAVE_CHANGED))
 def test_one_that_may_have_changed_anything_goes_to_error_with_a_rerun_offered(
-    make_world: MakeWorld, details: list[dict[str, Any]]
+    make_world: MakeWorld, details: list[dict[str, Any]], words: str, entities: list[str]
 ) -> None:
     world = make_world(settings=IN_ONE_LANE, speed=QUICK)
-    end_in_contention(world, *details)
-    world.put("USMF_1.zip")
+    end_in_contention(world, *details, words=words)
+    world.put("USMF_1.zip", build_package(entities=[Entity(name=name) for name in entities]))
 
     look_and_finish(world)
 
@@ -140,28 +131,6 @@ def test_one_that_may_have_changed_anything_goes_to_error_with_a_rerun_offered(
     view = run_view.find_run(row.address, world.services)
     assert isinstance(view, run_view.RunView)
     assert "run-again" in {offer.verb.value for offer in view.actions}
-
-
-def test_the_details_must_tell_of_every_entity_of_the_package(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE, speed=QUICK)
-    end_in_contention(world, detail())
-    world.put("USMF_1.zip", build_package(entities=[Entity(name=ENTITY), Entity(name="Customer groups")]))
-
-    look_and_finish(world)
-
-    assert world.calls("ImportFromPackage") == 1
-    assert "USMF_1.zip" in world.files("Error")
-
-
-def test_errors_in_other_words_are_the_files(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE, speed=QUICK)
-    end_in_contention(world, detail(), words="Major type A does not exist.")
-    world.put("USMF_1.zip")
-
-    look_and_finish(world)
-
-    assert world.calls("ImportFromPackage") == 1
-    assert "USMF_1.zip" in world.files("Error")
 
 
 def test_contention_without_end_is_not_sent_again_for_ever(make_world: MakeWorld) -> None:

@@ -305,17 +305,12 @@ def test_malware_is_never_downloaded_and_goes_to_error(make_world: MakeWorld) ->
 
 LOST = {
     "the answer of ImportFromPackage is lost": fno_fault(IMPORT, faults.lost_after()),
-    "ImportFromPackage answers 504 after F&O went on": fno_fault(IMPORT, faults.lost_after()),
     "ImportFromPackage is cut off before it arrives": fno_fault(IMPORT, faults.reset_before()),
-    "ImportFromPackage answers 503": fno_fault(IMPORT, faults.status(503)),
     "ImportFromPackage answers garbage": fno_fault(IMPORT, faults.garbage()),
     "ImportFromPackage is throttled": fno_fault(IMPORT, faults.status(429, headers={"Retry-After": "7"})),
     "the answer of the claiming move is lost": graph_fault("PATCH", ".*/items/.*", faults.lost_after()),
-    "the claiming move answers 503": graph_fault("PATCH", ".*/items/.*", faults.status(503)),
     "the answer of the filing move is lost": graph_fault("PATCH", ".*/items/.*", faults.lost_after(), nth=2),
-    "GetAzureWriteUrl answers 500": fno_fault("GetAzureWriteUrl", faults.status(500)),
     "the status answers 502 three times": fno_fault("GetExecutionSummaryStatus", faults.status(502), times=3),
-    "the status answer is cut": fno_fault("GetExecutionSummaryStatus", faults.cut_body()),
     "the listing answers 429": graph_fault("GET", ".*/children", faults.status(429)),
     "a token is refused once": graph_fault("PATCH", ".*/items/.*", faults.status(401)),
 }
@@ -548,7 +543,9 @@ def test_a_lane_that_waits_long_for_its_turn_to_call_f_and_o_troubles_nobody(
     with world.new_process().import_lock(world.fno.url):  # many other lanes, one after the other
         let_pass(world, lane, timedelta(minutes=1))
         (run,) = world.open_runs()
-        assert (run.state, run.submissions, run.attempts) == (State.CLAIMED, (), 0)
+        assert (run.state, run.submissions, run.attempts, run.failing_since) == (State.CLAIMED, (), 0, None)
+        assert run.waits is not None
+        assert run.waits.since < world.clock.now() - timedelta(seconds=45)
         assert world.calls(IMPORT) == 0
     world.run_until_quiet()
 

@@ -115,18 +115,6 @@ def test_each_export_holds_what_changed_since_the_one_before(exporting: World) -
     assert [files[name] for name in exports] == [["A", "B"], ["C"], [], ["A", "D"]]
 
 
-def test_a_lane_is_woken_for_the_start_and_for_each_wait_and_not_more(make_world: MakeWorld) -> None:
-    exporting = prepared(make_world(settings={"POLL_STAY_SECONDS": "0"}))
-    export(exporting)
-
-    delays = [delay_s for _, delay_s in exporting.wakes_of_lanes()]
-    assert delays[0] == 0
-    assert all(delay_s > 0 for delay_s in delays[1:])
-    (run,) = exporting.ended_runs()
-    polls = sum(step.times for step in run.steps if step.step == "poll")
-    assert len(delays) == polls + 1  # one for the start, and one before each poll
-
-
 def test_no_tick_starts_a_second_export_while_one_is_under_way(exporting: World) -> None:
     assert exporting.start_exports() == 1
     (lane,) = exporting.heads()
@@ -178,14 +166,6 @@ def test_an_export_begins_no_sooner_than_its_time_after_the_last(make_world: Mak
     world.clock.advance(30)
 
     assert world.start_exports() == 1
-
-
-def test_an_output_folder_that_is_missing_is_made(exporting: World) -> None:
-    (exporting.folder / "Output").rmdir()
-
-    export(exporting)
-
-    assert list(delivered(exporting).values()) == [["A", "B"]]
 
 
 def test_an_output_folder_that_is_deleted_meanwhile_is_made_anew(exporting: World) -> None:

@@ -10,7 +10,6 @@ import pytest
 
 from local_cloud import faults
 from local_cloud.faults import Fault
-from local_cloud.onedrive import Knobs
 from shared import package_memory
 from shared.clients.blobs import read, write
 from shared.imports.package import PackageFacts, check_package
@@ -54,16 +53,6 @@ def test_a_package_is_imported_once_and_whole_when_its_download(
     assert world.files("Success") == [NAME]
     (run,) = world.ended_runs()
     assert any(step.error for step in run.steps)
-
-
-def test_a_package_from_a_server_that_ignores_ranges_is_imported(make_small: MakeWorld) -> None:
-    world = make_small(knobs=Knobs(ignore_range=True))
-    world.put(NAME, package_of(1000))
-
-    world.look()
-    world.run_until_quiet()
-
-    assert world.imports() == [("USMF", 1000)]
 
 
 @pytest.mark.parametrize("rows", [500, 1500], ids=["shrinks", "grows"])

@@ -78,16 +78,6 @@ def test_a_tick_that_comes_twice_serves_its_moment_once(hourly: Callable[..., Wo
     assert served(world) == [("flow 0", NOON)]
 
 
-def test_the_next_moment_is_served_by_the_next_tick(hourly: Callable[..., World]) -> None:
-    world = hourly()
-    world.start_exports()
-    end_all(world)
-    world.clock.present = NOON + HOUR
-
-    assert world.start_exports() == 1
-    assert served(world) == [("flow 0", NOON), ("flow 0", NOON + HOUR)]
-
-
 def test_a_tick_that_comes_a_moment_early_serves_the_moment_that_it_is_for(hourly: Callable[..., World]) -> None:
     world = hourly()
     world.start_exports()
@@ -341,25 +331,15 @@ def test_an_export_that_is_under_way_at_its_next_moment_is_left_out_and_the_log_
 ) -> None:
     world = hourly()
     world.start_exports()
-    world.clock.present = NOON + HOUR
 
     with caplog.at_level("INFO", "onedrive_fo"):
+        assert world.start_exports() == 0  # a tick that comes twice
+        assert events(caplog, "export.skipped") == []
+        world.clock.present = NOON + HOUR
         assert world.start_exports() == 0
 
     (skipped,) = events(caplog, "export.skipped")
     assert (skipped["flow_name"], skipped["scheduled"]) == ("flow 0", (NOON + HOUR).isoformat())
-
-
-def test_a_tick_that_comes_twice_calls_no_export_left_out(
-    hourly: Callable[..., World], caplog: pytest.LogCaptureFixture
-) -> None:
-    world = hourly()
-    world.start_exports()
-
-    with caplog.at_level("INFO", "onedrive_fo"):
-        assert world.start_exports() == 0
-
-    assert events(caplog, "export.skipped") == []
 
 
 def test_an_export_that_cannot_be_started_keeps_no_other_from_it_and_the_tick_fails(
@@ -414,32 +394,6 @@ def test_an_export_whose_tick_met_trouble_with_storage_is_started_a_few_minutes_
     watched_for(world, 3)
 
     assert served(world) == [("flow 0", NOON), ("flow 0", NOON + HOUR)]
-
-
-def test_exports_that_a_worker_left_out_when_it_died_alone_are_started_a_few_minutes_later(
-    hourly: Callable[..., World], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world = hourly(10)
-    world.start_exports()
-    end_all(world)
-    world.clock.present = NOON + HOUR
-    create, created = world.services.store.create, list[str]()
-
-    def dies_at_the_fourth(run: Run) -> bool:
-        created.append(run.flow_name)
-        if len(created) == 4:
-            raise PowerCut
-        return create(run)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(world.services.store, "create", dies_at_the_fourth)
-        with pytest.raises(PowerCut):
-            world.start_exports()
-    world.services = world.new_process()
-
-    watched_for(world, 3)
-
-    assert [name for name, moment in served(world) if moment == NOON + HOUR] == [f"flow {n}" for n in range(10)]
 
 
 def test_a_moment_that_was_left_out_on_purpose_is_not_made_up_for(hourly: Callable[..., World]) -> None:

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from local_cloud import faults
 from local_cloud.cloud import ROOT
 from local_cloud.finance_operations.knobs import Speed
 from local_cloud.functions_host.settings import AppSettings, read_host_json
@@ -13,7 +12,6 @@ from shared import execution
 from shared.clients.fno.client import FinanceOperations
 from shared.runs.states import State
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import fno_fault
 from tests.world import World
 
 STATUS = "GetExecutionSummaryStatus"
@@ -49,15 +47,6 @@ def test_a_wake_up_is_asked_for_as_early_as_storage_and_the_poll_of_the_queue_ca
     polled_every_s = read_host_json(ROOT, AppSettings({})).queues.max_polling_interval_s
 
     assert storage_counts_whole_seconds + polled_every_s == execution.WAKE_LATENCY_S
-
-
-def test_an_execution_that_takes_no_time_is_asked_for_once(make_world: MakeWorld) -> None:
-    world = make_world(speed=Speed(seconds_per_execution=0.0))
-
-    world.wake(found(world))
-
-    assert world.files("Success") == ["USMF_1.zip"]
-    assert world.calls(STATUS) == 1
 
 
 def test_an_execution_is_saved_before_anybody_waits_for_it_and_not_again_until_it_ends(
@@ -147,20 +136,6 @@ def test_without_a_stay_every_look_goes_through_the_queue(make_world: MakeWorld)
 
     assert world.calls(STATUS) == 0
     assert [delay_s for _, delay_s in world.wakes_of_lanes()] == [0.0, 2.0]
-
-
-def test_trouble_while_a_worker_stays_is_tried_again_later_and_the_package_is_imported_once(world: World) -> None:
-    lane = found(world)
-    world.faults.add(fno_fault(STATUS, faults.status(503), nth=3))
-
-    world.wake(lane)
-    (run,) = world.open_runs()
-    assert (run.state, run.attempts) == (State.EXECUTING, 1)
-    assert world.calls(STATUS) == 3
-    world.run_until_quiet()
-
-    assert world.imports() == [("USMF", 1)]
-    assert world.files("Success") == ["USMF_1.zip"]
 
 
 def test_f_and_o_is_not_polled_again_and_again_while_a_run_is_due_in_less_than_a_second(make_world: MakeWorld) -> None:

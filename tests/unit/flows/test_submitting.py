@@ -6,10 +6,8 @@ from typing import Any
 
 import pytest
 
-from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Speed
-from operations import actions
 from operations.actions import Requester
 from shared.imports import steps as import_steps
 from shared.imports import upload
@@ -17,7 +15,7 @@ from shared.reservations import reserve
 from shared.runs.states import Outcome, State
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import ALERTS, as_soon_as, fno_fault, let_pass, look_and_finish
+from tests.unit.flows.trouble import ALERTS, fno_fault, let_pass, look_and_finish
 from tests.world import PROJECT, World
 
 ME = Requester(by="Ada", why="a reason")
@@ -47,16 +45,6 @@ def new_process(world: World) -> None:
     """Let another process go on where one has died."""
     world.let_leases_run_out()
     world.services = world.new_process()
-
-
-def test_every_state_is_saved_when_it_is_entered(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE)
-    lane = begin(world)
-    saved = world.saved_states()
-    let_pass(world, lane, timedelta(minutes=2))
-
-    entered = list(dict.fromkeys(saved))
-    assert entered == [State.CLAIMED, State.SUBMITTING, State.EXECUTING, State.FINISHED]
 
 
 def test_a_crash_while_waiting_for_the_import_lock_needs_no_fence_and_uses_up_no_id(
@@ -135,16 +123,6 @@ def test_an_upload_that_a_record_still_has_is_used_only_if_nobody_may_have_it(
     assert uploads(world) == (1 if "never_began" in kept else 2)
 
 
-def test_a_key_that_runs_out_within_five_minutes_is_asked_for_anew(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE, speed=Speed(write_url_life_s=240.0))
-    begin(world)
-
-    world.run_until_quiet(at_most_s=600)
-
-    assert world.imports() == [("USMF", 1)]
-    assert world.calls("GetAzureWriteUrl") == 2
-
-
 def test_a_large_upload_is_saved_so_that_a_crash_does_not_repeat_it(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,45 +144,6 @@ def test_a_large_upload_is_saved_so_that_a_crash_does_not_repeat_it(
     (ended,) = world.ended_runs()
     assert ended.submissions[0].blob_name == run.package.blob_name
     assert upload.LARGE == 8 * 1024 * 1024
-
-
-def test_ids_that_were_lost_stay_on_the_run_until_it_has_ended(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE)
-    world.faults.add(fno_fault("ImportFromPackage", faults.status(500), times=3))
-    world.faults.add(fno_fault("ImportFromPackage", BUSY, nth=4, times=2))
-    begin(world)
-
-    world.run_until_quiet(at_most_s=3600)
-
-    (run,) = world.ended_runs()
-    assert [each.fenced is not None for each in run.submissions] == [True] * 3 + [False] * 3
-    assert [each.never_began for each in run.submissions] == [False] * 3 + [True] * 2 + [False]
-
-
-def test_a_run_that_is_cancelled_after_a_crash_at_the_submit_gives_the_project_back_in_the_end(
-    make_world: MakeWorld,
-) -> None:
-    world = make_world(settings=IN_ONE_LANE)
-    lane = begin(world)
-    as_soon_as(world, State.SUBMITTING, lambda _: die())
-    with pytest.raises(Killed):
-        world.wake(lane)
-    new_process(world)
-    (row,) = world.services.index.open_rows()
-    answer = actions.cancel(row.address, ME, world.services)
-    assert answer is not None
-    assert answer.done
-    world.put("USMF_2.zip")
-    world.look()
-
-    for _ in range(14):
-        let_pass(world, lane, timedelta(minutes=1))
-        do_duties(world.services)
-
-    assert world.imports() == [("USMF", 1)]
-    assert "USMF_1.zip" in world.files("Error")
-    assert world.files("Success") == ["USMF_2.zip"]
-    assert set(world.services.reservations.holders().values()) <= {""}
 
 
 def test_data_projects_whose_names_differ_in_case_are_one(make_world: MakeWorld) -> None:

@@ -11,7 +11,6 @@ import pytest
 from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from shared.clients.blobs.write import stream_to_blob
-from shared.clients.fno.client import FinanceOperations
 from shared.clients.graph.drive_item import DriveItem
 from shared.clients.graph.upload import UploadSession
 from shared.imports.steps import advance_imports
@@ -85,26 +84,6 @@ def test_a_worker_that_stands_still_for_a_quarter_of_an_hour_in_any_state_change
     assert world.files("Success") == sorted(f"USMF_{state}.zip" for state in IMPORT_STATES[1:])
     assert world.imports() == [("USMF", 1)] * 4
     assert world.heads() == {}
-
-
-def test_a_worker_that_loses_its_lane_and_its_turn_while_it_sends_the_import_imports_nothing_a_second_time(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    send = FinanceOperations.import_from_package
-
-    def late(fno: FinanceOperations, **request: object) -> str:
-        monkeypatch.setattr(FinanceOperations, "import_from_package", send)
-        overtaken(world)
-        return send(fno, **request)  # type: ignore[arg-type]  # passed on as it came
-
-    monkeypatch.setattr(FinanceOperations, "import_from_package", late)
-    world.put("USMF_1.zip")
-
-    look_and_finish(world)
-
-    assert world.calls("ImportFromPackage") == 2
-    assert world.imports() == [("USMF", 1)]
-    assert world.files("Success") == ["USMF_1.zip"]
 
 
 def test_an_export_whose_worker_stands_still_in_any_state_loses_no_change(make_world: MakeWorld) -> None:
