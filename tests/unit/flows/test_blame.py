@@ -20,10 +20,9 @@ from shared.errors import AppError
 from shared.reservations.reservation import project_name
 from shared.runs.states import Outcome, State
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import ALERTS, fno_fault, graph_fault, let_pass
+from tests.unit.flows.trouble import IN_ONE_LANE, begin, fno_fault, graph_fault, let_pass
 from tests.world import PROJECT
 
-IN_ONE_LANE: Final = {"IMPORT_DATA_PROJECT": PROJECT, **ALERTS}
 RAN: Final = "Exception occurred while executing action ImportFromPackage on Entity DataManagementDefinitionGroup: "
 LOGIN: Final = faults.status(302, {"Location": "https://login.microsoftonline.com/common/oauth2/authorize"})
 
@@ -171,9 +170,7 @@ def test_a_project_is_not_kept_by_a_run_that_gets_no_key_to_its_package(make_wor
     busy = faults.status(400, body={"error": {"innererror": {"message": f"{RAN}the project is already running"}}})
     world.faults.add(fno_fault("ImportFromPackage", busy, times=1))
     world.faults.add(fno_fault("GetAzureWriteUrl", faults.status(503), nth=2, times=None))
-    world.put("USMF_1.zip")
-    world.look()
-    (lane,) = world.heads()
+    lane = begin(world)
 
     let_pass(world, lane, timedelta(minutes=3))
 
@@ -192,9 +189,7 @@ def test_whoever_waits_for_the_import_lock_beyond_the_stuck_limit_says_so(
     monkeypatch.setattr("shared.azure_storage.import_lock.LOCK_WAIT_S", 0.0)
     monkeypatch.setattr("shared.runs.worker.LOCK_RETRY_S", 60.0)
     world = make_world(settings={**IN_ONE_LANE, "IMPORT_STUCK_AFTER_MINUTES": "20"})
-    world.put("USMF_1.zip")
-    world.look()
-    (lane,) = world.heads()
+    lane = begin(world)
     with world.new_process().import_lock(world.fno.url):
         let_pass(world, lane, timedelta(minutes=18))
         assert world.mails() == []

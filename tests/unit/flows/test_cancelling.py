@@ -12,11 +12,19 @@ from shared.runs.addresses import address_of
 from shared.runs.run import Run
 from shared.runs.states import Direction, Outcome, State
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import ALERTS, as_soon_as, fno_fault, graph_fault, let_pass, look_and_finish
+from tests.unit.flows.trouble import (
+    ALERTS,
+    IN_ONE_LANE,
+    as_soon_as,
+    begin,
+    fno_fault,
+    graph_fault,
+    let_pass,
+    look_and_finish,
+)
 from tests.world import World
 
 ME = Requester(by="Ada", why="sent by mistake")
-IN_ONE_LANE = {"IMPORT_DATA_PROJECT": "Asset-Major-Types", **ALERTS}
 EXPORT = {"EXPORT_DATA_PROJECT": "Asset-Major-Types", "EXPORT_COMPANY": "USMF", **ALERTS}
 
 
@@ -65,9 +73,7 @@ def test_a_cancel_while_the_request_is_on_its_way_fences_the_package_before_the_
     make_world: MakeWorld,
 ) -> None:
     world = make_world(settings=IN_ONE_LANE)
-    world.put("USMF_1.zip")
-    world.look()
-    (lane,) = world.heads()
+    lane = begin(world)
     world.faults.add(fno_fault("ImportFromPackage", faults.reset_before()))
     world.wake(lane)
     (run,) = world.open_runs()
@@ -103,9 +109,7 @@ def test_a_file_that_cannot_be_moved_keeps_its_run_open_and_its_lane_free(make_w
     world.onedrive.knobs.locked = {"USMF_1.zip": "resourceLocked"}
     (run,) = world.open_runs()
     cancel(world, run)
-    world.put("USMF_2.zip")
-    world.look()
-    (lane,) = world.heads()
+    lane = begin(world, "USMF_2.zip")
     let_pass(world, lane, timedelta(minutes=2))
 
     assert world.files("Success") == ["USMF_2.zip"]

@@ -22,10 +22,8 @@ from tests.exports import PROJECT as EXPORTED
 from tests.exports import prepared
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import ALERTS, fno_fault, graph_fault, let_pass, look_and_finish
-from tests.world import PROJECT, World
-
-IN_ONE_LANE: Final = {"IMPORT_DATA_PROJECT": PROJECT, **ALERTS}
+from tests.unit.flows.trouble import ALERTS, IN_ONE_LANE, begin, fno_fault, graph_fault, let_pass, look_and_finish
+from tests.world import World
 
 
 def of_fo(words: str) -> dict[str, Any]:
@@ -42,15 +40,6 @@ def ran(action: str, words: str) -> dict[str, Any]:
 def of_graph(code: str, words: str) -> dict[str, Any]:
     """Return an error in the shape that Graph gives it."""
     return {"error": {"code": code, "message": words, "innerError": {"request-id": "0"}}}
-
-
-def begin(world: World, *names: str) -> str:
-    """Put files into Input and return their lane."""
-    for name in names or ("USMF_1.zip",):
-        world.put(name)
-    world.look()
-    (lane,) = world.heads()
-    return lane
 
 
 def told(world: World) -> list[str]:

@@ -13,10 +13,9 @@ from shared.imports.contention import RESUBMITS
 from shared.runs.states import Outcome, State
 from tests.packages import Entity, build_package
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import ALERTS, fno_fault, let_pass, look_and_finish
-from tests.world import ENTITY, PROJECT, World
+from tests.unit.flows.trouble import IN_ONE_LANE, begin, fno_fault, import_file, let_pass
+from tests.world import ENTITY, World
 
-IN_ONE_LANE = {"IMPORT_DATA_PROJECT": PROJECT, **ALERTS}
 QUICK = Speed(seconds_per_execution=1.0)  # F&O is done with one before the next is sent
 DEADLOCK = "Transaction was deadlocked on lock resources with another process (DMF2025)"
 RAN = "Exception occurred while executing action ImportFromPackage on Entity DataManagementDefinitionGroup: "
@@ -57,9 +56,7 @@ def test_contention_at_the_submit_waits_and_is_tried_again(make_world: MakeWorld
     world = make_world(settings=IN_ONE_LANE)
     busy = faults.status(400, body={"error": {"innererror": {"message": words}}})
     world.faults.add(fno_fault("ImportFromPackage", busy, times=3))
-    world.put("USMF_1.zip")
-
-    look_and_finish(world)
+    import_file(world, "USMF_1.zip")
 
     (run,) = world.ended_runs()
     assert run.outcome is Outcome.SUCCEEDED
@@ -70,9 +67,7 @@ def test_contention_at_the_submit_waits_and_is_tried_again(make_world: MakeWorld
 
 def test_a_project_that_is_busy_for_hours_is_asked_for_every_minute(make_world: MakeWorld) -> None:
     world = make_world(settings=IN_ONE_LANE, behaviour=Behaviour(refuse_starts=DEADLOCK))
-    world.put("USMF_1.zip")
-    world.look()
-    (lane,) = world.heads()
+    lane = begin(world)
     let_pass(world, lane, timedelta(minutes=10))
     world.faults.forget_calls()
 
@@ -86,9 +81,7 @@ def test_an_execution_that_ended_in_contention_and_changed_nothing_is_sent_again
 ) -> None:
     world = make_world(settings=IN_ONE_LANE, speed=QUICK)
     end_in_contention(world, detail())
-    world.put("USMF_1.zip")
-
-    look_and_finish(world)
+    import_file(world, "USMF_1.zip")
 
     (run,) = world.ended_runs()
     assert run.outcome is Outcome.SUCCEEDED
@@ -121,9 +114,7 @@ def test_one_that_may_have_changed_anything_goes_to_error_with_a_rerun_offered(
 ) -> None:
     world = make_world(settings=IN_ONE_LANE, speed=QUICK)
     end_in_contention(world, *details, words=words)
-    world.put("USMF_1.zip", build_package(entities=[Entity(name=name) for name in entities]))
-
-    look_and_finish(world)
+    import_file(world, "USMF_1.zip", build_package(entities=[Entity(name=name) for name in entities]))
 
     assert world.calls("ImportFromPackage") == 1
     assert "USMF_1.zip" in world.files("Error")
@@ -136,9 +127,7 @@ def test_one_that_may_have_changed_anything_goes_to_error_with_a_rerun_offered(
 def test_contention_without_end_is_not_sent_again_for_ever(make_world: MakeWorld) -> None:
     world = make_world(settings=IN_ONE_LANE, speed=QUICK)
     end_in_contention(world, detail(), times=None)
-    world.put("USMF_1.zip")
-
-    look_and_finish(world)
+    import_file(world, "USMF_1.zip")
 
     (run,) = world.ended_runs()
     assert (run.state, run.outcome) == (State.FILED, Outcome.FAILED)

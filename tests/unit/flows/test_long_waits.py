@@ -1,6 +1,5 @@
 """What waits for hours costs little and says so once: alerts do not flap, and wake-ups do not multiply."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,26 +18,15 @@ from shared.concurrency import map_concurrently
 from shared.runs import wake
 from shared.runs.values import Held
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import ALERTS, let_pass
-from tests.world import PROJECT, World
+from tests.unit.flows.trouble import IN_ONE_LANE, let_pass, seen_in_turn
+from tests.world import World
 
 ME = Requester(by="Ada", why="a reason")
-IN_ONE_LANE = {"IMPORT_DATA_PROJECT": PROJECT, **ALERTS}
 
 
 def locked(*names: str) -> Knobs:
     """Return a OneDrive in which somebody has these files open."""
     return Knobs(locked=dict.fromkeys(names, "resourceLocked"))
-
-
-def seen_in_turn(world: World, *names: str) -> str:
-    """Let files appear one after the other, the first the oldest; return their lane."""
-    for number, name in enumerate(names):
-        file = world.put(name)
-        os.utime(file, (1_700_000_000 + 10 * number,) * 2)
-    world.look()
-    (lane,) = world.heads()
-    return lane
 
 
 def test_a_file_that_is_locked_for_hours_is_told_once_and_then_as_often_as_reminders_are_due(

@@ -15,7 +15,7 @@ from shared.runs.addresses import sort_key_of
 from shared.runs.states import Outcome, State
 from shared.scan import scan
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import ALERTS, fno_fault, let_pass, look_and_finish
+from tests.unit.flows.trouble import ALERTS, begin, fno_fault, let_pass, look_and_finish
 from tests.world import PROJECT, World
 
 TAKEN_OUT = "taken out"
@@ -146,9 +146,7 @@ def test_a_file_in_processing_is_imported_though_the_settings_name_another_folde
     make_world: MakeWorld,
 ) -> None:
     world = make_world(settings=BEFORE)
-    world.put("USMF_1.zip")
-    world.look()
-    (lane,) = world.heads()
+    lane = begin(world)
     world.faults.add(fno_fault("GetAzureWriteUrl", faults.status(503), times=None))
     let_pass(world, lane, timedelta(seconds=20))
     (run,) = world.all_open_runs()
@@ -165,9 +163,7 @@ def test_a_file_in_processing_is_imported_though_the_settings_name_another_folde
 
 def test_a_run_in_a_lane_that_the_settings_do_not_name_any_more_goes_on(make_world: MakeWorld) -> None:
     world = make_world(settings=BEFORE)
-    world.put("USMF_1.zip")
-    world.look()
-    (lane,) = world.heads()
+    lane = begin(world)
     world._more_settings = flow(name="first", dataProject="Another")
     world.services = world.new_process()
     world.put("USMF_2.zip")

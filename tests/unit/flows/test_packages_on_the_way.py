@@ -16,7 +16,7 @@ from shared.imports.package import PackageFacts, check_package
 from shared.runs.states import State
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import ALERTS, let_pass, room_taken
+from tests.unit.flows.trouble import ALERTS, let_pass, look_and_finish, room_taken
 
 NAME = "USMF_Customers_001.zip"
 
@@ -46,8 +46,7 @@ def test_a_package_is_imported_once_and_whole_when_its_download(
     world.put(NAME, package_of(1000))
     world.faults.add(Fault("graph-content", "GET", "", nth, do=do))
 
-    world.look()
-    world.run_until_quiet()
+    look_and_finish(world)
 
     assert world.imports() == [("USMF", 1000)]
     assert world.files("Success") == [NAME]
@@ -70,8 +69,7 @@ def test_a_package_is_imported_as_it_is_in_the_end_when_it(
 
     monkeypatch.setattr("shared.imports.upload.check_package", replaced_after_check)
 
-    world.look()
-    world.run_until_quiet()
+    look_and_finish(world)
 
     assert world.imports() == [("USMF", rows)]
     (run,) = world.ended_runs()

@@ -19,7 +19,7 @@ from shared.runs.run import Run
 from shared.runs.states import Outcome, State
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import ALERTS, fno_fault, let_pass, look_and_finish
+from tests.unit.flows.trouble import ALERTS, fno_fault, import_file, let_pass, look_and_finish
 from tests.world import PROJECT, World
 
 SLOW = Speed(seconds_per_execution=600.0)
@@ -195,12 +195,9 @@ def test_an_ended_run_whose_process_died_before_it_gave_back_frees_the_project_f
     make_world: MakeWorld,
 ) -> None:
     world = make_world(settings=TWO_LANES)
-    world.monkeypatch.setattr(release, "give_back", lambda run, services: None)
-    world.put("USMF_1.zip")
-    look_and_finish(world)
-    world.monkeypatch.undo()
-    world.monkeypatch.setenv("IDENTITY_ENDPOINT", f"{world._entra_server.url}/msi/token")
-    world.monkeypatch.setenv("IDENTITY_HEADER", world.entra.identity_header)
+    with world.monkeypatch.context() as patched:
+        patched.setattr(release, "give_back", lambda run, services: None)
+        import_file(world, "USMF_1.zip")
     assert reservation(world) is not None
 
     put_other(world, "USMF_2.zip")
@@ -208,9 +205,6 @@ def test_an_ended_run_whose_process_died_before_it_gave_back_frees_the_project_f
 
     assert world.imports() == [("USMF", 1), ("USMF", 1)]
     assert reservation(world) is None
-
-
-# Cancelled
 
 
 def cancelled_while_executing(world: World) -> Run:
@@ -290,9 +284,6 @@ def test_a_person_may_free_it_with_a_second_action_that_warns(make_world: MakeWo
     assert answer.done
     let_pass(world, lane_of(world, "manifest"), timedelta(minutes=2))
     assert world.calls("ImportFromPackage") > 1  # F&O itself says that the project is in use
-
-
-# Older versions
 
 
 def test_an_open_run_of_an_older_version_that_may_have_submitted_counts_as_holder(make_world: MakeWorld) -> None:

@@ -21,10 +21,10 @@ from shared.runs.states import Direction, Outcome, State
 from shared.runs.values import FileFacts
 from shared.runs.worker import LEFT_TO_TIMER_S
 from tests.unit.flows.conftest import MakeWorld
+from tests.unit.flows.trouble import ALERTS
 from tests.world import World
 
 LANE = "in-test"
-ALERTS = {"ALERT_RECIPIENT": "ops@contoso.com", "ALERT_SENDER": "app@contoso.com"}
 
 
 def opened(world: World, name: str = "USMF_1.zip", *, lane: str = LANE, flow: Direction = Direction.IMPORT) -> Run:
@@ -101,6 +101,12 @@ def waits_between(world: World, steps: Mapping[State, Step], times: int) -> list
         woken_again(world, steps, 1)
         waits.append((head(world).due - world.clock.now()).total_seconds())
     return waits
+
+
+def advance_to_the_end(world: World) -> None:
+    """See that the run goes on once all is mended."""
+    woken_again(world, {State.FOUND: end}, 1)
+    assert world.heads() == {}
 
 
 # One worker
@@ -334,12 +340,6 @@ def test_a_service_that_asks_for_a_wait_beyond_the_quarter_of_an_hour_gets_it_an
     assert head(world).due == world.clock.now() + timedelta(seconds=wait_s)
     (mail,) = world.mails()
     assert "F&O asks for patience" in mail.content
-
-
-def advance_to_the_end(world: World) -> None:
-    """See that the run goes on once all is mended."""
-    woken_again(world, {State.FOUND: end}, 1)
-    assert world.heads() == {}
 
 
 def test_what_only_a_person_can_mend_is_told_at_once_and_once_and_tried_after_longer_and_longer(

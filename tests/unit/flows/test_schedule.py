@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -28,7 +27,7 @@ NOON: Final = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def hourly(make_world: MakeWorld) -> Callable[..., World]:
+def hourly(make_world: MakeWorld) -> MakeWorld:
     """Make a world at noon, with a number of exports that are due every hour, on the hour."""
 
     def make(exports: int = 1, **more: object) -> World:
@@ -50,6 +49,14 @@ def end_all(world: World) -> None:
     assert world.open_runs() == []
 
 
+def served_at_noon(hourly: MakeWorld) -> World:
+    """Make a world whose export of noon has been made and has ended."""
+    world = hourly()
+    world.start_exports()
+    end_all(world)
+    return world
+
+
 def all_runs(world: World) -> list[Run]:
     return [*world.ended_runs(), *world.all_open_runs()]
 
@@ -67,7 +74,7 @@ def events(caplog: pytest.LogCaptureFixture, name: str) -> list[dict[str, object
 # -- once
 
 
-def test_a_tick_that_comes_twice_serves_its_moment_once(hourly: Callable[..., World]) -> None:
+def test_a_tick_that_comes_twice_serves_its_moment_once(hourly: MakeWorld) -> None:
     world = hourly()
 
     assert [world.start_exports(), world.start_exports()] == [1, 0]
@@ -78,10 +85,8 @@ def test_a_tick_that_comes_twice_serves_its_moment_once(hourly: Callable[..., Wo
     assert served(world) == [("flow 0", NOON)]
 
 
-def test_a_tick_that_comes_a_moment_early_serves_the_moment_that_it_is_for(hourly: Callable[..., World]) -> None:
-    world = hourly()
-    world.start_exports()
-    end_all(world)
+def test_a_tick_that_comes_a_moment_early_serves_the_moment_that_it_is_for(hourly: MakeWorld) -> None:
+    world = served_at_noon(hourly)
 
     world.clock.present = NOON + HOUR - timedelta(milliseconds=40)
     assert world.start_exports(next_tick=NOON + HOUR) == 1
@@ -92,10 +97,8 @@ def test_a_tick_that_comes_a_moment_early_serves_the_moment_that_it_is_for(hourl
     assert served(world) == [("flow 0", NOON), ("flow 0", NOON + HOUR)]
 
 
-def test_of_many_moments_that_were_missed_the_latest_is_served(hourly: Callable[..., World]) -> None:
-    world = hourly()
-    world.start_exports()
-    end_all(world)
+def test_of_many_moments_that_were_missed_the_latest_is_served(hourly: MakeWorld) -> None:
+    world = served_at_noon(hourly)
     world.clock.present = NOON + 7 * HOUR + TEN
 
     assert [world.start_exports(), world.start_exports()] == [1, 0]
@@ -106,7 +109,7 @@ def test_of_many_moments_that_were_missed_the_latest_is_served(hourly: Callable[
 
 
 def test_a_late_export_says_so_in_its_record_on_its_page_and_in_the_log(
-    hourly: Callable[..., World], caplog: pytest.LogCaptureFixture
+    hourly: MakeWorld, caplog: pytest.LogCaptureFixture
 ) -> None:
     world = hourly()
     world.clock.present = NOON + HOUR + TEN
@@ -123,9 +126,7 @@ def test_a_late_export_says_so_in_its_record_on_its_page_and_in_the_log(
     assert "opened 10 min 0 s late, because the app was not running" in page_of(run, world)
 
 
-def test_an_export_in_time_says_nothing_of_being_late(
-    hourly: Callable[..., World], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_export_in_time_says_nothing_of_being_late(hourly: MakeWorld, caplog: pytest.LogCaptureFixture) -> None:
     world = hourly()
     world.clock.advance(3)
 
@@ -145,7 +146,7 @@ def page_of(run: Run, world: World) -> str:
     return str(pages.run_page(view, PageRequest(query={})).body)
 
 
-def test_a_late_export_does_not_put_the_next_one_off(hourly: Callable[..., World]) -> None:
+def test_a_late_export_does_not_put_the_next_one_off(hourly: MakeWorld) -> None:
     world = hourly(everySeconds=3600)
     world.clock.present = NOON + timedelta(minutes=50)
     world.start_exports()
@@ -176,7 +177,7 @@ def cut_off(world: World, monkeypatch: pytest.MonkeyPatch, *, at: int) -> None:
 
 @pytest.mark.parametrize("have_ended", [False, True])
 def test_a_tick_that_was_cut_off_is_ended_by_the_next_one_and_no_export_is_made_twice(
-    hourly: Callable[..., World], monkeypatch: pytest.MonkeyPatch, *, have_ended: bool
+    hourly: MakeWorld, monkeypatch: pytest.MonkeyPatch, *, have_ended: bool
 ) -> None:
     world = hourly(10)
     cut_off(world, monkeypatch, at=4)
@@ -196,7 +197,7 @@ def test_a_tick_that_was_cut_off_is_ended_by_the_next_one_and_no_export_is_made_
 
 
 def test_an_export_whose_host_died_while_it_was_opened_says_how_late_it_is(
-    hourly: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+    hourly: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = hourly()
     cut_off(world, monkeypatch, at=1)
@@ -209,7 +210,7 @@ def test_an_export_whose_host_died_while_it_was_opened_says_how_late_it_is(
 
 
 def test_of_two_hosts_that_end_a_tick_that_was_cut_off_one_opens_the_export(
-    hourly: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+    hourly: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = hourly()
     cut_off(world, monkeypatch, at=1)
@@ -228,7 +229,7 @@ def test_of_two_hosts_that_end_a_tick_that_was_cut_off_one_opens_the_export(
 
 
 def test_a_host_that_stood_still_before_it_opened_an_export_does_not_make_it_twice(
-    hourly: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+    hourly: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = hourly()
     other, create = world.new_process(), world.services.store.create
@@ -255,7 +256,7 @@ def test_a_host_that_stood_still_before_it_opened_an_export_does_not_make_it_twi
 # -- what is no moment
 
 
-def test_what_a_person_starts_serves_no_moment(hourly: Callable[..., World]) -> None:
+def test_what_a_person_starts_serves_no_moment(hourly: MakeWorld) -> None:
     world = hourly()
     world.clock.present = NOON + TEN
     actions.export_now("flow 0", ANNA, world.services)
@@ -268,10 +269,8 @@ def test_what_a_person_starts_serves_no_moment(hourly: Callable[..., World]) -> 
     assert served(world) == [("flow 0", None), ("flow 0", NOON)]
 
 
-def test_a_person_may_call_the_timers_function_between_two_ticks(hourly: Callable[..., World]) -> None:
-    world = hourly()
-    world.start_exports()
-    end_all(world)
+def test_a_person_may_call_the_timers_function_between_two_ticks(hourly: MakeWorld) -> None:
+    world = served_at_noon(hourly)
     world.clock.present = NOON + 2 * TEN
 
     assert world.start_exports(next_tick=NOON + HOUR) == 1
@@ -285,7 +284,7 @@ def test_a_person_may_call_the_timers_function_between_two_ticks(hourly: Callabl
 @pytest.mark.parametrize(
     "next_tick", ["", "soon", "0001-01-01T00:00:00", NOON.isoformat(), "2026-03-02T12:00:00.0000000+00:00"]
 )
-def test_a_tick_is_a_tick_whatever_the_host_tells_of_it(hourly: Callable[..., World], next_tick: str) -> None:
+def test_a_tick_is_a_tick_whatever_the_host_tells_of_it(hourly: MakeWorld, next_tick: str) -> None:
     world = hourly()
     export_schedule.start_exports(world.services, next_tick=next_tick)
 
@@ -303,7 +302,7 @@ def noted_by_an_older_version(world: World, opened: datetime) -> None:
 
 
 @pytest.mark.parametrize("opened", [NOON + timedelta(milliseconds=30), NOON - timedelta(milliseconds=30), NOON + TEN])
-def test_after_an_update_no_moment_is_served_once_more(hourly: Callable[..., World], opened: datetime) -> None:
+def test_after_an_update_no_moment_is_served_once_more(hourly: MakeWorld, opened: datetime) -> None:
     world = hourly()
     noted_by_an_older_version(world, opened)
     world.clock.present = NOON + 2 * TEN
@@ -314,7 +313,7 @@ def test_after_an_update_no_moment_is_served_once_more(hourly: Callable[..., Wor
     assert world.start_exports() == 1
 
 
-def test_after_an_update_a_moment_that_was_missed_meanwhile_is_served(hourly: Callable[..., World]) -> None:
+def test_after_an_update_a_moment_that_was_missed_meanwhile_is_served(hourly: MakeWorld) -> None:
     world = hourly()
     noted_by_an_older_version(world, NOON - HOUR)
     world.clock.present = NOON + TEN
@@ -327,7 +326,7 @@ def test_after_an_update_a_moment_that_was_missed_meanwhile_is_served(hourly: Ca
 
 
 def test_an_export_that_is_under_way_at_its_next_moment_is_left_out_and_the_log_says_so(
-    hourly: Callable[..., World], caplog: pytest.LogCaptureFixture
+    hourly: MakeWorld, caplog: pytest.LogCaptureFixture
 ) -> None:
     world = hourly()
     world.start_exports()
@@ -343,7 +342,7 @@ def test_an_export_that_is_under_way_at_its_next_moment_is_left_out_and_the_log_
 
 
 def test_an_export_that_cannot_be_started_keeps_no_other_from_it_and_the_tick_fails(
-    hourly: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+    hourly: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = hourly(3)
     write = world.services.checkpoints.write
@@ -379,12 +378,10 @@ def watched_for(world: World, minutes: int) -> None:
 
 
 def test_an_export_whose_tick_met_trouble_with_storage_is_started_a_few_minutes_later(
-    hourly: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+    hourly: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The host takes the tick for done and rests until the next moment."""
-    world = hourly()
-    world.start_exports()
-    end_all(world)
+    world = served_at_noon(hourly)
     world.clock.present = NOON + HOUR
     with monkeypatch.context() as patched:
         patched.setattr(world.services.store, "open_places", storage_is_away)
@@ -396,7 +393,7 @@ def test_an_export_whose_tick_met_trouble_with_storage_is_started_a_few_minutes_
     assert served(world) == [("flow 0", NOON), ("flow 0", NOON + HOUR)]
 
 
-def test_a_moment_that_was_left_out_on_purpose_is_not_made_up_for(hourly: Callable[..., World]) -> None:
+def test_a_moment_that_was_left_out_on_purpose_is_not_made_up_for(hourly: MakeWorld) -> None:
     world = hourly()
     world.start_exports()
     world.clock.present = NOON + HOUR
@@ -408,7 +405,7 @@ def test_a_moment_that_was_left_out_on_purpose_is_not_made_up_for(hourly: Callab
     assert served(world) == [("flow 0", NOON)]
 
 
-def test_an_export_that_was_never_made_waits_for_its_moment(hourly: Callable[..., World]) -> None:
+def test_an_export_that_was_never_made_waits_for_its_moment(hourly: MakeWorld) -> None:
     world = hourly()
 
     watched_for(world, 5)
@@ -416,7 +413,7 @@ def test_an_export_that_was_never_made_waits_for_its_moment(hourly: Callable[...
     assert served(world) == []
 
 
-def test_a_clock_that_was_ahead_once_keeps_no_export_from_starting(hourly: Callable[..., World]) -> None:
+def test_a_clock_that_was_ahead_once_keeps_no_export_from_starting(hourly: MakeWorld) -> None:
     world = hourly()
     world.clock.present = NOON + 72 * HOUR
     world.start_exports()

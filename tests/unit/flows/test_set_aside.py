@@ -1,43 +1,27 @@
 """A file that OneDrive alone keeps from going on is passed by others, reported once, and goes on by itself."""
 
 import json
-import os
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from inbound_trigger.keep_watch import do_duties
-from local_cloud import faults
 from local_cloud.onedrive import Knobs
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import ALERTS, graph_fault, let_pass
-from tests.world import World
-
-IN_ONE_LANE = {"IMPORT_DATA_PROJECT": "Asset-Major-Types", **ALERTS}
-ON_HOLD = {"error": {"code": "accessDenied", "message": "This item is on hold and cannot be moved."}}
+from tests.unit.flows.trouble import (
+    ALERTS,
+    IN_ONE_LANE,
+    let_pass,
+    minutes_go_by,
+    refuse_moves,
+    seen_in_turn,
+)
 
 
 def flows(**more: Any) -> dict[str, str]:
     """Return settings of one import, with more keys."""
     return {"INTEGRATIONS": json.dumps({"imports": [{"name": "import", "inputFolder": "Input", **more}]}), **ALERTS}
-
-
-def seen_in_turn(world: World, *names: str) -> None:
-    """Let files appear one after the other, the first the oldest."""
-    for number, name in enumerate(names):
-        file = world.put(name)
-        seconds = 1_700_000_000 + 10 * number
-        os.utime(file, (seconds, seconds))
-    world.look()
-
-
-def minutes_go_by(world: World, minutes: int) -> None:
-    """Let time pass, with the minute's timer."""
-    (lane, *_) = world.heads() or [""]
-    for _ in range(minutes):
-        let_pass(world, lane, timedelta(minutes=1))
-        do_duties(world.services)
 
 
 def test_a_file_that_somebody_has_open_is_passed_by_the_files_behind_it_after_three_minutes(
@@ -142,15 +126,6 @@ def test_a_lane_whose_only_run_is_set_aside_is_not_asked_for_more_than_every_few
 
 
 # Refusals of which nobody can say whom they are about
-
-
-def refuse_moves(world: World, *names: str, code: int = 403, body: dict[str, Any] = ON_HOLD) -> None:
-    """Let OneDrive refuse to move these files; none: every file."""
-    drive = world.services.onedrive(f"drives/{world.onedrive.drive_id}")
-    folder = world.services.folders.find(f"drives/{world.onedrive.drive_id}", "/Input")
-    ids = [item.item_id for item in drive.list_files(folder) if item.name in names]
-    path = f"/items/({'|'.join(ids)})$" if names else "/items/"
-    world.faults.add(graph_fault("PATCH", path, faults.status(code, body=body), times=None))
 
 
 def test_two_files_that_meet_the_same_refusal_stop_their_flow_with_one_alert_and_fail_nothing(

@@ -12,17 +12,10 @@ from shared import execution
 from shared.clients.fno.client import FinanceOperations
 from shared.runs.states import State
 from tests.unit.flows.conftest import MakeWorld
+from tests.unit.flows.trouble import begin
 from tests.world import World
 
 STATUS = "GetExecutionSummaryStatus"
-
-
-def found(world: World, name: str = "USMF_1.zip") -> str:
-    """Let a package be found; return its lane."""
-    world.put(name)
-    world.look()
-    (lane,) = world.heads()
-    return lane
 
 
 def seconds_late(world: World) -> float:
@@ -35,7 +28,7 @@ def seconds_late(world: World) -> float:
 def test_an_execution_of_a_few_seconds_is_filed_by_the_worker_that_began_it(make_world: MakeWorld) -> None:
     world = make_world(speed=Speed(seconds_per_execution=2.0))
 
-    world.wake(found(world))
+    world.wake(begin(world))
 
     assert world.files("Success") == ["USMF_1.zip"]
     assert 0 <= seconds_late(world) <= 0.5
@@ -53,7 +46,7 @@ def test_an_execution_is_saved_before_anybody_waits_for_it_and_not_again_until_i
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = make_world(speed=Speed(seconds_per_execution=2.0))
-    lane = found(world)
+    lane = begin(world)
     saved, pause = world.saved_states(), world.services.sleep
     saved_by_then: list[list[State]] = []
 
@@ -76,12 +69,12 @@ def test_an_execution_that_goes_by_another_id_than_was_sent_is_saved_before_it_i
 ) -> None:
     """A worker that takes over must know both. F&O knows this one only by the id that was sent: that is followed."""
     world = make_world(speed=Speed(seconds_per_execution=0.0))
-    lane = found(world)
+    lane = begin(world)
     saved = world.saved_states()
-    begin = FinanceOperations.import_from_package
+    send = FinanceOperations.import_from_package
 
     def begun_as_another(fno: FinanceOperations, **asked: Any) -> str:
-        begin(fno, **asked)
+        send(fno, **asked)
         return "another"
 
     monkeypatch.setattr(FinanceOperations, "import_from_package", begun_as_another)
@@ -97,7 +90,7 @@ def test_an_execution_that_goes_by_another_id_than_was_sent_is_saved_before_it_i
 
 def test_a_worker_gives_way_when_an_execution_takes_longer(make_world: MakeWorld) -> None:
     world = make_world(settings={"POLL_STAY_SECONDS": "3"}, speed=Speed(seconds_per_execution=60.0))
-    lane, began = found(world), world.clock.now()
+    lane, began = begin(world), world.clock.now()
 
     world.wake(lane)
 
@@ -109,7 +102,7 @@ def test_a_worker_gives_way_when_an_execution_takes_longer(make_world: MakeWorld
 
 def test_the_next_execution_of_a_lane_is_seen_to_end_at_once_if_it_takes_as_long_as_the_last(world: World) -> None:
     for number, at_most_s in ((1, 10 / 4), (2, 0.5)):
-        found(world, f"USMF_{number}.zip")
+        begin(world, f"USMF_{number}.zip")
         world.run_until_quiet()
 
         assert 0 <= seconds_late(world) <= at_most_s
@@ -119,11 +112,11 @@ def test_an_execution_that_ends_much_sooner_than_the_last_is_seen_to_end_a_quart
     make_world: MakeWorld,
 ) -> None:
     world = make_world(speed=Speed(seconds_per_execution=600.0))
-    lane = found(world)
+    lane = begin(world)
     world.run_until_quiet()
     world.services.last_execution_s[lane] = 6000.0
 
-    found(world, "USMF_2.zip")
+    begin(world, "USMF_2.zip")
     world.run_until_quiet()
 
     assert 0 <= seconds_late(world) <= 600 / 4
@@ -132,7 +125,7 @@ def test_an_execution_that_ends_much_sooner_than_the_last_is_seen_to_end_a_quart
 def test_without_a_stay_every_look_goes_through_the_queue(make_world: MakeWorld) -> None:
     world = make_world(settings={"POLL_STAY_SECONDS": "0"})
 
-    world.wake(found(world))
+    world.wake(begin(world))
 
     assert world.calls(STATUS) == 0
     assert [delay_s for _, delay_s in world.wakes_of_lanes()] == [0.0, 2.0]
@@ -140,10 +133,10 @@ def test_without_a_stay_every_look_goes_through_the_queue(make_world: MakeWorld)
 
 def test_f_and_o_is_not_polled_again_and_again_while_a_run_is_due_in_less_than_a_second(make_world: MakeWorld) -> None:
     world = make_world(speed=Speed(seconds_per_execution=2.2), settings={"POLL_STAY_SECONDS": "0.3"})
-    lane = found(world)
+    lane = begin(world)
     world.run_until_quiet()  # so the worker knows how long an execution of the lane takes
     polls = world.calls(STATUS)
-    found(world, "USMF_2.zip")
+    begin(world, "USMF_2.zip")
 
     world.wake(lane)
     world.run_until_quiet()

@@ -13,32 +13,26 @@ from shared.imports import steps as import_steps
 from shared.imports import upload
 from shared.reservations import reserve
 from shared.runs.states import Outcome, State
+from tests.faults.interception import PowerCut
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import ALERTS, fno_fault, let_pass, look_and_finish
-from tests.world import PROJECT, World
+from tests.unit.flows.trouble import ALERTS, IN_ONE_LANE, begin, fno_fault, let_pass, look_and_finish
+from tests.world import World
 
 ME = Requester(by="Ada", why="a reason")
-IN_ONE_LANE = {"IMPORT_DATA_PROJECT": PROJECT, **ALERTS}
 RAN = "Exception occurred while executing action ImportFromPackage on Entity DataManagementDefinitionGroup: "
 BUSY = faults.status(400, body={"error": {"innererror": {"message": f"{RAN}the project is already running"}}})
 
 
-class Killed(BaseException):
-    """The process died."""
+def wake_and_die(world: World, lane: str, at: str) -> None:
+    """Wake a lane, and let the process die where it would call this."""
 
+    def die(*_: object) -> None:
+        raise PowerCut
 
-def die() -> None:
-    """Let the process die here."""
-    raise Killed
-
-
-def begin(world: World, content: bytes | None = None) -> str:
-    """Put a file into Input and return its lane."""
-    world.put("USMF_1.zip", content)
-    world.look()
-    (lane,) = world.heads()
-    return lane
+    with world.monkeypatch.context() as patched, pytest.raises(PowerCut):
+        patched.setattr(at, die)
+        world.wake(lane)
 
 
 def new_process(world: World) -> None:
@@ -47,17 +41,9 @@ def new_process(world: World) -> None:
     world.services = world.new_process()
 
 
-def test_a_crash_while_waiting_for_the_import_lock_needs_no_fence_and_uses_up_no_id(
-    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_crash_while_waiting_for_the_import_lock_needs_no_fence_and_uses_up_no_id(make_world: MakeWorld) -> None:
     world = make_world(settings=IN_ONE_LANE)
-    lane = begin(world)
-    monkeypatch.setattr("shared.app.Services.import_lock", lambda *_: die())
-    with pytest.raises(Killed):
-        world.wake(lane)
-    monkeypatch.undo()
-    world.monkeypatch.setenv("IDENTITY_ENDPOINT", f"{world._entra_server.url}/msi/token")
-    world.monkeypatch.setenv("IDENTITY_HEADER", world.entra.identity_header)
+    wake_and_die(world, begin(world), "shared.app.Services.import_lock")
     (run,) = world.all_open_runs()
     assert run.state is State.CLAIMED
     assert run.submissions == ()
@@ -123,18 +109,12 @@ def test_an_upload_that_a_record_still_has_is_used_only_if_nobody_may_have_it(
     assert uploads(world) == (1 if "never_began" in kept else 2)
 
 
-def test_a_large_upload_is_saved_so_that_a_crash_does_not_repeat_it(
-    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(import_steps, "LARGE", 500)  # bytes; 8 MiB would take long here
+def test_a_large_upload_is_saved_so_that_a_crash_does_not_repeat_it(make_world: MakeWorld) -> None:
     world = make_world(settings=IN_ONE_LANE)
     lane = begin(world)
-    monkeypatch.setattr(reserve, "reserve", lambda *_: die())
-    with pytest.raises(Killed):
-        world.wake(lane)
-    monkeypatch.undo()
-    world.monkeypatch.setenv("IDENTITY_ENDPOINT", f"{world._entra_server.url}/msi/token")
-    world.monkeypatch.setenv("IDENTITY_HEADER", world.entra.identity_header)
+    with world.monkeypatch.context() as patched:
+        patched.setattr(import_steps, "LARGE", 500)  # bytes; 8 MiB would take long here
+        wake_and_die(world, lane, "shared.reservations.reserve.reserve")
     (run,) = world.all_open_runs()
     assert run.package is not None
 

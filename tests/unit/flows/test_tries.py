@@ -12,20 +12,10 @@ from shared import execution
 from shared.runs.run import Run
 from shared.runs.states import Outcome, State
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import ALERTS, as_soon_as, fno_fault, graph_fault, let_pass
+from tests.unit.flows.trouble import IN_ONE_LANE, as_soon_as, begin, fno_fault, graph_fault, let_pass
 from tests.world import World
 
 ME = Requester(by="Ada", why="a reason")
-IN_ONE_LANE = {"IMPORT_DATA_PROJECT": "Asset-Major-Types", **ALERTS}
-
-
-def begin(world: World, *names: str) -> str:
-    """Put files into Input and return their lane."""
-    for name in names or ("USMF_1.zip",):
-        world.put(name)
-    world.look()
-    (lane,) = world.heads()
-    return lane
 
 
 def only(world: World) -> Run:
