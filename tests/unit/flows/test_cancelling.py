@@ -11,6 +11,7 @@ from operations.actions import Requester
 from shared.runs.addresses import address_of
 from shared.runs.run import Run
 from shared.runs.states import Direction, Outcome, State
+from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import (
     ALERTS,
@@ -136,9 +137,7 @@ def test_new_content_under_a_cancelled_run_is_a_new_file(make_world: MakeWorld) 
     cancel(world, run)
     (lane,) = world.heads()
     let_pass(world, lane, timedelta(minutes=1))
-    good = world.put("USMF_other.zip").read_bytes()
-    (world.folder / "Input" / "USMF_other.zip").unlink()
-    file.write_bytes(good)
+    file.write_bytes(build_package())
     world.onedrive.knobs.locked = {}
     let_pass(world, lane, timedelta(minutes=6))
     look_and_finish(world)

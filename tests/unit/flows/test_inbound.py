@@ -13,7 +13,6 @@ from local_cloud.finance_operations.knobs import Behaviour, Speed
 from local_cloud.onedrive import Knobs
 from shared.clients.blobs.write import empty_blob, stream_to_blob
 from shared.errors import TryAgain
-from shared.imports import steps as import_steps
 from shared.runs.addresses import moment_of, sort_key_of
 from shared.runs.record import run_to_json
 from shared.runs.run import Run
@@ -159,47 +158,20 @@ def test_an_empty_file_is_waited_for_until_its_content_is_there(world: World) ->
     assert world.imports() == [("USMF", 1)]
 
 
-# Two runs of one file: looks at once place one that is older than the file under way differently. See decision 4.
-
-
-def first_of_two_runs(run: Run) -> Run:
-    """Return a run of the same file that comes before the first one in their lane."""
-    earlier = moment_of(run.sort_key) - timedelta(seconds=1)
-    return replace(run, run_id="f" * 12, sort_key=sort_key_of(earlier, run.file.item_id))
-
-
-def test_a_file_that_another_run_is_importing_is_left_to_it(make_world: MakeWorld) -> None:
-    world = make_world(settings={"POLL_STAY_SECONDS": "0.1"}, speed=Speed(seconds_per_execution=60.0))
-    world.put("USMF_1.zip")
-    world.look()
-    (run,) = world.open_runs()
-    world.wake(run.lane)
-    assert world.open_runs()[0].state is State.EXECUTING
-    world.services.store.create(first_of_two_runs(run))
-
-    world.wake(run.lane)
-    world.run_until_quiet()
-
-    assert world.imports() == [("USMF", 1)]
-    outcomes = {ended.run_id: ended.outcome for ended in world.ended_runs()}
-    assert outcomes == {run.run_id: Outcome.SUCCEEDED, "f" * 12: Outcome.WITHDRAWN}
-
-
-def test_a_file_that_another_run_has_moved_and_not_begun_is_imported_by_the_first_of_them(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_another_run_has_moved_and_not_begun_is_imported_by_the_first_of_them(world: World) -> None:
     def die(*_: object) -> Run:
         raise PowerCut
 
     world.put("USMF_1.zip")
     world.look()
     (run,) = world.open_runs()
-    with monkeypatch.context() as patched:
+    with world.monkeypatch.context() as patched:
         patched.setattr("shared.runs.store.RunStore.save", die)
         with pytest.raises(PowerCut):
             world.wake(run.lane)
     assert world.files("Processing") == ["USMF_1.zip"]
-    first = first_of_two_runs(run)
+    earlier = moment_of(run.sort_key) - timedelta(seconds=1)
+    first = replace(run, run_id="f" * 12, sort_key=sort_key_of(earlier, run.file.item_id))
     world.services.store.create(first)
 
     world.services = world.new_process()
@@ -208,22 +180,6 @@ def test_a_file_that_another_run_has_moved_and_not_begun_is_imported_by_the_firs
     assert world.imports() == [("USMF", 1)]
     assert [ended.run_id for ended in world.ended_runs()] == [first.run_id]
     assert world.heads() == {}
-
-
-def test_a_file_that_the_run_before_has_moved_is_left_to_that_run(world: World) -> None:
-    """Its worker goes by an old listing, so that it does not know of that run."""
-    world.put("USMF_1.zip")
-    world.look()
-    (run,) = world.open_runs()
-    first = first_of_two_runs(run)
-    world.services.store.create(first)
-    (world.folder / "Input" / "USMF_1.zip").rename(world.folder / "Processing" / "USMF_1.zip")
-
-    after = import_steps.claim(run, world.services)
-
-    assert (after.state, after.outcome) == (State.WITHDRAWN, Outcome.WITHDRAWN)
-    world.run_until_quiet()
-    assert world.imports() == [("USMF", 1)]
 
 
 def test_a_file_that_stays_empty_goes_to_error_after_ten_minutes(world: World) -> None:
@@ -442,11 +398,12 @@ def test_a_failed_import_is_mailed_once(make_world: MakeWorld) -> None:
     assert "Failed" in str(mail)
 
 
+@pytest.mark.parametrize("action", ["GetAzureWriteUrl", IMPORT])
 def test_a_missing_permission_stops_the_lane_alerts_once_moves_no_file_and_goes_on_when_mended(
-    make_world: MakeWorld,
+    make_world: MakeWorld, action: str
 ) -> None:
     world = make_world(settings=ALERTS)
-    world.faults.add(fno_fault("GetAzureWriteUrl", faults.status(403), times=None))
+    world.faults.add(fno_fault(action, faults.status(403), times=None))
     lane = begin(world, "USMF_first.zip")
     for _ in range(10):
         wake_when_due(world, lane)
@@ -459,16 +416,6 @@ def test_a_missing_permission_stops_the_lane_alerts_once_moves_no_file_and_goes_
 
     assert world.imports() == [("USMF", 1)]
     assert world.files("Success") == ["USMF_first.zip"]
-
-
-def test_f_and_o_refusing_the_app_at_the_submit_alerts_once_however_often_it_is_tried(make_world: MakeWorld) -> None:
-    world = make_world(settings=ALERTS)
-    world.faults.add(fno_fault(IMPORT, faults.status(403), times=9))
-    import_file(world, "USMF_first.zip")
-
-    world.deliver_alerts()
-    assert len(world.onedrive.mails) == 1
-    assert world.imports() == [("USMF", 1)]
 
 
 def test_a_lane_that_waits_long_for_its_turn_to_call_f_and_o_troubles_nobody(

@@ -5,7 +5,6 @@ The data project exports increments, as integrations do: what one export has tak
 
 import random
 import re
-import uuid
 from datetime import timedelta
 
 import pytest
@@ -17,7 +16,6 @@ from local_cloud.faults import Fault
 from local_cloud.finance_operations.executions import Status
 from local_cloud.finance_operations.knobs import Behaviour, Speed
 from local_cloud.onedrive import Knobs
-from shared import package_memory
 from shared.azure_storage.checkpoints import Checkpoint
 from shared.clients.fno.client import FinanceOperations
 from shared.clients.graph.drive_item import DriveItem
@@ -25,10 +23,10 @@ from shared.clients.graph.upload import UploadSession
 from shared.exports import schedule as export_schedule
 from shared.runs.run import Run, name_with
 from shared.runs.states import Outcome, State
-from tests.exports import EXPORT, PROJECT, change, delivered, export, fno_of, prepared
+from tests.exports import EXPORT, HOURLY, PROJECT, change, delivered, export, fno_of, prepared
 from tests.faults.interception import PowerCut
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import ALERTS, fno_fault, graph_fault, let_pass, room_taken, wake_when_due
+from tests.unit.flows.trouble import ALERTS, fno_fault, graph_fault, let_pass, wake_when_due
 from tests.world import World
 
 SUBMIT = "ExportToPackage"
@@ -71,23 +69,6 @@ def test_an_export_lands_in_output_under_a_name_that_says_what_and_when(exportin
     assert exporting.mails() == []
 
 
-def test_an_export_for_which_there_is_no_room_is_delivered_later_and_nothing_has_failed(
-    exporting: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(package_memory, "WAIT_S", 0.0)
-    assert exporting.start_exports() == 1
-    (lane,) = exporting.heads()
-    with room_taken(exporting):
-        let_pass(exporting, lane, timedelta(minutes=1))
-    (run,) = exporting.open_runs()
-
-    exporting.run_until_quiet()
-
-    assert (run.state, run.attempts, run.failing_since) == (State.READY, 0, None)
-    assert len(delivered(exporting)) == 1
-    assert exporting.mails() == []
-
-
 def test_each_export_holds_what_changed_since_the_one_before(exporting: World) -> None:
     exports = [export(exporting).file.name]
     for rows in ([("C", "Gamma")], [], [("A", "Another"), ("D", "Delta")]):
@@ -98,19 +79,6 @@ def test_each_export_holds_what_changed_since_the_one_before(exporting: World) -
 
     files = delivered(exporting)
     assert [files[name] for name in exports] == [["A", "B"], ["C"], [], ["A", "D"]]
-
-
-def test_no_tick_starts_a_second_export_while_one_is_under_way(exporting: World) -> None:
-    assert exporting.start_exports() == 1
-    (lane,) = exporting.heads()
-
-    while lane in exporting.heads():
-        assert exporting.start_exports() == 0
-        wake_when_due(exporting, lane)
-
-    assert exporting.calls(SUBMIT) == 1
-    exporting.clock.advance(30)
-    assert exporting.start_exports() == 1
 
 
 def test_of_two_hosts_that_start_exports_at_the_same_moment_one_starts_it(
@@ -131,17 +99,8 @@ def test_of_two_hosts_that_start_exports_at_the_same_moment_one_starts_it(
     assert len(exporting.heads()) == 1
 
 
-def hourly(make_world: MakeWorld) -> World:
-    """Make a world whose export is due once an hour."""
-    flows = (
-        f'{{"exports": [{{"name": "assets", "outputFolder": "Output", "dataProject": "{PROJECT}", '
-        '"company": "USMF", "everySeconds": 3600}]}'
-    )
-    return prepared(make_world(settings={"INTEGRATIONS": flows, "EXPORT_DATA_PROJECT": "", "EXPORT_COMPANY": ""}))
-
-
 def test_an_export_begins_no_sooner_than_its_time_after_the_last(make_world: MakeWorld) -> None:
-    world = hourly(make_world)
+    world = prepared(make_world(settings={**HOURLY, "EXPORT_DATA_PROJECT": "", "EXPORT_COMPANY": ""}))
     export(world)
     moment = world.ended_runs()[0].scheduled
     assert moment is not None
@@ -164,15 +123,6 @@ def test_an_output_folder_that_is_deleted_meanwhile_is_made_anew(exporting: Worl
     export(exporting)
 
     assert list(delivered(exporting).values()) == [["C"]]
-
-
-def test_an_export_without_rows_is_delivered_as_the_empty_package_that_fo_makes(exporting: World) -> None:
-    export(exporting)
-    exporting.clock.advance(30)
-
-    run = export(exporting)
-
-    assert delivered(exporting)[run.file.name] == []
 
 
 # Answers that are lost
@@ -234,15 +184,6 @@ def test_an_export_that_fo_shows_late_is_waited_for(make_world: MakeWorld, *, is
 
     assert delivered(world) == {run.file.name: ["A", "B"]}
     assert world.calls(SUBMIT) == 1
-
-
-def test_a_package_whose_address_comes_late_is_waited_for(make_world: MakeWorld) -> None:
-    world = prepared(make_world(speed=Speed(seconds_per_execution=10, package_url_s=300)))
-
-    run = export(world)
-
-    assert delivered(world) == {run.file.name: ["A", "B"]}
-    assert world.mails() == []
 
 
 # Two exports after all
@@ -457,20 +398,6 @@ def test_a_file_that_has_the_name_already_is_left_alone_and_the_export_gets_a_na
     assert ended.file.name == own
 
 
-def test_a_file_of_its_own_name_whose_last_answer_was_lost_is_found_and_not_put_a_second_time(
-    planned: tuple[World, Run],
-) -> None:
-    world, run = planned
-    other = world.folder / "Output" / run.file.name
-    other.write_bytes(b"someone else's")
-    world.faults.add(content_fault(faults.status(504, handled=True)))
-
-    world.run_until_quiet()
-
-    other.unlink()
-    assert delivered(world) == {name_with(run.file.name, run.run_id): ["A", "B"]}
-
-
 def upload_holding(name: str, world: World) -> UploadSession:
     """Open an upload that holds a name in Output."""
     drive = world.services.settings.flows.exports[0].drive
@@ -603,19 +530,6 @@ def test_an_export_that_fo_refuses_is_told_once_and_goes_on_when_it_is_mended(ma
 
     assert list(delivered(world).values()) == [["A", "B"]]
     assert len(world.mails()) == 1
-
-
-def test_a_project_that_is_busy_is_waited_for(exporting: World) -> None:
-    other = uuid.uuid4().hex
-    fno_of(exporting).export_to_package(
-        data_project=PROJECT, package_name="by hand", execution_id=other, legal_entity="DEMF"
-    )
-
-    run = export(exporting)
-
-    assert exporting.calls(SUBMIT) > 2
-    assert delivered(exporting) == {run.file.name: ["A", "B"]}
-    assert exporting.mails() == []
 
 
 def test_an_export_that_succeeded_in_part_is_delivered_and_told(exporting: World) -> None:

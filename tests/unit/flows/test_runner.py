@@ -112,16 +112,6 @@ def advance_to_the_end(world: World) -> None:
 # One worker
 
 
-def test_a_lane_that_another_worker_holds_is_left_alone(world: World) -> None:
-    run = opened(world)
-
-    with world.services.leases.hold(LANE):
-        advance(world, {State.FOUND: never})
-
-    assert head(world) == run
-    assert world.wakes_of_lanes() == []
-
-
 def test_of_workers_that_are_woken_at_once_one_does_the_step_once(world: World) -> None:
     opened(world)
     done: list[int] = []
@@ -296,15 +286,6 @@ def test_a_service_that_says_how_long_to_wait_is_left_alone_for_so_long(
     assert head(world).due == world.clock.now() + timedelta(seconds=waited_s)
 
 
-def test_progress_ends_the_count_of_tries(world: World) -> None:
-    opened(world)
-    woken_again(world, {State.FOUND: failing(TryAgain("away"))}, 3)
-
-    delays = woken_again(world, {State.FOUND: moving(State.CLAIMED), State.CLAIMED: failing(TryAgain("away"))}, 1)
-
-    assert delays == [2, 4, 8, 2]
-
-
 def test_trouble_that_lasts_is_told_once_after_a_quarter_of_an_hour_and_tried_on(make_world: MakeWorld) -> None:
     world = make_world(settings=ALERTS)
     opened(world)
@@ -355,17 +336,6 @@ def test_what_only_a_person_can_mend_is_told_at_once_and_once_and_tried_after_lo
     assert mail.content.splitlines()[0] == "Grant the permission"
     advance_to_the_end(world)
     assert len(world.mails()) == 1
-
-
-def test_new_trouble_after_progress_is_told_anew(make_world: MakeWorld) -> None:
-    world = make_world(settings=ALERTS)
-    opened(world)
-    woken_again(world, {State.FOUND: failing(NeedsPerson("first"))}, 2)
-    world.deliver_alerts()
-
-    woken_again(world, {State.FOUND: moving(State.CLAIMED), State.CLAIMED: failing(NeedsPerson("second"))}, 2)
-
-    assert [mail.content.splitlines()[0] for mail in world.mails()] == ["first", "second"]
 
 
 def test_an_export_has_no_file_to_refuse_so_a_person_is_told(make_world: MakeWorld) -> None:

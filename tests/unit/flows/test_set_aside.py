@@ -153,21 +153,6 @@ def test_two_files_that_meet_the_same_refusal_stop_their_flow_with_one_alert_and
     assert any("Resolved" in mail.subject and "one file after another" in mail.subject for mail in world.onedrive.mails)
 
 
-def test_a_stopped_flow_tries_another_file_each_time_new_ones_included(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE)
-    seen_in_turn(world, "USMF_1.zip", "USMF_2.zip")
-    refuse_moves(world)
-    minutes_go_by(world, 8)
-    world.put("USMF_9.zip")
-    world.look()
-    world.faults.forget_calls()
-    minutes_go_by(world, 16)
-
-    tried = {call.path for call in world.faults.calls if call.method == "PATCH"}
-    assert len(tried) == 3
-    assert sum(call.method == "PATCH" for call in world.faults.calls) <= 12
-
-
 def test_a_file_that_gets_through_in_between_shows_that_each_refusal_is_the_files_own(make_world: MakeWorld) -> None:
     world = make_world(settings=IN_ONE_LANE)
     seen_in_turn(world, "USMF_1.zip", "USMF_2.zip", "USMF_3.zip", "USMF_4.zip")

@@ -6,8 +6,7 @@ from datetime import timedelta
 
 from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
-from local_cloud.onedrive import Knobs
-from operations import actions, list_view, run_view
+from operations import list_view, run_view
 from operations.actions import Requester
 from operations.filters import Filters
 from shared.errors import TryAgain
@@ -94,24 +93,6 @@ def test_a_file_that_is_taken_out_of_input_does_not_count_as_one_that_got_throug
     assert "USMF_3.zip" not in {run.file.name for run in world.all_open_runs()}
     assert len(world.services.store.open_lanes().stops) == 1
     assert [mail for mail in world.onedrive.mails if mail.subject.startswith("Resolved: ")] == []
-
-
-def test_a_locked_file_ends_the_stop_of_its_flow_if_no_other_file_is_left(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE, knobs=Knobs(locked={"USMF_3.zip": "resourceLocked"}))
-    lane = seen_in_turn(world, "USMF_1.zip", "USMF_2.zip", "USMF_3.zip")
-    refuse_moves(world, "USMF_1.zip", "USMF_2.zip")
-    set_aside(world, "USMF_1.zip", "USMF_2.zip", is_flows=True)
-    set_aside(world, "USMF_3.zip", refusal="")
-    stop(world, lane)
-    for row in world.services.index.open_rows():
-        if row.file_name != "USMF_3.zip":
-            actions.cancel(row.address, ME, world.services)
-    world.onedrive.knobs.locked = {}
-
-    minutes_go_by(world, 8, lane)
-
-    assert world.files("Success") == ["USMF_3.zip"]
-    assert world.services.store.open_lanes().stops == []
 
 
 def test_in_other_trouble_a_stopped_flow_still_tries_with_one_file_every_few_minutes(make_world: MakeWorld) -> None:

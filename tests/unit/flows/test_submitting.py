@@ -7,16 +7,13 @@ from typing import Any
 import pytest
 
 from local_cloud import faults
-from local_cloud.finance_operations.knobs import Speed
 from operations.actions import Requester
 from shared.imports import steps as import_steps
 from shared.imports import upload
-from shared.reservations import reserve
 from shared.runs.states import Outcome, State
 from tests.faults.interception import PowerCut
-from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import ALERTS, IN_ONE_LANE, begin, fno_fault, let_pass, look_and_finish
+from tests.unit.flows.trouble import IN_ONE_LANE, begin, fno_fault, let_pass
 from tests.world import World
 
 ME = Requester(by="Ada", why="a reason")
@@ -30,9 +27,10 @@ def wake_and_die(world: World, lane: str, at: str) -> None:
     def die(*_: object) -> None:
         raise PowerCut
 
-    with world.monkeypatch.context() as patched, pytest.raises(PowerCut):
+    with world.monkeypatch.context() as patched:
         patched.setattr(at, die)
-        world.wake(lane)
+        with pytest.raises(PowerCut):
+            world.wake(lane)
 
 
 def new_process(world: World) -> None:
@@ -124,18 +122,3 @@ def test_a_large_upload_is_saved_so_that_a_crash_does_not_repeat_it(make_world: 
     (ended,) = world.ended_runs()
     assert ended.submissions[0].blob_name == run.package.blob_name
     assert upload.LARGE == 8 * 1024 * 1024
-
-
-def test_data_projects_whose_names_differ_in_case_are_one(make_world: MakeWorld) -> None:
-    world = make_world(settings=ALERTS, speed=Speed(seconds_per_execution=300.0))  # each package names its own project
-    world.put("USMF_1.zip", build_package(data_project="Customers"))
-    world.look()
-    (lane,) = world.heads()
-    let_pass(world, lane, timedelta(seconds=30))
-    (run,) = world.all_open_runs()
-    other = replace(run, run_id="0123456789ab", data_project="CUSTOMERS")
-
-    with pytest.raises(reserve.NameReserved):
-        reserve.reserve(other, world.fno.url, "CUSTOMERS-1", world.services)
-    assert reserve.reserve(other, "https://another.example", "CUSTOMERS-1", world.services).reserved
-    look_and_finish(world)
