@@ -6,7 +6,7 @@ import pytest
 
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Speed
-from operations import actions, run_view
+from operations import actions
 from operations.actions import Requester
 from shared.runs.addresses import address_of
 from shared.runs.run import Run
@@ -22,6 +22,7 @@ from tests.unit.flows.trouble import (
     graph_fault,
     let_pass,
     look_and_finish,
+    offered,
 )
 from tests.world import World
 
@@ -117,9 +118,7 @@ def test_a_file_that_cannot_be_moved_keeps_its_run_open_and_its_lane_free(make_w
     (open_run,) = world.all_open_runs()
     assert open_run.state is State.CANCELLED
     assert world.look() == 0  # it is no new file
-    view = run_view.find_run(address_of(open_run), world.services)
-    assert isinstance(view, run_view.RunView)
-    assert [offer.verb.value for offer in view.actions] == ["check-now"]
+    assert offered(world, address_of(open_run)) == {"check-now"}
 
     world.onedrive.knobs.locked = {}
     world.run_until_quiet()

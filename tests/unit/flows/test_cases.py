@@ -14,15 +14,24 @@ from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from local_cloud.faults import Action
 from local_cloud.finance_operations.knobs import Speed
-from operations import run_view
 from shared import execution
 from shared.errors import AppError
+from shared.runs.addresses import address_of
 from shared.runs.states import Outcome, State
 from tests.exports import PROJECT as EXPORTED
 from tests.exports import prepared
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import ALERTS, IN_ONE_LANE, begin, fno_fault, graph_fault, let_pass, look_and_finish
+from tests.unit.flows.trouble import (
+    ALERTS,
+    IN_ONE_LANE,
+    begin,
+    fno_fault,
+    graph_fault,
+    let_pass,
+    look_and_finish,
+    offered,
+)
 from tests.world import World
 
 
@@ -49,14 +58,6 @@ def told(world: World) -> list[str]:
     return [mail.content for mail in world.mails()]
 
 
-def offered(world: World) -> set[str]:
-    """Return what a person may do about the one open run."""
-    (row,) = world.services.index.open_rows()
-    view = run_view.find_run(row.address, world.services)
-    assert isinstance(view, run_view.RunView)
-    return {offer.verb.value for offer in view.actions}
-
-
 @pytest.mark.parametrize(
     "answer",
     [
@@ -79,7 +80,7 @@ def test_an_import_that_never_works_is_tried_ever_more_rarely_and_told_after_a_q
     early = world.calls("ImportFromPackage")
     let_pass(world, lane, timedelta(minutes=9))
     assert len(told(world)) == 1
-    assert "give-up" in offered(world)
+    assert "give-up" in offered(world, address_of(world.open_runs()[0]))
     world.faults.forget_calls()
     let_pass(world, lane, timedelta(minutes=30))
 
@@ -170,7 +171,7 @@ def test_status_never_known_nor_details_is_told_in_its_own_words_soon_and_never_
     (said,) = told(world)
     assert "does not know it" in said
     assert "working on" not in said
-    assert "give-up" in offered(world)
+    assert "give-up" in offered(world, address_of(world.open_runs()[0]))
     let_pass(world, lane, timedelta(hours=5))
     assert world.calls("ImportFromPackage") == 1
     assert len(told(world)) == 1

@@ -8,12 +8,12 @@ import pytest
 
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Behaviour, Speed
-from operations import run_view
 from shared.imports.contention import RESUBMITS
+from shared.runs.addresses import address_of
 from shared.runs.states import Outcome, State
 from tests.packages import Entity, build_package
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import IN_ONE_LANE, begin, fno_fault, import_file, let_pass
+from tests.unit.flows.trouble import IN_ONE_LANE, begin, fno_fault, import_file, let_pass, offered
 from tests.world import ENTITY, World
 
 QUICK = Speed(seconds_per_execution=1.0)  # F&O is done with one before the next is sent
@@ -41,28 +41,6 @@ def end_in_contention(world: World, *details: dict[str, Any], words: str = DEADL
     world.faults.add(fno_fault("GetExecutionErrors", errors, times=times))
     told = faults.status(200, body={"value": list(details)})
     world.faults.add(fno_fault("DataManagementExecutionJobDetails", told, times=times))
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        f"{RAN}Cannot edit a record in DMF definition group execution (DMFDefinitionGroupExecution)",
-        f"{RAN}{DEADLOCK}",
-        f"{RAN}DMF1996",
-        f"{RAN}The data project is already running",
-    ],
-)
-def test_contention_at_the_submit_waits_and_is_tried_again(make_world: MakeWorld, words: str) -> None:
-    world = make_world(settings=IN_ONE_LANE)
-    busy = faults.status(400, body={"error": {"innererror": {"message": words}}})
-    world.faults.add(fno_fault("ImportFromPackage", busy, times=3))
-    import_file(world, "USMF_1.zip")
-
-    (run,) = world.ended_runs()
-    assert run.outcome is Outcome.SUCCEEDED
-    assert len({each.execution_id for each in run.submissions}) == 4
-    assert world.imports() == [("USMF", 1)]
-    assert world.mails() == []
 
 
 def test_a_project_that_is_busy_for_hours_is_asked_for_every_minute(make_world: MakeWorld) -> None:
@@ -118,10 +96,8 @@ def test_one_that_may_have_changed_anything_goes_to_error_with_a_rerun_offered(
 
     assert world.calls("ImportFromPackage") == 1
     assert "USMF_1.zip" in world.files("Error")
-    (row,) = [row for page in world.services.index.ended_rows(world.clock.now().date()) for row in page.rows]
-    view = run_view.find_run(row.address, world.services)
-    assert isinstance(view, run_view.RunView)
-    assert "run-again" in {offer.verb.value for offer in view.actions}
+    (run,) = world.ended_runs()
+    assert "run-again" in offered(world, address_of(run))
 
 
 def test_contention_without_end_is_not_sent_again_for_ever(make_world: MakeWorld) -> None:

@@ -265,15 +265,13 @@ def look_until_seen(world: World) -> None:
             world.clock.advance(60)
 
 
-def test_a_package_is_imported_once_when_the_process_dies_after_saving_the_id_and_before_sending(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_package_is_imported_once_when_the_process_dies_after_saving_the_id_and_before_sending(world: World) -> None:
     lane = begin(world, "USMF_Customers_001.zip")
 
     def die(*_: object, **__: object) -> str:
         raise PowerCut
 
-    with monkeypatch.context() as patched:
+    with world.monkeypatch.context() as patched:
         patched.setattr("shared.clients.fno.client.FinanceOperations.import_from_package", die)
         with pytest.raises(PowerCut):
             world.wake(lane)
@@ -315,9 +313,7 @@ def test_a_request_that_reaches_f_and_o_after_the_fence_imports_nothing(world: W
     assert world.imports() == [("USMF", 1)]
 
 
-def test_the_grace_time_begins_when_the_fence_stands_however_long_that_took(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_grace_time_begins_when_the_fence_stands_however_long_that_took(world: World) -> None:
     world.put("USMF_Customers_001.zip")
     world.faults.add(fno_fault(IMPORT, faults.reset_before()))
     world.look()
@@ -328,7 +324,7 @@ def test_the_grace_time_begins_when_the_fence_stands_however_long_that_took(
         world.clock.advance(600)
         empty_blob(url)
 
-    monkeypatch.setattr("shared.imports.fence.empty_blob", slowly)
+    world.monkeypatch.setattr("shared.imports.fence.empty_blob", slowly)
     world.clock.advance(10)
     world.wake(lane)  # not known, so fenced
     fenced_at = world.clock.now()

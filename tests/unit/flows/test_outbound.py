@@ -81,9 +81,7 @@ def test_each_export_holds_what_changed_since_the_one_before(exporting: World) -
     assert [files[name] for name in exports] == [["A", "B"], ["C"], [], ["A", "D"]]
 
 
-def test_of_two_hosts_that_start_exports_at_the_same_moment_one_starts_it(
-    exporting: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_two_hosts_that_start_exports_at_the_same_moment_one_starts_it(exporting: World) -> None:
     other, read = exporting.new_process(), exporting.services.checkpoints.read
     started_by_other: list[int] = []
 
@@ -92,7 +90,7 @@ def test_of_two_hosts_that_start_exports_at_the_same_moment_one_starts_it(
         started_by_other.append(export_schedule.start_exports(other))
         return mark
 
-    monkeypatch.setattr(exporting.services.checkpoints, "read", read_and_be_overtaken)
+    exporting.monkeypatch.setattr(exporting.services.checkpoints, "read", read_and_be_overtaken)
 
     assert exporting.start_exports() == 0
     assert started_by_other == [1]
@@ -267,9 +265,7 @@ def test_a_request_that_reaches_fo_after_its_run_has_ended_is_delivered_with_the
 
 
 @pytest.mark.parametrize("arrives", [False, True])
-def test_an_export_is_delivered_once_when_the_process_dies_at_the_submit(
-    exporting: World, monkeypatch: pytest.MonkeyPatch, arrives: bool
-) -> None:
+def test_an_export_is_delivered_once_when_the_process_dies_at_the_submit(exporting: World, arrives: bool) -> None:
     original = FinanceOperations.export_to_package
 
     def die(fno: FinanceOperations, **request: str) -> str:
@@ -279,7 +275,7 @@ def test_an_export_is_delivered_once_when_the_process_dies_at_the_submit(
 
     exporting.start_exports()
     (lane,) = exporting.heads()
-    with monkeypatch.context() as patched:
+    with exporting.monkeypatch.context() as patched:
         patched.setattr(FinanceOperations, "export_to_package", die)
         with pytest.raises(PowerCut):
             exporting.wake(lane)
@@ -295,9 +291,7 @@ def test_an_export_is_delivered_once_when_the_process_dies_at_the_submit(
 
 
 @pytest.mark.parametrize("state", [State.EXECUTING, State.READY, State.DELIVERED])
-def test_an_export_is_delivered_once_when_the_process_dies_before_it_can_save(
-    exporting: World, monkeypatch: pytest.MonkeyPatch, state: State
-) -> None:
+def test_an_export_is_delivered_once_when_the_process_dies_before_it_can_save(exporting: World, state: State) -> None:
     exporting.start_exports()
     store = exporting.services.store
     save, end = store.save, store.end
@@ -312,7 +306,7 @@ def test_an_export_is_delivered_once_when_the_process_dies_before_it_can_save(
             raise PowerCut
         end(run)
 
-    with monkeypatch.context() as patched:
+    with exporting.monkeypatch.context() as patched:
         patched.setattr(store, "save", save_or_die)
         patched.setattr(store, "end", end_or_die)
         with pytest.raises(PowerCut):
@@ -445,9 +439,7 @@ def size_of_the_package(world: World) -> int:
     return len(requests.get(url.reveal(), timeout=10).content)
 
 
-def test_a_file_that_arrives_damaged_is_taken_away_and_sent_again(
-    exporting: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_arrives_damaged_is_taken_away_and_sent_again(exporting: World) -> None:
     original = UploadSession.put
     damaged: list[bytes] = []
 
@@ -457,7 +449,7 @@ def test_a_file_that_arrives_damaged_is_taken_away_and_sent_again(
         damaged.append(chunk)
         return original(session, start, bytes(len(chunk)))
 
-    monkeypatch.setattr(UploadSession, "put", damage_once)
+    exporting.monkeypatch.setattr(UploadSession, "put", damage_once)
 
     run = export(exporting)
 

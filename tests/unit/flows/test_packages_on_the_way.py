@@ -55,19 +55,17 @@ def test_a_package_is_imported_once_and_whole_when_its_download(
 
 
 @pytest.mark.parametrize("rows", [500, 1500], ids=["shrinks", "grows"])
-def test_a_package_is_imported_as_it_is_in_the_end_when_it(
-    make_small: MakeWorld, monkeypatch: pytest.MonkeyPatch, rows: int
-) -> None:
+def test_a_package_is_imported_as_it_is_in_the_end_when_it(make_small: MakeWorld, rows: int) -> None:
     world = make_small()
     world.put(NAME, package_of(1000))
 
     def replaced_after_check(file: BinaryIO) -> PackageFacts:
         facts = check_package(file)
-        monkeypatch.setattr("shared.imports.upload.check_package", check_package)
+        world.monkeypatch.setattr("shared.imports.upload.check_package", check_package)
         (world.folder / "Processing" / NAME).write_bytes(package_of(rows))
         return facts
 
-    monkeypatch.setattr("shared.imports.upload.check_package", replaced_after_check)
+    world.monkeypatch.setattr("shared.imports.upload.check_package", replaced_after_check)
 
     look_and_finish(world)
 

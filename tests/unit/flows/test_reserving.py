@@ -4,14 +4,12 @@ import json
 from dataclasses import replace
 from datetime import timedelta
 
-import pytest
-
 from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Behaviour, Speed
 from operations import actions, run_view
 from operations.actions import Requester
-from shared.reservations import release, reserve
+from shared.reservations import release
 from shared.reservations.reservation import Reservation, project_name
 from shared.runs import wake
 from shared.runs.addresses import address_of
@@ -153,30 +151,6 @@ def test_a_wait_for_what_a_cancelled_run_left_over_is_reported_beyond_the_stuck_
     (mail,) = [mail for mail in world.mails() if "USMF_2.zip" in mail.subject]
     assert "has waited for the data project" in mail.content
     assert "USMF_1.zip" in mail.content
-
-
-def test_a_crash_after_the_reservation_blocks_nobody_and_the_run_takes_its_own_again(make_world: MakeWorld) -> None:
-    world = make_world(settings=TWO_LANES)
-    world.put("USMF_1.zip")
-    world.look()
-    original = reserve.reserve
-
-    def reserve_and_die(*args: object) -> Run:
-        world.monkeypatch.setattr(reserve, "reserve", original)
-        original(*args)  # type: ignore[arg-type]  # as it was called
-        raise KeyboardInterrupt
-
-    world.monkeypatch.setattr(reserve, "reserve", reserve_and_die)
-    with pytest.raises(KeyboardInterrupt):
-        world.wake(lane_of(world, "fixed"))
-    assert reservation(world) is not None
-
-    world.let_leases_run_out()
-    world.services = world.new_process()
-    world.run_until_quiet()
-
-    assert world.imports() == [("USMF", 1)]
-    assert reservation(world) is None
 
 
 def test_what_was_refused_gives_the_project_back_at_once(make_world: MakeWorld) -> None:

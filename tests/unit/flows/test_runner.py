@@ -237,9 +237,7 @@ def test_work_is_handed_over_after_two_minutes_with_one_wake_up(world: World) ->
     assert len(world.wakes_of_lanes()) == 2
 
 
-def test_a_run_that_came_while_the_lane_was_being_left_gets_a_wake_up(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_came_while_the_lane_was_being_left_gets_a_wake_up(world: World) -> None:
     """Its own wake-up found the lane held, and ended."""
     opened(world, "USMF_0.zip")
     lease = world.services.leases.hold
@@ -250,7 +248,7 @@ def test_a_run_that_came_while_the_lane_was_being_left_gets_a_wake_up(
             yield
             opened(world, "USMF_1.zip")
 
-    with monkeypatch.context() as patched:
+    with world.monkeypatch.context() as patched:
         patched.setattr(world.services.leases, "hold", left_late)
         advance(world, {State.FOUND: end})
     assert world.wakes_of_lanes() == [(LANE, 0)]

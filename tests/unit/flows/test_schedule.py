@@ -159,7 +159,7 @@ def test_a_late_export_does_not_put_the_next_one_off(hourly: MakeWorld) -> None:
 # -- half done
 
 
-def cut_off(world: World, monkeypatch: pytest.MonkeyPatch, *, at: int) -> None:
+def cut_off(world: World, *, at: int) -> None:
     """Let the timer tick, and the power fail just before so many exports are open."""
     create, left = world.services.store.create, [at]
 
@@ -169,7 +169,7 @@ def cut_off(world: World, monkeypatch: pytest.MonkeyPatch, *, at: int) -> None:
             raise PowerCut
         return create(run)
 
-    with monkeypatch.context() as patch:
+    with world.monkeypatch.context() as patch:
         patch.setattr(world.services.store, "create", failing)
         with pytest.raises(PowerCut):
             world.start_exports()
@@ -177,10 +177,10 @@ def cut_off(world: World, monkeypatch: pytest.MonkeyPatch, *, at: int) -> None:
 
 @pytest.mark.parametrize("have_ended", [False, True])
 def test_a_tick_that_was_cut_off_is_ended_by_the_next_one_and_no_export_is_made_twice(
-    hourly: MakeWorld, monkeypatch: pytest.MonkeyPatch, *, have_ended: bool
+    hourly: MakeWorld, *, have_ended: bool
 ) -> None:
     world = hourly(10)
-    cut_off(world, monkeypatch, at=4)
+    cut_off(world, at=4)
     assert len(world.open_runs()) == 3
     if have_ended:
         end_all(world)
@@ -196,11 +196,9 @@ def test_a_tick_that_was_cut_off_is_ended_by_the_next_one_and_no_export_is_made_
     assert world.start_exports() == 0
 
 
-def test_an_export_whose_host_died_while_it_was_opened_says_how_late_it_is(
-    hourly: MakeWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_export_whose_host_died_while_it_was_opened_says_how_late_it_is(hourly: MakeWorld) -> None:
     world = hourly()
-    cut_off(world, monkeypatch, at=1)
+    cut_off(world, at=1)
     world.clock.advance(600)
 
     assert world.start_exports() == 1
@@ -209,11 +207,9 @@ def test_an_export_whose_host_died_while_it_was_opened_says_how_late_it_is(
     assert (run.scheduled, run.late_s, run.due) == (NOON, 600, NOON + TEN)
 
 
-def test_of_two_hosts_that_end_a_tick_that_was_cut_off_one_opens_the_export(
-    hourly: MakeWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_two_hosts_that_end_a_tick_that_was_cut_off_one_opens_the_export(hourly: MakeWorld) -> None:
     world = hourly()
-    cut_off(world, monkeypatch, at=1)
+    cut_off(world, at=1)
     other, create = world.new_process(), world.services.store.create
     opened_by_other: list[int] = []
 
@@ -221,16 +217,14 @@ def test_of_two_hosts_that_end_a_tick_that_was_cut_off_one_opens_the_export(
         opened_by_other.append(export_schedule.start_exports(other))
         return create(run)
 
-    monkeypatch.setattr(world.services.store, "create", be_overtaken)
+    world.monkeypatch.setattr(world.services.store, "create", be_overtaken)
 
     assert world.start_exports() == 0
     assert opened_by_other == [1]
     assert served(world) == [("flow 0", NOON)]
 
 
-def test_a_host_that_stood_still_before_it_opened_an_export_does_not_make_it_twice(
-    hourly: MakeWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_host_that_stood_still_before_it_opened_an_export_does_not_make_it_twice(hourly: MakeWorld) -> None:
     world = hourly()
     other, create = world.new_process(), world.services.store.create
 
@@ -239,7 +233,7 @@ def test_a_host_that_stood_still_before_it_opened_an_export_does_not_make_it_twi
         end_all(world)
         return create(run)
 
-    with monkeypatch.context() as patch:
+    with world.monkeypatch.context() as patch:
         patch.setattr(world.services.store, "create", stand_still)
         world.start_exports()
     (ghost,) = world.all_open_runs()
@@ -341,9 +335,7 @@ def test_an_export_that_is_under_way_at_its_next_moment_is_left_out_and_the_log_
     assert (skipped["flow_name"], skipped["scheduled"]) == ("flow 0", (NOON + HOUR).isoformat())
 
 
-def test_an_export_that_cannot_be_started_keeps_no_other_from_it_and_the_tick_fails(
-    hourly: MakeWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_export_that_cannot_be_started_keeps_no_other_from_it_and_the_tick_fails(hourly: MakeWorld) -> None:
     world = hourly(3)
     write = world.services.checkpoints.write
     first = world.services.settings.flows.exports[0].lane
@@ -353,7 +345,7 @@ def test_an_export_that_cannot_be_started_keeps_no_other_from_it_and_the_tick_fa
             raise TryAgain("storage is busy")
         write(name, mark)
 
-    with monkeypatch.context() as patch:
+    with world.monkeypatch.context() as patch:
         patch.setattr(world.services.checkpoints, "write", failing)
         with pytest.raises(TryAgain):
             world.start_exports()
@@ -377,13 +369,11 @@ def watched_for(world: World, minutes: int) -> None:
             world.keep_watch()
 
 
-def test_an_export_whose_tick_met_trouble_with_storage_is_started_a_few_minutes_later(
-    hourly: MakeWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_export_whose_tick_met_trouble_with_storage_is_started_a_few_minutes_later(hourly: MakeWorld) -> None:
     """The host takes the tick for done and rests until the next moment."""
     world = served_at_noon(hourly)
     world.clock.present = NOON + HOUR
-    with monkeypatch.context() as patched:
+    with world.monkeypatch.context() as patched:
         patched.setattr(world.services.store, "open_places", storage_is_away)
         with pytest.raises(TryAgain):
             world.start_exports()

@@ -3,8 +3,6 @@
 from datetime import timedelta
 from typing import Any
 
-import pytest
-
 from local_cloud.cloud import ROOT
 from local_cloud.finance_operations.knobs import Speed
 from local_cloud.functions_host.settings import AppSettings, read_host_json
@@ -42,9 +40,7 @@ def test_a_wake_up_is_asked_for_as_early_as_storage_and_the_poll_of_the_queue_ca
     assert storage_counts_whole_seconds + polled_every_s == execution.WAKE_LATENCY_S
 
 
-def test_an_execution_is_saved_before_anybody_waits_for_it_and_not_again_until_it_ends(
-    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_execution_is_saved_before_anybody_waits_for_it_and_not_again_until_it_ends(make_world: MakeWorld) -> None:
     world = make_world(speed=Speed(seconds_per_execution=2.0))
     lane = begin(world)
     saved, pause = world.saved_states(), world.services.sleep
@@ -54,7 +50,7 @@ def test_an_execution_is_saved_before_anybody_waits_for_it_and_not_again_until_i
         saved_by_then.append([*saved])
         pause(seconds)
 
-    monkeypatch.setattr(world.services, "sleep", noting)
+    world.monkeypatch.setattr(world.services, "sleep", noting)
 
     world.wake(lane)
 
@@ -65,7 +61,7 @@ def test_an_execution_is_saved_before_anybody_waits_for_it_and_not_again_until_i
 
 
 def test_an_execution_that_goes_by_another_id_than_was_sent_is_saved_before_it_is_asked_for(
-    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+    make_world: MakeWorld,
 ) -> None:
     """A worker that takes over must know both. F&O knows this one only by the id that was sent: that is followed."""
     world = make_world(speed=Speed(seconds_per_execution=0.0))
@@ -77,7 +73,7 @@ def test_an_execution_that_goes_by_another_id_than_was_sent_is_saved_before_it_i
         send(fno, **asked)
         return "another"
 
-    monkeypatch.setattr(FinanceOperations, "import_from_package", begun_as_another)
+    world.monkeypatch.setattr(FinanceOperations, "import_from_package", begun_as_another)
 
     world.wake(lane)
 

@@ -90,7 +90,7 @@ def test_a_host_that_sleeps_for_a_quarter_of_an_hour_again_and_again_imports_onc
 
 
 def test_tokens_that_run_out_during_a_long_transfer_are_replaced_and_nothing_is_sent_twice(
-    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+    make_world: MakeWorld,
 ) -> None:
     world = prepared(make_world(settings={**EXPORT, **ALERTS, "INPUT_FOLDER": "Input"}))
     put = UploadSession.put
@@ -104,8 +104,8 @@ def test_tokens_that_run_out_during_a_long_transfer_are_replaced_and_nothing_is_
         world.desk.expire_all()
         return put(session, start, chunk)
 
-    monkeypatch.setattr("shared.imports.upload.stream_to_blob", slow_import)
-    monkeypatch.setattr(UploadSession, "put", slow_export)
+    world.monkeypatch.setattr("shared.imports.upload.stream_to_blob", slow_import)
+    world.monkeypatch.setattr(UploadSession, "put", slow_export)
     world.put("USMF_1.zip")
     before = len(world.imports())
 

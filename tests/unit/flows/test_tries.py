@@ -6,13 +6,14 @@ import pytest
 
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Behaviour, Speed
-from operations import actions, run_view
+from operations import actions
 from operations.actions import Requester
 from shared import execution
+from shared.runs.addresses import address_of
 from shared.runs.run import Run
 from shared.runs.states import Outcome, State
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import IN_ONE_LANE, as_soon_as, begin, fno_fault, graph_fault, let_pass
+from tests.unit.flows.trouble import IN_ONE_LANE, as_soon_as, begin, fno_fault, graph_fault, let_pass, offered
 from tests.world import World
 
 ME = Requester(by="Ada", why="a reason")
@@ -66,12 +67,10 @@ def test_a_person_is_asked_after_five_lost_submits_and_may_submit_again(make_wor
     world.faults.clear()
     let_pass(world, lane, timedelta(hours=1))
     assert world.imports() == []
-    (row,) = world.services.index.open_rows()
-    view = run_view.find_run(row.address, world.services)
-    assert isinstance(view, run_view.RunView)
-    assert {"submit-again", "give-up"} <= {offer.verb.value for offer in view.actions}
+    address = address_of(only(world))
+    assert {"submit-again", "give-up"} <= offered(world, address)
 
-    answer = actions.submit_again(row.address, ME, world.services)
+    answer = actions.submit_again(address, ME, world.services)
     assert answer is not None
     assert answer.done
     world.run_until_quiet()

@@ -13,6 +13,7 @@ from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from local_cloud.faults import Action, Fault
 from local_cloud.receivers import Receivers
+from operations import run_view
 from shared.app import Services
 from shared.package_memory import LARGE_BYTES, ROOM_BYTES
 from shared.runs import worker
@@ -127,6 +128,13 @@ def look_and_finish(world: World) -> None:
     """See what is in Input and let everything run to its end, within two hours of the clock's."""
     world.look()
     world.run_until_quiet(at_most_s=7200)
+
+
+def offered(world: World, address: str) -> set[str]:
+    """Return what a person may do about a run, as its page offers it."""
+    view = run_view.find_run(address, world.services)
+    assert isinstance(view, run_view.RunView)
+    return {offer.verb.value for offer in view.actions}
 
 
 def told_titles(receivers: Receivers) -> list[str]:
