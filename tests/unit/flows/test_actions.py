@@ -24,7 +24,7 @@ from shared.runs.store import RunStore
 from tests.exports import PROJECT, prepared
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import lane_of
+from tests.unit.flows.trouble import begin
 from tests.world import World
 
 ANNA = Requester(by="anna@contoso.com", why="the rows are mended")
@@ -57,7 +57,7 @@ def ended(world: World, name: str) -> Run:
 
 def under_way(world: World, state: State, name: str = NAME) -> Run:
     """Return the run of a new file, which has just come to a state and waits in it."""
-    lane = lane_of(world, name)
+    lane = begin(world, name)
     steps = {**import_steps.STEPS, state: lambda run, services: run.waiting(3600, services.now())}
     worker.advance(lane, replace(import_steps.MACHINE, steps=steps), world.services)
     (run,) = world.open_runs()

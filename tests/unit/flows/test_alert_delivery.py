@@ -22,7 +22,7 @@ from shared.runs.states import Outcome
 from tests.alerts import an_alert
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeNotified, MakeTold, MakeWorld
-from tests.unit.flows.trouble import ALERTS, fno_fault, graph_fault, heard, lane_of, let_pass, look_and_finish, records
+from tests.unit.flows.trouble import ALERTS, begin, fno_fault, graph_fault, heard, let_pass, look_and_finish, records
 from tests.world import World
 
 APP_URL: Final = "https://fo.contoso.com"
@@ -53,7 +53,7 @@ def break_down(receivers: Receivers, do: faults.Action = faults.status(503)) -> 
 def into_trouble(world: World, name: str = "USMF_1.zip") -> str:
     """Let F&O refuse the app, so that the lane of a file needs a person; return the lane."""
     world.faults.add(fno_fault("", faults.status(401), times=None))
-    lane = lane_of(world, name)
+    lane = begin(world, name)
     world.wake(lane)
     return lane
 
@@ -232,7 +232,9 @@ def test_trouble_whose_alert_could_not_be_kept_is_told_with_the_next_try_and_del
 def test_a_failed_run_whose_alert_could_not_be_kept_ends_later_and_is_told(
     world: World, receivers: Receivers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lane = lane_of(world, "USMF_1.zip", b"no package")
+    world.put("USMF_1.zip", b"no package")
+    world.look()
+    (lane,) = world.heads()
 
     with monkeypatch.context() as patched:
         patched.setattr(world.services.outbox, "put", storage_is_away)

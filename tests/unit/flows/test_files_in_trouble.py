@@ -20,7 +20,7 @@ from shared.runs.states import Outcome, State
 from shared.runs.store import OpenLanes, RunStore
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import IMPORT_STATES, as_soon_as, graph_fault, lane_of, let_pass, look_and_finish
+from tests.unit.flows.trouble import IMPORT_STATES, as_soon_as, begin, graph_fault, let_pass, look_and_finish
 from tests.world import FOLDERS, World
 
 BAD_ROW: Final = (("B", "#ERROR here"),)
@@ -32,7 +32,9 @@ BAD_ROW: Final = (("B", "#ERROR here"),)
 def test_a_file_that_is_still_being_written_stays_in_input_until_it_is_whole(make_world: MakeWorld) -> None:
     world = make_world(knobs=Knobs(pending_s=3600))
     package = build_package(rows=(("A", "Alpha"), ("B", "Beta")))
-    lane = lane_of(world, "USMF_1.zip", package[: len(package) // 2])
+    world.put("USMF_1.zip", package[: len(package) // 2])
+    world.look()
+    (lane,) = world.heads()
     let_pass(world, lane, timedelta(seconds=15))
     assert world.files("Input") == ["USMF_1.zip"]
 
@@ -232,7 +234,7 @@ def test_a_file_that_somebody_has_open_is_claimed_and_filed_when_it_is_closed(
     make_world: MakeWorld, shape: str
 ) -> None:
     world = make_world(knobs=Knobs(locked={"USMF_1.zip": shape}))
-    lane = lane_of(world)
+    lane = begin(world)
     let_pass(world, lane, timedelta(seconds=5))
     assert world.files("Input") == ["USMF_1.zip"]
 

@@ -19,7 +19,7 @@ from tests.exports import EXPORT, delivered, export, prepared
 from tests.faults.interception import answered
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import ALERTS, as_soon_as, fno_fault, lane_of, let_pass, look_and_finish
+from tests.unit.flows.trouble import ALERTS, as_soon_as, begin, fno_fault, let_pass, look_and_finish
 from tests.world import PROJECT, World
 
 GOOD_AND_BAD: Final = (("A", "Alpha"), ("B", "#ERROR here"))
@@ -155,7 +155,7 @@ def test_a_project_that_a_dead_execution_blocks_is_told_once_and_goes_on_when_a_
     world = make_world(settings={**ALERTS, "IMPORT_DATA_PROJECT": "Shared"}, behaviour=Behaviour(never_ends=True))
     by_hand(world, "Shared", "dead")
     world.fno.change(never_ends=False)
-    lane = lane_of(world)
+    lane = begin(world)
     let_pass(world, lane, timedelta(minutes=20))
     (run,) = world.open_runs()
     assert world.calls("ImportFromPackage") > 9
@@ -213,7 +213,7 @@ def test_words_of_contention_fail_no_file_and_no_export(make_world: MakeWorld) -
 
 def test_a_key_that_runs_out_before_the_upload_is_asked_for_anew(world: World) -> None:
     world.fno.change(write_url_life_s=-60.0)
-    lane = lane_of(world)
+    lane = begin(world)
     world.wake(lane)
     assert [run.state for run in world.open_runs()] == [State.CLAIMED]
 
@@ -239,7 +239,7 @@ def test_a_key_that_runs_out_during_the_upload_lets_the_package_be_sent_anew(wor
 def test_a_key_that_runs_out_before_the_import_is_replaced_without_a_second_upload(world: World) -> None:
     """Another execution was in the way for longer than F&O's keys live."""
     by_hand(world, PROJECT, "by-hand")
-    lane = lane_of(world)
+    lane = begin(world)
     world.wake(lane)
     (waiting,) = world.open_runs()
     assert waiting.package is not None
@@ -309,13 +309,13 @@ def _at_the_submit(world: World, *, handled: bool) -> None:
 DOWN: Final = faults.status(503, {"Retry-After": "120"})
 
 
-@pytest.mark.parametrize("begin", BEGINS.values(), ids=list(BEGINS))
+@pytest.mark.parametrize("breaks", BEGINS.values(), ids=list(BEGINS))
 def test_an_hour_of_maintenance_fails_no_file_is_told_once_and_is_made_up_for_by_itself(
-    make_world: MakeWorld, begin: Callable[[World], None]
+    make_world: MakeWorld, breaks: Callable[[World], None]
 ) -> None:
     world = make_world(settings={**ALERTS, "EXPORT_DATA_PROJECT": PROJECT, "EXPORT_COMPANY": "USMF"})
-    lane = lane_of(world)
-    begin(world)
+    lane = begin(world)
+    breaks(world)
     let_pass(world, lane, timedelta(hours=1))
     assert len(world.mails()) == 1
     assert world.files("Error") == []
