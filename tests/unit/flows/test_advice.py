@@ -18,7 +18,7 @@ from operations.web import PageRequest
 from shared.runs.addresses import address_of
 from tests.exports import PROJECT, prepared
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import ALERTS, fno_fault, look_and_finish
+from tests.unit.flows.trouble import ALERTS, fno_fault, import_file
 from tests.world import World
 
 type Bad = Literal["Failed", "PartiallySucceeded"]
@@ -63,9 +63,8 @@ def test_errors_of_an_execution_get_the_advice_that_the_same_words_get_at_the_su
 ) -> None:
     world = make_world(settings=ALERTS, behaviour=Behaviour(outcome=outcome))
     report_errors(world, [message])
-    world.put("USMF_1.zip")
 
-    look_and_finish(world)
+    import_file(world, "USMF_1.zip")
 
     for where, said in told(world).items():
         assert message.split(".")[0] in said, where
@@ -78,9 +77,8 @@ def test_errors_none_says_so_with_the_usual_causes_and_the_link_to_the_execution
 ) -> None:
     world = make_world(settings=ALERTS, behaviour=Behaviour(outcome=outcome))
     report_errors(world, [])
-    world.put("USMF_1.zip")
 
-    look_and_finish(world)
+    import_file(world, "USMF_1.zip")
 
     (run,) = world.ended_runs()
     assert run.summary_url
@@ -96,9 +94,8 @@ def test_errors_none_says_so_with_the_usual_causes_and_the_link_to_the_execution
 def test_row_errors_that_fo_does_not_hand_out_are_not_taken_for_none(make_world: MakeWorld) -> None:
     world = make_world(settings=ALERTS, behaviour=Behaviour(outcome="Failed"))
     world.faults.add(fno_fault("GetExecutionErrors", faults.status(503), times=None))
-    world.put("USMF_1.zip")
 
-    look_and_finish(world)
+    import_file(world, "USMF_1.zip")
 
     for where, said in told(world).items():
         assert "The app does not have the row errors" in said, where

@@ -19,7 +19,7 @@ from tests.exports import EXPORT, delivered, export, prepared
 from tests.faults.interception import answered
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import ALERTS, as_soon_as, begin, fno_fault, let_pass, look_and_finish
+from tests.unit.flows.trouble import ALERTS, as_soon_as, begin, fno_fault, import_file, let_pass, look_and_finish
 from tests.world import PROJECT, World
 
 GOOD_AND_BAD: Final = (("A", "Alpha"), ("B", "#ERROR here"))
@@ -40,9 +40,8 @@ def test_an_import_that_stays_unknown_for_ever_ends_as_its_entities_and_rows_say
     make_world: MakeWorld, rows: tuple[tuple[str, str], ...], outcome: Outcome
 ) -> None:
     world = make_world(settings=polls_every(240), behaviour=Behaviour(outcome="Unknown"))
-    world.put("USMF_1.zip", build_package(rows=rows))
 
-    look_and_finish(world)
+    import_file(world, "USMF_1.zip", build_package(rows=rows))
 
     (run,) = world.ended_runs()
     assert run.outcome is outcome
@@ -73,8 +72,8 @@ def test_an_import_that_fo_has_forgotten_is_told_filed_in_error_and_frees_its_la
     as_soon_as(world, State.EXECUTING, lambda _: world.clock.advance(8 * 24 * 3600))
 
     look_and_finish(world)
-    world.put("USMF_2.zip")
-    look_and_finish(world)
+
+    import_file(world, "USMF_2.zip")
 
     first, second = world.ended_runs()
     assert (first.outcome, second.outcome) == (Outcome.UNKNOWN, Outcome.SUCCEEDED)
@@ -136,9 +135,8 @@ def test_a_package_that_fo_has_deleted_after_seven_days_is_told_and_the_next_exp
 
 def test_error_keys_that_fo_never_writes_are_named_as_missing_in_the_report(make_world: MakeWorld) -> None:
     world = make_world(speed=Speed(seconds_per_execution=10, error_keys_s=1e9))
-    world.put("USMF_1.zip", build_package(rows=GOOD_AND_BAD))
 
-    look_and_finish(world)
+    import_file(world, "USMF_1.zip", build_package(rows=GOOD_AND_BAD))
 
     report = (world.folder / "Error" / "USMF_1.zip.report.txt").read_text("utf-8-sig")
     assert "did not write the error keys" in report
@@ -196,9 +194,8 @@ def test_words_of_contention_fail_no_file_and_no_export(make_world: MakeWorld) -
         body = {"error": {"message": "An error has occurred.", "innererror": {"message": words}}}
         for action in ("ImportFromPackage", "ExportToPackage"):
             world.faults.add(fno_fault(action, faults.status(400, body=body), nth=nth))
-    world.put("USMF_1.zip")
 
-    look_and_finish(world)
+    import_file(world, "USMF_1.zip")
     run = export(world)
 
     assert world.imports()[before:] == [("USMF", 1)]

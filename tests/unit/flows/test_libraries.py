@@ -24,7 +24,7 @@ from shared.runs.states import Outcome, State
 from tests.exports import EXPORT, change, export, prepared
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeTold, MakeWorld
-from tests.unit.flows.trouble import ALERTS, graph_fault, heard, look_and_finish
+from tests.unit.flows.trouble import ALERTS, graph_fault, heard, import_file, look_and_finish
 from tests.world import World
 
 EXPORTS: Final = {**EXPORT, **ALERTS}
@@ -193,9 +193,8 @@ def test_a_failed_file_and_its_report_in_a_library_with_check_out_are_seen_by_ot
     world = make_world(knobs=Knobs(requires_check_out=True))
     if fault:
         world.faults.add(graph_fault("POST", "/checkin", fault))
-    world.put("USMF_1.zip", b"no zip")
 
-    look_and_finish(world)
+    import_file(world, "USMF_1.zip", b"no zip")
 
     assert len(world.files("Error")) == 2
     assert set(publication(world, "Error").values()) == {"published"}

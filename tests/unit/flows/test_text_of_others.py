@@ -18,7 +18,7 @@ from shared.imports import report
 from shared.runs.states import Outcome
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeTold, MakeWorld
-from tests.unit.flows.trouble import fno_fault, graph_fault, look_and_finish
+from tests.unit.flows.trouble import fno_fault, graph_fault, import_file, look_and_finish
 from tests.world import World
 
 # As F&O was seen to name executions, and as nobody has seen it yet.
@@ -50,9 +50,8 @@ def test_an_execution_that_f_and_o_knows_only_by_the_id_that_it_was_sent_is_foll
     answered = "Импорт-клиентов-2026-05-04T07:14:36-E7A4"
     do = faults.status(200, body={"value": answered}, handled=True)
     world.faults.add(fno_fault("ImportFromPackage", do, times=None))
-    world.put("USMF_1.zip")
 
-    look_and_finish(world)
+    import_file(world, "USMF_1.zip")
 
     (run,) = world.ended_runs()
     assert (world.files("Success"), run.outcome) == (["USMF_1.zip"], Outcome.SUCCEEDED)
@@ -74,9 +73,8 @@ def test_an_id_that_f_and_o_answered_with_and_calls_unknown_is_followed_under_th
         return ExecutionStatus.UNKNOWN if execution_id == answered else ask(fno, execution_id)
 
     world.monkeypatch.setattr(FinanceOperations, "execution_status", unknown)
-    world.put("USMF_1.zip")
 
-    look_and_finish(world)
+    import_file(world, "USMF_1.zip")
 
     (run,) = world.ended_runs()
     assert (world.files("Success"), run.outcome) == (["USMF_1.zip"], Outcome.SUCCEEDED)
@@ -99,9 +97,8 @@ def test_a_secret_in_a_row_error_is_in_no_record_page_alert_or_report(make_told:
     world = make_told()
     rows = f'[{{"RecordId":"1","Field":"A","ErrorMessage":"Cannot read {quoted}"}}]'
     world.faults.add(fno_fault("GetExecutionErrors", faults.status(200, body={"value": rows}), times=None))
-    world.put("USMF_1.zip", build_package(rows=(("B", "#ERROR here"),)))
 
-    look_and_finish(world)
+    import_file(world, "USMF_1.zip", build_package(rows=(("B", "#ERROR here"),)))
     world.deliver_alerts()
 
     beside = b"".join(
@@ -122,9 +119,8 @@ def test_a_secret_in_a_row_error_is_in_no_record_page_alert_or_report(make_told:
 def test_a_persons_own_file_of_the_reports_name_stays_and_the_report_gets_the_runs_id(world: World) -> None:
     theirs = world.folder / "Error" / "USMF_1.zip.report.txt"
     theirs.write_text("a person's own notes")
-    world.put("USMF_1.zip", b"Dear Sir or Madam")
 
-    look_and_finish(world)
+    import_file(world, "USMF_1.zip", b"Dear Sir or Madam")
 
     (run,) = world.ended_runs()
     assert theirs.read_text() == "a person's own notes"
@@ -162,8 +158,7 @@ def test_a_report_whose_host_was_killed_before_it_was_saved_is_there_once(world:
 
 
 def test_a_report_that_a_person_has_open_holds_no_run_up_that_would_replace_it(world: World) -> None:
-    world.put("USMF_1.zip", b"Dear Sir or Madam")
-    look_and_finish(world)
+    import_file(world, "USMF_1.zip", b"Dear Sir or Madam")
     (first,) = list_view.list_runs(Filters(), "", world.services).ended
     reruns.run_again(first.run.address, Requester(by="Ada", why=""), world.services)
     locked = faults.status(423, body={"error": {"code": "resourceLocked", "message": "The file is open."}})
