@@ -1,7 +1,6 @@
 """A record that cannot be read is shown and reported; everything else goes on."""
 
 import json
-from typing import Any
 
 import pytest
 
@@ -12,7 +11,7 @@ from operations.filters import Filters
 from shared.health import checks
 from shared.health.health import Grade
 from shared.runs import wake
-from shared.runs.states import Outcome, State
+from shared.runs.states import State
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import ALERTS, as_soon_as, records
 from tests.world import World
@@ -139,29 +138,6 @@ def test_a_record_that_can_be_read_is_not_put_aside(world: World) -> None:
     assert answer is not None
     assert not answer.done
     assert len(world.services.store.open_places()) == 1
-
-
-def test_an_unknown_field_alone_is_kept_and_written_back(world: World) -> None:
-    world.put("USMF_1.zip")
-    world.look()
-    (place,) = ["/".join(place) for place in world.services.store.open_places()]
-    with records(world) as container:
-        blob = container.get_blob_client(f"open/{place}")
-        content: dict[str, Any] = json.loads(blob.download_blob().readall())
-        content["colour"] = "green"
-        content["file"]["shape"] = {"round": True}
-        metadata = dict(blob.get_blob_properties().metadata or {})
-        blob.upload_blob(json.dumps(content).encode(), overwrite=True, metadata=metadata)
-
-    world.run_until_quiet()
-
-    (run,) = world.ended_runs()
-    assert run.outcome is Outcome.SUCCEEDED
-    with records(world) as container:
-        (name,) = [row.name for row in container.list_blobs(name_starts_with="ended/")]
-        ended = json.loads(container.download_blob(name).readall())
-    assert ended["colour"] == "green"
-    assert ended["file"]["shape"] == {"round": True}
 
 
 def test_a_lane_is_not_asked_again_and_again_for_a_record_that_cannot_be_read(make_world: MakeWorld) -> None:
