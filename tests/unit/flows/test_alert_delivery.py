@@ -272,6 +272,21 @@ def test_open_trouble_is_reminded_of_each_day_and_its_end_is_told_once(world: Wo
     assert kept(world) == []
 
 
+@pytest.mark.parametrize(("hours", "reminders"), [("0", 0), ("6", 3)])
+def test_how_often_is_reminded_is_a_setting(
+    make_told: MakeTold, receivers: Receivers, hours: str, reminders: int
+) -> None:
+    world = make_told(ALERT_REMIND_AFTER_HOURS=hours)
+    lane = into_trouble(world)
+
+    for _ in range(24):
+        world.deliver_alerts()
+        world.clock.advance(HOUR_S)
+        world.wake(lane)
+
+    assert [word for _, word in words(receivers)].count(NotificationKind.REMINDER) == reminders
+
+
 def test_trouble_that_is_over_before_anybody_could_be_told_is_told_as_over(world: World, receivers: Receivers) -> None:
     into_trouble(world)
     break_down(receivers)
