@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import uuid
 import zipfile
 
@@ -15,6 +16,11 @@ from tests.world import ENTITY, World
 
 PROJECT = "Asset-Major-Types-Export"
 EXPORT = {"INPUT_FOLDER": "", "EXPORT_DATA_PROJECT": PROJECT, "EXPORT_COMPANY": "USMF"}
+_ASSETS = {"outputFolder": "Output", "dataProject": PROJECT, "company": "USMF"}
+HOURLY = {
+    "INPUT_FOLDER": "",
+    "INTEGRATIONS": json.dumps({"exports": [{"name": "assets", "everySeconds": 3600, **_ASSETS}]}),
+}
 
 
 def prepared(world: World) -> World:

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import requests
 from azure.storage.blob import BlobServiceClient, ContainerClient
-from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool
+from urllib3.response import BaseHTTPResponse
 
 from shared.azure_storage.container import Blob, BlobContainer
 from shared.errors import LeaseTaken, NeedsPerson, RecordChanged, TryAgain
-from tests.faults.interception import _made
+from tests.faults.interception import make_response
 
 UNREACHABLE = (
     "DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey=bm90aGluZw==;"
@@ -146,10 +146,10 @@ def test_an_answer_that_is_no_listing_is_not_taken_for_an_empty_one(
 ) -> None:
     blobs_of_app.write("a/1", b"")
 
-    def answer(_adapter: HTTPAdapter, request: requests.PreparedRequest, **_: Any) -> requests.Response:
-        return _made(request, 200, {"Content-Type": kind}, body)
+    def answer(pool: HTTPConnectionPool, method: str, url: str, **_: Any) -> BaseHTTPResponse:
+        return make_response(method, 200, {"Content-Type": kind}, body)
 
-    monkeypatch.setattr(HTTPAdapter, "send", answer)
+    monkeypatch.setattr(HTTPConnectionPool, "urlopen", answer)
 
     with pytest.raises(TryAgain):
         VERBS[verb](blobs_of_app)

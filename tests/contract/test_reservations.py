@@ -14,14 +14,15 @@ from typing import Any
 import pytest
 import requests
 from azure.storage.blob import BlobServiceClient, ContainerClient
-from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool
+from urllib3.response import BaseHTTPResponse
 
 from shared.azure_storage.container import BlobContainer
 from shared.errors import NeedsPerson, RecordChanged, TryAgain
 from shared.reservations.reservation import Reservation, ReservedExecution, RunRef, blob_name
 from shared.reservations.store import FOLDER, Reservations
 from shared.runs.store import RunStore
-from tests.faults.interception import _made
+from tests.faults.interception import make_response
 
 NOW = datetime(2026, 11, 2, 8, 30, 0, 123456, tzinfo=UTC)
 ENVIRONMENT = "https://contoso.operations.dynamics.com"
@@ -261,10 +262,10 @@ def test_an_answer_that_is_no_listing_is_not_taken_for_an_empty_one(
 ) -> None:
     created(reservations)
 
-    def answer(_adapter: HTTPAdapter, request: requests.PreparedRequest, **_: Any) -> requests.Response:
-        return _made(request, 200, {"Content-Type": "application/xml"}, body)
+    def answer(pool: HTTPConnectionPool, method: str, url: str, **_: Any) -> BaseHTTPResponse:
+        return make_response(method, 200, {"Content-Type": "application/xml"}, body)
 
-    monkeypatch.setattr(HTTPAdapter, "send", answer)
+    monkeypatch.setattr(HTTPConnectionPool, "urlopen", answer)
 
     with pytest.raises(TryAgain):
         reservations.holders()

@@ -1,8 +1,8 @@
 """Faults on any outgoing call of the app: Graph, pre-authenticated URLs, F&O, Entra, blobs and queues alike.
 
 All of them leave through one place, urllib3's pools of connections, whether our Http, the storage SDK or azure-identity
-makes them. A fault takes no real time: a hang is the timeout's error at once. The simulators make calls of their own in this
-process; those come from other threads and are left alone.
+makes them. A fault takes no real time: a hang is the timeout's error at once. The simulators make calls of their own in
+this process; those come from other threads and are left alone.
 """
 
 import json
@@ -329,6 +329,12 @@ def _reset() -> ProtocolError:
 def _made(
     request: SentRequest, status: int, headers: dict[str, str] | None = None, body: bytes = b""
 ) -> BaseHTTPResponse:
+    return make_response(request.method, status, headers, body)
+
+
+def make_response(
+    method: str, status: int, headers: dict[str, str] | None = None, body: bytes = b""
+) -> BaseHTTPResponse:
     """Return an answer that no service gave."""
     return HTTPResponse(
         body=BytesIO(body),
@@ -336,7 +342,7 @@ def _made(
         headers={"Content-Length": str(len(body)), **(headers or {})},
         preload_content=False,
         enforce_content_length=True,
-        request_method=request.method,
+        request_method=method,
     )
 
 

@@ -24,6 +24,7 @@ from shared.runs.store import RunStore
 from tests.exports import PROJECT, prepared
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
+from tests.unit.flows.trouble import begin
 from tests.world import World
 
 ANNA = Requester(by="anna@contoso.com", why="the rows are mended")
@@ -34,8 +35,7 @@ NAME = "USMF_Rows_001.zip"
 @pytest.fixture
 def both_ways(make_world: MakeWorld) -> World:
     """A world that imports and exports."""
-    settings = {"EXPORT_DATA_PROJECT": PROJECT, "EXPORT_COMPANY": "USMF"}
-    return prepared(make_world(settings=settings))
+    return prepared(make_world(settings={"EXPORT_DATA_PROJECT": PROJECT, "EXPORT_COMPANY": "USMF"}))
 
 
 def failed(world: World, name: str = NAME) -> Run:
@@ -57,49 +57,44 @@ def ended(world: World, name: str) -> Run:
 
 def under_way(world: World, state: State, name: str = NAME) -> Run:
     """Return the run of a new file, which has just come to a state and waits in it."""
-    world.put(name)
-    world.look()
-    (lane,) = world.heads()
-    steps = {each: step for each, step in import_steps.STEPS.items() if each is not state}
-    steps[state] = lambda run, services: run.waiting(3600, services.now())
+    lane = begin(world, name)
+    steps = {**import_steps.STEPS, state: lambda run, services: run.waiting(3600, services.now())}
     worker.advance(lane, replace(import_steps.MACHINE, steps=steps), world.services)
     (run,) = world.open_runs()
     assert run.state is state
     return run
 
 
-def again(world: World, run: Run) -> ActionResult:
-    answer = reruns.run_again(address_of(run), ANNA, world.services)
+def sure[T](answer: T | None) -> T:
+    """Return what is there, and fail the test if it is not."""
     assert answer is not None
     return answer
+
+
+def again(world: World, run: Run) -> ActionResult:
+    return sure(reruns.run_again(address_of(run), ANNA, world.services))
 
 
 def cancel(world: World, run: Run, why: str = "wrong file") -> ActionResult:
-    answer = actions.cancel(address_of(run), Requester(by="anna@contoso.com", why=why), world.services)
-    assert answer is not None
-    return answer
+    return sure(actions.cancel(address_of(run), Requester(by="anna@contoso.com", why=why), world.services))
 
 
 def check_now(world: World, run: Run) -> ActionResult:
-    answer = actions.check_now(address_of(run), ANNA, world.services)
-    assert answer is not None
-    return answer
+    return sure(actions.check_now(address_of(run), ANNA, world.services))
 
 
 def at(world: World, address: str) -> Run:
-    run = world.services.store.run_at(address)
-    assert run is not None
-    return run
-
-
-def verbs(world: World, run: Run) -> list[Verb]:
-    return [offer.verb for offer in shown(world, address_of(run)).actions]
+    return sure(world.services.store.run_at(address))
 
 
 def shown(world: World, address: str) -> run_view.RunView:
     view = run_view.find_run(address, world.services)
     assert isinstance(view, run_view.RunView)
     return view
+
+
+def offered(world: World, address: str) -> list[Verb]:
+    return [offer.verb for offer in shown(world, address).actions]
 
 
 # Run again
@@ -165,9 +160,7 @@ def test_of_many_who_press_run_again_at_the_same_moment_all_get_one_run(world: W
     def press() -> str:
         services = world.new_process()
         together.wait()
-        answer = reruns.run_again(address_of(old), ANNA, services)
-        assert answer is not None
-        return answer.run
+        return sure(reruns.run_again(address_of(old), ANNA, services)).run
 
     with ThreadPoolExecutor(4) as pool:
         runs = {each.result() for each in [pool.submit(press) for _ in range(4)]}
@@ -305,7 +298,12 @@ def test_all_that_a_filter_shows_is_run_again_once_and_nothing_that_came_later(w
     seen = world.clock.now()
     filters = Filters(outcome=NOT_SUCCEEDED)
 
+    def offered_for_all() -> list[Verb]:
+        return [offer.verb for offer in list_view.list_runs(filters, "", world.services).actions]
+
+    assert offered_for_all() == [Verb.SCAN_NOW, Verb.RUN_ALL_AGAIN]
     first = reruns.run_all_again(filters, seen, ANNA, world.services)
+    assert offered_for_all() == [Verb.SCAN_NOW]
     world.clock.advance(1)
     world.run_until_quiet()
     second = reruns.run_all_again(filters, seen, ANNA, world.services)
@@ -335,18 +333,6 @@ def test_before_all_are_run_again_it_is_said_how_many_and_which_and_just_those_a
     assert "More runs match" in offer.effect
     assert [each.message.partition(":")[0] for each in answer.each] == ["USMF_3.zip", "USMF_2.zip", "USMF_1.zip"]
     assert rest.effect.startswith("1 ended run is run again: USMF_0.zip, opened 2026-11-02 08:")
-
-
-def test_running_all_again_is_not_offered_where_it_would_do_nothing(world: World) -> None:
-    failed(world, "USMF_1.zip")
-    world.clock.advance(1)
-    filters = Filters(outcome=NOT_SUCCEEDED)
-    offered = [offer.verb for offer in list_view.list_runs(filters, "", world.services).actions]
-
-    reruns.run_all_again(filters, world.clock.now(), ANNA, world.services)
-
-    assert offered == [Verb.SCAN_NOW, Verb.RUN_ALL_AGAIN]
-    assert [offer.verb for offer in list_view.list_runs(filters, "", world.services).actions] == [Verb.SCAN_NOW]
 
 
 # Check now
@@ -393,17 +379,10 @@ def test_a_run_that_waits_for_its_turn_is_not_checked_but_the_one_ahead_is_named
     world.look()
     (_, second) = world.services.index.open_rows()
 
-    answer = actions.check_now(second.address, ANNA, world.services)
+    answer = sure(actions.check_now(second.address, ANNA, world.services))
 
-    assert answer is not None
     assert (answer.done, answer.run) == (False, address_of(run))
     assert NAME in answer.message
-
-
-def offered(world: World, address: str) -> list[Verb]:
-    view = run_view.find_run(address, world.services)
-    assert view is not None
-    return [offer.verb for offer in view.actions]
 
 
 def test_what_is_always_refused_is_not_offered(both_ways: World) -> None:
@@ -549,11 +528,10 @@ def test_a_run_that_is_cancelled_while_it_waits_is_filed_at_once_and_the_one_ahe
     world.look()
     (_, second) = world.services.index.open_rows()
 
-    answer = actions.cancel(second.address, ANNA, world.services)
+    answer = sure(actions.cancel(second.address, ANNA, world.services))
     (wake_up,) = [text for text, delay_s in world.wakes_of_lanes() if " " in text and not delay_s]
     world.wake(wake_up)
 
-    assert answer is not None
     assert answer.done
     assert [run.file.name for run in world.ended_runs()] == ["USMF_Second_002.zip"]
     world.run_until_quiet()
@@ -619,9 +597,8 @@ def test_a_lane_that_is_resumed_goes_on_by_itself(world: World) -> None:
     world.clock.advance(3600)
     world.wakes.sent.clear()
 
-    answer = actions.resume("Import", ANNA, world.services)
+    assert actions.resume("Import", ANNA, world.services)
 
-    assert answer is not None
     assert world.wakes.sent == [(run.lane, 0.0)]
     world.run_until_quiet()
     assert [over.outcome for over in world.ended_runs()] == [Outcome.SUCCEEDED]
@@ -630,21 +607,15 @@ def test_a_lane_that_is_resumed_goes_on_by_itself(world: World) -> None:
 def test_a_lane_is_paused_once_by_whoever_is_first(world: World) -> None:
     actions.pause("import", ANNA, world.services)
 
-    answer = actions.pause("import", Requester(by="ben", why="me too"), world.services)
+    answer = sure(actions.pause("import", Requester(by="ben", why="me too"), world.services))
 
-    assert answer is not None
     assert answer.message == "Already paused by anna@contoso.com: the rows are mended"
     (lane,) = list_view.list_runs(Filters(), "", world.services).lanes
     assert lane.pause is not None
     assert (lane.pause.by, lane.pause.why) == (ANNA.by, ANNA.why)
     assert [offer.verb for offer in lane.actions] == [Verb.RESUME]
 
-
-def test_resuming_twice_is_resuming_once_and_an_unknown_flow_is_said_to_be_unknown(world: World) -> None:
-    actions.pause("import", ANNA, world.services)
-
     answers = [actions.resume("import", ANNA, world.services) for _ in range(2)]
-
     assert [answer and answer.done for answer in answers] == [True, True]
     assert actions.pause("no such flow", ANNA, world.services) is None
     assert actions.resume("no such flow", ANNA, world.services) is None
@@ -670,9 +641,7 @@ def test_a_paused_lane_whose_flow_left_the_settings_is_shown_and_can_be_resumed(
     )
 
     assert (gone.name, gone.kind) == (lane, Direction.IMPORT)
-    answer = actions.resume(gone.name, ANNA, world.services)
-    assert answer is not None
-    assert answer.done
+    assert sure(actions.resume(gone.name, ANNA, world.services)).done
 
 
 def test_a_run_of_a_paused_lane_says_so_and_is_not_checked(world: World) -> None:
@@ -692,19 +661,15 @@ def test_a_run_of_a_paused_lane_says_so_and_is_not_checked(world: World) -> None
 # Export now and look now
 
 
-def test_an_export_is_run_now_although_it_is_not_due_and_twice_is_once(make_world: MakeWorld) -> None:
-    settings = {"EXPORT_DATA_PROJECT": PROJECT, "EXPORT_COMPANY": "USMF"}
-    world = prepared(make_world(settings=settings))
+def test_an_export_is_run_now_although_it_is_not_due_and_twice_is_once(both_ways: World) -> None:
+    world = both_ways
     world.start_exports()
     world.run_until_quiet()
     world.clock.advance(1)
 
-    first = actions.export_now("export", ANNA, world.services)
-    second = actions.export_now("export", ANNA, world.services)
+    first, second = (sure(actions.export_now("export", ANNA, world.services)) for _ in range(2))
     world.run_until_quiet()
 
-    assert first is not None
-    assert second is not None
     assert first.run == second.run
     assert (any(text.startswith("out-") for text, _ in world.wakes.sent), first.done, second.done) == (True, True, True)
     assert world.calls("ExportToPackage") == 2
@@ -715,9 +680,8 @@ def test_an_export_is_run_now_although_it_is_not_due_and_twice_is_once(make_worl
 def test_an_export_that_is_paused_is_not_run_now(both_ways: World) -> None:
     actions.pause("export", ANNA, both_ways.services)
 
-    answer = actions.export_now("export", ANNA, both_ways.services)
+    answer = sure(actions.export_now("export", ANNA, both_ways.services))
 
-    assert answer is not None
     assert not answer.done
     assert both_ways.heads() == {}
 
@@ -736,10 +700,10 @@ def test_looking_now_opens_a_run_for_each_new_file_once(world: World) -> None:
 
 def test_what_can_be_done_about_a_run_is_offered_and_nothing_else(world: World) -> None:
     run = under_way(world, State.EXECUTING)
-    assert verbs(world, run) == [Verb.CHECK_NOW, Verb.CANCEL]
+    assert offered(world, address_of(run)) == [Verb.CHECK_NOW, Verb.CANCEL]
 
     world.run_until_quiet()
-    assert verbs(world, run) == [Verb.RUN_AGAIN]
+    assert offered(world, address_of(run)) == [Verb.RUN_AGAIN]
 
     again(world, at(world, address_of(run)))
-    assert verbs(world, run) == []
+    assert offered(world, address_of(run)) == []

@@ -16,11 +16,9 @@ from local_cloud.finance_operations.knobs import Behaviour
 from operations import pages, run_view
 from operations.web import PageRequest
 from shared.runs.addresses import address_of
-from shared.runs.states import Outcome
 from tests.exports import PROJECT, prepared
-from tests.packages import Entity, build_package, with_unmarked_name
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import ALERTS, fno_fault, look_and_finish
+from tests.unit.flows.trouble import ALERTS, fno_fault, import_file
 from tests.world import World
 
 type Bad = Literal["Failed", "PartiallySucceeded"]
@@ -65,9 +63,8 @@ def test_errors_of_an_execution_get_the_advice_that_the_same_words_get_at_the_su
 ) -> None:
     world = make_world(settings=ALERTS, behaviour=Behaviour(outcome=outcome))
     report_errors(world, [message])
-    world.put("USMF_1.zip")
 
-    look_and_finish(world)
+    import_file(world, "USMF_1.zip")
 
     for where, said in told(world).items():
         assert message.split(".")[0] in said, where
@@ -80,9 +77,8 @@ def test_errors_none_says_so_with_the_usual_causes_and_the_link_to_the_execution
 ) -> None:
     world = make_world(settings=ALERTS, behaviour=Behaviour(outcome=outcome))
     report_errors(world, [])
-    world.put("USMF_1.zip")
 
-    look_and_finish(world)
+    import_file(world, "USMF_1.zip")
 
     (run,) = world.ended_runs()
     assert run.summary_url
@@ -98,37 +94,12 @@ def test_errors_none_says_so_with_the_usual_causes_and_the_link_to_the_execution
 def test_row_errors_that_fo_does_not_hand_out_are_not_taken_for_none(make_world: MakeWorld) -> None:
     world = make_world(settings=ALERTS, behaviour=Behaviour(outcome="Failed"))
     world.faults.add(fno_fault("GetExecutionErrors", faults.status(503), times=None))
-    world.put("USMF_1.zip")
 
-    look_and_finish(world)
+    import_file(world, "USMF_1.zip")
 
     for where, said in told(world).items():
         assert "The app does not have the row errors" in said, where
         assert "F&O reported no row errors" not in said, where
-
-
-def test_rows_that_fail_for_their_values_get_no_advice_about_the_file(make_world: MakeWorld) -> None:
-    world = make_world(settings=ALERTS)
-    world.put("USMF_1.zip", build_package(rows=(("B", "#ERROR: Selected file is not Unicode"),)))
-
-    look_and_finish(world)
-
-    for where, said in told(world).items():
-        assert "Correct the rows listed above" in said, where
-        assert "byte order mark" not in said, where
-
-
-@pytest.mark.parametrize("words", ["Die ausgewählte Datei ist keine Unicode-Datei.", "选定的文件不是 Unicode"])
-def test_words_in_another_language_are_passed_on_without_advice(make_world: MakeWorld, words: str) -> None:
-    world = make_world(settings=ALERTS, behaviour=Behaviour(outcome="Failed"))
-    report_errors(world, [words])
-    world.put("USMF_1.zip")
-
-    look_and_finish(world)
-
-    for where, said in told(world).items():
-        assert words in said, where
-        assert "byte order mark" not in said, where
 
 
 def test_an_export_that_fails_is_told_with_advice_and_without_a_word_about_input(make_world: MakeWorld) -> None:
@@ -146,50 +117,3 @@ def test_an_export_that_fails_is_told_with_advice_and_without_a_word_about_input
 
 
 # -- packages, from Input to where they end
-
-
-def test_packages_whose_names_are_written_otherwise_are_imported(make_world: MakeWorld) -> None:
-    decomposed = "Salarie\u0301s.csv"
-    entities = [Entity(name="Employees", file_name="Salari\u00e9s.csv")]
-    content = b"MAJORTYPEID,DESCRIPTION\r\nA,Alpha\r\n"
-    world = make_world()
-    world.put("USMF_case.zip", build_package(entity="E", replace={"E.csv": None, "e.CSV": content}))
-    world.put(
-        "USMF_disabled.zip",
-        build_package(entities=[Entity(name="E"), Entity(name="F", is_disabled=True)], replace={"F.csv": None}),
-    )
-    world.put(
-        "USMF_name_decomposed.zip",
-        build_package(entities=entities, replace={"Salari\u00e9s.csv": None, decomposed: content}),
-    )
-
-    look_and_finish(world)
-
-    assert [run.outcome for run in world.ended_runs()] == [Outcome.SUCCEEDED] * 3
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (
-            build_package(entities=[Entity(name="Currencies"), Entity(name="Currencies", file_name="2.csv")]),
-            "is listed twice",
-        ),
-        (with_unmarked_name("Salariés.csv", "cp850"), "only the encoding of its name differs"),
-    ],
-    ids=["USMF_entity_listed_twice", "USMF_name_in_cp850"],
-)
-def test_a_package_that_fo_might_read_otherwise_is_refused_in_words_and_never_tried_for_ever(
-    make_world: MakeWorld, content: bytes, words: str
-) -> None:
-    world = make_world(settings=ALERTS)
-    world.put("USMF_1.zip", content)
-    world.put("USMF_2.zip")
-
-    look_and_finish(world)
-
-    assert "USMF_1.zip" in world.files("Error")
-    assert world.files("Success") == ["USMF_2.zip"]
-    (mail,) = world.mails()
-    assert words in mail.content
-    assert [run.outcome for run in world.ended_runs()].count(Outcome.REJECTED) == 1

@@ -2,18 +2,15 @@
 
 import json
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import Any, Final, cast
+from typing import Final, NoReturn, cast
 
 import pytest
-from azure.storage.blob import BlobServiceClient
 
 from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from local_cloud.faults import Fault
-from local_cloud.finance_operations.knobs import Behaviour
 from local_cloud.receivers import SERVICE, Receivers, text_of
 from shared.alerts import delivery
 from shared.alerts.alert import Alert, Category, NotificationKind
@@ -24,38 +21,18 @@ from shared.runs.addresses import address_of
 from shared.runs.states import Outcome
 from tests.alerts import an_alert
 from tests.packages import build_package
-from tests.unit.flows.conftest import MakeNotified, MakeWorld
-from tests.unit.flows.trouble import ALERTS, fno_fault, graph_fault, let_pass, look_and_finish
+from tests.unit.flows.conftest import MakeNotified, MakeTold, MakeWorld
+from tests.unit.flows.trouble import ALERTS, begin, fno_fault, graph_fault, heard, let_pass, look_and_finish, records
 from tests.world import World
 
 APP_URL: Final = "https://fo.contoso.com"
 BAD: Final = build_package(rows=(("A", "Alpha"), ("B", "#ERROR one"), ("C", "#ERROR two")))
 HOUR_S: Final = 3600
 
-type MakeAlerting = Callable[..., World]
-
 
 @pytest.fixture
-def make_alerting(make_world: MakeWorld, receivers: Receivers) -> MakeAlerting:
-    """Make a world that posts its alerts to the webhook, and whose faults are the receivers' too."""
-
-    def make(*, settings: dict[str, str] | None = None, **options: Any) -> World:
-        told_where = {"ALERT_WEBHOOK_URL": receivers.webhook_url, "APP_URL": APP_URL}
-        world = make_world(settings={**told_where, **(settings or {})}, **options)
-        receivers._faults.clear()
-        return world
-
-    return make
-
-
-@pytest.fixture
-def world(make_alerting: MakeAlerting) -> World:
-    return make_alerting()
-
-
-def heard(receivers: Receivers) -> list[dict[str, Any]]:
-    """Return every alert that the webhook took, those of digests one by one."""
-    return [alert for delivery in receivers.deliveries for alert in delivery.content["alerts"]]
+def world(told: World) -> World:
+    return told
 
 
 def words(receivers: Receivers) -> list[tuple[str, str]]:
@@ -76,9 +53,7 @@ def break_down(receivers: Receivers, do: faults.Action = faults.status(503)) -> 
 def into_trouble(world: World, name: str = "USMF_1.zip") -> str:
     """Let F&O refuse the app, so that the lane of a file needs a person; return the lane."""
     world.faults.add(fno_fault("", faults.status(401), times=None))
-    world.put(name)
-    world.look()
-    (lane,) = world.heads()
+    lane = begin(world, name)
     world.wake(lane)
     return lane
 
@@ -86,6 +61,10 @@ def into_trouble(world: World, name: str = "USMF_1.zip") -> str:
 def out_of_trouble(world: World) -> None:
     world.faults.clear()
     world.run_until_quiet()
+
+
+def storage_is_away(_: Alert) -> NoReturn:
+    raise TryAgain("storage is away")
 
 
 def many_alerts(world: World, count: int, first: int = 0) -> None:
@@ -102,49 +81,35 @@ def minutes_pass(world: World, minutes: int) -> None:
 # What an alert says
 
 
-def test_an_alert_of_a_failed_import_says_all_that_a_person_needs(world: World, receivers: Receivers) -> None:
+def test_an_alert_of_a_failed_import_says_all_that_a_person_needs(make_told: MakeTold, receivers: Receivers) -> None:
+    world = make_told(APP_URL=APP_URL)
     world.put("USMF_Customers_001.zip", BAD)
     look_and_finish(world)
     world.deliver_alerts()
 
     (alert,) = heard(receivers)
     (run,) = world.ended_runs()
-    assert alert["title"] == "import, USMF_Customers_001.zip: PartiallySucceeded"
-    assert (alert["file"], alert["company"], alert["dataProject"]) == (
-        "USMF_Customers_001.zip",
-        "USMF",
-        "Asset-Major-Types",
-    )
+    expected = {
+        "title": "import, USMF_Customers_001.zip: PartiallySucceeded",
+        "file": "USMF_Customers_001.zip",
+        "company": "USMF",
+        "dataProject": "Asset-Major-Types",
+        "outcome": "PartiallySucceeded",
+        "executionId": run.execution_id,
+        "runId": run.run_id,
+        "rowErrorsTotal": 2,
+        "over": None,
+    }
+    assert {name: alert[name] for name in expected} == expected
     assert "2 row errors" in alert["text"]
-    assert (alert["outcome"], alert["executionId"], alert["runId"]) == (
-        "PartiallySucceeded",
-        run.execution_id,
-        run.run_id,
-    )
-    assert alert["rowErrorsTotal"] == 2
     assert "#ERROR one" in str(alert["rowErrors"][0])
     assert alert["links"]["run"] == f"{APP_URL}/api/runs/{address_of(run)}"
     assert alert["links"]["financeOperations"] == run.summary_url != ""
     assert alert["links"]["report"] == run.report_url != ""
-    assert alert["over"] is None
 
 
-def test_the_link_to_a_run_that_goes_on_finds_it_then_and_after_its_end(world: World, receivers: Receivers) -> None:
-    into_trouble(world)
-    world.deliver_alerts()
-
-    (alert,) = heard(receivers)
-    address = alert["links"]["run"].removeprefix(f"{APP_URL}/api/runs/")
-    assert world.services.store.run_at(address) is not None
-    out_of_trouble(world)
-    found = world.services.store.run_at(address)
-    assert found is not None
-    assert found.run_id == alert["runId"]
-    assert alert["links"]["financeOperations"] == world.fno.url
-
-
-def test_an_alert_goes_to_every_channel_that_is_set(make_alerting: MakeAlerting, receivers: Receivers) -> None:
-    world = make_alerting(settings={**ALERTS, "ALERT_TEAMS_URL": receivers.teams_url})
+def test_an_alert_goes_to_every_channel_that_is_set(make_told: MakeTold, receivers: Receivers) -> None:
+    world = make_told(**ALERTS, ALERT_TEAMS_URL=receivers.teams_url)
     world.put("USMF_1.zip", b"no package")
 
     look_and_finish(world)
@@ -157,14 +122,14 @@ def test_an_alert_goes_to_every_channel_that_is_set(make_alerting: MakeAlerting,
     assert (text_of(card).splitlines()[0], mail.subject, alert["title"]) == (title, title, title)
 
 
-def test_a_flow_may_have_people_of_its_own(make_alerting: MakeAlerting, receivers: Receivers) -> None:
+def test_a_flow_may_have_people_of_its_own(make_told: MakeTold, receivers: Receivers) -> None:
     flows = {
         "imports": [
             {"name": "assets", "inputFolder": "Input", "alertTeamsUrl": "%ASSETS_TEAMS%", "alertRecipient": "a@b.de"},
             {"name": "others", "inputFolder": "Others"},
         ]
     }
-    world = make_alerting(settings={**ALERTS, "INTEGRATIONS": json.dumps(flows), "ASSETS_TEAMS": receivers.teams_url})
+    world = make_told(**{**ALERTS, "INTEGRATIONS": json.dumps(flows), "ASSETS_TEAMS": receivers.teams_url})
     (world.folder / "Others").mkdir()
     world.put("USMF_1.zip", b"no package")
     (world.folder / "Others" / "USMF_2.zip").write_bytes(b"no package")
@@ -215,8 +180,9 @@ def test_trouble_that_is_noticed_again_and_again_is_told_once(world: World, rece
         let_pass(world, lane, timedelta(minutes=2))
         world.deliver_alerts()
 
-    ((_, word),) = words(receivers)
-    assert word == NotificationKind.NEW
+    (alert,) = heard(receivers)
+    assert alert["word"] == NotificationKind.NEW
+    assert alert["links"]["financeOperations"] == world.fno.url
 
 
 def test_two_timers_at_once_tell_once(world: World, receivers: Receivers) -> None:
@@ -239,9 +205,6 @@ def test_a_crash_between_telling_and_noting_tells_twice_under_one_id(
 ) -> None:
     many_alerts(world, 1)
 
-    def storage_is_away(_: Alert) -> Alert:
-        raise TryAgain("storage is away")
-
     with monkeypatch.context() as patched:
         patched.setattr(world.services.outbox, "save", storage_is_away)
         with pytest.raises(TryAgain):
@@ -255,9 +218,6 @@ def test_a_crash_between_telling_and_noting_tells_twice_under_one_id(
 def test_trouble_whose_alert_could_not_be_kept_is_told_with_the_next_try_and_delays_nothing(
     world: World, receivers: Receivers, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def storage_is_away(_: Alert) -> bool:
-        raise TryAgain("storage is away")
-
     with monkeypatch.context() as patched:
         patched.setattr(world.services.outbox, "put", storage_is_away)
         lane = into_trouble(world)
@@ -275,9 +235,6 @@ def test_a_failed_run_whose_alert_could_not_be_kept_ends_later_and_is_told(
     world.put("USMF_1.zip", b"no package")
     world.look()
     (lane,) = world.heads()
-
-    def storage_is_away(_: Alert) -> bool:
-        raise TryAgain("storage is away")
 
     with monkeypatch.context() as patched:
         patched.setattr(world.services.outbox, "put", storage_is_away)
@@ -317,9 +274,9 @@ def test_open_trouble_is_reminded_of_each_day_and_its_end_is_told_once(world: Wo
 
 @pytest.mark.parametrize(("hours", "reminders"), [("0", 0), ("6", 3)])
 def test_how_often_is_reminded_is_a_setting(
-    make_alerting: MakeAlerting, receivers: Receivers, hours: str, reminders: int
+    make_told: MakeTold, receivers: Receivers, hours: str, reminders: int
 ) -> None:
-    world = make_alerting(settings={"ALERT_REMIND_AFTER_HOURS": hours})
+    world = make_told(ALERT_REMIND_AFTER_HOURS=hours)
     lane = into_trouble(world)
 
     for _ in range(24):
@@ -328,24 +285,6 @@ def test_how_often_is_reminded_is_a_setting(
         world.wake(lane)
 
     assert [word for _, word in words(receivers)].count(NotificationKind.REMINDER) == reminders
-
-
-def test_an_execution_that_hangs_is_told_and_its_end_too(make_alerting: MakeAlerting, receivers: Receivers) -> None:
-    world = make_alerting(settings={"IMPORT_STUCK_AFTER_MINUTES": "30"}, behaviour=Behaviour(never_ends=True))
-    world.put("USMF_1.zip")
-    world.look()
-    (lane,) = world.heads()
-    let_pass(world, lane, timedelta(hours=1))
-    world.deliver_alerts()
-
-    (run,) = world.open_runs()
-    world.fno.end_now(run.execution_id)
-    world.run_until_quiet()
-    world.deliver_alerts()
-
-    assert [word for _, word in words(receivers)] == [NotificationKind.NEW, NotificationKind.RESOLVED]
-    assert "hang" in heard(receivers)[0]["text"]
-    assert world.files("Success") == ["USMF_1.zip"]
 
 
 def test_trouble_that_is_over_before_anybody_could_be_told_is_told_as_over(world: World, receivers: Receivers) -> None:
@@ -379,8 +318,7 @@ def test_trouble_that_ends_in_a_failure_is_over_and_the_failure_is_told(world: W
 def test_trouble_of_a_run_whose_record_a_person_deleted_is_over(world: World, receivers: Receivers) -> None:
     into_trouble(world)
     world.deliver_alerts()
-    with BlobServiceClient.from_connection_string(world.connection) as blobs:
-        container = blobs.get_container_client(world.container)
+    with records(world) as container:
         for row in list(container.list_blobs(name_starts_with="open/")):
             container.delete_blob(row.name)
 
@@ -394,8 +332,7 @@ def test_a_record_that_cannot_be_read_keeps_its_alert_open_and_lets_others_be_to
 ) -> None:
     into_trouble(world)
     world.deliver_alerts()
-    with BlobServiceClient.from_connection_string(world.connection) as blobs:
-        container = blobs.get_container_client(world.container)
+    with records(world) as container:
         (row,) = container.list_blobs(name_starts_with="open/")
         container.upload_blob(row.name, b"{", overwrite=True)
     many_alerts(world, 1)
@@ -439,6 +376,9 @@ def test_trouble_that_trickles_makes_no_more_than_five_messages_in_a_quarter_of_
     assert len({key for key, _ in words(receivers)}) == 60
 
 
+# A channel that fails
+
+
 def test_a_few_alerts_at_once_are_told_one_by_one_oldest_first(world: World, receivers: Receivers) -> None:
     for number in (2, 1, 3):
         world.clock.advance(-1)
@@ -450,18 +390,15 @@ def test_a_few_alerts_at_once_are_told_one_by_one_oldest_first(world: World, rec
     assert len(receivers.deliveries) == 3
 
 
-# A channel that fails
-
-
 @pytest.mark.parametrize(
     "do",
     [faults.status(503), faults.status(404), faults.status(429), faults.lost_after(), faults.reset_before()],
     ids=lambda do: f"{do.kind.value} {do.code or ''}",
 )
 def test_a_channel_that_fails_holds_up_no_run_and_no_other_channel_and_hears_all_later(
-    make_alerting: MakeAlerting, receivers: Receivers, do: faults.Action
+    make_told: MakeTold, receivers: Receivers, do: faults.Action
 ) -> None:
-    world = make_alerting(settings=ALERTS)
+    world = make_told(**ALERTS)
     break_down(receivers, do)
     world.put("USMF_1.zip", b"no package")
     world.put("USMF_2.zip")
@@ -479,19 +416,8 @@ def test_a_channel_that_fails_holds_up_no_run_and_no_other_channel_and_hears_all
     assert kept(world) == []
 
 
-def test_a_channel_that_fails_is_not_tried_more_than_five_times_in_a_quarter_of_an_hour(
-    world: World, receivers: Receivers
-) -> None:
-    break_down(receivers, faults.lost_after())  # it takes each message, and nobody can know
-    many_alerts(world, 1)
-
-    minutes_pass(world, 15)
-
-    assert len(receivers._faults.calls) <= 2 * 5  # a lost answer of an idempotent call is asked for once more
-
-
-def test_a_channel_that_is_set_anew_hears_of_what_is_open(make_alerting: MakeAlerting, receivers: Receivers) -> None:
-    world = make_alerting(settings={**ALERTS, "ALERT_WEBHOOK_URL": ""})
+def test_a_channel_that_is_set_anew_hears_of_what_is_open(make_told: MakeTold, receivers: Receivers) -> None:
+    world = make_told(**{**ALERTS, "ALERT_WEBHOOK_URL": ""})
     into_trouble(world)
     world.deliver_alerts()
 
@@ -507,9 +433,9 @@ def test_a_channel_that_is_set_anew_hears_of_what_is_open(make_alerting: MakeAle
 
 
 def test_a_client_secret_that_ends_soon_is_told_a_month_before_and_over_when_it_is_renewed(
-    make_alerting: MakeAlerting, receivers: Receivers
+    make_told: MakeTold, receivers: Receivers
 ) -> None:
-    world = make_alerting(settings={**_secret_until("2027-06-30"), "ALERT_REMIND_AFTER_HOURS": "0"})
+    world = make_told(**{**_secret_until("2027-06-30"), "ALERT_REMIND_AFTER_HOURS": "0"})
     for day, told in (("2027-05-30", 0), ("2027-06-01", 1), ("2027-06-20", 1)):
         _look_on(world, day)
         assert len(heard(receivers)) == told
@@ -575,28 +501,11 @@ def test_a_subscription_that_passing_trouble_keeps_from_being_renewed_is_told_af
     assert "could not be renewed since" in heard(receivers)[0]["text"]
 
 
-def test_trouble_whose_words_hold_another_id_each_time_is_told_once(
-    make_alerting: MakeAlerting, receivers: Receivers
-) -> None:
-    world = make_alerting()
+def test_trouble_whose_words_hold_another_id_each_time_is_told_once(world: World, receivers: Receivers) -> None:
     for trace in ("0a1b2c3d-1111-2222-3333-444455556666", "ffffffff-1111-2222-3333-444455556666"):
         body = {"error": {"code": "accessDenied", "message": f"Not permitted. Trace {trace}, at 2026-03-01T12:00:07Z"}}
         world.faults.clear()
         world.faults.add(graph_fault("GET", "children", faults.status(403, body=body), times=None))
-        with pytest.raises(AppError):
-            do_duties(world.services)
-
-    assert [word for _, word in words(receivers)] == [NotificationKind.NEW]
-
-
-def test_passing_trouble_does_not_say_that_the_other_kind_is_over(
-    make_alerting: MakeAlerting, receivers: Receivers
-) -> None:
-    world = make_alerting()
-    for do in (faults.status(403), faults.status(503), faults.status(403)):
-        world.faults.clear()
-        world.faults.add(graph_fault("GET", "children", do, times=None))
-        world.services = world.new_process()
         with pytest.raises(AppError):
             do_duties(world.services)
 

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Callable
 from typing import Any, Final
 
 import pytest
@@ -91,38 +90,6 @@ def test_a_channel_that_has_no_room_costs_one_listing_however_many_alerts_wait(
     assert len(told.services.outbox.keys()) == 40
 
 
-def slow(call: Callable[..., Any]) -> Callable[..., Any]:
-    def slowly(*arguments: Any) -> Any:
-        time.sleep(0.1)  # what a slow storage takes: what is tested is how much fits into a tick
-        return call(*arguments)
-
-    return slowly
-
-
-def test_alerts_that_an_older_version_has_kept_cost_a_bounded_time_and_none_is_starved(
-    told: World, receivers: Receivers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with records(told) as container:
-        for number in range(60):
-            key = f"ended-{number:03}"
-            told.services.outbox.put(an_alert(key=key))
-            container.get_blob_client(f"alerts/{key}").set_blob_metadata({})  # as older versions have written it
-    monkeypatch.setattr(delivery, "BEGIN_S", 0.3)
-    monkeypatch.setattr(told.services.outbox, "read", slow(told.services.outbox.read))
-    monkeypatch.setattr(delivery, "MESSAGES", 1000)
-    ticks = 0
-    while told.services.outbox.keys():
-        began = time.monotonic()
-        told.deliver_alerts()
-        assert time.monotonic() - began < 5
-        told.clock.advance(60)
-        ticks += 1
-        assert ticks < 20
-
-    assert len({alert["key"] for each in receivers.deliveries for alert in each.content["alerts"]}) == 60
-    assert ticks > 1
-
-
 def test_runs_in_trouble_are_asked_for_in_turn_when_there_is_no_time_for_all(
     told: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,12 +164,3 @@ def test_an_alert_whose_record_is_damaged_although_a_listing_knows_it_is_reporte
         told.clock.advance(60)
 
     assert sorted(told_titles(receivers)) == ["An alert cannot be read", an_alert().title]
-
-
-def test_a_newer_versions_alert_with_more_in_it_is_told(told: World, receivers: Receivers) -> None:
-    more = {**GOOD, "rows": [{"record_id": "1", "field": "F", "message": "m", "column": 7}], "severity": "high"}
-    write_record(told, "alerts/ended-x", json.dumps(more).encode())
-
-    told.deliver_alerts()
-
-    assert told_titles(receivers) == ["t"]

@@ -20,10 +20,9 @@ from shared.errors import AppError
 from shared.reservations.reservation import project_name
 from shared.runs.states import Outcome, State
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import ALERTS, fno_fault, graph_fault, let_pass
+from tests.unit.flows.trouble import IN_ONE_LANE, begin, fno_fault, graph_fault, let_pass
 from tests.world import PROJECT
 
-IN_ONE_LANE: Final = {"IMPORT_DATA_PROJECT": PROJECT, **ALERTS}
 RAN: Final = "Exception occurred while executing action ImportFromPackage on Entity DataManagementDefinitionGroup: "
 LOGIN: Final = faults.status(302, {"Location": "https://login.microsoftonline.com/common/oauth2/authorize"})
 
@@ -51,9 +50,11 @@ class Trouble:
 
 
 TROUBLES: Final = {
+    # https://github.com/MicrosoftDocs/dynamics-365-unified-operations-public/issues/1403
     "F&O rejects the call": Trouble(
         fault=refused_by_fo("InvokeAction - Model state is invalid."), advice="check the base URL"
     ),
+    # https://github.com/MicrosoftDocs/dynamics-365-unified-operations-public/issues/1335
     "F&O needs the data project first": Trouble(
         fault=refused_by_fo(
             f"{RAN}A data project must exist before importing a package consisting of a composite data entity."
@@ -65,6 +66,8 @@ TROUBLES: Final = {
         advice="The settings of flow import name the company OTH",
         settings={"IMPORT_COMPANY": "OTH"},
     ),
+    # https://github.com/OneDrive/onedrive-api-docs/issues/1038
+    # https://github.com/SharePoint/sp-dev-docs/issues/10819
     "the library wants a column": Trouble(
         fault=refused_by_graph("PATCH", "/items/", 400, "invalidRequest", "List data validation failed."),
         advice="column",
@@ -111,18 +114,6 @@ def test_no_file_fails_a_person_is_told_what_to_do_and_all_goes_on_when_it_is_cu
     assert [rows for _, rows in world.imports()] == [1, 1]
     assert [run.outcome for run in world.ended_runs()] == [Outcome.SUCCEEDED] * 2
     assert world.files("Success") == ["USMF_1.zip", "USMF_2.zip"]
-
-
-def test_a_company_that_the_files_name_gives_is_the_files_own_fault(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE)
-    world.put("OTH_1.zip")
-    world.put("USMF_2.zip")
-    world.look()
-
-    world.run_until_quiet(at_most_s=600)
-
-    assert "OTH_1.zip" in world.files("Error")
-    assert world.files("Success") == ["USMF_2.zip"]
 
 
 def test_a_report_that_finds_no_space_in_the_library_waits_for_it(make_world: MakeWorld) -> None:
@@ -179,9 +170,7 @@ def test_a_project_is_not_kept_by_a_run_that_gets_no_key_to_its_package(make_wor
     busy = faults.status(400, body={"error": {"innererror": {"message": f"{RAN}the project is already running"}}})
     world.faults.add(fno_fault("ImportFromPackage", busy, times=1))
     world.faults.add(fno_fault("GetAzureWriteUrl", faults.status(503), nth=2, times=None))
-    world.put("USMF_1.zip")
-    world.look()
-    (lane,) = world.heads()
+    lane = begin(world)
 
     let_pass(world, lane, timedelta(minutes=3))
 
@@ -200,9 +189,7 @@ def test_whoever_waits_for_the_import_lock_beyond_the_stuck_limit_says_so(
     monkeypatch.setattr("shared.azure_storage.import_lock.LOCK_WAIT_S", 0.0)
     monkeypatch.setattr("shared.runs.worker.LOCK_RETRY_S", 60.0)
     world = make_world(settings={**IN_ONE_LANE, "IMPORT_STUCK_AFTER_MINUTES": "20"})
-    world.put("USMF_1.zip")
-    world.look()
-    (lane,) = world.heads()
+    lane = begin(world)
     with world.new_process().import_lock(world.fno.url):
         let_pass(world, lane, timedelta(minutes=18))
         assert world.mails() == []

@@ -1,22 +1,32 @@
 """A person may cancel a run in every state: it is saved at once, its lane goes on, and nothing is imported twice."""
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Speed
-from operations import actions, run_view
+from operations import actions
 from operations.actions import Requester
+from shared.runs.addresses import address_of
 from shared.runs.run import Run
 from shared.runs.states import Direction, Outcome, State
+from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import ALERTS, as_soon_as, fno_fault, graph_fault, let_pass, look_and_finish
+from tests.unit.flows.trouble import (
+    ALERTS,
+    IN_ONE_LANE,
+    as_soon_as,
+    begin,
+    fno_fault,
+    graph_fault,
+    let_pass,
+    look_and_finish,
+    offered,
+)
 from tests.world import World
 
 ME = Requester(by="Ada", why="sent by mistake")
-IN_ONE_LANE = {"IMPORT_DATA_PROJECT": "Asset-Major-Types", **ALERTS}
 EXPORT = {"EXPORT_DATA_PROJECT": "Asset-Major-Types", "EXPORT_COMPANY": "USMF", **ALERTS}
 
 
@@ -65,9 +75,7 @@ def test_a_cancel_while_the_request_is_on_its_way_fences_the_package_before_the_
     make_world: MakeWorld,
 ) -> None:
     world = make_world(settings=IN_ONE_LANE)
-    world.put("USMF_1.zip")
-    world.look()
-    (lane,) = world.heads()
+    lane = begin(world)
     world.faults.add(fno_fault("ImportFromPackage", faults.reset_before()))
     world.wake(lane)
     (run,) = world.open_runs()
@@ -78,29 +86,6 @@ def test_a_cancel_while_the_request_is_on_its_way_fences_the_package_before_the_
 
     assert ended(world, "USMF_1.zip").submissions[-1].fenced is not None
     assert world.imports() == []
-
-
-def test_what_a_worker_was_about_to_save_is_refused_after_a_cancel(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE, speed=Speed(seconds_per_execution=30.0))
-    world.put("USMF_1.zip")
-    world.look()
-    (lane,) = world.heads()
-    submit = world.services.finance_operations(world.fno.url).import_from_package
-
-    def cancel_and_submit(**arguments: Any) -> str:
-        (run,) = world.open_runs()
-        cancel(world, run)
-        return submit(**arguments)
-
-    world.monkeypatch.setattr(
-        world.services.finance_operations(world.fno.url), "import_from_package", cancel_and_submit
-    )
-    world.wake(lane)
-    world.run_until_quiet()
-
-    assert ended(world, "USMF_1.zip").outcome is Outcome.CANCELLED_BY_PERSON
-    assert "USMF_1.zip" in world.files("Error")
-    assert world.services.reservations.holders() != {}  # F&O has it, and has not ended
 
 
 @pytest.mark.parametrize("state", [State.PLANNED, State.SUBMITTING, State.EXECUTING, State.READY])
@@ -126,15 +111,14 @@ def test_a_file_that_cannot_be_moved_keeps_its_run_open_and_its_lane_free(make_w
     world.onedrive.knobs.locked = {"USMF_1.zip": "resourceLocked"}
     (run,) = world.open_runs()
     cancel(world, run)
-    world.put("USMF_2.zip")
-    world.look()
-    (lane,) = world.heads()
+    lane = begin(world, "USMF_2.zip")
     let_pass(world, lane, timedelta(minutes=2))
 
     assert world.files("Success") == ["USMF_2.zip"]
     (open_run,) = world.all_open_runs()
     assert open_run.state is State.CANCELLED
     assert world.look() == 0  # it is no new file
+    assert offered(world, address_of(open_run)) == {"check-now"}
 
     world.onedrive.knobs.locked = {}
     world.run_until_quiet()
@@ -152,9 +136,7 @@ def test_new_content_under_a_cancelled_run_is_a_new_file(make_world: MakeWorld) 
     cancel(world, run)
     (lane,) = world.heads()
     let_pass(world, lane, timedelta(minutes=1))
-    good = world.put("USMF_other.zip").read_bytes()
-    (world.folder / "Input" / "USMF_other.zip").unlink()
-    file.write_bytes(good)
+    file.write_bytes(build_package())
     world.onedrive.knobs.locked = {}
     let_pass(world, lane, timedelta(minutes=6))
     look_and_finish(world)
@@ -177,21 +159,3 @@ def test_a_cancelled_file_on_hold_is_not_reported_as_its_flows_trouble(make_worl
 
     assert world.services.store.open_lanes().stops == []
     assert {run.state for run in world.all_open_runs()} == {State.CANCELLED}
-
-
-def test_a_run_that_is_cancelled_already_says_so(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE)
-    world.put("USMF_1.zip")
-    world.look()
-    world.onedrive.knobs.locked = {"USMF_1.zip": "resourceLocked"}
-    (run,) = world.open_runs()
-    cancel(world, run)
-
-    answer = cancel(world, run)
-
-    assert not answer.done
-    assert "cancelled already" in answer.message
-    (row,) = world.services.index.open_rows()
-    view = run_view.find_run(row.address, world.services)
-    assert isinstance(view, run_view.RunView)
-    assert [offer.verb.value for offer in view.actions] == ["check-now"]

@@ -14,18 +14,25 @@ from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from local_cloud.faults import Action
 from local_cloud.finance_operations.knobs import Speed
-from operations import run_view
 from shared import execution
 from shared.errors import AppError
+from shared.runs.addresses import address_of
 from shared.runs.states import Outcome, State
 from tests.exports import PROJECT as EXPORTED
 from tests.exports import prepared
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import ALERTS, fno_fault, graph_fault, let_pass, look_and_finish
-from tests.world import PROJECT, World
-
-IN_ONE_LANE: Final = {"IMPORT_DATA_PROJECT": PROJECT, **ALERTS}
+from tests.unit.flows.trouble import (
+    ALERTS,
+    IN_ONE_LANE,
+    begin,
+    fno_fault,
+    graph_fault,
+    let_pass,
+    look_and_finish,
+    offered,
+)
+from tests.world import World
 
 
 def of_fo(words: str) -> dict[str, Any]:
@@ -44,28 +51,11 @@ def of_graph(code: str, words: str) -> dict[str, Any]:
     return {"error": {"code": code, "message": words, "innerError": {"request-id": "0"}}}
 
 
-def begin(world: World, *names: str) -> str:
-    """Put files into Input and return their lane."""
-    for name in names or ("USMF_1.zip",):
-        world.put(name)
-    world.look()
-    (lane,) = world.heads()
-    return lane
-
-
 def told(world: World) -> list[str]:
     """Return what people were told, once the minute's timer has come by."""
     with suppress(AppError):
         do_duties(world.services)
     return [mail.content for mail in world.mails()]
-
-
-def offered(world: World) -> set[str]:
-    """Return what a person may do about the one open run."""
-    (row,) = world.services.index.open_rows()
-    view = run_view.find_run(row.address, world.services)
-    assert isinstance(view, run_view.RunView)
-    return {offer.verb.value for offer in view.actions}
 
 
 @pytest.mark.parametrize(
@@ -90,7 +80,7 @@ def test_an_import_that_never_works_is_tried_ever_more_rarely_and_told_after_a_q
     early = world.calls("ImportFromPackage")
     let_pass(world, lane, timedelta(minutes=9))
     assert len(told(world)) == 1
-    assert "give-up" in offered(world)
+    assert "give-up" in offered(world, address_of(world.open_runs()[0]))
     world.faults.forget_calls()
     let_pass(world, lane, timedelta(minutes=30))
 
@@ -104,59 +94,6 @@ def test_an_import_that_never_works_is_tried_ever_more_rarely_and_told_after_a_q
 # https://github.com/MicrosoftDocs/dynamics-365-unified-operations-public/issues/1335
 # https://github.com/OneDrive/onedrive-api-docs/issues/1038
 # https://github.com/SharePoint/sp-dev-docs/issues/10819
-@pytest.mark.parametrize(
-    ("fault", "advice"),
-    [
-        (
-            fno_fault(
-                "ImportFromPackage",
-                faults.status(400, body=of_fo("InvokeAction - Model state is invalid.")),
-                times=None,
-            ),
-            "F&O rejects the call",
-        ),
-        (
-            fno_fault(
-                "ImportFromPackage",
-                faults.status(
-                    400,
-                    body=ran(
-                        "ImportFromPackage",
-                        "A data project must exist before importing a package consisting of a composite data entity.",
-                    ),
-                ),
-                times=None,
-            ),
-            "Create the data project once in F&O (Data management > Import), with the composite entity, and set "
-            "overwrite to false",
-        ),
-        (
-            graph_fault(
-                "PATCH",
-                "/items/",
-                faults.status(400, body=of_graph("invalidRequest", "List data validation failed.")),
-                times=None,
-            ),
-            "column",
-        ),
-    ],
-    ids=["import_400_model_state", "import_400_composite_needs_project", "move_400_column"],
-)
-def test_no_file_goes_to_error_for_what_every_file_would_meet(
-    make_world: MakeWorld, fault: faults.Fault, advice: str
-) -> None:
-    world = make_world(settings=IN_ONE_LANE)
-    world.faults.add(fault)
-    lane = begin(world, "USMF_1.zip", "USMF_2.zip")
-
-    let_pass(world, lane, timedelta(minutes=10))
-
-    assert world.ended_runs() == []
-    assert world.files("Error") == []
-    assert any(advice in each for each in told(world))
-    world.faults.clear()
-    world.run_until_quiet(at_most_s=3600)
-    assert world.files("Success") == ["USMF_1.zip", "USMF_2.zip"]
 
 
 def test_upload_session_400_column_keeps_the_export_until_the_library_takes_it(make_world: MakeWorld) -> None:
@@ -181,24 +118,6 @@ def test_upload_session_400_column_keeps_the_export_until_the_library_takes_it(m
     world.faults.clear()
     world.run_until_quiet(at_most_s=3600)
     assert [run.state for run in world.ended_runs()] == [State.DELIVERED]
-
-
-def test_item_403_hold_sets_the_file_aside_with_its_own_words_and_imports_the_others(make_world: MakeWorld) -> None:
-    words = "This item is on hold or labelled as a record and cannot be moved."
-    world = make_world(settings=IN_ONE_LANE)
-    lane = begin(world, "USMF_1.zip", "USMF_2.zip", "USMF_3.zip")
-    (item,) = [run.file.item_id for run in world.all_open_runs() if run.file.name == "USMF_1.zip"]
-    held = faults.status(403, body=of_graph("accessDenied", words))
-    world.faults.add(graph_fault("PATCH", f"/items/{item}", held, times=None))
-
-    let_pass(world, lane, timedelta(minutes=6))
-
-    assert world.files("Success") == ["USMF_2.zip", "USMF_3.zip"]
-    (said,) = told(world)
-    assert words in said
-    world.faults.clear()
-    world.run_until_quiet(at_most_s=3600)
-    assert "USMF_1.zip" in world.files("Success")
 
 
 # https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/71
@@ -252,7 +171,7 @@ def test_status_never_known_nor_details_is_told_in_its_own_words_soon_and_never_
     (said,) = told(world)
     assert "does not know it" in said
     assert "working on" not in said
-    assert "give-up" in offered(world)
+    assert "give-up" in offered(world, address_of(world.open_runs()[0]))
     let_pass(world, lane, timedelta(hours=5))
     assert world.calls("ImportFromPackage") == 1
     assert len(told(world)) == 1

@@ -8,15 +8,14 @@ import pytest
 
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Behaviour, Speed
-from operations import run_view
 from shared.imports.contention import RESUBMITS
+from shared.runs.addresses import address_of
 from shared.runs.states import Outcome, State
 from tests.packages import Entity, build_package
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import ALERTS, fno_fault, let_pass, look_and_finish
-from tests.world import ENTITY, PROJECT, World
+from tests.unit.flows.trouble import IN_ONE_LANE, begin, fno_fault, import_file, let_pass, offered
+from tests.world import ENTITY, World
 
-IN_ONE_LANE = {"IMPORT_DATA_PROJECT": PROJECT, **ALERTS}
 QUICK = Speed(seconds_per_execution=1.0)  # F&O is done with one before the next is sent
 DEADLOCK = "Transaction was deadlocked on lock resources with another process (DMF2025)"
 RAN = "Exception occurred while executing action ImportFromPackage on Entity DataManagementDefinitionGroup: "
@@ -44,35 +43,9 @@ def end_in_contention(world: World, *details: dict[str, Any], words: str = DEADL
     world.faults.add(fno_fault("DataManagementExecutionJobDetails", told, times=times))
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        f"{RAN}Cannot edit a record in DMF definition group execution (DMFDefinitionGroupExecution)",
-        f"{RAN}{DEADLOCK}",
-        f"{RAN}DMF1996",
-        f"{RAN}The data project is already running",
-    ],
-)
-def test_contention_at_the_submit_waits_and_is_tried_again(make_world: MakeWorld, words: str) -> None:
-    world = make_world(settings=IN_ONE_LANE)
-    busy = faults.status(400, body={"error": {"innererror": {"message": words}}})
-    world.faults.add(fno_fault("ImportFromPackage", busy, times=3))
-    world.put("USMF_1.zip")
-
-    look_and_finish(world)
-
-    (run,) = world.ended_runs()
-    assert run.outcome is Outcome.SUCCEEDED
-    assert len({each.execution_id for each in run.submissions}) == 4
-    assert world.imports() == [("USMF", 1)]
-    assert world.mails() == []
-
-
 def test_a_project_that_is_busy_for_hours_is_asked_for_every_minute(make_world: MakeWorld) -> None:
     world = make_world(settings=IN_ONE_LANE, behaviour=Behaviour(refuse_starts=DEADLOCK))
-    world.put("USMF_1.zip")
-    world.look()
-    (lane,) = world.heads()
+    lane = begin(world)
     let_pass(world, lane, timedelta(minutes=10))
     world.faults.forget_calls()
 
@@ -86,9 +59,7 @@ def test_an_execution_that_ended_in_contention_and_changed_nothing_is_sent_again
 ) -> None:
     world = make_world(settings=IN_ONE_LANE, speed=QUICK)
     end_in_contention(world, detail())
-    world.put("USMF_1.zip")
-
-    look_and_finish(world)
+    import_file(world, "USMF_1.zip")
 
     (run,) = world.ended_runs()
     assert run.outcome is Outcome.SUCCEEDED
@@ -98,78 +69,41 @@ def test_an_execution_that_ended_in_contention_and_changed_nothing_is_sent_again
     assert world.files("Success") == ["USMF_1.zip"]
 
 
-@pytest.mark.parametrize(
-    "details",
-    [
-        [],
-        [detail(created=1)],
-        [detail(updated=1)],
-        [detail(target="Error")],
-        [detail(target="Waiting")],
-        [detail(target="Executing")],
-        [detail("Customer groups")],
-        [detail(), detail(created=1)],
-        [detail(created=1), detail()],
-        [detail(), detail("Customer groups", updated=2)],
-    ],
-    ids=[
-        "no details",
-        "created",
-        "updated",
-        "target step ended",
-        "target step waits",
-        "target step runs",
-        "another entity",
-        "listed again with a row",
-        "listed before with a row",
-        "one more that has rows",
-    ],
-)
+OTHER = "Customer groups"
+MAY_HAVE_CHANGED: dict[str, tuple[list[dict[str, Any]], str, list[str]]] = {
+    "no details": ([], DEADLOCK, [ENTITY]),
+    "created": ([detail(created=1)], DEADLOCK, [ENTITY]),
+    "updated": ([detail(updated=1)], DEADLOCK, [ENTITY]),
+    "target step ended": ([detail(target="Error")], DEADLOCK, [ENTITY]),
+    "target step waits": ([detail(target="Waiting")], DEADLOCK, [ENTITY]),
+    "target step runs": ([detail(target="Executing")], DEADLOCK, [ENTITY]),
+    "another entity": ([detail(OTHER)], DEADLOCK, [ENTITY]),
+    "listed again with a row": ([detail(), detail(created=1)], DEADLOCK, [ENTITY]),
+    "listed before with a row": ([detail(created=1), detail()], DEADLOCK, [ENTITY]),
+    "one more that has rows": ([detail(), detail(OTHER, updated=2)], DEADLOCK, [ENTITY]),
+    "an entity without details": ([detail()], DEADLOCK, [ENTITY, OTHER]),
+    "errors in other words": ([detail()], "Major type A does not exist.", [ENTITY]),
+}
+
+
+@pytest.mark.parametrize(("details", "words", "entities"), MAY_HAVE_CHANGED.values(), ids=list(MAY_HAVE_CHANGED))
 def test_one_that_may_have_changed_anything_goes_to_error_with_a_rerun_offered(
-    make_world: MakeWorld, details: list[dict[str, Any]]
+    make_world: MakeWorld, details: list[dict[str, Any]], words: str, entities: list[str]
 ) -> None:
     world = make_world(settings=IN_ONE_LANE, speed=QUICK)
-    end_in_contention(world, *details)
-    world.put("USMF_1.zip")
-
-    look_and_finish(world)
+    end_in_contention(world, *details, words=words)
+    import_file(world, "USMF_1.zip", build_package(entities=[Entity(name=name) for name in entities]))
 
     assert world.calls("ImportFromPackage") == 1
     assert "USMF_1.zip" in world.files("Error")
-    (row,) = [row for page in world.services.index.ended_rows(world.clock.now().date()) for row in page.rows]
-    view = run_view.find_run(row.address, world.services)
-    assert isinstance(view, run_view.RunView)
-    assert "run-again" in {offer.verb.value for offer in view.actions}
-
-
-def test_the_details_must_tell_of_every_entity_of_the_package(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE, speed=QUICK)
-    end_in_contention(world, detail())
-    world.put("USMF_1.zip", build_package(entities=[Entity(name=ENTITY), Entity(name="Customer groups")]))
-
-    look_and_finish(world)
-
-    assert world.calls("ImportFromPackage") == 1
-    assert "USMF_1.zip" in world.files("Error")
-
-
-def test_errors_in_other_words_are_the_files(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE, speed=QUICK)
-    end_in_contention(world, detail(), words="Major type A does not exist.")
-    world.put("USMF_1.zip")
-
-    look_and_finish(world)
-
-    assert world.calls("ImportFromPackage") == 1
-    assert "USMF_1.zip" in world.files("Error")
+    (run,) = world.ended_runs()
+    assert "run-again" in offered(world, address_of(run))
 
 
 def test_contention_without_end_is_not_sent_again_for_ever(make_world: MakeWorld) -> None:
     world = make_world(settings=IN_ONE_LANE, speed=QUICK)
     end_in_contention(world, detail(), times=None)
-    world.put("USMF_1.zip")
-
-    look_and_finish(world)
+    import_file(world, "USMF_1.zip")
 
     (run,) = world.ended_runs()
     assert (run.state, run.outcome) == (State.FILED, Outcome.FAILED)

@@ -1,10 +1,8 @@
 """A record that cannot be read is shown and reported; everything else goes on."""
 
 import json
-from typing import Any
 
 import pytest
-from azure.storage.blob import BlobServiceClient
 
 from inbound_trigger.keep_watch import do_duties
 from operations import actions, list_view, run_view
@@ -13,9 +11,9 @@ from operations.filters import Filters
 from shared.health import checks
 from shared.health.health import Grade
 from shared.runs import wake
-from shared.runs.states import Outcome, State
+from shared.runs.states import State
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import ALERTS, as_soon_as
+from tests.unit.flows.trouble import ALERTS, as_soon_as, records
 from tests.world import World
 
 ME = Requester(by="Ada", why="it is broken")
@@ -24,14 +22,7 @@ TWO_FLOWS = {
         {
             "imports": [
                 {"name": "one", "inputFolder": "Input", "dataProject": "Asset-Major-Types"},
-                {
-                    "name": "two",
-                    "inputFolder": "Two/Input",
-                    "processingFolder": "Two/Processing",
-                    "successFolder": "Two/Success",
-                    "errorFolder": "Two/Error",
-                    "dataProject": "Customers",
-                },
+                {"name": "two", "inputFolder": "Two/Input", "dataProject": "Customers"},
             ]
         }
     ),
@@ -41,8 +32,8 @@ TWO_FLOWS = {
 
 def damage(world: World, place: str, how: str) -> None:
     """Damage the record of an open run."""
-    with BlobServiceClient.from_connection_string(world.connection) as blobs:
-        blob = blobs.get_container_client(world.container).get_blob_client(f"open/{place}")
+    with records(world) as container:
+        blob = container.get_blob_client(f"open/{place}")
         content = json.loads(blob.download_blob().readall())
         metadata: dict[str, str] | None = dict(blob.get_blob_properties().metadata or {})
         assert metadata is not None
@@ -115,23 +106,6 @@ def test_it_is_reported_and_shown_and_other_lanes_pages_health_and_the_timer_go_
     assert any("damaged" in check.message or "damaged" in check.name for check in found.checks)
 
 
-@pytest.mark.parametrize("how", ["newer", "broken JSON", "wrong types"])
-def test_it_keeps_its_own_lane_busy_only_if_something_may_have_been_sent(make_world: MakeWorld, how: str) -> None:
-    world = make_world(settings=TWO_FLOWS)
-    a_damaged_one(world, how)
-    minutes_go_by(world, 4)
-    assert world.files("Success") == ["USMF_2.zip"]
-
-
-@pytest.mark.parametrize("how", ["newer", "broken JSON"])
-def test_a_damaged_run_that_f_and_o_may_be_working_on_keeps_its_lane(make_world: MakeWorld, how: str) -> None:
-    world = make_world(settings=TWO_FLOWS)
-    a_damaged_one(world, how, State.EXECUTING)
-    minutes_go_by(world, 4)
-    assert world.files("Success") == []
-    assert world.calls("ImportFromPackage") == 2  # its own, and that of the other lane
-
-
 def test_a_person_may_put_it_aside_and_nothing_is_deleted(make_world: MakeWorld) -> None:
     world = make_world(settings=TWO_FLOWS)
     place = a_damaged_one(world, "broken JSON", State.EXECUTING)
@@ -145,8 +119,7 @@ def test_a_person_may_put_it_aside_and_nothing_is_deleted(make_world: MakeWorld)
 
     assert answer is not None
     assert answer.done
-    with BlobServiceClient.from_connection_string(world.connection) as blobs:
-        container = blobs.get_container_client(world.container)
+    with records(world) as container:
         assert container.download_blob(f"damaged/{place}").readall() == b'{"format": 2, "run_id'
     world.clock.advance(3600)
     minutes_go_by(world, 20)
@@ -165,30 +138,6 @@ def test_a_record_that_can_be_read_is_not_put_aside(world: World) -> None:
     assert answer is not None
     assert not answer.done
     assert len(world.services.store.open_places()) == 1
-
-
-def test_an_unknown_field_alone_is_kept_and_written_back(world: World) -> None:
-    world.put("USMF_1.zip")
-    world.look()
-    (place,) = ["/".join(place) for place in world.services.store.open_places()]
-    with BlobServiceClient.from_connection_string(world.connection) as blobs:
-        blob = blobs.get_container_client(world.container).get_blob_client(f"open/{place}")
-        content: dict[str, Any] = json.loads(blob.download_blob().readall())
-        content["colour"] = "green"
-        content["file"]["shape"] = {"round": True}
-        metadata = dict(blob.get_blob_properties().metadata or {})
-        blob.upload_blob(json.dumps(content).encode(), overwrite=True, metadata=metadata)
-
-    world.run_until_quiet()
-
-    (run,) = world.ended_runs()
-    assert run.outcome is Outcome.SUCCEEDED
-    with BlobServiceClient.from_connection_string(world.connection) as blobs:
-        container = blobs.get_container_client(world.container)
-        (name,) = [row.name for row in container.list_blobs(name_starts_with="ended/")]
-        ended = json.loads(container.download_blob(name).readall())
-    assert ended["colour"] == "green"
-    assert ended["file"]["shape"] == {"round": True}
 
 
 def test_a_lane_is_not_asked_again_and_again_for_a_record_that_cannot_be_read(make_world: MakeWorld) -> None:

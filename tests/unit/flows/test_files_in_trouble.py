@@ -4,7 +4,6 @@ import string
 import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -21,7 +20,7 @@ from shared.runs.states import Outcome, State
 from shared.runs.store import OpenLanes, RunStore
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import ALERTS, IMPORT_STATES, as_soon_as, graph_fault, let_pass, look_and_finish
+from tests.unit.flows.trouble import IMPORT_STATES, as_soon_as, begin, graph_fault, let_pass, look_and_finish
 from tests.world import FOLDERS, World
 
 BAD_ROW: Final = (("B", "#ERROR here"),)
@@ -49,15 +48,13 @@ def test_a_file_that_is_still_being_written_stays_in_input_until_it_is_whole(mak
 
 def test_a_file_that_is_written_on_after_its_claim_is_imported_as_it_is_when_it_is_sent(world: World) -> None:
     world.put("USMF_1.zip", b"only a beginning")
-    as_soon_as(world, State.CLAIMED, lambda _: _write(world.folder / "Processing" / "USMF_1.zip", build_package()))
+    as_soon_as(
+        world, State.CLAIMED, lambda _: (world.folder / "Processing" / "USMF_1.zip").write_bytes(build_package())
+    )
 
     look_and_finish(world)
 
     assert world.imports() == [("USMF", 1)]
-
-
-def _write(file: Path, content: bytes) -> None:
-    file.write_bytes(content)
 
 
 def test_a_file_that_is_deleted_and_put_in_anew_while_it_waits_is_imported_once(world: World) -> None:
@@ -71,22 +68,6 @@ def test_a_file_that_is_deleted_and_put_in_anew_while_it_waits_is_imported_once(
 
     assert world.imports() == [("USMF", 2)]
     assert {run.outcome for run in world.ended_runs()} == {Outcome.WITHDRAWN, Outcome.SUCCEEDED}
-
-
-def test_a_package_costs_graph_two_moves_and_a_download_and_one_question_more_where_the_move_tells_no_address(
-    make_world: MakeWorld,
-) -> None:
-    world = make_world()
-    world.put("USMF_first.zip")
-    look_and_finish(world)  # after that the process knows its folders
-    for is_told, calls in ((True, ["PATCH", "GET", "PATCH"]), (False, ["PATCH", "GET", "GET", "PATCH"])):
-        world.onedrive.knobs.changes_tell_download_url = is_told
-        world.put(f"USMF_{is_told}.zip")
-        world.look()
-        world.faults.forget_calls()
-        world.run_until_quiet()
-
-        assert [call.method for call in world.faults.calls if call.service.startswith("graph")] == calls
 
 
 # What a person does in the middle of it
@@ -232,22 +213,6 @@ def test_a_path_of_400_letters_travels_and_one_that_would_grow_longer_is_told_in
     assert "too long" in refused.reason
 
 
-def test_a_report_for_which_the_path_is_too_long_keeps_no_lane_from_going_on(make_world: MakeWorld) -> None:
-    deep = "/".join(["d" * 60] * 4)
-    world = make_world(settings={**ALERTS, "ERROR_FOLDER": deep})
-    world.look()
-    name = f"USMF_{'n' * (400 - len(deep) - 1 - 9)}.zip"
-    world.put(name, b"Dear Sir or Madam")
-
-    look_and_finish(world)
-
-    assert world.files(deep) == [name]
-    (run,) = world.ended_runs()
-    assert run.outcome is Outcome.REJECTED
-    (mail,) = world.mails()
-    assert "not a zip" in mail.content
-
-
 @pytest.mark.parametrize("status", [400, 403])
 def test_a_report_that_a_library_refuses_keeps_no_lane_from_going_on(world: World, status: int) -> None:
     refused = {"error": {"code": "invalidRequest", "message": "List data validation failed."}}
@@ -269,9 +234,7 @@ def test_a_file_that_somebody_has_open_is_claimed_and_filed_when_it_is_closed(
     make_world: MakeWorld, shape: str
 ) -> None:
     world = make_world(knobs=Knobs(locked={"USMF_1.zip": shape}))
-    world.put("USMF_1.zip")
-    world.look()
-    (lane,) = world.heads()
+    lane = begin(world)
     let_pass(world, lane, timedelta(seconds=5))
     assert world.files("Input") == ["USMF_1.zip"]
 

@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -12,26 +11,18 @@ import pytest
 from inbound_trigger import keep_watch
 from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
-from local_cloud.faults import fault_from_json
 from local_cloud.receivers import Receivers
 from shared.alerts.alert import NotificationKind
 from shared.clients.graph.onedrive import OneDrive
 from shared.errors import AppError
 from shared.health.checks import check_health
 from shared.health.health import Check, Grade
-from shared.scan import folder_scans, scan_requests
+from shared.scan import scan_requests
 from tests.unit.flows.conftest import MakeTold, MakeWorld
-from tests.unit.flows.trouble import graph_fault, write_record
+from tests.unit.flows.trouble import graph_fault, heard, imports_of, write_record
 from tests.world import World, wait_for
 
-TWO_IMPORTS: Final = json.dumps(
-    {
-        "imports": [
-            {"name": "customers", "inputFolder": "Customers/Input", "dataProject": "Customers"},
-            {"name": "vendors", "inputFolder": "Vendors/Input", "dataProject": "Vendors"},
-        ]
-    }
-)
+TWO_IMPORTS: Final = imports_of("customers", "vendors")
 # What SharePoint answers for an archived or locked site.
 LOCKED: Final = {
     "error": {
@@ -52,8 +43,7 @@ def tick(world: World, *, minutes: int = 1) -> None:
 
 def about_scans(receivers: Receivers) -> list[dict[str, Any]]:
     """Return what people heard about folders that cannot be scanned."""
-    alerts = [alert for delivery in receivers.deliveries for alert in delivery.content["alerts"]]
-    return [alert for alert in alerts if alert["key"].startswith("scan-")]
+    return heard(receivers, "scan-")
 
 
 def words(receivers: Receivers) -> list[str]:
@@ -106,14 +96,7 @@ def test_the_fault_that_a_user_reported_is_told_within_16_scans_and_health_is_ba
     told: World, receivers: Receivers
 ) -> None:
     """Taken from the issue: every listing of the drive answers 423, from the first one on."""
-    case = {
-        "service": "graph",
-        "method": "GET",
-        "path_regex": "/children",
-        "times": None,
-        "do": {"action": "status", "code": 423, "body": LOCKED},
-    }
-    told.faults.add(fault_from_json(case))
+    lock(told)
 
     tick(told, minutes=16)
 
@@ -123,37 +106,25 @@ def test_the_fault_that_a_user_reported_is_told_within_16_scans_and_health_is_ba
     assert check.grade is Grade.PROBLEM
 
 
-def _refuse(status: int) -> Callable[[World], None]:
-    return lambda world: world.faults.add(graph_fault("GET", "/children", faults.status(status), times=None))
-
-
-def _garbage(world: World) -> None:
-    world.faults.add(graph_fault("GET", "/children", faults.garbage(), times=None))
-
-
-def _reset(world: World) -> None:
-    world.faults.add(graph_fault("GET", "/children", faults.reset_before(), times=None))
+def _listing(do: faults.Action) -> Callable[[World], None]:
+    return lambda world: world.faults.add(graph_fault("GET", "/children", do, times=None))
 
 
 def _hang(world: World) -> None:
     world.monkeypatch.setitem(keep_watch.CALLS_S, keep_watch.Duty.SCAN, 0.1)
-    world.faults.add(graph_fault("GET", "/children", faults.hang(60), times=None))
+    _listing(faults.hang(60))(world)
 
 
 def _hang_beyond_all_limits(world: World) -> None:
     """Let the listing take longer than any limit of a call would let it."""
     world.monkeypatch.setattr(keep_watch, "INNER_S", 0.2)
-    world.faults.add(graph_fault("GET", "/children", faults.hang(60), times=None))
+    _listing(faults.hang(60))(world)
 
 
 def _cannot_be_made(world: World) -> None:
     (world.folder / "Input").rmdir()
     world.services = world.new_process()
     world.faults.add(graph_fault("POST", "/children", faults.status(503), times=None))
-
-
-def _is_not_found(world: World) -> None:
-    world.faults.add(graph_fault("GET", "/children", faults.status(404), times=None))
 
 
 def _storage_is_away_for_runs(world: World) -> None:
@@ -173,16 +144,16 @@ def _bug(world: World) -> None:
 
 FAILURES: Final[dict[str, Callable[[World], None]]] = {
     "it is locked": lock,
-    "it is forbidden": _refuse(403),
-    "the sign-in is refused": _refuse(401),
-    "Graph is away": _refuse(503),
-    "Graph throttles": _refuse(429),
-    "a proxy answers": _garbage,
-    "the connection is reset": _reset,
+    "it is forbidden": _listing(faults.status(403)),
+    "the sign-in is refused": _listing(faults.status(401)),
+    "Graph is away": _listing(faults.status(503)),
+    "Graph throttles": _listing(faults.status(429)),
+    "a proxy answers": _listing(faults.garbage()),
+    "the connection is reset": _listing(faults.reset_before()),
     "Graph hangs": _hang,
     "the scan does not end": _hang_beyond_all_limits,
     "it cannot be made": _cannot_be_made,
-    "it is not found": _is_not_found,
+    "it is not found": _listing(faults.status(404)),
     "the open runs cannot be listed": _storage_is_away_for_runs,
     "the app has a bug": _bug,
 }
@@ -376,11 +347,3 @@ def test_a_timer_that_does_not_run_is_shown_at_each_folder_after_a_quarter_of_an
     (check,) = folder_checks(told)
 
     assert (check.grade, check.advice) == (Grade.PROBLEM, "Check that the timer runs.")
-
-
-def test_what_is_noted_names_the_folder_for_people_who_read_it(told: World, tmp_path: Path) -> None:
-    tick(told)
-
-    note = told.services.checkpoints.read(folder_scans.CHECKPOINT).content
-
-    assert f"drives/{told.onedrive.drive_id} /Input" in note.values()

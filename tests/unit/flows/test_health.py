@@ -170,17 +170,6 @@ def test_a_scan_that_fails_does_not_count_as_one(world: World) -> None:
     assert check_named(health, "Scan for new files").grade is Grade.PROBLEM
 
 
-def test_what_keeps_the_timer_from_its_work_is_told(world: World) -> None:
-    world.faults.add(graph_fault("GET", "/children", faults.status(403), times=None))
-    with pytest.raises(Exception, match="does not permit"):
-        do_duties(world.services)
-
-    check = check_named(health_of(world), "OneDrive cannot be scanned")
-
-    assert check.grade is Grade.PROBLEM
-    assert "does not permit" in check.message
-
-
 def test_a_lane_whose_head_needs_a_person_is_trouble_and_says_what_to_do(world: World) -> None:
     world.put("USMF_1.zip")
     world.look()
@@ -244,22 +233,20 @@ def test_no_token_is_told_with_where_to_look(world: World) -> None:
         assert "Turn on the managed identity of the Function App" in check.message
 
 
-def test_a_missing_files_permission_is_named_with_what_is_granted_and_what_to_do(world: World) -> None:
-    world.entra.permissions = ("Mail.Send",)
+@pytest.mark.parametrize(("permissions", "granted"), [(("Mail.Send",), "Mail.Send"), ((), "none")])
+def test_a_missing_files_permission_is_named_with_what_is_granted_and_what_to_do(
+    world: World, permissions: tuple[str, ...], granted: str
+) -> None:
+    world.entra.permissions = permissions
 
     health = health_of(world)
 
     permission, drive = check_named(health, "Permissions"), check_named(health, "OneDrive")
     assert (permission.grade, drive.grade) == (Grade.PROBLEM, Grade.PROBLEM)
-    assert permission.message == "The permission Files.ReadWrite.All of Microsoft Graph is missing. Granted: Mail.Send."
+    missing = "The permission Files.ReadWrite.All of Microsoft Graph is missing."
+    assert permission.message == f"{missing} Granted: {granted}."
     assert "application permission" in permission.advice
     assert "HTTP 403" in drive.message
-
-
-def test_an_identity_without_any_permission_is_told(world: World) -> None:
-    world.entra.permissions = ()
-
-    assert "Granted: none." in check_named(health_of(world), "Permissions").message
 
 
 def test_sites_selected_beside_files_readwrite_all_is_told_to_limit_nothing(world: World) -> None:

@@ -5,12 +5,10 @@ from typing import Any
 
 import pytest
 
-from local_cloud.faults import Fault, status
 from local_cloud.finance_operations.knobs import Speed
 from operations import list_view, run_view
 from operations.filters import NOT_SUCCEEDED, Filters, InvalidRequest
 from operations.labels import Place
-from operations.run_view import Mark
 from shared import execution
 from shared.clients.fno.row_errors import RowError
 from shared.runs.addresses import address_of
@@ -197,23 +195,6 @@ def test_the_failures_of_today_are_counted_and_can_be_listed_alone(world: World)
 # One run
 
 
-def test_a_poll_that_ended_partially_succeeded_and_a_refused_call_are_told_in_the_steps(world: World) -> None:
-    world.faults.add(Fault("finance_operations", "POST", r"\.ImportFromPackage$", 1, 2, do=status(503)))
-    world.put("USMF_Marks_001.zip", build_package(rows=(("A", "Alpha"), ("B", "#ERROR"))))
-    world.look()
-    world.run_until_quiet()
-    (run,) = world.ended_runs()
-
-    steps = shown(world, address_of(run)).steps
-
-    submits = [step for step in steps if step.record.step == "submit"]
-    assert [step.mark for step in submits][-1] is Mark.DONE
-    assert {step.mark for step in submits[:-1]} == {Mark.NOT_YET}
-    assert submits[0].refusals == ("ImportFromPackage 503",)
-    (poll,) = [step for step in steps if step.record.step == "poll"]
-    assert (poll.mark, poll.fo_status) == (Mark.FAILED, "F&O ended it as PartiallySucceeded")
-
-
 def test_a_failed_import_shows_its_rows_its_links_and_every_call_with_its_request_id(world: World) -> None:
     world.put("USMF_Rows_001.zip", build_package(rows=(("A", "Alpha"), ("B", "#ERROR"), ("C", "#ERROR"))))
     world.look()
@@ -247,18 +228,3 @@ def test_of_very_many_row_errors_a_record_keeps_the_first_and_the_count() -> Non
     assert run.failed_rows[0].message.startswith("https://a.blob.core.windows.net/x?sig=*** xxx")
     assert len(run.failed_rows[0].message) == 500
     assert run_from_json(run_to_json(run)) == run
-
-
-def test_a_run_under_way_is_shown_with_what_it_waits_for(world: World) -> None:
-    world.put("USMF_First_001.zip")
-    world.put("USMF_Second_002.zip")
-    world.look()
-    lane = next(iter(world.heads()))
-    world.wake(lane)
-    listed = list_view.list_runs(Filters(), "", world.services)
-
-    pages_shown = [shown(world, line.run.address) for line in listed.under_way]
-
-    waits = {view.next.waits_for for view in pages_shown if view.next}
-    assert waits == {"F&O to finish the execution", "its turn"}
-    assert (listed.figures.running, listed.figures.waiting) == (1, 1)

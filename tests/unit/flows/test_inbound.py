@@ -11,37 +11,33 @@ from local_cloud import faults
 from local_cloud.faults import Fault
 from local_cloud.finance_operations.knobs import Behaviour, Speed
 from local_cloud.onedrive import Knobs
-from shared.clients.blobs.write import empty_blob
-from shared.imports import steps as import_steps
+from shared.clients.blobs.write import empty_blob, stream_to_blob
+from shared.errors import TryAgain
 from shared.runs.addresses import moment_of, sort_key_of
 from shared.runs.record import run_to_json
 from shared.runs.run import Run
 from shared.runs.states import Outcome, State
 from shared.secret import SecretUrl
+from tests.faults.interception import PowerCut
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import let_pass
+from tests.unit.flows.trouble import (
+    ALERTS,
+    begin,
+    fno_fault,
+    graph_fault,
+    import_file,
+    let_pass,
+    look_and_finish,
+    wake_when_due,
+)
 from tests.world import World
 
 IMPORT = "ImportFromPackage"
-ALERTS = {"ALERT_RECIPIENT": "ops@contoso.com", "ALERT_SENDER": "app@contoso.com"}
-
-
-def fno_fault(action: str, do: faults.Action, *, nth: int = 1, times: int = 1) -> Fault:
-    """Return a fault of one F&O action."""
-    return Fault(service="finance_operations", method="POST", path_regex=rf".*{action}$", nth=nth, times=times, do=do)
-
-
-def graph_fault(method: str, path_regex: str, do: faults.Action, *, nth: int = 1, times: int = 1) -> Fault:
-    """Return a fault of one kind of Graph call."""
-    return Fault(service="graph", method=method, path_regex=path_regex, nth=nth, times=times, do=do)
 
 
 def test_a_package_in_input_is_imported_under_its_company_and_filed_in_success(world: World) -> None:
-    world.put("USMF_Customers_001.zip")
-
-    world.look()
-    world.run_until_quiet()
+    import_file(world, "USMF_Customers_001.zip")
 
     assert world.imports() == [("USMF", 1)]
     assert world.files("Success") == ["USMF_Customers_001.zip"]
@@ -63,12 +59,10 @@ def test_a_file_that_is_seen_twice_is_imported_once(world: World) -> None:
 
 def test_a_file_that_a_person_puts_back_is_imported_again(world: World) -> None:
     world.put("USMF_Customers_001.zip")
-    world.look()
-    world.run_until_quiet()
+    look_and_finish(world)
 
     (world.folder / "Success" / "USMF_Customers_001.zip").rename(world.folder / "Input" / "USMF_Customers_001.zip")
-    world.look()
-    world.run_until_quiet()
+    look_and_finish(world)
 
     assert world.imports() == [("USMF", 1), ("USMF", 1)]
     assert len(world.ended_runs()) == 2
@@ -79,8 +73,7 @@ def test_packages_of_one_lane_are_imported_oldest_first_and_one_at_a_time(world:
         file = world.put(name)
         os.utime(file, (1_700_000_000 - age * 60, 1_700_000_000 - age * 60))
 
-    world.look()
-    world.run_until_quiet()
+    look_and_finish(world)
 
     finished = sorted(world.ended_runs(), key=lambda run: run.ended or run.opened)
     assert [run.file.name for run in finished] == ["USMF_first.zip", "USMF_second.zip", "USMF_third.zip"]
@@ -91,10 +84,7 @@ def test_packages_of_one_lane_are_imported_oldest_first_and_one_at_a_time(world:
 
 
 def test_rows_that_fail_are_told_in_a_report_and_a_csv_beside_the_file(world: World) -> None:
-    world.put("USMF_Customers_001.zip", build_package(rows=(("A", "Alpha"), ("B", "#ERROR here"))))
-
-    world.look()
-    world.run_until_quiet()
+    import_file(world, "USMF_Customers_001.zip", build_package(rows=(("A", "Alpha"), ("B", "#ERROR here"))))
 
     assert world.imports() == [("USMF", 1)]
     files = world.files("Error")
@@ -113,19 +103,13 @@ def test_rows_that_fail_are_told_in_a_report_and_a_csv_beside_the_file(world: Wo
 
 def test_the_error_keys_are_waited_for_while_f_and_o_makes_them(make_world: MakeWorld) -> None:
     world = make_world(speed=Speed(seconds_per_execution=5, error_keys_s=12))
-    world.put("USMF_Customers_001.zip", build_package(rows=(("A", "Alpha"), ("B", "#ERROR here"))))
-
-    world.look()
-    world.run_until_quiet()
+    import_file(world, "USMF_Customers_001.zip", build_package(rows=(("A", "Alpha"), ("B", "#ERROR here"))))
 
     assert any(name.endswith(".error-keys.txt") for name in world.files("Error"))
 
 
 def test_a_file_that_is_no_package_goes_to_error_with_what_to_do_and_never_reaches_f_and_o(world: World) -> None:
-    world.put("USMF_Letter.zip", b"Dear Sir or Madam")
-
-    world.look()
-    world.run_until_quiet()
+    import_file(world, "USMF_Letter.zip", b"Dear Sir or Madam")
 
     assert world.imports() == []
     assert world.calls("GetAzureWriteUrl") == 0
@@ -136,10 +120,7 @@ def test_a_file_that_is_no_package_goes_to_error_with_what_to_do_and_never_reach
 
 
 def test_a_file_name_without_company_is_refused_with_an_example(world: World) -> None:
-    world.put("customers.zip")
-
-    world.look()
-    world.run_until_quiet()
+    import_file(world, "customers.zip")
 
     (run,) = world.ended_runs()
     assert run.outcome is Outcome.REJECTED
@@ -147,10 +128,7 @@ def test_a_file_name_without_company_is_refused_with_an_example(world: World) ->
 
 
 def test_a_company_that_f_and_o_does_not_know_is_refused_in_f_and_os_words(world: World) -> None:
-    world.put("XXXX_Customers.zip")
-
-    world.look()
-    world.run_until_quiet()
+    import_file(world, "XXXX_Customers.zip")
 
     (run,) = world.ended_runs()
     assert run.outcome is Outcome.REJECTED
@@ -160,10 +138,7 @@ def test_a_company_that_f_and_o_does_not_know_is_refused_in_f_and_os_words(world
 @pytest.mark.parametrize("folder", ["Processing", "Success"])
 def test_a_file_of_the_same_name_that_is_there_already_is_not_overwritten(world: World, folder: str) -> None:
     (world.folder / folder / "USMF_Customers_001.zip").write_bytes(b"an earlier one")
-    world.put("USMF_Customers_001.zip")
-
-    world.look()
-    world.run_until_quiet()
+    import_file(world, "USMF_Customers_001.zip")
 
     assert (world.folder / folder / "USMF_Customers_001.zip").read_bytes() == b"an earlier one"
     assert world.imports() == [("USMF", 1)]
@@ -183,50 +158,20 @@ def test_an_empty_file_is_waited_for_until_its_content_is_there(world: World) ->
     assert world.imports() == [("USMF", 1)]
 
 
-# Two runs of one file: looks at once place one that is older than the file under way differently. See decision 4.
-
-
-def first_of_two_runs(run: Run) -> Run:
-    """Return a run of the same file that comes before the first one in their lane."""
-    earlier = moment_of(run.sort_key) - timedelta(seconds=1)
-    return replace(run, run_id="f" * 12, sort_key=sort_key_of(earlier, run.file.item_id))
-
-
-def test_a_file_that_another_run_is_importing_is_left_to_it(make_world: MakeWorld) -> None:
-    world = make_world(settings={"POLL_STAY_SECONDS": "0.1"}, speed=Speed(seconds_per_execution=60.0))
-    world.put("USMF_1.zip")
-    world.look()
-    (run,) = world.open_runs()
-    world.wake(run.lane)
-    assert world.open_runs()[0].state is State.EXECUTING
-    world.services.store.create(first_of_two_runs(run))
-
-    world.wake(run.lane)
-    world.run_until_quiet()
-
-    assert world.imports() == [("USMF", 1)]
-    outcomes = {ended.run_id: ended.outcome for ended in world.ended_runs()}
-    assert outcomes == {run.run_id: Outcome.SUCCEEDED, "f" * 12: Outcome.WITHDRAWN}
-
-
-def test_a_file_that_another_run_has_moved_and_not_begun_is_imported_by_the_first_of_them(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class PowerCut(BaseException):
-        pass
-
+def test_a_file_that_another_run_has_moved_and_not_begun_is_imported_by_the_first_of_them(world: World) -> None:
     def die(*_: object) -> Run:
         raise PowerCut
 
     world.put("USMF_1.zip")
     world.look()
     (run,) = world.open_runs()
-    with monkeypatch.context() as patched:
+    with world.monkeypatch.context() as patched:
         patched.setattr("shared.runs.store.RunStore.save", die)
         with pytest.raises(PowerCut):
             world.wake(run.lane)
     assert world.files("Processing") == ["USMF_1.zip"]
-    first = first_of_two_runs(run)
+    earlier = moment_of(run.sort_key) - timedelta(seconds=1)
+    first = replace(run, run_id="f" * 12, sort_key=sort_key_of(earlier, run.file.item_id))
     world.services.store.create(first)
 
     world.services = world.new_process()
@@ -235,22 +180,6 @@ def test_a_file_that_another_run_has_moved_and_not_begun_is_imported_by_the_firs
     assert world.imports() == [("USMF", 1)]
     assert [ended.run_id for ended in world.ended_runs()] == [first.run_id]
     assert world.heads() == {}
-
-
-def test_a_file_that_the_run_before_has_moved_is_left_to_that_run(world: World) -> None:
-    """Its worker goes by an old listing, so that it does not know of that run."""
-    world.put("USMF_1.zip")
-    world.look()
-    (run,) = world.open_runs()
-    first = first_of_two_runs(run)
-    world.services.store.create(first)
-    (world.folder / "Input" / "USMF_1.zip").rename(world.folder / "Processing" / "USMF_1.zip")
-
-    after = import_steps.claim(run, world.services)
-
-    assert (after.state, after.outcome) == (State.WITHDRAWN, Outcome.WITHDRAWN)
-    world.run_until_quiet()
-    assert world.imports() == [("USMF", 1)]
 
 
 def test_a_file_that_stays_empty_goes_to_error_after_ten_minutes(world: World) -> None:
@@ -292,10 +221,7 @@ def test_a_file_that_a_person_takes_away_is_let_go_without_an_alert(world: World
 
 def test_malware_is_never_downloaded_and_goes_to_error(make_world: MakeWorld) -> None:
     world = make_world(knobs=Knobs(malware=["*virus*"]))
-    world.put("USMF_virus.zip")
-
-    world.look()
-    world.run_until_quiet()
+    import_file(world, "USMF_virus.zip")
 
     (run,) = world.ended_runs()
     assert run.outcome is Outcome.REJECTED
@@ -305,17 +231,12 @@ def test_malware_is_never_downloaded_and_goes_to_error(make_world: MakeWorld) ->
 
 LOST = {
     "the answer of ImportFromPackage is lost": fno_fault(IMPORT, faults.lost_after()),
-    "ImportFromPackage answers 504 after F&O went on": fno_fault(IMPORT, faults.lost_after()),
     "ImportFromPackage is cut off before it arrives": fno_fault(IMPORT, faults.reset_before()),
-    "ImportFromPackage answers 503": fno_fault(IMPORT, faults.status(503)),
     "ImportFromPackage answers garbage": fno_fault(IMPORT, faults.garbage()),
     "ImportFromPackage is throttled": fno_fault(IMPORT, faults.status(429, headers={"Retry-After": "7"})),
     "the answer of the claiming move is lost": graph_fault("PATCH", ".*/items/.*", faults.lost_after()),
-    "the claiming move answers 503": graph_fault("PATCH", ".*/items/.*", faults.status(503)),
     "the answer of the filing move is lost": graph_fault("PATCH", ".*/items/.*", faults.lost_after(), nth=2),
-    "GetAzureWriteUrl answers 500": fno_fault("GetAzureWriteUrl", faults.status(500)),
     "the status answers 502 three times": fno_fault("GetExecutionSummaryStatus", faults.status(502), times=3),
-    "the status answer is cut": fno_fault("GetExecutionSummaryStatus", faults.cut_body()),
     "the listing answers 429": graph_fault("GET", ".*/children", faults.status(429)),
     "a token is refused once": graph_fault("PATCH", ".*/items/.*", faults.status(401)),
 }
@@ -336,8 +257,6 @@ def test_a_package_is_imported_exactly_once_when(world: World, fault: Fault) -> 
 
 def look_until_seen(world: World) -> None:
     """Look as the timer does: a look that fails is followed by the next minute's."""
-    from shared.errors import TryAgain
-
     for _ in range(3):
         try:
             world.look()
@@ -346,20 +265,13 @@ def look_until_seen(world: World) -> None:
             world.clock.advance(60)
 
 
-def test_a_package_is_imported_once_when_the_process_dies_after_saving_the_id_and_before_sending(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world.put("USMF_Customers_001.zip")
-    world.look()
-    (lane,) = world.heads()
-
-    class PowerCut(BaseException):
-        pass
+def test_a_package_is_imported_once_when_the_process_dies_after_saving_the_id_and_before_sending(world: World) -> None:
+    lane = begin(world, "USMF_Customers_001.zip")
 
     def die(*_: object, **__: object) -> str:
         raise PowerCut
 
-    with monkeypatch.context() as patched:
+    with world.monkeypatch.context() as patched:
         patched.setattr("shared.clients.fno.client.FinanceOperations.import_from_package", die)
         with pytest.raises(PowerCut):
             world.wake(lane)
@@ -401,9 +313,7 @@ def test_a_request_that_reaches_f_and_o_after_the_fence_imports_nothing(world: W
     assert world.imports() == [("USMF", 1)]
 
 
-def test_the_grace_time_begins_when_the_fence_stands_however_long_that_took(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_grace_time_begins_when_the_fence_stands_however_long_that_took(world: World) -> None:
     world.put("USMF_Customers_001.zip")
     world.faults.add(fno_fault(IMPORT, faults.reset_before()))
     world.look()
@@ -414,7 +324,7 @@ def test_the_grace_time_begins_when_the_fence_stands_however_long_that_took(
         world.clock.advance(600)
         empty_blob(url)
 
-    monkeypatch.setattr("shared.imports.fence.empty_blob", slowly)
+    world.monkeypatch.setattr("shared.imports.fence.empty_blob", slowly)
     world.clock.advance(10)
     world.wake(lane)  # not known, so fenced
     fenced_at = world.clock.now()
@@ -428,8 +338,7 @@ def test_a_submit_whose_answer_was_lost_is_looked_up_and_never_sent_again(world:
     world.put("USMF_Customers_001.zip")
     world.faults.add(fno_fault(IMPORT, faults.lost_after()))
 
-    world.look()
-    world.run_until_quiet()
+    look_and_finish(world)
 
     assert world.calls(IMPORT) == 1
     (run,) = world.ended_runs()
@@ -438,10 +347,7 @@ def test_a_submit_whose_answer_was_lost_is_looked_up_and_never_sent_again(world:
 
 def test_not_found_right_after_the_submit_is_waited_for(make_world: MakeWorld) -> None:
     world = make_world(speed=Speed(seconds_per_execution=60, not_found_s=30))
-    world.put("USMF_Customers_001.zip")
-
-    world.look()
-    world.run_until_quiet()
+    import_file(world, "USMF_Customers_001.zip")
 
     assert world.imports() == [("USMF", 1)]
     assert world.files("Success") == ["USMF_Customers_001.zip"]
@@ -450,16 +356,10 @@ def test_not_found_right_after_the_submit_is_waited_for(make_world: MakeWorld) -
 def test_a_project_that_is_busy_is_waited_for_and_no_file_fails(make_world: MakeWorld) -> None:
     world = make_world(settings={"IMPORT_DATA_PROJECT": "Shared"}, speed=Speed(seconds_per_execution=100))
     fno = world.services.finance_operations(world.fno.url)
-    # Somebody runs the same data project by hand.
     place = fno.get_azure_write_url("by-hand.zip")
-    from shared.clients.blobs.write import stream_to_blob
-
     stream_to_blob(iter([build_package(data_project="Shared")]), place.url)
     fno.import_from_package(package_url=place.url, data_project="Shared", execution_id="by-hand", legal_entity="USMF")
-    world.put("USMF_Customers_001.zip")
-
-    world.look()
-    world.run_until_quiet()
+    import_file(world, "USMF_Customers_001.zip")
 
     assert world.imports() == [("USMF", 1), ("USMF", 1)]
     assert world.files("Success") == ["USMF_Customers_001.zip"]
@@ -470,13 +370,10 @@ def test_an_execution_that_hangs_alerts_once_is_watched_on_and_is_never_sent_aga
         settings={**ALERTS, "IMPORT_STUCK_AFTER_MINUTES": "30"},
         behaviour=Behaviour(never_ends=True),
     )
-    world.put("USMF_Customers_001.zip")
-    world.look()
-    (lane,) = world.heads()
+    lane = begin(world, "USMF_Customers_001.zip")
 
     while world.clock.now() - world.open_runs()[0].opened < timedelta(hours=1):
-        world.clock.present = max(world.clock.present, world.heads()[lane])
-        world.wake(lane)
+        wake_when_due(world, lane)
 
     assert len(world.mails()) == 1
     assert world.calls(IMPORT) == 1
@@ -490,28 +387,22 @@ def test_an_execution_that_hangs_alerts_once_is_watched_on_and_is_never_sent_aga
 
 def test_a_failed_import_is_mailed_once(make_world: MakeWorld) -> None:
     world = make_world(settings=ALERTS)
-    world.put("USMF_Customers_001.zip", build_package(rows=(("B", "#ERROR here"),)))
-
-    world.look()
-    world.run_until_quiet()
+    import_file(world, "USMF_Customers_001.zip", build_package(rows=(("B", "#ERROR here"),)))
 
     (mail,) = world.mails()
     assert "USMF_Customers_001.zip" in str(mail)
     assert "Failed" in str(mail)
 
 
+@pytest.mark.parametrize("action", ["GetAzureWriteUrl", IMPORT])
 def test_a_missing_permission_stops_the_lane_alerts_once_moves_no_file_and_goes_on_when_mended(
-    make_world: MakeWorld,
+    make_world: MakeWorld, action: str
 ) -> None:
     world = make_world(settings=ALERTS)
-    forbidden = fno_fault("GetAzureWriteUrl", faults.status(403), times=1000)
-    world.faults.add(forbidden)
-    world.put("USMF_first.zip")
-    world.look()
-    (lane,) = world.heads()
+    world.faults.add(fno_fault(action, faults.status(403), times=None))
+    lane = begin(world, "USMF_first.zip")
     for _ in range(10):
-        world.clock.present = max(world.clock.present, world.heads()[lane])
-        world.wake(lane)
+        wake_when_due(world, lane)
     assert len(world.mails()) == 1
     assert "Microsoft Entra ID applications" in str(world.mails())
     assert world.files("Processing") == ["USMF_first.zip"]
@@ -523,32 +414,19 @@ def test_a_missing_permission_stops_the_lane_alerts_once_moves_no_file_and_goes_
     assert world.files("Success") == ["USMF_first.zip"]
 
 
-def test_f_and_o_refusing_the_app_at_the_submit_alerts_once_however_often_it_is_tried(make_world: MakeWorld) -> None:
-    world = make_world(settings=ALERTS)
-    world.faults.add(fno_fault(IMPORT, faults.status(403), times=9))
-    world.put("USMF_first.zip")
-
-    world.look()
-    world.run_until_quiet()
-
-    world.deliver_alerts()
-    assert len(world.onedrive.mails) == 1
-    assert world.imports() == [("USMF", 1)]
-
-
 def test_a_lane_that_waits_long_for_its_turn_to_call_f_and_o_troubles_nobody(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shared.azure_storage.import_lock.LOCK_WAIT_S", 0.0)
     world = make_world(settings=ALERTS)
-    world.put("USMF_1.zip")
-    world.look()
-    (lane,) = world.heads()
+    lane = begin(world)
 
     with world.new_process().import_lock(world.fno.url):  # many other lanes, one after the other
         let_pass(world, lane, timedelta(minutes=1))
         (run,) = world.open_runs()
-        assert (run.state, run.submissions, run.attempts) == (State.CLAIMED, (), 0)
+        assert (run.state, run.submissions, run.attempts, run.failing_since) == (State.CLAIMED, (), 0, None)
+        assert run.waits is not None
+        assert run.waits.since < world.clock.now() - timedelta(seconds=45)
         assert world.calls(IMPORT) == 0
     world.run_until_quiet()
 
@@ -572,9 +450,7 @@ def test_no_record_of_a_run_holds_the_key_to_the_package(world: World) -> None:
 
 
 def test_an_older_file_that_comes_later_waits_until_the_one_under_way_has_ended(world: World) -> None:
-    world.put("USMF_today.zip")
-    world.look()
-    (lane,) = world.heads()
+    lane = begin(world, "USMF_today.zip")
     world.wake(lane)
     os.utime(world.put("USMF_yesterday.zip"), (1_700_000_000, 1_700_000_000))
 
@@ -587,9 +463,7 @@ def test_an_older_file_that_comes_later_waits_until_the_one_under_way_has_ended(
 
 
 def test_a_wake_up_that_comes_too_early_ends_without_sending_another(world: World) -> None:
-    world.put("USMF_Customers_001.zip")
-    world.look()
-    (lane,) = world.heads()
+    lane = begin(world, "USMF_Customers_001.zip")
     world.wake(lane)
     sent = len(world.wakes.sent)
 

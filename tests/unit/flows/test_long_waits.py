@@ -1,7 +1,5 @@
 """What waits for hours costs little and says so once: alerts do not flap, and wake-ups do not multiply."""
 
-import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,26 +18,15 @@ from shared.concurrency import map_concurrently
 from shared.runs import wake
 from shared.runs.values import Held
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import ALERTS, let_pass
-from tests.world import PROJECT, World
+from tests.unit.flows.trouble import IN_ONE_LANE, let_pass, seen_in_turn
+from tests.world import World
 
 ME = Requester(by="Ada", why="a reason")
-IN_ONE_LANE = {"IMPORT_DATA_PROJECT": PROJECT, **ALERTS}
 
 
 def locked(*names: str) -> Knobs:
     """Return a OneDrive in which somebody has these files open."""
     return Knobs(locked=dict.fromkeys(names, "resourceLocked"))
-
-
-def seen_in_turn(world: World, *names: str) -> str:
-    """Let files appear one after the other, the first the oldest; return their lane."""
-    for number, name in enumerate(names):
-        file = world.put(name)
-        os.utime(file, (1_700_000_000 + 10 * number,) * 2)
-    world.look()
-    (lane,) = world.heads()
-    return lane
 
 
 def test_a_file_that_is_locked_for_hours_is_told_once_and_then_as_often_as_reminders_are_due(
@@ -127,24 +114,6 @@ def test_a_paused_lane_with_a_file_that_is_set_aside_is_left_alone_until_it_is_r
     assert world.files("Success") == ["USMF_1.zip", "USMF_2.zip"]
 
 
-def test_with_strict_order_no_refusal_stops_the_flow_as_a_whole(make_world: MakeWorld) -> None:
-    one = {"name": "import", "inputFolder": "Input", "dataProject": PROJECT, "strictOrder": True}
-    world = make_world(settings={"INTEGRATIONS": json.dumps({"imports": [one]}), **ALERTS})
-    lane = seen_in_turn(world, "USMF_1.zip", "USMF_2.zip")
-    world.onedrive.knobs.held = ["USMF_1.zip", "USMF_2.zip"]
-
-    let_pass(world, lane, timedelta(minutes=20))
-
-    assert world.services.store.open_lanes().stops == []
-    (mail,) = world.mails()
-    assert "strictOrder" in mail.content
-    assert "USMF_1.zip" in mail.subject
-    world.onedrive.knobs.held = []
-    world.run_until_quiet(at_most_s=900)
-    began = {run.file.name: run.steps[0].began for run in world.ended_runs()}
-    assert began["USMF_1.zip"] < began["USMF_2.zip"]
-
-
 def test_a_clock_that_goes_back_an_hour_neither_loses_nor_doubles_a_file(make_world: MakeWorld) -> None:
     world = make_world(settings=IN_ONE_LANE)
     lane = seen_in_turn(world, "USMF_1.zip", "USMF_2.zip")
@@ -189,33 +158,9 @@ def open_aside(world: World, number: int) -> None:
     assert all(map_concurrently(world.services.store.create, runs))
 
 
-def requests_of_a_wake_up(world: World, aside: int) -> int:
-    """Return the storage requests of one wake-up of a lane with so many runs set aside in front of its one file."""
-    lane = seen_in_turn(world, "USMF_1.zip")
-    world.wake(lane)  # what a process asks for once
-    world.run_until_quiet(at_most_s=600)
-    seen_in_turn(world, "USMF_2.zip")
-    open_aside(world, aside)
-    with counted(world) as requests:
-        world.wake(lane)
-    assert world.files("Processing") == ["USMF_2.zip"]
-    return len(requests)
-
-
-@pytest.mark.parametrize("aside", [300])
-def test_a_wake_up_of_a_lane_costs_at_most_three_calls_more_if_many_are_set_aside_in_front(
-    make_world: MakeWorld, aside: int
+def test_a_file_costs_at_most_two_calls_more_if_many_are_set_aside_in_front_of_it(
+    make_world: MakeWorld,
 ) -> None:
-    world = make_world(settings={**IN_ONE_LANE, "POLL_STAY_SECONDS": "0"})
-    alone = requests_of_a_wake_up(world, 0)
-    world.begin_anew()
-    crowded = requests_of_a_wake_up(world, aside)
-
-    assert alone > 5
-    assert crowded - alone <= 3
-
-
-def test_it_costs_one_listing_more_for_each_of_the_files_that_one_wake_up_works_at(make_world: MakeWorld) -> None:
     names = [f"USMF_{number}.zip" for number in range(1, 7)]
 
     def requests(aside: int) -> int:

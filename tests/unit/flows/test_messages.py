@@ -1,6 +1,5 @@
 """Wake-ups are hints: doubled, late, out of order, lost, emptied by hand, given up on by the host, no file is lost."""
 
-import json
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -20,21 +19,14 @@ from shared.scan import scan_requests
 from shared.scan.scan_requests import request_message
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
+from tests.unit.flows.trouble import ALERTS, imports_of
 from tests.world import PROJECT, World
 
-TWO_LANES: Final = json.dumps(
-    {
-        "imports": [
-            {"name": "customers", "inputFolder": "Customers/Input", "dataProject": "Customers"},
-            {"name": "vendors", "inputFolder": "Vendors/Input", "dataProject": "Vendors"},
-        ]
-    }
-)
+TWO_LANES: Final = imports_of("customers", "vendors")
 EACH: Final = 2  # packages of each lane
 MINUTE_S: Final = 60.0
 # Of the clock's time, for all files: each needs the minute's look for each of its steps if messages do not come at all.
 WITHIN_S: Final = 4 * 3600.0
-MAILED: Final = {"ALERT_RECIPIENT": "ops@contoso.com", "ALERT_SENDER": "app@contoso.com"}
 
 # What older versions were woken by.
 OLDER: Final = (("inbound-looks", "look now 0"), ("inbound-work", "in-3"), ("outbound-work", "out-2"))
@@ -234,7 +226,7 @@ def test_a_message_that_means_nothing_does_nothing(world: World, text: str) -> N
 
 
 def test_a_message_that_the_host_gave_up_on_is_told_and_the_minutes_scan_saves_its_run(make_world: MakeWorld) -> None:
-    world = make_world(settings=MAILED)
+    world = make_world(settings=ALERTS)
     world.put("USMF_1.zip")
 
     def given_up(text: str) -> bool:
@@ -256,7 +248,7 @@ def test_a_message_that_the_host_gave_up_on_is_told_and_the_minutes_scan_saves_i
 def test_what_is_given_up_again_and_again_is_told_once_a_day_and_logged_each_time(
     make_world: MakeWorld, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world = make_world(settings=MAILED)
+    world = make_world(settings=ALERTS)
 
     for _ in range(3):
         world.give_up_on(WORK, request_message(world.clock.now()))
@@ -273,7 +265,7 @@ def test_what_is_given_up_again_and_again_is_told_once_a_day_and_logged_each_tim
 
 
 def test_each_lane_that_is_given_up_on_is_told(make_world: MakeWorld) -> None:
-    world = make_world(settings=MAILED)
+    world = make_world(settings=ALERTS)
 
     for text in ("in-1", "in-2\nout-1", "scan now 0"):
         world.give_up_on(WORK, text)
@@ -285,7 +277,7 @@ def test_each_lane_that_is_given_up_on_is_told(make_world: MakeWorld) -> None:
 
 
 def test_what_an_older_version_was_given_up_on_is_told_within_the_hour(make_world: MakeWorld) -> None:
-    world = make_world(settings=MAILED)
+    world = make_world(settings=ALERTS)
     do_duties(world.services)
 
     for queue, text in OLDER:
@@ -302,7 +294,7 @@ def test_what_an_older_version_was_given_up_on_is_told_within_the_hour(make_worl
 
 
 def test_a_given_up_message_that_could_not_be_told_is_told_when_mail_goes_again(make_world: MakeWorld) -> None:
-    world = make_world(settings=MAILED)
+    world = make_world(settings=ALERTS)
     world.faults.add(Fault("graph", "POST", "sendMail", do=faults.status(503)))
 
     world.give_up_on(WORK, "in-1")

@@ -15,7 +15,7 @@ from shared.runs.addresses import sort_key_of
 from shared.runs.states import Outcome, State
 from shared.scan import scan
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import ALERTS, fno_fault, let_pass, look_and_finish
+from tests.unit.flows.trouble import ALERTS, begin, fno_fault, let_pass
 from tests.world import PROJECT, World
 
 TAKEN_OUT = "taken out"
@@ -129,26 +129,11 @@ def test_a_second_run_of_a_file_says_that_it_was_imported_and_never_that_it_was_
     assert "already in" in ended.reason or "imports it" in ended.reason
 
 
-def test_files_of_one_second_are_worked_at_in_the_order_of_their_names(make_world: MakeWorld) -> None:
-    world = make_world(settings=BEFORE)
-    names = [f"USMF_{number:02}.zip" for number in (4, 1, 3, 6, 2, 5)]
-    for name in names:
-        os.utime(world.put(name), ns=(1_700_000_000_000_000_000,) * 2)
-    os.utime(world.put("USMF_00.zip"), ns=(1_700_000_001_000_000_000,) * 2)
-
-    look_and_finish(world)
-
-    began = {run.file.name: next(step.began for step in run.steps) for run in world.ended_runs()}
-    assert sorted(began, key=lambda name: began[name]) == [*sorted(names), "USMF_00.zip"]
-
-
 def test_a_file_in_processing_is_imported_though_the_settings_name_another_folder_by_now(
     make_world: MakeWorld,
 ) -> None:
     world = make_world(settings=BEFORE)
-    world.put("USMF_1.zip")
-    world.look()
-    (lane,) = world.heads()
+    lane = begin(world)
     world.faults.add(fno_fault("GetAzureWriteUrl", faults.status(503), times=None))
     let_pass(world, lane, timedelta(seconds=20))
     (run,) = world.all_open_runs()
@@ -165,9 +150,7 @@ def test_a_file_in_processing_is_imported_though_the_settings_name_another_folde
 
 def test_a_run_in_a_lane_that_the_settings_do_not_name_any_more_goes_on(make_world: MakeWorld) -> None:
     world = make_world(settings=BEFORE)
-    world.put("USMF_1.zip")
-    world.look()
-    (lane,) = world.heads()
+    lane = begin(world)
     world._more_settings = flow(name="first", dataProject="Another")
     world.services = world.new_process()
     world.put("USMF_2.zip")

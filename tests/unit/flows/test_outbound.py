@@ -5,7 +5,6 @@ The data project exports increments, as integrations do: what one export has tak
 
 import random
 import re
-import uuid
 from datetime import timedelta
 
 import pytest
@@ -17,7 +16,6 @@ from local_cloud.faults import Fault
 from local_cloud.finance_operations.executions import Status
 from local_cloud.finance_operations.knobs import Behaviour, Speed
 from local_cloud.onedrive import Knobs
-from shared import package_memory
 from shared.azure_storage.checkpoints import Checkpoint
 from shared.clients.fno.client import FinanceOperations
 from shared.clients.graph.drive_item import DriveItem
@@ -25,13 +23,12 @@ from shared.clients.graph.upload import UploadSession
 from shared.exports import schedule as export_schedule
 from shared.runs.run import Run, name_with
 from shared.runs.states import Outcome, State
-from tests.exports import EXPORT, PROJECT, change, delivered, export, fno_of, prepared
+from tests.exports import EXPORT, HOURLY, PROJECT, change, delivered, export, fno_of, prepared
 from tests.faults.interception import PowerCut
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import let_pass, room_taken
+from tests.unit.flows.trouble import ALERTS, fno_fault, graph_fault, let_pass, wake_when_due
 from tests.world import World
 
-ALERTS = {"ALERT_RECIPIENT": "ops@contoso.com", "ALERT_SENDER": "app@contoso.com"}
 SUBMIT = "ExportToPackage"
 GRACE_S = 180
 
@@ -54,20 +51,6 @@ def make_world(make_world: MakeWorld) -> MakeWorld:
     return make
 
 
-def wake_when_due(world: World, lane: str) -> None:
-    """Let time pass until the lane's head is due, and wake it."""
-    world.clock.present = max(world.clock.present, world.heads()[lane])
-    world.wake(lane)
-
-
-def fno_fault(action: str, do: faults.Action, *, nth: int = 1, times: int | None = 1) -> Fault:
-    return Fault("finance_operations", "POST", rf"\.{action}$", nth, times, do=do)
-
-
-def graph_fault(method: str, path_regex: str, do: faults.Action, *, nth: int = 1, times: int | None = 1) -> Fault:
-    return Fault("graph", method, path_regex, nth, times, do=do)
-
-
 def content_fault(do: faults.Action, *, nth: int = 1, times: int | None = 1) -> Fault:
     return Fault("graph-content", "PUT", "", nth, times, do=do)
 
@@ -86,23 +69,6 @@ def test_an_export_lands_in_output_under_a_name_that_says_what_and_when(exportin
     assert exporting.mails() == []
 
 
-def test_an_export_for_which_there_is_no_room_is_delivered_later_and_nothing_has_failed(
-    exporting: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(package_memory, "WAIT_S", 0.0)
-    assert exporting.start_exports() == 1
-    (lane,) = exporting.heads()
-    with room_taken(exporting):
-        let_pass(exporting, lane, timedelta(minutes=1))
-    (run,) = exporting.open_runs()
-
-    exporting.run_until_quiet()
-
-    assert (run.state, run.attempts, run.failing_since) == (State.READY, 0, None)
-    assert len(delivered(exporting)) == 1
-    assert exporting.mails() == []
-
-
 def test_each_export_holds_what_changed_since_the_one_before(exporting: World) -> None:
     exports = [export(exporting).file.name]
     for rows in ([("C", "Gamma")], [], [("A", "Another"), ("D", "Delta")]):
@@ -115,34 +81,7 @@ def test_each_export_holds_what_changed_since_the_one_before(exporting: World) -
     assert [files[name] for name in exports] == [["A", "B"], ["C"], [], ["A", "D"]]
 
 
-def test_a_lane_is_woken_for_the_start_and_for_each_wait_and_not_more(make_world: MakeWorld) -> None:
-    exporting = prepared(make_world(settings={"POLL_STAY_SECONDS": "0"}))
-    export(exporting)
-
-    delays = [delay_s for _, delay_s in exporting.wakes_of_lanes()]
-    assert delays[0] == 0
-    assert all(delay_s > 0 for delay_s in delays[1:])
-    (run,) = exporting.ended_runs()
-    polls = sum(step.times for step in run.steps if step.step == "poll")
-    assert len(delays) == polls + 1  # one for the start, and one before each poll
-
-
-def test_no_tick_starts_a_second_export_while_one_is_under_way(exporting: World) -> None:
-    assert exporting.start_exports() == 1
-    (lane,) = exporting.heads()
-
-    while lane in exporting.heads():
-        assert exporting.start_exports() == 0
-        wake_when_due(exporting, lane)
-
-    assert exporting.calls(SUBMIT) == 1
-    exporting.clock.advance(30)
-    assert exporting.start_exports() == 1
-
-
-def test_of_two_hosts_that_start_exports_at_the_same_moment_one_starts_it(
-    exporting: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_two_hosts_that_start_exports_at_the_same_moment_one_starts_it(exporting: World) -> None:
     other, read = exporting.new_process(), exporting.services.checkpoints.read
     started_by_other: list[int] = []
 
@@ -151,24 +90,15 @@ def test_of_two_hosts_that_start_exports_at_the_same_moment_one_starts_it(
         started_by_other.append(export_schedule.start_exports(other))
         return mark
 
-    monkeypatch.setattr(exporting.services.checkpoints, "read", read_and_be_overtaken)
+    exporting.monkeypatch.setattr(exporting.services.checkpoints, "read", read_and_be_overtaken)
 
     assert exporting.start_exports() == 0
     assert started_by_other == [1]
     assert len(exporting.heads()) == 1
 
 
-def hourly(make_world: MakeWorld) -> World:
-    """Make a world whose export is due once an hour."""
-    flows = (
-        f'{{"exports": [{{"name": "assets", "outputFolder": "Output", "dataProject": "{PROJECT}", '
-        '"company": "USMF", "everySeconds": 3600}]}'
-    )
-    return prepared(make_world(settings={"INTEGRATIONS": flows, "EXPORT_DATA_PROJECT": "", "EXPORT_COMPANY": ""}))
-
-
 def test_an_export_begins_no_sooner_than_its_time_after_the_last(make_world: MakeWorld) -> None:
-    world = hourly(make_world)
+    world = prepared(make_world(settings={**HOURLY, "EXPORT_DATA_PROJECT": "", "EXPORT_COMPANY": ""}))
     export(world)
     moment = world.ended_runs()[0].scheduled
     assert moment is not None
@@ -178,14 +108,6 @@ def test_an_export_begins_no_sooner_than_its_time_after_the_last(make_world: Mak
     world.clock.advance(30)
 
     assert world.start_exports() == 1
-
-
-def test_an_output_folder_that_is_missing_is_made(exporting: World) -> None:
-    (exporting.folder / "Output").rmdir()
-
-    export(exporting)
-
-    assert list(delivered(exporting).values()) == [["A", "B"]]
 
 
 def test_an_output_folder_that_is_deleted_meanwhile_is_made_anew(exporting: World) -> None:
@@ -201,41 +123,22 @@ def test_an_output_folder_that_is_deleted_meanwhile_is_made_anew(exporting: Worl
     assert list(delivered(exporting).values()) == [["C"]]
 
 
-def test_an_export_without_rows_is_delivered_as_the_empty_package_that_fo_makes(exporting: World) -> None:
-    export(exporting)
-    exporting.clock.advance(30)
-
-    run = export(exporting)
-
-    assert delivered(exporting)[run.file.name] == []
-
-
 # Answers that are lost
 
 LOST = {
     "the answer of ExportToPackage is lost": fno_fault(SUBMIT, faults.lost_after()),
     "ExportToPackage answers 504 after F&O went on": fno_fault(SUBMIT, faults.status(504, handled=True)),
-    "ExportToPackage answers 503 after F&O went on": fno_fault(SUBMIT, faults.status(503, handled=True)),
-    "the answer of ExportToPackage is cut": fno_fault(SUBMIT, faults.cut_body()),
     "ExportToPackage is cut off before it arrives": fno_fault(SUBMIT, faults.reset_before()),
-    "ExportToPackage answers 503 in maintenance": fno_fault(SUBMIT, faults.status(503, {"Retry-After": "60"})),
-    "ExportToPackage answers a sign-in page": fno_fault(SUBMIT, faults.garbage()),
     "ExportToPackage is throttled": fno_fault(SUBMIT, faults.status(429, {"Retry-After": "45"}), times=3),
     "F&O refuses the app for a while": fno_fault(SUBMIT, faults.status(403), times=2),
-    "a token is refused once": fno_fault(SUBMIT, faults.status(401)),
     "the status answers 502 five times": fno_fault("GetExecutionSummaryStatus", faults.status(502), times=5),
-    "the status answer is cut": fno_fault("GetExecutionSummaryStatus", faults.cut_body()),
-    "the package's address answers 500": fno_fault("GetExportedPackageUrl", faults.status(500), times=2),
     "the package's address is lost": fno_fault("GetExportedPackageUrl", faults.lost_after()),
-    "the upload session answers 503": graph_fault("POST", "createUploadSession", faults.status(503)),
     "the answer with the upload session is lost": graph_fault("POST", "createUploadSession", faults.lost_after()),
     "the drive is full for a while": graph_fault("POST", "createUploadSession", faults.status(507), times=3),
     "Graph is throttled": graph_fault("*", "/drives/", faults.status(429, {"Retry-After": "60"}), times=4),
     "the content is cut off before it arrives": content_fault(faults.reset_before()),
     "the content is refused with 503": content_fault(faults.status(503), times=3),
     "the answer to the content is lost": content_fault(faults.lost_after()),
-    "the content answers 504 though it was taken": content_fault(faults.status(504, handled=True)),
-    "the answer to the content is cut": content_fault(faults.cut_body()),
     "the upload session is gone": content_fault(faults.status(404)),
 }
 
@@ -268,45 +171,35 @@ def test_an_export_that_never_arrived_is_sent_under_a_new_id_after_the_grace_tim
     assert first.missing_since is not None
 
 
-def test_an_export_that_fo_shows_late_is_waited_for(make_world: MakeWorld) -> None:
-    world = prepared(make_world(speed=Speed(seconds_per_execution=10, not_found_s=60, unknown_s=30)))
+@pytest.mark.parametrize("is_answer_lost", [False, True])
+def test_an_export_that_fo_shows_late_is_waited_for(make_world: MakeWorld, *, is_answer_lost: bool) -> None:
+    world = prepared(make_world())
+    world.fno.change(not_found_s=120, details_not_found_s=120, unknown_s=30)
+    if is_answer_lost:
+        world.faults.add(fno_fault(SUBMIT, faults.lost_after()))
 
     run = export(world)
 
     assert delivered(world) == {run.file.name: ["A", "B"]}
     assert world.calls(SUBMIT) == 1
-
-
-def test_an_export_that_fo_shows_late_after_a_lost_answer_is_not_started_twice(make_world: MakeWorld) -> None:
-    world = make_world(speed=Speed(seconds_per_execution=10, not_found_s=120, details_not_found_s=120))
-    prepared(world)
-    world.faults.add(fno_fault(SUBMIT, faults.lost_after()))
-
-    export(world)
-
-    assert world.calls(SUBMIT) == 1
-
-
-def test_a_package_whose_address_comes_late_is_waited_for(make_world: MakeWorld) -> None:
-    world = prepared(make_world(speed=Speed(seconds_per_execution=10, package_url_s=300)))
-
-    run = export(world)
-
-    assert delivered(world) == {run.file.name: ["A", "B"]}
-    assert world.mails() == []
 
 
 # Two exports after all
 
 
+def lost_for_the_grace_time(world: World) -> str:
+    """Let the first export, which holds the changes, show up after a second one was started; return their lane."""
+    world.fno.change(not_found_s=GRACE_S + 5, details_not_found_s=GRACE_S + 5)
+    world.faults.add(fno_fault(SUBMIT, faults.lost_after()))
+    world.start_exports()
+    (lane,) = world.heads()
+    world.wake(lane)
+    world.fno.change(not_found_s=0, details_not_found_s=0)
+    return lane
+
+
 def test_a_first_export_that_shows_up_after_a_second_was_started_is_delivered_too(exporting: World) -> None:
-    """It holds the changes: the second one, which began later, found none."""
-    exporting.fno.change(not_found_s=GRACE_S + 5, details_not_found_s=GRACE_S + 5)
-    exporting.faults.add(fno_fault(SUBMIT, faults.lost_after()))
-    exporting.start_exports()
-    (lane,) = exporting.heads()
-    exporting.wake(lane)
-    exporting.fno.change(not_found_s=0, details_not_found_s=0)
+    lost_for_the_grace_time(exporting)
 
     exporting.run_until_quiet()
 
@@ -322,12 +215,8 @@ def test_a_first_export_that_shows_up_after_a_second_was_started_is_delivered_to
 def test_a_first_export_that_holds_the_changes_is_delivered_though_the_second_has_no_package(
     exporting: World,
 ) -> None:
-    exporting.fno.change(not_found_s=GRACE_S + 5, details_not_found_s=GRACE_S + 5, empty_export="no_url")
-    exporting.faults.add(fno_fault(SUBMIT, faults.lost_after()))
-    exporting.start_exports()
-    (lane,) = exporting.heads()
-    exporting.wake(lane)
-    exporting.fno.change(not_found_s=0, details_not_found_s=0)
+    exporting.fno.change(empty_export="no_url")
+    lane = lost_for_the_grace_time(exporting)
 
     for _ in range(60):
         wake_when_due(exporting, lane)
@@ -376,9 +265,7 @@ def test_a_request_that_reaches_fo_after_its_run_has_ended_is_delivered_with_the
 
 
 @pytest.mark.parametrize("arrives", [False, True])
-def test_an_export_is_delivered_once_when_the_process_dies_at_the_submit(
-    exporting: World, monkeypatch: pytest.MonkeyPatch, arrives: bool
-) -> None:
+def test_an_export_is_delivered_once_when_the_process_dies_at_the_submit(exporting: World, arrives: bool) -> None:
     original = FinanceOperations.export_to_package
 
     def die(fno: FinanceOperations, **request: str) -> str:
@@ -388,7 +275,7 @@ def test_an_export_is_delivered_once_when_the_process_dies_at_the_submit(
 
     exporting.start_exports()
     (lane,) = exporting.heads()
-    with monkeypatch.context() as patched:
+    with exporting.monkeypatch.context() as patched:
         patched.setattr(FinanceOperations, "export_to_package", die)
         with pytest.raises(PowerCut):
             exporting.wake(lane)
@@ -404,9 +291,7 @@ def test_an_export_is_delivered_once_when_the_process_dies_at_the_submit(
 
 
 @pytest.mark.parametrize("state", [State.EXECUTING, State.READY, State.DELIVERED])
-def test_an_export_is_delivered_once_when_the_process_dies_before_it_can_save(
-    exporting: World, monkeypatch: pytest.MonkeyPatch, state: State
-) -> None:
+def test_an_export_is_delivered_once_when_the_process_dies_before_it_can_save(exporting: World, state: State) -> None:
     exporting.start_exports()
     store = exporting.services.store
     save, end = store.save, store.end
@@ -421,7 +306,7 @@ def test_an_export_is_delivered_once_when_the_process_dies_before_it_can_save(
             raise PowerCut
         end(run)
 
-    with monkeypatch.context() as patched:
+    with exporting.monkeypatch.context() as patched:
         patched.setattr(store, "save", save_or_die)
         patched.setattr(store, "end", end_or_die)
         with pytest.raises(PowerCut):
@@ -449,9 +334,6 @@ def large(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> World:
 
 CHUNKS = {
     "the answer to a chunk is lost": content_fault(faults.lost_after(), nth=2),
-    "a chunk is cut off": content_fault(faults.reset_before(), nth=2),
-    "a chunk answers 504 though it was taken": content_fault(faults.status(504, handled=True), nth=2),
-    "a chunk answers 503": content_fault(faults.status(503), nth=3),
     "the session is gone at a chunk": content_fault(faults.status(404), nth=3),
     "the key to the session runs out half-way": content_fault(faults.status(401), nth=3),
     "the session forgets what it has": content_fault(faults.status(202, body={"nextExpectedRanges": ["0-"]}), nth=3),
@@ -510,20 +392,6 @@ def test_a_file_that_has_the_name_already_is_left_alone_and_the_export_gets_a_na
     assert ended.file.name == own
 
 
-def test_a_file_of_its_own_name_whose_last_answer_was_lost_is_found_and_not_put_a_second_time(
-    planned: tuple[World, Run],
-) -> None:
-    world, run = planned
-    other = world.folder / "Output" / run.file.name
-    other.write_bytes(b"someone else's")
-    world.faults.add(content_fault(faults.status(504, handled=True)))
-
-    world.run_until_quiet()
-
-    other.unlink()
-    assert delivered(world) == {name_with(run.file.name, run.run_id): ["A", "B"]}
-
-
 def upload_holding(name: str, world: World) -> UploadSession:
     """Open an upload that holds a name in Output."""
     drive = world.services.settings.flows.exports[0].drive
@@ -571,9 +439,7 @@ def size_of_the_package(world: World) -> int:
     return len(requests.get(url.reveal(), timeout=10).content)
 
 
-def test_a_file_that_arrives_damaged_is_taken_away_and_sent_again(
-    exporting: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_arrives_damaged_is_taken_away_and_sent_again(exporting: World) -> None:
     original = UploadSession.put
     damaged: list[bytes] = []
 
@@ -583,7 +449,7 @@ def test_a_file_that_arrives_damaged_is_taken_away_and_sent_again(
         damaged.append(chunk)
         return original(session, start, bytes(len(chunk)))
 
-    monkeypatch.setattr(UploadSession, "put", damage_once)
+    exporting.monkeypatch.setattr(UploadSession, "put", damage_once)
 
     run = export(exporting)
 
@@ -656,19 +522,6 @@ def test_an_export_that_fo_refuses_is_told_once_and_goes_on_when_it_is_mended(ma
 
     assert list(delivered(world).values()) == [["A", "B"]]
     assert len(world.mails()) == 1
-
-
-def test_a_project_that_is_busy_is_waited_for(exporting: World) -> None:
-    other = uuid.uuid4().hex
-    fno_of(exporting).export_to_package(
-        data_project=PROJECT, package_name="by hand", execution_id=other, legal_entity="DEMF"
-    )
-
-    run = export(exporting)
-
-    assert exporting.calls(SUBMIT) > 2
-    assert delivered(exporting) == {run.file.name: ["A", "B"]}
-    assert exporting.mails() == []
 
 
 def test_an_export_that_succeeded_in_part_is_delivered_and_told(exporting: World) -> None:

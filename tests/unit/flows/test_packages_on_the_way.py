@@ -10,14 +10,13 @@ import pytest
 
 from local_cloud import faults
 from local_cloud.faults import Fault
-from local_cloud.onedrive import Knobs
 from shared import package_memory
 from shared.clients.blobs import read, write
 from shared.imports.package import PackageFacts, check_package
 from shared.runs.states import State
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import ALERTS, let_pass, room_taken
+from tests.unit.flows.trouble import ALERTS, let_pass, look_and_finish, room_taken
 
 NAME = "USMF_Customers_001.zip"
 
@@ -47,8 +46,7 @@ def test_a_package_is_imported_once_and_whole_when_its_download(
     world.put(NAME, package_of(1000))
     world.faults.add(Fault("graph-content", "GET", "", nth, do=do))
 
-    world.look()
-    world.run_until_quiet()
+    look_and_finish(world)
 
     assert world.imports() == [("USMF", 1000)]
     assert world.files("Success") == [NAME]
@@ -56,33 +54,20 @@ def test_a_package_is_imported_once_and_whole_when_its_download(
     assert any(step.error for step in run.steps)
 
 
-def test_a_package_from_a_server_that_ignores_ranges_is_imported(make_small: MakeWorld) -> None:
-    world = make_small(knobs=Knobs(ignore_range=True))
-    world.put(NAME, package_of(1000))
-
-    world.look()
-    world.run_until_quiet()
-
-    assert world.imports() == [("USMF", 1000)]
-
-
 @pytest.mark.parametrize("rows", [500, 1500], ids=["shrinks", "grows"])
-def test_a_package_is_imported_as_it_is_in_the_end_when_it(
-    make_small: MakeWorld, monkeypatch: pytest.MonkeyPatch, rows: int
-) -> None:
+def test_a_package_is_imported_as_it_is_in_the_end_when_it(make_small: MakeWorld, rows: int) -> None:
     world = make_small()
     world.put(NAME, package_of(1000))
 
     def replaced_after_check(file: BinaryIO) -> PackageFacts:
         facts = check_package(file)
-        monkeypatch.setattr("shared.imports.upload.check_package", check_package)
+        world.monkeypatch.setattr("shared.imports.upload.check_package", check_package)
         (world.folder / "Processing" / NAME).write_bytes(package_of(rows))
         return facts
 
-    monkeypatch.setattr("shared.imports.upload.check_package", replaced_after_check)
+    world.monkeypatch.setattr("shared.imports.upload.check_package", replaced_after_check)
 
-    world.look()
-    world.run_until_quiet()
+    look_and_finish(world)
 
     assert world.imports() == [("USMF", rows)]
     (run,) = world.ended_runs()

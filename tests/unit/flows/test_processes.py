@@ -1,7 +1,6 @@
 """What processes note of themselves, and what the health page makes of it."""
 
 import sys
-from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -127,20 +126,22 @@ def test_a_note_that_is_damaged_is_passed_over(world: World, monkeypatch: pytest
 # -- what the health page tells
 
 
+@pytest.mark.parametrize("threads", [64, 16])
 def test_the_health_tells_the_threads_of_every_functions_process_and_of_its_own(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch, threads: int
 ) -> None:
+    world = make_world(settings={"PYTHON_THREADPOOL_THREAD_COUNT": str(threads)})
     do_duties(world.services)
-    run_with(64, monkeypatch)
+    run_with(threads, monkeypatch)
     record_process("send", world.services)
 
     health = health_of(world)
 
     check = check_named(health, "Threads")
     assert check.grade is Grade.OK
-    assert "64 in the process that answers here, 64 in the process of send" in check.message
-    assert health.threads == 64
-    assert [(note.function, note.threads) for note in health.processes] == [("send", 64)]
+    assert f"{threads} in the process that answers here, {threads} in the process of send" in check.message
+    assert health.threads == threads
+    assert [(note.function, note.threads) for note in health.processes] == [("send", threads)]
 
 
 @pytest.mark.parametrize(("own", "other"), [(6, 64), (64, 6)])
@@ -155,16 +156,5 @@ def test_a_process_with_fewer_threads_than_the_settings_say_is_told(
 
     assert check.grade is Grade.WARNING
     assert "PYTHON_THREADPOOL_THREAD_COUNT is 64" in check.message
-    assert f"{other} in that of send" in check.message
+    assert f"{other} in the process of send" in check.message
     assert "docs/operations.md" in check.advice
-
-
-def test_another_number_of_threads_is_well_if_the_settings_say_it(
-    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world = make_world(settings={"PYTHON_THREADPOOL_THREAD_COUNT": "16"})
-    run_with(16, monkeypatch)
-    record_process("send", world.services)
-    world.clock.advance(timedelta(hours=1).total_seconds())
-
-    assert check_named(health_of(world), "Threads").grade is Grade.OK

@@ -4,14 +4,12 @@ import json
 from dataclasses import replace
 from datetime import timedelta
 
-import pytest
-
 from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Behaviour, Speed
 from operations import actions, run_view
 from operations.actions import Requester
-from shared.reservations import release, reserve
+from shared.reservations import release
 from shared.reservations.reservation import Reservation, project_name
 from shared.runs import wake
 from shared.runs.addresses import address_of
@@ -19,7 +17,7 @@ from shared.runs.run import Run
 from shared.runs.states import Outcome, State
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import ALERTS, fno_fault, let_pass, look_and_finish
+from tests.unit.flows.trouble import ALERTS, fno_fault, import_file, let_pass, look_and_finish
 from tests.world import PROJECT, World
 
 SLOW = Speed(seconds_per_execution=600.0)
@@ -98,20 +96,6 @@ def test_two_flows_whose_packages_are_of_one_project_never_overlap(make_world: M
     assert reservation(world) is None
 
 
-def test_an_import_and_an_export_of_one_project_wait_for_each_other(make_world: MakeWorld) -> None:
-    world = make_world(settings=TWO_LANES, speed=SLOW)
-    world.put("USMF_1.zip")
-    world.look()
-    let_pass(world, lane_of(world, "fixed"), timedelta(seconds=20))
-    world.start_exports()
-    let_pass(world, lane_of(world, "out"), timedelta(seconds=60))
-
-    assert world.calls("ExportToPackage") == 0
-    world.run_until_quiet()
-    assert world.calls("ExportToPackage") == 1
-    assert len(world.files("Output")) == 1
-
-
 def test_an_export_that_waits_goes_before_imports_that_were_opened_later(make_world: MakeWorld) -> None:
     world = make_world(settings=TWO_LANES, speed=Speed(seconds_per_execution=120.0))
     world.put("USMF_1.zip")
@@ -119,6 +103,7 @@ def test_an_export_that_waits_goes_before_imports_that_were_opened_later(make_wo
     let_pass(world, lane_of(world, "fixed"), timedelta(seconds=20))
     world.start_exports()
     let_pass(world, lane_of(world, "out"), timedelta(seconds=5))
+    assert world.calls("ExportToPackage") == 0
     world.clock.advance(1)
     put_other(world, "USMF_2.zip")
     world.put("USMF_3.zip")
@@ -132,6 +117,7 @@ def test_an_export_that_waits_goes_before_imports_that_were_opened_later(make_wo
         if "ExportToPackage" in call.path or "ImportFromPackage" in call.path
     ]
     assert submitted == ["import", "export", "import", "import"]
+    assert len(world.files("Output")) == 1
 
 
 STUCK_SOON = {**TWO_LANES, "IMPORT_STUCK_AFTER_MINUTES": "20"}
@@ -167,30 +153,6 @@ def test_a_wait_for_what_a_cancelled_run_left_over_is_reported_beyond_the_stuck_
     assert "USMF_1.zip" in mail.content
 
 
-def test_a_crash_after_the_reservation_blocks_nobody_and_the_run_takes_its_own_again(make_world: MakeWorld) -> None:
-    world = make_world(settings=TWO_LANES)
-    world.put("USMF_1.zip")
-    world.look()
-    original = reserve.reserve
-
-    def reserve_and_die(*args: object) -> Run:
-        world.monkeypatch.setattr(reserve, "reserve", original)
-        original(*args)  # type: ignore[arg-type]  # as it was called
-        raise KeyboardInterrupt
-
-    world.monkeypatch.setattr(reserve, "reserve", reserve_and_die)
-    with pytest.raises(KeyboardInterrupt):
-        world.wake(lane_of(world, "fixed"))
-    assert reservation(world) is not None
-
-    world.let_leases_run_out()
-    world.services = world.new_process()
-    world.run_until_quiet()
-
-    assert world.imports() == [("USMF", 1)]
-    assert reservation(world) is None
-
-
 def test_what_was_refused_gives_the_project_back_at_once(make_world: MakeWorld) -> None:
     world = make_world(settings=TWO_LANES)
     throttled = faults.status(429, {"Retry-After": "120"})
@@ -207,12 +169,9 @@ def test_an_ended_run_whose_process_died_before_it_gave_back_frees_the_project_f
     make_world: MakeWorld,
 ) -> None:
     world = make_world(settings=TWO_LANES)
-    world.monkeypatch.setattr(release, "give_back", lambda run, services: None)
-    world.put("USMF_1.zip")
-    look_and_finish(world)
-    world.monkeypatch.undo()
-    world.monkeypatch.setenv("IDENTITY_ENDPOINT", f"{world._entra_server.url}/msi/token")
-    world.monkeypatch.setenv("IDENTITY_HEADER", world.entra.identity_header)
+    with world.monkeypatch.context() as patched:
+        patched.setattr(release, "give_back", lambda run, services: None)
+        import_file(world, "USMF_1.zip")
     assert reservation(world) is not None
 
     put_other(world, "USMF_2.zip")
@@ -220,9 +179,6 @@ def test_an_ended_run_whose_process_died_before_it_gave_back_frees_the_project_f
 
     assert world.imports() == [("USMF", 1), ("USMF", 1)]
     assert reservation(world) is None
-
-
-# Cancelled
 
 
 def cancelled_while_executing(world: World) -> Run:
@@ -302,9 +258,6 @@ def test_a_person_may_free_it_with_a_second_action_that_warns(make_world: MakeWo
     assert answer.done
     let_pass(world, lane_of(world, "manifest"), timedelta(minutes=2))
     assert world.calls("ImportFromPackage") > 1  # F&O itself says that the project is in use
-
-
-# Older versions
 
 
 def test_an_open_run_of_an_older_version_that_may_have_submitted_counts_as_holder(make_world: MakeWorld) -> None:

@@ -9,8 +9,6 @@ from datetime import timedelta
 
 import pytest
 
-from local_cloud import faults
-from local_cloud.faults import Fault
 from shared.app import Services
 from shared.errors import FileRejected, NeedsPerson, TryAgain
 from shared.runs import worker
@@ -20,14 +18,13 @@ from shared.runs.machine import StateMachine, Step
 from shared.runs.rows import Pause
 from shared.runs.run import Run, new_run
 from shared.runs.states import Direction, Outcome, State
-from shared.runs.store import Lane
 from shared.runs.values import FileFacts
 from shared.runs.worker import LEFT_TO_TIMER_S
 from tests.unit.flows.conftest import MakeWorld
+from tests.unit.flows.trouble import ALERTS
 from tests.world import World
 
 LANE = "in-test"
-ALERTS = {"ALERT_RECIPIENT": "ops@contoso.com", "ALERT_SENDER": "app@contoso.com"}
 
 
 def opened(world: World, name: str = "USMF_1.zip", *, lane: str = LANE, flow: Direction = Direction.IMPORT) -> Run:
@@ -106,34 +103,13 @@ def waits_between(world: World, steps: Mapping[State, Step], times: int) -> list
     return waits
 
 
+def advance_to_the_end(world: World) -> None:
+    """See that the run goes on once all is mended."""
+    woken_again(world, {State.FOUND: end}, 1)
+    assert world.heads() == {}
+
+
 # One worker
-
-
-def test_a_lane_that_another_worker_holds_is_left_alone(world: World) -> None:
-    run = opened(world)
-
-    with world.services.leases.hold(LANE):
-        advance(world, {State.FOUND: never})
-
-    assert head(world) == run
-    assert world.wakes_of_lanes() == []
-
-
-def test_a_lane_without_runs_is_left_at_once(world: World) -> None:
-    advance(world, {State.FOUND: never})
-
-    assert world.wakes_of_lanes() == []
-
-
-def test_a_run_that_is_not_due_is_left_alone_and_its_own_wake_up_is_on_its_way_already(world: World) -> None:
-    opened(world)
-    advance(world, {State.FOUND: wait_30_s})
-    assert world.wakes_of_lanes() == [(LANE, 30)]
-
-    for _ in range(5):
-        advance(world, {State.FOUND: never})
-
-    assert world.wakes_of_lanes() == [(LANE, 30)]
 
 
 def test_of_workers_that_are_woken_at_once_one_does_the_step_once(world: World) -> None:
@@ -155,22 +131,6 @@ def test_of_workers_that_are_woken_at_once_one_does_the_step_once(world: World) 
 
     assert done == [1]
     assert len(world.ended_runs()) == 1
-
-
-def test_what_a_step_did_is_dropped_where_another_worker_has_written_the_run_meanwhile(
-    world: World, caplog: pytest.LogCaptureFixture
-) -> None:
-    opened(world)
-
-    def overtaken(run: Run, services: Services) -> Run:
-        services.store.save(replace(head(world), attempts=7))
-        return run.moved_to(State.CLAIMED, services.now())
-
-    advance(world, {State.FOUND: overtaken, State.CLAIMED: never})
-
-    assert (head(world).state, head(world).attempts) == (State.FOUND, 7)
-    assert len(world.wakes_of_lanes()) == 1  # for whoever finds the lane free
-    assert "lane.lost" in caplog.text
 
 
 def test_what_a_step_did_is_dropped_where_another_worker_has_ended_the_run_meanwhile(world: World) -> None:
@@ -206,24 +166,6 @@ def test_steps_follow_each_other_until_one_has_to_wait(world: World) -> None:
     assert world.wakes_of_lanes() == [(LANE, 30)]
 
 
-def test_each_step_is_saved_before_the_next_begins(world: World) -> None:
-    opened(world)
-
-    class PowerCut(BaseException):
-        pass
-
-    def die(run: Run, services: Services) -> Run:
-        assert head(world).state is State.CLAIMED
-        raise PowerCut
-
-    with pytest.raises(PowerCut):
-        advance(world, {State.FOUND: moving(State.CLAIMED), State.CLAIMED: die})
-
-    assert head(world).state is State.CLAIMED
-    with world.services.leases.hold(LANE):
-        pass  # the lane was given back
-
-
 def test_every_state_is_saved_when_it_is_entered(world: World) -> None:
     saved = world.saved_states()
     opened(world)
@@ -241,23 +183,6 @@ def test_every_state_is_saved_when_it_is_entered(world: World) -> None:
 
     assert saved == [State.CLAIMED, State.SUBMITTING, State.EXECUTING, State.FINISHED]
     assert [run.state for run in world.ended_runs()] == [State.FILED]
-
-
-def test_runs_of_a_lane_follow_each_other_oldest_first(world: World) -> None:
-    for number in range(3):
-        opened(world, f"USMF_{number}.zip")
-        world.clock.advance(1)
-    order: list[str] = []
-
-    def step(run: Run, services: Services) -> Run:
-        order.append(run.file.name)
-        return end(run, services)
-
-    advance(world, {State.FOUND: step})
-
-    assert order == ["USMF_0.zip", "USMF_1.zip", "USMF_2.zip"]
-    assert world.heads() == {}
-    assert world.wakes_of_lanes() == []
 
 
 def test_a_pause_is_seen_before_the_next_run(world: World) -> None:
@@ -291,17 +216,6 @@ def test_a_run_that_another_worker_ended_since_the_lane_was_listed_is_not_ended_
     assert sorted(run.file.name for run in world.ended_runs()) == ["USMF_0.zip", "USMF_1.zip"]
 
 
-def test_a_run_that_waits_holds_back_the_runs_behind_it(world: World) -> None:
-    opened(world, "USMF_0.zip")
-    world.clock.advance(1)
-    opened(world, "USMF_1.zip")
-
-    advance(world, {State.FOUND: wait_30_s})
-
-    assert head(world).file.name == "USMF_0.zip"
-    assert world.wakes_of_lanes() == [(LANE, 30)]
-
-
 def test_work_is_handed_over_after_two_minutes_with_one_wake_up(world: World) -> None:
     for number in range(5):
         opened(world, f"USMF_{number}.zip")
@@ -323,9 +237,7 @@ def test_work_is_handed_over_after_two_minutes_with_one_wake_up(world: World) ->
     assert len(world.wakes_of_lanes()) == 2
 
 
-def test_a_run_that_came_while_the_lane_was_being_left_gets_a_wake_up(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_came_while_the_lane_was_being_left_gets_a_wake_up(world: World) -> None:
     """Its own wake-up found the lane held, and ended."""
     opened(world, "USMF_0.zip")
     lease = world.services.leases.hold
@@ -336,7 +248,7 @@ def test_a_run_that_came_while_the_lane_was_being_left_gets_a_wake_up(
             yield
             opened(world, "USMF_1.zip")
 
-    with monkeypatch.context() as patched:
+    with world.monkeypatch.context() as patched:
         patched.setattr(world.services.leases, "hold", left_late)
         advance(world, {State.FOUND: end})
     assert world.wakes_of_lanes() == [(LANE, 0)]
@@ -345,25 +257,12 @@ def test_a_run_that_came_while_the_lane_was_being_left_gets_a_wake_up(
     assert len(world.ended_runs()) == 2
 
 
-def test_the_calls_of_a_step_are_kept_with_it(world: World) -> None:
-    opened(world)
-
-    def look(run: Run, services: Services) -> Run:
-        services.onedrive(f"drives/{world.onedrive.drive_id}").drive_id()
-        return wait_30_s(run, services)
-
-    advance(world, {State.FOUND: look})
-
-    (step,) = head(world).steps
-    (call,) = step.calls
-    assert (call.service, call.operation, call.status) == ("Microsoft Graph", "get drive", 200)
-    assert call.request_id
-
-
 # Trying again
 
 
-def test_the_same_trouble_is_tried_again_after_longer_and_longer(world: World) -> None:
+def test_the_same_trouble_is_tried_again_after_longer_and_longer_and_a_wait_of_a_minute_is_left_to_the_timer(
+    world: World,
+) -> None:
     opened(world)
 
     waits = waits_between(world, {State.FOUND: failing(TryAgain("F&O is away"))}, 12)
@@ -371,13 +270,6 @@ def test_the_same_trouble_is_tried_again_after_longer_and_longer(world: World) -
     assert waits == [2, 4, 8, 16, 32, 64, 128, 256, 300, 90, 300, 300]  # 90: to tell a person in time
     (step,) = head(world).steps
     assert (step.times, step.error) == (12, "F&O is away")
-
-
-def test_each_wait_below_a_minute_has_one_wake_up_and_a_longer_one_is_left_to_the_timer(world: World) -> None:
-    opened(world)
-
-    waits = waits_between(world, {State.FOUND: failing(TryAgain("F&O is away"))}, 12)
-
     assert world.wakes_of_lanes() == [(LANE, wait_s) for wait_s in waits if wait_s < LEFT_TO_TIMER_S]
     assert len(world.wakes_of_lanes()) == 5
 
@@ -390,15 +282,6 @@ def test_a_service_that_says_how_long_to_wait_is_left_alone_for_so_long(
 
     assert waits_between(world, {State.FOUND: failing(TryAgain("later", retry_after_s=asked_s))}, 1) == [waited_s]
     assert head(world).due == world.clock.now() + timedelta(seconds=waited_s)
-
-
-def test_progress_ends_the_count_of_tries(world: World) -> None:
-    opened(world)
-    woken_again(world, {State.FOUND: failing(TryAgain("away"))}, 3)
-
-    delays = woken_again(world, {State.FOUND: moving(State.CLAIMED), State.CLAIMED: failing(TryAgain("away"))}, 1)
-
-    assert delays == [2, 4, 8, 2]
 
 
 def test_trouble_that_lasts_is_told_once_after_a_quarter_of_an_hour_and_tried_on(make_world: MakeWorld) -> None:
@@ -438,12 +321,6 @@ def test_a_service_that_asks_for_a_wait_beyond_the_quarter_of_an_hour_gets_it_an
     assert "F&O asks for patience" in mail.content
 
 
-def advance_to_the_end(world: World) -> None:
-    """See that the run goes on once all is mended."""
-    woken_again(world, {State.FOUND: end}, 1)
-    assert world.heads() == {}
-
-
 def test_what_only_a_person_can_mend_is_told_at_once_and_once_and_tried_after_longer_and_longer(
     make_world: MakeWorld,
 ) -> None:
@@ -459,26 +336,6 @@ def test_what_only_a_person_can_mend_is_told_at_once_and_once_and_tried_after_lo
     assert len(world.mails()) == 1
 
 
-def test_new_trouble_after_progress_is_told_anew(make_world: MakeWorld) -> None:
-    world = make_world(settings=ALERTS)
-    opened(world)
-    woken_again(world, {State.FOUND: failing(NeedsPerson("first"))}, 2)
-    world.deliver_alerts()
-
-    woken_again(world, {State.FOUND: moving(State.CLAIMED), State.CLAIMED: failing(NeedsPerson("second"))}, 2)
-
-    assert [mail.content.splitlines()[0] for mail in world.mails()] == ["first", "second"]
-
-
-def test_a_file_that_can_never_succeed_is_finished_with_its_reason_and_goes_on_to_be_filed(world: World) -> None:
-    opened(world)
-
-    advance(world, {State.FOUND: failing(FileRejected("No company")), State.FINISHED: moving(State.FILED)})
-
-    (run,) = world.ended_runs()
-    assert (run.outcome, run.reason) == (Outcome.REJECTED, "No company")
-
-
 def test_an_export_has_no_file_to_refuse_so_a_person_is_told(make_world: MakeWorld) -> None:
     world = make_world(settings=ALERTS)
     opened(world, lane="out-test", flow=Direction.EXPORT)
@@ -492,63 +349,27 @@ def test_an_export_has_no_file_to_refuse_so_a_person_is_told(make_world: MakeWor
     assert world.wakes_of_lanes() == [("out-test", 2), ("out-test", 4)]
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError("x"), KeyError("x")])
-def test_a_bug_is_logged_with_its_traceback_told_once_and_lets_other_lanes_go_on(
-    make_world: MakeWorld, caplog: pytest.LogCaptureFixture, error: Exception
+@pytest.mark.parametrize(
+    ("step", "error"), [(failing(KeyError("x")), "KeyError"), (moving(State.EXECUTING), "ValueError")]
+)
+def test_a_bug_like_a_forbidden_move_is_logged_with_its_traceback_told_once_and_lets_other_lanes_go_on(
+    make_world: MakeWorld, caplog: pytest.LogCaptureFixture, step: Step, error: str
 ) -> None:
     world = make_world(settings=ALERTS)
     opened(world)
     opened(world, "USMF_2.zip", lane="in-other")
 
-    delays = woken_again(world, {State.FOUND: failing(error)}, 3)
+    delays = woken_again(world, {State.FOUND: step}, 3)
     advance(world, {State.FOUND: end}, lane="in-other")
 
     assert delays == [2, 4, 8]
+    assert head(world).state is State.FOUND
     assert "Traceback" in caplog.text
-    assert "in fail" in caplog.text
+    assert f"in {step.__name__}" in caplog.text
     (mail,) = world.mails()
-    assert type(error).__name__ in mail.content
+    assert error in mail.content
     assert [run.file.name for run in world.ended_runs()] == ["USMF_2.zip"]
     advance_to_the_end(world)
-
-
-def test_a_step_that_makes_a_forbidden_move_is_a_bug_too(world: World) -> None:
-    opened(world)
-
-    advance(world, {State.FOUND: moving(State.EXECUTING)})
-
-    assert head(world).state is State.FOUND
-    assert "ValueError" in head(world).steps[0].error
-
-
-# Telling
-
-
-@pytest.mark.parametrize("fault", [faults.status(403), faults.lost_after(), faults.status(429), faults.garbage()])
-def test_an_alert_that_cannot_be_sent_delays_nothing(
-    make_world: MakeWorld, caplog: pytest.LogCaptureFixture, fault: faults.Action
-) -> None:
-    world = make_world(settings=ALERTS)
-    world.faults.add(Fault("graph", "POST", "/sendMail", times=None, do=fault))
-    opened(world)
-
-    woken_again(world, {State.FOUND: failing(NeedsPerson("Grant the permission"))}, 1)
-    world.deliver_alerts()
-    woken_again(world, {State.FOUND: failing(FileRejected("No company")), State.FINISHED: moving(State.FILED)}, 1)
-    world.deliver_alerts()
-
-    assert [run.outcome for run in world.ended_runs()] == [Outcome.REJECTED]
-    assert caplog.text.count("alert.failed") >= 2
-
-
-def test_a_run_that_ends_well_is_not_told(make_world: MakeWorld) -> None:
-    world = make_world(settings=ALERTS)
-    opened(world)
-
-    advance(world, {State.FOUND: end})
-
-    assert len(world.ended_runs()) == 1
-    assert world.mails() == []
 
 
 def test_a_run_that_ends_badly_is_told_once_with_its_reason(make_world: MakeWorld) -> None:
@@ -557,6 +378,8 @@ def test_a_run_that_ends_badly_is_told_once_with_its_reason(make_world: MakeWorl
 
     advance(world, {State.FOUND: failing(FileRejected("No company")), State.FINISHED: moving(State.FILED)})
 
+    (run,) = world.ended_runs()
+    assert (run.outcome, run.reason) == (Outcome.REJECTED, "No company")
     (mail,) = world.mails()
     assert mail.subject == "import, USMF_1.zip: Rejected"
     assert mail.content.splitlines()[0].startswith("No company. Nothing was imported. ")
@@ -572,21 +395,3 @@ def test_every_line_about_a_run_names_it(world: World, caplog: pytest.LogCapture
     about_it = [line for line in lines if '"step.done"' in line or '"run.ended"' in line]
     assert len(about_it) == 2
     assert all(f'"run_id": "{run.run_id}"' in line and f'"lane": "{LANE}"' in line for line in about_it)
-
-
-# The app's own storage
-
-
-def test_storage_that_fails_lets_the_wake_up_be_delivered_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened(world)
-
-    def away(_: str) -> Lane:
-        raise TryAgain("storage is away")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(world.services.store, "lane", away)
-        with pytest.raises(TryAgain):
-            advance(world, {State.FOUND: never})
-
-    advance(world, {State.FOUND: end})
-    assert len(world.ended_runs()) == 1

@@ -1,7 +1,5 @@
 """Scans: how new files are found, by notifications and every minute, and how few scans a storm costs."""
 
-import json
-from datetime import datetime, timedelta
 from typing import Final
 
 import pytest
@@ -16,18 +14,10 @@ from shared.scan import scan, scan_requests
 from shared.scan.scan_requests import CLOCKS_DIFFER_BY, request_message
 from shared.scan.throttle import ECHO, SCAN_EVERY_S
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import graph_fault
+from tests.unit.flows.trouble import graph_fault, imports_of
 from tests.world import World, wait_for
 
-THREE_IMPORTS: Final = json.dumps(
-    {
-        "imports": [
-            {"name": "customers", "inputFolder": "Customers/Input", "dataProject": "Customers"},
-            {"name": "vendors", "inputFolder": "Vendors/Input", "dataProject": "Vendors"},
-            {"name": "assets", "inputFolder": "Assets/Input", "dataProject": "Assets"},
-        ]
-    }
-)
+THREE_IMPORTS: Final = imports_of("customers", "vendors", "assets")
 
 
 def listings(world: World) -> int:
@@ -105,17 +95,6 @@ def test_a_lane_is_woken_all_the_same_if_the_scan_that_found_its_file_breaks(
     assert world.wakes_of_lanes() == [(lane, 0) for lane in world.heads()]
 
 
-def test_a_scan_that_was_asked_for_before_the_last_one_began_is_done_already(world: World) -> None:
-    earlier = notified(world)
-    world.clock.advance(CLOCKS_DIFFER_BY.total_seconds())
-    look(world)
-    before = listings(world)
-
-    look(world, earlier)
-
-    assert listings(world) == before
-
-
 def test_a_scan_that_began_by_a_clock_that_may_be_ahead_covers_nothing(world: World) -> None:
     """Who asks and who scans are instances with clocks of their own. What is covered by mistake costs a minute."""
     earlier = notified(world)
@@ -166,29 +145,6 @@ def test_a_storm_of_notifications_makes_one_scan_and_one_later_scan(world: World
 
     assert listings(world) == 1
     assert [delay_s for _, delay_s in world.scans_asked_for()] == [5]
-
-
-def test_a_storm_that_lasts_a_minute_never_has_more_than_a_few_scans_ahead(world: World) -> None:
-    """One notification a second, each after the look of the one before: the looks ahead do not add up."""
-    ahead: list[tuple[datetime, str]] = []
-    looked = 0
-    sent = 0
-    most_ahead = 0
-    for _ in range(60):
-        world.clock.advance(1)
-        due = [message for moment, message in ahead if moment <= world.clock.now()]
-        ahead = [(moment, message) for moment, message in ahead if moment > world.clock.now()]
-        for message in [*due, notified(world)]:
-            look(world, message)
-            looked += 1
-        new = world.scans_asked_for()[sent:]
-        sent += len(new)
-        ahead += [(world.clock.now() + timedelta(seconds=delay_s), text) for text, delay_s in new]
-        most_ahead = max(most_ahead, len(ahead))
-
-    assert looked > 60
-    assert most_ahead <= 8
-    assert listings(world) <= 75
 
 
 def test_a_message_of_another_kind_asks_for_a_scan_too(world: World) -> None:

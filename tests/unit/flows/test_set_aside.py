@@ -1,45 +1,27 @@
 """A file that OneDrive alone keeps from going on is passed by others, reported once, and goes on by itself."""
 
 import json
-import os
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from inbound_trigger.keep_watch import do_duties
-from local_cloud import faults
 from local_cloud.onedrive import Knobs
-from shared.runs import worker
-from shared.runs.states import Outcome, State
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import ALERTS, fno_fault, graph_fault, let_pass
-from tests.world import World
-
-IN_ONE_LANE = {"IMPORT_DATA_PROJECT": "Asset-Major-Types", **ALERTS}
-ON_HOLD = {"error": {"code": "accessDenied", "message": "This item is on hold and cannot be moved."}}
+from tests.unit.flows.trouble import (
+    ALERTS,
+    IN_ONE_LANE,
+    let_pass,
+    minutes_go_by,
+    refuse_moves,
+    seen_in_turn,
+)
 
 
 def flows(**more: Any) -> dict[str, str]:
     """Return settings of one import, with more keys."""
     return {"INTEGRATIONS": json.dumps({"imports": [{"name": "import", "inputFolder": "Input", **more}]}), **ALERTS}
-
-
-def seen_in_turn(world: World, *names: str) -> None:
-    """Let files appear one after the other, the first the oldest."""
-    for number, name in enumerate(names):
-        file = world.put(name)
-        seconds = 1_700_000_000 + 10 * number
-        os.utime(file, (seconds, seconds))
-    world.look()
-
-
-def minutes_go_by(world: World, minutes: int) -> None:
-    """Let time pass, with the minute's timer."""
-    (lane, *_) = world.heads() or [""]
-    for _ in range(minutes):
-        let_pass(world, lane, timedelta(minutes=1))
-        do_duties(world.services)
 
 
 def test_a_file_that_somebody_has_open_is_passed_by_the_files_behind_it_after_three_minutes(
@@ -95,18 +77,26 @@ def test_who_was_taken_up_after_later_files_says_so_in_record_report_and_alert(m
     assert "USMF_3.zip" in over.content
 
 
-def test_with_strict_order_the_lane_stops_instead_and_a_person_hears_of_it(make_world: MakeWorld) -> None:
-    world = make_world(settings=flows(strictOrder=True), knobs=Knobs(locked={"USMF_1.zip": "resourceLocked"}))
+@pytest.mark.parametrize(
+    "refusing", [Knobs(locked={"USMF_1.zip": "resourceLocked"}), Knobs(held=["USMF_1.zip", "USMF_2.zip"])]
+)
+def test_with_strict_order_the_lane_stops_instead_and_a_person_hears_of_it(
+    make_world: MakeWorld, refusing: Knobs
+) -> None:
+    world = make_world(settings=flows(strictOrder=True), knobs=refusing)
     seen_in_turn(world, "USMF_1.zip", "USMF_2.zip")
     minutes_go_by(world, 30)
 
     assert world.files("Success") == []
+    assert world.services.store.open_lanes().stops == []
     (mail,) = world.mails()
     assert "strictOrder" in mail.content
+    assert "USMF_1.zip" in mail.subject
 
-    world.onedrive.knobs.locked = {}
+    world.onedrive.knobs.locked, world.onedrive.knobs.held = {}, []
     world.run_until_quiet()
-    assert [effect.execution_id for effect in world.fno.effects] != []
+    began = {run.file.name: run.steps[0].began for run in world.ended_runs()}
+    assert began["USMF_1.zip"] < began["USMF_2.zip"]
     assert world.files("Success") == ["USMF_1.zip", "USMF_2.zip"]
 
 
@@ -123,18 +113,6 @@ def test_a_file_that_stays_empty_is_passed_and_goes_to_error_in_the_end(make_wor
     assert "USMF_1.zip" in world.files("Error")
 
 
-def test_a_run_that_is_set_aside_keeps_its_record_and_counts_as_open(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE, knobs=Knobs(locked={"USMF_1.zip": "resourceLocked"}))
-    seen_in_turn(world, "USMF_1.zip")
-    (before,) = world.services.store.open_places()
-    minutes_go_by(world, 6)
-
-    assert world.services.store.open_places() == [before]
-    (row,) = world.services.index.open_rows()
-    assert row.is_aside
-    assert world.look() == 0
-
-
 def test_a_lane_whose_only_run_is_set_aside_is_not_asked_for_more_than_every_few_minutes(
     make_world: MakeWorld,
 ) -> None:
@@ -148,28 +126,6 @@ def test_a_lane_whose_only_run_is_set_aside_is_not_asked_for_more_than_every_few
 
 
 # Refusals of which nobody can say whom they are about
-
-
-def refuse_moves(world: World, *names: str, code: int = 403, body: dict[str, Any] = ON_HOLD) -> None:
-    """Let OneDrive refuse to move these files; none: every file."""
-    drive = world.services.onedrive(f"drives/{world.onedrive.drive_id}")
-    folder = world.services.folders.find(f"drives/{world.onedrive.drive_id}", "/Input")
-    ids = [item.item_id for item in drive.list_files(folder) if item.name in names]
-    path = f"/items/({'|'.join(ids)})$" if names else "/items/"
-    world.faults.add(graph_fault("PATCH", path, faults.status(code, body=body), times=None))
-
-
-def test_one_file_on_hold_is_set_aside_and_the_others_are_imported(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE)
-    seen_in_turn(world, "USMF_1.zip", "USMF_2.zip", "USMF_3.zip")
-    refuse_moves(world, "USMF_1.zip")
-
-    minutes_go_by(world, 12)
-
-    assert world.files("Success") == ["USMF_2.zip", "USMF_3.zip"]
-    (mail,) = world.mails()
-    assert "on hold and cannot be moved" in mail.content
-    assert "USMF_1.zip" in mail.subject
 
 
 def test_two_files_that_meet_the_same_refusal_stop_their_flow_with_one_alert_and_fail_nothing(
@@ -197,21 +153,6 @@ def test_two_files_that_meet_the_same_refusal_stop_their_flow_with_one_alert_and
     assert any("Resolved" in mail.subject and "one file after another" in mail.subject for mail in world.onedrive.mails)
 
 
-def test_a_stopped_flow_tries_another_file_each_time_new_ones_included(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE)
-    seen_in_turn(world, "USMF_1.zip", "USMF_2.zip")
-    refuse_moves(world)
-    minutes_go_by(world, 8)
-    world.put("USMF_9.zip")
-    world.look()
-    world.faults.forget_calls()
-    minutes_go_by(world, 16)
-
-    tried = {call.path for call in world.faults.calls if call.method == "PATCH"}
-    assert len(tried) == 3
-    assert sum(call.method == "PATCH" for call in world.faults.calls) <= 12
-
-
 def test_a_file_that_gets_through_in_between_shows_that_each_refusal_is_the_files_own(make_world: MakeWorld) -> None:
     world = make_world(settings=IN_ONE_LANE)
     seen_in_turn(world, "USMF_1.zip", "USMF_2.zip", "USMF_3.zip", "USMF_4.zip")
@@ -221,56 +162,7 @@ def test_a_file_that_gets_through_in_between_shows_that_each_refusal_is_the_file
 
     assert world.files("Success") == ["USMF_2.zip", "USMF_4.zip"]
     assert world.services.store.open_lanes().stops == []
-    assert len(world.mails()) == 2
-
-
-def test_f_and_o_that_refuses_every_submit_at_the_request_stops_the_flow_and_rejects_nothing(
-    make_world: MakeWorld,
-) -> None:
-    model_state = {
-        "error": {"code": "", "message": "An error has occurred.", "innererror": {"message": "InvokeAction"}}
-    }
-    world = make_world(settings=IN_ONE_LANE)
-    world.faults.add(fno_fault("ImportFromPackage", faults.status(400, body=model_state), times=None))
-    seen_in_turn(world, "USMF_1.zip", "USMF_2.zip")
-
-    minutes_go_by(world, 40)
-
-    assert world.files("Error") == []
-    assert world.files("Processing") == ["USMF_1.zip", "USMF_2.zip"]
-    assert any("F&O refuses one file after another" in mail.subject for mail in world.mails())
-    world.faults.clear()
-    world.run_until_quiet()
-    assert world.imports() == [("USMF", 1), ("USMF", 1)]
-    assert [run.outcome for run in world.ended_runs()] == [Outcome.SUCCEEDED] * 2
-
-
-def test_an_export_that_is_refused_is_told_at_once(make_world: MakeWorld) -> None:
-    world = make_world(
-        settings={"INPUT_FOLDER": "", "EXPORT_DATA_PROJECT": "Customers", "EXPORT_COMPANY": "USMF", **ALERTS}
-    )
-    world.faults.add(fno_fault("ExportToPackage", faults.status(403, body={"Message": "no"}), times=None))
-    world.start_exports()
-    (lane,) = world.heads()
-    let_pass(world, lane, timedelta(seconds=10))
-
-    (mail,) = world.mails()
-    assert "Microsoft Entra ID applications" in mail.content
-
-
-@pytest.mark.parametrize("state", [State.FINISHED])
-def test_a_file_that_cannot_be_filed_is_passed_too(make_world: MakeWorld, state: State) -> None:
-    world = make_world(settings=IN_ONE_LANE)
-    seen_in_turn(world, "USMF_1.zip", "USMF_2.zip")
-    attempt = worker._attempt
-
-    def lock_when_finished(run: Any, *rest: Any) -> Any:
-        if run.state is state and run.file.name == "USMF_1.zip":
-            world.onedrive.knobs.locked = {"USMF_1.zip": "resourceLocked"}
-        return attempt(run, *rest)
-
-    world.monkeypatch.setattr(worker, "_attempt", lock_when_finished)
-    minutes_go_by(world, 10)
-
-    assert world.files("Success") == ["USMF_2.zip"]
-    assert world.files("Processing") == ["USMF_1.zip"]
+    mails = world.mails()
+    assert len(mails) == 2
+    assert all(any(name in mail.subject for mail in mails) for name in ("USMF_1.zip", "USMF_3.zip"))
+    assert all("on hold and cannot be moved" in mail.content for mail in mails)

@@ -3,9 +3,6 @@
 from datetime import timedelta
 from typing import Any
 
-import pytest
-
-from local_cloud import faults
 from local_cloud.cloud import ROOT
 from local_cloud.finance_operations.knobs import Speed
 from local_cloud.functions_host.settings import AppSettings, read_host_json
@@ -13,18 +10,10 @@ from shared import execution
 from shared.clients.fno.client import FinanceOperations
 from shared.runs.states import State
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import fno_fault
+from tests.unit.flows.trouble import begin
 from tests.world import World
 
 STATUS = "GetExecutionSummaryStatus"
-
-
-def found(world: World, name: str = "USMF_1.zip") -> str:
-    """Let a package be found; return its lane."""
-    world.put(name)
-    world.look()
-    (lane,) = world.heads()
-    return lane
 
 
 def seconds_late(world: World) -> float:
@@ -37,7 +26,7 @@ def seconds_late(world: World) -> float:
 def test_an_execution_of_a_few_seconds_is_filed_by_the_worker_that_began_it(make_world: MakeWorld) -> None:
     world = make_world(speed=Speed(seconds_per_execution=2.0))
 
-    world.wake(found(world))
+    world.wake(begin(world))
 
     assert world.files("Success") == ["USMF_1.zip"]
     assert 0 <= seconds_late(world) <= 0.5
@@ -51,20 +40,9 @@ def test_a_wake_up_is_asked_for_as_early_as_storage_and_the_poll_of_the_queue_ca
     assert storage_counts_whole_seconds + polled_every_s == execution.WAKE_LATENCY_S
 
 
-def test_an_execution_that_takes_no_time_is_asked_for_once(make_world: MakeWorld) -> None:
-    world = make_world(speed=Speed(seconds_per_execution=0.0))
-
-    world.wake(found(world))
-
-    assert world.files("Success") == ["USMF_1.zip"]
-    assert world.calls(STATUS) == 1
-
-
-def test_an_execution_is_saved_before_anybody_waits_for_it_and_not_again_until_it_ends(
-    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_execution_is_saved_before_anybody_waits_for_it_and_not_again_until_it_ends(make_world: MakeWorld) -> None:
     world = make_world(speed=Speed(seconds_per_execution=2.0))
-    lane = found(world)
+    lane = begin(world)
     saved, pause = world.saved_states(), world.services.sleep
     saved_by_then: list[list[State]] = []
 
@@ -72,7 +50,7 @@ def test_an_execution_is_saved_before_anybody_waits_for_it_and_not_again_until_i
         saved_by_then.append([*saved])
         pause(seconds)
 
-    monkeypatch.setattr(world.services, "sleep", noting)
+    world.monkeypatch.setattr(world.services, "sleep", noting)
 
     world.wake(lane)
 
@@ -83,19 +61,19 @@ def test_an_execution_is_saved_before_anybody_waits_for_it_and_not_again_until_i
 
 
 def test_an_execution_that_goes_by_another_id_than_was_sent_is_saved_before_it_is_asked_for(
-    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+    make_world: MakeWorld,
 ) -> None:
     """A worker that takes over must know both. F&O knows this one only by the id that was sent: that is followed."""
     world = make_world(speed=Speed(seconds_per_execution=0.0))
-    lane = found(world)
+    lane = begin(world)
     saved = world.saved_states()
-    begin = FinanceOperations.import_from_package
+    send = FinanceOperations.import_from_package
 
     def begun_as_another(fno: FinanceOperations, **asked: Any) -> str:
-        begin(fno, **asked)
+        send(fno, **asked)
         return "another"
 
-    monkeypatch.setattr(FinanceOperations, "import_from_package", begun_as_another)
+    world.monkeypatch.setattr(FinanceOperations, "import_from_package", begun_as_another)
 
     world.wake(lane)
 
@@ -108,7 +86,7 @@ def test_an_execution_that_goes_by_another_id_than_was_sent_is_saved_before_it_i
 
 def test_a_worker_gives_way_when_an_execution_takes_longer(make_world: MakeWorld) -> None:
     world = make_world(settings={"POLL_STAY_SECONDS": "3"}, speed=Speed(seconds_per_execution=60.0))
-    lane, began = found(world), world.clock.now()
+    lane, began = begin(world), world.clock.now()
 
     world.wake(lane)
 
@@ -120,7 +98,7 @@ def test_a_worker_gives_way_when_an_execution_takes_longer(make_world: MakeWorld
 
 def test_the_next_execution_of_a_lane_is_seen_to_end_at_once_if_it_takes_as_long_as_the_last(world: World) -> None:
     for number, at_most_s in ((1, 10 / 4), (2, 0.5)):
-        found(world, f"USMF_{number}.zip")
+        begin(world, f"USMF_{number}.zip")
         world.run_until_quiet()
 
         assert 0 <= seconds_late(world) <= at_most_s
@@ -130,11 +108,11 @@ def test_an_execution_that_ends_much_sooner_than_the_last_is_seen_to_end_a_quart
     make_world: MakeWorld,
 ) -> None:
     world = make_world(speed=Speed(seconds_per_execution=600.0))
-    lane = found(world)
+    lane = begin(world)
     world.run_until_quiet()
     world.services.last_execution_s[lane] = 6000.0
 
-    found(world, "USMF_2.zip")
+    begin(world, "USMF_2.zip")
     world.run_until_quiet()
 
     assert 0 <= seconds_late(world) <= 600 / 4
@@ -143,32 +121,18 @@ def test_an_execution_that_ends_much_sooner_than_the_last_is_seen_to_end_a_quart
 def test_without_a_stay_every_look_goes_through_the_queue(make_world: MakeWorld) -> None:
     world = make_world(settings={"POLL_STAY_SECONDS": "0"})
 
-    world.wake(found(world))
+    world.wake(begin(world))
 
     assert world.calls(STATUS) == 0
     assert [delay_s for _, delay_s in world.wakes_of_lanes()] == [0.0, 2.0]
 
 
-def test_trouble_while_a_worker_stays_is_tried_again_later_and_the_package_is_imported_once(world: World) -> None:
-    lane = found(world)
-    world.faults.add(fno_fault(STATUS, faults.status(503), nth=3))
-
-    world.wake(lane)
-    (run,) = world.open_runs()
-    assert (run.state, run.attempts) == (State.EXECUTING, 1)
-    assert world.calls(STATUS) == 3
-    world.run_until_quiet()
-
-    assert world.imports() == [("USMF", 1)]
-    assert world.files("Success") == ["USMF_1.zip"]
-
-
 def test_f_and_o_is_not_polled_again_and_again_while_a_run_is_due_in_less_than_a_second(make_world: MakeWorld) -> None:
     world = make_world(speed=Speed(seconds_per_execution=2.2), settings={"POLL_STAY_SECONDS": "0.3"})
-    lane = found(world)
+    lane = begin(world)
     world.run_until_quiet()  # so the worker knows how long an execution of the lane takes
     polls = world.calls(STATUS)
-    found(world, "USMF_2.zip")
+    begin(world, "USMF_2.zip")
 
     world.wake(lane)
     world.run_until_quiet()

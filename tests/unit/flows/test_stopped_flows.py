@@ -1,15 +1,12 @@
 """A flow that stands still because of a refusal tries with one file now and then: not never again, not in a storm."""
 
 import json
-import os
 from dataclasses import replace
 from datetime import timedelta
 
 from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
-from local_cloud.faults import Action
-from local_cloud.onedrive import Knobs
-from operations import actions, list_view, run_view
+from operations import list_view, run_view
 from operations.actions import Requester
 from operations.filters import Filters
 from shared.errors import TryAgain
@@ -18,31 +15,20 @@ from shared.runs.run import Run
 from shared.runs.values import Held
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import ALERTS, graph_fault, let_pass
+from tests.unit.flows.trouble import (
+    ALERTS,
+    IN_ONE_LANE,
+    ON_HOLD,
+    graph_fault,
+    let_pass,
+    minutes_go_by,
+    refuse_moves,
+    seen_in_turn,
+)
 from tests.world import World
 
 ME = Requester(by="Ada", why="a reason")
-IN_ONE_LANE = {"IMPORT_DATA_PROJECT": "Asset-Major-Types", **ALERTS}
-ON_HOLD = {"error": {"code": "accessDenied", "message": "This item is on hold and cannot be moved."}}
 REFUSAL = "claim|Microsoft Graph|403|accessDenied"
-
-
-def seen_in_turn(world: World, *names: str) -> str:
-    """Let files appear one after the other, the first the oldest; return their lane."""
-    for number, name in enumerate(names):
-        file = world.put(name)
-        seconds = 1_700_000_000 + 10 * number
-        os.utime(file, (seconds, seconds))
-    world.look()
-    (lane,) = world.heads()
-    return lane
-
-
-def refuse_moves(world: World, *names: str, do: Action | None = None) -> None:
-    """Let OneDrive refuse to move these files; none: every file."""
-    ids = [run.file.item_id for run in world.all_open_runs() if run.file.name in names]
-    path = f"/items/({'|'.join(ids)})$" if names else "/items/"
-    world.faults.add(graph_fault("PATCH", path, do or faults.status(403, body=ON_HOLD), times=None))
 
 
 def set_aside(world: World, *names: str, refusal: str = REFUSAL, is_flows: bool = False) -> None:
@@ -67,12 +53,6 @@ def tried(world: World) -> list[str]:
     return [call.path.rpartition("/")[2] for call in world.faults.calls if call.method == "PATCH"]
 
 
-def minutes_go_by(world: World, lane: str, minutes: int) -> None:
-    for _ in range(minutes):
-        let_pass(world, lane, timedelta(minutes=1))
-        do_duties(world.services)
-
-
 def told(world: World) -> list[str]:
     return [mail.subject for mail in world.mails()]
 
@@ -88,7 +68,7 @@ def test_once_a_good_file_got_through_files_that_are_really_on_hold_do_not_stop_
     lane = seen_in_turn(world, "USMF_1.zip", "USMF_2.zip", "USMF_3.zip", "USMF_4.zip")
     refuse_moves(world, "USMF_1.zip", "USMF_2.zip")
 
-    minutes_go_by(world, lane, 18)
+    minutes_go_by(world, 18, lane)
 
     assert world.files("Success") == ["USMF_3.zip", "USMF_4.zip"]
     assert world.services.store.open_lanes().stops == []
@@ -108,29 +88,11 @@ def test_a_file_that_is_taken_out_of_input_does_not_count_as_one_that_got_throug
     world.services.store.save(replace(run_of(world, "USMF_3.zip"), not_found=4))  # OneDrive has denied it four times
     (world.folder / "Input" / "USMF_3.zip").unlink()
 
-    minutes_go_by(world, lane, 10)
+    minutes_go_by(world, 10, lane)
 
     assert "USMF_3.zip" not in {run.file.name for run in world.all_open_runs()}
     assert len(world.services.store.open_lanes().stops) == 1
     assert [mail for mail in world.onedrive.mails if mail.subject.startswith("Resolved: ")] == []
-
-
-def test_a_locked_file_ends_the_stop_of_its_flow_if_no_other_file_is_left(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE, knobs=Knobs(locked={"USMF_3.zip": "resourceLocked"}))
-    lane = seen_in_turn(world, "USMF_1.zip", "USMF_2.zip", "USMF_3.zip")
-    refuse_moves(world, "USMF_1.zip", "USMF_2.zip")
-    set_aside(world, "USMF_1.zip", "USMF_2.zip", is_flows=True)
-    set_aside(world, "USMF_3.zip", refusal="")
-    stop(world, lane)
-    for row in world.services.index.open_rows():
-        if row.file_name != "USMF_3.zip":
-            actions.cancel(row.address, ME, world.services)
-    world.onedrive.knobs.locked = {}
-
-    minutes_go_by(world, lane, 8)
-
-    assert world.files("Success") == ["USMF_3.zip"]
-    assert world.services.store.open_lanes().stops == []
 
 
 def test_in_other_trouble_a_stopped_flow_still_tries_with_one_file_every_few_minutes(make_world: MakeWorld) -> None:
@@ -159,7 +121,7 @@ def test_a_stopped_flow_whose_trouble_changes_is_told_once_and_not_file_by_file(
     set_aside(world, *names[:5], is_flows=True)
     stop(world, lane)
 
-    minutes_go_by(world, lane, 16)
+    minutes_go_by(world, 16, lane)
 
     (now,) = world.services.store.open_lanes().stops
     assert "400" in now.refusal
@@ -196,7 +158,7 @@ def test_a_flow_that_is_taken_out_of_the_settings_while_it_stands_still_is_told_
     }
     world.services = world.new_process()
 
-    minutes_go_by(world, lane, 10)
+    minutes_go_by(world, 10, lane)
 
     assert len(told(world)) <= 2
     assert world.files("Input") == names

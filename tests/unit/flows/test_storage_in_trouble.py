@@ -4,9 +4,7 @@ from contextlib import ExitStack
 from typing import Final
 
 import pytest
-from azure.storage.blob import BlobServiceClient
 
-from inbound_trigger.keep_watch import do_duties
 from shared.azure_storage import account
 from shared.errors import TryAgain
 from shared.runs.run import Run
@@ -74,14 +72,3 @@ def _throttled(world: World, state: State) -> None:
     with ExitStack() as throttle:
         as_soon_as(world, state, lambda _: throttle.enter_context(answered(503, OWN_STORAGE, times=None)))
         world.run_until_quiet(at_most_s=7200)
-
-
-def test_a_new_storage_account_gets_its_container_and_its_queues_by_the_first_minutes_work(world: World) -> None:
-    with BlobServiceClient.from_connection_string(world.connection) as blobs:
-        assert not blobs.get_container_client(world.container).exists()
-    world.put("USMF_1.zip")
-
-    do_duties(world.services)
-    world.run_until_quiet(at_most_s=600)
-
-    assert world.files("Success") == ["USMF_1.zip"]

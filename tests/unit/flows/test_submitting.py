@@ -6,41 +6,31 @@ from typing import Any
 
 import pytest
 
-from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
-from local_cloud.finance_operations.knobs import Speed
-from operations import actions
 from operations.actions import Requester
 from shared.imports import steps as import_steps
 from shared.imports import upload
-from shared.reservations import reserve
 from shared.runs.states import Outcome, State
-from tests.packages import build_package
+from tests.faults.interception import PowerCut
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import ALERTS, as_soon_as, fno_fault, let_pass, look_and_finish
-from tests.world import PROJECT, World
+from tests.unit.flows.trouble import IN_ONE_LANE, begin, fno_fault, let_pass
+from tests.world import World
 
 ME = Requester(by="Ada", why="a reason")
-IN_ONE_LANE = {"IMPORT_DATA_PROJECT": PROJECT, **ALERTS}
 RAN = "Exception occurred while executing action ImportFromPackage on Entity DataManagementDefinitionGroup: "
 BUSY = faults.status(400, body={"error": {"innererror": {"message": f"{RAN}the project is already running"}}})
 
 
-class Killed(BaseException):
-    """The process died."""
+def wake_and_die(world: World, lane: str, at: str) -> None:
+    """Wake a lane, and let the process die where it would call this."""
 
+    def die(*_: object) -> None:
+        raise PowerCut
 
-def die() -> None:
-    """Let the process die here."""
-    raise Killed
-
-
-def begin(world: World, content: bytes | None = None) -> str:
-    """Put a file into Input and return its lane."""
-    world.put("USMF_1.zip", content)
-    world.look()
-    (lane,) = world.heads()
-    return lane
+    with world.monkeypatch.context() as patched:
+        patched.setattr(at, die)
+        with pytest.raises(PowerCut):
+            world.wake(lane)
 
 
 def new_process(world: World) -> None:
@@ -49,27 +39,9 @@ def new_process(world: World) -> None:
     world.services = world.new_process()
 
 
-def test_every_state_is_saved_when_it_is_entered(make_world: MakeWorld) -> None:
+def test_a_crash_while_waiting_for_the_import_lock_needs_no_fence_and_uses_up_no_id(make_world: MakeWorld) -> None:
     world = make_world(settings=IN_ONE_LANE)
-    lane = begin(world)
-    saved = world.saved_states()
-    let_pass(world, lane, timedelta(minutes=2))
-
-    entered = list(dict.fromkeys(saved))
-    assert entered == [State.CLAIMED, State.SUBMITTING, State.EXECUTING, State.FINISHED]
-
-
-def test_a_crash_while_waiting_for_the_import_lock_needs_no_fence_and_uses_up_no_id(
-    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world = make_world(settings=IN_ONE_LANE)
-    lane = begin(world)
-    monkeypatch.setattr("shared.app.Services.import_lock", lambda *_: die())
-    with pytest.raises(Killed):
-        world.wake(lane)
-    monkeypatch.undo()
-    world.monkeypatch.setenv("IDENTITY_ENDPOINT", f"{world._entra_server.url}/msi/token")
-    world.monkeypatch.setenv("IDENTITY_HEADER", world.entra.identity_header)
+    wake_and_die(world, begin(world), "shared.app.Services.import_lock")
     (run,) = world.all_open_runs()
     assert run.state is State.CLAIMED
     assert run.submissions == ()
@@ -135,28 +107,12 @@ def test_an_upload_that_a_record_still_has_is_used_only_if_nobody_may_have_it(
     assert uploads(world) == (1 if "never_began" in kept else 2)
 
 
-def test_a_key_that_runs_out_within_five_minutes_is_asked_for_anew(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE, speed=Speed(write_url_life_s=240.0))
-    begin(world)
-
-    world.run_until_quiet(at_most_s=600)
-
-    assert world.imports() == [("USMF", 1)]
-    assert world.calls("GetAzureWriteUrl") == 2
-
-
-def test_a_large_upload_is_saved_so_that_a_crash_does_not_repeat_it(
-    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(import_steps, "LARGE", 500)  # bytes; 8 MiB would take long here
+def test_a_large_upload_is_saved_so_that_a_crash_does_not_repeat_it(make_world: MakeWorld) -> None:
     world = make_world(settings=IN_ONE_LANE)
     lane = begin(world)
-    monkeypatch.setattr(reserve, "reserve", lambda *_: die())
-    with pytest.raises(Killed):
-        world.wake(lane)
-    monkeypatch.undo()
-    world.monkeypatch.setenv("IDENTITY_ENDPOINT", f"{world._entra_server.url}/msi/token")
-    world.monkeypatch.setenv("IDENTITY_HEADER", world.entra.identity_header)
+    with world.monkeypatch.context() as patched:
+        patched.setattr(import_steps, "LARGE", 500)  # bytes; 8 MiB would take long here
+        wake_and_die(world, lane, "shared.reservations.reserve.reserve")
     (run,) = world.all_open_runs()
     assert run.package is not None
 
@@ -166,57 +122,3 @@ def test_a_large_upload_is_saved_so_that_a_crash_does_not_repeat_it(
     (ended,) = world.ended_runs()
     assert ended.submissions[0].blob_name == run.package.blob_name
     assert upload.LARGE == 8 * 1024 * 1024
-
-
-def test_ids_that_were_lost_stay_on_the_run_until_it_has_ended(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE)
-    world.faults.add(fno_fault("ImportFromPackage", faults.status(500), times=3))
-    world.faults.add(fno_fault("ImportFromPackage", BUSY, nth=4, times=2))
-    begin(world)
-
-    world.run_until_quiet(at_most_s=3600)
-
-    (run,) = world.ended_runs()
-    assert [each.fenced is not None for each in run.submissions] == [True] * 3 + [False] * 3
-    assert [each.never_began for each in run.submissions] == [False] * 3 + [True] * 2 + [False]
-
-
-def test_a_run_that_is_cancelled_after_a_crash_at_the_submit_gives_the_project_back_in_the_end(
-    make_world: MakeWorld,
-) -> None:
-    world = make_world(settings=IN_ONE_LANE)
-    lane = begin(world)
-    as_soon_as(world, State.SUBMITTING, lambda _: die())
-    with pytest.raises(Killed):
-        world.wake(lane)
-    new_process(world)
-    (row,) = world.services.index.open_rows()
-    answer = actions.cancel(row.address, ME, world.services)
-    assert answer is not None
-    assert answer.done
-    world.put("USMF_2.zip")
-    world.look()
-
-    for _ in range(14):
-        let_pass(world, lane, timedelta(minutes=1))
-        do_duties(world.services)
-
-    assert world.imports() == [("USMF", 1)]
-    assert "USMF_1.zip" in world.files("Error")
-    assert world.files("Success") == ["USMF_2.zip"]
-    assert set(world.services.reservations.holders().values()) <= {""}
-
-
-def test_data_projects_whose_names_differ_in_case_are_one(make_world: MakeWorld) -> None:
-    world = make_world(settings=ALERTS, speed=Speed(seconds_per_execution=300.0))  # each package names its own project
-    world.put("USMF_1.zip", build_package(data_project="Customers"))
-    world.look()
-    (lane,) = world.heads()
-    let_pass(world, lane, timedelta(seconds=30))
-    (run,) = world.all_open_runs()
-    other = replace(run, run_id="0123456789ab", data_project="CUSTOMERS")
-
-    with pytest.raises(reserve.NameReserved):
-        reserve.reserve(other, world.fno.url, "CUSTOMERS-1", world.services)
-    assert reserve.reserve(other, "https://another.example", "CUSTOMERS-1", world.services).reserved
-    look_and_finish(world)

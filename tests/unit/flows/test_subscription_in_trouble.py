@@ -101,22 +101,6 @@ def test_a_file_is_imported_once_within_a_minutes_look_when(
     assert len(world.onedrive.subscriptions) == 1
 
 
-def test_a_refused_subscription_is_told_once_and_made_when_it_is_permitted(make_notified: MakeNotified) -> None:
-    world = make_notified(ALERT_RECIPIENT="ops@contoso.com", ALERT_SENDER="app@contoso.com")
-    _is_refused(world, Receiver())
-    for _ in range(3):
-        with pytest.raises(AppError):
-            do_duties(world.services)
-        world.clock.advance(60)
-    assert len(world.mails()) == 1
-
-    world.faults.clear()
-    do_duties(world.services)
-
-    assert len(world.onedrive.subscriptions) == 1
-    assert len(world.mails()) == 1
-
-
 def _the_subscription(world: World) -> str:
     (subscription,) = world.onedrive.subscriptions
     return subscription.subscription_id

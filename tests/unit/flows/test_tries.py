@@ -6,26 +6,17 @@ import pytest
 
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Behaviour, Speed
-from operations import actions, run_view
+from operations import actions
 from operations.actions import Requester
 from shared import execution
+from shared.runs.addresses import address_of
 from shared.runs.run import Run
 from shared.runs.states import Outcome, State
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.trouble import ALERTS, as_soon_as, fno_fault, graph_fault, let_pass, look_and_finish
+from tests.unit.flows.trouble import IN_ONE_LANE, as_soon_as, begin, fno_fault, graph_fault, let_pass, offered
 from tests.world import World
 
 ME = Requester(by="Ada", why="a reason")
-IN_ONE_LANE = {"IMPORT_DATA_PROJECT": "Asset-Major-Types", **ALERTS}
-
-
-def begin(world: World, *names: str) -> str:
-    """Put files into Input and return their lane."""
-    for name in names or ("USMF_1.zip",):
-        world.put(name)
-    world.look()
-    (lane,) = world.heads()
-    return lane
 
 
 def only(world: World) -> Run:
@@ -37,13 +28,11 @@ def only(world: World) -> Run:
 @pytest.mark.parametrize(
     "fault",
     [
-        fno_fault("ImportFromPackage", faults.status(500, body={"Message": "An error has occurred."}), times=None),
-        fno_fault("ImportFromPackage", faults.status(503), times=None),
         fno_fault("GetAzureWriteUrl", faults.status(500), times=None),
         fno_fault("GetExecutionSummaryStatus", faults.status(500), times=None),
         graph_fault("PATCH", "/items/", faults.status(503), times=None),
     ],
-    ids=["submit 500", "submit 503", "write url 500", "status 500", "move 503"],
+    ids=["write url 500", "status 500", "move 503"],
 )
 def test_a_person_is_told_after_about_fifteen_minutes_whatever_states_come_between(
     make_world: MakeWorld, fault: faults.Fault
@@ -64,35 +53,24 @@ def test_a_person_is_told_after_about_fifteen_minutes_whatever_states_come_betwe
     assert timedelta(minutes=14) < run.problem.since - began < timedelta(minutes=19)
 
 
-def test_a_submit_that_always_fails_is_not_repeated_for_ever(make_world: MakeWorld) -> None:
+def test_a_person_is_asked_after_five_lost_submits_and_may_submit_again(make_world: MakeWorld) -> None:
     world = make_world(settings=IN_ONE_LANE)
     world.faults.add(fno_fault("ImportFromPackage", faults.status(500), times=None))
     lane = begin(world)
-
-    let_pass(world, lane, timedelta(hours=6))
-
+    let_pass(world, lane, timedelta(hours=2))
     assert world.calls("ImportFromPackage") == execution.LOST_SUBMITS
     run = only(world)
     assert run.state is State.SUBMITTING
     assert run.problem is not None
     assert "5 times in a row" in run.problem.text
     assert any("Submit again" in mail.content for mail in world.mails())
-
-
-def test_a_person_may_submit_again_after_five_lost_submits(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE)
-    world.faults.add(fno_fault("ImportFromPackage", faults.status(500), times=None))
-    lane = begin(world)
-    let_pass(world, lane, timedelta(hours=2))
     world.faults.clear()
     let_pass(world, lane, timedelta(hours=1))
     assert world.imports() == []
-    (row,) = world.services.index.open_rows()
-    view = run_view.find_run(row.address, world.services)
-    assert isinstance(view, run_view.RunView)
-    assert {"submit-again", "give-up"} <= {offer.verb.value for offer in view.actions}
+    address = address_of(only(world))
+    assert {"submit-again", "give-up"} <= offered(world, address)
 
-    answer = actions.submit_again(row.address, ME, world.services)
+    answer = actions.submit_again(address, ME, world.services)
     assert answer is not None
     assert answer.done
     world.run_until_quiet()
@@ -121,78 +99,7 @@ def test_a_lost_submit_that_f_and_o_shows_after_all_is_found_and_not_sent_again(
     assert [run.outcome for run in world.ended_runs()] == [Outcome.SUCCEEDED]
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        fno_fault("GetAzureWriteUrl", faults.status(401), times=None),
-        fno_fault("GetAzureWriteUrl", faults.status(500), times=None),
-        graph_fault("PATCH", "/items/", faults.status(503), times=None),
-        graph_fault("PATCH", "/items/", faults.status(423), times=None),
-    ],
-    ids=["401", "500 of F&O", "503 of OneDrive", "423"],
-)
-def test_waits_grow_to_five_minutes_for_every_kind_of_error(make_world: MakeWorld, fault: faults.Fault) -> None:
-    world = make_world(settings=IN_ONE_LANE)
-    world.faults.add(fault)
-    lane = begin(world)
-    waits: list[float] = []
-    while len(waits) < 12:
-        let_pass(world, lane, world.heads()[lane] - world.clock.now())
-        waits.append((world.heads()[lane] - world.clock.now()).total_seconds())
-    assert waits[0] <= 5
-    assert waits[-1] == pytest.approx(300, abs=1)
-
-
-def test_waiting_for_the_import_lock_or_for_a_grace_time_is_no_failure(
-    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("shared.azure_storage.import_lock.LOCK_WAIT_S", 0.0)
-    world = make_world(settings=IN_ONE_LANE)
-    lane = begin(world)
-    with world.new_process().import_lock(world.fno.url):
-        let_pass(world, lane, timedelta(minutes=5))
-
-    run = only(world)
-    assert run.state is State.CLAIMED
-    assert run.submissions == ()
-    assert run.failing_since is None
-    assert run.waits is not None
-    assert run.waits.since < world.clock.now() - timedelta(minutes=4)
-    assert world.mails() == []
-    world.run_until_quiet()
-    assert world.imports() == [("USMF", 1)]
-
-
 # Counts that decide something
-
-
-def test_five_other_failures_and_one_not_found_lose_no_file(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE)
-    world.faults.add(fno_fault("GetAzureWriteUrl", faults.status(500), times=5))
-    lane = begin(world)
-    let_pass(world, lane, timedelta(minutes=1))
-    assert only(world).attempts == 5
-    missing = {"error": {"code": "itemNotFound", "message": "not found"}}
-    world.faults.add(graph_fault("GET", "/items/[^/]+$", faults.status(404, body=missing)))
-
-    world.run_until_quiet()
-
-    assert world.imports() == [("USMF", 1)]
-    assert [run.outcome for run in world.ended_runs()] == [Outcome.SUCCEEDED]
-
-
-def test_before_a_file_counts_as_gone_the_folders_are_listed(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE)
-    world.faults.add(fno_fault("GetAzureWriteUrl", faults.status(500)))
-    lane = begin(world)
-    let_pass(world, lane, timedelta(seconds=1))
-    missing = {"error": {"code": "itemNotFound", "message": "not found"}}
-    world.faults.add(graph_fault("GET", "/items/[^/]+$", faults.status(404, body=missing), times=8))
-
-    world.run_until_quiet()
-
-    assert world.imports() == [("USMF", 1)]
-    assert [run.outcome for run in world.ended_runs()] == [Outcome.SUCCEEDED]
 
 
 def test_answers_before_a_step_that_went_well_do_not_count_when_the_next_step_misses_the_file(
@@ -234,28 +141,6 @@ def test_a_file_that_is_gone_is_let_go_after_five_answers(make_world: MakeWorld)
 # Executions
 
 
-def test_an_execution_that_f_and_o_accepted_and_never_shows_is_told_soon_in_its_own_words(
-    make_world: MakeWorld,
-) -> None:
-    world = make_world(settings=IN_ONE_LANE)
-    hidden = faults.status(400, body={"error": {"innererror": {"message": "Execution was not found"}}})
-    world.faults.add(fno_fault("GetExecutionSummaryStatus", hidden, times=None))
-    world.faults.add(fno_fault("DataManagementExecutionJobDetails", faults.status(200, body={"value": []}), times=None))
-    lane = begin(world)
-
-    let_pass(world, lane, timedelta(minutes=16))
-
-    (mail,) = world.mails()
-    assert "does not know it" in mail.content
-    assert "has been working on" not in mail.content
-    let_pass(world, lane, timedelta(hours=3))
-    assert world.calls("ImportFromPackage") == 1
-    (row,) = world.services.index.open_rows()
-    view = run_view.find_run(row.address, world.services)
-    assert isinstance(view, run_view.RunView)
-    assert "give-up" in {offer.verb.value for offer in view.actions}
-
-
 def test_an_execution_id_that_f_and_o_may_still_show_is_never_dropped(make_world: MakeWorld) -> None:
     world = make_world(settings=IN_ONE_LANE)
     world.faults.add(fno_fault("ImportFromPackage", faults.status(500), times=1))
@@ -273,16 +158,9 @@ def test_an_execution_id_that_f_and_o_may_still_show_is_never_dropped(make_world
     assert sum(each.never_began for each in run.submissions) == execution.REFUSED_KEPT
 
 
-@pytest.mark.parametrize("behaviour", [Behaviour(outcome="Unknown")])
-def test_an_execution_of_unknown_status_is_never_sent_again(make_world: MakeWorld, behaviour: Behaviour) -> None:
-    world = make_world(settings=IN_ONE_LANE, behaviour=behaviour, speed=Speed(seconds_per_execution=3600.0))
+def test_an_execution_of_unknown_status_is_never_sent_again(make_world: MakeWorld) -> None:
+    unknown = Behaviour(outcome="Unknown")
+    world = make_world(settings=IN_ONE_LANE, behaviour=unknown, speed=Speed(seconds_per_execution=3600.0))
     lane = begin(world)
     let_pass(world, lane, timedelta(minutes=50))
     assert world.calls("ImportFromPackage") == 1
-
-
-def test_another_file_is_not_kept_by_a_file_that_was_imported_under_two_rows(world: World) -> None:
-    world.put("USMF_1.zip")
-    world.put("USMF_2.zip")
-    look_and_finish(world)
-    assert len(world.imports()) == 2

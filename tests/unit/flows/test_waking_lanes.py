@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -29,24 +30,17 @@ def test_a_lane_whose_wake_up_was_lost_is_woken_once_at_each_tick(world: World) 
     world.keep_watch()
     (lane,) = world.heads()
 
-    world.clock.advance(wake.OVERDUE_S + 1)
+    world.clock.advance(wake.OVERDUE_S - 1)
+    world.keep_watch()
+    assert world.wakes_of_lanes() == [(lane, 0)]
+
+    world.clock.advance(2)
     world.keep_watch()
     assert world.wakes_of_lanes() == [(lane, 0)] * 2
 
     world.clock.advance(60)
     world.keep_watch()
     assert world.wakes_of_lanes() == [(lane, 0)] * 3
-
-
-def test_a_lane_that_is_not_overdue_is_left_alone(world: World) -> None:
-    world.put("USMF_1.zip")
-    world.keep_watch()
-    (lane,) = world.heads()
-    world.clock.advance(wake.OVERDUE_S - 1)
-
-    world.keep_watch()
-
-    assert world.wakes_of_lanes() == [(lane, 0)]
 
 
 def test_a_lane_whose_head_waits_is_left_alone_however_long_the_others_have_waited(world: World) -> None:
@@ -95,12 +89,23 @@ def test_a_lane_whose_long_wait_ends_before_the_next_tick_is_woken_in_time(make_
     assert 60 <= delay_s - wake.AFTER_DUE_S + 1 <= 61
 
 
-def test_a_lane_that_has_a_message_of_its_own_is_not_woken_by_the_timer_too(make_world: MakeWorld) -> None:
-    world = with_lanes_that_wait(make_world, 40)
+@pytest.mark.parametrize(
+    ("waits_s", "passed_s", "delays_s"),
+    [
+        pytest.param([40], 0, [], id="a lane has a message of its own"),
+        *[pytest.param([60], late_s, [0], id=f"a tick comes after {late_s} s") for late_s in (62.0, 70.0, 89.0)],
+        pytest.param([60, 105], 95, [0, pytest.approx(12, abs=0.5)], id="one lane is overdue, another is due later"),
+    ],
+)
+def test_the_timer_wakes_each_lane_in_time_and_none_too_often_if(
+    make_world: MakeWorld, waits_s: list[float], passed_s: float, delays_s: list[Any]
+) -> None:
+    world = with_lanes_that_wait(make_world, *waits_s)
+    world.clock.advance(passed_s)
 
     world.keep_watch()
 
-    assert world.wakes_of_lanes() == []
+    assert sorted(delay_s for _, delay_s in world.wakes_of_lanes()) == delays_s
 
 
 def test_a_message_of_its_own_that_waits_below_a_minute_and_the_timer_overlap_without_a_gap(
@@ -122,25 +127,6 @@ def test_lanes_whose_waits_end_at_about_the_same_time_share_a_message(make_world
 
     messages = [(len(text.splitlines()), round(delay_s)) for text, delay_s in world.wakes_of_lanes()]
     assert sorted(messages) == [(1, 57), (5, 10), (wake.LANES_IN_MESSAGE, 9)]
-
-
-@pytest.mark.parametrize("tick_s", [62.0, 70.0, 89.0])
-def test_a_lane_whose_wait_ended_just_before_a_late_tick_is_woken_by_that(make_world: MakeWorld, tick_s: float) -> None:
-    world = with_lanes_that_wait(make_world, 60)
-    world.clock.advance(tick_s)
-
-    world.keep_watch()
-
-    assert [delay_s for _, delay_s in world.wakes_of_lanes()] == [0]
-
-
-def test_what_is_overdue_does_not_wait_for_a_lane_that_is_due_later(make_world: MakeWorld) -> None:
-    world = with_lanes_that_wait(make_world, 60, 105)
-    world.clock.advance(95)
-
-    world.keep_watch()
-
-    assert sorted(round(delay_s) for _, delay_s in world.wakes_of_lanes()) == [0, 12]
 
 
 def test_a_lane_that_fails_in_a_message_of_several_is_logged_and_comes_again_alone(
