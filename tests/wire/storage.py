@@ -113,7 +113,7 @@ CALLS: Final = (
     ),
     StorageCall(
         operation="Create Container",
-        modules=frozenset({"alerts", "azure_storage", "reservations", "runs"}),
+        modules=frozenset({"azure_storage"}),
         calls=frozenset({"create_container"}),
         method="PUT",
         path="{container}?restype=container",
@@ -125,7 +125,7 @@ CALLS: Final = (
     ),
     StorageCall(
         operation="List Blobs",
-        modules=frozenset({"alerts", "azure_storage", "reservations", "runs"}),
+        modules=frozenset({"azure_storage"}),
         calls=frozenset({"list_blobs", "list_blob_names"}),
         method="GET",
         path="{container}?restype=container&comp=list&prefix={prefix}",
@@ -139,7 +139,7 @@ CALLS: Final = (
     ),
     StorageCall(
         operation="Lease Blob",
-        modules=frozenset({"azure_storage", "runs"}),
+        modules=frozenset({"azure_storage"}),
         calls=frozenset({"acquire_lease", "renew", "release"}),
         method="PUT",
         path="{container}/{blob}?comp=lease",
@@ -151,7 +151,7 @@ CALLS: Final = (
     ),
     StorageCall(
         operation="Put Blob",
-        modules=frozenset({"alerts", "azure_storage", "reservations", "runs"}),
+        modules=frozenset({"azure_storage"}),
         calls=frozenset({"upload_blob"}),
         method="PUT",
         path="{container}/{blob}",
@@ -200,7 +200,7 @@ CALLS: Final = (
     ),
     StorageCall(
         operation="Get Blob",
-        modules=frozenset({"alerts", "azure_storage", "reservations", "runs"}),
+        modules=frozenset({"azure_storage"}),
         calls=frozenset({"download_blob"}),
         method="GET",
         path="{container}/{blob}",
@@ -212,7 +212,7 @@ CALLS: Final = (
     ),
     StorageCall(
         operation="Delete Blob",
-        modules=frozenset({"alerts", "azure_storage", "reservations", "runs"}),
+        modules=frozenset({"azure_storage"}),
         calls=frozenset({"delete_blob"}),
         method="DELETE",
         path="{container}/{blob}",

@@ -9,7 +9,7 @@ from typing import Final
 SHARED: Final = Path(__file__).resolve().parents[2] / "shared"
 # The folders and modules that make calls of their own; clients/http makes everybody's.
 CALLERS: Final = ("alerts/channels", "clients/blobs", "clients/entra", "clients/fno", "clients/graph")
-STORAGE_CALLERS: Final = ("alerts", "azure_storage", "clients/blobs", "reservations", "runs")
+STORAGE_CALLERS: Final = ("azure_storage/container", "azure_storage/queue", "clients/blobs")
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,10 @@ def _parameters(function: ast.FunctionDef) -> list[ast.arg]:
 
 
 def methods_called(source: str) -> set[str]:
-    """Return the names of all methods that a module calls."""
-    return {
-        node.func.attr
-        for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
-    }
+    """Return the names of all methods that a module calls, or hands over to be called."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    called = [each for call in calls for each in (call.func, *call.args) if isinstance(each, ast.Attribute)]
+    return {each.attr for each in called}
 
 
 def source_of(module: str) -> str:
