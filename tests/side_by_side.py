@@ -26,7 +26,7 @@ LONGEST_FIRST: Final = (
     "tests/unit/local_cloud/functions_host/",
     "tests/faults/",
     "tests/exploration/",
-    "tests/unit/flows/",
+    "tests/flows/",
 )
 
 

@@ -1,3 +1,3 @@
 """The worlds of the flows' tests."""
 
-from tests.unit.flows.conftest import make_world, world  # noqa: F401
+from tests.flows.conftest import make_world, world  # noqa: F401

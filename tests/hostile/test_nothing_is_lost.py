@@ -5,10 +5,10 @@ import pytest
 from local_cloud import faults
 from local_cloud.faults import Action, Fault
 from shared.runs.states import Outcome
+from tests.flows.conftest import MakeWorld
 from tests.hostile.answers import AnswerTable, of_fault
 from tests.hostile.test_packages import CASES
 from tests.packages import build_package
-from tests.unit.flows.conftest import MakeWorld
 from tests.world import World
 
 # One of each kind of refusal, and names that company_of refuses.

@@ -1,0 +1,150 @@
+"""A record that cannot be read is shown and reported; everything else goes on."""
+
+import json
+
+import pytest
+
+from inbound_trigger.keep_watch import do_duties
+from operations import actions, list_view, run_view
+from operations.actions import Requester
+from operations.filters import Filters
+from shared.health import checks
+from shared.health.health import Grade
+from shared.runs import wake
+from shared.runs.states import State
+from tests.flows.conftest import MakeWorld
+from tests.flows.trouble import ALERTS, as_soon_as, records
+from tests.world import World
+
+ME = Requester(by="Ada", why="it is broken")
+TWO_FLOWS = {
+    "INTEGRATIONS": json.dumps(
+        {
+            "imports": [
+                {"name": "one", "inputFolder": "Input", "dataProject": "Asset-Major-Types"},
+                {"name": "two", "inputFolder": "Two/Input", "dataProject": "Customers"},
+            ]
+        }
+    ),
+    **ALERTS,
+}
+
+
+def damage(world: World, place: str, how: str) -> None:
+    """Damage the record of an open run."""
+    with records(world) as container:
+        blob = container.get_blob_client(f"open/{place}")
+        content = json.loads(blob.download_blob().readall())
+        metadata: dict[str, str] | None = dict(blob.get_blob_properties().metadata or {})
+        assert metadata is not None
+        metadata.pop("whole", None)
+        body: bytes | None = None
+        match how:
+            case "newer":
+                content["format"] = 99
+            case "unknown state":
+                content["state"] = "teleporting"
+                metadata["state"] = "teleporting"
+            case "no metadata":
+                metadata = None
+            case "broken JSON":
+                body = b'{"format": 2, "run_id'
+            case "wrong types":
+                content["submissions"] = "none"
+        blob.upload_blob(body or json.dumps(content).encode(), overwrite=True, metadata=metadata)
+
+
+HOW = ["newer", "unknown state", "no metadata", "broken JSON", "wrong types"]
+
+
+def a_damaged_one(world: World, how: str, state: State = State.FOUND) -> str:
+    """Damage the record of a run in a state, in front of another file of its lane; return its place."""
+    world.put("USMF_1.zip")
+    world.look()
+    (place,) = ["/".join(place) for place in world.services.store.open_places()]
+    if state is not State.FOUND:
+        as_soon_as(world, state, lambda run: damage(world, place, how))
+        world.wake(place.split("/")[0])
+        world.let_leases_run_out()
+    else:
+        damage(world, place, how)
+    world.clock.advance(1)
+    world.put("USMF_2.zip")
+    (world.folder / "Two" / "Input").mkdir(parents=True, exist_ok=True)
+    other = world.folder / "Two" / "Input" / "USMF_3.zip"
+    other.write_bytes((world.folder / "Input" / "USMF_2.zip").read_bytes())
+    world.look()
+    return place
+
+
+def minutes_go_by(world: World, minutes: int) -> None:
+    """Let time pass, with the minute's timer; lanes are woken a few times, whether that helps or not."""
+    for _ in range(minutes):
+        for _ in range(4):
+            for lane in list(world.heads()):
+                world.wake(lane)
+            world.clock.advance(15)
+        do_duties(world.services)
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_it_is_reported_and_shown_and_other_lanes_pages_health_and_the_timer_go_on(
+    make_world: MakeWorld, how: str
+) -> None:
+    world = make_world(settings=TWO_FLOWS)
+    place = a_damaged_one(world, how)
+
+    minutes_go_by(world, 4)
+
+    assert world.files("Two/Success") == ["USMF_3.zip"]
+    (mail,) = [mail for mail in world.mails() if "damaged" in mail.subject]
+    assert place in mail.content
+    listed = list_view.list_runs(Filters(), "", world.services)
+    assert any(line.run.damage for line in listed.under_way)
+    found = checks.check_health(lambda: world.services)
+    assert found.grade is Grade.PROBLEM
+    assert any("damaged" in check.message or "damaged" in check.name for check in found.checks)
+
+
+def test_a_person_may_put_it_aside_and_nothing_is_deleted(make_world: MakeWorld) -> None:
+    world = make_world(settings=TWO_FLOWS)
+    place = a_damaged_one(world, "broken JSON", State.EXECUTING)
+    minutes_go_by(world, 2)
+    (address,) = [row.address for row in world.services.index.open_rows() if row.file_name == "USMF_1.zip"]
+    view = run_view.find_run(address, world.services)
+    assert isinstance(view, run_view.DamagedView)
+    assert [offer.verb.value for offer in view.actions] == ["put-aside"]
+
+    answer = actions.put_aside(address, ME, world.services)
+
+    assert answer is not None
+    assert answer.done
+    with records(world) as container:
+        assert container.download_blob(f"damaged/{place}").readall() == b'{"format": 2, "run_id'
+    world.clock.advance(3600)
+    minutes_go_by(world, 20)
+    assert world.files("Success") == ["USMF_2.zip"]
+    do_duties(world.services)
+    assert any(mail.subject.startswith("Resolved: ") and "damaged" in mail.subject for mail in world.onedrive.mails)
+
+
+def test_a_record_that_can_be_read_is_not_put_aside(world: World) -> None:
+    world.put("USMF_1.zip")
+    world.look()
+    (row,) = world.services.index.open_rows()
+
+    answer = actions.put_aside(row.address, ME, world.services)
+
+    assert answer is not None
+    assert not answer.done
+    assert len(world.services.store.open_places()) == 1
+
+
+def test_a_lane_is_not_asked_again_and_again_for_a_record_that_cannot_be_read(make_world: MakeWorld) -> None:
+    world = make_world(settings=TWO_FLOWS)
+    place = a_damaged_one(world, "wrong types", State.EXECUTING)
+    world.wakes.sent.clear()
+    for _ in range(5):
+        world.wake(place.split("/")[0])
+    assert world.wakes.sent == []
+    assert wake.wake_lanes(world.services.store.open_lanes(), world.services) <= 2

@@ -1,0 +1,163 @@
+"""A file has one open run, whatever flow, lane or name it was found under, and is imported once."""
+
+import json
+import os
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from local_cloud import faults
+from local_cloud.finance_operations.knobs import Speed
+from shared.config.integrations import ImportFlow
+from shared.runs.addresses import sort_key_of
+from shared.runs.states import Outcome, State
+from shared.scan import scan
+from tests.flows.conftest import MakeWorld
+from tests.flows.trouble import ALERTS, begin, fno_fault, let_pass
+from tests.world import PROJECT, World
+
+TAKEN_OUT = "taken out"
+
+
+def flow(**keys: Any) -> dict[str, str]:
+    """Return settings of one import."""
+    return {"INTEGRATIONS": json.dumps({"imports": [{"inputFolder": "Input", **keys}]}), **ALERTS}
+
+
+BEFORE = flow(name="first", dataProject=PROJECT)
+CHANGED = {
+    "another flow": flow(name="second", dataProject=PROJECT),
+    "another lane": flow(name="first", dataProject="asset-major-TYPES-2"),
+    "other folders": flow(name="third", processingFolder="Other/Processing", successFolder="Success"),
+}
+
+
+def two_scans_at_once(world: World, between: Any) -> None:
+    """Let a scan begin and find, something happen and another process scan, and only then the first one open its runs.
+
+    Both know of no open run.
+    """
+    first, opening = world.services, scan._open_runs_for
+
+    def late(flow: ImportFlow, files: Any, known: Any, services: Any) -> int:
+        world.monkeypatch.setattr(scan, "_open_runs_for", opening)
+        between()
+        second = world.new_process()
+        scan.open_new_runs(second)
+        return opening(flow, files, known, first)
+
+    world.monkeypatch.setattr(scan, "_open_runs_for", late)
+    scan.open_new_runs(first)
+
+
+def finish_all(world: World, *settings: dict[str, str]) -> None:
+    """Let every lane run to its end, in turn under the settings that were there at some time."""
+    for each in settings:
+        world._more_settings = each
+        world.services = world.new_process()
+        for lane in list(world.heads()):
+            let_pass(world, lane, timedelta(minutes=2))
+
+
+@pytest.mark.parametrize("changed", CHANGED.values(), ids=list(CHANGED))
+@pytest.mark.parametrize("newer_goes_first", [True, False])
+def test_two_scans_with_different_settings_import_a_file_once(
+    make_world: MakeWorld, changed: dict[str, str], *, newer_goes_first: bool
+) -> None:
+    world = make_world(settings=BEFORE)
+    world.put("USMF_1.zip")
+
+    two_scans_at_once(world, lambda: setattr(world, "_more_settings", changed))
+    assert 1 <= len(world.all_open_runs()) <= 2
+    finish_all(world, *((changed, BEFORE) if newer_goes_first else (BEFORE, changed)))
+    assert world.heads() == {}
+
+    assert world.imports() == [("USMF", 1)]
+    assert world.files("Success") == ["USMF_1.zip"]
+    assert sorted(run.outcome for run in world.ended_runs() if run.outcome)[0] is Outcome.SUCCEEDED
+    assert [run.reason for run in world.ended_runs() if TAKEN_OUT in run.reason] == []
+
+
+def test_a_file_that_is_renamed_and_touched_between_two_scans_is_imported_once(make_world: MakeWorld) -> None:
+    world = make_world(settings=BEFORE)
+    world.put("USMF_1.zip")
+
+    def rename() -> None:
+        drive = f"drives/{world.onedrive.drive_id}"
+        folder_id, onedrive = world.services.folders.find(drive, "/Input"), world.services.onedrive(drive)
+        (item,) = onedrive.list_files(folder_id)
+        onedrive.move(item.item_id, to_folder_id=folder_id, name="USMF_one.zip", etag=None)
+        os.utime(world.folder / "Input" / "USMF_one.zip", (1_700_000_000, 1_700_000_000))
+
+    two_scans_at_once(world, rename)
+    assert len(world.all_open_runs()) == 2
+    world.run_until_quiet(at_most_s=7200)
+
+    assert world.imports() == [("USMF", 1)]
+    assert world.files("Success") == ["USMF_one.zip"]
+    assert len({run.file.item_id for run in world.ended_runs()}) == 1
+    assert [run.reason for run in world.ended_runs() if TAKEN_OUT in run.reason] == []
+
+
+@pytest.mark.parametrize("executing_s", [10.0, 600.0], ids=["it has ended", "it is with F&O"])
+@pytest.mark.parametrize(
+    ("place", "another_lane"),
+    [(timedelta(days=-1), ""), (timedelta(), ""), (timedelta(days=-1), "in-another"), (timedelta(), "in-another")],
+    ids=["in front", "behind", "in front in another lane", "behind in another lane"],
+)
+def test_a_second_run_of_a_file_says_that_it_was_imported_and_never_that_it_was_taken_out(
+    make_world: MakeWorld, executing_s: float, place: timedelta, another_lane: str
+) -> None:
+    world = make_world(settings=BEFORE, speed=Speed(seconds_per_execution=executing_s))
+    world.put("USMF_1.zip")
+    world.look()
+    (run,) = world.all_open_runs()
+    (lane,) = world.heads()
+    let_pass(world, lane, timedelta(seconds=30))
+    order = sort_key_of(world.clock.now() + place, run.file.item_id)
+    second = replace(run, run_id="0123456789ab", sort_key=order, lane=another_lane or lane)
+    world.services.store.create(second)
+
+    world.run_until_quiet(at_most_s=7200)
+
+    assert world.imports() == [("USMF", 1)]
+    ended = next(each for each in world.ended_runs() if each.run_id == second.run_id)
+    assert ended.outcome is Outcome.WITHDRAWN
+    assert TAKEN_OUT not in ended.reason
+    assert "already in" in ended.reason or "imports it" in ended.reason
+
+
+def test_a_file_in_processing_is_imported_though_the_settings_name_another_folder_by_now(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(settings=BEFORE)
+    lane = begin(world)
+    world.faults.add(fno_fault("GetAzureWriteUrl", faults.status(503), times=None))
+    let_pass(world, lane, timedelta(seconds=20))
+    (run,) = world.all_open_runs()
+    assert run.state is State.CLAIMED
+    world.faults.clear()
+    world._more_settings = flow(name="first", dataProject=PROJECT, processingFolder="New/Processing")
+    world.services = world.new_process()
+
+    world.run_until_quiet(at_most_s=7200)
+
+    assert world.imports() == [("USMF", 1)]
+    assert world.files("Success") == ["USMF_1.zip"]
+
+
+def test_a_run_in_a_lane_that_the_settings_do_not_name_any_more_goes_on(make_world: MakeWorld) -> None:
+    world = make_world(settings=BEFORE)
+    lane = begin(world)
+    world._more_settings = flow(name="first", dataProject="Another")
+    world.services = world.new_process()
+    world.put("USMF_2.zip")
+    assert world.look() == 1
+    assert len(world.heads()) == 2
+
+    world.run_until_quiet(at_most_s=7200)
+
+    assert sorted(world.files("Success")) == ["USMF_1.zip", "USMF_2.zip"]
+    assert lane not in world.heads()
