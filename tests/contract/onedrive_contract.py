@@ -100,9 +100,6 @@ class OneDriveContract:
             assert item.web_url.startswith("http")
         assert got.download_url is not None
 
-    def test_an_empty_folder_lists_nothing(self, target: OneDriveTarget) -> None:
-        assert target.names() == []
-
     def test_a_listing_holds_the_files_of_a_folder_and_neither_folders_nor_what_is_in_them(
         self, target: OneDriveTarget
     ) -> None:
@@ -203,13 +200,6 @@ class OneDriveContract:
         assert moved.quick_xor_hash == item.quick_xor_hash
         assert target.onedrive.get(item.item_id).etag == moved.etag
 
-    def test_a_file_can_get_another_name_on_its_way(self, target: OneDriveTarget) -> None:
-        item, folder = target.put("USMF_1.zip"), target.subfolder()
-
-        target.onedrive.move(item.item_id, to_folder_id=folder.item_id, name="USMF_1 (a1).zip", etag=item.etag)
-
-        assert target.names(folder) == ["USMF_1 (a1).zip"]
-
     def test_a_file_can_be_moved_whatever_version_it_is(self, target: OneDriveTarget) -> None:
         item, folder = target.put("USMF_1.zip"), target.subfolder()
         target.onedrive.upload_small(target.folder.item_id, "USMF_1.zip", b"another", replace=True)
@@ -222,7 +212,7 @@ class OneDriveContract:
         item, folder = target.put("USMF_1.zip"), target.subfolder()
         target.onedrive.upload_small(target.folder.item_id, "USMF_1.zip", b"another", replace=True)
 
-        with pytest.raises(ItemChanged):
+        with pytest.raises(ItemChanged, match=r"USMF_1\.zip"):
             target.onedrive.move(item.item_id, to_folder_id=folder.item_id, name="USMF_1.zip", etag=item.etag)
 
         assert (target.names(), target.names(folder)) == (["USMF_1.zip"], [])
@@ -232,7 +222,7 @@ class OneDriveContract:
         item, folder = target.put("USMF_1.zip"), target.subfolder()
         other = target.onedrive.upload_small(folder.item_id, there, b"an earlier one", replace=False)
 
-        with pytest.raises(NameTaken):
+        with pytest.raises(NameTaken, match=r"USMF_1\.zip"):
             target.onedrive.move(item.item_id, to_folder_id=folder.item_id, name="USMF_1.zip", etag=item.etag)
 
         assert target.names() == ["USMF_1.zip"]
@@ -466,9 +456,3 @@ class OneDriveContract:
             package.file.seek(UNIT)
             assert package.file.read(5000) == content[UNIT : UNIT + 5000]
             assert b"".join(package.chunks()) == content
-
-    def test_a_moved_file_is_downloaded_from_where_it_is(self, target: OneDriveTarget) -> None:
-        item, folder = target.put("USMF_1.zip", b"content"), target.subfolder()
-        target.onedrive.move(item.item_id, to_folder_id=folder.item_id, name="USMF_1.zip", etag=item.etag)
-
-        assert target.content(item.item_id) == b"content"

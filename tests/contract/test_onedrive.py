@@ -56,15 +56,6 @@ def test_a_token_that_is_refused_is_replaced_once_and_the_call_made_again(
     assert graph.statuses("GET", "/children") == [401, 200]
 
 
-def test_a_token_for_another_service_needs_a_person(graph: SimulatedGraph) -> None:
-    onedrive = graph.onedrive(token=graph.identity.token("https://contoso.operations.dynamics.com"))
-
-    with pytest.raises(NeedsPerson, match="sign-in"):
-        onedrive.drive_id()
-
-    assert graph.statuses("GET", "/drives/") == [401, 401]
-
-
 def test_a_signed_in_user_has_a_drive_and_an_app_by_itself_has_none(graph: SimulatedGraph) -> None:
     user = graph.identity.desk.issue(graph.simulator.graph_url, app_id="app", user="ada@contoso.onmicrosoft.com")
 
@@ -103,17 +94,6 @@ def test_a_folder_of_many_pages_is_listed_whole(target: OneDriveTarget, graph: S
     assert len(graph.statuses("GET", "/children")) == 4
 
 
-@pytest.mark.parametrize("size", [6, 7])
-def test_a_folder_whose_last_page_is_full_or_not_is_listed_once(
-    target: OneDriveTarget, graph: SimulatedGraph, size: int
-) -> None:
-    graph.knobs.page_size = 3
-    for number in range(size):
-        target.put(f"USMF_{number}.zip")
-
-    assert len(target.names()) == size
-
-
 def test_files_that_leave_while_they_are_listed_hide_none_of_the_others(
     target: OneDriveTarget, graph: SimulatedGraph
 ) -> None:
@@ -130,15 +110,6 @@ def test_files_that_leave_while_they_are_listed_hide_none_of_the_others(
     assert seen == [f"USMF_{number}.zip" for number in range(7)]
 
 
-def test_a_page_that_is_lost_is_asked_for_again(target: OneDriveTarget, graph: SimulatedGraph) -> None:
-    graph.knobs.page_size = 2
-    for number in range(5):
-        target.put(f"USMF_{number}.zip")
-    graph.fault("GET", "/children", faults.lost_after(), nth=2)
-
-    assert len(target.names()) == 5
-
-
 @pytest.mark.parametrize("fault", [faults.cut_body(), faults.garbage(), faults.status(502)])
 def test_a_listing_that_breaks_off_is_no_short_listing(
     target: OneDriveTarget, graph: SimulatedGraph, fault: faults.Action
@@ -150,16 +121,6 @@ def test_a_listing_that_breaks_off_is_no_short_listing(
 
     with pytest.raises(TryAgain):
         target.names()
-
-
-def test_a_listing_that_lags_shows_a_file_later(target: OneDriveTarget, graph: SimulatedGraph) -> None:
-    graph.knobs.listing_lag_s = 30
-    target.put("USMF_1.zip")
-    assert target.names() == []
-
-    graph.clock.pass_by(31)
-
-    assert target.names() == ["USMF_1.zip"]
 
 
 def test_a_listing_that_lags_shows_a_file_that_cannot_be_claimed_any_more(
@@ -174,19 +135,6 @@ def test_a_listing_that_lags_shows_a_file_that_cannot_be_claimed_any_more(
 
     with pytest.raises(ItemChanged):
         target.onedrive.move(listed.item_id, to_folder_id=folder.item_id, name="USMF_1.zip", etag=item.etag)
-
-
-def test_a_file_that_a_person_puts_on_the_drive_is_pending_until_it_has_rested(
-    target: OneDriveTarget, graph: SimulatedGraph
-) -> None:
-    graph.knobs.pending_s = 60.0
-    (graph.on_disk(target.folder) / "USMF_1.zip").write_bytes(b"half")
-
-    (item,) = target.onedrive.list_files(target.folder.item_id)
-    assert item.is_pending
-
-    graph.clock.pass_by(61)
-    assert not target.onedrive.get(item.item_id).is_pending
 
 
 def test_malware_is_told_and_where_it_is_found_meanwhile_the_file_is_refused(
@@ -444,20 +392,6 @@ def test_a_chunk_whose_answer_was_lost_can_simply_be_sent_again(
     assert target.content(item.item_id) == THREE_CHUNKS
 
 
-@pytest.mark.parametrize("fault", [faults.lost_after(), faults.status(504, handled=True)])
-def test_where_the_answer_to_the_last_chunk_was_lost_the_file_is_there(
-    target: OneDriveTarget, graph: SimulatedGraph, fault: faults.Action
-) -> None:
-    graph.content_fault("PUT", fault, nth=3)
-
-    with pytest.raises(TryAgain):
-        target.upload("USMF_1.zip", THREE_CHUNKS)
-
-    (item,) = target.onedrive.list_files(target.folder.item_id)
-    assert (item.name, item.size_bytes) == ("USMF_1.zip", len(THREE_CHUNKS))
-    assert item.quick_xor_hash == QuickXorHash(THREE_CHUNKS).base64()
-
-
 @pytest.mark.parametrize(("chunk_bytes", "sent_bytes"), [(2 * UNIT, UNIT), (len(THREE_CHUNKS), 100_001)])
 def test_of_a_chunk_that_broke_off_only_the_rest_is_sent(
     target: OneDriveTarget, graph: SimulatedGraph, chunk_bytes: int, sent_bytes: int
@@ -631,18 +565,6 @@ def test_a_server_that_does_not_know_ranges_is_read_rightly(target: OneDriveTarg
         package.file.seek(-100, 2)
         assert package.file.read() == content[-100:]
         assert b"".join(package.chunks()) == content
-
-
-def test_ranges_are_asked_for_where_only_a_part_is_read(target: OneDriveTarget, graph: SimulatedGraph) -> None:
-    item, content = large(target)
-    graph.faults.forget_calls()
-    assert item.download_url is not None
-
-    with open_package(item.download_url, item.size_bytes, target.downloads) as package:
-        package.file.seek(-100, 2)
-        assert package.file.read() == content[-100:]
-
-    assert {call.status for call in graph.faults.calls} == {206}
 
 
 def test_a_download_address_that_has_expired_is_asked_for_anew(target: OneDriveTarget, graph: SimulatedGraph) -> None:

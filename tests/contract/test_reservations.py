@@ -4,8 +4,6 @@ The suite needs nothing but an empty container; with another ``container`` fixtu
 """
 
 import threading
-import uuid
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,15 +11,13 @@ from typing import Any
 
 import pytest
 import requests
-from azure.storage.blob import BlobServiceClient, ContainerClient
-from requests.adapters import HTTPAdapter
+from azure.storage.blob import ContainerClient
 
 from shared.azure_storage.container import BlobContainer
-from shared.errors import NeedsPerson, RecordChanged, TryAgain
+from shared.errors import RecordChanged
 from shared.reservations.reservation import Reservation, ReservedExecution, RunRef, blob_name
 from shared.reservations.store import FOLDER, Reservations
 from shared.runs.store import RunStore
-from tests.faults.interception import _made
 
 NOW = datetime(2026, 11, 2, 8, 30, 0, 123456, tzinfo=UTC)
 ENVIRONMENT = "https://contoso.operations.dynamics.com"
@@ -211,60 +207,3 @@ def test_a_damaged_reservation_is_nobodys_and_keeps_its_name_taken(
 
 
 # Trouble
-
-
-def every_verb(reservations: Reservations) -> dict[str, Callable[[], object]]:
-    read = replace(a_reservation(), record_etag='"0x1"')
-    return {
-        "create": lambda: reservations.create(read),
-        "read": lambda: reservations.read(ENVIRONMENT, NAME),
-        "read_at": lambda: reservations.read_at(place_of()),
-        "holders": reservations.holders,
-        "save": lambda: reservations.save(read),
-        "delete": lambda: reservations.delete(read),
-    }
-
-
-VERBS = ["create", "read", "read_at", "holders", "save", "delete"]
-
-
-@pytest.mark.parametrize("verb", VERBS)
-def test_storage_that_is_out_of_reach_is_tried_again_later(verb: str) -> None:
-    unreachable = (
-        "DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey=bm90aGluZw==;"
-        "BlobEndpoint=http://127.0.0.1:9/devstoreaccount1;"
-    )
-    with BlobServiceClient.from_connection_string(unreachable, retry_total=0) as blobs:
-        act = every_verb(Reservations(BlobContainer(blobs.get_container_client("runs"))))[verb]
-        with pytest.raises(TryAgain) as caught:
-            act()
-
-    assert type(caught.value) is TryAgain
-
-
-@pytest.mark.parametrize("verb", VERBS)
-def test_a_wrong_key_to_the_storage_account_needs_a_person_who_is_told_which_setting(
-    azurite_connection: str, verb: str
-) -> None:
-    wrong = ";".join(
-        "AccountKey=bm90aGluZw==" if part.startswith("AccountKey=") else part for part in azurite_connection.split(";")
-    )
-    with BlobServiceClient.from_connection_string(wrong, retry_total=0) as blobs:
-        act = every_verb(Reservations(BlobContainer(blobs.get_container_client(f"runs-{uuid.uuid4().hex}"))))[verb]
-        with pytest.raises(NeedsPerson, match="AzureWebJobsStorage"):
-            act()
-
-
-@pytest.mark.parametrize("body", [b"<html>Bad gateway</html>", b""], ids=["a page", "nothing"])
-def test_an_answer_that_is_no_listing_is_not_taken_for_an_empty_one(
-    reservations: Reservations, monkeypatch: pytest.MonkeyPatch, body: bytes
-) -> None:
-    created(reservations)
-
-    def answer(_adapter: HTTPAdapter, request: requests.PreparedRequest, **_: Any) -> requests.Response:
-        return _made(request, 200, {"Content-Type": "application/xml"}, body)
-
-    monkeypatch.setattr(HTTPAdapter, "send", answer)
-
-    with pytest.raises(TryAgain):
-        reservations.holders()

@@ -1,6 +1,5 @@
 """Packages through F&O's blob storage: Azurite, behind the URLs that the simulated F&O hands out."""
 
-import hashlib
 from collections.abc import Iterator
 from random import Random
 from urllib.parse import parse_qs, urlsplit
@@ -14,7 +13,6 @@ from shared.clients.blobs.read import open_blob, read_small
 from shared.clients.blobs.write import empty_blob, stream_to_blob
 from shared.clients.fno.client import FinanceOperations
 from shared.clients.http.client import Http
-from shared.clients.http.context import recording
 from shared.errors import DataDamaged, ItemChanged, NotFound
 from shared.secret import SecretUrl
 from tests.contract.finance_operations_contract import FinanceOperationsTarget
@@ -58,37 +56,6 @@ def test_a_package_arrives_whole_under_every_version_that_fo_may_sign_with(
 
     assert (sent.size_bytes, sent.quick_xor_hash) == (size_bytes, QuickXorHash(content).base64())
     assert read(url) == content
-
-
-@pytest.mark.parametrize("piece_bytes", [999_999, 20 * MIB + 17])
-def test_a_large_package_goes_in_blocks_that_the_oldest_version_takes(
-    client: FinanceOperations, piece_bytes: int
-) -> None:
-    content = Random(20).randbytes(20 * MIB + 17)
-    url = place(client)
-
-    with recording() as calls:
-        sent = stream_to_blob(in_pieces(content, piece_bytes), url)
-
-    assert sent.size_bytes == len(content)
-    assert hashlib.sha256(read(url)).digest() == hashlib.sha256(content).digest()
-    written = [call.operation for call in calls]
-    assert written == ["Put Block"] * 6 + ["Put Block List"]
-    assert BLOCK <= 4 * MIB
-    assert all(call.status == 201 and call.request_id for call in calls)
-
-
-@pytest.mark.parametrize("chunk_bytes", [1, 3 * MIB, 10 * MIB])
-def test_what_was_written_is_read_in_chunks_of_any_size(client: FinanceOperations, chunk_bytes: int) -> None:
-    content = Random(1).randbytes(100 if chunk_bytes == 1 else 9 * MIB + 5)
-    url = place(client)
-    stream_to_blob([content], url)
-
-    with open_blob(url) as blob:
-        sizes = [len(chunk) for chunk in blob.chunks(chunk_bytes)]
-        assert sizes[:-1] == [chunk_bytes] * (len(sizes) - 1)
-        assert sum(sizes) == len(content)
-        assert b"".join(blob.chunks()) == content  # and a second time
 
 
 @pytest.mark.parametrize("size_bytes", [100, 9 * MIB])

@@ -4,7 +4,6 @@ import base64
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from azure.storage.queue import QueueServiceClient
 
 from shared.azure_storage.queue import LONGEST_DELAY_S, QueueLength, WorkQueue
 from shared.errors import NeedsPerson, TryAgain
-from tests.world import wait_for
 
 
 @pytest.fixture
@@ -82,17 +80,6 @@ def test_a_delayed_wake_up_is_there_and_not_yet_visible(
 
     assert count(queues, name) == 1
     assert visible(queues, name) == []
-
-
-def test_a_wake_up_becomes_visible_after_its_delay(wakes: WorkQueue, queues: QueueServiceClient, name: str) -> None:
-    client = queues.get_queue_client(name)
-    before = datetime.now(UTC)
-    client.create_queue()
-    wakes.send("in-1", delay_s=1)
-
-    wait_for(lambda: visible(queues, name))
-
-    assert datetime.now(UTC) - before >= timedelta(seconds=1)
 
 
 @pytest.mark.parametrize(

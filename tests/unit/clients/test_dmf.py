@@ -157,10 +157,6 @@ def test_the_place_for_a_package_is_read_in_every_form(case: str) -> None:
     assert "sig" not in repr(place)
 
 
-def test_an_answer_without_a_place_is_asked_for_again() -> None:
-    assert type(error("GetAzureWriteUrl", "no url")) is TryAgain
-
-
 @pytest.mark.parametrize("action", ["ImportFromPackage", "ExportToPackage"])
 @pytest.mark.parametrize("case", ["started", "started, nested"])
 def test_a_started_execution_is_known_by_its_id(action: str, case: str) -> None:
@@ -192,11 +188,6 @@ def test_another_execution_id_in_the_answer_is_the_one_that_counts(caplog: pytes
     assert "fo.other_execution_id" in caplog.text
 
 
-@pytest.mark.parametrize("action", ["ImportFromPackage", "ExportToPackage"])
-def test_an_answer_without_an_id_does_not_prove_that_nothing_started(action: str) -> None:
-    assert isinstance(error(action, "no id"), AnswerLost)
-
-
 @pytest.mark.parametrize(
     "case",
     [
@@ -226,10 +217,6 @@ def test_an_import_that_may_have_started_is_looked_up_and_not_sent_again(case: s
 )
 def test_an_import_waits_while_the_data_project_is_in_use(case: str) -> None:
     assert isinstance(error("ImportFromPackage", case), ProjectBusy)
-
-
-def test_an_export_waits_while_the_data_project_is_in_use() -> None:
-    assert isinstance(error("ExportToPackage", "project is running"), ProjectBusy)
 
 
 # https://learn.microsoft.com/dynamics365/fin-ops-core/dev-itpro/data-entities/dm-error-descriptions#error-codes
@@ -573,35 +560,6 @@ def test_a_target_that_certainly_was_not_begun_is_told_from_all_others(
     )
 
     assert progress.target_never_started is never
-
-
-def test_an_unknown_execution_has_no_progress() -> None:
-    assert outcome("DataManagementExecutionJobDetails", "unknown id") == ()
-
-
-@pytest.mark.parametrize(
-    ("body", "shown"),
-    [
-        ({"error": {"message": "outer", "innererror": {"message": "inner"}}}, "inner"),
-        ({"error": {"message": "outer"}}, "outer"),
-        ({"Message": "from the route"}, "from the route"),
-        ("plain words", "plain words"),
-    ],
-)
-def test_the_innermost_words_are_shown(body: object, shown: str) -> None:
-    content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
-
-    with finance_operations(Answer(status=400, body=content)) as (fo, _), pytest.raises(Refused) as caught:
-        ASKS["ImportFromPackage"](fo)
-
-    assert caught.value.message.startswith(f"F&O rejects the call ImportFromPackage: {shown}. ")
-
-
-def test_no_errors_are_no_rows() -> None:
-    with finance_operations(sample("GetExecutionErrors", "none")) as (fo, _):
-        errors = fo.execution_errors(EXECUTION_ID)
-
-    assert (errors.rows, errors.raw) == ((), "[]")
 
 
 def test_row_errors_are_read() -> None:

@@ -73,11 +73,6 @@ def error_of(server: Server, http: Http, *, idempotent: bool = True, read_s: flo
     return caught.value
 
 
-def test_an_answer_that_was_asked_for_is_returned_with_its_body() -> None:
-    with Server(Answer(body={"a": 1})) as server, an_http() as http:
-        assert json_object(ask(http, f"{server.url}/x")) == {"a": 1}
-
-
 def test_requests_carry_token_decorated_user_agent_and_an_id_of_their_own() -> None:
     with Server(Answer()) as server, an_http(token=Tokens()) as http:
         ask(http, f"{server.url}/x")
@@ -149,12 +144,6 @@ def test_a_connection_that_was_idle_for_long_is_not_used_again() -> None:
         now[0] = 61
         ask(http, f"{server.url}/x")
     assert server.received[0].connection != server.received[1].connection
-
-
-def test_a_refused_token_is_replaced_once_and_the_call_made_again() -> None:
-    with Server(Answer(status=401), Answer()) as server, an_http(token=Tokens()) as http:
-        ask(http, f"{server.url}/x", idempotent=False)
-    assert [one.headers["authorization"] for one in server.received] == ["Bearer token-1", "Bearer token-2"]
 
 
 def test_a_second_refused_token_needs_a_person() -> None:
@@ -272,12 +261,6 @@ def test_a_status_has_a_general_meaning(status: int, kind: type[AppError]) -> No
         assert type(error_of(server, http)) is kind
 
 
-def test_a_redirect_is_never_followed() -> None:
-    with Server(Answer(status=302, headers={"Location": "/there"})) as server, an_http(token=Tokens()) as http:
-        assert "another address" in str(error_of(server, http))
-    assert server.requests_line_by_line() == ["GET /x"]
-
-
 def test_a_status_that_the_caller_can_use_is_no_error() -> None:
     with Server(Answer(status=416)) as server, an_http() as http:
         answer = http.call("PUT", f"{server.url}/x", operation="upload chunk", idempotent=True, ok=(416,))
@@ -373,16 +356,6 @@ def _shake_hands(listener: socket.socket, context: ssl.SSLContext) -> None:
     connection, _ = listener.accept()
     with connection, pytest.raises(OSError):
         context.wrap_socket(connection, server_side=True)
-
-
-def test_a_secret_in_the_url_is_in_no_error() -> None:
-    with Server(Answer(status=403, body=b"no: tempauth=s3cret")) as server, an_http() as http:
-        with pytest.raises(NeedsPerson) as caught:
-            ask(http, SecretUrl(f"{server.url}/x?tempauth=s3cret"))
-        with closed_port() as port, pytest.raises(TryAgain) as unreachable:
-            ask(http, SecretUrl(f"http://127.0.0.1:{port}/x?tempauth=s3cret"))
-    assert "s3cret" not in str(caught.value)
-    assert "s3cret" not in str(unreachable.value)
 
 
 def test_a_streamed_body_is_left_to_the_caller() -> None:

@@ -134,11 +134,6 @@ def test_a_file_that_is_gone_is_not_found(http: Http) -> None:
         list(read_chunks(url_of(server), http, 1))
 
 
-def test_a_small_file_is_read_as_a_whole(http: Http) -> None:
-    with answering(serving(CONTENT)) as server:
-        assert read_small(url_of(server), http, len(CONTENT)) == CONTENT
-
-
 def test_a_file_that_is_not_small_is_not_read(http: Http) -> None:
     with answering(serving(CONTENT)) as server, pytest.raises(NeedsPerson):
         read_small(url_of(server), http, len(CONTENT) - 1)
@@ -290,24 +285,6 @@ def test_without_a_hash_the_size_decides(http: Http, content: bytes, by: int) ->
         open_package(url_of(server), len(content) + by, http) as package,
     ):
         package.file.read()
-
-
-def test_a_right_size_costs_no_call_more_because_there_is_a_hash(http: Http) -> None:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr("Manifest.xml", b"x")
-        archive.writestr("data.csv", LARGE)
-    content = buffer.getvalue()
-    asked = []
-    for checksum in ("", QuickXorHash(content).base64()):
-        with (
-            answering(serving(content)) as server,
-            open_package(url_of(server), len(content), http, quick_xor_hash=checksum) as package,
-        ):
-            assert zipfile.ZipFile(package.file).namelist() == ["Manifest.xml", "data.csv"]
-        asked.append(len(server.asked))
-
-    assert asked[0] == asked[1]
 
 
 @pytest.mark.parametrize("knows_ranges", [True, False])
@@ -485,13 +462,6 @@ def test_a_package_arrives_as_it_was_sent(storage: Storage, size_bytes: int, cal
     assert all(call.service == "blob storage" and call.status == 201 and call.request_id for call in recorded)
 
 
-def test_an_upload_replaces_what_was_there(storage: Storage) -> None:
-    stream_to_blob([b"first"], storage.url("x"))
-    stream_to_blob([b"second"], storage.url("x"))
-
-    assert storage.content("x") == b"second"
-
-
 def test_a_sas_that_does_not_allow_writing_points_to_what_keeps_us_out(storage: Storage) -> None:
     with pytest.raises(SasExpired, match="although it is valid until"):
         empty_blob(storage.url("x", permission="r"))
@@ -628,20 +598,6 @@ def test_a_package_is_fetched_only_as_fast_as_it_is_sent() -> None:
 
     assert counts == [5]  # four on their way, one waiting for its turn
     assert len(fetched) == blocks
-
-
-def test_blocks_travel_side_by_side() -> None:
-    four_at_once = threading.Barrier(4, timeout=60)
-
-    def answer(asked: Asked) -> Answer:
-        if "comp=block&" in asked.path:
-            four_at_once.wait()
-        return Answer(status=201)
-
-    with answering(taking(answer)) as server:
-        stream_to_blob([b"x" * BLOCK] * 4, url_of(server))
-
-    assert not four_at_once.broken
 
 
 def test_after_a_refused_block_nothing_is_committed() -> None:
