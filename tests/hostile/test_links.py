@@ -8,8 +8,6 @@ import pytest
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobServiceClient
 
-from local_cloud import faults
-from local_cloud.faults import Fault
 from shared.azure_storage.account import _options
 from shared.clients.blobs.read import read_small
 from shared.clients.blobs.write import empty_blob
@@ -133,16 +131,6 @@ def test_blanks_behind_the_host_of_a_link_with_a_key_are_encoded_and_in_a_host_t
     assert [keyed_link(url) for url in ("https://a b/c", "https:// a/b", "https://a\n/b", "a b")] == [None] * 4
 
 
-def test_a_call_with_a_token_to_another_origin_is_not_made(evil: AnsweringServer) -> None:
-    with (
-        graph_that_answers(lambda _: Answer()) as (_, http),
-        pytest.raises(NeedsPerson, match="does not send its token there"),
-    ):
-        http.call("GET", f"{evil.url}/v1.0/x", operation="x", idempotent=True)
-
-    assert evil.asked == []
-
-
 def test_the_apps_own_clients_are_bound_to_their_services(evil: AnsweringServer, world: World) -> None:
     environment = world.services.settings.flows.imports[0].environment_url
     for http in (world.services._graph, world.services.finance_operations(environment)._http):
@@ -184,17 +172,3 @@ def test_the_apps_own_storage_is_not_followed_elsewhere(status: int, evil: Answe
         blobs.get_blob_client("runs", "x").download_blob().readall()
 
     assert evil.asked == []
-
-
-def test_a_foreign_next_link_in_input_is_told_and_goes_away_with_its_cause(world: World, evil: AnsweringServer) -> None:
-    page = {"value": [], "@odata.nextLink": f"{evil.url}/v1.0/next"}
-    world.faults.add(Fault("graph", "GET", "/children", 1, 1, do=faults.status(200, body=page)))
-    world.put("USMF_1.zip")
-
-    with pytest.raises(NeedsPerson, match="another address"):
-        world.look()
-    world.look()
-    world.run_until_quiet()
-
-    assert evil.asked == []
-    assert world.files("Success") == ["USMF_1.zip"]
