@@ -223,12 +223,6 @@ class SimulatedFinanceOperations(_Simulated):
         http = self.opened(finance_operations_http(token or self.identity.token(self.simulator.audience)))
         return FinanceOperations(base_url or self.simulator.url, http, submit_timeout_s=submit_timeout_s)
 
-    def call(self, method: str, path: str, *, json: object = None, app_id: str = "an app") -> requests.Response:
-        """Call F&O as any HTTP client may. path: what follows the environment's address."""
-        token = self.identity.desk.issue(self.simulator.audience, app_id=app_id)
-        url, headers = f"{self.simulator.url}/{path}", {"Authorization": f"Bearer {token}"}
-        return requests.request(method, url, json=json, headers=headers, timeout=30)
-
     def action_fault(self, action: str, do: Action, *, nth: int = 1, times: int | None = 1) -> None:
         """Let a call of an action go wrong."""
         self.fault("POST", rf"\.{action}$", do, nth=nth, times=times)
