@@ -122,16 +122,6 @@ def test_an_alert_whose_sending_was_not_answered_is_not_sent_twice(graph: Simula
     assert len(graph.mails) == 1
 
 
-def test_a_throttled_alert_says_how_long_to_wait(graph: SimulatedGraph) -> None:
-    graph.fault("POST", "/sendMail", faults.status(429, {"Retry-After": "17"}))
-
-    with pytest.raises(TryAgain) as caught:
-        alerts(graph).send(a_message())
-
-    assert caught.value.retry_after_s == 17
-    assert graph.mails == []
-
-
 # Teams
 
 

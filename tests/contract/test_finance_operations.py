@@ -7,18 +7,16 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from local_cloud import faults
-from local_cloud.faults import FaultPlan
-from local_cloud.finance_operations import FinanceOperationsSimulator
 from local_cloud.server import Server
 from shared.clients.blobs.write import stream_to_blob
-from shared.clients.fno.client import ExecutionStatus, FinanceOperations, finance_operations_http
+from shared.clients.fno.client import FinanceOperations
 from shared.clients.fno.refusals import PackageUnreadable
 from shared.clients.http.client import Http
 from shared.clients.http.context import recording
-from shared.errors import AnswerLost, FileRejected, NeedsPerson, NotFound, ProjectBusy, Refused, TryAgain
+from shared.errors import AnswerLost, FileRejected, NeedsPerson, ProjectBusy, Refused, TryAgain
 from shared.secret import SecretUrl
 from tests.contract.finance_operations_contract import ENTITY, FinanceOperationsContract, FinanceOperationsTarget
-from tests.contract.simulated import SimulatedFinanceOperations, SimulatedIdentity
+from tests.contract.simulated import SimulatedFinanceOperations
 from tests.packages import build_package
 from tests.slow_blob import SlowBlob
 from tests.world import wait_for
@@ -71,19 +69,6 @@ def test_a_repeated_id_that_fo_refuses_means_that_the_first_request_arrived(
     for start in STARTS.values():
         with pytest.raises(AnswerLost, match="already"):
             start(target, execution_id)
-
-
-def test_a_repeated_id_that_fo_takes_for_the_same_is_answered_with_it(
-    target: FinanceOperationsTarget, fno: SimulatedFinanceOperations
-) -> None:
-    fno.simulator.change(repeated_execution_id="same")
-    execution_id = target.imported()
-    effects = len(fno.simulator.effects)
-
-    assert target.submit(execution_id=execution_id) == execution_id
-
-    fno.clock.pass_by(61)
-    assert len(fno.simulator.effects) == effects
 
 
 # Contention
@@ -257,20 +242,6 @@ def test_a_question_whose_answer_is_lost_is_asked_again_at_once(
     assert len(fno.statuses("GET" if "Details" in question else "POST", question)) == 2
 
 
-@pytest.mark.parametrize("fault", [faults.garbage(), faults.cut_body()])
-@pytest.mark.parametrize("question", QUESTIONS)
-def test_a_question_that_is_answered_with_no_answer_is_asked_again_later(
-    target: FinanceOperationsTarget, fno: SimulatedFinanceOperations, question: str, fault: faults.Action
-) -> None:
-    execution_id = target.imported()
-    fno.fault("*", rf"{question}$", fault)
-
-    with pytest.raises(TryAgain) as caught:
-        QUESTIONS[question](target.fno, execution_id)
-
-    assert not isinstance(caught.value, NotFound)
-
-
 # Who may call
 
 
@@ -302,20 +273,6 @@ def test_a_sign_in_page_means_a_wrong_address(target: FinanceOperationsTarget, f
 
     with pytest.raises(NeedsPerson, match="base URL"):
         target.fno.get_azure_write_url("a.zip")
-
-
-def test_an_address_where_fo_is_not_needs_a_person(
-    identity: SimulatedIdentity, azurite_connection: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    identity.be_known(monkeypatch)
-    with FinanceOperationsSimulator(azurite_connection, identity.desk, FaultPlan()) as another:
-        http = finance_operations_http(identity.token(another.audience))
-        with pytest.raises(NeedsPerson, match="Check the base URL") as caught:
-            FinanceOperations(f"{another.url}/namespaces/AXSF", http).get_azure_write_url("a.zip")
-        http.close()
-
-        assert "No HTTP resource was found" in caught.value.message
-        assert len(another.violations) == 1
 
 
 def test_an_entity_that_this_environment_does_not_have_is_told_with_what_to_do(
@@ -351,17 +308,3 @@ def test_companies_and_data_projects_are_known_by_name(target: FinanceOperations
     assert not target.fno.has_company("ZZZZ")
     assert target.fno.has_data_project(target.project)
     assert not target.fno.has_data_project(f"{target.project} x' or Name ne '")
-
-
-def test_a_failed_import_that_leaves_an_execution_can_be_seen(
-    target: FinanceOperationsTarget, fno: SimulatedFinanceOperations
-) -> None:
-    fno.simulator.change(failed_import_leaves_execution=True)
-    execution_id = target.new_id()
-
-    with pytest.raises(FileRejected):
-        target.submit(b"no package", execution_id=execution_id)
-
-    target.let_it_finish(execution_id)
-    assert target.fno.execution_status(execution_id) is ExecutionStatus.FAILED
-    assert "PackageHeader" in target.fno.execution_errors(execution_id).rows[0].message

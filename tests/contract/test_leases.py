@@ -16,11 +16,6 @@ from tests.world import wait_for
 
 
 @pytest.fixture
-def store(container: ContainerClient) -> RunStore:
-    return RunStore(BlobContainer(container))
-
-
-@pytest.fixture
 def leases(container: ContainerClient) -> Leases:
     return Leases(BlobContainer(container))
 

@@ -17,7 +17,6 @@ from shared.clients.graph.upload import UploadSession
 from shared.errors import (
     AnswerLost,
     DataDamaged,
-    FileRejected,
     ItemChanged,
     ItemLocked,
     NameTaken,
@@ -110,19 +109,6 @@ def test_files_that_leave_while_they_are_listed_hide_none_of_the_others(
     assert seen == [f"USMF_{number}.zip" for number in range(7)]
 
 
-@pytest.mark.parametrize("fault", [faults.cut_body(), faults.garbage(), faults.status(502)])
-def test_a_listing_that_breaks_off_is_no_short_listing(
-    target: OneDriveTarget, graph: SimulatedGraph, fault: faults.Action
-) -> None:
-    graph.knobs.page_size = 2
-    for number in range(5):
-        target.put(f"USMF_{number}.zip")
-    graph.fault("GET", "/children", fault, nth=2)
-
-    with pytest.raises(TryAgain):
-        target.names()
-
-
 def test_a_listing_that_lags_shows_a_file_that_cannot_be_claimed_any_more(
     target: OneDriveTarget, graph: SimulatedGraph
 ) -> None:
@@ -135,19 +121,6 @@ def test_a_listing_that_lags_shows_a_file_that_cannot_be_claimed_any_more(
 
     with pytest.raises(ItemChanged):
         target.onedrive.move(listed.item_id, to_folder_id=folder.item_id, name="USMF_1.zip", etag=item.etag)
-
-
-def test_malware_is_told_and_where_it_is_found_meanwhile_the_file_is_refused(
-    target: OneDriveTarget, graph: SimulatedGraph
-) -> None:
-    item = target.put("USMF_virus.zip")
-    before = target.onedrive.get(item.item_id)
-    assert before.download_url is not None
-    graph.knobs.malware = ["*virus*"]
-
-    assert target.onedrive.get(item.item_id).has_malware
-    with pytest.raises(FileRejected, match="malware"):
-        b"".join(read_chunks(before.download_url, target.downloads, item.size_bytes))
 
 
 def test_a_file_without_a_hash_has_none(target: OneDriveTarget, graph: SimulatedGraph) -> None:
@@ -175,55 +148,6 @@ def test_a_file_that_someone_has_open_is_moved_when_it_is_closed(
     assert target.names(folder) == ["USMF_1.zip"]
 
 
-def test_a_file_on_hold_is_refused_in_onedrives_words_and_the_others_are_moved(
-    target: OneDriveTarget, graph: SimulatedGraph
-) -> None:
-    held, other, folder = target.put("USMF_held.zip"), target.put("USMF_other.zip"), target.subfolder()
-    graph.knobs.held = ["USMF_held.zip"]
-
-    with pytest.raises(Refused, match="it's possible that it's on hold") as caught:
-        target.onedrive.move(held.item_id, to_folder_id=folder.item_id, name=held.name, etag=held.etag)
-    with pytest.raises(Refused, match="on hold"):
-        target.onedrive.delete(held.item_id)
-    target.onedrive.move(other.item_id, to_folder_id=folder.item_id, name=other.name, etag=other.etag)
-
-    assert caught.value.call is not None
-    assert (caught.value.call.status, caught.value.call.code) == (403, "accessDenied")
-    assert (target.names(), target.names(folder)) == (["USMF_held.zip"], ["USMF_other.zip"])
-
-
-LOST_MOVES = {
-    "the connection ends without an answer": (faults.lost_after(), None),
-    "the connection is reset before": (faults.reset_before(), None),
-    "the answer is cut": (faults.cut_body(), TryAgain),
-    "504 though it was done": (faults.status(504, handled=True), TryAgain),
-    "503 though it was done": (faults.status(503, {"Retry-After": "7"}, handled=True), TryAgain),
-    "a gateway's page": (faults.garbage(), TryAgain),
-    "429": (faults.status(429, {"Retry-After": "7"}), TryAgain),
-}
-
-
-@pytest.mark.parametrize(("fault", "raised"), LOST_MOVES.values(), ids=LOST_MOVES)
-def test_a_move_whose_answer_was_lost_can_simply_be_made_again(
-    target: OneDriveTarget, graph: SimulatedGraph, fault: faults.Action, raised: type[TryAgain] | None
-) -> None:
-    item, folder = target.put("USMF_1.zip"), target.subfolder()
-    graph.fault("PATCH", "/items/", fault)
-
-    def move() -> DriveItem:
-        return target.onedrive.move(item.item_id, to_folder_id=folder.item_id, name="USMF_1.zip", etag=item.etag)
-
-    if raised:
-        with pytest.raises(raised) as caught:
-            move()
-        assert not isinstance(caught.value, AnswerLost)
-        assert caught.value.retry_after_s == (7 if fault.headers else None)
-    moved = move()
-
-    assert (moved.item_id, moved.parent_id) == (item.item_id, folder.item_id)
-    assert target.names(folder) == ["USMF_1.zip"]
-
-
 def test_a_version_that_changed_by_itself_after_an_upload_is_noticed(
     target: OneDriveTarget, graph: SimulatedGraph
 ) -> None:
@@ -235,20 +159,6 @@ def test_a_version_that_changed_by_itself_after_an_upload_is_noticed(
 
 
 # Libraries and sites with rules of their own
-
-
-def test_a_library_with_a_required_column_blames_no_file_for_it(target: OneDriveTarget, graph: SimulatedGraph) -> None:
-    item, folder = target.put("USMF_1.zip"), target.subfolder()
-    graph.knobs.required_columns = True
-
-    with pytest.raises(Refused, match=r"List data validation failed.* required or validated columns"):
-        target.onedrive.move(item.item_id, to_folder_id=folder.item_id, name=item.name, etag=item.etag)
-    with pytest.raises(Refused, match=r"One of the provided arguments .* required or validated columns"):
-        target.onedrive.open_upload(target.folder.item_id, "USMF_2.zip", 1)
-    with pytest.raises(TryAgain):
-        target.put("USMF_3.report.txt")
-
-    assert target.names() == ["USMF_1.zip"]
 
 
 def test_a_locked_site_lists_nothing_until_it_is_unlocked(target: OneDriveTarget, graph: SimulatedGraph) -> None:

@@ -7,10 +7,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
-import requests
 from azure.storage.blob import ContainerClient
 
 from shared.azure_storage.container import BlobContainer
@@ -18,6 +16,7 @@ from shared.errors import RecordChanged
 from shared.reservations.reservation import Reservation, ReservedExecution, RunRef, blob_name
 from shared.reservations.store import FOLDER, Reservations
 from shared.runs.store import RunStore
+from tests.records import spied_on
 
 NOW = datetime(2026, 11, 2, 8, 30, 0, 123456, tzinfo=UTC)
 ENVIRONMENT = "https://contoso.operations.dynamics.com"
@@ -150,15 +149,9 @@ def test_one_listing_tells_who_has_each_name(reservations: Reservations, monkeyp
     created(reservations, "ba9876543210", name="project:b")
     free = reservations.save(created(reservations, "cccccccccccc", name="project:c").freed())
     reservations.save(created(reservations, name="project:d").taken_by(a_party("dddddddddddd"), ()))
-    asked: list[requests.PreparedRequest] = []
-    send = requests.Session.send
-
-    def note(session: requests.Session, request: requests.PreparedRequest, **options: Any) -> requests.Response:
-        asked.append(request)
-        return send(session, request, **options)
 
     with monkeypatch.context() as patched:
-        patched.setattr(requests.Session, "send", note)
+        asked = spied_on(patched)
         holders = reservations.holders()
 
     assert holders == {
@@ -178,10 +171,9 @@ def test_the_place_of_a_reservation_that_is_gone_leads_to_nothing(reservations: 
     assert reservations.holders() == {}
 
 
-def test_a_reservation_is_not_taken_for_a_run(reservations: Reservations, container: ContainerClient) -> None:
+def test_a_reservation_is_not_taken_for_a_run(reservations: Reservations, store: RunStore) -> None:
     created(reservations)
 
-    store = RunStore(BlobContainer(container))
     assert (store.open_lanes().rows, store.open_places()) == ([], [])
 
 

@@ -7,7 +7,7 @@ import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -15,34 +15,18 @@ import pytest
 import requests
 from azure.storage.blob import BlobClient, ContainerClient
 
-from shared.azure_storage.container import BlobContainer
 from shared.errors import RecordChanged, TryAgain
 from shared.runs import store as run_store
 from shared.runs.addresses import address_of, address_of_rerun, key_of, moment_of, open_name, sort_key_of
 from shared.runs.index import RunIndex
 from shared.runs.record import Damaged, run_to_json
-from shared.runs.rows import RunRow
 from shared.runs.run import Run
 from shared.runs.states import Outcome, State
 from shared.runs.store import HEADS_LISTED, Lane, RunStore
 from shared.runs.values import Held, Rerun
-from tests.records import MINUTE, NOW, TODAY, a_pause, a_run, a_stop, end_one, head, names, put, spied_on
+from tests.records import MINUTE, NOW, a_pause, a_run, a_stop, end_one, ended_rows, head, names, put, spied_on
 
 EMPTY = Lane(())
-
-
-@pytest.fixture
-def store(container: ContainerClient) -> RunStore:
-    return RunStore(BlobContainer(container))
-
-
-@pytest.fixture
-def index(container: ContainerClient) -> RunIndex:
-    return RunIndex(BlobContainer(container))
-
-
-def ended_rows(index: RunIndex, newest: date = TODAY, oldest: date | None = None, **options: Any) -> list[RunRow]:
-    return [row for rows in index.ended_rows(newest, oldest, **options) for row in rows.rows]
 
 
 # Runs

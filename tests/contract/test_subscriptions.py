@@ -7,7 +7,7 @@ import pytest
 
 from local_cloud import faults
 from shared.clients.graph.subscriptions import SubscriptionExists
-from shared.errors import AnswerLost, NeedsPerson, TryAgain
+from shared.errors import AnswerLost, TryAgain
 from shared.secret import Secret
 from tests.contract.receiver import Receiver
 from tests.contract.simulated import SimulatedGraph
@@ -119,11 +119,3 @@ def test_a_redirect_to_nowhere_is_tried_again_later(target: SubscriptionsTarget,
     with pytest.raises(TryAgain):
         target.subscriptions.delete(created.subscription_id)
     assert list(target.listed()) == [created.subscription_id]
-
-
-def test_a_missing_permission_needs_a_person(target: SubscriptionsTarget, graph: SimulatedGraph) -> None:
-    refusal = {"error": {"code": "ExtensionError", "message": "Operation: Create; Exception: [Status Code: Forbidden]"}}
-    graph.fault("POST", "/subscriptions", faults.status(403, body=refusal))
-
-    with pytest.raises(NeedsPerson, match=r"Files\.ReadWrite\.All"):
-        target.create()

@@ -4,14 +4,13 @@ import base64
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
-import requests
 from azure.storage.queue import QueueServiceClient
 
 from shared.azure_storage.queue import LONGEST_DELAY_S, QueueLength, WorkQueue
 from shared.errors import NeedsPerson, TryAgain
+from tests.records import spied_on
 
 
 @pytest.fixture
@@ -35,20 +34,6 @@ def visible(queues: QueueServiceClient, name: str) -> list[str]:
 def count(queues: QueueServiceClient, name: str) -> int:
     """Return how many messages there are, with those that are not visible yet."""
     return int(queues.get_queue_client(name).get_queue_properties().approximate_message_count or 0)
-
-
-def sent(monkeypatch: pytest.MonkeyPatch) -> list[requests.PreparedRequest]:
-    """Return the list that every request which puts a message is written to from now on."""
-    asked: list[requests.PreparedRequest] = []
-    send = requests.Session.send
-
-    def note(session: requests.Session, request: requests.PreparedRequest, **options: Any) -> requests.Response:
-        if "/messages" in str(request.url):
-            asked.append(request)
-        return send(session, request, **options)
-
-    monkeypatch.setattr(requests.Session, "send", note)
-    return asked
 
 
 def test_the_queue_is_made_at_the_first_wake_up(wakes: WorkQueue, queues: QueueServiceClient, name: str) -> None:
@@ -98,11 +83,11 @@ def test_a_wake_up_never_comes_before_its_run_is_due(
 ) -> None:
     """Storage counts whole seconds. One that came early would end without effect, and the run would be forgotten."""
     queues.create_queue(name)
-    requests_sent = sent(monkeypatch)
+    asked_for = spied_on(monkeypatch)
 
     wakes.send("in-1", delay_s=delay_s)
 
-    (request,) = requests_sent
+    (request,) = [each for each in asked_for if "/messages" in str(each.url)]
     assert f"visibilitytimeout={asked}" in str(request.url).split("?")[1].split("&")
     assert count(queues, name) == 1
 

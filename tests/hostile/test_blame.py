@@ -18,7 +18,7 @@ from shared.clients.http.client import Http
 from shared.errors import AppError, FileRejected
 from shared.secret import SecretUrl
 from tests.hostile.answers import TABLES, AnswerTable, in_body
-from tests.unit.clients.answering import Answer, AnsweringServer, answering
+from tests.unit.clients.answering import Answer, AnsweringServer, OneToken, answering
 
 LARGE: Final = 1024 * 1024  # bytes; a larger answer is tried with its own status only
 
@@ -74,13 +74,6 @@ TROUBLE: AnswerTable[object] = AnswerTable(
         "an archived site": of_graph("resourceLocked", "The resource you are attempting to access is locked."),
     },
 )
-
-
-class OneToken:
-    """A token source that always has the same token."""
-
-    def token(self, *, refresh: bool = False) -> str:
-        return "made-up-token"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

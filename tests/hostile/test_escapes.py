@@ -46,8 +46,7 @@ from shared.runs.store import RunStore
 from shared.runs.values import FailedRow, FileFacts, Held, Problem, Submission
 from shared.secret import SecretUrl
 from tests.alerts import a_message, an_alert
-from tests.hostile.answers import OneToken
-from tests.unit.clients.answering import Answer, AnsweringServer, answering
+from tests.unit.clients.answering import Answer, AnsweringServer, OneToken, answering
 
 NOW: Final = datetime(2026, 11, 29, 8, 0, tzinfo=UTC)
 FOUR_SCRIPTS: Final = "日Жא😀" * 75

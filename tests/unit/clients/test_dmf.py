@@ -21,7 +21,7 @@ from shared.errors import AnswerLost, AppError, FileRejected, NeedsPerson, NotFo
 from shared.log import LOGGER_NAME
 from shared.secret import SecretUrl
 from tests.fo_samples import fo_sample, fo_samples
-from tests.unit.clients.answering import Answer, AnsweringServer, answering
+from tests.unit.clients.answering import Answer, AnsweringServer, OneToken, answering
 
 EXECUTION_ID = "usmf-20260105T081500-4f3c2a1b"
 ENTITY = "Fixed asset major type"
@@ -54,13 +54,6 @@ ASKS: dict[str, Ask] = {
     "GetImportStagingErrorFileUrl": lambda fo: fo.staging_error_file_url(EXECUTION_ID, ENTITY),
     "DataManagementExecutionJobDetails": lambda fo: fo.job_details(EXECUTION_ID),
 }
-
-
-class OneToken:
-    """A token source that always has the same token."""
-
-    def token(self, *, refresh: bool = False) -> str:
-        return "made-up-token"
 
 
 def sample(action: str, case: str) -> Answer:

@@ -63,9 +63,11 @@ def test_a_subscription_that_exists_without_a_name_has_an_empty_one() -> None:
     assert error.subscription_id == ""
 
 
-@pytest.mark.parametrize("refusal", ["error_subscription_too_long", "error_subscription_forbidden"])
-def test_a_refused_subscription_needs_a_person(refusal: str) -> None:
-    assert isinstance(error_from(sample(refusal), doing=creating), NeedsPerson)
+def test_a_missing_permission_needs_a_person() -> None:
+    error = error_from(sample("error_subscription_forbidden"), doing=creating)
+
+    assert isinstance(error, NeedsPerson)
+    assert "Files.ReadWrite.All" in error.message
 
 
 def test_all_pages_of_the_list_are_read() -> None:

@@ -99,13 +99,6 @@ def test_a_file_of_another_size_than_announced_is_damaged(http: Http, announced:
         list(read_chunks(url_of(server), http, announced))
 
 
-def test_a_body_that_is_cut_off_is_damaged(http: Http) -> None:
-    cut = Answer(body=CONTENT[:1000], content_length=len(CONTENT))
-
-    with answering(lambda _: cut) as server, pytest.raises(DataDamaged, match="before 300,000 bytes"):
-        list(read_chunks(url_of(server), http, len(CONTENT)))
-
-
 @pytest.mark.parametrize("told", [len(CONTENT) - 1, len(CONTENT) + 1])
 def test_a_content_length_that_lies_is_never_taken_for_the_size(http: Http, told: int) -> None:
     lie = Answer(body=CONTENT, content_length=told)
