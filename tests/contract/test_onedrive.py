@@ -242,19 +242,6 @@ def test_a_small_upload_that_replaces_is_sent_again_by_itself(target: OneDriveTa
     assert target.content(item.item_id) == b"report"
 
 
-def test_a_full_drive_needs_a_person_who_makes_room(target: OneDriveTarget, graph: SimulatedGraph) -> None:
-    session = target.onedrive.open_upload(target.folder.item_id, "USMF_1.zip", 1)
-    graph.knobs.quota_full = True
-
-    for full in (
-        lambda: target.put("USMF_2.zip"),
-        lambda: target.onedrive.open_upload(target.folder.item_id, "USMF_2.zip", 1),
-        lambda: session.put(0, b"x"),
-    ):
-        with pytest.raises(NeedsPerson, match="Free some space"):
-            full()
-
-
 # Upload sessions
 
 

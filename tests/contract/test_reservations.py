@@ -3,8 +3,6 @@
 The suite needs nothing but an empty container; with another ``container`` fixture it runs against a real account.
 """
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -71,24 +69,6 @@ def test_a_name_is_taken_once(reservations: Reservations) -> None:
     assert reservations.read(ENVIRONMENT, NAME) == first
 
 
-def test_of_runs_that_take_a_name_at_the_same_moment_in_a_new_storage_account_one_gets_it(
-    reservations: Reservations,
-) -> None:
-    barrier = threading.Barrier(8)
-
-    def take(number: int) -> bool:
-        barrier.wait()
-        return reservations.create(a_reservation(f"{number:012x}")) is not None
-
-    with ThreadPoolExecutor(8) as pool:
-        took = list(pool.map(take, range(8)))
-
-    assert sum(took) == 1
-    there = reservations.read(ENVIRONMENT, NAME)
-    assert there is not None
-    assert there.is_held_by(f"{took.index(True):012x}")
-
-
 # Written by who has read it last
 
 
@@ -117,18 +97,6 @@ def test_a_reservation_that_was_written_since_it_was_read_is_neither_overwritten
         reservations.delete(stale)
 
     assert reservations.read(ENVIRONMENT, NAME) == newer
-
-
-def test_a_reservation_that_is_deleted_is_free_and_is_not_brought_back(reservations: Reservations) -> None:
-    taken = created(reservations)
-
-    reservations.delete(taken)
-
-    assert reservations.read(ENVIRONMENT, NAME) is None
-    for late in (reservations.save, reservations.delete):
-        with pytest.raises(RecordChanged):
-            late(taken)
-    assert created(reservations, "ba9876543210").is_held_by("ba9876543210")
 
 
 def test_a_reservation_of_the_holder_before_cannot_free_the_name_of_the_next(reservations: Reservations) -> None:

@@ -424,12 +424,8 @@ NEXT_PAGES = AnswerTable(
     lambda link: in_body({"value": [a_file()], "@odata.nextLink": link}),
     by_themselves(
         [
-            "https://evil.example/v1.0/next",
-            "http://127.0.0.1.evil.example/",
-            "http://127.0.0.1:1/v1.0/next",
-            "//evil.example/next",
-            "next",
-            "http://[",
+            *("https://evil.example/v1.0/next", "http://127.0.0.1.evil.example/", "http://127.0.0.1:1/v1.0/next"),
+            *("//evil.example/next", "next", "http://["),
         ]
     ),
 )

@@ -90,22 +90,12 @@ def test_a_next_link_that_is_no_text_is_asked_for_again(link: object) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "https://graph.microsoft.com@evil.example/x",
-        "https://graph.microsoft.com:443@evil.example/x",
-        "https://graph.microsoft.com\\@evil.example/x",
-        "https://graph.microsoft.com.evil.example/x",
-        "https://graph.microsoft.com:444/x",
-        "http://graph.microsoft.com/x",
-        "https://evil.example/https://graph.microsoft.com/x",
-        "https://graph.micro\nsoft.com/x",
-        "https://graph.microsoft.com /x",
-        "https:/graph.microsoft.com/x",
-        "//graph.microsoft.com/x",
-        "/v1.0/x",
-        "https://[",
-        "https://graph.microsoft.com:x/",
-        "https://gr\u0430ph.microsoft.com/x",
-        "",
+        *("https://graph.microsoft.com@evil.example/x", "https://graph.microsoft.com:443@evil.example/x"),
+        *("https://graph.microsoft.com\\@evil.example/x", "https://graph.microsoft.com.evil.example/x"),
+        *("https://graph.microsoft.com:444/x", "http://graph.microsoft.com/x"),
+        *("https://evil.example/https://graph.microsoft.com/x", "https://graph.micro\nsoft.com/x"),
+        *("https://graph.microsoft.com /x", "https:/graph.microsoft.com/x", "//graph.microsoft.com/x", "/v1.0/x"),
+        *("https://[", "https://graph.microsoft.com:x/", "https://gr\u0430ph.microsoft.com/x", ""),
     ],
 )
 def test_an_address_that_two_readers_could_take_for_two_hosts_is_not_that_of_graph(url: str) -> None:

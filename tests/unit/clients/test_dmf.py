@@ -198,14 +198,8 @@ def test_an_import_that_may_have_started_is_looked_up_and_not_sent_again(case: s
 @pytest.mark.parametrize(
     "case",
     [
-        "deadlock",
-        "deadlock, on-premises",
-        "record already exists",
-        "cannot edit a record",
-        "record has never been selected",
-        "box api",
-        "project is running",
-        "excel lock",
+        *("deadlock", "deadlock, on-premises", "record already exists", "cannot edit a record"),
+        *("record has never been selected", "box api", "project is running", "excel lock"),
     ],
 )
 def test_an_import_waits_while_the_data_project_is_in_use(case: str) -> None:
@@ -453,21 +447,6 @@ def test_a_missing_action_names_the_address_that_was_asked() -> None:
 
     assert isinstance(refusal, NeedsPerson)
     assert "https://example.operations.dynamics.com/data/" in refusal.message
-
-
-@pytest.mark.parametrize(
-    ("action", "case", "wait_s"),
-    [
-        ("ImportFromPackage", "throttled", 17),
-        ("ImportFromPackage", "throttled, no time given", 30),
-        ("GetExecutionSummaryStatus", "throttled", 30),
-    ],
-)
-def test_throttling_says_how_long_to_wait_and_that_nothing_was_done(action: str, case: str, wait_s: float) -> None:
-    throttled = error(action, case)
-
-    assert type(throttled) is TryAgain
-    assert throttled.retry_after_s == wait_s
 
 
 @pytest.mark.parametrize("status", list(ExecutionStatus))

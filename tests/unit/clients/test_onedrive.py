@@ -366,6 +366,7 @@ def test_a_quota_that_is_reached_stops_the_flow(code: str, status: int) -> None:
 
     assert isinstance(error, NeedsPerson)
     assert "full" in error.message
+    assert "Free some space" in error.message
 
 
 def test_a_bad_request_that_no_file_can_be_blamed_for_needs_a_person() -> None:
