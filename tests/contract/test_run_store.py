@@ -5,7 +5,9 @@ The suite needs nothing but an empty container; with another ``container`` fixtu
 
 import json
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -236,43 +238,37 @@ def test_a_run_that_was_written_since_it_was_listed_is_not_dropped(store: RunSto
     assert store.of_same_file(mine)[0].state is State.CLAIMED
 
 
-def test_open_runs_tell_due_time_and_state_without_being_read(store: RunStore) -> None:
-    run = a_run()
-    store.create(run)
-    due = NOW + timedelta(seconds=2, microseconds=5)
-    store.save(replace(head(store), state=State.EXECUTING, due=due))
-
-    (row,) = store.open_lanes().rows
-
-    assert (row.lane, row.sort_key, row.due, row.state) == ("in-1", run.sort_key, due, State.EXECUTING)
-    assert (row.run_id, row.flow_name, row.file_name) == (run.run_id, "import", "USMF_Customers_001.zip")
-
-
 def test_a_run_that_another_worker_has_written_meanwhile_is_not_overwritten(store: RunStore) -> None:
     store.create(a_run())
     mine, others = head(store), head(store)
     store.save(replace(others, attempts=7))
 
-    with pytest.raises(RecordChanged):
-        store.save(replace(mine, attempts=1))
+    for write in (store.save, store.end):
+        with pytest.raises(RecordChanged):
+            write(replace(mine, attempts=1))
 
     assert head(store).attempts == 7
 
 
-def test_a_run_that_another_worker_has_ended_is_not_brought_back(store: RunStore) -> None:
+def test_a_run_that_another_worker_has_ended_is_not_brought_back_and_leaves_one_record(
+    store: RunStore, container: ContainerClient
+) -> None:
     store.create(a_run())
     mine = head(store)
-    store.end(head(store))
+    store.end(replace(mine, ended=NOW))
 
-    with pytest.raises(RecordChanged):
-        store.save(mine)
+    for write in (store.save, store.end):
+        with pytest.raises(RecordChanged):
+            write(replace(mine, ended=NOW + timedelta(hours=25)))
 
     assert store.lane("in-1") == EMPTY
+    assert len(names(container, "ended/")) == 1
 
 
 def test_an_ended_run_leaves_its_lane_and_is_kept(store: RunStore) -> None:
     run = a_run()
     store.create(run)
+    assert store.ended_run(run.opened, run.run_id) is None
 
     store.end(replace(head(store), outcome=Outcome.SUCCEEDED, ended=NOW + timedelta(minutes=1)))
 
@@ -283,32 +279,26 @@ def test_an_ended_run_leaves_its_lane_and_is_kept(store: RunStore) -> None:
     assert (ended.run_id, ended.outcome) == (run.run_id, Outcome.SUCCEEDED)
 
 
-def test_ending_a_run_twice_leaves_one_record(store: RunStore, container: ContainerClient) -> None:
-    store.create(a_run())
-    mine = head(store)
-    store.end(replace(mine, ended=NOW))
-
-    with pytest.raises(RecordChanged):
-        store.end(replace(mine, ended=NOW + timedelta(hours=25)))
-
-    assert len(names(container, "ended/")) == 1
-
-
-def test_a_run_whose_worker_died_between_the_two_writes_of_its_end_is_ended_again_into_one_record(
-    store: RunStore, container: ContainerClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@contextmanager
+def a_power_cut_before_the_deletion(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     class PowerCut(BaseException):
         pass
 
     def die(*_: object, **__: object) -> None:
         raise PowerCut
 
+    with monkeypatch.context() as patched, pytest.raises(PowerCut):
+        patched.setattr(BlobClient, "delete_blob", die)
+        yield
+
+
+def test_a_run_whose_worker_died_between_the_two_writes_of_its_end_is_ended_again_into_one_record(
+    store: RunStore, container: ContainerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store.create(a_run())
     run = head(store)
-    with monkeypatch.context() as patched:
-        patched.setattr(BlobClient, "delete_blob", die)
-        with pytest.raises(PowerCut):
-            store.end(replace(run, ended=NOW))
+    with a_power_cut_before_the_deletion(monkeypatch):
+        store.end(replace(run, ended=NOW))
     assert len(names(container, "ended/")) == 1
 
     store.end(replace(head(store), ended=NOW + timedelta(hours=25)))
@@ -317,30 +307,12 @@ def test_a_run_whose_worker_died_between_the_two_writes_of_its_end_is_ended_agai
     assert names(container, "open/") == []
 
 
-def test_a_run_that_was_written_meanwhile_is_not_taken_out_of_its_lane(store: RunStore) -> None:
-    store.create(a_run())
-    mine = head(store)
-    store.save(replace(head(store), attempts=7))
-
-    with pytest.raises(RecordChanged):
-        store.end(mine)
-
-    assert head(store).attempts == 7
-
-
 def test_a_file_whose_run_has_ended_can_have_another_one(store: RunStore, container: ContainerClient) -> None:
     for _ in range(2):
         assert store.create(a_run(key="item"))
         store.end(head(store))
 
     assert len(names(container, "ended/")) == 2
-
-
-def test_what_has_not_ended_is_not_found_among_the_ended(store: RunStore) -> None:
-    run = a_run()
-    store.create(run)
-
-    assert store.ended_run(run.opened, run.run_id) is None
 
 
 # Pauses
@@ -665,18 +637,10 @@ def test_a_damaged_record_is_put_aside_with_all_that_it_says_and_its_lane_goes_o
 def test_a_damaged_record_is_copied_before_it_is_deleted(
     store: RunStore, container: ContainerClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class PowerCut(BaseException):
-        pass
-
-    def die(*_: object, **__: object) -> None:
-        raise PowerCut
-
     run = put(store, 0)
     break_record(container, run, b"broken")
-    with monkeypatch.context() as patched:
-        patched.setattr(BlobClient, "delete_blob", die)
-        with pytest.raises(PowerCut):
-            store.put_aside(address_of(run))
+    with a_power_cut_before_the_deletion(monkeypatch):
+        store.put_aside(address_of(run))
     assert names(container, "") == [f"damaged/in-1/{run.sort_key}", open_name(run.lane, run.sort_key)]
 
     assert store.put_aside(address_of(run))
