@@ -287,9 +287,10 @@ def a_power_cut_before_the_deletion(monkeypatch: pytest.MonkeyPatch) -> Iterator
     def die(*_: object, **__: object) -> None:
         raise PowerCut
 
-    with monkeypatch.context() as patched, pytest.raises(PowerCut):
+    with monkeypatch.context() as patched:
         patched.setattr(BlobClient, "delete_blob", die)
-        yield
+        with pytest.raises(PowerCut):
+            yield
 
 
 def test_a_run_whose_worker_died_between_the_two_writes_of_its_end_is_ended_again_into_one_record(
