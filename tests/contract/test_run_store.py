@@ -419,14 +419,6 @@ def test_of_a_stopped_flow_the_rows_in_front_do_not_tell_what_is_next(
     assert len(asked) == 2
 
 
-def test_the_words_of_a_stop_are_cut_to_what_storage_takes(store: RunStore) -> None:
-    store.save_stop(a_stop(text="😀" * 4_000))
-
-    (stop,) = store.lane("in-1").stops
-
-    assert stop.text == "😀" * 499 + "…"
-
-
 @pytest.mark.parametrize(
     "metadata",
     [{}, {"stop": "%7B"}, {"stop": "[]", "due": NOW.isoformat()}, {"stop": "{}", "due": "later"}],

@@ -5,8 +5,6 @@ import json
 import os
 import socket
 import ssl
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -618,12 +616,3 @@ def test_settings_that_cannot_be_used_are_told(
     assert sign_in.main(["--settings", str(file)]) == 1
 
     assert words in capsys.readouterr().out
-
-
-def test_the_libraries_are_not_imported_before_they_are_needed() -> None:
-    code = (
-        "import sys, shared.clients.entra.app_identity, shared.clients.entra.signed_in_user; "
-        "print([name for name in ('msal', 'azure.identity', 'azure.core') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.strip() == "[]"

@@ -6,8 +6,6 @@ import io
 import os
 import random
 import socket
-import subprocess
-import sys
 import tempfile
 import threading
 import uuid
@@ -643,19 +641,3 @@ def test_a_slow_line_may_take_longer_for_a_block_than_for_connecting(monkeypatch
         listener.close()
 
     assert sent.size_bytes == large
-
-
-def test_the_sdk_is_not_imported_before_a_package_is_moved() -> None:
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "import sys, shared.clients.blobs.write; print('azure.storage.blob' in sys.modules)",
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-
-    assert done.stdout.strip() == "False"
