@@ -514,7 +514,7 @@ def test_content_without_a_download_address_is_had_by_its_own_address_and_withou
 
 def level(graph: SimulatedGraph, item: DriveItem) -> str:
     """Return how Graph shows the file to any client."""
-    shown = graph.call("GET", f"{graph.drive}/items/{item.item_id}?$select=id,publication").json()
+    shown = graph.get(f"{graph.drive}/items/{item.item_id}?$select=id,publication").json()
     return str(shown["publication"]["level"])
 
 

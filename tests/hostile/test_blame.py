@@ -187,17 +187,8 @@ def said_against_the_file(call: str, clients: Clients) -> str:
 
 
 ABOUT_THE_FILE: Final[Mapping[str, tuple[str, Answer]]] = {
-    "an entity that F&O does not have": (
-        "ImportFromPackage",
-        in_body(action_failed("Entity X does not exist in the target environment"), status=400),
-    ),
     "no package": ("ImportFromPackage", in_body(action_failed("Could not find file 'PackageHeader.xml'"), status=500)),
     "malware": ("move item", in_body(of_graph("malwareDetected", "The file is infected"), status=403)),
-    "malware, at the download": ("download a package", in_body(of_graph("malwareDetected", "x"), status=403)),
-    "a path too long": (
-        "move item",
-        in_body({"error": {"code": "invalidRequest", "innerError": {"code": "pathIsTooLong"}}}, status=400),
-    ),
 }
 
 
