@@ -33,11 +33,6 @@ def test_a_lease_is_given_back_where_the_work_fails(leases: Leases) -> None:
         pass
 
 
-def test_leases_of_different_names_do_not_touch_each_other(leases: Leases) -> None:
-    with leases.hold("in-1"), leases.hold("in-2"), leases.hold("import-call"):
-        pass
-
-
 def test_of_workers_that_take_a_new_lease_at_the_same_moment_one_gets_it(leases: Leases) -> None:
     barrier, ended = threading.Barrier(8), threading.Barrier(8)
 
