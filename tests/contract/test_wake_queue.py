@@ -69,14 +69,7 @@ def test_a_delayed_wake_up_is_there_and_not_yet_visible(
 
 @pytest.mark.parametrize(
     ("delay_s", "asked"),
-    [
-        (0, "0"),
-        (-5, "0"),
-        (0.2, "1"),
-        (2.4, "3"),
-        (300, "300"),
-        (10**9, str(LONGEST_DELAY_S)),
-    ],
+    [(0, "0"), (-5, "0"), (0.2, "1"), (2.4, "3"), (300, "300"), (10**9, str(LONGEST_DELAY_S))],
 )
 def test_a_wake_up_never_comes_before_its_run_is_due(
     wakes: WorkQueue, queues: QueueServiceClient, name: str, monkeypatch: pytest.MonkeyPatch, delay_s: float, asked: str

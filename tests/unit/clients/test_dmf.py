@@ -456,12 +456,9 @@ def test_every_status_of_the_documents_is_known(status: ExecutionStatus) -> None
 
 
 def test_only_an_ended_execution_is_final() -> None:
-    assert [status.value for status in ExecutionStatus if status.is_final] == [
-        "Succeeded",
-        "PartiallySucceeded",
-        "Failed",
-        "Canceled",
-    ]
+    final = {status.value for status in ExecutionStatus if status.is_final}
+
+    assert final == {"Succeeded", "PartiallySucceeded", "Failed", "Canceled"}
 
 
 @pytest.mark.parametrize(

@@ -244,16 +244,8 @@ def test_a_passing_failure_may_have_been_handled(status: int, idempotent: bool, 
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (301, NeedsPerson),
-        (302, NeedsPerson),
-        (308, NeedsPerson),
-        (400, NeedsPerson),
-        (403, NeedsPerson),
-        (404, NotFound),
-        (410, NotFound),
-        (412, ItemChanged),
-        (423, ItemLocked),
-        (507, NeedsPerson),
+        *((status, NeedsPerson) for status in (301, 302, 308, 400, 403, 507)),
+        *((404, NotFound), (410, NotFound), (412, ItemChanged), (423, ItemLocked)),
     ],
 )
 def test_a_status_has_a_general_meaning(status: int, kind: type[AppError]) -> None:

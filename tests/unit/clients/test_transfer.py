@@ -426,13 +426,8 @@ def test_a_sas_arrives_as_it_was_issued() -> None:
 @pytest.mark.parametrize(
     ("status", "error"),
     [
-        (400, NeedsPerson),
-        (401, SasExpired),
-        (403, SasExpired),
-        (404, NotFound),
-        (409, TryAgain),
-        (412, TryAgain),
-        (413, NeedsPerson),
+        *((400, NeedsPerson), (401, SasExpired), (403, SasExpired), (404, NotFound), (409, TryAgain)),
+        *((412, TryAgain), (413, NeedsPerson)),
     ],
 )
 def test_a_refused_write_says_what_to_do_with_its_request_id(status: int, error: type[Exception]) -> None:
