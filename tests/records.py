@@ -2,7 +2,7 @@
 
 import uuid
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import count
 from typing import Any
 
@@ -11,8 +11,9 @@ import requests
 from azure.storage.blob import ContainerClient
 
 from shared.runs.addresses import sort_key_of
+from shared.runs.index import RunIndex
 from shared.runs.lane import Stop
-from shared.runs.rows import Pause
+from shared.runs.rows import Pause, RunRow
 from shared.runs.run import Run
 from shared.runs.states import Direction, Outcome, State
 from shared.runs.store import RunStore
@@ -49,6 +50,10 @@ def head(store: RunStore, lane: str = "in-1") -> Run:
     row = store.head(lane)
     assert row is not None
     return store.read_row(row)
+
+
+def ended_rows(index: RunIndex, newest: date = TODAY, oldest: date | None = None, **options: Any) -> list[RunRow]:
+    return [row for rows in index.ended_rows(newest, oldest, **options) for row in rows.rows]
 
 
 def end_one(store: RunStore, opened: datetime, outcome: Outcome = Outcome.SUCCEEDED, **facts: Any) -> Run:

@@ -7,6 +7,9 @@ import pytest
 from azure.storage.blob import BlobServiceClient, ContainerClient
 from azure.storage.queue import QueueServiceClient
 
+from shared.azure_storage.container import BlobContainer
+from shared.runs.index import RunIndex
+from shared.runs.store import RunStore
 from tests.contract.simulated import SimulatedFinanceOperations, SimulatedGraph, SimulatedIdentity
 
 
@@ -20,6 +23,16 @@ def blobs(azurite_connection: str) -> Iterator[BlobServiceClient]:
 def container(blobs: BlobServiceClient) -> ContainerClient:
     """A container that does not exist yet, of the test's own."""
     return blobs.get_container_client(f"runs-{uuid.uuid4().hex}")
+
+
+@pytest.fixture
+def store(container: ContainerClient) -> RunStore:
+    return RunStore(BlobContainer(container))
+
+
+@pytest.fixture
+def index(container: ContainerClient) -> RunIndex:
+    return RunIndex(BlobContainer(container))
 
 
 @pytest.fixture

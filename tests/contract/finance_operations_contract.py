@@ -235,9 +235,6 @@ class FinanceOperationsContract:
         assert target.fno.job_details(nobody) == ()
         assert target.fno.exported_package_url(nobody) is None
 
-    def test_an_id_with_a_quote_is_asked_for_safely(self, target: FinanceOperationsTarget) -> None:
-        assert target.fno.job_details("x' or JobId ne '") == ()
-
     @pytest.mark.parametrize(("package", "words"), BROKEN.values(), ids=BROKEN)
     def test_a_package_that_fo_cannot_read_is_refused_in_its_words_and_imports_nothing(
         self, target: FinanceOperationsTarget, package: bytes, words: str

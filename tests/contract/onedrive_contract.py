@@ -100,9 +100,6 @@ class OneDriveContract:
             assert item.web_url.startswith("http")
         assert got.download_url is not None
 
-    def test_an_empty_folder_lists_nothing(self, target: OneDriveTarget) -> None:
-        assert target.names() == []
-
     def test_a_listing_holds_the_files_of_a_folder_and_neither_folders_nor_what_is_in_them(
         self, target: OneDriveTarget
     ) -> None:
@@ -112,13 +109,19 @@ class OneDriveContract:
 
         assert target.names() == ["USMF_1.zip"]
 
-    def test_what_is_not_there_is_not_found_by_its_id(self, target: OneDriveTarget) -> None:
-        with pytest.raises(NotFound):
-            target.onedrive.get(f"01{uuid.uuid4().hex.upper()}"[:34])
+    def test_what_is_gone_is_not_found_whatever_is_done_with_it(self, target: OneDriveTarget) -> None:
+        item, gone = target.put("USMF_1.zip"), f"01{uuid.uuid4().hex.upper()}"[:34]
 
-    def test_a_folder_that_is_not_there_cannot_be_listed(self, target: OneDriveTarget) -> None:
-        with pytest.raises(NotFound):
-            list(target.onedrive.list_files(f"01{uuid.uuid4().hex.upper()}"[:34]))
+        for act in (
+            lambda: target.onedrive.get(gone),
+            lambda: list(target.onedrive.list_files(gone)),
+            lambda: target.onedrive.move(gone, to_folder_id=target.folder.item_id, name="a.zip", etag=None),
+            lambda: target.onedrive.move(item.item_id, to_folder_id=gone, name="USMF_1.zip", etag=item.etag),
+            lambda: target.onedrive.upload_small(gone, "a.txt", b"x", replace=False),
+        ):
+            with pytest.raises(NotFound):
+                act()
+        assert target.names() == ["USMF_1.zip"]
 
     @pytest.mark.parametrize("path", ["Missing", "Missing/Deeper/a.zip", "USMF_1.zip/below a file"])
     def test_what_is_not_there_is_none_by_its_path(self, target: OneDriveTarget, path: str) -> None:
@@ -203,13 +206,6 @@ class OneDriveContract:
         assert moved.quick_xor_hash == item.quick_xor_hash
         assert target.onedrive.get(item.item_id).etag == moved.etag
 
-    def test_a_file_can_get_another_name_on_its_way(self, target: OneDriveTarget) -> None:
-        item, folder = target.put("USMF_1.zip"), target.subfolder()
-
-        target.onedrive.move(item.item_id, to_folder_id=folder.item_id, name="USMF_1 (a1).zip", etag=item.etag)
-
-        assert target.names(folder) == ["USMF_1 (a1).zip"]
-
     def test_a_file_can_be_moved_whatever_version_it_is(self, target: OneDriveTarget) -> None:
         item, folder = target.put("USMF_1.zip"), target.subfolder()
         target.onedrive.upload_small(target.folder.item_id, "USMF_1.zip", b"another", replace=True)
@@ -222,7 +218,7 @@ class OneDriveContract:
         item, folder = target.put("USMF_1.zip"), target.subfolder()
         target.onedrive.upload_small(target.folder.item_id, "USMF_1.zip", b"another", replace=True)
 
-        with pytest.raises(ItemChanged):
+        with pytest.raises(ItemChanged, match=r"USMF_1\.zip"):
             target.onedrive.move(item.item_id, to_folder_id=folder.item_id, name="USMF_1.zip", etag=item.etag)
 
         assert (target.names(), target.names(folder)) == (["USMF_1.zip"], [])
@@ -232,7 +228,7 @@ class OneDriveContract:
         item, folder = target.put("USMF_1.zip"), target.subfolder()
         other = target.onedrive.upload_small(folder.item_id, there, b"an earlier one", replace=False)
 
-        with pytest.raises(NameTaken):
+        with pytest.raises(NameTaken, match=r"USMF_1\.zip"):
             target.onedrive.move(item.item_id, to_folder_id=folder.item_id, name="USMF_1.zip", etag=item.etag)
 
         assert target.names() == ["USMF_1.zip"]
@@ -276,37 +272,18 @@ class OneDriveContract:
         assert sum(claimed) == 1
         assert target.names(folder) == [f"USMF_1 ({claimed.index(True)}).zip"]
 
-    def test_a_file_that_is_gone_cannot_be_moved(self, target: OneDriveTarget) -> None:
-        with pytest.raises(NotFound):
-            target.onedrive.move(
-                f"01{uuid.uuid4().hex.upper()}"[:34], to_folder_id=target.folder.item_id, name="a.zip", etag=None
-            )
-
-    def test_a_file_cannot_be_moved_to_a_folder_that_is_gone(self, target: OneDriveTarget) -> None:
-        item = target.put("USMF_1.zip")
-
-        with pytest.raises(NotFound):
-            target.onedrive.move(
-                item.item_id, to_folder_id=f"01{uuid.uuid4().hex.upper()}"[:34], name="USMF_1.zip", etag=item.etag
-            )
-
     # Folders
 
-    def test_every_missing_folder_of_a_path_is_made_once(self, target: OneDriveTarget) -> None:
-        first = target.subfolder("One/Two & ½/Drei #3")
-        again = target.subfolder("One/Two & ½/Drei #3")
+    def test_every_missing_folder_of_a_path_is_made_once_whatever_its_case_and_slashes(
+        self, target: OneDriveTarget
+    ) -> None:
+        folder = target.subfolder("One/Two & ½/Drei #3")
 
-        assert first.is_folder
-        assert again.item_id == first.item_id
-        assert first.name == "Drei #3"
-
-    def test_a_folder_is_the_same_whatever_its_case(self, target: OneDriveTarget) -> None:
-        assert target.subfolder("Inbox").item_id == target.subfolder("INBOX").item_id
-
-    def test_a_path_may_begin_and_end_with_a_slash(self, target: OneDriveTarget) -> None:
-        folder = target.subfolder("Inbox")
-
-        assert target.onedrive.ensure_folder(f"/{target.folder.name}/Inbox/").item_id == folder.item_id
+        assert (folder.is_folder, folder.name) == (True, "Drei #3")
+        for path in ("One/Two & ½/Drei #3", "ONE/two & ½/drei #3"):
+            assert target.subfolder(path).item_id == folder.item_id
+        again = target.onedrive.ensure_folder(f"/{target.folder.name}/One/Two & ½/Drei #3/")
+        assert again.item_id == folder.item_id
 
     def test_workers_that_make_the_same_folders_at_once_get_the_same(self, target: OneDriveTarget) -> None:
         barrier = threading.Barrier(8)
@@ -359,10 +336,6 @@ class OneDriveContract:
         assert item.etag != there.etag
         assert target.content(item.item_id) == b"second"
 
-    def test_a_small_upload_into_a_folder_that_is_gone_is_not_found(self, target: OneDriveTarget) -> None:
-        with pytest.raises(NotFound):
-            target.onedrive.upload_small(f"01{uuid.uuid4().hex.upper()}"[:34], "a.txt", b"x", replace=False)
-
     # Upload sessions
 
     def test_a_file_appears_when_its_last_chunk_has_arrived(self, target: OneDriveTarget) -> None:
@@ -388,18 +361,10 @@ class OneDriveContract:
 
         assert target.content(item.item_id) == content
 
-    def test_a_chunk_that_is_sent_again_is_not_stored_twice(self, target: OneDriveTarget) -> None:
+    def test_what_has_arrived_of_a_chunk_is_not_stored_twice(self, target: OneDriveTarget) -> None:
         with target.onedrive.open_upload(target.folder.item_id, "USMF_1.zip", len(THREE_CHUNKS)) as session:
             session.put(0, THREE_CHUNKS[:UNIT])
             assert session.put(0, THREE_CHUNKS[:UNIT]) is None
-            item = session.put(UNIT, THREE_CHUNKS[UNIT:])
-
-        assert item is not None
-        assert target.content(item.item_id) == THREE_CHUNKS
-
-    def test_of_a_larger_chunk_only_what_is_missing_is_sent(self, target: OneDriveTarget) -> None:
-        with target.onedrive.open_upload(target.folder.item_id, "USMF_1.zip", len(THREE_CHUNKS)) as session:
-            session.put(0, THREE_CHUNKS[:UNIT])
             item = session.put(0, THREE_CHUNKS)
 
         assert item is not None
@@ -466,9 +431,3 @@ class OneDriveContract:
             package.file.seek(UNIT)
             assert package.file.read(5000) == content[UNIT : UNIT + 5000]
             assert b"".join(package.chunks()) == content
-
-    def test_a_moved_file_is_downloaded_from_where_it_is(self, target: OneDriveTarget) -> None:
-        item, folder = target.put("USMF_1.zip", b"content"), target.subfolder()
-        target.onedrive.move(item.item_id, to_folder_id=folder.item_id, name="USMF_1.zip", etag=item.etag)
-
-        assert target.content(item.item_id) == b"content"

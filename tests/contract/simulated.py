@@ -5,7 +5,6 @@ The app's clients reach them as in Azure: a managed identity's token over HTTP, 
 
 import time
 import uuid
-from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -140,28 +139,10 @@ class SimulatedGraph(_Simulated):
         """Return what the app calls pre-authenticated addresses with."""
         return self.opened(Http(service="OneDrive content", token=None, request_id_header="request-id"))
 
-    def call(
-        self,
-        method: str,
-        path: str,
-        *,
-        json: object = None,
-        data: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-        permissions: Sequence[str] | None = None,
-        app_id: str = "an app",
-    ) -> requests.Response:
-        """Call Graph as any HTTP client may. path: what follows the version, encoded; redirects are not followed."""
-        token = self.identity.desk.issue(self.simulator.graph_url, app_id=app_id, permissions=permissions)
-        return requests.request(
-            method,
-            f"{self.url}/{path}",
-            json=json,
-            data=data,
-            headers={"Authorization": f"Bearer {token}", **(headers or {})},
-            allow_redirects=False,
-            timeout=30,
-        )
+    def get(self, path: str) -> requests.Response:
+        """Ask Graph as any HTTP client may. path: what follows the version, encoded."""
+        token = self.identity.desk.issue(self.simulator.graph_url, app_id="an app")
+        return requests.get(f"{self.url}/{path}", headers={"Authorization": f"Bearer {token}"}, timeout=30)
 
     @property
     def drive(self) -> str:
@@ -217,17 +198,9 @@ class SimulatedFinanceOperations(_Simulated):
         self._running.enter_context(self.simulator)
         return self
 
-    def client(
-        self, *, base_url: str = "", token: TokenSource | None = None, submit_timeout_s: float = 30
-    ) -> FinanceOperations:
-        http = self.opened(finance_operations_http(token or self.identity.token(self.simulator.audience)))
-        return FinanceOperations(base_url or self.simulator.url, http, submit_timeout_s=submit_timeout_s)
-
-    def call(self, method: str, path: str, *, json: object = None, app_id: str = "an app") -> requests.Response:
-        """Call F&O as any HTTP client may. path: what follows the environment's address."""
-        token = self.identity.desk.issue(self.simulator.audience, app_id=app_id)
-        url, headers = f"{self.simulator.url}/{path}", {"Authorization": f"Bearer {token}"}
-        return requests.request(method, url, json=json, headers=headers, timeout=30)
+    def client(self, *, submit_timeout_s: float = 30) -> FinanceOperations:
+        http = self.opened(finance_operations_http(self.identity.token(self.simulator.audience)))
+        return FinanceOperations(self.simulator.url, http, submit_timeout_s=submit_timeout_s)
 
     def action_fault(self, action: str, do: Action, *, nth: int = 1, times: int | None = 1) -> None:
         """Let a call of an action go wrong."""

@@ -84,18 +84,6 @@ def test_an_alert_goes_to_everybody_who_is_named(graph: SimulatedGraph) -> None:
     assert mail.recipients == ("one@contoso.com", "two@contoso.com", "three@contoso.com")
 
 
-def test_a_subject_is_one_line(graph: SimulatedGraph) -> None:
-    alerts(graph).send(a_message(an_alert(title="a\r\nBcc: everyone@contoso.com")))
-
-    assert graph.mails[0].subject == "a Bcc: everyone@contoso.com"
-
-
-def test_a_sender_whose_name_has_signs_is_found(graph: SimulatedGraph) -> None:
-    alerts(graph, sender="o'brien+fo#1@contoso.com").send(a_message())
-
-    assert graph.mails[0].sender == "o'brien+fo#1@contoso.com"
-
-
 def test_a_signed_in_user_sends_from_their_own_mailbox(graph: SimulatedGraph) -> None:
     token = graph.identity.desk.issue(graph.simulator.graph_url, app_id="app", user="ada@contoso.com")
 
@@ -126,16 +114,6 @@ def test_an_alert_whose_sending_was_not_answered_is_not_sent_twice(graph: Simula
         alerts(graph).send(a_message())
 
     assert len(graph.mails) == 1
-
-
-def test_a_throttled_alert_says_how_long_to_wait(graph: SimulatedGraph) -> None:
-    graph.fault("POST", "/sendMail", faults.status(429, {"Retry-After": "17"}))
-
-    with pytest.raises(TryAgain) as caught:
-        alerts(graph).send(a_message())
-
-    assert caught.value.retry_after_s == 17
-    assert graph.mails == []
 
 
 # Teams

@@ -51,9 +51,3 @@ def test_of_two_who_change_a_note_one_hears_of_the_other(checkpoints: Checkpoint
         checkpoints.write("looks", Checkpoint({"began": "other"}, other.etag))
 
     assert checkpoints.read("looks").content == {"began": "one"}
-
-
-def test_notes_of_different_names_do_not_touch_each_other(checkpoints: Checkpoints) -> None:
-    checkpoints.write("looks", Checkpoint({"began": "x"}, None))
-
-    assert checkpoints.read("subscription-1").content == {}

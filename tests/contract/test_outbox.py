@@ -12,17 +12,6 @@ from shared.errors import RecordChanged
 from tests.alerts import BEGAN, an_alert
 
 
-def test_the_first_alert_of_a_new_app_makes_the_container(container: ContainerClient) -> None:
-    outbox = Outbox(BlobContainer(container))
-    assert outbox.keys() == []
-    assert outbox.read("ended-1") is None
-    outbox.delete("ended-1")
-
-    assert outbox.put(an_alert(key="ended-1"))
-
-    assert outbox.keys() == ["ended-1"]
-
-
 def test_a_trouble_is_kept_once_and_what_was_told_of_it_stays(container: ContainerClient) -> None:
     outbox = Outbox(BlobContainer(container))
     outbox.put(an_alert(text="the first"))

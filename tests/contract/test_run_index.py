@@ -1,34 +1,17 @@
 """What the app expects of blob storage: lists of runs, as ``runs/index.py`` makes them."""
 
 from dataclasses import replace
-from datetime import date, datetime
-from typing import Any
+from datetime import datetime
 
 import pytest
 from azure.storage.blob import ContainerClient
 
-from shared.azure_storage.container import BlobContainer
 from shared.runs.addresses import address_of
 from shared.runs.index import RunIndex
-from shared.runs.rows import RunRow
 from shared.runs.states import Outcome, State
 from shared.runs.store import RunStore
 from shared.runs.values import FileFacts, Problem, Submission
-from tests.records import DAY, MINUTE, NOW, TODAY, a_run, end_one, head, names, spied_on
-
-
-@pytest.fixture
-def store(container: ContainerClient) -> RunStore:
-    return RunStore(BlobContainer(container))
-
-
-@pytest.fixture
-def index(container: ContainerClient) -> RunIndex:
-    return RunIndex(BlobContainer(container))
-
-
-def ended_rows(index: RunIndex, newest: date = TODAY, oldest: date | None = None, **options: Any) -> list[RunRow]:
-    return [row for rows in index.ended_rows(newest, oldest, **options) for row in rows.rows]
+from tests.records import DAY, MINUTE, NOW, TODAY, a_run, end_one, ended_rows, head, names, spied_on
 
 
 def test_ended_runs_come_newest_first_across_days_months_and_years(store: RunStore, index: RunIndex) -> None:

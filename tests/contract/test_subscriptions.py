@@ -7,10 +7,10 @@ import pytest
 
 from local_cloud import faults
 from shared.clients.graph.subscriptions import SubscriptionExists
-from shared.errors import AnswerLost, NeedsPerson, NotFound, TryAgain
-from shared.secret import Secret, SecretUrl
+from shared.errors import AnswerLost, TryAgain
+from shared.secret import Secret
 from tests.contract.receiver import Receiver
-from tests.contract.simulated import FixedToken, SimulatedGraph
+from tests.contract.simulated import SimulatedGraph
 from tests.contract.subscriptions_contract import SubscriptionsContract, SubscriptionsTarget
 from tests.world import wait_for
 
@@ -82,20 +82,6 @@ def test_an_address_that_fails_the_handshake_is_tried_again_later_and_nothing_is
     assert target.listed() == {}
 
 
-def test_an_address_that_nobody_answers_at_is_tried_again_later(
-    target: SubscriptionsTarget, graph: SimulatedGraph
-) -> None:
-    with pytest.raises(TryAgain, match="did not get its token back"):
-        target.subscriptions.create(
-            resource=target.resource,
-            notification_url=SecretUrl("http://127.0.0.1:9/api/receive_notification?code=x"),
-            client_state=Secret("x" * 20),
-            expires=datetime.now(UTC) + timedelta(days=1),
-        )
-
-    assert target.listed() == {}
-
-
 def test_a_lifecycle_address_is_asked_as_well(target: SubscriptionsTarget, receiver: Receiver) -> None:
     target.subscriptions.create(
         resource=target.resource,
@@ -123,18 +109,6 @@ def test_a_subscription_whose_making_was_not_answered_is_found_at_the_next_try(
     assert caught.value.subscription_id == made
 
 
-def test_a_renewal_whose_answer_was_lost_is_made_again_by_itself(
-    target: SubscriptionsTarget, graph: SimulatedGraph
-) -> None:
-    created = target.create()
-    graph.fault("PATCH", "/subscriptions", faults.lost_after())
-
-    renewed = target.subscriptions.renew(created.subscription_id, expires=datetime.now(UTC) + timedelta(days=9))
-
-    assert renewed.subscription_id == created.subscription_id
-    assert len(graph.statuses("PATCH", "/subscriptions")) == 2
-
-
 def test_a_redirect_to_nowhere_is_tried_again_later(target: SubscriptionsTarget, graph: SimulatedGraph) -> None:
     created = target.create()
     graph.fault("PATCH", "/subscriptions", faults.status(308))
@@ -145,38 +119,3 @@ def test_a_redirect_to_nowhere_is_tried_again_later(target: SubscriptionsTarget,
     with pytest.raises(TryAgain):
         target.subscriptions.delete(created.subscription_id)
     assert list(target.listed()) == [created.subscription_id]
-
-
-def test_a_subscription_that_vanished_without_a_word_is_not_found(
-    target: SubscriptionsTarget, graph: SimulatedGraph
-) -> None:
-    created = target.create()
-    graph.simulator.forget_subscription(created.subscription_id)
-
-    with pytest.raises(NotFound):
-        target.subscriptions.renew(created.subscription_id, expires=datetime.now(UTC) + timedelta(days=9))
-
-
-def test_a_subscription_ends_when_its_time_is_over(target: SubscriptionsTarget, graph: SimulatedGraph) -> None:
-    target.create(life=timedelta(hours=1))
-
-    graph.clock.pass_by(3700)
-
-    assert target.listed() == {}
-
-
-def test_a_missing_permission_needs_a_person(target: SubscriptionsTarget, graph: SimulatedGraph) -> None:
-    refusal = {"error": {"code": "ExtensionError", "message": "Operation: Create; Exception: [Status Code: Forbidden]"}}
-    graph.fault("POST", "/subscriptions", faults.status(403, body=refusal))
-
-    with pytest.raises(NeedsPerson, match=r"Files\.ReadWrite\.All"):
-        target.create()
-
-
-def test_the_subscriptions_of_other_apps_are_not_listed(target: SubscriptionsTarget, graph: SimulatedGraph) -> None:
-    target.create()
-    other = FixedToken(graph.identity.desk.issue(graph.simulator.graph_url, app_id="another app"))
-
-    from shared.clients.graph.subscriptions import Subscriptions
-
-    assert Subscriptions(graph.url, graph.http(other)).list() == ()

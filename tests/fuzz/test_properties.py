@@ -390,14 +390,8 @@ def test_row_errors_are_rows_of_one_line_that_mean_the_same_when_read_again(valu
 
 
 _WORDS = [
-    "itemNotFound",
-    "nameAlreadyExists",
-    "malwareDetected",
-    "deadlock",
-    "timeout expired",
-    "not found",
-    "Entity X does not exist in the target environment",
-    "?sig=known",
+    *("itemNotFound", "nameAlreadyExists", "malwareDetected", "deadlock", "timeout expired", "not found"),
+    *("Entity X does not exist in the target environment", "?sig=known"),
 ]
 _ERROR = st.binary(max_size=100) | json_of(
     ["error", "code", "message", "innererror", "innerError", "Message"], _WORDS
@@ -467,14 +461,7 @@ def test_a_key_in_a_text_is_taken_out_once_and_for_all(text: str) -> None:
 
 _FLOW_WORDS = ["Input", "customers", "USMF", "https://contoso.operations.dynamics.com", "me/drive", "true", "/"]
 _FLOW_KEYS = [
-    "imports",
-    "exports",
-    "name",
-    "inputFolder",
-    "errorFolder",
-    "dataProject",
-    "company",
-    "everySeconds",
+    *("imports", "exports", "name", "inputFolder", "errorFolder", "dataProject", "company", "everySeconds"),
     "drive",
 ]
 

@@ -23,8 +23,8 @@ from shared.clients.http.client import Http
 from shared.clients.http.errors import LONGEST_WAIT_S, retry_after_s
 from shared.errors import AnswerLost, AppError, DataDamaged, NeedsPerson, Refused, TryAgain
 from shared.secret import SecretUrl
-from tests.hostile.answers import AnswerTable, OneToken, Raw, by_themselves, in_body
-from tests.unit.clients.answering import Answer, AnsweringServer, answering
+from tests.hostile.answers import AnswerTable, Raw, by_themselves, in_body
+from tests.unit.clients.answering import Answer, AnsweringServer, OneToken, answering
 
 DEEP = b'{"value": ' * 100_000
 NOW = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
@@ -424,12 +424,8 @@ NEXT_PAGES = AnswerTable(
     lambda link: in_body({"value": [a_file()], "@odata.nextLink": link}),
     by_themselves(
         [
-            "https://evil.example/v1.0/next",
-            "http://127.0.0.1.evil.example/",
-            "http://127.0.0.1:1/v1.0/next",
-            "//evil.example/next",
-            "next",
-            "http://[",
+            *("https://evil.example/v1.0/next", "http://127.0.0.1.evil.example/", "http://127.0.0.1:1/v1.0/next"),
+            *("//evil.example/next", "next", "http://["),
         ]
     ),
 )

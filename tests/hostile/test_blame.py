@@ -18,7 +18,7 @@ from shared.clients.http.client import Http
 from shared.errors import AppError, FileRejected
 from shared.secret import SecretUrl
 from tests.hostile.answers import TABLES, AnswerTable, in_body
-from tests.unit.clients.answering import Answer, AnsweringServer, answering
+from tests.unit.clients.answering import Answer, AnsweringServer, OneToken, answering
 
 LARGE: Final = 1024 * 1024  # bytes; a larger answer is tried with its own status only
 
@@ -74,13 +74,6 @@ TROUBLE: AnswerTable[object] = AnswerTable(
         "an archived site": of_graph("resourceLocked", "The resource you are attempting to access is locked."),
     },
 )
-
-
-class OneToken:
-    """A token source that always has the same token."""
-
-    def token(self, *, refresh: bool = False) -> str:
-        return "made-up-token"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,17 +187,8 @@ def said_against_the_file(call: str, clients: Clients) -> str:
 
 
 ABOUT_THE_FILE: Final[Mapping[str, tuple[str, Answer]]] = {
-    "an entity that F&O does not have": (
-        "ImportFromPackage",
-        in_body(action_failed("Entity X does not exist in the target environment"), status=400),
-    ),
     "no package": ("ImportFromPackage", in_body(action_failed("Could not find file 'PackageHeader.xml'"), status=500)),
     "malware": ("move item", in_body(of_graph("malwareDetected", "The file is infected"), status=403)),
-    "malware, at the download": ("download a package", in_body(of_graph("malwareDetected", "x"), status=403)),
-    "a path too long": (
-        "move item",
-        in_body({"error": {"code": "invalidRequest", "innerError": {"code": "pathIsTooLong"}}}, status=400),
-    ),
 }
 
 

@@ -46,9 +46,7 @@ from shared.runs.store import RunStore
 from shared.runs.values import FailedRow, FileFacts, Held, Problem, Submission
 from shared.secret import SecretUrl
 from tests.alerts import a_message, an_alert
-from tests.hostile.answers import OneToken
-from tests.unit.clients.answering import Answer, AnsweringServer, answering
-from tests.world import World
+from tests.unit.clients.answering import Answer, AnsweringServer, OneToken, answering
 
 NOW: Final = datetime(2026, 11, 29, 8, 0, tzinfo=UTC)
 FOUR_SCRIPTS: Final = "日Жא😀" * 75
@@ -343,27 +341,6 @@ def test_the_same_place_of_a_lane_is_made_of_the_same_long_key_and_of_no_other()
     assert escapes.blob_part(one) == escapes.blob_part(one)
     assert escapes.blob_part(one) != escapes.blob_part(other)
     assert escapes.blob_part("01ABC!7") == "01ABC%217"  # as older versions have saved it
-
-
-def test_a_file_with_a_very_long_id_has_one_run_however_often_it_is_seen(make_world_for_ids: World) -> None:
-    world = make_world_for_ids
-    world.put("USMF_1.zip")
-    (item,) = world.services.onedrive(f"drives/{world.onedrive.drive_id}").list_files(
-        world.services.folders.find(f"drives/{world.onedrive.drive_id}", "Input")
-    )
-    long = replace(item, item_id=FOUR_SCRIPTS)
-    world.monkeypatch.setattr(OneDrive, "list_files", lambda _self, _folder: iter([long]))
-
-    world.look()
-    world.look()
-
-    assert len(world.open_runs()) == 1
-
-
-@pytest.fixture
-def make_world_for_ids(tmp_path: object, azurite_connection: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    with World(tmp_path, azurite_connection, monkeypatch) as world:  # type: ignore[arg-type]
-        yield world
 
 
 # -- JSON of others

@@ -35,6 +35,13 @@ class Answer:
         return "\r\n".join(lines).encode("latin-1") + self.body
 
 
+class OneToken:
+    """A token source that always has the same token."""
+
+    def token(self, *, refresh: bool = False) -> str:
+        return "made-up-token"
+
+
 # None: the connection is closed without a word.
 type Handler = Callable[[Asked], Answer | None]
 

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 
 import pytest
 
-from shared.clients.blobs.read import read_chunks
 from shared.clients.graph.drive_item import DriveItem
 from shared.clients.graph.onedrive import OneDrive
 from shared.clients.graph.upload import CHUNK, UploadSession
@@ -14,7 +13,6 @@ from shared.clients.http.client import Http
 from shared.errors import (
     AppError,
     FileRejected,
-    ItemChanged,
     ItemLocked,
     NameTaken,
     NeedsPerson,
@@ -88,23 +86,6 @@ def refused(status: int, *, code: str = "invalidRequest", inner: str = "", messa
 # Content that has its own address
 
 
-def test_the_token_does_not_go_where_a_redirect_leads_and_the_address_prints_without_its_key() -> None:
-    with Server(Answer(body=b"content")) as elsewhere, Server() as server, a_drive(server) as drive:
-        key = "?tempauth=v1.a%2Bb"
-        server.then(Answer(status=302, headers={"Location": f"{elsewhere.url}/download{key}"}))
-
-        url = drive.content_url("01FILE")
-
-        downloads = Http(service="OneDrive content", token=None, request_id_header="request-id")
-        assert b"".join(read_chunks(url, downloads, 7)) == b"content"
-        downloads.close()
-    assert server.requests_line_by_line() == ["GET /v1.0/drives/b!abc/items/01FILE/content"]
-    assert server.received[0].headers["authorization"] == "Bearer graph-token"
-    assert elsewhere.requests_line_by_line() == [f"GET /download{key}"]
-    assert "authorization" not in elsewhere.received[0].headers
-    assert "v1.a" not in f"{url!r}{url}"
-
-
 def test_a_redirect_to_a_path_is_one_at_the_same_host() -> None:
     with Server(Answer(status=302, headers={"Location": "/download?tempauth=x"})) as server, a_drive(server) as drive:
         assert drive.content_url("01FILE").reveal() == f"{server.url}/download?tempauth=x"
@@ -122,18 +103,6 @@ def test_a_redirect_to_a_path_is_one_at_the_same_host() -> None:
 )
 def test_content_without_an_address_is_asked_for_again(answer: Answer) -> None:
     assert type(error_from(answer, doing=lambda drive: drive.content_url("01FILE"))) is TryAgain
-
-
-def test_an_address_that_is_not_encrypted_is_not_asked() -> None:
-    with (
-        Server(Answer(status=302, headers={"Location": "http://contoso.example/x?tempauth=key"})) as server,
-        a_drive(server) as drive,
-    ):
-        url = drive.content_url("01FILE")
-        downloads = Http(service="OneDrive content", token=None, request_id_header="request-id")
-        with pytest.raises(NeedsPerson, match="no https address"):
-            list(read_chunks(url, downloads, 7))
-        downloads.close()
 
 
 # Reading items
@@ -178,12 +147,8 @@ def test_a_file_is_read_with_all_that_the_app_needs() -> None:
         web_url="https://contoso-my.sharepoint.com/personal/u/Documents/Inbox/USMF_customers.zip",
     )
     assert server.requests_line_by_line() == ["GET /v1.0/drives/b!abc/items/01NKDM7HMOJTVYMDOSXFDK2QJDXCDI3WUK"]
+    assert "tempauth" not in repr(item)
     assert server.received[0].headers["authorization"] == "Bearer graph-token"
-
-
-def test_the_download_url_of_an_item_prints_without_its_key() -> None:
-    with Server(sample("item_file")) as server, a_drive(server) as drive:
-        assert "tempauth" not in repr(drive.get("01FILE"))
 
 
 def test_a_listing_holds_only_files_with_their_facets() -> None:
@@ -220,13 +185,6 @@ def test_a_listing_follows_the_next_link_as_it_is_even_past_an_empty_page() -> N
     assert len(server.received) == 3
 
 
-def test_pages_are_fetched_only_as_far_as_somebody_reads() -> None:
-    page = Answer(body={"value": [{"id": "1", "file": {}}], "@odata.nextLink": "x"})
-    with Server(page) as server, a_drive(server) as drive:
-        assert next(drive.list_files("01INBOX")).item_id == "1"
-    assert len(server.received) == 1
-
-
 def test_a_listing_that_goes_in_a_circle_ends() -> None:
     def page(request: Received) -> Answer:
         again = f"{server.url}/v1.0/drives/b!abc/items/01INBOX/children?$skiptoken=again"
@@ -236,10 +194,6 @@ def test_a_listing_that_goes_in_a_circle_ends() -> None:
         listing(drive)
 
 
-def test_an_item_without_an_id_is_no_item() -> None:
-    assert type(error_from(Answer(body={"name": "x"}), doing=lambda drive: drive.get("01FILE"))) is TryAgain
-
-
 # Where things are
 
 
@@ -247,12 +201,6 @@ def test_the_drives_id_is_asked_once() -> None:
     with Server(sample("drive")) as server, a_drive(server, "users/ops@contoso.com/drive") as drive:
         assert [drive.drive_id(), drive.drive_id()] == ["b!abc", "b!abc"]
     assert server.requests_line_by_line() == ["GET /v1.0/users/ops@contoso.com/drive"]
-
-
-def test_names_in_a_path_are_encoded_one_by_one() -> None:
-    with Server(sample("item_folder", name="100% #1 + 'a&b'")) as server, a_drive(server) as drive:
-        assert drive.find("/In/100% #1 + 'a&b'/") is not None
-    assert server.requests_line_by_line() == ["GET /v1.0/drives/b!abc/root:/In/100%25%20%231%20%2B%20%27a%26b%27"]
 
 
 def test_an_item_of_another_name_is_not_what_was_looked_for() -> None:
@@ -266,11 +214,6 @@ def test_a_path_with_dots_is_refused_before_it_is_sent(path: str) -> None:
     assert isinstance(error_from(doing=lambda drive: drive.find(path)), NeedsPerson)
 
 
-def test_a_folder_that_is_there_costs_one_call() -> None:
-    with Server(sample("item_folder")) as server, a_drive(server) as drive:
-        assert drive.ensure_folder("Processing").item_id == "01PROCESSING"
-
-
 def test_a_parent_that_was_just_created_may_not_be_known_yet() -> None:
     steps = (sample("error_not_found"), sample("item_root"), sample("error_not_found"), sample("error_not_found"))
     assert isinstance(error_from(*steps, doing=lambda drive: drive.ensure_folder("Processing")), NotFound)
@@ -282,22 +225,6 @@ def test_a_folder_on_a_drive_that_is_not_there_needs_a_person() -> None:
 
 
 # Moving
-
-
-def test_a_move_names_folder_name_and_the_version_that_was_looked_at() -> None:
-    with Server(sample("item_file", name="a.zip")) as server, a_drive(server) as drive:
-        assert moving(drive).name == "a.zip"
-    sent = server.received[0]
-    assert (sent.method, sent.target) == ("PATCH", "/v1.0/drives/b!abc/items/01FILE")
-    assert sent.headers["if-match"] == '"{E},1"'
-    assert sent.json() == {"parentReference": {"id": "01TO"}, "name": "a.zip"}
-
-
-@pytest.mark.parametrize(("refusal", "kind"), [("error_item_changed", ItemChanged), ("error_name_taken", NameTaken)])
-def test_a_move_that_has_not_happened_says_why(refusal: str, kind: type[AppError]) -> None:
-    error = error_from(sample(refusal), sample("item_file"), doing=moving)
-    assert type(error) is kind
-    assert "a.zip" in str(error)
 
 
 @pytest.mark.parametrize(
@@ -373,12 +300,6 @@ def test_a_file_that_a_library_refuses_is_blamed_for_nothing(doing: Callable[[On
     assert (error.call.status, error.call.code) == (status, "invalidRequest")
 
 
-@pytest.mark.parametrize("refusal", ["error_column_move", "error_column_session", "error_bad_name"])
-@pytest.mark.parametrize("doing", [moving, uploading, opening])
-def test_messages_alone_never_blame_the_name(doing: Callable[[OneDrive], object], refusal: str) -> None:
-    assert type(error_from(sample(refusal), doing=doing)) is Refused
-
-
 @pytest.mark.parametrize("answer", [Answer(status=400), Answer(status=400, body=b"<html/>"), Answer(status=403)])
 @pytest.mark.parametrize("doing", OF_ONE_FILE.values(), ids=OF_ONE_FILE)
 def test_a_refusal_without_words_blames_nobody(doing: Callable[[OneDrive], object], answer: Answer) -> None:
@@ -398,18 +319,8 @@ def test_malware_that_is_named_is_the_files(doing: Callable[[OneDrive], object],
 @pytest.mark.parametrize(
     "name",
     [
-        "CON",
-        "com0.",
-        "lpt9",
-        ".lock",
-        "Desktop.ini",
-        "~$a.zip",
-        "a_vti_b.zip",
-        " a.zip",
-        "a.zip ",
-        "a.",
-        "x" * 256,
-        "a\tb",
+        *("CON", "com0.", "lpt9", ".lock", "Desktop.ini", "~$a.zip", "a_vti_b.zip", " a.zip", "a.zip ", "a."),
+        *("x" * 256, "a\tb"),
     ],
 )
 def test_a_name_that_breaks_the_rules_and_is_refused_is_the_files(name: str) -> None:
@@ -445,6 +356,7 @@ def test_a_quota_that_is_reached_stops_the_flow(code: str, status: int) -> None:
 
     assert isinstance(error, NeedsPerson)
     assert "full" in error.message
+    assert "Free some space" in error.message
 
 
 def test_a_bad_request_that_no_file_can_be_blamed_for_needs_a_person() -> None:
@@ -452,20 +364,6 @@ def test_a_bad_request_that_no_file_can_be_blamed_for_needs_a_person() -> None:
 
 
 # Small uploads
-
-
-@pytest.mark.parametrize(("replace", "behavior"), [(True, "replace"), (False, "fail")])
-@pytest.mark.parametrize("content", [b"", b"a;b\n"])
-def test_a_small_file_is_written_in_one_request(content: bytes, replace: bool, behavior: str) -> None:
-    with Server(sample("item_file")) as server, a_drive(server) as drive:
-        drive.upload_small("01TO", "USMF a#1.errors.csv", content, replace=replace)
-    sent = server.received[0]
-    assert sent.method == "PUT"
-    assert sent.target == (
-        f"/v1.0/drives/b!abc/items/01TO:/USMF%20a%231.errors.csv:/content?@microsoft.graph.conflictBehavior={behavior}"
-    )
-    assert sent.body == content
-    assert sent.headers["content-length"] == str(len(content))
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a:b", "a?b", 'a"b'])
@@ -516,21 +414,6 @@ def test_chunks_go_in_order_without_our_token_to_the_url_as_it_was_issued() -> N
         f"bytes {2 * UNIT}-{size - 1}/{size}",
     ]
     assert b"".join(one.body for one in server.received) == content[:size]
-
-
-@pytest.mark.parametrize("position", [0, 3 * UNIT])
-def test_a_session_that_stands_elsewhere_starts_again(position: int) -> None:
-    with (
-        an_upload(
-            sample("error_range"),
-            Answer(body={"nextExpectedRanges": [f"{position}-"]}),
-            Answer(status=204),
-            size_bytes=4 * UNIT,
-        ) as (_, session),
-        pytest.raises(TryAgain, match="starts over"),
-        session,
-    ):
-        session.put(UNIT, bytes(UNIT))
 
 
 @pytest.mark.parametrize(
