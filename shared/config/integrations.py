@@ -2,7 +2,8 @@
 
 There is one model. ``INTEGRATIONS`` (JSON, described by ``docs/integrations.schema.json``) holds any number of flows;
 the simple settings of one import and one export are turned into the same JSON shape first, so that both are read and
-checked by the same lines. Pure: reading files and the environment is ``shared/config/settings.py``.
+checked by the same lines. Pure: reading files and the environment is ``shared/config/settings.py``. Longer than other
+modules, because one parser checks flows against each other and collects all problems.
 """
 
 import hashlib

@@ -1,8 +1,8 @@
-"""The app's settings, read once from the environment; all that is missing or wrong is told together.
+"""The app's settings, read once from the environment; all that is missing or wrong is reported together.
 
 Which settings there are, their defaults and examples stand in SETTINGS; what they mean, in ``docs/settings.md`` (a test
 keeps both equal). What a flow may be is checked in ``config/integrations.py``. Nothing is read at import:
-``services.py`` calls ``read_settings`` on first use.
+``app.py`` calls ``read_settings`` on first use. Longer than other modules, because one reader collects all problems.
 """
 
 import base64
