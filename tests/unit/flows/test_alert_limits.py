@@ -10,7 +10,7 @@ import pytest
 from local_cloud import faults
 from local_cloud.faults import Fault
 from local_cloud.receivers import SERVICE, Receivers
-from shared.alerts import delivery
+from shared.alerts import delivery, sending
 from shared.alerts.alert import Category
 from shared.errors import TryAgain
 from shared.health.checks import check_health
@@ -79,7 +79,7 @@ def test_a_channel_that_has_no_room_costs_one_listing_however_many_alerts_wait(
     for number in range(40):
         told.services.outbox.put(an_alert(key=f"ended-{number:03}"))
     receivers._faults.add(Fault(SERVICE, "POST", "", times=None, do=faults.status(503)))
-    for _ in range(delivery.MESSAGES):
+    for _ in range(sending.MESSAGES):
         told.deliver_alerts()
         told.clock.advance(1)
     read: list[str] = []
@@ -107,9 +107,9 @@ def test_alerts_that_an_older_version_has_kept_cost_a_bounded_time_and_none_is_s
             key = f"ended-{number:03}"
             told.services.outbox.put(an_alert(key=key))
             container.get_blob_client(f"alerts/{key}").set_blob_metadata({})  # as older versions have written it
-    monkeypatch.setattr(delivery, "BEGIN_S", 0.3)
+    monkeypatch.setattr(sending, "BEGIN_S", 0.3)
     monkeypatch.setattr(told.services.outbox, "read", slow(told.services.outbox.read))
-    monkeypatch.setattr(delivery, "MESSAGES", 1000)
+    monkeypatch.setattr(sending, "MESSAGES", 1000)
     ticks = 0
     while told.services.outbox.keys():
         began = time.monotonic()
@@ -138,7 +138,7 @@ def test_runs_in_trouble_are_asked_for_in_turn_when_there_is_no_time_for_all(
         return True
 
     monkeypatch.setitem(delivery.IS_ACTIVE, Category.OPEN_RUN, still_in_trouble)
-    monkeypatch.setattr(delivery, "BEGIN_S", 0.2)
+    monkeypatch.setattr(sending, "BEGIN_S", 0.2)
     for _ in range(5):
         told.deliver_alerts()
 
