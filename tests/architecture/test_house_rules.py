@@ -156,3 +156,20 @@ def test_every_function_for_which_nobody_waits_records_its_process() -> None:
 
     assert triggered
     assert {name for name in triggered if decorators[name][-1] != "records_process"} == set()
+
+
+# "CASES" of packages belong to both of their tests, and to nobody else.
+SHARED_CASES = ("tests/hostile/test_nothing_is_lost.py", "tests.hostile.test_packages")
+
+
+def test_no_test_imports_another_one_whose_tests_it_would_break() -> None:
+    """What tests share stands in ``tests/builders.py``, a module of its own, or a ``conftest.py``."""
+    found = [
+        (path, node.module)
+        for path in files_in_git("tests/*.py")
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.ImportFrom) and node.module
+        if any(part.startswith("test_") for part in node.module.split(".")) and node.module.startswith("tests.")
+    ]
+
+    assert found == [SHARED_CASES]

@@ -171,37 +171,6 @@ def never_again(stage: Stage) -> dict[str, Any]:
     return failed(stage, "USMF_NeverAgain_001.zip")
 
 
-def test_a_run_is_checked_and_cancelled_and_f_and_o_may_go_on(stage: Stage) -> None:
-    run = held(stage, "USMF_GiveUp_001.zip")
-
-    checked = post(stage, "check-now", {"run": run["address"]})
-    cancelled = post(stage, "cancel", {"run": run["address"], "why": "the wrong file", "by": "ben"})
-
-    over = ended(stage, run["address"])
-    assert checked.status_code == cancelled.status_code == 200
-    assert "F&O may have received this import" in cancelled.json()["said"]
-    assert (over["outcome"], over["folder"]) == ("GivenUp", "/Error")
-    assert over["reason"].startswith("Cancelled by ben: the wrong file.")
-    assert "USMF_GiveUp_001.zip.report.txt" in stage.files("Error")
-    stage.finance_operations.end_now(run["execution_id"])
-
-
-def test_a_paused_flow_lets_its_files_lie_until_it_is_resumed(stage: Stage) -> None:
-    paused = post(stage, "pause", {"name": "import Quick", "why": "F&O is being serviced"})
-    stage.put("USMF_Paused_001.zip", build_package(entity="Paused"), "Quick/Input")
-    post(stage, "look-now", {})
-
-    waiting = stage.wait_for(lambda: listed(stage, "USMF_Paused_001.zip"), "the run")
-    view = shown(stage, waiting["address"])
-    assert paused.status_code == 200
-    assert (view["state"], view["next"]["waits_for"]) == ("found", "the lane to be resumed")
-    assert view["pause"]["why"] == "F&O is being serviced"
-    assert stage.files("Quick/Input") == ["USMF_Paused_001.zip"]
-
-    post(stage, "resume", {"name": "import Quick"})
-    assert ended(stage, waiting["address"])["outcome"] == "Succeeded"
-
-
 def test_an_export_is_run_now(stage: Stage) -> None:
     stage.put("DEMF_Now_001.zip", build_package(data_project="Asset-Groups", entity="Asset groups"))
     stage.ended("DEMF_Now_001.zip")
@@ -308,37 +277,6 @@ def test_the_command_resubmits_all_that_a_filter_shows(stage: Stage) -> None:
     stage.wait_for(lambda: how_many_ended(stage, "USMF_CommandAll") == 4, "the end of the new runs")
     assert everything.returncode == 1
     assert "Filter the list first" in everything.stdout
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (("--day", "31.12.2020"), "YYYY-MM-DD"),
-        (("--day", ""), "--day: empty"),
-        (("--state", "nonsense"), "Use one of: found, claimed"),
-        (("--outcome", "fialed"), "Use one of: NotSucceeded, Succeeded"),
-        (("--outcom",), "outcom"),
-    ],
-)
-@pytest.mark.parametrize("verb", [("list",), ("run-again", "--all", "--yes"), ("resubmit", "--all", "--yes")])
-def test_the_command_ends_with_2_for_a_filter_that_cannot_be_read_and_does_nothing(
-    stage: Stage, never_again: dict[str, Any], verb: tuple[str, ...], arguments: tuple[str, ...], told: str
-) -> None:
-    ended = command(stage, *verb, "--text", never_again["file_name"], *arguments)
-
-    assert ended.returncode == 2
-    assert told in ended.stderr
-    assert ended.stdout == ""
-    assert shown(stage, never_again["address"])["later"] == []
-
-
-def test_the_command_takes_no_filter_beside_one_run(stage: Stage, never_again: dict[str, Any]) -> None:
-    one = command(stage, "run-again", never_again["run_id"], "--day", "2020-12-31", "--yes")
-    neither = command(stage, "run-again", "--yes")
-
-    assert (one.returncode, neither.returncode) == (2, 2)
-    assert "filters need --all" in one.stderr
-    assert shown(stage, never_again["address"])["later"] == []
 
 
 def test_the_command_finds_outcomes_and_states_however_they_are_written(

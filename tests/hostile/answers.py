@@ -58,3 +58,10 @@ class Raw(Answer):
 
     def __bytes__(self) -> bytes:
         return self.body
+
+
+class OneToken:
+    """A token source that always has the same token."""
+
+    def token(self, *, refresh: bool = False) -> str:
+        return "made-up-token"

@@ -23,18 +23,11 @@ from shared.clients.http.client import Http
 from shared.clients.http.errors import LONGEST_WAIT_S, retry_after_s
 from shared.errors import AnswerLost, AppError, DataDamaged, NeedsPerson, Refused, TryAgain
 from shared.secret import SecretUrl
-from tests.hostile.answers import AnswerTable, Raw, by_themselves, in_body
+from tests.hostile.answers import AnswerTable, OneToken, Raw, by_themselves, in_body
 from tests.unit.clients.answering import Answer, AnsweringServer, answering
 
 DEEP = b'{"value": ' * 100_000
 NOW = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
-
-
-class OneToken:
-    """A token source that always has the same token."""
-
-    def token(self, *, refresh: bool = False) -> str:
-        return "made-up-token"
 
 
 @pytest.fixture(scope="module")

@@ -46,7 +46,7 @@ from shared.runs.store import RunStore
 from shared.runs.values import FailedRow, FileFacts, Held, Problem, Submission
 from shared.secret import SecretUrl
 from tests.alerts import a_message, an_alert
-from tests.hostile.test_answers import OneToken
+from tests.hostile.answers import OneToken
 from tests.unit.clients.answering import Answer, AnsweringServer, answering
 from tests.world import World
 

@@ -20,7 +20,7 @@ from shared.clients.http.client import Http
 from shared.clients.http.links import is_at, keyed_link, origin_of
 from shared.errors import AppError, NeedsPerson, TryAgain
 from shared.secret import SecretUrl
-from tests.hostile.test_answers import OneToken
+from tests.hostile.answers import OneToken
 from tests.unit.clients.answering import Answer, AnsweringServer, Asked, answering
 from tests.world import World
 

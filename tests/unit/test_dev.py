@@ -340,6 +340,10 @@ def test_the_help_of_a_command_prepares_nothing(
         (["runs", "list", "--url", "https://contoso.azurewebsites.net", "--day", ""], "--day: empty"),
         (["runs", "list", "--url", ""], "which app?"),
         (["runs", "run-again", "--url", "https://contoso.azurewebsites.net"], "name one run, or use --all"),
+        (
+            ["runs", "run-again", "0123456789ab", "--day", "2020-12-31", "--url", "https://contoso.azurewebsites.net"],
+            "filters need --all",
+        ),
         (["doctor", "--settings", "no such file"], "there is no file no such file"),
         (["doctor", "--key-file", "no such file", "--url", "https://x"], "there is no file no such file"),
         (["sign-in", "--settings", "no such file"], "there is no file no such file"),

@@ -21,9 +21,9 @@ from shared.runs.addresses import address_of
 from shared.runs.run import Run
 from shared.runs.states import Direction, Outcome, State
 from shared.runs.store import RunStore
+from tests.exports import PROJECT, prepared
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.test_outbound import PROJECT, prepared
 from tests.world import World
 
 ANNA = Requester(by="anna@contoso.com", why="the rows are mended")
@@ -293,12 +293,6 @@ def test_an_export_is_not_run_again_while_another_one_is_under_way(both_ways: Wo
     assert at(world, address_of(old)).rerun is None
 
 
-def test_what_is_not_there_is_not_run_again(world: World) -> None:
-    for verb in (reruns.run_again, actions.check_now, actions.cancel):
-        assert verb("1793608200123-0123456789ab", ANNA, world.services) is None
-        assert verb("nonsense", ANNA, world.services) is None
-
-
 # Run again all of them
 
 
@@ -322,29 +316,6 @@ def test_all_that_a_filter_shows_is_run_again_once_and_nothing_that_came_later(w
     assert world.calls("ImportFromPackage") == 4 + 3
 
 
-def test_without_a_filter_nothing_is_run_again(world: World) -> None:
-    failed(world)
-
-    answer = reruns.run_all_again(Filters(), world.clock.now(), ANNA, world.services)
-
-    assert not answer.done
-    assert world.heads() == {}
-
-
-def test_of_very_many_some_are_run_again_and_it_is_said_that_there_are_more(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for number in range(3):
-        failed(world, f"USMF_{number}.zip")
-    world.clock.advance(1)
-    monkeypatch.setattr(list_view, "RERUNS_AT_ONCE", 2)
-
-    answer = reruns.run_all_again(Filters(outcome=NOT_SUCCEEDED), world.clock.now(), ANNA, world.services)
-
-    assert len(answer.each) == 2
-    assert "More runs match" in answer.message
-
-
 def test_before_all_are_run_again_it_is_said_how_many_and_which_and_just_those_are(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -364,13 +335,6 @@ def test_before_all_are_run_again_it_is_said_how_many_and_which_and_just_those_a
     assert "More runs match" in offer.effect
     assert [each.message.partition(":")[0] for each in answer.each] == ["USMF_3.zip", "USMF_2.zip", "USMF_1.zip"]
     assert rest.effect.startswith("1 ended run is run again: USMF_0.zip, opened 2026-11-02 08:")
-
-
-def test_runs_in_a_state_in_which_none_has_ended_are_not_run_again(world: World) -> None:
-    answer = reruns.run_all_again(Filters(state=State.EXECUTING), world.clock.now(), ANNA, world.services)
-
-    assert not answer.done
-    assert "No run in the state executing has ended" in answer.message
 
 
 def test_running_all_again_is_not_offered_where_it_would_do_nothing(world: World) -> None:

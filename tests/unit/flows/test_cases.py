@@ -18,10 +18,10 @@ from operations import run_view
 from shared import execution
 from shared.errors import AppError
 from shared.runs.states import Outcome, State
+from tests.exports import PROJECT as EXPORTED
+from tests.exports import prepared
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.test_outbound import PROJECT as EXPORTED
-from tests.unit.flows.test_outbound import prepared
 from tests.unit.flows.trouble import ALERTS, fno_fault, graph_fault, let_pass, look_and_finish
 from tests.world import PROJECT, World
 

@@ -11,8 +11,8 @@ from shared.alerts import delivery
 from shared.alerts.alert import Category
 from shared.runs import wake
 from shared.runs.states import Outcome, State
+from tests.exports import EXPORT, delivered, prepared
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.test_outbound import EXPORT, delivered, prepared
 from tests.unit.flows.trouble import as_soon_as, fno_fault, graph_fault, let_pass
 from tests.world import World
 

@@ -15,10 +15,10 @@ from shared import execution
 from shared.clients.blobs.write import stream_to_blob
 from shared.imports.fence import KEY_MARGIN
 from shared.runs.states import Outcome, State
+from tests.exports import EXPORT, delivered, export, prepared
 from tests.faults.interception import answered
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.test_outbound import EXPORT, delivered, export, prepared
 from tests.unit.flows.trouble import ALERTS, as_soon_as, fno_fault, let_pass, look_and_finish
 from tests.world import PROJECT, World
 
@@ -150,7 +150,7 @@ def test_error_keys_that_fo_never_writes_are_named_as_missing_in_the_report(make
     look_and_finish(world)
 
     report = (world.folder / "Error" / "USMF_1.zip.report.txt").read_text("utf-8-sig")
-    assert "had not written the error keys" in report
+    assert "did not write the error keys" in report
     assert "USMF_1.zip.errors.csv" in world.files("Error")
 
 

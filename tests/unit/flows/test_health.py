@@ -24,9 +24,10 @@ from shared.scan.subscriptions import keep_subscriptions
 from shared.version import VERSION
 from tests.closed_port import closed_port
 from tests.contract.receiver import Receiver
+from tests.exports import PROJECT, prepared
+from tests.health import check_named, health_of
 from tests.tokens import a_token
 from tests.unit.flows.conftest import MakeNotified, MakeWorld
-from tests.unit.flows.test_outbound import PROJECT, prepared
 from tests.unit.flows.trouble import ALERTS, fno_fault, graph_fault
 from tests.world import World
 
@@ -34,19 +35,8 @@ LOGIN: Final = faults.status(302, {"Location": "https://login.microsoftonline.co
 EXPORT: Final = {"EXPORT_DATA_PROJECT": PROJECT, "EXPORT_COMPANY": "USMF"}
 
 
-def health_of(world: World, *, thorough: bool = False) -> Health:
-    """Return what a new process finds, which has no token yet."""
-    return check_health(world.new_process, thorough=thorough)
-
-
 def not_well(health: Health) -> list[Check]:
     return [check for check in health.checks if check.grade is not Grade.OK]
-
-
-def check_named(health: Health, name: str) -> Check:
-    """Return the check whose name begins so."""
-    (check,) = [check for check in health.checks if check.name.startswith(name)]
-    return check
 
 
 # All is well

@@ -21,9 +21,9 @@ from shared.errors import AppError
 from shared.health.checks import check_health
 from shared.health.health import Grade
 from shared.runs.states import Outcome, State
+from tests.exports import EXPORT, change, export, prepared
 from tests.packages import build_package
 from tests.unit.flows.conftest import MakeTold, MakeWorld
-from tests.unit.flows.test_outbound import EXPORT, change, export, prepared
 from tests.unit.flows.trouble import ALERTS, graph_fault, look_and_finish
 from tests.world import World
 
@@ -234,7 +234,7 @@ def test_an_export_that_a_library_does_not_check_in_is_told_and_goes_on_by_itsel
         world.run_until_quiet(at_most_s=3600)
 
     (mail,) = world.mails()
-    assert "nobody but the app sees it" in mail.content
+    assert "only the app can see it" in mail.content
     assert "required properties" in mail.content
 
     world.faults.clear()

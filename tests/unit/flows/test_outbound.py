@@ -3,12 +3,9 @@
 The data project exports increments, as integrations do: what one export has taken no later one holds.
 """
 
-import csv
-import io
 import random
 import re
 import uuid
-import zipfile
 from datetime import timedelta
 
 import pytest
@@ -22,20 +19,18 @@ from local_cloud.finance_operations.knobs import Behaviour, Speed
 from local_cloud.onedrive import Knobs
 from shared import package_memory
 from shared.azure_storage.checkpoints import Checkpoint
-from shared.clients.blobs.write import stream_to_blob
 from shared.clients.fno.client import FinanceOperations
 from shared.clients.graph.drive_item import DriveItem
 from shared.clients.graph.upload import UploadSession
 from shared.exports import schedule as export_schedule
 from shared.runs.run import Run, name_with
 from shared.runs.states import Outcome, State
-from tests.packages import build_package
+from tests.exports import EXPORT, PROJECT, change, delivered, export, fno_of, prepared
+from tests.faults.interception import PowerCut
 from tests.unit.flows.conftest import MakeWorld
 from tests.unit.flows.trouble import let_pass, room_taken
-from tests.world import ENTITY, World
+from tests.world import World
 
-PROJECT = "Asset-Major-Types-Export"
-EXPORT = {"INPUT_FOLDER": "", "EXPORT_DATA_PROJECT": PROJECT, "EXPORT_COMPANY": "USMF"}
 ALERTS = {"ALERT_RECIPIENT": "ops@contoso.com", "ALERT_SENDER": "app@contoso.com"}
 SUBMIT = "ExportToPackage"
 GRACE_S = 180
@@ -59,64 +54,10 @@ def make_world(make_world: MakeWorld) -> MakeWorld:
     return make
 
 
-def prepared(world: World) -> World:
-    change(world, ("A", "Alpha"), ("B", "Beta"))
-    token = world.desk.issue(world.fno.audience, app_id="an administrator")
-    declared = requests.post(
-        f"{world.fno.url}/data/DataManagementDefinitionGroupDetails",
-        json={
-            "DefinitionGroupId": PROJECT,
-            "EntityName": ENTITY,
-            "SourceFormat": "CSV",
-            "AutoGenerateMapping": "Yes",
-            "DefaultRefreshType": "IncrementalPush",
-        },
-        headers={"Authorization": f"Bearer {token}"},
-        timeout=10,
-    )
-    assert declared.status_code == 201, declared.text
-    world.faults.forget_calls()
-    return world
-
-
-def fno_of(world: World) -> FinanceOperations:
-    return world.services.finance_operations(world.fno.url)
-
-
-def change(world: World, *rows: tuple[str, str]) -> None:
-    """Let rows change in F&O, which the next export then holds."""
-    fno, name = fno_of(world), uuid.uuid4().hex
-    url = fno.get_azure_write_url(f"{name}.zip").url
-    stream_to_blob([build_package(data_project=PROJECT, rows=rows)], url)
-    fno.import_from_package(package_url=url, data_project=PROJECT, execution_id=name, legal_entity="USMF")
-    world.fno.end_now(name)
-
-
-def export(world: World) -> Run:
-    """Let the timer start an export, and all that follows from it; return the run that it was."""
-    assert world.start_exports() == 1
-    (run_id,) = [run.run_id for run in world.open_runs()]
-    world.run_until_quiet(at_most_s=8 * 24 * 3600)
-    (run,) = [run for run in world.ended_runs() if run.run_id == run_id]
-    return run
-
-
 def wake_when_due(world: World, lane: str) -> None:
     """Let time pass until the lane's head is due, and wake it."""
     world.clock.present = max(world.clock.present, world.heads()[lane])
     world.wake(lane)
-
-
-def keys(content: bytes) -> list[str]:
-    """Return the keys of the rows of a package."""
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        lines = archive.read(f"{ENTITY}.csv").decode("utf-8-sig").splitlines()
-    return [line["MAJORTYPEID"] for line in csv.DictReader(lines)]
-
-
-def delivered(world: World) -> dict[str, list[str]]:
-    """Return the files in Output with the keys of their rows."""
-    return {file.name: keys(file.read_bytes()) for file in sorted((world.folder / "Output").iterdir())}
 
 
 def fno_fault(action: str, do: faults.Action, *, nth: int = 1, times: int | None = 1) -> Fault:
@@ -431,10 +372,6 @@ def test_a_request_that_reaches_fo_after_its_run_has_ended_is_delivered_with_the
 
 
 # Processes that die
-
-
-class PowerCut(BaseException):
-    pass
 
 
 @pytest.mark.parametrize("arrives", [False, True])

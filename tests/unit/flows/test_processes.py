@@ -13,8 +13,8 @@ from shared.health import processes
 from shared.health.health import Grade
 from shared.health.processes import CHECKPOINT, FORGET_AFTER, RECORD_EVERY, read_process_records, record_process
 from shared.thread_pool import RUNTIME
+from tests.health import check_named, health_of
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.test_health import check_named, health_of
 from tests.world import World
 
 

@@ -17,8 +17,8 @@ from shared.errors import TryAgain
 from shared.exports import schedule as export_schedule
 from shared.runs.addresses import address_of
 from shared.runs.run import Run
+from tests.faults.interception import PowerCut
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.test_outbound import PowerCut
 from tests.world import World
 
 ANNA: Final = Requester(by="anna@contoso.com", why="it is needed now")
@@ -130,7 +130,7 @@ def test_a_late_export_says_so_in_its_record_on_its_page_and_in_the_log(
     view = run_view.find_run(address_of(run), world.services)
     assert isinstance(view, run_view.RunView)
     assert view.late == TEN
-    assert "opened 10 min 0 s late, because the app did not run" in page_of(run, world)
+    assert "opened 10 min 0 s late, because the app was not running" in page_of(run, world)
 
 
 def test_an_export_in_time_says_nothing_of_being_late(

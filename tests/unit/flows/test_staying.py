@@ -13,7 +13,7 @@ from shared import execution
 from shared.clients.fno.client import FinanceOperations
 from shared.runs.states import State
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.test_inbound import fno_fault
+from tests.unit.flows.trouble import fno_fault
 from tests.world import World
 
 STATUS = "GetExecutionSummaryStatus"

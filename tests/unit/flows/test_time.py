@@ -18,8 +18,8 @@ from shared.imports.steps import advance_imports
 from shared.runs.run import Run
 from shared.runs.states import State
 from shared.scan import scan_requests
+from tests.exports import EXPORT, change, delivered, export, prepared
 from tests.unit.flows.conftest import MakeWorld
-from tests.unit.flows.test_outbound import EXPORT, change, delivered, export, prepared
 from tests.unit.flows.trouble import ALERTS, IMPORT_STATES, as_soon_as, fno_fault, look_and_finish
 from tests.world import World
 

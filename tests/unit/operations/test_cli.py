@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+import pytest
+
 from operations import arguments, cli
 
 
@@ -36,3 +38,21 @@ def test_a_run_that_is_shown_counts_as_seen_though_http_tells_the_time_in_whole_
     cli.run_again(app, arguments.runs(["run-again", "--all", "--text", "x", "--yes", "--url", "http://a"], {}))
 
     assert datetime.fromisoformat(app.asked["before"]) > datetime(2026, 11, 30, 5, 42, 58, 400_000, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        (("--day", "31.12.2020"), "YYYY-MM-DD"),
+        (("--state", "nonsense"), "Use one of: found, claimed"),
+        (("--outcome", "fialed"), "Use one of: NotSucceeded, Succeeded"),
+    ],
+)
+@pytest.mark.parametrize("verb", [("list",), ("run-again", "--all", "--yes"), ("resubmit", "--all", "--yes")])
+def test_a_filter_that_cannot_be_read_ends_the_command_with_2_before_the_app_is_asked(
+    capsys: pytest.CaptureFixture[str], verb: tuple[str, ...], wrong: tuple[str, ...], text: str
+) -> None:
+    assert cli.main([*verb, *wrong, "--url", "http://127.0.0.1:9"]) == 2
+
+    printed = capsys.readouterr()
+    assert (printed.out, text in printed.err) == ("", True)

@@ -152,6 +152,8 @@ def test_who_cancelled_a_run_is_said_on_its_page_and_in_the_list(outcome: str, l
     page, in_list = pages.run_page(run_view.view_run(run, None), PLAIN), pages.list_page(listed, PLAIN)
 
     assert label in Elements(page.body).text
+    assert 'class="badge good"' not in page.body
+    assert 'class="end good"' not in page.body
     assert Elements(in_list.body).text.count(label) == 2  # beside the run, and as a choice of the filter
     assert f'value="{outcome}"' in in_list.body
 

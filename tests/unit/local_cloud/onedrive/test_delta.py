@@ -1,19 +1,7 @@
 """What changed since: graph_onedrive §2."""
 
-from typing import Any
-
+from tests.unit.local_cloud.onedrive.changes import enumerate_changes
 from tests.unit.local_cloud.onedrive.graph import Clock, Graph, code_of
-
-
-def enumerate_changes(graph: Graph, link: str) -> tuple[list[dict[str, Any]], str]:
-    """Return all entries, and the link for the next time."""
-    entries: list[dict[str, Any]] = []
-    while True:
-        page = graph.get(link).json()
-        entries += page["value"]
-        if "@odata.deltaLink" in page:
-            return entries, page["@odata.deltaLink"]
-        link = page["@odata.nextLink"]
 
 
 def test_a_delta_may_lag_behind_the_change(graph: Graph, clock: Clock) -> None:

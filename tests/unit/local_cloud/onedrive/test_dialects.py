@@ -2,8 +2,8 @@
 
 import pytest
 
+from tests.unit.local_cloud.onedrive.changes import enumerate_changes
 from tests.unit.local_cloud.onedrive.graph import DEADLINE_S, UNIT, Graph
-from tests.unit.local_cloud.onedrive.test_delta import enumerate_changes
 
 
 @pytest.fixture(autouse=True)
