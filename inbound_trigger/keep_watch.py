@@ -9,7 +9,7 @@ from enum import StrEnum
 from functools import partial
 from typing import Any, Final
 
-from shared.alerts import delivery
+from shared.alerts import delivery, sending
 from shared.alerts.alert import Alert, Category
 from shared.alerts.app_alerts import blocked_duty_alert, broken_duty_alert, credential_alerts
 from shared.alerts.poison_messages import report_poison_messages
@@ -71,7 +71,7 @@ SUBSCRIBE_CALL_S: Final = 12.0
 CALLS_S: Final = {
     Duty.SCAN: SCAN_CALL_S,
     Duty.KEEP_SUBSCRIPTIONS: SUBSCRIBE_CALL_S,
-    Duty.DELIVER_ALERTS: delivery.SEND_S,
+    Duty.DELIVER_ALERTS: sending.SEND_S,
 }
 
 

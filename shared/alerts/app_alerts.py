@@ -1,13 +1,15 @@
-"""Alerts about the app itself: the duties of the minute's timer, and the credential that it signs in with."""
+"""Alerts about the app itself: the timer's duties, the credential that it signs in with, alerts that cannot be read."""
 
 import re
 from datetime import timedelta
 from typing import Final
 
-from shared.alerts.alert import Alert, Category, alert_key
+from shared.alerts.alert import Alert, Category, alert_key, category_of
+from shared.alerts.outbox import AlertUnreadable
 from shared.app import Services
 from shared.concurrency import StillRunning
 from shared.errors import AppError
+from shared.log import log
 
 # How long before its end a secret or certificate is reported.
 EXPIRES_SOON: Final = timedelta(days=30)
@@ -72,3 +74,26 @@ def credential_alerts(services: Services) -> list[Alert]:
             is_ongoing=True,
         )
     ]
+
+
+def report_unreadable(key: str, error: AlertUnreadable, services: Services) -> Alert | None:
+    """Queue an alert that another one cannot be read; return it, None if it is reported already."""
+    if category_of(key) == Category.UNREADABLE_ALERT:
+        log.error("alert.unreadable", key=key, reason=error.message)
+        return None
+    alert = unreadable_alert(key, error, services)
+    if not services.outbox.put(alert):
+        return None
+    log.error("alert.unreadable", key=key, reason=error.message)
+    return alert
+
+
+def unreadable_alert(key: str, error: AlertUnreadable, services: Services) -> Alert:
+    """Return the alert that another one cannot be read."""
+    return Alert(
+        key=f"{Category.UNREADABLE_ALERT.value}-{key}",
+        title="An alert cannot be read",
+        text=error.message,
+        since=services.now(),
+        is_ongoing=True,
+    )

@@ -7,47 +7,27 @@ and no number of alerts makes a tick long: what there is no time for is left to 
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from shared.alerts import run_alerts
+from shared.alerts import run_alerts, sending
 from shared.alerts.alert import Alert, Category, category_of
-from shared.alerts.message import Message, Notification, oldest
+from shared.alerts.app_alerts import report_unreadable, unreadable_alert
+from shared.alerts.message import Notification
 from shared.alerts.outbox import AlertUnreadable, Row
+from shared.alerts.sending import pending_notifications
 from shared.app import Services
-from shared.azure_storage.checkpoints import moment_of
 from shared.clients.http.context import waiting_at_most
-from shared.concurrency import NotInTime, attempted
-from shared.errors import LeaseTaken, RecordChanged, TryAgain
-from shared.log import log
+from shared.concurrency import NotInTime
+from shared.errors import LeaseTaken, RecordChanged
 
 if TYPE_CHECKING:
     from shared.alerts.channels import Channel
 
-# A channel gets at most so many messages in so much time; what would be more waits, and is packed into a digest.
-MESSAGES: Final = 5
-WITHIN: Final = timedelta(minutes=15)
-# Alerts in one digest; the rest is in the next.
-DIGEST_HOLDS: Final = 500
-
-# Seconds that a call to storage may wait here, and one to a channel.
-CALL_S: Final = 4.0
-SEND_S: Final = 8.0
-# Seconds within which the calls of each part are begun: to queue alerts, to resolve them, to read what is to be sent,
-# to delete. And until which the last of them must have ended.
-BEGIN_S: Final = 2.0
-PART_S: Final = 4.0
 # Seconds for all channels at once. The limit for the whole duty is in ``inbound_trigger/keep_watch.py``.
 CHANNELS_S: Final = 10.0
-
-# The checkpoint of when each channel was used lately.
-USED: Final = "alerts"
-
-# Tries to save what a channel was sent in an alert that another channel's thread writes at the same moment.
-TRIES: Final = 10
 # Alerts about the app itself that the health page reads.
 SHOWN: Final = 50
 
@@ -72,7 +52,7 @@ def active_alerts(services: Services) -> list[Alert]:
         try:
             alert = services.outbox.read(key)
         except AlertUnreadable as error:
-            alert = _unreadable_alert(key, error, services)
+            alert = unreadable_alert(key, error, services)
         if alert and not alert.resolved:
             found.append(alert)
     return found
@@ -97,8 +77,8 @@ def deliver_alerts(
     Costs one listing if there is nothing to send. Raises the first error once everything was tried: TryAgain and
     NeedsPerson if the app's own storage fails, and whatever a bug raises.
     """
-    with waiting_at_most(SEND_S):
-        with waiting_at_most(CALL_S):
+    with waiting_at_most(sending.SEND_S):
+        with waiting_at_most(sending.CALL_S):
             rows = services.outbox.rows()
         if not rows and not any(active.values()):
             return 0
@@ -123,12 +103,12 @@ class _Delivery:
 
     def run(self, active: Mapping[str, Sequence[Alert]], is_unsure: Callable[[Alert], bool]) -> int:
         """Do all of it, as ``deliver_alerts`` says."""
-        with waiting_at_most(CALL_S):
+        with waiting_at_most(sending.CALL_S):
             self._queue([alert for alerts in active.values() for alert in alerts])
             self._read_those_without_state()
             self._resolve(active, is_unsure)
         sent = self._send()
-        with waiting_at_most(CALL_S):
+        with waiting_at_most(sending.CALL_S):
             self._delete()
         if self._errors:
             raise self._errors[0]
@@ -141,12 +121,14 @@ class _Delivery:
             try:
                 return work[key]()
             except AlertUnreadable as error:
-                return _report_unreadable(key, error, self._services)
+                return report_unreadable(key, error, self._services)
             except RecordChanged:
                 return None  # by another worker at this moment; it waits for the next time
 
         ended = self._services.duties.attempt_all(
-            {f"{verb} alert {key}": partial(attempt, key) for key in work}, limit_s=PART_S, begin_within_s=BEGIN_S
+            {f"{verb} alert {key}": partial(attempt, key) for key in work},
+            limit_s=sending.PART_S,
+            begin_within_s=sending.BEGIN_S,
         )
         for each in ended.values():
             if each.result:
@@ -214,9 +196,11 @@ class _Delivery:
         for key, alert in self._states.items():
             for channel in () if key in self._reported else self._channels_of(alert):
                 channels[channel.name] = channel
-                pending.setdefault(channel.name, []).extend(_pending(channel.name, [alert], self._services))
+                pending.setdefault(channel.name, []).extend(
+                    pending_notifications(channel.name, [alert], self._services)
+                )
         work = {
-            f"tell {name}": partial(_send_through, channels[name], notifications, self._services)
+            f"tell {name}": partial(sending.send_through, channels[name], notifications, self._services)
             for name, notifications in pending.items()
             if notifications
         }
@@ -245,7 +229,9 @@ class _Delivery:
             alert.key
             for alert in self._states.values()
             if alert.is_closed
-            and not any(_pending(channel.name, [alert], self._services) for channel in self._channels_of(alert))
+            and not any(
+                pending_notifications(channel.name, [alert], self._services) for channel in self._channels_of(alert)
+            )
         ]
         self._for_each("delete", {key: partial(delete, key) for key in done})
 
@@ -263,147 +249,9 @@ def _is_unreadable(alert: Alert, services: Services) -> bool:
     return False
 
 
-def _report_unreadable(key: str, error: AlertUnreadable, services: Services) -> Alert | None:
-    """Queue an alert that another one cannot be read; return it, None if it is reported already."""
-    if category_of(key) == Category.UNREADABLE_ALERT:
-        log.error("alert.unreadable", key=key, reason=error.message)
-        return None
-    alert = _unreadable_alert(key, error, services)
-    if not services.outbox.put(alert):
-        return None
-    log.error("alert.unreadable", key=key, reason=error.message)
-    return alert
-
-
-def _unreadable_alert(key: str, error: AlertUnreadable, services: Services) -> Alert:
-    return Alert(
-        key=f"{Category.UNREADABLE_ALERT.value}-{key}",
-        title="An alert cannot be read",
-        text=error.message,
-        since=services.now(),
-        is_ongoing=True,
-    )
-
-
 # Alerts whose problem one call can check, by category.
 IS_ACTIVE: Final[dict[str, Callable[[Alert, Services], bool]]] = {
     Category.OPEN_RUN: run_alerts.has_problem,
     Category.DAMAGED_RECORD: run_alerts.is_damaged,
     Category.UNREADABLE_ALERT: _is_unreadable,
 }
-
-
-def _pending(channel: str, alerts: Iterable[Alert], services: Services) -> list[Notification]:
-    """Return what is to be sent to a channel about alerts now."""
-    now, remind_after = services.now(), services.settings.alert_remind_after
-    return [
-        Notification(
-            alert=alert,
-            kind=kind,
-            previous=alert.notified[channel].at if channel in alert.notified else None,
-        )
-        for alert in alerts
-        if (kind := alert.next_notification(channel, now, remind_after))
-    ]
-
-
-# -- one channel, in a thread of its own
-
-
-def _send_through(channel: "Channel", pending: Sequence[Notification], services: Services) -> list[Alert]:
-    """Send what a channel has room for, one by one, or all in a digest if that is too much; return what was sent.
-
-    pending: without titles and texts, which are read here.
-    """
-    uses = _recent_uses(channel.name, services)
-    room = MESSAGES - len(uses)
-    if room <= 0:
-        log.info("alert.held", channel=channel.name, notifications=len(pending))
-        return []
-    chosen = oldest(room if len(pending) <= room else DIGEST_HOLDS, pending)
-    messages = _messages(_read_texts(chosen, channel.name, services), room, services)
-    sent: list[Alert] = []
-    if not messages:
-        return sent
-    try:
-        for message in messages:
-            uses.append(services.now())
-            attempt = attempted(f"send to {channel.name}", partial(channel.send, message))
-            if attempt.error:
-                log.error("alert.failed", channel=channel.name, title=message.title, reason=str(attempt.error))
-                if isinstance(attempt.error, TryAgain):
-                    break  # it is away, or asks for patience: the others would only take time
-                continue
-            log.info(
-                "alert.delivered", channel=channel.name, title=message.title, notifications=len(message.notifications)
-            )
-            if len(message.notifications) > 1:
-                uses = [services.now()] * MESSAGES  # a digest takes all the room: the rest waits for the next
-            sent += _save_sent(message, channel.name, services)
-    finally:
-        _save_uses(channel.name, uses, services)
-    return sent
-
-
-def _read_texts(pending: Sequence[Notification], channel: str, services: Services) -> list[Notification]:
-    """Return what is still pending for a channel, with titles and texts; what cannot be read in time waits."""
-
-    def read(notification: Notification) -> list[Notification]:
-        key = notification.alert.key
-        try:
-            alert = services.outbox.read(key)
-        except AlertUnreadable as error:
-            _report_unreadable(key, error, services)
-            return []
-        return _pending(channel, [alert] if alert else [], services)
-
-    work = {f"read alert {each.alert.key} for {channel}": partial(read, each) for each in pending}
-    with waiting_at_most(CALL_S):
-        ended = services.duties.attempt_all(work, limit_s=PART_S, begin_within_s=BEGIN_S)
-    return [notification for attempt in ended.values() for notification in attempt.result or ()]
-
-
-def _save_sent(message: Message, channel: str, services: Services) -> list[Alert]:
-    """Save in every alert of a message that the channel was sent it; return them. Raises the first error, TryAgain."""
-
-    def save(notification: Notification) -> Alert | None:
-        alert: Alert | None = notification.alert
-        for _ in range(TRIES):
-            if alert is None:
-                return None  # a person has deleted it
-            try:
-                return services.outbox.save(alert.after_notification(channel, notification.kind, services.now()))
-            except RecordChanged:  # by another channel's thread
-                alert = services.outbox.read(notification.alert.key)
-        raise TryAgain(f"The alert {notification.alert.key} is being changed by other workers")
-
-    work = {f"save alert {each.alert.key} for {channel}": partial(save, each) for each in message.notifications}
-    with waiting_at_most(CALL_S):
-        ended = services.duties.attempt_all(work, limit_s=None)
-    for attempt in ended.values():
-        if attempt.error:
-            raise attempt.error
-    return [attempt.result for attempt in ended.values() if attempt.result]
-
-
-def _messages(notifications: Sequence[Notification], room: int, services: Services) -> list[Message]:
-    if len(notifications) <= room:
-        return [Message(notifications=(each,)) for each in oldest(room, notifications)]
-    app_url = services.settings.app_url
-    return [
-        Message(notifications=oldest(DIGEST_HOLDS, notifications), pages_url=f"{app_url}/api/runs" if app_url else "")
-    ]
-
-
-def _recent_uses(channel: str, services: Services) -> list[datetime]:
-    """Return when a channel was used lately, whether it worked or not."""
-    texts = services.checkpoints.read(USED).content.get(channel, "").split()
-    moments = [moment for text in texts if (moment := moment_of(text))]
-    return [moment for moment in moments if services.now() - moment < WITHIN]
-
-
-def _save_uses(channel: str, uses: Sequence[datetime], services: Services) -> None:
-    def change(content: dict[str, str]) -> None:
-        content[channel] = " ".join(moment.isoformat() for moment in uses)
-
-    services.checkpoints.change(USED, change)

@@ -9,7 +9,7 @@ import pytest
 from local_cloud import faults
 from local_cloud.faults import Fault
 from local_cloud.receivers import SERVICE, Receivers
-from shared.alerts import delivery
+from shared.alerts import delivery, sending
 from shared.alerts.alert import Category
 from shared.errors import TryAgain
 from shared.health.checks import check_health
@@ -78,7 +78,7 @@ def test_a_channel_that_has_no_room_costs_one_listing_however_many_alerts_wait(
     for number in range(40):
         told.services.outbox.put(an_alert(key=f"ended-{number:03}"))
     receivers._faults.add(Fault(SERVICE, "POST", "", times=None, do=faults.status(503)))
-    for _ in range(delivery.MESSAGES):
+    for _ in range(sending.MESSAGES):
         told.deliver_alerts()
         told.clock.advance(1)
     read: list[str] = []
@@ -105,7 +105,7 @@ def test_runs_in_trouble_are_asked_for_in_turn_when_there_is_no_time_for_all(
         return True
 
     monkeypatch.setitem(delivery.IS_ACTIVE, Category.OPEN_RUN, still_in_trouble)
-    monkeypatch.setattr(delivery, "BEGIN_S", 0.2)
+    monkeypatch.setattr(sending, "BEGIN_S", 0.2)
     for _ in range(5):
         told.deliver_alerts()
 

@@ -530,7 +530,9 @@ def posted(after: After) -> list[dict[str, Any]]:
 
 
 def test_messages_that_the_host_gave_up_on_are_told_with_their_words_and_taken_away(after: After) -> None:
-    texts = [alert["text"] for alert in posted(after) if "poison messages" in alert["title"]]
+    texts = [
+        alert["text"] for alert in posted(after) if "given up" in alert["title"] or "poison messages" in alert["title"]
+    ]
     told_before = after.here.addresses.put_into("in-found-troubled-{{lane project found-troubled}}")
     poison = [each for each in after.here.saved.messages(after.here.addresses) if each.is_poison]
 

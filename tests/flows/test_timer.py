@@ -13,7 +13,7 @@ from inbound_trigger.keep_watch import Duty, do_duties
 from local_cloud import faults
 from local_cloud.faults import Fault
 from local_cloud.receivers import Receivers
-from shared.alerts import delivery, poison_messages
+from shared.alerts import delivery, poison_messages, sending
 from shared.alerts.alert import Category
 from shared.azure_storage.queue_names import WORK
 from shared.errors import AppError, NeedsPerson, TryAgain
@@ -50,8 +50,8 @@ def five_times_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the limits of duties, and of calls that hang in these tests, be over five times as soon."""
     for name in ("FIRST_S", "SECOND_S", "DELIVER_S", "INNER_S", "SUBSCRIPTIONS_S"):
         monkeypatch.setattr(keep_watch, name, getattr(keep_watch, name) * PART)
-    for name in ("SEND_S", "CHANNELS_S"):
-        monkeypatch.setattr(delivery, name, getattr(delivery, name) * PART)
+    for module, name in ((sending, "SEND_S"), (delivery, "CHANNELS_S")):
+        monkeypatch.setattr(module, name, getattr(module, name) * PART)
     for duty, seconds in keep_watch.CALLS_S.items():
         monkeypatch.setitem(keep_watch.CALLS_S, duty, seconds * PART)
 
@@ -339,7 +339,7 @@ def test_a_damaged_note_of_a_subscription_is_written_anew(
 
 
 @pytest.mark.parametrize("content", DAMAGED)
-@pytest.mark.parametrize("note", [poison_messages.REPORTED, delivery.USED])
+@pytest.mark.parametrize("note", [poison_messages.REPORTED, sending.USED])
 def test_a_damaged_note_of_what_was_told_is_written_anew(
     told: World, receivers: Receivers, note: str, content: bytes
 ) -> None:
@@ -402,11 +402,11 @@ def test_the_limits_of_the_timer_leave_ten_seconds_of_its_minute() -> None:
     # A call to storage is tried three times, half a second apart.
     assert 3 * keep_watch.CALL_S + 1 < keep_watch.FIRST_S
     assert delivery.CHANNELS_S < keep_watch.DELIVER_S
-    assert delivery.SEND_S < delivery.CHANNELS_S
+    assert sending.SEND_S < delivery.CHANNELS_S
 
 
 def test_what_is_saved_keeps_its_names() -> None:
     """They are a contract with what older versions have saved."""
     assert " ".join(Category) == "run ended watch scan stray credential given-up stopped record damaged"
-    notes = (folder_scans.CHECKPOINT, folder_scans.AT, delivery.USED, poison_messages.REPORTED)
+    notes = (folder_scans.CHECKPOINT, folder_scans.AT, sending.USED, poison_messages.REPORTED)
     assert notes == ("look", "at", "alerts", "given-up")
