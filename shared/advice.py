@@ -308,7 +308,7 @@ def is_contention(text: str) -> bool:
 
 
 _NOT_REPORTED: Final = (
-    "F&O reported no row errors; it usually failed before staging, so no row was looked at. The usual causes: the data "
+    "F&O reported no row errors; it usually failed before staging, so no row was processed. The usual causes: the data "
     "file's kind, encoding, delimiter or worksheet is not what the manifest's SourceFormat and ExcelSheetName say; its "
     "columns or elements differ from the mapping; a composite entity was imported with overwrite, or before its data "
     "project existed; a service of F&O was out of reach."

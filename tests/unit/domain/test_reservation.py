@@ -159,7 +159,7 @@ def test_a_moment_without_a_zone_is_taken_for_utc() -> None:
 def test_a_reservation_of_another_version_of_the_app_is_not_guessed(version: object) -> None:
     content = json.loads(reservation_to_json(a_reservation())) | {"format": version}
 
-    with pytest.raises(ValueError, match="no record of a reservation"):
+    with pytest.raises(ValueError, match="not the record of a reservation"):
         reservation_from_json(json.dumps(content))
 
 
@@ -184,7 +184,7 @@ def test_a_record_without_what_every_reservation_has_is_damaged(path: tuple[str 
         at = at[step]
     del at[path[-1]]
 
-    with pytest.raises(ValueError, match="no record of a reservation"):
+    with pytest.raises(ValueError, match="not the record of a reservation"):
         reservation_from_json(json.dumps(content))
 
 
@@ -211,7 +211,7 @@ def test_a_record_of_another_kind_is_damaged_if(wrong: str) -> None:
         at = at[step]
     at[path[-1]] = value
 
-    with pytest.raises(ValueError, match="no record of a reservation"):
+    with pytest.raises(ValueError, match="not the record of a reservation"):
         reservation_from_json(json.dumps(changed))
 
 
@@ -219,7 +219,7 @@ def test_a_record_of_another_kind_is_damaged_if(wrong: str) -> None:
     "text", ["", "{", "[]", "null", "7", "{}", b"\xff", "[" * 100_000], ids=lambda text: str(text[:9])
 )
 def test_a_text_that_is_no_record_of_a_reservation_is_damaged(text: str | bytes) -> None:
-    with pytest.raises(ValueError, match="no record of a reservation"):
+    with pytest.raises(ValueError, match="not the record of a reservation"):
         reservation_from_json(text)
 
 
@@ -235,4 +235,4 @@ def test_a_record_that_something_has_changed_is_read_or_damaged_and_nothing_else
     try:
         reservation_to_json(reservation_from_json(json.dumps(content)))
     except ValueError as error:
-        assert "no record of a reservation" in str(error)  # noqa: PT017  # a property holds for what is refused, too
+        assert "not the record of a reservation" in str(error)  # noqa: PT017  # a property holds for what is refused, too
