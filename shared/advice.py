@@ -89,7 +89,7 @@ _CREATE_PROJECT: Final = (
     "Create the data project once in F&O (Data management > Import), with the composite entity, and set overwrite to "
     "false (IMPORT_OVERWRITE, or overwrite of the flow)"
 )
-_LOG_SAYS_MORE: Final = "F&O gives no reason here; the execution log has it"
+_LOG_SAYS_MORE: Final = "F&O gives no reason here; see the execution log"
 
 # The first one that fits is given, so what is special stands before what is general.
 # Codes and causes: https://learn.microsoft.com/dynamics365/fin-ops-core/dev-itpro/data-entities/dm-error-descriptions
@@ -116,8 +116,8 @@ _TABLE: Final = (
         r"\b(?:company|legal ?entity(?:id)?|data ?area(?:id)?)\b[^,;\n]{0,60}"
         r"(?:not (?:exist|(?:be )?found|valid)|invalid|unknown)"
         r"|\b(?:invalid|unknown|wrong) (?:company|legal ?entity)\b",
-        "The company stands at the beginning of the file's name, unless the settings give one: check it, and that the "
-        "app's user in F&O may use it",
+        "The company is the first part of the file name unless the settings name one. Check it, and check that the "
+        "app's user in F&O has access to it",
         _AT_SUBMIT,
     ),
     # -- the file
@@ -182,12 +182,13 @@ _TABLE: Final = (
         Cause.FILE,
         rf"xml is not in correct format|\b0xC0010009\b|{_code('DMF1830')}",
         "The data file is empty or no XML, or lacks an element that is mapped; a composite entity needs an element for "
-        "each of its entities. Or the package was imported twice at the same moment; if it is whole, drop it again",
+        "each of its entities. Or the package was imported twice at the same time; if the file is complete, copy it "
+        "to Input again",
     ),
     _advice(
         Cause.FILE,
         _code("DMF1855"),
-        "The kind of the data file is not what the manifest's SourceFormat says: change one of the two",
+        "The data file's type does not match the manifest's SourceFormat: change one of the two",
     ),
     _advice(
         Cause.FILE,
@@ -197,7 +198,7 @@ _TABLE: Final = (
     _advice(
         Cause.FILE,
         _code("DMF1959", "DMF2057"),
-        "The data file holds a key more than once: remove the duplicates and drop it again",
+        "The data file holds a key more than once: remove the duplicates and copy the file to Input again",
     ),
     _advice(
         Cause.FILE,
@@ -207,8 +208,8 @@ _TABLE: Final = (
     _advice(
         Cause.FILE,
         _code("DMF2050"),
-        "Correct the data file: as many values in each row as there are columns, no blank line, and an end to the last "
-        "line",
+        "Correct the data file: each row needs one value per column, blank lines are not allowed, and the last line "
+        "must end with a line break",
     ),
     _advice(
         Cause.FILE,
@@ -216,29 +217,31 @@ _TABLE: Final = (
         "Correct the data file: a value does not fit its column (too long, of another type), or a row has too many or "
         "too few values. The execution log names the column",
     ),
-    _advice(Cause.FILE, _code("DMF2053"), "The data file holds no row: at least one is needed below the first line"),
+    _advice(Cause.FILE, _code("DMF2053"), "The data file has no rows: it needs at least one below the header line"),
     _advice(Cause.FILE, _code("DMF2016"), "Correct the data file: one of its dates or times is not valid"),
     _advice(
-        Cause.FILE, _code("DMF2055"), "Remove the control characters (all but tabs) from the data file, or use no XML"
+        Cause.FILE,
+        _code("DMF2055"),
+        "Remove the control characters (all but tabs) from the data file, or use a format other than XML",
     ),
     # -- the file, or how F&O is set up
     _advice(
         Cause.UNSURE,
         _code("DMF1966", "DMF2060"),
         "The data file and the mapping share no column, or a mapped column is missing. Make both the same; if they "
-        "are, see in F&O whether two entities have one label, and refresh the entity list",
+        "are, check in F&O whether two entities have the same label, and refresh the entity list",
     ),
     _advice(
         Cause.UNSURE,
         _code("DMF1961"),
-        "The entities of the composite entity do not fit together: check the data of the fields that relate them, and "
+        "The entities of the composite entity do not match: check the data of the fields that relate them, and "
         "the relations of an entity of your own",
     ),
     _advice(
         Cause.UNSURE,
         _code("DMF1999"),
-        "The delimiter of the data file is not that of its source data format in F&O. Leave the formats that F&O came "
-        "with as they are, and make one of your own for another delimiter (Data management > Configure data source)",
+        "The delimiter of the data file is not that of its source data format in F&O. Do not change F&O's built-in "
+        "formats; create your own for another delimiter (Data management > Configure data source)",
     ),
     _advice(
         Cause.UNSURE,
@@ -252,18 +255,20 @@ _TABLE: Final = (
     _advice(
         Cause.FLOW,
         _code("DMF1957"),
-        "The data holds letters that the format cannot hold: give the entity a format whose name ends with Unicode, or "
+        "The data contains characters that the format does not support: give the entity a format whose name ends with "
+        "Unicode, or "
         "XML, in the data project",
         _OF_EXPORTS,
     ),
     _advice(
         Cause.FLOW,
         _code("DMF2009", "DMF2042"),
-        "An Excel file cannot hold so many columns or rows: give the entity another format or a filter in the data "
+        "The export has more columns or rows than an Excel file can hold: give the entity another format or a filter "
+        "in the data "
         "project",
         _OF_EXPORTS,
     ),
-    _advice(Cause.FLOW, _code("DMF1965"), "The export takes F&O too long: give the entity a filter", _OF_EXPORTS),
+    _advice(Cause.FLOW, _code("DMF1965"), "The export takes too long in F&O: add a filter to the entity", _OF_EXPORTS),
     # -- time
     _advice(
         Cause.TIME,
@@ -274,20 +279,21 @@ _TABLE: Final = (
     _advice(
         Cause.TIME,
         rf"{_EXCEL_IN_USE}|{_code('DMF2039')}",
-        "F&O imports or exports one Excel file at a time. Let them follow each other, or use another format",
+        "F&O imports or exports one Excel file at a time. Run them one after the other, or use another format",
         _IN_ANY,
     ),
     _advice(
         Cause.TIME,
         rf"{_IN_CONTENTION}|{_code('DMF1996', 'DMF2036')}",
-        "Something else worked on the same data project, entity or records at that time. Let the two follow each other",
+        "Something else worked on the same data project, entity or records at that time. Run the two one after the "
+        "other",
         _IN_ANY,
     ),
     _advice(
         Cause.TIME,
         rf"{_OUT_OF_REACH}|{_code('DMF023', 'DMF042', 'DMF1968', 'DMF1995', 'DMF1997', 'DMF2008', 'DMF2028')}"
         rf"|{_code('DMF2037', 'DMF2043', 'DMF2045', 'DMF2048')}",
-        "A database or service of F&O was out of reach for a while. If it stays, ask Microsoft's support",
+        "A database or service of F&O was temporarily unavailable. If this continues, contact Microsoft support",
         _IN_ANY,
     ),
 )
@@ -311,15 +317,15 @@ _NOT_REPORTED: Final = (
     "F&O reported no row errors; it usually failed before staging, so no row was processed. The usual causes: the data "
     "file's kind, encoding, delimiter or worksheet is not what the manifest's SourceFormat and ExcelSheetName say; its "
     "columns or elements differ from the mapping; a composite entity was imported with overwrite, or before its data "
-    "project existed; a service of F&O was out of reach."
+    "project existed; a service of F&O was unavailable."
 )
-_OF_EXPORT: Final = "The next export starts by itself; at once: press Export now below the list of runs."
+_OF_EXPORT: Final = "The next export starts on schedule. To start one now, press Export now below the list of runs."
 _OTHERS: Final[Mapping[Outcome, str]] = {
-    Outcome.CANCELED_IN_FO: "It was canceled in F&O. To import it after all, copy the file to Input again.",
-    Outcome.UNKNOWN: "See in F&O whether the rows are there before you copy the file to Input again.",
-    Outcome.REJECTED: "Nothing was imported. Correct the file as said above and copy it to Input again.",
+    Outcome.CANCELED_IN_FO: "It was canceled in F&O. To import it anyway, copy the file to Input again.",
+    Outcome.UNKNOWN: "Check in F&O whether the rows exist before you copy the file to Input again.",
+    Outcome.REJECTED: "Nothing was imported. Correct the file as described above and copy it to Input again.",
     Outcome.CANCELLED_BY_PERSON: (
-        "To import it after all, press Run again on the run's page, or copy the file to Input again."
+        "To import it anyway, press Run again on the run's page, or copy the file to Input again."
     ),
 }
 
@@ -344,14 +350,14 @@ def what_to_do(run: Run) -> str:
 
 def _about_failed(run: Run) -> Iterator[str]:
     if not run.failed_rows_total:
-        yield _NOT_REPORTED if run.are_rows_told else "The row errors are not known here."
+        yield _NOT_REPORTED if run.are_rows_told else "The app does not have the row errors."
         yield _where_the_log_is(run)
         yield "Correct what it names, and copy the file to Input again; if the file is right, press Run again."
         return
     known = _known(run, Said.IMPORT)
     yield from (f"{each.to_do}." for each in known)
     if not known:
-        yield "Correct the rows that are named, or what F&O says of them, and copy the file to Input again."
+        yield "Correct the rows listed above, or what F&O reports about them, and copy the file to Input again."
     elif {each.cause for each in known} <= {Cause.FLOW, Cause.TIME}:
         yield "Then press Run again on the run's page, or copy the file to Input again."
     else:
@@ -361,9 +367,9 @@ def _about_failed(run: Run) -> Iterator[str]:
 def _about_partly(run: Run) -> Iterator[str]:
     if not run.failed_rows_total:
         yield "Some rows are in F&O and some are not."
-        yield "F&O reported no row errors." if run.are_rows_told else "The row errors are not known here."
+        yield "F&O reported no row errors." if run.are_rows_told else "The app does not have the row errors."
         yield _where_the_log_is(run)
-        yield "Import a package that holds only what is missing:"
+        yield "Import a package that contains only the missing rows:"
     else:
         yield from (f"{each.to_do}." for each in _known(run, Said.IMPORT))
         yield "The rows without an error are in F&O. Correct the others and import a package that holds only those:"

@@ -3,7 +3,7 @@
 F&O answers a broken package late, with a message that names a temporary file of its own server, or not at all: without
 an EntityMapList an import "succeeds" with no rows. So a package is checked here before F&O hears of it. Only the zip's
 directory, the manifest and the header are read; data files are neither read nor judged. Streaming the package to F&O
-is ``clients/blobs/read.py``.
+is ``clients/blobs/read.py``. Longer than most modules: entries, names and entities are judged by the same few facts.
 """
 
 import re
@@ -12,43 +12,22 @@ import unicodedata
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
 from typing import BinaryIO, Final, Literal
 
 from shared.errors import FileRejected, TryAgain
-
-NAMESPACE: Final = "http://schemas.microsoft.com/dynamics/2015/01/DataManagement"
-MANIFEST: Final = "Manifest.xml"
-HEADER: Final = "PackageHeader.xml"
+from shared.imports.manifest import EXPORT_AGAIN, HEADER, MANIFEST, DeclaredEntity, check_header, read_manifest, shown
 
 MAX_ENTRIES: Final = 10_000  # the largest packages known hold some 400 entities
 MAX_DIRECTORY_BYTES: Final = 8 * 1024 * 1024  # 10,000 entries with long names take about 3 MiB
-# A field map takes about 900 bytes in UTF-16, so a manifest of 365 entities with 100 fields each comes to 33 MB.
-MAX_MANIFEST_BYTES: Final = 64 * 1024 * 1024
-MAX_HEADER_BYTES: Final = 1024 * 1024
-# Bytes of XML for each byte of it in the zip. Manifests in UTF-16 reach 40 to 50, of 300 fields that are named alike
-# 82; a few KiB that were made to cost seconds of CPU come to 750 and more. Below MIN_XML_BYTES no ratio does harm.
-MAX_XML_RATIO: Final = 200
-MIN_XML_BYTES: Final = 1280 * 1024
-MAX_XML_DEPTH: Final = 32  # a manifest nests 7 deep, one with query filters some more
-MAX_XML_ELEMENTS: Final = 1_000_000  # that manifest of 33 MB has some 330,000
-# Elements for each byte in the zip: real manifests have up to 1.1. Each costs some microseconds.
-MAX_XML_DENSITY: Final = 4
-MIN_XML_ELEMENTS: Final = 50_000
-# Bytes of one tag, comment or the like. The parser keeps it whole: two million attributes would take a gigabyte.
-MAX_XML_TOKEN_BYTES: Final = 1024 * 1024
-MAX_TEXT: Final = 1024  # characters kept of an element's text; names in F&O are far shorter
 # Deflate cannot do better than 1,032 to 1. Rows that repeat reach 50 to 1; only files made to burst come near 500.
 MAX_RATIO: Final = 500
 RATIO_MATTERS_FROM_BYTES: Final = 64 * 1024 * 1024  # below, even a bomb does no harm
-
 # Characters of the names that one refusal lists; the entities of any package that is known come to fewer.
 MAX_LISTED: Final = 8_000
-
-_CHUNK: Final = 64 * 1024  # bytes
 _COMPANY: Final = re.compile(r"[A-Za-z0-9]{1,4}")  # DataAreaId is at most 4 characters; ASCII only, unlike isalnum()
 _DRIVE_LETTER: Final = re.compile(r"[A-Za-z]:")
 _UTF_8: Final = 0x800  # general purpose flag: the name is UTF-8
@@ -69,26 +48,6 @@ _BROKEN_ZIP: Final = (
     NotImplementedError,
     OverflowError,
     UnicodeDecodeError,
-)
-
-_MANIFEST_ROOT: Final = f"{{{NAMESPACE}}}DataManagementPackageManifest"
-_HEADER_ROOT: Final = f"{{{NAMESPACE}}}DataManagementPackageHeader"
-_PROJECT_PATH: Final = (_MANIFEST_ROOT, f"{{{NAMESPACE}}}DefinitionGroupName")
-_ENTITY_PATH: Final = (
-    _MANIFEST_ROOT,
-    f"{{{NAMESPACE}}}PackageEntityList",
-    f"{{{NAMESPACE}}}DataManagementPackageEntityData",
-)
-_NAME_PATH: Final = (*_ENTITY_PATH, f"{{{NAMESPACE}}}EntityName")
-_FILE_PATH: Final = (*_ENTITY_PATH, f"{{{NAMESPACE}}}InputFilePath")
-_DISABLE_PATH: Final = (*_ENTITY_PATH, f"{{{NAMESPACE}}}Disable")
-_YES: Final = frozenset({"true", "1", "yes"})
-_MAP_PATH: Final = (*_ENTITY_PATH, f"{{{NAMESPACE}}}EntityMapList", f"{{{NAMESPACE}}}EntityMap")
-# The elements of a manifest that are kept; of all others only their nesting is followed.
-_WANTED: Final = frozenset({_PROJECT_PATH, _ENTITY_PATH, _NAME_PATH, _FILE_PATH, _DISABLE_PATH, _MAP_PATH})
-
-_EXPORT_ANEW: Final = (
-    "Export the data project again with 'Generate data package', or correct the package and put it back."
 )
 _ZIP_THE_FILES: Final = "Zip the files themselves, not the folder that they are in."
 
@@ -122,16 +81,6 @@ class PackageFacts:
         return project
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Declared:
-    """An entity as the manifest declares it, before anything is checked."""
-
-    name: str
-    file_name: str
-    maps: int  # how many field maps it has
-    is_disabled: bool
-
-
 def company_of(file_name: str) -> str:
     """Return the company that a file is for: what stands before the first underscore of its name, in capitals.
 
@@ -143,7 +92,7 @@ def company_of(file_name: str) -> str:
     prefix, underscore, _rest = file_name.partition("_")
     if not underscore or _COMPANY.fullmatch(prefix) is None:
         raise FileRejected(
-            f"The name {_shown(file_name)} does not begin with a company and an underscore. "
+            f"The name {shown(file_name)} does not begin with a company and an underscore. "
             "Rename it so that it does: USMF_Customers_001.zip goes to company USMF (1 to 4 letters or digits)."
         )
     return prefix.upper()
@@ -167,56 +116,59 @@ def check_package(file: BinaryIO) -> PackageFacts:
     except _BROKEN_ZIP as error:
         raise FileRejected(
             "The file is not a zip, or it is damaged or cut off. F&O takes data packages only: a zip with "
-            f"{MANIFEST}, {HEADER} and the data files. {_EXPORT_ANEW}"
+            f"{MANIFEST}, {HEADER} and the data files. {EXPORT_AGAIN}"
         ) from error
 
 
 def _check_archive(archive: zipfile.ZipFile, size_bytes: int) -> PackageFacts:
     entries = archive.infolist()
     if len(entries) > MAX_ENTRIES:
-        raise FileRejected(f"The zip holds {len(entries):,} files; a package may hold {MAX_ENTRIES:,}. Split it.")
+        raise FileRejected(f"The zip contains {len(entries):,} files; the limit is {MAX_ENTRIES:,}. Split the package.")
     for entry in entries:
         _check_entry(entry)
     _check_burst("The zip", sum(entry.file_size for entry in entries), size_bytes)
     _check_unique(entries)
 
     at_root = {entry.orig_filename: entry for entry in entries if _folder_of(entry.orig_filename) == ""}
-    header = _readable(_entry_at_root(HEADER, at_root, entries))
-    manifest = _readable(_entry_at_root(MANIFEST, at_root, entries))
-    _check_header(archive, header)
-    data_project, declared = _read_manifest(archive, manifest)
+    header = _require_readable(_entry_at_root(HEADER, at_root, entries))
+    manifest = _require_readable(_entry_at_root(MANIFEST, at_root, entries))
+    check_header(archive, header)
+    data_project, declared = read_manifest(archive, manifest)
     if not declared:
-        raise FileRejected(f"{MANIFEST} lists no entity, so there is nothing to import. {_EXPORT_ANEW}")
+        raise FileRejected(f"{MANIFEST} lists no entity, so there is nothing to import. {EXPORT_AGAIN}")
     if len(declared) > MAX_ENTRIES:
-        raise FileRejected(f"{MANIFEST} lists {len(declared):,} entities; F&O has far fewer. {_EXPORT_ANEW}")
+        raise FileRejected(f"{MANIFEST} lists {len(declared):,} entities; F&O has far fewer. {EXPORT_AGAIN}")
     # Assumed: F&O passes over an entity whose Disable is true, so that it needs neither data file nor field mapping.
     enabled = [(number, each) for number, each in enumerate(declared, 1) if not each.is_disabled]
     if not enabled:
-        raise FileRejected(f"{MANIFEST} disables all its entities, so there is nothing to import. {_EXPORT_ANEW}")
-    return PackageFacts(data_project=data_project, entities=_checked_entities(enabled, _Files(entries)))
+        raise FileRejected(f"{MANIFEST} disables all its entities, so there is nothing to import. {EXPORT_AGAIN}")
+    return PackageFacts(data_project=data_project, entities=_check_entities(enabled, _Files(entries)))
 
 
 def _check_entry(entry: zipfile.ZipInfo) -> None:
     name = entry.orig_filename  # as it stands in the zip; filename has been tidied for this machine
     if entry.flag_bits & _ENCRYPTED:
-        raise FileRejected(f"{_shown(name)} in the zip is encrypted, and F&O has no password. Zip without one.")
+        raise FileRejected(
+            f"{shown(name)} in the zip is encrypted, and F&O has no password. Create the zip without a password."
+        )
     if _has_control(name):
-        raise FileRejected(f"The zip holds the name {_shown(name)}, which has a control character. Rename that file.")
+        raise FileRejected(f"The zip holds the name {shown(name)}, which has a control character. Rename that file.")
     if _is_unsafe(name):
-        raise FileRejected(f"The zip holds the name {_shown(name)}, which points outside of it. {_ZIP_THE_FILES}")
+        raise FileRejected(f"The zip holds the name {shown(name)}, which points outside of it. {_ZIP_THE_FILES}")
     if entry.compress_type not in _METHODS:
         raise FileRejected(
-            f"{_shown(name)} is compressed by a method that F&O cannot read ({entry.compress_type}). "
-            "Zip with the usual method, Deflate."
+            f"{shown(name)} is compressed with a method that F&O does not support "
+            f"({entry.compress_type}). Use the standard method, Deflate."
         )
-    _check_burst(f"{_shown(name)} in the zip", entry.file_size, entry.compress_size)
+    _check_burst(f"{shown(name)} in the zip", entry.file_size, entry.compress_size)
 
 
 def _check_burst(what: str, unpacked_bytes: int, packed_bytes: int) -> None:
     if unpacked_bytes >= RATIO_MATTERS_FROM_BYTES and unpacked_bytes > MAX_RATIO * packed_bytes:
         raise FileRejected(
-            f"{what} says that {packed_bytes:,} bytes unpack to {unpacked_bytes:,}, which no real data does. "
-            f"{_EXPORT_ANEW}"
+            f"{what} claims that {packed_bytes:,} bytes unpack to {unpacked_bytes:,} bytes, which real data never "
+            "does. "
+            f"{EXPORT_AGAIN}"
         )
 
 
@@ -225,7 +177,7 @@ def _check_unique(entries: Iterable[zipfile.ZipInfo]) -> None:
     counted = Counter(_on_windows(entry.orig_filename) for entry in entries)
     doubles = [entry.orig_filename for entry in entries if counted[_on_windows(entry.orig_filename)] > 1]
     if doubles:
-        raise FileRejected(f"The zip holds {_shown(doubles[0])} more than once. Leave one of them in it.")
+        raise FileRejected(f"The zip holds {shown(doubles[0])} more than once. Keep only one of them.")
 
 
 def _entry_at_root(
@@ -239,65 +191,23 @@ def _entry_at_root(
         folder = _folder_of(entry.orig_filename)
         if folder and entry.orig_filename[len(folder) + 1 :].casefold() == name.casefold():
             raise FileRejected(
-                f"{name} lies in the folder {_shown(folder)} of the zip, and F&O looks at its root only. "
-                f"{_ZIP_THE_FILES}"
+                f"{name} lies in the folder {shown(folder)} of the zip, and F&O reads only its root. {_ZIP_THE_FILES}"
             )
     if "[Content_Types].xml" in at_root:
         raise FileRejected(
             f"This is an Office document (such as an Excel workbook), not a data package: it holds no {name}. "
-            f"Put it into a zip with {MANIFEST} and {HEADER}. {_EXPORT_ANEW}"
+            f"Put it into a zip with {MANIFEST} and {HEADER}. {EXPORT_AGAIN}"
         )
-    raise FileRejected(f"The zip holds no {name}, so it is not a data package. {_EXPORT_ANEW}")
+    raise FileRejected(f"The zip holds no {name}, so it is not a data package. {EXPORT_AGAIN}")
 
 
-def _readable(entry: zipfile.ZipInfo) -> zipfile.ZipInfo:
+def _require_readable(entry: zipfile.ZipInfo) -> zipfile.ZipInfo:
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise FileRejected(
-            f"{_shown(entry.orig_filename)} is compressed with Deflate64, which the app cannot read. "
-            "Zip with the usual method, Deflate."
+            f"{shown(entry.orig_filename)} is compressed with Deflate64, which the app does not support. "
+            "Use the standard method, Deflate."
         )
     return entry
-
-
-def _check_header(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
-    for _ in _finished_elements(archive, entry, MAX_HEADER_BYTES, _HEADER_ROOT, wanted=frozenset()):
-        pass  # that its root is right, and that all of it is XML, is all there is to know
-
-
-def _read_manifest(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> tuple[str, list[_Declared]]:
-    data_project = name = file_name = ""
-    maps, is_disabled = 0, False
-    declared: list[_Declared] = []
-    for path, text in _finished_elements(archive, entry, MAX_MANIFEST_BYTES, _MANIFEST_ROOT, wanted=_WANTED):
-        # An element ends after those inside it, so an entity is complete when it ends itself.
-        if path == _MAP_PATH:
-            maps += 1
-        elif path == _NAME_PATH:
-            name = text.strip()
-        elif path == _FILE_PATH:
-            file_name = text.strip()
-        elif path == _DISABLE_PATH:
-            is_disabled = text.strip().casefold() in _YES
-        elif path == _ENTITY_PATH:
-            declared.append(_Declared(name=name, file_name=file_name, maps=maps, is_disabled=is_disabled))
-            name = file_name = ""
-            maps, is_disabled = 0, False
-        elif path == _PROJECT_PATH:
-            data_project = text.strip()
-    return data_project, declared
-
-
-def _check_root(name: str, found: str, wanted: str) -> None:
-    if found == wanted:
-        return
-    namespace, _, local_name = found.rpartition("}")
-    wanted_name = wanted.rpartition("}")[2]
-    if local_name == wanted_name:
-        raise FileRejected(
-            f"The namespace of {_shown(name)} is {_shown(namespace.lstrip('{'))}; F&O takes {NAMESPACE} only. "
-            "Correct its xmlns."
-        )
-    raise FileRejected(f"{_shown(name)} is {_shown(local_name)} and should be {wanted_name}. {_EXPORT_ANEW}")
 
 
 class _Fault(Enum):
@@ -306,10 +216,10 @@ class _Fault(Enum):
     {0} is the entity, {1} what was found of its data file; of several, how many there are and which.
     """
 
-    UNNAMED = ("{0} has no EntityName.", "{0} have no EntityName: {1}.", _EXPORT_ANEW, _EXPORT_ANEW)
+    UNNAMED = ("{0} has no EntityName.", "{0} have no EntityName: {1}.", EXPORT_AGAIN, EXPORT_AGAIN)
     TWICE = (
-        "{0} is listed twice, and F&O has an entity once in a data project.",
-        "{0} repeat one that is listed before, and F&O has an entity once in a data project: {1}.",
+        "{0} is listed twice; a data project in F&O can contain an entity only once.",
+        "{0} repeat an entity that is listed earlier; a data project in F&O can contain an entity only once: {1}.",
         "Put its data into one file, or the second file into a package of its own.",
         "Put the data of each into one file, or the second files into packages of their own.",
     )
@@ -322,7 +232,7 @@ class _Fault(Enum):
     WITHOUT_FILE = (
         "{0} names no data file (InputFilePath is empty).",
         "{0} name no data file (InputFilePath is empty): {1}.",
-        *[_EXPORT_ANEW] * 2,
+        *[EXPORT_AGAIN] * 2,
     )
     MISSING = (
         "{0} names the data file {1}, which is not in the zip.",
@@ -331,14 +241,14 @@ class _Fault(Enum):
         "Add them under just these names.",
     )
     IN_FOLDER = (
-        "{0} has its data file in a folder, {1}, and F&O looks at the root only.",
-        "{0} have their data files in a folder, and F&O looks at the root only: {1}.",
+        "{0} has its data file in a folder, {1}, and F&O reads only the root.",
+        "{0} have their data files in a folder, and F&O reads only the root: {1}.",
         *[_ZIP_THE_FILES] * 2,
     )
     ACCENTS = (
         "{0} names the data file {1}: only the accents differ.",
         "{0} name data files that the zip holds with other accents only: {1}.",
-        *["Spell both alike."] * 2,
+        *["Use the same spelling in both."] * 2,
     )
     ENCODING = (
         "{0} names the data file {1}, which is in the zip; only the encoding of its name differs: the zip does not "
@@ -348,10 +258,10 @@ class _Fault(Enum):
         "Zip with names in UTF-8, or name the file in plain letters (A to Z), in the zip and in the manifest.",
         "Zip with names in UTF-8, or name the files in plain letters (A to Z), in the zip and in the manifest.",
     )
-    EMPTY = ("{0} has an empty data file, {1}.", "{0} have empty data files: {1}.", *[_EXPORT_ANEW] * 2)
+    EMPTY = ("{0} has an empty data file, {1}.", "{0} have empty data files: {1}.", *[EXPORT_AGAIN] * 2)
 
 
-def _checked_entities(enabled: Sequence[tuple[int, _Declared]], files: "_Files") -> tuple[PackageEntity, ...]:
+def _check_entities(enabled: Sequence[tuple[int, DeclaredEntity]], files: "_Files") -> tuple[PackageEntity, ...]:
     """Return the entities with their data files. Raises FileRejected with all that is wrong with any of them."""
     checked: list[PackageEntity] = []
     faults: dict[_Fault, list[tuple[str, str]]] = {}
@@ -363,40 +273,40 @@ def _checked_entities(enabled: Sequence[tuple[int, _Declared]], files: "_Files")
         elif (folded := _folded(each.name)) in seen:
             # One row for each entity of an execution: DataManagementExecutionJobDetails has the key project, job,
             # entity. Assumed: so F&O has no place for the rows of the second file.
-            found = (_Fault.TWICE, _shown(each.name))
+            found = (_Fault.TWICE, shown(each.name))
         else:
             seen.add(folded)
-            found = _checked_entity(each, files)
+            found = _check_entity(each, files)
         if isinstance(found, PackageEntity):
             checked.append(found)
         else:
             fault, what = found
-            who = f"The entity {_shown(each.name)}" if each.name else f"Entity {number}"
+            who = f"The entity {shown(each.name)}" if each.name else f"Entity {number}"
             faults.setdefault(fault, []).append((f"{who} of {MANIFEST}", what))
     if faults:
-        raise FileRejected(" ".join(_refusal(fault, found, len(enabled)) for fault, found in faults.items()))
+        raise FileRejected(" ".join(_refusal_text(fault, found, len(enabled)) for fault, found in faults.items()))
     return tuple(checked)
 
 
-def _checked_entity(declared: _Declared, files: "_Files") -> PackageEntity | tuple[_Fault, str]:
+def _check_entity(declared: DeclaredEntity, files: "_Files") -> PackageEntity | tuple[_Fault, str]:
     """Return the entity, or what is wrong with it and which file that is about."""
     if declared.maps == 0:
-        return _Fault.UNMAPPED, _shown(declared.name)
+        return _Fault.UNMAPPED, shown(declared.name)
     if not declared.file_name:
-        return _Fault.WITHOUT_FILE, _shown(declared.name)
+        return _Fault.WITHOUT_FILE, shown(declared.name)
     entry = files.named(declared.file_name)
     if entry is None:
         return files.why_missing(declared.file_name)
     if not entry.flag_bits & _UTF_8 and not entry.orig_filename.isascii():
         # .NET reads such a name in the code page of the server, which programs that write zips seldom use.
         # https://github.com/dotnet/runtime/issues/43231
-        return _Fault.ENCODING, _shown(declared.file_name)
+        return _Fault.ENCODING, shown(declared.file_name)
     if entry.file_size == 0:
-        return _Fault.EMPTY, _shown(entry.orig_filename)
+        return _Fault.EMPTY, shown(entry.orig_filename)
     return PackageEntity(name=declared.name, file_name=entry.orig_filename)
 
 
-def _refusal(fault: _Fault, found: Sequence[tuple[str, str]], total: int) -> str:
+def _refusal_text(fault: _Fault, found: Sequence[tuple[str, str]], total: int) -> str:
     """Return what is wrong with one entity, or with several of them, and what to do."""
     of_one, of_several, to_do, to_do_of_several = fault.value
     if len(found) == 1:
@@ -436,12 +346,12 @@ class _Files:
     def why_missing(self, name: str) -> tuple[_Fault, str]:
         """Return why there is no entry of that name, and which file that is about."""
         if _base_name(name) in self._in_folders:
-            return _Fault.IN_FOLDER, _shown(self._in_folders[_base_name(name)])
+            return _Fault.IN_FOLDER, shown(self._in_folders[_base_name(name)])
         if self._unmarked and not self._unmarked.isdisjoint(_encodings_of(name)):
-            return _Fault.ENCODING, _shown(name)
+            return _Fault.ENCODING, shown(name)
         if alike := self._without_accents.get(_without_accents(name)):
-            return _Fault.ACCENTS, f"{_shown(name)}, and the zip holds {_shown(alike)}"
-        return _Fault.MISSING, _shown(name)
+            return _Fault.ACCENTS, f"{shown(name)}, and the zip holds {shown(alike)}"
+        return _Fault.MISSING, shown(name)
 
     @cached_property
     def _by_case(self) -> dict[str, zipfile.ZipInfo]:
@@ -477,110 +387,6 @@ def _encodings_of(name: str) -> Iterator[bytes]:
                 continue
 
 
-def _finished_elements(
-    archive: zipfile.ZipFile,
-    entry: zipfile.ZipInfo,
-    limit_bytes: int,
-    root: str,
-    *,
-    wanted: Set[tuple[str, ...]],
-) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield path and text of each wanted element as it ends, holding no tree: strangers choose how large the XML is.
-
-    root: the tag that the document must have.
-    """
-    # Imported here because only this step of an import needs it.
-    from defusedxml.common import DefusedXmlException
-    from defusedxml.ElementTree import DefusedXMLParser, ParseError
-
-    name = _shown(entry.orig_filename)
-    target = _Elements(entry, root, wanted)
-    dense_bytes = max(MAX_XML_RATIO * entry.compress_size, MIN_XML_BYTES)
-    parser = DefusedXMLParser(target=target, forbid_dtd=True)
-    read_bytes = 0
-    with archive.open(entry) as source:
-        while True:
-            chunk = source.read(_CHUNK)
-            read_bytes += len(chunk)
-            if read_bytes > limit_bytes:
-                raise FileRejected(f"{name} is larger than {limit_bytes // 2**20} MiB unpacked. Split the package.")
-            if read_bytes > dense_bytes:
-                raise FileRejected(
-                    f"{name} unpacks to more than {MAX_XML_RATIO} times its size in the zip, which no real one does. "
-                    f"{_EXPORT_ANEW}"
-                )
-            try:
-                if chunk:
-                    parser.feed(chunk)
-                else:
-                    parser.close()
-            except DefusedXmlException as error:
-                raise FileRejected(f"{name} declares a document type, which no package needs. Take it out.") from error
-            except (ParseError, LookupError, ValueError) as error:  # the latter two: an encoding that is none
-                raise FileRejected(
-                    f"{name} is not well-formed XML in UTF-16 or UTF-8 ({_shown(str(error))}). {_EXPORT_ANEW}"
-                ) from error
-            yield from target.taken()
-            if not chunk:
-                return
-            if read_bytes - parser.parser.CurrentByteIndex > MAX_XML_TOKEN_BYTES:
-                raise FileRejected(
-                    f"{name} holds a tag or a comment of more than {MAX_XML_TOKEN_BYTES // 2**20} MiB. {_EXPORT_ANEW}"
-                )
-
-
-class _Elements:
-    """What the XML parser calls: keeps the path to where it is, and the elements that ended."""
-
-    def __init__(self, entry: zipfile.ZipInfo, root: str, wanted: Set[tuple[str, ...]]) -> None:
-        self._name = entry.orig_filename
-        self._most = min(MAX_XML_ELEMENTS, max(MIN_XML_ELEMENTS, MAX_XML_DENSITY * entry.compress_size))
-        self._root = root
-        self._wanted = wanted
-        self._longest_path = max((len(path) for path in wanted), default=0)
-        self._path: list[str] = []
-        self._text = ""
-        self._finished: list[tuple[tuple[str, ...], str]] = []
-        self._count = 0
-
-    def start(self, tag: str, _attributes: Mapping[str, str]) -> None:
-        self._count += 1
-        if self._count > self._most:
-            too_dense = f"No real one of its size has so many. {_EXPORT_ANEW}"
-            to_do = "Split the package." if self._most == MAX_XML_ELEMENTS else too_dense
-            raise FileRejected(f"{_shown(self._name)} has more than {self._most:,} elements. {to_do}")
-        if len(self._path) >= MAX_XML_DEPTH:
-            raise FileRejected(f"{_shown(self._name)} nests elements more than {MAX_XML_DEPTH} deep. {_EXPORT_ANEW}")
-        if len(tag) > MAX_TEXT:  # with its namespace, which is repeated in every element of it
-            raise FileRejected(
-                f"{_shown(self._name)} names an element or a namespace of {len(tag):,} letters. {_EXPORT_ANEW}"
-            )
-        if not self._path:
-            _check_root(self._name, tag, self._root)
-        self._path.append(tag)
-        self._text = ""
-
-    def data(self, text: str) -> None:
-        if len(self._text) < MAX_TEXT and len(self._path) <= self._longest_path:
-            self._text += text[: MAX_TEXT - len(self._text)]
-
-    def end(self, _tag: str) -> None:
-        if len(self._path) <= self._longest_path:
-            path = tuple(self._path)
-            if path in self._wanted:
-                self._finished.append((path, self._text))
-        self._path.pop()
-        self._text = ""
-
-    def close(self) -> None:
-        """End of the document; there is no tree to return."""
-
-    def taken(self) -> list[tuple[tuple[str, ...], str]]:
-        """Return the elements that ended since the last call."""
-        finished, self._finished = self._finished, []
-        return finished
-
-
 class _SmallReads:
     """A file of which zipfile reads as much as a directory may take at once, however much the zip asks for."""
 
@@ -591,8 +397,7 @@ class _SmallReads:
     def read(self, size: int = -1, /) -> bytes:
         if size > MAX_DIRECTORY_BYTES:
             raise FileRejected(
-                f"The zip's list of files takes {size:,} bytes, where {MAX_DIRECTORY_BYTES:,} are plenty. "
-                f"{_EXPORT_ANEW}"
+                f"The zip's list of files takes {size:,} bytes; the limit is {MAX_DIRECTORY_BYTES:,}. {EXPORT_AGAIN}"
             )
         try:
             return self._file.read(size)
@@ -657,9 +462,3 @@ def _without_accents(name: str) -> str:
 
 def _base_name(name: str) -> str:
     return _on_windows(name).rpartition("/")[2]
-
-
-def _shown(name: str) -> str:
-    """Return a stranger's text so that it can stand in a report: short, on one line, in quotes."""
-    plain = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in name)
-    return f"'{plain if len(plain) <= 100 else plain[:99] + '…'}'"

@@ -30,7 +30,8 @@ from shared.clients.http.errors import LONGEST_WAIT_S, Refusal, map_status, pars
 from shared.config.integrations import Flows, Unfit, parse_folder, parse_integrations
 from shared.config.settings import SETTINGS, read_settings
 from shared.errors import AppError, DataDamaged, FileRejected, RemoteCall, SettingsInvalid, TryAgain
-from shared.imports.package import NAMESPACE, PackageFacts, check_package, company_of
+from shared.imports.manifest import NAMESPACE
+from shared.imports.package import PackageFacts, check_package, company_of
 from shared.runs.run import LONGEST_NAME, name_with
 from shared.scan.notification import BadNotification, parse_notification, read_notifications, validation_token
 from shared.secret import Secret, SecretUrl, redacted

@@ -15,14 +15,16 @@ from collections.abc import Callable
 import pytest
 
 from shared.errors import FileRejected
+from shared.imports import manifest as manifest_xml
 from shared.imports import package
+from shared.imports.manifest import NAMESPACE
 from shared.imports.package import check_package
 from tests.packages import Entity, build_package, manifest, zip_of
 
 GOOD = build_package()
 DATA = "Fixed asset major type.csv"
 XML = manifest("Asset-Major-Types", [Entity(name="Fixed asset major type")]).decode("utf-16")
-ROOT = f'<DataManagementPackageManifest xmlns="{package.NAMESPACE}">'
+ROOT = f'<DataManagementPackageManifest xmlns="{NAMESPACE}">'
 
 # What a person can do about a package that cannot be mended by hand.
 ANEW = "Export the data project again"
@@ -116,21 +118,21 @@ CASES: dict[str, tuple[Callable[[], bytes], str, str]] = {
     ),
     "a manifest that is said to unpack to 4 GB": (
         lambda: patched("Manifest.xml", 24, "<L", 0xFFFFFFF0),
-        "'Manifest.xml' in the zip says that .* unpack to 4,294,967,280",
+        "'Manifest.xml' in the zip claims that .* unpack to 4,294,967,280",
         ANEW,
     ),
     "a manifest in Deflate64": (
         lambda: patched("Manifest.xml", 10, "<H", 9),
         "'Manifest.xml' is compressed with Deflate64",
-        "Zip with the usual method, Deflate",
+        "Use the standard method, Deflate",
     ),
     "a manifest in a method nobody knows": (
         lambda: patched("Manifest.xml", 10, "<H", 4711),
-        r"'Manifest.xml' is compressed by a method that F&O cannot read \(4711\)",
-        "Zip with the usual method, Deflate",
+        r"'Manifest.xml' is compressed with a method that F&O does not support \(4711\)",
+        "Use the standard method, Deflate",
     ),
-    "one manifest twice": (lambda: twice("Manifest.xml"), "'Manifest.xml' more than once", "Leave one of them"),
-    "one data file twice": (lambda: twice(DATA), f"'{DATA}' more than once", "Leave one of them"),
+    "one manifest twice": (lambda: twice("Manifest.xml"), "'Manifest.xml' more than once", "Keep only one of them"),
+    "one data file twice": (lambda: twice(DATA), f"'{DATA}' more than once", "Keep only one of them"),
     "a manifest with a blank behind its name": (
         lambda: build_package(replace={"Manifest.xml": None, "Manifest.xml ": XML.encode()}),
         "holds no Manifest.xml",
@@ -158,23 +160,23 @@ CASES: dict[str, tuple[Callable[[], bytes], str, str]] = {
     ),
     "a manifest that reads a file of the server": (
         lambda: with_manifest(f'<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]>{ROOT}&e;'),
-        "'Manifest.xml' declares a document type",
-        "Take it out",
+        "'Manifest.xml' contains a document type declaration",
+        "Remove it",
     ),
     "a manifest that fetches its document type": (
         lambda: with_manifest(f'<!DOCTYPE x SYSTEM "http://127.0.0.1:1/x.dtd">{XML}'),
-        "'Manifest.xml' declares a document type",
-        "Take it out",
+        "'Manifest.xml' contains a document type declaration",
+        "Remove it",
     ),
     "a manifest with parameter entities": (
         lambda: with_manifest(f'<!DOCTYPE x [<!ENTITY % p SYSTEM "http://127.0.0.1:1/p"> %p;]>{XML}'),
-        "'Manifest.xml' declares a document type",
-        "Take it out",
+        "'Manifest.xml' contains a document type declaration",
+        "Remove it",
     ),
     "a header whose entities multiply": (
         lambda: build_package(replace={"PackageHeader.xml": b'<!DOCTYPE x [<!ENTITY a "ha">]><x>&a;</x>'}),
-        "'PackageHeader.xml' declares a document type",
-        "Take it out",
+        "'PackageHeader.xml' contains a document type declaration",
+        "Remove it",
     ),
     "a manifest with an entity that nobody declared": (
         lambda: with_manifest(f"{ROOT}&company;</DataManagementPackageManifest>"),
@@ -269,7 +271,7 @@ def test_a_directory_of_100_000_files_is_read_once_and_nothing_else_is() -> None
     content = directory_of(100_000)
     file = Counted(content)
 
-    with pytest.raises(FileRejected, match=r"The zip holds 100,000 files; a package may hold 10,000. Split it."):
+    with pytest.raises(FileRejected, match=r"The zip contains 100,000 files; the limit is 10,000. Split the package."):
         check_package(file)
 
     assert file.read_bytes < len(content) + 100_000
@@ -279,7 +281,7 @@ def test_a_directory_of_100_000_files_is_read_once_and_nothing_else_is() -> None
 def test_a_directory_that_is_too_large_is_not_read() -> None:
     file = Counted(directory_of(200_000))
 
-    with pytest.raises(FileRejected, match=r"list of files takes 10,400,000 bytes, where .* are plenty"):
+    with pytest.raises(FileRejected, match=r"list of files takes 10,400,000 bytes; the limit is"):
         check_package(file)
 
     assert file.read_bytes < 200_000
@@ -325,7 +327,7 @@ def _header() -> bytes:
 
 
 def test_a_manifest_of_endless_elements_is_read_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(package, "MAX_XML_ELEMENTS", 10_000)
+    monkeypatch.setattr(manifest_xml, "MAX_XML_ELEMENTS", 10_000)
 
     with pytest.raises(FileRejected, match=r"'Manifest.xml' has more than 10,000 elements. Split the package."):
         check_package(io.BytesIO(with_manifest(ROOT + "<a/>" * 50_000)))

@@ -290,8 +290,8 @@ def test_what_fo_says_of_rows_and_files_is_no_contention(words: str) -> None:
         ("no package header", "without a folder around them"),
         ("folder in the zip", "without a folder around them"),
         ("unknown entity", "refresh the entity list"),
-        ("wrong company", "beginning of the file's name"),
-        ("xml format", "drop it again"),
+        ("wrong company", "first part of the file name"),
+        ("xml format", "copy it to Input again"),
         ("not unicode", "UTF-16"),
     ],
 )

@@ -21,33 +21,33 @@ SUMMARY: Final = "https://contoso.operations.dynamics.com/?mi=DMFExecutionHistor
 # The codes of Microsoft's page that an import or its file can meet, for each a word of the advice.
 # https://learn.microsoft.com/dynamics365/fin-ops-core/dev-itpro/data-entities/dm-error-descriptions
 CODES: Final = {
-    "DMF023": "out of reach",
+    "DMF023": "temporarily unavailable",
     "DMF040": "ExcelSheetName",
-    "DMF042": "out of reach",
+    "DMF042": "temporarily unavailable",
     "DMF1830": "XML",
     "DMF1855": "SourceFormat",
     "DMF1959": "duplicates",
     "DMF1961": "composite",
     "DMF1963": "composite",
     "DMF1966": "mapping",
-    "DMF1968": "out of reach",
-    "DMF1995": "out of reach",
-    "DMF1996": "follow each other",
-    "DMF1997": "out of reach",
+    "DMF1968": "temporarily unavailable",
+    "DMF1995": "temporarily unavailable",
+    "DMF1996": "one after the other",
+    "DMF1997": "temporarily unavailable",
     "DMF1999": "delimiter",
-    "DMF2008": "out of reach",
+    "DMF2008": "temporarily unavailable",
     "DMF2016": "dates",
     "DMF2018": "does not fit its column",
     "DMF2022": "mapping",
     "DMF2025": "column that is mapped is missing",
-    "DMF2028": "out of reach",
-    "DMF2036": "follow each other",
-    "DMF2037": "out of reach",
+    "DMF2028": "temporarily unavailable",
+    "DMF2036": "one after the other",
+    "DMF2037": "temporarily unavailable",
     "DMF2039": "one Excel file at a time",
-    "DMF2043": "out of reach",
-    "DMF2045": "out of reach",
-    "DMF2048": "out of reach",
-    "DMF2050": "as many values in each row",
+    "DMF2043": "temporarily unavailable",
+    "DMF2045": "temporarily unavailable",
+    "DMF2048": "temporarily unavailable",
+    "DMF2050": "one value per column",
     "DMF2053": "at least one",
     "DMF2055": "control characters",
     "DMF2057": "duplicates",
@@ -128,7 +128,7 @@ def test_what_is_contention_and_nothing_else_is_advised_on_as_a_matter_of_time(c
         ("A data project must exist before importing a package consisting of a composite data entity.", "Create the"),
         ("Entity Currencys does not exist in the target environment", "refresh the entity list"),
         ("Unable to obtain Excel file lock.", "one Excel file at a time"),
-        ("Transaction (Process ID 52) was deadlocked on lock resources", "follow each other"),
+        ("Transaction (Process ID 52) was deadlocked on lock resources", "one after the other"),
     ],
 )
 def test_words_of_an_execution_get_the_advice_that_the_submit_gives(message: str, to_do: str) -> None:
@@ -166,7 +166,7 @@ def test_words_of_an_execution_get_the_advice_that_the_submit_gives(message: str
 def test_what_is_not_known_gets_no_advice_and_so_no_wrong_one(message: str) -> None:
     said = what_to_do(a_run(message))
 
-    assert said == "Correct the rows that are named, or what F&O says of them, and copy the file to Input again."
+    assert said == "Correct the rows listed above, or what F&O reports about them, and copy the file to Input again."
 
 
 def test_rows_that_others_have_seen_fail_for_their_values_get_no_advice_about_the_file() -> None:
@@ -191,7 +191,7 @@ def test_without_row_errors_nobody_is_told_to_correct_rows_but_where_the_executi
     assert "Job history > exec-7 > View execution log" in said
     assert ("linked below" in said) == bool(summary_url)
     assert ("F&O reported no row errors" in said) == are_rows_told
-    assert ("The row errors are not known here" in said) != are_rows_told
+    assert ("The app does not have the row errors" in said) != are_rows_told
 
 
 def test_a_failed_execution_without_row_errors_names_the_usual_causes() -> None:

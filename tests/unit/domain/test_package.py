@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from shared.errors import AppError, FileRejected, TryAgain
 from shared.imports import package
+from shared.imports.manifest import NAMESPACE
 from shared.imports.package import PackageEntity, check_package, company_of
 from tests.packages import Entity, build_package, header, manifest, with_unmarked_name, zip_of
 
@@ -160,7 +161,7 @@ def test_all_that_is_wrong_with_the_entities_is_told_at_once() -> None:
     assert "2 of the 9 entities of Manifest.xml have no field mapping" in said
     assert "report success: 'Unmapped 1', 'Unmapped 2'. " in said
     assert "2 of the 9 entities of Manifest.xml have empty data files: 'Empty 1.csv', 'Empty 2.csv'. " in said
-    assert "looks at the root only: 'd/Moved 1.csv', 'd/Moved 2.csv'. " in said
+    assert "reads only the root: 'd/Moved 1.csv', 'd/Moved 2.csv'. " in said
     assert "The entity 'Missing' of Manifest.xml names the data file 'Missing.csv', which is not in the zip. " in said
     assert "The entity 'Good' of Manifest.xml is listed twice" in said
 
@@ -254,7 +255,7 @@ def _renamed(data: bytes, old: str, new: str) -> bytes:
     return data.replace(old.encode(), new.encode())
 
 
-def _manifest_of(inner: str, *, root: str = "DataManagementPackageManifest", ns: str = package.NAMESPACE) -> bytes:
+def _manifest_of(inner: str, *, root: str = "DataManagementPackageManifest", ns: str = NAMESPACE) -> bytes:
     return build_package(replace={"Manifest.xml": f'<{root} xmlns="{ns}">{inner}</{root}>'.encode()})
 
 
@@ -306,10 +307,13 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: build_package(replace={"é.csv": b"x"}).replace("é.csv".encode(), b"\xff\xff.csv"),
         "not a zip",
     ),
-    "a method that Windows cannot read": (lambda: _zip_with_method(zipfile.ZIP_LZMA), "by a method"),
+    "a method that Windows cannot read": (
+        lambda: _zip_with_method(zipfile.ZIP_LZMA),
+        "with a method that F&O does not support",
+    ),
     "too many files": (
         lambda: build_package(replace={f"f{number}": b"" for number in range(package.MAX_ENTRIES)}),
-        "may hold 10,000",
+        "the limit is 10,000",
     ),
     "a directory that claims to be huge": (
         lambda: _GOOD[:-10] + struct.pack("<I", 0x7FFFFFFF) + _GOOD[-6:],
@@ -317,11 +321,11 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "a data file that bursts": (
         lambda: build_package(entities=[Entity(name="Bomb", content=bytes(package.RATIO_MATTERS_FROM_BYTES + 1))]),
-        "which no real data does",
+        "which real data never does",
     ),
     "a data file that claims to burst": (
         lambda: _patched(_GOOD, _CSV, 24, struct.pack("<I", 0xFFFFFFF0)),
-        "which no real data does",
+        "which real data never does",
     ),
     "a manifest that nests endlessly": (lambda: _manifest_of("<a>" * 200_000), "nests elements"),
     "a manifest that is cut off": (
@@ -343,7 +347,7 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "entities that multiply": (
         lambda: build_package(replace={"Manifest.xml": _BILLION_LAUGHS.encode()}),
-        "declares a document type",
+        "contains a document type declaration",
     ),
     "a manifest of another namespace": (
         lambda: build_package(namespace="http://schemas.microsoft.com/dynamics/2015/01/datamanagement"),
@@ -383,7 +387,7 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "a data file that is missing": (lambda: build_package(replace={_CSV: None}), "is not in the zip"),
     "a data file of which only the accents differ": (
         lambda: build_package(entity="Salariés", replace={"Salariés.csv": None, "Salaries.csv": b"x"}),
-        "'Salariés.csv', and the zip holds 'Salaries.csv': only the accents differ. Spell both alike",
+        "'Salariés.csv', and the zip holds 'Salaries.csv': only the accents differ. Use the same spelling in both",
     ),
     "a data file whose name is in cp850": (lambda: with_unmarked_name("Salariés.csv", "cp850"), _ENCODING),
     "a data file whose name is in cp1252": (lambda: with_unmarked_name("Salariés.csv", "cp1252"), _ENCODING),
@@ -436,9 +440,9 @@ def test_a_bad_package_is_refused_with_what_is_wrong(name: str) -> None:
     ("name", "limit"), [("Manifest.xml", "MAX_MANIFEST_BYTES"), ("PackageHeader.xml", "MAX_HEADER_BYTES")]
 )
 def test_xml_is_read_up_to_a_limit(monkeypatch: pytest.MonkeyPatch, name: str, limit: str) -> None:
-    monkeypatch.setattr(package, limit, 2**20)
+    monkeypatch.setattr(f"shared.imports.manifest.{limit}", 2**20)
     root = {"Manifest.xml": "DataManagementPackageManifest", "PackageHeader.xml": "DataManagementPackageHeader"}[name]
-    content = f'<{root} xmlns="{package.NAMESPACE}">{" " * 2**22}</{root}>'.encode()
+    content = f'<{root} xmlns="{NAMESPACE}">{" " * 2**22}</{root}>'.encode()
     archive = build_package(replace={name: content})
 
     with pytest.raises(FileRejected, match="larger than 1 MiB"):

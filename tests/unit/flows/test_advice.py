@@ -103,7 +103,7 @@ def test_row_errors_that_fo_does_not_hand_out_are_not_taken_for_none(make_world:
     look_and_finish(world)
 
     for where, said in told(world).items():
-        assert "The row errors are not known here" in said, where
+        assert "The app does not have the row errors" in said, where
         assert "F&O reported no row errors" not in said, where
 
 
@@ -114,7 +114,7 @@ def test_rows_that_fail_for_their_values_get_no_advice_about_the_file(make_world
     look_and_finish(world)
 
     for where, said in told(world).items():
-        assert "Correct the rows that are named" in said, where
+        assert "Correct the rows listed above" in said, where
         assert "byte order mark" not in said, where
 
 
@@ -141,7 +141,7 @@ def test_an_export_that_fails_is_told_with_advice_and_without_a_word_about_input
 
     (mail,) = world.mails()
     assert "give the entity a format whose name ends with Unicode" in mail.content
-    assert "The next export starts by itself" in mail.content
+    assert "The next export starts on schedule" in mail.content
     assert "Input" not in mail.content
 
 

@@ -62,7 +62,7 @@ TROUBLES: Final = {
     ),
     "the company of the settings is not there": Trouble(
         fault=refused_by_fo(f"{RAN}Legal entity OTH does not exist."),
-        advice="the settings give it: OTH",
+        advice="The settings of flow: OTH",
         settings={"IMPORT_COMPANY": "OTH"},
     ),
     "the library wants a column": Trouble(

@@ -150,7 +150,7 @@ def test_error_keys_that_fo_never_writes_are_named_as_missing_in_the_report(make
     look_and_finish(world)
 
     report = (world.folder / "Error" / "USMF_1.zip.report.txt").read_text("utf-8-sig")
-    assert "had not written the error keys" in report
+    assert "did not write the error keys" in report
     assert "USMF_1.zip.errors.csv" in world.files("Error")
 
 

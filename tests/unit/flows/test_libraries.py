@@ -234,7 +234,7 @@ def test_an_export_that_a_library_does_not_check_in_is_told_and_goes_on_by_itsel
         world.run_until_quiet(at_most_s=3600)
 
     (mail,) = world.mails()
-    assert "nobody but the app sees it" in mail.content
+    assert "only the app can see it" in mail.content
     assert "required properties" in mail.content
 
     world.faults.clear()
