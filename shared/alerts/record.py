@@ -110,7 +110,7 @@ def _notified(value: object) -> dict[str, LastNotification]:
     return {
         channel: LastNotification(kind=NotificationKind(_text(each, "word")), at=_instant(_text(each, "at")))
         if isinstance(each, dict)
-        else _refuse(f"told of {channel} is not a JSON object")
+        else _refuse(f"what was sent to {channel} is not a JSON object")
         for channel, each in by_channel.items()
     }
 

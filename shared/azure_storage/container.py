@@ -217,4 +217,4 @@ def _pages_of[Item](listing: "ItemPaged[Item]", after: str = "") -> Iterator[tup
                 raise ValueError("the answer is XML, but no listing of blobs")
             yield list(page), str(getattr(pages, "continuation_token", None) or "")
     except AttributeError as error:
-        raise ValueError("the answer is no listing of blobs") from error  # observed: what the SDK raises without XML
+        raise ValueError("the answer is not a listing of blobs") from error  # observed: what the SDK raises without XML

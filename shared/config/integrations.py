@@ -218,14 +218,14 @@ class Flows:
         if flow := self.import_named(name):
             return flow
         raise NeedsPerson(
-            f"The settings have no import named '{name}' any more, and a file of it is under way. Add it."
+            f"The settings no longer have an import named '{name}', but one of its files is still open. Add it again."
         )
 
     def require_export(self, name: str) -> ExportFlow:
         """Return the export of that name. Raises NeedsPerson if it is not configured any more."""
         if flow := self.export_named(name):
             return flow
-        raise NeedsPerson(f"The settings have no export named '{name}' any more, and one is under way. Add it.")
+        raise NeedsPerson(f"The settings no longer have an export named '{name}', but one is still open. Add it again.")
 
     def leads_to_ours(self, drive: str, folder: str, name: str) -> bool:
         """Return whether what has this name in a folder is a folder of the settings, or one of them lies in it."""
@@ -280,7 +280,7 @@ def from_simple(values: Mapping[str, str], *, environment_url: str = "", drive: 
         document["exports"] = [_simple_flow("exports", "export", SIMPLE_EXPORT, values, labels)]
     if not document:
         wrong = (
-            "are both empty, so there is nothing to do. Name the import's folder, the export's data project or both."
+            "are both empty, so there is nothing to do. Set the import's folder, the export's data project, or both."
         )
         return [Problem("INPUT_FOLDER and EXPORT_DATA_PROJECT", wrong, "INPUT_FOLDER=Input")]
     defaults = {"environmentUrl": environment_url, "drive": drive}
@@ -301,18 +301,18 @@ def parse_service_url(text: str, *, paths: Sequence[str] = ()) -> str:
         raise Unfit("must be a URL that begins with https://.")
     shown_host = f"[{host}]" if ":" in host else host
     if _HOST.fullmatch(shown_host) is None:
-        raise Unfit("is not a URL: its host has characters that no host has.")
+        raise Unfit("is not a URL: its host contains invalid characters.")
     if parts.scheme == "http" and not is_loopback(host):
-        raise Unfit("must begin with https://; http is for this machine only.")
+        raise Unfit("must begin with https://; http is allowed only for this machine.")
     if "@" in parts.netloc:
         raise Unfit("must not hold a user name or password.")
     if parts.query or parts.fragment:
-        raise Unfit("must be the address alone, without anything from '?' or '#' on.")
+        raise Unfit("must be the address only, without '?', '#' and what follows them.")
     path = parts.path.rstrip("/")
     known = next((each for each in ("", *paths) if each.casefold() == path.casefold()), None)
     if known is None:
         allowed = f" other than {paths[0]}" if paths else ""
-        raise Unfit(f"must be the address alone, without a path{allowed}.")
+        raise Unfit(f"must be the address only, without a path{allowed}.")
     return f"{parts.scheme}://{shown_host}{'' if port is None else f':{port}'}{known}"
 
 
@@ -350,13 +350,13 @@ def parse_folder(text: str) -> str:
         raise Unfit("must name a folder; the drive's root itself cannot be used.")
     for name in names:
         if _FORBIDDEN_CHARACTERS.search(name):
-            raise Unfit('has a character that OneDrive does not allow in names: one of " * : < > ? | or a control.')
+            raise Unfit('has a character that OneDrive does not allow: one of " * : < > ? | or a control character.')
         if name != name.strip() or name.endswith("."):
-            raise Unfit("has a name that begins or ends with a blank or ends with a dot, which OneDrive refuses.")
+            raise Unfit("has a name that begins or ends with a space, or ends with a dot, which OneDrive refuses.")
         if _FORBIDDEN_NAMES.fullmatch(name) or not name.isprintable():
-            raise Unfit("has a name that OneDrive keeps for itself.")
+            raise Unfit("has a name that OneDrive reserves.")
     if names[0].casefold() == "forms":
-        raise Unfit("begins with 'Forms', a name that OneDrive keeps for itself.")
+        raise Unfit("begins with 'Forms', a name that OneDrive reserves.")
     folder = "/" + "/".join(names)
     if len(folder) > MAX_FOLDER:
         raise Unfit(f"is longer than the {MAX_FOLDER} characters of a path in OneDrive.")
@@ -367,7 +367,7 @@ def parse_addresses(text: str) -> str:
     """Return e-mail addresses with ";" between them. Raises Unfit."""
     addresses = [part.strip() for part in re.split("[;,]", text) if part.strip()]
     if not addresses or any(_ADDRESS.fullmatch(address) is None for address in addresses):
-        raise Unfit("must be an e-mail address, or several with ';' between them.")
+        raise Unfit("must be an e-mail address, or several separated by ';'.")
     return ";".join(addresses)
 
 
@@ -377,7 +377,7 @@ def parse_webhook_url(text: str) -> SecretUrl:
     path = "/" + address.partition("://")[2].partition("/")[2].strip("/")
     parse_service_url(address, paths=(path,))
     if "#" in text or not text.isascii() or not text.isprintable() or " " in text:
-        raise Unfit("must be a URL of ASCII letters, digits and signs, without '#' and blanks.")
+        raise Unfit("must be a URL in ASCII, without '#' and spaces.")
     return SecretUrl(text)
 
 
@@ -392,7 +392,7 @@ def parse_data_project(text: str) -> str:
     """Return a data project's name as it is. Raises Unfit."""
     if not text.isprintable() or text != text.strip() or not 0 < len(text) <= MAX_DATA_PROJECT:
         raise Unfit(
-            f"must be a data project's name: 1 to {MAX_DATA_PROJECT} printable characters, without blanks around it."
+            f"must be a data project's name: 1 to {MAX_DATA_PROJECT} printable characters, without spaces around it."
         )
     return text
 
@@ -426,7 +426,7 @@ def _object_of(pairs: list[tuple[str, object]]) -> dict[str, object]:
     item: dict[str, object] = {}
     for key, value in pairs:
         if key in item:
-            raise Unfit(f"names '{key[:MAX_FLOW_NAME]}' twice in one object; the first would be lost. Take one away.")
+            raise Unfit(f"names '{key[:MAX_FLOW_NAME]}' twice in one object; the first would be ignored. Remove one.")
         item[key] = value
     return item
 
@@ -471,7 +471,7 @@ def _read_document(
         for number, item in _items(document, "exports", label, problems)
     ]
     if not problems and not imports and not exports:
-        problems.append(Problem(label(""), "holds neither an import nor an export.", _DOCUMENT_EXAMPLE))
+        problems.append(Problem(label(""), "contains neither an import nor an export.", _DOCUMENT_EXAMPLE))
     if not problems:
         problems = [*_name_problems(imports, exports, label), *_import_problems(imports, label)]
         problems += _export_problems(exports, label)
@@ -501,7 +501,7 @@ def _unknown_keys(
     for key in item:
         if key not in known:
             close = get_close_matches(key, known, n=1)
-            hint = f" Did you mean {close[0]}?" if close else f" Known are: {', '.join(known)}."
+            hint = f" Did you mean {close[0]}?" if close else f" Known keys: {', '.join(known)}."
             problems.append(Problem(label(f"{path}.{key}" if path else key), f"is unknown.{hint}"))
     return problems
 
@@ -555,7 +555,7 @@ class _FlowReader:
         if named := _SETTING_NAME.fullmatch(value):
             value = self._setting(named[1])
             if not value:
-                self._note(key, f"names the app setting {named[1]}, which is not set.")
+                self._note(key, f"refers to the app setting {named[1]}, which is not set.")
                 return None
         try:
             return parse_webhook_url(value)
@@ -633,7 +633,7 @@ def _read_export(reader: _FlowReader) -> ExportFlow:
 def _parse_name(text: str) -> str:
     if _NAME.fullmatch(text) is None:
         raise Unfit(
-            f"must be 1 to {MAX_FLOW_NAME} letters, digits, blanks, dots, dashes or underscores, and begin with a "
+            f"must be 1 to {MAX_FLOW_NAME} letters, digits, spaces, dots, dashes or underscores, and begin with a "
             "letter or digit."
         )
     return text
@@ -647,7 +647,7 @@ def _name_problems(
     named += [(f"exports[{number}].name", flow.name) for number, flow in enumerate(exports)]
     for path, name in named:
         if name.casefold() in seen:
-            yield Problem(label(path), f"is {name}, as another flow's. Give each flow a name of its own.")
+            yield Problem(label(path), f"is {name}, which another flow already has. Give each flow its own name.")
         seen.add(name.casefold())
 
 
@@ -666,10 +666,10 @@ def _import_problems(imports: Sequence[ImportFlow], label: Callable[[str], str])
             folded = folder.casefold()
             owner = owners.get((flow.drive, folded), "")
             if folded in seen:
-                wrong = f"is {folder}, as {label(f'imports[{number}].{seen[folded]}')}. Use four folders."
+                wrong = f"is {folder}, the same as {label(f'imports[{number}].{seen[folded]}')}. Use different folders."
                 yield Problem(label(path), wrong)
             elif folded.startswith(flow.input_folder.casefold() + "/"):
-                yield Problem(label(path), f"is {folder}, which lies inside the Input folder. Put it beside it.")
+                yield Problem(label(path), f"is {folder}, which is inside the Input folder. Use a folder outside it.")
             elif owner:
                 # Else one import's leavings are the next one's input, round and round.
                 yield Problem(label(path), f"is {folder}, which {label(owner)} reads. Use another folder.")

@@ -78,7 +78,7 @@ def parse_schedule(text: str) -> Schedule:
     for given, (name, least, most, names) in zip(fields, _FIELDS, strict=True):
         values = [_values(part, least, most, names) for part in given.split(",")]
         if not all(values):
-            raise Unfit(f"has a {name} field that NCRONTAB does not take; it counts from {least} to {most}.")
+            raise Unfit(f"has a {name} field that NCRONTAB does not accept; allowed are {least} to {most}.")
         found.append({value for part in values for value in part})
     seconds, minutes, hours, days, months, weekdays = found
     return Schedule(

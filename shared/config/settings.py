@@ -95,18 +95,21 @@ _ALL: Final = (
     ),
     Setting(
         "CLIENT_STATE",
-        example="a long random text, such as that of: python -c 'import secrets; print(secrets.token_urlsafe())'",
+        example="a long random string, such as the output of: "
+        "python -c 'import secrets; print(secrets.token_urlsafe())'",
         is_secret=True,
     ),
     Setting("ALERT_RECIPIENT", example="it-operations@contoso.com"),
     Setting("ALERT_SENDER", example="integration@contoso.com"),
     Setting(
-        "ALERT_TEAMS_URL", example="the address that the Teams workflow shows, with all behind the '?'", is_secret=True
+        "ALERT_TEAMS_URL",
+        example="the address that the Teams workflow shows, with all after the '?'",
+        is_secret=True,
     ),
     Setting("ALERT_WEBHOOK_URL", example="https://events.contoso.com/fo", is_secret=True),
     Setting(
         "ALERT_WEBHOOK_SECRET",
-        example="that of: python -c 'import base64, secrets; "
+        example="the output of: python -c 'import base64, secrets; "
         'print("whsec_" + base64.b64encode(secrets.token_bytes(32)).decode())\'',
         is_secret=True,
     ),
@@ -248,9 +251,9 @@ def read_settings(environ: Mapping[str, str], *, app_folder: Path = APP_FOLDER) 
     onedrive_sign_in = _onedrive_sign_in(read)
     flows = _flows(read, app_folder)
     if onedrive_sign_in == "app" and "me/drive" in flows.drives:
-        read.refuse("ONEDRIVE_SIGN_IN", "must be user where a drive is me/drive: an app has no OneDrive of its own.")
+        read.refuse("ONEDRIVE_SIGN_IN", "must be user if a drive is me/drive: an app has no OneDrive of its own.")
     if flows.exports or read.given("EXPORT_DATA_PROJECT"):
-        read.require("OUTBOUND_SCHEDULE", "exports need it, and Azure takes it from the settings itself")
+        read.require("OUTBOUND_SCHEDULE", "exports need it, and Azure reads it directly from the app settings")
     notification_url = read.optional("NOTIFICATION_URL", _parse_notification_url)
     if notification_url:
         read.require("CLIENT_STATE", "it proves that a notification comes from Graph, so NOTIFICATION_URL needs it")
@@ -387,7 +390,7 @@ class _Reader:
             if name not in {known.upper() for known in SETTINGS} and name.startswith(_OUR_PREFIXES):
                 close = get_close_matches(name, SETTINGS, n=1, cutoff=0.8)
                 if close and not self.is_named(close[0]):
-                    self.note(Problem(name, f"is no setting of this app. Did you mean {close[0]}?"))
+                    self.note(Problem(name, f"is not a setting of this app. Did you mean {close[0]}?"))
 
     def raise_problems(self) -> None:
         """Raise SettingsInvalid if anything was noted."""
@@ -402,7 +405,7 @@ class _Reader:
         try:
             if value.startswith("@Microsoft.KeyVault("):
                 # https://learn.microsoft.com/azure/app-service/app-service-key-vault-references
-                raise Unfit("is a reference that Azure could not resolve. Let the app's identity read the Key Vault.")
+                raise Unfit("is a Key Vault reference that Azure could not resolve. Let the app's identity read it.")
             return parse(value)
         except Unfit as unfit:
             self.refuse(name, str(unfit))
@@ -416,7 +419,7 @@ def _flows(read: _Reader, app_folder: Path) -> Flows:
     if read.given("INTEGRATIONS"):
         simple = [name for name in (*SIMPLE_IMPORT, *SIMPLE_EXPORT) if read.given(name)]
         if simple:
-            read.refuse("INTEGRATIONS", f"stands against {', '.join(simple)}: move those into it, or take it away.")
+            read.refuse("INTEGRATIONS", f"conflicts with {', '.join(simple)}: move those into it, or remove it.")
         text = read.text("INTEGRATIONS", lambda given: _json_text(given, app_folder))
         if text:
             parsed = parse_integrations(text, environment_url=environment_url, drive=drive, setting=read.anything)
@@ -478,9 +481,9 @@ _ANY_PACKAGES: Final = ("USMF_Customers_001.zip", "dat.zip")
 def _parse_names(text: str) -> str:
     for part in (part.strip() for part in text.split(";")):
         if "/" in part or "\\" in part:
-            raise Unfit(f"holds {part}, which is a path: give names, as they stand in the Input folder.")
+            raise Unfit(f"holds {part}, which is a path: use names of files or folders in the Input folder.")
         if part and all(matches_name(name, (part,)) for name in _ANY_PACKAGES):
-            raise Unfit(f"holds {part}, which leaves every package alone: nothing would be imported.")
+            raise Unfit(f"holds {part}, which matches every package: nothing would be imported.")
     return text
 
 
@@ -516,7 +519,7 @@ def _credentials(read: _Reader, app_folder: Path) -> Credentials:
     secret = read.optional("AZURE_CLIENT_SECRET", Secret)
     path = read.optional("AZURE_CLIENT_CERTIFICATE_PATH", lambda text: app_folder / text)
     if secret and path:
-        read.refuse("AZURE_CLIENT_CERTIFICATE_PATH", "stands against AZURE_CLIENT_SECRET: set one of them.")
+        read.refuse("AZURE_CLIENT_CERTIFICATE_PATH", "conflicts with AZURE_CLIENT_SECRET: set only one of them.")
     if path and not path.is_file():
         read.refuse("AZURE_CLIENT_CERTIFICATE_PATH", "is not the path of a file.")
     if secret or path:
@@ -553,12 +556,12 @@ def _storage(read: _Reader) -> StorageSettings:
         if read.given(name)
     ]
     if identity_names and read.given("AzureWebJobsStorage"):
-        read.refuse("AzureWebJobsStorage", f"stands against {', '.join(identity_names)}: set one or the other.")
+        read.refuse("AzureWebJobsStorage", f"conflicts with {', '.join(identity_names)}: set one or the other.")
     elif not identity_names:
-        read.require("AzureWebJobsStorage", "the app keeps its runs and wake-ups there")
+        read.require("AzureWebJobsStorage", "the app keeps its runs and messages there")
     elif not read.given("AzureWebJobsStorage__accountName"):
-        read.require("AzureWebJobsStorage__blobServiceUri", "the queue's address is set alone")
-        read.require("AzureWebJobsStorage__queueServiceUri", "the blobs' address is set alone")
+        read.require("AzureWebJobsStorage__blobServiceUri", "only the queue's address is set")
+        read.require("AzureWebJobsStorage__queueServiceUri", "only the blobs' address is set")
     return StorageSettings(
         connection_string=connection_string,
         blob_url=blob_url or (f"https://{account}.blob.core.windows.net" if account else ""),
@@ -595,7 +598,7 @@ def _parse_storage_url(text: str) -> str:
 
 def _parse_account(text: str) -> str:
     if _ACCOUNT.fullmatch(text) is None:
-        raise Unfit("must be a storage account's name: 3 to 24 small letters and digits.")
+        raise Unfit("must be a storage account's name: 3 to 24 lowercase letters and digits.")
     return text
 
 
@@ -604,7 +607,7 @@ def _parse_notification_url(text: str) -> SecretUrl:
     path = "/" + address.partition("://")[2].partition("/")[2].strip("/")
     parse_service_url(address, paths=(path,))
     if "#" in text or any(character.isspace() for character in text):
-        raise Unfit("must be a URL without '#' and blanks.")
+        raise Unfit("must be a URL without '#' and spaces.")
     if path == "/":
         raise Unfit("must be the whole address of the function receive_notification, with its path and key.")
     return SecretUrl(text)
@@ -613,7 +616,9 @@ def _parse_notification_url(text: str) -> SecretUrl:
 def _parse_client_state(text: str) -> Secret:
     is_plain = text.isascii() and text.isprintable() and " " not in text
     if not is_plain or not MIN_CLIENT_STATE <= len(text) <= MAX_CLIENT_STATE:
-        raise Unfit(f"must be {MIN_CLIENT_STATE} to {MAX_CLIENT_STATE} ASCII letters, digits or signs, without blanks.")
+        raise Unfit(
+            f"must be {MIN_CLIENT_STATE} to {MAX_CLIENT_STATE} ASCII letters, digits or punctuation, without spaces."
+        )
     return Secret(text)
 
 

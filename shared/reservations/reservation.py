@@ -123,7 +123,7 @@ def reservation_from_json(text: str | bytes, etag: str = "") -> Reservation:
             record_etag=etag,
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"this is no record of a reservation ({type(error).__name__})") from error
+        raise ValueError(f"it is not the record of a reservation ({type(error).__name__})") from error
 
 
 def blob_name(environment_url: str, name: str) -> str:

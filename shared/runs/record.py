@@ -89,7 +89,7 @@ def run_from_json(text: str | bytes) -> Run:
     except ValueError as error:
         raise Damaged(f"it is not JSON ({type(error).__name__})") from error
     if not isinstance(content, dict):
-        raise Damaged("it is no JSON object")
+        raise Damaged("it is not a JSON object")
     version = content.pop("format", None)
     if not isinstance(version, int) or isinstance(version, bool):
         raise Damaged("it names no format")
@@ -141,7 +141,7 @@ def _moment(value: object, where: str) -> datetime:
         moment = datetime.fromisoformat(value)  # type: ignore[arg-type]  # what is no text raises TypeError
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (TypeError, ValueError) as error:
-        raise Damaged(f"{where} is no moment") from error
+        raise Damaged(f"{where} is not a time") from error
 
 
 def _choice_reader(kind: type[StrEnum]) -> Reader:

@@ -287,7 +287,7 @@ def _state_in(metadata: Mapping[str, str]) -> State | None:
 def _shown(metadata: Mapping[str, str]) -> dict[str, str]:
     shown = read_json(metadata_text(metadata["row"]), mend=True)
     if not isinstance(shown, dict):
-        raise ValueError("what a list shows of a run is no object")
+        raise ValueError("what a list shows of a run is not an object")
     return {str(name): str(value) for name, value in shown.items()}
 
 

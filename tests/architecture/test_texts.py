@@ -28,26 +28,17 @@ FOREIGN = (
 )
 FORBIDDEN = re.compile("|".join(FOREIGN), re.IGNORECASE)
 TEXTS = all_texts()
-# Modules whose texts are still to be read; the list only ever gets shorter.
-NOT_YET = frozenset(
-    {
-        "inbound_trigger/keep_watch.py",
-        "shared/advice.py",
-        "shared/alerts/record.py",
-        "shared/azure_storage/container.py",
-        "shared/clients/blobs/errors.py",
-        "shared/config/integrations.py",
-        "shared/config/settings.py",
-        "shared/reservations/reservation.py",
-        "shared/runs/record.py",
-        "shared/runs/rows.py",
-    }
-)
+# Saved in alerts by older versions, and shown nowhere.
+SAVED = frozenset({"tell of damaged records", "tell of given up messages"})
 
 
-@pytest.mark.parametrize("path", sorted({text.path for text in TEXTS} - NOT_YET))
+@pytest.mark.parametrize("path", sorted({text.path for text in TEXTS}))
 def test_no_text_of_a_module_has_a_foreign_word(path: str) -> None:
-    found = [f"{text.line}: {text.text}" for text in TEXTS if text.path == path and FORBIDDEN.search(text.text)]
+    found = [
+        f"{text.line}: {text.text}"
+        for text in TEXTS
+        if text.path == path and FORBIDDEN.search(text.text) and text.text not in SAVED
+    ]
 
     assert found == []
 

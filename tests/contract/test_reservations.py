@@ -158,9 +158,9 @@ def test_a_damaged_reservation_is_nobodys_and_keeps_its_name_taken(
     created(reservations)
     container.get_blob_client(place_of()).upload_blob(content, overwrite=True)
 
-    with pytest.raises(ValueError, match="no record of a reservation"):
+    with pytest.raises(ValueError, match="not the record of a reservation"):
         reservations.read(ENVIRONMENT, NAME)
-    with pytest.raises(ValueError, match="no record of a reservation"):
+    with pytest.raises(ValueError, match="not the record of a reservation"):
         reservations.read_at(place_of())
     assert reservations.create(a_reservation()) is None
     assert reservations.holders() == {place_of(): ""}

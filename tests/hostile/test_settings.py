@@ -44,31 +44,31 @@ INTEGRATIONS: dict[str, tuple[str, str, str]] = {
     "a comment in it": ('{"imports": [] // none\n}', "INTEGRATIONS is not JSON", "line 1 column"),
     "a document that nests a hundred thousand deep": ("[" * 100_000, "INTEGRATIONS is not JSON", "Example: {"),
     "a list": ("[]", "INTEGRATIONS must be a JSON object", "Example: {"),
-    "nothing in it": ("{}", "INTEGRATIONS holds neither an import nor an export", "Example: {"),
+    "nothing in it": ("{}", "INTEGRATIONS contains neither an import nor an export", "Example: {"),
     "flows that are null": ('{"imports": null}', "INTEGRATIONS, imports must be a list", "Example: {"),
     "flows that are an object": ('{"imports": {}}', "INTEGRATIONS, imports must be a list", "Example: {"),
     "a flow that is text": ('{"imports": ["x"]}', "INTEGRATIONS, imports[0] must be an object", "Example: {"),
     "the imports named twice": (
         f'{{"imports": [{json.dumps(an_import())}], "imports": []}}',
         "INTEGRATIONS names 'imports' twice",
-        "Take one away",
+        "Remove one",
     ),
     "a folder named twice": (
         '{"imports": [{"name": "a", "inputFolder": "A", "inputFolder": "B"}]}',
         "INTEGRATIONS names 'inputFolder' twice",
-        "Take one away",
+        "Remove one",
     ),
     "a misspelt key": (
         imports(an_import(inputFoldr="x")),
         "imports[0].inputFoldr is unknown",
         "Did you mean inputFolder",
     ),
-    "a key of ten thousand letters": (imports(an_import(**{"x" * 10_000: 1})), "is unknown", "Known are: name"),
+    "a key of ten thousand letters": (imports(an_import(**{"x" * 10_000: 1})), "is unknown", "Known keys: name"),
     "no folder": (imports({"name": "a"}), "imports[0].inputFolder is missing", "Example: Integrations/Customers/Input"),
     "a folder that is a number": (imports(an_import(inputFolder=7)), "imports[0].inputFolder must be text", "Example:"),
     "a folder that climbs out": (
         imports(an_import(inputFolder="../Input")),
-        "imports[0].inputFolder has a name that begins or ends with a blank or ends with a dot",
+        "imports[0].inputFolder has a name that begins or ends with a space, or ends with a dot",
         "Example:",
     ),
     "a folder with a line end": (
@@ -78,7 +78,7 @@ INTEGRATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "a folder that reads from right to left": (
         imports(an_import(inputFolder="In\u202eput")),
-        "imports[0].inputFolder has a name that OneDrive keeps",
+        "imports[0].inputFolder has a name that OneDrive reserves",
         "Example:",
     ),
     "a folder of 401 letters": (
@@ -93,13 +93,13 @@ INTEGRATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "errors that go back to Input": (
         imports(an_import(errorFolder="Customers/Input")),
-        "imports[0].errorFolder is /Customers/Input, as",
-        "Use four folders",
+        "imports[0].errorFolder is /Customers/Input, the same as",
+        "Use different folders",
     ),
     "successes inside Input": (
         imports(an_import(successFolder="Customers/Input/Done")),
-        "imports[0].successFolder is /Customers/Input/Done, which lies inside the Input folder",
-        "Put it beside it",
+        "imports[0].successFolder is /Customers/Input/Done, which is inside the Input folder",
+        "Use a folder outside it",
     ),
     "a company of five letters": (
         imports(an_import(company="USMFX")),
@@ -154,7 +154,7 @@ SIMPLE: dict[str, tuple[str, str, str]] = {
     "an address with a path": (
         "FO_URL",
         "https://contoso.operations.dynamics.com/?cmp=USMF",
-        "must be the address alone",
+        "must be the address only",
     ),
     "an address in quotes": ("FO_URL", '"https://contoso.operations.dynamics.com"', "must be a URL"),
     "an address with a password": (
@@ -166,7 +166,7 @@ SIMPLE: dict[str, tuple[str, str, str]] = {
     "an address with letters of another script": (
         "FO_URL",
         "https://cont\u043eso.com",
-        "has characters that no host has",
+        "contains invalid characters",
     ),
     "an address that is not private": ("GRAPH_URL", "http://graph.microsoft.com", "must begin with https://"),
     "a drive that is an address": ("ONEDRIVE_DRIVE", "https://contoso-my.sharepoint.com", "must be drives/<drive id>"),
@@ -175,13 +175,13 @@ SIMPLE: dict[str, tuple[str, str, str]] = {
     "a schedule beyond the clock": (
         "OUTBOUND_SCHEDULE",
         "0 0 25 * * *",
-        "has a hour field that NCRONTAB does not take",
+        "has a hour field that NCRONTAB does not accept",
     ),
     "a number without end": ("POLL_LONGEST_SECONDS", "inf", "must be a number from"),
     "a number in another script": ("POLL_FIRST_SECONDS", "٣", "must be a number from"),
     "a time that is negative": ("SUBMIT_GRACE_SECONDS", "-1", "must be a number from"),
     "a secret that can be guessed": ("CLIENT_STATE", "secret", "must be 16 to 128 ASCII letters"),
-    "a secret with a line end": ("CLIENT_STATE", f"{SECRET}\n{SECRET}", "without blanks"),
+    "a secret with a line end": ("CLIENT_STATE", f"{SECRET}\n{SECRET}", "without spaces"),
     "an address to be called that is not private": (
         "NOTIFICATION_URL",
         f"http://contoso.com/api/x?code={SECRET}",
@@ -210,9 +210,9 @@ SIMPLE: dict[str, tuple[str, str, str]] = {
     "a reference that Azure left as it is": (
         "CLIENT_STATE",
         "@Microsoft.KeyVault(SecretUri=https://x)",
-        "is a reference that Azure could not resolve. Let the app's identity read the Key Vault",
+        "is a Key Vault reference that Azure could not resolve. Let the app's identity read it",
     ),
-    "a misspelt name": ("INPUT_FOLDR", "Input", "is no setting of this app. Did you mean INPUT_FOLDER?"),
+    "a misspelt name": ("INPUT_FOLDR", "Input", "is not a setting of this app. Did you mean INPUT_FOLDER?"),
 }
 
 

@@ -87,7 +87,7 @@ def test_names_that_programs_give_to_unfinished_files_are_left_alone_unless_told
 def test_a_pattern_that_leaves_every_package_alone_is_refused(pattern: str) -> None:
     (line,) = _refused(IMPORT, IMPORT_IGNORED_NAMES=f"*.tmp; {pattern}")
 
-    assert line.startswith(f"IMPORT_IGNORED_NAMES holds {pattern}, which leaves every package alone")
+    assert line.startswith(f"IMPORT_IGNORED_NAMES holds {pattern}, which matches every package")
 
 
 @pytest.mark.parametrize("path", ["Archive/*.zip", "Archive\\old"])
@@ -180,7 +180,7 @@ def test_links_to_the_app_lead_to_the_address_that_is_set_or_that_azure_gives_it
         ("ALERT_WEBHOOK_URL", "http://events.contoso.com/?key=SECRET", "must begin with https://"),
         ("ALERT_WEBHOOK_SECRET", "SECRET", "24 to 64 random bytes as base64"),
         ("ALERT_REMIND_AFTER_HOURS", "daily", "must be a number"),
-        ("APP_URL", "https://fo.contoso.com/api?code=SECRET", "must be the address alone"),
+        ("APP_URL", "https://fo.contoso.com/api?code=SECRET", "must be the address only"),
     ],
 )
 def test_a_setting_about_alerts_that_cannot_be_meant_is_refused_without_its_secret(
@@ -475,10 +475,10 @@ def test_everything_that_is_wrong_is_told_together_and_once() -> None:
 
 
 WRONG: dict[str, tuple[dict[str, str], str]] = {
-    "a copied address": ({"FO_URL": "https://contoso.com/?cmp=USMF&mi=Home"}, "FO_URL must be the address alone"),
+    "a copied address": ({"FO_URL": "https://contoso.com/?cmp=USMF&mi=Home"}, "FO_URL must be the address only"),
     "Graph with its version": (
         {"GRAPH_URL": "https://graph.microsoft.com/v1.0"},
-        "GRAPH_URL must be the address alone",
+        "GRAPH_URL must be the address only",
     ),
     "an app's own drive": ({"ONEDRIVE_DRIVE": "me/drive"}, "ONEDRIVE_SIGN_IN must be user"),
     "a user who cannot sign in": (
@@ -492,8 +492,8 @@ WRONG: dict[str, tuple[dict[str, str], str]] = {
         "OUTBOUND_SCHEDULE is missing: exports need it",
     ),
     "nothing to do": ({"INPUT_FOLDER": ""}, "nothing to do"),
-    "the same folder twice": ({"ERROR_FOLDER": "Success"}, "ERROR_FOLDER is /Success, as SUCCESS_FOLDER"),
-    "a folder inside Input": ({"ERROR_FOLDER": "Input/Error"}, "ERROR_FOLDER is /Input/Error, which lies inside"),
+    "the same folder twice": ({"ERROR_FOLDER": "Success"}, "ERROR_FOLDER is /Success, the same as SUCCESS_FOLDER"),
+    "a folder inside Input": ({"ERROR_FOLDER": "Input/Error"}, "ERROR_FOLDER is /Input/Error, which is inside"),
     "a notification with a mark": (NOTIFIED | {"NOTIFICATION_URL": "https://app.com/api/x?code=a#b"}, "without '#'"),
     "no client state": ({"NOTIFICATION_URL": NOTIFIED["NOTIFICATION_URL"]}, "CLIENT_STATE is missing"),
     "a client state that Graph refuses": (NOTIFIED | {"CLIENT_STATE": "x" * 129}, "CLIENT_STATE must be 16 to 128"),
@@ -505,14 +505,14 @@ WRONG: dict[str, tuple[dict[str, str], str]] = {
     ),
     "a secret and a certificate": (
         {"AZURE_CLIENT_SECRET": "s", "AZURE_CLIENT_CERTIFICATE_PATH": "x"},
-        "AZURE_CLIENT_CERTIFICATE_PATH stands against AZURE_CLIENT_SECRET",
+        "AZURE_CLIENT_CERTIFICATE_PATH conflicts with AZURE_CLIENT_SECRET",
     ),
     "an application's name for its id": ({"AZURE_CLIENT_ID": "my-app"}, "AZURE_CLIENT_ID must be a client id"),
     "a tenant's address": ({"AZURE_TENANT_ID": "https://contoso.com"}, "AZURE_TENANT_ID must be a tenant's"),
     "a number with a comma": ({"POLL_FIRST_SECONDS": "0,5"}, "POLL_FIRST_SECONDS must be a number"),
     "no wait at all": ({"POLL_FIRST_SECONDS": "0"}, "POLL_FIRST_SECONDS must be a number from 0.1"),
     "bounds that cross": ({"POLL_FIRST_SECONDS": "900"}, "POLL_LONGEST_SECONDS must not be less"),
-    "storage twice": ({"AzureWebJobsStorage__accountName": "contoso1"}, "AzureWebJobsStorage stands against"),
+    "storage twice": ({"AzureWebJobsStorage__accountName": "contoso1"}, "AzureWebJobsStorage conflicts with"),
     "half of the storage": (
         {"AzureWebJobsStorage": "", "AzureWebJobsStorage__blobServiceUri": "https://x.blob.core.windows.net"},
         "AzureWebJobsStorage__queueServiceUri is missing",
@@ -523,12 +523,12 @@ WRONG: dict[str, tuple[dict[str, str], str]] = {
     ),
     "a container's address": (
         {"AzureWebJobsStorage": "", "AzureWebJobsStorage__blobServiceUri": "https://x.blob.core.windows.net/c"},
-        "AzureWebJobsStorage__blobServiceUri must be the address alone",
+        "AzureWebJobsStorage__blobServiceUri must be the address only",
     ),
     "another credential": ({"AzureWebJobsStorage__credential": "key"}, "must be managedidentity"),
     "integrations and simple settings": (
         {"INTEGRATIONS": '{"imports": [{"name": "a", "inputFolder": "A"}]}', "IMPORT_COMPANY": "USMF"},
-        "INTEGRATIONS stands against IMPORT_COMPANY",
+        "INTEGRATIONS conflicts with IMPORT_COMPANY",
     ),
     "a half remembered setting": ({"ONEDRIVE_SIGNIN": "user"}, r"Did you mean ONEDRIVE_SIGN_IN\?"),
 }

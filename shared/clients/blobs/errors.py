@@ -29,4 +29,4 @@ def expired(url: SecretUrl, call: RemoteCall) -> SasExpired:
             "too, a firewall of the storage account blocks the app",
             call=call,
         )
-    return SasExpired(f"{url} is not accepted any more; a new one is needed", call=call)
+    return SasExpired(f"{url} is no longer accepted; a new one is needed", call=call)

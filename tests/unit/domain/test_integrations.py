@@ -128,9 +128,9 @@ def test_what_a_flow_leaves_open_is_told_where_the_app_tells_all() -> None:
     ("key", "value", "wrong"),
     [
         ("alertRecipient", "nobody", "must be an e-mail address"),
-        ("alertTeamsUrl", "%NOWHERE%", "names the app setting NOWHERE, which is not set"),
+        ("alertTeamsUrl", "%NOWHERE%", "refers to the app setting NOWHERE, which is not set"),
         ("alertTeamsUrl", "http://teams.example/?sig=the-signature", "must begin with https://"),
-        ("alertWebhookUrl", "https://hook.example/a b?sig=the-signature", "without '#' and blanks"),
+        ("alertWebhookUrl", "https://hook.example/a b?sig=the-signature", "without '#' and spaces"),
     ],
 )
 def test_a_way_to_tell_people_that_cannot_be_meant_is_refused_without_its_secret(
@@ -228,13 +228,13 @@ def test_a_lane_is_safe_in_a_blobs_path(data_project: str) -> None:
 SHAPE: dict[str, tuple[object, str]] = {
     "a list": ([], "INTEGRATIONS must be a JSON object"),
     "null": (None, "INTEGRATIONS must be a JSON object"),
-    "nothing": ({}, "holds neither an import nor an export"),
-    "empty lists": ({"imports": [], "exports": []}, "holds neither"),
+    "nothing": ({}, "contains neither an import nor an export"),
+    "empty lists": ({"imports": [], "exports": []}, "contains neither"),
     "imports that are no list": ({"imports": {}, "exports": [_export()]}, "INTEGRATIONS, imports must be a list"),
     "an import that is no object": ({"imports": ["x"]}, r"imports\[0\] must be an object"),
     "an unknown list": ({"import": [_import()]}, r"INTEGRATIONS, import is unknown. Did you mean imports\?"),
     "a misspelt key": ({"imports": [_import(dataproject="X")]}, r"dataproject is unknown. Did you mean dataProject\?"),
-    "a key of the other kind": ({"imports": [_import(everySeconds=1)]}, "everySeconds is unknown. Known are: name"),
+    "a key of the other kind": ({"imports": [_import(everySeconds=1)]}, "everySeconds is unknown. Known keys: name"),
     "a schema that is no text": ({"$schema": 1, "imports": [_import()]}, r"\$schema must be text"),
     "an import without a name": ({"imports": [{"inputFolder": "In"}]}, r"imports\[0\].name is missing"),
     "an import without a folder": ({"imports": [{"name": "x"}]}, r"imports\[0\].inputFolder is missing"),
@@ -264,7 +264,7 @@ SHAPE: dict[str, tuple[object, str]] = {
     "more than a week": ({"exports": [_export(everySeconds=604801)]}, "whole number of seconds"),
     "an address without https": ({"imports": [_import(environmentUrl="contoso.com")]}, "begins with https"),
     "an address with a path": ({"imports": [_import(environmentUrl=URL + "/data")]}, "without a path other than"),
-    "an address with a query": ({"imports": [_import(environmentUrl=URL + "/?cmp=USMF")]}, "the address alone"),
+    "an address with a query": ({"imports": [_import(environmentUrl=URL + "/?cmp=USMF")]}, "the address only"),
     "an address with a password": ({"imports": [_import(environmentUrl="https://a:b@c.com")]}, "user name or password"),
     "a drive that is a web address": (
         {"imports": [_import(drive="https://contoso-my.sharepoint.com/personal/x")]},
@@ -275,11 +275,14 @@ SHAPE: dict[str, tuple[object, str]] = {
 
 MEANING: dict[str, tuple[object, str]] = {
     "plain http": ({"imports": [_import(environmentUrl="http://contoso.com")]}, "must begin with https"),
-    "two flows of one name": ({"imports": [_import()], "exports": [_export(name="Customers")]}, "as another flow's"),
-    "Error that is Success": ({"imports": [_import(successFolder="X", errorFolder="x")]}, "Use four folders"),
+    "two flows of one name": (
+        {"imports": [_import()], "exports": [_export(name="Customers")]},
+        "another flow already has",
+    ),
+    "Error that is Success": ({"imports": [_import(successFolder="X", errorFolder="x")]}, "Use different folders"),
     "Processing inside Input": (
         {"imports": [_import(processingFolder="Customers/Input/Processing")]},
-        "lies inside the Input folder",
+        "is inside the Input folder",
     ),
     "Success that another import reads": (
         {"imports": [_import(successFolder="B/Input"), _import(name="b", inputFolder="B/Input")]},
@@ -290,7 +293,7 @@ MEANING: dict[str, tuple[object, str]] = {
         "exports already",
     ),
     "a folder named ..": ({"imports": [_import(inputFolder="../Input")]}, "ends with a dot"),
-    "a folder named con": ({"imports": [_import(inputFolder="A/CON/Input")]}, "keeps for itself"),
+    "a folder named con": ({"imports": [_import(inputFolder="A/CON/Input")]}, "that OneDrive reserves"),
     "a folder that ends with a dot": ({"imports": [_import(inputFolder="A./Input")]}, "ends with a dot"),
     "forms at the root": ({"imports": [_import(inputFolder="Forms/Input")]}, "Forms"),
 }

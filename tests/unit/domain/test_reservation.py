@@ -138,7 +138,7 @@ def test_a_moment_without_a_zone_is_taken_for_utc() -> None:
 def test_a_reservation_of_another_version_of_the_app_is_not_guessed(version: object) -> None:
     content = json.loads(reservation_to_json(a_reservation())) | {"format": version}
 
-    with pytest.raises(ValueError, match="no record of a reservation"):
+    with pytest.raises(ValueError, match="not the record of a reservation"):
         reservation_from_json(json.dumps(content))
 
 
@@ -181,7 +181,7 @@ def test_a_record_is_damaged_if(wrong: str) -> None:
     else:
         at[path[-1]] = value
 
-    with pytest.raises(ValueError, match="no record of a reservation"):
+    with pytest.raises(ValueError, match="not the record of a reservation"):
         reservation_from_json(json.dumps(content))
 
 
@@ -189,7 +189,7 @@ def test_a_record_is_damaged_if(wrong: str) -> None:
     "text", ["", "{", "[]", "null", "7", "{}", b"\xff", "[" * 100_000], ids=lambda text: str(text[:9])
 )
 def test_a_text_that_is_no_record_of_a_reservation_is_damaged(text: str | bytes) -> None:
-    with pytest.raises(ValueError, match="no record of a reservation"):
+    with pytest.raises(ValueError, match="not the record of a reservation"):
         reservation_from_json(text)
 
 
@@ -205,4 +205,4 @@ def test_a_record_that_something_has_changed_is_read_or_damaged_and_nothing_else
     try:
         reservation_to_json(reservation_from_json(json.dumps(content)))
     except ValueError as error:
-        assert "no record of a reservation" in str(error)  # noqa: PT017  # a property holds for what is refused, too
+        assert "not the record of a reservation" in str(error)  # noqa: PT017  # a property holds for what is refused, too
