@@ -191,7 +191,7 @@ def test_the_doctor_says_why_a_running_app_tells_nothing(
     [
         ("https://contoso.azurewebsites.net/api/health?code=the-key", "contains a key (?code=...)"),
         ("http://contoso.azurewebsites.net/api/health", "must begin with https://"),
-        ("https://contoso.azurewebsites.net/another/page", "must be the address alone"),
+        ("https://contoso.azurewebsites.net/another/page", "must be the address only"),
         ("contoso", "must be a URL that begins with https://"),
     ],
 )

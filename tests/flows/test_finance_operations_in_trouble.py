@@ -82,7 +82,7 @@ def test_an_import_that_fo_has_forgotten_is_told_filed_in_error_and_frees_its_la
     assert first.execution_id in report
     assert "Check in F&O whether the rows exist" in report
     (mail,) = world.mails()
-    assert "nobody can say how it ended" in mail.content
+    assert "its outcome is unknown" in mail.content
 
 
 def test_an_execution_that_fo_does_not_find_for_hours_is_watched_on_and_ends_as_fo_says_in_the_end(

@@ -7,6 +7,7 @@ import io
 import random
 import re
 import struct
+import sys
 import time
 import zipfile
 import zlib
@@ -355,7 +356,8 @@ def test_a_manifest_of_a_few_kib_costs_no_second(name: str) -> None:
     with pytest.raises(FileRejected) as refusal:
         check_package(io.BytesIO(content))
 
-    assert time.process_time() - began < 1
+    limit_s = 1 if sys.gettrace() is None else 5  # what measures coverage takes note of each line
+    assert time.process_time() - began < limit_s
     assert ANEW in refusal.value.message
 
 

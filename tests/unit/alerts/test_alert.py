@@ -167,7 +167,7 @@ RECORD = {"key": "run-1", "title": "t", "text": "x", "since": BEGAN.isoformat()}
         ({"rows": [{"record_id": "1"}]}, "'field' is missing"),
         ({"rows_total": "7"}, "rows_total is not a number"),
         ({"told": [5]}, "told is not a JSON object"),
-        ({"told": {"mail-1": "new"}}, "told of mail-1"),
+        ({"told": {"mail-1": "new"}}, "sent to mail-1"),
         ({"told": {"mail-1": {"word": "snoozed", "at": BEGAN.isoformat()}}}, "snoozed"),
         ({"told": {"mail-1": {"word": "new", "at": 5}}}, "at is not text"),
     ],
