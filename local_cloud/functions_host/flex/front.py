@@ -39,7 +39,8 @@ class Front:
         """Get ready to forward."""
         # What the instance gets is what came, and what it answers is what goes out: nothing is added or unpacked.
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),
+            # No connection is kept: on a kept one aiohttp itself sends a GET again if its instance ends over it.
+            connector=aiohttp.TCPConnector(limit=0, force_close=True),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None),
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
