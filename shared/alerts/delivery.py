@@ -1,6 +1,6 @@
 """Sends alerts to people: once, again while they stay open, and once they are resolved; many at once as a digest.
 
-Whoever notices a problem only queues an alert (``Services.enqueue_alert``), which costs a clean run nothing and waits
+Whoever notices a problem only queues an alert (``Outbox.put``), which costs a clean run nothing and waits
 for no channel. The minute's timer sends what is pending to every channel: what could not be sent is sent later. What
 was sent is saved afterwards, so a crash in between sends twice rather than never. Channels do not wait for each other,
 and no number of alerts makes a tick long: what there is no time for is left to the next one.

@@ -58,8 +58,7 @@ _ENDPOINTS: Final = ("IDENTITY_ENDPOINT", "MSI_ENDPOINT", "AZURE_FEDERATED_TOKEN
 
 def require_identity_endpoint() -> None:
     """Raise NeedsPerson if Azure gives this process no managed identity."""
-    # azure-identity reads the environment itself, so this looks where it will.
-    if not any(os.environ.get(name) for name in _ENDPOINTS):
+    if not any(os.environ.get(name) for name in _ENDPOINTS):  # where azure-identity itself looks
         raise NeedsPerson(
             "There is no managed identity here (IDENTITY_ENDPOINT is not set). In Azure, turn on the managed "
             "identity of the Function App; elsewhere, enter an app registration in the settings"

@@ -27,7 +27,9 @@ def ca_bundle() -> str:
     """Return the file or folder of the certificates to trust."""
     # The variables that requests reads, and with it azure-identity, msal and the storage SDK: all of them must trust
     # the same proxy.
-    return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or certifi.where()
+    return (
+        os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or certifi.where()
+    )  # as requests does
 
 
 def open_pools(proxy: str, *, servers: int, connections: int) -> PoolManager:
