@@ -39,7 +39,7 @@ class Front:
         """Get ready to forward."""
         # What the instance gets is what came, and what it answers is what goes out: nothing is added or unpacked.
         self._session = aiohttp.ClientSession(
-            # No connection is kept: on a kept one aiohttp itself sends a GET again if its instance ends over it.
+            # No connection is kept: an instance that closes a kept one would seem to have ended over the next request.
             connector=aiohttp.TCPConnector(limit=0, force_close=True),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None),
@@ -84,6 +84,7 @@ class Front:
                 headers=_end_to_end(request.headers.copy()),
                 data=body,
                 allow_redirects=False,
+                middlewares=(_Once(),),
             ) as answer:
                 content = await answer.read()
                 return web.Response(
@@ -94,6 +95,22 @@ class Front:
             return None
         finally:
             instance.end_request()
+
+
+class _Once:
+    """Sends one request once: aiohttp itself sends a GET again if the connection ends over it, unseen."""
+
+    def __init__(self) -> None:
+        self._ended: aiohttp.ClientError | None = None
+
+    async def __call__(self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        if self._ended:
+            raise self._ended
+        try:
+            return await send(request)
+        except aiohttp.ClientError as error:
+            self._ended = error
+            raise
 
 
 def _end_to_end(headers: CIMultiDict[str]) -> CIMultiDict[str]:
