@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from shared.advice import is_contention
 from shared.clients.fno.client import EntityProgress, ExecutionStatus, FinanceOperations, finance_operations_http
 from shared.clients.fno.refusals import CompanyUnknown, PackageUnreadable
-from shared.clients.fno.row_errors import RowError, parse_execution_errors
+from shared.clients.fno.row_errors import ExecutionErrors, RowError, parse_execution_errors
 from shared.errors import AnswerLost, AppError, FileRejected, NeedsPerson, NotFound, ProjectBusy, Refused, TryAgain
 from shared.log import LOGGER_NAME
 from shared.secret import SecretUrl
@@ -151,10 +151,22 @@ def test_the_place_for_a_package_is_read_in_every_form(case: str) -> None:
     assert "sig" not in repr(place)
 
 
-@pytest.mark.parametrize("action", ["ImportFromPackage", "ExportToPackage"])
-@pytest.mark.parametrize("case", ["started", "started, nested"])
-def test_a_started_execution_is_known_by_its_id(action: str, case: str) -> None:
-    assert outcome(action, case) == EXECUTION_ID
+@pytest.mark.parametrize(
+    ("action", "case", "read"),
+    [
+        ("ImportFromPackage", "started", EXECUTION_ID),
+        ("ImportFromPackage", "started, nested", EXECUTION_ID),
+        ("ExportToPackage", "started", EXECUTION_ID),
+        ("ExportToPackage", "started, nested", EXECUTION_ID),
+        ("GetExecutionSummaryStatus", "nested", ExecutionStatus.EXECUTING),
+        ("GetExecutionSummaryStatus", "number", ExecutionStatus.PARTIALLY_SUCCEEDED),
+        *(("GetExecutionSummaryStatus", status.value, status) for status in ExecutionStatus),
+    ],
+)
+def test_an_id_and_a_status_are_read_in_every_form(action: str, case: str, read: str) -> None:
+    told = outcome(action, case)
+
+    assert (type(told), told) == (type(read), read)
 
 
 def test_an_import_can_keep_the_project_and_stop_in_staging() -> None:
@@ -214,38 +226,35 @@ def test_a_start_waits_for_what_microsoft_calls_passing(action: str, code: str) 
 
 
 @pytest.mark.parametrize(
-    "words",
+    ("words", "is_one"),
     [
-        "Cannot delete a record in Source (DMFDefinitionGroupEntityXMLFields).\nDeadlock, where one or more users have",
-        "Cannot create a record in DMFDefinitionGroupEntityXMLFields. The record already exists.",
-        "Cannot create a record in Entities for a processing group. The record already exists.",
-        "Cannot edit a record in Entities for a processing group (DMFDefinitionGroupEntity).",
-        "The record has never been selected.",
-        "An update conflict occurred due to another user process",
-        "'0' 'Customers V3' record(s) inserted in staging. DMF1996",
-        "DMF2039: An Excel file lock could not be obtained.",
-        "The Data management service is unreachable",
-        "SSIS: AcquireConnectionsError",
+        (
+            "Cannot delete a record in Source (DMFDefinitionGroupEntityXMLFields).\nDeadlock, where one or more users",
+            True,
+        ),
+        ("Cannot create a record in DMFDefinitionGroupEntityXMLFields. The record already exists.", True),
+        ("Cannot create a record in Entities for a processing group. The record already exists.", True),
+        ("Cannot edit a record in Entities for a processing group (DMFDefinitionGroupEntity).", True),
+        ("The record has never been selected.", True),
+        ("An update conflict occurred due to another user process", True),
+        ("'0' 'Customers V3' record(s) inserted in staging. DMF1996", True),
+        ("DMF2039: An Excel file lock could not be obtained.", True),
+        ("The Data management service is unreachable", True),
+        ("SSIS: AcquireConnectionsError", True),
+        ("", False),
+        (
+            "Cannot create a record in Customers (CustTable). Customer account: US-001. The record already exists.",
+            False,
+        ),
+        ("Project 000123 is in process.", False),
+        ("Journal 00045 is in use by another user.", False),
+        ("DMF1830: XML is not in correct format", False),
+        ("DMF19960", False),
+        ("Selected file is not Unicode. '0' 'Currencies' record(s) inserted in staging.", False),
     ],
 )
-def test_contention_is_known_by_its_words_outside_of_a_call_too(words: str) -> None:
-    assert is_contention(words)
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        "",
-        "Cannot create a record in Customers (CustTable). Customer account: US-001. The record already exists.",
-        "Project 000123 is in process.",
-        "Journal 00045 is in use by another user.",
-        "DMF1830: XML is not in correct format",
-        "DMF19960",
-        "Selected file is not Unicode. '0' 'Currencies' record(s) inserted in staging.",
-    ],
-)
-def test_what_fo_says_of_rows_and_files_is_no_contention(words: str) -> None:
-    assert not is_contention(words)
+def test_contention_is_known_by_its_words_and_what_fo_says_of_rows_and_files_is_none(words: str, is_one: bool) -> None:
+    assert is_contention(words) is is_one
 
 
 @pytest.mark.parametrize(
@@ -379,6 +388,13 @@ def test_a_known_reason_comes_with_the_advice_for_it_and_no_other(
     assert not_told not in refusal.message
 
 
+def test_what_is_not_from_the_action_itself_is_no_reason_of_a_file() -> None:
+    """A proxy, or another service in the place of F&O, may say anything."""
+    refusal = error_of("ImportFromPackage", request_refused("Entity X does not exist in the target environment"))
+
+    assert {type(each) for each in (refusal, error("ImportFromPackage", "model state"))} == {Refused}
+
+
 def test_a_row_error_that_says_nothing_at_all_is_none() -> None:
     assert parse_execution_errors("null").rows == ()
     assert parse_execution_errors([{"RecordId": "", "Field": "", "ErrorMessage": ""}]).rows == ()
@@ -414,17 +430,6 @@ def test_a_call_that_is_refused_before_its_action_ran_blames_nobody(action: str,
     assert refusal.call.status == status
 
 
-def test_a_model_state_that_is_invalid_is_about_the_call_and_not_about_the_package() -> None:
-    assert type(error("ImportFromPackage", "model state")) is Refused
-
-
-def test_a_reason_of_a_file_counts_only_from_the_action_itself() -> None:
-    """A proxy, or another service in the place of F&O, may say anything."""
-    refusal = error_of("ImportFromPackage", request_refused("Entity X does not exist in the target environment"))
-
-    assert type(refusal) is Refused
-
-
 @pytest.mark.parametrize("action", sorted(ASKS))
 def test_a_forbidden_call_may_be_about_one_file_or_about_all(action: str) -> None:
     refusal = error_of(action, Answer(status=403, body=b'{"Message": "Access is denied."}'))
@@ -450,22 +455,10 @@ def test_a_missing_action_names_the_address_that_was_asked() -> None:
     assert "https://example.operations.dynamics.com/data/" in refusal.message
 
 
-@pytest.mark.parametrize("status", list(ExecutionStatus))
-def test_every_status_of_the_documents_is_known(status: ExecutionStatus) -> None:
-    assert outcome("GetExecutionSummaryStatus", status.value) is status
-
-
 def test_only_an_ended_execution_is_final() -> None:
     final = {status.value for status in ExecutionStatus if status.is_final}
 
     assert final == {"Succeeded", "PartiallySucceeded", "Failed", "Canceled"}
-
-
-@pytest.mark.parametrize(
-    ("case", "status"), [("nested", ExecutionStatus.EXECUTING), ("number", ExecutionStatus.PARTIALLY_SUCCEEDED)]
-)
-def test_a_status_is_read_in_every_form(case: str, status: ExecutionStatus) -> None:
-    assert outcome("GetExecutionSummaryStatus", case) is status
 
 
 def test_a_status_nobody_knows_is_unknown_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -521,33 +514,22 @@ def test_a_target_that_certainly_was_not_begun_is_told_from_all_others(
     assert progress.target_never_started is never
 
 
-def test_row_errors_are_read() -> None:
-    with finance_operations(sample("GetExecutionErrors", "two rows")) as (fo, _):
-        errors = fo.execution_errors(EXECUTION_ID)
+def test_row_errors_are_read_where_fo_wrote_broken_json() -> None:
+    two_rows, broken = (outcome("GetExecutionErrors", case) for case in ("two rows", "broken json"))
 
-    assert errors.rows == (
+    assert isinstance(two_rows, ExecutionErrors)
+    assert isinstance(broken, ExecutionErrors)
+    assert two_rows.rows == (
         RowError(record_id="1", field="MAJORTYPEID", message='The value "X" is not valid.'),
         RowError(record_id="2", field="", message="Line one line two é"),
     )
-
-
-def test_row_errors_are_read_where_fo_wrote_broken_json() -> None:
-    with finance_operations(sample("GetExecutionErrors", "broken json")) as (fo, _):
-        errors = fo.execution_errors(EXECUTION_ID)
-
-    assert errors.rows == (
-        RowError(
-            record_id="1",
-            field="CUSTOMERACCOUNT",
-            message='The value "US-001" in field "Account" is not found. Update was cancelled.',
-        ),
-        RowError(
-            record_id="2",
-            field="",
-            message='Results. validateWrite failed on data entity "Customers V3", {see log}',
-        ),
+    not_found = 'The value "US-001" in field "Account" is not found. Update was cancelled.'
+    failed = 'Results. validateWrite failed on data entity "Customers V3", {see log}'
+    assert broken.rows == (
+        RowError(record_id="1", field="CUSTOMERACCOUNT", message=not_found),
+        RowError(record_id="2", field="", message=failed),
     )
-    assert errors.raw.startswith('[{"RecordId":"1"')
+    assert broken.raw.startswith('[{"RecordId":"1"')
 
 
 @pytest.mark.parametrize(
