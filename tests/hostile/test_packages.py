@@ -28,6 +28,14 @@ ROOT = f'<DataManagementPackageManifest xmlns="{NAMESPACE}">'
 
 # What a person can do about a package that cannot be mended by hand.
 ANEW = "Export the data project again"
+DEFLATE = "Use the standard method, Deflate"
+
+# What is wrong with some of them, and what to do.
+CUT_OFF = ("damaged or cut off", ANEW)
+DECLARES = ("'Manifest.xml' contains a document type declaration", "Remove it")
+LARGE_TAG = ("'Manifest.xml' holds a tag or a comment of more than 1 MiB", ANEW)
+NOT_XML = ("'Manifest.xml' is not well-formed XML", ANEW)
+OUTSIDE = ("points outside of it", "Zip the files themselves")
 
 
 def with_manifest(content: bytes | str) -> bytes:
@@ -90,14 +98,10 @@ CASES: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "a RAR archive": (lambda: b"Rar!\x1a\x07\x01\x00" + bytes(200), "not a zip", ANEW),
     "a 7z archive": (lambda: b"7z\xbc\xaf\x27\x1c\x00\x04" + bytes(200), "not a zip", ANEW),
     "a gzip file": (lambda: zlib.compress(GOOD, wbits=31), "not a zip", ANEW),
-    "a zip half of which is zeros": (
-        lambda: GOOD[: len(GOOD) // 2] + bytes(len(GOOD) // 2),
-        "damaged or cut off",
-        ANEW,
-    ),
-    "the first part of a zip that was split": (lambda: b"PK\7\x08" + GOOD[:-100], "damaged or cut off", ANEW),
+    "a zip half of which is zeros": (lambda: GOOD[: len(GOOD) // 2] + bytes(len(GOOD) // 2), *CUT_OFF),
+    "the first part of a zip that was split": (lambda: b"PK\7\x08" + GOOD[:-100], *CUT_OFF),
     "a zip in another zip": (lambda: zip_of({"USMF_x.zip": GOOD}), "holds no PackageHeader.xml", ANEW),
-    "a zip64 end that points behind the file": (lambda: with_zip64_end(2**60, 100, 3), "damaged or cut off", ANEW),
+    "a zip64 end that points behind the file": (lambda: with_zip64_end(2**60, 100, 3), *CUT_OFF),
     "a zip64 end whose directory is an exabyte": (
         lambda: with_zip64_end(0, 2**60, 3),
         "damaged or cut off|list of files",
@@ -106,11 +110,7 @@ CASES: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "a zip64 end that counts 2^63 files": (lambda: with_zip64_end(0, 0, 2**63), "holds no PackageHeader|damaged", ANEW),
     "a directory that begins before the file": (lambda: patched_end(16, "<L", 0xFFFFFF00), "damaged", ANEW),
     "a directory that is longer than the file": (lambda: patched_end(12, "<L", 500_000), "damaged", ANEW),
-    "a manifest that lies where the header does": (
-        lambda: patched("Manifest.xml", 42, "<L", 0),
-        "damaged or cut off",
-        ANEW,
-    ),
+    "a manifest that lies where the header does": (lambda: patched("Manifest.xml", 42, "<L", 0), *CUT_OFF),
     "a manifest that is said to be shorter than it is": (
         lambda: patched("Manifest.xml", 24, "<L", 10),
         "damaged",
@@ -124,12 +124,12 @@ CASES: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "a manifest in Deflate64": (
         lambda: patched("Manifest.xml", 10, "<H", 9),
         "'Manifest.xml' is compressed with Deflate64",
-        "Use the standard method, Deflate",
+        DEFLATE,
     ),
     "a manifest in a method nobody knows": (
         lambda: patched("Manifest.xml", 10, "<H", 4711),
         r"'Manifest.xml' is compressed with a method that F&O does not support \(4711\)",
-        "Use the standard method, Deflate",
+        DEFLATE,
     ),
     "one manifest twice": (lambda: twice("Manifest.xml"), "'Manifest.xml' more than once", "Keep only one of them"),
     "one data file twice": (lambda: twice(DATA), f"'{DATA}' more than once", "Keep only one of them"),
@@ -145,14 +145,9 @@ CASES: dict[str, tuple[Callable[[], bytes], str, str]] = {
     ),
     "a name that climbs out, written from right to left": (
         lambda: build_package(replace={"../\u202egnp.exe": b"x"}),
-        "points outside of it",
-        "Zip the files themselves",
+        *OUTSIDE,
     ),
-    "a name on a share": (
-        lambda: build_package(replace={"\\\\server\\share\\x.csv": b"x"}),
-        "points outside of it",
-        "Zip the files themselves",
-    ),
+    "a name on a share": (lambda: build_package(replace={"\\\\server\\share\\x.csv": b"x"}), *OUTSIDE),
     "a name with a line end": (
         lambda: build_package(replace={"x\r\nX-Evil: 1": b"x"}),
         "has a control character",
@@ -160,18 +155,15 @@ CASES: dict[str, tuple[Callable[[], bytes], str, str]] = {
     ),
     "a manifest that reads a file of the server": (
         lambda: with_manifest(f'<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]>{ROOT}&e;'),
-        "'Manifest.xml' contains a document type declaration",
-        "Remove it",
+        *DECLARES,
     ),
     "a manifest that fetches its document type": (
         lambda: with_manifest(f'<!DOCTYPE x SYSTEM "http://127.0.0.1:1/x.dtd">{XML}'),
-        "'Manifest.xml' contains a document type declaration",
-        "Remove it",
+        *DECLARES,
     ),
     "a manifest with parameter entities": (
         lambda: with_manifest(f'<!DOCTYPE x [<!ENTITY % p SYSTEM "http://127.0.0.1:1/p"> %p;]>{XML}'),
-        "'Manifest.xml' contains a document type declaration",
-        "Remove it",
+        *DECLARES,
     ),
     "a header whose entities multiply": (
         lambda: build_package(replace={"PackageHeader.xml": b'<!DOCTYPE x [<!ENTITY a "ha">]><x>&a;</x>'}),
@@ -180,10 +172,9 @@ CASES: dict[str, tuple[Callable[[], bytes], str, str]] = {
     ),
     "a manifest with an entity that nobody declared": (
         lambda: with_manifest(f"{ROOT}&company;</DataManagementPackageManifest>"),
-        "'Manifest.xml' is not well-formed XML",
-        ANEW,
+        *NOT_XML,
     ),
-    "a manifest in UTF-32": (lambda: with_manifest(XML.encode("utf-32")), "'Manifest.xml' is not well-formed", ANEW),
+    "a manifest in UTF-32": (lambda: with_manifest(XML.encode("utf-32")), *NOT_XML),
     "a manifest in UTF-8 that says it is UTF-16": (
         lambda: with_manifest('<?xml version="1.0" encoding="utf-16"?>' + XML),
         "'Manifest.xml' is not well-formed XML in UTF-16 or UTF-8",
@@ -191,32 +182,22 @@ CASES: dict[str, tuple[Callable[[], bytes], str, str]] = {
     ),
     "a manifest in UTF-16 that ends in half a character": (
         lambda: with_manifest(b"\xff\xfe" + XML.encode("utf-16-le")[:-1]),
-        "'Manifest.xml' is not well-formed",
-        ANEW,
+        *NOT_XML,
     ),
-    "a manifest with NULs": (lambda: with_manifest(f"{ROOT}\0\0"), "'Manifest.xml' is not well-formed", ANEW),
-    "a manifest with two roots": (lambda: with_manifest(XML + XML), "'Manifest.xml' is not well-formed", ANEW),
-    "a manifest in JSON": (lambda: with_manifest('{"entities": []}'), "'Manifest.xml' is not well-formed", ANEW),
+    "a manifest with NULs": (lambda: with_manifest(f"{ROOT}\0\0"), *NOT_XML),
+    "a manifest with two roots": (lambda: with_manifest(XML + XML), *NOT_XML),
+    "a manifest in JSON": (lambda: with_manifest('{"entities": []}'), *NOT_XML),
     "a manifest that is a web page": (
         lambda: with_manifest("<html><body/></html>"),
         "'Manifest.xml' is 'body'|'Manifest.xml' is 'html'",
         ANEW,
     ),
-    "a manifest with a tag of two megabytes": (
-        lambda: with_manifest(f'{ROOT}<a b="{"x" * 2**21}"/>'),
-        "'Manifest.xml' holds a tag or a comment of more than 1 MiB",
-        ANEW,
-    ),
+    "a manifest with a tag of two megabytes": (lambda: with_manifest(f'{ROOT}<a b="{"x" * 2**21}"/>'), *LARGE_TAG),
     "a manifest with a hundred thousand attributes": (
         lambda: with_manifest(f"{ROOT}<a {' '.join(f'a{number}="x"' for number in range(150_000))}/>"),
-        "'Manifest.xml' holds a tag or a comment of more than 1 MiB",
-        ANEW,
+        *LARGE_TAG,
     ),
-    "a manifest with a comment of two megabytes": (
-        lambda: with_manifest(f"<!--{'x' * 2**21}-->{XML}"),
-        "'Manifest.xml' holds a tag or a comment of more than 1 MiB",
-        ANEW,
-    ),
+    "a manifest with a comment of two megabytes": (lambda: with_manifest(f"<!--{'x' * 2**21}-->{XML}"), *LARGE_TAG),
     "a manifest with a namespace of half a megabyte": (
         lambda: with_manifest(f'{ROOT}<a xmlns="{"n" * 500_000}">{"<b/>" * 100_000}'),
         "'Manifest.xml' names an element or a namespace of 500,003 letters",
