@@ -52,12 +52,6 @@ STARTS: dict[str, Callable[[FinanceOperationsTarget, str], str]] = {
 }
 
 
-# Shapes
-
-
-# Time
-
-
 # An id that is sent twice: what F&O does is documented nowhere
 
 
@@ -97,13 +91,6 @@ def test_imports_at_the_same_moment_fail_all_but_one_and_are_to_be_tried_again(
 
         assert are_refused
         assert len(list(filter(None, (call.result() for call in calls)))) == 1
-
-
-def test_an_export_waits_for_an_import_of_its_project(target: FinanceOperationsTarget) -> None:
-    target.submit()
-
-    with pytest.raises(ProjectBusy):
-        target.export()
 
 
 # Refusals: whose fault they are
@@ -284,11 +271,8 @@ def test_every_call_is_recorded_with_fos_activity_id(target: FinanceOperationsTa
         target.fno.job_details(execution_id)
 
     of_fno = [call for call in calls if call.service == "F&O"]
-    assert [call.operation for call in of_fno] == [
-        "GetAzureWriteUrl",
-        "ImportFromPackage",
-        "DataManagementExecutionJobDetails",
-    ]
+    operations = [call.operation for call in of_fno]
+    assert operations == ["GetAzureWriteUrl", "ImportFromPackage", "DataManagementExecutionJobDetails"]
     assert all(call.request_id and call.status == 200 for call in of_fno)
 
 

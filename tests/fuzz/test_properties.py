@@ -306,7 +306,6 @@ def test_a_wait_until_a_date_is_measured_by_the_services_own_clock(wait_s: int, 
         "Retry-After": format_datetime(date + timedelta(seconds=wait_s), usegmt=True),
         "Date": format_datetime(date, usegmt=True),
     }
-
     assert retry_after_s(headers, now=NOW) == wait_s
     assert retry_after_s({"Retry-After": str(wait_s)}, now=NOW) == wait_s
 
