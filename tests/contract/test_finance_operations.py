@@ -10,14 +10,14 @@ import pytest
 from local_cloud import faults
 from local_cloud.server import Server
 from shared.clients.blobs.write import stream_to_blob
-from shared.clients.fno.client import FinanceOperations
 from shared.clients.fno.refusals import PackageUnreadable
 from shared.clients.http.client import Http
 from shared.clients.http.context import recording
 from shared.errors import AnswerLost, FileRejected, NeedsPerson, ProjectBusy, Refused, TryAgain
 from shared.secret import SecretUrl
-from tests.contract.finance_operations_contract import ENTITY, FinanceOperationsContract, FinanceOperationsTarget
+from tests.contract.finance_operations_contract import FinanceOperationsContract, FinanceOperationsTarget
 from tests.contract.simulated import SimulatedFinanceOperations
+from tests.fo_samples import QUESTIONS
 from tests.packages import build_package
 from tests.slow_blob import SlowBlob
 from tests.world import wait_for
@@ -192,19 +192,6 @@ def test_a_start_that_is_throttled_has_certainly_not_begun(
 
     assert type(caught.value) is TryAgain
     assert caught.value.retry_after_s == wait_s
-
-
-QUESTIONS: dict[str, Callable[[FinanceOperations, str], object]] = {
-    "GetAzureWriteUrl": lambda fno, _: fno.get_azure_write_url("a.zip"),
-    "GetExecutionSummaryStatus": lambda fno, execution_id: fno.execution_status(execution_id),
-    "GetExportedPackageUrl": lambda fno, execution_id: fno.exported_package_url(execution_id),
-    "GetExecutionSummaryPageUrl": lambda fno, execution_id: fno.execution_summary_page_url(execution_id),
-    "GetExecutionErrors": lambda fno, execution_id: fno.execution_errors(execution_id),
-    "GenerateImportTargetErrorKeysFile": lambda fno, execution_id: fno.generate_error_keys_file(execution_id, ENTITY),
-    "GetImportTargetErrorKeysFileUrl": lambda fno, execution_id: fno.error_keys_file_url(execution_id, ENTITY),
-    "GetImportStagingErrorFileUrl": lambda fno, execution_id: fno.staging_error_file_url(execution_id, ENTITY),
-    "DataManagementExecutionJobDetails": lambda fno, execution_id: fno.job_details(execution_id),
-}
 
 
 @pytest.mark.parametrize("question", QUESTIONS)

@@ -35,7 +35,7 @@ from shared.imports.package import PackageFacts, check_package, company_of
 from shared.runs.run import LONGEST_NAME, name_with
 from shared.scan.notification import BadNotification, parse_notification, read_notifications, validation_token
 from shared.secret import Secret, SecretUrl, redacted
-from tests.packages import build_package
+from tests.packages import Counted, build_package
 
 NOW = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
 STATE = Secret("only-graph-and-we-know-this")
@@ -113,17 +113,6 @@ def test_what_is_sent_back_is_what_came_and_cannot_break_a_line(params: Mapping[
 
 
 # -- packages
-
-
-class Counted(io.BytesIO):
-    """A file that counts what is read of it."""
-
-    read_bytes = 0
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        content = super().read(size)
-        self.read_bytes += len(content)
-        return content
 
 
 def checked(content: bytes) -> None:

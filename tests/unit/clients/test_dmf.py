@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -21,11 +22,10 @@ from shared.clients.fno.row_errors import ExecutionErrors, RowError, parse_execu
 from shared.errors import AnswerLost, AppError, FileRejected, NeedsPerson, NotFound, ProjectBusy, Refused, TryAgain
 from shared.log import LOGGER_NAME
 from shared.secret import SecretUrl
-from tests.fo_samples import fo_sample, fo_samples
+from tests.fo_samples import ENTITY, QUESTIONS, fo_sample, fo_samples
 from tests.unit.clients.answering import Answer, AnsweringServer, OneToken, answering
 
 EXECUTION_ID = "usmf-20260105T081500-4f3c2a1b"
-ENTITY = "Fixed asset major type"
 PACKAGE_URL = SecretUrl(
     "https://exampleaosstorage.blob.core.windows.net/dmf/7f2d8a.zip?sv=2014-02-14&sr=b&sig=bWFkZSB1cA%3D%3D"
     "&st=2026-01-05T07%3A21%3A33Z&se=2026-01-05T07%3A56%3A33Z&sp=rw"
@@ -36,7 +36,7 @@ type Ask = Callable[[FinanceOperations], object]
 
 # How the app asks for each sample.
 ASKS: dict[str, Ask] = {
-    "GetAzureWriteUrl": lambda fo: fo.get_azure_write_url("7f2d8a.zip"),
+    **{action: partial(lambda ask, fo: ask(fo, EXECUTION_ID), ask) for action, ask in QUESTIONS.items()},
     "ImportFromPackage": lambda fo: fo.import_from_package(
         package_url=PACKAGE_URL, data_project="Asset-Major-Types", execution_id=EXECUTION_ID, legal_entity="USMF"
     ),
@@ -46,14 +46,6 @@ ASKS: dict[str, Ask] = {
         execution_id=EXECUTION_ID,
         legal_entity="USMF",
     ),
-    "GetExecutionSummaryStatus": lambda fo: fo.execution_status(EXECUTION_ID),
-    "GetExportedPackageUrl": lambda fo: fo.exported_package_url(EXECUTION_ID),
-    "GetExecutionSummaryPageUrl": lambda fo: fo.execution_summary_page_url(EXECUTION_ID),
-    "GetExecutionErrors": lambda fo: fo.execution_errors(EXECUTION_ID),
-    "GenerateImportTargetErrorKeysFile": lambda fo: fo.generate_error_keys_file(EXECUTION_ID, ENTITY),
-    "GetImportTargetErrorKeysFileUrl": lambda fo: fo.error_keys_file_url(EXECUTION_ID, ENTITY),
-    "GetImportStagingErrorFileUrl": lambda fo: fo.staging_error_file_url(EXECUTION_ID, ENTITY),
-    "DataManagementExecutionJobDetails": lambda fo: fo.job_details(EXECUTION_ID),
 }
 
 
