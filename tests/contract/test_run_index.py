@@ -94,18 +94,9 @@ HOSTILE = "<script>\"'&  two  spaces\tGröße 😀 \u202e"
 def test_a_row_tells_of_an_open_run_what_its_record_tells(store: RunStore, index: RunIndex) -> None:
     run = a_run()
     store.create(run)
-    submission = Submission(execution_id="Project-1", chosen=NOW)
-    changed = replace(
-        head(store),
-        file=replace(run.file, name=HOSTILE),
-        company="USMF",
-        data_project=HOSTILE,
-        submissions=(submission,),
-        problem=Problem(text=HOSTILE, since=NOW),
-        due=NOW + MINUTE,
-        state=State.EXECUTING,
-    )
-    store.save(changed)
+    changed = replace(head(store), company="USMF", data_project=HOSTILE, due=NOW + MINUTE, state=State.EXECUTING)
+    changed = replace(changed, file=replace(run.file, name=HOSTILE), problem=Problem(text=HOSTILE, since=NOW))
+    store.save(replace(changed, submissions=(Submission(execution_id="Project-1", chosen=NOW),)))
 
     (row,) = index.open_rows()
 

@@ -41,10 +41,7 @@ ASKS: dict[str, Ask] = {
         package_url=PACKAGE_URL, data_project="Asset-Major-Types", execution_id=EXECUTION_ID, legal_entity="USMF"
     ),
     "ExportToPackage": lambda fo: fo.export_to_package(
-        data_project="Customers-Out",
-        package_name="customers-20260105",
-        execution_id=EXECUTION_ID,
-        legal_entity="USMF",
+        data_project="Customers-Out", package_name="customers-20260105", execution_id=EXECUTION_ID, legal_entity="USMF"
     ),
 }
 
@@ -163,14 +160,8 @@ def test_an_id_and_a_status_are_read_in_every_form(action: str, case: str, read:
 
 def test_an_import_can_keep_the_project_and_stop_in_staging() -> None:
     with finance_operations(sample("ImportFromPackage", "started")) as (fo, server):
-        fo.import_from_package(
-            package_url=PACKAGE_URL,
-            data_project="p",
-            execution_id=EXECUTION_ID,
-            legal_entity="USMF",
-            overwrite=False,
-            execute=False,
-        )
+        ids = {"data_project": "p", "execution_id": EXECUTION_ID, "legal_entity": "USMF"}
+        fo.import_from_package(package_url=PACKAGE_URL, **ids, overwrite=False, execute=False)
 
     body = json.loads(server.asked[0].body)
     assert (body["overwrite"], body["execute"]) == (False, False)
@@ -295,11 +286,8 @@ def test_a_known_reason_of_the_file_says_what_to_do_about_the_file(reason: str) 
 @pytest.mark.parametrize(
     "reason",
     [
-        "The legal entity XXXX does not exist.",
-        "Legal entity XX9 is not valid",
-        "Company 'XXXX' was not found",
-        "Wrong company",
-        "The dataAreaId is invalid",
+        *("The legal entity XXXX does not exist.", "Legal entity XX9 is not valid", "Company 'XXXX' was not found"),
+        *("Wrong company", "The dataAreaId is invalid"),
     ],
 )
 def test_a_company_that_fo_does_not_have_can_be_told_from_a_bad_package(reason: str) -> None:
@@ -337,37 +325,20 @@ def test_what_the_file_cannot_cure_is_no_fault_of_the_file_and_says_what_to_do(
     assert to_do in refusal.message
 
 
+IMPORT, EXPORT = "ImportFromPackage", "ExportToPackage"
+ACCENTS = "Could not find file 'C:\\windows\\TEMP\\5B2_5B2\\Salari\u00e9s.csv'."
+DATA_TABLE = "A DataTable named 'SALESORDERHEADER' already belongs to this DataSet."
+DELIMITER = ["The delimiter of the data file", "If it refuses others too, "]
+SPREADSHEET = ["give the entity another format or a filter"]
+
+
 @pytest.mark.parametrize(
     ("action", "reason", "kind", "told", "not_told"),
     [
-        (
-            "ImportFromPackage",
-            "Could not find file 'C:\\windows\\TEMP\\5B2_5B2\\Salari\u00e9s.csv'.",
-            FileRejected,
-            ["letter by letter, accents and their encoding included"],
-            "PackageHeader",
-        ),
-        (
-            "ImportFromPackage",
-            "DMF1999: Column delimiter not found",
-            Refused,
-            ["The delimiter of the data file", "If it refuses others too, "],
-            "that the app does not know",
-        ),
-        (
-            "ImportFromPackage",
-            "A DataTable named 'SALESORDERHEADER' already belongs to this DataSet.",
-            NeedsPerson,
-            ["set overwrite to false"],
-            "Exception occurred",
-        ),
-        (
-            "ExportToPackage",
-            "DMF2042: Spreadsheet is full",
-            NeedsPerson,
-            ["give the entity another format or a filter"],
-            "Exception occurred",
-        ),
+        (IMPORT, ACCENTS, FileRejected, ["letter by letter, accents and their encoding included"], "PackageHeader"),
+        (IMPORT, "DMF1999: Column delimiter not found", Refused, DELIMITER, "that the app does not know"),
+        (IMPORT, DATA_TABLE, NeedsPerson, ["set overwrite to false"], "Exception occurred"),
+        (EXPORT, "DMF2042: Spreadsheet is full", NeedsPerson, SPREADSHEET, "Exception occurred"),
     ],
 )
 def test_a_known_reason_comes_with_the_advice_for_it_and_no_other(
@@ -460,16 +431,16 @@ def test_a_status_nobody_knows_is_unknown_and_is_logged(caplog: pytest.LogCaptur
     assert json.loads(caplog.messages[-1]) == {"event": "fo.unknown_status", "status": "Paused"}
 
 
-def test_an_unknown_execution_is_one_whoever_says_so() -> None:
-    answer = request_refused(f"Execution details were not found for execution id: {EXECUTION_ID}")
-
-    assert isinstance(error_of("GetExecutionSummaryStatus", answer), NotFound)
-
-
 @pytest.mark.parametrize("reason", ["Deadlock, where one or more users", "Execution Timeout Expired.", "DMF042"])
 @pytest.mark.parametrize("action", ["GetAzureWriteUrl", "GetExecutionSummaryStatus"])
 def test_a_call_that_starts_nothing_is_made_again_later_if_it_meets_contention(action: str, reason: str) -> None:
     assert type(error_of(action, action_failed(action, reason))) is TryAgain
+
+
+def test_an_unknown_execution_is_one_whoever_says_so() -> None:
+    answer = request_refused(f"Execution details were not found for execution id: {EXECUTION_ID}")
+
+    assert isinstance(error_of("GetExecutionSummaryStatus", answer), NotFound)
 
 
 def progress_of(entity: str = "Customers V3", **facts: Any) -> EntityProgress:

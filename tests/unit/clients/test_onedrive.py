@@ -242,6 +242,10 @@ def test_a_refused_move_becomes_the_error_that_says_what_to_do(refusal: str, kin
     assert error.call.request_id == "8d3c2a44-0000-4000-8000-00000000aaaa"
 
 
+def test_a_conflict_that_is_not_about_the_name_passes() -> None:
+    assert type(error_from(refused(409, code="generalException", message="busy"), doing=moving)) is TryAgain
+
+
 @pytest.mark.parametrize("doing", OF_ALL_FILES.values(), ids=OF_ALL_FILES)
 def test_a_drive_or_folder_that_may_not_be_used_needs_a_person_who_is_told_the_permission(
     doing: Callable[[OneDrive], object],
