@@ -33,6 +33,7 @@ DEFLATE = "Use the standard method, Deflate"
 # What is wrong with some of them, and what to do.
 CUT_OFF = ("damaged or cut off", ANEW)
 DECLARES = ("'Manifest.xml' contains a document type declaration", "Remove it")
+MISSING = ("which is not in the zip", "Add it under just this name")
 LARGE_TAG = ("'Manifest.xml' holds a tag or a comment of more than 1 MiB", ANEW)
 NOT_XML = ("'Manifest.xml' is not well-formed XML", ANEW)
 OUTSIDE = ("points outside of it", "Zip the files themselves")
@@ -41,6 +42,11 @@ OUTSIDE = ("points outside of it", "Zip the files themselves")
 def with_manifest(content: bytes | str) -> bytes:
     """Return a package with this manifest, in UTF-8 where it is text."""
     return build_package(replace={"Manifest.xml": content.encode() if isinstance(content, str) else content})
+
+
+def with_entry(name: str) -> bytes:
+    """Return a good package with one more entry."""
+    return build_package(replace={name: b"x"})
 
 
 def row_of(data: bytes | bytearray, name: str) -> int:
@@ -102,11 +108,7 @@ CASES: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "the first part of a zip that was split": (lambda: b"PK\7\x08" + GOOD[:-100], *CUT_OFF),
     "a zip in another zip": (lambda: zip_of({"USMF_x.zip": GOOD}), "holds no PackageHeader.xml", ANEW),
     "a zip64 end that points behind the file": (lambda: with_zip64_end(2**60, 100, 3), *CUT_OFF),
-    "a zip64 end whose directory is an exabyte": (
-        lambda: with_zip64_end(0, 2**60, 3),
-        "damaged or cut off|list of files",
-        ANEW,
-    ),
+    "a zip64 end that is an exabyte": (lambda: with_zip64_end(0, 2**60, 3), "damaged or cut off|list of files", ANEW),
     "a zip64 end that counts 2^63 files": (lambda: with_zip64_end(0, 0, 2**63), "holds no PackageHeader|damaged", ANEW),
     "a directory that begins before the file": (lambda: patched_end(16, "<L", 0xFFFFFF00), "damaged", ANEW),
     "a directory that is longer than the file": (lambda: patched_end(12, "<L", 500_000), "damaged", ANEW),
@@ -143,16 +145,9 @@ CASES: dict[str, tuple[Callable[[], bytes], str, str]] = {
         f"names the data file '{DATA}', which is not in the zip",
         "Add it under just this name",
     ),
-    "a name that climbs out, written from right to left": (
-        lambda: build_package(replace={"../\u202egnp.exe": b"x"}),
-        *OUTSIDE,
-    ),
-    "a name on a share": (lambda: build_package(replace={"\\\\server\\share\\x.csv": b"x"}), *OUTSIDE),
-    "a name with a line end": (
-        lambda: build_package(replace={"x\r\nX-Evil: 1": b"x"}),
-        "has a control character",
-        "Rename that file",
-    ),
+    "a name that climbs out, written from right to left": (lambda: with_entry("../\u202egnp.exe"), *OUTSIDE),
+    "a name on a share": (lambda: with_entry("\\\\server\\share\\x.csv"), *OUTSIDE),
+    "a name with a line end": (lambda: with_entry("x\r\nX-Evil: 1"), "has a control character", "Rename that file"),
     "a manifest that reads a file of the server": (
         lambda: with_manifest(f'<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]>{ROOT}&e;'),
         *DECLARES,
@@ -215,8 +210,7 @@ CASES: dict[str, tuple[Callable[[], bytes], str, str]] = {
     ),
     "an entity whose name is a formula and has no file": (
         lambda: build_package(entity="=cmd|'/c calc'!A1", replace={"=cmd|'/c calc'!A1.csv": None}),
-        "which is not in the zip",
-        "Add it under just this name",
+        *MISSING,
     ),
 }
 
