@@ -1,11 +1,14 @@
 """What others have seen F&O answer: one recorded case a file in tests/samples/fo, each with where it was seen."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from shared.clients.fno.client import FinanceOperations
+
+ENTITY: Final = "Fixed asset major type"
 FOLDER: Final = Path(__file__).parent / "samples" / "fo"
 
 
@@ -30,3 +33,17 @@ def fo_sample(action: str, name: str) -> FoSample:
     """Return the sample of that name."""
     [found] = (each for each in fo_samples(action) if each.name == name)
     return found
+
+
+# What starts nothing: how the app asks it of an execution.
+QUESTIONS: Final[Mapping[str, Callable[[FinanceOperations, str], object]]] = {
+    "GetAzureWriteUrl": lambda fo, _: fo.get_azure_write_url("7f2d8a.zip"),
+    "GetExecutionSummaryStatus": lambda fo, execution_id: fo.execution_status(execution_id),
+    "GetExportedPackageUrl": lambda fo, execution_id: fo.exported_package_url(execution_id),
+    "GetExecutionSummaryPageUrl": lambda fo, execution_id: fo.execution_summary_page_url(execution_id),
+    "GetExecutionErrors": lambda fo, execution_id: fo.execution_errors(execution_id),
+    "GenerateImportTargetErrorKeysFile": lambda fo, execution_id: fo.generate_error_keys_file(execution_id, ENTITY),
+    "GetImportTargetErrorKeysFileUrl": lambda fo, execution_id: fo.error_keys_file_url(execution_id, ENTITY),
+    "GetImportStagingErrorFileUrl": lambda fo, execution_id: fo.staging_error_file_url(execution_id, ENTITY),
+    "DataManagementExecutionJobDetails": lambda fo, execution_id: fo.job_details(execution_id),
+}

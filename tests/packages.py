@@ -25,6 +25,19 @@ type SourceFormat = Literal["CSV", "CSV-Unicode", "EXCEL", "XML"]
 type Rows = Sequence[Sequence[str]]
 
 
+class Counted(io.BytesIO):
+    """A file that counts the bytes that are read of it, and how many at most at once."""
+
+    read_bytes = 0
+    most_at_once = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        content = super().read(size)
+        self.read_bytes += len(content)
+        self.most_at_once = max(self.most_at_once, len(content))
+        return content
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entity:
     """One entity of a package: what the manifest says about it, and its data file."""

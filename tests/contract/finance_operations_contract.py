@@ -85,6 +85,11 @@ class FinanceOperationsTarget:
         return True
 
 
+def with_data(content: bytes) -> bytes:
+    return build_package(replace={f"{ENTITY}.csv": content})
+
+
+CSV: Final = b"MAJORTYPEID,DESCRIPTION\r\nA,Alpha\r\n"
 # Packages that F&O cannot read, each with some of the words it says so in.
 BROKEN: Final = {
     "not a zip": (b"Dear Sir or Madam", "PackageHeader"),
@@ -96,20 +101,10 @@ BROKEN: Final = {
     "a manifest that is no XML": (build_package(replace={"Manifest.xml": b"<half"}), "not in correct format"),
     "a manifest of another kind": (build_package(namespace="http://example.com/"), "Expecting element"),
     "without its data file": (build_package(replace={f"{ENTITY}.csv": None}), "Could not find file"),
-    "a CSV with the wrong line ends": (
-        build_package(replace={f"{ENTITY}.csv": b"MAJORTYPEID,DESCRIPTION\nA,Alpha\n"}),
-        "mapping is incorrect",
-    ),
-    "a column that is not there": (
-        build_package(replace={f"{ENTITY}.csv": b"OTHER,DESCRIPTION\r\nA,Alpha\r\n"}),
-        "mapping is incorrect",
-    ),
+    "a CSV with the wrong line ends": (with_data(CSV.replace(b"\r", b"")), "mapping is incorrect"),
+    "a column that is not there": (with_data(CSV.replace(b"MAJORTYPEID", b"OTHER")), "mapping is incorrect"),
     "CSV-Unicode in UTF-8": (
-        build_package(
-            entities=[
-                Entity(name=ENTITY, source_format="CSV-Unicode", content=b"MAJORTYPEID,DESCRIPTION\r\nA,Alpha\r\n")
-            ]
-        ),
+        build_package(entities=[Entity(name=ENTITY, source_format="CSV-Unicode", content=CSV)]),
         "not Unicode",
     ),
 }
@@ -153,15 +148,20 @@ class FinanceOperationsContract:
 
         assert target.is_known(execution_id)
 
-    def test_an_import_succeeds_and_counts_its_rows(self, target: FinanceOperationsTarget) -> None:
+    def test_an_import_succeeds_counts_its_rows_and_has_a_page_and_no_error_files(
+        self, target: FinanceOperationsTarget
+    ) -> None:
         execution_id = target.imported(build_package(rows=(("A", "Alpha"), ("B", "Beta"))))
 
         assert target.fno.execution_status(execution_id) is ExecutionStatus.SUCCEEDED
         (progress,) = target.fno.job_details(execution_id)
-        assert progress.entity == ENTITY
-        assert progress.staging_created == 2
+        assert (progress.entity, progress.staging_created) == (ENTITY, 2)
         assert progress.target_created + progress.target_updated == 2
         assert target.fno.execution_errors(execution_id).rows == ()
+        assert target.fno.execution_summary_page_url(execution_id).startswith("http")
+        assert not target.fno.generate_error_keys_file(execution_id, ENTITY)
+        assert target.fno.error_keys_file_url(execution_id, ENTITY) is None
+        assert target.fno.staging_error_file_url(execution_id, ENTITY) is None
 
     @pytest.mark.parametrize("source_format", ["CSV", "CSV-Unicode", "EXCEL", "XML"])
     @pytest.mark.parametrize("encoding", ["utf-16", "utf-8"])
@@ -197,13 +197,6 @@ class FinanceOperationsContract:
         assert url is not None
         assert read_small(url, target.downloads, 1000).split() == [b"B", b"C"]
 
-    def test_an_import_without_errors_has_no_error_files(self, target: FinanceOperationsTarget) -> None:
-        execution_id = target.imported()
-
-        assert not target.fno.generate_error_keys_file(execution_id, ENTITY)
-        assert target.fno.error_keys_file_url(execution_id, ENTITY) is None
-        assert target.fno.staging_error_file_url(execution_id, ENTITY) is None
-
     def test_rows_that_do_not_fit_into_staging_have_a_file_of_their_own(self, target: FinanceOperationsTarget) -> None:
         execution_id = target.imported(build_package(rows=(("A", "Alpha"), ("B", "x" * 300))))
 
@@ -219,17 +212,10 @@ class FinanceOperationsContract:
 
         assert target.fno.execution_status(execution_id) is ExecutionStatus.FAILED
 
-    def test_an_execution_has_a_page_for_people(self, target: FinanceOperationsTarget) -> None:
-        assert target.fno.execution_summary_page_url(target.imported()).startswith("http")
-
     def test_an_execution_that_never_was_is_not_found(self, target: FinanceOperationsTarget) -> None:
         nobody = target.new_id()
 
-        for ask in (
-            target.fno.execution_status,
-            target.fno.execution_errors,
-            target.fno.execution_summary_page_url,
-        ):
+        for ask in (target.fno.execution_status, target.fno.execution_errors, target.fno.execution_summary_page_url):
             with pytest.raises(NotFound):
                 ask(nobody)
         assert target.fno.job_details(nobody) == ()
@@ -247,28 +233,17 @@ class FinanceOperationsContract:
         assert "Exception occurred" not in caught.value.message
         assert not target.is_known(execution_id)
 
-    def test_a_company_that_does_not_exist_is_the_files_fault_and_the_file_name_is_pointed_to(
-        self, target: FinanceOperationsTarget
-    ) -> None:
-        execution_id = target.new_id()
-
-        with pytest.raises(FileRejected, match="first part of the file name"):
-            target.submit(company="XX9", execution_id=execution_id)
-
-        assert not target.is_known(execution_id)
-
     def test_a_project_that_may_not_be_overwritten_is_refused_with_what_to_do(
         self, target: FinanceOperationsTarget
     ) -> None:
-        target.imported()
+        execution_id = target.submit(overwrite=False)  # there is nothing to overwrite
+        assert target.is_known(execution_id)
+        target.let_it_finish(execution_id)
 
         with pytest.raises(NeedsPerson, match="overwrite"):
             target.submit(overwrite=False)
 
         target.submit(overwrite=True)
-
-    def test_a_project_that_does_not_exist_need_not_be_overwritten(self, target: FinanceOperationsTarget) -> None:
-        assert target.is_known(target.submit(overwrite=False))
 
     def test_a_second_import_into_a_project_waits_for_the_first(self, target: FinanceOperationsTarget) -> None:
         first = target.submit()
@@ -276,6 +251,8 @@ class FinanceOperationsContract:
 
         with pytest.raises(ProjectBusy):
             target.submit(execution_id=second)
+        with pytest.raises(ProjectBusy):
+            target.export()
         assert not target.is_known(second)
         target.let_it_finish(first)
 
@@ -337,9 +314,15 @@ class FinanceOperationsContract:
         with pytest.raises(NeedsPerson, match="Check the data project"):
             target.export(project=f"Nothing-{uuid.uuid4().hex[:8]}")
 
-    def test_an_export_from_a_company_that_does_not_exist_needs_a_person(self, target: FinanceOperationsTarget) -> None:
-        target.imported()
+    def test_a_company_that_does_not_exist_is_the_files_fault_at_an_import_and_needs_a_person_at_an_export(
+        self, target: FinanceOperationsTarget
+    ) -> None:
+        execution_id = target.new_id()
 
+        with pytest.raises(FileRejected, match="first part of the file name"):
+            target.submit(company="XX9", execution_id=execution_id)
+        assert not target.is_known(execution_id)
+        target.imported()
         with pytest.raises(NeedsPerson, match="XX9"):
             target.export(company="XX9")
 

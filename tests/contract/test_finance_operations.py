@@ -10,14 +10,14 @@ import pytest
 from local_cloud import faults
 from local_cloud.server import Server
 from shared.clients.blobs.write import stream_to_blob
-from shared.clients.fno.client import FinanceOperations
 from shared.clients.fno.refusals import PackageUnreadable
 from shared.clients.http.client import Http
 from shared.clients.http.context import recording
 from shared.errors import AnswerLost, FileRejected, NeedsPerson, ProjectBusy, Refused, TryAgain
 from shared.secret import SecretUrl
-from tests.contract.finance_operations_contract import ENTITY, FinanceOperationsContract, FinanceOperationsTarget
+from tests.contract.finance_operations_contract import FinanceOperationsContract, FinanceOperationsTarget
 from tests.contract.simulated import SimulatedFinanceOperations
+from tests.fo_samples import QUESTIONS
 from tests.packages import build_package
 from tests.slow_blob import SlowBlob
 from tests.world import wait_for
@@ -50,12 +50,6 @@ STARTS: dict[str, Callable[[FinanceOperationsTarget, str], str]] = {
     "ImportFromPackage": lambda target, execution_id: target.submit(execution_id=execution_id),
     "ExportToPackage": lambda target, execution_id: target.export(execution_id=execution_id),
 }
-
-
-# Shapes
-
-
-# Time
 
 
 # An id that is sent twice: what F&O does is documented nowhere
@@ -97,13 +91,6 @@ def test_imports_at_the_same_moment_fail_all_but_one_and_are_to_be_tried_again(
 
         assert are_refused
         assert len(list(filter(None, (call.result() for call in calls)))) == 1
-
-
-def test_an_export_waits_for_an_import_of_its_project(target: FinanceOperationsTarget) -> None:
-    target.submit()
-
-    with pytest.raises(ProjectBusy):
-        target.export()
 
 
 # Refusals: whose fault they are
@@ -182,20 +169,12 @@ def test_a_start_that_takes_longer_than_we_wait_may_still_come_to_pass(
     wait_for(lambda: target.is_known(execution_id))
 
 
-THROTTLED = {
-    "for so long": (faults.status(429, {"Retry-After": "17"}), 17.0),
-    "not saying for how long": (faults.status(429), 30.0),
-}
-
-
-@pytest.mark.parametrize(("fault", "wait_s"), THROTTLED.values(), ids=THROTTLED)
+@pytest.mark.parametrize(
+    ("fault", "wait_s"), [(faults.status(429, {"Retry-After": "17"}), 17.0), (faults.status(429), 30.0)]
+)
 @pytest.mark.parametrize("action", STARTS)
 def test_a_start_that_is_throttled_has_certainly_not_begun(
-    target: FinanceOperationsTarget,
-    fno: SimulatedFinanceOperations,
-    action: str,
-    fault: faults.Action,
-    wait_s: float,
+    target: FinanceOperationsTarget, fno: SimulatedFinanceOperations, action: str, fault: faults.Action, wait_s: float
 ) -> None:
     target.imported()
     fno.action_fault(action, fault)
@@ -205,19 +184,6 @@ def test_a_start_that_is_throttled_has_certainly_not_begun(
 
     assert type(caught.value) is TryAgain
     assert caught.value.retry_after_s == wait_s
-
-
-QUESTIONS: dict[str, Callable[[FinanceOperations, str], object]] = {
-    "GetAzureWriteUrl": lambda fno, _: fno.get_azure_write_url("a.zip"),
-    "GetExecutionSummaryStatus": lambda fno, execution_id: fno.execution_status(execution_id),
-    "GetExportedPackageUrl": lambda fno, execution_id: fno.exported_package_url(execution_id),
-    "GetExecutionSummaryPageUrl": lambda fno, execution_id: fno.execution_summary_page_url(execution_id),
-    "GetExecutionErrors": lambda fno, execution_id: fno.execution_errors(execution_id),
-    "GenerateImportTargetErrorKeysFile": lambda fno, execution_id: fno.generate_error_keys_file(execution_id, ENTITY),
-    "GetImportTargetErrorKeysFileUrl": lambda fno, execution_id: fno.error_keys_file_url(execution_id, ENTITY),
-    "GetImportStagingErrorFileUrl": lambda fno, execution_id: fno.staging_error_file_url(execution_id, ENTITY),
-    "DataManagementExecutionJobDetails": lambda fno, execution_id: fno.job_details(execution_id),
-}
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
@@ -284,11 +250,8 @@ def test_every_call_is_recorded_with_fos_activity_id(target: FinanceOperationsTa
         target.fno.job_details(execution_id)
 
     of_fno = [call for call in calls if call.service == "F&O"]
-    assert [call.operation for call in of_fno] == [
-        "GetAzureWriteUrl",
-        "ImportFromPackage",
-        "DataManagementExecutionJobDetails",
-    ]
+    operations = [call.operation for call in of_fno]
+    assert operations == ["GetAzureWriteUrl", "ImportFromPackage", "DataManagementExecutionJobDetails"]
     assert all(call.request_id and call.status == 200 for call in of_fno)
 
 

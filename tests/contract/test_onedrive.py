@@ -2,6 +2,7 @@
 
 import socket
 from contextlib import suppress
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import pytest
@@ -12,7 +13,7 @@ from local_cloud import faults
 from local_cloud.onedrive.quick_xor import QuickXor
 from shared.clients.blobs.errors import SasExpired
 from shared.clients.blobs.quick_xor_hash import QuickXorHash
-from shared.clients.blobs.read import open_package, read_chunks
+from shared.clients.blobs.read import open_package
 from shared.clients.graph.drive_item import DriveItem
 from shared.clients.graph.upload import UploadSession
 from shared.errors import (
@@ -62,9 +63,6 @@ def test_a_signed_in_user_has_a_drive_and_an_app_by_itself_has_none(graph: Simul
     assert graph.onedrive(drive="me/drive", token=FixedToken(user)).drive_id() == graph.simulator.drive_id
     with pytest.raises(NeedsPerson, match="me/drive"):
         graph.onedrive(drive="me/drive").drive_id()
-
-
-def test_a_drive_that_does_not_exist_needs_a_person(graph: SimulatedGraph) -> None:
     with pytest.raises(NeedsPerson, match="no drive"):
         graph.onedrive(drive="drives/b!another").drive_id()
 
@@ -102,10 +100,7 @@ def test_files_that_leave_while_they_are_listed_hide_none_of_the_others(
         target.put(f"USMF_{number}.zip")
     folder = target.subfolder()
 
-    seen = []
-    for item in target.onedrive.list_files(target.folder.item_id):
-        seen.append(item.name)
-        target.onedrive.move(item.item_id, to_folder_id=folder.item_id, name=item.name, etag=item.etag)
+    seen = [target.move(item, folder, item.name).name for item in target.onedrive.list_files(target.folder.item_id)]
 
     assert seen == [f"USMF_{number}.zip" for number in range(7)]
 
@@ -116,12 +111,12 @@ def test_a_listing_that_lags_shows_a_file_that_cannot_be_claimed_any_more(
     item, folder = target.put("USMF_1.zip"), target.subfolder()
     graph.clock.pass_by(60)
     graph.knobs.listing_lag_s = 30
-    target.onedrive.move(item.item_id, to_folder_id=folder.item_id, name="USMF_1 (mine).zip", etag=item.etag)
+    target.move(item, folder, "USMF_1 (mine).zip")
 
     (listed,) = target.onedrive.list_files(target.folder.item_id)
 
     with pytest.raises(ItemChanged):
-        target.onedrive.move(listed.item_id, to_folder_id=folder.item_id, name="USMF_1.zip", etag=item.etag)
+        target.move(replace(listed, etag=item.etag), folder)
 
 
 def test_a_file_without_a_hash_has_none(target: OneDriveTarget, graph: SimulatedGraph) -> None:
@@ -140,11 +135,11 @@ def test_a_file_that_someone_has_open_is_moved_when_it_is_closed(
     item, folder = target.put("USMF_1.zip"), target.subfolder()
     graph.knobs.locked = {"USMF_1.zip": shape}
     with pytest.raises(ItemLocked, match=r"USMF_1\.zip"):
-        target.onedrive.move(item.item_id, to_folder_id=folder.item_id, name="USMF_1.zip", etag=item.etag)
+        target.move(item, folder)
     assert target.names() == ["USMF_1.zip"]
 
     graph.knobs.locked = {}
-    target.onedrive.move(item.item_id, to_folder_id=folder.item_id, name="USMF_1.zip", etag=item.etag)
+    target.move(item, folder)
 
     assert target.names(folder) == ["USMF_1.zip"]
 
@@ -156,7 +151,7 @@ def test_a_version_that_changed_by_itself_after_an_upload_is_noticed(
     graph.fault("PATCH", "/items/", faults.status(412, body={"error": {"code": "resourceModified", "message": "x"}}))
 
     with pytest.raises(ItemChanged):
-        target.onedrive.move(item.item_id, to_folder_id=folder.item_id, name="USMF_1.zip", etag=item.etag)
+        target.move(item, folder)
 
 
 # Libraries and sites with rules of their own
@@ -232,9 +227,7 @@ def test_a_small_upload_whose_answer_was_lost_says_so_and_is_found_by_its_name(
 def test_a_small_upload_that_replaces_is_sent_again_by_itself(target: OneDriveTarget, graph: SimulatedGraph) -> None:
     graph.fault("PUT", "/content", faults.lost_after())
 
-    item = target.onedrive.upload_small(target.folder.item_id, "USMF_1.report.txt", b"report", replace=True)
-
-    assert target.content(item.item_id) == b"report"
+    assert target.content(target.replace("USMF_1.report.txt", b"report").item_id) == b"report"
 
 
 # Upload sessions
@@ -299,15 +292,8 @@ def test_of_a_chunk_that_broke_off_only_the_rest_is_sent(
 
     assert item is not None
     assert target.content(item.item_id) == THREE_CHUNKS
-
-
-def test_a_chunk_that_broke_off_where_it_cannot_be_gone_on_with_begins_the_upload_anew(
-    target: OneDriveTarget, graph: SimulatedGraph
-) -> None:
-    graph.knobs.keep_cut_chunks = True
-    with open_session(target) as session:
+    with open_session(target, "USMF_2.zip") as session:  # where it cannot be gone on with, the upload begins anew
         send_and_break_off(graph, session, THREE_CHUNKS[: 2 * UNIT], sent_bytes=100_001)
-
         with pytest.raises(TryAgain, match="starts over"):
             session.put(0, THREE_CHUNKS[: 2 * UNIT])
 
@@ -347,17 +333,11 @@ def test_a_session_whose_key_has_run_out_begins_the_upload_anew(target: OneDrive
 
 
 # What OneDrive answered in https://github.com/home-assistant/core/issues/137098
-BUSY = {
-    "error": {
-        "code": "resourceModified",
-        "message": "Optimistic concurrency failure during fragmented upload.",
-        "innerError": {"request-id": "0"},
-    }
-}
+_WORDS = "Optimistic concurrency failure during fragmented upload."
+BUSY = {"error": {"code": "resourceModified", "message": _WORDS, "innerError": {"request-id": "0"}}}
 
 
-@pytest.mark.parametrize("nth", [1, 2])
-@pytest.mark.parametrize("is_taken", [True, False], ids=["it was taken", "it was not"])
+@pytest.mark.parametrize(("nth", "is_taken"), [(1, True), (2, True), (1, False), (2, False), (3, False)])
 def test_an_upload_goes_on_from_where_it_is_after_a_409_that_passes(
     target: OneDriveTarget, graph: SimulatedGraph, nth: int, is_taken: bool
 ) -> None:
@@ -368,12 +348,6 @@ def test_an_upload_goes_on_from_where_it_is_after_a_409_that_passes(
     assert target.content(item.item_id) == THREE_CHUNKS
     assert graph.statuses("PUT", "").count(409) == 1
     assert graph.statuses("POST", "createUploadSession") == [200]
-
-
-def test_a_last_chunk_that_such_a_409_has_kept_out_is_sent_again(target: OneDriveTarget, graph: SimulatedGraph) -> None:
-    graph.content_fault("PUT", faults.status(409, body=BUSY), nth=3)
-
-    assert target.content(target.upload("USMF_1.zip", THREE_CHUNKS).item_id) == THREE_CHUNKS
 
 
 def test_a_session_that_stays_busy_is_given_up_and_its_name_is_not_taken(
@@ -406,14 +380,13 @@ def test_an_upload_that_replaces_meets_a_busy_file_and_not_a_taken_name(
     graph.fault("PUT", "/content", faults.status(409, body=BUSY))
 
     with pytest.raises(TryAgain, match="busy") as caught:
-        target.onedrive.upload_small(target.folder.item_id, "USMF_1.report.txt", b"report", replace=True)
+        target.replace("USMF_1.report.txt", b"report")
 
     assert not isinstance(caught.value, NameTaken)
-    item = target.onedrive.upload_small(target.folder.item_id, "USMF_1.report.txt", b"report", replace=True)
-    assert target.content(item.item_id) == b"report"
+    assert target.content(target.replace("USMF_1.report.txt", b"report").item_id) == b"report"
 
 
-def test_a_second_upload_of_one_name_waits_for_the_first(target: OneDriveTarget) -> None:
+def test_a_second_upload_of_one_name_waits_for_the_first(target: OneDriveTarget, graph: SimulatedGraph) -> None:
     first = open_session(target)
 
     with pytest.raises(NameTaken):
@@ -421,12 +394,8 @@ def test_a_second_upload_of_one_name_waits_for_the_first(target: OneDriveTarget)
     first.cancel()
 
     open_session(target).cancel()
-
-
-def test_a_clash_may_be_told_when_a_session_is_opened(target: OneDriveTarget, graph: SimulatedGraph) -> None:
-    graph.knobs.conflict_at_create = True
+    graph.knobs.conflict_at_create = True  # the clash may be told when a session is opened
     target.put("USMF_1.zip")
-
     with pytest.raises(NameTaken):
         open_session(target)
 
@@ -462,11 +431,10 @@ def test_a_server_that_does_not_know_ranges_is_read_rightly(target: OneDriveTarg
 def test_a_download_address_that_has_expired_is_asked_for_anew(target: OneDriveTarget, graph: SimulatedGraph) -> None:
     graph.knobs.download_url_life_s = 60.0
     item = target.onedrive.get(target.put("USMF_1.zip", b"content").item_id)
-    assert item.download_url is not None
     graph.clock.pass_by(61)
 
     with pytest.raises(SasExpired):
-        b"".join(read_chunks(item.download_url, target.downloads, item.size_bytes))
+        target.read(item)
 
     assert target.content(item.item_id) == b"content"
 
@@ -474,19 +442,17 @@ def test_a_download_address_that_has_expired_is_asked_for_anew(target: OneDriveT
 def test_a_download_that_is_cut_off_is_damaged_and_not_believed(target: OneDriveTarget, graph: SimulatedGraph) -> None:
     item = target.onedrive.get(target.put("USMF_1.zip", THREE_CHUNKS).item_id)
     graph.content_fault("GET", faults.cut_body())
-    assert item.download_url is not None
 
     with pytest.raises(DataDamaged):
-        b"".join(read_chunks(item.download_url, target.downloads, item.size_bytes))
+        target.read(item)
 
 
 def test_a_file_that_was_replaced_since_it_was_looked_at_is_damaged(target: OneDriveTarget) -> None:
     item = target.onedrive.get(target.put("USMF_1.zip", b"content").item_id)
-    target.onedrive.upload_small(target.folder.item_id, "USMF_1.zip", b"other content", replace=True)
-    assert item.download_url is not None
+    target.replace("USMF_1.zip", b"other content")
 
     with pytest.raises(DataDamaged):
-        b"".join(read_chunks(item.download_url, target.downloads, item.size_bytes))
+        target.read(item)
 
 
 def test_content_without_a_download_address_is_had_by_its_own_address_and_without_a_token(
@@ -499,7 +465,7 @@ def test_content_without_a_download_address_is_had_by_its_own_address_and_withou
 
     url = target.onedrive.content_url(item.item_id)
 
-    assert b"".join(read_chunks(url, target.downloads, item.size_bytes)) == b"content"
+    assert target.read(replace(item, download_url=url)) == b"content"
     assert [(call.service, call.status) for call in graph.faults.calls] == [("graph", 302), ("graph-content", 200)]
     assert "tempauth" not in f"{url!r} {url}"
 
@@ -526,19 +492,7 @@ def test_what_the_app_has_written_into_a_library_with_check_out_is_checked_in(
     assert not target.onedrive.check_in(item.item_id)
 
 
-def test_what_is_not_checked_out_is_not_checked_in(target: OneDriveTarget, graph: SimulatedGraph) -> None:
-    item = target.put("USMF_1.zip")
-
-    assert not target.onedrive.check_in(item.item_id)
-
-    assert graph.statuses("POST", "/checkin") == []
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [faults.lost_after(), faults.status(504, handled=True), faults.reset_before()],
-    ids=["lost", "504", "reset"],
-)
+@pytest.mark.parametrize("fault", [faults.lost_after(), faults.status(504, handled=True), faults.reset_before()])
 def test_a_check_in_whose_answer_was_lost_is_done_all_the_same(
     target: OneDriveTarget, graph: SimulatedGraph, fault: faults.Action
 ) -> None:
@@ -551,8 +505,12 @@ def test_a_check_in_whose_answer_was_lost_is_done_all_the_same(
     assert level(graph, item) == "published"
 
 
-def test_what_a_person_has_checked_out_is_left_to_the_person(target: OneDriveTarget, graph: SimulatedGraph) -> None:
+def test_what_a_person_or_nobody_has_checked_out_is_not_checked_in(
+    target: OneDriveTarget, graph: SimulatedGraph
+) -> None:
     item = target.put("USMF_1.zip")
+    assert not target.onedrive.check_in(item.item_id)
+    assert graph.statuses("POST", "/checkin") == []
     graph.knobs.checked_out = ("USMF_1.zip",)
 
     with pytest.raises(ItemLocked, match="checked out"):

@@ -52,13 +52,14 @@ def created(reservations: Reservations, run_id: str = "0123456789ab", *, name: s
 # Taken by one
 
 
-def test_a_reservation_is_read_as_it_was_taken(reservations: Reservations) -> None:
+def test_a_reservation_is_read_as_it_was_taken(reservations: Reservations, store: RunStore) -> None:
     assert reservations.read(ENVIRONMENT, NAME) is None
 
     taken = created(reservations)
 
     assert reservations.read(ENVIRONMENT, NAME) == taken == a_reservation()
     assert reservations.read(ENVIRONMENT.upper(), NAME) == taken
+    assert (store.open_lanes().rows, store.open_places()) == ([], [])  # it is not taken for a run
     assert reservations.read("https://other.operations.dynamics.com", NAME) is None
 
 
@@ -122,12 +123,8 @@ def test_one_listing_tells_who_has_each_name(reservations: Reservations, monkeyp
         asked = spied_on(patched)
         holders = reservations.holders()
 
-    assert holders == {
-        place_of("project:a"): "0123456789ab",
-        place_of("project:b"): "ba9876543210",
-        place_of("project:c"): "",
-        place_of("project:d"): "dddddddddddd",
-    }
+    expected = {"a": "0123456789ab", "b": "ba9876543210", "c": "", "d": "dddddddddddd"}
+    assert holders == {place_of(f"project:{letter}"): holder for letter, holder in expected.items()}
     assert len(asked) == 1
     assert reservations.read_at(place_of("project:c")) == free
 
@@ -137,12 +134,6 @@ def test_the_place_of_a_reservation_that_is_gone_leads_to_nothing(reservations: 
 
     assert reservations.read_at(place_of()) is None
     assert reservations.holders() == {}
-
-
-def test_a_reservation_is_not_taken_for_a_run(reservations: Reservations, store: RunStore) -> None:
-    created(reservations)
-
-    assert (store.open_lanes().rows, store.open_places()) == ([], [])
 
 
 # Damage

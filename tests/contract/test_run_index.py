@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import pytest
 from azure.storage.blob import ContainerClient
@@ -80,11 +81,11 @@ def test_the_newest_ended_runs_cost_the_same_calls_however_many_there_are(
             asked = spied_on(patched)
             rows = next(index.ended_rows(TODAY, at_once=3))
         assert len(rows.rows) == 3
-        costs.append(
-            [(request.method, "comp=list&prefix=ended%2F2026%2F11%2F02%2F" in str(request.url)) for request in asked]
-        )
+        costs += [
+            (request.method, "comp=list&prefix=ended%2F2026%2F11%2F02%2F" in str(request.url)) for request in asked
+        ]
 
-    assert costs == [[("GET", True)]] * 2
+    assert costs == [("GET", True)] * 2
 
 
 HOSTILE = "<script>\"'&  two  spaces\tGröße 😀 \u202e"
@@ -93,18 +94,9 @@ HOSTILE = "<script>\"'&  two  spaces\tGröße 😀 \u202e"
 def test_a_row_tells_of_an_open_run_what_its_record_tells(store: RunStore, index: RunIndex) -> None:
     run = a_run()
     store.create(run)
-    submission = Submission(execution_id="Project-1", chosen=NOW)
-    changed = replace(
-        head(store),
-        file=replace(run.file, name=HOSTILE),
-        company="USMF",
-        data_project=HOSTILE,
-        submissions=(submission,),
-        problem=Problem(text=HOSTILE, since=NOW),
-        due=NOW + MINUTE,
-        state=State.EXECUTING,
-    )
-    store.save(changed)
+    changed = replace(head(store), company="USMF", data_project=HOSTILE, due=NOW + MINUTE, state=State.EXECUTING)
+    changed = replace(changed, file=replace(run.file, name=HOSTILE), problem=Problem(text=HOSTILE, since=NOW))
+    store.save(replace(changed, submissions=(Submission(execution_id="Project-1", chosen=NOW),)))
 
     (row,) = index.open_rows()
 
@@ -120,17 +112,9 @@ def test_a_row_tells_of_an_open_run_what_its_record_tells(store: RunStore, index
 
 def test_the_longest_texts_fit_into_a_row(store: RunStore, index: RunIndex) -> None:
     longest = "😀" * 4_000
-    over = end_one(
-        store,
-        NOW,
-        Outcome.FAILED,
-        file=FileFacts(name=longest),
-        flow_name=longest,
-        data_project=longest,
-        company=longest,
-        reason=longest,
-        submissions=(Submission(execution_id=longest, chosen=NOW),),
-    )
+    texts: dict[str, Any] = dict.fromkeys(("flow_name", "data_project", "company", "reason"), longest)
+    submission = Submission(execution_id=longest, chosen=NOW)
+    over = end_one(store, NOW, Outcome.FAILED, file=FileFacts(name=longest), submissions=(submission,), **texts)
 
     (row,) = ended_rows(index)
 
@@ -155,11 +139,10 @@ def test_a_run_is_found_by_its_address_while_it_is_open_and_when_it_has_ended(st
 def test_the_address_of_an_open_run_stays_good_after_its_end(store: RunStore) -> None:
     store.create(a_run(key="item"))
     first = head(store)
-    address = address_of(first)
     store.end(replace(first, ended=NOW, outcome=Outcome.SUCCEEDED))
-    store.create(a_run(key="item"))  # the same file in the same place, once more
+    assert store.create(a_run(key="item"))  # the same file in the same place, once more
 
-    found = store.run_at(address)
+    found = store.run_at(address_of(first))
 
     assert found is not None
     assert (found.run_id, found.ended) == (first.run_id, NOW)

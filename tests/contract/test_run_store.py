@@ -148,11 +148,8 @@ def test_all_files_of_one_second_are_listed_before_one_of_them_is_next(
 ) -> None:
     """The first by name goes first, and that may be the last that a listing tells of."""
     monkeypatch.setattr(run_store, "REST_LISTED", 2)
-    for number in range(7):
-        put(store, number, second=1)
-    put(store, 7, second=2)
-    put(store, 8, second=3)
-    put(store, 9, second=4)
+    for number, second in enumerate([1] * 7 + [2, 3, 4]):
+        put(store, number, second=second)
     asked = spied_on(monkeypatch)
 
     lane = store.lane("in-1")
@@ -308,14 +305,6 @@ def test_a_run_whose_worker_died_between_the_two_writes_of_its_end_is_ended_agai
     assert names(container, "open/") == []
 
 
-def test_a_file_whose_run_has_ended_can_have_another_one(store: RunStore, container: ContainerClient) -> None:
-    for _ in range(2):
-        assert store.create(a_run(key="item"))
-        store.end(head(store))
-
-    assert len(names(container, "ended/")) == 2
-
-
 # Pauses
 
 
@@ -335,17 +324,11 @@ def test_a_paused_lane_says_so_to_whoever_lists_it(store: RunStore, index: RunIn
     assert [row.lane for row in index.open_rows()] == ["in-1", "in-2"]
     assert index.open_rows_and_pauses()[1] == [a_pause()]
     assert head(store, "in-2").lane == "in-2"
-    store.resume_lane("in-1")
-    assert not store.lane("in-1").is_paused
-    assert store.open_lanes().paused == frozenset()
-
-
-def test_a_lane_is_paused_by_the_first_who_asks_and_resumed_once(store: RunStore) -> None:
-    store.pause_lane(a_pause())
-
     assert store.pause_lane(a_pause(by="ben")) == a_pause()
     assert [store.resume_lane("in-1"), store.resume_lane("in-1")] == [True, False]
     assert store.pause_of("in-1") is None
+    assert not store.lane("in-1").is_paused
+    assert store.open_lanes().paused == frozenset()
 
 
 @pytest.mark.parametrize("metadata", [{}, {"pause": "%7B"}, {"pause": "[]"}], ids=["nothing", "no JSON", "no object"])
@@ -513,9 +496,8 @@ def test_a_row_with_words_that_this_version_does_not_know_is_shown_as_damaged_be
     store: RunStore, index: RunIndex, container: ContainerClient, row: str
 ) -> None:
     run, other = put(store, 0), put(store, 1)
-    known = json.loads(
-        unquote(container.get_blob_client(open_name(run.lane, run.sort_key)).get_blob_properties().metadata["row"])
-    )
+    blob = container.get_blob_client(open_name(run.lane, run.sort_key))
+    known = json.loads(unquote(blob.get_blob_properties().metadata["row"]))
     changed = {name: value for name, value in (known | json.loads(row)).items() if value is not None}
     break_metadata(container, run, row=quote(json.dumps(changed)))
 
@@ -558,23 +540,15 @@ def test_a_record_of_a_state_that_this_version_does_not_know_is_damaged_and_says
     assert (shown.damage, shown.file_name) == (row.damage, "USMF_Customers_001.zip")
 
 
-def test_a_state_that_an_older_version_has_saved_is_known(
+def test_metadata_that_an_older_version_has_saved_are_known(
     store: RunStore, index: RunIndex, container: ContainerClient
 ) -> None:
-    run = put(store, 0, state=State.CLAIMED)
-    break_metadata(container, run, state="uploaded")
+    break_metadata(container, put(store, 0, state=State.CLAIMED), state="uploaded", due="2026-11-02T08:31:00")
 
     (row,) = store.lane("in-1").rows
 
-    assert (row.state, row.damage) == (State.CLAIMED, "")
+    assert (row.state, row.damage, row.due) == (State.CLAIMED, "", datetime(2026, 11, 2, 8, 31, tzinfo=UTC))
     assert [each.state for each in index.open_rows()] == [State.CLAIMED]
-
-
-def test_a_due_time_without_a_zone_is_taken_for_utc(store: RunStore, container: ContainerClient) -> None:
-    run = put(store, 0)
-    break_metadata(container, run, due="2026-11-02T08:31:00")
-
-    assert store.lane("in-1").rows[0].due == datetime(2026, 11, 2, 8, 31, tzinfo=UTC)
 
 
 BROKEN = {
@@ -640,11 +614,15 @@ def test_a_damaged_record_is_copied_before_it_is_deleted(
     assert names(container, "") == [f"damaged/in-1/{run.sort_key}"]
 
 
-def test_a_record_that_can_be_read_is_not_put_aside(store: RunStore, container: ContainerClient) -> None:
+def test_a_record_that_can_be_read_and_what_is_none_are_not_put_aside(
+    store: RunStore, container: ContainerClient
+) -> None:
     run = put(store, 0)
 
     with pytest.raises(ValueError, match="can be read"):
         store.put_aside(address_of(run))
+    for address in ("", "nonsense", "1793608200123-0123456789ab", "0000000000000-000000000000-AAAA"):
+        assert store.put_aside(address) == ""
 
     assert names(container, "") == [open_name(run.lane, run.sort_key)]
 
@@ -667,14 +645,6 @@ def test_a_record_that_was_written_while_it_was_put_aside_stays(
             store.put_aside(address_of(run))
 
     assert head(store) == run
-
-
-@pytest.mark.parametrize("address", ["", "nonsense", "1793608200123-0123456789ab", "0000000000000-000000000000-AAAA"])
-def test_what_is_no_open_record_is_not_put_aside(store: RunStore, container: ContainerClient, address: str) -> None:
-    put(store, 0)
-
-    assert store.put_aside(address) == ""
-    assert len(names(container, "open/")) == 1
 
 
 def test_an_ended_run_whose_metadata_are_missing_is_listed_by_what_its_name_tells(

@@ -35,7 +35,7 @@ from shared.imports.package import PackageFacts, check_package, company_of
 from shared.runs.run import LONGEST_NAME, name_with
 from shared.scan.notification import BadNotification, parse_notification, read_notifications, validation_token
 from shared.secret import Secret, SecretUrl, redacted
-from tests.packages import build_package
+from tests.packages import Counted, build_package
 
 NOW = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
 STATE = Secret("only-graph-and-we-know-this")
@@ -115,17 +115,6 @@ def test_what_is_sent_back_is_what_came_and_cannot_break_a_line(params: Mapping[
 # -- packages
 
 
-class Counted(io.BytesIO):
-    """A file that counts what is read of it."""
-
-    read_bytes = 0
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        content = super().read(size)
-        self.read_bytes += len(content)
-        return content
-
-
 def checked(content: bytes) -> None:
     """Check a package twice: the same comes of it, in words or in facts that hold."""
     outcomes: list[PackageFacts | str] = []
@@ -188,10 +177,7 @@ def _document(draw: st.DrawFn) -> bytes:
     return text.encode(draw(st.sampled_from(["utf-8", "utf-16", "utf-16-le", "utf-32", "utf-8-sig"])), "replace")
 
 
-@given(
-    st.dictionaries(_ENTRY_NAME, _document() | st.binary(max_size=30), max_size=4),
-    st.booleans(),
-)
+@given(st.dictionaries(_ENTRY_NAME, _document() | st.binary(max_size=30), max_size=4), st.booleans())
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_a_zip_of_anything_is_a_package_or_is_refused_in_words(entries: Mapping[str, bytes], nearly: bool) -> None:
     buffer = io.BytesIO()
@@ -264,11 +250,10 @@ def test_a_name_that_is_sent_to_onedrive_means_itself_and_nothing_else(name: str
     assert set(encoded).isdisjoint("/:?#\\ ")
 
 
-@given(
-    st.text(
-        alphabet=st.sampled_from("ab/\\. ~:?*_\u00e4\0\u202e") | st.characters(exclude_categories=["Cs"]), max_size=60
-    )
-)
+_LETTERS = st.sampled_from("ab/\\. ~:?*_\u00e4\0\u202e") | st.characters(exclude_categories=["Cs"])
+
+
+@given(st.text(alphabet=_LETTERS, max_size=60))
 def test_a_folder_is_read_once_and_for_all(text: str) -> None:
     try:
         folder = parse_folder(text)
@@ -306,7 +291,6 @@ def test_a_wait_until_a_date_is_measured_by_the_services_own_clock(wait_s: int, 
         "Retry-After": format_datetime(date + timedelta(seconds=wait_s), usegmt=True),
         "Date": format_datetime(date, usegmt=True),
     }
-
     assert retry_after_s(headers, now=NOW) == wait_s
     assert retry_after_s({"Retry-After": str(wait_s)}, now=NOW) == wait_s
 
@@ -364,24 +348,17 @@ _BLANKS = st.integers(0, 300).map(lambda count: " " * count)
 _ROW_TEXT = (
     st.text(max_size=30) | st.sampled_from(['"', '","Field":"', "},{", '{"RecordId":', "\\", "]", "}]"]) | _BLANKS
 )
-_LIST = st.lists(
-    st.builds(
-        '{{"RecordId":"{}","Field":"{}","ErrorMessage":"{}"}}'.format,
-        _ROW_TEXT,
-        _ROW_TEXT,
-        st.lists(_ROW_TEXT, max_size=4).map("".join),
-    ),
-    max_size=4,
-).map(lambda rows: f"[{','.join(rows)}]")
+_ROW = '{{"RecordId":"{}","Field":"{}","ErrorMessage":"{}"}}'.format
+_ROWS = st.builds(_ROW, _ROW_TEXT, _ROW_TEXT, st.lists(_ROW_TEXT, max_size=4).map("".join))
+_LIST = st.lists(_ROWS, max_size=4).map(lambda rows: f"[{','.join(rows)}]")
 
 
 @given(_LIST | st.text(max_size=200) | json_of(["RecordId", "Field", "ErrorMessage"], ["x"]))
 def test_row_errors_are_rows_of_one_line_that_mean_the_same_when_read_again(value: object) -> None:
     errors = parse_execution_errors(value)
 
-    assert all(
-        text == " ".join(text.split()) for row in errors.rows for text in (row.record_id, row.field, row.message)
-    )
+    for row in errors.rows:
+        assert all(text == " ".join(text.split()) for text in (row.record_id, row.field, row.message))
     json.dumps([row.message for row in errors.rows], ensure_ascii=False).encode()
     again = [{"RecordId": row.record_id, "Field": row.field, "ErrorMessage": row.message} for row in errors.rows]
     assert parse_execution_errors(json.dumps(again)).rows == errors.rows
@@ -460,10 +437,8 @@ def test_a_key_in_a_text_is_taken_out_once_and_for_all(text: str) -> None:
 # -- settings
 
 _FLOW_WORDS = ["Input", "customers", "USMF", "https://contoso.operations.dynamics.com", "me/drive", "true", "/"]
-_FLOW_KEYS = [
-    *("imports", "exports", "name", "inputFolder", "errorFolder", "dataProject", "company", "everySeconds"),
-    "drive",
-]
+_FLOW_KEYS = ["imports", "exports", "name", "inputFolder", "errorFolder", "dataProject", "company", "everySeconds"]
+_FLOW_KEYS += ["drive"]
 
 
 @given(json_of(_FLOW_KEYS, _FLOW_WORDS).map(json.dumps) | st.text(max_size=40))
@@ -472,9 +447,7 @@ def test_integrations_are_flows_or_a_list_of_what_is_wrong(text: str) -> None:
 
     if not isinstance(outcome, Flows):
         assert outcome
-        assert all(
-            problem.setting.startswith("INTEGRATIONS") and problem.wrong.endswith((".", "?")) for problem in outcome
-        )
+        assert all(each.setting.startswith("INTEGRATIONS") and each.wrong.endswith((".", "?")) for each in outcome)
         return
     assert outcome.all
 

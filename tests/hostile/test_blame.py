@@ -27,10 +27,8 @@ NO_ANSWERS: Final = {"packed": "how one endless body comes", "url": "what is ask
 
 
 def action_failed(reason: str) -> dict[str, object]:
-    words = (
-        f"Exception occurred while executing action ImportFromPackage on Entity DataManagementDefinitionGroup: {reason}"
-    )
-    return {"error": {"code": "", "message": "An error has occurred.", "innererror": {"message": words}}}
+    words = "Exception occurred while executing action ImportFromPackage on Entity DataManagementDefinitionGroup: "
+    return {"error": {"code": "", "message": "An error has occurred.", "innererror": {"message": words + reason}}}
 
 
 def of_graph(code: str, message: str) -> dict[str, object]:
@@ -63,9 +61,7 @@ TROUBLE: AnswerTable[object] = AnswerTable(
         "no right to an entity": action_failed("The user is not authorized to import the entity Currencies."),
         "a staging table that is missing": action_failed("The staging table of the entity Currencies does not exist."),
         "a required column": of_graph("invalidRequest", "List data validation failed."),
-        "a required column, at an upload": of_graph(
-            "invalidRequest", "One of the provided arguments is not acceptable."
-        ),
+        "a required column, sent": of_graph("invalidRequest", "One of the provided arguments is not acceptable."),
         "a name, in words only": of_graph("invalidRequest", "The provided name cannot contain any illegal characters."),
         "a hold": of_graph("accessDenied", "it's possible that it's on hold"),
         "a library that wants check-out": of_graph("notAllowed", "The file must be checked out first."),
@@ -101,9 +97,8 @@ class Clients:
         )
 
     def export(self) -> object:
-        return self.fo.export_to_package(
-            data_project="Assets", package_name="x", execution_id="x-1", legal_entity="USMF"
-        )
+        ids = {"data_project": "Assets", "execution_id": "x-1", "legal_entity": "USMF"}
+        return self.fo.export_to_package(package_name="x", **ids)
 
     def read_package(self) -> object:
         with open_package(self.url, 5, self.plain) as opened:
@@ -211,11 +206,9 @@ def test_every_answer_of_the_suite_stands_in_a_table_that_is_tried() -> None:
 
 def answers_in(module: Any) -> Iterator[tuple[str, str, object]]:
     """Yield where a test of the module takes answers from: test, names of the parameters, their values."""
-    for name, test in vars(module).items():
-        if not name.startswith("test_"):
-            continue
+    for name, test in inspect.getmembers(module, inspect.isfunction):
         for mark in getattr(test, "pytestmark", []):
-            if mark.name == "parametrize":
+            if name.startswith("test_") and mark.name == "parametrize":
                 names, values = mark.args
                 if "answers" in inspect.signature(test).parameters or holds_answers(values):
                     yield f"{module.__name__}::{name}", names, values

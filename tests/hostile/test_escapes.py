@@ -83,18 +83,12 @@ def server() -> Iterator[AnsweringServer]:
         yield server
 
 
+letters = escapes.whole_text  # what must be left of a text wherever there is room for it
+
+
 def is_whole(text: str) -> bool:
     """Return whether UTF-8 can carry it."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def letters(text: str) -> str:
-    """Return what must be left of a text wherever there is room for it."""
-    return escapes.whole_text(text)
+    return text.encode(errors="replace").decode() == text
 
 
 # -- HTTP
@@ -109,10 +103,9 @@ def test_it_is_one_value_of_a_header_and_nothing_else(text: str, server: Answeri
     asked = server.asked[-1]
     assert "x-injected" not in asked.headers
     value = asked.headers["client-request-id"]
-    assert value
     assert value.isascii()
     assert value.isprintable()
-    assert len(value) <= 256
+    assert 0 < len(value) <= 256
     assert escapes.header_value(escapes.header_value("Import-1")) == "Import-1"
 
 
@@ -173,7 +166,7 @@ def a_run(text: str, key: str) -> Run:
         entities=(text,),
         submissions=(Submission(execution_id=text, chosen=NOW),),
         reason=text,
-        failed_rows=(FailedRow(record_id=text, field=text, message=text),),
+        failed_rows=(a_row(text),),
         problem=Problem(text=text, since=NOW),
         held=Held(since=NOW, text=text, refusal=text),
     )
@@ -212,13 +205,7 @@ def test_it_is_kept_in_records_names_and_metadata_of_blobs(text: str, container:
 
 def test_it_is_kept_in_records_of_alerts_and_reservations(text: str, container: ContainerClient) -> None:
     outbox = Outbox(BlobContainer(container))
-    alert = an_alert(
-        title=text,
-        text=text,
-        file_name=text,
-        flow_name=text,
-        rows=(a_row(text),),
-    )
+    alert = an_alert(title=text, text=text, file_name=text, flow_name=text, rows=(a_row(text),))
 
     assert outbox.put(alert)
 
@@ -258,8 +245,7 @@ def test_it_is_the_subject_and_the_text_of_a_mail(text: str, server: AnsweringSe
     assert asked.path.count("/") == 4
     mail = json.loads(asked.body)["message"]
     assert len(mail["subject"]) <= 255
-    assert "\n" not in mail["subject"]
-    assert "\r" not in mail["subject"]
+    assert not set(mail["subject"]) & set("\r\n")
     assert "\0" not in asked.body.decode() + mail["subject"] + mail["body"]["content"]
     written = email.message.EmailMessage()
     written["Subject"] = mail["subject"]  # raises for a line break
@@ -294,33 +280,27 @@ def test_it_is_no_formula_in_a_csv_whatever_the_list_separator_is(text: str, del
 
 
 class Texts(HTMLParser):
-    """Collects the tags and the texts of a page."""
+    """Collects the tags and the links of a page."""
 
     def __init__(self) -> None:
         super().__init__()
         self.tags: list[str] = []
-        self.texts: list[str] = []
         self.links: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.links += [value or "" for name, value in attrs if name == "href"]
 
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-
 
 def test_it_is_text_in_a_page_and_in_its_json(text: str) -> None:
     shown = PageRequest(query={"text": text, "code": text}, user=text)
     view = run_view.view_run(a_run(text, "key"), None)
 
-    page, harmless = (
-        pages.run_page(each, PageRequest(query={}))
-        for each in (view, run_view.view_run(a_run("harmless", "key"), None))
-    )
+    harmless = run_view.view_run(a_run("harmless", "key"), None)
+    page, plain_page = (pages.run_page(each, PageRequest(query={})) for each in (view, harmless))
     content, plain = Texts(), Texts()
     content.feed(page.body)
-    plain.feed(harmless.body)
+    plain.feed(plain_page.body)
 
     assert "\0" not in page.body
     assert page.body.encode()
@@ -355,7 +335,6 @@ def test_json_that_holds_half_a_character_or_nests_by_the_thousand_is_refused_as
 
 
 def test_half_a_character_in_a_services_answer_is_mended_and_the_rest_is_read() -> None:
-    assert escapes.read_json(b'{"a": "x\\ud800", "b": "\\ud83d\\ude00"}', mend=True) == {
-        "a": "x\N{REPLACEMENT CHARACTER}",
-        "b": "😀",
-    }
+    read = escapes.read_json(b'{"a": "x\\ud800", "b": "\\ud83d\\ude00"}', mend=True)
+
+    assert read == {"a": "x\N{REPLACEMENT CHARACTER}", "b": "😀"}

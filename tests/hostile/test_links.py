@@ -102,13 +102,11 @@ def test_an_address_that_two_readers_could_take_for_two_hosts_is_not_that_of_gra
     assert not is_at(url, "https://graph.microsoft.com/v1.0")
 
 
-@pytest.mark.parametrize(
-    "url",
-    ["https://graph.microsoft.com/v1.0/x?y=a@b", "HTTPS://Graph.Microsoft.com:443/x", "https://graph.microsoft.com"],
-)
-def test_case_and_the_usual_port_make_no_other_origin(url: str) -> None:
-    assert is_at(url, "https://graph.microsoft.com/v1.0")
-    assert origin_of(url) == "https://graph.microsoft.com:443"
+def test_case_and_the_usual_port_make_no_other_origin() -> None:
+    graph = "https://graph.microsoft.com"
+    for url in (f"{graph}/v1.0/x?y=a@b", "HTTPS://Graph.Microsoft.com:443/x", graph):
+        assert is_at(url, f"{graph}/v1.0")
+        assert origin_of(url) == f"{graph}:443"
 
 
 def test_blanks_behind_the_host_of_a_link_with_a_key_are_encoded_and_in_a_host_there_are_none() -> None:

@@ -25,8 +25,16 @@ def settings_of(folder: Path, changes: Mapping[str, str]) -> Settings:
     return read_settings({**GOOD, **changes}, app_folder=folder)
 
 
+INPUT = "Customers/Input"
+TWO_FOLDERS = '{"imports": [{"name": "a", "inputFolder": "A", "inputFolder": "B"}]}'
+NO_INTERVAL = ("exports[0].everySeconds must be a whole number of seconds", "Example: 3600")
+NOT_RESOLVED = "is a Key Vault reference that Azure could not resolve. Let the app's identity read it"
+OUTSIDE = "Use a folder outside it"
+WITH_PASSWORD = f"https://me:{SECRET}@contoso.operations.dynamics.com"
+
+
 def an_import(**changes: object) -> dict[str, object]:
-    return {"name": "customers", "inputFolder": "Customers/Input", **changes}
+    return {"name": "customers", "inputFolder": INPUT, **changes}
 
 
 def an_export_every(seconds: str) -> str:
@@ -35,6 +43,13 @@ def an_export_every(seconds: str) -> str:
 
 def imports(*flows: object) -> str:
     return json.dumps({"imports": list(flows)})
+
+
+def of_one_import(key: str, value: object, wrong: str, to_do: str = "Example:") -> dict[str, tuple[str, str, str]]:
+    """Return the case of an import with this under that key."""
+    case = f"{key[:20]}: {str(value)[:40]!a}"
+    place = f"imports[0].{key} " if len(key) < 100 else ""
+    return {case: (imports(an_import(**{key: value})), place + wrong, to_do)}
 
 
 # INTEGRATIONS -> where and what is wrong, what to do
@@ -48,87 +63,32 @@ INTEGRATIONS: dict[str, tuple[str, str, str]] = {
     "flows that are null": ('{"imports": null}', "INTEGRATIONS, imports must be a list", "Example: {"),
     "flows that are an object": ('{"imports": {}}', "INTEGRATIONS, imports must be a list", "Example: {"),
     "a flow that is text": ('{"imports": ["x"]}', "INTEGRATIONS, imports[0] must be an object", "Example: {"),
-    "the imports named twice": (
-        f'{{"imports": [{json.dumps(an_import())}], "imports": []}}',
-        "INTEGRATIONS names 'imports' twice",
-        "Remove one",
-    ),
-    "a folder named twice": (
-        '{"imports": [{"name": "a", "inputFolder": "A", "inputFolder": "B"}]}',
-        "INTEGRATIONS names 'inputFolder' twice",
-        "Remove one",
-    ),
-    "a misspelt key": (
-        imports(an_import(inputFoldr="x")),
-        "imports[0].inputFoldr is unknown",
-        "Did you mean inputFolder",
-    ),
-    "a key of ten thousand letters": (imports(an_import(**{"x" * 10_000: 1})), "is unknown", "Known keys: name"),
+    "the imports named twice": ('{"imports": [], "imports": []}', "INTEGRATIONS names 'imports' twice", "Remove one"),
+    "a folder named twice": (TWO_FOLDERS, "INTEGRATIONS names 'inputFolder' twice", "Remove one"),
     "no folder": (imports({"name": "a"}), "imports[0].inputFolder is missing", "Example: Integrations/Customers/Input"),
-    "a folder that is a number": (imports(an_import(inputFolder=7)), "imports[0].inputFolder must be text", "Example:"),
-    "a folder that climbs out": (
-        imports(an_import(inputFolder="../Input")),
-        "imports[0].inputFolder has a name that begins or ends with a space, or ends with a dot",
-        "Example:",
-    ),
-    "a folder with a line end": (
-        imports(an_import(inputFolder="In\nput")),
-        "imports[0].inputFolder has a character that OneDrive does not allow",
-        "Example:",
-    ),
-    "a folder that reads from right to left": (
-        imports(an_import(inputFolder="In\u202eput")),
-        "imports[0].inputFolder has a name that OneDrive reserves",
-        "Example:",
-    ),
-    "a folder of 401 letters": (
-        imports(an_import(inputFolder="x" * 400)),
-        "imports[0].inputFolder is longer than the 400 characters",
-        "Example:",
-    ),
     "two imports of one folder": (
         imports(an_import(), an_import(name="more", inputFolder="CUSTOMERS\\input")),
         "imports[1].inputFolder is /CUSTOMERS/input, which INTEGRATIONS, imports[0].inputFolder reads already",
         "Each import needs its own",
     ),
-    "errors that go back to Input": (
-        imports(an_import(errorFolder="Customers/Input")),
-        "imports[0].errorFolder is /Customers/Input, the same as",
-        "Use different folders",
-    ),
-    "successes inside Input": (
-        imports(an_import(successFolder="Customers/Input/Done")),
-        "imports[0].successFolder is /Customers/Input/Done, which is inside the Input folder",
-        "Use a folder outside it",
-    ),
-    "a company of five letters": (
-        imports(an_import(company="USMFX")),
-        "imports[0].company must be a company's id, 1 to 4 letters or digits",
-        "Example: USMF",
-    ),
-    "a flag in quotes": (
-        imports(an_import(overwrite="true")),
-        "imports[0].overwrite must be true or false",
-        "Example:",
-    ),
-    "an interval that is not a number": (
-        an_export_every("NaN"),
-        "exports[0].everySeconds must be a whole number of seconds",
-        "Example: 3600",
-    ),
-    "an interval without end": (
-        an_export_every("1e999"),
-        "exports[0].everySeconds must be a whole number of seconds",
-        "Example: 3600",
-    ),
-    "an environment with a password": (
-        imports(an_import(environmentUrl=f"https://me:{SECRET}@contoso.operations.dynamics.com")),
-        "imports[0].environmentUrl must not hold a user name or password",
-        "Example: https://contoso",
-    ),
+    "an interval that is not a number": (an_export_every("NaN"), *NO_INTERVAL),
+    "an interval without end": (an_export_every("1e999"), *NO_INTERVAL),
     "a file that is not there": ("integrations.json", "INTEGRATIONS is neither JSON nor the path of a file", "UTF-8"),
     "a path with a NUL": ("a\0b", "INTEGRATIONS is neither JSON nor the path of a file", "UTF-8"),
     "a folder for a file": (".", "INTEGRATIONS is neither JSON nor the path of a file", "UTF-8"),
+    # a key of an import, its value
+    **of_one_import("inputFoldr", "x", "is unknown", "Did you mean inputFolder"),
+    **of_one_import("x" * 10_000, 1, "is unknown", "Known keys: name"),
+    **of_one_import("inputFolder", 7, "must be text"),
+    **of_one_import("inputFolder", "../Input", "has a name that begins or ends with a space, or ends with a dot"),
+    **of_one_import("inputFolder", "In\nput", "has a character that OneDrive does not allow"),
+    **of_one_import("inputFolder", "In\u202eput", "has a name that OneDrive reserves"),
+    **of_one_import("inputFolder", "x" * 400, "is longer than the 400 characters"),
+    **of_one_import("errorFolder", INPUT, f"is /{INPUT}, the same as", "Use different folders"),
+    **of_one_import("successFolder", f"{INPUT}/Done", f"is /{INPUT}/Done, which is inside the Input folder", OUTSIDE),
+    **of_one_import("company", "USMFX", "must be a company's id, 1 to 4 letters or digits", "Example: USMF"),
+    **of_one_import("overwrite", "true", "must be true or false"),
+    **of_one_import("environmentUrl", WITH_PASSWORD, "must not hold a user name or password", "Example: https://con"),
 }
 
 
@@ -144,82 +104,42 @@ def test_integrations_that_cannot_be_meant_are_told_with_place_and_remedy(name: 
     assert SECRET not in str(told.value)
 
 
-# setting -> its value, what is wrong
-SIMPLE: dict[str, tuple[str, str, str]] = {
-    "an address without https": (
-        "FO_URL",
-        "contoso.operations.dynamics.com",
-        "must be a URL that begins with https://",
-    ),
-    "an address with a path": (
-        "FO_URL",
-        "https://contoso.operations.dynamics.com/?cmp=USMF",
-        "must be the address only",
-    ),
-    "an address in quotes": ("FO_URL", '"https://contoso.operations.dynamics.com"', "must be a URL"),
-    "an address with a password": (
-        "FO_URL",
-        f"https://me:{SECRET}@contoso.com",
-        "must not hold a user name or password",
-    ),
-    "an address whose port is none": ("FO_URL", "https://contoso.com:99999", "is not a URL"),
-    "an address with letters of another script": (
-        "FO_URL",
-        "https://cont\u043eso.com",
-        "contains invalid characters",
-    ),
-    "an address that is not private": ("GRAPH_URL", "http://graph.microsoft.com", "must begin with https://"),
-    "a drive that is an address": ("ONEDRIVE_DRIVE", "https://contoso-my.sharepoint.com", "must be drives/<drive id>"),
-    "a drive that climbs out": ("ONEDRIVE_DRIVE", "drives/../users/x@y.z", "must be drives/<drive id>"),
-    "a schedule of five fields": ("OUTBOUND_SCHEDULE", "*/5 * * * *", "must be an NCRONTAB expression of six fields"),
-    "a schedule beyond the clock": (
-        "OUTBOUND_SCHEDULE",
-        "0 0 25 * * *",
-        "has a hour field that NCRONTAB does not accept",
-    ),
-    "a number without end": ("POLL_LONGEST_SECONDS", "inf", "must be a number from"),
-    "a number in another script": ("POLL_FIRST_SECONDS", "٣", "must be a number from"),
-    "a time that is negative": ("SUBMIT_GRACE_SECONDS", "-1", "must be a number from"),
-    "a secret that can be guessed": ("CLIENT_STATE", "secret", "must be 16 to 128 ASCII letters"),
-    "a secret with a line end": ("CLIENT_STATE", f"{SECRET}\n{SECRET}", "without spaces"),
-    "an address to be called that is not private": (
-        "NOTIFICATION_URL",
-        f"http://contoso.com/api/x?code={SECRET}",
-        "must begin with https://",
-    ),
-    "an address to be called without its path": (
-        "NOTIFICATION_URL",
-        f"https://contoso.com?code={SECRET}",
-        "with its path",
-    ),
-    "a recipient without an at": ("ALERT_RECIPIENT", "operations", "must be an e-mail address"),
-    "a recipient with a line end": (
-        "ALERT_RECIPIENT",
-        "a@contoso.com\r\nBcc: b@evil.example",
-        "must be an e-mail address",
-    ),
-    "a storage that is half a connection string": (
-        "AzureWebJobsStorage",
-        f"AccountKey={SECRET}",
-        "must be a storage account's connection string",
-    ),
-    "a certificate that is not there": ("AZURE_CLIENT_CERTIFICATE_PATH", "app.pem", "is not the path of a file"),
-    "a flag that is a word": ("IMPORT_OVERWRITE", "perhaps", "must be true or false"),
-    "a company that is a name": ("IMPORT_COMPANY", "Contoso", "must be a company's id, 1 to 4 letters or digits"),
-    "a data project of 129 letters": ("IMPORT_DATA_PROJECT", "x" * 129, "must be a data project's name: 1 to 128"),
-    "a reference that Azure left as it is": (
-        "CLIENT_STATE",
-        "@Microsoft.KeyVault(SecretUri=https://x)",
-        "is a Key Vault reference that Azure could not resolve. Let the app's identity read it",
-    ),
-    "a misspelt name": ("INPUT_FOLDR", "Input", "is not a setting of this app. Did you mean INPUT_FOLDER?"),
-}
+# setting, its value, what is wrong
+SIMPLE: list[tuple[str, str, str]] = [
+    ("FO_URL", "contoso.operations.dynamics.com", "must be a URL that begins with https://"),
+    ("FO_URL", "https://contoso.operations.dynamics.com/?cmp=USMF", "must be the address only"),
+    ("FO_URL", '"https://contoso.operations.dynamics.com"', "must be a URL"),
+    ("FO_URL", WITH_PASSWORD, "must not hold a user name or password"),
+    ("FO_URL", "https://contoso.com:99999", "is not a URL"),
+    ("FO_URL", "https://cont\u043eso.com", "contains invalid characters"),
+    ("GRAPH_URL", "http://graph.microsoft.com", "must begin with https://"),
+    ("ONEDRIVE_DRIVE", "https://contoso-my.sharepoint.com", "must be drives/<drive id>"),
+    ("ONEDRIVE_DRIVE", "drives/../users/x@y.z", "must be drives/<drive id>"),
+    ("OUTBOUND_SCHEDULE", "*/5 * * * *", "must be an NCRONTAB expression of six fields"),
+    ("OUTBOUND_SCHEDULE", "0 0 25 * * *", "has a hour field that NCRONTAB does not accept"),
+    ("POLL_LONGEST_SECONDS", "inf", "must be a number from"),
+    ("POLL_FIRST_SECONDS", "٣", "must be a number from"),
+    ("SUBMIT_GRACE_SECONDS", "-1", "must be a number from"),
+    ("CLIENT_STATE", "secret", "must be 16 to 128 ASCII letters"),
+    ("CLIENT_STATE", f"{SECRET}\n{SECRET}", "without spaces"),
+    ("CLIENT_STATE", "@Microsoft.KeyVault(SecretUri=https://x)", NOT_RESOLVED),
+    ("NOTIFICATION_URL", f"http://contoso.com/api/x?code={SECRET}", "must begin with https://"),
+    ("NOTIFICATION_URL", f"https://contoso.com?code={SECRET}", "with its path"),
+    ("ALERT_RECIPIENT", "operations", "must be an e-mail address"),
+    ("ALERT_RECIPIENT", "a@contoso.com\r\nBcc: b@evil.example", "must be an e-mail address"),
+    ("AzureWebJobsStorage", f"AccountKey={SECRET}", "must be a storage account's connection string"),
+    ("AZURE_CLIENT_CERTIFICATE_PATH", "app.pem", "is not the path of a file"),
+    ("IMPORT_OVERWRITE", "perhaps", "must be true or false"),
+    ("IMPORT_COMPANY", "Contoso", "must be a company's id, 1 to 4 letters or digits"),
+    ("IMPORT_DATA_PROJECT", "x" * 129, "must be a data project's name: 1 to 128"),
+    ("INPUT_FOLDR", "Input", "is not a setting of this app. Did you mean INPUT_FOLDER?"),
+]
 
 
-@pytest.mark.parametrize("name", SIMPLE)
-def test_a_setting_that_cannot_be_meant_is_told_by_its_name_and_never_with_a_secret(name: str, tmp_path: Path) -> None:
-    setting, value, wrong = SIMPLE[name]
-
+@pytest.mark.parametrize(("setting", "value", "wrong"), SIMPLE)
+def test_a_setting_that_cannot_be_meant_is_told_by_its_name_and_never_with_a_secret(
+    setting: str, value: str, wrong: str, tmp_path: Path
+) -> None:
     with pytest.raises(SettingsInvalid) as told:
         settings_of(tmp_path, {setting: value})
 

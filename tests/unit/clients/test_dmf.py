@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,15 +18,14 @@ from hypothesis import strategies as st
 from shared.advice import is_contention
 from shared.clients.fno.client import EntityProgress, ExecutionStatus, FinanceOperations, finance_operations_http
 from shared.clients.fno.refusals import CompanyUnknown, PackageUnreadable
-from shared.clients.fno.row_errors import RowError, parse_execution_errors
+from shared.clients.fno.row_errors import ExecutionErrors, RowError, parse_execution_errors
 from shared.errors import AnswerLost, AppError, FileRejected, NeedsPerson, NotFound, ProjectBusy, Refused, TryAgain
 from shared.log import LOGGER_NAME
 from shared.secret import SecretUrl
-from tests.fo_samples import fo_sample, fo_samples
+from tests.fo_samples import ENTITY, QUESTIONS, fo_sample, fo_samples
 from tests.unit.clients.answering import Answer, AnsweringServer, OneToken, answering
 
 EXECUTION_ID = "usmf-20260105T081500-4f3c2a1b"
-ENTITY = "Fixed asset major type"
 PACKAGE_URL = SecretUrl(
     "https://exampleaosstorage.blob.core.windows.net/dmf/7f2d8a.zip?sv=2014-02-14&sr=b&sig=bWFkZSB1cA%3D%3D"
     "&st=2026-01-05T07%3A21%3A33Z&se=2026-01-05T07%3A56%3A33Z&sp=rw"
@@ -36,24 +36,13 @@ type Ask = Callable[[FinanceOperations], object]
 
 # How the app asks for each sample.
 ASKS: dict[str, Ask] = {
-    "GetAzureWriteUrl": lambda fo: fo.get_azure_write_url("7f2d8a.zip"),
+    **{action: partial(lambda ask, fo: ask(fo, EXECUTION_ID), ask) for action, ask in QUESTIONS.items()},
     "ImportFromPackage": lambda fo: fo.import_from_package(
         package_url=PACKAGE_URL, data_project="Asset-Major-Types", execution_id=EXECUTION_ID, legal_entity="USMF"
     ),
     "ExportToPackage": lambda fo: fo.export_to_package(
-        data_project="Customers-Out",
-        package_name="customers-20260105",
-        execution_id=EXECUTION_ID,
-        legal_entity="USMF",
+        data_project="Customers-Out", package_name="customers-20260105", execution_id=EXECUTION_ID, legal_entity="USMF"
     ),
-    "GetExecutionSummaryStatus": lambda fo: fo.execution_status(EXECUTION_ID),
-    "GetExportedPackageUrl": lambda fo: fo.exported_package_url(EXECUTION_ID),
-    "GetExecutionSummaryPageUrl": lambda fo: fo.execution_summary_page_url(EXECUTION_ID),
-    "GetExecutionErrors": lambda fo: fo.execution_errors(EXECUTION_ID),
-    "GenerateImportTargetErrorKeysFile": lambda fo: fo.generate_error_keys_file(EXECUTION_ID, ENTITY),
-    "GetImportTargetErrorKeysFileUrl": lambda fo: fo.error_keys_file_url(EXECUTION_ID, ENTITY),
-    "GetImportStagingErrorFileUrl": lambda fo: fo.staging_error_file_url(EXECUTION_ID, ENTITY),
-    "DataManagementExecutionJobDetails": lambda fo: fo.job_details(EXECUTION_ID),
 }
 
 
@@ -151,22 +140,28 @@ def test_the_place_for_a_package_is_read_in_every_form(case: str) -> None:
     assert "sig" not in repr(place)
 
 
-@pytest.mark.parametrize("action", ["ImportFromPackage", "ExportToPackage"])
-@pytest.mark.parametrize("case", ["started", "started, nested"])
-def test_a_started_execution_is_known_by_its_id(action: str, case: str) -> None:
-    assert outcome(action, case) == EXECUTION_ID
+@pytest.mark.parametrize(
+    ("action", "case", "read"),
+    [
+        ("ImportFromPackage", "started", EXECUTION_ID),
+        ("ImportFromPackage", "started, nested", EXECUTION_ID),
+        ("ExportToPackage", "started", EXECUTION_ID),
+        ("ExportToPackage", "started, nested", EXECUTION_ID),
+        ("GetExecutionSummaryStatus", "nested", ExecutionStatus.EXECUTING),
+        ("GetExecutionSummaryStatus", "number", ExecutionStatus.PARTIALLY_SUCCEEDED),
+        *(("GetExecutionSummaryStatus", status.value, status) for status in ExecutionStatus),
+    ],
+)
+def test_an_id_and_a_status_are_read_in_every_form(action: str, case: str, read: str) -> None:
+    told = outcome(action, case)
+
+    assert (type(told), told) == (type(read), read)
 
 
 def test_an_import_can_keep_the_project_and_stop_in_staging() -> None:
     with finance_operations(sample("ImportFromPackage", "started")) as (fo, server):
-        fo.import_from_package(
-            package_url=PACKAGE_URL,
-            data_project="p",
-            execution_id=EXECUTION_ID,
-            legal_entity="USMF",
-            overwrite=False,
-            execute=False,
-        )
+        ids = {"data_project": "p", "execution_id": EXECUTION_ID, "legal_entity": "USMF"}
+        fo.import_from_package(package_url=PACKAGE_URL, **ids, overwrite=False, execute=False)
 
     body = json.loads(server.asked[0].body)
     assert (body["overwrite"], body["execute"]) == (False, False)
@@ -214,38 +209,35 @@ def test_a_start_waits_for_what_microsoft_calls_passing(action: str, code: str) 
 
 
 @pytest.mark.parametrize(
-    "words",
+    ("words", "is_one"),
     [
-        "Cannot delete a record in Source (DMFDefinitionGroupEntityXMLFields).\nDeadlock, where one or more users have",
-        "Cannot create a record in DMFDefinitionGroupEntityXMLFields. The record already exists.",
-        "Cannot create a record in Entities for a processing group. The record already exists.",
-        "Cannot edit a record in Entities for a processing group (DMFDefinitionGroupEntity).",
-        "The record has never been selected.",
-        "An update conflict occurred due to another user process",
-        "'0' 'Customers V3' record(s) inserted in staging. DMF1996",
-        "DMF2039: An Excel file lock could not be obtained.",
-        "The Data management service is unreachable",
-        "SSIS: AcquireConnectionsError",
+        (
+            "Cannot delete a record in Source (DMFDefinitionGroupEntityXMLFields).\nDeadlock, where one or more users",
+            True,
+        ),
+        ("Cannot create a record in DMFDefinitionGroupEntityXMLFields. The record already exists.", True),
+        ("Cannot create a record in Entities for a processing group. The record already exists.", True),
+        ("Cannot edit a record in Entities for a processing group (DMFDefinitionGroupEntity).", True),
+        ("The record has never been selected.", True),
+        ("An update conflict occurred due to another user process", True),
+        ("'0' 'Customers V3' record(s) inserted in staging. DMF1996", True),
+        ("DMF2039: An Excel file lock could not be obtained.", True),
+        ("The Data management service is unreachable", True),
+        ("SSIS: AcquireConnectionsError", True),
+        ("", False),
+        (
+            "Cannot create a record in Customers (CustTable). Customer account: US-001. The record already exists.",
+            False,
+        ),
+        ("Project 000123 is in process.", False),
+        ("Journal 00045 is in use by another user.", False),
+        ("DMF1830: XML is not in correct format", False),
+        ("DMF19960", False),
+        ("Selected file is not Unicode. '0' 'Currencies' record(s) inserted in staging.", False),
     ],
 )
-def test_contention_is_known_by_its_words_outside_of_a_call_too(words: str) -> None:
-    assert is_contention(words)
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        "",
-        "Cannot create a record in Customers (CustTable). Customer account: US-001. The record already exists.",
-        "Project 000123 is in process.",
-        "Journal 00045 is in use by another user.",
-        "DMF1830: XML is not in correct format",
-        "DMF19960",
-        "Selected file is not Unicode. '0' 'Currencies' record(s) inserted in staging.",
-    ],
-)
-def test_what_fo_says_of_rows_and_files_is_no_contention(words: str) -> None:
-    assert not is_contention(words)
+def test_contention_is_known_by_its_words_and_what_fo_says_of_rows_and_files_is_none(words: str, is_one: bool) -> None:
+    assert is_contention(words) is is_one
 
 
 @pytest.mark.parametrize(
@@ -294,11 +286,8 @@ def test_a_known_reason_of_the_file_says_what_to_do_about_the_file(reason: str) 
 @pytest.mark.parametrize(
     "reason",
     [
-        "The legal entity XXXX does not exist.",
-        "Legal entity XX9 is not valid",
-        "Company 'XXXX' was not found",
-        "Wrong company",
-        "The dataAreaId is invalid",
+        *("The legal entity XXXX does not exist.", "Legal entity XX9 is not valid", "Company 'XXXX' was not found"),
+        *("Wrong company", "The dataAreaId is invalid"),
     ],
 )
 def test_a_company_that_fo_does_not_have_can_be_told_from_a_bad_package(reason: str) -> None:
@@ -336,37 +325,20 @@ def test_what_the_file_cannot_cure_is_no_fault_of_the_file_and_says_what_to_do(
     assert to_do in refusal.message
 
 
+IMPORT, EXPORT = "ImportFromPackage", "ExportToPackage"
+ACCENTS = "Could not find file 'C:\\windows\\TEMP\\5B2_5B2\\Salari\u00e9s.csv'."
+DATA_TABLE = "A DataTable named 'SALESORDERHEADER' already belongs to this DataSet."
+DELIMITER = ["The delimiter of the data file", "If it refuses others too, "]
+SPREADSHEET = ["give the entity another format or a filter"]
+
+
 @pytest.mark.parametrize(
     ("action", "reason", "kind", "told", "not_told"),
     [
-        (
-            "ImportFromPackage",
-            "Could not find file 'C:\\windows\\TEMP\\5B2_5B2\\Salari\u00e9s.csv'.",
-            FileRejected,
-            ["letter by letter, accents and their encoding included"],
-            "PackageHeader",
-        ),
-        (
-            "ImportFromPackage",
-            "DMF1999: Column delimiter not found",
-            Refused,
-            ["The delimiter of the data file", "If it refuses others too, "],
-            "that the app does not know",
-        ),
-        (
-            "ImportFromPackage",
-            "A DataTable named 'SALESORDERHEADER' already belongs to this DataSet.",
-            NeedsPerson,
-            ["set overwrite to false"],
-            "Exception occurred",
-        ),
-        (
-            "ExportToPackage",
-            "DMF2042: Spreadsheet is full",
-            NeedsPerson,
-            ["give the entity another format or a filter"],
-            "Exception occurred",
-        ),
+        (IMPORT, ACCENTS, FileRejected, ["letter by letter, accents and their encoding included"], "PackageHeader"),
+        (IMPORT, "DMF1999: Column delimiter not found", Refused, DELIMITER, "that the app does not know"),
+        (IMPORT, DATA_TABLE, NeedsPerson, ["set overwrite to false"], "Exception occurred"),
+        (EXPORT, "DMF2042: Spreadsheet is full", NeedsPerson, SPREADSHEET, "Exception occurred"),
     ],
 )
 def test_a_known_reason_comes_with_the_advice_for_it_and_no_other(
@@ -377,6 +349,13 @@ def test_a_known_reason_comes_with_the_advice_for_it_and_no_other(
     assert type(refusal) is kind
     assert all(words in refusal.message for words in told)
     assert not_told not in refusal.message
+
+
+def test_what_is_not_from_the_action_itself_is_no_reason_of_a_file() -> None:
+    """A proxy, or another service in the place of F&O, may say anything."""
+    refusal = error_of("ImportFromPackage", request_refused("Entity X does not exist in the target environment"))
+
+    assert {type(each) for each in (refusal, error("ImportFromPackage", "model state"))} == {Refused}
 
 
 def test_a_row_error_that_says_nothing_at_all_is_none() -> None:
@@ -414,17 +393,6 @@ def test_a_call_that_is_refused_before_its_action_ran_blames_nobody(action: str,
     assert refusal.call.status == status
 
 
-def test_a_model_state_that_is_invalid_is_about_the_call_and_not_about_the_package() -> None:
-    assert type(error("ImportFromPackage", "model state")) is Refused
-
-
-def test_a_reason_of_a_file_counts_only_from_the_action_itself() -> None:
-    """A proxy, or another service in the place of F&O, may say anything."""
-    refusal = error_of("ImportFromPackage", request_refused("Entity X does not exist in the target environment"))
-
-    assert type(refusal) is Refused
-
-
 @pytest.mark.parametrize("action", sorted(ASKS))
 def test_a_forbidden_call_may_be_about_one_file_or_about_all(action: str) -> None:
     refusal = error_of(action, Answer(status=403, body=b'{"Message": "Access is denied."}'))
@@ -450,22 +418,10 @@ def test_a_missing_action_names_the_address_that_was_asked() -> None:
     assert "https://example.operations.dynamics.com/data/" in refusal.message
 
 
-@pytest.mark.parametrize("status", list(ExecutionStatus))
-def test_every_status_of_the_documents_is_known(status: ExecutionStatus) -> None:
-    assert outcome("GetExecutionSummaryStatus", status.value) is status
-
-
 def test_only_an_ended_execution_is_final() -> None:
     final = {status.value for status in ExecutionStatus if status.is_final}
 
     assert final == {"Succeeded", "PartiallySucceeded", "Failed", "Canceled"}
-
-
-@pytest.mark.parametrize(
-    ("case", "status"), [("nested", ExecutionStatus.EXECUTING), ("number", ExecutionStatus.PARTIALLY_SUCCEEDED)]
-)
-def test_a_status_is_read_in_every_form(case: str, status: ExecutionStatus) -> None:
-    assert outcome("GetExecutionSummaryStatus", case) is status
 
 
 def test_a_status_nobody_knows_is_unknown_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -475,16 +431,16 @@ def test_a_status_nobody_knows_is_unknown_and_is_logged(caplog: pytest.LogCaptur
     assert json.loads(caplog.messages[-1]) == {"event": "fo.unknown_status", "status": "Paused"}
 
 
-def test_an_unknown_execution_is_one_whoever_says_so() -> None:
-    answer = request_refused(f"Execution details were not found for execution id: {EXECUTION_ID}")
-
-    assert isinstance(error_of("GetExecutionSummaryStatus", answer), NotFound)
-
-
 @pytest.mark.parametrize("reason", ["Deadlock, where one or more users", "Execution Timeout Expired.", "DMF042"])
 @pytest.mark.parametrize("action", ["GetAzureWriteUrl", "GetExecutionSummaryStatus"])
 def test_a_call_that_starts_nothing_is_made_again_later_if_it_meets_contention(action: str, reason: str) -> None:
     assert type(error_of(action, action_failed(action, reason))) is TryAgain
+
+
+def test_an_unknown_execution_is_one_whoever_says_so() -> None:
+    answer = request_refused(f"Execution details were not found for execution id: {EXECUTION_ID}")
+
+    assert isinstance(error_of("GetExecutionSummaryStatus", answer), NotFound)
 
 
 def progress_of(entity: str = "Customers V3", **facts: Any) -> EntityProgress:
@@ -521,33 +477,22 @@ def test_a_target_that_certainly_was_not_begun_is_told_from_all_others(
     assert progress.target_never_started is never
 
 
-def test_row_errors_are_read() -> None:
-    with finance_operations(sample("GetExecutionErrors", "two rows")) as (fo, _):
-        errors = fo.execution_errors(EXECUTION_ID)
+def test_row_errors_are_read_where_fo_wrote_broken_json() -> None:
+    two_rows, broken = (outcome("GetExecutionErrors", case) for case in ("two rows", "broken json"))
 
-    assert errors.rows == (
+    assert isinstance(two_rows, ExecutionErrors)
+    assert isinstance(broken, ExecutionErrors)
+    assert two_rows.rows == (
         RowError(record_id="1", field="MAJORTYPEID", message='The value "X" is not valid.'),
         RowError(record_id="2", field="", message="Line one line two é"),
     )
-
-
-def test_row_errors_are_read_where_fo_wrote_broken_json() -> None:
-    with finance_operations(sample("GetExecutionErrors", "broken json")) as (fo, _):
-        errors = fo.execution_errors(EXECUTION_ID)
-
-    assert errors.rows == (
-        RowError(
-            record_id="1",
-            field="CUSTOMERACCOUNT",
-            message='The value "US-001" in field "Account" is not found. Update was cancelled.',
-        ),
-        RowError(
-            record_id="2",
-            field="",
-            message='Results. validateWrite failed on data entity "Customers V3", {see log}',
-        ),
+    not_found = 'The value "US-001" in field "Account" is not found. Update was cancelled.'
+    failed = 'Results. validateWrite failed on data entity "Customers V3", {see log}'
+    assert broken.rows == (
+        RowError(record_id="1", field="CUSTOMERACCOUNT", message=not_found),
+        RowError(record_id="2", field="", message=failed),
     )
-    assert errors.raw.startswith('[{"RecordId":"1"')
+    assert broken.raw.startswith('[{"RecordId":"1"')
 
 
 @pytest.mark.parametrize(

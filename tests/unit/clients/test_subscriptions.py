@@ -57,17 +57,14 @@ def test_a_subscription_is_created_for_updates_with_our_secret() -> None:
     }
 
 
-def test_a_subscription_that_exists_without_a_name_has_an_empty_one() -> None:
-    error = error_from(Answer(status=409), doing=creating)
-    assert isinstance(error, SubscriptionExists)
-    assert error.subscription_id == ""
-
-
-def test_a_missing_permission_needs_a_person() -> None:
-    error = error_from(sample("error_subscription_forbidden"), doing=creating)
-
+def test_a_missing_permission_needs_a_person_and_a_subscription_that_exists_may_have_no_name() -> None:
+    error, exists = (
+        error_from(answer, doing=creating) for answer in (sample("error_subscription_forbidden"), Answer(status=409))
+    )
     assert isinstance(error, NeedsPerson)
     assert "Files.ReadWrite.All" in error.message
+    assert isinstance(exists, SubscriptionExists)
+    assert exists.subscription_id == ""
 
 
 def test_all_pages_of_the_list_are_read() -> None:

@@ -25,7 +25,7 @@ from shared.clients.blobs.read import IN_MEMORY, open_blob, open_package, read_c
 from shared.clients.blobs.write import empty_blob, stream_to_blob
 from shared.clients.http.client import Http
 from shared.clients.http.context import recording
-from shared.errors import DataDamaged, FileRejected, NeedsPerson, NotFound, Refused, TryAgain
+from shared.errors import AppError, DataDamaged, FileRejected, NeedsPerson, NotFound, Refused, TryAgain
 from shared.secret import SecretUrl
 from tests.closed_port import closed_port
 from tests.unit.clients.answering import Answer, AnsweringServer, Asked, Handler, answering
@@ -33,6 +33,7 @@ from tests.world import wait_for
 
 CONTENT = random.Random(7).randbytes(300_000)
 LARGE = random.Random(8).randbytes(IN_MEMORY + 1_234_567)
+FIRST_RANGE = {"Content-Range": f"bytes 0-524287/{len(LARGE)}"}
 SECRET = "tempauth=made-up-secret"
 
 
@@ -49,11 +50,8 @@ def serving(content: bytes, *, knows_ranges: bool = True, etag: str = '"1"') -> 
         if first >= len(content):
             return Answer(status=416, headers={"Content-Range": f"bytes */{len(content)}"})
         part = content[first : last + 1]
-        return Answer(
-            status=206,
-            headers={"Content-Range": f"bytes {first}-{first + len(part) - 1}/{len(content)}", "ETag": etag},
-            body=part,
-        )
+        content_range = f"bytes {first}-{first + len(part) - 1}/{len(content)}"
+        return Answer(status=206, headers={"Content-Range": content_range, "ETag": etag}, body=part)
 
     return answer
 
@@ -110,27 +108,19 @@ def test_a_content_length_that_lies_is_never_taken_for_the_size(http: Http, told
             assert package.size_bytes == told
 
 
-@pytest.mark.parametrize("status", [401, 403])
-def test_a_download_url_that_has_run_out_is_asked_for_again(http: Http, status: int) -> None:
-    with answering(lambda _: Answer(status=status)) as server, pytest.raises(SasExpired) as caught:
+@pytest.mark.parametrize(("status", "error"), [(401, SasExpired), (403, SasExpired), (404, NotFound)])
+def test_a_download_url_that_has_run_out_is_asked_for_again(http: Http, status: int, error: type[AppError]) -> None:
+    with answering(lambda _: Answer(status=status)) as server, pytest.raises(error) as caught:
         list(read_chunks(url_of(server), http, 1))
 
     assert "made-up-secret" not in str(caught.value)
 
 
-def test_a_file_that_is_gone_is_not_found(http: Http) -> None:
-    with answering(lambda _: Answer(status=404)) as server, pytest.raises(NotFound):
-        list(read_chunks(url_of(server), http, 1))
-
-
-def test_a_file_that_is_not_small_is_not_read(http: Http) -> None:
-    with answering(serving(CONTENT)) as server, pytest.raises(NeedsPerson):
-        read_small(url_of(server), http, len(CONTENT) - 1)
-
-
-def test_a_small_file_that_is_cut_off_is_damaged(http: Http) -> None:
+def test_a_file_that_is_not_small_is_not_read_and_one_that_is_cut_off_is_damaged(http: Http) -> None:
     cut = Answer(body=CONTENT[:1000], content_length=len(CONTENT))
 
+    with answering(serving(CONTENT)) as server, pytest.raises(NeedsPerson):
+        read_small(url_of(server), http, len(CONTENT) - 1)
     with answering(lambda _: cut) as server, pytest.raises(DataDamaged):
         read_small(url_of(server), http, len(CONTENT))
 
@@ -198,13 +188,8 @@ def test_the_contents_of_a_large_package_are_listed_without_fetching_all_of_it(h
         Answer(status=206, headers={"Content-Range": "bytes 0-99/100"}, body=b"x" * 100),  # another file by now
         Answer(status=206, headers={"Content-Range": f"bytes 7-524294/{len(LARGE)}"}, body=LARGE[7:524_295]),
         Answer(status=206, body=LARGE[:524_288]),
-        Answer(status=206, headers={"Content-Range": f"bytes 0-524287/{len(LARGE)}"}, body=LARGE[:1000]),
-        Answer(
-            status=206,
-            headers={"Content-Range": f"bytes 0-524287/{len(LARGE)}"},
-            body=LARGE[:1000],
-            content_length=524_288,
-        ),
+        Answer(status=206, headers=FIRST_RANGE, body=LARGE[:1000]),
+        Answer(status=206, headers=FIRST_RANGE, body=LARGE[:1000], content_length=524_288),
         Answer(status=416, headers={"Content-Range": "bytes */0"}),
         Answer(status=200, body=LARGE[:1000]),
         Answer(status=200, body=LARGE + b"x"),
@@ -287,9 +272,6 @@ def test_an_export_is_read_in_chunks_of_the_size_that_is_wanted(knows_ranges: bo
         assert {len(chunk) for chunk in chunks[:-1]} == {chunk_bytes}
         assert b"".join(chunks) == LARGE
         assert again == LARGE
-
-
-def test_an_empty_blob_has_no_chunks() -> None:
     with answering(serving(b"")) as server, open_blob(url_of(server)) as package:
         assert (package.size_bytes, list(package.chunks())) == (0, [])
 
@@ -367,14 +349,15 @@ def test_what_may_be_malware_and_may_be_all_files_is_neither_the_files_nor_the_f
     assert SECRET not in str(caught.value)
 
 
-def test_a_blob_that_storage_refuses_to_hand_out_needs_a_person() -> None:
-    with answering(lambda _: Answer(status=400)) as server, pytest.raises(NeedsPerson, match="blob storage refuses"):
-        open_blob(url_of(server))
-
-
-@pytest.mark.parametrize(("status", "error"), [(403, SasExpired), (404, NotFound), (409, TryAgain), (503, TryAgain)])
-def test_a_blob_that_cannot_be_opened_says_what_to_do(status: int, error: type[Exception]) -> None:
-    with answering(lambda _: Answer(status=status)) as server, pytest.raises(error):
+@pytest.mark.parametrize(
+    ("status", "error", "words"),
+    [
+        *((400, NeedsPerson, "blob storage refuses"), (403, SasExpired, "."), (404, NotFound, ".")),
+        *((409, TryAgain, "."), (503, TryAgain, ".")),
+    ],
+)
+def test_a_blob_that_cannot_be_opened_says_what_to_do(status: int, error: type[Exception], words: str) -> None:
+    with answering(lambda _: Answer(status=status)) as server, pytest.raises(error, match=words):
         open_blob(url_of(server))
 
 
@@ -481,9 +464,6 @@ def test_a_storage_that_does_not_answer_is_tried_again_later() -> None:
         stream_to_blob([b"x"], url_of(server))
 
     assert [(call.operation, call.status) for call in recorded] == [("Put Blob", None)]
-
-
-def test_a_storage_that_is_unreachable_is_tried_again_later() -> None:
     with closed_port() as port, pytest.raises(TryAgain, match="unreachable"):
         stream_to_blob([b"x"], SecretUrl(f"http://127.0.0.1:{port}/container/package.zip?{SECRET}"))
 
