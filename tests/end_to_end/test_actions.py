@@ -78,9 +78,6 @@ def held(stage: Stage, name: str) -> dict[str, Any]:
         stage.finance_operations.change(seconds_per_execution=usual_s)
 
 
-# -- HTTP
-
-
 def test_a_failed_run_is_run_again_with_who_and_why_and_once_however_often_it_is_asked_for(stage: Stage) -> None:
     old = failed(stage, "USMF_Again_001.zip")
     what = {"run": old["address"], "why": "the rows are mended", "by": "somebody else"}
@@ -157,7 +154,6 @@ def test_a_filter_that_cannot_be_read_makes_an_action_about_many_touch_nothing(
     stage: Stage, never_again: dict[str, Any], wrong: dict[str, object], told: str
 ) -> None:
     answer = post(stage, "run-all-again", {"text": never_again["file_name"], **wrong})
-
     assert (answer.status_code, answer.json()["done"]) == (400, False)
     assert told in answer.json()["said"]
     assert shown(stage, never_again["address"])["later"] == []
@@ -169,8 +165,6 @@ def never_again(stage: Stage) -> dict[str, Any]:
     return failed(stage, "USMF_NeverAgain_001.zip")
 
 
-# -- with the keys of the set-up, each set for its functions alone
-
 VIEWS = ("runs", "runs.json", "runs/1793608200123-0123456789ab", "health", "health.json")
 
 
@@ -178,10 +172,8 @@ VIEWS = ("runs", "runs.json", "runs/1793608200123-0123456789ab", "health", "heal
 @pytest.mark.parametrize("view", VIEWS)
 def test_a_key_for_people_opens_every_page(stage: Stage, view: str, key: str) -> None:
     url = f"{stage.host_url}/api/{view}"
-
     in_address = requests.get(f"{url}?code={key}", timeout=TIMEOUT_S)
     in_header = requests.get(url, headers={"x-functions-key": key}, timeout=TIMEOUT_S)
-
     assert in_address.status_code == in_header.status_code != 401
 
 
@@ -212,9 +204,6 @@ def test_the_command_shows_with_either_key_and_acts_with_that_for_acting(stage: 
     assert refused.returncode == 1
     assert "the key for acting" in refused.stderr
     assert acted.returncode == 0
-
-
-# -- from the command line
 
 
 def command(
@@ -342,9 +331,6 @@ def test_the_command_says_what_keeps_it_from_its_work(stage: Stage, tmp_path: Pa
         assert "Traceback" not in told.stderr
     assert "does not accept the key" in wrong_key.stderr
     assert "There is no run 0123456789ab" in unknown.stderr
-
-
-# -- in a browser
 
 
 def press(browser: "Chrome", verb: str, *, why: str = "", by: str = "") -> "WebElement":

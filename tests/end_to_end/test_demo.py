@@ -53,5 +53,4 @@ def test_a_package_whose_rows_fail_makes_the_demo_exit_1_with_the_reason(demos: 
 @pytest.mark.parametrize("demo", [DEFAULT, FAILING, FLEX])
 def test_no_process_is_left_behind_by_the_demo(demos: Demos, demo: str) -> None:
     marker = demos[demo].ended.marker
-
     wait_for(lambda: processes_with(marker) == [])

@@ -49,11 +49,7 @@ def test_an_app_that_is_well_answers_200_as_a_page_and_as_json(stage: Stage) -> 
 
 def test_a_notification_is_told_by_the_process_that_was_given_it(stage: Stage) -> None:
     (stage.folder / "Input" / "Sub").mkdir(exist_ok=True)  # a change that is no file
-
     stage.wait_for(lambda: get(stage, "/api/health.json").json()["last_notification"], "the notification")
-
-
-# The doctor
 
 
 @pytest.mark.parametrize("page", ["", "/", "/api/health"])
@@ -106,9 +102,7 @@ def test_the_doctor_says_that_a_laptop_has_no_managed_identity(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clear(monkeypatch)
-
     doctor.main(["--settings", str(settings_file(tmp_path, {}))])
-
     assert "It has no managed identity" in capsys.readouterr().out
 
 
@@ -170,18 +164,13 @@ def clear(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("url", "words"),
-    [
-        ("{host}/api/health", "refuses the key (HTTP 401)"),
-        ("{fo}/api/health", "has no health page (HTTP 404)"),
-    ],
+    [("{host}/api/health", "refuses the key (HTTP 401)"), ("{fo}/api/health", "has no health page (HTTP 404)")],
 )
 def test_the_doctor_says_why_a_running_app_tells_nothing(
     stage: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str], url: str, words: str
 ) -> None:
     address = url.format(host=stage.host_url, fo=stage.entra_url)
-
     code = doctor.main(["--url", address, "--key-file", str(key_file(tmp_path, "another"))])
-
     assert code == 1
     assert words in " ".join(capsys.readouterr().out.split())
 

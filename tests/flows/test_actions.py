@@ -97,9 +97,6 @@ def offered(world: World, address: str) -> list[Verb]:
     return [offer.verb for offer in shown(world, address).actions]
 
 
-# Run again
-
-
 @pytest.mark.parametrize("make", [failed, succeeded])
 def test_a_run_that_has_ended_is_run_again_from_where_its_file_lies(world: World, make: Callable[[World], Run]) -> None:
     old = make(world)
@@ -286,9 +283,6 @@ def test_an_export_is_not_run_again_while_another_one_is_under_way(both_ways: Wo
     assert at(world, address_of(old)).rerun is None
 
 
-# Run again all of them
-
-
 def test_all_that_a_filter_shows_is_run_again_once_and_nothing_that_came_later(world: World) -> None:
     names = [f"USMF_{number}.zip" for number in range(3)]
     for name in names:
@@ -333,9 +327,6 @@ def test_before_all_are_run_again_it_is_said_how_many_and_which_and_just_those_a
     assert "More runs match" in offer.effect
     assert [each.message.partition(":")[0] for each in answer.each] == ["USMF_3.zip", "USMF_2.zip", "USMF_1.zip"]
     assert rest.effect.startswith("1 ended run is run again: USMF_0.zip, opened 2026-11-02 08:")
-
-
-# Check now
 
 
 def test_a_run_that_waits_is_looked_at_now(world: World) -> None:
@@ -405,9 +396,6 @@ def test_what_is_always_refused_is_not_offered(both_ways: World) -> None:
     assert Verb.CHECK_NOW in offered(world, first.address)
     assert Verb.CHECK_NOW not in offered(world, second.address)
     assert Verb.RUN_AGAIN not in offered(world, address_of(export))
-
-
-# Cancel
 
 
 @pytest.mark.parametrize("state", [State.FOUND, State.CLAIMED])
@@ -574,9 +562,6 @@ def test_an_export_that_is_cancelled_ends_and_the_words_say_what_becomes_of_its_
     assert world.files("Output") == []
 
 
-# Pause and resume
-
-
 def test_a_paused_lane_claims_nothing_asks_nothing_and_sees_new_files(world: World) -> None:
     actions.pause("import", ANNA, world.services)
     world.put(NAME)
@@ -636,8 +621,7 @@ def test_a_paused_lane_whose_flow_left_the_settings_is_shown_and_can_be_resumed(
     actions.pause("import", ANNA, world.services)
     lane = world.services.index.open_rows_and_pauses()[1][0].lane
     (gone,) = list_view.list_lanes(
-        replace(world.services.settings.flows, imports=()),
-        world.services.index.open_rows_and_pauses()[1],
+        replace(world.services.settings.flows, imports=()), world.services.index.open_rows_and_pauses()[1]
     )
 
     assert (gone.name, gone.kind) == (lane, Direction.IMPORT)
@@ -658,9 +642,6 @@ def test_a_run_of_a_paused_lane_says_so_and_is_not_checked(world: World) -> None
     assert cancel(world, run).message.endswith("It waits: anna@contoso.com has paused the lane.")
 
 
-# Export now and look now
-
-
 def test_an_export_is_run_now_although_it_is_not_due_and_twice_is_once(both_ways: World) -> None:
     world = both_ways
     world.start_exports()
@@ -679,23 +660,16 @@ def test_an_export_is_run_now_although_it_is_not_due_and_twice_is_once(both_ways
 
 def test_an_export_that_is_paused_is_not_run_now(both_ways: World) -> None:
     actions.pause("export", ANNA, both_ways.services)
-
     answer = sure(actions.export_now("export", ANNA, both_ways.services))
-
     assert not answer.done
     assert both_ways.heads() == {}
 
 
 def test_looking_now_opens_a_run_for_each_new_file_once(world: World) -> None:
     world.put(NAME)
-
     answers = [actions.scan_now(ANNA, world.services) for _ in range(2)]
-
     assert [answer.message for answer in answers] == ["New files: 1.", "New files: 0."]
     assert len(world.services.index.open_rows()) == 1
-
-
-# What is offered
 
 
 def test_what_can_be_done_about_a_run_is_offered_and_nothing_else(world: World) -> None:

@@ -78,9 +78,6 @@ def minutes_pass(world: World, minutes: int) -> None:
         world.deliver_alerts()
 
 
-# What an alert says
-
-
 def test_an_alert_of_a_failed_import_says_all_that_a_person_needs(make_told: MakeTold, receivers: Receivers) -> None:
     world = make_told(APP_URL=APP_URL)
     world.put("USMF_Customers_001.zip", BAD)
@@ -158,9 +155,6 @@ def test_without_a_channel_an_alert_is_an_error_in_the_log_once(
     lines = [json.loads(record.getMessage()) for record in caplog.records if '"event": "alert"' in record.getMessage()]
     assert [line["title"] for line in lines] == ["import, USMF_1.zip: Rejected"]
     assert kept(world) == []
-
-
-# Once
 
 
 def test_a_clean_run_asks_the_outbox_nothing(world: World) -> None:
@@ -245,9 +239,6 @@ def test_a_failed_run_whose_alert_could_not_be_kept_ends_later_and_is_told(
     world.deliver_alerts()
 
     assert len(heard(receivers)) == len(world.ended_runs()) == 1
-
-
-# Open, and over
 
 
 def test_open_trouble_is_reminded_of_each_day_and_its_end_is_told_once(world: World, receivers: Receivers) -> None:
@@ -342,9 +333,6 @@ def test_a_record_that_cannot_be_read_keeps_its_alert_open_and_lets_others_be_to
     assert [word for _, word in words(receivers)] == [NotificationKind.NEW, NotificationKind.NEW]
 
 
-# A storm
-
-
 def test_a_storm_becomes_one_digest_and_what_comes_later_waits_for_the_next(world: World, receivers: Receivers) -> None:
     many_alerts(world, 30)
     world.deliver_alerts()
@@ -374,9 +362,6 @@ def test_trouble_that_trickles_makes_no_more_than_five_messages_in_a_quarter_of_
 
     assert len(receivers.deliveries) <= 5 * 4
     assert len({key for key, _ in words(receivers)}) == 60
-
-
-# A channel that fails
 
 
 def test_a_few_alerts_at_once_are_told_one_by_one_oldest_first(world: World, receivers: Receivers) -> None:
@@ -427,9 +412,6 @@ def test_a_channel_that_is_set_anew_hears_of_what_is_open(make_told: MakeTold, r
 
     assert [word for _, word in words(receivers)] == [NotificationKind.NEW]
     assert len(world.onedrive.mails) == 1
-
-
-# The app itself
 
 
 def test_a_client_secret_that_ends_soon_is_told_a_month_before_and_over_when_it_is_renewed(

@@ -30,9 +30,6 @@ def polls_every(seconds: int) -> dict[str, str]:
     return {"POLL_FIRST_SECONDS": str(seconds), "POLL_LONGEST_SECONDS": str(seconds)}
 
 
-# Executions that do not end as they should
-
-
 @pytest.mark.parametrize(
     ("rows", "outcome"), [(GOOD_AND_BAD[:1], Outcome.SUCCEEDED), (GOOD_AND_BAD, Outcome.PARTIALLY_SUCCEEDED)]
 )
@@ -143,9 +140,6 @@ def test_error_keys_that_fo_never_writes_are_named_as_missing_in_the_report(make
     assert "USMF_1.zip.errors.csv" in world.files("Error")
 
 
-# Data projects in use
-
-
 def test_a_project_that_a_dead_execution_blocks_is_told_once_and_goes_on_when_a_person_ends_it(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,9 +197,6 @@ def test_words_of_contention_fail_no_file_and_no_export(make_world: MakeWorld) -
     assert "A" in delivered(world)[run.file.name]
     assert world.calls("ImportFromPackage") == world.calls("ExportToPackage") == len(CONTENTION) + 1
     assert world.mails() == []
-
-
-# Keys that run out
 
 
 def test_a_key_that_runs_out_before_the_upload_is_asked_for_anew(world: World) -> None:
@@ -281,9 +272,6 @@ def test_a_key_that_runs_out_before_an_exports_package_is_read_is_asked_for_anew
     assert world.calls("GetExportedPackageUrl") > 1
 
 
-# Maintenance
-
-
 BEGINS: Final = {
     "before anything is sent": lambda world: world.faults.add(fno_fault("", faults.status(503), times=None)),
     "at the submit, which F&O has not seen": lambda world: _at_the_submit(world, handled=False),
@@ -323,9 +311,6 @@ def test_an_hour_of_maintenance_fails_no_file_is_told_once_and_is_made_up_for_by
     assert world.imports() == [("USMF", 1)]
     assert world.files("Success") == ["USMF_1.zip"]
     assert len(world.mails()) == 1
-
-
-# Two clocks
 
 
 def test_a_fence_that_only_time_can_put_up_allows_for_a_clock_that_is_five_minutes_fast(world: World) -> None:

@@ -55,9 +55,6 @@ def content_fault(do: faults.Action, *, nth: int = 1, times: int | None = 1) -> 
     return Fault("graph-content", "PUT", "", nth, times, do=do)
 
 
-# As meant
-
-
 def test_an_export_lands_in_output_under_a_name_that_says_what_and_when(exporting: World) -> None:
     run = export(exporting)
 
@@ -123,8 +120,6 @@ def test_an_output_folder_that_is_deleted_meanwhile_is_made_anew(exporting: Worl
     assert list(delivered(exporting).values()) == [["C"]]
 
 
-# Answers that are lost
-
 LOST = {
     "the answer of ExportToPackage is lost": fno_fault(SUBMIT, faults.lost_after()),
     "ExportToPackage answers 504 after F&O went on": fno_fault(SUBMIT, faults.status(504, handled=True)),
@@ -184,9 +179,6 @@ def test_an_export_that_fo_shows_late_is_waited_for(make_world: MakeWorld, *, is
     assert world.calls(SUBMIT) == 1
 
 
-# Two exports after all
-
-
 def lost_for_the_grace_time(world: World) -> str:
     """Let the first export, which holds the changes, show up after a second one was started; return their lane."""
     world.fno.change(not_found_s=GRACE_S + 5, details_not_found_s=GRACE_S + 5)
@@ -212,9 +204,7 @@ def test_a_first_export_that_shows_up_after_a_second_was_started_is_delivered_to
     assert run.state is State.DELIVERED
 
 
-def test_a_first_export_that_holds_the_changes_is_delivered_though_the_second_has_no_package(
-    exporting: World,
-) -> None:
+def test_a_first_export_that_holds_the_changes_is_delivered_though_the_second_has_no_package(exporting: World) -> None:
     exporting.fno.change(empty_export="no_url")
     lane = lost_for_the_grace_time(exporting)
 
@@ -259,9 +249,6 @@ def test_a_request_that_reaches_fo_after_its_run_has_ended_is_delivered_with_the
     export(exporting)
 
     assert sorted(delivered(exporting).values()) == [[], ["A", "B"], ["C"]]
-
-
-# Processes that die
 
 
 @pytest.mark.parametrize("arrives", [False, True])
@@ -319,9 +306,6 @@ def test_an_export_is_delivered_once_when_the_process_dies_before_it_can_save(ex
     assert exporting.calls(SUBMIT) == 1
 
 
-# On the way into OneDrive
-
-
 @pytest.fixture
 def large(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> World:
     """A world whose export is a package of several chunks."""
@@ -357,9 +341,7 @@ def test_a_file_whose_last_answer_was_lost_is_found_and_not_put_a_second_time(
 ) -> None:
     world = prepared(make_world(knobs=knobs))
     world.faults.add(content_fault(faults.status(504, handled=True)))
-
     run = export(world)
-
     assert delivered(world) == {run.file.name: ["A", "B"]}
 
 
@@ -479,9 +461,6 @@ def test_a_package_that_is_cut_off_in_blob_storage_is_not_delivered_before_it_is
     exporting.run_until_quiet()
 
     assert list(delivered(exporting).values()) == [["A", "B"]]
-
-
-# Exports that fail
 
 
 @pytest.mark.parametrize("outcome", ["Failed", "Canceled"])

@@ -58,15 +58,12 @@ def test_a_python_of_another_version_or_without_a_module_that_is_needed_is_passe
 ) -> None:
     assert dev.probe([sys.executable], modules="no_such_module") is None
     monkeypatch.setattr(dev, "wanted_python", lambda: "3.99")
-
     assert dev.probe([sys.executable]) is None
 
 
 def test_the_first_python_that_runs_is_taken(tmp_path: Path) -> None:
     candidates = [[str(tmp_path / "gone")], python("raise SystemExit(1)"), [sys.executable]]
-
     found = dev.first_usable(candidates)
-
     assert found is not None
     assert Path(found).samefile(sys.executable)
 
@@ -123,7 +120,6 @@ def test_requirements_are_installed_again_only_when_they_have_changed(tmp_path: 
 def test_another_python_version_is_another_installation(tmp_path: Path) -> None:
     requirements = tmp_path / "requirements.txt"
     requirements.write_text("requests==2.34.2")
-
     assert dev.fingerprint([requirements], "3.13") != dev.fingerprint([requirements], "3.14")
 
 
@@ -146,13 +142,11 @@ def test_an_installation_that_failed_is_done_again(tmp_path: Path) -> None:
 def test_a_step_that_fails_shows_all_that_it_said(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(dev.SetupError, match="line 3 is wrong"):
         dev.run_step("installing", FAILS)
-
     assert "FAILED" in capsys.readouterr().err
 
 
 def test_a_step_that_works_shows_one_line_and_leaves_stdout_alone(capsys: pytest.CaptureFixture[str]) -> None:
     dev.run_step("installing", PASSES)
-
     printed = capsys.readouterr()
     assert printed.out == ""
     assert [line.split()[:2] for line in printed.err.splitlines()] == [["installing", "done"]]
@@ -180,7 +174,6 @@ def test_with_keep_going_every_stage_runs_and_the_check_still_fails(capfd: pytes
 @pytest.mark.skipif(sys.platform == "win32", reason="no signals there")
 def test_a_stage_that_a_signal_ended_has_failed() -> None:
     code = python("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
-
     assert dev.run_stages({"lint": code}, keep_going=False, last_is_shown=False) == 128 + 9
 
 
@@ -205,10 +198,8 @@ def test_a_stage_that_does_not_exist_is_refused_before_anything_is_installed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(dev, "prepare", lambda azurite: pytest.fail("prepared"))
-
     with pytest.raises(SystemExit):
         dev.main(["check", "spelling"])
-
     assert "there is no stage spelling" in capsys.readouterr().err
 
 
@@ -230,13 +221,11 @@ def test_only_the_chosen_stages_run(monkeypatch: pytest.MonkeyPatch, stage: str)
 @pytest.mark.parametrize("name", dev.COMMANDS)
 def test_the_help_names_every_command(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert dev.main(["--help"]) == 0
-
     assert f"\n  {name} " in capsys.readouterr().out
 
 
 def test_an_unknown_command_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert dev.main(["dmeo"]) == 2
-
     assert "there is no command dmeo" in capsys.readouterr().err
 
 
@@ -274,10 +263,8 @@ def test_the_help_of_a_command_prepares_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     monkeypatch.setattr(dev, "prepare", lambda azurite: pytest.fail("prepared"))
-
     with pytest.raises(SystemExit, match=r"^0$"):
         dev.main([command, "--help"])
-
     assert f"usage: dev.py {command}" in capsys.readouterr().out
 
 
@@ -317,10 +304,8 @@ def test_arguments_that_cannot_be_read_are_refused_before_anything_is_prepared(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
 ) -> None:
     monkeypatch.setattr(dev, "prepare", lambda azurite: pytest.fail("prepared"))
-
     with pytest.raises(SystemExit, match=r"^2$"):
         dev.main(arguments)
-
     assert told in capsys.readouterr().err
 
 

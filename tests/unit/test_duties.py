@@ -75,7 +75,6 @@ def test_a_bug_is_logged_with_its_traceback_and_trouble_that_has_a_rule_is_not(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     Duties().attempt_all({"one": failing(KeyError("renewed")), "two": failing(TryAgain("away"))}, limit_s=10)
-
     (line,) = [record.getMessage() for record in caplog.records if "duty.broke" in record.getMessage()]
     assert "KeyError" in line
     assert "in fail" in line
@@ -163,7 +162,6 @@ def test_what_another_call_still_waits_for_may_be_done_at_the_same_time(limit_s:
 def test_limits_of_calls_hold_in_the_threads_too() -> None:
     with waiting_at_most(4):
         ended = Duties().attempt_all({"one": lambda: allowed_s(60)}, limit_s=10)
-
     assert ended["one"].result == 4
 
 

@@ -41,9 +41,6 @@ def _refused(*groups: dict[str, str], **values: str) -> list[str]:
     return [line.removeprefix("- ") for line in lines]
 
 
-# What is read.
-
-
 def test_three_settings_are_enough_for_an_import() -> None:
     settings = _read(IMPORT)
 
@@ -64,13 +61,11 @@ def test_three_settings_are_enough_for_an_import() -> None:
 
 def test_an_export_needs_three_more() -> None:
     (flow,) = _read(IMPORT, EXPORT).flows.exports
-
     assert (flow.data_project, flow.company, flow.output_folder, flow.every_s) == ("Ledger", "USMF", "/Output", 0)
 
 
 def test_an_empty_input_folder_means_no_import() -> None:
     settings = _read(IMPORT, EXPORT, INPUT_FOLDER="")
-
     assert not settings.flows.imports
     assert len(settings.flows.exports) == 1
 
@@ -86,20 +81,17 @@ def test_names_that_programs_give_to_unfinished_files_are_left_alone_unless_told
 @pytest.mark.parametrize("pattern", ["*", "*.zip", "*.*", "???*.ZIP"])
 def test_a_pattern_that_leaves_every_package_alone_is_refused(pattern: str) -> None:
     (line,) = _refused(IMPORT, IMPORT_IGNORED_NAMES=f"*.tmp; {pattern}")
-
     assert line.startswith(f"IMPORT_IGNORED_NAMES holds {pattern}, which matches every package")
 
 
 @pytest.mark.parametrize("path", ["Archive/*.zip", "Archive\\old"])
 def test_a_path_among_the_names_to_leave_alone_is_refused(path: str) -> None:
     (line,) = _refused(IMPORT, IMPORT_IGNORED_NAMES=path)
-
     assert line.startswith(f"IMPORT_IGNORED_NAMES holds {path}, which is a path")
 
 
 def test_other_empty_settings_count_as_not_set() -> None:
     empty = dict.fromkeys(SETTINGS.keys() - IMPORT.keys() - EMPTY_MEANS_NONE, "")
-
     assert _read(IMPORT, empty) == _read(IMPORT)
 
 
@@ -113,7 +105,6 @@ def test_names_are_found_in_capitals_as_windows_has_them() -> None:
 
 def test_whatever_else_is_in_the_environment_is_not_ours() -> None:
     others = {"PATH": "/bin", "FUNCTIONS_WORKER_RUNTIME": "python", "WEBSITE_SITE_NAME": "x", "CLIENT_SECRET": "x"}
-
     assert _read(IMPORT, others, EXPORTED_BY="x", ERROR_LOG="x") == _read(IMPORT)
 
 
@@ -196,9 +187,7 @@ def test_a_setting_about_alerts_that_cannot_be_meant_is_refused_without_its_secr
 
 def test_a_flow_with_a_recipient_of_its_own_needs_a_sender() -> None:
     flow = {"name": "customers", "inputFolder": "In", "alertRecipient": "a@contoso.com"}
-
     (line,) = _refused(IMPORT, INTEGRATIONS=json.dumps({"imports": [flow]}))
-
     assert line.startswith("ALERT_SENDER is missing")
 
 
@@ -340,7 +329,6 @@ def test_flows_that_name_their_own_environment_and_drive_need_neither_setting() 
 )
 def test_schedules_of_six_fields_are_taken(schedule: str) -> None:
     found = _read(IMPORT, OUTBOUND_SCHEDULE=schedule).outbound_schedule
-
     assert found is not None
     assert found.text == schedule
 
@@ -348,7 +336,6 @@ def test_schedules_of_six_fields_are_taken(schedule: str) -> None:
 @pytest.mark.parametrize("url", ["http://127.0.0.1:7071/api/receive_notification", "http://localhost/api/x?code=k"])
 def test_this_machine_may_be_notified_over_http(url: str) -> None:
     found = _read(IMPORT, NOTIFIED, NOTIFICATION_URL=url).notification_url
-
     assert found is not None
     assert found.reveal() == url
 
@@ -368,8 +355,6 @@ def test_secrets_are_not_shown() -> None:
     for secret in ("topsecret", "the-function-key", "a-long-random-text"):
         assert secret not in shown
 
-
-# Every setting counts.
 
 OTHER: dict[str, str] = {
     **dict.fromkeys(("INPUT_FOLDER", "PROCESSING_FOLDER", "SUCCESS_FOLDER", "ERROR_FOLDER", "OUTPUT_FOLDER"), "Other"),
@@ -442,12 +427,8 @@ def test_every_setting_changes_something(name: str) -> None:
     assert after != before
 
 
-# What is refused.
-
-
 def test_everything_that_is_missing_is_told_together() -> None:
     lines = _refused()
-
     assert [line.split()[0] for line in lines] == ["FO_URL", "ONEDRIVE_DRIVE", "AzureWebJobsStorage"]
     assert all("Example: " in line for line in lines)
 
@@ -476,10 +457,7 @@ def test_everything_that_is_wrong_is_told_together_and_once() -> None:
 
 WRONG: dict[str, tuple[dict[str, str], str]] = {
     "a copied address": ({"FO_URL": "https://contoso.com/?cmp=USMF&mi=Home"}, "FO_URL must be the address only"),
-    "Graph with its version": (
-        {"GRAPH_URL": "https://graph.microsoft.com/v1.0"},
-        "GRAPH_URL must be the address only",
-    ),
+    "Graph with its version": ({"GRAPH_URL": "https://graph.microsoft.com/v1.0"}, "GRAPH_URL must be the address only"),
     "an app's own drive": ({"ONEDRIVE_DRIVE": "me/drive"}, "ONEDRIVE_SIGN_IN must be user"),
     "a user who cannot sign in": (
         {"ONEDRIVE_SIGN_IN": "user"},
@@ -537,9 +515,7 @@ WRONG: dict[str, tuple[dict[str, str], str]] = {
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_setting_is_refused_in_words(name: str) -> None:
     values, words = WRONG[name]
-
     lines = "\n".join(_refused(IMPORT, values))
-
     assert re.search(words, lines), lines
 
 
@@ -553,7 +529,6 @@ def test_a_wrong_setting_is_refused_in_words(name: str) -> None:
 )
 def test_what_is_no_schedule_is_refused(schedule: str) -> None:
     (line,) = _refused(IMPORT, OUTBOUND_SCHEDULE=schedule)
-
     assert line.startswith("OUTBOUND_SCHEDULE ")
 
 

@@ -55,9 +55,6 @@ def _one_import(**values: object) -> ImportFlow:
     return _parsed({"imports": [_import(**values)]}).imports[0]
 
 
-# What is read.
-
-
 def test_an_import_needs_no_more_than_a_name_and_its_folder() -> None:
     flow = _one_import()
 
@@ -118,9 +115,7 @@ def test_a_flow_may_name_who_is_told_and_the_secret_addresses_by_the_name_of_a_s
 
 def test_what_a_flow_leaves_open_is_told_where_the_app_tells_all() -> None:
     general = AlertRoute(recipient="a@b.de", teams_url=SecretUrl("https://teams.example/1"))
-
     route = AlertRoute(recipient="c@d.de").else_to(general)
-
     assert route == AlertRoute(recipient="c@d.de", teams_url=SecretUrl("https://teams.example/1"))
 
 
@@ -159,7 +154,6 @@ def test_flows_are_found_by_name() -> None:
 def test_an_export_may_feed_an_import() -> None:
     """Copying from one environment into another is one folder that is Output here and Input there."""
     other = "https://other.operations.dynamics.com"
-
     _parsed({"imports": [_import(environmentUrl=other)], "exports": [_export(outputFolder="Customers/Input")]})
 
 
@@ -167,13 +161,9 @@ def test_imports_may_share_their_other_folders() -> None:
     _parsed({"imports": [_import(inputFolder="In/Customers"), _import(name="vendors", inputFolder="In/Vendors")]})
 
 
-# Lanes.
-
-
 def test_imports_that_share_a_data_project_of_one_environment_share_a_lane() -> None:
     first = _one_import(name="a", dataProject="Customers")
     second = _one_import(name="b", dataProject="CUSTOMERS", inputFolder="Elsewhere/Input")
-
     assert first.lane == second.lane
 
 
@@ -196,7 +186,6 @@ def test_an_import_without_a_data_project_is_a_lane_of_its_own() -> None:
 
 def test_exports_and_imports_of_one_data_project_do_not_wait_for_each_other() -> None:
     parsed = _parsed({"imports": [_import(dataProject="Ledger")], "exports": [_export()]})
-
     assert parsed.imports[0].lane.startswith("in-ledger-")
     assert parsed.exports[0].lane.startswith("out-ledger-")
 
@@ -302,7 +291,6 @@ MEANING: dict[str, tuple[object, str]] = {
 @pytest.mark.parametrize("name", SHAPE | MEANING)
 def test_a_wrong_configuration_is_refused_in_words(name: str) -> None:
     document, words = (SHAPE | MEANING)[name]
-
     assert re.search(words, _refused(document)), _refused(document)
 
 
@@ -372,7 +360,6 @@ def _all_keys(document: Any) -> set[str]:
 
 def test_every_key_of_the_schema_is_one_of_the_parsers() -> None:
     in_schema = {key for kind in ("import", "export") for key in SCHEMA["$defs"][kind]["properties"]}
-
     assert _all_keys(GOOD["every key"]) == in_schema
 
 
@@ -393,11 +380,7 @@ def test_all_that_is_wrong_is_told_together() -> None:
     refusal = _refused(
         {"imports": [_import(company="?"), {"name": "b"}], "exports": [_export(everySeconds=-1)], "x": 1}
     )
-
     assert refusal.count("\n") == 3
-
-
-# Simple settings.
 
 
 def _simple(**values: str) -> Flows | list[Problem]:
@@ -423,9 +406,6 @@ def test_simple_settings_and_json_give_the_same_flows() -> None:
             "exports": [_export(name="export", dataProject="E", outputFolder="Output")],
         }
     )
-
-
-# Values.
 
 
 @pytest.mark.parametrize(
@@ -463,9 +443,6 @@ def test_an_address_or_a_drive_in_its_one_form_stays_as_it_is(parse: Callable[[s
     except Unfit:
         return
     assert parse(value) == value
-
-
-# Names that are left alone
 
 
 @pytest.mark.parametrize(

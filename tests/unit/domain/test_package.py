@@ -20,14 +20,10 @@ from tests.packages import Entity, build_package, header, manifest, with_unmarke
 SAMPLE = Path(__file__).resolve().parents[4] / "shared" / "data" / "usmf_asset-major-types-01.zip"
 
 
-# Good packages.
-
-
 @pytest.mark.skipif(not SAMPLE.exists(), reason="Microsoft's sample package is not part of this repository")
 def test_microsofts_sample_package_is_taken() -> None:
     with SAMPLE.open("rb") as file:
         facts = check_package(file)
-
     assert facts.data_project == "Asset-Major-Types"
     assert facts.entities == (PackageEntity(name="Fixed asset major type", file_name="Fixed asset major type.xlsx"),)
 
@@ -38,40 +34,33 @@ def test_a_package_is_taken_in_both_encodings_and_every_format(
     encoding: Literal["utf-16", "utf-8"], source_format: Literal["CSV", "CSV-Unicode", "EXCEL", "XML"]
 ) -> None:
     facts = check_package(io.BytesIO(build_package(encoding=encoding, source_format=source_format)))
-
     assert [entity.name for entity in facts.entities] == ["Fixed asset major type"]
 
 
 def test_the_entities_are_told_in_the_manifests_order() -> None:
     entities = [Entity(name="Vendors"), Entity(name="Customers"), Entity(name="Currencies")]
-
     facts = check_package(io.BytesIO(build_package(entities=entities)))
-
     assert [entity.file_name for entity in facts.entities] == ["Vendors.csv", "Customers.csv", "Currencies.csv"]
 
 
 def test_names_with_accents_ampersands_and_spaces_are_taken() -> None:
     facts = check_package(io.BytesIO(build_package(data_project="Ä & Ö <1>", entity="Währungen & Kurse")))
-
     assert facts.data_project == "Ä & Ö <1>"
     assert facts.entities[0].file_name == "Währungen & Kurse.csv"
 
 
 def test_two_entities_may_share_one_workbook() -> None:
     entities = [Entity(name="One", file_name="Both.xlsx"), Entity(name="Two", file_name="Both.xlsx")]
-
     assert len(check_package(io.BytesIO(build_package(entities=entities))).entities) == 2
 
 
 def test_the_manifests_name_may_be_in_any_case() -> None:
     content = manifest("P", [Entity(name="E")])
-
     check_package(io.BytesIO(build_package(entity="E", replace={"Manifest.xml": None, "MANIFEST.XML": content})))
 
 
 def test_the_case_of_a_data_file_is_not_minded() -> None:
     facts = check_package(io.BytesIO(build_package(entity="E", replace={"E.csv": None, "e.CSV": b"x"})))
-
     assert facts.entities == (PackageEntity(name="E", file_name="e.CSV"),)
 
 
@@ -81,23 +70,18 @@ def test_the_case_of_a_data_file_is_not_minded() -> None:
 )
 def test_an_accent_may_be_part_of_its_letter_or_a_sign_of_its_own(in_zip: str, in_manifest: str) -> None:
     entities = [Entity(name="Employees", file_name=in_manifest)]
-
     facts = check_package(io.BytesIO(build_package(entities=entities, replace={in_manifest: None, in_zip: b"x"})))
-
     assert facts.entities == (PackageEntity(name="Employees", file_name=in_zip),)
 
 
 def test_of_two_names_that_look_alike_the_one_that_the_manifest_spells_is_taken() -> None:
     entities = [Entity(name="E", file_name="Salari\u00e9s.csv"), Entity(name="F", file_name="Salarie\u0301s.csv")]
-
     facts = check_package(io.BytesIO(build_package(entities=entities)))
-
     assert [entity.file_name for entity in facts.entities] == ["Salari\u00e9s.csv", "Salarie\u0301s.csv"]
 
 
 def test_letters_that_windows_keeps_apart_are_two_files() -> None:
     entities = [Entity(name="E", file_name="Straße.csv"), Entity(name="F", file_name="STRASSE.csv")]
-
     assert len(check_package(io.BytesIO(build_package(entities=entities))).entities) == 2
 
 
@@ -162,7 +146,6 @@ def test_thousands_of_missing_files_are_counted_and_not_all_listed() -> None:
 
 def test_folders_beside_the_packages_own_files_are_let_through() -> None:
     extra = {"Resources/": b"", "Resources/Logo/logo.png": b"png", "__MACOSX/._Manifest.xml": b"apple"}
-
     check_package(io.BytesIO(build_package(replace=extra)))
 
 
@@ -179,14 +162,12 @@ def test_data_files_are_never_read() -> None:
 
 def test_the_flows_data_project_wins_over_the_packages() -> None:
     facts = check_package(io.BytesIO(build_package(data_project="Theirs")))
-
     assert facts.project_for("Ours") == "Ours"
     assert facts.project_for("") == "Theirs"
 
 
 def test_a_package_without_a_data_project_is_refused_only_where_the_flow_has_none() -> None:
     facts = check_package(io.BytesIO(build_package(data_project="")))
-
     assert facts.project_for("Ours") == "Ours"
     with pytest.raises(FileRejected, match="IMPORT_DATA_PROJECT"):
         facts.project_for("")
@@ -370,10 +351,7 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: build_package(entities=[Entity(name="E", content=b"")]),
         "has an empty data file",
     ),
-    "a manifest whose bytes were changed": (
-        lambda: _patched(_GOOD, "Manifest.xml", 16, b"\0\0\0\0"),
-        "damaged",
-    ),
+    "a manifest whose bytes were changed": (lambda: _patched(_GOOD, "Manifest.xml", 16, b"\0\0\0\0"), "damaged"),
 }
 
 
@@ -409,9 +387,6 @@ def test_the_apps_own_errors_pass_through() -> None:
 
     with pytest.raises(Expired):
         check_package(Remote(_GOOD))
-
-
-# Companies.
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,6 @@ def test_the_hash_is_the_one_that_onedrive_shows(data: bytes, expected: str) -> 
 @pytest.mark.parametrize("size", [19, 20, 159, 160, 161, 10_239, 10_240, 10_241, 40_001])
 def test_the_hash_follows_the_definition_at_the_edges_of_its_folds(size: int) -> None:
     data = random.Random(size).randbytes(size)
-
     assert QuickXorHash(data).base64() == bit_by_bit(data)
 
 

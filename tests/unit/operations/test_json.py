@@ -112,7 +112,6 @@ def test_a_client_that_has_the_newest_version_gets_304() -> None:
 
 def test_what_does_not_exist_or_cannot_be_seen_is_an_error_with_a_text() -> None:
     not_available = pages.not_available("no role", PageRequest(query={}, wants_json=True))
-
     assert pages.as_json(None, PLAIN).status == pages.run_page(None, PLAIN).status == 404
     assert (not_available.status, json.loads(not_available.body)) == (503, {"error": "no role"})
 
