@@ -132,7 +132,6 @@ def test_an_action_with_the_key_in_the_address_alone_is_refused(stage: Stage) ->
 )
 def test_what_cannot_be_done_is_answered_in_words(stage: Stage, verb: str, what: object, status: int) -> None:
     answer = post(stage, verb, what)
-
     assert answer.status_code == status
     assert answer.json()["said"]
     assert answer.headers["Cache-Control"] == "no-store"

@@ -32,7 +32,6 @@ def test_the_demo_exits_0_with_a_summary_that_all_is_well_as_its_last_line(demos
 
 def test_the_demo_in_the_flex_shape_tells_which_groups_have_instances(demos: Demos) -> None:
     told = [event["text"] for event in demos[FLEX].ended.events if event["event"] == "instances"]
-
     assert any(re.search(r"\bhttp 1\b", text) for text in told)
     assert any(re.search(r"\bhttp starting\b", text) for text in told)
     assert re.search("none of .*start_exports", told[0])

@@ -189,7 +189,6 @@ def test_an_address_that_cannot_be_used_or_holds_a_key_is_not_understood(
     capsys: pytest.CaptureFixture[str], command: Callable[[list[str]], int], url: str, words: str
 ) -> None:
     assert command(["--url", url]) == 2
-
     printed = capsys.readouterr()
     assert words in printed.err
     assert "the-key" not in printed.err
@@ -202,7 +201,6 @@ def test_the_doctor_says_that_an_app_cannot_be_reached(
     monkeypatch.setenv("RUNS_KEY", "the-key")
     with closed_port() as port:
         code = doctor.main(["--url", f"http://127.0.0.1:{port}"])
-
     shown = capsys.readouterr().out
     assert (code, "cannot be reached" in shown, "the-key" in shown) == (1, True, False)
 

@@ -103,7 +103,6 @@ def notifications(**changes: object) -> dict[str, Any]:
 
 def test_the_handshake_gets_the_decoded_token_as_plain_text(webhook: Webhook) -> None:
     answer = webhook.post(query="validationToken=Validation%3A+Testing%20client%20application%20%2Fa%2Bb%3D%26")
-
     assert (answer.status_code, answer.text) == (200, "Validation: Testing client application /a+b=&")
     assert answer.headers["Content-Type"].startswith("text/plain")
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
@@ -119,9 +118,7 @@ def test_a_token_that_looks_like_a_page_comes_back_inert(webhook: Webhook) -> No
 
 def test_a_notification_is_answered_with_202_once_its_wake_up_is_in_the_queue(webhook: Webhook) -> None:
     webhook.be_quiet()
-
     answer = webhook.post(notifications())
-
     assert (answer.status_code, answer.content) == (202, b"")
     (message,) = webhook.queued()
     assert re.fullmatch(r"scan \d{4}-\d\d-\d\dT\S+ 0", message)

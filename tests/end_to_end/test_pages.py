@@ -48,7 +48,6 @@ def test_the_list_and_a_run_are_json_by_address_and_by_content_type(stage: Stage
     for path in ("/api/runs", f"/api/runs/{failed['address']}"):
         by_type = get(stage, path, Accept="application/json")
         by_address = get(stage, f"{path}.json", Accept="text/html")
-
         assert by_type.headers["Content-Type"] == by_address.headers["Content-Type"] == "application/json"
         assert by_type.json() == by_address.json()
 
@@ -87,7 +86,6 @@ def test_filters_reach_the_list(stage: Stage, failed: dict[str, Any]) -> None:
 def test_a_filter_that_cannot_be_read_is_refused_with_what_is_allowed(stage: Stage, query: str, told: str) -> None:
     page = get(stage, f"/api/runs?{query}", Accept="text/html")
     as_json = get(stage, f"/api/runs.json?{query}")
-
     assert (page.status_code, as_json.status_code) == (400, 400)
     assert told in as_json.json()["error"]
     assert "Invalid request" in page.text
@@ -95,7 +93,6 @@ def test_a_filter_that_cannot_be_read_is_refused_with_what_is_allowed(stage: Sta
 
 def test_how_thoroughly_the_health_is_looked_at_is_not_guessed(stage: Stage) -> None:
     answer = get(stage, "/api/health.json?thorough=perhaps")
-
     assert answer.status_code == 400
     assert "thorough: 'perhaps' is not valid. Use one of: yes," in answer.json()["error"]
     thorough = get(stage, "/api/health.json?thorough=true").json()

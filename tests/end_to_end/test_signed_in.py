@@ -56,7 +56,6 @@ def test_as_an_app_registration_with_a_secret_the_app_imports_a_file(tmp_path: P
     with a_stage(tmp_path) as (stage, tenant):
         tenant.entra.register(RegisteredApp(client_id=DAEMON, secrets=(SECRET,)))
         stage.app_settings |= {"AZURE_CLIENT_SECRET": SECRET, **_daemon()}
-
         _assert_a_file_travels_without_managed_identity(stage)
         _assert_nothing_secret_is_printed(stage, SECRET)
 

@@ -204,9 +204,7 @@ def test_a_press_that_comes_late_once_its_run_has_ended_imports_nothing(world: W
 
 def test_a_run_that_is_open_is_not_run_again(world: World) -> None:
     run = under_way(world, State.EXECUTING)
-
     answer = again(world, run)
-
     assert not answer.done
     assert "could import its rows twice" in answer.message
     assert len(world.open_runs()) == 1
@@ -356,10 +354,8 @@ def test_check_now_pressed_again_and_again_makes_no_file_count_as_gone(world: Wo
 
 def test_check_now_leaves_a_worker_that_is_at_the_lane_alone(world: World) -> None:
     run = under_way(world, State.EXECUTING)
-
     with world.services.leases.hold(run.lane):
         answer = check_now(world, run)
-
     assert (answer.done, answer.message) == (True, "The app is processing this run.")
     assert world.open_runs() == [run]
 

@@ -160,9 +160,7 @@ def test_without_a_channel_an_alert_is_an_error_in_the_log_once(
 def test_a_clean_run_asks_the_outbox_nothing(world: World) -> None:
     world.services.outbox = cast(Outbox, None)  # whoever asks it anything breaks
     world.put("USMF_1.zip")
-
     look_and_finish(world)
-
     assert [run.outcome for run in world.ended_runs()] == [Outcome.SUCCEEDED]
     assert world.imports() == [("USMF", 1)]
 

@@ -132,9 +132,7 @@ def test_a_package_that_fo_has_deleted_after_seven_days_is_told_and_the_next_exp
 
 def test_error_keys_that_fo_never_writes_are_named_as_missing_in_the_report(make_world: MakeWorld) -> None:
     world = make_world(speed=Speed(seconds_per_execution=10, error_keys_s=1e9))
-
     import_file(world, "USMF_1.zip", build_package(rows=GOOD_AND_BAD))
-
     report = (world.folder / "Error" / "USMF_1.zip.report.txt").read_text("utf-8-sig")
     assert "did not write the error keys" in report
     assert "USMF_1.zip.errors.csv" in world.files("Error")

@@ -108,7 +108,6 @@ def test_the_settings_in_force_are_told_without_secrets(make_notified: MakeNotif
 
 def test_wrong_settings_are_all_that_is_told() -> None:
     health = check_health(lambda: Services(read_settings({"FO_URL": "nowhere"})))
-
     (check,) = health.checks
     assert (health.grade, check.name) == (Grade.PROBLEM, "Settings")
     assert "- FO_URL must be a URL" in check.message
@@ -294,9 +293,7 @@ def test_a_drive_that_does_not_exist_is_told(make_world: MakeWorld) -> None:
 
 def test_an_app_that_f_and_o_does_not_know_is_told_the_form_and_its_client_id(make_world: MakeWorld) -> None:
     world = make_world(behaviour=Behaviour(registered_apps=()))
-
     check = check_named(health_of(world), "F&O")
-
     assert check.grade is Grade.PROBLEM
     assert "System administration > Setup > Microsoft Entra ID applications" in check.message
     assert check.advice == f"The app's client id is {world.entra.system_identity}."
@@ -359,9 +356,7 @@ def test_a_webhook_that_does_not_answer_as_graph_wants_it_is_told(
 ) -> None:
     world = make_notified()
     spoil(receiver)
-
     check = check_named(health_of(world, thorough=True), "Webhook")
-
     assert (check.grade, words in check.message) == (Grade.PROBLEM, True)
     assert "scan that runs every minute" in check.advice
 

@@ -126,9 +126,7 @@ def test_an_export_that_is_there_already_is_known_by_its_hash_whatever_its_size(
 def test_a_library_that_tells_wrong_sizes_has_its_packages_imported(make_world: MakeWorld, size: str) -> None:
     world = make_world(knobs=Knobs(wrong_size=("*.zip",)))
     put_package(world, size)
-
     look_and_finish(world)
-
     assert world.imports() == [("USMF", 500)]
     assert world.files("Success") == ["USMF_1.zip"]
 
@@ -348,7 +346,6 @@ def test_a_folder_that_is_only_passing_through_is_not_told(told: World, receiver
     minutes_pass(told, 4)
     (told.folder / "Input" / "March").rmdir()
     minutes_pass(told, 10)
-
     assert about_strays(receivers) == []
 
 

@@ -327,9 +327,7 @@ CHUNKS = {
 @pytest.mark.parametrize("fault", CHUNKS.values(), ids=list(CHUNKS))
 def test_a_large_export_arrives_whole_when(large: World, fault: Fault) -> None:
     large.faults.add(fault)
-
     export(large)
-
     ((_, rows),) = delivered(large).items()
     assert len(rows) == 8000
     assert large.calls("uploadSession") > 4

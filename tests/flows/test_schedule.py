@@ -294,7 +294,6 @@ def test_after_an_update_a_moment_that_was_missed_meanwhile_is_served(hourly: Ma
     world = hourly()
     noted_by_an_older_version(world, NOON - HOUR)
     world.clock.present = NOON + TEN
-
     assert world.start_exports() == 1
     assert served(world) == [("flow 0", NOON)]
 

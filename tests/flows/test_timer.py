@@ -340,9 +340,7 @@ def test_a_damaged_note_of_what_was_told_is_written_anew(
 ) -> None:
     write_record(told, f"watch/{note}", content)
     told.give_up_on(WORK, "in-1")
-
     assert tick(told) is None
-
     assert told_titles(receivers) == ["The queue work has poison messages"]
     assert told.services.checkpoints.read(note).content
 

@@ -34,7 +34,6 @@ FAILS = python("print('line 3 is wrong'); raise SystemExit(4)")
 
 def test_it_can_be_read_by_python_3_8() -> None:
     modules = [ROOT / f"{name.replace('.', '/')}.py" for name in ("dev", *sorted(set(dev.READ_BY.values())))]
-
     for module in modules:
         tree = ast.parse(module.read_text(encoding="utf-8"), feature_version=(3, 8))
         imported = {name for node in ast.walk(tree) for name in _imported(node)}
@@ -83,9 +82,7 @@ def test_python_is_looked_for_where_the_usual_tools_put_it(tmp_path: Path, place
     program = a_program(tmp_path / place)
     program.chmod(0o755)
     environment = {"PATH": str(tmp_path / "path"), **({setting: str(tmp_path / "mine")} if setting else {})}
-
     candidates = dev.candidate_pythons("3.13", environment, tmp_path / "home")
-
     assert [str(program)] in list(candidates)
 
 
@@ -109,11 +106,9 @@ def test_only_a_node_that_azurite_runs_on_is_used(version: str, good: bool) -> N
 
 def test_requirements_are_installed_again_only_when_they_have_changed(tmp_path: Path) -> None:
     requirements, marker, installations = tmp_path / "requirements.txt", tmp_path / "marker", []
-
     for content in ("requests==2.34.2", "requests==2.34.2", "requests==2.35.0"):
         requirements.write_text(content)
         dev.once(marker, dev.fingerprint([requirements]), lambda: installations.append(1))
-
     assert len(installations) == 2
 
 
@@ -152,23 +147,16 @@ def test_a_step_that_works_shows_one_line_and_leaves_stdout_alone(capsys: pytest
     assert [line.split()[:2] for line in printed.err.splitlines()] == [["installing", "done"]]
 
 
-def test_the_first_stage_that_fails_shows_why_and_ends_the_check(capfd: pytest.CaptureFixture[str]) -> None:
-    code = dev.run_stages({"lint": FAILS, "tests": python("print('ran')")}, keep_going=False, last_is_shown=True)
-
+@pytest.mark.parametrize("keep_going", [False, True])
+def test_the_first_stage_that_fails_shows_why_and_ends_the_check_unless_it_is_to_keep_going(
+    capfd: pytest.CaptureFixture[str], *, keep_going: bool
+) -> None:
+    stages = {"lint": FAILS, "tests": python("print('ran')")}
+    assert dev.run_stages(stages, keep_going=keep_going, last_is_shown=True) == 4
     printed = capfd.readouterr().out
-    assert code == 4
     assert "line 3 is wrong" in printed
-    assert "check failed: lint" in printed
-    assert "ran" not in printed
-
-
-def test_with_keep_going_every_stage_runs_and_the_check_still_fails(capfd: pytest.CaptureFixture[str]) -> None:
-    code = dev.run_stages({"lint": FAILS, "tests": python("print('ran')")}, keep_going=True, last_is_shown=True)
-
-    printed = capfd.readouterr().out
-    assert code == 4
-    assert "ran" in printed
     assert printed.rstrip().endswith("check failed: lint")
+    assert ("ran" in printed) is keep_going
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no signals there")

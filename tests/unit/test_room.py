@@ -32,10 +32,8 @@ def on_their_way(some: Room, *sizes: int) -> Iterator[None]:
 
 def test_three_large_packages_are_on_their_way_at_once_and_the_fourth_waits() -> None:
     some = Room()
-
     with on_their_way(some, LARGE, LARGE, LARGE), pytest.raises(NoRoom, match="Other large"), some.taken(LARGE):
         pytest.fail("there is no room for four")
-
     with on_their_way(some, LARGE, LARGE, LARGE):
         pass  # nobody has kept any of it
 
@@ -73,10 +71,8 @@ def test_a_package_that_waits_goes_as_soon_as_another_has_arrived(monkeypatch: p
 
 def test_a_package_that_fails_gives_its_room_back() -> None:
     some = Room(LARGE_BYTES)
-
     with pytest.raises(KeyError), some.taken(LARGE):
         raise KeyError
-
     with some.taken(LARGE):
         pass
 

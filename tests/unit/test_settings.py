@@ -78,16 +78,16 @@ def test_names_that_programs_give_to_unfinished_files_are_left_alone_unless_told
     assert "IMPORT_IGNORED_NAMES" not in {setting.name for setting in nothing.in_force}
 
 
-@pytest.mark.parametrize("pattern", ["*", "*.zip", "*.*", "???*.ZIP"])
-def test_a_pattern_that_leaves_every_package_alone_is_refused(pattern: str) -> None:
+@pytest.mark.parametrize(
+    ("pattern", "wrong"),
+    [
+        *((every, "matches every package") for every in ("*", "*.zip", "*.*", "???*.ZIP")),
+        *((path, "is a path") for path in ("Archive/*.zip", "Archive\\old")),
+    ],
+)
+def test_a_pattern_that_leaves_every_package_alone_or_is_a_path_is_refused(pattern: str, wrong: str) -> None:
     (line,) = _refused(IMPORT, IMPORT_IGNORED_NAMES=f"*.tmp; {pattern}")
-    assert line.startswith(f"IMPORT_IGNORED_NAMES holds {pattern}, which matches every package")
-
-
-@pytest.mark.parametrize("path", ["Archive/*.zip", "Archive\\old"])
-def test_a_path_among_the_names_to_leave_alone_is_refused(path: str) -> None:
-    (line,) = _refused(IMPORT, IMPORT_IGNORED_NAMES=path)
-    assert line.startswith(f"IMPORT_IGNORED_NAMES holds {path}, which is a path")
+    assert line.startswith(f"IMPORT_IGNORED_NAMES holds {pattern}, which {wrong}")
 
 
 def test_other_empty_settings_count_as_not_set() -> None:
@@ -178,7 +178,6 @@ def test_a_setting_about_alerts_that_cannot_be_meant_is_refused_without_its_secr
     name: str, value: str, wrong: str
 ) -> None:
     (line,) = _refused(IMPORT, {name: value})
-
     assert line.startswith(f"{name} ")
     assert wrong in line
     assert "SECRET " not in line.removeprefix(name)
@@ -193,7 +192,6 @@ def test_a_flow_with_a_recipient_of_its_own_needs_a_sender() -> None:
 
 def test_the_end_of_a_client_secret_is_a_date() -> None:
     secret = {"AZURE_TENANT_ID": "contoso.com", "AZURE_CLIENT_ID": CLIENT_ID, "AZURE_CLIENT_SECRET": "s"}
-
     assert _read(IMPORT, secret, CLIENT_SECRET_EXPIRES="2027-05-31").credentials.secret_expires == date(2027, 5, 31)
     assert _read(IMPORT, secret).credentials.secret_expires is None
     (line,) = _refused(IMPORT, secret, CLIENT_SECRET_EXPIRES="31.5.2027")
@@ -315,11 +313,9 @@ def test_integrations_are_read_from_text_and_from_a_file_in_the_app(tmp_path: Pa
 
 def test_flows_that_name_their_own_environment_and_drive_need_neither_setting() -> None:
     flow = {"name": "a", "inputFolder": "A", "environmentUrl": "https://a.com", "drive": "drives/b!a"}
-
     settings = read_settings(
         {"AzureWebJobsStorage": "UseDevelopmentStorage=true", "INTEGRATIONS": json.dumps({"imports": [flow]})}
     )
-
     assert settings.flows.imports[0].environment_url == "https://a.com"
 
 

@@ -110,7 +110,6 @@ def test_what_is_contention_and_nothing_else_is_advised_on_as_a_matter_of_time(c
 )
 def test_words_of_an_execution_get_the_advice_that_the_submit_gives(message: str, to_do: str) -> None:
     advice = advice_on(message, Said.SUBMIT)
-
     assert advice is not None
     assert to_do in advice.to_do
     assert advice_on(message, Said.IMPORT) == advice

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -151,16 +152,6 @@ def test_flows_are_found_by_name() -> None:
     assert parsed.all == (*parsed.imports, *parsed.exports)
 
 
-def test_an_export_may_feed_an_import() -> None:
-    """Copying from one environment into another is one folder that is Output here and Input there."""
-    other = "https://other.operations.dynamics.com"
-    _parsed({"imports": [_import(environmentUrl=other)], "exports": [_export(outputFolder="Customers/Input")]})
-
-
-def test_imports_may_share_their_other_folders() -> None:
-    _parsed({"imports": [_import(inputFolder="In/Customers"), _import(name="vendors", inputFolder="In/Vendors")]})
-
-
 def test_imports_that_share_a_data_project_of_one_environment_share_a_lane() -> None:
     first = _one_import(name="a", dataProject="Customers")
     second = _one_import(name="b", dataProject="CUSTOMERS", inputFolder="Elsewhere/Input")
@@ -178,10 +169,7 @@ def test_imports_that_share_a_data_project_of_one_environment_share_a_lane() -> 
 )
 def test_whatever_else_is_apart_has_another_lane(other: dict[str, object]) -> None:
     assert _one_import(dataProject="Customers").lane != _one_import(**other).lane
-
-
-def test_an_import_without_a_data_project_is_a_lane_of_its_own() -> None:
-    assert _one_import(name="a").lane != _one_import(name="b").lane
+    assert _one_import(name="a").lane != _one_import(name="b").lane  # neither names a data project
 
 
 def test_exports_and_imports_of_one_data_project_do_not_wait_for_each_other() -> None:
@@ -197,17 +185,7 @@ def test_a_lane_is_the_same_after_every_start() -> None:
 
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=128))
 def test_a_lane_is_safe_in_a_blobs_path(data_project: str) -> None:
-    flow = ImportFlow(
-        name="x",
-        environment_url=URL,
-        drive=DRIVE,
-        input_folder="/i",
-        processing_folder="/p",
-        success_folder="/s",
-        error_folder="/e",
-        data_project=data_project,
-    )
-
+    flow = replace(_one_import(), data_project=data_project)
     assert re.fullmatch(r"in(-[a-z0-9]+)*-[0-9a-f]{8}", flow.lane)
     assert len(flow.lane) <= 60
 
@@ -302,6 +280,13 @@ def test_the_schema_refuses_what_the_parser_refuses(name: str) -> None:
 GOOD: dict[str, object] = {
     "one import": {"imports": [_import()]},
     "one export": {"exports": [_export()]},
+    "an export that feeds an import of another environment": {
+        "imports": [_import(environmentUrl="https://other.operations.dynamics.com")],
+        "exports": [_export(outputFolder="Customers/Input")],
+    },
+    "imports that share their other folders": {
+        "imports": [_import(inputFolder="In/Customers"), _import(name="vendors", inputFolder="In/Vendors")]
+    },
     "no imports said": {"imports": [], "exports": [_export()]},
     "values left empty": {
         "imports": [_import(company="", dataProject="", drive="", environmentUrl="", errorFolder="")]

@@ -49,11 +49,6 @@ def test_names_with_accents_ampersands_and_spaces_are_taken() -> None:
     assert facts.entities[0].file_name == "Währungen & Kurse.csv"
 
 
-def test_two_entities_may_share_one_workbook() -> None:
-    entities = [Entity(name="One", file_name="Both.xlsx"), Entity(name="Two", file_name="Both.xlsx")]
-    assert len(check_package(io.BytesIO(build_package(entities=entities))).entities) == 2
-
-
 def test_the_manifests_name_may_be_in_any_case() -> None:
     content = manifest("P", [Entity(name="E")])
     check_package(io.BytesIO(build_package(entity="E", replace={"Manifest.xml": None, "MANIFEST.XML": content})))
@@ -74,15 +69,15 @@ def test_an_accent_may_be_part_of_its_letter_or_a_sign_of_its_own(in_zip: str, i
     assert facts.entities == (PackageEntity(name="Employees", file_name=in_zip),)
 
 
-def test_of_two_names_that_look_alike_the_one_that_the_manifest_spells_is_taken() -> None:
-    entities = [Entity(name="E", file_name="Salari\u00e9s.csv"), Entity(name="F", file_name="Salarie\u0301s.csv")]
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("Salari\u00e9s.csv", "Salarie\u0301s.csv"), ("Straße.csv", "STRASSE.csv"), ("Both.xlsx", "Both.xlsx")],
+    ids=["two that look alike", "two that Windows keeps apart", "one workbook of both"],
+)
+def test_each_entity_has_the_file_that_the_manifest_spells(first: str, second: str) -> None:
+    entities = [Entity(name="E", file_name=first), Entity(name="F", file_name=second)]
     facts = check_package(io.BytesIO(build_package(entities=entities)))
-    assert [entity.file_name for entity in facts.entities] == ["Salari\u00e9s.csv", "Salarie\u0301s.csv"]
-
-
-def test_letters_that_windows_keeps_apart_are_two_files() -> None:
-    entities = [Entity(name="E", file_name="Straße.csv"), Entity(name="F", file_name="STRASSE.csv")]
-    assert len(check_package(io.BytesIO(build_package(entities=entities))).entities) == 2
+    assert [entity.file_name for entity in facts.entities] == [first, second]
 
 
 def test_a_disabled_entity_needs_no_file_and_no_map_and_is_none_of_those_that_are_imported() -> None:
@@ -136,9 +131,7 @@ def test_all_that_is_wrong_with_the_entities_is_told_at_once() -> None:
 
 def test_thousands_of_missing_files_are_counted_and_not_all_listed() -> None:
     entities = [Entity(name=f"{number} {'x' * 90}") for number in range(2_000)]
-
     said = refusal_of(entities, {entity.input_file_path: None for entity in entities})
-
     assert said.startswith("2000 of the 2000 entities")
     assert re.search(r"and 19\d\d more\. ", said)
     assert len(said) < package.MAX_LISTED + 500
@@ -188,16 +181,10 @@ def _patched(data: bytes, name: str, offset: int, value: bytes) -> bytes:
             return bytes(content)
 
 
-def _zip_with_method(method: int) -> bytes:
+def _with(name: str, content: bytes, *, method: int = zipfile.ZIP_STORED) -> bytes:
+    """Return a package with one more file, whatever its name."""
     buffer = io.BytesIO(build_package())
     with zipfile.ZipFile(buffer, "a", method) as archive:
-        archive.writestr("more.txt", b"some text")
-    return buffer.getvalue()
-
-
-def _zip_with_duplicate(name: str, content: bytes) -> bytes:
-    buffer = io.BytesIO(build_package())
-    with zipfile.ZipFile(buffer, "a") as archive:
         archive.writestr(name, content)
     return buffer.getvalue()
 
@@ -236,7 +223,7 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: _renamed(build_package(folder="Customers/"), "Customers/", "Customers\\"),
         "lies in the folder 'Customers'",
     ),
-    "two manifests": (lambda: _zip_with_duplicate("manifest.XML", b"<x/>"), "more than once"),
+    "two manifests": (lambda: _with("manifest.XML", b"<x/>"), "more than once"),
     "an encrypted data file": (lambda: _patched(_GOOD, _CSV, 8, b"\x01\x00"), "is encrypted"),
     "a strongly encrypted data file": (lambda: _patched(_GOOD, _CSV, 8, b"\x40\x00"), "is encrypted"),
     "a name that climbs out": (lambda: build_package(replace={"../evil.csv": b"x"}), "points outside"),
@@ -253,7 +240,7 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
         "not a zip",
     ),
     "a method that Windows cannot read": (
-        lambda: _zip_with_method(zipfile.ZIP_LZMA),
+        lambda: _with("more.txt", b"some text", method=zipfile.ZIP_LZMA),
         "with a method that F&O does not support",
     ),
     "too many files": (
@@ -406,15 +393,7 @@ def test_the_company_stands_before_the_first_underscore(file_name: str, company:
 @pytest.mark.parametrize(
     "file_name",
     [
-        "foo.zip",
-        "",
-        "_x.zip",
-        "USMFX_x.zip",
-        "US-F_x.zip",
-        " USM_x.zip",
-        "ÄÖÜ_x.zip",
-        "٣٤_x.zip",
-        "ﬀ_x.zip",
+        *("foo.zip", "", "_x.zip", "USMFX_x.zip", "US-F_x.zip", " USM_x.zip", "ÄÖÜ_x.zip", "٣٤_x.zip", "ﬀ_x.zip"),
         "USMF\n_x",
     ],
 )

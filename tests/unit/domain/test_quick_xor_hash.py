@@ -67,6 +67,5 @@ def test_the_hash_can_be_read_before_the_end_and_hashing_goes_on() -> None:
     pieces = QuickXorHash(b"first ")
     pieces.digest()
     pieces.update(b"second")
-
     assert pieces.base64() == QuickXorHash(b"first second").base64()
     assert pieces.size_bytes == 12

@@ -32,30 +32,15 @@ from shared.runs.values import (
     Wait,
 )
 from shared.secret import SecretUrl
+from tests.builders import a_run
 
 NOW = datetime(2026, 11, 2, 8, 30, 0, 123456, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=40)
 
 
-def a_run() -> Run:
-    return Run(
-        run_id="0123456789ab",
-        direction=Direction.IMPORT,
-        flow_name="import",
-        lane="in-1",
-        state=State.FOUND,
-        state_since=NOW,
-        due=NOW,
-        opened=NOW,
-        file=FileFacts(name="USMF_Customers_001.zip"),
-        sort_key="20261102T083000000000Z-item",
-    )
-
-
-def a_call() -> RemoteCallRecord:
-    return RemoteCallRecord(
-        service="F&O", operation="GetExecutionSummaryStatus", status=503, request_id="8d3c", took_s=1.5, began=NOW
-    )
+A_CALL = RemoteCallRecord(
+    service="F&O", operation="GetExecutionSummaryStatus", status=503, request_id="8d3c", took_s=1.5, began=NOW
+)
 
 
 def a_full_run() -> Run:
@@ -132,7 +117,7 @@ def a_full_run() -> Run:
                 state=State.EXECUTING,
                 began=NOW,
                 took_s=0.125,
-                calls=(a_call(),),
+                calls=(A_CALL,),
                 error="no answer",
                 times=7,
                 by="anna@contoso.com",
@@ -191,7 +176,6 @@ def test_a_record_gives_back_everything_that_was_set() -> None:
     run = a_full_run()
     # A field that is added to Run, or to what it is made of, has to be set there, too.
     assert list(not_set_in(run)) == []
-
     assert run_from_json(run_to_json(run)) == run
     assert run_from_json(run_to_json(run).encode()) == run
 
@@ -209,7 +193,8 @@ def not_set_in(value: object) -> Iterator[str]:
 
 
 def test_a_record_of_a_run_that_has_just_been_opened_comes_back_as_it_was() -> None:
-    assert run_from_json(run_to_json(a_run())) == a_run()
+    run = a_run()
+    assert run_from_json(run_to_json(run)) == run
 
 
 def test_what_only_this_process_knows_is_never_saved() -> None:
@@ -248,9 +233,7 @@ def test_a_duration_of_whole_seconds_is_read() -> None:
 def test_a_field_that_this_version_does_not_know_is_kept_wherever_it_stands(path: Path) -> None:
     more = {"since when": [1, {"by": "anna"}]}
     record = changed(FULL, (*path, "new_field"), more)
-
     run = run_from_json(record)
-
     assert run == a_full_run()
     assert json.loads(run_to_json(run)) == json.loads(record)
 

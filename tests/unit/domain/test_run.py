@@ -13,7 +13,6 @@ from shared.runs.states import EXPORT_MOVES, IMPORT_MOVES, MOVES, PROGRESS, Dire
 from shared.runs.values import (
     NOTHING_IN_PROCESS,
     About,
-    FileFacts,
     Held,
     InProcess,
     Problem,
@@ -33,18 +32,8 @@ KNOWN = InProcess(has_chosen_id=True, package_url=A_URL, download_url=A_URL)
 
 
 def a_run(flow: Direction = Direction.IMPORT, state: State = State.FOUND) -> Run:
-    return Run(
-        run_id="0123456789ab",
-        direction=flow,
-        flow_name="import",
-        lane="in-1",
-        state=state,
-        state_since=NOW,
-        due=NOW,
-        opened=NOW,
-        file=FileFacts(name="USMF_Customers_001.zip"),
-        sort_key="20261102T083000000000Z-item",
-    )
+    run = builders.a_run(direction=flow, run_id="0123456789ab", state=state, furthest=None)
+    return replace(run, state_since=NOW, due=NOW, opened=NOW)
 
 
 def a_step(step: str = "poll", *, error: str = "", began: datetime = NOW) -> StepRecord:
@@ -101,7 +90,6 @@ def test_every_state_belongs_to_a_flow_and_knows_how_far_it_is() -> None:
 
 def test_no_way_leads_from_an_end_or_from_a_cancel_back_to_f_and_o() -> None:
     with_fo = {State.CLAIMED, State.PLANNED, State.SUBMITTING, State.EXECUTING}
-
     for flow in Direction:
         for state in set(MOVES[flow]) & {State.FINISHED, State.READY, State.CANCELLED}:
             assert reached_from(flow, state) & with_fo == set()
@@ -156,21 +144,19 @@ def test_a_state_that_a_run_has_not_reached_before_ends_what_stood_in_its_way(
     assert (moved.attempts, moved.failing_since, moved.problem) == ((0, None, None) if is_new else (4, NOW, REFUSED))
 
 
-def test_a_run_that_goes_over_the_same_ground_once_more_makes_no_progress_until_it_is_past_it() -> None:
-    back = a_run(state=State.SUBMITTING).moved_to(State.CLAIMED, NOW)
-
-    again = failing(back).moved_to(State.SUBMITTING, LATER)
-    past_it = again.moved_to(State.EXECUTING, LATER)
+@pytest.mark.parametrize(
+    ("back_from", "past_it"), [(State.SUBMITTING, State.EXECUTING), (State.EXECUTING, State.FINISHED)]
+)
+def test_a_run_that_goes_over_the_same_ground_once_more_makes_no_progress_until_it_is_past_it(
+    back_from: State, past_it: State
+) -> None:
+    again = failing(a_run(state=back_from).moved_to(State.CLAIMED, NOW)).moved_to(State.SUBMITTING, LATER)
+    if back_from is State.EXECUTING:
+        again = again.moved_to(State.EXECUTING, LATER)
+    beyond = again.moved_to(past_it, LATER)
 
     assert (again.attempts, again.failing_since, again.problem) == (4, NOW, REFUSED)
-    assert (past_it.attempts, past_it.failing_since, past_it.problem) == (0, None, None)
-
-
-def test_an_execution_that_is_sent_again_after_contention_has_been_as_far_as_executing() -> None:
-    back = a_run(state=State.EXECUTING).moved_to(State.CLAIMED, NOW)
-    submitted = failing(back).moved_to(State.SUBMITTING, NOW).moved_to(State.EXECUTING, LATER)
-    assert (submitted.attempts, submitted.failing_since) == (4, NOW)
-    assert submitted.moved_to(State.FINISHED, LATER).attempts == 0
+    assert (beyond.attempts, beyond.failing_since, beyond.problem) == (0, None, None)
 
 
 def test_an_id_is_known_to_be_unsent_until_the_run_leaves_its_state_or_a_try_fails() -> None:
@@ -284,7 +270,6 @@ def test_a_run_that_is_over_or_cancelled_cannot_be_cancelled(flow: Direction, st
 
 def test_others_pass_a_run_that_is_cancelled_or_set_aside_and_no_other() -> None:
     held = Held(since=NOW, text="locked")
-
     assert a_run(state=State.CANCELLED).is_aside
     assert replace(a_run(), held=replace(held, is_aside=True)).is_aside
     assert not replace(a_run(), held=held).is_aside

@@ -119,8 +119,6 @@ def test_what_does_not_exist_or_cannot_be_seen_is_an_error_with_a_text() -> None
 def test_json_of_a_run_has_nothing_that_a_newer_version_has_written_into_its_record() -> None:
     step = StepRecord(step=HOSTILE, state=State.FOUND, began=NOON, took_s=1.0, extra={"new": "x"})
     run = replace(hostile_run(), steps=(step,), extra={"new": "x"})
-
     shown = content_of(run_view.view_run(run, None))
-
     assert "extra" not in shown["steps"][0]["record"]
     assert "new" not in str(shown)

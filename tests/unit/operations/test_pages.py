@@ -29,7 +29,6 @@ PAGES: dict[str, Callable[[PageRequest], PageResponse]] = {
 @pytest.mark.parametrize("name", PAGES)
 def test_what_comes_from_outside_stays_text(name: str) -> None:
     page = Elements(PAGES[name](PageRequest(query={"code": HOSTILE, "text": HOSTILE}, user=HOSTILE)).body)
-
     assert page.all("img") == []
     assert len(page.all("script")) == len(page.all("style")) == 1
     assert HOSTILE in page.text
@@ -154,7 +153,6 @@ def test_problems_stand_at_the_top_of_the_health_page() -> None:
 
 def test_a_signed_in_user_is_shown_and_not_asked_for_a_name() -> None:
     known, unknown = (pages.list_page(hostile_list(), PageRequest(query={}, user=user)).body for user in ("anna", ""))
-
     assert "Signed in as anna" in known
     assert 'id="ask-by"' not in known
     assert "Signed in" not in unknown
