@@ -21,6 +21,7 @@ from tests.end_to_end.browsing import (
     TIMEOUT_S,
     VIEW_KEY,
     TakePicture,
+    an_hour_of_work,
     click_run,
     get,
     listed,
@@ -67,15 +68,11 @@ def how_many_ended(stage: Stage, text: str) -> int:
 
 def held(stage: Stage, name: str) -> dict[str, Any]:
     """Let F&O work on a package for an hour; return what the list tells of its run."""
-    usual_s = stage.finance_operations.speed.seconds_per_execution
-    stage.finance_operations.change(seconds_per_execution=3600.0)
-    try:
+    with an_hour_of_work(stage):
         stage.put(name, build_package(entity=name.split("_")[1]))
         return stage.wait_for(
             lambda: run if (run := listed(stage, name)) and run["state"] == "executing" else None, name
         )
-    finally:
-        stage.finance_operations.change(seconds_per_execution=usual_s)
 
 
 def test_a_failed_run_is_run_again_with_who_and_why_and_once_however_often_it_is_asked_for(stage: Stage) -> None:

@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from local_cloud.faults import Fault, status
-from tests.end_to_end.browsing import TIMEOUT_S, click_run, get, listed, open_list, rows, shown, until
+from tests.end_to_end.browsing import TIMEOUT_S, an_hour_of_work, click_run, get, listed, open_list, rows, shown, until
 from tests.end_to_end.stage import Stage
 from tests.packages import build_package
 
@@ -124,16 +124,12 @@ def test_in_a_browser_the_list_shows_what_runs_then_what_waits_with_its_place_an
     stage: Stage, browser: "Chrome"
 ) -> None:
     names = [f"USMF_PageQueue_{number}.zip" for number in range(3)]
-    usual_s = stage.finance_operations.speed.seconds_per_execution
-    stage.finance_operations.change(seconds_per_execution=3600.0)
-    try:
+    with an_hour_of_work(stage):
         stage.put(names[0], build_package(entity="PageQueue"))
         execution_id = stage.wait_for(lambda: _executing(stage, names[0]), "the execution")
         for name in names[1:]:
             stage.put(name, build_package(entity="PageQueue"))
             stage.wait_for(lambda: listed(stage, name), "the run in the list")  # noqa: B023  # looked at in this turn
-    finally:
-        stage.finance_operations.change(seconds_per_execution=usual_s)
     open_list(browser, stage, "&text=PageQueue")
     listing = rows(browser)
     words = []
@@ -196,13 +192,9 @@ def test_in_a_browser_what_was_refused_is_not_green_and_stands_open_in_the_steps
 
 def test_in_a_browser_the_page_of_a_run_follows_it_to_its_end_by_itself(stage: Stage, browser: "Chrome") -> None:
     name = "USMF_PageFollows_001.zip"
-    usual_s = stage.finance_operations.speed.seconds_per_execution
-    stage.finance_operations.change(seconds_per_execution=3600.0)
-    try:
+    with an_hour_of_work(stage):
         stage.put(name, build_package(entity="PageFollows"))
         execution_id = stage.wait_for(lambda: _executing(stage, name), "the execution")
-    finally:
-        stage.finance_operations.change(seconds_per_execution=usual_s)
     open_list(browser, stage)
     click_run(browser, name)
     assert "waits for F&O to finish the execution" in browser.find_element("css selector", ".way").text

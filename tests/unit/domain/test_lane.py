@@ -46,129 +46,6 @@ def test_an_empty_lane_has_nothing_to_do() -> None:
     assert choose([]) is None
 
 
-def refused(second: int, *, due: datetime, **facts: Any) -> LaneRow:
-    """Return a file that has met what its flow is stopped for."""
-    return aside(second, due=due, refusal=REFUSAL, **facts)
-
-
-def first_of(*rows: LaneRow, stops: Sequence[Stop] = ()) -> tuple[Sequence[LaneRow], Sequence[Stop]]:
-    return rows, stops
-
-
-CANCELLED = a_row(1, state=State.CANCELLED, due=NOW + MINUTE)
-SET_ASIDE = aside(1, due=NOW + MINUTE, state=State.CLAIMED)
-LONGEST_AGO = [refused(1, due=NOW + MINUTE), refused(2, due=NOW + 3 * MINUTE), a_row(3, due=NOW + 2 * MINUTE)]
-BUSY = a_row(1, state=State.EXECUTING, due=NOW + 9 * MINUTE)
-BUSY_ELSEWHERE = a_row(1, state=State.EXECUTING, due=NOW + 9 * MINUTE, flow_name="vendors")
-type Lane = tuple[Sequence[LaneRow], Sequence[Stop]]
-NEXT: dict[str, tuple[Lane, tuple[str, datetime] | None]] = {
-    "of two runs under way the one that is due first": (
-        first_of(
-            a_row(1, state=State.EXECUTING, due=NOW + 2 * MINUTE),
-            a_row(2, state=State.CLAIMED, due=NOW + MINUTE),
-            a_row(3),
-        ),
-        ("item-2", NOW + MINUTE),
-    ),
-    "of two that are due at the same moment the older": (
-        first_of(a_row(1, state=State.EXECUTING), a_row(2, state=State.CLAIMED)),
-        ("item-1", NOW),
-    ),
-    "of files of one second the first by name, whatever its case": (
-        first_of(
-            *(a_row(7, key, file_name=name) for key, name in (("x", "C.zip"), ("y", "B.zip"), ("z", "a.zip"))),
-            a_row(8, "w", file_name="0.zip"),
-        ),
-        ("z", NOW),
-    ),
-    "of files of one second and one name the first by place": (
-        first_of(a_row(7, "a", file_name="same.zip"), a_row(7, "b", file_name="SAME.zip")),
-        ("a", NOW),
-    ),
-    "by name only among those that wait": (
-        first_of(a_row(7, "z", file_name="b.zip"), a_row(7, "y", file_name="a.zip", is_aside=True, due=NOW + MINUTE)),
-        ("z", NOW),
-    ),
-    "who passes a run that is set aside": (first_of(aside(1, due=NOW + MINUTE), a_row(2)), ("item-2", NOW)),
-    "a run that is set aside, once it is due, though another is under way": (
-        first_of(aside(1, due=NOW), a_row(2, state=State.EXECUTING, due=NOW + MINUTE)),
-        ("item-1", NOW),
-    ),
-    "of many that are set aside the one that is due first": (
-        first_of(aside(1, due=NOW + 3 * MINUTE), aside(2, due=NOW + MINUTE), aside(3, due=NOW + 2 * MINUTE)),
-        ("item-2", NOW + MINUTE),
-    ),
-    "a run that is set aside, and nobody else early": (
-        first_of(SET_ASIDE, a_row(2, due=NOW + 2 * MINUTE), a_row(3, due=NOW)),
-        ("item-1", NOW + MINUTE),
-    ),
-    "the oldest of those that wait, though another is due": (
-        first_of(a_row(2, due=NOW + 2 * MINUTE), a_row(3, due=NOW)),
-        ("item-2", NOW + 2 * MINUTE),
-    ),
-    "who passes a cancelled run whose file is still to be moved": (first_of(CANCELLED, a_row(2)), ("item-2", NOW)),
-    "a cancelled run whose file is still to be moved": (first_of(CANCELLED), ("item-1", NOW + MINUTE)),
-    "one file of a stopped flow when it is time, and no other": (
-        first_of(refused(1, due=NOW + 5 * MINUTE), a_row(2), a_row(3), stops=[a_stop(next_try=NOW + MINUTE)]),
-        ("item-2", NOW + MINUTE),
-    ),
-    "of a stopped flow the file whose last try is longest ago": (
-        first_of(*LONGEST_AGO, stops=[a_stop()]),
-        ("item-1", NOW + MINUTE),
-    ),
-    "of a stopped flow the next file": (first_of(*LONGEST_AGO[1:], stops=[a_stop()]), ("item-3", NOW + 2 * MINUTE)),
-    "of a stopped flow the last file": (first_of(LONGEST_AGO[1], stops=[a_stop()]), ("item-2", NOW + 3 * MINUTE)),
-    "a file that F&O has, though its flow is stopped": (
-        first_of(a_row(1, state=State.EXECUTING, due=NOW), refused(2, due=NOW + MINUTE), stops=[a_stop()]),
-        ("item-1", NOW),
-    ),
-    "a file that is set aside for a reason of its own, for its stopped flow": (
-        first_of(aside(1, due=NOW, refusal="claim|Graph|423|x"), refused(2, due=NOW + MINUTE), stops=[a_stop()]),
-        ("item-1", NOW),
-    ),
-    "a file of another flow, though one is stopped": (
-        first_of(
-            *(refused(1, due=NOW), a_row(2), a_row(3, flow_name="vendors", due=NOW + MINUTE)),
-            stops=[a_stop(next_try=NOW + 3 * MINUTE)],
-        ),
-        ("item-3", NOW + MINUTE),
-    ),
-    "nothing, if a cancelled file met what its flow is stopped for": (
-        first_of(a_row(1, state=State.CANCELLED, refusal=REFUSAL, due=NOW), stops=[a_stop()]),
-        None,
-    ),
-    "a cancelled file of a stopped flow, to be moved": (
-        first_of(a_row(1, state=State.CANCELLED, due=NOW), stops=[a_stop(next_try=NOW + MINUTE)]),
-        ("item-1", NOW),
-    ),
-    "the run under way, if no file of the stopped flow has met the refusal": (
-        first_of(BUSY, a_row(2, due=NOW), stops=[a_stop()]),
-        ("item-1", NOW + 9 * MINUTE),
-    ),
-    "a file that was refused, though a run of its flow is under way": (
-        first_of(BUSY, refused(2, due=NOW + MINUTE), a_row(3, due=NOW), stops=[a_stop()]),
-        ("item-2", NOW + MINUTE),
-    ),
-    "a file that was refused, though a run of another flow is under way": (
-        first_of(BUSY_ELSEWHERE, refused(2, due=NOW + MINUTE), a_row(3, due=NOW), stops=[a_stop()]),
-        ("item-2", NOW + MINUTE),
-    ),
-    "of two stopped flows the one whose try is first": (
-        first_of(
-            *(refused(1, due=NOW), refused(2, due=NOW, flow_name="vendors")),
-            stops=[a_stop(next_try=NOW + 2 * MINUTE), a_stop("vendors", next_try=NOW + MINUTE)],
-        ),
-        ("item-2", NOW + MINUTE),
-    ),
-}
-
-
-@pytest.mark.parametrize("name", NEXT)
-def test_next_is(name: str) -> None:
-    (rows, stops), expected = NEXT[name]
-    assert chosen(rows, stops) == expected
-
-
 @pytest.mark.parametrize("state", [State.FOUND, State.PLANNED])
 def test_of_those_that_wait_the_oldest_is_next(state: State) -> None:
     first, second = a_row(1, state=state, due=NOW + MINUTE), a_row(2, state=state, due=NOW)
@@ -181,6 +58,62 @@ def test_of_those_that_wait_the_oldest_is_next(state: State) -> None:
 def test_a_run_under_way_keeps_the_others_waiting_until_it_is_due(state: State) -> None:
     rows = [a_row(1, due=NOW), a_row(2, state=state, due=NOW + MINUTE), a_row(3, due=NOW)]
     assert chosen(rows) == ("item-2", NOW + MINUTE)
+
+
+def test_of_two_runs_under_way_the_one_that_is_due_first_is_next() -> None:
+    rows = [
+        a_row(1, state=State.EXECUTING, due=NOW + 2 * MINUTE),
+        a_row(2, state=State.CLAIMED, due=NOW + MINUTE),
+        a_row(3),
+    ]
+
+    assert chosen(rows) == ("item-2", NOW + MINUTE)
+
+
+def test_of_two_that_are_due_at_the_same_moment_the_older_is_next() -> None:
+    assert chosen([a_row(1, state=State.EXECUTING), a_row(2, state=State.CLAIMED)]) == ("item-1", NOW)
+
+
+def test_files_of_one_second_go_in_the_order_of_their_names_whatever_their_case() -> None:
+    rows = [a_row(7, "x", file_name="C.zip"), a_row(7, "y", file_name="B.zip"), a_row(7, "z", file_name="a.zip")]
+    rows.append(a_row(8, "w", file_name="0.zip"))
+    assert chosen(rows) == ("z", NOW)
+
+
+def test_files_of_one_second_and_one_name_go_in_the_order_of_their_places() -> None:
+    assert chosen([a_row(7, "a", file_name="same.zip"), a_row(7, "b", file_name="SAME.zip")]) == ("a", NOW)
+
+
+def test_a_name_decides_within_a_second_only_among_those_that_wait() -> None:
+    rows = [a_row(7, "z", file_name="b.zip"), a_row(7, "y", file_name="a.zip", is_aside=True, due=NOW + MINUTE)]
+    assert chosen(rows) == ("z", NOW)
+
+
+def test_others_pass_a_run_that_is_set_aside_until_it_is_due() -> None:
+    rows = [aside(1, due=NOW + MINUTE), a_row(2)]
+    assert chosen(rows) == ("item-2", NOW)
+
+
+def test_a_run_that_is_set_aside_is_tried_when_it_is_due_though_another_is_under_way() -> None:
+    rows = [aside(1, due=NOW), a_row(2, state=State.EXECUTING, due=NOW + MINUTE)]
+    assert chosen(rows) == ("item-1", NOW)
+
+
+def test_of_many_that_are_set_aside_the_one_that_is_due_first_is_next() -> None:
+    rows = [aside(1, due=NOW + 3 * MINUTE), aside(2, due=NOW + MINUTE), aside(3, due=NOW + 2 * MINUTE)]
+    assert chosen(rows) == ("item-2", NOW + MINUTE)
+
+
+def test_a_run_that_is_set_aside_begins_nobody_else_early() -> None:
+    rows = [aside(1, due=NOW + MINUTE, state=State.CLAIMED), a_row(2, due=NOW + 2 * MINUTE), a_row(3, due=NOW)]
+    assert chosen(rows) == ("item-1", NOW + MINUTE)
+    assert chosen(rows[1:]) == ("item-2", NOW + 2 * MINUTE)
+
+
+def test_others_pass_a_cancelled_run_whose_file_is_still_to_be_moved() -> None:
+    rows = [a_row(1, state=State.CANCELLED, due=NOW + MINUTE), a_row(2)]
+    assert chosen(rows) == ("item-2", NOW)
+    assert chosen(rows[:1]) == ("item-1", NOW + MINUTE)
 
 
 @pytest.mark.parametrize("state", [State.FOUND, State.CLAIMED])
@@ -209,9 +142,68 @@ def test_a_damaged_record_is_never_next() -> None:
     assert choose(rows, [a_stop()]) is None
 
 
+def refused(second: int, *, due: datetime, **facts: Any) -> LaneRow:
+    """Return a file that has met what its flow is stopped for."""
+    return aside(second, due=due, refusal=REFUSAL, **facts)
+
+
+def test_of_a_stopped_flow_one_file_tries_when_it_is_time_and_no_other_begins() -> None:
+    rows = [refused(1, due=NOW + 5 * MINUTE), a_row(2, due=NOW), a_row(3, due=NOW)]
+    assert chosen(rows, [a_stop(next_try=NOW + MINUTE)]) == ("item-2", NOW + MINUTE)
+
+
+def test_each_time_another_file_of_a_stopped_flow_tries_the_one_whose_last_try_is_longest_ago() -> None:
+    rows = [refused(1, due=NOW + MINUTE), refused(2, due=NOW + 3 * MINUTE), a_row(3, due=NOW + 2 * MINUTE)]
+    stop = a_stop(next_try=NOW)
+    assert chosen(rows, [stop]) == ("item-1", NOW + MINUTE)
+    assert chosen(rows[1:], [stop]) == ("item-3", NOW + 2 * MINUTE)
+    assert chosen(rows[1:2], [stop]) == ("item-2", NOW + 3 * MINUTE)
+
+
+def test_a_file_that_f_and_o_has_goes_on_though_its_flow_is_stopped() -> None:
+    rows = [a_row(1, state=State.EXECUTING, due=NOW), refused(2, due=NOW + MINUTE)]
+    assert chosen(rows, [a_stop(next_try=NOW)]) == ("item-1", NOW)
+
+
+def test_a_file_that_is_set_aside_for_a_reason_of_its_own_may_try_for_its_flow_too() -> None:
+    rows = [aside(1, due=NOW, refusal="claim|Microsoft Graph|423|resourceLocked"), refused(2, due=NOW + MINUTE)]
+    assert chosen(rows, [a_stop()]) == ("item-1", NOW)
+
+
+def test_a_file_of_another_flow_goes_on_though_one_is_stopped() -> None:
+    rows = [refused(1, due=NOW), a_row(2), a_row(3, flow_name="vendors", due=NOW + MINUTE)]
+    assert chosen(rows, [a_stop(next_try=NOW + 3 * MINUTE)]) == ("item-3", NOW + MINUTE)
+
+
+def test_a_cancelled_file_of_a_stopped_flow_is_moved_and_tries_nothing() -> None:
+    rows = [a_row(1, state=State.CANCELLED, refusal=REFUSAL, due=NOW)]
+    assert chosen(rows, [a_stop(next_try=NOW)]) is None
+    assert chosen([a_row(1, state=State.CANCELLED, due=NOW)], [a_stop(next_try=NOW + MINUTE)]) == ("item-1", NOW)
+
+
 def test_a_stopped_flow_without_a_file_has_nothing_to_try() -> None:
     assert choose([], [a_stop()]) is None
     assert chosen([a_row(1, flow_name="vendors")], [a_stop()]) == ("item-1", NOW)
+
+
+def test_no_file_tries_for_a_stopped_flow_while_another_run_is_under_way_if_none_of_its_own_has_met_the_refusal() -> (
+    None
+):
+    rows = [a_row(1, state=State.EXECUTING, due=NOW + 9 * MINUTE), a_row(2, due=NOW)]
+    assert chosen(rows, [a_stop(next_try=NOW)]) == ("item-1", NOW + 9 * MINUTE)
+
+
+@pytest.mark.parametrize("integration", ["import", "vendors"])
+def test_no_file_is_begun_for_a_stopped_flow_while_a_run_is_under_way_that_is_not_stopped(integration: str) -> None:
+    under_way = a_row(1, state=State.EXECUTING, due=NOW + 9 * MINUTE, flow_name=integration)
+    rows = [under_way, refused(2, due=NOW + MINUTE), a_row(3, due=NOW)]
+    assert chosen(rows, [a_stop(next_try=NOW)]) == ("item-2", NOW + MINUTE)
+
+
+def test_of_two_stopped_flows_each_tries_for_itself() -> None:
+    rows = [refused(1, due=NOW), refused(2, due=NOW, flow_name="vendors")]
+    stops = [a_stop(next_try=NOW + 2 * MINUTE), a_stop("vendors", next_try=NOW + MINUTE)]
+    assert chosen(rows, stops) == ("item-2", NOW + MINUTE)
 
 
 def test_a_file_that_waits_is_enough_once_one_of_a_later_second_was_seen() -> None:
