@@ -291,7 +291,6 @@ def test_commands_are_called_as_the_buttons_are_and_older_names_stay() -> None:
     """One about many has a switch, not a name of its own; two addresses have older names than their buttons."""
     of_buttons = {verb.value for verb in Verb} - {"run-all-again", "give-up", "look-now"}
     older = {name for names, _ in VERBS.values() for name in names}
-
     assert {*of_buttons, "cancel", "scan-now", "list", "show"} == set(VERBS)
     assert {Verb("cancel"), Verb("scan-now")} == {Verb("give-up"), Verb("look-now")}
     assert older == {"resubmit", "check", "export", "look-now", "look"}

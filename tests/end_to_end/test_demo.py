@@ -40,7 +40,6 @@ def test_the_demo_in_the_flex_shape_tells_which_groups_have_instances(demos: Dem
 
 def test_a_package_whose_rows_fail_makes_the_demo_exit_1_with_the_reason(demos: Demos) -> None:
     demo = demos[FAILING].ended
-
     assert demo.exit_code == 1
     assert demo.summary["ok"] is False
     (package,) = demo.summary["packages"]

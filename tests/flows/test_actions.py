@@ -469,9 +469,7 @@ def test_a_run_that_is_cancelled_while_a_worker_tells_f_and_o_says_that_f_and_o_
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-
     in_the_middle(world, monkeypatch, State.SUBMITTING, lambda run: said.append(cancel(world, run).message))
-
     (over,) = world.ended_runs()
     assert "F&O may have received this import" in said[0]
     assert over.outcome is Outcome.CANCELLED_BY_PERSON
@@ -530,9 +528,7 @@ def test_what_was_cancelled_can_be_run_again(world: World) -> None:
     run = under_way(world, State.CLAIMED)
     cancel(world, run)
     world.run_until_quiet()
-
     answer = again_to_the_end(world, at(world, address_of(run)))
-
     assert at(world, answer.run).outcome is Outcome.SUCCEEDED
     assert world.files("Success") == [NAME]
 
@@ -670,9 +666,7 @@ def test_looking_now_opens_a_run_for_each_new_file_once(world: World) -> None:
 def test_what_can_be_done_about_a_run_is_offered_and_nothing_else(world: World) -> None:
     run = under_way(world, State.EXECUTING)
     assert offered(world, address_of(run)) == [Verb.CHECK_NOW, Verb.CANCEL]
-
     world.run_until_quiet()
     assert offered(world, address_of(run)) == [Verb.RUN_AGAIN]
-
     again(world, at(world, address_of(run)))
     assert offered(world, address_of(run)) == []

@@ -355,9 +355,7 @@ def test_trouble_that_trickles_makes_no_more_than_five_messages_in_a_quarter_of_
     for minute in range(60):
         many_alerts(world, 1, first=minute)
         minutes_pass(world, 1)
-
     minutes_pass(world, 30)
-
     assert len(receivers.deliveries) <= 5 * 4
     assert len({key for key, _ in words(receivers)}) == 60
 
@@ -366,9 +364,7 @@ def test_a_few_alerts_at_once_are_told_one_by_one_oldest_first(world: World, rec
     for number in (2, 1, 3):
         world.clock.advance(-1)
         many_alerts(world, 1, first=number)
-
     world.deliver_alerts()
-
     assert [key for key, _ in words(receivers)] == ["ended-0003", "ended-0001", "ended-0002"]
     assert len(receivers.deliveries) == 3
 

@@ -48,9 +48,7 @@ def test_a_file_that_is_written_on_after_its_claim_is_imported_as_it_is_when_it_
     as_soon_as(
         world, State.CLAIMED, lambda _: (world.folder / "Processing" / "USMF_1.zip").write_bytes(build_package())
     )
-
     look_and_finish(world)
-
     assert world.imports() == [("USMF", 1)]
 
 

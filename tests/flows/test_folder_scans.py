@@ -200,7 +200,6 @@ def test_a_scan_that_fails_now_and_then_is_told_to_nobody(told: World, receivers
         tick(told, minutes=5)
         told.faults.clear()
         tick(told)
-
     assert about_scans(receivers) == []
 
 
@@ -210,7 +209,6 @@ def test_the_last_good_scan_is_known_after_a_restart(told: World, receivers: Rec
     for _ in range(16):
         tick(told)
         told.services = told.new_process()
-
     assert words(receivers) == [NotificationKind.NEW]
 
 

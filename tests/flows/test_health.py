@@ -71,9 +71,7 @@ def test_lanes_are_told_with_their_head_and_their_length(world: World) -> None:
     for number in range(3):
         world.put(f"USMF_{number}.zip")
     do_duties(world.services)
-
     (lane,) = health_of(world).lanes
-
     (head,) = world.open_runs()
     assert (lane.name, lane.head.run_id, lane.length) == (head.lane, head.run_id, 3)
 
@@ -168,9 +166,7 @@ def test_a_lane_whose_head_needs_a_person_is_trouble_and_says_what_to_do(world: 
     world.look()
     (run,) = world.open_runs()
     world.services.store.save(replace(run, problem=Problem(text="Give the app the role", since=world.clock.now())))
-
     check = check_named(health_of(world), "Lane in-")
-
     assert (check.grade, check.message) == (Grade.PROBLEM, "USMF_1.zip needs a person: Give the app the role")
 
 
@@ -193,9 +189,7 @@ def test_a_subscription_that_is_missing_or_has_ended_is_told(
     if days:
         keep_subscriptions(world.services, limit_s=10)
         world.clock.advance(days * 24 * 3600)
-
     check = check_named(health_of(world), "Notifications")
-
     assert (check.grade, words in check.message) == (grade, True)
 
 
@@ -235,9 +229,7 @@ def test_a_missing_files_permission_is_named_with_what_is_granted_and_what_to_do
 
 def test_sites_selected_beside_files_readwrite_all_is_told_to_limit_nothing(world: World) -> None:
     world.entra.permissions = ("Sites.Selected", "Files.ReadWrite.All")
-
     health = health_of(world)
-
     check = check_named(health, "Permissions")
     assert (health.grade, check.grade) == (Grade.WARNING, Grade.WARNING)
     assert check.message.startswith("Sites.Selected has no effect while Files.ReadWrite.All is also granted")
@@ -335,9 +327,7 @@ def test_an_unknown_company_and_an_unknown_data_project_are_told(make_world: Mak
 def test_what_the_user_in_f_and_o_may_not_read_is_not_called_missing(make_world: MakeWorld) -> None:
     world = make_world(settings=EXPORT)
     world.faults.add(fno_fault("LegalEntities|DefinitionGroups", faults.status(403), times=None))
-
     health = health_of(world, thorough=True)
-
     unknown = [check for check in not_well(health) if check.name.startswith("F&O")]
     assert [check.grade for check in unknown] == [Grade.WARNING] * 2
     assert all(check.message.startswith("This could not be checked") for check in unknown)

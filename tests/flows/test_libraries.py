@@ -146,9 +146,7 @@ def test_a_wrong_size_without_a_hash_imports_nothing(make_world: MakeWorld) -> N
 def test_without_download_addresses_packages_are_imported_by_their_content(make_world: MakeWorld, size: str) -> None:
     world = make_world(knobs=Knobs(hide_download_url=True))
     put_package(world, size)
-
     look_and_finish(world)
-
     assert world.imports() == [("USMF", 500)]
     assert [call.status for call in world.faults.calls if call.path.endswith("/content")] == [302]
     assert "tempauth" not in world.written()
@@ -179,9 +177,7 @@ def test_a_failed_file_and_its_report_in_a_library_with_check_out_are_seen_by_ot
     world = make_world(knobs=Knobs(requires_check_out=True))
     if fault:
         world.faults.add(graph_fault("POST", "/checkin", fault))
-
     import_file(world, "USMF_1.zip", b"no zip")
-
     assert len(world.files("Error")) == 2
     assert set(publication(world, "Error").values()) == {"published"}
 
@@ -290,9 +286,7 @@ def test_which_names_are_left_alone_is_a_setting(make_world: MakeWorld) -> None:
     world = make_world(settings={"IMPORT_IGNORED_NAMES": "draft *"})
     world.put("draft USMF_1.zip")
     world.put("USMF_2.zip.tmp")
-
     look_and_finish(world)
-
     assert world.files("Input") == ["draft USMF_1.zip"]
     assert world.files("Success") == ["USMF_2.zip.tmp"]
 

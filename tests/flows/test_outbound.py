@@ -165,9 +165,7 @@ LOST = {
 @pytest.mark.parametrize("fault", LOST.values(), ids=list(LOST))
 def test_an_export_is_delivered_exactly_once_with_all_its_changes_when(exporting: World, fault: Fault) -> None:
     exporting.faults.add(fault)
-
     run = export(exporting)
-
     assert delivered(exporting) == {run.file.name: ["A", "B"]}
     assert run.state is State.DELIVERED
     # Whatever took effect is looked up and never sent again; a new id is sent only where F&O never began.
@@ -191,9 +189,7 @@ def test_an_export_that_fo_shows_late_is_waited_for(exporting: World, *, is_answ
     exporting.fno.change(not_found_s=120, details_not_found_s=120, unknown_s=30)
     if is_answer_lost:
         exporting.faults.add(fno_fault(SUBMIT, faults.lost_after()))
-
     run = export(exporting)
-
     assert delivered(exporting) == {run.file.name: ["A", "B"]}
     assert exporting.calls(SUBMIT) == 1
 
@@ -402,9 +398,7 @@ def test_a_name_that_an_upload_holds_for_long_does_not_keep_an_export_from_being
     world, run = planned
     upload_holding(run.file.name, world)
     began = world.clock.now()
-
     world.run_until_quiet()
-
     assert delivered(world) == {name_with(run.file.name, run.run_id): ["A", "B"]}
     assert timedelta(minutes=60) < world.clock.now() - began < timedelta(minutes=90)
 

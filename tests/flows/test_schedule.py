@@ -73,11 +73,9 @@ def events(caplog: pytest.LogCaptureFixture, name: str) -> list[dict[str, object
 
 def test_a_tick_that_comes_twice_serves_its_moment_once(hourly: MakeWorld) -> None:
     world = hourly()
-
     assert [world.start_exports(), world.start_exports()] == [1, 0]
     end_all(world)
     world.clock.advance(20 * 60)
-
     assert world.start_exports() == 0
     assert served(world) == [("flow 0", NOON)]
 
@@ -145,7 +143,6 @@ def test_a_late_export_does_not_put_the_next_one_off(hourly: MakeWorld) -> None:
     world.start_exports()
     end_all(world)
     world.clock.present = NOON + HOUR + timedelta(milliseconds=5)
-
     assert world.start_exports() == 1
 
 
@@ -190,9 +187,7 @@ def test_an_export_whose_host_died_while_it_was_opened_says_how_late_it_is(hourl
     world = hourly()
     cut_off(world, at=1)
     world.clock.advance(600)
-
     assert world.start_exports() == 1
-
     (run,) = world.open_runs()
     assert (run.scheduled, run.late_s, run.due) == (NOON, 600, NOON + TEN)
 
@@ -283,9 +278,7 @@ def test_after_an_update_no_moment_is_served_once_more(hourly: MakeWorld, opened
     world = hourly()
     noted_by_an_older_version(world, opened)
     world.clock.present = NOON + 2 * TEN
-
     assert world.start_exports() == 0
-
     world.clock.present = NOON + HOUR
     assert world.start_exports() == 1
 
@@ -383,5 +376,4 @@ def test_a_clock_that_was_ahead_once_keeps_no_export_from_starting(hourly: MakeW
     world.start_exports()
     end_all(world)
     world.clock.present = NOON + HOUR
-
     assert world.start_exports() == 1

@@ -83,9 +83,7 @@ def test_every_assumption_has_a_check_that_exists_or_a_reason() -> None:
     files = [*(ROOT / "tests" / "live").glob("test_*.py"), *(ROOT / "tests" / "contract").glob("*_contract.py")]
     trees = [ast.parse(file.read_text("utf-8")) for file in files]
     tests = {node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
-
     listed = assumptions.assumptions()
-
     assert [each for each in listed if bool(each.check) == bool(each.why_not)] == []
     assert [each.check for each in listed if each.check and each.check not in tests] == []
 

@@ -223,34 +223,25 @@ def test_azurite_is_known_by_its_short_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("storage", "blob_url"),
+    ("blob_url", "queue_url"),
     [
-        ({"AzureWebJobsStorage__accountName": "contoso1"}, "https://contoso1.blob.core.windows.net"),
-        (
-            {
-                "AzureWebJobsStorage__blobServiceUri": "https://contoso1.blob.core.usgovcloudapi.net/",
-                "AzureWebJobsStorage__queueServiceUri": "https://contoso1.queue.core.usgovcloudapi.net",
-            },
-            "https://contoso1.blob.core.usgovcloudapi.net",
-        ),
-        (
-            {
-                "AzureWebJobsStorage__blobServiceUri": "https://127.0.0.1:10000/devstoreaccount1",
-                "AzureWebJobsStorage__queueServiceUri": "https://127.0.0.1:10001/devstoreaccount1",
-            },
-            "https://127.0.0.1:10000/devstoreaccount1",
-        ),
+        ("https://contoso1.blob.core.windows.net", ""),
+        ("https://contoso1.blob.core.usgovcloudapi.net/", "https://contoso1.queue.core.usgovcloudapi.net"),
+        ("https://127.0.0.1:10000/devstoreaccount1", "https://127.0.0.1:10001/devstoreaccount1"),
     ],
 )
-def test_storage_may_be_reached_by_identity(storage: dict[str, str], blob_url: str) -> None:
+def test_storage_may_be_reached_by_identity(blob_url: str, queue_url: str) -> None:
+    storage = {"AzureWebJobsStorage__accountName": "contoso1"}
+    if queue_url:
+        storage = {
+            f"AzureWebJobsStorage__{kind}ServiceUri": url for kind, url in (("blob", blob_url), ("queue", queue_url))
+        }
     identity = {"AzureWebJobsStorage__credential": "managedidentity", "AzureWebJobsStorage__clientId": CLIENT_ID}
 
     found = _read(IMPORT, storage, identity, AzureWebJobsStorage="").storage
 
-    assert found.connection_string is None
-    assert found.blob_url == blob_url
+    assert (found.connection_string, found.blob_url, found.client_id) == (None, blob_url.rstrip("/"), CLIENT_ID)
     assert found.queue_url
-    assert found.client_id == CLIENT_ID
 
 
 def shown(values: dict[str, str]) -> dict[str, str]:
@@ -281,7 +272,6 @@ def test_the_addresses_that_alerts_are_posted_to_are_not_shown_but_where_they_st
 
 def test_settings_are_shown_with_their_defaults_where_those_are_in_force() -> None:
     integrations = json.dumps({"imports": [{"name": "customers", "inputFolder": "Customers/Input"}]})
-
     assert shown(IMPORT)["INPUT_FOLDER"] == "Input"
     assert "OUTPUT_FOLDER" not in shown(IMPORT)
     assert not {"INPUT_FOLDER", "ERROR_FOLDER", "OUTPUT_FOLDER"} & set(shown(IMPORT | {"INTEGRATIONS": integrations}))
@@ -292,9 +282,7 @@ def test_settings_are_shown_with_their_defaults_where_those_are_in_force() -> No
 def test_secrets_are_shown_as_stars() -> None:
     address = "https://contoso-fo.azurewebsites.net/api/receive_notification?code=k3y"
     given = {"NOTIFICATION_URL": address, "CLIENT_STATE": "0123456789abcdef", "IMPORT_DATA_PROJECT": "code=s3cret"}
-
     values = shown(IMPORT | given)
-
     assert values["NOTIFICATION_URL"] == address.replace("code=k3y", "***")
     assert values["CLIENT_STATE"] == values["AzureWebJobsStorage"] == "***"
     assert values["IMPORT_DATA_PROJECT"] == "code=***"
@@ -303,10 +291,8 @@ def test_secrets_are_shown_as_stars() -> None:
 def test_integrations_are_read_from_text_and_from_a_file_in_the_app(tmp_path: Path) -> None:
     text = json.dumps({"imports": [{"name": "customers", "inputFolder": "Customers/Input"}]})
     tmp_path.joinpath("integrations.json").write_text(text, "utf-8-sig")
-
     from_text = read_settings(IMPORT | {"INTEGRATIONS": text})
     from_file = read_settings(IMPORT | {"INTEGRATIONS": "integrations.json"}, app_folder=tmp_path)
-
     assert from_text == from_file
     assert from_text.flows.imports[0].environment_url == "https://contoso.operations.dynamics.com"
 
@@ -355,48 +341,40 @@ def test_secrets_are_not_shown() -> None:
 OTHER: dict[str, str] = {
     **dict.fromkeys(("INPUT_FOLDER", "PROCESSING_FOLDER", "SUCCESS_FOLDER", "ERROR_FOLDER", "OUTPUT_FOLDER"), "Other"),
     **dict.fromkeys(("IMPORT_DATA_PROJECT", "EXPORT_DATA_PROJECT"), "Other"),
-    "FO_URL": "https://other.com",
+    **dict.fromkeys(("IMPORT_COMPANY", "EXPORT_COMPANY"), "OTH"),
+    **dict.fromkeys(("SIGN_IN_CLIENT_ID", "AZURE_CLIENT_ID"), "22222222-2222-3333-4444-555555555555"),
+    **dict.fromkeys(("SIGN_IN_TENANT", "AZURE_TENANT_ID"), "other.com"),
+    **dict.fromkeys(("ALERT_RECIPIENT", "ALERT_SENDER"), "other@contoso.com"),
+    **dict.fromkeys(("IMPORT_STUCK_AFTER_MINUTES", "EXPORT_STUCK_AFTER_MINUTES", "SUBMIT_GRACE_SECONDS"), "1"),
+    **dict.fromkeys(("AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PASSWORD"), "other"),
+    **dict.fromkeys(("AzureWebJobsStorage__accountName", "AzureWebJobsStorage__credential"), "other"),
+    **dict.fromkeys(
+        ("AzureWebJobsStorage__blobServiceUri", "AzureWebJobsStorage__queueServiceUri"), "https://other.com"
+    ),
+    **dict.fromkeys(("FO_URL", "APP_URL"), "https://other.com"),
     "ONEDRIVE_DRIVE": "drives/b!other",
     "ONEDRIVE_SIGN_IN": "user",
-    "SIGN_IN_CLIENT_ID": "22222222-2222-3333-4444-555555555555",
-    "SIGN_IN_TENANT": "other.com",
-    "IMPORT_COMPANY": "OTH",
     "IMPORT_OVERWRITE": "false",
     "IMPORT_IGNORED_NAMES": "*.bak",
     "IMPORT_STRICT_ORDER": "true",
-    "EXPORT_COMPANY": "OTH",
     "OUTBOUND_SCHEDULE": "0 0 0 * * *",
     "INTEGRATIONS": "{}",
     "NOTIFICATION_URL": "https://other.com/api/receive_notification",
     "CLIENT_STATE": "another-random-text",
-    "ALERT_RECIPIENT": "other@contoso.com",
-    "ALERT_SENDER": "other@contoso.com",
     "ALERT_TEAMS_URL": "https://teams.other.com/1",
     "ALERT_WEBHOOK_URL": "https://other.com/hook",
     "ALERT_WEBHOOK_SECRET": "A" * 32,
     "ALERT_REMIND_AFTER_HOURS": "1",
-    "APP_URL": "https://other.com",
     "WEBSITE_HOSTNAME": "other.azurewebsites.net",
     "CLIENT_SECRET_EXPIRES": "2030-01-01",
-    "IMPORT_STUCK_AFTER_MINUTES": "1",
-    "EXPORT_STUCK_AFTER_MINUTES": "1",
-    "SUBMIT_GRACE_SECONDS": "1",
     "POLL_STAY_SECONDS": "0",
     "POLL_FIRST_SECONDS": "0.5",
     "POLL_LONGEST_SECONDS": "90",
     "PYTHON_THREADPOOL_THREAD_COUNT": "32",
-    "AZURE_TENANT_ID": "other.com",
-    "AZURE_CLIENT_ID": "22222222-2222-3333-4444-555555555555",
-    "AZURE_CLIENT_SECRET": "other",
     "AZURE_CLIENT_CERTIFICATE_PATH": "other.pem",
-    "AZURE_CLIENT_CERTIFICATE_PASSWORD": "other",
     "AZURE_AUTHORITY_HOST": "login.other.com",
     "GRAPH_URL": "https://graph.microsoft.us",
     "AzureWebJobsStorage": "AccountName=other;AccountKey=x",
-    "AzureWebJobsStorage__accountName": "other",
-    "AzureWebJobsStorage__blobServiceUri": "https://other.com",
-    "AzureWebJobsStorage__queueServiceUri": "https://other.com",
-    "AzureWebJobsStorage__credential": "other",
     "AzureWebJobsStorage__clientId": CLIENT_ID,
 }
 FULL = {

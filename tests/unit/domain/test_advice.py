@@ -177,9 +177,7 @@ def test_a_failed_execution_without_row_errors_names_the_usual_causes() -> None:
 
 def test_advice_is_given_once_whatever_the_number_of_rows_and_little_of_it() -> None:
     many = a_run(*["Selected file is not Unicode"] * 50, "DMF2016", "DMF2018", "DMF2050", "DMF2053")
-
     said = what_to_do(many)
-
     assert said.count("byte order mark") == 1
     assert said.count(". ") < 10
     assert "at least one" not in said  # the fourth
@@ -203,7 +201,6 @@ def test_after_a_partial_success_the_rows_that_are_in_fo_are_not_to_be_imported_
 @pytest.mark.parametrize("outcome", [None, *Outcome])
 def test_every_outcome_has_something_to_do_or_nothing(flow: Direction, outcome: Outcome | None) -> None:
     said = what_to_do(a_run("DMF1996", outcome=outcome, flow=flow))
-
     if outcome in (None, Outcome.SUCCEEDED, Outcome.WITHDRAWN):
         assert said == ""
     elif flow is Direction.IMPORT:

@@ -133,7 +133,6 @@ def test_a_way_to_tell_people_that_cannot_be_meant_is_refused_without_its_secret
     key: str, value: str, wrong: str
 ) -> None:
     problems = parse_integrations(json.dumps({"imports": [_import(**{key: value})]}), environment_url=URL, drive=DRIVE)
-
     assert isinstance(problems, list)
     (problem,) = problems
     assert problem.setting == f"INTEGRATIONS, imports[0].{key}"

@@ -66,7 +66,6 @@ def test_of_two_runs_under_way_the_one_that_is_due_first_is_next() -> None:
         a_row(2, state=State.CLAIMED, due=NOW + MINUTE),
         a_row(3),
     ]
-
     assert chosen(rows) == ("item-2", NOW + MINUTE)
 
 

@@ -146,9 +146,7 @@ def test_data_files_are_never_read() -> None:
     rows = [[os.urandom(500).hex(), "x"] for _ in range(2_000)]
     data = build_package(rows=rows)
     file = _Counted(data)
-
     check_package(file)
-
     assert len(data) > 1_000_000
     assert file.read_bytes < 150_000
 
@@ -346,10 +344,8 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_a_bad_package_is_refused_with_what_is_wrong(name: str) -> None:
     build, words = BAD[name]
-
     with pytest.raises(FileRejected, match=words) as refusal:
         check_package(io.BytesIO(build()))
-
     # What is wrong, and then what to do: at least two sentences, on one line.
     assert re.search(r"\. [A-Z].*\.$", refusal.value.message), refusal.value.message
     assert len(refusal.value.message) < 500

@@ -55,11 +55,9 @@ def test_the_hash_follows_the_definition_for_any_content(data: bytes) -> None:
 def test_how_a_file_is_cut_into_pieces_does_not_matter(size: int, cuts: list[int]) -> None:
     data = random.Random(size).randbytes(size)
     edges = [0, *sorted(min(cut, size) for cut in cuts), size]
-
     pieces = QuickXorHash()
     for start, end in pairwise(edges):
         pieces.update(data[start:end])
-
     assert pieces.digest() == QuickXorHash(data).digest()
 
 

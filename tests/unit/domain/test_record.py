@@ -308,7 +308,6 @@ MAY_BE_NONE = {
 @pytest.mark.parametrize("path", [path for path in EVERY_PLACE if path != ("format",)], ids=named)
 def test_nothing_stands_in_the_place_of_a_value_only_if_that_may_be_unknown(path: Path) -> None:
     record = changed(FULL, path, None)
-
     if path[-1] in MAY_BE_NONE:
         assert content_of(run_from_json(record)).get(str(path[-1])) is None or len(path) > 1
         return

@@ -154,7 +154,6 @@ def test_a_run_that_goes_over_the_same_ground_once_more_makes_no_progress_until_
     if back_from is State.EXECUTING:
         again = again.moved_to(State.EXECUTING, LATER)
     beyond = again.moved_to(past_it, LATER)
-
     assert (again.attempts, again.failing_since, again.problem) == (4, NOW, REFUSED)
     assert (beyond.attempts, beyond.failing_since, beyond.problem) == (0, None, None)
 
@@ -212,10 +211,8 @@ AN_HOUR = timedelta(hours=1)
 
 def test_a_wait_is_no_failure_and_counts_from_its_beginning_whoever_is_waited_for() -> None:
     run = a_run().waiting_for(A_WAIT, 5.0, AN_HOUR, NOW)
-
     later = replace(A_WAIT, since=LATER, holder="USMF_2.zip uses it.")
     run = run.waiting_for(later, 20.0, AN_HOUR, LATER)
-
     assert run.waits == replace(later, since=NOW)
     assert (run.attempts, run.failing_since, run.problem) == (0, None, None)
     assert run.due == LATER + timedelta(seconds=20)
@@ -316,7 +313,6 @@ def test_a_history_keeps_its_last_steps_and_stays_small() -> None:
     run = a_run()
     for number in range(STEPS_KEPT + 25):
         run = run.with_step(a_step(error=f"error {number}"))
-
     assert len(run.steps) == STEPS_KEPT
     assert run.steps[-1].error == f"error {STEPS_KEPT + 24}"
     assert run.steps[0].error == "error 25"

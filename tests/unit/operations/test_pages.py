@@ -86,7 +86,6 @@ def test_links_carry_the_key_on_if_the_page_was_asked_for_with_one_in_its_addres
 def test_the_key_is_in_no_link_to_others_and_not_in_what_the_page_asks_by_itself() -> None:
     view = run_view.view_run(hostile_run(), None)
     page = Elements(pages.run_page(view, PageRequest(query={"code": "the-key"})).body)
-
     (other,) = [each for each in page.all("a") if str(each["href"]).startswith("http")]
     assert "the-key" not in str(other["href"])
     assert str(other["rel"]).split() == ["noopener", "noreferrer"]

@@ -94,9 +94,7 @@ def test_a_run_after_another_waits_for_its_turn() -> None:
 def test_a_run_whose_step_failed_waits_for_another_try_at_its_due_time() -> None:
     failed = a_step("claim", State.FOUND, error="throttled")
     run = a_run(steps=(failed,), attempts=3, due=NOON + 8 * SECOND)
-
     waits = run_view.view_run(run, None).next
-
     assert waits is not None
     assert waits.title == labels.STEP_TITLE["claim"]
     assert (waits.waits_for, waits.next_check) == ("another try; 3 have failed", NOON + 8 * SECOND)
