@@ -143,9 +143,7 @@ def _assert_a_file_travels_without_managed_identity(stage: Stage) -> None:
 def _assert_a_file_travels(stage: Stage) -> None:
     stage.run_function("keep_watch")
     stage.wait_for(lambda: stage.onedrive.subscriptions, "the subscription")
-
     stage.put("USMF_Customers_001.zip", build_package())
-
     assert stage.ended("USMF_Customers_001.zip")["outcome"] == "Succeeded"
     assert stage.files("Success") == ["USMF_Customers_001.zip"]
     assert len(stage.finance_operations.effects) == 1

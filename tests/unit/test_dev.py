@@ -28,6 +28,7 @@ def a_program(path: Path) -> Path:
     return path
 
 
+AN_APP = "https://contoso.azurewebsites.net"
 PASSES = python("print('fine')")
 FAILS = python("print('line 3 is wrong'); raise SystemExit(4)")
 
@@ -225,7 +226,7 @@ def test_an_unknown_command_is_an_error(capsys: pytest.CaptureFixture[str]) -> N
         ("test", ["--json", "-k", "a b"]),
         ("faults", ["--only", "import.*killed"]),
         ("witnesses", ["--allow-missing", "--only", "msal"]),
-        ("runs", ["list", "--url", "https://contoso.azurewebsites.net", "--text", "a b"]),
+        ("runs", ["list", "--url", AN_APP, "--text", "a b"]),
         ("doctor", ["--json"]),
         ("sign-in", []),
     ],
@@ -268,13 +269,10 @@ def test_the_help_of_a_command_prepares_nothing(
         (["up", "--flex", "--always-ready", "http"], "must be GROUP=N"),
         (["up", "--flex", "--no-host"], "cannot be used together"),
         (["runs"], "COMMAND"),
-        (["runs", "list", "--url", "https://contoso.azurewebsites.net", "--day", ""], "--day: empty"),
+        (["runs", "list", "--url", AN_APP, "--day", ""], "--day: empty"),
         (["runs", "list", "--url", ""], "which app?"),
-        (["runs", "run-again", "--url", "https://contoso.azurewebsites.net"], "name one run, or use --all"),
-        (
-            ["runs", "run-again", "0123456789ab", "--day", "2020-12-31", "--url", "https://contoso.azurewebsites.net"],
-            "filters need --all",
-        ),
+        (["runs", "run-again", "--url", AN_APP], "name one run, or use --all"),
+        (["runs", "run-again", "0123456789ab", "--day", "2020-12-31", "--url", AN_APP], "filters need --all"),
         (["doctor", "--settings", "no such file"], "there is no file no such file"),
         (["doctor", "--key-file", "no such file", "--url", "https://x"], "there is no file no such file"),
         (["sign-in", "--settings", "no such file"], "there is no file no such file"),

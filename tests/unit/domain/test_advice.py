@@ -1,6 +1,6 @@
 """What a person is told to do about what F&O says, and that nothing is said about what is not known."""
 
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -46,24 +46,11 @@ CODES: Final = {
 EXPORT_CODES: Final = {"DMF1957": "Unicode", "DMF1965": "filter", "DMF2009": "another format", "DMF2042": "filter"}
 
 
-def a_run(
-    *messages: str,
-    outcome: Outcome | None = Outcome.FAILED,
-    flow: Direction = Direction.IMPORT,
-    are_rows_told: bool = True,
-    summary_url: str = "",
-) -> Run:
+def a_run(*messages: str, **facts: Any) -> Run:
     rows = tuple(FailedRow(record_id="", field="", message=message) for message in messages)
-    return builders.a_run(
-        direction=flow,
-        flow_name="customers",
-        outcome=outcome,
-        failed_rows=rows,
-        failed_rows_total=len(rows),
-        are_rows_told=are_rows_told,
-        summary_url=summary_url,
-        submissions=(Submission(execution_id="exec-7", chosen=builders.NOON),),
-    )
+    submission = Submission(execution_id="exec-7", chosen=builders.NOON)
+    facts = {"outcome": Outcome.FAILED, "are_rows_told": True, **facts}
+    return builders.a_run(failed_rows=rows, failed_rows_total=len(rows), submissions=(submission,), **facts)
 
 
 @pytest.mark.parametrize("code", CODES)
@@ -200,7 +187,7 @@ def test_after_a_partial_success_the_rows_that_are_in_fo_are_not_to_be_imported_
 @pytest.mark.parametrize("flow", list(Direction))
 @pytest.mark.parametrize("outcome", [None, *Outcome])
 def test_every_outcome_has_something_to_do_or_nothing(flow: Direction, outcome: Outcome | None) -> None:
-    said = what_to_do(a_run("DMF1996", outcome=outcome, flow=flow))
+    said = what_to_do(a_run("DMF1996", outcome=outcome, direction=flow))
     if outcome in (None, Outcome.SUCCEEDED, Outcome.WITHDRAWN):
         assert said == ""
     elif flow is Direction.IMPORT:

@@ -193,6 +193,15 @@ def _renamed(data: bytes, old: str, new: str) -> bytes:
     return data.replace(old.encode(), new.encode())
 
 
+def _but(entries: dict[str, bytes | None]) -> bytes:
+    """Return a package with these entries in place of its own."""
+    return build_package(replace=entries)
+
+
+def _of(*entities: Entity) -> bytes:
+    return build_package(entities=entities)
+
+
 def _manifest_of(inner: str, *, root: str = "DataManagementPackageManifest", ns: str = NAMESPACE) -> bytes:
     return build_package(replace={"Manifest.xml": f'<{root} xmlns="{ns}">{inner}</{root}>'.encode()})
 
@@ -214,8 +223,8 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "a zip without files": (lambda: zip_of({}), "holds no PackageHeader.xml"),
     "an Excel workbook": (lambda: zip_of({"[Content_Types].xml": b"<x/>", "xl/workbook.xml": b"<x/>"}), "Office"),
     "a zip of data files": (lambda: zip_of({"Customers.csv": b"A,B\r\n"}), "holds no PackageHeader.xml"),
-    "no header": (lambda: build_package(replace={"PackageHeader.xml": None}), "holds no PackageHeader.xml"),
-    "no manifest": (lambda: build_package(replace={"Manifest.xml": None}), "holds no Manifest.xml"),
+    "no header": (lambda: _but({"PackageHeader.xml": None}), "holds no PackageHeader.xml"),
+    "no manifest": (lambda: _but({"Manifest.xml": None}), "holds no Manifest.xml"),
     "all files in a folder": (lambda: build_package(folder="Customers/"), "lies in the folder 'Customers'"),
     "all files in a folder, as Windows writes it": (
         lambda: _renamed(build_package(folder="Customers/"), "Customers/", "Customers\\"),
@@ -224,29 +233,26 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "two manifests": (lambda: _with("manifest.XML", b"<x/>"), "more than once"),
     "an encrypted data file": (lambda: _patched(_GOOD, _CSV, 8, b"\x01\x00"), "is encrypted"),
     "a strongly encrypted data file": (lambda: _patched(_GOOD, _CSV, 8, b"\x40\x00"), "is encrypted"),
-    "a name that climbs out": (lambda: build_package(replace={"../evil.csv": b"x"}), "points outside"),
-    "a name that climbs out by backslash": (lambda: build_package(replace={"..\\evil.csv": b"x"}), "points outside"),
-    "a name that climbs out midway": (lambda: build_package(replace={"a/../../b": b"x"}), "points outside"),
-    "an absolute name": (lambda: build_package(replace={"/etc/passwd": b"x"}), "points outside"),
-    "a name with a drive letter": (lambda: build_package(replace={"C:evil.csv": b"x"}), "points outside"),
+    "a name that climbs out": (lambda: _but({"../evil.csv": b"x"}), "points outside"),
+    "a name that climbs out by backslash": (lambda: _but({"..\\evil.csv": b"x"}), "points outside"),
+    "a name that climbs out midway": (lambda: _but({"a/../../b": b"x"}), "points outside"),
+    "an absolute name": (lambda: _but({"/etc/passwd": b"x"}), "points outside"),
+    "a name with a drive letter": (lambda: _but({"C:evil.csv": b"x"}), "points outside"),
     "a name with a NUL": (
-        lambda: _renamed(build_package(replace={"ab-Manifest.xml": b"x"}), "ab-Manifest.xml", "ab\0Manifest.xml"),
+        lambda: _renamed(_but({"ab-Manifest.xml": b"x"}), "ab-Manifest.xml", "ab\0Manifest.xml"),
         "has a control character",
     ),
-    "a name that is no UTF-8": (
-        lambda: build_package(replace={"é.csv": b"x"}).replace("é.csv".encode(), b"\xff\xff.csv"),
-        "not a zip",
-    ),
+    "a name that is no UTF-8": (lambda: _but({"é.csv": b"x"}).replace("é.csv".encode(), b"\xff\xff.csv"), "not a zip"),
     "a method that Windows cannot read": (
         lambda: _with("more.txt", b"some text", method=zipfile.ZIP_LZMA),
         "with a method that F&O does not support",
     ),
     "too many files": (
-        lambda: build_package(replace={f"f{number}": b"" for number in range(package.MAX_ENTRIES)}),
+        lambda: _but({f"f{number}": b"" for number in range(package.MAX_ENTRIES)}),
         "the limit is 10,000",
     ),
     "a data file that bursts": (
-        lambda: build_package(entities=[Entity(name="Bomb", content=bytes(package.RATIO_MATTERS_FROM_BYTES + 1))]),
+        lambda: _of(Entity(name="Bomb", content=bytes(package.RATIO_MATTERS_FROM_BYTES + 1))),
         "which real data never does",
     ),
     "a data file that claims to burst": (
@@ -255,12 +261,12 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "a manifest that nests endlessly": (lambda: _manifest_of("<a>" * 200_000), "nests elements"),
     "a manifest that is cut off": (
-        lambda: build_package(replace={"Manifest.xml": manifest("P", [Entity(name="E")])[:-60]}),
+        lambda: _but({"Manifest.xml": manifest("P", [Entity(name="E")])[:-60]}),
         "'Manifest.xml' is not well-formed",
     ),
     "a header that is too large": (
-        lambda: build_package(
-            replace={
+        lambda: _but(
+            {
                 "PackageHeader.xml": (
                     f'<DataManagementPackageHeader xmlns="{NAMESPACE}">{" " * 2**22}</DataManagementPackageHeader>'
                 ).encode()
@@ -268,20 +274,18 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
         ),
         "larger than 1 MiB",
     ),
-    "an empty manifest": (lambda: build_package(replace={"Manifest.xml": b""}), "'Manifest.xml' is not well-formed"),
+    "an empty manifest": (lambda: _but({"Manifest.xml": b""}), "'Manifest.xml' is not well-formed"),
     "a manifest of another namespace": (
         lambda: build_package(namespace="http://schemas.microsoft.com/dynamics/2015/01/datamanagement"),
         "The namespace of 'PackageHeader.xml'",
     ),
     "a manifest without a namespace": (
-        lambda: build_package(replace={"Manifest.xml": manifest("P", [Entity(name="E")], namespace="")}),
+        lambda: _but({"Manifest.xml": manifest("P", [Entity(name="E")], namespace="")}),
         "The namespace of 'Manifest.xml'",
     ),
     "another document in the manifest's place": (lambda: _manifest_of("", root="Workbook"), "should be DataManagement"),
     "header and manifest swapped": (
-        lambda: build_package(
-            replace={"PackageHeader.xml": manifest("P", [Entity(name="E")]), "Manifest.xml": header("P")}
-        ),
+        lambda: _but({"PackageHeader.xml": manifest("P", [Entity(name="E")]), "Manifest.xml": header("P")}),
         "should be DataManagementPackageHeader",
     ),
     "a manifest without entities": (lambda: build_package(entities=()), "lists no entity"),
@@ -293,7 +297,7 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
         "has no field mapping",
     ),
     "a second entity without a field mapping": (
-        lambda: build_package(entities=[Entity(name="First"), Entity(name="Second", columns=())]),
+        lambda: _of(Entity(name="First"), Entity(name="Second", columns=())),
         "'Second' of Manifest.xml has no field mapping",
     ),
     "an entity without a name": (
@@ -304,7 +308,7 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: _manifest_of(_entity(f"{_MAPS}<EntityName>E</EntityName><InputFilePath/>")),
         "names no data file",
     ),
-    "a data file that is missing": (lambda: build_package(replace={_CSV: None}), "is not in the zip"),
+    "a data file that is missing": (lambda: _but({_CSV: None}), "is not in the zip"),
     "a data file of which only the accents differ": (
         lambda: build_package(entity="Salariés", replace={"Salariés.csv": None, "Salaries.csv": b"x"}),
         "'Salariés.csv', and the zip holds 'Salaries.csv': only the accents differ. Use the same spelling in both",
@@ -317,25 +321,16 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
         _ENCODING,
     ),
     "an entity that is listed twice": (
-        lambda: build_package(entities=[Entity(name="E"), Entity(name="e", file_name="E 2.csv")]),
+        lambda: _of(Entity(name="E"), Entity(name="e", file_name="E 2.csv")),
         "'e' of Manifest.xml is listed twice",
     ),
-    "entities that are all disabled": (
-        lambda: build_package(entities=[Entity(name="E", is_disabled=True)]),
-        "disables all its entities",
-    ),
-    "a data file that lies in a folder": (
-        lambda: build_package(replace={_CSV: None, f"data/{_CSV}": b"x"}),
-        "in a folder, 'data/",
-    ),
+    "entities that are all disabled": (lambda: _of(Entity(name="E", is_disabled=True)), "disables all its entities"),
+    "a data file that lies in a folder": (lambda: _but({_CSV: None, f"data/{_CSV}": b"x"}), "in a folder, 'data/"),
     "a data file that is named with a folder": (
-        lambda: build_package(entities=[Entity(name="E", file_name="data/E.csv")]),
+        lambda: _of(Entity(name="E", file_name="data/E.csv")),
         "in a folder, 'data/E.csv'",
     ),
-    "a data file without a byte": (
-        lambda: build_package(entities=[Entity(name="E", content=b"")]),
-        "has an empty data file",
-    ),
+    "a data file without a byte": (lambda: _of(Entity(name="E", content=b"")), "has an empty data file"),
     "a manifest whose bytes were changed": (lambda: _patched(_GOOD, "Manifest.xml", 16, b"\0\0\0\0"), "damaged"),
 }
 
