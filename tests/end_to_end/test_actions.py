@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 import requests
@@ -203,14 +203,19 @@ def test_the_command_shows_with_either_key_and_acts_with_that_for_acting(stage: 
 
 
 def command(
-    stage: Stage, *arguments: str, key: str = KEY["x-functions-key"], encoding: str = "utf-8"
+    stage: Stage,
+    *arguments: str,
+    key: str = KEY["x-functions-key"],
+    encoding: str = "utf-8",
+    stdout: int | IO[bytes] = subprocess.PIPE,
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "operations.cli", *arguments],
         cwd=ROOT,
         env={"RUNS_URL": stage.host_url, "RUNS_KEY": key, "PYTHONIOENCODING": encoding},
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
         encoding=encoding,
         timeout=60,
         check=False,
@@ -273,17 +278,7 @@ def test_the_command_ends_well_when_its_reader_has_read_enough(stage: Stage, nev
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "wb") as nobody:
-        ended = subprocess.run(
-            [sys.executable, "-m", "operations.cli", "list"],
-            cwd=ROOT,
-            env={"RUNS_URL": stage.host_url, "RUNS_KEY": KEY["x-functions-key"]},
-            stdout=nobody,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            timeout=60,
-            check=False,
-        )
-
+        ended = command(stage, "list", stdout=nobody)
     assert (ended.returncode, ended.stderr) == (0, "")
 
 

@@ -59,15 +59,11 @@ def test_three_settings_are_enough_for_an_import() -> None:
     assert (settings.poll_first_s, settings.poll_longest_s) == (2, 300)
 
 
-def test_an_export_needs_three_more() -> None:
+def test_an_export_needs_three_more_and_an_empty_input_folder_means_no_import() -> None:
     (flow,) = _read(IMPORT, EXPORT).flows.exports
     assert (flow.data_project, flow.company, flow.output_folder, flow.every_s) == ("Ledger", "USMF", "/Output", 0)
-
-
-def test_an_empty_input_folder_means_no_import() -> None:
-    settings = _read(IMPORT, EXPORT, INPUT_FOLDER="")
-    assert not settings.flows.imports
-    assert len(settings.flows.exports) == 1
+    flows = _read(IMPORT, EXPORT, INPUT_FOLDER="").flows
+    assert (len(flows.imports), len(flows.exports)) == (0, 1)
 
 
 def test_names_that_programs_give_to_unfinished_files_are_left_alone_unless_told() -> None:

@@ -42,10 +42,6 @@ def chosen(rows: Sequence[LaneRow], stops: Sequence[Stop] = ()) -> tuple[str, da
     return (choice.row.run_id, choice.due) if choice else None
 
 
-def test_an_empty_lane_has_nothing_to_do() -> None:
-    assert choose([]) is None
-
-
 @pytest.mark.parametrize("state", [State.FOUND, State.PLANNED])
 def test_of_those_that_wait_the_oldest_is_next(state: State) -> None:
     first, second = a_row(1, state=state, due=NOW + MINUTE), a_row(2, state=state, due=NOW)
@@ -180,7 +176,8 @@ def test_a_cancelled_file_of_a_stopped_flow_is_moved_and_tries_nothing() -> None
     assert chosen([a_row(1, state=State.CANCELLED, due=NOW)], [a_stop(next_try=NOW + MINUTE)]) == ("item-1", NOW)
 
 
-def test_a_stopped_flow_without_a_file_has_nothing_to_try() -> None:
+def test_a_lane_and_a_stopped_flow_without_a_file_have_nothing_to_do() -> None:
+    assert choose([]) is None
     assert choose([], [a_stop()]) is None
     assert chosen([a_row(1, flow_name="vendors")], [a_stop()]) == ("item-1", NOW)
 

@@ -78,16 +78,10 @@ def keys_of(content: object, path: str = "") -> dict[str, str]:
     return {path: " ".join(content), **{place: keys for each in inner for place, keys in each.items()}}
 
 
-def test_the_list_has_the_keys_that_programs_know() -> None:
+def test_list_run_and_health_have_the_keys_that_programs_know() -> None:
     assert keys_of(content_of(hostile_list())) == KEYS_OF_LIST
-
-
-def test_a_run_has_the_keys_that_programs_know() -> None:
     assert keys_of(content_of(hostile_view())) == KEYS_OF_RUN
     assert keys_of(content_of(damaged_view())) == {"": "address damage offers ended", "offers": OFFER}
-
-
-def test_the_health_has_the_keys_that_programs_know() -> None:
     assert keys_of(json.loads(pages.health_json(hostile_health()).body)) == KEYS_OF_HEALTH
 
 
