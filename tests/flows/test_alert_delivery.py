@@ -249,12 +249,8 @@ def test_open_trouble_is_reminded_of_each_day_and_its_end_is_told_once(world: Wo
     out_of_trouble(world)
     minutes_pass(world, 3)
 
-    assert [word for _, word in words(receivers)] == [
-        NotificationKind.NEW,
-        NotificationKind.REMINDER,
-        NotificationKind.REMINDER,
-        NotificationKind.RESOLVED,
-    ]
+    new, reminder, over = NotificationKind.NEW, NotificationKind.REMINDER, NotificationKind.RESOLVED
+    assert [word for _, word in words(receivers)] == [new, reminder, reminder, over]
     assert len({key for key, _ in words(receivers)}) == 1
     assert [alert["title"].partition(":")[0] for alert in heard(receivers)[1::2]] == ["Still open", "Resolved"]
     assert heard(receivers)[-1]["over"] is not None
@@ -341,10 +337,7 @@ def test_a_storm_becomes_one_digest_and_what_comes_later_waits_for_the_next(worl
 
     minutes_pass(world, 6)
 
-    assert [delivery.content["title"] for delivery in receivers.deliveries] == [
-        "30 alerts: 30 new",
-        "30 alerts: 30 new",
-    ]
+    assert [delivery.content["title"] for delivery in receivers.deliveries] == ["30 alerts: 30 new"] * 2
     assert len({key for key, _ in words(receivers)}) == 60
     assert kept(world) == []
 
@@ -451,10 +444,8 @@ def test_a_subscription_that_graph_refuses_is_told_as_such_and_over_when_it_is_m
     world.faults.clear()
     do_duties(world.services)
 
-    assert [alert["title"] for alert in heard(receivers)] == [
-        "The subscription cannot be renewed",
-        "Resolved: The subscription cannot be renewed",
-    ]
+    title = "The subscription cannot be renewed"
+    assert [alert["title"] for alert in heard(receivers)] == [title, f"Resolved: {title}"]
 
 
 def test_a_subscription_that_passing_trouble_keeps_from_being_renewed_is_told_after_days(

@@ -243,14 +243,12 @@ def test_a_folder_that_is_taken_out_of_the_settings_is_told_as_over(make_told: M
     tick(world, minutes=16)
     assert len(about_scans(receivers)) == 2
 
-    one = {"imports": json.loads(TWO_IMPORTS)["imports"][:1]}
-    world._more_settings["INTEGRATIONS"] = json.dumps(one)
+    world._more_settings["INTEGRATIONS"] = imports_of("customers")
     world.services = world.new_process()
     tick(world)
 
-    assert [alert["integration"] for alert in about_scans(receivers) if alert["word"] == NotificationKind.RESOLVED] == [
-        "vendors"
-    ]
+    over = [alert for alert in about_scans(receivers) if alert["word"] == NotificationKind.RESOLVED]
+    assert [alert["integration"] for alert in over] == ["vendors"]
 
 
 NOTES: Final[dict[str, bytes]] = {

@@ -263,18 +263,13 @@ def test_a_file_that_a_person_has_checked_out_waits_and_the_others_go_on(make_wo
 
 
 def test_files_that_programs_are_still_writing_are_left_alone_until_they_have_their_name(world: World) -> None:
-    unfinished = (
-        "USMF_1.zip.tmp",
-        "USMF_2.zip.PARTIAL",
-        "USMF_3.zip.crdownload",
-        "~$USMF_4.xlsx",
-        ".~lock.USMF_5.csv#",
-    )
-    for name in unfinished:
+    names = [f"USMF_1.zip.{ending}" for ending in ("tmp", "PARTIAL", "crdownload")]
+    names += ["~$USMF_4.xlsx", ".~lock.USMF_5.csv#"]
+    for name in names:
         (world.folder / "Input" / name).write_bytes(build_package())
 
     assert world.look() == 0
-    assert world.files("Input") == sorted(unfinished)
+    assert world.files("Input") == sorted(names)
 
     (world.folder / "Input" / "USMF_1.zip.tmp").rename(world.folder / "Input" / "USMF_1.zip")
     look_and_finish(world)
