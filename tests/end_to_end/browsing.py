@@ -1,7 +1,8 @@
 """How tests look at the pages about runs: over HTTP, and in a real browser where there is one."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -98,3 +99,14 @@ def click_run(browser: "Chrome", file_name: str) -> None:
     """Open a run from the list, as a person does; its page is there when its heading is."""
     until(browser, lambda page: page.find_element("link text", file_name)).click()
     until(browser, lambda page: page.find_element("css selector", "#run h1").text == file_name)
+
+
+@contextmanager
+def an_hour_of_work(stage: Stage) -> Iterator[None]:
+    """Let F&O work for an hour on what is submitted while the block runs."""
+    usual_s = stage.finance_operations.speed.seconds_per_execution
+    stage.finance_operations.change(seconds_per_execution=3600.0)
+    try:
+        yield
+    finally:
+        stage.finance_operations.change(seconds_per_execution=usual_s)

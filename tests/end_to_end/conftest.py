@@ -85,9 +85,7 @@ def _subscribed(home: Path, receivers: Receivers, flex: FlexOptions | None = Non
             }
             for folder, project in IMPORTS.items()
         ],
-        "exports": [
-            {"name": "groups out", "outputFolder": "Output", "dataProject": "Asset-Groups", "company": "DEMF"},
-        ],
+        "exports": [{"name": "groups out", "outputFolder": "Output", "dataProject": "Asset-Groups", "company": "DEMF"}],
     }
     stage = Stage(
         home,

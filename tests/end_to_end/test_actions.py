@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 import requests
@@ -21,6 +21,7 @@ from tests.end_to_end.browsing import (
     TIMEOUT_S,
     VIEW_KEY,
     TakePicture,
+    an_hour_of_work,
     click_run,
     get,
     listed,
@@ -67,18 +68,11 @@ def how_many_ended(stage: Stage, text: str) -> int:
 
 def held(stage: Stage, name: str) -> dict[str, Any]:
     """Let F&O work on a package for an hour; return what the list tells of its run."""
-    usual_s = stage.finance_operations.speed.seconds_per_execution
-    stage.finance_operations.change(seconds_per_execution=3600.0)
-    try:
+    with an_hour_of_work(stage):
         stage.put(name, build_package(entity=name.split("_")[1]))
         return stage.wait_for(
             lambda: run if (run := listed(stage, name)) and run["state"] == "executing" else None, name
         )
-    finally:
-        stage.finance_operations.change(seconds_per_execution=usual_s)
-
-
-# -- HTTP
 
 
 def test_a_failed_run_is_run_again_with_who_and_why_and_once_however_often_it_is_asked_for(stage: Stage) -> None:
@@ -135,7 +129,6 @@ def test_an_action_with_the_key_in_the_address_alone_is_refused(stage: Stage) ->
 )
 def test_what_cannot_be_done_is_answered_in_words(stage: Stage, verb: str, what: object, status: int) -> None:
     answer = post(stage, verb, what)
-
     assert answer.status_code == status
     assert answer.json()["said"]
     assert answer.headers["Cache-Control"] == "no-store"
@@ -157,7 +150,6 @@ def test_a_filter_that_cannot_be_read_makes_an_action_about_many_touch_nothing(
     stage: Stage, never_again: dict[str, Any], wrong: dict[str, object], told: str
 ) -> None:
     answer = post(stage, "run-all-again", {"text": never_again["file_name"], **wrong})
-
     assert (answer.status_code, answer.json()["done"]) == (400, False)
     assert told in answer.json()["said"]
     assert shown(stage, never_again["address"])["later"] == []
@@ -169,8 +161,6 @@ def never_again(stage: Stage) -> dict[str, Any]:
     return failed(stage, "USMF_NeverAgain_001.zip")
 
 
-# -- with the keys of the set-up, each set for its functions alone
-
 VIEWS = ("runs", "runs.json", "runs/1793608200123-0123456789ab", "health", "health.json")
 
 
@@ -178,10 +168,8 @@ VIEWS = ("runs", "runs.json", "runs/1793608200123-0123456789ab", "health", "heal
 @pytest.mark.parametrize("view", VIEWS)
 def test_a_key_for_people_opens_every_page(stage: Stage, view: str, key: str) -> None:
     url = f"{stage.host_url}/api/{view}"
-
     in_address = requests.get(f"{url}?code={key}", timeout=TIMEOUT_S)
     in_header = requests.get(url, headers={"x-functions-key": key}, timeout=TIMEOUT_S)
-
     assert in_address.status_code == in_header.status_code != 401
 
 
@@ -214,18 +202,20 @@ def test_the_command_shows_with_either_key_and_acts_with_that_for_acting(stage: 
     assert acted.returncode == 0
 
 
-# -- from the command line
-
-
 def command(
-    stage: Stage, *arguments: str, key: str = KEY["x-functions-key"], encoding: str = "utf-8"
+    stage: Stage,
+    *arguments: str,
+    key: str = KEY["x-functions-key"],
+    encoding: str = "utf-8",
+    stdout: int | IO[bytes] = subprocess.PIPE,
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "operations.cli", *arguments],
         cwd=ROOT,
         env={"RUNS_URL": stage.host_url, "RUNS_KEY": key, "PYTHONIOENCODING": encoding},
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
         encoding=encoding,
         timeout=60,
         check=False,
@@ -288,17 +278,7 @@ def test_the_command_ends_well_when_its_reader_has_read_enough(stage: Stage, nev
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "wb") as nobody:
-        ended = subprocess.run(
-            [sys.executable, "-m", "operations.cli", "list"],
-            cwd=ROOT,
-            env={"RUNS_URL": stage.host_url, "RUNS_KEY": KEY["x-functions-key"]},
-            stdout=nobody,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            timeout=60,
-            check=False,
-        )
-
+        ended = command(stage, "list", stdout=nobody)
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
@@ -306,7 +286,6 @@ def test_commands_are_called_as_the_buttons_are_and_older_names_stay() -> None:
     """One about many has a switch, not a name of its own; two addresses have older names than their buttons."""
     of_buttons = {verb.value for verb in Verb} - {"run-all-again", "give-up", "look-now"}
     older = {name for names, _ in VERBS.values() for name in names}
-
     assert {*of_buttons, "cancel", "scan-now", "list", "show"} == set(VERBS)
     assert {Verb("cancel"), Verb("scan-now")} == {Verb("give-up"), Verb("look-now")}
     assert older == {"resubmit", "check", "export", "look-now", "look"}
@@ -342,9 +321,6 @@ def test_the_command_says_what_keeps_it_from_its_work(stage: Stage, tmp_path: Pa
         assert "Traceback" not in told.stderr
     assert "does not accept the key" in wrong_key.stderr
     assert "There is no run 0123456789ab" in unknown.stderr
-
-
-# -- in a browser
 
 
 def press(browser: "Chrome", verb: str, *, why: str = "", by: str = "") -> "WebElement":

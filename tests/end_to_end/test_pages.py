@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from local_cloud.faults import Fault, status
-from tests.end_to_end.browsing import TIMEOUT_S, click_run, get, listed, open_list, rows, shown, until
+from tests.end_to_end.browsing import TIMEOUT_S, an_hour_of_work, click_run, get, listed, open_list, rows, shown, until
 from tests.end_to_end.stage import Stage
 from tests.packages import build_package
 
@@ -23,9 +23,6 @@ def failed(stage: Stage) -> dict[str, Any]:
     stage.put(name, build_package(entity="PageRows", rows=rows))
     stage.ended(name)
     return stage.wait_for(lambda: listed(stage, name), "the run in the list")
-
-
-# -- HTTP
 
 
 @pytest.mark.parametrize("path", ["/api/runs", "/api/runs.json", "/api/runs/1793608200123-0123456789ab"])
@@ -51,7 +48,6 @@ def test_the_list_and_a_run_are_json_by_address_and_by_content_type(stage: Stage
     for path in ("/api/runs", f"/api/runs/{failed['address']}"):
         by_type = get(stage, path, Accept="application/json")
         by_address = get(stage, f"{path}.json", Accept="text/html")
-
         assert by_type.headers["Content-Type"] == by_address.headers["Content-Type"] == "application/json"
         assert by_type.json() == by_address.json()
 
@@ -59,9 +55,7 @@ def test_the_list_and_a_run_are_json_by_address_and_by_content_type(stage: Stage
 def test_who_has_the_newest_version_already_gets_304(stage: Stage, failed: dict[str, Any]) -> None:
     path = f"/api/runs/{failed['address']}.json"
     first = get(stage, path)
-
     again = get(stage, path, **{"If-None-Match": first.headers["ETag"]})
-
     assert (again.status_code, again.content) == (304, b"")
 
 
@@ -92,7 +86,6 @@ def test_filters_reach_the_list(stage: Stage, failed: dict[str, Any]) -> None:
 def test_a_filter_that_cannot_be_read_is_refused_with_what_is_allowed(stage: Stage, query: str, told: str) -> None:
     page = get(stage, f"/api/runs?{query}", Accept="text/html")
     as_json = get(stage, f"/api/runs.json?{query}")
-
     assert (page.status_code, as_json.status_code) == (400, 400)
     assert told in as_json.json()["error"]
     assert "Invalid request" in page.text
@@ -100,14 +93,10 @@ def test_a_filter_that_cannot_be_read_is_refused_with_what_is_allowed(stage: Sta
 
 def test_how_thoroughly_the_health_is_looked_at_is_not_guessed(stage: Stage) -> None:
     answer = get(stage, "/api/health.json?thorough=perhaps")
-
     assert answer.status_code == 400
     assert "thorough: 'perhaps' is not valid. Use one of: yes," in answer.json()["error"]
     thorough = get(stage, "/api/health.json?thorough=true").json()
     assert "Webhook" in [check["name"] for check in thorough["checks"]]
-
-
-# -- in a browser
 
 
 def test_in_a_browser_a_failed_run_is_opened_from_the_list_and_its_row_errors_are_read(
@@ -135,16 +124,12 @@ def test_in_a_browser_the_list_shows_what_runs_then_what_waits_with_its_place_an
     stage: Stage, browser: "Chrome"
 ) -> None:
     names = [f"USMF_PageQueue_{number}.zip" for number in range(3)]
-    usual_s = stage.finance_operations.speed.seconds_per_execution
-    stage.finance_operations.change(seconds_per_execution=3600.0)
-    try:
+    with an_hour_of_work(stage):
         stage.put(names[0], build_package(entity="PageQueue"))
         execution_id = stage.wait_for(lambda: _executing(stage, names[0]), "the execution")
         for name in names[1:]:
             stage.put(name, build_package(entity="PageQueue"))
             stage.wait_for(lambda: listed(stage, name), "the run in the list")  # noqa: B023  # looked at in this turn
-    finally:
-        stage.finance_operations.change(seconds_per_execution=usual_s)
     open_list(browser, stage, "&text=PageQueue")
     listing = rows(browser)
     words = []
@@ -207,13 +192,9 @@ def test_in_a_browser_what_was_refused_is_not_green_and_stands_open_in_the_steps
 
 def test_in_a_browser_the_page_of_a_run_follows_it_to_its_end_by_itself(stage: Stage, browser: "Chrome") -> None:
     name = "USMF_PageFollows_001.zip"
-    usual_s = stage.finance_operations.speed.seconds_per_execution
-    stage.finance_operations.change(seconds_per_execution=3600.0)
-    try:
+    with an_hour_of_work(stage):
         stage.put(name, build_package(entity="PageFollows"))
         execution_id = stage.wait_for(lambda: _executing(stage, name), "the execution")
-    finally:
-        stage.finance_operations.change(seconds_per_execution=usual_s)
     open_list(browser, stage)
     click_run(browser, name)
     assert "waits for F&O to finish the execution" in browser.find_element("css selector", ".way").text

@@ -18,6 +18,7 @@ from shared.errors import RecordChanged, TryAgain
 from shared.imports import steps as import_steps
 from shared.runs import wake, worker
 from shared.runs.addresses import address_of
+from shared.runs.rows import RunRow
 from shared.runs.run import Run
 from shared.runs.states import Direction, Outcome, State
 from shared.runs.store import RunStore
@@ -29,7 +30,7 @@ from tests.world import World
 
 ANNA = Requester(by="anna@contoso.com", why="the rows are mended")
 BAD_ROWS = (("A", "Alpha"), ("B", "#ERROR"))
-NAME = "USMF_Rows_001.zip"
+NAME, SECOND = "USMF_Rows_001.zip", "USMF_Second_002.zip"
 
 
 @pytest.fixture
@@ -75,6 +76,49 @@ def again(world: World, run: Run) -> ActionResult:
     return sure(reruns.run_again(address_of(run), ANNA, world.services))
 
 
+def again_to_the_end(world: World, run: Run) -> ActionResult:
+    answer = again(world, run)
+    world.run_until_quiet()
+    return answer
+
+
+def exported(world: World) -> Run:
+    """Let an export be made; return its run."""
+    assert world.start_exports() == 1
+    world.run_until_quiet()
+    (run,) = world.ended_runs(Direction.EXPORT)
+    world.clock.advance(60)
+    return run
+
+
+def waits_behind(world: World) -> RunRow:
+    """Put a file in that waits for its turn; return its row."""
+    world.put(SECOND)
+    world.look()
+    (_, second) = world.services.index.open_rows()
+    return second
+
+
+def in_the_middle(world: World, monkeypatch: pytest.MonkeyPatch, state: State, act: Callable[[Run], object]) -> str:
+    """Let a new file travel to its end, and somebody act while a worker does the step of a state; return its lane."""
+    lane = begin(world, NAME)
+    step = import_steps.STEPS[state]
+
+    def done_while_somebody_acts(run: Run, services: Services) -> Run:
+        if state is State.SUBMITTING:
+            act(run)
+            return step(run, services)
+        after = step(run, services)
+        act(run)
+        return after
+
+    steps = {**import_steps.STEPS, state: done_while_somebody_acts}
+    monkeypatch.setattr(import_steps, "MACHINE", replace(import_steps.MACHINE, steps=steps))
+    world.wake(lane)
+    world.run_until_quiet()
+    return lane
+
+
 def cancel(world: World, run: Run, why: str = "wrong file") -> ActionResult:
     return sure(actions.cancel(address_of(run), Requester(by="anna@contoso.com", why=why), world.services))
 
@@ -97,16 +141,12 @@ def offered(world: World, address: str) -> list[Verb]:
     return [offer.verb for offer in shown(world, address).actions]
 
 
-# Run again
-
-
 @pytest.mark.parametrize("make", [failed, succeeded])
 def test_a_run_that_has_ended_is_run_again_from_where_its_file_lies(world: World, make: Callable[[World], Run]) -> None:
     old = make(world)
     before = len(world.fno.executions)
 
-    answer = again(world, old)
-    world.run_until_quiet()
+    answer = again_to_the_end(world, old)
 
     new = at(world, answer.run)
     assert answer.done
@@ -120,10 +160,8 @@ def test_a_run_that_has_ended_is_run_again_from_where_its_file_lies(world: World
 def test_both_runs_tell_of_each_other_of_who_asked_and_why(world: World) -> None:
     old = failed(world)
 
-    second = again(world, old)
-    world.run_until_quiet()
-    third = again(world, at(world, second.run))
-    world.run_until_quiet()
+    second = again_to_the_end(world, old)
+    third = again_to_the_end(world, at(world, second.run))
 
     first, last = shown(world, address_of(old)), shown(world, third.run)
     assert [later.address for later in first.reruns] == [second.run, third.run]
@@ -143,10 +181,8 @@ def test_run_again_pressed_twice_opens_one_run_also_where_the_first_has_ended(wo
     old = failed(world)
 
     first = again(world, old)
-    second = again(world, old)
-    world.run_until_quiet()
-    third = again(world, old)
-    world.run_until_quiet()
+    second = again_to_the_end(world, old)
+    third = again_to_the_end(world, old)
 
     assert first.run == second.run == third.run
     assert "already" in second.message
@@ -184,8 +220,7 @@ def test_a_run_again_whose_process_died_before_it_was_opened_is_opened_by_the_ne
         with pytest.raises(TryAgain):
             again(world, old)
     chosen = at(world, address_of(old)).rerun
-    answer = again(world, old)
-    world.run_until_quiet()
+    answer = again_to_the_end(world, old)
 
     assert chosen is not None
     assert at(world, answer.run).run_id == chosen.run_id
@@ -207,9 +242,7 @@ def test_a_press_that_comes_late_once_its_run_has_ended_imports_nothing(world: W
 
 def test_a_run_that_is_open_is_not_run_again(world: World) -> None:
     run = under_way(world, State.EXECUTING)
-
     answer = again(world, run)
-
     assert not answer.done
     assert "could import its rows twice" in answer.message
     assert len(world.open_runs()) == 1
@@ -258,10 +291,7 @@ def test_a_run_again_waits_behind_the_one_that_is_under_way(world: World) -> Non
 
 def test_an_export_is_run_again_as_a_new_export_once(both_ways: World) -> None:
     world = both_ways
-    assert world.start_exports() == 1
-    world.run_until_quiet()
-    (old,) = world.ended_runs(Direction.EXPORT)
-    world.clock.advance(5)
+    old = exported(world)
 
     first, second = again(world, old), again(world, old)
     world.run_until_quiet()
@@ -273,10 +303,7 @@ def test_an_export_is_run_again_as_a_new_export_once(both_ways: World) -> None:
 
 def test_an_export_is_not_run_again_while_another_one_is_under_way(both_ways: World) -> None:
     world = both_ways
-    world.start_exports()
-    world.run_until_quiet()
-    (old,) = world.ended_runs(Direction.EXPORT)
-    world.clock.advance(60)
+    old = exported(world)
     world.start_exports()
 
     answer = again(world, old)
@@ -284,9 +311,6 @@ def test_an_export_is_not_run_again_while_another_one_is_under_way(both_ways: Wo
     assert not answer.done
     assert "is running" in answer.message
     assert at(world, address_of(old)).rerun is None
-
-
-# Run again all of them
 
 
 def test_all_that_a_filter_shows_is_run_again_once_and_nothing_that_came_later(world: World) -> None:
@@ -335,9 +359,6 @@ def test_before_all_are_run_again_it_is_said_how_many_and_which_and_just_those_a
     assert rest.effect.startswith("1 ended run is run again: USMF_0.zip, opened 2026-11-02 08:")
 
 
-# Check now
-
-
 def test_a_run_that_waits_is_looked_at_now(world: World) -> None:
     run = under_way(world, State.EXECUTING)
     world.fno.end_now(run.execution_id)
@@ -365,22 +386,16 @@ def test_check_now_pressed_again_and_again_makes_no_file_count_as_gone(world: Wo
 
 def test_check_now_leaves_a_worker_that_is_at_the_lane_alone(world: World) -> None:
     run = under_way(world, State.EXECUTING)
-
     with world.services.leases.hold(run.lane):
         answer = check_now(world, run)
-
     assert (answer.done, answer.message) == (True, "The app is processing this run.")
     assert world.open_runs() == [run]
 
 
 def test_a_run_that_waits_for_its_turn_is_not_checked_but_the_one_ahead_is_named(world: World) -> None:
     run = under_way(world, State.EXECUTING)
-    world.put("USMF_Second_002.zip")
-    world.look()
-    (_, second) = world.services.index.open_rows()
-
+    second = waits_behind(world)
     answer = sure(actions.check_now(second.address, ANNA, world.services))
-
     assert (answer.done, answer.run) == (False, address_of(run))
     assert NAME in answer.message
 
@@ -388,9 +403,7 @@ def test_a_run_that_waits_for_its_turn_is_not_checked_but_the_one_ahead_is_named
 def test_what_is_always_refused_is_not_offered(both_ways: World) -> None:
     world = both_ways
     old = failed(world)
-    world.start_exports()
-    world.run_until_quiet()
-    (export,) = [run for run in world.ended_runs() if run.direction is Direction.EXPORT]
+    export = exported(world)
     assert Verb.RUN_AGAIN in offered(world, address_of(export))
     assert Verb.RUN_AGAIN in offered(world, address_of(old))
 
@@ -405,9 +418,6 @@ def test_what_is_always_refused_is_not_offered(both_ways: World) -> None:
     assert Verb.CHECK_NOW in offered(world, first.address)
     assert Verb.CHECK_NOW not in offered(world, second.address)
     assert Verb.RUN_AGAIN not in offered(world, address_of(export))
-
-
-# Cancel
 
 
 @pytest.mark.parametrize("state", [State.FOUND, State.CLAIMED])
@@ -448,21 +458,7 @@ def test_cancelling_what_f_and_o_may_have_says_that_f_and_o_may_go_on_and_never_
 def test_a_run_that_is_cancelled_while_a_worker_is_at_it_is_never_sent_to_f_and_o(
     world: World, monkeypatch: pytest.MonkeyPatch, state: State
 ) -> None:
-    world.put(NAME)
-    world.look()
-    step = import_steps.STEPS[state]
-
-    def done_while_a_person_cancels(run: Run, services: Services) -> Run:
-        after = step(run, services)
-        cancel(world, run)
-        return after
-
-    steps = {**import_steps.STEPS, state: done_while_a_person_cancels}
-    monkeypatch.setattr(import_steps, "MACHINE", replace(import_steps.MACHINE, steps=steps))
-    (lane,) = world.heads()
-    world.wake(lane)
-    world.run_until_quiet()
-
+    lane = in_the_middle(world, monkeypatch, state, lambda run: cancel(world, run))
     (over,) = world.ended_runs()
     assert (over.outcome, over.file.folder) == (Outcome.CANCELLED_BY_PERSON, "/Error")
     assert world.calls("ImportFromPackage") == 0
@@ -472,20 +468,8 @@ def test_a_run_that_is_cancelled_while_a_worker_is_at_it_is_never_sent_to_f_and_
 def test_a_run_that_is_cancelled_while_a_worker_tells_f_and_o_says_that_f_and_o_may_have_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.put(NAME)
-    world.look()
-    submit, said = import_steps.STEPS[State.SUBMITTING], []
-
-    def submit_while_a_person_cancels(run: Run, services: Services) -> Run:
-        said.append(cancel(world, run).message)
-        return submit(run, services)
-
-    steps = {**import_steps.STEPS, State.SUBMITTING: submit_while_a_person_cancels}
-    monkeypatch.setattr(import_steps, "MACHINE", replace(import_steps.MACHINE, steps=steps))
-    (lane,) = world.heads()
-    world.wake(lane)
-    world.run_until_quiet()
-
+    said: list[str] = []
+    in_the_middle(world, monkeypatch, State.SUBMITTING, lambda run: said.append(cancel(world, run).message))
     (over,) = world.ended_runs()
     assert "F&O may have received this import" in said[0]
     assert over.outcome is Outcome.CANCELLED_BY_PERSON
@@ -524,20 +508,18 @@ def test_cancelling_twice_is_cancelling_once(world: World) -> None:
 
 def test_a_run_that_is_cancelled_while_it_waits_is_filed_at_once_and_the_one_ahead_goes_on(world: World) -> None:
     under_way(world, State.EXECUTING)
-    world.put("USMF_Second_002.zip")
-    world.look()
-    (_, second) = world.services.index.open_rows()
+    second = waits_behind(world)
 
     answer = sure(actions.cancel(second.address, ANNA, world.services))
     (wake_up,) = [text for text, delay_s in world.wakes_of_lanes() if " " in text and not delay_s]
     world.wake(wake_up)
 
     assert answer.done
-    assert [run.file.name for run in world.ended_runs()] == ["USMF_Second_002.zip"]
+    assert [run.file.name for run in world.ended_runs()] == [SECOND]
     world.run_until_quiet()
     assert {run.file.name: run.outcome for run in world.ended_runs()} == {
         NAME: Outcome.SUCCEEDED,
-        "USMF_Second_002.zip": Outcome.CANCELLED_BY_PERSON,
+        SECOND: Outcome.CANCELLED_BY_PERSON,
     }
     assert world.calls("ImportFromPackage") == 1
 
@@ -546,10 +528,7 @@ def test_what_was_cancelled_can_be_run_again(world: World) -> None:
     run = under_way(world, State.CLAIMED)
     cancel(world, run)
     world.run_until_quiet()
-
-    answer = again(world, at(world, address_of(run)))
-    world.run_until_quiet()
-
+    answer = again_to_the_end(world, at(world, address_of(run)))
     assert at(world, answer.run).outcome is Outcome.SUCCEEDED
     assert world.files("Success") == [NAME]
 
@@ -572,9 +551,6 @@ def test_an_export_that_is_cancelled_ends_and_the_words_say_what_becomes_of_its_
     assert (over.state, over.outcome) == (State.CANCELLED, Outcome.CANCELLED_BY_PERSON)
     assert ("no later export contains its changes" in over.reason) is in_fo
     assert world.files("Output") == []
-
-
-# Pause and resume
 
 
 def test_a_paused_lane_claims_nothing_asks_nothing_and_sees_new_files(world: World) -> None:
@@ -636,8 +612,7 @@ def test_a_paused_lane_whose_flow_left_the_settings_is_shown_and_can_be_resumed(
     actions.pause("import", ANNA, world.services)
     lane = world.services.index.open_rows_and_pauses()[1][0].lane
     (gone,) = list_view.list_lanes(
-        replace(world.services.settings.flows, imports=()),
-        world.services.index.open_rows_and_pauses()[1],
+        replace(world.services.settings.flows, imports=()), world.services.index.open_rows_and_pauses()[1]
     )
 
     assert (gone.name, gone.kind) == (lane, Direction.IMPORT)
@@ -658,9 +633,6 @@ def test_a_run_of_a_paused_lane_says_so_and_is_not_checked(world: World) -> None
     assert cancel(world, run).message.endswith("It waits: anna@contoso.com has paused the lane.")
 
 
-# Export now and look now
-
-
 def test_an_export_is_run_now_although_it_is_not_due_and_twice_is_once(both_ways: World) -> None:
     world = both_ways
     world.start_exports()
@@ -679,31 +651,22 @@ def test_an_export_is_run_now_although_it_is_not_due_and_twice_is_once(both_ways
 
 def test_an_export_that_is_paused_is_not_run_now(both_ways: World) -> None:
     actions.pause("export", ANNA, both_ways.services)
-
     answer = sure(actions.export_now("export", ANNA, both_ways.services))
-
     assert not answer.done
     assert both_ways.heads() == {}
 
 
 def test_looking_now_opens_a_run_for_each_new_file_once(world: World) -> None:
     world.put(NAME)
-
     answers = [actions.scan_now(ANNA, world.services) for _ in range(2)]
-
     assert [answer.message for answer in answers] == ["New files: 1.", "New files: 0."]
     assert len(world.services.index.open_rows()) == 1
-
-
-# What is offered
 
 
 def test_what_can_be_done_about_a_run_is_offered_and_nothing_else(world: World) -> None:
     run = under_way(world, State.EXECUTING)
     assert offered(world, address_of(run)) == [Verb.CHECK_NOW, Verb.CANCEL]
-
     world.run_until_quiet()
     assert offered(world, address_of(run)) == [Verb.RUN_AGAIN]
-
     again(world, at(world, address_of(run)))
     assert offered(world, address_of(run)) == []

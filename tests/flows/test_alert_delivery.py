@@ -78,9 +78,6 @@ def minutes_pass(world: World, minutes: int) -> None:
         world.deliver_alerts()
 
 
-# What an alert says
-
-
 def test_an_alert_of_a_failed_import_says_all_that_a_person_needs(make_told: MakeTold, receivers: Receivers) -> None:
     world = make_told(APP_URL=APP_URL)
     world.put("USMF_Customers_001.zip", BAD)
@@ -160,15 +157,10 @@ def test_without_a_channel_an_alert_is_an_error_in_the_log_once(
     assert kept(world) == []
 
 
-# Once
-
-
 def test_a_clean_run_asks_the_outbox_nothing(world: World) -> None:
     world.services.outbox = cast(Outbox, None)  # whoever asks it anything breaks
     world.put("USMF_1.zip")
-
     look_and_finish(world)
-
     assert [run.outcome for run in world.ended_runs()] == [Outcome.SUCCEEDED]
     assert world.imports() == [("USMF", 1)]
 
@@ -247,9 +239,6 @@ def test_a_failed_run_whose_alert_could_not_be_kept_ends_later_and_is_told(
     assert len(heard(receivers)) == len(world.ended_runs()) == 1
 
 
-# Open, and over
-
-
 def test_open_trouble_is_reminded_of_each_day_and_its_end_is_told_once(world: World, receivers: Receivers) -> None:
     lane = into_trouble(world)
     for _ in range(3 * 12):
@@ -260,12 +249,8 @@ def test_open_trouble_is_reminded_of_each_day_and_its_end_is_told_once(world: Wo
     out_of_trouble(world)
     minutes_pass(world, 3)
 
-    assert [word for _, word in words(receivers)] == [
-        NotificationKind.NEW,
-        NotificationKind.REMINDER,
-        NotificationKind.REMINDER,
-        NotificationKind.RESOLVED,
-    ]
+    new, reminder, over = NotificationKind.NEW, NotificationKind.REMINDER, NotificationKind.RESOLVED
+    assert [word for _, word in words(receivers)] == [new, reminder, reminder, over]
     assert len({key for key, _ in words(receivers)}) == 1
     assert [alert["title"].partition(":")[0] for alert in heard(receivers)[1::2]] == ["Still open", "Resolved"]
     assert heard(receivers)[-1]["over"] is not None
@@ -342,9 +327,6 @@ def test_a_record_that_cannot_be_read_keeps_its_alert_open_and_lets_others_be_to
     assert [word for _, word in words(receivers)] == [NotificationKind.NEW, NotificationKind.NEW]
 
 
-# A storm
-
-
 def test_a_storm_becomes_one_digest_and_what_comes_later_waits_for_the_next(world: World, receivers: Receivers) -> None:
     many_alerts(world, 30)
     world.deliver_alerts()
@@ -355,10 +337,7 @@ def test_a_storm_becomes_one_digest_and_what_comes_later_waits_for_the_next(worl
 
     minutes_pass(world, 6)
 
-    assert [delivery.content["title"] for delivery in receivers.deliveries] == [
-        "30 alerts: 30 new",
-        "30 alerts: 30 new",
-    ]
+    assert [delivery.content["title"] for delivery in receivers.deliveries] == ["30 alerts: 30 new"] * 2
     assert len({key for key, _ in words(receivers)}) == 60
     assert kept(world) == []
 
@@ -369,23 +348,16 @@ def test_trouble_that_trickles_makes_no_more_than_five_messages_in_a_quarter_of_
     for minute in range(60):
         many_alerts(world, 1, first=minute)
         minutes_pass(world, 1)
-
     minutes_pass(world, 30)
-
     assert len(receivers.deliveries) <= 5 * 4
     assert len({key for key, _ in words(receivers)}) == 60
-
-
-# A channel that fails
 
 
 def test_a_few_alerts_at_once_are_told_one_by_one_oldest_first(world: World, receivers: Receivers) -> None:
     for number in (2, 1, 3):
         world.clock.advance(-1)
         many_alerts(world, 1, first=number)
-
     world.deliver_alerts()
-
     assert [key for key, _ in words(receivers)] == ["ended-0003", "ended-0001", "ended-0002"]
     assert len(receivers.deliveries) == 3
 
@@ -427,9 +399,6 @@ def test_a_channel_that_is_set_anew_hears_of_what_is_open(make_told: MakeTold, r
 
     assert [word for _, word in words(receivers)] == [NotificationKind.NEW]
     assert len(world.onedrive.mails) == 1
-
-
-# The app itself
 
 
 def test_a_client_secret_that_ends_soon_is_told_a_month_before_and_over_when_it_is_renewed(
@@ -475,10 +444,8 @@ def test_a_subscription_that_graph_refuses_is_told_as_such_and_over_when_it_is_m
     world.faults.clear()
     do_duties(world.services)
 
-    assert [alert["title"] for alert in heard(receivers)] == [
-        "The subscription cannot be renewed",
-        "Resolved: The subscription cannot be renewed",
-    ]
+    title = "The subscription cannot be renewed"
+    assert [alert["title"] for alert in heard(receivers)] == [title, f"Resolved: {title}"]
 
 
 def test_a_subscription_that_passing_trouble_keeps_from_being_renewed_is_told_after_days(

@@ -15,7 +15,7 @@ from shared import execution
 from shared.clients.blobs.write import stream_to_blob
 from shared.imports.fence import KEY_MARGIN
 from shared.runs.states import Outcome, State
-from tests.exports import EXPORT, delivered, export, prepared
+from tests.exports import EXPORT, delivered, export, prepared, started
 from tests.faults.interception import answered
 from tests.flows.conftest import MakeWorld
 from tests.flows.trouble import ALERTS, as_soon_as, begin, fno_fault, import_file, let_pass, look_and_finish
@@ -25,12 +25,13 @@ from tests.world import PROJECT, World
 GOOD_AND_BAD: Final = (("A", "Alpha"), ("B", "#ERROR here"))
 
 
+def report_of(world: World) -> str:
+    return (world.folder / "Error" / "USMF_1.zip.report.txt").read_text("utf-8-sig")
+
+
 def polls_every(seconds: int) -> dict[str, str]:
     """Return settings with which F&O is asked that rarely."""
     return {"POLL_FIRST_SECONDS": str(seconds), "POLL_LONGEST_SECONDS": str(seconds)}
-
-
-# Executions that do not end as they should
 
 
 @pytest.mark.parametrize(
@@ -59,8 +60,7 @@ def test_an_import_that_a_person_cancels_is_filed_in_error_with_what_to_do(make_
 
     (run,) = world.ended_runs()
     assert run.outcome is Outcome.CANCELED_IN_FO
-    report = (world.folder / "Error" / "USMF_1.zip.report.txt").read_text("utf-8-sig")
-    assert "It was canceled in F&O" in report
+    assert "It was canceled in F&O" in report_of(world)
     assert len(world.mails()) == 1
     assert world.imports() == []
 
@@ -78,7 +78,7 @@ def test_an_import_that_fo_has_forgotten_is_told_filed_in_error_and_frees_its_la
     first, second = world.ended_runs()
     assert (first.outcome, second.outcome) == (Outcome.UNKNOWN, Outcome.SUCCEEDED)
     assert "USMF_1.zip" in world.files("Error")
-    report = (world.folder / "Error" / "USMF_1.zip.report.txt").read_text("utf-8-sig")
+    report = report_of(world)
     assert first.execution_id in report
     assert "Check in F&O whether the rows exist" in report
     (mail,) = world.mails()
@@ -105,45 +105,33 @@ def test_an_execution_that_fo_does_not_find_for_hours_is_watched_on_and_ends_as_
     assert world.files("Success") == ["USMF_1.zip"]
 
 
-def test_an_export_that_fo_has_forgotten_is_told_once_and_the_next_one_goes_on(make_world: MakeWorld) -> None:
-    world = prepared(make_world(settings={**EXPORT, **ALERTS}))
-    as_soon_as(world, State.EXECUTING, lambda _: world.clock.advance(8 * 24 * 3600))
-
-    run = export(world)
-    world.clock.advance(600)
-
-    assert (run.state, run.outcome) == (State.FAILED, Outcome.UNKNOWN)
-    assert len(world.mails()) == 1
-    assert export(world).state is State.DELIVERED
-
-
-def test_a_package_that_fo_has_deleted_after_seven_days_is_told_and_the_next_export_goes_on(
-    make_world: MakeWorld,
+@pytest.mark.parametrize(
+    ("state", "outcome", "told"),
+    [
+        (State.EXECUTING, Outcome.UNKNOWN, ""),
+        (State.READY, Outcome.FAILED, "but returns no package"),  # F&O had finished; then nobody fetched it in time
+    ],
+)
+def test_an_export_that_fo_has_forgotten_is_told_once_and_the_next_one_goes_on(
+    make_world: MakeWorld, state: State, outcome: Outcome, told: str
 ) -> None:
-    """F&O had finished; then nobody fetched the package in time."""
     world = prepared(make_world(settings={**EXPORT, **ALERTS}))
-    as_soon_as(world, State.READY, lambda _: world.clock.advance(8 * 24 * 3600))
+    as_soon_as(world, state, lambda _: world.clock.advance(8 * 24 * 3600))
 
     run = export(world)
     world.clock.advance(600)
 
-    assert (run.state, run.outcome) == (State.FAILED, Outcome.FAILED)
+    assert (run.state, run.outcome) == (State.FAILED, outcome)
     (mail,) = world.mails()
-    assert "but returns no package" in mail.content
+    assert told in mail.content
     assert export(world).state is State.DELIVERED
 
 
 def test_error_keys_that_fo_never_writes_are_named_as_missing_in_the_report(make_world: MakeWorld) -> None:
     world = make_world(speed=Speed(seconds_per_execution=10, error_keys_s=1e9))
-
     import_file(world, "USMF_1.zip", build_package(rows=GOOD_AND_BAD))
-
-    report = (world.folder / "Error" / "USMF_1.zip.report.txt").read_text("utf-8-sig")
-    assert "did not write the error keys" in report
+    assert "did not write the error keys" in report_of(world)
     assert "USMF_1.zip.errors.csv" in world.files("Error")
-
-
-# Data projects in use
 
 
 def test_a_project_that_a_dead_execution_blocks_is_told_once_and_goes_on_when_a_person_ends_it(
@@ -203,9 +191,6 @@ def test_words_of_contention_fail_no_file_and_no_export(make_world: MakeWorld) -
     assert "A" in delivered(world)[run.file.name]
     assert world.calls("ImportFromPackage") == world.calls("ExportToPackage") == len(CONTENTION) + 1
     assert world.mails() == []
-
-
-# Keys that run out
 
 
 def test_a_key_that_runs_out_before_the_upload_is_asked_for_anew(world: World) -> None:
@@ -269,8 +254,7 @@ def test_a_key_that_runs_out_before_fo_reads_the_package_lets_it_be_uploaded_ane
 def test_a_key_that_runs_out_before_an_exports_package_is_read_is_asked_for_anew(make_world: MakeWorld) -> None:
     world = prepared(make_world(settings=EXPORT))
     world.fno.change(read_url_life_s=-60.0)
-    world.start_exports()
-    (lane,) = world.heads()
+    lane = started(world)
     let_pass(world, lane, timedelta(seconds=30))
     assert [run.state for run in world.open_runs()] == [State.READY]
 
@@ -279,9 +263,6 @@ def test_a_key_that_runs_out_before_an_exports_package_is_read_is_asked_for_anew
 
     assert list(delivered(world).values()) == [["A", "B"]]
     assert world.calls("GetExportedPackageUrl") > 1
-
-
-# Maintenance
 
 
 BEGINS: Final = {
@@ -323,9 +304,6 @@ def test_an_hour_of_maintenance_fails_no_file_is_told_once_and_is_made_up_for_by
     assert world.imports() == [("USMF", 1)]
     assert world.files("Success") == ["USMF_1.zip"]
     assert len(world.mails()) == 1
-
-
-# Two clocks
 
 
 def test_a_fence_that_only_time_can_put_up_allows_for_a_clock_that_is_five_minutes_fast(world: World) -> None:

@@ -59,9 +59,6 @@ def lock(world: World, path: str = "/children") -> None:
     world.faults.add(graph_fault("GET", path, faults.status(423, {"request-id": "r-423"}, LOCKED), times=None))
 
 
-# A person hears of it
-
-
 def test_an_archived_site_is_told_once_when_the_last_good_scan_is_15_minutes_old_and_is_over_by_itself(
     told: World, receivers: Receivers
 ) -> None:
@@ -203,11 +200,7 @@ def test_a_scan_that_fails_now_and_then_is_told_to_nobody(told: World, receivers
         tick(told, minutes=5)
         told.faults.clear()
         tick(told)
-
     assert about_scans(receivers) == []
-
-
-# What is remembered
 
 
 def test_the_last_good_scan_is_known_after_a_restart(told: World, receivers: Receivers) -> None:
@@ -216,7 +209,6 @@ def test_the_last_good_scan_is_known_after_a_restart(told: World, receivers: Rec
     for _ in range(16):
         tick(told)
         told.services = told.new_process()
-
     assert words(receivers) == [NotificationKind.NEW]
 
 
@@ -251,14 +243,12 @@ def test_a_folder_that_is_taken_out_of_the_settings_is_told_as_over(make_told: M
     tick(world, minutes=16)
     assert len(about_scans(receivers)) == 2
 
-    one = {"imports": json.loads(TWO_IMPORTS)["imports"][:1]}
-    world._more_settings["INTEGRATIONS"] = json.dumps(one)
+    world._more_settings["INTEGRATIONS"] = imports_of("customers")
     world.services = world.new_process()
     tick(world)
 
-    assert [alert["integration"] for alert in about_scans(receivers) if alert["word"] == NotificationKind.RESOLVED] == [
-        "vendors"
-    ]
+    over = [alert for alert in about_scans(receivers) if alert["word"] == NotificationKind.RESOLVED]
+    assert [alert["integration"] for alert in over] == ["vendors"]
 
 
 NOTES: Final[dict[str, bytes]] = {
@@ -316,9 +306,6 @@ def test_moments_that_a_clock_far_ahead_has_written_keep_nobody_from_hearing_of_
     assert words(receivers) == [NotificationKind.NEW]
 
 
-# What the health page shows
-
-
 @pytest.mark.parametrize(("minutes", "grade"), [(5, Grade.WARNING), (16, Grade.PROBLEM)])
 def test_a_folder_that_fails_is_a_warning_with_the_services_reason_and_a_problem_after_a_quarter_of_an_hour(
     make_told: MakeTold, minutes: int, grade: Grade
@@ -343,7 +330,5 @@ def test_a_folder_that_fails_is_a_warning_with_the_services_reason_and_a_problem
 def test_a_timer_that_does_not_run_is_shown_at_each_folder_after_a_quarter_of_an_hour(told: World) -> None:
     tick(told)
     told.clock.advance(14 * 60)
-
     (check,) = folder_checks(told)
-
     assert (check.grade, check.advice) == (Grade.PROBLEM, "Check that the timer runs.")

@@ -23,7 +23,7 @@ from shared.clients.graph.upload import UploadSession
 from shared.exports import schedule as export_schedule
 from shared.runs.run import Run, name_with
 from shared.runs.states import Outcome, State
-from tests.exports import EXPORT, HOURLY, PROJECT, change, delivered, export, fno_of, prepared
+from tests.exports import EXPORT, HOURLY, PROJECT, change, delivered, export, fno_of, prepared, started
 from tests.faults.interception import PowerCut
 from tests.flows.conftest import MakeWorld
 from tests.flows.trouble import ALERTS, fno_fault, graph_fault, let_pass, wake_when_due
@@ -55,7 +55,28 @@ def content_fault(do: faults.Action, *, nth: int = 1, times: int | None = 1) -> 
     return Fault("graph-content", "PUT", "", nth, times, do=do)
 
 
-# As meant
+def in_state(world: World, state: State) -> str:
+    """Let an export be started and come into a state; return its lane."""
+    lane = started(world)
+    while world.open_runs()[0].state is not state:
+        wake_when_due(world, lane)
+    return lane
+
+
+def submitted_twice(world: World) -> None:
+    """Let an export be started whose first request is cut off before it arrives."""
+    world.faults.add(fno_fault(SUBMIT, faults.reset_before()))
+    lane = started(world)
+    while world.calls(SUBMIT) < 2:
+        wake_when_due(world, lane)
+
+
+def arrives_late(world: World, execution_id: str) -> None:
+    """Let a proxy send the first request on after rows have changed: then it is another export, with later changes."""
+    change(world, ("C", "Gamma"))
+    fno_of(world).export_to_package(
+        data_project=PROJECT, package_name="late", execution_id=execution_id, legal_entity="USMF"
+    )
 
 
 def test_an_export_lands_in_output_under_a_name_that_says_what_and_when(exporting: World) -> None:
@@ -123,8 +144,6 @@ def test_an_output_folder_that_is_deleted_meanwhile_is_made_anew(exporting: Worl
     assert list(delivered(exporting).values()) == [["C"]]
 
 
-# Answers that are lost
-
 LOST = {
     "the answer of ExportToPackage is lost": fno_fault(SUBMIT, faults.lost_after()),
     "ExportToPackage answers 504 after F&O went on": fno_fault(SUBMIT, faults.status(504, handled=True)),
@@ -146,9 +165,7 @@ LOST = {
 @pytest.mark.parametrize("fault", LOST.values(), ids=list(LOST))
 def test_an_export_is_delivered_exactly_once_with_all_its_changes_when(exporting: World, fault: Fault) -> None:
     exporting.faults.add(fault)
-
     run = export(exporting)
-
     assert delivered(exporting) == {run.file.name: ["A", "B"]}
     assert run.state is State.DELIVERED
     # Whatever took effect is looked up and never sent again; a new id is sent only where F&O never began.
@@ -156,13 +173,9 @@ def test_an_export_is_delivered_exactly_once_with_all_its_changes_when(exporting
 
 
 def test_an_export_that_never_arrived_is_sent_under_a_new_id_after_the_grace_time(exporting: World) -> None:
-    exporting.faults.add(fno_fault(SUBMIT, faults.reset_before()))
-    exporting.start_exports()
-    (lane,) = exporting.heads()
     began = exporting.clock.now()
 
-    while exporting.calls(SUBMIT) < 2:
-        wake_when_due(exporting, lane)
+    submitted_twice(exporting)
 
     assert timedelta(seconds=GRACE_S) <= exporting.clock.now() - began <= timedelta(seconds=GRACE_S + 30)
     (run,) = exporting.open_runs()
@@ -172,27 +185,20 @@ def test_an_export_that_never_arrived_is_sent_under_a_new_id_after_the_grace_tim
 
 
 @pytest.mark.parametrize("is_answer_lost", [False, True])
-def test_an_export_that_fo_shows_late_is_waited_for(make_world: MakeWorld, *, is_answer_lost: bool) -> None:
-    world = prepared(make_world())
-    world.fno.change(not_found_s=120, details_not_found_s=120, unknown_s=30)
+def test_an_export_that_fo_shows_late_is_waited_for(exporting: World, *, is_answer_lost: bool) -> None:
+    exporting.fno.change(not_found_s=120, details_not_found_s=120, unknown_s=30)
     if is_answer_lost:
-        world.faults.add(fno_fault(SUBMIT, faults.lost_after()))
-
-    run = export(world)
-
-    assert delivered(world) == {run.file.name: ["A", "B"]}
-    assert world.calls(SUBMIT) == 1
-
-
-# Two exports after all
+        exporting.faults.add(fno_fault(SUBMIT, faults.lost_after()))
+    run = export(exporting)
+    assert delivered(exporting) == {run.file.name: ["A", "B"]}
+    assert exporting.calls(SUBMIT) == 1
 
 
 def lost_for_the_grace_time(world: World) -> str:
     """Let the first export, which holds the changes, show up after a second one was started; return their lane."""
     world.fno.change(not_found_s=GRACE_S + 5, details_not_found_s=GRACE_S + 5)
     world.faults.add(fno_fault(SUBMIT, faults.lost_after()))
-    world.start_exports()
-    (lane,) = world.heads()
+    lane = started(world)
     world.wake(lane)
     world.fno.change(not_found_s=0, details_not_found_s=0)
     return lane
@@ -212,9 +218,7 @@ def test_a_first_export_that_shows_up_after_a_second_was_started_is_delivered_to
     assert run.state is State.DELIVERED
 
 
-def test_a_first_export_that_holds_the_changes_is_delivered_though_the_second_has_no_package(
-    exporting: World,
-) -> None:
+def test_a_first_export_that_holds_the_changes_is_delivered_though_the_second_has_no_package(exporting: World) -> None:
     exporting.fno.change(empty_export="no_url")
     lane = lost_for_the_grace_time(exporting)
 
@@ -227,22 +231,12 @@ def test_a_first_export_that_holds_the_changes_is_delivered_though_the_second_ha
 
 
 def test_a_request_that_reaches_fo_after_the_second_one_is_delivered_as_well(exporting: World) -> None:
-    """The first request was cut off, and a proxy sends it on later: then it is another export, with later changes."""
-    exporting.faults.add(fno_fault(SUBMIT, faults.reset_before()))
-    exporting.start_exports()
-    (lane,) = exporting.heads()
-    while exporting.calls(SUBMIT) < 2:
-        wake_when_due(exporting, lane)
+    submitted_twice(exporting)
     (run,) = exporting.open_runs()
     first, second = run.submissions
     exporting.fno.end_now(second.execution_id)
-    change(exporting, ("C", "Gamma"))
-    fno_of(exporting).export_to_package(
-        data_project=PROJECT, package_name="late", execution_id=first.execution_id, legal_entity="USMF"
-    )
-
+    arrives_late(exporting, first.execution_id)
     exporting.run_until_quiet()
-
     assert sorted(delivered(exporting).values()) == [["A", "B"], ["C"]]
 
 
@@ -250,18 +244,10 @@ def test_a_request_that_reaches_fo_after_its_run_has_ended_is_delivered_with_the
     """It takes changes along that no later export has."""
     exporting.faults.add(fno_fault(SUBMIT, faults.reset_before()))
     first, _second = export(exporting).submissions
-    change(exporting, ("C", "Gamma"))
-    fno_of(exporting).export_to_package(
-        data_project=PROJECT, package_name="late", execution_id=first.execution_id, legal_entity="USMF"
-    )
+    arrives_late(exporting, first.execution_id)
     exporting.clock.advance(60)
-
     export(exporting)
-
     assert sorted(delivered(exporting).values()) == [[], ["A", "B"], ["C"]]
-
-
-# Processes that die
 
 
 @pytest.mark.parametrize("arrives", [False, True])
@@ -273,8 +259,7 @@ def test_an_export_is_delivered_once_when_the_process_dies_at_the_submit(exporti
             original(fno, **request)
         raise PowerCut
 
-    exporting.start_exports()
-    (lane,) = exporting.heads()
+    lane = started(exporting)
     with exporting.monkeypatch.context() as patched:
         patched.setattr(FinanceOperations, "export_to_package", die)
         with pytest.raises(PowerCut):
@@ -319,9 +304,6 @@ def test_an_export_is_delivered_once_when_the_process_dies_before_it_can_save(ex
     assert exporting.calls(SUBMIT) == 1
 
 
-# On the way into OneDrive
-
-
 @pytest.fixture
 def large(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> World:
     """A world whose export is a package of several chunks."""
@@ -343,9 +325,7 @@ CHUNKS = {
 @pytest.mark.parametrize("fault", CHUNKS.values(), ids=list(CHUNKS))
 def test_a_large_export_arrives_whole_when(large: World, fault: Fault) -> None:
     large.faults.add(fault)
-
     export(large)
-
     ((_, rows),) = delivered(large).items()
     assert len(rows) == 8000
     assert large.calls("uploadSession") > 4
@@ -357,9 +337,7 @@ def test_a_file_whose_last_answer_was_lost_is_found_and_not_put_a_second_time(
 ) -> None:
     world = prepared(make_world(knobs=knobs))
     world.faults.add(content_fault(faults.status(504, handled=True)))
-
     run = export(world)
-
     assert delivered(world) == {run.file.name: ["A", "B"]}
 
 
@@ -420,9 +398,7 @@ def test_a_name_that_an_upload_holds_for_long_does_not_keep_an_export_from_being
     world, run = planned
     upload_holding(run.file.name, world)
     began = world.clock.now()
-
     world.run_until_quiet()
-
     assert delivered(world) == {name_with(run.file.name, run.run_id): ["A", "B"]}
     assert timedelta(minutes=60) < world.clock.now() - began < timedelta(minutes=90)
 
@@ -461,10 +437,7 @@ def test_a_file_that_arrives_damaged_is_taken_away_and_sent_again(exporting: Wor
 def test_a_package_that_is_cut_off_in_blob_storage_is_not_delivered_before_it_is_whole(
     exporting: World, lost_bytes: int
 ) -> None:
-    exporting.start_exports()
-    (lane,) = exporting.heads()
-    while exporting.open_runs()[0].state is not State.EXECUTING:
-        wake_when_due(exporting, lane)
+    lane = in_state(exporting, State.EXECUTING)
     exporting.fno.end_now(exporting.open_runs()[0].execution_id)
     name = exporting.fno.executions[-1].package_blob
     with BlobServiceClient.from_connection_string(exporting.connection) as storage:
@@ -481,12 +454,9 @@ def test_a_package_that_is_cut_off_in_blob_storage_is_not_delivered_before_it_is
     assert list(delivered(exporting).values()) == [["A", "B"]]
 
 
-# Exports that fail
-
-
 @pytest.mark.parametrize("outcome", ["Failed", "Canceled"])
-def test_a_failed_export_is_told_once_and_the_next_one_waits_ten_minutes(make_world: MakeWorld, outcome: str) -> None:
-    world = prepared(make_world())
+def test_a_failed_export_is_told_once_and_the_next_one_waits_ten_minutes(exporting: World, outcome: str) -> None:
+    world = exporting
     world.fno.change(outcome=outcome)
 
     run = export(world)
@@ -510,8 +480,7 @@ def test_a_failed_export_is_told_once_and_the_next_one_waits_ten_minutes(make_wo
 
 def test_an_export_that_fo_refuses_is_told_once_and_goes_on_when_it_is_mended(make_world: MakeWorld) -> None:
     world = make_world()  # the data project does not exist
-    world.start_exports()
-    (lane,) = world.heads()
+    lane = started(world)
     for _ in range(5):
         wake_when_due(world, lane)
     (mail,) = world.mails()
@@ -539,8 +508,7 @@ def test_an_export_that_succeeded_in_part_is_delivered_and_told(exporting: World
 def test_an_export_that_hangs_is_told_once_watched_on_and_delivered_in_the_end(make_world: MakeWorld) -> None:
     world = prepared(make_world(settings={"EXPORT_STUCK_AFTER_MINUTES": "20", "POLL_LONGEST_SECONDS": "600"}))
     world.fno.change(never_ends=True)
-    world.start_exports()
-    (lane,) = world.heads()
+    lane = started(world)
     for _ in range(40):
         wake_when_due(world, lane)
     (mail,) = world.mails()
@@ -559,10 +527,7 @@ def test_a_package_that_fo_never_hands_out_is_told_and_given_up_after_the_seven_
     make_world: MakeWorld,
 ) -> None:
     world = prepared(make_world(speed=Speed(seconds_per_execution=10, package_url_s=10**7)))
-    world.start_exports()
-    (lane,) = world.heads()
-    while world.open_runs()[0].state is not State.READY:
-        wake_when_due(world, lane)
+    lane = in_state(world, State.READY)
     assert world.mails() == []
 
     world.clock.advance(16 * 60)
@@ -583,14 +548,9 @@ def test_a_package_that_fo_never_hands_out_is_told_and_given_up_after_the_seven_
 
 def test_a_package_is_fetched_even_days_later(make_world: MakeWorld) -> None:
     world = prepared(make_world(speed=Speed(seconds_per_execution=10, package_url_s=5 * 24 * 3600)))
-    world.start_exports()
-    (lane,) = world.heads()
-    while world.open_runs()[0].state is not State.READY:
-        wake_when_due(world, lane)
-
+    in_state(world, State.READY)
     world.clock.advance(6 * 24 * 3600)
     world.run_until_quiet()
-
     assert list(delivered(world).values()) == [["A", "B"]]
 
 

@@ -20,12 +20,11 @@ from shared.errors import AppError, NeedsPerson, TryAgain
 from shared.health.checks import check_health
 from shared.health.health import Grade
 from shared.runs import wake
-from shared.runs.run import Run, new_run
-from shared.runs.states import Direction, State
-from shared.runs.values import FileFacts
+from shared.runs.run import Run
 from shared.scan import folder_scans, scan
 from shared.scan.subscriptions import subscription_checkpoint
 from tests.alerts import an_alert
+from tests.builders import a_run
 from tests.flows.conftest import MakeNotified, MakeTold, MakeWorld
 from tests.flows.trouble import ALERTS, TWO_DRIVES, graph_fault, told_titles, write_record
 from tests.world import World, wait_for
@@ -64,8 +63,6 @@ def tick(world: World) -> Exception | None:
         return error
     return None
 
-
-# Each duty, and what shows that it was done.
 
 DUTIES: Final = {
     Duty.MAKE_FOLDERS: (keep_watch, "make_folders"),
@@ -213,19 +210,14 @@ def test_one_duty_in_trouble_for_long_keeps_no_alert_of_another_one_open(
 
 
 def test_what_only_a_person_can_mend_is_told_once_however_often_the_timer_meets_it(make_world: MakeWorld) -> None:
-    world = make_world(settings={"ALERT_RECIPIENT": "ops@contoso.com", "ALERT_SENDER": "app@contoso.com"})
+    world = make_world(settings=ALERTS)
     forbidden = graph_fault("GET", "/drives/", faults.status(403), times=None)
     passing = graph_fault("GET", "/drives/", faults.status(503), times=None)
 
-    for fault, kind in (
-        (forbidden, NeedsPerson),
-        (forbidden, NeedsPerson),
-        (passing, TryAgain),
-        (forbidden, NeedsPerson),
-    ):
+    for fault in (forbidden, forbidden, passing, forbidden):
         world.faults.clear()
         world.faults.add(fault)
-        with pytest.raises(kind):
+        with pytest.raises(TryAgain if fault is passing else NeedsPerson):
             world.keep_watch()
     assert len(world.mails()) == 1
     assert "Files.ReadWrite.All" in world.mails()[0].content
@@ -237,9 +229,6 @@ def test_what_only_a_person_can_mend_is_told_once_however_often_the_timer_meets_
     with pytest.raises(NeedsPerson):
         world.keep_watch()
     assert len(world.mails()) == 2
-
-
-# Within a duty
 
 
 @pytest.mark.usefixtures("five_times_faster")
@@ -345,14 +334,9 @@ def test_a_damaged_note_of_what_was_told_is_written_anew(
 ) -> None:
     write_record(told, f"watch/{note}", content)
     told.give_up_on(WORK, "in-1")
-
     assert tick(told) is None
-
     assert told_titles(receivers) == ["The queue work has poison messages"]
     assert told.services.checkpoints.read(note).content
-
-
-# Time
 
 
 @pytest.mark.usefixtures("five_times_faster")
@@ -385,15 +369,9 @@ def test_a_tick_with_50_flows_ends_in_time_while_graph_hangs_and_all_else_is_don
 
 
 def _overdue_run(world: World) -> Run:
-    return new_run(
-        direction=Direction.IMPORT,
-        state=State.FOUND,
-        flow_name="flow-1",
-        lane="in-overdue",
-        sort_key="20260101T000000000000Z-x",
-        now=world.clock.now().replace(year=2025),
-        file=FileFacts(name="USMF_1.zip"),
-    )
+    then = world.clock.now().replace(year=2025)
+    place = {"lane": "in-overdue", "sort_key": "20260101T000000000000Z-x"}
+    return a_run(flow_name="flow-1", due=then, opened=then, state_since=then, **place)
 
 
 def test_the_limits_of_the_timer_leave_ten_seconds_of_its_minute() -> None:

@@ -41,9 +41,6 @@ def _refused(*groups: dict[str, str], **values: str) -> list[str]:
     return [line.removeprefix("- ") for line in lines]
 
 
-# What is read.
-
-
 def test_three_settings_are_enough_for_an_import() -> None:
     settings = _read(IMPORT)
 
@@ -62,17 +59,11 @@ def test_three_settings_are_enough_for_an_import() -> None:
     assert (settings.poll_first_s, settings.poll_longest_s) == (2, 300)
 
 
-def test_an_export_needs_three_more() -> None:
+def test_an_export_needs_three_more_and_an_empty_input_folder_means_no_import() -> None:
     (flow,) = _read(IMPORT, EXPORT).flows.exports
-
     assert (flow.data_project, flow.company, flow.output_folder, flow.every_s) == ("Ledger", "USMF", "/Output", 0)
-
-
-def test_an_empty_input_folder_means_no_import() -> None:
-    settings = _read(IMPORT, EXPORT, INPUT_FOLDER="")
-
-    assert not settings.flows.imports
-    assert len(settings.flows.exports) == 1
+    flows = _read(IMPORT, EXPORT, INPUT_FOLDER="").flows
+    assert (len(flows.imports), len(flows.exports)) == (0, 1)
 
 
 def test_names_that_programs_give_to_unfinished_files_are_left_alone_unless_told() -> None:
@@ -83,23 +74,20 @@ def test_names_that_programs_give_to_unfinished_files_are_left_alone_unless_told
     assert "IMPORT_IGNORED_NAMES" not in {setting.name for setting in nothing.in_force}
 
 
-@pytest.mark.parametrize("pattern", ["*", "*.zip", "*.*", "???*.ZIP"])
-def test_a_pattern_that_leaves_every_package_alone_is_refused(pattern: str) -> None:
+@pytest.mark.parametrize(
+    ("pattern", "wrong"),
+    [
+        *((every, "matches every package") for every in ("*", "*.zip", "*.*", "???*.ZIP")),
+        *((path, "is a path") for path in ("Archive/*.zip", "Archive\\old")),
+    ],
+)
+def test_a_pattern_that_leaves_every_package_alone_or_is_a_path_is_refused(pattern: str, wrong: str) -> None:
     (line,) = _refused(IMPORT, IMPORT_IGNORED_NAMES=f"*.tmp; {pattern}")
-
-    assert line.startswith(f"IMPORT_IGNORED_NAMES holds {pattern}, which matches every package")
-
-
-@pytest.mark.parametrize("path", ["Archive/*.zip", "Archive\\old"])
-def test_a_path_among_the_names_to_leave_alone_is_refused(path: str) -> None:
-    (line,) = _refused(IMPORT, IMPORT_IGNORED_NAMES=path)
-
-    assert line.startswith(f"IMPORT_IGNORED_NAMES holds {path}, which is a path")
+    assert line.startswith(f"IMPORT_IGNORED_NAMES holds {pattern}, which {wrong}")
 
 
 def test_other_empty_settings_count_as_not_set() -> None:
     empty = dict.fromkeys(SETTINGS.keys() - IMPORT.keys() - EMPTY_MEANS_NONE, "")
-
     assert _read(IMPORT, empty) == _read(IMPORT)
 
 
@@ -113,7 +101,6 @@ def test_names_are_found_in_capitals_as_windows_has_them() -> None:
 
 def test_whatever_else_is_in_the_environment_is_not_ours() -> None:
     others = {"PATH": "/bin", "FUNCTIONS_WORKER_RUNTIME": "python", "WEBSITE_SITE_NAME": "x", "CLIENT_SECRET": "x"}
-
     assert _read(IMPORT, others, EXPORTED_BY="x", ERROR_LOG="x") == _read(IMPORT)
 
 
@@ -187,7 +174,6 @@ def test_a_setting_about_alerts_that_cannot_be_meant_is_refused_without_its_secr
     name: str, value: str, wrong: str
 ) -> None:
     (line,) = _refused(IMPORT, {name: value})
-
     assert line.startswith(f"{name} ")
     assert wrong in line
     assert "SECRET " not in line.removeprefix(name)
@@ -196,15 +182,12 @@ def test_a_setting_about_alerts_that_cannot_be_meant_is_refused_without_its_secr
 
 def test_a_flow_with_a_recipient_of_its_own_needs_a_sender() -> None:
     flow = {"name": "customers", "inputFolder": "In", "alertRecipient": "a@contoso.com"}
-
     (line,) = _refused(IMPORT, INTEGRATIONS=json.dumps({"imports": [flow]}))
-
     assert line.startswith("ALERT_SENDER is missing")
 
 
 def test_the_end_of_a_client_secret_is_a_date() -> None:
     secret = {"AZURE_TENANT_ID": "contoso.com", "AZURE_CLIENT_ID": CLIENT_ID, "AZURE_CLIENT_SECRET": "s"}
-
     assert _read(IMPORT, secret, CLIENT_SECRET_EXPIRES="2027-05-31").credentials.secret_expires == date(2027, 5, 31)
     assert _read(IMPORT, secret).credentials.secret_expires is None
     (line,) = _refused(IMPORT, secret, CLIENT_SECRET_EXPIRES="31.5.2027")
@@ -236,34 +219,25 @@ def test_azurite_is_known_by_its_short_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("storage", "blob_url"),
+    ("blob_url", "queue_url"),
     [
-        ({"AzureWebJobsStorage__accountName": "contoso1"}, "https://contoso1.blob.core.windows.net"),
-        (
-            {
-                "AzureWebJobsStorage__blobServiceUri": "https://contoso1.blob.core.usgovcloudapi.net/",
-                "AzureWebJobsStorage__queueServiceUri": "https://contoso1.queue.core.usgovcloudapi.net",
-            },
-            "https://contoso1.blob.core.usgovcloudapi.net",
-        ),
-        (
-            {
-                "AzureWebJobsStorage__blobServiceUri": "https://127.0.0.1:10000/devstoreaccount1",
-                "AzureWebJobsStorage__queueServiceUri": "https://127.0.0.1:10001/devstoreaccount1",
-            },
-            "https://127.0.0.1:10000/devstoreaccount1",
-        ),
+        ("https://contoso1.blob.core.windows.net", ""),
+        ("https://contoso1.blob.core.usgovcloudapi.net/", "https://contoso1.queue.core.usgovcloudapi.net"),
+        ("https://127.0.0.1:10000/devstoreaccount1", "https://127.0.0.1:10001/devstoreaccount1"),
     ],
 )
-def test_storage_may_be_reached_by_identity(storage: dict[str, str], blob_url: str) -> None:
+def test_storage_may_be_reached_by_identity(blob_url: str, queue_url: str) -> None:
+    storage = {"AzureWebJobsStorage__accountName": "contoso1"}
+    if queue_url:
+        storage = {
+            f"AzureWebJobsStorage__{kind}ServiceUri": url for kind, url in (("blob", blob_url), ("queue", queue_url))
+        }
     identity = {"AzureWebJobsStorage__credential": "managedidentity", "AzureWebJobsStorage__clientId": CLIENT_ID}
 
     found = _read(IMPORT, storage, identity, AzureWebJobsStorage="").storage
 
-    assert found.connection_string is None
-    assert found.blob_url == blob_url
+    assert (found.connection_string, found.blob_url, found.client_id) == (None, blob_url.rstrip("/"), CLIENT_ID)
     assert found.queue_url
-    assert found.client_id == CLIENT_ID
 
 
 def shown(values: dict[str, str]) -> dict[str, str]:
@@ -294,7 +268,6 @@ def test_the_addresses_that_alerts_are_posted_to_are_not_shown_but_where_they_st
 
 def test_settings_are_shown_with_their_defaults_where_those_are_in_force() -> None:
     integrations = json.dumps({"imports": [{"name": "customers", "inputFolder": "Customers/Input"}]})
-
     assert shown(IMPORT)["INPUT_FOLDER"] == "Input"
     assert "OUTPUT_FOLDER" not in shown(IMPORT)
     assert not {"INPUT_FOLDER", "ERROR_FOLDER", "OUTPUT_FOLDER"} & set(shown(IMPORT | {"INTEGRATIONS": integrations}))
@@ -305,9 +278,7 @@ def test_settings_are_shown_with_their_defaults_where_those_are_in_force() -> No
 def test_secrets_are_shown_as_stars() -> None:
     address = "https://contoso-fo.azurewebsites.net/api/receive_notification?code=k3y"
     given = {"NOTIFICATION_URL": address, "CLIENT_STATE": "0123456789abcdef", "IMPORT_DATA_PROJECT": "code=s3cret"}
-
     values = shown(IMPORT | given)
-
     assert values["NOTIFICATION_URL"] == address.replace("code=k3y", "***")
     assert values["CLIENT_STATE"] == values["AzureWebJobsStorage"] == "***"
     assert values["IMPORT_DATA_PROJECT"] == "code=***"
@@ -316,21 +287,17 @@ def test_secrets_are_shown_as_stars() -> None:
 def test_integrations_are_read_from_text_and_from_a_file_in_the_app(tmp_path: Path) -> None:
     text = json.dumps({"imports": [{"name": "customers", "inputFolder": "Customers/Input"}]})
     tmp_path.joinpath("integrations.json").write_text(text, "utf-8-sig")
-
     from_text = read_settings(IMPORT | {"INTEGRATIONS": text})
     from_file = read_settings(IMPORT | {"INTEGRATIONS": "integrations.json"}, app_folder=tmp_path)
-
     assert from_text == from_file
     assert from_text.flows.imports[0].environment_url == "https://contoso.operations.dynamics.com"
 
 
 def test_flows_that_name_their_own_environment_and_drive_need_neither_setting() -> None:
     flow = {"name": "a", "inputFolder": "A", "environmentUrl": "https://a.com", "drive": "drives/b!a"}
-
     settings = read_settings(
         {"AzureWebJobsStorage": "UseDevelopmentStorage=true", "INTEGRATIONS": json.dumps({"imports": [flow]})}
     )
-
     assert settings.flows.imports[0].environment_url == "https://a.com"
 
 
@@ -340,7 +307,6 @@ def test_flows_that_name_their_own_environment_and_drive_need_neither_setting() 
 )
 def test_schedules_of_six_fields_are_taken(schedule: str) -> None:
     found = _read(IMPORT, OUTBOUND_SCHEDULE=schedule).outbound_schedule
-
     assert found is not None
     assert found.text == schedule
 
@@ -348,7 +314,6 @@ def test_schedules_of_six_fields_are_taken(schedule: str) -> None:
 @pytest.mark.parametrize("url", ["http://127.0.0.1:7071/api/receive_notification", "http://localhost/api/x?code=k"])
 def test_this_machine_may_be_notified_over_http(url: str) -> None:
     found = _read(IMPORT, NOTIFIED, NOTIFICATION_URL=url).notification_url
-
     assert found is not None
     assert found.reveal() == url
 
@@ -369,53 +334,43 @@ def test_secrets_are_not_shown() -> None:
         assert secret not in shown
 
 
-# Every setting counts.
-
 OTHER: dict[str, str] = {
     **dict.fromkeys(("INPUT_FOLDER", "PROCESSING_FOLDER", "SUCCESS_FOLDER", "ERROR_FOLDER", "OUTPUT_FOLDER"), "Other"),
     **dict.fromkeys(("IMPORT_DATA_PROJECT", "EXPORT_DATA_PROJECT"), "Other"),
-    "FO_URL": "https://other.com",
+    **dict.fromkeys(("IMPORT_COMPANY", "EXPORT_COMPANY"), "OTH"),
+    **dict.fromkeys(("SIGN_IN_CLIENT_ID", "AZURE_CLIENT_ID"), "22222222-2222-3333-4444-555555555555"),
+    **dict.fromkeys(("SIGN_IN_TENANT", "AZURE_TENANT_ID"), "other.com"),
+    **dict.fromkeys(("ALERT_RECIPIENT", "ALERT_SENDER"), "other@contoso.com"),
+    **dict.fromkeys(("IMPORT_STUCK_AFTER_MINUTES", "EXPORT_STUCK_AFTER_MINUTES", "SUBMIT_GRACE_SECONDS"), "1"),
+    **dict.fromkeys(("AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PASSWORD"), "other"),
+    **dict.fromkeys(("AzureWebJobsStorage__accountName", "AzureWebJobsStorage__credential"), "other"),
+    **dict.fromkeys(
+        ("AzureWebJobsStorage__blobServiceUri", "AzureWebJobsStorage__queueServiceUri"), "https://other.com"
+    ),
+    **dict.fromkeys(("FO_URL", "APP_URL"), "https://other.com"),
     "ONEDRIVE_DRIVE": "drives/b!other",
     "ONEDRIVE_SIGN_IN": "user",
-    "SIGN_IN_CLIENT_ID": "22222222-2222-3333-4444-555555555555",
-    "SIGN_IN_TENANT": "other.com",
-    "IMPORT_COMPANY": "OTH",
     "IMPORT_OVERWRITE": "false",
     "IMPORT_IGNORED_NAMES": "*.bak",
     "IMPORT_STRICT_ORDER": "true",
-    "EXPORT_COMPANY": "OTH",
     "OUTBOUND_SCHEDULE": "0 0 0 * * *",
     "INTEGRATIONS": "{}",
     "NOTIFICATION_URL": "https://other.com/api/receive_notification",
     "CLIENT_STATE": "another-random-text",
-    "ALERT_RECIPIENT": "other@contoso.com",
-    "ALERT_SENDER": "other@contoso.com",
     "ALERT_TEAMS_URL": "https://teams.other.com/1",
     "ALERT_WEBHOOK_URL": "https://other.com/hook",
     "ALERT_WEBHOOK_SECRET": "A" * 32,
     "ALERT_REMIND_AFTER_HOURS": "1",
-    "APP_URL": "https://other.com",
     "WEBSITE_HOSTNAME": "other.azurewebsites.net",
     "CLIENT_SECRET_EXPIRES": "2030-01-01",
-    "IMPORT_STUCK_AFTER_MINUTES": "1",
-    "EXPORT_STUCK_AFTER_MINUTES": "1",
-    "SUBMIT_GRACE_SECONDS": "1",
     "POLL_STAY_SECONDS": "0",
     "POLL_FIRST_SECONDS": "0.5",
     "POLL_LONGEST_SECONDS": "90",
     "PYTHON_THREADPOOL_THREAD_COUNT": "32",
-    "AZURE_TENANT_ID": "other.com",
-    "AZURE_CLIENT_ID": "22222222-2222-3333-4444-555555555555",
-    "AZURE_CLIENT_SECRET": "other",
     "AZURE_CLIENT_CERTIFICATE_PATH": "other.pem",
-    "AZURE_CLIENT_CERTIFICATE_PASSWORD": "other",
     "AZURE_AUTHORITY_HOST": "login.other.com",
     "GRAPH_URL": "https://graph.microsoft.us",
     "AzureWebJobsStorage": "AccountName=other;AccountKey=x",
-    "AzureWebJobsStorage__accountName": "other",
-    "AzureWebJobsStorage__blobServiceUri": "https://other.com",
-    "AzureWebJobsStorage__queueServiceUri": "https://other.com",
-    "AzureWebJobsStorage__credential": "other",
     "AzureWebJobsStorage__clientId": CLIENT_ID,
 }
 FULL = {
@@ -442,12 +397,8 @@ def test_every_setting_changes_something(name: str) -> None:
     assert after != before
 
 
-# What is refused.
-
-
 def test_everything_that_is_missing_is_told_together() -> None:
     lines = _refused()
-
     assert [line.split()[0] for line in lines] == ["FO_URL", "ONEDRIVE_DRIVE", "AzureWebJobsStorage"]
     assert all("Example: " in line for line in lines)
 
@@ -476,10 +427,7 @@ def test_everything_that_is_wrong_is_told_together_and_once() -> None:
 
 WRONG: dict[str, tuple[dict[str, str], str]] = {
     "a copied address": ({"FO_URL": "https://contoso.com/?cmp=USMF&mi=Home"}, "FO_URL must be the address only"),
-    "Graph with its version": (
-        {"GRAPH_URL": "https://graph.microsoft.com/v1.0"},
-        "GRAPH_URL must be the address only",
-    ),
+    "Graph with its version": ({"GRAPH_URL": "https://graph.microsoft.com/v1.0"}, "GRAPH_URL must be the address only"),
     "an app's own drive": ({"ONEDRIVE_DRIVE": "me/drive"}, "ONEDRIVE_SIGN_IN must be user"),
     "a user who cannot sign in": (
         {"ONEDRIVE_SIGN_IN": "user"},
@@ -537,9 +485,7 @@ WRONG: dict[str, tuple[dict[str, str], str]] = {
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_setting_is_refused_in_words(name: str) -> None:
     values, words = WRONG[name]
-
     lines = "\n".join(_refused(IMPORT, values))
-
     assert re.search(words, lines), lines
 
 
@@ -553,7 +499,6 @@ def test_a_wrong_setting_is_refused_in_words(name: str) -> None:
 )
 def test_what_is_no_schedule_is_refused(schedule: str) -> None:
     (line,) = _refused(IMPORT, OUTBOUND_SCHEDULE=schedule)
-
     assert line.startswith("OUTBOUND_SCHEDULE ")
 
 

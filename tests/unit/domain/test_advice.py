@@ -1,6 +1,6 @@
 """What a person is told to do about what F&O says, and that nothing is said about what is not known."""
 
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -46,24 +46,11 @@ CODES: Final = {
 EXPORT_CODES: Final = {"DMF1957": "Unicode", "DMF1965": "filter", "DMF2009": "another format", "DMF2042": "filter"}
 
 
-def a_run(
-    *messages: str,
-    outcome: Outcome | None = Outcome.FAILED,
-    flow: Direction = Direction.IMPORT,
-    are_rows_told: bool = True,
-    summary_url: str = "",
-) -> Run:
+def a_run(*messages: str, **facts: Any) -> Run:
     rows = tuple(FailedRow(record_id="", field="", message=message) for message in messages)
-    return builders.a_run(
-        direction=flow,
-        flow_name="customers",
-        outcome=outcome,
-        failed_rows=rows,
-        failed_rows_total=len(rows),
-        are_rows_told=are_rows_told,
-        summary_url=summary_url,
-        submissions=(Submission(execution_id="exec-7", chosen=builders.NOON),),
-    )
+    submission = Submission(execution_id="exec-7", chosen=builders.NOON)
+    facts = {"outcome": Outcome.FAILED, "are_rows_told": True, **facts}
+    return builders.a_run(failed_rows=rows, failed_rows_total=len(rows), submissions=(submission,), **facts)
 
 
 @pytest.mark.parametrize("code", CODES)
@@ -71,7 +58,6 @@ def a_run(
 @pytest.mark.parametrize("shape", ["{}", "{}: something", "Error code: {}. Something", "Something (error {})"])
 def test_every_code_of_microsofts_page_gets_the_advice_that_is_meant_for_it(code: str, said: Said, shape: str) -> None:
     advice = advice_on(shape.format(code), said)
-
     assert advice is not None
     assert CODES[code] in advice.to_do
 
@@ -79,7 +65,6 @@ def test_every_code_of_microsofts_page_gets_the_advice_that_is_meant_for_it(code
 @pytest.mark.parametrize("code", EXPORT_CODES)
 def test_codes_of_exports_are_advised_on_for_exports_only(code: str) -> None:
     advice = advice_on(f"{code}: something", Said.EXPORT)
-
     assert advice is not None
     assert EXPORT_CODES[code] in advice.to_do
     assert advice_on(f"{code}: something", Said.IMPORT) is None
@@ -88,7 +73,6 @@ def test_codes_of_exports_are_advised_on_for_exports_only(code: str) -> None:
 @pytest.mark.parametrize("code", CODES)
 def test_what_is_contention_and_nothing_else_is_advised_on_as_a_matter_of_time(code: str) -> None:
     advice = advice_on(code, Said.IMPORT)
-
     assert advice is not None
     assert (advice.cause is Cause.TIME) == is_contention(code)
 
@@ -113,7 +97,6 @@ def test_what_is_contention_and_nothing_else_is_advised_on_as_a_matter_of_time(c
 )
 def test_words_of_an_execution_get_the_advice_that_the_submit_gives(message: str, to_do: str) -> None:
     advice = advice_on(message, Said.SUBMIT)
-
     assert advice is not None
     assert to_do in advice.to_do
     assert advice_on(message, Said.IMPORT) == advice
@@ -145,14 +128,12 @@ def test_words_of_an_execution_get_the_advice_that_the_submit_gives(message: str
 )
 def test_what_is_not_known_gets_no_advice_and_so_no_wrong_one(message: str) -> None:
     said = what_to_do(a_run(message))
-
     assert said == "Correct the rows listed above, or what F&O reports about them, and copy the file to Input again."
 
 
 def test_rows_that_others_have_seen_fail_for_their_values_get_no_advice_about_the_file() -> None:
     answers = [sample.answer["body"].get("value") for sample in fo_samples("GetExecutionErrors")]
     messages = [row.message for answer in answers if answer for row in parse_execution_errors(answer).rows]
-
     assert len(messages) >= 4
     assert [message for message in messages if advice_on(message, Said.IMPORT)] == []
 
@@ -176,7 +157,6 @@ def test_without_row_errors_nobody_is_told_to_correct_rows_but_where_the_executi
 
 def test_a_failed_execution_without_row_errors_names_the_usual_causes() -> None:
     said = what_to_do(a_run())
-
     assert "F&O reported no row errors; it usually failed before staging" in said
     for cause in ("encoding", "delimiter", "worksheet", "mapping", "composite entity was imported with overwrite"):
         assert cause in said
@@ -184,9 +164,7 @@ def test_a_failed_execution_without_row_errors_names_the_usual_causes() -> None:
 
 def test_advice_is_given_once_whatever_the_number_of_rows_and_little_of_it() -> None:
     many = a_run(*["Selected file is not Unicode"] * 50, "DMF2016", "DMF2018", "DMF2050", "DMF2053")
-
     said = what_to_do(many)
-
     assert said.count("byte order mark") == 1
     assert said.count(". ") < 10
     assert "at least one" not in said  # the fourth
@@ -196,14 +174,12 @@ def test_advice_is_given_once_whatever_the_number_of_rows_and_little_of_it() -> 
 @pytest.mark.parametrize("message", ["A DataTable named 'X' already belongs to this DataSet.", "DMF1996"])
 def test_a_file_that_is_right_is_run_again_and_not_corrected(message: str) -> None:
     said = what_to_do(a_run(message))
-
     assert "press Run again on the run's page" in said
     assert "orrect" not in said
 
 
 def test_after_a_partial_success_the_rows_that_are_in_fo_are_not_to_be_imported_once_more() -> None:
     said = what_to_do(a_run("DMF2016", "unknown", outcome=Outcome.PARTIALLY_SUCCEEDED))
-
     assert said.startswith("Correct the data file: one of its dates or times is not valid. The rows without an error")
     assert said.endswith("copying this file to Input again imports every row once more.")
 
@@ -211,8 +187,7 @@ def test_after_a_partial_success_the_rows_that_are_in_fo_are_not_to_be_imported_
 @pytest.mark.parametrize("flow", list(Direction))
 @pytest.mark.parametrize("outcome", [None, *Outcome])
 def test_every_outcome_has_something_to_do_or_nothing(flow: Direction, outcome: Outcome | None) -> None:
-    said = what_to_do(a_run("DMF1996", outcome=outcome, flow=flow))
-
+    said = what_to_do(a_run("DMF1996", outcome=outcome, direction=flow))
     if outcome in (None, Outcome.SUCCEEDED, Outcome.WITHDRAWN):
         assert said == ""
     elif flow is Direction.IMPORT:
@@ -224,5 +199,4 @@ def test_advice_calls_buttons_as_the_pages_do() -> None:
     (label,) = (
         offer.label for offer in of_lane("x", Direction.EXPORT, is_paused=False) if offer.verb is Verb.EXPORT_NOW
     )
-
     assert f"press {label} below the list of runs" in advice._OF_EXPORT

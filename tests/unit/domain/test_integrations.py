@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +54,6 @@ def _export(**values: object) -> dict[str, object]:
 
 def _one_import(**values: object) -> ImportFlow:
     return _parsed({"imports": [_import(**values)]}).imports[0]
-
-
-# What is read.
 
 
 def test_an_import_needs_no_more_than_a_name_and_its_folder() -> None:
@@ -118,9 +116,7 @@ def test_a_flow_may_name_who_is_told_and_the_secret_addresses_by_the_name_of_a_s
 
 def test_what_a_flow_leaves_open_is_told_where_the_app_tells_all() -> None:
     general = AlertRoute(recipient="a@b.de", teams_url=SecretUrl("https://teams.example/1"))
-
     route = AlertRoute(recipient="c@d.de").else_to(general)
-
     assert route == AlertRoute(recipient="c@d.de", teams_url=SecretUrl("https://teams.example/1"))
 
 
@@ -137,7 +133,6 @@ def test_a_way_to_tell_people_that_cannot_be_meant_is_refused_without_its_secret
     key: str, value: str, wrong: str
 ) -> None:
     problems = parse_integrations(json.dumps({"imports": [_import(**{key: value})]}), environment_url=URL, drive=DRIVE)
-
     assert isinstance(problems, list)
     (problem,) = problems
     assert problem.setting == f"INTEGRATIONS, imports[0].{key}"
@@ -156,24 +151,9 @@ def test_flows_are_found_by_name() -> None:
     assert parsed.all == (*parsed.imports, *parsed.exports)
 
 
-def test_an_export_may_feed_an_import() -> None:
-    """Copying from one environment into another is one folder that is Output here and Input there."""
-    other = "https://other.operations.dynamics.com"
-
-    _parsed({"imports": [_import(environmentUrl=other)], "exports": [_export(outputFolder="Customers/Input")]})
-
-
-def test_imports_may_share_their_other_folders() -> None:
-    _parsed({"imports": [_import(inputFolder="In/Customers"), _import(name="vendors", inputFolder="In/Vendors")]})
-
-
-# Lanes.
-
-
 def test_imports_that_share_a_data_project_of_one_environment_share_a_lane() -> None:
     first = _one_import(name="a", dataProject="Customers")
     second = _one_import(name="b", dataProject="CUSTOMERS", inputFolder="Elsewhere/Input")
-
     assert first.lane == second.lane
 
 
@@ -188,15 +168,11 @@ def test_imports_that_share_a_data_project_of_one_environment_share_a_lane() -> 
 )
 def test_whatever_else_is_apart_has_another_lane(other: dict[str, object]) -> None:
     assert _one_import(dataProject="Customers").lane != _one_import(**other).lane
-
-
-def test_an_import_without_a_data_project_is_a_lane_of_its_own() -> None:
-    assert _one_import(name="a").lane != _one_import(name="b").lane
+    assert _one_import(name="a").lane != _one_import(name="b").lane  # neither names a data project
 
 
 def test_exports_and_imports_of_one_data_project_do_not_wait_for_each_other() -> None:
     parsed = _parsed({"imports": [_import(dataProject="Ledger")], "exports": [_export()]})
-
     assert parsed.imports[0].lane.startswith("in-ledger-")
     assert parsed.exports[0].lane.startswith("out-ledger-")
 
@@ -208,17 +184,7 @@ def test_a_lane_is_the_same_after_every_start() -> None:
 
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=128))
 def test_a_lane_is_safe_in_a_blobs_path(data_project: str) -> None:
-    flow = ImportFlow(
-        name="x",
-        environment_url=URL,
-        drive=DRIVE,
-        input_folder="/i",
-        processing_folder="/p",
-        success_folder="/s",
-        error_folder="/e",
-        data_project=data_project,
-    )
-
+    flow = replace(_one_import(), data_project=data_project)
     assert re.fullmatch(r"in(-[a-z0-9]+)*-[0-9a-f]{8}", flow.lane)
     assert len(flow.lane) <= 60
 
@@ -302,7 +268,6 @@ MEANING: dict[str, tuple[object, str]] = {
 @pytest.mark.parametrize("name", SHAPE | MEANING)
 def test_a_wrong_configuration_is_refused_in_words(name: str) -> None:
     document, words = (SHAPE | MEANING)[name]
-
     assert re.search(words, _refused(document)), _refused(document)
 
 
@@ -314,6 +279,13 @@ def test_the_schema_refuses_what_the_parser_refuses(name: str) -> None:
 GOOD: dict[str, object] = {
     "one import": {"imports": [_import()]},
     "one export": {"exports": [_export()]},
+    "an export that feeds an import of another environment": {
+        "imports": [_import(environmentUrl="https://other.operations.dynamics.com")],
+        "exports": [_export(outputFolder="Customers/Input")],
+    },
+    "imports that share their other folders": {
+        "imports": [_import(inputFolder="In/Customers"), _import(name="vendors", inputFolder="In/Vendors")]
+    },
     "no imports said": {"imports": [], "exports": [_export()]},
     "values left empty": {
         "imports": [_import(company="", dataProject="", drive="", environmentUrl="", errorFolder="")]
@@ -372,7 +344,6 @@ def _all_keys(document: Any) -> set[str]:
 
 def test_every_key_of_the_schema_is_one_of_the_parsers() -> None:
     in_schema = {key for kind in ("import", "export") for key in SCHEMA["$defs"][kind]["properties"]}
-
     assert _all_keys(GOOD["every key"]) == in_schema
 
 
@@ -393,11 +364,7 @@ def test_all_that_is_wrong_is_told_together() -> None:
     refusal = _refused(
         {"imports": [_import(company="?"), {"name": "b"}], "exports": [_export(everySeconds=-1)], "x": 1}
     )
-
     assert refusal.count("\n") == 3
-
-
-# Simple settings.
 
 
 def _simple(**values: str) -> Flows | list[Problem]:
@@ -423,9 +390,6 @@ def test_simple_settings_and_json_give_the_same_flows() -> None:
             "exports": [_export(name="export", dataProject="E", outputFolder="Output")],
         }
     )
-
-
-# Values.
 
 
 @pytest.mark.parametrize(
@@ -463,9 +427,6 @@ def test_an_address_or_a_drive_in_its_one_form_stays_as_it_is(parse: Callable[[s
     except Unfit:
         return
     assert parse(value) == value
-
-
-# Names that are left alone
 
 
 @pytest.mark.parametrize(

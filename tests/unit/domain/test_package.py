@@ -20,14 +20,10 @@ from tests.packages import Entity, build_package, header, manifest, with_unmarke
 SAMPLE = Path(__file__).resolve().parents[4] / "shared" / "data" / "usmf_asset-major-types-01.zip"
 
 
-# Good packages.
-
-
 @pytest.mark.skipif(not SAMPLE.exists(), reason="Microsoft's sample package is not part of this repository")
 def test_microsofts_sample_package_is_taken() -> None:
     with SAMPLE.open("rb") as file:
         facts = check_package(file)
-
     assert facts.data_project == "Asset-Major-Types"
     assert facts.entities == (PackageEntity(name="Fixed asset major type", file_name="Fixed asset major type.xlsx"),)
 
@@ -38,40 +34,28 @@ def test_a_package_is_taken_in_both_encodings_and_every_format(
     encoding: Literal["utf-16", "utf-8"], source_format: Literal["CSV", "CSV-Unicode", "EXCEL", "XML"]
 ) -> None:
     facts = check_package(io.BytesIO(build_package(encoding=encoding, source_format=source_format)))
-
     assert [entity.name for entity in facts.entities] == ["Fixed asset major type"]
 
 
 def test_the_entities_are_told_in_the_manifests_order() -> None:
     entities = [Entity(name="Vendors"), Entity(name="Customers"), Entity(name="Currencies")]
-
     facts = check_package(io.BytesIO(build_package(entities=entities)))
-
     assert [entity.file_name for entity in facts.entities] == ["Vendors.csv", "Customers.csv", "Currencies.csv"]
 
 
 def test_names_with_accents_ampersands_and_spaces_are_taken() -> None:
     facts = check_package(io.BytesIO(build_package(data_project="Ä & Ö <1>", entity="Währungen & Kurse")))
-
     assert facts.data_project == "Ä & Ö <1>"
     assert facts.entities[0].file_name == "Währungen & Kurse.csv"
 
 
-def test_two_entities_may_share_one_workbook() -> None:
-    entities = [Entity(name="One", file_name="Both.xlsx"), Entity(name="Two", file_name="Both.xlsx")]
-
-    assert len(check_package(io.BytesIO(build_package(entities=entities))).entities) == 2
-
-
 def test_the_manifests_name_may_be_in_any_case() -> None:
     content = manifest("P", [Entity(name="E")])
-
     check_package(io.BytesIO(build_package(entity="E", replace={"Manifest.xml": None, "MANIFEST.XML": content})))
 
 
 def test_the_case_of_a_data_file_is_not_minded() -> None:
     facts = check_package(io.BytesIO(build_package(entity="E", replace={"E.csv": None, "e.CSV": b"x"})))
-
     assert facts.entities == (PackageEntity(name="E", file_name="e.CSV"),)
 
 
@@ -81,24 +65,19 @@ def test_the_case_of_a_data_file_is_not_minded() -> None:
 )
 def test_an_accent_may_be_part_of_its_letter_or_a_sign_of_its_own(in_zip: str, in_manifest: str) -> None:
     entities = [Entity(name="Employees", file_name=in_manifest)]
-
     facts = check_package(io.BytesIO(build_package(entities=entities, replace={in_manifest: None, in_zip: b"x"})))
-
     assert facts.entities == (PackageEntity(name="Employees", file_name=in_zip),)
 
 
-def test_of_two_names_that_look_alike_the_one_that_the_manifest_spells_is_taken() -> None:
-    entities = [Entity(name="E", file_name="Salari\u00e9s.csv"), Entity(name="F", file_name="Salarie\u0301s.csv")]
-
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("Salari\u00e9s.csv", "Salarie\u0301s.csv"), ("Straße.csv", "STRASSE.csv"), ("Both.xlsx", "Both.xlsx")],
+    ids=["two that look alike", "two that Windows keeps apart", "one workbook of both"],
+)
+def test_each_entity_has_the_file_that_the_manifest_spells(first: str, second: str) -> None:
+    entities = [Entity(name="E", file_name=first), Entity(name="F", file_name=second)]
     facts = check_package(io.BytesIO(build_package(entities=entities)))
-
-    assert [entity.file_name for entity in facts.entities] == ["Salari\u00e9s.csv", "Salarie\u0301s.csv"]
-
-
-def test_letters_that_windows_keeps_apart_are_two_files() -> None:
-    entities = [Entity(name="E", file_name="Straße.csv"), Entity(name="F", file_name="STRASSE.csv")]
-
-    assert len(check_package(io.BytesIO(build_package(entities=entities))).entities) == 2
+    assert [entity.file_name for entity in facts.entities] == [first, second]
 
 
 def test_a_disabled_entity_needs_no_file_and_no_map_and_is_none_of_those_that_are_imported() -> None:
@@ -152,9 +131,7 @@ def test_all_that_is_wrong_with_the_entities_is_told_at_once() -> None:
 
 def test_thousands_of_missing_files_are_counted_and_not_all_listed() -> None:
     entities = [Entity(name=f"{number} {'x' * 90}") for number in range(2_000)]
-
     said = refusal_of(entities, {entity.input_file_path: None for entity in entities})
-
     assert said.startswith("2000 of the 2000 entities")
     assert re.search(r"and 19\d\d more\. ", said)
     assert len(said) < package.MAX_LISTED + 500
@@ -162,7 +139,6 @@ def test_thousands_of_missing_files_are_counted_and_not_all_listed() -> None:
 
 def test_folders_beside_the_packages_own_files_are_let_through() -> None:
     extra = {"Resources/": b"", "Resources/Logo/logo.png": b"png", "__MACOSX/._Manifest.xml": b"apple"}
-
     check_package(io.BytesIO(build_package(replace=extra)))
 
 
@@ -170,23 +146,19 @@ def test_data_files_are_never_read() -> None:
     rows = [[os.urandom(500).hex(), "x"] for _ in range(2_000)]
     data = build_package(rows=rows)
     file = _Counted(data)
-
     check_package(file)
-
     assert len(data) > 1_000_000
     assert file.read_bytes < 150_000
 
 
 def test_the_flows_data_project_wins_over_the_packages() -> None:
     facts = check_package(io.BytesIO(build_package(data_project="Theirs")))
-
     assert facts.project_for("Ours") == "Ours"
     assert facts.project_for("") == "Theirs"
 
 
 def test_a_package_without_a_data_project_is_refused_only_where_the_flow_has_none() -> None:
     facts = check_package(io.BytesIO(build_package(data_project="")))
-
     assert facts.project_for("Ours") == "Ours"
     with pytest.raises(FileRejected, match="IMPORT_DATA_PROJECT"):
         facts.project_for("")
@@ -207,16 +179,10 @@ def _patched(data: bytes, name: str, offset: int, value: bytes) -> bytes:
             return bytes(content)
 
 
-def _zip_with_method(method: int) -> bytes:
+def _with(name: str, content: bytes, *, method: int = zipfile.ZIP_STORED) -> bytes:
+    """Return a package with one more file, whatever its name."""
     buffer = io.BytesIO(build_package())
     with zipfile.ZipFile(buffer, "a", method) as archive:
-        archive.writestr("more.txt", b"some text")
-    return buffer.getvalue()
-
-
-def _zip_with_duplicate(name: str, content: bytes) -> bytes:
-    buffer = io.BytesIO(build_package())
-    with zipfile.ZipFile(buffer, "a") as archive:
         archive.writestr(name, content)
     return buffer.getvalue()
 
@@ -225,6 +191,15 @@ def _renamed(data: bytes, old: str, new: str) -> bytes:
     """Return the zip with an entry's name changed everywhere, also to what zipfile would not write."""
     assert len(old) == len(new)
     return data.replace(old.encode(), new.encode())
+
+
+def _but(entries: dict[str, bytes | None]) -> bytes:
+    """Return a package with these entries in place of its own."""
+    return build_package(replace=entries)
+
+
+def _of(*entities: Entity) -> bytes:
+    return build_package(entities=entities)
 
 
 def _manifest_of(inner: str, *, root: str = "DataManagementPackageManifest", ns: str = NAMESPACE) -> bytes:
@@ -248,39 +223,36 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "a zip without files": (lambda: zip_of({}), "holds no PackageHeader.xml"),
     "an Excel workbook": (lambda: zip_of({"[Content_Types].xml": b"<x/>", "xl/workbook.xml": b"<x/>"}), "Office"),
     "a zip of data files": (lambda: zip_of({"Customers.csv": b"A,B\r\n"}), "holds no PackageHeader.xml"),
-    "no header": (lambda: build_package(replace={"PackageHeader.xml": None}), "holds no PackageHeader.xml"),
-    "no manifest": (lambda: build_package(replace={"Manifest.xml": None}), "holds no Manifest.xml"),
+    "no header": (lambda: _but({"PackageHeader.xml": None}), "holds no PackageHeader.xml"),
+    "no manifest": (lambda: _but({"Manifest.xml": None}), "holds no Manifest.xml"),
     "all files in a folder": (lambda: build_package(folder="Customers/"), "lies in the folder 'Customers'"),
     "all files in a folder, as Windows writes it": (
         lambda: _renamed(build_package(folder="Customers/"), "Customers/", "Customers\\"),
         "lies in the folder 'Customers'",
     ),
-    "two manifests": (lambda: _zip_with_duplicate("manifest.XML", b"<x/>"), "more than once"),
+    "two manifests": (lambda: _with("manifest.XML", b"<x/>"), "more than once"),
     "an encrypted data file": (lambda: _patched(_GOOD, _CSV, 8, b"\x01\x00"), "is encrypted"),
     "a strongly encrypted data file": (lambda: _patched(_GOOD, _CSV, 8, b"\x40\x00"), "is encrypted"),
-    "a name that climbs out": (lambda: build_package(replace={"../evil.csv": b"x"}), "points outside"),
-    "a name that climbs out by backslash": (lambda: build_package(replace={"..\\evil.csv": b"x"}), "points outside"),
-    "a name that climbs out midway": (lambda: build_package(replace={"a/../../b": b"x"}), "points outside"),
-    "an absolute name": (lambda: build_package(replace={"/etc/passwd": b"x"}), "points outside"),
-    "a name with a drive letter": (lambda: build_package(replace={"C:evil.csv": b"x"}), "points outside"),
+    "a name that climbs out": (lambda: _but({"../evil.csv": b"x"}), "points outside"),
+    "a name that climbs out by backslash": (lambda: _but({"..\\evil.csv": b"x"}), "points outside"),
+    "a name that climbs out midway": (lambda: _but({"a/../../b": b"x"}), "points outside"),
+    "an absolute name": (lambda: _but({"/etc/passwd": b"x"}), "points outside"),
+    "a name with a drive letter": (lambda: _but({"C:evil.csv": b"x"}), "points outside"),
     "a name with a NUL": (
-        lambda: _renamed(build_package(replace={"ab-Manifest.xml": b"x"}), "ab-Manifest.xml", "ab\0Manifest.xml"),
+        lambda: _renamed(_but({"ab-Manifest.xml": b"x"}), "ab-Manifest.xml", "ab\0Manifest.xml"),
         "has a control character",
     ),
-    "a name that is no UTF-8": (
-        lambda: build_package(replace={"é.csv": b"x"}).replace("é.csv".encode(), b"\xff\xff.csv"),
-        "not a zip",
-    ),
+    "a name that is no UTF-8": (lambda: _but({"é.csv": b"x"}).replace("é.csv".encode(), b"\xff\xff.csv"), "not a zip"),
     "a method that Windows cannot read": (
-        lambda: _zip_with_method(zipfile.ZIP_LZMA),
+        lambda: _with("more.txt", b"some text", method=zipfile.ZIP_LZMA),
         "with a method that F&O does not support",
     ),
     "too many files": (
-        lambda: build_package(replace={f"f{number}": b"" for number in range(package.MAX_ENTRIES)}),
+        lambda: _but({f"f{number}": b"" for number in range(package.MAX_ENTRIES)}),
         "the limit is 10,000",
     ),
     "a data file that bursts": (
-        lambda: build_package(entities=[Entity(name="Bomb", content=bytes(package.RATIO_MATTERS_FROM_BYTES + 1))]),
+        lambda: _of(Entity(name="Bomb", content=bytes(package.RATIO_MATTERS_FROM_BYTES + 1))),
         "which real data never does",
     ),
     "a data file that claims to burst": (
@@ -289,12 +261,12 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "a manifest that nests endlessly": (lambda: _manifest_of("<a>" * 200_000), "nests elements"),
     "a manifest that is cut off": (
-        lambda: build_package(replace={"Manifest.xml": manifest("P", [Entity(name="E")])[:-60]}),
+        lambda: _but({"Manifest.xml": manifest("P", [Entity(name="E")])[:-60]}),
         "'Manifest.xml' is not well-formed",
     ),
     "a header that is too large": (
-        lambda: build_package(
-            replace={
+        lambda: _but(
+            {
                 "PackageHeader.xml": (
                     f'<DataManagementPackageHeader xmlns="{NAMESPACE}">{" " * 2**22}</DataManagementPackageHeader>'
                 ).encode()
@@ -302,20 +274,18 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
         ),
         "larger than 1 MiB",
     ),
-    "an empty manifest": (lambda: build_package(replace={"Manifest.xml": b""}), "'Manifest.xml' is not well-formed"),
+    "an empty manifest": (lambda: _but({"Manifest.xml": b""}), "'Manifest.xml' is not well-formed"),
     "a manifest of another namespace": (
         lambda: build_package(namespace="http://schemas.microsoft.com/dynamics/2015/01/datamanagement"),
         "The namespace of 'PackageHeader.xml'",
     ),
     "a manifest without a namespace": (
-        lambda: build_package(replace={"Manifest.xml": manifest("P", [Entity(name="E")], namespace="")}),
+        lambda: _but({"Manifest.xml": manifest("P", [Entity(name="E")], namespace="")}),
         "The namespace of 'Manifest.xml'",
     ),
     "another document in the manifest's place": (lambda: _manifest_of("", root="Workbook"), "should be DataManagement"),
     "header and manifest swapped": (
-        lambda: build_package(
-            replace={"PackageHeader.xml": manifest("P", [Entity(name="E")]), "Manifest.xml": header("P")}
-        ),
+        lambda: _but({"PackageHeader.xml": manifest("P", [Entity(name="E")]), "Manifest.xml": header("P")}),
         "should be DataManagementPackageHeader",
     ),
     "a manifest without entities": (lambda: build_package(entities=()), "lists no entity"),
@@ -327,7 +297,7 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
         "has no field mapping",
     ),
     "a second entity without a field mapping": (
-        lambda: build_package(entities=[Entity(name="First"), Entity(name="Second", columns=())]),
+        lambda: _of(Entity(name="First"), Entity(name="Second", columns=())),
         "'Second' of Manifest.xml has no field mapping",
     ),
     "an entity without a name": (
@@ -338,7 +308,7 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: _manifest_of(_entity(f"{_MAPS}<EntityName>E</EntityName><InputFilePath/>")),
         "names no data file",
     ),
-    "a data file that is missing": (lambda: build_package(replace={_CSV: None}), "is not in the zip"),
+    "a data file that is missing": (lambda: _but({_CSV: None}), "is not in the zip"),
     "a data file of which only the accents differ": (
         lambda: build_package(entity="Salariés", replace={"Salariés.csv": None, "Salaries.csv": b"x"}),
         "'Salariés.csv', and the zip holds 'Salaries.csv': only the accents differ. Use the same spelling in both",
@@ -351,29 +321,17 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
         _ENCODING,
     ),
     "an entity that is listed twice": (
-        lambda: build_package(entities=[Entity(name="E"), Entity(name="e", file_name="E 2.csv")]),
+        lambda: _of(Entity(name="E"), Entity(name="e", file_name="E 2.csv")),
         "'e' of Manifest.xml is listed twice",
     ),
-    "entities that are all disabled": (
-        lambda: build_package(entities=[Entity(name="E", is_disabled=True)]),
-        "disables all its entities",
-    ),
-    "a data file that lies in a folder": (
-        lambda: build_package(replace={_CSV: None, f"data/{_CSV}": b"x"}),
-        "in a folder, 'data/",
-    ),
+    "entities that are all disabled": (lambda: _of(Entity(name="E", is_disabled=True)), "disables all its entities"),
+    "a data file that lies in a folder": (lambda: _but({_CSV: None, f"data/{_CSV}": b"x"}), "in a folder, 'data/"),
     "a data file that is named with a folder": (
-        lambda: build_package(entities=[Entity(name="E", file_name="data/E.csv")]),
+        lambda: _of(Entity(name="E", file_name="data/E.csv")),
         "in a folder, 'data/E.csv'",
     ),
-    "a data file without a byte": (
-        lambda: build_package(entities=[Entity(name="E", content=b"")]),
-        "has an empty data file",
-    ),
-    "a manifest whose bytes were changed": (
-        lambda: _patched(_GOOD, "Manifest.xml", 16, b"\0\0\0\0"),
-        "damaged",
-    ),
+    "a data file without a byte": (lambda: _of(Entity(name="E", content=b"")), "has an empty data file"),
+    "a manifest whose bytes were changed": (lambda: _patched(_GOOD, "Manifest.xml", 16, b"\0\0\0\0"), "damaged"),
 }
 
 
@@ -381,10 +339,8 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_a_bad_package_is_refused_with_what_is_wrong(name: str) -> None:
     build, words = BAD[name]
-
     with pytest.raises(FileRejected, match=words) as refusal:
         check_package(io.BytesIO(build()))
-
     # What is wrong, and then what to do: at least two sentences, on one line.
     assert re.search(r"\. [A-Z].*\.$", refusal.value.message), refusal.value.message
     assert len(refusal.value.message) < 500
@@ -411,9 +367,6 @@ def test_the_apps_own_errors_pass_through() -> None:
         check_package(Remote(_GOOD))
 
 
-# Companies.
-
-
 @pytest.mark.parametrize(
     ("file_name", "company"),
     [
@@ -431,15 +384,7 @@ def test_the_company_stands_before_the_first_underscore(file_name: str, company:
 @pytest.mark.parametrize(
     "file_name",
     [
-        "foo.zip",
-        "",
-        "_x.zip",
-        "USMFX_x.zip",
-        "US-F_x.zip",
-        " USM_x.zip",
-        "ÄÖÜ_x.zip",
-        "٣٤_x.zip",
-        "ﬀ_x.zip",
+        *("foo.zip", "", "_x.zip", "USMFX_x.zip", "US-F_x.zip", " USM_x.zip", "ÄÖÜ_x.zip", "٣٤_x.zip", "ﬀ_x.zip"),
         "USMF\n_x",
     ],
 )

@@ -13,7 +13,6 @@ from shared.runs.states import EXPORT_MOVES, IMPORT_MOVES, MOVES, PROGRESS, Dire
 from shared.runs.values import (
     NOTHING_IN_PROCESS,
     About,
-    FileFacts,
     Held,
     InProcess,
     Problem,
@@ -33,18 +32,8 @@ KNOWN = InProcess(has_chosen_id=True, package_url=A_URL, download_url=A_URL)
 
 
 def a_run(flow: Direction = Direction.IMPORT, state: State = State.FOUND) -> Run:
-    return Run(
-        run_id="0123456789ab",
-        direction=flow,
-        flow_name="import",
-        lane="in-1",
-        state=state,
-        state_since=NOW,
-        due=NOW,
-        opened=NOW,
-        file=FileFacts(name="USMF_Customers_001.zip"),
-        sort_key="20261102T083000000000Z-item",
-    )
+    run = builders.a_run(direction=flow, run_id="0123456789ab", state=state, furthest=None)
+    return replace(run, state_since=NOW, due=NOW, opened=NOW)
 
 
 def a_step(step: str = "poll", *, error: str = "", began: datetime = NOW) -> StepRecord:
@@ -61,9 +50,6 @@ WAYS_BACK = {
     (Direction.IMPORT, State.EXECUTING, State.CLAIMED),
     (Direction.EXPORT, State.SUBMITTING, State.PLANNED),
 }
-
-
-# The tables
 
 
 @pytest.mark.parametrize("flow", list(Direction))
@@ -104,7 +90,6 @@ def test_every_state_belongs_to_a_flow_and_knows_how_far_it_is() -> None:
 
 def test_no_way_leads_from_an_end_or_from_a_cancel_back_to_f_and_o() -> None:
     with_fo = {State.CLAIMED, State.PLANNED, State.SUBMITTING, State.EXECUTING}
-
     for flow in Direction:
         for state in set(MOVES[flow]) & {State.FINISHED, State.READY, State.CANCELLED}:
             assert reached_from(flow, state) & with_fo == set()
@@ -113,7 +98,6 @@ def test_no_way_leads_from_an_end_or_from_a_cancel_back_to_f_and_o() -> None:
 
 def test_a_person_may_cancel_a_run_in_every_state_but_the_last_and_once() -> None:
     cannot = {(flow, state) for flow, state in EVERY_STATE if not a_run(flow, state).can_be_cancelled}
-
     ends = {(flow, state) for flow, state in EVERY_STATE if not MOVES[flow][state]}
     assert cannot == ends | {(Direction.IMPORT, State.CANCELLED)}
 
@@ -121,7 +105,6 @@ def test_a_person_may_cancel_a_run_in_every_state_but_the_last_and_once() -> Non
 @pytest.mark.parametrize(("flow", "state", "following"), MOVES_OF_THE_APP)
 def test_an_allowed_move_is_due_at_once(flow: Direction, state: State, following: State) -> None:
     moved = a_run(flow, state).moved_to(following, LATER)
-
     assert (moved.state, moved.state_since, moved.due) == (following, LATER, LATER)
 
 
@@ -145,9 +128,6 @@ def test_an_older_version_of_the_app_saved_an_upload_as_a_state_of_its_own() -> 
         State("downloaded")
 
 
-# Progress
-
-
 REFUSED = Problem(text="F&O refuses the app", since=NOW)
 
 
@@ -160,31 +140,22 @@ def test_a_state_that_a_run_has_not_reached_before_ends_what_stood_in_its_way(
     flow: Direction, state: State, following: State
 ) -> None:
     moved = failing(a_run(flow, state)).moved_to(following, LATER)
-
     is_new = (flow, state, following) not in WAYS_BACK
     assert (moved.attempts, moved.failing_since, moved.problem) == ((0, None, None) if is_new else (4, NOW, REFUSED))
 
 
-def test_a_run_that_goes_over_the_same_ground_once_more_makes_no_progress_until_it_is_past_it() -> None:
-    back = a_run(state=State.SUBMITTING).moved_to(State.CLAIMED, NOW)
-
-    again = failing(back).moved_to(State.SUBMITTING, LATER)
-    past_it = again.moved_to(State.EXECUTING, LATER)
-
+@pytest.mark.parametrize(
+    ("back_from", "past_it"), [(State.SUBMITTING, State.EXECUTING), (State.EXECUTING, State.FINISHED)]
+)
+def test_a_run_that_goes_over_the_same_ground_once_more_makes_no_progress_until_it_is_past_it(
+    back_from: State, past_it: State
+) -> None:
+    again = failing(a_run(state=back_from).moved_to(State.CLAIMED, NOW)).moved_to(State.SUBMITTING, LATER)
+    if back_from is State.EXECUTING:
+        again = again.moved_to(State.EXECUTING, LATER)
+    beyond = again.moved_to(past_it, LATER)
     assert (again.attempts, again.failing_since, again.problem) == (4, NOW, REFUSED)
-    assert (past_it.attempts, past_it.failing_since, past_it.problem) == (0, None, None)
-
-
-def test_an_execution_that_is_sent_again_after_contention_has_been_as_far_as_executing() -> None:
-    back = a_run(state=State.EXECUTING).moved_to(State.CLAIMED, NOW)
-
-    submitted = failing(back).moved_to(State.SUBMITTING, NOW).moved_to(State.EXECUTING, LATER)
-
-    assert (submitted.attempts, submitted.failing_since) == (4, NOW)
-    assert submitted.moved_to(State.FINISHED, LATER).attempts == 0
-
-
-# What only this process knows
+    assert (beyond.attempts, beyond.failing_since, beyond.problem) == (0, None, None)
 
 
 def test_an_id_is_known_to_be_unsent_until_the_run_leaves_its_state_or_a_try_fails() -> None:
@@ -200,21 +171,15 @@ def test_an_id_is_known_to_be_unsent_until_the_run_leaves_its_state_or_a_try_fai
     assert submitting.not_submitting(before).in_process == before.in_process
 
 
-# Tries
-
-
 def test_a_failed_try_is_counted_put_off_and_drops_what_only_this_process_knew() -> None:
     run = replace(a_run(), attempts=1, in_process=KNOWN)
-
     after = run.failed_once_more(8.0, LATER)
-
     assert (after.attempts, after.due) == (2, LATER + timedelta(seconds=8))
     assert after.in_process == NOTHING_IN_PROCESS
 
 
 def test_failing_counts_from_the_first_of_the_tries_that_failed_in_a_row() -> None:
     once = a_run().failed_once_more(2.0, NOW)
-
     assert (once.failing_since, once.failed_once_more(4.0, LATER).failing_since) == (NOW, NOW)
     assert once.with_a_good_try().failed_once_more(2.0, LATER).failing_since == LATER
 
@@ -222,19 +187,13 @@ def test_failing_counts_from_the_first_of_the_tries_that_failed_in_a_row() -> No
 @pytest.mark.parametrize("about", About)
 def test_a_good_try_ends_the_count_and_the_trouble_that_is_about_failed_tries_alone(about: About) -> None:
     run = replace(a_run(), attempts=4, failing_since=NOW).flagged("away", NOW, about)
-
     after = run.with_a_good_try()
-
     assert (after.attempts, after.failing_since) == (0, None)
     assert (after.problem is None) is (about is About.FAILING)
 
 
-# Problem
-
-
 def test_trouble_that_is_open_already_stays_as_it_was_told() -> None:
     run = a_run().flagged("the first", NOW, About.ASIDE)
-
     assert run.flagged("the second", LATER, About.LOST) == run
     assert run.problem == Problem(text="the first", since=NOW, about=About.ASIDE)
 
@@ -242,12 +201,8 @@ def test_trouble_that_is_open_already_stays_as_it_was_told() -> None:
 @pytest.mark.parametrize("about", About)
 def test_trouble_ends_with_its_own_cause_alone(about: About) -> None:
     run = a_run().flagged("away", NOW, about)
-
     assert {each for each in About if run.without_problem(each).problem is None} == {about}
     assert a_run().without_problem(about) == a_run()
-
-
-# Waiting for what another run has
 
 
 A_WAIT = Wait(what="the data project Customers", since=NOW, holder="USMF_1.zip uses it.", holder_address="a")
@@ -256,10 +211,8 @@ AN_HOUR = timedelta(hours=1)
 
 def test_a_wait_is_no_failure_and_counts_from_its_beginning_whoever_is_waited_for() -> None:
     run = a_run().waiting_for(A_WAIT, 5.0, AN_HOUR, NOW)
-
     later = replace(A_WAIT, since=LATER, holder="USMF_2.zip uses it.")
     run = run.waiting_for(later, 20.0, AN_HOUR, LATER)
-
     assert run.waits == replace(later, since=NOW)
     assert (run.attempts, run.failing_since, run.problem) == (0, None, None)
     assert run.due == LATER + timedelta(seconds=20)
@@ -267,9 +220,7 @@ def test_a_wait_is_no_failure_and_counts_from_its_beginning_whoever_is_waited_fo
 
 def test_a_wait_for_something_else_begins_anew() -> None:
     run = a_run().waiting_for(A_WAIT, 5.0, AN_HOUR, NOW)
-
     other = replace(A_WAIT, what="its turn", since=LATER)
-
     assert run.waiting_for(other, 5.0, AN_HOUR, LATER).waits == other
 
 
@@ -285,9 +236,6 @@ def test_a_wait_beyond_the_limit_is_told_once_with_who_has_it_and_is_over_with_t
     )
     assert told.waiting_for(A_WAIT, 5.0, AN_HOUR, NOW + 2 * AN_HOUR).problem == told.problem
     assert (told.waits_no_more(NOW).waits, told.waits_no_more(NOW).problem) == (None, None)
-
-
-# A person cancels
 
 
 @pytest.mark.parametrize(("flow", "state"), [each for each in EVERY_STATE if a_run(*each).can_be_cancelled])
@@ -307,9 +255,7 @@ def test_a_cancelled_run_is_due_at_once_and_says_by_whom_in_which_state_and_noth
 
 def test_an_outcome_that_is_known_outlives_a_cancel() -> None:
     run = a_run(state=State.EXECUTING).finished(Outcome.PARTIALLY_SUCCEEDED, "2 rows failed.", NOW)
-
     over = run.cancelled("Cancelled by anna.", LATER)
-
     assert (over.outcome, over.reason) == (Outcome.PARTIALLY_SUCCEEDED, "2 rows failed. Cancelled by anna.")
 
 
@@ -321,20 +267,15 @@ def test_a_run_that_is_over_or_cancelled_cannot_be_cancelled(flow: Direction, st
 
 def test_others_pass_a_run_that_is_cancelled_or_set_aside_and_no_other() -> None:
     held = Held(since=NOW, text="locked")
-
     assert a_run(state=State.CANCELLED).is_aside
     assert replace(a_run(), held=replace(held, is_aside=True)).is_aside
     assert not replace(a_run(), held=held).is_aside
     assert not any(a_run(*each).is_aside for each in EVERY_STATE if each[1] is not State.CANCELLED)
 
 
-# Submissions
-
-
 def test_a_submission_is_added_and_no_earlier_one_is_forgotten() -> None:
     run = a_run(state=State.CLAIMED).submitting(Submission(execution_id="one", chosen=NOW), NOW)
     run = run.moved_to(State.CLAIMED, NOW).submitting(Submission(execution_id="two", chosen=LATER), LATER)
-
     assert run.execution_id == "two"
     assert [submission.execution_id for submission in run.submissions] == ["one", "two"]
 
@@ -342,9 +283,7 @@ def test_a_submission_is_added_and_no_earlier_one_is_forgotten() -> None:
 def test_a_submission_is_changed_by_its_id_alone() -> None:
     one, two = Submission(execution_id="one", chosen=NOW), Submission(execution_id="two", chosen=NOW)
     run = replace(a_run(), submissions=(one, two))
-
     changed = run.with_submission(replace(one, fenced=LATER))
-
     assert changed.submissions == (replace(one, fenced=LATER), two)
 
 
@@ -353,10 +292,8 @@ A_CALL = RemoteCallRecord(service="F&O", operation="x", status=503, request_id="
 
 def test_equal_steps_in_a_row_become_one_with_the_first_beginning_and_the_last_rest() -> None:
     run = a_run().with_step(replace(a_step(error="busy"), calls=(A_CALL,)))
-
     last = replace(A_CALL, request_id="another")
     run = run.with_step(replace(a_step(error="busy", began=LATER), took_s=9.0, calls=(last,)))
-
     assert run.steps == (replace(a_step(error="busy"), took_s=9.0, calls=(last,), times=2),)
 
 
@@ -376,7 +313,6 @@ def test_a_history_keeps_its_last_steps_and_stays_small() -> None:
     run = a_run()
     for number in range(STEPS_KEPT + 25):
         run = run.with_step(a_step(error=f"error {number}"))
-
     assert len(run.steps) == STEPS_KEPT
     assert run.steps[-1].error == f"error {STEPS_KEPT + 24}"
     assert run.steps[0].error == "error 25"
@@ -401,12 +337,8 @@ def test_what_two_people_did_one_after_the_other_is_told_of_both() -> None:
     assert [(step.by, step.times) for step in run.steps] == [("anna", 2), ("ben", 1)]
 
 
-# Ids and names
-
-
 def test_an_execution_id_is_readable_and_fits_into_fo() -> None:
     execution_id = new_execution_id("Asset-Major-Types", NOW.astimezone(timezone(timedelta(hours=-8))))
-
     assert re.fullmatch(r"Asset-Major-Types-20261102T083000-[0-9a-f]{12}", execution_id)
 
 
@@ -415,11 +347,8 @@ def test_an_execution_id_of_any_project_has_at_most_60_plain_characters(data_pro
     assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]{0,59}", new_execution_id(data_project, NOW))
 
 
-def test_no_two_execution_ids_are_alike() -> None:
+def test_no_two_ids_are_alike_and_those_of_runs_are_short() -> None:
     assert len({new_execution_id("Assets", NOW) for _ in range(1000)}) == 1000
-
-
-def test_run_ids_differ_and_are_short() -> None:
     ids = {builders.a_run().run_id for _ in range(1000)}
     assert len(ids) == 1000
     assert all(re.fullmatch(r"[0-9a-f]{12}", run_id) for run_id in ids)

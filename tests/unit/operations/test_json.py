@@ -78,16 +78,10 @@ def keys_of(content: object, path: str = "") -> dict[str, str]:
     return {path: " ".join(content), **{place: keys for each in inner for place, keys in each.items()}}
 
 
-def test_the_list_has_the_keys_that_programs_know() -> None:
+def test_list_run_and_health_have_the_keys_that_programs_know() -> None:
     assert keys_of(content_of(hostile_list())) == KEYS_OF_LIST
-
-
-def test_a_run_has_the_keys_that_programs_know() -> None:
     assert keys_of(content_of(hostile_view())) == KEYS_OF_RUN
     assert keys_of(content_of(damaged_view())) == {"": "address damage offers ended", "offers": OFFER}
-
-
-def test_the_health_has_the_keys_that_programs_know() -> None:
     assert keys_of(json.loads(pages.health_json(hostile_health()).body)) == KEYS_OF_HEALTH
 
 
@@ -112,7 +106,6 @@ def test_a_client_that_has_the_newest_version_gets_304() -> None:
 
 def test_what_does_not_exist_or_cannot_be_seen_is_an_error_with_a_text() -> None:
     not_available = pages.not_available("no role", PageRequest(query={}, wants_json=True))
-
     assert pages.as_json(None, PLAIN).status == pages.run_page(None, PLAIN).status == 404
     assert (not_available.status, json.loads(not_available.body)) == (503, {"error": "no role"})
 
@@ -120,8 +113,6 @@ def test_what_does_not_exist_or_cannot_be_seen_is_an_error_with_a_text() -> None
 def test_json_of_a_run_has_nothing_that_a_newer_version_has_written_into_its_record() -> None:
     step = StepRecord(step=HOSTILE, state=State.FOUND, began=NOON, took_s=1.0, extra={"new": "x"})
     run = replace(hostile_run(), steps=(step,), extra={"new": "x"})
-
     shown = content_of(run_view.view_run(run, None))
-
     assert "extra" not in shown["steps"][0]["record"]
     assert "new" not in str(shown)
