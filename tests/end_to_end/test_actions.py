@@ -129,6 +129,7 @@ def test_an_action_with_the_key_in_the_address_alone_is_refused(stage: Stage) ->
 )
 def test_what_cannot_be_done_is_answered_in_words(stage: Stage, verb: str, what: object, status: int) -> None:
     answer = post(stage, verb, what)
+
     assert answer.status_code == status
     assert answer.json()["said"]
     assert answer.headers["Cache-Control"] == "no-store"
@@ -150,6 +151,7 @@ def test_a_filter_that_cannot_be_read_makes_an_action_about_many_touch_nothing(
     stage: Stage, never_again: dict[str, Any], wrong: dict[str, object], told: str
 ) -> None:
     answer = post(stage, "run-all-again", {"text": never_again["file_name"], **wrong})
+
     assert (answer.status_code, answer.json()["done"]) == (400, False)
     assert told in answer.json()["said"]
     assert shown(stage, never_again["address"])["later"] == []
@@ -161,6 +163,8 @@ def never_again(stage: Stage) -> dict[str, Any]:
     return failed(stage, "USMF_NeverAgain_001.zip")
 
 
+# -- with the keys of the set-up, each set for its functions alone
+
 VIEWS = ("runs", "runs.json", "runs/1793608200123-0123456789ab", "health", "health.json")
 
 
@@ -168,8 +172,10 @@ VIEWS = ("runs", "runs.json", "runs/1793608200123-0123456789ab", "health", "heal
 @pytest.mark.parametrize("view", VIEWS)
 def test_a_key_for_people_opens_every_page(stage: Stage, view: str, key: str) -> None:
     url = f"{stage.host_url}/api/{view}"
+
     in_address = requests.get(f"{url}?code={key}", timeout=TIMEOUT_S)
     in_header = requests.get(url, headers={"x-functions-key": key}, timeout=TIMEOUT_S)
+
     assert in_address.status_code == in_header.status_code != 401
 
 
@@ -200,6 +206,9 @@ def test_the_command_shows_with_either_key_and_acts_with_that_for_acting(stage: 
     assert refused.returncode == 1
     assert "the key for acting" in refused.stderr
     assert acted.returncode == 0
+
+
+# -- from the command line
 
 
 def command(
@@ -286,6 +295,7 @@ def test_commands_are_called_as_the_buttons_are_and_older_names_stay() -> None:
     """One about many has a switch, not a name of its own; two addresses have older names than their buttons."""
     of_buttons = {verb.value for verb in Verb} - {"run-all-again", "give-up", "look-now"}
     older = {name for names, _ in VERBS.values() for name in names}
+
     assert {*of_buttons, "cancel", "scan-now", "list", "show"} == set(VERBS)
     assert {Verb("cancel"), Verb("scan-now")} == {Verb("give-up"), Verb("look-now")}
     assert older == {"resubmit", "check", "export", "look-now", "look"}
@@ -321,6 +331,9 @@ def test_the_command_says_what_keeps_it_from_its_work(stage: Stage, tmp_path: Pa
         assert "Traceback" not in told.stderr
     assert "does not accept the key" in wrong_key.stderr
     assert "There is no run 0123456789ab" in unknown.stderr
+
+
+# -- in a browser
 
 
 def press(browser: "Chrome", verb: str, *, why: str = "", by: str = "") -> "WebElement":

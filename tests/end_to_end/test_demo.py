@@ -32,6 +32,7 @@ def test_the_demo_exits_0_with_a_summary_that_all_is_well_as_its_last_line(demos
 
 def test_the_demo_in_the_flex_shape_tells_which_groups_have_instances(demos: Demos) -> None:
     told = [event["text"] for event in demos[FLEX].ended.events if event["event"] == "instances"]
+
     assert any(re.search(r"\bhttp 1\b", text) for text in told)
     assert any(re.search(r"\bhttp starting\b", text) for text in told)
     assert re.search("none of .*start_exports", told[0])
@@ -40,6 +41,7 @@ def test_the_demo_in_the_flex_shape_tells_which_groups_have_instances(demos: Dem
 
 def test_a_package_whose_rows_fail_makes_the_demo_exit_1_with_the_reason(demos: Demos) -> None:
     demo = demos[FAILING].ended
+
     assert demo.exit_code == 1
     assert demo.summary["ok"] is False
     (package,) = demo.summary["packages"]
@@ -51,4 +53,5 @@ def test_a_package_whose_rows_fail_makes_the_demo_exit_1_with_the_reason(demos: 
 @pytest.mark.parametrize("demo", [DEFAULT, FAILING, FLEX])
 def test_no_process_is_left_behind_by_the_demo(demos: Demos, demo: str) -> None:
     marker = demos[demo].ended.marker
+
     wait_for(lambda: processes_with(marker) == [])

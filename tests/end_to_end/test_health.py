@@ -46,7 +46,11 @@ def test_an_app_that_is_well_answers_200_as_a_page_and_as_json(stage: Stage) -> 
 
 def test_a_notification_is_told_by_the_process_that_was_given_it(stage: Stage) -> None:
     (stage.folder / "Input" / "Sub").mkdir(exist_ok=True)  # a change that is no file
+
     stage.wait_for(lambda: get(stage, "/api/health.json").json()["last_notification"], "the notification")
+
+
+# The doctor
 
 
 @pytest.mark.parametrize("page", ["", "/", "/api/health"])
@@ -144,7 +148,9 @@ def test_the_doctor_says_why_a_running_app_tells_nothing(
     stage: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str], url: str, words: str
 ) -> None:
     address = url.format(host=stage.host_url, fo=stage.entra_url)
+
     code = doctor.main(["--url", address, "--key-file", str(key_file(tmp_path, "another"))])
+
     assert code == 1
     assert words in " ".join(capsys.readouterr().out.split())
 
@@ -163,6 +169,7 @@ def test_an_address_that_cannot_be_used_or_holds_a_key_is_not_understood(
     capsys: pytest.CaptureFixture[str], command: Callable[[list[str]], int], url: str, words: str
 ) -> None:
     assert command(["--url", url]) == 2
+
     printed = capsys.readouterr()
     assert words in printed.err
     assert "the-key" not in printed.err
@@ -175,6 +182,7 @@ def test_the_doctor_says_that_an_app_cannot_be_reached(
     monkeypatch.setenv("RUNS_KEY", "the-key")
     with closed_port() as port:
         code = doctor.main(["--url", f"http://127.0.0.1:{port}"])
+
     shown = capsys.readouterr().out
     assert (code, "cannot be reached" in shown, "the-key" in shown) == (1, True, False)
 

@@ -17,7 +17,9 @@ SNAPSHOT: Final = Path(__file__).resolve().parents[1] / "snapshots" / "bindings.
 
 def test_the_functions_and_bindings_are_those_of_the_snapshot() -> None:
     found = _sorted(index_app(ROOT))
+
     expected = json.loads(SNAPSHOT.read_text(encoding="utf-8"))
+
     assert found == expected, "if this change is meant: python -m tests.end_to_end.test_index, and commit the snapshot"
 
 

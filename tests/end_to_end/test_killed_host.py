@@ -36,6 +36,7 @@ def test_an_import_whose_process_is_killed_is_imported_once_and_filed_once(scene
 @pytest.mark.parametrize("where", [where for where in ALL if where != UNHEARD])
 def test_what_fo_has_taken_or_was_never_told_of_is_submitted_once(scene: Killed, where: str) -> None:
     record = scene.ended[where].record
+
     executions = [each for each in scene.environment(where).executions if each.data_project == where]
     assert [each.execution_id for each in executions] == [each["execution_id"] for each in record["submissions"]]
     assert len(executions) == 1
@@ -43,6 +44,7 @@ def test_what_fo_has_taken_or_was_never_told_of_is_submitted_once(scene: Killed,
 
 def test_a_package_whose_import_did_not_reach_fo_is_fenced_before_it_is_submitted_anew(scene: Killed) -> None:
     lost, sent = scene.ended[UNHEARD].record["submissions"]
+
     assert lost["fenced"] is not None
     assert lost["execution_id"] != sent["execution_id"]
     assert [each.execution_id for each in scene.other.executions] == [sent["execution_id"]]
@@ -50,5 +52,6 @@ def test_a_package_whose_import_did_not_reach_fo_is_fenced_before_it_is_submitte
 
 def test_an_import_that_was_only_waited_for_goes_on_without_waiting_for_a_lease(scene: Killed) -> None:
     seconds = {where: ended.seconds for where, ended in scene.ended.items()}
+
     assert seconds[EXECUTING] < 50, seconds  # the next look is due in 5 of them
     assert all(seconds[EXECUTING] < seconds[where] for where in ALL if where != EXECUTING), seconds

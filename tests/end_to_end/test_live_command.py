@@ -89,7 +89,9 @@ def test_a_live_run_keeps_the_contract_tells_what_held_and_leaves_nothing_in_one
 
 def test_nothing_is_done_unless_the_hosts_name_is_typed(cloud: LocalCloud) -> None:
     cloud.faults.forget_calls()
+
     ended = run(cloud, "--only", "onedrive", typed="yes\n")
+
     assert ended.returncode == 2
     assert "Nothing was done." in ended.stderr
     assert cloud.faults.calls == []

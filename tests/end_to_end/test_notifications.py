@@ -103,6 +103,7 @@ def notifications(**changes: object) -> dict[str, Any]:
 
 def test_the_handshake_gets_the_decoded_token_as_plain_text(webhook: Webhook) -> None:
     answer = webhook.post(query="validationToken=Validation%3A+Testing%20client%20application%20%2Fa%2Bb%3D%26")
+
     assert (answer.status_code, answer.text) == (200, "Validation: Testing client application /a+b=&")
     assert answer.headers["Content-Type"].startswith("text/plain")
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
@@ -111,6 +112,7 @@ def test_the_handshake_gets_the_decoded_token_as_plain_text(webhook: Webhook) ->
 
 def test_a_token_that_looks_like_a_page_comes_back_inert(webhook: Webhook) -> None:
     answer = webhook.post(query="validationToken=%3Cscript%3Ealert(1)%3C%2Fscript%3E")
+
     assert answer.headers["Content-Type"].startswith("text/plain")
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.text == "<script>alert(1)</script>"
@@ -118,7 +120,9 @@ def test_a_token_that_looks_like_a_page_comes_back_inert(webhook: Webhook) -> No
 
 def test_a_notification_is_answered_with_202_once_its_wake_up_is_in_the_queue(webhook: Webhook) -> None:
     webhook.be_quiet()
+
     answer = webhook.post(notifications())
+
     assert (answer.status_code, answer.content) == (202, b"")
     (message,) = webhook.queued()
     assert re.fullmatch(r"scan \d{4}-\d\d-\d\dT\S+ 0", message)
@@ -126,6 +130,7 @@ def test_a_notification_is_answered_with_202_once_its_wake_up_is_in_the_queue(we
 
 def test_notifications_soon_after_another_share_a_wake_up_that_comes_later(webhook: Webhook) -> None:
     webhook.be_quiet()
+
     assert [webhook.post(notifications()).status_code for _ in range(6)] == [202] * 6
     assert 1 < webhook.asked_for() < 6  # two, unless the machine stalls for seconds in between
 
@@ -133,6 +138,7 @@ def test_notifications_soon_after_another_share_a_wake_up_that_comes_later(webho
 def test_many_notifications_in_one_body_make_one_wake_up(webhook: Webhook) -> None:
     webhook.be_quiet()
     body = {"value": notifications()["value"] * 20}
+
     assert webhook.post(body).status_code == 202
     assert len(webhook.queued()) == 1
 
@@ -148,6 +154,7 @@ def test_a_notification_with_another_client_state_is_refused(webhook: Webhook, c
 )
 def test_a_malformed_body_is_refused_with_a_reason(webhook: Webhook, body: bytes) -> None:
     answer = webhook.post(body)
+
     assert answer.status_code == 400
     assert answer.text.endswith(".")
     assert webhook.queued() == []

@@ -135,5 +135,6 @@ def test_a_line_belongs_to_the_trace_of_the_call_that_it_is_about(telling: Stage
 
 def test_no_key_arrives_at_the_collector(telling: Stage, collector: Collector) -> None:
     said = json.dumps([line.said for line in collector.lines])
+
     assert "sig=" not in said.replace("sig=***", "")
     assert "the-function-key" not in said

@@ -25,6 +25,9 @@ def failed(stage: Stage) -> dict[str, Any]:
     return stage.wait_for(lambda: listed(stage, name), "the run in the list")
 
 
+# -- HTTP
+
+
 @pytest.mark.parametrize("path", ["/api/runs", "/api/runs.json", "/api/runs/1793608200123-0123456789ab"])
 def test_without_the_key_no_run_is_shown(stage: Stage, path: str) -> None:
     assert requests.get(f"{stage.host_url}{path}", timeout=TIMEOUT_S).status_code == 401
@@ -48,6 +51,7 @@ def test_the_list_and_a_run_are_json_by_address_and_by_content_type(stage: Stage
     for path in ("/api/runs", f"/api/runs/{failed['address']}"):
         by_type = get(stage, path, Accept="application/json")
         by_address = get(stage, f"{path}.json", Accept="text/html")
+
         assert by_type.headers["Content-Type"] == by_address.headers["Content-Type"] == "application/json"
         assert by_type.json() == by_address.json()
 
@@ -55,7 +59,9 @@ def test_the_list_and_a_run_are_json_by_address_and_by_content_type(stage: Stage
 def test_who_has_the_newest_version_already_gets_304(stage: Stage, failed: dict[str, Any]) -> None:
     path = f"/api/runs/{failed['address']}.json"
     first = get(stage, path)
+
     again = get(stage, path, **{"If-None-Match": first.headers["ETag"]})
+
     assert (again.status_code, again.content) == (304, b"")
 
 
@@ -86,6 +92,7 @@ def test_filters_reach_the_list(stage: Stage, failed: dict[str, Any]) -> None:
 def test_a_filter_that_cannot_be_read_is_refused_with_what_is_allowed(stage: Stage, query: str, told: str) -> None:
     page = get(stage, f"/api/runs?{query}", Accept="text/html")
     as_json = get(stage, f"/api/runs.json?{query}")
+
     assert (page.status_code, as_json.status_code) == (400, 400)
     assert told in as_json.json()["error"]
     assert "Invalid request" in page.text
@@ -93,10 +100,14 @@ def test_a_filter_that_cannot_be_read_is_refused_with_what_is_allowed(stage: Sta
 
 def test_how_thoroughly_the_health_is_looked_at_is_not_guessed(stage: Stage) -> None:
     answer = get(stage, "/api/health.json?thorough=perhaps")
+
     assert answer.status_code == 400
     assert "thorough: 'perhaps' is not valid. Use one of: yes," in answer.json()["error"]
     thorough = get(stage, "/api/health.json?thorough=true").json()
     assert "Webhook" in [check["name"] for check in thorough["checks"]]
+
+
+# -- in a browser
 
 
 def test_in_a_browser_a_failed_run_is_opened_from_the_list_and_its_row_errors_are_read(

@@ -59,6 +59,7 @@ def specialized(settings: Mapping[str, str], *, prelude: str = "") -> dict[str, 
 
 def test_the_thread_pool_of_a_placeholder_becomes_as_large_as_the_settings_say() -> None:
     found = specialized({THREADS: "48"})
+
     assert found["before"] != 48
     assert (found["after"], found["works"]) == (48, True)
 
@@ -85,4 +86,5 @@ _runtime.start_threadpool_executor = once
 )
 def test_a_runtime_that_cannot_start_its_thread_pool_anew_loads_the_app_all_the_same(then: str) -> None:
     found = specialized({THREADS: "48"}, prelude=ONCE.format(then=then))
+
     assert (found["after"], found["works"]) == (found["before"], True)

@@ -56,6 +56,7 @@ def test_as_an_app_registration_with_a_secret_the_app_imports_a_file(tmp_path: P
     with a_stage(tmp_path) as (stage, tenant):
         tenant.entra.register(RegisteredApp(client_id=DAEMON, secrets=(SECRET,)))
         stage.app_settings |= {"AZURE_CLIENT_SECRET": SECRET, **_daemon()}
+
         _assert_a_file_travels_without_managed_identity(stage)
         _assert_nothing_secret_is_printed(stage, SECRET)
 
@@ -143,7 +144,9 @@ def _assert_a_file_travels_without_managed_identity(stage: Stage) -> None:
 def _assert_a_file_travels(stage: Stage) -> None:
     stage.run_function("keep_watch")
     stage.wait_for(lambda: stage.onedrive.subscriptions, "the subscription")
+
     stage.put("USMF_Customers_001.zip", build_package())
+
     assert stage.ended("USMF_Customers_001.zip")["outcome"] == "Succeeded"
     assert stage.files("Success") == ["USMF_Customers_001.zip"]
     assert len(stage.finance_operations.effects) == 1

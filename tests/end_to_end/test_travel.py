@@ -24,6 +24,7 @@ def stage(request: pytest.FixtureRequest) -> Stage:
 
 def test_the_app_subscribes_to_changes_by_itself_with_its_own_address(stage: Stage) -> None:
     (subscription,) = stage.onedrive.subscriptions
+
     assert subscription.notification_url == stage.settings["NOTIFICATION_URL"]
     assert subscription.resource.strip("/") == f"drives/{stage.onedrive.drive_id}/root"
     assert subscription.client_state == stage.settings["CLIENT_STATE"]

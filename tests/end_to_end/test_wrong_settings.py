@@ -40,6 +40,7 @@ def misled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 def test_all_functions_are_there_although_all_settings_are_wrong(misled: Stage) -> None:
     listed = requests.get(f"{misled.host_url}/admin/functions", timeout=60).json()
+
     assert {function["name"] for function in listed} == FUNCTIONS | set(PAGES) | {"act"}
     assert requests.get(f"{misled.host_url}/admin/host/status", timeout=60).json()["errors"] == []
 
@@ -65,6 +66,7 @@ def test_a_function_that_runs_says_all_that_is_wrong_in_one_message(misled: Stag
 @pytest.mark.parametrize("path", PAGES.values())
 def test_a_page_says_all_that_is_wrong_to_who_looks(misled: Stage, path: str) -> None:
     answer = requests.get(f"{misled.host_url}/api/{path}", timeout=60)
+
     assert answer.status_code == 503
     assert all(setting in answer.text for setting in WRONG)
 

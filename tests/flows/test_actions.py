@@ -141,6 +141,9 @@ def offered(world: World, address: str) -> list[Verb]:
     return [offer.verb for offer in shown(world, address).actions]
 
 
+# Run again
+
+
 @pytest.mark.parametrize("make", [failed, succeeded])
 def test_a_run_that_has_ended_is_run_again_from_where_its_file_lies(world: World, make: Callable[[World], Run]) -> None:
     old = make(world)
@@ -242,7 +245,9 @@ def test_a_press_that_comes_late_once_its_run_has_ended_imports_nothing(world: W
 
 def test_a_run_that_is_open_is_not_run_again(world: World) -> None:
     run = under_way(world, State.EXECUTING)
+
     answer = again(world, run)
+
     assert not answer.done
     assert "could import its rows twice" in answer.message
     assert len(world.open_runs()) == 1
@@ -313,6 +318,9 @@ def test_an_export_is_not_run_again_while_another_one_is_under_way(both_ways: Wo
     assert at(world, address_of(old)).rerun is None
 
 
+# Run again all of them
+
+
 def test_all_that_a_filter_shows_is_run_again_once_and_nothing_that_came_later(world: World) -> None:
     names = [f"USMF_{number}.zip" for number in range(3)]
     for name in names:
@@ -359,6 +367,9 @@ def test_before_all_are_run_again_it_is_said_how_many_and_which_and_just_those_a
     assert rest.effect.startswith("1 ended run is run again: USMF_0.zip, opened 2026-11-02 08:")
 
 
+# Check now
+
+
 def test_a_run_that_waits_is_looked_at_now(world: World) -> None:
     run = under_way(world, State.EXECUTING)
     world.fno.end_now(run.execution_id)
@@ -386,8 +397,10 @@ def test_check_now_pressed_again_and_again_makes_no_file_count_as_gone(world: Wo
 
 def test_check_now_leaves_a_worker_that_is_at_the_lane_alone(world: World) -> None:
     run = under_way(world, State.EXECUTING)
+
     with world.services.leases.hold(run.lane):
         answer = check_now(world, run)
+
     assert (answer.done, answer.message) == (True, "The app is processing this run.")
     assert world.open_runs() == [run]
 
@@ -396,6 +409,7 @@ def test_a_run_that_waits_for_its_turn_is_not_checked_but_the_one_ahead_is_named
     run = under_way(world, State.EXECUTING)
     second = waits_behind(world)
     answer = sure(actions.check_now(second.address, ANNA, world.services))
+
     assert (answer.done, answer.run) == (False, address_of(run))
     assert NAME in answer.message
 
@@ -418,6 +432,9 @@ def test_what_is_always_refused_is_not_offered(both_ways: World) -> None:
     assert Verb.CHECK_NOW in offered(world, first.address)
     assert Verb.CHECK_NOW not in offered(world, second.address)
     assert Verb.RUN_AGAIN not in offered(world, address_of(export))
+
+
+# Cancel
 
 
 @pytest.mark.parametrize("state", [State.FOUND, State.CLAIMED])
@@ -553,6 +570,9 @@ def test_an_export_that_is_cancelled_ends_and_the_words_say_what_becomes_of_its_
     assert world.files("Output") == []
 
 
+# Pause and resume
+
+
 def test_a_paused_lane_claims_nothing_asks_nothing_and_sees_new_files(world: World) -> None:
     actions.pause("import", ANNA, world.services)
     world.put(NAME)
@@ -633,6 +653,9 @@ def test_a_run_of_a_paused_lane_says_so_and_is_not_checked(world: World) -> None
     assert cancel(world, run).message.endswith("It waits: anna@contoso.com has paused the lane.")
 
 
+# Export now and look now
+
+
 def test_an_export_is_run_now_although_it_is_not_due_and_twice_is_once(both_ways: World) -> None:
     world = both_ways
     world.start_exports()
@@ -651,22 +674,31 @@ def test_an_export_is_run_now_although_it_is_not_due_and_twice_is_once(both_ways
 
 def test_an_export_that_is_paused_is_not_run_now(both_ways: World) -> None:
     actions.pause("export", ANNA, both_ways.services)
+
     answer = sure(actions.export_now("export", ANNA, both_ways.services))
+
     assert not answer.done
     assert both_ways.heads() == {}
 
 
 def test_looking_now_opens_a_run_for_each_new_file_once(world: World) -> None:
     world.put(NAME)
+
     answers = [actions.scan_now(ANNA, world.services) for _ in range(2)]
+
     assert [answer.message for answer in answers] == ["New files: 1.", "New files: 0."]
     assert len(world.services.index.open_rows()) == 1
+
+
+# What is offered
 
 
 def test_what_can_be_done_about_a_run_is_offered_and_nothing_else(world: World) -> None:
     run = under_way(world, State.EXECUTING)
     assert offered(world, address_of(run)) == [Verb.CHECK_NOW, Verb.CANCEL]
+
     world.run_until_quiet()
     assert offered(world, address_of(run)) == [Verb.RUN_AGAIN]
+
     again(world, at(world, address_of(run)))
     assert offered(world, address_of(run)) == []

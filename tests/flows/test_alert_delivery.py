@@ -78,6 +78,9 @@ def minutes_pass(world: World, minutes: int) -> None:
         world.deliver_alerts()
 
 
+# What an alert says
+
+
 def test_an_alert_of_a_failed_import_says_all_that_a_person_needs(make_told: MakeTold, receivers: Receivers) -> None:
     world = make_told(APP_URL=APP_URL)
     world.put("USMF_Customers_001.zip", BAD)
@@ -157,10 +160,15 @@ def test_without_a_channel_an_alert_is_an_error_in_the_log_once(
     assert kept(world) == []
 
 
+# Once
+
+
 def test_a_clean_run_asks_the_outbox_nothing(world: World) -> None:
     world.services.outbox = cast(Outbox, None)  # whoever asks it anything breaks
     world.put("USMF_1.zip")
+
     look_and_finish(world)
+
     assert [run.outcome for run in world.ended_runs()] == [Outcome.SUCCEEDED]
     assert world.imports() == [("USMF", 1)]
 
@@ -237,6 +245,9 @@ def test_a_failed_run_whose_alert_could_not_be_kept_ends_later_and_is_told(
     world.deliver_alerts()
 
     assert len(heard(receivers)) == len(world.ended_runs()) == 1
+
+
+# Open, and over
 
 
 def test_open_trouble_is_reminded_of_each_day_and_its_end_is_told_once(world: World, receivers: Receivers) -> None:
@@ -327,6 +338,9 @@ def test_a_record_that_cannot_be_read_keeps_its_alert_open_and_lets_others_be_to
     assert [word for _, word in words(receivers)] == [NotificationKind.NEW, NotificationKind.NEW]
 
 
+# A storm
+
+
 def test_a_storm_becomes_one_digest_and_what_comes_later_waits_for_the_next(world: World, receivers: Receivers) -> None:
     many_alerts(world, 30)
     world.deliver_alerts()
@@ -348,16 +362,23 @@ def test_trouble_that_trickles_makes_no_more_than_five_messages_in_a_quarter_of_
     for minute in range(60):
         many_alerts(world, 1, first=minute)
         minutes_pass(world, 1)
+
     minutes_pass(world, 30)
+
     assert len(receivers.deliveries) <= 5 * 4
     assert len({key for key, _ in words(receivers)}) == 60
+
+
+# A channel that fails
 
 
 def test_a_few_alerts_at_once_are_told_one_by_one_oldest_first(world: World, receivers: Receivers) -> None:
     for number in (2, 1, 3):
         world.clock.advance(-1)
         many_alerts(world, 1, first=number)
+
     world.deliver_alerts()
+
     assert [key for key, _ in words(receivers)] == ["ended-0003", "ended-0001", "ended-0002"]
     assert len(receivers.deliveries) == 3
 
@@ -399,6 +420,9 @@ def test_a_channel_that_is_set_anew_hears_of_what_is_open(make_told: MakeTold, r
 
     assert [word for _, word in words(receivers)] == [NotificationKind.NEW]
     assert len(world.onedrive.mails) == 1
+
+
+# The app itself
 
 
 def test_a_client_secret_that_ends_soon_is_told_a_month_before_and_over_when_it_is_renewed(

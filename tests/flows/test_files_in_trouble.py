@@ -26,6 +26,9 @@ from tests.world import FOLDERS, World
 BAD_ROW: Final = (("B", "#ERROR here"),)
 
 
+# Files that are not whole yet, or not the same any more
+
+
 def test_a_file_that_is_still_being_written_stays_in_input_until_it_is_whole(make_world: MakeWorld) -> None:
     world = make_world(knobs=Knobs(pending_s=3600))
     package = build_package(rows=(("A", "Alpha"), ("B", "Beta")))
@@ -48,7 +51,9 @@ def test_a_file_that_is_written_on_after_its_claim_is_imported_as_it_is_when_it_
     as_soon_as(
         world, State.CLAIMED, lambda _: (world.folder / "Processing" / "USMF_1.zip").write_bytes(build_package())
     )
+
     look_and_finish(world)
+
     assert world.imports() == [("USMF", 1)]
 
 
@@ -63,6 +68,9 @@ def test_a_file_that_is_deleted_and_put_in_anew_while_it_waits_is_imported_once(
 
     assert world.imports() == [("USMF", 2)]
     assert {run.outcome for run in world.ended_runs()} == {Outcome.WITHDRAWN, Outcome.SUCCEEDED}
+
+
+# What a person does in the middle of it
 
 
 def test_a_file_that_a_person_deletes_is_let_go_before_fo_has_it_and_imported_once_after(world: World) -> None:
@@ -140,6 +148,9 @@ def test_a_failed_file_overwrites_neither_a_file_of_its_name_nor_the_report_besi
     assert {second.file.name, f"{second.file.name}.report.txt"} < set(world.files("Error"))
 
 
+# Names
+
+
 # Everything printable that OneDrive takes, and what people write beyond ASCII, composed and not.
 # https://support.microsoft.com/office/64883a5d-228e-48f5-b3d2-eb39e07630fa
 LETTERS: Final = (
@@ -151,7 +162,9 @@ LETTERS: Final = (
 @pytest.mark.parametrize("name", LETTERS, ids=["ascii", "beyond"])
 def test_a_name_of_any_legal_letters_stays_as_it_is_all_the_way(world: World, name: str) -> None:
     world.put(name, build_package(rows=(("A", "Alpha"), *BAD_ROW)))
+
     look_and_finish(world)
+
     assert world.imports() == [("USMF", 1)]
     assert {name, f"{name}.report.txt", f"{name}.errors.csv"} <= set(world.files("Error"))
 
@@ -209,6 +222,9 @@ def test_a_report_that_a_library_refuses_keeps_no_lane_from_going_on(world: Worl
     assert world.files("Error") == ["USMF_1.zip"]
     (run,) = world.ended_runs()
     assert run.outcome is Outcome.REJECTED
+
+
+# What OneDrive holds back
 
 
 @pytest.mark.parametrize("shape", LOCK_SHAPES)
@@ -316,6 +332,9 @@ def test_files_that_onedrive_denies_for_a_moment_are_neither_given_up_nor_taken_
 
 def _input_of(world: World) -> tuple[OneDrive, str]:
     return _drive(world), world.services.folders.find(f"drives/{world.onedrive.drive_id}", "Input")
+
+
+# Many
 
 
 class InMemory(RunStore):

@@ -129,9 +129,13 @@ def test_an_export_that_fo_has_forgotten_is_told_once_and_the_next_one_goes_on(
 
 def test_error_keys_that_fo_never_writes_are_named_as_missing_in_the_report(make_world: MakeWorld) -> None:
     world = make_world(speed=Speed(seconds_per_execution=10, error_keys_s=1e9))
+
     import_file(world, "USMF_1.zip", build_package(rows=GOOD_AND_BAD))
     assert "did not write the error keys" in report_of(world)
     assert "USMF_1.zip.errors.csv" in world.files("Error")
+
+
+# Data projects in use
 
 
 def test_a_project_that_a_dead_execution_blocks_is_told_once_and_goes_on_when_a_person_ends_it(
@@ -191,6 +195,9 @@ def test_words_of_contention_fail_no_file_and_no_export(make_world: MakeWorld) -
     assert "A" in delivered(world)[run.file.name]
     assert world.calls("ImportFromPackage") == world.calls("ExportToPackage") == len(CONTENTION) + 1
     assert world.mails() == []
+
+
+# Keys that run out
 
 
 def test_a_key_that_runs_out_before_the_upload_is_asked_for_anew(world: World) -> None:
@@ -265,6 +272,9 @@ def test_a_key_that_runs_out_before_an_exports_package_is_read_is_asked_for_anew
     assert world.calls("GetExportedPackageUrl") > 1
 
 
+# Maintenance
+
+
 BEGINS: Final = {
     "before anything is sent": lambda world: world.faults.add(fno_fault("", faults.status(503), times=None)),
     "at the submit, which F&O has not seen": lambda world: _at_the_submit(world, handled=False),
@@ -304,6 +314,9 @@ def test_an_hour_of_maintenance_fails_no_file_is_told_once_and_is_made_up_for_by
     assert world.imports() == [("USMF", 1)]
     assert world.files("Success") == ["USMF_1.zip"]
     assert len(world.mails()) == 1
+
+
+# Two clocks
 
 
 def test_a_fence_that_only_time_can_put_up_allows_for_a_clock_that_is_five_minutes_fast(world: World) -> None:

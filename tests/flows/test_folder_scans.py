@@ -59,6 +59,9 @@ def lock(world: World, path: str = "/children") -> None:
     world.faults.add(graph_fault("GET", path, faults.status(423, {"request-id": "r-423"}, LOCKED), times=None))
 
 
+# A person hears of it
+
+
 def test_an_archived_site_is_told_once_when_the_last_good_scan_is_15_minutes_old_and_is_over_by_itself(
     told: World, receivers: Receivers
 ) -> None:
@@ -200,7 +203,11 @@ def test_a_scan_that_fails_now_and_then_is_told_to_nobody(told: World, receivers
         tick(told, minutes=5)
         told.faults.clear()
         tick(told)
+
     assert about_scans(receivers) == []
+
+
+# What is remembered
 
 
 def test_the_last_good_scan_is_known_after_a_restart(told: World, receivers: Receivers) -> None:
@@ -209,6 +216,7 @@ def test_the_last_good_scan_is_known_after_a_restart(told: World, receivers: Rec
     for _ in range(16):
         tick(told)
         told.services = told.new_process()
+
     assert words(receivers) == [NotificationKind.NEW]
 
 
@@ -306,6 +314,9 @@ def test_moments_that_a_clock_far_ahead_has_written_keep_nobody_from_hearing_of_
     assert words(receivers) == [NotificationKind.NEW]
 
 
+# What the health page shows
+
+
 @pytest.mark.parametrize(("minutes", "grade"), [(5, Grade.WARNING), (16, Grade.PROBLEM)])
 def test_a_folder_that_fails_is_a_warning_with_the_services_reason_and_a_problem_after_a_quarter_of_an_hour(
     make_told: MakeTold, minutes: int, grade: Grade
@@ -330,5 +341,7 @@ def test_a_folder_that_fails_is_a_warning_with_the_services_reason_and_a_problem
 def test_a_timer_that_does_not_run_is_shown_at_each_folder_after_a_quarter_of_an_hour(told: World) -> None:
     tick(told)
     told.clock.advance(14 * 60)
+
     (check,) = folder_checks(told)
+
     assert (check.grade, check.advice) == (Grade.PROBLEM, "Check that the timer runs.")

@@ -39,6 +39,9 @@ def not_well(health: Health) -> list[Check]:
     return [check for check in health.checks if check.grade is not Grade.OK]
 
 
+# All is well
+
+
 def test_an_app_that_is_well_says_so_and_tells_what_it_found(make_notified: MakeNotified) -> None:
     world = prepared(make_notified(**EXPORT))
     do_duties(world.services)
@@ -71,7 +74,9 @@ def test_lanes_are_told_with_their_head_and_their_length(world: World) -> None:
     for number in range(3):
         world.put(f"USMF_{number}.zip")
     do_duties(world.services)
+
     (lane,) = health_of(world).lanes
+
     (head,) = world.open_runs()
     assert (lane.name, lane.head.run_id, lane.length) == (head.lane, head.run_id, 3)
 
@@ -104,8 +109,12 @@ def test_the_settings_in_force_are_told_without_secrets(make_notified: MakeNotif
     assert "ALERT_RECIPIENT" not in shown
 
 
+# What is wrong with the app itself
+
+
 def test_wrong_settings_are_all_that_is_told() -> None:
     health = check_health(lambda: Services(read_settings({"FO_URL": "nowhere"})))
+
     (check,) = health.checks
     assert (health.grade, check.name) == (Grade.PROBLEM, "Settings")
     assert "- FO_URL must be a URL" in check.message
@@ -166,7 +175,9 @@ def test_a_lane_whose_head_needs_a_person_is_trouble_and_says_what_to_do(world: 
     world.look()
     (run,) = world.open_runs()
     world.services.store.save(replace(run, problem=Problem(text="Give the app the role", since=world.clock.now())))
+
     check = check_named(health_of(world), "Lane in-")
+
     assert (check.grade, check.message) == (Grade.PROBLEM, "USMF_1.zip needs a person: Give the app the role")
 
 
@@ -175,6 +186,7 @@ def test_a_lane_on_which_nobody_works_is_told(world: World, minutes: int, grade:
     world.put("USMF_1.zip")
     world.look()
     world.clock.advance(minutes * 60)
+
     assert check_named(health_of(world), "Lane in-").grade is grade
 
 
@@ -189,14 +201,20 @@ def test_a_subscription_that_is_missing_or_has_ended_is_told(
     if days:
         keep_subscriptions(world.services, limit_s=10)
         world.clock.advance(days * 24 * 3600)
+
     check = check_named(health_of(world), "Notifications")
+
     assert (check.grade, words in check.message) == (grade, True)
 
 
 def test_an_app_without_notifications_is_well(world: World) -> None:
     check = check_named(health_of(world), "Notifications")
+
     assert check.grade is Grade.OK
     assert "NOTIFICATION_URL is not set" in check.message
+
+
+# Sign-in and permissions
 
 
 def test_no_token_is_told_with_where_to_look(world: World) -> None:
@@ -229,7 +247,9 @@ def test_a_missing_files_permission_is_named_with_what_is_granted_and_what_to_do
 
 def test_sites_selected_beside_files_readwrite_all_is_told_to_limit_nothing(world: World) -> None:
     world.entra.permissions = ("Sites.Selected", "Files.ReadWrite.All")
+
     health = health_of(world)
+
     check = check_named(health, "Permissions")
     assert (health.grade, check.grade) == (Grade.WARNING, Grade.WARNING)
     assert check.message.startswith("Sites.Selected has no effect while Files.ReadWrite.All is also granted")
@@ -252,7 +272,9 @@ def test_sites_selected_needs_the_sites_own_grant(make_world: MakeWorld, *, gran
 def test_a_missing_mail_permission_is_told_where_alerts_are_mailed(make_world: MakeWorld) -> None:
     world = make_world(settings=ALERTS)
     world.entra.permissions = ("Files.ReadWrite.All",)
+
     (check,) = [each for each in not_well(health_of(world)) if each.name.startswith("Permissions")]
+
     assert (check.grade, "Mail.Send is missing" in check.message) == (Grade.WARNING, True)
 
 
@@ -262,7 +284,9 @@ def test_a_person_needs_no_permission_for_the_drives_of_others(
 ) -> None:
     world.services.settings = replace(world.services.settings, onedrive_sign_in=sign_in)
     world.services.graph_token = _Token(a_token(scp="Files.ReadWrite offline_access"))
+
     health = check_health(lambda: world.services)
+
     assert check_named(health, "Permissions").grade is grade
 
 
@@ -278,14 +302,21 @@ class _Token:
 
 def test_a_drive_that_does_not_exist_is_told(make_world: MakeWorld) -> None:
     world = make_world(settings={"ONEDRIVE_DRIVE": "drives/b!nobodys"})
+
     check = check_named(health_of(world), "OneDrive")
+
     assert check.grade is Grade.PROBLEM
     assert "OneDrive has no drive 'drives/b!nobodys'" in check.message
 
 
+# F&O
+
+
 def test_an_app_that_f_and_o_does_not_know_is_told_the_form_and_its_client_id(make_world: MakeWorld) -> None:
     world = make_world(behaviour=Behaviour(registered_apps=()))
+
     check = check_named(health_of(world), "F&O")
+
     assert check.grade is Grade.PROBLEM
     assert "System administration > Setup > Microsoft Entra ID applications" in check.message
     assert check.advice == f"The app's client id is {world.entra.system_identity}."
@@ -293,7 +324,9 @@ def test_an_app_that_f_and_o_does_not_know_is_told_the_form_and_its_client_id(ma
 
 def test_an_address_that_leads_to_a_sign_in_page_is_told_to_be_wrong(world: World) -> None:
     world.faults.add(fno_fault("", LOGIN, times=None))
+
     check = check_named(health_of(world), "F&O")
+
     assert check.grade is Grade.PROBLEM
     assert "the base URL in the settings is wrong" in check.message
 
@@ -327,10 +360,15 @@ def test_an_unknown_company_and_an_unknown_data_project_are_told(make_world: Mak
 def test_what_the_user_in_f_and_o_may_not_read_is_not_called_missing(make_world: MakeWorld) -> None:
     world = make_world(settings=EXPORT)
     world.faults.add(fno_fault("LegalEntities|DefinitionGroups", faults.status(403), times=None))
+
     health = health_of(world, thorough=True)
+
     unknown = [check for check in not_well(health) if check.name.startswith("F&O")]
     assert [check.grade for check in unknown] == [Grade.WARNING] * 2
     assert all(check.message.startswith("This could not be checked") for check in unknown)
+
+
+# The webhook
 
 
 @pytest.mark.parametrize(
@@ -346,7 +384,9 @@ def test_a_webhook_that_does_not_answer_as_graph_wants_it_is_told(
 ) -> None:
     world = make_notified()
     spoil(receiver)
+
     check = check_named(health_of(world, thorough=True), "Webhook")
+
     assert (check.grade, words in check.message) == (Grade.PROBLEM, True)
     assert "scan that runs every minute" in check.advice
 
@@ -363,12 +403,17 @@ def test_a_webhook_that_cannot_be_reached_is_told_without_its_key(make_world: Ma
     assert "the-function-key" not in str(health)
 
 
+# How long it may take
+
+
 def test_a_service_that_hangs_is_waited_for_eight_seconds_at_most(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shared.health.checks.CALL_S", 0.2)
     world.faults.add(fno_fault("", faults.hang(30.0), times=None))
+
     check = check_named(health_of(world), "F&O")
+
     assert "did not answer in time" in check.message
 
 

@@ -62,6 +62,9 @@ def put_package(world: World, size: str) -> None:
     world.put("USMF_1.zip", build_package(rows=[(f"R{n}", letters.randbytes(12).hex()) for n in range(500)]))
 
 
+# Uploads that OneDrive is busy with
+
+
 def test_an_export_whose_chunk_meets_a_409_goes_on_and_does_not_wait_for_a_name(make_world: MakeWorld) -> None:
     """Taken from the report, https://github.com/home-assistant/core/issues/137098: the chunk was taken all the same."""
     world = prepared(make_world(settings=EXPORTS))
@@ -97,6 +100,9 @@ def test_a_report_that_meets_a_busy_file_is_written_a_moment_later(make_world: M
     assert [run.outcome for run in world.ended_runs()] == [Outcome.REJECTED]
 
 
+# Wrong sizes
+
+
 def test_in_a_library_that_tells_wrong_sizes_an_export_is_uploaded_once_and_stays(make_world: MakeWorld) -> None:
     world = prepared(make_world(settings=EXPORTS, knobs=Knobs(wrong_size=("*",))))
 
@@ -126,7 +132,9 @@ def test_an_export_that_is_there_already_is_known_by_its_hash_whatever_its_size(
 def test_a_library_that_tells_wrong_sizes_has_its_packages_imported(make_world: MakeWorld, size: str) -> None:
     world = make_world(knobs=Knobs(wrong_size=("*.zip",)))
     put_package(world, size)
+
     look_and_finish(world)
+
     assert world.imports() == [("USMF", 500)]
     assert world.files("Success") == ["USMF_1.zip"]
 
@@ -142,14 +150,22 @@ def test_a_wrong_size_without_a_hash_imports_nothing(make_world: MakeWorld) -> N
     assert world.files("Processing") == ["USMF_1.zip"]
 
 
+# No download addresses
+
+
 @pytest.mark.parametrize("size", ["small", "large"])
 def test_without_download_addresses_packages_are_imported_by_their_content(make_world: MakeWorld, size: str) -> None:
     world = make_world(knobs=Knobs(hide_download_url=True))
     put_package(world, size)
+
     look_and_finish(world)
+
     assert world.imports() == [("USMF", 500)]
     assert [call.status for call in world.faults.calls if call.path.endswith("/content")] == [302]
     assert "tempauth" not in world.written()
+
+
+# Check-out
 
 
 CHECK_IN_FAILS_ONCE: Final = (faults.status(503), faults.lost_after(), faults.reset_before(), faults.garbage())
@@ -177,7 +193,9 @@ def test_a_failed_file_and_its_report_in_a_library_with_check_out_are_seen_by_ot
     world = make_world(knobs=Knobs(requires_check_out=True))
     if fault:
         world.faults.add(graph_fault("POST", "/checkin", fault))
+
     import_file(world, "USMF_1.zip", b"no zip")
+
     assert len(world.files("Error")) == 2
     assert set(publication(world, "Error").values()) == {"published"}
 
@@ -262,6 +280,9 @@ def test_a_file_that_a_person_has_checked_out_waits_and_the_others_go_on(make_wo
     assert world.files("Success") == ["USMF_1.zip", "USMF_2.zip"]
 
 
+# Names that programs give to unfinished files
+
+
 def test_files_that_programs_are_still_writing_are_left_alone_until_they_have_their_name(world: World) -> None:
     names = [f"USMF_1.zip.{ending}" for ending in ("tmp", "PARTIAL", "crdownload")]
     names += ["~$USMF_4.xlsx", ".~lock.USMF_5.csv#"]
@@ -281,9 +302,14 @@ def test_which_names_are_left_alone_is_a_setting(make_world: MakeWorld) -> None:
     world = make_world(settings={"IMPORT_IGNORED_NAMES": "draft *"})
     world.put("draft USMF_1.zip")
     world.put("USMF_2.zip.tmp")
+
     look_and_finish(world)
+
     assert world.files("Input") == ["draft USMF_1.zip"]
     assert world.files("Success") == ["USMF_2.zip.tmp"]
+
+
+# Folders in Input
 
 
 def minutes_pass(world: World, minutes: int) -> None:
@@ -328,6 +354,7 @@ def test_a_folder_that_is_only_passing_through_is_not_told(told: World, receiver
     minutes_pass(told, 4)
     (told.folder / "Input" / "March").rmdir()
     minutes_pass(told, 10)
+
     assert about_strays(receivers) == []
 
 

@@ -144,6 +144,8 @@ def test_an_output_folder_that_is_deleted_meanwhile_is_made_anew(exporting: Worl
     assert list(delivered(exporting).values()) == [["C"]]
 
 
+# Answers that are lost
+
 LOST = {
     "the answer of ExportToPackage is lost": fno_fault(SUBMIT, faults.lost_after()),
     "ExportToPackage answers 504 after F&O went on": fno_fault(SUBMIT, faults.status(504, handled=True)),
@@ -165,7 +167,9 @@ LOST = {
 @pytest.mark.parametrize("fault", LOST.values(), ids=list(LOST))
 def test_an_export_is_delivered_exactly_once_with_all_its_changes_when(exporting: World, fault: Fault) -> None:
     exporting.faults.add(fault)
+
     run = export(exporting)
+
     assert delivered(exporting) == {run.file.name: ["A", "B"]}
     assert run.state is State.DELIVERED
     # Whatever took effect is looked up and never sent again; a new id is sent only where F&O never began.
@@ -237,6 +241,7 @@ def test_a_request_that_reaches_fo_after_the_second_one_is_delivered_as_well(exp
     exporting.fno.end_now(second.execution_id)
     arrives_late(exporting, first.execution_id)
     exporting.run_until_quiet()
+
     assert sorted(delivered(exporting).values()) == [["A", "B"], ["C"]]
 
 
@@ -246,8 +251,13 @@ def test_a_request_that_reaches_fo_after_its_run_has_ended_is_delivered_with_the
     first, _second = export(exporting).submissions
     arrives_late(exporting, first.execution_id)
     exporting.clock.advance(60)
+
     export(exporting)
+
     assert sorted(delivered(exporting).values()) == [[], ["A", "B"], ["C"]]
+
+
+# Processes that die
 
 
 @pytest.mark.parametrize("arrives", [False, True])
@@ -304,6 +314,9 @@ def test_an_export_is_delivered_once_when_the_process_dies_before_it_can_save(ex
     assert exporting.calls(SUBMIT) == 1
 
 
+# On the way into OneDrive
+
+
 @pytest.fixture
 def large(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> World:
     """A world whose export is a package of several chunks."""
@@ -325,7 +338,9 @@ CHUNKS = {
 @pytest.mark.parametrize("fault", CHUNKS.values(), ids=list(CHUNKS))
 def test_a_large_export_arrives_whole_when(large: World, fault: Fault) -> None:
     large.faults.add(fault)
+
     export(large)
+
     ((_, rows),) = delivered(large).items()
     assert len(rows) == 8000
     assert large.calls("uploadSession") > 4
@@ -337,7 +352,9 @@ def test_a_file_whose_last_answer_was_lost_is_found_and_not_put_a_second_time(
 ) -> None:
     world = prepared(make_world(knobs=knobs))
     world.faults.add(content_fault(faults.status(504, handled=True)))
+
     run = export(world)
+
     assert delivered(world) == {run.file.name: ["A", "B"]}
 
 
@@ -398,7 +415,9 @@ def test_a_name_that_an_upload_holds_for_long_does_not_keep_an_export_from_being
     world, run = planned
     upload_holding(run.file.name, world)
     began = world.clock.now()
+
     world.run_until_quiet()
+
     assert delivered(world) == {name_with(run.file.name, run.run_id): ["A", "B"]}
     assert timedelta(minutes=60) < world.clock.now() - began < timedelta(minutes=90)
 
@@ -452,6 +471,9 @@ def test_a_package_that_is_cut_off_in_blob_storage_is_not_delivered_before_it_is
     exporting.run_until_quiet()
 
     assert list(delivered(exporting).values()) == [["A", "B"]]
+
+
+# Exports that fail
 
 
 @pytest.mark.parametrize("outcome", ["Failed", "Canceled"])
@@ -551,6 +573,7 @@ def test_a_package_is_fetched_even_days_later(make_world: MakeWorld) -> None:
     in_state(world, State.READY)
     world.clock.advance(6 * 24 * 3600)
     world.run_until_quiet()
+
     assert list(delivered(world).values()) == [["A", "B"]]
 
 

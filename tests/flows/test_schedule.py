@@ -71,11 +71,16 @@ def events(caplog: pytest.LogCaptureFixture, name: str) -> list[dict[str, object
     return [event for event in found if event["event"] == name]
 
 
+# -- once
+
+
 def test_a_tick_that_comes_twice_serves_its_moment_once(hourly: MakeWorld) -> None:
     world = hourly()
+
     assert [world.start_exports(), world.start_exports()] == [1, 0]
     end_all(world)
     world.clock.advance(20 * 60)
+
     assert world.start_exports() == 0
     assert served(world) == [("flow 0", NOON)]
 
@@ -95,8 +100,12 @@ def test_a_tick_that_comes_a_moment_early_serves_the_moment_that_it_is_for(hourl
 def test_of_many_moments_that_were_missed_the_latest_is_served(hourly: MakeWorld) -> None:
     world = served_at_noon(hourly)
     world.clock.present = NOON + 7 * HOUR + TEN
+
     assert [world.start_exports(), world.start_exports()] == [1, 0]
     assert served(world) == [("flow 0", NOON), ("flow 0", NOON + 7 * HOUR)]
+
+
+# -- late
 
 
 def test_a_late_export_says_so_in_its_record_on_its_page_and_in_the_log(
@@ -143,7 +152,11 @@ def test_a_late_export_does_not_put_the_next_one_off(hourly: MakeWorld) -> None:
     world.start_exports()
     end_all(world)
     world.clock.present = NOON + HOUR + timedelta(milliseconds=5)
+
     assert world.start_exports() == 1
+
+
+# -- half done
 
 
 def cut_off(world: World, *, at: int) -> None:
@@ -187,7 +200,9 @@ def test_an_export_whose_host_died_while_it_was_opened_says_how_late_it_is(hourl
     world = hourly()
     cut_off(world, at=1)
     world.clock.advance(600)
+
     assert world.start_exports() == 1
+
     (run,) = world.open_runs()
     assert (run.scheduled, run.late_s, run.due) == (NOON, 600, NOON + TEN)
 
@@ -232,6 +247,9 @@ def test_a_host_that_stood_still_before_it_opened_an_export_does_not_make_it_twi
     assert world.calls("ExportToPackage") == 0
 
 
+# -- what is no moment
+
+
 def test_what_a_person_starts_serves_no_moment(hourly: MakeWorld) -> None:
     world = hourly()
     world.clock.present = NOON + TEN
@@ -263,7 +281,11 @@ def test_a_person_may_call_the_timers_function_between_two_ticks(hourly: MakeWor
 def test_a_tick_is_a_tick_whatever_the_host_tells_of_it(hourly: MakeWorld, next_tick: str) -> None:
     world = hourly()
     export_schedule.start_exports(world.services, next_tick=next_tick)
+
     assert [run.scheduled for run in world.open_runs()] == [NOON]
+
+
+# -- what an older version has noted
 
 
 def noted_by_an_older_version(world: World, opened: datetime) -> None:
@@ -278,7 +300,9 @@ def test_after_an_update_no_moment_is_served_once_more(hourly: MakeWorld, opened
     world = hourly()
     noted_by_an_older_version(world, opened)
     world.clock.present = NOON + 2 * TEN
+
     assert world.start_exports() == 0
+
     world.clock.present = NOON + HOUR
     assert world.start_exports() == 1
 
@@ -287,8 +311,12 @@ def test_after_an_update_a_moment_that_was_missed_meanwhile_is_served(hourly: Ma
     world = hourly()
     noted_by_an_older_version(world, NOON - HOUR)
     world.clock.present = NOON + TEN
+
     assert world.start_exports() == 1
     assert served(world) == [("flow 0", NOON)]
+
+
+# -- left out
 
 
 def test_an_export_that_is_under_way_at_its_next_moment_is_left_out_and_the_log_says_so(
@@ -324,6 +352,9 @@ def test_an_export_that_cannot_be_started_keeps_no_other_from_it_and_the_tick_fa
 
     assert Counter(run.flow_name for run in world.open_runs()) == Counter({"flow 1": 1, "flow 2": 1})
     assert world.start_exports() == 1
+
+
+# -- what no tick has served, the minute's timer does
 
 
 def storage_is_away() -> None:
@@ -366,7 +397,9 @@ def test_a_moment_that_was_left_out_on_purpose_is_not_made_up_for(hourly: MakeWo
 
 def test_an_export_that_was_never_made_waits_for_its_moment(hourly: MakeWorld) -> None:
     world = hourly()
+
     watched_for(world, 5)
+
     assert served(world) == []
 
 
@@ -376,4 +409,5 @@ def test_a_clock_that_was_ahead_once_keeps_no_export_from_starting(hourly: MakeW
     world.start_exports()
     end_all(world)
     world.clock.present = NOON + HOUR
+
     assert world.start_exports() == 1

@@ -64,6 +64,8 @@ def tick(world: World) -> Exception | None:
     return None
 
 
+# Each duty, and what shows that it was done.
+
 DUTIES: Final = {
     Duty.MAKE_FOLDERS: (keep_watch, "make_folders"),
     Duty.SCAN: (keep_watch, "scan_all"),
@@ -231,6 +233,9 @@ def test_what_only_a_person_can_mend_is_told_once_however_often_the_timer_meets_
     assert len(world.mails()) == 2
 
 
+# Within a duty
+
+
 @pytest.mark.usefixtures("five_times_faster")
 def test_a_drive_that_hangs_keeps_no_other_drive_from_its_subscription_and_its_scan(
     make_notified: MakeNotified,
@@ -334,9 +339,14 @@ def test_a_damaged_note_of_what_was_told_is_written_anew(
 ) -> None:
     write_record(told, f"watch/{note}", content)
     told.give_up_on(WORK, "in-1")
+
     assert tick(told) is None
+
     assert told_titles(receivers) == ["The queue work has poison messages"]
     assert told.services.checkpoints.read(note).content
+
+
+# Time
 
 
 @pytest.mark.usefixtures("five_times_faster")

@@ -35,6 +35,7 @@ FAILS = python("print('line 3 is wrong'); raise SystemExit(4)")
 
 def test_it_can_be_read_by_python_3_8() -> None:
     modules = [ROOT / f"{name.replace('.', '/')}.py" for name in ("dev", *sorted(set(dev.READ_BY.values())))]
+
     for module in modules:
         tree = ast.parse(module.read_text(encoding="utf-8"), feature_version=(3, 8))
         imported = {name for node in ast.walk(tree) for name in _imported(node)}
@@ -58,12 +59,15 @@ def test_a_python_of_another_version_or_without_a_module_that_is_needed_is_passe
 ) -> None:
     assert dev.probe([sys.executable], modules="no_such_module") is None
     monkeypatch.setattr(dev, "wanted_python", lambda: "3.99")
+
     assert dev.probe([sys.executable]) is None
 
 
 def test_the_first_python_that_runs_is_taken(tmp_path: Path) -> None:
     candidates = [[str(tmp_path / "gone")], python("raise SystemExit(1)"), [sys.executable]]
+
     found = dev.first_usable(candidates)
+
     assert found is not None
     assert Path(found).samefile(sys.executable)
 
@@ -83,7 +87,9 @@ def test_python_is_looked_for_where_the_usual_tools_put_it(tmp_path: Path, place
     program = a_program(tmp_path / place)
     program.chmod(0o755)
     environment = {"PATH": str(tmp_path / "path"), **({setting: str(tmp_path / "mine")} if setting else {})}
+
     candidates = dev.candidate_pythons("3.13", environment, tmp_path / "home")
+
     assert [str(program)] in list(candidates)
 
 
@@ -107,15 +113,18 @@ def test_only_a_node_that_azurite_runs_on_is_used(version: str, good: bool) -> N
 
 def test_requirements_are_installed_again_only_when_they_have_changed(tmp_path: Path) -> None:
     requirements, marker, installations = tmp_path / "requirements.txt", tmp_path / "marker", []
+
     for content in ("requests==2.34.2", "requests==2.34.2", "requests==2.35.0"):
         requirements.write_text(content)
         dev.once(marker, dev.fingerprint([requirements]), lambda: installations.append(1))
+
     assert len(installations) == 2
 
 
 def test_another_python_version_is_another_installation(tmp_path: Path) -> None:
     requirements = tmp_path / "requirements.txt"
     requirements.write_text("requests==2.34.2")
+
     assert dev.fingerprint([requirements], "3.13") != dev.fingerprint([requirements], "3.14")
 
 
@@ -138,11 +147,13 @@ def test_an_installation_that_failed_is_done_again(tmp_path: Path) -> None:
 def test_a_step_that_fails_shows_all_that_it_said(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(dev.SetupError, match="line 3 is wrong"):
         dev.run_step("installing", FAILS)
+
     assert "FAILED" in capsys.readouterr().err
 
 
 def test_a_step_that_works_shows_one_line_and_leaves_stdout_alone(capsys: pytest.CaptureFixture[str]) -> None:
     dev.run_step("installing", PASSES)
+
     printed = capsys.readouterr()
     assert printed.out == ""
     assert [line.split()[:2] for line in printed.err.splitlines()] == [["installing", "done"]]
@@ -163,6 +174,7 @@ def test_the_first_stage_that_fails_shows_why_and_ends_the_check_unless_it_is_to
 @pytest.mark.skipif(sys.platform == "win32", reason="no signals there")
 def test_a_stage_that_a_signal_ended_has_failed() -> None:
     code = python("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+
     assert dev.run_stages({"lint": code}, keep_going=False, last_is_shown=False) == 128 + 9
 
 
@@ -187,8 +199,10 @@ def test_a_stage_that_does_not_exist_is_refused_before_anything_is_installed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(dev, "prepare", lambda azurite: pytest.fail("prepared"))
+
     with pytest.raises(SystemExit):
         dev.main(["check", "spelling"])
+
     assert "there is no stage spelling" in capsys.readouterr().err
 
 
@@ -210,11 +224,13 @@ def test_only_the_chosen_stages_run(monkeypatch: pytest.MonkeyPatch, stage: str)
 @pytest.mark.parametrize("name", dev.COMMANDS)
 def test_the_help_names_every_command(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert dev.main(["--help"]) == 0
+
     assert f"\n  {name} " in capsys.readouterr().out
 
 
 def test_an_unknown_command_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert dev.main(["dmeo"]) == 2
+
     assert "there is no command dmeo" in capsys.readouterr().err
 
 
@@ -252,8 +268,10 @@ def test_the_help_of_a_command_prepares_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     monkeypatch.setattr(dev, "prepare", lambda azurite: pytest.fail("prepared"))
+
     with pytest.raises(SystemExit, match=r"^0$"):
         dev.main([command, "--help"])
+
     assert f"usage: dev.py {command}" in capsys.readouterr().out
 
 
@@ -290,8 +308,10 @@ def test_arguments_that_cannot_be_read_are_refused_before_anything_is_prepared(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
 ) -> None:
     monkeypatch.setattr(dev, "prepare", lambda azurite: pytest.fail("prepared"))
+
     with pytest.raises(SystemExit, match=r"^2$"):
         dev.main(arguments)
+
     assert told in capsys.readouterr().err
 
 

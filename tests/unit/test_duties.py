@@ -145,6 +145,7 @@ def test_what_another_call_still_waits_for_may_be_done_at_the_same_time(limit_s:
 def test_limits_of_calls_hold_in_the_threads_too() -> None:
     with waiting_at_most(4):
         ended = Duties().attempt_all({"one": lambda: allowed_s(60)}, limit_s=10)
+
     assert ended["one"].result == 4
 
 

@@ -34,13 +34,18 @@ def pytest_run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", timeout=100, check=False)
 
 
+# By accident
+
+
 def test_the_usual_test_run_collects_no_live_test() -> None:
     collected = pytest_run("--collect-only", "tests/live")
+
     assert collected.returncode == pytest.ExitCode.NO_TESTS_COLLECTED, collected.stdout
 
 
 def test_a_live_test_that_is_named_by_itself_is_skipped() -> None:
     run = pytest_run("tests/live/test_subscriptions.py")
+
     assert run.returncode == 0
     assert "passed" not in run.stdout.splitlines()[-1]
     assert "python dev.py live" in run.stdout
@@ -49,21 +54,28 @@ def test_a_live_test_that_is_named_by_itself_is_skipped() -> None:
 def test_continuous_integration_writes_to_nobodys_services(tmp_path: Path) -> None:
     with pytest.raises(NeedsPerson, match=r"contoso\.operations\.dynamics\.com"):
         a_run(tmp_path).require_not_by_accident({"CI": "true"})
+
     a_run(tmp_path).require_not_by_accident({})
 
 
 def test_continuous_integration_may_write_to_this_machine(tmp_path: Path) -> None:
     run = a_run(tmp_path, FO_URL="http://127.0.0.1:8082", GRAPH_URL="http://127.0.0.1:8081")
+
     run.require_not_by_accident({"CI": "true"})
 
 
 def test_only_the_settings_file_says_what_is_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FO_URL", "https://production.operations.dynamics.com")
+
     assert a_run(tmp_path).environment_host == "contoso.operations.dynamics.com"
+
+
+# Assumptions
 
 
 def test_every_passage_that_assumes_something_is_found() -> None:
     in_text = sum((ROOT / path).read_text("utf-8").split().count("Assumed:") for path in product_files())
+
     assert in_text > 5
     assert len(passages()) >= in_text
     assert all(each.text and each.line for each in passages())
@@ -76,6 +88,7 @@ def test_every_passage_that_assumes_something_says_how_it_is_decided(passage: as
 
 def test_every_decision_still_has_its_passage() -> None:
     decided = [decision for passage in passages() for decision in decisions_for(passage)]
+
     assert [each for each in assumptions.DECISIONS if each not in decided] == []
 
 
@@ -83,7 +96,9 @@ def test_every_assumption_has_a_check_that_exists_or_a_reason() -> None:
     files = [*(ROOT / "tests" / "live").glob("test_*.py"), *(ROOT / "tests" / "contract").glob("*_contract.py")]
     trees = [ast.parse(file.read_text("utf-8")) for file in files]
     tests = {node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+
     listed = assumptions.assumptions()
+
     assert [each for each in listed if bool(each.check) == bool(each.why_not)] == []
     assert [each.check for each in listed if each.check and each.check not in tests] == []
 
@@ -105,4 +120,5 @@ def a_test(outcome: str, *, seen: str = "", reason: str = "") -> Mapping[str, ob
 )
 def test_what_was_assumed_is_judged_by_its_test(tests: list[Mapping[str, object]], result: str, seen: str) -> None:
     (verdict,) = judged([Assumption(where="Graph", text="It is so", check="test_it")], tests)
+
     assert (verdict.result, verdict.seen) == (result, seen)

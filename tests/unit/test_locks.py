@@ -49,12 +49,15 @@ def test_a_waiter_gives_up_and_says_for_what_it_has_waited() -> None:
 
 def test_a_call_that_fails_gives_its_lock_back() -> None:
     lock = CallLock()
+
     with pytest.raises(KeyError), lock.held("fail"):
         raise KeyError
+
     assert not lock.is_held
 
 
 def test_other_keys_do_not_wait() -> None:
     locks = CallLocks()
+
     with held_by_another(locks.of("Input")), locks.of("Output").held("find the folder 'Output'", wait_s=0):
         assert locks.of("Input") is locks.of("Input")

@@ -32,8 +32,10 @@ def on_their_way(some: Room, *sizes: int) -> Iterator[None]:
 
 def test_three_large_packages_are_on_their_way_at_once_and_the_fourth_waits() -> None:
     some = Room()
+
     with on_their_way(some, LARGE, LARGE, LARGE), pytest.raises(NoRoom, match="Other large"), some.taken(LARGE):
         pytest.fail("there is no room for four")
+
     with on_their_way(some, LARGE, LARGE, LARGE):
         pass  # nobody has kept any of it
 
@@ -46,6 +48,7 @@ def test_as_many_small_packages_as_a_process_takes_messages_do_not_wait(sizes: l
 
 def test_packages_that_are_kept_as_a_whole_wait_for_each_other_as_well() -> None:
     some = Room()
+
     with on_their_way(some, *[8 * 1024 * 1024] * 5), pytest.raises(NoRoom), some.taken(8 * 1024 * 1024):
         pytest.fail("six of 8 MiB take 102 MiB, twice their size for a moment")
 
@@ -71,8 +74,10 @@ def test_a_package_that_waits_goes_as_soon_as_another_has_arrived(monkeypatch: p
 
 def test_a_package_that_fails_gives_its_room_back() -> None:
     some = Room(LARGE_BYTES)
+
     with pytest.raises(KeyError), some.taken(LARGE):
         raise KeyError
+
     with some.taken(LARGE):
         pass
 
@@ -106,6 +111,7 @@ print(resident_mib() - before)
 @pytest.mark.skipif(sys.platform != "linux", reason="how much memory a process has is read from /proc")
 def test_what_a_large_package_took_is_given_back() -> None:
     done = subprocess.run([sys.executable, "-c", _MOVES], cwd=ROOT, capture_output=True, encoding="utf-8", check=True)
+
     assert float(done.stdout) < 15  # MiB; 8 chunks are 57
 
 

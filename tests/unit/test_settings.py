@@ -41,6 +41,9 @@ def _refused(*groups: dict[str, str], **values: str) -> list[str]:
     return [line.removeprefix("- ") for line in lines]
 
 
+# What is read.
+
+
 def test_three_settings_are_enough_for_an_import() -> None:
     settings = _read(IMPORT)
 
@@ -61,6 +64,7 @@ def test_three_settings_are_enough_for_an_import() -> None:
 
 def test_an_export_needs_three_more_and_an_empty_input_folder_means_no_import() -> None:
     (flow,) = _read(IMPORT, EXPORT).flows.exports
+
     assert (flow.data_project, flow.company, flow.output_folder, flow.every_s) == ("Ledger", "USMF", "/Output", 0)
     flows = _read(IMPORT, EXPORT, INPUT_FOLDER="").flows
     assert (len(flows.imports), len(flows.exports)) == (0, 1)
@@ -88,6 +92,7 @@ def test_a_pattern_that_leaves_every_package_alone_or_is_a_path_is_refused(patte
 
 def test_other_empty_settings_count_as_not_set() -> None:
     empty = dict.fromkeys(SETTINGS.keys() - IMPORT.keys() - EMPTY_MEANS_NONE, "")
+
     assert _read(IMPORT, empty) == _read(IMPORT)
 
 
@@ -101,6 +106,7 @@ def test_names_are_found_in_capitals_as_windows_has_them() -> None:
 
 def test_whatever_else_is_in_the_environment_is_not_ours() -> None:
     others = {"PATH": "/bin", "FUNCTIONS_WORKER_RUNTIME": "python", "WEBSITE_SITE_NAME": "x", "CLIENT_SECRET": "x"}
+
     assert _read(IMPORT, others, EXPORTED_BY="x", ERROR_LOG="x") == _read(IMPORT)
 
 
@@ -174,6 +180,7 @@ def test_a_setting_about_alerts_that_cannot_be_meant_is_refused_without_its_secr
     name: str, value: str, wrong: str
 ) -> None:
     (line,) = _refused(IMPORT, {name: value})
+
     assert line.startswith(f"{name} ")
     assert wrong in line
     assert "SECRET " not in line.removeprefix(name)
@@ -182,12 +189,15 @@ def test_a_setting_about_alerts_that_cannot_be_meant_is_refused_without_its_secr
 
 def test_a_flow_with_a_recipient_of_its_own_needs_a_sender() -> None:
     flow = {"name": "customers", "inputFolder": "In", "alertRecipient": "a@contoso.com"}
+
     (line,) = _refused(IMPORT, INTEGRATIONS=json.dumps({"imports": [flow]}))
+
     assert line.startswith("ALERT_SENDER is missing")
 
 
 def test_the_end_of_a_client_secret_is_a_date() -> None:
     secret = {"AZURE_TENANT_ID": "contoso.com", "AZURE_CLIENT_ID": CLIENT_ID, "AZURE_CLIENT_SECRET": "s"}
+
     assert _read(IMPORT, secret, CLIENT_SECRET_EXPIRES="2027-05-31").credentials.secret_expires == date(2027, 5, 31)
     assert _read(IMPORT, secret).credentials.secret_expires is None
     (line,) = _refused(IMPORT, secret, CLIENT_SECRET_EXPIRES="31.5.2027")
@@ -268,6 +278,7 @@ def test_the_addresses_that_alerts_are_posted_to_are_not_shown_but_where_they_st
 
 def test_settings_are_shown_with_their_defaults_where_those_are_in_force() -> None:
     integrations = json.dumps({"imports": [{"name": "customers", "inputFolder": "Customers/Input"}]})
+
     assert shown(IMPORT)["INPUT_FOLDER"] == "Input"
     assert "OUTPUT_FOLDER" not in shown(IMPORT)
     assert not {"INPUT_FOLDER", "ERROR_FOLDER", "OUTPUT_FOLDER"} & set(shown(IMPORT | {"INTEGRATIONS": integrations}))
@@ -278,7 +289,9 @@ def test_settings_are_shown_with_their_defaults_where_those_are_in_force() -> No
 def test_secrets_are_shown_as_stars() -> None:
     address = "https://contoso-fo.azurewebsites.net/api/receive_notification?code=k3y"
     given = {"NOTIFICATION_URL": address, "CLIENT_STATE": "0123456789abcdef", "IMPORT_DATA_PROJECT": "code=s3cret"}
+
     values = shown(IMPORT | given)
+
     assert values["NOTIFICATION_URL"] == address.replace("code=k3y", "***")
     assert values["CLIENT_STATE"] == values["AzureWebJobsStorage"] == "***"
     assert values["IMPORT_DATA_PROJECT"] == "code=***"
@@ -287,17 +300,21 @@ def test_secrets_are_shown_as_stars() -> None:
 def test_integrations_are_read_from_text_and_from_a_file_in_the_app(tmp_path: Path) -> None:
     text = json.dumps({"imports": [{"name": "customers", "inputFolder": "Customers/Input"}]})
     tmp_path.joinpath("integrations.json").write_text(text, "utf-8-sig")
+
     from_text = read_settings(IMPORT | {"INTEGRATIONS": text})
     from_file = read_settings(IMPORT | {"INTEGRATIONS": "integrations.json"}, app_folder=tmp_path)
+
     assert from_text == from_file
     assert from_text.flows.imports[0].environment_url == "https://contoso.operations.dynamics.com"
 
 
 def test_flows_that_name_their_own_environment_and_drive_need_neither_setting() -> None:
     flow = {"name": "a", "inputFolder": "A", "environmentUrl": "https://a.com", "drive": "drives/b!a"}
+
     settings = read_settings(
         {"AzureWebJobsStorage": "UseDevelopmentStorage=true", "INTEGRATIONS": json.dumps({"imports": [flow]})}
     )
+
     assert settings.flows.imports[0].environment_url == "https://a.com"
 
 
@@ -307,6 +324,7 @@ def test_flows_that_name_their_own_environment_and_drive_need_neither_setting() 
 )
 def test_schedules_of_six_fields_are_taken(schedule: str) -> None:
     found = _read(IMPORT, OUTBOUND_SCHEDULE=schedule).outbound_schedule
+
     assert found is not None
     assert found.text == schedule
 
@@ -314,6 +332,7 @@ def test_schedules_of_six_fields_are_taken(schedule: str) -> None:
 @pytest.mark.parametrize("url", ["http://127.0.0.1:7071/api/receive_notification", "http://localhost/api/x?code=k"])
 def test_this_machine_may_be_notified_over_http(url: str) -> None:
     found = _read(IMPORT, NOTIFIED, NOTIFICATION_URL=url).notification_url
+
     assert found is not None
     assert found.reveal() == url
 
@@ -333,6 +352,8 @@ def test_secrets_are_not_shown() -> None:
     for secret in ("topsecret", "the-function-key", "a-long-random-text"):
         assert secret not in shown
 
+
+# Every setting counts.
 
 OTHER: dict[str, str] = {
     **dict.fromkeys(("INPUT_FOLDER", "PROCESSING_FOLDER", "SUCCESS_FOLDER", "ERROR_FOLDER", "OUTPUT_FOLDER"), "Other"),
@@ -397,8 +418,12 @@ def test_every_setting_changes_something(name: str) -> None:
     assert after != before
 
 
+# What is refused.
+
+
 def test_everything_that_is_missing_is_told_together() -> None:
     lines = _refused()
+
     assert [line.split()[0] for line in lines] == ["FO_URL", "ONEDRIVE_DRIVE", "AzureWebJobsStorage"]
     assert all("Example: " in line for line in lines)
 
@@ -485,7 +510,9 @@ WRONG: dict[str, tuple[dict[str, str], str]] = {
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_setting_is_refused_in_words(name: str) -> None:
     values, words = WRONG[name]
+
     lines = "\n".join(_refused(IMPORT, values))
+
     assert re.search(words, lines), lines
 
 
@@ -499,6 +526,7 @@ def test_a_wrong_setting_is_refused_in_words(name: str) -> None:
 )
 def test_what_is_no_schedule_is_refused(schedule: str) -> None:
     (line,) = _refused(IMPORT, OUTBOUND_SCHEDULE=schedule)
+
     assert line.startswith("OUTBOUND_SCHEDULE ")
 
 

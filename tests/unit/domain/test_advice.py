@@ -58,6 +58,7 @@ def a_run(*messages: str, **facts: Any) -> Run:
 @pytest.mark.parametrize("shape", ["{}", "{}: something", "Error code: {}. Something", "Something (error {})"])
 def test_every_code_of_microsofts_page_gets_the_advice_that_is_meant_for_it(code: str, said: Said, shape: str) -> None:
     advice = advice_on(shape.format(code), said)
+
     assert advice is not None
     assert CODES[code] in advice.to_do
 
@@ -65,6 +66,7 @@ def test_every_code_of_microsofts_page_gets_the_advice_that_is_meant_for_it(code
 @pytest.mark.parametrize("code", EXPORT_CODES)
 def test_codes_of_exports_are_advised_on_for_exports_only(code: str) -> None:
     advice = advice_on(f"{code}: something", Said.EXPORT)
+
     assert advice is not None
     assert EXPORT_CODES[code] in advice.to_do
     assert advice_on(f"{code}: something", Said.IMPORT) is None
@@ -73,6 +75,7 @@ def test_codes_of_exports_are_advised_on_for_exports_only(code: str) -> None:
 @pytest.mark.parametrize("code", CODES)
 def test_what_is_contention_and_nothing_else_is_advised_on_as_a_matter_of_time(code: str) -> None:
     advice = advice_on(code, Said.IMPORT)
+
     assert advice is not None
     assert (advice.cause is Cause.TIME) == is_contention(code)
 
@@ -97,6 +100,7 @@ def test_what_is_contention_and_nothing_else_is_advised_on_as_a_matter_of_time(c
 )
 def test_words_of_an_execution_get_the_advice_that_the_submit_gives(message: str, to_do: str) -> None:
     advice = advice_on(message, Said.SUBMIT)
+
     assert advice is not None
     assert to_do in advice.to_do
     assert advice_on(message, Said.IMPORT) == advice
@@ -128,12 +132,14 @@ def test_words_of_an_execution_get_the_advice_that_the_submit_gives(message: str
 )
 def test_what_is_not_known_gets_no_advice_and_so_no_wrong_one(message: str) -> None:
     said = what_to_do(a_run(message))
+
     assert said == "Correct the rows listed above, or what F&O reports about them, and copy the file to Input again."
 
 
 def test_rows_that_others_have_seen_fail_for_their_values_get_no_advice_about_the_file() -> None:
     answers = [sample.answer["body"].get("value") for sample in fo_samples("GetExecutionErrors")]
     messages = [row.message for answer in answers if answer for row in parse_execution_errors(answer).rows]
+
     assert len(messages) >= 4
     assert [message for message in messages if advice_on(message, Said.IMPORT)] == []
 
@@ -157,6 +163,7 @@ def test_without_row_errors_nobody_is_told_to_correct_rows_but_where_the_executi
 
 def test_a_failed_execution_without_row_errors_names_the_usual_causes() -> None:
     said = what_to_do(a_run())
+
     assert "F&O reported no row errors; it usually failed before staging" in said
     for cause in ("encoding", "delimiter", "worksheet", "mapping", "composite entity was imported with overwrite"):
         assert cause in said
@@ -164,7 +171,9 @@ def test_a_failed_execution_without_row_errors_names_the_usual_causes() -> None:
 
 def test_advice_is_given_once_whatever_the_number_of_rows_and_little_of_it() -> None:
     many = a_run(*["Selected file is not Unicode"] * 50, "DMF2016", "DMF2018", "DMF2050", "DMF2053")
+
     said = what_to_do(many)
+
     assert said.count("byte order mark") == 1
     assert said.count(". ") < 10
     assert "at least one" not in said  # the fourth
@@ -174,12 +183,14 @@ def test_advice_is_given_once_whatever_the_number_of_rows_and_little_of_it() -> 
 @pytest.mark.parametrize("message", ["A DataTable named 'X' already belongs to this DataSet.", "DMF1996"])
 def test_a_file_that_is_right_is_run_again_and_not_corrected(message: str) -> None:
     said = what_to_do(a_run(message))
+
     assert "press Run again on the run's page" in said
     assert "orrect" not in said
 
 
 def test_after_a_partial_success_the_rows_that_are_in_fo_are_not_to_be_imported_once_more() -> None:
     said = what_to_do(a_run("DMF2016", "unknown", outcome=Outcome.PARTIALLY_SUCCEEDED))
+
     assert said.startswith("Correct the data file: one of its dates or times is not valid. The rows without an error")
     assert said.endswith("copying this file to Input again imports every row once more.")
 
@@ -199,4 +210,5 @@ def test_advice_calls_buttons_as_the_pages_do() -> None:
     (label,) = (
         offer.label for offer in of_lane("x", Direction.EXPORT, is_paused=False) if offer.verb is Verb.EXPORT_NOW
     )
+
     assert f"press {label} below the list of runs" in advice._OF_EXPORT

@@ -56,6 +56,9 @@ def _one_import(**values: object) -> ImportFlow:
     return _parsed({"imports": [_import(**values)]}).imports[0]
 
 
+# What is read.
+
+
 def test_an_import_needs_no_more_than_a_name_and_its_folder() -> None:
     flow = _one_import()
 
@@ -116,7 +119,9 @@ def test_a_flow_may_name_who_is_told_and_the_secret_addresses_by_the_name_of_a_s
 
 def test_what_a_flow_leaves_open_is_told_where_the_app_tells_all() -> None:
     general = AlertRoute(recipient="a@b.de", teams_url=SecretUrl("https://teams.example/1"))
+
     route = AlertRoute(recipient="c@d.de").else_to(general)
+
     assert route == AlertRoute(recipient="c@d.de", teams_url=SecretUrl("https://teams.example/1"))
 
 
@@ -133,6 +138,7 @@ def test_a_way_to_tell_people_that_cannot_be_meant_is_refused_without_its_secret
     key: str, value: str, wrong: str
 ) -> None:
     problems = parse_integrations(json.dumps({"imports": [_import(**{key: value})]}), environment_url=URL, drive=DRIVE)
+
     assert isinstance(problems, list)
     (problem,) = problems
     assert problem.setting == f"INTEGRATIONS, imports[0].{key}"
@@ -154,6 +160,7 @@ def test_flows_are_found_by_name() -> None:
 def test_imports_that_share_a_data_project_of_one_environment_share_a_lane() -> None:
     first = _one_import(name="a", dataProject="Customers")
     second = _one_import(name="b", dataProject="CUSTOMERS", inputFolder="Elsewhere/Input")
+
     assert first.lane == second.lane
 
 
@@ -173,6 +180,7 @@ def test_whatever_else_is_apart_has_another_lane(other: dict[str, object]) -> No
 
 def test_exports_and_imports_of_one_data_project_do_not_wait_for_each_other() -> None:
     parsed = _parsed({"imports": [_import(dataProject="Ledger")], "exports": [_export()]})
+
     assert parsed.imports[0].lane.startswith("in-ledger-")
     assert parsed.exports[0].lane.startswith("out-ledger-")
 
@@ -268,6 +276,7 @@ MEANING: dict[str, tuple[object, str]] = {
 @pytest.mark.parametrize("name", SHAPE | MEANING)
 def test_a_wrong_configuration_is_refused_in_words(name: str) -> None:
     document, words = (SHAPE | MEANING)[name]
+
     assert re.search(words, _refused(document)), _refused(document)
 
 
@@ -344,6 +353,7 @@ def _all_keys(document: Any) -> set[str]:
 
 def test_every_key_of_the_schema_is_one_of_the_parsers() -> None:
     in_schema = {key for kind in ("import", "export") for key in SCHEMA["$defs"][kind]["properties"]}
+
     assert _all_keys(GOOD["every key"]) == in_schema
 
 
@@ -364,7 +374,11 @@ def test_all_that_is_wrong_is_told_together() -> None:
     refusal = _refused(
         {"imports": [_import(company="?"), {"name": "b"}], "exports": [_export(everySeconds=-1)], "x": 1}
     )
+
     assert refusal.count("\n") == 3
+
+
+# Simple settings.
 
 
 def _simple(**values: str) -> Flows | list[Problem]:
@@ -390,6 +404,9 @@ def test_simple_settings_and_json_give_the_same_flows() -> None:
             "exports": [_export(name="export", dataProject="E", outputFolder="Output")],
         }
     )
+
+
+# Values.
 
 
 @pytest.mark.parametrize(
@@ -427,6 +444,9 @@ def test_an_address_or_a_drive_in_its_one_form_stays_as_it_is(parse: Callable[[s
     except Unfit:
         return
     assert parse(value) == value
+
+
+# Names that are left alone
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ def chosen(rows: Sequence[LaneRow], stops: Sequence[Stop] = ()) -> tuple[str, da
 @pytest.mark.parametrize("state", [State.FOUND, State.PLANNED])
 def test_of_those_that_wait_the_oldest_is_next(state: State) -> None:
     first, second = a_row(1, state=state, due=NOW + MINUTE), a_row(2, state=state, due=NOW)
+
     assert choose([first, second]) == Choice(row=first, due=NOW + MINUTE)
 
 
@@ -53,6 +54,7 @@ def test_of_those_that_wait_the_oldest_is_next(state: State) -> None:
 )
 def test_a_run_under_way_keeps_the_others_waiting_until_it_is_due(state: State) -> None:
     rows = [a_row(1, due=NOW), a_row(2, state=state, due=NOW + MINUTE), a_row(3, due=NOW)]
+
     assert chosen(rows) == ("item-2", NOW + MINUTE)
 
 
@@ -62,6 +64,7 @@ def test_of_two_runs_under_way_the_one_that_is_due_first_is_next() -> None:
         a_row(2, state=State.CLAIMED, due=NOW + MINUTE),
         a_row(3),
     ]
+
     assert chosen(rows) == ("item-2", NOW + MINUTE)
 
 
@@ -72,6 +75,7 @@ def test_of_two_that_are_due_at_the_same_moment_the_older_is_next() -> None:
 def test_files_of_one_second_go_in_the_order_of_their_names_whatever_their_case() -> None:
     rows = [a_row(7, "x", file_name="C.zip"), a_row(7, "y", file_name="B.zip"), a_row(7, "z", file_name="a.zip")]
     rows.append(a_row(8, "w", file_name="0.zip"))
+
     assert chosen(rows) == ("z", NOW)
 
 
@@ -81,39 +85,52 @@ def test_files_of_one_second_and_one_name_go_in_the_order_of_their_places() -> N
 
 def test_a_name_decides_within_a_second_only_among_those_that_wait() -> None:
     rows = [a_row(7, "z", file_name="b.zip"), a_row(7, "y", file_name="a.zip", is_aside=True, due=NOW + MINUTE)]
+
     assert chosen(rows) == ("z", NOW)
+
+
+# Set aside
 
 
 def test_others_pass_a_run_that_is_set_aside_until_it_is_due() -> None:
     rows = [aside(1, due=NOW + MINUTE), a_row(2)]
+
     assert chosen(rows) == ("item-2", NOW)
 
 
 def test_a_run_that_is_set_aside_is_tried_when_it_is_due_though_another_is_under_way() -> None:
     rows = [aside(1, due=NOW), a_row(2, state=State.EXECUTING, due=NOW + MINUTE)]
+
     assert chosen(rows) == ("item-1", NOW)
 
 
 def test_of_many_that_are_set_aside_the_one_that_is_due_first_is_next() -> None:
     rows = [aside(1, due=NOW + 3 * MINUTE), aside(2, due=NOW + MINUTE), aside(3, due=NOW + 2 * MINUTE)]
+
     assert chosen(rows) == ("item-2", NOW + MINUTE)
 
 
 def test_a_run_that_is_set_aside_begins_nobody_else_early() -> None:
     rows = [aside(1, due=NOW + MINUTE, state=State.CLAIMED), a_row(2, due=NOW + 2 * MINUTE), a_row(3, due=NOW)]
+
     assert chosen(rows) == ("item-1", NOW + MINUTE)
     assert chosen(rows[1:]) == ("item-2", NOW + 2 * MINUTE)
 
 
 def test_others_pass_a_cancelled_run_whose_file_is_still_to_be_moved() -> None:
     rows = [a_row(1, state=State.CANCELLED, due=NOW + MINUTE), a_row(2)]
+
     assert chosen(rows) == ("item-2", NOW)
     assert chosen(rows[:1]) == ("item-1", NOW + MINUTE)
+
+
+# Damaged
 
 
 @pytest.mark.parametrize("state", [State.FOUND, State.CLAIMED])
 def test_others_pass_a_damaged_record_of_a_file_that_f_and_o_does_not_have(state: State) -> None:
     rows = [a_row(1, state=state, damage="it is no JSON object"), a_row(2)]
+
     assert chosen(rows) == ("item-2", NOW)
 
 
@@ -122,6 +139,7 @@ def test_others_pass_a_damaged_record_of_a_file_that_f_and_o_does_not_have(state
 )
 def test_nobody_begins_behind_a_damaged_record_that_f_and_o_may_be_working_on(state: State | None) -> None:
     rows = [a_row(1, state=state, damage="it is no JSON object"), aside(2, due=NOW + MINUTE), a_row(3)]
+
     assert chosen(rows) == ("item-2", NOW + MINUTE)
     assert chosen([rows[0], rows[2]]) is None
 
@@ -137,6 +155,9 @@ def test_a_damaged_record_is_never_next() -> None:
     assert choose(rows, [a_stop()]) is None
 
 
+# A flow that is stopped
+
+
 def refused(second: int, *, due: datetime, **facts: Any) -> LaneRow:
     """Return a file that has met what its flow is stopped for."""
     return aside(second, due=due, refusal=REFUSAL, **facts)
@@ -144,12 +165,14 @@ def refused(second: int, *, due: datetime, **facts: Any) -> LaneRow:
 
 def test_of_a_stopped_flow_one_file_tries_when_it_is_time_and_no_other_begins() -> None:
     rows = [refused(1, due=NOW + 5 * MINUTE), a_row(2, due=NOW), a_row(3, due=NOW)]
+
     assert chosen(rows, [a_stop(next_try=NOW + MINUTE)]) == ("item-2", NOW + MINUTE)
 
 
 def test_each_time_another_file_of_a_stopped_flow_tries_the_one_whose_last_try_is_longest_ago() -> None:
     rows = [refused(1, due=NOW + MINUTE), refused(2, due=NOW + 3 * MINUTE), a_row(3, due=NOW + 2 * MINUTE)]
     stop = a_stop(next_try=NOW)
+
     assert chosen(rows, [stop]) == ("item-1", NOW + MINUTE)
     assert chosen(rows[1:], [stop]) == ("item-3", NOW + 2 * MINUTE)
     assert chosen(rows[1:2], [stop]) == ("item-2", NOW + 3 * MINUTE)
@@ -157,21 +180,25 @@ def test_each_time_another_file_of_a_stopped_flow_tries_the_one_whose_last_try_i
 
 def test_a_file_that_f_and_o_has_goes_on_though_its_flow_is_stopped() -> None:
     rows = [a_row(1, state=State.EXECUTING, due=NOW), refused(2, due=NOW + MINUTE)]
+
     assert chosen(rows, [a_stop(next_try=NOW)]) == ("item-1", NOW)
 
 
 def test_a_file_that_is_set_aside_for_a_reason_of_its_own_may_try_for_its_flow_too() -> None:
     rows = [aside(1, due=NOW, refusal="claim|Microsoft Graph|423|resourceLocked"), refused(2, due=NOW + MINUTE)]
+
     assert chosen(rows, [a_stop()]) == ("item-1", NOW)
 
 
 def test_a_file_of_another_flow_goes_on_though_one_is_stopped() -> None:
     rows = [refused(1, due=NOW), a_row(2), a_row(3, flow_name="vendors", due=NOW + MINUTE)]
+
     assert chosen(rows, [a_stop(next_try=NOW + 3 * MINUTE)]) == ("item-3", NOW + MINUTE)
 
 
 def test_a_cancelled_file_of_a_stopped_flow_is_moved_and_tries_nothing() -> None:
     rows = [a_row(1, state=State.CANCELLED, refusal=REFUSAL, due=NOW)]
+
     assert chosen(rows, [a_stop(next_try=NOW)]) is None
     assert chosen([a_row(1, state=State.CANCELLED, due=NOW)], [a_stop(next_try=NOW + MINUTE)]) == ("item-1", NOW)
 
@@ -186,6 +213,7 @@ def test_no_file_tries_for_a_stopped_flow_while_another_run_is_under_way_if_none
     None
 ):
     rows = [a_row(1, state=State.EXECUTING, due=NOW + 9 * MINUTE), a_row(2, due=NOW)]
+
     assert chosen(rows, [a_stop(next_try=NOW)]) == ("item-1", NOW + 9 * MINUTE)
 
 
@@ -193,13 +221,18 @@ def test_no_file_tries_for_a_stopped_flow_while_another_run_is_under_way_if_none
 def test_no_file_is_begun_for_a_stopped_flow_while_a_run_is_under_way_that_is_not_stopped(integration: str) -> None:
     under_way = a_row(1, state=State.EXECUTING, due=NOW + 9 * MINUTE, flow_name=integration)
     rows = [under_way, refused(2, due=NOW + MINUTE), a_row(3, due=NOW)]
+
     assert chosen(rows, [a_stop(next_try=NOW)]) == ("item-2", NOW + MINUTE)
 
 
 def test_of_two_stopped_flows_each_tries_for_itself() -> None:
     rows = [refused(1, due=NOW), refused(2, due=NOW, flow_name="vendors")]
     stops = [a_stop(next_try=NOW + 2 * MINUTE), a_stop("vendors", next_try=NOW + MINUTE)]
+
     assert chosen(rows, stops) == ("item-2", NOW + MINUTE)
+
+
+# How many rows are enough
 
 
 def test_a_file_that_waits_is_enough_once_one_of_a_later_second_was_seen() -> None:
@@ -210,6 +243,7 @@ def test_a_file_that_waits_is_enough_once_one_of_a_later_second_was_seen() -> No
 
 def test_a_file_of_a_stopped_flow_does_not_tell_what_waits_behind_it() -> None:
     rows = [a_row(1), a_row(2), a_row(3)]
+
     assert is_enough(rows)
     assert not is_enough(rows, [a_stop()])
     assert is_enough([*rows, a_row(4, flow_name="vendors"), a_row(5)], [a_stop()])
@@ -257,4 +291,5 @@ def test_what_the_first_rows_of_a_lane_tell_all_of_them_tell(
 
 def test_rows_are_told_apart_lane_by_lane() -> None:
     rows = [a_row(1), a_row(2), a_row(1, lane="in-2"), a_row(1, lane="out-1")]
+
     assert [(lane, len(of_lane)) for lane, of_lane in by_lane(rows)] == [("in-1", 2), ("in-2", 1), ("out-1", 1)]

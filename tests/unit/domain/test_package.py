@@ -20,10 +20,14 @@ from tests.packages import Entity, build_package, header, manifest, with_unmarke
 SAMPLE = Path(__file__).resolve().parents[4] / "shared" / "data" / "usmf_asset-major-types-01.zip"
 
 
+# Good packages.
+
+
 @pytest.mark.skipif(not SAMPLE.exists(), reason="Microsoft's sample package is not part of this repository")
 def test_microsofts_sample_package_is_taken() -> None:
     with SAMPLE.open("rb") as file:
         facts = check_package(file)
+
     assert facts.data_project == "Asset-Major-Types"
     assert facts.entities == (PackageEntity(name="Fixed asset major type", file_name="Fixed asset major type.xlsx"),)
 
@@ -34,28 +38,34 @@ def test_a_package_is_taken_in_both_encodings_and_every_format(
     encoding: Literal["utf-16", "utf-8"], source_format: Literal["CSV", "CSV-Unicode", "EXCEL", "XML"]
 ) -> None:
     facts = check_package(io.BytesIO(build_package(encoding=encoding, source_format=source_format)))
+
     assert [entity.name for entity in facts.entities] == ["Fixed asset major type"]
 
 
 def test_the_entities_are_told_in_the_manifests_order() -> None:
     entities = [Entity(name="Vendors"), Entity(name="Customers"), Entity(name="Currencies")]
+
     facts = check_package(io.BytesIO(build_package(entities=entities)))
+
     assert [entity.file_name for entity in facts.entities] == ["Vendors.csv", "Customers.csv", "Currencies.csv"]
 
 
 def test_names_with_accents_ampersands_and_spaces_are_taken() -> None:
     facts = check_package(io.BytesIO(build_package(data_project="Ä & Ö <1>", entity="Währungen & Kurse")))
+
     assert facts.data_project == "Ä & Ö <1>"
     assert facts.entities[0].file_name == "Währungen & Kurse.csv"
 
 
 def test_the_manifests_name_may_be_in_any_case() -> None:
     content = manifest("P", [Entity(name="E")])
+
     check_package(io.BytesIO(build_package(entity="E", replace={"Manifest.xml": None, "MANIFEST.XML": content})))
 
 
 def test_the_case_of_a_data_file_is_not_minded() -> None:
     facts = check_package(io.BytesIO(build_package(entity="E", replace={"E.csv": None, "e.CSV": b"x"})))
+
     assert facts.entities == (PackageEntity(name="E", file_name="e.CSV"),)
 
 
@@ -65,7 +75,9 @@ def test_the_case_of_a_data_file_is_not_minded() -> None:
 )
 def test_an_accent_may_be_part_of_its_letter_or_a_sign_of_its_own(in_zip: str, in_manifest: str) -> None:
     entities = [Entity(name="Employees", file_name=in_manifest)]
+
     facts = check_package(io.BytesIO(build_package(entities=entities, replace={in_manifest: None, in_zip: b"x"})))
+
     assert facts.entities == (PackageEntity(name="Employees", file_name=in_zip),)
 
 
@@ -131,7 +143,9 @@ def test_all_that_is_wrong_with_the_entities_is_told_at_once() -> None:
 
 def test_thousands_of_missing_files_are_counted_and_not_all_listed() -> None:
     entities = [Entity(name=f"{number} {'x' * 90}") for number in range(2_000)]
+
     said = refusal_of(entities, {entity.input_file_path: None for entity in entities})
+
     assert said.startswith("2000 of the 2000 entities")
     assert re.search(r"and 19\d\d more\. ", said)
     assert len(said) < package.MAX_LISTED + 500
@@ -139,6 +153,7 @@ def test_thousands_of_missing_files_are_counted_and_not_all_listed() -> None:
 
 def test_folders_beside_the_packages_own_files_are_let_through() -> None:
     extra = {"Resources/": b"", "Resources/Logo/logo.png": b"png", "__MACOSX/._Manifest.xml": b"apple"}
+
     check_package(io.BytesIO(build_package(replace=extra)))
 
 
@@ -146,19 +161,23 @@ def test_data_files_are_never_read() -> None:
     rows = [[os.urandom(500).hex(), "x"] for _ in range(2_000)]
     data = build_package(rows=rows)
     file = _Counted(data)
+
     check_package(file)
+
     assert len(data) > 1_000_000
     assert file.read_bytes < 150_000
 
 
 def test_the_flows_data_project_wins_over_the_packages() -> None:
     facts = check_package(io.BytesIO(build_package(data_project="Theirs")))
+
     assert facts.project_for("Ours") == "Ours"
     assert facts.project_for("") == "Theirs"
 
 
 def test_a_package_without_a_data_project_is_refused_only_where_the_flow_has_none() -> None:
     facts = check_package(io.BytesIO(build_package(data_project="")))
+
     assert facts.project_for("Ours") == "Ours"
     with pytest.raises(FileRejected, match="IMPORT_DATA_PROJECT"):
         facts.project_for("")
@@ -339,8 +358,10 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_a_bad_package_is_refused_with_what_is_wrong(name: str) -> None:
     build, words = BAD[name]
+
     with pytest.raises(FileRejected, match=words) as refusal:
         check_package(io.BytesIO(build()))
+
     # What is wrong, and then what to do: at least two sentences, on one line.
     assert re.search(r"\. [A-Z].*\.$", refusal.value.message), refusal.value.message
     assert len(refusal.value.message) < 500
@@ -365,6 +386,9 @@ def test_the_apps_own_errors_pass_through() -> None:
 
     with pytest.raises(Expired):
         check_package(Remote(_GOOD))
+
+
+# Companies.
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ def test_the_hash_is_the_one_that_onedrive_shows(data: bytes, expected: str) -> 
 @pytest.mark.parametrize("size", [19, 20, 159, 160, 161, 10_239, 10_240, 10_241, 40_001])
 def test_the_hash_follows_the_definition_at_the_edges_of_its_folds(size: int) -> None:
     data = random.Random(size).randbytes(size)
+
     assert QuickXorHash(data).base64() == bit_by_bit(data)
 
 
@@ -55,9 +56,11 @@ def test_the_hash_follows_the_definition_for_any_content(data: bytes) -> None:
 def test_how_a_file_is_cut_into_pieces_does_not_matter(size: int, cuts: list[int]) -> None:
     data = random.Random(size).randbytes(size)
     edges = [0, *sorted(min(cut, size) for cut in cuts), size]
+
     pieces = QuickXorHash()
     for start, end in pairwise(edges):
         pieces.update(data[start:end])
+
     assert pieces.digest() == QuickXorHash(data).digest()
 
 
@@ -65,5 +68,6 @@ def test_the_hash_can_be_read_before_the_end_and_hashing_goes_on() -> None:
     pieces = QuickXorHash(b"first ")
     pieces.digest()
     pieces.update(b"second")
+
     assert pieces.base64() == QuickXorHash(b"first second").base64()
     assert pieces.size_bytes == 12

@@ -172,10 +172,14 @@ def named(path: Path) -> str:
     return ".".join(str(step) for step in path) or "the record"
 
 
+# As written, so read
+
+
 def test_a_record_gives_back_everything_that_was_set() -> None:
     run = a_full_run()
     # A field that is added to Run, or to what it is made of, has to be set there, too.
     assert list(not_set_in(run)) == []
+
     assert run_from_json(run_to_json(run)) == run
     assert run_from_json(run_to_json(run).encode()) == run
 
@@ -217,11 +221,13 @@ def test_every_field_that_is_not_saved_is_left_out_of_comparisons() -> None:
 
 def test_times_are_saved_in_utc() -> None:
     run = replace(a_run(), due=NOW.astimezone(timezone(timedelta(hours=5, minutes=30))))
+
     assert json.loads(run_to_json(run))["due"] == "2026-11-02T08:30:00.123456+00:00"
 
 
 def test_a_moment_without_a_zone_is_taken_for_utc() -> None:
     read = run_from_json(changed(FULL, ("due",), "2026-11-02T08:30:00"))
+
     assert read.due == datetime(2026, 11, 2, 8, 30, tzinfo=UTC)
 
 
@@ -229,18 +235,25 @@ def test_a_duration_of_whole_seconds_is_read() -> None:
     assert run_from_json(changed(FULL, ("steps", 0, "took_s"), 2)).steps[0].took_s == 2
 
 
+# What a newer version of the app has written
+
+
 @pytest.mark.parametrize("path", OBJECTS, ids=named)
 def test_a_field_that_this_version_does_not_know_is_kept_wherever_it_stands(path: Path) -> None:
     more = {"since when": [1, {"by": "anna"}]}
     record = changed(FULL, (*path, "new_field"), more)
+
     run = run_from_json(record)
+
     assert run == a_full_run()
     assert json.loads(run_to_json(run)) == json.loads(record)
 
 
 def test_what_is_kept_outlives_what_this_version_does_to_the_run() -> None:
     run = run_from_json(changed(content_of(a_run()), ("new_field",), "kept"))
+
     moved = run.moved_to(State.CLAIMED, LATER).failed_once_more(2.0, LATER)
+
     assert content_of(moved)["new_field"] == "kept"
 
 
@@ -267,6 +280,9 @@ def test_a_word_that_this_version_does_not_know_is_said_and_not_guessed(path: Pa
         return  # nothing is known yet: that is a value, too
     with pytest.raises(Damaged, match="does not know"):
         run_from_json(changed(FULL, path, value))
+
+
+# Damage
 
 
 def wrong_for(value: object) -> list[object]:
@@ -308,6 +324,7 @@ MAY_BE_NONE = {
 @pytest.mark.parametrize("path", [path for path in EVERY_PLACE if path != ("format",)], ids=named)
 def test_nothing_stands_in_the_place_of_a_value_only_if_that_may_be_unknown(path: Path) -> None:
     record = changed(FULL, path, None)
+
     if path[-1] in MAY_BE_NONE:
         assert content_of(run_from_json(record)).get(str(path[-1])) is None or len(path) > 1
         return

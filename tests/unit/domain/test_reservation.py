@@ -45,6 +45,9 @@ def a_reservation(**facts: Any) -> Reservation:
     return replace(reservation, **facts)
 
 
+# Whose it is
+
+
 def test_a_reservation_is_held_by_the_run_that_it_names_alone() -> None:
     assert a_reservation().is_held_by("0123456789ab")
     assert not a_reservation().is_held_by("ba9876543210")
@@ -53,6 +56,7 @@ def test_a_reservation_is_held_by_the_run_that_it_names_alone() -> None:
 
 def test_a_reservation_that_is_taken_names_its_new_holder_and_keeps_every_execution() -> None:
     after = a_reservation().taken_by(a_party("cccccccccccc"), (reserved("two"),))
+
     assert after.is_held_by("cccccccccccc")
     assert after.executions == (reserved("one", not_found=2), reserved("two"))
     assert after.waiting == a_reservation().waiting
@@ -64,13 +68,18 @@ def test_an_execution_that_is_known_already_keeps_what_is_known_of_it() -> None:
 
 def test_who_has_waited_for_a_reservation_waits_no_more_once_it_has_it() -> None:
     waiting = a_party("ba9876543210")
+
     assert a_reservation().taken_by(waiting, ()).waiting is None
 
 
 def test_a_reservation_that_is_given_back_is_free_for_who_waits_for_it() -> None:
     after = a_reservation().freed()
+
     assert (after.holder, after.executions, after.asked) == (None, (), None)
     assert after.waiting == a_reservation().waiting
+
+
+# Its name
 
 
 def test_a_data_project_is_the_same_whatever_its_case() -> None:
@@ -79,6 +88,7 @@ def test_a_data_project_is_the_same_whatever_its_case() -> None:
 
 def test_a_name_has_one_place_in_an_environment_whatever_the_case_of_its_address() -> None:
     place = blob_name(ENVIRONMENT, "project:customers")
+
     assert place == blob_name(ENVIRONMENT.upper(), "project:customers")
     assert place != blob_name(ENVIRONMENT, "project:vendors")
     assert place != blob_name("https://other.operations.dynamics.com", "project:customers")
@@ -87,8 +97,12 @@ def test_a_name_has_one_place_in_an_environment_whatever_the_case_of_its_address
 @given(st.text(st.characters(), max_size=300), st.text(st.characters(), max_size=300))
 def test_the_place_of_any_name_is_safe_in_the_name_of_a_blob(environment_url: str, name: str) -> None:
     folder, _, last = blob_name(environment_url, name).partition("/")
+
     assert (len(folder), len(last)) == (24, 24)
     assert set(folder + last) <= set("0123456789abcdef")
+
+
+# Its record
 
 
 @pytest.mark.parametrize(
@@ -102,6 +116,7 @@ def test_the_place_of_any_name_is_safe_in_the_name_of_a_blob(environment_url: st
 )
 def test_a_reservation_comes_back_from_its_record(reservation: Reservation) -> None:
     text = reservation_to_json(replace(reservation, record_etag='"0x1"'))
+
     assert reservation_from_json(text) == reservation_from_json(text.encode()) == reservation
     assert reservation_from_json(text, '"0x2"').record_etag == '"0x2"'
     assert "0x1" not in text
@@ -109,16 +124,19 @@ def test_a_reservation_comes_back_from_its_record(reservation: Reservation) -> N
 
 def test_moments_are_saved_in_utc() -> None:
     east = timezone(timedelta(hours=5, minutes=30))
+
     assert json.loads(reservation_to_json(a_reservation(asked=NOW.astimezone(east))))["asked"] == NOW.isoformat()
 
 
 def test_a_moment_without_a_zone_is_taken_for_utc() -> None:
     text = reservation_to_json(a_reservation()).replace("+00:00", "")
+
     assert reservation_from_json(text) == a_reservation()
 
 
 def test_every_field_of_a_reservation_is_saved_but_the_version_that_was_read() -> None:
     saved = set(json.loads(reservation_to_json(a_reservation())))
+
     assert saved == {each.name for each in fields(Reservation) if each.compare} | {"format"}
 
 

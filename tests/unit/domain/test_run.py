@@ -52,6 +52,9 @@ WAYS_BACK = {
 }
 
 
+# The tables
+
+
 @pytest.mark.parametrize("flow", list(Direction))
 def test_every_state_of_a_flow_can_be_reached_and_leads_to_an_end(flow: Direction) -> None:
     moves = MOVES[flow]
@@ -90,6 +93,7 @@ def test_every_state_belongs_to_a_flow_and_knows_how_far_it_is() -> None:
 
 def test_no_way_leads_from_an_end_or_from_a_cancel_back_to_f_and_o() -> None:
     with_fo = {State.CLAIMED, State.PLANNED, State.SUBMITTING, State.EXECUTING}
+
     for flow in Direction:
         for state in set(MOVES[flow]) & {State.FINISHED, State.READY, State.CANCELLED}:
             assert reached_from(flow, state) & with_fo == set()
@@ -98,6 +102,7 @@ def test_no_way_leads_from_an_end_or_from_a_cancel_back_to_f_and_o() -> None:
 
 def test_a_person_may_cancel_a_run_in_every_state_but_the_last_and_once() -> None:
     cannot = {(flow, state) for flow, state in EVERY_STATE if not a_run(flow, state).can_be_cancelled}
+
     ends = {(flow, state) for flow, state in EVERY_STATE if not MOVES[flow][state]}
     assert cannot == ends | {(Direction.IMPORT, State.CANCELLED)}
 
@@ -105,6 +110,7 @@ def test_a_person_may_cancel_a_run_in_every_state_but_the_last_and_once() -> Non
 @pytest.mark.parametrize(("flow", "state", "following"), MOVES_OF_THE_APP)
 def test_an_allowed_move_is_due_at_once(flow: Direction, state: State, following: State) -> None:
     moved = a_run(flow, state).moved_to(following, LATER)
+
     assert (moved.state, moved.state_since, moved.due) == (following, LATER, LATER)
 
 
@@ -128,6 +134,9 @@ def test_an_older_version_of_the_app_saved_an_upload_as_a_state_of_its_own() -> 
         State("downloaded")
 
 
+# Progress
+
+
 REFUSED = Problem(text="F&O refuses the app", since=NOW)
 
 
@@ -140,6 +149,7 @@ def test_a_state_that_a_run_has_not_reached_before_ends_what_stood_in_its_way(
     flow: Direction, state: State, following: State
 ) -> None:
     moved = failing(a_run(flow, state)).moved_to(following, LATER)
+
     is_new = (flow, state, following) not in WAYS_BACK
     assert (moved.attempts, moved.failing_since, moved.problem) == ((0, None, None) if is_new else (4, NOW, REFUSED))
 
@@ -171,15 +181,21 @@ def test_an_id_is_known_to_be_unsent_until_the_run_leaves_its_state_or_a_try_fai
     assert submitting.not_submitting(before).in_process == before.in_process
 
 
+# Tries
+
+
 def test_a_failed_try_is_counted_put_off_and_drops_what_only_this_process_knew() -> None:
     run = replace(a_run(), attempts=1, in_process=KNOWN)
+
     after = run.failed_once_more(8.0, LATER)
+
     assert (after.attempts, after.due) == (2, LATER + timedelta(seconds=8))
     assert after.in_process == NOTHING_IN_PROCESS
 
 
 def test_failing_counts_from_the_first_of_the_tries_that_failed_in_a_row() -> None:
     once = a_run().failed_once_more(2.0, NOW)
+
     assert (once.failing_since, once.failed_once_more(4.0, LATER).failing_since) == (NOW, NOW)
     assert once.with_a_good_try().failed_once_more(2.0, LATER).failing_since == LATER
 
@@ -187,13 +203,19 @@ def test_failing_counts_from_the_first_of_the_tries_that_failed_in_a_row() -> No
 @pytest.mark.parametrize("about", About)
 def test_a_good_try_ends_the_count_and_the_trouble_that_is_about_failed_tries_alone(about: About) -> None:
     run = replace(a_run(), attempts=4, failing_since=NOW).flagged("away", NOW, about)
+
     after = run.with_a_good_try()
+
     assert (after.attempts, after.failing_since) == (0, None)
     assert (after.problem is None) is (about is About.FAILING)
 
 
+# Problem
+
+
 def test_trouble_that_is_open_already_stays_as_it_was_told() -> None:
     run = a_run().flagged("the first", NOW, About.ASIDE)
+
     assert run.flagged("the second", LATER, About.LOST) == run
     assert run.problem == Problem(text="the first", since=NOW, about=About.ASIDE)
 
@@ -201,8 +223,12 @@ def test_trouble_that_is_open_already_stays_as_it_was_told() -> None:
 @pytest.mark.parametrize("about", About)
 def test_trouble_ends_with_its_own_cause_alone(about: About) -> None:
     run = a_run().flagged("away", NOW, about)
+
     assert {each for each in About if run.without_problem(each).problem is None} == {about}
     assert a_run().without_problem(about) == a_run()
+
+
+# Waiting for what another run has
 
 
 A_WAIT = Wait(what="the data project Customers", since=NOW, holder="USMF_1.zip uses it.", holder_address="a")
@@ -211,8 +237,10 @@ AN_HOUR = timedelta(hours=1)
 
 def test_a_wait_is_no_failure_and_counts_from_its_beginning_whoever_is_waited_for() -> None:
     run = a_run().waiting_for(A_WAIT, 5.0, AN_HOUR, NOW)
+
     later = replace(A_WAIT, since=LATER, holder="USMF_2.zip uses it.")
     run = run.waiting_for(later, 20.0, AN_HOUR, LATER)
+
     assert run.waits == replace(later, since=NOW)
     assert (run.attempts, run.failing_since, run.problem) == (0, None, None)
     assert run.due == LATER + timedelta(seconds=20)
@@ -220,7 +248,9 @@ def test_a_wait_is_no_failure_and_counts_from_its_beginning_whoever_is_waited_fo
 
 def test_a_wait_for_something_else_begins_anew() -> None:
     run = a_run().waiting_for(A_WAIT, 5.0, AN_HOUR, NOW)
+
     other = replace(A_WAIT, what="its turn", since=LATER)
+
     assert run.waiting_for(other, 5.0, AN_HOUR, LATER).waits == other
 
 
@@ -236,6 +266,9 @@ def test_a_wait_beyond_the_limit_is_told_once_with_who_has_it_and_is_over_with_t
     )
     assert told.waiting_for(A_WAIT, 5.0, AN_HOUR, NOW + 2 * AN_HOUR).problem == told.problem
     assert (told.waits_no_more(NOW).waits, told.waits_no_more(NOW).problem) == (None, None)
+
+
+# A person cancels
 
 
 @pytest.mark.parametrize(("flow", "state"), [each for each in EVERY_STATE if a_run(*each).can_be_cancelled])
@@ -255,7 +288,9 @@ def test_a_cancelled_run_is_due_at_once_and_says_by_whom_in_which_state_and_noth
 
 def test_an_outcome_that_is_known_outlives_a_cancel() -> None:
     run = a_run(state=State.EXECUTING).finished(Outcome.PARTIALLY_SUCCEEDED, "2 rows failed.", NOW)
+
     over = run.cancelled("Cancelled by anna.", LATER)
+
     assert (over.outcome, over.reason) == (Outcome.PARTIALLY_SUCCEEDED, "2 rows failed. Cancelled by anna.")
 
 
@@ -267,15 +302,20 @@ def test_a_run_that_is_over_or_cancelled_cannot_be_cancelled(flow: Direction, st
 
 def test_others_pass_a_run_that_is_cancelled_or_set_aside_and_no_other() -> None:
     held = Held(since=NOW, text="locked")
+
     assert a_run(state=State.CANCELLED).is_aside
     assert replace(a_run(), held=replace(held, is_aside=True)).is_aside
     assert not replace(a_run(), held=held).is_aside
     assert not any(a_run(*each).is_aside for each in EVERY_STATE if each[1] is not State.CANCELLED)
 
 
+# Submissions
+
+
 def test_a_submission_is_added_and_no_earlier_one_is_forgotten() -> None:
     run = a_run(state=State.CLAIMED).submitting(Submission(execution_id="one", chosen=NOW), NOW)
     run = run.moved_to(State.CLAIMED, NOW).submitting(Submission(execution_id="two", chosen=LATER), LATER)
+
     assert run.execution_id == "two"
     assert [submission.execution_id for submission in run.submissions] == ["one", "two"]
 
@@ -283,7 +323,9 @@ def test_a_submission_is_added_and_no_earlier_one_is_forgotten() -> None:
 def test_a_submission_is_changed_by_its_id_alone() -> None:
     one, two = Submission(execution_id="one", chosen=NOW), Submission(execution_id="two", chosen=NOW)
     run = replace(a_run(), submissions=(one, two))
+
     changed = run.with_submission(replace(one, fenced=LATER))
+
     assert changed.submissions == (replace(one, fenced=LATER), two)
 
 
@@ -292,8 +334,10 @@ A_CALL = RemoteCallRecord(service="F&O", operation="x", status=503, request_id="
 
 def test_equal_steps_in_a_row_become_one_with_the_first_beginning_and_the_last_rest() -> None:
     run = a_run().with_step(replace(a_step(error="busy"), calls=(A_CALL,)))
+
     last = replace(A_CALL, request_id="another")
     run = run.with_step(replace(a_step(error="busy", began=LATER), took_s=9.0, calls=(last,)))
+
     assert run.steps == (replace(a_step(error="busy"), took_s=9.0, calls=(last,), times=2),)
 
 
@@ -313,6 +357,7 @@ def test_a_history_keeps_its_last_steps_and_stays_small() -> None:
     run = a_run()
     for number in range(STEPS_KEPT + 25):
         run = run.with_step(a_step(error=f"error {number}"))
+
     assert len(run.steps) == STEPS_KEPT
     assert run.steps[-1].error == f"error {STEPS_KEPT + 24}"
     assert run.steps[0].error == "error 25"
@@ -337,8 +382,12 @@ def test_what_two_people_did_one_after_the_other_is_told_of_both() -> None:
     assert [(step.by, step.times) for step in run.steps] == [("anna", 2), ("ben", 1)]
 
 
+# Ids and names
+
+
 def test_an_execution_id_is_readable_and_fits_into_fo() -> None:
     execution_id = new_execution_id("Asset-Major-Types", NOW.astimezone(timezone(timedelta(hours=-8))))
+
     assert re.fullmatch(r"Asset-Major-Types-20261102T083000-[0-9a-f]{12}", execution_id)
 
 

@@ -33,6 +33,7 @@ def test_the_last_moment_that_has_come_is_found(schedule: str, now: str, latest:
 
 def test_a_moment_counts_in_utc_whatever_clock_tells_it() -> None:
     berlin = datetime.fromisoformat("2026-11-30T10:30:00+01:00")
+
     assert parse_schedule("0 0 * * * *").latest(berlin) == at("2026-11-30T09:00:00")
 
 

@@ -12,6 +12,7 @@ def test_filters_are_sent_as_an_older_app_reads_them_too() -> None:
     """An older one passes over what it cannot read, and then an action about many touches more than was meant."""
     words = ["run-again", "--all", "--state", "Filed", "--outcome", "failed", "--day", "20261128", "--text", "A b"]
     options = arguments.runs([*words, "--url", "http://127.0.0.1:7071"], {})
+
     assert cli._filters(options) == {"state": "filed", "outcome": "Failed", "day": "2026-11-28", "text": "A b"}
 
 
@@ -33,7 +34,9 @@ class _App(cli.App):
 
 def test_a_run_that_is_shown_counts_as_seen_though_http_tells_the_time_in_whole_seconds() -> None:
     app = _App()
+
     cli.run_again(app, arguments.runs(["run-again", "--all", "--text", "x", "--yes", "--url", "http://a"], {}))
+
     assert datetime.fromisoformat(app.asked["before"]) > datetime(2026, 11, 30, 5, 42, 58, 400_000, tzinfo=UTC)
 
 
@@ -50,5 +53,6 @@ def test_a_filter_that_cannot_be_read_ends_the_command_with_2_before_the_app_is_
     capsys: pytest.CaptureFixture[str], verb: tuple[str, ...], wrong: tuple[str, ...], text: str
 ) -> None:
     assert cli.main([*verb, *wrong, "--url", "http://127.0.0.1:9"]) == 2
+
     printed = capsys.readouterr()
     assert (printed.out, text in printed.err) == ("", True)

@@ -67,6 +67,7 @@ def test_a_filter_that_cannot_be_read_is_refused_with_what_is_allowed(query: dic
 def test_a_flow_that_does_not_exist_is_refused_with_those_that_do() -> None:
     Filters(flow="Customers").require_flow(["customers"])
     Filters(flow="Export").require_flow([])
+
     with pytest.raises(InvalidRequest, match="Use one of: import, export, customers"):
         Filters(flow="vendors").require_flow(["customers"])
 

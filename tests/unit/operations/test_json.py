@@ -106,6 +106,7 @@ def test_a_client_that_has_the_newest_version_gets_304() -> None:
 
 def test_what_does_not_exist_or_cannot_be_seen_is_an_error_with_a_text() -> None:
     not_available = pages.not_available("no role", PageRequest(query={}, wants_json=True))
+
     assert pages.as_json(None, PLAIN).status == pages.run_page(None, PLAIN).status == 404
     assert (not_available.status, json.loads(not_available.body)) == (503, {"error": "no role"})
 
@@ -113,6 +114,8 @@ def test_what_does_not_exist_or_cannot_be_seen_is_an_error_with_a_text() -> None
 def test_json_of_a_run_has_nothing_that_a_newer_version_has_written_into_its_record() -> None:
     step = StepRecord(step=HOSTILE, state=State.FOUND, began=NOON, took_s=1.0, extra={"new": "x"})
     run = replace(hostile_run(), steps=(step,), extra={"new": "x"})
+
     shown = content_of(run_view.view_run(run, None))
+
     assert "extra" not in shown["steps"][0]["record"]
     assert "new" not in str(shown)

@@ -29,6 +29,7 @@ PAGES: dict[str, Callable[[PageRequest], PageResponse]] = {
 @pytest.mark.parametrize("name", PAGES)
 def test_what_comes_from_outside_stays_text(name: str) -> None:
     page = Elements(PAGES[name](PageRequest(query={"code": HOSTILE, "text": HOSTILE}, user=HOSTILE)).body)
+
     assert page.all("img") == []
     assert len(page.all("script")) == len(page.all("style")) == 1
     assert HOSTILE in page.text
@@ -86,6 +87,7 @@ def test_links_carry_the_key_on_if_the_page_was_asked_for_with_one_in_its_addres
 def test_the_key_is_in_no_link_to_others_and_not_in_what_the_page_asks_by_itself() -> None:
     view = run_view.view_run(hostile_run(), None)
     page = Elements(pages.run_page(view, PageRequest(query={"code": "the-key"})).body)
+
     (other,) = [each for each in page.all("a") if str(each["href"]).startswith("http")]
     assert "the-key" not in str(other["href"])
     assert str(other["rel"]).split() == ["noopener", "noreferrer"]
@@ -94,7 +96,9 @@ def test_the_key_is_in_no_link_to_others_and_not_in_what_the_page_asks_by_itself
 
 def test_the_next_page_keeps_the_filter_and_nothing_else_of_the_query() -> None:
     request = PageRequest(query={"company": "USMF", "behind": "old", "evil": "x"})
+
     page = Elements(pages.list_page(hostile_list(position="2026/11/02~x"), request).body)
+
     (older,) = [link for link in page.links() if "behind" in link]
     assert older == "/api/runs?behind=2026%2F11%2F02~x&company=USMF#lists"
 
@@ -138,7 +142,9 @@ def test_who_cancelled_a_run_is_said_on_its_page_and_in_the_list(outcome: str, l
 )
 def test_only_an_app_in_trouble_is_told_to_a_monitor_as_unwell(grade: health.Grade, status: int) -> None:
     found = hostile_health(grade)
+
     page, as_json = pages.health_page(found, PLAIN), pages.health_json(found)
+
     assert page.status == as_json.status == status
     assert json.loads(as_json.body)["grade"] == grade.value
 
@@ -146,12 +152,15 @@ def test_only_an_app_in_trouble_is_told_to_a_monitor_as_unwell(grade: health.Gra
 def test_problems_stand_at_the_top_of_the_health_page() -> None:
     grades = (health.Grade.OK, health.Grade.PROBLEM, health.Grade.WARNING, health.Grade.PROBLEM)
     shown = [health.Check(name=f"check {number}", grade=grade, message="") for number, grade in enumerate(grades)]
+
     page = pages.health_page(replace(hostile_health(), checks=tuple(shown)), PLAIN)
+
     assert re.findall(r"check \d", Elements(page.body).text) == ["check 1", "check 3", "check 2", "check 0"]
 
 
 def test_a_signed_in_user_is_shown_and_not_asked_for_a_name() -> None:
     known, unknown = (pages.list_page(hostile_list(), PageRequest(query={}, user=user)).body for user in ("anna", ""))
+
     assert "Signed in as anna" in known
     assert 'id="ask-by"' not in known
     assert "Signed in" not in unknown
@@ -188,6 +197,7 @@ def test_a_button_says_what_it_will_do_and_to_which_run() -> None:
 
 def test_the_page_of_a_damaged_record_says_what_is_wrong_and_offers_to_put_it_aside() -> None:
     page = Elements(pages.run_page(damaged_view(), PLAIN).body)
+
     (put_aside,) = [button for button in page.all("button") if button.get("data-act")]
     assert (put_aside["data-act"], json.loads(str(put_aside["data-target"]))) == ("put-aside", {"run": "1-2-3"})
     assert "cannot be read" in page.text
@@ -199,6 +209,7 @@ def test_the_page_of_a_damaged_record_says_what_is_wrong_and_offers_to_put_it_as
 )
 def test_an_action_is_answered_with_its_result(result: ActionResult | None, status: int) -> None:
     response = pages.action_result(result)
+
     assert response.status == status
     assert response.headers["Cache-Control"] == "no-store"
 

@@ -86,7 +86,9 @@ def test_what_was_refused_stays_in_a_step_that_was_counted() -> None:
 
 def test_a_run_after_another_waits_for_its_turn() -> None:
     ahead = RunAhead(address="1-2-3", run_id="ffffffffffff", file_name="USMF_First_001.zip")
+
     waits = run_view.view_run(a_run(), ahead).next
+
     assert waits is not None
     assert (waits.waits_for, waits.run_ahead, waits.next_check) == ("its turn", ahead, None)
 
@@ -94,7 +96,9 @@ def test_a_run_after_another_waits_for_its_turn() -> None:
 def test_a_run_whose_step_failed_waits_for_another_try_at_its_due_time() -> None:
     failed = a_step("claim", State.FOUND, error="throttled")
     run = a_run(steps=(failed,), attempts=3, due=NOON + 8 * SECOND)
+
     waits = run_view.view_run(run, None).next
+
     assert waits is not None
     assert waits.title == labels.STEP_TITLE["claim"]
     assert (waits.waits_for, waits.next_check) == ("another try; 3 have failed", NOON + 8 * SECOND)
@@ -102,11 +106,14 @@ def test_a_run_whose_step_failed_waits_for_another_try_at_its_due_time() -> None
 
 def test_a_run_that_has_ended_waits_for_nothing() -> None:
     over = a_run(state=State.FILED, ended=NOON + 90 * SECOND, outcome=Outcome.SUCCEEDED)
+
     view = run_view.view_run(over, None)
+
     assert (view.next, view.took) == (None, 90 * SECOND)
 
 
 @pytest.mark.parametrize("address", ["javascript:alert(1)", "data:text/html,x", "//elsewhere", "ftp://x", ""])
 def test_an_address_that_is_no_web_address_is_no_link(address: str) -> None:
     run = a_run(file=FileFacts(name="x.zip", web_url=address), summary_url=address, report_url=address)
+
     assert run_view.view_run(run, None).links == ()
