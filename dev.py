@@ -70,10 +70,10 @@ def up(arguments: list[str]) -> int:
 
 
 def test(arguments: list[str]) -> int:
-    """Run the tests; takes pytest's arguments (-k WORDS, -x, a file ...), --cov to measure what they cover."""
+    """Run the tests, without arguments a part of what takes long; takes pytest's (-k WORDS, a file, --quick, --cov ...)."""
     prepare(azurite=True)
     keep_bytecode()
-    return hand_over([*pytest_command(arguments), *arguments])
+    return hand_over([*pytest_command(arguments), *(arguments or ["--quick"])])
 
 
 def check(arguments: list[str]) -> int:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import settings
 
 from local_cloud.storage import Azurite
+from tests.quick_run import without_long_ones
 from tests.side_by_side import IS_WORKER, ByFile, turn_of
 
 # Every call is held against the reference; see tests/wire.
@@ -37,9 +38,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return ByFile(config, log)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let pytest make the quick run: see quick_run.py."""
+    parser.addoption("--quick", action="store_true", help="of what takes long take a part; CI takes all")
+
+
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Bring to the front what takes longest, so that nobody waits for it alone at the end."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Bring to the front what takes longest, and leave out what the quick run does not take."""
+    if config.getoption("quick"):
+        items[:], left_out = without_long_ones(items)
+        config.hook.pytest_deselected(items=left_out)
     if IS_WORKER:
         items.sort(key=turn_of)
 

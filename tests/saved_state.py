@@ -236,13 +236,11 @@ def saved_world(
     azurite_connection: str,
     monkeypatch: pytest.MonkeyPatch,
     *,
-    with_messages: bool = True,
     speed: Speed | None = None,
 ) -> Iterator[SavedWorld]:
     """Yield a world that goes on from a saved state, at the moment of its saving.
 
-    home: an empty folder. with_messages: False leaves the queues empty, but for the poison messages. speed: of the
-    executions that F&O accepts from now on.
+    home: an empty folder. speed: of the executions that F&O accepts from now on.
     """
     saved = SavedState(folder)
     with ExitStack() as stack:
@@ -275,8 +273,6 @@ def saved_world(
             client_state=saved.client_state,
         )
         messages = saved.messages(addresses)
-        if not with_messages:
-            messages = [each for each in messages if each.is_poison]
         stack.enter_context(_storage_filled(saved, world, addresses, messages))
         _remember_subscriptions(saved, world, addresses)
         host = Host(world, (each for each in messages if each.queue == WORK))  # the queues of older versions stay

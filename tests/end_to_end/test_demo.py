@@ -12,6 +12,7 @@ from tests.world import wait_for
 pytestmark = pytest.mark.timeout(GIVEN_UP_AFTER_S + 30)
 
 
+@pytest.mark.quick(cases=1)
 @pytest.mark.parametrize("shape", [DEFAULT, FLEX])
 def test_the_demo_exits_0_with_a_summary_that_all_is_well_as_its_last_line(demos: Demos, shape: str) -> None:
     demo = demos[shape].ended

@@ -65,6 +65,7 @@ def folders(cloud: LocalCloud) -> set[str]:
     return {each.name for each in cloud.folder.iterdir()} - set(FOLDERS)
 
 
+@pytest.mark.quick(cases=0)
 def test_a_live_run_keeps_the_contract_tells_what_held_and_leaves_nothing_in_onedrive(cloud: LocalCloud) -> None:
     ended = run(cloud, "--yes", "--json", "--company", "USMF")
 

@@ -119,6 +119,7 @@ def test_an_export_whose_moment_comes_while_no_host_runs_is_made_once_and_says_t
         assert len(stage.files("Output")) == 1
 
 
+@pytest.mark.quick(cases=0)
 def test_a_host_that_is_killed_after_it_has_opened_three_of_ten_exports_opens_the_others_and_none_twice(
     tmp_path: Path,
 ) -> None:

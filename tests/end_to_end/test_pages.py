@@ -167,6 +167,7 @@ def test_in_a_browser_the_list_shows_what_runs_then_what_waits_with_its_place_an
     assert re.fullmatch(r"waited [0-9.]+ s, ran [0-9.]+ s", took)
 
 
+@pytest.mark.quick(cases=0)
 def test_in_a_browser_what_was_refused_is_not_green_and_stands_open_in_the_steps(
     stage: Stage, browser: "Chrome"
 ) -> None:

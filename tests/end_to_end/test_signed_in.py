@@ -61,6 +61,7 @@ def test_as_an_app_registration_with_a_secret_the_app_imports_a_file(tmp_path: P
         _assert_nothing_secret_is_printed(stage, SECRET)
 
 
+@pytest.mark.quick(cases=0)
 def test_as_an_app_registration_with_a_certificate_the_app_imports_a_file(tmp_path: Path) -> None:
     with a_stage(tmp_path) as (stage, tenant):
         certificate = trustme.CA().issue_cert("app", key_type=trustme.KeyType.RSA)

@@ -22,6 +22,7 @@ def stage(request: pytest.FixtureRequest) -> Stage:
     return stage
 
 
+@pytest.mark.quick(cases=1)
 def test_the_app_subscribes_to_changes_by_itself_with_its_own_address(stage: Stage) -> None:
     (subscription,) = stage.onedrive.subscriptions
 
@@ -30,6 +31,7 @@ def test_the_app_subscribes_to_changes_by_itself_with_its_own_address(stage: Sta
     assert subscription.client_state == stage.settings["CLIENT_STATE"]
 
 
+@pytest.mark.quick(cases=1)
 def test_a_file_copied_into_input_is_claimed_within_seconds_imported_once_and_filed(stage: Stage) -> None:
     # The minute's timer is off on this stage: only a notification can have told of the file.
     stage.put("USMF_Notified_001.zip", build_package(entity="Notified", rows=(("A", "Alpha"), ("B", "Beta"))))
@@ -47,6 +49,7 @@ def test_a_file_copied_into_input_is_claimed_within_seconds_imported_once_and_fi
     assert any(delivery.status == 202 for delivery in stage.onedrive.deliveries)
 
 
+@pytest.mark.quick(cases=1)
 def test_an_export_that_is_due_lands_in_output_as_a_package_with_the_rows_of_fo(stage: Stage) -> None:
     rows = [("G1", "Group 1"), ("G2", "Group 2"), ("G3", "Grüne Gruppe")]
     stage.put("DEMF_Groups_001.zip", build_package(data_project="Asset-Groups", entity="Asset groups", rows=rows))
@@ -64,6 +67,7 @@ def test_an_export_that_is_due_lands_in_output_as_a_package_with_the_rows_of_fo(
     assert all(sorted(row) in exported for row in rows)  # other tests may have imported some as well
 
 
+@pytest.mark.quick(cases=1)
 def test_a_second_tick_while_an_export_is_running_starts_no_second_one(stage: Stage) -> None:
     stage.put("DEMF_Ticks_001.zip", build_package(data_project="Asset-Groups", entity="Asset groups"))
     stage.ended("DEMF_Ticks_001.zip")
@@ -86,6 +90,7 @@ def test_a_second_tick_while_an_export_is_running_starts_no_second_one(stage: St
     assert len(_exports(stage, before)) == 1
 
 
+@pytest.mark.quick(cases=1)
 def test_a_package_of_60_mb_travels_whole(stage: Stage, tmp_path: Path) -> None:
     size_bytes = 60 * 1024 * 1024
     content = build_package(entity="Huge", replace={"Documents/scan.bin": os.urandom(size_bytes)})

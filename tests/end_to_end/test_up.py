@@ -109,6 +109,7 @@ def test_a_file_copied_into_the_printed_folder_is_filed_and_ctrl_c_ends_everythi
             socket.create_connection((LOOPBACK, port), timeout=PATIENCE_S)
 
 
+@pytest.mark.quick(cases=0)
 def test_in_the_flex_shape_it_tells_which_scale_groups_have_instances_as_they_come_and_go(tmp_path: Path) -> None:
     flex = ("--free-ports", "--flex", "--idle-seconds", "2", "--wake-up-seconds", "0")
     with closing(Running(tmp_path / "home", *flex)) as up:

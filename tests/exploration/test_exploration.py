@@ -64,6 +64,7 @@ type Mutation = Callable[[pytest.MonkeyPatch], None]
 # As it is
 
 
+@pytest.mark.quick(cases=6)
 @pytest.mark.parametrize(
     ("scenario", "bound"),
     [
@@ -382,6 +383,7 @@ LONG = {
 }
 
 
+@pytest.mark.quick(cases=8)
 @pytest.mark.parametrize(
     ("mutate", "scenario", "bound", "broken"),
     [
@@ -446,6 +448,7 @@ def those_who_stumble_when_all_is_done(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(RunningState, "is_done", False)
 
 
+@pytest.mark.quick(cases=3)
 @pytest.mark.parametrize(
     ("leave_in", "scenario", "bound"),
     [

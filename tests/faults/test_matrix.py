@@ -12,6 +12,7 @@ EVERY = 97
 EVERY_SCENARIO = 29
 
 
+@pytest.mark.quick(cases=0)
 def test_a_proxys_page_in_place_of_a_package_is_never_delivered() -> None:
     with a_stage() as stage:
         (case,) = chosen(cases(stage), r"export: \d+ GET /temporary-file.*: garbage", 1)
@@ -29,6 +30,7 @@ def test_every_promise_holds_whichever_call_fails_in_whichever_way() -> None:
     assert [f"{verdict.case}: {verdict.broken}" for verdict in verdicts if verdict.broken] == []
 
 
+@pytest.mark.quick(cases=0)
 @pytest.mark.timeout(400)
 def test_every_promise_holds_however_long_something_is_refused_and_whichever_record_is_damaged() -> None:
     with a_stage() as stage:

@@ -49,6 +49,7 @@ def told(world: World) -> dict[str, str]:
     return {where: " ".join(text.split()) for where, text in texts.items()}
 
 
+@pytest.mark.quick(cases=1)
 @pytest.mark.parametrize("outcome", ["Failed", "PartiallySucceeded"])
 @pytest.mark.parametrize(
     ("message", "advice"),

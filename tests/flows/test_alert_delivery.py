@@ -250,6 +250,7 @@ def test_a_failed_run_whose_alert_could_not_be_kept_ends_later_and_is_told(
 # Open, and over
 
 
+@pytest.mark.quick(cases=0)
 def test_open_trouble_is_reminded_of_each_day_and_its_end_is_told_once(world: World, receivers: Receivers) -> None:
     lane = into_trouble(world)
     for _ in range(3 * 12):
@@ -268,6 +269,7 @@ def test_open_trouble_is_reminded_of_each_day_and_its_end_is_told_once(world: Wo
     assert kept(world) == []
 
 
+@pytest.mark.quick(cases=1)
 @pytest.mark.parametrize(("hours", "reminders"), [("0", 0), ("6", 3)])
 def test_how_often_is_reminded_is_a_setting(
     make_told: MakeTold, receivers: Receivers, hours: str, reminders: int
@@ -356,6 +358,7 @@ def test_a_storm_becomes_one_digest_and_what_comes_later_waits_for_the_next(worl
     assert kept(world) == []
 
 
+@pytest.mark.quick(cases=0)
 def test_trouble_that_trickles_makes_no_more_than_five_messages_in_a_quarter_of_an_hour(
     world: World, receivers: Receivers
 ) -> None:
@@ -383,6 +386,7 @@ def test_a_few_alerts_at_once_are_told_one_by_one_oldest_first(world: World, rec
     assert len(receivers.deliveries) == 3
 
 
+@pytest.mark.quick(cases=2)
 @pytest.mark.parametrize(
     "do",
     [faults.status(503), faults.status(404), faults.status(429), faults.lost_after(), faults.reset_before()],

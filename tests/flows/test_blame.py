@@ -86,6 +86,7 @@ TROUBLES: Final = {
 }
 
 
+@pytest.mark.quick(cases=3)
 @pytest.mark.parametrize("trouble", TROUBLES.values(), ids=list(TROUBLES))
 def test_no_file_fails_a_person_is_told_what_to_do_and_all_goes_on_when_it_is_cured(
     make_world: MakeWorld, trouble: Trouble
@@ -131,6 +132,7 @@ def test_a_report_that_finds_no_space_in_the_library_waits_for_it(make_world: Ma
     assert world.files("Error") == ["USMF_1.zip", "USMF_1.zip.report.txt"]
 
 
+@pytest.mark.quick(cases=2)
 @pytest.mark.parametrize("refused", [False, True], ids=["it can be moved", "its move is refused"])
 @pytest.mark.parametrize("kind", ["malware", "empty"])
 def test_a_file_with_malware_or_without_content_goes_to_error_and_is_set_aside_only_if_that_is_refused(

@@ -44,6 +44,7 @@ def ended(world: World, name: str) -> Run:
     return run
 
 
+@pytest.mark.quick(cases=2)
 @pytest.mark.parametrize("state", [State.FOUND, State.CLAIMED, State.SUBMITTING, State.EXECUTING, State.FINISHED])
 def test_an_import_that_is_cancelled_in_any_state_ends_and_the_next_file_goes_on(
     make_world: MakeWorld, state: State
@@ -88,6 +89,7 @@ def test_a_cancel_while_the_request_is_on_its_way_fences_the_package_before_the_
     assert world.imports() == []
 
 
+@pytest.mark.quick(cases=2)
 @pytest.mark.parametrize("state", [State.PLANNED, State.SUBMITTING, State.EXECUTING, State.READY])
 def test_an_export_that_is_cancelled_in_any_state_is_over_at_once(make_world: MakeWorld, state: State) -> None:
     world = make_world(settings=EXPORT, speed=Speed(seconds_per_execution=30.0))

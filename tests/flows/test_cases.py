@@ -58,6 +58,7 @@ def told(world: World) -> list[str]:
     return [mail.content for mail in world.mails()]
 
 
+@pytest.mark.quick(cases=1)
 @pytest.mark.parametrize(
     "answer",
     [
@@ -132,6 +133,7 @@ def never_show_the_status(world: World, *, nor_details: bool) -> None:
         world.faults.add(fno_fault("DataManagementExecutionJobDetails", empty, times=None))
 
 
+@pytest.mark.quick(cases=1)
 @pytest.mark.parametrize(
     ("rows", "outcome"),
     [
@@ -157,6 +159,7 @@ def test_status_never_known_is_settled_by_what_the_details_tell(
     assert world.calls("ImportFromPackage") == 1
 
 
+@pytest.mark.quick(cases=0)
 def test_status_never_known_nor_details_is_told_in_its_own_words_soon_and_never_sent_again(
     make_world: MakeWorld,
 ) -> None:
@@ -178,6 +181,7 @@ def test_status_never_known_nor_details_is_told_in_its_own_words_soon_and_never_
     assert len(world.all_open_runs()) == 1
 
 
+@pytest.mark.quick(cases=0)
 def test_a_status_that_is_not_known_while_the_execution_runs_for_long_is_no_end(make_world: MakeWorld) -> None:
     world = make_world(settings=IN_ONE_LANE, speed=Speed(seconds_per_execution=3600.0))
     never_show_the_status(world, nor_details=False)

@@ -52,6 +52,7 @@ TROUBLES: Final = {
 }
 
 
+@pytest.mark.quick(cases=3)
 @pytest.mark.parametrize(("state", "fault"), TROUBLES.values(), ids=list(TROUBLES))
 def test_the_lane_stops_tells_once_moves_no_file_and_goes_on_by_itself_when_mended(
     make_world: MakeWorld, caplog: pytest.LogCaptureFixture, state: State, fault: Fault
@@ -99,6 +100,7 @@ EXPORT_TROUBLES: Final = {
 }
 
 
+@pytest.mark.quick(cases=1)
 @pytest.mark.parametrize("fault", EXPORT_TROUBLES.values(), ids=list(EXPORT_TROUBLES))
 def test_an_export_waits_tells_once_and_is_delivered_once_when_mended(
     make_world: MakeWorld, caplog: pytest.LogCaptureFixture, fault: Fault

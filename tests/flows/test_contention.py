@@ -43,6 +43,7 @@ def end_in_contention(world: World, *details: dict[str, Any], words: str = DEADL
     world.faults.add(fno_fault("DataManagementExecutionJobDetails", told, times=times))
 
 
+@pytest.mark.quick(cases=0)
 def test_a_project_that_is_busy_for_hours_is_asked_for_every_minute(make_world: MakeWorld) -> None:
     world = make_world(settings=IN_ONE_LANE, behaviour=Behaviour(refuse_starts=DEADLOCK))
     lane = begin(world)
@@ -86,6 +87,7 @@ MAY_HAVE_CHANGED: dict[str, tuple[list[dict[str, Any]], str, list[str]]] = {
 }
 
 
+@pytest.mark.quick(cases=4)
 @pytest.mark.parametrize(("details", "words", "entities"), MAY_HAVE_CHANGED.values(), ids=list(MAY_HAVE_CHANGED))
 def test_one_that_may_have_changed_anything_goes_to_error_with_a_rerun_offered(
     make_world: MakeWorld, details: list[dict[str, Any]], words: str, entities: list[str]

@@ -87,6 +87,7 @@ def minutes_go_by(world: World, minutes: int) -> None:
         do_duties(world.services)
 
 
+@pytest.mark.quick(cases=2)
 @pytest.mark.parametrize("how", HOW)
 def test_it_is_reported_and_shown_and_other_lanes_pages_health_and_the_timer_go_on(
     make_world: MakeWorld, how: str
@@ -106,6 +107,7 @@ def test_it_is_reported_and_shown_and_other_lanes_pages_health_and_the_timer_go_
     assert any("damaged" in check.message or "damaged" in check.name for check in found.checks)
 
 
+@pytest.mark.quick(cases=0)
 def test_a_person_may_put_it_aside_and_nothing_is_deleted(make_world: MakeWorld) -> None:
     world = make_world(settings=TWO_FLOWS)
     place = a_damaged_one(world, "broken JSON", State.EXECUTING)

@@ -138,6 +138,7 @@ def test_error_keys_that_fo_never_writes_are_named_as_missing_in_the_report(make
 # Data projects in use
 
 
+@pytest.mark.quick(cases=0)
 def test_a_project_that_a_dead_execution_blocks_is_told_once_and_goes_on_when_a_person_ends_it(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -297,6 +298,7 @@ def _at_the_submit(world: World, *, handled: bool) -> None:
 DOWN: Final = faults.status(503, {"Retry-After": "120"})
 
 
+@pytest.mark.quick(cases=2)
 @pytest.mark.parametrize("breaks", BEGINS.values(), ids=list(BEGINS))
 def test_an_hour_of_maintenance_fails_no_file_is_told_once_and_is_made_up_for_by_itself(
     make_world: MakeWorld, breaks: Callable[[World], None]

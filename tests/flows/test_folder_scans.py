@@ -159,6 +159,7 @@ FAILURES: Final[dict[str, Callable[[World], None]]] = {
 }
 
 
+@pytest.mark.quick(cases=4)
 @pytest.mark.parametrize("fail", FAILURES.values(), ids=list(FAILURES))
 def test_a_folder_is_told_whatever_keeps_it_from_being_scanned_namely(
     told: World, receivers: Receivers, fail: Callable[[World], None]
@@ -197,6 +198,7 @@ def test_each_folder_has_an_alert_of_its_own_for_its_own_people_and_the_others_g
     assert [check.name for check in folder_checks(world)] == ["Input folder /Customers/Input, customers"]
 
 
+@pytest.mark.quick(cases=0)
 def test_a_scan_that_fails_now_and_then_is_told_to_nobody(told: World, receivers: Receivers) -> None:
     for _ in range(10):
         lock(told)
@@ -271,6 +273,7 @@ NOTES: Final[dict[str, bytes]] = {
 }
 
 
+@pytest.mark.quick(cases=2)
 @pytest.mark.parametrize("note", NOTES.values(), ids=list(NOTES))
 def test_a_note_of_another_kind_is_written_anew_and_breaks_nothing(
     told: World, receivers: Receivers, note: bytes
@@ -286,6 +289,7 @@ def test_a_note_of_another_kind_is_written_anew_and_breaks_nothing(
     assert words(receivers) == [NotificationKind.NEW]
 
 
+@pytest.mark.quick(cases=0)
 def test_a_note_that_is_damaged_while_a_folder_fails_does_not_say_that_it_is_over(
     told: World, receivers: Receivers
 ) -> None:

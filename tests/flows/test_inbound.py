@@ -242,6 +242,7 @@ LOST = {
 }
 
 
+@pytest.mark.quick(cases=4)
 @pytest.mark.parametrize("fault", LOST.values(), ids=list(LOST))
 def test_a_package_is_imported_exactly_once_when(world: World, fault: Fault) -> None:
     world.put("USMF_Customers_001.zip")

@@ -171,6 +171,7 @@ def test_without_download_addresses_packages_are_imported_by_their_content(make_
 CHECK_IN_FAILS_ONCE: Final = (faults.status(503), faults.lost_after(), faults.reset_before(), faults.garbage())
 
 
+@pytest.mark.quick(cases=2)
 @pytest.mark.parametrize("fault", [None, *CHECK_IN_FAILS_ONCE])
 def test_an_export_into_a_library_with_check_out_is_seen_by_others(
     make_world: MakeWorld, fault: faults.Action | None
@@ -200,6 +201,7 @@ def test_a_failed_file_and_its_report_in_a_library_with_check_out_are_seen_by_ot
     assert set(publication(world, "Error").values()) == {"published"}
 
 
+@pytest.mark.quick(cases=0)
 def test_an_export_that_a_library_does_not_check_in_is_told_and_goes_on_by_itself(make_world: MakeWorld) -> None:
     world = prepared(make_world(settings=EXPORTS, knobs=Knobs(requires_check_out=True)))
     body = {"error": {"code": "invalidRequest", "message": "You must fill out all required properties."}}
@@ -218,6 +220,7 @@ def test_an_export_that_a_library_does_not_check_in_is_told_and_goes_on_by_itsel
     assert publication(world, "Output") == {name: "published"}
 
 
+@pytest.mark.quick(cases=2)
 @pytest.mark.parametrize("status", [400, 403, 404, 500, 501])
 def test_a_drive_that_never_tells_what_is_checked_out_holds_neither_imports_nor_exports_up(
     make_world: MakeWorld, status: int
@@ -242,6 +245,7 @@ def test_a_drive_that_never_tells_what_is_checked_out_holds_neither_imports_nor_
     assert faulted(world)
 
 
+@pytest.mark.quick(cases=2)
 @pytest.mark.parametrize("status", [400, 404, 409, 423, 500, 503])
 def test_a_check_in_that_fails_for_ever_holds_no_import_up(make_world: MakeWorld, status: int) -> None:
     world = make_world(settings={**ALERTS, "IMPORT_STRICT_ORDER": "true"}, knobs=Knobs(requires_check_out=True))

@@ -29,6 +29,7 @@ def locked(*names: str) -> Knobs:
     return Knobs(locked=dict.fromkeys(names, "resourceLocked"))
 
 
+@pytest.mark.quick(cases=0)
 def test_a_file_that_is_locked_for_hours_is_told_once_and_then_as_often_as_reminders_are_due(
     make_world: MakeWorld,
 ) -> None:
@@ -77,6 +78,7 @@ def delivered_in_time(world: World, until: timedelta, *, most: int) -> int:
         take()
 
 
+@pytest.mark.quick(cases=1)
 @pytest.mark.parametrize("files", [1, 8])
 def test_wake_ups_do_not_multiply_while_files_are_set_aside(make_world: MakeWorld, files: int) -> None:
     names = [f"USMF_{number:02}.zip" for number in range(files)]

@@ -145,6 +145,7 @@ BADLY_DELIVERED: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 
 
+@pytest.mark.quick(cases=2)
 @pytest.mark.parametrize("how", BADLY_DELIVERED)
 def test_every_package_is_imported_once_and_in_order_although_messages_come(make_world: MakeWorld, how: str) -> None:
     world = make_world(settings={"INTEGRATIONS": TWO_LANES}, speed=Speed(seconds_per_execution=2.0))
@@ -177,6 +178,7 @@ HELD_IN: Final[Mapping[str, tuple[State, Fault | None]]] = {
 }
 
 
+@pytest.mark.quick(cases=2)
 @pytest.mark.parametrize("where", HELD_IN)
 def test_a_queue_that_is_emptied_by_hand_costs_minutes_and_no_file_in(make_world: MakeWorld, where: str) -> None:
     state, fault = HELD_IN[where]

@@ -61,6 +61,7 @@ def finish_all(world: World, *settings: dict[str, str]) -> None:
             let_pass(world, lane, timedelta(minutes=2))
 
 
+@pytest.mark.quick(cases=2)
 @pytest.mark.parametrize("changed", CHANGED.values(), ids=list(CHANGED))
 @pytest.mark.parametrize("newer_goes_first", [True, False])
 def test_two_scans_with_different_settings_import_a_file_once(
@@ -101,6 +102,7 @@ def test_a_file_that_is_renamed_and_touched_between_two_scans_is_imported_once(m
     assert [run.reason for run in world.ended_runs() if TAKEN_OUT in run.reason] == []
 
 
+@pytest.mark.quick(cases=3)
 @pytest.mark.parametrize("executing_s", [10.0, 600.0], ids=["it has ended", "it is with F&O"])
 @pytest.mark.parametrize(
     ("place", "another_lane"),

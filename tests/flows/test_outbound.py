@@ -164,6 +164,7 @@ LOST = {
 }
 
 
+@pytest.mark.quick(cases=5)
 @pytest.mark.parametrize("fault", LOST.values(), ids=list(LOST))
 def test_an_export_is_delivered_exactly_once_with_all_its_changes_when(exporting: World, fault: Fault) -> None:
     exporting.faults.add(fault)
@@ -335,6 +336,7 @@ CHUNKS = {
 }
 
 
+@pytest.mark.quick(cases=2)
 @pytest.mark.parametrize("fault", CHUNKS.values(), ids=list(CHUNKS))
 def test_a_large_export_arrives_whole_when(large: World, fault: Fault) -> None:
     large.faults.add(fault)

@@ -37,6 +37,7 @@ def make_small(monkeypatch: pytest.MonkeyPatch, make_world: MakeWorld) -> MakeWo
     return make_world
 
 
+@pytest.mark.quick(cases=2)
 @pytest.mark.parametrize("nth", [2, 3], ids=["while it is looked into", "half-way"])
 @pytest.mark.parametrize("do", [faults.cut_body(), faults.status(401)], ids=["breaks off", "expires"])
 def test_a_package_is_imported_once_and_whole_when_its_download(

@@ -4,6 +4,8 @@ import json
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Behaviour, Speed
@@ -96,6 +98,7 @@ def test_two_flows_whose_packages_are_of_one_project_never_overlap(make_world: M
     assert reservation(world) is None
 
 
+@pytest.mark.quick(cases=0)
 def test_an_export_that_waits_goes_before_imports_that_were_opened_later(make_world: MakeWorld) -> None:
     world = make_world(settings=TWO_LANES, speed=Speed(seconds_per_execution=120.0))
     world.put("USMF_1.zip")
@@ -123,6 +126,7 @@ def test_an_export_that_waits_goes_before_imports_that_were_opened_later(make_wo
 STUCK_SOON = {**TWO_LANES, "IMPORT_STUCK_AFTER_MINUTES": "20"}
 
 
+@pytest.mark.quick(cases=0)
 def test_a_wait_for_a_run_that_is_under_way_is_no_alarm_however_long_it_is(make_world: MakeWorld) -> None:
     """That run tells by itself that F&O has been working on it for long."""
     world = make_world(settings=STUCK_SOON, speed=Speed(seconds_per_execution=4 * 3600.0))
@@ -138,6 +142,7 @@ def test_a_wait_for_a_run_that_is_under_way_is_no_alarm_however_long_it_is(make_
     assert "has been working on execution" in mail.content
 
 
+@pytest.mark.quick(cases=0)
 def test_a_wait_for_what_a_cancelled_run_left_over_is_reported_beyond_the_stuck_limit(make_world: MakeWorld) -> None:
     world = make_world(settings=STUCK_SOON, speed=Speed(seconds_per_execution=4 * 3600.0))
     execute_first(world)
@@ -231,6 +236,7 @@ def test_one_that_f_and_o_does_not_know_five_times_after_the_grace_time_is_freed
     assert asked >= 5 + 2  # five answers, after the grace time of three minutes
 
 
+@pytest.mark.quick(cases=0)
 def test_status_unknown_never_frees_the_project(make_world: MakeWorld) -> None:
     world = make_world(settings=TWO_LANES, speed=SLOW, behaviour=Behaviour(outcome="Unknown"))
     cancelled_while_executing(world)
@@ -260,6 +266,7 @@ def test_a_person_may_free_it_with_a_second_action_that_warns(make_world: MakeWo
     assert world.calls("ImportFromPackage") > 1  # F&O itself says that the project is in use
 
 
+@pytest.mark.quick(cases=0)
 def test_an_open_run_of_an_older_version_that_may_have_submitted_counts_as_holder(make_world: MakeWorld) -> None:
     world = make_world(settings=TWO_LANES, speed=SLOW)
     world.put("USMF_1.zip")

@@ -175,6 +175,7 @@ def cut_off(world: World, *, at: int) -> None:
             world.start_exports()
 
 
+@pytest.mark.quick(cases=1)
 @pytest.mark.parametrize("have_ended", [False, True])
 def test_a_tick_that_was_cut_off_is_ended_by_the_next_one_and_no_export_is_made_twice(
     hourly: MakeWorld, *, have_ended: bool

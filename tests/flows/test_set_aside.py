@@ -56,6 +56,7 @@ def test_it_is_reported_once_with_the_items_own_words_and_over_when_it_goes_on(m
     assert [mail.subject for mail in world.onedrive.mails if mail.subject.startswith("Resolved: ")] != []
 
 
+@pytest.mark.quick(cases=0)
 def test_who_was_taken_up_after_later_files_says_so_in_record_report_and_alert(make_world: MakeWorld) -> None:
     world = make_world(settings=IN_ONE_LANE, knobs=Knobs(locked={"USMF_1.zip": "resourceLocked"}))
     seen_in_turn(world, "USMF_1.zip", "USMF_2.zip", "USMF_3.zip")
@@ -77,6 +78,7 @@ def test_who_was_taken_up_after_later_files_says_so_in_record_report_and_alert(m
     assert "USMF_3.zip" in over.content
 
 
+@pytest.mark.quick(cases=1)
 @pytest.mark.parametrize(
     "refusing", [Knobs(locked={"USMF_1.zip": "resourceLocked"}), Knobs(held=["USMF_1.zip", "USMF_2.zip"])]
 )
@@ -100,6 +102,7 @@ def test_with_strict_order_the_lane_stops_instead_and_a_person_hears_of_it(
     assert world.files("Success") == ["USMF_1.zip", "USMF_2.zip"]
 
 
+@pytest.mark.quick(cases=0)
 def test_a_file_that_stays_empty_is_passed_and_goes_to_error_in_the_end(make_world: MakeWorld) -> None:
     world = make_world(settings=IN_ONE_LANE)
     seen_in_turn(world, "USMF_1.zip", "USMF_2.zip")
@@ -113,6 +116,7 @@ def test_a_file_that_stays_empty_is_passed_and_goes_to_error_in_the_end(make_wor
     assert "USMF_1.zip" in world.files("Error")
 
 
+@pytest.mark.quick(cases=0)
 def test_a_lane_whose_only_run_is_set_aside_is_not_asked_for_more_than_every_few_minutes(
     make_world: MakeWorld,
 ) -> None:

@@ -3,6 +3,8 @@
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from local_cloud.cloud import ROOT
 from local_cloud.finance_operations.knobs import Speed
 from local_cloud.functions_host.settings import AppSettings, read_host_json
@@ -104,6 +106,7 @@ def test_the_next_execution_of_a_lane_is_seen_to_end_at_once_if_it_takes_as_long
         assert 0 <= seconds_late(world) <= at_most_s
 
 
+@pytest.mark.quick(cases=0)
 def test_an_execution_that_ends_much_sooner_than_the_last_is_seen_to_end_a_quarter_late_at_most(
     make_world: MakeWorld,
 ) -> None:

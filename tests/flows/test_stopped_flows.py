@@ -4,6 +4,8 @@ import json
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from operations import list_view, run_view
@@ -61,6 +63,7 @@ def run_of(world: World, name: str) -> Run:
     return next(run for run in world.all_open_runs() if run.file.name == name)
 
 
+@pytest.mark.quick(cases=0)
 def test_once_a_good_file_got_through_files_that_are_really_on_hold_do_not_stop_their_flow_again(
     make_world: MakeWorld,
 ) -> None:
@@ -95,6 +98,7 @@ def test_a_file_that_is_taken_out_of_input_does_not_count_as_one_that_got_throug
     assert [mail for mail in world.onedrive.mails if mail.subject.startswith("Resolved: ")] == []
 
 
+@pytest.mark.quick(cases=0)
 def test_in_other_trouble_a_stopped_flow_still_tries_with_one_file_every_few_minutes(make_world: MakeWorld) -> None:
     world = make_world(settings=IN_ONE_LANE)
     names = [f"USMF_{number}.zip" for number in range(1, 7)]
@@ -112,6 +116,7 @@ def test_in_other_trouble_a_stopped_flow_still_tries_with_one_file_every_few_min
     assert world.files("Success") == names
 
 
+@pytest.mark.quick(cases=0)
 def test_a_stopped_flow_whose_trouble_changes_is_told_once_and_not_file_by_file(make_world: MakeWorld) -> None:
     world = make_world(settings=IN_ONE_LANE)
     names = [f"USMF_{number}.zip" for number in range(1, 7)]

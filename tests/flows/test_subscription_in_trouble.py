@@ -81,6 +81,7 @@ TROUBLES: Final[dict[str, Callable[[World, Receiver], None]]] = {
 }
 
 
+@pytest.mark.quick(cases=3)
 @pytest.mark.parametrize("trouble", TROUBLES.values(), ids=list(TROUBLES))
 def test_a_file_is_imported_once_within_a_minutes_look_when(
     make_notified: MakeNotified, receiver: Receiver, trouble: Callable[[World, Receiver], None]

@@ -30,6 +30,7 @@ NAMES: Final = {
 }
 
 
+@pytest.mark.quick(cases=1)
 @pytest.mark.parametrize("name", NAMES.values(), ids=list(NAMES))
 def test_a_file_is_filed_whatever_f_and_o_names_its_execution(make_world: MakeWorld, name: str) -> None:
     world = make_world(behaviour=Behaviour(names_executions=name))
@@ -82,6 +83,7 @@ SECRETS: Final = (
 )
 
 
+@pytest.mark.quick(cases=2)
 @pytest.mark.parametrize("quoted", SECRETS, ids=range(len(SECRETS)))
 def test_a_secret_in_a_row_error_is_in_no_record_page_alert_or_report(make_told: MakeTold, quoted: str) -> None:
     world = make_told()

@@ -103,6 +103,7 @@ def done(world: World, receivers: Receivers) -> set[Duty]:
     return {duty for duty, is_done in signs.items() if is_done}
 
 
+@pytest.mark.quick(cases=2)
 @pytest.mark.parametrize("duty", DUTIES)
 def test_a_bug_in_one_duty_leaves_the_others_done_and_is_told_and_the_invocation_fails(
     make_notified: MakeNotified,
@@ -129,6 +130,7 @@ def test_a_bug_in_one_duty_leaves_the_others_done_and_is_told_and_the_invocation
     assert check.grade is Grade.PROBLEM
 
 
+@pytest.mark.quick(cases=2)
 @pytest.mark.parametrize("duty", DUTIES)
 @pytest.mark.usefixtures("five_times_faster")
 def test_a_duty_that_hangs_leaves_the_others_done_and_is_told_and_not_begun_again_until_it_ends(
@@ -236,6 +238,7 @@ def test_what_only_a_person_can_mend_is_told_once_however_often_the_timer_meets_
 # Within a duty
 
 
+@pytest.mark.quick(cases=0)
 @pytest.mark.usefixtures("five_times_faster")
 def test_a_drive_that_hangs_keeps_no_other_drive_from_its_subscription_and_its_scan(
     make_notified: MakeNotified,
@@ -349,6 +352,7 @@ def test_a_damaged_note_of_what_was_told_is_written_anew(
 # Time
 
 
+@pytest.mark.quick(cases=0)
 @pytest.mark.usefixtures("five_times_faster")
 def test_a_tick_with_50_flows_ends_in_time_while_graph_hangs_and_all_else_is_done(
     make_told: MakeTold, receivers: Receivers

@@ -141,6 +141,7 @@ def test_a_file_that_is_gone_is_let_go_after_five_answers(make_world: MakeWorld)
 # Executions
 
 
+@pytest.mark.quick(cases=0)
 def test_an_execution_id_that_f_and_o_may_still_show_is_never_dropped(make_world: MakeWorld) -> None:
     world = make_world(settings=IN_ONE_LANE)
     world.faults.add(fno_fault("ImportFromPackage", faults.status(500), times=1))
@@ -158,6 +159,7 @@ def test_an_execution_id_that_f_and_o_may_still_show_is_never_dropped(make_world
     assert sum(each.never_began for each in run.submissions) == execution.REFUSED_KEPT
 
 
+@pytest.mark.quick(cases=0)
 def test_an_execution_of_unknown_status_is_never_sent_again(make_world: MakeWorld) -> None:
     unknown = Behaviour(outcome="Unknown")
     world = make_world(settings=IN_ONE_LANE, behaviour=unknown, speed=Speed(seconds_per_execution=3600.0))

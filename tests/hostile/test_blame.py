@@ -159,6 +159,7 @@ def shown(value: object) -> str:
     return value.title if isinstance(value, AnswerTable) else str(value)[:40]
 
 
+@pytest.mark.quick(cases=30)
 @pytest.mark.parametrize(("table", "name"), ENTRIES, ids=shown)
 def test_an_answer_that_is_not_about_the_file_fails_no_file(
     table: AnswerTable[Any], name: str, clients: Clients

@@ -70,6 +70,7 @@ GOES_ON: AnswerTable[tuple[str, Action]] = AnswerTable(
 )
 
 
+@pytest.mark.quick(cases=3)
 @pytest.mark.parametrize("name", GOES_ON)
 def test_the_file_is_imported_once_all_the_same_when(name: str, world: World) -> None:
     action, do = GOES_ON[name]

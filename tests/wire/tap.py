@@ -319,7 +319,7 @@ def pytest_testnodedown(node: Any, error: object) -> None:
 
 def _runs_all_tests(config: pytest.Config) -> bool:
     """Whether every test of the default run has been run."""
-    is_part = any(config.getoption(name, None) for name in ("keyword", "deselect", "lf", "collectonly"))
+    is_part = any(config.getoption(name, None) for name in ("keyword", "deselect", "lf", "collectonly", "quick"))
     is_part |= config.getoption("markexpr") not in ("", DEFAULT_RUN)
     return config.args_source is pytest.Config.ArgsSource.TESTPATHS and not is_part
 

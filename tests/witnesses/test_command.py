@@ -94,6 +94,7 @@ def test_a_client_that_npm_cannot_install_is_told_as_such(
     ]
 
 
+@pytest.mark.quick(cases=0)
 def test_a_client_whose_own_environment_cannot_be_made_is_told_as_such(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

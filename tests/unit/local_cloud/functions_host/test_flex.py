@@ -172,6 +172,7 @@ def test_functions_of_different_groups_run_in_different_processes(scenes: Scenes
         assert len({scene.get("who"), works, yearly}) == 3
 
 
+@pytest.mark.quick(cases=0)
 def test_a_wake_up_takes_as_long_as_it_is_told_to(scenes: Scenes) -> None:
     with scenes.start("--flex", "--wake-up-seconds", "4") as scene:
         began = time.monotonic()
@@ -182,6 +183,7 @@ def test_a_wake_up_takes_as_long_as_it_is_told_to(scenes: Scenes) -> None:
         assert time.monotonic() - began < 4
 
 
+@pytest.mark.quick(cases=0)
 def test_an_instance_that_is_always_ready_is_there_from_the_start_and_stays(scenes: Scenes) -> None:
     with scenes.start(*SHORT, "--always-ready", "http=1") as scene:
         eventually(lambda: scene.instances("http"))
@@ -262,6 +264,7 @@ def test_a_killed_instance_is_replaced_and_its_message_comes_back(scenes: Scenes
     assert (lost["instance"], lost["ok"]) == ("work-1", False)
 
 
+@pytest.mark.quick(cases=0)
 def test_an_idle_instance_that_is_killed_is_replaced_too(scenes: Scenes) -> None:
     with scenes.start(*STAYS) as scene:
         pid = int(scene.get("who"))
@@ -283,6 +286,7 @@ def test_a_request_whose_instance_is_killed_is_answered_with_502(scenes: Scenes)
         assert answer.result(PATIENCE_S).status_code == 502
 
 
+@pytest.mark.quick(cases=0)
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals to send to another process")
 def test_an_instance_that_is_asked_to_end_finishes_what_it_does_while_another_takes_what_comes(scenes: Scenes) -> None:
     # The wake-up of the other gives the first one time to end too early.
@@ -301,6 +305,7 @@ def test_an_instance_that_is_asked_to_end_finishes_what_it_does_while_another_ta
     assert all(line["ok"] for line in scene.journal("http") if line["event"] == "invocation")
 
 
+@pytest.mark.quick(cases=0)
 def test_a_timer_has_an_instance_for_its_tick_and_none_in_between(scenes: Scenes) -> None:
     lead = ("--timer-lead-seconds", "5")
     with scenes.start(*SHORT, *lead, OFTEN="*/15 * * * * *") as scene:
@@ -330,6 +335,7 @@ def test_a_tick_that_was_missed_runs_late_once_an_instance_is_started(scenes: Sc
         scene.host.has_printed(r"yearly in \d+, past due: True")
 
 
+@pytest.mark.quick(cases=0)
 def test_of_several_instances_of_a_timer_one_fires(scenes: Scenes) -> None:
     with scenes.start(*STAYS, "--always-ready", "often=2", OFTEN="* * * * * *") as scene:
         eventually(lambda: len(scene.instances("often")) == 2)
@@ -368,6 +374,7 @@ def test_an_app_that_cannot_be_used_ends_the_host_with_the_reason(tmp_path: Path
         assert "No module named 'not_installed'" in host.output
 
 
+@pytest.mark.quick(cases=0)
 @pytest.mark.skipif(sys.platform == "win32", reason="there a job ends them, which only our own processes have")
 def test_instances_end_with_a_host_that_is_killed(scenes: Scenes) -> None:
     folder = write_app(scenes.folder / "app", APP, host_json=QUICK, values=scenes.settings)

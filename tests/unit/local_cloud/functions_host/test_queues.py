@@ -200,6 +200,7 @@ def test_a_poison_queue_has_no_poison_queue_and_its_failed_messages_stay_invisib
     asyncio.run(scenario())
 
 
+@pytest.mark.quick(cases=0)
 def test_the_lease_is_renewed_for_as_long_as_the_function_works(azurite_connection: str) -> None:
     async def scenario() -> None:
         async with bench(azurite_connection, b64("slow")) as at:
