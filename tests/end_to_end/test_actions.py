@@ -387,6 +387,7 @@ def test_in_a_browser_a_failed_run_is_run_again_and_the_new_run_is_seen_to_succe
     assert browser.find_elements("css selector", "[data-act]") == []
 
 
+@pytest.mark.quick(cases=0)
 def test_in_a_browser_the_list_shows_what_is_under_way_what_waits_and_what_is_paused(
     stage: Stage, browser: "Chrome", take_picture: TakePicture
 ) -> None:

@@ -31,6 +31,7 @@ def test_the_demo_exits_0_with_a_summary_that_all_is_well_as_its_last_line(demos
     assert export["rows_in_export"] == export["rows_in_fo"] > 0
 
 
+@pytest.mark.quick(cases=0)
 def test_the_demo_in_the_flex_shape_tells_which_groups_have_instances(demos: Demos) -> None:
     told = [event["text"] for event in demos[FLEX].ended.events if event["event"] == "instances"]
 

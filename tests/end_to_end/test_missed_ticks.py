@@ -97,6 +97,7 @@ def ended(stage: Stage) -> set[str]:
     return {record["integration"] for record in stage.runs() if record["ended"]}
 
 
+@pytest.mark.quick(cases=0)
 def test_an_export_whose_moment_comes_while_no_host_runs_is_made_once_and_says_that_it_is_late(tmp_path: Path) -> None:
     with exporting(tmp_path, 1) as stage:
         moment = start_before_the_moment(stage)

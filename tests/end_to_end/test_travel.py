@@ -67,7 +67,7 @@ def test_an_export_that_is_due_lands_in_output_as_a_package_with_the_rows_of_fo(
     assert all(sorted(row) in exported for row in rows)  # other tests may have imported some as well
 
 
-@pytest.mark.quick(cases=1)
+@pytest.mark.quick(cases=0)
 def test_a_second_tick_while_an_export_is_running_starts_no_second_one(stage: Stage) -> None:
     stage.put("DEMF_Ticks_001.zip", build_package(data_project="Asset-Groups", entity="Asset groups"))
     stage.ended("DEMF_Ticks_001.zip")

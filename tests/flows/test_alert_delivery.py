@@ -269,7 +269,7 @@ def test_open_trouble_is_reminded_of_each_day_and_its_end_is_told_once(world: Wo
     assert kept(world) == []
 
 
-@pytest.mark.quick(cases=1)
+@pytest.mark.quick(cases=0)
 @pytest.mark.parametrize(("hours", "reminders"), [("0", 0), ("6", 3)])
 def test_how_often_is_reminded_is_a_setting(
     make_told: MakeTold, receivers: Receivers, hours: str, reminders: int

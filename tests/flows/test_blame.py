@@ -86,7 +86,7 @@ TROUBLES: Final = {
 }
 
 
-@pytest.mark.quick(cases=3)
+@pytest.mark.quick(cases=2)
 @pytest.mark.parametrize("trouble", TROUBLES.values(), ids=list(TROUBLES))
 def test_no_file_fails_a_person_is_told_what_to_do_and_all_goes_on_when_it_is_cured(
     make_world: MakeWorld, trouble: Trouble

@@ -235,6 +235,7 @@ def test_a_scan_that_a_notification_asked_for_in_this_process_counts(told: World
     assert about_scans(receivers) == []
 
 
+@pytest.mark.quick(cases=0)
 def test_a_slow_scan_that_ends_after_its_tick_counts(told: World, receivers: Receivers) -> None:
     told.monkeypatch.setattr(keep_watch, "INNER_S", 0.05)
     told.faults.add(graph_fault("GET", "/children", faults.late(0.15), times=None))

@@ -65,6 +65,7 @@ def test_older_runs_are_offered_only_where_there_are_some(world: World, monkeypa
     assert numbers(list_view.list_runs(Filters(company="USMF"), usmf.position, world.services)) == [60 * 24 * 3]
 
 
+@pytest.mark.quick(cases=0)
 def test_how_long_a_run_waited_and_ran_is_told_apart(make_world: MakeWorld) -> None:
     world = make_world(speed=Speed(seconds_per_execution=60.0))
     for number in range(2):

@@ -197,6 +197,7 @@ def cancelled_while_executing(world: World) -> Run:
     return run
 
 
+@pytest.mark.quick(cases=0)
 def test_a_cancelled_run_keeps_the_project_until_f_and_o_has_ended_its_execution(make_world: MakeWorld) -> None:
     world = make_world(settings=TWO_LANES, speed=SLOW)
     cancelled_while_executing(world)

@@ -78,7 +78,7 @@ TROUBLE: dict[str, tuple[Sequence[tuple[str, str, str]], Sequence[Action]]] = {
 }
 
 
-@pytest.mark.quick(cases=2)
+@pytest.mark.quick(cases=1)
 @pytest.mark.parametrize(("calls", "actions"), TROUBLE.values(), ids=list(TROUBLE))
 def test_no_key_or_token_is_written_anywhere_when(
     make_world: MakeWorld,

@@ -38,6 +38,7 @@ def test_a_file_that_somebody_has_open_is_passed_by_the_files_behind_it_after_th
     assert world.files("Input") == ["USMF_1.zip"]
 
 
+@pytest.mark.quick(cases=0)
 def test_it_is_reported_once_with_the_items_own_words_and_over_when_it_goes_on(make_world: MakeWorld) -> None:
     world = make_world(settings=IN_ONE_LANE, knobs=Knobs(locked={"USMF_1.zip": "resourceLocked"}))
     seen_in_turn(world, "USMF_1.zip", "USMF_2.zip")
@@ -157,6 +158,7 @@ def test_two_files_that_meet_the_same_refusal_stop_their_flow_with_one_alert_and
     assert any("Resolved" in mail.subject and "one file after another" in mail.subject for mail in world.onedrive.mails)
 
 
+@pytest.mark.quick(cases=0)
 def test_a_file_that_gets_through_in_between_shows_that_each_refusal_is_the_files_own(make_world: MakeWorld) -> None:
     world = make_world(settings=IN_ONE_LANE)
     seen_in_turn(world, "USMF_1.zip", "USMF_2.zip", "USMF_3.zip", "USMF_4.zip")

@@ -79,6 +79,7 @@ def test_a_person_is_asked_after_five_lost_submits_and_may_submit_again(make_wor
     assert world.files("Success") == ["USMF_1.zip"]
 
 
+@pytest.mark.quick(cases=0)
 def test_a_lost_submit_that_f_and_o_shows_after_all_is_found_and_not_sent_again(make_world: MakeWorld) -> None:
     world = make_world(settings=IN_ONE_LANE)
     world.faults.add(fno_fault("ImportFromPackage", faults.status(500), times=4))

@@ -191,6 +191,21 @@ def test_tests_run_side_by_side_unless_a_file_is_named(arguments: list[str], sid
     assert ("-n" in dev.pytest_command(arguments)) is side_by_side
 
 
+@pytest.mark.parametrize(
+    ("arguments", "run"), [([], ["--quick"]), (["-x", "--quick"], ["-x", "--quick"]), (["tests"], ["tests"])]
+)
+def test_without_arguments_the_tests_are_the_quick_run(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], run: list[str]
+) -> None:
+    handed_over: list[str] = []
+    monkeypatch.setattr(dev, "prepare", lambda azurite: None)
+    monkeypatch.setattr(dev, "hand_over", handed_over.extend)
+
+    dev.main(["test", *arguments])
+
+    assert handed_over == [*dev.pytest_command(arguments), *run]
+
+
 def test_tests_are_the_last_stage_of_the_check() -> None:
     assert list(dev.stages(fix=False))[-1] == "tests"
 

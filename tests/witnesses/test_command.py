@@ -112,6 +112,7 @@ def test_a_client_whose_own_environment_cannot_be_made_is_told_as_such(
     assert client.version() is None
 
 
+@pytest.mark.quick(cases=0)
 def test_a_client_counts_as_installed_while_its_own_environment_holds_what_is_asked_for_now(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -159,6 +159,7 @@ def test_nothing_runs_until_it_is_needed_and_nothing_after_it_has_had_nothing_to
     assert stopped["at"] - invocation["ended"] >= 1
 
 
+@pytest.mark.quick(cases=0)
 def test_functions_of_different_groups_run_in_different_processes(scenes: Scenes) -> None:
     with scenes.start(*STAYS) as scene:
         scene.go_on("work-on")
@@ -227,6 +228,7 @@ def test_requests_beyond_the_fill_of_an_instance_get_more_instances_up_to_the_li
         assert len({answer.result(PATIENCE_S) for answer in answers}) == 2  # the third has waited for one of them
 
 
+@pytest.mark.quick(cases=0)
 def test_messages_get_an_instance_for_each_batch(scenes: Scenes) -> None:
     with scenes.start(*STAYS, "--max-instances", "3") as scene:
         for _ in range(3):

@@ -1,0 +1,60 @@
+"""Which tests the quick run takes."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+PROJECT: Final = Path(__file__).parents[2]
+TESTS: Final = """
+import pytest
+
+def test_short() -> None: ...
+
+@pytest.mark.quick(cases=0)
+def test_too_long() -> None: ...
+
+@pytest.mark.quick(cases=2)
+@pytest.mark.parametrize("case", "abcde")
+def test_cases(case: str) -> None: ...
+
+@pytest.mark.quick(cases=9)
+@pytest.mark.parametrize("case", "ab")
+def test_few(case: str) -> None: ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "run"),
+    [
+        (["--quick"], ["test_short", "test_cases[a]", "test_cases[c]", "test_few[a]", "test_few[b]"]),
+        (
+            [],
+            [
+                *("test_short", "test_too_long", "test_few[a]", "test_few[b]"),
+                *(f"test_cases[{case}]" for case in "abcde"),
+            ],
+        ),
+    ],
+    ids=["quick", "all"],
+)
+def test_the_quick_run_takes_as_many_cases_as_a_test_says_and_ci_all(
+    tmp_path: Path, options: list[str], run: list[str]
+) -> None:
+    file = tmp_path / "test_it.py"
+    file.write_text(TESTS, encoding="utf-8")
+
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-p", "tests.conftest", "-c", PROJECT / "pyproject.toml"),
+            *("--collect-only", "-q", *options, file),
+        ],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert {line.partition("::")[2] for line in done.stdout.splitlines() if "::" in line} == set(run)
