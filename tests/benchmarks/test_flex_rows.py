@@ -130,6 +130,7 @@ def test_rows_go_into_the_block_of_their_kind_and_leave_the_others_as_they_are(t
 # -- a quarter of a core
 
 
+@pytest.mark.quick(cases=0)
 @pytest.mark.skipif(not process.IS_MEASURED, reason="a share of a core is Linux's to give")
 def test_a_process_gets_no_more_of_a_core_than_its_share() -> None:
     busy = "import time; began = time.monotonic()\nwhile time.monotonic() < began + 60: pass"

@@ -454,6 +454,7 @@ def test_in_a_browser_a_button_pressed_with_the_key_for_viewing_says_which_key_i
     assert "Open the page with the key for acting." in said
 
 
+@pytest.mark.quick(cases=0)
 def test_in_a_browser_all_that_a_filter_shows_is_run_again(stage: Stage, browser: "Chrome") -> None:
     for number in (1, 2):
         failed(stage, f"USMF_PressAll_{number}.zip")

@@ -64,7 +64,7 @@ type Mutation = Callable[[pytest.MonkeyPatch], None]
 # As it is
 
 
-@pytest.mark.quick(cases=4)
+@pytest.mark.quick(cases=3)
 @pytest.mark.parametrize(
     ("scenario", "bound"),
     [

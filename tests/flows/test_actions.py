@@ -321,6 +321,7 @@ def test_an_export_is_not_run_again_while_another_one_is_under_way(both_ways: Wo
 # Run again all of them
 
 
+@pytest.mark.quick(cases=0)
 def test_all_that_a_filter_shows_is_run_again_once_and_nothing_that_came_later(world: World) -> None:
     names = [f"USMF_{number}.zip" for number in range(3)]
     for name in names:

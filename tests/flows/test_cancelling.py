@@ -44,7 +44,7 @@ def ended(world: World, name: str) -> Run:
     return run
 
 
-@pytest.mark.quick(cases=2)
+@pytest.mark.quick(cases=1)
 @pytest.mark.parametrize("state", [State.FOUND, State.CLAIMED, State.SUBMITTING, State.EXECUTING, State.FINISHED])
 def test_an_import_that_is_cancelled_in_any_state_ends_and_the_next_file_goes_on(
     make_world: MakeWorld, state: State

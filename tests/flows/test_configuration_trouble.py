@@ -52,7 +52,7 @@ TROUBLES: Final = {
 }
 
 
-@pytest.mark.quick(cases=3)
+@pytest.mark.quick(cases=2)
 @pytest.mark.parametrize(("state", "fault"), TROUBLES.values(), ids=list(TROUBLES))
 def test_the_lane_stops_tells_once_moves_no_file_and_goes_on_by_itself_when_mended(
     make_world: MakeWorld, caplog: pytest.LogCaptureFixture, state: State, fault: Fault

@@ -87,7 +87,7 @@ def minutes_go_by(world: World, minutes: int) -> None:
         do_duties(world.services)
 
 
-@pytest.mark.quick(cases=2)
+@pytest.mark.quick(cases=1)
 @pytest.mark.parametrize("how", HOW)
 def test_it_is_reported_and_shown_and_other_lanes_pages_health_and_the_timer_go_on(
     make_world: MakeWorld, how: str

@@ -227,6 +227,7 @@ def test_a_report_that_a_library_refuses_keeps_no_lane_from_going_on(world: Worl
 # What OneDrive holds back
 
 
+@pytest.mark.quick(cases=1)
 @pytest.mark.parametrize("shape", LOCK_SHAPES)
 def test_a_file_that_somebody_has_open_is_claimed_and_filed_when_it_is_closed(
     make_world: MakeWorld, shape: str

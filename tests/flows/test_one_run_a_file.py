@@ -102,7 +102,7 @@ def test_a_file_that_is_renamed_and_touched_between_two_scans_is_imported_once(m
     assert [run.reason for run in world.ended_runs() if TAKEN_OUT in run.reason] == []
 
 
-@pytest.mark.quick(cases=3)
+@pytest.mark.quick(cases=2)
 @pytest.mark.parametrize("executing_s", [10.0, 600.0], ids=["it has ended", "it is with F&O"])
 @pytest.mark.parametrize(
     ("place", "another_lane"),

@@ -164,7 +164,7 @@ LOST = {
 }
 
 
-@pytest.mark.quick(cases=5)
+@pytest.mark.quick(cases=3)
 @pytest.mark.parametrize("fault", LOST.values(), ids=list(LOST))
 def test_an_export_is_delivered_exactly_once_with_all_its_changes_when(exporting: World, fault: Fault) -> None:
     exporting.faults.add(fault)
@@ -454,6 +454,7 @@ def test_a_file_that_arrives_damaged_is_taken_away_and_sent_again(exporting: Wor
     assert delivered(exporting) == {run.file.name: ["A", "B"]}
 
 
+@pytest.mark.quick(cases=1)
 @pytest.mark.parametrize("lost_bytes", [1, 200])
 def test_a_package_that_is_cut_off_in_blob_storage_is_not_delivered_before_it_is_whole(
     exporting: World, lost_bytes: int

@@ -133,6 +133,7 @@ def test_a_lane_whose_only_run_is_set_aside_is_not_asked_for_more_than_every_few
 # Refusals of which nobody can say whom they are about
 
 
+@pytest.mark.quick(cases=0)
 def test_two_files_that_meet_the_same_refusal_stop_their_flow_with_one_alert_and_fail_nothing(
     make_world: MakeWorld,
 ) -> None:

@@ -130,7 +130,7 @@ def test_a_bug_in_one_duty_leaves_the_others_done_and_is_told_and_the_invocation
     assert check.grade is Grade.PROBLEM
 
 
-@pytest.mark.quick(cases=2)
+@pytest.mark.quick(cases=1)
 @pytest.mark.parametrize("duty", DUTIES)
 @pytest.mark.usefixtures("five_times_faster")
 def test_a_duty_that_hangs_leaves_the_others_done_and_is_told_and_not_begun_again_until_it_ends(

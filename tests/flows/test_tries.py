@@ -53,6 +53,7 @@ def test_a_person_is_told_after_about_fifteen_minutes_whatever_states_come_betwe
     assert timedelta(minutes=14) < run.problem.since - began < timedelta(minutes=19)
 
 
+@pytest.mark.quick(cases=0)
 def test_a_person_is_asked_after_five_lost_submits_and_may_submit_again(make_world: MakeWorld) -> None:
     world = make_world(settings=IN_ONE_LANE)
     world.faults.add(fno_fault("ImportFromPackage", faults.status(500), times=None))

@@ -48,8 +48,8 @@ def test_the_quick_run_takes_as_many_cases_as_a_test_says_and_ci_all(
 
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "pytest", "-p", "tests.conftest", "-c", PROJECT / "pyproject.toml"),
-            *("--collect-only", "-q", *options, file),
+            *(sys.executable, "-m", "pytest", "-p", "tests.conftest", "-c", str(PROJECT / "pyproject.toml")),
+            *("--collect-only", "-q", *options, str(file)),
         ],
         cwd=PROJECT,
         capture_output=True,

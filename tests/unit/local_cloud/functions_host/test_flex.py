@@ -215,6 +215,7 @@ def test_an_app_that_starts_the_pool_itself_has_as_many_threads_as_its_settings_
     assert threads == 23
 
 
+@pytest.mark.quick(cases=0)
 def test_requests_beyond_the_fill_of_an_instance_get_more_instances_up_to_the_limit(scenes: Scenes) -> None:
     few = ("--http-concurrency", "1", "--max-instances", "2")
     with scenes.start(*STAYS, *few) as scene, ThreadPoolExecutor(3) as pool:
@@ -321,6 +322,7 @@ def test_a_timer_has_an_instance_for_its_tick_and_none_in_between(scenes: Scenes
     assert 0 < tick // 15 * 15 - asked <= 5
 
 
+@pytest.mark.quick(cases=0)
 def test_a_tick_that_was_missed_runs_late_once_an_instance_is_started(scenes: Scenes, azurite_connection: str) -> None:
     host_id = scenes.prefix
     missed = datetime.now(UTC) - timedelta(days=400)
@@ -347,6 +349,7 @@ def test_of_several_instances_of_a_timer_one_fires(scenes: Scenes) -> None:
     assert len({line["instance"] for line in invocations}) == 1
 
 
+@pytest.mark.quick(cases=0)
 def test_keys_are_asked_for_as_in_one_process(scenes: Scenes) -> None:
     with scenes.start(*STAYS, "--key", "default=k1", "--key", "_master=k2") as scene:
         url = scene.host.url
