@@ -3,8 +3,6 @@
 import ast
 import re
 
-import pytest
-
 from tests.architecture.texts import all_texts, texts_of_python, texts_of_script, texts_of_template
 
 # What is written instead stands behind each.
@@ -27,17 +25,15 @@ FOREIGN = (
     r"\bany more\b",  # no longer
 )
 FORBIDDEN = re.compile("|".join(FOREIGN), re.IGNORECASE)
-TEXTS = all_texts()
 # Saved in alerts by older versions, and shown nowhere.
 SAVED = frozenset({"tell of damaged records", "tell of given up messages"})
 
 
-@pytest.mark.parametrize("path", sorted({text.path for text in TEXTS}))
-def test_no_text_of_a_module_has_a_foreign_word(path: str) -> None:
+def test_no_text_has_a_foreign_word() -> None:
     found = [
-        f"{text.line}: {text.text}"
-        for text in TEXTS
-        if text.path == path and FORBIDDEN.search(text.text) and text.text not in SAVED
+        f"{text.path}:{text.line}: {text.text}"
+        for text in all_texts()
+        if FORBIDDEN.search(text.text) and text.text not in SAVED
     ]
 
     assert found == []

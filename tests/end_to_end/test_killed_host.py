@@ -20,7 +20,7 @@ def scene(killed: Mapping[str, Killed], request: pytest.FixtureRequest) -> Kille
     return killed[request.param]
 
 
-@pytest.mark.quick(cases=1)
+@pytest.mark.quick(cases=0)
 @pytest.mark.parametrize("where", ALL)
 def test_an_import_whose_process_is_killed_is_imported_once_and_filed_once(scene: Killed, where: str) -> None:
     record = scene.ended[where].record

@@ -108,6 +108,7 @@ def ctrl_c_reaches_children() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.quick(cases=0)
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without asking it")
 def test_a_run_that_is_broken_off_cleans_up(cloud: LocalCloud) -> None:
     # Its first file gets no answer: else the run might be over before it is broken off.

@@ -41,6 +41,7 @@ def test_30_packages_for_3_data_projects_are_imported_once_each_in_order_and_nev
         _assert_oldest_first([records[execution.execution_id] for execution in executions])
 
 
+@pytest.mark.quick(cases=0)
 def test_five_imports_that_take_long_do_not_keep_a_sixth_from_going_on(stage: Stage) -> None:
     slow = [f"USMF_Slow{number}_001.zip" for number in range(1, 6)]
     held_before = _held_up(stage)

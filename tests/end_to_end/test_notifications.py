@@ -128,6 +128,7 @@ def test_a_notification_is_answered_with_202_once_its_wake_up_is_in_the_queue(we
     assert re.fullmatch(r"scan \d{4}-\d\d-\d\dT\S+ 0", message)
 
 
+@pytest.mark.quick(cases=0)
 def test_notifications_soon_after_another_share_a_wake_up_that_comes_later(webhook: Webhook) -> None:
     webhook.be_quiet()
 
@@ -135,6 +136,7 @@ def test_notifications_soon_after_another_share_a_wake_up_that_comes_later(webho
     assert 1 < webhook.asked_for() < 6  # two, unless the machine stalls for seconds in between
 
 
+@pytest.mark.quick(cases=0)
 def test_many_notifications_in_one_body_make_one_wake_up(webhook: Webhook) -> None:
     webhook.be_quiet()
     body = {"value": notifications()["value"] * 20}

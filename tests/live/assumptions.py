@@ -10,6 +10,7 @@ import re
 import tokenize
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -239,7 +240,8 @@ QUESTIONS: Final = (
 )
 
 
-def passages() -> list[Passage]:
+@cache
+def passages() -> tuple[Passage, ...]:
     """Return every passage of the product that says "Assumed"."""
     files = [ROOT / "function_app.py", *(file for each in PRODUCT for file in sorted((ROOT / each).rglob("*.py")))]
     found: list[Passage] = []
@@ -247,7 +249,7 @@ def passages() -> list[Passage]:
         source, path = file.read_text("utf-8"), file.relative_to(ROOT).as_posix()
         for line, text in [*_comments(source), *_docstrings(source)]:
             found += _assumed(path, line, text)
-    return found
+    return tuple(found)
 
 
 def _comments(source: str) -> Iterator[tuple[int, str]]:
