@@ -4,6 +4,8 @@ import itertools
 from collections import Counter
 from datetime import datetime
 
+import pytest
+
 from local_cloud.faults import Fault, Kind, late
 from local_cloud.finance_operations.executions import Execution
 from tests.end_to_end.stage import Record, Stage
