@@ -52,7 +52,7 @@ def a_drive_of(world: World) -> str:
     return world.services.settings.flows.imports[0].drive
 
 
-def test_a_folder_whose_scan_up_hangs_keeps_nothing_else_waiting(world: World) -> None:
+def test_a_folder_whose_scan_hangs_keeps_nothing_else_waiting(world: World) -> None:
     services, drive = world.services, a_drive_of(world)
     services.folders.find(drive, "/Output")  # so that the app has a token
     hang = graph_fault("GET", "/Input$", faults.hang(60))
@@ -68,7 +68,7 @@ def test_a_folder_whose_scan_up_hangs_keeps_nothing_else_waiting(world: World) -
             pass
 
 
-def test_whoever_needs_the_folder_whose_scan_up_hangs_gives_up_with_words(
+def test_whoever_needs_the_folder_whose_scan_hangs_gives_up_with_words(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     services, drive = world.services, a_drive_of(world)
