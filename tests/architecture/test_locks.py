@@ -17,7 +17,7 @@ QUIET: Final = {
     "shared/locks.py": {"self._locks.setdefault", "CallLock"},
     "shared/package_memory.py": {"NoRoom", "self._changed.wait_for", "self._changed.notify_all"},  # WAIT_S
     "shared/app.py": {
-        "super().__get__",  # builds a part; tests/unit/test_services.py holds that no part calls anybody then
+        "super().__get__",  # builds a part; tests/unit/test_app.py holds that no part calls anybody then
         "super",
         "OneDrive",
         "FinanceOperations",

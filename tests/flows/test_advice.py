@@ -1,7 +1,7 @@
 """A failed import tells the same about what to do beside its file, on its page and in its alert.
 
 The errors stand here as they were reported in public for other products. What the table of advice holds is tested in
-``tests/unit/domain/test_advice.py``.
+``tests/unit/test_advice.py``.
 """
 
 import html

@@ -116,7 +116,7 @@ def test_runs_in_trouble_are_asked_for_in_turn_when_there_is_no_time_for_all(
 # Alerts that cannot be read
 
 GOOD: Final = {"key": "ended-x", "title": "t", "text": "x", "since": "2026-03-01T12:00:00+00:00"}
-# What else is no alert stands in tests/unit/domain/test_alert.py.
+# What else is no alert stands in tests/unit/alerts/test_alert.py.
 UNREADABLE: Final[dict[str, bytes]] = {
     "it is no JSON": b"{",
     "its rows are of another type": json.dumps({**GOOD, "rows": [5]}).encode(),

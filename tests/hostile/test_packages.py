@@ -1,6 +1,6 @@
 """Packages that somebody made to do harm, or that a broken tool made: each is refused in words, in bounded time.
 
-The everyday mistakes (a missing manifest, a folder around the files ...) are in ``tests/unit/domain/test_package.py``.
+The everyday mistakes (a missing manifest, a folder around the files ...) are in ``tests/unit/imports/test_package.py``.
 """
 
 import io
