@@ -3,7 +3,7 @@
 The client of F&O (``clients/fno/refusals.py``) asks it whose a refusal is; the report beside a file, the run's page and
 alerts ask it what a person is to do (``what_to_do``). F&O speaks the language of the user that the app is mapped to,
 and the words here are English; codes are the same in all languages. What is not known gets no advice, so that none is
-wrong.
+wrong. Above 400 lines, because the table is one piece: each row has to be weighed against the others.
 """
 
 import re
