@@ -214,7 +214,7 @@ class Services:
         from shared.alerts.channels import build_channels
 
         flow = self.settings.flows.named(flow_name)
-        route = flow.alerts.else_to(self.settings.alerts) if flow else self.settings.alerts
+        route = flow.alerts.with_defaults(self.settings.alerts) if flow else self.settings.alerts
         return build_channels(route, self._channel_parts)
 
     @built_once

@@ -12,7 +12,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Final, Literal
@@ -133,12 +133,10 @@ class AlertRoute:
     teams_url: SecretUrl | None = None
     webhook_url: SecretUrl | None = None
 
-    def else_to(self, other: "AlertRoute") -> "AlertRoute":
-        """Return the route that takes another one's way where this one names none."""
+    def with_defaults(self, general: "AlertRoute") -> "AlertRoute":
+        """Return this route, with the general one's channel wherever this one names none."""
         return AlertRoute(
-            recipient=self.recipient or other.recipient,
-            teams_url=self.teams_url or other.teams_url,
-            webhook_url=self.webhook_url or other.webhook_url,
+            **{each.name: getattr(self, each.name) or getattr(general, each.name) for each in fields(self)}
         )
 
 

@@ -120,7 +120,7 @@ def test_a_flow_may_name_who_is_told_and_the_secret_addresses_by_the_name_of_a_s
 def test_what_a_flow_leaves_open_is_told_where_the_app_tells_all() -> None:
     general = AlertRoute(recipient="a@b.de", teams_url=SecretUrl("https://teams.example/1"))
 
-    route = AlertRoute(recipient="c@d.de").else_to(general)
+    route = AlertRoute(recipient="c@d.de").with_defaults(general)
 
     assert route == AlertRoute(recipient="c@d.de", teams_url=SecretUrl("https://teams.example/1"))
 
