@@ -21,7 +21,7 @@
         · SettingsInvalid   settings are missing or wrong; lists all of them
 
 Programming errors stay outside the tree: they surface, with a traceback, and are not retried into silence.
-Errors are raised where the fact is known; what follows is decided in one place, ``shared/runs/worker.py``.
+Errors are raised where the fact is known; what follows is decided in one place, ``shared/runs/blame.py``.
 """
 
 from dataclasses import dataclass

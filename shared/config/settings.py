@@ -295,7 +295,7 @@ def read_settings(environ: Mapping[str, str], *, app_folder: Path = APP_FOLDER) 
 
 
 # In INTEGRATIONS: whoever knows the address of a webhook can post to it.
-_ALERT_ADDRESS: Final = re.compile(r'("alert(?:Teams|Webhook)Url"\s*:\s*")[^"%][^"]*')
+_ALERT_ADDRESS: Final = re.compile(r'("alert\w+Url"\s*:\s*")[^"%][^"]*')
 
 
 class _Reader:

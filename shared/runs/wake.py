@@ -1,6 +1,6 @@
 """What the timer does about lanes as a whole: wakes those that are due, says which flows and records stand still.
 
-One listing of all open runs serves all of it. What moves a run is ``runner.py``.
+One listing of all open runs serves all of it. What moves a run is ``worker.py``.
 """
 
 from collections.abc import Callable, Iterator, Sequence
