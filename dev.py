@@ -70,7 +70,7 @@ def up(arguments: list[str]) -> int:
 
 
 def test(arguments: list[str]) -> int:
-    """Run the tests, without arguments a part of what takes long; takes pytest's (-k WORDS, a file, --quick, --cov)."""
+    """Run the tests, by default only a part of the slow ones; takes pytest's (-k WORDS, a file, --quick, --cov)."""
     prepare(azurite=True)
     keep_bytecode()
     return hand_over([*pytest_command(arguments), *(arguments or ["--quick"])])

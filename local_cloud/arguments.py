@@ -40,7 +40,7 @@ def up(arguments: Sequence[str] | None, _environment: Mapping[str, str]) -> argp
     """Read the arguments of ``up``. Exits with 2 for what cannot be read."""
     parser = argparse.ArgumentParser(
         prog="dev.py up",
-        description="The app and the local cloud left running, with a OneDrive folder to drop files into.",
+        description="Run the app and the local cloud until Ctrl-C, with a OneDrive folder to drop files into.",
     )
     where = parser.add_mutually_exclusive_group()  # local.settings.json.example names the well-known ports
     where.add_argument(

@@ -99,7 +99,7 @@ def check_now(address: str, requester: Requester, services: Services) -> ActionR
     if run.ended:
         return refuse(_ENDED, address)
     if pause := services.store.pause_of(run.lane):
-        return refuse(f"{pause.by} has paused its lane. Resume it first.", address)
+        return refuse(f"{pause.by} has paused the lane of this run. Resume it first.", address)
     listed = services.store.lane(run.lane)
     if ahead := ahead_of(run.sort_key, listed.rows, listed.stops):
         return refuse(f"This run waits for its turn after {ahead.file_name}. Check that run instead.", ahead.address)
@@ -204,7 +204,7 @@ def put_aside(address: str, requester: Requester, services: Services) -> ActionR
     try:
         moved_to = services.store.put_aside(address)
     except ValueError:
-        return refuse("The record of this run can be read, so it stays.", address)
+        return refuse("The record of this run can be read, so it was not put aside.", address)
     except RecordChanged as error:
         return refuse(f"{error.message}. Try again.", address)
     if not moved_to:
@@ -268,7 +268,7 @@ def export_now(name: str, requester: Requester, services: Services) -> ActionRes
         message = f"An export of {flow.data_project} is running already."
         return ActionResult(done=True, message=message, run=head.address)
     if pause := services.store.pause_of(flow.lane):
-        return refuse(f"{pause.by} has paused it. Resume it first.")
+        return refuse(f"{pause.by} has paused this flow. Resume it first.")
     run = add_step(export_schedule.plan(flow, services.now()), "export_now", requester, services.now())
     log.info("action.export_now", run_id=run.run_id, lane=run.lane, by=requester.by, why=requester.why)
     return open_run(run, services)

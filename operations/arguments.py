@@ -29,17 +29,17 @@ _FLOW = "the name of a flow in the settings, or of a lane"
 
 # Each command of ``runs``: its name, which is that of the button on the pages, other names, and what it does.
 VERBS: Mapping[str, tuple[tuple[str, ...], str]] = {
-    "list": ((), "Show the runs: those that need a person, that run, that wait, then those that ended, newest first."),
+    "list": ((), "Show the runs: first those that need a person, then running, waiting and ended ones, newest first."),
     "show": ((), "Show one run, step by step."),
     "run-again": (
         ("resubmit",),
-        "Run again: F&O gets every row once more. One run, or with --all all ended runs that match the filters.",
+        "Run an ended run again, or with --all every one that matches the filters. F&O gets every row once more.",
     ),
     "check-now": (("check",), "Let the app check an open run now."),
     "cancel": ((), "Cancel an open run. F&O may continue with what it has received."),
     "submit-again": ((), "Submit a run again after all its submits were lost."),
-    "free-project": ((), "Free the data project of a cancelled run, regardless of F&O."),
-    "put-aside": ((), "Move a damaged record away so that its lane continues. Nothing is deleted."),
+    "free-project": ((), "Free the data project of a cancelled run without waiting for F&O."),
+    "put-aside": ((), "Put a damaged record aside so that its lane continues. Nothing is deleted."),
     "pause": ((), "Pause a flow, and every other flow of its data project."),
     "resume": ((), "Resume a paused flow."),
     "export-now": (("export",), "Start an export now."),
@@ -50,14 +50,14 @@ _DOCTOR = """\
 Check the app: its settings, its storage, its permissions in Microsoft Graph, F&O, companies and data projects, the
 webhook, lanes and queues. Nothing is changed.
 
-Without --url the checks run on this machine, with the settings of the environment; those that are missing there are
+Without --url the checks run on this machine, with the settings in its environment variables; missing ones are
 taken from local.settings.json. With --url they run in the app, with its own identity."""
 
 _SIGN_IN = """\
 Sign a person in to OneDrive, so that the app can act for them. Needed once if ONEDRIVE_SIGN_IN is user, and again when
 the sign-in has expired: after 90 days without use, a changed password, or if an administrator revokes it.
 
-The app's settings are taken from the environment; those that are missing there, from local.settings.json. The sign-in
+The app's settings are taken from environment variables; missing ones, from local.settings.json. The sign-in
 is saved in the storage account of AzureWebJobsStorage: for an app in Azure, set its connection string."""
 
 
@@ -95,7 +95,7 @@ def runs(arguments: Sequence[str] | None, environment: Mapping[str, str]) -> arg
     acting = argparse.ArgumentParser(add_help=False, parents=[common])
     acting.add_argument("--reason", default="", help="why; saved in the history")
     acting.add_argument(
-        "--by", default=_user(), help="who asks; ignored if a user has signed in to the app (default: %(default)s)"
+        "--by", default=_user(), help="your name; ignored if you are signed in to the app (default: %(default)s)"
     )
     acting.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     filtering = argparse.ArgumentParser(add_help=False)

@@ -95,7 +95,7 @@ def _effect_of_submit(run: Run) -> str:
 def _effect_of_freeing(run: Run) -> str:
     return (
         f"Other runs of the data project {run.data_project} may submit at once. If F&O is still processing one "
-        "of its executions, F&O redefines the project meanwhile, and rows may be lost or mixed up: check "
+        "of its executions, F&O redefines the project meanwhile, and rows may be lost or mixed up: first check in "
         f"{_job_history(run)} that it has ended."
     )
 
@@ -149,7 +149,7 @@ def effect_of_cancel(run: Run) -> str:
         )
     if run.outcome:
         return (
-            f"Its outcome, {outcome_label(run.outcome)}, is known and stays. The lane continues, and the app moves the "
+            f"Its outcome, {outcome_label(run.outcome)}, is final. The lane continues, and the app moves the "
             "file as soon as OneDrive allows it."
         )
     return "The file was not submitted to F&O, so none of it is imported. The app moves it to Error."
@@ -166,7 +166,7 @@ def of_lane(name: str, direction: Direction, *, is_paused: bool) -> tuple[Action
         effect = f"{name} continues where it stopped."
         return (ActionOption(verb=Verb.RESUME, label="Resume", effect=effect),)
     effect = (
-        f"The app starts no run of {name} and asks F&O nothing until it is resumed; every other flow of the same data "
+        f"The app starts no run of {name} and does not poll F&O until it is resumed; every other flow of the same data "
         "project is paused with it. What F&O has started continues there. The app still finds new files, and they wait."
     )
     pause = ActionOption(verb=Verb.PAUSE, label="Pause", effect=effect)
@@ -208,6 +208,6 @@ def _count(candidates: RerunCandidates) -> str:
         return f"1 ended run is run again: {newest.file_name}, opened {time_text(newest.opened)}.{more}"
     which = "The newest" if candidates.has_more else "All"
     return (
-        f"{which} {len(candidates.rows)} ended runs that match the filter are run again, on whatever page they are, "
+        f"{which} {len(candidates.rows)} ended runs that match the filter are run again, on all pages of the list, "
         f"opened from {time_text(oldest.opened)} to {time_text(newest.opened)}.{more}"
     )

@@ -70,16 +70,10 @@ ACTION_TITLE: Final[Mapping[str, str]] = {
     "export_now": "Export now",
 }
 
-# Outcomes whose saved name does not say enough: who cancelled it? Any other reads as it is saved.
-_OUTCOME_LABEL: Final[Mapping[Outcome, str]] = {
-    Outcome.CANCELLED_BY_PERSON: "Cancelled by a person",
-    Outcome.CANCELED_IN_FO: "Canceled in F&O",
-}
-
 
 def outcome_label(outcome: Outcome | None) -> str:
     """Return what people read of an outcome; a run that ended without one has "Ended"."""
-    return _OUTCOME_LABEL.get(outcome, outcome.value) if outcome else "Ended"
+    return outcome.label if outcome else "Ended"
 
 
 def state_text(run: Run) -> str:

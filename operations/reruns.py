@@ -33,7 +33,7 @@ def run_again(address: str, requester: Requester, services: Services) -> ActionR
             address,
         )
     if old.rerun and services.store.run_at(address_of_rerun(old.rerun)):
-        return ActionResult(done=True, message="It was run again already.", run=address_of_rerun(old.rerun))
+        return ActionResult(done=True, message="This run was already run again.", run=address_of_rerun(old.rerun))
     new = _plan(old, requester, services)
     if isinstance(new, ActionResult):
         return new
@@ -124,7 +124,7 @@ def run_all_again(filters: Filters, before: datetime, requester: Requester, serv
     each = tuple(result for row in found.rows if (result := _run_one_again(row, requester, services)))
     message = f"{sum(result.done for result in each)} of {len(each)} are run again."
     if not each:
-        message = "Nothing to do: no ended run matches that was not run again already."
+        message = "Nothing to do: no matching ended run is left to run again."
     if found.has_more:
         message += " More runs match: repeat this when these have started."
     return ActionResult(done=True, message=message, each=each)

@@ -143,7 +143,7 @@ _TABLE: Final = (
     _advice(
         Cause.FILE,
         r"End of Central Directory|local file header is corrupt|unsupported compression method",
-        "Zip the package again, stored or deflated",
+        "Zip the package again with the method Deflate or Store",
         _AT_SUBMIT,
     ),
     # Observed by the author of dmf_package_import.py.
@@ -157,15 +157,15 @@ _TABLE: Final = (
     _advice(
         Cause.FILE,
         r"\bnot unicode\b",
-        "The manifest's SourceFormat is one for Unicode, and the data file is not: CSV-Unicode means UTF-16 (little "
-        "endian) with a byte order mark and CR LF. Save the data file so, or name the format that it has",
+        "The manifest's SourceFormat is a Unicode format, and the data file is not: CSV-Unicode means UTF-16 (little "
+        "endian) with a byte order mark and CR LF. Save the data file that way, or name its actual format",
     ),
     # The manifest's SourceFormat wins over the data project's.
     # https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/92
     _advice(
         Cause.FILE,
         r"\bfile is unicode\b",
-        "The data file is UTF-16, and the manifest's SourceFormat is not one for it: name CSV-Unicode there (the "
+        "The data file is UTF-16, and the manifest's SourceFormat is not: name CSV-Unicode there (the "
         "manifest counts, not the data project), or save the file in the format's own encoding",
     ),
     # Observed by the author of dmf_package_import.py; codes and the second words are those of Microsoft's page.
@@ -181,7 +181,7 @@ _TABLE: Final = (
     _advice(
         Cause.FILE,
         rf"xml is not in correct format|\b0xC0010009\b|{_code('DMF1830')}",
-        "The data file is empty or no XML, or lacks an element that is mapped; a composite entity needs an element for "
+        "The data file is empty or not XML, or lacks a mapped element; a composite entity needs an element for "
         "each of its entities. Or the package was imported twice at the same time; if the file is complete, copy it "
         "to Input again",
     ),
@@ -203,7 +203,7 @@ _TABLE: Final = (
     _advice(
         Cause.FILE,
         _short_code("FF004"),
-        "Correct the data file: the names of the columns stand in its first line, without a blank line before them",
+        "Correct the data file: its first line must contain the column names, with no blank line before it",
     ),
     _advice(
         Cause.FILE,
@@ -247,8 +247,8 @@ _TABLE: Final = (
         Cause.UNSURE,
         _code("DMF040"),
         "F&O could not read the worksheet: check that the workbook has the sheet that the manifest's ExcelSheetName "
-        "names, with the names of the columns in its first line. It may pass by itself; if it stays, use another "
-        "format than Excel",
+        "names, with the column names in its first line. The error may be temporary; if it continues, use a "
+        "format other than Excel",
     ),
     _advice(Cause.UNSURE, _code("DMF043", "DMF045", "DMF1969", "DMF2017", "DMF2052"), _LOG_SAYS_MORE, _IN_ANY),
     # -- exports
@@ -315,7 +315,7 @@ def is_contention(text: str) -> bool:
 
 _NOT_REPORTED: Final = (
     "F&O reported no row errors; it usually failed before staging, so no row was processed. The usual causes: the data "
-    "file's kind, encoding, delimiter or worksheet is not what the manifest's SourceFormat and ExcelSheetName say; its "
+    "file's kind, encoding, delimiter or worksheet does not match the manifest's SourceFormat and ExcelSheetName; its "
     "columns or elements differ from the mapping; a composite entity was imported with overwrite, or before its data "
     "project existed; a service of F&O was unavailable."
 )
@@ -352,7 +352,7 @@ def _about_failed(run: Run) -> Iterator[str]:
     if not run.failed_rows_total:
         yield _NOT_REPORTED if run.are_rows_told else "The app does not have the row errors."
         yield _where_the_log_is(run)
-        yield "Correct what it names, and copy the file to Input again; if the file is right, press Run again."
+        yield "Correct what the log reports, and copy the file to Input again; if the file is correct, press Run again."
         return
     known = _known(run, Said.IMPORT)
     yield from (f"{each.to_do}." for each in known)

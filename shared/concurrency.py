@@ -183,7 +183,7 @@ class _Crew[Result]:
                 log.error("duty.overran", duty=name, limit_s=self._limit_s)
                 errors[name] = Overran(f"'{name}' has not ended within {self._limit_s or 0:.0f} seconds")
             else:
-                errors[name] = NotInTime(f"'{name}' was not begun: what came before it took too long")
+                errors[name] = NotInTime(f"'{name}' was not started: the tasks before it took too long")
         if left := [name for name in names if name not in begun]:
             log.warning("duty.not_begun", duties=len(left), first=left[0])
         return errors
@@ -204,7 +204,7 @@ class _Crew[Result]:
         if since is not None:
             for_s = round(time.monotonic() - since)
             log.error("duty.still_running", duty=name, for_s=for_s)
-            text = f"'{name}' was begun {for_s} seconds ago and has not ended, so it was not begun again"
+            text = f"'{name}' started {for_s} seconds ago and has not ended, so it was not started again"
             self._ended[name] = Attempt(error=StillRunning(text))
             return
         self._begun[name] = began = time.monotonic()

@@ -104,7 +104,7 @@ def record_lost_submit(run: Run, back_to: State, services: Services) -> Run:
     log.error("submission.lost_too_often", times=run.lost_submits + 1)
     text = (
         f"F&O's response to the submit of {run.file.name} was lost {LOST_SUBMITS} times in a row, and F&O does not "
-        "know any of these executions. The app does not submit it again by itself; it only keeps looking for them. "
+        "know any of these executions. The app does not submit the file again by itself; it keeps asking F&O. "
         "Check in F&O under Data management > Job history whether one of them exists, then press 'Submit again' or "
         "'Cancel'."
     )

@@ -34,7 +34,7 @@ class CallLock:
         """
         if not self._lock.acquire(timeout=wait_s):
             raise TryAgain(
-                f"Another call has tried to {what} for {wait_s:.0f} seconds without an answer. Tried again later"
+                f"Another call has tried to {what} for {wait_s:.0f} seconds without an answer. The app tries again"
             )
         try:
             yield

@@ -50,7 +50,7 @@ class Room:
         needed = min(package_bytes * _COPIES + _AROUND_BYTES, LARGE_BYTES)
         with self._changed:
             if not self._changed.wait_for(lambda: self._free_bytes >= needed, WAIT_S):
-                raise NoRoom("Other large packages are on their way. It follows when one of them has arrived")
+                raise NoRoom("Other large packages are being transferred. This one starts when one of them is done")
             self._free_bytes -= needed
         try:
             if needed == LARGE_BYTES:

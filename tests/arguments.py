@@ -87,14 +87,14 @@ def explore(
 ) -> argparse.Namespace:
     """Read the arguments of ``explore``; only is a list of names. Exits with 2 for what cannot be read."""
     parser = argparse.ArgumentParser(
-        prog="dev.py explore", description="All histories of all scenarios of two workers, or of some."
+        prog="dev.py explore", description="Explore all histories of two workers, in all scenarios or in some."
     )
     parser.add_argument(
         "--faults",
         type=_none_or_more,
         default=MOST,
         metavar="N",
-        help="at most so many in one history (default: as many as each scenario goes to)",
+        help="at most N faults in one history (default: as many as each scenario allows)",
     )
     parser.add_argument(
         "--stalls",
@@ -104,7 +104,7 @@ def explore(
         help="of these, at most N workers that stop",
     )
     parser.add_argument(
-        "--seconds", type=float, default=math.inf, metavar="N", help="end after so long, complete or not"
+        "--seconds", type=float, default=math.inf, metavar="N", help="stop after N seconds, complete or not"
     )
     parser.add_argument("--only", default="", metavar="NAMES", help=", ".join(names))
     parser.add_argument("--jobs", type=_count, default=2, help="processes side by side (default %(default)s)")
@@ -157,7 +157,7 @@ def soak(arguments: Sequence[str] | None, environment: Mapping[str, str]) -> arg
         "--exports", type=_none_or_more, default=20, metavar="N", help="lanes of exports (default %(default)s)"
     )
     parser.add_argument(
-        "--minutes", type=float, default=40, metavar="N", help="what takes longer has failed (default %(default)s)"
+        "--minutes", type=float, default=40, metavar="N", help="fail after N minutes (default %(default)s)"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument("--record", action="store_true", help="put the figures into docs/scenarios.md, if all is well")
@@ -186,7 +186,7 @@ def witnesses(
     """Read the arguments of ``witnesses``. Exits with 2 for what cannot be read."""
     parser = argparse.ArgumentParser(
         prog="dev.py witnesses",
-        description="Let clients that others wrote judge simulators and instructions, and say what each exercised.",
+        description="Test simulators and instructions with third-party clients, and report what each exercised.",
     )
     _add_only(parser, names)
     parser.add_argument("--json", action="store_true", help="print the report as JSON")

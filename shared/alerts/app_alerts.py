@@ -54,7 +54,7 @@ def credential_alerts(services: Services) -> list[Alert]:
     what, advice = (
         (
             "certificate",
-            "Register a new certificate in Entra ID and replace the file AZURE_CLIENT_CERTIFICATE_PATH with it.",
+            "Register a new certificate in Entra ID and put it into the file that AZURE_CLIENT_CERTIFICATE_PATH names.",
         )
         if credentials.certificate_path
         else (

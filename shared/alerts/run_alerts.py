@@ -44,7 +44,7 @@ def enqueue_failure(run: Run, services: Services) -> None:
         replace(
             _about(run, services),
             key=f"{Category.ENDED_RUN.value}-{run.run_id}",
-            title=f"{_name(run)}: {run.outcome.value}",
+            title=f"{_name(run)}: {run.outcome.label}",
             text=" ".join(_with_full_stop(part) for part in parts if part),
             since=run.ended or services.now(),
         )

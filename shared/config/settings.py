@@ -103,7 +103,7 @@ _ALL: Final = (
     Setting("ALERT_SENDER", example="integration@contoso.com"),
     Setting(
         "ALERT_TEAMS_URL",
-        example="the address that the Teams workflow shows, with all after the '?'",
+        example="the address that the Teams workflow shows, including everything after the '?'",
         is_secret=True,
     ),
     Setting("ALERT_WEBHOOK_URL", example="https://events.contoso.com/fo", is_secret=True),

@@ -105,7 +105,7 @@ def _copy_into(package: RemoteFile, onedrive: OneDrive, folder_id: str, name: st
             if there and _is_same(there, package):
                 log.info("export.was_delivered", name=each)
                 return there
-    raise TryAgain(f"Other files or uploads already use the name {name}, and the unique name of this export too")
+    raise TryAgain(f"Other files or uploads already use both the name {name} and this export's own unique name")
 
 
 def _upload(package: RemoteFile, onedrive: OneDrive, folder_id: str, name: str) -> DriveItem:

@@ -204,7 +204,7 @@ def _queue_checks(queues: Sequence[Queue]) -> Iterator[Check]:
 
 def _thread_check(own: int | None, processes: Sequence[ProcessRecord], set_to: int) -> Check:
     """Return the check of the thread pools: of the process that answers, and of those that have recorded themselves."""
-    parts = [f"{own} in the process that answers here"] if own is not None else []
+    parts = [f"{own} in the process that ran this check"] if own is not None else []
     parts += [f"{each.threads} in the process of {each.function} (saved {utc_text(each.noted)})" for each in processes]
     sizes = {each.threads for each in processes} | ({own} if own is not None else set())
     if sizes <= {set_to}:

@@ -132,7 +132,7 @@ def has_new_content(run: Run, item: DriveItem) -> bool:
 def why_not_in_input(run: Run, item: DriveItem | None, flow: ImportFlow, services: Services) -> str:
     """Return why a file that is not in Input any more is none of this run's."""
     if item and belongs_to_another_run(run, services):
-        return "Another run has the same file and imports it."
+        return "Another run is importing the same file."
     others = [each for each in services.settings.flows.imports if each.drive == flow.drive]
     folders = dict.fromkeys(
         folder for each in others for folder in (each.processing_folder, each.success_folder, each.error_folder)

@@ -96,7 +96,7 @@ def _check_root(name: str, found: str, wanted: str) -> None:
             f"The namespace of {shown(name)} is {shown(namespace.lstrip('{'))}; F&O takes {NAMESPACE} only. "
             "Correct its xmlns."
         )
-    raise FileRejected(f"{shown(name)} is {shown(local_name)} and should be {wanted_name}. {EXPORT_AGAIN}")
+    raise FileRejected(f"{shown(name)} has the root {shown(local_name)} instead of {wanted_name}. {EXPORT_AGAIN}")
 
 
 def _finished_elements(

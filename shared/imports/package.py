@@ -247,16 +247,16 @@ class _Fault(Enum):
     )
     ACCENTS = (
         "{0} names the data file {1}: only the accents differ.",
-        "{0} name data files that the zip holds with other accents only: {1}.",
+        "{0} name data files that are in the zip with different accents: {1}.",
         *["Use the same spelling in both."] * 2,
     )
     ENCODING = (
         "{0} names the data file {1}, which is in the zip; only the encoding of its name differs: the zip does not "
-        "mark it as UTF-8, so F&O may read other letters.",
+        "mark it as UTF-8, so F&O may read a different name.",
         "{0} name data files that are in the zip; only the encoding of their names differs: the zip does not mark "
-        "them as UTF-8, so F&O may read other letters. They are {1}.",
-        "Zip with names in UTF-8, or name the file in plain letters (A to Z), in the zip and in the manifest.",
-        "Zip with names in UTF-8, or name the files in plain letters (A to Z), in the zip and in the manifest.",
+        "them as UTF-8, so F&O may read different names. They are {1}.",
+        "Create the zip with UTF-8 names, or use only letters A to Z in the name, in the zip and the manifest.",
+        "Create the zip with UTF-8 names, or use only letters A to Z in the names, in the zip and the manifest.",
     )
     EMPTY = ("{0} has an empty data file, {1}.", "{0} have empty data files: {1}.", *[EXPORT_AGAIN] * 2)
 

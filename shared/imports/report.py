@@ -309,7 +309,7 @@ def _reason(run: Run, rows: Sequence[RowError]) -> str:
 def _report(run: Run, details: _Details) -> str:
     outcome = run.outcome or Outcome.FAILED
     lines = [
-        f"{run.file.name}: {outcome.value}",
+        f"{run.file.name}: {outcome.label}",
         "",
         run.reason or "F&O gave no reason.",
         "",

@@ -98,7 +98,7 @@ def _check_again(run: Run, onedrive: OneDrive, flow: ImportFlow, services: Servi
     run, item = find_again(run, onedrive, services)
     if item and item.parent_id == services.folders.find(flow.drive, flow.processing_folder):
         if belongs_to_another_run(run, services):
-            return run.withdrawn("Another run has the same file and imports it.", now)
+            return run.withdrawn("Another run is importing the same file.", now)
         return _record_claim(run, item, flow, now)  # our own move, whose answer was lost
     if run.rerun_of:  # it lies where it was filed, and may be no other than the one that the person saw there
         gone = "The file was moved, changed or deleted after a person requested another import of it."
@@ -271,7 +271,7 @@ def file_away(run: Run, services: Services) -> Run:
     else:
         run, found = find_again(run, onedrive, services)
         if found is None:
-            gone = f"{run.reason} The file itself was deleted before it could be filed.".strip()
+            gone = f"{run.reason} The file itself was deleted before it could be filed away.".strip()
             return replace(run.moved_to(State.FILED, services.now()), reason=gone)
         if run.state is State.CANCELLED and has_new_content(run, found):
             changed = f"{run.reason} Its content has changed since then, so the app treats it as a new file.".strip()

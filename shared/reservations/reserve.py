@@ -69,7 +69,7 @@ def _take(run: Run, environment_url: str, name: str, execution_id: str, services
     for _ in range(TRIES):
         if taken := services.reservations.create(wanted) or _take_existing(run, wanted, services):
             return taken
-    raise TryAgain(f"The reservation of {name} is written by others at this moment")
+    raise TryAgain(f"The reservation of {name} is being changed by other workers")
 
 
 def _take_existing(run: Run, wanted: Reservation, services: Services) -> Reservation | None:

@@ -92,7 +92,7 @@ WITH_FO: Final = frozenset({State.SUBMITTING, State.EXECUTING})
 
 
 class Outcome(StrEnum):
-    """How a run went, in the words that a report and an alert use."""
+    """How a run went, as it is saved; what people read is ``label``."""
 
     SUCCEEDED = "Succeeded"
     PARTIALLY_SUCCEEDED = "PartiallySucceeded"  # some rows are in F&O, some are not
@@ -102,6 +102,17 @@ class Outcome(StrEnum):
     UNKNOWN = "Unknown"  # F&O had begun, and has forgotten how it ended
     WITHDRAWN = "Withdrawn"  # a person took the file away
     CANCELLED_BY_PERSON = "GivenUp"  # a person cancelled the run; F&O may have gone on with it
+
+    @property
+    def label(self) -> str:
+        """What people read. Where the saved word does not say who cancelled, it says so."""
+        match self:
+            case Outcome.CANCELLED_BY_PERSON:
+                return "Cancelled by a person"
+            case Outcome.CANCELED_IN_FO:
+                return "Canceled in F&O"
+            case _:
+                return self.value
 
     @property
     def needs_telling(self) -> bool:

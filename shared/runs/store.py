@@ -177,7 +177,7 @@ class RunStore:
         if run is None:
             raise TryAgain(f"a run of lane {row.lane} ended while it was being read")
         if (run.lane, run.sort_key) != (row.lane, row.sort_key):
-            raise Damaged("it is the record of another place")
+            raise Damaged("it is the record of another run")
         return run
 
     def run_at(self, address: str) -> Run | None:

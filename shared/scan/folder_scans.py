@@ -206,7 +206,7 @@ def _scan_alert(scan: FolderScan, since: datetime) -> Alert:
     last = "The last successful scan was" if scan.last_good else "No scan has succeeded since the first attempt"
     text = (
         f"The Input folder '{flow.input_folder}' of {flow.drive} cannot be scanned, so no file in it is imported. "
-        f"{last} at {since:%Y-%m-%d %H:%M} UTC. The last one failed: {scan.error}\n\n"
+        f"{last} at {since:%Y-%m-%d %H:%M} UTC. The latest scan failed: {scan.error}\n\n"
         "Open the folder in OneDrive or SharePoint. If its site is archived or locked, have a SharePoint administrator "
         "reactivate or unlock it. If the folder or its library was renamed, moved or deleted, correct the settings. If "
         "access was denied, grant the permission to the app. The app scans the folder every minute, so imports "

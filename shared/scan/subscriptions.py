@@ -85,8 +85,8 @@ def _as_overdue(drive: str, mark: Checkpoint, error: TryAgain, services: Service
         return None
     ends = f" and expires on {expires:%Y-%m-%d}" if expires else ""
     return NeedsPerson(
-        f"Graph's subscription for {drive} could not be renewed since {renewed:%Y-%m-%d}{ends}: {error.message}. "
-        "After that, files are found up to a minute late. Check the service health of Microsoft Graph and the "
+        f"Graph's subscription for {drive} has not been renewed since {renewed:%Y-%m-%d}{ends}: {error.message}. "
+        "Once it has expired, files are found up to a minute late. Check the service health of Microsoft Graph and the "
         "network between it and the app",
         call=error.call,
     )

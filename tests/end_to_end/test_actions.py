@@ -400,7 +400,7 @@ def test_in_a_browser_the_list_shows_what_is_under_way_what_waits_and_what_is_pa
 
         places = {file_name: badge for badge, file_name, _ in rows(browser)}
         assert (places["USMF_Vendors_014.zip"], places["DEMF_Customers_002.zip"]) == ("running", "waiting")
-        assert "import Huge is paused by Anna since" in browser.find_element("id", "tiles").text
+        assert "import Huge has been paused by Anna since" in browser.find_element("id", "tiles").text
         take_picture("runs")
         light = background(browser)
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [DARK]})

@@ -493,7 +493,7 @@ def test_a_subscription_that_passing_trouble_keeps_from_being_renewed_is_told_af
 
     assert told == [0, 0, 1, 1, 1]
     assert heard(receivers)[0]["title"] == "The subscription cannot be renewed"
-    assert "could not be renewed since" in heard(receivers)[0]["text"]
+    assert "has not been renewed since" in heard(receivers)[0]["text"]
 
 
 def test_trouble_whose_words_hold_another_id_each_time_is_told_once(world: World, receivers: Receivers) -> None:

@@ -139,7 +139,7 @@ def test_the_health_tells_the_threads_of_every_functions_process_and_of_its_own(
 
     check = check_named(health, "Threads")
     assert check.grade is Grade.OK
-    assert f"{threads} in the process that answers here, {threads} in the process of send" in check.message
+    assert f"{threads} in the process that ran this check, {threads} in the process of send" in check.message
     assert health.threads == threads
     assert [(note.function, note.threads) for note in health.processes] == [("send", threads)]
 

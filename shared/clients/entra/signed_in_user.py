@@ -217,7 +217,7 @@ def _renewal_error(answer: Mapping[str, Any]) -> AppError:
     happened = (
         f"The OneDrive sign-in has expired: {first_line(text)}" if text else "Nobody has signed in to OneDrive yet"
     )
-    return NeedsPerson(f"{happened}. Run 'python -m operations.sign_in' and sign in", call=call)
+    return NeedsPerson(f"{happened}. Run 'python dev.py sign-in' and sign in", call=call)
 
 
 def _sign_in_error(answer: Mapping[str, Any]) -> AppError:

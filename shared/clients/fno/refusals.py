@@ -94,7 +94,7 @@ def map_error(refusal: Refusal) -> AppError | None:
         case status if 300 <= status < 400:
             return NeedsPerson(
                 f"F&O sends {call.operation} to another address (HTTP {status}), usually a sign-in page: the base URL "
-                "in the settings is wrong. It is the address of the environment in the browser, without a path; "
+                "in the settings is wrong. Use the address of the environment in the browser, without its path; "
                 "on-premises it ends with /namespaces/AXSF",
                 call=call,
             )
@@ -126,7 +126,7 @@ def _classify(refusal: Refusal, reason: str) -> AppError:
         return PackageUnreadable(f"F&O could not read the package from its blob storage: {reason}", call=call)
     if _PASSING.search(reason) or is_contention(reason):
         # An action that ran out of time may have started its batch job before.
-        return lost(f"F&O failed at {operation}: {reason}", call=call, idempotent=not starts)
+        return lost(f"F&O could not complete {operation}: {reason}", call=call, idempotent=not starts)
     if not starts and _NO_SUCH_EXECUTION.search(reason):
         return NotFound(f"{operation} found nothing: {reason}", call=call)
     if not _ACTION_FAILED.search(refusal.text):
@@ -153,7 +153,7 @@ def _classify(refusal: Refusal, reason: str) -> AppError:
             return NotFound(f"{operation} found nothing: {reason}", call=call)
         case _:
             # Questions may be asked again; F&O fails at some of them while an execution is being set up.
-            return TryAgain(f"F&O failed at {operation}: {reason}", call=call)
+            return TryAgain(f"F&O could not complete {operation}: {reason}", call=call)
 
 
 def _classify_import(reason: str, call: RemoteCall) -> AppError:

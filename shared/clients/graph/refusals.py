@@ -143,7 +143,7 @@ def _map_common_error(refusal: Refusal, what: str) -> AppError | None:
     call, words = refusal.call, refusal.reason
     match refusal.status:
         case 404:
-            return NotFound(f"OneDrive has no {what}, or not yet: {words}", call=call)
+            return NotFound(f"OneDrive cannot find {what}; a new item may not be visible yet: {words}", call=call)
         case 409:
             return _conflict_error(refusal, what)
         case 412:

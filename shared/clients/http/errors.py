@@ -64,7 +64,7 @@ def map_status(refusal: Refusal) -> AppError:
             )
         case status if status in _PASSING:
             return lost(
-                f"{service} failed at {call.operation}: {reason}",
+                f"{service} could not complete {call.operation}: {reason}",
                 call=call,
                 idempotent=refusal.idempotent,
                 retry_after_s=refusal.retry_after_s,
@@ -114,7 +114,7 @@ def lost(message: str, *, call: RemoteCall, idempotent: bool, retry_after_s: flo
     """Return TryAgain for an idempotent call, AnswerLost for one that may have been handled."""
     if idempotent:
         return TryAgain(message, retry_after_s=retry_after_s, call=call)
-    return AnswerLost(f"{message}; it may have been done anyway", retry_after_s=retry_after_s, call=call)
+    return AnswerLost(f"{message}; the call may have taken effect anyway", retry_after_s=retry_after_s, call=call)
 
 
 def retry_after_s(headers: Mapping[str, str], *, now: datetime) -> float | None:
