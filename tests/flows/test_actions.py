@@ -452,6 +452,7 @@ def test_a_run_that_is_cancelled_before_f_and_o_heard_of_it_is_filed_in_error_an
     assert (over.outcome, over.file.folder) == (Outcome.CANCELLED_BY_PERSON, "/Error")
     assert over.reason.startswith("Cancelled by anna@contoso.com: wrong file. The file was not submitted to F&O")
     report = (world.folder / "Error" / "USMF_Rows_001.zip.report.txt").read_text("utf-8-sig")
+    assert report.startswith(f"{NAME}: Cancelled by a person\n")
     assert "Cancelled by anna@contoso.com: wrong file." in report
     assert world.calls("ImportFromPackage") == 0
 
