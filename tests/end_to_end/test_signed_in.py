@@ -92,7 +92,7 @@ def test_for_a_person_who_signs_in_with_the_command_the_app_imports_a_file_from_
         }
         stage.start_host()
         stage.run_function("keep_watch")
-        stage.wait_for(lambda: "python -m operations.sign_in" in "\n".join(stage.log), "word that nobody has signed in")
+        stage.wait_for(lambda: "python dev.py sign-in" in "\n".join(stage.log), "word that nobody has signed in")
 
         _sign_in_with_the_command(stage, tenant, tmp_path / "local.settings.json")
         _assert_a_file_travels(stage)

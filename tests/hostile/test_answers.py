@@ -150,7 +150,7 @@ def test_an_import_whose_answer_holds_no_id_is_looked_up_and_never_sent_again(
     server = answers(NO_ID[name])
     before = len(server.asked)
 
-    with pytest.raises(AnswerLost, match=r"may have (?:started|been done) anyway") as caught:
+    with pytest.raises(AnswerLost, match=r"may have (?:started|taken effect) anyway") as caught:
         start(fo)
 
     assert len(server.asked) == before + 1

@@ -87,7 +87,7 @@ def test_what_is_contention_and_nothing_else_is_advised_on_as_a_matter_of_time(c
         ("Selected file is Unicode", "The data file is UTF-16"),
         ("the mapping is incorrect for entity Currencies and field {5B2}", "CR LF"),
         ("There are field(s), which are not mapped to Entity Currencies", "CR LF"),
-        ("XML is not in correct format-Exception from HRESULT: 0xC0010009", "lacks an element"),
+        ("XML is not in correct format-Exception from HRESULT: 0xC0010009", "lacks a mapped element"),
         (
             "A DataTable named 'SALESORDERHEADER' already belongs to this DataSet. '0' record(s) inserted in staging.",
             "set overwrite to false",

@@ -402,7 +402,7 @@ def test_nobody_having_signed_in_needs_a_person_and_a_sign_in_that_comes_later_i
     waiting = user(entra, store)
     error = error_of(waiting.token)
     assert isinstance(error, NeedsPerson)
-    assert "python -m operations.sign_in" in str(error)
+    assert "python dev.py sign-in" in str(error)
     store.kept = signed_in(entra).kept
     assert waiting.token() == "token-1"
 
@@ -424,7 +424,7 @@ def test_a_sign_in_that_has_ended_needs_a_person(entra: Entra) -> None:
     error = error_of(user(entra, store).token)
     assert isinstance(error, NeedsPerson)
     assert "AADSTS700082" in str(error)
-    assert "python -m operations.sign_in" in str(error)
+    assert "python dev.py sign-in" in str(error)
 
 
 @pytest.mark.parametrize(
