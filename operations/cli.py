@@ -216,12 +216,12 @@ def submit_again(app: App, options: argparse.Namespace) -> int:
 
 
 def free_project(app: App, options: argparse.Namespace) -> int:
-    """Free the data project of a cancelled run, whatever F&O does."""
+    """Free the data project of a cancelled run without waiting for F&O."""
     return _about_run("free-project", app, options)
 
 
 def put_aside(app: App, options: argparse.Namespace) -> int:
-    """Move a damaged record out of its lane's way; nothing is deleted."""
+    """Put a damaged record aside so that its lane continues; nothing is deleted."""
     return _about_run("put-aside", app, options)
 
 
