@@ -302,7 +302,10 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: _but({"Manifest.xml": manifest("P", [Entity(name="E")], namespace="")}),
         "The namespace of 'Manifest.xml'",
     ),
-    "another document in the manifest's place": (lambda: _manifest_of("", root="Workbook"), "instead of DataManagement"),
+    "another document in the manifest's place": (
+        lambda: _manifest_of("", root="Workbook"),
+        "instead of DataManagement",
+    ),
     "header and manifest swapped": (
         lambda: _but({"PackageHeader.xml": manifest("P", [Entity(name="E")]), "Manifest.xml": header("P")}),
         "instead of DataManagementPackageHeader",
