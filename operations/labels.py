@@ -1,7 +1,6 @@
 """What pages and commands call the places, states, steps and outcomes of runs."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 
@@ -89,8 +88,3 @@ def state_text(run: Run) -> str:
     if run.outcome is Outcome.CANCELLED_BY_PERSON:
         return STATE_TEXT[State.CANCELLED]
     return STATE_TEXT[run.state]
-
-
-def time_text(time: datetime) -> str:
-    """Return a time as pages and messages show it."""
-    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

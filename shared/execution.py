@@ -14,6 +14,7 @@ from shared.clients.fno.refusals import PackageUnreadable
 from shared.clients.fno.row_errors import RowError
 from shared.errors import AppError, FileRejected, NeedsPerson, NotFound, ProjectBusy, Refused
 from shared.log import log
+from shared.moments import utc_minute_text
 from shared.reservations import reserve
 from shared.runs.machine import StepFailed
 from shared.runs.run import Run
@@ -218,7 +219,7 @@ def forgotten_message(run: Run) -> str:
     """Return what a person is told about an execution that F&O has forgotten."""
     return (
         f"F&O started execution {run.execution_id} of data project {run.data_project} at "
-        f"{run.state_since:%Y-%m-%d %H:%M} UTC but no longer knows it, so its outcome is unknown."
+        f"{utc_minute_text(run.state_since)} but no longer knows it, so its outcome is unknown."
     )
 
 
