@@ -20,7 +20,7 @@ from shared.config.integrations import Flows
 from shared.runs.index import Rows, is_position
 from shared.runs.lane import SECOND
 from shared.runs.rows import Pause, RunRow
-from shared.runs.states import Direction, State
+from shared.runs.states import NOT_BEGUN, Direction
 
 # Rows of a page, at least, as long as there are so many; rows that one call of storage brings; and with a filter rows
 # that one page looks through before it lets the person decide whether to look on.
@@ -173,7 +173,7 @@ def _turn_key(row: RunRow) -> tuple[bool, str, str]:
 
 
 def _is_waiting(row: RunRow) -> bool:
-    return row.state in (State.FOUND, State.PLANNED)
+    return row.state in NOT_BEGUN
 
 
 def _shown(lines: Sequence[Line]) -> list[Line]:

@@ -24,7 +24,7 @@ from shared.runs.lane import ahead_of
 from shared.runs.record import Damaged
 from shared.runs.rows import Pause
 from shared.runs.run import Run
-from shared.runs.states import PROGRESS, Direction, Outcome, State
+from shared.runs.states import NOT_BEGUN, PROGRESS, Direction, Outcome, State
 from shared.runs.values import FailedRow, RemoteCallRecord, StepRecord, Submission
 
 # Of the reruns of a run, as many are shown.
@@ -168,7 +168,7 @@ def _run_ahead(run: Run, services: Services) -> tuple[RunAhead | None, bool]:
 
     Of a flow that is stopped none goes first: any of its runs can be checked now. A list shows them by their turns.
     """
-    if run.state not in (State.FOUND, State.PLANNED) or run.is_aside:
+    if run.state not in NOT_BEGUN or run.is_aside:
         return None, False
     listed = services.store.lane(run.lane)
     row = ahead_of(run.sort_key, listed.rows, listed.stops)

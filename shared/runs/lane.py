@@ -10,7 +10,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import Final
 
-from shared.runs.states import State
+from shared.runs.states import NOT_BEGUN, State
 
 SECOND: Final = len("20260123T010203")  # of the time with which a place begins
 
@@ -36,7 +36,7 @@ class LaneRow:
     @property
     def is_waiting(self) -> bool:
         """Whether nobody has begun it, and nothing is known against it."""
-        return self.state in (State.FOUND, State.PLANNED) and not self.is_aside and not self.damage
+        return self.state in NOT_BEGUN and not self.is_aside and not self.damage
 
     @property
     def is_passed(self) -> bool:
