@@ -18,7 +18,7 @@ from shared.alerts import delivery
 from shared.app import Services
 from shared.config.integrations import Flows
 from shared.runs.index import Rows, is_position
-from shared.runs.lane import SECOND
+from shared.runs.lane import SECOND, direction_of
 from shared.runs.rows import Pause, RunRow
 from shared.runs.states import NOT_BEGUN, Direction
 
@@ -128,11 +128,7 @@ def list_lanes(integrations: Flows, pauses: Sequence[Pause]) -> Iterator[LaneVie
     named = [(flow.name, Direction.IMPORT, flow.lane) for flow in integrations.imports]
     named += [(flow.name, Direction.EXPORT, flow.lane) for flow in integrations.exports]
     known = {lane for _, _, lane in named}
-    named += [
-        (lane, Direction.IMPORT if lane.startswith("in-") else Direction.EXPORT, lane)
-        for lane in paused
-        if lane not in known
-    ]
+    named += [(lane, direction_of(lane) or Direction.EXPORT, lane) for lane in paused if lane not in known]
     for name, kind, lane in named:
         pause = paused.get(lane)
         options = available_actions.of_lane(name, kind, is_paused=pause is not None)

@@ -10,9 +10,17 @@ from datetime import datetime
 from itertools import groupby
 from typing import Final
 
-from shared.runs.states import NOT_BEGUN, State
+from shared.runs.states import NOT_BEGUN, Direction, State
 
 SECOND: Final = len("20260123T010203")  # of the time with which a place begins
+
+# What the name of every lane begins with.
+LANE_PREFIX: Final[Mapping[Direction, str]] = {Direction.IMPORT: "in-", Direction.EXPORT: "out-"}
+
+
+def direction_of(lane: str) -> Direction | None:
+    """Return whether a lane, or a text that begins with its name, is one of imports or of exports; None: it is none."""
+    return next((direction for direction, prefix in LANE_PREFIX.items() if lane.startswith(prefix)), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

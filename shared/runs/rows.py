@@ -21,7 +21,7 @@ from shared.runs.addresses import (
     build_address,
     opened_and_id_in,
 )
-from shared.runs.lane import LaneRow, Stop
+from shared.runs.lane import LaneRow, Stop, direction_of
 from shared.runs.run import Run
 from shared.runs.states import Direction, Outcome, State
 from shared.secret import redacted
@@ -258,7 +258,7 @@ def _damaged_row(row: LaneRow) -> RunRow:
     return RunRow(
         address=row.address,
         run_id=row.run_id or NO_RUN_ID,
-        flow=Direction.IMPORT if row.lane.startswith("in-") else Direction.EXPORT,
+        flow=direction_of(row.lane) or Direction.EXPORT,
         integration=row.flow_name,
         lane=row.lane,
         state=row.state or State.FOUND,
