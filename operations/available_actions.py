@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from operations.labels import outcome_label
-from shared.execution import LOST_SUBMITS
+from shared.execution import is_left_to_person
 from shared.moments import utc_text
 from shared.runs.rows import RunRow
 from shared.runs.run import Run
@@ -83,7 +83,7 @@ def of_run(
 
 def may_submit_again(run: Run) -> bool:
     """Return whether the app leaves it to a person to submit once more."""
-    return not run.ended and run.state is State.SUBMITTING and run.lost_submits >= LOST_SUBMITS
+    return not run.ended and run.state is State.SUBMITTING and is_left_to_person(run)
 
 
 def _effect_of_submit(run: Run) -> str:
