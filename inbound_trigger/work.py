@@ -10,6 +10,8 @@ from typing import Final
 
 from shared.app import Services
 from shared.log import log
+from shared.runs.lane import direction_of
+from shared.runs.states import Direction
 from shared.scan import scan_requests
 
 # Lanes of one message that are advanced side by side. A process works on 24 messages at once.
@@ -23,7 +25,7 @@ def work(message: str, services: Services) -> None:
     lines = (
         [scan_requests.handle_request(message, services)] if scan_requests.is_request(message) else message.splitlines()
     )
-    lanes = [line for line in lines if line.startswith(("in-", "out-"))]
+    lanes = [line for line in lines if direction_of(line)]
     if ignored := len([line for line in lines if line and line not in lanes]):
         log.warning("message.not_understood", text=message, lines=ignored)
     if len(lanes) == 1:
@@ -38,7 +40,7 @@ def work(message: str, services: Services) -> None:
 
 def advance_lane(line: str, services: Services) -> None:
     """Do what is due in a lane. Raises TryAgain or NeedsPerson if the app's own storage fails."""
-    if line.startswith("in-"):
+    if direction_of(line) is Direction.IMPORT:
         from shared.imports import steps as import_steps
 
         import_steps.advance_imports(line, services)

@@ -19,7 +19,7 @@ from shared.exports import schedule as export_schedule
 from shared.log import log
 from shared.reservations import release, settle
 from shared.runs.addresses import address_of
-from shared.runs.lane import ahead_of, choose
+from shared.runs.lane import LANE_PREFIX, ahead_of, choose
 from shared.runs.record import Damaged
 from shared.runs.rows import Pause
 from shared.runs.run import Run
@@ -32,7 +32,7 @@ TRIES: Final = 5
 # Seconds that a worker which was processing a run when it was cancelled needs beside its stay with an execution, until
 # it has let go of the lane. It wakes nobody; one that needs longer is followed by the minute's timer.
 LET_GO_S: Final = 2.0
-LANE_NAME: Final = re.compile(r"(in|out)-[a-z0-9-]+")
+LANE_NAME: Final = re.compile(f"({'|'.join(LANE_PREFIX.values())})[a-z0-9-]+")
 NOBODY: Final = "somebody with the key"
 
 _ENDED: Final = "This run has ended."

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from operations.labels import outcome_label, time_text
-from shared.execution import LOST_SUBMITS
+from operations.labels import outcome_label
+from shared.execution import is_left_to_person
+from shared.moments import utc_text
 from shared.runs.rows import RunRow
 from shared.runs.run import Run
 from shared.runs.states import WITH_FO, Direction, Outcome, State
@@ -82,7 +83,7 @@ def of_run(
 
 def may_submit_again(run: Run) -> bool:
     """Return whether the app leaves it to a person to submit once more."""
-    return not run.ended and run.state is State.SUBMITTING and run.lost_submits >= LOST_SUBMITS
+    return not run.ended and run.state is State.SUBMITTING and is_left_to_person(run)
 
 
 def _effect_of_submit(run: Run) -> str:
@@ -203,11 +204,16 @@ def _count(candidates: RerunCandidates) -> str:
     newest, oldest = candidates.rows[0], candidates.rows[-1]
     more = " More runs match: repeat this for those." if candidates.has_more else ""
     if candidates.looked_back_to:
-        more = f" Runs from before {time_text(candidates.looked_back_to)} are not touched: filter by day to reach them."
+        more = f" Runs from before {utc_text(candidates.looked_back_to)} are not touched: filter by day to reach them."
     if len(candidates.rows) == 1:
-        return f"1 ended run is run again: {newest.file_name}, opened {time_text(newest.opened)}.{more}"
+        return f"1 ended run is run again: {newest.file_name}, opened {utc_text(newest.opened)}.{more}"
     which = "The newest" if candidates.has_more else "All"
     return (
+<<<<<<< HEAD
         f"{which} {len(candidates.rows)} ended runs that match the filter are run again, on all pages of the list, "
         f"opened from {time_text(oldest.opened)} to {time_text(newest.opened)}.{more}"
+=======
+        f"{which} {len(candidates.rows)} ended runs that match the filter are run again, on whatever page they are, "
+        f"opened from {utc_text(oldest.opened)} to {utc_text(newest.opened)}.{more}"
+>>>>>>> dup-a
     )

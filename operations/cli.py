@@ -18,6 +18,7 @@ import requests
 from operations import arguments, command_line, filters, labels
 from operations.filters import InvalidRequest
 from shared.escapes import json_text, path_segment, read_json, terminal_text
+from shared.moments import read_moment
 from shared.runs.states import Outcome
 
 TIMEOUT_S: Final = 120  # a run again of many asks OneDrive for each file
@@ -124,7 +125,7 @@ def _status(place: str, outcome: str | None) -> str:
 
 
 def _time(text: str) -> str:
-    return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
+    return f"{read_moment(text):%Y-%m-%d %H:%M:%S}Z"
 
 
 def show(app: App, options: argparse.Namespace) -> int:
@@ -194,7 +195,7 @@ def run_again(app: App, options: argparse.Namespace) -> int:
     given = _filters(options)
     shown, seen = app.get("/api/runs.json", **given)
     # The header Date has whole seconds; what was opened in the last of them and is shown counts as seen.
-    opened = [datetime.fromisoformat(line["run"]["opened"]) for line in shown["ended"]]
+    opened = [read_moment(line["run"]["opened"]) for line in shown["ended"]]
     seen = max([seen, *(each + timedelta.resolution for each in opened)])
     effect = _effect("run-all-again", shown)
     if effect:

@@ -1,7 +1,7 @@
 """What pages and commands call the places, states, steps and outcomes of runs."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -18,6 +18,27 @@ class Place(StrEnum):
     ASIDE = "set aside"  # others of its lane pass it
     WAITING = "waiting"  # behind another run of its lane
     ENDED = "ended"
+
+
+def place_of(*, needs_person: bool, is_aside: bool, is_behind: bool, is_paused: bool) -> Place:
+    """Return the place of an open run. is_behind: it waits for another run of its lane; is_paused: its lane is."""
+    if needs_person:
+        return Place.NEEDS_PERSON
+    if is_aside:
+        return Place.ASIDE
+    if is_behind:
+        return Place.WAITING
+    return Place.PAUSED if is_paused else Place.RUNNING
+
+
+def took_and_waited(
+    opened: datetime, ended: datetime | None, waited_s: float | None
+) -> tuple[timedelta | None, timedelta | None]:
+    """Return how long a run took from its opening to its end, and how much of that it waited; None: not known (yet)."""
+    if ended is None:
+        return None, None
+    took = ended - opened
+    return took, None if waited_s is None else min(timedelta(seconds=waited_s), took)
 
 
 STATE_TEXT: Final[Mapping[State, str]] = {
@@ -83,8 +104,3 @@ def state_text(run: Run) -> str:
     if run.outcome is Outcome.CANCELLED_BY_PERSON:
         return STATE_TEXT[State.CANCELLED]
     return STATE_TEXT[run.state]
-
-
-def time_text(time: datetime) -> str:
-    """Return a time as pages and messages show it."""
-    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

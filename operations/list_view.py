@@ -13,14 +13,14 @@ from typing import Final
 from operations import available_actions
 from operations.available_actions import ActionOption, RerunCandidates
 from operations.filters import Filters, InvalidRequest
-from operations.labels import Place
+from operations.labels import Place, place_of, took_and_waited
 from shared.alerts import delivery
 from shared.app import Services
 from shared.config.integrations import Flows
 from shared.runs.index import Rows, is_position
-from shared.runs.lane import SECOND
+from shared.runs.lane import SECOND, direction_of
 from shared.runs.rows import Pause, RunRow
-from shared.runs.states import Direction, State
+from shared.runs.states import NOT_BEGUN, Direction
 
 # Rows of a page, at least, as long as there are so many; rows that one call of storage brings; and with a filter rows
 # that one page looks through before it lets the person decide whether to look on.
@@ -128,11 +128,7 @@ def list_lanes(integrations: Flows, pauses: Sequence[Pause]) -> Iterator[LaneVie
     named = [(flow.name, Direction.IMPORT, flow.lane) for flow in integrations.imports]
     named += [(flow.name, Direction.EXPORT, flow.lane) for flow in integrations.exports]
     known = {lane for _, _, lane in named}
-    named += [
-        (lane, Direction.IMPORT if lane.startswith("in-") else Direction.EXPORT, lane)
-        for lane in paused
-        if lane not in known
-    ]
+    named += [(lane, direction_of(lane) or Direction.EXPORT, lane) for lane in paused if lane not in known]
     for name, kind, lane in named:
         pause = paused.get(lane)
         options = available_actions.of_lane(name, kind, is_paused=pause is not None)
@@ -151,13 +147,12 @@ def sort_open(rows: Iterable[RunRow], paused: frozenset[str] = frozenset()) -> l
     for lane, of_lane in groupby(rows, key=lambda row: row.lane):
         is_busy, turn = False, 0
         for row in sorted(of_lane, key=_turn_key):  # who is under way comes before who waits for it
-            place = Place.WAITING
-            if row.needs_person or row.damage:
-                place = Place.NEEDS_PERSON
-            elif row.is_aside:
-                place = Place.ASIDE
-            elif not _is_waiting(row) or not is_busy:
-                place = Place.PAUSED if lane in paused else Place.RUNNING
+            place = place_of(
+                needs_person=row.needs_person or row.damage != "",
+                is_aside=row.is_aside,
+                is_behind=_is_waiting(row) and is_busy,
+                is_paused=lane in paused,
+            )
             is_busy = is_busy or not row.is_aside
             turn += place is Place.WAITING
             lines.append(Line(run=row, place=place, took=None, turn=turn if place is Place.WAITING else 0))
@@ -173,7 +168,7 @@ def _turn_key(row: RunRow) -> tuple[bool, str, str]:
 
 
 def _is_waiting(row: RunRow) -> bool:
-    return row.state in (State.FOUND, State.PLANNED)
+    return row.state in NOT_BEGUN
 
 
 def _shown(lines: Sequence[Line]) -> list[Line]:
@@ -267,8 +262,7 @@ def _ended_page(filters: Filters, behind: str, services: Services) -> tuple[list
 
 
 def _ended_line(row: RunRow) -> Line:
-    took = row.ended - row.opened if row.ended else None
-    waited = None if took is None or row.waited_s is None else min(timedelta(seconds=row.waited_s), took)
+    took, waited = took_and_waited(row.opened, row.ended, row.waited_s)
     return Line(run=row, place=Place.ENDED, took=took, waited=waited)
 
 

@@ -24,6 +24,7 @@ from operations.run_view import DamagedView, Next, RerunView, RunView, StepView
 from operations.web import PageRequest, PageResponse
 from shared.escapes import json_text, path_segment, plain_text, query_value
 from shared.health import health
+from shared.moments import utc_text
 from shared.runs import record
 from shared.runs.states import Direction, Outcome, State
 
@@ -250,7 +251,7 @@ def _templates() -> "Environment":
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "moment": labels.time_text,
+        "moment": utc_text,
         "duration": duration_text,
         "size": _size_text,
         "outcome_label": outcome_label,

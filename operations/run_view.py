@@ -12,7 +12,17 @@ from urllib.parse import urlsplit
 
 from operations import available_actions
 from operations.available_actions import ActionOption
-from operations.labels import ACTION_TITLE, OLDER_STEPS, STEP_TITLE, WAITS_FOR, Place, outcome_label, state_text
+from operations.labels import (
+    ACTION_TITLE,
+    OLDER_STEPS,
+    STEP_TITLE,
+    WAITS_FOR,
+    Place,
+    outcome_label,
+    place_of,
+    state_text,
+    took_and_waited,
+)
 from shared.advice import what_to_do
 from shared.alerts.run_alerts import passed_by_text
 from shared.app import Services
@@ -24,7 +34,7 @@ from shared.runs.lane import ahead_of
 from shared.runs.record import Damaged
 from shared.runs.rows import Pause
 from shared.runs.run import Run
-from shared.runs.states import PROGRESS, Direction, Outcome, State
+from shared.runs.states import NOT_BEGUN, PROGRESS, Direction, Outcome, State
 from shared.runs.values import FailedRow, RemoteCallRecord, StepRecord, Submission
 
 # Of the reruns of a run, as many are shown.
@@ -168,7 +178,7 @@ def _run_ahead(run: Run, services: Services) -> tuple[RunAhead | None, bool]:
 
     Of a flow that is stopped none goes first: any of its runs can be checked now. A list shows them by their turns.
     """
-    if run.state not in (State.FOUND, State.PLANNED) or run.is_aside:
+    if run.state not in NOT_BEGUN or run.is_aside:
         return None, False
     listed = services.store.lane(run.lane)
     row = ahead_of(run.sort_key, listed.rows, listed.stops)
@@ -209,7 +219,7 @@ def view_run(
     run_ahead: the run of its lane that goes first; pause: what stops the lane; is_holding: it is cancelled and still
     has a reservation; can_rerun: nothing that is known prevents it; is_behind: it waits behind others in a list.
     """
-    took = run.ended - run.opened if run.ended else None
+    took, waited = took_and_waited(run.opened, run.ended, run.waited_s)
     return RunView(
         address=address_of(run),
         run_id=run.run_id,
@@ -229,8 +239,15 @@ def view_run(
         opened=run.opened,
         ended=run.ended,
         took=took,
-        waited=None if took is None or run.waited_s is None else min(timedelta(seconds=run.waited_s), took),
-        place=_place(run, pause, is_behind=run_ahead is not None or is_behind),
+        waited=waited,
+        place=Place.ENDED
+        if run.ended
+        else place_of(
+            needs_person=run.problem is not None,
+            is_aside=run.is_aside,
+            is_behind=run_ahead is not None or is_behind,
+            is_paused=pause is not None,
+        ),
         links=_links(run),
         submissions=run.submissions,
         steps=tuple(_steps(run)),
@@ -254,19 +271,6 @@ def view_run(
         scheduled=run.scheduled,
         late=None if run.late_s is None else timedelta(seconds=run.late_s),
     )
-
-
-def _place(run: Run, pause: Pause | None, *, is_behind: bool) -> Place:
-    """Return the same as ``list_view.sort_open``."""
-    if run.ended:
-        return Place.ENDED
-    if run.problem:
-        return Place.NEEDS_PERSON
-    if run.is_aside:
-        return Place.ASIDE
-    if is_behind:
-        return Place.WAITING
-    return Place.PAUSED if pause else Place.RUNNING
 
 
 def _links(run: Run) -> tuple[tuple[str, str], ...]:

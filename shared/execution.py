@@ -14,7 +14,9 @@ from shared.clients.fno.refusals import PackageUnreadable
 from shared.clients.fno.row_errors import RowError
 from shared.errors import AppError, FileRejected, NeedsPerson, NotFound, ProjectBusy, Refused
 from shared.log import log
+from shared.moments import utc_minute_text
 from shared.reservations import reserve
+from shared.reservations.reservation import names_of
 from shared.runs.machine import StepFailed
 from shared.runs.run import Run
 from shared.runs.states import State
@@ -112,6 +114,29 @@ def record_lost_submit(run: Run, back_to: State, services: Services) -> Run:
     return told.flagged(text, now, About.LOST).waiting(LOST_POLL_S, now)
 
 
+def is_left_to_person(run: Run) -> bool:
+    """Return whether so many submits of a run were lost in a row that only a person lets it be submitted again."""
+    return run.lost_submits >= LOST_SUBMITS
+
+
+def wait_before_next_submit(run: Run, since: datetime, now: datetime, services: Services) -> Run | None:
+    """Return a run whose submit has no answer, and of which F&O knows nothing, due later; None: the next submit is due.
+
+    since: when its grace time began; now: from before F&O was asked, so that it is asked once more after that time.
+    """
+    grace_over = since + timedelta(seconds=services.settings.submit_grace_s)
+    if now < grace_over:
+        return run.waiting((grace_over - now).total_seconds(), now)
+    return run.waiting(LOST_POLL_S, now) if is_left_to_person(run) else None
+
+
+def with_reserved(run: Run, environment_url: str) -> Run:
+    """Return a run with the names that it holds: an older version did not save them."""
+    if run.reserved or not run.data_project:
+        return run
+    return replace(run, environment_url=environment_url, reserved=names_of(run))
+
+
 def is_known(execution_id: str, fno: FinanceOperations) -> bool:
     """Return whether F&O knows an execution under this id, by its status or by its job details."""
     try:
@@ -128,7 +153,7 @@ def known_submission(run: Run, fno: FinanceOperations) -> Submission | None:
     The others are asked for only once a person has to decide: until then they are fenced, or were looked after.
     """
     may_have_begun = [each for each in reversed(run.submissions) if not each.never_began]
-    asked = may_have_begun if run.lost_submits >= LOST_SUBMITS else may_have_begun[:1]
+    asked = may_have_begun if is_left_to_person(run) else may_have_begun[:1]
     return next((each for each in asked if is_known(each.execution_id, fno)), None)
 
 
@@ -218,7 +243,7 @@ def forgotten_message(run: Run) -> str:
     """Return what a person is told about an execution that F&O has forgotten."""
     return (
         f"F&O started execution {run.execution_id} of data project {run.data_project} at "
-        f"{run.state_since:%Y-%m-%d %H:%M} UTC but no longer knows it, so its outcome is unknown."
+        f"{utc_minute_text(run.state_since)} but no longer knows it, so its outcome is unknown."
     )
 
 

@@ -5,9 +5,11 @@ A secret prints as ``***`` wherever it ends up (log, error, record). Texts that 
 """
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
+
+from shared.moments import moment_or_none
 
 
 class Secret:
@@ -63,12 +65,7 @@ class SecretUrl(Secret):
 
         https://learn.microsoft.com/rest/api/storageservices/create-service-sas#specify-the-access-policy
         """
-        ends = parse_qs(urlsplit(self._value).query).get("se", [""])[0]
-        try:
-            moment = datetime.fromisoformat(ends)
-            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-        except (ValueError, OverflowError):  # OverflowError: the year 1 east of Greenwich
-            return None
+        return moment_or_none(parse_qs(urlsplit(self._value).query).get("se", [""])[0])
 
     def __repr__(self) -> str:
         return _KEY_IN_PATH.sub("/***", self._value.partition("?")[0]) + "?***"

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from shared.alerts.alert import Alert, NotificationKind
 from shared.escapes import cut, one_line
+from shared.moments import utc_minute_text
 from shared.runs.values import FailedRow
 
 # Lines of a digest, and characters of each.
@@ -46,9 +47,10 @@ class Notification:
         """The sentence before the alert's own text: since when it is open, or that it is resolved; "" for news."""
         match self.kind, self.alert.resolved:
             case NotificationKind.REMINDER, _:
-                return f"Open since {_minute(self.alert.since)}."
+                return f"Open since {utc_minute_text(self.alert.since)}."
             case NotificationKind.RESOLVED, datetime() as resolved:
-                return f"Resolved at {_minute(resolved)}. It started at {_minute(self.alert.since)}. The alert was:"
+                began = utc_minute_text(self.alert.since)
+                return f"Resolved at {utc_minute_text(resolved)}. It started at {began}. The alert was:"
             case _:
                 return ""
 
@@ -126,10 +128,6 @@ def _full_text(notification: Notification) -> str:
 
 def _digest_line(notification: Notification) -> str:
     return cut(f"{notification.title}: {one_line(notification.alert.text)}", DIGEST_LINE)
-
-
-def _minute(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def notification_to_json(notification: Notification) -> dict[str, Any]:

@@ -10,10 +10,10 @@ from typing import Final
 
 from shared.alerts.alert import Alert, Category, alert_key
 from shared.app import Services
-from shared.azure_storage.checkpoints import moment_of
 from shared.azure_storage.queue_names import OLDER_QUEUES, WORK
 from shared.concurrency import sum_results
 from shared.log import log
+from shared.moments import moment_or_none
 
 # The queue's function, as it is called in Azure's logs.
 WORK_FUNCTION: Final = "work"
@@ -91,5 +91,5 @@ def _lately_reported(content: Mapping[str, str], now: datetime) -> dict[str, str
     return {
         subject: at
         for subject, at in content.items()
-        if (moment := moment_of(at)) and now - moment < REPORT_AGAIN_AFTER
+        if (moment := moment_or_none(at)) and now - moment < REPORT_AGAIN_AFTER
     }

@@ -10,6 +10,7 @@ from typing import Any, Final, NoReturn
 
 from shared.alerts.alert import Alert, LastNotification, NotificationKind
 from shared.escapes import json_text, read_json
+from shared.moments import read_moment
 from shared.runs.values import FailedRow
 
 # Keys that differ from the names of the fields.
@@ -73,11 +74,11 @@ def _alert(content: Mapping[str, Any], etag: str) -> Alert:
     rows = content.get("rows") or []
     return Alert(
         **texts,
-        since=_instant(content["since"]),
+        since=read_moment(content["since"]),
         is_ongoing=content.get("stays") is True,
         rows=tuple(map(_row, rows)) if isinstance(rows, list) else _refuse("rows is not a list"),
         rows_total=_number(content.get("rows_total", 0)),
-        resolved=_instant(content["over"]) if content.get("over") else None,
+        resolved=read_moment(content["over"]) if content.get("over") else None,
         notified=_notified(content.get("told") or {}),
         record_etag=etag,
     )
@@ -92,14 +93,6 @@ def _number(value: object) -> int:
     return value if isinstance(value, int) else _refuse("rows_total is not a number")
 
 
-def _instant(value: object) -> datetime:
-    moment = datetime.fromisoformat(value) if isinstance(value, str) else _refuse(f"{value!r:.50} is not a time")
-    try:
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    except OverflowError:  # the year 1 east of Greenwich
-        _refuse(f"{value} is not a time")
-
-
 def _row(value: object) -> FailedRow:
     row = value if isinstance(value, dict) else _refuse("a row is not a JSON object")
     return FailedRow(record_id=_text(row, "record_id"), field=_text(row, "field"), message=_text(row, "message"))
@@ -108,7 +101,7 @@ def _row(value: object) -> FailedRow:
 def _notified(value: object) -> dict[str, LastNotification]:
     by_channel = value if isinstance(value, dict) else _refuse("told is not a JSON object")
     return {
-        channel: LastNotification(kind=NotificationKind(_text(each, "word")), at=_instant(_text(each, "at")))
+        channel: LastNotification(kind=NotificationKind(_text(each, "word")), at=read_moment(_text(each, "at")))
         if isinstance(each, dict)
         else _refuse(f"what was sent to {channel} is not a JSON object")
         for channel, each in by_channel.items()

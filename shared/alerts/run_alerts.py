@@ -12,9 +12,10 @@ from shared.app import Services
 from shared.errors import AppError
 from shared.log import log
 from shared.runs.addresses import address_of
-from shared.runs.lane import LaneRow, Stop
+from shared.runs.lane import LaneRow, Stop, direction_of
 from shared.runs.record import Damaged
 from shared.runs.run import Run
+from shared.runs.states import Direction
 
 
 def enqueue_problem(run: Run, services: Services) -> None:
@@ -98,7 +99,7 @@ def damaged_record_alert(row: LaneRow, services: Services) -> Alert:
         "moved to damaged/.",
         since=services.now(),
         is_ongoing=True,
-        direction="import" if row.lane.startswith("in-") else "export",
+        direction=(direction_of(row.lane) or Direction.EXPORT).value,
         flow_name=row.flow_name,
         file_name=row.file_name,
         run_id=row.run_id,

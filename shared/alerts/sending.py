@@ -13,11 +13,11 @@ from shared.alerts.app_alerts import report_unreadable
 from shared.alerts.message import Message, Notification, oldest
 from shared.alerts.outbox import AlertUnreadable
 from shared.app import Services
-from shared.azure_storage.checkpoints import moment_of
 from shared.clients.http.context import waiting_at_most
 from shared.concurrency import attempted
 from shared.errors import RecordChanged, TryAgain
 from shared.log import log
+from shared.moments import moment_or_none
 
 if TYPE_CHECKING:
     from shared.alerts.channels import Channel
@@ -145,7 +145,7 @@ def _messages(notifications: Sequence[Notification], room: int, services: Servic
 def _recent_uses(channel: str, services: Services) -> list[datetime]:
     """Return when a channel was used lately, whether it worked or not."""
     texts = services.checkpoints.read(USED).content.get(channel, "").split()
-    moments = [moment for text in texts if (moment := moment_of(text))]
+    moments = [moment for text in texts if (moment := moment_or_none(text))]
     return [moment for moment in moments if services.now() - moment < WITHIN]
 
 

@@ -6,7 +6,6 @@ the parts that cannot be read: what it said is found out again, and nothing stan
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from shared.errors import RecordChanged
@@ -64,15 +63,6 @@ class Checkpoints:
                     raise
             else:
                 return
-
-
-def moment_of(text: str | None) -> datetime | None:
-    """Return the moment that a text of a checkpoint tells, in UTC; None if it tells none."""
-    try:
-        moment = datetime.fromisoformat(text or "")
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):  # OverflowError: the year 1 east of Greenwich
-        return None
 
 
 def _texts(record: bytes) -> dict[str, str]:

@@ -15,10 +15,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from typing import Final, Literal
+from typing import Final
 from urllib.parse import urlsplit
 
 from shared.errors import NeedsPerson
+from shared.runs.lane import LANE_PREFIX
+from shared.runs.states import Direction
 from shared.secret import SecretUrl
 
 MAX_FLOW_NAME: Final = 60  # characters
@@ -160,7 +162,7 @@ class ImportFlow:
     @property
     def lane(self) -> str:
         """Return the name under which runs of one data project of one environment queue up."""
-        return _lane("in", self.environment_url, self.data_project, self.name)
+        return _lane(Direction.IMPORT, self.environment_url, self.data_project, self.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +181,7 @@ class ExportFlow:
     @property
     def lane(self) -> str:
         """Return the name under which exports of this data project queue up."""
-        return _lane("out", self.environment_url, self.data_project, self.name)
+        return _lane(Direction.EXPORT, self.environment_url, self.data_project, self.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -699,7 +701,7 @@ def _export_problems(exports: Sequence[ExportFlow], label: Callable[[str], str])
             yield Problem(label(path), wrong)
 
 
-def _lane(direction: Literal["in", "out"], environment_url: str, data_project: str, flow_name: str) -> str:
+def _lane(direction: Direction, environment_url: str, data_project: str, flow_name: str) -> str:
     """Return a name that is readable and safe as a segment of a blob's path: "in-asset-major-types-1a2b3c4d"."""
     # F&O compares names regardless of case. The first word keeps a flow apart from a data project of the same name.
     kind, name = ("project", data_project) if data_project else ("flow", flow_name)
@@ -707,4 +709,4 @@ def _lane(direction: Literal["in", "out"], environment_url: str, data_project: s
     digest = hashlib.sha256(key.encode()).hexdigest()[:8]
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     slug = re.sub(r"[^a-z0-9]+", "-", plain)[:40].strip("-")
-    return "-".join(part for part in (direction, slug, digest) if part)
+    return LANE_PREFIX[direction] + "-".join(part for part in (slug, digest) if part)

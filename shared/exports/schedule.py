@@ -11,11 +11,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from shared.app import Services
-from shared.azure_storage.checkpoints import Checkpoint, moment_of
+from shared.azure_storage.checkpoints import Checkpoint
 from shared.config.integrations import ExportFlow
 from shared.errors import AppError, RecordChanged
 from shared.exports.delivery import KEPT_FOR
 from shared.log import log
+from shared.moments import moment_or_none
 from shared.runs.addresses import moment_of as opened_at
 from shared.runs.addresses import sort_key_of
 from shared.runs.record import Damaged
@@ -70,7 +71,7 @@ def start_missed_exports(lanes_under_way: Collection[str], services: Services) -
 
 def _start_missed(flow: ExportFlow, moment: datetime, services: Services) -> bool:
     mark = services.checkpoints.read(f"export-{flow.lane}")
-    served, opened = _last_served(mark), moment_of(mark.content.get("opened"))
+    served, opened = _last_served(mark), moment_or_none(mark.content.get("opened"))
     if served is None or opened is None:
         return False  # none has been made yet: the first one waits for its moment
     if moment > served:
@@ -114,7 +115,7 @@ def _is_called_by_hand(next_tick: str, services: Services) -> bool:
 
     https://github.com/Azure/azure-webjobs-sdk-extensions, Timers/Bindings/TimerTriggerBinding.cs (BindAsync)
     """
-    due = moment_of(next_tick)
+    due = moment_or_none(next_tick)
     return due is not None and due > services.now() + TICKS_EARLY_BY
 
 
@@ -160,8 +161,8 @@ def _open_noted(flow: ExportFlow, mark: Checkpoint, last: Run | None, services: 
 
     It is the same run, in the same place: where another host is about to open it, one of both does.
     """
-    opened, run_id = moment_of(mark.content.get("opened")), mark.content.get("run_id", "")
-    scheduled = moment_of(mark.content.get("scheduled"))
+    opened, run_id = moment_or_none(mark.content.get("opened")), mark.content.get("run_id", "")
+    scheduled = moment_or_none(mark.content.get("scheduled"))
     if opened is None or scheduled is None or (last and last.run_id == run_id):
         return False
     if services.now() - opened > NOTED_WITHIN:
@@ -210,8 +211,8 @@ def _last_served(mark: Checkpoint) -> datetime | None:
     An older version noted no moment: what came before its last export is over.
     """
     if "served" in mark.content:
-        return moment_of(mark.content["served"])
-    opened = moment_of(mark.content.get("opened"))
+        return moment_or_none(mark.content["served"])
+    opened = moment_or_none(mark.content.get("opened"))
     return opened and opened + TICKS_EARLY_BY
 
 
@@ -243,7 +244,7 @@ def _file_name(flow: ExportFlow, now: datetime) -> str:
 def _last_run(mark: Checkpoint, services: Services) -> Run | None:
     """Return the export that was started last, as it ended; where it never came to be, the one before it."""
     for opened, run_id in (("opened", "run_id"), ("last_opened", "last_run_id")):
-        moment = moment_of(mark.content.get(opened))
+        moment = moment_or_none(mark.content.get(opened))
         if moment and run_id in mark.content and (run := services.store.ended_run(moment, mark.content[run_id])):
             return run
     return None

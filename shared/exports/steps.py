@@ -20,7 +20,6 @@ from shared.errors import AnswerLost, AppError, NotFound, RecordChanged, TryAgai
 from shared.exports.delivery import KEPT_FOR, deliver_package, open_package_of
 from shared.log import log
 from shared.reservations import reserve
-from shared.reservations.reservation import names_of
 from shared.runs.machine import StateMachine, Step
 from shared.runs.run import Run, new_execution_id
 from shared.runs.states import Outcome, State
@@ -85,32 +84,22 @@ def _look_up(run: Run, services: Services) -> Run:
 
     Should the first one show up after all, ``deliver`` delivers both.
     """
-    now, run = services.now(), _with_reserved(run, services)
+    now, run = services.now(), execution.with_reserved(run, _flow(run, services).environment_url)
     if known := execution.known_submission(run, _finance(run, services)):
         return execution.record_found(run, known, now)
     submission = run.submissions[-1]
     if submission.missing_since is None:
         missing = run.with_submission(replace(submission, missing_since=now))
         return missing.waiting(services.settings.submit_grace_s, now)
-    grace_over = submission.missing_since + timedelta(seconds=services.settings.submit_grace_s)
-    if now < grace_over:
-        return run.waiting((grace_over - now).total_seconds(), now)
-    if run.lost_submits >= execution.LOST_SUBMITS:
-        return run.waiting(execution.LOST_POLL_S, now)
+    if waiting := execution.wait_before_next_submit(run, submission.missing_since, now, services):
+        return waiting
     log.warning("submission.lost", missing_since=submission.missing_since)
     return execution.record_lost_submit(run, State.PLANNED, services)
 
 
-def _with_reserved(run: Run, services: Services) -> Run:
-    """Return a run with the names that it holds: an older version did not save them."""
-    if run.reserved:
-        return run
-    return replace(run, environment_url=_flow(run, services).environment_url, reserved=names_of(run))
-
-
 def poll(run: Run, services: Services) -> Run:
     """EXECUTING: ask F&O once how far it is."""
-    run = _with_reserved(run, services)
+    run = execution.with_reserved(run, _flow(run, services).environment_url)
     fno, now = _finance(run, services), services.now()
     polled = execution.poll(run, fno, services)
     run = polled.of(run)

@@ -91,8 +91,3 @@ def health_to_json(health: Health) -> dict[str, Any]:
     content = {_KEYS.get(each.name, each.name): getattr(health, each.name) for each in fields(health)}
     content["checks"] = [{_KEYS.get(name, name): text for name, text in asdict(each).items()} for each in health.checks]
     return content
-
-
-def utc_text(moment: datetime) -> str:
-    """Return a time for people."""
-    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"

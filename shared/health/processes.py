@@ -11,9 +11,9 @@ from functools import wraps
 from typing import Final
 
 from shared.app import Services, services
-from shared.azure_storage.checkpoints import moment_of
 from shared.errors import AppError
 from shared.log import log
+from shared.moments import moment_or_none
 from shared.thread_pool import thread_pool_size
 
 CHECKPOINT: Final = "processes"
@@ -70,7 +70,7 @@ def read_process_records(services: Services) -> tuple[ProcessRecord, ...]:
 
 def _parse(function: str, text: str) -> ProcessRecord | None:
     threads, _, moment = text.partition(" ")
-    noted = moment_of(moment)
+    noted = moment_or_none(moment)
     if not threads.isdecimal() or noted is None:
         return None
     return ProcessRecord(function=function, threads=int(threads), noted=noted)

@@ -10,11 +10,11 @@ from shared.alerts import delivery
 from shared.alerts.alert import Alert, Category, category_of
 from shared.alerts.poison_messages import WORK_FUNCTION
 from shared.app import Services
-from shared.azure_storage.checkpoints import moment_of
 from shared.azure_storage.queue_names import OLDER_QUEUES, WORK
 from shared.config.settings import THREADS
-from shared.health.health import Check, Grade, Health, Lane, Queue, SubscriptionState, utc_text
+from shared.health.health import Check, Grade, Health, Lane, Queue, SubscriptionState
 from shared.health.processes import ProcessRecord, read_process_records
+from shared.moments import moment_or_none, utc_text
 from shared.runs.rows import RunRow
 from shared.runs.wake import next_of_lanes
 from shared.scan.folder_scans import AT, CHECKPOINT, FolderScan, parse_scans
@@ -38,7 +38,7 @@ def with_records(health: Health, services: Services) -> Health:
     queues = tuple(Queue(name=queue, length=services.queue.length(queue)) for queue in (WORK, *OLDER_QUEUES))
     queues = tuple(queue for queue in queues if queue.name == WORK or queue.length.given_up)
     recorded = services.checkpoints.read(CHECKPOINT).content
-    last_scan = moment_of(recorded.get(AT))
+    last_scan = moment_or_none(recorded.get(AT))
     subscriptions = tuple(_subscriptions(services))
     processes = read_process_records(services)
     return replace(
@@ -124,9 +124,9 @@ def _alert_check(alert: Alert) -> Check:
 def _subscriptions(services: Services) -> Iterator[SubscriptionState]:
     for drive in sorted({flow.drive for flow in services.settings.flows.imports}):
         saved = services.checkpoints.read(subscription_checkpoint(drive)).content
-        until = moment_of(saved.get("expires"))
+        until = moment_or_none(saved.get("expires"))
         if "id" in saved and until:
-            yield SubscriptionState(drive=drive, since=moment_of(saved.get("since")), until=until)
+            yield SubscriptionState(drive=drive, since=moment_or_none(saved.get("since")), until=until)
 
 
 def _notification_checks(subscriptions: Sequence[SubscriptionState], services: Services) -> Iterator[Check]:

@@ -39,6 +39,7 @@ from shared.errors import (
 )
 from shared.escapes import csv_cell, file_name_part, plain_text
 from shared.log import log
+from shared.moments import utc_text
 from shared.runs.machine import StepFailed
 from shared.runs.record import Damaged
 from shared.runs.run import LONGEST_NAME, Run, name_with
@@ -321,7 +322,7 @@ def _report(run: Run, details: _Details) -> str:
         f"Execution id:  {_execution_id(run, outcome)}",
         f"Summary:       {details.summary_url or '-'}",
         f"Run id:        {run.run_id}",
-        f"Found:         {run.opened:%Y-%m-%d %H:%M:%S} UTC",
+        f"Found:         {utc_text(run.opened)}",
     ]
     if passed := passed_by_text(run):
         lines += ["", passed]

@@ -52,7 +52,6 @@ from shared.imports.file import (
 from shared.imports.upload import LARGE, has_usable_upload, key_to, upload, without_package
 from shared.log import log
 from shared.reservations import reserve
-from shared.reservations.reservation import names_of
 from shared.runs.blame import INCOMPLETE_RETRY_S
 from shared.runs.machine import StateMachine, Step, StepFailed
 from shared.runs.run import Run, new_execution_id
@@ -202,7 +201,7 @@ def _look_up(run: Run, services: Services) -> Run:
     The fence: the uploaded package is overwritten with nothing. From then on a request that is still on its way can
     only fail; if F&O had read the package before, its execution shows itself within the grace time.
     """
-    now, run = services.now(), _with_reserved(run, services)
+    now, run = services.now(), execution.with_reserved(run, flow_of(run, services).environment_url)
     if known := execution.known_submission(run, finance_of(run, services)):
         return execution.record_found(run, known, now)
     submission = run.submissions[-1]
@@ -212,25 +211,15 @@ def _look_up(run: Run, services: Services) -> Run:
         return run.with_submission(replace(submission, missing_since=now))
     if submission.fenced is None:
         return fence(run, submission, services)
-    grace_over = submission.fenced + timedelta(seconds=services.settings.submit_grace_s)
-    if now < grace_over:
-        return run.waiting((grace_over - now).total_seconds(), now)
-    if run.lost_submits >= execution.LOST_SUBMITS:
-        return run.waiting(execution.LOST_POLL_S, now)
+    if waiting := execution.wait_before_next_submit(run, submission.fenced, now, services):
+        return waiting
     log.warning("submission.lost", fenced=submission.fenced)
     return replace(execution.record_lost_submit(run, State.CLAIMED, services), package=None)
 
 
-def _with_reserved(run: Run, services: Services) -> Run:
-    """Return a run with the names that it holds: an older version did not save them."""
-    if run.reserved or not run.data_project:
-        return run
-    return replace(run, environment_url=flow_of(run, services).environment_url, reserved=names_of(run))
-
-
 def poll(run: Run, services: Services) -> Run:
     """EXECUTING: ask F&O once how far it is."""
-    run = _with_reserved(run, services)
+    run = execution.with_reserved(run, flow_of(run, services).environment_url)
     fno = finance_of(run, services)
     polled = execution.poll(run, fno, services)
     run = polled.of(run)

@@ -9,6 +9,7 @@ from shared.app import Services
 from shared.azure_storage.checkpoints import Checkpoint
 from shared.errors import RecordChanged, TryAgain
 from shared.log import log
+from shared.moments import moment_or_none
 from shared.reservations.reservation import Reservation, ReservedExecution, names_of, run_ref
 from shared.runs.lane import LaneRow
 from shared.runs.record import Damaged
@@ -33,10 +34,8 @@ def adopt_older_once(services: Services) -> None:
 
 
 def _is_adopted(checkpoint: Checkpoint, now: datetime) -> bool:
-    try:
-        return now - datetime.fromisoformat(checkpoint.content["at"]) < ADOPTED_HOLDS
-    except (KeyError, TypeError, ValueError):
-        return False
+    adopted = moment_or_none(checkpoint.content.get("at"))
+    return adopted is not None and now - adopted < ADOPTED_HOLDS
 
 
 def note_adopted(checkpoint: Checkpoint, services: Services) -> None:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from shared.escapes import json_text, read_json
+from shared.moments import read_moment
 from shared.runs.addresses import address_of
 from shared.runs.run import Run
 
@@ -113,13 +114,13 @@ def reservation_from_json(text: str | bytes, etag: str = "") -> Reservation:
             executions=tuple(
                 ReservedExecution(
                     execution_id=str(each["execution_id"]),
-                    chosen=_moment(each["chosen"]),
+                    chosen=read_moment(each["chosen"]),
                     not_found=int(each.get("not_found", 0)),
                 )
                 for each in content["executions"]
             ),
             waiting=_read_ref(content.get("waiting")),
-            asked=_moment(content["asked"]) if content.get("asked") else None,
+            asked=read_moment(content["asked"]) if content.get("asked") else None,
             record_etag=etag,
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -154,14 +155,9 @@ def _read_ref(content: dict[str, Any] | None) -> RunRef | None:
         run_id=str(content["run_id"]),
         address=str(content["address"]),
         file_name=str(content["file_name"]),
-        opened=_moment(content["opened"]),
-        seen=_moment(content["seen"]),
+        opened=read_moment(content["opened"]),
+        seen=read_moment(content["seen"]),
     )
-
-
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _text(moment: datetime) -> str:

@@ -20,7 +20,7 @@ from shared.reservations.reservation import Reservation, ReservedExecution
 from shared.runs.lane import LaneRow
 from shared.runs.record import Damaged
 from shared.runs.run import Run
-from shared.runs.states import WITH_FO, State
+from shared.runs.states import NOT_SUBMITTED, WITH_FO, State
 
 if TYPE_CHECKING:
     from shared.clients.fno.client import FinanceOperations
@@ -51,7 +51,7 @@ def settle(reservation: Reservation, services: Services) -> bool:
         return _free_if_ended(reservation, None, services)
     if run and not run.ended and run.state is not State.CANCELLED and run.may_be_with_fo:
         return False
-    if run and not run.ended and run.state in (State.FOUND, State.CLAIMED, State.PLANNED):
+    if run and not run.ended and run.state in NOT_SUBMITTED:
         return _is_unused(reservation, run, services) and _take_away(reservation, run, services)
     return _free_if_ended(reservation, run, services)
 

@@ -10,9 +10,17 @@ from datetime import datetime
 from itertools import groupby
 from typing import Final
 
-from shared.runs.states import State
+from shared.runs.states import NOT_BEGUN, Direction, State
 
 SECOND: Final = len("20260123T010203")  # of the time with which a place begins
+
+# What the name of every lane begins with.
+LANE_PREFIX: Final[Mapping[Direction, str]] = {Direction.IMPORT: "in-", Direction.EXPORT: "out-"}
+
+
+def direction_of(lane: str) -> Direction | None:
+    """Return whether a lane, or a text that begins with its name, is one of imports or of exports; None: it is none."""
+    return next((direction for direction, prefix in LANE_PREFIX.items() if lane.startswith(prefix)), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +44,7 @@ class LaneRow:
     @property
     def is_waiting(self) -> bool:
         """Whether nobody has begun it, and nothing is known against it."""
-        return self.state in (State.FOUND, State.PLANNED) and not self.is_aside and not self.damage
+        return self.state in NOT_BEGUN and not self.is_aside and not self.damage
 
     @property
     def is_passed(self) -> bool:

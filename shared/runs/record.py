@@ -13,6 +13,7 @@ from types import NoneType, UnionType
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
 from shared.escapes import json_text, read_json
+from shared.moments import read_moment
 from shared.runs.run import Run
 from shared.secret import redacted
 
@@ -138,9 +139,8 @@ def _field_reader(name: str, kind: Any) -> Reader:
 
 def _moment(value: object, where: str) -> datetime:
     try:
-        moment = datetime.fromisoformat(value)  # type: ignore[arg-type]  # what is no text raises TypeError
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    except (TypeError, ValueError) as error:
+        return read_moment(value)
+    except ValueError as error:
         raise Damaged(f"{where} is not a time") from error
 
 

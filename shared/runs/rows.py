@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from shared.escapes import METADATA_LIMIT, cut, metadata_json, metadata_text, read_json, whole_text
 from shared.log import log
+from shared.moments import read_moment
 from shared.runs.addresses import (
     NO_RUN_ID,
     RUN_ID,
@@ -20,7 +21,7 @@ from shared.runs.addresses import (
     build_address,
     opened_and_id_in,
 )
-from shared.runs.lane import LaneRow, Stop
+from shared.runs.lane import LaneRow, Stop, direction_of
 from shared.runs.run import Run
 from shared.runs.states import Direction, Outcome, State
 from shared.secret import redacted
@@ -169,7 +170,7 @@ def pause_from(blob: "BlobRow") -> Pause:
     lane = blob.name.split("/", 2)[1]
     try:
         said = read_json(metadata_text(blob.metadata["pause"]))
-        return Pause(lane=lane, by=said["by"], why=said["why"], since=datetime.fromisoformat(said["since"]))
+        return Pause(lane=lane, by=said["by"], why=said["why"], since=read_moment(said["since"]))
     except (KeyError, TypeError, ValueError):
         return Pause(lane=lane, by="somebody", why="", since=blob.last_modified)
 
@@ -183,8 +184,8 @@ def stop_from(blob: "BlobRow") -> Stop | None:
             flow_name=str(said["integration"]),
             refusal=str(said["refusal"]),
             text=str(said["text"]),
-            since=datetime.fromisoformat(said["since"]),
-            next_try=datetime.fromisoformat(blob.metadata["due"]),
+            since=read_moment(said["since"]),
+            next_try=read_moment(blob.metadata["due"]),
             record_etag=blob.etag,
         )
     except (AttributeError, KeyError, TypeError, ValueError):
@@ -202,13 +203,12 @@ def lane_row_from(blob: "BlobRow") -> LaneRow:
     damage = ""
     due, state = datetime.min.replace(tzinfo=UTC), _state_in(blob.metadata)
     try:
-        due = datetime.fromisoformat(blob.metadata["due"])
-        due = due if due.tzinfo else due.replace(tzinfo=UTC)
+        due = read_moment(blob.metadata["due"])
         shown = _shown(blob.metadata)
-        address = build_address(datetime.fromisoformat(shown["opened"]), shown["run_id"], blob.name)
+        address = build_address(read_moment(shown["opened"]), shown["run_id"], blob.name)
         if state is None:
             damage = f"its state is {blob.metadata.get('state', '')!r}, which this version of the app does not know"
-    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         damage, address = _METADATA_DAMAGED, address_of_damaged(blob.name)
     return LaneRow(
         lane=lane,
@@ -242,7 +242,7 @@ def ended_row_from(blob: "BlobRow") -> RunRow:
     """Return what a list shows of an ended run; if its metadata are damaged, what its name tells."""
     try:
         shown = _shown(blob.metadata)
-        address = build_address(datetime.fromisoformat(shown["opened"]), shown["run_id"])
+        address = build_address(read_moment(shown["opened"]), shown["run_id"])
         return _row(blob.metadata, shown, address, lane="")
     except (AttributeError, KeyError, TypeError, ValueError):
         opened, run_id = opened_and_id_in(blob.name)
@@ -258,7 +258,7 @@ def _damaged_row(row: LaneRow) -> RunRow:
     return RunRow(
         address=row.address,
         run_id=row.run_id or NO_RUN_ID,
-        flow=Direction.IMPORT if row.lane.startswith("in-") else Direction.EXPORT,
+        flow=direction_of(row.lane) or Direction.EXPORT,
         integration=row.flow_name,
         lane=row.lane,
         state=row.state or State.FOUND,
@@ -306,9 +306,9 @@ def _row(metadata: Mapping[str, str], shown: Mapping[str, str], address: str, *,
         file_name=shown.get("file", ""),
         words=redacted(shown.get("words", "")),
         needs_person="needs_person" in shown,
-        opened=datetime.fromisoformat(shown["opened"]),
-        due=datetime.fromisoformat(metadata["due"]),
-        ended=datetime.fromisoformat(shown["ended"]) if "ended" in shown else None,
+        opened=read_moment(shown["opened"]),
+        due=read_moment(metadata["due"]),
+        ended=read_moment(shown["ended"]) if "ended" in shown else None,
         has_again="again" in shown,
         is_aside="aside" in shown,
         place=shown.get("place", ""),

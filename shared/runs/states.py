@@ -87,6 +87,10 @@ PROGRESS: Final[Mapping[State, int]] = {
     State.FAILED: 6,
 }
 
+# States in which nobody has begun a run: it waits for its turn in its lane.
+NOT_BEGUN: Final = frozenset({State.FOUND, State.PLANNED})
+# States before a submit: the next one will reserve what it needs anew.
+NOT_SUBMITTED: Final = NOT_BEGUN | {State.CLAIMED}
 # States in which F&O may be at work on a run, or may begin at any moment.
 WITH_FO: Final = frozenset({State.SUBMITTING, State.EXECUTING})
 

@@ -25,7 +25,7 @@ from shared.runs import blame
 from shared.runs.lane import Choice, choose
 from shared.runs.machine import StateMachine, Step, StepFailed
 from shared.runs.run import Run
-from shared.runs.states import State
+from shared.runs.states import NOT_SUBMITTED, State
 from shared.runs.store import Lane
 from shared.runs.values import About, RemoteCallRecord, StepRecord, Wait
 
@@ -166,7 +166,7 @@ def _needs_reservations(run: Run) -> bool:
 
 
 def _may_reserve_again(run: Run) -> bool:
-    return run.state in (State.FOUND, State.CLAIMED, State.PLANNED) and not _needs_reservations(run)
+    return run.state in NOT_SUBMITTED and not _needs_reservations(run)
 
 
 def _free_reservations(run: Run, held: Sequence[Reservation], services: Services) -> Run:

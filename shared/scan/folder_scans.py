@@ -7,17 +7,17 @@ refusal, a folder that cannot be made or found, a scan that hangs, a bug.
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from shared.alerts.alert import Alert, Category, alert_key
 from shared.app import Services
-from shared.azure_storage.checkpoints import moment_of
 from shared.clients.graph.drive_item import DriveItem
 from shared.concurrency import Attempt
 from shared.config.integrations import ImportFlow
 from shared.errors import AppError
 from shared.escapes import json_text, read_json
+from shared.moments import moment_or_none, read_moment, utc_minute_text
 from shared.runs.states import Direction
 
 # How old the last successful scan of a folder may be; if there was none, how long ago the first scan.
@@ -80,7 +80,7 @@ def parse_scans(content: Mapping[str, str], services: Services) -> list[FolderSc
 
 def _parse_scan(flow: ImportFlow, content: Mapping[str, str], now: datetime) -> FolderScan:
     def moment(name: str) -> datetime | None:
-        found = moment_of(content.get(_name(flow, name)))
+        found = moment_or_none(content.get(_name(flow, name)))
         # A clock that was far ahead when it was written must not keep people from hearing of it.
         return found if found and found - now < OVERDUE else None
 
@@ -102,11 +102,11 @@ def _parse_strays(text: str) -> tuple[Stray, ...]:
                 item_id=str(each["id"]),
                 name=str(each["name"]),
                 is_folder=each["folder"] is True,
-                since=datetime.fromisoformat(each["since"]).astimezone(UTC),
+                since=read_moment(each["since"]),
             )
             for each in saved
         )
-    except (ValueError, TypeError, KeyError, OverflowError):
+    except (ValueError, TypeError, KeyError):
         return ()
 
 
@@ -206,7 +206,7 @@ def _scan_alert(scan: FolderScan, since: datetime) -> Alert:
     last = "The last successful scan was" if scan.last_good else "No scan has succeeded since the first attempt"
     text = (
         f"The Input folder '{flow.input_folder}' of {flow.drive} cannot be scanned, so no file in it is imported. "
-        f"{last} at {since:%Y-%m-%d %H:%M} UTC. The latest scan failed: {scan.error}\n\n"
+        f"{last} at {utc_minute_text(since)}. The latest scan failed: {scan.error}\n\n"
         "Open the folder in OneDrive or SharePoint. If its site is archived or locked, have a SharePoint administrator "
         "reactivate or unlock it. If the folder or its library was renamed, moved or deleted, correct the settings. If "
         "access was denied, grant the permission to the app. The app scans the folder every minute, so imports "
@@ -236,7 +236,7 @@ def _stray_alert(flow: ImportFlow, stray: Stray) -> Alert:
         title=f"{flow.name}: '{stray.name}' in '{flow.input_folder}' is {what}",
         text=(
             f"'{stray.name}' has been in the Input folder '{flow.input_folder}' of {flow.drive} since "
-            f"{stray.since:%Y-%m-%d %H:%M} UTC and is {what}. Nothing in it is imported: the app imports only files "
+            f"{utc_minute_text(stray.since)} and is {what}. Nothing in it is imported: the app imports only files "
             "directly in the Input folder, not from its subfolders. Copy the packages themselves into the Input "
             "folder, then move or delete it. To keep it there, add its name to IMPORT_IGNORED_NAMES."
         ),

@@ -12,6 +12,7 @@ from shared.app import Services
 from shared.concurrency import gravest
 from shared.errors import AppError
 from shared.log import log
+from shared.moments import read_moment
 from shared.scan.scan import FoundLanes, count_opened, scan_all
 
 # Seconds after which a scan that finds nothing new is repeated. The listing showed files 5 to 60 seconds late.
@@ -95,6 +96,6 @@ def _parse(message: str, now: datetime) -> tuple[datetime, int]:
     """Return when a scan is due and how often it was repeated; a text of another kind asks for a scan now."""
     parts = message.split()
     try:
-        return datetime.fromisoformat(parts[1]), int(parts[2])
+        return read_moment(parts[1]), int(parts[2])
     except (IndexError, ValueError):
         return now, 0

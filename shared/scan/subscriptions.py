@@ -10,11 +10,12 @@ from functools import partial
 from typing import Final
 
 from shared.app import Services
-from shared.azure_storage.checkpoints import Checkpoint, moment_of
+from shared.azure_storage.checkpoints import Checkpoint
 from shared.clients.graph.subscriptions import Subscription, SubscriptionExists
 from shared.concurrency import sum_results
 from shared.errors import NeedsPerson, NotFound, TryAgain
 from shared.log import log
+from shared.moments import moment_or_none
 
 # Graph accepts at most 42,300 minutes for a drive. https://learn.microsoft.com/graph/api/resources/subscription
 SUBSCRIPTION_LIFE: Final = timedelta(minutes=42_000)
@@ -46,7 +47,7 @@ def _keep_subscription(drive: str, services: Services, *, in_doubt: bool) -> boo
     mark = services.checkpoints.read(name)
     wanted = _fingerprint(services)
     is_ours = mark.content.get("address") == wanted
-    renewed = moment_of(mark.content.get("renewed"))
+    renewed = moment_or_none(mark.content.get("renewed"))
     if is_ours and not in_doubt and renewed and services.now() - renewed < RENEW_EVERY:
         return False
     if not is_ours and "id" in mark.content:
@@ -80,7 +81,7 @@ def subscription_checkpoint(drive: str) -> str:
 
 def _as_overdue(drive: str, mark: Checkpoint, error: TryAgain, services: Services) -> NeedsPerson | None:
     """Return the error for people if a subscription could not be renewed for long; None if it is not long yet."""
-    renewed, expires = moment_of(mark.content.get("renewed")), moment_of(mark.content.get("expires"))
+    renewed, expires = moment_or_none(mark.content.get("renewed")), moment_or_none(mark.content.get("expires"))
     if not renewed or services.now() - renewed < REPORT_UNRENEWED_AFTER:
         return None
     ends = f" and expires on {expires:%Y-%m-%d}" if expires else ""

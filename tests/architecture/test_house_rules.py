@@ -74,6 +74,18 @@ def test_text_and_json_of_others_are_escaped_and_read_in_one_module() -> None:
     assert found == {"shared/escapes.py", "shared/config/integrations.py"}
 
 
+def test_a_time_is_read_in_one_module_so_that_one_without_a_zone_means_the_same_everywhere() -> None:
+    found = {
+        path
+        for path in product_files()
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("datetime.fromisoformat")
+    }
+
+    # A person who names a moment without its zone may mean another one than UTC: the request is refused.
+    assert found == {"shared/moments.py", "operations/handlers.py"}
+
+
 def test_nothing_in_the_product_is_asynchronous_so_that_no_call_can_stop_an_event_loop() -> None:
     found = [
         (path, node.lineno)

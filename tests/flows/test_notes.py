@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.azure_storage.checkpoints import TRIES, Checkpoint, moment_of
+from shared.azure_storage.checkpoints import TRIES, Checkpoint
 from shared.errors import RecordChanged
 from tests.world import World
 
@@ -41,21 +41,3 @@ def test_a_note_that_others_write_again_and_again_is_given_up(world: World, monk
         world.services.checkpoints.change("alerts", lambda content: content.update(log="1"))
 
     assert len(tries) == TRIES
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("2026-11-02T08:00:00+00:00", "2026-11-02T08:00:00+00:00"),
-        ("2026-11-02T09:00:00+01:00", "2026-11-02T08:00:00+00:00"),
-        ("2026-11-02T08:00:00", "2026-11-02T08:00:00+00:00"),
-        ("0001-01-01T00:00:00+05:00", None),
-        ("yesterday", None),
-        ("", None),
-        (None, None),
-    ],
-)
-def test_a_moment_is_read_in_utc_and_what_is_none_is_none(text: str | None, expected: str | None) -> None:
-    moment = moment_of(text)
-
-    assert (moment and moment.isoformat()) == expected

@@ -14,6 +14,7 @@ from shared.clients.blobs.write import stream_to_blob
 from shared.clients.graph.drive_item import DriveItem
 from shared.clients.graph.upload import UploadSession
 from shared.imports.steps import advance_imports
+from shared.scan.folder_scans import CHECKPOINT, parse_scans
 from tests.exports import EXPORT, HOURLY, export, prepared
 from tests.flows.conftest import MakeWorld
 from tests.flows.trouble import ALERTS, IMPORT_STATES, as_soon_as, fno_fault, look_and_finish
@@ -145,6 +146,21 @@ def test_exports_begin_each_hour_although_the_clocks_of_the_country_are_turned_b
             "20261025-013000",
             "20261025-023000",
         ]
+
+
+def test_a_folder_in_input_is_there_since_when_its_note_says_in_utc_whatever_the_zone_of_this_machine(
+    world: World,
+) -> None:
+    (world.folder / "Input" / "2026").mkdir()
+    do_duties(world.services)
+    content = world.services.checkpoints.read(CHECKPOINT).content
+    (stray,) = parse_scans(content, world.services)[0].strays
+
+    with in_central_europe():
+        zoneless = {name: text.replace("+00:00", "") for name, text in content.items()}
+        (read,) = parse_scans(zoneless, world.services)[0].strays
+
+    assert read == stray
 
 
 @contextmanager

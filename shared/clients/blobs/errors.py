@@ -1,14 +1,11 @@
 """What a pre-authenticated URL that is not accepted means."""
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from shared.errors import RemoteCall, TryAgain
+from shared.moments import utc_text
 from shared.secret import SecretUrl
-
-if TYPE_CHECKING:
-    pass
-
 
 SERVICE: Final = "blob storage"
 
@@ -25,7 +22,7 @@ def expired(url: SecretUrl, call: RemoteCall) -> SasExpired:
     ends = url.expires
     if ends and ends > datetime.now(UTC):
         return SasExpired(
-            f"{url} is not accepted, although it is valid until {ends:%Y-%m-%d %H:%M:%S} UTC. If a new one is refused "
+            f"{url} is not accepted, although it is valid until {utc_text(ends)}. If a new one is refused "
             "too, a firewall of the storage account blocks the app",
             call=call,
         )

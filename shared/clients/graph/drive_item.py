@@ -10,6 +10,7 @@ from shared.clients.http.links import keyed_link
 from shared.errors import (
     TryAgain,
 )
+from shared.moments import moment_or_none
 from shared.secret import SecretUrl
 
 _UNKNOWN_TIME: Final = datetime.min.replace(tzinfo=UTC)
@@ -96,10 +97,4 @@ def objects_in(wire: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
 
 def _time(value: object) -> datetime:
     """Return the moment in UTC. Observed: fractions of a second in some places, null or the year 1 in others."""
-    if not isinstance(value, str):
-        return _UNKNOWN_TIME
-    try:
-        moment = datetime.fromisoformat(value)
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):  # OverflowError: the year 1 east of Greenwich
-        return _UNKNOWN_TIME
+    return moment_or_none(value) or _UNKNOWN_TIME

@@ -18,6 +18,7 @@ from shared.clients.http.errors import Refusal
 from shared.clients.http.links import next_page
 from shared.errors import AppError, NeedsPerson, NotFound, RemoteCall, TryAgain
 from shared.escapes import path_segment, query_value
+from shared.moments import read_moment
 from shared.secret import Secret, SecretUrl
 
 # https://learn.microsoft.com/graph/api/resources/subscription#subscription-lifetime
@@ -229,14 +230,13 @@ def _is_about_validation(refusal: Refusal) -> bool:
 
 def _subscription(wire: Mapping[str, Any]) -> Subscription:
     try:
-        expires = datetime.fromisoformat(wire["expirationDateTime"])
         return Subscription(
             subscription_id=str(wire["id"]),
             resource=str(wire.get("resource") or ""),
-            expires=expires.astimezone(UTC) if expires.tzinfo else expires.replace(tzinfo=UTC),
+            expires=read_moment(wire["expirationDateTime"]),
             notification_url=SecretUrl(str(wire.get("notificationUrl") or "")),
         )
-    except (KeyError, TypeError, ValueError, OverflowError) as error:  # OverflowError: the year 1 east of Greenwich
+    except (KeyError, ValueError) as error:
         raise TryAgain("Microsoft Graph described a subscription without its id or its end") from error
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.runs.lane import Choice, LaneRow, Stop, by_lane, choose, is_enough
-from shared.runs.states import State
+from shared.runs.lane import Choice, LaneRow, Stop, by_lane, choose, direction_of, is_enough
+from shared.runs.states import Direction, State
 
 NOW = datetime(2026, 11, 2, 8, 30, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -293,3 +293,18 @@ def test_rows_are_told_apart_lane_by_lane() -> None:
     rows = [a_row(1), a_row(2), a_row(1, lane="in-2"), a_row(1, lane="out-1")]
 
     assert [(lane, len(of_lane)) for lane, of_lane in by_lane(rows)] == [("in-1", 2), ("in-2", 1), ("out-1", 1)]
+
+
+@pytest.mark.parametrize(
+    ("lane", "expected"),
+    [
+        ("in-customers-1a2b3c4d", Direction.IMPORT),
+        ("out-customers-1a2b3c4d", Direction.EXPORT),
+        ("in-customers-1a2b3c4d 20261102T083000000000Z-a", Direction.IMPORT),
+        ("inbound", None),
+        ("scan", None),
+        ("", None),
+    ],
+)
+def test_the_name_of_a_lane_tells_its_direction(lane: str, expected: Direction | None) -> None:
+    assert direction_of(lane) is expected

@@ -231,6 +231,12 @@ def test_a_moment_without_a_zone_is_taken_for_utc() -> None:
     assert read.due == datetime(2026, 11, 2, 8, 30, tzinfo=UTC)
 
 
+def test_a_moment_that_could_not_be_saved_again_is_damage() -> None:
+    """In UTC it would lie before the year 1."""
+    with pytest.raises(Damaged, match="due is not a time"):
+        run_from_json(changed(FULL, ("due",), "0001-01-01T00:00:00+02:00"))
+
+
 def test_a_duration_of_whole_seconds_is_read() -> None:
     assert run_from_json(changed(FULL, ("steps", 0, "took_s"), 2)).steps[0].took_s == 2
 
