@@ -209,11 +209,6 @@ def _count(candidates: RerunCandidates) -> str:
         return f"1 ended run is run again: {newest.file_name}, opened {utc_text(newest.opened)}.{more}"
     which = "The newest" if candidates.has_more else "All"
     return (
-<<<<<<< HEAD
         f"{which} {len(candidates.rows)} ended runs that match the filter are run again, on all pages of the list, "
-        f"opened from {time_text(oldest.opened)} to {time_text(newest.opened)}.{more}"
-=======
-        f"{which} {len(candidates.rows)} ended runs that match the filter are run again, on whatever page they are, "
         f"opened from {utc_text(oldest.opened)} to {utc_text(newest.opened)}.{more}"
->>>>>>> dup-a
     )
