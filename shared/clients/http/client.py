@@ -7,7 +7,6 @@ when to try again. Above 400 lines because a call and what its failure means cha
 """
 
 import io
-import ipaddress
 import ssl
 import threading
 import time
@@ -25,7 +24,7 @@ from urllib3 import exceptions as errors
 
 from shared.clients.http.context import allowed_s, client_request_id, record_call
 from shared.clients.http.errors import MapError, Refusal, lost, map_status, parse_json, parse_reason, retry_after_s
-from shared.clients.http.links import origin_of
+from shared.clients.http.links import origin_of, require_private_way
 from shared.clients.http.proxies import open_pools, proxy_for
 from shared.errors import AppError, NeedsPerson, RemoteCall, TryAgain
 from shared.escapes import header_value, is_header_value, json_text, one_line
@@ -192,7 +191,7 @@ class Http:
         NotFound (404, 410), ItemChanged (412), ItemLocked (423).
         """
         raw_url = url.reveal() if isinstance(url, SecretUrl) else url
-        _require_private_way(raw_url)
+        require_private_way(raw_url)
         self._require_own_origin(raw_url, operation)
         connect_s, read_s = map(allowed_s, timeout_s)
         body = data if json is None else json_text(json).encode()
@@ -393,31 +392,6 @@ def json_object(response: Response) -> dict[str, Any]:
         call=call,
         idempotent=response.idempotent,
     )
-
-
-def _require_private_way(url: str) -> None:
-    """Raise NeedsPerson unless the URL has a host, and what is sent there is encrypted or stays on this machine."""
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port  # both are checked only when they are read
-    except ValueError:
-        host = None
-    else:
-        if host and host.startswith(("*", ".")):
-            raise NeedsPerson(f"{host} is not a valid address, so nothing is sent to it. Check the settings")
-        if host and (parts.scheme == "https" or (parts.scheme == "http" and _is_this_machine(host))):
-            return
-    shown = host or repr(SecretUrl(url))
-    raise NeedsPerson(f"{shown} has no https address, so nothing is sent to it. Check the addresses in the settings")
-
-
-def _is_this_machine(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _read(raw: BaseHTTPResponse) -> bytes:
