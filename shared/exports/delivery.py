@@ -48,13 +48,12 @@ def deliver_package(run: Run, submission: Submission, package: RemoteFile, servi
     flow = services.settings.flows.require_export(run.flow_name)
     is_first = not run.file.item_id
     name = run.file.name if is_first else name_with(run.file.name, submission.execution_id[-12:])
-    with package, services.room.taken(package.size_bytes):
-        folder_id = services.folders.find(flow.drive, flow.output_folder)
-        try:
-            item = _copy_into(package, services.onedrive(flow.drive), folder_id, name, run)
-        except NotFound:
-            services.folders.forget(flow.drive, flow.output_folder)  # made anew at the next try
-            raise
+    with (
+        package,
+        services.room.taken(package.size_bytes),
+        services.folders.using(flow.drive, flow.output_folder) as folder_id,
+    ):
+        item = _copy_into(package, services.onedrive(flow.drive), folder_id, name, run)
     _check_in(run, item, services.onedrive(flow.drive))
     log.info("export.delivered", name=item.name, size_bytes=package.size_bytes, execution=submission.execution_id)
     delivered = run.with_submission(replace(submission, delivered_as=item.name))
