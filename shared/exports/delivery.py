@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Final
 
 from shared.app import Services
-from shared.clients.blobs.quick_xor_hash import QuickXorHash
+from shared.clients.blobs.quick_xor_hash import QuickXorHash, is_same_content
 from shared.clients.blobs.read import RemoteFile, open_blob
 from shared.clients.fno.client import FinanceOperations
 from shared.clients.graph.drive_item import DriveItem
@@ -128,8 +128,7 @@ def _upload(package: RemoteFile, onedrive: OneDrive, folder_id: str, name: str) 
     if item is None or sent != package.size_bytes:
         session.cancel()
         raise DataDamaged(f"{name} is incomplete: {sent} of {package.size_bytes} bytes arrived; it is downloaded again")
-    # A library may tell a wrong size: it decides only where there is no hash.
-    if item.quick_xor_hash != checksum.base64() if item.quick_xor_hash else item.size_bytes != sent:
+    if not is_same_content((item.size_bytes, item.quick_xor_hash), (sent, checksum.base64())):
         onedrive.delete(item.item_id)  # nobody must take it for the export
         raise DataDamaged(
             f"{name} has {item.size_bytes} bytes and the quickXorHash {item.quick_xor_hash} in OneDrive, but "

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from shared.app import Services
+from shared.clients.blobs.quick_xor_hash import is_same_content
 from shared.clients.fno.client import FinanceOperations
 from shared.clients.graph.drive_item import DriveItem
 from shared.clients.graph.onedrive import OneDrive
@@ -120,9 +121,7 @@ def belongs_to_another_run(run: Run, services: Services) -> bool:
 def has_new_content(run: Run, item: DriveItem) -> bool:
     """Return whether a cancelled run's file holds something else by now."""
     then = run.file
-    if then.quick_xor_hash and item.quick_xor_hash:
-        return then.quick_xor_hash != item.quick_xor_hash
-    return then.size_bytes != item.size_bytes
+    return not is_same_content((then.size_bytes, then.quick_xor_hash), (item.size_bytes, item.quick_xor_hash))
 
 
 def why_not_in_input(run: Run, item: DriveItem | None, flow: ImportFlow, services: Services) -> str:
