@@ -110,8 +110,7 @@ def _copy_into(package: RemoteFile, onedrive: OneDrive, folder_id: str, name: st
 def _upload(package: RemoteFile, onedrive: OneDrive, folder_id: str, name: str) -> DriveItem:
     checksum, sent, last = QuickXorHash(), 0, b""
     item: DriveItem | None = None
-    session = onedrive.open_upload(folder_id, name, package.size_bytes)
-    try:
+    with onedrive.open_upload(folder_id, name, package.size_bytes) as session:
         for chunk in package.chunks(CHUNK):
             last = (last + chunk[-LAST_BYTES:])[-LAST_BYTES:]
             is_cut_off = sent + len(chunk) == package.size_bytes and not _has_zip_end(last)
@@ -122,12 +121,10 @@ def _upload(package: RemoteFile, onedrive: OneDrive, folder_id: str, name: str) 
             checksum.update(chunk)
             item = session.put(sent, chunk)
             sent += len(chunk)
-    except BaseException:
-        session.cancel()
-        raise
-    if item is None or sent != package.size_bytes:
-        session.cancel()
-        raise DataDamaged(f"{name} is incomplete: {sent} of {package.size_bytes} bytes arrived; it is downloaded again")
+        if item is None or sent != package.size_bytes:
+            raise DataDamaged(
+                f"{name} is incomplete: {sent} of {package.size_bytes} bytes arrived; it is downloaded again"
+            )
     if not is_same_content((item.size_bytes, item.quick_xor_hash), (sent, checksum.base64())):
         onedrive.delete(item.item_id)  # nobody must take it for the export
         raise DataDamaged(

@@ -96,3 +96,8 @@ def health_to_json(health: Health) -> dict[str, Any]:
 def utc_text(moment: datetime) -> str:
     """Return a time for people."""
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number of things for people; noun: in the singular."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

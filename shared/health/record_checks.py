@@ -13,7 +13,7 @@ from shared.app import Services
 from shared.azure_storage.checkpoints import moment_of
 from shared.azure_storage.queue_names import OLDER_QUEUES, WORK
 from shared.config.settings import THREADS
-from shared.health.health import Check, Grade, Health, Lane, Queue, SubscriptionState, utc_text
+from shared.health.health import Check, Grade, Health, Lane, Queue, SubscriptionState, counted, utc_text
 from shared.health.processes import ProcessRecord, read_process_records
 from shared.runs.rows import RunRow
 from shared.runs.wake import next_of_lanes
@@ -197,7 +197,7 @@ def _queue_checks(queues: Sequence[Queue]) -> Iterator[Check]:
             yield Check(
                 name=f"Queue {queue.name}",
                 grade=Grade.WARNING,
-                message=f"{_counted(queue.length.given_up, 'poison message')} of {function}.",
+                message=f"{counted(queue.length.given_up, 'poison message')} of {function}.",
                 advice="The timer reports them and empties the queue; see 'Queues' in docs/operations.md.",
             )
 
@@ -224,7 +224,3 @@ def _thread_check(own: int | None, processes: Sequence[ProcessRecord], set_to: i
 
 def _sentence(parts: Sequence[str]) -> str:
     return f"{', '.join(parts)}." if parts else ""
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"

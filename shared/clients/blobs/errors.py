@@ -1,19 +1,19 @@
 """What a pre-authenticated URL that is not accepted means."""
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from shared.errors import RemoteCall, TryAgain
 from shared.secret import SecretUrl
-
-if TYPE_CHECKING:
-    pass
-
 
 SERVICE: Final = "blob storage"
 
 
 REQUEST_ID_HEADER: Final = "x-ms-request-id"
+
+
+# OneDrive's codes, of its API and of the addresses that it gives for a file's content.
+MALWARE: Final = ("malwareDetected", "virusSuspicious")
 
 
 class SasExpired(TryAgain):
