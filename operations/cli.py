@@ -6,7 +6,6 @@ Verbs have the names of the buttons on the pages; ``resubmit``, the portal's wor
 
 import argparse
 import os
-import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -19,10 +18,10 @@ from operations import arguments, command_line, filters, labels
 from operations.filters import InvalidRequest
 from shared.escapes import json_text, path_segment, read_json, terminal_text
 from shared.moments import read_moment
+from shared.runs.addresses import RUN_ID
 from shared.runs.states import Outcome
 
 TIMEOUT_S: Final = 120  # a run again of many asks OneDrive for each file
-RUN_ID: Final = re.compile(r"[0-9a-f]{12}")
 
 type Json = dict[str, Any]
 

@@ -25,7 +25,7 @@ from shared.config.settings import read_settings
 from shared.errors import AppError, NeedsPerson
 from shared.escapes import json_text, read_json, terminal_text
 from shared.health.checks import check_health
-from shared.health.health import Grade, health_to_json
+from shared.health.health import Grade, counted, health_to_json
 from shared.log import LOGGER_NAME
 
 HEALTH: Final = "/api/health.json"
@@ -135,13 +135,9 @@ def _report(found: Mapping[str, Any]) -> str:
     lines = [line for check in checks for line in _lines(check)]
     problems = sum(Grade(check["grade"]) is Grade.PROBLEM for check in checks)
     warnings = sum(Grade(check["grade"]) is Grade.WARNING for check in checks)
-    verdict = f"{_count(problems, 'problem')}, {_count(warnings, 'warning')}, {len(checks) - problems - warnings} ok."
+    verdict = f"{counted(problems, 'problem')}, {counted(warnings, 'warning')}, {len(checks) - problems - warnings} ok."
     version = f" Version {found['version']}." if "version" in found else ""
     return terminal_text("\n".join([*lines, "", verdict + version]))
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _lines(check: Mapping[str, Any]) -> list[str]:

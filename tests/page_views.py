@@ -18,6 +18,7 @@ from shared.runs.rows import Pause
 from shared.runs.run import Run
 from shared.runs.states import Direction, Outcome, State
 from shared.runs.values import FailedRow, FileFacts, Problem, RemoteCallRecord, StepRecord, Submission
+from shared.scan.subscriptions import SubscriptionState
 from tests.builders import NOON, a_row, a_run
 
 HOSTILE: Final = "<img src=x onerror=alert(1)>\"'</title></style></script><script>alert(2)</script>{{ 7 * 7 }}"
@@ -116,7 +117,7 @@ def hostile_health(grade: health.Grade = health.Grade.PROBLEM) -> health.Health:
         now=NOON,
         process_began=NOON,
         last_scan=NOON,
-        subscriptions=(health.SubscriptionState(drive=HOSTILE, since=None, until=NOON),),
+        subscriptions=(SubscriptionState(drive=HOSTILE, since=None, until=NOON),),
         lanes=(health.Lane(name=HOSTILE, length=2, head=a_row(file_name=HOSTILE)),),
         queues=(health.Queue(name=HOSTILE, length=QueueLength(waiting=1, given_up=0)),),
         settings=(SettingInForce(name=HOSTILE, value=HOSTILE, is_default=False),),

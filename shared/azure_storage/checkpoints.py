@@ -40,13 +40,8 @@ class Checkpoints:
 
     def write(self, name: str, checkpoint: Checkpoint) -> None:
         """Save a checkpoint that was read before. Raises RecordChanged if another worker has written it since."""
-        blob, content = f"watch/{name}", json_text(checkpoint.content).encode()
-        if checkpoint.etag is None:
-            checkpoint.etag = self._container.create(blob, content)
-            if checkpoint.etag is None:
-                raise RecordChanged(f"{blob} was written by another worker meanwhile")
-        else:
-            checkpoint.etag = self._container.replace(blob, content, etag=checkpoint.etag)
+        content = json_text(checkpoint.content).encode()
+        checkpoint.etag = self._container.save(f"watch/{name}", content, etag=checkpoint.etag)
 
     def change(self, name: str, change: Callable[[dict[str, str]], None]) -> None:
         """Read a checkpoint, let its content be changed, and write it; again if another worker was quicker.

@@ -18,7 +18,7 @@ from azure.core.exceptions import (
 )
 from azure.storage.blob import BlobLeaseClient, BlobProperties, ContainerClient
 
-from shared.azure_storage.errors import BLOBS, SDK_ERRORS, call_storage, error_code, to_app_error
+from shared.azure_storage.errors import BLOBS, call_storage, error_code, mapped
 from shared.errors import LeaseTaken, RecordChanged
 
 if TYPE_CHECKING:
@@ -68,6 +68,17 @@ class BlobContainer:
             return self._upload(
                 name, content, metadata, overwrite=True, etag=etag, match_condition=MatchConditions.IfNotModified
             )
+
+    def save(self, name: str, content: bytes, *, etag: str | None) -> str:
+        """Write over the version with that ETag, None: where there is none yet; return the new one.
+
+        Raises RecordChanged if there is another version.
+        """
+        if etag is not None:
+            return self.replace(name, content, etag=etag)
+        if created := self.create(name, content):
+            return created
+        raise _changed(name)
 
     def _upload(self, name: str, content: bytes, metadata: Mapping[str, str] | None, **options: Any) -> str:
         blob, named = self._client.get_blob_client(name), dict(metadata or {})
@@ -169,21 +180,13 @@ class BlobLease:
 
     def renew(self) -> None:
         """Begin its time anew."""
-        with _mapped("renew a lease"):
+        with mapped("renew a lease", BLOBS):
             self._lease.renew()
 
     def release(self) -> None:
         """Free it."""
-        with _mapped("release a lease"):
+        with mapped("release a lease", BLOBS):
             self._lease.release()
-
-
-@contextmanager
-def _mapped(operation: str) -> Iterator[None]:
-    try:
-        yield
-    except SDK_ERRORS as error:
-        raise to_app_error(error, operation, BLOBS) from error
 
 
 @contextmanager
@@ -191,7 +194,11 @@ def _unchanged(name: str) -> Iterator[None]:
     try:
         yield
     except (ResourceModifiedError, ResourceNotFoundError) as error:
-        raise RecordChanged(f"{name} was written by another worker meanwhile") from error
+        raise _changed(name) from error
+
+
+def _changed(name: str) -> RecordChanged:
+    return RecordChanged(f"{name} was written by another worker meanwhile")
 
 
 def _row(blob: BlobProperties) -> BlobRow:

@@ -1,6 +1,7 @@
 """What errors of the storage SDK mean to the app."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from azure.core.exceptions import (
@@ -16,28 +17,40 @@ from shared.errors import AppError, NeedsPerson, RemoteCall, TryAgain
 
 # What a call of the storage SDK raises. Observed: ValueError, and its own DeserializationError which is one, for an
 # answer that it cannot read: a proxy's HTML, a body cut short.
-SDK_ERRORS = (AzureError, ValueError)
+_SDK_ERRORS = (AzureError, ValueError)
 # What a verb expects: somebody else was quicker, or there is nothing yet.
-CONDITIONS = (ResourceExistsError, ResourceModifiedError, ResourceNotFoundError)
+_CONDITIONS = (ResourceExistsError, ResourceModifiedError, ResourceNotFoundError)
 
 BLOBS = ("blob storage", "Storage Blob Data Owner")
 QUEUES = ("queue storage", "Storage Queue Data Contributor")
 
 
 def call_storage[Result](call: Callable[[], Result], operation: str, service: tuple[str, str]) -> Result:
-    """Make a call. Raises TryAgain or NeedsPerson; conditions (``CONDITIONS``) are left to the caller.
+    """Make a call. Raises TryAgain or NeedsPerson; conditions (``_CONDITIONS``) are left to the caller.
 
     operation: what is done, in a person's words; service: BLOBS or QUEUES.
     """
     try:
         return call()
-    except CONDITIONS:
+    except _CONDITIONS:
         raise
-    except SDK_ERRORS as error:
-        raise to_app_error(error, operation, service) from error
+    except _SDK_ERRORS as error:
+        raise _to_app_error(error, operation, service) from error
 
 
-def to_app_error(error: Exception, operation: str, service: tuple[str, str]) -> AppError:
+@contextmanager
+def mapped(operation: str, service: tuple[str, str]) -> Iterator[None]:
+    """Raise TryAgain or NeedsPerson for what the SDK raises in the block, conditions included.
+
+    operation, service: as for ``call_storage``.
+    """
+    try:
+        yield
+    except _SDK_ERRORS as error:
+        raise _to_app_error(error, operation, service) from error
+
+
+def _to_app_error(error: Exception, operation: str, service: tuple[str, str]) -> AppError:
     """Return NeedsPerson if the app is not allowed to use its storage, else TryAgain."""
     name, role = service
     headers: Mapping[str, str] = getattr(getattr(error, "response", None), "headers", None) or {}

@@ -15,7 +15,7 @@ from typing import Final
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.storage.queue import QueueClient, QueueMessage, QueueServiceClient, TextBase64EncodePolicy
 
-from shared.azure_storage.errors import QUEUES, SDK_ERRORS, to_app_error
+from shared.azure_storage.errors import QUEUES, mapped
 from shared.azure_storage.queue_names import POISON, WORK
 
 # https://learn.microsoft.com/rest/api/storageservices/put-message: at most 7 days, and below the message's life.
@@ -53,7 +53,7 @@ class WorkQueue:
         """Send one message that becomes visible after delay_s seconds."""
         # Storage counts whole seconds. Rounded up, because a wake-up that comes before its run is due has no effect.
         delay = min(max(math.ceil(delay_s), 0), LONGEST_DELAY_S)
-        with _mapped(f"send to {self._queue}"):
+        with mapped(f"send to {self._queue}", QUEUES):
             try:
                 self._client.send_message(text, visibility_timeout=delay)
             except ResourceNotFoundError:
@@ -66,7 +66,7 @@ class WorkQueue:
         return QueueLength(waiting=self._count(queue), given_up=self._count(queue + POISON))
 
     def _count(self, queue: str) -> int:
-        with _mapped(f"count {queue}"):
+        with mapped(f"count {queue}", QUEUES):
             try:
                 return self._service.get_queue_client(queue).get_queue_properties().approximate_message_count or 0
             except ResourceNotFoundError:
@@ -81,21 +81,14 @@ class WorkQueue:
         # Another client than for sending: what is put aside need not be base64, which is one of the reasons for it.
         poison = self._service.get_queue_client(queue + POISON)
         messages: list[QueueMessage] = []
-        with _mapped(f"read {queue}{POISON}"), suppress(ResourceNotFoundError):  # the host makes it when it needs it
+        # Not found: the host makes it when it needs it.
+        with mapped(f"read {queue}{POISON}", QUEUES), suppress(ResourceNotFoundError):
             pages = poison.receive_messages(messages_per_page=TAKEN_AT_ONCE, visibility_timeout=TAKEN_FOR_S)
             messages = list(next(pages.by_page(), ()))
         yield [_text_of(message.content) for message in messages]
         for message in messages:
-            with _mapped(f"clear {queue}{POISON}"), suppress(ResourceNotFoundError):  # a person was quicker
+            with mapped(f"clear {queue}{POISON}", QUEUES), suppress(ResourceNotFoundError):  # a person was quicker
                 poison.delete_message(message.id, message.pop_receipt)
-
-
-@contextmanager
-def _mapped(operation: str) -> Iterator[None]:
-    try:
-        yield
-    except SDK_ERRORS as error:
-        raise to_app_error(error, operation, QUEUES) from error
 
 
 def _text_of(content: str) -> str:

@@ -6,8 +6,6 @@ how to keep others out.
 
 from typing import TYPE_CHECKING, Final
 
-from shared.errors import RecordChanged
-
 if TYPE_CHECKING:
     from shared.azure_storage.container import BlobContainer
 
@@ -33,10 +31,4 @@ class BlobTokenCache:
 
         Raises RecordChanged if somebody else has saved it since it was loaded; TryAgain, NeedsPerson.
         """
-        content = serialized.encode()
-        if self._etag is not None:
-            self._etag = self._container.replace(BLOB, content, etag=self._etag)
-            return
-        self._etag = self._container.create(BLOB, content)
-        if self._etag is None:
-            raise RecordChanged("Another process has saved the sign-in since it was read")
+        self._etag = self._container.save(BLOB, serialized.encode(), etag=self._etag)

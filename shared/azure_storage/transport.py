@@ -1,7 +1,5 @@
 """HTTP transport of the Azure SDKs: time limits of the caller, fresh connections, proxies read once for each server."""
 
-import threading
-import time
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -10,8 +8,8 @@ from azure.core.pipeline.transport import RequestsTransport
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
-from shared.clients.http.client import IDLE_S
 from shared.clients.http.context import allowed_s
+from shared.clients.http.idle import IdleConnections
 from shared.clients.http.proxies import ca_bundle, proxy_for
 
 # Threads that may call storage at once: 24 messages of the queue, and what each of them does concurrently.
@@ -37,18 +35,12 @@ class _Adapter(HTTPAdapter):
     def __init__(self) -> None:
         # The SDK tries again by itself, where its clients say so.
         super().__init__(CONNECTIONS, CONNECTIONS, max_retries=Retry(total=False, redirect=False))
-        self._lock = threading.Lock()
-        self._in_flight = 0
-        self._last_used = time.monotonic()
+        self._idle = IdleConnections(self.close)
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         super().init_poolmanager(*args, blocksize=BLOCK_SIZE, **options)
 
     def send(self, request: requests.PreparedRequest, *_: Any, **options: Any) -> requests.Response:
-        with self._lock:
-            if not self._in_flight and time.monotonic() - self._last_used > IDLE_S:
-                self.close()  # its connections; new ones are made
-            self._in_flight += 1
         connection_timeout, read_timeout = options["timeout"]
         proxy = proxy_for(str(request.url))
         options |= {
@@ -56,9 +48,5 @@ class _Adapter(HTTPAdapter):
             "proxies": {urlsplit(str(request.url)).scheme: proxy} if proxy else {},
             "verify": ca_bundle(),
         }
-        try:
+        with self._idle.in_use():
             return super().send(request, **options)
-        finally:
-            with self._lock:
-                self._in_flight -= 1
-                self._last_used = time.monotonic()

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Final
 
 from shared.app import Services
-from shared.clients.blobs.quick_xor_hash import QuickXorHash
+from shared.clients.blobs.quick_xor_hash import QuickXorHash, is_same_content
 from shared.clients.blobs.read import RemoteFile, open_blob
 from shared.clients.fno.client import FinanceOperations
 from shared.clients.graph.drive_item import DriveItem
@@ -48,13 +48,12 @@ def deliver_package(run: Run, submission: Submission, package: RemoteFile, servi
     flow = services.settings.flows.require_export(run.flow_name)
     is_first = not run.file.item_id
     name = run.file.name if is_first else name_with(run.file.name, submission.execution_id[-12:])
-    with package, services.room.taken(package.size_bytes):
-        folder_id = services.folders.find(flow.drive, flow.output_folder)
-        try:
-            item = _copy_into(package, services.onedrive(flow.drive), folder_id, name, run)
-        except NotFound:
-            services.folders.forget(flow.drive, flow.output_folder)  # made anew at the next try
-            raise
+    with (
+        package,
+        services.room.taken(package.size_bytes),
+        services.folders.using(flow.drive, flow.output_folder) as folder_id,
+    ):
+        item = _copy_into(package, services.onedrive(flow.drive), folder_id, name, run)
     _check_in(run, item, services.onedrive(flow.drive))
     log.info("export.delivered", name=item.name, size_bytes=package.size_bytes, execution=submission.execution_id)
     delivered = run.with_submission(replace(submission, delivered_as=item.name))
@@ -111,8 +110,7 @@ def _copy_into(package: RemoteFile, onedrive: OneDrive, folder_id: str, name: st
 def _upload(package: RemoteFile, onedrive: OneDrive, folder_id: str, name: str) -> DriveItem:
     checksum, sent, last = QuickXorHash(), 0, b""
     item: DriveItem | None = None
-    session = onedrive.open_upload(folder_id, name, package.size_bytes)
-    try:
+    with onedrive.open_upload(folder_id, name, package.size_bytes) as session:
         for chunk in package.chunks(CHUNK):
             last = (last + chunk[-LAST_BYTES:])[-LAST_BYTES:]
             is_cut_off = sent + len(chunk) == package.size_bytes and not _has_zip_end(last)
@@ -123,14 +121,11 @@ def _upload(package: RemoteFile, onedrive: OneDrive, folder_id: str, name: str) 
             checksum.update(chunk)
             item = session.put(sent, chunk)
             sent += len(chunk)
-    except BaseException:
-        session.cancel()
-        raise
-    if item is None or sent != package.size_bytes:
-        session.cancel()
-        raise DataDamaged(f"{name} is incomplete: {sent} of {package.size_bytes} bytes arrived; it is downloaded again")
-    # A library may tell a wrong size: it decides only where there is no hash.
-    if item.quick_xor_hash != checksum.base64() if item.quick_xor_hash else item.size_bytes != sent:
+        if item is None or sent != package.size_bytes:
+            raise DataDamaged(
+                f"{name} is incomplete: {sent} of {package.size_bytes} bytes arrived; it is downloaded again"
+            )
+    if not is_same_content((item.size_bytes, item.quick_xor_hash), (sent, checksum.base64())):
         onedrive.delete(item.item_id)  # nobody must take it for the export
         raise DataDamaged(
             f"{name} has {item.size_bytes} bytes and the quickXorHash {item.quick_xor_hash} in OneDrive, but "

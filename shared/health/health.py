@@ -10,6 +10,7 @@ from shared.config.settings import SettingInForce
 from shared.errors import AppError, TryAgain
 from shared.health.processes import ProcessRecord
 from shared.runs.rows import RunRow
+from shared.scan.subscriptions import SubscriptionState
 
 # Keys of the JSON that differ from the names of the fields.
 _KEYS: Final = {"last_scan": "last_look", "message": "words", "advice": "to_do"}
@@ -42,15 +43,6 @@ class Lane:
     head: RunRow  # the run that is due first, or the first one if nothing is to be done
     need_person: tuple[RunRow, ...] = ()
     set_aside: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SubscriptionState:
-    """What the app knows of its subscription to the changes of a drive."""
-
-    drive: str
-    since: datetime | None  # None: an older version of the app has saved it
-    until: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,3 +83,8 @@ def health_to_json(health: Health) -> dict[str, Any]:
     content = {_KEYS.get(each.name, each.name): getattr(health, each.name) for each in fields(health)}
     content["checks"] = [{_KEYS.get(name, name): text for name, text in asdict(each).items()} for each in health.checks]
     return content
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number of things for people; noun: in the singular."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -12,13 +12,13 @@ from shared.alerts.poison_messages import WORK_FUNCTION
 from shared.app import Services
 from shared.azure_storage.queue_names import OLDER_QUEUES, WORK
 from shared.config.settings import THREADS
-from shared.health.health import Check, Grade, Health, Lane, Queue, SubscriptionState
+from shared.health.health import Check, Grade, Health, Lane, Queue, counted
 from shared.health.processes import ProcessRecord, read_process_records
 from shared.moments import moment_or_none, utc_text
 from shared.runs.rows import RunRow
 from shared.runs.wake import next_of_lanes
 from shared.scan.folder_scans import AT, CHECKPOINT, FolderScan, parse_scans
-from shared.scan.subscriptions import subscription_checkpoint
+from shared.scan.subscriptions import SubscriptionState, read_states, subscribed_drives
 
 # The timer scans every minute; after so long something is wrong.
 SCAN_OVERDUE: Final = timedelta(minutes=3)
@@ -39,7 +39,7 @@ def with_records(health: Health, services: Services) -> Health:
     queues = tuple(queue for queue in queues if queue.name == WORK or queue.length.given_up)
     recorded = services.checkpoints.read(CHECKPOINT).content
     last_scan = moment_or_none(recorded.get(AT))
-    subscriptions = tuple(_subscriptions(services))
+    subscriptions = read_states(services)
     processes = read_process_records(services)
     return replace(
         health,
@@ -121,16 +121,8 @@ def _alert_check(alert: Alert) -> Check:
     return Check(name=alert.title, grade=grade, message=f"Since {utc_text(alert.since)}: {alert.text}")
 
 
-def _subscriptions(services: Services) -> Iterator[SubscriptionState]:
-    for drive in sorted({flow.drive for flow in services.settings.flows.imports}):
-        saved = services.checkpoints.read(subscription_checkpoint(drive)).content
-        until = moment_or_none(saved.get("expires"))
-        if "id" in saved and until:
-            yield SubscriptionState(drive=drive, since=moment_or_none(saved.get("since")), until=until)
-
-
 def _notification_checks(subscriptions: Sequence[SubscriptionState], services: Services) -> Iterator[Check]:
-    drives = sorted({flow.drive for flow in services.settings.flows.imports})
+    drives = subscribed_drives(services)
     if drives and not services.settings.notification_url:
         yield Check(
             name="Notifications",
@@ -197,7 +189,7 @@ def _queue_checks(queues: Sequence[Queue]) -> Iterator[Check]:
             yield Check(
                 name=f"Queue {queue.name}",
                 grade=Grade.WARNING,
-                message=f"{_counted(queue.length.given_up, 'poison message')} of {function}.",
+                message=f"{counted(queue.length.given_up, 'poison message')} of {function}.",
                 advice="The timer reports them and empties the queue; see 'Queues' in docs/operations.md.",
             )
 
@@ -224,7 +216,3 @@ def _thread_check(own: int | None, processes: Sequence[ProcessRecord], set_to: i
 
 def _sentence(parts: Sequence[str]) -> str:
     return f"{', '.join(parts)}." if parts else ""
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from shared.app import Services
+from shared.clients.blobs.quick_xor_hash import is_same_content
 from shared.clients.fno.client import FinanceOperations
 from shared.clients.graph.drive_item import DriveItem
 from shared.clients.graph.onedrive import OneDrive
@@ -43,17 +44,13 @@ def finance_of(run: Run, services: Services) -> FinanceOperations:
 def move(run: Run, move: Callable[..., DriveItem], folder: str, services: Services, *, etag: str | None) -> DriveItem:
     """Move the run's file to a folder under its own name; where that is taken, under one that is the run's alone."""
     drive = flow_of(run, services).drive
-    folder_id = services.folders.find(drive, folder)
-    services.scan_memory.throttle.note_change(services.now())
-    try:
+    with services.folders.using(drive, folder) as folder_id:
+        services.scan_memory.throttle.note_change(services.now())
         try:
             return move(run.file.item_id, to_folder_id=folder_id, name=run.file.name, etag=etag)
         except NameTaken:
             own = name_with(run.file.name, run.run_id)
             return move(run.file.item_id, to_folder_id=folder_id, name=own, etag=etag)
-    except NotFound:
-        services.folders.forget(drive, folder)  # it may be the folder that is gone: it is made anew at the next try
-        raise
 
 
 def find_again(run: Run, onedrive: OneDrive, services: Services) -> tuple[Run, DriveItem | None]:
@@ -74,10 +71,10 @@ def _find_in_folders(run: Run, onedrive: OneDrive, services: Services) -> DriveI
     """Return a file that OneDrive denies by its id, if Input or Processing shows it all the same."""
     flow = flow_of(run, services)
     for folder in (flow.input_folder, flow.processing_folder):
-        folder_id = services.folders.find(flow.drive, folder)
-        for item in onedrive.list_files(folder_id):
-            if item.item_id == run.file.item_id:
-                return replace(item, parent_id=folder_id)
+        with services.folders.using(flow.drive, folder) as folder_id:
+            for item in onedrive.list_files(folder_id):
+                if item.item_id == run.file.item_id:
+                    return replace(item, parent_id=folder_id)
     return None
 
 
@@ -124,9 +121,7 @@ def belongs_to_another_run(run: Run, services: Services) -> bool:
 def has_new_content(run: Run, item: DriveItem) -> bool:
     """Return whether a cancelled run's file holds something else by now."""
     then = run.file
-    if then.quick_xor_hash and item.quick_xor_hash:
-        return then.quick_xor_hash != item.quick_xor_hash
-    return then.size_bytes != item.size_bytes
+    return not is_same_content((then.size_bytes, then.quick_xor_hash), (item.size_bytes, item.quick_xor_hash))
 
 
 def why_not_in_input(run: Run, item: DriveItem | None, flow: ImportFlow, services: Services) -> str:

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from shared.app import Services
+from shared.clients.blobs.quick_xor_hash import is_same_content
 from shared.clients.blobs.read import open_package
 from shared.clients.blobs.write import stream_to_blob
 from shared.errors import (
@@ -79,8 +80,7 @@ def _check_and_stream(run: Run, services: Services) -> Run:
         blob_name = f"{new_execution_id(data_project, services.now())}.zip"
         target = finance_of(run, services).get_azure_write_url(blob_name)
         sent = stream_to_blob(package.chunks(), target.url)
-    # A library may tell a wrong size: it decides only where there is no hash.
-    if sent.quick_xor_hash != file.quick_xor_hash if file.quick_xor_hash else sent.size_bytes != file.size_bytes:
+    if not is_same_content((sent.size_bytes, sent.quick_xor_hash), (file.size_bytes, file.quick_xor_hash)):
         raise DataDamaged(
             f"{file.name} was changed during the upload: {sent.size_bytes} of {file.size_bytes} bytes, quickXorHash "
             f"{sent.quick_xor_hash} instead of {file.quick_xor_hash}. Nothing was imported; it is uploaded again."

@@ -16,7 +16,6 @@ from shared.clients.graph.drive_item import DriveItem
 from shared.clients.http.context import allowed_s
 from shared.concurrency import Attempt, map_concurrently, sum_results
 from shared.config.integrations import ImportFlow, matches_name
-from shared.errors import NotFound
 from shared.locks import WAIT_S, CallLock
 from shared.log import log
 from shared.runs.addresses import kept_key, key_of, sort_key_after
@@ -121,11 +120,8 @@ def _open_runs_in(flow: ImportFlow, open_runs: "_OpenRuns", services: Services) 
 
 def _list_files(flow: ImportFlow, services: Services) -> list[DriveItem]:
     """Return the files of an Input folder, without those whose names are ignored; note what is not a file."""
-    try:
-        items = list(services.onedrive(flow.drive).list_items(services.folders.find(flow.drive, flow.input_folder)))
-    except NotFound:
-        services.folders.forget(flow.drive, flow.input_folder)  # renamed or deleted; the next scan makes it anew
-        raise
+    with services.folders.using(flow.drive, flow.input_folder) as folder_id:
+        items = list(services.onedrive(flow.drive).list_items(folder_id))
     ignored = services.settings.import_ignored_names
     seen = [item for item in items if not matches_name(item.name, ignored)]
     if len(seen) < len(items):

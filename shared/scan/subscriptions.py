@@ -5,7 +5,8 @@ fingerprint of the address and clientState that it was made with.
 """
 
 import hashlib
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
@@ -26,6 +27,33 @@ RENEW_EVERY: Final = timedelta(days=1)
 REPORT_UNRENEWED_AFTER: Final = timedelta(days=3)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionState:
+    """What the app knows of its subscription to the changes of a drive."""
+
+    drive: str
+    since: datetime | None  # None: an older version of the app has saved it
+    until: datetime
+
+
+def subscribed_drives(services: Services) -> list[str]:
+    """Return the drives that have an Input folder, in order; each has a subscription if NOTIFICATION_URL is set."""
+    return sorted({flow.drive for flow in services.settings.flows.imports})
+
+
+def read_states(services: Services) -> tuple[SubscriptionState, ...]:
+    """Return what is known of each subscription there is, by drive. Raises TryAgain and NeedsPerson of storage."""
+    return tuple(state for drive in subscribed_drives(services) if (state := _state_of(drive, services)))
+
+
+def _state_of(drive: str, services: Services) -> SubscriptionState | None:
+    saved = services.checkpoints.read(subscription_checkpoint(drive)).content
+    until = moment_or_none(saved.get("expires"))
+    if "id" not in saved or until is None:
+        return None
+    return SubscriptionState(drive=drive, since=moment_or_none(saved.get("since")), until=until)
+
+
 def keep_subscriptions(services: Services, *, limit_s: float, in_doubt: bool = False) -> int:
     """Create or renew the subscription of each drive that has an Input folder; return how many were.
 
@@ -34,10 +62,9 @@ def keep_subscriptions(services: Services, *, limit_s: float, in_doubt: bool = F
     """
     if not services.settings.notification_url:
         return 0
-    drives = sorted({flow.drive for flow in services.settings.flows.imports})
     work = {
         f"keep subscription of {drive}": partial(_keep_subscription, drive, services, in_doubt=in_doubt)
-        for drive in drives
+        for drive in subscribed_drives(services)
     }
     return sum_results(services.duties.attempt_all(work, limit_s=limit_s))
 

@@ -11,8 +11,7 @@ LOCKS: Final = frozenset({"Lock", "RLock", "Condition", "Semaphore", "BoundedSem
 # All that the product calls while it holds a lock. None of it calls a service or reads a file: it looks something up in
 # memory, builds an object whose use comes later, closes connections that nobody uses, or waits for a bounded time.
 QUIET: Final = {
-    "shared/clients/http/client.py": {"self._clock", "self.close"},
-    "shared/azure_storage/transport.py": {"time.monotonic", "self.close"},
+    "shared/clients/http/idle.py": {"self._clock", "self._close"},
     "shared/concurrency.py": {"begun.keys", "set", "self._left_behind.pop", "self._left_behind.items", "min"},
     "shared/locks.py": {"self._locks.setdefault", "CallLock"},
     "shared/package_memory.py": {"NoRoom", "self._changed.wait_for", "self._changed.notify_all"},  # WAIT_S

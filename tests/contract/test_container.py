@@ -22,6 +22,7 @@ VERBS: dict[str, Callable[[BlobContainer], object]] = {
     "create": lambda container: container.create("a/1", b"x"),
     "write": lambda container: container.write("a/1", b"x"),
     "replace": lambda container: container.replace("a/1", b"x", etag='"0x1"'),
+    "save": lambda container: container.save("a/1", b"x", etag=None),
     "read": lambda container: container.read("a/1"),
     "delete": lambda container: container.delete("a/1"),
     "delete_version": lambda container: container.delete_version("a/1", '"0x1"'),
@@ -58,6 +59,16 @@ def test_a_blob_is_created_once_and_read_back_with_its_version(blobs_of_app: Blo
     assert blobs_of_app.read("a/ä %1") == Blob(b"one", etag)
     (row,) = blobs_of_app.list_rows("a/")
     assert (row.name, row.metadata, row.etag) == ("a/ä %1", {"of": "x"}, etag)
+
+
+def test_what_is_saved_as_new_or_as_the_next_version_replaces_nothing_else(blobs_of_app: BlobContainer) -> None:
+    first = blobs_of_app.save("a/1", b"one", etag=None)
+    second = blobs_of_app.save("a/1", b"two", etag=first)
+
+    for etag in (None, first):
+        with pytest.raises(RecordChanged):
+            blobs_of_app.save("a/1", b"three", etag=etag)
+    assert blobs_of_app.read("a/1") == Blob(b"two", second)
 
 
 def test_a_version_that_is_gone_is_neither_replaced_nor_deleted(blobs_of_app: BlobContainer) -> None:

@@ -8,8 +8,8 @@ from azure.core.exceptions import ServiceRequestError
 from azure.storage.blob import BlobServiceClient
 from urllib3.connection import HTTPConnection
 
-from shared.azure_storage import transport
 from shared.azure_storage.transport import sdk_transport
+from shared.clients.http import idle
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_calls_that_follow_each_other_share_a_connection_unless_nobody_has_used_
     for _ in range(3):
         blobs.get_account_information()
     assert len(connected) == 1
-    monkeypatch.setattr(transport, "IDLE_S", -1.0)  # as if the minute were over
+    monkeypatch.setattr(idle, "IDLE_S", -1.0)  # as if the minute were over
 
     blobs.get_account_information()
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from io import BytesIO
-from typing import Any, Final, NamedTuple, NoReturn, cast
+from typing import Any, Final, NamedTuple, NoReturn, Self, cast
 from unittest.mock import patch
 
 from shared.alerts.alert import Alert
@@ -829,14 +829,24 @@ class UploadStandIn(StandIn):
     def __init__(self, port: Port, session: str, name: str, size_bytes: int) -> None:
         super().__init__(port)
         self._session, self._name, self._size_bytes = session, name, size_bytes
+        self._ended = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._ended:
+            self._cancel()
 
     def put(self, start: int, chunk: bytes) -> DriveItem:
         assert (start, len(chunk)) == (0, self._size_bytes)
         content = chunk.decode().removesuffix(ZIP_END)
         words = f"uploads {self._name}"
-        return _drive_item(*self._write(words, lambda world: world.finish_session(self._session, content), LANE))
+        item = _drive_item(*self._write(words, lambda world: world.finish_session(self._session, content), LANE))
+        self._ended = True
+        return item
 
-    def cancel(self) -> None:
+    def _cancel(self) -> None:
         try:
             words = f"cancels the upload of {self._name}"
             self._write(words, lambda world: world.cancel_session(self._session), LANE)

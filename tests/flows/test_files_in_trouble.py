@@ -85,6 +85,20 @@ def test_a_file_that_a_person_deletes_is_let_go_before_fo_has_it_and_imported_on
     assert [world.files(folder) for folder in ("Input", "Processing", "Success", "Error")] == [[]] * 4
 
 
+def test_an_import_ends_though_a_person_deletes_the_whole_processing_folder(world: World) -> None:
+    world.put("USMF_1.zip")
+    as_soon_as(
+        world, State.EXECUTING, lambda _: _drive(world).delete(_drive(world).ensure_folder("Processing").item_id)
+    )
+
+    look_and_finish(world)
+
+    (run,) = world.ended_runs()
+    assert (run.outcome, "deleted" in run.reason) == (Outcome.SUCCEEDED, True)
+    assert len(world.imports()) == 1
+    assert world.files("Processing") == []  # made anew
+
+
 def test_a_file_that_a_person_moves_elsewhere_is_let_go_before_fo_has_it_and_filed_after(make_world: MakeWorld) -> None:
     world = make_world(knobs=Knobs(changes_tell_download_url=False))  # so that a person can come before the download
     states = (State.FOUND, State.CLAIMED, State.SUBMITTING, State.FINISHED)

@@ -13,6 +13,10 @@ SERVICE: Final = "blob storage"
 REQUEST_ID_HEADER: Final = "x-ms-request-id"
 
 
+# OneDrive's codes, of its API and of the addresses that it gives for a file's content.
+MALWARE: Final = ("malwareDetected", "virusSuspicious")
+
+
 class SasExpired(TryAgain):
     """A pre-authenticated URL is not accepted (any more): ask for a new one."""
 

@@ -15,18 +15,15 @@ from contextvars import copy_context
 from functools import partial
 from http import HTTPStatus
 from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO, Final, Self
+from typing import BinaryIO, Final, Self
 
+from shared.clients.blobs.chunks import BLOCK, base64_text, cut_chunks
+from shared.clients.blobs.errors import MALWARE, REQUEST_ID_HEADER, SERVICE, expired
 from shared.clients.blobs.quick_xor_hash import QuickXorHash
 from shared.clients.http.client import BODY_ERRORS, Http, Response
 from shared.clients.http.errors import Refusal
 from shared.errors import AppError, DataDamaged, FileRejected, NeedsPerson, NotFound, Refused, TryAgain
 from shared.secret import SecretUrl
-
-if TYPE_CHECKING:
-    pass
-from shared.clients.blobs.chunks import BLOCK, base64_text, cut_chunks
-from shared.clients.blobs.errors import REQUEST_ID_HEADER, SERVICE, expired
 
 _SCANNED: Final = "x-virus-infected"  # a header of SharePoint's: what its virus scanner has against the file
 
@@ -67,13 +64,10 @@ def read_small(url: SecretUrl, http: Http, limit_bytes: int) -> bytes:
 
     Raises NeedsPerson (it is larger: it can be had from where it lies), and what ``read_chunks`` raises.
     """
-    content = bytearray()
-    with closing(_get(url, http, ok=(HTTPStatus.OK,))) as answer:
-        for piece in _body(answer, _announced(answer)):
-            content += piece
-            if len(content) > limit_bytes:
-                raise NeedsPerson(f"{url} has more than {limit_bytes:,} bytes, so it is not copied")
-    return bytes(content)
+    content = _read_at_once(url, http, None, limit_bytes)
+    if content is None:
+        raise NeedsPerson(f"{url} has more than {limit_bytes:,} bytes, so it is not copied")
+    return content
 
 
 class OpenPackage:
@@ -98,7 +92,9 @@ def open_package(url: SecretUrl, size_bytes: int, http: Http, *, quick_xor_hash:
 
     Raises what ``read_chunks`` raises, here and while the package is read.
     """
-    content = _read_at_once(url, http, None if quick_xor_hash else size_bytes) if size_bytes <= IN_MEMORY else None
+    content: bytes | None = None
+    if size_bytes <= IN_MEMORY:
+        content = _read_at_once(url, http, None if quick_xor_hash else size_bytes, IN_MEMORY)
     if content is not None:
         if len(content) != size_bytes:
             _require_hash((content,), quick_xor_hash, size_bytes, url)
@@ -111,13 +107,13 @@ def open_package(url: SecretUrl, size_bytes: int, http: Http, *, quick_xor_hash:
             yield OpenPackage(file, ranged.chunks)
 
 
-def _read_at_once(url: SecretUrl, http: Http, size_bytes: int | None) -> bytes | None:
-    """Return a whole file of this size (None: of any size); None if it has more than IN_MEMORY bytes."""
+def _read_at_once(url: SecretUrl, http: Http, size_bytes: int | None, limit_bytes: int) -> bytes | None:
+    """Return a whole file of this size (None: of any size); None if it has more than limit_bytes."""
     content = bytearray()
     with closing(_get(url, http, ok=(HTTPStatus.OK,))) as answer:
         for piece in _body(answer, _announced(answer) if size_bytes is None else size_bytes):
             content += piece
-            if len(content) > IN_MEMORY:
+            if len(content) > limit_bytes:
                 return None
     return bytes(content)
 
@@ -317,7 +313,7 @@ def _get(url: SecretUrl, http: Http, *, ok: tuple[int, ...], headers: Mapping[st
 def _map_download_error(refusal: Refusal, *, url: SecretUrl) -> AppError | None:
     """Return what a refusal to hand out a file means; None if the rules of the service say it all."""
     call = refusal.call
-    if refusal.has_code("malwareDetected", "virusSuspicious"):
+    if refusal.has_code(*MALWARE):
         return FileRejected(
             "OneDrive found malware in the file. Have the system that created the file checked", call=call
         )

@@ -16,11 +16,11 @@ from functools import cache
 from http import HTTPStatus
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 from shared.clients.blobs.quick_xor_hash import QuickXorHash
 from shared.clients.http.context import record_call
 from shared.clients.http.errors import retry_after_s
+from shared.clients.http.links import require_private_way
 from shared.errors import AppError, DataDamaged, NeedsPerson, NotFound, RemoteCall, TryAgain
 from shared.secret import SecretUrl
 
@@ -104,9 +104,7 @@ def _writing(url: SecretUrl) -> "Iterator[BlobClient]":
 
     raw = url.reveal()
     address, _, query = raw.partition("?")
-    parts = urlsplit(raw)
-    if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
-        raise NeedsPerson(f"{url} is not an https address, so no package is sent to it")
+    require_private_way(raw)
     try:
         # The SDK decodes the query, and a bare plus would become a space; a SAS has no spaces.
         blob = BlobClient.from_blob_url(

@@ -1,13 +1,7 @@
 """Where Entra ID is, and how long a call to it may take."""
 
 import time
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from azure.identity import CertificateCredential, ClientSecretCredential, ManagedIdentityCredential
-
-    type AzureCredential = ClientSecretCredential | CertificateCredential | ManagedIdentityCredential
-
+from typing import Final
 
 PUBLIC_CLOUD: Final = "login.microsoftonline.com"
 

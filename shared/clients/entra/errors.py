@@ -2,15 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import requests
-
-if TYPE_CHECKING:
-    from azure.identity import CertificateCredential, ClientSecretCredential, ManagedIdentityCredential
-
-    type AzureCredential = ClientSecretCredential | CertificateCredential | ManagedIdentityCredential
-
 
 SERVICE: Final = "Entra ID"
 

@@ -18,9 +18,7 @@ from shared.log import log
 
 if TYPE_CHECKING:
     import msal  # type: ignore[import-untyped]  # it ships no types
-    from azure.identity import CertificateCredential, ClientSecretCredential, ManagedIdentityCredential
 
-    type AzureCredential = ClientSecretCredential | CertificateCredential | ManagedIdentityCredential
 from shared.clients.entra.authority import CONNECT_S, PUBLIC_CLOUD, READ_S, HeldToken, is_known_cloud, with_scheme
 from shared.clients.entra.errors import PASSING_CODES, SERVICE, advice_on, error_code_in, first_line, is_passing
 

@@ -2,14 +2,8 @@
 
 from base64 import urlsafe_b64decode
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from shared.escapes import read_json
-
-if TYPE_CHECKING:
-    from azure.identity import CertificateCredential, ClientSecretCredential, ManagedIdentityCredential
-
-    type AzureCredential = ClientSecretCredential | CertificateCredential | ManagedIdentityCredential
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from shared.clients.fno.refusals import map_error
 from shared.clients.fno.row_errors import ExecutionErrors, parse_execution_errors, text_of
 from shared.clients.http.client import TIMEOUT_S, Http, Response, TokenSource, json_object
 from shared.clients.http.links import keyed_link
-from shared.errors import AnswerLost, RemoteCall, TryAgain
+from shared.errors import AnswerLost, TryAgain
 from shared.escapes import odata_text, query_value, read_json
 from shared.log import log
 from shared.secret import SecretUrl
@@ -172,7 +172,7 @@ class FinanceOperations:
             raise TryAgain(
                 "F&O answered GetAzureWriteUrl without an upload URL. The app tries again; if this continues, check "
                 "the blob storage of the environment",
-                call=_remote_call("GetAzureWriteUrl", answer),
+                call=answer.call,
             )
         return WriteUrl(blob_id=text_of(place.get("BlobId")).strip("{}"), url=url)
 
@@ -381,7 +381,7 @@ def _started(action: str, answer: Response, execution_id: str) -> str:
     if answered in _NO_EXECUTION or len(answered) > _LONGEST_ID:
         raise AnswerLost(
             f"F&O answered {action} without an execution id; it may have started anyway",
-            call=_remote_call(action, answer),
+            call=answer.call,
         )
     if answered != execution_id:
         log.warning("fo.other_execution_id", sent=execution_id, answered=answered)
@@ -409,12 +409,3 @@ def _url(value: object) -> SecretUrl | None:
 
 def _count(value: object) -> int:
     return value if isinstance(value, int) else 0
-
-
-def _remote_call(action: str, answer: Response) -> RemoteCall:
-    return RemoteCall(
-        service=SERVICE,
-        operation=action,
-        status=answer.status,
-        request_id=answer.headers.get(_REQUEST_ID_HEADER, ""),
-    )

@@ -1,9 +1,11 @@
 """Ids of OneDrive folders, each looked up once per process; a folder that is missing is made."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from shared.clients.graph.onedrive import OneDrive
 from shared.clients.http.context import allowed_s
+from shared.errors import NotFound
 from shared.locks import WAIT_S, CallLocks
 
 
@@ -24,6 +26,19 @@ class FolderIds:
             found = self._ids.get((drive, path)) or self._onedrive(drive).ensure_folder(path).item_id
             self._ids[drive, path] = found
             return found
+
+    @contextmanager
+    def using(self, drive: str, path: str) -> Iterator[str]:
+        """Yield the id of a folder for calls that need the folder to be there; forget it if they raise NotFound.
+
+        Raises what ``find`` and the block raise.
+        """
+        folder_id = self.find(drive, path)
+        try:
+            yield folder_id
+        except NotFound:
+            self.forget(drive, path)
+            raise
 
     def forget(self, drive: str, path: str) -> None:
         """Look for a folder anew at its next use: a person may have renamed or deleted it."""

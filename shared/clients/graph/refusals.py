@@ -3,6 +3,7 @@
 from http import HTTPStatus
 from typing import Final
 
+from shared.clients.blobs.errors import MALWARE
 from shared.clients.graph.names import name_advice, name_fault
 from shared.clients.http.errors import Refusal
 from shared.errors import (
@@ -30,9 +31,6 @@ _LONG_PATH: Final = "pathIsTooLong"
 # session, and has mostly taken the chunk. https://github.com/home-assistant/core/issues/137098
 # https://learn.microsoft.com/graph/api/driveitem-createuploadsession#handle-upload-errors
 _NAME_IS_TAKEN: Final = ("nameAlreadyExists", "upload_name_conflict")
-
-
-_MALWARE: Final = ("malwareDetected", "virusSuspicious")
 
 
 _DRIVE_FULL: Final = ("quotaLimitReached", "insufficientStorage")
@@ -104,7 +102,7 @@ def map_file_error(refusal: Refusal, *, what: str, name: str = "") -> AppError |
             )
         case status if not 400 <= status < 500 or status in _PLAIN:
             return None
-        case _ if refusal.has_code(*_MALWARE):
+        case _ if refusal.has_code(*MALWARE):
             return FileRejected(f"OneDrive found malware in {what}: {words}. Check the file and delete it", call=call)
         case 403:
             # Observed: a hold or a label as a record: https://github.com/abraunegg/onedrive/issues/338
@@ -213,7 +211,7 @@ def map_session_error(refusal: Refusal, *, name: str) -> AppError | None:
                 f"The upload session of '{name}' is gone ({refusal.reason}). The upload starts over",
                 call=refusal.call,
             )
-        case 401 | 403 if not refusal.has_code(*_DRIVE_FULL, *_MALWARE):
+        case 401 | 403 if not refusal.has_code(*_DRIVE_FULL, *MALWARE):
             # The key in the URL ends before the session does.
             # https://github.com/abraunegg/onedrive/issues/3355
             return TryAgain(

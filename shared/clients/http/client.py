@@ -3,13 +3,11 @@
 Everything that Graph, F&O and pre-authenticated URLs have in common stands here: timeouts, tokens, ids for support
 tickets, and the rule by which a failure becomes TryAgain, AnswerLost or NeedsPerson. What a service's own error codes
 mean is the business of that service's client, which hands in a ``MapError``. Nothing here sleeps: the worker decides
-when to try again. Above 400 lines because a call and what its failure means change together.
+when to try again.
 """
 
 import io
-import ipaddress
 import ssl
-import threading
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -25,7 +23,8 @@ from urllib3 import exceptions as errors
 
 from shared.clients.http.context import allowed_s, client_request_id, record_call
 from shared.clients.http.errors import MapError, Refusal, lost, map_status, parse_json, parse_reason, retry_after_s
-from shared.clients.http.links import origin_of
+from shared.clients.http.idle import IdleConnections
+from shared.clients.http.links import origin_of, require_private_way
 from shared.clients.http.proxies import open_pools, proxy_for
 from shared.errors import AppError, NeedsPerson, RemoteCall, TryAgain
 from shared.escapes import header_value, is_header_value, json_text, one_line
@@ -39,11 +38,6 @@ USER_AGENT: Final = f"NONISV|OneDriveFo|OneDriveFo/{VERSION}"
 
 # Seconds to connect, and seconds between two reads. Observed: Graph accepts a request and then stalls 30 to 60 s.
 TIMEOUT_S: Final = (5.0, 60.0)
-
-# Seconds. Azure drops idle outbound connections after 4 minutes, in part silently; a call on such a connection would
-# be lost without a trace, and nobody could say whether it was handled.
-# https://learn.microsoft.com/azure/load-balancer/load-balancer-tcp-reset
-IDLE_S: Final = 60.0
 
 _SERVERS: Final = 8  # with connections that are kept open
 _CONNECTIONS: Final = 32  # kept open to each
@@ -147,11 +141,8 @@ class Http:
         self._request_id_header = request_id_header
         self._client_request_id_header = client_request_id_header
         self._origin = origin_of(origin)
-        self._clock = clock
         self._pools: dict[str, PoolManager] = {}  # by the address of the proxy
-        self._lock = threading.Lock()
-        self._in_flight = 0
-        self._last_used = clock()
+        self._idle = IdleConnections(self.close, clock=clock)
 
     def close(self) -> None:
         """Close the connections that are kept open."""
@@ -192,7 +183,7 @@ class Http:
         NotFound (404, 410), ItemChanged (412), ItemLocked (423).
         """
         raw_url = url.reveal() if isinstance(url, SecretUrl) else url
-        _require_private_way(raw_url)
+        require_private_way(raw_url)
         self._require_own_origin(raw_url, operation)
         connect_s, read_s = map(allowed_s, timeout_s)
         body = data if json is None else json_text(json).encode()
@@ -298,26 +289,15 @@ class Http:
 
     @contextmanager
     def _pool_of(self, request: Request) -> Iterator[tuple[HTTPConnectionPool, str]]:
-        """Lend the connections to the server of a request, and say how it names the target.
-
-        Connections that have been idle for long are closed first, while nobody uses them.
-        """
+        """Lend the connections to the server of a request, and say how it names the target."""
         proxy, parts = proxy_for(request.url), urlsplit(request.url)
-        with self._lock:
-            if not self._in_flight and self._clock() - self._last_used > IDLE_S:
-                self.close()
-            self._in_flight += 1
-        try:
+        with self._idle.in_use():
             if proxy not in self._pools:
                 self._pools.setdefault(proxy, open_pools(proxy, servers=_SERVERS, connections=_CONNECTIONS))
             # Not by the whole URL: urllib3 takes "/a/../b" for "/b", and a signed URL breaks.
             target = parts._replace(scheme="", netloc="", path=parts.path or "/", fragment="").geturl()
             pool = self._pools[proxy].connection_from_host(parts.hostname, parts.port, parts.scheme)
             yield pool, request.url if proxy and parts.scheme == "http" else target
-        finally:
-            with self._lock:
-                self._in_flight -= 1
-                self._last_used = self._clock()
 
     def _error_without_response(self, error: errors.HTTPError, request: Request) -> AppError:
         """Return the error for a call without a usable response."""
@@ -393,31 +373,6 @@ def json_object(response: Response) -> dict[str, Any]:
         call=call,
         idempotent=response.idempotent,
     )
-
-
-def _require_private_way(url: str) -> None:
-    """Raise NeedsPerson unless the URL has a host, and what is sent there is encrypted or stays on this machine."""
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port  # both are checked only when they are read
-    except ValueError:
-        host = None
-    else:
-        if host and host.startswith(("*", ".")):
-            raise NeedsPerson(f"{host} is not a valid address, so nothing is sent to it. Check the settings")
-        if host and (parts.scheme == "https" or (parts.scheme == "http" and _is_this_machine(host))):
-            return
-    shown = host or repr(SecretUrl(url))
-    raise NeedsPerson(f"{shown} has no https address, so nothing is sent to it. Check the addresses in the settings")
-
-
-def _is_this_machine(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _read(raw: BaseHTTPResponse) -> bytes:

@@ -2,7 +2,7 @@
 
 A link that goes on (``@odata.nextLink``) gets the token only if its origin is the one that was called. A link with a
 key in it (upload, download, SAS) is a ``SecretUrl`` and is called by an ``Http`` without a token. No redirect is
-followed by either.
+followed by either. Whatever is called, by either or by the storage SDK, is encrypted or stays on this machine.
 """
 
 import re
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from shared.config.integrations import is_loopback
 from shared.errors import NeedsPerson, TryAgain
 from shared.secret import SecretUrl
 
@@ -34,6 +35,22 @@ def origin_of(url: str) -> str:
     if parts.scheme not in _PORTS or not host or not parts.netloc.isascii() or "@" in parts.netloc:
         return ""
     return f"{parts.scheme}://{host}:{port or _PORTS[parts.scheme]}"
+
+
+def require_private_way(url: str) -> None:
+    """Raise NeedsPerson unless the URL has a host, and what is sent there is encrypted or stays on this machine."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port  # both are checked only when they are read
+    except ValueError:
+        host = None
+    else:
+        if host and host.startswith(("*", ".")):
+            raise NeedsPerson(f"{host} is not a valid address, so nothing is sent to it. Check the settings")
+        if host and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))):
+            return
+    shown = host or repr(SecretUrl(url))
+    raise NeedsPerson(f"{shown} has no https address, so nothing is sent to it. Check the addresses in the settings")
 
 
 def is_at(url: str, origin: str) -> bool:

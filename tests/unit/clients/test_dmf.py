@@ -411,6 +411,18 @@ def test_a_failure_of_the_server_without_a_reason_passes(body: bytes) -> None:
     assert type(error_of("GetAzureWriteUrl", answer)) is TryAgain
 
 
+@pytest.mark.parametrize("action", ["ImportFromPackage", "ExportToPackage", "GetAzureWriteUrl"])
+def test_an_activity_id_of_any_length_takes_one_short_line_of_an_error(action: str) -> None:
+    answer = Answer(headers={"ms-dyn-aid": "5a1d\t3b0e " * 500}, body=b'{"value": ""}')
+
+    call = error_of(action, answer).call
+
+    assert call is not None
+    assert (call.operation, call.status) == (action, 200)
+    assert call.request_id.startswith("5a1d 3b0e 5a1d")
+    assert len(call.request_id) == 100
+
+
 def test_a_missing_action_names_the_address_that_was_asked() -> None:
     refusal = error("GetAzureWriteUrl", "no such action")
 

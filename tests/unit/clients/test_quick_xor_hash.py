@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.clients.blobs.quick_xor_hash import QuickXorHash
+from shared.clients.blobs.quick_xor_hash import Content, QuickXorHash, is_same_content
 
 
 def bit_by_bit(data: bytes) -> str:
@@ -71,3 +71,20 @@ def test_the_hash_can_be_read_before_the_end_and_hashing_goes_on() -> None:
 
     assert pieces.base64() == QuickXorHash(b"first second").base64()
     assert pieces.size_bytes == 12
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        ((5, "a"), (5, "a"), True),
+        ((5, "a"), (5, "b"), False),
+        ((5, "a"), (6, "a"), True),  # a library tells a wrong size
+        *(((5, unknown), (5, "a"), True) for unknown in ("", None)),
+        *(((5, unknown), (6, "a"), False) for unknown in ("", None)),
+        *(((5, unknown), (6, unknown), False) for unknown in ("", None)),
+    ],
+)
+def test_two_files_are_the_same_by_their_hashes_and_by_their_sizes_only_without_them(
+    one: Content, other: Content, is_same: bool
+) -> None:
+    assert is_same_content(one, other) is is_same_content(other, one) is is_same

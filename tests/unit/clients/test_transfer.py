@@ -507,12 +507,25 @@ def test_after_a_refused_block_nothing_is_committed() -> None:
     assert not [asked for asked in server.asked if "comp=blocklist" in asked.path]
 
 
-@pytest.mark.parametrize("url", ["http://storage.example/dmf/x?sig=abc", "https://storage.example/x?sig=abc"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://storage.example/dmf/x?sig=abc", "https://storage.example/x?sig=abc"),
+        *("https://*.storage.example/dmf/x?sig=abc", "https://.storage.example/dmf/x?sig=abc"),
+        *("ftp://127.0.0.1/dmf/x?sig=abc", "https:///dmf/x?sig=abc", "https://storage.example:x/dmf/x?sig=abc"),
+    ],
+)
 def test_no_package_is_sent_to_what_is_not_the_private_address_of_a_blob(url: str) -> None:
-    with pytest.raises(NeedsPerson) as caught:
+    with recording() as calls, pytest.raises(NeedsPerson) as caught:
         stream_to_blob([b"x"], SecretUrl(url))
 
     assert "abc" not in str(caught.value)
+    assert calls == []
+
+
+def test_a_package_may_go_unencrypted_to_any_address_of_this_machine() -> None:
+    with closed_port() as port, pytest.raises(TryAgain, match="unreachable"):
+        stream_to_blob([b"x"], SecretUrl(f"http://127.0.0.2:{port}/container/package.zip?{SECRET}"))
 
 
 def test_a_slow_line_may_take_longer_for_a_block_than_for_connecting(monkeypatch: pytest.MonkeyPatch) -> None:
