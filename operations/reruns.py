@@ -74,9 +74,9 @@ def _plan_import(old: Run, services: Services) -> Run | ActionResult:
         item = services.onedrive(flow.drive).get(old.file.item_id)
     except NotFound:
         return refuse(f"{name} is no longer in OneDrive. Copy it into {flow.input_folder} to import it.")
-    if item.parent_id == services.folders.find(flow.drive, flow.input_folder):
+    if services.folders.is_at(flow.drive, flow.input_folder, item.parent_id):
         return refuse(f"{name} is in {flow.input_folder}; the app imports it from there by itself.")
-    if item.parent_id == services.folders.find(flow.drive, flow.processing_folder):
+    if services.folders.is_at(flow.drive, flow.processing_folder, item.parent_id):
         return refuse(f"{name} is in {flow.processing_folder}: another run is processing it.")
     if not _is_unchanged(old.file, item):
         return refuse(f"{name} has changed since then. Move it into {flow.input_folder} to import it as it is now.")

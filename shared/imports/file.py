@@ -132,9 +132,7 @@ def why_not_in_input(run: Run, item: DriveItem | None, flow: ImportFlow, service
     folders = dict.fromkeys(
         folder for each in others for folder in (each.processing_folder, each.success_folder, each.error_folder)
     )
-    folder = next(
-        (each for each in folders if item and item.parent_id == services.folders.find(flow.drive, each)), None
-    )
+    folder = next((each for each in folders if item and services.folders.is_at(flow.drive, each, item.parent_id)), None)
     if folder:
         return f"The file is already in {folder}: another run or a person moved it."
     return "The file was removed from the Input folder before its import started."
@@ -143,7 +141,7 @@ def why_not_in_input(run: Run, item: DriveItem | None, flow: ImportFlow, service
 def is_in_processing(item: DriveItem, run: Run, flow: ImportFlow, services: Services) -> bool:
     """Return whether a claimed file is in Processing: that of the settings, or that of the settings when it came."""
     folders = dict.fromkeys((flow.processing_folder, run.file.folder or flow.processing_folder))
-    return any(item.parent_id == services.folders.find(flow.drive, folder) for folder in folders)
+    return any(services.folders.is_at(flow.drive, folder, item.parent_id) for folder in folders)
 
 
 def why_incomplete(item: DriveItem) -> str:

@@ -95,14 +95,15 @@ def _check_again(run: Run, onedrive: OneDrive, flow: ImportFlow, services: Servi
     """Check the file of a FOUND run again: changed, incomplete, claimed by an earlier try, or gone."""
     now = services.now()
     run, item = find_again(run, onedrive, services)
-    if item and item.parent_id == services.folders.find(flow.drive, flow.processing_folder):
+    is_in_input = item is not None and item.parent_id == services.folders.find(flow.drive, flow.input_folder)
+    if item and not is_in_input and services.folders.is_at(flow.drive, flow.processing_folder, item.parent_id):
         if belongs_to_another_run(run, services):
             return run.withdrawn("Another run is importing the same file.", now)
         return _record_claim(run, item, flow, now)  # our own move, whose answer was lost
     if run.rerun_of:  # it lies where it was filed, and may be no other than the one that the person saw there
         gone = "The file was moved, changed or deleted after a person requested another import of it."
         return run if item and item.etag == run.file.etag else run.withdrawn(gone, now)
-    if item is None or item.parent_id != services.folders.find(flow.drive, flow.input_folder):
+    if item is None or not (is_in_input or services.folders.is_at(flow.drive, flow.input_folder, item.parent_id)):
         return run.withdrawn(why_not_in_input(run, item, flow, services), now)
     refuse_malware(item)
     is_complete = not item.is_empty and not item.is_pending

@@ -19,7 +19,16 @@ from shared.runs.run import Run
 from shared.runs.states import Outcome, State
 from shared.runs.store import OpenLanes, RunStore
 from tests.flows.conftest import MakeWorld
-from tests.flows.trouble import IMPORT_STATES, as_soon_as, begin, graph_fault, let_pass, look_and_finish
+from tests.flows.trouble import (
+    IMPORT_STATES,
+    as_soon_as,
+    begin,
+    fno_fault,
+    graph_fault,
+    let_pass,
+    look_and_finish,
+    wake_when_due,
+)
 from tests.packages import build_package
 from tests.world import FOLDERS, World
 
@@ -97,6 +106,25 @@ def test_an_import_ends_though_a_person_deletes_the_whole_processing_folder(worl
     assert (run.outcome, "deleted" in run.reason) == (Outcome.SUCCEEDED, True)
     assert len(world.imports()) == 1
     assert world.files("Processing") == []  # made anew
+
+
+def test_a_file_in_a_processing_folder_that_was_made_anew_is_imported_by_a_process_that_knew_the_old_one(
+    world: World,
+) -> None:
+    world.put("USMF_1.zip")
+    look_and_finish(world)
+    knows_the_old_one = world.services
+    _drive(world).delete(_drive(world).ensure_folder("Processing").item_id)
+    world.services = world.new_process()
+    world.faults.add(fno_fault("GetAzureWriteUrl", faults.status(503)))
+    wake_when_due(world, begin(world, "USMF_2.zip"))
+    assert world.files("Processing") == ["USMF_2.zip"]
+
+    world.services = knows_the_old_one
+    world.run_until_quiet()
+
+    assert [run.outcome for run in world.ended_runs()] == [Outcome.SUCCEEDED] * 2
+    assert world.files("Success") == ["USMF_1.zip", "USMF_2.zip"]
 
 
 def test_a_file_that_a_person_moves_elsewhere_is_let_go_before_fo_has_it_and_filed_after(make_world: MakeWorld) -> None:

@@ -27,6 +27,17 @@ class FolderIds:
             self._ids[drive, path] = found
             return found
 
+    def is_at(self, drive: str, path: str, folder_id: str) -> bool:
+        """Return whether a folder has this id. Before it is denied, the folder is looked up anew.
+
+        A person may have deleted, moved or made it anew since this process has looked, and another process knows that.
+        Raises what ``find`` raises.
+        """
+        if self.find(drive, path) == folder_id:
+            return True
+        self.forget(drive, path)
+        return self.find(drive, path) == folder_id
+
     @contextmanager
     def using(self, drive: str, path: str) -> Iterator[str]:
         """Yield the id of a folder for calls that need the folder to be there; forget it if they raise NotFound.
