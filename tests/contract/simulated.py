@@ -18,7 +18,7 @@ from local_cloud.faults import Action, Fault, FaultPlan
 from local_cloud.finance_operations import Behaviour, FinanceOperationsSimulator, Speed
 from local_cloud.onedrive import Knobs, OneDriveSimulator
 from local_cloud.onedrive.mail import Mail
-from local_cloud.server import Server
+from local_cloud.server import Served
 from local_cloud.tokens import TokenDesk
 from shared.clients.entra.app_identity import AppIdentity, ManagedIdentity
 from shared.clients.fno.client import FinanceOperations, finance_operations_http
@@ -41,26 +41,17 @@ class HandClock:
         self.ahead_s += seconds
 
 
-class SimulatedIdentity:
+class SimulatedIdentity(Served):
     """The local Entra, as the managed identity of a Function App reaches it."""
 
     def __init__(self) -> None:
         self.desk = TokenDesk()
         self.entra = Entra(self.desk)
-        self._server = Server(self.entra.app())
-
-    def __enter__(self) -> Self:
-        self._server.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.stop()
+        super().__init__(self.entra.app())
 
     def be_known(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Let the environment say where this identity's tokens are, as Azure does."""
-        monkeypatch.setenv("IDENTITY_ENDPOINT", f"{self._server.url}/msi/token")
+        monkeypatch.setenv("IDENTITY_ENDPOINT", f"{self.server.url}/msi/token")
         monkeypatch.setenv("IDENTITY_HEADER", self.entra.identity_header)
 
     def token(self, audience: str) -> AppIdentity:
@@ -203,7 +194,6 @@ class SimulatedFinanceOperations(_Simulated):
         return FinanceOperations(self.simulator.url, http, submit_timeout_s=submit_timeout_s)
 
     def action_fault(self, action: str, do: Action, *, nth: int = 1, times: int | None = 1) -> None:
-        """Let a call of an action go wrong."""
         self.fault("POST", rf"\.{action}$", do, nth=nth, times=times)
 
     def reset(self) -> None:
