@@ -410,7 +410,6 @@ def _gone(delete: Callable[[], object]) -> None:
 
 
 def _content_of(saved: Mapping[str, str]) -> bytes:
-    """Return a file's content."""
     if "text" in saved:
         return saved["text"].encode()
     if "base64" in saved:

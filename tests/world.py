@@ -57,7 +57,6 @@ class Clock:
     present: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def now(self) -> datetime:
-        """Return the present moment."""
         return self.present
 
     def seconds(self) -> float:
@@ -65,7 +64,6 @@ class Clock:
         return self.present.timestamp()
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
         self.present += timedelta(seconds=seconds)
 
 
@@ -215,7 +213,6 @@ class World:
         advance(lane, self.services)
 
     def deliver(self, text: str) -> None:
-        """Deliver one message."""
         work(text, self.services)
 
     def keep_watch(self) -> None:
@@ -286,7 +283,6 @@ class World:
         return [run for run in runs if flow in (None, run.direction)]
 
     def files(self, folder: str) -> list[str]:
-        """Return the names of the files in a folder of the drive."""
         return sorted(file.name for file in (self.folder / folder).iterdir())
 
     def imports(self) -> list[tuple[str, int]]:

@@ -62,7 +62,7 @@ class Scenario:
 
     name: str
     words: str
-    settings: Sequence[Mapping[str, str]]  # those at first, and those that they are changed to
+    settings: Sequence[Mapping[str, str]] = (_IMPORT,)  # those at first, and those that they are changed to
     files: tuple[str, ...] = ()  # in Input from the beginning
     changes: tuple[str, ...] = ()  # rows of F&O that wait for an export from the beginning
     to_come: tuple[str, ...] = ()  # what comes at any moment: files, rows, a person who cancels
@@ -128,14 +128,12 @@ def _lanes(settings: Sequence[Settings]) -> tuple[str, ...]:
 TWO_FILES: Final = Scenario(
     name="two-files",
     words="two files of one lane",
-    settings=(_IMPORT,),
     files=("USMF_one.zip", "USMF_two.zip"),
     bounds=(Bound(3, 3),),
 )
 SLOW_FNO: Final = Scenario(
     name="slow",
     words="a file, where F&O knows of no execution for 45 seconds",
-    settings=(_IMPORT,),
     files=("USMF_one.zip",),
     shown_after_s=45,
     bounds=(Bound(3, 3),),
@@ -144,27 +142,22 @@ SLOW_FNO: Final = Scenario(
 LATER: Final = Scenario(
     name="later",
     words="a file that comes at any moment, another one under way",
-    settings=(_IMPORT,),
     files=("USMF_one.zip",),
     to_come=("USMF_two.zip",),
     bounds=(Bound(1, 0),),
-    may_stall=frozenset(),
 )
 # A look that has listed the open runs just before the first file's run was opened puts the older file in front of it,
 # although F&O may be at the first one by then. It has come too late to go first, and waits.
 OLDER: Final = Scenario(
     name="older",
     words="the same, and the file that comes is the older one",
-    settings=(_IMPORT,),
     files=("USMF_one.zip",),
     to_come=("USMF_older.zip",),
     bounds=(Bound(1, 0),),
-    may_stall=frozenset(),
 )
 LOOKS_AT_ONCE: Final = Scenario(
     name="looks",
     words="a file that a message and the timer tell of at once",
-    settings=(_IMPORT,),
     files=("USMF_one.zip",),
     timers=(MINUTE,),
     bounds=(Bound(2, 1),),
@@ -212,7 +205,6 @@ ONE_EACH_WAY: Final = Scenario(
     changes=("row 1",),
     timers=(SCHEDULE,),
     bounds=(Bound(1, 0),),
-    may_stall=frozenset(),
 )
 BOTH_WAYS: Final = Scenario(
     name="both-ways",
@@ -223,12 +215,10 @@ BOTH_WAYS: Final = Scenario(
     to_come=("USMF_two.zip",),
     timers=(SCHEDULE,),
     bounds=(Bound(0, 0),),
-    may_stall=frozenset(),
 )
 CANCELLED: Final = Scenario(
     name="cancelled",
     words="a file whose import a person cancels at any moment",
-    settings=(_IMPORT,),
     files=("USMF_one.zip",),
     to_come=(f"{CANCEL} one",),
     bounds=(Bound(2, 0), Bound(1, 1)),
@@ -236,11 +226,9 @@ CANCELLED: Final = Scenario(
 CANCELLED_OF_TWO: Final = Scenario(
     name="cancelled-of-two",
     words="the same, and another file of its lane",
-    settings=(_IMPORT,),
     files=("USMF_one.zip", "USMF_two.zip"),
     to_come=(f"{CANCEL} one",),
     bounds=(Bound(1, 0),),
-    may_stall=frozenset(),
 )
 CANCELLED_EXPORT: Final = Scenario(
     name="cancelled-export",
@@ -254,39 +242,31 @@ CANCELLED_EXPORT: Final = Scenario(
 HELD: Final = Scenario(
     name="held",
     words="two files of one lane, either of which OneDrive refuses",
-    settings=(_IMPORT,),
     files=("USMF_one.zip", "USMF_two.zip"),
     troubles=frozenset({Fate.HIDDEN, Fate.LOCKED, Fate.LOCKED_LONG, Fate.FORBIDDEN}),
     bounds=(Bound(2, 0),),
-    may_stall=frozenset(),
 )
 STOPPED: Final = Scenario(
     name="stopped",
     words="the same, and OneDrive keeps all back, or lists no folder",
-    settings=(_IMPORT,),
     files=("USMF_one.zip", "USMF_two.zip"),
     troubles=frozenset({Fate.ALL_FORBIDDEN, Fate.LISTING_REFUSED}),
     bounds=(Bound(2, 0),),
-    may_stall=frozenset(),
 )
 NO_SUBMITS: Final = Scenario(
     name="no-submits",
     words="two files of one lane, and F&O refuses submits for an hour",
-    settings=(_IMPORT,),
     files=("USMF_one.zip", "USMF_two.zip"),
     troubles=frozenset({Fate.BAD_REQUESTS, Fate.NO_ANSWERS}),
     at_rest_after_s=4 * 3600,
     bounds=(Bound(2, 0),),
-    may_stall=frozenset(),
 )
 DAMAGED: Final = Scenario(
     name="damaged",
     words="two files of one lane, and a record that becomes unreadable",
-    settings=(_IMPORT,),
     files=("USMF_one.zip", "USMF_two.zip"),
     damages=(("one", CONTENT), ("one", METADATA), ("one", ALL)),
     bounds=(Bound(2, 0),),
-    may_stall=frozenset(),
 )
 # Files that are found under two names, and for two lanes, by looks that overlap.
 RENAMED: Final = Scenario(
@@ -296,7 +276,6 @@ RENAMED: Final = Scenario(
     files=("USMF_one.zip",),
     to_come=(f"{RENAME} one USMF_first_one.zip", SETTINGS),
     bounds=(Bound(1, 0),),
-    may_stall=frozenset(),
 )
 SCENARIOS: Final = (
     TWO_FILES,

@@ -236,7 +236,6 @@ class Worker(NamedTuple):
 
     @property
     def is_stalled(self) -> bool:
-        """Whether it stands still."""
         return self.stalled is not None
 
     def has_just_stopped(self, now: Instant) -> bool:
@@ -303,7 +302,6 @@ class Move(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """What kind of fault this is."""
         return self.what if self.fate is Fate.HAPPENS else self.fate.value
 
 

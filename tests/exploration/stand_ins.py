@@ -396,11 +396,9 @@ class ExploredServices(Services):
         self.scan_memory.last_scan = None
 
     def onedrive(self, drive: str) -> OneDrive:
-        """Return the one drive that there is."""
         return self._onedrive
 
     def finance_operations(self, environment_url: str) -> FinanceOperations:
-        """Return the one environment that there is."""
         return self._fno
 
     @contextmanager
@@ -426,7 +424,6 @@ class _Folders(FolderIds):
     """A folder's id is its name here."""
 
     def find(self, drive: str, path: str) -> str:
-        """Return it."""
         return path.strip("/")
 
 
@@ -441,7 +438,6 @@ class _OneAfterTheOther(Duties):
         begin_within_s: float | None = None,
         at_once: int = 1,
     ) -> dict[str, Attempt[Result]]:
-        """Do each piece."""
         return {name: attempted(name, act) for name, act in work.items()}
 
 
@@ -452,7 +448,6 @@ class _Forgetful(ScanThrottle):
         """Forget it."""
 
     def repeat(self, now: datetime, moment: datetime) -> bool:
-        """Let the scan be repeated."""
         return True
 
     def note_change(self, now: datetime) -> None:
@@ -684,7 +679,6 @@ class CheckpointsStandIn(StandIn):
         )
 
     def change(self, name: str, change: Callable[[dict[str, str]], None]) -> None:
-        """Read and write as the real one does."""
         Checkpoints.change(cast(Checkpoints, self), name, change)
 
 

@@ -54,7 +54,6 @@ class Instances:
         self._host = None
 
     def run(self, function: str) -> None:
-        """Run a function now."""
         with suppress(OSError):  # the machine is overloaded: a tick may be lost too
             self._cloud.run_function(function)
 
@@ -65,7 +64,6 @@ class Instances:
 
     @property
     def kills(self) -> int:
-        """How many were killed."""
         return len(self._killed)
 
     @property

@@ -57,7 +57,6 @@ class Log:
         self._lock = threading.Lock()
 
     def take(self, host: int, line: str) -> None:
-        """Count one line."""
         with self._lock:
             if self._file:
                 self._file.write(f"{host} {line}\n")
