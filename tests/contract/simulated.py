@@ -26,6 +26,7 @@ from shared.clients.graph.drive_item import DriveItem
 from shared.clients.graph.onedrive import OneDrive
 from shared.clients.graph.subscriptions import Subscriptions
 from shared.clients.http.client import Http, TokenSource
+from tests.contract.finance_operations_contract import FinanceOperationsTarget
 
 
 class HandClock:
@@ -141,8 +142,7 @@ class SimulatedGraph(_Simulated):
         return f"drives/{self.simulator.drive_id}"
 
     def onedrive(self, *, drive: str = "", token: TokenSource | None = None) -> OneDrive:
-        drive = drive or f"drives/{self.simulator.drive_id}"
-        return OneDrive(self.url, drive, self.http(token), self.downloads())
+        return OneDrive(self.url, drive or self.drive, self.http(token), self.downloads())
 
     def subscriptions(self) -> Subscriptions:
         return Subscriptions(self.url, self.http())
@@ -192,6 +192,13 @@ class SimulatedFinanceOperations(_Simulated):
     def client(self, *, submit_timeout_s: float = 30) -> FinanceOperations:
         http = self.opened(finance_operations_http(self.identity.token(self.simulator.audience)))
         return FinanceOperations(self.simulator.url, http, submit_timeout_s=submit_timeout_s)
+
+    def target(self) -> FinanceOperationsTarget:
+        return FinanceOperationsTarget(
+            fno=self.client(),
+            downloads=self.opened(Http(service="blob storage", token=None, request_id_header="x-ms-request-id")),
+            let_it_finish=lambda _: self.clock.pass_by(61),
+        )
 
     def action_fault(self, action: str, do: Action, *, nth: int = 1, times: int | None = 1) -> None:
         self.fault("POST", rf"\.{action}$", do, nth=nth, times=times)
