@@ -119,10 +119,8 @@ class World:
 
     def __enter__(self) -> Self:
         self._stack.enter_context(self._entra_server)
-        self.onedrive.start()
-        self._stack.callback(self.onedrive.stop)
-        self.fno.start()
-        self._stack.callback(self.fno.stop)
+        self._stack.enter_context(self.onedrive)
+        self._stack.enter_context(self.fno)
         self._stack.callback(self._delete_records)
         self.monkeypatch.setenv("IDENTITY_ENDPOINT", f"{self._entra_server.url}/msi/token")
         self.monkeypatch.setenv("IDENTITY_HEADER", self.entra.identity_header)
@@ -208,7 +206,6 @@ class World:
         return export_schedule.start_exports(self.services, next_tick=next_tick.isoformat() if next_tick else "")
 
     def wake(self, lane: str) -> None:
-        """Deliver one wake-up for a lane."""
         advance = import_steps.advance_imports if lane.startswith("in-") else export_steps.advance_exports
         advance(lane, self.services)
 

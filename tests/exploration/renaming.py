@@ -83,7 +83,6 @@ class _Renaming:
         self._by = timedelta(seconds=seconds)
 
     def text(self, text: str) -> str:
-        """Return a text with the names in it made anew."""
         return _NAMES.sub(self._renamed, text)
 
     def _renamed(self, match: re.Match[str]) -> str:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from shared.config.settings import Settings, read_settings
@@ -80,18 +80,6 @@ class Scenario:
         """Return how each history begins."""
         names = [*self.files, *(what for what in self.to_come if what.endswith(".zip") and " " not in what)]
         world = World(
-            items={},
-            sessions={},
-            kept_back={},
-            blobs={},
-            executions={},
-            records={},
-            ended={},
-            reservations={},
-            stops={},
-            marks={},
-            leases={},
-            messages={},
             changes=self.changes,
             to_come=self.to_come,
             timers=self.timers,
@@ -148,12 +136,11 @@ LATER: Final = Scenario(
 )
 # A look that has listed the open runs just before the first file's run was opened puts the older file in front of it,
 # although F&O may be at the first one by then. It has come too late to go first, and waits.
-OLDER: Final = Scenario(
+OLDER: Final = replace(
+    LATER,
     name="older",
     words="the same, and the file that comes is the older one",
-    files=("USMF_one.zip",),
     to_come=("USMF_older.zip",),
-    bounds=(Bound(1, 0),),
 )
 LOOKS_AT_ONCE: Final = Scenario(
     name="looks",
@@ -171,13 +158,11 @@ ONE_EXPORT: Final = Scenario(
     timers=(SCHEDULE,),
     bounds=(Bound(3, 3),),
 )
-EXPORT: Final = Scenario(
+EXPORT: Final = replace(
+    ONE_EXPORT,
     name="export",
     words="exports, and a row that is changed at any moment",
-    settings=(_EXPORT,),
-    changes=("row 1",),
     to_come=("row 2",),
-    timers=(SCHEDULE,),
     bounds=(Bound(2, 0), Bound(1, 1)),
 )
 # Two lanes that use one data project: only the reservation keeps their imports apart.
@@ -189,13 +174,11 @@ TWO_LANES: Final = Scenario(
     bounds=(Bound(1, 1),),
 )
 # A run that waits frees the name of one whose worker stands still, and at which nobody works: its lane is paused.
-PAUSED: Final = Scenario(
+PAUSED: Final = replace(
+    TWO_LANES,
     name="paused",
     words="the same, and a person pauses a lane whose worker stands still",
-    settings=(_TWO_LANES,),
-    files=("USMF_one.zip", "B/USMF_two.zip"),
     to_come=(f"{PAUSE} one",),
-    bounds=(Bound(1, 1),),
 )
 ONE_EACH_WAY: Final = Scenario(
     name="one-each-way",
@@ -206,14 +189,11 @@ ONE_EACH_WAY: Final = Scenario(
     timers=(SCHEDULE,),
     bounds=(Bound(1, 0),),
 )
-BOTH_WAYS: Final = Scenario(
+BOTH_WAYS: Final = replace(
+    ONE_EACH_WAY,
     name="both-ways",
     words="the same, and a file that comes at any moment",
-    settings=(_BOTH_WAYS,),
-    files=("USMF_one.zip",),
-    changes=("row 1",),
     to_come=("USMF_two.zip",),
-    timers=(SCHEDULE,),
     bounds=(Bound(0, 0),),
 )
 CANCELLED: Final = Scenario(
@@ -230,13 +210,11 @@ CANCELLED_OF_TWO: Final = Scenario(
     to_come=(f"{CANCEL} one",),
     bounds=(Bound(1, 0),),
 )
-CANCELLED_EXPORT: Final = Scenario(
+CANCELLED_EXPORT: Final = replace(
+    ONE_EXPORT,
     name="cancelled-export",
     words="an export that a person cancels at any moment",
-    settings=(_EXPORT,),
-    changes=("row 1",),
     to_come=(f"{CANCEL} export",),
-    timers=(SCHEDULE,),
     bounds=(Bound(1, 1),),
 )
 HELD: Final = Scenario(
@@ -246,12 +224,11 @@ HELD: Final = Scenario(
     troubles=frozenset({Fate.HIDDEN, Fate.LOCKED, Fate.LOCKED_LONG, Fate.FORBIDDEN}),
     bounds=(Bound(2, 0),),
 )
-STOPPED: Final = Scenario(
+STOPPED: Final = replace(
+    HELD,
     name="stopped",
     words="the same, and OneDrive keeps all back, or lists no folder",
-    files=("USMF_one.zip", "USMF_two.zip"),
     troubles=frozenset({Fate.ALL_FORBIDDEN, Fate.LISTING_REFUSED}),
-    bounds=(Bound(2, 0),),
 )
 NO_SUBMITS: Final = Scenario(
     name="no-submits",

@@ -399,10 +399,6 @@ def extended(*values: object) -> ParameterSet:
     return pytest.param(*values, marks=pytest.mark.extended)
 
 
-def those_who_stumble_when_all_is_done(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(RunningState, "is_done", False)
-
-
 @pytest.mark.quick(cases=3)
 @pytest.mark.parametrize(
     ("leave_in", "scenario", "bound"),
@@ -442,7 +438,7 @@ def test_what_is_left_out_comes_to_the_same_ends(
 @pytest.mark.extended
 def test_what_goes_wrong_when_all_is_done_breaks_no_promise(monkeypatch: pytest.MonkeyPatch) -> None:
     some = explore(SLOW_FNO, Bound(1, 1))
-    those_who_stumble_when_all_is_done(monkeypatch)
+    monkeypatch.setattr(RunningState, "is_done", False)
 
     all_of_them = explore(SLOW_FNO, Bound(1, 1))
 

@@ -6,7 +6,7 @@ see two worlds as one that differ only in their numbers.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import Final, NamedTuple
@@ -202,26 +202,26 @@ class World:
     ids: int = 0  # made by this author
     settings: int = 0  # which of the scenario's settings new invocations go by
     # OneDrive
-    items: Mapping[str, Item]
-    sessions: Mapping[str, Session]
-    kept_back: Mapping[str, Refusal]  # files that OneDrive does not let go, by id; or all of them
+    items: Mapping[str, Item] = field(default_factory=dict)
+    sessions: Mapping[str, Session] = field(default_factory=dict)
+    kept_back: Mapping[str, Refusal] = field(default_factory=dict)  # files that OneDrive keeps, by id; or all of them
     # F&O
     shown_after_s: int = 0  # how long F&O says "not found" about an execution that it has accepted
-    blobs: Mapping[str, str]  # by name: content; "" once it was emptied
-    executions: Mapping[str, Execution]
+    blobs: Mapping[str, str] = field(default_factory=dict)  # by name: content; "" once it was emptied
+    executions: Mapping[str, Execution] = field(default_factory=dict)
     changes: tuple[str, ...] = ()  # rows that were changed since the last incremental export
     under_way: tuple[Order, ...] = ()  # requests that have left and may arrive at any time, or never
     submits: Refusal | None = None  # F&O refuses all of them
     effects: tuple[str, ...] = ()  # packages that were imported, in order
     # The app's storage
-    records: Mapping[tuple[str, str], Record]
-    ended: Mapping[str, Record]
-    reservations: Mapping[str, Kept]  # by name
-    stops: Mapping[tuple[str, str], Stop]  # by lane and flow
+    records: Mapping[tuple[str, str], Record] = field(default_factory=dict)
+    ended: Mapping[str, Record] = field(default_factory=dict)
+    reservations: Mapping[str, Kept] = field(default_factory=dict)  # by name
+    stops: Mapping[tuple[str, str], Stop] = field(default_factory=dict)  # by lane and flow
     paused: tuple[str, ...] = ()  # lanes
-    marks: Mapping[str, Note]
-    leases: Mapping[str, Lease]
-    messages: Mapping[str, Message]
+    marks: Mapping[str, Note] = field(default_factory=dict)
+    leases: Mapping[str, Lease] = field(default_factory=dict)
+    messages: Mapping[str, Message] = field(default_factory=dict)
     # What is still to come from outside, at any moment
     files: tuple[str, ...] = ()  # all that come, by content
     to_come: tuple[str, ...] = ()
@@ -591,7 +591,6 @@ class World:
         self.stops = {**self.stops, (stop.lane, stop.flow_name): stop}
 
     def end_stop(self, lane: str, integration: str) -> None:
-        """Let a flow go on."""
         self.stops = without(self.stops, (lane, integration))
 
     def take_lease(self, name: str) -> str:

@@ -69,7 +69,6 @@ class OutgoingCall:
     is_listing: bool = False  # of Graph's, whose answer may name a next page
 
     def can_meet(self, kind: FaultKind) -> bool:
-        """Return whether a fault of this kind can befall the call."""
         match kind:
             case FaultKind.LOCKED:
                 return self.is_onedrives
@@ -105,10 +104,6 @@ class Interception:
         finally:
             self.in_app = False
 
-    def revive(self) -> None:
-        """Let a new process begin."""
-        self.dead = False
-
 
 # Where a link leads that is not the called service's; nothing is there.
 ELSEWHERE: Final = "elsewhere.example"
@@ -124,7 +119,6 @@ _HEADERS_IN_OTHER_SCRIPTS: Final = {
     name: "Клиенты 客户".encode().decode("latin-1") for name in ("request-id", "ms-dyn-aid", "x-ms-request-id")
 }
 
-type Send = Callable[..., BaseHTTPResponse]
 type Really = Callable[[], BaseHTTPResponse]  # makes a call, and returns its answer
 
 
@@ -156,7 +150,7 @@ def _in_this_thread(
 @contextmanager
 def _each_call(handle: Callable[[SentRequest, Really], BaseHTTPResponse]) -> Iterator[None]:
     """Let every call of the app be answered by a function, which may make it really."""
-    real: Send = HTTPConnectionPool.urlopen
+    real: Callable[..., BaseHTTPResponse] = HTTPConnectionPool.urlopen
 
     def send(
         pool: HTTPConnectionPool,

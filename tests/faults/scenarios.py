@@ -185,9 +185,8 @@ def _refused_submits() -> Iterator[Scenario]:
     }
     for what, action in answers.items():
         fault = Fault("finance_operations", "POST", r"(Import|Export)\w+Package", times=None, do=action)
-        yield Scenario(f"F&O refuses every submit for an hour: {what}; one file", partial(_one_file, fault, LONG_MIN))
-        yield Scenario(f"F&O refuses every submit for an hour: {what}; two files", partial(_two_files, fault, LONG_MIN))
-        yield Scenario(f"F&O refuses every submit for an hour: {what}; an export", partial(_an_export, fault, LONG_MIN))
+        for of_what, play in (("one file", _one_file), ("two files", _two_files), ("an export", _an_export)):
+            yield Scenario(f"F&O refuses every submit for an hour: {what}; {of_what}", partial(play, fault, LONG_MIN))
 
 
 def _one_file(fault: Fault, minutes: int, world: World, prefix: str) -> Iterator[Promise]:
