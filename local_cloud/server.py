@@ -114,6 +114,22 @@ class Server:
         await listener.wait_closed()
 
 
+class Served:
+    """An application with a server of its own, which a ``with`` starts and stops."""
+
+    def __init__(self, app: web.Application) -> None:
+        self.server = Server(app)
+
+    def __enter__(self) -> Self:
+        self.server.start()
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _value: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        self.server.stop()
+
+
 def answer(
     status: int,
     body: Mapping[str, object] | Sequence[object] | str | bytes | None = None,

@@ -1,5 +1,7 @@
 """What the developer's commands take that live in ``tests``: for the commands themselves, and for ``dev.py``.
 
+Each exits with 2 for what cannot be read.
+
 Standard library and Python 3.8 only: dev.py reads the arguments, and shows --help, before anything is prepared.
 """
 
@@ -58,7 +60,6 @@ def _pattern(text: str) -> str:
 
 
 def faults(arguments: Sequence[str] | None, environment: Mapping[str, str]) -> argparse.Namespace:
-    """Read the arguments of ``faults``. Exits with 2 for what cannot be read."""
     parser = argparse.ArgumentParser(
         prog="dev.py faults",
         description="Break every outgoing call of both flows in every way, one at a time, then play faults that last.",
@@ -125,7 +126,6 @@ def explore(
 def bench(
     arguments: Sequence[str] | None, environment: Mapping[str, str], names: Sequence[str] = BENCHMARKS
 ) -> argparse.Namespace:
-    """Read the arguments of ``bench``. Exits with 2 for what cannot be read."""
     parser = argparse.ArgumentParser(
         prog="dev.py bench", description="Measure how fast the app is, each time beside what is possible."
     )
@@ -144,7 +144,6 @@ def bench(
 
 
 def soak(arguments: Sequence[str] | None, environment: Mapping[str, str]) -> argparse.Namespace:
-    """Read the arguments of ``soak``. Exits with 2 for what cannot be read."""
     parser = argparse.ArgumentParser(
         prog="dev.py soak", description="Two hosts under random faults and kills, until all has ended."
     )
@@ -171,7 +170,6 @@ def soak(arguments: Sequence[str] | None, environment: Mapping[str, str]) -> arg
 
 
 def fuzz(arguments: Sequence[str] | None, environment: Mapping[str, str]) -> argparse.Namespace:
-    """Read the arguments of ``fuzz``. Exits with 2 for what cannot be read."""
     parser = argparse.ArgumentParser(
         prog="dev.py fuzz", description="Each property with thousands of examples, new ones each time."
     )
@@ -183,7 +181,6 @@ def fuzz(arguments: Sequence[str] | None, environment: Mapping[str, str]) -> arg
 def witnesses(
     arguments: Sequence[str] | None, environment: Mapping[str, str], names: Sequence[str] = WITNESSES
 ) -> argparse.Namespace:
-    """Read the arguments of ``witnesses``. Exits with 2 for what cannot be read."""
     parser = argparse.ArgumentParser(
         prog="dev.py witnesses",
         description="Test simulators and instructions with third-party clients, and report what each exercised.",
@@ -196,7 +193,6 @@ def witnesses(
 
 
 def live(arguments: Sequence[str] | None, environment: Mapping[str, str]) -> argparse.Namespace:
-    """Read the arguments of ``live``. Exits with 2 for what cannot be read."""
     parser = argparse.ArgumentParser(
         prog="dev.py live", description=_LIVE, formatter_class=argparse.RawDescriptionHelpFormatter
     )

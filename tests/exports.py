@@ -8,6 +8,8 @@ import zipfile
 
 import requests
 
+from local_cloud.finance_operations.api import FinanceOperationsSimulator
+from local_cloud.tokens import TokenDesk
 from shared.clients.blobs.write import stream_to_blob
 from shared.clients.fno.client import FinanceOperations
 from shared.runs.run import Run
@@ -23,22 +25,32 @@ HOURLY = {
 }
 
 
+def declare(fno: FinanceOperationsSimulator, desk: TokenDesk, project: str, entity: str, *, is_new: bool) -> None:
+    """Let a data project export what has changed in an entity since its last export.
+
+    is_new: there is no data project of that name yet.
+    """
+    token = desk.issue(fno.audience, app_id="an administrator")
+    line = {
+        "DefinitionGroupId": project,
+        "EntityName": entity,
+        "SourceFormat": "CSV",
+        "AutoGenerateMapping": "Yes",
+        "DefaultRefreshType": "IncrementalPush",
+    }
+    for records, record in [("Groups", {"Name": project})] * is_new + [("GroupDetails", line)]:
+        declared = requests.post(
+            f"{fno.url}/data/DataManagementDefinition{records}",
+            json=record,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=10,
+        )
+        assert declared.status_code == 201, declared.text
+
+
 def prepared(world: World) -> World:
     change(world, ("A", "Alpha"), ("B", "Beta"))
-    token = world.desk.issue(world.fno.audience, app_id="an administrator")
-    declared = requests.post(
-        f"{world.fno.url}/data/DataManagementDefinitionGroupDetails",
-        json={
-            "DefinitionGroupId": PROJECT,
-            "EntityName": ENTITY,
-            "SourceFormat": "CSV",
-            "AutoGenerateMapping": "Yes",
-            "DefaultRefreshType": "IncrementalPush",
-        },
-        headers={"Authorization": f"Bearer {token}"},
-        timeout=10,
-    )
-    assert declared.status_code == 201, declared.text
+    declare(world.fno, world.desk, PROJECT, ENTITY, is_new=False)
     world.faults.forget_calls()
     return world
 
@@ -73,7 +85,6 @@ def export(world: World) -> Run:
 
 
 def keys(content: bytes) -> list[str]:
-    """Return the keys of the rows of a package."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         lines = archive.read(f"{ENTITY}.csv").decode("utf-8-sig").splitlines()
     return [line["MAJORTYPEID"] for line in csv.DictReader(lines)]

@@ -30,7 +30,6 @@ def fo_samples(action: str = "*") -> Iterator[FoSample]:
 
 
 def fo_sample(action: str, name: str) -> FoSample:
-    """Return the sample of that name."""
     [found] = (each for each in fo_samples(action) if each.name == name)
     return found
 

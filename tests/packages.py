@@ -108,7 +108,6 @@ def with_unmarked_name(name: str, encoding: str) -> bytes:
 def manifest(
     data_project: str, entities: Sequence[Entity], *, encoding: str = "utf-16", namespace: str = NAMESPACE
 ) -> bytes:
-    """Return the bytes of a Manifest.xml."""
     return _xml_bytes(
         f'<DataManagementPackageManifest xmlns:i="{_INSTANCE}" xmlns="{namespace}">'
         f"<DefinitionGroupName>{escape(data_project)}</DefinitionGroupName>"
@@ -120,7 +119,6 @@ def manifest(
 
 
 def header(description: str, *, encoding: str = "utf-16", namespace: str = NAMESPACE) -> bytes:
-    """Return the bytes of a PackageHeader.xml."""
     return _xml_bytes(
         f'<DataManagementPackageHeader xmlns:i="{_INSTANCE}" xmlns="{namespace}">'
         f"<Description>{escape(description)}</Description>"
@@ -133,7 +131,6 @@ def header(description: str, *, encoding: str = "utf-16", namespace: str = NAMES
 
 
 def data_file(entity: Entity) -> bytes:
-    """Return the bytes of an entity's data file."""
     if entity.content is not None:
         return entity.content
     match entity.source_format:

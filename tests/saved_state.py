@@ -14,7 +14,7 @@ import sqlite3
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -87,13 +87,8 @@ class Addresses:
     @property
     def _values(self) -> Mapping[str, str]:
         return {
-            "fo": self.fo,
-            "graph": self.graph,
-            "onedrive": self.onedrive,
-            "blobs": self.blobs,
+            **asdict(self),
             "blobs host": self.blobs.partition("://")[2].partition("/")[0],
-            "notifications": self.notifications,
-            "webhook": self.webhook,
             "webhook hash": _sha(self.webhook)[:8],
             "environment hash": _sha(self.fo)[:12],
             "notified at": _sha(f"{self.notifications}\n{self.client_state}"),
@@ -410,7 +405,6 @@ def _gone(delete: Callable[[], object]) -> None:
 
 
 def _content_of(saved: Mapping[str, str]) -> bytes:
-    """Return a file's content."""
     if "text" in saved:
         return saved["text"].encode()
     if "base64" in saved:

@@ -57,7 +57,6 @@ class Clock:
     present: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def now(self) -> datetime:
-        """Return the present moment."""
         return self.present
 
     def seconds(self) -> float:
@@ -65,7 +64,6 @@ class Clock:
         return self.present.timestamp()
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
         self.present += timedelta(seconds=seconds)
 
 
@@ -121,10 +119,8 @@ class World:
 
     def __enter__(self) -> Self:
         self._stack.enter_context(self._entra_server)
-        self.onedrive.start()
-        self._stack.callback(self.onedrive.stop)
-        self.fno.start()
-        self._stack.callback(self.fno.stop)
+        self._stack.enter_context(self.onedrive)
+        self._stack.enter_context(self.fno)
         self._stack.callback(self._delete_records)
         self.monkeypatch.setenv("IDENTITY_ENDPOINT", f"{self._entra_server.url}/msi/token")
         self.monkeypatch.setenv("IDENTITY_HEADER", self.entra.identity_header)
@@ -210,12 +206,10 @@ class World:
         return export_schedule.start_exports(self.services, next_tick=next_tick.isoformat() if next_tick else "")
 
     def wake(self, lane: str) -> None:
-        """Deliver one wake-up for a lane."""
         advance = import_steps.advance_imports if lane.startswith("in-") else export_steps.advance_exports
         advance(lane, self.services)
 
     def deliver(self, text: str) -> None:
-        """Deliver one message."""
         work(text, self.services)
 
     def keep_watch(self) -> None:
@@ -286,7 +280,6 @@ class World:
         return [run for run in runs if flow in (None, run.direction)]
 
     def files(self, folder: str) -> list[str]:
-        """Return the names of the files in a folder of the drive."""
         return sorted(file.name for file in (self.folder / folder).iterdir())
 
     def imports(self) -> list[tuple[str, int]]:

@@ -5,13 +5,12 @@ downloads an export gets a file of this machine; whoever reads an import back (t
 """
 
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from aiohttp import web
 
 from local_cloud.finance_operations.blobs import UPLOADS
-from local_cloud.server import Server
+from local_cloud.server import Served
 from local_cloud.storage import ACCOUNT, ACCOUNT_KEY
 
 _HEADERS: Final = {
@@ -23,7 +22,7 @@ _HEADERS: Final = {
 _LARGEST_BODY: Final = 64 * 1024 * 1024  # bytes
 
 
-class BottomlessBlobs:
+class BottomlessBlobs(Served):
     """Use it as a context manager. export: the file that every export is."""
 
     def __init__(self, *, package: bytes) -> None:
@@ -34,23 +33,14 @@ class BottomlessBlobs:
         app = web.Application(client_max_size=_LARGEST_BODY)
         app.router.add_put("/{path:.*}", self._take)
         app.router.add_get("/{path:.*}", self._give)
-        self._server = Server(app)
-
-    def __enter__(self) -> Self:
-        self._server.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.stop()
+        super().__init__(app)
 
     @property
     def connection_string(self) -> str:
         """What the simulated F&O is given in place of Azurite's."""
         return (
             f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={ACCOUNT_KEY};"
-            f"BlobEndpoint={self._server.url}/{ACCOUNT};"
+            f"BlobEndpoint={self.server.url}/{ACCOUNT};"
         )
 
     async def _take(self, request: web.Request) -> web.Response:

@@ -1,5 +1,6 @@
 """What contract suites share: storage of the test's own, and simulators that ask for real tokens of the local Entra."""
 
+import re
 import uuid
 from collections.abc import Iterator
 
@@ -11,6 +12,18 @@ from shared.azure_storage.container import BlobContainer
 from shared.runs.index import RunIndex
 from shared.runs.store import RunStore
 from tests.contract.simulated import SimulatedFinanceOperations, SimulatedGraph, SimulatedIdentity
+
+
+@pytest.fixture
+def wrong_key(azurite_connection: str) -> str:
+    """The connection string of storage that refuses all calls."""
+    return re.sub("AccountKey=[^;]+", "AccountKey=bm90aGluZw==", azurite_connection)
+
+
+@pytest.fixture
+def unreachable(wrong_key: str) -> str:
+    """The connection string of storage that is not there."""
+    return re.sub(r"http://127\.0\.0\.1:\d+", "http://127.0.0.1:9", wrong_key)
 
 
 @pytest.fixture

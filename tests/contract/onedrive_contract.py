@@ -61,8 +61,7 @@ class OneDriveTarget:
         return sorted(item.name for item in self.onedrive.list_files((folder or self.folder).item_id))
 
     def content(self, item_id: str) -> bytes:
-        item = self.onedrive.get(item_id)
-        return self.read(item)
+        return self.read(self.onedrive.get(item_id))
 
     def read(self, item: DriveItem) -> bytes:
         assert item.download_url is not None
@@ -74,8 +73,8 @@ class OneDriveTarget:
     def move(self, item: DriveItem, folder: DriveItem, name: str = "USMF_1.zip") -> DriveItem:
         return self.onedrive.move(item.item_id, to_folder_id=folder.item_id, name=name, etag=item.etag)
 
-    def session(self, size_bytes: int = len(THREE_CHUNKS)) -> UploadSession:
-        return self.onedrive.open_upload(self.folder.item_id, "USMF_1.zip", size_bytes)
+    def session(self, size_bytes: int = len(THREE_CHUNKS), name: str = "USMF_1.zip") -> UploadSession:
+        return self.onedrive.open_upload(self.folder.item_id, name, size_bytes)
 
     def upload(self, name: str, content: bytes, *, chunk_bytes: int = UNIT) -> DriveItem:
         with self.onedrive.open_upload(self.folder.item_id, name, len(content)) as session:

@@ -1,15 +1,14 @@
 """The app's address as Graph sees it: answers handshakes as a test says, and keeps the notifications."""
 
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from aiohttp import web
 
-from local_cloud.server import Server, answer
+from local_cloud.server import Served, answer
 from shared.secret import SecretUrl
 
 
-class Receiver:
+class Receiver(Served):
     """An address that Graph may call."""
 
     def __init__(self) -> None:
@@ -20,19 +19,10 @@ class Receiver:
         self.handshake_text: str | None = None  # in place of the token
         app = web.Application()
         app.router.add_post("/api/{function}", self._take)
-        self._server = Server(app)
-
-    def __enter__(self) -> Self:
-        self._server.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.stop()
+        super().__init__(app)
 
     def url(self, key: str = "function-key") -> SecretUrl:
-        return SecretUrl(f"{self._server.url}/api/receive_notification?code={key}")
+        return SecretUrl(f"{self.server.url}/api/receive_notification?code={key}")
 
     async def _take(self, request: web.Request) -> web.Response:
         token = request.query.get("validationToken")

@@ -18,7 +18,7 @@ from local_cloud.faults import Action, Fault, FaultPlan
 from local_cloud.finance_operations import Behaviour, FinanceOperationsSimulator, Speed
 from local_cloud.onedrive import Knobs, OneDriveSimulator
 from local_cloud.onedrive.mail import Mail
-from local_cloud.server import Server
+from local_cloud.server import Served
 from local_cloud.tokens import TokenDesk
 from shared.clients.entra.app_identity import AppIdentity, ManagedIdentity
 from shared.clients.fno.client import FinanceOperations, finance_operations_http
@@ -26,6 +26,7 @@ from shared.clients.graph.drive_item import DriveItem
 from shared.clients.graph.onedrive import OneDrive
 from shared.clients.graph.subscriptions import Subscriptions
 from shared.clients.http.client import Http, TokenSource
+from tests.contract.finance_operations_contract import FinanceOperationsTarget
 
 
 class HandClock:
@@ -41,26 +42,17 @@ class HandClock:
         self.ahead_s += seconds
 
 
-class SimulatedIdentity:
+class SimulatedIdentity(Served):
     """The local Entra, as the managed identity of a Function App reaches it."""
 
     def __init__(self) -> None:
         self.desk = TokenDesk()
         self.entra = Entra(self.desk)
-        self._server = Server(self.entra.app())
-
-    def __enter__(self) -> Self:
-        self._server.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.stop()
+        super().__init__(self.entra.app())
 
     def be_known(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Let the environment say where this identity's tokens are, as Azure does."""
-        monkeypatch.setenv("IDENTITY_ENDPOINT", f"{self._server.url}/msi/token")
+        monkeypatch.setenv("IDENTITY_ENDPOINT", f"{self.server.url}/msi/token")
         monkeypatch.setenv("IDENTITY_HEADER", self.entra.identity_header)
 
     def token(self, audience: str) -> AppIdentity:
@@ -150,8 +142,7 @@ class SimulatedGraph(_Simulated):
         return f"drives/{self.simulator.drive_id}"
 
     def onedrive(self, *, drive: str = "", token: TokenSource | None = None) -> OneDrive:
-        drive = drive or f"drives/{self.simulator.drive_id}"
-        return OneDrive(self.url, drive, self.http(token), self.downloads())
+        return OneDrive(self.url, drive or self.drive, self.http(token), self.downloads())
 
     def subscriptions(self) -> Subscriptions:
         return Subscriptions(self.url, self.http())
@@ -202,8 +193,14 @@ class SimulatedFinanceOperations(_Simulated):
         http = self.opened(finance_operations_http(self.identity.token(self.simulator.audience)))
         return FinanceOperations(self.simulator.url, http, submit_timeout_s=submit_timeout_s)
 
+    def target(self) -> FinanceOperationsTarget:
+        return FinanceOperationsTarget(
+            fno=self.client(),
+            downloads=self.opened(Http(service="blob storage", token=None, request_id_header="x-ms-request-id")),
+            let_it_finish=lambda _: self.clock.pass_by(61),
+        )
+
     def action_fault(self, action: str, do: Action, *, nth: int = 1, times: int | None = 1) -> None:
-        """Let a call of an action go wrong."""
         self.fault("POST", rf"\.{action}$", do, nth=nth, times=times)
 
     def reset(self) -> None:

@@ -23,12 +23,15 @@ class SubscriptionsTarget:
     address: SecretUrl
     other_address: SecretUrl
 
-    def create(self, *, life: timedelta = timedelta(days=2), resource: str = "") -> Subscription:
+    def create(
+        self, *, life: timedelta = timedelta(days=2), resource: str = "", lifecycle_url: SecretUrl | None = None
+    ) -> Subscription:
         return self.subscriptions.create(
             resource=resource or self.resource,
             notification_url=self.address,
             client_state=Secret("a secret of the tests"),
             expires=datetime.now(UTC) + life,
+            lifecycle_url=lifecycle_url,
         )
 
     def listed(self) -> dict[str, Subscription]:

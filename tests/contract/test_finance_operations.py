@@ -11,7 +11,6 @@ from local_cloud import faults
 from local_cloud.server import Server
 from shared.clients.blobs.write import stream_to_blob
 from shared.clients.fno.refusals import PackageUnreadable
-from shared.clients.http.client import Http
 from shared.clients.http.context import recording
 from shared.errors import AnswerLost, FileRejected, NeedsPerson, ProjectBusy, Refused, TryAgain
 from shared.secret import SecretUrl
@@ -25,11 +24,7 @@ from tests.world import wait_for
 
 @pytest.fixture
 def target(fno: SimulatedFinanceOperations) -> FinanceOperationsTarget:
-    return FinanceOperationsTarget(
-        fno=fno.client(),
-        downloads=fno.opened(Http(service="blob storage", token=None, request_id_header="x-ms-request-id")),
-        let_it_finish=lambda _: fno.clock.pass_by(61),
-    )
+    return fno.target()
 
 
 class TestFinanceOperations(FinanceOperationsContract):

@@ -233,10 +233,6 @@ def test_a_small_upload_that_replaces_is_sent_again_by_itself(target: OneDriveTa
 # Upload sessions
 
 
-def open_session(target: OneDriveTarget, name: str = "USMF_1.zip") -> UploadSession:
-    return target.onedrive.open_upload(target.folder.item_id, name, len(THREE_CHUNKS))
-
-
 @pytest.mark.parametrize("open_ended", [True, False])
 def test_both_spellings_of_the_next_range_are_understood(
     target: OneDriveTarget, graph: SimulatedGraph, open_ended: bool
@@ -263,7 +259,7 @@ def test_a_chunk_whose_answer_was_lost_can_simply_be_sent_again(
 ) -> None:
     graph.content_fault("PUT", fault, nth=nth)
     item: DriveItem | None = None
-    with open_session(target) as session:
+    with target.session() as session:
         for start in range(0, len(THREE_CHUNKS), UNIT):
             chunk = THREE_CHUNKS[start : start + UNIT]
             try:
@@ -282,7 +278,7 @@ def test_of_a_chunk_that_broke_off_only_the_rest_is_sent(
     target: OneDriveTarget, graph: SimulatedGraph, chunk_bytes: int, sent_bytes: int
 ) -> None:
     graph.knobs.keep_cut_chunks = True
-    with open_session(target) as session:
+    with target.session() as session:
         send_and_break_off(graph, session, THREE_CHUNKS[:chunk_bytes], sent_bytes=sent_bytes)
         assert session.resume_from() == sent_bytes
 
@@ -292,7 +288,7 @@ def test_of_a_chunk_that_broke_off_only_the_rest_is_sent(
 
     assert item is not None
     assert target.content(item.item_id) == THREE_CHUNKS
-    with open_session(target, "USMF_2.zip") as session:  # where it cannot be gone on with, the upload begins anew
+    with target.session(name="USMF_2.zip") as session:  # where it cannot be gone on with, the upload begins anew
         send_and_break_off(graph, session, THREE_CHUNKS[: 2 * UNIT], sent_bytes=100_001)
         with pytest.raises(TryAgain, match="starts over"):
             session.put(0, THREE_CHUNKS[: 2 * UNIT])
@@ -313,7 +309,7 @@ def send_and_break_off(graph: SimulatedGraph, session: UploadSession, chunk: byt
 
 
 def test_a_session_that_has_expired_begins_the_upload_anew(target: OneDriveTarget, graph: SimulatedGraph) -> None:
-    session = open_session(target)
+    session = target.session()
     session.put(0, THREE_CHUNKS[:UNIT])
     graph.clock.pass_by(1000)  # OneDrive drops a session after 15 minutes without a call
 
@@ -325,7 +321,7 @@ def test_a_session_that_has_expired_begins_the_upload_anew(target: OneDriveTarge
 
 def test_a_session_whose_key_has_run_out_begins_the_upload_anew(target: OneDriveTarget, graph: SimulatedGraph) -> None:
     graph.knobs.upload_session_life_s = 10 * 24 * 3600.0
-    session = open_session(target)
+    session = target.session()
     graph.clock.pass_by(25 * 3600)
 
     with pytest.raises(TryAgain, match="starts over"):
@@ -387,23 +383,23 @@ def test_an_upload_that_replaces_meets_a_busy_file_and_not_a_taken_name(
 
 
 def test_a_second_upload_of_one_name_waits_for_the_first(target: OneDriveTarget, graph: SimulatedGraph) -> None:
-    first = open_session(target)
+    first = target.session()
 
     with pytest.raises(NameTaken):
-        open_session(target)
+        target.session()
     first.cancel()
 
-    open_session(target).cancel()
+    target.session().cancel()
     graph.knobs.conflict_at_create = True  # the clash may be told when a session is opened
     target.put("USMF_1.zip")
     with pytest.raises(NameTaken):
-        open_session(target)
+        target.session()
 
 
 def test_a_session_that_cannot_be_cancelled_hides_no_error(target: OneDriveTarget, graph: SimulatedGraph) -> None:
     graph.content_fault("DELETE", faults.status(500))
 
-    with pytest.raises(ZeroDivisionError), open_session(target):
+    with pytest.raises(ZeroDivisionError), target.session():
         raise ZeroDivisionError
 
 

@@ -4,7 +4,6 @@ The suite needs nothing but an empty container; with another ``container`` fixtu
 """
 
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import pytest
 from azure.storage.blob import ContainerClient
@@ -14,9 +13,8 @@ from shared.errors import RecordChanged
 from shared.reservations.reservation import Reservation, ReservedExecution, RunRef, blob_name
 from shared.reservations.store import FOLDER, Reservations
 from shared.runs.store import RunStore
-from tests.records import spied_on
+from tests.records import NOW, spied_on
 
-NOW = datetime(2026, 11, 2, 8, 30, 0, 123456, tzinfo=UTC)
 ENVIRONMENT = "https://contoso.operations.dynamics.com"
 NAME = "project:größe & 100%"
 

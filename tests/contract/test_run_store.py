@@ -26,6 +26,7 @@ from shared.runs.run import Run
 from shared.runs.states import Outcome, State
 from shared.runs.store import HEADS_LISTED, Lane, RunStore
 from shared.runs.values import Held, Rerun
+from tests.faults.interception import PowerCut
 from tests.records import MINUTE, NOW, a_pause, a_run, a_stop, end_one, ended_rows, head, names, put, spied_on
 
 EMPTY = Lane(())
@@ -278,9 +279,6 @@ def test_an_ended_run_leaves_its_lane_and_is_kept(store: RunStore) -> None:
 
 @contextmanager
 def a_power_cut_before_the_deletion(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    class PowerCut(BaseException):
-        pass
-
     def die(*_: object, **__: object) -> None:
         raise PowerCut
 

@@ -8,7 +8,6 @@ import pytest
 from local_cloud import faults
 from shared.clients.graph.subscriptions import SubscriptionExists
 from shared.errors import AnswerLost, TryAgain
-from shared.secret import Secret
 from tests.contract.receiver import Receiver
 from tests.contract.simulated import SimulatedGraph
 from tests.contract.subscriptions_contract import SubscriptionsContract, SubscriptionsTarget
@@ -81,13 +80,7 @@ def test_an_address_that_fails_the_handshake_is_tried_again_later_and_nothing_is
 
 
 def test_a_lifecycle_address_is_asked_as_well(target: SubscriptionsTarget, receiver: Receiver) -> None:
-    target.subscriptions.create(
-        resource=target.resource,
-        notification_url=target.address,
-        client_state=Secret("x" * 20),
-        expires=datetime.now(UTC) + timedelta(days=1),
-        lifecycle_url=target.other_address,
-    )
+    target.create(lifecycle_url=target.other_address)
 
     assert receiver.handshakes == 2
 

@@ -12,11 +12,9 @@ from shared.clients.blobs.quick_xor_hash import QuickXorHash
 from shared.clients.blobs.read import open_blob, read_small
 from shared.clients.blobs.write import empty_blob, stream_to_blob
 from shared.clients.fno.client import FinanceOperations
-from shared.clients.http.client import Http
 from shared.clients.http.context import recording
 from shared.errors import DataDamaged, ItemChanged, NotFound
 from shared.secret import SecretUrl
-from tests.contract.finance_operations_contract import FinanceOperationsTarget
 from tests.contract.simulated import SimulatedFinanceOperations
 from tests.packages import Entity, build_package
 
@@ -131,11 +129,7 @@ def test_a_key_that_has_run_out_is_told_apart_from_all_other_trouble(
 def test_the_package_of_an_export_may_be_read_and_never_written(
     client: FinanceOperations, fno: SimulatedFinanceOperations
 ) -> None:
-    target = FinanceOperationsTarget(
-        fno=client,
-        downloads=fno.opened(Http(service="blob storage", token=None, request_id_header="x-ms-request-id")),
-        let_it_finish=lambda _: fno.clock.pass_by(61),
-    )
+    target = fno.target()
     rows = tuple((f"R{number}", "x" * 200) for number in range(500))
     target.imported(build_package(entities=[Entity(name="Fixed asset major type", rows=rows)]))
     execution_id = target.export()

@@ -4,15 +4,14 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import pytest
 import requests
 from aiohttp import web
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
 
-from local_cloud.server import Server
+from local_cloud.server import Served
 from shared.log import LOGGER_NAME
 from tests.architecture.product import ROOT
 from tests.dirty_tree import publish
@@ -32,27 +31,14 @@ class Line:
     said: dict[str, Any]
 
 
-class Collector:
+class Collector(Served):
     """Takes log records over OTLP/HTTP. https://opentelemetry.io/docs/specs/otlp/#otlphttp"""
 
     def __init__(self) -> None:
         self.lines: list[Line] = []
         app = web.Application()
         app.router.add_post("/v1/logs", self._take)
-        self._server = Server(app)
-
-    def __enter__(self) -> Self:
-        self._server.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.stop()
-
-    @property
-    def url(self) -> str:
-        return self._server.url
+        super().__init__(app)
 
     def said(self, event: str) -> list[Line]:
         return [line for line in self.lines if line.said["event"] == event]
@@ -96,7 +82,7 @@ def telling(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> I
     (app / "host.json").write_text(json.dumps({**host, "telemetryMode": "OpenTelemetry"}), encoding="utf-8")
     settings = {
         "PYTHON_ENABLE_OPENTELEMETRY": "true",
-        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.server.url,
         "OTEL_BLRP_SCHEDULE_DELAY": "100",  # milliseconds; five seconds by default
     }
     with Stage(

@@ -18,11 +18,9 @@ class Instant(int):
         return f"@{int(self)}@"
 
     def after(self, seconds: float) -> "Instant":
-        """Return the moment that many seconds later."""
         return Instant(self + seconds)
 
     def ending(self, seconds: float) -> "Deadline":
-        """Return the end of that many seconds."""
         return Deadline(self + seconds)
 
     @property

@@ -83,7 +83,6 @@ class _Renaming:
         self._by = timedelta(seconds=seconds)
 
     def text(self, text: str) -> str:
-        """Return a text with the names in it made anew."""
         return _NAMES.sub(self._renamed, text)
 
     def _renamed(self, match: re.Match[str]) -> str:
@@ -109,35 +108,27 @@ class _Renaming:
         return Instant(moment - self.seconds)
 
     def deadline(self, moment: Deadline) -> Deadline:
-        """Return a deadline as it is after the clock was turned back."""
         return Deadline(moment - self.seconds)
 
     def lapse(self, moment: Deadline | None) -> Deadline | None:
-        """Return when a lease runs out, if it does."""
         return None if moment is None else self.deadline(moment)
 
     def refusal(self, refusal: Refusal) -> Refusal:
-        """Return a service's refusal with a new end."""
         return refusal._replace(until=self.deadline(refusal.until))
 
     def item(self, item: Item) -> Item:
-        """Return a file with new names."""
         return item._replace(name=self.text(item.name), etag=self.text(item.etag))
 
     def execution(self, execution: Execution) -> Execution:
-        """Return an execution with new moments."""
         return execution._replace(shown=self.deadline(execution.shown), ends=self.deadline(execution.ends))
 
     def record(self, record: Record) -> Record:
-        """Return a record with new names."""
         return record._replace(run=self._run(record.run), etag=self.text(record.etag))
 
     def kept(self, kept: Kept) -> Kept:
-        """Return a reservation with new names."""
         return Kept(self._reservation(kept.reservation), self.text(kept.etag))
 
     def stop(self, stop: Stop) -> Stop:
-        """Return a flow's stop with new moments."""
         return replace(stop, since=stop.since - self._by, next_try=stop.next_try - self._by)
 
     def _reservation(self, reservation: Reservation) -> Reservation:

@@ -37,7 +37,7 @@ from tests.exploration.access import LANE_WORK, SCAN, kind_of
 from tests.exploration.moments import EPOCH
 from tests.exploration.scheduler import Stage, State, Worker, undelivered
 from tests.exploration.texts import text_of_stop
-from tests.exploration.world import Execution, Item, Kept, Message, Record, World
+from tests.exploration.world import Execution, Item, Message, Record, World
 
 _NAMES: Final = re.compile(
     r"~[^~]*~"  # an id
@@ -69,7 +69,7 @@ def _numbers_and_names(state: State) -> tuple[list[int], dict[str, int]]:
     pieces = [
         _piece(world.leases, _sorted_items),
         _piece(world.records, _rows),
-        _piece(world.reservations, _reservations),
+        _piece(world.reservations, _sorted_items),
         *_pieces_of_workers(state, clock),
         _piece(world.marks, _sorted_items),
         _piece(world.messages, _messages),
@@ -269,10 +269,6 @@ def _values(mapping: Mapping[str, tuple[object, ...]]) -> object:
 
 def _rows(records: Mapping[tuple[str, str], Record]) -> object:
     return [(lane, item_of(order), record) for (lane, order), record in sorted(records.items())]
-
-
-def _reservations(reservations: Mapping[str, Kept]) -> object:
-    return [kept for _, kept in sorted(reservations.items())]
 
 
 def _stops(stops: Mapping[tuple[str, str], Stop]) -> str:

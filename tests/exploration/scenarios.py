@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from shared.config.settings import Settings, read_settings
@@ -62,7 +62,7 @@ class Scenario:
 
     name: str
     words: str
-    settings: Sequence[Mapping[str, str]]  # those at first, and those that they are changed to
+    settings: Sequence[Mapping[str, str]] = (_IMPORT,)  # those at first, and those that they are changed to
     files: tuple[str, ...] = ()  # in Input from the beginning
     changes: tuple[str, ...] = ()  # rows of F&O that wait for an export from the beginning
     to_come: tuple[str, ...] = ()  # what comes at any moment: files, rows, a person who cancels
@@ -80,18 +80,6 @@ class Scenario:
         """Return how each history begins."""
         names = [*self.files, *(what for what in self.to_come if what.endswith(".zip") and " " not in what)]
         world = World(
-            items={},
-            sessions={},
-            kept_back={},
-            blobs={},
-            executions={},
-            records={},
-            ended={},
-            reservations={},
-            stops={},
-            marks={},
-            leases={},
-            messages={},
             changes=self.changes,
             to_come=self.to_come,
             timers=self.timers,
@@ -128,14 +116,12 @@ def _lanes(settings: Sequence[Settings]) -> tuple[str, ...]:
 TWO_FILES: Final = Scenario(
     name="two-files",
     words="two files of one lane",
-    settings=(_IMPORT,),
     files=("USMF_one.zip", "USMF_two.zip"),
     bounds=(Bound(3, 3),),
 )
 SLOW_FNO: Final = Scenario(
     name="slow",
     words="a file, where F&O knows of no execution for 45 seconds",
-    settings=(_IMPORT,),
     files=("USMF_one.zip",),
     shown_after_s=45,
     bounds=(Bound(3, 3),),
@@ -144,27 +130,21 @@ SLOW_FNO: Final = Scenario(
 LATER: Final = Scenario(
     name="later",
     words="a file that comes at any moment, another one under way",
-    settings=(_IMPORT,),
     files=("USMF_one.zip",),
     to_come=("USMF_two.zip",),
     bounds=(Bound(1, 0),),
-    may_stall=frozenset(),
 )
 # A look that has listed the open runs just before the first file's run was opened puts the older file in front of it,
 # although F&O may be at the first one by then. It has come too late to go first, and waits.
-OLDER: Final = Scenario(
+OLDER: Final = replace(
+    LATER,
     name="older",
     words="the same, and the file that comes is the older one",
-    settings=(_IMPORT,),
-    files=("USMF_one.zip",),
     to_come=("USMF_older.zip",),
-    bounds=(Bound(1, 0),),
-    may_stall=frozenset(),
 )
 LOOKS_AT_ONCE: Final = Scenario(
     name="looks",
     words="a file that a message and the timer tell of at once",
-    settings=(_IMPORT,),
     files=("USMF_one.zip",),
     timers=(MINUTE,),
     bounds=(Bound(2, 1),),
@@ -178,13 +158,11 @@ ONE_EXPORT: Final = Scenario(
     timers=(SCHEDULE,),
     bounds=(Bound(3, 3),),
 )
-EXPORT: Final = Scenario(
+EXPORT: Final = replace(
+    ONE_EXPORT,
     name="export",
     words="exports, and a row that is changed at any moment",
-    settings=(_EXPORT,),
-    changes=("row 1",),
     to_come=("row 2",),
-    timers=(SCHEDULE,),
     bounds=(Bound(2, 0), Bound(1, 1)),
 )
 # Two lanes that use one data project: only the reservation keeps their imports apart.
@@ -196,13 +174,11 @@ TWO_LANES: Final = Scenario(
     bounds=(Bound(1, 1),),
 )
 # A run that waits frees the name of one whose worker stands still, and at which nobody works: its lane is paused.
-PAUSED: Final = Scenario(
+PAUSED: Final = replace(
+    TWO_LANES,
     name="paused",
     words="the same, and a person pauses a lane whose worker stands still",
-    settings=(_TWO_LANES,),
-    files=("USMF_one.zip", "B/USMF_two.zip"),
     to_come=(f"{PAUSE} one",),
-    bounds=(Bound(1, 1),),
 )
 ONE_EACH_WAY: Final = Scenario(
     name="one-each-way",
@@ -212,23 +188,17 @@ ONE_EACH_WAY: Final = Scenario(
     changes=("row 1",),
     timers=(SCHEDULE,),
     bounds=(Bound(1, 0),),
-    may_stall=frozenset(),
 )
-BOTH_WAYS: Final = Scenario(
+BOTH_WAYS: Final = replace(
+    ONE_EACH_WAY,
     name="both-ways",
     words="the same, and a file that comes at any moment",
-    settings=(_BOTH_WAYS,),
-    files=("USMF_one.zip",),
-    changes=("row 1",),
     to_come=("USMF_two.zip",),
-    timers=(SCHEDULE,),
     bounds=(Bound(0, 0),),
-    may_stall=frozenset(),
 )
 CANCELLED: Final = Scenario(
     name="cancelled",
     words="a file whose import a person cancels at any moment",
-    settings=(_IMPORT,),
     files=("USMF_one.zip",),
     to_come=(f"{CANCEL} one",),
     bounds=(Bound(2, 0), Bound(1, 1)),
@@ -236,57 +206,44 @@ CANCELLED: Final = Scenario(
 CANCELLED_OF_TWO: Final = Scenario(
     name="cancelled-of-two",
     words="the same, and another file of its lane",
-    settings=(_IMPORT,),
     files=("USMF_one.zip", "USMF_two.zip"),
     to_come=(f"{CANCEL} one",),
     bounds=(Bound(1, 0),),
-    may_stall=frozenset(),
 )
-CANCELLED_EXPORT: Final = Scenario(
+CANCELLED_EXPORT: Final = replace(
+    ONE_EXPORT,
     name="cancelled-export",
     words="an export that a person cancels at any moment",
-    settings=(_EXPORT,),
-    changes=("row 1",),
     to_come=(f"{CANCEL} export",),
-    timers=(SCHEDULE,),
     bounds=(Bound(1, 1),),
 )
 HELD: Final = Scenario(
     name="held",
     words="two files of one lane, either of which OneDrive refuses",
-    settings=(_IMPORT,),
     files=("USMF_one.zip", "USMF_two.zip"),
     troubles=frozenset({Fate.HIDDEN, Fate.LOCKED, Fate.LOCKED_LONG, Fate.FORBIDDEN}),
     bounds=(Bound(2, 0),),
-    may_stall=frozenset(),
 )
-STOPPED: Final = Scenario(
+STOPPED: Final = replace(
+    HELD,
     name="stopped",
     words="the same, and OneDrive keeps all back, or lists no folder",
-    settings=(_IMPORT,),
-    files=("USMF_one.zip", "USMF_two.zip"),
     troubles=frozenset({Fate.ALL_FORBIDDEN, Fate.LISTING_REFUSED}),
-    bounds=(Bound(2, 0),),
-    may_stall=frozenset(),
 )
 NO_SUBMITS: Final = Scenario(
     name="no-submits",
     words="two files of one lane, and F&O refuses submits for an hour",
-    settings=(_IMPORT,),
     files=("USMF_one.zip", "USMF_two.zip"),
     troubles=frozenset({Fate.BAD_REQUESTS, Fate.NO_ANSWERS}),
     at_rest_after_s=4 * 3600,
     bounds=(Bound(2, 0),),
-    may_stall=frozenset(),
 )
 DAMAGED: Final = Scenario(
     name="damaged",
     words="two files of one lane, and a record that becomes unreadable",
-    settings=(_IMPORT,),
     files=("USMF_one.zip", "USMF_two.zip"),
     damages=(("one", CONTENT), ("one", METADATA), ("one", ALL)),
     bounds=(Bound(2, 0),),
-    may_stall=frozenset(),
 )
 # Files that are found under two names, and for two lanes, by looks that overlap.
 RENAMED: Final = Scenario(
@@ -296,7 +253,6 @@ RENAMED: Final = Scenario(
     files=("USMF_one.zip",),
     to_come=(f"{RENAME} one USMF_first_one.zip", SETTINGS),
     bounds=(Bound(1, 0),),
-    may_stall=frozenset(),
 )
 SCENARIOS: Final = (
     TWO_FILES,

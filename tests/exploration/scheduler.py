@@ -220,7 +220,6 @@ def _text_of_stage(invocation: Invocation, known: Known, rest: tuple[int, str] |
 class Followed(NamedTuple):
     """What an invocation does after an answer."""
 
-    entry: Entry | None
     stage: Stage | None  # None: it ends
     unseen: tuple[Callable[[World], None], ...]  # what it does before that nobody sees
     failed: bool = False  # it ends with an error of ours, so the host delivers its message again
@@ -236,7 +235,6 @@ class Worker(NamedTuple):
 
     @property
     def is_stalled(self) -> bool:
-        """Whether it stands still."""
         return self.stalled is not None
 
     def has_just_stopped(self, now: Instant) -> bool:
@@ -303,7 +301,6 @@ class Move(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """What kind of fault this is."""
         return self.what if self.fate is Fate.HAPPENS else self.fate.value
 
 
@@ -548,7 +545,7 @@ class Scheduler:
 
     def _run(self, invocation: Invocation, number: int, known: Known) -> Followed:
         """Run an invocation from what it goes on from, up to its next effect or its end."""
-        port, entry = self.port, known.log[-1] if known.log else None
+        port = self.port
         port.begin(invocation.author, invocation.began, *known)
         services = self.services[invocation.settings]
         services.forget()
@@ -557,13 +554,13 @@ class Scheduler:
         try:
             answer = HANDLERS[invocation.handler](text, services)
         except Paused:
-            return Followed(entry, self._stage(invocation, number, known), tuple(port.unseen))
+            return Followed(self._stage(invocation, number, known), tuple(port.unseen))
         except AppError:
-            return Followed(entry, None, tuple(port.unseen), failed=True)
+            return Followed(None, tuple(port.unseen), failed=True)
         except Exception as error:  # noqa: BLE001  # whatever it is: a flow must not raise it
-            return Followed(entry, None, (), bug=f"{invocation.handler} raised {type(error).__name__}: {error}")
+            return Followed(None, (), bug=f"{invocation.handler} raised {type(error).__name__}: {error}")
         goes_on = str(answer) if invocation.handler == SCAN else ""
-        return Followed(entry, None, tuple(port.unseen), goes_on=goes_on)
+        return Followed(None, tuple(port.unseen), goes_on=goes_on)
 
     def _stage(self, invocation: Invocation, number: int, known: Known) -> Stage:
         """Return the stage at which an invocation has stopped, with as few answers as it keeps in mind."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from io import BytesIO
+from types import SimpleNamespace
 from typing import Any, Final, NamedTuple, NoReturn, Self, cast
 from unittest.mock import patch
 
@@ -396,11 +397,9 @@ class ExploredServices(Services):
         self.scan_memory.last_scan = None
 
     def onedrive(self, drive: str) -> OneDrive:
-        """Return the one drive that there is."""
         return self._onedrive
 
     def finance_operations(self, environment_url: str) -> FinanceOperations:
-        """Return the one environment that there is."""
         return self._fno
 
     @contextmanager
@@ -426,7 +425,6 @@ class _Folders(FolderIds):
     """A folder's id is its name here."""
 
     def find(self, drive: str, path: str) -> str:
-        """Return it."""
         return path.strip("/")
 
 
@@ -441,7 +439,6 @@ class _OneAfterTheOther(Duties):
         begin_within_s: float | None = None,
         at_once: int = 1,
     ) -> dict[str, Attempt[Result]]:
-        """Do each piece."""
         return {name: attempted(name, act) for name, act in work.items()}
 
 
@@ -452,11 +449,13 @@ class _Forgetful(ScanThrottle):
         """Forget it."""
 
     def repeat(self, now: datetime, moment: datetime) -> bool:
-        """Let the scan be repeated."""
         return True
 
     def note_change(self, now: datetime) -> None:
         """Forget it."""
+
+
+_CHANGED: Final = RecordChanged("another worker was quicker, so it seems")
 
 
 class StandIn:
@@ -481,8 +480,9 @@ class StandIn:
         kind: Kind = Kind.WRITE,
         about: str = "",
         fates: tuple[Fate, ...] = (),
+        order: Order | None = None,
     ) -> Answer:
-        effect = Effect(kind=kind, words=words, apply=apply, touches=touches, about=about, fates=fates)
+        effect = Effect(kind=kind, words=words, apply=apply, touches=touches, about=about, fates=fates, order=order)
         answer: Answer = self._port.effect(effect)
         return answer
 
@@ -491,8 +491,8 @@ class StandIn:
         words: str,
         apply: Callable[[World], Answer],
         touches: frozenset[str],
-        mistaken: Answer | AppError,
         *,
+        mistaken: Answer | AppError = _CHANGED,
         kind: Kind = Kind.CONDITIONAL,
         about: str = "",
     ) -> Answer:
@@ -517,9 +517,6 @@ class OutboxStandIn(StandIn):
 
     def forget(self, _alert: Alert) -> None:
         pass
-
-
-_CHANGED: Final = RecordChanged("another worker was quicker, so it seems")
 
 
 class StoreStandIn(StandIn):
@@ -569,7 +566,6 @@ class StoreStandIn(StandIn):
             f"saves the run of {run.file.name} as {run.state.value.upper()}",
             lambda world: world.save(saved, run.record_etag),
             ROWS,
-            mistaken=_CHANGED,
             kind=Kind.SAVE,
             about=run.run_id,
         )
@@ -582,17 +578,13 @@ class StoreStandIn(StandIn):
             f"deletes the open run of {name}",
             lambda world: world.drop_open(saved, run.record_etag),
             ROWS,
-            mistaken=_CHANGED,
             kind=Kind.SAVE,
             about=run.run_id,
         )
 
     def delete_waiting(self, row: LaneRow) -> None:
         self._write_if(
-            "deletes the other run of the file",
-            lambda world: world.drop(row.lane, row.sort_key, row.record_etag),
-            ROWS,
-            mistaken=_CHANGED,
+            "deletes the other run of the file", lambda world: world.drop(row.lane, row.sort_key, row.record_etag), ROWS
         )
 
     def run_at(self, address: str) -> Run | None:
@@ -677,23 +669,16 @@ class CheckpointsStandIn(StandIn):
     def write(self, name: str, mark: Checkpoint) -> None:
         content = tuple(mark.content.items())
         mark.etag = self._write_if(
-            f"writes the note {name}",
-            lambda world: world.write_mark(name, content, mark.etag),
-            NOTES,
-            mistaken=_CHANGED,
+            f"writes the note {name}", lambda world: world.write_mark(name, content, mark.etag), NOTES
         )
 
     def change(self, name: str, change: Callable[[dict[str, str]], None]) -> None:
-        """Read and write as the real one does."""
         Checkpoints.change(cast(Checkpoints, self), name, change)
 
 
 def _as_saved(run: Run) -> Run:
     """Return what another process reads of a run. Its history of steps decides nothing and would only grow."""
     return replace(run, steps=(), in_process=NOTHING_IN_PROCESS, record_etag="")
-
-
-_WRITTEN: Final = RecordChanged("the reservation was written by another worker, so it seems")
 
 
 class ReservationsStandIn(StandIn):
@@ -721,16 +706,11 @@ class ReservationsStandIn(StandIn):
 
     def save(self, reservation: Reservation) -> Reservation:
         words = f"writes the reservation {reservation.name}: {_holder(reservation) or 'nobody'} has it"
-        etag = self._write_if(words, lambda world: world.save_reservation(reservation), NAMES, mistaken=_WRITTEN)
+        etag = self._write_if(words, lambda world: world.save_reservation(reservation), NAMES)
         return replace(reservation, record_etag=etag)
 
     def delete(self, reservation: Reservation) -> None:
-        self._write_if(
-            f"gives {reservation.name} back",
-            lambda world: world.delete_reservation(reservation),
-            NAMES,
-            mistaken=_WRITTEN,
-        )
+        self._write_if(f"gives {reservation.name} back", lambda world: world.delete_reservation(reservation), NAMES)
 
 
 def _holder(reservation: Reservation) -> str:
@@ -899,16 +879,7 @@ class FinanceOperationsStandIn(StandIn):
 
     def _submit(self, order: Order, words: str) -> str:
         fates = (Fate.BAD_REQUESTS, Fate.NO_ANSWERS)
-        effect = Effect(
-            kind=Kind.SUBMIT,
-            words=words,
-            apply=lambda world: world.arrive(order),
-            touches=FNO,
-            order=order,
-            fates=fates,
-        )
-        answered: str = self._port.effect(effect)
-        return answered
+        return self._write(words, lambda world: world.arrive(order), FNO, kind=Kind.SUBMIT, fates=fates, order=order)
 
     def execution_status(self, execution_id: str) -> ExecutionStatus:
         return self._ask(f"asks F&O how execution {execution_id} stands", lambda world: world.status(execution_id))
@@ -965,7 +936,7 @@ class TransferStandIn(StandIn):
         yield OpenPackage(BytesIO(content), lambda: iter((content,)))
 
     def stream_to_blob(self, chunks: Iterator[bytes], blob_url: SecretUrl) -> Transferred:
-        content = _label_of(b"".join(chunks))
+        content = _labels[b"".join(chunks)]
         name, ends = _blob_of(blob_url), _ends(blob_url)
         self._write(f"uploads the package as {name}", lambda world: _put(world, name, ends, content))
         return Transferred(size_bytes=len(content_of(content)), quick_xor_hash=hash_of(content))
@@ -988,23 +959,9 @@ def _put(world: World, name: str, ends: Instant, content: str) -> None:
 _labels: dict[bytes, str] = {}
 
 
-def _label_of(content: bytes) -> str:
-    return _labels[content]
-
-
 def know_contents(labels: tuple[str, ...]) -> None:
     """Let packages be recognized by their bytes."""
     _labels.update({content_of(label): label for label in labels})
-
-
-class _Ids:
-    """Stands in for the module ``secrets``: ids that are the same whenever an invocation is run again."""
-
-    def __init__(self, port: Port) -> None:
-        self._port = port
-
-    def token_hex(self, _bytes: int) -> str:
-        return self._port.new_id()
 
 
 class ChecksumStandIn:
@@ -1064,7 +1021,8 @@ def stand_ins(settings: Sequence[Settings], port: Port) -> Iterator[tuple[Explor
             "shared.alerts.delivery.deliver_alerts": lambda active, services, **_: len(services.outbox.rows()),
             # Exports are started by their schedule alone here.
             "inbound_trigger.keep_watch._start_missed_exports": lambda listed, services: 0,
-            "shared.runs.run.secrets": _Ids(port),
+            # Ids are the same whenever an invocation is run again.
+            "shared.runs.run.secrets": SimpleNamespace(token_hex=lambda _bytes: port.new_id()),
             # What a person is answered decides nothing.
             "operations.actions.say_if_paused": lambda lane, services: "",
             **_points_of_worker(port),

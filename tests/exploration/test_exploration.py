@@ -272,114 +272,69 @@ TWICE = "one.zip was imported 2 times"
 IN_USE = "was submitted while its data project was in use"
 GIVEN_BACK = "project:customers was given back while F&O was at work on it"
 
-BROKEN: dict[str, tuple[Mutation, Scenario, Bound, str]] = {
-    "a step has a bug": (with_a_bug_in_a_step, SLOW_FNO, Bound(0, 0), "The app has a bug: AttributeError"),
-    "who waits for a name asks again at once": (
-        with_a_wait_that_is_over_at_once,
-        TWO_LANES,
-        Bound(0, 0),
-        "a worker goes on for ever",
-    ),
-    "no package is fenced": (without_the_fence, ONE_FILE, Bound(1, 0), TWICE),
-    "the id is saved after the call": (with_the_id_saved_after_the_call, ONE_FILE, Bound(1, 0), TWICE),
-    "records are written unconditionally": (with_unconditional_writes, SLOW_FNO, Bound(1, 1), IN_USE),
-    "nobody looks once more after releasing a lane": (
-        without_the_last_look,
-        LATER,
-        Bound(0, 0),
-        "USMF_two.zip waits although nothing is in its way",
-    ),
-    "F&O is not asked before sending again": (without_asking_before_sending_again, ONE_FILE, Bound(1, 0), TWICE),
-    "the fence is put up before that is saved": (
+BROKEN: tuple[tuple[Mutation, Scenario, Bound, str], ...] = (
+    (with_a_bug_in_a_step, SLOW_FNO, Bound(0, 0), "The app has a bug: AttributeError"),
+    (with_a_wait_that_is_over_at_once, TWO_LANES, Bound(0, 0), "a worker goes on for ever"),
+    (without_the_fence, ONE_FILE, Bound(1, 0), TWICE),
+    (with_the_id_saved_after_the_call, ONE_FILE, Bound(1, 0), TWICE),
+    (with_unconditional_writes, SLOW_FNO, Bound(1, 1), IN_USE),
+    (without_the_last_look, LATER, Bound(0, 0), "USMF_two.zip waits although nothing is in its way"),
+    (without_asking_before_sending_again, ONE_FILE, Bound(1, 0), TWICE),
+    (
         with_the_fence_put_up_before_it_is_saved,
         SLOW_FNO,
         Bound(1, 1),
         "USMF_one.zip is in Error, and nothing is wrong with it",
     ),
-    "nobody looks after the last export": (
-        without_looking_after_the_last_export,
-        EXPORT,
-        Bound(1, 0),
-        "are in no file",
-    ),
-    "nobody asks whether another run has the file": (without_asking_whose_the_file_is, RENAMED, Bound(0, 0), TWICE),
-    "that is asked of its own lane alone": (with_that_asked_of_its_own_lane_alone, RENAMED, Bound(0, 0), TWICE),
-    "no timer wakes a lane": (without_the_minutes_timer, SLOW_FNO, Bound(1, 0), "it never comes to rest"),
-    "nothing is reserved": (without_any_reservation, TWO_LANES, Bound(0, 0), IN_USE),
-    "a reservation is taken without a condition": (
-        with_a_reservation_without_a_condition,
-        TWO_LANES,
-        Bound(0, 0),
-        IN_USE,
-    ),
-    "a reservation is given back at the POST": (
-        with_the_reservation_given_back_at_the_post,
-        SLOW_FNO,
-        Bound(0, 0),
-        GIVEN_BACK,
-    ),
-    "a reservation is given back as it is by then": (
+    (without_looking_after_the_last_export, EXPORT, Bound(1, 0), "are in no file"),
+    (without_asking_whose_the_file_is, RENAMED, Bound(0, 0), TWICE),
+    (with_that_asked_of_its_own_lane_alone, RENAMED, Bound(0, 0), TWICE),
+    (without_the_minutes_timer, SLOW_FNO, Bound(1, 0), "it never comes to rest"),
+    (without_any_reservation, TWO_LANES, Bound(0, 0), IN_USE),
+    (with_a_reservation_without_a_condition, TWO_LANES, Bound(0, 0), IN_USE),
+    (with_the_reservation_given_back_at_the_post, SLOW_FNO, Bound(0, 0), GIVEN_BACK),
+    (
         with_the_reservation_given_back_as_it_is_by_then,
         with_only(SLOW_FNO, "stall", Fate.NOT_SENT),
         Bound(2, 1),
         GIVEN_BACK,
     ),
-    "a waiter frees a reservation and does not write its run first": (
+    (
         with_a_reservation_taken_away_before_that_is_written,
         with_only(PAUSED, "stall in claimed"),
         Bound(1, 1),
         GIVEN_BACK,
     ),
-    "an export overtakes nobody": (
-        with_exports_that_wait_behind_all,
-        BOTH_WAYS,
-        Bound(0, 0),
-        "USMF_two.zip took project:customers before",
-    ),
-    "a cancel fences nothing": (
-        without_a_fence_after_a_cancel,
-        with_only(CANCELLED_OF_TWO, Fate.UNDER_WAY),
-        Bound(1, 0),
-        IN_USE,
-    ),
-    "a cancel gives the reservation back": (
-        with_the_reservation_given_back_by_a_cancel,
-        CANCELLED,
-        Bound(0, 0),
-        GIVEN_BACK,
-    ),
-    "what is set aside counts as ended": (
+    (with_exports_that_wait_behind_all, BOTH_WAYS, Bound(0, 0), "USMF_two.zip took project:customers before"),
+    (without_a_fence_after_a_cancel, with_only(CANCELLED_OF_TWO, Fate.UNDER_WAY), Bound(1, 0), IN_USE),
+    (with_the_reservation_given_back_by_a_cancel, CANCELLED, Bound(0, 0), GIVEN_BACK),
+    (
         with_what_is_set_aside_counted_as_ended,
         with_only(HELD, Fate.LOCKED_LONG),
         Bound(1, 0),
         "the run of USMF_one.zip is never ended",
     ),
-    "what is set aside is passed by none": (
+    (
         with_what_is_set_aside_passed_by_none,
         with_only(HELD, Fate.LOCKED_LONG),
         Bound(1, 0),
         "USMF_two.zip waits although nothing is in its way",
     ),
-    "a file passes one that is not set aside": (
-        with_later_files_before_a_busy_one,
-        TWO_FILES,
-        Bound(1, 0),
-        "two.zip was imported before one.zip, which is older",
-    ),
-    "all kinds of failures are counted as one": (
+    (with_later_files_before_a_busy_one, TWO_FILES, Bound(1, 0), "two.zip was imported before one.zip, which is older"),
+    (
         with_counts_shared_between_kinds,
         with_only(HELD, Fate.LOCKED, Fate.LOCKED_LONG, Fate.HIDDEN),
         Bound(2, 0),
         "USMF_one.zip was left in Processing",
     ),
-}
+)
 
 # The histories that are longest in the finding.
 LONG = {
-    "a cancel fences nothing",
-    "a reservation is given back as it is by then",
-    "a waiter frees a reservation and does not write its run first",
-    "an export overtakes nobody",
+    without_a_fence_after_a_cancel,
+    with_the_reservation_given_back_as_it_is_by_then,
+    with_a_reservation_taken_away_before_that_is_written,
+    with_exports_that_wait_behind_all,
 }
 
 
@@ -387,8 +342,8 @@ LONG = {
 @pytest.mark.parametrize(
     ("mutate", "scenario", "bound", "broken"),
     [
-        pytest.param(*each, id=name, marks=[pytest.mark.extended] if name in LONG else [])
-        for name, each in BROKEN.items()
+        pytest.param(*each, id=each[0].__name__, marks=[pytest.mark.extended] if each[0] in LONG else [])
+        for each in BROKEN
     ],
 )
 def test_a_history_that_breaks_a_promise_is_found_when(
@@ -444,10 +399,6 @@ def extended(*values: object) -> ParameterSet:
     return pytest.param(*values, marks=pytest.mark.extended)
 
 
-def those_who_stumble_when_all_is_done(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(RunningState, "is_done", False)
-
-
 @pytest.mark.quick(cases=3)
 @pytest.mark.parametrize(
     ("leave_in", "scenario", "bound"),
@@ -487,7 +438,7 @@ def test_what_is_left_out_comes_to_the_same_ends(
 @pytest.mark.extended
 def test_what_goes_wrong_when_all_is_done_breaks_no_promise(monkeypatch: pytest.MonkeyPatch) -> None:
     some = explore(SLOW_FNO, Bound(1, 1))
-    those_who_stumble_when_all_is_done(monkeypatch)
+    monkeypatch.setattr(RunningState, "is_done", False)
 
     all_of_them = explore(SLOW_FNO, Bound(1, 1))
 

@@ -8,9 +8,7 @@ from typing import Any, cast
 import pytest
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
-from shared.azure_storage.checkpoints import Checkpoints
 from shared.azure_storage.container import BlobContainer
-from shared.azure_storage.leases import Leases
 from shared.clients.fno.refusals import PackageUnreadable
 from shared.errors import (
     AnswerLost,
@@ -19,7 +17,6 @@ from shared.errors import (
     NameTaken,
     Refused,
 )
-from shared.reservations.store import Reservations
 from shared.runs.lane import LaneRow, Stop
 from shared.runs.record import Damaged
 from shared.runs.run import Run
@@ -38,6 +35,7 @@ from tests.exploration.stand_ins import (
     LeasesStandIn,
     Port,
     ReservationsStandIn,
+    StandIn,
     StoreStandIn,
 )
 from tests.exploration.world import (
@@ -76,9 +74,8 @@ class OpenPort(Port):
         apply(self.world)
 
 
-@pytest.mark.parametrize(
-    "test",
-    [
+CONTRACTS: dict[Callable[[Port], StandIn], list[Callable[..., None]]] = {
+    StoreStandIn: [
         contract.test_a_file_has_one_run_however_often_it_is_opened,
         contract.test_a_lanes_head_is_its_oldest_file_whatever_the_other_lanes_hold,
         contract.test_files_of_one_moment_go_in_the_order_of_their_keys,
@@ -91,51 +88,36 @@ class OpenPort(Port):
         contract.test_an_ended_run_leaves_its_lane_and_is_kept,
         contract.test_a_stop_is_written_anew_with_each_try_and_ended_once,
     ],
-    ids=lambda test: test.__name__,
-)
-def test_the_run_store_keeps_its_contract(test: Any) -> None:
-    test(cast(RunStore, StoreStandIn(OpenPort())))
-
-
-@pytest.mark.parametrize(
-    "test",
-    [
+    LeasesStandIn: [
         leases_contract.test_a_lease_that_is_held_is_not_given_to_another_worker,
         leases_contract.test_a_lease_is_given_back_where_the_work_fails,
     ],
-    ids=lambda test: test.__name__,
-)
-def test_leases_keep_their_contract(test: Any) -> None:
-    test(cast(Leases, LeasesStandIn(OpenPort())))
-
-
-@pytest.mark.parametrize(
-    "test",
-    [
+    CheckpointsStandIn: [
         checkpoints_contract.test_a_note_is_empty_until_it_is_written_and_then_read_back,
         checkpoints_contract.test_a_note_can_be_written_again_by_who_wrote_it,
         checkpoints_contract.test_of_two_who_write_a_new_note_one_hears_of_the_other,
         checkpoints_contract.test_of_two_who_change_a_note_one_hears_of_the_other,
     ],
-    ids=lambda test: test.__name__,
-)
-def test_checkpoints_keep_their_contract(test: Any) -> None:
-    test(cast(Checkpoints, CheckpointsStandIn(OpenPort())))
-
-
-@pytest.mark.parametrize(
-    "test",
-    [
+    ReservationsStandIn: [
         names_contract.test_a_name_is_taken_once,
         names_contract.test_a_reservation_is_written_by_who_has_taken_or_read_it,
         names_contract.test_a_reservation_that_was_written_since_it_was_read_is_neither_overwritten_nor_deleted,
         names_contract.test_a_reservation_of_the_holder_before_cannot_free_the_name_of_the_next,
         names_contract.test_the_place_of_a_reservation_that_is_gone_leads_to_nothing,
     ],
-    ids=lambda test: test.__name__,
+}
+
+
+@pytest.mark.parametrize(
+    ("stand_in", "test"),
+    [
+        pytest.param(stand_in, test, id=test.__name__)
+        for stand_in, contract_tests in CONTRACTS.items()
+        for test in contract_tests
+    ],
 )
-def test_reservations_keep_their_contract(test: Any) -> None:
-    test(cast(Reservations, ReservationsStandIn(OpenPort())))
+def test_a_stand_in_keeps_the_contract(stand_in: Callable[[Port], StandIn], test: Callable[..., None]) -> None:
+    test(stand_in(OpenPort()))
 
 
 def test_a_reservation_tells_who_has_it_and_is_read_at_its_place() -> None:

@@ -6,7 +6,7 @@ see two worlds as one that differ only in their numbers.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import Final, NamedTuple
@@ -127,11 +127,9 @@ class Listed(NamedTuple):
         return f"{len(self.rows)} rows {texts} {self.paused}"
 
     def of_lane(self) -> Lane:
-        """Return it as the store tells of one lane."""
         return Lane(self.rows, self.stops, bool(self.paused))
 
     def of_all(self) -> OpenLanes:
-        """Return it as the store tells of all lanes."""
         return OpenLanes(list(self.rows), list(self.stops), frozenset(self.paused))
 
 
@@ -154,7 +152,6 @@ class Kept(NamedTuple):
         return f"{text_of_reservation(self.reservation)}/{self.etag}"
 
     def as_read(self) -> Reservation:
-        """Return it as a client reads it."""
         return replace(self.reservation, record_etag=self.etag)
 
 
@@ -181,7 +178,6 @@ class Message(NamedTuple):
 
 
 def without[Key, Value](mapping: Mapping[Key, Value], key: Key) -> Mapping[Key, Value]:
-    """Return a mapping without one of its keys."""
     return {each: value for each, value in mapping.items() if each != key}
 
 
@@ -206,26 +202,26 @@ class World:
     ids: int = 0  # made by this author
     settings: int = 0  # which of the scenario's settings new invocations go by
     # OneDrive
-    items: Mapping[str, Item]
-    sessions: Mapping[str, Session]
-    kept_back: Mapping[str, Refusal]  # files that OneDrive does not let go, by id; or all of them
+    items: Mapping[str, Item] = field(default_factory=dict)
+    sessions: Mapping[str, Session] = field(default_factory=dict)
+    kept_back: Mapping[str, Refusal] = field(default_factory=dict)  # files that OneDrive keeps, by id; or all of them
     # F&O
     shown_after_s: int = 0  # how long F&O says "not found" about an execution that it has accepted
-    blobs: Mapping[str, str]  # by name: content; "" once it was emptied
-    executions: Mapping[str, Execution]
+    blobs: Mapping[str, str] = field(default_factory=dict)  # by name: content; "" once it was emptied
+    executions: Mapping[str, Execution] = field(default_factory=dict)
     changes: tuple[str, ...] = ()  # rows that were changed since the last incremental export
     under_way: tuple[Order, ...] = ()  # requests that have left and may arrive at any time, or never
     submits: Refusal | None = None  # F&O refuses all of them
     effects: tuple[str, ...] = ()  # packages that were imported, in order
     # The app's storage
-    records: Mapping[tuple[str, str], Record]
-    ended: Mapping[str, Record]
-    reservations: Mapping[str, Kept]  # by name
-    stops: Mapping[tuple[str, str], Stop]  # by lane and flow
+    records: Mapping[tuple[str, str], Record] = field(default_factory=dict)
+    ended: Mapping[str, Record] = field(default_factory=dict)
+    reservations: Mapping[str, Kept] = field(default_factory=dict)  # by name
+    stops: Mapping[tuple[str, str], Stop] = field(default_factory=dict)  # by lane and flow
     paused: tuple[str, ...] = ()  # lanes
-    marks: Mapping[str, Note]
-    leases: Mapping[str, Lease]
-    messages: Mapping[str, Message]
+    marks: Mapping[str, Note] = field(default_factory=dict)
+    leases: Mapping[str, Lease] = field(default_factory=dict)
+    messages: Mapping[str, Message] = field(default_factory=dict)
     # What is still to come from outside, at any moment
     files: tuple[str, ...] = ()  # all that come, by content
     to_come: tuple[str, ...] = ()
@@ -355,7 +351,6 @@ class World:
         self.sessions = without(self.sessions, session)
 
     def delete(self, item_id: str) -> None:
-        """Put a file into the recycle bin."""
         self.items = without(self.items, item_id)
 
     def put(self, folder: str, name: str, content: str) -> tuple[str, Item]:
@@ -492,12 +487,10 @@ class World:
         return True
 
     def lane(self, lane: str) -> Listed:
-        """Return what a listing tells of a lane."""
         stops = tuple(stop for _, stop in sorted(self.stops.items()) if stop.lane == lane)
         return Listed(self._rows(lane), stops, tuple(each for each in self.paused if each == lane))
 
     def open_lanes(self) -> Listed:
-        """Return what a listing tells of all lanes."""
         return Listed(self._rows(), tuple(stop for _, stop in sorted(self.stops.items())), self.paused)
 
     def _rows(self, lane: str = "") -> tuple[LaneRow, ...]:
@@ -514,7 +507,6 @@ class World:
         return SameFile(tuple(row for row in rows if (row.lane, row.sort_key) != (lane, order)))
 
     def row_at(self, lane: str, order: str) -> Listed:
-        """Return the row of a place, if there is one."""
         record = self.records.get((lane, order))
         return Listed((row_of(record),) if record else ())
 
@@ -550,7 +542,6 @@ class World:
         return etag
 
     def note_end(self, run: Run) -> None:
-        """Write the record of an ended run."""
         self.ended = {**self.ended, run.run_id: Record(run, "")}
 
     def drop(self, lane: str, order: str, etag: str) -> None:
@@ -600,7 +591,6 @@ class World:
         self.stops = {**self.stops, (stop.lane, stop.flow_name): stop}
 
     def end_stop(self, lane: str, integration: str) -> None:
-        """Let a flow go on."""
         self.stops = without(self.stops, (lane, integration))
 
     def take_lease(self, name: str) -> str:
@@ -612,7 +602,6 @@ class World:
         return token
 
     def is_leased(self, name: str) -> bool:
-        """Return whether anybody holds a name."""
         lease = self.leases.get(name)
         return lease is not None and (lease.runs_out is None or lease.runs_out > self.now)
 
@@ -662,7 +651,6 @@ class World:
         return self._kept(reservation)
 
     def reservation(self, name: str) -> Kept | None:
-        """Return a reservation, None if there is none of that name."""
         return self.reservations.get(name)
 
     def holders(self) -> tuple[tuple[str, str], ...]:
@@ -713,7 +701,6 @@ class World:
     # -- wake-ups
 
     def send(self, message: Message) -> None:
-        """Put a message into the queue."""
         self.messages = {**self.messages, self.new_id(): message}
 
     def visible(self) -> Iterator[tuple[str, Message]]:
@@ -788,7 +775,6 @@ def hash_of(content: str) -> str:
 
 @cache
 def hash_of_bytes(content: bytes) -> str:
-    """Return the quickXorHash of what is in a file."""
     checksum = QuickXorHash()
     checksum.update(content)
     return checksum.base64()

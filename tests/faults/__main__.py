@@ -35,11 +35,11 @@ def main(arguments: Sequence[str]) -> int:
             verdicts += share.result()
     verdicts.sort(key=_place)
     took_s = time.monotonic() - began
-    _print(_as_json(verdicts, took_s) if options.json else _as_table(verdicts, took_s))
+    table = list(_as_table(verdicts, took_s))
+    lines = list(_as_json(verdicts, took_s)) if options.json else table
+    sys.stdout.write("\n".join([*lines, ""]))
     if options.output:
-        renew(
-            SCENARIOS, "dev.py faults", as_text("python dev.py faults --output", "\n".join(_as_table(verdicts, took_s)))
-        )
+        renew(SCENARIOS, "dev.py faults", as_text("python dev.py faults --output", "\n".join(table)))
     return 0 if verdicts and not any(verdict.broken for verdict in verdicts) else 1
 
 
@@ -115,11 +115,6 @@ def _as_table(verdicts: Sequence[Judged], took_s: float) -> Iterator[str]:
         "( . held, X broken )"
     )
     yield f"{datetime.now(UTC):%Y-%m-%d}, {machine()}"
-
-
-def _print(lines: Iterator[str]) -> None:
-    for line in lines:
-        sys.stdout.write(line + "\n")
 
 
 if __name__ == "__main__":

@@ -69,7 +69,6 @@ class OutgoingCall:
     is_listing: bool = False  # of Graph's, whose answer may name a next page
 
     def can_meet(self, kind: FaultKind) -> bool:
-        """Return whether a fault of this kind can befall the call."""
         match kind:
             case FaultKind.LOCKED:
                 return self.is_onedrives
@@ -105,10 +104,6 @@ class Interception:
         finally:
             self.in_app = False
 
-    def revive(self) -> None:
-        """Let a new process begin."""
-        self.dead = False
-
 
 # Where a link leads that is not the called service's; nothing is there.
 ELSEWHERE: Final = "elsewhere.example"
@@ -124,7 +119,7 @@ _HEADERS_IN_OTHER_SCRIPTS: Final = {
     name: "Клиенты 客户".encode().decode("latin-1") for name in ("request-id", "ms-dyn-aid", "x-ms-request-id")
 }
 
-type Send = Callable[..., BaseHTTPResponse]
+type Really = Callable[[], BaseHTTPResponse]  # makes a call, and returns its answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +148,9 @@ def _in_this_thread(
 
 
 @contextmanager
-def intercepted(at: int | None = None, kind: FaultKind | None = None) -> Iterator[Interception]:
-    """Record every call that the app makes, and let one of them fail."""
-    state = Interception([], at, kind)
-    real: Send = HTTPConnectionPool.urlopen
+def _each_call(handle: Callable[[SentRequest, Really], BaseHTTPResponse]) -> Iterator[None]:
+    """Let every call of the app be answered by a function, which may make it really."""
+    real: Callable[..., BaseHTTPResponse] = HTTPConnectionPool.urlopen
 
     def send(
         pool: HTTPConnectionPool,
@@ -169,11 +163,23 @@ def intercepted(at: int | None = None, kind: FaultKind | None = None) -> Iterato
         def really() -> BaseHTTPResponse:
             return real(pool, method, url, body=body, headers=headers, **options)
 
-        if not state.in_app or not threading.current_thread().name.startswith(_PRODUCT_THREADS):
+        is_apps = threading.current_thread().name.startswith(_PRODUCT_THREADS)
+        return handle(_request_of(pool, method, url, headers), really) if is_apps else really()
+
+    with patch.object(HTTPConnectionPool, "urlopen", send), patch.object(Duties, "attempt_all", _in_this_thread):
+        yield
+
+
+@contextmanager
+def intercepted(at: int | None = None, kind: FaultKind | None = None) -> Iterator[Interception]:
+    """Record every call that the app makes, and let one of them fail."""
+    state = Interception([], at, kind)
+
+    def send(request: SentRequest, really: Really) -> BaseHTTPResponse:
+        if not state.in_app:
             return really()
         if state.dead:
             raise PowerCut
-        request = _request_of(pool, method, url, headers)
         if urlsplit(request.url).hostname == ELSEWHERE:
             state.led_away.append(label_of(request))
             raise _no_connection("No such host")
@@ -192,7 +198,7 @@ def intercepted(at: int | None = None, kind: FaultKind | None = None) -> Iterato
         state.fired = True
         return _befallen(state, request, handle)
 
-    with patch.object(HTTPConnectionPool, "urlopen", send), patch.object(Duties, "attempt_all", _in_this_thread):
+    with _each_call(send):
         yield state
 
 
@@ -203,47 +209,34 @@ def answered(status: int, pattern: str, *, nth: int = 1, times: int | None = 1) 
     nth: the first of the matching calls to be answered so; times: how many, None for all from there on.
     """
     seen, befallen = 0, list[str]()
-    real: Send = HTTPConnectionPool.urlopen
 
-    def send(
-        pool: HTTPConnectionPool,
-        method: str,
-        url: str,
-        body: Any = None,
-        headers: Mapping[str, str] | None = None,
-        **options: Any,
-    ) -> BaseHTTPResponse:
+    def send(request: SentRequest, really: Really) -> BaseHTTPResponse:
         nonlocal seen
-        request = _request_of(pool, method, url, headers)
         label = label_of(request)
-        if threading.current_thread().name.startswith(_PRODUCT_THREADS) and re.search(pattern, label):
+        if re.search(pattern, label):
             seen += 1
             if seen >= nth and (times is None or seen < nth + times):
                 befallen.append(label)
                 return _made(request, status)
-        return real(pool, method, url, body=body, headers=headers, **options)
+        return really()
 
-    with patch.object(HTTPConnectionPool, "urlopen", send), patch.object(Duties, "attempt_all", _in_this_thread):
+    with _each_call(send):
         yield befallen
 
 
 @contextmanager
 def in_other_scripts() -> Iterator[None]:
     """Let every answer that the app gets carry words in other scripts: in headers, and in JSON beside what is known."""
-    real: Send = HTTPConnectionPool.urlopen
 
-    def send(pool: HTTPConnectionPool, method: str, url: str, *args: Any, **options: Any) -> BaseHTTPResponse:
-        answer = real(pool, method, url, *args, **options)
-        if not threading.current_thread().name.startswith(_PRODUCT_THREADS):
-            return answer
+    def send(request: SentRequest, really: Really) -> BaseHTTPResponse:
+        answer = really()
         answer.headers.update(_HEADERS_IN_OTHER_SCRIPTS)
         if "json" not in answer.headers.get("Content-Type", ""):
             return answer
         words = _with_other_scripts(json.loads(answer.read(decode_content=True) or b"null"))
-        request = _request_of(pool, method, url, options.get("headers"))
         return _made(request, answer.status, _without_length(answer.headers), json.dumps(words).encode())
 
-    with patch.object(HTTPConnectionPool, "urlopen", send), patch.object(Duties, "attempt_all", _in_this_thread):
+    with _each_call(send):
         yield
 
 
@@ -260,7 +253,7 @@ def _with_other_scripts(value: Any) -> Any:
     return value
 
 
-def _befallen(state: Interception, request: SentRequest, handle: Callable[[], BaseHTTPResponse]) -> BaseHTTPResponse:
+def _befallen(state: Interception, request: SentRequest, handle: Really) -> BaseHTTPResponse:
     match state.kind:
         case FaultKind.REFUSED:
             raise _no_connection("Connection refused")
@@ -351,14 +344,8 @@ def _cut(request: SentRequest, whole: BaseHTTPResponse) -> BaseHTTPResponse:
     content = whole.read(decode_content=True)
     if not content:
         raise _reset()
-    return HTTPResponse(
-        body=BytesIO(content[: len(content) // 2]),
-        status=whole.status,
-        headers={**_without_length(whole.headers), "Content-Length": str(len(content))},
-        preload_content=False,
-        enforce_content_length=True,
-        request_method=request.method,
-    )
+    headers = {**_without_length(whole.headers), "Content-Length": str(len(content))}
+    return _made(request, whole.status, headers, content[: len(content) // 2])
 
 
 def _without_length(headers: Mapping[str, str]) -> dict[str, str]:

@@ -40,6 +40,7 @@ MOST_MESSAGES: Final = 60
 # Ticks of the minute's timer within which all that is left of a run must be gone once it has ended.
 LAST_TICKS: Final = 30
 
+_FOLDERS: Final = ("Input", "Processing", "Success", "Error")  # of imports
 _ENDS: Final = {Direction.IMPORT: State.FILED, Direction.EXPORT: State.DELIVERED}
 
 ROWS: Final = (("A", "Alpha"), ("B", "Beta"))
@@ -80,7 +81,6 @@ class Stage:
         self._number = 0
 
     def clean_calls(self, flow: Direction) -> list[OutgoingCall]:
-        """Return the outgoing calls of a run without any fault."""
         with intercepted() as state:
             self._act(flow, state)
         return state.calls
@@ -193,7 +193,7 @@ def until_quiet(
             world.clock.advance(REDELIVERED_S)
             ticks += 1
         except PowerCut:
-            state.revive()
+            state.dead = False
             world.services = world.new_process()
             world.let_leases_run_out()
             world.clock.advance(LEASE_S)
@@ -236,17 +236,11 @@ def broken(*promises: tuple[str, object, object]) -> Iterator[str]:
 
 
 def places_of(world: World, name: str) -> list[str]:
-    """Return the folders that hold a file of that name."""
-    return [folder for folder in ("Input", "Processing", "Success", "Error") if name in world.files(folder)]
+    return [folder for folder in _FOLDERS if name in world.files(folder)]
 
 
 def _others(world: World, name: str) -> list[str]:
-    return [
-        f"{folder}/{file}"
-        for folder in ("Input", "Processing", "Success", "Error")
-        for file in world.files(folder)
-        if file != name
-    ]
+    return [f"{folder}/{file}" for folder in _FOLDERS for file in world.files(folder) if file != name]
 
 
 def rows_of(file: Path) -> int:

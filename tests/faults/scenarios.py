@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 
 from azure.storage.blob import BlobClient, BlobServiceClient
@@ -84,7 +85,6 @@ def verdict_on(scenario: Scenario, stage: Stage) -> Verdict[str]:
 
 
 def scenarios() -> list[Scenario]:
-    """Return all scenarios."""
     return [*_refused_items(), *_refused_listings(), *_refused_submits(), *_damaged_records(), *_other_scripts()]
 
 
@@ -101,7 +101,7 @@ def _refused_items() -> Iterator[Scenario]:
     for what, knobs in changes.items():
         for state in (State.FOUND, State.FINISHED):
             name = f"the first of two files refuses to be moved for {SHORT_MIN} minutes: {what}, from {state} on"
-            yield Scenario(name, _with_knobs(knobs, state))
+            yield Scenario(name, partial(_with_knobs, knobs, state))
     everything: Mapping[str, Action] = {
         "423": faults.status(423, body=IS_LOCKED),
         "403": faults.status(403, body=ON_HOLD),
@@ -110,73 +110,67 @@ def _refused_items() -> Iterator[Scenario]:
         for state in (State.FOUND, State.FINISHED):
             yield Scenario(
                 f"the first of two files answers every call with {what} for {SHORT_MIN} minutes, from {state} on",
-                _every_call_about_the_first(action, state),
+                partial(_every_call_about_the_first, action, state),
             )
         yield Scenario(
             f"every file refuses every call with {what} for {SHORT_MIN} minutes",
-            _two_files(Fault("graph", "*", r"/items/[^/:]+$", times=None, do=action), SHORT_MIN),
+            partial(_two_files, Fault("graph", "*", r"/items/[^/:]+$", times=None, do=action), SHORT_MIN),
         )
         yield Scenario(
             f"the upload of an export is refused with {what} for {SHORT_MIN} minutes",
-            _an_export(Fault("graph", "POST", "createUploadSession", times=None, do=action), SHORT_MIN),
+            partial(_an_export, Fault("graph", "POST", "createUploadSession", times=None, do=action), SHORT_MIN),
         )
 
 
 def _refused_listings() -> Iterator[Scenario]:
     yield Scenario(
-        f"every listing is refused with 423 for {SHORT_MIN} minutes", _with_knobs({"site_is_locked": True}, None)
+        f"every listing is refused with 423 for {SHORT_MIN} minutes",
+        partial(_with_knobs, {"site_is_locked": True}, None),
     )
     for status, body in ((403, ON_HOLD), (423, IS_LOCKED)):
         fault = Fault("graph", "GET", r"/children$", times=None, do=faults.status(status, body=body))
         yield Scenario(
-            f"Input's listing is refused with {status} for {SHORT_MIN} minutes", _two_files(fault, SHORT_MIN)
+            f"Input's listing is refused with {status} for {SHORT_MIN} minutes", partial(_two_files, fault, SHORT_MIN)
         )
 
 
-def _with_knobs(changes: dict[str, object], state: State | None) -> Play:
+def _with_knobs(changes: dict[str, object], state: State | None, world: World, prefix: str) -> Iterator[Promise]:
     """Turn knobs of OneDrive when the first file has come into a state; None: from the beginning."""
+    names = _put_two(world, prefix)
+    if state in (None, State.FOUND):
+        world.onedrive.knobs.take(changes)
+    else:
 
-    def play(world: World, prefix: str) -> Iterator[Promise]:
-        names = _put_two(world, prefix)
-        if state in (None, State.FOUND):
-            world.onedrive.knobs.take(changes)
-        else:
+        def turn(run: Run) -> bool:
+            if run.file.name == names[0]:
+                world.onedrive.knobs.take(changes)
+            return run.file.name == names[0]
 
-            def turn(run: Run) -> bool:
-                if run.file.name == names[0]:
-                    world.onedrive.knobs.take(changes)
-                return run.file.name == names[0]
-
-            _when_in(world, state, turn)
-        effects = len(world.fno.effects)
-        minutes_go_by(world, SHORT_MIN)
-        if state is not None:  # a file of its own: the other one has passed it
-            yield "the other file was imported meanwhile", places_of(world, names[1]), ["Success"]
-            yield "the file itself was not filed meanwhile", "Success" in places_of(world, names[0]), False
-        _well_again(world)
-        yield from _all_is_well(world, names, effects)
-
-    return play
-
-
-def _every_call_about_the_first(action: Action, state: State) -> Play:
-    def play(world: World, prefix: str) -> Iterator[Promise]:
-        names = _put_two(world, prefix)
-        effects = len(world.fno.effects)
-
-        def refuse(run: Run) -> bool:
-            if run.file.name != names[0]:
-                return False
-            world.faults.add(Fault("graph", "*", f"/items/{run.file.item_id}", times=None, do=action))
-            return True
-
-        _when_in(world, state, refuse)
-        minutes_go_by(world, SHORT_MIN)
+        _when_in(world, state, turn)
+    effects = len(world.fno.effects)
+    minutes_go_by(world, SHORT_MIN)
+    if state is not None:  # a file of its own: the other one has passed it
         yield "the other file was imported meanwhile", places_of(world, names[1]), ["Success"]
-        world.faults.clear()
-        yield from _all_is_well(world, names, effects)
+        yield "the file itself was not filed meanwhile", "Success" in places_of(world, names[0]), False
+    _well_again(world)
+    yield from _all_is_well(world, names, effects)
 
-    return play
+
+def _every_call_about_the_first(action: Action, state: State, world: World, prefix: str) -> Iterator[Promise]:
+    names = _put_two(world, prefix)
+    effects = len(world.fno.effects)
+
+    def refuse(run: Run) -> bool:
+        if run.file.name != names[0]:
+            return False
+        world.faults.add(Fault("graph", "*", f"/items/{run.file.item_id}", times=None, do=action))
+        return True
+
+    _when_in(world, state, refuse)
+    minutes_go_by(world, SHORT_MIN)
+    yield "the other file was imported meanwhile", places_of(world, names[1]), ["Success"]
+    world.faults.clear()
+    yield from _all_is_well(world, names, effects)
 
 
 # -- submits that F&O refuses
@@ -191,24 +185,17 @@ def _refused_submits() -> Iterator[Scenario]:
     }
     for what, action in answers.items():
         fault = Fault("finance_operations", "POST", r"(Import|Export)\w+Package", times=None, do=action)
-        yield Scenario(f"F&O refuses every submit for an hour: {what}; one file", _one_file(fault, LONG_MIN))
-        yield Scenario(f"F&O refuses every submit for an hour: {what}; two files", _two_files(fault, LONG_MIN))
-        yield Scenario(f"F&O refuses every submit for an hour: {what}; an export", _an_export(fault, LONG_MIN))
+        for of_what, play in (("one file", _one_file), ("two files", _two_files), ("an export", _an_export)):
+            yield Scenario(f"F&O refuses every submit for an hour: {what}; {of_what}", partial(play, fault, LONG_MIN))
 
 
-def _one_file(fault: Fault, minutes: int) -> Play:
-    def play(world: World, prefix: str) -> Iterator[Promise]:
-        world.put(f"{prefix}_1.zip", build_package(rows=ROWS))
-        yield from _until_the_fault_is_gone(world, [f"{prefix}_1.zip"], fault, minutes)
-
-    return play
+def _one_file(fault: Fault, minutes: int, world: World, prefix: str) -> Iterator[Promise]:
+    world.put(f"{prefix}_1.zip", build_package(rows=ROWS))
+    yield from _until_the_fault_is_gone(world, [f"{prefix}_1.zip"], fault, minutes)
 
 
-def _two_files(fault: Fault, minutes: int) -> Play:
-    def play(world: World, prefix: str) -> Iterator[Promise]:
-        yield from _until_the_fault_is_gone(world, _put_two(world, prefix), fault, minutes)
-
-    return play
+def _two_files(fault: Fault, minutes: int, world: World, prefix: str) -> Iterator[Promise]:
+    yield from _until_the_fault_is_gone(world, _put_two(world, prefix), fault, minutes)
 
 
 def _until_the_fault_is_gone(world: World, names: list[str], fault: Fault, minutes: int) -> Iterator[Promise]:
@@ -222,17 +209,14 @@ def _until_the_fault_is_gone(world: World, names: list[str], fault: Fault, minut
     yield from _all_is_well(world, names, effects)
 
 
-def _an_export(fault: Fault, minutes: int) -> Play:
-    def play(world: World, _prefix: str) -> Iterator[Promise]:
-        world.faults.add(fault)
-        world.start_exports()
-        minutes_go_by(world, minutes)
-        yield "a person was told", world.mails() != [], True
-        world.faults.clear()
-        _submit_again(world)
-        yield from _export_is_well(world)
-
-    return play
+def _an_export(fault: Fault, minutes: int, world: World, _prefix: str) -> Iterator[Promise]:
+    world.faults.add(fault)
+    world.start_exports()
+    minutes_go_by(world, minutes)
+    yield "a person was told", world.mails() != [], True
+    world.faults.clear()
+    _submit_again(world)
+    yield from _export_is_well(world)
 
 
 def _submit_again(world: World) -> None:
@@ -253,51 +237,47 @@ def _damaged_records() -> Iterator[Scenario]:
         for how, dies in (*((how, True) for how in _HOW), (_HOW[0], False)):
             worker = "its worker dies" if dies else "its worker goes on"
             name = f"the record of an import is damaged in {state}, {how}; {worker}"
-            yield Scenario(f"{name}; restored", _damaged_import(state, how, dies=dies, is_restored=True))
-            yield Scenario(f"{name}; put aside", _damaged_import(state, how, dies=dies, is_restored=False))
+            yield Scenario(f"{name}; restored", partial(_damaged_import, state, how, dies=dies, is_restored=True))
+            yield Scenario(f"{name}; put aside", partial(_damaged_import, state, how, dies=dies, is_restored=False))
     for state in sorted(states_to_save(Direction.EXPORT), key=PROGRESS.__getitem__):
         for dies in (True, False):
             worker = "its worker dies" if dies else "its worker goes on"
             name = f"the record of an export is damaged in {state}; {worker}"
-            yield Scenario(f"{name}; restored", _damaged_export(state, dies=dies, is_restored=True))
-            yield Scenario(f"{name}; put aside", _damaged_export(state, dies=dies, is_restored=False))
+            yield Scenario(f"{name}; restored", partial(_damaged_export, state, dies=dies, is_restored=True))
+            yield Scenario(f"{name}; put aside", partial(_damaged_export, state, dies=dies, is_restored=False))
 
 
-def _damaged_import(state: State, how: str, *, dies: bool, is_restored: bool) -> Play:
-    def play(world: World, prefix: str) -> Iterator[Promise]:
-        name = f"{prefix}_1.zip"
-        effects = len(world.fno.effects)
-        world.put(name, build_package(rows=ROWS))
-        with _damaged_in(world, state, how, dies=dies) as restore:
-            yield "a person was told", [mail.subject for mail in world.mails() if "damaged" in mail.subject] != [], True
-            if is_restored:
-                restore()
-            else:
-                _put_aside(world)
-                minutes_go_by(world, DAMAGED_FOR_MIN)
-                _do_by_hand_what_is_left(world, name, effects)
-            yield from _all_is_well(world, [name], effects, has_ended_runs=is_restored)
-
-    return play
-
-
-def _damaged_export(state: State, *, dies: bool, is_restored: bool) -> Play:
-    def play(world: World, _prefix: str) -> Iterator[Promise]:
-        world.start_exports()
-        with _damaged_in(world, state, "cut short", dies=dies) as restore:
-            yield "a person was told", [mail.subject for mail in world.mails() if "damaged" in mail.subject] != [], True
-            if is_restored:
-                restore()
-                yield from _export_is_well(world)
-                return
+def _damaged_import(
+    state: State, how: str, world: World, prefix: str, *, dies: bool, is_restored: bool
+) -> Iterator[Promise]:
+    name = f"{prefix}_1.zip"
+    effects = len(world.fno.effects)
+    world.put(name, build_package(rows=ROWS))
+    with _damaged_in(world, state, how, dies=dies) as restore:
+        yield "a person was told", [mail.subject for mail in world.mails() if "damaged" in mail.subject] != [], True
+        if is_restored:
+            restore()
+        else:
             _put_aside(world)
             minutes_go_by(world, DAMAGED_FOR_MIN)
-            for file in (world.folder / "Output").iterdir():
-                file.unlink()
-            yield "the next export begins", world.start_exports(), 1
-            yield from _export_is_well(world)
+            _do_by_hand_what_is_left(world, name, effects)
+        yield from _all_is_well(world, [name], effects, has_ended_runs=is_restored)
 
-    return play
+
+def _damaged_export(state: State, world: World, _prefix: str, *, dies: bool, is_restored: bool) -> Iterator[Promise]:
+    world.start_exports()
+    with _damaged_in(world, state, "cut short", dies=dies) as restore:
+        yield "a person was told", [mail.subject for mail in world.mails() if "damaged" in mail.subject] != [], True
+        if is_restored:
+            restore()
+            yield from _export_is_well(world)
+            return
+        _put_aside(world)
+        minutes_go_by(world, DAMAGED_FOR_MIN)
+        for file in (world.folder / "Output").iterdir():
+            file.unlink()
+        yield "the next export begins", world.start_exports(), 1
+        yield from _export_is_well(world)
 
 
 @contextmanager
@@ -364,27 +344,24 @@ def _do_by_hand_what_is_left(world: World, name: str, effects: int) -> None:
 
 def _other_scripts() -> Iterator[Scenario]:
     words = "every answer holds words in other scripts, and F&O names executions itself"
-    yield Scenario(f"{words}; two files", _files_in_other_scripts("", "Success"))
-    yield Scenario(f"{words}; a file that fails", _files_in_other_scripts("Failed", "Error"))
+    yield Scenario(f"{words}; two files", partial(_files_in_other_scripts, "", "Success"))
+    yield Scenario(f"{words}; a file that fails", partial(_files_in_other_scripts, "Failed", "Error"))
     yield Scenario(f"{words}; an export", _export_in_other_scripts)
 
 
-def _files_in_other_scripts(outcome: str, folder: str) -> Play:
-    def play(world: World, prefix: str) -> Iterator[Promise]:
-        names = [f"{prefix}_Ключ_客户_{number}.zip" for number in (1, 2)]
-        with _named_in_other_scripts(world, outcome):
-            for name in names:
-                world.put(name, build_package(rows=ROWS))
-            minutes = _until_all_is_over(world, lambda: world.files("Input") != [])
-            yield f"all was over within {WITHIN_MIN} minutes", minutes < WITHIN_MIN, True
-            yield f"each file is in {folder}", [places_of(world, name) for name in names], [[folder]] * len(names)
-            outcomes = [run.outcome for run in world.ended_runs()]
-            yield "each run has ended once", outcomes, [Outcome(outcome or "Succeeded")] * len(names)
-            reports = [name for name in world.files("Error") if name.endswith(".report.txt")]
-            yield "a report lies beside each failed file", len(reports), len(names) if outcome else 0
-            yield from left_over(world)
-
-    return play
+def _files_in_other_scripts(outcome: str, folder: str, world: World, prefix: str) -> Iterator[Promise]:
+    names = [f"{prefix}_Ключ_客户_{number}.zip" for number in (1, 2)]
+    with _named_in_other_scripts(world, outcome):
+        for name in names:
+            world.put(name, build_package(rows=ROWS))
+        minutes = _until_all_is_over(world, lambda: world.files("Input") != [])
+        yield f"all was over within {WITHIN_MIN} minutes", minutes < WITHIN_MIN, True
+        yield f"each file is in {folder}", [places_of(world, name) for name in names], [[folder]] * len(names)
+        outcomes = [run.outcome for run in world.ended_runs()]
+        yield "each run has ended once", outcomes, [Outcome(outcome or "Succeeded")] * len(names)
+        reports = [name for name in world.files("Error") if name.endswith(".report.txt")]
+        yield "a report lies beside each failed file", len(reports), len(names) if outcome else 0
+        yield from left_over(world)
 
 
 def _export_in_other_scripts(world: World, _prefix: str) -> Iterator[Promise]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from tests.soak.instances import FLEX, Instances
@@ -49,7 +50,6 @@ class Soak:
         self._put_at: dict[str, datetime] = {}
         self._to_put = list(plan.packages)
         self._kills = list(plan.kills)
-        self._restarts: list[tuple[float, int]] = []
         self._next_exports_s = 0.0
         self._person_looks_s = 0.0
         self._troubles = list(plan.troubles)
@@ -59,7 +59,6 @@ class Soak:
         self._had: Counter[TroubleKind] = Counter()
 
     def run(self) -> Result:
-        """Carry the plan out; return what came of it."""
         with tempfile.TemporaryDirectory(prefix="soak-") as home:
             log = self._log
             flex = FLEX if self._is_flex else None
@@ -69,15 +68,10 @@ class Soak:
                 took_s = self._elapsed_s
                 self._chance.is_over = True
                 self._troubles.clear()
-                for _, end in self._ends:
+                for _, end in [*self._locks, *self._ends]:
                     end()
-                self._ends.clear()
-                for _, unlock in self._locks:
-                    unlock()
                 self._locks.clear()
-                for _, host in self._restarts:
-                    hosts.start(host)
-                self._restarts.clear()
+                self._ends.clear()
                 self._kills.clear()
                 self._until(scene.is_exported, "exported", scene, hosts)
                 self._next_exports_s = float("inf")
@@ -132,9 +126,6 @@ class Soak:
             self._put_at[package.name] = datetime.now(UTC)
         while self._kills and self._kills[0].at_s <= self._elapsed_s:
             self._kill(self._kills.pop(0), hosts)
-        for at_s, host in [each for each in self._restarts if each[0] <= self._elapsed_s]:
-            self._restarts.remove((at_s, host))
-            hosts.start(host)
         for ends_s, end in [each for each in self._ends if each[0] <= self._elapsed_s]:
             self._ends.remove((ends_s, end))
             end()
@@ -186,7 +177,7 @@ class Soak:
 
     def _kill(self, kill: Kill, hosts: Runners) -> None:
         hosts.kill(kill.host)
-        self._restarts.append((self._elapsed_s + kill.down_s, kill.host))
+        self._ends.append((self._elapsed_s + kill.down_s, partial(hosts.start, kill.host)))
 
     @property
     def _elapsed_s(self) -> float:

@@ -30,7 +30,6 @@ class Instances:
         self._died: list[str] = []
 
     def start(self, host: int) -> None:  # there is one host, which replaces its instances itself
-        """Start the host, if it does not run."""
         if self._host is None:
             self._host = self._cloud.new_host(self._cloud.host_port, self._take)
 
@@ -45,7 +44,6 @@ class Instances:
                 self._cloud.kill_instance(name)
 
     def stop(self) -> None:
-        """Let the host end in peace."""
         if self._host is None:
             return
         if self._host.exit_code is not None:
@@ -54,7 +52,6 @@ class Instances:
         self._host = None
 
     def run(self, function: str) -> None:
-        """Run a function now."""
         with suppress(OSError):  # the machine is overloaded: a tick may be lost too
             self._cloud.run_function(function)
 
@@ -65,7 +62,6 @@ class Instances:
 
     @property
     def kills(self) -> int:
-        """How many were killed."""
         return len(self._killed)
 
     @property

@@ -128,7 +128,6 @@ class Package:
 
     @property
     def digest(self) -> str:
-        """Return the checksum of its content."""
         return hashlib.sha256(self.content()).hexdigest()
 
 

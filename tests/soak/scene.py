@@ -15,7 +15,7 @@ from typing import Final, Self, TextIO
 import requests
 from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
-from azure.storage.blob import BlobServiceClient, ContainerClient
+from azure.storage.blob import BlobClient, BlobServiceClient, ContainerClient
 from azure.storage.queue import QueueServiceClient
 
 from local_cloud import faults
@@ -33,6 +33,7 @@ from shared.runs.index import RunIndex
 from shared.runs.record import Damaged, run_from_json
 from shared.runs.run import Run
 from shared.runs.states import State
+from tests.exports import declare
 from tests.soak.plan import COLUMNS, COMPANY, HOSTS, Chance, Package, Plan, Trouble, entity_of
 from tests.soak.promises import History, Imported, Place, Record
 from tests.soak.storage import PACKAGES, StorageDoor
@@ -57,7 +58,6 @@ class Log:
         self._lock = threading.Lock()
 
     def take(self, host: int, line: str) -> None:
-        """Count one line."""
         with self._lock:
             if self._file:
                 self._file.write(f"{host} {line}\n")
@@ -164,7 +164,7 @@ class Scene(LocalCloud):
             for lane in self._lanes:
                 (self.folder / lane / "Input").mkdir(parents=True)
             for export, lane in self._plan.exports.items():
-                self._declare(export, entity_of(lane))
+                declare(self.finance_operations, self.desk, export, entity_of(lane), is_new=True)
             self._door = self._stack.enter_context(StorageDoor(self.azurite.connection_string, self.faults))
             packages = self._stack.enter_context(StorageDoor(self.azurite.connection_string, self.faults, PACKAGES))
             self.finance_operations.show_blobs_at(packages.blob_url)
@@ -208,12 +208,9 @@ class Scene(LocalCloud):
 
     def refuse_listings(self) -> Callable[[], None]:
         """Let every listing be refused; return what ends that."""
-        self.onedrive.knobs.site_is_locked = True
-
-        def go_on() -> None:
-            self.onedrive.knobs.site_is_locked = False
-
-        return go_on
+        knobs = self.onedrive.knobs
+        knobs.take({"site_is_locked": True})
+        return lambda: knobs.take({"site_is_locked": False})
 
     def refuse_submits(self, status: int) -> Callable[[], None]:
         """Let F&O refuse every submit; return what ends that."""
@@ -230,13 +227,7 @@ class Scene(LocalCloud):
             blob = container.get_blob_client(f"open/{run.lane}/{run.sort_key}")
             less = {name: value for name, value in metadata.items() if name != "whole"}
             try:
-                written = blob.upload_blob(
-                    content[: len(content) // 2],
-                    overwrite=True,
-                    metadata=less,
-                    etag=run.record_etag,
-                    match_condition=MatchConditions.IfNotModified,
-                )
+                written = _write_over(blob, run.record_etag, content[: len(content) // 2], less)
             except HttpResponseError:
                 return None  # the app has just written it
         self._damaged.add(run.file.name)
@@ -244,13 +235,7 @@ class Scene(LocalCloud):
         def restore() -> None:
             with self._container() as container:
                 try:
-                    container.get_blob_client(blob.blob_name).upload_blob(
-                        content,
-                        overwrite=True,
-                        metadata=metadata,
-                        etag=written["etag"],
-                        match_condition=MatchConditions.IfNotModified,
-                    )
+                    _write_over(container.get_blob_client(blob.blob_name), written, content, metadata)
                 except HttpResponseError as error:
                     self._overwritten.append(f"{blob.blob_name} (HTTP {error.status_code})")
 
@@ -303,26 +288,6 @@ class Scene(LocalCloud):
     ) -> tuple[Run | None, bytes, dict[str, str]]:
         names = [name for name in self._names(prefix) if not name.split("/")[2].startswith("!")]
         return _read(container, names[int(which * len(names))]) if names else (None, b"", {})
-
-    def _declare(self, export: str, entity: str) -> None:
-        """Let a data project export what has changed in an entity since its last export."""
-        fno = self.finance_operations
-        token = self.desk.issue(fno.audience, app_id="an administrator")
-        line = {
-            "DefinitionGroupId": export,
-            "EntityName": entity,
-            "SourceFormat": "CSV",
-            "AutoGenerateMapping": "Yes",
-            "DefaultRefreshType": "IncrementalPush",
-        }
-        for records, record in (("Groups", {"Name": export}), ("GroupDetails", line)):
-            answer = requests.post(
-                f"{fno.url}/data/DataManagementDefinition{records}",
-                json=record,
-                headers={"Authorization": f"Bearer {token}"},
-                timeout=10,
-            )
-            answer.raise_for_status()
 
     # -- what can be seen
 
@@ -411,13 +376,11 @@ class Scene(LocalCloud):
                 yield Place(f"{lane}/{file.parent.name}", file.name, digest)
 
     def _names(self, prefix: str) -> list[str]:
-        with BlobServiceClient.from_connection_string(self.azurite.connection_string) as blobs:
-            container = blobs.get_container_client("runs")
+        with self._container() as container:
             return list(container.list_blob_names(name_starts_with=prefix)) if container.exists() else []
 
     def _held_leases(self) -> list[str]:
-        with BlobServiceClient.from_connection_string(self.azurite.connection_string) as blobs:
-            container = blobs.get_container_client("runs")
+        with self._container() as container:
             rows = list(container.list_blobs(name_starts_with="locks/")) if container.exists() else []
             return [row.name for row in rows if row.lease.state == "leased"]
 
@@ -431,6 +394,14 @@ def _read(container: ContainerClient, name: str) -> tuple[Run | None, bytes, dic
     except (ResourceNotFoundError, Damaged):
         return None, b"", {}
     return replace(run, record_etag=str(found.etag)), content, dict(found.metadata or {})
+
+
+def _write_over(blob: BlobClient, etag: str, content: bytes, metadata: dict[str, str]) -> str:
+    """Write a record over its version of that etag; return the new one. Raises HttpResponseError if it is gone."""
+    unchanged = MatchConditions.IfNotModified
+    return str(
+        blob.upload_blob(content, overwrite=True, metadata=metadata, etag=etag, match_condition=unchanged)["etag"]
+    )
 
 
 def figures_of(records: Sequence[Record]) -> Mapping[str, int]:

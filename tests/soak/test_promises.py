@@ -1,6 +1,6 @@
 """The judge of a soak: a good history breaks no promise, and each thing that can go wrong is told."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -70,90 +70,85 @@ def cancelled(history: History) -> History:
     return replace(history, cancelled=frozenset({FIRST.name}), records=records, places=in_error(history))
 
 
-SPOILT: Final[Mapping[str, tuple[Callable[[History], History], str]]] = {
+GOOD: Final = a_history()
+SPOILT: Final[Mapping[str, tuple[History, str]]] = {
     "a run that never ended": (
-        lambda good: replace(good, records=[good.records[0], a_record(SECOND, 2, ended=None)]),
+        replace(GOOD, records=[GOOD.records[0], a_record(SECOND, 2, ended=None)]),
         "USMF_a_2.zip was to end once as PartiallySucceeded, and ended as []",
     ),
     "a run that ended twice": (
-        lambda good: replace(good, records=[*good.records, a_record(FIRST, 1)]),
+        replace(GOOD, records=[*GOOD.records, a_record(FIRST, 1)]),
         "and ended as ['Succeeded', 'Succeeded']",
     ),
     "another outcome": (
-        lambda good: replace(good, records=[a_record(FIRST, 1, outcome="Failed"), good.records[1]]),
+        replace(GOOD, records=[a_record(FIRST, 1, outcome="Failed"), GOOD.records[1]]),
         "USMF_a_1.zip was to end once as Succeeded, and ended as ['Failed']",
     ),
     "a file in two places": (
-        lambda good: replace(good, places=[*good.places, Place("a/Input", FIRST.name, FIRST.digest)]),
+        replace(GOOD, places=[*GOOD.places, Place("a/Input", FIRST.name, FIRST.digest)]),
         "is in ['a/Success', 'a/Input']",
     ),
-    "a file that is gone": (lambda good: replace(good, places=good.places[1:]), "and is in []"),
+    "a file that is gone": (replace(GOOD, places=GOOD.places[1:]), "and is in []"),
     "another content": (
-        lambda good: replace(good, places=[Place("a/Success", FIRST.name, "0"), *good.places[1:]]),
+        replace(GOOD, places=[Place("a/Success", FIRST.name, "0"), *GOOD.places[1:]]),
         "USMF_a_1.zip has another content",
     ),
     "a file that nobody knows": (
-        lambda good: replace(good, places=[*good.places, Place("a/Success", "USMF_a_1.report.txt", "")]),
+        replace(GOOD, places=[*GOOD.places, Place("a/Success", "USMF_a_1.report.txt", "")]),
         "nobody knows where a/Success/USMF_a_1.report.txt comes from",
     ),
     "a package imported twice": (
-        lambda good: replace(good, imported=[Imported("lost-1", 2), *good.imported]),
+        replace(GOOD, imported=[Imported("lost-1", 2), *GOOD.imported]),
         "USMF_a_1.zip was to bring 2 rows into F&O once, and brought [2, 2]",
     ),
     "a package never imported": (
-        lambda good: replace(good, imported=good.imported[1:]),
+        replace(GOOD, imported=GOOD.imported[1:]),
         "USMF_a_1.zip was to bring 2 rows into F&O once, and brought []",
     ),
-    "an execution of nobody's": (
-        lambda good: replace(good, imported=[*good.imported, Imported("who", 1)]),
-        "no run knows of: who",
-    ),
-    "the wrong order": (swapped, "in a, USMF_a_1.zip was known and older, and was imported after USMF_a_2.zip"),
+    "an execution of nobody's": (replace(GOOD, imported=[*GOOD.imported, Imported("who", 1)]), "no run knows of: who"),
+    "the wrong order": (swapped(GOOD), "in a, USMF_a_1.zip was known and older, and was imported after USMF_a_2.zip"),
     "a change that was not exported": (
-        lambda good: replace(good, exported={"out": ["1-0", "1-1"]}),
+        replace(GOOD, exported={"out": ["1-0", "1-1"]}),
         "out delivered never: 2-0 (1 changes)",
     ),
     "a change that was exported twice": (
-        lambda good: replace(good, exported={"out": ["1-0", "1-1", "2-0", "2-0"]}),
+        replace(GOOD, exported={"out": ["1-0", "1-1", "2-0", "2-0"]}),
         "out delivered more than once: 2-0",
     ),
     "a change out of nowhere": (
-        lambda good: replace(good, exported={"out": ["1-0", "1-1", "2-0", "9"]}),
+        replace(GOOD, exported={"out": ["1-0", "1-1", "2-0", "9"]}),
         "out delivered though nobody imported it: 9",
     ),
-    "an open run": (
-        lambda good: replace(good, open_runs=["open/a/1"]),
-        "a run is open, or a flow is stopped: open/a/1",
-    ),
-    "a reservation": (lambda good: replace(good, reservations=["reservations/a/1"]), "a name is reserved"),
-    "an alert that is not over": (lambda good: replace(good, standing=["a, 1 needs attention"]), "is not over: a, 1"),
+    "an open run": (replace(GOOD, open_runs=["open/a/1"]), "a run is open, or a flow is stopped: open/a/1"),
+    "a reservation": (replace(GOOD, reservations=["reservations/a/1"]), "a name is reserved"),
+    "an alert that is not over": (replace(GOOD, standing=["a, 1 needs attention"]), "is not over: a, 1"),
     "a cancelled run that nobody has cancelled": (
-        lambda good: replace(good, records=[a_cancelled(FIRST), good.records[1]], places=in_error(good)),
+        replace(GOOD, records=[a_cancelled(FIRST), GOOD.records[1]], places=in_error(GOOD)),
         "USMF_a_1.zip was to end once as Succeeded, and ended as ['GivenUp']",
     ),
     "a cancelled run that was imported twice": (
-        lambda good: replace(cancelled(good), imported=[Imported("lost-1", 2), *good.imported]),
+        replace(cancelled(GOOD), imported=[Imported("lost-1", 2), *GOOD.imported]),
         "USMF_a_1.zip was to bring 2 rows into F&O once, and brought [2, 2]",
     ),
     "a cancelled run whose file is in Success": (
-        lambda good: replace(cancelled(good), places=good.places),
+        replace(cancelled(GOOD), places=GOOD.places),
         "USMF_a_1.zip was to be in a/Error, and is in ['a/Success']",
     ),
-    "a lease": (lambda good: replace(good, leases=["locks/a"]), "a lease is held: locks/a"),
-    "a message": (lambda good: replace(good, messages={"work": 2}), "2 messages are in work"),
-    "a message given up and not told": (lambda good: replace(good, told=0), "a person was told of 0"),
+    "a lease": (replace(GOOD, leases=["locks/a"]), "a lease is held: locks/a"),
+    "a message": (replace(GOOD, messages={"work": 2}), "2 messages are in work"),
+    "a message given up and not told": (replace(GOOD, told=0), "a person was told of 0"),
     "two timers": (
-        lambda good: replace(good, ticks=[*good.ticks, (1, NOON + timedelta(seconds=1))]),
+        replace(GOOD, ticks=[*GOOD.ticks, (1, NOON + timedelta(seconds=1))]),
         "the minute's timer ran on 2 hosts at 12:00",
     ),
-    "a host that died": (lambda good: replace(good, died=["host 1"]), "a host ended by itself: host 1"),
-    "a bug": (lambda good: replace(good, bugs=["KeyError"]), "the app has a bug: KeyError"),
-    "a call out of the rules": (lambda good: replace(good, violations=["PUT /"]), "would not take this call: PUT /"),
+    "a host that died": (replace(GOOD, died=["host 1"]), "a host ended by itself: host 1"),
+    "a bug": (replace(GOOD, bugs=["KeyError"]), "the app has a bug: KeyError"),
+    "a call out of the rules": (replace(GOOD, violations=["PUT /"]), "would not take this call: PUT /"),
 }
 
 
 def test_a_good_history_breaks_no_promise() -> None:
-    assert broken(a_history()) == []
+    assert broken(GOOD) == []
 
 
 def test_an_older_file_that_came_later_may_be_imported_later() -> None:
@@ -196,11 +191,9 @@ def test_an_older_file_whose_record_was_damaged_may_be_imported_later() -> None:
     assert broken(swapped(a_history(damaged=frozenset({FIRST.name})))) == []
 
 
-@pytest.mark.parametrize("what", SPOILT)
-def test_a_history_with_one_thing_wrong_tells_of_that_and_of_nothing_else(what: str) -> None:
-    spoil, told = SPOILT[what]
-
-    found = broken(spoil(a_history()))
+@pytest.mark.parametrize(("spoilt", "told"), SPOILT.values(), ids=SPOILT)
+def test_a_history_with_one_thing_wrong_tells_of_that_and_of_nothing_else(spoilt: History, told: str) -> None:
+    found = broken(spoilt)
 
     assert len(found) == 1
     assert told in found[0]

@@ -1,15 +1,14 @@
 """The other side of a subscription: an address that answers handshakes and takes notifications."""
 
 import asyncio
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from aiohttp import web
 
-from local_cloud.server import Server, answer
+from local_cloud.server import Served, answer
 
 
-class Subscriber:
+class Subscriber(Served):
     """Answers as it is told to, and remembers what came."""
 
     def __init__(self) -> None:
@@ -23,24 +22,15 @@ class Subscriber:
         app = web.Application()
         app.router.add_post("/notify", self._take)
         app.router.add_post("/lifecycle", self._take)
-        self._server = Server(app)
-
-    def __enter__(self) -> Self:
-        self._server.start()
-        return self
-
-    def __exit__(
-        self, _type: type[BaseException] | None, _value: BaseException | None, _traceback: TracebackType | None
-    ) -> None:
-        self._server.stop()
+        super().__init__(app)
 
     @property
     def url(self) -> str:
-        return f"{self._server.url}/notify"
+        return f"{self.server.url}/notify"
 
     @property
     def lifecycle_url(self) -> str:
-        return f"{self._server.url}/lifecycle"
+        return f"{self.server.url}/lifecycle"
 
     @property
     def notifications(self) -> list[dict[str, Any]]:
