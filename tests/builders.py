@@ -1,5 +1,8 @@
 """Runs and rows as tests need them: only what matters to a test is named there."""
 
+import json
+from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -7,9 +10,16 @@ from typing import Any, Final
 from shared.runs.rows import RunRow
 from shared.runs.run import Run, new_run
 from shared.runs.states import Direction, State
-from shared.runs.values import FileFacts
+from shared.runs.values import FileFacts, StepRecord
 
 NOON: Final = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
+MISSING: Final = object()
+# The settings that no app can do without.
+SETTINGS: Final = {
+    "FO_URL": "https://contoso.operations.dynamics.com",
+    "ONEDRIVE_DRIVE": "drives/b!1",
+    "AzureWebJobsStorage": "UseDevelopmentStorage=true",
+}
 
 
 def a_run(**facts: Any) -> Run:
@@ -24,6 +34,25 @@ def a_run(**facts: Any) -> Run:
         now=NOON,
     )
     return replace(run, **facts)
+
+
+def changed(content: object, path: Sequence[str | int], value: object) -> str:
+    """Return JSON with something else at a place; MISSING: with nothing there."""
+    copy = deepcopy(content)
+    *way, last = path
+    at: Any = copy
+    for step in way:
+        at = at[step]
+    if value is MISSING:
+        del at[last]
+    else:
+        at[last] = value
+    return json.dumps(copy)
+
+
+def a_step(step: str = "poll", state: State = State.EXECUTING, **facts: Any) -> StepRecord:
+    """Return the record of a step that was done and met nothing."""
+    return replace(StepRecord(step=step, state=state, began=NOON, took_s=1.0), **facts)
 
 
 def a_row(**facts: Any) -> RunRow:

@@ -1,10 +1,14 @@
 """What the product consists of, for the tests that hold the documents and the house rules against it."""
 
 import ast
+import json
+import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,6 +34,13 @@ def parsed(path: str) -> ast.Module:
     return ast.parse((ROOT / path).read_text("utf-8"), filename=path)
 
 
+def product_nodes() -> Iterator[tuple[str, ast.AST]]:
+    """Yield every node of the product's syntax trees with the path of its file."""
+    for path in product_files():
+        for node in ast.walk(parsed(path)):
+            yield path, node
+
+
 def files_in_git(*patterns: str, excluded_by: str = "") -> list[str]:
     """Return the files that git keeps, or would keep once they are added; the test is skipped where there is no git.
 
@@ -48,6 +59,18 @@ def files_in_git(*patterns: str, excluded_by: str = "") -> list[str]:
 
 def _is_there(path: Path) -> bool:
     return path.is_file() or path.is_symlink()  # a link may lead nowhere
+
+
+def run_bare(code: str, *arguments: str) -> Any:
+    """Run Python code in a new process and a bare environment; return what its last line says as JSON.
+
+    Bare but for what Python itself needs to start: the app may need nothing of it at import.
+    """
+    kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "TEMP", "TMP") if name in os.environ}
+    command = [sys.executable, "-B", "-c", code, *arguments]
+    ended = subprocess.run(command, cwd=ROOT, env=kept, capture_output=True, encoding="utf-8", timeout=60, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout.splitlines()[-1])
 
 
 def attribute_calls(tree: ast.AST, owner: str) -> Iterator[tuple[str, ast.Call]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.architecture.product import ROOT, files_in_git, parsed, product_files
+from tests.architecture.product import ROOT, files_in_git, parsed, product_files, product_nodes
 
 BLIND = {"", "Exception", "BaseException"}
 
@@ -20,8 +20,7 @@ def _says_why(path: str, line: int) -> bool:
 def test_a_blind_except_stands_at_the_edge_of_a_duty_of_the_runner_and_of_the_import_alone_and_says_why() -> None:
     blind = [
         (path, node.lineno)
-        for path in product_files()
-        for node in ast.walk(parsed(path))
+        for path, node in product_nodes()
         if isinstance(node, ast.ExceptHandler)
         and (ast.unparse(node.type) if node.type else "") in BLIND
         and not _raises_again(node)
@@ -44,8 +43,7 @@ def _raises_again(handler: ast.ExceptHandler) -> bool:
 def test_the_product_waits_in_two_places_which_say_why_and_no_step_does() -> None:
     waits = [
         (path, node.lineno)
-        for path in product_files()
-        for node in ast.walk(parsed(path))
+        for path, node in product_nodes()
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("sleep")
     ]
 
@@ -65,8 +63,7 @@ ESCAPES = {"quote", "quote_plus", "unquote", "urlencode", "dumps", "loads", "get
 def test_text_and_json_of_others_are_escaped_and_read_in_one_module() -> None:
     found = {
         path
-        for path in product_files()
-        for node in ast.walk(parsed(path))
+        for path, node in product_nodes()
         if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in ESCAPES
     }
 
@@ -88,10 +85,7 @@ def test_a_time_is_read_in_one_module_so_that_one_without_a_zone_means_the_same_
 
 def test_nothing_in_the_product_is_asynchronous_so_that_no_call_can_stop_an_event_loop() -> None:
     found = [
-        (path, node.lineno)
-        for path in product_files()
-        for node in ast.walk(parsed(path))
-        if isinstance(node, ast.AsyncFunctionDef | ast.Await)
+        (path, node.lineno) for path, node in product_nodes() if isinstance(node, ast.AsyncFunctionDef | ast.Await)
     ]
 
     assert found == []
@@ -100,8 +94,7 @@ def test_nothing_in_the_product_is_asynchronous_so_that_no_call_can_stop_an_even
 def test_the_product_adds_no_handler_to_the_log_which_would_double_every_line_in_azure() -> None:
     found = [
         (path, node.lineno)
-        for path in product_files()
-        for node in ast.walk(parsed(path))
+        for path, node in product_nodes()
         if isinstance(node, ast.Attribute) and node.attr in {"addHandler", "basicConfig", "dictConfig", "fileConfig"}
     ]
 

@@ -1,15 +1,11 @@
 """What may be imported where, and what importing the app must not do. Layers are import-linter's (``dev.py check``)."""
 
 import ast
-import json
-import os
-import subprocess
-import sys
 import tomllib
 
 import pytest
 
-from tests.architecture.product import ROOT, parsed, product_files, product_modules
+from tests.architecture.product import ROOT, parsed, product_files, product_modules, product_nodes, run_bare
 
 TRIGGERS = [
     "function_app.py",
@@ -41,8 +37,7 @@ def test_only_the_triggers_and_the_app_know_azure_functions() -> None:
 def test_the_environment_is_read_in_one_place_for_the_app_and_one_for_each_command() -> None:
     readers = {
         (path, _function_around(path, node.lineno))
-        for path in product_files()
-        for node in ast.walk(parsed(path))
+        for path, node in product_nodes()
         if isinstance(node, ast.Attribute) and ast.unparse(node) in {"os.environ", "os.getenv", "os.environb"}
     }
 
@@ -93,19 +88,7 @@ def _after_importing_the_app(expression: str) -> list[object]:
         f"import sys, json\ndeeds = []\n{watch}sys.addaudithook(note)\n"
         f"import function_app\nprint(json.dumps({expression}))"
     )
-    # A bare environment, but for what Python itself needs to start: the app may need nothing of it at import.
-    kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "TEMP", "TMP") if name in os.environ}
-    ended = subprocess.run(
-        [sys.executable, "-B", "-c", code],
-        cwd=ROOT,
-        env=kept,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=60,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr
-    found: list[object] = json.loads(ended.stdout)
+    found: list[object] = run_bare(code)
     return found
 
 

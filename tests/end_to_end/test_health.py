@@ -16,16 +16,13 @@ from operations import doctor
 from shared.log import LOGGER_NAME
 from shared.version import VERSION
 from tests.closed_port import closed_port
+from tests.end_to_end import browsing
+from tests.end_to_end.browsing import TIMEOUT_S, get
 from tests.end_to_end.stage import NO_MINUTE_TIMER, Stage
 
-KEY: Final = "the-function-key"
-TIMEOUT_S: Final = 60
+KEY: Final = browsing.KEY["x-functions-key"]
 
 type Look = Callable[..., tuple[int, str]]
-
-
-def get(stage: Stage, path: str, **headers: str) -> requests.Response:
-    return requests.get(f"{stage.host_url}{path}", headers={"x-functions-key": KEY, **headers}, timeout=TIMEOUT_S)
 
 
 def test_an_app_that_is_well_answers_200_as_a_page_and_as_json(stage: Stage) -> None:

@@ -5,9 +5,6 @@ app. The real azure-functions-runtime is run through it, in a process of its own
 """
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +12,7 @@ import pytest
 
 from local_cloud.cloud import ROOT
 from shared.config.settings import SETTINGS, THREADS
+from tests.architecture.product import run_bare
 
 # In the words of the worker: https://github.com/Azure/azure-functions-python-worker, workers/proxy_worker/dispatcher.py
 PLACEHOLDER = """
@@ -24,7 +22,7 @@ from types import SimpleNamespace
 import azure_functions_runtime as runtime
 from local_cloud.functions_host.runtime import _request
 
-root, settings = sys.argv[1], json.loads(sys.argv[2])
+root, settings = sys.argv[1], {**os.environ, **json.loads(sys.argv[2])}
 runtime.start_threadpool_executor()
 before = runtime.get_threadpool_executor()._max_workers
 reload = SimpleNamespace(function_app_directory=root, environment_variables=settings)
@@ -42,18 +40,7 @@ print(json.dumps({
 
 def specialized(settings: Mapping[str, str], *, prelude: str = "") -> dict[str, Any]:
     """Return what came of an instance that was a placeholder and got the app and these settings."""
-    kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "TEMP", "TMP") if name in os.environ}
-    ended = subprocess.run(
-        [sys.executable, "-B", "-c", prelude + PLACEHOLDER, str(ROOT), json.dumps({**kept, **settings})],
-        cwd=ROOT,
-        env=kept,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=60,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr
-    found: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    found: dict[str, Any] = run_bare(prelude + PLACEHOLDER, str(ROOT), json.dumps(settings))
     return found
 
 

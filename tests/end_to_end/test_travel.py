@@ -11,6 +11,7 @@ from azure.storage.blob import BlobClient
 
 from local_cloud.finance_operations.blobs import UPLOADS
 from local_cloud.finance_operations.packages import read_package
+from tests.end_to_end.browsing import an_hour_of_work
 from tests.end_to_end.stage import Record, Stage
 from tests.packages import build_package
 
@@ -72,9 +73,7 @@ def test_a_second_tick_while_an_export_is_running_starts_no_second_one(stage: St
     stage.put("DEMF_Ticks_001.zip", build_package(data_project="Asset-Groups", entity="Asset groups"))
     stage.ended("DEMF_Ticks_001.zip")
     before = _exports(stage)
-    usual_s = stage.finance_operations.speed.seconds_per_execution
-    stage.finance_operations.change(seconds_per_execution=3600.0)
-    try:
+    with an_hour_of_work(stage):
         _tick(stage)
         running = stage.wait_for(
             lambda: [run for run in _exports(stage, before) if run["state"] == "executing"], "the first export"
@@ -83,8 +82,6 @@ def test_a_second_tick_while_an_export_is_running_starts_no_second_one(stage: St
         _tick(stage)
 
         assert len(_exports(stage, before)) == 1
-    finally:
-        stage.finance_operations.change(seconds_per_execution=usual_s)
     stage.finance_operations.end_now(running["submissions"][-1]["execution_id"])
     stage.wait_for(lambda: all(run["ended"] for run in _exports(stage)), "the end of the export")
     assert len(_exports(stage, before)) == 1

@@ -61,6 +61,13 @@ class Running:
             time.sleep(LOOK_S)
         return found[1]
 
+    def end_by_ctrl_c(self) -> None:
+        """Press Ctrl-C; fails unless all goes well and nothing stays behind."""
+        self.process.send_signal(signal.SIGINT)
+        assert self.process.wait(PATIENCE_S) == 0, self.printed
+        if sys.platform == "linux":
+            wait_for(lambda: processes_with(self.marker) == [])
+
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
@@ -98,11 +105,8 @@ def test_a_file_copied_into_the_printed_folder_is_filed_and_ctrl_c_ends_everythi
     if sys.platform == "linux":
         assert len(processes_with(up.marker)) >= 3  # itself, Azurite, the functions host
 
-    up.process.send_signal(signal.SIGINT)
+    up.end_by_ctrl_c()
 
-    assert up.process.wait(PATIENCE_S) == 0, up.printed
-    if sys.platform == "linux":
-        wait_for(lambda: processes_with(up.marker) == [])
     assert len(up.ports) >= 4
     for port in up.ports:
         with pytest.raises(ConnectionRefusedError):
@@ -123,10 +127,7 @@ def test_in_the_flex_shape_it_tells_which_scale_groups_have_instances_as_they_co
         up.wait_for(r"^ +\d\d:\d\d:\d\d  Instances: .*(http 1)")
         up.wait_for(r"^ +\d\d:\d\d:\d\d  Instances: .*(none of http)")
         assert "http" in [group["group"] for group in requests.get(address, timeout=PATIENCE_S).json()["groups"]]
-        up.process.send_signal(signal.SIGINT)
-        assert up.process.wait(PATIENCE_S) == 0, up.printed
-        if sys.platform == "linux":
-            wait_for(lambda: processes_with(up.marker) == [])
+        up.end_by_ctrl_c()
 
 
 def test_ports_that_are_taken_are_told_before_anything_is_started(tmp_path: Path) -> None:

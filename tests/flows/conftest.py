@@ -1,6 +1,6 @@
 """A world for each test: flows in this process over the simulators."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,20 @@ type MakeTold = Callable[..., World]
 
 
 @pytest.fixture
-def make_world(tmp_path: Path, azurite_connection: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeWorld]:
-    """Make a world with settings, speed, behaviour or knobs of the test's choice."""
+def make_world(
+    tmp_path: Path, azurite_connection: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[MakeWorld]:
+    """Make a world with settings, speed, behaviour or knobs of the test's choice.
+
+    What a module calls WORLD_SETTINGS is set in each of its worlds, unless a test says otherwise.
+    """
+    usual: Mapping[str, str] = getattr(request.module, "WORLD_SETTINGS", {})
     with ExitStack() as stack:
 
-        def make(**options: Any) -> World:
-            return stack.enter_context(World(tmp_path, azurite_connection, monkeypatch, **options))
+        def make(*, settings: Mapping[str, str] | None = None, **options: Any) -> World:
+            return stack.enter_context(
+                World(tmp_path, azurite_connection, monkeypatch, settings={**usual, **(settings or {})}, **options)
+            )
 
         yield make
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from operations import actions, list_view, reruns, run_view
+from operations import actions, list_view, reruns
 from operations.actions import ActionResult, Requester
 from operations.available_actions import Verb
 from operations.filters import NOT_SUCCEEDED, Filters
@@ -24,7 +24,7 @@ from shared.runs.states import Direction, Outcome, State
 from shared.runs.store import RunStore
 from tests.exports import PROJECT, prepared
 from tests.flows.conftest import MakeWorld
-from tests.flows.trouble import begin
+from tests.flows.trouble import begin, ended_run, import_file, shown, sure
 from tests.packages import build_package
 from tests.world import World
 
@@ -41,19 +41,13 @@ def both_ways(make_world: MakeWorld) -> World:
 
 def failed(world: World, name: str = NAME) -> Run:
     """Import a package of which a row fails; return its run."""
-    world.put(name, build_package(rows=BAD_ROWS))
-    return ended(world, name)
+    import_file(world, name, build_package(rows=BAD_ROWS))
+    return ended_run(world, name)
 
 
 def succeeded(world: World, name: str = NAME) -> Run:
-    world.put(name)
-    return ended(world, name)
-
-
-def ended(world: World, name: str) -> Run:
-    world.look()
-    world.run_until_quiet()
-    return next(run for run in world.ended_runs() if run.file.name == name)
+    import_file(world, name)
+    return ended_run(world, name)
 
 
 def under_way(world: World, state: State, name: str = NAME) -> Run:
@@ -64,12 +58,6 @@ def under_way(world: World, state: State, name: str = NAME) -> Run:
     (run,) = world.open_runs()
     assert run.state is state
     return run
-
-
-def sure[T](answer: T | None) -> T:
-    """Return what is there, and fail the test if it is not."""
-    assert answer is not None
-    return answer
 
 
 def again(world: World, run: Run) -> ActionResult:
@@ -99,7 +87,7 @@ def waits_behind(world: World) -> RunRow:
     return second
 
 
-def in_the_middle(world: World, monkeypatch: pytest.MonkeyPatch, state: State, act: Callable[[Run], object]) -> str:
+def in_the_middle(world: World, state: State, act: Callable[[Run], object]) -> str:
     """Let a new file travel to its end, and somebody act while a worker does the step of a state; return its lane."""
     lane = begin(world, NAME)
     step = import_steps.STEPS[state]
@@ -113,7 +101,7 @@ def in_the_middle(world: World, monkeypatch: pytest.MonkeyPatch, state: State, a
         return after
 
     steps = {**import_steps.STEPS, state: done_while_somebody_acts}
-    monkeypatch.setattr(import_steps, "MACHINE", replace(import_steps.MACHINE, steps=steps))
+    world.monkeypatch.setattr(import_steps, "MACHINE", replace(import_steps.MACHINE, steps=steps))
     world.wake(lane)
     world.run_until_quiet()
     return lane
@@ -129,12 +117,6 @@ def check_now(world: World, run: Run) -> ActionResult:
 
 def at(world: World, address: str) -> Run:
     return sure(world.services.store.run_at(address))
-
-
-def shown(world: World, address: str) -> run_view.RunView:
-    view = run_view.find_run(address, world.services)
-    assert isinstance(view, run_view.RunView)
-    return view
 
 
 def offered(world: World, address: str) -> list[Verb]:
@@ -174,10 +156,8 @@ def test_both_runs_tell_of_each_other_of_who_asked_and_why(world: World) -> None
     assert (step.title, step.record.by, step.record.why) == ("Run again", ANNA.by, ANNA.why)
     assert (first.steps[-1].record.by, first.steps[-1].record.why) == (ANNA.by, ANNA.why)
     assert first.actions == ()
-    row = next(
-        line.run for line in list_view.list_runs(Filters(), "", world.services).ended if line.run.run_id == old.run_id
-    )
-    assert row.has_again
+    rows = [line.run for line in list_view.list_runs(Filters(), "", world.services).ended]
+    assert next(row for row in rows if row.run_id == old.run_id).has_again
 
 
 def test_run_again_pressed_twice_opens_one_run_also_where_the_first_has_ended(world: World) -> None:
@@ -210,15 +190,13 @@ def test_of_many_who_press_run_again_at_the_same_moment_all_get_one_run(world: W
     assert len(world.ended_runs()) == 2
 
 
-def test_a_run_again_whose_process_died_before_it_was_opened_is_opened_by_the_next_press(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_again_whose_process_died_before_it_was_opened_is_opened_by_the_next_press(world: World) -> None:
     old = failed(world)
 
     def dies(store: RunStore, run: Run) -> bool:
         raise TryAgain("the process died here")
 
-    with monkeypatch.context() as patch:
+    with world.monkeypatch.context() as patch:
         patch.setattr(RunStore, "create", dies)
         with pytest.raises(TryAgain):
             again(world, old)
@@ -347,15 +325,13 @@ def test_all_that_a_filter_shows_is_run_again_once_and_nothing_that_came_later(w
     assert world.calls("ImportFromPackage") == 4 + 3
 
 
-def test_before_all_are_run_again_it_is_said_how_many_and_which_and_just_those_are(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_before_all_are_run_again_it_is_said_how_many_and_which_and_just_those_are(world: World) -> None:
     world.clock.present = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
     for number in range(4):
         failed(world, f"USMF_{number}.zip")
         world.clock.advance(3600)
     filters, seen = Filters(outcome=NOT_SUCCEEDED), world.clock.now()
-    monkeypatch.setattr(list_view, "RERUNS_AT_ONCE", 3)
+    world.monkeypatch.setattr(list_view, "RERUNS_AT_ONCE", 3)
 
     offer = list_view.list_runs(filters, "", world.services).actions[-1]
     answer = reruns.run_all_again(filters, seen, ANNA, world.services)
@@ -422,11 +398,7 @@ def test_what_is_always_refused_is_not_offered(both_ways: World) -> None:
     assert Verb.RUN_AGAIN in offered(world, address_of(export))
     assert Verb.RUN_AGAIN in offered(world, address_of(old))
 
-    for number in range(2):
-        world.put(f"USMF_{number}.zip")
-    world.look()
-    (lane,) = world.heads()
-    world.wake(lane)
+    world.wake(begin(world, "USMF_0.zip", "USMF_1.zip"))
     first, second = sorted(world.services.index.open_rows(), key=lambda row: row.file_name)
     actions.export_now("export", ANNA, world.services)
 
@@ -474,30 +446,24 @@ def test_cancelling_what_f_and_o_may_have_says_that_f_and_o_may_go_on_and_never_
 
 
 @pytest.mark.parametrize("state", [State.FOUND, State.CLAIMED])
-def test_a_run_that_is_cancelled_while_a_worker_is_at_it_is_never_sent_to_f_and_o(
-    world: World, monkeypatch: pytest.MonkeyPatch, state: State
-) -> None:
-    lane = in_the_middle(world, monkeypatch, state, lambda run: cancel(world, run))
+def test_a_run_that_is_cancelled_while_a_worker_is_at_it_is_never_sent_to_f_and_o(world: World, state: State) -> None:
+    lane = in_the_middle(world, state, lambda run: cancel(world, run))
     (over,) = world.ended_runs()
     assert (over.outcome, over.file.folder) == (Outcome.CANCELLED_BY_PERSON, "/Error")
     assert world.calls("ImportFromPackage") == 0
     assert (f"{lane} {over.sort_key}", world.services.settings.poll_stay_s + actions.LET_GO_S) in world.wakes.sent
 
 
-def test_a_run_that_is_cancelled_while_a_worker_tells_f_and_o_says_that_f_and_o_may_have_it(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_is_cancelled_while_a_worker_tells_f_and_o_says_that_f_and_o_may_have_it(world: World) -> None:
     said: list[str] = []
-    in_the_middle(world, monkeypatch, State.SUBMITTING, lambda run: said.append(cancel(world, run).message))
+    in_the_middle(world, State.SUBMITTING, lambda run: said.append(cancel(world, run).message))
     (over,) = world.ended_runs()
     assert "F&O may have received this import" in said[0]
     assert over.outcome is Outcome.CANCELLED_BY_PERSON
     assert world.calls("ImportFromPackage") == 1
 
 
-def test_cancelling_gives_way_to_a_worker_that_writes_at_the_same_moment_and_asks_anew(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cancelling_gives_way_to_a_worker_that_writes_at_the_same_moment_and_asks_anew(world: World) -> None:
     run = under_way(world, State.EXECUTING)
     save, saves = RunStore.save, []
 
@@ -507,7 +473,7 @@ def test_cancelling_gives_way_to_a_worker_that_writes_at_the_same_moment_and_ask
             raise RecordChanged("a worker was quicker")
         return save(store, changed)
 
-    monkeypatch.setattr(RunStore, "save", contended)
+    world.monkeypatch.setattr(RunStore, "save", contended)
 
     assert cancel(world, run).done
     assert len(saves) == 2

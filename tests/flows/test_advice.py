@@ -13,12 +13,12 @@ import pytest
 
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Behaviour
-from operations import pages, run_view
+from operations import pages
 from operations.web import PageRequest
 from shared.runs.addresses import address_of
 from tests.exports import PROJECT, prepared
 from tests.flows.conftest import MakeWorld
-from tests.flows.trouble import ALERTS, fno_fault, import_file
+from tests.flows.trouble import ALERTS, fno_fault, import_file, shown
 from tests.world import World
 
 type Bad = Literal["Failed", "PartiallySucceeded"]
@@ -42,8 +42,7 @@ def told(world: World) -> dict[str, str]:
     """Return what the report, the page and the alert of the one run that has ended say, each on one line."""
     (run,) = world.ended_runs()
     (report,) = (world.folder / "Error").glob("*.report.txt")
-    view = run_view.find_run(address_of(run), world.services)
-    page = html.unescape(pages.run_page(view, PageRequest(query={})).body)
+    page = html.unescape(pages.run_page(shown(world, address_of(run)), PageRequest(query={})).body)
     (mail,) = world.mails()
     texts = {"report": report.read_text("utf-8-sig"), "page": page, "alert": mail.content}
     return {where: " ".join(text.split()) for where, text in texts.items()}
@@ -115,6 +114,3 @@ def test_an_export_that_fails_is_told_with_advice_and_without_a_word_about_input
     assert "give the entity a format whose name ends with Unicode" in mail.content
     assert "The next export starts on schedule" in mail.content
     assert "Input" not in mail.content
-
-
-# -- packages, from Input to where they end

@@ -19,9 +19,23 @@ from shared.alerts.outbox import Outbox
 from shared.errors import AppError, TryAgain
 from shared.runs.addresses import address_of
 from shared.runs.states import Outcome
-from tests.alerts import an_alert
 from tests.flows.conftest import MakeNotified, MakeTold, MakeWorld
-from tests.flows.trouble import ALERTS, begin, fno_fault, graph_fault, heard, let_pass, look_and_finish, records
+from tests.flows.trouble import (
+    ALERTS,
+    begin,
+    fno_fault,
+    graph_fault,
+    heard,
+    import_file,
+    let_pass,
+    look_and_finish,
+    many_alerts,
+    minutes_of_alerts,
+    of_graph,
+    put_into,
+    records,
+    restart,
+)
 from tests.packages import build_package
 from tests.world import World
 
@@ -67,24 +81,12 @@ def storage_is_away(_: Alert) -> NoReturn:
     raise TryAgain("storage is away")
 
 
-def many_alerts(world: World, count: int, first: int = 0) -> None:
-    for number in range(first, first + count):
-        world.services.outbox.put(an_alert(key=f"ended-{number:04}", since=world.clock.now()))
-
-
-def minutes_pass(world: World, minutes: int) -> None:
-    for _ in range(minutes):
-        world.clock.advance(60)
-        world.deliver_alerts()
-
-
 # What an alert says
 
 
 def test_an_alert_of_a_failed_import_says_all_that_a_person_needs(make_told: MakeTold, receivers: Receivers) -> None:
     world = make_told(APP_URL=APP_URL)
-    world.put("USMF_Customers_001.zip", BAD)
-    look_and_finish(world)
+    import_file(world, "USMF_Customers_001.zip", BAD)
     world.deliver_alerts()
 
     (alert,) = heard(receivers)
@@ -110,9 +112,8 @@ def test_an_alert_of_a_failed_import_says_all_that_a_person_needs(make_told: Mak
 
 def test_an_alert_goes_to_every_channel_that_is_set(make_told: MakeTold, receivers: Receivers) -> None:
     world = make_told(**ALERTS, ALERT_TEAMS_URL=receivers.teams_url)
-    world.put("USMF_1.zip", b"no package")
 
-    look_and_finish(world)
+    import_file(world, "USMF_1.zip", b"no package")
     world.deliver_alerts()
 
     (card,) = receivers.cards
@@ -130,9 +131,8 @@ def test_a_flow_may_have_people_of_its_own(make_told: MakeTold, receivers: Recei
         ]
     }
     world = make_told(**{**ALERTS, "INTEGRATIONS": json.dumps(flows), "ASSETS_TEAMS": receivers.teams_url})
-    (world.folder / "Others").mkdir()
     world.put("USMF_1.zip", b"no package")
-    (world.folder / "Others" / "USMF_2.zip").write_bytes(b"no package")
+    put_into(world, "Others", "USMF_2.zip").write_bytes(b"no package")
 
     look_and_finish(world)
     world.deliver_alerts()
@@ -149,8 +149,7 @@ def test_without_a_channel_an_alert_is_an_error_in_the_log_once(
     make_world: MakeWorld, caplog: pytest.LogCaptureFixture
 ) -> None:
     world = make_world()
-    world.put("USMF_1.zip", b"no package")
-    look_and_finish(world)
+    import_file(world, "USMF_1.zip", b"no package")
 
     world.deliver_alerts()
     world.deliver_alerts()
@@ -165,9 +164,8 @@ def test_without_a_channel_an_alert_is_an_error_in_the_log_once(
 
 def test_a_clean_run_asks_the_outbox_nothing(world: World) -> None:
     world.services.outbox = cast(Outbox, None)  # whoever asks it anything breaks
-    world.put("USMF_1.zip")
 
-    look_and_finish(world)
+    import_file(world, "USMF_1.zip")
 
     assert [run.outcome for run in world.ended_runs()] == [Outcome.SUCCEEDED]
     assert world.imports() == [("USMF", 1)]
@@ -200,16 +198,14 @@ def test_two_timers_at_once_tell_once(world: World, receivers: Receivers) -> Non
     assert len(heard(receivers)) == 1
 
 
-def test_a_crash_between_telling_and_noting_tells_twice_under_one_id(
-    world: World, receivers: Receivers, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_crash_between_telling_and_noting_tells_twice_under_one_id(world: World, receivers: Receivers) -> None:
     many_alerts(world, 1)
 
-    with monkeypatch.context() as patched:
+    with world.monkeypatch.context() as patched:
         patched.setattr(world.services.outbox, "save", storage_is_away)
         with pytest.raises(TryAgain):
             world.deliver_alerts()
-    minutes_pass(world, 2)
+    minutes_of_alerts(world, 2)
 
     first, again = receivers.deliveries
     assert first.message_id == again.message_id
@@ -229,14 +225,10 @@ def test_trouble_whose_alert_could_not_be_kept_is_told_with_the_next_try_and_del
     assert [word for _, word in words(receivers)] == [NotificationKind.NEW]
 
 
-def test_a_failed_run_whose_alert_could_not_be_kept_ends_later_and_is_told(
-    world: World, receivers: Receivers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world.put("USMF_1.zip", b"no package")
-    world.look()
-    (lane,) = world.heads()
+def test_a_failed_run_whose_alert_could_not_be_kept_ends_later_and_is_told(world: World, receivers: Receivers) -> None:
+    lane = begin(world, content=b"no package")
 
-    with monkeypatch.context() as patched:
+    with world.monkeypatch.context() as patched:
         patched.setattr(world.services.outbox, "put", storage_is_away)
         with pytest.raises(TryAgain):
             world.wake(lane)
@@ -259,7 +251,7 @@ def test_open_trouble_is_reminded_of_each_day_and_its_end_is_told_once(world: Wo
         world.wake(lane)
 
     out_of_trouble(world)
-    minutes_pass(world, 3)
+    minutes_of_alerts(world, 3)
 
     new, reminder, over = NotificationKind.NEW, NotificationKind.REMINDER, NotificationKind.RESOLVED
     assert [word for _, word in words(receivers)] == [new, reminder, reminder, over]
@@ -292,7 +284,7 @@ def test_trouble_that_is_over_before_anybody_could_be_told_is_told_as_over(world
     out_of_trouble(world)
     receivers._faults.clear()
 
-    minutes_pass(world, 2)
+    minutes_of_alerts(world, 2)
 
     ((_, word),) = words(receivers)
     assert word == NotificationKind.RESOLVED
@@ -348,10 +340,10 @@ def test_a_storm_becomes_one_digest_and_what_comes_later_waits_for_the_next(worl
     world.deliver_alerts()
     for minute in range(10):
         many_alerts(world, 3, first=100 + 10 * minute)
-        minutes_pass(world, 1)
+        minutes_of_alerts(world, 1)
     assert len(receivers.deliveries) == 1
 
-    minutes_pass(world, 6)
+    minutes_of_alerts(world, 6)
 
     assert [delivery.content["title"] for delivery in receivers.deliveries] == ["30 alerts: 30 new"] * 2
     assert len({key for key, _ in words(receivers)}) == 60
@@ -364,9 +356,9 @@ def test_trouble_that_trickles_makes_no_more_than_five_messages_in_a_quarter_of_
 ) -> None:
     for minute in range(60):
         many_alerts(world, 1, first=minute)
-        minutes_pass(world, 1)
+        minutes_of_alerts(world, 1)
 
-    minutes_pass(world, 30)
+    minutes_of_alerts(world, 30)
 
     assert len(receivers.deliveries) <= 5 * 4
     assert len({key for key, _ in words(receivers)}) == 60
@@ -402,11 +394,11 @@ def test_a_channel_that_fails_holds_up_no_run_and_no_other_channel_and_hears_all
     look_and_finish(world)
     assert world.files("Success") == ["USMF_2.zip"]
 
-    minutes_pass(world, 30)
+    minutes_of_alerts(world, 30)
     assert len(world.onedrive.mails) == 1
     receivers._faults.clear()
     before = len(receivers.deliveries)
-    minutes_pass(world, 20)
+    minutes_of_alerts(world, 20)
 
     assert len(receivers.deliveries) == before + 1
     assert len(world.onedrive.mails) == 1
@@ -418,8 +410,7 @@ def test_a_channel_that_is_set_anew_hears_of_what_is_open(make_told: MakeTold, r
     into_trouble(world)
     world.deliver_alerts()
 
-    world._more_settings["ALERT_WEBHOOK_URL"] = receivers.webhook_url
-    world.services = world.new_process()
+    restart(world, ALERT_WEBHOOK_URL=receivers.webhook_url)
     world.deliver_alerts()
 
     assert [word for _, word in words(receivers)] == [NotificationKind.NEW]
@@ -439,8 +430,7 @@ def test_a_client_secret_that_ends_soon_is_told_a_month_before_and_over_when_it_
     assert "2027-06-30" in heard(receivers)[0]["title"]
     assert "CLIENT_SECRET_EXPIRES" in heard(receivers)[0]["text"]
 
-    world._more_settings |= _secret_until("2029-06-30")
-    world.services = world.new_process()
+    restart(world, **_secret_until("2029-06-30"))
     _look_on(world, "2027-06-21")
 
     assert [word for _, word in words(receivers)] == [NotificationKind.NEW, NotificationKind.RESOLVED]
@@ -498,7 +488,7 @@ def test_a_subscription_that_passing_trouble_keeps_from_being_renewed_is_told_af
 
 def test_trouble_whose_words_hold_another_id_each_time_is_told_once(world: World, receivers: Receivers) -> None:
     for trace in ("0a1b2c3d-1111-2222-3333-444455556666", "ffffffff-1111-2222-3333-444455556666"):
-        body = {"error": {"code": "accessDenied", "message": f"Not permitted. Trace {trace}, at 2026-03-01T12:00:07Z"}}
+        body = of_graph("accessDenied", f"Not permitted. Trace {trace}, at 2026-03-01T12:00:07Z")
         world.faults.clear()
         world.faults.add(graph_fault("GET", "children", faults.status(403, body=body), times=None))
         with pytest.raises(AppError):

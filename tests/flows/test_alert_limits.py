@@ -16,7 +16,7 @@ from shared.health.checks import check_health
 from shared.health.health import Grade
 from tests.alerts import an_alert
 from tests.flows.conftest import MakeTold
-from tests.flows.trouble import ALERTS, records, told_titles, write_record
+from tests.flows.trouble import ALERTS, many_alerts, minutes_of_alerts, records, told_titles, write_record
 from tests.world import World, wait_for
 
 
@@ -35,9 +35,7 @@ def test_a_webhook_hears_of_it_although_graph_hangs_for_mails(
     world.faults.clear()
     world.faults.let_go()
     wait_for(lambda: not world.services.duties._left_behind)
-    for _ in range(2):
-        world.clock.advance(60)
-        world.deliver_alerts()
+    minutes_of_alerts(world, 2)
     assert len(world.onedrive.mails) == 1
     assert len(receivers.deliveries) == 1
     assert world.services.outbox.keys() == []
@@ -63,8 +61,7 @@ def test_a_channel_with_a_bug_keeps_no_other_channel_from_telling(
 
 def test_two_channels_that_tell_of_one_alert_at_once_both_note_it(make_told: MakeTold, receivers: Receivers) -> None:
     world = make_told(**ALERTS, ALERT_TEAMS_URL=receivers.teams_url)
-    for number in range(5):
-        world.services.outbox.put(an_alert(key=f"ended-{number}"))
+    many_alerts(world, 5)
 
     world.deliver_alerts()
 
@@ -75,8 +72,7 @@ def test_two_channels_that_tell_of_one_alert_at_once_both_note_it(make_told: Mak
 def test_a_channel_that_has_no_room_costs_one_listing_however_many_alerts_wait(
     told: World, receivers: Receivers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for number in range(40):
-        told.services.outbox.put(an_alert(key=f"ended-{number:03}"))
+    many_alerts(told, 40)
     receivers._faults.add(Fault(SERVICE, "POST", "", times=None, do=faults.status(503)))
     for _ in range(sending.MESSAGES):
         told.deliver_alerts()
@@ -90,9 +86,7 @@ def test_a_channel_that_has_no_room_costs_one_listing_however_many_alerts_wait(
     assert len(told.services.outbox.keys()) == 40
 
 
-def test_runs_in_trouble_are_asked_for_in_turn_when_there_is_no_time_for_all(
-    told: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_runs_in_trouble_are_asked_for_in_turn_when_there_is_no_time_for_all(told: World) -> None:
     for number in range(60):
         told.services.outbox.put(
             an_alert(key=f"run-{number:03}", is_ongoing=True, run_address=f"{number:013}-0a1b2c3d4e5f")
@@ -104,8 +98,8 @@ def test_runs_in_trouble_are_asked_for_in_turn_when_there_is_no_time_for_all(
         asked.append(alert.key)
         return True
 
-    monkeypatch.setitem(delivery.IS_ACTIVE, Category.OPEN_RUN, still_in_trouble)
-    monkeypatch.setattr(sending, "BEGIN_S", 0.2)
+    told.monkeypatch.setitem(delivery.IS_ACTIVE, Category.OPEN_RUN, still_in_trouble)
+    told.monkeypatch.setattr(sending, "BEGIN_S", 0.2)
     for _ in range(5):
         told.deliver_alerts()
 
@@ -132,9 +126,7 @@ def test_an_alert_that_cannot_be_read_is_reported_and_left_and_the_others_are_to
     told.services.outbox.put(an_alert(key="ended-1"))
     told.services.outbox.put(an_alert(key="zzz-2"))
 
-    for _ in range(3):
-        told.deliver_alerts()
-        told.clock.advance(60)
+    minutes_of_alerts(told, 3)
 
     assert sorted(told_titles(receivers)) == ["An alert cannot be read", an_alert().title, an_alert().title]
     assert caplog.text.count('"alert.unreadable"') == 1
@@ -153,14 +145,11 @@ def test_an_alert_that_cannot_be_read_is_reported_and_left_and_the_others_are_to
 def test_an_alert_whose_record_is_damaged_although_a_listing_knows_it_is_reported(
     told: World, receivers: Receivers
 ) -> None:
-    told.services.outbox.put(an_alert(key="ended-1"))
-    told.services.outbox.put(an_alert(key="ended-2"))
+    many_alerts(told, 2)
     with records(told) as container:
-        blob = container.get_blob_client("alerts/ended-1")
+        blob = container.get_blob_client("alerts/ended-0000")
         blob.upload_blob(b"{", overwrite=True, metadata=blob.get_blob_properties().metadata)
 
-    for _ in range(2):
-        told.deliver_alerts()
-        told.clock.advance(60)
+    minutes_of_alerts(told, 2)
 
     assert sorted(told_titles(receivers)) == ["An alert cannot be read", an_alert().title]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -20,23 +20,31 @@ from shared.errors import AppError
 from shared.reservations.reservation import project_name
 from shared.runs.states import Outcome, State
 from tests.flows.conftest import MakeWorld
-from tests.flows.trouble import IN_ONE_LANE, begin, fno_fault, graph_fault, let_pass
+from tests.flows.trouble import (
+    IN_ONE_LANE,
+    LOGIN,
+    begin,
+    ended_run,
+    fno_fault,
+    graph_fault,
+    let_pass,
+    of_fo,
+    of_graph,
+    ran,
+)
 from tests.world import PROJECT
 
-RAN: Final = "Exception occurred while executing action ImportFromPackage on Entity DataManagementDefinitionGroup: "
-LOGIN: Final = faults.status(302, {"Location": "https://login.microsoftonline.com/common/oauth2/authorize"})
+WORLD_SETTINGS = IN_ONE_LANE
 
 
-def refused_by_fo(words: str) -> Fault:
-    """Return what refuses every import in F&O's shape of an error."""
-    inner = {"message": words, "type": "System.InvalidOperationException", "stacktrace": ""}
-    body = {"error": {"code": "", "message": "An error has occurred.", "innererror": inner}}
+def refused_by_fo(body: Mapping[str, Any]) -> Fault:
+    """Return what refuses every import with this error."""
     return fno_fault("ImportFromPackage", faults.status(400, body=body), times=None)
 
 
 def refused_by_graph(method: str, path: str, code: int, words: str, said: str) -> Fault:
     """Return what refuses every call of a kind in Graph's shape of an error."""
-    return graph_fault(method, path, faults.status(code, body={"error": {"code": words, "message": said}}), times=None)
+    return graph_fault(method, path, faults.status(code, body=of_graph(words, said)), times=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,17 +60,17 @@ class Trouble:
 TROUBLES: Final = {
     # https://github.com/MicrosoftDocs/dynamics-365-unified-operations-public/issues/1403
     "F&O rejects the call": Trouble(
-        fault=refused_by_fo("InvokeAction - Model state is invalid."), advice="check the base URL"
+        fault=refused_by_fo(of_fo("InvokeAction - Model state is invalid.")), advice="check the base URL"
     ),
     # https://github.com/MicrosoftDocs/dynamics-365-unified-operations-public/issues/1335
     "F&O needs the data project first": Trouble(
         fault=refused_by_fo(
-            f"{RAN}A data project must exist before importing a package consisting of a composite data entity."
+            ran("A data project must exist before importing a package consisting of a composite data entity.")
         ),
         advice="Create the data project once in F&O",
     ),
     "the company of the settings is not there": Trouble(
-        fault=refused_by_fo(f"{RAN}Legal entity OTH does not exist."),
+        fault=refused_by_fo(ran("Legal entity OTH does not exist.")),
         advice="The settings of flow import name the company OTH",
         settings={"IMPORT_COMPANY": "OTH"},
     ),
@@ -92,11 +100,8 @@ def test_no_file_fails_a_person_is_told_what_to_do_and_all_goes_on_when_it_is_cu
     make_world: MakeWorld, trouble: Trouble
 ) -> None:
     behaviour = Behaviour(legal_entities=("USMF", "OTH"))
-    world = make_world(settings={**IN_ONE_LANE, **trouble.settings}, behaviour=behaviour)
-    for name in ("USMF_1.zip", "USMF_2.zip"):
-        world.put(name)
-    world.look()
-    (lane,) = world.heads()
+    world = make_world(settings=trouble.settings, behaviour=behaviour)
+    lane = begin(world, "USMF_1.zip", "USMF_2.zip")
     world.faults.add(trouble.fault)
 
     let_pass(world, lane, timedelta(minutes=trouble.minutes))
@@ -118,10 +123,8 @@ def test_no_file_fails_a_person_is_told_what_to_do_and_all_goes_on_when_it_is_cu
 
 
 def test_a_report_that_finds_no_space_in_the_library_waits_for_it(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE, knobs=Knobs(quota_full=True))
-    world.put("USMF_1.zip", b"Dear Sir or Madam")
-    world.look()
-    (lane,) = world.heads()
+    world = make_world(knobs=Knobs(quota_full=True))
+    lane = begin(world, content=b"Dear Sir or Madam")
 
     let_pass(world, lane, timedelta(minutes=5))
 
@@ -139,13 +142,10 @@ def test_a_file_with_malware_or_without_content_goes_to_error_and_is_set_aside_o
     make_world: MakeWorld, kind: str, *, refused: bool
 ) -> None:
     knobs = Knobs(malware=["USMF_1.zip"] if kind == "malware" else [])
-    world = make_world(settings=IN_ONE_LANE, knobs=knobs)
-    world.put("USMF_1.zip", b"" if kind == "empty" else None)
-    world.look()
-    (lane,) = world.heads()
+    world = make_world(knobs=knobs)
+    lane = begin(world, content=b"" if kind == "empty" else None)
     world.clock.advance(11 * 60)  # long-empty by then
-    world.put("USMF_2.zip")
-    world.look()
+    begin(world, "USMF_2.zip")
     if refused:
         world.onedrive.knobs.locked = {"USMF_1.zip": "resourceLocked"}
 
@@ -160,7 +160,7 @@ def test_a_file_with_malware_or_without_content_goes_to_error_and_is_set_aside_o
         assert any("set aside" in mail.content for mail in world.mails())
         world.onedrive.knobs.locked = {}
         world.run_until_quiet(at_most_s=3600)
-    (ended,) = [run for run in world.ended_runs() if run.file.name == "USMF_1.zip"]
+    ended = ended_run(world, "USMF_1.zip")
     assert ended.outcome is Outcome.REJECTED
     assert kind in ended.reason
     assert "USMF_1.zip" in world.files("Error")
@@ -168,8 +168,8 @@ def test_a_file_with_malware_or_without_content_goes_to_error_and_is_set_aside_o
 
 
 def test_a_project_is_not_kept_by_a_run_that_gets_no_key_to_its_package(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE, speed=Speed(write_url_life_s=240.0))
-    busy = faults.status(400, body={"error": {"innererror": {"message": f"{RAN}the project is already running"}}})
+    world = make_world(speed=Speed(write_url_life_s=240.0))
+    busy = faults.status(400, body=ran("the project is already running"))
     world.faults.add(fno_fault("ImportFromPackage", busy, times=1))
     world.faults.add(fno_fault("GetAzureWriteUrl", faults.status(503), nth=2, times=None))
     lane = begin(world)
@@ -190,7 +190,7 @@ def test_whoever_waits_for_the_import_lock_beyond_the_stuck_limit_says_so(
 ) -> None:
     monkeypatch.setattr("shared.azure_storage.import_lock.LOCK_WAIT_S", 0.0)
     monkeypatch.setattr("shared.runs.worker.LOCK_RETRY_S", 60.0)
-    world = make_world(settings={**IN_ONE_LANE, "IMPORT_STUCK_AFTER_MINUTES": "20"})
+    world = make_world(settings={"IMPORT_STUCK_AFTER_MINUTES": "20"})
     lane = begin(world)
     with world.new_process().import_lock(world.fno.url):
         let_pass(world, lane, timedelta(minutes=18))

@@ -6,10 +6,7 @@ import pytest
 
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Speed
-from operations import actions
-from operations.actions import Requester
 from shared.runs.addresses import address_of
-from shared.runs.run import Run
 from shared.runs.states import Direction, Outcome, State
 from tests.flows.conftest import MakeWorld
 from tests.flows.trouble import (
@@ -17,31 +14,19 @@ from tests.flows.trouble import (
     IN_ONE_LANE,
     as_soon_as,
     begin,
+    cancel,
+    ended_run,
     fno_fault,
-    graph_fault,
+    import_file,
     let_pass,
     look_and_finish,
     offered,
+    refuse_moves,
 )
-from tests.packages import build_package
 from tests.world import World
 
-ME = Requester(by="Ada", why="sent by mistake")
+WORLD_SETTINGS = IN_ONE_LANE
 EXPORT = {"EXPORT_DATA_PROJECT": "Asset-Major-Types", "EXPORT_COMPANY": "USMF", **ALERTS}
-
-
-def cancel(world: World, run: Run) -> actions.ActionResult:
-    """Cancel an open run, as a person does from its page."""
-    row = next(row for row in world.services.index.open_rows() if row.run_id == run.run_id)
-    answer = actions.cancel(row.address, ME, world.services)
-    assert answer is not None
-    return answer
-
-
-def ended(world: World, name: str) -> Run:
-    """Return the ended run of a file."""
-    (run,) = [run for run in world.ended_runs() if run.file.name == name]
-    return run
 
 
 @pytest.mark.quick(cases=1)
@@ -49,15 +34,13 @@ def ended(world: World, name: str) -> Run:
 def test_an_import_that_is_cancelled_in_any_state_ends_and_the_next_file_goes_on(
     make_world: MakeWorld, state: State
 ) -> None:
-    world = make_world(settings=IN_ONE_LANE, speed=Speed(seconds_per_execution=30.0))
-    world.put("USMF_1.zip")
-    world.look()
+    world = make_world(speed=Speed(seconds_per_execution=30.0))
+    begin(world)
     as_soon_as(world, state, lambda run: cancel(world, run))
     world.run_until_quiet()
-    world.put("USMF_2.zip")
-    look_and_finish(world)
+    import_file(world, "USMF_2.zip")
 
-    first, second = (ended(world, name) for name in ("USMF_1.zip", "USMF_2.zip"))
+    first, second = (ended_run(world, name) for name in ("USMF_1.zip", "USMF_2.zip"))
     assert first.cancelled_in is state
     assert first.state is State.FILED
     assert "Ada" in first.reason
@@ -72,10 +55,7 @@ def test_an_import_that_is_cancelled_in_any_state_ends_and_the_next_file_goes_on
         assert "USMF_1.zip" in world.files("Error")
 
 
-def test_a_cancel_while_the_request_is_on_its_way_fences_the_package_before_the_run_ends(
-    make_world: MakeWorld,
-) -> None:
-    world = make_world(settings=IN_ONE_LANE)
+def test_a_cancel_while_the_request_is_on_its_way_fences_the_package_before_the_run_ends(world: World) -> None:
     lane = begin(world)
     world.faults.add(fno_fault("ImportFromPackage", faults.reset_before()))
     world.wake(lane)
@@ -85,7 +65,7 @@ def test_a_cancel_while_the_request_is_on_its_way_fences_the_package_before_the_
     cancel(world, run)
     world.run_until_quiet()
 
-    assert ended(world, "USMF_1.zip").submissions[-1].fenced is not None
+    assert ended_run(world, "USMF_1.zip").submissions[-1].fenced is not None
     assert world.imports() == []
 
 
@@ -93,8 +73,7 @@ def test_a_cancel_while_the_request_is_on_its_way_fences_the_package_before_the_
 @pytest.mark.parametrize("state", [State.PLANNED, State.SUBMITTING, State.EXECUTING, State.READY])
 def test_an_export_that_is_cancelled_in_any_state_is_over_at_once(make_world: MakeWorld, state: State) -> None:
     world = make_world(settings=EXPORT, speed=Speed(seconds_per_execution=30.0))
-    world.put("USMF_1.zip")  # so that the data project is there
-    look_and_finish(world)
+    import_file(world, "USMF_1.zip")  # so that the data project is there
     world.start_exports()
     as_soon_as(world, state, lambda run: cancel(world, run))
     world.run_until_quiet()
@@ -106,10 +85,8 @@ def test_an_export_that_is_cancelled_in_any_state_is_over_at_once(make_world: Ma
         assert world.files("Output") == []
 
 
-def test_a_file_that_cannot_be_moved_keeps_its_run_open_and_its_lane_free(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE)
-    world.put("USMF_1.zip")
-    world.look()
+def test_a_file_that_cannot_be_moved_keeps_its_run_open_and_its_lane_free(world: World) -> None:
+    begin(world)
     world.onedrive.knobs.locked = {"USMF_1.zip": "resourceLocked"}
     (run,) = world.open_runs()
     cancel(world, run)
@@ -125,20 +102,17 @@ def test_a_file_that_cannot_be_moved_keeps_its_run_open_and_its_lane_free(make_w
     world.onedrive.knobs.locked = {}
     world.run_until_quiet()
     assert "USMF_1.zip" in world.files("Error")
-    assert ended(world, "USMF_1.zip").outcome is Outcome.CANCELLED_BY_PERSON
-    assert ended(world, "USMF_2.zip").outcome is Outcome.SUCCEEDED
+    assert ended_run(world, "USMF_1.zip").outcome is Outcome.CANCELLED_BY_PERSON
+    assert ended_run(world, "USMF_2.zip").outcome is Outcome.SUCCEEDED
 
 
-def test_new_content_under_a_cancelled_run_is_a_new_file(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE)
-    file = world.put("USMF_1.zip", b"Dear Sir or Madam")
-    world.look()
+def test_new_content_under_a_cancelled_run_is_a_new_file(world: World) -> None:
+    lane = begin(world, content=b"Dear Sir or Madam")
     world.onedrive.knobs.locked = {"USMF_1.zip": "resourceLocked"}
     (run,) = world.open_runs()
     cancel(world, run)
-    (lane,) = world.heads()
     let_pass(world, lane, timedelta(minutes=1))
-    file.write_bytes(build_package())
+    world.put("USMF_1.zip")
     world.onedrive.knobs.locked = {}
     let_pass(world, lane, timedelta(minutes=6))
     look_and_finish(world)
@@ -147,16 +121,11 @@ def test_new_content_under_a_cancelled_run_is_a_new_file(make_world: MakeWorld) 
     assert world.files("Success") == ["USMF_1.zip"]
 
 
-def test_a_cancelled_file_on_hold_is_not_reported_as_its_flows_trouble(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE)
-    body = {"error": {"code": "accessDenied", "message": "on hold"}}
-    for name in ("USMF_1.zip", "USMF_2.zip"):
-        world.put(name)
-    world.look()
-    world.faults.add(graph_fault("PATCH", "/items/", faults.status(403, body=body), times=None))
+def test_a_cancelled_file_on_hold_is_not_reported_as_its_flows_trouble(world: World) -> None:
+    lane = begin(world, "USMF_1.zip", "USMF_2.zip")
+    refuse_moves(world)
     for run in world.all_open_runs():
         cancel(world, run)
-    (lane,) = world.heads()
     let_pass(world, lane, timedelta(minutes=20))
 
     assert world.services.store.open_lanes().stops == []

@@ -6,7 +6,7 @@ named after it.
 
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
@@ -19,7 +19,7 @@ from shared.errors import AppError
 from shared.runs.addresses import address_of
 from shared.runs.states import Outcome, State
 from tests.exports import PROJECT as EXPORTED
-from tests.exports import prepared
+from tests.exports import prepared, started
 from tests.flows.conftest import MakeWorld
 from tests.flows.trouble import (
     ALERTS,
@@ -27,28 +27,16 @@ from tests.flows.trouble import (
     begin,
     fno_fault,
     graph_fault,
+    import_file,
     let_pass,
-    look_and_finish,
+    of_graph,
     offered,
+    ran,
 )
 from tests.packages import build_package
 from tests.world import World
 
-
-def of_fo(words: str) -> dict[str, Any]:
-    """Return an error in the shape that F&O gives it."""
-    inner = {"message": words, "type": "System.InvalidOperationException", "stacktrace": ""}
-    return {"error": {"code": "", "message": "An error has occurred.", "innererror": inner}}
-
-
-def ran(action: str, words: str) -> dict[str, Any]:
-    """Return the error of an action that ran and failed."""
-    return of_fo(f"Exception occurred while executing action {action} on Entity DataManagementDefinitionGroup: {words}")
-
-
-def of_graph(code: str, words: str) -> dict[str, Any]:
-    """Return an error in the shape that Graph gives it."""
-    return {"error": {"code": code, "message": words, "innerError": {"request-id": "0"}}}
+WORLD_SETTINGS = IN_ONE_LANE
 
 
 def told(world: World) -> list[str]:
@@ -65,14 +53,13 @@ def told(world: World) -> list[str]:
         # https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/110
         faults.status(500, body={"Message": "An error has occurred."}),
         # https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/10
-        faults.status(400, body=ran("ImportFromPackage", "The remote server returned an error: (403) Forbidden.")),
+        faults.status(400, body=ran("The remote server returned an error: (403) Forbidden.")),
     ],
     ids=["import_always_500", "import_always_unreadable"],
 )
 def test_an_import_that_never_works_is_tried_ever_more_rarely_and_told_after_a_quarter_of_an_hour(
-    make_world: MakeWorld, answer: Action
+    world: World, answer: Action
 ) -> None:
-    world = make_world(settings=IN_ONE_LANE)
     world.faults.add(fno_fault("ImportFromPackage", answer, times=None))
     lane = begin(world)
 
@@ -91,25 +78,14 @@ def test_an_import_that_never_works_is_tried_ever_more_rarely_and_told_after_a_q
     assert world.files("Error") == []
 
 
-# https://github.com/MicrosoftDocs/dynamics-365-unified-operations-public/issues/1403
-# https://github.com/MicrosoftDocs/dynamics-365-unified-operations-public/issues/1335
 # https://github.com/OneDrive/onedrive-api-docs/issues/1038
 # https://github.com/SharePoint/sp-dev-docs/issues/10819
-
-
 def test_upload_session_400_column_keeps_the_export_until_the_library_takes_it(make_world: MakeWorld) -> None:
     export = {"INPUT_FOLDER": "", "EXPORT_DATA_PROJECT": EXPORTED, "EXPORT_COMPANY": "USMF", **ALERTS}
     world = prepared(make_world(settings=export))
-    world.faults.add(
-        graph_fault(
-            "POST",
-            "createUploadSession",
-            faults.status(400, body=of_graph("invalidRequest", "One of the provided arguments is not acceptable.")),
-            times=None,
-        )
-    )
-    world.start_exports()
-    (lane,) = world.heads()
+    refused = faults.status(400, body=of_graph("invalidRequest", "One of the provided arguments is not acceptable."))
+    world.faults.add(graph_fault("POST", "createUploadSession", refused, times=None))
+    lane = started(world)
 
     let_pass(world, lane, timedelta(minutes=5))
 
@@ -122,7 +98,9 @@ def test_upload_session_400_column_keeps_the_export_until_the_library_takes_it(m
 
 
 # https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/71
-STATUS_NOT_FOUND: Final = ran("GetExecutionSummaryStatus", "Execution details were not found for execution id: X")
+STATUS_NOT_FOUND: Final = ran(
+    "Execution details were not found for execution id: X", action="GetExecutionSummaryStatus"
+)
 
 
 def never_show_the_status(world: World, *, nor_details: bool) -> None:
@@ -144,13 +122,11 @@ def never_show_the_status(world: World, *, nor_details: bool) -> None:
     ids=["all rows", "not all rows", "no row"],
 )
 def test_status_never_known_is_settled_by_what_the_details_tell(
-    make_world: MakeWorld, rows: tuple[tuple[str, str], ...], outcome: Outcome
+    world: World, rows: tuple[tuple[str, str], ...], outcome: Outcome
 ) -> None:
-    world = make_world(settings=IN_ONE_LANE)
     never_show_the_status(world, nor_details=False)
-    world.put("USMF_1.zip", build_package(rows=rows))
 
-    look_and_finish(world)
+    import_file(world, "USMF_1.zip", build_package(rows=rows))
 
     (run,) = world.ended_runs()
     assert run.outcome is outcome
@@ -160,10 +136,7 @@ def test_status_never_known_is_settled_by_what_the_details_tell(
 
 
 @pytest.mark.quick(cases=0)
-def test_status_never_known_nor_details_is_told_in_its_own_words_soon_and_never_sent_again(
-    make_world: MakeWorld,
-) -> None:
-    world = make_world(settings=IN_ONE_LANE)
+def test_status_never_known_nor_details_is_told_in_its_own_words_soon_and_never_sent_again(world: World) -> None:
     never_show_the_status(world, nor_details=True)
     lane = begin(world)
 
@@ -183,7 +156,7 @@ def test_status_never_known_nor_details_is_told_in_its_own_words_soon_and_never_
 
 @pytest.mark.quick(cases=0)
 def test_a_status_that_is_not_known_while_the_execution_runs_for_long_is_no_end(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE, speed=Speed(seconds_per_execution=3600.0))
+    world = make_world(speed=Speed(seconds_per_execution=3600.0))
     never_show_the_status(world, nor_details=False)
     lane = begin(world)
 

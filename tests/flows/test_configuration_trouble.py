@@ -11,13 +11,12 @@ from shared.alerts import delivery
 from shared.alerts.alert import Category
 from shared.runs import wake
 from shared.runs.states import Outcome, State
-from tests.exports import EXPORT, delivered, prepared
+from tests.exports import EXPORT, delivered, prepared, started
 from tests.flows.conftest import MakeWorld
-from tests.flows.trouble import as_soon_as, fno_fault, graph_fault, let_pass
+from tests.flows.trouble import LOGIN, as_soon_as, begin, fno_fault, graph_fault, let_pass
 from tests.world import World
 
 NO_ROUTE: Final = {"Message": "No HTTP resource was found that matches the request URI."}
-LOGIN: Final = faults.status(302, {"Location": "https://login.microsoftonline.com/common/oauth2/authorize"})
 IN_FO: Final = {
     "F&O refuses the token": faults.status(401),
     "F&O does not know the app": faults.status(403),
@@ -55,14 +54,10 @@ TROUBLES: Final = {
 @pytest.mark.quick(cases=2)
 @pytest.mark.parametrize(("state", "fault"), TROUBLES.values(), ids=list(TROUBLES))
 def test_the_lane_stops_tells_once_moves_no_file_and_goes_on_by_itself_when_mended(
-    make_world: MakeWorld, caplog: pytest.LogCaptureFixture, state: State, fault: Fault
+    world: World, caplog: pytest.LogCaptureFixture, state: State, fault: Fault
 ) -> None:
-    world = make_world()
-    for name in ("USMF_1.zip", "USMF_2.zip"):
-        world.put(name)
-    world.look()
+    lane = begin(world, "USMF_1.zip", "USMF_2.zip")
     world.services = world.new_process()  # that has no token yet
-    (lane,) = world.heads()
     if state is State.FOUND:
         world.faults.add(fault)
     else:
@@ -106,8 +101,7 @@ def test_an_export_waits_tells_once_and_is_delivered_once_when_mended(
     make_world: MakeWorld, caplog: pytest.LogCaptureFixture, fault: Fault
 ) -> None:
     world = prepared(make_world(settings=EXPORT))
-    world.start_exports()
-    (lane,) = world.heads()
+    lane = started(world)
     world.faults.add(fault)
     let_pass(world, lane, timedelta(minutes=5))
     assert alerts(world, caplog) == 1

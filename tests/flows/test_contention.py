@@ -16,9 +16,9 @@ from tests.flows.trouble import IN_ONE_LANE, begin, fno_fault, import_file, let_
 from tests.packages import Entity, build_package
 from tests.world import ENTITY, World
 
+WORLD_SETTINGS = IN_ONE_LANE
 QUICK = Speed(seconds_per_execution=1.0)  # F&O is done with one before the next is sent
 DEADLOCK = "Transaction was deadlocked on lock resources with another process (DMF2025)"
-RAN = "Exception occurred while executing action ImportFromPackage on Entity DataManagementDefinitionGroup: "
 
 
 def detail(entity: str = ENTITY, *, target: str = "NotStarted", created: int = 0, updated: int = 0) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def end_in_contention(world: World, *details: dict[str, Any], words: str = DEADL
 
 @pytest.mark.quick(cases=0)
 def test_a_project_that_is_busy_for_hours_is_asked_for_every_minute(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE, behaviour=Behaviour(refuse_starts=DEADLOCK))
+    world = make_world(behaviour=Behaviour(refuse_starts=DEADLOCK))
     lane = begin(world)
     let_pass(world, lane, timedelta(minutes=10))
     world.faults.forget_calls()
@@ -58,7 +58,7 @@ def test_a_project_that_is_busy_for_hours_is_asked_for_every_minute(make_world: 
 def test_an_execution_that_ended_in_contention_and_changed_nothing_is_sent_again_under_a_new_id(
     make_world: MakeWorld,
 ) -> None:
-    world = make_world(settings=IN_ONE_LANE, speed=QUICK)
+    world = make_world(speed=QUICK)
     end_in_contention(world, detail())
     import_file(world, "USMF_1.zip")
 
@@ -92,7 +92,7 @@ MAY_HAVE_CHANGED: dict[str, tuple[list[dict[str, Any]], str, list[str]]] = {
 def test_one_that_may_have_changed_anything_goes_to_error_with_a_rerun_offered(
     make_world: MakeWorld, details: list[dict[str, Any]], words: str, entities: list[str]
 ) -> None:
-    world = make_world(settings=IN_ONE_LANE, speed=QUICK)
+    world = make_world(speed=QUICK)
     end_in_contention(world, *details, words=words)
     import_file(world, "USMF_1.zip", build_package(entities=[Entity(name=name) for name in entities]))
 
@@ -103,7 +103,7 @@ def test_one_that_may_have_changed_anything_goes_to_error_with_a_rerun_offered(
 
 
 def test_contention_without_end_is_not_sent_again_for_ever(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE, speed=QUICK)
+    world = make_world(speed=QUICK)
     end_in_contention(world, detail(), times=None)
     import_file(world, "USMF_1.zip")
 

@@ -6,18 +6,15 @@ import pytest
 
 from inbound_trigger.keep_watch import do_duties
 from operations import actions, list_view, run_view
-from operations.actions import Requester
 from operations.filters import Filters
 from shared.health import checks
 from shared.health.health import Grade
 from shared.runs import wake
 from shared.runs.states import State
-from tests.flows.conftest import MakeWorld
-from tests.flows.trouble import ALERTS, as_soon_as, records
+from tests.flows.trouble import ALERTS, ME, as_soon_as, begin, put_into, records, sure
 from tests.world import World
 
-ME = Requester(by="Ada", why="it is broken")
-TWO_FLOWS = {
+WORLD_SETTINGS = {
     "INTEGRATIONS": json.dumps(
         {
             "imports": [
@@ -59,8 +56,7 @@ HOW = ["newer", "unknown state", "no metadata", "broken JSON", "wrong types"]
 
 def a_damaged_one(world: World, how: str, state: State = State.FOUND) -> str:
     """Damage the record of a run in a state, in front of another file of its lane; return its place."""
-    world.put("USMF_1.zip")
-    world.look()
+    begin(world)
     (place,) = ["/".join(place) for place in world.services.store.open_places()]
     if state is not State.FOUND:
         as_soon_as(world, state, lambda run: damage(world, place, how))
@@ -70,9 +66,7 @@ def a_damaged_one(world: World, how: str, state: State = State.FOUND) -> str:
         damage(world, place, how)
     world.clock.advance(1)
     world.put("USMF_2.zip")
-    (world.folder / "Two" / "Input").mkdir(parents=True, exist_ok=True)
-    other = world.folder / "Two" / "Input" / "USMF_3.zip"
-    other.write_bytes((world.folder / "Input" / "USMF_2.zip").read_bytes())
+    put_into(world, "Two/Input", "USMF_3.zip")
     world.look()
     return place
 
@@ -89,10 +83,7 @@ def minutes_go_by(world: World, minutes: int) -> None:
 
 @pytest.mark.quick(cases=1)
 @pytest.mark.parametrize("how", HOW)
-def test_it_is_reported_and_shown_and_other_lanes_pages_health_and_the_timer_go_on(
-    make_world: MakeWorld, how: str
-) -> None:
-    world = make_world(settings=TWO_FLOWS)
+def test_it_is_reported_and_shown_and_other_lanes_pages_health_and_the_timer_go_on(world: World, how: str) -> None:
     place = a_damaged_one(world, how)
 
     minutes_go_by(world, 4)
@@ -108,8 +99,7 @@ def test_it_is_reported_and_shown_and_other_lanes_pages_health_and_the_timer_go_
 
 
 @pytest.mark.quick(cases=0)
-def test_a_person_may_put_it_aside_and_nothing_is_deleted(make_world: MakeWorld) -> None:
-    world = make_world(settings=TWO_FLOWS)
+def test_a_person_may_put_it_aside_and_nothing_is_deleted(world: World) -> None:
     place = a_damaged_one(world, "broken JSON", State.EXECUTING)
     minutes_go_by(world, 2)
     (address,) = [row.address for row in world.services.index.open_rows() if row.file_name == "USMF_1.zip"]
@@ -117,9 +107,8 @@ def test_a_person_may_put_it_aside_and_nothing_is_deleted(make_world: MakeWorld)
     assert isinstance(view, run_view.DamagedView)
     assert [offer.verb.value for offer in view.actions] == ["put-aside"]
 
-    answer = actions.put_aside(address, ME, world.services)
+    answer = sure(actions.put_aside(address, ME, world.services))
 
-    assert answer is not None
     assert answer.done
     with records(world) as container:
         assert container.download_blob(f"damaged/{place}").readall() == b'{"format": 2, "run_id'
@@ -131,19 +120,16 @@ def test_a_person_may_put_it_aside_and_nothing_is_deleted(make_world: MakeWorld)
 
 
 def test_a_record_that_can_be_read_is_not_put_aside(world: World) -> None:
-    world.put("USMF_1.zip")
-    world.look()
+    begin(world)
     (row,) = world.services.index.open_rows()
 
-    answer = actions.put_aside(row.address, ME, world.services)
+    answer = sure(actions.put_aside(row.address, ME, world.services))
 
-    assert answer is not None
     assert not answer.done
     assert len(world.services.store.open_places()) == 1
 
 
-def test_a_lane_is_not_asked_again_and_again_for_a_record_that_cannot_be_read(make_world: MakeWorld) -> None:
-    world = make_world(settings=TWO_FLOWS)
+def test_a_lane_is_not_asked_again_and_again_for_a_record_that_cannot_be_read(world: World) -> None:
     place = a_damaged_one(world, "wrong types", State.EXECUTING)
     world.wakes.sent.clear()
     for _ in range(5):

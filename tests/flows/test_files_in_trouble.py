@@ -25,8 +25,10 @@ from tests.flows.trouble import (
     begin,
     fno_fault,
     graph_fault,
+    import_file,
     let_pass,
     look_and_finish,
+    of_graph,
     wake_when_due,
 )
 from tests.packages import build_package
@@ -41,9 +43,7 @@ BAD_ROW: Final = (("B", "#ERROR here"),)
 def test_a_file_that_is_still_being_written_stays_in_input_until_it_is_whole(make_world: MakeWorld) -> None:
     world = make_world(knobs=Knobs(pending_s=3600))
     package = build_package(rows=(("A", "Alpha"), ("B", "Beta")))
-    world.put("USMF_1.zip", package[: len(package) // 2])
-    world.look()
-    (lane,) = world.heads()
+    lane = begin(world, content=package[: len(package) // 2])
     let_pass(world, lane, timedelta(seconds=15))
     assert world.files("Input") == ["USMF_1.zip"]
 
@@ -56,20 +56,18 @@ def test_a_file_that_is_still_being_written_stays_in_input_until_it_is_whole(mak
 
 
 def test_a_file_that_is_written_on_after_its_claim_is_imported_as_it_is_when_it_is_sent(world: World) -> None:
-    world.put("USMF_1.zip", b"only a beginning")
     as_soon_as(
         world, State.CLAIMED, lambda _: (world.folder / "Processing" / "USMF_1.zip").write_bytes(build_package())
     )
 
-    look_and_finish(world)
+    import_file(world, "USMF_1.zip", b"only a beginning")
 
     assert world.imports() == [("USMF", 1)]
 
 
 def test_a_file_that_is_deleted_and_put_in_anew_while_it_waits_is_imported_once(world: World) -> None:
     """It is another item under the same name: the first run lets go, the second one takes it."""
-    world.put("USMF_1.zip")
-    world.look()
+    begin(world)
     (world.folder / "Input" / "USMF_1.zip").rename(world.folder / "away.zip")
     world.put("USMF_1.zip", build_package(rows=(("A", "Alpha"), ("B", "Beta"))))
 
@@ -181,8 +179,7 @@ def _moved_by_a_person(world: World, run: Run, folder: str) -> None:
 
 def test_a_failed_file_overwrites_neither_a_file_of_its_name_nor_the_report_beside_it(world: World) -> None:
     for _ in range(2):
-        world.put("USMF_1.zip", b"Dear Sir or Madam")
-        look_and_finish(world)
+        import_file(world, "USMF_1.zip", b"Dear Sir or Madam")
         (world.folder / "Error" / "USMF_1.zip.report.txt").write_text("read by a person")
 
     assert (world.folder / "Error" / "USMF_1.zip.report.txt").read_text() == "read by a person"
@@ -203,9 +200,7 @@ LETTERS: Final = (
 
 @pytest.mark.parametrize("name", LETTERS, ids=["ascii", "beyond"])
 def test_a_name_of_any_legal_letters_stays_as_it_is_all_the_way(world: World, name: str) -> None:
-    world.put(name, build_package(rows=(("A", "Alpha"), *BAD_ROW)))
-
-    look_and_finish(world)
+    import_file(world, name, build_package(rows=(("A", "Alpha"), *BAD_ROW)))
 
     assert world.imports() == [("USMF", 1)]
     assert {name, f"{name}.report.txt", f"{name}.errors.csv"} <= set(world.files("Error"))
@@ -214,10 +209,9 @@ def test_a_name_of_any_legal_letters_stays_as_it_is_all_the_way(world: World, na
 def test_a_name_as_long_as_onedrive_takes_has_room_for_its_report_and_for_a_name_of_its_own(world: World) -> None:
     name = f"USMF_{'n' * 246}.zip"
     assert len(name) == 255
-    world.put(name, b"Dear Sir or Madam")
     (world.folder / "Error" / name).write_bytes(b"an earlier one")
 
-    look_and_finish(world)
+    import_file(world, name, b"Dear Sir or Madam")
 
     assert (world.folder / "Error" / name).read_bytes() == b"an earlier one"
     (run,) = world.ended_runs()
@@ -255,11 +249,10 @@ def test_a_path_of_400_letters_travels_and_one_that_would_grow_longer_is_told_in
 
 @pytest.mark.parametrize("status", [400, 403])
 def test_a_report_that_a_library_refuses_keeps_no_lane_from_going_on(world: World, status: int) -> None:
-    refused = {"error": {"code": "invalidRequest", "message": "List data validation failed."}}
+    refused = of_graph("invalidRequest", "List data validation failed.")
     world.faults.add(faults.Fault("graph", "PUT", "/content$", times=None, do=faults.status(status, body=refused)))
-    world.put("USMF_1.zip", b"Dear Sir or Madam")
 
-    look_and_finish(world)
+    import_file(world, "USMF_1.zip", b"Dear Sir or Madam")
 
     assert world.files("Error") == ["USMF_1.zip"]
     (run,) = world.ended_runs()
@@ -291,11 +284,10 @@ def test_a_file_that_somebody_has_open_is_claimed_and_filed_when_it_is_closed(
 
 
 def test_malware_that_is_found_while_the_file_is_fetched_refuses_the_file_at_once(world: World) -> None:
-    world.put("USMF_1.zip")
-    found = {"error": {"code": "malwareDetected", "message": "Malware detected"}}
-    world.faults.add(faults.Fault("graph-content", "GET", "", times=None, do=faults.status(403, body=found)))
+    found = faults.status(403, body=of_graph("malwareDetected", "Malware detected"))
+    world.faults.add(faults.Fault("graph-content", "GET", "", times=None, do=found))
 
-    look_and_finish(world)
+    import_file(world, "USMF_1.zip")
 
     (run,) = world.ended_runs()
     assert run.outcome is Outcome.REJECTED
@@ -357,10 +349,9 @@ def test_files_of_which_onedrive_does_not_know_the_time_take_their_turn(world: W
 
 def test_files_that_onedrive_denies_for_a_moment_are_neither_given_up_nor_taken_twice(world: World) -> None:
     """Graph answers 404 for folders and items that it has just shown."""
-    world.put("USMF_1.zip")
-    world.look()
+    begin(world)
     world.put("USMF_2.zip")
-    denied = faults.status(404, body={"error": {"code": "itemNotFound", "message": "The resource could not be found."}})
+    denied = faults.status(404, body=of_graph("itemNotFound", "The resource could not be found."))
     world.faults.add(graph_fault("GET", "/children", denied))
     world.faults.add(graph_fault("*", r"/items/[^/]+$", denied, times=4))
     with pytest.raises(TryAgain):
@@ -400,13 +391,11 @@ class InMemory(RunStore):
         return sorted(self.runs)
 
 
-def test_of_10_000_files_that_wait_each_gets_one_run_and_the_oldest_goes_first(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_10_000_files_that_wait_each_gets_one_run_and_the_oldest_goes_first(world: World) -> None:
     """How little a lane of any length costs is held in the contract of the run store."""
     began = datetime(2026, 1, 1, tzinfo=UTC)
     items = [_item(number, began + timedelta(seconds=(number * 7919) % 10_000)) for number in range(10_000)]
-    monkeypatch.setattr(OneDrive, "list_items", lambda _drive, _folder: iter(items))
+    world.monkeypatch.setattr(OneDrive, "list_items", lambda _drive, _folder: iter(items))
     store = InMemory()
     world.services.store = store
 

@@ -12,16 +12,26 @@ from local_cloud.finance_operations.data_management import DEADLOCK
 from local_cloud.finance_operations.executions import Status
 from local_cloud.finance_operations.knobs import Behaviour, Speed
 from shared import execution
-from shared.clients.blobs.write import stream_to_blob
 from shared.imports.fence import KEY_MARGIN
 from shared.runs.states import Outcome, State
 from tests.exports import EXPORT, delivered, export, prepared, started
 from tests.faults.interception import answered
 from tests.flows.conftest import MakeWorld
-from tests.flows.trouble import ALERTS, as_soon_as, begin, fno_fault, import_file, let_pass, look_and_finish
+from tests.flows.trouble import (
+    ALERTS,
+    as_soon_as,
+    begin,
+    by_hand,
+    fno_fault,
+    import_file,
+    let_pass,
+    look_and_finish,
+    of_fo,
+)
 from tests.packages import build_package
 from tests.world import PROJECT, World
 
+WORLD_SETTINGS = ALERTS
 GOOD_AND_BAD: Final = (("A", "Alpha"), ("B", "#ERROR here"))
 
 
@@ -52,11 +62,10 @@ def test_an_import_that_stays_unknown_for_ever_ends_as_its_entities_and_rows_say
 
 
 def test_an_import_that_a_person_cancels_is_filed_in_error_with_what_to_do(make_world: MakeWorld) -> None:
-    world = make_world(settings=ALERTS, behaviour=Behaviour(never_ends=True))
-    world.put("USMF_1.zip")
+    world = make_world(behaviour=Behaviour(never_ends=True))
     as_soon_as(world, State.EXECUTING, lambda run: world.fno.end_now(run.execution_id, Status.CANCELED))
 
-    look_and_finish(world)
+    import_file(world, "USMF_1.zip")
 
     (run,) = world.ended_runs()
     assert run.outcome is Outcome.CANCELED_IN_FO
@@ -65,14 +74,11 @@ def test_an_import_that_a_person_cancels_is_filed_in_error_with_what_to_do(make_
     assert world.imports() == []
 
 
-def test_an_import_that_fo_has_forgotten_is_told_filed_in_error_and_frees_its_lane(make_world: MakeWorld) -> None:
+def test_an_import_that_fo_has_forgotten_is_told_filed_in_error_and_frees_its_lane(world: World) -> None:
     """The app stood still for longer than F&O keeps its history, or F&O's database was restored."""
-    world = make_world(settings=ALERTS)
-    world.put("USMF_1.zip")
     as_soon_as(world, State.EXECUTING, lambda _: world.clock.advance(8 * 24 * 3600))
 
-    look_and_finish(world)
-
+    import_file(world, "USMF_1.zip")
     import_file(world, "USMF_2.zip")
 
     first, second = world.ended_runs()
@@ -88,13 +94,11 @@ def test_an_import_that_fo_has_forgotten_is_told_filed_in_error_and_frees_its_la
 def test_an_execution_that_fo_does_not_find_for_hours_is_watched_on_and_ends_as_fo_says_in_the_end(
     make_world: MakeWorld,
 ) -> None:
-    world = make_world(settings={**ALERTS, **polls_every(1800), "IMPORT_STUCK_AFTER_MINUTES": "60"})
-    world.put("USMF_1.zip")
-    gone = faults.status(400, body={"error": {"message": "x", "innererror": {"message": "Execution was not found"}}})
+    world = make_world(settings={**polls_every(1800), "IMPORT_STUCK_AFTER_MINUTES": "60"})
+    gone = faults.status(400, body=of_fo("Execution was not found"))
     world.faults.add(fno_fault("GetExecutionSummaryStatus", gone, times=None))
     world.faults.add(fno_fault("JobDetails", faults.status(200, body={"value": []}), times=None))
-    world.look()
-    (lane,) = world.heads()
+    lane = begin(world)
     let_pass(world, lane, timedelta(hours=3))
     assert len(world.mails()) == 1
 
@@ -143,7 +147,7 @@ def test_a_project_that_a_dead_execution_blocks_is_told_once_and_goes_on_when_a_
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(execution, "REFUSED_KEPT", 3)
-    world = make_world(settings={**ALERTS, "IMPORT_DATA_PROJECT": "Shared"}, behaviour=Behaviour(never_ends=True))
+    world = make_world(settings={"IMPORT_DATA_PROJECT": "Shared"}, behaviour=Behaviour(never_ends=True))
     by_hand(world, "Shared", "dead")
     world.fno.change(never_ends=False)
     lane = begin(world)
@@ -161,15 +165,6 @@ def test_a_project_that_a_dead_execution_blocks_is_told_once_and_goes_on_when_a_
     assert len(world.mails()) == 1
 
 
-def by_hand(world: World, data_project: str, execution_id: str) -> None:
-    """Let a person import a package into a data project."""
-    fno = world.services.finance_operations(world.fno.url)
-    url = fno.get_azure_write_url(f"{execution_id}.zip").url
-    stream_to_blob([build_package(data_project=data_project)], url)
-    fno.import_from_package(package_url=url, data_project=data_project, execution_id=execution_id, legal_entity="USMF")
-    world.faults.forget_calls()
-
-
 # What F&O's tables say when two work on one data project.
 # https://azureintegrations.com/2020/03/28/d365uo-recurring-integration-to-avoid-dmf-parallel-execution-issue/
 CONTENTION: Final = (
@@ -184,9 +179,8 @@ def test_words_of_contention_fail_no_file_and_no_export(make_world: MakeWorld) -
     world = prepared(make_world(settings={**EXPORT, **ALERTS, "INPUT_FOLDER": "Input"}))
     before = len(world.imports())
     for nth, words in enumerate(CONTENTION, 1):
-        body = {"error": {"message": "An error has occurred.", "innererror": {"message": words}}}
         for action in ("ImportFromPackage", "ExportToPackage"):
-            world.faults.add(fno_fault(action, faults.status(400, body=body), nth=nth))
+            world.faults.add(fno_fault(action, faults.status(400, body=of_fo(words)), nth=nth))
 
     import_file(world, "USMF_1.zip")
     run = export(world)
@@ -247,11 +241,9 @@ def test_a_key_that_runs_out_before_the_import_is_replaced_without_a_second_uplo
     "words", ["The remote server returned an error: (403) Forbidden.", "The specified blob does not exist."]
 )
 def test_a_key_that_runs_out_before_fo_reads_the_package_lets_it_be_uploaded_anew(world: World, words: str) -> None:
-    world.put("USMF_1.zip")
-    body = {"error": {"message": "An error has occurred.", "innererror": {"message": words}}}
-    world.faults.add(fno_fault("ImportFromPackage", faults.status(400, body=body)))
+    world.faults.add(fno_fault("ImportFromPackage", faults.status(400, body=of_fo(words))))
 
-    look_and_finish(world)
+    import_file(world, "USMF_1.zip")
 
     assert world.imports() == [("USMF", 1)]
     (run,) = world.ended_runs()
@@ -303,7 +295,7 @@ DOWN: Final = faults.status(503, {"Retry-After": "120"})
 def test_an_hour_of_maintenance_fails_no_file_is_told_once_and_is_made_up_for_by_itself(
     make_world: MakeWorld, breaks: Callable[[World], None]
 ) -> None:
-    world = make_world(settings={**ALERTS, "EXPORT_DATA_PROJECT": PROJECT, "EXPORT_COMPANY": "USMF"})
+    world = make_world(settings={"EXPORT_DATA_PROJECT": PROJECT, "EXPORT_COMPANY": "USMF"})
     lane = begin(world)
     breaks(world)
     let_pass(world, lane, timedelta(hours=1))
@@ -323,10 +315,8 @@ def test_an_hour_of_maintenance_fails_no_file_is_told_once_and_is_made_up_for_by
 
 def test_a_fence_that_only_time_can_put_up_allows_for_a_clock_that_is_five_minutes_fast(world: World) -> None:
     """F&O gives no key to the old blob, so its own key must have run out, by F&O's clock and not by ours."""
-    world.put("USMF_1.zip")
     world.faults.add(fno_fault("ImportFromPackage", faults.reset_before()))
-    world.look()
-    (lane,) = world.heads()
+    lane = begin(world)
     world.wake(lane)  # sent, lost
     elsewhere = '{"BlobId":"{1}","BlobUrl":"http://127.0.0.1:1/dmf/another.zip?sig=x"}'
     world.faults.add(fno_fault("GetAzureWriteUrl", faults.status(200, body={"value": elsewhere}), times=None))

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Final
@@ -68,12 +69,10 @@ def test_a_folder_whose_scan_hangs_keeps_nothing_else_waiting(world: World) -> N
             pass
 
 
-def test_whoever_needs_the_folder_whose_scan_hangs_gives_up_with_words(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_whoever_needs_the_folder_whose_scan_hangs_gives_up_with_words(world: World) -> None:
     services, drive = world.services, a_drive_of(world)
     services.folders.find(drive, "/Output")
-    monkeypatch.setattr("shared.clients.graph.folders.WAIT_S", 0.2)
+    world.monkeypatch.setattr("shared.clients.graph.folders.WAIT_S", 0.2)
     hang = graph_fault("GET", "/Input$", faults.hang(60))
 
     with (
@@ -145,10 +144,7 @@ def test_notifications_whose_message_is_sent_quickly_share_it() -> None:
         time.sleep(0.05)  # long enough for all threads to ask while the message is being sent
         sent.append(delay_s)
 
-    threads = [threading.Thread(target=lambda: ours.request(now, slowly)) for _ in range(10)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(10) as pool:
+        list(pool.map(lambda _: ours.request(now, slowly), range(10)))
 
     assert sent == [3]

@@ -26,12 +26,11 @@ from tests.closed_port import closed_port
 from tests.contract.receiver import Receiver
 from tests.exports import PROJECT, prepared
 from tests.flows.conftest import MakeNotified, MakeWorld
-from tests.flows.trouble import ALERTS, fno_fault, graph_fault
+from tests.flows.trouble import ALERTS, LOGIN, begin, fno_fault, graph_fault
 from tests.health import check_named, health_of
 from tests.tokens import a_token
 from tests.world import World
 
-LOGIN: Final = faults.status(302, {"Location": "https://login.microsoftonline.com/common/oauth2/authorize"})
 EXPORT: Final = {"EXPORT_DATA_PROJECT": PROJECT, "EXPORT_COMPANY": "USMF"}
 
 
@@ -121,10 +120,7 @@ def test_wrong_settings_are_all_that_is_told() -> None:
     assert "- ONEDRIVE_DRIVE is missing" in check.message
 
 
-def test_storage_that_cannot_be_reached_is_trouble_and_the_services_are_asked_all_the_same(
-    make_world: MakeWorld,
-) -> None:
-    world = make_world()
+def test_storage_that_cannot_be_reached_is_trouble_and_the_services_are_asked_all_the_same(world: World) -> None:
     azurite, own_services = world.connection, world.services
     with closed_port() as port:
         world.connection = _connection_to(port)
@@ -171,8 +167,7 @@ def test_a_scan_that_fails_does_not_count_as_one(world: World) -> None:
 
 
 def test_a_lane_whose_head_needs_a_person_is_trouble_and_says_what_to_do(world: World) -> None:
-    world.put("USMF_1.zip")
-    world.look()
+    begin(world)
     (run,) = world.open_runs()
     world.services.store.save(replace(run, problem=Problem(text="Give the app the role", since=world.clock.now())))
 
@@ -183,8 +178,7 @@ def test_a_lane_whose_head_needs_a_person_is_trouble_and_says_what_to_do(world: 
 
 @pytest.mark.parametrize(("minutes", "grade"), [(4, Grade.WARNING), (36, Grade.PROBLEM)])
 def test_a_lane_on_which_nobody_works_is_told(world: World, minutes: int, grade: Grade) -> None:
-    world.put("USMF_1.zip")
-    world.look()
+    begin(world)
     world.clock.advance(minutes * 60)
 
     assert check_named(health_of(world), "Lane in-").grade is grade
@@ -331,8 +325,7 @@ def test_an_address_that_leads_to_a_sign_in_page_is_told_to_be_wrong(world: Worl
     assert "the base URL in the settings is wrong" in check.message
 
 
-def test_an_environment_that_cannot_be_reached_is_trouble_and_one_that_throttles_is_not(make_world: MakeWorld) -> None:
-    world = make_world()
+def test_an_environment_that_cannot_be_reached_is_trouble_and_one_that_throttles_is_not(world: World) -> None:
     world.faults.add(fno_fault("", faults.status(429, {"Retry-After": "30"}), times=None))
     assert check_named(health_of(world), "F&O").grade is Grade.WARNING
     world.faults.clear()
@@ -406,10 +399,8 @@ def test_a_webhook_that_cannot_be_reached_is_told_without_its_key(make_world: Ma
 # How long it may take
 
 
-def test_a_service_that_hangs_is_waited_for_eight_seconds_at_most(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("shared.health.checks.CALL_S", 0.2)
+def test_a_service_that_hangs_is_waited_for_eight_seconds_at_most(world: World) -> None:
+    world.monkeypatch.setattr("shared.health.checks.CALL_S", 0.2)
     world.faults.add(fno_fault("", faults.hang(30.0), times=None))
 
     check = check_named(health_of(world), "F&O")

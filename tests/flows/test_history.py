@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from local_cloud.finance_operations.knobs import Speed
-from operations import list_view, run_view
+from operations import list_view
 from operations.filters import NOT_SUCCEEDED, Filters, InvalidRequest
 from operations.labels import Place
 from shared import execution
@@ -18,6 +18,7 @@ from shared.runs.run import Run
 from shared.runs.states import Outcome, State
 from tests.builders import NOON, a_run
 from tests.flows.conftest import MakeWorld
+from tests.flows.trouble import begin, import_file, shown
 from tests.packages import build_package
 from tests.world import World
 
@@ -30,10 +31,7 @@ SECOND = timedelta(seconds=1)
 def test_what_runs_is_shown_however_many_wait_or_need_a_person(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(list_view, "OPEN_SHOWN", 3)
     monkeypatch.setattr(list_view, "OTHERS_SHOWN", 1)
-    for number in range(6):
-        world.put(f"USMF_{number}.zip")
-    world.look()
-    world.wake(next(iter(world.heads())))
+    world.wake(begin(world, *(f"USMF_{number}.zip" for number in range(6))))
 
     listed = list_view.list_runs(Filters(), "", world.services)
 
@@ -68,9 +66,7 @@ def test_older_runs_are_offered_only_where_there_are_some(world: World, monkeypa
 @pytest.mark.quick(cases=0)
 def test_how_long_a_run_waited_and_ran_is_told_apart(make_world: MakeWorld) -> None:
     world = make_world(speed=Speed(seconds_per_execution=60.0))
-    for number in range(2):
-        world.put(f"USMF_{number}.zip")
-    world.look()
+    begin(world, "USMF_0.zip", "USMF_1.zip")
     world.run_until_quiet()
 
     first, second = sorted(
@@ -96,10 +92,7 @@ def test_of_a_run_of_an_older_version_the_whole_time_is_told(world: World) -> No
 
 
 def test_a_run_has_the_same_word_in_the_list_and_on_its_page(world: World) -> None:
-    for number in range(3):
-        world.put(f"USMF_{number}.zip")
-    world.look()
-    (lane,) = world.heads()
+    lane = begin(world, "USMF_0.zip", "USMF_1.zip", "USMF_2.zip")
     world.wake(lane)
 
     def words() -> list[tuple[Place, Place]]:
@@ -149,21 +142,13 @@ def numbers(listed: list_view.RunList) -> list[int]:
     return [int(line.run.run_id, 16) for line in listed.ended]
 
 
-def shown(world: World, address: str) -> run_view.RunView:
-    view = run_view.find_run(address, world.services)
-    assert isinstance(view, run_view.RunView)
-    return view
-
-
-def test_the_history_is_shown_page_by_page_and_a_filter_looks_no_further_than_is_bearable(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(world.clock, "present", datetime(2026, 11, 2, 0, 5, tzinfo=UTC))  # across midnight
+def test_the_history_is_shown_page_by_page_and_a_filter_looks_no_further_than_is_bearable(world: World) -> None:
+    world.monkeypatch.setattr(world.clock, "present", datetime(2026, 11, 2, 0, 5, tzinfo=UTC))  # across midnight
     for number in range(12):
         ended(world, number, company="DEMF" if number == 9 else "USMF")
-    monkeypatch.setattr(list_view, "PAGE", 4)
-    monkeypatch.setattr(list_view, "AT_ONCE_FILTERED", 3)
-    monkeypatch.setattr(list_view, "LOOKED_THROUGH", 6)
+    world.monkeypatch.setattr(list_view, "PAGE", 4)
+    world.monkeypatch.setattr(list_view, "AT_ONCE_FILTERED", 3)
+    world.monkeypatch.setattr(list_view, "LOOKED_THROUGH", 6)
 
     seen: list[int] = []
     position = ""
@@ -197,9 +182,7 @@ def test_the_failures_of_today_are_counted_and_can_be_listed_alone(world: World)
 
 
 def test_a_failed_import_shows_its_rows_its_links_and_every_call_with_its_request_id(world: World) -> None:
-    world.put("USMF_Rows_001.zip", build_package(rows=(("A", "Alpha"), ("B", "#ERROR"), ("C", "#ERROR"))))
-    world.look()
-    world.run_until_quiet()
+    import_file(world, "USMF_Rows_001.zip", build_package(rows=(("A", "Alpha"), ("B", "#ERROR"), ("C", "#ERROR"))))
     (run,) = world.ended_runs()
 
     view = shown(world, address_of(run))

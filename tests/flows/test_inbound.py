@@ -11,28 +11,29 @@ from local_cloud import faults
 from local_cloud.faults import Fault
 from local_cloud.finance_operations.knobs import Behaviour, Speed
 from local_cloud.onedrive import Knobs
-from shared.clients.blobs.write import empty_blob, stream_to_blob
+from shared.clients.blobs.write import empty_blob
 from shared.errors import TryAgain
 from shared.runs.addresses import moment_of, sort_key_of
 from shared.runs.record import run_to_json
-from shared.runs.run import Run
 from shared.runs.states import Outcome, State
 from shared.secret import SecretUrl
-from tests.faults.interception import PowerCut
 from tests.flows.conftest import MakeWorld
 from tests.flows.trouble import (
     ALERTS,
     begin,
+    by_hand,
     fno_fault,
     graph_fault,
     import_file,
     let_pass,
     look_and_finish,
+    wake_and_die,
     wake_when_due,
 )
 from tests.packages import build_package
 from tests.world import World
 
+WORLD_SETTINGS = ALERTS
 IMPORT = "ImportFromPackage"
 
 
@@ -58,8 +59,7 @@ def test_a_file_that_is_seen_twice_is_imported_once(world: World) -> None:
 
 
 def test_a_file_that_a_person_puts_back_is_imported_again(world: World) -> None:
-    world.put("USMF_Customers_001.zip")
-    look_and_finish(world)
+    import_file(world, "USMF_Customers_001.zip")
 
     (world.folder / "Success" / "USMF_Customers_001.zip").rename(world.folder / "Input" / "USMF_Customers_001.zip")
     look_and_finish(world)
@@ -146,10 +146,7 @@ def test_a_file_of_the_same_name_that_is_there_already_is_not_overwritten(world:
 
 
 def test_an_empty_file_is_waited_for_until_its_content_is_there(world: World) -> None:
-    world.put("USMF_Customers_001.zip", b"")
-    world.look()
-    (lane,) = world.heads()
-    world.wake(lane)
+    world.wake(begin(world, "USMF_Customers_001.zip", content=b""))
     assert world.files("Input") == ["USMF_Customers_001.zip"]
 
     world.put("USMF_Customers_001.zip")
@@ -159,16 +156,9 @@ def test_an_empty_file_is_waited_for_until_its_content_is_there(world: World) ->
 
 
 def test_a_file_that_another_run_has_moved_and_not_begun_is_imported_by_the_first_of_them(world: World) -> None:
-    def die(*_: object) -> Run:
-        raise PowerCut
-
-    world.put("USMF_1.zip")
-    world.look()
+    lane = begin(world)
     (run,) = world.open_runs()
-    with world.monkeypatch.context() as patched:
-        patched.setattr("shared.runs.store.RunStore.save", die)
-        with pytest.raises(PowerCut):
-            world.wake(run.lane)
+    wake_and_die(world, lane, "shared.runs.store.RunStore.save")
     assert world.files("Processing") == ["USMF_1.zip"]
     earlier = moment_of(run.sort_key) - timedelta(seconds=1)
     first = replace(run, run_id="f" * 12, sort_key=sort_key_of(earlier, run.file.item_id))
@@ -183,10 +173,8 @@ def test_a_file_that_another_run_has_moved_and_not_begun_is_imported_by_the_firs
 
 
 def test_a_file_that_stays_empty_goes_to_error_after_ten_minutes(world: World) -> None:
-    world.put("USMF_Customers_001.zip", b"")
-    world.look()
-    (run,) = world.open_runs()
-    let_pass(world, run.lane, timedelta(minutes=10))
+    lane = begin(world, "USMF_Customers_001.zip", content=b"")
+    let_pass(world, lane, timedelta(minutes=10))
     assert world.files("Input") == ["USMF_Customers_001.zip"]
 
     world.run_until_quiet(at_most_s=300)
@@ -198,8 +186,7 @@ def test_a_file_that_stays_empty_goes_to_error_after_ten_minutes(world: World) -
 
 
 def test_a_file_that_is_replaced_while_it_waits_is_imported_with_its_new_content(world: World) -> None:
-    world.put("USMF_Customers_001.zip")
-    world.look()
+    begin(world, "USMF_Customers_001.zip")
     world.put("USMF_Customers_001.zip", build_package(rows=(("A", "Alpha"), ("B", "Beta"))))
 
     world.run_until_quiet()
@@ -268,14 +255,7 @@ def look_until_seen(world: World) -> None:
 
 def test_a_package_is_imported_once_when_the_process_dies_after_saving_the_id_and_before_sending(world: World) -> None:
     lane = begin(world, "USMF_Customers_001.zip")
-
-    def die(*_: object, **__: object) -> str:
-        raise PowerCut
-
-    with world.monkeypatch.context() as patched:
-        patched.setattr("shared.clients.fno.client.FinanceOperations.import_from_package", die)
-        with pytest.raises(PowerCut):
-            world.wake(lane)
+    wake_and_die(world, lane, "shared.clients.fno.client.FinanceOperations.import_from_package")
     (run,) = world.open_runs()
     assert run.state is State.SUBMITTING
 
@@ -288,12 +268,10 @@ def test_a_package_is_imported_once_when_the_process_dies_after_saving_the_id_an
 
 
 def test_a_request_that_reaches_f_and_o_after_the_fence_imports_nothing(world: World) -> None:
-    world.put("USMF_Customers_001.zip")
     # The connection is cut before F&O reads the request, which is kept and sent on later, as a proxy might do.
     kept: list[dict[str, object]] = []
     world.faults.add(fno_fault(IMPORT, faults.reset_before()))
-    world.look()
-    (lane,) = world.heads()
+    lane = begin(world, "USMF_Customers_001.zip")
     original = world.services.finance_operations(world.fno.url).import_from_package
 
     def keep(**request: object) -> str:
@@ -315,10 +293,8 @@ def test_a_request_that_reaches_f_and_o_after_the_fence_imports_nothing(world: W
 
 
 def test_the_grace_time_begins_when_the_fence_stands_however_long_that_took(world: World) -> None:
-    world.put("USMF_Customers_001.zip")
     world.faults.add(fno_fault(IMPORT, faults.reset_before()))
-    world.look()
-    (lane,) = world.heads()
+    lane = begin(world, "USMF_Customers_001.zip")
     world.wake(lane)  # sent, lost
 
     def slowly(url: SecretUrl) -> None:
@@ -336,10 +312,9 @@ def test_the_grace_time_begins_when_the_fence_stands_however_long_that_took(worl
 
 
 def test_a_submit_whose_answer_was_lost_is_looked_up_and_never_sent_again(world: World) -> None:
-    world.put("USMF_Customers_001.zip")
     world.faults.add(fno_fault(IMPORT, faults.lost_after()))
 
-    look_and_finish(world)
+    import_file(world, "USMF_Customers_001.zip")
 
     assert world.calls(IMPORT) == 1
     (run,) = world.ended_runs()
@@ -356,10 +331,7 @@ def test_not_found_right_after_the_submit_is_waited_for(make_world: MakeWorld) -
 
 def test_a_project_that_is_busy_is_waited_for_and_no_file_fails(make_world: MakeWorld) -> None:
     world = make_world(settings={"IMPORT_DATA_PROJECT": "Shared"}, speed=Speed(seconds_per_execution=100))
-    fno = world.services.finance_operations(world.fno.url)
-    place = fno.get_azure_write_url("by-hand.zip")
-    stream_to_blob(iter([build_package(data_project="Shared")]), place.url)
-    fno.import_from_package(package_url=place.url, data_project="Shared", execution_id="by-hand", legal_entity="USMF")
+    by_hand(world, "Shared", "by-hand")
     import_file(world, "USMF_Customers_001.zip")
 
     assert world.imports() == [("USMF", 1), ("USMF", 1)]
@@ -368,7 +340,7 @@ def test_a_project_that_is_busy_is_waited_for_and_no_file_fails(make_world: Make
 
 def test_an_execution_that_hangs_alerts_once_is_watched_on_and_is_never_sent_again(make_world: MakeWorld) -> None:
     world = make_world(
-        settings={**ALERTS, "IMPORT_STUCK_AFTER_MINUTES": "30"},
+        settings={"IMPORT_STUCK_AFTER_MINUTES": "30"},
         behaviour=Behaviour(never_ends=True),
     )
     lane = begin(world, "USMF_Customers_001.zip")
@@ -386,8 +358,7 @@ def test_an_execution_that_hangs_alerts_once_is_watched_on_and_is_never_sent_aga
     assert world.files("Success") == ["USMF_Customers_001.zip"]
 
 
-def test_a_failed_import_is_mailed_once(make_world: MakeWorld) -> None:
-    world = make_world(settings=ALERTS)
+def test_a_failed_import_is_mailed_once(world: World) -> None:
     import_file(world, "USMF_Customers_001.zip", build_package(rows=(("B", "#ERROR here"),)))
 
     (mail,) = world.mails()
@@ -397,9 +368,8 @@ def test_a_failed_import_is_mailed_once(make_world: MakeWorld) -> None:
 
 @pytest.mark.parametrize("action", ["GetAzureWriteUrl", IMPORT])
 def test_a_missing_permission_stops_the_lane_alerts_once_moves_no_file_and_goes_on_when_mended(
-    make_world: MakeWorld, action: str
+    world: World, action: str
 ) -> None:
-    world = make_world(settings=ALERTS)
     world.faults.add(fno_fault(action, faults.status(403), times=None))
     lane = begin(world, "USMF_first.zip")
     for _ in range(10):
@@ -415,11 +385,8 @@ def test_a_missing_permission_stops_the_lane_alerts_once_moves_no_file_and_goes_
     assert world.files("Success") == ["USMF_first.zip"]
 
 
-def test_a_lane_that_waits_long_for_its_turn_to_call_f_and_o_troubles_nobody(
-    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("shared.azure_storage.import_lock.LOCK_WAIT_S", 0.0)
-    world = make_world(settings=ALERTS)
+def test_a_lane_that_waits_long_for_its_turn_to_call_f_and_o_troubles_nobody(world: World) -> None:
+    world.monkeypatch.setattr("shared.azure_storage.import_lock.LOCK_WAIT_S", 0.0)
     lane = begin(world)
 
     with world.new_process().import_lock(world.fno.url):  # many other lanes, one after the other
@@ -438,11 +405,8 @@ def test_a_lane_that_waits_long_for_its_turn_to_call_f_and_o_troubles_nobody(
 
 
 def test_no_record_of_a_run_holds_the_key_to_the_package(world: World) -> None:
-    world.put("USMF_Customers_001.zip")
     world.faults.add(fno_fault(IMPORT, faults.lost_after()))
-    world.look()
-    (lane,) = world.heads()
-    world.wake(lane)
+    world.wake(begin(world, "USMF_Customers_001.zip"))
 
     (run,) = world.open_runs()
     assert "sig=" not in run_to_json(run)

@@ -3,27 +3,34 @@
 Each kind was reported in public; what the client makes of it is tested in ``tests/contract/test_onedrive.py``.
 """
 
-from contextlib import suppress
 from random import Random
 from typing import Any, Final
 
 import pytest
 import requests
 
-from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from local_cloud.faults import Fault
 from local_cloud.onedrive import Knobs
 from local_cloud.receivers import Receivers
 from shared.alerts.alert import NotificationKind
 from shared.clients.blobs import read
-from shared.errors import AppError
 from shared.health.checks import check_health
 from shared.health.health import Grade
 from shared.runs.states import Outcome, State
 from tests.exports import EXPORT, change, export, prepared
 from tests.flows.conftest import MakeTold, MakeWorld
-from tests.flows.trouble import ALERTS, graph_fault, heard, import_file, look_and_finish
+from tests.flows.trouble import (
+    ALERTS,
+    begin,
+    graph_fault,
+    heard,
+    import_file,
+    look_and_finish,
+    of_graph,
+    put_into,
+    tick,
+)
 from tests.packages import build_package
 from tests.world import World
 
@@ -71,8 +78,7 @@ def test_an_export_whose_chunk_meets_a_409_goes_on_and_does_not_wait_for_a_name(
     world.monkeypatch.setattr("shared.exports.delivery.CHUNK", 320 * 1024)
     letters = Random(5)
     change(world, *((f"R{number}", letters.randbytes(120).hex()) for number in range(8000)))
-    message = "Optimistic concurrency failure during fragmented upload."
-    busy = {"error": {"code": "resourceModified", "message": message, "innerError": {"request-id": "0"}}}
+    busy = of_graph("resourceModified", "Optimistic concurrency failure during fragmented upload.")
     taken = faults.status(409, body=busy, handled=True)
     world.faults.add(Fault("graph-content", "PUT", "uploadSession", 2, 1, do=taken))
     began = world.clock.now()
@@ -88,13 +94,11 @@ def test_an_export_whose_chunk_meets_a_409_goes_on_and_does_not_wait_for_a_name(
     assert world.mails() == []
 
 
-def test_a_report_that_meets_a_busy_file_is_written_a_moment_later(make_world: MakeWorld) -> None:
-    world = make_world()
-    world.put("USMF_1.zip", b"no zip")
-    busy = {"error": {"code": "resourceModified", "message": "busy"}}
-    world.faults.add(graph_fault("PUT", "/content", faults.status(409, body=busy)))
+def test_a_report_that_meets_a_busy_file_is_written_a_moment_later(world: World) -> None:
+    busy = faults.status(409, body=of_graph("resourceModified", "busy"))
+    world.faults.add(graph_fault("PUT", "/content", busy))
 
-    look_and_finish(world)
+    import_file(world, "USMF_1.zip", b"no zip")
 
     assert len(world.files("Error")) == 2
     assert [run.outcome for run in world.ended_runs()] == [Outcome.REJECTED]
@@ -141,8 +145,7 @@ def test_a_library_that_tells_wrong_sizes_has_its_packages_imported(make_world: 
 
 def test_a_wrong_size_without_a_hash_imports_nothing(make_world: MakeWorld) -> None:
     world = make_world(knobs=Knobs(wrong_size=("*.zip",), missing_hash=("*.zip",)))
-    world.put("USMF_1.zip")
-    world.look()
+    begin(world)
     with pytest.raises(AssertionError):
         world.run_until_quiet(at_most_s=600)
 
@@ -204,7 +207,7 @@ def test_a_failed_file_and_its_report_in_a_library_with_check_out_are_seen_by_ot
 @pytest.mark.quick(cases=0)
 def test_an_export_that_a_library_does_not_check_in_is_told_and_goes_on_by_itself(make_world: MakeWorld) -> None:
     world = prepared(make_world(settings=EXPORTS, knobs=Knobs(requires_check_out=True)))
-    body = {"error": {"code": "invalidRequest", "message": "You must fill out all required properties."}}
+    body = of_graph("invalidRequest", "You must fill out all required properties.")
     world.faults.add(graph_fault("POST", "/checkin", faults.status(400, body=body), times=None))
     world.start_exports()
     with pytest.raises(AssertionError):
@@ -267,9 +270,7 @@ def test_a_check_in_that_fails_for_ever_holds_no_import_up(make_world: MakeWorld
 def test_a_file_that_a_person_has_checked_out_waits_and_the_others_go_on(make_world: MakeWorld) -> None:
     world = make_world(settings=ALERTS)
     world.onedrive.knobs.checked_out = ("USMF_1.zip",)
-    world.put("USMF_1.zip")
-    world.put("USMF_2.zip")
-    world.look()
+    begin(world, "USMF_1.zip", "USMF_2.zip")
     with pytest.raises(AssertionError):
         world.run_until_quiet(at_most_s=3600)
 
@@ -316,14 +317,6 @@ def test_which_names_are_left_alone_is_a_setting(make_world: MakeWorld) -> None:
 # Folders in Input
 
 
-def minutes_pass(world: World, minutes: int) -> None:
-    """Let the minute's timer run, and time pass after each."""
-    for _ in range(minutes):
-        with suppress(AppError):
-            do_duties(world.services)
-        world.clock.advance(60)
-
-
 def about_strays(receivers: Receivers) -> list[dict[str, Any]]:
     return heard(receivers, "stray-")
 
@@ -331,13 +324,11 @@ def about_strays(receivers: Receivers) -> list[dict[str, Any]]:
 def test_a_folder_dropped_into_input_is_told_once_after_some_minutes_and_over_when_it_is_gone(
     told: World, receivers: Receivers
 ) -> None:
-    dropped = told.folder / "Input" / "March"
-    dropped.mkdir()
-    (dropped / "USMF_1.zip").write_bytes(build_package())
-    minutes_pass(told, 5)
+    dropped = put_into(told, "Input/March").parent
+    tick(told, minutes=5)
     assert about_strays(receivers) == []
 
-    minutes_pass(told, 15)
+    tick(told, minutes=15)
 
     (alert,) = about_strays(receivers)
     assert alert["title"] == "import: 'March' in '/Input' is a folder"
@@ -348,16 +339,16 @@ def test_a_folder_dropped_into_input_is_told_once_after_some_minutes_and_over_wh
     assert check.grade is Grade.WARNING
 
     dropped.rename(told.folder / "March")
-    minutes_pass(told, 3)
+    tick(told, minutes=3)
     assert [alert["word"] for alert in about_strays(receivers)] == [NotificationKind.NEW, NotificationKind.RESOLVED]
     assert told.imports() == []
 
 
 def test_a_folder_that_is_only_passing_through_is_not_told(told: World, receivers: Receivers) -> None:
     (told.folder / "Input" / "March").mkdir()
-    minutes_pass(told, 4)
+    tick(told, minutes=4)
     (told.folder / "Input" / "March").rmdir()
-    minutes_pass(told, 10)
+    tick(told, minutes=10)
 
     assert about_strays(receivers) == []
 
@@ -368,11 +359,11 @@ def test_a_folder_is_told_once_by_whichever_process_and_stays_told_while_the_lis
     (told.folder / "Input" / "March").mkdir()
     for _ in range(10):
         told.services = told.new_process()
-        minutes_pass(told, 1)
+        tick(told, minutes=1)
     told.faults.add(graph_fault("GET", "/children", faults.status(503), times=None))
-    minutes_pass(told, 3)
+    tick(told, minutes=3)
     told.services = told.new_process()
-    minutes_pass(told, 3)
+    tick(told, minutes=3)
 
     assert [alert["word"] for alert in about_strays(receivers)] == [NotificationKind.NEW]
 
@@ -387,7 +378,7 @@ def test_folders_of_the_settings_and_names_that_are_left_alone_are_not_told(
         OUTPUT_FOLDER="Input/Out/Deep",
     )
     (world.folder / "Input" / "Archive").mkdir()
-    minutes_pass(world, 10)
+    tick(world, minutes=10)
 
     assert (world.folder / "Input" / "Out" / "Deep").is_dir()
     assert about_strays(receivers) == []
@@ -401,7 +392,7 @@ def test_a_notebook_and_a_shortcut_in_input_are_told_as_no_files(told: World, re
         ]
     }
     told.faults.add(graph_fault("GET", "/children", faults.status(200, body=listed), times=None))
-    minutes_pass(told, 8)
+    tick(told, minutes=8)
 
     titles = {alert["title"] for alert in about_strays(receivers)}
     assert titles == {f"import: '{name}' in '/Input' is not a file" for name in ("Minutes", "USMF_1.zip")}

@@ -13,15 +13,14 @@ from inbound_trigger.keep_watch import do_duties
 from local_cloud.finance_operations.knobs import Speed
 from local_cloud.onedrive import Knobs
 from operations import actions
-from operations.actions import Requester
 from shared.concurrency import map_concurrently
 from shared.runs import wake
 from shared.runs.values import Held
 from tests.flows.conftest import MakeWorld
-from tests.flows.trouble import IN_ONE_LANE, let_pass, seen_in_turn
+from tests.flows.trouble import IN_ONE_LANE, ME, let_pass, seen_in_turn
 from tests.world import World
 
-ME = Requester(by="Ada", why="a reason")
+WORLD_SETTINGS = IN_ONE_LANE
 
 
 def locked(*names: str) -> Knobs:
@@ -33,7 +32,7 @@ def locked(*names: str) -> Knobs:
 def test_a_file_that_is_locked_for_hours_is_told_once_and_then_as_often_as_reminders_are_due(
     make_world: MakeWorld,
 ) -> None:
-    world = make_world(settings={**IN_ONE_LANE, "ALERT_REMIND_AFTER_HOURS": "1"}, knobs=locked("USMF_1.zip"))
+    world = make_world(settings={"ALERT_REMIND_AFTER_HOURS": "1"}, knobs=locked("USMF_1.zip"))
     lane = seen_in_turn(world, "USMF_1.zip")
 
     for _ in range(7):
@@ -82,7 +81,7 @@ def delivered_in_time(world: World, until: timedelta, *, most: int) -> int:
 @pytest.mark.parametrize("files", [1, 8])
 def test_wake_ups_do_not_multiply_while_files_are_set_aside(make_world: MakeWorld, files: int) -> None:
     names = [f"USMF_{number:02}.zip" for number in range(files)]
-    world = make_world(settings=IN_ONE_LANE, knobs=locked(*names))
+    world = make_world(knobs=locked(*names))
     seen_in_turn(world, *names)
     since = world.clock.now() - timedelta(minutes=10)
     for number, run in enumerate(world.all_open_runs()):
@@ -98,7 +97,7 @@ def test_wake_ups_do_not_multiply_while_files_are_set_aside(make_world: MakeWorl
 
 
 def test_a_paused_lane_with_a_file_that_is_set_aside_is_left_alone_until_it_is_resumed(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE, knobs=locked("USMF_1.zip"))
+    world = make_world(knobs=locked("USMF_1.zip"))
     lane = seen_in_turn(world, "USMF_1.zip", "USMF_2.zip")
     let_pass(world, lane, timedelta(minutes=4))
     assert world.files("Success") == ["USMF_2.zip"]
@@ -116,8 +115,7 @@ def test_a_paused_lane_with_a_file_that_is_set_aside_is_left_alone_until_it_is_r
     assert world.files("Success") == ["USMF_1.zip", "USMF_2.zip"]
 
 
-def test_a_clock_that_goes_back_an_hour_neither_loses_nor_doubles_a_file(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE)
+def test_a_clock_that_goes_back_an_hour_neither_loses_nor_doubles_a_file(world: World) -> None:
     lane = seen_in_turn(world, "USMF_1.zip", "USMF_2.zip")
     world.wake(lane)
     world.clock.advance(-3600)
@@ -174,7 +172,7 @@ def test_a_file_costs_at_most_two_calls_more_if_many_are_set_aside_in_front_of_i
         assert world.files("Success") == names
         return len(requests)
 
-    world = make_world(settings=IN_ONE_LANE, speed=Speed(seconds_per_execution=0.5))
+    world = make_world(speed=Speed(seconds_per_execution=0.5))
     alone = requests(0)
     world.begin_anew()
 

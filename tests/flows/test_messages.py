@@ -18,10 +18,11 @@ from shared.runs.states import Direction, Outcome, State
 from shared.scan import scan_requests
 from shared.scan.scan_requests import request_message
 from tests.flows.conftest import MakeWorld
-from tests.flows.trouble import ALERTS, imports_of
+from tests.flows.trouble import ALERTS, begin, import_file, imports_of, put_into
 from tests.packages import build_package
 from tests.world import PROJECT, World
 
+WORLD_SETTINGS = ALERTS
 TWO_LANES: Final = imports_of("customers", "vendors")
 EACH: Final = 2  # packages of each lane
 MINUTE_S: Final = 60.0
@@ -116,11 +117,9 @@ class Delivery:
 def put_packages(world: World) -> None:
     """Copy packages into both Input folders, some seconds of age between them."""
     for lane in ("Customers", "Vendors"):
-        (world.folder / lane / "Input").mkdir(parents=True)
         for number in range(EACH):
             name = f"USMF_{lane}_{number}.zip"
-            content = build_package(data_project=lane, entity=name)
-            (world.folder / lane / "Input" / name).write_bytes(content)
+            put_into(world, f"{lane}/Input", name).write_bytes(build_package(data_project=lane, entity=name))
 
 
 def assert_all_ended_once_in_order(world: World) -> None:
@@ -180,9 +179,8 @@ HELD_IN: Final[Mapping[str, tuple[State, Fault | None]]] = {
 
 @pytest.mark.quick(cases=2)
 @pytest.mark.parametrize("where", HELD_IN)
-def test_a_queue_that_is_emptied_by_hand_costs_minutes_and_no_file_in(make_world: MakeWorld, where: str) -> None:
+def test_a_queue_that_is_emptied_by_hand_costs_minutes_and_no_file_in(world: World, where: str) -> None:
     state, fault = HELD_IN[where]
-    world = make_world()
     world.put("USMF_1.zip")
     if fault:
         world.faults.add(fault)
@@ -202,9 +200,7 @@ def test_a_queue_that_is_emptied_by_hand_costs_minutes_and_no_file_in(make_world
 @pytest.mark.parametrize("how", ["three times", "never, but for those of the timer"])
 def test_an_export_is_delivered_once_although_messages_come(make_world: MakeWorld, how: str) -> None:
     world = make_world(settings={"EXPORT_DATA_PROJECT": PROJECT, "EXPORT_COMPANY": "USMF"})
-    world.put("USMF_1.zip")
-    world.look()
-    world.run_until_quiet()
+    import_file(world, "USMF_1.zip")
     world.start_exports()
 
     Delivery(world, **BADLY_DELIVERED[how]).until_all_has_ended()
@@ -215,8 +211,7 @@ def test_an_export_is_delivered_once_although_messages_come(make_world: MakeWorl
 
 @pytest.mark.parametrize("text", ["in-0000", "look", "", "{}", "ä" * 20])
 def test_a_message_that_means_nothing_does_nothing(world: World, text: str) -> None:
-    world.put("USMF_1.zip")
-    world.look()
+    begin(world)
 
     world.wake(text)
     world.wake(f"in-{text}")
@@ -227,8 +222,7 @@ def test_a_message_that_means_nothing_does_nothing(world: World, text: str) -> N
 # What the host gave up on
 
 
-def test_a_message_that_the_host_gave_up_on_is_told_and_the_minutes_scan_saves_its_run(make_world: MakeWorld) -> None:
-    world = make_world(settings=ALERTS)
+def test_a_message_that_the_host_gave_up_on_is_told_and_the_minutes_scan_saves_its_run(world: World) -> None:
     world.put("USMF_1.zip")
 
     def given_up(text: str) -> bool:
@@ -248,10 +242,8 @@ def test_a_message_that_the_host_gave_up_on_is_told_and_the_minutes_scan_saves_i
 
 
 def test_what_is_given_up_again_and_again_is_told_once_a_day_and_logged_each_time(
-    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
+    world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world = make_world(settings=ALERTS)
-
     for _ in range(3):
         world.give_up_on(WORK, request_message(world.clock.now()))
         do_duties(world.services)
@@ -266,9 +258,7 @@ def test_what_is_given_up_again_and_again_is_told_once_a_day_and_logged_each_tim
     assert len(world.mails()) == 2
 
 
-def test_each_lane_that_is_given_up_on_is_told(make_world: MakeWorld) -> None:
-    world = make_world(settings=ALERTS)
-
+def test_each_lane_that_is_given_up_on_is_told(world: World) -> None:
     for text in ("in-1", "in-2\nout-1", "scan now 0"):
         world.give_up_on(WORK, text)
         do_duties(world.services)
@@ -278,8 +268,7 @@ def test_each_lane_that_is_given_up_on_is_told(make_world: MakeWorld) -> None:
     assert "in-1" not in world.mails()[1].content
 
 
-def test_what_an_older_version_was_given_up_on_is_told_within_the_hour(make_world: MakeWorld) -> None:
-    world = make_world(settings=ALERTS)
+def test_what_an_older_version_was_given_up_on_is_told_within_the_hour(world: World) -> None:
     do_duties(world.services)
 
     for queue, text in OLDER:
@@ -295,8 +284,7 @@ def test_what_an_older_version_was_given_up_on_is_told_within_the_hour(make_worl
     )
 
 
-def test_a_given_up_message_that_could_not_be_told_is_told_when_mail_goes_again(make_world: MakeWorld) -> None:
-    world = make_world(settings=ALERTS)
+def test_a_given_up_message_that_could_not_be_told_is_told_when_mail_goes_again(world: World) -> None:
     world.faults.add(Fault("graph", "POST", "sendMail", do=faults.status(503)))
 
     world.give_up_on(WORK, "in-1")

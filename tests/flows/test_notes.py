@@ -7,9 +7,7 @@ from shared.errors import RecordChanged
 from tests.world import World
 
 
-def test_a_note_that_another_writes_at_the_same_moment_holds_what_both_have_written(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_note_that_another_writes_at_the_same_moment_holds_what_both_have_written(world: World) -> None:
     checkpoints = world.services.checkpoints
     checkpoints.change("alerts", lambda content: content.update(mail="1"))
     write, rivals = checkpoints.write, iter(["teams", "webhook"])
@@ -21,7 +19,7 @@ def test_a_note_that_another_writes_at_the_same_moment_holds_what_both_have_writ
             write(name, theirs)
         write(name, mark)
 
-    monkeypatch.setattr(checkpoints, "write", write_after_a_rival)
+    world.monkeypatch.setattr(checkpoints, "write", write_after_a_rival)
 
     world.services.checkpoints.change("alerts", lambda content: content.update(log="1"))
 

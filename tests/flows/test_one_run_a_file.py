@@ -1,6 +1,5 @@
 """A file has one open run, whatever flow, lane or name it was found under, and is imported once."""
 
-import json
 import os
 from dataclasses import replace
 from datetime import timedelta
@@ -15,22 +14,15 @@ from shared.runs.addresses import sort_key_of
 from shared.runs.states import Outcome, State
 from shared.scan import scan
 from tests.flows.conftest import MakeWorld
-from tests.flows.trouble import ALERTS, begin, fno_fault, let_pass
+from tests.flows.trouble import begin, fno_fault, let_pass, one_import, restart
 from tests.world import PROJECT, World
 
 TAKEN_OUT = "taken out"
-
-
-def flow(**keys: Any) -> dict[str, str]:
-    """Return settings of one import."""
-    return {"INTEGRATIONS": json.dumps({"imports": [{"inputFolder": "Input", **keys}]}), **ALERTS}
-
-
-BEFORE = flow(name="first", dataProject=PROJECT)
+WORLD_SETTINGS = one_import(name="first", dataProject=PROJECT)
 CHANGED = {
-    "another flow": flow(name="second", dataProject=PROJECT),
-    "another lane": flow(name="first", dataProject="asset-major-TYPES-2"),
-    "other folders": flow(name="third", processingFolder="Other/Processing", successFolder="Success"),
+    "another flow": one_import(name="second", dataProject=PROJECT),
+    "another lane": one_import(name="first", dataProject="asset-major-TYPES-2"),
+    "other folders": one_import(name="third", processingFolder="Other/Processing", successFolder="Success"),
 }
 
 
@@ -55,8 +47,7 @@ def two_scans_at_once(world: World, between: Any) -> None:
 def finish_all(world: World, *settings: dict[str, str]) -> None:
     """Let every lane run to its end, in turn under the settings that were there at some time."""
     for each in settings:
-        world._more_settings = each
-        world.services = world.new_process()
+        restart(world, **each)
         for lane in list(world.heads()):
             let_pass(world, lane, timedelta(minutes=2))
 
@@ -65,14 +56,13 @@ def finish_all(world: World, *settings: dict[str, str]) -> None:
 @pytest.mark.parametrize("changed", CHANGED.values(), ids=list(CHANGED))
 @pytest.mark.parametrize("newer_goes_first", [True, False])
 def test_two_scans_with_different_settings_import_a_file_once(
-    make_world: MakeWorld, changed: dict[str, str], *, newer_goes_first: bool
+    world: World, changed: dict[str, str], *, newer_goes_first: bool
 ) -> None:
-    world = make_world(settings=BEFORE)
     world.put("USMF_1.zip")
 
     two_scans_at_once(world, lambda: setattr(world, "_more_settings", changed))
     assert 1 <= len(world.all_open_runs()) <= 2
-    finish_all(world, *((changed, BEFORE) if newer_goes_first else (BEFORE, changed)))
+    finish_all(world, *((changed, WORLD_SETTINGS) if newer_goes_first else (WORLD_SETTINGS, changed)))
     assert world.heads() == {}
 
     assert world.imports() == [("USMF", 1)]
@@ -81,8 +71,7 @@ def test_two_scans_with_different_settings_import_a_file_once(
     assert [run.reason for run in world.ended_runs() if TAKEN_OUT in run.reason] == []
 
 
-def test_a_file_that_is_renamed_and_touched_between_two_scans_is_imported_once(make_world: MakeWorld) -> None:
-    world = make_world(settings=BEFORE)
+def test_a_file_that_is_renamed_and_touched_between_two_scans_is_imported_once(world: World) -> None:
     world.put("USMF_1.zip")
 
     def rename() -> None:
@@ -112,11 +101,9 @@ def test_a_file_that_is_renamed_and_touched_between_two_scans_is_imported_once(m
 def test_a_second_run_of_a_file_says_that_it_was_imported_and_never_that_it_was_taken_out(
     make_world: MakeWorld, executing_s: float, place: timedelta, another_lane: str
 ) -> None:
-    world = make_world(settings=BEFORE, speed=Speed(seconds_per_execution=executing_s))
-    world.put("USMF_1.zip")
-    world.look()
+    world = make_world(speed=Speed(seconds_per_execution=executing_s))
+    lane = begin(world)
     (run,) = world.all_open_runs()
-    (lane,) = world.heads()
     let_pass(world, lane, timedelta(seconds=30))
     order = sort_key_of(world.clock.now() + place, run.file.item_id)
     second = replace(run, run_id="0123456789ab", sort_key=order, lane=another_lane or lane)
@@ -131,18 +118,14 @@ def test_a_second_run_of_a_file_says_that_it_was_imported_and_never_that_it_was_
     assert "already in" in ended.reason or "imports it" in ended.reason
 
 
-def test_a_file_in_processing_is_imported_though_the_settings_name_another_folder_by_now(
-    make_world: MakeWorld,
-) -> None:
-    world = make_world(settings=BEFORE)
+def test_a_file_in_processing_is_imported_though_the_settings_name_another_folder_by_now(world: World) -> None:
     lane = begin(world)
     world.faults.add(fno_fault("GetAzureWriteUrl", faults.status(503), times=None))
     let_pass(world, lane, timedelta(seconds=20))
     (run,) = world.all_open_runs()
     assert run.state is State.CLAIMED
     world.faults.clear()
-    world._more_settings = flow(name="first", dataProject=PROJECT, processingFolder="New/Processing")
-    world.services = world.new_process()
+    restart(world, **one_import(name="first", dataProject=PROJECT, processingFolder="New/Processing"))
 
     world.run_until_quiet(at_most_s=7200)
 
@@ -150,11 +133,9 @@ def test_a_file_in_processing_is_imported_though_the_settings_name_another_folde
     assert world.files("Success") == ["USMF_1.zip"]
 
 
-def test_a_run_in_a_lane_that_the_settings_do_not_name_any_more_goes_on(make_world: MakeWorld) -> None:
-    world = make_world(settings=BEFORE)
+def test_a_run_in_a_lane_that_the_settings_do_not_name_any_more_goes_on(world: World) -> None:
     lane = begin(world)
-    world._more_settings = flow(name="first", dataProject="Another")
-    world.services = world.new_process()
+    restart(world, **one_import(name="first", dataProject="Another"))
     world.put("USMF_2.zip")
     assert world.look() == 1
     assert len(world.heads()) == 2

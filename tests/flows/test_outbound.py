@@ -29,6 +29,7 @@ from tests.flows.conftest import MakeWorld
 from tests.flows.trouble import ALERTS, fno_fault, graph_fault, let_pass, wake_when_due
 from tests.world import World
 
+WORLD_SETTINGS = {**EXPORT, **ALERTS}  # exports, and no imports
 SUBMIT = "ExportToPackage"
 GRACE_S = 180
 
@@ -37,18 +38,6 @@ GRACE_S = 180
 def exporting(make_world: MakeWorld) -> World:
     """A world with an export project, in which two rows wait to be exported."""
     return prepared(make_world())
-
-
-@pytest.fixture
-def make_world(make_world: MakeWorld) -> MakeWorld:
-    """Make a world whose app exports and imports nothing."""
-
-    def make(**options: object) -> World:
-        more = options.pop("settings", {})
-        assert isinstance(more, dict)
-        return make_world(settings={**EXPORT, **ALERTS, **more}, **options)
-
-    return make
 
 
 def content_fault(do: faults.Action, *, nth: int = 1, times: int | None = 1) -> Fault:

@@ -15,9 +15,11 @@ from shared.clients.blobs import read, write
 from shared.imports.package import PackageFacts, check_package
 from shared.runs.states import State
 from tests.flows.conftest import MakeWorld
-from tests.flows.trouble import ALERTS, let_pass, look_and_finish, room_taken
+from tests.flows.trouble import ALERTS, begin, import_file, let_pass, room_taken
 from tests.packages import build_package
+from tests.world import World
 
+WORLD_SETTINGS = ALERTS
 NAME = "USMF_Customers_001.zip"
 
 
@@ -44,10 +46,9 @@ def test_a_package_is_imported_once_and_whole_when_its_download(
     make_small: MakeWorld, do: faults.Action, nth: int
 ) -> None:
     world = make_small()
-    world.put(NAME, package_of(1000))
     world.faults.add(Fault("graph-content", "GET", "", nth, do=do))
 
-    look_and_finish(world)
+    import_file(world, NAME, package_of(1000))
 
     assert world.imports() == [("USMF", 1000)]
     assert world.files("Success") == [NAME]
@@ -58,7 +59,6 @@ def test_a_package_is_imported_once_and_whole_when_its_download(
 @pytest.mark.parametrize("rows", [500, 1500], ids=["shrinks", "grows"])
 def test_a_package_is_imported_as_it_is_in_the_end_when_it(make_small: MakeWorld, rows: int) -> None:
     world = make_small()
-    world.put(NAME, package_of(1000))
 
     def replaced_after_check(file: BinaryIO) -> PackageFacts:
         facts = check_package(file)
@@ -68,21 +68,16 @@ def test_a_package_is_imported_as_it_is_in_the_end_when_it(make_small: MakeWorld
 
     world.monkeypatch.setattr("shared.imports.upload.check_package", replaced_after_check)
 
-    look_and_finish(world)
+    import_file(world, NAME, package_of(1000))
 
     assert world.imports() == [("USMF", rows)]
     (run,) = world.ended_runs()
     assert [step.error for step in run.steps if "bytes were received" in step.error]
 
 
-def test_a_package_whose_hash_does_not_match_is_fetched_again_then_told_and_never_imported(
-    make_world: MakeWorld,
-) -> None:
-    world = make_world(settings=ALERTS)
-    file = world.put(NAME)
-    world.look()
-    change_unseen(file)
-    (lane,) = world.heads()
+def test_a_package_whose_hash_does_not_match_is_fetched_again_then_told_and_never_imported(world: World) -> None:
+    lane = begin(world, NAME)
+    change_unseen(world.folder / "Input" / NAME)
     let_pass(world, lane, timedelta(minutes=20))
     assert world.calls("ImportFromPackage") == 0
     (mail,) = world.mails()
@@ -107,14 +102,9 @@ def change_unseen(file: Path) -> None:
 # -- room in the process's memory
 
 
-def test_a_package_for_which_there_is_no_room_waits_its_turn_and_nothing_has_failed(
-    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(package_memory, "WAIT_S", 0.0)
-    world = make_world(settings=ALERTS)
-    world.put(NAME, package_of(10))
-    world.look()
-    (lane,) = world.heads()
+def test_a_package_for_which_there_is_no_room_waits_its_turn_and_nothing_has_failed(world: World) -> None:
+    world.monkeypatch.setattr(package_memory, "WAIT_S", 0.0)
+    lane = begin(world, NAME, content=package_of(10))
 
     with room_taken(world):
         world.wake(lane)

@@ -17,20 +17,20 @@ from tests.health import check_named, health_of
 from tests.world import World
 
 
-def run_with(threads: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def run_with(world: World, threads: int | None) -> None:
     """Let this process be one that Azure's runtime has loaded, with so many threads; None: one that it has not."""
     runtime = SimpleNamespace(get_threadpool_executor=lambda: SimpleNamespace(_max_workers=threads))
     if threads is None:
-        monkeypatch.delitem(sys.modules, RUNTIME, raising=False)
+        world.monkeypatch.delitem(sys.modules, RUNTIME, raising=False)
     else:
-        monkeypatch.setitem(sys.modules, RUNTIME, runtime)
+        world.monkeypatch.setitem(sys.modules, RUNTIME, runtime)
 
 
 def noted(world: World) -> dict[str, int]:
     return {note.function: note.threads for note in read_process_records(world.services)}
 
 
-def writes(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def writes(world: World) -> list[str]:
     """Return where the names of notes are noted that are written from now on."""
     written: list[str] = []
     write = world.services.checkpoints.write
@@ -39,15 +39,13 @@ def writes(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         written.append(name)
         write(name, mark)
 
-    monkeypatch.setattr(world.services.checkpoints, "write", noting)
+    world.monkeypatch.setattr(world.services.checkpoints, "write", noting)
     return written
 
 
-def test_a_read_process_records_its_threads_once_for_each_function_and_again_after_a_day(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run_with(64, monkeypatch)
-    written = writes(world, monkeypatch)
+def test_a_read_process_records_its_threads_once_for_each_function_and_again_after_a_day(world: World) -> None:
+    run_with(world, 64)
+    written = writes(world)
 
     for _ in range(3):
         record_process("receive", world.services)
@@ -60,8 +58,8 @@ def test_a_read_process_records_its_threads_once_for_each_function_and_again_aft
     assert written == [CHECKPOINT, CHECKPOINT, CHECKPOINT]
 
 
-def test_a_function_that_no_process_runs_any_more_is_forgotten(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_with(64, monkeypatch)
+def test_a_function_that_no_process_runs_any_more_is_forgotten(world: World) -> None:
+    run_with(world, 64)
     record_process("of an older version", world.services)
     world.clock.advance(FORGET_AFTER.total_seconds())
     assert noted(world) == {}
@@ -71,25 +69,23 @@ def test_a_function_that_no_process_runs_any_more_is_forgotten(world: World, mon
     assert set(world.services.checkpoints.read(CHECKPOINT).content) == {"send"}
 
 
-def test_a_process_that_the_runtime_has_not_loaded_notes_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_with(None, monkeypatch)
+def test_a_process_that_the_runtime_has_not_loaded_notes_nothing(world: World) -> None:
+    run_with(world, None)
 
     record_process("send", world.services)
 
     assert noted(world) == {}
 
 
-def test_storage_in_trouble_fails_no_function_and_is_not_asked_each_time(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run_with(64, monkeypatch)
+def test_storage_in_trouble_fails_no_function_and_is_not_asked_each_time(world: World) -> None:
+    run_with(world, 64)
     asked: list[str] = []
 
     def fail(name: str, **_: object) -> None:
         asked.append(name)
         raise AppError("storage is in trouble")
 
-    monkeypatch.setattr(world.services.checkpoints, "read", fail)
+    world.monkeypatch.setattr(world.services.checkpoints, "read", fail)
 
     for _ in range(3):
         record_process("send", world.services)
@@ -98,7 +94,7 @@ def test_storage_in_trouble_fails_no_function_and_is_not_asked_each_time(
 
 
 def test_a_function_does_its_work_before_its_process_is_noted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_with(64, monkeypatch)
+    run_with(world, 64)
     monkeypatch.setattr(processes, "services", lambda: world.services)
     seen: list[dict[str, int]] = []
 
@@ -112,8 +108,8 @@ def test_a_function_does_its_work_before_its_process_is_noted(world: World, monk
     assert noted(world) == {"send": 64}
 
 
-def test_a_note_that_is_damaged_is_passed_over(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_with(64, monkeypatch)
+def test_a_note_that_is_damaged_is_passed_over(world: World) -> None:
+    run_with(world, 64)
     mark = world.services.checkpoints.read(CHECKPOINT)
     mark.content = {"send": "many", "receive": "64 soon", "keep": ""}
     world.services.checkpoints.write(CHECKPOINT, mark)
@@ -132,7 +128,7 @@ def test_the_health_tells_the_threads_of_every_functions_process_and_of_its_own(
 ) -> None:
     world = make_world(settings={"PYTHON_THREADPOOL_THREAD_COUNT": str(threads)})
     do_duties(world.services)
-    run_with(threads, monkeypatch)
+    run_with(world, threads)
     record_process("send", world.services)
 
     health = health_of(world)
@@ -145,12 +141,10 @@ def test_the_health_tells_the_threads_of_every_functions_process_and_of_its_own(
 
 
 @pytest.mark.parametrize(("own", "other"), [(6, 64), (64, 6)])
-def test_a_process_with_fewer_threads_than_the_settings_say_is_told(
-    world: World, monkeypatch: pytest.MonkeyPatch, own: int, other: int
-) -> None:
-    run_with(other, monkeypatch)
+def test_a_process_with_fewer_threads_than_the_settings_say_is_told(world: World, own: int, other: int) -> None:
+    run_with(world, other)
     record_process("send", world.services)
-    run_with(own, monkeypatch)
+    run_with(world, own)
 
     check = check_named(health_of(world), "Threads")
 

@@ -9,22 +9,32 @@ import pytest
 from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Behaviour, Speed
-from operations import actions, run_view
-from operations.actions import Requester
+from operations import actions
 from shared.reservations import release
 from shared.reservations.reservation import Reservation, project_name
 from shared.runs import wake
-from shared.runs.addresses import address_of
 from shared.runs.run import Run
 from shared.runs.states import Outcome, State
 from tests.flows.conftest import MakeWorld
-from tests.flows.trouble import ALERTS, fno_fault, import_file, let_pass, look_and_finish
-from tests.packages import build_package
+from tests.flows.trouble import (
+    ALERTS,
+    ME,
+    begin,
+    cancel,
+    fno_fault,
+    import_file,
+    let_pass,
+    look_and_finish,
+    open_run,
+    put_into,
+    shown,
+    sure,
+)
 from tests.world import PROJECT, World
 
 SLOW = Speed(seconds_per_execution=600.0)
 # Two imports whose packages are of one data project, in lanes of their own; and an export of the same one.
-TWO_LANES = {
+WORLD_SETTINGS = {
     "INTEGRATIONS": json.dumps(
         {
             "imports": [
@@ -44,14 +54,6 @@ TWO_LANES = {
     ),
     **ALERTS,
 }
-ME = Requester(by="Ada", why="a reason")
-
-
-def put_other(world: World, name: str) -> None:
-    """Copy a package into the other flow's Input."""
-    folder = world.folder / "Other" / "Input"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_bytes(build_package())
 
 
 def lane_of(world: World, flow: str) -> str:
@@ -66,26 +68,21 @@ def reservation(world: World) -> Reservation | None:
     return world.services.reservations.read(world.fno.url, project_name(PROJECT))
 
 
-def run_of(world: World, name: str) -> Run:
-    """Return the open run of a file."""
-    return next(run for run in world.all_open_runs() if run.file.name == name)
-
-
 def execute_first(world: World) -> None:
     """Let the first flow's file be with F&O for a long time, while the other's waits."""
     world.put("USMF_1.zip")
-    put_other(world, "USMF_2.zip")
+    put_into(world, "Other/Input", "USMF_2.zip")
     world.look()
     let_pass(world, lane_of(world, "fixed"), timedelta(seconds=20))
     let_pass(world, lane_of(world, "manifest"), timedelta(seconds=20))
 
 
 def test_two_flows_whose_packages_are_of_one_project_never_overlap(make_world: MakeWorld) -> None:
-    world = make_world(settings=TWO_LANES, speed=SLOW)
+    world = make_world(speed=SLOW)
     execute_first(world)
 
-    assert run_of(world, "USMF_1.zip").state is State.EXECUTING
-    waiting = run_of(world, "USMF_2.zip")
+    assert open_run(world, "USMF_1.zip").state is State.EXECUTING
+    waiting = open_run(world, "USMF_2.zip")
     assert waiting.state is State.CLAIMED
     assert waiting.waits is not None
     assert PROJECT in waiting.waits.what
@@ -100,15 +97,13 @@ def test_two_flows_whose_packages_are_of_one_project_never_overlap(make_world: M
 
 @pytest.mark.quick(cases=0)
 def test_an_export_that_waits_goes_before_imports_that_were_opened_later(make_world: MakeWorld) -> None:
-    world = make_world(settings=TWO_LANES, speed=Speed(seconds_per_execution=120.0))
-    world.put("USMF_1.zip")
-    world.look()
-    let_pass(world, lane_of(world, "fixed"), timedelta(seconds=20))
+    world = make_world(speed=Speed(seconds_per_execution=120.0))
+    let_pass(world, begin(world), timedelta(seconds=20))
     world.start_exports()
     let_pass(world, lane_of(world, "out"), timedelta(seconds=5))
     assert world.calls("ExportToPackage") == 0
     world.clock.advance(1)
-    put_other(world, "USMF_2.zip")
+    put_into(world, "Other/Input", "USMF_2.zip")
     world.put("USMF_3.zip")
     world.look()
 
@@ -123,7 +118,7 @@ def test_an_export_that_waits_goes_before_imports_that_were_opened_later(make_wo
     assert len(world.files("Output")) == 1
 
 
-STUCK_SOON = {**TWO_LANES, "IMPORT_STUCK_AFTER_MINUTES": "20"}
+STUCK_SOON = {"IMPORT_STUCK_AFTER_MINUTES": "20"}
 
 
 @pytest.mark.quick(cases=0)
@@ -146,7 +141,7 @@ def test_a_wait_for_a_run_that_is_under_way_is_no_alarm_however_long_it_is(make_
 def test_a_wait_for_what_a_cancelled_run_left_over_is_reported_beyond_the_stuck_limit(make_world: MakeWorld) -> None:
     world = make_world(settings=STUCK_SOON, speed=Speed(seconds_per_execution=4 * 3600.0))
     execute_first(world)
-    actions.cancel(address_of(run_of(world, "USMF_1.zip")), ME, world.services)
+    cancel(world, open_run(world, "USMF_1.zip"))
     world.wake(lane_of(world, "fixed"))
     let_pass(world, lane_of(world, "manifest"), timedelta(minutes=16))
     assert [mail for mail in world.mails() if "USMF_2.zip" in mail.subject] == []
@@ -158,28 +153,22 @@ def test_a_wait_for_what_a_cancelled_run_left_over_is_reported_beyond_the_stuck_
     assert "USMF_1.zip" in mail.content
 
 
-def test_what_was_refused_gives_the_project_back_at_once(make_world: MakeWorld) -> None:
-    world = make_world(settings=TWO_LANES)
+def test_what_was_refused_gives_the_project_back_at_once(world: World) -> None:
     throttled = faults.status(429, {"Retry-After": "120"})
     world.faults.add(fno_fault("ImportFromPackage", throttled))
-    world.put("USMF_1.zip")
-    world.look()
-    let_pass(world, lane_of(world, "fixed"), timedelta(seconds=10))
+    let_pass(world, begin(world), timedelta(seconds=10))
 
-    assert run_of(world, "USMF_1.zip").state is State.CLAIMED
+    assert open_run(world, "USMF_1.zip").state is State.CLAIMED
     assert reservation(world) is None
 
 
-def test_an_ended_run_whose_process_died_before_it_gave_back_frees_the_project_for_who_wants_it(
-    make_world: MakeWorld,
-) -> None:
-    world = make_world(settings=TWO_LANES)
+def test_an_ended_run_whose_process_died_before_it_gave_back_frees_the_project_for_who_wants_it(world: World) -> None:
     with world.monkeypatch.context() as patched:
         patched.setattr(release, "give_back", lambda run, services: None)
         import_file(world, "USMF_1.zip")
     assert reservation(world) is not None
 
-    put_other(world, "USMF_2.zip")
+    put_into(world, "Other/Input", "USMF_2.zip")
     look_and_finish(world)
 
     assert world.imports() == [("USMF", 1), ("USMF", 1)]
@@ -188,18 +177,15 @@ def test_an_ended_run_whose_process_died_before_it_gave_back_frees_the_project_f
 
 def cancelled_while_executing(world: World) -> Run:
     execute_first(world)
-    run = run_of(world, "USMF_1.zip")
-    row = next(row for row in world.services.index.open_rows() if row.run_id == run.run_id)
-    answer = actions.cancel(row.address, ME, world.services)
-    assert answer is not None
-    assert answer.done
+    run = open_run(world, "USMF_1.zip")
+    assert cancel(world, run).done
     let_pass(world, lane_of(world, "fixed"), timedelta(seconds=10))
     return run
 
 
 @pytest.mark.quick(cases=0)
 def test_a_cancelled_run_keeps_the_project_until_f_and_o_has_ended_its_execution(make_world: MakeWorld) -> None:
-    world = make_world(settings=TWO_LANES, speed=SLOW)
+    world = make_world(speed=SLOW)
     cancelled_while_executing(world)
 
     assert "USMF_1.zip" in world.files("Error")
@@ -215,15 +201,11 @@ def test_a_cancelled_run_keeps_the_project_until_f_and_o_has_ended_its_execution
     assert world.calls("ImportFromPackage") == 2
 
 
-def test_one_that_f_and_o_does_not_know_five_times_after_the_grace_time_is_freed(make_world: MakeWorld) -> None:
-    world = make_world(settings=TWO_LANES)
+def test_one_that_f_and_o_does_not_know_five_times_after_the_grace_time_is_freed(world: World) -> None:
     world.faults.add(fno_fault("ImportFromPackage", faults.hang(0.1), times=None))
-    world.put("USMF_1.zip")
-    world.look()
-    let_pass(world, lane_of(world, "fixed"), timedelta(seconds=5))
-    assert run_of(world, "USMF_1.zip").state is State.SUBMITTING
-    (row,) = world.services.index.open_rows()
-    actions.cancel(row.address, ME, world.services)
+    let_pass(world, begin(world), timedelta(seconds=5))
+    assert open_run(world, "USMF_1.zip").state is State.SUBMITTING
+    cancel(world, open_run(world, "USMF_1.zip"))
     world.faults.clear()
     let_pass(world, lane_of(world, "fixed"), timedelta(seconds=10))
     assert "USMF_1.zip" in world.files("Error")
@@ -239,7 +221,7 @@ def test_one_that_f_and_o_does_not_know_five_times_after_the_grace_time_is_freed
 
 @pytest.mark.quick(cases=0)
 def test_status_unknown_never_frees_the_project(make_world: MakeWorld) -> None:
-    world = make_world(settings=TWO_LANES, speed=SLOW, behaviour=Behaviour(outcome="Unknown"))
+    world = make_world(speed=SLOW, behaviour=Behaviour(outcome="Unknown"))
     cancelled_while_executing(world)
 
     for _ in range(30):
@@ -250,38 +232,32 @@ def test_status_unknown_never_frees_the_project(make_world: MakeWorld) -> None:
 
 
 def test_a_person_may_free_it_with_a_second_action_that_warns(make_world: MakeWorld) -> None:
-    world = make_world(settings=TWO_LANES, speed=SLOW)
+    world = make_world(speed=SLOW)
     cancelled_while_executing(world)
     (row,) = [
         row for page in world.services.index.ended_rows(world.clock.now().date()) for row in page.rows if row.run_id
     ][:1]
-    view = run_view.find_run(row.address, world.services)
-    assert isinstance(view, run_view.RunView)
-    (offer,) = [offer for offer in view.actions if offer.verb.value == "free-project"]
+    (offer,) = [offer for offer in shown(world, row.address).actions if offer.verb.value == "free-project"]
     assert "redefines the project" in offer.effect
 
-    answer = actions.free_project(row.address, ME, world.services)
-    assert answer is not None
-    assert answer.done
+    assert sure(actions.free_project(row.address, ME, world.services)).done
     let_pass(world, lane_of(world, "manifest"), timedelta(minutes=2))
     assert world.calls("ImportFromPackage") > 1  # F&O itself says that the project is in use
 
 
 @pytest.mark.quick(cases=0)
 def test_an_open_run_of_an_older_version_that_may_have_submitted_counts_as_holder(make_world: MakeWorld) -> None:
-    world = make_world(settings=TWO_LANES, speed=SLOW)
-    world.put("USMF_1.zip")
-    world.look()
-    let_pass(world, lane_of(world, "fixed"), timedelta(seconds=20))
+    world = make_world(speed=SLOW)
+    let_pass(world, begin(world), timedelta(seconds=20))
     made = reservation(world)
     assert made is not None
     world.services.reservations.delete(made)  # an older version has none
-    run = run_of(world, "USMF_1.zip")
+    run = open_run(world, "USMF_1.zip")
     world.services.store.save(replace(run, reserved=(), environment_url=""))
     world.services = world.new_process()
     world.clock.advance(300)
 
-    put_other(world, "USMF_2.zip")
+    put_into(world, "Other/Input", "USMF_2.zip")
     world.look()
     let_pass(world, lane_of(world, "manifest"), timedelta(minutes=2))
 
@@ -294,11 +270,8 @@ def test_an_open_run_of_an_older_version_that_may_have_submitted_counts_as_holde
     assert reservation(world) is None
 
 
-def test_a_reservation_of_a_run_that_is_set_aside_before_it_submitted_is_taken_away(make_world: MakeWorld) -> None:
-    world = make_world(settings=TWO_LANES)
-    world.put("USMF_1.zip")
-    world.look()
-    lane = lane_of(world, "fixed")
+def test_a_reservation_of_a_run_that_is_set_aside_before_it_submitted_is_taken_away(world: World) -> None:
+    lane = begin(world)
     with world.new_process().import_lock(world.fno.url):
         world.monkeypatch.setattr("shared.azure_storage.import_lock.LOCK_WAIT_S", 0.0)
         world.wake(lane)
@@ -306,7 +279,7 @@ def test_a_reservation_of_a_run_that_is_set_aside_before_it_submitted_is_taken_a
     assert held is not None
     actions.pause("fixed", ME, world.services)
 
-    put_other(world, "USMF_2.zip")
+    put_into(world, "Other/Input", "USMF_2.zip")
     world.look()
     let_pass(world, lane_of(world, "manifest"), timedelta(minutes=5))
 

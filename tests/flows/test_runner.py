@@ -20,10 +20,10 @@ from shared.runs.run import Run, new_run
 from shared.runs.states import Direction, Outcome, State
 from shared.runs.values import FileFacts
 from shared.runs.worker import LEFT_TO_TIMER_S
-from tests.flows.conftest import MakeWorld
 from tests.flows.trouble import ALERTS
 from tests.world import World
 
+WORLD_SETTINGS = ALERTS
 LANE = "in-test"
 
 
@@ -284,8 +284,7 @@ def test_a_service_that_says_how_long_to_wait_is_left_alone_for_so_long(
     assert head(world).due == world.clock.now() + timedelta(seconds=waited_s)
 
 
-def test_trouble_that_lasts_is_told_once_after_a_quarter_of_an_hour_and_tried_on(make_world: MakeWorld) -> None:
-    world = make_world(settings=ALERTS)
+def test_trouble_that_lasts_is_told_once_after_a_quarter_of_an_hour_and_tried_on(world: World) -> None:
     opened(world)
     began = world.clock.now()
     steps = {State.FOUND: failing(TryAgain("F&O is away"))}
@@ -305,9 +304,8 @@ def test_trouble_that_lasts_is_told_once_after_a_quarter_of_an_hour_and_tried_on
 
 @pytest.mark.parametrize("at_minute", [0, 14])
 def test_a_service_that_asks_for_a_wait_beyond_the_quarter_of_an_hour_gets_it_and_a_person_hears_at_once(
-    make_world: MakeWorld, at_minute: int
+    world: World, at_minute: int
 ) -> None:
-    world = make_world(settings=ALERTS)
     opened(world)
     if at_minute:
         woken_again(world, {State.FOUND: failing(TryAgain("F&O is away"))}, 1)
@@ -321,10 +319,7 @@ def test_a_service_that_asks_for_a_wait_beyond_the_quarter_of_an_hour_gets_it_an
     assert "F&O asks for patience" in mail.content
 
 
-def test_what_only_a_person_can_mend_is_told_at_once_and_once_and_tried_after_longer_and_longer(
-    make_world: MakeWorld,
-) -> None:
-    world = make_world(settings=ALERTS)
+def test_what_only_a_person_can_mend_is_told_at_once_and_once_and_tried_after_longer_and_longer(world: World) -> None:
     opened(world)
 
     delays = woken_again(world, {State.FOUND: failing(NeedsPerson("Grant the permission"))}, 3)
@@ -336,8 +331,7 @@ def test_what_only_a_person_can_mend_is_told_at_once_and_once_and_tried_after_lo
     assert len(world.mails()) == 1
 
 
-def test_an_export_has_no_file_to_refuse_so_a_person_is_told(make_world: MakeWorld) -> None:
-    world = make_world(settings=ALERTS)
+def test_an_export_has_no_file_to_refuse_so_a_person_is_told(world: World) -> None:
     opened(world, lane="out-test", flow=Direction.EXPORT)
 
     for _ in range(2):
@@ -353,9 +347,8 @@ def test_an_export_has_no_file_to_refuse_so_a_person_is_told(make_world: MakeWor
     ("step", "error"), [(failing(KeyError("x")), "KeyError"), (moving(State.EXECUTING), "ValueError")]
 )
 def test_a_bug_like_a_forbidden_move_is_logged_with_its_traceback_told_once_and_lets_other_lanes_go_on(
-    make_world: MakeWorld, caplog: pytest.LogCaptureFixture, step: Step, error: str
+    world: World, caplog: pytest.LogCaptureFixture, step: Step, error: str
 ) -> None:
-    world = make_world(settings=ALERTS)
     opened(world)
     opened(world, "USMF_2.zip", lane="in-other")
 
@@ -372,8 +365,7 @@ def test_a_bug_like_a_forbidden_move_is_logged_with_its_traceback_told_once_and_
     advance_to_the_end(world)
 
 
-def test_a_run_that_ends_badly_is_told_once_with_its_reason(make_world: MakeWorld) -> None:
-    world = make_world(settings=ALERTS)
+def test_a_run_that_ends_badly_is_told_once_with_its_reason(world: World) -> None:
     opened(world)
 
     advance(world, {State.FOUND: failing(FileRejected("No company")), State.FINISHED: moving(State.FILED)})

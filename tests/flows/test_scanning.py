@@ -14,7 +14,7 @@ from shared.scan import scan, scan_requests
 from shared.scan.scan_requests import CLOCKS_DIFFER_BY, request_message
 from shared.scan.throttle import ECHO, SCAN_EVERY_S
 from tests.flows.conftest import MakeWorld
-from tests.flows.trouble import graph_fault, imports_of
+from tests.flows.trouble import graph_fault, imports_of, put_into
 from tests.world import World, wait_for
 
 THREE_IMPORTS: Final = imports_of("customers", "vendors", "assets")
@@ -50,8 +50,7 @@ def test_a_scan_that_finds_files_of_several_lanes_goes_on_with_one_and_wakes_the
 ) -> None:
     world = make_world(settings={"INTEGRATIONS": THREE_IMPORTS})
     for folder in ("Customers", "Vendors", "Assets"):
-        (world.folder / folder / "Input").mkdir(parents=True)
-        (world.folder / folder / "Input" / "USMF_1.zip").write_bytes(b"x")
+        put_into(world, f"{folder}/Input")
 
     kept = look(world)
 
@@ -65,8 +64,7 @@ def test_a_folder_that_hangs_holds_up_no_lane_in_which_the_scan_has_found_a_file
 ) -> None:
     """The lane that a scan goes on with is that of the last folder: by then nothing is left to wait for."""
     world = make_world(settings={"INTEGRATIONS": THREE_IMPORTS})
-    (world.folder / "Customers" / "Input").mkdir(parents=True)
-    (world.folder / "Customers" / "Input" / "USMF_1.zip").write_bytes(b"x")
+    put_into(world, "Customers/Input")
     files_of, woken_by_then = scan._list_files, list[tuple[str, float]]()
 
     def hanging(flow: ImportFlow, services: Services) -> list[DriveItem]:
@@ -81,13 +79,10 @@ def test_a_folder_that_hangs_holds_up_no_lane_in_which_the_scan_has_found_a_file
     assert woken_by_then == [(lane, 0) for lane in world.heads()]
 
 
-def test_a_lane_is_woken_all_the_same_if_the_scan_that_found_its_file_breaks(
-    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world = make_world()
+def test_a_lane_is_woken_all_the_same_if_the_scan_that_found_its_file_breaks(world: World) -> None:
     world.put("USMF_1.zip")
     # A bug of another folder, which has none of its own here.
-    monkeypatch.setattr(scan_requests, "gravest", lambda _scans: KeyError("a bug"))
+    world.monkeypatch.setattr(scan_requests, "gravest", lambda _scans: KeyError("a bug"))
 
     with pytest.raises(KeyError):
         look(world)
@@ -120,8 +115,7 @@ def test_a_scan_that_finds_nothing_scans_again_after_5_20_and_60_seconds_and_the
     assert listings(world) == 4
 
 
-def test_a_file_that_the_listing_shows_late_is_found_by_a_later_scan(make_world: MakeWorld) -> None:
-    world = make_world()
+def test_a_file_that_the_listing_shows_late_is_found_by_a_later_scan(world: World) -> None:
     look(world)
     world.put("USMF_1.zip")
     text, delay_s = world.scans_asked_for()[-1]
@@ -219,8 +213,7 @@ def test_notifications_in_a_row_ask_for_one_scan_at_once_and_one_three_seconds_l
 
 
 def test_folders_in_input_are_left_alone(world: World) -> None:
-    (world.folder / "Input" / "Later").mkdir()
-    (world.folder / "Input" / "Later" / "USMF_1.zip").write_bytes(b"x")
+    put_into(world, "Input/Later")
 
     assert world.look() == 0
 
@@ -243,7 +236,7 @@ def test_a_folder_that_cannot_be_listed_does_not_keep_the_others_from_being_look
     world = make_world(settings={"INTEGRATIONS": THREE_IMPORTS})
     world.look()
     for folder in ("Customers", "Vendors", "Assets"):
-        (world.folder / folder / "Input" / "USMF_1.zip").write_bytes(b"x")
+        put_into(world, f"{folder}/Input")
     world.faults.add(graph_fault("GET", "/children", faults.status(503)))
 
     with pytest.raises(TryAgain):

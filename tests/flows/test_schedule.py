@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from operations import actions, pages, run_view
+from operations import actions, pages
 from operations.actions import Requester
 from operations.web import PageRequest
 from shared.azure_storage.checkpoints import Checkpoint
@@ -18,6 +18,7 @@ from shared.runs.addresses import address_of
 from shared.runs.run import Run
 from tests.faults.interception import PowerCut
 from tests.flows.conftest import MakeWorld
+from tests.flows.trouble import shown
 from tests.world import World
 
 ANNA: Final = Requester(by="anna@contoso.com", why="it is needed now")
@@ -41,6 +42,12 @@ def hourly(make_world: MakeWorld) -> MakeWorld:
     return make
 
 
+@pytest.fixture
+def world(hourly: MakeWorld) -> World:
+    """A world at noon with one export."""
+    return hourly()
+
+
 def end_all(world: World) -> None:
     """Let a person end the exports that are open, long enough ago that the next one does not wait because of it."""
     for run in world.open_runs():
@@ -49,12 +56,10 @@ def end_all(world: World) -> None:
     assert world.open_runs() == []
 
 
-def served_at_noon(hourly: MakeWorld) -> World:
-    """Make a world whose export of noon has been made and has ended."""
-    world = hourly()
+def serve_noon(world: World) -> None:
+    """Let the export of noon be made and end."""
     world.start_exports()
     end_all(world)
-    return world
 
 
 def all_runs(world: World) -> list[Run]:
@@ -74,9 +79,7 @@ def events(caplog: pytest.LogCaptureFixture, name: str) -> list[dict[str, object
 # -- once
 
 
-def test_a_tick_that_comes_twice_serves_its_moment_once(hourly: MakeWorld) -> None:
-    world = hourly()
-
+def test_a_tick_that_comes_twice_serves_its_moment_once(world: World) -> None:
     assert [world.start_exports(), world.start_exports()] == [1, 0]
     end_all(world)
     world.clock.advance(20 * 60)
@@ -85,8 +88,8 @@ def test_a_tick_that_comes_twice_serves_its_moment_once(hourly: MakeWorld) -> No
     assert served(world) == [("flow 0", NOON)]
 
 
-def test_a_tick_that_comes_a_moment_early_serves_the_moment_that_it_is_for(hourly: MakeWorld) -> None:
-    world = served_at_noon(hourly)
+def test_a_tick_that_comes_a_moment_early_serves_the_moment_that_it_is_for(world: World) -> None:
+    serve_noon(world)
 
     world.clock.present = NOON + HOUR - timedelta(milliseconds=40)
     assert world.start_exports(next_tick=NOON + HOUR) == 1
@@ -97,8 +100,8 @@ def test_a_tick_that_comes_a_moment_early_serves_the_moment_that_it_is_for(hourl
     assert served(world) == [("flow 0", NOON), ("flow 0", NOON + HOUR)]
 
 
-def test_of_many_moments_that_were_missed_the_latest_is_served(hourly: MakeWorld) -> None:
-    world = served_at_noon(hourly)
+def test_of_many_moments_that_were_missed_the_latest_is_served(world: World) -> None:
+    serve_noon(world)
     world.clock.present = NOON + 7 * HOUR + TEN
 
     assert [world.start_exports(), world.start_exports()] == [1, 0]
@@ -109,9 +112,8 @@ def test_of_many_moments_that_were_missed_the_latest_is_served(hourly: MakeWorld
 
 
 def test_a_late_export_says_so_in_its_record_on_its_page_and_in_the_log(
-    hourly: MakeWorld, caplog: pytest.LogCaptureFixture
+    world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world = hourly()
     world.clock.present = NOON + HOUR + TEN
     with caplog.at_level("INFO", "onedrive_fo"):
         world.start_exports()
@@ -120,14 +122,11 @@ def test_a_late_export_says_so_in_its_record_on_its_page_and_in_the_log(
     assert (run.scheduled, run.late_s) == (NOON + HOUR, 600)
     (late,) = events(caplog, "export.late")
     assert late["late_s"] == 600
-    view = run_view.find_run(address_of(run), world.services)
-    assert isinstance(view, run_view.RunView)
-    assert view.late == TEN
+    assert shown(world, address_of(run)).late == TEN
     assert "opened 10 min 0 s late, because the app was not running" in page_of(run, world)
 
 
-def test_an_export_in_time_says_nothing_of_being_late(hourly: MakeWorld, caplog: pytest.LogCaptureFixture) -> None:
-    world = hourly()
+def test_an_export_in_time_says_nothing_of_being_late(world: World, caplog: pytest.LogCaptureFixture) -> None:
     world.clock.advance(3)
 
     with caplog.at_level("INFO", "onedrive_fo"):
@@ -141,9 +140,7 @@ def test_an_export_in_time_says_nothing_of_being_late(hourly: MakeWorld, caplog:
 
 
 def page_of(run: Run, world: World) -> str:
-    view = run_view.find_run(address_of(run), world.services)
-    assert isinstance(view, run_view.RunView)
-    return str(pages.run_page(view, PageRequest(query={})).body)
+    return str(pages.run_page(shown(world, address_of(run)), PageRequest(query={})).body)
 
 
 def test_a_late_export_does_not_put_the_next_one_off(hourly: MakeWorld) -> None:
@@ -197,8 +194,7 @@ def test_a_tick_that_was_cut_off_is_ended_by_the_next_one_and_no_export_is_made_
     assert world.start_exports() == 0
 
 
-def test_an_export_whose_host_died_while_it_was_opened_says_how_late_it_is(hourly: MakeWorld) -> None:
-    world = hourly()
+def test_an_export_whose_host_died_while_it_was_opened_says_how_late_it_is(world: World) -> None:
     cut_off(world, at=1)
     world.clock.advance(600)
 
@@ -208,8 +204,7 @@ def test_an_export_whose_host_died_while_it_was_opened_says_how_late_it_is(hourl
     assert (run.scheduled, run.late_s, run.due) == (NOON, 600, NOON + TEN)
 
 
-def test_of_two_hosts_that_end_a_tick_that_was_cut_off_one_opens_the_export(hourly: MakeWorld) -> None:
-    world = hourly()
+def test_of_two_hosts_that_end_a_tick_that_was_cut_off_one_opens_the_export(world: World) -> None:
     cut_off(world, at=1)
     other, create = world.new_process(), world.services.store.create
     opened_by_other: list[int] = []
@@ -225,8 +220,7 @@ def test_of_two_hosts_that_end_a_tick_that_was_cut_off_one_opens_the_export(hour
     assert served(world) == [("flow 0", NOON)]
 
 
-def test_a_host_that_stood_still_before_it_opened_an_export_does_not_make_it_twice(hourly: MakeWorld) -> None:
-    world = hourly()
+def test_a_host_that_stood_still_before_it_opened_an_export_does_not_make_it_twice(world: World) -> None:
     other, create = world.new_process(), world.services.store.create
 
     def stand_still(run: Run) -> bool:
@@ -251,8 +245,7 @@ def test_a_host_that_stood_still_before_it_opened_an_export_does_not_make_it_twi
 # -- what is no moment
 
 
-def test_what_a_person_starts_serves_no_moment(hourly: MakeWorld) -> None:
-    world = hourly()
+def test_what_a_person_starts_serves_no_moment(world: World) -> None:
     world.clock.present = NOON + TEN
     actions.export_now("flow 0", ANNA, world.services)
     end_all(world)
@@ -264,8 +257,8 @@ def test_what_a_person_starts_serves_no_moment(hourly: MakeWorld) -> None:
     assert served(world) == [("flow 0", None), ("flow 0", NOON)]
 
 
-def test_a_person_may_call_the_timers_function_between_two_ticks(hourly: MakeWorld) -> None:
-    world = served_at_noon(hourly)
+def test_a_person_may_call_the_timers_function_between_two_ticks(world: World) -> None:
+    serve_noon(world)
     world.clock.present = NOON + 2 * TEN
 
     assert world.start_exports(next_tick=NOON + HOUR) == 1
@@ -279,8 +272,7 @@ def test_a_person_may_call_the_timers_function_between_two_ticks(hourly: MakeWor
 @pytest.mark.parametrize(
     "next_tick", ["", "soon", "0001-01-01T00:00:00", NOON.isoformat(), "2026-03-02T12:00:00.0000000+00:00"]
 )
-def test_a_tick_is_a_tick_whatever_the_host_tells_of_it(hourly: MakeWorld, next_tick: str) -> None:
-    world = hourly()
+def test_a_tick_is_a_tick_whatever_the_host_tells_of_it(world: World, next_tick: str) -> None:
     export_schedule.start_exports(world.services, next_tick=next_tick)
 
     assert [run.scheduled for run in world.open_runs()] == [NOON]
@@ -297,8 +289,7 @@ def noted_by_an_older_version(world: World, opened: datetime) -> None:
 
 
 @pytest.mark.parametrize("opened", [NOON + timedelta(milliseconds=30), NOON - timedelta(milliseconds=30), NOON + TEN])
-def test_after_an_update_no_moment_is_served_once_more(hourly: MakeWorld, opened: datetime) -> None:
-    world = hourly()
+def test_after_an_update_no_moment_is_served_once_more(world: World, opened: datetime) -> None:
     noted_by_an_older_version(world, opened)
     world.clock.present = NOON + 2 * TEN
 
@@ -308,8 +299,7 @@ def test_after_an_update_no_moment_is_served_once_more(hourly: MakeWorld, opened
     assert world.start_exports() == 1
 
 
-def test_after_an_update_a_moment_that_was_missed_meanwhile_is_served(hourly: MakeWorld) -> None:
-    world = hourly()
+def test_after_an_update_a_moment_that_was_missed_meanwhile_is_served(world: World) -> None:
     noted_by_an_older_version(world, NOON - HOUR)
     world.clock.present = NOON + TEN
 
@@ -321,9 +311,8 @@ def test_after_an_update_a_moment_that_was_missed_meanwhile_is_served(hourly: Ma
 
 
 def test_an_export_that_is_under_way_at_its_next_moment_is_left_out_and_the_log_says_so(
-    hourly: MakeWorld, caplog: pytest.LogCaptureFixture
+    world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world = hourly()
     world.start_exports()
 
     with caplog.at_level("INFO", "onedrive_fo"):
@@ -370,9 +359,9 @@ def watched_for(world: World, minutes: int) -> None:
             world.keep_watch()
 
 
-def test_an_export_whose_tick_met_trouble_with_storage_is_started_a_few_minutes_later(hourly: MakeWorld) -> None:
+def test_an_export_whose_tick_met_trouble_with_storage_is_started_a_few_minutes_later(world: World) -> None:
     """The host takes the tick for done and rests until the next moment."""
-    world = served_at_noon(hourly)
+    serve_noon(world)
     world.clock.present = NOON + HOUR
     with world.monkeypatch.context() as patched:
         patched.setattr(world.services.store, "open_places", storage_is_away)
@@ -384,8 +373,7 @@ def test_an_export_whose_tick_met_trouble_with_storage_is_started_a_few_minutes_
     assert served(world) == [("flow 0", NOON), ("flow 0", NOON + HOUR)]
 
 
-def test_a_moment_that_was_left_out_on_purpose_is_not_made_up_for(hourly: MakeWorld) -> None:
-    world = hourly()
+def test_a_moment_that_was_left_out_on_purpose_is_not_made_up_for(world: World) -> None:
     world.start_exports()
     world.clock.present = NOON + HOUR
     assert world.start_exports() == 0  # the one before is under way
@@ -396,16 +384,13 @@ def test_a_moment_that_was_left_out_on_purpose_is_not_made_up_for(hourly: MakeWo
     assert served(world) == [("flow 0", NOON)]
 
 
-def test_an_export_that_was_never_made_waits_for_its_moment(hourly: MakeWorld) -> None:
-    world = hourly()
-
+def test_an_export_that_was_never_made_waits_for_its_moment(world: World) -> None:
     watched_for(world, 5)
 
     assert served(world) == []
 
 
-def test_a_clock_that_was_ahead_once_keeps_no_export_from_starting(hourly: MakeWorld) -> None:
-    world = hourly()
+def test_a_clock_that_was_ahead_once_keeps_no_export_from_starting(world: World) -> None:
     world.clock.present = NOON + 72 * HOUR
     world.start_exports()
     end_all(world)

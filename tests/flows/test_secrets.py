@@ -17,6 +17,7 @@ from shared.app import quiet_libraries
 from shared.errors import AppError
 from shared.runs.states import Direction
 from tests.flows.conftest import MakeWorld
+from tests.flows.trouble import begin
 from tests.leaks import leaks
 from tests.packages import build_package
 from tests.world import World
@@ -124,9 +125,7 @@ def test_no_key_or_token_is_written_anywhere_when(
     assert [secret for secret in (*OURS, "abcdef") if secret in everything] == []
 
 
-def test_the_traceback_of_a_bug_shows_no_key(
-    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_traceback_of_a_bug_shows_no_key(world: World, caplog: pytest.LogCaptureFixture) -> None:
     def broken(_file: object) -> None:
         try:
             raise requests.ConnectionError("Max retries exceeded with url: /x?tempauth=known-key")
@@ -134,11 +133,9 @@ def test_the_traceback_of_a_bug_shows_no_key(
             raise KeyError("a bug") from error
 
     log_all(caplog)
-    monkeypatch.setattr("shared.imports.upload.check_package", broken)
-    world.put("USMF_good.zip")
+    world.monkeypatch.setattr("shared.imports.upload.check_package", broken)
 
-    world.look()
-    world.wake(next(iter(world.heads())))
+    world.wake(begin(world))
 
     assert "KeyError: 'a bug'" in caplog.text
     assert "Max retries exceeded with url" in caplog.text

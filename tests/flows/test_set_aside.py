@@ -1,8 +1,6 @@
 """A file that OneDrive alone keeps from going on is passed by others, reported once, and goes on by itself."""
 
-import json
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
@@ -10,26 +8,24 @@ from inbound_trigger.keep_watch import do_duties
 from local_cloud.onedrive import Knobs
 from tests.flows.conftest import MakeWorld
 from tests.flows.trouble import (
-    ALERTS,
     IN_ONE_LANE,
+    ended_run,
     let_pass,
     minutes_go_by,
+    one_import,
     refuse_moves,
     seen_in_turn,
 )
+from tests.world import World
 
-
-def flows(**more: Any) -> dict[str, str]:
-    """Return settings of one import, with more keys."""
-    return {"INTEGRATIONS": json.dumps({"imports": [{"name": "import", "inputFolder": "Input", **more}]}), **ALERTS}
+WORLD_SETTINGS = IN_ONE_LANE
 
 
 def test_a_file_that_somebody_has_open_is_passed_by_the_files_behind_it_after_three_minutes(
     make_world: MakeWorld,
 ) -> None:
-    world = make_world(settings=IN_ONE_LANE, knobs=Knobs(locked={"USMF_1.zip": "resourceLocked"}))
-    seen_in_turn(world, "USMF_1.zip", "USMF_2.zip", "USMF_3.zip")
-    (lane,) = world.heads()
+    world = make_world(knobs=Knobs(locked={"USMF_1.zip": "resourceLocked"}))
+    lane = seen_in_turn(world, "USMF_1.zip", "USMF_2.zip", "USMF_3.zip")
 
     let_pass(world, lane, timedelta(minutes=2))
     assert world.files("Success") == []
@@ -40,7 +36,7 @@ def test_a_file_that_somebody_has_open_is_passed_by_the_files_behind_it_after_th
 
 @pytest.mark.quick(cases=0)
 def test_it_is_reported_once_with_the_items_own_words_and_over_when_it_goes_on(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE, knobs=Knobs(locked={"USMF_1.zip": "resourceLocked"}))
+    world = make_world(knobs=Knobs(locked={"USMF_1.zip": "resourceLocked"}))
     seen_in_turn(world, "USMF_1.zip", "USMF_2.zip")
     minutes_go_by(world, 30)
 
@@ -59,7 +55,7 @@ def test_it_is_reported_once_with_the_items_own_words_and_over_when_it_goes_on(m
 
 @pytest.mark.quick(cases=0)
 def test_who_was_taken_up_after_later_files_says_so_in_record_report_and_alert(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE, knobs=Knobs(locked={"USMF_1.zip": "resourceLocked"}))
+    world = make_world(knobs=Knobs(locked={"USMF_1.zip": "resourceLocked"}))
     seen_in_turn(world, "USMF_1.zip", "USMF_2.zip", "USMF_3.zip")
     (world.folder / "Input" / "USMF_1.zip").write_bytes(b"Dear Sir or Madam")  # it will fail, so there is a report
     minutes_go_by(world, 10)
@@ -68,7 +64,7 @@ def test_who_was_taken_up_after_later_files_says_so_in_record_report_and_alert(m
     world.run_until_quiet()
     do_duties(world.services)
 
-    run = next(run for run in world.ended_runs() if run.file.name == "USMF_1.zip")
+    run = ended_run(world, "USMF_1.zip")
     assert sorted(run.passed_by) == ["USMF_2.zip", "USMF_3.zip"]
     report = (world.folder / "Error" / "USMF_1.zip.report.txt").read_text("utf-8-sig")
     assert "USMF_2.zip" in report
@@ -86,7 +82,7 @@ def test_who_was_taken_up_after_later_files_says_so_in_record_report_and_alert(m
 def test_with_strict_order_the_lane_stops_instead_and_a_person_hears_of_it(
     make_world: MakeWorld, refusing: Knobs
 ) -> None:
-    world = make_world(settings=flows(strictOrder=True), knobs=refusing)
+    world = make_world(settings=one_import(strictOrder=True), knobs=refusing)
     seen_in_turn(world, "USMF_1.zip", "USMF_2.zip")
     minutes_go_by(world, 30)
 
@@ -104,12 +100,10 @@ def test_with_strict_order_the_lane_stops_instead_and_a_person_hears_of_it(
 
 
 @pytest.mark.quick(cases=0)
-def test_a_file_that_stays_empty_is_passed_and_goes_to_error_in_the_end(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE)
-    seen_in_turn(world, "USMF_1.zip", "USMF_2.zip")
+def test_a_file_that_stays_empty_is_passed_and_goes_to_error_in_the_end(world: World) -> None:
+    lane = seen_in_turn(world, "USMF_1.zip", "USMF_2.zip")
     (world.folder / "Input" / "USMF_1.zip").write_bytes(b"")
     world.services = world.new_process()
-    (lane,) = world.heads()
 
     let_pass(world, lane, timedelta(minutes=5))
     assert world.files("Success") == ["USMF_2.zip"]
@@ -121,7 +115,7 @@ def test_a_file_that_stays_empty_is_passed_and_goes_to_error_in_the_end(make_wor
 def test_a_lane_whose_only_run_is_set_aside_is_not_asked_for_more_than_every_few_minutes(
     make_world: MakeWorld,
 ) -> None:
-    world = make_world(settings=IN_ONE_LANE, knobs=Knobs(locked={"USMF_1.zip": "resourceLocked"}))
+    world = make_world(knobs=Knobs(locked={"USMF_1.zip": "resourceLocked"}))
     seen_in_turn(world, "USMF_1.zip")
     minutes_go_by(world, 20)
     world.faults.forget_calls()
@@ -134,10 +128,7 @@ def test_a_lane_whose_only_run_is_set_aside_is_not_asked_for_more_than_every_few
 
 
 @pytest.mark.quick(cases=0)
-def test_two_files_that_meet_the_same_refusal_stop_their_flow_with_one_alert_and_fail_nothing(
-    make_world: MakeWorld,
-) -> None:
-    world = make_world(settings=IN_ONE_LANE)
+def test_two_files_that_meet_the_same_refusal_stop_their_flow_with_one_alert_and_fail_nothing(world: World) -> None:
     seen_in_turn(world, "USMF_1.zip", "USMF_2.zip", "USMF_3.zip")
     refuse_moves(world)
 
@@ -160,8 +151,7 @@ def test_two_files_that_meet_the_same_refusal_stop_their_flow_with_one_alert_and
 
 
 @pytest.mark.quick(cases=0)
-def test_a_file_that_gets_through_in_between_shows_that_each_refusal_is_the_files_own(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE)
+def test_a_file_that_gets_through_in_between_shows_that_each_refusal_is_the_files_own(world: World) -> None:
     seen_in_turn(world, "USMF_1.zip", "USMF_2.zip", "USMF_3.zip", "USMF_4.zip")
     refuse_moves(world, "USMF_1.zip", "USMF_3.zip")
 

@@ -9,37 +9,39 @@ import pytest
 from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from operations import list_view, run_view
-from operations.actions import Requester
 from operations.filters import Filters
 from shared.errors import TryAgain
 from shared.runs.lane import Stop
-from shared.runs.run import Run
 from shared.runs.values import Held
 from tests.flows.conftest import MakeWorld
 from tests.flows.trouble import (
-    ALERTS,
     IN_ONE_LANE,
     ON_HOLD,
     graph_fault,
     let_pass,
     minutes_go_by,
+    of_graph,
+    one_import,
+    open_run,
+    put_into,
     refuse_moves,
+    restart,
     seen_in_turn,
 )
-from tests.packages import build_package
 from tests.world import World
 
-ME = Requester(by="Ada", why="a reason")
+WORLD_SETTINGS = IN_ONE_LANE
 REFUSAL = "claim|Microsoft Graph|403|accessDenied"
 
 
-def set_aside(world: World, *names: str, refusal: str = REFUSAL, is_flows: bool = False) -> None:
-    """Let open runs stand as if they had met a refusal ten minutes ago."""
-    since = world.clock.now() - timedelta(minutes=10)
-    for run in world.all_open_runs():
-        if run.file.name in names:
-            held = Held(since=since, text="on hold", refusal=refusal, is_aside=True, is_flows=is_flows)
-            world.services.store.save(replace(run, held=held, attempts=8, failing_since=None))
+def stop_by(world: World, lane: str, *names: str) -> None:
+    """Let the flow stand still for a refusal that these files have met ten minutes ago."""
+    held = Held(
+        since=world.clock.now() - timedelta(minutes=10), text="on hold", refusal=REFUSAL, is_aside=True, is_flows=True
+    )
+    for name in names:
+        world.services.store.save(replace(open_run(world, name), held=held, attempts=8, failing_since=None))
+    stop(world, lane)
 
 
 def stop(world: World, lane: str, refusal: str = REFUSAL, flow: str = "import") -> None:
@@ -59,15 +61,8 @@ def told(world: World) -> list[str]:
     return [mail.subject for mail in world.mails()]
 
 
-def run_of(world: World, name: str) -> Run:
-    return next(run for run in world.all_open_runs() if run.file.name == name)
-
-
 @pytest.mark.quick(cases=0)
-def test_once_a_good_file_got_through_files_that_are_really_on_hold_do_not_stop_their_flow_again(
-    make_world: MakeWorld,
-) -> None:
-    world = make_world(settings=IN_ONE_LANE)
+def test_once_a_good_file_got_through_files_that_are_really_on_hold_do_not_stop_their_flow_again(world: World) -> None:
     lane = seen_in_turn(world, "USMF_1.zip", "USMF_2.zip", "USMF_3.zip", "USMF_4.zip")
     refuse_moves(world, "USMF_1.zip", "USMF_2.zip")
 
@@ -82,13 +77,11 @@ def test_once_a_good_file_got_through_files_that_are_really_on_hold_do_not_stop_
     assert "USMF_5.zip" in world.files("Success")
 
 
-def test_a_file_that_is_taken_out_of_input_does_not_count_as_one_that_got_through(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE)
+def test_a_file_that_is_taken_out_of_input_does_not_count_as_one_that_got_through(world: World) -> None:
     lane = seen_in_turn(world, "USMF_1.zip", "USMF_2.zip", "USMF_3.zip")
     refuse_moves(world, "USMF_1.zip", "USMF_2.zip")
-    set_aside(world, "USMF_1.zip", "USMF_2.zip", is_flows=True)
-    stop(world, lane)
-    world.services.store.save(replace(run_of(world, "USMF_3.zip"), not_found=4))  # OneDrive has denied it four times
+    stop_by(world, lane, "USMF_1.zip", "USMF_2.zip")
+    world.services.store.save(replace(open_run(world, "USMF_3.zip"), not_found=4))  # OneDrive has denied it four times
     (world.folder / "Input" / "USMF_3.zip").unlink()
 
     minutes_go_by(world, 10, lane)
@@ -99,14 +92,12 @@ def test_a_file_that_is_taken_out_of_input_does_not_count_as_one_that_got_throug
 
 
 @pytest.mark.quick(cases=0)
-def test_in_other_trouble_a_stopped_flow_still_tries_with_one_file_every_few_minutes(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE)
+def test_in_other_trouble_a_stopped_flow_still_tries_with_one_file_every_few_minutes(world: World) -> None:
     names = [f"USMF_{number}.zip" for number in range(1, 7)]
     lane = seen_in_turn(world, *names)
-    refuse_moves(world, do=faults.status(404, body={"error": {"code": "itemNotFound", "message": "gone"}}))
+    refuse_moves(world, do=faults.status(404, body=of_graph("itemNotFound", "gone")))
     world.faults.add(graph_fault("GET", "/items/", faults.status(503), times=None))
-    set_aside(world, *names[:5], is_flows=True)
-    stop(world, lane)
+    stop_by(world, lane, *names[:5])
 
     let_pass(world, lane, timedelta(minutes=11))
 
@@ -117,14 +108,12 @@ def test_in_other_trouble_a_stopped_flow_still_tries_with_one_file_every_few_min
 
 
 @pytest.mark.quick(cases=0)
-def test_a_stopped_flow_whose_trouble_changes_is_told_once_and_not_file_by_file(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE)
+def test_a_stopped_flow_whose_trouble_changes_is_told_once_and_not_file_by_file(world: World) -> None:
     names = [f"USMF_{number}.zip" for number in range(1, 7)]
     lane = seen_in_turn(world, *names)
-    column = {"error": {"code": "invalidRequest", "message": "List data validation failed."}}
+    column = of_graph("invalidRequest", "List data validation failed.")
     refuse_moves(world, do=faults.status(400, body=column))
-    set_aside(world, *names[:5], is_flows=True)
-    stop(world, lane)
+    stop_by(world, lane, *names[:5])
 
     minutes_go_by(world, 16, lane)
 
@@ -136,12 +125,11 @@ def test_a_stopped_flow_whose_trouble_changes_is_told_once_and_not_file_by_file(
     assert world.files("Success") == names
 
 
-def test_a_file_whose_refusals_differ_from_try_to_try_is_set_aside_all_the_same(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE)
+def test_a_file_whose_refusals_differ_from_try_to_try_is_set_aside_all_the_same(world: World) -> None:
     lane = seen_in_turn(world, "USMF_1.zip", "USMF_2.zip")
-    item = run_of(world, "USMF_1.zip").file.item_id
+    item = open_run(world, "USMF_1.zip").file.item_id
     for nth in range(1, 40, 2):
-        body = {"error": {"code": "resourceLocked", "message": "The resource is locked."}}
+        body = of_graph("resourceLocked", "The resource is locked.")
         locked = faults.status(423, body=body) if nth % 4 == 1 else faults.status(403, body=ON_HOLD)
         world.faults.add(graph_fault("PATCH", f"/items/{item}$", locked, nth=nth, times=1))
     refuse_moves(world, "USMF_1.zip")
@@ -151,17 +139,11 @@ def test_a_file_whose_refusals_differ_from_try_to_try_is_set_aside_all_the_same(
     assert world.files("Success") == ["USMF_2.zip"]
 
 
-def test_a_flow_that_is_taken_out_of_the_settings_while_it_stands_still_is_told_once(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE)
+def test_a_flow_that_is_taken_out_of_the_settings_while_it_stands_still_is_told_once(world: World) -> None:
     names = [f"USMF_{number}.zip" for number in range(1, 5)]
     lane = seen_in_turn(world, *names)
-    set_aside(world, *names[:3], is_flows=True)
-    stop(world, lane)
-    world._more_settings = {
-        "INTEGRATIONS": '{"imports": [{"name": "another", "inputFolder": "Other/Input"}]}',
-        **ALERTS,
-    }
-    world.services = world.new_process()
+    stop_by(world, lane, *names[:3])
+    restart(world, **one_import(name="another", inputFolder="Other/Input"))
 
     minutes_go_by(world, 10, lane)
 
@@ -171,10 +153,9 @@ def test_a_flow_that_is_taken_out_of_the_settings_while_it_stands_still_is_told_
 
 def test_flows_that_f_and_o_refuses_alike_are_told_of_once_for_their_environment(make_world: MakeWorld) -> None:
     imports = [{"name": name, "inputFolder": f"{name}/Input"} for name in ("One", "Two")]
-    world = make_world(settings={"INTEGRATIONS": json.dumps({"imports": imports}), **ALERTS})
+    world = make_world(settings={"INTEGRATIONS": json.dumps({"imports": imports}), "IMPORT_DATA_PROJECT": ""})
     for name in ("One", "Two"):
-        (world.folder / name / "Input").mkdir(parents=True)
-        (world.folder / name / "Input" / "USMF_1.zip").write_bytes(build_package())
+        put_into(world, f"{name}/Input")
     world.look()
     for run in world.all_open_runs():
         stop(world, run.lane, "submit|F&O|400|", run.flow_name)
@@ -184,11 +165,9 @@ def test_flows_that_f_and_o_refuses_alike_are_told_of_once_for_their_environment
     assert len(told(world)) == 1
 
 
-def test_a_file_that_got_through_goes_on_though_the_others_could_not_be_let_on(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE)
+def test_a_file_that_got_through_goes_on_though_the_others_could_not_be_let_on(world: World) -> None:
     lane = seen_in_turn(world, "USMF_1.zip", "USMF_2.zip")
-    set_aside(world, "USMF_1.zip", "USMF_2.zip", is_flows=True)
-    stop(world, lane)
+    stop_by(world, lane, "USMF_1.zip", "USMF_2.zip")
 
     def unavailable(*_: object) -> None:
         raise TryAgain("the storage is busy")
@@ -204,8 +183,7 @@ def test_a_file_that_got_through_goes_on_though_the_others_could_not_be_let_on(m
 
 def test_a_run_of_a_flow_that_stands_still_has_the_same_word_in_the_list_and_on_its_page(world: World) -> None:
     lane = seen_in_turn(world, "USMF_1.zip", "USMF_2.zip", "USMF_3.zip")
-    set_aside(world, "USMF_1.zip", is_flows=True)
-    stop(world, lane)
+    stop_by(world, lane, "USMF_1.zip")
 
     lines = list_view.list_runs(Filters(), "", world.services).under_way
 

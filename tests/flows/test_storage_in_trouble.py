@@ -47,10 +47,8 @@ def test_a_record_that_another_worker_has_just_written_is_left_to_it_in_every_st
     assert world.files("Success") == sorted(f"USMF_{state}.zip" for state in states)
 
 
-def test_storage_that_is_throttled_in_any_state_delays_a_file_and_does_no_harm(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(account, "RETRY_S", 0)
+def test_storage_that_is_throttled_in_any_state_delays_a_file_and_does_no_harm(world: World) -> None:
+    world.monkeypatch.setattr(account, "RETRY_S", 0)
     world.services = world.new_process()
     for state in IMPORT_STATES[1:]:
         world.put(f"USMF_{state}.zip")

@@ -7,30 +7,14 @@ from typing import Any
 import pytest
 
 from local_cloud import faults
-from operations.actions import Requester
 from shared.imports import steps as import_steps
 from shared.imports import upload
 from shared.runs.states import Outcome, State
-from tests.faults.interception import PowerCut
-from tests.flows.conftest import MakeWorld
-from tests.flows.trouble import IN_ONE_LANE, begin, fno_fault, let_pass
+from tests.flows.trouble import IN_ONE_LANE, begin, fno_fault, let_pass, ran, wake_and_die
 from tests.world import World
 
-ME = Requester(by="Ada", why="a reason")
-RAN = "Exception occurred while executing action ImportFromPackage on Entity DataManagementDefinitionGroup: "
-BUSY = faults.status(400, body={"error": {"innererror": {"message": f"{RAN}the project is already running"}}})
-
-
-def wake_and_die(world: World, lane: str, at: str) -> None:
-    """Wake a lane, and let the process die where it would call this."""
-
-    def die(*_: object) -> None:
-        raise PowerCut
-
-    with world.monkeypatch.context() as patched:
-        patched.setattr(at, die)
-        with pytest.raises(PowerCut):
-            world.wake(lane)
+WORLD_SETTINGS = IN_ONE_LANE
+BUSY = faults.status(400, body=ran("the project is already running"))
 
 
 def new_process(world: World) -> None:
@@ -39,8 +23,7 @@ def new_process(world: World) -> None:
     world.services = world.new_process()
 
 
-def test_a_crash_while_waiting_for_the_import_lock_needs_no_fence_and_uses_up_no_id(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE)
+def test_a_crash_while_waiting_for_the_import_lock_needs_no_fence_and_uses_up_no_id(world: World) -> None:
     wake_and_die(world, begin(world), "shared.app.Services.import_lock")
     (run,) = world.all_open_runs()
     assert run.state is State.CLAIMED
@@ -65,8 +48,7 @@ def uploads(world: World) -> int:
     return len({each.blob_name for each in run.submissions})
 
 
-def test_an_upload_that_f_and_o_has_refused_to_begin_with_is_used_again(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE)
+def test_an_upload_that_f_and_o_has_refused_to_begin_with_is_used_again(world: World) -> None:
     world.faults.add(fno_fault("ImportFromPackage", BUSY, times=3))
     begin(world)
 
@@ -76,8 +58,7 @@ def test_an_upload_that_f_and_o_has_refused_to_begin_with_is_used_again(make_wor
     assert world.imports() == [("USMF", 1)]
 
 
-def test_an_upload_whose_submit_was_lost_is_never_sent_again(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE)
+def test_an_upload_whose_submit_was_lost_is_never_sent_again(world: World) -> None:
     world.faults.add(fno_fault("ImportFromPackage", faults.status(500), times=1))
     begin(world)
 
@@ -92,9 +73,8 @@ def test_an_upload_whose_submit_was_lost_is_never_sent_again(make_world: MakeWor
 
 @pytest.mark.parametrize("kept", [{"never_began": True}, {}, {"fenced": datetime(2026, 1, 23, tzinfo=UTC)}])
 def test_an_upload_that_a_record_still_has_is_used_only_if_nobody_may_have_it(
-    make_world: MakeWorld, kept: dict[str, Any]
+    world: World, kept: dict[str, Any]
 ) -> None:
-    world = make_world(settings=IN_ONE_LANE)
     world.faults.add(fno_fault("ImportFromPackage", BUSY, times=1))
     lane = begin(world)
     let_pass(world, lane, timedelta(seconds=1))
@@ -107,8 +87,7 @@ def test_an_upload_that_a_record_still_has_is_used_only_if_nobody_may_have_it(
     assert uploads(world) == (1 if "never_began" in kept else 2)
 
 
-def test_a_large_upload_is_saved_so_that_a_crash_does_not_repeat_it(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE)
+def test_a_large_upload_is_saved_so_that_a_crash_does_not_repeat_it(world: World) -> None:
     lane = begin(world)
     with world.monkeypatch.context() as patched:
         patched.setattr(import_steps, "LARGE", 500)  # bytes; 8 MiB would take long here

@@ -9,19 +9,17 @@ from local_cloud import faults
 from shared.errors import TryAgain
 from shared.secret import Secret, SecretUrl
 from tests.contract.receiver import Receiver
-from tests.flows.conftest import MakeNotified
-from tests.flows.trouble import graph_fault, imports_of
+from tests.flows.conftest import MakeNotified, MakeWorld
+from tests.flows.trouble import graph_fault, imports_of, of_graph, restart
 from tests.world import World
 
 THREE_IMPORTS: Final = imports_of("customers", "vendors", "assets")
 
 
-def restart(world: World, **settings: str) -> None:
-    """Start the app anew with other settings, over the same storage."""
-    world._more_settings.update(settings)
-    store = world.services.store
-    world.services = world.new_process()
-    world.services.store = store
+@pytest.fixture
+def world(make_notified: MakeNotified) -> World:
+    """A world whose app Graph can call."""
+    return make_notified()
 
 
 def subscription_id(world: World) -> str:
@@ -37,9 +35,7 @@ def renewed(world: World) -> int:
     return sum(call.method == "PATCH" and "/subscriptions/" in call.path for call in world.faults.calls)
 
 
-def test_the_app_subscribes_by_itself_once(make_notified: MakeNotified, receiver: Receiver) -> None:
-    world = make_notified()
-
+def test_the_app_subscribes_by_itself_once(world: World, receiver: Receiver) -> None:
     for _ in range(3):
         world.keep_watch()
 
@@ -50,7 +46,9 @@ def test_the_app_subscribes_by_itself_once(make_notified: MakeNotified, receiver
     assert (created(world), renewed(world), receiver.handshakes) == (1, 0, 1)
 
 
-def test_without_an_address_nothing_is_subscribed(world: World) -> None:
+def test_without_an_address_nothing_is_subscribed(make_world: MakeWorld) -> None:
+    world = make_world()
+
     world.keep_watch()
 
     assert world.onedrive.subscriptions == []
@@ -65,8 +63,7 @@ def test_a_drive_with_many_imports_has_one_subscription(make_notified: MakeNotif
     assert len(world.onedrive.subscriptions) == 1
 
 
-def test_a_subscription_is_renewed_once_a_day_and_keeps_its_id(make_notified: MakeNotified) -> None:
-    world = make_notified()
+def test_a_subscription_is_renewed_once_a_day_and_keeps_its_id(world: World) -> None:
     world.keep_watch()
     before = world.onedrive.subscriptions[0]
     world.clock.advance(23 * 3600)
@@ -83,8 +80,7 @@ def test_a_subscription_is_renewed_once_a_day_and_keeps_its_id(make_notified: Ma
     assert after.expires_s - before.expires_s == pytest.approx(25 * 3600, abs=2)
 
 
-def test_a_subscription_that_graph_has_dropped_is_made_anew_at_its_renewal(make_notified: MakeNotified) -> None:
-    world = make_notified()
+def test_a_subscription_that_graph_has_dropped_is_made_anew_at_its_renewal(world: World) -> None:
     world.keep_watch()
     first = subscription_id(world)
     world.onedrive.forget_subscription(first)
@@ -96,11 +92,8 @@ def test_a_subscription_that_graph_has_dropped_is_made_anew_at_its_renewal(make_
     assert (created(world), renewed(world)) == (2, 1)
 
 
-def test_a_subscription_that_graph_has_of_us_already_is_adopted(
-    make_notified: MakeNotified, receiver: Receiver
-) -> None:
+def test_a_subscription_that_graph_has_of_us_already_is_adopted(world: World, receiver: Receiver) -> None:
     """The note of it was lost, or another process made it a moment ago."""
-    world = make_notified()
     existing = subscribe(world, receiver.url())
 
     world.keep_watch()
@@ -122,8 +115,7 @@ def subscribe(world: World, address: SecretUrl) -> str:
     return made.subscription_id
 
 
-def test_a_subscription_with_another_address_is_replaced(make_notified: MakeNotified, receiver: Receiver) -> None:
-    world = make_notified()
+def test_a_subscription_with_another_address_is_replaced(world: World, receiver: Receiver) -> None:
     existing = subscribe(world, receiver.url("an-old-key"))
 
     world.keep_watch()
@@ -135,9 +127,8 @@ def test_a_subscription_with_another_address_is_replaced(make_notified: MakeNoti
 
 @pytest.mark.parametrize("changed", ["NOTIFICATION_URL", "CLIENT_STATE"])
 def test_a_new_address_or_client_state_in_the_settings_replaces_the_subscription(
-    make_notified: MakeNotified, receiver: Receiver, changed: str
+    world: World, receiver: Receiver, changed: str
 ) -> None:
-    world = make_notified()
     world.keep_watch()
     first = subscription_id(world)
     new = {"NOTIFICATION_URL": receiver.url("new-key").reveal(), "CLIENT_STATE": "the-second-secret-of-the-tests"}
@@ -150,10 +141,7 @@ def test_a_new_address_or_client_state_in_the_settings_replaces_the_subscription
     assert new[changed] in (subscription.notification_url, subscription.client_state)
 
 
-def test_an_app_that_cannot_be_reached_yet_is_subscribed_by_a_later_tick(
-    make_notified: MakeNotified, receiver: Receiver
-) -> None:
-    world = make_notified()
+def test_an_app_that_cannot_be_reached_yet_is_subscribed_by_a_later_tick(world: World, receiver: Receiver) -> None:
     world.put("USMF_1.zip")
     receiver.handshake_status = 503
     with pytest.raises(TryAgain):
@@ -166,12 +154,9 @@ def test_an_app_that_cannot_be_reached_yet_is_subscribed_by_a_later_tick(
     assert len(world.onedrive.subscriptions) == 1
 
 
-def test_a_refusal_that_does_not_name_the_subscription_lets_it_be_looked_up(
-    make_notified: MakeNotified, receiver: Receiver
-) -> None:
-    world = make_notified()
+def test_a_refusal_that_does_not_name_the_subscription_lets_it_be_looked_up(world: World, receiver: Receiver) -> None:
     existing = subscribe(world, receiver.url())
-    refusal = {"error": {"code": "ObjectIdentifierInUse", "message": "exists"}}
+    refusal = of_graph("ObjectIdentifierInUse", "exists")
     world.faults.add(graph_fault("POST", "/subscriptions", faults.status(409, body=refusal)))
 
     world.keep_watch()
@@ -180,8 +165,7 @@ def test_a_refusal_that_does_not_name_the_subscription_lets_it_be_looked_up(
     assert renewed(world) == 1
 
 
-def test_neither_address_nor_secret_is_kept_in_the_apps_notes(make_notified: MakeNotified) -> None:
-    world = make_notified()
+def test_neither_address_nor_secret_is_kept_in_the_apps_notes(world: World) -> None:
     world.keep_watch()
 
     written = world.written()

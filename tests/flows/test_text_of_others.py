@@ -17,7 +17,7 @@ from shared.errors import NeedsPerson
 from shared.imports import report
 from shared.runs.states import Outcome
 from tests.flows.conftest import MakeTold, MakeWorld
-from tests.flows.trouble import fno_fault, graph_fault, import_file, look_and_finish
+from tests.flows.trouble import fno_fault, graph_fault, import_file, look_and_finish, of_graph
 from tests.packages import build_package
 from tests.world import World
 
@@ -153,7 +153,7 @@ def test_a_report_that_a_person_has_open_holds_no_run_up_that_would_replace_it(w
     import_file(world, "USMF_1.zip", b"Dear Sir or Madam")
     (first,) = list_view.list_runs(Filters(), "", world.services).ended
     reruns.run_again(first.run.address, Requester(by="Ada", why=""), world.services)
-    locked = faults.status(423, body={"error": {"code": "resourceLocked", "message": "The file is open."}})
+    locked = faults.status(423, body=of_graph("resourceLocked", "The file is open."))
     world.faults.add(graph_fault("PUT", r"USMF_1\.zip\.report\.txt", locked, times=None))
     began = world.clock.now()
 
@@ -166,11 +166,10 @@ def test_a_report_that_a_person_has_open_holds_no_run_up_that_would_replace_it(w
 
 def test_a_persons_file_of_an_older_reports_name_that_cannot_be_read_holds_no_report_up(world: World) -> None:
     (world.folder / "Error" / "USMF_1.report.txt").write_text("a person's own notes")
-    world.put("USMF_1.zip", b"Dear Sir or Madam")
     world.faults.add(graph_fault("PUT", "report", faults.status(503)))
     world.monkeypatch.setattr(report, "read_small", refuse_to_read)
 
-    look_and_finish(world)
+    import_file(world, "USMF_1.zip", b"Dear Sir or Madam")
 
     assert "USMF_1.zip.report.txt" in world.files("Error")
 

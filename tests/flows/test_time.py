@@ -17,9 +17,10 @@ from shared.imports.steps import advance_imports
 from shared.scan.folder_scans import CHECKPOINT, parse_scans
 from tests.exports import EXPORT, HOURLY, export, prepared
 from tests.flows.conftest import MakeWorld
-from tests.flows.trouble import ALERTS, IMPORT_STATES, as_soon_as, fno_fault, look_and_finish
+from tests.flows.trouble import ALERTS, IMPORT_STATES, as_soon_as, begin, fno_fault, import_file
 from tests.world import World
 
+WORLD_SETTINGS = ALERTS
 QUARTER: Final = 15 * 60.0  # seconds
 SKEW: Final = timedelta(minutes=5)
 
@@ -28,10 +29,7 @@ def test_two_hosts_whose_clocks_differ_by_five_minutes_import_every_file_once_an
     ahead = world.new_process()
     ahead.now = lambda: world.clock.now() + SKEW
     world.faults.add(fno_fault("ImportFromPackage", faults.lost_after(), nth=2))
-    for number in range(3):
-        world.put(f"USMF_{number}.zip")
-    world.look()
-    (lane,) = world.heads()
+    lane = begin(world, *(f"USMF_{number}.zip" for number in range(3)))
 
     for _ in range(60):
         for services in (ahead, world.services):
@@ -61,9 +59,8 @@ def test_a_worker_that_stands_still_for_a_quarter_of_an_hour_in_any_state_change
     world: World,
 ) -> None:
     for state in IMPORT_STATES[1:]:
-        world.put(f"USMF_{state}.zip")
         as_soon_as(world, state, lambda _: overtaken(world))
-        look_and_finish(world)
+        import_file(world, f"USMF_{state}.zip")
 
     assert world.files("Success") == sorted(f"USMF_{state}.zip" for state in IMPORT_STATES[1:])
     assert world.imports() == [("USMF", 1)] * 4
@@ -71,9 +68,8 @@ def test_a_worker_that_stands_still_for_a_quarter_of_an_hour_in_any_state_change
 
 
 def test_a_host_that_sleeps_for_a_quarter_of_an_hour_again_and_again_imports_once_and_tells_nobody(
-    make_world: MakeWorld,
+    world: World,
 ) -> None:
-    world = make_world(settings=ALERTS)
     world.put("USMF_1.zip")
     for _ in range(4):
         world.clock.advance(QUARTER)
@@ -107,10 +103,9 @@ def test_tokens_that_run_out_during_a_long_transfer_are_replaced_and_nothing_is_
 
     world.monkeypatch.setattr("shared.imports.upload.stream_to_blob", slow_import)
     world.monkeypatch.setattr(UploadSession, "put", slow_export)
-    world.put("USMF_1.zip")
     before = len(world.imports())
 
-    look_and_finish(world)
+    import_file(world, "USMF_1.zip")
     run = export(world)
     world.clock.advance(30)
     export(world)

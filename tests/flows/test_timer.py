@@ -1,6 +1,5 @@
 """The duties of the minute's timer do not wait for each other, whatever breaks or hangs, and a tick ends in time."""
 
-import json
 import threading
 import time
 from contextlib import suppress
@@ -26,18 +25,20 @@ from shared.scan.subscriptions import subscription_checkpoint
 from tests.alerts import an_alert
 from tests.builders import a_run
 from tests.flows.conftest import MakeNotified, MakeTold, MakeWorld
-from tests.flows.trouble import ALERTS, TWO_DRIVES, graph_fault, told_titles, write_record
+from tests.flows.trouble import (
+    ALERTS,
+    TWO_DRIVES,
+    begin,
+    graph_fault,
+    numbered_imports,
+    put_into,
+    told_titles,
+    write_record,
+)
 from tests.world import World, wait_for
 
 FLOWS: Final = 50
-FIFTY_IMPORTS: Final = json.dumps(
-    {
-        "imports": [
-            {"name": f"flow-{number}", "inputFolder": f"{number}/Input", "dataProject": f"P{number}"}
-            for number in range(FLOWS)
-        ]
-    }
-)
+FIFTY_IMPORTS: Final = numbered_imports(FLOWS)
 # The limits of the timer, a fifth of what they are; a busy machine needs so much to wake one lane. A tick is to end
 # within 50 seconds.
 PART: Final = 0.2
@@ -80,8 +81,7 @@ def with_something_for_every_duty(make_notified: MakeNotified, receivers: Receiv
     world = make_notified(ALERT_WEBHOOK_URL=receivers.webhook_url)
     for folder in ("Processing", "Success", "Error"):
         (world.folder / folder).rmdir()
-    world.put("USMF_1.zip")
-    scan.open_new_runs(world.services)
+    begin(world)
     world.put("USMF_2.zip")
     world.clock.advance(wake.OVERDUE_S + 1)
     world.give_up_on(WORK, "in-1")
@@ -169,13 +169,11 @@ def test_a_duty_that_hangs_leaves_the_others_done_and_is_told_and_not_begun_agai
         assert f"Resolved: {does_not_end}" in told_titles(receivers)
 
 
-def test_a_bug_that_stays_is_told_once_and_over_when_it_is_mended(
-    told: World, receivers: Receivers, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bug_that_stays_is_told_once_and_over_when_it_is_mended(told: World, receivers: Receivers) -> None:
     def broken(_: object) -> None:
         raise ValueError("a damaged note")
 
-    with monkeypatch.context() as patched:
+    with told.monkeypatch.context() as patched:
         patched.setattr(wake, "see_to_lanes", broken)
         for _ in range(3):
             tick(told)
@@ -258,9 +256,7 @@ def test_a_drive_that_hangs_keeps_no_other_drive_from_its_subscription_and_its_s
     assert len(world.onedrive.subscriptions) == 1
 
 
-def test_a_queue_that_cannot_be_read_keeps_no_other_queue_from_being_told(
-    told: World, receivers: Receivers, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_queue_that_cannot_be_read_keeps_no_other_queue_from_being_told(told: World, receivers: Receivers) -> None:
     tell = poison_messages._report
 
     def broken_for_an_older_one(queue: str, services: Any) -> int:
@@ -268,7 +264,7 @@ def test_a_queue_that_cannot_be_read_keeps_no_other_queue_from_being_told(
             raise KeyError(queue)
         return tell(queue, services)
 
-    monkeypatch.setattr(poison_messages, "_report", broken_for_an_older_one)
+    told.monkeypatch.setattr(poison_messages, "_report", broken_for_an_older_one)
     told.give_up_on(WORK, "in-1")
 
     assert isinstance(tick(told), KeyError)
@@ -279,8 +275,7 @@ def test_a_queue_that_cannot_be_read_keeps_no_other_queue_from_being_told(
 def test_lanes_that_cannot_be_woken_keep_no_lane_of_another_message_asleep(make_world: MakeWorld) -> None:
     world = make_world(settings={"INTEGRATIONS": FIFTY_IMPORTS})
     for number in range(wake.LANES_IN_MESSAGE + 2):
-        (world.folder / str(number) / "Input").mkdir(parents=True)
-        (world.folder / str(number) / "Input" / "USMF_1.zip").write_bytes(b"x")
+        put_into(world, f"{number}/Input")
     scan.open_new_runs(world.services)
     world.clock.advance(wake.OVERDUE_S + 1)
     send = world.wakes.send
@@ -300,10 +295,8 @@ def test_lanes_that_cannot_be_woken_keep_no_lane_of_another_message_asleep(make_
 
 
 def test_a_record_that_cannot_be_read_keeps_no_lane_from_being_woken(told: World, receivers: Receivers) -> None:
-    told.put("USMF_1.zip")
-    scan.open_new_runs(told.services)
+    lane = begin(told)
     told.clock.advance(wake.OVERDUE_S + 1)
-    (lane,) = told.heads()
     write_record(told, "open/in-aaaa/20260101T000000000000Z-x", b"{")  # no metadata: sorts before the others
     told.wakes.sent.clear()
 

@@ -7,16 +7,28 @@ import pytest
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Behaviour, Speed
 from operations import actions
-from operations.actions import Requester
 from shared import execution
 from shared.runs.addresses import address_of
 from shared.runs.run import Run
 from shared.runs.states import Outcome, State
 from tests.flows.conftest import MakeWorld
-from tests.flows.trouble import IN_ONE_LANE, as_soon_as, begin, fno_fault, graph_fault, let_pass, offered
+from tests.flows.trouble import (
+    IN_ONE_LANE,
+    ME,
+    as_soon_as,
+    begin,
+    fno_fault,
+    graph_fault,
+    let_pass,
+    of_fo,
+    of_graph,
+    offered,
+    ran,
+    sure,
+)
 from tests.world import World
 
-ME = Requester(by="Ada", why="a reason")
+WORLD_SETTINGS = IN_ONE_LANE
 
 
 def only(world: World) -> Run:
@@ -37,7 +49,7 @@ def only(world: World) -> Run:
 def test_a_person_is_told_after_about_fifteen_minutes_whatever_states_come_between(
     make_world: MakeWorld, fault: faults.Fault
 ) -> None:
-    world = make_world(settings=IN_ONE_LANE, speed=Speed(seconds_per_execution=10.0))
+    world = make_world(speed=Speed(seconds_per_execution=10.0))
     world.faults.add(fault)
     lane = begin(world)
     began = world.clock.now()
@@ -54,8 +66,7 @@ def test_a_person_is_told_after_about_fifteen_minutes_whatever_states_come_betwe
 
 
 @pytest.mark.quick(cases=0)
-def test_a_person_is_asked_after_five_lost_submits_and_may_submit_again(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE)
+def test_a_person_is_asked_after_five_lost_submits_and_may_submit_again(world: World) -> None:
     world.faults.add(fno_fault("ImportFromPackage", faults.status(500), times=None))
     lane = begin(world)
     let_pass(world, lane, timedelta(hours=2))
@@ -71,9 +82,7 @@ def test_a_person_is_asked_after_five_lost_submits_and_may_submit_again(make_wor
     address = address_of(only(world))
     assert {"submit-again", "give-up"} <= offered(world, address)
 
-    answer = actions.submit_again(address, ME, world.services)
-    assert answer is not None
-    assert answer.done
+    assert sure(actions.submit_again(address, ME, world.services)).done
     world.run_until_quiet()
 
     assert world.imports() == [("USMF", 1)]
@@ -81,12 +90,11 @@ def test_a_person_is_asked_after_five_lost_submits_and_may_submit_again(make_wor
 
 
 @pytest.mark.quick(cases=0)
-def test_a_lost_submit_that_f_and_o_shows_after_all_is_found_and_not_sent_again(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE)
+def test_a_lost_submit_that_f_and_o_shows_after_all_is_found_and_not_sent_again(world: World) -> None:
     world.faults.add(fno_fault("ImportFromPackage", faults.status(500), times=4))
     lost = fno_fault("ImportFromPackage", faults.status(500, handled=True), times=1, nth=5)
     world.faults.add(lost)
-    hidden = faults.status(400, body={"error": {"innererror": {"message": "Execution was not found"}}})
+    hidden = faults.status(400, body=of_fo("Execution was not found"))
     world.faults.add(fno_fault("GetExecutionSummaryStatus", hidden, times=None))
     world.faults.add(fno_fault("DataManagementExecutionJobDetails", faults.status(200, body={"value": []}), times=None))
     lane = begin(world)
@@ -104,13 +112,9 @@ def test_a_lost_submit_that_f_and_o_shows_after_all_is_found_and_not_sent_again(
 # Counts that decide something
 
 
-def test_answers_before_a_step_that_went_well_do_not_count_when_the_next_step_misses_the_file(
-    make_world: MakeWorld,
-) -> None:
-    world = make_world(settings=IN_ONE_LANE)
-    world.put("USMF_1.zip")
-    world.look()
-    missing = faults.status(404, body={"error": {"code": "itemNotFound", "message": "not found"}})
+def test_answers_before_a_step_that_went_well_do_not_count_when_the_next_step_misses_the_file(world: World) -> None:
+    begin(world)
+    missing = faults.status(404, body=of_graph("itemNotFound", "not found"))
     for method in ("PATCH", "GET"):
         world.faults.add(graph_fault(method, "/items/[^/]+$", missing, times=4))
 
@@ -126,8 +130,7 @@ def test_answers_before_a_step_that_went_well_do_not_count_when_the_next_step_mi
     assert world.files("Success") == ["USMF_1.zip"]
 
 
-def test_a_file_that_is_gone_is_let_go_after_five_answers(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE)
+def test_a_file_that_is_gone_is_let_go_after_five_answers(world: World) -> None:
     world.faults.add(fno_fault("GetAzureWriteUrl", faults.status(500)))
     lane = begin(world)
     let_pass(world, lane, timedelta(seconds=1))
@@ -144,12 +147,10 @@ def test_a_file_that_is_gone_is_let_go_after_five_answers(make_world: MakeWorld)
 
 
 @pytest.mark.quick(cases=0)
-def test_an_execution_id_that_f_and_o_may_still_show_is_never_dropped(make_world: MakeWorld) -> None:
-    world = make_world(settings=IN_ONE_LANE)
+def test_an_execution_id_that_f_and_o_may_still_show_is_never_dropped(world: World) -> None:
     world.faults.add(fno_fault("ImportFromPackage", faults.status(500), times=1))
-    words = "Exception occurred while executing action ImportFromPackage on Entity X: the project is already running"
-    busy = {"error": {"innererror": {"message": words}}}
-    world.faults.add(fno_fault("ImportFromPackage", faults.status(400, body=busy), times=None, nth=2))
+    busy = faults.status(400, body=ran("the project is already running"))
+    world.faults.add(fno_fault("ImportFromPackage", busy, times=None, nth=2))
     lane = begin(world)
     let_pass(world, lane, timedelta(minutes=5))
     lost = only(world).submissions[0]
@@ -164,7 +165,7 @@ def test_an_execution_id_that_f_and_o_may_still_show_is_never_dropped(make_world
 @pytest.mark.quick(cases=0)
 def test_an_execution_of_unknown_status_is_never_sent_again(make_world: MakeWorld) -> None:
     unknown = Behaviour(outcome="Unknown")
-    world = make_world(settings=IN_ONE_LANE, behaviour=unknown, speed=Speed(seconds_per_execution=3600.0))
+    world = make_world(behaviour=unknown, speed=Speed(seconds_per_execution=3600.0))
     lane = begin(world)
     let_pass(world, lane, timedelta(minutes=50))
     assert world.calls("ImportFromPackage") == 1

@@ -1,6 +1,5 @@
 """The minute's timer wakes lanes whose wake-up was lost or was left to it; what the queue function does with them."""
 
-import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +12,7 @@ from shared.runs import wake
 from shared.runs.states import State
 from shared.runs.worker import LEFT_TO_TIMER_S
 from tests.flows.conftest import MakeWorld
+from tests.flows.trouble import numbered_imports, put_into
 from tests.world import World
 
 
@@ -58,15 +58,10 @@ def test_a_lane_whose_head_waits_is_left_alone_however_long_the_others_have_wait
 
 def with_lanes_that_wait(make_world: MakeWorld, *waits_s: float) -> World:
     """Return a world with a lane for each wait, whose run has just been put off for so long and is polled then."""
-    imports = [
-        {"name": f"flow-{number}", "inputFolder": f"{number}/Input", "dataProject": f"P{number}"}
-        for number in range(len(waits_s))
-    ]
     # By storage's clock, which says since when a run waits.
-    world = make_world(settings={"INTEGRATIONS": json.dumps({"imports": imports})}, at=datetime.now(UTC))
+    world = make_world(settings={"INTEGRATIONS": numbered_imports(len(waits_s))}, at=datetime.now(UTC))
     for number in range(len(waits_s)):
-        (world.folder / str(number) / "Input").mkdir(parents=True)
-        (world.folder / str(number) / "Input" / "USMF_1.zip").write_bytes(b"x")
+        put_into(world, f"{number}/Input")
     world.look()
     for run in world.all_open_runs():
         wait_s = waits_s[int(run.flow_name.removeprefix("flow-"))]

@@ -3,29 +3,58 @@
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final
 
+import pytest
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
 from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from local_cloud.faults import Action, Fault
 from local_cloud.receivers import Receivers
-from operations import run_view
+from operations import actions, run_view
+from operations.actions import ActionResult, Requester
 from shared.app import Services
+from shared.clients.blobs.write import stream_to_blob
+from shared.errors import AppError
 from shared.package_memory import LARGE_BYTES, ROOM_BYTES
 from shared.runs import worker
+from shared.runs.addresses import address_of
 from shared.runs.machine import StateMachine
 from shared.runs.run import Run
 from shared.runs.states import State
 from shared.runs.store import Lane
+from tests.alerts import an_alert
+from tests.faults.interception import PowerCut
+from tests.packages import build_package
 from tests.world import PROJECT, World
 
 ALERTS: Final = {"ALERT_RECIPIENT": "ops@contoso.com", "ALERT_SENDER": "app@contoso.com"}
 IN_ONE_LANE: Final = {"IMPORT_DATA_PROJECT": PROJECT, **ALERTS}
-ON_HOLD: Final = {"error": {"code": "accessDenied", "message": "This item is on hold and cannot be moved."}}
+ME: Final = Requester(by="Ada", why="a reason")
+LOGIN: Final = faults.status(302, {"Location": "https://login.microsoftonline.com/common/oauth2/authorize"})
+
+
+def of_fo(words: str) -> dict[str, Any]:
+    """Return an error in the shape that F&O gives it."""
+    inner = {"message": words, "type": "System.InvalidOperationException", "stacktrace": ""}
+    return {"error": {"code": "", "message": "An error has occurred.", "innererror": inner}}
+
+
+def ran(words: str, *, action: str = "ImportFromPackage") -> dict[str, Any]:
+    """Return the error of an action that ran and failed."""
+    return of_fo(f"Exception occurred while executing action {action} on Entity DataManagementDefinitionGroup: {words}")
+
+
+def of_graph(code: str, words: str) -> dict[str, Any]:
+    """Return an error in the shape that Graph gives it."""
+    return {"error": {"code": code, "message": words, "innerError": {"request-id": "0"}}}
+
+
+ON_HOLD: Final = of_graph("accessDenied", "This item is on hold and cannot be moved.")
 
 
 def imports_of(*names: str) -> str:
@@ -34,6 +63,24 @@ def imports_of(*names: str) -> str:
         {
             "imports": [
                 {"name": name, "inputFolder": f"{name.title()}/Input", "dataProject": name.title()} for name in names
+            ]
+        }
+    )
+
+
+def one_import(**keys: Any) -> dict[str, str]:
+    """Return settings of one import from Input, with these keys."""
+    flow = {"name": "import", "inputFolder": "Input", **keys}
+    return {"INTEGRATIONS": json.dumps({"imports": [flow]}), "IMPORT_DATA_PROJECT": "", **ALERTS}
+
+
+def numbered_imports(count: int) -> str:
+    """Return the setting INTEGRATIONS with so many imports, each with a folder and a data project of its number."""
+    return json.dumps(
+        {
+            "imports": [
+                {"name": f"flow-{number}", "inputFolder": f"{number}/Input", "dataProject": f"P{number}"}
+                for number in range(count)
             ]
         }
     )
@@ -89,13 +136,30 @@ def refuse_moves(world: World, *names: str, do: Action | None = None) -> None:
     world.faults.add(graph_fault("PATCH", path, do or faults.status(403, body=ON_HOLD), times=None))
 
 
-def begin(world: World, *names: str) -> str:
-    """Put files into Input, let them be seen, and return their lane."""
+def begin(world: World, *names: str, content: bytes | None = None) -> str:
+    """Put packages (good ones, unless told) into Input, let them be seen, and return their lane."""
     for name in names or ("USMF_1.zip",):
-        world.put(name)
+        world.put(name, content)
     world.look()
     (lane,) = world.heads()
     return lane
+
+
+def put_into(world: World, folder: str, name: str = "USMF_1.zip") -> Path:
+    """Copy a good package into a folder of the drive, which is made if it is not there yet."""
+    (world.folder / folder).mkdir(parents=True, exist_ok=True)
+    file = world.folder / folder / name
+    file.write_bytes(build_package())
+    return file
+
+
+def by_hand(world: World, data_project: str, execution_id: str) -> None:
+    """Let a person import a package into a data project."""
+    fno = world.services.finance_operations(world.fno.url)
+    url = fno.get_azure_write_url(f"{execution_id}.zip").url
+    stream_to_blob([build_package(data_project=data_project)], url)
+    fno.import_from_package(package_url=url, data_project=data_project, execution_id=execution_id, legal_entity="USMF")
+    world.faults.forget_calls()
 
 
 def seen_in_turn(world: World, *names: str) -> str:
@@ -113,6 +177,24 @@ def wake_when_due(world: World, lane: str) -> None:
     world.wake(lane)
 
 
+def wake_and_die(world: World, lane: str, at: str) -> None:
+    """Wake a lane, and let the process die where it would call this."""
+
+    def die(*_: object, **__: object) -> None:
+        raise PowerCut
+
+    with world.monkeypatch.context() as patched:
+        patched.setattr(at, die)
+        with pytest.raises(PowerCut):
+            world.wake(lane)
+
+
+def restart(world: World, **settings: str) -> None:
+    """Start the app anew over the same storage, with these settings in place of what they were."""
+    world._more_settings |= settings
+    world.services = world.new_process()
+
+
 def let_pass(world: World, lane: str, time: timedelta) -> None:
     """Wake a lane whenever a run of it is due, until this much of the clock's time has passed or the lane is empty."""
     end = world.clock.now() + time
@@ -128,6 +210,27 @@ def minutes_go_by(world: World, minutes: int, lane: str = "") -> None:
     for _ in range(minutes):
         let_pass(world, lane, timedelta(minutes=1))
         do_duties(world.services)
+
+
+def minutes_of_alerts(world: World, minutes: int) -> None:
+    """Let time pass, with what the minute's timer does last."""
+    for _ in range(minutes):
+        world.clock.advance(60)
+        world.deliver_alerts()
+
+
+def many_alerts(world: World, count: int, first: int = 0) -> None:
+    """Put alerts of failed runs into the outbox; their keys are numbered from ``first`` on, as ended-0000."""
+    for number in range(first, first + count):
+        world.services.outbox.put(an_alert(key=f"ended-{number:04}", since=world.clock.now()))
+
+
+def tick(world: World, *, minutes: int = 1, fails_with: type[Exception] = AppError) -> None:
+    """Let the minute's timer run, whatever of this kind it meets, and time pass after each."""
+    for _ in range(minutes):
+        with suppress(fails_with):  # the invocation fails at its end
+            do_duties(world.services)
+        world.clock.advance(60)
 
 
 def import_file(world: World, name: str, content: bytes | None = None) -> None:
@@ -148,11 +251,38 @@ def heard(receivers: Receivers, kind: str = "") -> list[dict[str, Any]]:
     return [alert for alert in alerts if alert["key"].startswith(kind)]
 
 
-def offered(world: World, address: str) -> set[str]:
-    """Return what a person may do about a run, as its page offers it."""
+def sure[T](answer: T | None) -> T:
+    """Return what is there, and fail the test if it is not."""
+    assert answer is not None
+    return answer
+
+
+def shown(world: World, address: str) -> run_view.RunView:
+    """Return the page of a run."""
     view = run_view.find_run(address, world.services)
     assert isinstance(view, run_view.RunView)
-    return {offer.verb.value for offer in view.actions}
+    return view
+
+
+def offered(world: World, address: str) -> set[str]:
+    """Return what a person may do about a run, as its page offers it."""
+    return {offer.verb.value for offer in shown(world, address).actions}
+
+
+def cancel(world: World, run: Run) -> ActionResult:
+    """Cancel an open run, as a person does from its page."""
+    return sure(actions.cancel(address_of(run), ME, world.services))
+
+
+def open_run(world: World, name: str) -> Run:
+    """Return the open run of a file."""
+    return next(run for run in world.all_open_runs() if run.file.name == name)
+
+
+def ended_run(world: World, name: str) -> Run:
+    """Return the ended run of a file."""
+    (run,) = [run for run in world.ended_runs() if run.file.name == name]
+    return run
 
 
 def told_titles(receivers: Receivers) -> list[str]:

@@ -7,13 +7,13 @@ somebody in the middle might. That none of it is a file's fault is held in ``tes
 import gzip
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
 
 from shared.clients.blobs.read import open_blob, open_package, read_small
-from shared.clients.fno.client import ExecutionStatus, FinanceOperations, finance_operations_http
+from shared.clients.fno.client import ExecutionStatus, FinanceOperations
 from shared.clients.fno.row_errors import parse_execution_errors
 from shared.clients.graph.onedrive import OneDrive
 from shared.clients.graph.upload import CHUNK
@@ -23,57 +23,25 @@ from shared.clients.http.errors import LONGEST_WAIT_S, retry_after_s
 from shared.errors import AnswerLost, AppError, DataDamaged, NeedsPerson, Refused, TryAgain
 from shared.secret import SecretUrl
 from tests.hostile.answers import AnswerTable, Raw, by_themselves, in_body
-from tests.unit.clients.answering import Answer, AnsweringServer, OneToken, answering
+from tests.unit.clients.answering import Answer, AnsweringServer
 
 DEEP = b'{"value": ' * 100_000
 NOW = datetime(2026, 11, 2, 8, 0, tzinfo=UTC)
-
-
-@pytest.fixture(scope="module")
-def _server() -> Iterator[AnsweringServer]:
-    with answering(lambda _: Answer()) as server:
-        yield server
 
 
 type Answers = Callable[..., AnsweringServer]
 
 
 @pytest.fixture
-def answers(_server: AnsweringServer) -> Answers:
+def answers(server: AnsweringServer) -> Answers:
     """Let the server answer everything with this status, body (JSON, unless it is bytes) and headers."""
 
     def set_up(body: object, *, status: int = 200, **headers: str) -> AnsweringServer:
         answer = body if isinstance(body, Answer) else in_body(body, status=status, **headers)
-        _server.handler = lambda _: answer
-        return _server
+        server.handler = lambda _: answer
+        return server
 
     return set_up
-
-
-@pytest.fixture(scope="module")
-def fo(_server: AnsweringServer) -> Iterator[FinanceOperations]:
-    """An F&O behind the server."""
-    calls = finance_operations_http(OneToken())
-    yield FinanceOperations(_server.url, calls, submit_timeout_s=10)
-    calls.close()
-
-
-@pytest.fixture(scope="module")
-def drive(_server: AnsweringServer) -> Iterator[OneDrive]:
-    """A drive behind the server."""
-    calls = Http(service="Microsoft Graph", token=OneToken(), request_id_header="request-id")
-    uploads = Http(service="OneDrive content", token=None, request_id_header="request-id")
-    yield OneDrive(f"{_server.url}/v1.0", "drives/b!abc", calls, uploads)
-    calls.close()
-    uploads.close()
-
-
-@pytest.fixture(scope="module")
-def downloads() -> Iterator[Http]:
-    """HTTP without a token."""
-    calls = Http(service="OneDrive content", token=None, request_id_header="request-id")
-    yield calls
-    calls.close()
 
 
 def start(fo: FinanceOperations) -> str:

@@ -11,14 +11,15 @@ import pytest
 
 from local_cloud.faults import Action
 from shared.clients.blobs.read import open_blob, open_package, read_small
-from shared.clients.fno.client import FinanceOperations, finance_operations_http
+from shared.clients.fno.client import FinanceOperations
 from shared.clients.graph.onedrive import OneDrive
 from shared.clients.graph.upload import UploadSession
 from shared.clients.http.client import Http
 from shared.errors import AppError, FileRejected
 from shared.secret import SecretUrl
+from tests.flows.trouble import of_fo, of_graph, ran
 from tests.hostile.answers import TABLES, AnswerTable, in_body
-from tests.unit.clients.answering import Answer, AnsweringServer, OneToken, answering
+from tests.unit.clients.answering import Answer, AnsweringServer
 
 LARGE: Final = 1024 * 1024  # bytes; a larger answer is tried with its own status only
 
@@ -26,40 +27,29 @@ LARGE: Final = 1024 * 1024  # bytes; a larger answer is tried with its own statu
 NO_ANSWERS: Final = {"packed": "how one endless body comes", "url": "what is asked for"}
 
 
-def action_failed(reason: str) -> dict[str, object]:
-    words = "Exception occurred while executing action ImportFromPackage on Entity DataManagementDefinitionGroup: "
-    return {"error": {"code": "", "message": "An error has occurred.", "innererror": {"message": words + reason}}}
-
-
-def of_graph(code: str, message: str) -> dict[str, object]:
-    return {"error": {"code": code, "message": message, "innerError": {"request-id": "0"}}}
-
-
 # What is known to be said of things that all files meet.
 TROUBLE: AnswerTable[object] = AnswerTable(
     "trouble of all files",
     lambda body: in_body(body, status=400),
     {
-        "a model state": {
-            "error": {"message": "x", "innererror": {"message": "InvokeAction - Model state is invalid."}}
-        },
+        "a model state": of_fo("InvokeAction - Model state is invalid."),
         "a firewall's page": b"<html><title>Request Rejected</title></html>",
         "a firewall's words": b"The requested URL was rejected. Please consult with your administrator.",
         "a sign-in page": b"<!DOCTYPE html><html><body>Sign in to your account</body></html>",
-        "an action that broke": action_failed("Object reference not set to an instance of an object."),
-        "no data project": action_failed(
+        "an action that broke": ran("Object reference not set to an instance of an object."),
+        "no data project": ran(
             "A data project must exist before importing a package consisting of a composite data entity."
         ),
-        "a composite entity with overwrite": action_failed("A DataTable named 'X' already belongs to this DataSet."),
-        "no overwrite": action_failed("The data project 'X' exists and overwrite has not been specified."),
-        "a deadlock": action_failed("Deadlock, where one or more users have simultaneously locked the table."),
-        "a lock of Excel files": action_failed("DMF2039: An Excel file lock could not be obtained."),
-        "a service out of reach": action_failed("DMF042: The Data management service is unreachable."),
-        "blob storage that says no": action_failed("The remote server returned an error: (403) Forbidden."),
-        "a full transaction log": action_failed("DMF2035: The transaction log is full."),
-        "a label that two entities have": action_failed("DMF1966: mismatch of mapped columns and the file."),
-        "no right to an entity": action_failed("The user is not authorized to import the entity Currencies."),
-        "a staging table that is missing": action_failed("The staging table of the entity Currencies does not exist."),
+        "a composite entity with overwrite": ran("A DataTable named 'X' already belongs to this DataSet."),
+        "no overwrite": ran("The data project 'X' exists and overwrite has not been specified."),
+        "a deadlock": ran("Deadlock, where one or more users have simultaneously locked the table."),
+        "a lock of Excel files": ran("DMF2039: An Excel file lock could not be obtained."),
+        "a service out of reach": ran("DMF042: The Data management service is unreachable."),
+        "blob storage that says no": ran("The remote server returned an error: (403) Forbidden."),
+        "a full transaction log": ran("DMF2035: The transaction log is full."),
+        "a label that two entities have": ran("DMF1966: mismatch of mapped columns and the file."),
+        "no right to an entity": ran("The user is not authorized to import the entity Currencies."),
+        "a staging table that is missing": ran("The staging table of the entity Currencies does not exist."),
         "a required column": of_graph("invalidRequest", "List data validation failed."),
         "a required column, sent": of_graph("invalidRequest", "One of the provided arguments is not acceptable."),
         "a name, in words only": of_graph("invalidRequest", "The provided name cannot contain any illegal characters."),
@@ -131,19 +121,8 @@ CALLS: Final[Mapping[str, Callable[[Clients], object]]] = {
 
 
 @pytest.fixture(scope="module")
-def clients() -> Iterator[Clients]:
-    http = Http(service="Microsoft Graph", token=OneToken(), request_id_header="request-id")
-    plain = Http(service="OneDrive content", token=None, request_id_header="request-id")
-    of_fo = finance_operations_http(OneToken())
-    with answering(lambda _: Answer()) as server:
-        yield Clients(
-            server=server,
-            fo=FinanceOperations(server.url, of_fo, submit_timeout_s=10),
-            drive=OneDrive(f"{server.url}/v1.0", "drives/b!abc", http, plain),
-            plain=plain,
-        )
-    for each in (http, plain, of_fo):
-        each.close()
+def clients(server: AnsweringServer, fo: FinanceOperations, drive: OneDrive, downloads: Http) -> Clients:
+    return Clients(server=server, fo=fo, drive=drive, plain=downloads)
 
 
 # Made when the other modules of the suite have been imported, so that theirs are here as well.
@@ -183,7 +162,7 @@ def said_against_the_file(call: str, clients: Clients) -> str:
 
 
 ABOUT_THE_FILE: Final[Mapping[str, tuple[str, Answer]]] = {
-    "no package": ("ImportFromPackage", in_body(action_failed("Could not find file 'PackageHeader.xml'"), status=500)),
+    "no package": ("ImportFromPackage", in_body(ran("Could not find file 'PackageHeader.xml'"), status=500)),
     "malware": ("move item", in_body(of_graph("malwareDetected", "The file is infected"), status=403)),
 }
 

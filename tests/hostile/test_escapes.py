@@ -12,7 +12,6 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from html.parser import HTMLParser
 from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -41,11 +40,13 @@ from shared.runs.lane import Stop
 from shared.runs.record import run_from_json, run_to_json
 from shared.runs.rows import Pause
 from shared.runs.run import Run
-from shared.runs.states import Direction, Outcome, State
+from shared.runs.states import Outcome, State
 from shared.runs.store import RunStore
 from shared.runs.values import FailedRow, FileFacts, Held, Problem, Submission
 from shared.secret import SecretUrl
+from tests import builders
 from tests.alerts import a_message, an_alert
+from tests.page_views import Elements
 from tests.unit.clients.answering import Answer, AnsweringServer, OneToken, answering
 
 NOW: Final = datetime(2026, 11, 29, 8, 0, tzinfo=UTC)
@@ -150,14 +151,8 @@ def a_row(text: str) -> FailedRow:
 
 def a_run(text: str, key: str) -> Run:
     """Return a run of which every text is this one."""
-    return Run(
-        run_id="0123456789ab",
-        direction=Direction.IMPORT,
+    return builders.a_run(
         flow_name=text or "import",
-        lane="in-1",
-        state=State.FOUND,
-        state_since=NOW,
-        due=NOW,
         opened=NOW,
         file=FileFacts(name=text, item_id=key, folder=text, web_url=text),
         sort_key=sort_key_of(NOW, key),
@@ -279,33 +274,18 @@ def test_it_is_no_formula_in_a_csv_whatever_the_list_separator_is(text: str, del
         assert "\0" not in shown
 
 
-class Texts(HTMLParser):
-    """Collects the tags and the links of a page."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.links: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.links += [value or "" for name, value in attrs if name == "href"]
-
-
 def test_it_is_text_in_a_page_and_in_its_json(text: str) -> None:
     shown = PageRequest(query={"text": text, "code": text}, user=text)
     view = run_view.view_run(a_run(text, "key"), None)
 
     harmless = run_view.view_run(a_run("harmless", "key"), None)
     page, plain_page = (pages.run_page(each, PageRequest(query={})) for each in (view, harmless))
-    content, plain = Texts(), Texts()
-    content.feed(page.body)
-    plain.feed(plain_page.body)
+    content, plain = Elements(page.body), Elements(plain_page.body)
 
     assert "\0" not in page.body
     assert page.body.encode()
-    assert set(content.tags) <= set(plain.tags)
-    assert not [link for link in content.links if link.casefold().startswith("javascript:")]
+    assert {tag for tag, _ in content.elements} <= {tag for tag, _ in plain.elements}
+    assert not [link for link in content.values("href") if str(link).casefold().startswith("javascript:")]
     assert json.loads(pages.as_json(view, shown).body)["reason"] == letters(text)
     assert pages.link(shown, "/x", text=text).encode().isascii()
 

@@ -4,6 +4,7 @@ import pytest
 
 from local_cloud import faults
 from local_cloud.faults import Action, Fault
+from tests.flows.trouble import import_file
 from tests.hostile.answers import AnswerTable, of_fault
 from tests.hostile.test_packages import CASES
 from tests.packages import build_package
@@ -32,10 +33,8 @@ def test_every_bad_file_goes_to_error_unchanged_with_the_reason_and_f_and_o_neve
     contents |= dict.fromkeys(BAD_NAMES, build_package())
     for name, content in contents.items():
         world.put(name, content)
-    world.put("USMF_good.zip")
 
-    world.look()
-    world.run_until_quiet()
+    import_file(world, "USMF_good.zip")
 
     assert (world.files("Input"), world.files("Processing"), world.files("Success")) == ([], [], ["USMF_good.zip"])
     error = world.folder / "Error"

@@ -10,6 +10,7 @@ from inbound_trigger import functions
 from shared.app import Services
 from shared.config.settings import read_settings
 from shared.scan import notification
+from tests.builders import SETTINGS
 
 STATE = "only-graph-and-we-know-this"
 
@@ -41,9 +42,7 @@ def called(
     """Call the function as the host does; return status, text and what was queued."""
     settings = read_settings(
         {
-            "AzureWebJobsStorage": "UseDevelopmentStorage=true",
-            "FO_URL": "https://contoso.operations.dynamics.com",
-            "ONEDRIVE_DRIVE": "drives/b!abc",
+            **SETTINGS,
             "NOTIFICATION_URL": "https://contoso.azurewebsites.net/api/receive_notification?code=key",
             "CLIENT_STATE": STATE,
         }
@@ -99,11 +98,21 @@ def test_a_hostile_notification_is_refused_with_a_reason_and_nothing_is_queued(
     assert STATE not in answered[1]
 
 
-@pytest.mark.parametrize(
-    "token",
-    ["", "two\r\nlines", "a\0b", "<svg/onload=alert(1)>\n", "naïve", "\u202e", "x" * (notification.MAX_TOKEN + 1)],
-    ids=["nothing", "a line end", "a NUL", "markup with a line end", "a letter with dots", "right to left", "too long"],
-)
+TOKENS: dict[str, str] = {
+    "nothing": "",
+    "a line end": "two\r\nlines",
+    "a line feed": "two\nlines",
+    "a NUL": "a\0b",
+    "a tab": "tab\there",
+    "markup with a line end": "<svg/onload=alert(1)>\n",
+    "a letter with dots": "naïve",
+    "right to left": "\u202e",
+    "half a character": "\ud800",
+    "too long": "x" * (notification.MAX_TOKEN + 1),
+}
+
+
+@pytest.mark.parametrize("token", TOKENS.values(), ids=list(TOKENS))
 def test_a_handshake_that_graph_would_not_make_is_refused_and_nothing_of_it_sent_back(
     token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

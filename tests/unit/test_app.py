@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NoReturn
 
 import pytest
@@ -48,15 +49,12 @@ def test_two_threads_that_need_a_part_at_once_get_the_same_one() -> None:
     services, together = some_services(), threading.Barrier(8)
     found: list[object] = []
 
-    def use() -> None:
+    def use(_: int) -> None:
         together.wait()
         found.append(services.graph_token)
 
-    threads = [threading.Thread(target=use) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(use, range(8)))
 
     assert len({id(part) for part in found}) == 1
     assert len(found) == 8

@@ -11,16 +11,12 @@ import pytest
 
 from shared.errors import NeedsPerson
 from tests.architecture.product import product_files
+from tests.builders import SETTINGS
 from tests.live import assumptions
 from tests.live.assumptions import HELD, NOT_CHECKED, NOT_HELD, Assumption, decisions_for, judged, passages
 from tests.live.run import LiveRun
 
 ROOT = Path(__file__).resolve().parents[2]
-SETTINGS = {
-    "FO_URL": "https://contoso.operations.dynamics.com",
-    "ONEDRIVE_DRIVE": "users/ada@contoso.com/drive",
-    "AzureWebJobsStorage": "UseDevelopmentStorage=true",
-}
 
 
 def a_run(tmp_path: Path, **settings: str) -> LiveRun:

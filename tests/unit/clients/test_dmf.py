@@ -6,7 +6,7 @@ The samples in tests/samples/fo say where each of them was seen.
 import json
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -59,12 +59,8 @@ def finance_operations(
     answer: Answer | None, *, submit_timeout_s: float = 5.0
 ) -> Iterator[tuple[FinanceOperations, AnsweringServer]]:
     """An F&O that always gives this answer; None: it closes the connection."""
-    http = finance_operations_http(OneToken())
-    with answering(lambda _: answer) as server:
-        try:
-            yield FinanceOperations(server.url, http, submit_timeout_s=submit_timeout_s), server
-        finally:
-            http.close()
+    with answering(lambda _: answer) as server, closing(finance_operations_http(OneToken())) as http:
+        yield FinanceOperations(server.url, http, submit_timeout_s=submit_timeout_s), server
 
 
 def action_failed(action: str, reason: str) -> Answer:

@@ -7,6 +7,7 @@ import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,10 +57,8 @@ def an_http(
     http = Http(
         service="Microsoft Graph", token=token, map_error=map_error, request_id_header="request-id", clock=clock
     )
-    try:
+    with closing(http):
         yield http
-    finally:
-        http.close()
 
 
 def ask(http: Http, url: str | SecretUrl, *, idempotent: bool = True, read_s: float = 60) -> Response:
@@ -346,11 +345,8 @@ def test_many_threads_share_one_client() -> None:
                 assert json_object(ask(http, server.url + target))["target"] == target
                 targets.append(target)
 
-        threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(work, range(8)))
     assert len(targets) == 40
 
 

@@ -1,7 +1,7 @@
 """What OneDrive is asked, how its answers are read, and which error each of its refusals becomes."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 
 import pytest
@@ -30,11 +30,8 @@ UNIT = 320 * 1024
 def a_drive(server: Server, drive: str = "drives/b!abc") -> Iterator[OneDrive]:
     http = Http(service="Microsoft Graph", token=GraphToken(), request_id_header="request-id")
     uploads = Http(service="OneDrive upload", token=None, request_id_header="request-id")
-    try:
+    with closing(http), closing(uploads):
         yield OneDrive(f"{server.url}/v1.0", drive, http, uploads)
-    finally:
-        http.close()
-        uploads.close()
 
 
 def error_from(*steps: Step, doing: Callable[[OneDrive], object]) -> AppError:

@@ -1,7 +1,7 @@
 """Subscriptions: what Graph is asked, and which error each of its refusals becomes."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -20,11 +20,8 @@ SUBSCRIPTION = Subscription(subscription_id=ID, resource="/drives/b!abc/root", e
 
 @contextmanager
 def subscriptions_at(server: Server) -> Iterator[Subscriptions]:
-    http = Http(service="Microsoft Graph", token=GraphToken(), request_id_header="request-id")
-    try:
+    with closing(Http(service="Microsoft Graph", token=GraphToken(), request_id_header="request-id")) as http:
         yield Subscriptions(f"{server.url}/v1.0/", http)
-    finally:
-        http.close()
 
 
 def creating(subscriptions: Subscriptions) -> Subscription:

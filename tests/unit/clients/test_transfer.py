@@ -10,6 +10,7 @@ import tempfile
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import takewhile
@@ -59,9 +60,8 @@ def serving(content: bytes, *, knows_ranges: bool = True, etag: str = '"1"') -> 
 @pytest.fixture
 def http() -> Iterator[Http]:
     """HTTP without a token, as the app uses it for OneDrive's download URLs."""
-    http = Http(service="OneDrive content", token=None, request_id_header="request-id")
-    yield http
-    http.close()
+    with closing(Http(service="OneDrive content", token=None, request_id_header="request-id")) as http:
+        yield http
 
 
 def url_of(server: AnsweringServer) -> SecretUrl:

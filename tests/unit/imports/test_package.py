@@ -15,7 +15,7 @@ from shared.errors import AppError, FileRejected, TryAgain
 from shared.imports import package
 from shared.imports.manifest import NAMESPACE
 from shared.imports.package import PackageEntity, check_package, company_of
-from tests.packages import Entity, build_package, header, manifest, with_unmarked_name, zip_of
+from tests.packages import Counted, Entity, build_package, header, manifest, with_unmarked_name, zip_of
 
 SAMPLE = Path(__file__).resolve().parents[4] / "shared" / "data" / "usmf_asset-major-types-01.zip"
 
@@ -160,7 +160,7 @@ def test_folders_beside_the_packages_own_files_are_let_through() -> None:
 def test_data_files_are_never_read() -> None:
     rows = [[os.urandom(500).hex(), "x"] for _ in range(2_000)]
     data = build_package(rows=rows)
-    file = _Counted(data)
+    file = Counted(data)
 
     check_package(file)
 
@@ -418,14 +418,3 @@ def test_the_company_stands_before_the_first_underscore(file_name: str, company:
 def test_a_name_without_a_company_is_refused_with_an_example(file_name: str) -> None:
     with pytest.raises(FileRejected, match=r"USMF_Customers_001\.zip"):
         company_of(file_name)
-
-
-class _Counted(io.BytesIO):
-    """A file that counts what is read of it."""
-
-    read_bytes = 0
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        content = super().read(size)
-        self.read_bytes += len(content)
-        return content

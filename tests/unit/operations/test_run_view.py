@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
@@ -10,14 +9,10 @@ from operations import labels, run_view
 from operations.run_view import Mark, RunAhead
 from shared.runs.run import Run
 from shared.runs.states import Outcome, State
-from shared.runs.values import FileFacts, Problem, RemoteCallRecord, StepRecord
-from tests.builders import NOON, a_run
+from shared.runs.values import FileFacts, Problem, RemoteCallRecord
+from tests.builders import NOON, a_run, a_step
 
 SECOND = timedelta(seconds=1)
-
-
-def a_step(step: str, state: State, **facts: Any) -> StepRecord:
-    return replace(StepRecord(step=step, state=state, began=NOON, took_s=1.0), **facts)
 
 
 def marks(run: Run) -> list[Mark]:

@@ -18,6 +18,7 @@ from shared.reservations.reservation import (
     reservation_from_json,
     reservation_to_json,
 )
+from tests.builders import MISSING, changed
 
 NOW = datetime(2026, 11, 2, 8, 30, 0, 123456, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=40)
@@ -146,8 +147,6 @@ REQUIRED: list[tuple[str | int, ...]] = [
     *(("holder", "seen"), ("waiting", "run_id")),
 ]
 
-
-MISSING = object()
 WRONG: dict[str, tuple[tuple[str | int, ...], object]] = {
     **{f"there is no {path}": (path, MISSING) for path in REQUIRED},
     **{f"another version wrote it, {version!r}": (("format",), version) for version in (0, 2, "1", None)},
@@ -165,17 +164,10 @@ WRONG: dict[str, tuple[tuple[str | int, ...], object]] = {
 
 @pytest.mark.parametrize("wrong", WRONG)
 def test_a_record_is_damaged_if(wrong: str) -> None:
-    path, value = WRONG[wrong]
-    content = at = json.loads(reservation_to_json(a_reservation()))
-    for step in path[:-1]:
-        at = at[step]
-    if value is MISSING:
-        del at[path[-1]]
-    else:
-        at[path[-1]] = value
+    record = changed(json.loads(reservation_to_json(a_reservation())), *WRONG[wrong])
 
     with pytest.raises(ValueError, match="not the record of a reservation"):
-        reservation_from_json(json.dumps(content))
+        reservation_from_json(record)
 
 
 @pytest.mark.parametrize(

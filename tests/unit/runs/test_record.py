@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Iterator, Sequence
-from copy import deepcopy
 from dataclasses import fields, is_dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -32,7 +31,7 @@ from shared.runs.values import (
     Wait,
 )
 from shared.secret import SecretUrl
-from tests.builders import a_run
+from tests.builders import MISSING, a_run, changed
 
 NOW = datetime(2026, 11, 2, 8, 30, 0, 123456, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=40)
@@ -150,17 +149,6 @@ def places_in(content: object, path: Path = ()) -> Iterator[tuple[Path, object]]
         inner = list(enumerate(content))
     for step, each in inner:
         yield from places_in(each, (*path, step))
-
-
-def changed(content: dict[str, Any], path: Path, value: object) -> str:
-    """Return a record with something else at a place."""
-    copy = deepcopy(content)
-    *way, last = path
-    at: Any = copy
-    for step in way:
-        at = at[step]
-    at[last] = value
-    return json.dumps(copy)
 
 
 FULL = content_of(a_full_run())
@@ -348,14 +336,8 @@ REQUIRED = [
 
 @pytest.mark.parametrize("path", REQUIRED, ids=named)
 def test_a_record_without_what_every_record_has_says_what_is_missing(path: Path) -> None:
-    content = deepcopy(FULL)
-    at: Any = content
-    for step in path[:-1]:
-        at = at[step]
-    del at[path[-1]]
-
     with pytest.raises(Damaged, match=f"no {path[-1]}"):
-        run_from_json(json.dumps(content))
+        run_from_json(changed(FULL, path, MISSING))
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from shared.runs.values import (
 )
 from shared.secret import SecretUrl
 from tests import builders
+from tests.builders import a_step
 
 NOW = datetime(2026, 11, 2, 8, 30, 0, 123456, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=40)
@@ -34,10 +35,6 @@ KNOWN = InProcess(has_chosen_id=True, package_url=A_URL, download_url=A_URL)
 def a_run(flow: Direction = Direction.IMPORT, state: State = State.FOUND) -> Run:
     run = builders.a_run(direction=flow, run_id="0123456789ab", state=state, furthest=None)
     return replace(run, state_since=NOW, due=NOW, opened=NOW)
-
-
-def a_step(step: str = "poll", *, error: str = "", began: datetime = NOW) -> StepRecord:
-    return StepRecord(step=step, state=State.EXECUTING, began=began, took_s=0.25, error=error)
 
 
 EVERY_STATE = [(flow, state) for flow, moves in MOVES.items() for state in moves]
@@ -333,19 +330,19 @@ A_CALL = RemoteCallRecord(service="F&O", operation="x", status=503, request_id="
 
 
 def test_equal_steps_in_a_row_become_one_with_the_first_beginning_and_the_last_rest() -> None:
-    run = a_run().with_step(replace(a_step(error="busy"), calls=(A_CALL,)))
+    run = a_run().with_step(a_step(error="busy", calls=(A_CALL,)))
 
     last = replace(A_CALL, request_id="another")
-    run = run.with_step(replace(a_step(error="busy", began=LATER), took_s=9.0, calls=(last,)))
+    run = run.with_step(a_step(error="busy", began=LATER, took_s=9.0, calls=(last,)))
 
-    assert run.steps == (replace(a_step(error="busy"), took_s=9.0, calls=(last,), times=2),)
+    assert run.steps == (a_step(error="busy", took_s=9.0, calls=(last,), times=2),)
 
 
 @pytest.mark.parametrize(
     "other",
     [
         *(a_step("prepare"), a_step(error="other words")),
-        *(replace(a_step(), state=State.SUBMITTING), replace(a_step(), calls=(A_CALL,))),
+        *(a_step(state=State.SUBMITTING), a_step(calls=(A_CALL,))),
     ],
     ids=["another step", "another error", "another state", "calls where there were none"],
 )
@@ -374,10 +371,9 @@ def test_log_lines_name_execution_company_and_data_project_once_they_are_known()
 
 
 def test_what_two_people_did_one_after_the_other_is_told_of_both() -> None:
-    def press(by: str) -> StepRecord:
-        return StepRecord(step="check_now", state=State.EXECUTING, began=NOW, took_s=0.0, by=by)
-
-    run = a_run().with_step(press("anna")).with_step(press("anna")).with_step(press("ben"))
+    run = a_run()
+    for by in ("anna", "anna", "ben"):
+        run = run.with_step(a_step("check_now", by=by))
 
     assert [(step.by, step.times) for step in run.steps] == [("anna", 2), ("ben", 1)]
 
