@@ -499,6 +499,8 @@ def test_an_export_that_fo_refuses_is_told_once_and_goes_on_when_it_is_mended(ma
         wake_when_due(world, lane)
     (mail,) = world.mails()
     assert PROJECT in mail.content
+    (run,) = world.open_runs()
+    assert {(run.state, each.never_began) for each in run.submissions} == {(State.PLANNED, True)}
 
     prepared(world)
     world.run_until_quiet()
