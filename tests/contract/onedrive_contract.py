@@ -109,7 +109,10 @@ class OneDriveContract:
             assert item.web_url.startswith("http")
         assert got.download_url is not None
         assert target.onedrive.drive_id().startswith("b!")
+
+    def test_the_root_is_found_by_an_empty_path(self, target: OneDriveTarget) -> None:
         root = target.onedrive.find("")
+
         assert root is not None
         assert (root.is_folder, root.item_id) == (True, target.folder.parent_id)
 

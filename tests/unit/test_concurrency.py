@@ -106,7 +106,7 @@ def test_what_no_thread_was_free_for_is_told_apart_from_what_hangs(hang: Hang) -
     error = ended["waits"].error
     assert isinstance(error, NotInTime)
     assert not isinstance(error, Overran)
-    assert "not begun" in str(error)
+    assert "not started" in str(error)
     time.sleep(LIMIT_S)  # nothing shows that it will not begin
     assert waits.begun == 0  # nor is it begun later, when nobody waits for it
 
