@@ -31,7 +31,6 @@ from shared.clients.entra.app_identity import (
     StorageIdentity,
     certificate_ends,
 )
-from shared.clients.entra.signed_in_user import SignedInUser
 from shared.clients.graph.folders import FolderIds
 from shared.clients.graph.onedrive import OneDrive
 from shared.clients.graph.subscriptions import Subscriptions
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
     from shared.azure_storage.account import StorageAccount
     from shared.azure_storage.container import BlobContainer
     from shared.azure_storage.queue import WorkQueue
+    from shared.clients.entra.signed_in_user import SignedInUser
     from shared.clients.fno.client import FinanceOperations
 
 CONTAINER: Final = "runs"
@@ -160,8 +160,10 @@ class Services:
         return self._app_identity(settings.graph_url)
 
     @built_once
-    def signed_in_user(self) -> SignedInUser:
+    def signed_in_user(self) -> "SignedInUser":
         """The person who has signed in, where OneDrive is reached as a person (ONEDRIVE_SIGN_IN=user)."""
+        from shared.clients.entra.signed_in_user import SignedInUser
+
         settings = self.settings
         if settings.sign_in is None:
             raise NeedsPerson("Nobody can sign in: set ONEDRIVE_SIGN_IN to user, SIGN_IN_CLIENT_ID and SIGN_IN_TENANT.")

@@ -4,8 +4,6 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-import requests
-
 SERVICE: Final = "Entra ID"
 
 
@@ -54,6 +52,8 @@ def is_passing(error: BaseException, status: int | None, text: str) -> bool:
 
 
 def _is_network_error(error: BaseException) -> bool:
+    import requests  # here: it takes longer to import than the rest of the app, and a cold host needs it for nothing
+
     if isinstance(error, requests.RequestException):
         return True
     # By name, so that this module can be imported without the libraries.
