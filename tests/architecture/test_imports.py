@@ -114,8 +114,8 @@ def test_the_contract_about_layers_names_every_module() -> None:
     assert left_out == ["shared.thread_pool"]  # function_app calls it before all else
 
 
-# The lazily loaded boundary: libraries are imported here in the ordinary way, and these are loaded at first use. The two
-# commands are no part of the app.
+# The lazily loaded boundary: libraries are imported here in the ordinary way, and these are loaded at first use. The
+# two commands are no part of the app.
 LOADED_LATE = [
     *(f"shared/azure_storage/{name}.py" for name in ("account", "container", "errors", "queue", "transport")),
     "shared/clients/entra/signed_in_user.py",
