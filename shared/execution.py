@@ -120,7 +120,7 @@ def is_left_to_person(run: Run) -> bool:
 
 
 def wait_before_next_submit(run: Run, since: datetime, now: datetime, services: Services) -> Run | None:
-    """Return a run whose submit has no answer, and of which F&O knows nothing, due later; None: the next submit is due.
+    """Return a run, due later, if it must wait after a submit without an answer; None if it may be submitted again.
 
     since: when its grace time began; now: from before F&O was asked, so that it is asked once more after that time.
     """

@@ -25,8 +25,16 @@ HOURLY = {
 }
 
 
-def declare(fno: FinanceOperationsSimulator, desk: TokenDesk, project: str, entity: str, *, is_new: bool) -> None:
-    """Let a data project export what has changed in an entity since its last export.
+def declare(
+    fno: FinanceOperationsSimulator,
+    desk: TokenDesk,
+    project: str,
+    entity: str,
+    *,
+    is_new: bool,
+    refresh: str = "IncrementalPush",
+) -> None:
+    """Let a data project export an entity: what has changed since its last export, or with "FullPush" all of it.
 
     is_new: there is no data project of that name yet.
     """
@@ -36,7 +44,7 @@ def declare(fno: FinanceOperationsSimulator, desk: TokenDesk, project: str, enti
         "EntityName": entity,
         "SourceFormat": "CSV",
         "AutoGenerateMapping": "Yes",
-        "DefaultRefreshType": "IncrementalPush",
+        "DefaultRefreshType": refresh,
     }
     for records, record in [("Groups", {"Name": project})] * is_new + [("GroupDetails", line)]:
         declared = requests.post(

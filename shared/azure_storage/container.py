@@ -63,14 +63,14 @@ class BlobContainer:
         return self._upload(name, content, metadata, overwrite=True)
 
     def replace(self, name: str, content: bytes, metadata: Mapping[str, str] | None = None, *, etag: str) -> str:
-        """Write over the version with that ETag; return the new one. Raises RecordChanged if it is not there."""
+        """Replace the version with that ETag; return the new ETag. Raises RecordChanged if there is another version."""
         with _unchanged(name):
             return self._upload(
                 name, content, metadata, overwrite=True, etag=etag, match_condition=MatchConditions.IfNotModified
             )
 
     def save(self, name: str, content: bytes, *, etag: str | None) -> str:
-        """Write over the version with that ETag, None: where there is none yet; return the new one.
+        """Replace the version with that ETag, or create the blob if the ETag is None; return the new ETag.
 
         Raises RecordChanged if there is another version.
         """

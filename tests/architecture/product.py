@@ -66,6 +66,7 @@ def run_bare(code: str, *arguments: str) -> Any:
 
     Bare but for what Python itself needs to start: the app may need nothing of it at import.
     """
+    # Python starts with these; on Windows not without.
     kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "TEMP", "TMP") if name in os.environ}
     command = [sys.executable, "-B", "-c", code, *arguments]
     ended = subprocess.run(command, cwd=ROOT, env=kept, capture_output=True, encoding="utf-8", timeout=60, check=False)

@@ -16,23 +16,17 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-import requests
 from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob import BlobServiceClient
 
 from local_cloud.finance_operations.knobs import Speed
 from tests.end_to_end.stage import NO_MINUTE_TIMER, PROMPT_QUEUES, Stage
+from tests.exports import declare
 
 pytestmark = pytest.mark.timeout(300)
 
 AHEAD_S: Final = 8  # in which a host must be ready; doubled until it is
 LATE_S: Final = 11  # an export that begins ten seconds after its moment is late
-ENTITY: Final = {
-    "EntityName": "Fixed asset major type",
-    "SourceFormat": "CSV",
-    "AutoGenerateMapping": "Yes",
-    "DefaultRefreshType": "FullPush",
-}
 KILLED_AT: Final = 4  # the export that is about to be opened
 
 
@@ -45,25 +39,11 @@ def exporting(home: Path, exports: int) -> Iterator[Stage]:
     stage = Stage(home, app_settings=settings, speed=Speed(seconds_per_execution=0.2), with_host=False)
     with stage:
         for each in projects:
-            declare(each, stage)
+            declare(
+                stage.finance_operations, stage.desk, each, "Fixed asset major type", is_new=True, refresh="FullPush"
+            )
         yield stage
         stage.assert_clients_kept_the_rules()
-
-
-def declare(project: str, stage: Stage) -> None:
-    """Let an administrator make a data project with one entity."""
-    token = stage.desk.issue(stage.finance_operations.audience, app_id="an administrator")
-    for entity_set, values in (
-        ("DataManagementDefinitionGroups", {"Name": project}),
-        ("DataManagementDefinitionGroupDetails", {"DefinitionGroupId": project, **ENTITY}),
-    ):
-        made = requests.post(
-            f"{stage.finance_operations.url}/data/{entity_set}",
-            json=values,
-            headers={"Authorization": f"Bearer {token}"},
-            timeout=10,
-        )
-        assert made.status_code == 201, made.text
 
 
 def start_before_the_moment(stage: Stage) -> datetime:

@@ -69,7 +69,7 @@ def test_a_folder_whose_scan_hangs_keeps_nothing_else_waiting(world: World) -> N
             pass
 
 
-def test_whoever_needs_the_folder_whose_scan_hangs_gives_up_with_words(world: World) -> None:
+def test_a_worker_that_needs_a_folder_whose_lookup_hangs_stops_waiting_and_says_so(world: World) -> None:
     services, drive = world.services, a_drive_of(world)
     services.folders.find(drive, "/Output")
     world.monkeypatch.setattr("shared.clients.graph.folders.WAIT_S", 0.2)
@@ -102,7 +102,9 @@ def test_a_token_that_still_lives_is_given_out_while_the_next_one_hangs(world: W
         assert token.token() == first
 
 
-def test_whoever_needs_the_token_that_hangs_gives_up_with_words(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_needs_a_token_that_hangs_stops_waiting_and_says_so(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("shared.clients.entra.app_identity.WAIT_S", 0.2)
     token = world.services.graph_token
     hang = Fault("entra", "*", "", 1, 1, do=faults.hang(60))

@@ -105,7 +105,7 @@ CASES: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "a RAR archive": (lambda: b"Rar!\x1a\x07\x01\x00" + bytes(200), "not a zip", ANEW),
     "a 7z archive": (lambda: b"7z\xbc\xaf\x27\x1c\x00\x04" + bytes(200), "not a zip", ANEW),
     "a gzip file": (lambda: zlib.compress(GOOD, wbits=31), "not a zip", ANEW),
-    "a zip half of which is zeros": (lambda: GOOD[: len(GOOD) // 2] + bytes(len(GOOD) // 2), *CUT_OFF),
+    "a zip whose second half is zeros": (lambda: GOOD[: len(GOOD) // 2] + bytes(len(GOOD) // 2), *CUT_OFF),
     "the first part of a zip that was split": (lambda: b"PK\7\x08" + GOOD[:-100], *CUT_OFF),
     "a zip in another zip": (lambda: zip_of({"USMF_x.zip": GOOD}), "holds no PackageHeader.xml", ANEW),
     "a zip64 end that points behind the file": (lambda: with_zip64_end(2**60, 100, 3), *CUT_OFF),

@@ -73,7 +73,7 @@ class QuickXorHash:
         return base64.b64encode(self.digest()).decode("ascii")
 
 
-# Bytes, and the quickXorHash in base64; None or "" where it is not known.
+# Size in bytes, and quickXorHash in base64; None or "" if the hash is not known.
 type Content = tuple[int, str | None]
 
 

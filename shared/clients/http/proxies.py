@@ -27,9 +27,8 @@ def ca_bundle() -> str:
     """Return the file or folder of the certificates to trust."""
     # The variables that requests reads, and with it azure-identity, msal and the storage SDK: all of them must trust
     # the same proxy.
-    return (
-        os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or certifi.where()
-    )  # as requests does
+    given = [os.environ.get(name) for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")]  # in the order of requests
+    return given[0] or given[1] or certifi.where()
 
 
 def open_pools(proxy: str, *, servers: int, connections: int) -> PoolManager:

@@ -445,7 +445,7 @@ def test_a_call_that_starts_nothing_is_made_again_later_if_it_meets_contention(a
     assert type(error_of(action, action_failed(action, reason))) is TryAgain
 
 
-def test_an_unknown_execution_is_one_whoever_says_so() -> None:
+def test_an_execution_that_fo_does_not_know_is_recognized_in_every_form_of_its_answer() -> None:
     answer = request_refused(f"Execution details were not found for execution id: {EXECUTION_ID}")
 
     assert isinstance(error_of("GetExecutionSummaryStatus", answer), NotFound)
