@@ -13,7 +13,7 @@ from typing import Final, TextIO
 from urllib.parse import parse_qs, urlsplit
 
 from operations.arguments import KEY
-from shared.config.integrations import Unfit, parse_service_url
+from shared.config.values import Unfit, parse_service_url
 
 # Pages of the app as a browser shows their addresses; behind --url they mean the app.
 PAGES: Final = ("/api/runs", "/api/health", "/api/runs.json", "/api/health.json")

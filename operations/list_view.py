@@ -16,7 +16,7 @@ from operations.filters import Filters, InvalidRequest
 from operations.labels import Place, place_of, took_and_waited
 from shared.alerts import delivery
 from shared.app import Services
-from shared.config.integrations import Flows
+from shared.config.flows import Flows
 from shared.runs.index import Rows, is_position
 from shared.runs.lane import SECOND, direction_of
 from shared.runs.rows import Pause, RunRow

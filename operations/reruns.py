@@ -89,7 +89,7 @@ def _plan_import(old: Run, services: Services) -> Run | ActionResult:
         lane=flow.lane,
         sort_key=sort_key_after(head.sort_key if head else "", now, item.item_id),
         now=now,
-        data_project=flow.data_project,
+        data_project=flow.only_project,
         file=replace(old.file, name=item.name, etag=item.etag, is_complete=True, web_url=item.web_url),
     )
 

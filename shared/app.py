@@ -36,7 +36,6 @@ from shared.clients.graph.onedrive import OneDrive
 from shared.clients.graph.subscriptions import Subscriptions
 from shared.clients.http.client import Http, TokenSource
 from shared.concurrency import Duties
-from shared.config.settings import Credentials, Settings, read_settings
 from shared.errors import NeedsPerson
 from shared.package_memory import Room
 from shared.reservations.store import Reservations
@@ -52,6 +51,7 @@ if TYPE_CHECKING:
     from shared.azure_storage.queue import WorkQueue
     from shared.clients.entra.signed_in_user import SignedInUser
     from shared.clients.fno.client import FinanceOperations
+    from shared.config.settings import Credentials, Settings
 
 CONTAINER: Final = "runs"
 
@@ -83,7 +83,7 @@ class Services:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: "Settings",
         *,
         clock: Callable[[], datetime] | None = None,
         sleep: Callable[[float], None] = time.sleep,
@@ -290,7 +290,7 @@ class Services:
         return StorageAccount(settings, StorageIdentity(settings.client_id))
 
 
-def _credential(credentials: Credentials) -> Credential:
+def _credential(credentials: "Credentials") -> Credential:
     """Return what azure-identity is to use: a secret, a certificate, or else the identity that Azure gives the app."""
     if credentials.client_secret:
         return ClientSecret(
@@ -330,6 +330,8 @@ def services() -> Services:
     global _built  # built once per process, on first use
     with _build_lock:
         if _built is None:
+            from shared.config.settings import read_settings
+
             quiet_libraries()
             _built = Services(read_settings(os.environ))  # where Azure puts the app's settings; read here alone
         return _built

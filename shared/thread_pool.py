@@ -12,7 +12,7 @@ import sys
 from types import ModuleType
 from typing import Final
 
-from shared.config.settings import SETTINGS, THREADS
+from shared.config.app_settings import SETTINGS, THREADS
 from shared.log import log
 
 RUNTIME: Final = "azure_functions_runtime"

@@ -16,7 +16,7 @@ from pathlib import Path
 # What --only chooses from; each command holds its own list against these (tests/unit/test_dev.py).
 BENCHMARKS = (
     *("small_packages", "lane_idle", "first_touch", "large_in", "large_out", "memory"),
-    *("small_instance", "webhook", "cold_start", "calls", "waiting", "backlog", "set_aside", "history"),
+    *("small_instance", "webhook", "cold_start", "cold_flows", "calls", "waiting", "backlog", "set_aside", "history"),
     *("flex_package", "flex_from_zero", "flex_many", "flex_waiting", "idle_month", "per_1000"),
 )
 SCENARIOS = (

@@ -74,7 +74,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def foreign_prefixes() -> tuple[str, ...]:
     """Return how the names begin that no test takes from this machine: those of all settings, up to the first ``_``."""
-    from shared.config.settings import SETTINGS  # here: the tests of dev.py need nothing of the product
+    from shared.config.app_settings import SETTINGS  # here: the tests of dev.py need nothing of the product
 
     ours = {"".join(name.partition("_")[:2]) for name in SETTINGS}
     return (*sorted(ours), *_OF_OTHERS)

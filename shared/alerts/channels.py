@@ -19,7 +19,7 @@ from shared.alerts.alert import NotificationKind
 from shared.alerts.message import Message, Notification, notification_to_json, row_line, rows_heading
 from shared.clients.http.client import Http
 from shared.clients.http.errors import Refusal
-from shared.config.integrations import AlertRoute
+from shared.config.alert_route import AlertRoute
 from shared.config.settings import Settings
 from shared.errors import AppError, NeedsPerson
 from shared.escapes import cut, json_text, one_line, path_segment, plain_text

@@ -1,8 +1,8 @@
 """The app's settings, read once from the environment; all that is missing or wrong is reported together.
 
-Which settings there are, their defaults and examples stand in SETTINGS; what they mean, in ``docs/settings.md`` (a test
-keeps both equal). What a flow may be is checked in ``config/integrations.py``. Nothing is read at import:
-``app.py`` calls ``read_settings`` on first use. Longer than other modules, because one reader collects all problems.
+Which settings there are, and what they mean, is ``app_settings.py``; what a flow may be, ``model.py``. Nothing is read
+at import: ``app.py`` calls ``read_settings`` on first use. Longer than other modules, because one reader collects all
+problems.
 """
 
 import base64
@@ -16,26 +16,22 @@ from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-from shared.config.integrations import (
-    EXAMPLE_DRIVE,
-    EXAMPLE_URL,
-    SIMPLE_EXPORT,
-    SIMPLE_IMPORT,
-    AlertRoute,
-    Flows,
-    Problem,
+from shared.config.alert_route import AlertRoute
+from shared.config.app_settings import SETTINGS, THREADS
+from shared.config.flows import Flows
+from shared.config.integrations import SIMPLE_EXPORT, SIMPLE_IMPORT, from_simple, parse_integrations
+from shared.config.problem import Problem
+from shared.config.schedule import Schedule, parse_schedule
+from shared.config.values import (
     Unfit,
-    from_simple,
     is_loopback,
     matches_name,
     parse_addresses,
     parse_drive,
     parse_environment_url,
-    parse_integrations,
     parse_service_url,
     parse_webhook_url,
 )
-from shared.config.schedule import Schedule, parse_schedule
 from shared.errors import SettingsInvalid
 from shared.secret import Secret, SecretUrl, redacted
 
@@ -53,97 +49,6 @@ AZURITE: Final = (
     "BlobEndpoint=http://127.0.0.1:10000/devstoreaccount1;QueueEndpoint=http://127.0.0.1:10001/devstoreaccount1;"
 )
 
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One app setting."""
-
-    name: str
-    default: str = ""
-    example: str = ""
-    is_secret: bool = False
-    has_key: bool = False  # an address whose query holds a key; the rest of it may be shown
-
-
-# The name under which azure-functions-runtime reads it, too.
-THREADS: Final = "PYTHON_THREADPOOL_THREAD_COUNT"
-
-_ALL: Final = (
-    Setting("FO_URL", example=EXAMPLE_URL),
-    Setting("ONEDRIVE_DRIVE", example=EXAMPLE_DRIVE),
-    Setting("ONEDRIVE_SIGN_IN", "app", "app"),
-    Setting("SIGN_IN_CLIENT_ID", example="11111111-2222-3333-4444-555555555555"),
-    Setting("SIGN_IN_TENANT", example="contoso.onmicrosoft.com, or consumers for a personal OneDrive"),
-    Setting("INPUT_FOLDER", "Input", "LogicAppsIntegration/Demo01/Input"),
-    Setting("PROCESSING_FOLDER", "Processing", "LogicAppsIntegration/Demo01/Processing"),
-    Setting("SUCCESS_FOLDER", "Success", "LogicAppsIntegration/Demo01/Success"),
-    Setting("ERROR_FOLDER", "Error", "LogicAppsIntegration/Demo01/Error"),
-    Setting("IMPORT_DATA_PROJECT", example="Asset-Major-Types"),
-    Setting("IMPORT_COMPANY", example="USMF"),
-    Setting("IMPORT_OVERWRITE", "true", "true"),
-    Setting("IMPORT_STRICT_ORDER", "false", "true"),
-    Setting("IMPORT_IGNORED_NAMES", "*.tmp; *.partial; *.crdownload; ~$*; .~lock*", "*.tmp; *.bak; Archive"),
-    Setting("EXPORT_DATA_PROJECT", example="Asset-Major-Types-Export"),
-    Setting("EXPORT_COMPANY", example="USMF"),
-    Setting("OUTPUT_FOLDER", "Output", "LogicAppsIntegration/Demo01/Output"),
-    Setting("OUTBOUND_SCHEDULE", example="*/30 * * * * *"),
-    Setting("INTEGRATIONS", example="integrations.json"),
-    Setting(
-        "NOTIFICATION_URL",
-        example="https://contoso-fo.azurewebsites.net/api/receive_notification?code=<function key>",
-        has_key=True,
-    ),
-    Setting(
-        "CLIENT_STATE",
-        example="a long random string, such as the output of: "
-        "python -c 'import secrets; print(secrets.token_urlsafe())'",
-        is_secret=True,
-    ),
-    Setting("ALERT_RECIPIENT", example="it-operations@contoso.com"),
-    Setting("ALERT_SENDER", example="integration@contoso.com"),
-    Setting(
-        "ALERT_TEAMS_URL",
-        example="the address that the Teams workflow shows, including everything after the '?'",
-        is_secret=True,
-    ),
-    Setting("ALERT_WEBHOOK_URL", example="https://events.contoso.com/fo", is_secret=True),
-    Setting(
-        "ALERT_WEBHOOK_SECRET",
-        example="the output of: python -c 'import base64, secrets; "
-        'print("whsec_" + base64.b64encode(secrets.token_bytes(32)).decode())\'',
-        is_secret=True,
-    ),
-    Setting("ALERT_REMIND_AFTER_HOURS", "24", "24"),
-    Setting("APP_URL", example="https://fo.contoso.com"),
-    Setting("WEBSITE_HOSTNAME", example="contoso-fo.azurewebsites.net"),
-    Setting("IMPORT_STUCK_AFTER_MINUTES", "240", "240"),
-    Setting("EXPORT_STUCK_AFTER_MINUTES", "240", "240"),
-    Setting("SUBMIT_GRACE_SECONDS", "180", "180"),
-    Setting("POLL_STAY_SECONDS", "5", "5"),
-    Setting("POLL_FIRST_SECONDS", "2", "2"),
-    Setting("POLL_LONGEST_SECONDS", "300", "300"),
-    Setting(THREADS, "64", "64"),
-    Setting("AZURE_TENANT_ID", example="contoso.onmicrosoft.com"),
-    Setting("AZURE_CLIENT_ID", example="11111111-2222-3333-4444-555555555555"),
-    Setting("AZURE_CLIENT_SECRET", example="the secret's value (not its id)", is_secret=True),
-    Setting("CLIENT_SECRET_EXPIRES", example="2027-05-31"),
-    Setting("AZURE_CLIENT_CERTIFICATE_PATH", example="/mounts/certificates/app.pem"),
-    Setting("AZURE_CLIENT_CERTIFICATE_PASSWORD", example="the certificate's password", is_secret=True),
-    Setting("AZURE_AUTHORITY_HOST", "https://login.microsoftonline.com", "https://login.microsoftonline.us"),
-    Setting("GRAPH_URL", "https://graph.microsoft.com", "https://graph.microsoft.us"),
-    Setting(
-        "AzureWebJobsStorage",
-        example="UseDevelopmentStorage=true, or AzureWebJobsStorage__accountName=contosostorage together with "
-        "AzureWebJobsStorage__credential=managedidentity",
-        is_secret=True,
-    ),
-    Setting("AzureWebJobsStorage__accountName", example="contosostorage"),
-    Setting("AzureWebJobsStorage__blobServiceUri", example="https://contosostorage.blob.core.windows.net"),
-    Setting("AzureWebJobsStorage__queueServiceUri", example="https://contosostorage.queue.core.windows.net"),
-    Setting("AzureWebJobsStorage__credential", example="managedidentity"),
-    Setting("AzureWebJobsStorage__clientId", example="11111111-2222-3333-4444-555555555555"),
-)
-SETTINGS: Final[Mapping[str, Setting]] = {setting.name: setting for setting in _ALL}
 
 # Left out, they have their default; set to an empty text, there is nothing of the kind.
 EMPTY_MEANS_NONE: Final = frozenset({"INPUT_FOLDER", "IMPORT_IGNORED_NAMES"})

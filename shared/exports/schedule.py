@@ -12,7 +12,7 @@ from typing import Final
 
 from shared.app import Services
 from shared.azure_storage.checkpoints import Checkpoint
-from shared.config.integrations import ExportFlow
+from shared.config.model import ExportFlow
 from shared.errors import AppError, RecordChanged
 from shared.exports.delivery import KEPT_FOR
 from shared.log import log
@@ -142,7 +142,7 @@ def _start_if_due(flow: ExportFlow, moment: datetime | None, services: Services)
     if moment and served and moment <= served:
         return _open_noted(flow, mark, last, services)
     since = (moment or now) - (last.scheduled or last.opened) if last else timedelta.max
-    if flow.every_s and -TICKS_EARLY_BY <= since < timedelta(seconds=flow.every_s) - TICKS_EARLY_BY:
+    if flow.every_seconds and -TICKS_EARLY_BY <= since < timedelta(seconds=flow.every_seconds) - TICKS_EARLY_BY:
         return False
     has_failed = last is not None and last.state in (State.FAILED, State.CANCELLED)
     if last and has_failed and last.ended and timedelta() <= now - last.ended < PAUSE_AFTER_FAILURE:

@@ -15,7 +15,7 @@ from typing import Final
 from shared import execution
 from shared.app import Services
 from shared.clients.fno.client import ExecutionStatus, FinanceOperations
-from shared.config.integrations import ExportFlow
+from shared.config.model import ExportFlow
 from shared.errors import AnswerLost, AppError, NotFound, RecordChanged, TryAgain
 from shared.exports.delivery import KEPT_FOR, deliver_package, open_package_of
 from shared.log import log

@@ -11,7 +11,7 @@ from shared.alerts.alert import Alert, Category, category_of
 from shared.alerts.poison_messages import WORK_FUNCTION
 from shared.app import Services
 from shared.azure_storage.queue_names import OLDER_QUEUES, WORK
-from shared.config.settings import THREADS
+from shared.config.app_settings import THREADS
 from shared.health.health import Check, Grade, Health, Lane, Queue, counted
 from shared.health.processes import ProcessRecord, read_process_records
 from shared.moments import moment_or_none, utc_text

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from shared.app import Services
 from shared.clients.entra.token_facts import token_facts
 from shared.clients.graph.subscriptions import shake_hands
-from shared.config.integrations import ExportFlow
+from shared.config.model import ExportFlow
 from shared.errors import AppError
 from shared.health.health import Check, Grade, failed_check
 
@@ -129,7 +129,7 @@ def _finance_operations(environment_url: str, services: Services, *, thorough: b
     yield Check(name=name, grade=Grade.OK, message=f"F&O accepts the app{f' as {app_id}' if app_id else ''}.")
     if thorough:
         flows = [flow for flow in services.settings.flows.all if flow.environment_url == environment_url]
-        companies = sorted({flow.company for flow in flows if flow.company})
+        companies = sorted({company for flow in flows for company in flow.named_companies})
         projects = sorted({flow.data_project for flow in flows if isinstance(flow, ExportFlow)})
         for company in companies:
             yield _known(f"{name}, company {company}", partial(environment.has_company, company))

@@ -9,7 +9,7 @@ from shared.clients.blobs.quick_xor_hash import is_same_content
 from shared.clients.fno.client import FinanceOperations
 from shared.clients.graph.drive_item import DriveItem
 from shared.clients.graph.onedrive import OneDrive
-from shared.config.integrations import ImportFlow
+from shared.config.model import ImportFlow
 from shared.errors import (
     FileMissing,
     FileRejected,

@@ -1,4 +1,4 @@
-"""What a DMF data package is, and which company a file belongs to.
+"""What a DMF data package is.
 
 F&O answers a broken package late, with a message that names a temporary file of its own server, or not at all: without
 an EntityMapList an import "succeeds" with no rows. So a package is checked here before F&O hears of it. Only the zip's
@@ -28,7 +28,6 @@ MAX_RATIO: Final = 500
 RATIO_MATTERS_FROM_BYTES: Final = 64 * 1024 * 1024  # below, even a bomb does no harm
 # Characters of the names that one refusal lists; the entities of any package that is known come to fewer.
 MAX_LISTED: Final = 8_000
-_COMPANY: Final = re.compile(r"[A-Za-z0-9]{1,4}")  # DataAreaId is at most 4 characters; ASCII only, unlike isalnum()
 _DRIVE_LETTER: Final = re.compile(r"[A-Za-z]:")
 _UTF_8: Final = 0x800  # general purpose flag: the name is UTF-8
 # What programs write names in that they do not mark as UTF-8: the code pages of Windows and DOS, or UTF-8 all the same.
@@ -64,38 +63,8 @@ class PackageEntity:
 class PackageFacts:
     """What a package says about itself."""
 
-    data_project: str  # the manifest's DefinitionGroupName; may be empty, see project_for
+    data_project: str  # the manifest's DefinitionGroupName; may be empty
     entities: tuple[PackageEntity, ...]  # those that are not disabled, in the manifest's order; at least one
-
-    def project_for(self, configured: str) -> str:
-        """Return the data project to import under: the flow's own, or the package's where the flow has none.
-
-        Raises FileRejected where neither names one.
-        """
-        project = configured or self.data_project
-        if not project:
-            raise FileRejected(
-                f"{MANIFEST} names no data project (DefinitionGroupName is empty), and none is set for this import. "
-                "Name one in the package, or set IMPORT_DATA_PROJECT."
-            )
-        return project
-
-
-def company_of(file_name: str) -> str:
-    """Return the company that a file is for: what stands before the first underscore of its name, in capitals.
-
-    Raises FileRejected where that is not 1 to 4 letters or digits.
-
-    >>> company_of("usmf_Customers_001.zip")
-    'USMF'
-    """
-    prefix, underscore, _rest = file_name.partition("_")
-    if not underscore or _COMPANY.fullmatch(prefix) is None:
-        raise FileRejected(
-            f"The name {shown(file_name)} does not begin with a company and an underscore. "
-            "Rename it so that it does: USMF_Customers_001.zip goes to company USMF (1 to 4 letters or digits)."
-        )
-    return prefix.upper()
 
 
 def check_package(file: BinaryIO) -> PackageFacts:

@@ -21,7 +21,7 @@ from shared.clients.fno.client import ExecutionStatus
 from shared.clients.fno.refusals import CompanyUnknown, PackageUnreadable
 from shared.clients.graph.drive_item import DriveItem
 from shared.clients.graph.onedrive import OneDrive
-from shared.config.integrations import ImportFlow
+from shared.config.model import ImportFlow
 from shared.errors import (
     AnswerLost,
     AppError,
@@ -188,7 +188,7 @@ def submit(run: Run, services: Services) -> Run:
 
 def _blame_settings(error: CompanyUnknown, run: Run, services: Services) -> AppError:
     """Return the error for a company that F&O does not have: no file can cure it if the settings give the company."""
-    company = flow_of(run, services).company
+    company = flow_of(run, services).only_company
     if not company:
         return error
     return NeedsPerson(

@@ -11,6 +11,7 @@ from shared.clients.blobs.write import stream_to_blob
 from shared.errors import (
     DataDamaged,
 )
+from shared.imports import rules
 from shared.imports.fence import KEY_MARGIN, ask_key_again
 from shared.imports.file import (
     finance_of,
@@ -21,7 +22,7 @@ from shared.imports.file import (
     refuse_malware,
     with_facts_of,
 )
-from shared.imports.package import check_package, company_of
+from shared.imports.package import check_package
 from shared.log import log
 from shared.runs.run import Run, new_execution_id
 from shared.runs.values import UploadedPackage
@@ -73,10 +74,11 @@ def _check_and_stream(run: Run, services: Services) -> Run:
         run = with_facts_of(run, item, flow)
     url = run.in_process.download_url or onedrive.content_url(run.file.item_id)
 
-    company, file = flow.company or company_of(run.file.name), run.file
+    company, file = rules.company_of(flow, run.file.name), run.file
+    project = rules.project_of(flow, file.name, company)
     with open_package(url, file.size_bytes, services.downloads, quick_xor_hash=file.quick_xor_hash) as package:
         facts = check_package(package.file)
-        data_project = facts.project_for(flow.data_project)
+        data_project = rules.require_project(project, facts.data_project)
         blob_name = f"{new_execution_id(data_project, services.now())}.zip"
         target = finance_of(run, services).get_azure_write_url(blob_name)
         sent = stream_to_blob(package.chunks(), target.url)

@@ -14,7 +14,7 @@ from shared.alerts.alert import Alert, Category, alert_key
 from shared.app import Services
 from shared.clients.graph.drive_item import DriveItem
 from shared.concurrency import Attempt
-from shared.config.integrations import ImportFlow
+from shared.config.model import ImportFlow
 from shared.errors import AppError
 from shared.escapes import json_text, read_json
 from shared.moments import moment_or_none, read_moment, utc_minute_text

@@ -15,7 +15,8 @@ from shared.app import Services
 from shared.clients.graph.drive_item import DriveItem
 from shared.clients.http.context import allowed_s
 from shared.concurrency import Attempt, map_concurrently, sum_results
-from shared.config.integrations import ImportFlow, matches_name
+from shared.config.model import ImportFlow
+from shared.config.values import matches_name
 from shared.locks import WAIT_S, CallLock
 from shared.log import log
 from shared.runs.addresses import kept_key, key_of, sort_key_after
@@ -184,7 +185,7 @@ def _new_run(flow: ImportFlow, item: DriveItem, begun: str, now: datetime) -> Ru
         lane=flow.lane,
         sort_key=_sort_key(item, begun),
         now=now,
-        data_project=flow.data_project,
+        data_project=flow.only_project,
         file=FileFacts(
             name=item.name,
             item_id=item.item_id,

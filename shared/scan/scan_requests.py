@@ -13,7 +13,6 @@ from shared.concurrency import gravest
 from shared.errors import AppError
 from shared.log import log
 from shared.moments import read_moment
-from shared.scan.scan import FoundLanes, count_opened, scan_all
 
 # Seconds after which a scan that finds nothing new is repeated. The listing showed files 5 to 60 seconds late.
 REPEAT_AFTER_S: Final = (5.0, 20.0, 60.0)
@@ -60,6 +59,8 @@ def handle_request(message: str, services: Services) -> str:
     could not be listed, another scan is requested. Raises TryAgain or NeedsPerson if that cannot be queued; the host
     then delivers the message again.
     """
+    from shared.scan.scan import FoundLanes, count_opened, scan_all  # here: the webhook, which only asks, needs none
+
     now = services.now()
     due, repeats = _parse(message, now)
     # A repetition was not sent because of something that happened at that moment.

@@ -1,8 +1,8 @@
-"""What stands in the documents and is made from the code: the diagrams of the states, and what the two commands print.
+"""What stands in the documents and is made from the code: the states' diagrams, the settings, what two commands print.
 
-``python -m tests.architecture.generated`` renews the diagrams; with ``--output`` it also runs ``dev.py demo`` and
-``dev.py up`` (whose ports must be free) and puts what they print into the README. ``test_docs.py`` complains when a
-diagram is not what the tables say.
+``python -m tests.architecture.generated`` renews diagrams, settings and the schema; with ``--output`` it also runs
+``dev.py demo`` and ``dev.py up`` (whose ports must be free) and puts what they print into the README. ``test_docs.py``
+complains if a document is not what the code says.
 """
 
 import argparse
@@ -20,10 +20,14 @@ from shared.exports import steps as export_steps
 from shared.imports import steps as import_steps
 from shared.runs.machine import Step
 from shared.runs.states import EXPORT_MOVES, IMPORT_MOVES, PROGRESS, State
+from tests.architecture import config_documents
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 ARCHITECTURE: Final = ROOT / "docs" / "architecture.md"
 README: Final = ROOT / "README.md"
+SETTINGS: Final = ROOT / "docs" / "settings.md"
+INTEGRATIONS: Final = ROOT / "docs" / "integrations.md"
+SCHEMA: Final = ROOT / "docs" / "integrations.schema.json"
 SCENARIOS: Final = ROOT / "docs" / "scenarios.md"
 WIDEST: Final = 130  # characters of a line of output that the README shows
 
@@ -94,6 +98,9 @@ def as_text(command: str, output: str) -> str:
 FROM_TABLES: Final[Mapping[str, tuple[Path, Callable[[], str]]]] = {
     "states of an import": (ARCHITECTURE, import_states),
     "states of an export": (ARCHITECTURE, export_states),
+    "app settings": (SETTINGS, config_documents.app_settings),
+    "settings of an import": (INTEGRATIONS, config_documents.import_settings),
+    "settings of an export": (INTEGRATIONS, config_documents.export_settings),
 }
 FROM_COMMANDS: Final[Mapping[str, tuple[Path, Callable[[], str]]]] = {
     "dev.py demo": (README, demo_output),
@@ -131,6 +138,7 @@ def main(arguments: Sequence[str]) -> int:
     for name, (file, make) in blocks.items():
         changed = renew(file, name, make())
         sys.stdout.write(f"{file.name}: {name} {'renewed' if changed else 'is up to date'}\n")
+    SCHEMA.write_text(config_documents.schema_text(), "utf-8", newline="\n")
     return 0
 
 

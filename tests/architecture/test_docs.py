@@ -12,17 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from local_cloud.cloud import KNOWN_PORTS
 from shared.azure_storage.queue_names import WORK
-from shared.config.settings import SETTINGS
+from shared.config.app_settings import EXAMPLE_DRIVE, EXAMPLE_URL, SETTINGS
+from shared.config.flows import Flows
+from shared.config.integrations import parse_integrations
 from shared.exports import steps as export_steps
 from shared.imports import steps as import_steps
 from shared.runs.run import new_run
 from shared.runs.states import MOVES, Direction, State
 from shared.runs.values import FileFacts, Submission
 from shared.version import VERSION
-from tests.architecture.generated import FROM_TABLES, README, ROOT, block
+from tests.architecture.config_documents import schema_text
+from tests.architecture.generated import FROM_TABLES, INTEGRATIONS, README, ROOT, SCHEMA, block
 from tests.architecture.product import attribute_calls, files_in_git, parsed, product_files, product_modules
 from tests.instructions import SETUP
 
@@ -119,6 +123,25 @@ def test_the_diagrams_show_the_tables_of_moves(name: str) -> None:
     file, make = FROM_TABLES[name]
 
     assert block(file, name) == make(), "renew it with: python -m tests.architecture.generated"
+
+
+def test_the_schema_for_editors_is_what_the_model_says() -> None:
+    assert SCHEMA.read_text("utf-8") == schema_text(), "renew it with: python -m tests.architecture.generated"
+
+
+EXAMPLES = re.findall(r"(?s)```json\n(.*?)\n```", INTEGRATIONS.read_text("utf-8"))
+# What stands for %NAME% in them.
+FOR_EXAMPLE = {"FO_URL": EXAMPLE_URL, "ERP_DRIVE": EXAMPLE_DRIVE, "STAGE": "Test"}
+
+
+@pytest.mark.parametrize("text", EXAMPLES)
+def test_an_example_of_a_configuration_is_one_that_the_app_and_editors_take(text: str) -> None:
+    parsed = parse_integrations(
+        text, environment_url=EXAMPLE_URL, drive=EXAMPLE_DRIVE, setting=lambda name: FOR_EXAMPLE.get(name, "")
+    )
+
+    assert isinstance(parsed, Flows), parsed
+    assert not list(Draft202012Validator(json.loads(SCHEMA.read_text("utf-8"))).iter_errors(json.loads(text)))
 
 
 @pytest.mark.parametrize(

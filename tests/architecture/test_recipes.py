@@ -3,7 +3,6 @@
 A client call is held by ``tests/wire/test_descriptions.py``, the tables of documents by ``test_docs.py``.
 """
 
-import json
 import re
 from dataclasses import fields
 
@@ -12,9 +11,9 @@ import pytest
 from local_cloud import cloud
 from operations import labels
 from shared.alerts.channels import CHANNELS
-from shared.config import integrations
-from shared.config.integrations import AlertRoute
-from shared.config.settings import SETTINGS
+from shared.config.alert_route import AlertRoute
+from shared.config.app_settings import SETTINGS
+from shared.config.model import ExportFlow, ImportFlow, names_of
 from shared.exports import steps as export_steps
 from shared.imports import steps as import_steps
 from shared.runs.states import MOVES, PROGRESS, Direction, State
@@ -23,20 +22,11 @@ from tests.conftest import foreign_prefixes
 from tests.faults.matrix import states_to_save
 from tests.wire.receivers import ENDPOINTS
 
-SCHEMA = json.loads((ROOT / "docs" / "integrations.schema.json").read_text("utf-8"))
 DOCUMENTS = "\n".join(file.read_text("utf-8") for file in (ROOT / "docs").glob("*.md"))
 STEPS = {Direction.IMPORT: import_steps.STEPS, Direction.EXPORT: export_steps.STEPS}
 
 
-# -- a setting of a flow
-
-
-@pytest.mark.parametrize(
-    ("kind", "known"), [("import", integrations._IMPORT_KEYS), ("export", integrations._EXPORT_KEYS)]
-)
-def test_the_keys_of_a_flow_are_those_of_the_schema(kind: str, known: tuple[str, ...]) -> None:
-    """In both directions: an editor offers what the app reads, and the app reads what an editor offers."""
-    assert set(SCHEMA["$defs"][kind]["properties"]) == set(known)
+# -- a setting of a flow: held by test_docs.py (schema, reference) and by tests/unit/config/test_integrations.py
 
 
 # -- an app setting
@@ -86,7 +76,7 @@ def test_a_channel_has_settings_for_all_and_for_one_flow_and_is_documented(addre
     key = "alert" + "".join(word.capitalize() for word in address.split("_"))
 
     assert setting in SETTINGS
-    assert all(key in known for known in (integrations._IMPORT_KEYS, integrations._EXPORT_KEYS))
+    assert all(key in names_of(flow) for flow in (ImportFlow, ExportFlow))
     assert re.search(rf"`{setting}`", DOCUMENTS.split("## Alerts")[-1])
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.config.settings import SETTINGS, read_settings
+from shared.config.app_settings import SETTINGS
+from shared.config.settings import read_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT.joinpath("docs", "settings.md").read_text("utf-8")

@@ -20,6 +20,7 @@ from tests.arguments import bench as read_arguments
 from tests.benchmarks import (
     backlog,
     calls,
+    cold_flows,
     cold_start,
     first_touch,
     flex_from_zero,
@@ -53,6 +54,7 @@ BENCHMARKS: Final[Mapping[str, Measure]] = {
     small_instance.NAME: small_instance.measure,
     webhook.NAME: webhook.measure,
     cold_start.NAME: cold_start.measure,
+    cold_flows.NAME: cold_flows.measure,
     calls.NAME: calls.measure,
     waiting.NAME: waiting.measure,
     backlog.NAME: backlog.measure,

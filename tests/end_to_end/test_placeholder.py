@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from local_cloud.cloud import ROOT
-from shared.config.settings import SETTINGS, THREADS
+from shared.config.app_settings import SETTINGS, THREADS
 from tests.architecture.product import run_bare
 
 # In the words of the worker: https://github.com/Azure/azure-functions-python-worker, workers/proxy_worker/dispatcher.py

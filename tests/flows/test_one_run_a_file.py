@@ -9,7 +9,7 @@ import pytest
 
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Speed
-from shared.config.integrations import ImportFlow
+from shared.config.model import ImportFlow
 from shared.runs.addresses import sort_key_of
 from shared.runs.states import Outcome, State
 from shared.scan import scan

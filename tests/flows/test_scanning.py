@@ -7,7 +7,7 @@ import pytest
 from local_cloud import faults
 from shared.app import Services
 from shared.clients.graph.drive_item import DriveItem
-from shared.config.integrations import ImportFlow
+from shared.config.model import ImportFlow
 from shared.errors import TryAgain
 from shared.runs.states import Outcome
 from shared.scan import scan, scan_requests

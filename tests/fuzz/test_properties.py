@@ -27,11 +27,16 @@ from shared.clients.graph import refusals as graph
 from shared.clients.graph.drive_item import parse_drive_item
 from shared.clients.http.client import Response
 from shared.clients.http.errors import LONGEST_WAIT_S, Refusal, map_status, parse_reason, retry_after_s
-from shared.config.integrations import Flows, Unfit, parse_folder, parse_integrations
-from shared.config.settings import SETTINGS, read_settings
+from shared.config.app_settings import SETTINGS
+from shared.config.flows import Flows
+from shared.config.integrations import parse_integrations
+from shared.config.model import ImportFlow
+from shared.config.settings import read_settings
+from shared.config.values import Unfit, parse_folder
 from shared.errors import AppError, DataDamaged, FileRejected, RemoteCall, SettingsInvalid, TryAgain
 from shared.imports.manifest import NAMESPACE
-from shared.imports.package import PackageFacts, check_package, company_of
+from shared.imports.package import PackageFacts, check_package
+from shared.imports.rules import company_of
 from shared.runs.run import LONGEST_NAME, name_with
 from shared.scan.notification import BadNotification, parse_notification, read_notifications, validation_token
 from shared.secret import Secret, SecretUrl, redacted
@@ -210,20 +215,22 @@ def test_a_package_of_which_a_part_is_missing_or_added_is_refused_in_words(cut: 
 
 # -- names
 
+SIMPLE = ImportFlow(name="import", environment_url="https://contoso.com", drive="me/drive", input_folder="Input")
+
 _NAME = st.text(max_size=300) | st.builds("{}_{}.zip".format, st.text(max_size=6), st.text(max_size=20))
 
 
 @given(_NAME)
 def test_a_company_is_what_stands_before_the_underscore_or_the_file_is_refused(name: str) -> None:
     try:
-        company = company_of(name)
+        company = company_of(SIMPLE, name)
     except FileRejected as refusal:
         assert "USMF_Customers_001.zip" in refusal.message
         assert refusal.message.isprintable()
         return
     assert re.fullmatch("[A-Z0-9]{1,4}", company)
     assert name.upper().startswith(f"{company}_")
-    assert company_of(f"{company}_again") == company
+    assert company_of(SIMPLE, f"{company}_again") == company
 
 
 @given(st.text(min_size=1, max_size=LONGEST_NAME), st.from_regex("[0-9a-f]{12}", fullmatch=True))

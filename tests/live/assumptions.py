@@ -145,7 +145,7 @@ DECISIONS: Final = (
         check="test_an_accent_may_be_a_sign_of_its_own_in_the_zip",
     ),
     Decision(
-        path="shared/config/integrations.py",
+        path="shared/config/values.py",
         words="own limit is lower",
         why_not="would leave a data project with a name that F&O's pages may not cope with",
     ),

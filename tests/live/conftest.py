@@ -16,7 +16,7 @@ import pytest
 
 from shared.clients.graph.subscriptions import Subscription
 from shared.clients.http.client import Http
-from shared.config.integrations import is_loopback
+from shared.config.values import is_loopback
 from shared.errors import NotFound
 from tests.contract.finance_operations_contract import FinanceOperationsTarget
 from tests.contract.onedrive_contract import OneDriveTarget

@@ -15,8 +15,8 @@ from operations.sign_in import with_file
 from shared.app import Services
 from shared.clients.graph.drive_item import DriveItem
 from shared.clients.graph.subscriptions import Subscription
-from shared.config.integrations import is_loopback
 from shared.config.settings import Settings, read_settings
+from shared.config.values import is_loopback
 from shared.errors import AppError, NeedsPerson
 from shared.secret import SecretUrl
 
@@ -155,4 +155,4 @@ class LiveRun:
 
 
 def _company(settings: Settings) -> str:
-    return next((flow.company for flow in settings.flows.all if flow.company), "")
+    return next((flow.only_company for flow in settings.flows.all if flow.only_company), "")

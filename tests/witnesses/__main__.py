@@ -109,7 +109,7 @@ def make_environment(folder: Path, whose: str, requirements: Sequence[Path]) -> 
     def install() -> None:
         dev.run_step(f"making an environment for {whose}", [sys.executable, "-m", "venv", "--clear", str(folder)])
         pip = [python, "-m", "pip", "--disable-pip-version-check", "--no-input"]
-        dev.run_step(f"installing {whose} from PyPI", [*pip, "install", "-r", str(requirements[-1])])
+        dev.run_step(f"installing {whose} from PyPI", [*pip, "install", "--no-compile", "-r", str(requirements[-1])])
 
     fingerprint = dev.fingerprint(requirements, dev.wanted_python())
     dev.once(folder / INSTALLED, fingerprint, install, again=not Path(python).is_file())

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from shared.config.integrations import is_loopback
+from shared.config.values import is_loopback
 from shared.errors import NeedsPerson, TryAgain
 from shared.secret import SecretUrl
 

@@ -3,7 +3,7 @@
 import pytest
 
 from shared.alerts.channels import ChannelParts, alerts_http, build_channels
-from shared.config.integrations import AlertRoute
+from shared.config.alert_route import AlertRoute
 from shared.config.settings import read_settings
 from shared.secret import SecretUrl
 from tests.alerts import BEGAN

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +11,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from shared.config.integrations import (
-    AlertRoute,
-    Flows,
+from shared.config.alert_route import AlertRoute
+from shared.config.flows import Flows
+from shared.config.integrations import from_simple, parse_integrations
+from shared.config.lanes import lane_name
+from shared.config.model import (
+    CompanyFromName,
+    Document,
+    ExportFlow,
     ImportFlow,
-    Problem,
-    Unfit,
-    from_simple,
-    matches_name,
-    parse_drive,
-    parse_environment_url,
-    parse_integrations,
+    Part,
+    ProjectFromManifest,
+    all_parts,
+    names_of,
 )
+from shared.config.problem import Problem
+from shared.config.values import Unfit, matches_name, parse_drive, parse_environment_url
+from shared.runs.states import Direction
 from shared.secret import SecretUrl
 
 URL = "https://contoso.operations.dynamics.com"
@@ -70,8 +74,8 @@ def test_an_import_needs_no_more_than_a_name_and_its_folder() -> None:
         processing_folder="/Customers/Processing",
         success_folder="/Customers/Success",
         error_folder="/Customers/Error",
-        data_project="",
-        company="",
+        data_project=ProjectFromManifest(),
+        company=CompanyFromName(),
         overwrite=True,
     )
 
@@ -100,8 +104,8 @@ def test_everything_that_a_flow_names_is_its_own() -> None:
     assert flow.environment_url == "https://test.sandbox.operations.dynamics.com"
     assert flow.drive == "users/integration@contoso.com/drive"
     assert (flow.processing_folder, flow.success_folder, flow.error_folder) == ("/P", "/S/S", "/E")
-    assert (flow.data_project, flow.company, flow.overwrite) == ("Customers V3", "USMF", False)
-    assert (export.output_folder, export.company, export.every_s) == ("/Out", "DAT", 3600)
+    assert (flow.only_project, flow.only_company, flow.overwrite) == ("Customers V3", "USMF", False)
+    assert (export.output_folder, export.company, export.every_seconds) == ("/Out", "DAT", 3600)
     assert parsed.drives == ("users/integration@contoso.com/drive", DRIVE)
 
 
@@ -192,9 +196,9 @@ def test_a_lane_is_the_same_after_every_start() -> None:
 
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=128))
 def test_a_lane_is_safe_in_a_blobs_path(data_project: str) -> None:
-    flow = replace(_one_import(), data_project=data_project)
-    assert re.fullmatch(r"in(-[a-z0-9]+)*-[0-9a-f]{8}", flow.lane)
-    assert len(flow.lane) <= 60
+    lane = lane_name(Direction.IMPORT, URL, data_project, "customers")
+    assert re.fullmatch(r"in(-[a-z0-9]+)*-[0-9a-f]{8}", lane)
+    assert len(lane) <= 60
 
 
 # What is refused, with a word of each refusal. Those of SHAPE the schema refuses too.
@@ -319,8 +323,10 @@ GOOD: dict[str, object] = {
                 processingFolder="P",
                 successFolder="S",
                 errorFolder="E",
+                note="Ask Kim before you change it.",
                 dataProject="D",
                 company="U1",
+                companies=["U1"],
                 overwrite=False,
                 strictOrder=True,
                 alertRecipient="a@contoso.com; b@contoso.com",
@@ -340,21 +346,23 @@ def test_schema_and_parser_take_the_same(name: str) -> None:
     assert not errors
 
 
-def test_the_schema_is_a_schema_and_describes_every_key() -> None:
+def test_the_schema_is_a_schema() -> None:
     Draft202012Validator.check_schema(SCHEMA)
-    for kind in ("import", "export"):
-        for key, value in SCHEMA["$defs"][kind]["properties"].items():
-            assert "description" in value or "description" in SCHEMA["$defs"][value["$ref"].rpartition("/")[2]], key
 
 
 def _all_keys(document: Any) -> set[str]:
     return {key for flow in (*document.get("imports", ()), *document.get("exports", ())) for key in flow}
 
 
-def test_every_key_of_the_schema_is_one_of_the_parsers() -> None:
-    in_schema = {key for kind in ("import", "export") for key in SCHEMA["$defs"][kind]["properties"]}
+def test_every_setting_of_a_flow_is_tried() -> None:
+    assert _all_keys(GOOD["every key"]) == {*names_of(ImportFlow), *names_of(ExportFlow)}
 
-    assert _all_keys(GOOD["every key"]) == in_schema
+
+@pytest.mark.parametrize("part", sorted(all_parts(Document), key=str))
+def test_every_setting_of_the_model_is_described_and_has_an_example_that_it_takes(part: type[Part]) -> None:
+    for name, field in part.model_fields.items():
+        assert field.description or part is Document, name
+        assert field.examples or name == "from_" or part is Document, name
 
 
 def test_a_flow_without_an_environment_says_which_setting_could_stand_in() -> None:
@@ -464,3 +472,118 @@ def test_an_address_or_a_drive_in_its_one_form_stays_as_it_is(parse: Callable[[s
 )
 def test_a_pattern_means_names_in_any_case_and_spelling(name: str, is_meant: bool) -> None:
     assert matches_name(name, ("*.tmp", "~$*", "Gr\u00f6\u00dfe", "[draft]*")) is is_meant
+
+
+# Defaults, and texts of app settings.
+
+
+def test_defaults_serve_all_flows_that_do_not_say_otherwise() -> None:
+    parsed = _parsed(
+        {
+            "defaults": {"drive": "me/drive", "company": "DEMF", "overwrite": False, "everySeconds": 60},
+            "imports": [_import(), _import(name="b", inputFolder="B/Input", company="USMF", overwrite=True)],
+            "exports": [_export(company="")],
+        }
+    )
+
+    assert [flow.drive for flow in parsed.all] == ["me/drive"] * 3
+    assert [flow.only_company for flow in parsed.all] == ["DEMF", "USMF", "DEMF"]
+    assert [flow.overwrite for flow in parsed.imports] == [False, True]
+    assert parsed.exports[0].every_seconds == 60
+
+
+def test_a_choice_of_the_defaults_is_not_mixed_with_that_of_a_flow() -> None:
+    defaults = {"company": {"from": "name", "separator": "#", "position": 3}}
+
+    parsed = _parsed({"defaults": defaults, "imports": [_import(company={"from": "name", "position": 2})]})
+
+    assert parsed.imports[0].company == CompanyFromName(separator="_", position=2)
+
+
+def test_what_is_wrong_in_the_defaults_is_said_once_and_of_the_defaults() -> None:
+    flows = [_import(), _import(name="b", inputFolder="B/Input")]
+
+    refusal = _refused({"defaults": {"company": "TOOLONG", "nam": "x"}, "imports": flows})
+
+    assert refusal.splitlines() == [
+        "INTEGRATIONS, defaults.nam is unknown. Known keys: environmentUrl, drive, alertRecipient, alertTeamsUrl, "
+        "alertWebhookUrl, dataProject, company, companies, overwrite, strictOrder, outputFolder, everySeconds.",
+        "INTEGRATIONS, defaults.company must be a company's id, 1 to 4 letters or digits. Example: USMF",
+    ]
+
+
+def test_an_app_setting_stands_in_any_text_or_a_part_of_it() -> None:
+    document = {"imports": [_import(inputFolder="ERP/%STAGE%/Input", companies=["%COMPANY%"], dataProject="%PROJECT%")]}
+    settings = {"STAGE": "Test", "COMPANY": "usmf", "PROJECT": "Customers"}
+
+    parsed = parse_integrations(
+        json.dumps(document), environment_url=URL, drive=DRIVE, setting=lambda name: settings.get(name, "")
+    )
+
+    assert isinstance(parsed, Flows), parsed
+    (flow,) = parsed.imports
+    assert flow.input_folder == "/ERP/Test/Input"
+    assert flow.processing_folder == "/ERP/Test/Processing"
+    assert (flow.named_companies, flow.only_project) == (("USMF",), "Customers")
+
+
+def test_an_app_setting_that_is_missing_is_named_once_with_the_place() -> None:
+    assert _refused({"imports": [_import(company="%NOWHERE%")]}).splitlines() == [
+        "INTEGRATIONS, imports[0].company refers to the app setting NOWHERE, which is not set."
+    ]
+
+
+# Choices.
+
+
+@pytest.mark.parametrize(
+    ("company", "words"),
+    [
+        ({"from": "nowhere"}, "imports[0].company.from must be fixed, name or folder."),
+        ({}, "imports[0].company.from is missing: it must be fixed, name or folder."),
+        ({"from": "name", "positon": 2}, "imports[0].company.positon is unknown. Did you mean position?"),
+        ({"from": "name", "position": 0}, "imports[0].company.position must be a whole number from 1 to 20."),
+        ({"from": "name", "separator": "ab"}, "imports[0].company.separator must be 1 to 5 characters, not all of"),
+        ({"from": "fixed"}, "imports[0].company.company is missing."),
+        ({"from": "fixed", "company": "TOOLONG"}, "imports[0].company.company must be a company's id"),
+        ("TOOLONG", "imports[0].company must be a company's id"),
+        (7, "imports[0].company must be text or an object."),
+        (["USMF"], "imports[0].company must be text or an object."),
+    ],
+)
+def test_a_choice_that_cannot_be_meant_is_refused_with_its_place(company: object, words: str) -> None:
+    assert f"INTEGRATIONS, {words}" in _refused({"imports": [_import(company=company)]})
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"companies": []}, "imports[0].companies must not be empty."),
+        ({"companies": ["USMF", 7]}, "imports[0].companies[1] must be text."),
+        ({"companies": "USMF"}, "imports[0].companies must be a list or an object."),
+        ({"companies": {"from": "list", "companies": "USMF"}}, "imports[0].companies.companies must be a list."),
+        ({"dataProject": {"from": "name", "patterns": []}}, "imports[0].dataProject.patterns must not be empty."),
+        ({"dataProject": {"from": "name", "patterns": [{}]}}, "imports[0].dataProject.patterns[0].files is missing."),
+        ({"dataProject": {"from": "name", "patterns": ["*"]}}, "imports[0].dataProject.patterns[0] must be an object."),
+    ],
+)
+def test_a_list_that_cannot_be_meant_is_refused_with_its_place(values: dict[str, object], words: str) -> None:
+    assert f"INTEGRATIONS, {words}" in _refused({"imports": [_import(**values)]})
+
+
+# The text.
+
+
+def test_a_text_that_is_not_json_is_refused_with_its_line() -> None:
+    text = '{"imports": [\n  {"name": "a", "inputFolder": "A/Input"},\n]}'
+
+    problems = parse_integrations(text)
+
+    assert isinstance(problems, list)
+    assert problems[0].wrong == "is not JSON: line 2, column 42: Illegal trailing comma before end of array."
+
+
+def test_a_value_is_never_printed_where_it_may_be_a_secret() -> None:
+    document = {"imports": [_import(alertTeamsUrl=["the-secret"], drive="the-secret", company={"from": "the-secret"})]}
+
+    assert "the-secret" not in _refused(document)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.config.integrations import AlertRoute
-from shared.config.settings import AZURITE, EMPTY_MEANS_NONE, SETTINGS, Settings, SignIn, read_settings
+from shared.config.alert_route import AlertRoute
+from shared.config.app_settings import SETTINGS
+from shared.config.settings import AZURITE, EMPTY_MEANS_NONE, Settings, SignIn, read_settings
 from shared.errors import SettingsInvalid
 from shared.secret import Secret, SecretUrl
 
@@ -53,7 +54,7 @@ def test_three_settings_are_enough_for_an_import() -> None:
     assert flow.drive == "users/integration@contoso.com/drive"
     assert flow.input_folder == "/Input"
     assert (flow.processing_folder, flow.success_folder, flow.error_folder) == ("/Processing", "/Success", "/Error")
-    assert (flow.data_project, flow.company, flow.overwrite) == ("", "", True)
+    assert (flow.only_project, flow.only_company, flow.overwrite) == ("", "", True)
     assert settings.graph_url == "https://graph.microsoft.com"
     assert (settings.onedrive_sign_in, settings.sign_in) == ("app", None)
     assert (settings.notification_url, settings.client_state) == (None, None)
@@ -65,7 +66,12 @@ def test_three_settings_are_enough_for_an_import() -> None:
 def test_an_export_needs_three_more_and_an_empty_input_folder_means_no_import() -> None:
     (flow,) = _read(IMPORT, EXPORT).flows.exports
 
-    assert (flow.data_project, flow.company, flow.output_folder, flow.every_s) == ("Ledger", "USMF", "/Output", 0)
+    assert (flow.data_project, flow.company, flow.output_folder, flow.every_seconds) == (
+        "Ledger",
+        "USMF",
+        "/Output",
+        0,
+    )
     flows = _read(IMPORT, EXPORT, INPUT_FOLDER="").flows
     assert (len(flows.imports), len(flows.exports)) == (0, 1)
 

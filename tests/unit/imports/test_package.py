@@ -14,7 +14,7 @@ import pytest
 from shared.errors import AppError, FileRejected, TryAgain
 from shared.imports import package
 from shared.imports.manifest import NAMESPACE
-from shared.imports.package import PackageEntity, check_package, company_of
+from shared.imports.package import PackageEntity, check_package
 from tests.packages import Counted, Entity, build_package, header, manifest, with_unmarked_name, zip_of
 
 SAMPLE = Path(__file__).resolve().parents[4] / "shared" / "data" / "usmf_asset-major-types-01.zip"
@@ -166,21 +166,6 @@ def test_data_files_are_never_read() -> None:
 
     assert len(data) > 1_000_000
     assert file.read_bytes < 150_000
-
-
-def test_the_flows_data_project_wins_over_the_packages() -> None:
-    facts = check_package(io.BytesIO(build_package(data_project="Theirs")))
-
-    assert facts.project_for("Ours") == "Ours"
-    assert facts.project_for("") == "Theirs"
-
-
-def test_a_package_without_a_data_project_is_refused_only_where_the_flow_has_none() -> None:
-    facts = check_package(io.BytesIO(build_package(data_project="")))
-
-    assert facts.project_for("Ours") == "Ours"
-    with pytest.raises(FileRejected, match="IMPORT_DATA_PROJECT"):
-        facts.project_for("")
 
 
 # Bad packages: name -> (bytes, a word of the refusal).
@@ -392,29 +377,3 @@ def test_the_apps_own_errors_pass_through() -> None:
 
 
 # Companies.
-
-
-@pytest.mark.parametrize(
-    ("file_name", "company"),
-    [
-        ("USMF_Customer_001_V101.zip", "USMF"),
-        ("usmf_asset-major-types-01.zip", "USMF"),
-        ("dat_x.zip", "DAT"),
-        ("1_.zip", "1"),
-        ("De01__x.zip", "DE01"),
-    ],
-)
-def test_the_company_stands_before_the_first_underscore(file_name: str, company: str) -> None:
-    assert company_of(file_name) == company
-
-
-@pytest.mark.parametrize(
-    "file_name",
-    [
-        *("foo.zip", "", "_x.zip", "USMFX_x.zip", "US-F_x.zip", " USM_x.zip", "ÄÖÜ_x.zip", "٣٤_x.zip", "ﬀ_x.zip"),
-        "USMF\n_x",
-    ],
-)
-def test_a_name_without_a_company_is_refused_with_an_example(file_name: str) -> None:
-    with pytest.raises(FileRejected, match=r"USMF_Customers_001\.zip"):
-        company_of(file_name)

@@ -1,0 +1,116 @@
+"""All flows of the configuration, checked against each other. Pure."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from shared.config.model import ExportFlow, ImportFlow
+from shared.config.problem import Problem
+from shared.config.values import folded
+from shared.errors import NeedsPerson
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flows:
+    """All flows, checked against each other."""
+
+    imports: tuple[ImportFlow, ...] = ()
+    exports: tuple[ExportFlow, ...] = ()
+
+    @property
+    def all(self) -> tuple[ImportFlow | ExportFlow, ...]:
+        """All flows, imports first."""
+        return (*self.imports, *self.exports)
+
+    @property
+    def drives(self) -> tuple[str, ...]:
+        """Return the drives that are watched or written to, each once."""
+        return tuple(dict.fromkeys(flow.drive for flow in self.all))
+
+    def named(self, name: str) -> ImportFlow | ExportFlow | None:
+        """Return the flow of that name; None if it is not configured (any more)."""
+        return next((flow for flow in self.all if flow.name == name), None)
+
+    def import_named(self, name: str) -> ImportFlow | None:
+        """Return the import of that name; None if it is not configured (any more)."""
+        return next((flow for flow in self.imports if flow.name == name), None)
+
+    def export_named(self, name: str) -> ExportFlow | None:
+        """Return the export of that name; None if it is not configured (any more)."""
+        return next((flow for flow in self.exports if flow.name == name), None)
+
+    def require_import(self, name: str) -> ImportFlow:
+        """Return the import of that name. Raises NeedsPerson if it is not configured any more."""
+        if flow := self.import_named(name):
+            return flow
+        raise NeedsPerson(
+            f"The settings no longer have an import named '{name}', but one of its files is still open. Add it again."
+        )
+
+    def require_export(self, name: str) -> ExportFlow:
+        """Return the export of that name. Raises NeedsPerson if it is not configured any more."""
+        if flow := self.export_named(name):
+            return flow
+        raise NeedsPerson(f"The settings no longer have an export named '{name}', but one is still open. Add it again.")
+
+    def leads_to_ours(self, drive: str, folder: str, name: str) -> bool:
+        """Return whether what has this name in a folder is a folder of the settings, or one of them lies in it."""
+        within = f"{folded(folder)}/{folded(name)}/"
+        paths = (path for flow in self.all if flow.drive == drive for path in flow.folders)
+        return any(f"{folded(path)}/".startswith(within) for path in paths)
+
+
+def flow_problems(
+    imports: Sequence[ImportFlow], exports: Sequence[ExportFlow], label: Callable[[str], str]
+) -> Iterable[Problem]:
+    """Yield what is wrong with flows that are each right for themselves. label: returns what a path is called."""
+    yield from _name_problems(imports, exports, label)
+    yield from _import_problems(imports, label)
+    yield from _export_problems(exports, label)
+
+
+def _name_problems(
+    imports: Sequence[ImportFlow], exports: Sequence[ExportFlow], label: Callable[[str], str]
+) -> Iterable[Problem]:
+    seen: set[str] = set()
+    named = [(f"imports[{number}].name", flow.name) for number, flow in enumerate(imports)]
+    named += [(f"exports[{number}].name", flow.name) for number, flow in enumerate(exports)]
+    for path, name in named:
+        if name.casefold() in seen:
+            yield Problem(label(path), f"is {name}, which another flow already has. Give each flow its own name.")
+        seen.add(name.casefold())
+
+
+def _import_problems(imports: Sequence[ImportFlow], label: Callable[[str], str]) -> Iterable[Problem]:
+    owners: dict[tuple[str, str], str] = {}  # who reads this folder as Input
+    for number, flow in enumerate(imports):
+        path = f"imports[{number}].inputFolder"
+        owner = owners.setdefault((flow.drive, flow.input_folder.casefold()), path)
+        if owner != path:
+            wrong = f"is {flow.input_folder}, which {label(owner)} reads already. Each import needs its own."
+            yield Problem(label(path), wrong)
+    for number, flow in enumerate(imports):
+        seen = {flow.input_folder.casefold(): "inputFolder"}
+        for key, folder in flow.filed_in.items():
+            path = f"imports[{number}].{key}"
+            folded = folder.casefold()
+            owner = owners.get((flow.drive, folded), "")
+            if folded in seen:
+                wrong = f"is {folder}, the same as {label(f'imports[{number}].{seen[folded]}')}. Use different folders."
+                yield Problem(label(path), wrong)
+            elif folded.startswith(flow.input_folder.casefold() + "/"):
+                yield Problem(label(path), f"is {folder}, which is inside the Input folder. Use a folder outside it.")
+            elif owner:
+                # Else one import's leavings are the next one's input, round and round.
+                yield Problem(label(path), f"is {folder}, which {label(owner)} reads. Use another folder.")
+            seen.setdefault(folded, key)
+
+
+def _export_problems(exports: Sequence[ExportFlow], label: Callable[[str], str]) -> Iterable[Problem]:
+    seen: dict[tuple[str, str], str] = {}
+    for number, flow in enumerate(exports):
+        path = f"exports[{number}].dataProject"
+        owner = seen.setdefault((flow.environment_url, flow.data_project.casefold()), path)
+        if owner != path:
+            # F&O runs one execution of a data project at a time, and an incremental export gives each change once.
+            wrong = f"is {flow.data_project}, which {label(owner)} exports already. Use another data project."
+            yield Problem(label(path), wrong)

@@ -1,0 +1,15 @@
+"""What is wrong with the configuration, in words."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is missing or wrong in the configuration."""
+
+    setting: str  # "FO_URL", or "INTEGRATIONS, imports[0].company"
+    wrong: str  # goes on where the name stops: "is missing."
+    example: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.setting} {self.wrong}" + (f" Example: {self.example}" if self.example else "")
