@@ -16,6 +16,7 @@ from shared.errors import (
     NameTaken,
     NotFound,
 )
+from shared.imports import places
 from shared.log import log
 from shared.runs.run import Run, name_with
 from shared.runs.states import State
@@ -70,7 +71,7 @@ def find_again(run: Run, onedrive: OneDrive, services: Services) -> tuple[Run, D
 def _find_in_folders(run: Run, onedrive: OneDrive, services: Services) -> DriveItem | None:
     """Return a file that OneDrive denies by its id, if Input or Processing shows it all the same."""
     flow = flow_of(run, services)
-    for folder in (flow.input_folder, flow.processing_folder):
+    for folder in (places.input_folder(run, flow), places.processing_folder(run, flow)):
         with services.folders.using(flow.drive, folder) as folder_id:
             for item in onedrive.list_files(folder_id):
                 if item.item_id == run.file.item_id:
@@ -102,7 +103,7 @@ def facts_of(run: Run, item: DriveItem, folder: str) -> FileFacts:
 def with_facts_of(run: Run, item: DriveItem, flow: ImportFlow) -> Run:
     """Return a run whose file was just seen in Processing."""
     in_process = replace(run.in_process, download_url=item.download_url)
-    return replace(run, file=facts_of(run, item, flow.processing_folder), in_process=in_process)
+    return replace(run, file=facts_of(run, item, places.processing_folder(run, flow)), in_process=in_process)
 
 
 def belongs_to_another_run(run: Run, services: Services) -> bool:
@@ -140,7 +141,8 @@ def why_not_in_input(run: Run, item: DriveItem | None, flow: ImportFlow, service
 
 def is_in_processing(item: DriveItem, run: Run, flow: ImportFlow, services: Services) -> bool:
     """Return whether a claimed file is in Processing: that of the settings, or that of the settings when it came."""
-    folders = dict.fromkeys((flow.processing_folder, run.file.folder or flow.processing_folder))
+    configured = places.processing_folder(run, flow)
+    folders = dict.fromkeys((configured, run.file.folder or configured))
     return any(services.folders.is_at(flow.drive, folder, item.parent_id) for folder in folders)
 
 

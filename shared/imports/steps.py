@@ -32,7 +32,7 @@ from shared.errors import (
     NotFound,
     TryAgain,
 )
-from shared.imports import report
+from shared.imports import places, report
 from shared.imports.contention import is_to_be_sent_again
 from shared.imports.fence import fence, fence_after_cancel, may_still_start
 from shared.imports.file import (
@@ -81,7 +81,7 @@ def claim(run: Run, services: Services) -> Run:
         if run.state is not State.FOUND or run.due > services.now():
             return run
     try:
-        item = move(run, onedrive.move_from, flow.processing_folder, services, etag=run.file.etag)
+        item = move(run, onedrive.move_from, places.processing_folder(run, flow), services, etag=run.file.etag)
     except (ItemChanged, NotFound) as error:
         log.info("file.changed", reason=error.message)
         again = _check_again(run, onedrive, flow, services)
@@ -95,15 +95,23 @@ def _check_again(run: Run, onedrive: OneDrive, flow: ImportFlow, services: Servi
     """Check the file of a FOUND run again: changed, incomplete, claimed by an earlier try, or gone."""
     now = services.now()
     run, item = find_again(run, onedrive, services)
-    is_in_input = item is not None and item.parent_id == services.folders.find(flow.drive, flow.input_folder)
-    if item and not is_in_input and services.folders.is_at(flow.drive, flow.processing_folder, item.parent_id):
+    is_in_input = item is not None and item.parent_id == services.folders.find(
+        flow.drive, places.input_folder(run, flow)
+    )
+    if (
+        item
+        and not is_in_input
+        and services.folders.is_at(flow.drive, places.processing_folder(run, flow), item.parent_id)
+    ):
         if belongs_to_another_run(run, services):
             return run.withdrawn("Another run is importing the same file.", now)
         return _record_claim(run, item, flow, now)  # our own move, whose answer was lost
     if run.rerun_of:  # it lies where it was filed, and may be no other than the one that the person saw there
         gone = "The file was moved, changed or deleted after a person requested another import of it."
         return run if item and item.etag == run.file.etag else run.withdrawn(gone, now)
-    if item is None or not (is_in_input or services.folders.is_at(flow.drive, flow.input_folder, item.parent_id)):
+    if item is None or not (
+        is_in_input or services.folders.is_at(flow.drive, places.input_folder(run, flow), item.parent_id)
+    ):
         return run.withdrawn(why_not_in_input(run, item, flow, services), now)
     refuse_malware(item)
     is_complete = not item.is_empty and not item.is_pending
@@ -113,7 +121,9 @@ def _check_again(run: Run, onedrive: OneDrive, flow: ImportFlow, services: Servi
             f"{item.name} has been empty for {minutes:.0f} minutes. Export it again and copy it to Input again."
         )
     has_changed = item.etag != run.file.etag
-    run = replace(run, file=replace(facts_of(run, item, flow.input_folder), name=item.name, is_complete=is_complete))
+    run = replace(
+        run, file=replace(facts_of(run, item, places.input_folder(run, flow)), name=item.name, is_complete=is_complete)
+    )
     if has_changed or not is_complete:
         raise StepFailed(run, NotComplete(why_incomplete(item), retry_after_s=INCOMPLETE_RETRY_S))
     return run
@@ -253,7 +263,7 @@ def file_away(run: Run, services: Services) -> Run:
         return fence_after_cancel(run, services)
     flow, onedrive = flow_of(run, services), onedrive_of(run, services)
     succeeded = run.outcome is Outcome.SUCCEEDED
-    folder = flow.success_folder if succeeded else flow.error_folder
+    folder = places.filed_folder(run, flow)
     folder_id = services.folders.find(flow.drive, folder)
     if _is_untouched(run, folder):
         # If it was moved or changed since, this fails, and the next try looks where it is.
