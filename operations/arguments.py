@@ -1,4 +1,4 @@
-"""Arguments of the commands ``runs``, ``doctor`` and ``sign-in``: for the commands themselves, and for ``dev.py``.
+"""Arguments of the commands ``runs``, ``doctor``, ``settings`` and ``sign-in``: for themselves, and for ``dev.py``.
 
 Standard library and Python 3.8 only: dev.py reads the arguments, and shows --help, before anything is prepared.
 """
@@ -52,6 +52,10 @@ webhook, lanes and queues. Nothing is changed.
 
 Without --url the checks run on this machine, with the settings in its environment variables; missing ones are
 taken from local.settings.json. With --url they run in the app, with its own identity."""
+
+_SETTINGS = (
+    "Check a configuration of flows before the app gets it, or show what would happen to a file. No service is called."
+)
 
 _SIGN_IN = """\
 Sign a person in to OneDrive, so that the app can act for them. Needed once if ONEDRIVE_SIGN_IN is user, and again when
@@ -179,8 +183,33 @@ def sign_in(arguments: Sequence[str] | None, _environment: Mapping[str, str]) ->
     return parser.parse_args(arguments)
 
 
+def settings(arguments: Sequence[str] | None, _environment: Mapping[str, str]) -> argparse.Namespace:
+    """Read the arguments of ``settings``. Exits with 2 if they are invalid."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("file", type=_file, metavar="FILE", help="the document that INTEGRATIONS holds or names")
+    common.add_argument(
+        "--settings",
+        type=_file,
+        metavar="FILE",
+        help="a file like local.settings.json.example, with the app settings that the document names "
+        "(default: local.settings.json of the app, if it is there, and the environment)",
+    )
+    common.add_argument("--json", action="store_true", help="print the result as JSON")
+    top = argparse.ArgumentParser(prog="dev.py settings", description=_SETTINGS)
+    verbs = top.add_subparsers(required=True, metavar="COMMAND", dest="verb")
+    check = "Report all that is wrong with the document, and warn about what is probably not meant."
+    verbs.add_parser("check", help=check, description=check, parents=[common])
+    explain = "Show what would happen to a file of that name: flow, company, data project, lane, folders, order."
+    explaining = verbs.add_parser("explain", help=explain, description=explain, parents=[common])
+    explaining.add_argument(
+        "name", metavar="NAME", help="the file's name, or its path in the drive: ERP/Customers/Input/USMF_1.zip"
+    )
+    return top.parse_args(arguments)
+
+
 READ: Mapping[str, Callable[[Sequence[str] | None, Mapping[str, str]], argparse.Namespace]] = {
     "runs": runs,
     "doctor": doctor,
     "sign-in": sign_in,
+    "settings": settings,
 }

@@ -199,6 +199,14 @@ def read_settings(environ: Mapping[str, str], *, app_folder: Path = APP_FOLDER) 
     return settings
 
 
+def ignored_names_of(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the patterns of IMPORT_IGNORED_NAMES alone. Raises SettingsInvalid."""
+    read = _Reader(environ)
+    names = _ignored_names(read)
+    read.raise_problems()
+    return names
+
+
 # In INTEGRATIONS: whoever knows the address of a webhook can post to it.
 _ALERT_ADDRESS: Final = re.compile(r'("alert\w+Url"\s*:\s*")[^"%][^"]*')
 

@@ -44,7 +44,7 @@ def test_the_environment_is_read_in_one_place_for_the_app_and_one_for_each_comma
         if isinstance(node, ast.Attribute) and ast.unparse(node) in {"os.environ", "os.getenv", "os.environb"}
     }
 
-    commands = {(f"{path}.py", "main") for path in ("operations/sign_in", "operations/doctor", "operations/cli")}
+    commands = {(f"operations/{name}.py", "main") for name in ("sign_in", "doctor", "cli", "settings_command")}
     # azure-identity reads the environment itself, and so does who looks whether it would find anything there.
     identity = {("shared/clients/entra/app_identity.py", "require_identity_endpoint")}
     # azure-functions-runtime reads the size of its pool from there, and the default has to stand there for it.
