@@ -5,6 +5,8 @@ Queueing an alert waits for no channel. ``delivery.py`` sends it.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
+from typing import Final
 
 from shared.advice import what_to_do
 from shared.alerts.alert import ROWS_QUOTED, Alert, Category, alert_key
@@ -16,6 +18,9 @@ from shared.runs.lane import LaneRow, Stop, direction_of
 from shared.runs.record import Damaged
 from shared.runs.run import Run
 from shared.runs.states import Direction
+
+# Files that the alert about a removed flow lists.
+FILES_LISTED: Final = 20
 
 
 def enqueue_problem(run: Run, services: Services) -> None:
@@ -140,6 +145,34 @@ def stop_alerts(stops: Sequence[Stop], services: Services) -> list[Alert]:
             fo_url=flow.environment_url if flow and is_fo else "",
         )
     return list(alerts.values())
+
+
+def removed_flow_alerts(rows: Sequence[LaneRow], services: Services) -> list[Alert]:
+    """Return an alert for each flow that the settings do not have any more, with a list of its open runs."""
+    open_files: dict[str, list[LaneRow]] = {}
+    for row in rows:
+        if row.flow_name and not row.damage and services.settings.flows.named(row.flow_name) is None:
+            open_files.setdefault(row.flow_name, []).append(row)
+    return [_removed_flow_alert(name, rows_of, services.now()) for name, rows_of in open_files.items()]
+
+
+def _removed_flow_alert(flow_name: str, rows: Sequence[LaneRow], now: datetime) -> Alert:
+    shown = [f"- {row.file_name} ({row.state.value if row.state else 'unknown'})" for row in rows[:FILES_LISTED]]
+    more = [f"- and {len(rows) - FILES_LISTED} more"] if len(rows) > FILES_LISTED else []
+    counted = "1 run of it is" if len(rows) == 1 else f"{len(rows)} runs of it are"
+    listed = "\n".join([*shown, *more])
+    return Alert(
+        key=alert_key(Category.STOPPED_FLOW, f"removed {flow_name}"),
+        title=f"{flow_name}: removed from the settings, and {counted.replace(' of it', '')} open",
+        text=f"The settings no longer have a flow named '{flow_name}', and {counted} still open:\n{listed}\n\nThe app "
+        "finishes them with the settings that the flow had when they were taken up; a file that is still in the Input "
+        "folder stays there. If the flow was renamed, files that appear now belong to the new name. If it was removed "
+        "by mistake, add it again.",
+        since=now,
+        is_ongoing=True,
+        direction=(direction_of(rows[0].lane) or Direction.IMPORT).value,
+        flow_name=flow_name,
+    )
 
 
 def _enqueue_if_possible(alert: Alert, services: Services) -> None:

@@ -180,8 +180,8 @@ class Flow(Part):
     """What both directions have."""
 
     name: Name = Field(
-        description="A name for people and logs, unique among all imports and exports. Rename a flow only while none "
-        "of its files or exports is under way: they are found by it.",
+        description="A name for people and logs, unique among all imports and exports. A flow may be renamed: the files "
+        "and exports that were taken up end under the old name.",
         examples=["customers"],
     )
     note: Note = Field(
@@ -371,6 +371,11 @@ class Document(Part):
         default=(), description="One data project each. Two exports of one environment cannot share a data project."
     )
 
+
+# What a run that F&O may have been sent keeps of its flow, whatever is set later: where it is, and how it was sent.
+PINNED: Final = frozenset({"environment_url", "drive", "data_project", "company"})
+# What a run's record does not keep of its flow: whom people are told by is no matter of the run, and may be a secret.
+NOT_SAVED_OF_A_FLOW: Final = frozenset({"note", "alert_recipient", "alert_teams_url", "alert_webhook_url"})
 
 # A flow's settings that make it the flow that it is: they have no default for all flows.
 NOT_FOR_ALL: Final = frozenset({"name", "note", "inputFolder", "processingFolder", "successFolder", "errorFolder"})

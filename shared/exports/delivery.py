@@ -13,6 +13,7 @@ from shared.clients.graph.onedrive import OneDrive
 from shared.clients.graph.upload import CHUNK
 from shared.errors import AppError, DataDamaged, NameHeld, NameTaken, NotFound, TryAgain
 from shared.log import log
+from shared.run_settings import export_flow_of
 from shared.runs.run import Run, name_with
 from shared.runs.values import Submission
 
@@ -45,7 +46,7 @@ def open_package_of(submission: Submission, fno: FinanceOperations) -> RemoteFil
 
 def deliver_package(run: Run, submission: Submission, package: RemoteFile, services: Services) -> Run:
     """Return the run with one more of its packages in the Output folder."""
-    flow = services.settings.flows.require_export(run.flow_name)
+    flow = export_flow_of(run, services)
     is_first = not run.file.item_id
     name = run.file.name if is_first else name_with(run.file.name, submission.execution_id[-12:])
     with (

@@ -17,6 +17,7 @@ from shared.errors import AppError, RecordChanged
 from shared.exports.delivery import KEPT_FOR
 from shared.log import log
 from shared.moments import moment_or_none
+from shared.run_settings import settings_text
 from shared.runs.addresses import moment_of as opened_at
 from shared.runs.addresses import sort_key_of
 from shared.runs.record import Damaged
@@ -173,7 +174,7 @@ def _open_noted(flow: ExportFlow, mark: Checkpoint, last: Run | None, services: 
 
 def plan(flow: ExportFlow, now: datetime) -> Run:
     """Return an export that is due at once; ``start`` opens it."""
-    return new_run(
+    run = new_run(
         direction=Direction.EXPORT,
         state=State.PLANNED,
         flow_name=flow.name,
@@ -184,6 +185,7 @@ def plan(flow: ExportFlow, now: datetime) -> Run:
         company=flow.company,
         file=FileFacts(name=_file_name(flow, now)),
     )
+    return replace(run, flow_settings=settings_text(flow))
 
 
 def start(run: Run, services: Services) -> bool:

@@ -20,6 +20,7 @@ from shared.errors import AnswerLost, AppError, NotFound, RecordChanged, TryAgai
 from shared.exports.delivery import KEPT_FOR, deliver_package, open_package_of
 from shared.log import log
 from shared.reservations import reserve
+from shared.run_settings import export_flow_of, settings_text
 from shared.runs.machine import StateMachine, Step
 from shared.runs.run import Run, new_execution_id
 from shared.runs.states import Outcome, State
@@ -46,7 +47,9 @@ def choose_id(run: Run, services: Services) -> Run:
     if run.scheduled and services.store.ended_run(run.opened, run.run_id):
         return _drop(run, services)
     execution_id = new_execution_id(run.data_project, now)
-    run = reserve.reserve(run, _flow(run, services).environment_url, execution_id, services)
+    flow = _flow(run, services)
+    run = replace(run, flow_settings=settings_text(flow))
+    run = reserve.reserve(run, flow.environment_url, execution_id, services)
     return run.waits_no_more(now).submitting(Submission(execution_id=execution_id, chosen=now), now)
 
 
@@ -206,7 +209,7 @@ def _has_no_rows(execution_id: str, fno: FinanceOperations) -> bool:
 
 
 def _flow(run: Run, services: Services) -> ExportFlow:
-    return services.settings.flows.require_export(run.flow_name)
+    return export_flow_of(run, services)
 
 
 def _finance(run: Run, services: Services) -> FinanceOperations:

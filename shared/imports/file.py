@@ -18,6 +18,7 @@ from shared.errors import (
 )
 from shared.imports import places
 from shared.log import log
+from shared.run_settings import import_flow_of
 from shared.runs.run import Run, name_with
 from shared.runs.states import State
 from shared.runs.values import FileFacts
@@ -28,8 +29,8 @@ NOT_FOUND_BEFORE_GONE: Final = 5
 
 
 def flow_of(run: Run, services: Services) -> ImportFlow:
-    """Return the import that a run belongs to. Raises NeedsPerson if the settings do not know it any more."""
-    return services.settings.flows.require_import(run.flow_name)
+    """Return the import whose settings a run goes by. Raises NeedsPerson if neither settings nor record know it."""
+    return import_flow_of(run, services)
 
 
 def onedrive_of(run: Run, services: Services) -> OneDrive:

@@ -52,6 +52,7 @@ from shared.imports.file import (
 from shared.imports.upload import LARGE, has_usable_upload, key_to, upload, without_package
 from shared.log import log
 from shared.reservations import reserve
+from shared.run_settings import is_configured, saved_import_of, settings_text
 from shared.runs.blame import INCOMPLETE_RETRY_S
 from shared.runs.machine import StateMachine, Step, StepFailed
 from shared.runs.run import Run, new_execution_id
@@ -75,6 +76,9 @@ def claim(run: Run, services: Services) -> Run:
 
     The move is the claim. It carries the eTag of the listing, so that of two workers one loses, and so does a change.
     """
+    if not is_configured(run, services):
+        gone = f"The settings no longer have an import named '{run.flow_name}', so the file stays where it is."
+        return run.withdrawn(gone, services.now())
     flow, onedrive = flow_of(run, services), onedrive_of(run, services)
     if not run.file.is_complete:
         run = _check_again(run, onedrive, flow, services)
@@ -132,7 +136,8 @@ def _check_again(run: Run, onedrive: OneDrive, flow: ImportFlow, services: Servi
 def _record_claim(run: Run, item: DriveItem, flow: ImportFlow, now: datetime) -> Run:
     refuse_malware(item)
     log.info("file.claimed", size_bytes=item.size_bytes)
-    return with_facts_of(run.moved_to(State.CLAIMED, now), item, flow)
+    claimed = replace(run.moved_to(State.CLAIMED, now), flow_settings=settings_text(flow))
+    return with_facts_of(claimed, item, flow)
 
 
 def prepare(run: Run, services: Services) -> Run:
@@ -140,7 +145,7 @@ def prepare(run: Run, services: Services) -> Run:
 
     An upload that is still good is used again. The id is saved before it is sent.
     """
-    if not has_usable_upload(run):
+    if not has_usable_upload(run) or _are_rules_mended(run, services):
         run = upload(run, services)
         if run.state is not State.CLAIMED:
             return run
@@ -164,6 +169,16 @@ def prepare(run: Run, services: Services) -> Run:
     submitting = run.waits_no_more(services.now()).submitting(chosen, services.now())
     in_process = replace(submitting.in_process, package_url=url)
     return replace(submitting, package=replace(package, key_expires=expires), in_process=in_process)
+
+
+def _are_rules_mended(run: Run, services: Services) -> bool:
+    """Return whether company and data project are looked up by other rules now than when the package was uploaded."""
+    then, now = saved_import_of(run), flow_of(run, services)
+    return then is not None and (then.company, then.companies, then.data_project) != (
+        now.company,
+        now.companies,
+        now.data_project,
+    )
 
 
 def submit(run: Run, services: Services) -> Run:

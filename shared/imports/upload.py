@@ -24,6 +24,7 @@ from shared.imports.file import (
 )
 from shared.imports.package import check_package
 from shared.log import log
+from shared.run_settings import settings_text
 from shared.runs.run import Run, new_execution_id
 from shared.runs.values import UploadedPackage
 from shared.secret import SecretUrl
@@ -93,6 +94,7 @@ def _check_and_stream(run: Run, services: Services) -> Run:
         run,
         company=company,
         data_project=data_project,
+        flow_settings=settings_text(flow),
         entities=tuple(entity.name for entity in facts.entities),
         package=UploadedPackage(blob_name=blob_name, blob_path=target.url.address, key_expires=target.url.expires),
         in_process=replace(run.in_process, download_url=None, package_url=target.url),

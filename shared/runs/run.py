@@ -90,6 +90,7 @@ class Run:
     rerun: Rerun | None = None  # chosen, and saved here, before it is opened: so there is one, whoever asks twice
     rerun_of: str = ""  # the address of the run whose work this one does again
     rerun_count: int = 0  # how many runs of the same work there were before
+    flow_settings: str = ""  # its flow as it was when the run was taken up or last prepared, as JSON
     extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
 
     in_process: InProcess = field(default=NOTHING_IN_PROCESS, compare=False)  # never saved
@@ -231,7 +232,12 @@ class Run:
         state = self.cancelled_in or self.state
         if state in WITH_FO:
             return True
-        return state is State.PLANNED and not all(each.never_began for each in self.submissions)
+        return state is State.PLANNED and self.may_have_begun
+
+    @property
+    def may_have_begun(self) -> bool:
+        """Whether F&O may have begun an execution of it, as far as its record tells."""
+        return any(not each.never_began for each in self.submissions)
 
     @property
     def is_aside(self) -> bool:

@@ -122,8 +122,8 @@ def end_idle_stops(lanes: OpenLanes, services: Services) -> int:
 
 
 def alerts_of_lanes(lanes: OpenLanes, services: Services) -> list[Alert]:
-    """Return the alerts of flows that are stopped at this moment."""
-    return run_alerts.stop_alerts(lanes.stops, services)
+    """Return the alerts of flows that are stopped at this moment, or were removed while runs of theirs are open."""
+    return [*run_alerts.stop_alerts(lanes.stops, services), *run_alerts.removed_flow_alerts(lanes.rows, services)]
 
 
 def report_damaged_records(lanes: OpenLanes, services: Services) -> int:

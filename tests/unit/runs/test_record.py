@@ -109,6 +109,7 @@ def a_full_run() -> Run:
         waited_s=98.4,
         scheduled=NOW,
         late_s=12.5,
+        flow_settings='{"name":"import"}',
         passed_by_total=21,
         steps=(
             StepRecord(
@@ -309,7 +310,7 @@ def test_a_value_of_another_kind_is_damage_wherever_it_stands(path: Path) -> Non
 
 
 MAY_BE_NONE = {
-    *("waited_s", "scheduled", "late_s"),
+    *("waited_s", "scheduled", "late_s", "flow_settings"),
     *("modified", "key_expires", "fenced", "missing_since", "seen", "status", "error_keys_of", "package", "outcome"),
     *("trouble", "furthest", "failing_since", "held", "waits", "cancelled_in", "ended", "again"),
 }

@@ -1,0 +1,60 @@
+"""Which settings a run goes by: those of its flow as they are now, but for what F&O may already have been sent with.
+
+Until then a person may mend the settings, and the run goes on with the mended ones. A flow that was removed or renamed
+serves its open runs as it was when they were taken up.
+"""
+
+from shared.app import Services
+from shared.config.model import NOT_SAVED_OF_A_FLOW, PINNED, ExportFlow, ImportFlow, names_of
+from shared.errors import NeedsPerson
+from shared.escapes import read_json
+from shared.runs.run import Run
+
+
+def settings_text(flow: ImportFlow | ExportFlow) -> str:
+    """Return a flow as a run's record keeps it: JSON, without addresses that are keys."""
+    return flow.model_dump_json(by_alias=True, exclude_none=True, exclude=set(NOT_SAVED_OF_A_FLOW))
+
+
+def import_flow_of(run: Run, services: Services) -> ImportFlow:
+    """Return the import whose settings a run goes by. Raises NeedsPerson if neither settings nor record know it."""
+    now = services.settings.flows.import_named(run.flow_name)
+    return _combined(now, saved_import_of(run), run) or services.settings.flows.require_import(run.flow_name)
+
+
+def export_flow_of(run: Run, services: Services) -> ExportFlow:
+    """Return the export whose settings a run goes by. Raises NeedsPerson if neither settings nor record know it."""
+    now = services.settings.flows.export_named(run.flow_name)
+    return _combined(now, _saved(run, ExportFlow), run) or services.settings.flows.require_export(run.flow_name)
+
+
+def is_configured(run: Run, services: Services) -> bool:
+    """Return whether the settings still have the flow of a run."""
+    return services.settings.flows.named(run.flow_name) is not None
+
+
+def saved_import_of(run: Run) -> ImportFlow | None:
+    """Return the import as it was when the run was last prepared; None if its record does not say."""
+    return _saved(run, ImportFlow)
+
+
+def _combined[AnyFlow: (ImportFlow, ExportFlow)](now: AnyFlow | None, then: AnyFlow | None, run: Run) -> AnyFlow | None:
+    """Return a flow as it is now, with what stays as it was."""
+    if now is None or then is None:
+        return now or then
+    kept = PINNED if run.may_have_begun else {"drive"}  # its file is known by an id of that drive
+    return now.model_copy(update={name: getattr(then, name) for name in kept})
+
+
+def _saved[AnyFlow: (ImportFlow, ExportFlow)](run: Run, kind: type[AnyFlow]) -> AnyFlow | None:
+    if not run.flow_settings:
+        return None
+    try:
+        saved = read_json(run.flow_settings)
+        known = {key: value for key, value in saved.items() if key in names_of(kind)}  # a newer version may have more
+        return kind.model_validate(known, by_alias=True, by_name=False)
+    except (ValueError, AttributeError) as error:  # pydantic's own error is a ValueError
+        raise NeedsPerson(
+            f"The settings of flow {run.flow_name} that are saved with this run were written by another version of the "
+            "app. Publish that version again, or cancel the run"
+        ) from error

@@ -1,0 +1,128 @@
+"""A person changes the settings while runs are open: what was sent stays, what was not goes by the new ones."""
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from inbound_trigger.keep_watch import do_duties
+from local_cloud import faults
+from shared.runs.states import Outcome, State
+from tests.exports import EXPORT, prepared
+from tests.flows.trouble import ALERTS, as_soon_as, begin, fno_fault, let_pass, one_import, restart
+from tests.world import PROJECT, World
+
+WORLD_SETTINGS = {**one_import(name="customers", dataProject=PROJECT), **ALERTS}
+# What is left once the import is removed: an app needs one flow.
+ONLY_AN_EXPORT = {
+    "INTEGRATIONS": json.dumps(
+        {"exports": [{"name": "out", "outputFolder": "Output", "dataProject": "Out", "company": "USMF"}]}
+    )
+}
+RENAMED = one_import(name="customers of the north", dataProject=PROJECT)
+
+
+def _as_soon_as_the_settings_change(world: World, state: State, settings: dict[str, str]) -> None:
+    as_soon_as(world, state, lambda _: restart(world, **settings))
+
+
+@pytest.mark.quick(cases=2)
+@pytest.mark.parametrize("settings", [ONLY_AN_EXPORT, RENAMED], ids=["removed", "renamed"])
+@pytest.mark.parametrize("state", [State.CLAIMED, State.SUBMITTING, State.EXECUTING, State.FINISHED])
+def test_a_file_that_was_taken_up_is_imported_and_filed_as_its_flow_was(
+    world: World, state: State, settings: dict[str, str]
+) -> None:
+    lane = begin(world)
+    _as_soon_as_the_settings_change(world, state, settings)
+
+    let_pass(world, lane, timedelta(minutes=10))
+
+    assert world.heads() == {}
+    assert world.imports() == [("USMF", 1)]
+    assert world.files("Success") == ["USMF_1.zip"]
+
+
+def test_a_file_that_nobody_has_taken_up_stays_where_it_is_once_its_flow_is_removed(world: World) -> None:
+    lane = begin(world)
+    restart(world, **ONLY_AN_EXPORT)
+
+    let_pass(world, lane, timedelta(minutes=1))
+
+    (run,) = world.ended_runs()
+    assert (run.outcome, run.reason) == (
+        Outcome.WITHDRAWN,
+        "The settings no longer have an import named 'customers', so the file stays where it is.",
+    )
+    assert world.files("Input") == ["USMF_1.zip"]
+    assert world.imports() == []
+
+
+def test_a_file_that_nobody_has_taken_up_is_the_renamed_flows(world: World) -> None:
+    lane = begin(world)
+    restart(world, **RENAMED)
+
+    let_pass(world, lane, timedelta(minutes=1))
+    world.look()
+    world.run_until_quiet()
+
+    assert [run.flow_name for run in world.ended_runs() if run.outcome is Outcome.SUCCEEDED] == [
+        "customers of the north"
+    ]
+    assert world.imports() == [("USMF", 1)]
+
+
+def test_people_hear_of_a_removed_flow_with_the_list_of_its_open_runs_and_that_it_is_over(world: World) -> None:
+    begin(world, "USMF_1.zip", "USMF_2.zip")
+    lane = next(iter(world.heads()))
+    _as_soon_as_the_settings_change(world, State.EXECUTING, ONLY_AN_EXPORT)
+    world.wake(lane)
+
+    do_duties(world.services)
+
+    (mail,) = [each for each in world.mails() if "removed from the settings" in each.subject]
+    assert "customers: removed from the settings, and 2 runs are open" in mail.subject
+    assert "- USMF_1.zip (executing)" in mail.content
+    assert "- USMF_2.zip (found)" in mail.content
+    let_pass(world, lane, timedelta(minutes=10))
+    do_duties(world.services)
+    assert world.onedrive.mails[-1].subject.startswith("Resolved: customers: removed from the settings")
+
+
+def test_what_f_and_o_was_sent_stays_in_its_environment(world: World) -> None:
+    lane = begin(world)
+    elsewhere = one_import(name="customers", dataProject=PROJECT, environmentUrl="http://127.0.0.1:1")
+    _as_soon_as_the_settings_change(world, State.EXECUTING, elsewhere)
+
+    let_pass(world, lane, timedelta(minutes=10))
+
+    assert world.files("Success") == ["USMF_1.zip"]
+
+
+@pytest.mark.parametrize("mended", [{"company": "DEMF"}, {"dataProject": "Another"}], ids=["company", "data project"])
+def test_mended_settings_apply_to_a_file_that_f_and_o_has_only_refused(world: World, mended: dict[str, str]) -> None:
+    restart(world, **one_import(name="customers", dataProject=PROJECT, company="USMF"))
+    lane = begin(world)
+    world.faults.add(fno_fault("ImportFromPackage", faults.status(401), times=None))
+    let_pass(world, lane, timedelta(minutes=3))
+    assert world.files("Processing") == ["USMF_1.zip"]
+    world.faults.clear()
+
+    restart(world, **one_import(name="customers", **{"dataProject": PROJECT, "company": "USMF", **mended}))
+    let_pass(world, lane, timedelta(minutes=20))
+
+    (run,) = world.ended_runs()
+    assert run.outcome is Outcome.SUCCEEDED
+    assert (run.company, run.data_project) == (mended.get("company", "USMF"), mended.get("dataProject", PROJECT))
+
+
+def test_an_export_that_is_planned_is_made_although_its_flow_is_removed(world: World) -> None:
+    restart(world, INTEGRATIONS="", **EXPORT)
+    prepared(world)
+    world.start_exports()
+    (lane,) = world.heads()
+    restart(world, **one_import(name="customers"), EXPORT_DATA_PROJECT="", EXPORT_COMPANY="")
+
+    let_pass(world, lane, timedelta(minutes=10))
+
+    assert world.heads() == {}
+    assert len(world.files("Output")) == 1
