@@ -310,7 +310,7 @@ def test_a_value_of_another_kind_is_damage_wherever_it_stands(path: Path) -> Non
 
 
 MAY_BE_NONE = {
-    *("waited_s", "scheduled", "late_s", "flow_settings"),
+    *("waited_s", "scheduled", "late_s"),
     *("modified", "key_expires", "fenced", "missing_since", "seen", "status", "error_keys_of", "package", "outcome"),
     *("trouble", "furthest", "failing_since", "held", "waits", "cancelled_in", "ended", "again"),
 }
