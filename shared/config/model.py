@@ -180,8 +180,8 @@ class Flow(Part):
     """What both directions have."""
 
     name: Name = Field(
-        description="A name for people and logs, unique among all imports and exports. A flow may be renamed: files and "
-        "exports that were taken up end under the old name.",
+        description="A name for people and logs, unique among all imports and exports. A flow may be renamed: files "
+        "and exports that were taken up end under the old name.",
         examples=["customers"],
     )
     note: Note = Field(
