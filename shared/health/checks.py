@@ -4,14 +4,15 @@ Each check is a value: what was found, and what to do about it. Pages and JSON a
 lines for a terminal in ``operations/doctor.py``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final
 
 from shared.app import Services
 from shared.clients.http.context import waiting_at_most
+from shared.config.warnings import flow_warnings
 from shared.errors import AppError, SettingsInvalid
-from shared.health.health import Grade, Health, failed_check
+from shared.health.health import Check, Grade, Health, failed_check
 from shared.health.identity_checks import check_host_identity
 from shared.health.record_checks import with_records
 from shared.health.service_checks import check_services
@@ -48,7 +49,19 @@ def check_health(build: Callable[[], Services], *, thorough: bool = False) -> He
         except AppError as error:
             found = replace(own, checks=(failed_check("Storage", error),))
         host = check_host_identity(services.settings)
-        return _graded(replace(found, checks=(*host, *found.checks, *check_services(services, thorough=thorough))))
+        checks = (*host, *_check_flows(services), *found.checks, *check_services(services, thorough=thorough))
+        return _graded(replace(found, checks=checks))
+
+
+def _check_flows(services: Services) -> Iterator[Check]:
+    """Yield a check for what in the configuration of the flows is probably not meant; none if there is nothing."""
+    if warnings := [str(each) for each in flow_warnings(services.settings.flows)]:
+        yield Check(
+            name="Configuration of the flows",
+            grade=Grade.WARNING,
+            message=" ".join(f"INTEGRATIONS, {each}" for each in warnings),
+            advice="Correct the configuration. 'python dev.py settings check FILE' reports the same without the app.",
+        )
 
 
 def _graded(health: Health) -> Health:

@@ -26,7 +26,7 @@ from tests.closed_port import closed_port
 from tests.contract.receiver import Receiver
 from tests.exports import PROJECT, prepared
 from tests.flows.conftest import MakeNotified, MakeWorld
-from tests.flows.trouble import ALERTS, LOGIN, begin, fno_fault, graph_fault
+from tests.flows.trouble import ALERTS, LOGIN, begin, fno_fault, graph_fault, one_import
 from tests.health import check_named, health_of
 from tests.tokens import a_token
 from tests.world import World
@@ -418,3 +418,14 @@ def test_once_the_time_is_up_no_further_service_is_asked(world: World, monkeypat
     check = check_named(health_of(world), "F&O")
 
     assert (check.grade, "Not checked" in check.message) == (Grade.WARNING, True)
+
+
+def test_what_is_probably_not_meant_in_the_configuration_is_a_warning(make_world: MakeWorld) -> None:
+    world = make_world(settings=one_import(name="customers", company="USMF", companies=["USMF"]))
+
+    check = check_named(check_health(lambda: world.services), "Configuration of the flows")
+
+    assert (check.grade, check.message) == (
+        Grade.WARNING,
+        "INTEGRATIONS, imports[0].companies have no effect: all its files are for USMF.",
+    )
