@@ -155,8 +155,9 @@ _ALL: Final = (
     Setting(
         "INTEGRATIONS",
         "Any number of imports and exports: JSON, or the path of a JSON file in the app, `integrations.json` (one with "
-        "another name needs a line in `.funcignore`), as [imports and exports](integrations.md) describes. `FO_URL` and "
-        "`ONEDRIVE_DRIVE` serve flows that name none; the folder, import and export settings above must then be empty.",
+        "another name needs a line in `.funcignore`), as [imports and exports](integrations.md) describes. `FO_URL` "
+        "and `ONEDRIVE_DRIVE` serve flows that name none; the folder, import and export settings above must then be "
+        "empty.",
         example="integrations.json",
         in_logic_apps="one pair of Logic Apps each",
     ),
