@@ -21,7 +21,7 @@ from shared.log import log
 from shared.reservations import settle
 from shared.runs import wake
 from shared.runs.store import OpenLanes
-from shared.scan.folder_scans import FolderScan, record_scans, scan_alerts, stray_alerts
+from shared.scan.folder_scans import FolderScan, move_unmatched, record_scans, scan_alerts, stray_alerts
 from shared.scan.folders import make_folders
 from shared.scan.scan import FoundLanes, scan_all
 from shared.scan.subscriptions import keep_subscriptions
@@ -33,6 +33,7 @@ class Duty(StrEnum):
     MAKE_FOLDERS = "make folders"
     SCAN = "scan"
     RECORD_SCANS = "note the scans"
+    MOVE_UNMATCHED = "move files that no import takes"
     SETTLE_RESERVATIONS = "settle reservations"
     END_STOPS = "end idle stops"
     REPORT_DAMAGED_RECORDS = "tell of damaged records"
@@ -87,6 +88,7 @@ def do_duties(services: Services) -> None:
         {
             Duty.MAKE_FOLDERS: partial(make_folders, services, limit_s=INNER_S),
             Duty.SCAN: partial(scan_all, services, FoundLanes(services), limit_s=INNER_S),
+            Duty.MOVE_UNMATCHED: partial(move_unmatched, services),
             Duty.WAKE_LANES: partial(wake.see_to_lanes, services),
             Duty.REPORT_POISON_MESSAGES: partial(report_poison_messages, services, limit_s=INNER_S),
             Duty.CHECK_CREDENTIAL: partial(credential_alerts, services),

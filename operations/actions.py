@@ -222,9 +222,12 @@ def pause(name: str, requester: Requester, services: Services) -> ActionResult |
     lane, flows = _find_lane(name, services)
     if not flows:
         return None
-    already = services.store.pause_lane(Pause(lane=lane, by=requester.by, why=requester.why, since=services.now()))
+    now = services.now()
+    already = services.store.pause_lane(Pause(lane=lane, by=requester.by, why=requester.why, since=now))
     if already:
         return ActionResult(done=True, message=f"Already paused by {already.by}: {already.why}")
+    for other in _more_lanes(lane, flows, services):
+        services.store.pause_lane(Pause(lane=other, by=requester.by, why=requester.why, since=now))
     log.warning("action.pause", lane=lane, by=requester.by, why=requester.why)
     return ActionResult(done=True, message=f"Paused: {', '.join(flows)}. A step that is running now is finished first.")
 
@@ -234,12 +237,32 @@ def resume(name: str, requester: Requester, services: Services) -> ActionResult 
     lane, flows = _find_lane(name, services)
     if not flows and not LANE_NAME.fullmatch(lane):
         return None
+    for other in _paused_with(lane, flows, services):
+        services.store.resume_lane(other)
+        _wake_when_due(other, services)
     if services.store.resume_lane(lane):
         log.info("action.resume", lane=lane, by=requester.by, why=requester.why)
     elif not flows:
         return None
     _wake_when_due(lane, services)
     return ActionResult(done=True, message=f"Resumed: {', '.join(flows) or lane}.")
+
+
+def _more_lanes(lane: str, flows: Sequence[str], services: Services) -> Sequence[str]:
+    """Return the other lanes in which flows have open runs, if each of their data projects has a lane of its own."""
+    known = map(services.settings.flows.import_named, flows)
+    names = {flow.name for flow in known if flow and flow.has_many_lanes}
+    rows = services.store.open_lanes().rows if names else []
+    return sorted({row.lane for row in rows if row.flow_name in names and row.lane != lane})
+
+
+def _paused_with(lane: str, flows: Sequence[str], services: Services) -> Sequence[str]:
+    """Return the other lanes that were paused together with a flow's own."""
+    known = map(services.settings.flows.import_named, flows)
+    if not any(flow and flow.has_many_lanes for flow in known) or (own := services.store.pause_of(lane)) is None:
+        return ()
+    _, pauses = services.index.open_rows_and_pauses()
+    return [each.lane for each in pauses if each.lane != lane and each.is_with(own)]
 
 
 def _wake_when_due(lane: str, services: Services) -> None:

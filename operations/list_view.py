@@ -128,7 +128,13 @@ def list_lanes(integrations: Flows, pauses: Sequence[Pause]) -> Iterator[LaneVie
     named = [(flow.name, Direction.IMPORT, flow.lane) for flow in integrations.imports]
     named += [(flow.name, Direction.EXPORT, flow.lane) for flow in integrations.exports]
     known = {lane for _, _, lane in named}
-    named += [(lane, direction_of(lane) or Direction.EXPORT, lane) for lane in paused if lane not in known]
+    of_flows = [paused[flow.lane] for flow in integrations.imports if flow.has_many_lanes and flow.lane in paused]
+    others = [
+        lane
+        for lane, pause in paused.items()
+        if lane not in known and not any(pause.is_with(each) for each in of_flows)
+    ]
+    named += [(lane, direction_of(lane) or Direction.EXPORT, lane) for lane in others]
     for name, kind, lane in named:
         pause = paused.get(lane)
         options = available_actions.of_lane(name, kind, is_paused=pause is not None)

@@ -12,14 +12,17 @@ from operations.actions import ActionResult, Requester, add_step, find_run, open
 from operations.filters import Filters
 from shared.app import Services
 from shared.clients.graph.drive_item import DriveItem
+from shared.config.model import ImportFlow
 from shared.errors import AppError, NotFound, RecordChanged
 from shared.exports import schedule as export_schedule
+from shared.imports import places, rules
 from shared.log import log
 from shared.runs.addresses import address_of, address_of_rerun, sort_key_after
 from shared.runs.rows import RunRow
 from shared.runs.run import Run, new_run
 from shared.runs.states import Direction, State
 from shared.runs.values import FileFacts, Rerun
+from shared.scan.scan import pause_with_flow
 
 
 def run_again(address: str, requester: Requester, services: Services) -> ActionResult | None:
@@ -51,6 +54,8 @@ def run_again(address: str, requester: Requester, services: Services) -> ActionR
         by=requester.by,
         why=requester.why,
     )
+    if flow := services.settings.flows.import_named(new.flow_name):
+        pause_with_flow(flow, [new.lane], services)
     return open_run(new, services)
 
 
@@ -74,24 +79,38 @@ def _plan_import(old: Run, services: Services) -> Run | ActionResult:
         item = services.onedrive(flow.drive).get(old.file.item_id)
     except NotFound:
         return refuse(f"{name} is no longer in OneDrive. Copy it into {flow.input_folder} to import it.")
-    if services.folders.is_at(flow.drive, flow.input_folder, item.parent_id):
+    if _is_in_input(old, item, flow, services):
         return refuse(f"{name} is in {flow.input_folder}; the app imports it from there by itself.")
-    if services.folders.is_at(flow.drive, flow.processing_folder, item.parent_id):
-        return refuse(f"{name} is in {flow.processing_folder}: another run is processing it.")
+    processing = places.processing_folder(old, flow)
+    if services.folders.is_at(flow.drive, processing, item.parent_id):
+        return refuse(f"{name} is in {processing}: another run is processing it.")
     if not _is_unchanged(old.file, item):
         return refuse(f"{name} has changed since then. Move it into {flow.input_folder} to import it as it is now.")
     now = services.now()
-    head = services.store.head(flow.lane)
+    lane = rules.lane_of(flow, item.name, old.file.sub_folder)
+    head = services.store.head(lane)
     return new_run(
         direction=Direction.IMPORT,
         state=State.FOUND,
         flow_name=flow.name,
-        lane=flow.lane,
+        lane=lane,
         sort_key=sort_key_after(head.sort_key if head else "", now, item.item_id),
         now=now,
-        data_project=flow.only_project,
+        data_project=rules.known_project(flow, item.name, old.file.sub_folder),
         file=replace(old.file, name=item.name, etag=item.etag, is_complete=True, web_url=item.web_url),
     )
+
+
+def _is_in_input(old: Run, item: DriveItem, flow: ImportFlow, services: Services) -> bool:
+    """Return whether a scan finds a file where it is: in Input, or in the sub-folder of a company."""
+    folders = dict.fromkeys((flow.input_folder, places.input_folder(old, flow)))
+    if any(services.folders.is_at(flow.drive, folder, item.parent_id) for folder in folders):
+        return True
+    if not flow.has_company_folders:
+        return False
+    # Perhaps in that of another company.
+    parent = services.onedrive(flow.drive).get(item.parent_id)
+    return services.folders.is_at(flow.drive, flow.input_folder, parent.parent_id)
 
 
 def _is_unchanged(then: FileFacts, item: DriveItem) -> bool:

@@ -31,6 +31,7 @@ from shared.clients.entra.app_identity import (
     StorageIdentity,
     certificate_ends,
 )
+from shared.clients.fno.companies import KnownCompanies
 from shared.clients.graph.folders import FolderIds
 from shared.clients.graph.onedrive import OneDrive
 from shared.clients.graph.subscriptions import Subscriptions
@@ -99,6 +100,7 @@ class Services:
         self._import_locks: dict[str, ImportLock] = {}
         self.duties = Duties()
         self.folders = FolderIds(self.onedrive)
+        self.companies = KnownCompanies(self.finance_operations, self.now)
         self.room = Room()  # for packages on their way, in this process
         # What this process remembers. Other instances do not know it: a hint, never a proof.
         self.started = self.now()

@@ -1,6 +1,6 @@
 """All flows of the configuration, checked against each other. Pure."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.config.model import ExportFlow, ImportFlow
@@ -52,6 +52,20 @@ class Flows:
             return flow
         raise NeedsPerson(f"The settings no longer have an export named '{name}', but one is still open. Add it again.")
 
+    @property
+    def input_folders(self) -> tuple[tuple[ImportFlow, ...], ...]:
+        """The imports of each Input folder, in the order of the document."""
+        folders: dict[tuple[str, str], list[ImportFlow]] = {}
+        for flow in self.imports:
+            folders.setdefault(_place(flow.drive, flow.input_folder), []).append(flow)
+        return tuple(map(tuple, folders.values()))
+
+    def taker_of(self, flow: ImportFlow, file_name: str) -> ImportFlow | None:
+        """Return which of the imports that share a flow's Input folder takes a file: the first that matches."""
+        place = _place(flow.drive, flow.input_folder)
+        sharing = (each for each in self.imports if _place(each.drive, each.input_folder) == place)
+        return next((each for each in sharing if each.files.match(file_name)), None)
+
     def leads_to_ours(self, drive: str, folder: str, name: str) -> bool:
         """Return whether what has this name in a folder is a folder of the settings, or one of them lies in it."""
         within = f"{folded(folder)}/{folded(name)}/"
@@ -80,29 +94,74 @@ def _name_problems(
         seen.add(name.casefold())
 
 
+def _place(drive: str, folder: str) -> tuple[str, str]:
+    return drive, folder.casefold()
+
+
 def _import_problems(imports: Sequence[ImportFlow], label: Callable[[str], str]) -> Iterable[Problem]:
-    owners: dict[tuple[str, str], str] = {}  # who reads this folder as Input
+    owners: dict[tuple[str, str], int] = {}  # who reads this folder as Input
+    for number, flow in enumerate(imports):
+        first = owners.setdefault(_place(flow.drive, flow.input_folder), number)
+        if first != number:
+            yield from _sharing_problems(imports, first, number, label)
     for number, flow in enumerate(imports):
         path = f"imports[{number}].inputFolder"
-        owner = owners.setdefault((flow.drive, flow.input_folder.casefold()), path)
-        if owner != path:
-            wrong = f"is {flow.input_folder}, which {label(owner)} reads already. Each import needs its own."
-            yield Problem(label(path), wrong)
-    for number, flow in enumerate(imports):
+        above = owners.get(_place(flow.drive, flow.input_folder.rpartition("/")[0]))
+        if above is not None and imports[above].has_company_folders:
+            wrong = f"is {flow.input_folder}, a sub-folder of {label(f'imports[{above}].inputFolder')}, whose "
+            yield Problem(label(path), f"{wrong}sub-folders are companies. Use another folder.")
         seen = {flow.input_folder.casefold(): "inputFolder"}
         for key, folder in flow.filed_in.items():
             path = f"imports[{number}].{key}"
             folded = folder.casefold()
-            owner = owners.get((flow.drive, folded), "")
+            owner = _reader_of(flow.drive, folder, imports, owners)
             if folded in seen:
                 wrong = f"is {folder}, the same as {label(f'imports[{number}].{seen[folded]}')}. Use different folders."
                 yield Problem(label(path), wrong)
             elif folded.startswith(flow.input_folder.casefold() + "/"):
                 yield Problem(label(path), f"is {folder}, which is inside the Input folder. Use a folder outside it.")
-            elif owner:
+            elif owner is not None:
                 # Else one import's leavings are the next one's input, round and round.
-                yield Problem(label(path), f"is {folder}, which {label(owner)} reads. Use another folder.")
+                reader = label(f"imports[{owner}].inputFolder")
+                yield Problem(label(path), f"is {folder}, which {reader} reads. Use another folder.")
             seen.setdefault(folded, key)
+
+
+def _reader_of(
+    drive: str, folder: str, imports: Sequence[ImportFlow], owners: Mapping[tuple[str, str], int]
+) -> int | None:
+    """Return which import reads what lies in a folder; the number of the first, None if none does."""
+    above = owners.get(_place(drive, folder.rpartition("/")[0]))
+    if above is not None and imports[above].has_company_folders:
+        return above
+    return owners.get(_place(drive, folder))
+
+
+def _sharing_problems(
+    imports: Sequence[ImportFlow], first: int, number: int, label: Callable[[str], str]
+) -> Iterable[Problem]:
+    """Yield what is wrong with an import that shares its Input folder. first: the first one that reads the folder."""
+    flow, place = imports[number], _place(imports[number].drive, imports[number].input_folder)
+    before = [each for each in range(first, number) if _place(imports[each].drive, imports[each].input_folder) == place]
+    takes_all = next((each for each in before if imports[each].files.all), None)
+    if takes_all is not None:
+        wrong = (
+            f"is {flow.input_folder}, which {label(f'imports[{takes_all}].inputFolder')} reads already. That import "
+            f"takes every file, so imports[{number}] can never get one. Use another folder, or say which files "
+            f"imports[{takes_all}] takes: files.include."
+        )
+        yield Problem(label(f"imports[{number}].inputFolder"), wrong)
+    if flow.has_company_folders != imports[first].has_company_folders:
+        wrong = (
+            f"does not agree with {label(f'imports[{first}].company')}, whose import reads the same folder: the "
+            "sub-folders of an Input folder are companies for all its imports or for none."
+        )
+        yield Problem(label(f"imports[{number}].company"), wrong)
+    others = {imports[each].unmatched_folder.casefold(): each for each in before if imports[each].unmatched_folder}
+    if flow.unmatched_folder and others and flow.unmatched_folder.casefold() not in others:
+        other = label(f"imports[{next(iter(others.values()))}].unmatchedFolder")
+        wrong = f"is not that of {other}, whose import reads the same folder. Use one folder for both."
+        yield Problem(label(f"imports[{number}].unmatchedFolder"), wrong)
 
 
 def _export_problems(exports: Sequence[ExportFlow], label: Callable[[str], str]) -> Iterable[Problem]:

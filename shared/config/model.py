@@ -33,10 +33,12 @@ from shared.config.kinds import (
     Whole,
 )
 from shared.config.lanes import lane_name
+from shared.config.values import matches_name
 from shared.escapes import json_text
 from shared.runs.states import Direction
 
 MAX_EVERY_S: Final = 7 * 24 * 3600
+MAX_AGE_S: Final = 24 * 3600
 
 
 COMPANY: Final = "{company}"  # in a data project's name: the company of the file
@@ -167,6 +169,37 @@ type ProjectRule = Annotated[
 ]
 
 
+class Files(Part):
+    """Which files of the Input folder an import takes, and when."""
+
+    include: tuple[Pattern, ...] = Field(
+        default=("*",),
+        min_length=1,
+        description="Patterns of file names, at least one: `*` stands for any characters, `?` for one; case does not "
+        "matter. The import takes the files that match one of them. Left out: all files.",
+        examples=[["*_Customers_*.zip"]],
+    )
+    exclude: tuple[Pattern, ...] = Field(
+        default=(),
+        description="Patterns of the names of files that the import does not take, although `include` matches.",
+        examples=[["*_draft.zip"]],
+    )
+    minimum_age_seconds: Annotated[int, Whole(0, MAX_AGE_S, "seconds")] = Field(
+        default=0,
+        description="The app takes a file only if it was last modified at least so many seconds ago.",
+        examples=[60],
+    )
+
+    @property
+    def all(self) -> bool:
+        """Whether they leave no file to another import."""
+        return not self.exclude and any(set(pattern) == {"*"} for pattern in self.include)
+
+    def match(self, file_name: str) -> bool:
+        """Return whether a file is one of them by its name."""
+        return matches_name(file_name, self.include) and not matches_name(file_name, self.exclude)
+
+
 def _sibling(name: str) -> Any:
     """Return what gives a folder of that name beside the Input folder."""
 
@@ -235,7 +268,8 @@ class ImportFlow(Alerted, Flow):
     """One Input folder whose packages go into one F&O environment. Folders are absolute paths in the drive."""
 
     input_folder: Folder = Field(
-        description="The folder that is watched. Each import needs its own.",
+        description="The folder that is watched. Several imports may share one if their `files` tell which files each "
+        "of them takes; the first import that matches has the file.",
         examples=["Integrations/Customers/Input"],
     )
     processing_folder: FolderOrEmpty = Field(
@@ -253,6 +287,18 @@ class ImportFlow(Alerted, Flow):
         description="Where a file goes if it was refused or failed, with its report. Left out: `Error` beside the "
         "Input folder.",
         examples=["Integrations/Customers/Error"],
+    )
+    unmatched_folder: FolderOrEmpty = Field(
+        default="",
+        description="Where the app moves a file that no import of the Input folder takes by its `files`, once it has "
+        "been there for five minutes. Imports that share the Input folder share this one too. Left out: the file "
+        "stays, and an alert reports it.",
+        examples=["Integrations/Customers/Unmatched"],
+    )
+    files: Files = Field(
+        default=Files(),
+        description="Which files of the Input folder this import takes, and when. Left out: all files, at once.",
+        examples=[{"include": ["*_Customers_*.zip"]}],
     )
     data_project: ProjectRule = Field(
         default=ProjectFromManifest(),
@@ -305,8 +351,21 @@ class ImportFlow(Alerted, Flow):
         return "" if COMPANY in project else project
 
     @property
+    def has_company_folders(self) -> bool:
+        """Whether the sub-folders of Input are companies."""
+        return isinstance(self.company, CompanyFromFolder)
+
+    @property
+    def has_many_lanes(self) -> bool:
+        """Whether the lane of a file depends on its name or its sub-folder: each data project has one."""
+        return not self.only_project and not isinstance(self.data_project, ProjectFromManifest)
+
+    @property
     def lane(self) -> str:
-        """The name under which runs of one data project of one environment queue up."""
+        """The name under which runs of one data project of one environment queue up.
+
+        If each file says its data project, those of which nobody knows it are here; see ``rules.lane_of``.
+        """
         return lane_name(Direction.IMPORT, self.environment_url, self.only_project, self.name)
 
     @property
@@ -316,6 +375,7 @@ class ImportFlow(Alerted, Flow):
             "processingFolder": self.processing_folder,
             "successFolder": self.success_folder,
             "errorFolder": self.error_folder,
+            **({"unmatchedFolder": self.unmatched_folder} if self.unmatched_folder else {}),
         }
 
     @property
@@ -365,7 +425,9 @@ class Document(Part):
     """What INTEGRATIONS holds. ``defaults`` is worked into the flows before the document is read."""
 
     imports: tuple[ImportFlow, ...] = Field(
-        default=(), description="One Input folder each. Two imports of one data project and environment take turns."
+        default=(),
+        description="An Input folder each, or some files of one. Two imports of one data project and environment take "
+        "turns.",
     )
     exports: tuple[ExportFlow, ...] = Field(
         default=(), description="One data project each. Two exports of one environment cannot share a data project."
@@ -378,7 +440,9 @@ PINNED: Final = frozenset({"environment_url", "drive", "data_project", "company"
 NOT_SAVED_OF_A_FLOW: Final = frozenset({"note", "alert_recipient", "alert_teams_url", "alert_webhook_url"})
 
 # A flow's settings that make it the flow that it is: they have no default for all flows.
-NOT_FOR_ALL: Final = frozenset({"name", "note", "inputFolder", "processingFolder", "successFolder", "errorFolder"})
+NOT_FOR_ALL: Final = frozenset(
+    {"name", "note", "inputFolder", "processingFolder", "successFolder", "errorFolder", "unmatchedFolder"}
+)
 
 
 def names_of(part: type[Part]) -> tuple[str, ...]:

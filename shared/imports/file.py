@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Final
 
 from shared.app import Services
@@ -26,6 +27,9 @@ from shared.runs.values import FileFacts
 # OneDrive may answer 404 for an item that it has just shown (seen for up to minutes). After so many answers in a row
 # the folders in which the app would have it are listed; only if none shows it, it is gone.
 NOT_FOUND_BEFORE_GONE: Final = 5
+
+# By how much OneDrive's date of a file may be ahead of our clock.
+DATES_DIFFER_BY: Final = timedelta(hours=1)
 
 
 def flow_of(run: Run, services: Services) -> ImportFlow:
@@ -131,9 +135,9 @@ def why_not_in_input(run: Run, item: DriveItem | None, flow: ImportFlow, service
     if item and belongs_to_another_run(run, services):
         return "Another run is importing the same file."
     others = [each for each in services.settings.flows.imports if each.drive == flow.drive]
-    folders = dict.fromkeys(
-        folder for each in others for folder in (each.processing_folder, each.success_folder, each.error_folder)
-    )
+    plain = [folder for each in others for folder in (each.processing_folder, each.success_folder, each.error_folder)]
+    own = [places.within(each, run.file.sub_folder) for each in flow.filed_in.values()]
+    folders = dict.fromkeys((*own, *plain))
     folder = next((each for each in folders if item and services.folders.is_at(flow.drive, each, item.parent_id)), None)
     if folder:
         return f"The file is already in {folder}: another run or a person moved it."
@@ -145,6 +149,15 @@ def is_in_processing(item: DriveItem, run: Run, flow: ImportFlow, services: Serv
     configured = places.processing_folder(run, flow)
     folders = dict.fromkeys((configured, run.file.folder or configured))
     return any(services.folders.is_at(flow.drive, folder, item.parent_id) for folder in folders)
+
+
+def is_too_young(item: DriveItem, flow: ImportFlow, now: datetime) -> bool:
+    """Return whether a file was last modified too short a time ago for its flow.
+
+    A date that is far ahead says nothing: such a file would wait for years.
+    """
+    least, age = timedelta(seconds=flow.files.minimum_age_seconds), now - item.last_modified
+    return bool(least) and -DATES_DIFFER_BY < age < least
 
 
 def why_incomplete(item: DriveItem) -> str:

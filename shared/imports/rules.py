@@ -5,6 +5,7 @@ The same words refuse a file, and tell a person beforehand (``dev.py settings ex
 
 from collections.abc import Sequence
 
+from shared.config.lanes import lane_name
 from shared.config.model import (
     COMPANY,
     CompaniesListed,
@@ -18,6 +19,7 @@ from shared.config.model import (
 from shared.config.values import Unfit, matches_name, parse_company
 from shared.errors import FileRejected
 from shared.imports.manifest import MANIFEST, shown
+from shared.runs.states import Direction
 
 
 def company_of(flow: ImportFlow, file_name: str, sub_folder: str = "") -> str:
@@ -104,6 +106,22 @@ def project_of(flow: ImportFlow, file_name: str, company: str) -> str:
             )
         case _:
             return ""
+
+
+def known_project(flow: ImportFlow, file_name: str, sub_folder: str = "") -> str:
+    """Return the data project of a file as far as the rules tell it before the package is opened, else ""."""
+    if flow.only_project or not flow.has_many_lanes:
+        return flow.only_project
+    try:
+        return project_of(flow, file_name, company_of(flow, file_name, sub_folder))
+    except FileRejected:
+        return ""
+
+
+def lane_of(flow: ImportFlow, file_name: str, sub_folder: str = "") -> str:
+    """Return the lane of a new file: that of its data project, or the flow's own if nobody knows the project yet."""
+    project = known_project(flow, file_name, sub_folder)
+    return lane_name(Direction.IMPORT, flow.environment_url, project, flow.name)
 
 
 def _listed(patterns: Sequence[str]) -> str:

@@ -42,6 +42,7 @@ from shared.imports.file import (
     find_again,
     flow_of,
     has_new_content,
+    is_too_young,
     move,
     onedrive_of,
     refuse_malware,
@@ -80,7 +81,8 @@ def claim(run: Run, services: Services) -> Run:
         gone = f"The settings no longer have an import named '{run.flow_name}', so the file stays where it is."
         return run.withdrawn(gone, services.now())
     flow, onedrive = flow_of(run, services), onedrive_of(run, services)
-    if not run.file.is_complete:
+    # Without an eTag the move would not tell that the file is in another company's sub-folder by now.
+    if not run.file.is_complete or (run.file.sub_folder and not run.file.etag):
         run = _check_again(run, onedrive, flow, services)
         if run.state is not State.FOUND or run.due > services.now():
             return run
@@ -117,6 +119,8 @@ def _check_again(run: Run, onedrive: OneDrive, flow: ImportFlow, services: Servi
         is_in_input or services.folders.is_at(flow.drive, places.input_folder(run, flow), item.parent_id)
     ):
         return run.withdrawn(why_not_in_input(run, item, flow, services), now)
+    if reason := _why_not_ours(run, item, flow, services):
+        return run.withdrawn(reason, now)
     refuse_malware(item)
     is_complete = not item.is_empty and not item.is_pending
     if item.is_empty and now - run.opened > EMPTY_FOR:
@@ -131,6 +135,17 @@ def _check_again(run: Run, onedrive: OneDrive, flow: ImportFlow, services: Servi
     if has_changed or not is_complete:
         raise StepFailed(run, NotComplete(why_incomplete(item), retry_after_s=INCOMPLETE_RETRY_S))
     return run
+
+
+def _why_not_ours(run: Run, item: DriveItem, flow: ImportFlow, services: Services) -> str:
+    """Return why a file that has changed in Input is to be found anew by a scan, "" if it is still this run's."""
+    is_renamed = item.name != run.file.name
+    if is_renamed and services.settings.flows.taker_of(flow, item.name) is not flow:
+        return f"The file was renamed to {item.name}, which flow {flow.name} does not take."
+    if item.etag != run.file.etag and is_too_young(item, flow, services.now()):
+        age_s = flow.files.minimum_age_seconds
+        return f"The file was changed before its import started. The app imports it once it is {age_s} seconds old."
+    return ""
 
 
 def _record_claim(run: Run, item: DriveItem, flow: ImportFlow, now: datetime) -> Run:

@@ -12,6 +12,7 @@ from shared.errors import (
     DataDamaged,
 )
 from shared.imports import rules
+from shared.imports.companies import require_company
 from shared.imports.fence import KEY_MARGIN, ask_key_again
 from shared.imports.file import (
     finance_of,
@@ -75,7 +76,8 @@ def _check_and_stream(run: Run, services: Services) -> Run:
         run = with_facts_of(run, item, flow)
     url = run.in_process.download_url or onedrive.content_url(run.file.item_id)
 
-    company, file = rules.company_of(flow, run.file.name), run.file
+    company, file = rules.company_of(flow, run.file.name, run.file.sub_folder), run.file
+    require_company(flow, file.name, company, services)
     project = rules.project_of(flow, file.name, company)
     with open_package(url, file.size_bytes, services.downloads, quick_xor_hash=file.quick_xor_hash) as package:
         facts = check_package(package.file)

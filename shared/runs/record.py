@@ -46,7 +46,9 @@ _SINCE_2: Final = frozenset(
         *("never_began", "seen", "about", "furthest", "failing_since", "lost_submits", "not_found", "held_name_looks"),
         *("detail_tries", "are_rows_told", "report_files"),
         *("resubmits", "held", "waits", "reserved", "environment_url", "cancelled_in", "passed_by", "passed_by_total"),
-        *("waited_s", "scheduled", "late_s", "flow_settings"),
+        *("waited_s", "scheduled", "late_s"),
+        "flow_settings",
+        "sub_folder",
     }
 )
 

@@ -54,6 +54,10 @@ class Pause:
     why: str
     since: datetime
 
+    def is_with(self, other: "Pause") -> bool:
+        """Return whether both lanes were paused together: a flow's own, and that of one of its data projects."""
+        return (self.by, self.since) == (other.by, other.since)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRow:

@@ -31,6 +31,7 @@ class FileFacts:
     folder: str = ""  # the folder where it is now, for people to read
     is_complete: bool = True  # false while it is empty, still being written, or held back by OneDrive
     web_url: str = ""  # OneDrive's page about it, for people; opening it needs a sign-in
+    sub_folder: str = ""  # imports: the sub-folder of Input in which it was found; "" if it was directly in Input
     extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
 
 

@@ -5,26 +5,35 @@ refusal, a folder that cannot be made or found, a scan that hangs, a bug.
 """
 
 import hashlib
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from shared.alerts.alert import Alert, Category, alert_key
 from shared.app import Services
-from shared.clients.graph.drive_item import DriveItem
-from shared.concurrency import Attempt
+from shared.concurrency import Attempt, attempted, sum_results
 from shared.config.model import ImportFlow
-from shared.errors import AppError
+from shared.config.values import matches_name
+from shared.errors import AppError, ItemChanged, ItemLocked, NameTaken, NotFound
 from shared.escapes import json_text, read_json
+from shared.imports import places
+from shared.imports.companies import companies_text
+from shared.log import log
 from shared.moments import moment_or_none, read_moment, utc_minute_text
+from shared.runs.run import name_with
 from shared.runs.states import Direction
+from shared.scan.memory import Leftover
 
 # How old the last successful scan of a folder may be; if there was none, how long ago the first scan.
 OVERDUE: Final = timedelta(minutes=15)
 
 # How long something that is not a file may be in an Input folder before people hear of it.
 STRAY_AFTER: Final = timedelta(minutes=5)
+# And one that the app moves away by itself after that time, if it is still there.
+MOVED_BY_THEN: Final = timedelta(minutes=15)
 # So many of them are kept of one folder, and so many characters of a name.
 _MOST_STRAYS: Final = 20
 _LONGEST_NAME: Final = 255
@@ -40,19 +49,21 @@ _LONGEST: Final = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stray:
-    """Something in an Input folder that is not a file: a folder, a notebook, a shortcut. The app leaves it there."""
+    """What the app leaves in an Input folder: a folder, a notebook, a shortcut, or a file that no import takes."""
 
     item_id: str
     name: str
     is_folder: bool
     since: datetime  # the first scan that saw it
+    is_file: bool = False
+    sub_folder: str = ""  # of Input; "": it is directly in Input
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderScan:
     """What is known of the scans of one Input folder."""
 
-    flow: ImportFlow
+    flow: ImportFlow  # the first of those that share it
     last_good: datetime | None
     first: datetime | None  # the first scan, if none has succeeded yet
     error: str  # why the last scan failed; "" if it did not
@@ -74,8 +85,8 @@ class FolderScan:
 
 
 def parse_scans(content: Mapping[str, str], services: Services) -> list[FolderScan]:
-    """Return what a checkpoint says of the folder of each import, in the order of the settings."""
-    return [_parse_scan(flow, content, services.now()) for flow in services.settings.flows.imports]
+    """Return what a checkpoint says of each Input folder, in the order of the settings."""
+    return [_parse_scan(flows[0], content, services.now()) for flows in services.settings.flows.input_folders]
 
 
 def _parse_scan(flow: ImportFlow, content: Mapping[str, str], now: datetime) -> FolderScan:
@@ -103,10 +114,12 @@ def _parse_strays(text: str) -> tuple[Stray, ...]:
                 name=str(each["name"]),
                 is_folder=each["folder"] is True,
                 since=read_moment(each["since"]),
+                is_file=each.get("file") is True,
+                sub_folder=str(each.get("in", "")),
             )
             for each in saved
         )
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         return ()
 
 
@@ -153,19 +166,21 @@ def _after(before: FolderScan, attempt: Attempt[int] | None, started: datetime, 
     )
 
 
-def _strays_after(before: FolderScan, seen: Sequence[DriveItem] | None, now: datetime) -> tuple[Stray, ...]:
+def _strays_after(before: FolderScan, seen: Sequence[Leftover] | None, now: datetime) -> tuple[Stray, ...]:
     if seen is None:
         return before.strays
     since = {each.item_id: each.since for each in before.strays if each.since <= now}
-    ordered = sorted(seen, key=lambda item: (since.get(item.item_id, now), item.item_id))
+    ordered = sorted(seen, key=lambda each: (since.get(each.item.item_id, now), each.item.item_id))
     return tuple(
         Stray(
-            item_id=item.item_id,
-            name=item.name[:_LONGEST_NAME],
-            is_folder=item.is_folder,
-            since=since.get(item.item_id, now),
+            item_id=each.item.item_id,
+            name=each.item.name[:_LONGEST_NAME],
+            is_folder=each.item.is_folder,
+            since=since.get(each.item.item_id, now),
+            is_file=each.item.is_file,
+            sub_folder=each.sub_folder,
         )
-        for item in ordered[:_MOST_STRAYS]
+        for each in ordered[:_MOST_STRAYS]
     )
 
 
@@ -188,11 +203,18 @@ def _texts(scan: FolderScan) -> Iterator[tuple[str, str]]:
     if scan.error:
         yield _name(scan.flow, "failed"), scan.error[:_LONGEST]
     if scan.strays:
-        strays = [
-            {"id": each.item_id, "name": each.name, "folder": each.is_folder, "since": each.since.isoformat()}
-            for each in scan.strays
-        ]
-        yield _name(scan.flow, "strays"), json_text(strays)
+        yield _name(scan.flow, "strays"), json_text([_stray_text(each) for each in scan.strays])
+
+
+def _stray_text(stray: Stray) -> dict[str, object]:
+    return {
+        "id": stray.item_id,
+        "name": stray.name,
+        "folder": stray.is_folder,
+        "since": stray.since.isoformat(),
+        **({"file": True} if stray.is_file else {}),
+        **({"in": stray.sub_folder} if stray.sub_folder else {}),
+    }
 
 
 def scan_alerts(scans: Iterable[FolderScan], services: Services) -> list[Alert]:
@@ -224,21 +246,29 @@ def _scan_alert(scan: FolderScan, since: datetime) -> Alert:
 
 
 def stray_alerts(scans: Iterable[FolderScan], services: Services) -> list[Alert]:
-    """Return the alerts about what has been in an Input folder for a while and is not a file."""
+    """Return the alerts about what has been in an Input folder for a while and is not imported."""
     now = services.now()
-    return [_stray_alert(scan.flow, each) for scan in scans for each in scan.strays if now - each.since >= STRAY_AFTER]
+    return [
+        _stray_alert(scan.flow, each, services)
+        for scan in scans
+        for each in scan.strays
+        if now - each.since >= (MOVED_BY_THEN if _is_to_be_moved(each, scan.flow, services) else STRAY_AFTER)
+    ]
 
 
-def _stray_alert(flow: ImportFlow, stray: Stray) -> Alert:
-    what = "a folder" if stray.is_folder else "not a file"
+def _is_to_be_moved(stray: Stray, flow: ImportFlow, services: Services) -> bool:
+    return stray.is_file and _with_unmatched_folder(flow, services) is not None
+
+
+def _stray_alert(flow: ImportFlow, stray: Stray, services: Services) -> Alert:
+    folder = places.within(flow.input_folder, stray.sub_folder)
+    what, text = _stray_words(flow, stray, services)
     return Alert(
         key=alert_key(Category.STRAY, f"{flow.drive}\n{stray.item_id}"),
-        title=f"{flow.name}: '{stray.name}' in '{flow.input_folder}' is {what}",
+        title=f"{flow.name}: '{stray.name}' in '{folder}' {what}",
         text=(
-            f"'{stray.name}' has been in the Input folder '{flow.input_folder}' of {flow.drive} since "
-            f"{utc_minute_text(stray.since)} and is {what}. Nothing in it is imported: the app imports only files "
-            "directly in the Input folder, not from its subfolders. Copy the packages themselves into the Input "
-            "folder, then move or delete it. To keep it there, add its name to IMPORT_IGNORED_NAMES."
+            f"'{stray.name}' has been in the Input folder '{folder}' of {flow.drive} since "
+            f"{utc_minute_text(stray.since)} and {what}. {text} To keep it there, add its name to IMPORT_IGNORED_NAMES."
         ),
         since=stray.since,
         is_ongoing=True,
@@ -246,3 +276,80 @@ def _stray_alert(flow: ImportFlow, stray: Stray) -> Alert:
         flow_name=flow.name,
         file_name=stray.name,
     )
+
+
+def _stray_words(flow: ImportFlow, stray: Stray, services: Services) -> tuple[str, str]:
+    """Return what a stray is, and what that means and asks for."""
+    if stray.is_file:
+        to_do = "Rename it, or change the files of an import (files.include, files.exclude)."
+        if named := _with_unmatched_folder(flow, services):
+            to_do = f"The app has not been able to move it to {named.unmatched_folder} yet: the file may be open."
+        return "matches no import", f"No import of this folder takes files of that name. {to_do}"
+    what = "is a folder" if stray.is_folder else "is not a file"
+    if flow.has_company_folders and not stray.sub_folder and stray.is_folder:
+        return "is not a company", (
+            "Nothing in it is imported: the sub-folders of this folder are companies. "
+            f"{companies_text(flow, services)} Rename it, move its files into the folder of their company, or add the "
+            "company."
+        )
+    only = "directly in the Input folder, not from its subfolders"
+    copied = "the Input folder"
+    if flow.has_company_folders:
+        only, copied = "directly in the folder of a company", f"the folder of their company in {flow.input_folder}"
+    return what, (
+        f"Nothing in it is imported: the app imports only files {only}. Copy the packages themselves into {copied}, "
+        "then move or delete it."
+    )
+
+
+def _with_unmatched_folder(flow: ImportFlow, services: Services) -> ImportFlow | None:
+    """Return the import that says where files go which no import of the same Input folder takes; None if none does."""
+    sharing = next(flows for flows in services.settings.flows.input_folders if flow in flows)
+    return next((each for each in sharing if each.unmatched_folder), None)
+
+
+def move_unmatched(services: Services) -> int:
+    """Move files that no import has taken for a while to the folder for such files; return how many were moved.
+
+    Each is asked for once more before. One that cannot be moved keeps no other from it; the gravest error is raised.
+    """
+    flows = services.settings.flows
+    if not any(flow.unmatched_folder for flow in flows.imports):
+        return 0
+    now, content = services.now(), services.checkpoints.read(CHECKPOINT).content
+    work = {
+        f"move {stray.name}": attempted(f"move {stray.name}", partial(_move_unmatched, to, stray, services))
+        for scan in parse_scans(content, services)
+        if (to := _with_unmatched_folder(scan.flow, services))
+        for stray in scan.strays
+        if stray.is_file and now - stray.since >= STRAY_AFTER
+    }
+    return sum_results(work)
+
+
+def _move_unmatched(flow: ImportFlow, stray: Stray, services: Services) -> int:
+    try:
+        return _move_if_unmatched(flow, stray, services)
+    except (NotFound, ItemChanged, ItemLocked) as error:
+        log.info("file.not_moved", flow_name=flow.name, file=stray.name, reason=str(error))
+        return 0  # the next scan sees what is there by then; the alert says so if it stays
+
+
+def _move_if_unmatched(flow: ImportFlow, stray: Stray, services: Services) -> int:
+    onedrive, flows = services.onedrive(flow.drive), services.settings.flows
+    item = onedrive.get(stray.item_id)
+    folder = places.within(flow.input_folder, stray.sub_folder)
+    is_there = services.folders.is_at(flow.drive, folder, item.parent_id)
+    is_ignored = matches_name(item.name, services.settings.import_ignored_names)
+    if not is_there or is_ignored or item.is_empty or item.is_pending or flows.taker_of(flow, item.name):
+        return 0
+    there = places.within(flow.unmatched_folder, stray.sub_folder)
+    services.scan_memory.throttle.note_change(services.now())
+    with services.folders.using(flow.drive, there) as folder_id:
+        try:
+            moved = onedrive.move(item.item_id, to_folder_id=folder_id, name=item.name, etag=item.etag)
+        except NameTaken:
+            own = name_with(item.name, secrets.token_hex(6))
+            moved = onedrive.move(item.item_id, to_folder_id=folder_id, name=own, etag=item.etag)
+    log.info("file.unmatched", flow_name=flow.name, file=moved.name, folder=there, item_id=item.item_id)
+    return 1

@@ -1,10 +1,12 @@
 """Makes the folders of all flows that are missing."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from shared.app import Services
 from shared.concurrency import attempted, sum_results
+from shared.config.model import ImportFlow
+from shared.imports import places
 from shared.scan.scan import SCANS_AT_ONCE
 
 
@@ -15,12 +17,17 @@ def make_folders(services: Services, *, limit_s: float) -> int:
     """
     integrations = services.settings.flows
     folders: dict[str, tuple[str, Sequence[str]]] = {
-        flow.name: (flow.drive, (flow.input_folder, flow.processing_folder, flow.success_folder, flow.error_folder))
-        for flow in integrations.imports
+        flow.name: (flow.drive, (*flow.folders, *_company_folders(flow))) for flow in integrations.imports
     }
     folders |= {flow.name: (flow.drive, (flow.output_folder,)) for flow in integrations.exports}
     work = {f"make folders of {name}": partial(_make_folders, *each, services) for name, each in folders.items()}
     return sum_results(services.duties.attempt_all(work, limit_s=limit_s, at_once=SCANS_AT_ONCE))
+
+
+def _company_folders(flow: ImportFlow) -> Iterator[str]:
+    """Yield the sub-folder of Input of each company that the settings list; others are made when they are needed."""
+    if flow.has_company_folders:
+        yield from (places.within(flow.input_folder, company) for company in flow.named_companies)
 
 
 def _make_folders(drive: str, paths: Sequence[str], services: Services) -> int:

@@ -1,12 +1,12 @@
-"""Scans the Input folders: lists them, and opens one run for each new file.
+"""Scans the Input folders: lists them (``listing.py``), and opens one run for each new file.
 
 A scan needs no saved token and sees all that is there, whatever was missed before. What happens to a run then is
 ``imports/steps.py``.
 """
 
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
@@ -16,13 +16,14 @@ from shared.clients.graph.drive_item import DriveItem
 from shared.clients.http.context import allowed_s
 from shared.concurrency import Attempt, map_concurrently, sum_results
 from shared.config.model import ImportFlow
-from shared.config.values import matches_name
+from shared.imports import places, rules
 from shared.locks import WAIT_S, CallLock
 from shared.log import log
 from shared.runs.addresses import kept_key, key_of, sort_key_after
 from shared.runs.run import Run, new_run
 from shared.runs.states import Direction, State
 from shared.runs.values import FileFacts
+from shared.scan.listing import FoundFile, Listing, list_folder
 
 # If no folder holds a file, the open runs need not be known, so they are asked for once one does. A run that ends
 # between the two would leave its file in the listing and its name out of the runs, and get a second one. No run takes
@@ -46,7 +47,7 @@ def open_new_runs(services: Services) -> int:
 class FoundLanes:
     """Wakes the lanes in which a scan opens runs.
 
-    keeps_last: the lane of the last folder to be scanned is left to whoever scans, which saves a message; those before
+    keeps_last: a lane of the last folder to be scanned is left to whoever scans, which saves a message; those before
     it are woken at once, because a folder after them may hang.
     """
 
@@ -54,20 +55,21 @@ class FoundLanes:
         self._services = services
         self._keeps_last = keeps_last
         self._lock = threading.Lock()
-        self._left = len(services.settings.flows.imports)
+        self._left = len(services.settings.flows.input_folders)
         self.kept = ""
 
-    def end_folder(self, lane: str) -> None:
-        """Note that a folder has been scanned; lane: the one in which runs were opened, "" if none was.
+    def end_folder(self, lanes: Iterable[str]) -> None:
+        """Note that a folder has been scanned; lanes: those in which runs were opened.
 
         Raises TryAgain, NeedsPerson.
         """
+        opened = list(dict.fromkeys(lanes))
         with self._lock:
             self._left -= 1
             is_kept = self._keeps_last and not self._left
-        if is_kept:
-            self.kept = lane
-        elif lane:
+        if is_kept and opened:
+            self.kept = opened.pop()
+        for lane in opened:
             self._services.queue.send(lane)
 
     def wake_kept(self) -> None:
@@ -82,12 +84,15 @@ def count_opened(scans: Mapping[str, Attempt[int]]) -> int:
 
 
 def scan_all(services: Services, found: FoundLanes, *, limit_s: float | None) -> dict[str, Attempt[int]]:
-    """Scan every Input folder; return for each import, by its name, how many runs were opened, or what went wrong."""
-    flows = services.settings.flows.imports
+    """Scan every Input folder; return how many runs were opened, or what went wrong.
+
+    By the name of the import of the folder; of several that share it, of the first.
+    """
+    folders = services.settings.flows.input_folders
     open_runs = _OpenRuns(services)
-    work = {f"scan {flow.name}": partial(_scan, flow, open_runs, found, services) for flow in flows}
+    work = {f"scan {flows[0].name}": partial(_scan, flows, open_runs, found, services) for flows in folders}
     ended = services.duties.attempt_all(work, limit_s=limit_s, at_once=SCANS_AT_ONCE)
-    scans = {flow.name: ended[f"scan {flow.name}"] for flow in flows}
+    scans = {flows[0].name: ended[f"scan {flows[0].name}"] for flows in folders}
     for name, scan in scans.items():
         if scan.error:
             log.error("scan.failed", flow_name=name, reason=str(scan.error))
@@ -97,40 +102,30 @@ def scan_all(services: Services, found: FoundLanes, *, limit_s: float | None) ->
     return scans
 
 
-def _scan(flow: ImportFlow, open_runs: "_OpenRuns", found: FoundLanes, services: Services) -> int:
-    """List one Input folder and open a run for each new file; return how many were opened."""
-    opened = 0
+def _scan(flows: Sequence[ImportFlow], open_runs: "_OpenRuns", found: FoundLanes, services: Services) -> int:
+    """List one Input folder and open a run for each new file; return how many were opened.
+
+    What could be listed is opened; why the rest could not is raised at the end.
+    """
+    lanes: list[str] = []
     try:
-        opened = _open_runs_in(flow, open_runs, services)
+        listing = _list_anew(flows, open_runs, services)
+        lanes = _open_runs_for(listing.files, open_runs, services) if listing.files else []
     finally:
-        found.end_folder(flow.lane if opened else "")
-    services.scan_memory.last_scan_of[flow.drive, flow.input_folder] = services.now()
-    return opened
+        found.end_folder(lanes)
+    if listing.error:
+        raise listing.error
+    services.scan_memory.last_scan_of[flows[0].drive, flows[0].input_folder] = services.now()
+    return len(lanes)
 
 
-def _open_runs_in(flow: ImportFlow, open_runs: "_OpenRuns", services: Services) -> int:
+def _list_anew(flows: Sequence[ImportFlow], open_runs: "_OpenRuns", services: Services) -> Listing:
+    """List one Input folder; once more if the open runs became known too long after."""
     started = services.now()
-    files = _list_files(flow, services)
-    if not files:
-        return 0
-    known = open_runs.known()
-    if known.listed - started > LISTING_HOLDS:
-        files = _list_files(flow, services)
-    return _open_runs_for(flow, files, known, services)
-
-
-def _list_files(flow: ImportFlow, services: Services) -> list[DriveItem]:
-    """Return the files of an Input folder, without those whose names are ignored; note what is not a file."""
-    with services.folders.using(flow.drive, flow.input_folder) as folder_id:
-        items = list(services.onedrive(flow.drive).list_items(folder_id))
-    ignored = services.settings.import_ignored_names
-    seen = [item for item in items if not matches_name(item.name, ignored)]
-    if len(seen) < len(items):
-        log.info("scan.ignored", flow_name=flow.name, items=len(items) - len(seen))
-    is_ours = partial(services.settings.flows.leads_to_ours, flow.drive, flow.input_folder)
-    strays = [item for item in seen if not item.is_file and not is_ours(item.name)]
-    services.scan_memory.strays_in[flow.drive, flow.input_folder] = strays
-    return [item for item in seen if item.is_file]
+    listing = list_folder(flows, services)
+    if listing.files and open_runs.known().listed - started > LISTING_HOLDS:
+        return list_folder(flows, services)
+    return listing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,24 +163,37 @@ class _OpenRuns:
         )
 
 
-def _open_runs_for(flow: ImportFlow, files: Sequence[DriveItem], known: _KnownRuns, services: Services) -> int:
-    new = [item for item in files if kept_key(item.item_id) not in known.item_ids]
-    if not new:
-        return 0
-    begun = services.store.last_under_way(flow.lane) if flow.lane in known.lanes else ""
-    runs = [_new_run(flow, item, begun, services.now()) for item in new]
-    return sum(map_concurrently(services.store.create, runs))
+def _open_runs_for(files: Sequence[FoundFile], open_runs: _OpenRuns, services: Services) -> list[str]:
+    """Open a run for each new file; return the lane of each."""
+    known = open_runs.known()
+    new = [each for each in files if kept_key(each.item.item_id) not in known.item_ids]
+    lanes = [rules.lane_of(each.flow, each.item.name, each.sub_folder) for each in new]
+    begun = {lane: services.store.last_under_way(lane) for lane in dict.fromkeys(lanes) if lane in known.lanes}
+    for flow in {each.flow.name: each.flow for each in new}.values():
+        pause_with_flow(flow, [lane for lane, each in zip(lanes, new, strict=True) if each.flow is flow], services)
+    runs = [_new_run(each, lane, begun.get(lane, ""), services.now()) for each, lane in zip(new, lanes, strict=True)]
+    created = map_concurrently(services.store.create, runs)
+    return [run.lane for run, is_new in zip(runs, created, strict=True) if is_new]
 
 
-def _new_run(flow: ImportFlow, item: DriveItem, begun: str, now: datetime) -> Run:
+def pause_with_flow(flow: ImportFlow, lanes: Iterable[str], services: Services) -> None:
+    """Pause lanes in which runs of a flow are about to be opened, if a person has paused the flow's own lane."""
+    others = sorted({lane for lane in lanes if lane != flow.lane})
+    if others and (pause := services.store.pause_of(flow.lane)):
+        for lane in others:
+            services.store.pause_lane(replace(pause, lane=lane))
+
+
+def _new_run(file: FoundFile, lane: str, begun: str, now: datetime) -> Run:
+    item, flow = file.item, file.flow
     return new_run(
         direction=Direction.IMPORT,
         state=State.FOUND,
         flow_name=flow.name,
-        lane=flow.lane,
+        lane=lane,
         sort_key=_sort_key(item, begun),
         now=now,
-        data_project=flow.only_project,
+        data_project=rules.known_project(flow, item.name, file.sub_folder),
         file=FileFacts(
             name=item.name,
             item_id=item.item_id,
@@ -193,9 +201,10 @@ def _new_run(flow: ImportFlow, item: DriveItem, begun: str, now: datetime) -> Ru
             etag=item.etag,
             modified=item.last_modified,
             quick_xor_hash=item.quick_xor_hash or "",
-            folder=flow.input_folder,
+            folder=places.within(flow.input_folder, file.sub_folder),
             is_complete=not item.is_empty and not item.is_pending and not item.has_malware,
             web_url=item.web_url,
+            sub_folder=file.sub_folder,
         ),
     )
 

@@ -3,18 +3,15 @@
 import os
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
 from local_cloud import faults
 from local_cloud.finance_operations.knobs import Speed
-from shared.config.model import ImportFlow
 from shared.runs.addresses import sort_key_of
 from shared.runs.states import Outcome, State
-from shared.scan import scan
 from tests.flows.conftest import MakeWorld
-from tests.flows.trouble import begin, fno_fault, let_pass, one_import, restart
+from tests.flows.trouble import begin, fno_fault, let_pass, one_import, restart, two_scans_at_once
 from tests.world import PROJECT, World
 
 TAKEN_OUT = "taken out"
@@ -24,24 +21,6 @@ CHANGED = {
     "another lane": one_import(name="first", dataProject="asset-major-TYPES-2"),
     "other folders": one_import(name="third", processingFolder="Other/Processing", successFolder="Success"),
 }
-
-
-def two_scans_at_once(world: World, between: Any) -> None:
-    """Let a scan begin and find, something happen and another process scan, and only then the first one open its runs.
-
-    Both know of no open run.
-    """
-    first, opening = world.services, scan._open_runs_for
-
-    def late(flow: ImportFlow, files: Any, known: Any, services: Any) -> int:
-        world.monkeypatch.setattr(scan, "_open_runs_for", opening)
-        between()
-        second = world.new_process()
-        scan.open_new_runs(second)
-        return opening(flow, files, known, first)
-
-    world.monkeypatch.setattr(scan, "_open_runs_for", late)
-    scan.open_new_runs(first)
 
 
 def finish_all(world: World, *settings: dict[str, str]) -> None:

@@ -1,16 +1,17 @@
 """Scans: how new files are found, by notifications and every minute, and how few scans a storm costs."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import pytest
 
 from local_cloud import faults
 from shared.app import Services
-from shared.clients.graph.drive_item import DriveItem
 from shared.config.model import ImportFlow
 from shared.errors import TryAgain
 from shared.runs.states import Outcome
 from shared.scan import scan, scan_requests
+from shared.scan.listing import Listing, list_folder
 from shared.scan.scan_requests import CLOCKS_DIFFER_BY, request_message
 from shared.scan.throttle import ECHO, SCAN_EVERY_S
 from tests.flows.conftest import MakeWorld
@@ -65,15 +66,15 @@ def test_a_folder_that_hangs_holds_up_no_lane_in_which_the_scan_has_found_a_file
     """The lane that a scan goes on with is that of the last folder: by then nothing is left to wait for."""
     world = make_world(settings={"INTEGRATIONS": THREE_IMPORTS})
     put_into(world, "Customers/Input")
-    files_of, woken_by_then = scan._list_files, list[tuple[str, float]]()
+    listing_of, woken_by_then = list_folder, list[tuple[str, float]]()
 
-    def hanging(flow: ImportFlow, services: Services) -> list[DriveItem]:
-        if flow.name == "vendors":
+    def hanging(flows: Sequence[ImportFlow], services: Services) -> Listing:
+        if flows[0].name == "vendors":
             wait_for(lambda: world.wakes_of_lanes(), timeout_s=10)
             woken_by_then.extend(world.wakes_of_lanes())
-        return files_of(flow, services)
+        return listing_of(flows, services)
 
-    monkeypatch.setattr(scan, "_list_files", hanging)
+    monkeypatch.setattr(scan, "list_folder", hanging)
 
     assert look(world) == ""
     assert woken_by_then == [(lane, 0) for lane in world.heads()]

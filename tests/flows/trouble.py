@@ -27,6 +27,7 @@ from shared.runs.machine import StateMachine
 from shared.runs.run import Run
 from shared.runs.states import State
 from shared.runs.store import Lane
+from shared.scan import scan
 from tests.alerts import an_alert
 from tests.faults.interception import PowerCut
 from tests.packages import build_package
@@ -143,6 +144,24 @@ def begin(world: World, *names: str, content: bytes | None = None) -> str:
     world.look()
     (lane,) = world.heads()
     return lane
+
+
+def two_scans_at_once(world: World, between: Any) -> None:
+    """Let a scan begin and find, something happen and another process scan, and only then the first one open its runs.
+
+    Both know of no open run.
+    """
+    first, opening = world.services, scan._open_runs_for
+
+    def late(files: Any, open_runs: Any, _services: Any) -> list[str]:
+        world.monkeypatch.setattr(scan, "_open_runs_for", opening)
+        between()
+        second = world.new_process()
+        scan.open_new_runs(second)
+        return opening(files, open_runs, first)
+
+    world.monkeypatch.setattr(scan, "_open_runs_for", late)
+    scan.open_new_runs(first)
 
 
 def put_into(world: World, folder: str, name: str = "USMF_1.zip") -> Path:

@@ -124,6 +124,8 @@ def _selects_columns(request: Request) -> str:
 
 def _filters_by_one_name(request: Request) -> str:
     condition = dict(request.query).get("$filter", "")
+    if "/LegalEntities?" in request.target and "$filter" not in dict(request.query):
+        return ""  # all of them are listed
     return "" if re.fullmatch(r"\w+ eq '(?:[^']|'')+'", condition) else f"$filter {condition!r} is not one name"
 
 
@@ -152,8 +154,15 @@ def _entity_set(name: str, *, columns: tuple[str, ...], when: str, permission: s
         permission=permission,
         repeatable="yes",
         source=_ODATA,
-        query={"$filter": FILLED, "$select": FILLED, "$top": FILLED, "$orderby": FILLED, "$count": FILLED},
-        required_query=frozenset({"$filter"}),
+        query={
+            "$filter": FILLED,
+            "$select": FILLED,
+            "$top": FILLED,
+            "$orderby": FILLED,
+            "$count": FILLED,
+            "$skiptoken": FILLED,
+        },
+        required_query=frozenset({"$select"}),
         rules=(_filters_by_one_name,),
         answers={
             200: Fields(
@@ -295,8 +304,10 @@ ENDPOINTS: Final = (
     _entity_set(
         "LegalEntities",
         columns=("LegalEntityId", "Name"),
-        when="When a person asks for the app's health in full: whether F&O has the companies of the settings.",
-        permission=f"{_ENTRY}, with a user who may read companies; without, the health page says that it is unknown",
+        when="When a person asks for the app's health in full: whether F&O has the companies of the settings. Without "
+        "a filter, once an hour, if an import has `companies` from `LegalEntities`.",
+        permission=f"{_ENTRY}, with a user who may read companies; without, the health page says that it is unknown, "
+        "and imports with `companies` from `LegalEntities` wait for a person",
     ),
     _entity_set(
         "DataManagementDefinitionGroups",

@@ -16,8 +16,8 @@ from typing import Final
 from shared.clients.fno.refusals import map_error
 from shared.clients.fno.row_errors import ExecutionErrors, parse_execution_errors, text_of
 from shared.clients.http.client import TIMEOUT_S, Http, Response, TokenSource, json_object
-from shared.clients.http.links import keyed_link
-from shared.errors import AnswerLost, TryAgain
+from shared.clients.http.links import keyed_link, next_page
+from shared.errors import AnswerLost, AppError, NeedsPerson, TryAgain
 from shared.escapes import odata_text, query_value, read_json
 from shared.log import log
 from shared.secret import SecretUrl
@@ -36,6 +36,11 @@ _ACTIONS: Final = "/data/DataManagementDefinitionGroups/Microsoft.Dynamics.DataE
 SUBMIT_TIMEOUT_S: Final = 180.0
 
 _LONGEST_ID: Final = 200  # characters; what is longer is a page or a message, and no id
+
+_COMPANIES_DENIED: Final = (
+    "The app is not allowed to read the companies of F&O (LegalEntities). Give the app's user in F&O a role that may "
+    "read legal entities, or list the companies in the settings of the import"
+)
 
 # What ExportToPackage answers instead of an id when it did not start.
 # Observed: Microsoft's Logic App sample repeats the call while it sees this id.
@@ -323,6 +328,33 @@ class FinanceOperations:
             for row in (rows if isinstance(rows, list) else ())
             if isinstance(row, dict)
         )
+
+    def companies(self) -> frozenset[str]:
+        """Return the ids of all companies (legal entities) that F&O has, in capitals.
+
+        Raises NeedsPerson: the app's user is not allowed to read them, which F&O says with 401 or 403; Assumed: or with
+        an empty list.
+        """
+        found: set[str] = set()
+        link, links = f"{self._base_url}/data/LegalEntities?$select=LegalEntityId", set[str]()
+        while link:
+            try:
+                page = json_object(self._http.call("GET", link, operation="LegalEntities", idempotent=True))
+            except AppError as error:
+                if error.call is None or error.call.status not in (401, 403):
+                    raise
+                raise NeedsPerson(f"{_COMPANIES_DENIED}: {error.message}", call=error.call) from error
+            rows = page.get("value")
+            found.update(
+                text_of(row.get("LegalEntityId")).upper()
+                for row in (rows if isinstance(rows, list) else ())
+                if isinstance(row, dict)
+            )
+            link = next_page(page, self._base_url, links, service=SERVICE, what="the companies", setting="FO_URL")
+        found.discard("")
+        if not found:
+            raise NeedsPerson(f"{_COMPANIES_DENIED}: F&O lists no company")
+        return frozenset(found)
 
     def has_company(self, company: str) -> bool:
         """Return whether F&O has a company (legal entity) that the app's user may see."""

@@ -23,7 +23,7 @@ from shared.errors import AnswerLost, AppError, FileRejected, NeedsPerson, NotFo
 from shared.log import LOGGER_NAME
 from shared.secret import SecretUrl
 from tests.fo_samples import ENTITY, QUESTIONS, fo_sample, fo_samples
-from tests.unit.clients.answering import Answer, AnsweringServer, OneToken, answering
+from tests.unit.clients.answering import Answer, AnsweringServer, Asked, OneToken, answering
 
 EXECUTION_ID = "usmf-20260105T081500-4f3c2a1b"
 PACKAGE_URL = SecretUrl(
@@ -345,6 +345,26 @@ def test_a_known_reason_comes_with_the_advice_for_it_and_no_other(
     assert type(refusal) is kind
     assert all(words in refusal.message for words in told)
     assert not_told not in refusal.message
+
+
+def test_companies_are_listed_page_after_page_in_capitals() -> None:
+    def answer(asked: Asked) -> Answer:
+        page: dict[str, object] = {"value": [{"LegalEntityId": "demf"}]}
+        if "$skiptoken" not in asked.path:
+            link = f"http://{asked.headers['host']}{asked.path}&$skiptoken=2"
+            page = {"value": [{"LegalEntityId": "USMF"}, {"LegalEntityId": None}], "@odata.nextLink": link}
+        return Answer(body=json.dumps(page).encode())
+
+    with answering(answer) as server, closing(finance_operations_http(OneToken(), server.url)) as http:
+        assert FinanceOperations(server.url, http).companies() == {"USMF", "DEMF"}
+
+
+@pytest.mark.parametrize(("status", "body"), [(403, b"{}"), (200, b'{"value": []}')])
+def test_companies_that_the_app_is_not_allowed_to_read_are_not_taken_for_none(status: int, body: bytes) -> None:
+    with finance_operations(Answer(status=status, body=body)) as (fo, _), pytest.raises(NeedsPerson) as caught:
+        fo.companies()
+
+    assert "The app is not allowed to read the companies of F&O (LegalEntities)" in caught.value.message
 
 
 def test_what_is_not_from_the_action_itself_is_no_reason_of_a_file() -> None:

@@ -235,6 +235,12 @@ SHAPE: dict[str, tuple[object, str]] = {
         r"(?s)name is missing.*outputFolder is missing.*dataProject is missing.*company is missing",
     ),
     "an export without a company": ({"exports": [_export(company="")]}, r"exports\[0\].company is missing"),
+    "files without a pattern": ({"imports": [_import(files={"include": []})]}, "files.include must not be empty"),
+    "files by a path": ({"imports": [_import(files={"include": ["A/*"]})]}, r"files.include\[0\] must be a name"),
+    "an age of more than a day": (
+        {"imports": [_import(files={"minimumAgeSeconds": 86401})]},
+        "whole number of seconds",
+    ),
     "seconds below zero": ({"exports": [_export(everySeconds=-1)]}, "whole number of seconds"),
     "half a second": ({"exports": [_export(everySeconds=0.5)]}, "whole number of seconds"),
     "seconds as text": ({"exports": [_export(everySeconds="60")]}, "whole number of seconds"),
@@ -265,6 +271,45 @@ MEANING: dict[str, tuple[object, str]] = {
     "Success that another import reads": (
         {"imports": [_import(successFolder="B/Input"), _import(name="b", inputFolder="B/Input")]},
         r"imports\[0\].successFolder is /B/Input, which INTEGRATIONS, imports\[1\].inputFolder reads",
+    ),
+    "a sub-folder of a company that another import reads": (
+        {
+            "imports": [
+                _import(company={"from": "folder"}, inputFolder="A/Input"),
+                _import(name="b", inputFolder="a/input/USMF", errorFolder="A/Input/DEMF"),
+            ]
+        },
+        r"(?s)imports\[1\].inputFolder is /a/input/USMF, a sub-folder of .*imports\[0\].inputFolder, whose.*"
+        r"imports\[1\].errorFolder is /A/Input/DEMF, which INTEGRATIONS, imports\[0\].inputFolder reads",
+    ),
+    "an import that can never get a file": (
+        {
+            "imports": [
+                _import(files={"include": ["A*"]}),
+                _import(name="b", files={"include": ["B*", "**"]}),
+                _import(name="c", inputFolder="customers/INPUT", files={"include": ["C*"]}),
+            ]
+        },
+        r"imports\[2\].inputFolder is /customers/INPUT, which INTEGRATIONS, imports\[1\].inputFolder reads already. "
+        r"That import takes every file, so imports\[2\] can never get one",
+    ),
+    "imports of one folder that disagree on its sub-folders": (
+        {
+            "imports": [
+                _import(files={"include": ["A*"]}),
+                _import(name="b", company={"from": "folder"}),
+            ]
+        },
+        r"imports\[1\].company does not agree with INTEGRATIONS, imports\[0\].company",
+    ),
+    "imports of one folder with two folders for what matches none": (
+        {
+            "imports": [
+                _import(files={"include": ["A*"]}, unmatchedFolder="U"),
+                _import(name="b", files={"include": ["B*"]}, unmatchedFolder="V"),
+            ]
+        },
+        r"imports\[1\].unmatchedFolder is not that of INTEGRATIONS, imports\[0\].unmatchedFolder",
     ),
     "a data project that two exports use": (
         {"exports": [_export(), _export(name="b", dataProject="LEDGER", company="USRT", outputFolder="B")]},
@@ -299,6 +344,13 @@ GOOD: dict[str, object] = {
     "imports that share their other folders": {
         "imports": [_import(inputFolder="In/Customers"), _import(name="vendors", inputFolder="In/Vendors")]
     },
+    "imports that share their Input folder": {
+        "imports": [
+            _import(files={"exclude": ["draft*"]}, unmatchedFolder="U"),
+            _import(name="b", files={"include": ["B*"]}),
+            _import(name="c", unmatchedFolder="u"),
+        ]
+    },
     "no imports said": {"imports": [], "exports": [_export()]},
     "values left empty": {
         "imports": [_import(company="", dataProject="", drive="", environmentUrl="", errorFolder="")]
@@ -323,6 +375,8 @@ GOOD: dict[str, object] = {
                 processingFolder="P",
                 successFolder="S",
                 errorFolder="E",
+                unmatchedFolder="U",
+                files={"include": ["*.zip"], "exclude": ["draft*"], "minimumAgeSeconds": 60},
                 note="Ask Kim before you change it.",
                 dataProject="D",
                 company="U1",
@@ -507,7 +561,7 @@ def test_what_is_wrong_in_the_defaults_is_said_once_and_of_the_defaults() -> Non
 
     assert refusal.splitlines() == [
         "INTEGRATIONS, defaults.nam is unknown. Known keys: environmentUrl, drive, alertRecipient, alertTeamsUrl, "
-        "alertWebhookUrl, dataProject, company, companies, overwrite, strictOrder, outputFolder, everySeconds.",
+        "alertWebhookUrl, files, dataProject, company, companies, overwrite, strictOrder, outputFolder, everySeconds.",
         "INTEGRATIONS, defaults.company must be a company's id, 1 to 4 letters or digits. Example: USMF",
     ]
 

@@ -8,7 +8,7 @@ from shared.config.flows import Flows
 from shared.config.integrations import parse_integrations
 from shared.config.model import ImportFlow
 from shared.errors import FileRejected
-from shared.imports.rules import company_of, project_of, require_project
+from shared.imports.rules import company_of, lane_of, project_of, require_project
 
 
 def _flow(**values: object) -> ImportFlow:
@@ -135,3 +135,20 @@ def test_the_rules_data_project_wins_over_the_packages() -> None:
     assert require_project("", "Theirs") == "Theirs"
     with pytest.raises(FileRejected, match="IMPORT_DATA_PROJECT"):
         require_project("", "")
+
+
+# -- the lane
+
+
+def test_each_data_project_of_a_flow_has_a_lane_which_other_flows_share_by_its_name() -> None:
+    flow, other = _flow(dataProject="Customers {company}"), _flow(name="b", dataProject="customers usmf")
+
+    assert lane_of(flow, "USMF_1.zip") == lane_of(flow, "usmf_2.zip") == other.lane
+    assert lane_of(flow, "DEMF_1.zip") not in (other.lane, flow.lane)
+
+
+@pytest.mark.parametrize("rule", ["Customers", {"from": "manifest"}, "{company}"])
+def test_a_file_whose_data_project_is_not_known_or_the_same_for_all_is_in_the_lane_of_its_flow(rule: object) -> None:
+    flow = _flow(dataProject=rule)
+
+    assert lane_of(flow, "no company.zip") == flow.lane
