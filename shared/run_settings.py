@@ -51,7 +51,8 @@ def _saved[AnyFlow: (ImportFlow, ExportFlow)](run: Run, kind: type[AnyFlow]) -> 
         return None
     try:
         saved = read_json(run.flow_settings)
-        known = {key: value for key, value in saved.items() if key in names_of(kind)}  # a newer version may have more
+        # A newer version may have more of them; what was left empty was left out.
+        known = {key: value for key, value in saved.items() if key in names_of(kind) and value != ""}
         return kind.model_validate(known, by_alias=True, by_name=False)
     except (ValueError, AttributeError) as error:  # pydantic's own error is a ValueError
         raise NeedsPerson(
