@@ -63,6 +63,9 @@ from shared.runs.worker import advance
 
 # How long a file may stay empty before it is refused.
 EMPTY_FOR: Final = timedelta(minutes=10)
+# For how long the sub-folder of a file is taken to have the name that the listing gave it.
+# Assumed: to rename a folder changes the eTag of no file in it.
+FOLDER_KEEPS_NAME: Final = timedelta(minutes=1)
 # Time between two looks whether a filed file is checked out, as long as none of the drive is.
 CHECK_OUT_EVERY: Final = timedelta(hours=1)
 
@@ -81,8 +84,7 @@ def claim(run: Run, services: Services) -> Run:
         gone = f"The settings no longer have an import named '{run.flow_name}', so the file stays where it is."
         return run.withdrawn(gone, services.now())
     flow, onedrive = flow_of(run, services), onedrive_of(run, services)
-    # Without an eTag the move would not tell that the file is in another company's sub-folder by now.
-    if not run.file.is_complete or (run.file.sub_folder and not run.file.etag):
+    if not run.file.is_complete or _may_have_another_company(run, flow, services):
         run = _check_again(run, onedrive, flow, services)
         if run.state is not State.FOUND or run.due > services.now():
             return run
@@ -95,6 +97,14 @@ def claim(run: Run, services: Services) -> Run:
             raise StepFailed(again, TryAgain(error.message, call=error.call)) from error
         return again
     return _record_claim(run, item, flow, services.now())
+
+
+def _may_have_another_company(run: Run, flow: ImportFlow, services: Services) -> bool:
+    """Return whether the file may lie in the sub-folder of another company by now, although its eTag is the same."""
+    if not run.file.sub_folder or (run.file.etag and services.now() - run.opened < FOLDER_KEEPS_NAME):
+        return False
+    services.folders.forget(flow.drive, places.input_folder(run, flow))
+    return True
 
 
 def _check_again(run: Run, onedrive: OneDrive, flow: ImportFlow, services: Services) -> Run:

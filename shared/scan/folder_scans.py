@@ -318,7 +318,7 @@ def move_unmatched(services: Services) -> int:
         return 0
     now, content = services.now(), services.checkpoints.read(CHECKPOINT).content
     work = {
-        f"move {stray.name}": attempted(f"move {stray.name}", partial(_move_unmatched, to, stray, services))
+        stray.item_id: attempted(f"move {stray.name}", partial(_move_unmatched, to, stray, services))
         for scan in parse_scans(content, services)
         if (to := _with_unmatched_folder(scan.flow, services))
         for stray in scan.strays

@@ -10,6 +10,7 @@ from local_cloud.finance_operations.knobs import Behaviour
 from local_cloud.receivers import Receivers
 from operations import reruns
 from shared.errors import AppError
+from shared.imports.steps import FOLDER_KEEPS_NAME
 from shared.runs.addresses import address_of
 from shared.runs.states import Outcome
 from shared.scan import scan
@@ -93,7 +94,24 @@ def test_a_file_that_is_moved_to_another_company_before_its_claim_goes_into_that
     run_all(by_list)
 
     assert by_list.imports() == [("DEMF", 1)]
-    assert [run.outcome for run in by_list.ended_runs()] == [Outcome.WITHDRAWN, Outcome.SUCCEEDED]
+    assert {run.outcome for run in by_list.ended_runs()} == {Outcome.WITHDRAWN, Outcome.SUCCEEDED}
+
+
+def test_a_file_that_waits_while_its_folder_is_renamed_goes_into_the_company_of_the_new_name(by_list: World) -> None:
+    put_into(by_list, "Input/USMF", "groups.zip")
+    by_list.look()
+    drive = f"drives/{by_list.onedrive.drive_id}"
+    find = by_list.services.folders.find
+    by_list.services.onedrive(drive).move(
+        find(drive, "/Input/USMF"), to_folder_id=find(drive, "/Input"), name="DEMF", etag=None
+    )
+    by_list.clock.advance(FOLDER_KEEPS_NAME.total_seconds())
+
+    by_list.run_until_quiet()
+    run_all(by_list)
+
+    assert by_list.imports() == [("DEMF", 1)]
+    assert by_list.files("Success/DEMF") == ["groups.zip"]
 
 
 def test_a_folder_of_no_company_is_reported_with_those_there_are_and_left_alone(

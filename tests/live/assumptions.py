@@ -89,6 +89,16 @@ DECISIONS: Final = (
         why_not="needs a library that requires check-out",
     ),
     Decision(
+        path="shared/imports/steps.py",
+        words="to rename a folder",
+        why_not="either is safe: the app checks the folder of a file that has waited",
+    ),
+    Decision(
+        path="shared/clients/fno/client.py",
+        words="with an empty list",
+        why_not="needs a user who is not allowed to read companies",
+    ),
+    Decision(
         path="shared/exports/steps.py",
         words="no package at all",
         why_not="needs a data project whose filter finds no row",
