@@ -20,7 +20,7 @@ from shared.config.model import (
     NOT_FOR_ALL,
     Document,
     Part,
-    example_of,
+    as_example,
     names_of,
     parts_in,
     short_form_in,
@@ -305,13 +305,15 @@ class _Place:
 
 def _place_of(loc: Sequence[int | str], document: object) -> _Place:
     """Return where an error of the model is. loc: keys, numbers, and behind a choice's key the word of its ``from``."""
-    path, key, short_form, example = "", "", "", ""
+    path, key, short_form = "", "", ""
+    example: object = ""
     siblings: tuple[str, ...] = ()
     parts: tuple[type[Part], ...] = (Document,)
     value: Any = document
     for step in loc:
         if isinstance(step, int):
             path, value, short_form = f"{path}[{step}]", value[step], ""
+            example = example[0] if isinstance(example, list) else example
             continue
         if chosen := [part for part in parts if step in words_of(part)]:
             parts = tuple(chosen)
@@ -322,8 +324,8 @@ def _place_of(loc: Sequence[int | str], document: object) -> _Place:
             parts, short_form, example = (
                 parts_in(field.annotation),
                 short_form_in(field.annotation),
-                example_of(field),
+                field.examples[0] if field.examples else "",
             )
         if isinstance(value, dict):  # else it is the shorter form of a choice
             path, value = f"{path}.{step}" if path else step, value.get(step)
-    return _Place(path, key, siblings, parts, short_form, example)
+    return _Place(path, key, siblings, parts, short_form, as_example(example))

@@ -428,9 +428,12 @@ class Document(Part):
         default=(),
         description="An Input folder each, or some files of one. Two imports of one data project and environment take "
         "turns.",
+        examples=[[{"name": "customers", "inputFolder": "Integrations/Customers/Input"}]],
     )
     exports: tuple[ExportFlow, ...] = Field(
-        default=(), description="One data project each. Two exports of one environment cannot share a data project."
+        default=(),
+        description="One data project each. Two exports of one environment cannot share a data project.",
+        examples=[[{"name": "ledger", "dataProject": "Ledger", "company": "USMF", "outputFolder": "Output"}]],
     )
 
 
@@ -480,7 +483,11 @@ def short_form_in(annotation: Any) -> str:
 
 def example_of(field: FieldInfo) -> str:
     """Return the example of a setting, as it stands in JSON but for the quotes of a text."""
-    example = field.examples[0] if field.examples else ""
+    return as_example(field.examples[0] if field.examples else "")
+
+
+def as_example(example: object) -> str:
+    """Return an example as it stands in JSON but for the quotes of a text."""
     return example if isinstance(example, str) else json_text(example)
 
 

@@ -54,14 +54,18 @@ def of_one_import(key: str, value: object, wrong: str, to_do: str = "Example:") 
 
 # INTEGRATIONS -> where and what is wrong, what to do
 INTEGRATIONS: dict[str, tuple[str, str, str]] = {
-    "half a document": ('{"imports": [', "INTEGRATIONS is not JSON (Expecting value: line 1", "Example: {"),
-    "a document in single quotes": ("{'imports': []}", "INTEGRATIONS is not JSON (Expecting property name", "Example:"),
-    "a comment in it": ('{"imports": [] // none\n}', "INTEGRATIONS is not JSON", "line 1 column"),
+    "half a document": ('{"imports": [', "INTEGRATIONS is not JSON: line 1, column 14: Expecting value", "Example: {"),
+    "a document in single quotes": (
+        "{'imports': []}",
+        "INTEGRATIONS is not JSON: line 1, column 2: Expecting",
+        "Example:",
+    ),
+    "a comment in it": ('{"imports": [] // none\n}', "INTEGRATIONS is not JSON", "line 1, column"),
     "a document that nests a hundred thousand deep": ("[" * 100_000, "INTEGRATIONS is not JSON", "Example: {"),
     "a list": ("[]", "INTEGRATIONS must be a JSON object", "Example: {"),
     "nothing in it": ("{}", "INTEGRATIONS contains neither an import nor an export", "Example: {"),
-    "flows that are null": ('{"imports": null}', "INTEGRATIONS, imports must be a list", "Example: {"),
-    "flows that are an object": ('{"imports": {}}', "INTEGRATIONS, imports must be a list", "Example: {"),
+    "flows that are null": ('{"imports": null}', "INTEGRATIONS, imports must be a list", "Example: [{"),
+    "flows that are an object": ('{"imports": {}}', "INTEGRATIONS, imports must be a list", "Example: [{"),
     "a flow that is text": ('{"imports": ["x"]}', "INTEGRATIONS, imports[0] must be an object", "Example: {"),
     "the imports named twice": ('{"imports": [], "imports": []}', "INTEGRATIONS names 'imports' twice", "Remove one"),
     "a folder named twice": (TWO_FOLDERS, "INTEGRATIONS names 'inputFolder' twice", "Remove one"),

@@ -64,7 +64,9 @@ def test_what_is_probably_not_meant_is_a_warning(document: Path, capsys: pytest.
             "patterns": [{"files": "*_c*", "dataProject": "A"}, {"files": "*_C*.zip", "dataProject": "B"}],
         },
     }
-    document.write_text(json.dumps({"imports": [DOCUMENT["imports"][0], flow]}), "utf-8")
+    document.write_text(
+        json.dumps({"imports": [{"name": "customers", "inputFolder": "ERP/Customers/Input"}, flow]}), "utf-8"
+    )
 
     code, said = _run("check", document, capsys=capsys)
 
