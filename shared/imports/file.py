@@ -130,9 +130,7 @@ def why_not_in_input(run: Run, item: DriveItem | None, flow: ImportFlow, service
     if item and belongs_to_another_run(run, services):
         return "Another run is importing the same file."
     others = [each for each in services.settings.flows.imports if each.drive == flow.drive]
-    folders = dict.fromkeys(
-        folder for each in others for folder in (each.processing_folder, each.success_folder, each.error_folder)
-    )
+    folders = dict.fromkeys(folder for each in others for folder in each.filed_in.values())
     folder = next((each for each in folders if item and services.folders.is_at(flow.drive, each, item.parent_id)), None)
     if folder:
         return f"The file is already in {folder}: another run or a person moved it."

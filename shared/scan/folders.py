@@ -15,8 +15,7 @@ def make_folders(services: Services, *, limit_s: float) -> int:
     """
     integrations = services.settings.flows
     folders: dict[str, tuple[str, Sequence[str]]] = {
-        flow.name: (flow.drive, (flow.input_folder, flow.processing_folder, flow.success_folder, flow.error_folder))
-        for flow in integrations.imports
+        flow.name: (flow.drive, flow.folders) for flow in integrations.imports
     }
     folders |= {flow.name: (flow.drive, (flow.output_folder,)) for flow in integrations.exports}
     work = {f"make folders of {name}": partial(_make_folders, *each, services) for name, each in folders.items()}
