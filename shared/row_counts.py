@@ -1,8 +1,13 @@
 """The row counts of an import in words, for page, report and alert. Pure."""
 
+from typing import Final
+
 from shared.runs.run import Run
 from shared.runs.states import Outcome
 from shared.runs.values import EntityCounts
+
+# Entities whose counts an alert tells; the run's page and the report have all.
+ENTITIES_IN_SHORT: Final = 5
 
 
 def count_lines(run: Run) -> tuple[str, ...]:
@@ -10,6 +15,16 @@ def count_lines(run: Run) -> tuple[str, ...]:
     if run.counts_note:
         return (run.counts_note,)
     return tuple(f"{counts.entity}: {_text(counts, run)}" for counts in run.counts)
+
+
+def counts_in_short(run: Run) -> str:
+    """Return the counts of a few entities for an alert, those with rows that were left first; "" if there are none."""
+    if not run.counts:
+        return ""
+    first = sorted(run.counts, key=lambda counts: counts.neither or 0, reverse=True)[:ENTITIES_IN_SHORT]
+    more = len(run.counts) - len(first)
+    lines = "; ".join(f"{counts.entity}: {_text(counts, run)}" for counts in first)
+    return f"Rows by entity: {lines}{f'; and {more} more entities' if more else ''}"
 
 
 def neither_label(run: Run) -> str:

@@ -11,7 +11,7 @@ from shared.alerts.alert import ROWS_QUOTED, Alert, Category, alert_key
 from shared.app import Services
 from shared.errors import AppError
 from shared.log import log
-from shared.row_counts import count_lines
+from shared.row_counts import counts_in_short
 from shared.runs.addresses import address_of
 from shared.runs.lane import LaneRow, Stop, direction_of
 from shared.runs.record import Damaged
@@ -44,9 +44,8 @@ def enqueue_failure(run: Run, services: Services) -> None:
     """
     if run.outcome is None or not (run.outcome.needs_telling or run.warning):
         return
-    rows = "; ".join(count_lines(run))
     reason = run.warning or run.reason or "F&O gave no reason"
-    parts = (reason, f"Rows by entity: {rows}" if rows else "", what_to_do(run), passed_by_text(run))
+    parts = (reason, counts_in_short(run), what_to_do(run), passed_by_text(run))
     services.outbox.put(
         replace(
             _about(run, services),

@@ -14,6 +14,7 @@ from shared.log import log
 from shared.runs.run import Run
 from shared.runs.states import Outcome, State
 from shared.runs.values import EntityCounts
+from shared.secret import redacted
 
 TRIES: Final = 3
 RETRY_S: Final = 2.0
@@ -54,7 +55,7 @@ def ask(run: Run, flow: ImportFlow, fno: FinanceOperations, services: Services) 
     if tries < TRIES and not is_final:
         return replace(run, count_tries=tries).waiting(RETRY_S, services.now())
     log.warning("counts.missing", reason=why)
-    return replace(run, count_tries=tries, counts_note=f"F&O did not return the row counts: {why}")
+    return replace(run, count_tries=tries, counts_note=f"F&O did not return the row counts: {redacted(why)}")
 
 
 def _with_warning(run: Run, flow: ImportFlow) -> Run:

@@ -269,8 +269,8 @@ ENDPOINTS: Final = (
         method="GET",
         path="{prefix}/data/DataManagementExecutionJobDetails",
         proof=Proof.BEARER,
-        when="For the entities of an import that ended, to find out what became of a lost answer, and to see whether "
-        "F&O lets the app in.",
+        when="For the row counts of an import that ended (without $select: F&O refuses a property that it does not "
+        "have), to find out what became of a lost answer, and to see whether F&O lets the app in.",
         permission=_PERMISSION,
         repeatable="yes",
         source=_ODATA,
