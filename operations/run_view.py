@@ -29,6 +29,7 @@ from shared.app import Services
 from shared.exports import steps as export_steps
 from shared.imports import steps as import_steps
 from shared.reservations import settle
+from shared.row_counts import neither_label
 from shared.runs.addresses import address_of, address_of_rerun, place_at
 from shared.runs.lane import ahead_of
 from shared.runs.record import Damaged
@@ -92,6 +93,18 @@ class RerunView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CountsView:
+    """The rows of one entity, as F&O counted them. None: it does not say."""
+
+    entity: str
+    to_be_processed: int | None
+    staged: int | None
+    created: int | None
+    updated: int | None
+    neither: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunView:
     """One run as a person reads it."""
 
@@ -131,6 +144,11 @@ class RunView:
     to_do: str = ""  # what a person is to do about a run that has ended
     scheduled: datetime | None = None  # the moment of the schedule that an export serves
     late: timedelta | None = None  # after that moment it was opened, if that was late
+    is_staging_only: bool = False
+    warning: str = ""  # of a run that has succeeded
+    counts: tuple[CountsView, ...] = ()
+    counts_note: str = ""  # why there are none
+    neither_label: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,6 +288,21 @@ def view_run(
         to_do=what_to_do(run) if run.ended else "",
         scheduled=run.scheduled,
         late=None if run.late_s is None else timedelta(seconds=run.late_s),
+        is_staging_only=run.is_staging_only,
+        warning=run.warning,
+        counts=tuple(
+            CountsView(
+                entity=each.entity,
+                to_be_processed=each.to_be_processed,
+                staged=each.staged,
+                created=None if run.is_staging_only else each.created,
+                updated=None if run.is_staging_only else each.updated,
+                neither=None if run.is_staging_only else each.neither,
+            )
+            for each in run.counts
+        ),
+        counts_note=run.counts_note,
+        neither_label=neither_label(run) if run.counts else "",
     )
 
 

@@ -219,7 +219,7 @@ def _ask(run: Run, fno: FinanceOperations, services: Services) -> Polled:
     entities = fno.job_details(run.execution_id)
     if not is_found and not entities:
         return Polled(status=status, is_found=False, is_forgotten=polled_for > HISTORY_KEPT)
-    status = _status_by_entities(entities)
+    status = _status_by_entities(entities, is_staging_only=run.is_staging_only)
     if status is ExecutionStatus.SUCCEEDED and _has_row_errors(run.execution_id, fno):
         status = ExecutionStatus.PARTIALLY_SUCCEEDED  # an entity that is done may have lost rows all the same
     return Polled(status=status)  # found: by its details, if not by its status
@@ -247,10 +247,12 @@ def forgotten_message(run: Run) -> str:
     )
 
 
-def _status_by_entities(entities: tuple[EntityProgress, ...]) -> ExecutionStatus:
-    if not entities or not all(entity.has_ended for entity in entities):
+def _status_by_entities(entities: tuple[EntityProgress, ...], *, is_staging_only: bool) -> ExecutionStatus:
+    ended = [entity.has_ended_staging if is_staging_only else entity.has_ended for entity in entities]
+    if not entities or not all(ended):
         return ExecutionStatus.UNKNOWN
-    failed = sum(not entity.is_done for entity in entities)
+    done = [entity.is_staged if is_staging_only else entity.is_done for entity in entities]
+    failed = done.count(False)
     if not failed:
         return ExecutionStatus.SUCCEEDED
     return ExecutionStatus.FAILED if failed == len(entities) else ExecutionStatus.PARTIALLY_SUCCEEDED

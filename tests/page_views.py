@@ -17,7 +17,7 @@ from shared.health import health
 from shared.runs.rows import Pause
 from shared.runs.run import Run
 from shared.runs.states import Direction, Outcome, State
-from shared.runs.values import FailedRow, FileFacts, Problem, RemoteCallRecord, StepRecord, Submission
+from shared.runs.values import EntityCounts, FailedRow, FileFacts, Problem, RemoteCallRecord, StepRecord, Submission
 from shared.scan.subscriptions import SubscriptionState
 from tests.builders import NOON, a_row, a_run
 
@@ -69,6 +69,9 @@ def hostile_run() -> Run:
         ),
         rerun_of=HOSTILE,
         passed_by=(HOSTILE,),
+        counts=(EntityCounts(entity=HOSTILE, to_be_processed=1),),
+        counts_note=HOSTILE,
+        warning=HOSTILE,
         passed_by_total=1,
     )
 

@@ -13,6 +13,7 @@ from shared.alerts.alert import ROWS_QUOTED, Alert, Category, alert_key
 from shared.app import Services
 from shared.errors import AppError
 from shared.log import log
+from shared.row_counts import counts_in_short
 from shared.runs.addresses import address_of
 from shared.runs.lane import LaneRow, Stop, direction_of
 from shared.runs.record import Damaged
@@ -42,15 +43,19 @@ def enqueue_problem(run: Run, services: Services) -> None:
 
 
 def enqueue_failure(run: Run, services: Services) -> None:
-    """Queue the alert of a run that has failed. Raises storage's errors: the run is then ended once more."""
-    if run.outcome is None or not run.outcome.needs_telling:
+    """Queue the alert of a run that has failed, or has succeeded with a warning.
+
+    Raises storage's errors: the run is then ended once more.
+    """
+    if run.outcome is None or not (run.outcome.needs_telling or run.warning):
         return
-    parts = (run.reason or "F&O gave no reason", what_to_do(run), passed_by_text(run))
+    reason = run.warning or run.reason or "F&O gave no reason"
+    parts = (reason, counts_in_short(run), what_to_do(run), passed_by_text(run))
     services.outbox.put(
         replace(
             _about(run, services),
             key=f"{Category.ENDED_RUN.value}-{run.run_id}",
-            title=f"{_name(run)}: {run.outcome.label}",
+            title=f"{_name(run)}: {run.outcome.label}{', with a warning' if run.warning else ''}",
             text=" ".join(_with_full_stop(part) for part in parts if part),
             since=run.ended or services.now(),
         )

@@ -2,11 +2,17 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
 
 from shared.config.model import ExportFlow, ImportFlow
+from shared.config.off_times import end_of_off_time
 from shared.config.problem import Problem
 from shared.config.values import folded
 from shared.errors import NeedsPerson
+
+# From here on each day of a month and of a week comes within the time that ``end_of_off_time`` looks ahead.
+_ANY_MOMENT: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +110,7 @@ def _import_problems(imports: Sequence[ImportFlow], label: Callable[[str], str])
         first = owners.setdefault(_place(flow.drive, flow.input_folder), number)
         if first != number:
             yield from _sharing_problems(imports, first, number, label)
+    yield from _off_time_problems(imports, label)
     for number, flow in enumerate(imports):
         path = f"imports[{number}].inputFolder"
         above = owners.get(_place(flow.drive, flow.input_folder.rpartition("/")[0]))
@@ -162,6 +169,21 @@ def _sharing_problems(
         other = label(f"imports[{next(iter(others.values()))}].unmatchedFolder")
         wrong = f"is not that of {other}, whose import reads the same folder. Use one folder for both."
         yield Problem(label(f"imports[{number}].unmatchedFolder"), wrong)
+
+
+def _off_time_problems(imports: Sequence[ImportFlow], label: Callable[[str], str]) -> Iterable[Problem]:
+    firsts: dict[str, tuple[str, ImportFlow]] = {}
+    for number, flow in enumerate(imports):
+        path = f"imports[{number}].notBetween"
+        if end_of_off_time(_ANY_MOMENT, flow.not_between) is None:
+            yield Problem(label(path), "leaves no time in which files are imported.")
+        other, first = firsts.setdefault(flow.lane, (path, flow))
+        if flow.not_between != first.not_between:
+            # Else a file that waits in the lane would hold up the other flow's.
+            wrong = (
+                f"differs from {label(other)}. Both flows share a data project, and so an order: make them the same."
+            )
+            yield Problem(label(path), wrong)
 
 
 def _export_problems(exports: Sequence[ExportFlow], label: Callable[[str], str]) -> Iterable[Problem]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from shared.config.off_times import HoursOfDay, parse_days, parse_hours, parse_weekdays
 from shared.config.values import (
     MAX_DATA_PROJECT,
     MAX_FOLDER,
@@ -102,6 +103,7 @@ class OneOf:
     """One of a few words."""
 
     words: Sequence[str]
+    kind: Callable[[str], object] = str  # what it becomes
 
     def __get_pydantic_core_schema__(self, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
         """Read one of the words."""
@@ -110,7 +112,7 @@ class OneOf:
     def _read(self, value: object) -> object:
         if value not in self.words:
             raise Unfit(f"must be {' or '.join(self.words)}.")
-        return value
+        return self.kind(str(value))
 
     def __get_pydantic_json_schema__(self, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> dict[str, Any]:
         """Describe it for editors."""
@@ -185,3 +187,7 @@ type Pattern = Annotated[str, Text(parse_pattern, r"[^/\\\\]+")]
 type Addresses = Annotated[str, Text(parse_addresses, r"([^@\s;,<>]+@[^@\s;,<>]+\.[^@\s;,<>]+(\s*[;,]\s*|$))*")]
 type WebhookUrl = Annotated[SecretUrl, Text(parse_webhook_url, rf"({_URL}[^#\s]*)?")]
 type Boolean = Annotated[bool, Flag()]
+type DaysOfMonth = Annotated[frozenset[int], Text(parse_days, r"[0-9]{1,2}( ?[-,] ?[0-9]{1,2})*")]
+type Weekdays = Annotated[frozenset[int], Text(parse_weekdays, r"[A-Za-z]{3}( ?[-,] ?[A-Za-z]{3})*")]
+_TIME: Final = "([01][0-9]|2[0-4]):[0-5][0-9]"
+type Hours = Annotated[HoursOfDay, Text(parse_hours, f"{_TIME} ?- ?{_TIME}")]

@@ -6,6 +6,8 @@ are checked against each other is ``flows.py``.
 """
 
 from collections.abc import Mapping
+from datetime import timedelta
+from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, TypeAliasType, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,25 +22,31 @@ from shared.config.kinds import (
     Boolean,
     Company,
     DataProject,
+    DaysOfMonth,
     Drive,
     EnvironmentUrl,
     Folder,
     FolderOrEmpty,
+    Hours,
     Name,
     Note,
+    OneOf,
     Pattern,
     Separator,
     Shorthand,
     WebhookUrl,
+    Weekdays,
     Whole,
 )
 from shared.config.lanes import lane_name
+from shared.config.off_times import HoursOfDay
 from shared.config.values import matches_name
 from shared.escapes import json_text
 from shared.runs.states import Direction
 
 MAX_EVERY_S: Final = 7 * 24 * 3600
 MAX_AGE_S: Final = 24 * 3600
+MAX_STUCK_MINUTES: Final = 7 * 24 * 60
 
 
 COMPANY: Final = "{company}"  # in a data project's name: the company of the file
@@ -200,6 +208,74 @@ class Files(Part):
         return matches_name(file_name, self.include) and not matches_name(file_name, self.exclude)
 
 
+class PartialFiling(StrEnum):
+    """Where a file goes of which only some rows were imported."""
+
+    ERROR = "error"
+    SUCCESS = "success"
+    FOLDER = "folder"
+
+
+class DateFolders(StrEnum):
+    """Which folders by date are made below those that files are filed in."""
+
+    NONE = "none"
+    MONTH = "year/month"
+    DAY = "year/month/day"
+
+
+class Filing(Part):
+    """Into which folder a file is moved once its outcome is known."""
+
+    partially_succeeded: Annotated[PartialFiling, OneOf(tuple(PartialFiling), PartialFiling)] = Field(
+        default=PartialFiling.ERROR,
+        description="Where a file goes if only some of its rows were imported: `error` (the Error folder), `success` "
+        "(the Success folder) or `folder` (`partialFolder`). Its report lies beside it, and an alert is sent, in each "
+        "case.",
+        examples=["folder"],
+    )
+    date_folders: Annotated[DateFolders, OneOf(tuple(DateFolders), DateFolders)] = Field(
+        default=DateFolders.NONE,
+        description="Folders by date below Success, Error and `partialFolder`: `none`, `year/month` "
+        "(`Success/2026/11`) or `year/month/day` (`Success/2026/11/30`). The date is that on which the app learned the "
+        "outcome, in UTC.",
+        examples=["year/month"],
+    )
+
+
+class Counts(Part):
+    """What follows from the rows that F&O counted."""
+
+    warn_if_zero_rows: Boolean = Field(
+        default=False,
+        description="Whether an alert is sent if an import succeeded and F&O created and updated no row; with "
+        "`execute` `false`: if no row reached staging.",
+        examples=[True],
+    )
+
+
+class OffTime(Part):
+    """A time in which no file of a flow is imported. What is given must all apply. In UTC."""
+
+    days: DaysOfMonth = Field(
+        default=frozenset(),
+        description="Days of the month: one, a range, or several with `,` between them. Left out or empty: all.",
+        examples=["28-31"],
+    )
+    weekdays: Weekdays = Field(
+        default=frozenset(),
+        description="Days of the week (`mon`, `tue`, `wed`, `thu`, `fri`, `sat`, `sun`): one, a range, or several with "
+        "`,` between them. Left out or empty: all.",
+        examples=["sat,sun"],
+    )
+    hours: Hours = Field(
+        default=HoursOfDay(0, 24 * 60),
+        description="From when until when, in UTC. If the end comes first, it is on the following day: `18:00-06:00` "
+        "on `fri` ends on Saturday. Left out or empty: the whole day.",
+        examples=["18:00-06:00"],
+    )
+
+
 def _sibling(name: str) -> Any:
     """Return what gives a folder of that name beside the Input folder."""
 
@@ -232,6 +308,16 @@ class Flow(Part):
         "`me/drive`. Left out or empty: that of `defaults`, else the setting `ONEDRIVE_DRIVE`.",
         examples=[EXAMPLE_DRIVE],
     )
+    stuck_after_minutes: Annotated[int, Whole(1, MAX_STUCK_MINUTES, "minutes")] | None = Field(
+        default=None,
+        description="Minutes after which an alert is sent that an execution in F&O does not end, or that a file waits "
+        "for what another one has. Left out: the setting `IMPORT_STUCK_AFTER_MINUTES` or `EXPORT_STUCK_AFTER_MINUTES`.",
+        examples=[600],
+    )
+
+    def stuck_after(self, else_after: timedelta) -> timedelta:
+        """Return after which time a person is told; else_after: if the flow does not say."""
+        return timedelta(minutes=self.stuck_after_minutes) if self.stuck_after_minutes else else_after
 
 
 class Alerted(Part):
@@ -300,6 +386,12 @@ class ImportFlow(Alerted, Flow):
         description="Which files of the Input folder this import takes, and when. Left out: all files, at once.",
         examples=[{"include": ["*_Customers_*.zip"]}],
     )
+    partial_folder: FolderOrEmpty = Field(
+        default_factory=_sibling("Partial"),
+        description="Where a file goes if only some of its rows were imported and `filing.partiallySucceeded` is "
+        "`folder`. Left out: `Partial` beside the Input folder.",
+        examples=["Integrations/Customers/Partial"],
+    )
     data_project: ProjectRule = Field(
         default=ProjectFromManifest(),
         description="The data project to import under: a name, or an object that says where the name comes from. Left "
@@ -329,6 +421,34 @@ class ImportFlow(Alerted, Flow):
         description="Whether a file that cannot go on stops its lane, instead of being passed by the files behind it "
         "after three minutes.",
         examples=[True],
+    )
+    execute: Boolean = Field(
+        default=True,
+        description="Whether F&O imports the rows. `false`: they only go to F&O's staging tables, where a person "
+        "checks them and copies them to the target.",
+        examples=[False],
+    )
+    filing: Filing = Field(
+        default=Filing(),
+        description="Where files go once their outcome is known.",
+        examples=[{"dateFolders": "year/month"}],
+    )
+    counts: Counts = Field(
+        default=Counts(),
+        description="What follows from the rows that F&O counted.",
+        examples=[{"warnIfZeroRows": True}],
+    )
+    result_file: Boolean = Field(
+        default=False,
+        description="Whether the app puts a result beside each file that it files, for the system that sent it: "
+        "`NAME.zip.result.json`, with outcome, reason, counts and links.",
+        examples=[True],
+    )
+    not_between: tuple[OffTime, ...] = Field(
+        default=(),
+        description="Times in which no file of this flow is submitted to F&O, such as the end of the month. Files that "
+        "appear wait in Input, say so on their pages, and go on by themselves. Imports that share a lane must agree.",
+        examples=[[{"days": "28-31", "hours": "18:00-06:00"}]],
     )
 
     @property
@@ -376,7 +496,12 @@ class ImportFlow(Alerted, Flow):
             "successFolder": self.success_folder,
             "errorFolder": self.error_folder,
             **({"unmatchedFolder": self.unmatched_folder} if self.unmatched_folder else {}),
+            **({"partialFolder": self.partial_folder} if self._has_partial_folder else {}),
         }
+
+    @property
+    def _has_partial_folder(self) -> bool:
+        return self.filing.partially_succeeded is PartialFiling.FOLDER
 
     @property
     def folders(self) -> tuple[str, ...]:
@@ -437,14 +562,23 @@ class Document(Part):
     )
 
 
-# What a run that F&O may have been sent keeps of its flow, whatever is set later: where it is, and how it was sent.
-PINNED: Final = frozenset({"environment_url", "drive", "data_project", "company"})
+# What a run that F&O may have been sent keeps of its flow, whatever is set later; the rest is in ``Run.arguments``.
+PINNED: Final = frozenset({"environment_url", "drive"})
 # What a run's record does not keep of its flow: whom people are told by is no matter of the run, and may be a secret.
 NOT_SAVED_OF_A_FLOW: Final = frozenset({"note", "alert_recipient", "alert_teams_url", "alert_webhook_url"})
 
 # A flow's settings that make it the flow that it is: they have no default for all flows.
 NOT_FOR_ALL: Final = frozenset(
-    {"name", "note", "inputFolder", "processingFolder", "successFolder", "errorFolder", "unmatchedFolder"}
+    {
+        "name",
+        "note",
+        "inputFolder",
+        "processingFolder",
+        "successFolder",
+        "errorFolder",
+        "unmatchedFolder",
+        "partialFolder",
+    }
 )
 
 

@@ -117,7 +117,7 @@ def poll(run: Run, services: Services) -> Run:
             told = _with_reason(run, fno, status)
             return _fail(told, Outcome(status.value), told.reason, now)
         case _:
-            return execution.put_off_poll(run, polled, services.settings.export_stuck_after, services)
+            return execution.put_off_poll(run, polled, stuck_after(run, services), services)
 
 
 def _with_reason(run: Run, fno: FinanceOperations, status: ExecutionStatus) -> Run:
@@ -216,10 +216,17 @@ def _finance(run: Run, services: Services) -> FinanceOperations:
     return services.finance_operations(_flow(run, services).environment_url)
 
 
+def stuck_after(run: Run, services: Services) -> timedelta:
+    """Return after which time a person is told that an export does not go on."""
+    flow = services.settings.flows.export_named(run.flow_name)
+    limit = services.settings.export_stuck_after
+    return flow.stuck_after(limit) if flow else limit
+
+
 STEPS: Final[Mapping[State, Step]] = {
     State.PLANNED: choose_id,
     State.SUBMITTING: submit,
     State.EXECUTING: poll,
     State.READY: deliver,
 }
-MACHINE: Final = StateMachine(steps=STEPS, stuck_after=lambda services: services.settings.export_stuck_after)
+MACHINE: Final = StateMachine(steps=STEPS, stuck_after=stuck_after)

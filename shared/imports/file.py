@@ -135,7 +135,7 @@ def why_not_in_input(run: Run, item: DriveItem | None, flow: ImportFlow, service
     if item and belongs_to_another_run(run, services):
         return "Another run is importing the same file."
     others = [each for each in services.settings.flows.imports if each.drive == flow.drive]
-    plain = [folder for each in others for folder in (each.processing_folder, each.success_folder, each.error_folder)]
+    plain = [folder for each in others for folder in each.filed_in.values()]
     own = [places.within(each, run.file.sub_folder) for each in flow.filed_in.values()]
     folders = dict.fromkeys((*own, *plain))
     folder = next((each for each in folders if item and services.folders.is_at(flow.drive, each, item.parent_id)), None)

@@ -38,8 +38,10 @@ from shared.errors import (
     TryAgain,
 )
 from shared.escapes import csv_cell, file_name_part, plain_text
+from shared.imports.result import result_json
 from shared.log import log
 from shared.moments import utc_text
+from shared.row_counts import count_lines
 from shared.runs.machine import StepFailed
 from shared.runs.record import Damaged
 from shared.runs.run import LONGEST_NAME, Run, name_with
@@ -61,6 +63,7 @@ TRIES_TO_CHECK_IN: Final = 4
 ROWS_QUOTED: Final = 5
 
 REPORT: Final = "report.txt"
+RESULT: Final = "result.json"
 LONGEST_REPORT: Final = 256 * 1024  # bytes; what is longer is none
 _ENDING: Final = re.compile(r"\.[A-Za-z0-9]{1,8}")
 
@@ -106,6 +109,19 @@ def put_beside(
         raise StepFailed(beside.run, error) from error
     log.info("report.written", rows=len(details.rows or ()), files=len(details.files), missing=details.notes)
     return replace(beside.run, report_url=report.web_url if report else "")
+
+
+def put_result_beside(run: Run, onedrive: OneDrive, folder: str, folder_id: str, services: Services) -> Run:
+    """Write ``NAME.zip.result.json`` beside a filed file, by the same rules as the report; return the run with it.
+
+    Raises what the upload raises if it may pass.
+    """
+    beside = _Folder(run, _earlier(run, services), onedrive, folder, folder_id, services)
+    try:
+        beside.put(RESULT, result_json(run, services.settings.app_url))
+    except AppError as error:
+        raise StepFailed(beside.run, error) from error
+    return beside.run
 
 
 def _written(beside: "_Folder", run: Run, details: "_Details", services: Services) -> DriveItem | None:
@@ -326,6 +342,8 @@ def _report(run: Run, details: _Details) -> str:
     ]
     if passed := passed_by_text(run):
         lines += ["", passed]
+    if told := count_lines(run):
+        lines += ["", "Rows by entity:", *(f"  {line}" for line in told)]
     if details.rows:
         lines += ["", f"Row errors ({len(details.rows)}, all of them in the .errors.csv beside this file):"]
         lines += [f"  {row.record_id}  {row.field}  {row.message}" for row in details.rows[:ROWS_QUOTED]]

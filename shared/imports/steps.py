@@ -32,7 +32,7 @@ from shared.errors import (
     NotFound,
     TryAgain,
 )
-from shared.imports import places, report
+from shared.imports import counts, off_times, places, report
 from shared.imports.contention import is_to_be_sent_again
 from shared.imports.fence import fence, fence_after_cancel, may_still_start
 from shared.imports.file import (
@@ -50,7 +50,7 @@ from shared.imports.file import (
     why_not_in_input,
     with_facts_of,
 )
-from shared.imports.upload import LARGE, has_usable_upload, key_to, upload, without_package
+from shared.imports.upload import LARGE, arguments_of, has_usable_upload, key_to, upload, without_package
 from shared.log import log
 from shared.reservations import reserve
 from shared.run_settings import is_configured, saved_import_of, settings_text
@@ -84,6 +84,9 @@ def claim(run: Run, services: Services) -> Run:
         gone = f"The settings no longer have an import named '{run.flow_name}', so the file stays where it is."
         return run.withdrawn(gone, services.now())
     flow, onedrive = flow_of(run, services), onedrive_of(run, services)
+    run = off_times.put_off(run, flow, services)
+    if off_times.is_put_off(run):
+        return run
     if not run.file.is_complete or _may_have_another_company(run, flow, services):
         run = _check_again(run, onedrive, flow, services)
         if run.state is not State.FOUND or run.due > services.now():
@@ -168,8 +171,12 @@ def _record_claim(run: Run, item: DriveItem, flow: ImportFlow, now: datetime) ->
 def prepare(run: Run, services: Services) -> Run:
     """CLAIMED: upload the package to F&O, reserve its data project, and choose the execution id.
 
-    An upload that is still good is used again. The id is saved before it is sent.
+    An upload that is still good is used again. The id is saved before it is sent, and with it what F&O is told.
     """
+    flow = flow_of(run, services)
+    run = off_times.put_off(run, flow, services)
+    if off_times.is_put_off(run):
+        return run
     if not has_usable_upload(run) or _are_rules_mended(run, services):
         run = upload(run, services)
         if run.state is not State.CLAIMED:
@@ -183,7 +190,7 @@ def prepare(run: Run, services: Services) -> Run:
     if any(each.execution_id == execution_id for each in run.submissions):
         execution_id = new_execution_id(run.data_project, now)  # an id is sent once, even if F&O refused it
     try:
-        run = reserve.reserve(run, flow_of(run, services).environment_url, execution_id, services)
+        run = reserve.reserve(run, flow.environment_url, execution_id, services)
         url, expires = key_to(run, package, services)
     except AppError as error:
         raise StepFailed(run, error) from error  # with what it has reserved, which is then given back
@@ -191,6 +198,7 @@ def prepare(run: Run, services: Services) -> Run:
         log.info("package.key_lost", blob=package.blob_name)
         return without_package(run)  # uploaded anew at once
     chosen = Submission(execution_id=execution_id, chosen=services.now(), blob_name=package.blob_name)
+    run = replace(run, arguments=run.pinned_arguments or arguments_of(run, flow))
     submitting = run.waits_no_more(services.now()).submitting(chosen, services.now())
     in_process = replace(submitting.in_process, package_url=url)
     return replace(submitting, package=replace(package, key_expires=expires), in_process=in_process)
@@ -199,10 +207,15 @@ def prepare(run: Run, services: Services) -> Run:
 def _are_rules_mended(run: Run, services: Services) -> bool:
     """Return whether company and data project are looked up by other rules now than when the package was uploaded."""
     then, now = saved_import_of(run), flow_of(run, services)
-    return then is not None and (then.company, then.companies, then.data_project) != (
-        now.company,
-        now.companies,
-        now.data_project,
+    return (
+        run.pinned_arguments is None
+        and then is not None
+        and (then.company, then.companies, then.data_project)
+        != (
+            now.company,
+            now.companies,
+            now.data_project,
+        )
     )
 
 
@@ -214,13 +227,15 @@ def submit(run: Run, services: Services) -> Run:
     package_url = run.in_process.package_url
     if not run.in_process.has_chosen_id or package_url is None:
         return _look_up(run, services)
+    arguments = run.arguments or arguments_of(run, flow_of(run, services))
     try:
         answered = finance_of(run, services).import_from_package(
             package_url=package_url,
-            data_project=run.data_project,
+            data_project=arguments.data_project,
             execution_id=run.execution_id,
-            legal_entity=run.company,
-            overwrite=flow_of(run, services).overwrite,
+            legal_entity=arguments.company,
+            overwrite=arguments.overwrite,
+            execute=arguments.execute,
         )
     except AnswerLost:
         raise
@@ -277,7 +292,7 @@ def poll(run: Run, services: Services) -> Run:
     if polled.is_forgotten:
         return run.finished(Outcome.UNKNOWN, execution.forgotten_message(run), services.now())
     if not polled.status.is_final:
-        return execution.put_off_poll(run, polled, services.settings.import_stuck_after, services)
+        return execution.put_off_poll(run, polled, stuck_after(run, services), services)
     if polled.status is ExecutionStatus.FAILED and is_to_be_sent_again(run, fno):
         log.warning("import.contention", execution_id=run.execution_id)
         again = replace(run.moved_to(State.CLAIMED, services.now()), package=None, resubmits=run.resubmits + 1)
@@ -302,6 +317,10 @@ def file_away(run: Run, services: Services) -> Run:
     if may_still_start(run):
         return fence_after_cancel(run, services)
     flow, onedrive = flow_of(run, services), onedrive_of(run, services)
+    if counts.are_missing(run):
+        run = counts.ask(run, flow, finance_of(run, services), services)
+        if counts.are_missing(run):
+            return run  # asked again in a moment
     succeeded = run.outcome is Outcome.SUCCEEDED
     folder = places.filed_folder(run, flow)
     folder_id = services.folders.find(flow.drive, folder)
@@ -323,6 +342,8 @@ def file_away(run: Run, services: Services) -> Run:
         run = report.put_beside(run, onedrive, folder, folder_id, finance_of(run, services), services)
         if run.due > services.now():
             return run  # F&O is still making its error files
+    if flow.result_file:
+        run = report.put_result_beside(run, onedrive, folder, folder_id, services)
     try:
         _check_in(run, item, onedrive, services)
     except AppError as error:
@@ -361,6 +382,13 @@ def keeps_order(run: Run, services: Services) -> bool:
     return flow is not None and flow.strict_order
 
 
+def stuck_after(run: Run, services: Services) -> timedelta:
+    """Return after which time a person is told that an import does not go on."""
+    flow = services.settings.flows.import_named(run.flow_name)
+    limit = services.settings.import_stuck_after
+    return flow.stuck_after(limit) if flow else limit
+
+
 STEPS: Final[Mapping[State, Step]] = {
     State.FOUND: claim,
     State.CLAIMED: prepare,
@@ -371,7 +399,7 @@ STEPS: Final[Mapping[State, Step]] = {
 }
 MACHINE: Final = StateMachine(
     steps=STEPS,
-    stuck_after=lambda services: services.settings.import_stuck_after,
+    stuck_after=stuck_after,
     lock=import_lock,
     keeps_order=keeps_order,
 )

@@ -8,6 +8,7 @@ from shared.app import Services
 from shared.clients.blobs.quick_xor_hash import is_same_content
 from shared.clients.blobs.read import open_package
 from shared.clients.blobs.write import stream_to_blob
+from shared.config.model import ImportFlow
 from shared.errors import (
     DataDamaged,
 )
@@ -27,11 +28,16 @@ from shared.imports.package import check_package
 from shared.log import log
 from shared.run_settings import settings_text
 from shared.runs.run import Run, new_execution_id
-from shared.runs.values import UploadedPackage
+from shared.runs.values import Arguments, UploadedPackage
 from shared.secret import SecretUrl
 
 # Bytes from which an upload is saved when it is done, so that a crash does not repeat it.
 LARGE: Final = 8 * 1024 * 1024
+
+
+def arguments_of(run: Run, flow: ImportFlow) -> Arguments:
+    """Return what F&O is told with the package of a run, as the settings are now."""
+    return Arguments(data_project=run.data_project, company=run.company, overwrite=flow.overwrite, execute=flow.execute)
 
 
 def without_package(run: Run) -> Run:
@@ -76,9 +82,13 @@ def _check_and_stream(run: Run, services: Services) -> Run:
         run = with_facts_of(run, item, flow)
     url = run.in_process.download_url or onedrive.content_url(run.file.item_id)
 
-    company, file = rules.company_of(flow, run.file.name, run.file.sub_folder), run.file
-    require_company(flow, file.name, company, services)
-    project = rules.project_of(flow, file.name, company)
+    file = run.file
+    if pinned := run.pinned_arguments:
+        company, project = pinned.company, pinned.data_project
+    else:
+        company = rules.company_of(flow, file.name, file.sub_folder)
+        require_company(flow, file.name, company, services)
+        project = rules.project_of(flow, file.name, company)
     with open_package(url, file.size_bytes, services.downloads, quick_xor_hash=file.quick_xor_hash) as package:
         facts = check_package(package.file)
         data_project = rules.require_project(project, facts.data_project)

@@ -95,14 +95,14 @@ def _judge_by_kind(
         case NameReserved():
             log.info("run.waits", step=step, what=error.what, holder=error.holder)
             wait = error.wait(now)
-            waits = run.waiting_for(wait, _busy_wait_s(run, wait, now), machine.stuck_after(services), now)
+            waits = run.waiting_for(wait, _busy_wait_s(run, wait, now), machine.stuck_after(run, services), now)
             if waits.problem and not run.problem and reserve.is_under_way(error.holder_address, services):
                 waits = replace(waits, problem=None)  # the app itself keeps it busy, and reports that run if it hangs
             return waits, ""
         case NoRoom():
             log.info("run.waits", step=step, what=ROOM, holder=error.message)
             wait = Wait(what=ROOM, since=now, holder=error.message)
-            return run.waiting_for(wait, ROOM_RETRY_S, machine.stuck_after(services), now), ""
+            return run.waiting_for(wait, ROOM_RETRY_S, machine.stuck_after(run, services), now), ""
         case FileRejected() if run.direction is Direction.IMPORT and run.state not in TO_BE_FILED:
             log.warning("run.rejected", step=step, reason=text)
             return run.finished(Outcome.REJECTED, error.message, now), text

@@ -37,7 +37,7 @@ class StateMachine:
     """What the runs of a direction go through."""
 
     steps: Mapping[State, Step]
-    stuck_after: Callable[[Services], timedelta]
+    stuck_after: Callable[[Run, Services], timedelta]
     # What is held from before a run is saved as SUBMITTING until F&O has answered; None: nothing.
     lock: Callable[[Run, Services], AbstractContextManager[None] | None] = _no_lock
     # Whether no other file may pass this one, whatever keeps it.

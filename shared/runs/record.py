@@ -49,6 +49,7 @@ _SINCE_2: Final = frozenset(
         *("waited_s", "scheduled", "late_s"),
         "flow_settings",
         "sub_folder",
+        *("arguments", "outcome_known", "counts", "count_tries", "counts_note", "warning"),
     }
 )
 

@@ -15,6 +15,8 @@ from shared.runs.values import (
     NOTHING_IN_PROCESS,
     NOTHING_MORE,
     About,
+    Arguments,
+    EntityCounts,
     FailedRow,
     FileFacts,
     Held,
@@ -91,6 +93,12 @@ class Run:
     rerun_of: str = ""  # the address of the run whose work this one does again
     rerun_count: int = 0  # how many runs of the same work there were before
     flow_settings: str = ""  # its flow as it was when the run was taken up or last prepared, as JSON
+    arguments: Arguments | None = None  # imports: what is sent with the package, once an execution id is chosen
+    outcome_known: datetime | None = None  # when its outcome was known first; folders by date go by it
+    counts: tuple[EntityCounts, ...] = ()  # imports: the rows of each entity
+    count_tries: int = 0  # tries to get them that gave none
+    counts_note: str = ""  # why there are none
+    warning: str = ""  # what a person is told of a run that has succeeded
     extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
 
     in_process: InProcess = field(default=NOTHING_IN_PROCESS, compare=False)  # never saved
@@ -142,7 +150,7 @@ class Run:
 
     def finished(self, outcome: Outcome, reason: str, now: datetime) -> "Run":
         """Return an import whose outcome is known."""
-        return replace(self.moved_to(State.FINISHED, now), outcome=outcome, reason=reason)
+        return replace(self.moved_to(State.FINISHED, now), outcome=outcome, reason=reason, outcome_known=now)
 
     def withdrawn(self, reason: str, now: datetime) -> "Run":
         """Return an import whose file a person, or another run, has taken."""
@@ -171,6 +179,7 @@ class Run:
             outcome=self.outcome
             if self.outcome and self.direction is Direction.IMPORT
             else Outcome.CANCELLED_BY_PERSON,
+            outcome_known=self.outcome_known or now,
             reason=f"{self.reason} {reason}".strip(),
             problem=None,
             held=None,
@@ -238,6 +247,16 @@ class Run:
     def may_have_begun(self) -> bool:
         """Whether F&O may have begun an execution of it, as far as its record tells."""
         return any(not each.never_began for each in self.submissions)
+
+    @property
+    def is_staging_only(self) -> bool:
+        """Whether F&O was asked to take the rows to its staging tables and no further."""
+        return self.arguments is not None and not self.arguments.execute
+
+    @property
+    def pinned_arguments(self) -> Arguments | None:
+        """What F&O may have been sent; None if certainly nothing: then what the settings say now is sent."""
+        return None if all(each.never_began for each in self.submissions) else self.arguments
 
     @property
     def is_aside(self) -> bool:

@@ -61,6 +61,36 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Arguments:
+    """What is sent to F&O with a package. It stays as it is from the first execution id on that F&O may have."""
+
+    data_project: str
+    company: str
+    overwrite: bool = True
+    execute: bool = True  # false: to F&O's staging tables only
+    extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntityCounts:
+    """The rows of one entity of an execution that has ended, as F&O counted them. None: F&O did not say."""
+
+    entity: str
+    to_be_processed: int | None = None  # in the file
+    staged: int | None = None
+    created: int | None = None  # in the target
+    updated: int | None = None
+    extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
+
+    @property
+    def neither(self) -> int | None:
+        """The rows that were neither created nor updated; None if F&O did not say."""
+        if self.to_be_processed is None or self.created is None or self.updated is None:
+            return None
+        return max(self.to_be_processed - self.created - self.updated, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteCallRecord:
     """One call to a service, as a support ticket needs it."""
 

@@ -196,7 +196,7 @@ def _submit(before: Run, run: Run, lane: Lane, machine: StateMachine, services: 
         log.info("import.waits_for_lock")
         back = run.not_submitting(before)
         wait = Wait(what=LOCK, since=services.now(), holder="F&O takes one ImportFromPackage at a time.")
-        waiting = back.waiting_for(wait, LOCK_RETRY_S, machine.stuck_after(services), services.now())
+        waiting = back.waiting_for(wait, LOCK_RETRY_S, machine.stuck_after(run, services), services.now())
         return _save(waiting, services)
 
 

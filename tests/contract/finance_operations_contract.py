@@ -157,6 +157,9 @@ class FinanceOperationsContract:
         (progress,) = target.fno.job_details(execution_id)
         assert (progress.entity, progress.staging_created) == (ENTITY, 2)
         assert progress.target_created + progress.target_updated == 2
+        (counts,) = target.fno.row_counts(execution_id)
+        assert (counts.entity, counts.to_be_processed, counts.staged) == (ENTITY, 2, 2)
+        assert (counts.created, counts.updated) == (progress.target_created, progress.target_updated)
         assert target.fno.execution_errors(execution_id).rows == ()
         assert target.fno.execution_summary_page_url(execution_id).startswith("http")
         assert not target.fno.generate_error_keys_file(execution_id, ENTITY)

@@ -44,7 +44,7 @@ def opened(world: World, name: str = "USMF_1.zip", *, lane: str = LANE, flow: Di
 
 
 def a_flow(steps: Mapping[State, Step]) -> StateMachine:
-    return StateMachine(steps=steps, stuck_after=lambda _services: timedelta(hours=1))
+    return StateMachine(steps=steps, stuck_after=lambda _run, _services: timedelta(hours=1))
 
 
 def advance(world: World, steps: Mapping[State, Step], *, lane: str = LANE) -> None:

@@ -8,11 +8,11 @@ import pytest
 
 from local_cloud.finance_operations.knobs import Speed
 from shared.config.model import ExportFlow, ImportFlow, names_of
-from tests.end_to_end.settings import company, files
+from tests.end_to_end.settings import company, files, outcome
 from tests.end_to_end.settings.case import SettingCase
 from tests.end_to_end.stage import LOOK_S, NO_MINUTE_TIMER, PATIENCE_S, PROMPT_QUEUES, Stage
 
-CASES: tuple[SettingCase, ...] = (*company.CASES, *files.CASES)
+CASES: tuple[SettingCase, ...] = (*company.CASES, *files.CASES, *outcome.CASES)
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -65,4 +65,5 @@ PLAIN = {
     *("name", "note", "environmentUrl", "drive", "inputFolder", "processingFolder", "successFolder", "errorFolder"),
     "unmatchedFolder",  # takes minutes: tests/flows/test_which_files.py
     *("outputFolder", "everySeconds", "alertRecipient", "alertTeamsUrl", "alertWebhookUrl", "overwrite", "strictOrder"),
+    *("partialFolder", "stuckAfterMinutes"),
 }

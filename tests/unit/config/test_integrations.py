@@ -250,6 +250,12 @@ SHAPE: dict[str, tuple[object, str]] = {
     "an address with a path": ({"imports": [_import(environmentUrl=URL + "/data")]}, "without a path other than"),
     "an address with a query": ({"imports": [_import(environmentUrl=URL + "/?cmp=USMF")]}, "the address only"),
     "an address with a password": ({"imports": [_import(environmentUrl="https://a:b@c.com")]}, "user name or password"),
+    "a word that filing does not know": (
+        {"imports": [_import(filing={"partiallySucceeded": "Success"})]},
+        r"filing.partiallySucceeded must be error or success or folder",
+    ),
+    "hours that are no times": ({"imports": [_import(notBetween=[{"hours": "25:00-06:00"}])]}, "two different times"),
+    "stuck after no time": ({"imports": [_import(stuckAfterMinutes=0)]}, "whole number of minutes"),
     "a drive that is a web address": (
         {"imports": [_import(drive="https://contoso-my.sharepoint.com/personal/x")]},
         "drive must be drives/<drive id>",
@@ -258,6 +264,27 @@ SHAPE: dict[str, tuple[object, str]] = {
 }
 
 MEANING: dict[str, tuple[object, str]] = {
+    "no time in which anything is imported": (
+        {"imports": [_import(notBetween=[{"days": "1-15"}, {"days": "16-31", "hours": "00:00-24:00"}])]},
+        r"imports\[0\].notBetween leaves no time",
+    ),
+    "a lane that waits for one of its flows": (
+        {
+            "imports": [
+                _import(dataProject="A", notBetween=[{"days": "31"}]),
+                _import(name="b", inputFolder="B/Input", dataProject="a"),
+            ]
+        },
+        r"imports\[1\].notBetween differs from INTEGRATIONS, imports\[0\].notBetween",
+    ),
+    "a range of days that runs backwards": (
+        {"imports": [_import(notBetween=[{"days": "31-1"}])]},
+        r"notBetween\[0\].days must be days of the month",
+    ),
+    "a partial folder that is Error": (
+        {"imports": [_import(partialFolder="Customers/Error", filing={"partiallySucceeded": "folder"})]},
+        "partialFolder is /Customers/Error, the same as",
+    ),
     "plain http": ({"imports": [_import(environmentUrl="http://contoso.com")]}, "must begin with https"),
     "two flows of one name": (
         {"imports": [_import()], "exports": [_export(name="Customers")]},
@@ -383,6 +410,13 @@ GOOD: dict[str, object] = {
                 companies=["U1"],
                 overwrite=False,
                 strictOrder=True,
+                partialFolder="Partly",
+                execute=False,
+                filing={"partiallySucceeded": "folder", "dateFolders": "year/month/day"},
+                counts={"warnIfZeroRows": True},
+                resultFile=True,
+                notBetween=[{"days": "1-3, 28-31", "weekdays": "mon-fri", "hours": "18:00-06:00"}],
+                stuckAfterMinutes=600,
                 alertRecipient="a@contoso.com; b@contoso.com",
                 alertTeamsUrl="https://prod-1.westeurope.logic.azure.com/workflows/1?sig=x",
                 alertWebhookUrl="https://events.contoso.com/hook",
@@ -560,8 +594,9 @@ def test_what_is_wrong_in_the_defaults_is_said_once_and_of_the_defaults() -> Non
     refusal = _refused({"defaults": {"company": "TOOLONG", "nam": "x"}, "imports": flows})
 
     assert refusal.splitlines() == [
-        "INTEGRATIONS, defaults.nam is unknown. Known keys: environmentUrl, drive, alertRecipient, alertTeamsUrl, "
-        "alertWebhookUrl, files, dataProject, company, companies, overwrite, strictOrder, outputFolder, everySeconds.",
+        "INTEGRATIONS, defaults.nam is unknown. Known keys: environmentUrl, drive, stuckAfterMinutes, "
+        "alertRecipient, alertTeamsUrl, alertWebhookUrl, files, dataProject, company, companies, overwrite, "
+        "strictOrder, execute, filing, counts, resultFile, notBetween, outputFolder, everySeconds.",
         "INTEGRATIONS, defaults.company must be a company's id, 1 to 4 letters or digits. Example: USMF",
     ]
 

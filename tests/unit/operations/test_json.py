@@ -38,7 +38,9 @@ KEYS_OF_LIST = {
 KEYS_OF_RUN = {
     "": "address run_id flow integration file_name size_bytes folder company data_project entities state state_words "
     "outcome reason trouble opened ended took links submissions steps next failed_rows failed_rows_total again_of "
-    "again_number later pause offers is_aside passed place waited to_do scheduled late",
+    "again_number later pause offers is_aside passed place waited to_do scheduled late "
+    "is_staging_only warning counts counts_note neither_label",
+    "counts": "entity to_be_processed staged created updated neither",
     "submissions": "execution_id chosen blob_name fenced missing_since delivered_as never_began seen",
     "steps": "number title record waited mark refusals words",
     "steps.record": "step state began took_s calls error times by why",

@@ -1,0 +1,129 @@
+"""Cases of the settings that say what F&O does with a file, where it is filed, and what its sender hears."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from tests.end_to_end.settings.case import SettingCase, whole_run
+from tests.end_to_end.stage import Stage
+from tests.packages import Rows, build_package
+
+GOOD: Rows = (("A", "Alpha"),)
+PARTIAL: Rows = (("A", "Alpha"), ("B", "#ERROR here"))
+PARTLY = {"outcome": "PartiallySucceeded"}
+
+
+def _case(
+    setting: str,
+    value: str,
+    flow: dict[str, Any],
+    missing: Callable[[Stage, str, str], str],
+    rows: Rows = GOOD,
+    **ended: str,
+) -> SettingCase:
+    """Return a case of one import and one file. missing: what is not as it is to be once the run has ended.
+
+    It gets the stage, the folder of the flow's folders, and the file's name.
+    """
+    folder = f"{setting}-{value}".replace(".", "-").replace(" ", "-").replace("/", "-")
+    name = f"USMF_{folder}.zip"
+    run_missing = whole_run(name, **ended)
+    return SettingCase(
+        setting=setting,
+        value=value,
+        imports=({"name": folder, "inputFolder": f"{folder}/Input", **flow},),
+        files={f"{folder}/Input/{name}": build_package(data_project=folder, entity=folder, rows=rows)},
+        missing=lambda stage: run_missing(stage) or missing(stage, folder, name),
+    )
+
+
+def _filed(folder_pattern: str, ending: str = "") -> Callable[[Stage, str, str], str]:
+    def missing(stage: Stage, folder: str, name: str) -> str:
+        path = f"{folder}/{datetime.now(UTC):{folder_pattern}}"
+        return "" if f"{name}{ending}" in stage.files(path) else f"{name}{ending} in {path}"
+
+    return missing
+
+
+def _imported(count: int) -> Callable[[Stage, str, str], str]:
+    def missing(stage: Stage, folder: str, _name: str) -> str:
+        found = len(stage.imports_of(folder))
+        return "" if found == count else f"{found} imports instead of {count}"
+
+    return missing
+
+
+def _warned(is_warned: bool) -> Callable[[Stage, str, str], str]:
+    def missing(stage: Stage, _folder: str, name: str) -> str:
+        warning = (stage.record(name) or {}).get("warning", "")
+        return "" if ("0 rows" in warning) is is_warned else f"the warning is {warning!r}"
+
+    return missing
+
+
+def _result(stage: Stage, folder: str, name: str) -> str:
+    if missing := _filed("Success", ".result.json")(stage, folder, name):
+        return missing
+    result = json.loads((stage.folder / folder / "Success" / f"{name}.result.json").read_text("utf-8"))
+    return "" if (result["outcome"], result["counts"][0]["created"]) == ("Succeeded", 1) else str(result)
+
+
+def _no_result(stage: Stage, folder: str, name: str) -> str:
+    return "" if stage.files(f"{folder}/Success") == [name] else "only the file"
+
+
+def _waits(stage: Stage, folder: str, name: str) -> str:
+    record = stage.record(name)
+    if not record or "notBetween" not in (record.get("waits") or {}).get("what", ""):
+        return "the wait"
+    return "" if stage.files(f"{folder}/Input") == [name] else "the file in Input"
+
+
+# All times of the week but one minute a day, which is neither now nor soon.
+_FAR = (datetime.now(UTC).hour + 12) % 24
+_NEVER_NOW = [{"hours": f"{_FAR:02}:01-{_FAR:02}:00"}]
+_ALWAYS_NOW = [{"hours": f"{_FAR:02}:00-{_FAR:02}:01"}]
+_WAITING = _case("notBetween", "now", {"notBetween": _NEVER_NOW}, _waits)
+
+CASES = (
+    _case("execute", "true", {"execute": True}, _imported(1)),
+    _case("execute", "false", {"execute": False}, _imported(0)),
+    _case("filing.partiallySucceeded", "error", {}, _filed("Error"), PARTIAL, **PARTLY),
+    _case(
+        "filing.partiallySucceeded",
+        "success",
+        {"filing": {"partiallySucceeded": "success"}},
+        _filed("Success"),
+        PARTIAL,
+        **PARTLY,
+    ),
+    _case(
+        "filing.partiallySucceeded",
+        "folder",
+        {"filing": {"partiallySucceeded": "folder"}},
+        _filed("Partial"),
+        PARTIAL,
+        **PARTLY,
+    ),
+    _case("filing.dateFolders", "none", {"filing": {"dateFolders": "none"}}, _filed("Success")),
+    _case("filing.dateFolders", "year/month", {"filing": {"dateFolders": "year/month"}}, _filed("Success/%Y/%m")),
+    _case(
+        "filing.dateFolders",
+        "year/month/day",
+        {"filing": {"dateFolders": "year/month/day"}},
+        _filed("Success/%Y/%m/%d"),
+    ),
+    _case("counts.warnIfZeroRows", "true", {"counts": {"warnIfZeroRows": True}}, _warned(True), ()),
+    _case("counts.warnIfZeroRows", "false", {}, _warned(False), ()),
+    _case("resultFile", "true", {"resultFile": True}, _result),
+    _case("resultFile", "false", {}, _no_result),
+    _case("notBetween", "not now", {"notBetween": _ALWAYS_NOW}, _imported(1)),
+    SettingCase(
+        setting="notBetween",
+        value="now",
+        imports=_WAITING.imports,
+        files=_WAITING.files,
+        missing=lambda stage: _waits(stage, "notBetween-now", "USMF_notBetween-now.zip"),
+    ),
+)
