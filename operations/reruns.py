@@ -8,12 +8,14 @@ from dataclasses import replace
 from datetime import datetime
 
 from operations import list_view
-from operations.actions import ActionResult, Requester, add_step, find_run, open_run, refuse
+from operations.actions import ActionResult, Requester, add_step, find_run, is_stopped_at, open_run, refuse, resume_at
 from operations.filters import Filters
 from shared.app import Services
 from shared.clients.graph.drive_item import DriveItem
+from shared.config.model import BY_NAME, ImportFlow
 from shared.errors import AppError, NotFound, RecordChanged
 from shared.exports import schedule as export_schedule
+from shared.imports.order import sort_key_of_file
 from shared.log import log
 from shared.runs.addresses import address_of, address_of_rerun, sort_key_after
 from shared.runs.rows import RunRow
@@ -33,6 +35,7 @@ def run_again(address: str, requester: Requester, services: Services) -> ActionR
             address,
         )
     if old.rerun and services.store.run_at(address_of_rerun(old.rerun)):
+        resume_at(address_of(old), old.rerun.lane, services)  # in case the app died in between
         return ActionResult(done=True, message="This run was already run again.", run=address_of_rerun(old.rerun))
     new = _plan(old, requester, services)
     if isinstance(new, ActionResult):
@@ -81,17 +84,26 @@ def _plan_import(old: Run, services: Services) -> Run | ActionResult:
     if not _is_unchanged(old.file, item):
         return refuse(f"{name} has changed since then. Move it into {flow.input_folder} to import it as it is now.")
     now = services.now()
-    head = services.store.head(flow.lane)
     return new_run(
         direction=Direction.IMPORT,
         state=State.FOUND,
         flow_name=flow.name,
         lane=flow.lane,
-        sort_key=sort_key_after(head.sort_key if head else "", now, item.item_id),
+        sort_key=_sort_key(old, flow, item, services),
         now=now,
         data_project=flow.only_project,
         file=replace(old.file, name=item.name, etag=item.etag, is_complete=True, web_url=item.web_url),
     )
+
+
+def _sort_key(old: Run, flow: ImportFlow, item: DriveItem, services: Services) -> str:
+    """Return the place of a rerun in its lane: that of the old run if the lane was stopped at it, else a new one."""
+    if flow.lane == old.lane and is_stopped_at(old, services):
+        return old.sort_key
+    if flow.order.by == BY_NAME:
+        return sort_key_of_file(flow, item.name, services.now(), item.item_id, services.store.last_under_way(flow.lane))
+    head = services.store.head(flow.lane)
+    return sort_key_after(head.sort_key if head else "", services.now(), item.item_id)
 
 
 def _is_unchanged(then: FileFacts, item: DriveItem) -> bool:

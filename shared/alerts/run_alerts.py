@@ -5,6 +5,8 @@ Queueing an alert waits for no channel. ``delivery.py`` sends it.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
+from typing import Final
 
 from shared.advice import what_to_do
 from shared.alerts.alert import ROWS_QUOTED, Alert, Category, alert_key
@@ -14,8 +16,12 @@ from shared.log import log
 from shared.runs.addresses import address_of
 from shared.runs.lane import LaneRow, Stop, direction_of
 from shared.runs.record import Damaged
+from shared.runs.rows import Pause
 from shared.runs.run import Run
 from shared.runs.states import Direction
+
+# A lane that has been stopped at a file for so long has an alert of its own, which is repeated until it goes on.
+STOPPED_FOR: Final = timedelta(minutes=15)
 
 
 def enqueue_problem(run: Run, services: Services) -> None:
@@ -36,11 +42,14 @@ def enqueue_problem(run: Run, services: Services) -> None:
     _enqueue_if_possible(alert, services)
 
 
-def enqueue_failure(run: Run, services: Services) -> None:
-    """Queue the alert of a run that has failed. Raises storage's errors: the run is then ended once more."""
+def enqueue_failure(run: Run, services: Services, more: str = "") -> None:
+    """Queue the alert of a run that has failed. Raises storage's errors: the run is then ended once more.
+
+    more: what follows from it for others.
+    """
     if run.outcome is None or not run.outcome.needs_telling:
         return
-    parts = (run.reason or "F&O gave no reason", what_to_do(run), passed_by_text(run))
+    parts = (run.reason or "F&O gave no reason", what_to_do(run), passed_by_text(run), more)
     services.outbox.put(
         replace(
             _about(run, services),
@@ -140,6 +149,33 @@ def stop_alerts(stops: Sequence[Stop], services: Services) -> list[Alert]:
             fo_url=flow.environment_url if flow and is_fo else "",
         )
     return list(alerts.values())
+
+
+def strict_order_alerts(pauses: Sequence[Pause], services: Services) -> list[Alert]:
+    """Return the alerts of lanes that have been stopped at a file for a while. Of the file itself people know."""
+    app_url = services.settings.app_url
+    alerts: list[Alert] = []
+    for pause in pauses:
+        if services.now() - pause.since < STOPPED_FOR:
+            continue
+        flows = [flow.name for flow in services.settings.flows.imports if flow.lane == pause.lane]
+        name = ", ".join(flows) or pause.lane
+        alerts.append(
+            Alert(
+                key=alert_key(Category.STOPPED_FLOW, f"{pause.lane} {pause.run_id}"),
+                title=f"{name}: all files wait for one that did not succeed",
+                text=f"{pause.why} The files behind it wait (strictOrder). Run it again or skip it on its page, or "
+                "resume the lane in the list of runs.",
+                since=pause.since,
+                is_ongoing=True,
+                direction=Direction.IMPORT.value,
+                flow_name=flows[0] if flows else "",
+                run_id=pause.run_id,
+                run_address=pause.run,
+                run_url=f"{app_url}/api/runs/{pause.run}" if app_url else "",
+            )
+        )
+    return alerts
 
 
 def _enqueue_if_possible(alert: Alert, services: Services) -> None:

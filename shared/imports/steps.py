@@ -49,6 +49,7 @@ from shared.imports.file import (
     why_not_in_input,
     with_facts_of,
 )
+from shared.imports.order import rest_s, wait_for_earlier
 from shared.imports.upload import LARGE, has_usable_upload, key_to, upload, without_package
 from shared.log import log
 from shared.reservations import reserve
@@ -76,6 +77,10 @@ def claim(run: Run, services: Services) -> Run:
     The move is the claim. It carries the eTag of the listing, so that of two workers one loses, and so does a change.
     """
     flow, onedrive = flow_of(run, services), onedrive_of(run, services)
+    if waiting := wait_for_earlier(run, flow, services):
+        return waiting
+    if run.waits:
+        return run.waits_no_more(services.now())  # goes on at once
     if not run.file.is_complete:
         run = _check_again(run, onedrive, flow, services)
         if run.state is not State.FOUND or run.due > services.now():
@@ -334,4 +339,5 @@ MACHINE: Final = StateMachine(
     stuck_after=lambda services: services.settings.import_stuck_after,
     lock=import_lock,
     keeps_order=keeps_order,
+    rest_s=rest_s,
 )

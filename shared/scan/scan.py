@@ -17,9 +17,10 @@ from shared.clients.http.context import allowed_s
 from shared.concurrency import Attempt, map_concurrently, sum_results
 from shared.config.model import ImportFlow
 from shared.config.values import matches_name
+from shared.imports.order import arrival_of, find_stopped_run, sort_key_of_file
 from shared.locks import WAIT_S, CallLock
 from shared.log import log
-from shared.runs.addresses import kept_key, key_of, sort_key_after
+from shared.runs.addresses import kept_key, key_of
 from shared.runs.run import Run, new_run
 from shared.runs.states import Direction, State
 from shared.runs.values import FileFacts
@@ -83,7 +84,7 @@ def count_opened(scans: Mapping[str, Attempt[int]]) -> int:
 
 def scan_all(services: Services, found: FoundLanes, *, limit_s: float | None) -> dict[str, Attempt[int]]:
     """Scan every Input folder; return for each import, by its name, how many runs were opened, or what went wrong."""
-    flows = services.settings.flows.imports
+    flows = services.settings.flows.imports_in_turn  # those that go before others are listed first
     open_runs = _OpenRuns(services)
     work = {f"scan {flow.name}": partial(_scan, flow, open_runs, found, services) for flow in flows}
     ended = services.duties.attempt_all(work, limit_s=limit_s, at_once=SCANS_AT_ONCE)
@@ -173,17 +174,19 @@ def _open_runs_for(flow: ImportFlow, files: Sequence[DriveItem], known: _KnownRu
     if not new:
         return 0
     begun = services.store.last_under_way(flow.lane) if flow.lane in known.lanes else ""
-    runs = [_new_run(flow, item, begun, services.now()) for item in new]
+    stopped = find_stopped_run(flow, services)
+    runs = [_new_run(flow, item, stopped, begun, services.now()) for item in new]
     return sum(map_concurrently(services.store.create, runs))
 
 
-def _new_run(flow: ImportFlow, item: DriveItem, begun: str, now: datetime) -> Run:
+def _new_run(flow: ImportFlow, item: DriveItem, stopped: Run | None, begun: str, now: datetime) -> Run:
+    arrived = arrival_of(item.name, item.last_modified, stopped)
     return new_run(
         direction=Direction.IMPORT,
         state=State.FOUND,
         flow_name=flow.name,
         lane=flow.lane,
-        sort_key=_sort_key(item, begun),
+        sort_key=sort_key_of_file(flow, item.name, arrived, item.item_id, begun),
         now=now,
         data_project=flow.only_project,
         file=FileFacts(
@@ -198,12 +201,3 @@ def _new_run(flow: ImportFlow, item: DriveItem, begun: str, now: datetime) -> Ru
             web_url=item.web_url,
         ),
     )
-
-
-def _sort_key(item: DriveItem, begun: str) -> str:
-    """Return a file's place in its lane: by age, but behind the run that is under way.
-
-    A file can be older than one that came before it: copying keeps the date. It must not become the lane's first run
-    while F&O works on another file of the lane.
-    """
-    return sort_key_after(begun, item.last_modified, item.item_id)
