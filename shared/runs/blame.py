@@ -261,6 +261,13 @@ def stop_lane(run: Run, services: Services) -> None:
     services.store.stop_lane(stop)
 
 
+def resume_lane(run: Run, services: Services) -> None:
+    """Resume the lane of a run if it was stopped at this very run."""
+    pause = services.store.pause_of(run.lane)
+    if pause and pause.run_id == run.run_id:
+        services.store.resume_lane(run.lane)
+
+
 def _refusal_key(step: str, error: Refused) -> str:
     """Return what makes two refusals the same: the step, and the service's status and code."""
     call = error.call

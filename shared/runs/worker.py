@@ -254,6 +254,8 @@ def _conclude(run: Run, machine: StateMachine, services: Services) -> None:
     run_alerts.enqueue_failure(over, services, STOPS_LANE if stops_lane else "")
     if stops_lane:
         blame.stop_lane(over, services)
+    elif over.cancelled_in and machine.keeps_order(over, services):
+        blame.resume_lane(over, services)  # a person has cancelled it while a worker was about to end it
     if rest_s := machine.rest_s(over, services):
         services.store.rest_lane(over.lane, services.now() + timedelta(seconds=rest_s))
     services.store.end(over)

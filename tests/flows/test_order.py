@@ -190,9 +190,10 @@ def test_an_import_waits_for_those_before_the_one_that_it_goes_after(make_world:
     for name in ("groups", "orders"):
         put_into(world, f"{name}/Input", f"USMF_{name}.zip")
     world.look()
-    world.run_until_quiet()
+    (lane,) = [lane for lane in world.heads() if "orders" in lane]
+    world.wake(lane)
 
-    assert began(world) == ["USMF_groups.zip", "USMF_orders.zip"]
+    assert sure(open_run(world, "USMF_orders.zip").waits).holder == "USMF_groups.zip is not done."
 
 
 def test_a_file_that_failed_or_was_cancelled_keeps_no_other_import_waiting(make_world: MakeWorld) -> None:
@@ -308,13 +309,14 @@ def test_a_file_that_was_put_right_goes_first_once_a_person_lets_the_lane_go_on(
     assert began(world) == ["USMF_1.zip", "USMF_1.zip", "USMF_2.zip", "USMF_3.zip", "USMF_4.zip"]
 
 
-def test_a_file_that_a_person_cancels_stops_nothing(make_world: MakeWorld) -> None:
+@pytest.mark.parametrize("state", [State.FOUND, State.FINISHED], ids=str)
+def test_a_file_that_a_person_cancels_stops_nothing(make_world: MakeWorld, state: State) -> None:
     world = make_world(settings=of_one_project(strictOrder=True))
-    seen_in_turn(world, "USMF_1.zip", "USMF_2.zip")
-    cancel(world, open_run(world, "USMF_1.zip"))
+    a_broken_file_first(world)
+    as_soon_as(world, state, lambda run: cancel(world, run))
     world.run_until_quiet()
 
-    assert world.files("Success") == ["USMF_2.zip"]
+    assert world.files("Success") == ["USMF_2.zip", "USMF_3.zip"]
 
 
 @pytest.mark.parametrize("at", ["shared.runs.store.RunStore.stop_lane", "shared.runs.store.RunStore.end"])
