@@ -325,7 +325,7 @@ class LocalCloud:
 
     def runs(self) -> list[dict[str, Any]]:
         """Return the records of all runs, open and ended, as the app has written them."""
-        return [json.loads(text) for text in _blobs(self.azurite.connection_string)]
+        return [json.loads(text) for text in _blobs(self.azurite.connection_string) if text]  # a pause is empty
 
 
 def _blobs(connection_string: str) -> Iterator[bytes]:

@@ -7,6 +7,7 @@ nobody has written the record since it was read, and wakes the lane, whose worke
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -18,12 +19,12 @@ from shared.errors import LeaseTaken, RecordChanged
 from shared.exports import schedule as export_schedule
 from shared.log import log
 from shared.reservations import release, settle
-from shared.runs.addresses import address_of
-from shared.runs.lane import LANE_PREFIX, ahead_of, choose
+from shared.runs.addresses import address_of, parse_address
+from shared.runs.lane import LANE_PREFIX, ahead_of
 from shared.runs.record import Damaged
 from shared.runs.rows import Pause
 from shared.runs.run import Run
-from shared.runs.states import Direction, State
+from shared.runs.states import NOT_BEGUN, Direction, State
 from shared.runs.values import About, StepRecord
 from shared.scan import scan
 
@@ -103,6 +104,8 @@ def check_now(address: str, requester: Requester, services: Services) -> ActionR
     listed = services.store.lane(run.lane)
     if ahead := ahead_of(run.sort_key, listed.rows, listed.stops):
         return refuse(f"This run waits for its turn after {ahead.file_name}. Check that run instead.", ahead.address)
+    if run.state in NOT_BEGUN:
+        services.store.end_rest(run.lane)
     try:
         with services.leases.hold(run.lane):
             # What a person asks for is not counted among the answers after which a file may be gone.
@@ -265,10 +268,41 @@ def _paused_with(lane: str, flows: Sequence[str], services: Services) -> Sequenc
     return [each.lane for each in pauses if each.lane != lane and each.is_with(own)]
 
 
+def skip(address: str, requester: Requester, services: Services) -> ActionResult | None:
+    """Let the files go on that wait behind an ended run in a lane that was stopped at it; None: no such run."""
+    run = find_run(address, services)
+    if not isinstance(run, Run):
+        return run
+    if run.ended is None:
+        return refuse("This run has not ended. Cancel it to skip its file.", address)
+    if not is_stopped_at(run, services):
+        return refuse("No file waits for a decision about this run.", address)
+    with suppress(RecordChanged):  # somebody else has done the same, or runs it again
+        services.store.save_ended(add_step(run, "skip", requester, services.now()))
+    services.store.resume_lane(run.lane)
+    log.info("action.skip", run_id=run.run_id, lane=run.lane, by=requester.by, why=requester.why)
+    _wake_when_due(run.lane, services)
+    message = f"{run.file.name} is skipped. The files behind it go on."
+    return ActionResult(done=True, message=message, run=address)
+
+
+def is_stopped_at(run: Run, services: Services) -> bool:
+    """Return whether strictOrder has stopped the lane of an ended run at it."""
+    pause = services.store.pause_of(run.lane)
+    return pause is not None and pause.run_id == run.run_id
+
+
+def resume_at(address: str, lane: str, services: Services) -> None:
+    """Resume a lane if strictOrder has stopped it at the run with this address."""
+    stopped, pause = parse_address(address), services.store.pause_of(lane)
+    if stopped and pause and pause.run_id == stopped.run_id:
+        services.store.resume_lane(lane)
+
+
 def _wake_when_due(lane: str, services: Services) -> None:
     """Wake a lane when its next run is due: a run that was put off while the lane was paused has no wake-up."""
     listed = services.store.lane(lane)
-    choice = choose(listed.rows, listed.stops)
+    choice = listed.choice
     delay_s = max((choice.due - services.now()).total_seconds(), 0.0) if choice else 0.0
     wake_lane(lane, services, delay_s=delay_s)
 
@@ -307,6 +341,7 @@ def open_run(run: Run, services: Services) -> ActionResult:
             return refuse("Another export of this data project is starting right now. Try again in a moment.")
     else:
         services.store.create(run)
+        resume_at(run.rerun_of, run.lane, services)
         wake_lane(run.lane, services)
     message = f"A new run is open. {say_if_paused(run.lane, services)}".strip()
     return ActionResult(done=True, message=message, run=address_of(run))

@@ -29,6 +29,7 @@ class Verb(StrEnum):
     RESUME = "resume"
     EXPORT_NOW = "export-now"
     SCAN_NOW = "look-now"
+    SKIP = "skip"
 
     @classmethod
     def _missing_(cls, value: object) -> "Verb | None":
@@ -55,17 +56,29 @@ class ActionOption:
 
 
 def of_run(
-    run: Run, *, is_paused: bool, is_holding: bool = False, is_behind: bool = False, can_rerun: bool = True
+    run: Run,
+    *,
+    is_paused: bool,
+    is_holding: bool = False,
+    is_behind: bool = False,
+    can_rerun: bool = True,
+    is_stopping: bool = False,
 ) -> tuple[ActionOption, ...]:
     """Return what may be done about a run: nothing that is known to be refused.
 
     is_paused: its lane is; is_holding: it is cancelled and still has a reservation; is_behind: it waits for its turn;
-    can_rerun: nothing that is known prevents a rerun.
+    can_rerun: nothing that is known prevents a rerun; is_stopping: it has ended, and its lane was stopped at it.
     """
     options = []
     if run.ended:
         if can_rerun and not run.rerun:
-            options.append(ActionOption(verb=Verb.RUN_AGAIN, label="Run again", effect=_effect_of_rerun(run)))
+            effect = _effect_of_rerun(run)
+            if is_stopping:
+                effect = f"{effect} The files behind it wait until the new run has succeeded."
+            options.append(ActionOption(verb=Verb.RUN_AGAIN, label="Run again", effect=effect))
+        if is_stopping:
+            effect = f"The files behind {run.file.name} go on without it. The file stays where it is."
+            options.append(ActionOption(verb=Verb.SKIP, label="Skip", effect=effect))
     else:
         if not is_paused and not is_behind:
             effect = "The app checks this run now instead of at its due time."
@@ -161,10 +174,12 @@ def _job_history(run: Run) -> str:
     return f"F&O under Data management > Job history{execution}"
 
 
-def of_lane(name: str, direction: Direction, *, is_paused: bool) -> tuple[ActionOption, ...]:
-    """Return what may be done about a flow and its lane."""
+def of_lane(name: str, direction: Direction, *, is_paused: bool, is_stopped: bool = False) -> tuple[ActionOption, ...]:
+    """Return what may be done about a flow and its lane; is_stopped: strictOrder has paused it at a file."""
     if is_paused:
         effect = f"{name} continues where it stopped."
+        if is_stopped:
+            effect = f"{name} continues with the next file. The one that it was stopped at is skipped."
         return (ActionOption(verb=Verb.RESUME, label="Resume", effect=effect),)
     effect = (
         f"The app starts no run of {name} and does not poll F&O until it is resumed; every other flow of the same data "

@@ -225,6 +225,11 @@ def put_aside(app: App, options: argparse.Namespace) -> int:
     return _about_run("put-aside", app, options)
 
 
+def skip(app: App, options: argparse.Namespace) -> int:
+    """Skip the file at which strictOrder has stopped a lane."""
+    return _about_run("skip", app, options)
+
+
 def check(app: App, options: argparse.Namespace) -> int:
     """Let the app check an open run now."""
     return _about_run("check-now", app, options)
@@ -324,6 +329,7 @@ _COMMANDS: Final[Mapping[str, Callable[[App, argparse.Namespace], int]]] = {
     "submit-again": submit_again,
     "free-project": free_project,
     "put-aside": put_aside,
+    "skip": skip,
     "pause": pause,
     "resume": resume,
     "export-now": export,

@@ -62,6 +62,7 @@ ACTIONS: Final[Mapping[Verb, Action]] = {
     Verb.SUBMIT_AGAIN: _about_run(actions.submit_again),
     Verb.FREE_PROJECT: _about_run(actions.free_project),
     Verb.PUT_ASIDE: _about_run(actions.put_aside),
+    Verb.SKIP: _about_run(actions.skip),
     Verb.PAUSE: _about_flow(actions.pause),
     Verb.RESUME: _about_flow(actions.resume),
     Verb.EXPORT_NOW: _about_flow(actions.export_now),

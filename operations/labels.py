@@ -89,6 +89,7 @@ ACTION_TITLE: Final[Mapping[str, str]] = {
     "give_up": "Cancel",
     "submit_again": "Submit again",
     "export_now": "Export now",
+    "skip": "Skip",
 }
 
 

@@ -137,7 +137,9 @@ def list_lanes(integrations: Flows, pauses: Sequence[Pause]) -> Iterator[LaneVie
     named += [(lane, direction_of(lane) or Direction.EXPORT, lane) for lane in others]
     for name, kind, lane in named:
         pause = paused.get(lane)
-        options = available_actions.of_lane(name, kind, is_paused=pause is not None)
+        options = available_actions.of_lane(
+            name, kind, is_paused=pause is not None, is_stopped=bool(pause and pause.run)
+        )
         yield LaneView(name=name, kind=kind, lane=lane, pause=pause, actions=options)
 
 

@@ -8,14 +8,15 @@ from dataclasses import replace
 from datetime import datetime
 
 from operations import list_view
-from operations.actions import ActionResult, Requester, add_step, find_run, open_run, refuse
+from operations.actions import ActionResult, Requester, add_step, find_run, is_stopped_at, open_run, refuse, resume_at
 from operations.filters import Filters
 from shared.app import Services
 from shared.clients.graph.drive_item import DriveItem
-from shared.config.model import ImportFlow
+from shared.config.model import BY_NAME, ImportFlow
 from shared.errors import AppError, NotFound, RecordChanged
 from shared.exports import schedule as export_schedule
 from shared.imports import places, rules
+from shared.imports.order import sort_key_of_file
 from shared.log import log
 from shared.runs.addresses import address_of, address_of_rerun, sort_key_after
 from shared.runs.rows import RunRow
@@ -36,6 +37,7 @@ def run_again(address: str, requester: Requester, services: Services) -> ActionR
             address,
         )
     if old.rerun and services.store.run_at(address_of_rerun(old.rerun)):
+        resume_at(address_of(old), old.rerun.lane, services)  # in case the app died in between
         return ActionResult(done=True, message="This run was already run again.", run=address_of_rerun(old.rerun))
     new = _plan(old, requester, services)
     if isinstance(new, ActionResult):
@@ -88,13 +90,12 @@ def _plan_import(old: Run, services: Services) -> Run | ActionResult:
         return refuse(f"{name} has changed since then. Move it into {flow.input_folder} to import it as it is now.")
     now = services.now()
     lane = rules.lane_of(flow, item.name, old.file.sub_folder)
-    head = services.store.head(lane)
     return new_run(
         direction=Direction.IMPORT,
         state=State.FOUND,
         flow_name=flow.name,
         lane=lane,
-        sort_key=sort_key_after(head.sort_key if head else "", now, item.item_id),
+        sort_key=_sort_key(old, flow, lane, item, services),
         now=now,
         data_project=rules.known_project(flow, item.name, old.file.sub_folder),
         file=replace(old.file, name=item.name, etag=item.etag, is_complete=True, web_url=item.web_url),
@@ -111,6 +112,16 @@ def _is_in_input(old: Run, item: DriveItem, flow: ImportFlow, services: Services
     # Perhaps in that of another company.
     parent = services.onedrive(flow.drive).get(item.parent_id)
     return services.folders.is_at(flow.drive, flow.input_folder, parent.parent_id)
+
+
+def _sort_key(old: Run, flow: ImportFlow, lane: str, item: DriveItem, services: Services) -> str:
+    """Return the place of a rerun in its lane: that of the old run if the lane was stopped at it, else a new one."""
+    if lane == old.lane and is_stopped_at(old, services):
+        return old.sort_key
+    if flow.order.by == BY_NAME:
+        return sort_key_of_file(flow, item.name, services.now(), item.item_id, services.store.last_under_way(lane))
+    head = services.store.head(lane)
+    return sort_key_after(head.sort_key if head else "", services.now(), item.item_id)
 
 
 def _is_unchanged(then: FileFacts, item: DriveItem) -> bool:

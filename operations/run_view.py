@@ -171,15 +171,19 @@ def find_run(address: str, services: Services) -> RunView | DamagedView | None:
         return DamagedView(address=address, damage=str(damaged), actions=options)
     if run is None:
         return None
-    run_ahead, is_behind = (None, False) if run.ended else _run_ahead(run, services)
+    run_ahead, is_behind, rests_until = (None, False, None) if run.ended else _run_ahead(run, services)
+    pause = None if run.ended and not run.did_not_succeed else services.store.pause_of(run.lane)
+    if run.ended and pause and pause.run_id != run.run_id:
+        pause = None
     return view_run(
         run,
         run_ahead,
-        pause=None if run.ended else services.store.pause_of(run.lane),
+        pause=pause,
         reruns=tuple(_reruns(run, services)),
         is_holding=run.cancelled_in is not None and run.may_be_with_fo and settle.is_holding(run, services),
         can_rerun=run.ended is None or run.rerun is not None or _can_rerun(run, services),
         is_behind=is_behind,
+        rests_until=rests_until,
     )
 
 
@@ -191,17 +195,18 @@ def _can_rerun(run: Run, services: Services) -> bool:
     return flow is not None and services.store.head(flow.lane) is None
 
 
-def _run_ahead(run: Run, services: Services) -> tuple[RunAhead | None, bool]:
-    """Return the run that goes first, if a run waits for its turn in its lane; and whether it has others before it.
+def _run_ahead(run: Run, services: Services) -> tuple[RunAhead | None, bool, datetime | None]:
+    """Return the run that goes first, if a run waits for its turn in its lane; whether it has others before it; and
+    until when the lane rests.
 
     Of a flow that is stopped none goes first: any of its runs can be checked now. A list shows them by their turns.
     """
     if run.state not in NOT_BEGUN or run.is_aside:
-        return None, False
+        return None, False, None
     listed = services.store.lane(run.lane)
     row = ahead_of(run.sort_key, listed.rows, listed.stops)
     ahead = None if row is None else RunAhead(address=row.address, run_id=row.run_id, file_name=row.file_name)
-    return ahead, ahead_of(run.sort_key, listed.rows) is not None
+    return ahead, ahead_of(run.sort_key, listed.rows) is not None, listed.rests_until
 
 
 def _reruns(run: Run, services: Services) -> Iterator[RerunView]:
@@ -231,10 +236,12 @@ def view_run(
     is_holding: bool = False,
     can_rerun: bool = True,
     is_behind: bool = False,
+    rests_until: datetime | None = None,
 ) -> RunView:
     """Return a run as a person reads it.
 
-    run_ahead: the run of its lane that goes first; pause: what stops the lane; is_holding: it is cancelled and still
+    run_ahead: the run of its lane that goes first; pause: what stops the lane, or has stopped it at
+    this run, which has ended; rests_until: the lane begins no file before that; is_holding: it is cancelled and still
     has a reservation; can_rerun: nothing that is known prevents it; is_behind: it waits behind others in a list.
     """
     took, waited = took_and_waited(run.opened, run.ended, run.waited_s)
@@ -269,7 +276,7 @@ def view_run(
         links=_links(run),
         submissions=run.submissions,
         steps=tuple(_steps(run)),
-        next=None if run.ended else _next(run, run_ahead, pause),
+        next=None if run.ended else _next(run, run_ahead, pause, rests_until),
         failed_rows=run.failed_rows,
         failed_rows_total=run.failed_rows_total,
         rerun_of=run.rerun_of,
@@ -282,6 +289,7 @@ def view_run(
             is_holding=is_holding,
             is_behind=run_ahead is not None,
             can_rerun=can_rerun,
+            is_stopping=run.ended is not None and pause is not None,
         ),
         is_aside=not run.ended and run.is_aside,
         passed=passed_by_text(run),
@@ -360,7 +368,7 @@ def _refusal(call: RemoteCallRecord) -> str:
     return f"{call.operation}: no answer" if call.status is None else f"{call.operation} {call.status}"
 
 
-def _next(run: Run, run_ahead: RunAhead | None, pause: Pause | None) -> Next:
+def _next(run: Run, run_ahead: RunAhead | None, pause: Pause | None, rests_until: datetime | None) -> Next:
     steps = import_steps.STEPS if run.direction is Direction.IMPORT else export_steps.STEPS
     title = STEP_TITLE[steps[run.state].__name__] if run.state in steps else ""
     next_check = None if run_ahead or pause else run.due
@@ -368,6 +376,8 @@ def _next(run: Run, run_ahead: RunAhead | None, pause: Pause | None) -> Next:
         waits_for = "its turn"
     elif pause:
         waits_for = "the lane to be resumed"
+    elif rests_until and rests_until > run.due:
+        waits_for, next_check = "the pause after the file before it (pauseSeconds)", rests_until
     elif run.waits:
         waits_for = f"{run.waits.what}. {run.waits.holder}".strip(". ")
     elif run.attempts and run.steps and run.steps[-1].error:

@@ -5,7 +5,7 @@ Queueing an alert waits for no channel. ``delivery.py`` sends it.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from shared.advice import what_to_do
@@ -17,11 +17,14 @@ from shared.row_counts import counts_in_short
 from shared.runs.addresses import address_of
 from shared.runs.lane import LaneRow, Stop, direction_of
 from shared.runs.record import Damaged
+from shared.runs.rows import Pause
 from shared.runs.run import Run
 from shared.runs.states import Direction
 
 # Files that the alert about a removed flow lists.
 FILES_LISTED: Final = 20
+# A lane that has been stopped at a file for so long has an alert of its own, which is repeated until it goes on.
+STOPPED_FOR: Final = timedelta(minutes=15)
 
 
 def enqueue_problem(run: Run, services: Services) -> None:
@@ -42,15 +45,15 @@ def enqueue_problem(run: Run, services: Services) -> None:
     _enqueue_if_possible(alert, services)
 
 
-def enqueue_failure(run: Run, services: Services) -> None:
+def enqueue_failure(run: Run, services: Services, more: str = "") -> None:
     """Queue the alert of a run that has failed, or has succeeded with a warning.
 
-    Raises storage's errors: the run is then ended once more.
+    more: what follows from it for others. Raises storage's errors: the run is then ended once more.
     """
     if run.outcome is None or not (run.outcome.needs_telling or run.warning):
         return
     reason = run.warning or run.reason or "F&O gave no reason"
-    parts = (reason, counts_in_short(run), what_to_do(run), passed_by_text(run))
+    parts = (reason, counts_in_short(run), what_to_do(run), passed_by_text(run), more)
     services.outbox.put(
         replace(
             _about(run, services),
@@ -178,6 +181,33 @@ def _removed_flow_alert(flow_name: str, rows: Sequence[LaneRow], now: datetime) 
         direction=(direction_of(rows[0].lane) or Direction.IMPORT).value,
         flow_name=flow_name,
     )
+
+
+def strict_order_alerts(pauses: Sequence[Pause], services: Services) -> list[Alert]:
+    """Return the alerts of lanes that have been stopped at a file for a while. Of the file itself people know."""
+    app_url = services.settings.app_url
+    alerts: list[Alert] = []
+    for pause in pauses:
+        if services.now() - pause.since < STOPPED_FOR:
+            continue
+        flows = [flow.name for flow in services.settings.flows.imports if flow.lane == pause.lane]
+        name = ", ".join(flows) or pause.lane
+        alerts.append(
+            Alert(
+                key=alert_key(Category.STOPPED_FLOW, f"{pause.lane} {pause.run_id}"),
+                title=f"{name}: all files wait for one that did not succeed",
+                text=f"{pause.why} The files behind it wait (strictOrder). Run it again or skip it on its page, or "
+                "resume the lane in the list of runs.",
+                since=pause.since,
+                is_ongoing=True,
+                direction=Direction.IMPORT.value,
+                flow_name=flows[0] if flows else "",
+                run_id=pause.run_id,
+                run_address=pause.run,
+                run_url=f"{app_url}/api/runs/{pause.run}" if app_url else "",
+            )
+        )
+    return alerts
 
 
 def _enqueue_if_possible(alert: Alert, services: Services) -> None:

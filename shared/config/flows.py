@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from typing import Final
 
 from shared.config.model import ExportFlow, ImportFlow
@@ -60,17 +61,29 @@ class Flows:
 
     @property
     def input_folders(self) -> tuple[tuple[ImportFlow, ...], ...]:
-        """The imports of each Input folder, in the order of the document."""
+        """The imports of each Input folder, in the order of the document; first the folders of those that go first."""
         folders: dict[tuple[str, str], list[ImportFlow]] = {}
         for flow in self.imports:
             folders.setdefault(_place(flow.drive, flow.input_folder), []).append(flow)
-        return tuple(map(tuple, folders.values()))
+        in_turn = sorted(folders.values(), key=lambda flows: min(len(self.imports_before(flow)) for flow in flows))
+        return tuple(map(tuple, in_turn))
 
     def taker_of(self, flow: ImportFlow, file_name: str) -> ImportFlow | None:
         """Return which of the imports that share a flow's Input folder takes a file: the first that matches."""
         place = _place(flow.drive, flow.input_folder)
         sharing = (each for each in self.imports if _place(each.drive, each.input_folder) == place)
         return next((each for each in sharing if each.files.match(file_name)), None)
+
+    def imports_before(self, flow: ImportFlow) -> tuple[ImportFlow, ...]:
+        """Return the imports that go before another one, and those that go before these."""
+        found: dict[str, ImportFlow] = {}
+        names = list(flow.order.after)
+        while names:
+            earlier = self.import_named(names.pop())
+            if earlier and earlier.name not in found:
+                found[earlier.name] = earlier
+                names += earlier.order.after
+        return tuple(each for each in self.imports if each.name in found)
 
     def leads_to_ours(self, drive: str, folder: str, name: str) -> bool:
         """Return whether what has this name in a folder is a folder of the settings, or one of them lies in it."""
@@ -86,6 +99,7 @@ def flow_problems(
     yield from _name_problems(imports, exports, label)
     yield from _import_problems(imports, label)
     yield from _export_problems(exports, label)
+    yield from _order_problems(imports, label)
 
 
 def _name_problems(
@@ -195,3 +209,57 @@ def _export_problems(exports: Sequence[ExportFlow], label: Callable[[str], str])
             # F&O runs one execution of a data project at a time, and an incremental export gives each change once.
             wrong = f"is {flow.data_project}, which {label(owner)} exports already. Use another data project."
             yield Problem(label(path), wrong)
+
+
+def _order_problems(imports: Sequence[ImportFlow], label: Callable[[str], str]) -> Iterable[Problem]:
+    firsts: dict[str, int] = {}  # the first import of each lane
+    for number, flow in enumerate(imports):
+        first = firsts.setdefault(flow.lane, number)
+        differing = [
+            key
+            for key, own, its in (
+                ("strictOrder", flow.strict_order, imports[first].strict_order),
+                ("order", flow.order, imports[first].order),
+            )
+            if own != its
+        ]
+        for key in differing:
+            wrong = (
+                f"is not the same as {label(f'imports[{first}].{key}')}, but both imports use the data project "
+                f"{flow.only_project}, so their files are in one lane, which has one order. Give both the same."
+            )
+            yield Problem(label(f"imports[{number}].{key}"), wrong)
+    yield from _after_problems(imports, label)
+
+
+def _after_problems(imports: Sequence[ImportFlow], label: Callable[[str], str]) -> Iterable[Problem]:
+    after = {flow.name: flow.order.after for flow in imports}
+    told: set[str] = set()  # imports of a circle that is told already
+    for number, flow in enumerate(imports):
+        for position, name in enumerate(flow.order.after):
+            if name not in after:
+                close = get_close_matches(name, after, n=1)
+                hint = f"Did you mean {close[0]}?" if close else f"The imports are: {', '.join(after)}."
+                yield Problem(
+                    label(f"imports[{number}].order.after[{position}]"),
+                    f"is {name}, but no import has this name. {hint}",
+                )
+        circle = _circle_from(flow.name, after)
+        if circle and not told & set(circle):
+            told |= set(circle)
+            wrong = f"leads back to itself, so none could begin: {' after '.join(circle)}. Remove one of them."
+            yield Problem(label(f"imports[{number}].order.after"), wrong)
+
+
+def _circle_from(name: str, after: Mapping[str, Sequence[str]]) -> Sequence[str]:
+    """Return the shortest way from an import back to itself, () if there is none."""
+    ways: list[tuple[str, ...]] = [(name,)]
+    seen: set[str] = set()
+    for way in ways:  # which grows meanwhile
+        for earlier in after.get(way[-1], ()):
+            if earlier == name:
+                return (*way, name)
+            if earlier not in seen:
+                seen.add(earlier)
+                ways.append((*way, earlier))
+    return ()

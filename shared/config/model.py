@@ -276,6 +276,34 @@ class OffTime(Part):
     )
 
 
+MAX_PAUSE_S: Final = 3600
+BY_ARRIVAL: Final = "arrival"
+BY_NAME: Final = "name"
+
+
+class Order(Part):
+    """In which order files are taken up. All imports that share a lane have the same."""
+
+    by: Annotated[str, OneOf((BY_ARRIVAL, BY_NAME))] = Field(
+        default=BY_ARRIVAL,
+        description="`arrival`: the oldest file first (the time of its last change), those of one second by name. "
+        "`name`: by the file's name, character by character, whatever its case; files of one name by arrival. A file "
+        "that is under way is never interrupted.",
+        examples=[BY_NAME],
+    )
+    pause_seconds: Annotated[int, Whole(0, MAX_PAUSE_S, "seconds")] = Field(
+        default=0,
+        description="The least number of seconds between the end of one file's run and the start of the next one.",
+        examples=[60],
+    )
+    after: tuple[Name, ...] = Field(
+        default=(),
+        description="Imports that go first, by their names: a file waits while any of them, or any import that goes "
+        "before those, has a file in Input or an open run. A file of theirs that has failed keeps nobody waiting.",
+        examples=[["groups"]],
+    )
+
+
 def _sibling(name: str) -> Any:
     """Return what gives a folder of that name beside the Input folder."""
 
@@ -418,8 +446,9 @@ class ImportFlow(Alerted, Flow):
     )
     strict_order: Boolean = Field(
         default=False,
-        description="Whether a file that cannot go on stops its lane, instead of being passed by the files behind it "
-        "after three minutes.",
+        description="Whether no file may pass another. A file that cannot go on is waited for, instead of being passed "
+        "after three minutes; and a file that did not succeed stops its lane, until a person runs it again, skips it "
+        "or resumes the lane. All imports that share a lane have the same.",
         examples=[True],
     )
     execute: Boolean = Field(
@@ -449,6 +478,11 @@ class ImportFlow(Alerted, Flow):
         description="Times in which no file of this flow is submitted to F&O, such as the end of the month. Files that "
         "appear wait in Input, say so on their pages, and go on by themselves. Imports that share a lane must agree.",
         examples=[[{"days": "28-31", "hours": "18:00-06:00"}]],
+    )
+    order: Order = Field(
+        default=Order(),
+        description="The order in which files are taken up.",
+        examples=[{"by": "name", "pauseSeconds": 60}],
     )
 
     @property

@@ -50,6 +50,7 @@ from shared.imports.file import (
     why_not_in_input,
     with_facts_of,
 )
+from shared.imports.order import rest_s, wait_for_earlier
 from shared.imports.upload import LARGE, arguments_of, has_usable_upload, key_to, upload, without_package
 from shared.log import log
 from shared.reservations import reserve
@@ -87,6 +88,10 @@ def claim(run: Run, services: Services) -> Run:
     run = off_times.put_off(run, flow, services)
     if off_times.is_put_off(run):
         return run
+    if waiting := wait_for_earlier(run, flow, services):
+        return waiting
+    if run.waits:
+        return run.waits_no_more(services.now())  # goes on at once
     if not run.file.is_complete or _may_have_another_company(run, flow, services):
         run = _check_again(run, onedrive, flow, services)
         if run.state is not State.FOUND or run.due > services.now():
@@ -402,4 +407,5 @@ MACHINE: Final = StateMachine(
     stuck_after=stuck_after,
     lock=import_lock,
     keeps_order=keeps_order,
+    rest_s=rest_s,
 )

@@ -1,7 +1,8 @@
 """Names of records: a run's sort key, the blobs that hold its record, and the address by which pages find it. Pure.
 
 Open runs are ``open/<lane>/<sort key>``: the name follows from the file alone, so opening twice is one
-create-if-absent, and it sorts by age. Ended runs are ``ended/<yyyy>/<mm>/<dd>/<newest first>-<run id>``, and those that
+create-if-absent, and it sorts by age, or by the file's name if its flow asks for that.
+Ended runs are ``ended/<yyyy>/<mm>/<dd>/<newest first>-<run id>``, and those that
 failed also ``failed/...``.
 """
 
@@ -12,12 +13,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from shared.escapes import blob_part, blob_part_text
+from shared.escapes import blob_part, blob_part_text, whole_text
 from shared.runs.run import Run
 from shared.runs.values import Rerun
 
 _SORT_TIME: Final = "%Y%m%dT%H%M%S%fZ"  # sorts as it runs
 SORT_TIME_LENGTH: Final = len("20260123T010203123456Z")
+
+# The sort key of a file that is taken up by its name: a moment that is the same for all of a lane, its name in
+# hexadecimal, which sorts by characters, then when it arrived, and the key. A file that came while another was under
+# way has that one's name before its own if it would sort before it: "c.a" is behind "c", and before "d".
+_BY_NAME: Final = re.compile(r"-~(?P<names>[0-9a-f.]*)-[0-9]{8}T[0-9]{12}Z-(?P<key>.*)")
+_FIRST: Final = datetime.min.replace(tzinfo=UTC)
+_LONGEST_NAME: Final = 200  # bytes of a file's name that decide
+_LONGEST_NAMES: Final = 500  # characters of all names in a sort key: the name of a blob has at most 1,024
 
 NO_RUN_ID: Final = "0" * 12  # of a record that does not tell its run's
 RUN_ID: Final = re.compile("[0-9a-f]{12}")
@@ -33,15 +42,47 @@ _ADDRESS: Final = re.compile(r"(?P<opened_ms>[0-9]{13})-(?P<run_id>[0-9a-f]{12})
 
 def sort_key_of(when: datetime, key: str) -> str:
     """Return a run's sort key: by time, then by key; safe in a blob's name."""
+    return f"{_sort_time(when)}-{blob_part(key)}"
+
+
+def _sort_time(when: datetime) -> str:
     # Observed: glibc writes the year 1, which stands for "unknown", with one digit.
-    moment = f"{when.astimezone(UTC):{_SORT_TIME}}".zfill(SORT_TIME_LENGTH)
-    return f"{moment}-{blob_part(key)}"
+    return f"{when.astimezone(UTC):{_SORT_TIME}}".zfill(SORT_TIME_LENGTH)
 
 
 def sort_key_after(other: str, when: datetime, key: str) -> str:
     """Return a run's sort key by time, but after another one ("": after none)."""
     sort_key = sort_key_of(when, key)
     return sort_key if sort_key > other else sort_key_of(moment_of(other) + timedelta(microseconds=1), key)
+
+
+def sort_key_by_name(other: str, name: str, when: datetime, key: str) -> str:
+    """Return a run's sort key by name, whatever its case, then time; but after another one ("": after none)."""
+    own = whole_text(name.casefold()).encode()[:_LONGEST_NAME].hex()
+    behind = f"-{_sort_time(when)}-{blob_part(key)}"
+    places = [(_sort_time(_FIRST), own)]
+    if found := _BY_NAME.fullmatch(other, SORT_TIME_LENGTH):
+        names = found["names"].split(".")
+        places += [(other[:SORT_TIME_LENGTH], ".".join([*names[:kept], own])) for kept in range(len(names) + 1)]
+    for moment, joined in places:
+        sort_key = f"{moment}-~{joined}{behind}"
+        if sort_key > other and len(joined) <= _LONGEST_NAMES:
+            return sort_key
+    # Behind a run that was placed by time, or too many that came one before the other: behind all that wait by name.
+    return f"{_sort_time(moment_of(other) + timedelta(microseconds=1))}-~{own}{behind}"
+
+
+def place_before(sort_key: str) -> str:
+    """Return the place behind which the file of a sort key was put when it came; "" if it has its own."""
+    found = _BY_NAME.fullmatch(sort_key, SORT_TIME_LENGTH)
+    names, moment = found["names"].rpartition(".")[0] if found else "", sort_key[:SORT_TIME_LENGTH]
+    has_its_own = found is None or (not names and moment == _sort_time(_FIRST))
+    return "" if has_its_own else f"{moment}-~{names}-{_sort_time(_FIRST)}-"
+
+
+def is_by_name(sort_key: str) -> bool:
+    """Return whether a sort key sorts by the file's name."""
+    return _BY_NAME.fullmatch(sort_key, SORT_TIME_LENGTH) is not None
 
 
 def moment_of(sort_key: str) -> datetime:
@@ -51,7 +92,8 @@ def moment_of(sort_key: str) -> datetime:
 
 def key_of(sort_key: str) -> str:
     """Return the key that a sort key was made from, as ``kept_key`` returns it."""
-    return blob_part_text(sort_key.partition("-")[2])
+    found = _BY_NAME.fullmatch(sort_key, SORT_TIME_LENGTH)
+    return blob_part_text(found["key"] if found else sort_key.partition("-")[2])
 
 
 def kept_key(key: str) -> str:

@@ -30,9 +30,11 @@ from shared.log import log
 from shared.package_memory import NoRoom
 from shared.reservations import reserve
 from shared.reservations.reserve import NameReserved
+from shared.runs.addresses import address_of
 from shared.runs.lane import LaneRow, Stop
 from shared.runs.machine import StateMachine
 from shared.runs.record import Damaged
+from shared.runs.rows import Pause
 from shared.runs.run import Run
 from shared.runs.states import PROGRESS, Direction, Outcome, State
 from shared.runs.store import Lane
@@ -69,6 +71,8 @@ TAKEN_BACK_AT_ONCE: Final = 50
 LONGEST_REFUSAL: Final = 60  # characters: a list's row holds no more
 
 _CHANGING: Final = re.compile(r"'[^']*'|\"[^\"]*\"|[0-9a-fA-F-]{8,}|[0-9]+")
+
+STRICT_ORDER: Final = "strictOrder"  # who has paused a lane that is stopped at a file
 
 # Names of files that passed a run, that its record keeps; all are counted.
 PASSED_BY_KEPT: Final = 20
@@ -243,6 +247,25 @@ def _put_off_next_try(run: Run, after: Run, error: AppError, stop: Stop, service
 
 def _find_stop(run: Run, lane: Lane) -> Stop | None:
     return next((stop for stop in lane.stops if stop.flow_name == run.flow_name), None)
+
+
+def stop_lane(run: Run, services: Services) -> None:
+    """Stop the lane of a run that did not succeed: no file may pass it before a person has decided."""
+    already = services.store.pause_of(run.lane)
+    outcome = run.outcome.label if run.outcome else ""
+    why = f"{run.file.name} ended as {outcome}, and no file may pass it."
+    if already and not already.run:
+        why = f"{why} Before that, {already.by} had paused it: {already.why}"
+    stop = Pause(lane=run.lane, by=STRICT_ORDER, why=why, since=services.now(), run=address_of(run))
+    log.error("lane.stopped", lane=run.lane, outcome=outcome)
+    services.store.stop_lane(stop)
+
+
+def resume_lane(run: Run, services: Services) -> None:
+    """Resume the lane of a run if it was stopped at this very run."""
+    pause = services.store.pause_of(run.lane)
+    if pause and pause.run_id == run.run_id:
+        services.store.resume_lane(run.lane)
 
 
 def _refusal_key(step: str, error: Refused) -> str:

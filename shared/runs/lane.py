@@ -1,15 +1,16 @@
 """Which run of a lane is next, and when. Pure: the rows come from ``runs/store.py``.
 
-A lane is an order: its files are taken up one at a time, the oldest first. A run that is set aside is passed, and tried
-again when it is due. Which run may submit is not decided here: its place in a lane proves nothing.
+A lane is an order: its files are taken up one at a time, the oldest first, or by name. A run that is set aside is
+passed, and tried again when it is due. Which run may submit is not decided here: its place in a lane proves nothing.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import groupby
 from typing import Final
 
+from shared.runs.addresses import is_by_name
 from shared.runs.states import NOT_BEGUN, Direction, State
 
 SECOND: Final = len("20260123T010203")  # of the time with which a place begins
@@ -73,12 +74,14 @@ class Choice:
 
     row: LaneRow
     due: datetime
+    is_rest: bool = False  # it is due only then because the lane rests between two files
 
 
-def choose(rows: Sequence[LaneRow], stops: Sequence[Stop] = ()) -> Choice | None:
+def choose(rows: Sequence[LaneRow], stops: Sequence[Stop] = (), rests_until: datetime | None = None) -> Choice | None:
     """Return the run of a lane that is due first; None if there is nothing to be done.
 
-    rows: in the order of their places; all that are under way or passed, and the first of those that wait.
+    rows: in the order of their places; all that are under way or passed, and the first of those that wait. rests_until:
+    before that moment no file is begun.
     """
     stopped = {stop.flow_name: stop for stop in stops}
     under_way = [row for row in rows if not row.is_waiting and not row.is_passed]
@@ -88,7 +91,32 @@ def choose(rows: Sequence[LaneRow], stops: Sequence[Stop] = ()) -> Choice | None
     kept = [each for each in choices if not _is_stopped(each.row, stopped)]
     tried = (_tried_next(rows, stop, under_way) for stop in stops)
     kept += [each for each in tried if each]
+    if rests_until:
+        kept = [
+            replace(each, due=max(each.due, rests_until), is_rest=each.due < rests_until)
+            if each.row.state in NOT_BEGUN
+            else each
+            for each in kept
+        ]
     return min(kept, key=lambda each: (each.due, each.row.sort_key), default=None)
+
+
+def choose_of(
+    rows: Sequence[LaneRow],
+    stops: Sequence[Stop],
+    rests_until: datetime | None,
+    *,
+    is_paused: bool,
+    stopped_at: str,
+) -> Choice | None:
+    """Return the run that is due first in a lane that may be paused.
+
+    stopped_at: the id of the run that the lane was paused at, "" if a person has paused it. The pause is saved before
+    that run ends: should the app die in between, the run has yet to end.
+    """
+    if not is_paused:
+        return choose(rows, stops, rests_until)
+    return choose([row for row in rows if stopped_at and row.run_id == stopped_at])
 
 
 def ahead_of(order: str, rows: Sequence[LaneRow], stops: Sequence[Stop] = ()) -> LaneRow | None:
@@ -110,9 +138,11 @@ def ahead_of(order: str, rows: Sequence[LaneRow], stops: Sequence[Stop] = ()) ->
 
 
 def _first_waiting(rows: Sequence[LaneRow]) -> Iterator[Choice]:
-    """Yield the file that is next: the oldest; of those of one second the first by name."""
+    """Yield the file that is next: the first by name, or the oldest; of those of one second the first by name."""
     waiting = [row for row in rows if row.is_waiting]
-    if waiting:
+    if waiting and is_by_name(waiting[0].sort_key):
+        yield Choice(row=waiting[0], due=waiting[0].due)
+    elif waiting:
         second = waiting[0].sort_key[:SECOND]
         first = min(
             (row for row in waiting if row.sort_key[:SECOND] == second), key=lambda row: row.file_name.casefold()
@@ -145,11 +175,13 @@ def _tried_next(rows: Sequence[LaneRow], stop: Stop, under_way: Sequence[LaneRow
 def is_enough(rows: Sequence[LaneRow], stops: Sequence[Stop] = ()) -> bool:
     """Return whether the first rows of a lane tell which run is next, whatever comes behind them.
 
-    They do once a file that waits was seen, and all others of its second.
+    They do once a file that waits was seen, and all others of its second if its place does not follow from its name.
     """
     stopped = {stop.flow_name for stop in stops}
     waiting = next((row for row in rows if row.is_waiting and row.flow_name not in stopped), None)
-    return waiting is not None and rows[-1].sort_key[:SECOND] > waiting.sort_key[:SECOND]
+    if waiting is None:
+        return False
+    return is_by_name(waiting.sort_key) or rows[-1].sort_key[:SECOND] > waiting.sort_key[:SECOND]
 
 
 def by_lane(rows: Sequence[LaneRow]) -> Iterator[tuple[str, list[LaneRow]]]:

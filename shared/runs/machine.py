@@ -28,6 +28,10 @@ def _no_lock(_run: Run, _services: Services) -> AbstractContextManager[None] | N
     return None
 
 
+def _no_rest(_run: Run, _services: Services) -> int:
+    return 0
+
+
 def _never(_run: Run, _services: Services) -> bool:
     return False
 
@@ -42,3 +46,5 @@ class StateMachine:
     lock: Callable[[Run, Services], AbstractContextManager[None] | None] = _no_lock
     # Whether no other file may pass this one, whatever keeps it.
     keeps_order: Callable[[Run, Services], bool] = _never
+    # Seconds between the end of a run and the start of the next one of its lane.
+    rest_s: Callable[[Run, Services], int] = _no_rest

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from shared.escapes import METADATA_LIMIT, cut, metadata_json, metadata_text, read_json, whole_text
 from shared.log import log
-from shared.moments import read_moment
+from shared.moments import moment_or_none, read_moment
 from shared.runs.addresses import (
     NO_RUN_ID,
     RUN_ID,
@@ -20,6 +20,7 @@ from shared.runs.addresses import (
     address_of_damaged,
     build_address,
     opened_and_id_in,
+    parse_address,
 )
 from shared.runs.lane import LaneRow, Stop, direction_of
 from shared.runs.run import Run
@@ -40,6 +41,7 @@ LONGEST_STOP: Final = 500  # characters of what stops a flow
 # In the place of a run's sort key, before every one of which they sort.
 _PAUSED: Final = "!paused"
 _STOPPED: Final = "!stopped-"
+_RESTS: Final = "!rests"
 
 _UNKNOWN: Final = datetime.fromtimestamp(0, UTC)
 _METADATA_DAMAGED: Final = "its metadata are missing or wrong"
@@ -47,12 +49,19 @@ _METADATA_DAMAGED: Final = "its metadata are missing or wrong"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pause:
-    """A lane that a person has stopped."""
+    """A lane that a person has paused, or that strictOrder has stopped at a file."""
 
     lane: str
     by: str
     why: str
     since: datetime
+    run: str = ""  # the address of the run that it was stopped at, as an ended run's; "": a person has paused it
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run that the lane was stopped at; "" if a person has paused it."""
+        found = parse_address(self.run)
+        return found.run_id if found else ""
 
     def is_with(self, other: "Pause") -> bool:
         """Return whether both lanes were paused together: a flow's own, and that of one of its data projects."""
@@ -128,6 +137,8 @@ def _text_about(run: Run) -> str:
 def metadata_of_pause(pause: Pause) -> dict[str, str]:
     """Return the metadata of a pause."""
     said = {"by": pause.by, "why": pause.why, "since": pause.since.astimezone(UTC).isoformat()}
+    if pause.run:
+        said["run"] = pause.run
     return {"pause": metadata_json(said, LONGEST_ROW)}
 
 
@@ -174,8 +185,9 @@ def pause_from(blob: "BlobRow") -> Pause:
     lane = blob.name.split("/", 2)[1]
     try:
         said = read_json(metadata_text(blob.metadata["pause"]))
-        return Pause(lane=lane, by=said["by"], why=said["why"], since=read_moment(said["since"]))
-    except (KeyError, TypeError, ValueError):
+        since = read_moment(said["since"])
+        return Pause(lane=lane, by=said["by"], why=said["why"], since=since, run=str(said.get("run", "")))
+    except (AttributeError, KeyError, TypeError, ValueError):
         return Pause(lane=lane, by="somebody", why="", since=blob.last_modified)
 
 
@@ -195,6 +207,29 @@ def stop_from(blob: "BlobRow") -> Stop | None:
     except (AttributeError, KeyError, TypeError, ValueError):
         log.error("stop.damaged", blob=blob.name)
         return None
+
+
+# -- the rest between two files
+
+
+def rest_name(lane: str) -> str:
+    """Return the name of the blob that says until when a lane rests."""
+    return f"open/{lane}/{_RESTS}"
+
+
+def is_rest(blob_name: str) -> bool:
+    """Return whether a blob says until when a lane rests."""
+    return _marker(blob_name) == _RESTS
+
+
+def metadata_of_rest(until: datetime) -> dict[str, str]:
+    """Return the metadata of a lane's rest."""
+    return {"due": until.astimezone(UTC).isoformat()}
+
+
+def rests_until(blob: "BlobRow") -> datetime | None:
+    """Return until when a lane rests; None if that cannot be read: then it does not rest."""
+    return moment_or_none(blob.metadata.get("due"))
 
 
 # -- rows

@@ -114,6 +114,11 @@ class Run:
         """Whether no step is left."""
         return not MOVES[self.direction][self.state]
 
+    @property
+    def did_not_succeed(self) -> bool:
+        """Whether it has an outcome that a person must hear of, and no person has ended it."""
+        return self.outcome is not None and self.outcome.needs_telling and self.cancelled_in is None
+
     def log_keys(self) -> dict[str, object]:
         """What every log line about this run carries."""
         keys: dict[str, object] = {

@@ -1,33 +1,41 @@
 """Where the records of runs are kept: written conditionally, in one blob container.
 
 A lane's open runs sort by age, so the first rows of a listing tell which one is next, however many wait.
-``open/<lane>/!paused`` pauses a lane, ``open/<lane>/!stopped-...`` stops a flow in it: they sort before every run, so
-they are seen at no cost. A record that cannot be read keeps its place, or lies in ``damaged/`` if a person has put it
+``open/<lane>/!paused`` pauses a lane, ``open/<lane>/!rests`` says until when it begins no file, and
+``open/<lane>/!stopped-...`` stops a flow in it: they sort before every run, so they are seen at no cost.
+A record that cannot be read keeps its place, or lies in ``damaged/`` if a person has put it
 aside. Names are made in ``addresses.py``, rows of listings in ``rows.py``, lists for people in ``index.py``.
 """
 
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from shared.errors import TryAgain
-from shared.runs.addresses import NO_RUN_ID, ended_name, is_open_name, key_of, open_name, parse_address
-from shared.runs.lane import LaneRow, Stop, is_enough
+from shared.runs.addresses import NO_RUN_ID, ended_name, is_open_name, key_of, open_name, parse_address, place_before
+from shared.runs.lane import Choice, LaneRow, Stop, choose_of, is_enough
 from shared.runs.record import Damaged, run_from_json, run_to_json
 from shared.runs.rows import (
     Pause,
     is_pause,
+    is_rest,
     is_stop,
     lane_row_from,
     metadata_of,
     metadata_of_pause,
+    metadata_of_rest,
     metadata_of_stop,
     pause_from,
     pause_name,
+    rest_name,
+    rests_until,
     stop_from,
     stop_name,
 )
 from shared.runs.run import Run
+from shared.runs.states import State
 
 if TYPE_CHECKING:
     from shared.azure_storage.container import BlobContainer
@@ -45,6 +53,13 @@ class Lane(NamedTuple):
     rows: tuple[LaneRow, ...]  # by their sort keys; not all of those that wait
     stops: tuple[Stop, ...] = ()
     is_paused: bool = False
+    stopped_at: str = ""  # the id of the run that strictOrder has paused it at; it may not have ended yet
+    rests_until: datetime | None = None  # before that it begins no file
+
+    @property
+    def choice(self) -> Choice | None:
+        """The run that is due first; None if there is nothing to be done."""
+        return choose_of(self.rows, self.stops, self.rests_until, is_paused=self.is_paused, stopped_at=self.stopped_at)
 
 
 class OpenLanes(NamedTuple):
@@ -53,6 +68,8 @@ class OpenLanes(NamedTuple):
     rows: list[LaneRow]  # lane by lane, by their sort keys
     stops: list[Stop]
     paused: frozenset[str]  # lanes
+    stopped: tuple[Pause, ...] = ()  # of the paused lanes those that strictOrder has paused
+    rests: Mapping[str, datetime] = MappingProxyType({})  # by lane, until when it begins no file
 
 
 class RunStore:
@@ -98,23 +115,31 @@ class RunStore:
         """
         rows: list[LaneRow] = []
         stops: list[Stop] = []
-        is_paused, token, at_most = False, "", HEADS_LISTED
+        pause, rest, token, at_most = None, None, "", HEADS_LISTED
         while True:
             blobs, token = self._container.list_page(f"open/{lane}/", after=token, at_most=at_most)
-            is_paused = is_paused or any(is_pause(blob.name) for blob in blobs)
+            pause = pause or next((pause_from(blob) for blob in blobs if is_pause(blob.name)), None)
+            rest = rest or next((rests_until(blob) for blob in blobs if is_rest(blob.name)), None)
             stops += [stop for blob in blobs if is_stop(blob.name) and (stop := stop_from(blob))]
             rows += [lane_row_from(blob) for blob in blobs if is_open_name(blob.name)]
-            if not token or is_paused or is_enough(rows, stops):
-                return Lane(tuple(rows), tuple(stops), is_paused)
+            if not token or pause or is_enough(rows, stops):
+                return Lane(tuple(rows), tuple(stops), pause is not None, pause.run_id if pause else "", rest)
             at_most = REST_LISTED
 
     def open_lanes(self) -> OpenLanes:
         """List all open runs, and what stops lanes and flows. One listing."""
         blobs = self._container.list_rows("open/")
+        pauses = [pause_from(blob) for blob in blobs if is_pause(blob.name)]
         return OpenLanes(
             rows=[lane_row_from(blob) for blob in blobs if is_open_name(blob.name)],
             stops=[stop for blob in blobs if is_stop(blob.name) and (stop := stop_from(blob))],
-            paused=frozenset(blob.name.split("/", 2)[1] for blob in blobs if is_pause(blob.name)),
+            paused=frozenset(pause.lane for pause in pauses),
+            stopped=tuple(pause for pause in pauses if pause.run),
+            rests={
+                blob.name.split("/", 2)[1]: until
+                for blob in blobs
+                if is_rest(blob.name) and (until := rests_until(blob))
+            },
         )
 
     def open_places(self) -> list[tuple[str, str]]:
@@ -133,10 +158,26 @@ class RunStore:
         blobs, _ = self._container.list_page(name, at_most=1)
         return next((lane_row_from(blob) for blob in blobs if blob.name == name), None)
 
+    def first_open(self, lane: str, flow_names: Collection[str]) -> LaneRow | None:
+        """Return the first open run of some flows in a lane, without those that a person has cancelled; None: none."""
+        token, at_most = "", HEADS_LISTED
+        while True:
+            blobs, token = self._container.list_page(f"open/{lane}/", after=token, at_most=at_most)
+            for row in (lane_row_from(blob) for blob in blobs if is_open_name(blob.name)):
+                if row.flow_name in flow_names and row.state is not State.CANCELLED:
+                    return row
+            if not token:
+                return None
+            at_most = REST_LISTED
+
     def last_under_way(self, lane: str) -> str:
-        """Return the sort key of the last run that is under way in a lane, "" if there is none."""
-        keys = [row.sort_key for row in self.lane(lane).rows if not row.is_waiting and not row.is_passed]
-        return keys[-1] if keys else ""
+        """Return the sort key of the last run that is under way in a lane, "" if there is none.
+
+        While the next file has its place by one that was under way, others that come have theirs by that one, too.
+        """
+        rows = self.lane(lane).rows
+        keys = [row.sort_key for row in rows if not row.is_waiting and not row.is_passed]
+        return keys[-1] if keys else next((place_before(row.sort_key) for row in rows if row.is_waiting), "")
 
     def of_same_file(self, run: Run) -> list[LaneRow]:
         """List the other open runs about the same file, whatever lane they are in; rarely asked, it lists all names."""
@@ -151,6 +192,18 @@ class RunStore:
         if self._container.create(pause_name(pause.lane), b"", metadata_of_pause(pause)):
             return None
         return self.pause_of(pause.lane)
+
+    def stop_lane(self, pause: Pause) -> None:
+        """Pause a lane at a file of it, whoever has paused it already. The worker of the lane alone does so."""
+        self._container.write(pause_name(pause.lane), b"", metadata_of_pause(pause))
+
+    def rest_lane(self, lane: str, until: datetime) -> None:
+        """Let a lane begin no file before a moment. The worker of the lane alone does so."""
+        self._container.write(rest_name(lane), b"", metadata_of_rest(until))
+
+    def end_rest(self, lane: str) -> None:
+        """Let a lane begin its next file; one that does not rest is as good."""
+        self._container.delete(rest_name(lane))
 
     def resume_lane(self, lane: str) -> bool:
         """Let a lane go on; return False if it was not paused."""

@@ -13,7 +13,7 @@ from shared.alerts.alert import Alert
 from shared.app import Services
 from shared.concurrency import gravest
 from shared.log import log
-from shared.runs.lane import Choice, LaneRow, Stop, by_lane, choose, is_enough
+from shared.runs.lane import Choice, LaneRow, Stop, by_lane, choose_of, is_enough
 from shared.runs.states import State
 from shared.runs.store import OpenLanes
 from shared.runs.worker import LEFT_TO_TIMER_S
@@ -37,9 +37,18 @@ WAKE_S: Final = 9.0
 
 def next_of_lanes(lanes: OpenLanes) -> dict[str, Choice]:
     """Return which run of each lane is due first; lanes that are paused, or have nothing to do, are left out."""
-    stops = _stops_by_lane(lanes)
-    choices = {lane: choose(rows, stops.get(lane, [])) for lane, rows in by_lane(lanes.rows)}
-    return {lane: choice for lane, choice in choices.items() if choice and lane not in lanes.paused}
+    stops, stopped = _stops_by_lane(lanes), {pause.lane: pause.run_id for pause in lanes.stopped}
+    choices = {
+        lane: choose_of(
+            rows,
+            stops.get(lane, []),
+            lanes.rests.get(lane),
+            is_paused=lane in lanes.paused,
+            stopped_at=stopped.get(lane, ""),
+        )
+        for lane, rows in by_lane(lanes.rows)
+    }
+    return {lane: choice for lane, choice in choices.items() if choice}
 
 
 def see_to_lanes(services: Services) -> OpenLanes:
@@ -122,8 +131,12 @@ def end_idle_stops(lanes: OpenLanes, services: Services) -> int:
 
 
 def alerts_of_lanes(lanes: OpenLanes, services: Services) -> list[Alert]:
-    """Return the alerts of flows that are stopped at this moment, or were removed while runs of theirs are open."""
-    return [*run_alerts.stop_alerts(lanes.stops, services), *run_alerts.removed_flow_alerts(lanes.rows, services)]
+    """Return the alerts of flows and lanes that are stopped now, and of flows that were removed with runs open."""
+    return [
+        *run_alerts.stop_alerts(lanes.stops, services),
+        *run_alerts.strict_order_alerts(lanes.stopped, services),
+        *run_alerts.removed_flow_alerts(lanes.rows, services),
+    ]
 
 
 def report_damaged_records(lanes: OpenLanes, services: Services) -> int:

@@ -22,7 +22,6 @@ from shared.log import bound, log
 from shared.reservations import release
 from shared.reservations.reservation import Reservation
 from shared.runs import blame
-from shared.runs.lane import Choice, choose
 from shared.runs.machine import StateMachine, Step, StepFailed
 from shared.runs.run import Run
 from shared.runs.states import NOT_SUBMITTED, State
@@ -42,6 +41,9 @@ CLOCKS_DIFFER_BY: Final = timedelta(seconds=1)
 
 # Seconds until the next try of a run whose turn to call ImportFromPackage did not come.
 LOCK_RETRY_S: Final = 5.0
+
+# What the alert of a file says that has stopped its lane.
+STOPS_LANE: Final = "All files behind it wait (strictOrder) until a person runs it again, skips it or resumes the lane"
 
 LOCK: Final = "its turn to call ImportFromPackage"
 
@@ -66,7 +68,7 @@ def advance(text: str, machine: StateMachine, services: Services) -> None:
         # whoever gave a name back has woken it. What we did is for the next worker to find.
         log.warning("lane.lost", lane=lane, reason=error.message)
     # A wake-up that came while we held the lease has ended without effect; what it was about is for us to see.
-    choice = _choice(_list_lane(lane, damaged, services))
+    choice = _list_lane(lane, damaged, services).choice
     if choice and choice.due <= services.now():
         services.queue.send(lane)
 
@@ -78,22 +80,20 @@ def _list_lane(lane: str, damaged: set[str], services: Services) -> Lane:
     return listed._replace(rows=rows)
 
 
-def _choice(lane: Lane) -> Choice | None:
-    return None if lane.is_paused else choose(lane.rows, lane.stops)
-
-
 def _advance_lane(lane: str, place: str, damaged: set[str], machine: StateMachine, services: Services) -> None:
     began = services.now()
     has_worked = place != "" and _advance_at(lane, place, machine, services)
     while True:
         listed = _list_lane(lane, damaged, services)
-        choice = _choice(listed)
+        choice = listed.choice
         if choice is None:
             return
         now = services.now()
         if choice.due > now + CLOCKS_DIFFER_BY:
             wait_s = (choice.due - now).total_seconds()
-            if has_worked and wait_s < LEFT_TO_TIMER_S:  # if it has not, whoever was at work last has sent its wake-up
+            # If it has not worked, whoever was at work last has sent its wake-up; but not for a file that came since,
+            # while the lane rests.
+            if (has_worked or choice.is_rest) and wait_s < LEFT_TO_TIMER_S:
                 services.queue.send(lane, delay_s=wait_s)
             return
         if (now - began).total_seconds() > WORK_S:
@@ -137,11 +137,11 @@ def _advance_once(run: Run, lane: Lane, machine: StateMachine, services: Service
     """Do the next step and save what came of it; return None if the run has ended."""
     with bound(**run.log_keys()):
         if run.is_over:  # a person may have ended it
-            return _save(run, services)
+            return _save(run, machine, services)
         after = _attempt(run, lane, machine, services)
         if after.state is State.SUBMITTING and run.state is not State.SUBMITTING:
             return _submit(run, after, lane, machine, services)
-        return after if _is_still_near_its_end(run, after) else _save(after, services)
+        return after if _is_still_near_its_end(run, after) else _save(after, machine, services)
 
 
 def _is_still_near_its_end(before: Run, after: Run) -> bool:
@@ -149,10 +149,10 @@ def _is_still_near_its_end(before: Run, after: Run) -> bool:
     return after.in_process.is_end_near and replace(after, due=before.due, steps=before.steps) == before
 
 
-def _save(run: Run, services: Services) -> Run | None:
+def _save(run: Run, machine: StateMachine, services: Services) -> Run | None:
     """Save a run, or end it; what it has reserved and does not need any more is free afterwards."""
     if run.is_over:
-        _conclude(run, services)
+        _conclude(run, machine, services)
         return None
     # Read before the run is saved: from then on another worker may reserve the same names for it.
     held = release.held_by(run, services) if run.reserved and _may_reserve_again(run) else ()
@@ -187,17 +187,17 @@ def _submit(before: Run, run: Run, lane: Lane, machine: StateMachine, services: 
     try:
         lock = machine.lock(run, services)
         if lock is None:
-            return _save(run, services)
+            return _save(run, machine, services)
         with lock:
             saved = services.store.save(run.waits_no_more(services.now()))
             after = _attempt(saved, lane, machine, services)
-        return _save(after, services)
+        return _save(after, machine, services)
     except LeaseTaken:
         log.info("import.waits_for_lock")
         back = run.not_submitting(before)
         wait = Wait(what=LOCK, since=services.now(), holder="F&O takes one ImportFromPackage at a time.")
         waiting = back.waiting_for(wait, LOCK_RETRY_S, machine.stuck_after(run, services), services.now())
-        return _save(waiting, services)
+        return _save(waiting, machine, services)
 
 
 def _attempt(run: Run, lane: Lane, machine: StateMachine, services: Services) -> Run:
@@ -244,13 +244,20 @@ def _try_step(run: Run, step: Step, lane: Lane, machine: StateMachine, services:
         return failed_run.flagged(text, services.now(), About.FAILING), text
 
 
-def _conclude(run: Run, services: Services) -> None:
-    """End a run: keep an alert if it failed, then move its record from open to ended.
+def _conclude(run: Run, machine: StateMachine, services: Services) -> None:
+    """End a run: keep an alert if it failed, stop the lane if nobody may pass it, then move its record to ended.
 
-    In this order: a crash between the two keeps the same alert again, the other order might never tell.
+    In this order: a crash in between does the same again, another order might never tell, or let others pass.
     """
     over = replace(run, ended=services.now())
-    run_alerts.enqueue_failure(over, services)
+    stops_lane = over.did_not_succeed and machine.keeps_order(over, services)
+    run_alerts.enqueue_failure(over, services, STOPS_LANE if stops_lane else "")
+    if stops_lane:
+        blame.stop_lane(over, services)
+    elif over.cancelled_in and machine.keeps_order(over, services):
+        blame.resume_lane(over, services)  # a person has cancelled it while a worker was about to end it
+    if rest_s := machine.rest_s(over, services):
+        services.store.rest_lane(over.lane, services.now() + timedelta(seconds=rest_s))
     services.store.end(over)
     if over.reserved and not over.may_be_with_fo:
         release.give_back(over, services)

@@ -12,14 +12,14 @@ from functools import partial
 from typing import Final
 
 from shared.app import Services
-from shared.clients.graph.drive_item import DriveItem
 from shared.clients.http.context import allowed_s
 from shared.concurrency import Attempt, map_concurrently, sum_results
 from shared.config.model import ImportFlow
 from shared.imports import places, rules
+from shared.imports.order import arrival_of, find_stopped_run, sort_key_of_file
 from shared.locks import WAIT_S, CallLock
 from shared.log import log
-from shared.runs.addresses import kept_key, key_of, sort_key_after
+from shared.runs.addresses import kept_key, key_of
 from shared.runs.run import Run, new_run
 from shared.runs.states import Direction, State
 from shared.runs.values import FileFacts
@@ -84,7 +84,7 @@ def count_opened(scans: Mapping[str, Attempt[int]]) -> int:
 
 
 def scan_all(services: Services, found: FoundLanes, *, limit_s: float | None) -> dict[str, Attempt[int]]:
-    """Scan every Input folder; return how many runs were opened, or what went wrong.
+    """Scan every Input folder, first those of imports that go first; return how many runs were opened, or what failed.
 
     By the name of the import of the folder; of several that share it, of the first.
     """
@@ -171,7 +171,16 @@ def _open_runs_for(files: Sequence[FoundFile], open_runs: _OpenRuns, services: S
     begun = {lane: services.store.last_under_way(lane) for lane in dict.fromkeys(lanes) if lane in known.lanes}
     for flow in {each.flow.name: each.flow for each in new}.values():
         pause_with_flow(flow, [lane for lane, each in zip(lanes, new, strict=True) if each.flow is flow], services)
-    runs = [_new_run(each, lane, begun.get(lane, ""), services.now()) for each, lane in zip(new, lanes, strict=True)]
+    # Only imports with strictOrder have lanes that are stopped at a file.
+    stopped = {
+        (each.flow.name, lane): find_stopped_run(each.flow, lane, services)
+        for each, lane in zip(new, lanes, strict=True)
+        if each.flow.strict_order
+    }
+    runs = [
+        _new_run(each, lane, stopped.get((each.flow.name, lane)), begun.get(lane, ""), services.now())
+        for each, lane in zip(new, lanes, strict=True)
+    ]
     created = map_concurrently(services.store.create, runs)
     return [run.lane for run, is_new in zip(runs, created, strict=True) if is_new]
 
@@ -184,14 +193,15 @@ def pause_with_flow(flow: ImportFlow, lanes: Iterable[str], services: Services) 
             services.store.pause_lane(replace(pause, lane=lane))
 
 
-def _new_run(file: FoundFile, lane: str, begun: str, now: datetime) -> Run:
+def _new_run(file: FoundFile, lane: str, stopped: Run | None, begun: str, now: datetime) -> Run:
     item, flow = file.item, file.flow
+    arrived = arrival_of(item.name, item.last_modified, stopped)
     return new_run(
         direction=Direction.IMPORT,
         state=State.FOUND,
         flow_name=flow.name,
         lane=lane,
-        sort_key=_sort_key(item, begun),
+        sort_key=sort_key_of_file(flow, item.name, arrived, item.item_id, begun),
         now=now,
         data_project=rules.known_project(flow, item.name, file.sub_folder),
         file=FileFacts(
@@ -207,12 +217,3 @@ def _new_run(file: FoundFile, lane: str, begun: str, now: datetime) -> Run:
             sub_folder=file.sub_folder,
         ),
     )
-
-
-def _sort_key(item: DriveItem, begun: str) -> str:
-    """Return a file's place in its lane: by age, but behind the run that is under way.
-
-    A file can be older than one that came before it: copying keeps the date. It must not become the lane's first run
-    while F&O works on another file of the lane.
-    """
-    return sort_key_after(begun, item.last_modified, item.item_id)

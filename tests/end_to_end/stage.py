@@ -50,10 +50,11 @@ class Stage(LocalCloud):
 
     # -- what a person does
 
-    def put(self, name: str, content: bytes, folder: str = "Input") -> Path:
+    def put(self, name: str, content: bytes, folder: str = "Input", *, age_s: float = 0.0) -> Path:
         """Copy a file into a folder of the drive; it shows up there whole, as in OneDrive."""
         there = self.folder / folder / name
         (self.home / name).write_bytes(content)
+        os.utime(self.home / name, (time.time() - age_s,) * 2)
         return (self.home / name).replace(there)
 
     # -- what can be seen

@@ -230,6 +230,13 @@ STOPPED: Final = replace(
     words="the same, and OneDrive keeps all back, or lists no folder",
     troubles=frozenset({Fate.ALL_FORBIDDEN, Fate.LISTING_REFUSED}),
 )
+STRICT: Final = replace(
+    HELD,
+    name="strict",
+    words="the same, and no file may pass another",
+    settings=({**_IMPORT, "IMPORT_STRICT_ORDER": "true"},),
+    bounds=(Bound(1, 0),),
+)
 NO_SUBMITS: Final = Scenario(
     name="no-submits",
     words="two files of one lane, and F&O refuses submits for an hour",
@@ -271,6 +278,7 @@ SCENARIOS: Final = (
     CANCELLED_EXPORT,
     HELD,
     STOPPED,
+    STRICT,
     NO_SUBMITS,
     DAMAGED,
     RENAMED,

@@ -21,7 +21,7 @@ from shared.imports import file as import_file
 from shared.imports import steps as import_steps
 from shared.reservations import release, reserve, settle
 from shared.reservations.reservation import Reservation
-from shared.runs import blame, wake, worker
+from shared.runs import blame, store, wake, worker
 from shared.runs.lane import LaneRow, Stop, choose
 from shared.runs.machine import StateMachine
 from shared.runs.run import Run
@@ -215,11 +215,11 @@ def with_the_reservation_given_back_by_a_cancel(patch: pytest.MonkeyPatch) -> No
 
 
 def with_what_is_set_aside_counted_as_ended(patch: pytest.MonkeyPatch) -> None:
-    def without_those(rows: tuple[LaneRow, ...], stops: tuple[Stop, ...] = ()) -> object:
+    def without_those(rows: tuple[LaneRow, ...], stops: tuple[Stop, ...], *_: object, **__: object) -> object:
         return choose([row for row in rows if not row.is_aside], stops)
 
-    patch.setattr(worker, "choose", without_those)
-    patch.setattr(wake, "choose", without_those)
+    patch.setattr(store, "choose_of", without_those)
+    patch.setattr(wake, "choose_of", without_those)
 
 
 def with_what_is_set_aside_passed_by_none(patch: pytest.MonkeyPatch) -> None:

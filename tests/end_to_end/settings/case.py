@@ -19,6 +19,9 @@ class SettingCase:
     imports: tuple[dict[str, Any], ...] = ()  # flows of INTEGRATIONS
     exports: tuple[dict[str, Any], ...] = ()
     files: Mapping[str, bytes] = field(default_factory=dict)  # by path in the drive, put there in this order
+    ages_s: Mapping[str, float] = field(
+        default_factory=dict
+    )  # how long ago files were changed, by path; now if not here
     # Returns what is not yet as it is to be, "" once all is. It is asked again and again for two minutes at most.
     missing: Callable[[Stage], str]
 

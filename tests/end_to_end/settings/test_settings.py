@@ -8,11 +8,11 @@ import pytest
 
 from local_cloud.finance_operations.knobs import Speed
 from shared.config.model import ExportFlow, ImportFlow, names_of
-from tests.end_to_end.settings import company, files, outcome
+from tests.end_to_end.settings import company, files, order, outcome
 from tests.end_to_end.settings.case import SettingCase
 from tests.end_to_end.stage import LOOK_S, NO_MINUTE_TIMER, PATIENCE_S, PROMPT_QUEUES, Stage
 
-CASES: tuple[SettingCase, ...] = (*company.CASES, *files.CASES, *outcome.CASES)
+CASES: tuple[SettingCase, ...] = (*company.CASES, *files.CASES, *order.CASES, *outcome.CASES)
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -41,7 +41,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
             for path, content in case.files.items():
                 folder, _, name = path.rpartition("/")
                 (stage.folder / folder).mkdir(parents=True, exist_ok=True)
-                stage.put(name, content, folder)
+                stage.put(name, content, folder, age_s=case.ages_s.get(path, 0.0))
         yield stage
         stage.assert_clients_kept_the_rules()
 
@@ -64,6 +64,6 @@ def test_every_setting_has_a_case() -> None:
 PLAIN = {
     *("name", "note", "environmentUrl", "drive", "inputFolder", "processingFolder", "successFolder", "errorFolder"),
     "unmatchedFolder",  # takes minutes: tests/flows/test_which_files.py
-    *("outputFolder", "everySeconds", "alertRecipient", "alertTeamsUrl", "alertWebhookUrl", "overwrite", "strictOrder"),
+    *("outputFolder", "everySeconds", "alertRecipient", "alertTeamsUrl", "alertWebhookUrl", "overwrite"),
     *("partialFolder", "stuckAfterMinutes"),
 }

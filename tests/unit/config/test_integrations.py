@@ -417,10 +417,12 @@ GOOD: dict[str, object] = {
                 resultFile=True,
                 notBetween=[{"days": "1-3, 28-31", "weekdays": "mon-fri", "hours": "18:00-06:00"}],
                 stuckAfterMinutes=600,
+                order={"by": "name", "pauseSeconds": 60, "after": ["vendors"]},
                 alertRecipient="a@contoso.com; b@contoso.com",
                 alertTeamsUrl="https://prod-1.westeurope.logic.azure.com/workflows/1?sig=x",
                 alertWebhookUrl="https://events.contoso.com/hook",
-            )
+            ),
+            _import(name="vendors", inputFolder="Vendors/Input"),
         ],
         "exports": [_export(environmentUrl=URL, drive=DRIVE, everySeconds=0, alertRecipient="")],
     },
@@ -596,7 +598,7 @@ def test_what_is_wrong_in_the_defaults_is_said_once_and_of_the_defaults() -> Non
     assert refusal.splitlines() == [
         "INTEGRATIONS, defaults.nam is unknown. Known keys: environmentUrl, drive, stuckAfterMinutes, "
         "alertRecipient, alertTeamsUrl, alertWebhookUrl, files, dataProject, company, companies, overwrite, "
-        "strictOrder, execute, filing, counts, resultFile, notBetween, outputFolder, everySeconds.",
+        "strictOrder, order, execute, filing, counts, resultFile, notBetween, outputFolder, everySeconds.",
         "INTEGRATIONS, defaults.company must be a company's id, 1 to 4 letters or digits. Example: USMF",
     ]
 
@@ -676,3 +678,63 @@ def test_a_value_is_never_printed_where_it_may_be_a_secret() -> None:
     document = {"imports": [_import(alertTeamsUrl=["the-secret"], drive="the-secret", company={"from": "the-secret"})]}
 
     assert "the-secret" not in _refused(document)
+
+
+# Order.
+
+
+def _ordered(name: str, *after: str, **keys: Any) -> dict[str, Any]:
+    return _import(name=name, inputFolder=f"{name}/Input", order={"after": [*after]}, **keys)
+
+
+@pytest.mark.parametrize(
+    ("order", "words"),
+    [
+        ({"by": "size"}, "imports[0].order.by must be arrival or name."),
+        ({"pauseSeconds": 3601}, "imports[0].order.pauseSeconds must be a whole number of seconds from 0 to 3600."),
+        ({"after": "groups"}, "imports[0].order.after must be a list."),
+        ("name", "imports[0].order must be an object."),
+    ],
+)
+def test_an_order_that_cannot_be_meant_is_refused_with_its_place(order: object, words: str) -> None:
+    assert f"INTEGRATIONS, {words}" in _refused({"imports": [_import(order=order)]})
+
+
+@pytest.mark.parametrize(
+    ("flows", "words"),
+    [
+        ([("a", "bb"), ("b",)], "imports[0].order.after[0] is bb, but no import has this name. Did you mean b?"),
+        ([("a", "export")], "imports[0].order.after[0] is export, but no import has this name. The imports are: a."),
+        ([("a", "a")], "imports[0].order.after leads back to itself, so none could begin: a after a. Remove"),
+        ([("a",), ("b", "c"), ("c", "d"), ("d", "b")], "imports[1].order.after leads back to itself, so none could"),
+        ([("a",), ("b", "c"), ("c", "d"), ("d", "b")], "b after c after d after b."),
+    ],
+)
+def test_imports_that_cannot_go_one_after_the_other_are_refused_once(flows: list[tuple[str, ...]], words: str) -> None:
+    refusal = _refused({"imports": [_ordered(*each) for each in flows], "exports": [_export(name="export")]})
+
+    assert words in refusal
+    assert "\n" not in refusal
+
+
+def test_an_import_goes_after_those_that_its_own_go_after() -> None:
+    parsed = _parsed(
+        {"imports": [_ordered("orders", "customers"), _ordered("customers", "groups"), _ordered("groups")]}
+    )
+
+    assert [flow.name for flow in parsed.imports_before(parsed.imports[0])] == ["customers", "groups"]
+    assert [flow.name for flow in parsed.imports_in_turn] == ["groups", "customers", "orders"]
+
+
+@pytest.mark.parametrize(("key", "value"), [("strictOrder", True), ("order", {"by": "name"})])
+def test_imports_that_share_a_lane_have_one_order(key: str, value: object) -> None:
+    flows = [_import(name=name, inputFolder=f"{name}/Input", dataProject="P") for name in ("a", "b")]
+
+    refusal = _refused({"imports": [{**flows[0], key: value}, flows[1]]})
+
+    assert refusal.startswith(
+        f"INTEGRATIONS, imports[1].{key} is not the same as INTEGRATIONS, imports[0].{key}, but both imports use the "
+        "data project P"
+    )
+    _parsed({"imports": [{**flows[0], key: value}, {**flows[1], "dataProject": "Q"}]})
+    _parsed({"imports": [{**flows[0], key: value}, {**flows[1], key: value}]})

@@ -20,7 +20,7 @@ RUN_ROW = (
 )
 LINE = "run place took waited turn"
 OFFER = "verb label words"
-PAUSE = "lane by why since"
+PAUSE = "lane by why since run"
 KEYS_OF_LIST = {
     "": "tiles filters under_way under_way_total ended position looked_back_to today flows lanes offers",
     "tiles": "running waiting needs_person failed_today failed_today_or_more oldest_waiting set_aside",

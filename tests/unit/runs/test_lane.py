@@ -1,6 +1,7 @@
 """Which run of a lane is next, and whether the first rows of a lane tell it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.runs.lane import Choice, LaneRow, Stop, by_lane, choose, direction_of, is_enough
+from shared.runs.addresses import sort_key_by_name
+from shared.runs.lane import Choice, LaneRow, Stop, by_lane, choose, choose_of, direction_of, is_enough
 from shared.runs.states import Direction, State
 
 NOW = datetime(2026, 11, 2, 8, 30, tzinfo=UTC)
@@ -247,6 +249,43 @@ def test_a_file_of_a_stopped_flow_does_not_tell_what_waits_behind_it() -> None:
     assert is_enough(rows)
     assert not is_enough(rows, [a_stop()])
     assert is_enough([*rows, a_row(4, flow_name="vendors"), a_row(5)], [a_stop()])
+
+
+# By name, and with a rest
+
+
+def by_name(name: str, **facts: Any) -> LaneRow:
+    row = a_row(0, name, **facts)
+    return replace(row, sort_key=sort_key_by_name("", f"{name}.zip", NOW, name))
+
+
+def test_of_those_placed_by_name_the_first_is_next_and_is_enough() -> None:
+    rows = [by_name("a", due=NOW + MINUTE), by_name("b")]
+
+    assert chosen(rows) == ("a", NOW + MINUTE)
+    assert is_enough(rows[:1])
+    assert not is_enough(rows[:1], [a_stop()])
+
+
+def test_no_file_is_begun_while_its_lane_rests_and_what_is_begun_goes_on() -> None:
+    rest = NOW + MINUTE
+    rows = [aside(1, due=NOW), a_row(2, due=NOW)]
+
+    assert choose(rows, [], rest) == Choice(row=rows[0], due=rest, is_rest=True)
+    assert choose([*rows, a_row(3, state=State.CANCELLED)], [], rest) == Choice(
+        row=a_row(3, state=State.CANCELLED), due=NOW
+    )
+    assert choose([a_row(1, due=rest + MINUTE)], [], rest) == Choice(row=a_row(1, due=rest + MINUTE), due=rest + MINUTE)
+
+
+@pytest.mark.parametrize(("stopped_at", "expected"), [("", None), ("item-1", "item-1"), ("gone", None)])
+def test_in_a_paused_lane_only_the_run_goes_on_that_strict_order_has_stopped_it_at(
+    stopped_at: str, expected: str | None
+) -> None:
+    rows = [a_row(1, state=State.FINISHED), a_row(2)]
+    choice = choose_of(rows, [], None, is_paused=True, stopped_at=stopped_at)
+
+    assert (choice.row.run_id if choice else None) == expected
 
 
 _begun = st.sampled_from([State.CLAIMED, State.SUBMITTING, State.EXECUTING, State.FINISHED, State.CANCELLED])

@@ -16,10 +16,13 @@ from shared.runs.rows import (
     ended_row_from,
     metadata_of,
     metadata_of_pause,
+    metadata_of_rest,
     metadata_of_stop,
     open_row_from,
     pause_from,
     pause_name,
+    rest_name,
+    rests_until,
     stop_from,
     stop_name,
 )
@@ -75,6 +78,18 @@ def test_a_pause_without_a_zone_began_at_that_time_in_utc() -> None:
     pause = Pause(lane="in-1", by="Ada", why="stocktaking", since=NOW)
 
     assert pause_from(a_blob(pause_name("in-1"), without_zones(metadata_of_pause(pause)))) == pause
+
+
+def test_a_pause_tells_at_which_run_the_lane_was_stopped() -> None:
+    pause = Pause(lane="in-1", by="strictOrder", why="it failed", since=NOW, run="1793608200000-0123456789ab")
+
+    assert pause_from(a_blob(pause_name("in-1"), metadata_of_pause(pause))) == pause
+    assert (pause.run_id, replace(pause, run="").run_id) == ("0123456789ab", "")
+
+
+def test_a_rest_that_cannot_be_read_is_none() -> None:
+    assert rests_until(a_blob(rest_name("in-1"), metadata_of_rest(NOW))) == NOW
+    assert rests_until(a_blob(rest_name("in-1"), {"due": "tomorrow"})) is None
 
 
 def test_a_run_whose_row_has_times_without_a_zone_is_listed_with_them_in_utc() -> None:

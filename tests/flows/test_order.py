@@ -1,0 +1,345 @@
+"""In which order files are taken up: by name, with a pause, after other imports, and strictly."""
+
+import json
+import os
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from inbound_trigger.keep_watch import do_duties
+from operations import actions, list_view, reruns
+from operations.filters import Filters
+from shared.runs.addresses import address_of
+from shared.runs.run import Run
+from shared.runs.states import State
+from tests.flows.conftest import MakeWorld
+from tests.flows.trouble import (
+    ALERTS,
+    ME,
+    as_soon_as,
+    begin,
+    cancel,
+    ended_run,
+    let_pass,
+    offered,
+    one_import,
+    open_run,
+    put_into,
+    seen_in_turn,
+    shown,
+    sure,
+    tick,
+    wake_and_die,
+)
+from tests.world import PROJECT, World
+
+NO_PACKAGE = b"Dear Sir or Madam"
+
+
+def of_one_project(**keys: Any) -> dict[str, str]:
+    return one_import(dataProject=PROJECT, **keys)
+
+
+def began(world: World) -> list[str]:
+    """Return the files that have ended, in the order in which they were taken up."""
+    return [run.file.name for run in sorted(world.ended_runs(), key=lambda run: run.state_since)]
+
+
+def of_age(world: World, **names: int) -> None:
+    """Let good files appear in Input that were changed so many seconds after the same moment."""
+    for name, second in names.items():
+        os.utime(world.put(f"USMF_{name}.zip"), (1_700_000_000 + second,) * 2)
+
+
+# By name
+
+
+def test_files_go_by_name_whatever_their_case_and_age(make_world: MakeWorld) -> None:
+    world = make_world(settings=of_one_project(order={"by": "name"}))
+    of_age(world, C=10, b=30, a=40, a1=5)
+    world.look()
+    world.run_until_quiet()
+
+    assert began(world) == ["USMF_a.zip", "USMF_a1.zip", "USMF_b.zip", "USMF_C.zip"]
+
+
+def test_a_file_with_a_lower_name_goes_before_those_that_wait_and_not_before_the_one_under_way(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(settings=of_one_project(order={"by": "name"}))
+    of_age(world, c=1, d=2)
+    world.look()
+    (lane,) = world.heads()
+    world.wake(lane)
+    for name, second in (("b", 3), ("a", 4)):  # one after the other, while F&O works on the first file
+        of_age(world, **{name: second})
+        world.look()
+    world.wake(lane)
+    assert [run.file.name for run in world.all_open_runs() if run.submissions] == ["USMF_c.zip"]
+
+    world.run_until_quiet()
+    assert began(world) == ["USMF_c.zip", "USMF_a.zip", "USMF_b.zip", "USMF_d.zip"]
+
+
+def test_files_that_wait_by_age_are_imported_though_the_order_is_by_name_now(make_world: MakeWorld) -> None:
+    world = make_world(settings=of_one_project())
+    of_age(world, z=1)
+    world.look()
+    world._more_settings |= of_one_project(order={"by": "name"})
+    world.services = world.new_process()
+    of_age(world, y=2)
+    assert world.look() == 1
+
+    world.run_until_quiet()
+    assert world.files("Success") == ["USMF_y.zip", "USMF_z.zip"]
+
+
+# A pause
+
+
+def test_the_next_file_is_not_taken_up_before_the_pause_is_over(make_world: MakeWorld) -> None:
+    world = make_world(settings=of_one_project(order={"pauseSeconds": 40}))
+    lane = seen_in_turn(world, "USMF_1.zip", "USMF_2.zip")
+    while not world.ended_runs():
+        let_pass(world, lane, timedelta(seconds=1))
+    (first,) = world.ended_runs()
+    until = sure(first.ended) + timedelta(seconds=40)
+
+    assert world.heads() == {lane: until}
+    told = sure(shown(world, address_of(open_run(world, "USMF_2.zip"))).next)
+    assert ("pauseSeconds" in told.waits_for, told.next_check) == (True, until)
+    world.run_until_quiet()
+    assert ended_run(world, "USMF_2.zip").steps[0].began >= until
+
+
+def test_a_file_that_comes_during_the_pause_has_a_wake_up_of_its_own(make_world: MakeWorld) -> None:
+    world = make_world(settings=of_one_project(order={"pauseSeconds": 40}))
+    begin(world, "USMF_1.zip")
+    world.run_until_quiet()
+    lane = begin(world, "USMF_2.zip")
+    world.wakes.sent.clear()
+
+    world.wake(lane)
+    ((text, delay_s),) = world.wakes_of_lanes()
+    assert (text, round(delay_s)) == (lane, 40)
+
+
+def test_a_person_who_checks_a_file_now_ends_the_pause(make_world: MakeWorld) -> None:
+    world = make_world(settings=of_one_project(order={"pauseSeconds": 3600}))
+    begin(world, "USMF_1.zip")
+    world.run_until_quiet()
+    lane = begin(world, "USMF_2.zip")
+
+    assert sure(actions.check_now(address_of(open_run(world, "USMF_2.zip")), ME, world.services)).done
+    let_pass(world, lane, timedelta(minutes=5))
+    assert world.files("Success") == ["USMF_1.zip", "USMF_2.zip"]
+
+
+# After other imports
+
+
+def in_turn(*chain: str) -> dict[str, str]:
+    """Return settings of imports, each of which goes after the one before it."""
+    flows = [
+        {"name": name, "inputFolder": f"{name}/Input", "dataProject": name, "order": {"after": [*chain[:number][-1:]]}}
+        for number, name in enumerate(chain)
+    ]
+    return {"INTEGRATIONS": json.dumps({"imports": flows}), **ALERTS}
+
+
+def make_in_turn(make_world: MakeWorld, *chain: str) -> World:
+    world = make_world(settings=in_turn(*chain))
+    for name in chain:
+        for folder in ("Input", "Processing", "Success", "Error"):
+            (world.folder / name / folder).mkdir(parents=True)
+    return world
+
+
+def test_a_file_waits_for_the_open_runs_of_the_imports_before_it_and_says_so(make_world: MakeWorld) -> None:
+    world = make_in_turn(make_world, "groups", "customers")
+    put_into(world, "customers/Input", "USMF_c.zip")
+    put_into(world, "groups/Input", "USMF_g.zip")
+    world.look()
+    (lane,) = [lane for lane in world.heads() if "customers" in lane]
+    world.wake(lane)
+
+    waiting = open_run(world, "USMF_c.zip")
+    told = sure(shown(world, address_of(waiting)).next)
+    assert told.waits_for == "the import groups, which goes first. USMF_g.zip is not done"
+    world.run_until_quiet()
+    groups, customers = (ended_run(world, name) for name in ("USMF_g.zip", "USMF_c.zip"))
+    assert next(step for step in customers.steps if step.step == "prepare").began >= sure(groups.ended)
+    assert customers.waits is None
+
+
+def test_a_file_in_the_other_input_folder_that_no_scan_has_seen_keeps_it_waiting(make_world: MakeWorld) -> None:
+    world = make_in_turn(make_world, "groups", "customers")
+    put_into(world, "customers/Input", "USMF_c.zip")
+    world.look()
+    put_into(world, "groups/Input", "USMF_g.zip")
+    (lane,) = world.heads()
+    world.wake(lane)
+
+    waits = sure(open_run(world, "USMF_c.zip").waits)
+    assert waits.holder == "USMF_g.zip is in /groups/Input."
+
+
+def test_an_import_waits_for_those_before_the_one_that_it_goes_after(make_world: MakeWorld) -> None:
+    world = make_in_turn(make_world, "groups", "customers", "orders")
+    for name in ("groups", "orders"):
+        put_into(world, f"{name}/Input", f"USMF_{name}.zip")
+    world.look()
+    (lane,) = [lane for lane in world.heads() if "orders" in lane]
+    world.wake(lane)
+
+    assert sure(open_run(world, "USMF_orders.zip").waits).holder == "USMF_groups.zip is not done."
+
+
+def test_a_file_that_failed_or_was_cancelled_keeps_no_other_import_waiting(make_world: MakeWorld) -> None:
+    world = make_in_turn(make_world, "groups", "customers")
+    put_into(world, "groups/Input", "USMF_g1.zip").write_bytes(NO_PACKAGE)
+    put_into(world, "groups/Input", "USMF_g2.zip")
+    world.look()
+    world.onedrive.knobs.locked = {"USMF_g2.zip": "resourceLocked"}  # so it stays in Input, cancelled
+    cancel(world, open_run(world, "USMF_g2.zip"))
+    put_into(world, "customers/Input", "USMF_c.zip")
+    world.look()
+    for _ in range(10):
+        for lane in world.heads():
+            let_pass(world, lane, timedelta(minutes=1))
+
+    assert ended_run(world, "USMF_c.zip").outcome == "Succeeded"
+    assert (world.folder / "groups" / "Input" / "USMF_g2.zip").exists()
+
+
+def test_the_minutes_timer_wakes_a_file_that_has_waited_long_for_another_import(make_world: MakeWorld) -> None:
+    world = make_in_turn(make_world, "groups", "customers")
+    put_into(world, "customers/Input", "USMF_c.zip")
+    put_into(world, "groups/Input", "USMF_g.zip")
+    world.onedrive.knobs.locked = {"USMF_g.zip": "resourceLocked"}
+    world.look()
+    (lane,) = [lane for lane in world.heads() if "customers" in lane]
+    let_pass(world, lane, timedelta(minutes=10))
+    world.wakes.sent.clear()
+
+    tick(world)
+    assert any(lane in text for text, _ in world.wakes_of_lanes())
+
+
+# Strictly
+
+
+def stopped(make_world: MakeWorld, **keys: Any) -> World:
+    """Return a world whose lane is stopped at the first of three files."""
+    world = make_world(settings=of_one_project(strictOrder=True, **keys))
+    a_broken_file_first(world)
+    world.run_until_quiet()
+    assert world.files("Input") == ["USMF_2.zip", "USMF_3.zip"]
+    return world
+
+
+def a_broken_file_first(world: World) -> str:
+    """Let three files appear, of which the first is no package; return their lane."""
+    of_age(world, **{"2": 20, "3": 30})
+    os.utime(world.put("USMF_1.zip", NO_PACKAGE), (1_700_000_000,) * 2)
+    world.look()
+    (lane,) = world.heads()
+    return lane
+
+
+def first_of(world: World) -> Run:
+    return next(run for run in world.ended_runs() if run.file.name == "USMF_1.zip")
+
+
+def test_a_file_that_did_not_succeed_stops_its_lane_and_people_hear_of_it(make_world: MakeWorld) -> None:
+    world = stopped(make_world)
+
+    (mail,) = world.mails()
+    assert "All files behind it wait (strictOrder)" in mail.content
+    (listed, *_) = list_view.list_runs(Filters(), "", world.services).lanes
+    assert sure(listed.pause).why == "USMF_1.zip ended as Rejected, and no file may pass it."
+    assert offered(world, address_of(first_of(world))) == {"run-again", "skip"}
+
+    world.clock.advance(16 * 60)
+    do_duties(world.services)
+    assert [mail.subject for mail in world.mails() if "all files wait" in mail.subject] != []
+    actions.resume("import", ME, world.services)
+    do_duties(world.services)
+    assert any("Resolved: " in mail.subject and "all files wait" in mail.subject for mail in world.onedrive.mails)
+
+
+@pytest.mark.parametrize("how", ["skip", "resume"])
+def test_a_person_lets_the_files_behind_it_go_on(make_world: MakeWorld, how: str) -> None:
+    world = stopped(make_world)
+    target = address_of(first_of(world)) if how == "skip" else "import"
+    act = {"skip": actions.skip, "resume": actions.resume}[how]
+
+    assert sure(act(target, ME, world.services)).done
+    world.run_until_quiet()
+    assert world.files("Success") == ["USMF_2.zip", "USMF_3.zip"]
+    assert [step.by for step in first_of(world).steps if step.step == "skip"] == ([ME.by] if how == "skip" else [])
+    assert not sure(actions.skip(address_of(first_of(world)), ME, world.services)).done
+
+
+@pytest.mark.parametrize("keys", [{}, {"order": {"by": "name"}}], ids=["by age", "by name"])
+def test_the_rerun_goes_first_and_stops_the_lane_again_if_it_does_not_succeed(
+    make_world: MakeWorld, keys: dict[str, Any]
+) -> None:
+    world = stopped(make_world, **keys)
+    again = sure(reruns.run_again(address_of(first_of(world)), ME, world.services))
+    world.run_until_quiet()
+
+    assert "waits" not in again.message
+    assert [run.file.name for run in world.ended_runs()] == ["USMF_1.zip", "USMF_1.zip"]
+    assert world.files("Input") == ["USMF_2.zip", "USMF_3.zip"]
+    at = {bool(run.rerun_of): "skip" in offered(world, address_of(run)) for run in world.ended_runs()}
+    assert at == {True: True, False: False}
+
+
+def test_a_file_that_was_put_right_goes_first_once_a_person_lets_the_lane_go_on(make_world: MakeWorld) -> None:
+    world = stopped(make_world)
+    world.put("USMF_1.zip")
+    world.put("USMF_4.zip")
+    world.look()
+    assert world.heads() == {}
+
+    actions.skip(address_of(first_of(world)), ME, world.services)
+    world.run_until_quiet()
+    assert began(world) == ["USMF_1.zip", "USMF_1.zip", "USMF_2.zip", "USMF_3.zip", "USMF_4.zip"]
+
+
+@pytest.mark.parametrize("state", [State.FOUND, State.FINISHED], ids=str)
+def test_a_file_that_a_person_cancels_stops_nothing(make_world: MakeWorld, state: State) -> None:
+    world = make_world(settings=of_one_project(strictOrder=True))
+    a_broken_file_first(world)
+    as_soon_as(world, state, lambda run: cancel(world, run))
+    world.run_until_quiet()
+
+    assert world.files("Success") == ["USMF_2.zip", "USMF_3.zip"]
+
+
+@pytest.mark.parametrize("at", ["shared.runs.store.RunStore.stop_lane", "shared.runs.store.RunStore.end"])
+def test_no_file_passes_one_that_did_not_succeed_though_the_app_dies_at_its_end(make_world: MakeWorld, at: str) -> None:
+    world = make_world(settings=of_one_project(strictOrder=True))
+    lane = a_broken_file_first(world)
+    wake_and_die(world, lane, at)
+    world.let_leases_run_out()
+    world.services = world.new_process()
+    world.run_until_quiet()
+
+    assert ended_run(world, "USMF_1.zip").outcome == "Rejected"
+    assert world.files("Input") == ["USMF_2.zip", "USMF_3.zip"]
+    assert actions.resume(lane, ME, world.services)
+    world.run_until_quiet()
+    assert world.files("Success") == ["USMF_2.zip", "USMF_3.zip"]
+
+
+def test_who_pauses_a_lane_is_named_when_a_file_stops_it_as_well(make_world: MakeWorld) -> None:
+    world = make_world(settings=of_one_project(strictOrder=True))
+    lane = begin(world, "USMF_1.zip", content=NO_PACKAGE)
+    as_soon_as(world, State.FINISHED, lambda run: actions.pause(run.lane, ME, world.services))
+    world.wake(lane)
+
+    (listed, *_) = list_view.list_runs(Filters(), "", world.services).lanes
+    assert "Before that, Ada had paused it: a reason" in sure(listed.pause).why
