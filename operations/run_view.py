@@ -35,7 +35,7 @@ from shared.runs.record import Damaged
 from shared.runs.rows import Pause
 from shared.runs.run import Run
 from shared.runs.states import NOT_BEGUN, PROGRESS, Direction, Outcome, State
-from shared.runs.values import FailedRow, RemoteCallRecord, StepRecord, Submission
+from shared.runs.values import FailedRow, FirstImport, RemoteCallRecord, StepRecord, Submission
 
 # Of the reruns of a run, as many are shown.
 RERUNS_SHOWN: Final = 20
@@ -131,6 +131,7 @@ class RunView:
     to_do: str = ""  # what a person is to do about a run that has ended
     scheduled: datetime | None = None  # the moment of the schedule that an export serves
     late: timedelta | None = None  # after that moment it was opened, if that was late
+    first_import: FirstImport | None = None  # another run that imported the same content before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,6 +271,7 @@ def view_run(
         to_do=what_to_do(run) if run.ended else "",
         scheduled=run.scheduled,
         late=None if run.late_s is None else timedelta(seconds=run.late_s),
+        first_import=run.first_import,
     )
 
 

@@ -37,6 +37,7 @@ from shared.clients.graph.subscriptions import Subscriptions
 from shared.clients.http.client import Http, TokenSource
 from shared.concurrency import Duties
 from shared.errors import NeedsPerson
+from shared.imports.marks import Marks
 from shared.package_memory import Room
 from shared.reservations.store import Reservations
 from shared.runs.index import RunIndex
@@ -265,6 +266,11 @@ class Services:
     def reservations(self) -> Reservations:
         """Who may use which name of F&O."""
         return Reservations(self.container)
+
+    @built_once
+    def marks(self) -> Marks:
+        """Which run was the first to import a content."""
+        return Marks(self.container)
 
     @built_once
     def outbox(self) -> Outbox:

@@ -17,7 +17,7 @@ from shared.health import health
 from shared.runs.rows import Pause
 from shared.runs.run import Run
 from shared.runs.states import Direction, Outcome, State
-from shared.runs.values import FailedRow, FileFacts, Problem, RemoteCallRecord, StepRecord, Submission
+from shared.runs.values import FailedRow, FileFacts, FirstImport, Problem, RemoteCallRecord, StepRecord, Submission
 from shared.scan.subscriptions import SubscriptionState
 from tests.builders import NOON, a_row, a_run
 
@@ -68,6 +68,7 @@ def hostile_run() -> Run:
             StepRecord(step="check_now", state=State.FOUND, began=NOON, took_s=0.0, by=HOSTILE, why=HOSTILE),
         ),
         rerun_of=HOSTILE,
+        first_import=FirstImport(run_id=HOSTILE, address=HOSTILE, file_name=HOSTILE, since=NOON),
         passed_by=(HOSTILE,),
         passed_by_total=1,
     )

@@ -15,7 +15,7 @@ from shared.runs.addresses import address_of
 from shared.runs.lane import LaneRow, Stop, direction_of
 from shared.runs.record import Damaged
 from shared.runs.run import Run
-from shared.runs.states import Direction
+from shared.runs.states import Direction, Outcome
 
 
 def enqueue_problem(run: Run, services: Services) -> None:
@@ -39,8 +39,10 @@ def enqueue_problem(run: Run, services: Services) -> None:
 def enqueue_failure(run: Run, services: Services) -> None:
     """Queue the alert of a run that has failed. Raises storage's errors: the run is then ended once more."""
     if run.outcome is None or not run.outcome.needs_telling:
+        _enqueue_duplicate(run, services)
         return
-    parts = (run.reason or "F&O gave no reason", what_to_do(run), passed_by_text(run))
+    same = "" if run.outcome is Outcome.REJECTED else same_content_text(run, services)
+    parts = (run.reason or "F&O gave no reason", what_to_do(run), passed_by_text(run), same)
     services.outbox.put(
         replace(
             _about(run, services),
@@ -50,6 +52,31 @@ def enqueue_failure(run: Run, services: Services) -> None:
             since=run.ended or services.now(),
         )
     )
+
+
+def _enqueue_duplicate(run: Run, services: Services) -> None:
+    """Queue the alert of an import that has imported what another run had imported before."""
+    if run.outcome is not Outcome.SUCCEEDED or run.first_import is None:
+        return
+    services.outbox.put(
+        replace(
+            _about(run, services),
+            key=f"{Category.ENDED_RUN.value}-{run.run_id}",
+            title=f"{_name(run)}: the same content was imported again",
+            text=f"{same_content_text(run, services)} Its rows were imported once more. If that was a mistake, correct "
+            "the rows in F&O. The flow's setting duplicates says whether such a file is refused.",
+            since=run.ended or services.now(),
+        )
+    )
+
+
+def same_content_text(run: Run, services: Services) -> str:
+    """Return which run imported the same content first, with a link; "" if none did."""
+    if run.first_import is None:
+        return ""
+    app_url = services.settings.app_url
+    link = f" The first run: {app_url}/api/runs/{run.first_import.address}" if app_url else ""
+    return f"{run.first_import.text}{link}"
 
 
 def has_problem(alert: Alert, services: Services) -> bool:

@@ -26,6 +26,7 @@ from shared.config.kinds import (
     FolderOrEmpty,
     Name,
     Note,
+    OneOf,
     Pattern,
     Separator,
     Shorthand,
@@ -167,6 +168,11 @@ type ProjectRule = Annotated[
 ]
 
 
+# What happens to a package whose content was imported before.
+WARN, REFUSE, ALLOW = "warn", "refuse", "allow"
+type Duplicates = Annotated[str, OneOf((WARN, REFUSE, ALLOW))]
+
+
 def _sibling(name: str) -> Any:
     """Return what gives a folder of that name beside the Input folder."""
 
@@ -283,6 +289,13 @@ class ImportFlow(Alerted, Flow):
         description="Whether a file that cannot go on stops its lane, instead of being passed by the files behind it "
         "after three minutes.",
         examples=[True],
+    )
+    duplicates: Duplicates = Field(
+        default=WARN,
+        description="What happens to a package that holds, byte for byte, what another run has imported into the same "
+        "company and data project in the last 90 days. `warn`: it is imported, and an alert names the first run. "
+        "`refuse`: it goes to Error. `allow`: nothing is compared. Run again is never refused.",
+        examples=[REFUSE],
     )
 
     @property

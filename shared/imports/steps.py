@@ -32,8 +32,8 @@ from shared.errors import (
     NotFound,
     TryAgain,
 )
-from shared.imports import places, report
-from shared.imports.contention import is_to_be_sent_again
+from shared.imports import duplicates, places, report
+from shared.imports.contention import has_changed_nothing, is_to_be_sent_again
 from shared.imports.fence import fence, fence_after_cancel, may_still_start
 from shared.imports.file import (
     belongs_to_another_run,
@@ -138,7 +138,8 @@ def _record_claim(run: Run, item: DriveItem, flow: ImportFlow, now: datetime) ->
 def prepare(run: Run, services: Services) -> Run:
     """CLAIMED: upload the package to F&O, reserve its data project, and choose the execution id.
 
-    An upload that is still good is used again. The id is saved before it is sent.
+    An upload that is still good is used again. The id is saved before it is sent. Whether the content was imported
+    before is decided under the reservation.
     """
     if not has_usable_upload(run):
         run = upload(run, services)
@@ -153,7 +154,9 @@ def prepare(run: Run, services: Services) -> Run:
     if any(each.execution_id == execution_id for each in run.submissions):
         execution_id = new_execution_id(run.data_project, now)  # an id is sent once, even if F&O refused it
     try:
-        run = reserve.reserve(run, flow_of(run, services).environment_url, execution_id, services)
+        flow = flow_of(run, services)
+        run = reserve.reserve(run, flow.environment_url, execution_id, services)
+        run = duplicates.mark(run, package, run.duplicates or flow.duplicates, services)
         url, expires = key_to(run, package, services)
     except AppError as error:
         raise StepFailed(run, error) from error  # with what it has reserved, which is then given back
@@ -163,7 +166,12 @@ def prepare(run: Run, services: Services) -> Run:
     chosen = Submission(execution_id=execution_id, chosen=services.now(), blob_name=package.blob_name)
     submitting = run.waits_no_more(services.now()).submitting(chosen, services.now())
     in_process = replace(submitting.in_process, package_url=url)
-    return replace(submitting, package=replace(package, key_expires=expires), in_process=in_process)
+    return replace(
+        submitting,
+        package=replace(package, key_expires=expires),
+        duplicates=run.duplicates or flow.duplicates,
+        in_process=in_process,
+    )
 
 
 def submit(run: Run, services: Services) -> Run:
@@ -238,7 +246,9 @@ def poll(run: Run, services: Services) -> Run:
         return run.finished(Outcome.UNKNOWN, execution.forgotten_message(run), services.now())
     if not polled.status.is_final:
         return execution.put_off_poll(run, polled, services.settings.import_stuck_after, services)
-    if polled.status is ExecutionStatus.FAILED and is_to_be_sent_again(run, fno):
+    if polled.status is ExecutionStatus.FAILED and has_changed_nothing(run, fno):
+        run = run.with_submission(replace(run.submissions[-1], changed_nothing=True))
+    if run.submissions[-1].changed_nothing and is_to_be_sent_again(run, fno):
         log.warning("import.contention", execution_id=run.execution_id)
         again = replace(run.moved_to(State.CLAIMED, services.now()), package=None, resubmits=run.resubmits + 1)
         text = (

@@ -94,6 +94,8 @@ def _check_and_stream(run: Run, services: Services) -> Run:
         company=company,
         data_project=data_project,
         entities=tuple(entity.name for entity in facts.entities),
-        package=UploadedPackage(blob_name=blob_name, blob_path=target.url.address, key_expires=target.url.expires),
+        package=UploadedPackage(
+            blob_name=blob_name, blob_path=target.url.address, key_expires=target.url.expires, sha256=sent.sha256
+        ),
         in_process=replace(run.in_process, download_url=None, package_url=target.url),
     )

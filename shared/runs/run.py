@@ -17,6 +17,7 @@ from shared.runs.values import (
     About,
     FailedRow,
     FileFacts,
+    FirstImport,
     Held,
     InProcess,
     Problem,
@@ -90,6 +91,8 @@ class Run:
     rerun: Rerun | None = None  # chosen, and saved here, before it is opened: so there is one, whoever asks twice
     rerun_of: str = ""  # the address of the run whose work this one does again
     rerun_count: int = 0  # how many runs of the same work there were before
+    duplicates: str = ""  # what its flow said of the same content when its first execution id was chosen
+    first_import: FirstImport | None = None  # another run that imported the same content before
     extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
 
     in_process: InProcess = field(default=NOTHING_IN_PROCESS, compare=False)  # never saved
@@ -232,6 +235,11 @@ class Run:
         if state in WITH_FO:
             return True
         return state is State.PLANNED and not all(each.never_began for each in self.submissions)
+
+    @property
+    def may_have_written(self) -> bool:
+        """Whether an execution of it may have changed rows in F&O, or may still do so, as far as its record tells."""
+        return not all(each.never_began or each.changed_nothing for each in self.submissions)
 
     @property
     def is_aside(self) -> bool:

@@ -38,8 +38,9 @@ KEYS_OF_LIST = {
 KEYS_OF_RUN = {
     "": "address run_id flow integration file_name size_bytes folder company data_project entities state state_words "
     "outcome reason trouble opened ended took links submissions steps next failed_rows failed_rows_total again_of "
-    "again_number later pause offers is_aside passed place waited to_do scheduled late",
-    "submissions": "execution_id chosen blob_name fenced missing_since delivered_as never_began seen",
+    "again_number later pause offers is_aside passed place waited to_do scheduled late first_import",
+    "first_import": "run_id address file_name since is_refused",
+    "submissions": "execution_id chosen blob_name fenced missing_since delivered_as never_began seen changed_nothing",
     "steps": "number title record waited mark refusals words",
     "steps.record": "step state began took_s calls error times by why",
     "steps.record.calls": "service operation status request_id took_s began",
