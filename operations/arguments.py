@@ -44,6 +44,8 @@ VERBS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "resume": ((), "Resume a paused flow."),
     "export-now": (("export",), "Start an export now."),
     "scan-now": (("look-now", "look"), "Let the app scan the Input folders now."),
+    "drain": ((), "Start nothing new, and end what F&O has received: before an update of F&O."),
+    "end-drain": ((), "End the drain."),
 }
 
 _DOCTOR = """\
@@ -120,7 +122,7 @@ def runs(arguments: Sequence[str] | None, environment: Mapping[str, str]) -> arg
         elif verb == "run-again":
             added.add_argument("run", metavar="RUN", nargs="?", default="", help=_RUN)
             added.add_argument("--all", action="store_true", help="all ended runs that match the filters, 50 at a time")
-        elif verb not in ("list", "scan-now"):
+        elif verb not in ("list", "scan-now", "drain", "end-drain"):
             added.add_argument("run", metavar="RUN", help=_RUN)
     options = top.parse_args(arguments)
     _check_runs(options, top)

@@ -30,11 +30,12 @@ from shared.exports import steps as export_steps
 from shared.imports import steps as import_steps
 from shared.reservations import settle
 from shared.runs.addresses import address_of, address_of_rerun, place_at
+from shared.runs.drain import Drain
 from shared.runs.lane import ahead_of
 from shared.runs.record import Damaged
 from shared.runs.rows import Pause
 from shared.runs.run import Run
-from shared.runs.states import NOT_BEGUN, PROGRESS, Direction, Outcome, State
+from shared.runs.states import NOT_BEGUN, NOT_SUBMITTED, PROGRESS, Direction, Outcome, State
 from shared.runs.values import FailedRow, FirstImport, RemoteCallRecord, StepRecord, Submission
 
 # Of the reruns of a run, as many are shown.
@@ -163,11 +164,14 @@ def find_run(address: str, services: Services) -> RunView | DamagedView | None:
         is_holding=run.cancelled_in is not None and run.may_be_with_fo and settle.is_holding(run, services),
         can_rerun=run.ended is None or run.rerun is not None or _can_rerun(run, services),
         is_behind=is_behind,
+        drain=services.drain.read() if run.state in NOT_SUBMITTED else None,
     )
 
 
 def _can_rerun(run: Run, services: Services) -> bool:
     """Return whether nothing that the app itself knows prevents a rerun."""
+    if services.drain.read():
+        return False
     if run.direction is Direction.IMPORT:
         return services.settings.flows.import_named(run.flow_name) is not None
     flow = services.settings.flows.export_named(run.flow_name)
@@ -214,11 +218,13 @@ def view_run(
     is_holding: bool = False,
     can_rerun: bool = True,
     is_behind: bool = False,
+    drain: Drain | None = None,
 ) -> RunView:
     """Return a run as a person reads it.
 
     run_ahead: the run of its lane that goes first; pause: what stops the lane; is_holding: it is cancelled and still
-    has a reservation; can_rerun: nothing that is known prevents it; is_behind: it waits behind others in a list.
+    has a reservation; can_rerun: nothing that is known prevents it; is_behind: it waits behind others in a list; drain:
+    what keeps it from being submitted.
     """
     took, waited = took_and_waited(run.opened, run.ended, run.waited_s)
     return RunView(
@@ -247,12 +253,12 @@ def view_run(
             needs_person=run.problem is not None,
             is_aside=run.is_aside,
             is_behind=run_ahead is not None or is_behind,
-            is_paused=pause is not None,
+            is_paused=pause is not None or drain is not None,
         ),
         links=_links(run),
         submissions=run.submissions,
         steps=tuple(_steps(run)),
-        next=None if run.ended else _next(run, run_ahead, pause),
+        next=None if run.ended else _next(run, run_ahead, pause, drain),
         failed_rows=run.failed_rows,
         failed_rows_total=run.failed_rows_total,
         rerun_of=run.rerun_of,
@@ -261,7 +267,7 @@ def view_run(
         pause=pause,
         actions=available_actions.of_run(
             run,
-            is_paused=pause is not None,
+            is_paused=pause is not None or drain is not None,
             is_holding=is_holding,
             is_behind=run_ahead is not None,
             can_rerun=can_rerun,
@@ -329,14 +335,16 @@ def _refusal(call: RemoteCallRecord) -> str:
     return f"{call.operation}: no answer" if call.status is None else f"{call.operation} {call.status}"
 
 
-def _next(run: Run, run_ahead: RunAhead | None, pause: Pause | None) -> Next:
+def _next(run: Run, run_ahead: RunAhead | None, pause: Pause | None, drain: Drain | None) -> Next:
     steps = import_steps.STEPS if run.direction is Direction.IMPORT else export_steps.STEPS
     title = STEP_TITLE[steps[run.state].__name__] if run.state in steps else ""
-    next_check = None if run_ahead or pause else run.due
+    next_check = None if run_ahead or pause or drain else run.due
     if run_ahead:
         waits_for = "its turn"
     elif pause:
         waits_for = "the lane to be resumed"
+    elif drain:
+        waits_for = f"the end of the drain. {drain.text}"
     elif run.waits:
         waits_for = f"{run.waits.what}. {run.waits.holder}".strip(". ")
     elif run.attempts and run.steps and run.steps[-1].error:

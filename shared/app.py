@@ -40,6 +40,7 @@ from shared.errors import NeedsPerson
 from shared.imports.marks import Marks
 from shared.package_memory import Room
 from shared.reservations.store import Reservations
+from shared.runs.drain import DrainSwitch
 from shared.runs.index import RunIndex
 from shared.runs.store import RunStore
 from shared.scan.memory import ScanMemory
@@ -245,7 +246,12 @@ class Services:
     @built_once
     def store(self) -> RunStore:
         """Records of runs."""
-        return RunStore(self.container)
+        return RunStore(self.container, self.drain)
+
+    @built_once
+    def drain(self) -> DrainSwitch:
+        """Whether the app drains."""
+        return DrainSwitch(self.container, is_set=self.settings.drain, clock=self.now)
 
     @built_once
     def index(self) -> RunIndex:

@@ -9,7 +9,7 @@ from operations import available_actions, run_view
 from operations.available_actions import RerunCandidates
 from operations.filters import Filters
 from operations.labels import Place
-from operations.list_view import Figures, LaneView, Line, RunList
+from operations.list_view import DrainView, Figures, LaneView, Line, RunList
 from operations.run_view import DamagedView, RerunView, RunAhead, RunView
 from shared.azure_storage.queue import QueueLength
 from shared.config.settings import SettingInForce
@@ -107,6 +107,7 @@ def hostile_list(*, position: str = "") -> RunList:
         flows=(HOSTILE,),
         lanes=(LaneView(name=HOSTILE, kind=Direction.IMPORT, lane="in-1", pause=PAUSE, actions=options),),
         actions=available_actions.of_list(RerunCandidates(rows=(row,), has_more=False)),
+        drain=DrainView(text=HOSTILE, since=NOON, left=1),
     )
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from shared.errors import TryAgain
 from shared.runs.addresses import NO_RUN_ID, ended_name, is_open_name, key_of, open_name, parse_address
+from shared.runs.drain import NAME as DRAIN
+from shared.runs.drain import Drain, DrainSwitch
 from shared.runs.lane import LaneRow, Stop, is_enough
 from shared.runs.record import Damaged, run_from_json, run_to_json
 from shared.runs.rows import (
@@ -53,13 +55,16 @@ class OpenLanes(NamedTuple):
     rows: list[LaneRow]  # lane by lane, by their sort keys
     stops: list[Stop]
     paused: frozenset[str]  # lanes
+    drain: Drain | None = None
 
 
 class RunStore:
     """Runs in a blob container. All verbs raise TryAgain and NeedsPerson."""
 
-    def __init__(self, container: "BlobContainer") -> None:
+    def __init__(self, container: "BlobContainer", drain: DrainSwitch | None = None) -> None:
+        """drain: what is told of each listing of all open runs, because the switch is among them."""
         self._container = container
+        self._drain = drain
 
     # -- open runs
 
@@ -115,11 +120,15 @@ class RunStore:
             rows=[lane_row_from(blob) for blob in blobs if is_open_name(blob.name)],
             stops=[stop for blob in blobs if is_stop(blob.name) and (stop := stop_from(blob))],
             paused=frozenset(blob.name.split("/", 2)[1] for blob in blobs if is_pause(blob.name)),
+            drain=self._drain.note(next((blob for blob in blobs if blob.name == DRAIN), None)) if self._drain else None,
         )
 
     def open_places(self) -> list[tuple[str, str]]:
         """List lane and sort key of all open runs: a sixth of what ``open_lanes`` costs."""
-        names = [name for name in self._container.list_names("open/") if is_open_name(name)]
+        listed = self._container.list_names("open/")
+        if self._drain:
+            self._drain.note_seen(is_there=DRAIN in listed)
+        names = [name for name in listed if is_open_name(name)]
         return [(lane, sort_key) for _, lane, sort_key in (name.split("/", 2) for name in names)]
 
     def head(self, lane: str) -> LaneRow | None:

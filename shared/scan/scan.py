@@ -114,6 +114,9 @@ def _open_runs_in(flow: ImportFlow, open_runs: "_OpenRuns", services: Services) 
     if not files:
         return 0
     known = open_runs.known()
+    if services.drain.is_on():  # the listing of the open runs has just shown whether it is
+        log.info("scan.draining", flow_name=flow.name, files=len(files))
+        return 0
     if known.listed - started > LISTING_HOLDS:
         files = _list_files(flow, services)
     return _open_runs_for(flow, files, known, services)

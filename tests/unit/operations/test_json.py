@@ -22,7 +22,8 @@ LINE = "run place took waited turn"
 OFFER = "verb label words"
 PAUSE = "lane by why since"
 KEYS_OF_LIST = {
-    "": "tiles filters under_way under_way_total ended position looked_back_to today flows lanes offers",
+    "": "tiles filters under_way under_way_total ended position looked_back_to today flows lanes offers drain",
+    "drain": "text since left",
     "tiles": "running waiting needs_person failed_today failed_today_or_more oldest_waiting set_aside",
     "tiles.oldest_waiting": RUN_ROW,
     "filters": "flow company data_project state outcome day text",
