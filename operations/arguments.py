@@ -1,4 +1,4 @@
-"""Arguments of the commands ``runs``, ``doctor`` and ``sign-in``: for the commands themselves, and for ``dev.py``.
+"""Arguments of ``runs``, ``doctor``, ``sign-in`` and ``package``: for the commands themselves, and for ``dev.py``.
 
 Standard library and Python 3.8 only: dev.py reads the arguments, and shows --help, before anything is prepared.
 """
@@ -61,6 +61,10 @@ the sign-in has expired: after 90 days without use, a changed password, or if an
 
 The app's settings are taken from environment variables; missing ones, from local.settings.json. The sign-in
 is saved in the storage account of AzureWebJobsStorage: for an app in Azure, set its connection string."""
+
+_PACKAGE = """\
+Check a data package as the app does before an import, and say what the report beside a refused file would say. Needs no
+setting, and asks neither F&O nor OneDrive. The exit code is 1 if the package is refused."""
 
 
 def _add_app(parser: argparse.ArgumentParser, *, address: str, or_variable: str = "") -> None:
@@ -181,8 +185,18 @@ def sign_in(arguments: Sequence[str] | None, _environment: Mapping[str, str]) ->
     return parser.parse_args(arguments)
 
 
+def package(arguments: Sequence[str] | None, _environment: Mapping[str, str]) -> argparse.Namespace:
+    """Read the arguments of ``package``. Exits with 2 if they are invalid."""
+    parser = argparse.ArgumentParser(prog="dev.py package", description=_PACKAGE)
+    verbs = parser.add_subparsers(required=True, metavar="COMMAND", dest="verb")
+    check = verbs.add_parser("check", help="check a data package", description=_PACKAGE)
+    check.add_argument("file", type=_file, metavar="FILE", help="a data package: a zip")
+    return parser.parse_args(arguments)
+
+
 READ: Mapping[str, Callable[[Sequence[str] | None, Mapping[str, str]], argparse.Namespace]] = {
     "runs": runs,
     "doctor": doctor,
     "sign-in": sign_in,
+    "package": package,
 }
