@@ -39,6 +39,7 @@ from tests.world import PROJECT, World
 QUICK = Speed(seconds_per_execution=1.0)
 REFUSE = one_import(duplicates="refuse", dataProject=PROJECT)
 FIRST, SECOND = "USMF_1.zip", "USMF_2.zip"
+SAME = build_package()
 
 
 @pytest.fixture
@@ -49,8 +50,8 @@ def refusing(make_world: MakeWorld) -> World:
 
 def import_twice(world: World) -> tuple[Run, Run]:
     """Import the same content as two files; return their runs."""
-    import_file(world, FIRST)
-    import_file(world, SECOND)
+    import_file(world, FIRST, SAME)
+    import_file(world, SECOND, SAME)
     return ended_run(world, FIRST), ended_run(world, SECOND)
 
 
@@ -95,11 +96,11 @@ def test_it_is_allowed_without_a_mark(make_world: MakeWorld) -> None:
 
 
 def test_another_content_company_or_data_project_is_none(refusing: World) -> None:
-    import_file(refusing, FIRST)
-    import_file(refusing, "DEMF_1.zip")
+    import_file(refusing, FIRST, SAME)
+    import_file(refusing, "DEMF_1.zip", SAME)
     import_file(refusing, SECOND, build_package(rows=(("B", "Beta"),)))
     restart(refusing, **one_import(duplicates="refuse", dataProject="Other"))
-    import_file(refusing, "USMF_3.zip")
+    import_file(refusing, "USMF_3.zip", SAME)
 
     assert len(refusing.imports()) == 4
 
@@ -111,7 +112,7 @@ def test_two_flows_that_import_the_same_at_the_same_time_have_one_first_run(make
     ]
     world = make_world(settings={"INTEGRATIONS": json.dumps({"imports": flows})}, speed=QUICK)
     for name in ("a", "b"):
-        put_into(world, f"{name}/Input", f"USMF_{name}.zip")
+        put_into(world, f"{name}/Input", f"USMF_{name}.zip").write_bytes(SAME)
     look_and_finish(world)
 
     assert sorted(str(run.outcome) for run in world.ended_runs()) == ["Rejected", "Succeeded"]
@@ -122,7 +123,7 @@ def test_two_flows_that_import_the_same_at_the_same_time_have_one_first_run(make
     "at", ["shared.imports.steps.key_to", "shared.clients.fno.client.FinanceOperations.import_from_package"]
 )
 def test_a_run_never_duplicates_itself_wherever_its_process_dies(refusing: World, at: str) -> None:
-    lane = begin(refusing, FIRST)
+    lane = begin(refusing, FIRST, content=SAME)
     wake_and_die(refusing, lane, at)
     assert len(refusing.services.container.list_names("content/")) == 1
     refusing.let_leases_run_out()
@@ -138,7 +139,7 @@ REFUSED = faults.status(400, body=ran("The package is not valid: Manifest.xml is
 
 @pytest.mark.parametrize("what", ["refused by F&O", "changed nothing", "failed in our check"])
 def test_a_run_that_has_certainly_written_nothing_does_not_count(refusing: World, what: str) -> None:
-    content = None
+    content = SAME
     match what:
         case "refused by F&O":
             refusing.faults.add(fno_fault("ImportFromPackage", REFUSED))
@@ -148,8 +149,8 @@ def test_a_run_that_has_certainly_written_nothing_does_not_count(refusing: World
             content = b"no zip"
     import_file(refusing, FIRST, content)
     assert ended_run(refusing, FIRST).outcome in (Outcome.REJECTED, Outcome.FAILED)
-    import_file(refusing, SECOND)
-    import_file(refusing, "USMF_3.zip")
+    import_file(refusing, SECOND, SAME)
+    import_file(refusing, "USMF_3.zip", SAME)
 
     assert [ended_run(refusing, name).outcome for name in (SECOND, "USMF_3.zip")] == [
         Outcome.SUCCEEDED,
@@ -166,7 +167,7 @@ def test_one_that_may_have_written_rows_counts_however_it_ended(refusing: World)
 
 def test_one_that_was_cancelled_while_f_and_o_worked_on_it_counts(make_world: MakeWorld) -> None:
     world = make_world(settings=REFUSE, speed=Speed(seconds_per_execution=60.0))
-    lane = begin(world, FIRST)
+    lane = begin(world, FIRST, content=SAME)
     world.wake(lane)
     (run,) = world.all_open_runs()
     assert run.state is State.EXECUTING
@@ -174,37 +175,37 @@ def test_one_that_was_cancelled_while_f_and_o_worked_on_it_counts(make_world: Ma
     world.run_until_quiet()
     world.clock.advance(120)
     world.keep_watch()
-    import_file(world, SECOND)
+    import_file(world, SECOND, SAME)
 
     assert ended_run(world, SECOND).outcome is Outcome.REJECTED
 
 
 def test_a_rerun_imports_it_and_counts_for_what_comes_later(refusing: World) -> None:
     end_in_contention(refusing, detail(), words="Major type A does not exist.")
-    import_file(refusing, FIRST)
+    import_file(refusing, FIRST, SAME)
     sure(reruns.run_again(address_of(ended_run(refusing, FIRST)), ME, refusing.services))
     refusing.run_until_quiet()
-    import_file(refusing, SECOND)
+    import_file(refusing, SECOND, SAME)
 
     assert len(refusing.imports()) == 2  # the first one changed nothing
     assert ended_run(refusing, SECOND).outcome is Outcome.REJECTED
 
 
 def test_after_90_days_nothing_is_remembered(refusing: World) -> None:
-    import_file(refusing, FIRST)
+    import_file(refusing, FIRST, SAME)
     refusing.clock.advance((KEPT_FOR + timedelta(hours=1)).total_seconds())
-    import_file(refusing, SECOND)
+    import_file(refusing, SECOND, SAME)
 
     assert ended_run(refusing, SECOND).outcome is Outcome.SUCCEEDED
 
 
 def test_a_damaged_mark_and_a_deleted_record_stop_nothing(refusing: World) -> None:
-    import_file(refusing, FIRST)
+    import_file(refusing, FIRST, SAME)
     (name,) = refusing.services.container.list_names("content/")
     refusing.services.container.write(name, b"\xff")
-    import_file(refusing, SECOND)
+    import_file(refusing, SECOND, SAME)
     second = ended_run(refusing, SECOND)
     refusing.services.container.delete(ended_name(second.opened, second.run_id))
-    import_file(refusing, "USMF_3.zip")
+    import_file(refusing, "USMF_3.zip", SAME)
 
     assert [run.outcome for run in refusing.ended_runs()] == [Outcome.SUCCEEDED, Outcome.REJECTED]

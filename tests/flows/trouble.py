@@ -29,7 +29,7 @@ from shared.runs.states import State
 from shared.runs.store import Lane
 from tests.alerts import an_alert
 from tests.faults.interception import PowerCut
-from tests.packages import build_package
+from tests.packages import build_package, package_named
 from tests.world import ENTITY, PROJECT, World
 
 ALERTS: Final = {"ALERT_RECIPIENT": "ops@contoso.com", "ALERT_SENDER": "app@contoso.com"}
@@ -150,7 +150,7 @@ def put_into(world: World, folder: str, name: str = "USMF_1.zip") -> Path:
     """Copy a good package into a folder of the drive, which is made if it is not there yet."""
     (world.folder / folder).mkdir(parents=True, exist_ok=True)
     file = world.folder / folder / name
-    file.write_bytes(build_package())
+    file.write_bytes(package_named(name))
     return file
 
 
