@@ -42,7 +42,7 @@ WAITING = "waiting for another dev.py, which is preparing this folder"
 # are read, and --help is shown, before anything is prepared.
 READ_BY = {
     **dict.fromkeys(("demo", "up"), "local_cloud.arguments"),
-    **dict.fromkeys(("runs", "doctor", "settings", "sign-in"), "operations.arguments"),
+    **dict.fromkeys(("runs", "doctor", "settings", "package", "sign-in"), "operations.arguments"),
     **dict.fromkeys(("faults", "explore", "bench", "soak", "fuzz", "witnesses", "live"), "tests.arguments"),
 }
 # Commands whose arguments are those of a program that is installed only by preparing.
@@ -176,6 +176,12 @@ def settings(arguments: list[str]) -> int:
     return hand_over([venv_python(), "-m", "operations.settings_command", *arguments])
 
 
+def package(arguments: list[str]) -> int:
+    """Check a data package as the app does before an import, without F&O and without any setting."""
+    prepare(azurite=False)
+    return hand_over([venv_python(), "-m", "operations.package_check", *arguments])
+
+
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "demo": demo,
     "up": up,
@@ -194,6 +200,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "sign-in": sign_in,
     "doctor": doctor,
     "settings": settings,
+    "package": package,
 }
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from shared.alerts import delivery, sending
 from shared.alerts.alert import Alert, Category
-from shared.alerts.app_alerts import blocked_duty_alert, broken_duty_alert, credential_alerts
+from shared.alerts.app_alerts import blocked_duty_alert, broken_duty_alert, credential_alerts, drain_alerts
 from shared.alerts.poison_messages import report_poison_messages
 from shared.app import Services
 from shared.clients.http.context import waiting_at_most
@@ -183,6 +183,8 @@ def _active_alerts(tick: _Tick, services: Services) -> tuple[dict[str, list[Aler
     open_lanes: OpenLanes | None = tick.results.get(Duty.WAKE_LANES)
     if open_lanes is not None:
         active[Category.STOPPED_FLOW] = wake.alerts_of_lanes(open_lanes, services)
+        if open_lanes.drain is None or open_lanes.drain.since:  # else it is not known now since when
+            active[Category.DRAIN] = drain_alerts(open_lanes.drain, services)
     failing = {scan.alert_key for scan in recorded or () if scan.error}
     # A temporary failure of a duty does not show whether what a person had to solve is solved.
     temporary = {duty for duty, error in errors.items() if isinstance(error, TryAgain)}

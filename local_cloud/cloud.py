@@ -45,6 +45,7 @@ _NOT_PASSED_ON: Final = (
         "APP_URL",
         "AZURE",
         "CLIENT_S",
+        "DRAIN",
         "ERROR_",
         "EXPORT_",
         "FO_",

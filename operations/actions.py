@@ -1,5 +1,5 @@
 """What a person does about open runs, flows and lanes: check, cancel, submit again, free, put aside, pause, resume,
-export, scan. Reruns are in ``reruns.py``.
+export, scan, drain. Reruns are in ``reruns.py``.
 
 Each action may be asked for twice and is done once. None moves a run on: an action writes what the person decided, if
 nobody has written the record since it was read, and wakes the lane, whose worker does the rest.
@@ -19,12 +19,13 @@ from shared.errors import LeaseTaken, RecordChanged
 from shared.exports import schedule as export_schedule
 from shared.log import log
 from shared.reservations import release, settle
+from shared.runs import wake
 from shared.runs.addresses import address_of, parse_address
-from shared.runs.lane import LANE_PREFIX, ahead_of
+from shared.runs.lane import LANE_PREFIX, ahead_of, rows_in_drain
 from shared.runs.record import Damaged
 from shared.runs.rows import Pause
 from shared.runs.run import Run
-from shared.runs.states import NOT_BEGUN, Direction, State
+from shared.runs.states import NOT_BEGUN, NOT_SUBMITTED, Direction, State
 from shared.runs.values import About, StepRecord
 from shared.scan import scan
 
@@ -89,6 +90,12 @@ def say_if_paused(lane: str, services: Services) -> str:
     return f"It waits: {pause.by} has paused the lane." if pause else ""
 
 
+def refuse_in_drain(services: Services, address: str = "") -> ActionResult | None:
+    """Return the refusal to begin anything while the app drains; None if it does not."""
+    drain = services.drain.read()
+    return refuse(f"{drain.text} Nothing new is started until the drain has ended.", address) if drain else None
+
+
 # -- an open run
 
 
@@ -101,6 +108,8 @@ def check_now(address: str, requester: Requester, services: Services) -> ActionR
         return refuse(_ENDED, address)
     if pause := services.store.pause_of(run.lane):
         return refuse(f"{pause.by} has paused the lane of this run. Resume it first.", address)
+    if run.state in NOT_SUBMITTED and (refused := refuse_in_drain(services, address)):
+        return refused
     listed = services.store.lane(run.lane)
     if ahead := ahead_of(run.sort_key, listed.rows, listed.stops):
         return refuse(f"This run waits for its turn after {ahead.file_name}. Check that run instead.", ahead.address)
@@ -307,6 +316,30 @@ def _wake_when_due(lane: str, services: Services) -> None:
     wake_lane(lane, services, delay_s=delay_s)
 
 
+def drain(requester: Requester, services: Services) -> ActionResult:
+    """Let the app open, claim and submit nothing new, and end what F&O has."""
+    if already := services.drain.begin(requester.by, requester.why):
+        return ActionResult(done=True, message=already.text)
+    log.warning("action.drain", by=requester.by, why=requester.why)
+    left = len(rows_in_drain(services.store.open_lanes().rows))
+    message = f"The app is draining; every instance follows within a minute. Runs that F&O may have received: {left}."
+    return ActionResult(done=True, message=message)
+
+
+def end_drain(requester: Requester, services: Services) -> ActionResult:
+    """Let the app go on, and wake all lanes that have something to do."""
+    if services.drain.end():
+        log.info("action.end_drain", by=requester.by, why=requester.why)
+    listed = services.store.open_lanes()
+    if listed.drain:
+        return refuse(f"{listed.drain.text} Set it to false.")
+    due = [lane for lane, choice in wake.next_of_lanes(listed).items() if choice.due <= services.now()]
+    for first in range(0, len(due), wake.LANES_IN_MESSAGE):
+        services.queue.send("\n".join(due[first : first + wake.LANES_IN_MESSAGE]))
+    message = "The drain has ended. New files are found, and exports start, within two minutes."
+    return ActionResult(done=True, message=message)
+
+
 def _find_lane(name: str, services: Services) -> tuple[str, Sequence[str]]:
     """Return the lane of that name, or of the flow of that name, and the flows that use it."""
     integrations = services.settings.flows
@@ -326,6 +359,8 @@ def export_now(name: str, requester: Requester, services: Services) -> ActionRes
         return ActionResult(done=True, message=message, run=head.address)
     if pause := services.store.pause_of(flow.lane):
         return refuse(f"{pause.by} has paused this flow. Resume it first.")
+    if refused := refuse_in_drain(services):
+        return refused
     run = add_step(export_schedule.plan(flow, services.now()), "export_now", requester, services.now())
     log.info("action.export_now", run_id=run.run_id, lane=run.lane, by=requester.by, why=requester.why)
     return open_run(run, services)
@@ -349,6 +384,8 @@ def open_run(run: Run, services: Services) -> ActionResult:
 
 def scan_now(requester: Requester, services: Services) -> ActionResult:
     """Scan every Input folder now, as the minute's timer does."""
+    if refused := refuse_in_drain(services):
+        return refused
     log.info("action.scan_now", by=requester.by, why=requester.why)
     found = scan.open_new_runs(services)
     return ActionResult(done=True, message=f"New files: {found}.")

@@ -1,4 +1,4 @@
-"""Arguments of the commands ``runs``, ``doctor``, ``settings`` and ``sign-in``: for themselves, and for ``dev.py``.
+"""Arguments of ``runs``, ``doctor``, ``settings``, ``package`` and ``sign-in``: for themselves, and for ``dev.py``.
 
 Standard library and Python 3.8 only: dev.py reads the arguments, and shows --help, before anything is prepared.
 """
@@ -45,6 +45,8 @@ VERBS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "resume": ((), "Resume a paused flow."),
     "export-now": (("export",), "Start an export now."),
     "scan-now": (("look-now", "look"), "Let the app scan the Input folders now."),
+    "drain": ((), "Start nothing new, and end what F&O has received: before an update of F&O."),
+    "end-drain": ((), "End the drain."),
 }
 
 _DOCTOR = """\
@@ -64,6 +66,10 @@ the sign-in has expired: after 90 days without use, a changed password, or if an
 
 The app's settings are taken from environment variables; missing ones, from local.settings.json. The sign-in
 is saved in the storage account of AzureWebJobsStorage: for an app in Azure, set its connection string."""
+
+_PACKAGE = """\
+Check a data package as the app does before an import, and say what the report beside a refused file would say. Needs no
+setting, and asks neither F&O nor OneDrive. The exit code is 1 if the package is refused."""
 
 
 def _add_app(parser: argparse.ArgumentParser, *, address: str, or_variable: str = "") -> None:
@@ -125,7 +131,7 @@ def runs(arguments: Sequence[str] | None, environment: Mapping[str, str]) -> arg
         elif verb == "run-again":
             added.add_argument("run", metavar="RUN", nargs="?", default="", help=_RUN)
             added.add_argument("--all", action="store_true", help="all ended runs that match the filters, 50 at a time")
-        elif verb not in ("list", "scan-now"):
+        elif verb not in ("list", "scan-now", "drain", "end-drain"):
             added.add_argument("run", metavar="RUN", help=_RUN)
     options = top.parse_args(arguments)
     _check_runs(options, top)
@@ -208,9 +214,19 @@ def settings(arguments: Sequence[str] | None, _environment: Mapping[str, str]) -
     return top.parse_args(arguments)
 
 
+def package(arguments: Sequence[str] | None, _environment: Mapping[str, str]) -> argparse.Namespace:
+    """Read the arguments of ``package``. Exits with 2 if they are invalid."""
+    parser = argparse.ArgumentParser(prog="dev.py package", description=_PACKAGE)
+    verbs = parser.add_subparsers(required=True, metavar="COMMAND", dest="verb")
+    check = verbs.add_parser("check", help="check a data package", description=_PACKAGE)
+    check.add_argument("file", type=_file, metavar="FILE", help="a data package: a zip")
+    return parser.parse_args(arguments)
+
+
 READ: Mapping[str, Callable[[Sequence[str] | None, Mapping[str, str]], argparse.Namespace]] = {
     "runs": runs,
     "doctor": doctor,
     "sign-in": sign_in,
     "settings": settings,
+    "package": package,
 }

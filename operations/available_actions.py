@@ -10,6 +10,7 @@ from enum import StrEnum
 from operations.labels import outcome_label
 from shared.execution import is_left_to_person
 from shared.moments import utc_text
+from shared.runs.drain import Drain
 from shared.runs.rows import RunRow
 from shared.runs.run import Run
 from shared.runs.states import WITH_FO, Direction, Outcome, State
@@ -30,6 +31,8 @@ class Verb(StrEnum):
     EXPORT_NOW = "export-now"
     SCAN_NOW = "look-now"
     SKIP = "skip"
+    DRAIN = "drain"
+    END_DRAIN = "end-drain"
 
     @classmethod
     def _missing_(cls, value: object) -> "Verb | None":
@@ -38,7 +41,7 @@ class Verb(StrEnum):
 
 
 # Verbs that need a reason.
-NEEDS_WHY = frozenset({Verb.CANCEL, Verb.PAUSE, Verb.SUBMIT_AGAIN, Verb.FREE_PROJECT, Verb.PUT_ASIDE})
+NEEDS_WHY = frozenset({Verb.CANCEL, Verb.PAUSE, Verb.SUBMIT_AGAIN, Verb.FREE_PROJECT, Verb.PUT_ASIDE, Verb.DRAIN})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +177,9 @@ def _job_history(run: Run) -> str:
     return f"F&O under Data management > Job history{execution}"
 
 
-def of_lane(name: str, direction: Direction, *, is_paused: bool, is_stopped: bool = False) -> tuple[ActionOption, ...]:
+def of_lane(
+    name: str, direction: Direction, *, is_paused: bool, is_stopped: bool = False, is_draining: bool = False
+) -> tuple[ActionOption, ...]:
     """Return what may be done about a flow and its lane; is_stopped: strictOrder has paused it at a file."""
     if is_paused:
         effect = f"{name} continues where it stopped."
@@ -186,10 +191,16 @@ def of_lane(name: str, direction: Direction, *, is_paused: bool, is_stopped: boo
         "project is paused with it. What F&O has started continues there. The app still finds new files, and they wait."
     )
     pause = ActionOption(verb=Verb.PAUSE, label="Pause", effect=effect)
-    if direction is Direction.IMPORT:
+    if direction is Direction.IMPORT or is_draining:
         return (pause,)
     effect = f"The export {name} starts now, regardless of its schedule."
     return (pause, ActionOption(verb=Verb.EXPORT_NOW, label="Export now", effect=effect))
+
+
+_EFFECT_OF_DRAIN = (
+    "Within a minute the app starts nothing new: files stay in Input, no export starts, and no run is submitted to "
+    "F&O. What F&O has received is followed to its end. Use it before an update of F&O; it lasts until you end it."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,11 +212,19 @@ class RerunCandidates:
     looked_back_to: datetime | None = None  # set if older runs were not looked at: there may be more
 
 
-def of_list(candidates: RerunCandidates | None) -> tuple[ActionOption, ...]:
+def of_list(candidates: RerunCandidates | None, drain: Drain | None = None) -> tuple[ActionOption, ...]:
     """Return what may be done about a list; candidates: None if it is not filtered."""
+    if drain:
+        effect = (
+            "The app continues with everything that waits. An export that missed moments of its schedule starts once."
+        )
+        end = ActionOption(verb=Verb.END_DRAIN, label="End the drain", effect=effect)
+        return () if drain.is_setting else (end,)
     effect = "The app scans every Input folder now."
     scan = ActionOption(verb=Verb.SCAN_NOW, label="Scan Input now", effect=effect)
-    if candidates is None or not candidates.rows:
+    if candidates is None:
+        return (scan, ActionOption(verb=Verb.DRAIN, label="Drain", effect=_EFFECT_OF_DRAIN))
+    if not candidates.rows:
         return (scan,)
     effect = (
         f"{_count(candidates)} F&O will import the rows of each file once more, and export each data project once "

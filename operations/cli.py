@@ -101,6 +101,8 @@ def list_runs(app: App, options: argparse.Namespace) -> int:
         _say("No run matches.")
     if shown["position"]:
         _say("There are older runs. Use filters to see them.")
+    if drain := shown.get("drain"):  # an older app has none
+        _say(f"{drain['text']} Runs that F&O may have received: {drain['left']}.")
     for lane in shown["lanes"]:
         if pause := lane["pause"]:
             _say(f"Paused: {lane['name']}, by {pause['by']} since {_time(pause['since'])}: {pause['why']}")
@@ -266,6 +268,21 @@ def scan(app: App, options: argparse.Namespace) -> int:
     return _act("look-now", {}, "", app, options)
 
 
+def drain(app: App, options: argparse.Namespace) -> int:
+    """Start nothing new, and end what F&O has received."""
+    return _about_app("drain", app, options)
+
+
+def end_drain(app: App, options: argparse.Namespace) -> int:
+    """End the drain."""
+    return _about_app("end-drain", app, options)
+
+
+def _about_app(verb: str, app: App, options: argparse.Namespace) -> int:
+    shown, _ = app.get("/api/runs.json")
+    return _act(verb, {}, _effect(verb, shown), app, options)
+
+
 def _effect(verb: str, view: Json) -> str:
     """Return what the app says that a verb will do, "" if it is not available: the app then says why."""
     return next((str(option["words"]) for option in view.get("offers", ()) if option["verb"] == verb), "")
@@ -334,6 +351,8 @@ _COMMANDS: Final[Mapping[str, Callable[[App, argparse.Namespace], int]]] = {
     "resume": resume,
     "export-now": export,
     "scan-now": scan,
+    "drain": drain,
+    "end-drain": end_drain,
 }
 
 

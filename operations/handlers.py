@@ -67,6 +67,8 @@ ACTIONS: Final[Mapping[Verb, Action]] = {
     Verb.RESUME: _about_flow(actions.resume),
     Verb.EXPORT_NOW: _about_flow(actions.export_now),
     Verb.SCAN_NOW: Action(call=lambda _given, requester, app: actions.scan_now(requester, app)),
+    Verb.DRAIN: Action(call=lambda _given, requester, app: actions.drain(requester, app)),
+    Verb.END_DRAIN: Action(call=lambda _given, requester, app: actions.end_drain(requester, app)),
 }
 
 

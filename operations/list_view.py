@@ -20,7 +20,7 @@ from shared.config.flows import Flows
 from shared.runs.index import Rows, is_position
 from shared.runs.lane import SECOND, direction_of
 from shared.runs.rows import Pause, RunRow
-from shared.runs.states import NOT_BEGUN, Direction
+from shared.runs.states import NOT_BEGUN, NOT_SUBMITTED, Direction
 
 # Rows of a page, at least, as long as there are so many; rows that one call of storage brings; and with a filter rows
 # that one page looks through before it lets the person decide whether to look on.
@@ -73,6 +73,15 @@ class LaneView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DrainView:
+    """That the app drains."""
+
+    text: str
+    since: datetime | None
+    left: int  # open runs that F&O may have received, or that are ending
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunList:
     """One page of runs."""
 
@@ -87,6 +96,7 @@ class RunList:
     flows: tuple[str, ...]  # the names in the settings, to choose from
     lanes: tuple[LaneView, ...] = ()
     actions: tuple[ActionOption, ...] = ()  # what a person may do about all that is shown
+    drain: DrainView | None = None
 
 
 def list_runs(filters: Filters, behind: str, services: Services) -> RunList:
@@ -99,7 +109,10 @@ def list_runs(filters: Filters, behind: str, services: Services) -> RunList:
     if behind and not is_position(behind):
         raise InvalidRequest("behind: this is not a position in the list. Open the first page, and go on from there.")
     open_rows, pauses = services.index.open_rows_and_pauses()
-    open_lines = sort_open(_with_damage(open_rows, services), frozenset(pause.lane for pause in pauses))
+    drain = services.drain.read()
+    open_lines = sort_open(
+        _with_damage(open_rows, services), frozenset(pause.lane for pause in pauses), is_draining=drain is not None
+    )
     matching = [] if behind else [line for line in open_lines if filters.match(line.run)]
     ended, position, looked_back_to = ([], "", None) if filters.no_ended else _ended_page(filters, behind, services)
     integrations = services.settings.flows
@@ -117,12 +130,17 @@ def list_runs(filters: Filters, behind: str, services: Services) -> RunList:
         looked_back_to=looked_back_to,
         today=services.now().date(),
         flows=flows,
-        lanes=tuple(list_lanes(integrations, pauses)),
-        actions=available_actions.of_list(candidates),
+        lanes=tuple(list_lanes(integrations, pauses, is_draining=drain is not None)),
+        actions=available_actions.of_list(candidates, drain),
+        drain=DrainView(text=drain.text, since=drain.since, left=_count_left(open_rows)) if drain else None,
     )
 
 
-def list_lanes(integrations: Flows, pauses: Sequence[Pause]) -> Iterator[LaneView]:
+def _count_left(rows: Sequence[RunRow]) -> int:
+    return sum(row.state not in NOT_SUBMITTED for row in rows)
+
+
+def list_lanes(integrations: Flows, pauses: Sequence[Pause], *, is_draining: bool = False) -> Iterator[LaneView]:
     """Yield the flows of the settings with what stops them, then the other lanes that are paused."""
     paused = {pause.lane: pause for pause in pauses}
     named = [(flow.name, Direction.IMPORT, flow.lane) for flow in integrations.imports]
@@ -138,7 +156,7 @@ def list_lanes(integrations: Flows, pauses: Sequence[Pause]) -> Iterator[LaneVie
     for name, kind, lane in named:
         pause = paused.get(lane)
         options = available_actions.of_lane(
-            name, kind, is_paused=pause is not None, is_stopped=bool(pause and pause.run)
+            name, kind, is_paused=pause is not None, is_stopped=bool(pause and pause.run), is_draining=is_draining
         )
         yield LaneView(name=name, kind=kind, lane=lane, pause=pause, actions=options)
 
@@ -146,7 +164,7 @@ def list_lanes(integrations: Flows, pauses: Sequence[Pause]) -> Iterator[LaneVie
 # -- open runs
 
 
-def sort_open(rows: Iterable[RunRow], paused: frozenset[str] = frozenset()) -> list[Line]:
+def sort_open(rows: Iterable[RunRow], paused: frozenset[str] = frozenset(), *, is_draining: bool = False) -> list[Line]:
     """Return open runs for a list: who needs a person, what runs, then what waits, in the order of its turns.
 
     rows: as the store lists them, lane by lane, the oldest of each first; paused: lanes that a person has paused.
@@ -159,7 +177,7 @@ def sort_open(rows: Iterable[RunRow], paused: frozenset[str] = frozenset()) -> l
                 needs_person=row.needs_person or row.damage != "",
                 is_aside=row.is_aside,
                 is_behind=_is_waiting(row) and is_busy,
-                is_paused=lane in paused,
+                is_paused=lane in paused or (is_draining and row.state in NOT_SUBMITTED),
             )
             is_busy = is_busy or not row.is_aside
             turn += place is Place.WAITING

@@ -8,7 +8,17 @@ from dataclasses import replace
 from datetime import datetime
 
 from operations import list_view
-from operations.actions import ActionResult, Requester, add_step, find_run, is_stopped_at, open_run, refuse, resume_at
+from operations.actions import (
+    ActionResult,
+    Requester,
+    add_step,
+    find_run,
+    is_stopped_at,
+    open_run,
+    refuse,
+    refuse_in_drain,
+    resume_at,
+)
 from operations.filters import Filters
 from shared.app import Services
 from shared.clients.graph.drive_item import DriveItem
@@ -39,6 +49,8 @@ def run_again(address: str, requester: Requester, services: Services) -> ActionR
     if old.rerun and services.store.run_at(address_of_rerun(old.rerun)):
         resume_at(address_of(old), old.rerun.lane, services)  # in case the app died in between
         return ActionResult(done=True, message="This run was already run again.", run=address_of_rerun(old.rerun))
+    if refused := refuse_in_drain(services, address):
+        return refused
     new = _plan(old, requester, services)
     if isinstance(new, ActionResult):
         return new
@@ -150,6 +162,8 @@ def run_all_again(filters: Filters, before: datetime, requester: Requester, serv
         return refuse("Filter the list first: without a filter every file would be imported once more.")
     if filters.no_ended:
         return refuse(f"No run in the state {filters.state} has ended, so none can be run again. Leave the state out.")
+    if refused := refuse_in_drain(services):
+        return refused
     found = list_view.find_reruns(filters, before, services)
     each = tuple(result for row in found.rows if (result := _run_one_again(row, requester, services)))
     message = f"{sum(result.done for result in each)} of {len(each)} are run again."

@@ -31,12 +31,13 @@ from shared.imports import steps as import_steps
 from shared.reservations import settle
 from shared.row_counts import neither_label
 from shared.runs.addresses import address_of, address_of_rerun, place_at
+from shared.runs.drain import Drain
 from shared.runs.lane import ahead_of
 from shared.runs.record import Damaged
 from shared.runs.rows import Pause
 from shared.runs.run import Run
-from shared.runs.states import NOT_BEGUN, PROGRESS, Direction, Outcome, State
-from shared.runs.values import FailedRow, RemoteCallRecord, StepRecord, Submission
+from shared.runs.states import NOT_BEGUN, NOT_SUBMITTED, PROGRESS, Direction, Outcome, State
+from shared.runs.values import FailedRow, FirstImport, RemoteCallRecord, StepRecord, Submission
 
 # Of the reruns of a run, as many are shown.
 RERUNS_SHOWN: Final = 20
@@ -149,6 +150,7 @@ class RunView:
     counts: tuple[CountsView, ...] = ()
     counts_note: str = ""  # why there are none
     neither_label: str = ""
+    first_import: FirstImport | None = None  # another run that imported the same content before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,11 +186,14 @@ def find_run(address: str, services: Services) -> RunView | DamagedView | None:
         can_rerun=run.ended is None or run.rerun is not None or _can_rerun(run, services),
         is_behind=is_behind,
         rests_until=rests_until,
+        drain=services.drain.read() if run.state in NOT_SUBMITTED else None,
     )
 
 
 def _can_rerun(run: Run, services: Services) -> bool:
     """Return whether nothing that the app itself knows prevents a rerun."""
+    if services.drain.read():
+        return False
     if run.direction is Direction.IMPORT:
         return services.settings.flows.import_named(run.flow_name) is not None
     flow = services.settings.flows.export_named(run.flow_name)
@@ -237,12 +242,14 @@ def view_run(
     can_rerun: bool = True,
     is_behind: bool = False,
     rests_until: datetime | None = None,
+    drain: Drain | None = None,
 ) -> RunView:
     """Return a run as a person reads it.
 
     run_ahead: the run of its lane that goes first; pause: what stops the lane, or has stopped it at
     this run, which has ended; rests_until: the lane begins no file before that; is_holding: it is cancelled and still
-    has a reservation; can_rerun: nothing that is known prevents it; is_behind: it waits behind others in a list.
+    has a reservation; can_rerun: nothing that is known prevents it; is_behind: it waits behind others in a list; drain:
+    what keeps it from being submitted.
     """
     took, waited = took_and_waited(run.opened, run.ended, run.waited_s)
     return RunView(
@@ -271,12 +278,12 @@ def view_run(
             needs_person=run.problem is not None,
             is_aside=run.is_aside,
             is_behind=run_ahead is not None or is_behind,
-            is_paused=pause is not None,
+            is_paused=pause is not None or drain is not None,
         ),
         links=_links(run),
         submissions=run.submissions,
         steps=tuple(_steps(run)),
-        next=None if run.ended else _next(run, run_ahead, pause, rests_until),
+        next=None if run.ended else _next(run, run_ahead, pause, rests_until, drain),
         failed_rows=run.failed_rows,
         failed_rows_total=run.failed_rows_total,
         rerun_of=run.rerun_of,
@@ -285,7 +292,7 @@ def view_run(
         pause=pause,
         actions=available_actions.of_run(
             run,
-            is_paused=pause is not None,
+            is_paused=pause is not None or drain is not None,
             is_holding=is_holding,
             is_behind=run_ahead is not None,
             can_rerun=can_rerun,
@@ -311,6 +318,7 @@ def view_run(
         ),
         counts_note=run.counts_note,
         neither_label=neither_label(run) if run.counts else "",
+        first_import=run.first_import,
     )
 
 
@@ -368,14 +376,18 @@ def _refusal(call: RemoteCallRecord) -> str:
     return f"{call.operation}: no answer" if call.status is None else f"{call.operation} {call.status}"
 
 
-def _next(run: Run, run_ahead: RunAhead | None, pause: Pause | None, rests_until: datetime | None) -> Next:
+def _next(
+    run: Run, run_ahead: RunAhead | None, pause: Pause | None, rests_until: datetime | None, drain: Drain | None
+) -> Next:
     steps = import_steps.STEPS if run.direction is Direction.IMPORT else export_steps.STEPS
     title = STEP_TITLE[steps[run.state].__name__] if run.state in steps else ""
-    next_check = None if run_ahead or pause else run.due
+    next_check = None if run_ahead or pause or drain else run.due
     if run_ahead:
         waits_for = "its turn"
     elif pause:
         waits_for = "the lane to be resumed"
+    elif drain:
+        waits_for = f"the end of the drain. {drain.text}"
     elif rests_until and rests_until > run.due:
         waits_for, next_check = "the pause after the file before it (pauseSeconds)", rests_until
     elif run.waits:

@@ -344,6 +344,8 @@ def what_to_do(run: Run) -> str:
             return " ".join(_about_partly(run))
         case None | Outcome.SUCCEEDED | Outcome.WITHDRAWN:
             return ""
+        case Outcome.REJECTED if run.first_import and run.first_import.is_refused:
+            return "Nothing was imported. If its rows are to be imported once more, press Run again on the run's page."
         case outcome:
             return _OTHERS[outcome]
 

@@ -38,8 +38,10 @@ from shared.clients.graph.subscriptions import Subscriptions
 from shared.clients.http.client import Http, TokenSource
 from shared.concurrency import Duties
 from shared.errors import NeedsPerson
+from shared.imports.marks import Marks
 from shared.package_memory import Room
 from shared.reservations.store import Reservations
+from shared.runs.drain import DrainSwitch
 from shared.runs.index import RunIndex
 from shared.runs.store import RunStore
 from shared.scan.memory import ScanMemory
@@ -246,7 +248,12 @@ class Services:
     @built_once
     def store(self) -> RunStore:
         """Records of runs."""
-        return RunStore(self.container)
+        return RunStore(self.container, self.drain)
+
+    @built_once
+    def drain(self) -> DrainSwitch:
+        """Whether the app drains."""
+        return DrainSwitch(self.container, is_set=self.settings.drain, clock=self.now)
 
     @built_once
     def index(self) -> RunIndex:
@@ -267,6 +274,11 @@ class Services:
     def reservations(self) -> Reservations:
         """Who may use which name of F&O."""
         return Reservations(self.container)
+
+    @built_once
+    def marks(self) -> Marks:
+        """Which run was the first to import a content."""
+        return Marks(self.container)
 
     @built_once
     def outbox(self) -> Outbox:

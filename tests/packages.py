@@ -86,6 +86,12 @@ def build_package(
     return zip_of({folder + name: content for name, content in entries.items() if content is not None})
 
 
+def package_named(name: str) -> bytes:
+    """Return a good package whose bytes are those of no other name: the name is the zip's comment."""
+    comment = name.encode()
+    return build_package()[:-2] + len(comment).to_bytes(2, "little") + comment
+
+
 def zip_of(entries: Mapping[str, bytes]) -> bytes:
     """Return a zip of these entries; the same entries always give the same bytes."""
     buffer = io.BytesIO()

@@ -9,7 +9,7 @@ from operations import available_actions, run_view
 from operations.available_actions import RerunCandidates
 from operations.filters import Filters
 from operations.labels import Place
-from operations.list_view import Figures, LaneView, Line, RunList
+from operations.list_view import DrainView, Figures, LaneView, Line, RunList
 from operations.run_view import DamagedView, RerunView, RunAhead, RunView
 from shared.azure_storage.queue import QueueLength
 from shared.config.settings import SettingInForce
@@ -17,7 +17,16 @@ from shared.health import health
 from shared.runs.rows import Pause
 from shared.runs.run import Run
 from shared.runs.states import Direction, Outcome, State
-from shared.runs.values import EntityCounts, FailedRow, FileFacts, Problem, RemoteCallRecord, StepRecord, Submission
+from shared.runs.values import (
+    EntityCounts,
+    FailedRow,
+    FileFacts,
+    FirstImport,
+    Problem,
+    RemoteCallRecord,
+    StepRecord,
+    Submission,
+)
 from shared.scan.subscriptions import SubscriptionState
 from tests.builders import NOON, a_row, a_run
 
@@ -68,6 +77,7 @@ def hostile_run() -> Run:
             StepRecord(step="check_now", state=State.FOUND, began=NOON, took_s=0.0, by=HOSTILE, why=HOSTILE),
         ),
         rerun_of=HOSTILE,
+        first_import=FirstImport(run_id=HOSTILE, address=HOSTILE, file_name=HOSTILE, since=NOON),
         passed_by=(HOSTILE,),
         counts=(EntityCounts(entity=HOSTILE, to_be_processed=1),),
         counts_note=HOSTILE,
@@ -109,6 +119,7 @@ def hostile_list(*, position: str = "") -> RunList:
         flows=(HOSTILE,),
         lanes=(LaneView(name=HOSTILE, kind=Direction.IMPORT, lane="in-1", pause=PAUSE, actions=options),),
         actions=available_actions.of_list(RerunCandidates(rows=(row,), has_more=False)),
+        drain=DrainView(text=HOSTILE, since=NOON, left=1),
     )
 
 

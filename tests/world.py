@@ -43,7 +43,7 @@ from shared.runs.record import run_from_json
 from shared.runs.run import Run
 from shared.runs.states import Direction, State
 from shared.scan import scan, scan_requests
-from tests.packages import build_package
+from tests.packages import package_named
 
 PROJECT = "Asset-Major-Types"
 ENTITY = "Fixed asset major type"
@@ -187,9 +187,9 @@ class World:
     # -- what a person or another system does
 
     def put(self, name: str, content: bytes | None = None) -> Path:
-        """Copy a package (a good one, unless told) into Input."""
+        """Copy a package (a good one, unlike those of other names, unless told) into Input."""
         file = self.folder / "Input" / name
-        file.write_bytes(build_package() if content is None else content)
+        file.write_bytes(package_named(name) if content is None else content)
         return file
 
     # -- what the app does

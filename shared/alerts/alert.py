@@ -30,6 +30,7 @@ class Category(StrEnum):
     CREDENTIAL = "credential"
     POISON = "given-up"  # poison messages
     STOPPED_FLOW = "stopped"
+    DRAIN = "drain"  # the app has been draining for long
     DAMAGED_RECORD = "record"  # of a run
     UNREADABLE_ALERT = "damaged"  # the rest of the key is the key of the alert that cannot be read
 

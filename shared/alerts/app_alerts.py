@@ -10,9 +10,13 @@ from shared.app import Services
 from shared.concurrency import StillRunning
 from shared.errors import AppError
 from shared.log import log
+from shared.runs.drain import Drain
 
 # How long before its end a secret or certificate is reported.
 EXPIRES_SOON: Final = timedelta(days=30)
+
+# How long the app may drain before people are reminded.
+DRAINS_LONG: Final = timedelta(days=1)
 
 # What a service puts into its messages anew each time: trace ids, numbers.
 _CHANGING: Final = re.compile(r"[0-9a-fA-F]{4,}(-[0-9a-fA-F]+)*|[0-9]+")
@@ -71,6 +75,24 @@ def credential_alerts(services: Services) -> list[Alert]:
             text=f"The {what} that the app signs in with {verb} on {expires:%Y-%m-%d}. After that the app "
             f"cannot sign in. {advice}",
             since=services.now(),
+            is_ongoing=True,
+        )
+    ]
+
+
+def drain_alerts(drain: Drain | None, services: Services) -> list[Alert]:
+    """Return the alert that the app has been draining for more than a day, if it has."""
+    now = services.now()
+    if drain is None or drain.since is None or now - drain.since < DRAINS_LONG:
+        return []
+    end = "Set DRAIN to false" if drain.is_setting else "Press 'End the drain' on the list of runs"
+    return [
+        Alert(
+            key=alert_key(Category.DRAIN, drain.since.isoformat()),
+            title="The app has been draining for more than a day",
+            text=f"{drain.text} Since then no import and no export has started, and files wait in Input. {end} if F&O "
+            "is ready again.",
+            since=drain.since,
             is_ongoing=True,
         )
     ]

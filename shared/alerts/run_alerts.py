@@ -19,7 +19,7 @@ from shared.runs.lane import LaneRow, Stop, direction_of
 from shared.runs.record import Damaged
 from shared.runs.rows import Pause
 from shared.runs.run import Run
-from shared.runs.states import Direction
+from shared.runs.states import Direction, Outcome
 
 # Files that the alert about a removed flow lists.
 FILES_LISTED: Final = 20
@@ -46,14 +46,18 @@ def enqueue_problem(run: Run, services: Services) -> None:
 
 
 def enqueue_failure(run: Run, services: Services, more: str = "") -> None:
-    """Queue the alert of a run that has failed, or has succeeded with a warning.
+    """Queue the alert of a run that has failed, has succeeded with a warning, or has imported the same content again.
 
     more: what follows from it for others. Raises storage's errors: the run is then ended once more.
     """
-    if run.outcome is None or not (run.outcome.needs_telling or run.warning):
+    if run.outcome is None:
+        return
+    if not run.outcome.needs_telling and not run.warning:
+        _enqueue_duplicate(run, services)
         return
     reason = run.warning or run.reason or "F&O gave no reason"
-    parts = (reason, counts_in_short(run), what_to_do(run), passed_by_text(run), more)
+    same = "" if run.outcome is Outcome.REJECTED else same_content_text(run, services)
+    parts = (reason, counts_in_short(run), what_to_do(run), passed_by_text(run), same, more)
     services.outbox.put(
         replace(
             _about(run, services),
@@ -63,6 +67,31 @@ def enqueue_failure(run: Run, services: Services, more: str = "") -> None:
             since=run.ended or services.now(),
         )
     )
+
+
+def _enqueue_duplicate(run: Run, services: Services) -> None:
+    """Queue the alert of an import that has imported what another run had imported before."""
+    if run.outcome is not Outcome.SUCCEEDED or run.first_import is None:
+        return
+    services.outbox.put(
+        replace(
+            _about(run, services),
+            key=f"{Category.ENDED_RUN.value}-{run.run_id}",
+            title=f"{_name(run)}: the same content was imported again",
+            text=f"{same_content_text(run, services)} Its rows were imported once more. If that was a mistake, correct "
+            "the rows in F&O. The flow's setting duplicates says whether such a file is refused.",
+            since=run.ended or services.now(),
+        )
+    )
+
+
+def same_content_text(run: Run, services: Services) -> str:
+    """Return which run imported the same content first, with a link; "" if none did."""
+    if run.first_import is None:
+        return ""
+    app_url = services.settings.app_url
+    link = f" The first run: {app_url}/api/runs/{run.first_import.address}" if app_url else ""
+    return f"{run.first_import.text}{link}"
 
 
 def has_problem(alert: Alert, services: Services) -> bool:

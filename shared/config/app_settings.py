@@ -273,6 +273,13 @@ _ALL: Final = (
         example="300",
     ),
     Setting(
+        "DRAIN",
+        "`true`: the app opens, claims and submits nothing new, and ends what F&O has received: for updates of F&O. "
+        "The same as [Drain](operations.md#drain) on the list of runs, which needs no restart.",
+        default="false",
+        example="true",
+    ),
+    Setting(
         "PYTHON_THREADPOOL_THREAD_COUNT",
         "How many invocations one process runs at the same time; they mostly wait for other services. Azure's runtime "
         "reads it, too, but before the app's settings are there, so the app starts the thread pool again when it is "

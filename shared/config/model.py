@@ -304,6 +304,11 @@ class Order(Part):
     )
 
 
+# What happens to a package whose content was imported before.
+WARN, REFUSE, ALLOW = "warn", "refuse", "allow"
+type Duplicates = Annotated[str, OneOf((WARN, REFUSE, ALLOW))]
+
+
 def _sibling(name: str) -> Any:
     """Return what gives a folder of that name beside the Input folder."""
 
@@ -483,6 +488,13 @@ class ImportFlow(Alerted, Flow):
         default=Order(),
         description="The order in which files are taken up.",
         examples=[{"by": "name", "pauseSeconds": 60}],
+    )
+    duplicates: Duplicates = Field(
+        default=WARN,
+        description="What happens to a package that holds, byte for byte, what another run has imported into the same "
+        "company and data project in the last 90 days. `warn`: it is imported, and an alert names the first run. "
+        "`refuse`: it goes to Error. `allow`: nothing is compared. Run again is never refused.",
+        examples=[REFUSE],
     )
 
     @property

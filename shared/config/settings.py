@@ -29,6 +29,7 @@ from shared.config.values import (
     parse_addresses,
     parse_drive,
     parse_environment_url,
+    parse_flag,
     parse_service_url,
     parse_webhook_url,
 )
@@ -57,7 +58,7 @@ EMPTY_MEANS_NONE: Final = frozenset({"INPUT_FOLDER", "IMPORT_IGNORED_NAMES"})
 _OUR_PREFIXES: Final = (
     *("FO_", "GRAPH_", "ONEDRIVE_", "SIGN_IN_", "INPUT_", "PROCESSING_", "SUCCESS_", "ERROR_", "OUTPUT_", "IMPORT_"),
     *("EXPORT_", "OUTBOUND_", "ALERT_", "NOTIFICATION_", "CLIENT_ST", "CLIENT_SECRET_E", "SUBMIT_", "POLL_"),
-    *("INTEGRATION",),
+    *("INTEGRATION", "DRAIN"),
 )
 _STAND_IN_URL: Final = "https://unknown.invalid"  # keeps a wrong FO_URL from being told as a missing one, too
 _STAND_IN_DRIVE: Final = "drives/unknown"
@@ -135,6 +136,7 @@ class Settings:
     poll_stay_s: float  # how long a worker stays with a young execution; 0: not at all
     poll_first_s: float  # bounds of the growing wait between two looks at an execution
     poll_longest_s: float
+    drain: bool  # nothing new is opened, claimed or submitted
     threads: int  # invocations that one process runs at the same time
     in_force: tuple[SettingInForce, ...] = field(compare=False)  # those that are set or have a default
 
@@ -190,6 +192,7 @@ def read_settings(environ: Mapping[str, str], *, app_folder: Path = APP_FOLDER) 
         poll_stay_s=read.number("POLL_STAY_SECONDS", least=0, most=60),
         poll_first_s=poll_first_s,
         poll_longest_s=poll_longest_s,
+        drain=bool(read.optional("DRAIN", parse_flag)),
         threads=read.whole_number(THREADS, least=1, most=1000),
         in_force=tuple(read.in_force()),
     )

@@ -52,6 +52,10 @@ def start_exports(services: Services, *, next_tick: str = "") -> int:
     """
     moment = None if _is_called_by_hand(next_tick, services) else _moment(services)
     under_way = dict(reversed(services.store.open_places()))  # the first of each lane
+    if services.drain.is_on():  # the listing has just shown whether it is
+        for flow in services.settings.flows.exports:
+            log.info("export.skipped", flow_name=flow.name, scheduled=moment, reason="the app is draining")
+        return 0
     return _start_all(lambda flow: _start_if_due(flow, moment, services), moment, under_way, services)
 
 
@@ -63,7 +67,7 @@ def start_missed_exports(lanes_under_way: Collection[str], services: Services) -
     lanes_under_way: those with an open run. Raises the first error once all exports have been tried.
     """
     moment = _moment(services)
-    if moment is None or services.now() - moment < MISSED_AFTER:
+    if moment is None or services.now() - moment < MISSED_AFTER or services.drain.is_on():
         return 0
     return _start_all(
         lambda flow: _start_missed(flow, moment, services), None, dict.fromkeys(lanes_under_way, ""), services

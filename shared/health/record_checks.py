@@ -15,7 +15,10 @@ from shared.config.app_settings import THREADS
 from shared.health.health import Check, Grade, Health, Lane, Queue, counted
 from shared.health.processes import ProcessRecord, read_process_records
 from shared.moments import moment_or_none, utc_text
+from shared.runs.lane import rows_in_drain
 from shared.runs.rows import RunRow
+from shared.runs.states import NOT_SUBMITTED
+from shared.runs.store import OpenLanes
 from shared.runs.wake import next_of_lanes
 from shared.scan.folder_scans import AT, CHECKPOINT, FolderScan, parse_scans
 from shared.scan.subscriptions import SubscriptionState, read_states, subscribed_drives
@@ -54,7 +57,8 @@ def with_records(health: Health, services: Services) -> Health:
             *_folder_checks(parse_scans(recorded, services), now),
             *map(_alert_check, delivery.active_alerts(services)),
             *_notification_checks(subscriptions, services),
-            *_lane_checks(lanes, now),
+            *_drain_checks(open_lanes),
+            *_lane_checks(lanes, now, is_draining=open_lanes.drain is not None),
             *_queue_checks(queues),
             _thread_check(health.threads, processes, services.settings.threads),
         ),
@@ -151,7 +155,21 @@ def _notification_checks(subscriptions: Sequence[SubscriptionState], services: S
             yield Check(name=name, grade=Grade.OK, message=f"Subscribed until {utc_text(subscription.until)}.")
 
 
-def _lane_checks(lanes: Sequence[Lane], now: datetime) -> Iterator[Check]:
+def _drain_checks(open_lanes: OpenLanes) -> Iterator[Check]:
+    if open_lanes.drain is None:
+        return
+    left = len(rows_in_drain(open_lanes.rows))
+    yield Check(
+        name="Drain",
+        grade=Grade.WARNING,
+        message=f"{open_lanes.drain.text} {counted(left, 'run')} that F&O may have received still open.",
+        advice="Set DRAIN to false when F&O is ready again."
+        if open_lanes.drain.is_setting
+        else "Press 'End the drain' on the list of runs when F&O is ready again.",
+    )
+
+
+def _lane_checks(lanes: Sequence[Lane], now: datetime, *, is_draining: bool) -> Iterator[Check]:
     for lane in lanes:
         head, name = lane.head, f"Lane {lane.name}"
         for row in lane.need_person[:NEED_PERSON_SHOWN]:
@@ -162,7 +180,7 @@ def _lane_checks(lanes: Sequence[Lane], now: datetime) -> Iterator[Check]:
             more = len(lane.need_person) - NEED_PERSON_SHOWN
             message = "1 more run needs a person." if more == 1 else f"{more} more runs need a person."
             yield Check(name=name, grade=Grade.WARNING, message=message)
-        if head.needs_person or head.damage:
+        if head.needs_person or head.damage or (is_draining and head.state in NOT_SUBMITTED):
             continue
         if now - head.due > LANE_LEFT_ALONE:
             yield Check(

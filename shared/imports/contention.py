@@ -15,18 +15,26 @@ from shared.runs.run import Run
 RESUBMITS: Final = 5
 
 
-def is_to_be_sent_again(run: Run, fno: FinanceOperations) -> bool:
-    """Return whether an execution failed in contention and certainly changed nothing.
+def has_changed_nothing(run: Run, fno: FinanceOperations) -> bool:
+    """Return whether the execution of a run, which has failed, has certainly changed nothing.
 
     Its details must list every entity of the package, each without a row and with a target step that never started.
     """
-    if run.resubmits >= RESUBMITS or not run.entities:
+    if not run.entities:
         return False
     try:
-        rows = fno.execution_errors(run.execution_id).rows
-        if not any(is_contention(row.message) for row in rows):
-            return False
         return _changed_nothing(run.entities, fno.job_details(run.execution_id))
+    except AppError as error:
+        log.warning("import.contention_not_checked", reason=str(error))
+        return False
+
+
+def is_to_be_sent_again(run: Run, fno: FinanceOperations) -> bool:
+    """Return whether an execution that has changed nothing failed in contention."""
+    if run.resubmits >= RESUBMITS:
+        return False
+    try:
+        return any(is_contention(row.message) for row in fno.execution_errors(run.execution_id).rows)
     except AppError as error:
         log.warning("import.contention_not_checked", reason=str(error))
         return False

@@ -344,6 +344,8 @@ def _report(run: Run, details: _Details) -> str:
         lines += ["", passed]
     if told := count_lines(run):
         lines += ["", "Rows by entity:", *(f"  {line}" for line in told)]
+    if run.first_import and not run.first_import.is_refused:
+        lines += ["", run.first_import.text]
     if details.rows:
         lines += ["", f"Row errors ({len(details.rows)}, all of them in the .errors.csv beside this file):"]
         lines += [f"  {row.record_id}  {row.field}  {row.message}" for row in details.rows[:ROWS_QUOTED]]

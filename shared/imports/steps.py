@@ -32,8 +32,8 @@ from shared.errors import (
     NotFound,
     TryAgain,
 )
-from shared.imports import counts, off_times, places, report
-from shared.imports.contention import is_to_be_sent_again
+from shared.imports import counts, duplicates, off_times, places, report
+from shared.imports.contention import has_changed_nothing, is_to_be_sent_again
 from shared.imports.fence import fence, fence_after_cancel, may_still_start
 from shared.imports.file import (
     belongs_to_another_run,
@@ -176,7 +176,8 @@ def _record_claim(run: Run, item: DriveItem, flow: ImportFlow, now: datetime) ->
 def prepare(run: Run, services: Services) -> Run:
     """CLAIMED: upload the package to F&O, reserve its data project, and choose the execution id.
 
-    An upload that is still good is used again. The id is saved before it is sent, and with it what F&O is told.
+    An upload that is still good is used again. The id is saved before it is sent, and with it what F&O is told. Whether
+    the content was imported before is decided under the reservation.
     """
     flow = flow_of(run, services)
     run = off_times.put_off(run, flow, services)
@@ -196,6 +197,7 @@ def prepare(run: Run, services: Services) -> Run:
         execution_id = new_execution_id(run.data_project, now)  # an id is sent once, even if F&O refused it
     try:
         run = reserve.reserve(run, flow.environment_url, execution_id, services)
+        run = duplicates.mark(run, package, run.duplicates or flow.duplicates, services)
         url, expires = key_to(run, package, services)
     except AppError as error:
         raise StepFailed(run, error) from error  # with what it has reserved, which is then given back
@@ -206,7 +208,12 @@ def prepare(run: Run, services: Services) -> Run:
     run = replace(run, arguments=run.pinned_arguments or arguments_of(run, flow))
     submitting = run.waits_no_more(services.now()).submitting(chosen, services.now())
     in_process = replace(submitting.in_process, package_url=url)
-    return replace(submitting, package=replace(package, key_expires=expires), in_process=in_process)
+    return replace(
+        submitting,
+        package=replace(package, key_expires=expires),
+        duplicates=run.duplicates or flow.duplicates,
+        in_process=in_process,
+    )
 
 
 def _are_rules_mended(run: Run, services: Services) -> bool:
@@ -298,7 +305,9 @@ def poll(run: Run, services: Services) -> Run:
         return run.finished(Outcome.UNKNOWN, execution.forgotten_message(run), services.now())
     if not polled.status.is_final:
         return execution.put_off_poll(run, polled, stuck_after(run, services), services)
-    if polled.status is ExecutionStatus.FAILED and is_to_be_sent_again(run, fno):
+    if polled.status is ExecutionStatus.FAILED and has_changed_nothing(run, fno):
+        run = run.with_submission(replace(run.submissions[-1], changed_nothing=True))
+    if run.submissions[-1].changed_nothing and is_to_be_sent_again(run, fno):
         log.warning("import.contention", execution_id=run.execution_id)
         again = replace(run.moved_to(State.CLAIMED, services.now()), package=None, resubmits=run.resubmits + 1)
         text = (

@@ -108,6 +108,8 @@ def _check_and_stream(run: Run, services: Services) -> Run:
         data_project=data_project,
         flow_settings=settings_text(flow),
         entities=tuple(entity.name for entity in facts.entities),
-        package=UploadedPackage(blob_name=blob_name, blob_path=target.url.address, key_expires=target.url.expires),
+        package=UploadedPackage(
+            blob_name=blob_name, blob_path=target.url.address, key_expires=target.url.expires, sha256=sent.sha256
+        ),
         in_process=replace(run.in_process, download_url=None, package_url=target.url),
     )

@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Final
 
 from shared.runs.addresses import is_by_name
-from shared.runs.states import NOT_BEGUN, Direction, State
+from shared.runs.states import NOT_BEGUN, NOT_SUBMITTED, Direction, State
 
 SECOND: Final = len("20260123T010203")  # of the time with which a place begins
 
@@ -135,6 +135,11 @@ def ahead_of(order: str, rows: Sequence[LaneRow], stops: Sequence[Stop] = ()) ->
         return None
     first = next(_first_waiting([row for row in rows if row.flow_name not in stopped]), None)
     return None if first is None or first.row.sort_key == order else first.row
+
+
+def rows_in_drain(rows: Sequence[LaneRow]) -> list[LaneRow]:
+    """Return the rows of the runs that go on while the app drains: F&O may have received them, or they are ending."""
+    return [row for row in rows if row.state not in NOT_SUBMITTED]
 
 
 def _first_waiting(rows: Sequence[LaneRow]) -> Iterator[Choice]:

@@ -50,6 +50,7 @@ _SINCE_2: Final = frozenset(
         "flow_settings",
         "sub_folder",
         *("arguments", "outcome_known", "counts", "count_tries", "counts_note", "warning"),
+        *("sha256", "changed_nothing", "duplicates", "first_import", "is_refused"),
     }
 )
 

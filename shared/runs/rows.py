@@ -131,7 +131,9 @@ def _text_about(run: Run) -> str:
     """Return what a list says of a run: what a person has to do, or what it waits for, or why it went as it did."""
     if run.problem:
         return run.problem.text
-    return f"It waits for {run.waits.what}." if run.waits and not run.ended else run.reason or run.warning
+    if run.waits and not run.ended:
+        return f"It waits for {run.waits.what}."
+    return run.reason or run.warning or (run.first_import.text if run.first_import else "")
 
 
 def metadata_of_pause(pause: Pause) -> dict[str, str]:

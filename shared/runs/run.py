@@ -19,6 +19,7 @@ from shared.runs.values import (
     EntityCounts,
     FailedRow,
     FileFacts,
+    FirstImport,
     Held,
     InProcess,
     Problem,
@@ -99,6 +100,8 @@ class Run:
     count_tries: int = 0  # tries to get them that gave none
     counts_note: str = ""  # why there are none
     warning: str = ""  # what a person is told of a run that has succeeded
+    duplicates: str = ""  # what its flow said of the same content when its first execution id was chosen
+    first_import: FirstImport | None = None  # another run that imported the same content before
     extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
 
     in_process: InProcess = field(default=NOTHING_IN_PROCESS, compare=False)  # never saved
@@ -262,6 +265,11 @@ class Run:
     def pinned_arguments(self) -> Arguments | None:
         """What F&O may have been sent; None if certainly nothing: then what the settings say now is sent."""
         return None if all(each.never_began for each in self.submissions) else self.arguments
+
+    @property
+    def may_have_written(self) -> bool:
+        """Whether an execution of it may have changed rows in F&O, or may still do so, as far as its record tells."""
+        return not self.is_staging_only and not all(each.never_began or each.changed_nothing for each in self.submissions)
 
     @property
     def is_aside(self) -> bool:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from shared.errors import TryAgain
 from shared.runs.addresses import NO_RUN_ID, ended_name, is_open_name, key_of, open_name, parse_address, place_before
+from shared.runs.drain import NAME as DRAIN
+from shared.runs.drain import Drain, DrainSwitch
 from shared.runs.lane import Choice, LaneRow, Stop, choose_of, is_enough
 from shared.runs.record import Damaged, run_from_json, run_to_json
 from shared.runs.rows import (
@@ -70,13 +72,16 @@ class OpenLanes(NamedTuple):
     paused: frozenset[str]  # lanes
     stopped: tuple[Pause, ...] = ()  # of the paused lanes those that strictOrder has paused
     rests: Mapping[str, datetime] = MappingProxyType({})  # by lane, until when it begins no file
+    drain: Drain | None = None
 
 
 class RunStore:
     """Runs in a blob container. All verbs raise TryAgain and NeedsPerson."""
 
-    def __init__(self, container: "BlobContainer") -> None:
+    def __init__(self, container: "BlobContainer", drain: DrainSwitch | None = None) -> None:
+        """drain: what is told of each listing of all open runs, because the switch is among them."""
         self._container = container
+        self._drain = drain
 
     # -- open runs
 
@@ -140,11 +145,15 @@ class RunStore:
                 for blob in blobs
                 if is_rest(blob.name) and (until := rests_until(blob))
             },
+            drain=self._drain.note(next((blob for blob in blobs if blob.name == DRAIN), None)) if self._drain else None,
         )
 
     def open_places(self) -> list[tuple[str, str]]:
         """List lane and sort key of all open runs: a sixth of what ``open_lanes`` costs."""
-        names = [name for name in self._container.list_names("open/") if is_open_name(name)]
+        listed = self._container.list_names("open/")
+        if self._drain:
+            self._drain.note_seen(is_there=DRAIN in listed)
+        names = [name for name in listed if is_open_name(name)]
         return [(lane, sort_key) for _, lane, sort_key in (name.split("/", 2) for name in names)]
 
     def head(self, lane: str) -> LaneRow | None:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
+from shared.moments import utc_minute_text
 from shared.runs.states import State
 from shared.secret import SecretUrl
 
@@ -42,6 +43,7 @@ class UploadedPackage:
     blob_name: str  # the uniqueFileName that F&O was asked for
     blob_path: str  # host and path of the blob, without the query
     key_expires: datetime | None  # when F&O's key to it runs out
+    sha256: str = ""  # of its bytes, in hexadecimal; "": an older version has uploaded it
     extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
 
 
@@ -57,6 +59,7 @@ class Submission:
     delivered_as: str = ""  # exports: the file in OneDrive that holds its package
     never_began: bool = False  # F&O certainly has not begun it: it was not sent, or was refused
     seen: datetime | None = None  # when F&O first showed it
+    changed_nothing: bool = False  # imports: it has ended, and has certainly changed no row
     extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
 
 
@@ -170,6 +173,24 @@ class Wait:
     holder: str = ""  # who has it, in words
     holder_address: str = ""  # by which the run store finds that run
     extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstImport:
+    """The run that was the first to import a content, and that may have written rows."""
+
+    run_id: str
+    address: str  # by which the run store finds it
+    file_name: str
+    since: datetime  # when it was about to be submitted
+    is_refused: bool = False  # the run that has the same content was refused for it
+    extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
+
+    @property
+    def text(self) -> str:
+        """What a person is told about a run with the same content."""
+        since = utc_minute_text(self.since)
+        return f"It has the same content as {self.file_name}, which run {self.run_id} imported first ({since})."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

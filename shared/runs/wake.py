@@ -4,7 +4,9 @@ One listing of all open runs serves all of it. What moves a run is ``worker.py``
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
@@ -12,8 +14,11 @@ from shared.alerts import run_alerts
 from shared.alerts.alert import Alert
 from shared.app import Services
 from shared.concurrency import gravest
+from shared.errors import AppError
 from shared.log import log
-from shared.runs.lane import Choice, LaneRow, Stop, by_lane, choose_of, is_enough
+from shared.moments import moment_or_none
+from shared.runs.drain import Drain
+from shared.runs.lane import Choice, LaneRow, Stop, by_lane, choose_of, is_enough, rows_in_drain
 from shared.runs.states import State
 from shared.runs.store import OpenLanes
 from shared.runs.worker import LEFT_TO_TIMER_S
@@ -31,12 +36,16 @@ LANES_IN_MESSAGE: Final = 25
 TOGETHER_S: Final = 15.0
 # By so much a message comes after its run is due, because a worker whose clock is behind would leave the lane alone.
 AFTER_DUE_S: Final = 2.0
+# The checkpoint of a drain by the setting, and after how long without the timer's seeing it another one begins.
+DRAIN_CHECKPOINT: Final = "drain"
+DRAIN_SEEN_FOR: Final = timedelta(minutes=15)
 # Seconds in which all of them are woken; what is not, is a minute later.
 WAKE_S: Final = 9.0
 
 
 def next_of_lanes(lanes: OpenLanes) -> dict[str, Choice]:
     """Return which run of each lane is due first; lanes that are paused, or have nothing to do, are left out."""
+    rows_of_all = rows_in_drain(lanes.rows) if lanes.drain else lanes.rows
     stops, stopped = _stops_by_lane(lanes), {pause.lane: pause.run_id for pause in lanes.stopped}
     choices = {
         lane: choose_of(
@@ -46,7 +55,7 @@ def next_of_lanes(lanes: OpenLanes) -> dict[str, Choice]:
             is_paused=lane in lanes.paused,
             stopped_at=stopped.get(lane, ""),
         )
-        for lane, rows in by_lane(lanes.rows)
+        for lane, rows in by_lane(rows_of_all)
     }
     return {lane: choice for lane, choice in choices.items() if choice}
 
@@ -55,7 +64,25 @@ def see_to_lanes(services: Services) -> OpenLanes:
     """List all open runs, wake lanes that are due, and return what was listed."""
     listed = services.store.open_lanes()
     wake_lanes(listed, services)
-    return listed
+    return listed._replace(drain=_with_since(listed.drain, services))
+
+
+def _with_since(drain: Drain | None, services: Services) -> Drain | None:
+    """Return a drain with its beginning; of the setting's it is noted minute by minute. Raises nothing."""
+    if drain is None or drain.since:
+        return drain
+    now, began = services.now(), list[datetime]()
+
+    def change(content: dict[str, str]) -> None:
+        since, seen = moment_or_none(content.get("since")), moment_or_none(content.get("seen"))
+        is_new = since is None or seen is None or now - seen > DRAIN_SEEN_FOR
+        began[:] = [now if is_new or since is None else since]
+        content.update({"since": began[0].isoformat(), "seen": now.isoformat()})
+
+    with suppress(AppError):  # a minute later it is known
+        services.checkpoints.change(DRAIN_CHECKPOINT, change)
+        return replace(drain, since=began[0])
+    return drain
 
 
 def wake_lanes(lanes: OpenLanes, services: Services) -> int:

@@ -22,6 +22,7 @@ from shared.log import bound, log
 from shared.reservations import release
 from shared.reservations.reservation import Reservation
 from shared.runs import blame
+from shared.runs.lane import Choice, rows_in_drain
 from shared.runs.machine import StateMachine, Step, StepFailed
 from shared.runs.run import Run
 from shared.runs.states import NOT_SUBMITTED, State
@@ -68,7 +69,7 @@ def advance(text: str, machine: StateMachine, services: Services) -> None:
         # whoever gave a name back has woken it. What we did is for the next worker to find.
         log.warning("lane.lost", lane=lane, reason=error.message)
     # A wake-up that came while we held the lease has ended without effect; what it was about is for us to see.
-    choice = _list_lane(lane, damaged, services).choice
+    choice = _choice(_list_lane(lane, damaged, services), services)
     if choice and choice.due <= services.now():
         services.queue.send(lane)
 
@@ -80,12 +81,25 @@ def _list_lane(lane: str, damaged: set[str], services: Services) -> Lane:
     return listed._replace(rows=rows)
 
 
+def _choice(lane: Lane, services: Services) -> Choice | None:
+    """Return the run that is next; while the app drains, of those that F&O may have received."""
+    choice = lane.choice
+    if choice and choice.row.state in NOT_SUBMITTED and services.drain.is_on():
+        return lane._replace(rows=tuple(rows_in_drain(lane.rows))).choice
+    return choice
+
+
+def _is_kept_back(run: Run, services: Services) -> bool:
+    """Return whether nothing is done about a run because the app drains."""
+    return run.state in NOT_SUBMITTED and services.drain.is_on()
+
+
 def _advance_lane(lane: str, place: str, damaged: set[str], machine: StateMachine, services: Services) -> None:
     began = services.now()
     has_worked = place != "" and _advance_at(lane, place, machine, services)
     while True:
         listed = _list_lane(lane, damaged, services)
-        choice = listed.choice
+        choice = _choice(listed, services)
         if choice is None:
             return
         now = services.now()
@@ -115,7 +129,7 @@ def _advance_at(lane: str, place: str, machine: StateMachine, services: Services
     listed = services.store.lane(lane)
     row = None if listed.is_paused else services.store.row_at(lane, place)
     run = blame.read_run(row, services) if row and not row.damage and not row.is_waiting else None
-    if run is None or run.due > services.now():
+    if run is None or run.due > services.now() or _is_kept_back(run, services):
         return False
     _advance_until_it_waits(run, listed, machine, services)
     return True
@@ -130,6 +144,8 @@ def _advance_until_it_waits(run: Run, lane: Lane, machine: StateMachine, service
             if not following.in_process.is_end_near:
                 return
             services.sleep(wait_s)  # the way through the queue takes as long as most executions; see execution.py
+        if _is_kept_back(following, services):
+            return
         following = _advance_once(following, lane, machine, services)
 
 
@@ -182,8 +198,11 @@ def _free_reservations(run: Run, held: Sequence[Reservation], services: Services
 def _submit(before: Run, run: Run, lane: Lane, machine: StateMachine, services: Services) -> Run | None:
     """Save a run as SUBMITTING and submit it, both under the import lock if its direction has one.
 
-    If the lock does not come soon, the run stays where it was: nothing was saved, so no id is used up.
+    If the lock does not come soon, or the app drains, the run stays where it was: nothing was saved, so no id is used
+    up.
     """
+    if services.drain.is_on():
+        return _save(run.not_submitting(before), machine, services)
     try:
         lock = machine.lock(run, services)
         if lock is None:

@@ -123,7 +123,13 @@ def _list_anew(flows: Sequence[ImportFlow], open_runs: "_OpenRuns", services: Se
     """List one Input folder; once more if the open runs became known too long after."""
     started = services.now()
     listing = list_folder(flows, services)
-    if listing.files and open_runs.known().listed - started > LISTING_HOLDS:
+    if not listing.files:
+        return listing
+    known = open_runs.known()
+    if services.drain.is_on():  # the listing of the open runs has just shown whether it is
+        log.info("scan.draining", flow_name=flows[0].name, files=len(listing.files))
+        return replace(listing, files=())
+    if known.listed - started > LISTING_HOLDS:
         return list_folder(flows, services)
     return listing
 

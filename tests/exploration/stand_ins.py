@@ -42,6 +42,7 @@ from shared.reservations.reservation import Reservation
 from shared.reservations.store import Reservations
 from shared.runs import worker
 from shared.runs.addresses import key_of
+from shared.runs.drain import DrainSwitch
 from shared.runs.index import Rows, RunIndex
 from shared.runs.lane import LaneRow, Stop
 from shared.runs.machine import StateMachine
@@ -384,6 +385,7 @@ class ExploredServices(Services):
         self.checkpoints = cast(Checkpoints, CheckpointsStandIn(port))
         self.reservations = cast(Reservations, ReservationsStandIn(port))
         self.queue = cast(WorkQueue, QueueStandIn(port))
+        self.drain = cast(DrainSwitch, SimpleNamespace(is_on=lambda: False))
         self.outbox = cast(Outbox, OutboxStandIn(port))
         self._onedrive = cast(OneDrive, OneDriveStandIn(port))
         self._fno = cast(FinanceOperations, FinanceOperationsStandIn(port))

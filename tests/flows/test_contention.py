@@ -1,46 +1,21 @@
 """F&O that is at work on something else is waited for; an ended execution is sent again only if it changed nothing."""
 
-import json
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from local_cloud import faults
 from local_cloud.finance_operations.knobs import Behaviour, Speed
 from shared.imports.contention import RESUBMITS
 from shared.runs.addresses import address_of
 from shared.runs.states import Outcome, State
 from tests.flows.conftest import MakeWorld
-from tests.flows.trouble import IN_ONE_LANE, begin, fno_fault, import_file, let_pass, offered
+from tests.flows.trouble import DEADLOCK, IN_ONE_LANE, begin, detail, end_in_contention, import_file, let_pass, offered
 from tests.packages import Entity, build_package
-from tests.world import ENTITY, World
+from tests.world import ENTITY
 
 WORLD_SETTINGS = IN_ONE_LANE
 QUICK = Speed(seconds_per_execution=1.0)  # F&O is done with one before the next is sent
-DEADLOCK = "Transaction was deadlocked on lock resources with another process (DMF2025)"
-
-
-def detail(entity: str = ENTITY, *, target: str = "NotStarted", created: int = 0, updated: int = 0) -> dict[str, Any]:
-    """Return what F&O tells of one entity of an execution."""
-    return {
-        "EntityName": entity,
-        "StagingStatus": "Error",
-        "TargetStatus": target,
-        "StagingRecordsCreatedCount": 0,
-        "TargetRecordsCreatedCount": created,
-        "TargetRecordsUpdatedCount": updated,
-    }
-
-
-def end_in_contention(world: World, *details: dict[str, Any], words: str = DEADLOCK, times: int | None = 1) -> None:
-    """Let the next executions, all by default of one, end as Failed with these errors and details."""
-    failed = faults.status(200, body={"value": "Failed"})
-    errors = faults.status(200, body={"value": json.dumps([{"RecordId": "", "Field": "", "ErrorMessage": words}])})
-    world.faults.add(fno_fault("GetExecutionSummaryStatus", failed, times=times))
-    world.faults.add(fno_fault("GetExecutionErrors", errors, times=times))
-    told = faults.status(200, body={"value": list(details)})
-    world.faults.add(fno_fault("DataManagementExecutionJobDetails", told, times=times))
 
 
 @pytest.mark.quick(cases=0)

@@ -392,6 +392,6 @@ def test_the_limits_of_the_timer_leave_ten_seconds_of_its_minute() -> None:
 
 def test_what_is_saved_keeps_its_names() -> None:
     """They are a contract with what older versions have saved."""
-    assert " ".join(Category) == "run ended watch scan stray credential given-up stopped record damaged"
+    assert " ".join(Category) == "run ended watch scan stray credential given-up stopped drain record damaged"
     notes = (folder_scans.CHECKPOINT, folder_scans.AT, sending.USED, poison_messages.REPORTED)
     assert notes == ("look", "at", "alerts", "given-up")

@@ -30,12 +30,13 @@ from shared.runs.store import Lane
 from shared.scan import scan
 from tests.alerts import an_alert
 from tests.faults.interception import PowerCut
-from tests.packages import build_package
-from tests.world import PROJECT, World
+from tests.packages import build_package, package_named
+from tests.world import ENTITY, PROJECT, World
 
 ALERTS: Final = {"ALERT_RECIPIENT": "ops@contoso.com", "ALERT_SENDER": "app@contoso.com"}
 IN_ONE_LANE: Final = {"IMPORT_DATA_PROJECT": PROJECT, **ALERTS}
 ME: Final = Requester(by="Ada", why="a reason")
+DEADLOCK: Final = "Transaction was deadlocked on lock resources with another process (DMF2025)"
 LOGIN: Final = faults.status(302, {"Location": "https://login.microsoftonline.com/common/oauth2/authorize"})
 
 
@@ -168,7 +169,7 @@ def put_into(world: World, folder: str, name: str = "USMF_1.zip") -> Path:
     """Copy a good package into a folder of the drive, which is made if it is not there yet."""
     (world.folder / folder).mkdir(parents=True, exist_ok=True)
     file = world.folder / folder / name
-    file.write_bytes(build_package())
+    file.write_bytes(package_named(name))
     return file
 
 
@@ -332,3 +333,25 @@ def room_taken(world: World) -> Iterator[None]:
         for _ in range(ROOM_BYTES // LARGE_BYTES):
             stack.enter_context(world.services.room.taken(LARGE_BYTES))
         yield
+
+
+def detail(entity: str = ENTITY, *, target: str = "NotStarted", created: int = 0, updated: int = 0) -> dict[str, Any]:
+    """Return what F&O tells of one entity of an execution."""
+    return {
+        "EntityName": entity,
+        "StagingStatus": "Error",
+        "TargetStatus": target,
+        "StagingRecordsCreatedCount": 0,
+        "TargetRecordsCreatedCount": created,
+        "TargetRecordsUpdatedCount": updated,
+    }
+
+
+def end_in_contention(world: World, *details: dict[str, Any], words: str = DEADLOCK, times: int | None = 1) -> None:
+    """Let the next executions, all by default of one, end as Failed with these errors and details."""
+    failed = faults.status(200, body={"value": "Failed"})
+    errors = faults.status(200, body={"value": json.dumps([{"RecordId": "", "Field": "", "ErrorMessage": words}])})
+    world.faults.add(fno_fault("GetExecutionSummaryStatus", failed, times=times))
+    world.faults.add(fno_fault("GetExecutionErrors", errors, times=times))
+    told = faults.status(200, body={"value": list(details)})
+    world.faults.add(fno_fault("DataManagementExecutionJobDetails", told, times=times))

@@ -55,6 +55,7 @@ class Transferred:
 
     size_bytes: int
     quick_xor_hash: str  # base64
+    sha256: str = ""  # hexadecimal
 
 
 def stream_to_blob(chunks: Iterable[bytes], blob_url: SecretUrl) -> Transferred:
@@ -62,15 +63,15 @@ def stream_to_blob(chunks: Iterable[bytes], blob_url: SecretUrl) -> Transferred:
 
     Raises SasExpired, NeedsPerson, TryAgain, and whatever the chunks raise.
     """
-    checksum = QuickXorHash()
-    blocks = cut_chunks(_hashed(chunks, checksum), BLOCK)
+    checksum, sha256 = QuickXorHash(), hashlib.sha256()
+    blocks = cut_chunks(_hashed(chunks, checksum, sha256), BLOCK)
     with _writing(blob_url) as blob:
         first = next(blocks, b"")
         if len(first) <= _AT_ONCE:  # shorter than a block, so it is all there is
             _put(blob, blob_url, first)
         else:
             _put_blocks(blob, blob_url, chain((first,), blocks))
-    return Transferred(size_bytes=checksum.size_bytes, quick_xor_hash=checksum.base64())
+    return Transferred(size_bytes=checksum.size_bytes, quick_xor_hash=checksum.base64(), sha256=sha256.hexdigest())
 
 
 def empty_blob(blob_url: SecretUrl) -> None:
@@ -82,9 +83,10 @@ def empty_blob(blob_url: SecretUrl) -> None:
         _put(blob, blob_url, b"")
 
 
-def _hashed(chunks: Iterable[bytes], checksum: QuickXorHash) -> Iterator[bytes]:
+def _hashed(chunks: Iterable[bytes], *digests: "QuickXorHash | hashlib._Hash") -> Iterator[bytes]:
     for chunk in chunks:
-        checksum.update(chunk)
+        for digest in digests:
+            digest.update(chunk)
         yield chunk
 
 

@@ -418,6 +418,7 @@ GOOD: dict[str, object] = {
                 notBetween=[{"days": "1-3, 28-31", "weekdays": "mon-fri", "hours": "18:00-06:00"}],
                 stuckAfterMinutes=600,
                 order={"by": "name", "pauseSeconds": 60, "after": ["vendors"]},
+                duplicates="refuse",
                 alertRecipient="a@contoso.com; b@contoso.com",
                 alertTeamsUrl="https://prod-1.westeurope.logic.azure.com/workflows/1?sig=x",
                 alertWebhookUrl="https://events.contoso.com/hook",
@@ -598,7 +599,7 @@ def test_what_is_wrong_in_the_defaults_is_said_once_and_of_the_defaults() -> Non
     assert refusal.splitlines() == [
         "INTEGRATIONS, defaults.nam is unknown. Known keys: environmentUrl, drive, stuckAfterMinutes, "
         "alertRecipient, alertTeamsUrl, alertWebhookUrl, files, dataProject, company, companies, overwrite, "
-        "strictOrder, order, execute, filing, counts, resultFile, notBetween, outputFolder, everySeconds.",
+        "strictOrder, order, execute, filing, counts, resultFile, notBetween, duplicates, outputFolder, everySeconds.",
         "INTEGRATIONS, defaults.company must be a company's id, 1 to 4 letters or digits. Example: USMF",
     ]
 
@@ -723,7 +724,8 @@ def test_an_import_goes_after_those_that_its_own_go_after() -> None:
     )
 
     assert [flow.name for flow in parsed.imports_before(parsed.imports[0])] == ["customers", "groups"]
-    assert [flow.name for flow in parsed.imports_in_turn] == ["groups", "customers", "orders"]
+    # Their folders are listed in that order.
+    assert [flows[0].name for flows in parsed.input_folders] == ["groups", "customers", "orders"]
 
 
 @pytest.mark.parametrize(("key", "value"), [("strictOrder", True), ("order", {"by": "name"})])

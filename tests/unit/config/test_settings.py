@@ -393,6 +393,7 @@ OTHER: dict[str, str] = {
     "POLL_STAY_SECONDS": "0",
     "POLL_FIRST_SECONDS": "0.5",
     "POLL_LONGEST_SECONDS": "90",
+    "DRAIN": "true",
     "PYTHON_THREADPOOL_THREAD_COUNT": "32",
     "AZURE_CLIENT_CERTIFICATE_PATH": "other.pem",
     "AZURE_AUTHORITY_HOST": "login.other.com",

@@ -22,7 +22,8 @@ LINE = "run place took waited turn"
 OFFER = "verb label words"
 PAUSE = "lane by why since run"
 KEYS_OF_LIST = {
-    "": "tiles filters under_way under_way_total ended position looked_back_to today flows lanes offers",
+    "": "tiles filters under_way under_way_total ended position looked_back_to today flows lanes offers drain",
+    "drain": "text since left",
     "tiles": "running waiting needs_person failed_today failed_today_or_more oldest_waiting set_aside",
     "tiles.oldest_waiting": RUN_ROW,
     "filters": "flow company data_project state outcome day text",
@@ -39,9 +40,10 @@ KEYS_OF_RUN = {
     "": "address run_id flow integration file_name size_bytes folder company data_project entities state state_words "
     "outcome reason trouble opened ended took links submissions steps next failed_rows failed_rows_total again_of "
     "again_number later pause offers is_aside passed place waited to_do scheduled late "
-    "is_staging_only warning counts counts_note neither_label",
+    "is_staging_only warning counts counts_note neither_label first_import",
     "counts": "entity to_be_processed staged created updated neither",
-    "submissions": "execution_id chosen blob_name fenced missing_since delivered_as never_began seen",
+    "first_import": "run_id address file_name since is_refused",
+    "submissions": "execution_id chosen blob_name fenced missing_since delivered_as never_began seen changed_nothing",
     "steps": "number title record waited mark refusals words",
     "steps.record": "step state began took_s calls error times by why",
     "steps.record.calls": "service operation status request_id took_s began",

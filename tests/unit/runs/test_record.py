@@ -21,6 +21,7 @@ from shared.runs.values import (
     EntityCounts,
     FailedRow,
     FileFacts,
+    FirstImport,
     Held,
     InProcess,
     Problem,
@@ -70,7 +71,9 @@ def a_full_run() -> Run:
         sort_key="20261102T083000123456Z-01ABC%217",
         data_project="Asset-Major-Types",
         company="USMF",
-        package=UploadedPackage(blob_name="a.zip", blob_path="blob.example/dmf/a.zip", key_expires=LATER),
+        package=UploadedPackage(
+            blob_name="a.zip", blob_path="blob.example/dmf/a.zip", key_expires=LATER, sha256="0f" * 32
+        ),
         entities=("Fixed asset major type", "Überschuss"),
         submissions=(
             Submission(
@@ -82,6 +85,7 @@ def a_full_run() -> Run:
                 delivered_as="out.zip",
                 never_began=True,
                 seen=NOW,
+                changed_nothing=True,
             ),
         ),
         outcome=Outcome.PARTIALLY_SUCCEEDED,
@@ -137,6 +141,10 @@ def a_full_run() -> Run:
         rerun=Rerun(run_id="ba9876543210", opened=LATER, lane="in-1", sort_key="20261102T093000000000Z-01ABC%217"),
         rerun_of="1793608200123-00000000aaaa",
         rerun_count=1,
+        duplicates="refuse",
+        first_import=FirstImport(
+            run_id="0123456789ab", address="1-2-3", file_name="USMF_0.zip", since=NOW, is_refused=True
+        ),
     )
 
 
@@ -322,7 +330,7 @@ MAY_BE_NONE = {
     *("waited_s", "scheduled", "late_s"),
     *("arguments", "outcome_known", "to_be_processed", "staged", "created", "updated"),
     *("modified", "key_expires", "fenced", "missing_since", "seen", "status", "error_keys_of", "package", "outcome"),
-    *("trouble", "furthest", "failing_since", "held", "waits", "cancelled_in", "ended", "again"),
+    *("trouble", "furthest", "failing_since", "held", "waits", "cancelled_in", "ended", "again", "first_import"),
 }
 
 

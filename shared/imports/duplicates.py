@@ -1,0 +1,81 @@
+"""Whether the content of a package was imported before: decided by a mark that is made before the submit.
+
+A mark names the run that was first, and is only a pointer: what counts is what that run's record says. As long as no
+execution of it may have written rows, the mark is free for the next run with the same content. So nothing has to be
+given back, and a crash at any moment leaves nothing that is wrong. A run marks while it holds the reservation of its
+data project, so no other run with the same content is about to submit.
+"""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
+
+from shared.app import Services
+from shared.config.model import ALLOW, REFUSE
+from shared.errors import FileRejected, RecordChanged, TryAgain
+from shared.imports.marks import mark_name
+from shared.log import log
+from shared.runs.addresses import address_of
+from shared.runs.machine import StepFailed
+from shared.runs.record import Damaged
+from shared.runs.run import Run
+from shared.runs.values import FirstImport, UploadedPackage
+
+# How long a mark counts: as long as F&O keeps its job history by default, so that the first import can be looked up.
+# https://learn.microsoft.com/dynamics365/fin-ops-core/dev-itpro/data-entities/data-import-export-job
+KEPT_FOR: Final = timedelta(days=90)
+# Tries to make a mark that another run makes at the same moment.
+TRIES: Final = 4
+
+
+def mark(run: Run, package: UploadedPackage, rule: str, services: Services) -> Run:
+    """Return a run that is about to be submitted, with the run that imported the same content first, if there is one.
+
+    It was reserved just before. rule: what its flow says. Raises StepFailed with FileRejected if that is to refuse it.
+    """
+    if rule == ALLOW or not package.sha256:
+        return replace(run, first_import=None)
+    name = mark_name(run.environment_url, run.company, run.data_project, package.sha256)
+    first = _first(name, run, services)
+    if first is None or run.rerun_of:  # a person has asked for the same rows once more
+        return replace(run, first_import=None)
+    log.warning("package.duplicate", first_run_id=first.run_id, first_file=first.file_name, rule=rule)
+    if rule != REFUSE:
+        return replace(run, first_import=first)
+    app_url = services.settings.app_url
+    text = (
+        f"{run.file.name} was not imported. {first.text} Flow {run.flow_name} refuses the same content (duplicates)."
+        + (f" The first run: {app_url}/api/runs/{first.address}" if app_url else "")
+    )
+    raise StepFailed(replace(run, first_import=replace(first, is_refused=True)), FileRejected(text))
+
+
+def _first(name: str, run: Run, services: Services) -> FirstImport | None:
+    """Return the run that has the mark of a content; None if that is this run, from now on at the latest."""
+    now = services.now()
+    own = FirstImport(run_id=run.run_id, address=address_of(run), file_name=run.file.name, since=now)
+    for _ in range(TRIES):
+        if services.marks.create(name, own):
+            return None
+        first, etag = services.marks.read(name)
+        if first and first.run_id == run.run_id:
+            return None
+        if first and now - first.since < KEPT_FOR and _may_have_written(first, services):
+            return first
+        if not etag:
+            continue  # it was deleted just now
+        try:
+            services.marks.replace(name, own, etag)
+        except RecordChanged:
+            continue
+        return None
+    raise TryAgain(f"The mark of the content of {run.file.name} is being changed by other workers")
+
+
+def _may_have_written(first: FirstImport, services: Services) -> bool:
+    """Return whether the run that a mark names may have written rows; True if nobody can tell any more."""
+    try:
+        run = services.store.run_at(first.address)
+    except Damaged:
+        return True
+    return run is None or run.may_have_written
