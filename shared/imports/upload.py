@@ -94,6 +94,7 @@ def _check_and_stream(run: Run, services: Services) -> Run:
         company=company,
         data_project=data_project,
         entities=tuple(entity.name for entity in facts.entities),
+        has_excel=any(entity.is_excel for entity in facts.entities),
         package=UploadedPackage(blob_name=blob_name, blob_path=target.url.address, key_expires=target.url.expires),
         in_process=replace(run.in_process, download_url=None, package_url=target.url),
     )

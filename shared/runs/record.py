@@ -47,6 +47,7 @@ _SINCE_2: Final = frozenset(
         *("detail_tries", "are_rows_told", "report_files"),
         *("resubmits", "held", "waits", "reserved", "environment_url", "cancelled_in", "passed_by", "passed_by_total"),
         *("waited_s", "scheduled", "late_s"),
+        "has_excel",
     }
 )
 

@@ -53,6 +53,7 @@ class Run:
     company: str = ""
     package: UploadedPackage | None = None
     entities: tuple[str, ...] = ()
+    has_excel: bool = False  # a data file of its package is an Excel file
     submissions: tuple[Submission, ...] = ()
     outcome: Outcome | None = None
     reason: str = ""
@@ -78,7 +79,9 @@ class Run:
     held: Held | None = None
     waits: Wait | None = None
     environment_url: str = ""  # of F&O, from the first reservation on
-    reserved: tuple[str, ...] = ()  # what it reserves there before a submit: "project:customers"
+    reserved: tuple[
+        str, ...
+    ] = ()  # what it has reserved there for a submit: "project:customers", "entity:units", "excel"
     cancelled_in: State | None = None  # the state in which a person cancelled it
     passed_by: tuple[str, ...] = ()  # the first files of its flow that were taken up before it, though they came later
     passed_by_total: int = 0

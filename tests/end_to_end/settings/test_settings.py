@@ -8,11 +8,11 @@ import pytest
 
 from local_cloud.finance_operations.knobs import Speed
 from shared.config.model import ExportFlow, ImportFlow, names_of
-from tests.end_to_end.settings import company
+from tests.end_to_end.settings import company, reserve
 from tests.end_to_end.settings.case import SettingCase
 from tests.end_to_end.stage import LOOK_S, NO_MINUTE_TIMER, PATIENCE_S, PROMPT_QUEUES, Stage
 
-CASES: tuple[SettingCase, ...] = (*company.CASES,)
+CASES: tuple[SettingCase, ...] = (*company.CASES, *reserve.CASES)
 
 pytestmark = pytest.mark.timeout(300)
 

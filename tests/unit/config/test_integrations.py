@@ -329,6 +329,7 @@ GOOD: dict[str, object] = {
                 companies=["U1"],
                 overwrite=False,
                 strictOrder=True,
+                reserve={"entities": True, "excel": True},
                 alertRecipient="a@contoso.com; b@contoso.com",
                 alertTeamsUrl="https://prod-1.westeurope.logic.azure.com/workflows/1?sig=x",
                 alertWebhookUrl="https://events.contoso.com/hook",
@@ -507,7 +508,8 @@ def test_what_is_wrong_in_the_defaults_is_said_once_and_of_the_defaults() -> Non
 
     assert refusal.splitlines() == [
         "INTEGRATIONS, defaults.nam is unknown. Known keys: environmentUrl, drive, alertRecipient, alertTeamsUrl, "
-        "alertWebhookUrl, dataProject, company, companies, overwrite, strictOrder, outputFolder, everySeconds.",
+        "alertWebhookUrl, dataProject, company, companies, overwrite, strictOrder, reserve, outputFolder, "
+        "everySeconds.",
         "INTEGRATIONS, defaults.company must be a company's id, 1 to 4 letters or digits. Example: USMF",
     ]
 

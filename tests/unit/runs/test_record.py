@@ -69,6 +69,7 @@ def a_full_run() -> Run:
         company="USMF",
         package=UploadedPackage(blob_name="a.zip", blob_path="blob.example/dmf/a.zip", key_expires=LATER),
         entities=("Fixed asset major type", "Überschuss"),
+        has_excel=True,
         submissions=(
             Submission(
                 execution_id="two",
