@@ -1,15 +1,18 @@
 """What an import has to itself besides its data project, if its flow says so: its entities, and F&O's Excel lock."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from local_cloud.finance_operations.knobs import Speed
+from operations import actions
 from shared.reservations.reservation import entity_name
+from shared.runs.addresses import address_of
 from shared.runs.states import Outcome, State
 from tests.flows.conftest import MakeWorld
-from tests.flows.trouble import open_run, put_into
+from tests.flows.trouble import ME, cancel, ended_run, let_pass, open_run, put_into, shown, sure
 from tests.packages import Entity, SourceFormat, build_package
 from tests.world import ENTITY, World
 
@@ -54,6 +57,7 @@ TOGETHER: dict[str, tuple[dict[str, bool], dict[str, Any], SourceFormat]] = {
 }
 
 
+@pytest.mark.quick(cases=1)
 @pytest.mark.parametrize(("reserve", "knobs", "source_format"), TOGETHER.values(), ids=list(TOGETHER))
 def test_two_imports_that_fo_cannot_run_side_by_side_run_one_after_the_other(
     make_world: MakeWorld, reserve: dict[str, bool], knobs: dict[str, Any], source_format: SourceFormat
@@ -70,6 +74,7 @@ def test_two_imports_that_fo_cannot_run_side_by_side_run_one_after_the_other(
     assert world.services.reservations.holders() == {}
 
 
+@pytest.mark.quick(cases=1)
 @pytest.mark.parametrize(("_reserve", "knobs", "source_format"), TOGETHER.values(), ids=list(TOGETHER))
 def test_without_the_setting_both_are_sent_and_fo_fails_the_second(
     make_world: MakeWorld, _reserve: dict[str, bool], knobs: dict[str, Any], source_format: SourceFormat
@@ -97,6 +102,22 @@ def test_a_run_that_waits_says_for_which_entity_and_holds_none_meanwhile(make_wo
     assert world.services.reservations.read(world.fno.url, entity_name("Currencies")) is None
 
 
+def test_a_person_frees_the_entities_of_a_cancelled_run_with_its_data_project(make_world: MakeWorld) -> None:
+    world = make_world(settings=two_projects(entities=True), speed=SLOW)
+    import_both(world, package(), package())
+    run = open_run(world, "USMF_1.zip")
+    cancel(world, run)
+    world.wake(run.lane)
+    address = address_of(ended_run(world, "USMF_1.zip"))
+    (offer,) = [each for each in shown(world, address).actions if each.verb.value == "free-project"]
+    assert "wait for its entities" in offer.effect
+
+    assert sure(actions.free_project(address, ME, world.services)).done
+
+    let_pass(world, open_run(world, "USMF_2.zip").lane, timedelta(seconds=30))
+    assert times_sent(world) == 2
+
+
 def test_a_run_that_waits_for_excel_says_so(make_world: MakeWorld) -> None:
     world = make_world(settings=two_projects(excel=True), speed=SLOW)
 
@@ -107,6 +128,7 @@ def test_a_run_that_waits_for_excel_says_so(make_world: MakeWorld) -> None:
     assert waiting.what == "the Excel lock of F&O"
 
 
+@pytest.mark.quick(cases=1)
 @pytest.mark.parametrize(
     ("reserve", "first", "second"),
     [
