@@ -110,8 +110,9 @@ def _effect_of_submit(run: Run) -> str:
 
 
 def _effect_of_freeing(run: Run) -> str:
+    more = ", and so may runs that wait for its entities or for the Excel lock" if len(run.reserved) > 1 else ""
     return (
-        f"Other runs of the data project {run.data_project} may submit at once. If F&O is still processing one "
+        f"Other runs of the data project {run.data_project} may submit at once{more}. If F&O is still processing one "
         "of its executions, F&O redefines the project meanwhile, and rows may be lost or mixed up: first check in "
         f"{_job_history(run)} that it has ended."
     )

@@ -279,14 +279,15 @@ _TABLE: Final = (
     _advice(
         Cause.TIME,
         rf"{_EXCEL_IN_USE}|{_code('DMF2039')}",
-        "F&O imports or exports one Excel file at a time. Run them one after the other, or use another format",
+        "F&O imports or exports one Excel file at a time. Run them one after the other (for imports of this app: set "
+        "reserve.excel of their flows), or use another format",
         _IN_ANY,
     ),
     _advice(
         Cause.TIME,
         rf"{_IN_CONTENTION}|{_code('DMF1996', 'DMF2036')}",
         "Something else worked on the same data project, entity or records at that time. Run the two one after the "
-        "other",
+        "other (for imports of one entity by this app: set reserve.entities of their flows)",
         _IN_ANY,
     ),
     _advice(

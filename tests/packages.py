@@ -189,7 +189,7 @@ def _csv(entity: Entity) -> str:
 def _workbook(entity: Entity) -> bytes:
     workbook = Workbook()
     workbook.remove(workbook.worksheets[0])
-    sheet = workbook.create_sheet(entity.name.replace(" ", "_")[:31])  # 31: Excel's limit of a sheet's name
+    sheet = workbook.create_sheet(entity.name.replace(" ", "_")[:30])  # as F&O cuts it
     for row in (entity.columns, *entity.rows):
         sheet.append(list(row))
     buffer = io.BytesIO()

@@ -67,6 +67,14 @@ PROJECT_BUSY: Final = (
 )
 
 
+# What a running execution fails with whose data project another package redefines.
+# Observed: https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/93; the code is documented.
+REDEFINED: Final = "DMF2025: A column of the source could not be found in the mapping."
+# Codes and causes: https://learn.microsoft.com/dynamics365/fin-ops-core/dev-itpro/data-entities/dm-error-descriptions
+SAME_ENTITY: Final = "DMF1996: Transaction was deadlocked on lock resources with another process."
+EXCEL_IN_USE: Final = "DMF2039: Excel lock could not be obtained. One Excel file is imported or exported at a time."
+
+
 class ActionRefused(Exception):
     """F&O does not do it; the text is what it says."""
 
@@ -218,7 +226,8 @@ class DataManagement:
         if not order.data_project:
             raise ActionRefused("The data project name must be specified.")  # Assumed
         self._check_company(order.company)
-        self._check_idle(order.data_project)
+        if package is None and self.behaviour.busy_project == "refuse":
+            self._check_idle(order.data_project)
         if package is None and self.behaviour.composite_entities:
             return  # the rules for the data project depend on what is in the package
         exists = self._store.project(order.data_project) is not None
@@ -238,9 +247,42 @@ class DataManagement:
             raise ActionRefused(f"Legal entity {company} does not exist.")  # Assumed: the words
 
     def _check_idle(self, data_project: str) -> None:
-        self._settle()
-        if any(each.data_project.casefold() == data_project.casefold() for each in self._store.open_executions()):
+        if self._running_of(data_project):
             raise ActionRefused(PROJECT_BUSY)
+
+    def _running_of(self, data_project: str) -> list[Execution]:
+        self._settle()
+        return [each for each in self._store.open_executions() if folded(each.data_project) == folded(data_project)]
+
+    def _redefine_while_running(self, order: ImportOrder, package: Package) -> None:
+        """Let the package redefine a data project of which an execution is running. Raises ActionRefused."""
+        running = self._running_of(order.data_project)
+        if running and self.behaviour.busy_project != "refuse" and order.overwrite:
+            self._define_import(order.data_project, package)
+            for each in running:
+                self._store.save_execution(each.failing(REDEFINED))
+        if running and self.behaviour.busy_project != "accept":
+            raise ActionRefused(PROJECT_BUSY)
+
+    def _start(self, execution: Execution) -> None:
+        """Save an execution that begins now, with what becomes of it beside those that are running.
+
+        One that is failing for such a reason has nothing in use itself.
+        """
+        running = [each for each in self._store.open_executions() if not each.errors]
+        with_excel = [each for each in running if each.uses_excel] if execution.uses_excel else []
+        if with_excel and self.behaviour.excel_in_use == "refuse":
+            raise ActionRefused(EXCEL_IN_USE)
+        if with_excel and self.behaviour.excel_in_use == "fail":
+            execution = execution.failing(EXCEL_IN_USE)
+        elif with_excel:
+            ends = [each.times.ends for each in with_excel]
+            free = None if None in ends else max(each for each in ends if each is not None)
+            wait_s = None if free is None else max(free - self._clock(), 0.0)
+            execution = replace(execution, times=execution.times.later(wait_s))
+        if self.behaviour.same_entity_deadlocks and any(execution.shares_an_entity_with(each) for each in running):
+            execution = execution.failing(SAME_ENTITY)
+        self._store.save_execution(execution)
 
     def _fetch(self, url: str) -> Package:
         """Return the package behind a URL. Raises ActionRefused, PackageBroken."""
@@ -259,9 +301,15 @@ class DataManagement:
                 for chunk in response.iter_content(_CHUNK):
                     file.write(chunk)
                 file.seek(0)
-                return self._with_each_entity_once(self._known_entities(read_package(file)))
+                return self._with_each_entity_once(self._known_entities(self._readable(read_package(file))))
         except requests.RequestException as error:
             raise ActionRefused("Unable to connect to the remote server") from error
+
+    def _readable(self, package: Package) -> Package:
+        unreadable = next((each.error for each in package.entities if each.error), "")
+        if unreadable and self.behaviour.unreadable_data_file == "refuse":
+            raise PackageBroken(unreadable)
+        return package
 
     def _known_entities(self, package: Package) -> Package:
         known = self.behaviour.entities
@@ -302,6 +350,7 @@ class DataManagement:
         )
 
     def _accept_import(self, order: ImportOrder, package: Package) -> None:
+        self._redefine_while_running(order, package)
         with self._store.transaction():
             if order.overwrite or self._store.project(order.data_project) is None:
                 self._define_import(order.data_project, package)
@@ -309,7 +358,7 @@ class DataManagement:
             outcome, reported = as_told(import_outcome(runs), self.behaviour)
             if order.overwrite and self._is_composite(package):
                 outcome = reported = Status.FAILED
-            self._store.save_execution(
+            self._start(
                 Execution(
                     execution_id=order.execution_id,
                     operation=Operation.IMPORT,
@@ -355,6 +404,8 @@ class DataManagement:
             staged=len(rows) - unstaged,
             failed_to_stage=unstaged,
             failed_to_import=sum(row.fails_at is FailsAt.TARGET for row in rows),
+            source_format=data.source_format,
+            error=data.error,
         )
 
     def _judged(self, number: int, key: str, row: Row) -> StagedRow:
@@ -414,7 +465,7 @@ class DataManagement:
             version = self._store.version()
             for each in data:
                 self._store.note_exported(project.name, each.name, company, version)
-            self._store.save_execution(
+            self._start(
                 Execution(
                     execution_id=order.execution_id,
                     operation=Operation.EXPORT,
@@ -425,11 +476,23 @@ class DataManagement:
                     reported=reported,
                     reaches_target=False,
                     entities=tuple(
-                        EntityRun(entity=each.name, staged=len(each.rows), failed_to_stage=0, failed_to_import=0)
+                        EntityRun(
+                            entity=each.name,
+                            staged=len(each.rows),
+                            failed_to_stage=0,
+                            failed_to_import=0,
+                            source_format=each.source_format,
+                        )
                         for each in data
                     )
                     or tuple(
-                        EntityRun(entity=each.entity, staged=0, failed_to_stage=0, failed_to_import=0)
+                        EntityRun(
+                            entity=each.entity,
+                            staged=0,
+                            failed_to_stage=0,
+                            failed_to_import=0,
+                            source_format=each.source_format,
+                        )
                         for each in project.entities
                     ),
                     package_blob=blob,
@@ -495,7 +558,8 @@ class DataManagement:
                 for fails_at in (FailsAt.STAGING, FailsAt.TARGET)
                 for row in self._store.staged(execution.execution_id, entity.entity, fails_at)
             ]
-        return [*execution.errors, *rows]
+        files = [RowError(record_id="", field="", message=each.error) for each in execution.entities if each.error]
+        return [*execution.errors, *files, *rows]
 
     def generate_error_keys_file(self, execution_id: str, entity: str) -> bool:
         """Begin to write the file of the keys that failed to import; return whether there are any."""

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Final, Self
 
 from local_cloud.finance_operations.knobs import Behaviour, Speed
+from local_cloud.finance_operations.packages import folded, is_excel
 
 SECONDS_PER_DAY: Final = 86_400
 
@@ -58,6 +59,12 @@ class Times:
     error_keys_delay_s: float
     forgotten_after_s: float  # from the end
 
+    def later(self, by_s: float | None) -> "Times":
+        """Return the times of an execution that is done so much later; None: never."""
+        if by_s is None or self.ends is None:
+            return replace(self, ends=None)
+        return replace(self, runs=self.runs + by_s, ends=self.ends + by_s)
+
     @classmethod
     def from_now(cls, now: float, speed: Speed, *, never_ends: bool) -> Self:
         return cls(
@@ -84,6 +91,8 @@ class EntityRun:
     created: int = 0  # in the target; known once the execution has ended
     updated: int = 0
     error_keys_asked: float | None = None  # when GenerateImportTargetErrorKeysFile was called
+    source_format: str = ""
+    error: str = ""  # why no row of its file reached staging
 
     @property
     def failed(self) -> int:
@@ -106,6 +115,19 @@ class Execution:
     errors: tuple[RowError, ...] = ()  # those that belong to no staged row
     package_blob: str = ""  # of an export; empty: there is no package
     done: bool = False  # its effect has taken place
+
+    @property
+    def uses_excel(self) -> bool:
+        """Whether one of its files is an Excel file."""
+        return any(is_excel(each.source_format) for each in self.entities)
+
+    def shares_an_entity_with(self, other: "Execution") -> bool:
+        """Whether both are imports, of different data projects, and write an entity of the same name."""
+        if self.data_project == other.data_project or {self.operation, other.operation} != {Operation.IMPORT}:
+            return False
+        return not {folded(each.entity) for each in self.entities}.isdisjoint(
+            folded(each.entity) for each in other.entities
+        )
 
     def has_ended(self, now: float) -> bool:
         return self.times.ends is not None and now >= self.times.ends
@@ -134,6 +156,16 @@ class Execution:
             and now >= ends + self.times.package_url_delay_s
         )
 
+    def failing(self, message: str) -> Self:
+        """Return the execution as it is if it ends as Failed, when it was due to end, and changes nothing."""
+        return replace(
+            self,
+            outcome=Status.FAILED,
+            reported=Status.FAILED,
+            reaches_target=False,
+            errors=(*self.errors, RowError(record_id="", field="", message=message)),
+        )
+
     def ended_early(self, now: float, outcome: Status | None) -> Self:
         """Return the execution as it is when it ends now. outcome: instead of the one that was due."""
         if outcome is None:
@@ -148,9 +180,8 @@ class Execution:
 
 
 def import_outcome(entities: tuple[EntityRun, ...]) -> Status:
-    """Return what an import comes to when this many rows fail; one without any row succeeds."""
-    failed = sum(entity.failed for entity in entities)
-    if failed == 0:
+    """Return what an import comes to when this many rows, or these files, fail; one without any row succeeds."""
+    if not any(entity.failed or entity.error for entity in entities):
         return Status.SUCCEEDED
     good = sum(entity.staged - entity.failed_to_import for entity in entities)
     return Status.PARTIALLY_SUCCEEDED if good else Status.FAILED

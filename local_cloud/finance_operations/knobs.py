@@ -52,6 +52,22 @@ class Behaviour:
     # https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/71
     names_executions: str = ""
     parallel_imports_fail: bool = True  # two ImportFromPackage calls at one time end in a deadlock
+    # An import into a data project of which an execution is running. Observed: F&O does not start it (measured by the
+    # author of a public migration tool); and its package redefines the project under the running execution, which then
+    # fails, https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/93. accept: both run, and the first
+    # fails; refuse_too_late: the second is refused once it has redefined the project, so that the first fails as well.
+    busy_project: Literal["refuse", "refuse_too_late", "accept"] = "refuse_too_late"
+    # An import of an entity of which another data project's import is running. Observed: it ends in a deadlock,
+    # https://azureintegrations.com/2020/03/28/d365uo-recurring-integration-to-avoid-dmf-parallel-execution-issue/.
+    # False, although that is the kinder position: True makes every test of two lanes one of deadlocks.
+    same_entity_deadlocks: bool = False
+    # An import or export with an Excel file while another one is running (DMF2039). That there is one at a time is
+    # documented, what becomes of the second one is not. fail: its execution fails; refuse: it does not start.
+    # https://learn.microsoft.com/dynamics365/fin-ops-core/dev-itpro/data-entities/dm-error-descriptions#error-codes
+    excel_in_use: Literal["fail", "refuse", "wait"] = "fail"
+    # A data file that cannot be read into staging: one without a row (DMF2053), without the sheet that is named
+    # (DMF040), in UTF-16 under CSV. Where F&O says it is not documented. execution: the entity fails, others go on.
+    unreadable_data_file: Literal["execution", "refuse"] = "execution"
     failed_import_leaves_execution: bool = False  # a refused package leaves a Failed execution under its id
     never_ends: bool = False  # executions stay Executing, as with a dead batch service
     outcome: Literal["", "Unknown", "PartiallySucceeded", "Failed", "Canceled"] = ""  # reported instead of the real one

@@ -10,11 +10,14 @@ from xml.sax.saxutils import quoteattr
 
 from local_cloud.finance_operations.actions import ACTIONS, Action
 from local_cloud.finance_operations.executions import Operation, Status
+from local_cloud.finance_operations.odata import NAVIGATIONS
 
 NAMESPACE: Final = "Microsoft.Dynamics.DataEntities"
 ACTION_TYPE: Final = "DataManagementDefinitionGroup"
 _EDM: Final[Mapping[type, str]] = {str: "Edm.String", bool: "Edm.Boolean", int: "Edm.Int32"}
-_WHOLE_NUMBERS: Final = ("ExecutionUnit", "LevelInExecutionUnit", "SequenceInLevel")
+_WHOLE_NUMBERS: Final = frozenset(
+    {"ExecutionUnit", "LevelInExecutionUnit", "SequenceInLevel", "SequenceNumber", "NumberOfRowsToSkip"}
+)
 # The names of the members are documented; their numbers are not, so that none are told.
 _ENUMS: Final[Mapping[str, Sequence[str]]] = {
     "DMFExecutionSummaryStatus": [str(each) for each in Status],
@@ -24,7 +27,7 @@ _KEYS: Final[Mapping[str, Sequence[str]]] = {
     "DataManagementDefinitionGroups": ("Name",),
     "DataManagementDefinitionGroupDetails": ("DefinitionGroupId", "EntityName"),
     "DataManagementExecutionJobs": ("JobId",),
-    "DataManagementExecutionJobDetails": ("JobId", "EntityName"),
+    "DataManagementExecutionJobDetails": ("DefinitionGroupId", "JobId", "EntityName"),
     "LegalEntities": ("LegalEntityId",),
 }
 
@@ -61,7 +64,16 @@ def _entity_type(entity_set: str, properties: Sequence[str]) -> str:
     listed = "".join(
         f"<Property Name={quoteattr(each)} Type={quoteattr(_type_of_property(each))}/>" for each in properties
     )
-    return f"<EntityType Name={quoteattr(type_of(entity_set))}><Key>{refs}</Key>{listed}</EntityType>"
+    more = _navigation(entity_set)
+    return f"<EntityType Name={quoteattr(type_of(entity_set))}><Key>{refs}</Key>{listed}{more}</EntityType>"
+
+
+def _navigation(entity_set: str) -> str:
+    if entity_set not in NAVIGATIONS:
+        return ""
+    name, target, is_many = NAVIGATIONS[entity_set]
+    kind = f"{NAMESPACE}.{type_of(target)}"
+    return f'<NavigationProperty Name="{name}" Type="{f"Collection({kind})" if is_many else kind}"/>'
 
 
 def _type_of_property(name: str) -> str:

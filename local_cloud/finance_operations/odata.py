@@ -1,8 +1,8 @@
 """The OData entity sets that go with the DMF actions, and the imported data as entity sets of their own.
 
 Understands as much of OData as such a client needs: a key in brackets, ``$filter`` of comparisons joined by ``and``,
-``$select``, ``$orderby``, ``$top``, ``$skip`` and ``$count``. Everything else is refused, so that nobody relies on it
-by mistake.
+``$select``, ``$orderby``, ``$top``, ``$skip``, ``$count`` and ``$expand`` of one property. Everything else is
+refused, so that nobody relies on it by mistake.
 """
 
 import base64
@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from local_cloud.finance_operations.data_management import ActionRefused, DataManagement
 from local_cloud.finance_operations.executions import EntityRun, Execution, Operation
+from local_cloud.finance_operations.packages import is_excel, sheet_name
 from local_cloud.finance_operations.store import Project, ProjectEntity
 
 type Record = Mapping[str, str | int]
@@ -35,7 +36,7 @@ _OPERATORS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     "lt": operator.lt,
     "le": operator.le,
 }
-_OPTIONS: Final = frozenset({"$filter", "$select", "$orderby", "$top", "$skip", "$count", "cross-company"})
+_OPTIONS: Final = frozenset({"$filter", "$select", "$orderby", "$top", "$skip", "$count", "$expand", "cross-company"})
 _ORDER: Final = re.compile(r"\s*(?P<field>\w+)(?:\s+(?P<direction>asc|desc))?\s*")
 
 
@@ -80,8 +81,24 @@ class EntitySets:
         if query.get("$count") == "true":
             body["@odata.count"] = len(records)
         skip, top = _number(query, "$skip", 0), _number(query, "$top", len(records))
-        body["value"] = [_shown(record) for record in _selected(records[skip : skip + top], query, segment)]
+        page = records[skip : skip + top]
+        more = self._expanded(page, query.get("$expand", ""), segment)
+        shown = zip(_selected(page, query, segment), more, strict=True)
+        body["value"] = [_shown(record) | expanded for record, expanded in shown]
         return _context(segment, query), body
+
+    def _expanded(self, records: Sequence[Record], wanted: str, segment: str) -> list[dict[str, Any]]:
+        """Return what each record leads to, by the name of the navigation property that is asked for; "": none."""
+        if not wanted:
+            return [{} for _ in records]
+        name, target, is_many = NAVIGATIONS.get(segment, ("", "", False))
+        if wanted != name:
+            raise _no_property(wanted, segment)
+        expanded = []
+        for record in records:
+            found = [_shown(each) for each in self._records(target, {"JobId": str(record["JobId"])})]
+            expanded.append({name: found if is_many else found[0]})
+        return expanded
 
     def names(self) -> list[str]:
         """Return the entity sets that there are, for the service document."""
@@ -143,13 +160,10 @@ class EntitySets:
                     _line_record(project.name, line) for project in management.projects() for line in project.entities
                 ]
             case "DataManagementExecutionJobs":
-                return [_job_record(execution, management.now()) for execution in self._executions(asked_for)]
+                return [_job_record(execution) for execution in self._executions(asked_for)]
             case "DataManagementExecutionJobDetails":
-                return [
-                    _detail_record(execution, run, management.now())
-                    for execution in self._executions(asked_for)
-                    for run in execution.entities
-                ]
+                now = management.now()
+                return [each for execution in self._executions(asked_for) for each in _detail_records(execution, now)]
             case _:
                 return self._imported(name)
 
@@ -186,6 +200,13 @@ _LINE_FIELDS: Final = (
     "SequenceInLevel",
     "DefaultRefreshType",
 )
+# Entity set -> its navigation property, where that leads, and whether to several records.
+NAVIGATIONS: Final[Mapping[str, tuple[str, str, bool]]] = {
+    "DataManagementExecutionJobs": ("Details", "DataManagementExecutionJobDetails", True),
+    "DataManagementExecutionJobDetails": ("ExecutionJob", "DataManagementExecutionJobs", False),
+}
+# Of executions: as in a client that was generated from the metadata of an environment in 2025,
+# https://github.com/ntrtd/d365-agent. There is neither a count of errors nor a company.
 _FIELDS: Final[Mapping[str, Sequence[str]]] = {
     "DataManagementDefinitionGroups": _PROJECT_FIELDS,
     "DataManagementDefinitionGroupDetails": _LINE_FIELDS,
@@ -193,15 +214,10 @@ _FIELDS: Final[Mapping[str, Sequence[str]]] = {
         "JobId",
         "DefinitionGroupId",
         "Description",
-        "Company",
-        "OperationType",
-        "ExecutionStatus",
-        "StartDateTime",
-        "EndDateTime",
     ),
     "DataManagementExecutionJobDetails": (
-        "JobId",
         "DefinitionGroupId",
+        "JobId",
         "EntityName",
         "StagingStatus",
         "TargetStatus",
@@ -209,10 +225,27 @@ _FIELDS: Final[Mapping[str, Sequence[str]]] = {
         "StagingRecordsCreatedCount",
         "TargetRecordsCreatedCount",
         "TargetRecordsUpdatedCount",
+        "NumberOfRowsToSkip",
+        "ParallelTaskCount",
+        "SequenceNumber",
+        "ExecutionUnit",
+        "LevelInExecutionUnit",
+        "SequenceInLevel",
         "StagingStartDateTime",
         "StagingEndDateTime",
         "TargetStartDateTime",
         "TargetEndDateTime",
+        "FilePath",
+        "SourceFormat",
+        "ExcelSheetName",
+        "FirstRowIsHeader",
+        "CreateErrorFile",
+        "IgnoreError",
+        "ExecuteTargetStep",
+        "RunBusinessLogic",
+        "RunBusinessValidation",
+        "FailLevelOnError",
+        "FailExecutionUnitOnError",
     ),
     "LegalEntities": ("LegalEntityId", "Name"),
 }
@@ -242,39 +275,53 @@ def _line_record(project: str, line: ProjectEntity) -> Record:
     }
 
 
-def _job_record(execution: Execution, now: float) -> Record:
-    times = execution.times
-    status = execution.reported if execution.has_ended(now) else "NotRun" if now < times.runs else "Executing"
-    return {
-        "JobId": execution.execution_id,
-        "DefinitionGroupId": execution.data_project,
-        "Description": "",
-        "Company": execution.company,
-        "OperationType": str(execution.operation),
-        "ExecutionStatus": str(status),
-        "StartDateTime": _stamp(times.submitted),
-        "EndDateTime": _stamp(times.ends, now),
-    }
+def _job_record(execution: Execution) -> Record:
+    return {"JobId": execution.execution_id, "Description": ""}
 
 
-def _detail_record(execution: Execution, run: EntityRun, now: float) -> Record:
+def _detail_records(execution: Execution, now: float) -> list[Record]:
+    return [_detail_record(execution, run, place, now) for place, run in enumerate(execution.entities, start=1)]
+
+
+def _detail_record(execution: Execution, run: EntityRun, place: int, now: float) -> Record:
     times = execution.times
-    has_target = execution.operation is Operation.IMPORT and execution.reaches_target
-    done = run.created + run.updated
+    is_import = execution.operation is Operation.IMPORT
+    has_target = is_import and execution.reaches_target and not run.error
+    has_begun = now >= times.runs
+    staging_failed = bool(run.error) or (run.failed_to_stage > 0 and run.staged == 0)
+    target_failed = run.staged > 0 and run.created + run.updated == 0
     return {
-        "JobId": execution.execution_id,
         "DefinitionGroupId": execution.data_project,
+        "JobId": execution.execution_id,
         "EntityName": run.entity,
-        "StagingStatus": _stage_status(execution, now, failed=run.failed_to_stage > 0 and run.staged == 0),
-        "TargetStatus": _stage_status(execution, now, failed=run.staged > 0 and done == 0) if has_target else "NotRun",
-        "StagingRecordsToBeProcessedCount": run.staged + run.failed_to_stage if now >= times.runs else 0,
-        "StagingRecordsCreatedCount": run.staged if now >= times.runs else 0,
+        "StagingStatus": _stage_status(execution, now, failed=staging_failed),
+        "TargetStatus": _stage_status(execution, now, failed=target_failed) if has_target else "NotRun",
+        # Assumed: all rows of the file, those included that do not fit into staging.
+        "StagingRecordsToBeProcessedCount": run.staged + run.failed_to_stage if has_begun else 0,
+        "StagingRecordsCreatedCount": run.staged if has_begun else 0,
         "TargetRecordsCreatedCount": run.created,
         "TargetRecordsUpdatedCount": run.updated,
+        "NumberOfRowsToSkip": 0,
+        "ParallelTaskCount": 0,
+        "SequenceNumber": place,
+        "ExecutionUnit": 1,
+        "LevelInExecutionUnit": 1,
+        "SequenceInLevel": place,
         "StagingStartDateTime": _stamp(times.runs, now),
         "StagingEndDateTime": _stamp(times.ends, now),
         "TargetStartDateTime": _stamp(times.runs, now) if has_target else _NEVER,
         "TargetEndDateTime": _stamp(times.ends, now) if has_target else _NEVER,
+        "FilePath": "",
+        "SourceFormat": run.source_format,
+        "ExcelSheetName": f"{sheet_name(run.entity)}$" if is_excel(run.source_format) else "",
+        "FirstRowIsHeader": "Yes",
+        "CreateErrorFile": "No",
+        "IgnoreError": "No",
+        "ExecuteTargetStep": "Yes" if is_import else "No",
+        "RunBusinessLogic": "Yes",
+        "RunBusinessValidation": "Yes",
+        "FailLevelOnError": "No",
+        "FailExecutionUnitOnError": "No",
     }
 
 
@@ -403,9 +450,12 @@ def _check_fields(names: Sequence[str], records: Sequence[Record], set_name: str
     known = _FIELDS.get(set_name) or {"dataAreaId", *(name for record in records for name in record)}
     for name in names:
         if name not in known:
-            raise InvalidQuery(
-                f"Could not find a property named '{name}' on type 'Microsoft.Dynamics.DataEntities.{set_name}'."
-            )
+            raise _no_property(name, set_name)
+
+
+def _no_property(name: str, set_name: str) -> InvalidQuery:
+    kind = f"Microsoft.Dynamics.DataEntities.{set_name}"
+    return InvalidQuery(f"Could not find a property named '{name}' on type '{kind}'.")
 
 
 def _number(query: Mapping[str, str], option: str, default: int) -> int:

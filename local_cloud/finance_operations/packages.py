@@ -29,7 +29,13 @@ _INSTANCE: Final = "http://www.w3.org/2001/XMLSchema-instance"
 _MANIFEST_TYPE: Final = (
     "Microsoft.Dynamics.AX.Framework.Tools.DataManagement.Serialization.DataManagementPackageManifest"
 )
-_XLSX_SHEET_NAME: Final = 31  # characters; Excel's limit
+_SHEET_NAME: Final = 30  # characters; Observed in exported workbooks: one less than Excel's limit
+# The codes are documented, and so is that a file needs a row below its header; the words are Assumed.
+# https://learn.microsoft.com/dynamics365/fin-ops-core/dev-itpro/data-entities/dm-error-descriptions#error-codes
+NO_ROWS: Final = "DMF2053: The file of entity {entity} has no data row below its header."
+NO_SHEET: Final = "DMF040: The worksheet '{sheet}' of entity {entity} could not be opened."
+# Observed: https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/92
+IS_UNICODE: Final = "Selected file is Unicode"
 _NOT_IN_XML: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")  # https://www.w3.org/TR/xml/#charsets
 
 # How a zip breaks off: RuntimeError is an encrypted entry, ValueError and OSError an offset that leads nowhere.
@@ -54,6 +60,10 @@ class PackageBroken(Exception):
     """F&O cannot read the package; the text is what F&O would say."""
 
 
+class _FileUnreadable(Exception):
+    """The package can be read, but not this data file; the text is what F&O would say."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldMap:
     """One EntityMap of a manifest: which column of the data file goes into which field of the entity."""
@@ -70,6 +80,7 @@ class EntityData:
     source_format: str  # "EXCEL", "CSV", "CSV-Unicode", "TAB", "XML-Element", "XML-Attribute"
     fields: tuple[str, ...]  # in the order of the file's columns; none: no EntityMap, so that no row is imported
     rows: tuple[Row, ...]
+    error: str = ""  # why no row of its file reaches staging, in F&O's words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +134,11 @@ def folded(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
+def is_excel(source_format: str) -> bool:
+    """Return whether files of this format need F&O's one reader and writer of Excel."""
+    return source_format.upper() == "EXCEL"
+
+
 class _Unpacked:
     """The entries of a package's zip, as if unpacked into a folder on Windows."""
 
@@ -148,8 +164,15 @@ class _Unpacked:
         mapped = element.iterfind(f"{_ns('EntityMapList')}/{_ns('EntityMap')}")
         maps = [FieldMap(column=_text(each, "XMLField"), field=_text(each, "EntityField")) for each in mapped]
         maps = [each for each in maps if each.column]  # a default or a generated value comes from no column
-        table = _table(name, source_format, _text(element, "ExcelSheetName"), content)
-        return _mapped(name, source_format, maps, table)
+        try:
+            table = _table(name, source_format, _text(element, "ExcelSheetName"), content)
+            data = _mapped(name, source_format, maps, table)
+            if maps and not data.rows:
+                raise _FileUnreadable(NO_ROWS.format(entity=name))
+        except _FileUnreadable as error:
+            fields = tuple(each.field for each in maps)
+            return EntityData(name=name, source_format=source_format, fields=fields, rows=(), error=str(error))
+        return data
 
     def _parse(self, file_name: str, root_name: str) -> Element:
         try:
@@ -187,8 +210,10 @@ def _mapped(entity: str, source_format: str, maps: Sequence[FieldMap], table: _T
 def _table(entity: str, source_format: str, sheet: str, content: bytes) -> _Table:
     match source_format.upper():
         case "EXCEL":
-            return _from_workbook(content, sheet)
+            return _from_workbook(entity, content, sheet)
         case "CSV":
+            if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+                raise _FileUnreadable(IS_UNICODE)
             return _from_lines(entity, _decoded(content), ",")
         case "CSV-UNICODE":
             if not content.startswith(b"\xff\xfe"):
@@ -218,12 +243,18 @@ def _from_lines(entity: str, text: str, delimiter: str) -> _Table:
         raise _wrong_mapping(entity) from error
 
 
-def _from_workbook(content: bytes, sheet: str) -> _Table:
+def _from_workbook(entity: str, content: bytes, sheet: str) -> _Table:
     try:
         workbook = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
         with contextlib.closing(workbook):
-            page = workbook[sheet.rstrip("$")] if sheet.rstrip("$") in workbook.sheetnames else workbook.worksheets[0]
+            wanted = sheet.removesuffix("$")
+            # Observed in Microsoft's sample: without a name, the first sheet is read.
+            page = next((each for each in workbook.worksheets if wanted in ("", each.title)), None)
+            if page is None:
+                raise _FileUnreadable(NO_SHEET.format(sheet=wanted, entity=entity))
             return _as_table([_cell(value) for value in line] for line in page.iter_rows(values_only=True))
+    except _FileUnreadable:
+        raise
     except Exception as error:  # openpyxl passes on whatever a damaged part of a workbook makes Python raise
         raise PackageBroken(f"The Excel file cannot be opened: {error}") from error  # Assumed: the words
 
@@ -283,7 +314,7 @@ def _lines(entity: EntityData, delimiter: str) -> str:
 
 def _workbook(entity: EntityData) -> bytes:
     workbook = openpyxl.Workbook(write_only=True)
-    sheet = workbook.create_sheet(re.sub(r"\W", "_", entity.name)[:_XLSX_SHEET_NAME])
+    sheet = workbook.create_sheet(sheet_name(entity.name))
     sheet.append(entity.fields)
     for row in entity.rows:
         cells = [WriteOnlyCell(sheet, _in_xml(row.get(field, ""))) for field in entity.fields]
@@ -293,6 +324,11 @@ def _workbook(entity: EntityData) -> bytes:
     buffer = io.BytesIO()
     workbook.save(buffer)
     return buffer.getvalue()
+
+
+def sheet_name(entity: str) -> str:
+    """Return the name of an entity's sheet; two entities may have the same."""
+    return re.sub(r"\W", "_", entity)[:_SHEET_NAME]
 
 
 def _document(entity: EntityData, as_record: _AsRecord) -> bytes:
@@ -332,10 +368,11 @@ def _manifest_entity(entity: EntityData, file_name: str, number: int) -> str:
         f"<UseTextQualifier>false</UseTextQualifier><XMLField>{escape(field)}</XMLField></EntityMap>"
         for field in entity.fields
     )
+    sheet = f"{sheet_name(entity.name)}$" if is_excel(entity.source_format) else ""
     return (
         f"<DataManagementPackageEntityData><EntityMapList>{maps}</EntityMapList>"
         f"<EntityName>{escape(entity.name)}</EntityName>"
-        '<EntityTransformList i:nil="true"/><ExcelSheetName/><ExecutionUnit>1</ExecutionUnit>'
+        f'<EntityTransformList i:nil="true"/><ExcelSheetName>{sheet}</ExcelSheetName><ExecutionUnit>1</ExecutionUnit>'
         "<FailExecutionUnitOnError>false</FailExecutionUnitOnError><FailLevelOnError>false</FailLevelOnError>"
         f"<InputFilePath>{escape(file_name)}</InputFilePath><LevelInExecutionUnit>1</LevelInExecutionUnit>"
         "<RunBusinessLogic>true</RunBusinessLogic><RunBusinessValidation>true</RunBusinessValidation><SampleFilePath/>"

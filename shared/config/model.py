@@ -383,6 +383,23 @@ class Alerted(Part):
         )
 
 
+class Reserve(Part):
+    """What an import has to itself in its environment while F&O works on it, besides its data project."""
+
+    entities: Boolean = Field(
+        default=False,
+        description="Whether no other import of one of the package's entities runs at the same time, whatever its data "
+        "project. It keeps apart imports whose flows all have it: set it in `defaults`.",
+        examples=[True],
+    )
+    excel: Boolean = Field(
+        default=False,
+        description="Whether a package with an Excel file is imported only while F&O imports no other one: F&O has one "
+        "Excel lock (DMF2039). It keeps apart imports whose flows all have it: set it in `defaults`.",
+        examples=[True],
+    )
+
+
 class ImportFlow(Alerted, Flow):
     """One Input folder whose packages go into one F&O environment. Folders are absolute paths in the drive."""
 
@@ -495,6 +512,12 @@ class ImportFlow(Alerted, Flow):
         "company and data project in the last 90 days. `warn`: it is imported, and an alert names the first run. "
         "`refuse`: it goes to Error. `allow`: nothing is compared. Run again is never refused.",
         examples=[REFUSE],
+    )
+    reserve: Reserve = Field(
+        default=Reserve(),
+        description="What an import waits for besides its data project, so that F&O never runs two of its kind at "
+        "the same time. Exports wait for their data project alone.",
+        examples=[{"entities": True}],
     )
 
     @property

@@ -37,10 +37,13 @@ _ENTITY_PATH: Final = (
 _NAME_PATH: Final = (*_ENTITY_PATH, f"{{{NAMESPACE}}}EntityName")
 _FILE_PATH: Final = (*_ENTITY_PATH, f"{{{NAMESPACE}}}InputFilePath")
 _DISABLE_PATH: Final = (*_ENTITY_PATH, f"{{{NAMESPACE}}}Disable")
+_FORMAT_PATH: Final = (*_ENTITY_PATH, f"{{{NAMESPACE}}}SourceFormat")
 _YES: Final = frozenset({"true", "1", "yes"})
 _MAP_PATH: Final = (*_ENTITY_PATH, f"{{{NAMESPACE}}}EntityMapList", f"{{{NAMESPACE}}}EntityMap")
 # The elements of a manifest that are kept; of all others only their nesting is followed.
-_WANTED: Final = frozenset({_PROJECT_PATH, _ENTITY_PATH, _NAME_PATH, _FILE_PATH, _DISABLE_PATH, _MAP_PATH})
+_WANTED: Final = frozenset(
+    {_PROJECT_PATH, _ENTITY_PATH, _NAME_PATH, _FILE_PATH, _DISABLE_PATH, _FORMAT_PATH, _MAP_PATH}
+)
 EXPORT_AGAIN: Final = (
     "Export the data project again with 'Generate data package', or correct the package and put it back."
 )
@@ -54,15 +57,16 @@ class DeclaredEntity:
     file_name: str
     maps: int  # how many field maps it has
     is_disabled: bool
+    source_format: str = ""  # "CSV-Unicode", "EXCEL", or one that somebody has defined in F&O
 
 
 def read_manifest(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> tuple[str, list[DeclaredEntity]]:
     """Return the data project and the entities that a manifest declares."""
-    data_project = name = file_name = ""
+    data_project = name = file_name = source_format = ""
     maps, is_disabled = 0, False
     declared: list[DeclaredEntity] = []
     for path, text in _finished_elements(archive, entry, MAX_MANIFEST_BYTES, _MANIFEST_ROOT, wanted=_WANTED):
-        # An element ends after those inside it, so an entity is complete when it ends itself.
+        # An element ends after those inside it, whatever their order, so an entity is complete when it ends itself.
         if path == _MAP_PATH:
             maps += 1
         elif path == _NAME_PATH:
@@ -71,9 +75,15 @@ def read_manifest(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> tuple[str
             file_name = text.strip()
         elif path == _DISABLE_PATH:
             is_disabled = text.strip().casefold() in _YES
+        elif path == _FORMAT_PATH:
+            source_format = text.strip()
         elif path == _ENTITY_PATH:
-            declared.append(DeclaredEntity(name=name, file_name=file_name, maps=maps, is_disabled=is_disabled))
-            name = file_name = ""
+            declared.append(
+                DeclaredEntity(
+                    name=name, file_name=file_name, maps=maps, is_disabled=is_disabled, source_format=source_format
+                )
+            )
+            name = file_name = source_format = ""
             maps, is_disabled = 0, False
         elif path == _PROJECT_PATH:
             data_project = text.strip()

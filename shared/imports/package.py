@@ -48,6 +48,7 @@ _BROKEN_ZIP: Final = (
     OverflowError,
     UnicodeDecodeError,
 )
+_EXCEL_FILES: Final = (".xlsx", ".xlsm", ".xls")
 _ZIP_THE_FILES: Final = "Zip the files themselves, not the folder that they are in."
 
 
@@ -57,6 +58,12 @@ class PackageEntity:
 
     name: str  # the label that F&O knows it by, "Fixed asset major type": the manifest's EntityName
     file_name: str  # its data file at the root of the zip, as the zip spells what the manifest's InputFilePath names
+    source_format: str = ""  # the manifest's SourceFormat
+
+    @property
+    def is_excel(self) -> bool:
+        """Whether its data file is an Excel file: its format may have a name that somebody has made up in F&O."""
+        return "excel" in self.source_format.casefold() or self.file_name.casefold().endswith(_EXCEL_FILES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,7 +279,7 @@ def _check_entity(declared: DeclaredEntity, files: "_Files") -> PackageEntity | 
         return _Fault.ENCODING, shown(declared.file_name)
     if entry.file_size == 0:
         return _Fault.EMPTY, shown(entry.orig_filename)
-    return PackageEntity(name=declared.name, file_name=entry.orig_filename)
+    return PackageEntity(name=declared.name, file_name=entry.orig_filename, source_format=declared.source_format)
 
 
 def _refusal_text(fault: _Fault, found: Sequence[tuple[str, str]], total: int) -> str:

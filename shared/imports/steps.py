@@ -54,6 +54,7 @@ from shared.imports.order import rest_s, wait_for_earlier
 from shared.imports.upload import LARGE, arguments_of, has_usable_upload, key_to, upload, without_package
 from shared.log import log
 from shared.reservations import reserve
+from shared.reservations.reservation import names_of
 from shared.run_settings import is_configured, saved_import_of, settings_text
 from shared.runs.blame import INCOMPLETE_RETRY_S
 from shared.runs.machine import StateMachine, Step, StepFailed
@@ -174,7 +175,7 @@ def _record_claim(run: Run, item: DriveItem, flow: ImportFlow, now: datetime) ->
 
 
 def prepare(run: Run, services: Services) -> Run:
-    """CLAIMED: upload the package to F&O, reserve its data project, and choose the execution id.
+    """CLAIMED: upload the package to F&O, reserve its data project and what its flow says, choose the execution id.
 
     An upload that is still good is used again. The id is saved before it is sent, and with it what F&O is told. Whether
     the content was imported before is decided under the reservation.
@@ -196,7 +197,8 @@ def prepare(run: Run, services: Services) -> Run:
     if any(each.execution_id == execution_id for each in run.submissions):
         execution_id = new_execution_id(run.data_project, now)  # an id is sent once, even if F&O refused it
     try:
-        run = reserve.reserve(run, flow.environment_url, execution_id, services)
+        names = names_of(run, with_entities=flow.reserve.entities, with_excel=flow.reserve.excel)
+        run = reserve.reserve(run, flow.environment_url, execution_id, services, names=names)
         run = duplicates.mark(run, package, run.duplicates or flow.duplicates, services)
         url, expires = key_to(run, package, services)
     except AppError as error:

@@ -108,6 +108,7 @@ def _check_and_stream(run: Run, services: Services) -> Run:
         data_project=data_project,
         flow_settings=settings_text(flow),
         entities=tuple(entity.name for entity in facts.entities),
+        has_excel=any(entity.is_excel for entity in facts.entities),
         package=UploadedPackage(
             blob_name=blob_name, blob_path=target.url.address, key_expires=target.url.expires, sha256=sent.sha256
         ),

@@ -1,11 +1,12 @@
 """A reservation: the right to use a name in an environment of F&O until the execution that uses it has ended.
 
 F&O runs one execution of a data project at a time, and redefines a project under a running execution. So a run reserves
-``project:<data project>`` before it submits, whatever its lane, flow or direction. Pure values; who may take one is
-``reserve.py``, where they are kept ``store.py``.
+``project:<data project>`` before it submits, whatever its lane, flow or direction; an import also ``entity:<name>`` and
+``excel``, if its flow says so. Pure values; who may take one is ``reserve.py``, where they are kept ``store.py``.
 """
 
 import hashlib
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -16,10 +17,19 @@ from shared.moments import read_moment
 from shared.runs.addresses import address_of
 from shared.runs.run import Run
 
+# The name that an import with an Excel file uses: F&O imports or exports one at a time (DMF2039).
+# https://learn.microsoft.com/dynamics365/fin-ops-core/dev-itpro/data-entities/dm-error-descriptions#error-codes
+EXCEL: Final = "excel"
+
 
 def project_name(data_project: str) -> str:
     """Return the name that an execution of a data project uses; F&O compares names without case."""
     return f"project:{data_project.casefold()}"
+
+
+def entity_name(entity: str) -> str:
+    """Return the name that an import of an entity uses, whatever its data project."""
+    return f"entity:{unicodedata.normalize('NFC', entity).casefold()}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +80,20 @@ class Reservation:
         return replace(self, holder=None, executions=(), asked=None)
 
 
-def names_of(run: Run) -> tuple[str, ...]:
-    """Return the names that an execution of a run uses."""
-    return (project_name(run.data_project),)
+def names_of(run: Run, *, with_entities: bool = False, with_excel: bool = False) -> tuple[str, ...]:
+    """Return the names that an execution of a run uses: those of its data project, its entities, and of Excel."""
+    entities = map(entity_name, run.entities) if with_entities else ()
+    excel = (EXCEL,) if with_excel and run.has_excel else ()
+    return (project_name(run.data_project), *dict.fromkeys(entities), *excel)
+
+
+def words_for(name: str, run: Run) -> str:
+    """Return how a person is told of a name that a run uses."""
+    if name == EXCEL:
+        return "the Excel lock of F&O"
+    if name == project_name(run.data_project):
+        return f"the data project {run.data_project}"
+    return next((f"the entity {each}" for each in run.entities if entity_name(each) == name), name)
 
 
 def run_ref(run: Run, now: datetime) -> RunRef:

@@ -18,8 +18,8 @@ from shared.reservations.reservation import (
     ReservedExecution,
     RunRef,
     names_of,
-    project_name,
     run_ref,
+    words_for,
 )
 from shared.runs.record import Damaged
 from shared.runs.run import Run
@@ -44,20 +44,22 @@ class NameReserved(TryAgain):
         return Wait(what=self.what, since=now, holder=self.holder, holder_address=self.holder_address)
 
 
-def reserve(run: Run, environment_url: str, execution_id: str, services: Services) -> Run:
+def reserve(
+    run: Run, environment_url: str, execution_id: str, services: Services, *, names: tuple[str, ...] | None = None
+) -> Run:
     """Return the run with all its names reserved, under the execution id that it is about to send.
 
-    Raises NameReserved if another run has one of them: then it has none that it did not have before.
+    names: None for that of its data project alone. Raises NameReserved if another run has one of them: then it has
+    none. Nothing is held during a wait, and all take names in one order, so runs never wait for each other in a circle.
     """
     adopt.adopt_older_once(services)
-    names = names_of(run)
+    names = names_of(run) if names is None else names
     taken: list[Reservation] = []
     try:
         for name in sorted(names):
             taken += [_take(run, environment_url, name, execution_id, services)]
     except AppError:
-        for reservation in taken:
-            release.free_version(reservation, services)
+        release.free(taken, services)
         raise
     return replace(run, environment_url=environment_url, reserved=names)
 
@@ -92,7 +94,7 @@ def _take_existing(run: Run, wanted: Reservation, services: Services) -> Reserva
 
 
 def _reserved_by(found: Reservation, other: RunRef, run: Run, *, waits: bool = False) -> NameReserved:
-    what = f"the data project {run.data_project}" if found.name == project_name(run.data_project) else found.name
+    what = words_for(found.name, run)
     if waits:
         holder = f"{other.file_name} (run {other.run_id}) was opened earlier and goes first."
     else:

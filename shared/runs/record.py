@@ -51,6 +51,7 @@ _SINCE_2: Final = frozenset(
         "sub_folder",
         *("arguments", "outcome_known", "counts", "count_tries", "counts_note", "warning"),
         *("sha256", "changed_nothing", "duplicates", "first_import", "is_refused"),
+        "has_excel",
     }
 )
 

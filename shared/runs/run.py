@@ -56,6 +56,7 @@ class Run:
     company: str = ""
     package: UploadedPackage | None = None
     entities: tuple[str, ...] = ()
+    has_excel: bool = False  # a data file of its package is an Excel file
     submissions: tuple[Submission, ...] = ()
     outcome: Outcome | None = None
     reason: str = ""
@@ -81,7 +82,9 @@ class Run:
     held: Held | None = None
     waits: Wait | None = None
     environment_url: str = ""  # of F&O, from the first reservation on
-    reserved: tuple[str, ...] = ()  # what it reserves there before a submit: "project:customers"
+    reserved: tuple[
+        str, ...
+    ] = ()  # what it has reserved there for a submit: "project:customers", "entity:units", "excel"
     cancelled_in: State | None = None  # the state in which a person cancelled it
     passed_by: tuple[str, ...] = ()  # the first files of its flow that were taken up before it, though they came later
     passed_by_total: int = 0
@@ -269,7 +272,8 @@ class Run:
     @property
     def may_have_written(self) -> bool:
         """Whether an execution of it may have changed rows in F&O, or may still do so, as far as its record tells."""
-        return not self.is_staging_only and not all(each.never_began or each.changed_nothing for each in self.submissions)
+        wrote_nothing = all(each.never_began or each.changed_nothing for each in self.submissions)
+        return not (wrote_nothing or self.is_staging_only)
 
     @property
     def is_aside(self) -> bool:

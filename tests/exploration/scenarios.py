@@ -42,6 +42,18 @@ _TWO_LANES: Final = {
         }
     )
 }
+# Both have what is in their packages to themselves.
+_WITH_ENTITIES: Final = {
+    "INTEGRATIONS": json.dumps(
+        {
+            "defaults": {"reserve": {"entities": True}},
+            "imports": [
+                {"name": "first", "inputFolder": "/Input", "dataProject": "Customers"},
+                {"name": "second", "inputFolder": "/B/Input", "dataProject": "Vendors"},
+            ],
+        }
+    )
+}
 _FROM_MANIFEST: Final = {"IMPORT_DATA_PROJECT": ""}
 
 
@@ -173,6 +185,15 @@ TWO_LANES: Final = Scenario(
     files=("USMF_one.zip", "B/USMF_two.zip"),
     bounds=(Bound(1, 1),),
 )
+# Their data projects differ and their packages have two entities in common, listed in different orders: only the
+# reservations of entities keep them apart, and neither must hold one entity while it waits for the other.
+SHARED_ENTITIES: Final = Scenario(
+    name="shared-entities",
+    words="a file of each of two lanes whose packages have two entities in common",
+    settings=(_WITH_ENTITIES,),
+    files=("USMF_a+b+c.zip", "B/USMF_c+b.zip"),
+    bounds=(Bound(1, 0),),
+)
 # A run that waits frees the name of one whose worker stands still, and at which nobody works: its lane is paused.
 PAUSED: Final = replace(
     TWO_LANES,
@@ -270,6 +291,7 @@ SCENARIOS: Final = (
     OLDER,
     LOOKS_AT_ONCE,
     TWO_LANES,
+    SHARED_ENTITIES,
     PAUSED,
     ONE_EACH_WAY,
     BOTH_WAYS,

@@ -20,7 +20,7 @@ from shared.imports import fence as import_fence
 from shared.imports import file as import_file
 from shared.imports import steps as import_steps
 from shared.reservations import release, reserve, settle
-from shared.reservations.reservation import Reservation
+from shared.reservations.reservation import Reservation, names_of
 from shared.runs import blame, store, wake, worker
 from shared.runs.lane import LaneRow, Stop, choose
 from shared.runs.machine import StateMachine
@@ -46,6 +46,7 @@ from tests.exploration.scenarios import (
     ONE_EXPORT,
     PAUSED,
     RENAMED,
+    SHARED_ENTITIES,
     SLOW_FNO,
     STOPPED,
     TWO_FILES,
@@ -75,6 +76,7 @@ type Mutation = Callable[[pytest.MonkeyPatch], None]
         (LOOKS_AT_ONCE, Bound(0, 0)),
         (EXPORT, Bound(1, 0)),
         (TWO_LANES, Bound(0, 0)),
+        (SHARED_ENTITIES, Bound(0, 0)),
         (ONE_EACH_WAY, Bound(0, 0)),
         (CANCELLED, Bound(0, 0)),
         (CANCELLED_OF_TWO, Bound(0, 0)),
@@ -186,7 +188,16 @@ def with_a_reservation_without_a_condition(patch: pytest.MonkeyPatch) -> None:
 
 
 def without_any_reservation(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(reserve, "reserve", lambda run, environment_url, execution_id, services: run)
+    patch.setattr(reserve, "reserve", lambda run, environment_url, execution_id, services, names=None: run)
+
+
+def with_the_data_project_reserved_alone(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(import_steps, "names_of", lambda run, **_: names_of(run))
+
+
+def with_names_held_during_a_wait_and_taken_as_the_manifest_lists_them(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(reserve, "sorted", list, raising=False)
+    patch.setattr(release, "free", lambda held, services: None)
 
 
 def with_a_reservation_taken_away_before_that_is_written(patch: pytest.MonkeyPatch) -> None:
@@ -292,6 +303,13 @@ BROKEN: tuple[tuple[Mutation, Scenario, Bound, str], ...] = (
     (without_the_minutes_timer, SLOW_FNO, Bound(1, 0), "it never comes to rest"),
     (without_any_reservation, TWO_LANES, Bound(0, 0), IN_USE),
     (with_a_reservation_without_a_condition, TWO_LANES, Bound(0, 0), IN_USE),
+    (with_the_data_project_reserved_alone, SHARED_ENTITIES, Bound(0, 0), "while F&O imported the entity b"),
+    (
+        with_names_held_during_a_wait_and_taken_as_the_manifest_lists_them,
+        SHARED_ENTITIES,
+        Bound(0, 0),
+        "it never comes to rest",
+    ),
     (with_the_reservation_given_back_at_the_post, SLOW_FNO, Bound(0, 0), GIVEN_BACK),
     (
         with_the_reservation_given_back_as_it_is_by_then,

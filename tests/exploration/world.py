@@ -39,7 +39,7 @@ from shared.runs.states import Direction, State
 from shared.runs.store import Lane, OpenLanes
 from tests.exploration.moments import BEGINNING, Deadline, Instant
 from tests.exploration.texts import text_of, text_of_reservation, text_of_row, text_of_stop
-from tests.packages import build_package
+from tests.packages import Entity, build_package
 
 # Folders of the first flow; those of a second one lie in a folder of their own: "B/Input".
 INPUT, PROCESSING, SUCCESS, ERROR, OUTPUT = "Input", "Processing", "Success", "Error", "Output"
@@ -375,6 +375,7 @@ class World:
         """
         self._require_accepted()
         content = self.blobs.get(order.blob, "") if order.blob else ""
+        self._require_entities(order.project, content)
         is_given_up = self._is_given_up(order, content)
         at_work = [each for each in self.executions.values() if each.project == order.project and each.ends > self.now]
         if at_work:
@@ -398,6 +399,16 @@ class World:
             order.execution_id: Execution(order.project, content, shown, ends, not order.blob, is_given_up),
         }
         return order.execution_id
+
+    def _require_entities(self, project: str, content: str) -> None:
+        """Note it if an import comes while another data project's import of one of its entities is running.
+
+        F&O takes it all the same. Only packages that name entities of their own are meant: their flows reserve them.
+        """
+        for each in self.executions.values():
+            shared = entities_of(content) & entities_of(each.content)
+            if shared and each.project != project and each.ends > self.now:
+                self.note_bug(f"{content} was submitted while F&O imported the entity {min(shared)}")
 
     def _require_accepted(self) -> None:
         if self.submits is None or self.submits.until <= self.now:
@@ -760,11 +771,18 @@ def package_of(changes: tuple[str, ...]) -> str:
 ZIP_END: Final = "PK\x05\x06" + 18 * "\0"
 
 
+def entities_of(content: str) -> frozenset[str]:
+    """Return the entities of a package that names some of its own: "a+b+c". There are none in all others."""
+    return frozenset(content.split("+")) if "+" in content else frozenset()
+
+
 @cache
 def content_of(content: str) -> bytes:
     """Return the bytes of a file; an import's is a package of one row, which names it."""
     if content.startswith("PK"):
         return (content + ZIP_END).encode()
+    if entities_of(content):
+        return build_package(entities=[Entity(name=each) for each in content.split("+")])
     return build_package(data_project="Customers", rows=((content, "One row"),))
 
 

@@ -226,6 +226,7 @@ def after(tmp_path_factory: pytest.TempPathFactory, azurite_connection: str) -> 
 def gone_on(here: SavedWorld) -> After:
     """Let everything happen. In the end a person resumes the paused lanes and presses Run again."""
     world, before = here.world, files_of(here)
+    world.fno.change(busy_project="refuse")  # somebody else's import into a data project of the app is not to break
     for flow in ("found-incomplete", "paused-empty"):
         (world.folder / flow / "Input" / f"USMF_{flow}_1.zip").write_bytes(a_package(flow))
     here.host.run(until=lambda: is_done(here, but=PAUSED), at_most=timedelta(hours=8))

@@ -96,7 +96,8 @@ def _action(
     )
 
 
-# The columns of the entity DataManagementExecutionJobDetails. Observed: in public scripts against live environments.
+# The columns of the entity DataManagementExecutionJobDetails. Observed: in a client that was generated from the
+# metadata of an environment in 2025, https://github.com/ntrtd/d365-agent; selecting any other is an error.
 _JOB_DETAIL_COLUMNS: Final = {
     "JobId": TEXT,
     "EntityName": TEXT,
@@ -107,11 +108,31 @@ _JOB_DETAIL_COLUMNS: Final = {
     "StagingRecordsCreatedCount": WHOLE,
     "TargetRecordsCreatedCount": WHOLE,
     "TargetRecordsUpdatedCount": WHOLE,
+    "NumberOfRowsToSkip": WHOLE,
+    "ParallelTaskCount": WHOLE,
+    "SequenceNumber": WHOLE,
+    "ExecutionUnit": WHOLE,
+    "LevelInExecutionUnit": WHOLE,
+    "SequenceInLevel": WHOLE,
+    "FilePath": TEXT,
+    "SourceFormat": TEXT,
+    "ExcelSheetName": TEXT,
+    "FirstRowIsHeader": TEXT,
+    "CreateErrorFile": TEXT,
+    "IgnoreError": TEXT,
+    "ExecuteTargetStep": TEXT,
+    "RunBusinessLogic": TEXT,
+    "RunBusinessValidation": TEXT,
+    "FailLevelOnError": TEXT,
+    "FailExecutionUnitOnError": TEXT,
     "StagingStartDateTime": TEXT,
     "StagingEndDateTime": TEXT,
     "TargetStartDateTime": TEXT,
     "TargetEndDateTime": TEXT,
 }
+
+
+_JOB: Final = Fields(optional={"@odata.etag": TEXT, "JobId": TEXT, "Description": TEXT})  # only if it is expanded
 
 
 def _selects_columns(request: Request) -> str:
@@ -291,7 +312,9 @@ ENDPOINTS: Final = (
             200: Fields(
                 required={
                     "@odata.context": ADDRESS,
-                    "value": Several(Fields(optional={"@odata.etag": TEXT, **_JOB_DETAIL_COLUMNS})),
+                    "value": Several(
+                        Fields(optional={"@odata.etag": TEXT, **_JOB_DETAIL_COLUMNS, "ExecutionJob": _JOB})
+                    ),
                 },
                 optional={"@odata.nextLink": ADDRESS, "@odata.count": maybe(WHOLE)},
             )

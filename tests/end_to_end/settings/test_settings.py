@@ -8,11 +8,18 @@ import pytest
 
 from local_cloud.finance_operations.knobs import Speed
 from shared.config.model import ExportFlow, ImportFlow, names_of
-from tests.end_to_end.settings import company, duplicates, files, order, outcome
+from tests.end_to_end.settings import company, duplicates, files, order, outcome, reserve
 from tests.end_to_end.settings.case import SettingCase
 from tests.end_to_end.stage import LOOK_S, NO_MINUTE_TIMER, PATIENCE_S, PROMPT_QUEUES, Stage
 
-CASES: tuple[SettingCase, ...] = (*company.CASES, *duplicates.CASES, *files.CASES, *order.CASES, *outcome.CASES)
+CASES: tuple[SettingCase, ...] = (
+    *company.CASES,
+    *duplicates.CASES,
+    *files.CASES,
+    *order.CASES,
+    *outcome.CASES,
+    *reserve.CASES,
+)
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -29,7 +29,9 @@ def test_microsofts_sample_package_is_taken() -> None:
         facts = check_package(file)
 
     assert facts.data_project == "Asset-Major-Types"
-    assert facts.entities == (PackageEntity(name="Fixed asset major type", file_name="Fixed asset major type.xlsx"),)
+    assert facts.entities == (
+        PackageEntity(name="Fixed asset major type", file_name="Fixed asset major type.xlsx", source_format="EXCEL"),
+    )
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8"])
@@ -50,6 +52,37 @@ def test_the_entities_are_told_in_the_manifests_order() -> None:
     assert [entity.file_name for entity in facts.entities] == ["Vendors.csv", "Customers.csv", "Currencies.csv"]
 
 
+@pytest.mark.parametrize(
+    ("source_format", "file_name", "is_excel"),
+    [
+        ("EXCEL", "Units.xlsx", True),
+        ("Excel (Contoso)", "Units", True),
+        ("Contoso", "UNITS.XLSX", True),
+        ("CSV", "Units.csv", False),
+        ("", "xlsx", False),
+    ],
+)
+def test_an_excel_file_is_known_by_its_format_or_its_name(source_format: str, file_name: str, is_excel: bool) -> None:
+    listed = Entity(name="Units", file_name=file_name)
+    # SourceFormat as the first element instead of the last one: the order decides nothing.
+    content = manifest("Cases", [listed], encoding="utf-8").decode().replace("<SourceFormat>CSV</SourceFormat>", "")
+    content = content.replace("<EntityMapList>", f"<SourceFormat> {source_format} </SourceFormat><EntityMapList>")
+    replaced = {"Manifest.xml": content.encode()}
+
+    (entity,) = check_package(io.BytesIO(build_package(entities=[listed], replace=replaced))).entities
+
+    assert (entity.source_format, entity.is_excel) == (source_format, is_excel)
+
+
+def test_the_format_of_an_entity_is_not_that_of_the_one_before() -> None:
+    entities = [Entity(name="Units", source_format="EXCEL"), Entity(name="Vendors")]
+    content = manifest("Cases", entities, encoding="utf-8").decode().replace("<SourceFormat>CSV</SourceFormat>", "")
+
+    facts = check_package(io.BytesIO(build_package(entities=entities, replace={"Manifest.xml": content.encode()})))
+
+    assert [each.source_format for each in facts.entities] == ["EXCEL", ""]
+
+
 def test_names_with_accents_ampersands_and_spaces_are_taken() -> None:
     facts = check_package(io.BytesIO(build_package(data_project="Ä & Ö <1>", entity="Währungen & Kurse")))
 
@@ -66,7 +99,7 @@ def test_the_manifests_name_may_be_in_any_case() -> None:
 def test_the_case_of_a_data_file_is_not_minded() -> None:
     facts = check_package(io.BytesIO(build_package(entity="E", replace={"E.csv": None, "e.CSV": b"x"})))
 
-    assert facts.entities == (PackageEntity(name="E", file_name="e.CSV"),)
+    assert facts.entities == (PackageEntity(name="E", file_name="e.CSV", source_format="CSV"),)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +111,7 @@ def test_an_accent_may_be_part_of_its_letter_or_a_sign_of_its_own(in_zip: str, i
 
     facts = check_package(io.BytesIO(build_package(entities=entities, replace={in_manifest: None, in_zip: b"x"})))
 
-    assert facts.entities == (PackageEntity(name="Employees", file_name=in_zip),)
+    assert facts.entities == (PackageEntity(name="Employees", file_name=in_zip, source_format="CSV"),)
 
 
 @pytest.mark.parametrize(

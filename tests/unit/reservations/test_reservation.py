@@ -1,6 +1,7 @@
 """A reservation: whose it is, which executions use its name, and that its record comes back as it was written."""
 
 import json
+import unicodedata
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -14,11 +15,13 @@ from shared.reservations.reservation import (
     ReservedExecution,
     RunRef,
     blob_name,
+    names_of,
     project_name,
     reservation_from_json,
     reservation_to_json,
+    words_for,
 )
-from tests.builders import MISSING, changed
+from tests.builders import MISSING, a_run, changed
 
 NOW = datetime(2026, 11, 2, 8, 30, 0, 123456, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=40)
@@ -85,6 +88,22 @@ def test_a_reservation_that_is_given_back_is_free_for_who_waits_for_it() -> None
 
 def test_a_data_project_is_the_same_whatever_its_case() -> None:
     assert project_name("Asset-Major-TYPES") == project_name("asset-major-types") == "project:asset-major-types"
+
+
+def test_a_run_uses_its_entities_and_excel_only_if_its_flow_says_so() -> None:
+    accented = unicodedata.normalize("NFD", "É")
+    run = a_run(data_project="P", entities=("Units", "UNITS", "É", accented), has_excel=True)
+
+    assert names_of(run) == ("project:p",)
+    assert names_of(run, with_entities=True, with_excel=True) == ("project:p", "entity:units", "entity:é", "excel")
+    assert names_of(replace(run, has_excel=False), with_excel=True) == ("project:p",)
+
+
+def test_a_name_is_told_as_the_package_spells_it() -> None:
+    run = a_run(data_project="P", entities=("Customer Groups",))
+    names = names_of(run, with_entities=True)
+
+    assert [words_for(each, run) for each in names] == ["the data project P", "the entity Customer Groups"]
 
 
 def test_a_name_has_one_place_in_an_environment_whatever_the_case_of_its_address() -> None:

@@ -75,6 +75,7 @@ def a_full_run() -> Run:
             blob_name="a.zip", blob_path="blob.example/dmf/a.zip", key_expires=LATER, sha256="0f" * 32
         ),
         entities=("Fixed asset major type", "Überschuss"),
+        has_excel=True,
         submissions=(
             Submission(
                 execution_id="two",

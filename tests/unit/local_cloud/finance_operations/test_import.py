@@ -151,6 +151,101 @@ def test_a_project_runs_one_execution_at_a_time(
     assert [each.execution_id for each in simulator.executions] == ["run-1", "run-3", "run-4"]
 
 
+@pytest.mark.parametrize(
+    ("knob", "answers", "statuses"),
+    [
+        ("refuse", 400, ["Succeeded"]),
+        ("refuse_too_late", 400, ["Failed"]),
+        ("accept", 200, ["Failed", "Succeeded"]),
+    ],
+)
+def test_a_project_may_be_redefined_under_a_running_execution(
+    caller: Caller,
+    simulator: FinanceOperationsSimulator,
+    clock: HandClock,
+    knob: str,
+    answers: int,
+    statuses: list[str],
+) -> None:
+    simulator.change(busy_project=knob)
+    caller.import_package()
+
+    assert caller.import_package(executionId="run-2").status_code == answers
+
+    clock.pass_by(60)
+    assert [caller.status(each.execution_id) for each in simulator.executions] == statuses
+    assert len(simulator.effects) == statuses.count("Succeeded")
+    assert ("DMF2025" in caller.value("GetExecutionErrors", executionId="run-1")) == (statuses[0] == "Failed")
+
+
+def test_one_entity_in_two_projects_at_a_time_may_end_in_a_deadlock(
+    caller: Caller, simulator: FinanceOperationsSimulator, clock: HandClock
+) -> None:
+    simulator.change(same_entity_deadlocks=True)
+    caller.import_package()
+    caller.import_package(executionId="run-2", definitionGroupId="Vendors")
+    caller.import_package(build_package(entity="Units"), executionId="run-3", definitionGroupId="Units")
+    clock.pass_by(60)
+
+    assert [caller.status(f"run-{number}") for number in (1, 2, 3)] == ["Succeeded", "Failed", "Succeeded"]
+    assert "DMF1996" in caller.value("GetExecutionErrors", executionId="run-2")
+    assert [each.execution_id for each in simulator.effects] == ["run-1", "run-3"]
+
+
+@pytest.mark.parametrize(
+    ("knob", "answers", "then", "later"),
+    [("fail", 200, "Failed", "Failed"), ("refuse", 400, "", ""), ("wait", 200, "Executing", "Succeeded")],
+)
+def test_a_second_excel_file_at_a_time_does_what_the_knob_says(
+    caller: Caller,
+    simulator: FinanceOperationsSimulator,
+    clock: HandClock,
+    knob: str,
+    answers: int,
+    then: str,
+    later: str,
+) -> None:
+    simulator.change(excel_in_use=knob)
+    caller.import_package(build_package(source_format="EXCEL"))
+    other = build_package(entity="Units", source_format="EXCEL")
+
+    answered = caller.import_package(other, executionId="run-2", definitionGroupId="Units")
+    with_csv = caller.import_package(executionId="run-3", definitionGroupId="Text")
+    clock.pass_by(60)
+
+    assert (answered.status_code, with_csv.status_code) == (answers, 200)
+    assert caller.status() == caller.status("run-3") == "Succeeded"
+    if knob == "refuse":
+        assert "DMF2039" in reason(answered)
+        return
+    assert caller.status("run-2") == then
+    clock.pass_by(60)
+    assert caller.status("run-2") == later
+    assert ("DMF2039" in caller.value("GetExecutionErrors", executionId="run-2")) == (later == "Failed")
+
+
+@pytest.mark.parametrize(("knob", "status"), [("execution", "PartiallySucceeded"), ("refuse", "")])
+def test_a_data_file_without_a_row_fails_its_entity_or_is_refused(
+    caller: Caller, simulator: FinanceOperationsSimulator, clock: HandClock, knob: str, status: str
+) -> None:
+    simulator.change(unreadable_data_file=knob)
+    entities = [Entity(name="Units", rows=()), Entity(name="Currencies")]
+
+    answered = caller.import_package(build_package(entities=entities))
+
+    if not status:
+        assert "DMF2053" in reason(answered)
+        return
+    clock.pass_by(60)
+    assert caller.status() == status
+    assert "DMF2053" in caller.value("GetExecutionErrors", executionId="run-1")
+    details = caller.get("/data/DataManagementExecutionJobDetails").json()["value"]
+    assert [(each["StagingStatus"], each["TargetStatus"]) for each in details] == [
+        ("Error", "NotRun"),
+        ("Finished", "Finished"),
+    ]
+
+
 def test_a_second_import_at_the_same_moment_ends_in_a_deadlock(
     caller: Caller, simulator: FinanceOperationsSimulator
 ) -> None:

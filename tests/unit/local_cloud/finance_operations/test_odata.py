@@ -103,18 +103,27 @@ def test_job_details_may_lag_behind(caller: Caller, simulator: FinanceOperations
     assert len(caller.get(DETAILS).json()["value"]) == 1
 
 
-def test_jobs_tell_when_they_ran(caller: Caller, clock: HandClock) -> None:
+def test_jobs_have_an_id_and_a_description_and_lead_to_their_details(caller: Caller) -> None:
     caller.import_package()
-    (running,) = caller.get("/data/DataManagementExecutionJobs", **{"$filter": "OperationType eq 'Import'"}).json()[
-        "value"
-    ]
-    clock.pass_by(60)
-    (ended,) = caller.get("/data/DataManagementExecutionJobs").json()["value"]
+    caller.import_package(executionId="run-2", definitionGroupId="Vendors")
+    query = {"$filter": "JobId eq 'run-2'", "$expand": "Details"}
+    (job,) = caller.get("/data/DataManagementExecutionJobs", **query).json()["value"]
+    (detail,) = caller.get(DETAILS, **{"$filter": "JobId eq 'run-2'", "$expand": "ExecutionJob"}).json()["value"]
 
-    assert running["ExecutionStatus"] == "Executing"
-    assert running["EndDateTime"].startswith("1900")
-    assert ended["ExecutionStatus"] == "Succeeded"
-    assert ended["EndDateTime"] > ended["StartDateTime"]
+    assert set(job) == {"@odata.etag", "JobId", "Description", "Details"}
+    assert [(each["DefinitionGroupId"], each["EntityName"]) for each in job["Details"]] == [("Vendors", ENTITY)]
+    assert detail["ExecutionJob"]["JobId"] == "run-2"
+
+
+def test_rows_that_do_not_fit_into_staging_are_rows_to_be_processed(caller: Caller, clock: HandClock) -> None:
+    caller.import_package(build_package(rows=[("A", "Alpha"), ("B", "x" * 300), ("C", "#ERROR")]))
+    clock.pass_by(60)
+
+    (told,) = caller.get(DETAILS).json()["value"]
+
+    counts = ("StagingRecordsToBeProcessedCount", "StagingRecordsCreatedCount", "TargetRecordsCreatedCount")
+    assert [told[name] for name in counts] == [3, 2, 1]
+    assert told["SourceFormat"] == "CSV"
 
 
 @pytest.mark.parametrize("name", [ENTITY, "FixedAssetMajorTypes"])
@@ -139,10 +148,13 @@ def test_imported_rows_can_be_read_by_company(caller: Caller, clock: HandClock, 
         ({"$filter": "JobId = 'x'"}, "Syntax error at position 0"),
         ({"$filter": "Job eq 'x'"}, "Could not find a property named 'Job'"),
         ({"$select": "JobId,Colour"}, "Could not find a property named 'Colour'"),
+        ({"$select": "TargetErrorCount"}, "Could not find a property named 'TargetErrorCount'"),
+        ({"$filter": "Company eq 'USMF'"}, "Could not find a property named 'Company'"),
         ({"$top": "all"}, "Invalid value 'all' for $top"),
         ({"$orderby": "JobId downwards"}, "Syntax error in 'JobId downwards'"),
         ({"$orderby": "Colour"}, "Could not find a property named 'Colour'"),
-        ({"$expand": "Job"}, "'$expand' is not supported"),
+        ({"$expand": "Job"}, "Could not find a property named 'Job'"),
+        ({"$apply": "Job"}, "'$apply' is not supported"),
     ],
 )
 def test_a_query_that_is_not_understood_is_refused(

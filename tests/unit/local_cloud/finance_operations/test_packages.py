@@ -30,7 +30,7 @@ def broken(package: bytes) -> str:
 
 @pytest.mark.parametrize("source_format", FORMATS)
 @settings(max_examples=20, deadline=None)
-@given(rows=st.lists(st.tuples(st.just("key"), VALUES, VALUES), max_size=4))
+@given(rows=st.lists(st.tuples(st.just("key"), VALUES, VALUES), min_size=1, max_size=4))
 def test_what_is_exported_in_a_format_can_be_imported_in_it(source_format: str, rows: list[tuple[str, ...]]) -> None:
     fields = ("ID", "NAME", "NOTE")
     data = EntityData(
@@ -117,6 +117,45 @@ def test_csv_unicode_must_be_utf_16() -> None:
     )
 
     assert broken(package) == "Selected file is not Unicode"
+
+
+HEADER = b"MAJORTYPEID,DESCRIPTION\r\n"
+
+
+@pytest.mark.parametrize(
+    ("entity", "said"),
+    [
+        pytest.param(Entity(name="Units", content=HEADER), "DMF2053", id="a header only"),
+        pytest.param(Entity(name="Units", source_format="EXCEL", rows=()), "DMF2053", id="a workbook without a row"),
+        pytest.param(
+            Entity(name="Units", content=b"\xff\xfe" + HEADER.decode().encode("utf-16-le")),
+            "Selected file is Unicode",
+            id="UTF-16 under CSV",
+        ),
+    ],
+)
+def test_of_a_data_file_that_cannot_be_staged_it_is_known_why(entity: Entity, said: str) -> None:
+    data = read(build_package(entities=[entity]))
+
+    assert said in data.error
+    assert data.rows == ()
+
+
+LONG = "Retail transaction payment / trailers"
+
+
+@pytest.mark.parametrize(
+    ("sheet", "rows"), [("Retail_transaction_payment___tr$", 0), ("Retail_transaction_payment___t$", 1), ("", 1)]
+)
+def test_a_sheet_is_named_by_the_first_30_letters_of_its_entity_and_must_be_there(sheet: str, rows: int) -> None:
+    data = EntityData(name=LONG, source_format="EXCEL", fields=("ID",), rows=({"ID": "1"},))
+    exported = _entries(write_package("Retail", [data]))
+    listed = exported["Manifest.xml"].decode("utf-16").replace("Retail_transaction_payment___t$", sheet)
+
+    again = read(zip_of(exported | {"Manifest.xml": listed.encode("utf-16")}))
+
+    assert len(again.rows) == rows
+    assert ("DMF040" in again.error) == (rows == 0)
 
 
 def test_without_a_map_no_row_is_read_and_nobody_complains() -> None:

@@ -19,7 +19,7 @@ TOO_LONG = ("C", "x" * 300)
 @pytest.mark.parametrize(
     ("rows", "status"),
     [
-        ([], "Succeeded"),
+        ([], "Failed"),
         ([GOOD], "Succeeded"),
         ([GOOD, WITHOUT_KEY], "PartiallySucceeded"),
         ([GOOD, TOO_LONG], "PartiallySucceeded"),
