@@ -22,7 +22,7 @@ BENCHMARKS = (
 SCENARIOS = (
     *("two-files", "slow", "one-export", "export", "later", "older", "looks", "two-lanes", "paused", "one-each-way"),
     *("both-ways", "cancelled", "cancelled-of-two", "cancelled-export", "held", "stopped", "no-submits", "damaged"),
-    "renamed",
+    *("renamed", "strict", "shared-entities"),
 )
 WITNESSES = (
     *("msgraph-sdk", "graph-client-js", "onedrive-personal-sdk", "rclone", "onedrive"),
