@@ -634,7 +634,10 @@ class Document(Part):
 # What a run that F&O may have been sent keeps of its flow, whatever is set later; the rest is in ``Run.arguments``.
 PINNED: Final = frozenset({"environment_url", "drive"})
 # What a run's record does not keep of its flow: whom people are told by is no matter of the run, and may be a secret.
-NOT_SAVED_OF_A_FLOW: Final = frozenset({"note", "alert_recipient", "alert_teams_url", "alert_webhook_url"})
+# Nor when nothing is imported: what was taken up goes on as soon as its flow is gone.
+NOT_SAVED_OF_A_FLOW: Final = frozenset(
+    {"note", "alert_recipient", "alert_teams_url", "alert_webhook_url", "not_between"}
+)
 
 # A flow's settings that make it the flow that it is: they have no default for all flows.
 NOT_FOR_ALL: Final = frozenset(

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from shared.config.values import Unfit
 
-_WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _DAY_MINUTES: Final = 24 * 60
 # No end is looked for beyond; a time that lasts longer is one without an end.
 _LONGEST_DAYS: Final = 63
@@ -98,9 +98,9 @@ def parse_days(text: str) -> frozenset[int]:
 
 def parse_weekdays(text: str) -> frozenset[int]:
     """Return days of the week, 0 is Monday: "sat", "mon-fri", "sat,sun". Raises Unfit."""
-    found = _numbers(text, lambda word: _WEEKDAYS.index(word) if word in _WEEKDAYS else None, around=len(_WEEKDAYS))
+    found = _numbers(text, lambda word: WEEKDAYS.index(word) if word in WEEKDAYS else None, around=len(WEEKDAYS))
     if not found:
-        words = ", ".join(_WEEKDAYS)
+        words = ", ".join(WEEKDAYS)
         raise Unfit(f"must be days of the week ({words}): one, a range, or several with commas between them.")
     return found
 

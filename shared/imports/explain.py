@@ -7,7 +7,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from shared.config.flows import Flows
-from shared.config.model import CompaniesListed, ImportFlow
+from shared.config.model import (
+    ALLOW,
+    BY_NAME,
+    REFUSE,
+    WARN,
+    CompaniesListed,
+    DateFolders,
+    ImportFlow,
+    OffTime,
+    PartialFiling,
+)
+from shared.config.off_times import WEEKDAYS
 from shared.config.values import folded, matches_name, parse_folder
 from shared.errors import FileRejected
 from shared.imports import rules
@@ -43,7 +54,7 @@ def explain(path: str, flows: Flows, ignored_names: Iterable[str]) -> list[Expla
     takers = [(flow, sub_folder) for flow, sub_folder in places if flows.taker_of(flow, name) is flow]
     if not takers:
         return "\n".join(dict.fromkeys(_why_unmatched(flow, name) for flow, _ in places))
-    return [_explain(flow, name, sub_folder) for flow, sub_folder in takers]
+    return [_explain(flow, name, sub_folder, flows) for flow, sub_folder in takers]
 
 
 def _places(folder: str, flows: Flows) -> Iterator[tuple[ImportFlow, str]]:
@@ -68,7 +79,7 @@ def _why_unmatched(flow: ImportFlow, name: str) -> str:
     return f"No import of {flow.input_folder} takes '{name}' by its 'files' patterns, so {then}."
 
 
-def _explain(flow: ImportFlow, name: str, sub_folder: str) -> Explanation:
+def _explain(flow: ImportFlow, name: str, sub_folder: str, flows: Flows) -> Explanation:
     folder = within(flow.input_folder, sub_folder)
     error = within(flow.error_folder, sub_folder)
     try:
@@ -92,11 +103,45 @@ def _explain(flow: ImportFlow, name: str, sub_folder: str) -> Explanation:
             ("Processing", within(flow.processing_folder, sub_folder)),
             ("Success", within(flow.success_folder, sub_folder)),
             ("Error", error),
-            ("Order", _order(flow)),
+            *_filing(flow, sub_folder),
+            ("Order", _order(flow, flows)),
+            *((("Not between", "; ".join(_off_time(each) for each in flow.not_between)),) if flow.not_between else ()),
+            ("Same again", _DUPLICATES[flow.duplicates]),
         ),
     )
 
 
-def _order(flow: ImportFlow) -> str:
-    waits = "no file passes another" if flow.strict_order else "a file that cannot go on is passed after three minutes"
-    return f"by arrival; {waits}"
+def _filing(flow: ImportFlow, sub_folder: str) -> Iterator[tuple[str, str]]:
+    if flow.filing.partially_succeeded is PartialFiling.FOLDER:
+        yield "Partial", within(flow.partial_folder, sub_folder)
+    elif flow.filing.partially_succeeded is PartialFiling.SUCCESS:
+        yield "Partial", "as Success"
+    if flow.filing.date_folders is not DateFolders.NONE:
+        yield "By date", f"in folders {flow.filing.date_folders} below these"
+
+
+def _order(flow: ImportFlow, flows: Flows) -> str:
+    parts = ["by name" if flow.order.by == BY_NAME else "by arrival"]
+    if before := flows.imports_before(flow):
+        parts.append(f"after the files of {', '.join(each.name for each in before)}")
+    if flow.files.minimum_age_seconds:
+        parts.append(f"once it is {flow.files.minimum_age_seconds} seconds old")
+    if flow.order.pause_seconds:
+        parts.append(f"with {flow.order.pause_seconds} seconds between two files")
+    passes = "a file that cannot go on is passed after three minutes"
+    parts.append("no file passes another, and a failed one stops its lane" if flow.strict_order else passes)
+    return "; ".join(parts)
+
+
+def _off_time(off: OffTime) -> str:
+    days = f"on day {', '.join(map(str, sorted(off.days)))} of the month" if off.days else ""
+    weekdays = f"on {', '.join(WEEKDAYS[each] for each in sorted(off.weekdays))}" if off.weekdays else ""
+    start, end = (f"{minutes // 60:02}:{minutes % 60:02}" for minutes in (off.hours.start, off.hours.end))
+    return " ".join(part for part in (weekdays, days, f"{start}-{end} UTC") if part)
+
+
+_DUPLICATES = {
+    WARN: "imported, with an alert",
+    REFUSE: "refused",
+    ALLOW: "imported; nothing is compared",
+}

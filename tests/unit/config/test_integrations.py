@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from shared.config.flows import Flows
 from shared.config.integrations import from_simple, parse_integrations
 from shared.config.lanes import lane_name
 from shared.config.model import (
+    NOT_SAVED_OF_A_FLOW,
     CompanyFromName,
     Document,
     ExportFlow,
@@ -27,8 +29,10 @@ from shared.config.model import (
 )
 from shared.config.problem import Problem
 from shared.config.values import Unfit, matches_name, parse_drive, parse_environment_url
+from shared.run_settings import saved_import_of, settings_text
 from shared.runs.states import Direction
 from shared.secret import SecretUrl
+from tests.builders import a_run
 
 URL = "https://contoso.operations.dynamics.com"
 DRIVE = "drives/b!local"
@@ -444,6 +448,16 @@ def test_the_schema_is_a_schema() -> None:
 
 def _all_keys(document: Any) -> set[str]:
     return {key for flow in (*document.get("imports", ()), *document.get("exports", ())) for key in flow}
+
+
+def test_what_a_record_keeps_of_a_flow_is_read_back_as_it_was() -> None:
+    flow = _parsed(GOOD["every key"]).require_import("customers")
+
+    saved = saved_import_of(replace(a_run(), flow_settings=settings_text(flow)))
+
+    assert saved is not None
+    not_kept = set(NOT_SAVED_OF_A_FLOW)
+    assert saved.model_dump(exclude=not_kept) == flow.model_dump(exclude=not_kept)
 
 
 def test_every_setting_of_a_flow_is_tried() -> None:

@@ -102,6 +102,30 @@ def test_it_is_explained_what_would_happen_to_a_file_or_why_nothing_would(
     assert [each for each in words if each not in said] == []
 
 
+def test_order_times_and_folders_are_explained(document: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = {"name": "groups", "inputFolder": "Groups/Input", "files": {"include": ["*_groups_*"]}}
+    flow = {
+        "name": "customers",
+        "inputFolder": "Customers/Input",
+        "strictOrder": True,
+        "order": {"by": "name", "pauseSeconds": 60, "after": ["groups"]},
+        "filing": {"partiallySucceeded": "folder", "dateFolders": "year/month"},
+        "notBetween": [{"days": "28-29", "weekdays": "sat", "hours": "18:00-06:00"}],
+        "duplicates": "refuse",
+    }
+    document.write_text(json.dumps({"imports": [first, flow]}), "utf-8")
+
+    _, said = _run("explain", document, "Customers/Input/USMF_1.zip", capsys=capsys)
+    _, of_groups = _run("explain", document, "Groups/Input/USMF_1.zip", capsys=capsys)
+
+    assert "Partial:       /Customers/Partial" in said
+    assert "By date:       in folders year/month below these" in said
+    assert "by name; after the files of groups; with 60 seconds between two files; no file passes another" in said
+    assert "Not between:   on sat on day 28, 29 of the month 18:00-06:00 UTC" in said
+    assert "Same again:    refused" in said
+    assert of_groups.startswith("No import of /Groups/Input takes 'USMF_1.zip' by its 'files' patterns")
+
+
 def test_the_result_is_json_for_programs(document: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, said = _run("explain", document, "ERP/Vendors/Input/USMF_1.zip", "--json", capsys=capsys)
 
