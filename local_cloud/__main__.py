@@ -22,9 +22,14 @@ def main(arguments: Sequence[str]) -> int:
         stream.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]  # they are TextIOWrapper
     try:
         if command == "demo":
+            flex = FlexOptions() if options.flex else None
+            if options.tour:
+                from local_cloud.tour import run as run_tour
+
+                return run_tour(as_json=options.json, flex=flex)
             from local_cloud.demo import run
 
-            return run(options.package, as_json=options.json, flex=FlexOptions() if options.flex else None)
+            return run(options.package, as_json=options.json, flex=flex)
         from local_cloud.up import HOME
         from local_cloud.up import run as run_up
 

@@ -27,9 +27,17 @@ def demo(arguments: Sequence[str] | None, _environment: Mapping[str, str]) -> ar
         help="a data package of your own instead of the three of the demo; its name begins with the company, as in "
         "USMF_Customers_001.zip; can be repeated",
     )
+    parser.add_argument(
+        "--tour",
+        action="store_true",
+        help="show what rules for imports do instead: companies by sub-folder, order, strict order, counts, the same "
+        "content again, drain",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object a line: state changes, then a summary")
     parser.add_argument("--flex", action="store_true", help=_FLEX)
     options = parser.parse_args(arguments)
+    if options.tour and options.package:
+        parser.error("--tour has packages of its own: leave out --package")
     missing = [str(file) for file in options.package if not file.is_file()]
     if missing:
         parser.error(f"there is no file {', '.join(missing)}")

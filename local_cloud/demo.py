@@ -106,7 +106,7 @@ def run(packages: Sequence[Path], *, as_json: bool, flex: FlexOptions | None = N
     flex: run the app as Azure Flex Consumption does, and tell which scale groups have instances.
     """
     screen = Screen(as_json=as_json)
-    with _own_folder() as home:
+    with own_folder() as home:
         files = [(file, "Success") for file in packages] or list(_default_set(home / "packages"))
         export = next(filter(None, (_exported(file) for file, folder in files if folder == "Success")), None)
         screen.line("Starting")
@@ -116,7 +116,7 @@ def run(packages: Sequence[Path], *, as_json: bool, flex: FlexOptions | None = N
             speed=Speed(seconds_per_execution=2.0, not_found_s=0.3, not_run_s=0.3),
             function_key="demo",
             say=screen.progress,
-            on_log=_log_writer(home / "host.log", screen),
+            on_log=log_writer(home / "host.log", screen),
             flex=flex,
         )
         with cloud:
@@ -126,7 +126,7 @@ def run(packages: Sequence[Path], *, as_json: bool, flex: FlexOptions | None = N
             delivered = _come_back(cloud, export, screen) if _any_succeeded(travelling) else None
             summary = _summary(cloud, travelling, delivered)
         if not summary["ok"]:
-            _show_log(home / "host.log", screen)
+            show_log(home / "host.log", screen)
     _show_summary(summary, screen)
     return 0 if summary["ok"] else 1
 
@@ -289,7 +289,7 @@ def _entity_data(rows: Sequence[tuple[str, str]]) -> EntityData:
 
 
 @contextmanager
-def _own_folder() -> Iterator[Path]:
+def own_folder() -> Iterator[Path]:
     home = Path(tempfile.mkdtemp(prefix="onedrive-fo-demo-"))
     try:
         yield home
@@ -297,7 +297,7 @@ def _own_folder() -> Iterator[Path]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _log_writer(file: Path, screen: Screen) -> Callable[[str], None]:
+def log_writer(file: Path, screen: Screen) -> Callable[[str], None]:
     def write(line: str) -> None:
         with file.open("a", encoding="utf-8") as log:
             log.write(line + os.linesep)
@@ -307,7 +307,7 @@ def _log_writer(file: Path, screen: Screen) -> Callable[[str], None]:
     return write
 
 
-def _show_log(file: Path, screen: Screen) -> None:
+def show_log(file: Path, screen: Screen) -> None:
     lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []
     for line in lines[-60:]:
         screen.event("log", line=line)

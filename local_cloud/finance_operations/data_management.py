@@ -667,7 +667,9 @@ class DataManagement:
         if not execution.reaches_target:
             return run
         rows = self._store.staged(execution.execution_id, run.entity, FailsAt.NOWHERE)
-        created, updated = self._store.merge(run.entity, execution.company, rows)
+        created, updated, unchanged = self._store.merge(run.entity, execution.company, rows)
+        if self.behaviour.unchanged_rows == "updated":
+            updated += unchanged
         if rows:
             self._store.note_effect(
                 Effect(

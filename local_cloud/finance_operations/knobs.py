@@ -68,6 +68,8 @@ class Behaviour:
     # A data file that cannot be read into staging: one without a row (DMF2053), without the sheet that is named
     # (DMF040), in UTF-16 under CSV. Where F&O says it is not documented. execution: the entity fails, others go on.
     unreadable_data_file: Literal["execution", "refuse"] = "execution"
+    # A row that is in F&O already as it is sent: whether TargetRecordsUpdatedCount has it is documented nowhere.
+    unchanged_rows: Literal["neither", "updated"] = "neither"
     failed_import_leaves_execution: bool = False  # a refused package leaves a Failed execution under its id
     never_ends: bool = False  # executions stay Executing, as with a dead batch service
     outcome: Literal["", "Unknown", "PartiallySucceeded", "Failed", "Canceled"] = ""  # reported instead of the real one

@@ -197,9 +197,10 @@ class Store:
 
     # Business data
 
-    def merge(self, entity: str, company: str, rows: Sequence[StagedRow]) -> tuple[int, int]:
-        """Write rows into the target by their keys; return how many were created and how many updated."""
+    def merge(self, entity: str, company: str, rows: Sequence[StagedRow]) -> tuple[int, int, int]:
+        """Write rows into the target by their keys; return how many were created, updated, and written as they were."""
         before = self._count(entity, company)
+        unchanged = sum(self._is_unchanged(entity, company, row) for row in rows) if before else 0
         version = self.version() + 1
         self._db.executemany(
             "insert into target values (?, ?, ?, ?, ?) on conflict (entity, company, key)"
@@ -207,7 +208,14 @@ class Store:
             ((entity, company, row.key, json.dumps(row.fields), version) for row in rows),
         )
         created = self._count(entity, company) - before
-        return created, len(rows) - created
+        return created, len(rows) - created - unchanged, unchanged
+
+    def _is_unchanged(self, entity: str, company: str, row: StagedRow) -> bool:
+        found = self._db.execute(
+            "select json_patch(fields, ?) = json(fields) from target where entity = ? and company = ? and key = ?",
+            (json.dumps(row.fields), entity, company, row.key),
+        ).fetchone()
+        return bool(found and found[0])
 
     def rows(self, entity: str, company: str | None, *, after_version: int = 0) -> list[tuple[str, Row]]:
         """Return (company, row) of an entity, in the order of the first import.

@@ -151,7 +151,8 @@ class FinanceOperationsContract:
     def test_an_import_succeeds_counts_its_rows_and_has_a_page_and_no_error_files(
         self, target: FinanceOperationsTarget
     ) -> None:
-        execution_id = target.imported(build_package(rows=(("A", "Alpha"), ("B", "Beta"))))
+        keys = [uuid.uuid4().hex[:8] for _ in range(2)]  # F&O may count a row that it has as it is neither way
+        execution_id = target.imported(build_package(rows=tuple((key, "A row") for key in keys)))
 
         assert target.fno.execution_status(execution_id) is ExecutionStatus.SUCCEEDED
         (progress,) = target.fno.job_details(execution_id)

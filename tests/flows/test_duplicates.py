@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from local_cloud import faults
-from local_cloud.finance_operations.knobs import Speed
+from local_cloud.finance_operations.knobs import Behaviour, Speed
 from local_cloud.receivers import Receivers
 from operations import reruns
 from shared.imports.duplicates import KEPT_FOR
@@ -45,7 +45,8 @@ SAME = build_package()
 @pytest.fixture
 def refusing(make_world: MakeWorld) -> World:
     """A world whose import refuses the same content."""
-    return make_world(settings=REFUSE, speed=QUICK)
+    # A file that is sent again while its last execution runs, or seems to, is no matter here.
+    return make_world(settings=REFUSE, speed=QUICK, behaviour=Behaviour(busy_project="refuse"))
 
 
 def import_twice(world: World) -> tuple[Run, Run]:

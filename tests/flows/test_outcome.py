@@ -36,7 +36,7 @@ from tests.world import ENTITY, World
 WORLD_SETTINGS = ALERTS
 NAME = "USMF_1.zip"
 ONE_FAILS = build_package(rows=(("A", "Alpha"), ("B", "#ERROR here"), ("C", "Gamma")))
-NO_ROW = build_package(rows=())
+NOTHING_NEW = build_package(replace={"ReadMe.txt": b"The same row as in every other package of these tests."})
 DETAILS = "DataManagementExecutionJobDetails"
 RESULT = json.loads(Path(__file__).parents[2].joinpath("docs", "result.schema.json").read_text("utf-8"))
 MONDAY_EVENING = datetime(2026, 11, 30, 20, 0, tzinfo=UTC)
@@ -253,8 +253,8 @@ def test_an_import_that_succeeds_without_a_row_is_told_if_the_flow_asks_for_it(
 ) -> None:
     world = make_world(settings=one_import(**keys))
 
-    import_file(world, NAME, NO_ROW)
     import_file(world, "USMF_2.zip")
+    import_file(world, NAME, NOTHING_NEW)
 
     mails = world.mails()
     assert len(mails) == alerts

@@ -54,12 +54,28 @@ def _imported(count: int) -> Callable[[Stage, str, str], str]:
     return missing
 
 
-def _warned(is_warned: bool) -> Callable[[Stage, str, str], str]:
-    def missing(stage: Stage, _folder: str, name: str) -> str:
-        warning = (stage.record(name) or {}).get("warning", "")
+def _nothing_new(value: str, flow: dict[str, Any], *, is_warned: bool) -> SettingCase:
+    """Return a case of two files, of which the second has no row that F&O does not have as it is."""
+    setting = "counts.warnIfZeroRows"
+    folder = f"{setting}-{value}".replace(".", "-")
+    names = [f"USMF_{folder}_{number}.zip" for number in (1, 2)]
+
+    def missing(stage: Stage) -> str:
+        if waiting := whole_run(names[1])(stage):
+            return waiting
+        warning = (stage.record(names[1]) or {}).get("warning", "")
         return "" if ("0 rows" in warning) is is_warned else f"the warning is {warning!r}"
 
-    return missing
+    return SettingCase(
+        setting=setting,
+        value=value,
+        imports=({"name": folder, "inputFolder": f"{folder}/Input", **flow},),
+        files={
+            f"{folder}/Input/{name}": build_package(data_project=folder, entity=folder, replace={"Note": name.encode()})
+            for name in names
+        },
+        missing=missing,
+    )
 
 
 def _result(stage: Stage, folder: str, name: str) -> str:
@@ -114,8 +130,8 @@ CASES = (
         {"filing": {"dateFolders": "year/month/day"}},
         _filed("Success/%Y/%m/%d"),
     ),
-    _case("counts.warnIfZeroRows", "true", {"counts": {"warnIfZeroRows": True}}, _warned(True), ()),
-    _case("counts.warnIfZeroRows", "false", {}, _warned(False), ()),
+    _nothing_new("true", {"counts": {"warnIfZeroRows": True}}, is_warned=True),
+    _nothing_new("false", {}, is_warned=False),
     _case("resultFile", "true", {"resultFile": True}, _result),
     _case("resultFile", "false", {}, _no_result),
     _case("notBetween", "not now", {"notBetween": _ALWAYS_NOW}, _imported(1)),
