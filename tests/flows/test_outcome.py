@@ -35,7 +35,7 @@ from tests.world import ENTITY, World
 
 WORLD_SETTINGS = ALERTS
 NAME = "USMF_1.zip"
-ONE_FAILS = build_package(rows=(("A", "Alpha"), ("B", "#ERROR here"), ("C", "Gamma")))
+ONE_FAILS = build_package(rows=(("D", "Delta"), ("B", "#ERROR here"), ("C", "Gamma")))
 NOTHING_NEW = build_package(replace={"ReadMe.txt": b"The same row as in every other package of these tests."})
 DETAILS = "DataManagementExecutionJobDetails"
 RESULT = json.loads(Path(__file__).parents[2].joinpath("docs", "result.schema.json").read_text("utf-8"))
