@@ -120,23 +120,16 @@ def _check_again(run: Run, onedrive: OneDrive, flow: ImportFlow, services: Servi
     """Check the file of a FOUND run again: changed, incomplete, claimed by an earlier try, or gone."""
     now = services.now()
     run, item = find_again(run, onedrive, services)
-    is_in_input = item is not None and item.parent_id == services.folders.find(
-        flow.drive, places.input_folder(run, flow)
-    )
-    if (
-        item
-        and not is_in_input
-        and services.folders.is_at(flow.drive, places.processing_folder(run, flow), item.parent_id)
-    ):
+    in_input, in_processing = places.input_folder(run, flow), places.processing_folder(run, flow)
+    is_in_input = item is not None and item.parent_id == services.folders.find(flow.drive, in_input)
+    if item and not is_in_input and services.folders.is_at(flow.drive, in_processing, item.parent_id):
         if belongs_to_another_run(run, services):
             return run.withdrawn("Another run is importing the same file.", now)
         return _record_claim(run, item, flow, now)  # our own move, whose answer was lost
     if run.rerun_of:  # it lies where it was filed, and may be no other than the one that the person saw there
         gone = "The file was moved, changed or deleted after a person requested another import of it."
         return run if item and item.etag == run.file.etag else run.withdrawn(gone, now)
-    if item is None or not (
-        is_in_input or services.folders.is_at(flow.drive, places.input_folder(run, flow), item.parent_id)
-    ):
+    if item is None or not (is_in_input or services.folders.is_at(flow.drive, in_input, item.parent_id)):
         return run.withdrawn(why_not_in_input(run, item, flow, services), now)
     if reason := _why_not_ours(run, item, flow, services):
         return run.withdrawn(reason, now)
@@ -148,9 +141,7 @@ def _check_again(run: Run, onedrive: OneDrive, flow: ImportFlow, services: Servi
             f"{item.name} has been empty for {minutes:.0f} minutes. Export it again and copy it to Input again."
         )
     has_changed = item.etag != run.file.etag
-    run = replace(
-        run, file=replace(facts_of(run, item, places.input_folder(run, flow)), name=item.name, is_complete=is_complete)
-    )
+    run = replace(run, file=replace(facts_of(run, item, in_input), name=item.name, is_complete=is_complete))
     if has_changed or not is_complete:
         raise StepFailed(run, NotComplete(why_incomplete(item), retry_after_s=INCOMPLETE_RETRY_S))
     return run
@@ -221,16 +212,9 @@ def prepare(run: Run, services: Services) -> Run:
 def _are_rules_mended(run: Run, services: Services) -> bool:
     """Return whether company and data project are looked up by other rules now than when the package was uploaded."""
     then, now = saved_import_of(run), flow_of(run, services)
-    return (
-        run.pinned_arguments is None
-        and then is not None
-        and (then.company, then.companies, then.data_project)
-        != (
-            now.company,
-            now.companies,
-            now.data_project,
-        )
-    )
+    if run.pinned_arguments or then is None:
+        return False
+    return (then.company, then.companies, then.data_project) != (now.company, now.companies, now.data_project)
 
 
 def submit(run: Run, services: Services) -> Run:
