@@ -82,9 +82,9 @@ type Mutation = Callable[[pytest.MonkeyPatch], None]
         (CANCELLED_OF_TWO, Bound(0, 0)),
         (CANCELLED_EXPORT, Bound(0, 0)),
         (HELD, Bound(1, 0)),
-        (STOPPED, Bound(1, 0)),
-        (NO_SUBMITS, Bound(1, 0)),
-        (DAMAGED, Bound(1, 0)),
+        (STOPPED, Bound(0, 0)),
+        (NO_SUBMITS, Bound(0, 0)),
+        (DAMAGED, Bound(0, 0)),
         (RENAMED, Bound(0, 0)),
     ],
     ids=lambda value: value.name if isinstance(value, Scenario) else f"{value.faults}-{value.stalls}",
@@ -353,6 +353,7 @@ LONG = {
     with_the_reservation_given_back_as_it_is_by_then,
     with_a_reservation_taken_away_before_that_is_written,
     with_exports_that_wait_behind_all,
+    with_names_held_during_a_wait_and_taken_as_the_manifest_lists_them,
 }
 
 

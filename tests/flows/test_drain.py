@@ -8,6 +8,7 @@ from local_cloud.finance_operations.knobs import Speed
 from operations import actions, list_view, reruns
 from operations.available_actions import Verb
 from operations.filters import Filters
+from shared.alerts import app_alerts
 from shared.alerts.app_alerts import DRAINS_LONG
 from shared.app import Services
 from shared.health.health import Grade, Health
@@ -219,11 +220,14 @@ def test_health_shows_it_as_a_warning_and_no_run_that_waits_for_it_as_a_problem(
 
 @pytest.mark.parametrize("by", ["switch", "setting"])
 def test_people_are_reminded_after_a_day(world: World, by: str) -> None:
+    assert timedelta(days=1) == DRAINS_LONG
+    long = timedelta(hours=2)  # the day in short
+    world.monkeypatch.setattr(app_alerts, "DRAINS_LONG", long)
     if by == "switch":
         drain(world)
     else:
         restart(world, DRAIN="yes")
-    for _ in range(int(DRAINS_LONG / timedelta(minutes=10)) + 1):
+    for _ in range(int(long / timedelta(minutes=10)) + 1):
         if by == "setting":
             world.keep_watch()  # the timer alone knows since when
         world.clock.advance(600)

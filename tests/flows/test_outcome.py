@@ -110,29 +110,29 @@ def test_mended_settings_apply_to_a_run_that_f_and_o_has_refused_for_certain(mak
 def test_a_file_that_appears_in_an_off_time_waits_in_input_says_so_and_goes_on_by_itself(
     make_world: MakeWorld,
 ) -> None:
-    world = make_world(settings=one_import(notBetween=[{"days": "30", "hours": "18:00-06:00"}]), at=MONDAY_EVENING)
+    world = make_world(settings=one_import(notBetween=[{"days": "30", "hours": "18:00-21:00"}]), at=MONDAY_EVENING)
     lane = begin(world, NAME)
-    let_pass(world, lane, timedelta(hours=9))
+    let_pass(world, lane, timedelta(minutes=50))
 
     (run,) = world.open_runs()
     assert (world.files("Input"), world.calls("GetAzureWriteUrl")) == ([NAME], 0)
     waits_for = sure(shown(world, address_of(run)).next).waits_for
-    assert "nothing is imported (notBetween). Flow import goes on at 2026-12-01 06:00 UTC" in waits_for
+    assert "nothing is imported (notBetween). Flow import goes on at 2026-11-30 21:00 UTC" in waits_for
     world.run_until_quiet()
 
     done = ended_run(world, NAME)
     assert done.outcome is Outcome.SUCCEEDED
-    assert sure(done.ended) >= datetime(2026, 12, 1, 6, 0, tzinfo=UTC)
+    assert sure(done.ended) >= datetime(2026, 11, 30, 21, 0, tzinfo=UTC)
     assert world.mails() == []
 
 
 def test_a_file_that_was_claimed_before_an_off_time_is_not_submitted_in_it(make_world: MakeWorld) -> None:
     world = make_world(
-        settings=one_import(notBetween=[{"hours": "18:00-06:00"}]), at=MONDAY_EVENING - timedelta(hours=2, seconds=30)
+        settings=one_import(notBetween=[{"hours": "18:00-19:00"}]), at=MONDAY_EVENING - timedelta(hours=2, seconds=30)
     )
     as_soon_as(world, State.CLAIMED, lambda _: world.clock.advance(60))
     lane = begin(world, NAME)
-    let_pass(world, lane, timedelta(hours=3))
+    let_pass(world, lane, timedelta(minutes=30))
 
     assert world.files("Processing") == [NAME]
     assert world.calls("ImportFromPackage") == 0
@@ -142,13 +142,13 @@ def test_a_file_that_was_claimed_before_an_off_time_is_not_submitted_in_it(make_
 
 def test_a_flow_says_after_which_time_a_person_is_told_of_a_long_execution(make_world: MakeWorld) -> None:
     world = make_world(
-        settings={**one_import(stuckAfterMinutes=600), "IMPORT_STUCK_AFTER_MINUTES": "60"},
+        settings={**one_import(stuckAfterMinutes=90), "IMPORT_STUCK_AFTER_MINUTES": "60"},
         behaviour=Behaviour(never_ends=True),
     )
     lane = begin(world, NAME)
-    let_pass(world, lane, timedelta(hours=9))
+    let_pass(world, lane, timedelta(minutes=80))
     told_before = len(world.mails())
-    let_pass(world, lane, timedelta(hours=3))
+    let_pass(world, lane, timedelta(minutes=30))
 
     assert (told_before, len(world.mails())) == (0, 1)
     world.fno.end_now(world.open_runs()[0].execution_id)
