@@ -5,7 +5,7 @@ It calls no service. App settings are those of the environment, and of a file li
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -45,15 +45,32 @@ def _read(file: Path, settings: Mapping[str, str]) -> Flows | list[str]:
     """Return the flows of a document, or its problems. FO_URL and ONEDRIVE_DRIVE are not the document's to have."""
     try:
         text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsInvalid(f"{file} cannot be read as UTF-8 ({type(error).__name__}).") from error
+    except UnicodeDecodeError as error:
+        raise SettingsInvalid(f"{file} is not UTF-8 text. Save it as UTF-8.") from error
+    except OSError as error:
+        raise SettingsInvalid(f"{file} cannot be read: {error.strerror or type(error).__name__}.") from error
+    named = {name.upper(): value for name, value in settings.items()}  # in any case, as the app finds them
     parsed = parse_integrations(
         text,
-        environment_url=parse_environment_url(settings.get("FO_URL", "") or EXAMPLE_URL),
-        drive=parse_drive(settings.get("ONEDRIVE_DRIVE", "") or EXAMPLE_DRIVE),
-        setting=lambda name: settings.get(name, ""),
+        environment_url=_stand_in("FO_URL", named, parse_environment_url, EXAMPLE_URL),
+        drive=_stand_in("ONEDRIVE_DRIVE", named, parse_drive, EXAMPLE_DRIVE),
+        setting=lambda name: named.get(name.upper(), "").strip(),
     )
-    return parsed if isinstance(parsed, Flows) else [str(each).removeprefix("INTEGRATIONS, ") for each in parsed]
+    return parsed if isinstance(parsed, Flows) else [_without_setting(str(each)) for each in parsed]
+
+
+def _stand_in(name: str, settings: Mapping[str, str], parse: Callable[[str], str], example: str) -> str:
+    try:
+        return parse(settings.get(name, "").strip() or example)
+    except Unfit as unfit:
+        raise SettingsInvalid(f"The app setting {name} {unfit} Example: {example}") from None
+
+
+def _without_setting(problem: str) -> str:
+    """Return the text of a problem without the name of the setting, which here is a file."""
+    if problem.startswith("INTEGRATIONS "):
+        return problem.replace("INTEGRATIONS", "The document", 1)
+    return problem.replace("INTEGRATIONS, ", "")
 
 
 def _problems_text(file: Path, problems: Sequence[str]) -> str:

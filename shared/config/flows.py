@@ -168,8 +168,8 @@ def _sharing_problems(
     if takes_all is not None:
         wrong = (
             f"is {flow.input_folder}, which {label(f'imports[{takes_all}].inputFolder')} reads already. That import "
-            f"takes every file, so imports[{number}] can never get one. Use another folder, or say which files "
-            f"imports[{takes_all}] takes: files.include."
+            f"takes every file, so imports[{number}] can never get one. Use another folder, say which files "
+            f"imports[{takes_all}] takes: files.include; or put imports[{takes_all}] last."
         )
         yield Problem(label(f"imports[{number}].inputFolder"), wrong)
     if flow.has_company_folders != imports[first].has_company_folders:
@@ -195,7 +195,8 @@ def _off_time_problems(imports: Sequence[ImportFlow], label: Callable[[str], str
         if flow.not_between != first.not_between:
             # Else a file that waits in the lane would hold up the other flow's.
             wrong = (
-                f"differs from {label(other)}. Both flows share a data project, and so an order: make them the same."
+                f"is not the same as {label(other)}, but both imports use the data project {flow.only_project}, so "
+                "their files are in one lane. Give both the same."
             )
             yield Problem(label(path), wrong)
 
@@ -238,7 +239,8 @@ def _after_problems(imports: Sequence[ImportFlow], label: Callable[[str], str]) 
     for number, flow in enumerate(imports):
         for position, name in enumerate(flow.order.after):
             if name not in after:
-                close = get_close_matches(name, after, n=1)
+                close = [each for each in after if each.casefold() == name.casefold()]
+                close = close or get_close_matches(name, after, n=1)
                 hint = f"Did you mean {close[0]}?" if close else f"The imports are: {', '.join(after)}."
                 yield Problem(
                     label(f"imports[{number}].order.after[{position}]"),
@@ -248,6 +250,8 @@ def _after_problems(imports: Sequence[ImportFlow], label: Callable[[str], str]) 
         if circle and not told & set(circle):
             told |= set(circle)
             wrong = f"leads back to itself, so none could begin: {' after '.join(circle)}. Remove one of them."
+            if flow.name in flow.order.after:
+                wrong = f"names {flow.name} itself, so it could never begin. Remove the name."
             yield Problem(label(f"imports[{number}].order.after"), wrong)
 
 

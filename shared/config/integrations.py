@@ -7,7 +7,7 @@ words, with its path. Pure: reading files and the environment is ``settings.py``
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any, Final
 
@@ -27,7 +27,8 @@ from shared.config.model import (
     words_of,
 )
 from shared.config.problem import Problem
-from shared.config.values import MAX_FLOW_NAME, Unfit, parse_flag
+from shared.config.values import MAX_FLOW_NAME, Unfit, either, parse_flag, parse_flow_name
+from shared.escapes import json_text
 
 # How the settings of one import and one export are called in the JSON's shape.
 SIMPLE_IMPORT: Final[Mapping[str, str]] = {
@@ -49,6 +50,7 @@ _FLAGS: Final = frozenset({"overwrite", "strictOrder"})
 # What stands in for a setting of a flow that is in neither the flow nor the defaults.
 _STANDS_IN: Final[Mapping[str, str]] = {"environmentUrl": "FO_URL", "drive": "ONEDRIVE_DRIVE"}
 
+_OTHER_QUOTES: Final = ("'", "`", "\u201c", "\u201d", "\u201e", "\u2018", "\u2019", "\u00ab", "\u00bb")
 _DOCUMENT_KEYS: Final = ("$schema", "defaults", *FLOW_KINDS)
 _DOCUMENT_EXAMPLE: Final = '{"imports": [{"name": "customers", "inputFolder": "Integrations/Customers/Input"}]}'
 _SETTING: Final = re.compile(SETTING_PATTERN)
@@ -70,7 +72,7 @@ def parse_integrations(
     except Unfit as unfit:
         return [Problem("INTEGRATIONS", str(unfit))]
     except (ValueError, RecursionError) as error:
-        return [Problem("INTEGRATIONS", _why_not_json(error), _DOCUMENT_EXAMPLE)]
+        return [Problem("INTEGRATIONS", _why_not_json(error), "" if text.lstrip()[:1] == "{" else _DOCUMENT_EXAMPLE)]
     stand_in = {"environmentUrl": environment_url, "drive": drive}
     reader = _Reader(stand_in, lambda path: f"INTEGRATIONS, {path}" if path else "INTEGRATIONS", setting)
     return reader.read(document)
@@ -101,8 +103,40 @@ def from_simple(values: Mapping[str, str], *, environment_url: str = "", drive: 
 
 def _why_not_json(error: Exception) -> str:
     if not isinstance(error, json.JSONDecodeError):
-        return "is not JSON."
-    return f"is not JSON: line {error.lineno}, column {error.colno}: {error.msg}."
+        return "is not JSON, or nests too deep."
+    if not error.doc.strip():
+        return "is empty."
+    return (
+        f"is not JSON: line {error.lineno}, column {error.colno}: {_syntax_problem(error.msg, error.doc[error.pos :])}"
+    )
+
+
+def _syntax_problem(message: str, rest: str) -> str:
+    """Return what is wrong with the text, and its cure, in place of the words of Python's reader.
+
+    rest: the text from the place that the reader names. It is not quoted, because it may hold a secret.
+    """
+    rest = rest.lstrip()
+    for is_it, words in (
+        (message.startswith(("Invalid control", "Unterminated")), "the closing double quote of a text is missing."),
+        (not rest, "the document ends too early: a closing } or ] is missing."),
+        (rest.startswith(("//", "/*", "#")), "JSON has no comments. Remove it; a remark goes into a flow's note."),
+        (rest[0:1] in _OTHER_QUOTES, "names and texts must be in straight double quotes."),
+        (message.startswith("Illegal trailing comma"), "remove the comma before the closing } or ]."),
+        (message.startswith("Invalid \\"), "in JSON a backslash is written twice. In a folder, use / instead."),
+        (message.startswith("Extra data"), "the document has ended before this. Remove what follows, or a } or ]."),
+        (message.startswith("Expecting property"), "a name in double quotes is expected here."),
+        (message.startswith("Expecting ':'"), "a colon is expected here."),
+        (
+            message.startswith("Expecting ','"),
+            "a comma or a closing } or ] is missing before this, or a double quote.",
+        ),
+        (rest.startswith(("True", "False", "None")), "true, false and null have small letters."),
+        (message.startswith("Expecting value"), "a value is expected here. Texts must be in double quotes."),
+    ):
+        if is_it:
+            return words
+    return f"{message}."
 
 
 def _object_of(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -110,7 +144,11 @@ def _object_of(pairs: list[tuple[str, object]]) -> dict[str, object]:
     item: dict[str, object] = {}
     for key, value in pairs:
         if key in item:
-            raise Unfit(f"names '{key[:MAX_FLOW_NAME]}' twice in one object; the first would be ignored. Remove one.")
+            name = item.get("name")
+            where = f" (its name is '{name[:MAX_FLOW_NAME]}')" if isinstance(name, str) and key != "name" else ""
+            raise Unfit(
+                f"names '{key[:MAX_FLOW_NAME]}' twice in one object{where}; the first would be ignored. Remove one."
+            )
         item[key] = value
     return item
 
@@ -143,13 +181,31 @@ class _Reader:
         self._label = label
         self._setting = setting  # None: a text with %NAME% in it is meant as it is
         self._problems: list[Problem] = []
+        self._document: Mapping[str, Any] = {}
         self._by_default: set[str] = set()  # paths of values that `defaults` gave
         self._unset: set[str] = set()  # paths of texts for which an app setting is missing
 
     def read(self, document: object) -> Flows | list[Problem]:
         """Return the flows, or all that is wrong."""
+        read = self._read(document)
+        return read if isinstance(read, Flows) else [self._with_flow(each) for each in read]
+
+    def _with_flow(self, problem: Problem) -> Problem:
+        """Return a problem with the name of its flow, if the document has one: people do not count from 0."""
+        found = re.match(r"INTEGRATIONS, (imports|exports)\[(\d+)\](?!\.name$)", problem.setting)
+        if not found:
+            return problem
+        flow = self._document[found[1]][int(found[2])]
+        try:
+            name = parse_flow_name(str(flow.get("name", "")) if isinstance(flow, dict) else "")
+        except Unfit:
+            return problem
+        return replace(problem, flow=name)
+
+    def _read(self, document: object) -> Flows | list[Problem]:
         if not isinstance(document, dict):
             return [Problem(self._label(""), "must be a JSON object.", _DOCUMENT_EXAMPLE)]
+        self._document = document
         self._problems += self._unknown_keys(document, _DOCUMENT_KEYS, "")
         if not isinstance(document.get("$schema", ""), str):
             self._note("$schema", "must be text.")
@@ -159,7 +215,7 @@ class _Reader:
             return list(dict.fromkeys(self._problems))  # FO_URL may be missing in both flows; once is enough
         if not read.imports and not read.exports:
             return [Problem(self._label(""), "contains neither an import nor an export.", _DOCUMENT_EXAMPLE)]
-        wrong = list(flow_problems(read.imports, read.exports, self._label))
+        wrong = list(flow_problems(read.imports, read.exports, lambda path: self._label(self._origin(path))))
         return wrong or Flows(imports=read.imports, exports=read.exports)
 
     # -- before the model reads it: texts of app settings, defaults
@@ -186,7 +242,7 @@ class _Reader:
 
     def _defaults(self, given: object) -> dict[str, Any]:
         if not isinstance(given, dict):
-            self._note("defaults", "must be an object.")
+            self._note("defaults", "must be an object.", '{"environmentUrl": "%FO_URL%"}')
             return {}
         known = [name for flow in FLOW_KINDS.values() for name in names_of(flow) if name not in NOT_FOR_ALL]
         self._problems += self._unknown_keys(given, list(dict.fromkeys(known)), "defaults")
@@ -199,7 +255,9 @@ class _Reader:
             self._by_default.add(path)
             return default
         if isinstance(own, dict) and isinstance(default, dict) and "from" not in own:
-            return {**{key: value for key, value in default.items() if key not in own}, **own}
+            added = {key: value for key, value in default.items() if key not in own}
+            self._by_default |= {f"{path}.{key}" for key in added}
+            return {**added, **own}
         return own
 
     def _resolved(self, value: Any, path: str) -> Any:
@@ -228,7 +286,13 @@ class _Reader:
         try:
             return Document.model_validate(filled, by_alias=True, by_name=False)
         except ValidationError as error:
-            for each in error.errors(include_url=False, include_input=False):
+            wrong = error.errors(include_url=False, include_input=False)
+            places = [each["loc"] for each in wrong]
+            for each in wrong:
+                # A list whose entries are wrong has none, and is told to be too short as well.
+                size = len(each["loc"])
+                if each["type"] == "too_short" and any(len(loc) > size and loc[:size] == each["loc"] for loc in places):
+                    continue
                 self._problems += self._problem_of(each["type"], each["loc"], each.get("ctx", {}), filled)
             return None
 
@@ -238,7 +302,7 @@ class _Reader:
         if kind == "default_factory_not_called":  # for something else is wrong
             return
         place = _place_of(loc, document)
-        path = self._origin(place.path)
+        path, example = self._origin(place.path), place.example
         match kind:
             case "extra_forbidden":
                 yield from self._unknown_keys([place.key], place.siblings, path.removesuffix(place.key).rstrip("."))
@@ -248,29 +312,39 @@ class _Reader:
                 is_itself = self._label(path) == stands_in  # in the simple settings it is that setting that is missing
                 wrong = f"is missing, and so is {stands_in}." if stands_in and not is_itself else "is missing."
             case "union_tag_not_found":
-                path, wrong = f"{path}.from", f"is missing: it must be {place.choices}."
+                path, wrong, example = f"{path}.from", f"is missing: it must be {place.choices}.", place.choice_example
             case "union_tag_invalid":
-                path, wrong = f"{path}.from", f"must be {place.choices}."
+                path, wrong, example = f"{path}.from", f"must be {place.choices}.", place.choice_example
             case "value_error":
                 wrong = str(ctx["error"])
             case "tuple_type":
                 wrong = "must be a list."
             case "too_short":
-                wrong = "must not be empty."
+                wrong = "must have at least one entry."
             case _:
                 wrong = place.must_be
+        if place.value is None and wrong.startswith("must"):
+            wrong = f"{wrong.removesuffix('.')}, not null."
+            wrong += "" if place.is_required else " Leave it out for its default."
+        if place.path.startswith("exports") and path.startswith("defaults.") and place.key in _IN_BOTH:
+            # The same words mean more for an import.
+            wrong += f" {place.path.partition('.')[0]} takes it from there: give that export its own."
         if path not in self._unset:
-            yield Problem(self._label(path), wrong, place.example)
+            yield Problem(self._label(path), wrong, self._shown(example))
+
+    def _shown(self, example: object) -> str:
+        """Return an example as it stands in the document, or in an app setting."""
+        return as_example(example) if self._setting is None or example == "" else json_text(example)
 
     def _unknown_keys(self, keys: Iterable[str], known: Sequence[str], path: str) -> Iterator[Problem]:
         for key in keys:
             if key not in known:
-                close = get_close_matches(key, known, n=1)
-                hint = f" Did you mean {close[0]}?" if close else f" Known keys: {', '.join(known)}."
-                yield Problem(self._label(f"{path}.{key}" if path else key), f"is unknown.{hint}")
+                misplaced, example = _misplaced(key, path)
+                wrong = misplaced or f"is unknown. {_what_was_meant(key, known)}"
+                yield Problem(self._label(f"{path}.{key}" if path else key), wrong, example)
 
-    def _note(self, path: str, wrong: str) -> None:
-        self._problems.append(Problem(self._label(path), wrong))
+    def _note(self, path: str, wrong: str, example: str = "") -> None:
+        self._problems.append(Problem(self._label(path), wrong, example))
 
     def _origin(self, path: str) -> str:
         """Return where the value of a path stands in the document: perhaps in the defaults."""
@@ -289,18 +363,28 @@ class _Place:
     siblings: tuple[str, ...]  # the names that the object has in which it stands
     parts: tuple[type[Part], ...]  # the objects that may stand there
     short_form: str  # what may stand for such an object
-    example: str
+    example: object
+    value: object
+    is_required: bool
 
     @property
     def choices(self) -> str:
         """What ``from`` may be there."""
-        words = [word for part in self.parts for word in words_of(part)]
-        return f"{', '.join(words[:-1])} or {words[-1]}"
+        return either([word for part in self.parts for word in words_of(part)])
+
+    @property
+    def choice_example(self) -> object:
+        """An object that may stand there: the last of the choice, with what it needs."""
+        part = self.parts[-1]
+        needed = {str(field.alias): field.examples[0] for field in part.model_fields.values() if field.examples}
+        return {"from": words_of(part)[0], **needed}
 
     @property
     def must_be(self) -> str:
         """What must stand there."""
-        return f"must be {f'{self.short_form} or ' if self.short_form else ''}an object."
+        if not self.short_form:
+            return "must be an object."
+        return f"must be {self.short_form} or an object such as {json_text(self.choice_example)}."
 
 
 def _place_of(loc: Sequence[int | str], document: object) -> _Place:
@@ -310,6 +394,7 @@ def _place_of(loc: Sequence[int | str], document: object) -> _Place:
     siblings: tuple[str, ...] = ()
     parts: tuple[type[Part], ...] = (Document,)
     value: Any = document
+    is_required = False
     for step in loc:
         if isinstance(step, int):
             path, value, short_form = f"{path}[{step}]", value[step], ""
@@ -321,6 +406,7 @@ def _place_of(loc: Sequence[int | str], document: object) -> _Place:
         fields = {str(field.alias): field for part in parts for field in part.model_fields.values()}
         siblings, key = tuple(fields), step
         if field := fields.get(step):
+            is_required = field.is_required()
             parts, short_form, example = (
                 parts_in(field.annotation),
                 short_form_in(field.annotation),
@@ -328,4 +414,45 @@ def _place_of(loc: Sequence[int | str], document: object) -> _Place:
             )
         if isinstance(value, dict):  # else it is the shorter form of a choice
             path, value = f"{path}.{step}" if path else step, value.get(step)
-    return _Place(path, key, siblings, parts, short_form, as_example(example))
+    return _Place(path, key, siblings, parts, short_form, example, value, is_required)
+
+
+def _what_was_meant(key: str, known: Sequence[str]) -> str:
+    """Return the names that are like an unknown one, else all."""
+    close = get_close_matches(key, known, n=1, cutoff=0.8) or get_close_matches(key, known, n=2)
+    return f"Did you mean {either(close)}?" if close else f"Known keys: {', '.join(known)}."
+
+
+def _misplaced(key: str, path: str) -> tuple[str, str]:
+    """Return what is wrong with a setting in a place that is not its own, and an example; "" if there is none such."""
+    kinds = [kind for kind, flow in FLOW_KINDS.items() if key in names_of(flow)]
+    in_flow = re.fullmatch(r"(imports|exports)\[\d+\](.*)", path)
+    if kinds and not path:
+        return f"is a setting of a flow: it belongs in an object of {either(kinds)}.", _DOCUMENT_EXAMPLE
+    if key in NOT_FOR_ALL and path == "defaults":
+        return "cannot have a default: give each flow its own.", ""
+    if kinds and in_flow and in_flow[2]:
+        return f"does not belong here, but in {path.removesuffix(in_flow[2])}, beside {in_flow[2].split('.')[1]}.", ""
+    if kinds and in_flow:
+        return f"is a setting of {kinds[0]}, not of {in_flow[1]}.", ""
+    may_have_it = path == "defaults" or (in_flow and in_flow[1] == "imports" and not in_flow[2])
+    if may_have_it and key in _HOMES:
+        home, example = _HOMES[key]
+        return f"does not belong here, but in {home}.", example
+    return "", ""
+
+
+def _homes() -> Iterator[tuple[str, tuple[str, str]]]:
+    """Yield the settings of an import that are in an object of it: the object's name, and an example."""
+    for field in FLOW_KINDS["imports"].model_fields.values():
+        for part in parts_in(field.annotation):
+            if words_of(part):
+                continue
+            for inner in part.model_fields.values():
+                example: object = {str(inner.alias): (inner.examples or [""])[0]}
+                is_list = isinstance((field.examples or [""])[0], list)
+                yield str(inner.alias), (str(field.alias), json_text({field.alias: [example] if is_list else example}))
+
+
+_HOMES: Final = dict(_homes())
+_IN_BOTH: Final = frozenset.intersection(*(frozenset(names_of(flow)) for flow in FLOW_KINDS.values()))

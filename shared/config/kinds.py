@@ -12,6 +12,7 @@ from shared.config.values import (
     MAX_DATA_PROJECT,
     MAX_FOLDER,
     Unfit,
+    either,
     parse_addresses,
     parse_company,
     parse_data_project,
@@ -41,7 +42,10 @@ class Text:
 
     def _read(self, value: object) -> object:
         if not isinstance(value, str):
-            raise Unfit("must be text.")
+            instead = (
+                ", not a list" if isinstance(value, list) else ", not an object" if isinstance(value, dict) else ""
+            )
+            raise Unfit(f"must be text in double quotes{instead}.")
         return self.parse(value)
 
     def __get_pydantic_json_schema__(self, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> dict[str, Any]:
@@ -111,7 +115,7 @@ class OneOf:
 
     def _read(self, value: object) -> object:
         if value not in self.words:
-            raise Unfit(f"must be {' or '.join(self.words)}.")
+            raise Unfit(f"must be {either(self.words)}.")
         return self.kind(str(value))
 
     def __get_pydantic_json_schema__(self, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> dict[str, Any]:
@@ -150,7 +154,7 @@ def parse_separator(text: str) -> str:
 def parse_pattern(text: str) -> str:
     """Return a pattern of file names. Raises Unfit."""
     if "/" in text or "\\" in text or not text.strip():
-        raise Unfit("must be a name of a file, in which * stands for any characters and ? for one; no path.")
+        raise Unfit("must be a file name without / and \\, in which * stands for any characters and ? for one.")
     return text
 
 

@@ -231,7 +231,7 @@ class Filing(Part):
         default=PartialFiling.ERROR,
         description="Where a file goes if only some of its rows were imported: `error` (the Error folder), `success` "
         "(the Success folder) or `folder` (`partialFolder`). Its report lies beside it, and an alert is sent, in each "
-        "case.",
+        "case. `strictOrder` stops the lane after it in each case, too.",
         examples=["folder"],
     )
     date_folders: Annotated[DateFolders, OneOf(tuple(DateFolders), DateFolders)] = Field(
@@ -259,7 +259,8 @@ class OffTime(Part):
 
     days: DaysOfMonth = Field(
         default=frozenset(),
-        description="Days of the month: one, a range, or several with `,` between them. Left out or empty: all.",
+        description="Days of the month: one, a range, or several with `,` between them. There is no word for the last "
+        "day of a month: `28-31` contains it. Left out or empty: all.",
         examples=["28-31"],
     )
     weekdays: Weekdays = Field(
@@ -270,8 +271,8 @@ class OffTime(Part):
     )
     hours: Hours = Field(
         default=HoursOfDay(0, 24 * 60),
-        description="From when until when, in UTC. If the end comes first, it is on the following day: `18:00-06:00` "
-        "on `fri` ends on Saturday. Left out or empty: the whole day.",
+        description="From when until when, as `HH:MM-HH:MM`, in UTC all the year. If the end comes first, it is on the "
+        "following day: `18:00-06:00` on `fri` ends on Saturday. Left out or empty: the whole day.",
         examples=["18:00-06:00"],
     )
 
@@ -497,8 +498,9 @@ class ImportFlow(Alerted, Flow):
     )
     not_between: tuple[OffTime, ...] = Field(
         default=(),
-        description="Times in which no file of this flow is submitted to F&O, such as the end of the month. Files that "
-        "appear wait in Input, say so on their pages, and go on by themselves. Imports that share a lane must agree.",
+        description="Times in which no file of this flow is submitted to F&O, such as the end of the month. All that "
+        "an entry says must apply; several entries add up. Files that appear wait in Input, say so on their pages, and "
+        "go on by themselves. Imports that share a lane must agree.",
         examples=[[{"days": "28-31", "hours": "18:00-06:00"}]],
     )
     order: Order = Field(
@@ -582,10 +584,12 @@ class ExportFlow(Alerted, Flow):
     """One data project whose exports go into one OneDrive folder."""
 
     output_folder: Folder = Field(
-        description="The folder that packages are put into.", examples=["Integrations/Customers/Output"]
+        description="The folder that packages are put into, as `PROJECT_COMPANY_YYYYMMDD-HHMMSS.zip` (UTC).",
+        examples=["Integrations/Customers/Output"],
     )
     data_project: DataProject = Field(
-        description="The export project in F&O. It must exist.", examples=["Asset-Major-Types"]
+        description="The export project in F&O, as it is: no `{company}`. It must exist.",
+        examples=["Asset-Major-Types"],
     )
     company: Company = Field(description="The company (legal entity) to export from.", examples=["USMF"])
     every_seconds: Annotated[int, Whole(0, MAX_EVERY_S, "seconds")] = Field(

@@ -92,7 +92,10 @@ def parse_days(text: str) -> frozenset[int]:
     """Return days of the month: "1", "28-31", "1-3,28-31". Raises Unfit."""
     found = _numbers(text, lambda word: int(word) if re.fullmatch(r"\d{1,2}", word, re.ASCII) else None)
     if not found or not found <= set(range(1, 32)):
-        raise Unfit("must be days of the month from 1 to 31: one, a range, or several with commas between them.")
+        raise Unfit(
+            "must be days of the month from 1 to 31: one, a range with the lower day first, or several with commas "
+            "between them. Leave it out for all days."
+        )
     return found
 
 
@@ -101,7 +104,10 @@ def parse_weekdays(text: str) -> frozenset[int]:
     found = _numbers(text, lambda word: WEEKDAYS.index(word) if word in WEEKDAYS else None, around=len(WEEKDAYS))
     if not found:
         words = ", ".join(WEEKDAYS)
-        raise Unfit(f"must be days of the week ({words}): one, a range, or several with commas between them.")
+        raise Unfit(
+            f"must be days of the week ({words}): one, a range, or several with commas between them. Leave it out for "
+            "all days."
+        )
     return found
 
 
@@ -110,5 +116,5 @@ def parse_hours(text: str) -> HoursOfDay:
     found = re.fullmatch(r"(\d\d):([0-5]\d)\s*-\s*(\d\d):([0-5]\d)", text.strip(), re.ASCII)
     start, end = (int(found[1]) * 60 + int(found[2]), int(found[3]) * 60 + int(found[4])) if found else (0, 0)
     if start == end or start >= _DAY_MINUTES or end > _DAY_MINUTES:
-        raise Unfit("must be two different times from 00:00 to 24:00 with a dash between them.")
+        raise Unfit("must be two different times with a hyphen between them, each as HH:MM from 00:00 to 24:00.")
     return HoursOfDay(start, end)

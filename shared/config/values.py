@@ -175,11 +175,20 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def either(words: Sequence[str]) -> str:
+    """Return words as a choice.
+
+    >>> either(["error", "success", "folder"])
+    'error, success or folder'
+    """
+    return " or ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
+
+
 def parse_flow_name(text: str) -> str:
     """Return a flow's name as it is. Raises Unfit."""
     if _NAME.fullmatch(text) is None:
         raise Unfit(
-            f"must be 1 to {MAX_FLOW_NAME} letters, digits, spaces, dots, dashes or underscores, and begin with a "
-            "letter or digit."
+            f"must be 1 to {MAX_FLOW_NAME} letters (A to Z), digits, spaces, dots, hyphens or underscores, and begin "
+            "with a letter or digit."
         )
     return text

@@ -1,9 +1,19 @@
 """What in a configuration is allowed, and is probably not meant. Pure."""
 
+import re
 from collections.abc import Iterator
+from typing import Final
 
 from shared.config.flows import Flows
-from shared.config.model import CompaniesListed, CompanyFixed, ExportFlow, ImportFlow, ProjectFromName
+from shared.config.model import (
+    COMPANY,
+    CompaniesListed,
+    CompanyFixed,
+    ExportFlow,
+    ImportFlow,
+    ProjectFixed,
+    ProjectFromName,
+)
 from shared.config.problem import Problem
 from shared.config.values import folded, matches_name
 
@@ -14,7 +24,37 @@ def flow_warnings(flows: Flows) -> Iterator[Problem]:
         path = f"imports[{number}]"
         yield from _companies(flow, path)
         yield from _patterns(flow, path)
+        yield from _placeholders(flow, path, _projects(flow), COMPANY)
+    for number, export in enumerate(flows.exports):
+        yield from _placeholders(export, f"exports[{number}]", (export.data_project,), "")
     yield from _folders(flows)
+
+
+# What other programs put a value in the place of: {company}, ${STAGE}, %STAGE.
+_PLACEHOLDER: Final = re.compile(r"\$?\{[^{}]*\}|%[A-Za-z_][A-Za-z0-9_]+")
+
+
+def _projects(flow: ImportFlow) -> tuple[str, ...]:
+    match flow.data_project:
+        case ProjectFixed(data_project=project):
+            return (project,)
+        case ProjectFromName(patterns=patterns):
+            return tuple(each.data_project for each in patterns)
+        case _:
+            return ()
+
+
+def _placeholders(
+    flow: ImportFlow | ExportFlow, path: str, projects: tuple[str, ...], replaced: str
+) -> Iterator[Problem]:
+    """Yield what looks as if it stood for something else. replaced: what is replaced in a data project."""
+    folders = (flow.input_folder if isinstance(flow, ImportFlow) else flow.output_folder,)
+    for text, known in (*((each, replaced) for each in projects), *((each, "") for each in folders)):
+        if found := _PLACEHOLDER.search(text.replace(known, "") if known else text):
+            wrong = f"has '{text}', in which {found[0]} is not replaced. An app setting is written %NAME%" + (
+                f", and the file's company {known}." if known else "."
+            )
+            yield Problem(path, wrong, flow=flow.name)
 
 
 def _companies(flow: ImportFlow, path: str) -> Iterator[Problem]:
@@ -24,7 +64,7 @@ def _companies(flow: ImportFlow, path: str) -> Iterator[Problem]:
             wrong = f"do not contain {company.company}, which is the company of all its files: every file is refused."
         else:
             wrong = f"have no effect: all its files are for {company.company}."
-        yield Problem(f"{path}.companies", wrong)
+        yield Problem(f"{path}.companies", wrong, flow=flow.name)
 
 
 def _patterns(flow: ImportFlow, path: str) -> Iterator[Problem]:
@@ -37,6 +77,7 @@ def _patterns(flow: ImportFlow, path: str) -> Iterator[Problem]:
             yield Problem(
                 f"{path}.dataProject.patterns[{number}].files",
                 f"is never used: what matches {pattern} matches {before}, which stands before it.",
+                flow=flow.name,
             )
 
 
@@ -57,8 +98,10 @@ def _folders(flows: Flows) -> Iterator[Problem]:
             if flow is other or flow.drive != other.drive:
                 continue
             inside = [each for each in flow.folders if folded(each).startswith(f"{folded(other.input_folder)}/")]
-            for folder in dict.fromkeys(inside):
+            if inside:
                 wrong = (
-                    f"has the folder {folder} inside {other.input_folder}, the Input folder of {where} ({other.name})."
+                    f"has folders inside {other.input_folder}, the Input folder of {where} ({other.name}), which does "
+                    f"not import what lies there: {', '.join(dict.fromkeys(inside))}. Put them elsewhere, if that is "
+                    "not meant."
                 )
-                yield Problem(path, wrong)
+                yield Problem(path, wrong, flow=flow.name)

@@ -19,7 +19,7 @@ from shared.config.model import (
     PartialFiling,
 )
 from shared.config.off_times import WEEKDAYS
-from shared.config.values import folded, matches_name, parse_folder
+from shared.config.values import Unfit, folded, matches_name, parse_folder
 from shared.errors import FileRejected
 from shared.imports import rules
 from shared.imports.places import within
@@ -45,21 +45,23 @@ def explain(path: str, flows: Flows, ignored_names: Iterable[str]) -> list[Expla
     put into its Input folder. Raises Unfit for a folder that OneDrive does not allow.
     """
     folder, _, name = path.replace("\\", "/").rpartition("/")
+    if not name:
+        return f"'{path}' has no file name at its end. Example: ERP/Customers/Input/USMF_Customers_001.zip"
     if matches_name(name, ignored_names):
         return f"'{name}' matches IMPORT_IGNORED_NAMES, so the app leaves it alone in every Input folder."
     places = list(_places(folder, flows))
     if not places:
         inputs = ", ".join(dict.fromkeys(flow.input_folder for flow in flows.imports)) or "none"
-        return f"No import watches {parse_folder(folder) if folder else 'a folder'}. The Input folders are: {inputs}."
+        return f"No import watches {_folder(folder) or 'a folder'}. The Input folders are: {inputs}."
     takers = [(flow, sub_folder) for flow, sub_folder in places if flows.taker_of(flow, name) is flow]
     if not takers:
-        return "\n".join(dict.fromkeys(_why_unmatched(flow, name) for flow, _ in places))
+        return "\n".join(dict.fromkeys(_why_unmatched(flow, name, sub_folder, flows) for flow, sub_folder in places))
     return [_explain(flow, name, sub_folder, flows) for flow, sub_folder in takers]
 
 
 def _places(folder: str, flows: Flows) -> Iterator[tuple[ImportFlow, str]]:
     """Yield the imports that watch a folder, with the sub-folder of Input that it is for them."""
-    given = parse_folder(folder) if folder else ""
+    given = _folder(folder)
     above, _, last = given.rpartition("/")
     for flow in flows.imports:
         if not given:
@@ -70,18 +72,33 @@ def _places(folder: str, flows: Flows) -> Iterator[tuple[ImportFlow, str]]:
             yield flow, last
 
 
+def _folder(text: str) -> str:
+    """Return a folder as an absolute path in the drive; "" if none is given. Raises Unfit."""
+    try:
+        return parse_folder(text) if text else ""
+    except Unfit as unfit:
+        raise Unfit(f"The folder {text} {unfit} Give its path in the drive, such as ERP/Customers/Input.") from None
+
+
 def _usual_company(flow: ImportFlow) -> str:
     return flow.companies.companies[0] if isinstance(flow.companies, CompaniesListed) else "USMF"
 
 
-def _why_unmatched(flow: ImportFlow, name: str) -> str:
-    then = f"the app moves it to {flow.unmatched_folder}" if flow.unmatched_folder else "it stays there and is reported"
+def _why_unmatched(flow: ImportFlow, name: str, sub_folder: str, flows: Flows) -> str:
+    sharing = next(each for each in flows.input_folders if flow in each)
+    unmatched = next((each.unmatched_folder for each in sharing if each.unmatched_folder), "")
+    then = (
+        f"the app moves it to {within(unmatched, sub_folder)} after five minutes"
+        if unmatched
+        else "it stays there and is reported"
+    )
     return f"No import of {flow.input_folder} takes '{name}' by its 'files' patterns, so {then}."
 
 
 def _explain(flow: ImportFlow, name: str, sub_folder: str, flows: Flows) -> Explanation:
     folder = within(flow.input_folder, sub_folder)
-    error = within(flow.error_folder, sub_folder)
+    by_date = _BY_DATE[flow.filing.date_folders]
+    error = within(flow.error_folder, sub_folder) + by_date
     try:
         company = rules.company_of(flow, name, sub_folder)
         data_project = rules.project_of(flow, name, company)
@@ -101,23 +118,24 @@ def _explain(flow: ImportFlow, name: str, sub_folder: str, flows: Flows) -> Expl
             ("Environment", flow.environment_url),
             ("Lane", lane),
             ("Processing", within(flow.processing_folder, sub_folder)),
-            ("Success", within(flow.success_folder, sub_folder)),
+            ("Success", within(flow.success_folder, sub_folder) + by_date),
             ("Error", error),
-            *_filing(flow, sub_folder),
+            *_partial(flow, within(flow.partial_folder, sub_folder) + by_date),
+            *((("Result file", "beside the filed file"),) if flow.result_file else ()),
+            *(() if flow.execute else (("Execute", "no: rows go to F&O's staging tables only"),)),
             ("Order", _order(flow, flows)),
             *((("Not between", "; ".join(_off_time(each) for each in flow.not_between)),) if flow.not_between else ()),
-            ("Same again", _DUPLICATES[flow.duplicates]),
+            ("Same content", _DUPLICATES[flow.duplicates]),
+            *((("Alerts to", flow.alert_recipient),) if flow.alert_recipient else ()),
         ),
     )
 
 
-def _filing(flow: ImportFlow, sub_folder: str) -> Iterator[tuple[str, str]]:
+def _partial(flow: ImportFlow, folder: str) -> Iterator[tuple[str, str]]:
     if flow.filing.partially_succeeded is PartialFiling.FOLDER:
-        yield "Partial", within(flow.partial_folder, sub_folder)
+        yield "Partial", folder
     elif flow.filing.partially_succeeded is PartialFiling.SUCCESS:
         yield "Partial", "as Success"
-    if flow.filing.date_folders is not DateFolders.NONE:
-        yield "By date", f"in folders {flow.filing.date_folders} below these"
 
 
 def _order(flow: ImportFlow, flows: Flows) -> str:
@@ -137,11 +155,12 @@ def _off_time(off: OffTime) -> str:
     days = f"on day {', '.join(map(str, sorted(off.days)))} of the month" if off.days else ""
     weekdays = f"on {', '.join(WEEKDAYS[each] for each in sorted(off.weekdays))}" if off.weekdays else ""
     start, end = (f"{minutes // 60:02}:{minutes % 60:02}" for minutes in (off.hours.start, off.hours.end))
-    return " ".join(part for part in (weekdays, days, f"{start}-{end} UTC") if part)
+    return ", ".join(part for part in (weekdays, days, f"{start}-{end} UTC") if part)
 
 
+_BY_DATE = {DateFolders.NONE: "", DateFolders.MONTH: "/YYYY/MM", DateFolders.DAY: "/YYYY/MM/DD"}
 _DUPLICATES = {
-    WARN: "imported, with an alert",
+    WARN: "imported again, with an alert",
     REFUSE: "refused",
-    ALLOW: "imported; nothing is compared",
+    ALLOW: "imported again; nothing is compared",
 }

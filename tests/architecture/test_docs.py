@@ -131,7 +131,12 @@ def test_the_schema_for_editors_is_what_the_model_says() -> None:
 
 EXAMPLES = re.findall(r"(?s)```json\n(.*?)\n```", INTEGRATIONS.read_text("utf-8"))
 # What stands for %NAME% in them.
-FOR_EXAMPLE = {"FO_URL": EXAMPLE_URL, "ERP_DRIVE": EXAMPLE_DRIVE, "STAGE": "Test"}
+FOR_EXAMPLE = {
+    "FO_URL": EXAMPLE_URL,
+    "ERP_DRIVE": EXAMPLE_DRIVE,
+    "STAGE": "Test",
+    "FINANCE_TEAMS_URL": "https://contoso.com/a",
+}
 
 
 @pytest.mark.parametrize("text", EXAMPLES)

@@ -54,13 +54,13 @@ def of_one_import(key: str, value: object, wrong: str, to_do: str = "Example:") 
 
 # INTEGRATIONS -> where and what is wrong, what to do
 INTEGRATIONS: dict[str, tuple[str, str, str]] = {
-    "half a document": ('{"imports": [', "INTEGRATIONS is not JSON: line 1, column 14: Expecting value", "Example: {"),
+    "half a document": ('{"imports": [', "INTEGRATIONS is not JSON: line 1, column 14", "a closing } or ] is missing"),
     "a document in single quotes": (
         "{'imports': []}",
-        "INTEGRATIONS is not JSON: line 1, column 2: Expecting",
-        "Example:",
+        "INTEGRATIONS is not JSON: line 1, column 2",
+        "must be in straight double quotes",
     ),
-    "a comment in it": ('{"imports": [] // none\n}', "INTEGRATIONS is not JSON", "line 1, column"),
+    "a comment in it": ('{"imports": [] // none\n}', "INTEGRATIONS is not JSON: line 1, column 16", "Remove it"),
     "a document that nests a hundred thousand deep": ("[" * 100_000, "INTEGRATIONS is not JSON", "Example: {"),
     "a list": ("[]", "INTEGRATIONS must be a JSON object", "Example: {"),
     "nothing in it": ("{}", "INTEGRATIONS contains neither an import nor an export", "Example: {"),
@@ -69,7 +69,11 @@ INTEGRATIONS: dict[str, tuple[str, str, str]] = {
     "a flow that is text": ('{"imports": ["x"]}', "INTEGRATIONS, imports[0] must be an object", "Example: {"),
     "the imports named twice": ('{"imports": [], "imports": []}', "INTEGRATIONS names 'imports' twice", "Remove one"),
     "a folder named twice": (TWO_FOLDERS, "INTEGRATIONS names 'inputFolder' twice", "Remove one"),
-    "no folder": (imports({"name": "a"}), "imports[0].inputFolder is missing", "Example: Integrations/Customers/Input"),
+    "no folder": (
+        imports({"name": "a"}),
+        "imports[0].inputFolder is missing",
+        'Example: "Integrations/Customers/Input"',
+    ),
     "two imports of one folder": (
         imports(an_import(), an_import(name="more", inputFolder="CUSTOMERS\\input")),
         "imports[1].inputFolder is /CUSTOMERS/input, which INTEGRATIONS, imports[0].inputFolder reads already",
@@ -90,9 +94,9 @@ INTEGRATIONS: dict[str, tuple[str, str, str]] = {
     **of_one_import("inputFolder", "x" * 400, "is longer than the 400 characters"),
     **of_one_import("errorFolder", INPUT, f"is /{INPUT}, the same as", "Use different folders"),
     **of_one_import("successFolder", f"{INPUT}/Done", f"is /{INPUT}/Done, which is inside the Input folder", OUTSIDE),
-    **of_one_import("company", "USMFX", "must be a company's id, 1 to 4 letters or digits", "Example: USMF"),
+    **of_one_import("company", "USMFX", "must be a company's id, 1 to 4 letters or digits", 'Example: "USMF"'),
     **of_one_import("overwrite", "true", "must be true or false"),
-    **of_one_import("environmentUrl", WITH_PASSWORD, "must not hold a user name or password", "Example: https://con"),
+    **of_one_import("environmentUrl", WITH_PASSWORD, "must not hold a user name or password", 'Example: "https://con'),
 }
 
 

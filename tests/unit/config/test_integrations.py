@@ -216,7 +216,7 @@ SHAPE: dict[str, tuple[object, str]] = {
     "an import that is no object": ({"imports": ["x"]}, r"imports\[0\] must be an object"),
     "an unknown list": ({"import": [_import()]}, r"INTEGRATIONS, import is unknown. Did you mean imports\?"),
     "a misspelt key": ({"imports": [_import(dataproject="X")]}, r"dataproject is unknown. Did you mean dataProject\?"),
-    "a key of the other kind": ({"imports": [_import(everySeconds=1)]}, "everySeconds is unknown. Known keys: name"),
+    "a key of the other kind": ({"imports": [_import(everySeconds=1)]}, "everySeconds is a setting of exports, not"),
     "a schema that is no text": ({"$schema": 1, "imports": [_import()]}, r"\$schema must be text"),
     "an import without a name": ({"imports": [{"inputFolder": "In"}]}, r"imports\[0\].name is missing"),
     "an import without a folder": ({"imports": [{"name": "x"}]}, r"imports\[0\].inputFolder is missing"),
@@ -239,8 +239,8 @@ SHAPE: dict[str, tuple[object, str]] = {
         r"(?s)name is missing.*outputFolder is missing.*dataProject is missing.*company is missing",
     ),
     "an export without a company": ({"exports": [_export(company="")]}, r"exports\[0\].company is missing"),
-    "files without a pattern": ({"imports": [_import(files={"include": []})]}, "files.include must not be empty"),
-    "files by a path": ({"imports": [_import(files={"include": ["A/*"]})]}, r"files.include\[0\] must be a name"),
+    "files without a pattern": ({"imports": [_import(files={"include": []})]}, "files.include must have at least one"),
+    "files by a path": ({"imports": [_import(files={"include": ["A/*"]})]}, r"files.include\[0\] must be a file name"),
     "an age of more than a day": (
         {"imports": [_import(files={"minimumAgeSeconds": 86401})]},
         "whole number of seconds",
@@ -256,7 +256,7 @@ SHAPE: dict[str, tuple[object, str]] = {
     "an address with a password": ({"imports": [_import(environmentUrl="https://a:b@c.com")]}, "user name or password"),
     "a word that filing does not know": (
         {"imports": [_import(filing={"partiallySucceeded": "Success"})]},
-        r"filing.partiallySucceeded must be error or success or folder",
+        r"filing.partiallySucceeded must be error, success or folder",
     ),
     "hours that are no times": ({"imports": [_import(notBetween=[{"hours": "25:00-06:00"}])]}, "two different times"),
     "stuck after no time": ({"imports": [_import(stuckAfterMinutes=0)]}, "whole number of minutes"),
@@ -279,7 +279,7 @@ MEANING: dict[str, tuple[object, str]] = {
                 _import(name="b", inputFolder="B/Input", dataProject="a"),
             ]
         },
-        r"imports\[1\].notBetween differs from INTEGRATIONS, imports\[0\].notBetween",
+        r"imports\[1\].notBetween is not the same as INTEGRATIONS, imports\[0\].notBetween",
     ),
     "a range of days that runs backwards": (
         {"imports": [_import(notBetween=[{"days": "31-1"}])]},
@@ -475,11 +475,12 @@ def test_a_flow_without_an_environment_says_which_setting_could_stand_in() -> No
     problems = parse_integrations(json.dumps({"imports": [_import()]}))
 
     assert problems == [
-        Problem("INTEGRATIONS, imports[0].environmentUrl", "is missing, and so is FO_URL.", URL),
+        Problem("INTEGRATIONS, imports[0].environmentUrl", "is missing, and so is FO_URL.", f'"{URL}"', "customers"),
         Problem(
             "INTEGRATIONS, imports[0].drive",
             "is missing, and so is ONEDRIVE_DRIVE.",
-            "users/integration@contoso.com/drive",
+            '"users/integration@contoso.com/drive"',
+            "customers",
         ),
     ]
 
@@ -613,7 +614,7 @@ def test_what_is_wrong_in_the_defaults_is_said_once_and_of_the_defaults() -> Non
 
     unknown, wrong = refusal.splitlines()
     assert unknown.startswith("INTEGRATIONS, defaults.nam is unknown. Known keys: environmentUrl, drive, ")
-    assert wrong == "INTEGRATIONS, defaults.company must be a company's id, 1 to 4 letters or digits. Example: USMF"
+    assert wrong == 'INTEGRATIONS, defaults.company must be a company\'s id, 1 to 4 letters or digits. Example: "USMF"'
 
 
 def test_an_app_setting_stands_in_any_text_or_a_part_of_it() -> None:
@@ -633,7 +634,7 @@ def test_an_app_setting_stands_in_any_text_or_a_part_of_it() -> None:
 
 def test_an_app_setting_that_is_missing_is_named_once_with_the_place() -> None:
     assert _refused({"imports": [_import(company="%NOWHERE%")]}).splitlines() == [
-        "INTEGRATIONS, imports[0].company refers to the app setting NOWHERE, which is not set."
+        "INTEGRATIONS, imports[0].company refers to the app setting NOWHERE, which is not set. Flow: customers."
     ]
 
 
@@ -651,8 +652,8 @@ def test_an_app_setting_that_is_missing_is_named_once_with_the_place() -> None:
         ({"from": "fixed"}, "imports[0].company.company is missing."),
         ({"from": "fixed", "company": "TOOLONG"}, "imports[0].company.company must be a company's id"),
         ("TOOLONG", "imports[0].company must be a company's id"),
-        (7, "imports[0].company must be text or an object."),
-        (["USMF"], "imports[0].company must be text or an object."),
+        (7, 'imports[0].company must be text or an object such as {"from": "folder"}.'),
+        (["USMF"], "imports[0].company must be text or an object such as"),
     ],
 )
 def test_a_choice_that_cannot_be_meant_is_refused_with_its_place(company: object, words: str) -> None:
@@ -662,11 +663,11 @@ def test_a_choice_that_cannot_be_meant_is_refused_with_its_place(company: object
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"companies": []}, "imports[0].companies must not be empty."),
-        ({"companies": ["USMF", 7]}, "imports[0].companies[1] must be text."),
-        ({"companies": "USMF"}, "imports[0].companies must be a list or an object."),
+        ({"companies": []}, "imports[0].companies must have at least one entry."),
+        ({"companies": ["USMF", 7]}, "imports[0].companies[1] must be text in double quotes."),
+        ({"companies": "USMF"}, "imports[0].companies must be a list or an object such as"),
         ({"companies": {"from": "list", "companies": "USMF"}}, "imports[0].companies.companies must be a list."),
-        ({"dataProject": {"from": "name", "patterns": []}}, "imports[0].dataProject.patterns must not be empty."),
+        ({"dataProject": {"from": "name", "patterns": []}}, "imports[0].dataProject.patterns must have at least one"),
         ({"dataProject": {"from": "name", "patterns": [{}]}}, "imports[0].dataProject.patterns[0].files is missing."),
         ({"dataProject": {"from": "name", "patterns": ["*"]}}, "imports[0].dataProject.patterns[0] must be an object."),
     ],
@@ -684,7 +685,93 @@ def test_a_text_that_is_not_json_is_refused_with_its_line() -> None:
     problems = parse_integrations(text)
 
     assert isinstance(problems, list)
-    assert problems[0].wrong == "is not JSON: line 2, column 42: Illegal trailing comma before end of array."
+    assert problems[0].wrong == "is not JSON: line 2, column 42: remove the comma before the closing } or ]."
+
+
+@pytest.mark.parametrize(
+    ("text", "cure"),
+    [
+        ("", "is empty."),
+        ('{"imports": [', "column 14: the document ends too early"),
+        ('{"imports": [] // none\n}', "column 16: JSON has no comments"),
+        ("{'imports': []}", "column 2: names and texts must be in straight double quotes."),
+        ("{imports: []}", "column 2: a name in double quotes is expected here."),
+        ('{"imports": [{"name": a}]}', "column 23: a value is expected here. Texts must be in double quotes."),
+        ('{"imports": [{"name": "a}]}', "column 23: the closing double quote of a text is missing."),
+        ('{"imports": [{"name": "a" "note": ""}]}', "column 27: a comma or a closing } or ] is missing before this"),
+        ('{"imports" = []}', "column 12: a colon is expected here."),
+        ('{"imports": []}}', "column 16: the document has ended before this."),
+        ('{"imports": [{"inputFolder": "ERP\\Input"}]}', "column 34: in JSON a backslash is written twice."),
+        ('{"imports": [{"execute": False}]}', "column 26: true, false and null have small letters."),
+    ],
+)
+def test_a_text_that_is_not_json_is_refused_with_the_cure(text: str, cure: str) -> None:
+    problems = parse_integrations(text)
+
+    assert isinstance(problems, list)
+    assert cure in problems[0].wrong
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        ({"name": "a"}, "INTEGRATIONS, name is a setting of a flow: it belongs in an object of imports or exports."),
+        (
+            {"imports": [_import(after=["a"])]},
+            "imports[0].after does not belong here, but in order. Flow: customers. "
+            'Example: {"order": {"after": ["groups"]}}',
+        ),
+        (
+            {"imports": [_import(hours="1")]},
+            'but in notBetween. Flow: customers. Example: {"notBetween": [{"hours": "18:00-06:00"}]}',
+        ),
+        (
+            {"imports": [_import(order={"strictOrder": True})]},
+            "imports[0].order.strictOrder does not belong here, but in imports[0], beside order.",
+        ),
+        (
+            {"imports": [_import(company={"from": "folder", "companies": ["USMF"]})]},
+            "imports[0].company.companies does not belong here, but in imports[0], beside company.",
+        ),
+        ({"exports": [_export(strictOrder=True)]}, "exports[0].strictOrder is a setting of imports, not of exports."),
+        (
+            {"defaults": {"errorFolder": "E"}, "imports": [_import()]},
+            "INTEGRATIONS, defaults.errorFolder cannot have a default: give each flow its own.",
+        ),
+        ({"defaults": {"dateFolders": "none"}, "imports": [_import()]}, "does not belong here, but in filing."),
+    ],
+)
+def test_a_setting_in_the_wrong_place_is_refused_with_its_place(document: object, words: str) -> None:
+    assert words in _refused(document)
+
+
+def test_a_list_whose_entries_are_wrong_is_not_called_empty() -> None:
+    refusal = _refused({"imports": [_import(companies=["USMF,DEMF"])]})
+
+    assert "companies[0] must be a company's id" in refusal
+    assert "\n" not in refusal
+
+
+def test_null_is_named_and_left_out_to_get_the_default() -> None:
+    refusal = _refused({"imports": [_import(strictOrder=None)]})
+
+    assert "strictOrder must be true or false, not null. Leave it out for its default." in refusal
+
+
+def test_an_order_of_the_defaults_that_cannot_be_is_told_of_the_defaults() -> None:
+    refusal = _refused({"defaults": {"order": {"after": ["x"]}}, "imports": [_import(order={"by": "name"})]})
+
+    assert refusal.startswith("INTEGRATIONS, defaults.order.after[0] is x, but no import has this name.")
+
+
+def test_a_company_of_the_defaults_that_an_export_cannot_have_is_told_with_the_export() -> None:
+    document = {
+        "defaults": {"company": {"from": "folder"}},
+        "imports": [_import()],
+        "exports": [_export(company="")],
+    }
+
+    assert "not an object. exports[0] takes it from there: give that export its own." in _refused(document)
 
 
 def test_a_value_is_never_printed_where_it_may_be_a_secret() -> None:
@@ -718,7 +805,7 @@ def test_an_order_that_cannot_be_meant_is_refused_with_its_place(order: object, 
     [
         ([("a", "bb"), ("b",)], "imports[0].order.after[0] is bb, but no import has this name. Did you mean b?"),
         ([("a", "export")], "imports[0].order.after[0] is export, but no import has this name. The imports are: a."),
-        ([("a", "a")], "imports[0].order.after leads back to itself, so none could begin: a after a. Remove"),
+        ([("a", "a")], "imports[0].order.after names a itself, so it could never begin. Remove"),
         ([("a",), ("b", "c"), ("c", "d"), ("d", "b")], "imports[1].order.after leads back to itself, so none could"),
         ([("a",), ("b", "c"), ("c", "d"), ("d", "b")], "b after c after d after b."),
     ],

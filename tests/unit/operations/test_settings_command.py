@@ -49,7 +49,7 @@ def test_all_problems_are_listed_by_their_place_and_a_missing_app_setting_with_w
     assert code == 1
     assert said.startswith(f"{document}: 4 problems:\n")
     assert "- imports[1].drive refers to the app setting ERP_DRIVE, which is not set." in said
-    assert "- exports[0].outputFolder is missing. Example: Integrations/Customers/Output" in said
+    assert '- exports[0].outputFolder is missing. Flow: x. Example: "Integrations/Customers/Output"' in said
     assert "--settings names another file." in said
 
 
@@ -71,14 +71,69 @@ def test_what_is_probably_not_meant_is_a_warning(document: Path, capsys: pytest.
     code, said = _run("check", document, capsys=capsys)
 
     assert code == 0
-    assert [line.partition(" ")[2] for line in said.splitlines()[1:4]] == [
+    assert [line.partition(" ")[2] for line in said.splitlines()[1:]] == [
         "Warning: imports[1].companies do not contain USMF, which is the company of all its files: every file is "
-        "refused.",
+        "refused. Flow: b.",
         "Warning: imports[1].dataProject.patterns[1].files is never used: what matches *_C*.zip matches *_c*, which "
-        "stands before it.",
-        "Warning: imports[1] has the folder /ERP/Customers/Input/Later inside /ERP/Customers/Input, the Input folder "
-        "of imports[0] (customers).",
+        "stands before it. Flow: b.",
+        "Warning: imports[1] has folders inside /ERP/Customers/Input, the Input folder of imports[0] (customers), "
+        "which does not import what lies there: /ERP/Customers/Input/Later, /ERP/Customers/Input/Processing, "
+        "/ERP/Customers/Input/Success, /ERP/Customers/Input/Error. Put them elsewhere, if that is not meant. Flow: b.",
     ]
+
+
+def test_what_looks_like_a_placeholder_and_is_none_is_a_warning(
+    document: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flows = [
+        {"name": "a", "inputFolder": "${STAGE}/Input", "dataProject": "A {company}"},
+        {"name": "b", "inputFolder": "B/Input", "dataProject": "B {Company}"},
+    ]
+    export = {"name": "c", "outputFolder": "C", "dataProject": "C {company}", "company": "USMF"}
+    document.write_text(json.dumps({"imports": flows, "exports": [export]}), "utf-8")
+
+    _, said = _run("check", document, capsys=capsys)
+
+    assert [line.partition(" which ")[0] for line in said.splitlines()[1:]] == [
+        "- Warning: imports[0] has '/${STAGE}/Input', in",
+        "- Warning: imports[1] has 'B {Company}', in",
+        "- Warning: exports[0] has 'C {company}', in",
+    ]
+
+
+def test_a_file_that_cannot_be_read_and_a_text_that_is_not_json_are_told_of_the_file(
+    document: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document.write_text("{", "utf-16")
+    assert _run("check", document, capsys=capsys)[1].rstrip().endswith("is not UTF-8 text. Save it as UTF-8.")
+    document.write_text("{", "utf-8")
+    assert "- The document is not JSON: line 1, column 2: " in _run("check", document, capsys=capsys)[1]
+
+
+def test_an_app_setting_is_found_in_any_case_as_by_the_app(
+    document: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document.write_text(json.dumps({"imports": [{"name": "a", "inputFolder": "%erp_folder%/Input"}]}), "utf-8")
+    monkeypatch.setenv("ERP_FOLDER", "Test")
+
+    assert "In /Test/Input, import 'a'" in _run("explain", document, "USMF_1.zip", capsys=capsys)[1]
+
+
+def test_what_none_of_several_imports_takes_goes_to_the_folder_of_any_of_them(
+    document: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flows = [
+        {"name": "a", "inputFolder": "In", "files": {"include": ["*_a_*"]}, "unmatchedFolder": "Unmatched"},
+        {"name": "b", "inputFolder": "In", "files": {"include": ["*_b_*"]}},
+    ]
+    document.write_text(json.dumps({"imports": flows}), "utf-8")
+
+    _, said = _run("explain", document, "In/USMF_1.zip", capsys=capsys)
+
+    assert said == (
+        "No import of /In takes 'USMF_1.zip' by its 'files' patterns, so the app moves it to /Unmatched after five "
+        "minutes.\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -91,6 +146,8 @@ def test_what_is_probably_not_meant_is_a_warning(document: Path, capsys: pytest.
         ("USMF_1.zip", 0, ["customers': imported", "vendors': imported"]),
         ("ERP/Other/USMF_1.zip", 1, ["No import watches /ERP/Other.", "/ERP/Customers/Input, /ERP/Vendors/Input"]),
         ("~$USMF_1.zip", 1, ["matches IMPORT_IGNORED_NAMES"]),
+        ("ERP/Customers/Input/", 1, ["has no file name at its end"]),
+        ("C:\\Input\\USMF_1.zip", 1, ["The folder C:/Input has a character that OneDrive does not allow"]),
     ],
 )
 def test_it_is_explained_what_would_happen_to_a_file_or_why_nothing_would(
@@ -112,17 +169,25 @@ def test_order_times_and_folders_are_explained(document: Path, capsys: pytest.Ca
         "filing": {"partiallySucceeded": "folder", "dateFolders": "year/month"},
         "notBetween": [{"days": "28-29", "weekdays": "sat", "hours": "18:00-06:00"}],
         "duplicates": "refuse",
+        "execute": False,
+        "resultFile": True,
+        "alertRecipient": "finance@contoso.com",
     }
     document.write_text(json.dumps({"imports": [first, flow]}), "utf-8")
 
     _, said = _run("explain", document, "Customers/Input/USMF_1.zip", capsys=capsys)
     _, of_groups = _run("explain", document, "Groups/Input/USMF_1.zip", capsys=capsys)
 
-    assert "Partial:       /Customers/Partial" in said
-    assert "By date:       in folders year/month below these" in said
+    assert "Processing:    /Customers/Processing\n" in said
+    assert "Success:       /Customers/Success/YYYY/MM\n" in said
+    assert "Error:         /Customers/Error/YYYY/MM\n" in said
+    assert "Partial:       /Customers/Partial/YYYY/MM\n" in said
+    assert "Execute:       no: rows go to F&O's staging tables only" in said
+    assert "Result file:   beside the filed file" in said
+    assert "Alerts to:     finance@contoso.com" in said
     assert "by name; after the files of groups; with 60 seconds between two files; no file passes another" in said
-    assert "Not between:   on sat on day 28, 29 of the month 18:00-06:00 UTC" in said
-    assert "Same again:    refused" in said
+    assert "Not between:   on sat, on day 28, 29 of the month, 18:00-06:00 UTC" in said
+    assert "Same content:  refused" in said
     assert of_groups.startswith("No import of /Groups/Input takes 'USMF_1.zip' by its 'files' patterns")
 
 
