@@ -90,7 +90,8 @@ _ALL: Final = (
     ),
     Setting(
         "IMPORT_DATA_PROJECT",
-        "Data project to import under. Empty: the one that the package's manifest names.",
+        "Data project to import under; `{company}` in it stands for the file's company. Empty: the one that the "
+        "package's manifest names.",
         example="Asset-Major-Types",
         in_logic_apps="in: `ImportFlow01` inside the definition",
     ),
@@ -110,8 +111,9 @@ _ALL: Final = (
     ),
     Setting(
         "IMPORT_STRICT_ORDER",
-        "Whether a file that cannot go on stops its lane, instead of being passed by the files behind it after three "
-        "minutes.",
+        "Whether no file may pass another. A file that cannot go on is waited for, instead of being passed after three "
+        "minutes; and a file that did not succeed stops its lane, until a person runs it again, skips it or resumes "
+        "the lane.",
         default="false",
         example="true",
     ),

@@ -335,7 +335,9 @@ def _flows(read: _Reader, app_folder: Path) -> Flows:
     if read.given("INTEGRATIONS"):
         simple = [name for name in (*SIMPLE_IMPORT, *SIMPLE_EXPORT) if read.given(name)]
         if simple:
-            read.refuse("INTEGRATIONS", f"conflicts with {', '.join(simple)}: move those into it, or remove it.")
+            read.refuse(
+                "INTEGRATIONS", f"conflicts with {', '.join(simple)}: move those into it and delete them, or delete it."
+            )
         text = read.text("INTEGRATIONS", lambda given: _json_text(given, app_folder))
         if text:
             parsed = parse_integrations(text, environment_url=environment_url, drive=drive, setting=read.anything)

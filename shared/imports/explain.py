@@ -13,6 +13,7 @@ from shared.config.model import (
     REFUSE,
     WARN,
     CompaniesListed,
+    CompaniesOfFo,
     DateFolders,
     ImportFlow,
     OffTime,
@@ -113,7 +114,7 @@ def _explain(flow: ImportFlow, name: str, sub_folder: str, flows: Flows) -> Expl
         data_project=data_project,
         lane=lane,
         lines=(
-            ("Company", company),
+            ("Company", company + (", if F&O has it" if isinstance(flow.companies, CompaniesOfFo) else "")),
             ("Data project", data_project or "the one that the package's manifest names"),
             ("Environment", flow.environment_url),
             ("Lane", lane),
@@ -121,6 +122,11 @@ def _explain(flow: ImportFlow, name: str, sub_folder: str, flows: Flows) -> Expl
             ("Success", within(flow.success_folder, sub_folder) + by_date),
             ("Error", error),
             *_partial(flow, within(flow.partial_folder, sub_folder) + by_date),
+            *(
+                ()
+                if folded(name).endswith(".zip")
+                else (("Not a zip?", "A file that is not a data package is refused"),)
+            ),
             *((("Result file", "beside the filed file"),) if flow.result_file else ()),
             *(() if flow.execute else (("Execute", "no: rows go to F&O's staging tables only"),)),
             ("Order", _order(flow, flows)),

@@ -44,8 +44,8 @@ def company_of(flow: ImportFlow, file_name: str, sub_folder: str = "") -> str:
 
 
 def _company_of_folder(flow: ImportFlow, file_name: str, sub_folder: str) -> str:
+    known = flow.companies.companies[0] if isinstance(flow.companies, CompaniesListed) else "USMF"
     if not sub_folder:
-        known = flow.companies.companies[0] if isinstance(flow.companies, CompaniesListed) else "USMF"
         raise FileRejected(
             f"{shown(file_name)} is directly in {flow.input_folder}, but flow {flow.name} takes the company from the "
             f"sub-folder. Put it into the sub-folder of its company: {flow.input_folder}/{known}."
@@ -55,7 +55,7 @@ def _company_of_folder(flow: ImportFlow, file_name: str, sub_folder: str) -> str
     except Unfit:
         raise FileRejected(
             f"{shown(file_name)} is in the sub-folder {shown(sub_folder)}, which is not a company (1 to 4 letters or "
-            f"digits). Put it into the sub-folder of its company: {flow.input_folder}/USMF."
+            f"digits). Put it into the sub-folder of its company: {flow.input_folder}/{known}."
         ) from None
 
 
@@ -137,6 +137,6 @@ def require_project(ruled: str, in_manifest: str) -> str:
     if not project:
         raise FileRejected(
             f"{MANIFEST} names no data project (DefinitionGroupName is empty), and none is set for this import. "
-            "Name one in the package, or set IMPORT_DATA_PROJECT."
+            "Name one in the package, or set IMPORT_DATA_PROJECT (in INTEGRATIONS: dataProject)."
         )
     return project

@@ -16,7 +16,12 @@ DOCUMENT = {
             "companies": ["USMF", "DEMF"],
             "dataProject": "Customers {company}",
         },
-        {"name": "vendors", "inputFolder": "ERP/Vendors/Input", "drive": "%ERP_DRIVE%"},
+        {
+            "name": "vendors",
+            "inputFolder": "ERP/Vendors/Input",
+            "drive": "%ERP_DRIVE%",
+            "companies": {"from": "LegalEntities"},
+        },
     ]
 }
 
@@ -142,8 +147,9 @@ def test_what_none_of_several_imports_takes_goes_to_the_folder_of_any_of_them(
         ("ERP/Customers/Input/demf/groups.zip", 0, ["customers': imported", "Company:       DEMF", "Customers DEMF"]),
         ("ERP/Customers/Input/groups.zip", 1, ["customers': refused", "is directly in /ERP/Customers/Input"]),
         ("ERP/Customers/Input/GBSI/groups.zip", 1, ["customers': refused", "not among the companies"]),
-        ("ERP\\Vendors\\Input\\USMF_1.zip", 0, ["vendors': imported", "the one that the package's manifest names"]),
+        ("ERP\\Vendors\\Input\\USMF_1.zip", 0, ["vendors': imported", "USMF, if F&O has it", "the package's manifest"]),
         ("USMF_1.zip", 0, ["customers': imported", "vendors': imported"]),
+        ("ERP/Vendors/Input/USMF_1.txt", 0, ["Not a zip?:    A file that is not a data package is refused"]),
         ("ERP/Other/USMF_1.zip", 1, ["No import watches /ERP/Other.", "/ERP/Customers/Input, /ERP/Vendors/Input"]),
         ("~$USMF_1.zip", 1, ["matches IMPORT_IGNORED_NAMES"]),
         ("ERP/Customers/Input/", 1, ["has no file name at its end"]),
