@@ -106,6 +106,24 @@ def test_what_looks_like_a_placeholder_and_is_none_is_a_warning(
     ]
 
 
+def test_imports_that_may_share_a_lane_and_differ_in_its_order_are_a_warning(
+    document: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flows = [
+        {"name": "a", "inputFolder": "A/Input", "dataProject": "Ledger {company}"},
+        {"name": "b", "inputFolder": "B/Input", "dataProject": "ledger USMF", "strictOrder": True},
+        {"name": "c", "inputFolder": "C/Input", "dataProject": "Customers {company}", "strictOrder": True},
+    ]
+    document.write_text(json.dumps({"imports": flows}), "utf-8")
+
+    _, said = _run("check", document, capsys=capsys)
+
+    assert said.splitlines()[1:] == [
+        "- Warning: imports[1] may use the data project Ledger {company}, as may imports[0] (a), so their files may "
+        "share a lane. Give both the same strictOrder. Flow: b."
+    ]
+
+
 def test_a_file_that_cannot_be_read_and_a_text_that_is_not_json_are_told_of_the_file(
     document: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
