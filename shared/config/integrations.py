@@ -192,15 +192,16 @@ class _Reader:
 
     def _with_flow(self, problem: Problem) -> Problem:
         """Return a problem with the name of its flow, if the document has one: people do not count from 0."""
-        found = re.match(r"INTEGRATIONS, (imports|exports)\[(\d+)\](?!\.name$)", problem.setting)
-        if not found:
+        found = re.match(r"INTEGRATIONS, (imports|exports)\[(\d{1,9})\](?!\.name$)", problem.setting)
+        listed = self._document.get(found[1]) if found else None
+        if not found or not isinstance(listed, list):  # a key of the document may look like such a path
             return problem
-        flow = self._document[found[1]][int(found[2])]
+        flow = dict(enumerate(listed)).get(int(found[2]))
+        name = flow.get("name") if isinstance(flow, dict) else None
         try:
-            name = parse_flow_name(str(flow.get("name", "")) if isinstance(flow, dict) else "")
+            return replace(problem, flow=parse_flow_name(name)) if isinstance(name, str) else problem
         except Unfit:
             return problem
-        return replace(problem, flow=name)
 
     def _read(self, document: object) -> Flows | list[Problem]:
         if not isinstance(document, dict):

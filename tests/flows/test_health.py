@@ -427,5 +427,5 @@ def test_what_is_probably_not_meant_in_the_configuration_is_a_warning(make_world
 
     assert (check.grade, check.message) == (
         Grade.WARNING,
-        "INTEGRATIONS, imports[0].companies have no effect: all its files are for USMF.",
+        "INTEGRATIONS, imports[0].companies have no effect: all its files are for USMF. Flow: customers.",
     )

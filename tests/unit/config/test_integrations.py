@@ -745,6 +745,12 @@ def test_a_setting_in_the_wrong_place_is_refused_with_its_place(document: object
     assert words in _refused(document)
 
 
+@pytest.mark.parametrize("key", ["imports[0].x", "imports[7]", f"exports[{'9' * 9999}]"])
+def test_a_key_that_looks_like_a_place_is_unknown(key: str) -> None:
+    assert f"INTEGRATIONS, {key} is unknown." in _refused({"imports": [_import()], key: 1})
+    assert f"INTEGRATIONS, {key} is unknown." in _refused({key: 1})
+
+
 def test_a_list_whose_entries_are_wrong_is_not_called_empty() -> None:
     refusal = _refused({"imports": [_import(companies=["USMF,DEMF"])]})
 
