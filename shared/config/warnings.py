@@ -12,6 +12,7 @@ from shared.config.model import (
     CompanyFixed,
     ExportFlow,
     ImportFlow,
+    PartialFiling,
     ProjectFixed,
     ProjectFromName,
 )
@@ -25,10 +26,12 @@ def flow_warnings(flows: Flows) -> Iterator[Problem]:
         path = f"imports[{number}]"
         yield from _companies(flow, path)
         yield from _patterns(flow, path)
+        yield from _without_effect(flow, number, flows.imports)
         yield from _placeholders(flow, path, _projects(flow), COMPANY)
     for number, export in enumerate(flows.exports):
         yield from _placeholders(export, f"exports[{number}]", (export.data_project,), "")
     yield from _folders(flows)
+    yield from _round_trips(flows)
     yield from _lanes(flows.imports)
 
 
@@ -81,6 +84,39 @@ def _patterns(flow: ImportFlow, path: str) -> Iterator[Problem]:
                 f"is never used: what matches {pattern} matches {before}, which stands before it.",
                 flow=flow.name,
             )
+
+
+def _without_effect(flow: ImportFlow, number: int, imports: Sequence[ImportFlow]) -> Iterator[Problem]:
+    """Yield settings of an import that change nothing, and files that it cannot get."""
+    path = f"imports[{number}]"
+    if "partial_folder" in flow.model_fields_set and flow.filing.partially_succeeded is not PartialFiling.FOLDER:
+        wrong = "has no effect: filing.partiallySucceeded is not folder."
+        yield Problem(f"{path}.partialFolder", wrong, flow=flow.name)
+    if all(any(_covers(wide, each) for wide in flow.files.exclude) for each in flow.files.include):
+        wrong = "excludes every file that files.include matches, so this import never gets one."
+        yield Problem(f"{path}.files.exclude", wrong, flow=flow.name)
+    sharing = [each for each in imports if (each.drive, folded(each.input_folder)) == _input_of(flow)]
+    if flow.unmatched_folder and any(each.files.all for each in sharing):
+        yield Problem(f"{path}.unmatchedFolder", "has no effect: an import takes every file.", flow=flow.name)
+    for other in sharing[: sharing.index(flow)]:
+        if not other.files.exclude and all(
+            any(_covers(wide, each) for wide in other.files.include) for each in flow.files.include
+        ):
+            wrong = f"matches only files that {other.name} takes, which stands before it. Put this import first."
+            yield Problem(f"{path}.files.include", wrong, flow=flow.name)
+
+
+def _input_of(flow: ImportFlow) -> tuple[str, str]:
+    return flow.drive, folded(flow.input_folder)
+
+
+def _round_trips(flows: Flows) -> Iterator[Problem]:
+    for number, export in enumerate(flows.exports):
+        place = (export.drive, folded(export.output_folder))
+        for back in flows.imports:
+            if _input_of(back) == place and back.environment_url == export.environment_url:
+                wrong = f"is the Input folder of {back.name}, which imports its packages into the same environment."
+                yield Problem(f"exports[{number}].outputFolder", wrong, flow=export.name)
 
 
 def _covers(wide: str, narrow: str) -> bool:

@@ -124,6 +124,51 @@ def test_imports_that_may_share_a_lane_and_differ_in_its_order_are_a_warning(
     ]
 
 
+@pytest.mark.parametrize(
+    ("flow", "more", "warning"),
+    [
+        (
+            {"partialFolder": "P"},
+            [],
+            "imports[0].partialFolder has no effect: filing.partiallySucceeded is not folder.",
+        ),
+        ({"files": {"include": ["*_a*"], "exclude": ["*"]}}, [], "imports[0].files.exclude excludes every file that"),
+        ({"unmatchedFolder": "U"}, [], "imports[0].unmatchedFolder has no effect: an import takes every file."),
+        (
+            {"files": {"include": ["*_C*"]}},
+            [{"name": "b", "inputFolder": "A/Input", "files": {"include": ["*_Cu*"]}}],
+            "imports[1].files.include matches only files that a takes, which stands before it.",
+        ),
+    ],
+)
+def test_a_setting_without_effect_is_a_warning(
+    flow: dict[str, object],
+    more: list[dict[str, object]],
+    warning: str,
+    document: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first = {"name": "a", "inputFolder": "A/Input", **flow}
+    document.write_text(json.dumps({"imports": [first, *more]}), "utf-8")
+
+    _, said = _run("check", document, capsys=capsys)
+
+    assert len(said.splitlines()) == 2
+    assert f"- Warning: {warning}" in said
+
+
+def test_an_export_into_the_input_folder_of_the_same_environment_is_a_warning(
+    document: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export = {"name": "out", "outputFolder": "A/Input", "dataProject": "P", "company": "USMF"}
+    flows = {"imports": [{"name": "a", "inputFolder": "A/Input"}], "exports": [export]}
+    document.write_text(json.dumps(flows), "utf-8")
+
+    _, said = _run("check", document, capsys=capsys)
+
+    assert "exports[0].outputFolder is the Input folder of a, which imports its packages into the same" in said
+
+
 def test_a_file_that_cannot_be_read_and_a_text_that_is_not_json_are_told_of_the_file(
     document: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
