@@ -361,7 +361,7 @@ class Alerted(Part):
         default="",
         description="Who gets an e-mail about this flow: one address, or several with `;` between them. Left out or "
         "empty: the setting `ALERT_RECIPIENT`.",
-        examples=["finance@contoso.com"],
+        examples=["finance@contoso.com;controlling@contoso.com"],
     )
     alert_teams_url: WebhookUrl | None = Field(
         default=None,
