@@ -5,7 +5,7 @@ It calls no service. App settings are those of the environment, and of a file li
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -35,8 +35,8 @@ def main(given_arguments: Sequence[str] | None = None) -> int:
             return _say(given.json, {"problems": flows}, _problems_text(given.file, flows), 1)
         if given.verb == "check":
             return _check(given.file, flows, as_json=given.json)
-        found = explain(given.name, flows, ignored_names_of(settings))
-    except (AppError, Unfit) as error:
+        found = _explain(given.name, flows, settings)
+    except AppError as error:
         return _say(given.json, {"problems": [str(error)]}, str(error), 1)
     return _explained(found, as_json=given.json)
 
@@ -49,11 +49,26 @@ def _read(file: Path, settings: Mapping[str, str]) -> Flows | list[str]:
         raise SettingsInvalid(f"{file} cannot be read as UTF-8 ({type(error).__name__}).") from error
     parsed = parse_integrations(
         text,
-        environment_url=parse_environment_url(settings.get("FO_URL", "") or EXAMPLE_URL),
-        drive=parse_drive(settings.get("ONEDRIVE_DRIVE", "") or EXAMPLE_DRIVE),
+        environment_url=_setting("FO_URL", parse_environment_url, EXAMPLE_URL, settings),
+        drive=_setting("ONEDRIVE_DRIVE", parse_drive, EXAMPLE_DRIVE, settings),
         setting=lambda name: settings.get(name, ""),
     )
     return parsed if isinstance(parsed, Flows) else [str(each).removeprefix("INTEGRATIONS, ") for each in parsed]
+
+
+def _setting(name: str, parse: Callable[[str], str], example: str, settings: Mapping[str, str]) -> str:
+    """Return an app setting, an example if it is not set. Raises SettingsInvalid."""
+    try:
+        return parse(settings.get(name, "") or example)
+    except Unfit as unfit:
+        raise SettingsInvalid(f"The app setting {name} {unfit} Example: {example}") from unfit
+
+
+def _explain(name: str, flows: Flows, settings: Mapping[str, str]) -> list[Explanation] | str:
+    try:
+        return explain(name, flows, ignored_names_of(settings))
+    except Unfit as unfit:
+        raise SettingsInvalid(f"The folder in '{name}' {unfit}") from unfit
 
 
 def _problems_text(file: Path, problems: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ from shared.config.model import (
     PartialFiling,
 )
 from shared.config.off_times import WEEKDAYS
-from shared.config.values import folded, matches_name, parse_folder
+from shared.config.values import folded, is_company, matches_name, parse_folder
 from shared.errors import FileRejected
 from shared.imports import rules
 from shared.imports.places import within
@@ -45,12 +45,20 @@ def explain(path: str, flows: Flows, ignored_names: Iterable[str]) -> list[Expla
     put into its Input folder. Raises Unfit for a folder that OneDrive does not allow.
     """
     folder, _, name = path.replace("\\", "/").rpartition("/")
+    if not name:
+        return f"'{path}' names no file: write the file's name, perhaps with its folder before it."
     if matches_name(name, ignored_names):
         return f"'{name}' matches IMPORT_IGNORED_NAMES, so the app leaves it alone in every Input folder."
     places = list(_places(folder, flows))
     if not places:
         inputs = ", ".join(dict.fromkeys(flow.input_folder for flow in flows.imports)) or "none"
         return f"No import watches {parse_folder(folder) if folder else 'a folder'}. The Input folders are: {inputs}."
+    if not any(_is_listed(flow, sub_folder) for flow, sub_folder in places):
+        flow, sub_folder = places[0]
+        return (
+            f"The app leaves the sub-folder '{sub_folder}' of {flow.input_folder} alone, with all that is in it, and "
+            f"reports it: the sub-folders are companies. {_companies_text(flow)}"
+        )
     takers = [(flow, sub_folder) for flow, sub_folder in places if flows.taker_of(flow, name) is flow]
     if not takers:
         return "\n".join(dict.fromkeys(_why_unmatched(flow, name) for flow, _ in places))
@@ -68,6 +76,19 @@ def _places(folder: str, flows: Flows) -> Iterator[tuple[ImportFlow, str]]:
             yield flow, ""
         elif flow.has_company_folders and folded(above) == folded(flow.input_folder):
             yield flow, last
+
+
+def _companies_text(flow: ImportFlow) -> str:
+    if isinstance(flow.companies, CompaniesListed):
+        return f"Those of import {flow.name} are: {', '.join(flow.companies.companies)}."
+    return "A company has 1 to 4 letters or digits."
+
+
+def _is_listed(flow: ImportFlow, sub_folder: str) -> bool:
+    """Return whether a scan looks into a sub-folder of Input, as far as the settings tell."""
+    if isinstance(flow.companies, CompaniesListed):
+        return not sub_folder or sub_folder.upper() in flow.companies.companies
+    return not sub_folder or is_company(sub_folder)
 
 
 def _usual_company(flow: ImportFlow) -> str:

@@ -86,7 +86,10 @@ def test_what_is_probably_not_meant_is_a_warning(document: Path, capsys: pytest.
     [
         ("ERP/Customers/Input/demf/groups.zip", 0, ["customers': imported", "Company:       DEMF", "Customers DEMF"]),
         ("ERP/Customers/Input/groups.zip", 1, ["customers': refused", "is directly in /ERP/Customers/Input"]),
-        ("ERP/Customers/Input/GBSI/groups.zip", 1, ["customers': refused", "not among the companies"]),
+        ("ERP/Customers/Input/GBSI/groups.zip", 1, ["leaves the sub-folder 'GBSI'", "customers are: USMF, DEMF."]),
+        ("ERP/Customers/Input/Archive/groups.zip", 1, ["leaves the sub-folder 'Archive' of /ERP/Customers/Input"]),
+        ("ERP/Vendors/Input/", 1, ["'ERP/Vendors/Input/' names no file"]),
+        ("ERP/con/USMF_1.zip", 1, ["The folder in 'ERP/con/USMF_1.zip' has a name that OneDrive reserves."]),
         ("ERP\\Vendors\\Input\\USMF_1.zip", 0, ["vendors': imported", "the one that the package's manifest names"]),
         ("USMF_1.zip", 0, ["customers': imported", "vendors': imported"]),
         ("ERP/Other/USMF_1.zip", 1, ["No import watches /ERP/Other.", "/ERP/Customers/Input, /ERP/Vendors/Input"]),
@@ -100,6 +103,16 @@ def test_it_is_explained_what_would_happen_to_a_file_or_why_nothing_would(
 
     assert ended == code
     assert [each for each in words if each not in said] == []
+
+
+def test_an_app_setting_that_cannot_be_used_is_named(
+    document: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FO_URL", "contoso")
+
+    code, said = _run("check", document, capsys=capsys)
+
+    assert (code, said.startswith("The app setting FO_URL must be a URL that begins with https://.")) == (1, True)
 
 
 def test_order_times_and_folders_are_explained(document: Path, capsys: pytest.CaptureFixture[str]) -> None:
