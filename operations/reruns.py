@@ -18,6 +18,7 @@ from operations.actions import (
     refuse,
     refuse_in_drain,
     resume_at,
+    wake_lane,
 )
 from operations.filters import Filters
 from shared.app import Services
@@ -47,7 +48,8 @@ def run_again(address: str, requester: Requester, services: Services) -> ActionR
             address,
         )
     if old.rerun and services.store.run_at(address_of_rerun(old.rerun)):
-        resume_at(address_of(old), old.rerun.lane, services)  # in case the app died in between
+        for lane in {old.lane, old.rerun.lane}:  # in case the app died in between
+            resume_at(address_of(old), lane, services)
         return ActionResult(done=True, message="This run was already run again.", run=address_of_rerun(old.rerun))
     if refused := refuse_in_drain(services, address):
         return refused
@@ -70,7 +72,11 @@ def run_again(address: str, requester: Requester, services: Services) -> ActionR
     )
     if flow := services.settings.flows.import_named(new.flow_name):
         pause_with_flow(flow, [new.lane], services)
-    return open_run(new, services)
+    opened = open_run(new, services)
+    if old.lane != new.lane:  # the settings were mended since
+        resume_at(address_of(old), old.lane, services)
+        wake_lane(old.lane, services)
+    return opened
 
 
 def _plan(old: Run, requester: Requester, services: Services) -> Run | ActionResult:

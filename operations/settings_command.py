@@ -35,8 +35,8 @@ def main(given_arguments: Sequence[str] | None = None) -> int:
             return _say(given.json, {"problems": flows}, _problems_text(given.file, flows), 1)
         if given.verb == "check":
             return _check(given.file, flows, as_json=given.json)
-        found = explain(given.name, flows, ignored_names_of(settings))
-    except (AppError, Unfit) as error:
+        found = _explain(given.name, flows, settings)
+    except AppError as error:
         return _say(given.json, {"problems": [str(error)]}, str(error), 1)
     return _explained(found, as_json=given.json)
 
@@ -71,6 +71,21 @@ def _without_setting(problem: str) -> str:
     if problem.startswith("INTEGRATIONS "):
         return problem.replace("INTEGRATIONS", "The document", 1)
     return problem.replace("INTEGRATIONS, ", "")
+
+
+def _setting(name: str, parse: Callable[[str], str], example: str, settings: Mapping[str, str]) -> str:
+    """Return an app setting, an example if it is not set. Raises SettingsInvalid."""
+    try:
+        return parse(settings.get(name, "") or example)
+    except Unfit as unfit:
+        raise SettingsInvalid(f"The app setting {name} {unfit} Example: {example}") from unfit
+
+
+def _explain(name: str, flows: Flows, settings: Mapping[str, str]) -> list[Explanation] | str:
+    try:
+        return explain(name, flows, ignored_names_of(settings))
+    except Unfit as unfit:
+        raise SettingsInvalid(f"The folder in '{name}' {unfit}") from unfit
 
 
 def _problems_text(file: Path, problems: Sequence[str]) -> str:

@@ -28,6 +28,16 @@ def export_flow_of(run: Run, services: Services) -> ExportFlow:
     return _combined(now, _saved(run, ExportFlow), run) or services.settings.flows.require_export(run.flow_name)
 
 
+def known_import_of(run: Run, services: Services) -> ImportFlow | None:
+    """Return the import of a run as it is now, or else as it was; None if neither settings nor record know it."""
+    return services.settings.flows.import_named(run.flow_name) or _saved_if_readable(run, ImportFlow)
+
+
+def known_export_of(run: Run, services: Services) -> ExportFlow | None:
+    """Return the export of a run as it is now, or else as it was; None if neither settings nor record know it."""
+    return services.settings.flows.export_named(run.flow_name) or _saved_if_readable(run, ExportFlow)
+
+
 def is_configured(run: Run, services: Services) -> bool:
     """Return whether the settings still have the flow of a run."""
     return services.settings.flows.named(run.flow_name) is not None
@@ -44,6 +54,13 @@ def _combined[AnyFlow: (ImportFlow, ExportFlow)](now: AnyFlow | None, then: AnyF
         return now or then
     kept = PINNED if run.may_have_begun else {"drive"}  # its file is known by an id of that drive
     return now.model_copy(update={name: getattr(then, name) for name in kept})
+
+
+def _saved_if_readable[AnyFlow: (ImportFlow, ExportFlow)](run: Run, kind: type[AnyFlow]) -> AnyFlow | None:
+    try:
+        return _saved(run, kind)
+    except NeedsPerson:
+        return None
 
 
 def _saved[AnyFlow: (ImportFlow, ExportFlow)](run: Run, kind: type[AnyFlow]) -> AnyFlow | None:

@@ -220,6 +220,7 @@ def strict_order_alerts(pauses: Sequence[Pause], services: Services) -> list[Ale
         if services.now() - pause.since < STOPPED_FOR:
             continue
         flows = [flow.name for flow in services.settings.flows.imports if flow.lane == pause.lane]
+        flows = flows or _flow_of(pause, services)
         name = ", ".join(flows) or pause.lane
         alerts.append(
             Alert(
@@ -237,6 +238,15 @@ def strict_order_alerts(pauses: Sequence[Pause], services: Services) -> list[Ale
             )
         )
     return alerts
+
+
+def _flow_of(pause: Pause, services: Services) -> list[str]:
+    """Return the flow of the run that has stopped a lane of one data project; none if that is not known now."""
+    try:
+        run = services.store.run_at(pause.run)
+    except (AppError, Damaged):
+        return []
+    return [run.flow_name] if run else []
 
 
 def _enqueue_if_possible(alert: Alert, services: Services) -> None:

@@ -1,15 +1,16 @@
 """All flows of the configuration, checked against each other. Pure."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Final
 
-from shared.config.model import ExportFlow, ImportFlow
+from shared.config.model import COMPANY, ExportFlow, ImportFlow
 from shared.config.off_times import end_of_off_time
 from shared.config.problem import Problem
-from shared.config.values import folded
+from shared.config.values import folded, is_company
 from shared.errors import NeedsPerson
 
 # From here on each day of a month and of a week comes within the time that ``end_of_off_time`` looks ahead.
@@ -115,7 +116,7 @@ def _name_problems(
 
 
 def _place(drive: str, folder: str) -> tuple[str, str]:
-    return drive, folder.casefold()
+    return drive, folded(folder)
 
 
 def _import_problems(imports: Sequence[ImportFlow], label: Callable[[str], str]) -> Iterable[Problem]:
@@ -131,21 +132,25 @@ def _import_problems(imports: Sequence[ImportFlow], label: Callable[[str], str])
         if above is not None and imports[above].has_company_folders:
             wrong = f"is {flow.input_folder}, a sub-folder of {label(f'imports[{above}].inputFolder')}, whose "
             yield Problem(label(path), f"{wrong}sub-folders are companies. Use another folder.")
-        seen = {flow.input_folder.casefold(): "inputFolder"}
+        seen = {folded(flow.input_folder): "inputFolder"}
         for key, folder in flow.filed_in.items():
             path = f"imports[{number}].{key}"
-            folded = folder.casefold()
+            plain = folded(folder)
             owner = _reader_of(flow.drive, folder, imports, owners)
-            if folded in seen:
-                wrong = f"is {folder}, the same as {label(f'imports[{number}].{seen[folded]}')}. Use different folders."
+            if plain in seen:
+                wrong = f"is {folder}, the same as {label(f'imports[{number}].{seen[plain]}')}. Use different folders."
                 yield Problem(label(path), wrong)
-            elif folded.startswith(flow.input_folder.casefold() + "/"):
+            elif plain.startswith(folded(flow.input_folder) + "/"):
                 yield Problem(label(path), f"is {folder}, which is inside the Input folder. Use a folder outside it.")
             elif owner is not None:
                 # Else one import's leavings are the next one's input, round and round.
                 reader = label(f"imports[{owner}].inputFolder")
                 yield Problem(label(path), f"is {folder}, which {reader} reads. Use another folder.")
-            seen.setdefault(folded, key)
+            elif flow.has_company_folders and (inner := _reader_inside(flow.drive, folder, imports)) is not None:
+                reader = label(f"imports[{inner}].inputFolder")
+                wrong = f"is {folder}, where the app makes sub-folders for companies, and {reader} reads one of them. "
+                yield Problem(label(path), f"{wrong}Use another folder.")
+            seen.setdefault(plain, key)
 
 
 def _reader_of(
@@ -156,6 +161,15 @@ def _reader_of(
     if above is not None and imports[above].has_company_folders:
         return above
     return owners.get(_place(drive, folder))
+
+
+def _reader_inside(drive: str, folder: str, imports: Sequence[ImportFlow]) -> int | None:
+    """Return which import reads a sub-folder that may be that of a company; the number of the first, None: none."""
+    for number, flow in enumerate(imports):
+        above, _, name = flow.input_folder.rpartition("/")
+        if _place(flow.drive, above) == _place(drive, folder) and is_company(name):
+            return number
+    return None
 
 
 def _sharing_problems(
@@ -186,19 +200,9 @@ def _sharing_problems(
 
 
 def _off_time_problems(imports: Sequence[ImportFlow], label: Callable[[str], str]) -> Iterable[Problem]:
-    firsts: dict[str, tuple[str, ImportFlow]] = {}
     for number, flow in enumerate(imports):
-        path = f"imports[{number}].notBetween"
         if end_of_off_time(_ANY_MOMENT, flow.not_between) is None:
-            yield Problem(label(path), "leaves no time in which files are imported.")
-        other, first = firsts.setdefault(flow.lane, (path, flow))
-        if flow.not_between != first.not_between:
-            # Else a file that waits in the lane would hold up the other flow's.
-            wrong = (
-                f"is not the same as {label(other)}, but both imports use the data project {flow.only_project}, so "
-                "their files are in one lane. Give both the same."
-            )
-            yield Problem(label(path), wrong)
+            yield Problem(label(f"imports[{number}].notBetween"), "leaves no time in which files are imported.")
 
 
 def _export_problems(exports: Sequence[ExportFlow], label: Callable[[str], str]) -> Iterable[Problem]:
@@ -213,24 +217,56 @@ def _export_problems(exports: Sequence[ExportFlow], label: Callable[[str], str])
 
 
 def _order_problems(imports: Sequence[ImportFlow], label: Callable[[str], str]) -> Iterable[Problem]:
-    firsts: dict[str, int] = {}  # the first import of each lane
-    for number, flow in enumerate(imports):
-        first = firsts.setdefault(flow.lane, number)
+    """Yield where imports differ whose files get into one lane: one that waits there would hold up the other's."""
+    for first, number, project in _sharing_a_lane(imports):
         differing = [
             key
             for key, own, its in (
-                ("strictOrder", flow.strict_order, imports[first].strict_order),
-                ("order", flow.order, imports[first].order),
+                ("notBetween", imports[number].not_between, imports[first].not_between),
+                ("strictOrder", imports[number].strict_order, imports[first].strict_order),
+                ("order", imports[number].order, imports[first].order),
             )
             if own != its
         ]
         for key in differing:
             wrong = (
                 f"is not the same as {label(f'imports[{first}].{key}')}, but both imports use the data project "
-                f"{flow.only_project}, so their files are in one lane, which has one order. Give both the same."
+                f"{project}, so their files are in one lane, which has one order. Give both the same."
             )
             yield Problem(label(f"imports[{number}].{key}"), wrong)
     yield from _after_problems(imports, label)
+
+
+def _sharing_a_lane(imports: Sequence[ImportFlow]) -> Iterable[tuple[int, int, str]]:
+    """Yield two imports of which both may have files of one data project, and so in one lane: their numbers, and it.
+
+    Each import is paired with the first one that shares one of its data projects.
+    """
+    firsts: dict[tuple[str, str], int] = {}
+    told: set[tuple[int, int]] = set()
+    for number, flow in enumerate(imports):
+        for project in flow.data_projects:
+            own = (flow.environment_url, project.casefold())
+            same = [own] if own in firsts else [each for each in firsts if _may_be_one(own, each)]
+            for first in sorted(firsts[each] for each in same):
+                if first != number and (first, number) not in told:
+                    told.add((first, number))
+                    yield first, number, project
+            firsts.setdefault(own, number)
+
+
+def _may_be_one(one: tuple[str, str], other: tuple[str, str]) -> bool:
+    """Return whether two data projects, each with its environment, may be the same once a company stands in them.
+
+    Of two that both leave the company open only those are that are written alike.
+    """
+    if one[0] != other[0] or (COMPANY in one[1]) == (COMPANY in other[1]):
+        return one == other
+    pattern, project = (one[1], other[1]) if COMPANY in one[1] else (other[1], one[1])
+    parts = pattern.split(COMPANY)
+    return (
+        project.startswith(parts[0]) and re.fullmatch("[a-z0-9]{1,4}".join(map(re.escape, parts)), project) is not None
+    )
 
 
 def _after_problems(imports: Sequence[ImportFlow], label: Callable[[str], str]) -> Iterable[Problem]:

@@ -28,7 +28,7 @@ from shared.config.model import (
 )
 from shared.config.problem import Problem
 from shared.config.values import MAX_FLOW_NAME, Unfit, either, parse_flag, parse_flow_name
-from shared.escapes import json_text
+from shared.escapes import json_text, whole_text
 
 # How the settings of one import and one export are called in the JSON's shape.
 SIMPLE_IMPORT: Final[Mapping[str, str]] = {
@@ -54,6 +54,7 @@ _OTHER_QUOTES: Final = ("'", "`", "\u201c", "\u201d", "\u201e", "\u2018", "\u201
 _DOCUMENT_KEYS: Final = ("$schema", "defaults", *FLOW_KINDS)
 _DOCUMENT_EXAMPLE: Final = '{"imports": [{"name": "customers", "inputFolder": "Integrations/Customers/Input"}]}'
 _SETTING: Final = re.compile(SETTING_PATTERN)
+_DEEPEST: Final = 50  # lists and objects in each other; a configuration has 7
 
 type Label = Callable[[str], str]  # what a path of the document is called: "INTEGRATIONS, imports[0].name"
 type AppSetting = Callable[[str], str]  # the app setting of a name, "" if there is none
@@ -73,6 +74,8 @@ def parse_integrations(
         return [Problem("INTEGRATIONS", str(unfit))]
     except (ValueError, RecursionError) as error:
         return [Problem("INTEGRATIONS", _why_not_json(error), "" if text.lstrip()[:1] == "{" else _DOCUMENT_EXAMPLE)]
+    if _is_too_deep(document):
+        return [Problem("INTEGRATIONS", f"has lists or objects in each other, more than {_DEEPEST} deep.")]
     stand_in = {"environmentUrl": environment_url, "drive": drive}
     reader = _Reader(stand_in, lambda path: f"INTEGRATIONS, {path}" if path else "INTEGRATIONS", setting)
     return reader.read(document)
@@ -99,6 +102,18 @@ def from_simple(values: Mapping[str, str], *, environment_url: str = "", drive: 
     return _Reader({"environmentUrl": environment_url, "drive": drive}, lambda path: labels.get(path, path)).read(
         document
     )
+
+
+def _is_too_deep(document: object) -> bool:
+    """Return whether more lists and objects are in each other than any configuration has: they are read one in one."""
+    level = [document]
+    for _ in range(_DEEPEST):
+        level = [each for value in level if isinstance(value, dict | list) for each in _values_of(value)]
+    return bool(level)
+
+
+def _values_of(value: dict[str, object] | list[object]) -> Iterable[object]:
+    return value.values() if isinstance(value, dict) else value
 
 
 def _why_not_json(error: Exception) -> str:
@@ -140,9 +155,15 @@ def _syntax_problem(message: str, rest: str) -> str:
 
 
 def _object_of(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Return a JSON object. Raises Unfit for a name that it gives twice: JSON's readers pass over the first one."""
+    """Return a JSON object.
+
+    Raises Unfit for a name that it gives twice, because JSON's readers pass over the first one, and for one that cannot
+    be written as UTF-8.
+    """
     item: dict[str, object] = {}
     for key, value in pairs:
+        if whole_text(key) != key:
+            raise Unfit("contains a key with half of a character (a surrogate such as \\ud800).")
         if key in item:
             name = item.get("name")
             where = f" (its name is '{name[:MAX_FLOW_NAME]}')" if isinstance(name, str) and key != "name" else ""
@@ -401,8 +422,8 @@ def _place_of(loc: Sequence[int | str], document: object) -> _Place:
             path, value, short_form = f"{path}[{step}]", value[step], ""
             example = example[0] if isinstance(example, list) else example
             continue
-        if chosen := [part for part in parts if step in words_of(part)]:
-            parts = tuple(chosen)
+        if len(parts) > 1 and (chosen := [part for part in parts if step in words_of(part)]):
+            parts = tuple(chosen)  # one: a key that has the same name is a key
             continue
         fields = {str(field.alias): field for part in parts for field in part.model_fields.values()}
         siblings, key = tuple(fields), step

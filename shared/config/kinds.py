@@ -22,6 +22,7 @@ from shared.config.values import (
     parse_folder,
     parse_webhook_url,
 )
+from shared.escapes import whole_text
 from shared.secret import SecretUrl
 
 # In the place of any text, or of a part of it: the app setting of that name.
@@ -46,6 +47,8 @@ class Text:
                 ", not a list" if isinstance(value, list) else ", not an object" if isinstance(value, dict) else ""
             )
             raise Unfit(f"must be text in double quotes{instead}.")
+        if whole_text(value) != value:
+            raise Unfit("contains half of a character (a surrogate such as \\ud800).")
         return self.parse(value)
 
     def __get_pydantic_json_schema__(self, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> dict[str, Any]:

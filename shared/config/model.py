@@ -542,6 +542,20 @@ class ImportFlow(Alerted, Flow):
         return "" if COMPANY in project else project
 
     @property
+    def data_projects(self) -> tuple[str, ...]:
+        """The data projects that its settings name; ``{company}`` is left in one if any company may stand there."""
+        match self.data_project:
+            case ProjectFixed(data_project=project):
+                projects: tuple[str, ...] = (project,)
+            case ProjectFromName(patterns=patterns):
+                projects = tuple(each.data_project for each in patterns)
+            case _:
+                projects = ()
+        companies = (self.only_company,) if self.only_company else self.named_companies or (COMPANY,)
+        every = (project.replace(COMPANY, company) for project in projects for company in companies)
+        return tuple(dict.fromkeys(every))
+
+    @property
     def has_company_folders(self) -> bool:
         """Whether the sub-folders of Input are companies."""
         return isinstance(self.company, CompanyFromFolder)

@@ -140,9 +140,14 @@ def parse_webhook_url(text: str) -> SecretUrl:
 
 def parse_company(text: str) -> str:
     """Return a company in capitals. Raises Unfit."""
-    if _COMPANY.fullmatch(text) is None:
+    if not is_company(text):
         raise Unfit("must be a company's id, 1 to 4 letters or digits.")
     return text.upper()
+
+
+def is_company(text: str) -> bool:
+    """Return whether a text may be a company's id."""
+    return _COMPANY.fullmatch(text) is not None
 
 
 def parse_data_project(text: str) -> str:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import combinations
 from typing import Final
 
 from shared.config.flows import Flows
@@ -32,7 +31,6 @@ def flow_warnings(flows: Flows) -> Iterator[Problem]:
         yield from _placeholders(export, f"exports[{number}]", (export.data_project,), "")
     yield from _folders(flows)
     yield from _round_trips(flows)
-    yield from _lanes(flows.imports)
 
 
 # What other programs put a value in the place of: {company}, ${STAGE}, %STAGE.
@@ -143,37 +141,3 @@ def _folders(flows: Flows) -> Iterator[Problem]:
                     "not meant."
                 )
                 yield Problem(path, wrong, flow=flow.name)
-
-
-def _lanes(imports: Sequence[ImportFlow]) -> Iterator[Problem]:
-    """Yield imports whose files may share a lane by their company or name, and that treat a lane differently.
-
-    If they share it in any case, they are refused: see ``flows.py``.
-    """
-    for (first, one), (second, other) in combinations(enumerate(imports), 2):
-        if one.environment_url != other.environment_url or one.lane == other.lane:
-            continue
-        shared = next((name for name in _possible_projects(one) if _is_among(name, _possible_projects(other))), "")
-        differing = [
-            key
-            for key, ours, theirs in (
-                ("strictOrder", one.strict_order, other.strict_order),
-                ("order", one.order, other.order),
-                ("notBetween", one.not_between, other.not_between),
-            )
-            if ours != theirs
-        ]
-        if shared and differing:
-            wrong = (
-                f"may use the data project {shared.replace('*', COMPANY)}, as may imports[{first}] ({one.name}), so "
-                f"their files may share a lane. Give both the same {' and '.join(differing)}."
-            )
-            yield Problem(f"imports[{second}]", wrong, flow=other.name)
-
-
-def _possible_projects(flow: ImportFlow) -> tuple[str, ...]:
-    return tuple(each.replace(COMPANY, flow.only_company or "*") for each in _projects(flow))
-
-
-def _is_among(name: str, others: Sequence[str]) -> bool:
-    return any(_covers(name, each) or _covers(each, name) for each in others)

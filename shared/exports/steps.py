@@ -20,7 +20,7 @@ from shared.errors import AnswerLost, AppError, NotFound, RecordChanged, TryAgai
 from shared.exports.delivery import KEPT_FOR, deliver_package, open_package_of
 from shared.log import log
 from shared.reservations import reserve
-from shared.run_settings import export_flow_of, settings_text
+from shared.run_settings import export_flow_of, known_export_of, settings_text
 from shared.runs.machine import StateMachine, Step
 from shared.runs.run import Run, new_execution_id
 from shared.runs.states import Outcome, State
@@ -218,7 +218,7 @@ def _finance(run: Run, services: Services) -> FinanceOperations:
 
 def stuck_after(run: Run, services: Services) -> timedelta:
     """Return after which time a person is told that an export does not go on."""
-    flow = services.settings.flows.export_named(run.flow_name)
+    flow = known_export_of(run, services)
     limit = services.settings.export_stuck_after
     return flow.stuck_after(limit) if flow else limit
 

@@ -8,7 +8,7 @@ from typing import Final
 from shared.app import Services
 from shared.clients.http.context import waiting_at_most
 from shared.config.model import CompaniesListed, CompaniesOfFo, ImportFlow
-from shared.config.values import Unfit, parse_company
+from shared.config.values import is_company
 from shared.errors import AppError, FileRejected
 from shared.imports.manifest import shown
 from shared.log import log
@@ -34,7 +34,7 @@ def company_folders(flow: ImportFlow, sub_folders: Sequence[str], services: Serv
 
     If F&O cannot say it now, all that may be companies are: a file's run then says what keeps F&O from answering.
     """
-    may_be = frozenset(name for name in sub_folders if _is_company(name))
+    may_be = frozenset(name for name in sub_folders if is_company(name))
     match flow.companies:
         case CompaniesListed(companies=companies):
             return frozenset(name for name in may_be if name.upper() in companies)
@@ -46,14 +46,6 @@ def company_folders(flow: ImportFlow, sub_folders: Sequence[str], services: Serv
             except AppError as error:
                 log.warning("scan.companies_unknown", flow_name=flow.name, reason=str(error))
     return may_be
-
-
-def _is_company(name: str) -> bool:
-    try:
-        parse_company(name)
-    except Unfit:
-        return False
-    return True
 
 
 def companies_text(flow: ImportFlow, services: Services) -> str:

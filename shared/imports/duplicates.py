@@ -60,7 +60,7 @@ def _first(name: str, run: Run, services: Services) -> FirstImport | None:
         first, etag = services.marks.read(name)
         if first and first.run_id == run.run_id:
             return None
-        if first and now - first.since < KEPT_FOR and _may_have_written(first, services):
+        if first and now - first.since < KEPT_FOR and _may_have_written(first, name, services):
             return first
         if not etag:
             continue  # it was deleted just now
@@ -72,10 +72,20 @@ def _first(name: str, run: Run, services: Services) -> FirstImport | None:
     raise TryAgain(f"The mark of the content of {run.file.name} is being changed by other workers")
 
 
-def _may_have_written(first: FirstImport, services: Services) -> bool:
-    """Return whether the run that a mark names may have written rows; True if nobody can tell any more."""
+def _may_have_written(first: FirstImport, name: str, services: Services) -> bool:
+    """Return whether the run that a mark names may have written that content; True if nobody can tell any more.
+
+    F&O may have refused it before the settings were mended, so that it wrote into another company or data project.
+    """
     try:
         run = services.store.run_at(first.address)
     except Damaged:
         return True
-    return run is None or run.may_have_written
+    return run is None or (run.may_have_written and _is_marked_as(run, name))
+
+
+def _is_marked_as(run: Run, name: str) -> bool:
+    """Return whether a mark is that of the content that a run has sent, or sends; True if its record does not say."""
+    if run.package is None or not run.package.sha256:
+        return True
+    return mark_name(run.environment_url, run.company, run.data_project, run.package.sha256) == name

@@ -20,7 +20,7 @@ from shared.config.model import (
     PartialFiling,
 )
 from shared.config.off_times import WEEKDAYS
-from shared.config.values import Unfit, folded, matches_name, parse_folder
+from shared.config.values import Unfit, folded, is_company, matches_name, parse_folder
 from shared.errors import FileRejected
 from shared.imports import rules
 from shared.imports.places import within
@@ -54,6 +54,12 @@ def explain(path: str, flows: Flows, ignored_names: Iterable[str]) -> list[Expla
     if not places:
         inputs = ", ".join(dict.fromkeys(flow.input_folder for flow in flows.imports)) or "none"
         return f"No import watches {_folder(folder) or 'a folder'}. The Input folders are: {inputs}."
+    if not any(_is_listed(flow, sub_folder) for flow, sub_folder in places):
+        flow, sub_folder = places[0]
+        return (
+            f"The app leaves the sub-folder '{sub_folder}' of {flow.input_folder} alone, with all that is in it, and "
+            f"reports it: the sub-folders are companies. {_companies_text(flow)}"
+        )
     takers = [(flow, sub_folder) for flow, sub_folder in places if flows.taker_of(flow, name) is flow]
     if not takers:
         return "\n".join(dict.fromkeys(_why_unmatched(flow, name, sub_folder, flows) for flow, sub_folder in places))
@@ -79,6 +85,19 @@ def _folder(text: str) -> str:
         return parse_folder(text) if text else ""
     except Unfit as unfit:
         raise Unfit(f"The folder {text} {unfit} Give its path in the drive, such as ERP/Customers/Input.") from None
+
+
+def _companies_text(flow: ImportFlow) -> str:
+    if isinstance(flow.companies, CompaniesListed):
+        return f"Those of import {flow.name} are: {', '.join(flow.companies.companies)}."
+    return "A company has 1 to 4 letters or digits."
+
+
+def _is_listed(flow: ImportFlow, sub_folder: str) -> bool:
+    """Return whether a scan looks into a sub-folder of Input, as far as the settings tell."""
+    if isinstance(flow.companies, CompaniesListed):
+        return not sub_folder or sub_folder.upper() in flow.companies.companies
+    return not sub_folder or is_company(sub_folder)
 
 
 def _usual_company(flow: ImportFlow) -> str:

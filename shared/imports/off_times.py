@@ -24,6 +24,7 @@ def put_off(run: Run, flow: ImportFlow, services: Services) -> Run:
     if end == now:
         return run.waits_no_more(now) if is_put_off(run) else run
     since = run.waits.since if run.waits and is_put_off(run) else now
+    run = run if is_put_off(run) else run.waits_no_more(now)
     until = f"Flow {flow.name} goes on at {utc_minute_text(end)}." if end else ""
     waits = replace(run.with_a_good_try(), waits=Wait(what=WHAT, since=since, holder=until))
     return waits.waiting(min((end or now + CHECK_EVERY) - now, CHECK_EVERY).total_seconds(), now)

@@ -6,9 +6,10 @@ from typing import Final
 from shared.app import Services
 from shared.clients.graph.drive_item import DriveItem
 from shared.config.model import BY_NAME, ImportFlow
-from shared.config.values import matches_name
+from shared.config.values import folded, matches_name
 from shared.imports.companies import company_folders
 from shared.log import log
+from shared.run_settings import known_import_of
 from shared.runs.addresses import kept_key, key_of, moment_of, sort_key_after, sort_key_by_name
 from shared.runs.lane import LaneRow
 from shared.runs.record import Damaged
@@ -43,13 +44,15 @@ def find_stopped_run(flow: ImportFlow, lane: str, services: Services) -> Run | N
     return run if run and run.flow_name == flow.name else None
 
 
-def arrival_of(name: str, modified: datetime, stopped: Run | None) -> datetime:
+def arrival_of(name: str, sub_folder: str, modified: datetime, stopped: Run | None) -> datetime:
     """Return when a file counts as having arrived: one that replaces the file that has stopped its lane, when that did.
 
-    stopped: the run of that file. The lane goes on once a person says so, and then with the file that was put right.
+    stopped: the run of that file. The lane goes on once a person says so, and then with the file that was put right. A
+    file of that name in another sub-folder is for another company.
     """
-    is_replaced = stopped is not None and stopped.file.name.casefold() == name.casefold()
-    return moment_of(stopped.sort_key) if stopped and is_replaced else modified
+    if stopped and (folded(stopped.file.name), folded(stopped.file.sub_folder)) == (folded(name), folded(sub_folder)):
+        return moment_of(stopped.sort_key)
+    return modified
 
 
 def wait_for_earlier(run: Run, flow: ImportFlow, services: Services) -> Run | None:
@@ -64,7 +67,8 @@ def wait_for_earlier(run: Run, flow: ImportFlow, services: Services) -> Run | No
         wait_s = min(max((now - since).total_seconds() / 2, FIRST_LOOK_S), LONGEST_LOOK_S)
         log.info("run.waits", step="claim", what=what, holder=holder)
         wait = Wait(what=what, since=now, holder=holder, holder_address=address)
-        return run.waiting_for(wait, wait_s, services.settings.import_stuck_after, now)
+        stuck_after = flow.stuck_after(services.settings.import_stuck_after)
+        return run.waiting_for(wait, wait_s, stuck_after, now)
     return None
 
 
@@ -75,7 +79,7 @@ def _find_open(flow: ImportFlow, services: Services) -> tuple[str, str, str] | N
     well, for the next scan may not have seen one that came before the file that asks. A file whose run a person has
     cancelled counts as done.
     """
-    what = f"the import {flow.name}, which goes first"
+    what = f"the import {flow.name} (it goes first)"
     if row := _first_open(flow, services):
         return what, f"{row.file_name} is not done.", row.address
     files = _list_files(flow, services)
@@ -112,5 +116,5 @@ def _list_files(flow: ImportFlow, services: Services) -> list[DriveItem]:
 
 def rest_s(run: Run, services: Services) -> int:
     """Return the least number of seconds between the end of a run and the start of the next one of its lane."""
-    flow = services.settings.flows.import_named(run.flow_name)
+    flow = known_import_of(run, services)
     return flow.order.pause_seconds if flow else 0

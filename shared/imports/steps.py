@@ -22,6 +22,7 @@ from shared.clients.fno.refusals import CompanyUnknown, PackageUnreadable
 from shared.clients.graph.drive_item import DriveItem
 from shared.clients.graph.onedrive import OneDrive
 from shared.config.model import ImportFlow
+from shared.config.values import folded
 from shared.errors import (
     AnswerLost,
     AppError,
@@ -55,7 +56,7 @@ from shared.imports.upload import LARGE, arguments_of, has_usable_upload, key_to
 from shared.log import log
 from shared.reservations import reserve
 from shared.reservations.reservation import names_of
-from shared.run_settings import is_configured, saved_import_of, settings_text
+from shared.run_settings import is_configured, known_import_of, saved_import_of, settings_text
 from shared.runs.blame import INCOMPLETE_RETRY_S
 from shared.runs.machine import StateMachine, Step, StepFailed
 from shared.runs.run import Run, new_execution_id
@@ -83,8 +84,7 @@ def claim(run: Run, services: Services) -> Run:
     The move is the claim. It carries the eTag of the listing, so that of two workers one loses, and so does a change.
     """
     if not is_configured(run, services):
-        gone = f"The settings no longer have an import named '{run.flow_name}', so the file stays where it is."
-        return run.withdrawn(gone, services.now())
+        return run.withdrawn(_why_it_stays(run), services.now())
     flow, onedrive = flow_of(run, services), onedrive_of(run, services)
     run = off_times.put_off(run, flow, services)
     if off_times.is_put_off(run):
@@ -106,6 +106,10 @@ def claim(run: Run, services: Services) -> Run:
             raise StepFailed(again, TryAgain(error.message, call=error.call)) from error
         return again
     return _record_claim(run, item, flow, services.now())
+
+
+def _why_it_stays(run: Run) -> str:
+    return f"The settings no longer have an import named '{run.flow_name}', so the file stays where it is."
 
 
 def _may_have_another_company(run: Run, flow: ImportFlow, services: Services) -> bool:
@@ -190,7 +194,8 @@ def prepare(run: Run, services: Services) -> Run:
     try:
         names = names_of(run, with_entities=flow.reserve.entities, with_excel=flow.reserve.excel)
         run = reserve.reserve(run, flow.environment_url, execution_id, services, names=names)
-        run = duplicates.mark(run, package, run.duplicates or flow.duplicates, services)
+        rule = (run.duplicates if run.may_have_begun else "") or flow.duplicates
+        run = duplicates.mark(run, package, rule, services)
         url, expires = key_to(run, package, services)
     except AppError as error:
         raise StepFailed(run, error) from error  # with what it has reserved, which is then given back
@@ -204,7 +209,7 @@ def prepare(run: Run, services: Services) -> Run:
     return replace(
         submitting,
         package=replace(package, key_expires=expires),
-        duplicates=run.duplicates or flow.duplicates,
+        duplicates=rule,
         in_process=in_process,
     )
 
@@ -316,6 +321,9 @@ def file_away(run: Run, services: Services) -> Run:
     """
     if may_still_start(run):
         return fence_after_cancel(run, services)
+    if run.cancelled_in is State.FOUND and not is_configured(run, services) and not _is_watched(run, services):
+        reason = f"{run.reason} {_why_it_stays(run)}".strip()
+        return replace(run.moved_to(State.FILED, services.now()), reason=reason)
     flow, onedrive = flow_of(run, services), onedrive_of(run, services)
     if counts.are_missing(run):
         run = counts.ask(run, flow, finance_of(run, services), services)
@@ -351,6 +359,12 @@ def file_away(run: Run, services: Services) -> Run:
     return run.moved_to(State.FILED, services.now())
 
 
+def _is_watched(run: Run, services: Services) -> bool:
+    """Return whether an import of the settings would find the file of a cancelled run where it lies, and import it."""
+    inputs = (places.input_folder(run, flow) for flow in services.settings.flows.imports)
+    return folded(run.file.folder) in map(folded, inputs)
+
+
 def _is_untouched(run: Run, folder: str) -> bool:
     """Return whether no try to move the file to that folder is recorded, so that it is expected where it was."""
     is_untried = run.state is State.FINISHED and run.attempts == 0 and run.file.folder != folder
@@ -378,13 +392,13 @@ def import_lock(run: Run, services: Services) -> AbstractContextManager[None]:
 
 def keeps_order(run: Run, services: Services) -> bool:
     """Return whether no file of the run's flow may pass it."""
-    flow = services.settings.flows.import_named(run.flow_name)
+    flow = known_import_of(run, services)
     return flow is not None and flow.strict_order
 
 
 def stuck_after(run: Run, services: Services) -> timedelta:
     """Return after which time a person is told that an import does not go on."""
-    flow = services.settings.flows.import_named(run.flow_name)
+    flow = known_import_of(run, services)
     limit = services.settings.import_stuck_after
     return flow.stuck_after(limit) if flow else limit
 

@@ -36,7 +36,8 @@ class Drain:
         if self.is_setting:
             return "The app is draining because the app setting DRAIN is true."
         when = f" at {utc_text(self.since)}" if self.since else ""
-        return f"The app is draining. {self.by} started it{when}: {self.why.rstrip('. ')}."
+        why = self.why.rstrip(". ")
+        return f"The app is draining. {self.by[:1].upper()}{self.by[1:]} started it{when}{f': {why}' if why else ''}."
 
 
 class DrainSwitch:

@@ -219,9 +219,14 @@ class Run:
         return replace(self, attempts=0, failing_since=None, problem=None if is_over else self.problem)
 
     def waiting_for(self, wait: Wait, wait_s: float, stuck_after: timedelta, now: datetime) -> "Run":
-        """Return the run put off because of what another one has; a wait beyond the limit is told, once."""
-        since = self.waits.since if self.waits and self.waits.what == wait.what else wait.since
-        waits = replace(self, waits=replace(wait, since=since)).waiting(wait_s, now)
+        """Return the run put off because of what another one has; a wait beyond the limit is told, once.
+
+        If it has waited for something else until now, that wait is over.
+        """
+        is_same = self.waits is not None and self.waits.what == wait.what
+        since = self.waits.since if self.waits and is_same else wait.since
+        before = self if is_same else self.waits_no_more(now)
+        waits = replace(before, waits=replace(wait, since=since)).waiting(wait_s, now)
         if now - since <= stuck_after:
             return waits
         minutes = (now - since).total_seconds() / 60
@@ -294,7 +299,7 @@ class Run:
     def not_submitting(self, before: "Run") -> "Run":
         """Return the run as it was before it chose an id that was neither saved nor sent; what was prepared stays."""
         back = replace(self, state=before.state, state_since=before.state_since, furthest=before.furthest)
-        back = replace(back, submissions=before.submissions, waits=before.waits)
+        back = replace(back, submissions=before.submissions, waits=before.waits, waited_s=before.waited_s)
         back = replace(back, problem=before.without_problem(About.FAILING).problem)
         return replace(back, in_process=replace(self.in_process, has_chosen_id=False))
 

@@ -194,14 +194,15 @@ def _open_runs_for(files: Sequence[FoundFile], open_runs: _OpenRuns, services: S
 def pause_with_flow(flow: ImportFlow, lanes: Iterable[str], services: Services) -> None:
     """Pause lanes in which runs of a flow are about to be opened, if a person has paused the flow's own lane."""
     others = sorted({lane for lane in lanes if lane != flow.lane})
-    if others and (pause := services.store.pause_of(flow.lane)):
+    pause = services.store.pause_of(flow.lane) if others else None
+    if pause and not pause.run:  # one file stops its own lane alone
         for lane in others:
             services.store.pause_lane(replace(pause, lane=lane))
 
 
 def _new_run(file: FoundFile, lane: str, stopped: Run | None, begun: str, now: datetime) -> Run:
     item, flow = file.item, file.flow
-    arrived = arrival_of(item.name, item.last_modified, stopped)
+    arrived = arrival_of(item.name, file.sub_folder, item.last_modified, stopped)
     return new_run(
         direction=Direction.IMPORT,
         state=State.FOUND,

@@ -9,7 +9,18 @@ from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from shared.runs.states import Outcome, State
 from tests.exports import EXPORT, prepared
-from tests.flows.trouble import ALERTS, as_soon_as, begin, fno_fault, let_pass, one_import, restart
+from tests.flows.trouble import (
+    ALERTS,
+    as_soon_as,
+    begin,
+    cancel,
+    fno_fault,
+    let_pass,
+    minutes_go_by,
+    one_import,
+    open_run,
+    restart,
+)
 from tests.world import PROJECT, World
 
 WORLD_SETTINGS = {**one_import(name="customers", dataProject=PROJECT), **ALERTS}
@@ -126,3 +137,46 @@ def test_an_export_that_is_planned_is_made_although_its_flow_is_removed(world: W
 
     assert world.heads() == {}
     assert len(world.files("Output")) == 1
+
+
+def test_a_file_of_a_renamed_flow_that_fails_stops_its_lane_as_it_would_have(world: World) -> None:
+    restart(world, **one_import(name="customers", dataProject=PROJECT, strictOrder=True))
+    lane = begin(world)
+    world.wake(lane)
+    assert [run.state for run in world.open_runs()] == [State.EXECUTING]
+    restart(world, **one_import(name="customers of the north", dataProject=PROJECT, strictOrder=True))
+    world.faults.add(fno_fault("GetExecutionSummaryStatus", faults.status(200, body={"value": "Failed"}), times=None))
+    let_pass(world, lane, timedelta(minutes=10))
+
+    pause = world.services.store.pause_of(lane)
+    assert pause is not None
+    assert pause.why == "USMF_1.zip ended as Failed, and no file may pass it."
+
+
+def test_a_file_that_a_person_cancelled_in_input_is_over_though_its_flow_is_removed_then(world: World) -> None:
+    lane = begin(world)
+    world.onedrive.knobs.locked = {"USMF_1.zip": "resourceLocked"}
+    cancel(world, open_run(world, "USMF_1.zip"))
+    let_pass(world, lane, timedelta(minutes=1))
+    restart(world, **ONLY_AN_EXPORT)
+
+    let_pass(world, lane, timedelta(minutes=10))
+
+    (run,) = world.ended_runs()
+    assert (run.outcome, run.reason.endswith("so the file stays where it is.")) == (Outcome.CANCELLED_BY_PERSON, True)
+    assert world.files("Input") == ["USMF_1.zip"]
+
+
+def test_a_file_that_a_person_cancelled_in_input_is_not_imported_under_the_new_name_of_its_flow(world: World) -> None:
+    lane = begin(world)
+    world.onedrive.knobs.locked = {"USMF_1.zip": "resourceLocked"}
+    cancel(world, open_run(world, "USMF_1.zip"))
+    let_pass(world, lane, timedelta(minutes=1))
+    restart(world, **RENAMED)
+    world.onedrive.knobs.locked = {}
+
+    let_pass(world, lane, timedelta(minutes=10))
+    world.look()
+    minutes_go_by(world, 10)
+
+    assert world.imports() == []

@@ -19,7 +19,19 @@ from shared.runs.states import Direction, Outcome, State
 from tests.exports import PROJECT as EXPORTED
 from tests.exports import prepared
 from tests.flows.conftest import MakeWorld
-from tests.flows.trouble import ALERTS, ME, as_soon_as, begin, ended_run, import_file, let_pass, restart, shown, sure
+from tests.flows.trouble import (
+    ALERTS,
+    ME,
+    as_soon_as,
+    begin,
+    ended_run,
+    import_file,
+    let_pass,
+    restart,
+    shown,
+    sure,
+    write_record,
+)
 from tests.world import World
 
 FIRST, SECOND = "USMF_1.zip", "USMF_2.zip"
@@ -242,3 +254,12 @@ def test_people_are_reminded_after_a_day(world: World, by: str) -> None:
     assert [mail.subject for mail in world.onedrive.mails][-1] == (
         "Resolved: The app has been draining for more than a day"
     )
+
+
+def test_a_drain_whose_blob_says_nothing_drains_all_the_same_and_reads_as_a_sentence(world: World) -> None:
+    write_record(world, "open/!drain", b"")
+
+    assert world.services.drain.is_on()
+    text = sure(world.services.drain.read()).text
+    assert text.startswith("The app is draining. Somebody started it at ")
+    assert text.endswith(" UTC.")

@@ -24,6 +24,7 @@ from tests.flows.trouble import (
     fno_fault,
     heard,
     import_file,
+    let_pass,
     look_and_finish,
     one_import,
     put_into,
@@ -210,3 +211,36 @@ def test_a_damaged_mark_and_a_deleted_record_stop_nothing(refusing: World) -> No
     import_file(refusing, "USMF_3.zip", SAME)
 
     assert [run.outcome for run in refusing.ended_runs()] == [Outcome.SUCCEEDED, Outcome.REJECTED]
+
+
+def test_a_run_whose_company_was_mended_is_no_first_import_for_the_company_that_it_was_marked_for(
+    refusing: World,
+) -> None:
+    restart(refusing, **one_import(duplicates="refuse", dataProject=PROJECT, company="USMF"))
+    lane = begin(refusing, FIRST, content=SAME)
+    refusing.faults.add(fno_fault("ImportFromPackage", faults.status(401), times=None))
+    let_pass(refusing, lane, timedelta(minutes=3))
+    refusing.faults.clear()
+    restart(refusing, **one_import(duplicates="refuse", dataProject=PROJECT, company="DEMF"))
+    let_pass(refusing, lane, timedelta(minutes=20))
+
+    restart(refusing, **one_import(duplicates="refuse", dataProject=PROJECT, company="USMF"))
+    import_file(refusing, SECOND, SAME)
+
+    assert (ended_run(refusing, SECOND).outcome, ended_run(refusing, SECOND).reason) == (Outcome.SUCCEEDED, "")
+    assert [company for company, _ in refusing.imports()] == ["DEMF", "USMF"]
+
+
+def test_a_rule_that_was_mended_applies_to_a_file_that_f_and_o_has_only_refused(make_world: MakeWorld) -> None:
+    world = make_world(settings=one_import(dataProject=PROJECT), speed=QUICK)
+    import_file(world, FIRST, SAME)
+    lane = begin(world, SECOND, content=SAME)
+    world.faults.add(fno_fault("ImportFromPackage", faults.status(401), times=None))
+    let_pass(world, lane, timedelta(minutes=3))
+    world.faults.clear()
+
+    restart(world, **one_import(duplicates="refuse", dataProject=PROJECT))
+    let_pass(world, lane, timedelta(minutes=20))
+
+    assert ended_run(world, SECOND).outcome is Outcome.REJECTED
+    assert len(world.imports()) == 1

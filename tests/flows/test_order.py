@@ -26,6 +26,7 @@ from tests.flows.trouble import (
     one_import,
     open_run,
     put_into,
+    restart,
     seen_in_turn,
     shown,
     sure,
@@ -166,7 +167,7 @@ def test_a_file_waits_for_the_open_runs_of_the_imports_before_it_and_says_so(mak
 
     waiting = open_run(world, "USMF_c.zip")
     told = sure(shown(world, address_of(waiting)).next)
-    assert told.waits_for == "the import groups, which goes first. USMF_g.zip is not done"
+    assert told.waits_for == "the import groups (it goes first). USMF_g.zip is not done"
     world.run_until_quiet()
     groups, customers = (ended_run(world, name) for name in ("USMF_g.zip", "USMF_c.zip"))
     assert next(step for step in customers.steps if step.step == "prepare").began >= sure(groups.ended)
@@ -343,3 +344,79 @@ def test_who_pauses_a_lane_is_named_when_a_file_stops_it_as_well(make_world: Mak
 
     (listed, *_) = list_view.list_runs(Filters(), "", world.services).lanes
     assert "Before that, Ada had paused it: a reason" in sure(listed.pause).why
+
+
+def test_a_file_of_that_name_for_another_company_does_not_take_the_place_of_the_one_that_stopped_the_lane(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(settings=of_one_project(strictOrder=True, company={"from": "folder"}))
+    files = [("DEMF", "1.zip"), ("USMF", "2.zip"), ("USMF", "1.zip")]
+    for number, (company, name) in enumerate(files[:2]):
+        os.utime(put_into(world, f"Input/{company}", name), (1_700_000_000 + number,) * 2)
+    (world.folder / "Input" / "DEMF" / "1.zip").write_bytes(NO_PACKAGE)
+    os.utime(world.folder / "Input" / "DEMF" / "1.zip", (1_700_000_000,) * 2)
+    world.look()
+    world.run_until_quiet()
+    put_into(world, "Input/USMF", "1.zip")
+    world.look()
+    (stopped_at,) = world.ended_runs()
+    actions.skip(address_of(stopped_at), ME, world.services)
+    world.run_until_quiet()
+
+    runs = sorted(world.ended_runs(), key=lambda run: run.state_since)
+    assert [(run.file.sub_folder, run.file.name) for run in runs] == files
+
+
+def test_a_file_without_a_lane_of_its_own_stops_no_other_data_project(make_world: MakeWorld) -> None:
+    """The lanes of the other data projects would stay stopped when a person skips the file."""
+    world = make_world(settings=one_import(strictOrder=True, dataProject="Customers {company}"))
+    world.put("unnamed.zip", NO_PACKAGE)
+    world.look()
+    world.run_until_quiet()
+    assert [run.outcome for run in world.ended_runs()] == ["Rejected"]
+
+    world.put("USMF_1.zip")
+    world.look()
+    world.run_until_quiet()
+    assert world.files("Success") == ["USMF_1.zip"]
+
+
+def test_files_go_on_when_the_one_that_stopped_them_is_run_again_in_a_lane_of_mended_settings(
+    make_world: MakeWorld,
+) -> None:
+    world = stopped(make_world)
+    restart(world, **one_import(dataProject="Another", strictOrder=True))
+
+    assert sure(reruns.run_again(address_of(first_of(world)), ME, world.services)).done
+    do_duties(world.services)
+    assert [pause.lane for pause in world.services.store.open_lanes().stopped] == []
+    assert [len({run.lane for run in world.all_open_runs()}), len(world.heads())] == [2, 2]
+
+
+def test_a_file_may_wait_for_another_import_for_as_long_as_its_flow_says(make_world: MakeWorld) -> None:
+    settings = in_turn("groups", "customers")
+    flows = json.loads(settings["INTEGRATIONS"])
+    flows["imports"][1]["stuckAfterMinutes"] = 600
+    world = make_world(settings={**settings, "INTEGRATIONS": json.dumps(flows), "IMPORT_STUCK_AFTER_MINUTES": "30"})
+    put_into(world, "customers/Input", "USMF_c.zip")
+    put_into(world, "groups/Input", "USMF_g.zip")
+    world.onedrive.knobs.locked = {"USMF_g.zip": "resourceLocked"}
+    world.look()
+    (lane,) = [lane for lane in world.heads() if "customers" in lane]
+    let_pass(world, lane, timedelta(minutes=90))
+
+    assert open_run(world, "USMF_c.zip").problem is None
+
+
+def test_people_are_told_which_import_waits_for_a_file_if_each_data_project_has_a_lane(make_world: MakeWorld) -> None:
+    world = make_world(
+        settings=one_import(strictOrder=True, dataProject="Customers {company}", alertRecipient="erp@contoso.com")
+    )
+    begin(world, "USMF_1.zip", content=NO_PACKAGE)
+    world.run_until_quiet()
+    world.clock.advance(16 * 60)
+    do_duties(world.services)
+
+    (mail,) = [mail for mail in world.mails() if "all files wait" in mail.subject]
+    assert "import: all files wait" in mail.subject
+    assert mail.recipients == ("erp@contoso.com",)

@@ -313,6 +313,20 @@ MEANING: dict[str, tuple[object, str]] = {
         r"(?s)imports\[1\].inputFolder is /a/input/USMF, a sub-folder of .*imports\[0\].inputFolder, whose.*"
         r"imports\[1\].errorFolder is /A/Input/DEMF, which INTEGRATIONS, imports\[0\].inputFolder reads",
     ),
+    "an Input folder that gets the files of a company from another import": (
+        {
+            "imports": [
+                _import(company={"from": "folder"}, successFolder="Done"),
+                _import(name="b", inputFolder="done/usmf"),
+            ]
+        },
+        r"imports\[0\].successFolder is /Done, where the app makes sub-folders for companies, and INTEGRATIONS, "
+        r"imports\[1\].inputFolder reads one of them",
+    ),
+    "one folder in two spellings of its accent": (
+        {"imports": [_import(inputFolder="B\u00e4r"), _import(name="b", inputFolder="Ba\u0308r")]},
+        r"imports\[1\].inputFolder is .*reads already",
+    ),
     "an import that can never get a file": (
         {
             "imports": [
@@ -617,6 +631,12 @@ def test_what_is_wrong_in_the_defaults_is_said_once_and_of_the_defaults() -> Non
     assert wrong == 'INTEGRATIONS, defaults.company must be a company\'s id, 1 to 4 letters or digits. Example: "USMF"'
 
 
+def test_a_default_that_is_wrong_beside_what_a_flow_says_is_told_of_the_defaults() -> None:
+    document = {"defaults": {"order": {"pauseSeconds": -1}}, "imports": [_import(order={"by": "name"})]}
+
+    assert _refused(document).startswith("INTEGRATIONS, defaults.order.pauseSeconds must be a whole number")
+
+
 def test_an_app_setting_stands_in_any_text_or_a_part_of_it() -> None:
     document = {"imports": [_import(inputFolder="ERP/%STAGE%/Input", companies=["%COMPANY%"], dataProject="%PROJECT%")]}
     settings = {"STAGE": "Test", "COMPANY": "usmf", "PROJECT": "Customers"}
@@ -647,6 +667,11 @@ def test_an_app_setting_that_is_missing_is_named_once_with_the_place() -> None:
         ({"from": "nowhere"}, "imports[0].company.from must be fixed, name or folder."),
         ({}, "imports[0].company.from is missing: it must be fixed, name or folder."),
         ({"from": "name", "positon": 2}, "imports[0].company.positon is unknown. Did you mean position?"),
+        (
+            {"from": "name", "name": 2},
+            "imports[0].company.name does not belong here, but in imports[0], beside company.",
+        ),
+        ({"from": "folder", "folder": 2}, "imports[0].company.folder is unknown."),
         ({"from": "name", "position": 0}, "imports[0].company.position must be a whole number from 1 to 20."),
         ({"from": "name", "separator": "ab"}, "imports[0].company.separator must be 1 to 5 characters, not all of"),
         ({"from": "fixed"}, "imports[0].company.company is missing."),
@@ -665,6 +690,10 @@ def test_a_choice_that_cannot_be_meant_is_refused_with_its_place(company: object
     [
         ({"companies": []}, "imports[0].companies must have at least one entry."),
         ({"companies": ["USMF", 7]}, "imports[0].companies[1] must be text in double quotes."),
+        (
+            {"companies": {"from": "list", "list": ["USMF"], "companies": ["USMF"]}},
+            "imports[0].companies.list is unknown.",
+        ),
         ({"companies": "USMF"}, "imports[0].companies must be a list or an object such as"),
         ({"companies": {"from": "list", "companies": "USMF"}}, "imports[0].companies.companies must be a list."),
         ({"dataProject": {"from": "name", "patterns": []}}, "imports[0].dataProject.patterns must have at least one"),
@@ -780,6 +809,21 @@ def test_a_company_of_the_defaults_that_an_export_cannot_have_is_told_with_the_e
     assert "not an object. exports[0] takes it from there: give that export its own." in _refused(document)
 
 
+@pytest.mark.parametrize("text", ['{"imports": ' + "[" * 3000 + "]" * 3000 + "}", '{"a": ' * 3000 + "1" + "}" * 3000])
+def test_a_text_with_lists_or_objects_without_end_in_each_other_is_refused(text: str) -> None:
+    problems = parse_integrations(text)
+
+    assert isinstance(problems, list)
+    assert "more than 50 deep" in problems[0].wrong
+
+
+def test_half_of_a_character_is_refused_before_a_record_would_have_to_keep_it() -> None:
+    assert "files.include[0] contains half of a character" in _refused(
+        {"imports": [_import(files={"include": ["\ud800*"]})]}
+    )
+    assert "contains a key with half of a character" in _refused({"imports": [_import(**{"\ud800": 1})]})
+
+
 def test_a_value_is_never_printed_where_it_may_be_a_secret() -> None:
     document = {"imports": [_import(alertTeamsUrl=["the-secret"], drive="the-secret", company={"from": "the-secret"})]}
 
@@ -845,3 +889,33 @@ def test_imports_that_share_a_lane_have_one_order(key: str, value: object) -> No
     )
     _parsed({"imports": [{**flows[0], key: value}, {**flows[1], "dataProject": "Q"}]})
     _parsed({"imports": [{**flows[0], key: value}, {**flows[1], key: value}]})
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Customers USMF", "customers {company}"),
+        ({"from": "name", "patterns": [{"files": "*", "dataProject": "P"}]}, "P"),
+        (
+            {"from": "name", "patterns": [{"files": "*", "dataProject": "P {company}"}]},
+            {
+                "from": "name",
+                "patterns": [{"files": "A*", "dataProject": "Q"}, {"files": "*", "dataProject": "p DEMF"}],
+            },
+        ),
+    ],
+)
+def test_an_import_cannot_go_after_one_whose_files_may_be_behind_its_own_in_their_lane(
+    one: object, other: object
+) -> None:
+    flows = [_ordered("a", dataProject=one), _ordered("b", "a", dataProject=other)]
+
+    assert "imports[1].order is not the same as" in _refused({"imports": flows})
+    _parsed({"imports": [flows[0], {**flows[1], "dataProject": "Others {company}"}]})
+    _parsed({"imports": [flows[0], {**flows[1], "environmentUrl": "https://other.operations.dynamics.com"}]})
+
+
+def test_companies_that_are_listed_keep_the_lanes_of_imports_apart() -> None:
+    both = {"dataProject": "Customers {company}", "company": {"from": "folder"}}
+
+    _parsed({"imports": [_ordered("a", companies=["USMF"], **both), _ordered("b", "a", companies=["DEMF"], **both)]})

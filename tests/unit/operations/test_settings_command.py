@@ -106,7 +106,7 @@ def test_what_looks_like_a_placeholder_and_is_none_is_a_warning(
     ]
 
 
-def test_imports_that_may_share_a_lane_and_differ_in_its_order_are_a_warning(
+def test_imports_whose_files_may_be_in_one_lane_and_that_differ_in_its_order_are_refused(
     document: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flows = [
@@ -119,8 +119,8 @@ def test_imports_that_may_share_a_lane_and_differ_in_its_order_are_a_warning(
     _, said = _run("check", document, capsys=capsys)
 
     assert said.splitlines()[1:] == [
-        "- Warning: imports[1] may use the data project Ledger {company}, as may imports[0] (a), so their files may "
-        "share a lane. Give both the same strictOrder. Flow: b."
+        "- imports[1].strictOrder is not the same as imports[0].strictOrder, but both imports use the data project "
+        "ledger USMF, so their files are in one lane, which has one order. Give both the same. Flow: b."
     ]
 
 
@@ -209,7 +209,10 @@ def test_what_none_of_several_imports_takes_goes_to_the_folder_of_any_of_them(
     [
         ("ERP/Customers/Input/demf/groups.zip", 0, ["customers': imported", "Company:       DEMF", "Customers DEMF"]),
         ("ERP/Customers/Input/groups.zip", 1, ["customers': refused", "is directly in /ERP/Customers/Input"]),
-        ("ERP/Customers/Input/GBSI/groups.zip", 1, ["customers': refused", "not among the companies"]),
+        ("ERP/Customers/Input/GBSI/groups.zip", 1, ["leaves the sub-folder 'GBSI'", "customers are: USMF, DEMF."]),
+        ("ERP/Customers/Input/Archive/groups.zip", 1, ["leaves the sub-folder 'Archive' of /ERP/Customers/Input"]),
+        ("ERP/Vendors/Input/", 1, ["has no file name at its end"]),
+        ("ERP/con/USMF_1.zip", 1, ["has a name that OneDrive reserves."]),
         ("ERP\\Vendors\\Input\\USMF_1.zip", 0, ["vendors': imported", "USMF, if F&O has it", "the package's manifest"]),
         ("USMF_1.zip", 0, ["customers': imported", "vendors': imported"]),
         ("ERP/Vendors/Input/USMF_1.txt", 0, ["Not a zip?:    A file that is not a data package is refused"]),
@@ -226,6 +229,16 @@ def test_it_is_explained_what_would_happen_to_a_file_or_why_nothing_would(
 
     assert ended == code
     assert [each for each in words if each not in said] == []
+
+
+def test_an_app_setting_that_cannot_be_used_is_named(
+    document: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FO_URL", "contoso")
+
+    code, said = _run("check", document, capsys=capsys)
+
+    assert (code, said.startswith("The app setting FO_URL must be a URL that begins with https://.")) == (1, True)
 
 
 def test_order_times_and_folders_are_explained(document: Path, capsys: pytest.CaptureFixture[str]) -> None:

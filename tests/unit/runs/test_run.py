@@ -175,6 +175,9 @@ def test_an_id_is_known_to_be_unsent_until_the_run_leaves_its_state_or_a_try_fai
     assert not submitting.failed_once_more(2.0, NOW).in_process.has_chosen_id
     assert not submitting.moved_to(State.EXECUTING, NOW).in_process.has_chosen_id
     assert submitting.not_submitting(before) == before
+    waiting = replace(before, waited_s=3.0).waiting_for(A_WAIT, 5.0, AN_HOUR, NOW)
+    begun = waiting.waits_no_more(LATER).submitting(submitting.submissions[-1], LATER)
+    assert (begun.not_submitting(waiting).waits, begun.not_submitting(waiting).waited_s) == (waiting.waits, 3.0)
     assert submitting.not_submitting(before).in_process == before.in_process
 
 
@@ -249,6 +252,16 @@ def test_a_wait_for_something_else_begins_anew() -> None:
     other = replace(A_WAIT, what="its turn", since=LATER)
 
     assert run.waiting_for(other, 5.0, AN_HOUR, LATER).waits == other
+
+
+def test_a_wait_for_something_else_ends_the_one_before_which_counts_and_is_reported_no_more() -> None:
+    run = replace(a_run(state=State.CLAIMED), waited_s=3.0).waiting_for(A_WAIT, 5.0, AN_HOUR, NOW)
+    told = run.waiting_for(A_WAIT, 5.0, AN_HOUR, NOW + 2 * AN_HOUR)
+    assert told.problem is not None
+
+    other = told.waiting_for(replace(A_WAIT, what="its turn", since=NOW + 2 * AN_HOUR), 5.0, AN_HOUR, NOW + 2 * AN_HOUR)
+
+    assert (other.problem, other.waited_s) == (None, 7203.0)
 
 
 def test_a_wait_beyond_the_limit_is_told_once_with_who_has_it_and_is_over_with_the_wait() -> None:
