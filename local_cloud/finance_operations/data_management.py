@@ -255,7 +255,7 @@ class DataManagement:
         return [each for each in self._store.open_executions() if folded(each.data_project) == folded(data_project)]
 
     def _redefine_while_running(self, order: ImportOrder, package: Package) -> None:
-        """Let the package redefine a data project of which an execution is running. Raises ActionRefused."""
+        """Let the package redefine a data project while an execution of it runs. Raises ActionRefused."""
         running = self._running_of(order.data_project)
         if running and self.behaviour.busy_project != "refuse" and order.overwrite:
             self._define_import(order.data_project, package)

@@ -209,7 +209,7 @@ class Files(Part):
 
 
 class PartialFiling(StrEnum):
-    """Where a file goes of which only some rows were imported."""
+    """Where a file goes if only some of its rows were imported."""
 
     ERROR = "error"
     SUCCESS = "success"

@@ -11,7 +11,7 @@ https://learn.microsoft.com/dynamics365/fin-ops-core/dev-itpro/data-entities/dat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from shared.clients.fno.refusals import map_error
 from shared.clients.fno.row_errors import ExecutionErrors, parse_execution_errors, text_of
@@ -339,7 +339,7 @@ class FinanceOperations:
             operation="DataManagementExecutionJobDetails",
             idempotent=True,
         )
-        rows = json_object(answer).get("value")
+        rows = _rows_of(json_object(answer))
         return tuple(
             EntityProgress(
                 entity=text_of(row.get("EntityName")),
@@ -349,8 +349,7 @@ class FinanceOperations:
                 target_created=_count(row.get("TargetRecordsCreatedCount")),
                 target_updated=_count(row.get("TargetRecordsUpdatedCount")),
             )
-            for row in (rows if isinstance(rows, list) else ())
-            if isinstance(row, dict)
+            for row in rows
         )
 
     def companies(self) -> frozenset[str]:
@@ -368,12 +367,8 @@ class FinanceOperations:
                 if error.call is None or error.call.status not in (401, 403):
                     raise
                 raise NeedsPerson(f"{_COMPANIES_DENIED}: {error.message}", call=error.call) from error
-            rows = page.get("value")
-            found.update(
-                text_of(row.get("LegalEntityId")).upper()
-                for row in (rows if isinstance(rows, list) else ())
-                if isinstance(row, dict)
-            )
+            rows = _rows_of(page)
+            found.update(text_of(row.get("LegalEntityId")).upper() for row in rows)
             link = next_page(page, self._base_url, links, service=SERVICE, what="the companies", setting="FO_URL")
         found.discard("")
         if not found:
@@ -394,7 +389,7 @@ class FinanceOperations:
             idempotent=True,
             timeout_s=(connect_s, COUNTS_TIMEOUT_S),
         )
-        rows = json_object(answer).get("value")
+        rows = _rows_of(json_object(answer))
         return tuple(
             RowCounts(
                 entity=text_of(row.get("EntityName")),
@@ -403,8 +398,7 @@ class FinanceOperations:
                 created=_count_or_none(row.get("TargetRecordsCreatedCount")),
                 updated=_count_or_none(row.get("TargetRecordsUpdatedCount")),
             )
-            for row in (rows if isinstance(rows, list) else ())
-            if isinstance(row, dict)
+            for row in rows
         )
 
     def has_company(self, company: str) -> bool:
@@ -488,6 +482,12 @@ def _url(value: object) -> SecretUrl | None:
         # It may hold a key all the same: http://[...?sig=...
         log.warning("fo.not_a_url", answered=repr(SecretUrl(text))[:200] if text.startswith("http") else text[:200])
     return url
+
+
+def _rows_of(page: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the objects that a page of a collection holds."""
+    rows = page.get("value")
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
 
 def _count(value: object) -> int:
