@@ -52,7 +52,7 @@ class Behaviour:
     # https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/71
     names_executions: str = ""
     parallel_imports_fail: bool = True  # two ImportFromPackage calls at one time end in a deadlock
-    # An import into a data project whose last execution is still running. Observed: F&O does not start it (measured by the
+    # An import into a data project while an execution of it runs. Observed: F&O does not start it (measured by the
     # author of a public migration tool); and its package redefines the project under the running execution, which then
     # fails, https://github.com/microsoft/Recurring-Integrations-Scheduler/issues/93. accept: both run, and the first
     # fails; refuse_too_late: the second is refused once it has redefined the project, so that the first fails as well.
