@@ -118,6 +118,13 @@ _ALL: Final = (
         example="true",
     ),
     Setting(
+        "IMPORT_DUPLICATES",
+        "What happens to a package that holds, byte for byte, what was imported before: `warn`, `refuse` or `allow` "
+        "([the same content again](integrations.md#same-content-again)).",
+        default="warn",
+        example="refuse",
+    ),
+    Setting(
         "IMPORT_IGNORED_NAMES",
         "Names in the Input folders that the app leaves alone, with `;` between them: those that programs give to "
         "files they have not finished. `*` stands for any characters, `?` for one; case does not matter. Add a folder "

@@ -40,6 +40,7 @@ SIMPLE_IMPORT: Final[Mapping[str, str]] = {
     "IMPORT_COMPANY": "company",
     "IMPORT_OVERWRITE": "overwrite",
     "IMPORT_STRICT_ORDER": "strictOrder",
+    "IMPORT_DUPLICATES": "duplicates",
 }
 SIMPLE_EXPORT: Final[Mapping[str, str]] = {
     "EXPORT_DATA_PROJECT": "dataProject",
@@ -54,6 +55,7 @@ _OTHER_QUOTES: Final = ("'", "`", "\u201c", "\u201d", "\u201e", "\u2018", "\u201
 _DOCUMENT_KEYS: Final = ("$schema", "defaults", *FLOW_KINDS)
 _DOCUMENT_EXAMPLE: Final = '{"imports": [{"name": "customers", "inputFolder": "Integrations/Customers/Input"}]}'
 _SETTING: Final = re.compile(SETTING_PATTERN)
+_NULL: Final = object()  # stands for null until the model has refused it, in each place: no setting may be null
 _DEEPEST: Final = 50  # lists and objects in each other; a configuration has 7
 
 type Label = Callable[[str], str]  # what a path of the document is called: "INTEGRATIONS, imports[0].name"
@@ -233,6 +235,7 @@ class _Reader:
             self._note("$schema", "must be text.")
         filled = {kind: self._filled(kind, document) for kind in FLOW_KINDS if kind in document}
         read = self._validated(filled)
+        self._check_defaults(document.get("defaults", {}))
         if read is None or self._problems:
             return list(dict.fromkeys(self._problems))  # FO_URL may be missing in both flows; once is enough
         if not read.imports and not read.exports:
@@ -289,6 +292,8 @@ class _Reader:
             return {key: each for key, each in resolved.items() if each != ""}
         if isinstance(value, list):
             return [self._resolved(each, f"{path}[{number}]") for number, each in enumerate(value)]
+        if value is None:
+            return _NULL
         if isinstance(value, str) and self._setting:
             return _SETTING.sub(lambda found: self._setting_named(found[0], path), value)
         return value
@@ -301,6 +306,32 @@ class _Reader:
             self._unset.add(path)
             return text
         return value
+
+    def _check_defaults(self, given: object) -> None:
+        """Note what is wrong with defaults that no flow takes as they are: nobody would see it until one does."""
+        if not isinstance(given, dict) or not given:
+            return
+        known = set(names_of(FLOW_KINDS["imports"]))
+        checker = _Reader(self._stand_in, self._label, self._setting)
+        defaults = checker._resolved(given, "defaults")
+        # What imports and exports have is checked as an import's: that takes whatever an export takes.
+        filled = {
+            kind: [{**{key: defaults[key] for key in defaults.keys() & keys}, **needed}]
+            for kind, keys, needed in (
+                ("imports", known - NOT_FOR_ALL, {"name": "defaults", "inputFolder": "defaults"}),
+                ("exports", set(names_of(FLOW_KINDS["exports"])) - known, {"name": "defaults"}),
+            )
+        }
+        checker._by_default = {
+            f"{kind}[0].{key}" for kind, (flow,) in filled.items() for key in flow.keys() & defaults.keys()
+        }
+        checker._problems.clear()  # of settings that are missing, which the flows tell
+        checker._validated(filled)
+        told = {each.setting for each in self._problems}
+        of_defaults = self._label("defaults.")
+        self._problems += [
+            each for each in checker._problems if each.setting.startswith(of_defaults) and each.setting not in told
+        ]
 
     # -- what the model says
 
@@ -345,7 +376,7 @@ class _Reader:
                 wrong = "must have at least one entry."
             case _:
                 wrong = place.must_be
-        if place.value is None and wrong.startswith("must"):
+        if place.value in (None, _NULL) and wrong.startswith("must"):
             wrong = f"{wrong.removesuffix('.')}, not null."
             wrong += "" if place.is_required else " Leave it out for its default."
         if place.path.startswith("exports") and path.startswith("defaults.") and place.key in _IN_BOTH:

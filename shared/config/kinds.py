@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from shared.config.off_times import HoursOfDay, parse_days, parse_hours, parse_weekdays
+from shared.config.off_times import HoursOfDay, parse_days, parse_hours, parse_time_zone, parse_weekdays
 from shared.config.values import (
     MAX_DATA_PROJECT,
     MAX_FOLDER,
@@ -198,3 +198,4 @@ type DaysOfMonth = Annotated[frozenset[int], Text(parse_days, r"[0-9]{1,2}( ?[-,
 type Weekdays = Annotated[frozenset[int], Text(parse_weekdays, r"[A-Za-z]{3}( ?[-,] ?[A-Za-z]{3})*")]
 _TIME: Final = "([01][0-9]|2[0-4]):[0-5][0-9]"
 type Hours = Annotated[HoursOfDay, Text(parse_hours, f"{_TIME} ?- ?{_TIME}")]
+type TimeZone = Annotated[str, Text(parse_time_zone, "[A-Za-z0-9_+/-]+")]

@@ -34,12 +34,13 @@ from shared.config.kinds import (
     Pattern,
     Separator,
     Shorthand,
+    TimeZone,
     WebhookUrl,
     Weekdays,
     Whole,
 )
 from shared.config.lanes import lane_name
-from shared.config.off_times import HoursOfDay
+from shared.config.off_times import UTC_NAME, HoursOfDay
 from shared.config.values import matches_name
 from shared.escapes import json_text
 from shared.runs.states import Direction
@@ -255,7 +256,7 @@ class Counts(Part):
 
 
 class OffTime(Part):
-    """A time in which no file of a flow is imported. What is given must all apply. In UTC."""
+    """A time in which no file of a flow is imported. What is given must all apply."""
 
     days: DaysOfMonth = Field(
         default=frozenset(),
@@ -271,9 +272,15 @@ class OffTime(Part):
     )
     hours: Hours = Field(
         default=HoursOfDay(0, 24 * 60),
-        description="From when until when, as `HH:MM-HH:MM`, in UTC all the year. If the end comes first, it is on the "
+        description="From when until when, as `HH:MM-HH:MM`. If the end comes first, it is on the "
         "following day: `18:00-06:00` on `fri` ends on Saturday. Left out or empty: the whole day.",
         examples=["18:00-06:00"],
+    )
+    time_zone: TimeZone = Field(
+        default=UTC_NAME,
+        description="The time zone of days and hours, by its IANA name; clocks that are turned back or forward count. "
+        "Names of Windows, such as `W. Europe Standard Time`, are not known.",
+        examples=["Europe/Berlin"],
     )
 
 

@@ -1,17 +1,23 @@
-"""Times in which nothing is imported: days of the month, days of the week, hours; and when they end. Pure, in UTC."""
+"""Times in which nothing is imported: days of the month, days of the week, hours in a time zone; and when they end.
+
+Pure but for the rules of time zones, which the package tzdata or the machine has.
+"""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from difflib import get_close_matches
+from functools import cache
 from typing import Final, Protocol
 
 from shared.config.values import Unfit
 
+UTC_NAME: Final = "UTC"
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _DAY_MINUTES: Final = 24 * 60
 # No end is looked for beyond; a time that lasts longer is one without an end.
-_LONGEST_DAYS: Final = 63
+_LONGEST: Final = timedelta(days=63)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,39 +43,94 @@ class OffTime(Protocol):
     def hours(self) -> HoursOfDay:
         """Hours of the day."""
 
+    @property
+    def time_zone(self) -> str:
+        """The IANA name of the zone in which days and hours are."""
+
 
 def end_of_off_time(moment: datetime, off_times: Sequence[OffTime]) -> datetime | None:
     """Return when imports go on; the moment itself if nothing keeps them; None if they do not within two months."""
-    moment = moment.astimezone(UTC)
-    if not _is_off(moment, off_times):
-        return moment
-    midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
-    minutes = sorted({0, *(each.hours.end % _DAY_MINUTES for each in off_times)})
-    for day in range(_LONGEST_DAYS):
-        for minute in minutes:
-            candidate = midnight + timedelta(days=day, minutes=minute)
-            if candidate > moment and not _is_off(candidate, off_times):
-                return candidate
+    end = moment = moment.astimezone(UTC)
+    while later := [each for off_time in off_times if (each := _end_if_off(off_time, end))]:
+        end = max(later)
+        if end - moment > _LONGEST:
+            return None
+    return end
+
+
+def _end_if_off(off_time: OffTime, moment: datetime) -> datetime | None:
+    """Return when the time ends in which a moment lies; None if it lies in none."""
+    zone, hours = zone_of(off_time.time_zone), off_time.hours
+    today = moment.astimezone(zone).date()
+    until = hours.end if hours.start < hours.end else hours.end + _DAY_MINUTES
+    # It began today, or yesterday and goes on; today's may begin before a clock is turned back to yesterday.
+    for day in (today + timedelta(days=each) for each in (-1, 0, 1)):
+        if _is_on(off_time, day):
+            end = _moment_at(day, until, zone, is_end=True)
+            if _moment_at(day, hours.start, zone, is_end=False) <= moment < end:
+                return end
     return None
 
 
-def _is_off(moment: datetime, off_times: Iterable[OffTime]) -> bool:
-    return any(_applies(each, moment) for each in off_times)
+def _moment_at(day: date, minutes: int, zone: tzinfo, *, is_end: bool) -> datetime:
+    """Return the moment at which clocks show so many minutes from a day's midnight, in UTC.
+
+    If they show it twice (they are turned back), a time begins with the first and ends with the second one. If they
+    never show it (they are turned forward), it is the moment at which they are.
+    """
+    shown = datetime.combine(day, time(), zone) + timedelta(minutes=minutes)
+    first, second = shown.astimezone(UTC), shown.replace(fold=1).astimezone(UTC)
+    if first <= second:
+        return second if is_end else first
+    offset = shown.replace(fold=1).utcoffset()
+    return next(
+        (each for each in _minutes(second, first) if each.astimezone(zone).utcoffset() == offset),
+        first,
+    )
 
 
-def _applies(off_time: OffTime, moment: datetime) -> bool:
-    minute, hours = moment.hour * 60 + moment.minute, off_time.hours
-    if hours.start < hours.end:
-        return hours.start <= minute < hours.end and _is_on(off_time, moment)
-    # It began today, or yesterday and goes on until its end.
-    if minute >= hours.start:
-        return _is_on(off_time, moment)
-    return minute < hours.end and _is_on(off_time, moment - timedelta(days=1))
+def _minutes(start: datetime, end: datetime) -> Iterator[datetime]:
+    return (start + timedelta(minutes=each) for each in range(int((end - start).total_seconds() / 60)))
 
 
-def _is_on(off_time: OffTime, day: datetime) -> bool:
+def _is_on(off_time: OffTime, day: date) -> bool:
     is_day = not off_time.days or day.day in off_time.days
     return is_day and (not off_time.weekdays or day.weekday() in off_time.weekdays)
+
+
+def zone_of(name: str) -> tzinfo:
+    """Return the time zone of an IANA name. Its rules are loaded here, so that UTC costs nothing."""
+    if name == UTC_NAME:
+        return UTC
+    from zoneinfo import ZoneInfo  # few flows need it
+
+    return ZoneInfo(name)
+
+
+def parse_time_zone(text: str) -> str:
+    """Return the IANA name of a time zone as it is written: "Europe/Berlin". Raises Unfit."""
+    text = text.strip()
+    if text.casefold() == UTC_NAME.casefold():
+        return UTC_NAME
+    names = _zone_names()
+    if name := names.get(text.casefold()):
+        return name
+    city = f"/{text.casefold().replace(' ', '_')}"
+    close = [name for key, name in names.items() if key.endswith(city)]
+    close = close or [names[key] for key in get_close_matches(text.casefold(), names, n=1, cutoff=0.8)]
+    raise Unfit(
+        "must be the IANA name of a time zone, such as Europe/Berlin or America/New_York. Names that Windows and F&O "
+        "use, such as W. Europe Standard Time, are others." + (f" Did you mean {close[0]}?" if close else "")
+    )
+
+
+@cache
+def _zone_names() -> Mapping[str, str]:
+    """Return the names of all zones, by themselves in small letters."""
+    # The list of the package and not the files of this machine: so each name means the same everywhere.
+    from importlib.resources import files  # few flows need it
+
+    return {name.casefold(): name for name in files("tzdata").joinpath("zones").read_text("utf-8").split()}
 
 
 def _numbers(text: str, number_of: Callable[[str], int | None], around: int = 0) -> frozenset[int]:

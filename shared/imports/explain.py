@@ -180,7 +180,7 @@ def _off_time(off: OffTime) -> str:
     days = f"on day {', '.join(map(str, sorted(off.days)))} of the month" if off.days else ""
     weekdays = f"on {', '.join(WEEKDAYS[each] for each in sorted(off.weekdays))}" if off.weekdays else ""
     start, end = (f"{minutes // 60:02}:{minutes % 60:02}" for minutes in (off.hours.start, off.hours.end))
-    return ", ".join(part for part in (weekdays, days, f"{start}-{end} UTC") if part)
+    return ", ".join(part for part in (weekdays, days, f"{start}-{end} {off.time_zone}") if part)
 
 
 _BY_DATE = {DateFolders.NONE: "", DateFolders.MONTH: "/YYYY/MM", DateFolders.DAY: "/YYYY/MM/DD"}

@@ -18,6 +18,7 @@ TRIGGERS = [
 HEAVY = (
     *("azure.core", "azure.identity", "azure.storage"),
     *("msal", "requests", "defusedxml", "jinja2", "pydantic", "cryptography"),
+    *("zoneinfo", "tzdata"),
 )
 FOREIGN = ("local_cloud", "tests", "aiohttp", "openpyxl", "trustme", "jsonschema", "pytest")
 

@@ -126,6 +126,18 @@ def test_a_file_that_appears_in_an_off_time_waits_in_input_says_so_and_goes_on_b
     assert world.mails() == []
 
 
+def test_the_page_of_a_file_that_waits_says_until_when_in_utc_and_in_the_zone_of_the_setting(
+    make_world: MakeWorld,
+) -> None:
+    off_time = {"days": "30", "hours": "18:00-24:00", "timeZone": "Europe/Berlin"}
+    world = make_world(settings=one_import(notBetween=[off_time]), at=MONDAY_EVENING)
+    let_pass(world, begin(world, NAME), timedelta(minutes=1))
+
+    (run,) = world.open_runs()
+    waits_for = sure(shown(world, address_of(run)).next).waits_for
+    assert "goes on at 2026-11-30 23:00 UTC (2026-12-01 00:00 in Europe/Berlin)" in waits_for
+
+
 def test_a_file_that_was_claimed_before_an_off_time_is_not_submitted_in_it(make_world: MakeWorld) -> None:
     world = make_world(
         settings=one_import(notBetween=[{"hours": "18:00-19:00"}]), at=MONDAY_EVENING - timedelta(hours=2, seconds=30)

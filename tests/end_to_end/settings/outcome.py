@@ -100,6 +100,11 @@ def _waits(stage: Stage, folder: str, name: str) -> str:
 _FAR = (datetime.now(UTC).hour + 12) % 24
 _NEVER_NOW = [{"hours": f"{_FAR:02}:01-{_FAR:02}:00"}]
 _ALWAYS_NOW = [{"hours": f"{_FAR:02}:00-{_FAR:02}:01"}]
+_TOKYO = datetime.now(UTC).hour + 9  # all the year
+_NOW_IN_TOKYO = [{"hours": f"{(_TOKYO - 1) % 24:02}:00-{(_TOKYO + 2) % 24:02}:00"}]
+_IN_TOKYO = _case(
+    "notBetween.timeZone", "Asia/Tokyo", {"notBetween": [{**_NOW_IN_TOKYO[0], "timeZone": "Asia/Tokyo"}]}, _waits
+)
 _WAITING = _case("notBetween", "now", {"notBetween": _NEVER_NOW}, _waits)
 
 CASES = (
@@ -135,6 +140,16 @@ CASES = (
     _case("resultFile", "true", {"resultFile": True}, _result),
     _case("resultFile", "false", {}, _no_result),
     _case("notBetween", "not now", {"notBetween": _ALWAYS_NOW}, _imported(1)),
+    _case("notBetween.timeZone", "UTC", {"notBetween": _NOW_IN_TOKYO}, _imported(1)),
+    SettingCase(
+        setting="notBetween.timeZone",
+        value="Asia/Tokyo",
+        imports=_IN_TOKYO.imports,
+        files=_IN_TOKYO.files,
+        missing=lambda stage: _waits(
+            stage, "notBetween-timeZone-Asia-Tokyo", "USMF_notBetween-timeZone-Asia-Tokyo.zip"
+        ),
+    ),
     SettingCase(
         setting="notBetween",
         value="now",

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from shared.config.model import (
     ProjectFromManifest,
     all_parts,
     names_of,
+    parts_in,
+    words_of,
 )
 from shared.config.problem import Problem
 from shared.config.values import Unfit, matches_name, parse_drive, parse_environment_url
@@ -258,6 +260,10 @@ SHAPE: dict[str, tuple[object, str]] = {
         {"imports": [_import(filing={"partiallySucceeded": "Success"})]},
         r"filing.partiallySucceeded must be error, success or folder",
     ),
+    "a time zone by its name in Windows": (
+        {"imports": [_import(notBetween=[{"timeZone": "W. Europe Standard Time"}])]},
+        "timeZone must be the IANA name of a time zone, such as Europe/Berlin",
+    ),
     "hours that are no times": ({"imports": [_import(notBetween=[{"hours": "25:00-06:00"}])]}, "two different times"),
     "stuck after no time": ({"imports": [_import(stuckAfterMinutes=0)]}, "whole number of minutes"),
     "a drive that is a web address": (
@@ -433,7 +439,9 @@ GOOD: dict[str, object] = {
                 filing={"partiallySucceeded": "folder", "dateFolders": "year/month/day"},
                 counts={"warnIfZeroRows": True},
                 resultFile=True,
-                notBetween=[{"days": "1-3, 28-31", "weekdays": "mon-fri", "hours": "18:00-06:00"}],
+                notBetween=[
+                    {"days": "1-3, 28-31", "weekdays": "mon-fri", "hours": "18:00-06:00", "timeZone": "Europe/Berlin"}
+                ],
                 stuckAfterMinutes=600,
                 order={"by": "name", "pauseSeconds": 60, "after": ["vendors"]},
                 duplicates="refuse",
@@ -785,6 +793,67 @@ def test_a_list_whose_entries_are_wrong_is_not_called_empty() -> None:
 
     assert "companies[0] must be a company's id" in refusal
     assert "\n" not in refusal
+
+
+def test_a_time_zone_is_found_whatever_its_case_and_by_its_city() -> None:
+    parsed = _parsed({"imports": [_import(notBetween=[{"hours": "18:00-06:00", "timeZone": "europe/BERLIN"}])]})
+
+    assert parsed.imports[0].not_between[0].time_zone == "Europe/Berlin"
+    refusal = _refused({"imports": [_import(notBetween=[{"timeZone": "new york"}])]})
+    assert "Did you mean America/New_York?" in refusal
+
+
+def _with_null(part: type[Part]) -> Iterator[tuple[str, dict[str, object]]]:
+    """Yield an object of the model for each setting in it, at any depth, in which that is null."""
+    word = {"from": words_of(part)[0]} if words_of(part) else {}
+    for field in part.model_fields.values():
+        key = str(field.alias)
+        yield key, {**word, key: None}
+        is_list = isinstance((field.examples or [""])[0], list)
+        for inner in parts_in(field.annotation):
+            for name, value in _with_null(inner):
+                yield f"{key}.{name}", {**word, key: [value] if is_list and not words_of(inner) else value}
+
+
+NULLS: dict[str, dict[str, object]] = {
+    **{f"imports.{name}": {"imports": [{**_import(), **value}]} for name, value in _with_null(ImportFlow)},
+    **{f"exports.{name}": {"exports": [{**_export(), **value}]} for name, value in _with_null(ExportFlow)},
+    **{
+        f"defaults.{key}": {"defaults": {key: None}, "imports": [_import()], "exports": [_export()]}
+        for key in ("company", "companies", "stuckAfterMinutes", "everySeconds", "order")
+    },
+}
+
+
+@pytest.mark.parametrize("name", NULLS)
+def test_no_setting_may_be_null(name: str) -> None:
+    key = name.rpartition(".")[2]
+
+    words = "must be" if key == "from" else "must be .*, not null\\."  # of a choice: its words
+    assert re.search(rf"\b{key} {words}", _refused(NULLS[name])), _refused(NULLS[name])
+    assert not Draft202012Validator(SCHEMA).is_valid(NULLS[name])
+
+
+@pytest.mark.parametrize(
+    ("defaults", "words"),
+    [
+        ({"duplicates": "refuze"}, "defaults.duplicates must be warn, refuse or allow."),
+        ({"order": {"by": "nam", "pauseSeconds": 1}}, "defaults.order.by must be arrival or name."),
+        ({"everySeconds": -1}, "defaults.everySeconds must be a whole number"),
+        ({"company": {"from": "fixed"}}, "defaults.company.company is missing."),
+    ],
+)
+def test_a_default_that_no_flow_takes_is_checked_all_the_same(defaults: dict[str, object], words: str) -> None:
+    own = {"duplicates": "warn", "order": {"by": "name"}, "company": "USMF"}
+
+    (line,) = _refused({"defaults": defaults, "imports": [_import(**own)]}).splitlines()
+
+    assert line.startswith(f"INTEGRATIONS, {words}")
+    assert "Flow:" not in line
+
+
+def test_a_default_that_only_an_import_can_take_is_right_although_an_export_has_its_own() -> None:
+    _parsed({"defaults": {"company": {"from": "folder"}}, "exports": [_export()]})
 
 
 def test_null_is_named_and_left_out_to_get_the_default() -> None:

@@ -380,6 +380,7 @@ OTHER: dict[str, str] = {
     "IMPORT_OVERWRITE": "false",
     "IMPORT_IGNORED_NAMES": "*.bak",
     "IMPORT_STRICT_ORDER": "true",
+    "IMPORT_DUPLICATES": "refuse",
     "OUTBOUND_SCHEDULE": "0 0 0 * * *",
     "INTEGRATIONS": "{}",
     "NOTIFICATION_URL": "https://other.com/api/receive_notification",
