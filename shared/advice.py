@@ -345,6 +345,11 @@ def what_to_do(run: Run) -> str:
             return " ".join(_about_partly(run))
         case None | Outcome.SUCCEEDED | Outcome.WITHDRAWN:
             return ""
+        case Outcome.REJECTED if run.first_import and run.first_import.is_refused and not run.first_import.is_known:
+            return (
+                "Nothing was imported. Look in F&O for its rows. If they are not there, press Run again on the run's "
+                "page."
+            )
         case Outcome.REJECTED if run.first_import and run.first_import.is_refused:
             return "Nothing was imported. If its rows are to be imported once more, press Run again on the run's page."
         case outcome:

@@ -71,14 +71,16 @@ def enqueue_failure(run: Run, services: Services, more: str = "") -> None:
 
 def _enqueue_duplicate(run: Run, services: Services) -> None:
     """Queue the alert of an import that has imported what another run had imported before."""
-    if run.outcome is not Outcome.SUCCEEDED or run.first_import is None:
+    first = run.first_import
+    if run.outcome is not Outcome.SUCCEEDED or first is None:
         return
+    imported = "Its rows were imported once more." if first.is_known else "Its rows were imported, perhaps once more."
     services.outbox.put(
         replace(
             _about(run, services),
             key=f"{Category.ENDED_RUN.value}-{run.run_id}",
-            title=f"{_name(run)}: the same content was imported again",
-            text=f"{same_content_text(run, services)} Its rows were imported once more. If that was a mistake, correct "
+            title=f"{_name(run)}: the same content {'was' if first.is_known else 'may have been'} imported again",
+            text=f"{same_content_text(run, services)} {imported} If that was a mistake, correct "
             "the rows in F&O. The flow's setting duplicates says whether such a file is refused.",
             since=run.ended or services.now(),
         )
@@ -90,7 +92,8 @@ def same_content_text(run: Run, services: Services) -> str:
     if run.first_import is None:
         return ""
     app_url = services.settings.app_url
-    link = f" The first run: {app_url}/api/runs/{run.first_import.address}" if app_url else ""
+    has_link = app_url and run.first_import.is_known
+    link = f" The first run: {app_url}/api/runs/{run.first_import.address}" if has_link else ""
     return f"{run.first_import.text}{link}"
 
 

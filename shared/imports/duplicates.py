@@ -45,13 +45,16 @@ def mark(run: Run, package: UploadedPackage, rule: str, services: Services) -> R
     app_url = services.settings.app_url
     text = (
         f"{run.file.name} was not imported. {first.text} Flow {run.flow_name} refuses the same content (duplicates)."
-        + (f" The first run: {app_url}/api/runs/{first.address}" if app_url else "")
+        + (f" The first run: {app_url}/api/runs/{first.address}" if app_url and first.is_known else "")
     )
     raise StepFailed(replace(run, first_import=replace(first, is_refused=True)), FileRejected(text))
 
 
 def _first(name: str, run: Run, services: Services) -> FirstImport | None:
-    """Return the run that has the mark of a content; None if that is this run, from now on at the latest."""
+    """Return the run that has the mark of a content; None if that is this run, from now on at the latest.
+
+    A damaged mark may be any run's, and stays, so that it is asked about until a person has decided: with Run again.
+    """
     now = services.now()
     own = FirstImport(run_id=run.run_id, address=address_of(run), file_name=run.file.name, since=now)
     for _ in range(TRIES):
@@ -64,6 +67,8 @@ def _first(name: str, run: Run, services: Services) -> FirstImport | None:
             return first
         if not etag:
             continue  # it was deleted just now
+        if first is None and not run.rerun_of:
+            return replace(own, run_id="", address="", file_name="")
         try:
             services.marks.replace(name, own, etag)
         except RecordChanged:

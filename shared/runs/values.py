@@ -179,7 +179,7 @@ class Wait:
 class FirstImport:
     """The run that was the first to import a content, and that may have written rows."""
 
-    run_id: str
+    run_id: str  # "" if nobody can tell: the mark of the content is damaged
     address: str  # by which the run store finds it
     file_name: str
     since: datetime  # when it was about to be submitted
@@ -187,8 +187,18 @@ class FirstImport:
     extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
 
     @property
+    def is_known(self) -> bool:
+        """Whether it is known which run that was; if not, there may be none."""
+        return self.run_id != ""
+
+    @property
     def text(self) -> str:
         """What a person is told about a run with the same content."""
+        if not self.is_known:
+            return (
+                "Whether its content was imported before is unknown, because what the app keeps of that in its storage "
+                "is damaged."
+            )
         since = utc_minute_text(self.since)
         return f"It has the same content as {self.file_name}, which run {self.run_id} imported first ({since})."
 

@@ -201,16 +201,48 @@ def test_after_90_days_nothing_is_remembered(refusing: World) -> None:
     assert ended_run(refusing, SECOND).outcome is Outcome.SUCCEEDED
 
 
-def test_a_damaged_mark_and_a_deleted_record_stop_nothing(refusing: World) -> None:
-    import_file(refusing, FIRST, SAME)
-    (name,) = refusing.services.container.list_names("content/")
-    refusing.services.container.write(name, b"\xff")
-    import_file(refusing, SECOND, SAME)
-    second = ended_run(refusing, SECOND)
-    refusing.services.container.delete(ended_name(second.opened, second.run_id))
-    import_file(refusing, "USMF_3.zip", SAME)
+def damage_mark(world: World) -> None:
+    (name,) = world.services.container.list_names("content/")
+    world.services.container.write(name, b"\xff")
 
-    assert [run.outcome for run in refusing.ended_runs()] == [Outcome.SUCCEEDED, Outcome.REJECTED]
+
+def test_a_damaged_mark_refuses_until_a_person_runs_the_file_again(refusing: World) -> None:
+    import_file(refusing, FIRST, SAME)
+    damage_mark(refusing)
+    import_file(refusing, SECOND, SAME)
+
+    second = ended_run(refusing, SECOND)
+    assert (second.outcome, len(refusing.imports())) == (Outcome.REJECTED, 1)
+    report = (refusing.folder / "Error" / f"{SECOND}.report.txt").read_text("utf-8-sig")
+    assert "Whether its content was imported before is unknown" in report
+    assert "Look in F&O for its rows. If they are not there, press Run again" in report
+    sure(reruns.run_again(address_of(second), ME, refusing.services))
+    refusing.run_until_quiet()
+    import_file(refusing, "USMF_3.zip", SAME)
+    assert len(refusing.imports()) == 2
+    assert f"the same content as {SECOND}" in ended_run(refusing, "USMF_3.zip").reason
+
+
+def test_a_damaged_mark_is_warned_of(make_told: MakeTold, receivers: Receivers) -> None:
+    world = make_told(APP_URL="https://app.contoso.com")
+    import_file(world, FIRST, SAME)
+    damage_mark(world)
+    import_file(world, SECOND, SAME)
+
+    assert ended_run(world, SECOND).outcome is Outcome.SUCCEEDED
+    world.deliver_alerts()
+    (alert,) = heard(receivers, "ended-")
+    assert "the same content may have been imported again" in alert["title"]
+    assert "The first run" not in alert["text"]
+
+
+def test_the_content_of_a_run_whose_record_was_deleted_is_refused(refusing: World) -> None:
+    import_file(refusing, FIRST, SAME)
+    first = ended_run(refusing, FIRST)
+    refusing.services.container.delete(ended_name(first.opened, first.run_id))
+    import_file(refusing, SECOND, SAME)
+
+    assert ended_run(refusing, SECOND).outcome is Outcome.REJECTED
 
 
 def test_a_run_whose_company_was_mended_is_no_first_import_for_the_company_that_it_was_marked_for(
