@@ -19,6 +19,7 @@ from shared.errors import LeaseTaken, RecordChanged
 from shared.exports import schedule as export_schedule
 from shared.log import log
 from shared.reservations import release, settle
+from shared.run_settings import with_settings
 from shared.runs import wake
 from shared.runs.addresses import address_of, parse_address
 from shared.runs.lane import LANE_PREFIX, ahead_of, rows_in_drain
@@ -147,7 +148,7 @@ def cancel(address: str, requester: Requester, services: Services) -> ActionResu
         now = services.now()
         why = requester.why.rstrip(". ") or "no reason given"
         reason = f"Cancelled by {requester.by}: {why}. {effect_of_cancel(run)}"
-        return add_step(run, "give_up", requester, now).cancelled(reason, now)
+        return add_step(with_settings(run, services), "give_up", requester, now).cancelled(reason, now)
 
     run = _save_decision(address, change, services)
     if not isinstance(run, Run):

@@ -56,7 +56,7 @@ from shared.imports.upload import LARGE, arguments_of, has_usable_upload, key_to
 from shared.log import log
 from shared.reservations import reserve
 from shared.reservations.reservation import names_of
-from shared.run_settings import is_configured, known_import_of, saved_import_of, settings_text
+from shared.run_settings import is_configured, known_import_of, saved_import_of, settings_text, with_settings
 from shared.runs.blame import INCOMPLETE_RETRY_S
 from shared.runs.machine import StateMachine, Step, StepFailed
 from shared.runs.run import Run, new_execution_id
@@ -85,6 +85,14 @@ def claim(run: Run, services: Services) -> Run:
     """
     if not is_configured(run, services):
         return run.withdrawn(_why_it_stays(run), services.now())
+    try:
+        return _claim(run, services)
+    except FileRejected as error:
+        # It is to be filed, also if its flow is removed before that.
+        raise StepFailed(with_settings(run, services), error) from error
+
+
+def _claim(run: Run, services: Services) -> Run:
     flow, onedrive = flow_of(run, services), onedrive_of(run, services)
     run = off_times.put_off(run, flow, services)
     if off_times.is_put_off(run):
@@ -216,9 +224,11 @@ def prepare(run: Run, services: Services) -> Run:
 
 def _are_rules_mended(run: Run, services: Services) -> bool:
     """Return whether company and data project are looked up by other rules now than when the package was uploaded."""
-    then, now = saved_import_of(run), flow_of(run, services)
-    if run.pinned_arguments or then is None:
+    if run.pinned_arguments or not run.flow_settings:
         return False
+    then, now = saved_import_of(run), flow_of(run, services)
+    if then is None:  # another version has written it
+        return True
     return (then.company, then.companies, then.data_project) != (now.company, now.companies, now.data_project)
 
 
@@ -330,7 +340,7 @@ def file_away(run: Run, services: Services) -> Run:
         if counts.are_missing(run):
             return run  # asked again in a moment
     succeeded = run.outcome is Outcome.SUCCEEDED
-    folder = places.filed_folder(run, flow)
+    folder = run.filed_folder or places.filed_folder(run, flow)
     folder_id = services.folders.find(flow.drive, folder)
     if _is_untouched(run, folder):
         # If it was moved or changed since, this fails, and the next try looks where it is.
@@ -345,14 +355,15 @@ def file_away(run: Run, services: Services) -> Run:
             return replace(run.moved_to(State.FILED, services.now()), reason=changed)
         is_there = found.parent_id == folder_id
         item = found if is_there else move(run, onedrive.move, folder, services, etag=found.etag)
-    run = replace(run, file=replace(facts_of(run, item, folder), name=item.name))
-    if not succeeded:
-        run = report.put_beside(run, onedrive, folder, folder_id, finance_of(run, services), services)
-        if run.due > services.now():
-            return run  # F&O is still making its error files
-    if flow.result_file:
-        run = report.put_result_beside(run, onedrive, folder, folder_id, services)
+    # What is put beside it goes there too, whatever the settings say by then.
+    run = replace(run, file=replace(facts_of(run, item, folder), name=item.name), filed_folder=folder)
     try:
+        if not succeeded:
+            run = report.put_beside(run, onedrive, folder, folder_id, finance_of(run, services), services)
+            if run.due > services.now():
+                return run  # F&O is still making its error files
+        if flow.result_file:
+            run = report.put_result_beside(run, onedrive, folder, folder_id, services)
         _check_in(run, item, onedrive, services)
     except AppError as error:
         raise StepFailed(run, error) from error  # with what is known of the report

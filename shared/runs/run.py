@@ -105,6 +105,7 @@ class Run:
     warning: str = ""  # what a person is told of a run that has succeeded
     duplicates: str = ""  # what its flow said of the same content when its first execution id was chosen
     first_import: FirstImport | None = None  # another run that imported the same content before
+    filed_folder: str = ""  # where its file was filed, once it was moved there: its report goes there too
     extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
 
     in_process: InProcess = field(default=NOTHING_IN_PROCESS, compare=False)  # never saved

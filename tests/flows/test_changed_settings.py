@@ -1,6 +1,7 @@
 """A person changes the settings while runs are open: what was sent stays, what was not goes by the new ones."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -15,11 +16,13 @@ from tests.flows.trouble import (
     begin,
     cancel,
     fno_fault,
+    graph_fault,
     let_pass,
     minutes_go_by,
     one_import,
     open_run,
     restart,
+    sure,
 )
 from tests.world import PROJECT, World
 
@@ -179,4 +182,71 @@ def test_a_file_that_a_person_cancelled_in_input_is_not_imported_under_the_new_n
     world.look()
     minutes_go_by(world, 10)
 
-    assert world.imports() == []
+    assert (world.imports(), world.files("Input"), world.files("Error")[0]) == ([], [], "USMF_1.zip")
+
+
+def test_a_file_that_was_refused_in_input_is_filed_though_its_flow_is_removed_before(world: World) -> None:
+    lane = begin(world, content=b"")  # which is refused after ten minutes
+    world.faults.add(graph_fault("PATCH", "/items/", faults.status(503), times=None))
+    let_pass(world, lane, timedelta(minutes=12))
+    assert [run.state for run in world.open_runs()] == [State.FINISHED]
+    restart(world, **ONLY_AN_EXPORT)
+    world.faults.clear()
+
+    let_pass(world, lane, timedelta(minutes=10))
+
+    (run,) = world.ended_runs()
+    assert (run.outcome, run.problem) == (Outcome.REJECTED, None)
+    assert world.files("Error")[0] == "USMF_1.zip"
+
+
+def _written_by_a_newer_version(world: World, **settings: object) -> None:
+    """Change what the record of the only open run keeps of its flow."""
+    (run,) = world.open_runs()
+    saved = {**json.loads(run.flow_settings), **settings}
+    world.services.store.save(replace(run, flow_settings=json.dumps(saved)))
+
+
+@pytest.mark.parametrize("settings", [WORLD_SETTINGS, ONLY_AN_EXPORT], ids=["configured", "removed"])
+def test_a_setting_of_a_newer_version_inside_another_one_blocks_no_run(world: World, settings: dict[str, str]) -> None:
+    lane = begin(world)
+    world.wake(lane)
+    _written_by_a_newer_version(world, filing={"dateFolders": "none", "newer": {"x": 1}})
+    restart(world, **settings)
+
+    let_pass(world, lane, timedelta(minutes=10))
+
+    assert world.files("Success") == ["USMF_1.zip"]
+
+
+def test_a_value_of_a_newer_version_blocks_only_a_run_whose_flow_was_removed(world: World) -> None:
+    lane = begin(world)
+    world.wake(lane)
+    _written_by_a_newer_version(world, filing={"dateFolders": "year/week"})
+    restart(world, **ONLY_AN_EXPORT)
+    let_pass(world, lane, timedelta(minutes=10))
+    assert "were written by another version of the app" in sure(world.open_runs()[0].problem).text
+
+    restart(world, **WORLD_SETTINGS)
+    let_pass(world, lane, timedelta(minutes=10))
+
+    assert world.files("Success") == ["USMF_1.zip"]
+
+
+def test_report_and_result_go_where_the_file_went_although_the_settings_change_in_between(world: World) -> None:
+    def settings(folders: str) -> dict[str, str]:
+        filing = {"dateFolders": folders}
+        return one_import(name="customers", dataProject=PROJECT, resultFile=True, filing=filing)
+
+    restart(world, **settings("none"))
+    world.onedrive.knobs.malware = ["USMF_1.zip"]
+    world.faults.add(graph_fault("PUT", "content", faults.status(503), times=None))
+    lane = begin(world)
+    let_pass(world, lane, timedelta(seconds=1))
+    assert world.files("Error") == ["USMF_1.zip"]
+    world.faults.clear()
+    restart(world, **settings("year/month"))
+
+    let_pass(world, lane, timedelta(minutes=10))
+
+    assert world.files("Error") == ["USMF_1.zip", "USMF_1.zip.report.txt", "USMF_1.zip.result.json"]

@@ -146,6 +146,7 @@ def a_full_run() -> Run:
         first_import=FirstImport(
             run_id="0123456789ab", address="1-2-3", file_name="USMF_0.zip", since=NOW, is_refused=True
         ),
+        filed_folder="/Error/USMF/2026/11",
     )
 
 
