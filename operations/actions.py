@@ -17,6 +17,7 @@ from operations.available_actions import effect_of_cancel
 from shared.app import Services
 from shared.errors import LeaseTaken, RecordChanged
 from shared.exports import schedule as export_schedule
+from shared.imports.order import find_failed_file
 from shared.log import log
 from shared.reservations import release, settle
 from shared.runs import wake
@@ -278,21 +279,28 @@ def _paused_with(lane: str, flows: Sequence[str], services: Services) -> Sequenc
 
 
 def skip(address: str, requester: Requester, services: Services) -> ActionResult | None:
-    """Let the files go on that wait behind an ended run in a lane that was stopped at it; None: no such run."""
+    """Let the files go on that wait because an ended run did not succeed; None: no such run.
+
+    Those wait that are behind it in a lane that was stopped at it, and those of imports that go after its own.
+    """
     run = find_run(address, services)
     if not isinstance(run, Run):
         return run
     if run.ended is None:
         return refuse("This run has not ended. Cancel it to skip its file.", address)
-    if not is_stopped_at(run, services):
+    has_stopped, failed = is_stopped_at(run, services), find_failed_file(run, services)
+    if not has_stopped and failed is None:
         return refuse("No file waits for a decision about this run.", address)
     with suppress(RecordChanged):  # somebody else has done the same, or runs it again
         services.store.save_ended(add_step(run, "skip", requester, services.now()))
-    services.store.resume_lane(run.lane)
+    if failed:
+        services.failed_files.delete(failed)
+    if has_stopped:
+        services.store.resume_lane(run.lane)
     log.info("action.skip", run_id=run.run_id, lane=run.lane, by=requester.by, why=requester.why)
     _wake_when_due(run.lane, services)
-    message = f"{run.file.name} is skipped. The files behind it go on."
-    return ActionResult(done=True, message=message, run=address)
+    waited = "The files behind it go on." if has_stopped else "The files that wait for it go on within a minute."
+    return ActionResult(done=True, message=f"{run.file.name} is skipped. {waited}", run=address)
 
 
 def is_stopped_at(run: Run, services: Services) -> bool:

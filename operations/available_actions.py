@@ -3,6 +3,7 @@
 The actions themselves are in ``actions.py`` and ``reruns.py``; who may ask for one is decided in ``handlers.py``.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -66,11 +67,13 @@ def of_run(
     is_behind: bool = False,
     can_rerun: bool = True,
     is_stopping: bool = False,
+    waiting: Sequence[str] = (),
 ) -> tuple[ActionOption, ...]:
     """Return what may be done about a run: nothing that is known to be refused.
 
     is_paused: its lane is; is_holding: it is cancelled and still has a reservation; is_behind: it waits for its turn;
-    can_rerun: nothing that is known prevents a rerun; is_stopping: it has ended, and its lane was stopped at it.
+    can_rerun: nothing that is known prevents a rerun; is_stopping: it has ended, and its lane was stopped at it;
+    waiting: it has ended, and these imports wait for its file.
     """
     options = []
     if run.ended:
@@ -78,9 +81,14 @@ def of_run(
             effect = _effect_of_rerun(run)
             if is_stopping:
                 effect = f"{effect} The files behind it wait until the new run has succeeded."
+            elif waiting:
+                effect = f"{effect} Files of {', '.join(waiting)} wait until the new run has succeeded."
             options.append(ActionOption(verb=Verb.RUN_AGAIN, label="Run again", effect=effect))
-        if is_stopping:
-            effect = f"The files behind {run.file.name} go on without it. The file stays where it is."
+        if is_stopping or waiting:
+            who = ["The files behind it"] if is_stopping else []
+            who += [f"files of {', '.join(waiting)}"] if waiting else []
+            whose = " and ".join(who)
+            effect = f"{whose[:1].upper()}{whose[1:]} go on without {run.file.name}. The file stays where it is."
             options.append(ActionOption(verb=Verb.SKIP, label="Skip", effect=effect))
     else:
         if not is_paused and not is_behind:

@@ -228,7 +228,7 @@ def put_aside(app: App, options: argparse.Namespace) -> int:
 
 
 def skip(app: App, options: argparse.Namespace) -> int:
-    """Skip the file at which strictOrder has stopped a lane."""
+    """Skip a file that did not succeed, so that those go on that wait for it (strictOrder, afterSuccess)."""
     return _about_run("skip", app, options)
 
 

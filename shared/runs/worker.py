@@ -264,7 +264,7 @@ def _try_step(run: Run, step: Step, lane: Lane, machine: StateMachine, services:
 
 
 def _conclude(run: Run, machine: StateMachine, services: Services) -> None:
-    """End a run: keep an alert if it failed, stop the lane if nobody may pass it, then move its record to ended.
+    """End a run: keep an alert if it failed, stop what may not pass it, then move its record to ended.
 
     In this order: a crash in between does the same again, another order might never tell, or let others pass.
     """
@@ -275,6 +275,7 @@ def _conclude(run: Run, machine: StateMachine, services: Services) -> None:
         blame.stop_lane(over, services)
     elif over.cancelled_in and machine.keeps_order(over, services):
         blame.resume_lane(over, services)  # a person has cancelled it while a worker was about to end it
+    machine.note_end(over, services)
     if rest_s := machine.rest_s(over, services):
         services.store.rest_lane(over.lane, services.now() + timedelta(seconds=rest_s))
     services.store.end(over)
