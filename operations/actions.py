@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Final
 
 from operations import available_actions
-from operations.available_actions import effect_of_cancel
+from operations.available_actions import effect_of_cancel, result_of_cancel
 from shared.app import Services
 from shared.errors import LeaseTaken, RecordChanged
 from shared.exports import schedule as export_schedule
@@ -147,7 +147,7 @@ def cancel(address: str, requester: Requester, services: Services) -> ActionResu
             return refuse("It is too late to cancel: the run is about to end.", address)
         now = services.now()
         why = requester.why.rstrip(". ") or "no reason given"
-        reason = f"Cancelled by {requester.by}: {why}. {effect_of_cancel(run)}"
+        reason = f"Cancelled by {requester.by}: {why}. {result_of_cancel(run)}"
         return add_step(run, "give_up", requester, now).cancelled(reason, now)
 
     run = _save_decision(address, change, services)
@@ -253,12 +253,16 @@ def resume(name: str, requester: Requester, services: Services) -> ActionResult 
     for other in _paused_with(lane, flows, services):
         services.store.resume_lane(other)
         _wake_when_due(other, services)
-    if services.store.resume_lane(lane):
+    if services.store.resume_lane(lane) or services.store.end_stop_at_file(lane):
         log.info("action.resume", lane=lane, by=requester.by, why=requester.why)
     elif not flows:
         return None
     _wake_when_due(lane, services)
-    return ActionResult(done=True, message=f"Resumed: {', '.join(flows) or lane}.")
+    stop = services.store.stop_at_file(lane)
+    more = (
+        f" strictOrder keeps it stopped: {stop.why} Run that file again, skip it, or resume once more." if stop else ""
+    )
+    return ActionResult(done=True, message=f"Resumed: {', '.join(flows) or lane}.{more}")
 
 
 def _more_lanes(lane: str, flows: Sequence[str], services: Services) -> Sequence[str]:
@@ -296,24 +300,25 @@ def skip(address: str, requester: Requester, services: Services) -> ActionResult
     if failed:
         services.failed_files.delete(failed)
     if has_stopped:
-        services.store.resume_lane(run.lane)
+        services.store.end_stop_at_file(run.lane)
     log.info("action.skip", run_id=run.run_id, lane=run.lane, by=requester.by, why=requester.why)
     _wake_when_due(run.lane, services)
     waited = "The files behind it go on." if has_stopped else "The files that wait for it go on within a minute."
-    return ActionResult(done=True, message=f"{run.file.name} is skipped. {waited}", run=address)
+    message = f"{run.file.name} is skipped. {waited} {say_if_paused(run.lane, services)}".strip()
+    return ActionResult(done=True, message=message, run=address)
 
 
 def is_stopped_at(run: Run, services: Services) -> bool:
     """Return whether strictOrder has stopped the lane of an ended run at it."""
-    pause = services.store.pause_of(run.lane)
-    return pause is not None and pause.run_id == run.run_id
+    stop = services.store.stop_at_file(run.lane)
+    return stop is not None and stop.run_id == run.run_id
 
 
 def resume_at(address: str, lane: str, services: Services) -> None:
     """Resume a lane if strictOrder has stopped it at the run with this address."""
-    stopped, pause = parse_address(address), services.store.pause_of(lane)
-    if stopped and pause and pause.run_id == stopped.run_id:
-        services.store.resume_lane(lane)
+    stopped, stop = parse_address(address), services.store.stop_at_file(lane)
+    if stopped and stop and stop.run_id == stopped.run_id:
+        services.store.end_stop_at_file(lane)
 
 
 def _wake_when_due(lane: str, services: Services) -> None:

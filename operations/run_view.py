@@ -153,7 +153,7 @@ class RunView:
     counts_note: str = ""  # why there are none
     neither_label: str = ""
     first_import: FirstImport | None = None  # another run that imported the same content before
-    waiting: tuple[str, ...] = ()  # imports that wait for its file, because it did not succeed (afterSuccess)
+    keeps_waiting: tuple[str, ...] = ()  # imports that wait for its file, because it did not succeed (afterSuccess)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,9 +177,11 @@ def find_run(address: str, services: Services) -> RunView | DamagedView | None:
     if run is None:
         return None
     run_ahead, is_behind, rests_until = (None, False, None) if run.ended else _run_ahead(run, services)
-    pause = None if run.ended and not run.did_not_succeed else services.store.pause_of(run.lane)
-    if run.ended and pause and pause.run_id != run.run_id:
-        pause = None
+    if run.ended is None:
+        pause = services.store.pause_of(run.lane)
+    else:
+        stop = services.store.stop_at_file(run.lane) if run.did_not_succeed else None
+        pause = stop if stop and stop.run_id == run.run_id else None
     is_waited_for = run.ended is not None and find_failed_file(run, services) is not None
     waiting = services.settings.flows.imports_after_success_of(run.flow_name) if is_waited_for else ()
     return view_run(
@@ -327,7 +329,7 @@ def view_run(
         counts_note=run.counts_note,
         neither_label=neither_label(run) if run.counts else "",
         first_import=run.first_import,
-        waiting=waiting,
+        keeps_waiting=waiting,
     )
 
 

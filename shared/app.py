@@ -249,7 +249,7 @@ class Services:
     @built_once
     def store(self) -> RunStore:
         """Records of runs."""
-        return RunStore(self.container, self.drain)
+        return RunStore(self.container, self.drain, self.settings.flows.strict_names)
 
     @built_once
     def drain(self) -> DrainSwitch:
@@ -259,7 +259,7 @@ class Services:
     @built_once
     def index(self) -> RunIndex:
         """Lists of runs."""
-        return RunIndex(self.container)
+        return RunIndex(self.container, self.settings.flows.strict_names)
 
     @built_once
     def leases(self) -> Leases:

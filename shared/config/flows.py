@@ -86,6 +86,11 @@ class Flows:
                 names += earlier.order.after
         return tuple(each for each in self.imports if each.name in found)
 
+    @property
+    def strict_names(self) -> frozenset[str]:
+        """The names of the imports in whose lanes no file may pass another."""
+        return frozenset(flow.name for flow in self.imports if flow.strict_order)
+
     def imports_after_success_of(self, name: str) -> tuple[ImportFlow, ...]:
         """Return the imports that wait for the failed files of an import."""
         asking = (flow for flow in self.imports if flow.order.after_success)

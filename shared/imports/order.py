@@ -48,9 +48,9 @@ def sort_key_of_file(flow: ImportFlow, name: str, arrived: datetime, item_id: st
 
 def find_stopped_run(flow: ImportFlow, lane: str, services: Services) -> Run | None:
     """Return the run of an import at which strictOrder has stopped a lane; None if it is not stopped."""
-    pause = services.store.pause_of(lane) if flow.strict_order else None
+    stop = services.store.stop_at_file(lane) if flow.strict_order else None
     try:
-        run = services.store.run_at(pause.run) if pause else None
+        run = services.store.run_at(stop.run) if stop else None
     except Damaged:
         return None
     return run if run and run.flow_name == flow.name else None

@@ -24,6 +24,7 @@ from tests.flows.trouble import (
     as_soon_as,
     begin,
     cancel,
+    damage,
     ended_run,
     fno_fault,
     let_pass,
@@ -141,6 +142,26 @@ def test_a_person_who_checks_a_file_now_ends_the_pause(make_world: MakeWorld) ->
     assert sure(actions.check_now(address_of(open_run(world, "USMF_2.zip")), ME, world.services)).done
     let_pass(world, lane, timedelta(minutes=5))
     assert world.files("Success") == ["USMF_1.zip", "USMF_2.zip"]
+
+
+@pytest.mark.parametrize("pause_s", [40, 300])
+def test_a_pause_that_a_host_with_a_fast_clock_began_lasts_no_longer_than_the_setting_says(
+    make_world: MakeWorld, pause_s: int
+) -> None:
+    world = make_world(settings=of_one_project(order={"pauseSeconds": pause_s}))
+    lane = begin(world, "USMF_1.zip")
+    world.run_until_quiet()
+    world.services.store.rest_lane(lane, world.clock.now() + timedelta(hours=5))
+    begin(world, "USMF_2.zip")
+    world.wakes.sent.clear()
+    tick(world, minutes=2)
+    assert any(lane in text for text, _ in world.wakes_of_lanes())
+    world.wake(lane)
+
+    until = world.heads()[lane]
+    assert until == world.clock.now() + timedelta(seconds=pause_s)
+    world.run_until_quiet()
+    assert ended_run(world, "USMF_2.zip").steps[0].began >= until
 
 
 # After other imports
@@ -298,7 +319,7 @@ def test_a_file_that_waits_for_a_failed_one_says_for_which_and_what_to_do(make_w
     told = sure(shown(world, address_of(open_run(world, "USMF_c.zip"))).next)
     failed = address_of(ended_run(world, "USMF_g.zip"))
     assert (f"{told.waits_for}.", told.holder) == (f"the import groups (it goes first). {words}", failed)
-    assert shown(world, failed).waiting == ("customers",)
+    assert shown(world, failed).keeps_waiting == ("customers",)
     health = checks.check_health(lambda: world.services)
     (check,) = [check for check in health.checks if check.name == "Import groups"]
     assert check.message == "USMF_g.zip did not succeed (afterSuccess). Files of customers wait for that."
@@ -533,14 +554,73 @@ def test_no_file_passes_one_that_did_not_succeed_though_the_app_dies_at_its_end(
     assert world.files("Success") == ["USMF_2.zip", "USMF_3.zip"]
 
 
-def test_who_pauses_a_lane_is_named_when_a_file_stops_it_as_well(make_world: MakeWorld) -> None:
+@pytest.mark.parametrize("first", ["resume", "skip", "a rerun"])
+def test_a_persons_pause_and_the_stop_at_a_file_each_last_until_they_are_ended(
+    make_world: MakeWorld, first: str
+) -> None:
     world = make_world(settings=of_one_project(strictOrder=True))
-    lane = begin(world, "USMF_1.zip", content=NO_PACKAGE)
+    lane = a_broken_file_first(world)
     as_soon_as(world, State.FINISHED, lambda run: actions.pause(run.lane, ME, world.services))
-    world.wake(lane)
-
+    world.run_until_quiet()
     (listed, *_) = list_view.list_runs(Filters(), "", world.services).lanes
-    assert "Before that, Ada had paused it: a reason" in sure(listed.pause).why
+    assert sure(listed.pause).text == (
+        "a reason. strictOrder has stopped it as well, also after it is resumed: USMF_1.zip ended as Rejected, and no "
+        "file may pass it."
+    )
+    failed = address_of(first_of(world))
+    assert "skip" in offered(world, failed)
+
+    answer = {
+        "resume": lambda: actions.resume(lane, ME, world.services),
+        "skip": lambda: actions.skip(failed, ME, world.services),
+        "a rerun": lambda: reruns.run_again(failed, ME, world.services),
+    }[first]()
+    world.run_until_quiet()
+    assert len(world.ended_runs()) == 1
+    assert world.files("Input") == ["USMF_2.zip", "USMF_3.zip"]
+    told = "strictOrder keeps it stopped" if first == "resume" else "Ada has paused the lane"
+    assert told in sure(answer).message
+
+    actions.resume(lane, ME, world.services)
+    world.run_until_quiet()
+    if first == "a rerun":  # which has failed as well
+        assert ([run.file.name for run in world.ended_runs()], world.heads()) == (["USMF_1.zip"] * 2, {})
+    else:
+        assert world.files("Success") == ["USMF_2.zip", "USMF_3.zip"]
+
+
+@pytest.mark.parametrize("state", [State.FOUND, State.CLAIMED], ids=str)
+@pytest.mark.parametrize("how", ["newer", "broken JSON", "no row", "no metadata"])
+def test_no_file_passes_a_damaged_record_until_a_person_has_put_it_aside(
+    make_world: MakeWorld, how: str, state: State
+) -> None:
+    world = make_world(settings=of_one_project(strictOrder=True))
+    lane = seen_in_turn(world, "USMF_1.zip", "USMF_2.zip")
+    place = f"{lane}/{open_run(world, 'USMF_1.zip').sort_key}"
+    if state is State.FOUND:
+        damage(world, place, how)
+    else:
+        as_soon_as(world, state, lambda _run: damage(world, place, how))
+        world.wake(lane)
+        world.let_leases_run_out()
+    for _ in range(10):
+        world.wake(lane)
+        tick(world)
+
+    assert world.files("Success") == []
+    (mail,) = [mail for mail in world.mails() if "damaged" in mail.subject]
+    assert "blocks its lane" in mail.content
+    assert "Put aside" in mail.content
+    (waiting,) = [row for row in world.services.index.open_rows() if row.file_name == "USMF_2.zip"]
+    assert sure(sure(shown(world, waiting.address).next).run_ahead).address != waiting.address
+    (row,) = [row for row in world.services.index.open_rows() if row.address != waiting.address]
+    assert not row.is_aside
+
+    assert sure(actions.put_aside(row.address, ME, world.services)).done
+    world.look()
+    world.run_until_quiet()
+    filed = ["USMF_1.zip", "USMF_2.zip"] if state is State.FOUND else ["USMF_2.zip"]
+    assert (world.files("Success"), began(world)) == (filed, filed)
 
 
 def test_a_file_of_that_name_for_another_company_does_not_take_the_place_of_the_one_that_stopped_the_lane(
