@@ -331,13 +331,16 @@ def test_a_file_that_waits_for_a_failed_one_says_for_which_and_what_to_do(make_w
     assert ("USMF_c.zip" in mail.subject, words in mail.content) == (True, True)
 
 
-@pytest.mark.parametrize("how", ["a rerun", "a mended file", "skip"])
+@pytest.mark.parametrize("how", ["a rerun", "a rerun under another name", "a mended file", "skip"])
 def test_a_file_that_waits_for_a_failed_one_goes_on_after(make_world: MakeWorld, how: str) -> None:
     world = after_one_that_failed(make_world)
     assert is_waiting(world)
     failed = address_of(ended_run(world, "USMF_g.zip"))
     match how:
         case "a rerun":
+            assert sure(reruns.run_again(failed, ME, world.services)).done
+        case "a rerun under another name":
+            (world.folder / "groups/Error/USMF_g.zip").rename(world.folder / "groups/Error/USMF_h.zip")
             assert sure(reruns.run_again(failed, ME, world.services)).done
         case "a mended file":
             put_into(world, "groups/Input", "usmf_G.zip")
@@ -355,6 +358,7 @@ def test_a_file_that_waits_for_a_failed_one_goes_on_after(make_world: MakeWorld,
 def test_a_rerun_that_fails_takes_the_place_of_the_run_before_it(make_world: MakeWorld) -> None:
     world = after_one_that_failed(make_world)
     first = address_of(ended_run(world, "USMF_g.zip"))
+    (world.folder / "groups/Error/USMF_g.zip").rename(world.folder / "groups/Error/USMF_h.zip")
     world.faults.add(FAILED)
     reruns.run_again(first, ME, world.services)
     assert is_waiting(world)
