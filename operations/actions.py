@@ -13,10 +13,11 @@ from datetime import datetime
 from typing import Final
 
 from operations import available_actions
-from operations.available_actions import effect_of_cancel
+from operations.available_actions import effect_of_cancel, result_of_cancel
 from shared.app import Services
 from shared.errors import LeaseTaken, RecordChanged
 from shared.exports import schedule as export_schedule
+from shared.imports.order import find_failed_file
 from shared.log import log
 from shared.reservations import release, settle
 from shared.run_settings import with_settings
@@ -147,7 +148,7 @@ def cancel(address: str, requester: Requester, services: Services) -> ActionResu
             return refuse("It is too late to cancel: the run is about to end.", address)
         now = services.now()
         why = requester.why.rstrip(". ") or "no reason given"
-        reason = f"Cancelled by {requester.by}: {why}. {effect_of_cancel(run)}"
+        reason = f"Cancelled by {requester.by}: {why}. {result_of_cancel(run)}"
         return add_step(with_settings(run, services), "give_up", requester, now).cancelled(reason, now)
 
     run = _save_decision(address, change, services)
@@ -253,12 +254,16 @@ def resume(name: str, requester: Requester, services: Services) -> ActionResult 
     for other in _paused_with(lane, flows, services):
         services.store.resume_lane(other)
         _wake_when_due(other, services)
-    if services.store.resume_lane(lane):
+    if services.store.resume_lane(lane) or services.store.end_stop_at_file(lane):
         log.info("action.resume", lane=lane, by=requester.by, why=requester.why)
     elif not flows:
         return None
     _wake_when_due(lane, services)
-    return ActionResult(done=True, message=f"Resumed: {', '.join(flows) or lane}.")
+    stop = services.store.stop_at_file(lane)
+    more = (
+        f" strictOrder keeps it stopped: {stop.why} Run that file again, skip it, or resume once more." if stop else ""
+    )
+    return ActionResult(done=True, message=f"Resumed: {', '.join(flows) or lane}.{more}")
 
 
 def _more_lanes(lane: str, flows: Sequence[str], services: Services) -> Sequence[str]:
@@ -279,34 +284,42 @@ def _paused_with(lane: str, flows: Sequence[str], services: Services) -> Sequenc
 
 
 def skip(address: str, requester: Requester, services: Services) -> ActionResult | None:
-    """Let the files go on that wait behind an ended run in a lane that was stopped at it; None: no such run."""
+    """Let the files go on that wait because an ended run did not succeed; None: no such run.
+
+    Those wait that are behind it in a lane that was stopped at it, and those of imports that go after its own.
+    """
     run = find_run(address, services)
     if not isinstance(run, Run):
         return run
     if run.ended is None:
         return refuse("This run has not ended. Cancel it to skip its file.", address)
-    if not is_stopped_at(run, services):
+    has_stopped, failed = is_stopped_at(run, services), find_failed_file(run, services)
+    if not has_stopped and failed is None:
         return refuse("No file waits for a decision about this run.", address)
     with suppress(RecordChanged):  # somebody else has done the same, or runs it again
         services.store.save_ended(add_step(run, "skip", requester, services.now()))
-    services.store.resume_lane(run.lane)
+    if failed:
+        services.failed_files.delete(failed)
+    if has_stopped:
+        services.store.end_stop_at_file(run.lane)
     log.info("action.skip", run_id=run.run_id, lane=run.lane, by=requester.by, why=requester.why)
     _wake_when_due(run.lane, services)
-    message = f"{run.file.name} is skipped. The files behind it go on."
+    waited = "The files behind it go on." if has_stopped else "The files that wait for it go on within a minute."
+    message = f"{run.file.name} is skipped. {waited} {say_if_paused(run.lane, services)}".strip()
     return ActionResult(done=True, message=message, run=address)
 
 
 def is_stopped_at(run: Run, services: Services) -> bool:
     """Return whether strictOrder has stopped the lane of an ended run at it."""
-    pause = services.store.pause_of(run.lane)
-    return pause is not None and pause.run_id == run.run_id
+    stop = services.store.stop_at_file(run.lane)
+    return stop is not None and stop.run_id == run.run_id
 
 
 def resume_at(address: str, lane: str, services: Services) -> None:
     """Resume a lane if strictOrder has stopped it at the run with this address."""
-    stopped, pause = parse_address(address), services.store.pause_of(lane)
-    if stopped and pause and pause.run_id == stopped.run_id:
-        services.store.resume_lane(lane)
+    stopped, stop = parse_address(address), services.store.stop_at_file(lane)
+    if stopped and stop and stop.run_id == stopped.run_id:
+        services.store.end_stop_at_file(lane)
 
 
 def _wake_when_due(lane: str, services: Services) -> None:

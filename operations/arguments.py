@@ -40,7 +40,7 @@ VERBS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "submit-again": ((), "Submit a run again after all its submits were lost."),
     "free-project": ((), "Free the data project of a cancelled run without waiting for F&O."),
     "put-aside": ((), "Put a damaged record aside so that its lane continues. Nothing is deleted."),
-    "skip": ((), "Skip the file at which strictOrder has stopped a lane."),
+    "skip": ((), "Skip a file that did not succeed, so that those go on that wait for it."),
     "pause": ((), "Pause a flow, and every other flow of its data project."),
     "resume": ((), "Resume a paused flow."),
     "export-now": (("export",), "Start an export now."),

@@ -3,6 +3,7 @@
 The actions themselves are in ``actions.py`` and ``reruns.py``; who may ask for one is decided in ``handlers.py``.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -66,11 +67,13 @@ def of_run(
     is_behind: bool = False,
     can_rerun: bool = True,
     is_stopping: bool = False,
+    waiting: Sequence[str] = (),
 ) -> tuple[ActionOption, ...]:
     """Return what may be done about a run: nothing that is known to be refused.
 
     is_paused: its lane is; is_holding: it is cancelled and still has a reservation; is_behind: it waits for its turn;
-    can_rerun: nothing that is known prevents a rerun; is_stopping: it has ended, and its lane was stopped at it.
+    can_rerun: nothing that is known prevents a rerun; is_stopping: it has ended, and its lane was stopped at it;
+    waiting: it has ended, and these imports wait for its file.
     """
     options = []
     if run.ended:
@@ -78,9 +81,14 @@ def of_run(
             effect = _effect_of_rerun(run)
             if is_stopping:
                 effect = f"{effect} The files behind it wait until the new run has succeeded."
+            elif waiting:
+                effect = f"{effect} Files of {', '.join(waiting)} wait until the new run has succeeded."
             options.append(ActionOption(verb=Verb.RUN_AGAIN, label="Run again", effect=effect))
-        if is_stopping:
-            effect = f"The files behind {run.file.name} go on without it. The file stays where it is."
+        if is_stopping or waiting:
+            who = ["The files behind it"] if is_stopping else []
+            who += [f"files of {', '.join(waiting)}"] if waiting else []
+            whose = " and ".join(who)
+            effect = f"{whose[:1].upper()}{whose[1:]} go on without {run.file.name}. The file stays where it is."
             options.append(ActionOption(verb=Verb.SKIP, label="Skip", effect=effect))
     else:
         if not is_paused and not is_behind:
@@ -153,6 +161,15 @@ _STAYS_RESERVED = (
 def effect_of_cancel(run: Run) -> str:
     """Return what cancelling a run does."""
     if run.direction is Direction.EXPORT:
+        return result_of_cancel(run)
+    if run.outcome:
+        return f"{result_of_cancel(run)} The lane continues, and the app moves the file as soon as OneDrive allows it."
+    return f"{result_of_cancel(run)} The app moves the file to Error."
+
+
+def result_of_cancel(run: Run) -> str:
+    """Return what stays true of a run that was cancelled, wherever its file is in the end."""
+    if run.direction is Direction.EXPORT:
         if run.state is State.PLANNED:
             return "This export was not submitted to F&O, and will not be."
         return (
@@ -162,15 +179,11 @@ def effect_of_cancel(run: Run) -> str:
     if run.state in WITH_FO:
         return (
             "F&O may have received this import, and may continue and import the rows: cancelling does not stop F&O. "
-            f"Cancel it in {_job_history(run)} too. The app submits nothing more, and moves the file to Error. "
-            f"{_STAYS_RESERVED}"
+            f"Cancel it in {_job_history(run)} too. The app submits nothing more. {_STAYS_RESERVED}"
         )
     if run.outcome:
-        return (
-            f"Its outcome, {outcome_label(run.outcome)}, is final. The lane continues, and the app moves the "
-            "file as soon as OneDrive allows it."
-        )
-    return "The file was not submitted to F&O, so none of it is imported. The app moves it to Error."
+        return f"Its outcome, {outcome_label(run.outcome)}, is final."
+    return "The file was not submitted to F&O, so none of it is imported."
 
 
 def _job_history(run: Run) -> str:
@@ -179,13 +192,24 @@ def _job_history(run: Run) -> str:
 
 
 def of_lane(
-    name: str, direction: Direction, *, is_paused: bool, is_stopped: bool = False, is_draining: bool = False
+    name: str,
+    direction: Direction,
+    *,
+    is_paused: bool,
+    is_stopped: bool = False,
+    stays_stopped: bool = False,
+    is_draining: bool = False,
 ) -> tuple[ActionOption, ...]:
-    """Return what may be done about a flow and its lane; is_stopped: strictOrder has paused it at a file."""
+    """Return what may be done about a flow and its lane.
+
+    is_stopped: strictOrder has stopped it at a file; stays_stopped: that, and a person has paused it.
+    """
     if is_paused:
         effect = f"{name} continues where it stopped."
         if is_stopped:
             effect = f"{name} continues with the next file. The one that it was stopped at is skipped."
+        elif stays_stopped:
+            effect = f"The pause ends. {name} stays stopped at the file that did not succeed (strictOrder)."
         return (ActionOption(verb=Verb.RESUME, label="Resume", effect=effect),)
     effect = (
         f"The app starts no run of {name} and does not poll F&O until it is resumed; every other flow of the same data "

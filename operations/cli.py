@@ -106,6 +106,8 @@ def list_runs(app: App, options: argparse.Namespace) -> int:
     for lane in shown["lanes"]:
         if pause := lane["pause"]:
             _say(f"Paused: {lane['name']}, by {pause['by']} since {_time(pause['since'])}: {pause['why']}")
+            if stop := pause.get("stop"):  # an older app has none
+                _say(f"Stopped as well: {lane['name']}, by strictOrder: {stop}")
     return 0
 
 
@@ -228,7 +230,7 @@ def put_aside(app: App, options: argparse.Namespace) -> int:
 
 
 def skip(app: App, options: argparse.Namespace) -> int:
-    """Skip the file at which strictOrder has stopped a lane."""
+    """Skip a file that did not succeed, so that those go on that wait for it (strictOrder, afterSuccess)."""
     return _about_run("skip", app, options)
 
 

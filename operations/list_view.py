@@ -156,7 +156,12 @@ def list_lanes(integrations: Flows, pauses: Sequence[Pause], *, is_draining: boo
     for name, kind, lane in named:
         pause = paused.get(lane)
         options = available_actions.of_lane(
-            name, kind, is_paused=pause is not None, is_stopped=bool(pause and pause.run), is_draining=is_draining
+            name,
+            kind,
+            is_paused=pause is not None,
+            is_stopped=bool(pause and pause.run),
+            stays_stopped=bool(pause and pause.stop),
+            is_draining=is_draining,
         )
         yield LaneView(name=name, kind=kind, lane=lane, pause=pause, actions=options)
 

@@ -28,6 +28,7 @@ from shared.alerts.run_alerts import passed_by_text
 from shared.app import Services
 from shared.exports import steps as export_steps
 from shared.imports import steps as import_steps
+from shared.imports.order import find_failed_file
 from shared.reservations import settle
 from shared.row_counts import neither_label
 from shared.runs.addresses import address_of, address_of_rerun, place_at
@@ -82,6 +83,7 @@ class Next:
     waits_for: str
     next_check: datetime | None  # None: when the run ahead of it is done
     run_ahead: RunAhead | None  # the run of its lane that goes first, if that is another
+    holder: str = ""  # the address of the run that has what it waits for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +153,7 @@ class RunView:
     counts_note: str = ""  # why there are none
     neither_label: str = ""
     first_import: FirstImport | None = None  # another run that imported the same content before
+    keeps_waiting: tuple[str, ...] = ()  # imports that wait for its file, because it did not succeed (afterSuccess)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,9 +177,13 @@ def find_run(address: str, services: Services) -> RunView | DamagedView | None:
     if run is None:
         return None
     run_ahead, is_behind, rests_until = (None, False, None) if run.ended else _run_ahead(run, services)
-    pause = None if run.ended and not run.did_not_succeed else services.store.pause_of(run.lane)
-    if run.ended and pause and pause.run_id != run.run_id:
-        pause = None
+    if run.ended is None:
+        pause = services.store.pause_of(run.lane)
+    else:
+        stop = services.store.stop_at_file(run.lane) if run.did_not_succeed else None
+        pause = stop if stop and stop.run_id == run.run_id else None
+    is_waited_for = run.ended is not None and find_failed_file(run, services) is not None
+    waiting = services.settings.flows.imports_after_success_of(run.flow_name) if is_waited_for else ()
     return view_run(
         run,
         run_ahead,
@@ -187,6 +194,7 @@ def find_run(address: str, services: Services) -> RunView | DamagedView | None:
         is_behind=is_behind,
         rests_until=rests_until,
         drain=services.drain.read() if run.state in NOT_SUBMITTED else None,
+        waiting=tuple(flow.name for flow in waiting),
     )
 
 
@@ -243,13 +251,14 @@ def view_run(
     is_behind: bool = False,
     rests_until: datetime | None = None,
     drain: Drain | None = None,
+    waiting: tuple[str, ...] = (),
 ) -> RunView:
     """Return a run as a person reads it.
 
     run_ahead: the run of its lane that goes first; pause: what stops the lane, or has stopped it at
     this run, which has ended; rests_until: the lane begins no file before that; is_holding: it is cancelled and still
     has a reservation; can_rerun: nothing that is known prevents it; is_behind: it waits behind others in a list; drain:
-    what keeps it from being submitted.
+    what keeps it from being submitted; waiting: imports that wait for its file, because it did not succeed.
     """
     took, waited = took_and_waited(run.opened, run.ended, run.waited_s)
     return RunView(
@@ -297,6 +306,7 @@ def view_run(
             is_behind=run_ahead is not None,
             can_rerun=can_rerun,
             is_stopping=run.ended is not None and pause is not None,
+            waiting=waiting,
         ),
         is_aside=not run.ended and run.is_aside,
         passed=passed_by_text(run),
@@ -319,6 +329,7 @@ def view_run(
         counts_note=run.counts_note,
         neither_label=neither_label(run) if run.counts else "",
         first_import=run.first_import,
+        keeps_waiting=waiting,
     )
 
 
@@ -396,4 +407,5 @@ def _next(
         waits_for = f"another try; {run.attempts} have failed"
     else:
         waits_for = WAITS_FOR.get(run.state, "")
-    return Next(title=title, waits_for=waits_for, next_check=next_check, run_ahead=run_ahead)
+    holder = run.waits.holder_address if run.waits and not (run_ahead or pause or drain) else ""
+    return Next(title=title, waits_for=waits_for, next_check=next_check, run_ahead=run_ahead, holder=holder)

@@ -38,6 +38,7 @@ from shared.clients.graph.subscriptions import Subscriptions
 from shared.clients.http.client import Http, TokenSource
 from shared.concurrency import Duties
 from shared.errors import NeedsPerson
+from shared.imports.failed_files import FailedFiles
 from shared.imports.marks import Marks
 from shared.package_memory import Room
 from shared.reservations.store import Reservations
@@ -248,7 +249,7 @@ class Services:
     @built_once
     def store(self) -> RunStore:
         """Records of runs."""
-        return RunStore(self.container, self.drain)
+        return RunStore(self.container, self.drain, self.settings.flows.strict_names)
 
     @built_once
     def drain(self) -> DrainSwitch:
@@ -258,7 +259,7 @@ class Services:
     @built_once
     def index(self) -> RunIndex:
         """Lists of runs."""
-        return RunIndex(self.container)
+        return RunIndex(self.container, self.settings.flows.strict_names)
 
     @built_once
     def leases(self) -> Leases:
@@ -279,6 +280,11 @@ class Services:
     def marks(self) -> Marks:
         """Which run was the first to import a content."""
         return Marks(self.container)
+
+    @built_once
+    def failed_files(self) -> FailedFiles:
+        """Failed files that other imports wait for."""
+        return FailedFiles(self.container)
 
     @built_once
     def outbox(self) -> Outbox:

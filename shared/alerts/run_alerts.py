@@ -19,7 +19,7 @@ from shared.runs.lane import LaneRow, Stop, direction_of
 from shared.runs.record import Damaged
 from shared.runs.rows import Pause
 from shared.runs.run import Run
-from shared.runs.states import Direction, Outcome
+from shared.runs.states import NOT_SUBMITTED, Direction, Outcome
 
 # Files that the alert about a removed flow lists.
 FILES_LISTED: Final = 20
@@ -132,8 +132,11 @@ def enqueue_damaged_record(row: LaneRow, services: Services) -> None:
 
 def damaged_record_alert(row: LaneRow, services: Services) -> Alert:
     """Return the alert that the record of an open run cannot be read."""
-    busy = "blocks its lane, because F&O may still be processing it"
-    effect = "does not block its lane" if row.is_passed else busy
+    effect = "blocks its lane, because F&O may still be processing it"
+    if row.is_passed:
+        effect = "does not block its lane"
+    elif row.state in NOT_SUBMITTED:
+        effect = "blocks its lane, because no file may pass it (strictOrder)"
     app_url = services.settings.app_url
     return Alert(
         key=alert_key(Category.DAMAGED_RECORD, f"{row.lane}/{row.sort_key}"),

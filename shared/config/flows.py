@@ -86,6 +86,16 @@ class Flows:
                 names += earlier.order.after
         return tuple(each for each in self.imports if each.name in found)
 
+    @property
+    def strict_names(self) -> frozenset[str]:
+        """The names of the imports in whose lanes no file may pass another."""
+        return frozenset(flow.name for flow in self.imports if flow.strict_order)
+
+    def imports_after_success_of(self, name: str) -> tuple[ImportFlow, ...]:
+        """Return the imports that wait for the failed files of an import."""
+        asking = (flow for flow in self.imports if flow.order.after_success)
+        return tuple(flow for flow in asking if any(each.name == name for each in self.imports_before(flow)))
+
     def leads_to_ours(self, drive: str, folder: str, name: str) -> bool:
         """Return whether what has this name in a folder is a folder of the settings, or one of them lies in it."""
         within = f"{folded(folder)}/{folded(name)}/"
@@ -282,6 +292,9 @@ def _after_problems(imports: Sequence[ImportFlow], label: Callable[[str], str]) 
                     label(f"imports[{number}].order.after[{position}]"),
                     f"is {name}, but no import has this name. {hint}",
                 )
+        if flow.order.after_success and not flow.order.after:
+            wrong = "is true, but order.after names no import that goes first. Name the imports there, or remove it."
+            yield Problem(label(f"imports[{number}].order.afterSuccess"), wrong)
         circle = _circle_from(flow.name, after)
         if circle and not told & set(circle):
             told |= set(circle)

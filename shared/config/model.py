@@ -307,8 +307,16 @@ class Order(Part):
     after: tuple[Name, ...] = Field(
         default=(),
         description="Imports that go first, by their names: a file waits while any of them, or any import that goes "
-        "before those, has a file in Input or an open run. A file of theirs that has failed keeps nobody waiting.",
+        "before those, has a file in Input or an open run. A file of theirs that has failed keeps nobody waiting, "
+        "unless `order.afterSuccess` is `true`.",
         examples=[["groups"]],
+    )
+    after_success: Boolean = Field(
+        default=False,
+        description="Whether a file also waits for each file of the imports in `order.after` that has failed, was "
+        "refused, or was imported in part (unless `filing.partiallySucceeded` is `success`). It goes on once a file of "
+        "that name and sub-folder has succeeded, or a person skips the failed one on its page.",
+        examples=[True],
     )
 
 

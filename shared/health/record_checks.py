@@ -14,6 +14,7 @@ from shared.azure_storage.queue_names import OLDER_QUEUES, WORK
 from shared.config.app_settings import THREADS
 from shared.health.health import Check, Grade, Health, Lane, Queue, counted
 from shared.health.processes import ProcessRecord, read_process_records
+from shared.imports.order import failed_words, way_on
 from shared.moments import moment_or_none, utc_text
 from shared.runs.lane import rows_in_drain
 from shared.runs.rows import RunRow
@@ -58,6 +59,7 @@ def with_records(health: Health, services: Services) -> Health:
             *map(_alert_check, delivery.active_alerts(services)),
             *_notification_checks(subscriptions, services),
             *_drain_checks(open_lanes),
+            *_failed_file_checks(services),
             *_lane_checks(lanes, now, is_draining=open_lanes.drain is not None),
             *_queue_checks(queues),
             _thread_check(health.threads, processes, services.settings.threads),
@@ -167,6 +169,22 @@ def _drain_checks(open_lanes: OpenLanes) -> Iterator[Check]:
         if open_lanes.drain.is_setting
         else "Press 'End the drain' on the list of runs when F&O is ready again.",
     )
+
+
+def _failed_file_checks(services: Services) -> Iterator[Check]:
+    """Return a check for each import whose failed files keep others waiting."""
+    flows = services.settings.flows
+    for flow in flows.imports:
+        waiting = flows.imports_after_success_of(flow.name)
+        failed = services.failed_files.of_flow(flow.name) if waiting else []
+        if failed:
+            names = ", ".join(each.name for each in waiting)
+            yield Check(
+                name=f"Import {flow.name}",
+                grade=Grade.WARNING,
+                message=f"{failed_words(failed)} Files of {names} wait for that.",
+                advice=way_on(failed[0], flow),
+            )
 
 
 def _lane_checks(lanes: Sequence[Lane], now: datetime, *, is_draining: bool) -> Iterator[Check]:

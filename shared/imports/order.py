@@ -1,20 +1,32 @@
 """In which order files of imports are taken up: a file's place in its lane, and imports that go before others."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from shared.app import Services
 from shared.clients.graph.drive_item import DriveItem
-from shared.config.model import BY_NAME, ImportFlow
+from shared.config.model import BY_NAME, ImportFlow, PartialFiling
 from shared.config.values import folded, matches_name
+from shared.imports import places
 from shared.imports.companies import company_folders
+from shared.imports.failed_files import FailedFile, failed_file_of
 from shared.log import log
 from shared.run_settings import known_import_of
-from shared.runs.addresses import kept_key, key_of, moment_of, sort_key_after, sort_key_by_name
+from shared.runs.addresses import (
+    address_of,
+    kept_key,
+    key_of,
+    moment_of,
+    parse_address,
+    sort_key_after,
+    sort_key_by_name,
+)
 from shared.runs.lane import LaneRow
 from shared.runs.record import Damaged
 from shared.runs.run import Run
-from shared.runs.states import State
+from shared.runs.states import Outcome, State
 from shared.runs.values import Wait
 
 # Seconds until a file asks again whether those are done that go before it: half the time that it has waited, within
@@ -36,9 +48,9 @@ def sort_key_of_file(flow: ImportFlow, name: str, arrived: datetime, item_id: st
 
 def find_stopped_run(flow: ImportFlow, lane: str, services: Services) -> Run | None:
     """Return the run of an import at which strictOrder has stopped a lane; None if it is not stopped."""
-    pause = services.store.pause_of(lane) if flow.strict_order else None
+    stop = services.store.stop_at_file(lane) if flow.strict_order else None
     try:
-        run = services.store.run_at(pause.run) if pause else None
+        run = services.store.run_at(stop.run) if stop else None
     except Damaged:
         return None
     return run if run and run.flow_name == flow.name else None
@@ -57,46 +69,122 @@ def arrival_of(name: str, sub_folder: str, modified: datetime, stopped: Run | No
 
 def wait_for_earlier(run: Run, flow: ImportFlow, services: Services) -> Run | None:
     """Return the run put off if an import that goes before its own is not done; None if it may begin."""
-    now = services.now()
-    for earlier in services.settings.flows.imports_before(flow):
-        found = _find_open(earlier, services)
-        if found is None:
-            continue
-        what, holder, address = found
-        since = run.waits.since if run.waits and run.waits.what == what else now
-        wait_s = min(max((now - since).total_seconds() / 2, FIRST_LOOK_S), LONGEST_LOOK_S)
-        log.info("run.waits", step="claim", what=what, holder=holder)
-        wait = Wait(what=what, since=now, holder=holder, holder_address=address)
-        stuck_after = flow.stuck_after(services.settings.import_stuck_after)
-        return run.waiting_for(wait, wait_s, stuck_after, now)
-    return None
-
-
-def _find_open(flow: ImportFlow, services: Services) -> tuple[str, str, str] | None:
-    """Return what is not done of an import, in words, with the address of its run if it has one; None: nothing.
-
-    Its runs are those in its lane of today, or in any lane if its files have several. The files in Input are listed as
-    well, for the next scan may not have seen one that came before the file that asks. A file whose run a person has
-    cancelled counts as done.
-    """
-    what = f"the import {flow.name} (it goes first)"
-    if row := _first_open(flow, services):
-        return what, f"{row.file_name} is not done.", row.address
-    files = _list_files(flow, services)
-    if not files:
+    earlier = services.settings.flows.imports_before(flow)
+    found = _find_open(earlier, services) if earlier else None
+    if found is None and flow.order.after_success:
+        found = _find_failed(earlier, services)  # last: what was open until now may have failed since
+    if found is None:
         return None
-    cancelled = {key_of(row.sort_key) for row in services.store.open_lanes().rows if row.state is State.CANCELLED}
-    for item in files:
-        if kept_key(item.item_id) not in cancelled:
-            return what, f"{item.name} is in {flow.input_folder}.", ""
+    now = services.now()
+    what = f"the import {found.flow.name} (it goes first)"
+    since = run.waits.since if run.waits and run.waits.what == what else now
+    wait_s = min(max((now - since).total_seconds() / 2, FIRST_LOOK_S), LONGEST_LOOK_S)
+    log.info("run.waits", step="claim", what=what, holder=found.words)
+    wait = Wait(what=what, since=now, holder=found.words, holder_address=found.address)
+    stuck_after = flow.stuck_after(services.settings.import_stuck_after)
+    return run.waiting_for(wait, wait_s, stuck_after, now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Earlier:
+    """What keeps a file waiting: a file of an import that goes first."""
+
+    flow: ImportFlow
+    words: str
+    address: str = ""  # of its run, if it has one
+
+
+def _find_open(flows: Sequence[ImportFlow], services: Services) -> _Earlier | None:
+    """Return a file of some imports that is not done; None if all are.
+
+    The files in Input are listed as well, for the next scan may not have seen one that came before the file that asks.
+    The open runs are listed after Input, so a file that is claimed in between is seen; all of them, whatever their
+    lanes, because settings may have been changed since. The lanes of today are asked before, which mostly answers. A
+    file whose run a person has cancelled counts as done.
+    """
+    for flow in flows:
+        if not flow.has_many_lanes and (row := services.store.first_open(flow.lane, {flow.name})):
+            return _open_run(flow, row)
+    in_input = {flow.name: _list_files(flow, services) for flow in flows}
+    rows = services.store.open_lanes().rows
+    cancelled = {key_of(row.sort_key) for row in rows if row.state is State.CANCELLED}
+    for flow in flows:
+        if row := next((row for row in rows if _is_open(row, flow)), None):
+            return _open_run(flow, row)
+        for item in in_input[flow.name]:
+            if kept_key(item.item_id) not in cancelled:
+                return _Earlier(flow=flow, words=f"{item.name} is in {flow.input_folder}.")
     return None
 
 
-def _first_open(flow: ImportFlow, services: Services) -> LaneRow | None:
-    if not flow.has_many_lanes:
-        return services.store.first_open(flow.lane, {flow.name})
-    rows = services.store.open_lanes().rows
-    return next((row for row in rows if row.flow_name == flow.name and row.state is not State.CANCELLED), None)
+def _is_open(row: LaneRow, flow: ImportFlow) -> bool:
+    """Return whether an open run is a flow's; one whose record does not tell its flow is, if it is in its lane."""
+    is_own = row.flow_name == flow.name or (row.flow_name == "" and row.lane == flow.lane)
+    return is_own and row.state is not State.CANCELLED
+
+
+def _open_run(flow: ImportFlow, row: LaneRow) -> _Earlier:
+    name = row.file_name or "A file whose record is damaged"
+    return _Earlier(flow=flow, words=f"{name} is not done.", address=row.address)
+
+
+def _find_failed(flows: Sequence[ImportFlow], services: Services) -> _Earlier | None:
+    """Return a file of some imports that has failed, with what to do about it; None if there is none."""
+    for flow in flows:
+        if failed := services.failed_files.of_flow(flow.name):
+            words = f"{failed_words(failed)} {way_on(failed[0], flow)}"
+            return _Earlier(flow=flow, words=words, address=failed[0].run)
+    return None
+
+
+def failed_words(failed: Sequence[FailedFile]) -> str:
+    """Return which files of an import did not succeed."""
+    more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
+    return f"{failed[0].path}{more} did not succeed (afterSuccess)."
+
+
+def way_on(failed: FailedFile, flow: ImportFlow) -> str:
+    """Return what a person can do about a failed file that others wait for."""
+    folder = places.within(flow.input_folder, failed.sub_folder)
+    return f"Run it again or skip it on its page, or put a mended file of the same name into {folder}."
+
+
+def find_failed_file(run: Run, services: Services) -> FailedFile | None:
+    """Return the mark of an ended run for whose file other imports wait; None if none waits for it."""
+    if not run.did_not_succeed or not services.settings.flows.imports_after_success_of(run.flow_name):
+        return None
+    return services.failed_files.of_run(run)
+
+
+def note_end(run: Run, services: Services) -> None:
+    """Mark the file of a run that has failed if another import waits for it, and delete the marks that it settles.
+
+    A mark is settled by a file of its name that succeeds, and by a rerun of the run that it names; a rerun that fails
+    takes its place. What a person has cancelled keeps nobody waiting, though a worker may have marked it just before.
+    """
+    if not services.settings.flows.imports_after_success_of(run.flow_name):
+        return
+    own = failed_file_of(run, address_of(run), services.now())
+    before = parse_address(run.rerun_of)
+    ids = {run.run_id, before.run_id if before else ""}
+    has_succeeded = _has_succeeded(run, services)
+    if has_failed := run.did_not_succeed and not has_succeeded:
+        services.failed_files.save(own)
+    for failed in services.failed_files.of_flow(run.flow_name):
+        is_same = failed.mark == own.mark
+        if (
+            (has_succeeded and (is_same or failed.run_id in ids))
+            or (has_failed and not is_same and failed.run_id in ids)
+            or (run.cancelled_in and failed.run_id == run.run_id)
+        ):
+            services.failed_files.delete(failed)
+
+
+def _has_succeeded(run: Run, services: Services) -> bool:
+    if run.outcome is Outcome.PARTIALLY_SUCCEEDED:
+        flow = known_import_of(run, services)
+        return flow is not None and flow.filing.partially_succeeded is PartialFiling.SUCCESS
+    return run.outcome is Outcome.SUCCEEDED
 
 
 def _list_files(flow: ImportFlow, services: Services) -> list[DriveItem]:

@@ -51,7 +51,7 @@ from shared.imports.file import (
     why_not_in_input,
     with_facts_of,
 )
-from shared.imports.order import rest_s, wait_for_earlier
+from shared.imports.order import note_end, rest_s, wait_for_earlier
 from shared.imports.upload import LARGE, arguments_of, has_usable_upload, key_to, upload, without_package
 from shared.log import log
 from shared.reservations import reserve
@@ -428,4 +428,5 @@ MACHINE: Final = StateMachine(
     lock=import_lock,
     keeps_order=keeps_order,
     rest_s=rest_s,
+    note_end=note_end,
 )

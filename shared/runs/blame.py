@@ -251,11 +251,8 @@ def _find_stop(run: Run, lane: Lane) -> Stop | None:
 
 def stop_lane(run: Run, services: Services) -> None:
     """Stop the lane of a run that did not succeed: no file may pass it before a person has decided."""
-    already = services.store.pause_of(run.lane)
     outcome = run.outcome.label if run.outcome else ""
     why = f"{run.file.name} ended as {outcome}, and no file may pass it."
-    if already and not already.run:
-        why = f"{why} Before that, {already.by} had paused it: {already.why}"
     stop = Pause(lane=run.lane, by=STRICT_ORDER, why=why, since=services.now(), run=address_of(run))
     log.error("lane.stopped", lane=run.lane, outcome=outcome)
     services.store.stop_lane(stop)
@@ -263,9 +260,9 @@ def stop_lane(run: Run, services: Services) -> None:
 
 def resume_lane(run: Run, services: Services) -> None:
     """Resume the lane of a run if it was stopped at this very run."""
-    pause = services.store.pause_of(run.lane)
-    if pause and pause.run_id == run.run_id:
-        services.store.resume_lane(run.lane)
+    stop = services.store.stop_at_file(run.lane)
+    if stop and stop.run_id == run.run_id:
+        services.store.end_stop_at_file(run.lane)
 
 
 def _refusal_key(step: str, error: Refused) -> str:

@@ -1,12 +1,12 @@
 """Lists of runs, open and ended, for people: listings alone, no record is read."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Final
 
 from shared.runs.addresses import is_open_name
-from shared.runs.rows import Pause, RunRow, ended_row_from, is_pause, open_row_from, pause_from
+from shared.runs.rows import Pause, RunRow, ended_row_from, open_row_from, pauses_from
 
 if TYPE_CHECKING:
     from shared.azure_storage.container import BlobContainer
@@ -27,8 +27,10 @@ class Rows:
 class RunIndex:
     """Lists of runs in a blob container. All verbs raise TryAgain and NeedsPerson."""
 
-    def __init__(self, container: "BlobContainer") -> None:
+    def __init__(self, container: "BlobContainer", strict_flows: Collection[str] = ()) -> None:
+        """strict_flows: those with strictOrder."""
         self._container = container
+        self._strict_flows = strict_flows
 
     def open_rows(self) -> list[RunRow]:
         """List all open runs, lane by lane, by their sort keys. One listing."""
@@ -38,7 +40,9 @@ class RunIndex:
         """List all open runs, and the lanes that are paused. One listing."""
         blobs = self._container.list_rows("open/")
         rows = [open_row_from(blob) for blob in blobs if is_open_name(blob.name)]
-        return rows, [pause_from(blob) for blob in blobs if is_pause(blob.name)]
+        strict_lanes = {row.lane for row in rows if row.integration in self._strict_flows}
+        rows = [replace(row, is_aside=False) if row.damage and row.lane in strict_lanes else row for row in rows]
+        return rows, pauses_from(blobs)
 
     def ended_rows(
         self,

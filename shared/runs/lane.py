@@ -4,7 +4,7 @@ A lane is an order: its files are taken up one at a time, the oldest first, or b
 passed, and tried again when it is due. Which run may submit is not decided here: its place in a lane proves nothing.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import groupby
@@ -39,6 +39,7 @@ class LaneRow:
     is_aside: bool = False  # others pass it
     refusal: str = ""  # the ambiguous refusal that it has met last, and that counts
     damage: str = ""  # what is wrong with its record; "": nothing that is known
+    keeps_order: bool = False  # no file of its lane may pass another (strictOrder)
     saved: datetime | None = field(default=None, compare=False)  # by storage's clock
     record_etag: str = field(default="", compare=False)
 
@@ -51,8 +52,18 @@ class LaneRow:
     def is_passed(self) -> bool:
         """Whether other runs pass it: set aside, cancelled, or damaged before anything was sent."""
         if self.damage:
-            return self.state in (State.FOUND, State.CLAIMED)
+            return self.state in (State.FOUND, State.CLAIMED) and not self.keeps_order
         return self.is_aside or self.state is State.CANCELLED
+
+    @property
+    def is_barrier(self) -> bool:
+        """Whether nobody has begun it and nobody can, its record being damaged, and no file behind it may begin."""
+        return self.damage != "" and self.keeps_order and self.state in NOT_BEGUN
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether no other run may begin before it is over."""
+        return not (self.is_waiting or self.is_passed or self.is_barrier)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +95,8 @@ def choose(rows: Sequence[LaneRow], stops: Sequence[Stop] = (), rests_until: dat
     before that moment no file is begun.
     """
     stopped = {stop.flow_name: stop for stop in stops}
-    under_way = [row for row in rows if not row.is_waiting and not row.is_passed]
+    rows = _up_to_barrier(rows)
+    under_way = [row for row in rows if row.is_under_way]
     choices = [Choice(row=row, due=row.due) for row in rows if not row.is_waiting and not row.damage]
     if not under_way:
         choices += _first_waiting([row for row in rows if row.flow_name not in stopped])
@@ -127,14 +139,32 @@ def ahead_of(order: str, rows: Sequence[LaneRow], stops: Sequence[Stop] = ()) ->
     own = next((row for row in rows if row.sort_key == order), None)
     if own is not None and not own.is_waiting:
         return None
-    under_way = next((row for row in rows if not row.is_waiting and not row.is_passed), None)
-    if under_way is not None:
-        return under_way
+    before = next((row for row in rows if row.is_under_way or (row.is_barrier and row.sort_key < order)), None)
+    if before is not None:
+        return before
     stopped = {stop.flow_name for stop in stops}
     if own is not None and own.flow_name in stopped:
         return None
     first = next(_first_waiting([row for row in rows if row.flow_name not in stopped]), None)
     return None if first is None or first.row.sort_key == order else first.row
+
+
+def with_order_kept(rows: Sequence[LaneRow], strict_flows: Collection[str]) -> list[LaneRow]:
+    """Return rows of one lane or several, those marked in whose lane no file may pass another.
+
+    strict_flows: the flows with strictOrder. All flows of a lane agree, so one row that tells its flow speaks for all
+    of its lane: a record that is damaged may not tell it.
+    """
+    lanes = {row.lane for row in rows if row.flow_name in strict_flows}
+    return [replace(row, keeps_order=True) if row.lane in lanes else row for row in rows]
+
+
+def _up_to_barrier(rows: Sequence[LaneRow]) -> Sequence[LaneRow]:
+    """Return the rows without the files behind a damaged record that none may pass, if there is one."""
+    barrier = next((row.sort_key for row in rows if row.is_barrier), None)
+    if barrier is None:
+        return rows
+    return [row for row in rows if row.sort_key < barrier or row.state not in NOT_BEGUN]
 
 
 def rows_in_drain(rows: Sequence[LaneRow]) -> list[LaneRow]:

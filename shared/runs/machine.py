@@ -32,6 +32,10 @@ def _no_rest(_run: Run, _services: Services) -> int:
     return 0
 
 
+def _note_nothing(_run: Run, _services: Services) -> None:
+    return None
+
+
 def _never(_run: Run, _services: Services) -> bool:
     return False
 
@@ -48,3 +52,5 @@ class StateMachine:
     keeps_order: Callable[[Run, Services], bool] = _never
     # Seconds between the end of a run and the start of the next one of its lane.
     rest_s: Callable[[Run, Services], int] = _no_rest
+    # Notes what others have to know of a run before its end is saved; the same again if that is tried again.
+    note_end: Callable[[Run, Services], None] = _note_nothing

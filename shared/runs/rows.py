@@ -5,7 +5,7 @@ lanes and stops of flows are such rows, too.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -40,6 +40,7 @@ LONGEST_STOP: Final = 500  # characters of what stops a flow
 
 # In the place of a run's sort key, before every one of which they sort.
 _PAUSED: Final = "!paused"
+_STOPPED_AT: Final = "!paused-at"
 _STOPPED: Final = "!stopped-"
 _RESTS: Final = "!rests"
 
@@ -49,13 +50,22 @@ _METADATA_DAMAGED: Final = "its metadata are missing or wrong"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pause:
-    """A lane that a person has paused, or that strictOrder has stopped at a file."""
+    """A lane that a person has paused, or that strictOrder has stopped at a file. Each is lifted by itself."""
 
     lane: str
     by: str
     why: str
     since: datetime
     run: str = ""  # the address of the run that it was stopped at, as an ended run's; "": a person has paused it
+    stop: str = ""  # of a person's pause: why strictOrder has stopped the lane as well, "" if it has not
+
+    @property
+    def text(self) -> str:
+        """Why it is paused, in words for people."""
+        if not self.stop:
+            return self.why
+        why = self.why.rstrip(". ")
+        return f"{why}{why and '. '}strictOrder has stopped it as well, also after it is resumed: {self.stop}"
 
     @property
     def run_id(self) -> str:
@@ -159,8 +169,13 @@ def metadata_of_stop(stop: Stop) -> dict[str, str]:
 
 
 def pause_name(lane: str) -> str:
-    """Return the name of the blob that pauses a lane."""
+    """Return the name of the blob by which a person pauses a lane; that of a stop at a file begins with it."""
     return f"open/{lane}/{_PAUSED}"
+
+
+def stopped_at_name(lane: str) -> str:
+    """Return the name of the blob by which strictOrder stops a lane at a file."""
+    return f"open/{lane}/{_STOPPED_AT}"
 
 
 def stop_name(lane: str, flow_name: str) -> str:
@@ -169,8 +184,8 @@ def stop_name(lane: str, flow_name: str) -> str:
 
 
 def is_pause(blob_name: str) -> bool:
-    """Return whether a blob pauses a lane."""
-    return _marker(blob_name) == _PAUSED
+    """Return whether a blob pauses a lane, or stops it at a file."""
+    return _marker(blob_name) in (_PAUSED, _STOPPED_AT)
 
 
 def is_stop(blob_name: str) -> bool:
@@ -191,6 +206,24 @@ def pause_from(blob: "BlobRow") -> Pause:
         return Pause(lane=lane, by=said["by"], why=said["why"], since=since, run=str(said.get("run", "")))
     except (AttributeError, KeyError, TypeError, ValueError):
         return Pause(lane=lane, by="somebody", why="", since=blob.last_modified)
+
+
+def pauses_from(blobs: Iterable["BlobRow"]) -> list[Pause]:
+    """Return what pauses lanes, one for each: if a person has paused it and a file has stopped it, the person's."""
+    found: dict[str, list[Pause]] = {}
+    for blob in blobs:
+        if is_pause(blob.name):
+            pause = pause_from(blob)
+            found.setdefault(pause.lane, []).append(pause)
+    return [_shown_pause(pauses) for pauses in found.values()]
+
+
+def _shown_pause(pauses: Sequence[Pause]) -> Pause:
+    of_person = next((pause for pause in pauses if not pause.run), None)
+    stop = next((pause for pause in pauses if pause.run), None)
+    if of_person and stop:
+        return replace(of_person, stop=stop.why)
+    return of_person or pauses[0]
 
 
 def stop_from(blob: "BlobRow") -> Stop | None:

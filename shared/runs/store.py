@@ -1,10 +1,10 @@
 """Where the records of runs are kept: written conditionally, in one blob container.
 
 A lane's open runs sort by age, so the first rows of a listing tell which one is next, however many wait.
-``open/<lane>/!paused`` pauses a lane, ``open/<lane>/!rests`` says until when it begins no file, and
-``open/<lane>/!stopped-...`` stops a flow in it: they sort before every run, so they are seen at no cost.
-A record that cannot be read keeps its place, or lies in ``damaged/`` if a person has put it
-aside. Names are made in ``addresses.py``, rows of listings in ``rows.py``, lists for people in ``index.py``.
+``open/<lane>/!paused`` pauses a lane, ``open/<lane>/!paused-at`` stops it at a file, ``open/<lane>/!rests`` says until
+when it begins no file, and ``open/<lane>/!stopped-...`` stops a flow in it: they sort before every run, so they are
+seen at no cost. A record that cannot be read keeps its place, or lies in ``damaged/`` if a person has put it aside.
+Names are made in ``addresses.py``, rows of listings in ``rows.py``, lists for people in ``index.py``.
 """
 
 from collections.abc import Collection, Mapping
@@ -17,7 +17,7 @@ from shared.errors import TryAgain
 from shared.runs.addresses import NO_RUN_ID, ended_name, is_open_name, key_of, open_name, parse_address, place_before
 from shared.runs.drain import NAME as DRAIN
 from shared.runs.drain import Drain, DrainSwitch
-from shared.runs.lane import Choice, LaneRow, Stop, choose_of, is_enough
+from shared.runs.lane import Choice, LaneRow, Stop, choose_of, is_enough, with_order_kept
 from shared.runs.record import Damaged, run_from_json, run_to_json
 from shared.runs.rows import (
     Pause,
@@ -31,16 +31,18 @@ from shared.runs.rows import (
     metadata_of_stop,
     pause_from,
     pause_name,
+    pauses_from,
     rest_name,
     rests_until,
     stop_from,
     stop_name,
+    stopped_at_name,
 )
 from shared.runs.run import Run
 from shared.runs.states import State
 
 if TYPE_CHECKING:
-    from shared.azure_storage.container import BlobContainer
+    from shared.azure_storage.container import BlobContainer, BlobRow
 
 # Rows of a lane that are listed at first: mostly the one under way, and the next. If these do not tell which run is
 # next, because they are set aside, the rest is listed, so many at once.
@@ -70,7 +72,8 @@ class OpenLanes(NamedTuple):
     rows: list[LaneRow]  # lane by lane, by their sort keys
     stops: list[Stop]
     paused: frozenset[str]  # lanes
-    stopped: tuple[Pause, ...] = ()  # of the paused lanes those that strictOrder has paused
+    stopped: tuple[Pause, ...] = ()  # the stops of lanes at a file by strictOrder
+    held: frozenset[str] = frozenset()  # of the paused lanes those that a person has paused
     rests: Mapping[str, datetime] = MappingProxyType({})  # by lane, until when it begins no file
     drain: Drain | None = None
 
@@ -78,10 +81,16 @@ class OpenLanes(NamedTuple):
 class RunStore:
     """Runs in a blob container. All verbs raise TryAgain and NeedsPerson."""
 
-    def __init__(self, container: "BlobContainer", drain: DrainSwitch | None = None) -> None:
-        """drain: what is told of each listing of all open runs, because the switch is among them."""
+    def __init__(
+        self, container: "BlobContainer", drain: DrainSwitch | None = None, strict_flows: Collection[str] = ()
+    ) -> None:
+        """drain: what is told of each listing of all open runs, because the switch is among them.
+
+        strict_flows: those with strictOrder.
+        """
         self._container = container
         self._drain = drain
+        self._strict_flows = strict_flows
 
     # -- open runs
 
@@ -123,12 +132,13 @@ class RunStore:
         pause, rest, token, at_most = None, None, "", HEADS_LISTED
         while True:
             blobs, token = self._container.list_page(f"open/{lane}/", after=token, at_most=at_most)
-            pause = pause or next((pause_from(blob) for blob in blobs if is_pause(blob.name)), None)
+            pause = pause or next(iter(pauses_from(blobs)), None)
             rest = rest or next((rests_until(blob) for blob in blobs if is_rest(blob.name)), None)
             stops += [stop for blob in blobs if is_stop(blob.name) and (stop := stop_from(blob))]
             rows += [lane_row_from(blob) for blob in blobs if is_open_name(blob.name)]
             if not token or pause or is_enough(rows, stops):
-                return Lane(tuple(rows), tuple(stops), pause is not None, pause.run_id if pause else "", rest)
+                kept = tuple(with_order_kept(rows, self._strict_flows))
+                return Lane(kept, tuple(stops), pause is not None, pause.run_id if pause else "", rest)
             at_most = REST_LISTED
 
     def open_lanes(self) -> OpenLanes:
@@ -136,10 +146,13 @@ class RunStore:
         blobs = self._container.list_rows("open/")
         pauses = [pause_from(blob) for blob in blobs if is_pause(blob.name)]
         return OpenLanes(
-            rows=[lane_row_from(blob) for blob in blobs if is_open_name(blob.name)],
+            rows=with_order_kept(
+                [lane_row_from(blob) for blob in blobs if is_open_name(blob.name)], self._strict_flows
+            ),
             stops=[stop for blob in blobs if is_stop(blob.name) and (stop := stop_from(blob))],
             paused=frozenset(pause.lane for pause in pauses),
             stopped=tuple(pause for pause in pauses if pause.run),
+            held=frozenset(pause.lane for pause in pauses if not pause.run),
             rests={
                 blob.name.split("/", 2)[1]: until
                 for blob in blobs
@@ -185,7 +198,7 @@ class RunStore:
         While the next file has its place by one that was under way, others that come have theirs by that one, too.
         """
         rows = self.lane(lane).rows
-        keys = [row.sort_key for row in rows if not row.is_waiting and not row.is_passed]
+        keys = [row.sort_key for row in rows if row.is_under_way]
         return keys[-1] if keys else next((place_before(row.sort_key) for row in rows if row.is_waiting), "")
 
     def of_same_file(self, run: Run) -> list[LaneRow]:
@@ -202,9 +215,9 @@ class RunStore:
             return None
         return self.pause_of(pause.lane)
 
-    def stop_lane(self, pause: Pause) -> None:
-        """Pause a lane at a file of it, whoever has paused it already. The worker of the lane alone does so."""
-        self._container.write(pause_name(pause.lane), b"", metadata_of_pause(pause))
+    def stop_lane(self, stop: Pause) -> None:
+        """Stop a lane at a file of it, beside the pause of a person. The worker of the lane alone does so."""
+        self._container.write(stopped_at_name(stop.lane), b"", metadata_of_pause(stop))
 
     def rest_lane(self, lane: str, until: datetime) -> None:
         """Let a lane begin no file before a moment. The worker of the lane alone does so."""
@@ -215,13 +228,24 @@ class RunStore:
         self._container.delete(rest_name(lane))
 
     def resume_lane(self, lane: str) -> bool:
-        """Let a lane go on; return False if it was not paused."""
+        """End a person's pause of a lane; return False if there was none. A stop at a file stays."""
         return self._container.delete(pause_name(lane))
 
+    def end_stop_at_file(self, lane: str) -> bool:
+        """End the stop of a lane at a file; return False if there was none. A person's pause stays."""
+        stops = [blob.name for blob in self._pauses(lane) if pause_from(blob).run]
+        return any([*map(self._container.delete, stops)])
+
     def pause_of(self, lane: str) -> Pause | None:
-        """Return who has paused a lane, and why; None if it is not paused. One listing of one row."""
-        blobs, _ = self._container.list_page(pause_name(lane), at_most=1)
-        return pause_from(blobs[0]) if blobs else None
+        """Return what pauses a lane, a person's pause first; None if it is not paused. One listing of two rows."""
+        return next(iter(pauses_from(self._pauses(lane))), None)
+
+    def stop_at_file(self, lane: str) -> Pause | None:
+        """Return the stop of a lane at a file, whether or not a person has paused it; None if there is none."""
+        return next((pause for pause in map(pause_from, self._pauses(lane)) if pause.run), None)
+
+    def _pauses(self, lane: str) -> "list[BlobRow]":
+        return self._container.list_page(pause_name(lane), at_most=2)[0]
 
     def save_stop(self, stop: Stop) -> None:
         """Stop a flow, or write what is known by now of a stop. The worker of its lane alone does so."""

@@ -46,7 +46,10 @@ WAKE_S: Final = 9.0
 def next_of_lanes(lanes: OpenLanes) -> dict[str, Choice]:
     """Return which run of each lane is due first; lanes that are paused, or have nothing to do, are left out."""
     rows_of_all = rows_in_drain(lanes.rows) if lanes.drain else lanes.rows
-    stops, stopped = _stops_by_lane(lanes), {pause.lane: pause.run_id for pause in lanes.stopped}
+    stops, stopped = (
+        _stops_by_lane(lanes),
+        {stop.lane: stop.run_id for stop in lanes.stopped if stop.lane not in lanes.held},
+    )
     choices = {
         lane: choose_of(
             rows,
@@ -63,8 +66,20 @@ def next_of_lanes(lanes: OpenLanes) -> dict[str, Choice]:
 def see_to_lanes(services: Services) -> OpenLanes:
     """List all open runs, wake lanes that are due, and return what was listed."""
     listed = services.store.open_lanes()
-    wake_lanes(listed, services)
+    wake_lanes(listed._replace(rests=_rests_in_bounds(listed, services)), services)
     return listed._replace(drain=_with_since(listed.drain, services))
+
+
+def _rests_in_bounds(lanes: OpenLanes, services: Services) -> dict[str, datetime]:
+    """Return until when lanes rest, without those that rest for longer than their flows say: workers shorten these."""
+    flows = services.settings.flows
+    latest: dict[str, datetime] = {}
+    for row in lanes.rows:
+        if row.lane in lanes.rests:
+            flow = flows.import_named(row.flow_name)
+            pause = timedelta(seconds=(flow.order.pause_seconds if flow else 0) + CLOCKS_DIFFER_BY_S)
+            latest[row.lane] = max(latest.get(row.lane, services.now()), services.now() + pause)
+    return {lane: until for lane, until in lanes.rests.items() if lane in latest and until <= latest[lane]}
 
 
 def _with_since(drain: Drain | None, services: Services) -> Drain | None:

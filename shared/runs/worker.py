@@ -104,6 +104,8 @@ def _advance_lane(lane: str, place: str, damaged: set[str], machine: StateMachin
             return
         now = services.now()
         if choice.due > now + CLOCKS_DIFFER_BY:
+            if choice.is_rest and _shorten_rest(choice, machine, services):
+                continue
             wait_s = (choice.due - now).total_seconds()
             # If it has not worked, whoever was at work last has sent its wake-up; but not for a file that came since,
             # while the lane rests.
@@ -122,6 +124,22 @@ def _advance_lane(lane: str, place: str, damaged: set[str], machine: StateMachin
         else:
             _advance_until_it_waits(run, listed, machine, services)
             has_worked = True
+
+
+def _shorten_rest(choice: Choice, machine: StateMachine, services: Services) -> bool:
+    """Shorten the rest of a lane to the pause of its flow, if it ends later than that; return whether it did.
+
+    Whoever began it had a clock that is far ahead, or the setting was changed since.
+    """
+    run = blame.read_run(choice.row, services)
+    if run is None:
+        return False
+    until = services.now() + timedelta(seconds=machine.rest_s(run, services))
+    if choice.due <= until + CLOCKS_DIFFER_BY:
+        return False
+    log.warning("lane.rest_shortened", lane=run.lane, was=choice.due, until=until)
+    services.store.rest_lane(run.lane, until)
+    return True
 
 
 def _advance_at(lane: str, place: str, machine: StateMachine, services: Services) -> bool:
@@ -264,7 +282,7 @@ def _try_step(run: Run, step: Step, lane: Lane, machine: StateMachine, services:
 
 
 def _conclude(run: Run, machine: StateMachine, services: Services) -> None:
-    """End a run: keep an alert if it failed, stop the lane if nobody may pass it, then move its record to ended.
+    """End a run: keep an alert if it failed, stop what may not pass it, then move its record to ended.
 
     In this order: a crash in between does the same again, another order might never tell, or let others pass.
     """
@@ -275,6 +293,7 @@ def _conclude(run: Run, machine: StateMachine, services: Services) -> None:
         blame.stop_lane(over, services)
     elif over.cancelled_in and machine.keeps_order(over, services):
         blame.resume_lane(over, services)  # a person has cancelled it while a worker was about to end it
+    machine.note_end(over, services)
     if rest_s := machine.rest_s(over, services):
         services.store.rest_lane(over.lane, services.now() + timedelta(seconds=rest_s))
     services.store.end(over)

@@ -22,10 +22,12 @@ from shared.runs import store as run_store
 from shared.runs.addresses import address_of, address_of_rerun, key_of, moment_of, open_name, sort_key_of
 from shared.runs.index import RunIndex
 from shared.runs.record import Damaged, run_to_json
+from shared.runs.rows import Pause
 from shared.runs.run import Run
 from shared.runs.states import Outcome, State
 from shared.runs.store import HEADS_LISTED, Lane, RunStore
 from shared.runs.values import Held, Rerun
+from shared.runs.wake import next_of_lanes
 from tests.faults.interception import PowerCut
 from tests.records import MINUTE, NOW, a_pause, a_run, a_stop, end_one, ended_rows, head, names, put, spied_on
 
@@ -327,6 +329,27 @@ def test_a_paused_lane_says_so_to_whoever_lists_it(store: RunStore, index: RunIn
     assert store.pause_of("in-1") is None
     assert not store.lane("in-1").is_paused
     assert store.open_lanes().paused == frozenset()
+
+
+def test_the_stop_of_a_lane_at_a_file_is_kept_beside_a_persons_pause(store: RunStore, index: RunIndex) -> None:
+    run = a_run()
+    store.create(run)
+    stop = Pause(lane="in-1", by="strictOrder", why="it failed", since=NOW, run=address_of(replace(run, ended=NOW)))
+    store.stop_lane(stop)
+    assert store.lane("in-1").stopped_at == run.run_id
+    assert store.pause_lane(a_pause()) is None
+
+    both = replace(a_pause(), stop="it failed")
+    assert (store.pause_of("in-1"), index.open_rows_and_pauses()[1]) == (both, [both])
+    assert (store.lane("in-1").stopped_at, store.lane("in-1").choice) == ("", None)
+    listed = store.open_lanes()
+    assert (listed.stopped, listed.held, dict(next_of_lanes(listed))) == ((stop,), frozenset({"in-1"}), {})
+    assert store.resume_lane("in-1")
+    assert store.pause_of("in-1") == store.stop_at_file("in-1") == stop
+    assert not store.resume_lane("in-1")
+    store.pause_lane(a_pause())
+    assert [store.end_stop_at_file("in-1"), store.end_stop_at_file("in-1")] == [True, False]
+    assert store.pause_of("in-1") == a_pause()
 
 
 @pytest.mark.parametrize("metadata", [{}, {"pause": "%7B"}, {"pause": "[]"}], ids=["nothing", "no JSON", "no object"])

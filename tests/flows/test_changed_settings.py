@@ -166,7 +166,11 @@ def test_a_file_that_a_person_cancelled_in_input_is_over_though_its_flow_is_remo
     let_pass(world, lane, timedelta(minutes=10))
 
     (run,) = world.ended_runs()
-    assert (run.outcome, run.reason.endswith("so the file stays where it is.")) == (Outcome.CANCELLED_BY_PERSON, True)
+    assert (run.outcome, run.reason) == (
+        Outcome.CANCELLED_BY_PERSON,
+        "Cancelled by Ada: a reason. The file was not submitted to F&O, so none of it is imported. The settings no "
+        "longer have an import named 'customers', so the file stays where it is.",
+    )
     assert world.files("Input") == ["USMF_1.zip"]
 
 

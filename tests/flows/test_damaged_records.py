@@ -11,7 +11,7 @@ from shared.health import checks
 from shared.health.health import Grade
 from shared.runs import wake
 from shared.runs.states import State
-from tests.flows.trouble import ALERTS, ME, as_soon_as, begin, put_into, records, sure
+from tests.flows.trouble import ALERTS, ME, as_soon_as, begin, damage, put_into, records, sure
 from tests.world import World
 
 WORLD_SETTINGS = {
@@ -25,30 +25,6 @@ WORLD_SETTINGS = {
     ),
     **ALERTS,
 }
-
-
-def damage(world: World, place: str, how: str) -> None:
-    """Damage the record of an open run."""
-    with records(world) as container:
-        blob = container.get_blob_client(f"open/{place}")
-        content = json.loads(blob.download_blob().readall())
-        metadata: dict[str, str] | None = dict(blob.get_blob_properties().metadata or {})
-        assert metadata is not None
-        metadata.pop("whole", None)
-        body: bytes | None = None
-        match how:
-            case "newer":
-                content["format"] = 99
-            case "unknown state":
-                content["state"] = "teleporting"
-                metadata["state"] = "teleporting"
-            case "no metadata":
-                metadata = None
-            case "broken JSON":
-                body = b'{"format": 2, "run_id'
-            case "wrong types":
-                content["submissions"] = "none"
-        blob.upload_blob(body or json.dumps(content).encode(), overwrite=True, metadata=metadata)
 
 
 HOW = ["newer", "unknown state", "no metadata", "broken JSON", "wrong types"]

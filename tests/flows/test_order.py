@@ -3,13 +3,17 @@
 import json
 import os
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from inbound_trigger.keep_watch import do_duties
+from local_cloud import faults
+from local_cloud.faults import Fault
 from operations import actions, list_view, reruns
 from operations.filters import Filters
+from shared.health import checks
 from shared.runs.addresses import address_of
 from shared.runs.run import Run
 from shared.runs.states import State
@@ -20,12 +24,15 @@ from tests.flows.trouble import (
     as_soon_as,
     begin,
     cancel,
+    damage,
     ended_run,
+    fno_fault,
     let_pass,
     offered,
     one_import,
     open_run,
     put_into,
+    records,
     restart,
     seen_in_turn,
     shown,
@@ -137,20 +144,41 @@ def test_a_person_who_checks_a_file_now_ends_the_pause(make_world: MakeWorld) ->
     assert world.files("Success") == ["USMF_1.zip", "USMF_2.zip"]
 
 
+@pytest.mark.parametrize("pause_s", [40, 300])
+def test_a_pause_that_a_host_with_a_fast_clock_began_lasts_no_longer_than_the_setting_says(
+    make_world: MakeWorld, pause_s: int
+) -> None:
+    world = make_world(settings=of_one_project(order={"pauseSeconds": pause_s}))
+    lane = begin(world, "USMF_1.zip")
+    world.run_until_quiet()
+    world.services.store.rest_lane(lane, world.clock.now() + timedelta(hours=5))
+    begin(world, "USMF_2.zip")
+    world.wakes.sent.clear()
+    tick(world, minutes=2)
+    assert any(lane in text for text, _ in world.wakes_of_lanes())
+    world.wake(lane)
+
+    until = world.heads()[lane]
+    assert until == world.clock.now() + timedelta(seconds=pause_s)
+    world.run_until_quiet()
+    assert ended_run(world, "USMF_2.zip").steps[0].began >= until
+
+
 # After other imports
 
 
-def in_turn(*chain: str) -> dict[str, str]:
-    """Return settings of imports, each of which goes after the one before it."""
-    flows = [
-        {"name": name, "inputFolder": f"{name}/Input", "dataProject": name, "order": {"after": [*chain[:number][-1:]]}}
-        for number, name in enumerate(chain)
+def in_turn(*chain: str, **order: Any) -> dict[str, str]:
+    """Return settings of imports, each of which goes after the one before it, in this order."""
+    flows: list[dict[str, Any]] = [
+        {"name": name, "inputFolder": f"{name}/Input", "dataProject": name} for name in chain
     ]
+    for before, flow in pairwise(flows):
+        flow["order"] = {"after": [before["name"]], **order}
     return {"INTEGRATIONS": json.dumps({"imports": flows}), **ALERTS}
 
 
-def make_in_turn(make_world: MakeWorld, *chain: str) -> World:
-    world = make_world(settings=in_turn(*chain))
+def make_in_turn(make_world: MakeWorld, *chain: str, **order: Any) -> World:
+    world = make_world(settings=in_turn(*chain, **order))
     for name in chain:
         for folder in ("Input", "Processing", "Success", "Error"):
             (world.folder / name / folder).mkdir(parents=True)
@@ -226,6 +254,200 @@ def test_the_minutes_timer_wakes_a_file_that_has_waited_long_for_another_import(
 
     tick(world)
     assert any(lane in text for text, _ in world.wakes_of_lanes())
+
+
+def test_an_open_run_in_the_lane_that_its_import_had_before_keeps_others_waiting(make_world: MakeWorld) -> None:
+    world = make_in_turn(make_world, "groups", "customers")
+    put_into(world, "groups/Input", "USMF_g.zip")
+    world.look()
+    (lane,) = world.heads()
+    world.wake(lane)
+    assert open_run(world, "USMF_g.zip").state is State.EXECUTING
+    flows = json.loads(in_turn("groups", "customers")["INTEGRATIONS"])
+    flows["imports"][0]["dataProject"] = "groups of the new year"
+    restart(world, INTEGRATIONS=json.dumps(flows))
+    put_into(world, "customers/Input", "USMF_c.zip")
+    world.look()
+    (other,) = [each for each in world.heads() if each != lane]
+    world.wake(other)
+
+    assert sure(open_run(world, "USMF_c.zip").waits).holder == "USMF_g.zip is not done."
+
+
+# After other imports have succeeded
+
+FAILED = fno_fault("GetExecutionSummaryStatus", faults.status(200, body={"value": "Failed"}), times=1)
+IN_PART = fno_fault("GetExecutionSummaryStatus", faults.status(200, body={"value": "PartiallySucceeded"}), times=1)
+
+
+def after_one_that_failed(make_world: MakeWorld, fault: Fault = FAILED, **keys: Any) -> World:
+    """Return a world in which a file of groups has failed, and one of customers is in Input. keys: of groups."""
+    world = make_in_turn(make_world, "groups", "customers", afterSuccess=True)
+    if keys:
+        flows = json.loads(in_turn("groups", "customers", afterSuccess=True)["INTEGRATIONS"])
+        flows["imports"][0] |= keys
+        restart(world, INTEGRATIONS=json.dumps(flows))
+    world.faults.add(fault)
+    put_into(world, "groups/Input", "USMF_g.zip")
+    world.look()
+    world.run_until_quiet()
+    put_into(world, "customers/Input", "USMF_c.zip")
+    world.look()
+    return world
+
+
+def minutes_pass(world: World, minutes: int = 5) -> None:
+    for _ in range(minutes):
+        for lane in world.heads():
+            let_pass(world, lane, timedelta(minutes=1))
+
+
+def is_waiting(world: World) -> bool:
+    """Let minutes pass, and return whether the file of customers still waits."""
+    minutes_pass(world)
+    return [run.state for run in world.all_open_runs() if run.file.name == "USMF_c.zip"] == [State.FOUND]
+
+
+def test_a_file_that_waits_for_a_failed_one_says_for_which_and_what_to_do(make_world: MakeWorld) -> None:
+    world = after_one_that_failed(make_world)
+    assert is_waiting(world)
+
+    words = (
+        "USMF_g.zip did not succeed (afterSuccess). Run it again or skip it on its page, or put a mended file of the "
+        "same name into /groups/Input."
+    )
+    told = sure(shown(world, address_of(open_run(world, "USMF_c.zip"))).next)
+    failed = address_of(ended_run(world, "USMF_g.zip"))
+    assert (f"{told.waits_for}.", told.holder) == (f"the import groups (it goes first). {words}", failed)
+    assert shown(world, failed).keeps_waiting == ("customers",)
+    health = checks.check_health(lambda: world.services)
+    (check,) = [check for check in health.checks if check.name == "Import groups"]
+    assert check.message == "USMF_g.zip did not succeed (afterSuccess). Files of customers wait for that."
+
+    restart(world, IMPORT_STUCK_AFTER_MINUTES="30")
+    minutes_pass(world, 40)
+    do_duties(world.services)
+    (mail,) = [mail for mail in world.mails() if "needs attention" in mail.subject]
+    assert ("USMF_c.zip" in mail.subject, words in mail.content) == (True, True)
+
+
+@pytest.mark.parametrize("how", ["a rerun", "a rerun under another name", "a mended file", "skip"])
+def test_a_file_that_waits_for_a_failed_one_goes_on_after(make_world: MakeWorld, how: str) -> None:
+    world = after_one_that_failed(make_world)
+    assert is_waiting(world)
+    failed = address_of(ended_run(world, "USMF_g.zip"))
+    match how:
+        case "a rerun":
+            assert sure(reruns.run_again(failed, ME, world.services)).done
+        case "a rerun under another name":
+            (world.folder / "groups/Error/USMF_g.zip").rename(world.folder / "groups/Error/USMF_h.zip")
+            assert sure(reruns.run_again(failed, ME, world.services)).done
+        case "a mended file":
+            put_into(world, "groups/Input", "usmf_G.zip")
+            world.look()
+        case _:
+            assert "skip" in offered(world, failed)
+            assert sure(actions.skip(failed, ME, world.services)).done
+            assert not sure(actions.skip(failed, ME, world.services)).done
+
+    assert not is_waiting(world)
+    assert ended_run(world, "USMF_c.zip").outcome == "Succeeded"
+    assert "skip" not in offered(world, failed)
+
+
+def test_a_rerun_that_fails_takes_the_place_of_the_run_before_it(make_world: MakeWorld) -> None:
+    world = after_one_that_failed(make_world)
+    first = address_of(ended_run(world, "USMF_g.zip"))
+    (world.folder / "groups/Error/USMF_g.zip").rename(world.folder / "groups/Error/USMF_h.zip")
+    world.faults.add(FAILED)
+    reruns.run_again(first, ME, world.services)
+    assert is_waiting(world)
+
+    (second,) = [run for run in world.ended_runs() if run.rerun_of]
+    assert ["skip" in offered(world, address) for address in (first, address_of(second))] == [False, True]
+    actions.skip(address_of(second), ME, world.services)
+    assert not is_waiting(world)
+
+
+def test_a_mended_file_is_known_though_the_failed_one_was_filed_under_another_name(make_world: MakeWorld) -> None:
+    world = after_one_that_failed(make_world)
+    world.faults.add(FAILED)
+    put_into(world, "groups/Input", "USMF_g.zip")
+    world.look()
+    assert is_waiting(world)
+    assert len({run.file.name for run in world.ended_runs()}) == 2
+
+    put_into(world, "groups/Input", "USMF_g.zip")
+    world.look()
+    assert not is_waiting(world)
+
+
+@pytest.mark.parametrize("at", ["shared.imports.failed_files.FailedFiles.save", "shared.runs.store.RunStore.end"])
+def test_a_failed_file_keeps_others_waiting_though_the_app_dies_at_its_end(make_world: MakeWorld, at: str) -> None:
+    world = make_in_turn(make_world, "groups", "customers", afterSuccess=True)
+    put_into(world, "groups/Input", "USMF_g.zip").write_bytes(NO_PACKAGE)
+    world.look()
+    (lane,) = world.heads()
+    wake_and_die(world, lane, at)
+    put_into(world, "customers/Input", "USMF_c.zip")
+    world.let_leases_run_out()
+    world.services = world.new_process()
+    world.look()
+
+    assert is_waiting(world)
+    assert ended_run(world, "USMF_g.zip").outcome == "Rejected"
+
+
+@pytest.mark.parametrize(
+    ("fault", "filing", "waits"),
+    [(IN_PART, "error", True), (IN_PART, "folder", True), (IN_PART, "success", False), (FAILED, "success", True)],
+    ids=["in part", "in part, own folder", "in part, as success", "failed"],
+)
+def test_whether_a_file_that_was_imported_in_part_has_failed_is_for_its_filing_to_say(
+    make_world: MakeWorld, fault: Fault, filing: str, waits: bool
+) -> None:
+    world = after_one_that_failed(make_world, fault, filing={"partiallySucceeded": filing})
+
+    assert is_waiting(world) is waits
+
+
+@pytest.mark.parametrize("state", [State.FOUND, State.FINISHED], ids=str)
+def test_a_file_that_a_person_has_cancelled_keeps_no_other_import_waiting(make_world: MakeWorld, state: State) -> None:
+    world = make_in_turn(make_world, "groups", "customers", afterSuccess=True)
+    put_into(world, "groups/Input", "USMF_g.zip").write_bytes(NO_PACKAGE)
+    world.look()
+    as_soon_as(world, state, lambda run: cancel(world, run))
+    world.run_until_quiet()
+    put_into(world, "customers/Input", "USMF_c.zip")
+    world.look()
+
+    assert not is_waiting(world)
+
+
+@pytest.mark.parametrize("change", ["removed", "renamed", "not asked for"])
+def test_a_failed_file_keeps_nobody_waiting_once_the_settings_no_longer_ask(make_world: MakeWorld, change: str) -> None:
+    world = after_one_that_failed(make_world)
+    assert is_waiting(world)
+    match change:
+        case "removed":
+            settings = in_turn("customers")
+        case "renamed":
+            settings = in_turn("teams", "customers", afterSuccess=True)
+        case _:
+            settings = in_turn("groups", "customers")
+    restart(world, **settings)
+
+    assert not is_waiting(world)
+
+
+def test_what_no_import_waits_for_is_not_marked(make_world: MakeWorld) -> None:
+    world = make_in_turn(make_world, "groups", "customers")
+    put_into(world, "groups/Input", "USMF_g.zip").write_bytes(NO_PACKAGE)
+    world.look()
+    world.run_until_quiet()
+
+    with records(world) as container:
+        assert [*container.list_blob_names(name_starts_with="unresolved/")] == []
 
 
 # Strictly
@@ -336,14 +558,73 @@ def test_no_file_passes_one_that_did_not_succeed_though_the_app_dies_at_its_end(
     assert world.files("Success") == ["USMF_2.zip", "USMF_3.zip"]
 
 
-def test_who_pauses_a_lane_is_named_when_a_file_stops_it_as_well(make_world: MakeWorld) -> None:
+@pytest.mark.parametrize("first", ["resume", "skip", "a rerun"])
+def test_a_persons_pause_and_the_stop_at_a_file_each_last_until_they_are_ended(
+    make_world: MakeWorld, first: str
+) -> None:
     world = make_world(settings=of_one_project(strictOrder=True))
-    lane = begin(world, "USMF_1.zip", content=NO_PACKAGE)
+    lane = a_broken_file_first(world)
     as_soon_as(world, State.FINISHED, lambda run: actions.pause(run.lane, ME, world.services))
-    world.wake(lane)
-
+    world.run_until_quiet()
     (listed, *_) = list_view.list_runs(Filters(), "", world.services).lanes
-    assert "Before that, Ada had paused it: a reason" in sure(listed.pause).why
+    assert sure(listed.pause).text == (
+        "a reason. strictOrder has stopped it as well, also after it is resumed: USMF_1.zip ended as Rejected, and no "
+        "file may pass it."
+    )
+    failed = address_of(first_of(world))
+    assert "skip" in offered(world, failed)
+
+    answer = {
+        "resume": lambda: actions.resume(lane, ME, world.services),
+        "skip": lambda: actions.skip(failed, ME, world.services),
+        "a rerun": lambda: reruns.run_again(failed, ME, world.services),
+    }[first]()
+    world.run_until_quiet()
+    assert len(world.ended_runs()) == 1
+    assert world.files("Input") == ["USMF_2.zip", "USMF_3.zip"]
+    told = "strictOrder keeps it stopped" if first == "resume" else "Ada has paused the lane"
+    assert told in sure(answer).message
+
+    actions.resume(lane, ME, world.services)
+    world.run_until_quiet()
+    if first == "a rerun":  # which has failed as well
+        assert ([run.file.name for run in world.ended_runs()], world.heads()) == (["USMF_1.zip"] * 2, {})
+    else:
+        assert world.files("Success") == ["USMF_2.zip", "USMF_3.zip"]
+
+
+@pytest.mark.parametrize("state", [State.FOUND, State.CLAIMED], ids=str)
+@pytest.mark.parametrize("how", ["newer", "broken JSON", "no row", "no metadata"])
+def test_no_file_passes_a_damaged_record_until_a_person_has_put_it_aside(
+    make_world: MakeWorld, how: str, state: State
+) -> None:
+    world = make_world(settings=of_one_project(strictOrder=True))
+    lane = seen_in_turn(world, "USMF_1.zip", "USMF_2.zip")
+    place = f"{lane}/{open_run(world, 'USMF_1.zip').sort_key}"
+    if state is State.FOUND:
+        damage(world, place, how)
+    else:
+        as_soon_as(world, state, lambda _run: damage(world, place, how))
+        world.wake(lane)
+        world.let_leases_run_out()
+    for _ in range(10):
+        world.wake(lane)
+        tick(world)
+
+    assert world.files("Success") == []
+    (mail,) = [mail for mail in world.mails() if "damaged" in mail.subject]
+    assert "blocks its lane" in mail.content
+    assert "Put aside" in mail.content
+    (waiting,) = [row for row in world.services.index.open_rows() if row.file_name == "USMF_2.zip"]
+    assert sure(sure(shown(world, waiting.address).next).run_ahead).address != waiting.address
+    (row,) = [row for row in world.services.index.open_rows() if row.address != waiting.address]
+    assert not row.is_aside
+
+    assert sure(actions.put_aside(row.address, ME, world.services)).done
+    world.look()
+    world.run_until_quiet()
+    filed = ["USMF_1.zip", "USMF_2.zip"] if state is State.FOUND else ["USMF_2.zip"]
+    assert (world.files("Success"), began(world)) == (filed, filed)
 
 
 def test_a_file_of_that_name_for_another_company_does_not_take_the_place_of_the_one_that_stopped_the_lane(

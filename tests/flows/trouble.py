@@ -326,6 +326,32 @@ def write_record(world: World, name: str, content: bytes) -> None:
         container.upload_blob(name, content, overwrite=True)
 
 
+def damage(world: World, place: str, how: str) -> None:
+    """Damage the record of an open run."""
+    with records(world) as container:
+        blob = container.get_blob_client(f"open/{place}")
+        content = json.loads(blob.download_blob().readall())
+        metadata: dict[str, str] | None = dict(blob.get_blob_properties().metadata or {})
+        assert metadata is not None
+        metadata.pop("whole", None)
+        body: bytes | None = None
+        match how:
+            case "newer":
+                content["format"] = 99
+            case "unknown state":
+                content["state"] = "teleporting"
+                metadata["state"] = "teleporting"
+            case "no metadata":
+                metadata = None
+            case "no row":
+                del metadata["row"]
+            case "broken JSON":
+                body = b'{"format": 2, "run_id'
+            case "wrong types":
+                content["submissions"] = "none"
+        blob.upload_blob(body or json.dumps(content).encode(), overwrite=True, metadata=metadata)
+
+
 @contextmanager
 def room_taken(world: World) -> Iterator[None]:
     """Let packages of other lanes take all room of the process's memory while the block runs."""

@@ -68,6 +68,36 @@ def _case(
     )
 
 
+def _after_a_failed_one(*, waits: bool) -> SettingCase:
+    """Return the case of two imports of which one goes first, and has a file that fails."""
+    value = str(waits).lower()
+    first, second = f"order-success-{value}-first", f"order-success-{value}-second"
+    order = {"after": [first], "afterSuccess": waits}
+    failed, other = f"USMF_{first}.zip", f"USMF_{second}.zip"
+    ended = whole_run(other)
+
+    def missing(stage: Stage) -> str:
+        if not waits:
+            return ended(stage)
+        record = stage.record(other)
+        holder = ((record or {}).get("waits") or {}).get("holder", "")
+        return "" if holder.startswith(f"{failed} did not succeed") else f"a run of {other} that waits for {failed}"
+
+    return SettingCase(
+        setting="order.afterSuccess",
+        value=value,
+        imports=(
+            {"name": first, "inputFolder": f"{first}/Input"},
+            {"name": second, "inputFolder": f"{second}/Input", "order": order},
+        ),
+        files={
+            f"{first}/Input/{failed}": b"no package",
+            f"{second}/Input/{other}": build_package(data_project=f"{second} manifest", entity=second),
+        },
+        missing=missing,
+    )
+
+
 def _one_after_the_other() -> SettingCase:
     """Return the case of two imports of which one goes first; without that they would go side by side."""
     first, second = "order-after-first", "order-after-second"
@@ -108,6 +138,8 @@ CASES = (
         _one_by_one("USMF_paused_1.zip", "USMF_paused_2.zip", least_s=3.0),
     ),
     _one_after_the_other(),
+    _after_a_failed_one(waits=True),
+    _after_a_failed_one(waits=False),
     _case(
         "strictOrder",
         "true",

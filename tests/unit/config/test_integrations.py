@@ -443,7 +443,7 @@ GOOD: dict[str, object] = {
                     {"days": "1-3, 28-31", "weekdays": "mon-fri", "hours": "18:00-06:00", "timeZone": "Europe/Berlin"}
                 ],
                 stuckAfterMinutes=600,
-                order={"by": "name", "pauseSeconds": 60, "after": ["vendors"]},
+                order={"by": "name", "pauseSeconds": 60, "after": ["vendors"], "afterSuccess": True},
                 duplicates="refuse",
                 reserve={"entities": True, "excel": True},
                 alertRecipient="a@contoso.com; b@contoso.com",
@@ -913,6 +913,11 @@ def _ordered(name: str, *after: str, **keys: Any) -> dict[str, Any]:
         ({"pauseSeconds": 3601}, "imports[0].order.pauseSeconds must be a whole number of seconds from 0 to 3600."),
         ({"after": "groups"}, "imports[0].order.after must be a list."),
         ("name", "imports[0].order must be an object."),
+        (
+            {"afterSuccess": True},
+            "imports[0].order.afterSuccess is true, but order.after names no import that goes first. Name the imports "
+            "there, or remove it.",
+        ),
     ],
 )
 def test_an_order_that_cannot_be_meant_is_refused_with_its_place(order: object, words: str) -> None:

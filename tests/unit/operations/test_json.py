@@ -20,7 +20,7 @@ RUN_ROW = (
 )
 LINE = "run place took waited turn"
 OFFER = "verb label words"
-PAUSE = "lane by why since run"
+PAUSE = "lane by why since run stop"
 KEYS_OF_LIST = {
     "": "tiles filters under_way under_way_total ended position looked_back_to today flows lanes offers drain",
     "drain": "text since left",
@@ -40,14 +40,14 @@ KEYS_OF_RUN = {
     "": "address run_id flow integration file_name size_bytes folder company data_project entities state state_words "
     "outcome reason trouble opened ended took links submissions steps next failed_rows failed_rows_total again_of "
     "again_number later pause offers is_aside passed place waited to_do scheduled late "
-    "is_staging_only warning counts counts_note neither_label first_import",
+    "is_staging_only warning counts counts_note neither_label first_import keeps_waiting",
     "counts": "entity to_be_processed staged created updated neither",
     "first_import": "run_id address file_name since is_refused",
     "submissions": "execution_id chosen blob_name fenced missing_since delivered_as never_began seen changed_nothing",
     "steps": "number title record waited mark refusals words",
     "steps.record": "step state began took_s calls error times by why",
     "steps.record.calls": "service operation status request_id took_s began",
-    "next": "title waits_for looks_again behind",
+    "next": "title waits_for looks_again behind holder",
     "next.behind": "address run_id file_name",
     "failed_rows": "record_id field message",
     "later": "address opened words",

@@ -10,7 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.runs.addresses import sort_key_by_name
-from shared.runs.lane import Choice, LaneRow, Stop, by_lane, choose, choose_of, direction_of, is_enough
+from shared.runs.lane import (
+    Choice,
+    LaneRow,
+    Stop,
+    ahead_of,
+    by_lane,
+    choose,
+    choose_of,
+    direction_of,
+    is_enough,
+    with_order_kept,
+)
 from shared.runs.states import Direction, State
 
 NOW = datetime(2026, 11, 2, 8, 30, tzinfo=UTC)
@@ -144,6 +155,16 @@ def test_nobody_begins_behind_a_damaged_record_that_f_and_o_may_be_working_on(st
 
     assert chosen(rows) == ("item-2", NOW + MINUTE)
     assert chosen([rows[0], rows[2]]) is None
+
+
+def test_with_strict_order_files_before_a_damaged_record_go_on_and_none_behind_it() -> None:
+    damaged = a_row(2, damage="not JSON", flow_name="")
+    first, *others = with_order_kept([a_row(1), damaged, a_row(3)], {"import"})
+
+    assert chosen([first, *others]) == ("item-1", NOW)
+    assert chosen(others) is None
+    assert ahead_of(others[1].sort_key, others) == others[0]
+    assert with_order_kept([damaged, a_row(3, flow_name="other")], {"import"})[0].is_passed
 
 
 def test_a_damaged_record_is_never_next() -> None:
