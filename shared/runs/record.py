@@ -52,6 +52,7 @@ _SINCE_2: Final = frozenset(
         *("arguments", "outcome_known", "counts", "count_tries", "counts_note", "warning"),
         *("sha256", "changed_nothing", "duplicates", "first_import", "is_refused"),
         "has_excel",
+        *("asynchronous", "was_unread"),
     }
 )
 

@@ -438,6 +438,12 @@ GOOD: dict[str, object] = {
                 order={"by": "name", "pauseSeconds": 60, "after": ["vendors"]},
                 duplicates="refuse",
                 reserve={"entities": True, "excel": True},
+                action={
+                    "name": "ImportFromPackageAsync",
+                    "failOnError": False,
+                    "runAsyncWithoutBatch": True,
+                    "thresholdToRunInBatch": 1000,
+                },
                 alertRecipient="a@contoso.com; b@contoso.com",
                 alertTeamsUrl="https://prod-1.westeurope.logic.azure.com/workflows/1?sig=x",
                 alertWebhookUrl="https://events.contoso.com/hook",
