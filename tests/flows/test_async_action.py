@@ -65,6 +65,18 @@ def test_an_import_that_is_read_later_succeeds(make_world: MakeWorld) -> None:
     assert (run.outcome, world.calls(ACTION), world.imports()) == (Outcome.SUCCEEDED, 1, [("USMF", 1)])
 
 
+def test_it_waits_for_its_turn_as_the_usual_action_does(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.monkeypatch.setattr("shared.azure_storage.import_lock.LOCK_WAIT_S", 0.0)
+    lane = begin(world)
+    with world.new_process().import_lock(world.fno.url):
+        let_pass(world, lane, timedelta(minutes=2))
+        assert world.calls(ACTION) == 0
+
+    world.run_until_quiet()
+    assert world.imports() == [("USMF", 1)]
+
+
 # The answer is lost
 
 
