@@ -362,7 +362,10 @@ def _about_failed(run: Run) -> Iterator[str]:
         yield _where_the_log_is(run)
         yield "Correct what the log reports, and copy the file to Input again; if the file is correct, press Run again."
         return
-    known = _known(run, Said.IMPORT)
+    if run.was_unread and run.submissions[-1].fenced:
+        yield "The file is not to blame: press Run again on the run's page."
+        return
+    known = _known(run, Said.SUBMIT if run.was_unread else Said.IMPORT)
     yield from (f"{each.to_do}." for each in known)
     if not known:
         yield "Correct the rows listed above, or what F&O reports about them, and copy the file to Input again."

@@ -52,6 +52,9 @@ LOST_SUBMITS: Final = 5
 # Seconds between two look-ups of a run that a person is to decide about.
 LOST_POLL_S: Final = 300.0
 
+# Seconds between two look-ups of an execution that ImportFromPackageAsync may have begun, in its longer grace time.
+ASYNC_LOOK_S: Final = 30.0
+
 # Seconds until an execution that ended in contention is sent again, at least.
 CONTENTION_S: Final = 5.0
 
@@ -124,9 +127,10 @@ def wait_before_next_submit(run: Run, since: datetime, now: datetime, services: 
 
     since: when its grace time began; now: from before F&O was asked, so that it is asked once more after that time.
     """
-    grace_over = since + timedelta(seconds=services.settings.submit_grace_s)
+    grace_over = since + timedelta(seconds=run.submit_grace_s(services.settings.submit_grace_s))
     if now < grace_over:
-        return run.waiting((grace_over - now).total_seconds(), now)
+        left_s = (grace_over - now).total_seconds()
+        return run.waiting(min(left_s, ASYNC_LOOK_S) if run.is_asynchronous else left_s, now)
     return run.waiting(LOST_POLL_S, now) if is_left_to_person(run) else None
 
 

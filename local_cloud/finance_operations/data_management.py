@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
+from urllib.parse import parse_qs, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -75,6 +76,10 @@ SAME_ENTITY: Final = "DMF1996: Transaction was deadlocked on lock resources with
 EXCEL_IN_USE: Final = "DMF2039: Excel lock could not be obtained. One Excel file is imported or exported at a time."
 
 
+# Assumed: the words of .NET, which F&O passes on.
+KEY_RUN_OUT: Final = "The remote server returned an error: (403) Server failed to authenticate the request."
+
+
 class ActionRefused(Exception):
     """F&O does not do it; the text is what it says."""
 
@@ -89,6 +94,32 @@ class ImportOrder:
     execute: bool
     overwrite: bool
     company: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Unread:
+    """An import that was accepted by ImportFromPackageAsync, and whose package is still to be read."""
+
+    order: ImportOrder
+    accepted: float
+    speed: Speed  # as it was then
+    key_lives_s: float  # for how long the key to its package was good then
+
+    @property
+    def read_at(self) -> float:
+        return self.accepted + self.speed.async_read_s
+
+    def times(self, *, never_ends: bool) -> Times:
+        """Return when the outside sees what of an execution that begins once the package is read."""
+        times = Times.from_now(self.read_at, self.speed, never_ends=never_ends)
+        known = self.accepted + self.speed.async_not_found_s
+        return replace(
+            times,
+            submitted=self.accepted,
+            status_known=known + self.speed.not_found_s,
+            details_known=max(known, self.read_at) + self.speed.details_not_found_s,
+            status_sure=known + self.speed.not_found_s + self.speed.unknown_s,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +149,7 @@ class DataManagement:
         self._lock = threading.RLock()
         self._import_gate = threading.Lock()
         self._closing = threading.Event()
+        self._unread: list[_Unread] = []
         self._http = requests.Session()
         self._http.trust_env = False  # packages lie on this machine: no proxy
         self._http.mount("http://", HTTPAdapter(max_retries=1))
@@ -136,6 +168,8 @@ class DataManagement:
 
     def write_url(self, unique_file_name: str) -> str:
         """Return a URL to upload a package to."""
+        with self._lock:
+            self._read_due()  # before anybody changes what it is to read
         if not unique_file_name:
             raise ActionRefused("Value cannot be null. Parameter name: blobName")  # Assumed
         life_s = self.speed.write_url_life_s
@@ -157,23 +191,40 @@ class DataManagement:
             self._import_gate.release()
 
     def import_package_async(self, order: ImportOrder) -> str:
-        """Start an execution that reads the package by itself: a broken one is a failed execution, not a refusal."""
+        """Accept an import that reads its package later: what is wrong with it is a failed execution, not a refusal."""
         self._check_starts()
         order = self._with_own_id(order)
         if self._repeated(order.execution_id):
             return order.execution_id
         with self._lock:
-            self._check_import(order)
-        try:
-            package = self._fetch(order.package_url)
-        except (PackageBroken, ActionRefused) as refusal:
-            with self._lock:
-                self._note_failed(order, str(refusal))
-            return order.execution_id
-        with self._lock:
-            self._check_import(order, package)
-            self._accept_import(order, package)
+            unread = _Unread(
+                order=order, accepted=self._clock(), speed=self.speed, key_lives_s=_life_s(order.package_url)
+            )
+            self._unread.append(unread)
+            times = replace(unread.times(never_ends=True), runs=unread.read_at)
+            self._store.save_execution(replace(self._failed(order, times), outcome=Status.NOT_RUN, errors=()))
+            self._read_due()
         return order.execution_id
+
+    def _read_due(self) -> None:
+        """Let the imports that were accepted before read their packages, as they are now, if it is time."""
+        due = [each for each in self._unread if each.read_at <= self._clock()]
+        self._unread = [each for each in self._unread if each not in due]
+        for each in due:
+            accepted = self._store.execution(each.order.execution_id)
+            if accepted is None or accepted.times.ends is not None:
+                continue  # a person has deleted or ended it
+            times = each.times(never_ends=self.behaviour.never_ends)
+            self._store.delete_execution(each.order.execution_id)  # it does not stand in its own way
+            try:
+                if each.speed.async_read_s > each.key_lives_s:
+                    raise ActionRefused(KEY_RUN_OUT)
+                self._check_import(each.order)
+                package = self._fetch(each.order.package_url)
+                self._check_import(each.order, package)
+                self._accept_import(each.order, package, times)
+            except (PackageBroken, ActionRefused) as refusal:
+                self._store.save_execution(self._failed(each.order, times, str(refusal)))
 
     def _import(self, order: ImportOrder) -> str:
         order = self._with_own_id(order)
@@ -334,22 +385,24 @@ class DataManagement:
         return replace(package, entities=tuple(once.values()))
 
     def _note_failed(self, order: ImportOrder, message: str) -> None:
-        self._store.save_execution(
-            Execution(
-                execution_id=order.execution_id,
-                operation=Operation.IMPORT,
-                data_project=order.data_project,
-                company=order.company.upper(),
-                times=self._times(),
-                outcome=Status.FAILED,
-                reported=Status.FAILED,
-                reaches_target=False,
-                entities=(),
-                errors=(RowError(record_id="", field="", message=message),),
-            )
+        self._store.save_execution(self._failed(order, self._times(), message))
+
+    @staticmethod
+    def _failed(order: ImportOrder, times: Times, message: str = "") -> Execution:
+        return Execution(
+            execution_id=order.execution_id,
+            operation=Operation.IMPORT,
+            data_project=order.data_project,
+            company=order.company.upper(),
+            times=times,
+            outcome=Status.FAILED,
+            reported=Status.FAILED,
+            reaches_target=False,
+            entities=(),
+            errors=(RowError(record_id="", field="", message=message),),
         )
 
-    def _accept_import(self, order: ImportOrder, package: Package) -> None:
+    def _accept_import(self, order: ImportOrder, package: Package, times: Times | None = None) -> None:
         self._redefine_while_running(order, package)
         with self._store.transaction():
             if order.overwrite or self._store.project(order.data_project) is None:
@@ -364,7 +417,7 @@ class DataManagement:
                     operation=Operation.IMPORT,
                     data_project=order.data_project,
                     company=order.company.upper(),
-                    times=self._times(),
+                    times=times or self._times(),
                     outcome=outcome,
                     reported=reported,
                     reaches_target=order.execute and outcome not in WITHOUT_EFFECT,
@@ -656,6 +709,7 @@ class DataManagement:
 
     def _settle(self) -> None:
         """Let the executions that have ended by now take effect, in the order in which they ended."""
+        self._read_due()
         now = self._clock()
         due = [execution for execution in self._store.open_executions() if execution.has_ended(now)]
         for execution in sorted(due, key=lambda each: each.times.ends or 0.0):
@@ -744,6 +798,12 @@ class DataManagement:
     def _download_url(self, blob: str) -> str:
         life_s = self.speed.read_url_life_s
         return self._blobs.read_url(blob, life_s=life_s, sas_version=self.behaviour.sas_version)
+
+
+def _life_s(url: str) -> float:
+    """Return for how many seconds a SAS URL is good, by the wall clock, which Azurite goes by."""
+    ends = parse_qs(urlsplit(url).query).get("se")
+    return datetime.fromisoformat(ends[0]).timestamp() - datetime.now(UTC).timestamp() if ends else float("inf")
 
 
 def _not_found(execution_id: str) -> ActionRefused:

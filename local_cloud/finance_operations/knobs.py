@@ -19,6 +19,10 @@ class Speed:
     not_found_s: float = 0.0  # right after the submit, GetExecutionSummaryStatus answers 400 "not found" for so long
     details_not_found_s: float = 0.0  # the same for DataManagementExecutionJobDetails and ...Jobs
     unknown_s: float = 0.0  # after not_found_s, the status is Unknown for so long
+    # ImportFromPackageAsync: after its answer the package is read so much later, and until then the id may be unknown.
+    # What F&O really does is documented nowhere.
+    async_read_s: float = 2.0
+    async_not_found_s: float = 2.0  # as not_found_s, and on top of it
     unpack_s: float = 0.0  # ImportFromPackage answers so long after it has read the package (real seconds)
     package_url_s: float = 0.0  # GetExportedPackageUrl answers "" for so long after the final status
     error_keys_s: float = 0.0  # GetImportTargetErrorKeysFileUrl answers "" for so long after it was asked for

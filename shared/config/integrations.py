@@ -20,7 +20,9 @@ from shared.config.model import (
     NOT_FOR_ALL,
     Document,
     Part,
+    all_parts,
     as_example,
+    choice_key,
     names_of,
     parts_in,
     short_form_in,
@@ -279,7 +281,7 @@ class _Reader:
         if own is None:
             self._by_default.add(path)
             return default
-        if isinstance(own, dict) and isinstance(default, dict) and "from" not in own:
+        if isinstance(own, dict) and isinstance(default, dict) and not _CHOICE_KEYS & own.keys():
             added = {key: value for key, value in default.items() if key not in own}
             self._by_default |= {f"{path}.{key}" for key in added}
             return {**added, **own}
@@ -357,6 +359,8 @@ class _Reader:
         place = _place_of(loc, document)
         path, example = self._origin(place.path), place.example
         match kind:
+            case "extra_forbidden" if place.belongs_to:
+                wrong, example = f"is only for {place.belongs_to}. Remove it, or change {place.choice_key}.", ""
             case "extra_forbidden":
                 yield from self._unknown_keys([place.key], place.siblings, path.removesuffix(place.key).rstrip("."))
                 return
@@ -365,9 +369,11 @@ class _Reader:
                 is_itself = self._label(path) == stands_in  # in the simple settings it is that setting that is missing
                 wrong = f"is missing, and so is {stands_in}." if stands_in and not is_itself else "is missing."
             case "union_tag_not_found":
-                path, wrong, example = f"{path}.from", f"is missing: it must be {place.choices}.", place.choice_example
+                path, wrong = f"{path}.{place.choice_key}", f"is missing: it must be {place.choices}."
+                example = place.choice_example
             case "union_tag_invalid":
-                path, wrong, example = f"{path}.from", f"must be {place.choices}.", place.choice_example
+                path, wrong = f"{path}.{place.choice_key}", f"must be {place.choices}."
+                example = place.choice_example
             case "value_error":
                 wrong = str(ctx["error"])
             case "tuple_type":
@@ -419,10 +425,16 @@ class _Place:
     example: object
     value: object
     is_required: bool
+    belongs_to: str  # of an unknown key: the object of the choice that has it, as "from 'name'"
+
+    @property
+    def choice_key(self) -> str:
+        """The key that says which object stands there."""
+        return choice_key(self.parts[0])
 
     @property
     def choices(self) -> str:
-        """What ``from`` may be there."""
+        """What that key may be there."""
         return either([word for part in self.parts for word in words_of(part)])
 
     @property
@@ -430,7 +442,7 @@ class _Place:
         """An object that may stand there: the last of the choice, with what it needs."""
         part = self.parts[-1]
         needed = {str(field.alias): field.examples[0] for field in part.model_fields.values() if field.examples}
-        return {"from": words_of(part)[0], **needed}
+        return {**needed, self.choice_key: words_of(part)[0]}
 
     @property
     def must_be(self) -> str:
@@ -441,11 +453,15 @@ class _Place:
 
 
 def _place_of(loc: Sequence[int | str], document: object) -> _Place:
-    """Return where an error of the model is. loc: keys, numbers, and behind a choice's key the word of its ``from``."""
+    """Return where an error of the model is.
+
+    loc: keys, numbers, and behind a choice's key the word that says which of its objects it is.
+    """
     path, key, short_form = "", "", ""
     example: object = ""
     siblings: tuple[str, ...] = ()
     parts: tuple[type[Part], ...] = (Document,)
+    choice: tuple[type[Part], ...] = ()
     value: Any = document
     is_required = False
     for step in loc:
@@ -454,12 +470,12 @@ def _place_of(loc: Sequence[int | str], document: object) -> _Place:
             example = example[0] if isinstance(example, list) else example
             continue
         if len(parts) > 1 and (chosen := [part for part in parts if step in words_of(part)]):
-            parts = tuple(chosen)  # one: a key that has the same name is a key
+            choice, parts = parts, tuple(chosen)  # one: a key that has the same name is a key
             continue
         fields = {str(field.alias): field for part in parts for field in part.model_fields.values()}
         siblings, key = tuple(fields), step
         if field := fields.get(step):
-            is_required = field.is_required()
+            is_required, choice = field.is_required(), ()
             parts, short_form, example = (
                 parts_in(field.annotation),
                 short_form_in(field.annotation),
@@ -467,7 +483,9 @@ def _place_of(loc: Sequence[int | str], document: object) -> _Place:
             )
         if isinstance(value, dict):  # else it is the shorter form of a choice
             path, value = f"{path}.{step}" if path else step, value.get(step)
-    return _Place(path, key, siblings, parts, short_form, example, value, is_required)
+    others = [part for part in choice if key in names_of(part)] if key not in siblings else []
+    belongs_to = either([f"{choice_key(part)} '{words_of(part)[0]}'" for part in others]) if others else ""
+    return _Place(path, key, siblings, parts, short_form, example, value, is_required, belongs_to)
 
 
 def _what_was_meant(key: str, known: Sequence[str]) -> str:
@@ -507,5 +525,8 @@ def _homes() -> Iterator[tuple[str, tuple[str, str]]]:
                 yield str(inner.alias), (str(field.alias), json_text({field.alias: [example] if is_list else example}))
 
 
+_CHOICE_KEYS: Final = frozenset(
+    choice_key(part) for flow in FLOW_KINDS.values() for part in all_parts(flow) if choice_key(part)
+)
 _HOMES: Final = dict(_homes())
 _IN_BOTH: Final = frozenset.intersection(*(frozenset(names_of(flow)) for flow in FLOW_KINDS.values()))

@@ -131,7 +131,7 @@ class Shorthand:
     """A choice that may be written shorter: a text or a list stands for the object in which it is a key's value."""
 
     kind: type  # str or list
-    choice: str  # the object's "from"
+    choice: str  # the object's "from"; "": the value itself says which object it is
     key: str  # of the value
     schema: Mapping[str, Any]  # of the shorter form, for editors
 
@@ -140,7 +140,9 @@ class Shorthand:
         return core_schema.no_info_before_validator_function(self._unfold, handler(source))
 
     def _unfold(self, value: object) -> object:
-        return {"from": self.choice, self.key: value} if isinstance(value, self.kind) else value
+        if not isinstance(value, self.kind):
+            return value
+        return {"from": self.choice, self.key: value} if self.choice else {self.key: value}
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         """Describe both forms."""

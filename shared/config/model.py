@@ -8,7 +8,7 @@ are checked against each other is ``flows.py``.
 from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal, TypeAliasType, get_args
+from typing import Annotated, Any, Final, Literal, TypeAliasType, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -416,6 +416,56 @@ class Reserve(Part):
     )
 
 
+IMPORT_FROM_PACKAGE: Final = "ImportFromPackage"
+IMPORT_FROM_PACKAGE_ASYNC: Final = "ImportFromPackageAsync"
+MAX_THRESHOLD: Final = 2_147_483_647  # what an Edm.Int32 holds
+
+
+class Synchronous(Part):
+    """F&O answers once the package lies in staging."""
+
+    name: Literal["ImportFromPackage"] = Field(
+        default=IMPORT_FROM_PACKAGE,
+        description="F&O answers once it has read the package, and says then if it refuses it.",
+        examples=[IMPORT_FROM_PACKAGE],
+    )
+
+
+class Asynchronous(Part):
+    """F&O answers at once, and reads the package later."""
+
+    # What the arguments mean is documented nowhere. Observed: in code that calls the action; all of it sends all nine.
+    name: Literal["ImportFromPackageAsync"] = Field(
+        default=IMPORT_FROM_PACKAGE_ASYNC,
+        description="F&O answers at once and reads the package later, so a large package keeps no import waiting. What "
+        "is wrong with a package is an execution that fails.",
+        examples=[IMPORT_FROM_PACKAGE_ASYNC],
+    )
+    fail_on_error: Boolean = Field(
+        default=True,
+        description="Sent as `failOnError`: whether F&O stops at the first error.",
+        examples=[False],
+    )
+    run_async_without_batch: Boolean = Field(
+        default=False,
+        description="Sent as `runAsyncWithoutBatch`: whether F&O imports without its batch service. `false`: as with "
+        "`ImportFromPackage`.",
+        examples=[True],
+    )
+    threshold_to_run_in_batch: Annotated[int, Whole(0, MAX_THRESHOLD, "records")] = Field(
+        default=0,
+        description="Sent as `thresholdToRunInBatch`: the number of records above which F&O uses its batch service.",
+        examples=[1000],
+    )
+
+
+_ACTIONS: Final = (IMPORT_FROM_PACKAGE, IMPORT_FROM_PACKAGE_ASYNC)
+type Action = Annotated[
+    Annotated[Synchronous | Asynchronous, Field(discriminator="name")],
+    Shorthand(str, "", "name", {"type": "string", "enum": list(_ACTIONS)}),
+]
+
+
 class ImportFlow(Alerted, Flow):
     """One Input folder whose packages go into one F&O environment. Folders are absolute paths in the drive."""
 
@@ -535,6 +585,12 @@ class ImportFlow(Alerted, Flow):
         description="What an import waits for besides its data project, so that F&O never runs two of its kind at "
         "the same time. Exports wait for their data project alone.",
         examples=[{"entities": True}],
+    )
+    action: Action = Field(
+        default=Synchronous(),
+        description="The action of F&O that imports a package: its name, or an object with its arguments. "
+        "Left out or empty: `ImportFromPackage`.",
+        examples=[IMPORT_FROM_PACKAGE_ASYNC],
     )
 
     @property
@@ -696,9 +752,15 @@ FLOW_KINDS: Final[Mapping[str, type[ImportFlow | ExportFlow]]] = {"imports": Imp
 
 
 def words_of(part: type[Part]) -> tuple[str, ...]:
-    """Return what ``from`` is in an object that is one of a choice: one word. () if it is none."""
-    field = part.model_fields.get("from_")
-    return get_args(field.annotation) if field else ()
+    """Return what ``from``, or its action's name, is in an object that is one of a choice: one word. () if none."""
+    key = choice_key(part)
+    return next((get_args(field.annotation) for field in part.model_fields.values() if key and field.alias == key), ())
+
+
+def choice_key(part: type[Part]) -> str:
+    """Return the key that says which object of a choice it is, "" if it is none: ``from``, of actions ``name``."""
+    fields = part.model_fields.values()
+    return next((str(field.alias) for field in fields if get_origin(field.annotation) is Literal), "")
 
 
 def parts_in(annotation: Any) -> tuple[type[Part], ...]:

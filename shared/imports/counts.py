@@ -68,7 +68,7 @@ def _with_warning(run: Run, flow: ImportFlow) -> Run:
         f"The import succeeded, but F&O {did} 0 rows. Check whether the file contains the rows that you expect "
         "(counts.warnIfZeroRows)."
     )
-    return replace(run, warning=warning)
+    return replace(run, warning=f"{run.warning} {warning}".strip())
 
 
 def _sum(created: int | None, updated: int | None) -> int | None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from shared import execution
 from shared.app import Services
 from shared.clients.blobs.errors import SasExpired
 from shared.clients.blobs.write import empty_blob
@@ -56,7 +57,7 @@ def fence(run: Run, submission: Submission, services: Services) -> Run:
         return run.waiting((expires + KEY_MARGIN - now).total_seconds() + 1, now)
     log.warning("submission.fenced", blob=submission.blob_name)
     fenced = run.with_submission(replace(submission, fenced=now))
-    return fenced.waiting(services.settings.submit_grace_s, now)
+    return execution.wait_before_next_submit(fenced, now, now, services) or fenced.waiting(0, now)
 
 
 def ask_key_again(package: UploadedPackage, fno: FinanceOperations) -> tuple[SecretUrl | None, datetime | None]:

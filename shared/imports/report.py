@@ -317,8 +317,10 @@ def _had[Value](what: str, run: Run, details: _Details, fetch: Callable[[], Valu
 
 def _reason(run: Run, rows: Sequence[RowError]) -> str:
     """Return the reason of a failed run: what it was, and the first row errors."""
-    if not rows or run.outcome is Outcome.REJECTED:
+    if not rows or run.outcome is Outcome.REJECTED or (run.submissions and run.submissions[-1].fenced and run.reason):
         return run.reason
+    if run.was_unread:
+        return f"F&O refuses the package: {rows[0].message.rstrip(' .')}. Nothing was imported."
     first = f"{len(rows)} row errors, the first: {rows[0].message}"
     return f"The execution ended in F&O with status {run.outcome.value if run.outcome else ''}: {first}"
 

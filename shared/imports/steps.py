@@ -17,7 +17,7 @@ from typing import Final
 
 from shared import execution
 from shared.app import Services
-from shared.clients.fno.client import ExecutionStatus
+from shared.clients.fno.client import ExecutionStatus, FinanceOperations
 from shared.clients.fno.refusals import CompanyUnknown, PackageUnreadable
 from shared.clients.graph.drive_item import DriveItem
 from shared.clients.graph.onedrive import OneDrive
@@ -34,7 +34,7 @@ from shared.errors import (
     TryAgain,
 )
 from shared.imports import counts, duplicates, off_times, places, report
-from shared.imports.contention import has_changed_nothing, is_to_be_sent_again
+from shared.imports.contention import examine, late_execution
 from shared.imports.fence import fence, fence_after_cancel, may_still_start
 from shared.imports.file import (
     belongs_to_another_run,
@@ -61,8 +61,9 @@ from shared.runs.blame import INCOMPLETE_RETRY_S
 from shared.runs.machine import StateMachine, Step, StepFailed
 from shared.runs.run import Run, new_execution_id
 from shared.runs.states import Outcome, State
-from shared.runs.values import Submission
+from shared.runs.values import Arguments, Submission
 from shared.runs.worker import advance
+from shared.secret import SecretUrl
 
 # How long a file may stay empty before it is refused.
 EMPTY_FOR: Final = timedelta(minutes=10)
@@ -242,14 +243,7 @@ def submit(run: Run, services: Services) -> Run:
         return _look_up(run, services)
     arguments = run.arguments or arguments_of(run, flow_of(run, services))
     try:
-        answered = finance_of(run, services).import_from_package(
-            package_url=package_url,
-            data_project=arguments.data_project,
-            execution_id=run.execution_id,
-            legal_entity=arguments.company,
-            overwrite=arguments.overwrite,
-            execute=arguments.execute,
-        )
+        answered = _send(run, arguments, package_url, finance_of(run, services))
     except AnswerLost:
         raise
     except PackageUnreadable as error:
@@ -262,6 +256,30 @@ def submit(run: Run, services: Services) -> Run:
         raise execution.record_refusal(run, error, State.CLAIMED, services.now()) from error
     log.info("import.submitted", data_project=run.data_project, company=run.company)
     return execution.record_accepted(run, answered, services)
+
+
+def _send(run: Run, arguments: Arguments, package_url: SecretUrl, fno: FinanceOperations) -> str:
+    """Call the action by which F&O imports a package; return the execution id that F&O answers with."""
+    if more := arguments.asynchronous:
+        return fno.import_from_package_async(
+            package_url=package_url,
+            data_project=arguments.data_project,
+            execution_id=run.execution_id,
+            legal_entity=arguments.company,
+            overwrite=arguments.overwrite,
+            execute=arguments.execute,
+            fail_on_error=more.fail_on_error,
+            run_async_without_batch=more.run_async_without_batch,
+            threshold_to_run_in_batch=more.threshold_to_run_in_batch,
+        )
+    return fno.import_from_package(
+        package_url=package_url,
+        data_project=arguments.data_project,
+        execution_id=run.execution_id,
+        legal_entity=arguments.company,
+        overwrite=arguments.overwrite,
+        execute=arguments.execute,
+    )
 
 
 def _blame_settings(error: CompanyUnknown, run: Run, services: Services) -> AppError:
@@ -306,22 +324,33 @@ def poll(run: Run, services: Services) -> Run:
         return run.finished(Outcome.UNKNOWN, execution.forgotten_message(run), services.now())
     if not polled.status.is_final:
         return execution.put_off_poll(run, polled, stuck_after(run, services), services)
-    if polled.status is ExecutionStatus.FAILED and has_changed_nothing(run, fno):
-        run = run.with_submission(replace(run.submissions[-1], changed_nothing=True))
-    if run.submissions[-1].changed_nothing and is_to_be_sent_again(run, fno):
-        log.warning("import.contention", execution_id=run.execution_id)
-        again = replace(run.moved_to(State.CLAIMED, services.now()), package=None, resubmits=run.resubmits + 1)
-        text = (
-            f"Execution {run.execution_id} failed in F&O because of contention with another execution; nothing was "
-            "changed"
-        )
-        raise StepFailed(again, TryAgain(text, retry_after_s=execution.CONTENTION_S))
-    reason = (
-        ""
-        if polled.status is ExecutionStatus.SUCCEEDED
-        else f"The execution ended in F&O with status {polled.status.value}."
-    )
+    if polled.status is ExecutionStatus.FAILED:
+        failure = examine(run, fno, services)
+        run = failure.run
+        if failure.is_open:
+            return run
+        if failure.why_again:
+            log.warning("import.contention", execution_id=run.execution_id, reason=failure.why_again)
+            again = replace(run.moved_to(State.CLAIMED, services.now()), package=None, resubmits=run.resubmits + 1)
+            text = f"Execution {run.execution_id} {failure.why_again}; nothing was changed"
+            raise StepFailed(again, TryAgain(text, retry_after_s=failure.wait_s))
+    run, reason = replace(run, warning=late_execution(run, fno)), _why_ended(run, polled.status)
+    if reason and run.warning:
+        run, reason = replace(run, warning=""), f"{reason} {run.warning}"
     return run.finished(Outcome(polled.status.value), reason, services.now())
+
+
+def _why_ended(run: Run, status: ExecutionStatus) -> str:
+    """Return the reason of a run whose execution has ended with that status."""
+    if status is ExecutionStatus.SUCCEEDED:
+        return ""
+    reason = f"The execution ended in F&O with status {status.value}."
+    if status is not ExecutionStatus.FAILED or run.submissions[-1].fenced is None:
+        return reason
+    emptied = "F&O's response to the submit was lost, so the app emptied the package that it had uploaded."
+    if run.was_unread:
+        return f"{reason} {emptied} F&O read it only after that, as {run.resubmits} times before. It changed nothing."
+    return f"{reason} {emptied} F&O may have read it before or after that: check in F&O whether rows were imported."
 
 
 def file_away(run: Run, services: Services) -> Run:

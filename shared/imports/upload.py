@@ -8,7 +8,7 @@ from shared.app import Services
 from shared.clients.blobs.quick_xor_hash import is_same_content
 from shared.clients.blobs.read import open_package
 from shared.clients.blobs.write import stream_to_blob
-from shared.config.model import ImportFlow
+from shared.config.model import Asynchronous, ImportFlow
 from shared.errors import (
     DataDamaged,
 )
@@ -28,7 +28,7 @@ from shared.imports.package import check_package
 from shared.log import log
 from shared.run_settings import settings_text
 from shared.runs.run import Run, new_execution_id
-from shared.runs.values import Arguments, UploadedPackage
+from shared.runs.values import Arguments, AsyncArguments, UploadedPackage
 from shared.secret import SecretUrl
 
 # Bytes from which an upload is saved when it is done, so that a crash does not repeat it.
@@ -37,7 +37,23 @@ LARGE: Final = 8 * 1024 * 1024
 
 def arguments_of(run: Run, flow: ImportFlow) -> Arguments:
     """Return what F&O is told with the package of a run, as the settings are now."""
-    return Arguments(data_project=run.data_project, company=run.company, overwrite=flow.overwrite, execute=flow.execute)
+    action = flow.action
+    asynchronous = (
+        AsyncArguments(
+            fail_on_error=action.fail_on_error,
+            run_async_without_batch=action.run_async_without_batch,
+            threshold_to_run_in_batch=action.threshold_to_run_in_batch,
+        )
+        if isinstance(action, Asynchronous)
+        else None
+    )
+    return Arguments(
+        data_project=run.data_project,
+        company=run.company,
+        overwrite=flow.overwrite,
+        execute=flow.execute,
+        asynchronous=asynchronous,
+    )
 
 
 def without_package(run: Run) -> Run:

@@ -19,7 +19,7 @@ from shared.reservations import adopt, release
 from shared.reservations.reservation import Reservation, ReservedExecution
 from shared.runs.lane import LaneRow
 from shared.runs.record import Damaged
-from shared.runs.run import Run
+from shared.runs.run import ASYNC_GRACE_S, Run
 from shared.runs.states import NOT_SUBMITTED, WITH_FO, State
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _free_if_ended(reservation: Reservation, run: Run | None, services: Services
     left: list[ReservedExecution] = []
     for execution in _executions_to_ask(reservation, run):
         try:
-            still_needed = _ask(execution, fno, services)
+            still_needed = _ask(execution, run, fno, services)
         except AppError as error:
             log.warning("reservation.not_asked", execution_id=execution.execution_id, reason=str(error))
             still_needed = execution
@@ -115,7 +115,9 @@ def _executions_to_ask(reservation: Reservation, run: Run | None) -> Iterable[Re
             yield execution
 
 
-def _ask(execution: ReservedExecution, fno: "FinanceOperations", services: Services) -> ReservedExecution | None:
+def _ask(
+    execution: ReservedExecution, run: Run | None, fno: "FinanceOperations", services: Services
+) -> ReservedExecution | None:
     """Return what is known of an execution now; None once it has ended, or has never started."""
     execution_id = execution.execution_id
     try:
@@ -123,7 +125,8 @@ def _ask(execution: ReservedExecution, fno: "FinanceOperations", services: Servi
     except NotFound:
         if details := fno.job_details(execution_id):
             return None if all(each.has_ended for each in details) else replace(execution, not_found=0)
-        grace = timedelta(seconds=services.settings.submit_grace_s)
+        usual_s = services.settings.submit_grace_s
+        grace = timedelta(seconds=run.submit_grace_s(usual_s) if run else max(usual_s, ASYNC_GRACE_S))
         if services.now() - execution.chosen <= grace:
             return execution
         times = execution.not_found + 1

@@ -53,6 +53,7 @@ _SINCE_2: Final = frozenset(
         *("sha256", "changed_nothing", "duplicates", "first_import", "is_refused"),
         "has_excel",
         "filed_folder",
+        *("asynchronous", "was_unread"),
     }
 )
 

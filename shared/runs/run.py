@@ -34,6 +34,10 @@ from shared.runs.values import (
 # Calls that were refused, that steps without an error which are counted together keep beside the calls of the last one.
 REFUSED_CALLS_KEPT: Final = 5
 
+# Seconds after which F&O is taken to know an execution that ImportFromPackageAsync has begun, at least.
+# Assumed: nothing is documented. As long as a status of Unknown is waited for.
+ASYNC_GRACE_S: Final = 600.0
+
 # Steps that a record keeps: enough for hours of trouble, bounded so that a record stays small.
 STEPS_KEPT: Final = 200
 
@@ -78,7 +82,7 @@ class Run:
     not_found: int = 0  # answers "not found" about its file, in a row
     held_name_looks: int = 0  # looks at a name in Output that an upload holds
     detail_tries: int = 0  # tries to get what the report tells of a failed execution
-    resubmits: int = 0  # executions that ended in contention and changed nothing
+    resubmits: int = 0  # executions that failed, changed nothing and were sent again
     held: Held | None = None
     waits: Wait | None = None
     environment_url: str = ""  # of F&O, from the first reservation on
@@ -266,6 +270,15 @@ class Run:
         return any(not each.never_began for each in self.submissions)
 
     @property
+    def is_asynchronous(self) -> bool:
+        """Whether F&O was, or is to be, told by ImportFromPackageAsync: it answers before it reads the package."""
+        return self.arguments is not None and self.arguments.asynchronous is not None
+
+    def submit_grace_s(self, usual_s: float) -> float:
+        """Return for how long F&O may not know an execution that was sent to it. usual_s: SUBMIT_GRACE_SECONDS."""
+        return max(usual_s, ASYNC_GRACE_S) if self.is_asynchronous else usual_s
+
+    @property
     def is_staging_only(self) -> bool:
         """Whether F&O was asked to take the rows to its staging tables and no further."""
         return self.arguments is not None and not self.arguments.execute
@@ -274,6 +287,11 @@ class Run:
     def pinned_arguments(self) -> Arguments | None:
         """What F&O may have been sent; None if certainly nothing: then what the settings say now is sent."""
         return None if all(each.never_began for each in self.submissions) else self.arguments
+
+    @property
+    def was_unread(self) -> bool:
+        """Whether its last execution failed without having read its package, or with the emptied one."""
+        return bool(self.submissions) and self.submissions[-1].was_unread
 
     @property
     def may_have_written(self) -> bool:

@@ -60,6 +60,17 @@ class Submission:
     never_began: bool = False  # F&O certainly has not begun it: it was not sent, or was refused
     seen: datetime | None = None  # when F&O first showed it
     changed_nothing: bool = False  # imports: it has ended, and has certainly changed no row
+    was_unread: bool = False  # imports: F&O failed it without reading its package, or read the one that was emptied
+    extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AsyncArguments:
+    """What ImportFromPackageAsync is sent beyond what ImportFromPackage is sent."""
+
+    fail_on_error: bool
+    run_async_without_batch: bool
+    threshold_to_run_in_batch: int
     extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
 
 
@@ -71,6 +82,7 @@ class Arguments:
     company: str
     overwrite: bool = True
     execute: bool = True  # false: to F&O's staging tables only
+    asynchronous: AsyncArguments | None = None  # of ImportFromPackageAsync; None: sent with ImportFromPackage
     extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
 
 

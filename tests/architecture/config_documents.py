@@ -14,6 +14,7 @@ from shared.config.model import (
     ImportFlow,
     Part,
     all_parts,
+    choice_key,
     example_of,
     parts_in,
     words_of,
@@ -34,7 +35,10 @@ def schema_text() -> str:
         described["required"] = [each for each in described["required"] if each not in ("environmentUrl", "drive")]
     for choice in all_parts(Document):
         if words_of(choice):
-            definitions[choice.__name__]["required"] = ["from", *definitions[choice.__name__].get("required", [])]
+            definitions[choice.__name__]["required"] = [
+                choice_key(choice),
+                *definitions[choice.__name__].get("required", []),
+            ]
     definitions["Defaults"] = {
         "description": _plain(DEFAULTS),
         "type": "object",
@@ -120,7 +124,7 @@ def _rows(part: type[Part], above: str) -> Iterator[str]:
     """Yield the rows of an object's settings; below a group or a choice those that are inside it."""
     for field in part.model_fields.values():
         name = f"{above}{field.alias}"
-        if words := words_of(part) if field.alias == "from" else ():
+        if words := words_of(part) if field.alias == choice_key(part) else ():
             yield _row(f"`{name}`: `{words[0]}`", str(field.description), "", "")
             continue
         example = example_of(field)

@@ -10,6 +10,7 @@ import pytest
 from local_cloud import faults
 from local_cloud.server import Server
 from shared.clients.blobs.write import stream_to_blob
+from shared.clients.fno.client import ExecutionStatus
 from shared.clients.fno.refusals import PackageUnreadable
 from shared.clients.http.context import recording
 from shared.errors import AnswerLost, FileRejected, NeedsPerson, ProjectBusy, Refused, TryAgain
@@ -59,6 +60,35 @@ def test_a_repeated_id_that_fo_refuses_means_that_the_first_request_arrived(
     for start in STARTS.values():
         with pytest.raises(AnswerLost, match="already"):
             start(target, execution_id)
+
+
+# ImportFromPackageAsync
+
+
+def test_an_asynchronous_import_is_known_and_ends_some_time_after_its_answer(
+    target: FinanceOperationsTarget, fno: SimulatedFinanceOperations
+) -> None:
+    good, broken = (
+        target.fno.import_from_package_async(
+            package_url=target.upload(package),
+            data_project=target.project,
+            execution_id=target.new_id(),
+            legal_entity=target.company,
+            overwrite=True,
+            execute=True,
+            fail_on_error=True,
+            run_async_without_batch=False,
+            threshold_to_run_in_batch=0,
+        )
+        for package in (build_package(), b"Dear Sir or Madam")
+    )
+    assert not target.is_known(good)
+
+    fno.clock.pass_by(120)
+
+    assert target.fno.execution_status(broken) is ExecutionStatus.FAILED
+    assert "PackageHeader" in target.fno.execution_errors(broken).rows[0].message
+    assert target.fno.job_details(broken) == ()
 
 
 # Contention

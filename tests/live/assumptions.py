@@ -84,6 +84,17 @@ DECISIONS: Final = (
         check="test_the_answer_to_a_move_tells_what_the_item_tells",
     ),
     Decision(
+        path="shared/imports/contention.py",
+        words="lists the entities of an execution",
+        why_not="needs an execution that F&O fails before it reads the package",
+    ),
+    Decision(
+        path="shared/runs/run.py",
+        words="As long as a status of Unknown",
+        belief="F&O knows an execution of ImportFromPackageAsync within ten minutes",
+        why_not="a live run does not use ImportFromPackageAsync",
+    ),
+    Decision(
         path="shared/imports/steps.py",
         words="a move checks nothing out",
         why_not="needs a library that requires check-out",

@@ -226,6 +226,27 @@ ENDPOINTS: Final = (
         answer=_TEXT_VALUE,
     ),
     _action(
+        "ImportFromPackageAsync",
+        when="In place of ImportFromPackage if the flow says so (`action`), and as that.",
+        repeatable="no, as of ImportFromPackage; and an execution that it has begun may show itself minutes later",
+        body=Fields(
+            required={
+                "packageUrl": ADDRESS,
+                "definitionGroupId": FILLED,
+                "executionId": FILLED,
+                "execute": FLAG,
+                "overwrite": FLAG,
+                "legalEntityId": Scalar(
+                    "company, 1 to 4 characters", lambda value: isinstance(value, str) and 1 <= len(value) <= 4
+                ),
+                "failOnError": FLAG,
+                "runAsyncWithoutBatch": FLAG,
+                "thresholdToRunInBatch": Scalar("a whole number", lambda value: type(value) is int and value >= 0),
+            }
+        ),
+        answer=_TEXT_VALUE,
+    ),
+    _action(
         "ExportToPackage",
         when="When an export is due; the execution id is saved before.",
         repeatable="no: with incremental push the changes would be in the first package",

@@ -27,6 +27,10 @@ from shared.errors import (
 _THROTTLED_S: Final = 30.0
 
 
+# The actions that start an import.
+IMPORTS: Final = ("ImportFromPackage", "ImportFromPackageAsync")
+
+
 class PackageUnreadable(TryAgain):
     """F&O could not fetch the package from the URL it was given, and imported nothing: upload it anew."""
 
@@ -112,17 +116,27 @@ def map_error(refusal: Refusal) -> AppError | None:
             return None
 
 
+def is_unreadable(text: str) -> bool:
+    """Return whether F&O's words mean that it could not fetch a package from its blob storage."""
+    return _PACKAGE_UNREADABLE.search(text) is not None
+
+
+def is_in_use(text: str) -> bool:
+    """Return whether F&O's words about a submit, not about a row, mean that something it needs was in use."""
+    return is_contention(text) or _IN_USE.search(text) is not None
+
+
 def _classify(refusal: Refusal, reason: str) -> AppError:
     """Return the error for a call that F&O, or what stands before it, refuses; reason: in F&O's words."""
     call, operation = refusal.call, refusal.call.operation
     if not call.code and (code := _ERROR_CODE.search(reason)):
         call = replace(call, code=code[0])
-    starts = operation in ("ImportFromPackage", "ExportToPackage")
+    starts = operation in (*IMPORTS, "ExportToPackage")
     if starts and _ID_IS_KNOWN.search(reason):
         return AnswerLost(f"F&O already has this execution id, so an earlier {operation} arrived: {reason}", call=call)
-    if starts and (is_contention(reason) or _IN_USE.search(reason)):
+    if starts and is_in_use(reason):
         return ProjectBusy(f"F&O cannot start {operation} now: {reason}. The app tries again by itself", call=call)
-    if operation == "ImportFromPackage" and _PACKAGE_UNREADABLE.search(reason):
+    if operation in IMPORTS and is_unreadable(reason):
         return PackageUnreadable(f"F&O could not read the package from its blob storage: {reason}", call=call)
     if _PASSING.search(reason) or is_contention(reason):
         # An action that ran out of time may have started its batch job before.
@@ -137,7 +151,7 @@ def _classify(refusal: Refusal, reason: str) -> AppError:
             call=call,
         )
     match operation:
-        case "ImportFromPackage":
+        case "ImportFromPackage" | "ImportFromPackageAsync":
             return _classify_import(reason, call)
         case "ExportToPackage":
             known = advice_on(reason, Said.EXPORT)

@@ -96,6 +96,27 @@ def _waits(stage: Stage, folder: str, name: str) -> str:
     return "" if stage.files(f"{folder}/Input") == [name] else "the file in Input"
 
 
+def _sent(sent: dict[str, Any] | None) -> Callable[[Stage, str, str], str]:
+    """Return what is missing until a file is imported. sent: to ImportFromPackageAsync; None: by the usual action."""
+
+    def missing(stage: Stage, folder: str, name: str) -> str:
+        pinned = (stage.record(name) or {})["arguments"].get("asynchronous")
+        if pinned != sent:
+            return f"{pinned} instead of {sent}"
+        return _imported(1)(stage, folder, name)
+
+    return missing
+
+
+_AT_FIRST: dict[str, Any] = {"fail_on_error": True, "run_async_without_batch": False, "threshold_to_run_in_batch": 0}
+_ASYNC: dict[str, Any] = {
+    "name": "ImportFromPackageAsync",
+    "failOnError": False,
+    "runAsyncWithoutBatch": True,
+    "thresholdToRunInBatch": 7,
+}
+_AS_GIVEN: dict[str, Any] = {"fail_on_error": False, "run_async_without_batch": True, "threshold_to_run_in_batch": 7}
+
 # All times of the week but one minute a day, which is neither now nor soon.
 _FAR = (datetime.now(UTC).hour + 12) % 24
 _NEVER_NOW = [{"hours": f"{_FAR:02}:01-{_FAR:02}:00"}]
@@ -157,4 +178,7 @@ CASES = (
         files=_WAITING.files,
         missing=lambda stage: _waits(stage, "notBetween-now", "USMF_notBetween-now.zip"),
     ),
+    _case("action", "ImportFromPackage", {"action": "ImportFromPackage"}, _sent(None)),
+    _case("action", "ImportFromPackageAsync", {"action": "ImportFromPackageAsync"}, _sent(_AT_FIRST)),
+    _case("action", "with arguments", {"action": _ASYNC}, _sent(_AS_GIVEN)),
 )

@@ -163,6 +163,39 @@ def test_an_import_can_keep_the_project_and_stop_in_staging() -> None:
     assert (body["overwrite"], body["execute"]) == (False, False)
 
 
+def test_the_asynchronous_action_is_sent_all_nine_arguments_and_refused_as_the_usual_one() -> None:
+    def send(fo: FinanceOperations) -> str:
+        return fo.import_from_package_async(
+            package_url=PACKAGE_URL,
+            data_project="P",
+            execution_id=EXECUTION_ID,
+            legal_entity="USMF",
+            overwrite=False,
+            execute=True,
+            fail_on_error=True,
+            run_async_without_batch=False,
+            threshold_to_run_in_batch=5,
+        )
+
+    with finance_operations(sample("ImportFromPackage", "started")) as (fo, server):
+        assert send(fo) == EXECUTION_ID
+    assert json.loads(server.asked[0].body) == {
+        "packageUrl": PACKAGE_URL.reveal(),
+        "definitionGroupId": "P",
+        "executionId": EXECUTION_ID,
+        "execute": True,
+        "overwrite": False,
+        "legalEntityId": "USMF",
+        "failOnError": True,
+        "runAsyncWithoutBatch": False,
+        "thresholdToRunInBatch": 5,
+    }
+    refusals = {"deadlock": ProjectBusy, "company ZZZZ does not exist": FileRejected, "(503) timed out": AnswerLost}
+    for reason, error in refusals.items():
+        with finance_operations(action_failed("ImportFromPackageAsync", reason)) as (fo, _), pytest.raises(error):
+            send(fo)
+
+
 def test_another_execution_id_in_the_answer_is_the_one_that_counts(caplog: pytest.LogCaptureFixture) -> None:
     with (
         caplog.at_level(logging.WARNING, logger=LOGGER_NAME),

@@ -18,12 +18,14 @@ from shared.config.integrations import from_simple, parse_integrations
 from shared.config.lanes import lane_name
 from shared.config.model import (
     NOT_SAVED_OF_A_FLOW,
+    Asynchronous,
     CompanyFromName,
     Document,
     ExportFlow,
     ImportFlow,
     Part,
     ProjectFromManifest,
+    Synchronous,
     all_parts,
     names_of,
     parts_in,
@@ -446,6 +448,12 @@ GOOD: dict[str, object] = {
                 order={"by": "name", "pauseSeconds": 60, "after": ["vendors"], "afterSuccess": True},
                 duplicates="refuse",
                 reserve={"entities": True, "excel": True},
+                action={
+                    "name": "ImportFromPackageAsync",
+                    "failOnError": False,
+                    "runAsyncWithoutBatch": True,
+                    "thresholdToRunInBatch": 1000,
+                },
                 alertRecipient="a@contoso.com; b@contoso.com",
                 alertTeamsUrl="https://prod-1.westeurope.logic.azure.com/workflows/1?sig=x",
                 alertWebhookUrl="https://events.contoso.com/hook",
@@ -621,6 +629,19 @@ def test_defaults_serve_all_flows_that_do_not_say_otherwise() -> None:
     assert parsed.exports[0].every_seconds == 60
 
 
+def test_an_action_of_the_defaults_leaves_no_argument_to_that_of_a_flow() -> None:
+    defaults = {"action": {"name": "ImportFromPackageAsync", "failOnError": False}}
+
+    parsed = _parsed(
+        {
+            "defaults": defaults,
+            "imports": [_import(action={"name": "ImportFromPackage"}), _import(name="b", inputFolder="B/Input")],
+        }
+    )
+
+    assert [flow.action for flow in parsed.imports] == [Synchronous(), Asynchronous(fail_on_error=False)]
+
+
 def test_a_choice_of_the_defaults_is_not_mixed_with_that_of_a_flow() -> None:
     defaults = {"company": {"from": "name", "separator": "#", "position": 3}}
 
@@ -704,6 +725,15 @@ def test_a_choice_that_cannot_be_meant_is_refused_with_its_place(company: object
         ),
         ({"companies": "USMF"}, "imports[0].companies must be a list or an object such as"),
         ({"companies": {"from": "list", "companies": "USMF"}}, "imports[0].companies.companies must be a list."),
+        (
+            {"action": {"name": "ImportFromPackage", "failOnError": True}},
+            "imports[0].action.failOnError is only for name 'ImportFromPackageAsync'. Remove it, or change name.",
+        ),
+        (
+            {"action": {"failOnError": True}},
+            "imports[0].action.name is missing: it must be ImportFromPackage or Import",
+        ),
+        ({"action": "ImportPackage"}, "imports[0].action.name must be ImportFromPackage or ImportFromPackageAsync."),
         ({"dataProject": {"from": "name", "patterns": []}}, "imports[0].dataProject.patterns must have at least one"),
         ({"dataProject": {"from": "name", "patterns": [{}]}}, "imports[0].dataProject.patterns[0].files is missing."),
         ({"dataProject": {"from": "name", "patterns": ["*"]}}, "imports[0].dataProject.patterns[0] must be an object."),

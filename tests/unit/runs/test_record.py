@@ -18,6 +18,7 @@ from shared.runs.values import (
     NOTHING_IN_PROCESS,
     About,
     Arguments,
+    AsyncArguments,
     EntityCounts,
     FailedRow,
     FileFacts,
@@ -87,6 +88,7 @@ def a_full_run() -> Run:
                 never_began=True,
                 seen=NOW,
                 changed_nothing=True,
+                was_unread=True,
             ),
         ),
         outcome=Outcome.PARTIALLY_SUCCEEDED,
@@ -119,7 +121,15 @@ def a_full_run() -> Run:
         late_s=12.5,
         flow_settings='{"name":"import"}',
         passed_by_total=21,
-        arguments=Arguments(data_project="Customers", company="USMF", overwrite=False, execute=False),
+        arguments=Arguments(
+            data_project="Customers",
+            company="USMF",
+            overwrite=False,
+            execute=False,
+            asynchronous=AsyncArguments(
+                fail_on_error=True, run_async_without_batch=True, threshold_to_run_in_batch=1000
+            ),
+        ),
         outcome_known=LATER,
         counts=(EntityCounts(entity="Customer groups", to_be_processed=12, staged=11, created=9, updated=1),),
         count_tries=1,
@@ -329,7 +339,7 @@ def test_a_value_of_another_kind_is_damage_wherever_it_stands(path: Path) -> Non
 
 
 MAY_BE_NONE = {
-    *("waited_s", "scheduled", "late_s"),
+    *("waited_s", "scheduled", "late_s", "asynchronous"),
     *("arguments", "outcome_known", "to_be_processed", "staged", "created", "updated"),
     *("modified", "key_expires", "fenced", "missing_since", "seen", "status", "error_keys_of", "package", "outcome"),
     *("trouble", "furthest", "failing_since", "held", "waits", "cancelled_in", "ended", "again", "first_import"),

@@ -421,28 +421,49 @@ def test_every_start_can_be_refused_in_the_same_words(caller: Caller, simulator:
     assert simulator.executions == []
 
 
-def test_an_asynchronous_import_reports_a_broken_package_as_a_failed_execution(
+ASYNC: dict[str, Any] = {
+    "definitionGroupId": "Assets",
+    "execute": True,
+    "overwrite": True,
+    "legalEntityId": "USMF",
+    "failOnError": True,
+    "runAsyncWithoutBatch": True,
+    "thresholdToRunInBatch": 0,
+}
+
+
+@pytest.mark.parametrize(
+    ("package", "company", "words"),
+    [(b"no zip", "USMF", "PackageHeader"), (build_package(), "ZZZZ", "ZZZZ does not exist"), (None, "USMF", "")],
+    ids=["a broken package", "an unknown company", "a good one"],
+)
+def test_an_asynchronous_import_is_accepted_at_once_and_what_is_wrong_with_it_is_a_failed_execution(
+    caller: Caller, clock: HandClock, package: bytes | None, company: str, words: str
+) -> None:
+    url = caller.upload(package or build_package())
+    more = {"packageUrl": url, "executionId": "run-1", "legalEntityId": company}
+
+    assert caller.value("ImportFromPackageAsync", **ASYNC | more) == "run-1"
+
+    assert caller.act("GetExecutionSummaryStatus", executionId="run-1").status_code == 400  # not known yet
+    clock.pass_by(120)
+    assert caller.status() == ("Failed" if words else "Succeeded")
+    assert words in caller.value("GetExecutionErrors", executionId="run-1")
+
+
+def test_an_asynchronous_import_reads_its_package_as_it_is_when_its_time_comes(
     caller: Caller, simulator: FinanceOperationsSimulator, clock: HandClock
 ) -> None:
-    parameters = {
-        "packageUrl": caller.upload(b"no zip"),
-        "definitionGroupId": "Assets",
-        "executionId": "run-1",
-        "execute": True,
-        "overwrite": True,
-        "legalEntityId": "USMF",
-        "failOnError": True,
-        "runAsyncWithoutBatch": True,
-        "thresholdToRunInBatch": 0,
-    }
-    assert caller.value("ImportFromPackageAsync", **parameters) == "run-1"
-    clock.pass_by(60)
-    assert caller.status() == "Failed"
+    simulator.change(async_read_s=30.0, async_not_found_s=0.0)
+    url = caller.upload(build_package())
+    caller.value("ImportFromPackageAsync", **ASYNC | {"packageUrl": url, "executionId": "run-1"})
+    assert caller.status() == "NotRun"
 
-    parameters |= {"packageUrl": caller.upload(build_package()), "executionId": "run-2"}
-    assert caller.value("ImportFromPackageAsync", **parameters) == "run-2"
-    clock.pass_by(60)
-    assert caller.status("run-2") == "Succeeded"
+    caller.overwrite(url, b"")
+    clock.pass_by(120)
+
+    assert caller.status() == "Failed"
+    assert simulator.effects == []
 
 
 def test_an_import_whose_answer_is_lost_goes_on(
