@@ -27,6 +27,7 @@ from shared.config.model import (
     ProjectFromManifest,
     Synchronous,
     all_parts,
+    choice_key,
     names_of,
     parts_in,
     words_of,
@@ -835,7 +836,7 @@ def test_a_time_zone_is_found_whatever_its_case_and_by_its_city() -> None:
 
 def _with_null(part: type[Part]) -> Iterator[tuple[str, dict[str, object]]]:
     """Yield an object of the model for each setting in it, at any depth, in which that is null."""
-    word = {"from": words_of(part)[0]} if words_of(part) else {}
+    word = {choice_key(part): words_of(part)[0]} if words_of(part) else {}
     for field in part.model_fields.values():
         key = str(field.alias)
         yield key, {**word, key: None}
@@ -857,9 +858,9 @@ NULLS: dict[str, dict[str, object]] = {
 
 @pytest.mark.parametrize("name", NULLS)
 def test_no_setting_may_be_null(name: str) -> None:
-    key = name.rpartition(".")[2]
+    key = "action.name" if name == "imports.action.name" else name.rpartition(".")[2]
 
-    words = "must be" if key == "from" else "must be .*, not null\\."  # of a choice: its words
+    words = "must be" if key in ("from", "action.name") else "must be .*, not null\\."  # of a choice: its words
     assert re.search(rf"\b{key} {words}", _refused(NULLS[name])), _refused(NULLS[name])
     assert not Draft202012Validator(SCHEMA).is_valid(NULLS[name])
 
