@@ -2,13 +2,16 @@
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import nullcontext
+from functools import cache
 from typing import Any
 
 import pytest
 from hypothesis import settings
 
 from local_cloud.storage import Azurite
+from tests.measured import is_measured, not_measured
 from tests.quick_run import without_long_ones
 from tests.side_by_side import IS_WORKER, ByFile, turn_of
 
@@ -59,6 +62,13 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Measure the coverage of those tests that measured.py does not leave out."""
+    with nullcontext() if is_measured(item) else not_measured():
+        return (yield)
+
+
 @pytest.fixture(scope="session")
 def azurite_connection() -> Iterator[str]:
     """The connection string of the session's Azurite, one a worker: use names of your own for what you make."""
@@ -72,6 +82,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     clean_environment(monkeypatch)
 
 
+@cache  # asked for each variable of each test
 def foreign_prefixes() -> tuple[str, ...]:
     """Return how the names begin that no test takes from this machine: those of all settings, up to the first ``_``."""
     from shared.config.app_settings import SETTINGS  # here: the tests of dev.py need nothing of the product

@@ -6,7 +6,7 @@ On the shared stage a test takes file names and entities of its own.
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -156,15 +156,14 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Ki
 
 
 @pytest.fixture(scope="session")
-def demos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demos]:
-    """The demo with its own packages in both shapes, and with one whose rows all fail; they run side by side."""
+def demos(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Demos]:
+    """The demo with its own packages, in both shapes if asked for, and with one whose rows all fail, side by side."""
     folder = tmp_path_factory.mktemp("demos")
-    with (
-        Demo(folder) as default,
-        Demo(folder, "--package", str(failing_package(folder))) as failing,
-        Demo(folder, "--flex") as flex,
-    ):
-        yield {DEFAULT: default, FAILING: failing, FLEX: flex}
+    arguments = {DEFAULT: (), FAILING: ("--package", str(failing_package(folder)))}
+    if any(item.path.stem == "test_demo" and item.get_closest_marker("extended") for item in request.session.items):
+        arguments[FLEX] = ("--flex",)
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(Demo(folder, *given)) for name, given in arguments.items()}
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.timeout(GIVEN_UP_AFTER_S + 30)
 
 
 @pytest.mark.quick(cases=1)
-@pytest.mark.parametrize("shape", [DEFAULT, FLEX])
+@pytest.mark.parametrize("shape", [DEFAULT, pytest.param(FLEX, marks=pytest.mark.extended)])
 def test_the_demo_exits_0_with_a_summary_that_all_is_well_as_its_last_line(demos: Demos, shape: str) -> None:
     demo = demos[shape].ended
 
@@ -31,7 +31,7 @@ def test_the_demo_exits_0_with_a_summary_that_all_is_well_as_its_last_line(demos
     assert export["rows_in_export"] == export["rows_in_fo"] > 0
 
 
-@pytest.mark.quick(cases=0)
+@pytest.mark.extended
 def test_the_demo_in_the_flex_shape_tells_which_groups_have_instances(demos: Demos) -> None:
     told = [event["text"] for event in demos[FLEX].ended.events if event["event"] == "instances"]
 
@@ -52,7 +52,7 @@ def test_a_package_whose_rows_fail_makes_the_demo_exit_1_with_the_reason(demos: 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows the environment of other processes")
-@pytest.mark.parametrize("demo", [DEFAULT, FAILING, FLEX])
+@pytest.mark.parametrize("demo", [DEFAULT, FAILING, pytest.param(FLEX, marks=pytest.mark.extended)])
 def test_no_process_is_left_behind_by_the_demo(demos: Demos, demo: str) -> None:
     marker = demos[demo].ended.marker
 

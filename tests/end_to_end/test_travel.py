@@ -16,7 +16,7 @@ from tests.end_to_end.stage import Record, Stage
 from tests.packages import build_package
 
 
-@pytest.fixture(params=["one_process", "in_flex"])
+@pytest.fixture(params=[pytest.param("one_process", marks=pytest.mark.extended), "in_flex"])
 def stage(request: pytest.FixtureRequest) -> Stage:
     """What a person sees is the same in both shapes."""
     stage: Stage = request.getfixturevalue(request.param)

@@ -173,7 +173,7 @@ def test_functions_of_different_groups_run_in_different_processes(scenes: Scenes
         assert len({scene.get("who"), works, yearly}) == 3
 
 
-@pytest.mark.quick(cases=0)
+@pytest.mark.extended
 def test_a_wake_up_takes_as_long_as_it_is_told_to(scenes: Scenes) -> None:
     with scenes.start("--flex", "--wake-up-seconds", "4") as scene:
         began = time.monotonic()
@@ -184,7 +184,7 @@ def test_a_wake_up_takes_as_long_as_it_is_told_to(scenes: Scenes) -> None:
         assert time.monotonic() - began < 4
 
 
-@pytest.mark.quick(cases=0)
+@pytest.mark.extended
 def test_an_instance_that_is_always_ready_is_there_from_the_start_and_stays(scenes: Scenes) -> None:
     with scenes.start(*SHORT, "--always-ready", "http=1") as scene:
         eventually(lambda: scene.instances("http"))
@@ -197,6 +197,7 @@ def test_an_instance_that_is_always_ready_is_there_from_the_start_and_stays(scen
         assert [instance["instance"] for instance in scene.instances("http")] == ["http-1"]
 
 
+@pytest.mark.extended
 def test_the_thread_pool_is_as_large_as_the_placeholders_environment_says(scenes: Scenes) -> None:
     # The pool is started before the environment is replaced (runtime.PlaceholderWorker); the app is loaded after.
     of_the_machine = {"OF_THE_MACHINE": "yes"}
@@ -215,7 +216,7 @@ def test_an_app_that_starts_the_pool_itself_has_as_many_threads_as_its_settings_
     assert threads == 23
 
 
-@pytest.mark.quick(cases=0)
+@pytest.mark.extended
 def test_requests_beyond_the_fill_of_an_instance_get_more_instances_up_to_the_limit(scenes: Scenes) -> None:
     few = ("--http-concurrency", "1", "--max-instances", "2")
     with scenes.start(*STAYS, *few) as scene, ThreadPoolExecutor(3) as pool:
@@ -267,7 +268,7 @@ def test_a_killed_instance_is_replaced_and_its_message_comes_back(scenes: Scenes
     assert (lost["instance"], lost["ok"]) == ("work-1", False)
 
 
-@pytest.mark.quick(cases=0)
+@pytest.mark.extended
 def test_an_idle_instance_that_is_killed_is_replaced_too(scenes: Scenes) -> None:
     with scenes.start(*STAYS) as scene:
         pid = int(scene.get("who"))
@@ -322,7 +323,7 @@ def test_a_timer_has_an_instance_for_its_tick_and_none_in_between(scenes: Scenes
     assert 0 < tick // 15 * 15 - asked <= 5
 
 
-@pytest.mark.quick(cases=0)
+@pytest.mark.extended
 def test_a_tick_that_was_missed_runs_late_once_an_instance_is_started(scenes: Scenes, azurite_connection: str) -> None:
     host_id = scenes.prefix
     missed = datetime.now(UTC) - timedelta(days=400)
@@ -339,7 +340,7 @@ def test_a_tick_that_was_missed_runs_late_once_an_instance_is_started(scenes: Sc
         scene.host.has_printed(r"yearly in \d+, past due: True")
 
 
-@pytest.mark.quick(cases=0)
+@pytest.mark.extended
 def test_of_several_instances_of_a_timer_one_fires(scenes: Scenes) -> None:
     with scenes.start(*STAYS, "--always-ready", "often=2", OFTEN="* * * * * *") as scene:
         eventually(lambda: len(scene.instances("often")) == 2)
@@ -349,7 +350,7 @@ def test_of_several_instances_of_a_timer_one_fires(scenes: Scenes) -> None:
     assert len({line["instance"] for line in invocations}) == 1
 
 
-@pytest.mark.quick(cases=0)
+@pytest.mark.extended
 def test_keys_are_asked_for_as_in_one_process(scenes: Scenes) -> None:
     with scenes.start(*STAYS, "--key", "default=k1", "--key", "_master=k2") as scene:
         url = scene.host.url

@@ -1,0 +1,72 @@
+"""Which tests run without their coverage being measured: that costs a fifth of their time, and others go the same ways.
+
+Measured are the tests that say what a part of the app does, the hosts of the end-to-end tests included.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import pytest
+
+# What looks for mistakes by doing the same in many ways, and what tests the simulators and the tools of the tests.
+_SEARCHES: Final = (
+    "tests/architecture/",
+    "tests/benchmarks/",
+    "tests/exploration/",
+    "tests/faults/",
+    "tests/fuzz/",
+    "tests/hostile/",
+    "tests/soak/",
+    "tests/unit/local_cloud/",
+    "tests/wire/",
+    "tests/witnesses/",
+)
+# Flows that wait for long, through steps that the other flows measure.
+_LONG_FLOWS: Final = tuple(
+    f"tests/flows/test_{name}.py"
+    for name in (
+        "cancelling",
+        "cases",
+        "configuration_trouble",
+        "contention",
+        "files_in_trouble",
+        "inbound",
+        "long_waits",
+        "messages",
+        "one_run_a_file",
+        "reserving_entities",
+        "secrets",
+        "set_aside",
+        "stopped_flows",
+        "waking_lanes",
+    )
+)
+NOT_MEASURED: Final = (*_SEARCHES, *_LONG_FLOWS)
+# By this variable a process that a test starts is measured, too.
+_FOR_PROCESSES: Final = "COVERAGE_PROCESS_CONFIG"
+
+
+def is_measured(item: pytest.Item) -> bool:
+    """Return whether a test counts for coverage."""
+    return not item.nodeid.startswith(NOT_MEASURED)
+
+
+@contextmanager
+def not_measured() -> Iterator[None]:
+    """Measure nothing meanwhile, in this process and in those that are started."""
+    from coverage import Coverage  # not at the top: only a run with --cov needs it
+
+    coverage = Coverage.current()
+    if coverage is None:
+        yield
+        return
+    for_processes = os.environ.pop(_FOR_PROCESSES, None)
+    coverage.stop()
+    try:
+        yield
+    finally:
+        coverage.start()
+        if for_processes is not None:
+            os.environ[_FOR_PROCESSES] = for_processes
