@@ -38,7 +38,7 @@ def test_a_file_that_somebody_has_open_is_passed_by_the_files_behind_it_after_th
 def test_it_is_reported_once_with_the_items_own_words_and_over_when_it_goes_on(make_world: MakeWorld) -> None:
     world = make_world(knobs=Knobs(locked={"USMF_1.zip": "resourceLocked"}))
     seen_in_turn(world, "USMF_1.zip", "USMF_2.zip")
-    minutes_go_by(world, 30)
+    minutes_go_by(world, 20)
 
     (mail,) = world.mails()
     assert "USMF_1.zip" in mail.subject
@@ -46,7 +46,7 @@ def test_it_is_reported_once_with_the_items_own_words_and_over_when_it_goes_on(m
     assert "locked" in mail.content
 
     world.onedrive.knobs.locked = {}
-    minutes_go_by(world, 10)
+    minutes_go_by(world, 6)
     world.run_until_quiet()
     do_duties(world.services)
     assert world.files("Success") == ["USMF_1.zip", "USMF_2.zip"]
@@ -84,7 +84,7 @@ def test_with_strict_order_the_lane_stops_instead_and_a_person_hears_of_it(
 ) -> None:
     world = make_world(settings=one_import(strictOrder=True), knobs=refusing)
     seen_in_turn(world, "USMF_1.zip", "USMF_2.zip")
-    minutes_go_by(world, 30)
+    minutes_go_by(world, 18)
 
     assert world.files("Success") == []
     assert world.services.store.open_lanes().stops == []
@@ -132,7 +132,7 @@ def test_two_files_that_meet_the_same_refusal_stop_their_flow_with_one_alert_and
     seen_in_turn(world, "USMF_1.zip", "USMF_2.zip", "USMF_3.zip")
     refuse_moves(world)
 
-    minutes_go_by(world, 40)
+    minutes_go_by(world, 20)
 
     assert world.files("Input") == ["USMF_1.zip", "USMF_2.zip", "USMF_3.zip"]
     assert world.files("Error") == []
@@ -142,7 +142,7 @@ def test_two_files_that_meet_the_same_refusal_stop_their_flow_with_one_alert_and
     assert world.services.store.open_lanes().stops != []
 
     world.faults.clear()
-    minutes_go_by(world, 15)
+    minutes_go_by(world, 8)
     world.run_until_quiet()
     do_duties(world.services)
     assert world.files("Success") == ["USMF_1.zip", "USMF_2.zip", "USMF_3.zip"]
