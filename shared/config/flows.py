@@ -93,8 +93,11 @@ class Flows:
 
     def imports_after_success_of(self, name: str) -> tuple[ImportFlow, ...]:
         """Return the imports that wait for the failed files of an import."""
-        asking = (flow for flow in self.imports if flow.order.after_success)
-        return tuple(flow for flow in asking if any(each.name == name for each in self.imports_before(flow)))
+        return tuple(flow for flow in self.imports_after(name) if flow.order.after_success)
+
+    def imports_after(self, name: str) -> tuple[ImportFlow, ...]:
+        """Return the imports that an import goes before."""
+        return tuple(flow for flow in self.imports if any(each.name == name for each in self.imports_before(flow)))
 
     def leads_to_ours(self, drive: str, folder: str, name: str) -> bool:
         """Return whether what has this name in a folder is a folder of the settings, or one of them lies in it."""
