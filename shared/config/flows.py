@@ -13,8 +13,8 @@ from shared.config.problem import Problem
 from shared.config.values import folded, is_company
 from shared.errors import NeedsPerson
 
-# From each of these on each day of a month and of a week comes within the time that ``end_of_off_time`` looks ahead. One
-# is in winter and one in summer: clocks that are turned may close what is open between two time zones.
+# From each of these on each day of a month and of a week comes within the time that ``end_of_off_time`` looks ahead.
+# One is in winter and one in summer: clocks that are turned may close what is open between two time zones.
 _ANY_MOMENTS: Final = (datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 7, 1, tzinfo=UTC))
 
 

@@ -435,6 +435,24 @@ def test_a_failed_file_keeps_others_waiting_though_the_app_dies_at_its_end(make_
     assert ended_run(world, "USMF_g.zip").outcome == "Rejected"
 
 
+@pytest.mark.parametrize("how", ["skip", "a rerun"])
+def test_what_a_person_asks_while_a_run_is_about_to_be_ended_again_is_not_lost(make_world: MakeWorld, how: str) -> None:
+    world = make_world(settings=of_one_project(strictOrder=True))
+    lane = a_broken_file_first(world)
+    wake_and_die(world, lane, "shared.azure_storage.container.BlobContainer.delete_version")
+    failed = address_of(first_of(world))
+    act = {"skip": actions.skip, "a rerun": reruns.run_again}[how]
+    assert sure(act(failed, ME, world.services)).message == actions.BUSY
+    world.let_leases_run_out()
+    world.services = world.new_process()
+    world.run_until_quiet()
+
+    assert sure(act(failed, ME, world.services)).done
+    world.run_until_quiet()
+    names = ["USMF_1.zip", "USMF_2.zip", "USMF_3.zip"] if how == "skip" else ["USMF_1.zip"] * 2
+    assert began(world) == names
+
+
 @pytest.mark.parametrize(
     ("fault", "filing", "waits"),
     [(IN_PART, "error", True), (IN_PART, "folder", True), (IN_PART, "success", False), (FAILED, "success", True)],
