@@ -40,7 +40,7 @@ LANE_NAME: Final = re.compile(f"({'|'.join(LANE_PREFIX.values())})[a-z0-9-]+")
 NOBODY: Final = "somebody with the key"
 
 _ENDED: Final = "This run has ended."
-_BUSY: Final = "The app is processing this run right now. Try again in a moment."
+BUSY: Final = "The app is processing this run right now. Try again in a moment."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +197,7 @@ def _save_decision(
         except RecordChanged:
             continue
         return run
-    return refuse(_BUSY, address)
+    return refuse(BUSY, address)
 
 
 def free_project(address: str, requester: Requester, services: Services) -> ActionResult | None:
@@ -293,6 +293,8 @@ def skip(address: str, requester: Requester, services: Services) -> ActionResult
         return run
     if run.ended is None:
         return refuse("This run has not ended. Cancel it to skip its file.", address)
+    if is_ended_anew(run, services):
+        return refuse(BUSY, address)
     has_stopped, failed = is_stopped_at(run, services), find_failed_file(run, services)
     if not has_stopped and failed is None:
         return refuse("No file waits for a decision about this run.", address)
@@ -307,6 +309,15 @@ def skip(address: str, requester: Requester, services: Services) -> ActionResult
     waited = "The files behind it go on." if has_stopped else "The files that wait for it go on within a minute."
     message = f"{run.file.name} is skipped. {waited} {say_if_paused(run.lane, services)}".strip()
     return ActionResult(done=True, message=message, run=address)
+
+
+def is_ended_anew(run: Run, services: Services) -> bool:
+    """Return whether a worker will end an ended run once more, over what is decided about it until then.
+
+    The one before died when it had written the ended record, and had not deleted the open one.
+    """
+    row = services.store.row_at(run.lane, run.sort_key)
+    return row is not None and row.run_id == run.run_id
 
 
 def is_stopped_at(run: Run, services: Services) -> bool:

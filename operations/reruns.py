@@ -9,10 +9,12 @@ from datetime import datetime
 
 from operations import list_view
 from operations.actions import (
+    BUSY,
     ActionResult,
     Requester,
     add_step,
     find_run,
+    is_ended_anew,
     is_stopped_at,
     open_run,
     refuse,
@@ -53,6 +55,8 @@ def run_again(address: str, requester: Requester, services: Services) -> ActionR
         return ActionResult(done=True, message="This run was already run again.", run=address_of_rerun(old.rerun))
     if refused := refuse_in_drain(services, address):
         return refused
+    if is_ended_anew(old, services):
+        return refuse(BUSY, address)
     new = _plan(old, requester, services)
     if isinstance(new, ActionResult):
         return new

@@ -13,8 +13,9 @@ from shared.config.problem import Problem
 from shared.config.values import folded, is_company
 from shared.errors import NeedsPerson
 
-# From here on each day of a month and of a week comes within the time that ``end_of_off_time`` looks ahead.
-_ANY_MOMENT: Final = datetime(2026, 1, 1, tzinfo=UTC)
+# From each of these on each day of a month and of a week comes within the time that ``end_of_off_time`` looks ahead.
+# One is in winter and one in summer: clocks that are turned may close what is open between two time zones.
+_ANY_MOMENTS: Final = (datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 7, 1, tzinfo=UTC))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,8 +94,11 @@ class Flows:
 
     def imports_after_success_of(self, name: str) -> tuple[ImportFlow, ...]:
         """Return the imports that wait for the failed files of an import."""
-        asking = (flow for flow in self.imports if flow.order.after_success)
-        return tuple(flow for flow in asking if any(each.name == name for each in self.imports_before(flow)))
+        return tuple(flow for flow in self.imports_after(name) if flow.order.after_success)
+
+    def imports_after(self, name: str) -> tuple[ImportFlow, ...]:
+        """Return the imports that an import goes before."""
+        return tuple(flow for flow in self.imports if any(each.name == name for each in self.imports_before(flow)))
 
     def leads_to_ours(self, drive: str, folder: str, name: str) -> bool:
         """Return whether what has this name in a folder is a folder of the settings, or one of them lies in it."""
@@ -211,8 +215,11 @@ def _sharing_problems(
 
 def _off_time_problems(imports: Sequence[ImportFlow], label: Callable[[str], str]) -> Iterable[Problem]:
     for number, flow in enumerate(imports):
-        if end_of_off_time(_ANY_MOMENT, flow.not_between) is None:
-            yield Problem(label(f"imports[{number}].notBetween"), "leaves no time in which files are imported.")
+        ends = [end_of_off_time(moment, flow.not_between) for moment in _ANY_MOMENTS]
+        if None in ends:
+            season = " in the winter of the north" if ends[0] is None else " in the summer of the north"
+            wrong = f"leaves no time in which files are imported{season if any(ends) else ''}."
+            yield Problem(label(f"imports[{number}].notBetween"), wrong)
 
 
 def _export_problems(exports: Sequence[ExportFlow], label: Callable[[str], str]) -> Iterable[Problem]:
@@ -292,9 +299,11 @@ def _after_problems(imports: Sequence[ImportFlow], label: Callable[[str], str]) 
                     label(f"imports[{number}].order.after[{position}]"),
                     f"is {name}, but no import has this name. {hint}",
                 )
-        if flow.order.after_success and not flow.order.after:
+        place = f"imports[{number}].order.afterSuccess"
+        is_own = label(place).endswith(place)  # a default is for those imports that go after others
+        if flow.order.after_success and not flow.order.after and is_own:
             wrong = "is true, but order.after names no import that goes first. Name the imports there, or remove it."
-            yield Problem(label(f"imports[{number}].order.afterSuccess"), wrong)
+            yield Problem(label(place), wrong)
         circle = _circle_from(flow.name, after)
         if circle and not told & set(circle):
             told |= set(circle)

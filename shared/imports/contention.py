@@ -77,7 +77,8 @@ def _examine_unread(run: Run, rows: Sequence[RowError], services: Services, *, i
     last, now = run.submissions[-1], services.now()
     listed_by = (last.fenced or last.chosen) + timedelta(seconds=services.settings.submit_grace_s)
     if now < listed_by and not is_listed:
-        return Failure(run=run.waiting((listed_by - now).total_seconds(), now), is_open=True)
+        left = replace(run, in_process=replace(run.in_process, is_end_near=False))  # the worker does not stay for that
+        return Failure(run=left.waiting((listed_by - now).total_seconds(), now), is_open=True)
     run = run.with_submission(replace(last, changed_nothing=True, was_unread=True))
     why, wait_s = "", execution.CONTENTION_S
     if last.fenced:

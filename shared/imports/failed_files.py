@@ -6,7 +6,6 @@ is made and when it goes is decided in ``order.py``.
 """
 
 import hashlib
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -16,7 +15,7 @@ from shared.escapes import METADATA_LIMIT, cut, metadata_json, metadata_text, re
 from shared.log import log
 from shared.moments import read_moment
 from shared.runs.addresses import parse_address
-from shared.runs.run import Run
+from shared.runs.run import Run, name_without
 
 if TYPE_CHECKING:
     from shared.azure_storage.container import BlobContainer, BlobRow
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
 FOLDER: Final = "unresolved/"
 _LONGEST_ROW: Final = METADATA_LIMIT - 128
 _LONGEST_NAME: Final = 255
-
-# What the app adds to the name of a file if its folder has one of that name already.
-_ADDITION: Final = re.compile(r" \([0-9a-f]{12}\)(?=\.[^.]*\Z|\Z)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +50,7 @@ class FailedFile:
 
 def failed_file_of(run: Run, address: str, now: datetime) -> FailedFile:
     """Return the mark of a run's file. address: of the run, as an ended run's."""
-    key = f"{run.file.sub_folder}/{_ADDITION.sub('', run.file.name)}"
+    key = f"{run.file.sub_folder}/{name_without(run.file.name)}"
     return FailedFile(
         flow_name=run.flow_name,
         file_name=run.file.name,

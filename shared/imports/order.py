@@ -1,6 +1,6 @@
 """In which order files of imports are taken up: a file's place in its lane, and imports that go before others."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -23,16 +23,18 @@ from shared.runs.addresses import (
     sort_key_after,
     sort_key_by_name,
 )
-from shared.runs.lane import LaneRow
+from shared.runs.lane import LaneRow, direction_of
 from shared.runs.record import Damaged
-from shared.runs.run import Run
-from shared.runs.states import Outcome, State
-from shared.runs.values import Wait
+from shared.runs.run import Run, name_without
+from shared.runs.states import Direction, Outcome, State
+from shared.runs.values import About, Wait
 
 # Seconds until a file asks again whether those are done that go before it: half the time that it has waited, within
 # these bounds.
 FIRST_LOOK_S: Final = 5.0
 LONGEST_LOOK_S: Final = 60.0
+
+_NOT_SUCCEEDED: Final = "did not succeed (afterSuccess)"
 
 
 def sort_key_of_file(flow: ImportFlow, name: str, arrived: datetime, item_id: str, begun: str) -> str:
@@ -62,19 +64,27 @@ def arrival_of(name: str, sub_folder: str, modified: datetime, stopped: Run | No
     stopped: the run of that file. The lane goes on once a person says so, and then with the file that was put right. A
     file of that name in another sub-folder is for another company.
     """
-    if stopped and (folded(stopped.file.name), folded(stopped.file.sub_folder)) == (folded(name), folded(sub_folder)):
-        return moment_of(stopped.sort_key)
-    return modified
+    if stopped is None:
+        return modified
+    its_name = name_without(stopped.file.name)  # Error may have had a file of that name already
+    is_same = (folded(its_name), folded(stopped.file.sub_folder)) == (folded(name_without(name)), folded(sub_folder))
+    return moment_of(stopped.sort_key) if is_same else modified
 
 
 def wait_for_earlier(run: Run, flow: ImportFlow, services: Services) -> Run | None:
-    """Return the run put off if an import that goes before its own is not done; None if it may begin."""
+    """Return the run put off if an import that goes before its own is not done; None if it may begin.
+
+    Once a person was told that it waits, a failed file is named rather than an open one, and each that was not yet.
+    """
     earlier = services.settings.flows.imports_before(flow)
     found = _find_open(earlier, services) if earlier else None
-    if found is None and flow.order.after_success:
-        found = _find_failed(earlier, services)  # last: what was open until now may have failed since
+    told = run.problem.text if run.problem and run.problem.about is About.WAITING else ""
+    if flow.order.after_success and (found is None or told):
+        found = _find_failed(earlier, services) or found  # last: what was open until now may have failed since
     if found is None:
         return None
+    if told and found.words not in told and _NOT_SUCCEEDED in f"{found.words} {told}":
+        run = run.without_problem(About.WAITING)
     now = services.now()
     what = f"the import {found.flow.name} (it goes first)"
     since = run.waits.since if run.waits and run.waits.what == what else now
@@ -109,7 +119,7 @@ def _find_open(flows: Sequence[ImportFlow], services: Services) -> _Earlier | No
     rows = services.store.open_lanes().rows
     cancelled = {key_of(row.sort_key) for row in rows if row.state is State.CANCELLED}
     for flow in flows:
-        if row := next((row for row in rows if _is_open(row, flow)), None):
+        if row := next((row for row in rows if _is_open(row, flow, services)), None):
             return _open_run(flow, row)
         for item in in_input[flow.name]:
             if kept_key(item.item_id) not in cancelled:
@@ -117,10 +127,24 @@ def _find_open(flows: Sequence[ImportFlow], services: Services) -> _Earlier | No
     return None
 
 
-def _is_open(row: LaneRow, flow: ImportFlow) -> bool:
-    """Return whether an open run is a flow's; one whose record does not tell its flow is, if it is in its lane."""
-    is_own = row.flow_name == flow.name or (row.flow_name == "" and row.lane == flow.lane)
-    return is_own and row.state is not State.CANCELLED
+def _is_open(row: LaneRow, flow: ImportFlow, services: Services) -> bool:
+    """Return whether an open run is a flow's and not cancelled."""
+    if row.state is State.CANCELLED:
+        return False
+    return row.flow_name == flow.name if row.flow_name else _may_be_of(row, flow, services)
+
+
+def _may_be_of(row: LaneRow, flow: ImportFlow, services: Services) -> bool:
+    """Return whether an open run may be a flow's though a listing does not tell: it is in its lane, or in one of many.
+
+    Its record may tell.
+    """
+    if row.lane == flow.lane or direction_of(row.lane) is not Direction.IMPORT:
+        return row.lane == flow.lane
+    try:
+        return services.store.read_row(row).flow_name == flow.name
+    except Damaged:
+        return flow.has_many_lanes and row.lane not in {each.lane for each in services.settings.flows.imports}
 
 
 def _open_run(flow: ImportFlow, row: LaneRow) -> _Earlier:
@@ -140,7 +164,7 @@ def _find_failed(flows: Sequence[ImportFlow], services: Services) -> _Earlier | 
 def failed_words(failed: Sequence[FailedFile]) -> str:
     """Return which files of an import did not succeed."""
     more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
-    return f"{failed[0].path}{more} did not succeed (afterSuccess)."
+    return f"{failed[0].path}{more} {_NOT_SUCCEEDED}."
 
 
 def way_on(failed: FailedFile, flow: ImportFlow) -> str:
@@ -159,16 +183,18 @@ def find_failed_file(run: Run, services: Services) -> FailedFile | None:
 def note_end(run: Run, services: Services) -> None:
     """Mark the file of a run that has failed if another import waits for it, and delete the marks that it settles.
 
-    A mark is settled by a file of its name that succeeds, and by a rerun of the run that it names; a rerun that fails
-    takes its place. What a person has cancelled keeps nobody waiting, though a worker may have marked it just before.
+    A mark is settled by a file of its name that succeeds, and by a rerun of the run that it names, or of its rerun; one
+    that fails takes its place. What a person has cancelled keeps nobody waiting, though a worker may have marked it
+    just before. Marks are settled also while no import asks for success: one may ask again later.
     """
-    if not services.settings.flows.imports_after_success_of(run.flow_name):
+    flows = services.settings.flows
+    if not flows.imports_after(run.flow_name):
         return
     own = failed_file_of(run, address_of(run), services.now())
-    before = parse_address(run.rerun_of)
-    ids = {run.run_id, before.run_id if before else ""}
+    ids = {run.run_id, *_runs_before(run, services)}
     has_succeeded = _has_succeeded(run, services)
-    if has_failed := run.did_not_succeed and not has_succeeded:
+    is_asked = bool(flows.imports_after_success_of(run.flow_name))
+    if has_failed := is_asked and run.did_not_succeed and not has_succeeded:
         services.failed_files.save(own)
     for failed in services.failed_files.of_flow(run.flow_name):
         is_same = failed.mark == own.mark
@@ -178,6 +204,20 @@ def note_end(run: Run, services: Services) -> None:
             or (run.cancelled_in and failed.run_id == run.run_id)
         ):
             services.failed_files.delete(failed)
+
+
+def _runs_before(run: Run, services: Services) -> Iterator[str]:
+    """Yield the ids of the runs whose work a rerun does again, the last one first; their records tell which."""
+    earlier: Run | None = run
+    for _ in range(run.rerun_count):
+        before = parse_address(earlier.rerun_of) if earlier else None
+        if earlier is None or before is None:
+            return
+        yield before.run_id
+        try:
+            earlier = services.store.run_at(earlier.rerun_of)
+        except Damaged:
+            return
 
 
 def _has_succeeded(run: Run, services: Services) -> bool:

@@ -4,6 +4,7 @@ Change a run through its methods; they keep the rules of ``runs/states.py``. How
 where it is kept ``runs/store.py``, who advances it ``runs/worker.py``.
 """
 
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -399,3 +400,12 @@ def name_with(file_name: str, addition: str) -> str:
         stem, dot, suffix = file_name, "", ""
     ending = f" ({addition}){dot}{suffix}"
     return stem[: LONGEST_NAME - len(ending)] + ending
+
+
+# A run's id, added to the name of a file because its folder had one of that name already.
+_ADDITION: Final = re.compile(r" \([0-9a-f]{12}\)(?=\.[^.]*\Z|\Z)")
+
+
+def name_without(file_name: str) -> str:
+    """Return the name that a file had before a run's id was added to it."""
+    return _ADDITION.sub("", file_name)

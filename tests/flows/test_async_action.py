@@ -171,6 +171,22 @@ def test_a_cancelled_run_keeps_its_project_until_what_it_sent_has_shown_itself_a
 # A failed execution where the usual action would have refused
 
 
+def test_no_worker_stays_while_fo_may_still_list_the_entities_of_a_failed_execution(make_world: MakeWorld) -> None:
+    world = make_world(speed=Speed(seconds_per_execution=1.0))
+    stays: list[float] = []
+    sleep = world.services.sleep
+
+    def listen(seconds: float) -> None:
+        stays.append(seconds)
+        sleep(seconds)
+
+    world.monkeypatch.setattr(world.services, "sleep", listen)
+    import_file(world, "ZZZZ_1.zip")
+
+    assert max(stays) <= world.services.settings.poll_stay_s
+    assert ended_run(world, "ZZZZ_1.zip").outcome is Outcome.FAILED
+
+
 def test_a_key_that_runs_out_before_fo_reads_the_package_lets_it_be_uploaded_and_sent_again(
     make_world: MakeWorld,
 ) -> None:

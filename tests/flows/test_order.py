@@ -274,6 +274,32 @@ def test_an_open_run_in_the_lane_that_its_import_had_before_keeps_others_waiting
     assert sure(open_run(world, "USMF_c.zip").waits).holder == "USMF_g.zip is not done."
 
 
+@pytest.mark.parametrize("how", ["no metadata", "nothing at all"])
+def test_a_damaged_record_in_one_of_many_lanes_keeps_others_waiting(make_world: MakeWorld, how: str) -> None:
+    world = make_in_turn(make_world, "groups", "customers")
+    flows = json.loads(in_turn("groups", "customers")["INTEGRATIONS"])
+    flows["imports"][0]["dataProject"] = "groups {company}"
+    restart(world, INTEGRATIONS=json.dumps(flows))
+    put_into(world, "groups/Input", "USMF_g.zip")
+    world.look()
+
+    def break_record(run: Run) -> None:
+        for each in ["no metadata", "broken JSON"] if how == "nothing at all" else [how]:
+            damage(world, f"{run.lane}/{run.sort_key}", each)
+
+    as_soon_as(world, State.CLAIMED, break_record)
+    (lane,) = world.heads()
+    world.wake(lane)
+    world.let_leases_run_out()
+    put_into(world, "customers/Input", "USMF_c.zip")
+    world.look()
+    (other,) = [each for each in world.heads() if "customers" in each]
+    world.wake(other)
+
+    waiting = world.services.store.read_row(sure(world.services.store.head(other)))
+    assert sure(waiting.waits).holder == "A file whose record is damaged is not done."
+
+
 # After other imports have succeeded
 
 FAILED = fno_fault("GetExecutionSummaryStatus", faults.status(200, body={"value": "Failed"}), times=1)
@@ -369,6 +395,17 @@ def test_a_rerun_that_fails_takes_the_place_of_the_run_before_it(make_world: Mak
     assert not is_waiting(world)
 
 
+def test_a_rerun_of_a_cancelled_rerun_settles_the_failed_file_under_another_name_too(make_world: MakeWorld) -> None:
+    world = after_one_that_failed(make_world)
+    (world.folder / "groups/Error/USMF_g.zip").rename(world.folder / "groups/Error/USMF_h.zip")
+    reruns.run_again(address_of(ended_run(world, "USMF_g.zip")), ME, world.services)
+    cancel(world, open_run(world, "USMF_h.zip"))
+    assert is_waiting(world)
+
+    reruns.run_again(address_of(ended_run(world, "USMF_h.zip")), ME, world.services)
+    assert not is_waiting(world)
+
+
 def test_a_mended_file_is_known_though_the_failed_one_was_filed_under_another_name(make_world: MakeWorld) -> None:
     world = after_one_that_failed(make_world)
     world.faults.add(FAILED)
@@ -396,6 +433,24 @@ def test_a_failed_file_keeps_others_waiting_though_the_app_dies_at_its_end(make_
 
     assert is_waiting(world)
     assert ended_run(world, "USMF_g.zip").outcome == "Rejected"
+
+
+@pytest.mark.parametrize("how", ["skip", "a rerun"])
+def test_what_a_person_asks_while_a_run_is_about_to_be_ended_again_is_not_lost(make_world: MakeWorld, how: str) -> None:
+    world = make_world(settings=of_one_project(strictOrder=True))
+    lane = a_broken_file_first(world)
+    wake_and_die(world, lane, "shared.azure_storage.container.BlobContainer.delete_version")
+    failed = address_of(first_of(world))
+    act = {"skip": actions.skip, "a rerun": reruns.run_again}[how]
+    assert sure(act(failed, ME, world.services)).message == actions.BUSY
+    world.let_leases_run_out()
+    world.services = world.new_process()
+    world.run_until_quiet()
+
+    assert sure(act(failed, ME, world.services)).done
+    world.run_until_quiet()
+    names = ["USMF_1.zip", "USMF_2.zip", "USMF_3.zip"] if how == "skip" else ["USMF_1.zip"] * 2
+    assert began(world) == names
 
 
 @pytest.mark.parametrize(
@@ -437,6 +492,47 @@ def test_a_failed_file_keeps_nobody_waiting_once_the_settings_no_longer_ask(make
             settings = in_turn("groups", "customers")
     restart(world, **settings)
 
+    assert not is_waiting(world)
+
+
+def test_a_mended_file_counts_though_no_import_asked_for_success_when_it_came(make_world: MakeWorld) -> None:
+    world = after_one_that_failed(make_world)
+    assert is_waiting(world)
+    restart(world, **in_turn("groups", "customers"))
+    put_into(world, "groups/Input", "USMF_g.zip")
+    world.look()
+    world.run_until_quiet()
+    restart(world, **in_turn("groups", "customers", afterSuccess=True))
+    put_into(world, "customers/Input", "USMF_c.zip")
+    world.look()
+
+    assert not is_waiting(world)
+
+
+def test_a_person_who_was_told_of_an_open_file_is_told_of_the_failed_one_too(make_world: MakeWorld) -> None:
+    world = make_in_turn(make_world, "groups", "customers", afterSuccess=True)
+    restart(world, IMPORT_STUCK_AFTER_MINUTES="2")
+    world.faults.add(FAILED)
+    put_into(world, "groups/Input", "USMF_g.zip")
+    put_into(world, "customers/Input", "USMF_c.zip")
+    world.look()
+    world.onedrive.knobs.locked = {"USMF_g.zip": "resourceLocked"}
+
+    def told() -> str:
+        minutes_pass(world, 3)
+        return sure(open_run(world, "USMF_c.zip").problem).text
+
+    assert "USMF_g.zip is not done." in told()
+    world.onedrive.knobs.locked = {"USMF_h.zip": "resourceLocked"}
+    assert "USMF_g.zip did not succeed (afterSuccess). Run it again or skip it on its page" in told()
+    since = sure(open_run(world, "USMF_c.zip").problem).since
+    put_into(world, "groups/Input", "USMF_h.zip")
+    world.look()
+    minutes_pass(world, 1)
+    assert sure(open_run(world, "USMF_c.zip").problem).since == since  # people hear of it once
+    actions.skip(address_of(ended_run(world, "USMF_g.zip")), ME, world.services)
+    assert "USMF_h.zip is not done." in told()
+    world.onedrive.knobs.locked = {}
     assert not is_waiting(world)
 
 
@@ -530,6 +626,21 @@ def test_a_file_that_was_put_right_goes_first_once_a_person_lets_the_lane_go_on(
     actions.skip(address_of(first_of(world)), ME, world.services)
     world.run_until_quiet()
     assert began(world) == ["USMF_1.zip", "USMF_1.zip", "USMF_2.zip", "USMF_3.zip", "USMF_4.zip"]
+
+
+def test_so_does_one_whose_first_version_was_filed_under_another_name(make_world: MakeWorld) -> None:
+    world = make_world(settings=of_one_project(strictOrder=True))
+    (world.folder / "Error" / "USMF_1.zip").write_bytes(b"of the day before")
+    a_broken_file_first(world)
+    world.run_until_quiet()
+    (failed,) = world.ended_runs()
+    assert failed.file.name != "USMF_1.zip"
+    world.put("USMF_1.zip")
+    world.look()
+
+    actions.skip(address_of(failed), ME, world.services)
+    world.run_until_quiet()
+    assert began(world)[1:] == ["USMF_1.zip", "USMF_2.zip", "USMF_3.zip"]
 
 
 @pytest.mark.parametrize("state", [State.FOUND, State.FINISHED], ids=str)

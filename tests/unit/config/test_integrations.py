@@ -279,7 +279,23 @@ SHAPE: dict[str, tuple[object, str]] = {
 MEANING: dict[str, tuple[object, str]] = {
     "no time in which anything is imported": (
         {"imports": [_import(notBetween=[{"days": "1-15"}, {"days": "16-31", "hours": "00:00-24:00"}])]},
-        r"imports\[0\].notBetween leaves no time",
+        r"imports\[0\].notBetween leaves no time in which files are imported\.",
+    ),
+    "no such time while clocks are turned forward": (
+        {
+            "imports": [
+                _import(notBetween=[{"hours": "06:00-18:00", "timeZone": "Europe/Berlin"}, {"hours": "16:00-04:00"}])
+            ]
+        },
+        r"imports\[0\].notBetween leaves no time in which files are imported in the summer",
+    ),
+    "no such time while they are turned back": (
+        {
+            "imports": [
+                _import(notBetween=[{"hours": "06:00-18:00", "timeZone": "Europe/Berlin"}, {"hours": "17:00-05:00"}])
+            ]
+        },
+        r"imports\[0\].notBetween leaves no time in which files are imported in the winter",
     ),
     "a lane that waits for one of its flows": (
         {
@@ -953,6 +969,16 @@ def _ordered(name: str, *after: str, **keys: Any) -> dict[str, Any]:
 )
 def test_an_order_that_cannot_be_meant_is_refused_with_its_place(order: object, words: str) -> None:
     assert f"INTEGRATIONS, {words}" in _refused({"imports": [_import(order=order)]})
+
+
+def test_after_success_as_a_default_is_for_the_imports_that_go_after_others() -> None:
+    flows = _parsed(
+        {
+            "defaults": {"order": {"afterSuccess": True}},
+            "imports": [_import(), _import(name="orders", inputFolder="Orders/Input", order={"after": ["customers"]})],
+        }
+    )
+    assert [flow.name for flow in flows.imports_after_success_of("customers")] == ["orders"]
 
 
 @pytest.mark.parametrize(

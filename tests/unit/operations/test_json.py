@@ -43,7 +43,8 @@ KEYS_OF_RUN = {
     "is_staging_only warning counts counts_note neither_label first_import keeps_waiting",
     "counts": "entity to_be_processed staged created updated neither",
     "first_import": "run_id address file_name since is_refused",
-    "submissions": "execution_id chosen blob_name fenced missing_since delivered_as never_began seen changed_nothing",
+    "submissions": "execution_id chosen blob_name fenced missing_since delivered_as never_began seen changed_nothing "
+    "was_unread",
     "steps": "number title record waited mark refusals words",
     "steps.record": "step state began took_s calls error times by why",
     "steps.record.calls": "service operation status request_id took_s began",
