@@ -31,7 +31,9 @@ _LONG_FLOWS: Final = tuple(
         "cases",
         "configuration_trouble",
         "contention",
+        "duplicates",
         "files_in_trouble",
+        "folder_scans",
         "inbound",
         "long_waits",
         "messages",
@@ -40,6 +42,7 @@ _LONG_FLOWS: Final = tuple(
         "secrets",
         "set_aside",
         "stopped_flows",
+        "tries",
         "waking_lanes",
     )
 )
