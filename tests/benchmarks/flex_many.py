@@ -12,10 +12,9 @@ from tests.benchmarks.cost import billed_s
 from tests.benchmarks.figures import Figure, Limit, Sample
 from tests.benchmarks.flex import a_flex_stage
 from tests.benchmarks.lane_idle import idle_percent
-from tests.benchmarks.stage import LANES, PATIENCE_S, a_stage
+from tests.benchmarks.stage import LANES, PATIENCE_S, a_stage, package_of
 from tests.benchmarks.trial import Trial
 from tests.end_to_end.stage import Stage
-from tests.packages import build_package
 
 NAME: Final = "flex_many"
 EACH: Final = 20
@@ -83,7 +82,7 @@ def measure(trial: Trial) -> list[Figure]:
 def _filed_after_s(trial: Trial, stage: Stage, label: str, each: int) -> float:
     """Let so many packages of each lane appear; return the seconds until the last one is filed."""
     names = [f"USMF_{label}_{number:03}.zip".replace(" ", "_") for number in range(each)]
-    packages = [(build_package(data_project=lane, entity=lane), name, lane) for name in names for lane in LANES]
+    packages = [(package_of(lane, name), name, lane) for name in names for lane in LANES]
     began = time.perf_counter()
     for package, name, lane in packages:
         stage.put(name, package, f"{lane}/Input")

@@ -17,10 +17,9 @@ from typing import Final
 from local_cloud.cloud import ROOT
 from local_cloud.processes import ChildFailed, ChildProcess
 from tests.benchmarks.figures import Figure, Limit, Sample
-from tests.benchmarks.stage import LANES, PATIENCE_S, a_stage, subscribe
+from tests.benchmarks.stage import LANES, PATIENCE_S, a_stage, package_of, subscribe
 from tests.benchmarks.trial import Trial
 from tests.end_to_end.stage import Stage
-from tests.packages import build_package
 
 NAME: Final = "small_packages"
 EACH: Final = 20
@@ -78,7 +77,7 @@ def _seconds(
     by: who files them, if not the app. Raises ChildFailed where it gives up.
     """
     names = [f"USMF_{label}_{number:03}.zip" for number in range(each)]
-    packages = [(build_package(data_project=lane, entity=lane), name, lane) for name in names for lane in lanes]
+    packages = [(package_of(lane, name), name, lane) for name in names for lane in lanes]
     places = [stage.folder / lane / "Success" for lane in lanes]
     began = time.perf_counter()
     for package, name, lane in packages:

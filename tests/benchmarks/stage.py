@@ -61,10 +61,15 @@ def subscribe(stage: Stage) -> None:
 
 def put(stage: Stage, name: str, lane: str = "") -> Path:
     """Let a small good package appear in a lane's Input folder."""
-    project = lane or "Asset-Major-Types"
-    # With its name inside: the same content again would be reported, which takes calls of its own.
-    content = build_package(data_project=project, entity=project, replace={"Name.txt": name.encode()})
-    return stage.put(name, content, f"{lane}/Input" if lane else "Input")
+    return stage.put(name, package_of(lane or "Asset-Major-Types", name), f"{lane}/Input" if lane else "Input")
+
+
+def package_of(project: str, name: str) -> bytes:
+    """Return a small good package for a data project.
+
+    With its name inside: the same content again would be reported, which takes calls of its own.
+    """
+    return build_package(data_project=project, entity=project, replace={"Name.txt": name.encode()})
 
 
 def put_big(stage: Stage, folder: str, name: str, size_bytes: int) -> None:

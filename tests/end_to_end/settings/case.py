@@ -24,6 +24,7 @@ class SettingCase:
     )  # how long ago files were changed, by path; now if not here
     # Returns what is not yet as it is to be, "" once all is. It is asked again and again for two minutes at most.
     missing: Callable[[Stage], str]
+    takes_s: float = 0.0  # longer than others take: such a case is not part of each run
 
     @property
     def name(self) -> str:

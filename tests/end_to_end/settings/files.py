@@ -38,6 +38,16 @@ def _stays(path: str, settled_by: str) -> Callable[[Stage], str]:
     return missing
 
 
+def _moved_by_the_timer(folder: str, name: str) -> Callable[[Stage], str]:
+    """Return what is missing until the minute's timer, which is off on this stage, has moved a file to a folder."""
+
+    def missing(stage: Stage) -> str:
+        stage.run_function("keep_watch")
+        return "" if name in stage.files(folder) else f"{name} in {folder}"
+
+    return missing
+
+
 BY_FOLDER = {"from": "folder"}
 OF_FO = {"from": "LegalEntities"}
 _SHARED = "files-shared/Input"
@@ -91,6 +101,22 @@ CASES = (
             or whole_run("shared-second.zip", data_project="files-second")(stage)
             or _stays(f"{_SHARED}/shared-none.zip", "shared-first.zip")(stage)
         ),
+    ),
+    SettingCase(
+        setting="unmatchedFolder",
+        value="a folder",
+        imports=(
+            {
+                "name": "unmatched",
+                "inputFolder": "unmatched/Input",
+                "company": "USMF",
+                "files": {"include": ["taken*"]},
+                "unmatchedFolder": "unmatched/Others",
+            },
+        ),
+        files={"unmatched/Input/other.zip": build_package(data_project="unmatched", entity="unmatched")},
+        missing=_moved_by_the_timer("unmatched/Others", "other.zip"),
+        takes_s=300,
     ),
     _case("files", "minimumAgeSeconds", {"files": {"minimumAgeSeconds": 3}}, "aged.zip"),
 )

@@ -96,6 +96,16 @@ def _waits(stage: Stage, folder: str, name: str) -> str:
     return "" if stage.files(f"{folder}/Input") == [name] else "the file in Input"
 
 
+def _is_told(name: str, words: str) -> Callable[[Stage], str]:
+    """Return what is missing until the run of a file has a problem that people are told of in these words."""
+
+    def missing(stage: Stage) -> str:
+        problem = (stage.record(name) or {}).get("problem")
+        return "" if words in str(problem) else f"the problem is {problem}"
+
+    return missing
+
+
 def _sent(sent: dict[str, Any] | None) -> Callable[[Stage, str, str], str]:
     """Return what is missing until a file is imported. sent: to ImportFromPackageAsync; None: by the usual action."""
 
@@ -160,6 +170,25 @@ CASES = (
     _nothing_new("false", {}, is_warned=False),
     _case("resultFile", "true", {"resultFile": True}, _result),
     _case("resultFile", "false", {}, _no_result),
+    SettingCase(
+        setting="stuckAfterMinutes",
+        value="1",
+        imports=(
+            {"name": "stuck-first", "inputFolder": "stuck-first/Input", "notBetween": _NEVER_NOW},
+            {
+                "name": "stuck-second",
+                "inputFolder": "stuck-second/Input",
+                "order": {"after": ["stuck-first"]},
+                "stuckAfterMinutes": 1,
+            },
+        ),
+        files={
+            "stuck-first/Input/USMF_stuck-first.zip": build_package(data_project="stuck-first", entity="stuck-first"),
+            "stuck-second/Input/USMF_stuck.zip": build_package(data_project="stuck-second", entity="stuck-second"),
+        },
+        missing=_is_told("USMF_stuck.zip", "the import stuck-first"),
+        takes_s=60,
+    ),
     _case("notBetween", "not now", {"notBetween": _ALWAYS_NOW}, _imported(1)),
     _case("notBetween.timeZone", "UTC", {"notBetween": _NOW_IN_TOKYO}, _imported(1)),
     SettingCase(
