@@ -61,6 +61,7 @@ class Part(BaseModel):
     """An object of the configuration. Its fields are read by their names in JSON, and set by their own."""
 
     model_config = ConfigDict(
+        defer_build=True,  # a process builds what it validates: the document, and a flow that a record has saved
         frozen=True,
         extra="forbid",
         alias_generator=_json_name,
