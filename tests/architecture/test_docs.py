@@ -161,6 +161,13 @@ def test_every_state_stands_in_its_table_with_its_step(
     assert table == {state.name: steps[state].__name__ if state in steps else "" for state in MOVES[flow]}
 
 
+def test_no_lane_waits_for_another_one_with_no_instance_to_take_it() -> None:
+    """The host fetches nothing while more than the threshold are processed, and a worker stays with a busy lane."""
+    queues = json.loads((ROOT / "host.json").read_text("utf-8"))["extensions"]["queues"]
+
+    assert queues["newBatchThreshold"] >= queues["batchSize"]
+
+
 def test_host_json_is_explained_value_by_value() -> None:
     explained = {row[0].strip("`"): row[1].strip("`") for row in rows(section(ARCHITECTURE, "## host.json"))}
 
