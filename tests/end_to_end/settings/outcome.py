@@ -100,7 +100,7 @@ def _is_told(name: str, words: str) -> Callable[[Stage], str]:
     """Return what is missing until the run of a file has a problem that people are told of in these words."""
 
     def missing(stage: Stage) -> str:
-        problem = (stage.record(name) or {}).get("problem")
+        problem = (stage.record(name) or {}).get("trouble")  # as a problem is called in a record
         return "" if words in str(problem) else f"the problem is {problem}"
 
     return missing
