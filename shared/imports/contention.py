@@ -69,7 +69,7 @@ def examine(run: Run, fno: FinanceOperations, services: Services) -> Failure:
 
 
 def _examine_unread(run: Run, rows: Sequence[RowError], services: Services, *, is_listed: bool) -> Failure:
-    """Return what is certain about an execution of which F&O shows no row.
+    """Return what is certain about an execution if F&O shows no row of it.
 
     rows: its errors. is_listed: F&O lists every entity of the package.
     Assumed: F&O lists the entities of an execution, once it has read its package, within the grace time.

@@ -166,7 +166,7 @@ def _partial(flow: ImportFlow, folder: str) -> Iterator[tuple[str, str]]:
 def _order(flow: ImportFlow, flows: Flows) -> str:
     parts = ["by name" if flow.order.by == BY_NAME else "by arrival"]
     if before := flows.imports_before(flow):
-        failed = ", of which none may have failed" if flow.order.after_success else ""
+        failed = "; none of their files may have failed" if flow.order.after_success else ""
         parts.append(f"after the files of {', '.join(each.name for each in before)}{failed}")
     if flow.files.minimum_age_seconds:
         parts.append(f"once it is {flow.files.minimum_age_seconds} seconds old")

@@ -234,14 +234,9 @@ class FinanceOperations:
         """
         answer = self._post(
             "ImportFromPackage",
-            {
-                "packageUrl": package_url.reveal(),
-                "definitionGroupId": data_project,
-                "executionId": execution_id,
-                "execute": execute,
-                "overwrite": overwrite,
-                "legalEntityId": legal_entity,
-            },
+            _import_arguments(
+                package_url, data_project, execution_id, legal_entity, overwrite=overwrite, execute=execute
+            ),
             idempotent=False,
         )
         return _started("ImportFromPackage", answer, execution_id)
@@ -273,12 +268,9 @@ class FinanceOperations:
         answer = self._post(
             "ImportFromPackageAsync",
             {
-                "packageUrl": package_url.reveal(),
-                "definitionGroupId": data_project,
-                "executionId": execution_id,
-                "execute": execute,
-                "overwrite": overwrite,
-                "legalEntityId": legal_entity,
+                **_import_arguments(
+                    package_url, data_project, execution_id, legal_entity, overwrite=overwrite, execute=execute
+                ),
                 "failOnError": fail_on_error,
                 "runAsyncWithoutBatch": run_async_without_batch,
                 "thresholdToRunInBatch": threshold_to_run_in_batch,
@@ -488,6 +480,20 @@ def _value(answer: Response) -> object:
     if isinstance(value, dict) and "value" in value:
         return value["value"]
     return value
+
+
+def _import_arguments(
+    package_url: SecretUrl, data_project: str, execution_id: str, legal_entity: str, *, overwrite: bool, execute: bool
+) -> dict[str, object]:
+    """Return what both actions that import a package are sent."""
+    return {
+        "packageUrl": package_url.reveal(),
+        "definitionGroupId": data_project,
+        "executionId": execution_id,
+        "execute": execute,
+        "overwrite": overwrite,
+        "legalEntityId": legal_entity,
+    }
 
 
 def _started(action: str, answer: Response, execution_id: str) -> str:
