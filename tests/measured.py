@@ -61,15 +61,16 @@ def not_measured() -> Iterator[None]:
     """Measure nothing meanwhile, in this process and in those that are started."""
     from coverage import Coverage  # not at the top: only a run with --cov needs it
 
-    coverage = Coverage.current()
-    if coverage is None:
-        yield
-        return
     for_processes = os.environ.pop(_FOR_PROCESSES, None)
-    coverage.stop()
+    stopped = []
+    # A worker of pytest-xdist has two: one as every process that a test starts, and that of pytest-cov.
+    while coverage := Coverage.current():
+        coverage.stop()
+        stopped.append(coverage)
     try:
         yield
     finally:
-        coverage.start()
+        for coverage in reversed(stopped):
+            coverage.start()
         if for_processes is not None:
             os.environ[_FOR_PROCESSES] = for_processes

@@ -1,6 +1,7 @@
 """The scenes that tests share: one cloud for most, the same in the Flex shape, and two where something is killed.
 
-On the shared stage a test takes file names and entities of its own.
+On the shared stage a test takes file names and entities of its own. All of them end with the last test here: a host
+that stands idle still asks its queues for messages several times a second.
 """
 
 import json
@@ -44,7 +45,7 @@ TOLD = "Told"
 SIGNED_WITH = "whsec_dGhlIGtleSB0aGF0IHNpZ25zIGFsZXJ0cywgMzIgYi4="
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def receivers() -> Iterator[Receivers]:
     """Where the alerts of one import are posted to."""
     receivers = Receivers(secret=SIGNED_WITH)
@@ -53,21 +54,21 @@ def receivers() -> Iterator[Receivers]:
     receivers.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def one_process(tmp_path_factory: pytest.TempPathFactory, receivers: Receivers) -> Iterator[Stage]:
     """The app in the functions host, subscribed to changes, over everything it talks to."""
     with _subscribed(tmp_path_factory.mktemp("stage"), receivers) as stage:
         yield stage
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def in_flex(tmp_path_factory: pytest.TempPathFactory, receivers: Receivers) -> Iterator[Stage]:
     """The same as Azure Flex Consumption runs it."""
     with _subscribed(tmp_path_factory.mktemp("flex"), receivers, flex=QUICK_FLEX) as stage:
         yield stage
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stage(one_process: Stage) -> Stage:
     """What most tests are about."""
     return one_process
@@ -115,7 +116,7 @@ def _subscribed(home: Path, receivers: Receivers, flex: FlexOptions | None = Non
         stage.assert_clients_kept_the_rules()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator["Chrome"]:
     """A real browser without a window, where there is one."""
     browser = new_browser()
@@ -145,7 +146,7 @@ def _no_complaints(request: pytest.FixtureRequest) -> Iterator[None]:
         assert [each for each in complaints if each["source"] != "network"] == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Killed]]:
     """A host that was killed in the middle of imports and started again, and instances that were and are replaced."""
     with (
@@ -155,7 +156,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Ki
         yield {HOST: host, INSTANCES: instances}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def demos(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Demos]:
     """The demo with its own packages, in both shapes if asked for, and with one whose rows all fail, side by side."""
     folder = tmp_path_factory.mktemp("demos")
@@ -166,7 +167,7 @@ def demos(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
         yield {name: stack.enter_context(Demo(folder, *given)) for name, given in arguments.items()}
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def _begin_what_takes_long(request: pytest.FixtureRequest) -> None:
     """Kill the host and start the demos before all tests here: those can run while these are waited for.
 

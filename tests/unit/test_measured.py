@@ -24,13 +24,17 @@ def test_nothing_is_measured_meanwhile_and_everything_again_after(tmp_path: Path
     file.write_text("def one(value):\n    return value\n\n\ndef two(value):\n    return value\n", encoding="utf-8")
     parts: dict[str, object] = {}
     exec(compile(file.read_text(encoding="utf-8"), file, "exec"), parts)  # with line numbers
-    coverage = Coverage(data_file=None, config_file=False, include=[str(file)])
-    coverage.start()
+    # A worker of pytest-xdist has one as each process that a test starts, and one of pytest-cov's upon it.
+    of_process, of_pytest = (Coverage(data_file=None, config_file=False, include=[str(file)]) for _ in range(2))
+    of_process.set_option("run:disable_warnings", ["no-data-collected"])  # as is to be
+    of_process.start()
+    of_pytest.start()
     try:
         with not_measured():
             parts["one"](1)  # type: ignore[operator]
         parts["two"](2)  # type: ignore[operator]
     finally:
-        coverage.stop()
+        of_pytest.stop()
+        of_process.stop()
 
-    assert coverage.get_data().lines(str(file)) == [6]
+    assert [coverage.get_data().lines(str(file)) for coverage in (of_process, of_pytest)] == [None, [6]]
