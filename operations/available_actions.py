@@ -196,18 +196,18 @@ def of_lane(
     direction: Direction,
     *,
     is_paused: bool,
-    is_stopped: bool = False,
+    stopped: str = "",
     stays_stopped: bool = False,
     is_draining: bool = False,
 ) -> tuple[ActionOption, ...]:
     """Return what may be done about a flow and its lane.
 
-    is_stopped: strictOrder has stopped it at a file; stays_stopped: that, and a person has paused it.
+    stopped: why strictOrder has stopped it at a file; stays_stopped: it has, and a person has paused it.
     """
     if is_paused:
         effect = f"{name} continues where it stopped."
-        if is_stopped:
-            effect = f"{name} continues with the next file. The one that it was stopped at is skipped."
+        if stopped:
+            effect = f"{stopped} {name} continues with the next file. The one that it was stopped at is skipped."
         elif stays_stopped:
             effect = f"The pause ends. {name} stays stopped at the file that did not succeed (strictOrder)."
         return (ActionOption(verb=Verb.RESUME, label="Resume", effect=effect),)

@@ -250,7 +250,7 @@ def pause(app: App, options: argparse.Namespace) -> int:
 
 
 def resume(app: App, options: argparse.Namespace) -> int:
-    """Resume a paused flow."""
+    """Resume a paused flow, or one that strictOrder has stopped at a file, if that was shown and confirmed."""
     return _about_flow("resume", app, options)
 
 
@@ -262,7 +262,10 @@ def export(app: App, options: argparse.Namespace) -> int:
 def _about_flow(verb: str, app: App, options: argparse.Namespace) -> int:
     shown, _ = app.get("/api/runs.json")
     lane: Json = next((lane for lane in shown["lanes"] if options.flow.casefold() == lane["name"].casefold()), {})
-    return _act(verb, {"name": options.flow}, _effect(verb, lane), app, options)
+    target = {"name": options.flow}
+    if verb == "resume" and not options.yes and (stopped_at := (lane.get("pause") or {}).get("run")):
+        target["run"] = stopped_at  # the person is told of that file, and asked
+    return _act(verb, target, _effect(verb, lane), app, options)
 
 
 def scan(app: App, options: argparse.Namespace) -> int:

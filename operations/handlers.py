@@ -64,7 +64,12 @@ ACTIONS: Final[Mapping[Verb, Action]] = {
     Verb.PUT_ASIDE: _about_run(actions.put_aside),
     Verb.SKIP: _about_run(actions.skip),
     Verb.PAUSE: _about_flow(actions.pause),
-    Verb.RESUME: _about_flow(actions.resume),
+    Verb.RESUME: Action(
+        call=lambda given, requester, app: actions.resume(
+            given.get("name", ""), requester, app, stopped_at=given.get("run", "")
+        ),
+        takes=("name", "run"),
+    ),
     Verb.EXPORT_NOW: _about_flow(actions.export_now),
     Verb.SCAN_NOW: Action(call=lambda _given, requester, app: actions.scan_now(requester, app)),
     Verb.DRAIN: Action(call=lambda _given, requester, app: actions.drain(requester, app)),

@@ -159,7 +159,7 @@ def list_lanes(integrations: Flows, pauses: Sequence[Pause], *, is_draining: boo
             name,
             kind,
             is_paused=pause is not None,
-            is_stopped=bool(pause and pause.run),
+            stopped=pause.why if pause and pause.run else "",
             stays_stopped=bool(pause and pause.stop),
             is_draining=is_draining,
         )

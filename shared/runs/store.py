@@ -211,9 +211,15 @@ class RunStore:
 
     def pause_lane(self, pause: Pause) -> Pause | None:
         """Pause a lane. Return the pause that is there already, None if there was none."""
-        if self._container.create(pause_name(pause.lane), b"", metadata_of_pause(pause)):
+        name, metadata = pause_name(pause.lane), metadata_of_pause(pause)
+        if self._container.create(name, b"", metadata):
             return None
-        return self.pause_of(pause.lane)
+        already = self.pause_of(pause.lane)
+        if already and already.run:  # an older version kept the stop at a file under the name of a pause
+            self.stop_lane(already)
+            self._container.write(name, b"", metadata)
+            return None
+        return already
 
     def stop_lane(self, stop: Pause) -> None:
         """Stop a lane at a file of it, beside the pause of a person. The worker of the lane alone does so."""
@@ -228,13 +234,19 @@ class RunStore:
         self._container.delete(rest_name(lane))
 
     def resume_lane(self, lane: str) -> bool:
-        """End a person's pause of a lane; return False if there was none. A stop at a file stays."""
-        return self._container.delete(pause_name(lane))
+        """End a person's pause of a lane; return False if there was none. A stop at a file stays.
+
+        What does not say whose it is counts as a person's, and an older version kept stops under the name of a pause.
+        """
+        return self._delete_pauses(lane, at_file=False)
 
     def end_stop_at_file(self, lane: str) -> bool:
         """End the stop of a lane at a file; return False if there was none. A person's pause stays."""
-        stops = [blob.name for blob in self._pauses(lane) if pause_from(blob).run]
-        return any([*map(self._container.delete, stops)])
+        return self._delete_pauses(lane, at_file=True)
+
+    def _delete_pauses(self, lane: str, *, at_file: bool) -> bool:
+        names = [blob.name for blob in self._pauses(lane) if bool(pause_from(blob).run) is at_file]
+        return any([*map(self._container.delete, names)])
 
     def pause_of(self, lane: str) -> Pause | None:
         """Return what pauses a lane, a person's pause first; None if it is not paused. One listing of two rows."""

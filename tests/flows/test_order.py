@@ -12,6 +12,7 @@ from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from local_cloud.faults import Fault
 from operations import actions, list_view, reruns
+from operations.actions import ActionResult
 from operations.filters import Filters
 from shared.health import checks
 from shared.runs.addresses import address_of
@@ -567,6 +568,12 @@ def a_broken_file_first(world: World) -> str:
     return lane
 
 
+def press_resume(world: World) -> ActionResult:
+    """Press "Resume" of the first lane, which carries at which file the page shows it as stopped."""
+    (listed, *_) = list_view.list_runs(Filters(), "", world.services).lanes
+    return sure(actions.resume(listed.name, ME, world.services, stopped_at=sure(listed.pause).run))
+
+
 def first_of(world: World) -> Run:
     return next(run for run in world.ended_runs() if run.file.name == "USMF_1.zip")
 
@@ -583,7 +590,7 @@ def test_a_file_that_did_not_succeed_stops_its_lane_and_people_hear_of_it(make_w
     world.clock.advance(16 * 60)
     do_duties(world.services)
     assert [mail.subject for mail in world.mails() if "all files wait" in mail.subject] != []
-    actions.resume("import", ME, world.services)
+    press_resume(world)
     do_duties(world.services)
     assert any("Resolved: " in mail.subject and "all files wait" in mail.subject for mail in world.onedrive.mails)
 
@@ -591,14 +598,29 @@ def test_a_file_that_did_not_succeed_stops_its_lane_and_people_hear_of_it(make_w
 @pytest.mark.parametrize("how", ["skip", "resume"])
 def test_a_person_lets_the_files_behind_it_go_on(make_world: MakeWorld, how: str) -> None:
     world = stopped(make_world)
-    target = address_of(first_of(world)) if how == "skip" else "import"
-    act = {"skip": actions.skip, "resume": actions.resume}[how]
+    failed = address_of(first_of(world))
 
-    assert sure(act(target, ME, world.services)).done
+    assert sure(actions.skip(failed, ME, world.services) if how == "skip" else press_resume(world)).done
     world.run_until_quiet()
     assert world.files("Success") == ["USMF_2.zip", "USMF_3.zip"]
     assert [step.by for step in first_of(world).steps if step.step == "skip"] == ([ME.by] if how == "skip" else [])
-    assert not sure(actions.skip(address_of(first_of(world)), ME, world.services)).done
+    assert not sure(actions.skip(failed, ME, world.services)).done
+
+
+def test_resume_that_is_pressed_twice_does_not_end_the_stop_at_the_next_file(make_world: MakeWorld) -> None:
+    world = make_world(settings=of_one_project(strictOrder=True))
+    a_broken_file_first(world)
+    os.utime(world.put("USMF_2.zip", NO_PACKAGE), (1_700_000_020,) * 2)
+    world.run_until_quiet()
+    seen = address_of(first_of(world))
+
+    answers = []
+    for _ in range(2):
+        answers.append(sure(actions.resume("import", ME, world.services, stopped_at=seen)))
+        world.run_until_quiet()
+    assert [answer.done for answer in answers] == [True, False]
+    assert "strictOrder keeps it stopped: USMF_2.zip ended as Rejected" in answers[1].message
+    assert world.files("Input") == ["USMF_3.zip"]
 
 
 @pytest.mark.parametrize("keys", [{}, {"order": {"by": "name"}}], ids=["by age", "by name"])
@@ -664,9 +686,12 @@ def test_no_file_passes_one_that_did_not_succeed_though_the_app_dies_at_its_end(
 
     assert ended_run(world, "USMF_1.zip").outcome == "Rejected"
     assert world.files("Input") == ["USMF_2.zip", "USMF_3.zip"]
-    assert actions.resume(lane, ME, world.services)
+    assert press_resume(world).done
     world.run_until_quiet()
     assert world.files("Success") == ["USMF_2.zip", "USMF_3.zip"]
+
+
+HOW_IT_GOES_ON = "Run that file again or skip it on its page, or press 'Resume' of the flow in the list of runs."
 
 
 @pytest.mark.parametrize("first", ["resume", "skip", "a rerun"])
@@ -695,8 +720,13 @@ def test_a_persons_pause_and_the_stop_at_a_file_each_last_until_they_are_ended(
     assert world.files("Input") == ["USMF_2.zip", "USMF_3.zip"]
     told = "strictOrder keeps it stopped" if first == "resume" else "Ada has paused the lane"
     assert told in sure(answer).message
+    if first == "resume":  # said twice
+        again = sure(actions.resume(lane, ME, world.services))
+        assert not again.done
+        assert f"USMF_1.zip ended as Rejected, and no file may pass it. {HOW_IT_GOES_ON}" in again.message
+        assert f"'runs skip {first_of(world).run_id}'" in again.message
 
-    actions.resume(lane, ME, world.services)
+    press_resume(world)
     world.run_until_quiet()
     if first == "a rerun":  # which has failed as well
         assert ([run.file.name for run in world.ended_runs()], world.heads()) == (["USMF_1.zip"] * 2, {})
