@@ -26,6 +26,7 @@ from operations.labels import (
 from shared.advice import what_to_do
 from shared.alerts.run_alerts import passed_by_text
 from shared.app import Services
+from shared.config.model import IMPORT_FROM_PACKAGE_ASYNC
 from shared.exports import steps as export_steps
 from shared.imports import steps as import_steps
 from shared.imports.order import find_failed_file
@@ -153,6 +154,7 @@ class RunView:
     counts_note: str = ""  # why there are none
     neither_label: str = ""
     first_import: FirstImport | None = None  # another run that imported the same content before
+    action: str = ""  # by which F&O imports its package, if that is not the usual one
     keeps_waiting: tuple[str, ...] = ()  # imports that wait for its file, because it did not succeed (afterSuccess)
 
 
@@ -329,6 +331,7 @@ def view_run(
         counts_note=run.counts_note,
         neither_label=neither_label(run) if run.counts else "",
         first_import=run.first_import,
+        action=IMPORT_FROM_PACKAGE_ASYNC if run.is_asynchronous else "",
         keeps_waiting=waiting,
     )
 
