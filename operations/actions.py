@@ -17,12 +17,12 @@ from operations.available_actions import effect_of_cancel, result_of_cancel
 from shared.app import Services
 from shared.errors import LeaseTaken, RecordChanged
 from shared.exports import schedule as export_schedule
-from shared.imports.order import find_failed_file
+from shared.imports.order import find_failed_file, imports_waiting_for
 from shared.log import log
 from shared.reservations import release, settle
 from shared.run_settings import with_settings
 from shared.runs import wake
-from shared.runs.addresses import address_of, parse_address
+from shared.runs.addresses import address_of, parse_address, place_at
 from shared.runs.lane import LANE_PREFIX, ahead_of, rows_in_drain
 from shared.runs.record import Damaged
 from shared.runs.rows import Pause
@@ -215,6 +215,9 @@ def free_project(address: str, requester: Requester, services: Services) -> Acti
 
 def put_aside(address: str, requester: Requester, services: Services) -> ActionResult | None:
     """Move the damaged record of an open run out of its lane's way; None if there is no such record."""
+    place = place_at(address)
+    row = services.store.row_at(*place.split("/", 1)) if place else None
+    waiting = imports_waiting_for(row, services) if row else ""
     try:
         moved_to = services.store.put_aside(address)
     except ValueError:
@@ -225,7 +228,24 @@ def put_aside(address: str, requester: Requester, services: Services) -> ActionR
         return None
     log.warning("action.put_aside", record=moved_to, by=requester.by, why=requester.why)
     wake_lane(moved_to.split("/")[1], services)
-    return ActionResult(done=True, message=f"The record was moved to {moved_to}.")
+    more = available_actions.waits_no_more(waiting) if waiting else ""
+    return ActionResult(done=True, message=f"The record was moved to {moved_to}. {more}".strip())
+
+
+def put_marks_aside(name: str, requester: Requester, services: Services) -> ActionResult | None:
+    """Move the marks of a flow's failed files that cannot be read out of the way; None if there is no such import."""
+    flow = next((each for each in services.settings.flows.imports if each.name.casefold() == name.casefold()), None)
+    if flow is None:
+        return None
+    try:
+        moved = services.failed_files.put_aside_damaged(flow.name)
+    except RecordChanged as error:
+        return refuse(f"{error.message}. Try again.")
+    if not moved:
+        return refuse(f"Each mark of a failed file of {flow.name} can be read, so none was put aside.")
+    log.warning("action.put_aside", record=", ".join(moved), by=requester.by, why=requester.why)
+    message = f"Moved to damaged/: {len(moved)}. Files that waited for that go on within a minute."
+    return ActionResult(done=True, message=message)
 
 
 # -- flows and lanes

@@ -29,7 +29,7 @@ from shared.app import Services
 from shared.config.model import IMPORT_FROM_PACKAGE_ASYNC
 from shared.exports import steps as export_steps
 from shared.imports import steps as import_steps
-from shared.imports.order import find_failed_file
+from shared.imports.order import find_failed_file, imports_waiting_for
 from shared.reservations import settle
 from shared.row_counts import neither_label
 from shared.runs.addresses import address_of, address_of_rerun, place_at
@@ -174,7 +174,9 @@ def find_run(address: str, services: Services) -> RunView | DamagedView | None:
         run = services.store.run_at(address)
     except Damaged as damaged:
         name = place_at(address)
-        options = available_actions.of_damaged(name) if name else ()
+        row = services.store.row_at(*name.split("/", 1)) if name else None
+        behind = imports_waiting_for(row, services) if row else ""
+        options = available_actions.of_damaged(name, behind) if name else ()
         return DamagedView(address=address, damage=str(damaged), actions=options)
     if run is None:
         return None

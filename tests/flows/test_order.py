@@ -11,8 +11,9 @@ import pytest
 from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from local_cloud.faults import Fault
-from operations import actions, list_view, reruns
+from operations import actions, list_view, reruns, run_view
 from operations.actions import ActionResult
+from operations.available_actions import Verb
 from operations.filters import Filters
 from shared.health import checks
 from shared.runs.addresses import address_of
@@ -299,6 +300,13 @@ def test_a_damaged_record_in_one_of_many_lanes_keeps_others_waiting(make_world: 
 
     waiting = world.services.store.read_row(sure(world.services.store.head(other)))
     assert sure(waiting.waits).holder == "A file whose record is damaged is not done."
+    (row,) = [row for row in world.services.index.open_rows() if row.lane == lane]
+    words = "Files of customers no longer wait for its file (order.after), even if it was not imported"
+    view = run_view.find_run(row.address, world.services)
+    assert isinstance(view, run_view.DamagedView)
+    assert words in view.actions[0].effect
+    assert words in sure(actions.put_aside(row.address, ME, world.services)).message
+    assert not is_waiting(world)
 
 
 # After other imports have succeeded
@@ -340,8 +348,8 @@ def test_a_file_that_waits_for_a_failed_one_says_for_which_and_what_to_do(make_w
     assert is_waiting(world)
 
     words = (
-        "USMF_g.zip did not succeed (afterSuccess). Run it again or skip it on its page, or put a mended file of the "
-        "same name into /groups/Input."
+        "USMF_g.zip did not succeed (afterSuccess). Run it again (its last rerun, if it has any) or skip it on its "
+        "page, or put a mended file of the same name into /groups/Input."
     )
     told = sure(shown(world, address_of(open_run(world, "USMF_c.zip"))).next)
     failed = address_of(ended_run(world, "USMF_g.zip"))
@@ -402,9 +410,43 @@ def test_a_rerun_of_a_cancelled_rerun_settles_the_failed_file_under_another_name
     reruns.run_again(address_of(ended_run(world, "USMF_g.zip")), ME, world.services)
     cancel(world, open_run(world, "USMF_h.zip"))
     assert is_waiting(world)
+    told = sure(shown(world, address_of(open_run(world, "USMF_c.zip"))).next)
+    assert "Run it again (its last rerun, if it has any) or skip it on its page" in told.waits_for
+    assert offered(world, told.holder) == {"skip"}
+    assert "run-again" in offered(world, shown(world, told.holder).reruns[-1].address)
 
     reruns.run_again(address_of(ended_run(world, "USMF_h.zip")), ME, world.services)
     assert not is_waiting(world)
+
+
+def test_a_failed_file_whose_mark_cannot_be_read_keeps_others_waiting_until_a_person_has_put_it_aside(
+    make_world: MakeWorld,
+) -> None:
+    world = after_one_that_failed(make_world)
+    with records(world) as container:
+        (name,) = container.list_blob_names(name_starts_with="unresolved/")
+        container.get_blob_client(name).set_blob_metadata({"failed": "{}"})
+    for _ in range(3):
+        assert is_waiting(world)
+        do_duties(world.services)
+
+    words = "A file of groups whose mark cannot be read did not succeed (afterSuccess)."
+    assert words in sure(open_run(world, "USMF_c.zip").waits).holder
+    (mail,) = [mail for mail in world.mails() if "mark of a failed file" in mail.subject]
+    assert "Files of customers wait for it" in mail.content
+    (check,) = [each for each in checks.check_health(lambda: world.services).checks if each.name == "Import groups"]
+    assert words in check.message
+    (listed,) = [lane for lane in list_view.list_runs(Filters(), "", world.services).lanes if lane.damage]
+    assert (listed.name, listed.damage) == ("groups", f"{words} Files of customers wait for that.")
+    assert Verb.PUT_ASIDE in [option.verb for option in listed.actions]
+
+    assert sure(actions.put_marks_aside("groups", ME, world.services)).done
+    assert not sure(actions.put_marks_aside("groups", ME, world.services)).done
+    assert not is_waiting(world)
+    do_duties(world.services)
+    assert any("Resolved: " in mail.subject and "mark of a" in mail.subject for mail in world.onedrive.mails)
+    with records(world) as container:
+        assert [*container.list_blob_names(name_starts_with="damaged/unresolved/")] == [f"damaged/{name}"]
 
 
 def test_a_mended_file_is_known_though_the_failed_one_was_filed_under_another_name(make_world: MakeWorld) -> None:
@@ -525,7 +567,7 @@ def test_a_person_who_was_told_of_an_open_file_is_told_of_the_failed_one_too(mak
 
     assert "USMF_g.zip is not done." in told()
     world.onedrive.knobs.locked = {"USMF_h.zip": "resourceLocked"}
-    assert "USMF_g.zip did not succeed (afterSuccess). Run it again or skip it on its page" in told()
+    assert "USMF_g.zip did not succeed (afterSuccess). Run it again (its last rerun, if it has any)" in told()
     since = sure(open_run(world, "USMF_c.zip").problem).since
     put_into(world, "groups/Input", "USMF_h.zip")
     world.look()

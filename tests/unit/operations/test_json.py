@@ -31,7 +31,7 @@ KEYS_OF_LIST = {
     "under_way.run": RUN_ROW,
     "ended": LINE,
     "ended.run": RUN_ROW,
-    "lanes": "name kind lane pause offers",
+    "lanes": "name kind lane pause offers damage",
     "lanes.pause": PAUSE,
     "lanes.offers": OFFER,
     "offers": OFFER,
