@@ -15,7 +15,7 @@ from shared.escapes import METADATA_LIMIT, cut, metadata_json, metadata_text, re
 from shared.log import log
 from shared.moments import read_moment
 from shared.runs.addresses import parse_address
-from shared.runs.run import Run, name_without
+from shared.runs.run import Run, own_name
 
 if TYPE_CHECKING:
     from shared.azure_storage.container import BlobContainer, BlobRow
@@ -54,10 +54,11 @@ class FailedFile:
 
 def failed_file_of(run: Run, address: str, now: datetime) -> FailedFile:
     """Return the mark of a run's file. address: of the run, as an ended run's."""
-    key = f"{run.file.sub_folder}/{name_without(run.file.name)}"
+    name = own_name(run.file)
+    key = f"{run.file.sub_folder}/{name}"
     return FailedFile(
         flow_name=run.flow_name,
-        file_name=run.file.name,
+        file_name=name,
         sub_folder=run.file.sub_folder,
         run=address,
         since=now,

@@ -26,7 +26,7 @@ from shared.runs.addresses import (
 )
 from shared.runs.lane import LaneRow, direction_of
 from shared.runs.record import Damaged
-from shared.runs.run import Run, name_without
+from shared.runs.run import Run, name_without, own_name
 from shared.runs.states import NOT_BEGUN, Direction, Outcome, State
 from shared.runs.values import About, Wait
 
@@ -67,7 +67,7 @@ def arrival_of(name: str, sub_folder: str, modified: datetime, stopped: Run | No
     """
     if stopped is None:
         return modified
-    its_name = name_without(stopped.file.name)  # Error may have had a file of that name already
+    its_name = own_name(stopped.file)  # Error may have had a file of that name already
     is_same = (folded(its_name), folded(stopped.file.sub_folder)) == (folded(name_without(name)), folded(sub_folder))
     return moment_of(stopped.sort_key) if is_same else modified
 

@@ -315,7 +315,7 @@ FAILED = fno_fault("GetExecutionSummaryStatus", faults.status(200, body={"value"
 IN_PART = fno_fault("GetExecutionSummaryStatus", faults.status(200, body={"value": "PartiallySucceeded"}), times=1)
 
 
-def after_one_that_failed(make_world: MakeWorld, fault: Fault = FAILED, **keys: Any) -> World:
+def after_one_that_failed(make_world: MakeWorld, fault: Fault = FAILED, name: str = "USMF_g.zip", **keys: Any) -> World:
     """Return a world in which a file of groups has failed, and one of customers is in Input. keys: of groups."""
     world = make_in_turn(make_world, "groups", "customers", afterSuccess=True)
     if keys:
@@ -323,7 +323,7 @@ def after_one_that_failed(make_world: MakeWorld, fault: Fault = FAILED, **keys: 
         flows["imports"][0] |= keys
         restart(world, INTEGRATIONS=json.dumps(flows))
     world.faults.add(fault)
-    put_into(world, "groups/Input", "USMF_g.zip")
+    put_into(world, "groups/Input", name)
     world.look()
     world.run_until_quiet()
     put_into(world, "customers/Input", "USMF_c.zip")
@@ -449,15 +449,23 @@ def test_a_failed_file_whose_mark_cannot_be_read_keeps_others_waiting_until_a_pe
         assert [*container.list_blob_names(name_starts_with="damaged/unresolved/")] == [f"damaged/{name}"]
 
 
-def test_a_mended_file_is_known_though_the_failed_one_was_filed_under_another_name(make_world: MakeWorld) -> None:
-    world = after_one_that_failed(make_world)
+LONG_NAME = f"USMF_{'1' * 240}.zip"  # which is cut when a run's id is added to it
+LONG_OR_NOT = pytest.mark.parametrize("name", ["USMF_1.zip", LONG_NAME], ids=["short", "long"])
+
+
+@LONG_OR_NOT
+def test_a_mended_file_is_known_though_the_failed_one_was_filed_under_another_name(
+    make_world: MakeWorld, name: str
+) -> None:
+    world = after_one_that_failed(make_world, name=name)
     world.faults.add(FAILED)
-    put_into(world, "groups/Input", "USMF_g.zip")
+    put_into(world, "groups/Input", name)
     world.look()
     assert is_waiting(world)
     assert len({run.file.name for run in world.ended_runs()}) == 2
+    assert f"{name} did not succeed" in sure(open_run(world, "USMF_c.zip").waits).holder
 
-    put_into(world, "groups/Input", "USMF_g.zip")
+    put_into(world, "groups/Input", name)
     world.look()
     assert not is_waiting(world)
 
@@ -601,10 +609,10 @@ def stopped(make_world: MakeWorld, **keys: Any) -> World:
     return world
 
 
-def a_broken_file_first(world: World) -> str:
+def a_broken_file_first(world: World, name: str = "USMF_1.zip") -> str:
     """Let three files appear, of which the first is no package; return their lane."""
     of_age(world, **{"2": 20, "3": 30})
-    os.utime(world.put("USMF_1.zip", NO_PACKAGE), (1_700_000_000,) * 2)
+    os.utime(world.put(name, NO_PACKAGE), (1_700_000_000,) * 2)
     world.look()
     (lane,) = world.heads()
     return lane
@@ -692,19 +700,20 @@ def test_a_file_that_was_put_right_goes_first_once_a_person_lets_the_lane_go_on(
     assert began(world) == ["USMF_1.zip", "USMF_1.zip", "USMF_2.zip", "USMF_3.zip", "USMF_4.zip"]
 
 
-def test_so_does_one_whose_first_version_was_filed_under_another_name(make_world: MakeWorld) -> None:
+@LONG_OR_NOT
+def test_so_does_one_whose_first_version_was_filed_under_another_name(make_world: MakeWorld, name: str) -> None:
     world = make_world(settings=of_one_project(strictOrder=True))
-    (world.folder / "Error" / "USMF_1.zip").write_bytes(b"of the day before")
-    a_broken_file_first(world)
+    (world.folder / "Error" / name).write_bytes(b"of the day before")
+    a_broken_file_first(world, name)
     world.run_until_quiet()
     (failed,) = world.ended_runs()
-    assert failed.file.name != "USMF_1.zip"
-    world.put("USMF_1.zip")
+    assert failed.file.name != name
+    world.put(name)
     world.look()
 
     actions.skip(address_of(failed), ME, world.services)
     world.run_until_quiet()
-    assert began(world)[1:] == ["USMF_1.zip", "USMF_2.zip", "USMF_3.zip"]
+    assert began(world)[1:] == [name, "USMF_2.zip", "USMF_3.zip"]
 
 
 @pytest.mark.parametrize("state", [State.FOUND, State.FINISHED], ids=str)
