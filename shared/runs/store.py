@@ -238,15 +238,13 @@ class RunStore:
 
         What does not say whose it is counts as a person's, and an older version kept stops under the name of a pause.
         """
-        return self._delete_pauses(lane, at_file=False)
+        own = next((blob.name for blob in self._pauses(lane) if not pause_from(blob).run), "")
+        return own != "" and self._container.delete(own)
 
     def end_stop_at_file(self, lane: str) -> bool:
         """End the stop of a lane at a file; return False if there was none. A person's pause stays."""
-        return self._delete_pauses(lane, at_file=True)
-
-    def _delete_pauses(self, lane: str, *, at_file: bool) -> bool:
-        names = [blob.name for blob in self._pauses(lane) if bool(pause_from(blob).run) is at_file]
-        return any([*map(self._container.delete, names)])
+        stops = [blob.name for blob in self._pauses(lane) if pause_from(blob).run]
+        return any([*map(self._container.delete, stops)])
 
     def pause_of(self, lane: str) -> Pause | None:
         """Return what pauses a lane, a person's pause first; None if it is not paused. One listing of two rows."""
