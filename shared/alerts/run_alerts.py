@@ -171,9 +171,10 @@ def enqueue_damaged_mark(flow_name: str, text: str, services: Services) -> None:
 
 
 def is_damaged(alert: Alert, services: Services) -> bool:
-    """Return whether the record of an alert, or a mark of its flow's failed files, still cannot be read."""
+    """Return whether the record of an alert still cannot be read, or a mark of failed files that others wait for."""
     if not alert.run_address:
-        return any(each.is_damaged for each in services.failed_files.of_flow(alert.flow_name))
+        is_asked = services.settings.flows.imports_after_success_of(alert.flow_name) != ()
+        return is_asked and any(each.is_damaged for each in services.failed_files.of_flow(alert.flow_name))
     try:
         run = services.store.run_at(alert.run_address)
     except Damaged:
