@@ -11,10 +11,11 @@ import pytest
 from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from local_cloud.faults import Fault
-from operations import actions, list_view, reruns, run_view
+from operations import actions, list_view, pages, reruns, run_view
 from operations.actions import ActionResult
 from operations.available_actions import Verb
 from operations.filters import Filters
+from operations.web import PageRequest
 from shared.health import checks
 from shared.runs.addresses import address_of
 from shared.runs.run import Run
@@ -413,6 +414,8 @@ def test_a_rerun_of_a_cancelled_rerun_settles_the_failed_file_under_another_name
     told = sure(shown(world, address_of(open_run(world, "USMF_c.zip"))).next)
     assert "Run it again (its last rerun, if it has any) or skip it on its page" in told.waits_for
     assert offered(world, told.holder) == {"skip"}
+    page = pages.run_page(shown(world, told.holder), PageRequest(query={}))
+    assert "They go on once its last rerun has succeeded. If that one has ended, run it again." in page.body
     assert "run-again" in offered(world, shown(world, told.holder).reruns[-1].address)
 
     reruns.run_again(address_of(ended_run(world, "USMF_h.zip")), ME, world.services)
@@ -436,7 +439,9 @@ def test_a_failed_file_whose_mark_cannot_be_read_keeps_others_waiting_until_a_pe
     assert "Files of customers wait for it" in mail.content
     (check,) = [each for each in checks.check_health(lambda: world.services).checks if each.name == "Import groups"]
     assert words in check.message
-    (listed,) = [lane for lane in list_view.list_runs(Filters(), "", world.services).lanes if lane.damage]
+    shown_list = list_view.list_runs(Filters(), "", world.services)
+    assert words in pages.list_page(shown_list, PageRequest(query={})).body
+    (listed,) = [lane for lane in shown_list.lanes if lane.damage]
     assert (listed.name, listed.damage) == ("groups", f"{words} Files of customers wait for that.")
     assert Verb.PUT_ASIDE in [option.verb for option in listed.actions]
 
