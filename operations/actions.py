@@ -17,12 +17,12 @@ from operations.available_actions import effect_of_cancel, result_of_cancel
 from shared.app import Services
 from shared.errors import LeaseTaken, RecordChanged
 from shared.exports import schedule as export_schedule
-from shared.imports.order import find_failed_file
+from shared.imports.order import find_failed_file, imports_waiting_for
 from shared.log import log
 from shared.reservations import release, settle
 from shared.run_settings import with_settings
 from shared.runs import wake
-from shared.runs.addresses import address_of, parse_address
+from shared.runs.addresses import address_of, parse_address, place_at
 from shared.runs.lane import LANE_PREFIX, ahead_of, rows_in_drain
 from shared.runs.record import Damaged
 from shared.runs.rows import Pause
@@ -215,6 +215,9 @@ def free_project(address: str, requester: Requester, services: Services) -> Acti
 
 def put_aside(address: str, requester: Requester, services: Services) -> ActionResult | None:
     """Move the damaged record of an open run out of its lane's way; None if there is no such record."""
+    place = place_at(address)
+    row = services.store.row_at(*place.split("/", 1)) if place else None
+    waiting = imports_waiting_for(row, services) if row else ""
     try:
         moved_to = services.store.put_aside(address)
     except ValueError:
@@ -225,7 +228,24 @@ def put_aside(address: str, requester: Requester, services: Services) -> ActionR
         return None
     log.warning("action.put_aside", record=moved_to, by=requester.by, why=requester.why)
     wake_lane(moved_to.split("/")[1], services)
-    return ActionResult(done=True, message=f"The record was moved to {moved_to}.")
+    more = available_actions.waits_no_more(waiting) if waiting else ""
+    return ActionResult(done=True, message=f"The record was moved to {moved_to}. {more}".strip())
+
+
+def put_marks_aside(name: str, requester: Requester, services: Services) -> ActionResult | None:
+    """Move the marks of a flow's failed files that cannot be read out of the way; None if there is no such import."""
+    flow = next((each for each in services.settings.flows.imports if each.name.casefold() == name.casefold()), None)
+    if flow is None:
+        return None
+    try:
+        moved = services.failed_files.put_aside_damaged(flow.name)
+    except RecordChanged as error:
+        return refuse(f"{error.message}. Try again.")
+    if not moved:
+        return refuse(f"Each mark of a failed file of {flow.name} can be read, so none was put aside.")
+    log.warning("action.put_aside", record=", ".join(moved), by=requester.by, why=requester.why)
+    message = f"Moved to damaged/: {len(moved)}. Files that waited for that go on within a minute."
+    return ActionResult(done=True, message=message)
 
 
 # -- flows and lanes
@@ -246,24 +266,42 @@ def pause(name: str, requester: Requester, services: Services) -> ActionResult |
     return ActionResult(done=True, message=f"Paused: {', '.join(flows)}. A step that is running now is finished first.")
 
 
-def resume(name: str, requester: Requester, services: Services) -> ActionResult | None:
-    """Resume the lane of a flow; None if there is no such flow, and no such lane that is paused."""
+def resume(name: str, requester: Requester, services: Services, *, stopped_at: str = "") -> ActionResult | None:
+    """Resume the lane of a flow; None if there is no such flow, and no such lane that is paused.
+
+    stopped_at: the address of the run at which strictOrder had stopped the lane when the person saw it: that stop is
+    ended. "": the person saw none, or a pause before it: only a person's pause is ended.
+    """
     lane, flows = _find_lane(name, services)
     if not flows and not LANE_NAME.fullmatch(lane):
         return None
-    for other in _paused_with(lane, flows, services):
-        services.store.resume_lane(other)
-        _wake_when_due(other, services)
-    if services.store.resume_lane(lane) or services.store.end_stop_at_file(lane):
+    who = ", ".join(flows) or lane
+    if stopped_at:
+        has_ended = resume_at(stopped_at, lane, services)
+    else:
+        for other in _paused_with(lane, flows, services):
+            services.store.resume_lane(other)
+            _wake_when_due(other, services)
+        has_ended = services.store.resume_lane(lane)
+    stop = services.store.stop_at_file(lane)
+    stays = f"strictOrder keeps it stopped: {_way_on(stop)}" if stop else ""
+    if has_ended:
         log.info("action.resume", lane=lane, by=requester.by, why=requester.why)
+    elif stop:
+        return refuse(f"No person has paused {who}. {stays}")
     elif not flows:
         return None
     _wake_when_due(lane, services)
-    stop = services.store.stop_at_file(lane)
-    more = (
-        f" strictOrder keeps it stopped: {stop.why} Run that file again, skip it, or resume once more." if stop else ""
+    paused = say_if_paused(lane, services) if stopped_at else ""
+    return ActionResult(done=True, message=f"Resumed: {who}. {stays or paused}".strip())
+
+
+def _way_on(stop: Pause) -> str:
+    """Return why strictOrder has stopped a lane, and how it goes on: on the pages and from a command line."""
+    return (
+        f"{stop.why} Run that file again or skip it on its page, or press 'Resume' of the flow in the list of runs. "
+        f"From a command line: 'runs run-again {stop.run_id}' or 'runs skip {stop.run_id}'."
     )
-    return ActionResult(done=True, message=f"Resumed: {', '.join(flows) or lane}.{more}")
 
 
 def _more_lanes(lane: str, flows: Sequence[str], services: Services) -> Sequence[str]:
@@ -326,11 +364,10 @@ def is_stopped_at(run: Run, services: Services) -> bool:
     return stop is not None and stop.run_id == run.run_id
 
 
-def resume_at(address: str, lane: str, services: Services) -> None:
-    """Resume a lane if strictOrder has stopped it at the run with this address."""
+def resume_at(address: str, lane: str, services: Services) -> bool:
+    """Resume a lane if strictOrder has stopped it at the run with this address; return whether it has."""
     stopped, stop = parse_address(address), services.store.stop_at_file(lane)
-    if stopped and stop and stop.run_id == stopped.run_id:
-        services.store.end_stop_at_file(lane)
+    return bool(stopped and stop and stop.run_id == stopped.run_id and services.store.end_stop_at_file(lane))
 
 
 def _wake_when_due(lane: str, services: Services) -> None:

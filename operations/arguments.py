@@ -39,7 +39,11 @@ VERBS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "cancel": ((), "Cancel an open run. F&O may continue with what it has received."),
     "submit-again": ((), "Submit a run again after all its submits were lost."),
     "free-project": ((), "Free the data project of a cancelled run without waiting for F&O."),
-    "put-aside": ((), "Put a damaged record aside so that its lane continues. Nothing is deleted."),
+    "put-aside": (
+        (),
+        "Put a damaged record aside so that its lane continues; or, given the name of an import, the marks of its "
+        "failed files that cannot be read. Nothing is deleted.",
+    ),
     "skip": ((), "Skip a file that did not succeed, so that those go on that wait for it."),
     "pause": ((), "Pause a flow, and every other flow of its data project."),
     "resume": ((), "Resume a paused flow."),
@@ -132,7 +136,9 @@ def runs(arguments: Sequence[str] | None, environment: Mapping[str, str]) -> arg
             added.add_argument("run", metavar="RUN", nargs="?", default="", help=_RUN)
             added.add_argument("--all", action="store_true", help="all ended runs that match the filters, 50 at a time")
         elif verb not in ("list", "scan-now", "drain", "end-drain"):
-            added.add_argument("run", metavar="RUN", help=_RUN)
+            added.add_argument(
+                "run", metavar="RUN", help=f"{_RUN}; or the name of an import" if verb == "put-aside" else _RUN
+            )
     options = top.parse_args(arguments)
     _check_runs(options, top)
     return options

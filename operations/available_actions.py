@@ -126,13 +126,23 @@ def _effect_of_freeing(run: Run) -> str:
     )
 
 
-def of_damaged(name: str) -> tuple[ActionOption, ...]:
-    """Return what may be done about a record that cannot be read."""
+def of_damaged(name: str, waiting: str = "") -> tuple[ActionOption, ...]:
+    """Return what may be done about a record that cannot be read. waiting: the imports that wait for its file."""
     effect = (
         f"The record is moved to damaged/{name}, and its lane continues. Nothing is deleted. If F&O may be processing "
         "its file, check F&O under Data management > Job history first. A file that is still in Input gets a new run."
     )
+    if waiting:
+        effect = f"{effect} {waits_no_more(waiting)}"
     return (ActionOption(verb=Verb.PUT_ASIDE, label="Put aside", effect=effect),)
+
+
+def waits_no_more(waiting: str) -> str:
+    """Return which imports go on when a damaged record is put aside."""
+    return (
+        f"Files of {waiting} no longer wait for its file (order.after), even if it was not imported: pause {waiting} "
+        "first if that matters."
+    )
 
 
 def _effect_of_rerun(run: Run) -> str:
@@ -196,32 +206,41 @@ def of_lane(
     direction: Direction,
     *,
     is_paused: bool,
-    is_stopped: bool = False,
+    stopped: str = "",
     stays_stopped: bool = False,
     is_draining: bool = False,
+    has_damaged_marks: bool = False,
 ) -> tuple[ActionOption, ...]:
     """Return what may be done about a flow and its lane.
 
-    is_stopped: strictOrder has stopped it at a file; stays_stopped: that, and a person has paused it.
+    stopped: why strictOrder has stopped it at a file; stays_stopped: it has, and a person has paused it;
+    has_damaged_marks: a mark of its failed files cannot be read.
     """
+    aside = (
+        (ActionOption(verb=Verb.PUT_ASIDE, label="Put aside", effect=_EFFECT_ON_MARKS),) if has_damaged_marks else ()
+    )
     if is_paused:
         effect = f"{name} continues where it stopped."
-        if is_stopped:
-            effect = f"{name} continues with the next file. The one that it was stopped at is skipped."
+        if stopped:
+            effect = f"{stopped} {name} continues with the next file. The one that it was stopped at is skipped."
         elif stays_stopped:
             effect = f"The pause ends. {name} stays stopped at the file that did not succeed (strictOrder)."
-        return (ActionOption(verb=Verb.RESUME, label="Resume", effect=effect),)
+        return (ActionOption(verb=Verb.RESUME, label="Resume", effect=effect), *aside)
     effect = (
         f"The app starts no run of {name} and does not poll F&O until it is resumed; every other flow of the same data "
         "project is paused with it. What F&O has started continues there. The app still finds new files, and they wait."
     )
     pause = ActionOption(verb=Verb.PAUSE, label="Pause", effect=effect)
     if direction is Direction.IMPORT or is_draining:
-        return (pause,)
+        return (pause, *aside)
     effect = f"The export {name} starts now, regardless of its schedule."
     return (pause, ActionOption(verb=Verb.EXPORT_NOW, label="Export now", effect=effect))
 
 
+_EFFECT_ON_MARKS = (
+    "The marks of failed files that cannot be read are moved to damaged/, and other imports no longer wait for those "
+    "files. Check the failed runs first: they tell which files these may be. Nothing is deleted."
+)
 _EFFECT_OF_DRAIN = (
     "Within a minute the app starts nothing new: files stay in Input, no export starts, and no run is submitted to "
     "F&O. What F&O has received is followed to its end. Use it before an update of F&O; it lasts until you end it."

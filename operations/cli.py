@@ -104,6 +104,8 @@ def list_runs(app: App, options: argparse.Namespace) -> int:
     if drain := shown.get("drain"):  # an older app has none
         _say(f"{drain['text']} Runs that F&O may have received: {drain['left']}.")
     for lane in shown["lanes"]:
+        if damage := lane.get("damage"):  # an older app has none
+            _say(f"Needs a person: {lane['name']}: {damage}")
         if pause := lane["pause"]:
             _say(f"Paused: {lane['name']}, by {pause['by']} since {_time(pause['since'])}: {pause['why']}")
             if stop := pause.get("stop"):  # an older app has none
@@ -225,7 +227,10 @@ def free_project(app: App, options: argparse.Namespace) -> int:
 
 
 def put_aside(app: App, options: argparse.Namespace) -> int:
-    """Put a damaged record aside so that its lane continues; nothing is deleted."""
+    """Put a damaged record aside, or the marks of a flow's failed files that cannot be read; nothing is deleted."""
+    shown, _ = app.get("/api/runs.json")
+    if any(options.run.casefold() == lane["name"].casefold() for lane in shown["lanes"]):
+        return _about_flow("put-aside", app, options, options.run)
     return _about_run("put-aside", app, options)
 
 
@@ -246,23 +251,26 @@ def _about_run(verb: str, app: App, options: argparse.Namespace) -> int:
 
 def pause(app: App, options: argparse.Namespace) -> int:
     """Pause a flow, and every other one of its data project."""
-    return _about_flow("pause", app, options)
+    return _about_flow("pause", app, options, options.flow)
 
 
 def resume(app: App, options: argparse.Namespace) -> int:
-    """Resume a paused flow."""
-    return _about_flow("resume", app, options)
+    """Resume a paused flow, or one that strictOrder has stopped at a file, if that was shown and confirmed."""
+    return _about_flow("resume", app, options, options.flow)
 
 
 def export(app: App, options: argparse.Namespace) -> int:
     """Start an export now."""
-    return _about_flow("export-now", app, options)
+    return _about_flow("export-now", app, options, options.flow)
 
 
-def _about_flow(verb: str, app: App, options: argparse.Namespace) -> int:
+def _about_flow(verb: str, app: App, options: argparse.Namespace, name: str) -> int:
     shown, _ = app.get("/api/runs.json")
-    lane: Json = next((lane for lane in shown["lanes"] if options.flow.casefold() == lane["name"].casefold()), {})
-    return _act(verb, {"name": options.flow}, _effect(verb, lane), app, options)
+    lane: Json = next((lane for lane in shown["lanes"] if name.casefold() == lane["name"].casefold()), {})
+    target = {"name": name}
+    if verb == "resume" and not options.yes and (stopped_at := (lane.get("pause") or {}).get("run")):
+        target["run"] = stopped_at  # the person is told of that file, and asked
+    return _act(verb, target, _effect(verb, lane), app, options)
 
 
 def scan(app: App, options: argparse.Namespace) -> int:

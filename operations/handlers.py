@@ -61,10 +61,22 @@ ACTIONS: Final[Mapping[Verb, Action]] = {
     Verb.CANCEL: _about_run(actions.cancel),
     Verb.SUBMIT_AGAIN: _about_run(actions.submit_again),
     Verb.FREE_PROJECT: _about_run(actions.free_project),
-    Verb.PUT_ASIDE: _about_run(actions.put_aside),
+    Verb.PUT_ASIDE: Action(
+        call=lambda given, requester, app: (
+            actions.put_marks_aside(given["name"], requester, app)
+            if "name" in given
+            else actions.put_aside(given.get("run", ""), requester, app)
+        ),
+        takes=("run", "name"),
+    ),
     Verb.SKIP: _about_run(actions.skip),
     Verb.PAUSE: _about_flow(actions.pause),
-    Verb.RESUME: _about_flow(actions.resume),
+    Verb.RESUME: Action(
+        call=lambda given, requester, app: actions.resume(
+            given.get("name", ""), requester, app, stopped_at=given.get("run", "")
+        ),
+        takes=("name", "run"),
+    ),
     Verb.EXPORT_NOW: _about_flow(actions.export_now),
     Verb.SCAN_NOW: Action(call=lambda _given, requester, app: actions.scan_now(requester, app)),
     Verb.DRAIN: Action(call=lambda _given, requester, app: actions.drain(requester, app)),

@@ -4,10 +4,11 @@ View models only; ``pages.py`` makes pages and JSON of them. Nothing in them cha
 page that asks again can tell whether anything has happened.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from itertools import groupby
+from types import MappingProxyType
 from typing import Final
 
 from operations import available_actions
@@ -17,6 +18,7 @@ from operations.labels import Place, place_of, took_and_waited
 from shared.alerts import delivery
 from shared.app import Services
 from shared.config.flows import Flows
+from shared.imports import order
 from shared.runs.index import Rows, is_position
 from shared.runs.lane import SECOND, direction_of
 from shared.runs.rows import Pause, RunRow
@@ -70,6 +72,7 @@ class LaneView:
     lane: str
     pause: Pause | None
     actions: tuple[ActionOption, ...]
+    damage: str = ""  # that a mark of its failed files cannot be read, and what waits for that
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +133,11 @@ def list_runs(filters: Filters, behind: str, services: Services) -> RunList:
         looked_back_to=looked_back_to,
         today=services.now().date(),
         flows=flows,
-        lanes=tuple(list_lanes(integrations, pauses, is_draining=drain is not None)),
+        lanes=tuple(
+            list_lanes(
+                integrations, pauses, is_draining=drain is not None, unreadable_marks=order.unreadable_marks(services)
+            )
+        ),
         actions=available_actions.of_list(candidates, drain),
         drain=DrainView(text=drain.text, since=drain.since, left=_count_left(open_rows)) if drain else None,
     )
@@ -140,8 +147,17 @@ def _count_left(rows: Sequence[RunRow]) -> int:
     return sum(row.state not in NOT_SUBMITTED for row in rows)
 
 
-def list_lanes(integrations: Flows, pauses: Sequence[Pause], *, is_draining: bool = False) -> Iterator[LaneView]:
-    """Yield the flows of the settings with what stops them, then the other lanes that are paused."""
+def list_lanes(
+    integrations: Flows,
+    pauses: Sequence[Pause],
+    *,
+    is_draining: bool = False,
+    unreadable_marks: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[LaneView]:
+    """Yield the flows of the settings with what stops them, then the other lanes that are paused.
+
+    unreadable_marks: what waits for failed files whose marks cannot be read, by their flows.
+    """
     paused = {pause.lane: pause for pause in pauses}
     named = [(flow.name, Direction.IMPORT, flow.lane) for flow in integrations.imports]
     named += [(flow.name, Direction.EXPORT, flow.lane) for flow in integrations.exports]
@@ -159,11 +175,13 @@ def list_lanes(integrations: Flows, pauses: Sequence[Pause], *, is_draining: boo
             name,
             kind,
             is_paused=pause is not None,
-            is_stopped=bool(pause and pause.run),
+            stopped=pause.why if pause and pause.run else "",
             stays_stopped=bool(pause and pause.stop),
             is_draining=is_draining,
+            has_damaged_marks=name in unreadable_marks,
         )
-        yield LaneView(name=name, kind=kind, lane=lane, pause=pause, actions=options)
+        damage = unreadable_marks.get(name, "")
+        yield LaneView(name=name, kind=kind, lane=lane, pause=pause, actions=options, damage=damage)
 
 
 # -- open runs

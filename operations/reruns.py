@@ -120,7 +120,14 @@ def _plan_import(old: Run, services: Services) -> Run | ActionResult:
         sort_key=_sort_key(old, flow, lane, item, services),
         now=now,
         data_project=rules.known_project(flow, item.name, old.file.sub_folder),
-        file=replace(old.file, name=item.name, etag=item.etag, is_complete=True, web_url=item.web_url),
+        file=replace(
+            old.file,
+            name=item.name,
+            full_name=old.file.full_name if item.name == old.file.name else "",
+            etag=item.etag,
+            is_complete=True,
+            web_url=item.web_url,
+        ),
     )
 
 

@@ -26,9 +26,10 @@ from operations.labels import (
 from shared.advice import what_to_do
 from shared.alerts.run_alerts import passed_by_text
 from shared.app import Services
+from shared.config.model import IMPORT_FROM_PACKAGE_ASYNC
 from shared.exports import steps as export_steps
 from shared.imports import steps as import_steps
-from shared.imports.order import find_failed_file
+from shared.imports.order import find_failed_file, imports_waiting_for
 from shared.reservations import settle
 from shared.row_counts import neither_label
 from shared.runs.addresses import address_of, address_of_rerun, place_at
@@ -153,6 +154,7 @@ class RunView:
     counts_note: str = ""  # why there are none
     neither_label: str = ""
     first_import: FirstImport | None = None  # another run that imported the same content before
+    action: str = ""  # by which F&O imports its package, if that is not the usual one
     keeps_waiting: tuple[str, ...] = ()  # imports that wait for its file, because it did not succeed (afterSuccess)
 
 
@@ -172,7 +174,9 @@ def find_run(address: str, services: Services) -> RunView | DamagedView | None:
         run = services.store.run_at(address)
     except Damaged as damaged:
         name = place_at(address)
-        options = available_actions.of_damaged(name) if name else ()
+        row = services.store.row_at(*name.split("/", 1)) if name else None
+        behind = imports_waiting_for(row, services) if row else ""
+        options = available_actions.of_damaged(name, behind) if name else ()
         return DamagedView(address=address, damage=str(damaged), actions=options)
     if run is None:
         return None
@@ -329,6 +333,7 @@ def view_run(
         counts_note=run.counts_note,
         neither_label=neither_label(run) if run.counts else "",
         first_import=run.first_import,
+        action=IMPORT_FROM_PACKAGE_ASYNC if run.is_asynchronous else "",
         keeps_waiting=waiting,
     )
 

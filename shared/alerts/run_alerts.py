@@ -156,8 +156,25 @@ def damaged_record_alert(row: LaneRow, services: Services) -> Alert:
     )
 
 
+def enqueue_damaged_mark(flow_name: str, text: str, services: Services) -> None:
+    """Queue the alert that the mark of a failed file cannot be read. Raises nothing: the next try queues it."""
+    alert = Alert(
+        key=alert_key(Category.DAMAGED_RECORD, f"unresolved {flow_name}"),
+        title=f"{flow_name}: the mark of a failed file cannot be read",
+        text=text,
+        since=services.now(),
+        is_ongoing=True,
+        direction=Direction.IMPORT.value,
+        flow_name=flow_name,
+    )
+    _enqueue_if_possible(alert, services)
+
+
 def is_damaged(alert: Alert, services: Services) -> bool:
-    """Return whether the record of an alert still cannot be read."""
+    """Return whether the record of an alert still cannot be read, or a mark of failed files that others wait for."""
+    if not alert.run_address:
+        is_asked = services.settings.flows.imports_after_success_of(alert.flow_name) != ()
+        return is_asked and any(each.is_damaged for each in services.failed_files.of_flow(alert.flow_name))
     try:
         run = services.store.run_at(alert.run_address)
     except Damaged:

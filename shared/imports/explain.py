@@ -12,6 +12,7 @@ from shared.config.model import (
     BY_NAME,
     REFUSE,
     WARN,
+    Asynchronous,
     CompaniesListed,
     CompaniesOfFo,
     DateFolders,
@@ -135,6 +136,7 @@ def _explain(flow: ImportFlow, name: str, sub_folder: str, flows: Flows) -> Expl
         lines=(
             ("Company", company + (", if F&O has it" if isinstance(flow.companies, CompaniesOfFo) else "")),
             ("Data project", data_project or "the one that the package's manifest names"),
+            *_action(flow),
             ("Environment", flow.environment_url),
             ("Lane", lane),
             ("Processing", within(flow.processing_folder, sub_folder)),
@@ -154,6 +156,11 @@ def _explain(flow: ImportFlow, name: str, sub_folder: str, flows: Flows) -> Expl
             *((("Alerts to", flow.alert_recipient),) if flow.alert_recipient else ()),
         ),
     )
+
+
+def _action(flow: ImportFlow) -> Iterator[tuple[str, str]]:
+    if isinstance(flow.action, Asynchronous):
+        yield "Action", f"{flow.action.name}: F&O answers at once, and reads the package later"
 
 
 def _partial(flow: ImportFlow, folder: str) -> Iterator[tuple[str, str]]:

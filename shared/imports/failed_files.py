@@ -15,12 +15,13 @@ from shared.escapes import METADATA_LIMIT, cut, metadata_json, metadata_text, re
 from shared.log import log
 from shared.moments import read_moment
 from shared.runs.addresses import parse_address
-from shared.runs.run import Run, name_without
+from shared.runs.run import Run, own_name
 
 if TYPE_CHECKING:
     from shared.azure_storage.container import BlobContainer, BlobRow
 
 FOLDER: Final = "unresolved/"
+_DAMAGED: Final = "damaged/"  # where a person has marks put that cannot be read
 _LONGEST_ROW: Final = METADATA_LIMIT - 128
 _LONGEST_NAME: Final = 255
 
@@ -35,6 +36,7 @@ class FailedFile:
     run: str  # the address of its run, as an ended run's
     since: datetime
     mark: str  # the name of its blob
+    is_damaged: bool = False  # the mark cannot be read, so neither the file nor its run is known
 
     @property
     def run_id(self) -> str:
@@ -45,15 +47,18 @@ class FailedFile:
     @property
     def path(self) -> str:
         """Its name for people, with the sub-folder that it was found in."""
+        if self.is_damaged:
+            return f"A file of {self.flow_name} whose mark cannot be read"
         return f"{self.sub_folder}/{self.file_name}" if self.sub_folder else self.file_name
 
 
 def failed_file_of(run: Run, address: str, now: datetime) -> FailedFile:
     """Return the mark of a run's file. address: of the run, as an ended run's."""
-    key = f"{run.file.sub_folder}/{name_without(run.file.name)}"
+    name = own_name(run.file)
+    key = f"{run.file.sub_folder}/{name}"
     return FailedFile(
         flow_name=run.flow_name,
-        file_name=run.file.name,
+        file_name=name,
         sub_folder=run.file.sub_folder,
         run=address,
         since=now,
@@ -70,8 +75,7 @@ class FailedFiles:
     def of_flow(self, flow_name: str) -> list[FailedFile]:
         """List the failed files of a flow, the oldest failure first. One listing."""
         blobs = self._container.list_rows(_folder_of(flow_name))
-        found = [failed for blob in blobs if (failed := _failed_file_from(blob))]
-        return sorted(found, key=lambda each: each.since)
+        return sorted((_failed_file_from(blob, flow_name) for blob in blobs), key=lambda each: each.since)
 
     def of_run(self, run: Run) -> FailedFile | None:
         """Return the mark that names a run; None if there is none. One listing."""
@@ -88,15 +92,30 @@ class FailedFiles:
         }
         self._container.write(failed.mark, b"", {"failed": metadata_json(said, _LONGEST_ROW, keep="file")})
 
+    def put_aside_damaged(self, flow_name: str) -> list[str]:
+        """Move the marks of a flow that cannot be read to ``damaged/``; return their new names.
+
+        Nothing is deleted before it is copied. Raises RecordChanged if one was written meanwhile.
+        """
+        moved: list[str] = []
+        for blob in self._container.list_rows(_folder_of(flow_name)):
+            if _failed_file_from(blob, flow_name).is_damaged:
+                moved.append(f"{_DAMAGED}{blob.name}")
+                self._container.write(moved[-1], b"", blob.metadata)
+                self._container.delete_version(blob.name, blob.etag)
+        return moved
+
     def delete(self, failed: FailedFile) -> None:
         """Delete a mark; one that is gone already is as good."""
         self._container.delete(failed.mark)
 
 
-def _failed_file_from(blob: "BlobRow") -> FailedFile | None:
-    """Return what a mark says; None if it cannot be read: then it keeps nobody waiting, for nobody could skip it."""
+def _failed_file_from(blob: "BlobRow", flow_name: str) -> FailedFile:
+    """Return what a mark of a flow says; one that cannot be read counts, for its file did not succeed either."""
     try:
         said = read_json(metadata_text(blob.metadata["failed"]), mend=True)
+        if parse_address(said["run"]) is None:
+            raise ValueError("it names no run")
         return FailedFile(
             flow_name=str(said["flow"]),
             file_name=str(said["file"]),
@@ -107,7 +126,15 @@ def _failed_file_from(blob: "BlobRow") -> FailedFile | None:
         )
     except (AttributeError, KeyError, TypeError, ValueError):
         log.error("failed_file.damaged", blob=blob.name)
-        return None
+        return FailedFile(
+            flow_name=flow_name,
+            file_name="",
+            sub_folder="",
+            run="",
+            since=blob.last_modified,
+            mark=blob.name,
+            is_damaged=True,
+        )
 
 
 def _folder_of(flow_name: str) -> str:

@@ -20,7 +20,7 @@ from shared.errors import (
 from shared.imports import places
 from shared.log import log
 from shared.run_settings import import_flow_of
-from shared.runs.run import Run, name_with
+from shared.runs.run import Run, name_with, name_without, own_name
 from shared.runs.states import State
 from shared.runs.values import FileFacts
 
@@ -103,6 +103,15 @@ def facts_of(run: Run, item: DriveItem, folder: str) -> FileFacts:
         folder=folder,
         web_url=item.web_url,
     )
+
+
+def filed_facts_of(run: Run, item: DriveItem, folder: str) -> FileFacts:
+    """Return the file of a run as it was filed: if its name was cut for the run's id, that name is kept as well."""
+    before, facts = run.file, replace(facts_of(run, item, folder), name=item.name)
+    if item.name == before.name:
+        return facts
+    is_cut = item.name == name_with(before.name, run.run_id) and name_without(item.name) != before.name
+    return replace(facts, full_name=own_name(before) if is_cut else "")
 
 
 def with_facts_of(run: Run, item: DriveItem, flow: ImportFlow) -> Run:

@@ -1,10 +1,11 @@
 """In which order files of imports are taken up: a file's place in its lane, and imports that go before others."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from shared.alerts import run_alerts
 from shared.app import Services
 from shared.clients.graph.drive_item import DriveItem
 from shared.config.model import BY_NAME, ImportFlow, PartialFiling
@@ -25,8 +26,8 @@ from shared.runs.addresses import (
 )
 from shared.runs.lane import LaneRow, direction_of
 from shared.runs.record import Damaged
-from shared.runs.run import Run, name_without
-from shared.runs.states import Direction, Outcome, State
+from shared.runs.run import Run, name_without, own_name
+from shared.runs.states import NOT_BEGUN, Direction, Outcome, State
 from shared.runs.values import About, Wait
 
 # Seconds until a file asks again whether those are done that go before it: half the time that it has waited, within
@@ -66,7 +67,7 @@ def arrival_of(name: str, sub_folder: str, modified: datetime, stopped: Run | No
     """
     if stopped is None:
         return modified
-    its_name = name_without(stopped.file.name)  # Error may have had a file of that name already
+    its_name = own_name(stopped.file)  # Error may have had a file of that name already
     is_same = (folded(its_name), folded(stopped.file.sub_folder)) == (folded(name_without(name)), folded(sub_folder))
     return moment_of(stopped.sort_key) if is_same else modified
 
@@ -157,6 +158,9 @@ def _find_failed(flows: Sequence[ImportFlow], services: Services) -> _Earlier | 
     for flow in flows:
         if failed := services.failed_files.of_flow(flow.name):
             words = f"{failed_words(failed)} {way_on(failed[0], flow)}"
+            if any(each.is_damaged for each in failed):
+                waiting = _names(services.settings.flows.imports_after_success_of(flow.name))
+                run_alerts.enqueue_damaged_mark(flow.name, f"{words} Files of {waiting} wait for it.", services)
             return _Earlier(flow=flow, words=words, address=failed[0].run)
     return None
 
@@ -169,8 +173,42 @@ def failed_words(failed: Sequence[FailedFile]) -> str:
 
 def way_on(failed: FailedFile, flow: ImportFlow) -> str:
     """Return what a person can do about a failed file that others wait for."""
+    if failed.is_damaged:
+        return (
+            f"Check the failed runs of {flow.name}: its file is among them. See that all of these files are imported, "
+            f"then press 'Put aside' of {flow.name} in the list of runs."
+        )
     folder = places.within(flow.input_folder, failed.sub_folder)
-    return f"Run it again or skip it on its page, or put a mended file of the same name into {folder}."
+    return (
+        "Run it again (its last rerun, if it has any) or skip it on its page, or put a mended file of the same name "
+        f"into {folder}."
+    )
+
+
+def unreadable_marks(services: Services) -> dict[str, str]:
+    """Return the imports of whose failed files a mark cannot be read, each with what waits for that. A listing each."""
+    flows, found = services.settings.flows, dict[str, str]()
+    for flow in flows.imports:
+        waiting = flows.imports_after_success_of(flow.name)
+        if waiting and (damaged := [each for each in services.failed_files.of_flow(flow.name) if each.is_damaged]):
+            found[flow.name] = f"{failed_words(damaged)} Files of {_names(waiting)} wait for that."
+    return found
+
+
+def imports_waiting_for(row: LaneRow, services: Services) -> str:
+    """Return the names of the imports that wait for an open run that has its file; "" if none does.
+
+    row: its record may be damaged.
+    """
+    if row.state in NOT_BEGUN:
+        return ""  # without its record the file, which is in Input, gets a new run
+    flows = services.settings.flows
+    own = [flow.name for flow in flows.imports if _is_open(row, flow, services)]
+    return _names([each for each in flows.imports if any(each in flows.imports_after(name) for name in own)])
+
+
+def _names(flows: Iterable[ImportFlow]) -> str:
+    return ", ".join(flow.name for flow in flows)
 
 
 def find_failed_file(run: Run, services: Services) -> FailedFile | None:

@@ -39,6 +39,7 @@ from shared.imports.fence import fence, fence_after_cancel, may_still_start
 from shared.imports.file import (
     belongs_to_another_run,
     facts_of,
+    filed_facts_of,
     finance_of,
     find_again,
     flow_of,
@@ -385,7 +386,7 @@ def file_away(run: Run, services: Services) -> Run:
         is_there = found.parent_id == folder_id
         item = found if is_there else move(run, onedrive.move, folder, services, etag=found.etag)
     # What is put beside it goes there too, whatever the settings say by then.
-    run = replace(run, file=replace(facts_of(run, item, folder), name=item.name), filed_folder=folder)
+    run = replace(run, file=filed_facts_of(run, item, folder), filed_folder=folder)
     try:
         if not succeeded:
             run = report.put_beside(run, onedrive, folder, folder_id, finance_of(run, services), services)

@@ -48,7 +48,7 @@ _SINCE_2: Final = frozenset(
         *("resubmits", "held", "waits", "reserved", "environment_url", "cancelled_in", "passed_by", "passed_by_total"),
         *("waited_s", "scheduled", "late_s"),
         "flow_settings",
-        "sub_folder",
+        *("sub_folder", "full_name"),
         *("arguments", "outcome_known", "counts", "count_tries", "counts_note", "warning"),
         *("sha256", "changed_nothing", "duplicates", "first_import", "is_refused"),
         "has_excel",

@@ -409,3 +409,8 @@ _ADDITION: Final = re.compile(r" \([0-9a-f]{12}\)(?=\.[^.]*\Z|\Z)")
 def name_without(file_name: str) -> str:
     """Return the name that a file had before a run's id was added to it."""
     return _ADDITION.sub("", file_name)
+
+
+def own_name(file: FileFacts) -> str:
+    """Return the name that a file came with, whatever it was filed as."""
+    return file.full_name or name_without(file.name)

@@ -211,9 +211,15 @@ class RunStore:
 
     def pause_lane(self, pause: Pause) -> Pause | None:
         """Pause a lane. Return the pause that is there already, None if there was none."""
-        if self._container.create(pause_name(pause.lane), b"", metadata_of_pause(pause)):
+        name, metadata = pause_name(pause.lane), metadata_of_pause(pause)
+        if self._container.create(name, b"", metadata):
             return None
-        return self.pause_of(pause.lane)
+        already = self.pause_of(pause.lane)
+        if already and already.run:  # an older version kept the stop at a file under the name of a pause
+            self.stop_lane(already)
+            self._container.write(name, b"", metadata)
+            return None
+        return already
 
     def stop_lane(self, stop: Pause) -> None:
         """Stop a lane at a file of it, beside the pause of a person. The worker of the lane alone does so."""
@@ -228,8 +234,12 @@ class RunStore:
         self._container.delete(rest_name(lane))
 
     def resume_lane(self, lane: str) -> bool:
-        """End a person's pause of a lane; return False if there was none. A stop at a file stays."""
-        return self._container.delete(pause_name(lane))
+        """End a person's pause of a lane; return False if there was none. A stop at a file stays.
+
+        What does not say whose it is counts as a person's, and an older version kept stops under the name of a pause.
+        """
+        own = next((blob.name for blob in self._pauses(lane) if not pause_from(blob).run), "")
+        return own != "" and self._container.delete(own)
 
     def end_stop_at_file(self, lane: str) -> bool:
         """End the stop of a lane at a file; return False if there was none. A person's pause stays."""

@@ -33,6 +33,7 @@ class FileFacts:
     is_complete: bool = True  # false while it is empty, still being written, or held back by OneDrive
     web_url: str = ""  # OneDrive's page about it, for people; opening it needs a sign-in
     sub_folder: str = ""  # imports: the sub-folder of Input in which it was found; "" if it was directly in Input
+    full_name: str = ""  # imports: the name that was cut when the run's id was added to it; "" if it was not
     extra: Mapping[str, object] = field(default=NOTHING_MORE, compare=False, repr=False)
 
 

@@ -22,7 +22,7 @@ from shared.runs import store as run_store
 from shared.runs.addresses import address_of, address_of_rerun, key_of, moment_of, open_name, sort_key_of
 from shared.runs.index import RunIndex
 from shared.runs.record import Damaged, run_to_json
-from shared.runs.rows import Pause
+from shared.runs.rows import Pause, metadata_of_pause
 from shared.runs.run import Run
 from shared.runs.states import Outcome, State
 from shared.runs.store import HEADS_LISTED, Lane, RunStore
@@ -352,12 +352,32 @@ def test_the_stop_of_a_lane_at_a_file_is_kept_beside_a_persons_pause(store: RunS
     assert store.pause_of("in-1") == a_pause()
 
 
-@pytest.mark.parametrize("metadata", [{}, {"pause": "%7B"}, {"pause": "[]"}], ids=["nothing", "no JSON", "no object"])
+def test_a_stop_at_a_file_that_an_older_version_saved_as_a_pause_is_a_stop_and_makes_room_for_a_persons_pause(
+    store: RunStore, container: ContainerClient
+) -> None:
+    run = a_run()
+    store.create(run)
+    stop = Pause(lane="in-1", by="strictOrder", why="it failed", since=NOW, run=address_of(replace(run, ended=NOW)))
+    container.get_blob_client("open/in-1/!paused").upload_blob(b"", metadata=metadata_of_pause(stop))
+    assert (store.lane("in-1").stopped_at, store.open_lanes().stopped) == (run.run_id, (stop,))
+    assert (store.resume_lane("in-1"), store.stop_at_file("in-1")) == (False, stop)
+
+    assert store.pause_lane(a_pause()) is None
+    assert (store.pause_of("in-1"), store.stop_at_file("in-1")) == (replace(a_pause(), stop="it failed"), stop)
+    assert [store.end_stop_at_file("in-1"), store.resume_lane("in-1")] == [True, True]
+    assert store.pause_of("in-1") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "metadata"),
+    [("!paused", {}), ("!paused", {"pause": "%7B"}), ("!paused", {"pause": "[]"}), ("!paused-at", {})],
+    ids=["nothing", "no JSON", "no object", "a stop"],
+)
 def test_a_pause_that_does_not_say_whose_it_is_pauses_its_lane_all_the_same(
-    store: RunStore, index: RunIndex, container: ContainerClient, metadata: dict[str, str]
+    store: RunStore, index: RunIndex, container: ContainerClient, name: str, metadata: dict[str, str]
 ) -> None:
     store.create(a_run())
-    container.get_blob_client("open/in-1/!paused").upload_blob(b"", metadata=metadata)
+    container.get_blob_client(f"open/in-1/{name}").upload_blob(b"", metadata=metadata)
 
     paused = store.pause_of("in-1")
 

@@ -613,6 +613,9 @@ class StoreStandIn(StandIn):
         is_paused = self._read("asks if the lane is paused", lambda world: lane in world.paused, ROWS)
         return Pause(lane=lane, by="a person", why="", since=EPOCH) if is_paused else None
 
+    def stop_at_file(self, lane: str) -> None:
+        """Return that no lane is stopped at a file: no flow here has strictOrder."""
+
     def save_stop(self, stop: Stop) -> None:
         self._write(f"writes that {stop.flow_name} is stopped", lambda world: world.stop(stop), ROWS)
 

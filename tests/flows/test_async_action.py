@@ -12,10 +12,23 @@ from local_cloud.finance_operations.knobs import Behaviour, Speed
 from shared.imports.contention import RESUBMITS
 from shared.reservations.reservation import project_name
 from shared.reservations.settle import settle_leftovers
+from shared.runs.addresses import address_of
 from shared.runs.run import ASYNC_GRACE_S
 from shared.runs.states import Outcome, State
 from tests.flows.conftest import MakeWorld
-from tests.flows.trouble import begin, by_hand, cancel, ended_run, fno_fault, import_file, let_pass, one_import, restart
+from tests.flows.trouble import (
+    begin,
+    by_hand,
+    cancel,
+    ended_run,
+    fno_fault,
+    import_file,
+    let_pass,
+    one_import,
+    open_run,
+    restart,
+    shown,
+)
 from tests.world import PROJECT, World
 
 ACTION = "ImportFromPackageAsync"
@@ -49,6 +62,7 @@ def test_all_nine_arguments_are_sent_and_stay_those_of_the_first_submit(make_wor
     lane = begin(world)
     let_pass(world, lane, timedelta(seconds=30))
     restart(world, **one_import(**flow))
+    assert shown(world, address_of(open_run(world, "USMF_1.zip"))).action == ACTION
     world.run_until_quiet()
 
     expected = {"data_project": PROJECT, "legal_entity": "USMF", "overwrite": False, "execute": True}

@@ -11,8 +11,11 @@ import pytest
 from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from local_cloud.faults import Fault
-from operations import actions, list_view, reruns
+from operations import actions, list_view, pages, reruns, run_view
+from operations.actions import ActionResult
+from operations.available_actions import Verb
 from operations.filters import Filters
+from operations.web import PageRequest
 from shared.health import checks
 from shared.runs.addresses import address_of
 from shared.runs.run import Run
@@ -298,6 +301,13 @@ def test_a_damaged_record_in_one_of_many_lanes_keeps_others_waiting(make_world: 
 
     waiting = world.services.store.read_row(sure(world.services.store.head(other)))
     assert sure(waiting.waits).holder == "A file whose record is damaged is not done."
+    (row,) = [row for row in world.services.index.open_rows() if row.lane == lane]
+    words = "Files of customers no longer wait for its file (order.after), even if it was not imported"
+    view = run_view.find_run(row.address, world.services)
+    assert isinstance(view, run_view.DamagedView)
+    assert words in view.actions[0].effect
+    assert words in sure(actions.put_aside(row.address, ME, world.services)).message
+    assert not is_waiting(world)
 
 
 # After other imports have succeeded
@@ -306,7 +316,7 @@ FAILED = fno_fault("GetExecutionSummaryStatus", faults.status(200, body={"value"
 IN_PART = fno_fault("GetExecutionSummaryStatus", faults.status(200, body={"value": "PartiallySucceeded"}), times=1)
 
 
-def after_one_that_failed(make_world: MakeWorld, fault: Fault = FAILED, **keys: Any) -> World:
+def after_one_that_failed(make_world: MakeWorld, fault: Fault = FAILED, name: str = "USMF_g.zip", **keys: Any) -> World:
     """Return a world in which a file of groups has failed, and one of customers is in Input. keys: of groups."""
     world = make_in_turn(make_world, "groups", "customers", afterSuccess=True)
     if keys:
@@ -314,7 +324,7 @@ def after_one_that_failed(make_world: MakeWorld, fault: Fault = FAILED, **keys: 
         flows["imports"][0] |= keys
         restart(world, INTEGRATIONS=json.dumps(flows))
     world.faults.add(fault)
-    put_into(world, "groups/Input", "USMF_g.zip")
+    put_into(world, "groups/Input", name)
     world.look()
     world.run_until_quiet()
     put_into(world, "customers/Input", "USMF_c.zip")
@@ -339,8 +349,8 @@ def test_a_file_that_waits_for_a_failed_one_says_for_which_and_what_to_do(make_w
     assert is_waiting(world)
 
     words = (
-        "USMF_g.zip did not succeed (afterSuccess). Run it again or skip it on its page, or put a mended file of the "
-        "same name into /groups/Input."
+        "USMF_g.zip did not succeed (afterSuccess). Run it again (its last rerun, if it has any) or skip it on its "
+        "page, or put a mended file of the same name into /groups/Input."
     )
     told = sure(shown(world, address_of(open_run(world, "USMF_c.zip"))).next)
     failed = address_of(ended_run(world, "USMF_g.zip"))
@@ -401,20 +411,66 @@ def test_a_rerun_of_a_cancelled_rerun_settles_the_failed_file_under_another_name
     reruns.run_again(address_of(ended_run(world, "USMF_g.zip")), ME, world.services)
     cancel(world, open_run(world, "USMF_h.zip"))
     assert is_waiting(world)
+    told = sure(shown(world, address_of(open_run(world, "USMF_c.zip"))).next)
+    assert "Run it again (its last rerun, if it has any) or skip it on its page" in told.waits_for
+    assert offered(world, told.holder) == {"skip"}
+    page = pages.run_page(shown(world, told.holder), PageRequest(query={}))
+    assert "They go on once its last rerun has succeeded. If that one has ended, run it again." in page.body
+    assert "run-again" in offered(world, shown(world, told.holder).reruns[-1].address)
 
     reruns.run_again(address_of(ended_run(world, "USMF_h.zip")), ME, world.services)
     assert not is_waiting(world)
 
 
-def test_a_mended_file_is_known_though_the_failed_one_was_filed_under_another_name(make_world: MakeWorld) -> None:
+def test_a_failed_file_whose_mark_cannot_be_read_keeps_others_waiting_until_a_person_has_put_it_aside(
+    make_world: MakeWorld,
+) -> None:
     world = after_one_that_failed(make_world)
+    with records(world) as container:
+        (name,) = container.list_blob_names(name_starts_with="unresolved/")
+        container.get_blob_client(name).set_blob_metadata({"failed": "{}"})
+    for _ in range(3):
+        assert is_waiting(world)
+        do_duties(world.services)
+
+    words = "A file of groups whose mark cannot be read did not succeed (afterSuccess)."
+    assert words in sure(open_run(world, "USMF_c.zip").waits).holder
+    (mail,) = [mail for mail in world.mails() if "mark of a failed file" in mail.subject]
+    assert "Files of customers wait for it" in mail.content
+    (check,) = [each for each in checks.check_health(lambda: world.services).checks if each.name == "Import groups"]
+    assert words in check.message
+    shown_list = list_view.list_runs(Filters(), "", world.services)
+    assert words in pages.list_page(shown_list, PageRequest(query={})).body
+    (listed,) = [lane for lane in shown_list.lanes if lane.damage]
+    assert (listed.name, listed.damage) == ("groups", f"{words} Files of customers wait for that.")
+    assert Verb.PUT_ASIDE in [option.verb for option in listed.actions]
+
+    assert sure(actions.put_marks_aside("groups", ME, world.services)).done
+    assert not sure(actions.put_marks_aside("groups", ME, world.services)).done
+    assert not is_waiting(world)
+    do_duties(world.services)
+    assert any("Resolved: " in mail.subject and "mark of a" in mail.subject for mail in world.onedrive.mails)
+    with records(world) as container:
+        assert [*container.list_blob_names(name_starts_with="damaged/unresolved/")] == [f"damaged/{name}"]
+
+
+LONG_NAME = f"USMF_{'1' * 240}.zip"  # which is cut when a run's id is added to it
+LONG_OR_NOT = pytest.mark.parametrize("name", ["USMF_1.zip", LONG_NAME], ids=["short", "long"])
+
+
+@LONG_OR_NOT
+def test_a_mended_file_is_known_though_the_failed_one_was_filed_under_another_name(
+    make_world: MakeWorld, name: str
+) -> None:
+    world = after_one_that_failed(make_world, name=name)
     world.faults.add(FAILED)
-    put_into(world, "groups/Input", "USMF_g.zip")
+    put_into(world, "groups/Input", name)
     world.look()
     assert is_waiting(world)
     assert len({run.file.name for run in world.ended_runs()}) == 2
+    assert f"{name} did not succeed" in sure(open_run(world, "USMF_c.zip").waits).holder
 
-    put_into(world, "groups/Input", "USMF_g.zip")
+    put_into(world, "groups/Input", name)
     world.look()
     assert not is_waiting(world)
 
@@ -524,7 +580,7 @@ def test_a_person_who_was_told_of_an_open_file_is_told_of_the_failed_one_too(mak
 
     assert "USMF_g.zip is not done." in told()
     world.onedrive.knobs.locked = {"USMF_h.zip": "resourceLocked"}
-    assert "USMF_g.zip did not succeed (afterSuccess). Run it again or skip it on its page" in told()
+    assert "USMF_g.zip did not succeed (afterSuccess). Run it again (its last rerun, if it has any)" in told()
     since = sure(open_run(world, "USMF_c.zip").problem).since
     put_into(world, "groups/Input", "USMF_h.zip")
     world.look()
@@ -558,13 +614,19 @@ def stopped(make_world: MakeWorld, **keys: Any) -> World:
     return world
 
 
-def a_broken_file_first(world: World) -> str:
+def a_broken_file_first(world: World, name: str = "USMF_1.zip") -> str:
     """Let three files appear, of which the first is no package; return their lane."""
     of_age(world, **{"2": 20, "3": 30})
-    os.utime(world.put("USMF_1.zip", NO_PACKAGE), (1_700_000_000,) * 2)
+    os.utime(world.put(name, NO_PACKAGE), (1_700_000_000,) * 2)
     world.look()
     (lane,) = world.heads()
     return lane
+
+
+def press_resume(world: World) -> ActionResult:
+    """Press "Resume" of the first lane, which carries at which file the page shows it as stopped."""
+    (listed, *_) = list_view.list_runs(Filters(), "", world.services).lanes
+    return sure(actions.resume(listed.name, ME, world.services, stopped_at=sure(listed.pause).run))
 
 
 def first_of(world: World) -> Run:
@@ -583,7 +645,7 @@ def test_a_file_that_did_not_succeed_stops_its_lane_and_people_hear_of_it(make_w
     world.clock.advance(16 * 60)
     do_duties(world.services)
     assert [mail.subject for mail in world.mails() if "all files wait" in mail.subject] != []
-    actions.resume("import", ME, world.services)
+    press_resume(world)
     do_duties(world.services)
     assert any("Resolved: " in mail.subject and "all files wait" in mail.subject for mail in world.onedrive.mails)
 
@@ -591,14 +653,29 @@ def test_a_file_that_did_not_succeed_stops_its_lane_and_people_hear_of_it(make_w
 @pytest.mark.parametrize("how", ["skip", "resume"])
 def test_a_person_lets_the_files_behind_it_go_on(make_world: MakeWorld, how: str) -> None:
     world = stopped(make_world)
-    target = address_of(first_of(world)) if how == "skip" else "import"
-    act = {"skip": actions.skip, "resume": actions.resume}[how]
+    failed = address_of(first_of(world))
 
-    assert sure(act(target, ME, world.services)).done
+    assert sure(actions.skip(failed, ME, world.services) if how == "skip" else press_resume(world)).done
     world.run_until_quiet()
     assert world.files("Success") == ["USMF_2.zip", "USMF_3.zip"]
     assert [step.by for step in first_of(world).steps if step.step == "skip"] == ([ME.by] if how == "skip" else [])
-    assert not sure(actions.skip(address_of(first_of(world)), ME, world.services)).done
+    assert not sure(actions.skip(failed, ME, world.services)).done
+
+
+def test_resume_that_is_pressed_twice_does_not_end_the_stop_at_the_next_file(make_world: MakeWorld) -> None:
+    world = make_world(settings=of_one_project(strictOrder=True))
+    a_broken_file_first(world)
+    os.utime(world.put("USMF_2.zip", NO_PACKAGE), (1_700_000_020,) * 2)
+    world.run_until_quiet()
+    seen = address_of(first_of(world))
+
+    answers = []
+    for _ in range(2):
+        answers.append(sure(actions.resume("import", ME, world.services, stopped_at=seen)))
+        world.run_until_quiet()
+    assert [answer.done for answer in answers] == [True, False]
+    assert "strictOrder keeps it stopped: USMF_2.zip ended as Rejected" in answers[1].message
+    assert world.files("Input") == ["USMF_3.zip"]
 
 
 @pytest.mark.parametrize("keys", [{}, {"order": {"by": "name"}}], ids=["by age", "by name"])
@@ -628,19 +705,20 @@ def test_a_file_that_was_put_right_goes_first_once_a_person_lets_the_lane_go_on(
     assert began(world) == ["USMF_1.zip", "USMF_1.zip", "USMF_2.zip", "USMF_3.zip", "USMF_4.zip"]
 
 
-def test_so_does_one_whose_first_version_was_filed_under_another_name(make_world: MakeWorld) -> None:
+@LONG_OR_NOT
+def test_so_does_one_whose_first_version_was_filed_under_another_name(make_world: MakeWorld, name: str) -> None:
     world = make_world(settings=of_one_project(strictOrder=True))
-    (world.folder / "Error" / "USMF_1.zip").write_bytes(b"of the day before")
-    a_broken_file_first(world)
+    (world.folder / "Error" / name).write_bytes(b"of the day before")
+    a_broken_file_first(world, name)
     world.run_until_quiet()
     (failed,) = world.ended_runs()
-    assert failed.file.name != "USMF_1.zip"
-    world.put("USMF_1.zip")
+    assert failed.file.name != name
+    world.put(name)
     world.look()
 
     actions.skip(address_of(failed), ME, world.services)
     world.run_until_quiet()
-    assert began(world)[1:] == ["USMF_1.zip", "USMF_2.zip", "USMF_3.zip"]
+    assert began(world)[1:] == [name, "USMF_2.zip", "USMF_3.zip"]
 
 
 @pytest.mark.parametrize("state", [State.FOUND, State.FINISHED], ids=str)
@@ -664,9 +742,12 @@ def test_no_file_passes_one_that_did_not_succeed_though_the_app_dies_at_its_end(
 
     assert ended_run(world, "USMF_1.zip").outcome == "Rejected"
     assert world.files("Input") == ["USMF_2.zip", "USMF_3.zip"]
-    assert actions.resume(lane, ME, world.services)
+    assert press_resume(world).done
     world.run_until_quiet()
     assert world.files("Success") == ["USMF_2.zip", "USMF_3.zip"]
+
+
+HOW_IT_GOES_ON = "Run that file again or skip it on its page, or press 'Resume' of the flow in the list of runs."
 
 
 @pytest.mark.parametrize("first", ["resume", "skip", "a rerun"])
@@ -695,8 +776,13 @@ def test_a_persons_pause_and_the_stop_at_a_file_each_last_until_they_are_ended(
     assert world.files("Input") == ["USMF_2.zip", "USMF_3.zip"]
     told = "strictOrder keeps it stopped" if first == "resume" else "Ada has paused the lane"
     assert told in sure(answer).message
+    if first == "resume":  # said twice
+        again = sure(actions.resume(lane, ME, world.services))
+        assert not again.done
+        assert f"USMF_1.zip ended as Rejected, and no file may pass it. {HOW_IT_GOES_ON}" in again.message
+        assert f"'runs skip {first_of(world).run_id}'" in again.message
 
-    actions.resume(lane, ME, world.services)
+    press_resume(world)
     world.run_until_quiet()
     if first == "a rerun":  # which has failed as well
         assert ([run.file.name for run in world.ended_runs()], world.heads()) == (["USMF_1.zip"] * 2, {})

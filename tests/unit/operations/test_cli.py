@@ -40,6 +40,28 @@ def test_a_run_that_is_shown_counts_as_seen_though_http_tells_the_time_in_whole_
     assert datetime.fromisoformat(app.asked["before"]) > datetime(2026, 11, 30, 5, 42, 58, 400_000, tzinfo=UTC)
 
 
+class _StoppedApp(_App):
+    """An app with a lane that strictOrder has stopped at a file."""
+
+    def get(self, path: str, **query: str) -> tuple[cli.Json, datetime]:
+        offers = [{"verb": "resume", "words": "USMF_1.zip ended as Rejected. That file is skipped."}]
+        lane = {"name": "import", "pause": {"run": "1793608200123-0123456789ab"}, "offers": offers}
+        return {"lanes": [lane]}, datetime(2026, 11, 30, 5, 42, 58, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(("more", "sent"), [(["--yes"], {}), ([], {"run": "1793608200123-0123456789ab"})])
+def test_the_stop_at_a_file_is_ended_only_if_a_person_has_read_of_it_and_confirmed(
+    monkeypatch: pytest.MonkeyPatch, more: list[str], sent: dict[str, str]
+) -> None:
+    app, read = _StoppedApp(), list[str]()
+    monkeypatch.setattr(cli, "_confirm", read.append)
+
+    cli.resume(app, arguments.runs(["resume", "Import", "--url", "http://a", "--by", "ada", *more], {}))
+
+    assert app.asked == {"name": "Import", "why": "", "by": "ada", **sent}
+    assert [text for text in read if "USMF_1.zip" in text] == read[: len(sent)]
+
+
 @pytest.mark.parametrize(
     ("wrong", "text"),
     [

@@ -31,7 +31,7 @@ KEYS_OF_LIST = {
     "under_way.run": RUN_ROW,
     "ended": LINE,
     "ended.run": RUN_ROW,
-    "lanes": "name kind lane pause offers",
+    "lanes": "name kind lane pause offers damage",
     "lanes.pause": PAUSE,
     "lanes.offers": OFFER,
     "offers": OFFER,
@@ -40,7 +40,7 @@ KEYS_OF_RUN = {
     "": "address run_id flow integration file_name size_bytes folder company data_project entities state state_words "
     "outcome reason trouble opened ended took links submissions steps next failed_rows failed_rows_total again_of "
     "again_number later pause offers is_aside passed place waited to_do scheduled late "
-    "is_staging_only warning counts counts_note neither_label first_import keeps_waiting",
+    "is_staging_only warning counts counts_note neither_label first_import action keeps_waiting",
     "counts": "entity to_be_processed staged created updated neither",
     "first_import": "run_id address file_name since is_refused",
     "submissions": "execution_id chosen blob_name fenced missing_since delivered_as never_began seen changed_nothing "

@@ -7,14 +7,24 @@ from dataclasses import replace
 
 import pytest
 
-from operations import available_actions, handlers, pages, run_view
+from operations import available_actions, handlers, list_view, pages, run_view
 from operations.actions import ActionResult
 from operations.available_actions import RerunCandidates, Verb
 from operations.web import PageRequest, PageResponse
+from shared.config.flows import Flows
 from shared.health import health
 from shared.runs.states import Outcome, State
 from tests.builders import NOON, a_row
-from tests.page_views import HOSTILE, Elements, damaged_view, hostile_health, hostile_list, hostile_run, hostile_view
+from tests.page_views import (
+    HOSTILE,
+    PAUSE,
+    Elements,
+    damaged_view,
+    hostile_health,
+    hostile_list,
+    hostile_run,
+    hostile_view,
+)
 
 PLAIN = PageRequest(query={})
 PAGES: dict[str, Callable[[PageRequest], PageResponse]] = {
@@ -193,6 +203,17 @@ def test_a_button_says_what_it_will_do_and_to_which_run() -> None:
     assert "data-needs-why" in cancel
     assert cancel["type"] == "button"
     assert "the-key" not in str(buttons)
+
+
+def test_resume_of_a_lane_that_is_stopped_at_a_file_carries_which_file_the_page_shows() -> None:
+    pauses = [replace(PAUSE, lane="in-1", run="1-2"), replace(PAUSE, lane="in-2")]
+    flows = Flows(imports=(), exports=())
+    view = replace(hostile_list(), lanes=tuple(list_view.list_lanes(flows, pauses)))
+
+    buttons = Elements(pages.list_page(view, PLAIN).body).all("button")
+
+    carried = [json.loads(str(each["data-target"])) for each in buttons if each.get("data-act") == "resume"]
+    assert carried == [{"name": "in-1", "run": "1-2"}, {"name": "in-2"}]
 
 
 def test_the_page_of_a_damaged_record_says_what_is_wrong_and_offers_to_put_it_aside() -> None:

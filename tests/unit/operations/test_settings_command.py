@@ -252,6 +252,7 @@ def test_order_times_and_folders_are_explained(document: Path, capsys: pytest.Ca
         "notBetween": [{"days": "28-29", "weekdays": "sat", "hours": "18:00-06:00"}],
         "duplicates": "refuse",
         "execute": False,
+        "action": "ImportFromPackageAsync",
         "resultFile": True,
         "alertRecipient": "finance@contoso.com",
     }
@@ -264,6 +265,7 @@ def test_order_times_and_folders_are_explained(document: Path, capsys: pytest.Ca
     assert "Success:       /Customers/Success/YYYY/MM\n" in said
     assert "Error:         /Customers/Error/YYYY/MM\n" in said
     assert "Partial:       /Customers/Partial/YYYY/MM\n" in said
+    assert "Action:        ImportFromPackageAsync: F&O answers at once" in said
     assert "Execute:       no: rows go to F&O's staging tables only" in said
     assert "Result file:   beside the filed file" in said
     assert "Alerts to:     finance@contoso.com" in said

@@ -68,6 +68,7 @@ def a_full_run() -> Run:
             is_complete=False,
             web_url="https://contoso-my.sharepoint.com/a.zip",
             sub_folder="USMF",
+            full_name="USMF_Größe 100%, im ganzen.zip",
         ),
         sort_key="20261102T083000123456Z-01ABC%217",
         data_project="Asset-Major-Types",
