@@ -225,6 +225,31 @@ def answered(status: int, pattern: str, *, nth: int = 1, times: int | None = 1) 
 
 
 @contextmanager
+def befallen(
+    kind: FaultKind, is_meant: Callable[[SentRequest], bool], process: Callable[[], object], *, times: int | None = None
+) -> Iterator[list[str]]:
+    """Let one fault befall calls of the app that are meant; yield the labels of those, as they come.
+
+    process: what stands for the process that is running; one that was killed makes no more calls. times: how many of
+    the calls, None for all.
+    """
+    state, labels, killed = Interception([], kind=kind), list[str](), list[object]()
+
+    def send(request: SentRequest, really: Really) -> BaseHTTPResponse:
+        if process() in killed:
+            raise PowerCut
+        if not is_meant(request) or (times is not None and len(labels) >= times):
+            return really()
+        labels.append(label_of(request))
+        if kind in (FaultKind.KILLED_BEFORE, FaultKind.KILLED_AFTER):
+            killed.append(process())
+        return _befallen(state, request, really)
+
+    with _each_call(send):
+        yield labels
+
+
+@contextmanager
 def in_other_scripts() -> Iterator[None]:
     """Let every answer that the app gets carry words in other scripts: in headers, and in JSON beside what is known."""
 
@@ -371,6 +396,9 @@ _IDS: Final = (
     (re.compile(r"01[A-Z0-9]{32}"), "{item}"),
     (re.compile(r"\d{8}(T\d{6}(\d{6}Z)?|-\d{6})"), "{time}"),
     (re.compile(r"reservations/[0-9a-f]{24}/[0-9a-f]{24}"), "reservations/{environment}/{name}"),
+    (re.compile(r"content/[0-9a-f]{40}"), "content/{content}"),
+    (re.compile(r"unresolved/[0-9a-f]{12}/[0-9a-f]{40}"), "unresolved/{flow}/{file}"),
+    (re.compile(r"~([0-9a-f]{2})+-"), "{name}-"),
     (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "{guid}"),
     (re.compile(r"\d{4}/\d{2}/\d{2}"), "{day}"),
     (re.compile(r"-[0-9a-f]{10,12}\b"), "-{id}"),
