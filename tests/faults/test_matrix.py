@@ -8,8 +8,8 @@ from tests.faults.scenarios import scenarios, verdict_on
 
 # Shares no factor with the number of faults, so that the cases are spread over calls and faults: about 14 of them.
 EVERY = 281
-# A file that is refused, a damaged record, the mark of a failed file, strictOrder.
-EVERY_SCENARIO = 47
+# A file that is refused, a damaged record, the mark of a failed file.
+EVERY_SCENARIO = 59
 
 
 @pytest.mark.quick(cases=0)
