@@ -4,6 +4,7 @@ No functions host and no waiting: a test says what happens, lets the lanes run u
 everything ended. The way through queues, timers and HTTP is tested in ``tests/end_to_end``.
 """
 
+import shutil
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -158,13 +159,21 @@ class World:
         services.queue = _OwnQueues(services.storage.queues, self._own)
         return services
 
-    def begin_anew(self) -> None:
-        """Empty the folders and forget mails and the app's records, as if nothing had happened; F&O keeps its rows."""
+    def begin_anew(self, settings: Mapping[str, str] | None = None) -> None:
+        """Empty the folders and forget mails and the app's records, as if nothing had happened; F&O keeps its rows.
+
+        settings: in place of those that it was made with.
+        """
+        if settings is not None:
+            self._more_settings = dict(settings)
         self._delete_records()
         self._mails_before = len(self.onedrive.mails)
         for name in FOLDERS:
             for file in (self.folder / name).iterdir():
-                file.unlink()
+                if file.is_dir():
+                    shutil.rmtree(file)
+                else:
+                    file.unlink()
         self._own = uuid.uuid4().hex[:10]
         self.container = f"runs-{self._own}"
         self.services = self.new_process()
@@ -309,8 +318,9 @@ class World:
             parts = [container.download_blob(row.name).readall().decode() for row in _rows_if_any(container, "")]
         parts += [
             file.read_text(encoding="utf-8", errors="replace")
-            for file in (self.folder / "Error").iterdir()
-            if file.suffix != ".zip"
+            for folder in ("Success", "Error")
+            for file in (self.folder / folder).rglob("*")
+            if file.is_file() and file.suffix != ".zip"
         ]
         parts += [str(mail) for mail in self.onedrive.mails]
         parts += [text for text, _ in self.wakes.sent]

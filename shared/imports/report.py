@@ -59,6 +59,9 @@ TRIES_FOR_DETAILS: Final = 4
 # Failed tries of the step after which a file stays checked out.
 TRIES_TO_CHECK_IN: Final = 4
 
+# Failed tries of the step after which a file stays without the result that OneDrive refuses.
+TRIES_TO_PUT_RESULT: Final = 4
+
 # Rows that the report itself quotes; the CSV holds all of them.
 ROWS_QUOTED: Final = 5
 
@@ -114,14 +117,31 @@ def put_beside(
 def put_result_beside(run: Run, onedrive: OneDrive, folder: str, folder_id: str, services: Services) -> Run:
     """Write ``NAME.zip.result.json`` beside a filed file, by the same rules as the report; return the run with it.
 
-    Raises what the upload raises if it may pass.
+    Raises what the upload raises if it may pass. If OneDrive still refuses it after a few tries the run says so.
     """
     beside = _Folder(run, _earlier(run, services), onedrive, folder, folder_id, services)
     try:
-        beside.put(RESULT, result_json(run, services.settings.app_url))
+        beside.write(RESULT, result_json(run, services.settings.app_url))
+    except FileRejected as error:
+        return _without_result(run, error)
+    except Refused as error:
+        if run.attempts >= TRIES_TO_PUT_RESULT:
+            return _without_result(run, error)
+        raise StepFailed(beside.run, TryAgain(error.message, call=error.call)) from error
     except AppError as error:
         raise StepFailed(beside.run, error) from error
     return beside.run
+
+
+def _without_result(run: Run, error: AppError) -> Run:
+    """Return a run whose page and alert tell that the sender gets no result."""
+    log.warning("report.refused", reason=error.message)
+    text = f"The app could not put the result (resultFile) beside {run.file.name}: {error.message}."
+    if text in (run.warning + run.reason):
+        return run  # the step is tried again for another reason
+    if run.outcome is Outcome.SUCCEEDED:
+        return replace(run, warning=f"{run.warning} {text}".strip())
+    return replace(run, reason=f"{run.reason} {text}".strip())
 
 
 def _written(beside: "_Folder", run: Run, details: "_Details", services: Services) -> DriveItem | None:
@@ -184,12 +204,16 @@ class _Folder:
 
     def put(self, ending: str, content: bytes) -> DriveItem | None:
         """Write one file; what OneDrive refuses (a path too long, say) must not hold the lane up, and gives None."""
-        name = f"{self.run.file.name[: LONGEST_NAME - len(ending) - 1]}.{ending}"
         try:
-            item = self._written(name, content)
+            return self.write(ending, content)
         except (FileRejected, Refused) as error:
             log.warning("report.refused", reason=error.message)
             return None
+
+    def write(self, ending: str, content: bytes) -> DriveItem:
+        """Write one file. Raises what the upload raises."""
+        name = f"{self.run.file.name[: LONGEST_NAME - len(ending) - 1]}.{ending}"
+        item = self._written(name, content)
         self.run = self.run.with_report_file(ReportFile(name=item.name, item_id=item.item_id))
         check_in(self.run, item, self._onedrive)
         return item

@@ -8,7 +8,7 @@ this process; those come from other threads and are left alone.
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -64,6 +64,7 @@ class OutgoingCall:
 
     number: int
     label: str
+    nth: int = 0  # of the calls with this label
     is_onedrives: bool = False
     is_chunk: bool = False  # of an upload into OneDrive
     is_listing: bool = False  # of Graph's, whose answer may name a next page
@@ -87,7 +88,7 @@ class Interception:
     """What goes out of this thread, and the one fault among it."""
 
     calls: list[OutgoingCall]
-    at: int | None = None  # the number of the call that the fault befalls
+    at: OutgoingCall | None = None  # the call that the fault befalls, whatever its number is this time
     kind: FaultKind | None = None
     fired: bool = False
     dead: bool = False
@@ -171,7 +172,7 @@ def _each_call(handle: Callable[[SentRequest, Really], BaseHTTPResponse]) -> Ite
 
 
 @contextmanager
-def intercepted(at: int | None = None, kind: FaultKind | None = None) -> Iterator[Interception]:
+def intercepted(at: OutgoingCall | None = None, kind: FaultKind | None = None) -> Iterator[Interception]:
     """Record every call that the app makes, and let one of them fail."""
     state = Interception([], at, kind)
 
@@ -183,8 +184,8 @@ def intercepted(at: int | None = None, kind: FaultKind | None = None) -> Iterato
         if urlsplit(request.url).hostname == ELSEWHERE:
             state.led_away.append(label_of(request))
             raise _no_connection("No such host")
-        number = len(state.calls)
-        state.calls.append(_call(number, request))
+        call = _call(request, state.calls)
+        state.calls.append(call)
 
         def handle() -> BaseHTTPResponse:
             answer = really()
@@ -193,7 +194,7 @@ def intercepted(at: int | None = None, kind: FaultKind | None = None) -> Iterato
                 state.saved.add(saved)
             return answer
 
-        if number != state.at or state.kind is None:
+        if state.at is None or state.kind is None or (call.label, call.nth) != (state.at.label, state.at.nth):
             return handle()
         state.fired = True
         return _befallen(state, request, handle)
@@ -222,6 +223,31 @@ def answered(status: int, pattern: str, *, nth: int = 1, times: int | None = 1) 
 
     with _each_call(send):
         yield befallen
+
+
+@contextmanager
+def befallen(
+    kind: FaultKind, is_meant: Callable[[SentRequest], bool], process: Callable[[], object], *, times: int | None = None
+) -> Iterator[list[str]]:
+    """Let one fault befall calls of the app that are meant; yield the labels of those, as they come.
+
+    process: what stands for the process that is running; one that was killed makes no more calls. times: how many of
+    the calls, None for all.
+    """
+    state, labels, killed = Interception([], kind=kind), list[str](), list[object]()
+
+    def send(request: SentRequest, really: Really) -> BaseHTTPResponse:
+        if process() in killed:
+            raise PowerCut
+        if not is_meant(request) or (times is not None and len(labels) >= times):
+            return really()
+        labels.append(label_of(request))
+        if kind in (FaultKind.KILLED_BEFORE, FaultKind.KILLED_AFTER):
+            killed.append(process())
+        return _befallen(state, request, really)
+
+    with _each_call(send):
+        yield labels
 
 
 @contextmanager
@@ -353,11 +379,12 @@ def _without_length(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in headers.items() if name.lower() not in own}
 
 
-def _call(number: int, request: SentRequest) -> OutgoingCall:
-    path = urlsplit(request.url).path
+def _call(request: SentRequest, before: Sequence[OutgoingCall]) -> OutgoingCall:
+    path, label = urlsplit(request.url).path, label_of(request)
     return OutgoingCall(
-        number,
-        label_of(request),
+        len(before),
+        label,
+        sum(call.label == label for call in before),
         # Graph, or one of OneDrive's addresses that need no token.
         is_onedrives=path.startswith(("/v1.0/", "/personal/")),
         is_chunk=request.method == "PUT" and "Content-Range" in request.headers,
@@ -369,12 +396,15 @@ def _call(number: int, request: SentRequest) -> OutgoingCall:
 
 _IDS: Final = (
     (re.compile(r"01[A-Z0-9]{32}"), "{item}"),
+    (re.compile(r"\d{13}-"), "{newest}-"),
     (re.compile(r"\d{8}(T\d{6}(\d{6}Z)?|-\d{6})"), "{time}"),
     (re.compile(r"reservations/[0-9a-f]{24}/[0-9a-f]{24}"), "reservations/{environment}/{name}"),
+    (re.compile(r"content/[0-9a-f]{40}"), "content/{content}"),
+    (re.compile(r"unresolved/[0-9a-f]{12}/[0-9a-f]{40}"), "unresolved/{flow}/{file}"),
+    (re.compile(r"~([0-9a-f]{2})+-"), "{name}-"),
     (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "{guid}"),
     (re.compile(r"\d{4}/\d{2}/\d{2}"), "{day}"),
     (re.compile(r"-[0-9a-f]{10,12}\b"), "-{id}"),
-    (re.compile(r"\d{13}-"), "{newest}-"),
     (re.compile(r"([/-])(in|out)-[\w-]*[0-9a-f]{8}\b"), r"\1\2-{lane}"),
 )
 

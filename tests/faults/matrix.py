@@ -3,11 +3,13 @@
 After each case, without help and within bounded time, every promise must hold; what does not is told in words.
 """
 
+import json
 import logging
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -21,11 +23,16 @@ from shared.azure_storage import account
 from shared.errors import AppError
 from shared.exports import steps as export_steps
 from shared.imports import steps as import_steps
+from shared.imports.failed_files import failed_file_of
+from shared.imports.marks import mark_name
+from shared.runs.addresses import address_of
+from shared.runs.run import Run
 from shared.runs.states import Direction, Outcome, State
+from shared.runs.values import FirstImport
 from tests.faults.interception import FaultKind, Interception, OutgoingCall, PowerCut, intercepted
 from tests.leaks import leaks
 from tests.packages import build_package
-from tests.world import World
+from tests.world import PROJECT, World
 
 # The clock's time within which every case must have come to its end, and deliveries of messages and timer ticks.
 WITHIN_S: Final = 4 * 3600.0
@@ -45,6 +52,51 @@ _ENDS: Final = {Direction.IMPORT: State.FILED, Direction.EXPORT: State.DELIVERED
 
 ROWS: Final = (("A", "Alpha"), ("B", "Beta"))
 
+_COMMON: Final = {
+    "SUBMIT_GRACE_SECONDS": "60",
+    "ALERT_RECIPIENT": "ops@contoso.com",
+    "ALERT_SENDER": "app@contoso.com",
+    "POLL_STAY_SECONDS": "0.3",  # two polls on the spot, the others through the queue
+}
+USUAL: Final = {"EXPORT_DATA_PROJECT": PROJECT, "EXPORT_COMPANY": "USMF", **_COMMON}
+
+# One import with every setting that makes a call of its own, between one that goes first and one that waits for it.
+_WITH_ALL: Final = "with all options"
+_ALL_OPTIONS: Final = {
+    "name": _WITH_ALL,
+    "inputFolder": "Input",
+    "files": {"exclude": ["*First*", "*Last*"]},
+    "company": {"from": "name"},
+    "companies": {"from": "LegalEntities"},
+    "dataProject": PROJECT,
+    "action": {"name": "ImportFromPackageAsync"},
+    "duplicates": "refuse",
+    "reserve": {"entities": True, "excel": True},
+    "strictOrder": True,
+    "order": {"by": "name", "pauseSeconds": 5, "after": ["first"], "afterSuccess": True},
+    "filing": {"dateFolders": "year/month"},
+    "counts": {"warnIfZeroRows": True},
+    "resultFile": True,
+}
+OPTIONS: Final = {
+    **_COMMON,
+    "INTEGRATIONS": json.dumps(
+        {
+            "imports": [
+                {"name": "first", "inputFolder": "Input", "dataProject": "First", "files": {"include": ["*First*"]}},
+                _ALL_OPTIONS,
+                {
+                    "name": "last",
+                    "inputFolder": "Input",
+                    "dataProject": "Last",
+                    "files": {"include": ["*Last*"]},
+                    "order": {"after": [_WITH_ALL], "afterSuccess": True},
+                },
+            ]
+        }
+    ),
+}
+
 
 def states_to_save(direction: Direction) -> set[State]:
     """Return the states that storage must have taken, and that a run's history must tell of, whatever befell it."""
@@ -52,11 +104,24 @@ def states_to_save(direction: Direction) -> set[State]:
     return set(steps) - {State.CANCELLED}
 
 
+class Flow(StrEnum):
+    """What a case follows from its beginning to its end."""
+
+    IMPORT = "import"
+    OPTIONS = "import, all options"
+    EXPORT = "export"
+
+    @property
+    def direction(self) -> Direction:
+        """Its direction."""
+        return Direction.EXPORT if self is Flow.EXPORT else Direction.IMPORT
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """One call of one flow and one fault."""
 
-    flow: Direction
+    flow: Flow
     call: OutgoingCall
     kind: FaultKind
 
@@ -79,38 +144,47 @@ class Stage:
         self.world = world
         self._log = log
         self._number = 0
+        self._content = build_package(rows=ROWS)  # of all options: the same in each case
+        self._earlier: Run | None = None
 
-    def clean_calls(self, flow: Direction) -> list[OutgoingCall]:
+    def clean_calls(self, flow: Flow) -> list[OutgoingCall]:
         with intercepted() as state:
             self._act(flow, state)
         return state.calls
 
     def verdict(self, case: Case) -> Verdict[Case]:
         """Run one case; return which promises it broke."""
-        with intercepted(case.call.number, case.kind) as state:
+        with intercepted(case.call, case.kind) as state:
             found = self._act(case.flow, state)
         if not state.fired:
             found = ("the call was not made this time, so the fault could not befall it", *found)
         return Verdict(case, tuple(found))
 
-    def begin_next(self) -> int:
+    def begin_next(self, settings: Mapping[str, str] = USUAL) -> int:
         """Empty the world for the next case; return the case's number."""
         self._number += 1
         self._log.lines.clear()
-        self.world.begin_anew()
+        self.world.begin_anew(settings)
         return self._number
 
-    def _act(self, flow: Direction, state: Interception) -> tuple[str, ...]:
-        self.begin_next()
-        act = self._import if flow is Direction.IMPORT else self._export
-        return act(state)
+    def _act(self, flow: Flow, state: Interception) -> tuple[str, ...]:
+        if flow is Flow.OPTIONS and self._earlier is None:
+            self._earlier = self._run_of_a_clean_import()
+        self.begin_next(OPTIONS if flow is Flow.OPTIONS else USUAL)
+        match flow:
+            case Flow.IMPORT:
+                return self._import(state)
+            case Flow.OPTIONS:
+                return self._import_with_options(state)
+            case Flow.EXPORT:
+                return self._export(state)
 
-    def _common(self, state: Interception, flow: Direction) -> Iterator[tuple[str, object, object]]:
+    def _common(self, state: Interception, flow: Flow) -> Iterator[tuple[str, object, object]]:
         world = self.world
         yield "wake-ups did not multiply", len(world.wakes.sent) <= MOST_MESSAGES, True
         yield from left_over(world)
         yield "nothing was asked of an address that is not the service's", state.led_away, []
-        yield "every state was saved", state.saved, {each.value for each in states_to_save(flow) | {_ENDS[flow]}}
+        yield "every state was saved", state.saved, {each.value for each in _states_of(flow)}
         yield "nothing secret was written", leaks("\n".join([*self._log.lines, world.written()])), []
         for run in world.ended_runs():
             told = {record.state for record in run.steps if not record.error}
@@ -138,7 +212,46 @@ class Stage:
                     True,
                 ),
                 ("the run has ended as it should", [run.outcome for run in world.ended_runs()], [Outcome.SUCCEEDED]),
-                *self._common(state, Direction.IMPORT),
+                *self._common(state, Flow.IMPORT),
+            )
+        )
+
+    def _run_of_a_clean_import(self) -> Run:
+        """Import a file with all options; return its run, under another id."""
+        self.begin_next(OPTIONS)
+        with intercepted() as state:
+            self._import_with_options(state)
+        (run,) = self.world.ended_runs()
+        return replace(run, run_id=f"{run.run_id[:-4]}0000")
+
+    def _import_with_options(self, state: Interception) -> tuple[str, ...]:
+        """Import a file of which an earlier run has failed and changed nothing, as its marks tell."""
+        world, name = self.world, "USMF_Case.zip"
+        effects = len(world.fno.effects)
+        earlier = self._earlier
+        if earlier:
+            _leave_failed(earlier, world)
+        world.put(name, self._content)
+        until_quiet(world, state, lambda: do_duties(world.services), lambda: bool(world.files("Input")))
+        taken = [(effect.company, effect.rows) for effect in world.fno.effects[effects:]]
+        runs = [run for run in world.ended_runs() if not earlier or run.run_id != earlier.run_id]
+        run = runs[-1] if runs else None
+        folder = f"Success/{run.outcome_known:%Y/%m}" if run and run.outcome_known else "Success"
+        filed = world.folder / folder / name
+        return tuple(
+            broken(
+                ("one execution took effect in F&O", taken, [("USMF", len(ROWS))]),
+                (
+                    "the file and its result are in Success, and nothing else is in the folders",
+                    _all_files(world),
+                    [f"{folder}/{name}", f"{folder}/{name}.result.json"],
+                ),
+                ("its content is unchanged", filed.is_file() and filed.read_bytes() == self._content, True),
+                ("the run has ended as it should", [run.outcome for run in runs], [Outcome.SUCCEEDED]),
+                *(_promises_of(run, filed, world) if run else ()),
+                ("no mark of a failed file is left", world.services.failed_files.of_flow(_WITH_ALL), []),
+                ("no lane is stopped", world.services.store.open_lanes().paused, frozenset()),
+                *self._common(state, Flow.OPTIONS),
             )
         )
 
@@ -151,7 +264,7 @@ class Stage:
             broken(
                 ("the export is in Output, once", [count for count in rows if count], [len(ROWS)]),
                 ("the run has ended as it should", [run.outcome for run in world.ended_runs()], [Outcome.SUCCEEDED]),
-                *self._common(state, Direction.EXPORT),
+                *self._common(state, Flow.EXPORT),
             )
         )
 
@@ -235,12 +348,53 @@ def broken(*promises: tuple[str, object, object]) -> Iterator[str]:
             yield f"{promise}: no, {found!r}"
 
 
+def _leave_failed(run: Run, world: World) -> None:
+    """Leave what a run leaves behind that has failed and changed nothing: its record, and the marks of its file."""
+    now = world.clock.now()
+    submissions = tuple(replace(each, changed_nothing=True) for each in run.submissions)
+    failed = replace(run, outcome=Outcome.FAILED, submissions=submissions)
+    own = FirstImport(run_id=run.run_id, address=address_of(run), file_name=run.file.name, since=now)
+    services = world.services
+    services.store.create(failed)
+    services.store.end(services.store.read_row(services.store.open_lanes().rows[0]))
+    services.failed_files.save(failed_file_of(failed, address_of(failed), now))
+    services.marks.create(_mark_of(run), own)
+
+
+def _mark_of(run: Run) -> str:
+    sha256 = run.package.sha256 if run.package else ""
+    return mark_name(run.environment_url, run.company, run.data_project, sha256)
+
+
+def _promises_of(run: Run, filed: Path, world: World) -> Iterator[tuple[str, object, object]]:
+    """Yield what the mark of its content and the result for the sender must say of a run that has succeeded."""
+    first, _ = world.services.marks.read(_mark_of(run))
+    yield "the content's mark names the run", first and first.run_id, run.run_id
+    file = filed.with_name(f"{filed.name}.result.json")
+    result = json.loads(file.read_bytes()) if file.is_file() else {}
+    told = (result.get("runId"), result.get("outcome"))
+    yield "the result tells run and outcome", told, (run.run_id, Outcome.SUCCEEDED.label)
+    # No import depends on counts: if F&O refuses them the app does not ask again, and the result says why it has none.
+    staged = [each["staged"] for each in result.get("counts", ())]
+    yield "the result has the rows, or says why not", result.get("countsNote") or staged, run.counts_note or [len(ROWS)]
+
+
+def _states_of(flow: Flow) -> set[State]:
+    return states_to_save(flow.direction) | {_ENDS[flow.direction]}
+
+
 def places_of(world: World, name: str) -> list[str]:
     return [folder for folder in _FOLDERS if name in world.files(folder)]
 
 
 def _others(world: World, name: str) -> list[str]:
     return [f"{folder}/{file}" for folder in _FOLDERS for file in world.files(folder) if file != name]
+
+
+def _all_files(world: World) -> list[str]:
+    """Return every file in the folders of imports, whatever sub-folder it is in."""
+    files = (file for folder in _FOLDERS for file in (world.folder / folder).rglob("*") if file.is_file())
+    return sorted(file.relative_to(world.folder).as_posix() for file in files)
 
 
 def rows_of(file: Path) -> int:
@@ -261,19 +415,11 @@ def a_stage() -> Iterator[Stage]:
         monkeypatch = stack.enter_context(pytest.MonkeyPatch.context())
         # A fault takes no real time: what the SDK does by itself before it tries storage again proves nothing here.
         monkeypatch.setattr(account, "RETRY_S", 0)
-        settings = {
-            "EXPORT_DATA_PROJECT": "Asset-Major-Types",
-            "EXPORT_COMPANY": "USMF",
-            "SUBMIT_GRACE_SECONDS": "60",
-            "ALERT_RECIPIENT": "ops@contoso.com",
-            "ALERT_SENDER": "app@contoso.com",
-            "POLL_STAY_SECONDS": "0.3",  # two polls on the spot, the others through the queue
-        }
         world = stack.enter_context(
-            World(home, azurite.connection_string, monkeypatch, settings=settings, speed=Speed(seconds_per_execution=2))
+            World(home, azurite.connection_string, monkeypatch, settings=USUAL, speed=Speed(seconds_per_execution=2))
         )
         stage = Stage(world, stack.enter_context(_heard()))
-        stage.clean_calls(Direction.IMPORT)  # F&O has rows to export from now on
+        stage.clean_calls(Flow.IMPORT)  # F&O has rows to export from now on
         yield stage
 
 
@@ -303,11 +449,11 @@ def _heard() -> Iterator[LogLines]:
         logger.setLevel(level)
 
 
-def cases(stage: Stage) -> list[Case]:
+def cases(stage: Stage, flows: Iterable[Flow] = Flow) -> list[Case]:
     """Return all cases: every call of a clean run of each flow, with every fault that can befall it."""
     return [
         Case(flow, call, kind)
-        for flow in (Direction.IMPORT, Direction.EXPORT)
+        for flow in flows
         for call in stage.clean_calls(flow)
         for kind in FaultKind
         if call.can_meet(kind)

@@ -1,7 +1,8 @@
 """Faults that last: OneDrive refuses a file or a folder, F&O refuses every submit, a record is damaged.
 
-Each ends after half an hour or an hour of the clock. Then all must go on by itself, or with the one thing that a person
-is asked to do: every file is imported once and lies in Success, and no run, lease or message remains.
+Each ends after an hour of the clock at most. Then all must go on by itself, or with the one thing that a person
+is asked to do: every file is imported once and lies in Success, and no run, lease or message remains. Faults of what
+keeps files in their order, too: a file that must wait is not imported before the one that it waits for is settled.
 """
 
 import json
@@ -23,13 +24,16 @@ from operations.actions import Requester
 from shared.app import Services
 from shared.errors import AppError
 from shared.runs import worker
+from shared.runs.addresses import address_of
 from shared.runs.machine import StateMachine
 from shared.runs.run import Run
 from shared.runs.states import PROGRESS, Direction, Outcome, State
 from shared.runs.store import Lane
-from tests.faults.interception import PowerCut, in_other_scripts
+from tests.faults.interception import FaultKind, PowerCut, SentRequest, befallen, in_other_scripts
 from tests.faults.matrix import (
+    OPTIONS,
     ROWS,
+    USUAL,
     Stage,
     Verdict,
     broken,
@@ -66,6 +70,7 @@ class Scenario:
 
     name: str
     play: Play = field(repr=False)
+    settings: Mapping[str, str] = field(default_factory=USUAL.copy, repr=False)
 
     def __str__(self) -> str:
         return f"scenario: {self.name}"
@@ -73,7 +78,7 @@ class Scenario:
 
 def verdict_on(scenario: Scenario, stage: Stage) -> Verdict[str]:
     """Play a scenario in a world that is empty; return which promises it broke."""
-    world, prefix = stage.world, f"USMF_Case_{stage.begin_next():05d}"
+    world, prefix = stage.world, f"USMF_Case_{stage.begin_next(scenario.settings):05d}"
     world.clock.present = datetime.now(UTC)  # the scenario before was hours ahead of OneDrive and storage
     try:
         return Verdict(scenario.name, tuple(broken(*scenario.play(world, prefix))))
@@ -85,7 +90,16 @@ def verdict_on(scenario: Scenario, stage: Stage) -> Verdict[str]:
 
 
 def scenarios() -> list[Scenario]:
-    return [*_refused_items(), *_refused_listings(), *_refused_submits(), *_damaged_records(), *_other_scripts()]
+    return [
+        *_refused_items(),
+        *_refused_listings(),
+        *_refused_submits(),
+        *_damaged_records(),
+        *_other_scripts(),
+        *_marks_of_failed_files(),
+        *_strict_order(),
+        *_drains(),
+    ]
 
 
 # -- an item, and a listing, that OneDrive refuses
@@ -378,6 +392,174 @@ def _named_in_other_scripts(world: World, outcome: str) -> Iterator[None]:
             yield
     finally:
         world.fno.change(names_executions="", outcome="")
+
+
+# -- files that wait for one that has failed
+
+BAD_ROWS: Final = (("A", "x" * 300),)  # longer than their column
+A_MENDED_FILE: Final = "a mended file settles it"
+A_PERSON: Final = "a person skips it"
+_ONCE: Final = (
+    *(FaultKind.LOST, FaultKind.FORBIDDEN, FaultKind.ERROR_503, FaultKind.GARBAGE),
+    *(FaultKind.KILLED_BEFORE, FaultKind.KILLED_AFTER),
+)
+_LASTING: Final = (FaultKind.REFUSED, FaultKind.LOST, FaultKind.FORBIDDEN, FaultKind.ERROR_503, FaultKind.GARBAGE)
+
+
+def _marks_of_failed_files() -> Iterator[Scenario]:
+    calls = (
+        ("PUT", "is made", A_MENDED_FILE),
+        ("GET", "is listed", A_MENDED_FILE),
+        ("DELETE", "is deleted", A_MENDED_FILE),
+        ("DELETE", "is deleted", A_PERSON),
+    )
+    for method, what, settled in calls:
+        kinds = [(kind, 1) for kind in _ONCE] + [(kind, None) for kind in _LASTING]
+        if method == "GET":
+            kinds += [(FaultKind.CUT, 1), (FaultKind.CUT, None)]
+        for kind, times in kinds:
+            when = "once" if times else f"for {DAMAGED_FOR_MIN} minutes"
+            name = f"a file waits for a failed one, whose mark {what}: {kind}, {when}; {settled}"
+            yield Scenario(name, partial(_after_failed, method, kind, times, settled), OPTIONS)
+
+
+def _after_failed(
+    method: str, kind: FaultKind, times: int | None, settled: str, world: World, prefix: str
+) -> Iterator[Promise]:
+    """Let a file fail for which another one waits, and settle it, while calls of its mark meet a fault."""
+
+    def is_meant(request: SentRequest) -> bool:
+        return request.method == method and "unresolved" in request.url
+
+    failing, waiting = f"{prefix}_First.zip", f"{prefix}.zip"
+    effects = len(world.fno.effects)
+    for name, rows in ((failing, BAD_ROWS), (waiting, ROWS)):
+        world.put(name, build_package(rows=rows))
+    with befallen(kind, is_meant, lambda: world.services, times=times) as met:
+        minutes_go_by(world, DAMAGED_FOR_MIN)
+        if method == "DELETE":
+            _settle(world, failing, settled)
+            minutes_go_by(world, DAMAGED_FOR_MIN)
+    yield "the fault befell the mark", met != [], True
+    yield "a person was told", world.mails() != [], True
+    if method != "DELETE":
+        yield "the file still waits", world.files("Input"), [waiting]
+        minutes_go_by(world, DAMAGED_FOR_MIN)
+        yield "it also waits once the fault is gone", world.files("Input"), [waiting]
+        _settle(world, failing, settled)
+    elif settled == A_PERSON and _failed_run(world, failing):
+        _settle(world, failing, settled)  # the person presses it again
+    minutes = _until_all_is_over(world, lambda: world.files("Input") != [])
+    yield f"all was over within {WITHIN_MIN} minutes", minutes < WITHIN_MIN, True
+    names = [*([failing] if settled == A_MENDED_FILE else []), waiting]
+    ended = sorted(
+        (run for run in world.ended_runs() if run.outcome is Outcome.SUCCEEDED), key=lambda run: str(run.ended)
+    )
+    yield "each run has ended once, in this order", [run.file.name for run in ended], names
+    yield "each file was imported once", _rows_taken(world, effects), [len(ROWS)] * len(names)
+    yield "no mark is left", world.services.failed_files.of_flow("first"), []
+    yield from left_over(world)
+
+
+def _settle(world: World, name: str, how: str) -> None:
+    """Settle a failed file, or try to: what a person has asked for in vain may be asked for again."""
+    if how == A_MENDED_FILE:
+        world.put(name, build_package(rows=ROWS))
+        return
+    failed = _failed_run(world, name)
+    assert failed, "no run of the file is marked as failed"
+    try:
+        actions.skip(failed, THE_PERSON, world.services)
+    except AppError:
+        pass
+    except PowerCut:
+        world.services = world.new_process()
+
+
+def _failed_run(world: World, name: str) -> str:
+    """Return the address of the run for which others wait, "" if there is none."""
+    marks = world.services.failed_files.of_flow("first")
+    return next((mark.run for mark in marks if mark.file_name == name), "")
+
+
+def _rows_taken(world: World, effects: int) -> list[int]:
+    return [effect.rows for effect in world.fno.effects[effects:] if effect.rows]
+
+
+# -- strictOrder
+
+KILLS: Final = 3  # at most: of some writes there is one
+
+
+def _strict_order() -> Iterator[Scenario]:
+    states = sorted(states_to_save(Direction.IMPORT) - {State.FOUND}, key=PROGRESS.__getitem__)  # which a scan saves
+    writes: list[tuple[str, Callable[[SentRequest], bool]]] = [
+        *((f"saves {state}", partial(_saves, state)) for state in states),
+        ("stops the lane", lambda sent: sent.method == "PUT" and "paused-at" in sent.url),
+        ("marks the file for others", lambda sent: sent.method == "PUT" and "/unresolved/" in sent.url),
+        ("writes the ended record", lambda sent: sent.method == "PUT" and "/ended/" in sent.url),
+        ("deletes the open record", lambda sent: sent.method == "DELETE" and "/open/" in sent.url),
+    ]
+    for what, is_meant in writes:
+        for kind in (FaultKind.KILLED_BEFORE, FaultKind.KILLED_AFTER):
+            name = f"strictOrder, and the first of two files fails in F&O: who {what} is {kind}"
+            yield Scenario(name, partial(_strictly, is_meant, kind), OPTIONS)
+
+
+def _saves(state: State, sent: SentRequest) -> bool:
+    return sent.method == "PUT" and "/open/" in sent.url and sent.headers.get("x-ms-meta-state") == state.value
+
+
+def _strictly(is_meant: Callable[[SentRequest], bool], kind: FaultKind, world: World, prefix: str) -> Iterator[Promise]:
+    names = [f"{prefix}_1.zip", f"{prefix}_2.zip"]
+    effects = len(world.fno.effects)
+    for name, rows in zip(names, (BAD_ROWS, ROWS), strict=True):
+        world.put(name, build_package(rows=rows))
+    with befallen(kind, is_meant, lambda: world.services, times=KILLS) as met:
+        minutes_go_by(world, LONG_MIN)
+    yield "a worker was killed", met != [], True
+    yield "the second file waits in Input", world.files("Input"), names[1:]
+    yield "nothing of it was imported", _rows_taken(world, effects), []
+    ended = world.ended_runs()
+    yield "the first file has failed, once", [run.outcome for run in ended], [Outcome.FAILED]
+    yield "a person was told", [mail.subject for mail in world.mails()] != [], True
+    assert ended, "the first file's run has not ended"
+    actions.skip(address_of(ended[0]), THE_PERSON, world.services)
+    minutes = _until_all_is_over(world, lambda: world.files("Input") != [])
+    yield f"all was over within {WITHIN_MIN} minutes", minutes < WITHIN_MIN, True
+    yield "the second file was imported once", _rows_taken(world, effects), [len(ROWS)]
+    outcomes = {run.file.name: run.outcome for run in world.ended_runs()}
+    yield "it has succeeded", outcomes, dict(zip(names, (Outcome.FAILED, Outcome.SUCCEEDED), strict=True))
+    yield from left_over(world)
+
+
+# -- drain
+
+
+def _drains() -> Iterator[Scenario]:
+    for state in sorted(states_to_save(Direction.IMPORT), key=PROGRESS.__getitem__):
+        name = f"the app drains for {SHORT_MIN} minutes from {state} on, and its worker dies"
+        yield Scenario(name, partial(_drained, state))
+
+
+def _drained(state: State, world: World, prefix: str) -> Iterator[Promise]:
+    names = [f"{prefix}_1.zip", f"{prefix}_2.zip"]
+    effects = len(world.fno.effects)
+    world.put(names[0], build_package(rows=ROWS))
+
+    def drain_and_die(_run: Run) -> bool:
+        actions.drain(THE_PERSON, world.services)
+        raise PowerCut
+
+    _when_in(world, state, drain_and_die)
+    minutes_go_by(world, 2)
+    world.put(names[1], build_package(rows=ROWS))
+    minutes_go_by(world, SHORT_MIN)
+    is_with_fo = PROGRESS[state] > PROGRESS[State.SUBMITTING]  # there it dies before it submits
+    yield "only what F&O has received has ended", world.files("Success"), names[:1] if is_with_fo else []
+    yield "the second file was not touched", names[1] in world.files("Input"), True
+    actions.end_drain(THE_PERSON, world.services)
+    yield from _all_is_well(world, names, effects)
 
 
 # -- time, and what is promised

@@ -3,19 +3,19 @@
 import pytest
 
 from tests.faults.__main__ import chosen
-from tests.faults.matrix import a_stage, cases
+from tests.faults.matrix import Flow, a_stage, cases
 from tests.faults.scenarios import scenarios, verdict_on
 
 # Shares no factor with the number of faults, so that the cases are spread over calls and faults: about 14 of them.
-EVERY = 151
-# Of each kind: a file that is refused, a listing, refused submits, records of both flows.
-EVERY_SCENARIO = 29
+EVERY = 281
+# A file that is refused, a damaged record, the mark of a failed file.
+EVERY_SCENARIO = 59
 
 
 @pytest.mark.quick(cases=0)
 def test_a_proxys_page_in_place_of_a_package_is_never_delivered() -> None:
     with a_stage() as stage:
-        (case,) = chosen(cases(stage), r"export: \d+ GET /temporary-file.*: garbage", 1)
+        (case,) = chosen(cases(stage, (Flow.EXPORT,)), r"export: \d+ GET /temporary-file.*: garbage", 1)
         verdict = stage.verdict(case)
 
     assert verdict.broken == ()

@@ -299,6 +299,31 @@ def test_a_result_lies_beside_a_file_that_succeeded_and_beside_one_that_failed(m
     assert "not a zip" in rejected["reason"]
 
 
+def test_a_result_that_onedrive_refuses_once_is_written_after_that(make_world: MakeWorld) -> None:
+    world = make_world(settings=one_import(resultFile=True))
+    world.faults.add(graph_fault("PUT", "result", faults.status(403)))
+
+    import_file(world, NAME)
+
+    assert _result(world, f"Success/{NAME}.result.json")["outcome"] == "Succeeded"
+    assert ended_run(world, NAME).warning == ""
+
+
+@pytest.mark.parametrize(("folder", "content"), [("Success", None), ("Error", b"Dear Sir or Madam")])
+def test_people_are_told_if_a_result_cannot_be_written(
+    make_world: MakeWorld, folder: str, content: bytes | None
+) -> None:
+    world = make_world(settings=one_import(resultFile=True))
+    world.faults.add(graph_fault("PUT", "result", faults.status(403), times=None))
+
+    import_file(world, NAME, content)
+
+    assert NAME in world.files(folder)
+    (mail,) = world.mails()
+    assert f"could not put the result (resultFile) beside {NAME}" in mail.content
+    assert ("not a zip" in mail.content) is (content is not None)
+
+
 def test_a_result_is_written_once_though_the_process_dies_behind_it_and_never_over_another_file(
     make_world: MakeWorld,
 ) -> None:
