@@ -49,10 +49,6 @@ from tests.packages import package_named
 PROJECT = "Asset-Major-Types"
 ENTITY = "Fixed asset major type"
 FOLDERS = ("Input", "Processing", "Success", "Error", "Output")
-# A worker leaves an execution that takes its time, and comes back. It stays with a short one until that has ended,
-# which costs a third less; a module whose tests are not about the way there says so by WORLD_SPEED.
-TAKES_ITS_TIME = Speed(seconds_per_execution=10.0)
-SHORT = Speed(seconds_per_execution=2.0)
 
 
 @dataclass(slots=True)
@@ -111,7 +107,7 @@ class World:
             azurite_connection,
             self.desk,
             self.faults,
-            speed=speed or TAKES_ITS_TIME,
+            speed=speed or Speed(seconds_per_execution=10.0),
             behaviour=behaviour,
             database=database,
             clock=self.clock.seconds,

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from local_cloud.finance_operations.knobs import Speed
 from local_cloud.receivers import Receivers
 from tests.contract.receiver import Receiver
 from tests.world import World
@@ -23,19 +22,14 @@ def make_world(
 ) -> Iterator[MakeWorld]:
     """Make a world with settings, speed, behaviour or knobs of the test's choice.
 
-    What a module calls WORLD_SETTINGS is set in each of its worlds, and what it calls WORLD_SPEED is how long F&O takes
-    there, unless a test says otherwise.
+    What a module calls WORLD_SETTINGS is set in each of its worlds, unless a test says otherwise.
     """
     usual: Mapping[str, str] = getattr(request.module, "WORLD_SETTINGS", {})
-    usual_speed: Speed | None = getattr(request.module, "WORLD_SPEED", None)
     with ExitStack() as stack:
 
-        def make(
-            *, settings: Mapping[str, str] | None = None, speed: Speed | None = usual_speed, **options: Any
-        ) -> World:
-            both = {**usual, **(settings or {})}
+        def make(*, settings: Mapping[str, str] | None = None, **options: Any) -> World:
             return stack.enter_context(
-                World(tmp_path, azurite_connection, monkeypatch, settings=both, speed=speed, **options)
+                World(tmp_path, azurite_connection, monkeypatch, settings={**usual, **(settings or {})}, **options)
             )
 
         yield make
