@@ -404,6 +404,8 @@ _IDS: Final = (
     (re.compile(r"~([0-9a-f]{2})+-"), "{name}-"),
     (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "{guid}"),
     (re.compile(r"\d{4}/\d{2}/\d{2}"), "{day}"),
+    (re.compile(r"/\d{4}/\d{2}$"), "/{year}/{month}"),
+    (re.compile(r"/\d{4}$"), "/{year}"),
     (re.compile(r"-[0-9a-f]{10,12}\b"), "-{id}"),
     (re.compile(r"([/-])(in|out)-[\w-]*[0-9a-f]{8}\b"), r"\1\2-{lane}"),
 )
