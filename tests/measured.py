@@ -60,6 +60,11 @@ def is_measured(item: pytest.Item) -> bool:
     return not item.nodeid.startswith(NOT_MEASURED)
 
 
+def for_a_process() -> dict[str, str]:
+    """Return what a process needs in its environment to be measured as well, if that is not a copy of ours."""
+    return {name: value for name, value in os.environ.items() if name == _FOR_PROCESSES}
+
+
 @contextmanager
 def not_measured() -> Iterator[None]:
     """Measure nothing meanwhile, in this process and in those that are started."""

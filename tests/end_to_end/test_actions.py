@@ -30,6 +30,7 @@ from tests.end_to_end.browsing import (
     until,
 )
 from tests.end_to_end.stage import Stage
+from tests.measured import for_a_process
 from tests.packages import build_package
 
 if TYPE_CHECKING:
@@ -221,7 +222,7 @@ def command(
     return subprocess.run(
         [sys.executable, "-m", "operations.cli", *arguments],
         cwd=ROOT,
-        env={"RUNS_URL": stage.host_url, "RUNS_KEY": key, "PYTHONIOENCODING": encoding},
+        env={**for_a_process(), "RUNS_URL": stage.host_url, "RUNS_KEY": key, "PYTHONIOENCODING": encoding},
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=subprocess.PIPE,
