@@ -304,8 +304,8 @@ def run_hidden(name: str, command: Sequence[str]) -> int:
 def prepare(*, azurite: bool, node: bool = False) -> None:
     """Bring this clone to where its code can run; instant when nothing has changed since the last time.
 
-    node: Node.js, which Azurite needs, is wanted without it as well. Says what it does on stderr, so that stdout belongs
-    to the command (demo --json).
+    node: Node.js, which Azurite needs, is wanted without it as well. Says what it does on stderr, so that stdout
+    belongs to the command (demo --json).
     """
     LOCAL.mkdir(exist_ok=True)
     with only_one_at_a_time(LOCAL / "prepare.lock"):
