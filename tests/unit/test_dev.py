@@ -198,7 +198,7 @@ def test_without_arguments_the_tests_are_the_quick_run(
     monkeypatch: pytest.MonkeyPatch, arguments: list[str], run: list[str]
 ) -> None:
     handed_over: list[str] = []
-    monkeypatch.setattr(dev, "prepare", lambda **_: None)
+    monkeypatch.setattr(dev, "prepare", lambda azurite: None)
     monkeypatch.setattr(dev, "hand_over", handed_over.extend)
 
     dev.main(["test", *arguments])
@@ -213,7 +213,7 @@ def test_tests_are_the_last_stage_of_the_check() -> None:
 def test_a_stage_that_does_not_exist_is_refused_before_anything_is_installed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(dev, "prepare", lambda **_: pytest.fail("prepared"))
+    monkeypatch.setattr(dev, "prepare", lambda azurite: pytest.fail("prepared"))
 
     with pytest.raises(SystemExit):
         dev.main(["check", "spelling"])
@@ -224,7 +224,7 @@ def test_a_stage_that_does_not_exist_is_refused_before_anything_is_installed(
 @pytest.mark.parametrize("stage", ["format", "tests"])
 def test_only_the_chosen_stages_run(monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
     ran: list[str] = []
-    monkeypatch.setattr(dev, "prepare", lambda **_: None)
+    monkeypatch.setattr(dev, "prepare", lambda azurite: None)
 
     def run_stages(chosen: Mapping[str, list[str]], *, keep_going: bool, last_is_shown: bool) -> int:
         ran.extend(chosen)
@@ -271,7 +271,7 @@ def test_arguments_are_passed_on_as_they_are(
         handed_over.extend(line)
         return 3
 
-    monkeypatch.setattr(dev, "prepare", lambda **_: None)
+    monkeypatch.setattr(dev, "prepare", lambda azurite: None)
     monkeypatch.setattr(dev, "hand_over", hand_over)
 
     assert dev.main([command, *arguments]) == 3
@@ -282,7 +282,7 @@ def test_arguments_are_passed_on_as_they_are(
 def test_the_help_of_a_command_prepares_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
-    monkeypatch.setattr(dev, "prepare", lambda **_: pytest.fail("prepared"))
+    monkeypatch.setattr(dev, "prepare", lambda azurite: pytest.fail("prepared"))
 
     with pytest.raises(SystemExit, match=r"^0$"):
         dev.main([command, "--help"])
@@ -322,7 +322,7 @@ def test_the_help_of_a_command_prepares_nothing(
 def test_arguments_that_cannot_be_read_are_refused_before_anything_is_prepared(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
 ) -> None:
-    monkeypatch.setattr(dev, "prepare", lambda **_: pytest.fail("prepared"))
+    monkeypatch.setattr(dev, "prepare", lambda azurite: pytest.fail("prepared"))
 
     with pytest.raises(SystemExit, match=r"^2$"):
         dev.main(arguments)
