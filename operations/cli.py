@@ -269,7 +269,7 @@ def _about_flow(verb: str, app: App, options: argparse.Namespace, name: str) -> 
     lane: Json = next((lane for lane in shown["lanes"] if name.casefold() == lane["name"].casefold()), {})
     target = {"name": name}
     if verb == "resume" and not options.yes and (stopped_at := (lane.get("pause") or {}).get("run")):
-        target["run"] = stopped_at  # the person is told of that file, and asked
+        target["run"] = stopped_at  # _act names that file, and asks before it does anything
     return _act(verb, target, _effect(verb, lane), app, options)
 
 

@@ -225,7 +225,7 @@ class Stage:
         return replace(run, run_id=f"{run.run_id[:-4]}0000")
 
     def _import_with_options(self, state: Interception) -> tuple[str, ...]:
-        """Import a file of which an earlier run has failed and changed nothing, as its marks tell."""
+        """Import a file whose earlier run failed and changed nothing; the record and the marks of that run are there."""
         world, name = self.world, "USMF_Case.zip"
         effects = len(world.fno.effects)
         earlier = self._earlier
