@@ -225,7 +225,7 @@ class Stage:
         return replace(run, run_id=f"{run.run_id[:-4]}0000")
 
     def _import_with_options(self, state: Interception) -> tuple[str, ...]:
-        """Import a file whose earlier run, if there is one, failed and changed nothing; its record and marks are there."""
+        """Import a file whose earlier run, if any, failed and changed nothing; its record and marks are there."""
         world, name = self.world, "USMF_Case.zip"
         effects = len(world.fno.effects)
         earlier = self._earlier
