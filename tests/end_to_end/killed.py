@@ -29,6 +29,7 @@ ALL: Final = (EXECUTING, DOWNLOADING, ANSWERED, UNHEARD, FILING)
 HOST: Final = "host"  # all functions run in one process
 INSTANCES: Final = "instances"  # each queue and timer function runs in one of its own
 
+LOOK_EVERY_S: Final = 10  # between two looks at an execution that is not expected to end
 LONG_S: Final = 600.0  # how long a call is held up: until long after the kill
 # Each in the worst case a minute: the lease of a lane whose worker is dead (shared/runs/store.py), or the time
 # after which its run counts as overdue (shared/scan/scan.py), whichever is longer; then until the timer runs, which
@@ -52,7 +53,11 @@ class Killed:
         self._is_flex = flex is not None
         self.stage = Stage(
             home,
-            app_settings={"SUBMIT_GRACE_SECONDS": "1", "POLL_FIRST_SECONDS": "1", "POLL_LONGEST_SECONDS": "5"},
+            app_settings={
+                "SUBMIT_GRACE_SECONDS": "1",
+                "POLL_FIRST_SECONDS": str(LOOK_EVERY_S),
+                "POLL_LONGEST_SECONDS": str(LOOK_EVERY_S),
+            },
             speed=Speed(seconds_per_execution=0.2),
             with_host=False,
             flex=flex,
@@ -154,8 +159,12 @@ class Killed:
         self._hold_up(UNHEARD, self._others_faults, _at_fo("ImportFromPackage", hang(LONG_S)))
         self._hold_up(DOWNLOADING, stage.faults, Fault("graph-content", "GET", "", do=late(LONG_S)))
 
-        # Not while a look at it is under way: that would hold its lane, as for the others.
-        stage.wait_for(lambda: self._seconds_until_the_next_look() > 1, "a pause between two looks at the execution")
+        # Not while a look at it is under way: that would hold its lane, as for the others. A look is under way for a
+        # moment after its record is saved, too: until the wake-up for the next one is sent and the lane released.
+        stage.wait_for(
+            lambda: 4 < self._seconds_until_the_next_look() < LOOK_EVERY_S - 2,
+            "the middle of the pause between two looks at the execution",
+        )
 
     def _hold_up(self, where: str, plan: FaultPlan, fault: Fault) -> None:
         """Put a file into Input, and wait until the fault holds it up."""
