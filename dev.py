@@ -72,7 +72,6 @@ def up(arguments: list[str]) -> int:
 def test(arguments: list[str]) -> int:
     """Run the tests, by default only a part of the slow ones; takes pytest's (-k WORDS, a file, --quick, --cov)."""
     prepare(azurite=True)
-    keep_bytecode()
     return hand_over([*pytest_command(arguments), *(arguments or ["--quick"])])
 
 
@@ -89,7 +88,6 @@ def check(arguments: list[str]) -> int:
             parser.error(f"there is no stage {name}; there are: {', '.join(known)}")
     chosen = {name: command for name, command in known.items() if not options.stage or name in options.stage}
     prepare(azurite="tests" in chosen)
-    keep_bytecode()
     return run_stages(chosen, keep_going=options.keep_going, last_is_shown="tests" in chosen)
 
 
@@ -223,7 +221,7 @@ def pytest_command(arguments: Sequence[str] = ()) -> list[str]:
 
 
 def keep_bytecode() -> None:
-    """Let modules stay compiled: each of the tests' workers and hosts would compile them all again."""
+    """Let modules stay compiled once they are: each process would compile all that it uses again."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
@@ -237,6 +235,7 @@ def main(arguments: Sequence[str]) -> int:
     if name not in COMMANDS:
         print(f"dev.py: there is no command {name}\n\n{usage()}", file=sys.stderr)
         return 2
+    keep_bytecode()
     try:
         read_arguments(name, rest)
         return COMMANDS[name](rest)
@@ -340,7 +339,8 @@ def install_packages() -> None:
     if probe([venv_python()], modules="pip") is None:  # `uv venv` makes them without pip
         python = find_python() or bring_python()
         run_step(f"making .venv with {python}", [python, "-m", "venv", "--clear", str(VENV)])
-    run_step("installing the Python packages", [*pip(), "install", "-r", str(REQUIREMENTS[-1])])
+    # Whoever uses a module first compiles it: compiling them all takes as long again as installing them.
+    run_step("installing the Python packages", [*pip(), "install", "--no-compile", "-r", str(REQUIREMENTS[-1])])
 
 
 def install_auditor() -> None:
