@@ -1,25 +1,47 @@
 """The quick run of the tests, which is `dev.py test` without arguments: of what takes long it takes a part.
 
 A test that takes long says with ``@pytest.mark.quick(cases=2)`` how many of its cases (sets of parameters) the quick
-run takes; 0: none. CI takes all. What takes too long for CI, too, is marked ``extended``.
+run takes; 0: none. Of each file of flows and end-to-end tests it takes a few, so that it does not grow with each
+feature. CI takes all. What takes too long for CI, too, is marked ``extended``.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 import pytest
+
+# Where nearly each test takes a second and more of a processor.
+_LONG: Final = ("tests/flows/", "tests/end_to_end/")
+_OF_A_LONG_FILE: Final = 6
 
 
 def without_long_ones(items: Iterable[pytest.Item]) -> tuple[list[pytest.Item], list[pytest.Item]]:
     """Share tests out into those that the quick run takes and those that it leaves out, in their order."""
-    cases: dict[str, list[pytest.Item]] = {}
+    all_of_them = list(items)
+    by_test = _grouped(all_of_them, lambda item: item.nodeid.partition("[")[0])
+    some = [item for cases in by_test.values() for item in _spread(cases, _wanted_cases(cases))]
+    by_file = _grouped(some, lambda item: item.nodeid.partition("::")[0])
+    taken = {
+        item
+        for file, tests in by_file.items()
+        for item in (_spread(tests, _OF_A_LONG_FILE) if file.startswith(_LONG) else tests)
+    }
+    return [item for item in all_of_them if item in taken], [item for item in all_of_them if item not in taken]
+
+
+def _grouped(items: Iterable[pytest.Item], key: Callable[[pytest.Item], str]) -> dict[str, list[pytest.Item]]:
+    groups: dict[str, list[pytest.Item]] = {}
     for item in items:
-        cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
-    taken = {item for of_one_test in cases.values() for item in _spread(of_one_test)}
-    return [item for item in items if item in taken], [item for item in items if item not in taken]
+        groups.setdefault(key(item), []).append(item)
+    return groups
 
 
-def _spread(cases: list[pytest.Item]) -> list[pytest.Item]:
-    """Return as many cases of a test as it says, from the first to the last."""
+def _wanted_cases(cases: Sequence[pytest.Item]) -> int:
     mark = cases[0].get_closest_marker("quick")
-    wanted = len(cases) if mark is None else min(mark.kwargs["cases"], len(cases))
-    return [cases[number * len(cases) // wanted] for number in range(wanted)]
+    return len(cases) if mark is None else mark.kwargs["cases"]
+
+
+def _spread(items: Sequence[pytest.Item], wanted: int) -> list[pytest.Item]:
+    """Return that many of them, from the first to the last; all if there are fewer."""
+    wanted = min(wanted, len(items))
+    return [items[number * len(items) // wanted] for number in range(wanted)]
