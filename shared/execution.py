@@ -40,7 +40,8 @@ WAKE_LATENCY_S: Final = 1.5
 # F&O answers Unknown, or 400 "not found", for a while after a submit.
 UNKNOWN_GRACE: Final = timedelta(minutes=10)
 
-# F&O's clean-up of the job history forgets an execution after 7 days.
+# The soonest that F&O forgets an execution: a clean-up of the job history keeps them for 7 days unless told otherwise.
+# Without one that is scheduled, they go after 90 days.
 # https://learn.microsoft.com/dynamics365/fin-ops-core/dev-itpro/data-entities/data-import-export-job
 HISTORY_KEPT: Final = timedelta(days=7)
 
