@@ -48,14 +48,14 @@ def _company_of_folder(flow: ImportFlow, file_name: str, sub_folder: str) -> str
     if not sub_folder:
         raise FileRejected(
             f"{shown(file_name)} is directly in {flow.input_folder}, but flow {flow.name} takes the company from the "
-            f"sub-folder. Put it into the sub-folder of its company: {flow.input_folder}/{known}."
+            f"sub-folder. Put it into the sub-folder of its company, such as {flow.input_folder}/{known}."
         )
     try:
         return parse_company(sub_folder)
     except Unfit:
         raise FileRejected(
             f"{shown(file_name)} is in the sub-folder {shown(sub_folder)}, which is not a company (1 to 4 letters or "
-            f"digits). Put it into the sub-folder of its company: {flow.input_folder}/{known}."
+            f"digits). Put it into the sub-folder of its company, such as {flow.input_folder}/{known}."
         ) from None
 
 

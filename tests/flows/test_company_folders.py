@@ -67,7 +67,7 @@ def test_a_file_directly_in_input_is_refused_with_a_report_and_never_taken_for_c
 
     (run,) = by_list.ended_runs()
     assert run.outcome is Outcome.REJECTED
-    assert "Put it into the sub-folder of its company: /Input/USMF" in run.reason
+    assert "Put it into the sub-folder of its company, such as /Input/USMF" in run.reason
     assert by_list.files("Error") == ["groups.zip", "groups.zip.report.txt"]
     assert by_list.imports() == []
 

@@ -75,8 +75,11 @@ def test_the_company_is_the_sub_folder_of_input() -> None:
 @pytest.mark.parametrize(
     ("sub_folder", "words"),
     [
-        ("", "is directly in /Customers/Input.*Put it into the sub-folder of its company: /Customers/Input/DEMF"),
-        ("Archive 2026", "is in the sub-folder 'Archive 2026', which is not a company.*: /Customers/Input/DEMF"),
+        (
+            "",
+            "is directly in /Customers/Input.*Put it into the sub-folder of its company, such as /Customers/Input/DEMF",
+        ),
+        ("Archive 2026", "is in the sub-folder 'Archive 2026', which is not a company.* such as /Customers/Input/DEMF"),
         ("GBSI", "is for company GBSI, which is not among the companies of flow customers: DEMF, USMF"),
     ],
 )
