@@ -345,8 +345,9 @@ def _reason(run: Run, rows: Sequence[RowError]) -> str:
         return run.reason
     if run.was_unread:
         return f"F&O refuses the package: {rows[0].message.rstrip(' .')}. Nothing was imported."
-    first = f"{len(rows)} row errors, the first: {rows[0].message}"
-    return f"The execution ended in F&O with status {run.outcome.value if run.outcome else ''}: {first}"
+    errors = "1 row error" if len(rows) == 1 else f"{len(rows)} row errors, the first"
+    status = run.outcome.value if run.outcome else ""
+    return f"The execution ended in F&O with status {status}: {errors}: {rows[0].message}"
 
 
 def _report(run: Run, details: _Details) -> str:

@@ -91,6 +91,23 @@ def test_errors_none_says_so_with_the_usual_causes_and_the_link_to_the_execution
         assert "orrect the others" not in said, where
 
 
+@pytest.mark.parametrize(
+    ("messages", "words"),
+    [
+        (["Currency XYZ is unknown"], "status Failed: 1 row error: Currency XYZ is unknown"),
+        (["Currency XYZ is unknown", "Unit Q is unknown"], "status Failed: 2 row errors, the first: Currency XYZ"),
+    ],
+)
+def test_one_row_error_is_told_in_the_singular(make_world: MakeWorld, messages: list[str], words: str) -> None:
+    world = make_world(settings=ALERTS, behaviour=Behaviour(outcome="Failed"))
+    report_errors(world, messages)
+
+    import_file(world, "USMF_1.zip")
+
+    for where, said in told(world).items():
+        assert words in said, where
+
+
 def test_row_errors_that_fo_does_not_hand_out_are_not_taken_for_none(make_world: MakeWorld) -> None:
     world = make_world(settings=ALERTS, behaviour=Behaviour(outcome="Failed"))
     world.faults.add(fno_fault("GetExecutionErrors", faults.status(503), times=None))
