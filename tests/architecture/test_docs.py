@@ -136,6 +136,7 @@ FOR_EXAMPLE = {
     "ERP_DRIVE": EXAMPLE_DRIVE,
     "STAGE": "Test",
     "FINANCE_TEAMS_URL": "https://contoso.com/a",
+    "TREASURY_WEBHOOK_URL": "https://contoso.com/b",
 }
 
 
