@@ -6,6 +6,7 @@ are checked against each other is ``flows.py``.
 """
 
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, TypeAliasType, get_args, get_origin
@@ -395,9 +396,7 @@ class Alerted(Part):
     @property
     def alerts(self) -> AlertRoute:
         """Where its alerts go; what it leaves open is the app's own."""
-        return AlertRoute(
-            recipient=self.alert_recipient, teams_url=self.alert_teams_url, webhook_url=self.alert_webhook_url
-        )
+        return AlertRoute(**{each.name: getattr(self, f"alert_{each.name}") for each in fields(AlertRoute)})
 
 
 class Reserve(Part):
@@ -725,9 +724,7 @@ class Document(Part):
 PINNED: Final = frozenset({"environment_url", "drive"})
 # What a run's record does not keep of its flow: whom people are told by is no matter of the run, and may be a secret.
 # Nor when nothing is imported: what was taken up goes on as soon as its flow is gone.
-NOT_SAVED_OF_A_FLOW: Final = frozenset(
-    {"note", "alert_recipient", "alert_teams_url", "alert_webhook_url", "not_between"}
-)
+NOT_SAVED_OF_A_FLOW: Final = frozenset({"note", "not_between", *Alerted.model_fields})
 
 # A flow's settings that make it the flow that it is: they have no default for all flows.
 NOT_FOR_ALL: Final = frozenset(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.alerts.channels import ChannelParts, alerts_http, build_channels
+from shared.alerts.channels import CHANNELS, ChannelParts, alerts_http, build_channels
 from shared.config.alert_route import AlertRoute
 from shared.config.settings import read_settings
 from shared.secret import SecretUrl
@@ -15,6 +15,12 @@ ROUTES = {
     "webhook": AlertRoute(webhook_url=SecretUrl("https://events.contoso.com/x")),
     "log": AlertRoute(),
 }
+
+
+def test_every_channel_has_a_route_here() -> None:
+    missing = set(CHANNELS) - {name for route in ROUTES.values() for name in CHANNELS if getattr(route, name)}
+
+    assert not missing, f"ROUTES needs a route with {sorted(missing)} (recipe 'An alert channel')"
 
 
 @pytest.mark.parametrize(("kind", "route"), ROUTES.items())
