@@ -53,6 +53,9 @@ VERBS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "end-drain": ((), "End the drain."),
 }
 
+# Those that the app does not do without a reason.
+NEED_REASON = frozenset({"cancel", "submit-again", "free-project", "put-aside", "pause", "drain"})
+
 _DOCTOR = """\
 Check the app: its settings, its storage, its permissions in Microsoft Graph, F&O, companies and data projects, the
 webhook, lanes and queues. Nothing is changed.
@@ -108,7 +111,9 @@ def runs(arguments: Sequence[str] | None, environment: Mapping[str, str]) -> arg
     _add_app(common, address=environment.get(URL, ""), or_variable=f"; or the variable {URL}")
     common.add_argument("--json", action="store_true", help="print the answer of the app as JSON")
     acting = argparse.ArgumentParser(add_help=False, parents=[common])
-    acting.add_argument("--reason", default="", help="why; saved in the history")
+    acting.add_argument(
+        "--reason", default="", help=f"why; saved in the history. Needed by {', '.join(sorted(NEED_REASON))}"
+    )
     acting.add_argument(
         "--by", default=_user(), help="your name; ignored if you are signed in to the app (default: %(default)s)"
     )
@@ -162,6 +167,8 @@ def _check_runs(options: argparse.Namespace, parser: argparse.ArgumentParser) ->
         if options.run and filters:
             named = ", ".join(f"--{name}" for name in filters)
             parser.error(f"{named}: filters need --all and cannot be used with one run.")
+    if options.verb in NEED_REASON and not options.reason.strip():
+        parser.error(f"{options.verb} needs a reason, which the history keeps: --reason WHY.")
     if not options.url:
         parser.error(f"which app? Use --url https://APP.azurewebsites.net, or set the variable {URL}.")
 

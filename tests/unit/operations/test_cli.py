@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from operations import arguments, cli
+from operations.available_actions import NEEDS_WHY, Verb
 
 
 def test_filters_are_sent_as_an_older_app_reads_them_too() -> None:
@@ -78,3 +79,17 @@ def test_a_filter_that_cannot_be_read_ends_the_command_with_2_before_the_app_is_
 
     printed = capsys.readouterr()
     assert (printed.out, text in printed.err) == ("", True)
+
+
+@pytest.mark.parametrize("verb", [verb for verb in arguments.VERBS if verb not in ("list", "show")])
+def test_a_command_that_the_app_refuses_without_a_reason_asks_for_the_option_before_anything_is_confirmed(
+    verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [verb, *(() if verb in ("scan-now", "drain", "end-drain") else ("x",)), "--url", "http://a"]
+
+    if Verb(verb) not in NEEDS_WHY:
+        assert arguments.runs(words, {}).reason == ""
+        return
+    with pytest.raises(SystemExit):
+        arguments.runs(words, {})
+    assert f"{verb} needs a reason, which the history keeps: --reason WHY." in capsys.readouterr().err
