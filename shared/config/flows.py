@@ -196,8 +196,8 @@ def _sharing_problems(
     if takes_all is not None:
         wrong = (
             f"is {flow.input_folder}, which {label(f'imports[{takes_all}].inputFolder')} reads already. That import "
-            f"takes every file, so imports[{number}] can never get one. Use another folder, say which files "
-            f"imports[{takes_all}] takes: files.include; or put imports[{takes_all}] last."
+            f"takes every file, so imports[{number}] can never get one. Use another folder, say in files.include "
+            f"which files imports[{takes_all}] takes, or put imports[{takes_all}] last."
         )
         yield Problem(label(f"imports[{number}].inputFolder"), wrong)
     if flow.has_company_folders != imports[first].has_company_folders:

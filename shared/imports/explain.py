@@ -143,11 +143,7 @@ def _explain(flow: ImportFlow, name: str, sub_folder: str, flows: Flows) -> Expl
             ("Success", within(flow.success_folder, sub_folder) + by_date),
             ("Error", error),
             *_partial(flow, within(flow.partial_folder, sub_folder) + by_date),
-            *(
-                ()
-                if folded(name).endswith(".zip")
-                else (("Not a zip?", "A file that is not a data package is refused"),)
-            ),
+            *(() if folded(name).endswith(".zip") else (("Not .zip", "refused, unless the file is a data package"),)),
             *((("Result file", "beside the filed file"),) if flow.result_file else ()),
             *(() if flow.execute else (("Execute", "no: rows go to F&O's staging tables only"),)),
             ("Order", _order(flow, flows)),

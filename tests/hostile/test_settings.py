@@ -77,7 +77,7 @@ INTEGRATIONS: dict[str, tuple[str, str, str]] = {
     "two imports of one folder": (
         imports(an_import(), an_import(name="more", inputFolder="CUSTOMERS\\input")),
         "imports[1].inputFolder is /CUSTOMERS/input, which INTEGRATIONS, imports[0].inputFolder reads already",
-        "say which files imports[0] takes: files.include",
+        "say in files.include which files imports[0] takes, or put imports[0] last",
     ),
     "an interval that is not a number": (an_export_every("NaN"), *NO_INTERVAL),
     "an interval without end": (an_export_every("1e999"), *NO_INTERVAL),

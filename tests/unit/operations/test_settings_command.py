@@ -215,7 +215,7 @@ def test_what_none_of_several_imports_takes_goes_to_the_folder_of_any_of_them(
         ("ERP/con/USMF_1.zip", 1, ["has a name that OneDrive reserves."]),
         ("ERP\\Vendors\\Input\\USMF_1.zip", 0, ["vendors': imported", "USMF, if F&O has it", "the package's manifest"]),
         ("USMF_1.zip", 0, ["customers': imported", "vendors': imported"]),
-        ("ERP/Vendors/Input/USMF_1.txt", 0, ["Not a zip?:    A file that is not a data package is refused"]),
+        ("ERP/Vendors/Input/USMF_1.txt", 0, ["Not .zip:      refused, unless the file is a data package"]),
         ("ERP/Other/USMF_1.zip", 1, ["No import watches /ERP/Other.", "/ERP/Customers/Input, /ERP/Vendors/Input"]),
         ("~$USMF_1.zip", 1, ["matches IMPORT_IGNORED_NAMES"]),
         ("ERP/Customers/Input/", 1, ["has no file name at its end"]),
