@@ -159,7 +159,8 @@ def test_every_state_stands_in_its_table_with_its_step(
 ) -> None:
     table = {row[0].strip("`"): row[2].strip("`") for row in rows(section(ARCHITECTURE, heading))}
 
-    assert table == {state.name: steps[state].__name__ if state in steps else "" for state in MOVES[flow]}
+    expected = {state.name: steps[state].__name__ if state in steps else "" for state in MOVES[flow]}
+    assert table == expected, f"docs/architecture.md, '{heading}': a row for each state, with its step"
 
 
 def test_no_lane_waits_for_another_one_with_no_instance_to_take_it() -> None:

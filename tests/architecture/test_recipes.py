@@ -94,11 +94,13 @@ def test_a_state_is_in_every_table(state: State) -> None:
     directions = [direction for direction, moves in MOVES.items() if state in moves]
     goes_on = [direction for direction in directions if MOVES[direction][state]]
 
-    assert directions
-    assert state in PROGRESS
-    assert labels.STATE_TEXT[state]
-    assert [direction for direction, steps in STEPS.items() if state in steps] == goes_on
-    assert bool(labels.WAITS_FOR.get(state)) is bool(goes_on)
+    assert directions, f"states.py: no table of moves has {state.name}"
+    assert state in PROGRESS, f"states.py: PROGRESS has no {state.name}"
+    assert labels.STATE_TEXT.get(state), f"labels.py: STATE_TEXT has no {state.name}"
+    with_step = [direction for direction, steps in STEPS.items() if state in steps]
+    assert with_step == goes_on, f"steps.py: STEPS has a step for {state.name} in {with_step}, not in {goes_on}"
+    waits = bool(labels.WAITS_FOR.get(state))
+    assert waits is bool(goes_on), f"labels.py: WAITS_FOR has each state from which a run goes on: {state.name}"
     # The fault matrix asks of each of its cases that storage has taken the state, and the history tells of it.
     assert all(state in states_to_save(direction) for direction in goes_on if state is not State.CANCELLED)
 
@@ -116,24 +118,19 @@ def test_a_state_before_the_outcome_is_either_one_before_the_submit_or_one_with_
     assert {state for state in State if PROGRESS[state] == 0} == NOT_BEGUN, "NOT_BEGUN: the states with PROGRESS 0"
 
 
-def test_a_person_may_cancel_in_every_state_from_which_a_run_goes_on() -> None:
-    for moves in MOVES.values():
-        goes_on = {state for state, following in moves.items() if following} - {State.CANCELLED}
-
-        assert [state for state in goes_on if State.CANCELLED not in moves[state]] == []
-
-
 def test_every_step_has_a_title() -> None:
     steps = {step.__name__ for table in STEPS.values() for step in table.values()}
 
-    assert steps == set(labels.STEP_TITLE) - labels.OLDER_STEPS
+    assert steps == set(labels.STEP_TITLE) - labels.OLDER_STEPS, "labels.py: STEP_TITLE names the steps of STEPS"
 
 
 # -- an alert channel
 
 
 def test_every_address_of_a_route_has_a_channel() -> None:
-    assert set(CHANNELS) == {each.name for each in fields(AlertRoute)}
+    unequal = set(CHANNELS) ^ {each.name for each in fields(AlertRoute)}
+
+    assert not unequal, f"only one of CHANNELS (channels.py) and AlertRoute (alert_route.py) has {sorted(unequal)}"
 
 
 @pytest.mark.parametrize("address", CHANNELS)
@@ -161,4 +158,5 @@ def test_what_a_flow_names_reaches_the_channel_and_stays_out_of_records(address:
 def test_every_channel_that_posts_to_an_address_is_described_for_the_wire() -> None:
     posted_to = {f"ALERT_{address.upper()}" for address in CHANNELS if address.endswith("_url")}
 
-    assert {setting for setting in posted_to if any(setting in each.when for each in ENDPOINTS)} == posted_to
+    missing = {setting for setting in posted_to if not any(setting in each.when for each in ENDPOINTS)}
+    assert not missing, f"tests/wire/receivers.py: no call says in 'when' that {sorted(missing)} asks for it"
