@@ -102,7 +102,7 @@ class Services:
         self._fo_tokens: dict[str, TokenSource] = {}
         self._import_locks: dict[str, ImportLock] = {}
         self.duties = Duties()
-        self.folders = FolderIds(self.onedrive)
+        self.folders = FolderIds(self.onedrive, self.now)
         self.companies = KnownCompanies(self.finance_operations, self.now)
         self.room = Room()  # for packages on their way, in this process
         # What this process remembers. Other instances do not know it: a hint, never a proof.

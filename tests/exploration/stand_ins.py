@@ -391,7 +391,7 @@ class ExploredServices(Services):
         self._fno = cast(FinanceOperations, FinanceOperationsStandIn(port))
         self.scan_memory.throttle = _Forgetful()
         self.duties = _OneAfterTheOther()
-        self.folders = _Folders(self.onedrive)
+        self.folders = _Folders(self.onedrive, port.now)
         self.last_execution_s = _NoMemory()
 
     def forget(self) -> None:

@@ -19,6 +19,7 @@ from shared.health.health import Check, Grade
 from shared.scan import scan_requests
 from tests.flows.conftest import MakeTold, MakeWorld
 from tests.flows.trouble import graph_fault, heard, imports_of, of_graph, restart, tick, write_record
+from tests.packages import package_named
 from tests.world import World, wait_for
 
 TWO_IMPORTS: Final = imports_of("customers", "vendors")
@@ -334,3 +335,21 @@ def test_a_timer_that_does_not_run_is_shown_at_each_folder_after_a_quarter_of_an
     (check,) = folder_checks(told)
 
     assert (check.grade, check.advice) == (Grade.PROBLEM, "Check that the timer runs.")
+
+
+def test_a_folder_that_a_person_renames_and_makes_anew_is_scanned_within_ten_minutes(told: World) -> None:
+    told.put("USMF_1.zip")
+    told.look()
+    told.run_until_quiet()
+    for name in ("Input", "Success"):
+        (told.folder / name).rename(told.folder / f"{name} of last year")
+        (told.folder / name).mkdir()
+    told.put("USMF_2.zip")
+    (told.folder / "Input of last year" / "USMF_3.zip").write_bytes(package_named("USMF_3.zip"))
+
+    told.clock.advance(10 * 60)
+    told.look()
+    told.run_until_quiet()
+
+    assert told.files("Success") == ["USMF_2.zip"]
+    assert told.files("Input of last year") == ["USMF_3.zip"]
