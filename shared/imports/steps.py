@@ -103,7 +103,8 @@ def _claim(run: Run, services: Services) -> Run:
         return waiting
     if run.waits:
         return run.waits_no_more(services.now())  # goes on at once
-    if not run.file.is_complete or _may_have_another_company(run, flow, services):
+    is_taken = flow.files.match(run.file.name)  # the patterns may have been changed since it was found
+    if not is_taken or not run.file.is_complete or _may_have_another_company(run, flow, services):
         run = _check_again(run, onedrive, flow, services)
         if run.state is not State.FOUND or run.due > services.now():
             return run
@@ -166,6 +167,8 @@ def _why_not_ours(run: Run, item: DriveItem, flow: ImportFlow, services: Service
     is_renamed = item.name != run.file.name
     if is_renamed and services.settings.flows.taker_of(flow, item.name) is not flow:
         return f"The file was renamed to {item.name}, which flow {flow.name} does not take."
+    if not flow.files.match(item.name):
+        return f"The settings were changed since the file was found: flow {flow.name} no longer takes it."
     if item.etag != run.file.etag and is_too_young(item, flow, services.now()):
         age_s = flow.files.minimum_age_seconds
         return f"The file was changed before its import started. The app imports it once it is {age_s} seconds old."

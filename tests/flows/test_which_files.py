@@ -181,3 +181,28 @@ def test_a_run_keeps_the_flow_that_has_opened_it_though_the_patterns_change(
     world.run_until_quiet()
 
     assert [(run.flow_name, run.outcome) for run in world.ended_runs()] == [("a", Outcome.SUCCEEDED)]
+
+
+@pytest.mark.parametrize("answer", ["arrives", "is lost"])
+def test_a_file_that_its_import_no_longer_takes_is_found_anew_unless_it_is_claimed(
+    make_world: MakeWorld, answer: str
+) -> None:
+    world = make_world(settings=settings(flow("a", company="USMF")))
+    world.put("USMF_1.zip")
+    world.look()
+    if answer == "is lost":
+        world.faults.add(graph_fault("PATCH", "/items/", faults.lost_after()))
+        for lane in world.heads():
+            world.wake(lane)
+        assert world.files("Processing") == ["USMF_1.zip"]
+    world._more_settings |= settings(flow("a", "DEMF*"), flow("b"))
+    world.services = world.new_process()
+
+    world.run_until_quiet()
+    world.look()
+    world.run_until_quiet()
+
+    by = {run.flow_name: run.outcome for run in world.ended_runs()}
+    claimed = {"a": Outcome.SUCCEEDED}
+    assert by == (claimed if answer == "is lost" else {"a": Outcome.WITHDRAWN, "b": Outcome.SUCCEEDED})
+    assert len(world.imports()) == 1
