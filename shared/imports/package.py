@@ -100,6 +100,8 @@ def _check_archive(archive: zipfile.ZipFile, size_bytes: int) -> PackageFacts:
     entries = archive.infolist()
     if len(entries) > MAX_ENTRIES:
         raise FileRejected(f"The zip contains {len(entries):,} files; the limit is {MAX_ENTRIES:,}. Split the package.")
+    if any(entry.header_offset < 0 for entry in entries):
+        raise zipfile.BadZipFile("the zip has lost its beginning, and the files there with it")
     for entry in entries:
         _check_entry(entry)
     _check_burst("The zip", sum(entry.file_size for entry in entries), size_bytes)

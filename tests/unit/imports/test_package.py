@@ -257,6 +257,7 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "a text file": (lambda: b"CUSTOMER;NAME\r\n1;Alpha\r\n", "not a zip"),
     "a zip that was cut off": (lambda: _GOOD[:-40], "not a zip"),
     "a zip without its beginning": (lambda: _GOOD[700:], "not a zip"),
+    "a zip without a piece of its first data file": (lambda: _GOOD[30:], "damaged or cut off"),
     "a zip without files": (lambda: zip_of({}), "holds no PackageHeader.xml"),
     "an Excel workbook": (lambda: zip_of({"[Content_Types].xml": b"<x/>", "xl/workbook.xml": b"<x/>"}), "Office"),
     "a zip of data files": (lambda: zip_of({"Customers.csv": b"A,B\r\n"}), "holds no PackageHeader.xml"),
