@@ -85,7 +85,7 @@ def _explain(name: str, flows: Flows, settings: Mapping[str, str]) -> list[Expla
     try:
         return explain(name, flows, ignored_names_of(settings))
     except Unfit as unfit:
-        raise SettingsInvalid(f"The folder in '{name}' {unfit}") from unfit
+        raise SettingsInvalid(str(unfit)) from unfit
 
 
 def _problems_text(file: Path, problems: Sequence[str]) -> str:

@@ -130,7 +130,8 @@ def _name_problems(
 
 
 def _place(drive: str, folder: str) -> tuple[str, str]:
-    return drive, folded(folder)
+    """Return what two folders have in common that are one: a user's name has no case in Graph, a drive's id has."""
+    return drive.casefold() if drive.startswith("users/") else drive, folded(folder)
 
 
 def _import_problems(imports: Sequence[ImportFlow], label: Callable[[str], str]) -> Iterable[Problem]:
@@ -206,8 +207,8 @@ def _sharing_problems(
             "sub-folders of an Input folder are companies for all its imports or for none."
         )
         yield Problem(label(f"imports[{number}].company"), wrong)
-    others = {imports[each].unmatched_folder.casefold(): each for each in before if imports[each].unmatched_folder}
-    if flow.unmatched_folder and others and flow.unmatched_folder.casefold() not in others:
+    others = {folded(imports[each].unmatched_folder): each for each in before if imports[each].unmatched_folder}
+    if flow.unmatched_folder and others and folded(flow.unmatched_folder) not in others:
         other = label(f"imports[{next(iter(others.values()))}].unmatchedFolder")
         wrong = f"is not that of {other}, whose import reads the same folder. Use one folder for both."
         yield Problem(label(f"imports[{number}].unmatchedFolder"), wrong)
@@ -260,16 +261,22 @@ def _sharing_a_lane(imports: Sequence[ImportFlow]) -> Iterable[tuple[int, int, s
     Each import is paired with the first one that shares one of its data projects.
     """
     firsts: dict[tuple[str, str], int] = {}
+    # Those that leave the company open are few, though there may be thousands of the others.
+    with_company: list[tuple[str, str]] = []
+    without: list[tuple[str, str]] = []
     told: set[tuple[int, int]] = set()
     for number, flow in enumerate(imports):
         for project in flow.data_projects:
             own = (flow.environment_url, project.casefold())
-            same = [own] if own in firsts else [each for each in firsts if _may_be_one(own, each)]
+            own_kind, other_kind = (with_company, without) if COMPANY in own[1] else (without, with_company)
+            same = [own] if own in firsts else [each for each in other_kind if _may_be_one(own, each)]
             for first in sorted(firsts[each] for each in same):
                 if first != number and (first, number) not in told:
                     told.add((first, number))
                     yield first, number, project
-            firsts.setdefault(own, number)
+            if own not in firsts:
+                firsts[own] = number
+                own_kind.append(own)
 
 
 def _may_be_one(one: tuple[str, str], other: tuple[str, str]) -> bool:

@@ -361,8 +361,9 @@ def _simple_values(read: _Reader) -> dict[str, str]:
 
 def _json_text(given: str, app_folder: Path) -> str:
     """Return the text that INTEGRATIONS is, or that of the file whose path it is."""
-    if given.startswith(("{", "[")):
-        return given
+    text = given.removeprefix("\ufeff").lstrip()
+    if text.startswith(("{", "[")):
+        return text  # an editor on Windows may have put a byte order mark in front
     try:
         text = (app_folder / given).read_text(encoding="utf-8-sig")  # editors on Windows put a byte order mark in front
     except (OSError, ValueError):  # ValueError: no UTF-8, or a path with a NUL

@@ -16,7 +16,7 @@ from shared.config.model import (
     ProjectFromName,
 )
 from shared.config.problem import Problem
-from shared.config.values import folded, matches_name
+from shared.config.values import folded, is_company, matches_name
 
 
 def flow_warnings(flows: Flows) -> Iterator[Problem]:
@@ -112,17 +112,32 @@ def _round_trips(flows: Flows) -> Iterator[Problem]:
     for number, export in enumerate(flows.exports):
         place = (export.drive, folded(export.output_folder))
         for back in flows.imports:
-            if _input_of(back) == place and back.environment_url == export.environment_url:
-                wrong = f"is the Input folder of {back.name}, which imports its packages into the same environment."
+            is_input = _input_of(back) == place
+            is_inside = _is_company_folder(export, export.output_folder, back)
+            if (is_input or is_inside) and back.environment_url == export.environment_url:
+                what = "the Input folder" if is_input else "in Input the folder of a company"
+                wrong = f"is {what} of {back.name}, which imports its packages into the same environment."
                 yield Problem(f"exports[{number}].outputFolder", wrong, flow=export.name)
+
+
+def _is_company_folder(flow: ImportFlow | ExportFlow, folder: str, other: ImportFlow) -> bool:
+    """Return whether a folder of a flow is one from which another one imports, because its name is a company's."""
+    above, _, name = folder.rpartition("/")
+    if not other.has_company_folders or (flow.drive, folded(above)) != _input_of(other) or not is_company(name):
+        return False
+    return not isinstance(other.companies, CompaniesListed) or name.upper() in other.companies.companies
+
+
+_IN_NO_PATTERN: Final = "\N{REPLACEMENT CHARACTER}"
 
 
 def _covers(wide: str, narrow: str) -> bool:
     """Return whether every name that one pattern means is meant by the other one, too.
 
-    A pattern is matched as if it were a name: its own stars are matched by stars alone, so this says no too often.
+    Two such names are tried: one in which each star stands for nothing, and one in which each stands for so many signs
+    that only a star can match them, and that no pattern has.
     """
-    return matches_name(narrow, (wide,))
+    return all(matches_name(narrow.replace("*", any_text), (wide,)) for any_text in ("", _IN_NO_PATTERN * len(wide)))
 
 
 def _folders(flows: Flows) -> Iterator[Problem]:
@@ -133,7 +148,12 @@ def _folders(flows: Flows) -> Iterator[Problem]:
         for where, other in inputs:
             if flow is other or flow.drive != other.drive:
                 continue
-            inside = [each for each in flow.folders if folded(each).startswith(f"{folded(other.input_folder)}/")]
+            inside = [
+                each
+                for each in flow.folders
+                if folded(each).startswith(f"{folded(other.input_folder)}/")
+                and not _is_company_folder(flow, each, other)
+            ]
             if inside:
                 wrong = (
                     f"has folders inside {other.input_folder}, the Input folder of {where} ({other.name}), which does "

@@ -55,6 +55,9 @@ def explain(path: str, flows: Flows, ignored_names: Iterable[str]) -> list[Expla
     if not places:
         inputs = ", ".join(dict.fromkeys(flow.input_folder for flow in flows.imports)) or "none"
         return f"No import watches {_folder(folder) or 'a folder'}. The Input folders are: {inputs}."
+    given = next((sub_folder for _, sub_folder in places if folder and sub_folder), "")
+    if given and matches_name(given, ignored_names):
+        return f"The sub-folder '{given}' matches IMPORT_IGNORED_NAMES, so the app leaves all that is in it alone."
     if not any(_is_listed(flow, sub_folder) for flow, sub_folder in places):
         flow, sub_folder = places[0]
         return (

@@ -381,6 +381,15 @@ MEANING: dict[str, tuple[object, str]] = {
         },
         r"imports\[1\].unmatchedFolder is not that of INTEGRATIONS, imports\[0\].unmatchedFolder",
     ),
+    "one folder of one user, with the user's name in another case": (
+        {
+            "imports": [
+                _import(drive="users/ada@contoso.com/drive"),
+                _import(name="b", drive="users/Ada@Contoso.com/drive"),
+            ]
+        },
+        "reads already",
+    ),
     "a data project that two exports use": (
         {"exports": [_export(), _export(name="b", dataProject="LEDGER", company="USRT", outputFolder="B")]},
         "exports already",
@@ -419,6 +428,12 @@ GOOD: dict[str, object] = {
             _import(files={"exclude": ["draft*"]}, unmatchedFolder="U"),
             _import(name="b", files={"include": ["B*"]}),
             _import(name="c", unmatchedFolder="u"),
+        ]
+    },
+    "imports that share a folder for what matches none, with an accent as a part of its letter and as a sign": {
+        "imports": [
+            _import(files={"include": ["A*"]}, unmatchedFolder="\u00dc"),
+            _import(name="b", files={"include": ["B*"]}, unmatchedFolder="U\u0308"),
         ]
     },
     "no imports said": {"imports": [], "exports": [_export()]},

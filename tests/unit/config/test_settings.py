@@ -310,7 +310,9 @@ def test_integrations_are_read_from_text_and_from_a_file_in_the_app(tmp_path: Pa
     from_text = read_settings(IMPORT | {"INTEGRATIONS": text})
     from_file = read_settings(IMPORT | {"INTEGRATIONS": "integrations.json"}, app_folder=tmp_path)
 
-    assert from_text == from_file
+    from_marked = read_settings(IMPORT | {"INTEGRATIONS": f"\ufeff{text}"})  # as some editors copy it
+
+    assert from_text == from_file == from_marked
     assert from_text.flows.imports[0].environment_url == "https://contoso.operations.dynamics.com"
 
 

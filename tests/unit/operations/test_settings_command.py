@@ -87,6 +87,30 @@ def test_what_is_probably_not_meant_is_a_warning(document: Path, capsys: pytest.
     ]
 
 
+@pytest.mark.parametrize(
+    ("wide", "narrow", "is_covered"),
+    [
+        ("?.zip", "*.zip", False),
+        ("??*", "*", False),
+        ("*_?*", "*_*", False),
+        ("a*.zip", "A?.zip", True),
+        ("*a*", "*xa*", True),
+        ("*.*", "?.?", True),
+        ("?.zip", "?.ZIP", True),
+    ],
+)
+def test_a_pattern_is_called_covered_only_if_another_one_means_all_that_it_means(
+    wide: str, narrow: str, is_covered: bool, document: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = {"name": "a", "inputFolder": "In", "files": {"include": [wide]}}
+    second = {"name": "b", "inputFolder": "In", "files": {"include": [narrow]}}
+    document.write_text(json.dumps({"imports": [first, second]}), "utf-8")
+
+    _, said = _run("check", document, capsys=capsys)
+
+    assert ("imports[1].files.include matches only files that a takes" in said) is is_covered
+
+
 def test_what_looks_like_a_placeholder_and_is_none_is_a_warning(
     document: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -167,6 +191,40 @@ def test_an_export_into_the_input_folder_of_the_same_environment_is_a_warning(
     _, said = _run("check", document, capsys=capsys)
 
     assert "exports[0].outputFolder is the Input folder of a, which imports its packages into the same" in said
+
+
+@pytest.mark.parametrize(
+    ("folder", "words"),
+    [
+        (
+            "A/Input/usmf",
+            "exports[0].outputFolder is in Input the folder of a company of a, which imports its packages",
+        ),
+        ("A/Input/GBSI", "which does not import what lies there: /A/Input/GBSI."),
+    ],
+)
+def test_an_export_into_the_folder_of_a_company_is_a_warning_that_says_whether_it_is_imported_again(
+    folder: str, words: str, document: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export = {"name": "out", "outputFolder": folder, "dataProject": "P", "company": "USMF"}
+    back = {"name": "a", "inputFolder": "A/Input", "company": {"from": "folder"}, "companies": ["USMF"]}
+    document.write_text(json.dumps({"imports": [back], "exports": [export]}), "utf-8")
+
+    _, said = _run("check", document, capsys=capsys)
+
+    assert said.count("Warning") == 1
+    assert words in said
+
+
+def test_a_sub_folder_that_is_left_alone_by_its_name_is_explained(
+    document: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMPORT_IGNORED_NAMES", "DE*")
+
+    code, said = _run("explain", document, "ERP/Customers/Input/demf/groups.zip", capsys=capsys)
+
+    assert code == 1
+    assert said.startswith("The sub-folder 'demf' matches IMPORT_IGNORED_NAMES")
 
 
 def test_a_file_that_cannot_be_read_and_a_text_that_is_not_json_are_told_of_the_file(
