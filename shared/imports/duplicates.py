@@ -6,6 +6,7 @@ given back, and a crash at any moment leaves nothing that is wrong. A run marks 
 data project, so no other run with the same content is about to submit.
 """
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
@@ -21,7 +22,8 @@ from shared.runs.record import Damaged
 from shared.runs.run import Run
 from shared.runs.values import FirstImport, UploadedPackage
 
-# How long a mark counts: as long as F&O keeps its job history by default, so that the first import can be looked up.
+# How long a mark counts, from the last import of its content on: as long as F&O keeps its job history by default, so
+# that this import can be looked up.
 # https://learn.microsoft.com/dynamics365/fin-ops-core/dev-itpro/data-entities/data-import-export-job
 KEPT_FOR: Final = timedelta(days=90)
 # Tries to make a mark that another run makes at the same moment.
@@ -37,10 +39,14 @@ def mark(run: Run, package: UploadedPackage, rule: str, services: Services) -> R
         return replace(run, first_import=None)
     name = mark_name(run.environment_url, run.company, run.data_project, package.sha256)
     first = _first(name, run, services)
-    if first is None or run.rerun_of:  # a person has asked for the same rows once more
+    if first is None:
+        return replace(run, first_import=None)
+    if run.rerun_of:  # a person has asked for the same rows once more
+        _note_again(name, services)
         return replace(run, first_import=None)
     log.warning("package.duplicate", first_run_id=first.run_id, first_file=first.file_name, rule=rule)
     if rule != REFUSE:
+        _note_again(name, services)
         return replace(run, first_import=first)
     app_url = services.settings.app_url
     text = (
@@ -60,10 +66,10 @@ def _first(name: str, run: Run, services: Services) -> FirstImport | None:
     for _ in range(TRIES):
         if services.marks.create(name, own):
             return None
-        first, etag = services.marks.read(name)
+        first, etag, last = services.marks.read(name)
         if first and first.run_id == run.run_id:
             return None
-        if first and now - first.since < KEPT_FOR and _may_have_written(first, name, services):
+        if first and now - (last or first.since) < KEPT_FOR and _may_have_written(first, name, services):
             return first
         if not etag:
             continue  # it was deleted just now
@@ -75,6 +81,14 @@ def _first(name: str, run: Run, services: Services) -> FirstImport | None:
             continue
         return None
     raise TryAgain(f"The mark of the content of {run.file.name} is being changed by other workers")
+
+
+def _note_again(name: str, services: Services) -> None:
+    """Note that the content of a mark is imported once more, so that it counts from now on."""
+    first, etag, _ = services.marks.read(name)
+    if first:
+        with suppress(RecordChanged):  # somebody has damaged or deleted it
+            services.marks.replace(name, first, etag, last=services.now())
 
 
 def _may_have_written(first: FirstImport, name: str, services: Services) -> bool:

@@ -368,7 +368,7 @@ def _mark_of(run: Run) -> str:
 
 def _promises_of(run: Run, filed: Path, world: World) -> Iterator[tuple[str, object, object]]:
     """Yield what the mark of its content and the result for the sender must say of a run that has succeeded."""
-    first, _ = world.services.marks.read(_mark_of(run))
+    first = world.services.marks.read(_mark_of(run)).first
     yield "the content's mark names the run", first and first.run_id, run.run_id
     file = filed.with_name(f"{filed.name}.result.json")
     result = json.loads(file.read_bytes()) if file.is_file() else {}

@@ -276,3 +276,21 @@ def test_a_rule_that_was_mended_applies_to_a_file_that_f_and_o_has_only_refused(
 
     assert ended_run(world, SECOND).outcome is Outcome.REJECTED
     assert len(world.imports()) == 1
+
+
+@pytest.mark.parametrize("rule", ["warn", "refuse"])
+def test_a_content_is_remembered_from_its_last_import_on(make_world: MakeWorld, rule: str) -> None:
+    world = make_world(settings=one_import(duplicates=rule, dataProject=PROJECT), speed=QUICK)
+    _, second = import_twice(world)
+    world.clock.advance(KEPT_FOR.total_seconds() - 3600)
+    if rule == "refuse":
+        reruns.run_again(address_of(second), ME, world.services)
+        world.run_until_quiet()
+    else:
+        import_file(world, "USMF_3.zip", SAME)
+    world.clock.advance(7200)
+    import_file(world, "USMF_4.zip", SAME)
+
+    fourth = ended_run(world, "USMF_4.zip")
+    assert sure(fourth.first_import).file_name == FIRST
+    assert fourth.outcome is (Outcome.REJECTED if rule == "refuse" else Outcome.SUCCEEDED)
