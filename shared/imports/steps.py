@@ -44,6 +44,7 @@ from shared.imports.file import (
     find_again,
     flow_of,
     has_new_content,
+    is_in_processing,
     is_too_young,
     move,
     onedrive_of,
@@ -71,6 +72,7 @@ EMPTY_FOR: Final = timedelta(minutes=10)
 # For how long the sub-folder of a file is taken to have the name that the listing gave it.
 # Assumed: to rename a folder changes the eTag of no file in it.
 FOLDER_KEEPS_NAME: Final = timedelta(minutes=1)
+_REMOVED: Final = "The file was removed from the Processing folder before its import started."
 # Time between two looks whether a filed file is checked out, as long as none of the drive is.
 CHECK_OUT_EVERY: Final = timedelta(hours=1)
 
@@ -207,6 +209,10 @@ def prepare(run: Run, services: Services) -> Run:
     try:
         names = names_of(run, with_entities=flow.reserve.entities, with_excel=flow.reserve.excel)
         run = reserve.reserve(run, flow.environment_url, execution_id, services, names=names)
+        if run.in_process.package_url is None:  # uploaded by an earlier try, perhaps days ago
+            run = _with_file_checked(run, flow, services)
+            if run.state is not State.CLAIMED or run.package is None:
+                return run
         rule = (run.duplicates if run.may_have_begun else "") or flow.duplicates
         run = duplicates.mark(run, package, rule, services)
         url, expires = key_to(run, package, services)
@@ -225,6 +231,15 @@ def prepare(run: Run, services: Services) -> Run:
         duplicates=rule,
         in_process=in_process,
     )
+
+
+def _with_file_checked(run: Run, flow: ImportFlow, services: Services) -> Run:
+    """Return a run whose package was uploaded before, if its file is still there; without that if it was replaced."""
+    run, item = find_again(run, services.onedrive(flow.drive), services)
+    if item is None or not is_in_processing(item, run, flow, services):
+        return run.withdrawn(_REMOVED, services.now())
+    refuse_malware(item)
+    return without_package(run) if has_new_content(run, item) else run
 
 
 def _are_rules_mended(run: Run, services: Services) -> bool:
@@ -383,11 +398,13 @@ def file_away(run: Run, services: Services) -> Run:
         if found is None:
             gone = f"{run.reason} The file itself was deleted before it could be filed away.".strip()
             return replace(run.moved_to(State.FILED, services.now()), reason=gone)
-        if run.state is State.CANCELLED and has_new_content(run, found):
+        is_replaced = has_new_content(run, found)
+        if run.state is State.CANCELLED and is_replaced and not _stays_in_processing(found, run, flow, services):
             changed = f"{run.reason} Its content has changed since then, so the app treats it as a new file.".strip()
             return replace(run.moved_to(State.FILED, services.now()), reason=changed)
         is_there = found.parent_id == folder_id
         item = found if is_there else move(run, onedrive.move, folder, services, etag=found.etag)
+        run = _with_word_of_replaced(run, flow) if is_replaced else run
     # What is put beside it goes there too, whatever the settings say by then.
     run = replace(run, file=filed_facts_of(run, item, folder), filed_folder=folder)
     try:
@@ -401,6 +418,23 @@ def file_away(run: Run, services: Services) -> Run:
     except AppError as error:
         raise StepFailed(run, error) from error  # with what is known of the report
     return run.moved_to(State.FILED, services.now())
+
+
+def _stays_in_processing(item: DriveItem, run: Run, flow: ImportFlow, services: Services) -> bool:
+    """Return whether the file of a cancelled run is where nobody would find it as a new one."""
+    is_in_input = services.folders.is_at(flow.drive, places.input_folder(run, flow), item.parent_id)
+    return not is_in_input and is_in_processing(item, run, flow, services)
+
+
+def _with_word_of_replaced(run: Run, flow: ImportFlow) -> Run:
+    """Return a run whose page and alert tell that its file holds something else than what was imported."""
+    text = (
+        f"{run.file.name} was replaced before it was filed, and the new content was not imported. Copy the file into "
+        f"{places.input_folder(run, flow)} to import it."
+    )
+    if run.outcome is Outcome.SUCCEEDED:
+        return replace(run, warning=f"{run.warning} {text}".strip())
+    return replace(run, reason=f"{run.reason} {text}".strip())
 
 
 def _is_watched(run: Run, services: Services) -> bool:

@@ -20,9 +20,13 @@ from shared.runs.states import Outcome, State
 from shared.runs.store import OpenLanes, RunStore
 from tests.flows.conftest import MakeWorld
 from tests.flows.trouble import (
+    ALERTS,
     IMPORT_STATES,
+    IN_ONE_LANE,
     as_soon_as,
     begin,
+    by_hand,
+    cancel,
     fno_fault,
     graph_fault,
     import_file,
@@ -32,7 +36,7 @@ from tests.flows.trouble import (
     wake_when_due,
 )
 from tests.packages import build_package
-from tests.world import FOLDERS, World
+from tests.world import FOLDERS, PROJECT, World
 
 BAD_ROW: Final = (("B", "#ERROR here"),)
 
@@ -90,6 +94,63 @@ def test_a_file_that_a_person_deletes_is_let_go_before_fo_has_it_and_imported_on
     assert [run.outcome for run in world.ended_runs()][2:] == [Outcome.SUCCEEDED] * 3
     assert all("deleted" in run.reason for run in world.ended_runs()[2:])
     assert [world.files(folder) for folder in ("Input", "Processing", "Success", "Error")] == [[]] * 4
+
+
+OTHER = build_package(rows=(("X", "Xray"), ("Y", "Yankee"), ("Z", "Zulu")))
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced"])
+def test_what_a_person_does_to_a_file_counts_though_its_package_was_uploaded_long_before_its_turn(
+    make_world: MakeWorld, how: str
+) -> None:
+    world = make_world(settings=IN_ONE_LANE)
+    by_hand(world, PROJECT, "of-a-person")
+    wake_when_due(world, begin(world))
+    (run,) = world.all_open_runs()
+    assert (run.state, run.package is not None) == (State.CLAIMED, True)
+    file = world.folder / "Processing" / "USMF_1.zip"
+    if how == "deleted":
+        file.unlink()
+    else:
+        file.write_bytes(OTHER)
+    before = len(world.imports())
+    world.run_until_quiet()
+
+    (run,) = world.ended_runs()
+    assert [rows for _, rows in world.imports()[before:]] == ([] if how == "deleted" else [3])
+    assert run.outcome is (Outcome.WITHDRAWN if how == "deleted" else Outcome.SUCCEEDED)
+
+
+@pytest.mark.parametrize("state", [State.SUBMITTING, State.EXECUTING, State.FINISHED], ids=str)
+def test_people_hear_of_a_file_that_was_replaced_after_its_package_was_sent(
+    make_world: MakeWorld, state: State
+) -> None:
+    world = make_world(settings=ALERTS)
+    begin(world)
+    as_soon_as(world, state, lambda _: (world.folder / "Processing" / "USMF_1.zip").write_bytes(OTHER))
+    world.run_until_quiet()
+
+    assert (world.imports(), world.files("Success")) == ([("USMF", 1)], ["USMF_1.zip"])
+    (mail,) = world.mails()
+    assert "the new content was not imported. Copy the file into /Input to import it." in mail.content
+
+
+def test_a_cancelled_file_that_was_replaced_does_not_stay_in_processing(make_world: MakeWorld) -> None:
+    world = make_world(settings=ALERTS)
+    begin(world)
+
+    def replace_and_cancel(run: Run) -> None:
+        (world.folder / "Processing" / "USMF_1.zip").write_bytes(OTHER)
+        cancel(world, run)
+
+    as_soon_as(world, State.CLAIMED, replace_and_cancel)
+    world.run_until_quiet()
+
+    assert [world.files(folder) for folder in ("Processing", "Error")] == [
+        [],
+        ["USMF_1.zip", "USMF_1.zip.report.txt"],
+    ]
+    assert "the new content was not imported" in world.ended_runs()[0].reason
 
 
 def test_an_import_ends_though_a_person_deletes_the_whole_processing_folder(world: World) -> None:
