@@ -15,7 +15,7 @@ from typing import Final
 from operations import available_actions
 from operations.available_actions import effect_of_cancel, result_of_cancel
 from shared.app import Services
-from shared.errors import LeaseTaken, RecordChanged
+from shared.errors import AppError, LeaseTaken, RecordChanged, TryAgain
 from shared.exports import schedule as export_schedule
 from shared.imports.order import find_failed_file, imports_waiting_for
 from shared.log import log
@@ -277,6 +277,8 @@ def resume(name: str, requester: Requester, services: Services, *, stopped_at: s
         return None
     who = ", ".join(flows) or lane
     if stopped_at:
+        if refused := _find_mended_file(stopped_at, services):
+            return refused
         has_ended = resume_at(stopped_at, lane, services)
     else:
         for other in _paused_with(lane, flows, services):
@@ -336,6 +338,8 @@ def skip(address: str, requester: Requester, services: Services) -> ActionResult
     has_stopped, failed = is_stopped_at(run, services), find_failed_file(run, services)
     if not has_stopped and failed is None:
         return refuse("No file waits for a decision about this run.", address)
+    if has_stopped and (refused := _find_mended_file(address, services)):
+        return refused
     with suppress(RecordChanged):  # somebody else has done the same, or runs it again
         services.store.save_ended(add_step(run, "skip", requester, services.now()))
     if failed:
@@ -347,6 +351,27 @@ def skip(address: str, requester: Requester, services: Services) -> ActionResult
     waited = "The files behind it go on." if has_stopped else "The files that wait for it go on within a minute."
     message = f"{run.file.name} is skipped. {waited} {say_if_paused(run.lane, services)}".strip()
     return ActionResult(done=True, message=message, run=address)
+
+
+def _find_mended_file(address: str, services: Services) -> ActionResult | None:
+    """Scan the Input folder of a run at which its lane is stopped; return a refusal if that is not possible right now.
+
+    A file that was put right, and that no scan has seen yet, has to have its place before the others go on.
+    """
+    run = find_run(address, services)
+    if not isinstance(run, Run) or not is_stopped_at(run, services):
+        return None
+    flow = services.settings.flows.import_named(run.flow_name)
+    if flow is None:
+        return None
+    try:
+        scan.open_new_runs_of(flow, services)
+    except TryAgain as error:
+        message = f"{flow.input_folder} cannot be listed right now, and a mended file in it has to go first: {error}."
+        return refuse(f"{message} Try again in a moment.")
+    except AppError as error:
+        log.error("scan.failed", flow_name=flow.name, reason=str(error))
+    return None
 
 
 def is_ended_anew(run: Run, services: Services) -> bool:

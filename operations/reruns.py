@@ -31,7 +31,7 @@ from shared.exports import schedule as export_schedule
 from shared.imports import places, rules
 from shared.imports.order import sort_key_of_file
 from shared.log import log
-from shared.runs.addresses import address_of, address_of_rerun, sort_key_after
+from shared.runs.addresses import address_of, address_of_rerun, moment_of, sort_key_after, sort_key_before_all
 from shared.runs.rows import RunRow
 from shared.runs.run import Run, new_run
 from shared.runs.states import Direction, State
@@ -144,9 +144,9 @@ def _is_in_input(old: Run, item: DriveItem, flow: ImportFlow, services: Services
 
 
 def _sort_key(old: Run, flow: ImportFlow, lane: str, item: DriveItem, services: Services) -> str:
-    """Return the place of a rerun in its lane: that of the old run if the lane was stopped at it, else a new one."""
+    """Return the place of a rerun in its lane: before all others if the lane was stopped at the old run."""
     if lane == old.lane and is_stopped_at(old, services):
-        return old.sort_key
+        return sort_key_before_all(moment_of(old.sort_key), item.item_id)
     if flow.order.by == BY_NAME:
         return sort_key_of_file(flow, item.name, services.now(), item.item_id, services.store.last_under_way(lane))
     head = services.store.head(lane)

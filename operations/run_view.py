@@ -184,7 +184,8 @@ def find_run(address: str, services: Services) -> RunView | DamagedView | None:
     if run.ended is None:
         pause = services.store.pause_of(run.lane)
     else:
-        stop = services.store.stop_at_file(run.lane) if run.did_not_succeed else None
+        may_stop = run.did_not_succeed or run.outcome is Outcome.WITHDRAWN
+        stop = services.store.stop_at_file(run.lane) if may_stop else None
         pause = stop if stop and stop.run_id == run.run_id else None
     is_waited_for = run.ended is not None and find_failed_file(run, services) is not None
     waiting = services.settings.flows.imports_after_success_of(run.flow_name) if is_waited_for else ()

@@ -52,7 +52,7 @@ def enqueue_failure(run: Run, services: Services, more: str = "") -> None:
     """
     if run.outcome is None:
         return
-    if not run.outcome.needs_telling and not run.warning:
+    if not run.outcome.needs_telling and not run.warning and not more:
         _enqueue_duplicate(run, services)
         return
     reason = run.warning or run.reason or "F&O gave no reason"

@@ -19,7 +19,6 @@ from shared.runs.addresses import (
     address_of,
     kept_key,
     key_of,
-    moment_of,
     parse_address,
     sort_key_after,
     sort_key_by_name,
@@ -59,17 +58,16 @@ def find_stopped_run(flow: ImportFlow, lane: str, services: Services) -> Run | N
     return run if run and run.flow_name == flow.name else None
 
 
-def arrival_of(name: str, sub_folder: str, modified: datetime, stopped: Run | None) -> datetime:
-    """Return when a file counts as having arrived: one that replaces the file that has stopped its lane, when that did.
+def replaces(name: str, sub_folder: str, stopped: Run | None) -> bool:
+    """Return whether a file replaces the one at which its lane was stopped, and so goes before all others.
 
     stopped: the run of that file. The lane goes on once a person says so, and then with the file that was put right. A
     file of that name in another sub-folder is for another company.
     """
-    if stopped is None:
-        return modified
+    if stopped is None or stopped.ended is None:  # it is about to end, and nothing may get a place before it
+        return False
     its_name = own_name(stopped.file)  # Error may have had a file of that name already
-    is_same = (folded(its_name), folded(stopped.file.sub_folder)) == (folded(name_without(name)), folded(sub_folder))
-    return moment_of(stopped.sort_key) if is_same else modified
+    return (folded(its_name), folded(stopped.file.sub_folder)) == (folded(name_without(name)), folded(sub_folder))
 
 
 def wait_for_earlier(run: Run, flow: ImportFlow, services: Services) -> Run | None:

@@ -72,6 +72,16 @@ def sort_key_by_name(other: str, name: str, when: datetime, key: str) -> str:
     return f"{_sort_time(moment_of(other) + timedelta(microseconds=1))}-~{own}{behind}"
 
 
+def sort_key_before_all(when: datetime, key: str) -> str:
+    """Return a run's sort key before all others of its lane, however that is ordered: it sorts by no name at all."""
+    return sort_key_by_name("", "", when, key)
+
+
+def is_before_all(sort_key: str) -> bool:
+    """Return whether a sort key was made to go before all others of its lane."""
+    return sort_key.startswith(f"{_sort_time(_FIRST)}-~-")
+
+
 def place_before(sort_key: str) -> str:
     """Return the place behind which the file of a sort key was put when it came; "" if it has its own."""
     found = _BY_NAME.fullmatch(sort_key, SORT_TIME_LENGTH)

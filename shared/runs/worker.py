@@ -22,10 +22,11 @@ from shared.log import bound, log
 from shared.reservations import release
 from shared.reservations.reservation import Reservation
 from shared.runs import blame
+from shared.runs.addresses import is_before_all
 from shared.runs.lane import Choice, rows_in_drain
 from shared.runs.machine import StateMachine, Step, StepFailed
 from shared.runs.run import Run
-from shared.runs.states import NOT_SUBMITTED, State
+from shared.runs.states import NOT_SUBMITTED, Outcome, State
 from shared.runs.store import Lane
 from shared.runs.values import About, RemoteCallRecord, StepRecord, Wait
 
@@ -281,13 +282,18 @@ def _try_step(run: Run, step: Step, lane: Lane, machine: StateMachine, services:
         return failed_run.flagged(text, services.now(), About.FAILING), text
 
 
+def _was_to_go_first(run: Run) -> bool:
+    """Return whether a rerun for which a stop of its lane was ended could not be imported: its file was gone."""
+    return run.outcome is Outcome.WITHDRAWN and run.rerun_of != "" and is_before_all(run.sort_key)
+
+
 def _conclude(run: Run, machine: StateMachine, services: Services) -> None:
     """End a run: keep an alert if it failed, stop what may not pass it, then move its record to ended.
 
     In this order: a crash in between does the same again, another order might never tell, or let others pass.
     """
     over = replace(run, ended=services.now())
-    stops_lane = over.did_not_succeed and machine.keeps_order(over, services)
+    stops_lane = (over.did_not_succeed or _was_to_go_first(over)) and machine.keeps_order(over, services)
     run_alerts.enqueue_failure(over, services, STOPS_LANE if stops_lane else "")
     if stops_lane:
         blame.stop_lane(over, services)

@@ -16,10 +16,10 @@ from shared.clients.http.context import allowed_s
 from shared.concurrency import Attempt, map_concurrently, sum_results
 from shared.config.model import ImportFlow
 from shared.imports import places, rules
-from shared.imports.order import arrival_of, find_stopped_run, sort_key_of_file
+from shared.imports.order import find_stopped_run, replaces, sort_key_of_file
 from shared.locks import WAIT_S, CallLock
 from shared.log import log
-from shared.runs.addresses import kept_key, key_of
+from shared.runs.addresses import kept_key, key_of, sort_key_before_all
 from shared.runs.run import Run, new_run
 from shared.runs.states import Direction, State
 from shared.runs.values import FileFacts
@@ -42,6 +42,12 @@ def open_new_runs(services: Services) -> int:
     the end.
     """
     return sum_results(scan_all(services, FoundLanes(services), limit_s=None))
+
+
+def open_new_runs_of(flow: ImportFlow, services: Services) -> int:
+    """Do the same with the Input folder of one import. Raises what listing it raises."""
+    flows = next(flows for flows in services.settings.flows.input_folders if flow in flows)
+    return _scan(flows, _OpenRuns(services), FoundLanes(services), services)
 
 
 class FoundLanes:
@@ -202,13 +208,17 @@ def pause_with_flow(flow: ImportFlow, lanes: Iterable[str], services: Services) 
 
 def _new_run(file: FoundFile, lane: str, stopped: Run | None, begun: str, now: datetime) -> Run:
     item, flow = file.item, file.flow
-    arrived = arrival_of(item.name, file.sub_folder, item.last_modified, stopped)
+    sort_key = (
+        sort_key_before_all(item.last_modified, item.item_id)
+        if replaces(item.name, file.sub_folder, stopped)
+        else sort_key_of_file(flow, item.name, item.last_modified, item.item_id, begun)
+    )
     return new_run(
         direction=Direction.IMPORT,
         state=State.FOUND,
         flow_name=flow.name,
         lane=lane,
-        sort_key=sort_key_of_file(flow, item.name, arrived, item.item_id, begun),
+        sort_key=sort_key,
         now=now,
         data_project=rules.known_project(flow, item.name, file.sub_folder),
         file=FileFacts(

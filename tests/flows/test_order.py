@@ -30,6 +30,7 @@ from tests.flows.trouble import (
     damage,
     ended_run,
     fno_fault,
+    graph_fault,
     let_pass,
     offered,
     one_import,
@@ -43,6 +44,7 @@ from tests.flows.trouble import (
     tick,
     wake_and_die,
 )
+from tests.packages import package_named
 from tests.world import PROJECT, World
 
 NO_PACKAGE = b"Dear Sir or Madam"
@@ -898,3 +900,69 @@ def test_people_are_told_which_import_waits_for_a_file_if_each_data_project_has_
     (mail,) = [mail for mail in world.mails() if "all files wait" in mail.subject]
     assert "import: all files wait" in mail.subject
     assert mail.recipients == ("erp@contoso.com",)
+
+
+@pytest.mark.parametrize("keys", [{}, {"order": {"by": "name"}}], ids=["by age", "by name"])
+@pytest.mark.parametrize("how", ["a rerun", "a file that was put right"])
+def test_what_stopped_a_lane_goes_before_files_that_came_meanwhile_whatever_their_age_and_name(
+    make_world: MakeWorld, how: str, keys: dict[str, Any]
+) -> None:
+    world = stopped(make_world, **keys)
+    for name, time in (("USMF_0.zip", 1_700_000_000), ("USMF_00.zip", 1_600_000_000)):
+        os.utime(world.put(name), (time,) * 2)
+    world.look()
+    if how == "a rerun":
+        reruns.run_again(address_of(first_of(world)), ME, world.services)
+    else:
+        world.put("USMF_1.zip")
+        world.look()
+        actions.skip(address_of(first_of(world)), ME, world.services)
+    os.utime(world.put("USMF_000.zip"), (1_500_000_000,) * 2)
+    world.look()
+    world.run_until_quiet()
+
+    assert began(world)[:2] == ["USMF_1.zip"] * 2
+    assert len(began(world)) == (2 if how == "a rerun" else 7)
+
+
+@pytest.mark.parametrize("how", ["skip", "resume"])
+def test_a_file_that_was_put_right_goes_first_though_no_scan_has_seen_it_before_a_person_lets_the_lane_go_on(
+    make_world: MakeWorld, how: str
+) -> None:
+    world = stopped(make_world)
+    world.put("USMF_1.zip")
+    failed = address_of(first_of(world))
+
+    def let_go_on() -> ActionResult:
+        return sure(actions.skip(failed, ME, world.services)) if how == "skip" else press_resume(world)
+
+    world.faults.add(graph_fault("GET", "/children", faults.status(503), times=None))
+    refused = let_go_on()
+    assert (refused.done, "/Input cannot be listed right now" in refused.message) == (False, True)
+    world.faults.clear()
+    assert let_go_on().done
+    world.run_until_quiet()
+    assert began(world) == ["USMF_1.zip", "USMF_1.zip", "USMF_2.zip", "USMF_3.zip"]
+
+
+@pytest.mark.parametrize("how", ["deleted", "changed"])
+def test_the_lane_stops_again_if_the_file_of_the_rerun_is_gone_and_people_hear_of_it(
+    make_world: MakeWorld, how: str
+) -> None:
+    world = stopped(make_world)
+    reruns.run_again(address_of(first_of(world)), ME, world.services)
+    file = world.folder / "Error" / "USMF_1.zip"
+    if how == "deleted":
+        file.unlink()
+    else:
+        file.write_bytes(package_named("USMF_1.zip"))
+    world.run_until_quiet()
+
+    assert world.files("Input") == ["USMF_2.zip", "USMF_3.zip"]
+    (again,) = [run for run in world.ended_runs() if run.rerun_of]
+    (mail,) = [mail for mail in world.mails() if "Withdrawn" in mail.subject]
+    assert "All files behind it wait (strictOrder)" in mail.content
+    assert "skip" in offered(world, address_of(again))
+    assert sure(actions.skip(address_of(again), ME, world.services)).done
+    world.run_until_quiet()
+    assert world.files("Success") == ["USMF_2.zip", "USMF_3.zip"]
