@@ -1,7 +1,7 @@
 """The quick run of the tests, which is `dev.py test` without arguments: of what takes long it takes a part.
 
 A test that takes long says with ``@pytest.mark.quick(cases=2)`` how many of its cases (sets of parameters) the quick
-run takes; 0: none. Of each file of flows and end-to-end tests it takes a few, so that it does not grow with each
+run takes; 0: none. Of each file of flows, hosts and end-to-end tests it takes a few, so that it does not grow with each
 feature. CI takes all. What takes too long for CI, too, is marked ``extended``.
 """
 
@@ -11,8 +11,8 @@ from typing import Final
 import pytest
 
 # Where nearly each test takes a second and more of a processor.
-_LONG: Final = ("tests/flows/", "tests/end_to_end/")
-_OF_A_LONG_FILE: Final = 6
+_LONG: Final = ("tests/flows/", "tests/end_to_end/", "tests/unit/local_cloud/functions_host/")
+_OF_A_LONG_FILE: Final = 4
 
 
 def without_long_ones(items: Iterable[pytest.Item]) -> tuple[list[pytest.Item], list[pytest.Item]]:

@@ -47,7 +47,7 @@ def test_the_quick_run_takes_as_many_cases_as_a_test_says_and_ci_all(
     assert collected(tmp_path, TESTS, options) == set(run)
 
 
-@pytest.mark.parametrize(("folder", "taken"), [("flows", "02468a"), ("end_to_end", "02468a"), ("unit", "0123456789ab")])
+@pytest.mark.parametrize(("folder", "taken"), [("flows", "0369"), ("end_to_end", "0369"), ("unit", "0123456789ab")])
 def test_the_quick_run_takes_a_few_tests_of_each_file_of_long_ones(tmp_path: Path, folder: str, taken: str) -> None:
     tests = "\n".join(f"def test_{number:x}() -> None: ..." for number in range(12))
 

@@ -413,7 +413,7 @@ def test_a_call_that_a_planned_fault_answers_is_seen_and_its_answer_is_not_judge
 
     [found] = wire.take_violations()
     assert "the header Authorization is missing" in found
-    assert "418" not in found
+    assert "418 is not documented" not in found
     assert wire.answered == 0
 
 
