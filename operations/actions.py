@@ -277,7 +277,7 @@ def resume(name: str, requester: Requester, services: Services, *, stopped_at: s
         return None
     who = ", ".join(flows) or lane
     if stopped_at:
-        if refused := _find_mended_file(stopped_at, services):
+        if refused := _scan_for_mended_file(stopped_at, services):
             return refused
         has_ended = resume_at(stopped_at, lane, services)
     else:
@@ -338,7 +338,7 @@ def skip(address: str, requester: Requester, services: Services) -> ActionResult
     has_stopped, failed = is_stopped_at(run, services), find_failed_file(run, services)
     if not has_stopped and failed is None:
         return refuse("No file waits for a decision about this run.", address)
-    if has_stopped and (refused := _find_mended_file(address, services)):
+    if has_stopped and (refused := _scan_for_mended_file(address, services)):
         return refused
     with suppress(RecordChanged):  # somebody else has done the same, or runs it again
         services.store.save_ended(add_step(run, "skip", requester, services.now()))
@@ -353,7 +353,7 @@ def skip(address: str, requester: Requester, services: Services) -> ActionResult
     return ActionResult(done=True, message=message, run=address)
 
 
-def _find_mended_file(address: str, services: Services) -> ActionResult | None:
+def _scan_for_mended_file(address: str, services: Services) -> ActionResult | None:
     """Scan the Input folder of a run at which its lane is stopped; return a refusal if that is not possible right now.
 
     A file that was put right, and that no scan has seen yet, has to have its place before the others go on.
@@ -364,11 +364,13 @@ def _find_mended_file(address: str, services: Services) -> ActionResult | None:
     flow = services.settings.flows.import_named(run.flow_name)
     if flow is None:
         return None
+    if refused := refuse_in_drain(services, address):
+        return refused
     try:
         scan.open_new_runs_of(flow, services)
     except TryAgain as error:
-        message = f"{flow.input_folder} cannot be listed right now, and a mended file in it has to go first: {error}."
-        return refuse(f"{message} Try again in a moment.")
+        reason = f"{flow.input_folder} cannot be listed right now: {error}"
+        return refuse(f"{reason}. A corrected file in it would have to go first. Try again in a moment.")
     except AppError as error:
         log.error("scan.failed", flow_name=flow.name, reason=str(error))
     return None

@@ -134,7 +134,7 @@ def belongs_to_another_run(run: Run, services: Services) -> bool:
 
 
 def has_new_content(run: Run, item: DriveItem) -> bool:
-    """Return whether a cancelled run's file holds something else by now."""
+    """Return whether a run's file holds something else than when the run last saw it."""
     then = run.file
     return not is_same_content((then.size_bytes, then.quick_xor_hash), (item.size_bytes, item.quick_xor_hash))
 

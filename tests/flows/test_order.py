@@ -945,6 +945,23 @@ def test_a_file_that_was_put_right_goes_first_though_no_scan_has_seen_it_before_
     assert began(world) == ["USMF_1.zip", "USMF_1.zip", "USMF_2.zip", "USMF_3.zip"]
 
 
+def test_in_a_drain_a_stopped_lane_stays_stopped_so_that_a_file_that_was_put_right_still_goes_first(
+    make_world: MakeWorld,
+) -> None:
+    world = stopped(make_world)
+    world.put("USMF_1.zip")
+    failed = address_of(first_of(world))
+    assert actions.drain(ME, world.services).done
+
+    for refused in (sure(actions.skip(failed, ME, world.services)), press_resume(world)):
+        assert (refused.done, "until the drain has ended" in refused.message) == (False, True)
+
+    assert actions.end_drain(ME, world.services).done
+    assert sure(actions.skip(failed, ME, world.services)).done
+    world.run_until_quiet()
+    assert began(world) == ["USMF_1.zip", "USMF_1.zip", "USMF_2.zip", "USMF_3.zip"]
+
+
 @pytest.mark.parametrize("how", ["deleted", "changed"])
 def test_the_lane_stops_again_if_the_file_of_the_rerun_is_gone_and_people_hear_of_it(
     make_world: MakeWorld, how: str
