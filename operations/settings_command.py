@@ -73,14 +73,6 @@ def _without_setting(problem: str) -> str:
     return problem.replace("INTEGRATIONS, ", "")
 
 
-def _setting(name: str, parse: Callable[[str], str], example: str, settings: Mapping[str, str]) -> str:
-    """Return an app setting, an example if it is not set. Raises SettingsInvalid."""
-    try:
-        return parse(settings.get(name, "") or example)
-    except Unfit as unfit:
-        raise SettingsInvalid(f"The app setting {name} {unfit} Example: {example}") from unfit
-
-
 def _explain(name: str, flows: Flows, settings: Mapping[str, str]) -> list[Explanation] | str:
     try:
         return explain(name, flows, ignored_names_of(settings))

@@ -66,14 +66,14 @@ class Flows:
         """The imports of each Input folder, in the order of the document; first the folders of those that go first."""
         folders: dict[tuple[str, str], list[ImportFlow]] = {}
         for flow in self.imports:
-            folders.setdefault(_place(flow.drive, flow.input_folder), []).append(flow)
+            folders.setdefault(place_of(flow.drive, flow.input_folder), []).append(flow)
         in_turn = sorted(folders.values(), key=lambda flows: min(len(self.imports_before(flow)) for flow in flows))
         return tuple(map(tuple, in_turn))
 
     def taker_of(self, flow: ImportFlow, file_name: str) -> ImportFlow | None:
         """Return which of the imports that share a flow's Input folder takes a file: the first that matches."""
-        place = _place(flow.drive, flow.input_folder)
-        sharing = (each for each in self.imports if _place(each.drive, each.input_folder) == place)
+        place = place_of(flow.drive, flow.input_folder)
+        sharing = (each for each in self.imports if place_of(each.drive, each.input_folder) == place)
         return next((each for each in sharing if each.files.match(file_name)), None)
 
     def imports_before(self, flow: ImportFlow) -> tuple[ImportFlow, ...]:
@@ -103,7 +103,7 @@ class Flows:
     def leads_to_ours(self, drive: str, folder: str, name: str) -> bool:
         """Return whether what has this name in a folder is a folder of the settings, or one of them lies in it."""
         within = f"{folded(folder)}/{folded(name)}/"
-        paths = (path for flow in self.all if flow.drive == drive for path in flow.folders)
+        paths = (path for flow in self.all if is_same_drive(flow.drive, drive) for path in flow.folders)
         return any(f"{folded(path)}/".startswith(within) for path in paths)
 
 
@@ -129,21 +129,26 @@ def _name_problems(
         seen.add(name.casefold())
 
 
-def _place(drive: str, folder: str) -> tuple[str, str]:
+def place_of(drive: str, folder: str) -> tuple[str, str]:
     """Return what two folders have in common that are one: a user's name has no case in Graph, a drive's id has."""
     return drive.casefold() if drive.startswith("users/") else drive, folded(folder)
+
+
+def is_same_drive(one: str, other: str) -> bool:
+    """Return whether two drives are one."""
+    return place_of(one, "") == place_of(other, "")
 
 
 def _import_problems(imports: Sequence[ImportFlow], label: Callable[[str], str]) -> Iterable[Problem]:
     owners: dict[tuple[str, str], int] = {}  # who reads this folder as Input
     for number, flow in enumerate(imports):
-        first = owners.setdefault(_place(flow.drive, flow.input_folder), number)
+        first = owners.setdefault(place_of(flow.drive, flow.input_folder), number)
         if first != number:
             yield from _sharing_problems(imports, first, number, label)
     yield from _off_time_problems(imports, label)
     for number, flow in enumerate(imports):
         path = f"imports[{number}].inputFolder"
-        above = owners.get(_place(flow.drive, flow.input_folder.rpartition("/")[0]))
+        above = owners.get(place_of(flow.drive, flow.input_folder.rpartition("/")[0]))
         if above is not None and imports[above].has_company_folders:
             wrong = f"is {flow.input_folder}, a sub-folder of {label(f'imports[{above}].inputFolder')}, whose "
             yield Problem(label(path), f"{wrong}sub-folders are companies. Use another folder.")
@@ -172,17 +177,17 @@ def _reader_of(
     drive: str, folder: str, imports: Sequence[ImportFlow], owners: Mapping[tuple[str, str], int]
 ) -> int | None:
     """Return which import reads what lies in a folder; the number of the first, None if none does."""
-    above = owners.get(_place(drive, folder.rpartition("/")[0]))
+    above = owners.get(place_of(drive, folder.rpartition("/")[0]))
     if above is not None and imports[above].has_company_folders:
         return above
-    return owners.get(_place(drive, folder))
+    return owners.get(place_of(drive, folder))
 
 
 def _reader_inside(drive: str, folder: str, imports: Sequence[ImportFlow]) -> int | None:
     """Return which import reads a sub-folder that may be that of a company; the number of the first, None: none."""
     for number, flow in enumerate(imports):
         above, _, name = flow.input_folder.rpartition("/")
-        if _place(flow.drive, above) == _place(drive, folder) and is_company(name):
+        if place_of(flow.drive, above) == place_of(drive, folder) and is_company(name):
             return number
     return None
 
@@ -191,8 +196,10 @@ def _sharing_problems(
     imports: Sequence[ImportFlow], first: int, number: int, label: Callable[[str], str]
 ) -> Iterable[Problem]:
     """Yield what is wrong with an import that shares its Input folder. first: the first one that reads the folder."""
-    flow, place = imports[number], _place(imports[number].drive, imports[number].input_folder)
-    before = [each for each in range(first, number) if _place(imports[each].drive, imports[each].input_folder) == place]
+    flow, place = imports[number], place_of(imports[number].drive, imports[number].input_folder)
+    before = [
+        each for each in range(first, number) if place_of(imports[each].drive, imports[each].input_folder) == place
+    ]
     takes_all = next((each for each in before if imports[each].files.all), None)
     if takes_all is not None:
         wrong = (

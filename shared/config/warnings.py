@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from shared.config.flows import Flows
+from shared.config.flows import Flows, is_same_drive, place_of
 from shared.config.model import (
     COMPANY,
     CompaniesListed,
@@ -93,7 +93,7 @@ def _without_effect(flow: ImportFlow, number: int, imports: Sequence[ImportFlow]
     if all(any(_covers(wide, each) for wide in flow.files.exclude) for each in flow.files.include):
         wrong = "excludes every file that files.include matches, so this import never gets one."
         yield Problem(f"{path}.files.exclude", wrong, flow=flow.name)
-    sharing = [each for each in imports if (each.drive, folded(each.input_folder)) == _input_of(flow)]
+    sharing = [each for each in imports if _input_of(each) == _input_of(flow)]
     if flow.unmatched_folder and any(each.files.all for each in sharing):
         yield Problem(f"{path}.unmatchedFolder", "has no effect: an import takes every file.", flow=flow.name)
     for other in sharing[: sharing.index(flow)]:
@@ -105,12 +105,12 @@ def _without_effect(flow: ImportFlow, number: int, imports: Sequence[ImportFlow]
 
 
 def _input_of(flow: ImportFlow) -> tuple[str, str]:
-    return flow.drive, folded(flow.input_folder)
+    return place_of(flow.drive, flow.input_folder)
 
 
 def _round_trips(flows: Flows) -> Iterator[Problem]:
     for number, export in enumerate(flows.exports):
-        place = (export.drive, folded(export.output_folder))
+        place = place_of(export.drive, export.output_folder)
         for back in flows.imports:
             is_input = _input_of(back) == place
             is_inside = _is_company_folder(export, export.output_folder, back)
@@ -123,7 +123,7 @@ def _round_trips(flows: Flows) -> Iterator[Problem]:
 def _is_company_folder(flow: ImportFlow | ExportFlow, folder: str, other: ImportFlow) -> bool:
     """Return whether a folder of a flow is one from which another one imports, because its name is a company's."""
     above, _, name = folder.rpartition("/")
-    if not other.has_company_folders or (flow.drive, folded(above)) != _input_of(other) or not is_company(name):
+    if not other.has_company_folders or place_of(flow.drive, above) != _input_of(other) or not is_company(name):
         return False
     return not isinstance(other.companies, CompaniesListed) or name.upper() in other.companies.companies
 
@@ -146,7 +146,7 @@ def _folders(flows: Flows) -> Iterator[Problem]:
     all_flows += [(f"exports[{number}]", flow) for number, flow in enumerate(flows.exports)]
     for path, flow in all_flows:
         for where, other in inputs:
-            if flow is other or flow.drive != other.drive:
+            if flow is other or not is_same_drive(flow.drive, other.drive):
                 continue
             inside = [
                 each

@@ -163,6 +163,18 @@ def test_imports_whose_files_may_be_in_one_lane_and_that_differ_in_its_order_are
             [{"name": "b", "inputFolder": "A/Input", "files": {"include": ["*_Cu*"]}}],
             "imports[1].files.include matches only files that a takes, which stands before it.",
         ),
+        (
+            {"files": {"include": ["*_C*"]}, "drive": "users/Kim@Contoso.com/drive"},
+            [
+                {
+                    "name": "b",
+                    "inputFolder": "A/Input",
+                    "files": {"include": ["*_Cu*"]},
+                    "drive": "users/kim@contoso.com/drive",
+                }
+            ],
+            "imports[1].files.include matches only files that a takes, which stands before it.",
+        ),
     ],
 )
 def test_a_setting_without_effect_is_a_warning(
