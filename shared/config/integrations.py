@@ -360,7 +360,7 @@ class _Reader:
         path, example = self._origin(place.path), place.example
         match kind:
             case "extra_forbidden" if place.belongs_to:
-                wrong, example = f"is only for {place.belongs_to}. Remove it, or change {place.choice_key}.", ""
+                wrong, example = f"is only for {place.belongs_to}. Remove it, or change '{place.choice_key}'.", ""
             case "extra_forbidden":
                 yield from self._unknown_keys([place.key], place.siblings, path.removesuffix(place.key).rstrip("."))
                 return

@@ -177,5 +177,8 @@ def parse_hours(text: str) -> HoursOfDay:
     found = re.fullmatch(r"(\d\d):([0-5]\d)\s*-\s*(\d\d):([0-5]\d)", text.strip(), re.ASCII)
     start, end = (int(found[1]) * 60 + int(found[2]), int(found[3]) * 60 + int(found[4])) if found else (0, 0)
     if start == end or start >= _DAY_MINUTES or end > _DAY_MINUTES:
-        raise Unfit("must be two different times with a hyphen between them, each as HH:MM from 00:00 to 24:00.")
+        raise Unfit(
+            "must be two different times with a hyphen between them, each as HH:MM: the first from 00:00 to 23:59, the "
+            "second from 00:00 to 24:00."
+        )
     return HoursOfDay(start, end)

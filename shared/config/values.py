@@ -106,8 +106,10 @@ def parse_folder(text: str) -> str:
     if not names:
         raise Unfit("must name a folder; the drive's root itself cannot be used.")
     for name in names:
-        if _FORBIDDEN_CHARACTERS.search(name):
-            raise Unfit('has a character that OneDrive does not allow: one of " * : < > ? | or a control character.')
+        if found := _FORBIDDEN_CHARACTERS.search(name):
+            if found[0] < " ":
+                raise Unfit("has a control character, such as \\t or \\n in JSON. Write / between folders.")
+            raise Unfit('has a character that OneDrive does not allow: one of " * : < > ? |.')
         if name != name.strip() or name.endswith("."):
             raise Unfit("has a name that begins or ends with a space, or ends with a dot, which OneDrive refuses.")
         if _FORBIDDEN_NAMES.fullmatch(name) or not name.isprintable():

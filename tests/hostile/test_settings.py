@@ -89,7 +89,7 @@ INTEGRATIONS: dict[str, tuple[str, str, str]] = {
     **of_one_import("x" * 10_000, 1, "is unknown", "Known keys: name"),
     **of_one_import("inputFolder", 7, "must be text"),
     **of_one_import("inputFolder", "../Input", "has a name that begins or ends with a space, or ends with a dot"),
-    **of_one_import("inputFolder", "In\nput", "has a character that OneDrive does not allow"),
+    **of_one_import("inputFolder", "In\nput", "has a control character"),
     **of_one_import("inputFolder", "In\u202eput", "has a name that OneDrive reserves"),
     **of_one_import("inputFolder", "x" * 400, "is longer than the 400 characters"),
     **of_one_import("errorFolder", INPUT, f"is /{INPUT}, the same as", "Use different folders"),

@@ -230,6 +230,10 @@ SHAPE: dict[str, tuple[object, str]] = {
     "a folder that is a number": ({"imports": [_import(inputFolder=1)]}, "inputFolder must be text"),
     "the root as a folder": ({"imports": [_import(inputFolder="//")]}, "the drive's root itself"),
     "a folder with a star": ({"imports": [_import(errorFolder="Err*r")]}, "errorFolder has a character"),
+    "a backslash that is a tab in JSON": (
+        {"imports": [_import(errorFolder="ERP\test")]},
+        "errorFolder has a control character, such as .* Write / between folders",
+    ),
     "a folder without end": ({"imports": [_import(inputFolder="x" * 401)]}, "longer than the 400"),
     "a name with a slash": ({"imports": [_import(name="a/b")]}, "name must be 1 to 60"),
     "a name without end": ({"imports": [_import(name="x" * 61)]}, "name must be 1 to 60"),
@@ -268,6 +272,10 @@ SHAPE: dict[str, tuple[object, str]] = {
         "timeZone must be the IANA name of a time zone, such as Europe/Berlin",
     ),
     "hours that are no times": ({"imports": [_import(notBetween=[{"hours": "25:00-06:00"}])]}, "two different times"),
+    "hours that begin at the end of the day": (
+        {"imports": [_import(notBetween=[{"hours": "24:00-06:00"}])]},
+        "the first from 00:00 to 23:59",
+    ),
     "stuck after no time": ({"imports": [_import(stuckAfterMinutes=0)]}, "whole number of minutes"),
     "a drive that is a web address": (
         {"imports": [_import(drive="https://contoso-my.sharepoint.com/personal/x")]},
@@ -761,7 +769,7 @@ def test_a_choice_that_cannot_be_meant_is_refused_with_its_place(company: object
         ({"companies": {"from": "list", "companies": "USMF"}}, "imports[0].companies.companies must be a list."),
         (
             {"action": {"name": "ImportFromPackage", "failOnError": True}},
-            "imports[0].action.failOnError is only for name 'ImportFromPackageAsync'. Remove it, or change name.",
+            "imports[0].action.failOnError is only for name 'ImportFromPackageAsync'. Remove it, or change 'name'.",
         ),
         (
             {"action": {"failOnError": True}},
