@@ -144,7 +144,7 @@ def live(arguments: list[str]) -> int:
 
 
 def runs(arguments: list[str]) -> int:
-    """List, show and act on the runs of a running app: list, show, cancel, resubmit, pause and more."""
+    """List, show and act on the runs of a running app: list, show, run-again, cancel, pause and more."""
     prepare(azurite=False)
     return hand_over([venv_python(), "-m", "operations.cli", *arguments])
 
