@@ -44,7 +44,7 @@ VERBS: Mapping[str, tuple[tuple[str, ...], str]] = {
         "Put a damaged record aside so that its lane continues; or, given the name of an import, the marks of its "
         "failed files that cannot be read. Nothing is deleted.",
     ),
-    "skip": ((), "Skip a file that did not succeed, so that those go on that wait for it."),
+    "skip": ((), "Skip a file that did not succeed. The files that wait for it go on."),
     "pause": ((), "Pause a flow, and every other flow of its data project."),
     "resume": ((), "Resume a paused flow."),
     "export-now": (("export",), "Start an export now."),
