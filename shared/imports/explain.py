@@ -150,6 +150,7 @@ def _explain(flow: ImportFlow, name: str, sub_folder: str, flows: Flows) -> Expl
             *((("Result file", "beside the filed file"),) if flow.result_file else ()),
             *(() if flow.execute else (("Execute", "no: rows go to F&O's staging tables only"),)),
             ("Order", _order(flow, flows)),
+            *_kept_apart(flow),
             *((("Not between", "; ".join(_off_time(each) for each in flow.not_between)),) if flow.not_between else ()),
             ("Same content", _DUPLICATES[flow.duplicates]),
             *((("Alerts to", flow.alert_recipient),) if flow.alert_recipient else ()),
@@ -160,6 +161,12 @@ def _explain(flow: ImportFlow, name: str, sub_folder: str, flows: Flows) -> Expl
 def _action(flow: ImportFlow) -> Iterator[tuple[str, str]]:
     if isinstance(flow.action, Asynchronous):
         yield "Action", f"{flow.action.name}: F&O answers at once, and reads the package later"
+
+
+def _kept_apart(flow: ImportFlow) -> Iterator[tuple[str, str]]:
+    others = {"other imports of its entities": flow.reserve.entities, "other Excel files": flow.reserve.excel}
+    if any(others.values()):
+        yield "Never beside", " and ".join(each for each, is_set in others.items() if is_set)
 
 
 def _partial(flow: ImportFlow, folder: str) -> Iterator[tuple[str, str]]:

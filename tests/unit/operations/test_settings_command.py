@@ -321,6 +321,7 @@ def test_order_times_and_folders_are_explained(document: Path, capsys: pytest.Ca
         "filing": {"partiallySucceeded": "folder", "dateFolders": "year/month"},
         "notBetween": [{"days": "28-29", "weekdays": "sat", "hours": "18:00-06:00"}],
         "duplicates": "refuse",
+        "reserve": {"entities": True, "excel": True},
         "execute": False,
         "action": "ImportFromPackageAsync",
         "resultFile": True,
@@ -342,6 +343,7 @@ def test_order_times_and_folders_are_explained(document: Path, capsys: pytest.Ca
     assert "by name; after the files of groups; with 60 seconds between two files; no file passes another" in said
     assert "Not between:   on sat, on day 28, 29 of the month, 18:00-06:00 UTC" in said
     assert "Same content:  refused" in said
+    assert "Never beside:  other imports of its entities and other Excel files" in said
     assert of_groups.startswith("No import of /Groups/Input takes 'USMF_1.zip' by its 'files' patterns")
 
 
