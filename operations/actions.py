@@ -17,7 +17,7 @@ from operations.available_actions import effect_of_cancel, result_of_cancel
 from shared.app import Services
 from shared.errors import AppError, LeaseTaken, RecordChanged, TryAgain
 from shared.exports import schedule as export_schedule
-from shared.imports.order import find_failed_file, imports_waiting_for
+from shared.imports.order import find_failed_file, imports_waiting_for, replaces
 from shared.log import log
 from shared.reservations import release, settle
 from shared.run_settings import with_settings
@@ -367,12 +367,19 @@ def _scan_for_mended_file(address: str, services: Services) -> ActionResult | No
     if refused := refuse_in_drain(services, address):
         return refused
     try:
-        scan.open_new_runs_of(flow, services)
+        too_young = scan.open_new_runs_of(flow, services)
     except TryAgain as error:
         reason = f"{flow.input_folder} cannot be listed right now: {error}"
         return refuse(f"{reason}. A corrected file in it would have to go first. Try again in a moment.")
     except AppError as error:
         log.error("scan.failed", flow_name=flow.name, reason=str(error))
+        return None
+    corrected = [each for each in too_young if each.flow is flow and replaces(each.item.name, each.sub_folder, run)]
+    if corrected:
+        return refuse(
+            f"The corrected file {corrected[0].item.name} in {flow.input_folder} would have to go first, but the app "
+            f"takes a file only once it is {flow.files.minimum_age_seconds} seconds old. Try again then."
+        )
     return None
 
 
@@ -456,19 +463,29 @@ def export_now(name: str, requester: Requester, services: Services) -> ActionRes
 
 
 def open_run(run: Run, services: Services) -> ActionResult:
-    """Open a run, unless it is there, and wake its lane.
+    """Open a run, unless it is there or has ended meanwhile, and wake its lane.
 
-    One that has ended meanwhile is opened once more and imports nothing: it claims the file by the eTag that it had.
+    Another process may have opened the same rerun. Should a worker begin it once more, it imports nothing: it claims
+    the file by the eTag that it had.
     """
     if run.direction is Direction.EXPORT:
         if not export_schedule.start(run, services):
             return refuse("Another export of this data project is starting right now. Try again in a moment.")
     else:
-        services.store.create(run)
+        is_new = services.store.create(run)
+        if is_new and services.store.ended_run(run.opened, run.run_id):
+            _close_again(run, services)
         resume_at(run.rerun_of, run.lane, services)
         wake_lane(run.lane, services)
     message = f"A new run is open. {say_if_paused(run.lane, services)}".strip()
     return ActionResult(done=True, message=message, run=address_of(run))
+
+
+def _close_again(run: Run, services: Services) -> None:
+    """Delete the open record of a run that has ended, unless a worker has begun it once more."""
+    if row := services.store.row_at(run.lane, run.sort_key):
+        with suppress(RecordChanged):
+            services.store.delete_waiting(row)
 
 
 def scan_now(requester: Requester, services: Services) -> ActionResult:

@@ -31,6 +31,7 @@ class Listing:
     """What an Input folder holds."""
 
     files: Sequence[FoundFile]
+    too_young: Sequence[FoundFile] = ()  # those that are taken later (files.minimumAgeSeconds)
     error: Exception | None = None  # why sub-folders could not be listed
 
 
@@ -59,7 +60,11 @@ def list_folder(flows: Sequence[ImportFlow], services: Services) -> Listing:
     rest = [each for each in found if each.item.item_id not in taken]
     services.scan_memory.strays_in[flow.drive, flow.input_folder] = list(_strays(rest, flow, services))
     now = services.now()
-    return Listing(files=[each for each in files if not is_too_young(each.item, each.flow, now)], error=error)
+    return Listing(
+        files=[each for each in files if not is_too_young(each.item, each.flow, now)],
+        too_young=[each for each in files if is_too_young(each.item, each.flow, now)],
+        error=error,
+    )
 
 
 def _attempt_sub_folder(flow: ImportFlow, services: Services, folder: DriveItem) -> Attempt[Sequence[Leftover]]:

@@ -44,10 +44,15 @@ def open_new_runs(services: Services) -> int:
     return sum_results(scan_all(services, FoundLanes(services), limit_s=None))
 
 
-def open_new_runs_of(flow: ImportFlow, services: Services) -> int:
-    """Do the same with the Input folder of one import. Raises what listing it raises."""
+def open_new_runs_of(flow: ImportFlow, services: Services) -> Sequence[FoundFile]:
+    """Do the same with the Input folder of one import; return the files that are too young to be taken by now.
+
+    Raises what listing it raises.
+    """
     flows = next(flows for flows in services.settings.flows.input_folders if flow in flows)
-    return _scan(flows, _OpenRuns(services), FoundLanes(services), services)
+    too_young = list_folder(flows, services).too_young  # before the scan: it finds those that come of age meanwhile
+    _scan(flows, _OpenRuns(services), FoundLanes(services), services)
+    return too_young
 
 
 class FoundLanes:

@@ -11,6 +11,7 @@ import pytest
 from inbound_trigger.keep_watch import do_duties
 from local_cloud import faults
 from local_cloud.faults import Fault
+from local_cloud.finance_operations.knobs import Behaviour
 from operations import actions, list_view, pages, reruns, run_view
 from operations.actions import ActionResult
 from operations.available_actions import Verb
@@ -19,7 +20,8 @@ from operations.web import PageRequest
 from shared.health import checks
 from shared.runs.addresses import address_of
 from shared.runs.run import Run
-from shared.runs.states import State
+from shared.runs.states import Outcome, State
+from shared.runs.store import RunStore
 from tests.flows.conftest import MakeWorld
 from tests.flows.trouble import (
     ALERTS,
@@ -983,3 +985,46 @@ def test_the_lane_stops_again_if_the_file_of_the_rerun_is_gone_and_people_hear_o
     assert sure(actions.skip(address_of(again), ME, world.services)).done
     world.run_until_quiet()
     assert world.files("Success") == ["USMF_2.zip", "USMF_3.zip"]
+
+
+@pytest.mark.parametrize("how", ["skip", "resume"])
+def test_a_lane_stays_stopped_while_the_file_that_was_put_right_is_too_young(make_world: MakeWorld, how: str) -> None:
+    world = stopped(make_world, files={"minimumAgeSeconds": 60})
+    modified = world.clock.now().timestamp()
+    os.utime(world.put("USMF_1.zip"), (modified,) * 2)
+    failed = address_of(first_of(world))
+
+    def let_go_on() -> ActionResult:
+        return sure(actions.skip(failed, ME, world.services)) if how == "skip" else press_resume(world)
+
+    refused = let_go_on()
+    assert (refused.done, "USMF_1.zip" in refused.message, "60 seconds" in refused.message) == (False, True, True)
+    world.clock.advance(60)
+    assert let_go_on().done
+    world.run_until_quiet()
+    assert began(world) == ["USMF_1.zip", "USMF_1.zip", "USMF_2.zip", "USMF_3.zip"]
+
+
+def test_a_rerun_that_is_opened_once_more_after_it_succeeded_leaves_its_record_and_stops_no_lane(
+    make_world: MakeWorld,
+) -> None:
+    """Two people press Run again, and the process of the first one stands still meanwhile."""
+    world = make_world(settings=of_one_project(strictOrder=True), behaviour=Behaviour(outcome="Failed"))
+    seen_in_turn(world, "USMF_1.zip", "USMF_2.zip")
+    world.run_until_quiet()
+    failed = address_of(first_of(world))
+    world.fno.change(outcome="")
+    create = RunStore.create
+
+    def late(store: RunStore, run: Run) -> bool:
+        world.monkeypatch.setattr(RunStore, "create", create)
+        assert sure(reruns.run_again(failed, ME, world.services)).done
+        world.run_until_quiet()
+        return create(store, run)
+
+    world.monkeypatch.setattr(RunStore, "create", late)
+    assert sure(reruns.run_again(failed, ME, world.services)).done
+    world.run_until_quiet()
+
+    assert world.services.store.open_lanes().stopped == ()
+    assert [run.outcome for run in world.ended_runs() if run.rerun_of] == [Outcome.SUCCEEDED]
