@@ -20,6 +20,7 @@ from shared.errors import (
 from shared.imports import places
 from shared.log import log
 from shared.run_settings import import_flow_of
+from shared.runs.machine import StepFailed
 from shared.runs.run import Run, name_with, name_without, own_name
 from shared.runs.states import State
 from shared.runs.values import FileFacts
@@ -84,13 +85,14 @@ def _find_in_folders(run: Run, onedrive: OneDrive, services: Services) -> DriveI
     return None
 
 
-def refuse_malware(item: DriveItem) -> None:
-    """Raise FileRejected for a file in which OneDrive found malware."""
+def refuse_malware(run: Run, item: DriveItem, folder: str) -> None:
+    """Raise StepFailed with FileRejected for a file of a folder in which OneDrive found malware."""
     if item.has_malware:
-        raise FileRejected(
+        text = (
             f"OneDrive found malware in {item.name}, so it is not imported. Have the system that created the file "
             "checked."
         )
+        raise StepFailed(replace(run, file=facts_of(run, item, folder)), FileRejected(text))
 
 
 def facts_of(run: Run, item: DriveItem, folder: str) -> FileFacts:

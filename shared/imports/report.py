@@ -343,11 +343,15 @@ def _reason(run: Run, rows: Sequence[RowError]) -> str:
     """Return the reason of a failed run: what it was, and the first row errors."""
     if not rows or run.outcome is Outcome.REJECTED or (run.submissions and run.submissions[-1].fenced and run.reason):
         return run.reason
-    if run.was_unread:
-        return f"F&O refuses the package: {rows[0].message.rstrip(' .')}. Nothing was imported."
+    ended = f"The execution ended in F&O with status {run.outcome.value if run.outcome else ''}"
     errors = "1 row error" if len(rows) == 1 else f"{len(rows)} row errors, the first"
-    status = run.outcome.value if run.outcome else ""
-    return f"The execution ended in F&O with status {status}: {errors}: {rows[0].message}"
+    reason = f"{ended}: {errors}: {rows[0].message}"
+    if run.was_unread:
+        reason = f"F&O refuses the package: {rows[0].message.rstrip(' .')}. Nothing was imported."
+    if run.reason.startswith(reason):
+        return run.reason  # an earlier try has told it
+    more = run.reason.removeprefix(f"{ended}.").strip() if run.reason.startswith(f"{ended}.") else ""
+    return f"{reason.rstrip(' .')}. {more}" if more else reason  # such as that the file was replaced meanwhile
 
 
 def _report(run: Run, details: _Details) -> str:

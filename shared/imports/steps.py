@@ -94,6 +94,10 @@ def claim(run: Run, services: Services) -> Run:
     except FileRejected as error:
         # It is to be filed, also if its flow is removed before that.
         raise StepFailed(with_settings(run, services), error) from error
+    except StepFailed as failed:
+        if not isinstance(failed.error, FileRejected):
+            raise
+        raise StepFailed(with_settings(failed.run, services), failed.error) from failed
 
 
 def _claim(run: Run, services: Services) -> Run:
@@ -150,15 +154,15 @@ def _check_again(run: Run, onedrive: OneDrive, flow: ImportFlow, services: Servi
         return run.withdrawn(why_not_in_input(run, item, flow, services), now)
     if reason := _why_not_ours(run, item, flow, services):
         return run.withdrawn(reason, now)
-    refuse_malware(item)
+    refuse_malware(run, item, in_input)
     is_complete = not item.is_empty and not item.is_pending
-    if item.is_empty and now - run.opened > EMPTY_FOR:
-        minutes = EMPTY_FOR.total_seconds() / 60
-        raise FileRejected(
-            f"{item.name} has been empty for {minutes:.0f} minutes. Export it again and copy it to Input again."
-        )
     has_changed = item.etag != run.file.etag
     run = replace(run, file=replace(facts_of(run, item, in_input), name=item.name, is_complete=is_complete))
+    empty_since = run.held.since if run.held else now if has_changed else run.opened
+    if item.is_empty and now - empty_since > EMPTY_FOR:
+        minutes = EMPTY_FOR.total_seconds() / 60
+        text = f"{item.name} has been empty for {minutes:.0f} minutes. Export it again and copy it to Input again."
+        raise StepFailed(run, FileRejected(text))
     if has_changed or not is_complete:
         raise StepFailed(run, NotComplete(why_incomplete(item), retry_after_s=INCOMPLETE_RETRY_S))
     return run
@@ -178,7 +182,7 @@ def _why_not_ours(run: Run, item: DriveItem, flow: ImportFlow, services: Service
 
 
 def _record_claim(run: Run, item: DriveItem, flow: ImportFlow, now: datetime) -> Run:
-    refuse_malware(item)
+    refuse_malware(run, item, places.processing_folder(run, flow))
     log.info("file.claimed", size_bytes=item.size_bytes)
     claimed = replace(run.moved_to(State.CLAIMED, now), flow_settings=settings_text(flow))
     return with_facts_of(claimed, item, flow)
@@ -238,7 +242,7 @@ def _with_file_checked(run: Run, flow: ImportFlow, services: Services) -> Run:
     run, item = find_again(run, services.onedrive(flow.drive), services)
     if item is None or not is_in_processing(item, run, flow, services):
         return run.withdrawn(_REMOVED, services.now())
-    refuse_malware(item)
+    refuse_malware(run, item, run.file.folder)
     return without_package(run) if has_new_content(run, item) else run
 
 
@@ -389,7 +393,6 @@ def file_away(run: Run, services: Services) -> Run:
             return run  # asked again in a moment
     succeeded = run.outcome is Outcome.SUCCEEDED
     folder = run.filed_folder or places.filed_folder(run, flow)
-    folder_id = services.folders.find(flow.drive, folder)
     if _is_untouched(run, folder):
         # If it was moved or changed since, this fails, and the next try looks where it is.
         item = move(run, onedrive.move, folder, services, etag=run.file.etag)
@@ -402,9 +405,10 @@ def file_away(run: Run, services: Services) -> Run:
         if run.state is State.CANCELLED and is_replaced and not _stays_in_processing(found, run, flow, services):
             changed = f"{run.reason} Its content has changed since then, so the app treats it as a new file.".strip()
             return replace(run.moved_to(State.FILED, services.now()), reason=changed)
-        is_there = found.parent_id == folder_id
+        is_there = found.parent_id == services.folders.find(flow.drive, folder)
         item = found if is_there else move(run, onedrive.move, folder, services, etag=found.etag)
         run = _with_word_of_replaced(run, flow) if is_replaced else run
+    folder_id = services.folders.find(flow.drive, folder)  # now: the move may have looked it up anew
     # What is put beside it goes there too, whatever the settings say by then.
     run = replace(run, file=filed_facts_of(run, item, folder), filed_folder=folder)
     try:

@@ -9,9 +9,7 @@ from shared.clients.blobs.quick_xor_hash import is_same_content
 from shared.clients.blobs.read import open_package
 from shared.clients.blobs.write import stream_to_blob
 from shared.config.model import Asynchronous, ImportFlow
-from shared.errors import (
-    DataDamaged,
-)
+from shared.errors import DataDamaged, FileRejected
 from shared.imports import rules
 from shared.imports.companies import require_company
 from shared.imports.fence import KEY_MARGIN, ask_key_again
@@ -27,6 +25,7 @@ from shared.imports.file import (
 from shared.imports.package import check_package
 from shared.log import log
 from shared.run_settings import settings_text
+from shared.runs.machine import StepFailed
 from shared.runs.run import Run, new_execution_id
 from shared.runs.values import Arguments, AsyncArguments, UploadedPackage
 from shared.secret import SecretUrl
@@ -83,22 +82,26 @@ def upload(run: Run, services: Services) -> Run:
     Raises NoRoom if other large packages take the process's memory.
     """
     with services.room.taken(run.file.size_bytes):
-        return _check_and_stream(run, services)
+        flow = flow_of(run, services)
+        # Assumed: the answer to the claiming move tells all that asking for the item does. If it does not, it is asked.
+        if run.in_process.download_url is None:
+            run, item = find_again(run, onedrive_of(run, services), services)
+            if item is None or not is_in_processing(item, run, flow, services):
+                removed = "The file was removed from the Processing folder before its import started."
+                return run.withdrawn(removed, services.now())
+            refuse_malware(run, item, run.file.folder)
+            run = with_facts_of(run, item, flow)
+        try:
+            return _check_and_stream(run, services)
+        except FileRejected as error:
+            raise StepFailed(
+                run, error
+            ) from error  # the file may have been replaced: what is refused is its new content
 
 
 def _check_and_stream(run: Run, services: Services) -> Run:
-    flow, onedrive = flow_of(run, services), onedrive_of(run, services)
-    # Assumed: the answer to the claiming move tells all that asking for the item does. If it does not, it is asked.
-    if run.in_process.download_url is None:
-        run, item = find_again(run, onedrive, services)
-        if item is None or not is_in_processing(item, run, flow, services):
-            removed = "The file was removed from the Processing folder before its import started."
-            return run.withdrawn(removed, services.now())
-        refuse_malware(item)
-        run = with_facts_of(run, item, flow)
-    url = run.in_process.download_url or onedrive.content_url(run.file.item_id)
-
-    file = run.file
+    flow, file = flow_of(run, services), run.file
+    url = run.in_process.download_url or onedrive_of(run, services).content_url(file.item_id)
     if pinned := run.pinned_arguments:
         company, project = pinned.company, pinned.data_project
     else:

@@ -5,8 +5,6 @@ The errors stand here as they were reported in public for other products. What t
 """
 
 import html
-import json
-from collections.abc import Sequence
 from typing import Final, Literal
 
 import pytest
@@ -18,7 +16,7 @@ from operations.web import PageRequest
 from shared.runs.addresses import address_of
 from tests.exports import PROJECT, prepared
 from tests.flows.conftest import MakeWorld
-from tests.flows.trouble import ALERTS, fno_fault, import_file, shown
+from tests.flows.trouble import ALERTS, fno_fault, import_file, report_errors, shown
 from tests.world import World
 
 type Bad = Literal["Failed", "PartiallySucceeded"]
@@ -29,13 +27,6 @@ NOT_UNICODE: Final = "Selected file is not Unicode. '0' 'Currencies' record(s) i
 DATA_TABLE: Final = (
     "A DataTable named 'SALESORDERHEADER' already belongs to this DataSet. '0' record(s) inserted in staging."
 )
-
-
-def report_errors(world: World, messages: Sequence[str]) -> None:
-    """Let F&O report these errors of every execution."""
-    rows = [{"RecordId": "", "Field": "", "ErrorMessage": message} for message in messages]
-    answer = faults.status(200, body={"value": json.dumps(rows)})
-    world.faults.add(fno_fault("GetExecutionErrors", answer, times=None))
 
 
 def told(world: World) -> dict[str, str]:

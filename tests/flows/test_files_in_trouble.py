@@ -4,16 +4,18 @@ import string
 import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, Literal
 
 import pytest
 
 from local_cloud import faults
+from local_cloud.finance_operations.knobs import Behaviour
 from local_cloud.onedrive import Knobs
 from local_cloud.onedrive.knobs import LOCK_SHAPES
 from shared.clients.graph.drive_item import DriveItem
 from shared.clients.graph.onedrive import OneDrive
 from shared.errors import TryAgain
+from shared.reservations.reservation import project_name
 from shared.runs.lane import LaneRow
 from shared.runs.run import Run
 from shared.runs.states import Outcome, State
@@ -33,6 +35,7 @@ from tests.flows.trouble import (
     let_pass,
     look_and_finish,
     of_graph,
+    report_errors,
     wake_when_due,
 )
 from tests.packages import build_package
@@ -133,6 +136,54 @@ def test_people_hear_of_a_file_that_was_replaced_after_its_package_was_sent(
     assert (world.imports(), world.files("Success")) == ([("USMF", 1)], ["USMF_1.zip"])
     (mail,) = world.mails()
     assert "the new content was not imported. Copy the file into /Input to import it." in mail.content
+
+
+@pytest.mark.parametrize("kind", ["no package", "malware"])
+def test_a_replaced_file_that_is_refused_for_its_new_content_is_not_told_as_replaced_afterwards(
+    make_world: MakeWorld, kind: str
+) -> None:
+    world = make_world(settings=IN_ONE_LANE)
+    by_hand(world, PROJECT, "of-a-person")
+    wake_when_due(world, begin(world))
+    (world.folder / "Processing" / "USMF_1.zip").write_bytes(b"no package" if kind == "no package" else OTHER)
+    world.onedrive.knobs.malware = ["USMF_1.zip"] if kind == "malware" else []
+    before = len(world.imports())
+    world.run_until_quiet()
+
+    (run,) = world.ended_runs()
+    assert (run.outcome, world.imports()[before:]) == (Outcome.REJECTED, [])
+    assert "was replaced" not in run.reason
+    assert world.services.reservations.read(world.fno.url, project_name(PROJECT)) is None
+
+
+def test_a_file_in_which_malware_is_found_once_it_is_complete_is_not_told_as_replaced(make_world: MakeWorld) -> None:
+    world = make_world(settings=ALERTS)
+    lane = begin(world, content=b"")
+    wake_when_due(world, lane)
+    world.put("USMF_1.zip")
+    world.onedrive.knobs.malware = ["USMF_1.zip"]
+    world.run_until_quiet()
+
+    (run,) = world.ended_runs()
+    assert (run.outcome, "malware" in run.reason, "was replaced" in run.reason) == (Outcome.REJECTED, True, False)
+
+
+@pytest.mark.parametrize("outcome", ["Failed", "PartiallySucceeded"])
+def test_a_replaced_file_is_told_beside_the_row_errors_once_though_filing_is_tried_again(
+    make_world: MakeWorld, outcome: Literal["Failed", "PartiallySucceeded"]
+) -> None:
+    world = make_world(settings=ALERTS, behaviour=Behaviour(outcome=outcome))
+    report_errors(world, ["Currency XYZ is unknown"])
+    begin(world)
+    as_soon_as(world, State.EXECUTING, lambda _: (world.folder / "Processing" / "USMF_1.zip").write_bytes(OTHER))
+    world.faults.add(graph_fault("PUT", "", faults.status(503), times=2))
+    world.run_until_quiet()
+
+    (mail,) = world.mails()
+    report = (world.folder / "Error" / "USMF_1.zip.report.txt").read_text("utf-8-sig")
+    for text in (mail.content, report):
+        assert "1 row error: Currency XYZ is unknown" in text
+        assert text.count("the new content was not imported") == 1
 
 
 def test_a_cancelled_file_that_was_replaced_does_not_stay_in_processing(make_world: MakeWorld) -> None:
@@ -485,3 +536,28 @@ def _item(number: int, modified: datetime) -> DriveItem:
         is_pending=False,
         web_url="",
     )
+
+
+def test_a_file_that_has_waited_for_long_is_not_refused_because_it_is_empty_for_a_moment(make_world: MakeWorld) -> None:
+    """A program writes it anew, and begins with an empty file."""
+    world = make_world(settings=ALERTS)
+    lane = begin(world)
+    world.clock.advance(3600)
+    world.put("USMF_1.zip", b"")
+    world.wake(lane)
+    world.put("USMF_1.zip")
+    world.run_until_quiet()
+
+    assert [run.outcome for run in world.ended_runs()] == [Outcome.SUCCEEDED]
+
+
+def test_the_report_lies_beside_its_file_though_a_person_has_renamed_the_error_folder(make_world: MakeWorld) -> None:
+    world = make_world(settings=ALERTS)
+    import_file(world, "USMF_1.zip", b"no package")
+    (world.folder / "Error").rename(world.folder / "Error of last year")
+    (world.folder / "Error").mkdir()
+    world.clock.advance(600)
+    import_file(world, "USMF_2.zip", b"no package")
+
+    assert world.files("Error") == ["USMF_2.zip", "USMF_2.zip.report.txt"]
+    assert world.files("Error of last year") == ["USMF_1.zip", "USMF_1.zip.report.txt"]

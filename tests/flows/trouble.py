@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -129,6 +129,13 @@ def as_soon_as(world: World, state: State, act: Callable[[Run], object]) -> None
         return attempt(run, lane, machine, services)
 
     world.monkeypatch.setattr(worker, "_attempt", act_and_attempt)
+
+
+def report_errors(world: World, messages: Sequence[str]) -> None:
+    """Let F&O report these errors of every execution."""
+    rows = [{"RecordId": "", "Field": "", "ErrorMessage": message} for message in messages]
+    answer = faults.status(200, body={"value": json.dumps(rows)})
+    world.faults.add(fno_fault("GetExecutionErrors", answer, times=None))
 
 
 def refuse_moves(world: World, *names: str, do: Action | None = None) -> None:
