@@ -368,12 +368,11 @@ def _scan_for_mended_file(address: str, services: Services) -> ActionResult | No
         return refused
     try:
         too_young = scan.open_new_runs_of(flow, services)
-    except TryAgain as error:
-        reason = f"{flow.input_folder} cannot be listed right now: {error}"
-        return refuse(f"{reason}. A corrected file in it would have to go first. Try again in a moment.")
     except AppError as error:
         log.error("scan.failed", flow_name=flow.name, reason=str(error))
-        return None
+        for_now, then = (" right now", "in a moment") if isinstance(error, TryAgain) else ("", "once that is solved")
+        reason = f"{flow.input_folder} cannot be listed{for_now}: {str(error).rstrip('.')}"
+        return refuse(f"{reason}. A corrected file in it would have to go first. Try again {then}.")
     corrected = [each for each in too_young if each.flow is flow and replaces(each.item.name, each.sub_folder, run)]
     if corrected:
         return refuse(
