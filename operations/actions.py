@@ -22,7 +22,7 @@ from shared.log import log
 from shared.reservations import release, settle
 from shared.run_settings import with_settings
 from shared.runs import wake
-from shared.runs.addresses import address_of, parse_address, place_at
+from shared.runs.addresses import address_of, is_before_all, parse_address, place_at
 from shared.runs.lane import LANE_PREFIX, ahead_of, rows_in_drain
 from shared.runs.record import Damaged
 from shared.runs.rows import Pause
@@ -367,6 +367,7 @@ def _scan_for_mended_file(address: str, services: Services) -> ActionResult | No
     if refused := refuse_in_drain(services, address):
         return refused
     try:
+        _forget_waiting_of_mended_file(run, services)
         too_young = scan.open_new_runs_of(flow, services)
     except AppError as error:
         log.error("scan.failed", flow_name=flow.name, reason=str(error))
@@ -380,6 +381,22 @@ def _scan_for_mended_file(address: str, services: Services) -> ActionResult | No
             f"takes a file only once it is {flow.files.minimum_age_seconds} seconds old. Try again then."
         )
     return None
+
+
+def _forget_waiting_of_mended_file(stopped: Run, services: Services) -> None:
+    """Delete runs that nobody has begun of files that replace the one at which a lane is stopped, to be found anew.
+
+    They were found before the lane was stopped, perhaps while F&O worked on that file, and have a place by age or name.
+    """
+    for row in services.store.open_lanes().rows:
+        is_like_others = row.lane == stopped.lane and row.is_waiting and not is_before_all(row.sort_key)
+        if not is_like_others or not replaces(row.file_name, stopped.file.sub_folder, stopped):
+            continue
+        with suppress(Damaged, RecordChanged):
+            run = services.store.read_row(row)
+            is_new = not run.steps and not run.rerun_of  # its file is where it was found
+            if is_new and (run.flow_name, run.file.sub_folder) == (stopped.flow_name, stopped.file.sub_folder):
+                services.store.delete_waiting(row)
 
 
 def is_ended_anew(run: Run, services: Services) -> bool:

@@ -1029,3 +1029,25 @@ def test_a_rerun_that_is_opened_once_more_after_it_succeeded_leaves_its_record_a
 
     assert world.services.store.open_lanes().stopped == ()
     assert [run.outcome for run in world.ended_runs() if run.rerun_of] == [Outcome.SUCCEEDED]
+
+
+@pytest.mark.parametrize("how", ["skip", "resume"])
+def test_a_file_that_was_put_right_while_its_first_version_was_under_way_goes_first_as_well(
+    make_world: MakeWorld, how: str
+) -> None:
+    world = make_world(settings=of_one_project(strictOrder=True), behaviour=Behaviour(outcome="Failed"))
+    seen_in_turn(world, "USMF_1.zip", "USMF_2.zip", "USMF_3.zip")
+
+    def put_right(_run: Run) -> None:
+        world.put("USMF_1.zip")
+        world.look()
+        world.fno.change(outcome="")
+
+    as_soon_as(world, State.EXECUTING, put_right)
+    world.run_until_quiet()
+    assert world.files("Input") == ["USMF_1.zip", "USMF_2.zip", "USMF_3.zip"]
+
+    failed = address_of(first_of(world))
+    assert (sure(actions.skip(failed, ME, world.services)) if how == "skip" else press_resume(world)).done
+    world.run_until_quiet()
+    assert began(world) == ["USMF_1.zip", "USMF_1.zip", "USMF_2.zip", "USMF_3.zip"]
