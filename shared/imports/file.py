@@ -155,6 +155,19 @@ def why_not_in_input(run: Run, item: DriveItem | None, flow: ImportFlow, service
     return "The file was removed from the Input folder before its import started."
 
 
+def find_claimed(run: Run, flow: ImportFlow, services: Services) -> tuple[Run, DriveItem | None]:
+    """Return a CLAIMED run with its file in Processing; the run withdrawn, and None, if the file is there no longer.
+
+    Raises StepFailed with FileRejected if OneDrive found malware in it.
+    """
+    run, item = find_again(run, onedrive_of(run, services), services)
+    if item is None or not is_in_processing(item, run, flow, services):
+        removed = "The file was removed from the Processing folder before its import started."
+        return run.withdrawn(removed, services.now()), None
+    refuse_malware(run, item, run.file.folder)
+    return run, item
+
+
 def is_in_processing(item: DriveItem, run: Run, flow: ImportFlow, services: Services) -> bool:
     """Return whether a claimed file is in Processing: that of the settings, or that of the settings when it came."""
     configured = places.processing_folder(run, flow)

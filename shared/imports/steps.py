@@ -42,6 +42,7 @@ from shared.imports.file import (
     filed_facts_of,
     finance_of,
     find_again,
+    find_claimed,
     flow_of,
     has_new_content,
     is_in_processing,
@@ -72,7 +73,6 @@ EMPTY_FOR: Final = timedelta(minutes=10)
 # For how long the sub-folder of a file is taken to have the name that the listing gave it.
 # Assumed: to rename a folder changes the eTag of no file in it.
 FOLDER_KEEPS_NAME: Final = timedelta(minutes=1)
-_REMOVED: Final = "The file was removed from the Processing folder before its import started."
 # Time between two looks whether a filed file is checked out, as long as none of the drive is.
 CHECK_OUT_EVERY: Final = timedelta(hours=1)
 
@@ -239,11 +239,8 @@ def prepare(run: Run, services: Services) -> Run:
 
 def _with_file_checked(run: Run, flow: ImportFlow, services: Services) -> Run:
     """Return a run whose package was uploaded before, if its file is still there; without that if it was replaced."""
-    run, item = find_again(run, services.onedrive(flow.drive), services)
-    if item is None or not is_in_processing(item, run, flow, services):
-        return run.withdrawn(_REMOVED, services.now())
-    refuse_malware(run, item, run.file.folder)
-    return without_package(run) if has_new_content(run, item) else run
+    run, item = find_claimed(run, flow, services)
+    return without_package(run) if item and has_new_content(run, item) else run
 
 
 def _are_rules_mended(run: Run, services: Services) -> bool:

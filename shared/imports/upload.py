@@ -15,11 +15,9 @@ from shared.imports.companies import require_company
 from shared.imports.fence import KEY_MARGIN, ask_key_again
 from shared.imports.file import (
     finance_of,
-    find_again,
+    find_claimed,
     flow_of,
-    is_in_processing,
     onedrive_of,
-    refuse_malware,
     with_facts_of,
 )
 from shared.imports.package import check_package
@@ -85,18 +83,14 @@ def upload(run: Run, services: Services) -> Run:
         flow = flow_of(run, services)
         # Assumed: the answer to the claiming move tells all that asking for the item does. If it does not, it is asked.
         if run.in_process.download_url is None:
-            run, item = find_again(run, onedrive_of(run, services), services)
-            if item is None or not is_in_processing(item, run, flow, services):
-                removed = "The file was removed from the Processing folder before its import started."
-                return run.withdrawn(removed, services.now())
-            refuse_malware(run, item, run.file.folder)
+            run, item = find_claimed(run, flow, services)
+            if item is None:
+                return run
             run = with_facts_of(run, item, flow)
         try:
             return _check_and_stream(run, services)
         except FileRejected as error:
-            raise StepFailed(
-                run, error
-            ) from error  # the file may have been replaced: what is refused is its new content
+            raise StepFailed(run, error) from error  # with what is known of the file, which may have been replaced
 
 
 def _check_and_stream(run: Run, services: Services) -> Run:
