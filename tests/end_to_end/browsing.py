@@ -80,6 +80,21 @@ def shown[T](browser: "Chrome", look: Callable[["Chrome"], T]) -> T:
     return until(browser, lambda page: (look(page),))[0]
 
 
+def text_of(browser: "Chrome", selector: str) -> str:
+    """Return the text of the first element of a CSS selector, as the page shows it now."""
+    return shown(browser, lambda page: page.find_element("css selector", selector).text)
+
+
+def click(browser: "Chrome", by: str, value: str) -> None:
+    """Click an element once it is there; it is looked for again if the page renews itself just then."""
+
+    def find_and_click(page: "Chrome") -> bool:
+        page.find_element(by, value).click()
+        return True
+
+    until(browser, find_and_click)
+
+
 def rows(browser: "Chrome") -> list[list[str]]:
     """Return badge, file and last column of every run that the list shows."""
     return shown(
@@ -97,7 +112,7 @@ def open_list(browser: "Chrome", stage: Stage, query: str = "", *, key: str = KE
 
 def click_run(browser: "Chrome", file_name: str) -> None:
     """Open a run from the list, as a person does; its page is there when its heading is."""
-    until(browser, lambda page: page.find_element("link text", file_name)).click()
+    click(browser, "link text", file_name)
     until(browser, lambda page: page.find_element("css selector", "#run h1").text == file_name)
 
 

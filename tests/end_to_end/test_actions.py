@@ -22,11 +22,13 @@ from tests.end_to_end.browsing import (
     VIEW_KEY,
     TakePicture,
     an_hour_of_work,
+    click,
     click_run,
     get,
     listed,
     open_list,
     rows,
+    text_of,
     until,
 )
 from tests.end_to_end.stage import Stage
@@ -339,7 +341,7 @@ def test_the_command_says_what_keeps_it_from_its_work(stage: Stage, tmp_path: Pa
 
 def press(browser: "Chrome", verb: str, *, why: str = "", by: str = "") -> "WebElement":
     """Press a button and fill in the dialog that opens; return its own button."""
-    until(browser, lambda page: page.find_element("css selector", f"[data-act={verb}]")).click()
+    click(browser, "css selector", f"[data-act={verb}]")
     until(browser, lambda page: page.find_element("id", "ask").is_displayed())
     browser.find_element("id", "ask-why").send_keys(why)
     browser.find_element("id", "ask-by").send_keys(by)
@@ -381,9 +383,9 @@ def test_in_a_browser_a_failed_run_is_run_again_and_the_new_run_is_seen_to_succe
     until(browser, lambda page: page.find_element("css selector", ".badge").text == "Succeeded")
     assert cells == ["US-002", "US-003"]
     assert f"F&O will import the rows of {name} once more" in words
-    assert "by Anna: the field is longer now" in browser.find_element("id", "step-1-title").text
+    assert "by Anna: the field is longer now" in text_of(browser, "#step-1-title")
     assert len(browser.find_elements("css selector", "[data-act]")) == 1
-    browser.find_element("id", "rerun-of").click()
+    click(browser, "id", "rerun-of")
     until(browser, lambda page: page.find_element("id", "rerun-1"))
     assert browser.find_elements("css selector", "[data-act]") == []
 
@@ -401,7 +403,7 @@ def test_in_a_browser_the_list_shows_what_is_under_way_what_waits_and_what_is_pa
 
         places = {file_name: badge for badge, file_name, _ in rows(browser)}
         assert (places["USMF_Vendors_014.zip"], places["DEMF_Customers_002.zip"]) == ("running", "waiting")
-        assert "import Huge has been paused by Anna since" in browser.find_element("id", "tiles").text
+        assert "import Huge has been paused by Anna since" in text_of(browser, "#tiles")
         take_picture("runs")
         light = background(browser)
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [DARK]})
@@ -480,19 +482,20 @@ def test_in_a_browser_a_flow_is_paused_and_resumed_on_a_phone(
     browser.set_window_size(500, 900)
     try:
         open_list(browser, stage)
-        pause = browser.find_element("css selector", "#lanes li:nth-child(2) [data-act=pause]")
-        browser.execute_script("arguments[0].scrollIntoView()", pause)
-        pause.click()
+        pause = "#lanes li:nth-child(2) [data-act=pause]"
+        browser.execute_script("document.querySelector(arguments[0]).scrollIntoView()", pause)
+        click(browser, "css selector", pause)
         browser.find_element("id", "ask-why").send_keys("F&O is being serviced")
         browser.find_element("id", "ask-by").send_keys("Anna")
         browser.find_element("id", "ask-do").click()
 
-        resume = until(browser, lambda page: page.find_element("css selector", "#lanes [data-act=resume]"))
-        assert "by Anna since" in browser.find_element("id", "lanes").text
+        resume = "#lanes [data-act=resume]"
+        until(browser, lambda page: page.find_element("css selector", resume))
+        assert "by Anna since" in text_of(browser, "#lanes")
         assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
-        resume.click()
+        click(browser, "css selector", resume)
         browser.find_element("id", "ask-do").click()
-        until(browser, lambda page: not page.find_elements("css selector", "#lanes [data-act=resume]"))
+        until(browser, lambda page: not page.find_elements("css selector", resume))
     finally:
         browser.set_window_size(width, height)
 
@@ -506,7 +509,7 @@ def test_in_a_browser_what_people_type_and_file_names_made_of_html_stay_text(sta
     post(stage, "pause", {"name": "import Slow-1", "why": html, "by": html})
     try:
         open_list(browser, stage)
-        assert html in browser.find_element("id", "lanes").text
+        assert html in text_of(browser, "#lanes")
         browser.get(f"{stage.host_url}/api/runs/{again}?code={KEY['x-functions-key']}")
         assert f"by {html}: {html}" in browser.find_element("css selector", ".way").text
         assert browser.find_elements("tag name", "img") == []

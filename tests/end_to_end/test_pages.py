@@ -7,7 +7,18 @@ import pytest
 import requests
 
 from local_cloud.faults import Fault, status
-from tests.end_to_end.browsing import TIMEOUT_S, an_hour_of_work, click_run, get, listed, open_list, rows, shown, until
+from tests.end_to_end.browsing import (
+    TIMEOUT_S,
+    an_hour_of_work,
+    click_run,
+    get,
+    listed,
+    open_list,
+    rows,
+    shown,
+    text_of,
+    until,
+)
 from tests.end_to_end.stage import Stage
 from tests.packages import build_package
 
@@ -209,14 +220,13 @@ def test_in_a_browser_the_page_of_a_run_follows_it_to_its_end_by_itself(stage: S
         execution_id = stage.wait_for(lambda: _executing(stage, name), "the execution")
     open_list(browser, stage)
     click_run(browser, name)
-    assert "waits for F&O to finish the execution" in browser.find_element("css selector", ".way").text
-    link = browser.find_element("id", "link-1")
-    browser.execute_script("arguments[0].focus()", link)
+    assert "waits for F&O to finish the execution" in text_of(browser, ".way")
+    browser.execute_script("document.getElementById('link-1').focus()")
 
     stage.finance_operations.end_now(execution_id)
 
     until(browser, lambda page: page.find_element("id", "said").text == "Succeeded")
-    assert "The file is in /Success." in browser.find_element("id", "run").text
+    assert "The file is in /Success." in text_of(browser, "#run")
     assert browser.find_elements("css selector", "[data-poll]") == []
     assert browser.switch_to.active_element.get_attribute("id") == "link-1"
 
