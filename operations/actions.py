@@ -394,7 +394,7 @@ def _forget_waiting_of_mended_file(stopped: Run, services: Services) -> None:
             continue
         with suppress(Damaged, RecordChanged):
             run = services.store.read_row(row)
-            is_new = not run.steps and not run.rerun_of  # its file is where it was found
+            is_new = not run.steps and not run.rerun_of  # so nobody has moved its file yet
             if is_new and (run.flow_name, run.file.sub_folder) == (stopped.flow_name, stopped.file.sub_folder):
                 services.store.delete_waiting(row)
 

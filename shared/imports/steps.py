@@ -158,7 +158,8 @@ def _check_again(run: Run, onedrive: OneDrive, flow: ImportFlow, services: Servi
     is_complete = not item.is_empty and not item.is_pending
     has_changed = item.etag != run.file.etag
     run = replace(run, file=replace(facts_of(run, item, in_input), name=item.name, is_complete=is_complete))
-    empty_since = run.held.since if run.held else now if has_changed else run.opened
+    seen_so_since = now if has_changed else run.opened
+    empty_since = run.held.since if run.held else seen_so_since
     if item.is_empty and now - empty_since > EMPTY_FOR:
         minutes = EMPTY_FOR.total_seconds() / 60
         text = f"{item.name} has been empty for {minutes:.0f} minutes. Export it again and copy it to Input again."

@@ -102,13 +102,19 @@ def test_a_file_that_a_person_deletes_is_let_go_before_fo_has_it_and_imported_on
 OTHER = build_package(rows=(("X", "Xray"), ("Y", "Yankee"), ("Z", "Zulu")))
 
 
+def with_package_that_waits(make_world: MakeWorld) -> World:
+    """Return a world in which the package of USMF_1.zip is uploaded, and a person's execution has its data project."""
+    world = make_world(settings=IN_ONE_LANE)
+    by_hand(world, PROJECT, "of-a-person")
+    wake_when_due(world, begin(world))
+    return world
+
+
 @pytest.mark.parametrize("how", ["deleted", "replaced"])
 def test_what_a_person_does_to_a_file_counts_though_its_package_was_uploaded_long_before_its_turn(
     make_world: MakeWorld, how: str
 ) -> None:
-    world = make_world(settings=IN_ONE_LANE)
-    by_hand(world, PROJECT, "of-a-person")
-    wake_when_due(world, begin(world))
+    world = with_package_that_waits(make_world)
     (run,) = world.all_open_runs()
     assert (run.state, run.package is not None) == (State.CLAIMED, True)
     file = world.folder / "Processing" / "USMF_1.zip"
@@ -142,9 +148,7 @@ def test_people_hear_of_a_file_that_was_replaced_after_its_package_was_sent(
 def test_a_replaced_file_that_is_refused_for_its_new_content_is_not_told_as_replaced_afterwards(
     make_world: MakeWorld, kind: str
 ) -> None:
-    world = make_world(settings=IN_ONE_LANE)
-    by_hand(world, PROJECT, "of-a-person")
-    wake_when_due(world, begin(world))
+    world = with_package_that_waits(make_world)
     (world.folder / "Processing" / "USMF_1.zip").write_bytes(b"no package" if kind == "no package" else OTHER)
     world.onedrive.knobs.malware = ["USMF_1.zip"] if kind == "malware" else []
     before = len(world.imports())

@@ -927,6 +927,13 @@ def test_what_stopped_a_lane_goes_before_files_that_came_meanwhile_whatever_thei
     assert len(began(world)) == (2 if how == "a rerun" else 7)
 
 
+def let_go_on(world: World, how: str) -> ActionResult:
+    """Press "Skip" on the page of the file that has stopped the lane, or "Resume" of the flow."""
+    if how == "resume":
+        return press_resume(world)
+    return sure(actions.skip(address_of(first_of(world)), ME, world.services))
+
+
 @pytest.mark.parametrize("status", [503, 403])
 @pytest.mark.parametrize("how", ["skip", "resume"])
 def test_a_file_that_was_put_right_goes_first_though_no_scan_has_seen_it_before_a_person_lets_the_lane_go_on(
@@ -934,16 +941,11 @@ def test_a_file_that_was_put_right_goes_first_though_no_scan_has_seen_it_before_
 ) -> None:
     world = stopped(make_world)
     world.put("USMF_1.zip")
-    failed = address_of(first_of(world))
-
-    def let_go_on() -> ActionResult:
-        return sure(actions.skip(failed, ME, world.services)) if how == "skip" else press_resume(world)
-
     world.faults.add(graph_fault("GET", "/children", faults.status(status), times=None))
-    refused = let_go_on()
+    refused = let_go_on(world, how)
     assert (refused.done, "/Input cannot be listed" in refused.message) == (False, True)
     world.faults.clear()
-    assert let_go_on().done
+    assert let_go_on(world, how).done
     world.run_until_quiet()
     assert began(world) == ["USMF_1.zip", "USMF_1.zip", "USMF_2.zip", "USMF_3.zip"]
 
@@ -993,15 +995,10 @@ def test_a_lane_stays_stopped_while_the_file_that_was_put_right_is_too_young(mak
     world = stopped(make_world, files={"minimumAgeSeconds": 60})
     modified = world.clock.now().timestamp()
     os.utime(world.put("USMF_1.zip"), (modified,) * 2)
-    failed = address_of(first_of(world))
-
-    def let_go_on() -> ActionResult:
-        return sure(actions.skip(failed, ME, world.services)) if how == "skip" else press_resume(world)
-
-    refused = let_go_on()
+    refused = let_go_on(world, how)
     assert (refused.done, "USMF_1.zip" in refused.message, "60 seconds" in refused.message) == (False, True, True)
     world.clock.advance(60)
-    assert let_go_on().done
+    assert let_go_on(world, how).done
     world.run_until_quiet()
     assert began(world) == ["USMF_1.zip", "USMF_1.zip", "USMF_2.zip", "USMF_3.zip"]
 
@@ -1047,7 +1044,6 @@ def test_a_file_that_was_put_right_while_its_first_version_was_under_way_goes_fi
     world.run_until_quiet()
     assert world.files("Input") == ["USMF_1.zip", "USMF_2.zip", "USMF_3.zip"]
 
-    failed = address_of(first_of(world))
-    assert (sure(actions.skip(failed, ME, world.services)) if how == "skip" else press_resume(world)).done
+    assert let_go_on(world, how).done
     world.run_until_quiet()
     assert began(world) == ["USMF_1.zip", "USMF_1.zip", "USMF_2.zip", "USMF_3.zip"]
